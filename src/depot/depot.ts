@@ -1,0 +1,41 @@
+/**
+ * Where named blobs live: packs, tree segments, chunk lists and indexes. A depot is never trusted: whoever reads
+ * checks what it got against a signed id. One conformance suite runs against every kind.
+ * Names are `/`-separated paths of [a-z0-9._-] parts, at most 200 bytes, no part `.` or `..`.
+ */
+export interface ByteRange {
+  /** First byte wanted, from 0. */
+  readonly start: number;
+  /** One past the last byte wanted; absent: to the end. */
+  readonly end?: number;
+}
+
+/** Reads blobs. Safe for concurrent calls. */
+export interface DepotReader {
+  /** For messages: `dir:/var/lib/…`, `hub 10.0.0.1:7400`. */
+  readonly name: string;
+  /** Which of these names are there, in one round trip where the depot can. */
+  has(names: readonly string[], signal: AbortSignal): Promise<ReadonlySet<string>>;
+  /**
+   * The blob's bytes as they arrive. A reader that was cut asks again with `range.start` at what it has.
+   * @throws SkeinError BLOB_MISSING
+   */
+  get(name: string, signal: AbortSignal, range?: ByteRange): AsyncIterable<Uint8Array>;
+  /** Names under a prefix, sorted. */
+  list(prefix: string, signal: AbortSignal): AsyncIterable<string>;
+}
+
+export interface BlobSource {
+  readonly size: number;
+  /** SHA-256 of the whole, in hex: the depot refuses bytes that do not hash to it. */
+  readonly sha256: string;
+  /** The bytes from `offset` on; called again after a cut. */
+  open(offset: number): AsyncIterable<Uint8Array>;
+}
+
+export interface Depot extends DepotReader {
+  /** Stores a blob whole or not at all; resumes an upload that was cut. Idempotent. */
+  put(name: string, blob: BlobSource, signal: AbortSignal): Promise<void>;
+  /** Idempotent. */
+  delete(name: string, signal: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,324 @@
+/** Every code, with the exit status of a command that ends with it, what it means and how it is mended. */
+interface CodeEntry {
+  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
+  readonly meaning: string;
+  readonly mend: string;
+}
+
+const entry = (exit: CodeEntry["exit"], meaning: string, mend: string): CodeEntry => ({
+  exit,
+  meaning,
+  mend,
+});
+
+/** docs/errors.md is generated from this table. One line per code, by the layer that raises it. */
+export const ERROR_CODES = {
+  // general
+  INTERNAL: entry(
+    1,
+    "A defect in Skein itself.",
+    "Report it with the output of the same command and --verbose.",
+  ),
+  USAGE: entry(2, "The command line is not one that Skein knows.", "See skein COMMAND --help."),
+  AMBIGUOUS: entry(2, "What was typed can be read in two ways.", "Type one of the two forms printed."),
+  INTERRUPTED: entry(1, "The operation was cancelled.", "Run it again; nothing is half-done."),
+  TIMEOUT: entry(8, "The time allowed ran out; what was started goes on.", "Look again with skein status."),
+  NOT_FOUND: entry(7, "Nothing of that name exists.", "List what exists with skein list."),
+  DISK_FULL: entry(
+    1,
+    "The disk has no room for what must be written.",
+    "Free space (skein gc) and run it again.",
+  ),
+  IO: entry(1, "The operating system refused a read or a write.", "See the path and reason in the message."),
+
+  // store
+  STORE_COMPACTED: entry(
+    1,
+    "A watch asked for changes that were compacted away.",
+    "Read the state anew and watch from its revision.",
+  ),
+  STORE_CLOSED: entry(1, "The store is closed.", "Start the hub again."),
+  STORE_CORRUPT: entry(
+    5,
+    "The store's file is damaged or of another format.",
+    "Restore a backup: skein hub restore FILE.",
+  ),
+  LEASE_NOT_FOUND: entry(1, "The lease has expired or never was.", "Ask for a new lease."),
+  CONFLICT: entry(
+    6,
+    "Somebody else changed the same thing first.",
+    "Look at the new state and run the command again.",
+  ),
+
+  // trust
+  DOC_MALFORMED: entry(
+    1,
+    "A signed document is not one that this version reads.",
+    "Find out who sent it; nothing was changed.",
+  ),
+  DOC_TOO_BIG: entry(1, "A document is larger than its bound.", "Find out who sent it; nothing was changed."),
+  DOC_UNSIGNED: entry(
+    4,
+    "Too few valid signatures by keys that may sign this.",
+    "Sign with a key that the charter lists for it.",
+  ),
+  DOC_WRONG_TYPE: entry(
+    1,
+    "A document of another type stands where one was expected.",
+    "Find out who sent it; nothing was changed.",
+  ),
+  DOC_FROM_FUTURE: entry(
+    1,
+    "A document is dated more than ten minutes ahead of this clock.",
+    "Set the clock of the machine that differs.",
+  ),
+  WRONG_CLUSTER: entry(
+    1,
+    "A document belongs to another cluster.",
+    "Check which hub and charter this machine uses.",
+  ),
+  CHARTER_ROLLBACK: entry(
+    1,
+    "A charter that is not the next version.",
+    "Check the hub; it offered an old charter.",
+  ),
+  CHARTER_PIN: entry(
+    4,
+    "The charter is not the one that was pinned.",
+    "Compare the fingerprint with skein init's output.",
+  ),
+  CHARTER_EXPIRED: entry(
+    5,
+    "The charter has expired; new orders are refused, what runs goes on.",
+    "Renew the charter.",
+  ),
+  NOT_AUTHORISED: entry(4, "The key has no right to do this.", "Ask an admin for the scope named."),
+  UNKNOWN_CLIENT: entry(
+    4,
+    "The key on the other side of the connection is not known here.",
+    "Join the node, or add the operator to the charter.",
+  ),
+  REVOKED: entry(4, "The key was revoked.", "Join again with a new ticket."),
+  PIN_MISMATCH: entry(
+    4,
+    "The other side of the connection does not hold the pinned key.",
+    "Check the address and the charter; somebody may be in between.",
+  ),
+  ORDER_ROLLBACK: entry(
+    1,
+    "An order older than one this node has accepted.",
+    "Nothing was changed; check who replays orders.",
+  ),
+  ORDER_EQUIVOCATION: entry(
+    5,
+    "Two different orders carry one serial.",
+    "Sign a new order; find out which key signed twice.",
+  ),
+  ORDER_FORK: entry(
+    5,
+    "An order does not follow the one before it.",
+    "Sign a new order; the hub may have been restored.",
+  ),
+  ORDER_EXPIRED: entry(1, "An order that was not settled before applyBefore.", "Deploy again."),
+  ORDER_NOT_FOR_NODE: entry(1, "The order's selector does not name this node.", "Nothing was changed."),
+  ORDER_UNKNOWN_RELEASE: entry(
+    1,
+    "The release document of an order is missing or does not match its id.",
+    "Publish the release again.",
+  ),
+  SETTLE_UNPROVEN: entry(
+    1,
+    "A settle without the receipts that it needs.",
+    "Nothing was changed; the hub must show the receipts.",
+  ),
+  UNDO_TOO_LATE: entry(
+    1,
+    "An undo after undoBefore or after the order was settled.",
+    "Roll back with skein rollback.",
+  ),
+  TICKET_USED: entry(4, "The ticket was used before.", "Make another: skein node invite."),
+  TICKET_EXPIRED: entry(4, "The ticket has expired.", "Make another: skein node invite."),
+  TICKET_BAD: entry(
+    4,
+    "The ticket is not genuine, or for another cluster.",
+    "Make another: skein node invite.",
+  ),
+  NAME_TAKEN: entry(
+    1,
+    "A node of that name exists.",
+    "Choose another name, or skein node invite --replace NAME.",
+  ),
+  DUPLICATE: entry(
+    5,
+    "Two live agents use one node key (a cloned machine).",
+    "Remove the identity on one of them and join it anew.",
+  ),
+  CLOCK_SKEW: entry(5, "The clocks differ by more than ten minutes.", "Set the clock."),
+  KEY_UNREADABLE: entry(
+    4,
+    "The operator's or node's key cannot be read.",
+    "Check the file's path, mode and format, or the ssh-agent.",
+  ),
+  SELECTOR_BAD: entry(
+    2,
+    "The selector cannot be read.",
+    "Write for example 'role=web & env!=prod', a node name, or all.",
+  ),
+  SELECTOR_AMBIGUOUS: entry(
+    2,
+    "A bare word is both a node and a label.",
+    "Write WORD=true for the label, or rename one.",
+  ),
+  SELECTION_EMPTY: entry(7, "The selector names no node.", "See skein node ls for names and labels."),
+
+  // depot and release
+  BLOB_MISSING: entry(1, "The depot has no blob of that name.", "Publish the release again: skein deploy."),
+  BLOB_EXISTS: entry(1, "A blob of that name is there already.", "Nothing to do."),
+  CHUNK_MISSING: entry(
+    1,
+    "The depot lacks a chunk of the release.",
+    "Publish the release again: skein deploy.",
+  ),
+  CHUNK_CORRUPT: entry(
+    1,
+    "Bytes do not hash to their id.",
+    "The piece is fetched again from elsewhere; if it stays, check the depot's disk.",
+  ),
+  TREE_CORRUPT: entry(
+    1,
+    "A tree's rows do not lead to the signed tree id.",
+    "Publish the release again: skein deploy.",
+  ),
+  PACK_CORRUPT: entry(1, "A pack's index or frames are damaged.", "Publish the release again: skein deploy."),
+  TREE_REFUSED: entry(
+    2,
+    "The source holds something that a release may not.",
+    "Change what the message names.",
+  ),
+  ARCHIVE_REFUSED: entry(
+    2,
+    "The archive holds something that a release may not, or is damaged.",
+    "Change what the message names and pack it again.",
+  ),
+  SOURCE_NOT_FOUND: entry(
+    2,
+    "There is nothing to release at that path.",
+    "Give a directory, an archive, an executable, or run it in one.",
+  ),
+  COMMIT_NOT_FOUND: entry(
+    7,
+    "No such commit here nor on the hub.",
+    "Push it: git push skein://HUB/APP BRANCH.",
+  ),
+  COMMIT_MISMATCH: entry(1, "The hub gave another commit than asked for.", "Check the hub."),
+  GIT_FAILED: entry(1, "git ended with an error.", "See git's own words above."),
+  BUILD_FAILED: entry(1, "The build or its test failed; nothing was deployed.", "See its last lines above."),
+  BUILD_DIFFERS: entry(
+    1,
+    "The same commit was built to another tree before.",
+    "Make the build reproducible, or deploy the earlier release.",
+  ),
+  RELEASE_NOT_FOUND: entry(7, "No release of that name or id.", "List them with skein releases."),
+
+  // manifest
+  MANIFEST_INVALID: entry(2, "skein.yaml does not say what Skein can do.", "Change the line named."),
+  MANIFEST_LATER: entry(2, "A key that this version knows but does not do yet.", "Leave it out."),
+
+  // hub and api
+  HUB_UNREACHABLE: entry(1, "The hub does not answer.", "Check that it runs (skein hub) and its address."),
+  BAD_REQUEST: entry(2, "The hub cannot read the request.", "Use matching versions of Skein on both sides."),
+  HEAD_MOVED: entry(
+    6,
+    "Another deployment of the app came first.",
+    "Look at it with skein status and deploy again.",
+  ),
+  DEPLOY_IN_PROGRESS: entry(
+    6,
+    "Another deployment of the app is under way.",
+    "Wait for it (skein watch), then deploy again.",
+  ),
+  APP_NOT_FOUND: entry(7, "No app of that name.", "See skein list."),
+  NODE_NOT_FOUND: entry(7, "No node of that name.", "See skein node ls."),
+  HUB_CATCHING_UP: entry(
+    8,
+    "The hub was restored and gathers what its agents know.",
+    "Try again in a few seconds.",
+  ),
+  TOO_MANY: entry(8, "Too much at once for this hub.", "Try again in a moment."),
+
+  // rollout
+  DEPLOY_FAILED: entry(
+    3,
+    "The new version failed and was undone; the old version is healthy.",
+    "See the app's last lines above.",
+  ),
+  UNDO_INCOMPLETE: entry(
+    5,
+    "The deployment failed and not every node could be taken back.",
+    "See skein status; bring the named nodes back.",
+  ),
+  NODES_ABSENT: entry(
+    5,
+    "More nodes are absent than the strategy allows.",
+    "Start them, or raise strategy.max_absent.",
+  ),
+
+  // agent
+  ENV_CONFLICT: entry(
+    1,
+    "The node holds another environment of this app.",
+    "Deploy to other nodes, or remove the app there first.",
+  ),
+  HOOK_FAILED: entry(1, "A hook ended with an error.", "See its last lines."),
+  HOOK_TIMEOUT: entry(1, "A hook did not end within its time.", "Make it shorter or raise its within."),
+  VERIFY_FAILED: entry(1, "The app's own verification failed.", "See its last lines."),
+  INSTALL_TAMPERED: entry(1, "An installed file differs from its release.", "Repair it: skein repair."),
+
+  // keeper
+  KEEPER_UNREACHABLE: entry(1, "The keeper does not answer.", "Start it: skein agent run starts one."),
+  KEEPER_PROTOCOL: entry(
+    1,
+    "Keeper and agent speak different versions.",
+    "Restart the keeper when it suits.",
+  ),
+  PORT_TAKEN: entry(1, "Another program listens on the port.", "Stop it or choose another port."),
+  START_FAILED: entry(1, "The app's process could not be started.", "Check the command in skein.yaml."),
+  APP_EXITED: entry(1, "The app ended before it was ready.", "See its last lines."),
+  HEALTH_TIMEOUT: entry(
+    1,
+    "The app was not ready in time.",
+    "See its last lines, and health.ready in skein.yaml.",
+  ),
+  SOCKET_NOT_TAKEN: entry(
+    1,
+    "The app did not take the socket that was passed to it.",
+    "Let it take fd 3 (LISTEN_FDS), or use handover: port or gap.",
+  ),
+  HANDOVER_REFUSED: entry(
+    2,
+    "This hand-over cannot keep its promise here.",
+    "Choose one of the modes that the message names.",
+  ),
+  GATE_UNSEEN: entry(
+    1,
+    "It could not be seen whether the new process waits on its socket.",
+    "Nothing to do; it held the socket and lived two seconds.",
+  ),
+  CONNECTIONS_CUT: entry(
+    1,
+    "Connections were cut when the old version's drain ran out.",
+    "Let the app close them on its signal, or raise drain.within.",
+  ),
+  RESTART_LIMIT: entry(
+    1,
+    "The process crashed too often and is left stopped.",
+    "See its log, then skein restart.",
+  ),
+  USER_REFUSED: entry(
+    1,
+    "The app cannot be run as that user here.",
+    "Run the agent as root, or leave user out.",
+  ),
+} as const satisfies Record<string, CodeEntry>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;

@@ -1,0 +1,71 @@
+import { ERROR_CODES, type ErrorCode } from "./error-codes.ts";
+
+export type { ErrorCode } from "./error-codes.ts";
+
+/** What is known beside the message. Everything is optional; absent means "does not apply". */
+export interface ErrorDetails {
+  /** One sentence that says what to do next; printed after the message. Overrides the code's own mend. */
+  readonly hint?: string;
+  /** Where it happened: `node`, `stage`, `file`, `line`, `column`, `app` ... Printed and sent as JSON. */
+  readonly data?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+}
+
+/** Every failure a user can meet. The code is API: scripts match it, docs list it, it never changes. */
+export class SkeinError extends Error {
+  override readonly name = "SkeinError";
+  readonly code: ErrorCode;
+  readonly hint: string;
+  readonly data: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, { cause: details.cause });
+    this.code = code;
+    this.hint = details.hint ?? ERROR_CODES[code].mend;
+    this.data = details.data ?? {};
+  }
+
+  /** The exit code that a command ending with this error has (DESIGN's table: 1, 2, 4, 5, 6, 7 or 8). */
+  get exit(): number {
+    return ERROR_CODES[this.code].exit;
+  }
+}
+
+/** Is `err` a SkeinError with one of `codes` (any code when none is given)? */
+export function isSkeinError(err: unknown, ...codes: ErrorCode[]): err is SkeinError {
+  return err instanceof SkeinError && (codes.length === 0 || codes.includes(err.code));
+}
+
+/** The text of anything thrown. */
+export function messageOf(err: unknown): string {
+  return err instanceof Error ? err.message : String(err);
+}
+
+/** The `code` of a Node system error (`ENOENT` and the like), or undefined. */
+export function errnoOf(err: unknown): string | undefined {
+  if (!(err instanceof Error) || !("code" in err)) return undefined;
+  return typeof err.code === "string" ? err.code : undefined;
+}
+
+/** The form in which an error crosses a process: stable keys, no stack. */
+export interface WireError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint?: string;
+  readonly data?: Readonly<Record<string, unknown>>;
+}
+
+export function toWire(err: unknown): WireError {
+  if (err instanceof SkeinError) {
+    return { code: err.code, message: err.message, hint: err.hint, data: err.data };
+  }
+  return { code: "INTERNAL", message: messageOf(err) };
+}
+
+export function fromWire(wire: WireError): SkeinError {
+  const code = Object.hasOwn(ERROR_CODES, wire.code) ? wire.code : "INTERNAL";
+  return new SkeinError(code, wire.message, {
+    ...(wire.hint === undefined ? {} : { hint: wire.hint }),
+    ...(wire.data === undefined ? {} : { data: wire.data }),
+  });
+}
