@@ -1,0 +1,81 @@
+// Installs what a checkout needs and says so. Runs on Node 20 or newer, has no dependencies, and costs
+// well under a second when everything is there. `--tests` also looks for the programs that tests run against.
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+
+const root = path.resolve(import.meta.dirname, "..");
+const stamp = path.join(root, "node_modules", ".skein-setup");
+const major = Number(process.versions.node.split(".")[0]);
+
+/** program → Debian package; what the tests run real servers and faults with. */
+const TEST_PROGRAMS = {
+  git: "git",
+  gunicorn: "gunicorn",
+  uvicorn: "uvicorn",
+  puma: "puma",
+  python3: "python3",
+  strace: "strace",
+  zstd: "zstd",
+  "ssh-agent": "openssh-client",
+  setpriv: "util-linux",
+};
+
+if (major < 20) fail("Skein needs Node 20 or newer to set itself up (it then brings its own Node 26).");
+installPackages();
+if (process.argv.includes("--tests")) installPrograms();
+
+function installPackages() {
+  const wanted = createHash("sha256")
+    .update(readFileSync(path.join(root, "package-lock.json")))
+    .digest("hex");
+  const have = existsSync(stamp) ? readFileSync(stamp, "utf8") : "";
+  if (have === wanted && existsSync(path.join(root, "node_modules/.bin/node"))) return;
+  say("installing npm packages (npm ci), Node 26 among them");
+  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
+  if (npm.status !== 0) fail("npm ci failed; see its words above.");
+  writeFileSync(stamp, wanted);
+}
+
+function installPrograms() {
+  const missing = Object.entries(TEST_PROGRAMS).filter(([program]) => !onPath(program));
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map(([, name]) => name))];
+  const line = `apt-get install -y ${packages.join(" ")}`;
+  if (process.getuid?.() !== 0 || !onPath("apt-get")) {
+    say(
+      `missing: ${missing.map(([program]) => program).join(", ")}; tests that need them are skipped. Type: sudo ${line}`,
+    );
+    if (process.env.CI) fail("in CI no test may be skipped");
+    return;
+  }
+  say(`installing Debian packages: ${packages.join(" ")}`);
+  apt("update");
+  apt("install", "-y", "--no-install-recommends", ...packages);
+}
+
+function apt(...args) {
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  try {
+    execFileSync("apt-get", ["-qq", ...args], { env, stdio: ["ignore", "ignore", 2] });
+  } catch {
+    fail(`apt-get ${args.join(" ")} failed; see its words above.`);
+  }
+}
+
+function onPath(program) {
+  return (process.env.PATH ?? "").split(":").some((dir) => existsSync(path.join(dir, program)));
+}
+
+function say(text) {
+  console.error(`setup: ${text}`);
+}
+
+function fail(text) {
+  console.error(`setup: ${text}`);
+  process.exit(1);
+}
