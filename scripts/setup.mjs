@@ -1,6 +1,8 @@
-// Installs what a checkout needs and says so. Runs on Node 20 or newer, has no dependencies, and costs
-// well under a second when everything is there. `--tests` also looks for the programs that tests run against.
-import { execFileSync, spawnSync } from "node:child_process";
+// node scripts/setup.mjs [--tests] [FILE ARGS...]
+// Installs what a checkout needs and says so, then runs FILE with the Node that came with it. Works on Node 20 or
+// newer, has no dependencies, and costs well under a second when everything is there. `--tests` also looks for the
+// programs that tests run against. (It runs FILE itself because a shell remembers where it found `node` first.)
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -24,7 +26,12 @@ const TEST_PROGRAMS = {
 
 if (major < 20) fail("Skein needs Node 20 or newer to set itself up (it then brings its own Node 26).");
 installPackages();
-if (process.argv.includes("--tests")) installPrograms();
+const rest = process.argv.slice(2);
+if (rest[0] === "--tests") {
+  rest.shift();
+  installPrograms();
+}
+if (rest.length > 0) runWithOwnNode(rest);
 
 function installPackages() {
   const wanted = createHash("sha256")
@@ -56,6 +63,14 @@ function installPrograms() {
   say(`installing Debian packages: ${packages.join(" ")}`);
   apt("update");
   apt("install", "-y", "--no-install-recommends", ...packages);
+}
+
+function runWithOwnNode([file, ...args]) {
+  const bin = path.join(root, "node_modules", ".bin");
+  const env = { ...process.env, PATH: `${bin}:${process.env.PATH ?? ""}` };
+  const child = spawn(path.join(bin, "node"), [path.join(root, file), ...args], { stdio: "inherit", env });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("exit", (code, signal) => process.exit(code ?? (signal === "SIGINT" ? 130 : 1)));
 }
 
 function apt(...args) {
