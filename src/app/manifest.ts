@@ -155,17 +155,17 @@ export interface Hook {
 /** A number of nodes, or a share of them such as `25%`. */
 export type Amount = number | `${number}%`;
 
-/** How an order goes over its nodes; the same shape stands in the signed order. */
+/** How an order goes over its nodes; this very shape stands in the signed order. */
 export interface Strategy {
   readonly type: "rolling" | "all_at_once";
   /** Nodes at a time, at least one. */
   readonly batch: Amount;
-  readonly max_unavailable: Amount;
+  readonly maxUnavailable: Amount;
   /** Absent nodes that do not hold it up; a share is rounded up. */
-  readonly max_absent: Amount;
-  readonly max_failed: Amount;
+  readonly maxAbsent: Amount;
+  readonly maxFailed: Amount;
   readonly bakeMs: number;
-  readonly on_failure: "undo";
+  readonly onFailure: "undo";
 }
 
 /** What garbage collection leaves. */
