@@ -1,0 +1,294 @@
+import { z } from "zod";
+import { digestOf, type Digest, type ReleaseId, type TreeId } from "../lib/ids.ts";
+import { charterSchema } from "./charter-schema.ts";
+import {
+  address,
+  appEnv,
+  appName,
+  clusterId,
+  commit,
+  count,
+  digest,
+  duration,
+  envName,
+  keyId,
+  labels,
+  nodeName,
+  percent,
+  publicKey,
+  releaseId,
+  serialNumber,
+  spkiDigest,
+  text,
+  time,
+  treeId,
+} from "./fields.ts";
+import { isSelector } from "./selector.ts";
+
+/** Fields, limits and rules of every signed document; docs/formats/ has a page for each. */
+const selector = z.string().min(1).max(1024).refine(isSelector, "not a selector");
+const amount = z.union([serialNumber, percent]);
+
+/** The manifest's `strategy` with every default written out, so that what was signed does not change with Skein. */
+export const strategySchema = z.strictObject({
+  type: z.enum(["rolling", "canary", "blue_green", "all_at_once"]),
+  batch: amount,
+  max_unavailable: amount,
+  max_absent: z.union([count, percent]),
+  max_failed: z.union([count, percent]),
+  steps: z
+    .array(
+      z.union([
+        z.strictObject({ traffic: percent, hold: duration }),
+        z.strictObject({ nodes: amount, hold: duration }),
+      ]),
+    )
+    .max(32),
+  judge: z
+    .strictObject({ min_requests: count, error_rate: text(32), p99: text(32) })
+    .partial()
+    .nullable(),
+  bake: duration,
+  on_failure: z.enum(["undo", "pause"]),
+  /** Without a hub, nodes start at a moment of their own within this time. */
+  spread: duration,
+});
+export type Strategy = z.infer<typeof strategySchema>;
+
+export const releaseSchema = z.strictObject({
+  cluster: clusterId,
+  app: appName,
+  tree: treeId,
+  rows: digest,
+  since: digest.nullable(),
+  commit: commit.nullable(),
+  source: z.strictObject({ kind: z.enum(["git", "dir", "archive", "file"]), name: text(255) }),
+  builder: keyId,
+  created: time,
+  files: count,
+  bytes: count,
+});
+
+/** What serials are counted by: one app in one environment. */
+const serial = { app: appName, env: envName, epoch: count, seq: serialNumber };
+
+export const orderSchema = z.strictObject({
+  cluster: clusterId,
+  epoch: serial.epoch,
+  seq: serial.seq,
+  prev: digest.nullable(),
+  app: serial.app,
+  env: serial.env,
+  release: releaseId,
+  state: z.enum(["run", "stopped"]),
+  generation: count,
+  beside: z.array(releaseId).max(100),
+  fallback: releaseId.nullable(),
+  selector,
+  roster: digest,
+  strategy: strategySchema,
+  hooks: z.enum(["run", "skip"]),
+  issued: time,
+  applyBefore: time,
+  undoBefore: time,
+});
+
+export const settleSchema = z.strictObject({
+  cluster: clusterId,
+  order: digest,
+  ...serial,
+  needs: count.max(32),
+  before: time,
+  issued: time,
+});
+
+export const receiptSchema = z.strictObject({
+  cluster: clusterId,
+  node: keyId,
+  key: publicKey,
+  ...serial,
+  order: digest,
+  release: releaseId,
+  verdict: z.enum(["ok", "failed", "undone", "refused"]),
+  code: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]{1,63}$/)
+    .nullable(),
+  message: text(1024).nullable(),
+  /** Connections that were cut when the old release's drain ran out. */
+  cut: count,
+  at: time,
+});
+
+export const labelSchema = z.strictObject({
+  cluster: clusterId,
+  node: keyId,
+  serial: serialNumber,
+  name: nodeName,
+  labels,
+  issued: time,
+});
+
+const point = z.strictObject({ epoch: serial.epoch, seq: serial.seq });
+export const ticketSchema = z.strictObject({
+  cluster: clusterId,
+  charter: digest,
+  key: publicKey,
+  name: nodeName.nullable(),
+  labels,
+  issued: time,
+  expires: time,
+  replace: keyId.nullable(),
+  floor: z.record(appEnv, point).refine((all) => Object.keys(all).length <= 4096, "more than 4096 apps"),
+});
+
+export const enrolSchema = z.strictObject({
+  cluster: clusterId,
+  ticket: digest,
+  key: publicKey,
+  sealing: publicKey,
+  name: nodeName,
+  issued: time,
+});
+
+export const revokeSchema = z.strictObject({
+  cluster: clusterId,
+  node: keyId,
+  reason: text(255),
+  issued: time,
+});
+
+export const sessionSchema = z.strictObject({
+  cluster: clusterId,
+  operator: keyId,
+  key: spkiDigest,
+  issued: time,
+  expires: time,
+});
+
+export const beaconSchema = z.strictObject({
+  cluster: clusterId,
+  hub: spkiDigest,
+  incarnation: text(64),
+  at: time,
+});
+
+const argument = z.union([text(4096), z.int(), z.boolean(), z.null()]);
+export const commandSchema = z.strictObject({
+  cluster: clusterId,
+  kind: z.string().regex(/^[a-z][a-z-]{0,31}$/),
+  app: appName.nullable(),
+  env: envName.nullable(),
+  args: z.record(
+    z.string().regex(/^[a-z][A-Za-z0-9]{0,31}$/),
+    z.union([argument, z.array(argument).max(256)]),
+  ),
+  nodes: z.array(keyId).min(1).max(10_000),
+  nonce: z.string().regex(/^[0-9a-f]{32}$/),
+  issued: time,
+  expires: time,
+});
+
+/** A node changes its key; signed by the old and the new one. */
+export const noderotSchema = z.strictObject({
+  cluster: clusterId,
+  node: keyId,
+  key: publicKey,
+  sealing: publicKey,
+  serial: serialNumber,
+  issued: time,
+});
+
+/** Proves a sealed secret; each node gets its own stanza beside it. */
+export const credsSchema = z.strictObject({
+  cluster: clusterId,
+  ...serial,
+  ciphertext: digest,
+  bytes: count,
+  commitment: digest,
+  ephemeral: publicKey,
+  context: text(255),
+  nodes: z.array(keyId).max(10_000),
+  issued: time,
+});
+
+/** Where a node may be reached; signed by the node. */
+export const endpointSchema = z.strictObject({
+  cluster: clusterId,
+  node: keyId,
+  key: publicKey,
+  incarnation: count,
+  addresses: z.array(address).max(16),
+  at: time,
+});
+
+export const DOCUMENT_SCHEMAS = {
+  "charter.1": charterSchema,
+  "release.1": releaseSchema,
+  "order.1": orderSchema,
+  "settle.1": settleSchema,
+  "label.1": labelSchema,
+  "ticket.1": ticketSchema,
+  "enrol.1": enrolSchema,
+  "noderot.1": noderotSchema,
+  "session.1": sessionSchema,
+  "revoke.1": revokeSchema,
+  "receipt.1": receiptSchema,
+  "beacon.1": beaconSchema,
+  "creds.1": credsSchema,
+  "command.1": commandSchema,
+  "endpoint.1": endpointSchema,
+} as const;
+
+export type DocumentType = keyof typeof DOCUMENT_SCHEMAS;
+export type DocumentBody<T extends DocumentType> = z.infer<(typeof DOCUMENT_SCHEMAS)[T]>;
+export const DOCUMENT_TYPES = Object.keys(DOCUMENT_SCHEMAS) as DocumentType[];
+
+export type Charter = DocumentBody<"charter.1">;
+export type Release = DocumentBody<"release.1">;
+export type Order = DocumentBody<"order.1">;
+export type Settle = DocumentBody<"settle.1">;
+export type Receipt = DocumentBody<"receipt.1">;
+export type Label = DocumentBody<"label.1">;
+export type Ticket = DocumentBody<"ticket.1">;
+export type Enrol = DocumentBody<"enrol.1">;
+export type Revoke = DocumentBody<"revoke.1">;
+export type Session = DocumentBody<"session.1">;
+export type Beacon = DocumentBody<"beacon.1">;
+export type Command = DocumentBody<"command.1">;
+export type Verdict = Receipt["verdict"];
+
+/** The nodes that the signer of an order saw. Not signed itself: the order signs its digest. */
+export const rosterSchema = z.strictObject({
+  nodes: z.array(z.strictObject({ node: keyId, name: nodeName, labels })).max(100_000),
+});
+export type Roster = z.infer<typeof rosterSchema>;
+export type RosterNode = Roster["nodes"][number];
+
+/** The one text of a roster: nodes by id, fields and labels in order, no white space. */
+export function rosterText(roster: Roster): string {
+  const nodes = roster.nodes
+    .map(({ node, name, labels }) => ({ node, name, labels: sortedByKey(labels) }))
+    .sort((a, b) => (a.node < b.node ? -1 : 1));
+  return JSON.stringify({ nodes });
+}
+
+/** What an order's `roster` holds. */
+export function rosterDigest(roster: Roster): Digest {
+  return digestOf(rosterText(roster));
+}
+
+/** The same commit built to the same tree is the same release, whoever built it and when. */
+export function releaseIdOf(release: {
+  readonly app: string;
+  readonly tree: TreeId;
+  readonly commit: string | null;
+}): ReleaseId {
+  const text = `skein-release-1\0${release.app}\0${release.tree}\0${release.commit ?? ""}`;
+  return digestOf(text).slice(0, 32) as ReleaseId;
+}
+
+function sortedByKey<T>(record: Readonly<Record<string, T>>): Record<string, T> {
+  const entries = Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries);
+}
