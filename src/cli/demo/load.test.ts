@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import http from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import test from "node:test";
+import timers from "node:timers/promises";
+import { Load } from "./load.ts";
+
+async function server(
+  t: test.TestContext,
+  handler: http.RequestListener,
+): Promise<{ host: string; port: number }> {
+  const server = http.createServer(handler).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  return { host: "127.0.0.1", port: (server.address() as AddressInfo).port };
+}
+
+/** Lets the load run until it has sent something, then counts. */
+async function someLoad(load: Load): Promise<Awaited<ReturnType<Load["report"]>>> {
+  load.start();
+  try {
+    await timers.setTimeout(300);
+    return await load.report();
+  } finally {
+    load.stop();
+  }
+}
+
+test("right answers are counted by their text and none is lost", async (t) => {
+  const target = await server(t, (_request, response) => response.end("beep boop\n"));
+  const report = await someLoad(
+    new Load({ targets: [target], perSecond: 200, right: (text) => text.startsWith("beep") }),
+  );
+  assert.ok(report.sent > 0);
+  assert.equal(report.lost, 0);
+  assert.equal(report.answers.get("beep boop"), report.sent);
+});
+
+test("wrong text, wrong status, a cut body, a reset and a refusal are each lost", async (t) => {
+  const wrongText = await server(t, (_request, response) => response.end("boop"));
+  const wrongStatus = await server(t, (_request, response) => response.writeHead(503).end("beep"));
+  const cut = await server(t, (_request, response) => {
+    response.writeHead(200, { "content-length": "100" });
+    response.write("beep");
+    setTimeout(() => response.destroy(), 20);
+  });
+  const reset = await server(t, (request) => request.socket.resetAndDestroy());
+  const gone = http.createServer().listen(0, "127.0.0.1");
+  await once(gone, "listening");
+  const refused = { host: "127.0.0.1", port: (gone.address() as AddressInfo).port };
+  gone.close();
+  await once(gone, "close");
+
+  for (const [target, outcome] of [
+    [wrongText, "wrong"],
+    [wrongStatus, "wrong"],
+    [cut, "cut"],
+    [reset, "reset"],
+    [refused, "refused"],
+  ] as const) {
+    const report = await someLoad(
+      new Load({ targets: [target], perSecond: 100, right: (text) => text.startsWith("beep") }),
+    );
+    assert.equal(report.lost, report.sent, outcome);
+    assert.equal(report.byOutcome[outcome], report.sent, outcome);
+  }
+});
