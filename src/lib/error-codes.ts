@@ -43,6 +43,16 @@ export const ERROR_CODES = {
     "The store's file is damaged or of another format.",
     "Restore a backup: skein hub restore FILE.",
   ),
+  STORE_BUSY: entry(
+    1,
+    "Another process has the store open.",
+    "Stop that hub first; a store is opened by one hub at a time.",
+  ),
+  STORE_REFUSED: entry(
+    1,
+    "A transaction, key or revision that no store takes.",
+    "Report it: this is a defect in Skein, or a document over its bound.",
+  ),
   LEASE_NOT_FOUND: entry(1, "The lease has expired or never was.", "Ask for a new lease."),
   CONFLICT: entry(
     6,

@@ -1,0 +1,196 @@
+import { randomBytes } from "node:crypto";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { backup, DatabaseSync } from "node:sqlite";
+import { errnoOf, type ErrorCode, messageOf, SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { asSkeinError, syncDirectory } from "../lib/files.ts";
+import { APPLICATION_ID, FORMAT, SCHEMA } from "./sqlite-tables.ts";
+
+/**
+ * A store is one SQLite file in WAL mode. It comes to be whole under another name and is then renamed, so that a
+ * file under the store's name that is empty or cut short is damage and never a store that was just being made.
+ */
+
+/** Opens the store at `file`, making an empty one when there is none. Held alone: nobody else can open it. */
+export async function openFile(file: string): Promise<DatabaseSync> {
+  if (!(await exists(file))) {
+    if (await exists(`${file}-wal`)) throw corrupt(file, "its main file is missing, its journal is there");
+    await create(file);
+  }
+  const db = connect(file);
+  try {
+    checkWhole(db, file);
+    return db;
+  } catch (err) {
+    db.close();
+    throw err;
+  }
+}
+
+/** Copies an open store to `target` while it is used; the copy appears whole or not at all. */
+export async function backupFile(db: DatabaseSync, target: string): Promise<void> {
+  await installed(target, async (aside) => {
+    await backup(db, aside, { rate: 1000 });
+  });
+}
+
+/**
+ * Puts the backup `from` in the place of the store at `target`, which no process may have open, under a new
+ * incarnation. A crash leaves the old store or the new one.
+ * @throws SkeinError STORE_CORRUPT when the backup is damaged, STORE_BUSY when the store is open
+ */
+export async function restoreFile(from: string, target: string): Promise<void> {
+  await installed(target, async (aside) => {
+    await fs.copyFile(from, aside);
+    const db = connect(aside);
+    try {
+      checkWhole(db, from);
+      db.prepare("UPDATE meta SET value = ? WHERE name = 'incarnation'").run(newIncarnation());
+      fold(db);
+    } finally {
+      db.close();
+    }
+    await emptyJournal(target);
+  });
+}
+
+async function create(file: string): Promise<void> {
+  await installed(file, async (aside) => {
+    const db = connect(aside);
+    try {
+      db.exec(SCHEMA);
+      const put = db.prepare("INSERT INTO meta VALUES(?, ?)");
+      put.run("incarnation", newIncarnation());
+      put.run("revision", "1");
+      put.run("compacted", "1");
+      fold(db);
+    } finally {
+      db.close();
+    }
+  });
+}
+
+/** Makes a file aside with `write`, flushes it and renames it to `target`. */
+async function installed(target: string, write: (aside: string) => Promise<void>): Promise<void> {
+  const aside = `${target}.${randomBytes(6).toString("hex")}.tmp`;
+  try {
+    await fs.mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
+    await fs.writeFile(aside, "", { flag: "wx", mode: 0o600 });
+    await write(aside);
+    const handle = await fs.open(aside, "r+");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    faultPoint("store.install");
+    await fs.rename(aside, target);
+    await syncDirectory(path.dirname(target));
+  } catch (err) {
+    for (const suffix of ["", "-wal", "-journal"]) await fs.rm(aside + suffix, { force: true });
+    throw asStoreError(err, target);
+  }
+}
+
+/**
+ * Leaves no journal beside the store that is to be replaced: SQLite would apply it to the new file. Opening and
+ * closing folds it into the old file first, so that a crash before the rename leaves the old store whole.
+ */
+async function emptyJournal(target: string): Promise<void> {
+  if (!(await exists(target))) return;
+  try {
+    const old = connect(target);
+    try {
+      fold(old);
+    } finally {
+      old.close();
+    }
+  } catch (err) {
+    const known = asStoreError(err, target);
+    // A damaged store is what one restores over.
+    if (!(known instanceof SkeinError) || known.code !== "STORE_CORRUPT") throw known;
+  }
+  faultPoint("store.journal-folded");
+  await fs.rm(`${target}-wal`, { force: true });
+  await fs.rm(`${target}-shm`, { force: true });
+}
+
+/** Exclusive locking: one hub per store, a lock that dies with its process, and no shared-memory file. */
+function connect(file: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(file, { timeout: 0 });
+    db.exec("PRAGMA locking_mode = EXCLUSIVE");
+    db.exec("PRAGMA journal_mode = WAL");
+    db.exec("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY");
+    return db;
+  } catch (err) {
+    db?.close();
+    throw asStoreError(err, file);
+  }
+}
+
+function checkWhole(db: DatabaseSync, file: string): void {
+  try {
+    if (pragma(db, "application_id") !== APPLICATION_ID) throw corrupt(file, "it is not a store of Skein's");
+    const format = pragma(db, "user_version");
+    if (format !== FORMAT)
+      throw corrupt(file, `its format is ${String(format)}, this version reads ${FORMAT}`);
+    const found = pragma(db, "quick_check(1)");
+    if (found !== "ok") throw corrupt(file, String(found));
+  } catch (err) {
+    throw asStoreError(err, file);
+  }
+}
+
+function pragma(db: DatabaseSync, name: string): unknown {
+  const row = db.prepare(`PRAGMA ${name}`).get();
+  return row === undefined ? undefined : Object.values(row)[0];
+}
+
+function fold(db: DatabaseSync): void {
+  db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await fs.stat(file);
+    return true;
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT") return false;
+    throw asSkeinError(err, file);
+  }
+}
+
+const newIncarnation = (): string => randomBytes(16).toString("hex");
+
+function corrupt(file: string, why: string, cause?: unknown): SkeinError {
+  return new SkeinError("STORE_CORRUPT", `The store ${file} is damaged: ${why}.`, {
+    data: { path: file },
+    cause,
+  });
+}
+
+/** SQLite's primary result codes that mean something to a user. */
+const CODES: Readonly<Record<number, ErrorCode>> = {
+  5: "STORE_BUSY",
+  6: "STORE_BUSY",
+  8: "IO",
+  10: "IO",
+  11: "STORE_CORRUPT",
+  13: "DISK_FULL",
+  14: "IO",
+  26: "STORE_CORRUPT",
+};
+
+/** Gives SQLite's and the system's errors their codes; others pass as they are. */
+export function asStoreError(err: unknown, file: string): unknown {
+  if (!(err instanceof Error) || !("errcode" in err) || typeof err.errcode !== "number") {
+    return asSkeinError(err, file);
+  }
+  const code = CODES[err.errcode & 0xff];
+  if (code === undefined) return err;
+  if (code === "STORE_CORRUPT") return corrupt(file, messageOf(err), err);
+  return new SkeinError(code, `The store ${file}: ${messageOf(err)}.`, { data: { path: file }, cause: err });
+}
