@@ -1,0 +1,367 @@
+/**
+ * The hub's API for whoever calls it: agents, operators, builders. Every call checks what it gets against the route's
+ * schema, ends within its time limit or the signal, and throws the hub's own SkeinError.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Duplex, Readable } from "node:stream";
+import type { z } from "zod";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import type { Digest, KeyId } from "../lib/ids.ts";
+import { systemClock, type Clock } from "../lib/clock.ts";
+import { retryDelayMs } from "../lib/retry.ts";
+import type { Roster } from "../trust/documents.ts";
+import type { Envelope } from "../trust/envelope.ts";
+import { pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
+import type { TlsIdentity } from "../trust/tls.ts";
+import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
+import { ROUTES, type Route, type RouteName } from "./routes.ts";
+import type * as s from "./schemas.ts";
+import { bodyOf, cutOff, isStream, pathOf, sessionHeader, splitAddress, type Query } from "./wire.ts";
+
+/** Where a hub is and which key it must hold. */
+export interface HubAddress {
+  readonly spki: string;
+  /** `host:port`; IPv6 in brackets. */
+  readonly address: string;
+}
+
+export interface HubClientOptions {
+  /** Tried in turn; the one that answered last is tried first. */
+  readonly hubs: readonly HubAddress[];
+  readonly identity: TlsIdentity;
+  /** An operator's session.1 that vouches for `identity`. */
+  readonly session?: Envelope;
+  /** For one call, in ms. Default 30 000. */
+  readonly timeoutMs?: number;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+export interface WatchOptions {
+  /** Revision to go on from; 0 is now. */
+  readonly from?: number;
+  readonly prefix?: "apps" | "ports" | "nodes" | "rollouts";
+  /** Told each time the connection was lost and is tried again. */
+  readonly onRetry?: (err: unknown) => void;
+}
+
+type Answer<N extends RouteName> = (typeof ROUTES)[N] extends { response: z.ZodType<infer T> }
+  ? T
+  : undefined;
+
+export interface CallOptions {
+  readonly params?: Readonly<Record<string, string>>;
+  readonly query?: Query;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const HEARTBEAT_LOST_MS = 25_000;
+const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
+
+export class HubClient implements Disposable {
+  readonly #options: HubClientOptions;
+  readonly #clients = new Map<HubAddress, PinnedClient>();
+  #order: readonly HubAddress[];
+
+  constructor(options: HubClientOptions) {
+    if (options.hubs.length === 0) throw new SkeinError("HUB_UNREACHABLE", "no hub is known");
+    this.#options = options;
+    this.#order = options.hubs;
+  }
+
+  /** For messages. */
+  get name(): string {
+    return `hub ${this.#order[0]?.address ?? ""}`;
+  }
+
+  async hub(signal?: AbortSignal): Promise<s.HubInfo> {
+    return await this.call("hub", { signal });
+  }
+
+  async charters(after: number, signal?: AbortSignal): Promise<Envelope[]> {
+    return (await this.call("charters", { query: { after }, signal })).charters;
+  }
+
+  async postCharter(charter: Envelope, signal?: AbortSignal): Promise<void> {
+    await this.call("postCharter", { body: { charter }, signal });
+  }
+
+  async postTicket(ticket: Envelope, signal?: AbortSignal): Promise<s.TicketView> {
+    return await this.call("postTicket", { body: { ticket }, signal });
+  }
+
+  /** By the ticket's digest, or by the id of its join key (what the line of `node invite` carries). */
+  async ticket(digest: string, signal?: AbortSignal): Promise<s.TicketView> {
+    return await this.call("ticket", { params: { digest }, signal });
+  }
+
+  /** Idempotent for the same bytes. */
+  async enrol(enrol: Envelope, signal?: AbortSignal): Promise<KeyId> {
+    return (await this.call("enrol", { body: { enrol }, signal })).node;
+  }
+
+  async nodes(signal?: AbortSignal): Promise<s.NodeList> {
+    return await this.call("nodes", { signal });
+  }
+
+  async nodeDocuments(name: string, signal?: AbortSignal): Promise<s.NodeDocuments> {
+    return await this.call("nodeDocuments", { params: { name }, signal });
+  }
+
+  async postLabel(label: Envelope, signal?: AbortSignal): Promise<void> {
+    await this.call("postLabel", { body: { label }, signal });
+  }
+
+  async postRevocation(revoke: Envelope, signal?: AbortSignal): Promise<void> {
+    await this.call("postRevocation", { body: { revoke }, signal });
+  }
+
+  async postRelease(release: Envelope, signal?: AbortSignal): Promise<s.ReleaseView> {
+    return await this.call("postRelease", { body: { release }, signal });
+  }
+
+  async releases(
+    query: { app?: string; limit?: number } = {},
+    signal?: AbortSignal,
+  ): Promise<s.ReleaseView[]> {
+    return (await this.call("releases", { query, signal })).releases;
+  }
+
+  /** By full id, a unique prefix of it, or a commit or its prefix. */
+  async release(id: string, app?: string, signal?: AbortSignal): Promise<s.ReleaseView> {
+    return await this.call("release", { params: { id }, query: { app }, signal });
+  }
+
+  /**
+   * Sends the same bytes again after a cut: the hub answers alike.
+   * @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, HUB_CATCHING_UP, DOC_UNSIGNED …
+   */
+  async postOrder(
+    order: Envelope,
+    roster: Roster,
+    settle: Envelope | null,
+    signal?: AbortSignal,
+  ): Promise<Digest> {
+    return (await this.call("postOrder", { body: { order, roster, settle }, signal })).digest;
+  }
+
+  async postSettle(settle: Envelope, signal?: AbortSignal): Promise<void> {
+    await this.call("postSettle", { body: { settle }, signal });
+  }
+
+  async apps(signal?: AbortSignal): Promise<s.AppList> {
+    return await this.call("apps", { signal });
+  }
+
+  async app(app: string, env?: string, signal?: AbortSignal): Promise<s.AppView[]> {
+    return (await this.call("app", { params: { app }, query: { env }, signal })).apps;
+  }
+
+  async rollout(digest: string, signal?: AbortSignal): Promise<s.RolloutView> {
+    return await this.call("rollout", { params: { digest }, signal });
+  }
+
+  async abortRollout(digest: string, signal?: AbortSignal): Promise<void> {
+    await this.call("abortRollout", { params: { digest }, signal });
+  }
+
+  /** What this node should run; `undefined` when nothing but `etag` came within `waitMs`. */
+  async wanted(
+    etag: string | undefined,
+    waitMs: number,
+    signal?: AbortSignal,
+  ): Promise<s.Wanted | undefined> {
+    const headers = etag === undefined ? {} : { "if-none-match": etag };
+    const response = await this.#send("wanted", {
+      query: { wait: waitMs },
+      headers,
+      timeoutMs: waitMs + 10_000,
+      signal,
+    });
+    if (response.statusCode === 304) return void response.resume();
+    return ROUTES.wanted.response.parse(await bodyOf(response, this.name));
+  }
+
+  async report(report: s.Report, signal?: AbortSignal): Promise<s.Reported> {
+    return await this.call("report", { body: report, signal });
+  }
+
+  async ports(query: { app?: string; env?: string } = {}, signal?: AbortSignal): Promise<s.PortList> {
+    return await this.call("ports", { query, signal });
+  }
+
+  async repos(signal?: AbortSignal): Promise<s.ReposList["repos"]> {
+    return (await this.call("repos", { signal })).repos;
+  }
+
+  /**
+   * Changes from a revision on, for as long as `signal` lets it: reconnects with backoff and resumes after the last
+   * event it gave. Each (re)connection begins with a `synced` event.
+   * @throws SkeinError STORE_COMPACTED (read anew, then watch from there) and whatever is no passing fault
+   */
+  async *watch(signal: AbortSignal, options: WatchOptions = {}): AsyncGenerator<s.HubEvent, void> {
+    let from = options.from ?? 0;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        for await (const event of this.#events({ from, prefix: options.prefix }, signal)) {
+          failures = 0;
+          from = event.revision + (event.type === "synced" ? 0 : 1);
+          yield event;
+        }
+      } catch (err) {
+        if (signal.aborted) return;
+        if (!isSkeinError(err, "HUB_UNREACHABLE", "TOO_MANY")) throw err;
+        options.onRetry?.(err);
+      }
+      await this.#backOff(++failures, signal);
+    }
+  }
+
+  /** Sends a signed command and gives what the nodes answer, line by line; ends when all have answered. */
+  async *command(command: Envelope, signal: AbortSignal): AsyncGenerator<s.CommandLine, void> {
+    const response = await this.#send("postCommand", { body: { command }, signal });
+    for await (const line of this.#lines(response)) yield ROUTES.postCommand.lines.parse(line);
+  }
+
+  /** A node's answer to a command: lines of JSON, the last one `{type: "result", …}`. */
+  async answerCommand(
+    digest: Digest,
+    node: KeyId,
+    lines: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const response = await this.#send("answerCommand", {
+      params: { digest, node },
+      body: lines,
+      timeoutMs: 2 ** 31 - 1,
+      signal,
+    });
+    response.resume();
+  }
+
+  /** A raw connection to git-upload-pack or git-receive-pack of a repository. */
+  async git(
+    repo: string,
+    service: "git-upload-pack" | "git-receive-pack",
+    signal?: AbortSignal,
+  ): Promise<Duplex> {
+    const path = pathOf("git", { repo, service }, {});
+    return await this.#any((client) =>
+      client.upgrade({ method: "GET", path, protocol: "skein-git", headers: this.#headers(), signal }),
+    );
+  }
+
+  /** Any route by name; its answer is checked against the route's schema. */
+  async call<N extends RouteName>(name: N, options: CallOptions = {}): Promise<Answer<N>> {
+    const response = await this.#send(name, options);
+    const value = await bodyOf(response, this.name);
+    const route: Route = ROUTES[name];
+    const parsed = route.response?.safeParse(value);
+    if (parsed?.success === false) {
+      throw new SkeinError(
+        "BAD_REQUEST",
+        `${this.name} answered ${name} in a form this version does not read`,
+        {
+          cause: parsed.error,
+        },
+      );
+    }
+    return parsed?.data as Answer<N>;
+  }
+
+  /** The raw response of a request that is no JSON: blobs. */
+  async raw(request: RequestOptions): Promise<IncomingMessage> {
+    return await this.#any((client) =>
+      client.send({ ...request, headers: { ...this.#headers(), ...request.headers } }),
+    );
+  }
+
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async *#events(query: Query, signal: AbortSignal): AsyncGenerator<s.HubEvent, void> {
+    const response = await this.#send("events", { query, signal });
+    for await (const line of this.#lines(response)) yield ROUTES.events.lines.parse(line);
+  }
+
+  async *#lines(response: Readable): AsyncGenerator<unknown, void> {
+    const lost = (): SkeinError => new SkeinError("HUB_UNREACHABLE", `${this.name} fell silent`);
+    const stop = failWhenSilent(response, HEARTBEAT_LOST_MS, lost);
+    try {
+      yield* ndjsonLines(response as AsyncIterable<Uint8Array>);
+    } catch (err) {
+      throw err instanceof SkeinError ? err : cutOff(this.name, err);
+    } finally {
+      stop();
+      response.destroy();
+    }
+  }
+
+  async #send(name: RouteName, options: CallOptions): Promise<IncomingMessage> {
+    const { method } = ROUTES[name];
+    const path = pathOf(name, options.params ?? {}, options.query ?? {});
+    const stream = isStream(options.body);
+    const body = options.body === undefined || stream ? options.body : JSON.stringify(options.body);
+    return await this.raw({
+      method,
+      path,
+      headers: {
+        ...(body === undefined
+          ? {}
+          : { "content-type": stream ? "application/x-ndjson" : "application/json" }),
+        ...options.headers,
+      },
+      body: body as RequestOptions["body"],
+      timeoutMs: options.timeoutMs ?? this.#options.timeoutMs,
+      signal: options.signal,
+    });
+  }
+
+  /** Tries the hubs in turn while they cannot be reached. */
+  async #any<T>(attempt: (client: PinnedClient) => Promise<T>): Promise<T> {
+    let failure: unknown;
+    for (const hub of this.#order) {
+      try {
+        const result = await attempt(this.#client(hub));
+        if (this.#order[0] !== hub) this.#order = [hub, ...this.#order.filter((other) => other !== hub)];
+        return result;
+      } catch (err) {
+        if (!isSkeinError(err, "HUB_UNREACHABLE", "PIN_MISMATCH")) throw err;
+        if (!isSkeinError(failure, "PIN_MISMATCH")) failure = err;
+      }
+    }
+    throw failure;
+  }
+
+  #client(hub: HubAddress): PinnedClient {
+    const known = this.#clients.get(hub);
+    if (known !== undefined) return known;
+    const client = pinnedClient({
+      ...splitAddress(hub.address),
+      pins: [hub.spki],
+      identity: this.#options.identity,
+    });
+    this.#clients.set(hub, client);
+    return client;
+  }
+
+  #headers(): Record<string, string> {
+    const { session } = this.#options;
+    return session === undefined ? {} : { "skein-session": sessionHeader(session) };
+  }
+
+  async #backOff(failures: number, signal: AbortSignal): Promise<void> {
+    const { clock = systemClock, random = Math.random } = this.#options;
+    const ms = retryDelayMs(Math.max(1, failures), { ...BACKOFF, random });
+    await clock.sleep(ms, signal).catch(() => undefined);
+  }
+}

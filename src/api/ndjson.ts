@@ -1,0 +1,44 @@
+import type { Readable } from "node:stream";
+import { SkeinError } from "../lib/errors.ts";
+
+/** Longest line of a stream, in bytes: one stored value (1.5 MiB) with room for its escapes. */
+const MAX_LINE_BYTES = 4 * 2 ** 20;
+
+/** The parsed lines of an ndjson stream; blank lines (heartbeats) are skipped. */
+export async function* ndjsonLines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<unknown, void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    rest += decoder.decode(chunk, { stream: true });
+    const lines = rest.split("\n");
+    rest = lines.pop() ?? "";
+    if (rest.length > MAX_LINE_BYTES) {
+      throw new SkeinError("BAD_REQUEST", `a line of more than ${MAX_LINE_BYTES} bytes`);
+    }
+    for (const line of lines) if (line !== "") yield parse(line);
+  }
+  if (rest.trim() !== "") yield parse(rest);
+}
+
+/** Fails the reader when nothing, not even a heartbeat, came for `ms`. */
+export function failWhenSilent(stream: Readable, ms: number, error: () => Error): () => void {
+  let timer = setTimeout(() => stream.destroy(error()), ms);
+  const onData = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => stream.destroy(error()), ms);
+  };
+  stream.on("data", onData);
+  stream.pause();
+  return () => {
+    clearTimeout(timer);
+    stream.off("data", onData);
+  };
+}
+
+function parse(line: string): unknown {
+  try {
+    return JSON.parse(line) as unknown;
+  } catch (err) {
+    throw new SkeinError("BAD_REQUEST", "a line of the stream is not JSON", { cause: err });
+  }
+}

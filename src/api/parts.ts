@@ -1,0 +1,69 @@
+/** The small shapes that the API's bodies are made of. Ids are branded, so that one cannot be taken for another. */
+import { z } from "zod";
+import { rosterSchema } from "../trust/documents.ts";
+import { envelopeSchema } from "../trust/envelope.ts";
+import { appName, digest, envName, keyId, labels, nodeName, releaseId, time } from "../trust/fields.ts";
+
+export { appName, digest, envName, keyId, labels, nodeName, releaseId, time };
+/** A signed document (docs/formats/envelope.md). Only its shape is checked here; its meaning by who reads it. */
+export const envelope = envelopeSchema;
+export const roster = rosterSchema;
+/** A name of a repository: that of an app. */
+export const repoName = appName;
+
+export const wireError = z.object({
+  code: z.string(),
+  message: z.string(),
+  hint: z.string().optional(),
+  data: z.record(z.string(), z.unknown()).optional(),
+});
+export const errorBody = z.object({ error: wireError });
+
+export const gate = z.enum(["hold", "go", "undo"]);
+/** `hold`: do not start yet. `go`: proceed. `undo`: go back to the order's fallback. */
+export type Gate = z.infer<typeof gate>;
+
+/** What a node does with an app, as it says itself. */
+export const appOnNode = z.object({
+  app: appName,
+  env: envName,
+  /** The release whose instances serve, or null when nothing runs. */
+  release: releaseId.nullable(),
+  /** A word for people and filters: `running`, `stopped`, `deploying`, `failed` … */
+  state: z.string().max(32),
+  /** The newest order the node accepted. */
+  head: digest.nullable(),
+});
+
+export const instanceReport = z.object({
+  app: appName,
+  env: envName,
+  release: releaseId,
+  commit: z
+    .string()
+    .regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/)
+    .nullable(),
+  process: z.string().max(63),
+  /** Unique on the node. */
+  instance: z
+    .string()
+    .max(128)
+    .regex(/^[A-Za-z0-9._@:-]+$/),
+  socket: z.string().max(63).nullable(),
+  protocol: z.string().max(16).nullable(),
+  host: z.string().max(255).nullable(),
+  port: z.int().min(0).max(65_535).nullable(),
+  pid: z.int().nullable(),
+  state: z.string().max(32),
+  since: time,
+});
+export type InstanceReport = z.infer<typeof instanceReport>;
+
+export const progress = z.object({
+  order: digest,
+  stage: z.string().max(32),
+  bytesDone: z.number().min(0),
+  bytesTotal: z.number().min(0).nullable(),
+  note: z.string().max(1000).nullable(),
+});
+export type Progress = z.infer<typeof progress>;

@@ -1,0 +1,291 @@
+/** Bodies of the hub's API. Requests are strict (unknown fields are refused), responses may grow. */
+import { z } from "zod";
+import {
+  appName,
+  appOnNode,
+  digest,
+  envelope,
+  envName,
+  gate,
+  instanceReport,
+  keyId,
+  labels,
+  nodeName,
+  progress,
+  releaseId,
+  roster,
+  time,
+} from "./parts.ts";
+
+export const hubInfo = z.object({
+  cluster: z.string().nullable(),
+  incarnation: z.string(),
+  version: z.string(),
+  /** 0 while the hub has no charter yet. */
+  charterVersion: z.int(),
+  catchingUp: z.boolean(),
+  beacon: envelope.nullable(),
+});
+export type HubInfo = z.infer<typeof hubInfo>;
+
+export const charterList = z.object({ charters: z.array(envelope) });
+export const charterPost = z.strictObject({ charter: envelope });
+export const ticketPost = z.strictObject({ ticket: envelope });
+export const ticketView = z.object({
+  ticket: envelope,
+  state: z.enum(["open", "used", "expired", "revoked"]),
+  node: keyId.nullable(),
+});
+export const enrolPost = z.strictObject({ enrol: envelope });
+export const enrolled = z.object({ node: keyId });
+export const labelPost = z.strictObject({ label: envelope });
+export const revocationPost = z.strictObject({ revoke: envelope });
+
+export const nodeView = z.object({
+  node: keyId,
+  name: nodeName,
+  labels,
+  /** 0 while the ticket's labels hold. */
+  labelSerial: z.int(),
+  address: z.string().nullable(),
+  present: z.boolean(),
+  lastSeen: time.nullable(),
+  version: z.string().nullable(),
+  boot: z.string().nullable(),
+  /** The hub's clock less the node's, in ms. */
+  skewMs: z.number().nullable(),
+  /** Two live agents use this key. */
+  duplicate: z.boolean(),
+  revoked: z.boolean(),
+  /** Document types that the agent reads, such as `order.1`. */
+  knows: z.array(z.string()),
+  apps: z.array(appOnNode),
+});
+export type NodeView = z.infer<typeof nodeView>;
+export const nodeList = z.object({ nodes: z.array(nodeView), revision: z.int() });
+
+/** What proves a node's identity, name and labels. */
+export const nodeDocuments = z.object({
+  ticket: envelope,
+  enrol: envelope,
+  label: envelope.nullable(),
+  revoke: envelope.nullable(),
+});
+export type NodeDocuments = z.infer<typeof nodeDocuments>;
+
+export const releasePost = z.strictObject({ release: envelope });
+export const releaseView = z.object({
+  id: releaseId,
+  app: appName,
+  commit: z.string().nullable(),
+  created: time,
+  files: z.number(),
+  bytes: z.number(),
+  release: envelope,
+});
+export type ReleaseView = z.infer<typeof releaseView>;
+export const releaseList = z.object({ releases: z.array(releaseView) });
+
+export const orderPost = z.strictObject({ order: envelope, roster, settle: envelope.nullable() });
+export const orderAccepted = z.object({ digest });
+export const settlePost = z.strictObject({ settle: envelope });
+
+/** An order as the store has it, with what was found in it. */
+export const orderView = z.object({
+  digest,
+  app: appName,
+  env: envName,
+  epoch: z.int(),
+  seq: z.int(),
+  release: releaseId,
+  state: z.enum(["run", "stopped"]),
+  issued: time,
+  order: envelope,
+  /** The settle that came with it or later, published or not. */
+  settle: envelope.nullable(),
+  roster,
+});
+export type OrderView = z.infer<typeof orderView>;
+
+export const appView = z.object({
+  app: appName,
+  env: envName,
+  head: orderView.nullable(),
+  /** The newest order whose settle counts. */
+  standing: orderView.nullable(),
+  releases: z.array(releaseView),
+  nodes: z.array(nodeView),
+});
+export type AppView = z.infer<typeof appView>;
+export const appSummary = z.object({
+  app: appName,
+  env: envName,
+  head: digest,
+  epoch: z.int(),
+  seq: z.int(),
+  release: releaseId,
+  state: z.enum(["run", "stopped"]),
+  standing: digest.nullable(),
+  /** Of the newest order, as in RolloutView. */
+  phase: z.string(),
+  issued: time,
+});
+export type AppSummary = z.infer<typeof appSummary>;
+export const appList = z.object({ apps: z.array(appSummary), revision: z.int() });
+export const appViews = z.object({ apps: z.array(appView), revision: z.int() });
+
+export const rolloutNode = z.object({
+  node: keyId,
+  name: nodeName,
+  /** From 0. */
+  batch: z.int(),
+  gate,
+  state: z.string(),
+  verdict: z.enum(["ok", "failed", "undone", "refused"]).nullable(),
+  code: z.string().nullable(),
+  message: z.string().nullable(),
+  bytesDone: z.number(),
+  bytesTotal: z.number().nullable(),
+  note: z.string().nullable(),
+  /** Connections cut when the old release was drained. */
+  cut: z.number(),
+});
+export const rolloutPhase = z.enum([
+  "pending",
+  "running",
+  "baking",
+  "ok",
+  "failed",
+  "undoing",
+  "undone",
+  "stuck",
+]);
+export const rolloutView = z.object({
+  order: digest,
+  app: appName,
+  env: envName,
+  release: releaseId,
+  phase: rolloutPhase,
+  nodes: z.array(rolloutNode),
+  /** Null while it goes on. */
+  verdict: z
+    .object({ ok: z.boolean(), code: z.string().nullable(), message: z.string().nullable() })
+    .nullable(),
+  revision: z.int(),
+});
+export type RolloutView = z.infer<typeof rolloutView>;
+export type RolloutNode = z.infer<typeof rolloutNode>;
+export type RolloutPhase = z.infer<typeof rolloutPhase>;
+
+export const wantedApp = z.object({
+  app: appName,
+  env: envName,
+  /** The newest order that names the node, then the newest settled one where that is another. */
+  orders: z.array(envelope),
+  /** digest → roster, for those orders and settles. */
+  rosters: z.record(z.string(), roster),
+  settles: z.array(z.object({ settle: envelope, receipts: z.array(envelope) })),
+  /** For every release that the orders name. */
+  releases: z.array(envelope),
+  /** order digest → gate. */
+  gates: z.record(z.string(), gate),
+});
+export type WantedApp = z.infer<typeof wantedApp>;
+export const wanted = z.object({
+  etag: z.string(),
+  incarnation: z.string(),
+  /** The hub wants `heads` in the next report. */
+  catchingUp: z.boolean(),
+  /** Another live agent uses this node's key: no new orders are served to either. */
+  duplicate: z.boolean(),
+  beacon: envelope,
+  charters: z.array(envelope),
+  identity: nodeDocuments,
+  apps: z.array(wantedApp),
+  commands: z.array(envelope),
+  /** The node's own newest receipt of each app and environment. */
+  lastReceipts: z.array(envelope),
+});
+export type Wanted = z.infer<typeof wanted>;
+
+export const reportedHead = z.strictObject({
+  app: appName,
+  env: envName,
+  order: envelope,
+  roster,
+  settle: envelope.nullable().optional(),
+  receipts: z.array(envelope).max(64).optional(),
+});
+export type ReportedHead = z.infer<typeof reportedHead>;
+export const report = z.strictObject({
+  /** Random, made once by each agent process: tells two live agents with one key apart. */
+  boot: z.string().min(8).max(64),
+  at: time,
+  address: z.string().max(255).nullable(),
+  version: z.string().max(64),
+  knows: z.array(z.string().max(32)).max(64),
+  /** Every order that the node holds as head or standing; absent when the hub need not know. */
+  heads: z.array(reportedHead).max(2000).optional(),
+  receipts: z.array(envelope).max(256),
+  instances: z.array(instanceReport).max(2000),
+  apps: z.array(appOnNode).max(1000),
+  progress: z.array(progress).max(256),
+});
+export type Report = z.infer<typeof report>;
+export const reported = z.object({
+  /** Digests of the receipts that are stored durably now, or that never will be: the node need not send them again. */
+  receipts: z.array(digest),
+  catchingUp: z.boolean(),
+  duplicate: z.boolean(),
+  hubTime: time,
+});
+export type Reported = z.infer<typeof reported>;
+
+export const portEntry = instanceReport.extend({
+  node: keyId,
+  nodeName: nodeName,
+  /** The node has not been heard of for a while; the entry may be out of date. */
+  stale: z.boolean(),
+});
+export type PortEntry = z.infer<typeof portEntry>;
+export const portList = z.object({ ports: z.array(portEntry), revision: z.int() });
+
+export const hubEvent = z.object({
+  revision: z.int(),
+  /** `synced` opens each stream and says from where on it is complete. */
+  type: z.enum([
+    "synced",
+    "charter",
+    "node",
+    "release",
+    "order",
+    "settle",
+    "standing",
+    "receipt",
+    "rollout",
+    "port",
+  ]),
+  key: z.string(),
+  /** The stored value, or null when the key was deleted. */
+  value: z.unknown(),
+});
+export type HubEvent = z.infer<typeof hubEvent>;
+
+export const blobNames = z.strictObject({ names: z.array(z.string().max(200)).max(10_000) });
+export const blobsThere = z.object({ have: z.array(z.string()) });
+export const blobList = z.object({ names: z.array(z.string()), next: z.string().nullable() });
+
+export const commandPost = z.strictObject({ command: envelope });
+/** One line of a command's output; the last one of each node has `type: "result"`. */
+export const commandLine = z.looseObject({ node: keyId, type: z.string() });
+export type CommandLine = z.infer<typeof commandLine>;
+
+export const reposList = z.object({
+  repos: z.array(z.object({ name: z.string(), head: z.string().nullable() })),
+});
+export const empty = z.object({});
+export type ReposList = z.infer<typeof reposList>;
+export type TicketView = z.infer<typeof ticketView>;
+export type NodeList = z.infer<typeof nodeList>;
+export type AppList = z.infer<typeof appList>;
+export type PortList = z.infer<typeof portList>;

@@ -1,0 +1,258 @@
+/**
+ * HTTP/1.1 over pinned TLS. One client keeps a few connections to one server; every connection is checked against
+ * the pins before its first request, so a request never reaches anybody else.
+ */
+import http from "node:http";
+import type { Duplex, Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
+import { errnoOf, fromWire, SkeinError, type WireError } from "../lib/errors.ts";
+import { connectPinned, type TlsIdentity } from "./tls.ts";
+
+export interface PinnedClientOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly pins: readonly string[];
+  readonly identity: TlsIdentity;
+  /** Sent with every request: the session of an operator. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** For connecting and the handshake, in ms. Default 5000. */
+  readonly connectTimeoutMs?: number;
+}
+
+export interface RequestOptions {
+  readonly method: string;
+  /** Begins with `/`. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array | Readable | AsyncIterable<Uint8Array> | undefined;
+  /** Until the response's head has come, in ms. Default 30 000. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface PinnedClient extends Disposable {
+  /** `host:port`, for messages. */
+  readonly address: string;
+  /** The response with its body unread. Statuses from 400 on are thrown as the error they carry. */
+  send(options: RequestOptions): Promise<http.IncomingMessage>;
+  /** A raw connection after `101 Switching Protocols`. */
+  upgrade(options: RequestOptions & { readonly protocol: string }): Promise<Duplex>;
+  /** Cuts every connection. */
+  close(): void;
+}
+
+const DEFAULTS = { timeoutMs: 30_000, maxSockets: 16, idleMs: 20_000, maxErrorBytes: 65_536 } as const;
+
+export function pinnedClient(options: PinnedClientOptions): PinnedClient {
+  const address = `${options.host}:${options.port}`;
+  const agent = new PinnedAgent(options);
+  const closed = new AbortController();
+  const close = (): void => {
+    closed.abort(
+      new SkeinError("HUB_UNREACHABLE", `${address}: the client was closed`, { data: { address } }),
+    );
+    agent.destroy();
+  };
+  const attempt = async (request: RequestOptions): Promise<http.IncomingMessage> =>
+    await exchange(agent, options, request, closed.signal);
+  return {
+    address,
+    async send(request) {
+      const response = await onceMoreWhenStale(request, attempt);
+      if ((response.statusCode ?? 500) >= 400) throw await errorOf(response, address);
+      return response;
+    },
+    upgrade: async (request) => await upgrade(agent, options, request, closed.signal),
+    close,
+    [Symbol.dispose]: close,
+  };
+}
+
+/** Opens sockets through `connectPinned`; `http`, not `https`: the TLS is ours. */
+class PinnedAgent extends http.Agent {
+  readonly #options: PinnedClientOptions;
+
+  constructor(options: PinnedClientOptions) {
+    super({ keepAlive: true, maxSockets: DEFAULTS.maxSockets, timeout: DEFAULTS.idleMs });
+    this.#options = options;
+  }
+
+  override createConnection(
+    _options: http.ClientRequestArgs,
+    callback?: (err: Error | null, stream: Duplex) => void,
+  ): undefined {
+    const { host, port, pins, identity, connectTimeoutMs } = this.#options;
+    const timeout = connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs };
+    connectPinned({ host, port, pins, identity, ...timeout }).then(
+      (socket) => callback?.(null, socket),
+      // Node's type wants a stream beside the error; its agent reads only the error.
+      (err: unknown) => callback?.(err as Error, undefined as unknown as Duplex),
+    );
+  }
+}
+
+class StaleConnection extends Error {}
+
+/** A kept connection may be closed by the server just as we write to it: then the request never arrived whole. */
+async function onceMoreWhenStale(
+  request: RequestOptions,
+  attempt: (request: RequestOptions) => Promise<http.IncomingMessage>,
+): Promise<http.IncomingMessage> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await attempt(request);
+    } catch (err) {
+      if (!(err instanceof StaleConnection)) throw err;
+      if (tries >= DEFAULTS.maxSockets || !replayable(request.body)) throw err.cause;
+    }
+  }
+}
+
+function replayable(body: RequestOptions["body"]): boolean {
+  return body === undefined || typeof body === "string" || body instanceof Uint8Array;
+}
+
+async function exchange(
+  agent: http.Agent,
+  options: PinnedClientOptions,
+  request: RequestOptions,
+  closed: AbortSignal,
+): Promise<http.IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
+  const req = start(agent, options, request, closed);
+  const address = `${options.host}:${options.port}`;
+  const timeoutMs = request.timeoutMs ?? DEFAULTS.timeoutMs;
+  const timer = setTimeout(() => req.destroy(late(address, request, timeoutMs)), timeoutMs);
+  let answered = false;
+  req.once("response", (response) => {
+    answered = true;
+    resolve(response);
+  });
+  req.on("error", (err) => {
+    const told = request.signal?.aborted === true ? request.signal.reason : explain(err, address);
+    reject(
+      req.reusedSocket && !answered && isCut(err) ? new StaleConnection("stale", { cause: told }) : told,
+    );
+  });
+  sendBody(req, request.body).catch((err: unknown) => reject(explain(err, address)));
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function upgrade(
+  agent: http.Agent,
+  options: PinnedClientOptions,
+  request: RequestOptions & { readonly protocol: string },
+  closed: AbortSignal,
+): Promise<Duplex> {
+  const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
+  const address = `${options.host}:${options.port}`;
+  const headers = { ...request.headers, connection: "Upgrade", upgrade: request.protocol };
+  const req = start(agent, options, { ...request, headers }, closed);
+  const timeoutMs = request.timeoutMs ?? DEFAULTS.timeoutMs;
+  const timer = setTimeout(() => req.destroy(late(address, request, timeoutMs)), timeoutMs);
+  req.once("upgrade", (_response, socket, head) => {
+    if (head.length > 0) socket.unshift(head);
+    resolve(socket);
+  });
+  req.once("response", (response) => void errorOf(response, address).then(reject, reject));
+  req.on("error", (err) => reject(explain(err, address)));
+  req.end();
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function start(
+  agent: http.Agent,
+  options: PinnedClientOptions,
+  request: RequestOptions,
+  closed: AbortSignal,
+): http.ClientRequest {
+  closed.throwIfAborted();
+  request.signal?.throwIfAborted();
+  const signal = request.signal === undefined ? closed : AbortSignal.any([closed, request.signal]);
+  return http.request({
+    agent,
+    host: options.host,
+    port: options.port,
+    method: request.method,
+    path: request.path,
+    headers: { ...options.headers, ...request.headers },
+    signal,
+  });
+}
+
+async function sendBody(req: http.ClientRequest, body: RequestOptions["body"]): Promise<void> {
+  if (body === undefined || typeof body === "string" || body instanceof Uint8Array) {
+    if (body !== undefined) req.setHeader("content-length", Buffer.byteLength(body));
+    req.end(body);
+    return;
+  }
+  await pipeline(body, req);
+}
+
+/** The error that a response carries. */
+async function errorOf(response: http.IncomingMessage, address: string): Promise<SkeinError> {
+  const status = response.statusCode ?? 0;
+  const text = await readBounded(response, DEFAULTS.maxErrorBytes);
+  const wire = wireErrorIn(text);
+  if (wire !== undefined) return fromWire({ ...wire, data: { ...wire.data, status } });
+  return new SkeinError(status >= 500 ? "HUB_UNREACHABLE" : "BAD_REQUEST", `${address} answered ${status}`, {
+    data: { address, status },
+  });
+}
+
+async function readBounded(response: http.IncomingMessage, max: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > max) break;
+      chunks.push(chunk);
+    }
+  } catch {
+    // A cut body is judged by what came.
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function wireErrorIn(text: string): WireError | undefined {
+  try {
+    const { error } = JSON.parse(text) as { error?: WireError };
+    return typeof error?.code === "string" && typeof error.message === "string" ? error : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isCut(err: Error): boolean {
+  return ["ECONNRESET", "EPIPE"].includes(errnoOf(err) ?? "") || err.message === "socket hang up";
+}
+
+function explain(err: unknown, address: string): unknown {
+  if (err instanceof SkeinError) return err;
+  if (err instanceof Error && err.cause instanceof SkeinError) return err.cause;
+  const why = errnoOf(err) ?? (err instanceof Error ? err.message : String(err));
+  return new SkeinError("HUB_UNREACHABLE", `${address}: ${why}`, { cause: err, data: { address } });
+}
+
+function late(address: string, request: RequestOptions, timeoutMs: number): SkeinError {
+  const what = `${request.method} ${request.path}`;
+  return new SkeinError("HUB_UNREACHABLE", `${address} did not answer ${what} within ${timeoutMs} ms`, {
+    data: { address, timeoutMs },
+  });
+}
+
+/** The whole body of a response as parsed JSON. */
+export async function jsonOf(response: http.IncomingMessage): Promise<unknown> {
+  const bytes = await buffer(response);
+  return bytes.length === 0 ? undefined : (JSON.parse(bytes.toString("utf8")) as unknown);
+}

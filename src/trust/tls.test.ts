@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
+import net from "node:net";
+import test, { type TestContext } from "node:test";
+import tls from "node:tls";
+import { connectPinned, ephemeralIdentity, peerKey, serverTlsOptions, tlsIdentity } from "./tls.ts";
+
+const server = tlsIdentity(generateKeyPairSync("ed25519").privateKey, "hub");
+const client = ephemeralIdentity();
+
+interface Started {
+  readonly port: number;
+  /** What the server saw of each client: its digest, or undefined. */
+  readonly seen: (string | undefined)[];
+  /** Bytes that clients wrote. */
+  readonly got: Buffer[];
+}
+
+async function start(t: TestContext): Promise<Started> {
+  const seen: (string | undefined)[] = [];
+  const got: Buffer[] = [];
+  const listener = tls.createServer(serverTlsOptions(server), (socket) => {
+    seen.push(peerKey(socket)?.spki);
+    socket.on("error", () => undefined);
+    socket.on("data", (data: Buffer) => got.push(data));
+    socket.write("hello");
+  });
+  listener.listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const sockets = new Set<net.Socket>();
+  listener.on("connection", (socket: net.Socket) => sockets.add(socket));
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    listener.close();
+  });
+  return { port: (listener.address() as net.AddressInfo).port, seen, got };
+}
+
+test("both ends know each other's key", async (t) => {
+  const { port, seen } = await start(t);
+  const socket = await connectPinned({ host: "127.0.0.1", port, pins: [server.spki], identity: client });
+  const [data] = (await once(socket, "data")) as [Buffer];
+  assert.equal(String(data), "hello");
+  assert.deepEqual(seen, [client.spki]);
+  assert.equal(socket.getProtocol(), "TLSv1.3");
+  socket.destroy();
+});
+
+test("a server with another key is refused before a byte is written to it", async (t) => {
+  const { port, got } = await start(t);
+  const pins = [ephemeralIdentity().spki];
+  const refused = connectPinned({ host: "127.0.0.1", port, pins, identity: client });
+  await assert.rejects(refused, {
+    code: "PIN_MISMATCH",
+    data: { address: `127.0.0.1:${port}`, got: server.spki, pins },
+  });
+  assert.deepEqual(got, []);
+});
+
+test("a session cannot be resumed, so nobody is taken for who was there before", async (t) => {
+  const { port, seen } = await start(t);
+  const open = { host: "127.0.0.1", port, rejectUnauthorized: false };
+  const first = tls.connect({ ...open, ...client });
+  const [session] = (await once(first, "session")) as [Buffer];
+  first.destroy();
+  const again = tls.connect({ ...open, session });
+  await once(again, "data");
+  assert.equal(again.isSessionReused(), false);
+  again.destroy();
+  assert.deepEqual(seen, [client.spki, undefined]);
+});
+
+test("TLS 1.2 is not spoken", async (t) => {
+  const { port } = await start(t);
+  const socket = tls.connect({
+    host: "127.0.0.1",
+    port,
+    ...client,
+    maxVersion: "TLSv1.2",
+    rejectUnauthorized: false,
+  });
+  await assert.rejects(once(socket, "secureConnect"), /alert protocol version|unsupported protocol/i);
+});
+
+test("a key of another kind is nobody", async (t) => {
+  const { port, seen } = await start(t);
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const key = privateKey.export({ type: "pkcs8", format: "pem" });
+  const socket = tls.connect({ host: "127.0.0.1", port, key, rejectUnauthorized: false });
+  await once(socket, "data");
+  socket.destroy();
+  assert.deepEqual(seen, [undefined]);
+});
+
+test("nobody listening is HUB_UNREACHABLE with the address", async () => {
+  const probe = net.createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as net.AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  const attempt = connectPinned({ host: "127.0.0.1", port, pins: [server.spki], identity: client });
+  await assert.rejects(attempt, { code: "HUB_UNREACHABLE", data: { address: `127.0.0.1:${port}` } });
+});
+
+test("a server that never shakes hands is given up on", async (t) => {
+  const mute = net.createServer((socket) => t.after(() => socket.destroy())).listen(0, "127.0.0.1");
+  t.after(() => mute.close());
+  await once(mute, "listening");
+  const { port } = mute.address() as net.AddressInfo;
+  const options = { host: "127.0.0.1", port, pins: [server.spki], identity: client };
+  await assert.rejects(connectPinned({ ...options, timeoutMs: 50 }), { code: "HUB_UNREACHABLE" });
+  const stop = new AbortController();
+  const attempt = connectPinned({ ...options, signal: stop.signal });
+  stop.abort(new Error("enough"));
+  await assert.rejects(attempt, /enough/);
+});
