@@ -1,3 +1,5 @@
+import type { Strategy } from "../trust/documents.ts";
+
 /**
  * What a release says about itself, fully expanded: every short form of `skein.yaml` is spelt out and every default
  * is filled in. Plain JSON: it may be printed, hashed and compared. Durations are in ms, sizes in bytes.
@@ -23,6 +25,7 @@ export interface Manifest {
   readonly env: Environment;
   /** Absent ones do nothing. */
   readonly hooks: Readonly<Partial<Record<HookName, Hook>>>;
+  /** The very shape that stands in a signed order: durations as text. */
   readonly strategy: Strategy;
   /** Older releases kept running beside the new one. */
   readonly beside: number | "all";
@@ -150,22 +153,6 @@ export interface Hook {
   /** Text for `sh -c`, run in the revision directory. */
   readonly sh: string;
   readonly withinMs: number;
-}
-
-/** A number of nodes, or a share of them such as `25%`. */
-export type Amount = number | `${number}%`;
-
-/** How an order goes over its nodes; this very shape stands in the signed order. */
-export interface Strategy {
-  readonly type: "rolling" | "all_at_once";
-  /** Nodes at a time, at least one. */
-  readonly batch: Amount;
-  readonly maxUnavailable: Amount;
-  /** Absent nodes that do not hold it up; a share is rounded up. */
-  readonly maxAbsent: Amount;
-  readonly maxFailed: Amount;
-  readonly bakeMs: number;
-  readonly onFailure: "undo";
 }
 
 /** What garbage collection leaves. */

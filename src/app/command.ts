@@ -1,0 +1,78 @@
+import type { Command, Environment } from "./manifest.ts";
+
+/** A command line that cannot be taken as it is; the message says why and what to write instead. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+}
+
+const SHELL_ONLY = /[|&;<>()`*?[\]{}~#]/;
+
+/**
+ * Splits a command line into argv as a shell would: quotes and backslashes, but no expansion. A `$` that quoting
+ * protects becomes `$$`, so that `expandArgv` leaves it alone.
+ * @throws CommandError when it is empty, a quote is open, or it needs a shell
+ */
+export function splitCommand(line: string): Command {
+  const argv: string[] = [];
+  let word: string | undefined;
+  let rest = line;
+  while (rest !== "") {
+    const space = /^\s+/.exec(rest);
+    if (space !== null) {
+      if (word !== undefined) argv.push(word);
+      word = undefined;
+      rest = rest.slice(space[0].length);
+      continue;
+    }
+    const [piece, length] = nextPiece(rest, line);
+    word = (word ?? "") + piece;
+    rest = rest.slice(length);
+  }
+  if (word !== undefined) argv.push(word);
+  if (argv.length === 0) throw new CommandError("the command is empty");
+  return { argv };
+}
+
+/** The text that the start of `rest` stands for, and how long it is. */
+function nextPiece(rest: string, line: string): [string, number] {
+  const single = /^'([^']*)'/.exec(rest);
+  if (single !== null) return [literal(single[1] ?? ""), single[0].length];
+  const double = /^"((?:[^"\\]|\\[\s\S])*)"/.exec(rest);
+  if (double !== null) return [unescapeDouble(double[1] ?? ""), double[0].length];
+  if (rest.startsWith("'") || rest.startsWith('"'))
+    throw new CommandError(`a quote is left open in: ${line}`);
+  if (rest.startsWith("\\")) return [literal(rest.slice(1, 2)), 2];
+  const variable = /^\$(?:\$|[A-Za-z_]\w*|\{[A-Za-z_]\w*\})/.exec(rest);
+  if (variable !== null) return [variable[0], variable[0].length];
+  const char = rest.slice(0, 1);
+  if (SHELL_ONLY.test(char) || rest.startsWith("$(")) {
+    throw new CommandError(
+      `${rest.startsWith("$(") ? "$(" : char} needs a shell: write { sh: ${JSON.stringify(line)} }, or quote it`,
+    );
+  }
+  return [char, 1];
+}
+
+const literal = (text: string): string => text.replaceAll("$", "$$$$");
+
+function unescapeDouble(text: string): string {
+  return text.replaceAll(/\\([\s\S])/g, (whole, char: string) => {
+    if (char === "$") return "$$";
+    return '"\\`'.includes(char) ? char : whole;
+  });
+}
+
+/** Replaces `$NAME` and `${NAME}` by the environment's value (empty when there is none) and `$$` by a dollar. */
+export function expandArgv(argv: readonly string[], env: Environment): string[] {
+  return argv.map((part) =>
+    part.replaceAll(/\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})/g, (_, dollar, bare, braced) =>
+      dollar === undefined ? (env[String(bare ?? braced)] ?? "") : "$",
+    ),
+  );
+}
+
+/** How people read a command. */
+export function commandText(command: Command): string {
+  if ("sh" in command) return command.sh;
+  return command.argv.map((part) => (/^[\w@%+=:,./$-]+$/.test(part) ? part : JSON.stringify(part))).join(" ");
+}

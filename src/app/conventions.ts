@@ -1,0 +1,99 @@
+import { SkeinError } from "../lib/errors.ts";
+import { HOOK_NAMES, type Manifest } from "./manifest.ts";
+import { parseManifest } from "./parse.ts";
+
+export const MANIFEST_FILE = "skein.yaml";
+
+/** The few things of a tree that decide what it is; a folder, a commit and an installed release each give them. */
+export interface TreeReader {
+  /** What stands at the top. */
+  list(): Promise<readonly TopEntry[]>;
+  /** Text of a file at the top, or undefined when there is none. */
+  read(name: string): Promise<string | undefined>;
+}
+
+export interface TopEntry {
+  readonly name: string;
+  readonly kind: "file" | "directory" | "link";
+  readonly executable: boolean;
+}
+
+export interface TreeOptions {
+  /** The app's name where the manifest gives none. */
+  readonly app: string;
+  readonly env: string;
+  /** How messages call the manifest. Default `skein.yaml`. */
+  readonly file?: string;
+}
+
+/**
+ * What a tree says that it is: its `skein.yaml`, and for what that leaves open the conventions:
+ * `package.json` with a start script runs `npm start`, else `server.js` runs under node, both with a port of their own
+ * each; a single executable file runs; hooks are found by their files' names. Anything else is kept as it is.
+ * @throws SkeinError MANIFEST_INVALID, MANIFEST_LATER
+ */
+export async function manifestOfTree(tree: TreeReader, options: TreeOptions): Promise<Manifest> {
+  const entries = await tree.list();
+  const text = entries.some(({ name }) => name === MANIFEST_FILE)
+    ? await tree.read(MANIFEST_FILE)
+    : undefined;
+  const hooks = hooksByName(entries);
+  const convention = { ...(await runnable(tree, entries)), ...(hooks === undefined ? {} : { hooks }) };
+  return parseManifest(text ?? "", {
+    file: options.file ?? MANIFEST_FILE,
+    env: options.env,
+    app: appNameFrom(options.app) || "app",
+    convention,
+  });
+}
+
+async function runnable(tree: TreeReader, entries: readonly TopEntry[]): Promise<Record<string, unknown>> {
+  const file = (name: string): boolean =>
+    entries.some((entry) => entry.name === name && entry.kind === "file");
+  const web = { listen: "auto" };
+  if (file("package.json") && hasStart((await tree.read("package.json")) ?? "")) {
+    return { run: ["npm", "start"], ...web };
+  }
+  if (file("server.js")) return { run: ["node", "server.js"], ...web };
+  const [only, ...others] = entries.filter(({ name }) => name !== MANIFEST_FILE);
+  const single = only !== undefined && others.length === 0 && only.kind === "file" && only.executable;
+  return single ? { run: [`./${only.name.replaceAll("$", "$$$$")}`] } : {};
+}
+
+function hasStart(text: string): boolean {
+  try {
+    const data: unknown = JSON.parse(text);
+    if (typeof data !== "object" || data === null || !("scripts" in data)) return false;
+    const { scripts } = data;
+    return typeof scripts === "object" && scripts !== null && "start" in scripts;
+  } catch {
+    throw new SkeinError(
+      "MANIFEST_INVALID",
+      "package.json is not JSON, so its start script cannot be found",
+      {
+        hint: `Mend it, or say in ${MANIFEST_FILE} what to run.`,
+        data: { file: "package.json" },
+      },
+    );
+  }
+}
+
+function hooksByName(entries: readonly TopEntry[]): Record<string, string> | undefined {
+  const found = HOOK_NAMES.flatMap((hook): [string, string][] => {
+    const file = `${hook.replace("_", "-")}.sh`;
+    const entry = entries.find(({ name, kind }) => name === file && kind === "file");
+    if (entry === undefined) return [];
+    return [[hook, entry.executable ? `./${file}` : `sh ./${file}`]];
+  });
+  return found.length === 0 ? undefined : Object.fromEntries(found);
+}
+
+/** The nearest allowed name: `My App_2` becomes `my-app-2`. Empty when nothing is left of it. */
+export function appNameFrom(name: string): string {
+  return name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .replace(/^[^a-z]+/, "")
+    .slice(0, 39)
+    .replace(/-+$/, "");
+}

@@ -1,0 +1,175 @@
+import { formatDuration } from "../lib/units.ts";
+import type { Strategy } from "../trust/documents.ts";
+import { DEFAULTS } from "./defaults.ts";
+import { expandProcess, isHttp, type Report } from "./expand-process.ts";
+import { HOOK_NAMES, type Build, type Command, type Hook, type Keep } from "./manifest.ts";
+import type { HookName, Manifest, Process, Verify } from "./manifest.ts";
+import { invalid } from "./problem.ts";
+import type { ManifestInput, ProcessInput } from "./schema.ts";
+import { suggest } from "./suggest.ts";
+
+/** What the place of a manifest says where the manifest itself does not. */
+export interface Surroundings {
+  /** The folder's or repository's name, or the app that a release was signed for. */
+  readonly app: string;
+}
+
+/** Spells out a manifest of the right shape; what does not fit together is reported. Pure. */
+export function expand(input: ManifestInput, around: Surroundings, report: Report): Manifest {
+  const processes = expandProcesses(input, report);
+  const kind = input.kind ?? (Object.keys(processes).length > 0 ? "service" : "files");
+  checkKind(kind, input, processes, report);
+  checkAfter(processes, report);
+  checkPorts(processes, report);
+  return {
+    skein: 1,
+    app: input.app ?? around.app,
+    kind,
+    build: expandBuild(input.build),
+    version: input.version === undefined ? null : commandOf(input.version),
+    processes,
+    verify: expandVerify(input.verify),
+    user: input.user ?? DEFAULTS.user,
+    writable: input.writable ?? [],
+    env: input.env ?? {},
+    hooks: expandHooks(input.hooks),
+    strategy: expandStrategy(input.strategy),
+    beside: input.beside ?? DEFAULTS.beside,
+    targets: input.targets ?? null,
+    keep: expandKeep(input.keep),
+  };
+}
+
+const isCommand = (value: object): value is Command => "argv" in value || "sh" in value;
+
+const commandOf = (value: Command | { readonly run: Command }): Command =>
+  isCommand(value) ? value : value.run;
+
+function expandProcesses(input: ManifestInput, report: Report): Record<string, Process> {
+  const processes: Record<string, Process> = {};
+  for (const [name, value] of Object.entries(input.processes ?? {})) {
+    const full: ProcessInput = isCommand(value) ? { run: value } : value;
+    processes[name] = expandProcess(full, ["processes", name], input.health, report);
+  }
+  if (input.run !== undefined) {
+    if (input.processes !== undefined) report(invalid(["run"], "write either run or processes", true));
+    const web: ProcessInput = {
+      run: input.run,
+      ...(input.listen === undefined ? {} : { listen: input.listen }),
+    };
+    const health = input.health === undefined ? {} : { health: input.health };
+    processes["web"] = expandProcess({ ...web, ...health }, [], undefined, report);
+  } else if (input.listen !== undefined) {
+    report(invalid(["listen"], "listen at the top goes with run; write it under its process", true));
+  }
+  return processes;
+}
+
+function checkKind(
+  kind: string,
+  input: ManifestInput,
+  processes: Readonly<Record<string, Process>>,
+  report: Report,
+): void {
+  const some = Object.keys(processes).length > 0;
+  if (kind === "files" && some)
+    report(invalid(["kind"], "kind: files runs nothing: leave out run and processes"));
+  if (kind === "service" && !some) {
+    report(invalid(["kind"], "nothing says what to run: write run: COMMAND, or kind: files"));
+  }
+  if (input.health === undefined || input.run !== undefined) return;
+  const web = Object.values(processes).some(({ listen }) => Object.values(listen).some(isHttp));
+  if (!web) report(invalid(["health"], "no process has an HTTP socket that this could check", true));
+}
+
+function checkAfter(processes: Readonly<Record<string, Process>>, report: Report): void {
+  for (const [name, process] of Object.entries(processes)) {
+    for (const [i, other] of process.after.entries()) {
+      const path = ["processes", name, "after", i];
+      if (!Object.hasOwn(processes, other)) {
+        const near = suggest(other, Object.keys(processes));
+        const hint = near === undefined ? "" : `: did you mean ${near}?`;
+        report(invalid(path, `there is no process ${other}${hint}`));
+      } else if (reaches(processes, other, name)) {
+        report(invalid(path, `${name} and ${other} wait for each other`));
+      }
+    }
+  }
+}
+
+/** Does `from` wait for `to`, directly or through others? */
+function reaches(processes: Readonly<Record<string, Process>>, from: string, to: string): boolean {
+  const seen = new Set<string>();
+  const queue = [from];
+  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+    if (name === to) return true;
+    if (seen.has(name)) continue;
+    seen.add(name);
+    queue.push(...(processes[name]?.after ?? []));
+  }
+  return false;
+}
+
+function checkPorts(processes: Readonly<Record<string, Process>>, report: Report): void {
+  const owners = new Map<string, string>();
+  for (const [name, process] of Object.entries(processes)) {
+    for (const [socket, { port, protocol }] of Object.entries(process.listen)) {
+      if (port === null) continue;
+      const key = `${protocol === "udp" ? "udp" : "tcp"} ${port}`;
+      const owner = owners.get(key);
+      const me = `${name}.${socket}`;
+      if (owner === undefined) owners.set(key, me);
+      else report(invalid(["processes", name, "listen", socket], `port ${port} is ${owner}'s already`));
+    }
+  }
+}
+
+function expandBuild(input: ManifestInput["build"]): Build {
+  const full = typeof input === "string" ? { run: input } : (input ?? {});
+  return {
+    run: full.run ?? null,
+    test: full.test ?? null,
+    files: full.files ?? null,
+    on: "local",
+    withinMs: full.within ?? DEFAULTS.build.withinMs,
+  };
+}
+
+function expandVerify(input: ManifestInput["verify"]): Verify | null {
+  if (input === undefined) return null;
+  const full = isCommand(input) ? { run: input } : input;
+  return {
+    run: full.run,
+    withinMs: full.within ?? DEFAULTS.verify.withinMs,
+    threshold: full.threshold ?? null,
+  };
+}
+
+function expandHooks(input: ManifestInput["hooks"]): Manifest["hooks"] {
+  const hooks: Partial<Record<HookName, Hook>> = {};
+  for (const name of HOOK_NAMES) {
+    const value = input?.[name];
+    if (value === undefined) continue;
+    const full = typeof value === "string" ? { run: value } : value;
+    hooks[name] = { sh: full.run, withinMs: full.within ?? DEFAULTS.hook.withinMs };
+  }
+  return hooks;
+}
+
+function expandStrategy(input: ManifestInput["strategy"]): Strategy {
+  const { bake, spread, ...rest } = input ?? {};
+  const given = Object.entries({
+    ...rest,
+    bake: bake === undefined ? undefined : formatDuration(bake),
+    spread: spread === undefined ? undefined : formatDuration(spread),
+  }).filter(([, value]) => value !== undefined);
+  return { ...DEFAULTS.strategy, steps: [], ...Object.fromEntries(given) };
+}
+
+function expandKeep(input: ManifestInput["keep"]): Keep {
+  return {
+    releases: input?.releases ?? DEFAULTS.keep.releases,
+    good: input?.good ?? DEFAULTS.keep.good,
+    freeDisk: input?.free_disk ?? DEFAULTS.keep.freeDisk,
+  };
+}

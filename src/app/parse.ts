@@ -1,0 +1,182 @@
+import { LineCounter, parseDocument, type Document } from "yaml";
+import { SkeinError } from "../lib/errors.ts";
+import { expand } from "./expand.ts";
+import { explain } from "./explain.ts";
+import { findLater, isMap } from "./later.ts";
+import type { Manifest } from "./manifest.ts";
+import { overlay, withoutExtras } from "./overlay.ts";
+import { invalid, pathText, type KeyPath, type Problem } from "./problem.ts";
+import { fileSchema, manifestSchema } from "./schema.ts";
+import { suggest } from "./suggest.ts";
+import { placeOf } from "./yaml-place.ts";
+
+export interface ParseOptions {
+  /** Shown in messages. */
+  readonly file: string;
+  /** Environment whose overlay is laid on; `default` may be absent from the file. */
+  readonly env: string;
+  /** The app's name where the file does not give one. */
+  readonly app: string;
+  /** Taken where the file says neither `run` nor `processes` nor `kind`: what the tree suggests. */
+  readonly convention?: Readonly<Record<string, unknown>>;
+}
+
+/** Why a manifest was refused: one entry per problem, in `data.problems` of the error. */
+export interface PlacedProblem {
+  readonly code: Problem["code"];
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** `processes.web.listen` */
+  readonly key: string;
+  readonly message: string;
+}
+
+const MAX_BYTES = 256 * 1024;
+
+/**
+ * The manifest that a text says, fully expanded, as one environment sees it. All environments are checked.
+ * @throws SkeinError MANIFEST_INVALID or MANIFEST_LATER with every problem found, each with its line and column
+ */
+export function parseManifest(text: string, options: ParseOptions): Manifest {
+  if (Buffer.byteLength(text) > MAX_BYTES) {
+    throw new SkeinError("MANIFEST_INVALID", `${options.file} is larger than ${MAX_BYTES / 1024} KiB`);
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { version: "1.2", lineCounter: lines, merge: false });
+  refuseBrokenYaml(document, options.file);
+  const { manifest, problems } = read(document.toJS({ maxAliasCount: 100 }), options);
+  if (problems.length > 0)
+    throw refusal(problems, (problem) => place(document, lines, problem, options.file));
+  if (manifest === undefined) throw new SkeinError("INTERNAL", "a manifest without problems did not expand");
+  return manifest;
+}
+
+interface Reading {
+  readonly manifest: Manifest | undefined;
+  readonly problems: readonly Problem[];
+}
+
+/** Pure: from plain data to the manifest of one environment, or what is wrong in any of them. */
+function read(data: unknown, options: ParseOptions): Reading {
+  const raw = withoutExtras(data ?? {});
+  if (!isMap(raw))
+    return { manifest: undefined, problems: [invalid([], "write keys, for example app: shop")] };
+  const { environments, ...base } = raw;
+  const shape = fileSchema
+    .pick({ environments: true })
+    .safeParse({ environments: environments ?? {} }, REPORT);
+  const named = isMap(environments) && shape.success ? environments : {};
+  const problems = [...(shape.success ? [] : explain(shape.error.issues)), ...unknownEnv(named, options.env)];
+  const ground = view(base, options);
+  problems.push(...ground.problems);
+  let manifest = ground.manifest;
+  for (const [name, over] of Object.entries(named)) {
+    const seen = view(overlay(base, over), options);
+    if (name === options.env) manifest = seen.manifest;
+    problems.push(...forbidden(name, over), ...ofOverlay(seen.problems, name, over, ground.problems));
+  }
+  return { manifest, problems };
+}
+
+const REPORT = { reportInput: true } as const;
+
+function view(raw: unknown, options: ParseOptions): Reading {
+  const later = findLater(raw);
+  const covered = new Set(later.map(({ path }) => pathText(path)));
+  const parsed = manifestSchema.safeParse(withConvention(raw, options), REPORT);
+  if (!parsed.success) {
+    const other = explain(parsed.error.issues).filter(({ path }) => !covered.has(pathText(path)));
+    return { manifest: undefined, problems: [...later, ...other] };
+  }
+  const problems = [...later];
+  const manifest = expand(parsed.data, { app: options.app }, (problem) => problems.push(problem));
+  return { manifest, problems };
+}
+
+/** `run`, `processes` and `kind: files` each say what runs; where none does, the tree's own signs count. */
+function withConvention(raw: unknown, { convention }: ParseOptions): unknown {
+  if (convention === undefined || !isMap(raw)) return raw;
+  const { run, listen, ...rest } = convention;
+  const says = "run" in raw || "processes" in raw || raw["kind"] === "files";
+  const found = overlay(rest, raw);
+  if (says || run === undefined || !isMap(found)) return found;
+  return { run, ...("listen" in raw || listen === undefined ? {} : { listen }), ...found };
+}
+
+function unknownEnv(named: Readonly<Record<string, unknown>>, env: string): Problem[] {
+  if (env === "default" || Object.hasOwn(named, env) || Object.keys(named).length === 0) return [];
+  const near = suggest(env, Object.keys(named));
+  const hint = near === undefined ? "" : `: did you mean ${near}?`;
+  return [invalid(["environments"], `there is no environment ${env}${hint}`, true)];
+}
+
+const NOT_OVERLAID = ["app", "kind", "skein", "environments"];
+
+function forbidden(name: string, over: unknown): Problem[] {
+  if (!isMap(over)) return [];
+  return NOT_OVERLAID.filter((key) => Object.hasOwn(over, key)).map((key) =>
+    invalid(["environments", name, key], `${key} is the same in every environment`, true),
+  );
+}
+
+/** The problems that an overlay brings, at their place in it where they are there. */
+function ofOverlay(
+  problems: readonly Problem[],
+  name: string,
+  over: unknown,
+  ground: readonly Problem[],
+): Problem[] {
+  const known = new Set(ground.map(({ path, message }) => `${pathText(path)} ${message}`));
+  return problems
+    .filter(({ path, message }) => !known.has(`${pathText(path)} ${message}`))
+    .map((problem) => ({
+      ...problem,
+      path: has(over, problem.path) ? ["environments", name, ...problem.path] : ["environments", name],
+      message: has(over, problem.path) ? problem.message : `${pathText(problem.path)}: ${problem.message}`,
+    }));
+}
+
+function has(value: unknown, path: KeyPath): boolean {
+  let here = value;
+  for (const part of path) {
+    if (Array.isArray(here) && typeof part === "number") here = here[part];
+    else if (isMap(here) && Object.hasOwn(here, part)) here = here[part];
+    else return false;
+  }
+  return true;
+}
+
+function refuseBrokenYaml(document: Document, file: string): void {
+  const [first] = document.errors;
+  if (first === undefined) return;
+  const problems = document.errors.map((error): PlacedProblem => {
+    const at = error.linePos?.[0] ?? { line: 1, col: 1 };
+    const message = (error.message.split("\n")[0] ?? "").replace(/ at line \d+, column \d+:?$/, "");
+    return { code: "MANIFEST_INVALID", file, line: at.line, column: at.col, key: "", message };
+  });
+  throw refusalOf(problems);
+}
+
+function place(document: Document, lines: LineCounter, problem: Problem, file: string): PlacedProblem {
+  const { line, column } = placeOf(document, lines, problem.path, problem.atKey);
+  return { code: problem.code, file, line, column, key: pathText(problem.path), message: problem.message };
+}
+
+function refusal(problems: readonly Problem[], placed: (problem: Problem) => PlacedProblem): SkeinError {
+  return refusalOf(problems.map(placed).toSorted((a, b) => a.line - b.line || a.column - b.column));
+}
+
+function refusalOf(problems: readonly PlacedProblem[]): SkeinError {
+  const code = problems.some((problem) => problem.code === "MANIFEST_INVALID")
+    ? "MANIFEST_INVALID"
+    : "MANIFEST_LATER";
+  const text = problems.map(({ file, line, column, key, message }) => {
+    const at = `${file}:${line}:${column}`;
+    return key === "" ? `${at}: ${message}` : `${at}: ${key}: ${message}`;
+  });
+  const [first] = problems;
+  return new SkeinError(code, text.join("\n"), {
+    data: { file: first?.file, line: first?.line, column: first?.column, problems },
+  });
+}

@@ -1,0 +1,108 @@
+import { z } from "zod";
+import { parseDurationMs, parseSizeBytes } from "../lib/units.ts";
+import { isSelector } from "../trust/selector.ts";
+import { CommandError, splitCommand } from "./command.ts";
+import type { Command } from "./manifest.ts";
+
+/** The scalar words of the manifest: text in, checked values out. Messages complete the sentence "KEY: ...". */
+const DURATION = /^(\d+(\.\d+)?(ms|s|m|h|d|w))+$/;
+
+const UNIT_HINT = "write a duration with its unit, for example 30s, 500ms or 1m30s";
+
+export const duration = z
+  .string({ error: UNIT_HINT })
+  .regex(DURATION, UNIT_HINT)
+  .transform((text) => Math.round(parseDurationMs(text) ?? 0))
+  .meta({ description: "A duration with its unit: 500ms, 30s, 1m30s, 2h." });
+
+const SIZE_HINT = "write a size with its unit, for example 512MiB or 1GB";
+
+export const size = z
+  .string({ error: SIZE_HINT })
+  .regex(/^\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB|TiB)$/, SIZE_HINT)
+  .transform((text) => parseSizeBytes(text) ?? 0);
+
+const PERCENT = /^(100|[1-9]?\d)(\.\d{1,3})?%$/;
+
+const AMOUNT_HINT = "write a number of nodes, or a share such as 25%";
+
+const amountFrom = (least: number): z.ZodUnion<[z.ZodInt, z.ZodString]> =>
+  z.union([z.int().min(least), z.string().regex(PERCENT)], {
+    error: least === 0 ? AMOUNT_HINT : `${AMOUNT_HINT}; at least ${least}`,
+  });
+
+export const amount = amountFrom(1);
+export const amountOrNone = amountFrom(0);
+
+const SHARE_HINT = "write a share such as 10%";
+
+/** A share as a number from 0 to 1. */
+export const share = z
+  .string({ error: SHARE_HINT })
+  .regex(PERCENT, SHARE_HINT)
+  .transform((text) => Number(text.slice(0, -1)) / 100);
+
+export const appName = z
+  .string()
+  .regex(
+    /^[a-z][a-z0-9-]{0,38}$/,
+    "write a name of a-z, 0-9 and -, at most 39 long, that starts with a letter",
+  );
+
+/** Names of processes and sockets: they become parts of file names and environment variables. */
+export const partName = z
+  .string()
+  .regex(
+    /^[a-z][a-z0-9_-]{0,30}$/,
+    "write a name of a-z, 0-9, - and _, at most 31 long, that starts with a letter",
+  );
+
+/** A command written as one line. */
+export const commandLine = z.string().transform((line, context): Command => {
+  try {
+    return splitCommand(line);
+  } catch (err) {
+    if (!(err instanceof CommandError)) throw err;
+    context.addIssue({ code: "custom", message: err.message });
+    return z.NEVER;
+  }
+});
+
+export const command = z.union(
+  [
+    commandLine,
+    z
+      .array(z.string().min(1))
+      .min(1, "the command is empty")
+      .transform((argv): Command => ({ argv })),
+    z.strictObject({ sh: z.string().min(1) }),
+  ],
+  { error: 'write a command line, a list of arguments, or { sh: "..." }' },
+);
+
+const SIGNALS = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "KILL"] as const;
+
+export const signalName = z.enum(SIGNALS);
+
+export const environment = z.record(
+  z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "write a variable's name of letters, digits and _")
+    .refine((name) => !name.startsWith("SKEIN_"), "names that start with SKEIN_ are set by Skein itself"),
+  z
+    .union([z.string(), z.number(), z.boolean()], { error: "write text, a number, true or false" })
+    .transform(String),
+);
+
+/** A path inside the release, without `.` and `..`. */
+export const innerPath = z
+  .string()
+  .regex(/^(?!\/)(?!.*\/\/)[^\0\\]+$/, "write a path inside the release, with /")
+  .refine((path) => !path.split("/").some((part) => part === "." || part === ".." || part === ""), {
+    message: "write a path inside the release, without . or ..",
+  });
+
+export const selector = z
+  .string()
+  .max(1024)
+  .refine(isSelector, "write a selector, for example role=web & env!=prod, or all");
