@@ -279,6 +279,22 @@ export const ERROR_CODES = {
     "The node holds another environment of this app.",
     "Deploy to other nodes, or remove the app there first.",
   ),
+  AGENT_RUNNING: entry(
+    1,
+    "Another agent runs for this home already.",
+    "Stop it, or set SKEIN_HOME to another folder.",
+  ),
+  NOT_JOINED: entry(
+    1,
+    "This machine belongs to no cluster yet.",
+    "Make a ticket (skein node invite) and run skein agent --join TICKET.",
+  ),
+  SUPERSEDED: entry(
+    6,
+    "Another order came before this one switched anything.",
+    "Nothing to do; the newer order is carried out.",
+  ),
+  UNDONE_BY_HUB: entry(3, "The rollout was taken back.", "See why with skein status."),
   HOOK_FAILED: entry(1, "A hook ended with an error.", "See its last lines."),
   HOOK_TIMEOUT: entry(1, "A hook did not end within its time.", "Make it shorter or raise its within."),
   VERIFY_FAILED: entry(1, "The app's own verification failed.", "See its last lines."),

@@ -1,0 +1,88 @@
+/** What the units need to know about this machine. */
+export interface UnitOptions {
+  /** The absolute path of the `skein` launcher. */
+  readonly skein: string;
+  /** Set as SKEIN_HOME in both units; absent: the system's folders. */
+  readonly home?: string;
+  /** Further words after `skein agent run`, such as `--address 10.0.0.7`. */
+  readonly agentArgs: readonly string[];
+}
+
+export interface Unit {
+  readonly file: string;
+  readonly text: string;
+}
+
+/**
+ * Two systemd units. The keeper's `KillMode=process` leaves the instances alone when the keeper stops, and
+ * `OOMPolicy=continue` keeps one app's memory from taking every other app with it.
+ */
+export function systemdUnits(options: UnitOptions): readonly [keeper: Unit, agent: Unit] {
+  const skein = quoted(options.skein);
+  const environment = options.home === undefined ? "" : `Environment=${quoted(`SKEIN_HOME=${options.home}`)}\n`;
+  const agent = [skein, "agent", "run", ...options.agentArgs.map(quoted)].join(" ");
+  return [
+    {
+      file: "skein-keeper.service",
+      text: `[Unit]
+Description=Skein keeper: holds listening sockets and instances
+After=network.target
+
+[Service]
+Type=simple
+${environment}ExecStart=${skein} keeper
+Restart=always
+RestartSec=1
+KillMode=process
+OOMPolicy=continue
+OOMScoreAdjust=-500
+LimitNOFILE=infinity
+TasksMax=infinity
+Delegate=yes
+
+[Install]
+WantedBy=multi-user.target
+`,
+    },
+    {
+      file: "skein-agent.service",
+      text: `[Unit]
+Description=Skein agent: verifies orders and converges this node
+After=network-online.target skein-keeper.service
+Wants=network-online.target skein-keeper.service
+
+[Service]
+Type=simple
+${environment}ExecStart=${agent}
+Restart=always
+RestartSec=1
+KillMode=mixed
+TimeoutStopSec=20
+
+[Install]
+WantedBy=multi-user.target
+`,
+    },
+  ];
+}
+
+/** The lines for machines without systemd: for /etc/rc.local, runit, or `@reboot` in root's crontab. */
+export function bootText(options: UnitOptions): string {
+  const environment = options.home === undefined ? "" : `SKEIN_HOME=${shellWord(options.home)} `;
+  const agent = [options.skein, "agent", "run", ...options.agentArgs].map(shellWord).join(" ");
+  return `# start at boot, as root; the agent starts the keeper by itself and keeps no terminal
+${environment}setsid ${agent} </dev/null >>/var/log/skein-agent.log 2>&1 &
+# the same as one line of root's crontab:
+# @reboot ${environment}${agent} >>/var/log/skein-agent.log 2>&1
+`;
+}
+
+/** systemd's own quoting: `%` is a specifier and `$` a variable unless doubled. */
+function quoted(word: string): string {
+  const escaped = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  return /^[\w@%+=:,./-]+$/.test(escaped) ? escaped : `"${escaped.replaceAll(/["\\]/g, "\\$&")}"`;
+}
+
+function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
