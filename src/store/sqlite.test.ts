@@ -1,0 +1,271 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import fs from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { DatabaseSync } from "node:sqlite";
+import test, { type TestContext } from "node:test";
+import { fakeClock } from "../lib/fake-clock.ts";
+import { openSqliteStore, restoreSqliteStore } from "./sqlite.ts";
+import { collect, storeConformance } from "./store.conformance.ts";
+import type { Store, Txn } from "./store.ts";
+
+storeConformance("sqlite", async () => {
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-store-"));
+  const clock = fakeClock();
+  const store = await openSqliteStore(path.join(dir, "store.db"), { clock });
+  return {
+    store,
+    elapse: async (ms) => clock.advance(ms),
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      await fs.rm(dir, { recursive: true });
+    },
+  };
+});
+
+async function tempFile(t: TestContext): Promise<string> {
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-store-"));
+  t.after(() => fs.rm(dir, { recursive: true, force: true }));
+  return path.join(dir, "store.db");
+}
+
+const put = (key: string, value: string): Txn => ({ compare: [], then: [{ op: "put", key, value }] });
+
+async function valuesOf(store: Store, prefix: string): Promise<Record<string, string>> {
+  const { entries } = await store.range(prefix);
+  return Object.fromEntries(entries.map((entry) => [entry.key, entry.value]));
+}
+
+test("a store that is opened again has its entries, revision, history, leases and incarnation", async (t) => {
+  const file = await tempFile(t);
+  const clock = fakeClock();
+  const first = await openSqliteStore(file, { clock });
+  const lease = await first.grant(1000);
+  await first.txn({ compare: [], then: [{ op: "put", key: "/l", value: "1", lease }] });
+  const { revision } = await first.txn(put("/a", "1"));
+  await first[Symbol.asyncDispose]();
+
+  clock.advance(5000);
+  await using second = await openSqliteStore(file, { clock });
+  assert.equal(second.incarnation, first.incarnation);
+  assert.equal((await second.range("")).revision, revision);
+  assert.equal((await collect(second, "/a", revision, t).take(1)).length, 1);
+  clock.advance(900);
+  await second.keepAlive(lease);
+  const watch = collect(second, "/l", 0, t);
+  clock.advance(1000);
+  assert.equal((await watch.take(1))[0]?.[0]?.type, "delete");
+  assert.notEqual(await second.grant(1000), lease);
+});
+
+test("a closed store says so to callers and to watches, after what was asked before is durable", async (t) => {
+  const file = await tempFile(t);
+  const store = await openSqliteStore(file);
+  const watch = Array.fromAsync(store.watch("/never", 0, t.signal));
+  const asked = store.txn(put("/a", "1"));
+  const closed = store[Symbol.asyncDispose]();
+  await assert.rejects(store.txn(put("/b", "1")), { code: "STORE_CLOSED" });
+  assert.equal((await asked).succeeded, true);
+  await assert.rejects(watch, { code: "STORE_CLOSED" });
+  await closed;
+  await assert.rejects(store.get("/a"), { code: "STORE_CLOSED" });
+  await assert.rejects(Array.fromAsync(store.watch("/", 0, t.signal)), { code: "STORE_CLOSED" });
+  await using again = await openSqliteStore(file);
+  assert.deepEqual(await valuesOf(again, "/"), { "/a": "1" });
+});
+
+test("a store is open in one place at a time", async (t) => {
+  const file = await tempFile(t);
+  await using _store = await openSqliteStore(file);
+  await assert.rejects(openSqliteStore(file), { code: "STORE_BUSY" });
+});
+
+test("a slow watch holds up nobody, costs bounded memory, and misses nothing", async (t) => {
+  const file = await tempFile(t);
+  await using store = await openSqliteStore(file);
+  const slow = collect(store, "/s/", 0, t);
+  const fast = collect(store, "/s/", 0, t);
+  const wanted: number[] = [];
+  const seenFast: number[] = [];
+  for (let round = 0; round < 25; round++) {
+    const txns = Array.from({ length: 100 }, (_, n) => store.txn(put(`/s/${n}`, String(round))));
+    for (const { revision } of await Promise.all(txns)) wanted.push(revision);
+    for (const batch of await fast.take(100)) seenFast.push(batch[0]?.revision ?? 0);
+  }
+  const seenSlow = (await slow.take(wanted.length)).map((batch) => batch[0]?.revision);
+  assert.deepEqual(seenSlow, wanted);
+  assert.deepEqual(seenFast, wanted);
+  // Live again after it caught up.
+  const { revision } = await store.txn(put("/s/last", "1"));
+  assert.equal((await slow.take(1))[0]?.[0]?.revision, revision);
+});
+
+test("a watch that fell behind what was compacted is told so, not served with a gap", async (t) => {
+  const file = await tempFile(t);
+  await using store = await openSqliteStore(file);
+  const slow = collect(store, "/", 0, t);
+  for (let n = 0; n < 30; n++) {
+    await Promise.all(Array.from({ length: 100 }, (_, k) => store.txn(put(`/${k}`, String(n)))));
+  }
+  await store.compact((await store.range("", { limit: 1 })).revision);
+  await assert.rejects(slow.take(3000), { code: "STORE_COMPACTED" });
+});
+
+test("history is cut by itself, and entries stay", async (t) => {
+  const file = await tempFile(t);
+  const store = await openSqliteStore(file, { keepRevisions: 100 });
+  for (let n = 0; n < 50; n++) {
+    await Promise.all(Array.from({ length: 10 }, (_, k) => store.txn(put(`/${k}`, String(n)))));
+  }
+  await assert.rejects(collect(store, "/", 2, t).take(1), { code: "STORE_COMPACTED" });
+  assert.equal(Object.keys(await valuesOf(store, "/")).length, 10);
+  const { revision } = await store.range("", { limit: 1 });
+  assert.equal((await collect(store, "/", revision - 99, t).take(100)).length, 100);
+  await store[Symbol.asyncDispose]();
+  const db = new DatabaseSync(file);
+  const rows = db.prepare("SELECT count(*) AS rows FROM log").get()?.["rows"];
+  db.close();
+  assert.ok(Number(rows) < 400, `${String(rows)} rows of history`);
+});
+
+test("a backup taken while writers write is one moment, and restores under a new incarnation", async (t) => {
+  const file = await tempFile(t);
+  const backup = `${file}.backup`;
+  await using store = await openSqliteStore(file);
+  const filler = "x".repeat(2000);
+  for (let n = 0; n < 500; n++) await store.txn(put(`/fill/${n}`, filler));
+  const stop = new AbortController();
+  const writer = (async () => {
+    for (let n = 1; !stop.signal.aborted; n++) {
+      const ops = ["/one", "/two"].map((key) => ({ op: "put", key, value: String(n) }) as const);
+      await store.txn({ compare: [], then: ops });
+    }
+  })();
+  await store.backup(backup);
+  stop.abort();
+  await writer;
+
+  const target = `${file}.restored`;
+  const { incarnation, revision } = await restoreSqliteStore(backup, target);
+  assert.notEqual(incarnation, store.incarnation);
+  await using restored = await openSqliteStore(target);
+  assert.equal(restored.incarnation, incarnation);
+  assert.equal((await restored.range("")).revision, revision);
+  const values = await valuesOf(restored, "/");
+  assert.equal(values["/one"], values["/two"]);
+  assert.equal(Object.keys(await valuesOf(restored, "/fill/")).length, 500);
+  const left = await fs.readdir(path.dirname(file));
+  assert.deepEqual(
+    left.filter((name) => name.endsWith(".tmp")),
+    [],
+  );
+});
+
+test("restoring replaces the store with all of its journal, and is refused while it is open", async (t) => {
+  const file = await tempFile(t);
+  const backup = `${file}.backup`;
+  const store = await openSqliteStore(file);
+  await store.txn(put("/a", "old"));
+  await store.backup(backup);
+  await store.txn(put("/a", "new"));
+  await assert.rejects(restoreSqliteStore(backup, file), { code: "STORE_BUSY" });
+  await store.txn(put("/b", "new"));
+  await store[Symbol.asyncDispose]();
+  await restoreSqliteStore(backup, file);
+  await using restored = await openSqliteStore(file);
+  assert.deepEqual(await valuesOf(restored, "/"), { "/a": "old" });
+  assert.notEqual(restored.incarnation, store.incarnation);
+});
+
+test("damage has its code: empty, cut, foreign, scribbled over, without its main file, of another format", async (t) => {
+  const file = await tempFile(t);
+  const whole = `${file}.whole`;
+  const store = await openSqliteStore(file);
+  for (let n = 0; n < 300; n++) await store.txn(put(`/${n}`, "x".repeat(500)));
+  await store.backup(whole);
+  await store[Symbol.asyncDispose]();
+  const bytes = await fs.readFile(whole);
+  const scribbled = Buffer.from(bytes);
+  scribbled.fill(0xaa, 8192, bytes.length - 4096);
+  const damages: Record<string, Uint8Array> = {
+    empty: new Uint8Array(),
+    cut: bytes.subarray(0, bytes.length >> 1),
+    foreign: Buffer.from("this is not a database ".repeat(100)),
+    scribbled,
+  };
+  for (const [name, damage] of Object.entries(damages)) {
+    await fs.writeFile(file, damage);
+    await assert.rejects(openSqliteStore(file), { code: "STORE_CORRUPT" }, name);
+    await assert.rejects(restoreSqliteStore(file, `${file}.other`), { code: "STORE_CORRUPT" }, name);
+    await assert.rejects(fs.stat(`${file}.other`), { code: "ENOENT" });
+  }
+  await restoreSqliteStore(whole, file);
+  await (await openSqliteStore(file))[Symbol.asyncDispose]();
+
+  const db = new DatabaseSync(file);
+  db.exec("PRAGMA user_version = 99");
+  db.close();
+  await assert.rejects(openSqliteStore(file), { code: "STORE_CORRUPT" });
+  await fs.rm(file);
+  await fs.writeFile(`${file}-wal`, "left");
+  await assert.rejects(openSqliteStore(file), { code: "STORE_CORRUPT" });
+});
+
+/** Runs the writer program until it ends by itself or by its fault; its acknowledged values. */
+async function runWriter(
+  file: string,
+  fault: string,
+  mode = "write",
+): Promise<{ acked: number[]; killed: boolean }> {
+  const child = spawn(
+    process.execPath,
+    [path.join(import.meta.dirname, "store-writer.fixture.ts"), file, mode],
+    {
+      env: { ...process.env, SKEIN_FAULT: fault },
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
+  const acked: number[] = [];
+  const ended = new Promise<NodeJS.Signals | null>((resolve) =>
+    child.on("close", (_, signal) => resolve(signal)),
+  );
+  for await (const line of createInterface({ input: child.stdout })) acked.push(Number(line));
+  return { acked, killed: (await ended) === "SIGKILL" };
+}
+
+test("killed anywhere, a restarted store has every acknowledged transaction, whole ones only", async (t) => {
+  const points = ["store.install:1", "store.commit:1", "store.committed:1"];
+  for (const passage of [2, 3, 5]) points.push(`store.commit:${passage}`, `store.committed:${passage}`);
+  const file = await tempFile(t);
+  const all: number[] = [];
+  for (const point of points) {
+    const { acked, killed } = await runWriter(file, point);
+    assert.equal(killed, true, point);
+    all.push(...acked);
+    await using store = await openSqliteStore(file);
+    const values = await valuesOf(store, "/");
+    for (const n of all) assert.equal(values[`/${n}/a`], String(n), `${point}: ${n} was acknowledged`);
+    for (const key of Object.keys(values)) {
+      const twin = key.endsWith("/a") ? key.replace(/a$/, "b") : key.replace(/b$/, "a");
+      assert.equal(values[twin], values[key], `${point}: ${key} is half of a transaction`);
+    }
+  }
+  assert.ok(all.length > 0);
+});
+
+test("killed while restoring, the old store or the restored one is there, whole", async (t) => {
+  for (const point of ["store.journal-folded", "store.install:1"]) {
+    const file = await tempFile(t);
+    const store = await openSqliteStore(file);
+    await store.txn(put("/a", "old"));
+    await store.backup(`${file}.backup`);
+    await store.txn(put("/a", "new"));
+    await store[Symbol.asyncDispose]();
+    assert.equal((await runWriter(file, point, "restore")).killed, true);
+    await using after = await openSqliteStore(file);
+    assert.deepEqual(await valuesOf(after, "/"), { "/a": "new" });
+    assert.equal(after.incarnation, store.incarnation);
+  }
+});
