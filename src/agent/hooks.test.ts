@@ -12,7 +12,11 @@ import { printedHealth, runHook, runVerify, type HookPlace, type HookTools } fro
 
 const BARE: Pick<Manifest, "hooks" | "env" | "verify"> = { hooks: {}, env: {}, verify: null };
 
-async function bench(t: TestContext, files: Readonly<Record<string, string>>, manifest: Partial<Manifest> = {}) {
+async function bench(
+  t: TestContext,
+  files: Readonly<Record<string, string>>,
+  manifest: Partial<Manifest> = {},
+) {
   const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-hooks-"));
   t.after(async () => fs.rm(home, { recursive: true, force: true }));
   const dir = path.join(home, "apps/shop/revs/r1");
@@ -99,7 +103,9 @@ test("what a hook says is prefixed, kept, and comes with its failure", async (t)
 });
 
 test("a hanging hook ends with all it started, within its time", async (t) => {
-  const hooks = { pre_jump: { sh: "sleep 60 & echo $! > $SKEIN_DATA/pid; echo up; sleep 60", withinMs: 400 } };
+  const hooks = {
+    pre_jump: { sh: "sleep 60 & echo $! > $SKEIN_DATA/pid; echo up; sleep 60", withinMs: 400 },
+  };
   const { place, tools, home } = await bench(t, {}, { hooks });
   await assert.rejects(runHook("pre-jump", place, tools), {
     code: "HOOK_TIMEOUT",

@@ -242,7 +242,8 @@ function hooked(attempt: Attempt, steps: readonly StepName[]): readonly StepName
 function upkeep(actual: Actual): readonly StepName[] {
   const { reached } = actual;
   if (reached === null) return [];
-  const wanted = reached.state === "stopped" ? [] : [reached.release, ...reached.beside].filter((id) => id !== null);
+  const wanted =
+    reached.state === "stopped" ? [] : [reached.release, ...reached.beside].filter((id) => id !== null);
   const steps: StepName[] = actual.current === reached.release ? [] : ["mend"];
   if (wanted.some((id) => !actual.running.includes(id))) steps.push("revive");
   if (actual.running.some((id) => !wanted.includes(id))) steps.push("tidy");

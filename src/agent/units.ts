@@ -19,7 +19,8 @@ export interface Unit {
  */
 export function systemdUnits(options: UnitOptions): readonly [keeper: Unit, agent: Unit] {
   const skein = quoted(options.skein);
-  const environment = options.home === undefined ? "" : `Environment=${quoted(`SKEIN_HOME=${options.home}`)}\n`;
+  const environment =
+    options.home === undefined ? "" : `Environment=${quoted(`SKEIN_HOME=${options.home}`)}\n`;
   const agent = [skein, "agent", "run", ...options.agentArgs.map(quoted)].join(" ");
   return [
     {

@@ -1,0 +1,218 @@
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import type { KeyId, ReleaseId } from "../lib/ids.ts";
+import type { Log } from "../lib/log.ts";
+import { parseDurationMs } from "../lib/units.ts";
+
+/** A caller, as the capability in its URL names it. */
+export interface Caller {
+  readonly app: string;
+  readonly env: string;
+  readonly release: ReleaseId;
+  /** Apps whose current release it may look up too, by its manifest. */
+  readonly uses: readonly string[];
+}
+
+/** One instance that can be reached, here or on another node. */
+export interface Service {
+  readonly app: string;
+  readonly env: string;
+  readonly release: ReleaseId;
+  /** The process's name: what callers look up. */
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly node: string;
+  readonly nodeId: KeyId;
+  readonly instance: string;
+}
+
+/** What callers are told (DESIGN section 9). */
+export interface ServiceAnswer {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly release: ReleaseId;
+  readonly node: string;
+  readonly instance: string;
+}
+
+/**
+ * The services that this node knows. Its own instances are put in as they come and go; those of other nodes are
+ * replaced by each table that arrives, and stand as they were while none does.
+ */
+export interface ServiceTable {
+  setLocal(services: readonly Service[]): void;
+  setRemote(services: readonly Service[]): void;
+  /** What of another app is current here: lookups across apps see only that. */
+  setCurrent(current: ReadonlyMap<string, ReleaseId>): void;
+  all(): readonly Service[];
+  find(caller: Caller, name: string | undefined): readonly ServiceAnswer[];
+  /** Resolves at the next change, or when `signal` aborts. */
+  changed(signal: AbortSignal): Promise<void>;
+}
+
+export function serviceTable(self: KeyId): ServiceTable {
+  let local: readonly Service[] = [];
+  let remote: readonly Service[] = [];
+  let current: ReadonlyMap<string, ReleaseId> = new Map();
+  let next = Promise.withResolvers<void>();
+  const change = (): void => {
+    next.resolve();
+    next = Promise.withResolvers<void>();
+  };
+  const all = (): readonly Service[] => [...local, ...remote];
+  return {
+    setLocal(services) {
+      local = services;
+      change();
+    },
+    setRemote(services) {
+      remote = services.filter((service) => service.nodeId !== self);
+      change();
+    },
+    setCurrent(releases) {
+      current = releases;
+      change();
+    },
+    all,
+    find: (caller, name) =>
+      all()
+        .filter((service) => isVisible(service, caller, current))
+        .filter((service) => name === undefined || isNamed(service, name, caller))
+        .map(answerOf),
+    async changed(signal) {
+      const aborted = Promise.withResolvers<void>();
+      const stop = (): void => {
+        aborted.resolve();
+      };
+      signal.addEventListener("abort", stop, { once: true });
+      if (signal.aborted) stop();
+      await Promise.race([next.promise, aborted.promise]);
+      signal.removeEventListener("abort", stop);
+    },
+  };
+}
+
+/** Longest wait for a service to appear, in ms. */
+const MAX_WAIT_MS = 60_000;
+
+export interface RegistryServer extends AsyncDisposable {
+  readonly port: number;
+}
+
+export interface RegistryOptions {
+  readonly table: ServiceTable;
+  /** The caller behind a capability; undefined when nobody has it. */
+  readonly callerOf: (capability: string) => Caller | undefined;
+  readonly log: Log;
+}
+
+/**
+ * `GET /<capability>/services` and `GET /<capability>/services/<name>[?wait=30s]`: a JSON list, empty (and 200) when
+ * there is none. An unknown capability is 403, anything else 404.
+ * @param fd a listening socket that outlives this process; undefined: a loopback port of its own
+ */
+export async function serveRegistry(options: RegistryOptions, fd?: number): Promise<RegistryServer> {
+  const stop = new AbortController();
+  const server = http.createServer((request, response) => {
+    answer(request, response, options, stop.signal).catch((err: unknown) => {
+      options.log.warn("registry request failed", { err: String(err) });
+      response.destroy();
+    });
+  });
+  server.keepAliveTimeout = 30_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    const listening = (): void => {
+      server.off("error", reject);
+      resolve();
+    };
+    if (fd === undefined) server.listen(0, "127.0.0.1", listening);
+    else server.listen({ fd }, listening);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      server.closeIdleConnections();
+      await new Promise<void>((resolve) => {
+        server.close(() => {
+          resolve();
+        });
+        server.closeAllConnections();
+      });
+    },
+  };
+}
+
+async function answer(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  options: RegistryOptions,
+  stop: AbortSignal,
+): Promise<void> {
+  const url = new URL(request.url ?? "/", "http://registry");
+  const [, capability = "", noun, name, ...rest] = url.pathname.split("/");
+  const caller = options.callerOf(capability);
+  if (caller === undefined) return reply(response, 403, { error: "no such capability" });
+  if (request.method !== "GET" || noun !== "services" || rest.length > 0) {
+    return reply(response, 404, { error: "GET services or services/NAME" });
+  }
+  const wait = url.searchParams.get("wait");
+  const waitMs = wait === null ? 0 : parseDurationMs(wait);
+  if (waitMs === undefined) return reply(response, 400, { error: "wait is a duration such as 30s" });
+  const wanted = name === undefined || name === "" ? undefined : decodeURIComponent(name);
+  reply(response, 200, await lookUp(options.table, caller, wanted, waitMs, closing(response, stop)));
+}
+
+async function lookUp(
+  table: ServiceTable,
+  caller: Caller,
+  name: string | undefined,
+  waitMs: number,
+  gone: AbortSignal,
+): Promise<readonly ServiceAnswer[]> {
+  const until = AbortSignal.any([gone, AbortSignal.timeout(Math.min(waitMs, MAX_WAIT_MS))]);
+  let found = table.find(caller, name);
+  while (found.length === 0 && waitMs > 0 && !until.aborted) {
+    await table.changed(until);
+    found = table.find(caller, name);
+  }
+  return found;
+}
+
+/** Aborts when the caller hangs up or the server stops. */
+function closing(response: http.ServerResponse, stop: AbortSignal): AbortSignal {
+  const gone = new AbortController();
+  response.once("close", () => {
+    gone.abort();
+  });
+  return AbortSignal.any([gone.signal, stop]);
+}
+
+function reply(response: http.ServerResponse, status: number, body: unknown): void {
+  const text = `${JSON.stringify(body)}\n`;
+  response.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(text),
+    "cache-control": "no-store",
+  });
+  response.end(text);
+}
+
+function isVisible(service: Service, caller: Caller, current: ReadonlyMap<string, ReleaseId>): boolean {
+  if (service.env !== caller.env) return false;
+  if (service.app === caller.app) return service.release === caller.release;
+  return caller.uses.includes(service.app) && current.get(service.app) === service.release;
+}
+
+/** Another app's service is called `app.process`; one's own goes by its process alone. */
+function isNamed(service: Service, name: string, caller: Caller): boolean {
+  return service.app === caller.app ? service.name === name : `${service.app}.${service.name}` === name;
+}
+
+function answerOf(service: Service): ServiceAnswer {
+  const { name, host, port, release, node, instance } = service;
+  return { name, host, port, release, node, instance };
+}
