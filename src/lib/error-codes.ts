@@ -82,6 +82,11 @@ export const ERROR_CODES = {
     "A document is dated more than ten minutes ahead of this clock.",
     "Set the clock of the machine that differs.",
   ),
+  DOC_ROLLBACK: entry(
+    1,
+    "A document older than one of its kind that was accepted.",
+    "Nothing was changed; check who replays documents.",
+  ),
   WRONG_CLUSTER: entry(
     1,
     "A document belongs to another cluster.",

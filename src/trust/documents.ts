@@ -9,7 +9,6 @@ import {
   commit,
   count,
   digest,
-  duration,
   envName,
   keyId,
   labels,
@@ -33,25 +32,24 @@ const amount = z.union([serialNumber, percent]);
 export const strategySchema = z.strictObject({
   type: z.enum(["rolling", "canary", "blue_green", "all_at_once"]),
   batch: amount,
-  max_unavailable: amount,
-  max_absent: z.union([count, percent]),
-  max_failed: z.union([count, percent]),
+  maxUnavailable: amount,
+  maxAbsent: z.union([count, percent]),
+  maxFailed: z.union([count, percent]),
   steps: z
     .array(
       z.union([
-        z.strictObject({ traffic: percent, hold: duration }),
-        z.strictObject({ nodes: amount, hold: duration }),
+        z.strictObject({ traffic: percent, holdMs: count }),
+        z.strictObject({ nodes: amount, holdMs: count }),
       ]),
     )
     .max(32),
   judge: z
-    .strictObject({ min_requests: count, error_rate: text(32), p99: text(32) })
-    .partial()
+    .strictObject({ minRequests: count, errorRate: text(32).nullable(), p99: text(32).nullable() })
     .nullable(),
-  bake: duration,
-  on_failure: z.enum(["undo", "pause"]),
+  bakeMs: count,
+  onFailure: z.enum(["undo", "pause"]),
   /** Without a hub, nodes start at a moment of their own within this time. */
-  spread: duration,
+  spreadMs: count,
 });
 export type Strategy = z.infer<typeof strategySchema>;
 
@@ -82,7 +80,7 @@ export const orderSchema = z.strictObject({
   release: releaseId,
   state: z.enum(["run", "stopped"]),
   generation: count,
-  beside: z.array(releaseId).max(100),
+  beside: z.array(releaseId).max(1000),
   fallback: releaseId.nullable(),
   selector,
   roster: digest,

@@ -72,6 +72,4 @@ export const text = (max: number): z.ZodType<string, string> =>
 export const address = z
   .string()
   .regex(/^(\[[0-9a-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):\d{1,5}$/, "not host:port");
-/** The form that `parseDurationMs` of lib/units.ts reads. */
-export const duration = z.string().regex(/^(\d{1,12}(\.\d{1,3})?(ms|s|m|h|d|w)){1,6}$/, "not a duration");
 export const percent = z.string().regex(/^(100|[1-9]?\d)(\.\d{1,3})?%$/, "not a share like 25%");

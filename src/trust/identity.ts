@@ -1,0 +1,168 @@
+import { SkeinError } from "../lib/errors.ts";
+import type { Digest, KeyId } from "../lib/ids.ts";
+import { refuseForeign, refuseFuture } from "./charter.ts";
+import type { Charter, Enrol, Ticket } from "./documents.ts";
+import { digestOfEnvelope, openEnvelope, parseEnvelope, readUnverified, type Opened } from "./envelope.ts";
+import { msOf } from "./fields.ts";
+import { keyIdOf, type PublicKey } from "./keys.ts";
+import { keysWith, type Keys } from "./rights.ts";
+
+/** Who a node is: from its birth certificate (ticket and enrolment), and the labels it was given since. */
+export interface Identity {
+  readonly node: KeyId;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Serial of the label document that is in force; 0 while the ticket's labels are. */
+  readonly serial: number;
+}
+
+export interface Birth {
+  readonly identity: Identity;
+  readonly ticket: Ticket;
+  readonly ticketDigest: Digest;
+  readonly enrol: Enrol;
+}
+
+/**
+ * A ticket by an operator who may give all of its labels. Pass `now` (the system's clock) where the ticket is
+ * about to be used; a birth certificate outlives its ticket.
+ * @throws SkeinError TICKET_BAD, TICKET_EXPIRED, WRONG_CLUSTER, DOC_*
+ */
+export function openTicket(
+  charter: Charter,
+  source: unknown,
+  options: { readonly pin: Digest; readonly now?: number },
+): Opened<"ticket.1"> {
+  const claimed = readUnverified(source, "ticket.1");
+  refuseForeign("ticket", claimed.cluster, charter);
+  const opened = openEnvelope(
+    source,
+    "ticket.1",
+    keysWith(charter, { kind: "enrol", labels: claimed.labels }),
+    1,
+  );
+  const ticket = opened.body;
+  if (ticket.charter !== options.pin) throw bad("it was made for another charter");
+  if (options.now === undefined) return opened;
+  refuseFuture("ticket", ticket.issued, options.now);
+  if (options.now >= msOf(ticket.expires)) {
+    throw new SkeinError("TICKET_EXPIRED", `the ticket expired at ${ticket.expires}`, {
+      data: { expires: ticket.expires, ticket: opened.digest },
+    });
+  }
+  return opened;
+}
+
+/**
+ * The chain operator, ticket, enrolment: verified by everyone who meets the node, so that no hub can add one.
+ * @throws SkeinError TICKET_BAD and what openTicket throws
+ */
+export function openBirth(
+  charter: Charter,
+  documents: { readonly ticket: unknown; readonly enrol: unknown },
+  options: { readonly pin: Digest; readonly now?: number },
+): Birth {
+  const opened = openTicket(charter, documents.ticket, options);
+  const ticket = opened.body;
+  const claimed = readUnverified(documents.enrol, "enrol.1");
+  refuseForeign("enrolment", claimed.cluster, charter);
+  if (claimed.ticket !== opened.digest) throw bad("the enrolment is for another ticket");
+  const keys = keyMap({ alg: "raw", pub: ticket.key }, { alg: "raw", pub: claimed.key });
+  // Two different keys: the ticket's secret alone must not be able to speak as the node afterwards.
+  if (keys.size !== 2) throw bad("the node uses the ticket's own key");
+  const { body: enrol } = openEnvelope(documents.enrol, "enrol.1", keys, 2);
+  if (ticket.name !== null && ticket.name !== enrol.name)
+    throw bad(`it is for ${ticket.name}, not ${enrol.name}`);
+  if (msOf(enrol.issued) >= msOf(ticket.expires)) throw bad("the enrolment is later than its end");
+  const node = keyIdOf({ alg: "raw", pub: enrol.key });
+  const identity = { node, name: enrol.name, labels: ticket.labels, serial: 0 };
+  return { identity, ticket, ticketDigest: opened.digest, enrol };
+}
+
+/**
+ * A node's new name and labels, by an operator who may give and take every label that changes.
+ * @throws SkeinError ORDER_NOT_FOR_NODE, DOC_ROLLBACK when its serial is not higher, WRONG_CLUSTER, DOC_*
+ */
+export function openLabel(
+  charter: Charter,
+  source: unknown,
+  current: Identity,
+  now: number,
+): Opened<"label.1"> {
+  const claimed = readUnverified(source, "label.1");
+  refuseForeign("label", claimed.cluster, charter);
+  if (claimed.node !== current.node) throw notFor("label", claimed.node, current);
+  const changing = changedLabels(current.labels, claimed.labels);
+  const keys = changing.map((labels) => keysWith(charter, { kind: "enrol", labels }));
+  const opened = openEnvelope(source, "label.1", inBoth(keys), 1);
+  refuseFuture("label", opened.body.issued, now);
+  if (opened.body.serial > current.serial) return opened;
+  throw new SkeinError(
+    "DOC_ROLLBACK",
+    `label ${opened.body.serial} of ${current.name}, which has ${current.serial}`,
+    {
+      data: { node: current.node, serial: opened.body.serial, current: current.serial },
+    },
+  );
+}
+
+/** The identity after a label document that `openLabel` let through. */
+export function relabelled(current: Identity, { body }: Opened<"label.1">): Identity {
+  return { node: current.node, name: body.name, labels: body.labels, serial: body.serial };
+}
+
+/**
+ * The end of a node's identity, by an admin or by an operator who may give all of its labels.
+ * @throws SkeinError ORDER_NOT_FOR_NODE, WRONG_CLUSTER, DOC_*
+ */
+export function openRevoke(
+  charter: Charter,
+  source: unknown,
+  current: Identity,
+  now: number,
+): Opened<"revoke.1"> {
+  const claimed = readUnverified(source, "revoke.1");
+  refuseForeign("revocation", claimed.cluster, charter);
+  if (claimed.node !== current.node) throw notFor("revocation", claimed.node, current);
+  const enrol = keysWith(charter, { kind: "enrol", labels: current.labels });
+  const opened = openEnvelope(
+    source,
+    "revoke.1",
+    new Map([...keysWith(charter, { kind: "admin" }), ...enrol]),
+    1,
+  );
+  refuseFuture("revocation", opened.body.issued, now);
+  return opened;
+}
+
+/** A ticket's digest without a look at its signatures: its name in the store and in an enrolment. */
+export function ticketDigest(source: unknown): Digest {
+  return digestOfEnvelope(parseEnvelope(source));
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+/** What is given, and what is taken: a right to one label is none to remove another. */
+function changedLabels(before: Labels, after: Labels): readonly [Labels, Labels] {
+  const missing = (from: Labels, other: Labels): Labels =>
+    Object.fromEntries(Object.entries(from).filter(([key, value]) => other[key] !== value));
+  return [missing(after, before), missing(before, after)];
+}
+
+function inBoth([first, ...rest]: readonly Keys[]): Keys {
+  return new Map([...(first ?? [])].filter(([kid]) => rest.every((keys) => keys.has(kid))));
+}
+
+function keyMap(...keys: PublicKey[]): Keys {
+  return new Map(keys.map((key) => [keyIdOf(key), key]));
+}
+
+function bad(why: string): SkeinError {
+  return new SkeinError("TICKET_BAD", `the ticket cannot be used: ${why}`);
+}
+
+function notFor(type: string, node: KeyId, current: Identity): SkeinError {
+  return new SkeinError("ORDER_NOT_FOR_NODE", `a ${type} of another node`, {
+    data: { node, self: current.node },
+  });
+}
