@@ -1,4 +1,3 @@
-import { formatDuration } from "../lib/units.ts";
 import type { Strategy } from "../trust/documents.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { expandProcess, isHttp, type Report } from "./expand-process.ts";
@@ -157,13 +156,18 @@ function expandHooks(input: ManifestInput["hooks"]): Manifest["hooks"] {
 }
 
 function expandStrategy(input: ManifestInput["strategy"]): Strategy {
-  const { bake, spread, ...rest } = input ?? {};
-  const given = Object.entries({
-    ...rest,
-    bake: bake === undefined ? undefined : formatDuration(bake),
-    spread: spread === undefined ? undefined : formatDuration(spread),
-  }).filter(([, value]) => value !== undefined);
-  return { ...DEFAULTS.strategy, steps: [], ...Object.fromEntries(given) };
+  const given = {
+    type: input?.type,
+    batch: input?.batch,
+    maxUnavailable: input?.max_unavailable,
+    maxAbsent: input?.max_absent,
+    maxFailed: input?.max_failed,
+    bakeMs: input?.bake,
+    onFailure: input?.on_failure,
+    spreadMs: input?.spread,
+  };
+  const said = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...DEFAULTS.strategy, steps: [], ...Object.fromEntries(said) };
 }
 
 function expandKeep(input: ManifestInput["keep"]): Keep {

@@ -49,8 +49,11 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, path: Ke
   return [invalid(path, `write ${either([...new Set(kinds)])}, not ${describe(issue.input)}`)];
 }
 
-const isOtherKind = (issue: Issue): boolean =>
-  issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
+function isOtherKind(issue: Issue): boolean {
+  if (issue.path.length > 0) return false;
+  if (issue.code === "invalid_union") return issue.errors.every((branch) => branch.some(isOtherKind));
+  return issue.code === "invalid_type" || issue.code === "invalid_value";
+}
 
 function expected(kind: string, input: unknown): string {
   return input === undefined ? "is missing" : `write ${kindName(kind)}, not ${describe(input)}`;

@@ -25,7 +25,7 @@ export interface Manifest {
   readonly env: Environment;
   /** Absent ones do nothing. */
   readonly hooks: Readonly<Partial<Record<HookName, Hook>>>;
-  /** The very shape that stands in a signed order: durations as text. */
+  /** The very shape that stands in a signed order. */
   readonly strategy: Strategy;
   /** Older releases kept running beside the new one. */
   readonly beside: number | "all";

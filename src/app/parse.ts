@@ -1,5 +1,5 @@
 import { LineCounter, parseDocument, type Document } from "yaml";
-import { SkeinError } from "../lib/errors.ts";
+import { messageOf, SkeinError } from "../lib/errors.ts";
 import { expand } from "./expand.ts";
 import { explain } from "./explain.ts";
 import { findLater, isMap } from "./later.ts";
@@ -45,11 +45,22 @@ export function parseManifest(text: string, options: ParseOptions): Manifest {
   const lines = new LineCounter();
   const document = parseDocument(text, { version: "1.2", lineCounter: lines, merge: false });
   refuseBrokenYaml(document, options.file);
-  const { manifest, problems } = read(document.toJS({ maxAliasCount: 100 }), options);
+  const { manifest, problems } = read(plain(document, options.file), options);
   if (problems.length > 0)
     throw refusal(problems, (problem) => place(document, lines, problem, options.file));
   if (manifest === undefined) throw new SkeinError("INTERNAL", "a manifest without problems did not expand");
   return manifest;
+}
+
+/** Aliases that lead nowhere, or to too much, come to light only here. */
+function plain(document: Document, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (err) {
+    throw refusalOf([
+      { code: "MANIFEST_INVALID", file, line: 1, column: 1, key: "", message: messageOf(err) },
+    ]);
+  }
 }
 
 interface Reading {

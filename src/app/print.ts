@@ -101,8 +101,16 @@ function checkWords(check: Check | null): Record<string, unknown> {
 
 /** Without what only later versions fill. */
 function strategyWords(strategy: Manifest["strategy"]): Record<string, unknown> {
-  const { steps, judge, ...words } = strategy;
-  return { ...words, ...(steps.length === 0 ? {} : { steps }), ...(judge === null ? {} : { judge }) };
+  return {
+    type: strategy.type,
+    batch: strategy.batch,
+    max_unavailable: strategy.maxUnavailable,
+    max_absent: strategy.maxAbsent,
+    max_failed: strategy.maxFailed,
+    bake: formatDuration(strategy.bakeMs),
+    on_failure: strategy.onFailure,
+    spread: formatDuration(strategy.spreadMs),
+  };
 }
 
 function hookWords(hooks: Manifest["hooks"]): Record<string, unknown> {

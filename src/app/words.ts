@@ -27,7 +27,7 @@ const PERCENT = /^(100|[1-9]?\d)(\.\d{1,3})?%$/;
 const AMOUNT_HINT = "write a number of nodes, or a share such as 25%";
 
 const amountFrom = (least: number): z.ZodUnion<[z.ZodInt, z.ZodString]> =>
-  z.union([z.int().min(least), z.string().regex(PERCENT)], {
+  z.union([z.int().min(least), z.string().regex(PERCENT, AMOUNT_HINT)], {
     error: least === 0 ? AMOUNT_HINT : `${AMOUNT_HINT}; at least ${least}`,
   });
 

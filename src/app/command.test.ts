@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { test } from "node:test";
+import * as fc from "fast-check";
+import { CommandError, commandText, expandArgv, splitCommand } from "./command.ts";
+import { editDistance, suggest } from "./suggest.ts";
+
+const argvOf = (line: string): readonly string[] => {
+  const command = splitCommand(line);
+  return "argv" in command ? command.argv : [];
+};
+
+test("a command is split as a shell would, protected dollars stay dollars", () => {
+  const env = { PORT: "80", EMPTY: "" };
+  const line = `node  'a b' "c\\"$PORT" d\\ e \${PORT}x '$PORT' \\$PORT "\\$PORT" $EMPTY$NONE`;
+  assert.deepEqual(expandArgv(argvOf(line), env), [
+    "node",
+    "a b",
+    'c"80',
+    "d e",
+    "80x",
+    "$PORT",
+    "$PORT",
+    "$PORT",
+    "",
+  ]);
+});
+
+test("what needs a shell is refused", () => {
+  for (const line of ["a | b", "a && b", "a > b", "a *.js", "a $(b)", "a `b`", "~/x", "# x"]) {
+    assert.throws(() => splitCommand(line), CommandError, line);
+  }
+});
+
+test("words with any characters reach the program as sh would hand them over", () => {
+  const word = fc.stringMatching(/^[ -&(-~]{0,12}$/);
+  fc.assert(
+    fc.property(fc.array(word, { minLength: 1, maxLength: 4 }), (words) => {
+      const line = words.map((text) => `'${text}'`).join(" ");
+      const sh = spawnSync("sh", ["-c", `printf '%s\\0' ${line}`], { encoding: "utf8" }).stdout;
+      assert.equal(
+        expandArgv(argvOf(line), {})
+          .map((text) => `${text}\0`)
+          .join(""),
+        sh,
+      );
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test("a command is shown as it would be typed", () => {
+  assert.equal(commandText({ argv: ["node", "a b.js", "$PORT"] }), 'node "a b.js" $PORT');
+  assert.equal(commandText({ sh: "a | b" }), "a | b");
+});
+
+test("only what is near is suggested", () => {
+  assert.equal(suggest("stratgey", ["strategy", "kind"]), "strategy");
+  assert.equal(suggest("zzz", ["strategy", "kind"]), undefined);
+  assert.equal(editDistance("ab", "ba"), 1);
+  assert.equal(editDistance("", "abc"), 3);
+});

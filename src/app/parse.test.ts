@@ -1,0 +1,371 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as fc from "fast-check";
+import { stringify } from "yaml";
+import { SkeinError } from "../lib/errors.ts";
+import { DEFAULTS } from "./defaults.ts";
+import type { Manifest } from "./manifest.ts";
+import { parseManifest, type PlacedProblem } from "./parse.ts";
+import { manifestWords } from "./print.ts";
+
+const read = (text: string, env = "default"): Manifest =>
+  parseManifest(text, { file: "skein.yaml", env, app: "shop" });
+
+function refusal(text: string, env = "default"): SkeinError {
+  try {
+    read(text, env);
+  } catch (err) {
+    if (err instanceof SkeinError) return err;
+    throw err;
+  }
+  return assert.fail("the manifest was accepted");
+}
+
+const lines = (text: string): string[] => refusal(text).message.split("\n");
+
+test("an app of three lines gets the safe defaults", () => {
+  const manifest = read("run: node server.js\nlisten: 8080\nhealth: /up\n");
+  assert.equal(manifest.app, "shop");
+  assert.equal(manifest.kind, "service");
+  assert.deepEqual(manifest.strategy, DEFAULTS.strategy);
+  assert.deepEqual(manifest.keep, DEFAULTS.keep);
+  const { web } = manifest.processes;
+  assert.deepEqual(web?.run, { argv: ["node", "server.js"] });
+  assert.deepEqual(web?.listen, {
+    http: { protocol: "http", port: 8080, path: null, handover: "auto", gate: "auto", backlog: 4096 },
+  });
+  assert.deepEqual(web?.ready.check, { type: "http", path: "/up", socket: "http", tls: false });
+  assert.equal(web?.live, null);
+  assert.deepEqual(web?.drain, DEFAULTS.drain);
+});
+
+test("an empty manifest is an app of files", () => {
+  const manifest = read("");
+  assert.equal(manifest.kind, "files");
+  assert.deepEqual(manifest.processes, {});
+});
+
+test("short and full forms mean the same", () => {
+  const short = read("run: node a.js\nlisten: auto\nhealth: /up\nbuild: make\nverify: bin/smoke\n");
+  const full = read(`
+build: { run: make }
+processes:
+  web: { run: [node, a.js], listen: { http: { port: auto } }, health: { ready: { http: /up } } }
+verify: { run: [bin/smoke] }
+`);
+  assert.deepEqual(short, full);
+});
+
+test("every key of a process is read, with units", () => {
+  const { worker } = read(`
+processes:
+  worker:
+    run: { sh: "exec ./worker | logger" }
+    overlap: false
+    count: 2
+    on: role=worker
+    listen: { admin: { path: admin.sock }, beat: { protocol: udp, port: 99 } }
+    health: { ready: { run: bin/ready, every: 500ms, passes: 3, within: 1m30s }, live: { tcp: true, fails: 1 } }
+    drain: { signal: QUIT, window: 0s, within: 2s, now: INT }
+    restart: { backoff: 10ms..1h, limit: 3 in 1m }
+    limits: { memory: 512MiB, cpu: 0.5, files: 100, pids: 9 }
+    env: { DEBUG: true, LEVEL: 3 }
+`).processes;
+  assert.deepEqual(worker, {
+    run: { sh: "exec ./worker | logger" },
+    overlap: false,
+    count: 2,
+    on: "role=worker",
+    listen: {
+      admin: {
+        protocol: "unix",
+        port: null,
+        path: "admin.sock",
+        handover: "auto",
+        gate: "auto",
+        backlog: 4096,
+      },
+      beat: { protocol: "udp", port: 99, path: null, handover: "auto", gate: "auto", backlog: 4096 },
+    },
+    ready: {
+      check: { type: "run", run: { argv: ["bin/ready"] } },
+      everyMs: 500,
+      passes: 3,
+      withinMs: 90_000,
+      aliveMs: 5000,
+    },
+    live: { check: { type: "tcp", socket: "admin" }, everyMs: 10_000, fails: 1 },
+    drain: { signal: "QUIT", windowMs: 0, withinMs: 2000, now: "INT" },
+    restart: { backoffMinMs: 10, backoffMaxMs: 3_600_000, limit: 3, limitWithinMs: 60_000 },
+    limits: { memoryBytes: 512 * 2 ** 20, cpu: 0.5, files: 100, pids: 9 },
+    after: [],
+    env: { DEBUG: "true", LEVEL: "3" },
+  });
+});
+
+test("health at the top is for the processes with an HTTP socket", () => {
+  const { processes } = read(`
+health: /up
+processes:
+  web: { run: a, listen: { tls: { port: 443, protocol: tls } } }
+  own: { run: b, listen: 81, health: /mine }
+  job: { run: c }
+`);
+  assert.deepEqual(processes["web"]?.ready.check, { type: "http", path: "/up", socket: "tls", tls: true });
+  assert.deepEqual(processes["own"]?.ready.check, {
+    type: "http",
+    path: "/mine",
+    socket: "http",
+    tls: false,
+  });
+  assert.equal(processes["job"]?.ready.check, null);
+});
+
+test("an environment lies over the rest, and only that one", () => {
+  const text = `
+run: node a.js
+env: { A: one, B: two }
+targets: role=web
+environments:
+  staging: { targets: env=staging, env: { B: three }, strategy: { type: all_at_once, bake: 0s } }
+`;
+  assert.equal(read(text).targets, "role=web");
+  const staging = read(text, "staging");
+  assert.equal(staging.targets, "env=staging");
+  assert.deepEqual(staging.env, { A: "one", B: "three" });
+  assert.equal(staging.strategy.type, "all_at_once");
+  assert.equal(staging.strategy.bakeMs, 0);
+  assert.match(refusal(text, "stagin").message, /no environment stagin: did you mean staging\?/);
+});
+
+test("keys that start with x- are ignored wherever they stand", () => {
+  const { processes } = read("x-a: { x: 1 }\nprocesses:\n  web: { run: a, x-note: [1], env: { x_no: 1 } }\n");
+  assert.deepEqual(processes["web"]?.env, { x_no: "1" });
+});
+
+test("each problem is named with its file, line and column, all at once, with what was meant", () => {
+  assert.deepEqual(
+    lines(`kindd: service
+build: {files: a}
+run: node dist/server.js | tee x
+listen: 99999
+health: {redy: /up}
+verify: { run: bin/smoke, within: 60 }
+drain: {}
+environments:
+  staging: { strategy: { type: all_at_onc } }
+`),
+    [
+      "skein.yaml:1:1: kindd: there is no key kindd: did you mean kind?",
+      'skein.yaml:2:16: build.files: write a list, not "a"',
+      'skein.yaml:3:6: run: | needs a shell: write { sh: "node dist/server.js | tee x" }, or quote it',
+      "skein.yaml:4:9: listen: write at most 65535",
+      "skein.yaml:5:10: health.redy: there is no key redy: did you mean ready?",
+      "skein.yaml:6:35: verify.within: write a duration with its unit, for example 30s, 500ms or 1m30s",
+      "skein.yaml:7:1: drain: there is no key drain here: write it under processes, in the process it is for",
+      'skein.yaml:9:32: environments.staging.strategy.type: write rolling or all_at_once, not "all_at_onc": did you mean all_at_once?',
+    ],
+  );
+});
+
+test("what comes with a later version is refused by name", () => {
+  const error = refusal(`
+run: a
+listen: { http: { port: 80, handover: router } }
+routes: []
+secrets: [A]
+config: {}
+hooks: { once: x }
+strategy: { type: canary, steps: [], judge: {}, on_failure: pause }
+build: { on: builder }
+`);
+  assert.equal(error.code, "MANIFEST_LATER");
+  const problems = error.data["problems"] as PlacedProblem[];
+  assert.deepEqual(problems.map(({ line, key }) => `${line} ${key}`).toSorted(), [
+    "3 listen.http.handover",
+    "4 routes",
+    "5 secrets",
+    "6 config",
+    "7 hooks.once",
+    "8 strategy.judge",
+    "8 strategy.on_failure",
+    "8 strategy.steps",
+    "8 strategy.type",
+    "9 build.on",
+  ]);
+  assert.equal(refusal("kind: secret").code, "MANIFEST_LATER");
+  assert.equal(refusal("kind: servise\nroutes: []").code, "MANIFEST_INVALID");
+});
+
+const BAD: readonly (readonly [string, string, RegExp])[] = [
+  ["broken YAML", "a: b: c", /skein\.yaml:1:4: Nested mappings/],
+  ["a key twice", "run: a\nrun: b", /Map keys must be unique/],
+  ["a list instead of keys", "- a", /write keys/],
+  ["an unknown format", "skein: 2", /skein: write 1, not 2/],
+  ["a bad app name", "app: My App", /app: write a name/],
+  ["a bad process name", "processes: { Web: a }", /processes\.Web: write a name/],
+  ["an empty command", 'run: ""', /run: the command is empty/],
+  ["an open quote", "run: echo 'a", /a quote is left open/],
+  ["run and processes", "run: a\nprocesses: { b: c }", /write either run or processes/],
+  ["listen without run", "listen: 80", /listen at the top goes with run/],
+  ["a service that runs nothing", "kind: service", /nothing says what to run/],
+  ["files that run", "kind: files\nrun: a", /runs nothing/],
+  ["health without a socket", "run: a\nhealth: /up", /the http check needs a socket/],
+  ["top health for nobody", "health: /up\nprocesses: { a: b }", /no process has an HTTP socket/],
+  [
+    "a check of UDP",
+    "run: a\nlisten: { u: { port: 1, protocol: udp } }\nhealth: { ready: { tcp: true } }",
+    /UDP/,
+  ],
+  [
+    "two checks at once",
+    "run: a\nlisten: 80\nhealth: { ready: { tcp: true, http: / } }",
+    /one check at a time/,
+  ],
+  [
+    "a check that checks nothing",
+    "run: a\nlisten: 80\nhealth: { live: { every: 1s } }",
+    /say what is checked/,
+  ],
+  ["an unknown socket", "run: a\nlisten: 80\nhealth: { ready: { http: /, socket: b } }", /no socket b/],
+  ["a socket without port", "run: a\nlisten: { a: {} }", /a port is needed/],
+  [
+    "a unix socket with port",
+    "run: a\nlisten: { a: { protocol: unix, path: a, port: 1 } }",
+    /has a path and no port/,
+  ],
+  ["a unix socket without path", "run: a\nlisten: { a: { protocol: unix } }", /needs its path/],
+  [
+    "a path for TCP",
+    "run: a\nlisten: { a: { protocol: tcp, port: 1, path: a } }",
+    /path is for protocol: unix/,
+  ],
+  [
+    "own ports with a shared one",
+    "run: a\nlisten: { a: { port: 1, handover: port } }",
+    /each instance its own port/,
+  ],
+  ["auto with gap", "run: a\nlisten: { a: { port: auto, handover: gap } }", /handover: gap does not/],
+  [
+    "gap with two instances",
+    "processes: { a: { run: b, count: 2, listen: { a: { port: 1, handover: gap } } } }",
+    /count must be 1/,
+  ],
+  [
+    "one port twice",
+    "processes: { a: { run: b, listen: 80 }, c: { run: d, listen: 80 } }",
+    /port 80 is a\.http's already/,
+  ],
+  [
+    "a circle of after",
+    "processes: { a: { run: b, after: [c] }, c: { run: d, after: [a] } }",
+    /wait for each other/,
+  ],
+  [
+    "after nobody",
+    "processes: { web: { run: b, after: [sy] }, say: c }",
+    /no process sy: did you mean say\?/,
+  ],
+  ["a path that leaves", "run: a\nwritable: [../x]", /without \. or \.\./],
+  ["a share without %", "strategy: { batch: 25 percent }", /a share such as 25%/],
+  ["no nodes at a time", "strategy: { batch: 0 }", /batch: write at least 1/],
+  ["a bad selector", 'targets: "role="', /write a selector/],
+  [
+    "a backoff without range",
+    "processes: { a: { run: b, restart: { backoff: 1s } } }",
+    /the first and the longest wait/,
+  ],
+  [
+    "an app name per environment",
+    "environments: { prod: { app: b } }",
+    /app is the same in every environment/,
+  ],
+  ["a variable of Skein's", "env: { SKEIN_APP: a }", /set by Skein itself/],
+];
+
+for (const [name, text, pattern] of BAD) {
+  test(`refused: ${name}`, () => {
+    const error = refusal(text);
+    assert.match(error.message, pattern);
+    assert.equal(error.code, "MANIFEST_INVALID");
+    assert.equal(error.exit, 2);
+  });
+}
+
+test("an alias bomb and an alias of nothing are refused, not expanded", () => {
+  const levels = Array.from({ length: 9 }, (_, i) => `x-${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);
+  assert.match(lines(["x-0: &a0 [1,1,1,1,1,1,1,1,1]", ...levels].join("\n"))[0] ?? "", /alias/);
+  assert.match(lines("run: *a")[0] ?? "", /alias/);
+});
+
+const name = fc.stringMatching(/^[a-z][a-z0-9]{0,5}$/);
+const word = fc.stringMatching(/^[A-Za-z0-9./-]{1,8}$/);
+const duration = fc.integer({ min: 0, max: 10_000_000 }).map((ms) => `${ms}ms`);
+const share = fc.integer({ min: 1, max: 100 }).map((n) => `${n}%` as const);
+const optional = { requiredKeys: [] };
+const process_ = fc.record(
+  {
+    run: fc.oneof(word, fc.array(word, { minLength: 1, maxLength: 3 }), fc.record({ sh: word })),
+    overlap: fc.boolean(),
+    count: fc.integer({ min: 1, max: 5 }),
+    listen: fc.constant({ a: "auto" }),
+    health: fc.record({ ready: fc.record({ tcp: fc.constant(true), every: duration }) }),
+    drain: fc.record({ window: duration, within: duration }, optional),
+    limits: fc.record(
+      { memory: fc.integer({ min: 1, max: 4096 }).map((n) => `${n}MiB`), cpu: fc.constant(0.5) },
+      optional,
+    ),
+    env: fc.dictionary(name, fc.oneof(fc.string(), fc.integer(), fc.boolean())),
+  },
+  { requiredKeys: ["run", "listen"] },
+);
+const anyManifest = fc.record(
+  {
+    app: name,
+    processes: fc.dictionary(name, process_, { minKeys: 1 }),
+    build: fc.oneof(
+      word,
+      fc.record({ run: word, test: word, files: fc.array(word, { minLength: 1 }) }, optional),
+    ),
+    verify: fc.record({ run: word, within: duration, threshold: fc.constant(0.5) }),
+    hooks: fc.record({ post_sync: word, pre_jump: fc.record({ run: word, within: duration }) }, optional),
+    strategy: fc.record(
+      { batch: fc.oneof(share, fc.integer({ min: 1, max: 9 })), max_absent: share, bake: duration },
+      optional,
+    ),
+    beside: fc.oneof(fc.constant("all"), fc.nat({ max: 9 })),
+    keep: fc.record({ releases: fc.integer({ min: 1, max: 9 }), free_disk: share }, optional),
+    writable: fc.array(name),
+  },
+  optional,
+);
+
+test("expanding what was expanded changes nothing", () => {
+  fc.assert(
+    fc.property(anyManifest, (raw) => {
+      const manifest = read(stringify(raw));
+      assert.deepEqual(read(stringify(manifestWords(manifest))), manifest);
+      assert.deepEqual(JSON.parse(JSON.stringify(manifest)), manifest);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("no text at all makes it fail otherwise than by saying what is wrong", () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.json().map((json) => `run: ${json}`),
+      ),
+      (text) => {
+        try {
+          read(text);
+        } catch (err) {
+          assert.ok(err instanceof SkeinError && err.code.startsWith("MANIFEST_"), String(err));
+        }
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
