@@ -1,0 +1,109 @@
+import { SkeinError } from "../lib/errors.ts";
+import type { Digest, KeyId } from "../lib/ids.ts";
+import { refuseForeign, refuseFuture } from "./charter.ts";
+import type { Charter } from "./documents.ts";
+import { openEnvelope, readUnverified, type Opened } from "./envelope.ts";
+import { msOf } from "./fields.ts";
+import { keyIdOf, spkiDigestOf } from "./keys.ts";
+import { keysOf, keysWith, type Right } from "./rights.ts";
+
+/** Documents that live for hours at most: they open a door, or say something once, and order nothing. */
+export const MAX_SESSION_MS = 12 * 3_600_000;
+export const MAX_COMMAND_MS = 5 * 60_000;
+
+/**
+ * An operator's word that a TLS key speaks for them: for transport only, nothing is deployed by it.
+ * @param spki the key that the other side of the connection holds; undefined when only the document is asked about
+ * @throws SkeinError UNKNOWN_CLIENT (not an operator, another key, or over), WRONG_CLUSTER, DOC_*
+ */
+export function openSession(
+  charter: Charter,
+  source: unknown,
+  options: { readonly now: number; readonly spki?: Digest },
+): Opened<"session.1"> {
+  const claimed = readUnverified(source, "session.1");
+  refuseForeign("session", claimed.cluster, charter);
+  if (!Object.hasOwn(charter.operators, claimed.operator)) {
+    throw new SkeinError("UNKNOWN_CLIENT", "the charter lists no operator with this key", {
+      data: { operator: claimed.operator },
+    });
+  }
+  const opened = openEnvelope(source, "session.1", keysOf(charter, [claimed.operator]), 1);
+  const { issued, expires, key } = opened.body;
+  refuseFuture("session", issued, options.now);
+  if (options.spki !== undefined && options.spki !== key) {
+    throw new SkeinError("UNKNOWN_CLIENT", "the session is for another TLS key");
+  }
+  refuseSpent("session", { issued, expires }, { now: options.now, longestMs: MAX_SESSION_MS });
+  return opened;
+}
+
+/**
+ * What a hub says of itself: its store's incarnation and the time. Only a hub of the charter can.
+ * @param pub the hub's raw key, as its certificate showed it
+ * @throws SkeinError PIN_MISMATCH, WRONG_CLUSTER, DOC_*
+ */
+export function openBeacon(charter: Charter, source: unknown, pub: string): Opened<"beacon.1"> {
+  const claimed = readUnverified(source, "beacon.1");
+  refuseForeign("beacon", claimed.cluster, charter);
+  if (!Object.hasOwn(charter.hubs, claimed.hub) || spkiDigestOf(pub) !== claimed.hub) {
+    throw new SkeinError("PIN_MISMATCH", "the beacon is not by a hub of the charter", {
+      data: { hub: claimed.hub },
+    });
+  }
+  const key = { alg: "raw", pub } as const;
+  return openEnvelope(source, "beacon.1", new Map([[keyIdOf(key), key]]), 1);
+}
+
+/** Kinds that only look, or act on what an order already runs; every other kind needs `commands` in the charter. */
+const ORDINARY_COMMANDS: ReadonlySet<string> = new Set([
+  "logs",
+  "verify",
+  "restart-instance",
+  "stop-instance",
+]);
+
+/**
+ * Something to be done once, now, by the nodes that it names. Whoever acts remembers its digest until `expires`:
+ * a command is for one time.
+ * @throws SkeinError NOT_AUTHORISED, ORDER_NOT_FOR_NODE, ORDER_EXPIRED, WRONG_CLUSTER, DOC_*
+ */
+export function openCommand(
+  charter: Charter,
+  source: unknown,
+  context: { readonly now: number; readonly self?: KeyId },
+): Opened<"command.1"> {
+  const claimed = readUnverified(source, "command.1");
+  refuseForeign("command", claimed.cluster, charter);
+  const { app, env, kind } = claimed;
+  const right: Right = app === null || env === null ? { kind: "admin" } : { kind: "deploy", app, env };
+  const opened = openEnvelope(source, "command.1", keysWith(charter, right), 1);
+  if (!charter.commands && !ORDINARY_COMMANDS.has(kind)) {
+    throw new SkeinError("NOT_AUTHORISED", `the charter does not allow the command '${kind}'`, {
+      data: { kind },
+    });
+  }
+  const { issued, expires, nodes } = opened.body;
+  refuseFuture("command", issued, context.now);
+  refuseSpent("command", { issued, expires }, { now: context.now, longestMs: MAX_COMMAND_MS });
+  if (context.self !== undefined && !nodes.includes(context.self)) {
+    throw new SkeinError("ORDER_NOT_FOR_NODE", "the command does not name this node", {
+      data: { self: context.self },
+    });
+  }
+  return opened;
+}
+
+/** Its end counts, and no document may give itself more time than its kind has. */
+function refuseSpent(
+  type: "session" | "command",
+  { issued, expires }: { readonly issued: string; readonly expires: string },
+  { now, longestMs }: { readonly now: number; readonly longestMs: number },
+): void {
+  const code = type === "session" ? "UNKNOWN_CLIENT" : "ORDER_EXPIRED";
+  if (msOf(expires) - msOf(issued) > longestMs) {
+    throw new SkeinError(code, `a ${type} may last ${longestMs / 60_000} minutes at most`);
+  }
+  if (now >= msOf(expires))
+    throw new SkeinError(code, `the ${type} ended at ${expires}`, { data: { expires } });
+}
