@@ -8,6 +8,7 @@ import { faultPoint } from "../lib/fault.ts";
 import type { AppLog } from "./app-log.ts";
 import { describeEnd, runCommand, type CommandResult, type RunAs } from "./command.ts";
 import type { Groups } from "./groups.ts";
+import { SANE_PATH } from "./runtime/environment.ts";
 
 /** A hook's name as people and files spell it: `post-jump`. */
 export type HookWord = "post-sync" | "pre-jump" | "un-jump" | "post-jump" | "pre-remove";
@@ -106,7 +107,7 @@ export function printedHealth(lines: readonly string[]): number | undefined {
 /** FTL's names and Skein's, built from nothing. */
 export function hookEnvironment(place: HookPlace): Record<string, string> {
   return {
-    PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    PATH: SANE_PATH,
     LANG: "C.UTF-8",
     ...place.manifest.env,
     HOME: place.data,

@@ -173,9 +173,10 @@ async function lookUp(
   waitMs: number,
   gone: AbortSignal,
 ): Promise<readonly ServiceAnswer[]> {
-  const until = AbortSignal.any([gone, AbortSignal.timeout(Math.min(waitMs, MAX_WAIT_MS))]);
   let found = table.find(caller, name);
-  while (found.length === 0 && waitMs > 0 && !until.aborted) {
+  if (waitMs === 0) return found;
+  const until = AbortSignal.any([gone, AbortSignal.timeout(Math.min(waitMs, MAX_WAIT_MS))]);
+  while (found.length === 0 && !until.aborted) {
     await table.changed(until);
     found = table.find(caller, name);
   }

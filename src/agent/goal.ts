@@ -1,0 +1,71 @@
+import { hash } from "node:crypto";
+import type { Gate } from "../api/parts.ts";
+import type { Digest, KeyId } from "../lib/ids.ts";
+import { msOf } from "../trust/fields.ts";
+import type { Context, NodeState } from "../trust/node-state.ts";
+import { wanted, type WantedOrder } from "../trust/wanted.ts";
+import type { Goal, Reached } from "./plan.ts";
+
+/** What the hub said about pace, if it was heard at all. */
+export interface Pace {
+  /** By order. What a hub does not name is held while it can be reached. */
+  readonly gates: ReadonlyMap<Digest, Gate>;
+  /** Whether a source that gives gates answers at present. */
+  readonly reachable: boolean;
+  /** Another live agent has this node's key: nothing new is begun. */
+  readonly duplicate: boolean;
+}
+
+/** The goal of one app, from what the node holds and the hub's pace; null: leave everything as it is. */
+export function goalOf(
+  state: NodeState,
+  app: { readonly app: string; readonly env: string; readonly reached: Reached | null },
+  pace: Pace,
+  context: Context,
+): Goal | null {
+  const now = wanted(state, app.app, app.env, context);
+  if (now.kind !== "order") return null;
+  const undone = now.why === "undone";
+  const { order } = now;
+  return {
+    order: now.digest,
+    release: undone ? backTo(now, app.reached) : order.release,
+    state: undone ? "run" : order.state,
+    generation: undone ? (app.reached?.generation ?? order.generation) : order.generation,
+    beside: undone ? (app.reached?.beside ?? []) : order.beside,
+    hooks: order.hooks === "run",
+    back: undone,
+    go: mayBegin(now, pace, context),
+  };
+}
+
+/**
+ * Moment from which a node may start a settled order while no hub answers, in ms since the epoch.
+ *
+ *   start = issued + hash(node, order) mod spread
+ *
+ * The same for every try, and spread evenly over the nodes, so that a thousand of them do not flip at once.
+ */
+export function unpacedStartMs(node: KeyId, order: Digest, issuedMs: number, spreadMs: number): number {
+  if (spreadMs <= 0) return issuedMs;
+  const draw = Number.parseInt(hash("sha256", `${node} ${order}`, "hex").slice(0, 12), 16);
+  return issuedMs + (draw % spreadMs);
+}
+
+function mayBegin(now: WantedOrder, pace: Pace, context: Context): boolean {
+  if (now.held.progress !== "waiting") return true;
+  if (pace.duplicate) return false;
+  if (pace.reachable) return pace.gates.get(now.digest) === "go";
+  if (now.held.settle === null) return pace.gates.get(now.digest) === "go";
+  const { spreadMs } = now.order.strategy;
+  return context.now >= unpacedStartMs(context.self, now.digest, msOf(now.order.issued), spreadMs);
+}
+
+/**
+ * Where an order that was taken back leads: to its fallback. One without a fallback was meant to be the first; a
+ * node that had something else before keeps that rather than nothing.
+ */
+function backTo({ order }: WantedOrder, reached: Reached | null): Goal["release"] {
+  if (order.fallback !== null) return order.fallback;
+  return reached === null || reached.release === order.release ? null : reached.release;
+}

@@ -1,0 +1,60 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { faultPoint } from "../lib/fault.ts";
+import { readIfThere, writeFileAtomic } from "../lib/files.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
+import { rosterSchema, type Roster } from "../trust/documents.ts";
+import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
+
+/**
+ * Documents that accepted orders lead to: releases, and the rosters that prove settles. On disk before the order
+ * that names them is accepted, so that a node without any hub has all it needs. Nothing in here is trusted: every
+ * reader checks signatures or digests again.
+ */
+export interface KeptDocuments {
+  putRelease(id: ReleaseId, release: Envelope): Promise<void>;
+  release(id: ReleaseId): Promise<Envelope | undefined>;
+  putRoster(digest: Digest, roster: Roster): Promise<void>;
+  roster(digest: Digest): Promise<Roster | undefined>;
+  /** Forgets all but these. */
+  keepOnly(names: ReadonlySet<ReleaseId | Digest>): Promise<void>;
+}
+
+export async function openKept(dir: string): Promise<KeptDocuments> {
+  await fs.mkdir(dir, { recursive: true, mode: 0o700 });
+  const names = new Set<string>();
+  for (const name of await fs.readdir(dir)) {
+    if (name.endsWith(".json")) names.add(name);
+    else await fs.rm(path.join(dir, name), { force: true });
+  }
+  const put = async (name: string, text: string): Promise<void> => {
+    if (names.has(`${name}.json`)) return;
+    await writeFileAtomic(path.join(dir, `${name}.json`), text);
+    names.add(`${name}.json`);
+    faultPoint("agent.document-kept");
+  };
+  const get = async (name: string): Promise<unknown> => {
+    const text = await readIfThere(path.join(dir, `${name}.json`));
+    return text === undefined ? undefined : JSON.parse(text);
+  };
+  return {
+    putRelease: async (id, release) => put(id, JSON.stringify(release)),
+    async release(id) {
+      const found = await get(id);
+      return found === undefined ? undefined : parseEnvelope(found);
+    },
+    putRoster: async (digest, roster) => put(digest, JSON.stringify(roster)),
+    async roster(digest) {
+      const found = await get(digest);
+      return found === undefined ? undefined : rosterSchema.parse(found);
+    },
+    async keepOnly(wanted) {
+      for (const name of names) {
+        const id = name.slice(0, -".json".length) as ReleaseId;
+        if (wanted.has(id)) continue;
+        await fs.rm(path.join(dir, name), { force: true });
+        names.delete(name);
+      }
+    },
+  };
+}

@@ -1,0 +1,68 @@
+import path from "node:path";
+import { SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { readIfThere, writeFileAtomic } from "../lib/files.ts";
+import type { NodeState, Outcome, Step } from "../trust/node-state.ts";
+
+/** The node's state on disk. What a change returns is durable before it resolves, so that it may be acted on. */
+export interface NodeStore {
+  readonly state: NodeState;
+  /**
+   * Applies steps one after the other and writes the result once. Changes queue up behind each other.
+   * Resolves to what came of each step.
+   */
+  apply(steps: readonly ((state: NodeState) => Step)[]): Promise<readonly Outcome[]>;
+}
+
+const FILE = "node.json";
+
+/** Undefined when this machine has not joined. */
+export async function loadNodeStore(dir: string): Promise<NodeStore | undefined> {
+  const text = await readIfThere(path.join(dir, FILE));
+  if (text === undefined) return undefined;
+  const parsed: unknown = JSON.parse(text);
+  const known = typeof parsed === "object" && parsed !== null && "format" in parsed && parsed.format === 1;
+  if (!known) {
+    throw new SkeinError("IO", `${path.join(dir, FILE)} was written by another version of Skein`, {
+      hint: "Run the newest version that this node has had.",
+    });
+  }
+  return storeOf(dir, parsed as NodeState);
+}
+
+/** Writes a first state. */
+export async function createNodeStore(dir: string, state: NodeState): Promise<NodeStore> {
+  await save(dir, state);
+  return storeOf(dir, state);
+}
+
+function storeOf(dir: string, first: NodeState): NodeStore {
+  let state = first;
+  let queue: Promise<unknown> = Promise.resolve();
+  return {
+    get state() {
+      return state;
+    },
+    async apply(steps) {
+      const turn = queue.then(async () => {
+        let next = state;
+        const outcomes = steps.map((step) => {
+          const { state: after, outcome } = step(next);
+          next = after;
+          return outcome;
+        });
+        if (next !== state) await save(dir, next);
+        state = next;
+        return outcomes;
+      });
+      queue = turn.catch(() => undefined);
+      return turn;
+    },
+  };
+}
+
+async function save(dir: string, state: NodeState): Promise<void> {
+  faultPoint("agent.node-save");
+  await writeFileAtomic(path.join(dir, FILE), JSON.stringify(state));
+  faultPoint("agent.node-saved");
+}

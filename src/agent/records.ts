@@ -1,0 +1,110 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { z } from "zod";
+import { ERROR_CODES, type ErrorCode } from "../lib/error-codes.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { readIfThere, writeFileAtomic } from "../lib/files.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
+import { envelopeSchema } from "../trust/envelope.ts";
+import { appName, digest, envName, releaseId } from "../trust/fields.ts";
+import type { StepName } from "./plan.ts";
+
+const reached = z.object({
+  order: digest,
+  release: releaseId.nullable(),
+  state: z.enum(["run", "stopped"]),
+  generation: z.int(),
+  beside: z.array(releaseId),
+});
+
+const code = z.custom<ErrorCode>((value) => typeof value === "string" && Object.hasOwn(ERROR_CODES, value));
+const attempt = reached.extend({
+  mode: z.enum(["jump", "restart", "start", "stop", "return"]),
+  hooks: z.boolean(),
+  previous: releaseId.nullable(),
+  before: reached.nullable(),
+  done: z.array(z.custom<StepName>((value) => typeof value === "string")),
+  back: z.object({ why: z.enum(["failed", "undone", "superseded"]), code, message: z.string() }).nullable(),
+  stuck: z.string().nullable(),
+  cut: z.int(),
+});
+
+const recordSchema = z.object({
+  app: appName,
+  env: envName,
+  reached: reached.nullable(),
+  attempt: attempt.nullable(),
+  /** Releases that ended an attempt well, newest first. What runs and what may be gone back to is kept from gc. */
+  good: z.array(releaseId),
+  /** Releases whose post-sync hook ran well. */
+  synced: z.array(releaseId),
+  /** What this node answered to its last orders. */
+  verdicts: z.record(digest, z.enum(["ok", "failed", "undone", "refused"])),
+  /** The receipt to the newest order, for a hub that lost it. */
+  lastReceipt: envelopeSchema.nullable(),
+});
+
+/** What happened to one app here. Written (with fsync) before each step that it tells about is relied on. */
+export type AppRecord = z.infer<typeof recordSchema>;
+
+const VERDICTS_KEPT = 100;
+
+export interface Records {
+  all(): readonly AppRecord[];
+  get(app: string): AppRecord | undefined;
+  /** Durable when it resolves. */
+  save(record: AppRecord): Promise<void>;
+  /** The app is gone from this node. */
+  remove(app: string): Promise<void>;
+}
+
+export function newRecord(app: string, env: string): AppRecord {
+  return { app, env, reached: null, attempt: null, good: [], synced: [], verdicts: {}, lastReceipt: null };
+}
+
+/** The record with a release added to those that ran well. */
+export function withGood(record: AppRecord, release: ReleaseId): AppRecord {
+  return { ...record, good: [release, ...record.good.filter((id) => id !== release)].slice(0, 100) };
+}
+
+/** The record with what was answered to an order; the oldest answers are forgotten. */
+export function withVerdict(
+  record: AppRecord,
+  order: Digest,
+  verdict: "ok" | "failed" | "undone" | "refused",
+): AppRecord {
+  const others = Object.entries(record.verdicts).filter(([known]) => known !== order);
+  return {
+    ...record,
+    verdicts: Object.fromEntries([...others.slice(1 - VERDICTS_KEPT), [order, verdict]]),
+  };
+}
+
+/** One file per app under `dir`. */
+export async function openRecords(dir: string): Promise<Records> {
+  await fs.mkdir(dir, { recursive: true, mode: 0o700 });
+  const records = new Map<string, AppRecord>();
+  for (const name of await fs.readdir(dir)) {
+    if (!name.endsWith(".json")) {
+      await fs.rm(path.join(dir, name), { force: true });
+      continue;
+    }
+    const text = await readIfThere(path.join(dir, name));
+    const record = recordSchema.parse(JSON.parse(text ?? ""));
+    records.set(record.app, record);
+  }
+  return {
+    all: () => [...records.values()],
+    get: (app) => records.get(app),
+    async save(record) {
+      faultPoint("agent.record-save");
+      await writeFileAtomic(path.join(dir, `${record.app}.json`), `${JSON.stringify(record)}\n`);
+      records.set(record.app, record);
+      faultPoint("agent.record-saved");
+    },
+    async remove(app) {
+      await fs.rm(path.join(dir, `${app}.json`), { force: true });
+      records.delete(app);
+    },
+  };
+}

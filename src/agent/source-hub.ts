@@ -1,0 +1,36 @@
+import type { HubClient } from "../api/hub-client.ts";
+import type { PortEntry } from "../api/schemas.ts";
+import type { DepotReader } from "../depot/depot.ts";
+import type { KeyId } from "../lib/ids.ts";
+import type { Source } from "./source.ts";
+
+/** Changes of the table that come within this time are given as one. */
+const GATHER_MS = 20;
+
+/** A hub, through its typed client over pinned TLS. */
+export function hubSource(client: HubClient, depot: DepotReader, node: KeyId): Source {
+  return {
+    get name() {
+      return client.name;
+    },
+    depots: [depot],
+    paced: true,
+    wanted: async (etag, waitMs, signal) => await client.wanted(etag, waitMs, signal),
+    report: async (report, signal) => await client.report(report, signal),
+    ports: (signal) => portTables(client, signal),
+    answer: async (command, lines, signal) => {
+      await client.answerCommand(command, node, lines, signal);
+    },
+  };
+}
+
+/** The table at first, then again after each burst of changes. */
+async function* portTables(client: HubClient, signal: AbortSignal): AsyncGenerator<readonly PortEntry[]> {
+  const first = await client.ports({}, signal);
+  yield first.ports;
+  for await (const event of client.watch(signal, { from: first.revision + 1, prefix: "ports" })) {
+    if (event.type !== "port") continue;
+    await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
+    yield (await client.ports({}, signal)).ports;
+  }
+}

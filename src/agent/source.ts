@@ -1,0 +1,24 @@
+import type { PortEntry, Report, Reported, Wanted } from "../api/schemas.ts";
+import type { DepotReader } from "../depot/depot.ts";
+import type { Digest } from "../lib/ids.ts";
+
+/**
+ * What an agent converges from: signed documents and the blobs they lead to. A source is never trusted; it may be
+ * slow, stale or gone, and can only delay. All calls end when `signal` aborts.
+ */
+export interface Source {
+  /** For messages. */
+  readonly name: string;
+  /** Blobs of releases, tried in this order. */
+  readonly depots: readonly DepotReader[];
+  /** Whether gates are given here: then nothing starts without one. */
+  readonly paced: boolean;
+  /** What this node should run; undefined when within `waitMs` nothing but `etag` came. */
+  wanted(etag: string | undefined, waitMs: number, signal: AbortSignal): Promise<Wanted | undefined>;
+  /** Says what this node does; the answer tells which receipts need not be sent again. */
+  report(report: Report, signal: AbortSignal): Promise<Reported>;
+  /** The whole port table, each time it changed. Throws when it cannot be reached. */
+  ports(signal: AbortSignal): AsyncIterable<readonly PortEntry[]>;
+  /** Answers a command with lines of JSON, the last of which is `{"type": "result", ...}`. */
+  answer(command: Digest, lines: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+}
