@@ -30,15 +30,17 @@ export interface AgentOptions {
  * @throws SkeinError KEY_UNREADABLE when there is no agent or it does not answer
  */
 export async function agentSigners(options: AgentOptions = {}): Promise<AgentSigner[]> {
-  const answer = await ask(Buffer.from([REQUEST_IDENTITIES]), IDENTITIES_ANSWER, options);
-  const signers: AgentSigner[] = [];
-  for (let left = answer.uint32(); left > 0; left--) {
-    const wireKey = answer.string();
-    const comment = answer.text();
-    const key = readKey(wireKey);
-    if (key !== undefined) signers.push({ ...key, comment, ...agentKey(wireKey, options) });
-  }
-  return signers;
+  const identities = (answer: WireReader): AgentSigner[] => {
+    const signers: AgentSigner[] = [];
+    for (let left = answer.uint32(); left > 0; left--) {
+      const wireKey = answer.string();
+      const comment = answer.text();
+      const key = readKey(wireKey);
+      if (key !== undefined) signers.push({ ...key, comment, ...agentKey(wireKey, options) });
+    }
+    return signers;
+  };
+  return ask(Buffer.from([REQUEST_IDENTITIES]), { wanted: IDENTITIES_ANSWER, read: identities }, options);
 }
 
 /**
@@ -61,6 +63,7 @@ export async function agentSigner(
 }
 
 function agentKey(wireKey: Buffer, options: AgentOptions): Pick<Signer, "sign"> {
+  const blobOf = (answer: WireReader): Buffer => sshSignatureBlob(wireKey, answer.string());
   const sign = async (bytes: Uint8Array): Promise<Uint8Array> => {
     const request = [
       Buffer.from([SIGN_REQUEST]),
@@ -68,8 +71,7 @@ function agentKey(wireKey: Buffer, options: AgentOptions): Pick<Signer, "sign"> 
       wireString(sshSignedBytes(bytes)),
       Buffer.alloc(4),
     ];
-    const answer = await ask(Buffer.concat(request), SIGN_RESPONSE, options);
-    return sshSignatureBlob(wireKey, answer.string());
+    return ask(Buffer.concat(request), { wanted: SIGN_RESPONSE, read: blobOf }, options);
   };
   return { sign };
 }
@@ -85,7 +87,13 @@ function readKey(wireKey: Buffer): { alg: KeyAlg; pub: string; kid: KeyId } | un
   return { ...key, kid: keyIdOf(key) };
 }
 
-async function ask(request: Buffer, wanted: number, options: AgentOptions): Promise<WireReader> {
+interface Answer<T> {
+  /** The message's number; any other one is a refusal. */
+  readonly wanted: number;
+  readonly read: (answer: WireReader) => T;
+}
+
+async function ask<T>(request: Buffer, { wanted, read }: Answer<T>, options: AgentOptions): Promise<T> {
   const path = options.socket ?? process.env["SSH_AUTH_SOCK"];
   if (path === undefined || path === "") {
     throw new SkeinError("KEY_UNREADABLE", "no ssh-agent: SSH_AUTH_SOCK is not set", {
@@ -94,7 +102,7 @@ async function ask(request: Buffer, wanted: number, options: AgentOptions): Prom
   }
   try {
     const answer = readWire(await exchange(path, wireString(request), options.signal));
-    if (answer.take(1).readUInt8() === wanted) return answer;
+    if (answer.take(1).readUInt8() === wanted) return read(answer);
   } catch (err) {
     options.signal?.throwIfAborted();
     throw new SkeinError("KEY_UNREADABLE", `the ssh-agent at ${path} does not answer: ${messageOf(err)}`, {
