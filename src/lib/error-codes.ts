@@ -24,6 +24,21 @@ export const ERROR_CODES = {
   INTERRUPTED: entry(1, "The operation was cancelled.", "Run it again; nothing is half-done."),
   TIMEOUT: entry(8, "The time allowed ran out; what was started goes on.", "Look again with skein status."),
   NOT_FOUND: entry(7, "Nothing of that name exists.", "List what exists with skein list."),
+  NO_CLUSTER: entry(
+    7,
+    "This machine operates no cluster yet.",
+    "Make one: skein up (all on this machine), or skein init.",
+  ),
+  VERSION_DIFFERS: entry(
+    1,
+    "A node runs another version than asked about.",
+    "Deploy the version: skein deploy.",
+  ),
+  NAME_NOT_GIVEN: entry(
+    2,
+    "Something is about to be destroyed, and its name was not typed.",
+    "Type the name, or give it with --yes.",
+  ),
   DISK_FULL: entry(
     1,
     "The disk has no room for what must be written.",

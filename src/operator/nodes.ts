@@ -1,0 +1,206 @@
+import { randomBytes } from "node:crypto";
+import type { NodeView } from "../api/schemas.ts";
+import { SkeinError } from "../lib/errors.ts";
+import type { KeyId } from "../lib/ids.ts";
+import { seal } from "../trust/envelope.ts";
+import { timeOf } from "../trust/fields.ts";
+import { openBirth, openLabel, relabelled, type Identity } from "../trust/identity.ts";
+import { signerFromSeed } from "../trust/keys.ts";
+import { matches, parseSelector, type Selector } from "../trust/selector.ts";
+import { formatTicketLine } from "../trust/ticket-line.ts";
+import type { Operator } from "./operator.ts";
+
+/** A node as the hub sees it, with the name and labels that its documents prove. */
+export interface KnownNode extends NodeView {
+  readonly identity: Identity;
+}
+
+const AT_ONCE = 16;
+
+/**
+ * All members, each with its identity verified here: a hub cannot add a node or a label to what is signed.
+ * @throws SkeinError when a node's documents do not prove what the hub says
+ */
+export async function knownNodes(operator: Operator, signal: AbortSignal): Promise<KnownNode[]> {
+  const { nodes } = await operator.client.nodes(signal);
+  const members = nodes.filter(({ revoked }) => !revoked);
+  const known: KnownNode[] = [];
+  for (let i = 0; i < members.length; i += AT_ONCE) {
+    const some = members.slice(i, i + AT_ONCE);
+    known.push(...(await Promise.all(some.map((node) => proven(operator, node, signal)))));
+  }
+  return known.toSorted((a, b) => (a.identity.name < b.identity.name ? -1 : 1));
+}
+
+async function proven(operator: Operator, node: NodeView, signal: AbortSignal): Promise<KnownNode> {
+  const documents = await operator.client.nodeDocuments(node.node, signal);
+  const { identity: born } = openBirth(operator.charter, documents, { pin: operator.pin });
+  if (born.node !== node.node) {
+    throw new SkeinError("DOC_UNSIGNED", `the hub shows another node's documents for ${node.name}`, {
+      data: { node: node.node, found: born.node },
+    });
+  }
+  if (documents.label === null) return { ...node, identity: born };
+  const label = openLabel(operator.charter, documents.label, born, operator.clock.now());
+  return { ...node, identity: relabelled(born, label) };
+}
+
+/**
+ * The nodes that a selector names.
+ * @throws SkeinError SELECTOR_BAD, SELECTOR_AMBIGUOUS, SELECTION_EMPTY
+ */
+export function selectNodes<T extends { readonly identity: Identity }>(
+  nodes: readonly T[],
+  selector: string,
+): T[] {
+  const parsed = parseSelector(selector);
+  for (const word of wordsOf(parsed)) {
+    const named = nodes.some(({ identity }) => identity.name === word);
+    const labelled = nodes.some(({ identity }) => identity.labels[word] === "true");
+    if (!named || !labelled) continue;
+    throw new SkeinError("SELECTOR_AMBIGUOUS", `${word} is both a node and a label`, {
+      hint: `Write ${word}=true for the label, or name=${word} for the node.`,
+      data: { word, selector },
+    });
+  }
+  const selected = nodes.filter(({ identity }) => matches(parsed, identity));
+  if (selected.length > 0) return selected;
+  throw new SkeinError("SELECTION_EMPTY", `no node matches '${selector}'`, {
+    data: { selector, nodes: nodes.length },
+    ...(nodes.length === 0 ? { hint: "There is no node yet: skein node invite." } : {}),
+  });
+}
+
+function wordsOf(selector: Selector): string[] {
+  if (selector.kind === "word") return [selector.word];
+  if (selector.kind === "not") return wordsOf(selector.of);
+  return selector.kind === "and" || selector.kind === "or" ? selector.of.flatMap(wordsOf) : [];
+}
+
+/** @throws SkeinError NODE_NOT_FOUND */
+export function nodeNamed(nodes: readonly KnownNode[], name: string): KnownNode {
+  const found = nodes.find(({ identity }) => identity.name === name || identity.node === name);
+  if (found !== undefined) return found;
+  throw new SkeinError("NODE_NOT_FOUND", `there is no node ${name}`, {
+    data: { name, nodes: nodes.map(({ identity }) => identity.name) },
+  });
+}
+
+export interface InviteOptions {
+  /** null: the node's own word. */
+  readonly name: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly validMs: number;
+  /** Name of the node whose identity this one takes over: it is revoked. */
+  readonly replace: string | null;
+}
+
+export interface Invitation {
+  /** What `skein agent --join` takes; a secret until it is used. */
+  readonly line: string;
+  readonly expires: string;
+  readonly replaced: KeyId | null;
+}
+
+/** Makes a ticket that lets one new node in. */
+export async function invite(
+  operator: Operator,
+  options: InviteOptions,
+  signal: AbortSignal,
+): Promise<Invitation> {
+  const { charter, client, clock, signer, pin } = operator;
+  const hub = reachableHub(operator);
+  const old =
+    options.replace === null ? null : nodeNamed(await knownNodes(operator, signal), options.replace);
+  const seed = randomBytes(32);
+  const now = clock.now();
+  const expires = timeOf(now + options.validMs);
+  const ticket = await seal(
+    "ticket.1",
+    {
+      cluster: charter.cluster,
+      charter: pin,
+      key: signerFromSeed(seed).pub,
+      name: options.name ?? old?.identity.name ?? null,
+      labels: old === null ? options.labels : { ...old.identity.labels, ...options.labels },
+      issued: timeOf(now),
+      expires,
+      replace: old?.identity.node ?? null,
+      floor: await floorOf(operator, signal),
+    },
+    [signer],
+  );
+  if (old !== null) await revokeNode(operator, old, "replaced", signal);
+  await client.postTicket(ticket, signal);
+  return { line: formatTicketLine({ pin, seed, hub }), expires, replaced: old?.identity.node ?? null };
+}
+
+/** What a new node must not go below, whoever hands it orders. */
+async function floorOf(
+  { client }: Operator,
+  signal: AbortSignal,
+): Promise<Record<string, { epoch: number; seq: number }>> {
+  const { apps } = await client.apps(signal);
+  return Object.fromEntries(apps.map(({ app, env, epoch, seq }) => [`${app}/${env}`, { epoch, seq }]));
+}
+
+function reachableHub({ charter, config }: Operator): Parameters<typeof formatTicketLine>[0]["hub"] {
+  for (const [spki, addresses] of Object.entries(charter.hubs)) {
+    const [address] = addresses;
+    if (address !== undefined) return { spki: spki as (typeof config)["pin"], address };
+  }
+  throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub that a node could join at");
+}
+
+/** Gives a node other labels (`null` takes one away). @throws SkeinError NODE_NOT_FOUND, NOT_AUTHORISED */
+export async function labelNode(
+  operator: Operator,
+  name: string,
+  changes: Readonly<Record<string, string | null>>,
+  signal: AbortSignal,
+): Promise<Identity> {
+  const { identity } = nodeNamed(await knownNodes(operator, signal), name);
+  const labels = Object.fromEntries(
+    Object.entries({ ...identity.labels, ...changes }).filter(([, value]) => value !== null),
+  ) as Record<string, string>;
+  const label = await seal(
+    "label.1",
+    {
+      cluster: operator.charter.cluster,
+      node: identity.node,
+      serial: identity.serial + 1,
+      name: identity.name,
+      labels,
+      issued: timeOf(operator.clock.now()),
+    },
+    [operator.signer],
+  );
+  await operator.client.postLabel(label, signal);
+  return { ...identity, labels, serial: identity.serial + 1 };
+}
+
+/** Ends a node's membership. What runs there goes on until somebody stops it. */
+export async function removeNode(operator: Operator, name: string, signal: AbortSignal): Promise<KnownNode> {
+  const node = nodeNamed(await knownNodes(operator, signal), name);
+  await revokeNode(operator, node, "removed", signal);
+  return node;
+}
+
+async function revokeNode(
+  operator: Operator,
+  node: KnownNode,
+  reason: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const revoke = await seal(
+    "revoke.1",
+    {
+      cluster: operator.charter.cluster,
+      node: node.identity.node,
+      reason,
+      issued: timeOf(operator.clock.now()),
+    },
+    [operator.signer],
+  );
+  await operator.client.postRevocation(revoke, signal);
+}

@@ -1,0 +1,101 @@
+import { HubClient, type HubAddress } from "../api/hub-client.ts";
+import { systemClock, type Clock } from "../lib/clock.ts";
+import { SkeinError } from "../lib/errors.ts";
+import type { Digest } from "../lib/ids.ts";
+import type { Paths } from "../lib/paths.ts";
+import { nextCharter, openChain } from "../trust/charter.ts";
+import type { Charter } from "../trust/documents.ts";
+import type { Envelope } from "../trust/envelope.ts";
+import { fileSigner, type Signer } from "../trust/keys.ts";
+import { agentSigner } from "../trust/ssh-agent.ts";
+import { keepCharter, keyFile, readCharters, readConfig, type OperatorConfig } from "./home.ts";
+import { openSession } from "./session.ts";
+
+/** An operator at work: an identity, the current charter, and a connection to a hub. */
+export interface Operator extends Disposable {
+  readonly paths: Paths;
+  readonly config: OperatorConfig;
+  readonly pin: Digest;
+  readonly charter: Charter;
+  readonly signer: Signer;
+  readonly client: HubClient;
+  readonly clock: Clock;
+}
+
+export interface OpenOptions {
+  readonly paths: Paths;
+  readonly signal: AbortSignal;
+  readonly clock?: Clock;
+  /** Asked before the charter's hubs. */
+  readonly hub?: HubAddress;
+}
+
+/**
+ * Opens the identity of this machine and brings its charter up to date from a hub.
+ * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, HUB_UNREACHABLE, PIN_MISMATCH, CHARTER_*
+ */
+export async function openOperator(options: OpenOptions): Promise<Operator> {
+  const { paths, signal, clock = systemClock } = options;
+  const config = await readConfig(paths);
+  const signer = await signerFor(paths, config);
+  const chain = openChain(await readCharters(paths), config.pin, clock.now()).body;
+  const hubs = hubsFor(config, chain, options.hub);
+  if (hubs.length === 0) {
+    throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub yet", {
+      hint: "Start one (skein hub), then: skein init --hub HOST:PORT#KEY",
+    });
+  }
+  const { identity, session } = await openSession(paths, config.cluster, signer, clock);
+  const client = new HubClient({ hubs, identity, session, clock });
+  try {
+    const charter = await newestCharter(paths, client, chain, clock, signal);
+    return {
+      paths,
+      config,
+      pin: config.pin,
+      charter,
+      signer,
+      client,
+      clock,
+      [Symbol.dispose]: () => client.close(),
+    };
+  } catch (err) {
+    client.close();
+    throw err;
+  }
+}
+
+export async function signerFor(paths: Paths, config: OperatorConfig): Promise<Signer> {
+  return config.key.kind === "file"
+    ? await fileSigner(keyFile(paths))
+    : await agentSigner({ kid: config.key.kid });
+}
+
+/** The hubs that may be asked: one that was named, this machine's own list, the charter's. */
+export function hubsFor(config: OperatorConfig, charter: Charter, named?: HubAddress): HubAddress[] {
+  const listed = Object.entries(charter.hubs).flatMap(([spki, addresses]) =>
+    addresses.map((address) => ({ spki, address })),
+  );
+  return [...(named === undefined ? [] : [named]), ...config.hubs, ...listed];
+}
+
+async function newestCharter(
+  paths: Paths,
+  client: HubClient,
+  known: Charter,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Charter> {
+  let charter = known;
+  for (const envelope of await client.charters(known.version, signal)) {
+    charter = nextCharter(charter, envelope, clock.now()).body;
+    await keepCharter(paths, charter.version, envelope);
+  }
+  return charter;
+}
+
+/** Gives the cluster its first charter, where the hub has none. Idempotent. */
+export async function offerCharter(client: HubClient, charter: Envelope, signal: AbortSignal): Promise<void> {
+  const { charterVersion } = await client.hub(signal);
+  if (charterVersion === 0) await client.postCharter(charter, signal);
+}
