@@ -1,0 +1,229 @@
+import { createHash } from "node:crypto";
+import { constants } from "node:fs";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { asSkeinError, syncDirectory } from "../lib/files.ts";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { checkBlobName } from "./blob-name.ts";
+import type { BlobSource, ByteRange, Depot } from "./depot.ts";
+
+/**
+ * A depot in a folder: `blobs/<name>` for whole blobs, `uploads/<name>.<sha256>` for what has arrived of a blob so
+ * far. A blob appears by rename, after its hash was checked and its bytes were flushed.
+ */
+export interface DirectoryDepot extends Depot {
+  /** How much of this upload has arrived, in bytes; 0 when nothing has. */
+  uploaded(name: string, sha256: string): Promise<number>;
+  /** Takes bytes from `offset` on; with the last of them the blob is checked and appears. Resumes after a cut. */
+  append(
+    name: string,
+    blob: UploadInfo,
+    offset: number,
+    data: AsyncIterable<Uint8Array>,
+  ): Promise<UploadState>;
+  /** Removes uploads that nobody went on with for `olderThanMs`. */
+  sweepUploads(olderThanMs: number, nowMs: number): Promise<number>;
+}
+
+export interface UploadInfo {
+  readonly size: number;
+  readonly sha256: string;
+}
+
+export interface UploadState {
+  /** Bytes that have arrived. */
+  readonly offset: number;
+  readonly done: boolean;
+}
+
+const READ_BYTES = 256 * 1024;
+
+export function directoryDepot(root: string): DirectoryDepot {
+  const blobs = path.join(root, "blobs");
+  const uploads = path.join(root, "uploads");
+  const fileOf = (name: string): string => {
+    checkBlobName(name);
+    return path.join(blobs, name);
+  };
+  const uploadOf = (name: string, sha256: string): string => {
+    checkBlobName(name);
+    if (!/^[0-9a-f]{64}$/.test(sha256)) throw new SkeinError("BAD_REQUEST", "an upload needs its SHA-256");
+    return path.join(uploads, `${name.replaceAll("/", "+")}.${sha256}`);
+  };
+  const append: DirectoryDepot["append"] = async (name, blob, offset, data) => {
+    const file = uploadOf(name, blob.sha256);
+    const final = fileOf(name);
+    try {
+      await fs.mkdir(uploads, { recursive: true });
+      const arrived = await receive(file, blob.size, offset, data);
+      if (arrived < blob.size) return { offset: arrived, done: false };
+      await finish(file, final, name, blob.sha256);
+      return { offset: arrived, done: true };
+    } catch (err) {
+      throw asSkeinError(err, final);
+    }
+  };
+  return {
+    name: `dir:${root}`,
+    append,
+    uploaded: async (name, sha256) => (await sizeOf(uploadOf(name, sha256))) ?? 0,
+    has: async (names) => {
+      const there = await Promise.all(names.map(async (name) => (await sizeOf(fileOf(name))) !== undefined));
+      return new Set(names.filter((_, i) => there[i]));
+    },
+    get: (name, signal, range) => read(fileOf(name), name, signal, range),
+    list: (prefix, signal) => listFiles(blobs, prefix, signal),
+    put: async (name, blob, signal) => {
+      if ((await sizeOf(fileOf(name))) === blob.size && isContentNamed(name)) return;
+      const offset = Math.min((await sizeOf(uploadOf(name, blob.sha256))) ?? 0, blob.size);
+      const state = await append(name, blob, offset, stoppable(blob, offset, signal));
+      if (state.done) return;
+      throw new SkeinError("CHUNK_CORRUPT", `${name} is shorter than announced`, { data: { blob: name } });
+    },
+    delete: async (name) => {
+      await fs.rm(fileOf(name), { force: true });
+    },
+    sweepUploads: (olderThanMs, nowMs) => sweep(uploads, nowMs - olderThanMs),
+  };
+}
+
+/** A blob whose name is its digest need not be written over: what is there is the same. */
+const isContentNamed = (name: string): boolean => /\/[0-9a-f]{64}$/.test(name) && !name.startsWith("index/");
+
+async function* stoppable(blob: BlobSource, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  for await (const piece of blob.open(offset)) {
+    signal.throwIfAborted();
+    yield piece;
+  }
+}
+
+/** Writes what arrives at `offset`; what was there beyond it is dropped. */
+async function receive(
+  file: string,
+  size: number,
+  offset: number,
+  data: AsyncIterable<Uint8Array>,
+): Promise<number> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
+  await using handle = await fs.open(file, flags, 0o600);
+  const { size: have } = await handle.stat();
+  if (offset > have) {
+    throw new SkeinError("CONFLICT", `only ${have} bytes of the upload are here`, { data: { offset: have } });
+  }
+  let at = offset;
+  await handle.truncate(offset);
+  for await (const piece of data) {
+    if (at + piece.length > size) throw new SkeinError("CHUNK_CORRUPT", "more bytes than announced");
+    for (let done = 0; done < piece.length;) {
+      done += (await handle.write(piece, done, piece.length - done, at + done)).bytesWritten;
+    }
+    at += piece.length;
+    faultPoint("depot.received");
+  }
+  return at;
+}
+
+async function finish(file: string, final: string, name: string, sha256: string): Promise<void> {
+  const sum = createHash("sha256");
+  {
+    await using handle = await fs.open(file, constants.O_RDWR | constants.O_NOFOLLOW);
+    for await (const piece of handle.createReadStream({
+      autoClose: false,
+      start: 0,
+      highWaterMark: READ_BYTES,
+    })) {
+      sum.update(piece as Buffer);
+    }
+    if (sum.digest("hex") !== sha256) {
+      await fs.rm(file, { force: true });
+      throw new SkeinError("CHUNK_CORRUPT", `${name} arrived with other bytes than announced`, {
+        data: { blob: name },
+      });
+    }
+    await handle.sync();
+  }
+  const dir = path.dirname(final);
+  const made = await fs.mkdir(dir, { recursive: true });
+  faultPoint("depot.checked");
+  await fs.rename(file, final);
+  faultPoint("depot.renamed");
+  await syncDirectory(dir);
+  if (made !== undefined) await syncDirectory(path.dirname(made));
+}
+
+async function* read(
+  file: string,
+  name: string,
+  signal: AbortSignal,
+  range: ByteRange | undefined,
+): AsyncIterable<Uint8Array> {
+  let handle: fs.FileHandle;
+  try {
+    handle = await fs.open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (err) {
+    if (errnoOf(err) !== "ENOENT" && errnoOf(err) !== "ENOTDIR") throw asSkeinError(err, file);
+    throw new SkeinError("BLOB_MISSING", `the depot has no ${name}`, { data: { blob: name }, cause: err });
+  }
+  try {
+    const end = range?.end ?? Infinity;
+    for (let at = range?.start ?? 0; at < end;) {
+      signal.throwIfAborted();
+      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+async function* listFiles(root: string, prefix: string, signal: AbortSignal): AsyncIterable<string> {
+  const slash = prefix.lastIndexOf("/") + 1;
+  const folder = prefix.slice(0, slash);
+  if (folder !== "") checkBlobName(folder.slice(0, -1));
+  const names: string[] = [];
+  const walk = async (under: string): Promise<void> => {
+    signal.throwIfAborted();
+    for (const entry of await entriesOf(path.join(root, under))) {
+      const name = under + entry.name;
+      if (entry.isDirectory()) await walk(`${name}/`);
+      else if (name.startsWith(prefix)) names.push(name);
+    }
+  };
+  await walk(folder);
+  yield* names.sort();
+}
+
+async function entriesOf(dir: string) {
+  try {
+    return await fs.readdir(dir, { withFileTypes: true });
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT" || errnoOf(err) === "ENOTDIR") return [];
+    throw asSkeinError(err, dir);
+  }
+}
+
+async function sizeOf(file: string): Promise<number | undefined> {
+  try {
+    const stat = await fs.lstat(file);
+    return stat.isFile() ? stat.size : undefined;
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT" || errnoOf(err) === "ENOTDIR") return undefined;
+    throw asSkeinError(err, file);
+  }
+}
+
+async function sweep(uploads: string, before: number): Promise<number> {
+  let removed = 0;
+  for (const entry of await entriesOf(uploads)) {
+    const file = path.join(uploads, entry.name);
+    const stat = await fs.lstat(file);
+    if (stat.mtimeMs >= before) continue;
+    await fs.rm(file, { force: true });
+    removed += 1;
+  }
+  return removed;
+}

@@ -1,0 +1,133 @@
+import type { Digest } from "../lib/ids.ts";
+import type { Depot } from "../depot/depot.ts";
+import { readCatalogue, type Catalogue } from "./catalogue.ts";
+import { ContentReader, type CutFile } from "./content-reader.ts";
+import type { ChunkRef } from "./pack.ts";
+import { PackWriter } from "./pack-writer.ts";
+import type { Row } from "./rows.ts";
+import { cutSegments, type Segment } from "./segments.ts";
+import type { StatCache } from "./stat-cache.ts";
+import { indexOf } from "./tree-blobs.ts";
+import type { PublishedTree, PublishProgress } from "./published.ts";
+import type { SourceEntry } from "./tree-source.ts";
+
+/** New data up to this size is compressed harder: three times the CPU for a tenth fewer bytes. */
+const SMALL_BYTES = 64 * 1024 * 1024;
+const SMALL_LEVEL = 9;
+const LEVEL = 3;
+
+export interface CutOptions {
+  readonly depot: Depot;
+  readonly previous: PublishedTree | null;
+  readonly cacheDir: string | null;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: PublishProgress) => void;
+}
+
+export interface StoredTree {
+  readonly rows: readonly Row[];
+  readonly segments: readonly Segment[];
+  readonly filesRead: number;
+  readonly writer: PackWriter | undefined;
+  /** Packs that the tree needs, newest first; undefined when its index is there already. */
+  readonly packs: readonly Digest[] | undefined;
+}
+
+/**
+ * Reads what is not known, stores what the depot lacks, and says which packs the tree needs.
+ * @throws SkeinError TREE_REFUSED, IO; whatever the depot throws
+ */
+export async function cutAndStore(
+  entries: readonly SourceEntry[],
+  cache: StatCache,
+  options: CutOptions,
+): Promise<StoredTree> {
+  const { depot, signal, previous } = options;
+  const first = previous === null ? [] : ((await indexOf(depot, previous.tree, signal)) ?? []);
+  const catalogue = await readCatalogue(depot, first, options.cacheDir, signal);
+  const writer = new PackWriter(depot, catalogue, levelFor(entries, cache));
+  const reader = new ContentReader();
+  const rows: Row[] = [];
+  const cuts: CutFile[] = [];
+  let filesRead = 0;
+  const between = async (): Promise<void> => {
+    if (writer.isFull) await writer.flush(signal);
+  };
+  for (const entry of entries) {
+    let cut: CutFile | null = null;
+    if (entry.kind === "f" || entry.kind === "x") {
+      const remembered = cache.get(entry);
+      cut = remembered !== undefined && isStored(remembered, catalogue) ? remembered : null;
+      if (cut === null) {
+        cut = await reader.cut(entry, (chunk, bytes) => writer.add(chunk, bytes), between);
+        cache.set(entry, cut);
+        filesRead += 1;
+      }
+      if (cut.chunks.length > 1) writer.addList(cut.sha256, cut.chunks);
+      cuts.push(cut);
+      await between();
+    }
+    rows.push(toRow(entry, cut));
+    signal.throwIfAborted();
+    options.onProgress?.({ files: cuts.length, filesTotal: entries.length, storedBytes: writer.storedBytes });
+  }
+  const segments = cutSegments(rows);
+  await storeSegments(segments, writer, signal);
+  return { rows, segments, filesRead, writer, packs: packsOf(segments, cuts, catalogue, writer) };
+}
+
+/** Segments get frames of their own: an installing node reads them before anything else. */
+async function storeSegments(
+  segments: readonly Segment[],
+  writer: PackWriter,
+  signal: AbortSignal,
+): Promise<void> {
+  writer.endFrame();
+  for (const segment of segments) {
+    writer.add(segmentChunk(segment), segment.bytes);
+    if (writer.isFull) await writer.flush(signal);
+  }
+  await writer.flush(signal);
+}
+
+const segmentChunk = (segment: Segment): ChunkRef => ({
+  id: segment.id as string as ChunkRef["id"],
+  length: segment.bytes.length,
+});
+
+export function toRow(entry: SourceEntry, cut: CutFile | null): Row {
+  if (entry.kind === "d") return { kind: "d", path: entry.path };
+  if (entry.kind === "l") return { kind: "l", path: entry.path, target: entry.target };
+  if (cut === null) throw new TypeError(`${entry.path} was not cut`);
+  return { kind: entry.kind, path: entry.path, size: entry.size, sha256: cut.sha256 };
+}
+
+const isStored = (cut: CutFile, { chunks }: Catalogue): boolean => cut.chunks.every((c) => chunks.has(c.id));
+
+function levelFor(entries: readonly SourceEntry[], cache: StatCache): number {
+  let unknown = 0;
+  for (const entry of entries) {
+    if ((entry.kind === "f" || entry.kind === "x") && cache.get(entry) === undefined) unknown += entry.size;
+  }
+  return unknown < SMALL_BYTES ? SMALL_LEVEL : LEVEL;
+}
+
+/** The new packs, last one first, then the others. */
+function packsOf(
+  segments: readonly Segment[],
+  cuts: readonly CutFile[],
+  catalogue: Catalogue,
+  writer: PackWriter,
+): Digest[] {
+  const used = new Set<Digest>(writer.stored.toReversed());
+  const use = (pack: Digest | undefined): void => {
+    if (pack === undefined) throw new TypeError("a chunk is in no pack");
+    used.add(pack);
+  };
+  for (const segment of segments) use(catalogue.chunks.get(segmentChunk(segment).id));
+  for (const cut of cuts) {
+    for (const chunk of cut.chunks) use(catalogue.chunks.get(chunk.id));
+    if (cut.chunks.length > 1) use(catalogue.lists.get(cut.sha256));
+  }
+  return [...used];
+}

@@ -1,0 +1,195 @@
+import { systemClock, type Clock } from "../lib/clock.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import type { ChunkId, Digest } from "../lib/ids.ts";
+import { retryDelayMs } from "../lib/retry.ts";
+import type { DepotReader } from "../depot/depot.ts";
+import { readHead } from "./blobs.ts";
+import { openFrame, packName, type ChunkRef, type FrameRef } from "./pack.ts";
+
+/** Takes a chunk that was checked against its id; the bytes are only lent. */
+export type ChunkTaker = (chunk: ChunkRef, bytes: Buffer) => void;
+
+/** Bytes between two wanted frames that are read along rather than asked for separately. */
+const BRIDGE_BYTES = 256 * 1024;
+const TRIES = 5;
+const BACKOFF = { baseMs: 100, maxMs: 3000 } as const;
+const PACKS_AT_ONCE = 2;
+
+/** Depots tried in order: whoever lacks something, fails or lies is passed over for the next. Counts what came. */
+export class Fetcher {
+  readonly #depots: readonly DepotReader[];
+  readonly #clock: Clock;
+  readonly signal: AbortSignal;
+  /** Told about bytes as they come. */
+  onBytes: (bytes: number) => void = () => undefined;
+  bytes = 0;
+
+  constructor(depots: readonly DepotReader[], signal: AbortSignal, clock: Clock = systemClock) {
+    this.#depots = depots;
+    this.#clock = clock;
+    this.signal = signal;
+  }
+
+  /**
+   * Runs `attempt` on one depot after the other until one succeeds. A lack or damage rules a depot out; anything
+   * else (a cut connection) is tried again with growing pauses.
+   * @throws the last failure, or BLOB_MISSING when there is no depot
+   */
+  async try<T>(attempt: (depot: DepotReader) => Promise<T>): Promise<T> {
+    let depots = [...this.#depots];
+    let failure: unknown = new SkeinError("BLOB_MISSING", "there is no depot to read from");
+    for (let n = 1; n <= TRIES && depots.length > 0; n++) {
+      if (n > 1)
+        await this.#clock.sleep(retryDelayMs(n - 1, { ...BACKOFF, random: Math.random }), this.signal);
+      for (const depot of depots) {
+        this.signal.throwIfAborted();
+        try {
+          return await attempt(depot);
+        } catch (err) {
+          this.signal.throwIfAborted();
+          // A real fault outlives a lack elsewhere: it says more about what to do.
+          if (!isSkeinError(failure) || isSkeinError(failure, "BLOB_MISSING")) failure = err;
+          if (isFinal(err)) depots = depots.filter((other) => other !== depot);
+        }
+      }
+    }
+    throw failure;
+  }
+
+  count(bytes: number): void {
+    this.bytes += bytes;
+    this.onBytes(bytes);
+  }
+}
+
+function isFinal(err: unknown): boolean {
+  return isSkeinError(err, "BLOB_MISSING", "CHUNK_CORRUPT", "PACK_CORRUPT", "TREE_CORRUPT", "DISK_FULL");
+}
+
+interface Place {
+  readonly pack: Digest;
+  readonly frame: FrameRef;
+}
+
+/** Where chunks are, learnt from the heads of a release's packs, one head after the other as they are needed. */
+export class PackMap {
+  readonly #fetcher: Fetcher;
+  readonly #packs: Digest[];
+  readonly chunks = new Map<ChunkId, Place>();
+  readonly lists = new Map<Digest, readonly ChunkRef[]>();
+
+  /** `packs`: newest first. */
+  constructor(fetcher: Fetcher, packs: readonly Digest[]) {
+    this.#fetcher = fetcher;
+    this.#packs = [...packs];
+  }
+
+  /** Reads heads until `isEnough` says so or there are no more. */
+  async readUntil(isEnough: () => boolean): Promise<void> {
+    while (!isEnough()) {
+      const pack = this.#packs.shift();
+      if (pack === undefined) return;
+      const head = await this.#fetcher.try((depot) => readHead(depot, pack, this.#fetcher.signal));
+      for (const frame of head.frames) {
+        for (const { id } of frame.chunks) if (!this.chunks.has(id)) this.chunks.set(id, { pack, frame });
+      }
+      for (const [file, list] of head.lists) if (!this.lists.has(file)) this.lists.set(file, list);
+    }
+  }
+
+  /**
+   * Fetches chunks in the order in which they lie in their packs, checks and hands them on.
+   * @throws SkeinError CHUNK_MISSING when no pack has one; CHUNK_CORRUPT, PACK_CORRUPT when no depot has it whole
+   */
+  async fetch(wanted: ReadonlySet<ChunkId>, take: ChunkTaker): Promise<void> {
+    await this.readUntil(() => wanted.size === 0 || every(wanted, (id) => this.chunks.has(id)));
+    const byPack = new Map<Digest, Set<FrameRef>>();
+    for (const id of wanted) {
+      const place = this.chunks.get(id);
+      if (place === undefined) throw missing(id);
+      const frames = byPack.get(place.pack) ?? new Set();
+      byPack.set(place.pack, frames.add(place.frame));
+    }
+    const todo = [...byPack];
+    const work = async (): Promise<void> => {
+      for (let next = todo.shift(); next !== undefined; next = todo.shift()) {
+        const [pack, frames] = next;
+        const ordered = [...frames].sort((a, b) => a.start - b.start);
+        await fetchFrames(this.#fetcher, pack, ordered, (chunk, bytes) => {
+          if (wanted.has(chunk.id)) take(chunk, bytes);
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: PACKS_AT_ONCE }, work));
+  }
+}
+
+function every<T>(items: Iterable<T>, holds: (item: T) => boolean): boolean {
+  for (const item of items) if (!holds(item)) return false;
+  return true;
+}
+
+/** Reads frames of one pack, neighbours in one request; what came whole is not asked for again. */
+async function fetchFrames(
+  fetcher: Fetcher,
+  pack: Digest,
+  frames: readonly FrameRef[],
+  take: ChunkTaker,
+): Promise<void> {
+  const todo = [...frames];
+  try {
+    while (todo.length > 0) {
+      await fetcher.try((depot) => readRun(fetcher, depot, pack, todo, take));
+    }
+  } catch (err) {
+    if (isSkeinError(err, "BLOB_MISSING")) throw missing(frames[0]?.chunks[0]?.id ?? pack, err);
+    throw err;
+  }
+}
+
+/** Reads the frames at the head of `todo` that lie close together, and removes each when it is done. */
+async function readRun(
+  fetcher: Fetcher,
+  depot: DepotReader,
+  pack: Digest,
+  todo: FrameRef[],
+  take: ChunkTaker,
+): Promise<void> {
+  const [first] = todo;
+  if (first === undefined) return;
+  const end = endOfRun(todo);
+  let at = first.start;
+  let held: Uint8Array = Buffer.alloc(0);
+  for await (const piece of depot.get(packName(pack), fetcher.signal, { start: at, end })) {
+    fetcher.count(piece.length);
+    held = held.length === 0 ? piece : Buffer.concat([held, piece]);
+    for (let frame = todo[0]; frame !== undefined && frame.start < end; frame = todo[0]) {
+      const from = frame.start - at;
+      if (held.length < from + frame.length) break;
+      for (const [chunk, bytes] of openFrame(frame, held.subarray(from, from + frame.length)))
+        take(chunk, bytes);
+      todo.shift();
+      held = held.subarray(from + frame.length);
+      at = frame.start + frame.length;
+    }
+  }
+  const [next] = todo;
+  if (next !== undefined && next.start < end) {
+    throw new SkeinError("IO", `${depot.name} ended before the pack did`, {
+      data: { pack, depot: depot.name },
+    });
+  }
+}
+
+function endOfRun(frames: readonly FrameRef[]): number {
+  let end = 0;
+  for (const frame of frames) {
+    if (end > 0 && frame.start - end > BRIDGE_BYTES) break;
+    end = frame.start + frame.length;
+  }
+  return end;
+}
+
+function missing(id: string, cause?: unknown): SkeinError {
+  return new SkeinError("CHUNK_MISSING", `no depot has chunk ${id}`, { data: { chunk: id }, cause });
+}

@@ -1,0 +1,219 @@
+import fs from "node:fs";
+import path from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
+import type { PackMap } from "./fetch.ts";
+import type { EarlierFile, InstallPlan } from "./install-plan.ts";
+import type { InstallProgress } from "./install-progress.ts";
+import type { InstallRecord } from "./install-record.ts";
+import type { ChunkRef } from "./pack.ts";
+import { modeOf, Placer, type PlannedFile } from "./placer.ts";
+
+export interface FillOptions {
+  readonly link: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: InstallProgress) => void;
+}
+
+/** How many files came from where. */
+export interface Counts {
+  linked: number;
+  copied: number;
+  resumed: number;
+}
+
+export interface Filled {
+  readonly record: Omit<InstallRecord, "release" | "tree">;
+  readonly counts: Readonly<Counts>;
+}
+
+/** Files handled before other work of the process gets its turn. */
+const FILES_PER_TURN = 128;
+/** Kept free beside what is counted: the record, and the file system's own needs. */
+const SPARE_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Fills the staging directory: from what an earlier try left, from earlier installs, then from the depots.
+ * @throws SkeinError DISK_FULL before the first byte when it cannot fit
+ */
+export async function fillStage(plan: InstallPlan, packs: PackMap, options: FillOptions): Promise<Filled> {
+  checkSpace(plan, options.link);
+  const placer = new Placer(plan.fileRows);
+  const counts: Counts = { linked: 0, copied: 0, resumed: 0 };
+  let bytesDone = 0;
+  placer.onWritten = (bytes) => {
+    bytesDone += bytes;
+    options.onProgress?.({ stage: "fetch", bytesDone, bytesTotal: plan.bytes });
+  };
+  try {
+    for (const folder of plan.folders) makeFolder(folder);
+    const todo = await fillFromHere(plan, placer, counts, options);
+    faultPoint("install.local");
+    await fillFromDepots(plan, todo, packs, placer);
+    faultPoint("install.fetched");
+    for (const { file, target } of plan.links) makeLink(file, target);
+  } finally {
+    placer.close();
+  }
+  for (const { row, index } of plan.files) {
+    if (placer.inodes[index] !== 0) continue;
+    throw new SkeinError("CHUNK_CORRUPT", `${JSON.stringify(row.path)} could not be put together`, {
+      data: { path: row.path },
+    });
+  }
+  const { rows, times, writable } = plan;
+  return { record: { rows, times, writable, inodes: placer.inodes, lists: listsOf(plan, packs) }, counts };
+}
+
+/** Space is checked before the first byte: a node whose disk is full goes on as it is. */
+function checkSpace(plan: InstallPlan, link: boolean): void {
+  const { bsize, bavail, ffree, files: inodes } = fs.statfsSync(plan.stage);
+  let needed = plan.folders.length * bsize;
+  let entries = plan.folders.length + plan.links.length;
+  for (const { row, index, file } of plan.files) {
+    if (link && plan.earlier.has(index)) continue;
+    const there = fs.lstatSync(file, { throwIfNoEntry: false });
+    if (there === undefined) entries += 1;
+    needed += Math.max(0, Math.ceil(row.size / bsize) * bsize - (there?.blocks ?? 0) * 512);
+  }
+  const free = bavail * bsize;
+  if (needed + SPARE_BYTES <= free && (inodes === 0 || entries <= ffree)) return;
+  const what = needed + SPARE_BYTES <= free ? `${entries} inodes` : `${needed + SPARE_BYTES} bytes`;
+  throw new SkeinError("DISK_FULL", `the release needs ${what}; ${free} bytes and ${ffree} inodes are free`, {
+    data: { path: path.dirname(plan.stage), needed, free },
+  });
+}
+
+function makeFolder(folder: string): void {
+  const stat = fs.lstatSync(folder, { throwIfNoEntry: false });
+  if (stat?.isDirectory() === true) return fs.chmodSync(folder, 0o700);
+  if (stat !== undefined) fs.unlinkSync(folder);
+  fs.mkdirSync(folder, 0o700);
+}
+
+function makeLink(file: string, target: string): void {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  if (stat !== undefined) fs.rmSync(file, { recursive: true });
+  fs.symlinkSync(target, file);
+}
+
+/** @returns the files whose content is not on this machine */
+async function fillFromHere(
+  plan: InstallPlan,
+  placer: Placer,
+  counts: Counts,
+  options: FillOptions,
+): Promise<PlannedFile[]> {
+  const todo: PlannedFile[] = [];
+  let bytesDone = 0;
+  for (const [i, file] of plan.files.entries()) {
+    const how = placeFromHere(file, plan.earlier.get(file.index), placer, options.link);
+    if (how === undefined) todo.push(file);
+    else if (how !== "empty") counts[how] += 1;
+    if (how === "linked") bytesDone += file.row.size;
+    if (i % FILES_PER_TURN !== 0) continue;
+    options.onProgress?.({ stage: "local", bytesDone, bytesTotal: plan.bytes });
+    await setImmediate();
+    options.signal.throwIfAborted();
+  }
+  return todo;
+}
+
+function placeFromHere(
+  plan: PlannedFile,
+  earlier: EarlierFile | undefined,
+  placer: Placer,
+  link: boolean,
+): keyof Counts | "empty" | undefined {
+  if (placer.isThere(plan)) return "resumed";
+  if (plan.row.size === 0) {
+    placer.placeEmpty(plan);
+    return "empty";
+  }
+  if (earlier === undefined || !isAsRecorded(plan, earlier)) return undefined;
+  if (link && earlier.time === plan.time && tryLink(earlier.file, plan.file)) {
+    placer.inodes[plan.index] = earlier.inode;
+    return "linked";
+  }
+  return placer.copyFrom(earlier.file, plan) ? "copied" : undefined;
+}
+
+/** An unchanged size, time and inode is what a link is worth: whoever can fake them can read nothing new by it. */
+function isAsRecorded(plan: PlannedFile, earlier: EarlierFile): boolean {
+  const stat = fs.lstatSync(earlier.file, { throwIfNoEntry: false });
+  return (
+    stat !== undefined &&
+    stat.isFile() &&
+    stat.size === plan.row.size &&
+    stat.ino === earlier.inode &&
+    Math.round(stat.mtimeMs) === earlier.time &&
+    (stat.mode & 0o7777) === modeOf(plan.row)
+  );
+}
+
+/** False where the file has as many links as its file system allows, or cannot be linked to. */
+function tryLink(from: string, to: string): boolean {
+  try {
+    fs.linkSync(from, to);
+    return true;
+  } catch (err) {
+    if (["EMLINK", "EXDEV", "EPERM", "ENOTSUP"].includes(errnoOf(err) ?? "")) return false;
+    throw err;
+  }
+}
+
+async function fillFromDepots(
+  plan: InstallPlan,
+  todo: readonly PlannedFile[],
+  packs: PackMap,
+  placer: Placer,
+): Promise<void> {
+  let unknown = [...todo];
+  const listOf = (id: Digest): readonly ChunkRef[] | undefined =>
+    packs.lists.get(id) ?? plan.earlierLists.get(id);
+  await packs.readUntil(() => {
+    unknown = unknown.filter(({ row }) => !isChunk(packs, row.sha256) && listOf(row.sha256) === undefined);
+    return unknown.length === 0;
+  });
+  for (const file of todo) {
+    const list = isChunk(packs, file.row.sha256) ? undefined : listOf(file.row.sha256);
+    if (list === undefined) placer.expectWhole(file);
+    else placer.expectChunks(file, list);
+  }
+  for (const id of placer.wanted()) takeFromHere(id, plan, placer);
+  await packs.fetch(placer.wanted(), (chunk, bytes) => placer.take(chunk, bytes));
+}
+
+const isChunk = (packs: PackMap, id: Digest): boolean => packs.chunks.has(id as string as ChunkId);
+
+/** A large file's new version shares most chunks with the old one, which is on this disk. */
+function takeFromHere(id: ChunkId, plan: InstallPlan, placer: Placer): void {
+  const place = plan.earlierChunks.get(id);
+  if (place === undefined) return;
+  const bytes = Buffer.allocUnsafe(place.length);
+  let fd: number;
+  try {
+    fd = fs.openSync(place.file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+  } catch {
+    return;
+  }
+  try {
+    const read = fs.readSync(fd, bytes, 0, place.length, place.offset);
+    if (read === place.length && digestOf(bytes) === String(id))
+      placer.take({ id, length: place.length }, bytes);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** The chunk lists that a later install may use. */
+function listsOf(plan: InstallPlan, packs: PackMap): Map<Digest, readonly ChunkRef[]> {
+  const lists = new Map<Digest, readonly ChunkRef[]>();
+  for (const { row } of plan.files) {
+    const list = packs.lists.get(row.sha256) ?? plan.earlierLists.get(row.sha256);
+    if (list !== undefined) lists.set(row.sha256, list);
+  }
+  return lists;
+}

@@ -1,0 +1,46 @@
+import { hash } from "node:crypto";
+
+/**
+ * gear64k-1: cuts bytes by their content, so that a change in the middle of a file moves only the cuts around it.
+ * docs/formats/chunks.md states it with test vectors. Any change to what it cuts needs a new name: two publishers
+ * that cut differently share nothing.
+ */
+export const CUTTER = "gear64k-1";
+export const MIN_CHUNK = 16 * 1024;
+export const AVERAGE_CHUNK = 64 * 1024;
+export const MAX_CHUNK = 256 * 1024;
+
+/** Before the average length a cut needs 18 zero bits, after it 14: lengths gather around the average. */
+const STRICT_MASK = -1 << (32 - 18);
+const LOOSE_MASK = -1 << (32 - 14);
+const WINDOW = 32;
+
+const TABLE: Int32Array = Int32Array.from({ length: 256 }, (_, i) =>
+  hash("sha256", `${CUTTER}:${i}`, "buffer").readInt32LE(0),
+);
+
+/**
+ * The end of the chunk that starts at `start`. `end` is the end of the file, or at least MAX_CHUNK further on:
+ * a cut may not depend on how much of the file happens to be in memory.
+ */
+export function cutAt(bytes: Uint8Array, start: number, end: number): number {
+  if (end - start <= MIN_CHUNK) return end;
+  const limit = Math.min(end, start + MAX_CHUNK);
+  const middle = Math.min(limit, start + AVERAGE_CHUNK);
+  let at = start + MIN_CHUNK;
+  let state = 0;
+  for (let i = at - WINDOW; i < at; i++) state = roll(state, bytes[i] as number);
+  for (; at < middle; at++) {
+    state = roll(state, bytes[at] as number);
+    if ((state & STRICT_MASK) === 0) return at + 1;
+  }
+  for (; at < limit; at++) {
+    state = roll(state, bytes[at] as number);
+    if ((state & LOOSE_MASK) === 0) return at + 1;
+  }
+  return limit;
+}
+
+function roll(state: number, byte: number): number {
+  return ((state << 1) + (TABLE[byte] as number)) | 0;
+}

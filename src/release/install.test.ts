@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { makeWorld, noise, readTree } from "./release.fixture.ts";
+
+const TREE = {
+  "bin/start": "x:#!/bin/sh\necho hello\n",
+  "empty.txt": "",
+  "folder/without/files": null,
+  "data/large.bin": noise(3_000_000),
+  "readme.md": "# hello\n",
+  "node_modules/a": "l:.pnpm/a",
+  "node_modules/.pnpm/a/index.js": "module.exports = 1;\n",
+};
+
+test("what is published is what is installed, on every node alike", async (t) => {
+  const world = makeWorld(t);
+  const published = await world.publish(TREE);
+  const installed = await world.install(1, published);
+  assert.equal(installed.dir, path.join(world.revs, "1".padStart(32, "0")));
+  const expected = {
+    ...TREE,
+    bin: null,
+    data: null,
+    folder: null,
+    "folder/without": null,
+    node_modules: null,
+    "node_modules/.pnpm": null,
+    "node_modules/.pnpm/a": null,
+  };
+  assert.deepEqual(readTree(installed.dir), expected);
+  const stat = fs.statSync(path.join(installed.dir, "readme.md"));
+  assert.equal(stat.mode & 0o777, 0o444);
+  assert.equal(fs.statSync(path.join(installed.dir, "bin/start")).mode & 0o777, 0o555);
+  assert.equal(Math.round(stat.mtimeMs), 1_700_000_000_000);
+});
+
+test("an update moves what changed, links what did not, and keeps its time", async (t) => {
+  const world = makeWorld(t);
+  const first = await world.publish(TREE);
+  const one = await world.install(1, first);
+  const large = noise(3_000_000);
+  large[1_500_000] = 7;
+  const tree = { ...TREE, "readme.md": "# new\n", "data/large.bin": large };
+  const second = await world.publish(tree, { previous: first, now: 1_800_000_000_000 });
+  assert.ok(second.newBytes < 800_000, `${second.newBytes} bytes are new`);
+  const two = await world.install(2, second);
+  assert.deepEqual(fs.readFileSync(path.join(two.dir, "data/large.bin")), large);
+  assert.equal(two.linked, 2);
+  assert.ok(two.bytesFetched < 800_000, `${two.bytesFetched} bytes fetched`);
+  const at = (dir: string, file: string): fs.Stats => fs.statSync(path.join(dir, file));
+  assert.equal(at(one.dir, "bin/start").ino, at(two.dir, "bin/start").ino);
+  assert.equal(at(two.dir, "bin/start").mtimeMs, 1_700_000_000_000);
+  assert.equal(at(two.dir, "readme.md").mtimeMs, 1_800_000_000_000);
+});

@@ -1,0 +1,175 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import path from "node:path";
+import { asSkeinError, syncDirectory } from "../lib/files.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
+import type { DepotReader } from "../depot/depot.ts";
+import { Fetcher } from "./fetch.ts";
+import { fillStage } from "./fill-stage.ts";
+import { planInstall, type InstallPlan } from "./install-plan.ts";
+import type { InstallProgress } from "./install-progress.ts";
+import {
+  installsDir,
+  listInstalls,
+  readRecord,
+  stagingDir,
+  writeRecord,
+  type InstallRecord,
+} from "./install-record.ts";
+import type { PublishedTree } from "./published.ts";
+import { cutSegments } from "./segments.ts";
+import { loadTree } from "./tree-blobs.ts";
+
+export interface InstallOptions {
+  readonly release: ReleaseId;
+  /** From the signed release document. */
+  readonly tree: PublishedTree;
+  /** Tried in order: the nearest first. */
+  readonly depots: readonly DepotReader[];
+  /** The folder of the app's revision directories; what is put down appears as `<revs>/<release>`. */
+  readonly revs: string;
+  /** Share unchanged files with the last releases by hard links. False where the app may write to its own files. */
+  readonly link: boolean;
+  /** Path in the tree → absolute target of a link laid there instead: folders that outlive releases. Default: none. */
+  readonly writable?: ReadonlyMap<string, string>;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: InstallProgress) => void;
+}
+
+export interface Installed {
+  /** `<revs>/<release>` */
+  readonly dir: string;
+  /** Nothing was to be done: it had been installed before. */
+  readonly already: boolean;
+  readonly files: number;
+  /** Files shared with an earlier release. */
+  readonly linked: number;
+  /** Files taken from an earlier release by copying. */
+  readonly copied: number;
+  /** Files that an earlier, unfinished install had put down. */
+  readonly resumed: number;
+  /** Bytes that came from depots. */
+  readonly bytesFetched: number;
+}
+
+/** Earlier installs that are looked at for unchanged content. */
+const MAX_PREVIOUS = 3;
+
+/**
+ * Puts a release down as `<revs>/<release>`, whole or not at all. Killed at any moment, or cut off from its depots, it
+ * goes on at the next call with what had arrived.
+ * @throws SkeinError BLOB_MISSING, CHUNK_MISSING, CHUNK_CORRUPT, PACK_CORRUPT, TREE_CORRUPT, TREE_REFUSED, DISK_FULL, IO
+ */
+export async function install(options: InstallOptions): Promise<Installed> {
+  const { revs, release } = options;
+  const dir = path.join(revs, release);
+  try {
+    await fs.promises.mkdir(revs, { recursive: true });
+    await fs.promises.mkdir(installsDir(revs), { recursive: true, mode: 0o700 });
+    const record = fs.existsSync(dir) ? await readRecord(revs, release) : undefined;
+    if (record !== undefined) return { ...nothingDone(dir), files: record.inodes.length };
+    return await putDown(dir, options);
+  } catch (err) {
+    const failure = asSkeinError(err, dir);
+    // A full disk is not helped by what could not be finished there.
+    if (isSkeinError(failure, "DISK_FULL")) removeTree(stagingDir(revs, release));
+    throw failure;
+  }
+}
+
+function nothingDone(dir: string): Installed {
+  return { dir, already: true, files: 0, linked: 0, copied: 0, resumed: 0, bytesFetched: 0 };
+}
+
+async function putDown(dir: string, options: InstallOptions): Promise<Installed> {
+  const { revs, release, signal } = options;
+  const fetcher = new Fetcher(options.depots, signal);
+  const previous = await previousInstalls(revs, release);
+  options.onProgress?.({ stage: "rows", bytesDone: 0, bytesTotal: 0 });
+  const tree = await loadTree(fetcher, options.tree, segmentsOf(previous));
+  const stage = stagingDir(revs, release);
+  const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, previous });
+  faultPoint("install.planned");
+  await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
+  const done = await fillStage(plan, tree.packs, options);
+  faultPoint("install.filled");
+  options.onProgress?.({ stage: "flush", bytesDone: plan.bytes, bytesTotal: plan.bytes });
+  await finishStage(plan, stage, signal);
+  faultPoint("install.flushed");
+  await writeRecord(revs, { ...done.record, release, tree: options.tree.tree });
+  faultPoint("install.recorded");
+  await appear(stage, dir);
+  return {
+    dir,
+    already: false,
+    files: plan.files.length,
+    ...done.counts,
+    bytesFetched: fetcher.bytes,
+  };
+}
+
+async function previousInstalls(revs: string, release: ReleaseId): Promise<InstallRecord[]> {
+  const records: InstallRecord[] = [];
+  for (const id of await listInstalls(revs)) {
+    const record = id === release || records.length >= MAX_PREVIOUS ? undefined : await readRecord(revs, id);
+    if (record !== undefined) records.push(record);
+  }
+  return records;
+}
+
+/** Row segments need not be fetched when an earlier release has the same. */
+function segmentsOf(records: readonly InstallRecord[]): Map<Digest, Buffer> {
+  const segments = new Map<Digest, Buffer>();
+  for (const record of records) for (const { id, bytes } of cutSegments(record.rows)) segments.set(id, bytes);
+  return segments;
+}
+
+/** Folders get their final modes, innermost first; then all of it goes to the disk in one flush. */
+async function finishStage(plan: InstallPlan, stage: string, signal: AbortSignal): Promise<void> {
+  const mode = process.getuid?.() === 0 ? 0o755 : 0o555;
+  for (const folder of plan.folders.toReversed()) fs.chmodSync(folder, mode);
+  await flushFileSystem(stage, signal);
+}
+
+/** `sync -f`: one flush of the file system instead of one per file. */
+async function flushFileSystem(dir: string, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const child = spawn("sync", ["-f", dir], { stdio: "ignore" });
+  const [code] = (await once(child, "close").catch(() => [null])) as [number | null];
+  if (code !== 0) throw new SkeinError("IO", `sync -f ${dir} failed`, { data: { path: dir } });
+}
+
+/** The finished tree takes its name. What stood there without a record (never by our hand) makes way. */
+async function appear(stage: string, dir: string): Promise<void> {
+  fs.chmodSync(stage, 0o755);
+  if (fs.existsSync(dir)) {
+    const aside = `${stage}.old`;
+    removeTree(aside);
+    fs.renameSync(dir, aside);
+    fs.renameSync(stage, dir);
+    removeTree(aside);
+  } else {
+    fs.renameSync(stage, dir);
+  }
+  faultPoint("install.renamed");
+  if (process.getuid?.() !== 0) fs.chmodSync(dir, 0o555);
+  await syncDirectory(path.dirname(dir));
+}
+
+/** Removes a tree whose folders may not be writable. */
+export function removeTree(dir: string): void {
+  if (process.getuid?.() !== 0) makeWritable(dir);
+  fs.rmSync(dir, { recursive: true, force: true });
+}
+
+function makeWritable(dir: string): void {
+  const stat = fs.lstatSync(dir, { throwIfNoEntry: false });
+  if (stat === undefined || !stat.isDirectory()) return;
+  fs.chmodSync(dir, 0o700);
+  for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
+    if (entry.isDirectory()) makeWritable(path.join(dir, entry.name));
+  }
+}

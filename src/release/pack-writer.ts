@@ -1,0 +1,104 @@
+import type { ChunkId, Digest } from "../lib/ids.ts";
+import { faultPoint } from "../lib/fault.ts";
+import type { Depot } from "../depot/depot.ts";
+import { bytesBlob } from "./blobs.ts";
+import type { Catalogue } from "./catalogue.ts";
+import { BUFFER_BYTES } from "./content-reader.ts";
+import {
+  compress,
+  encodePack,
+  FRAME_BYTES,
+  PACK_BYTES,
+  packName,
+  type ChunkRef,
+  type RawFrame,
+} from "./pack.ts";
+
+/** Keeps a head under 2 MiB, also when a tree has many thousand tiny files. */
+const MAX_ENTRIES = 50_000;
+
+/**
+ * Collects chunks that the depot lacks into frames and packs, and stores each pack when it is full. Holds at most
+ * one pack and one frame in memory.
+ */
+export class PackWriter {
+  readonly #depot: Depot;
+  readonly #known: Catalogue;
+  readonly #level: number;
+  readonly #frame = Buffer.allocUnsafeSlow(FRAME_BYTES);
+  #filled = 0;
+  #frameChunks: ChunkRef[] = [];
+  #frames: RawFrame[] = [];
+  #packed = 0;
+  /** Entries of the head so far. */
+  #entries = 0;
+  #lists = new Map<Digest, readonly ChunkRef[]>();
+  /** Chunks of the pack being made: known, but not yet anywhere. */
+  readonly #pending = new Set<ChunkId>();
+
+  readonly stored: Digest[] = [];
+  newChunks = 0;
+  /** Inflated bytes of the chunks that the depot lacked. */
+  newBytes = 0;
+  /** Bytes of the packs stored. */
+  storedBytes = 0;
+
+  constructor(depot: Depot, known: Catalogue, level: number) {
+    this.#depot = depot;
+    this.#known = known;
+    this.#level = level;
+  }
+
+  /** Takes a chunk unless the depot has it; the bytes are copied. */
+  add(chunk: ChunkRef, bytes: Buffer): void {
+    if (this.#known.chunks.has(chunk.id) || this.#pending.has(chunk.id)) return;
+    if (this.#filled + chunk.length > FRAME_BYTES) this.endFrame();
+    bytes.copy(this.#frame, this.#filled);
+    this.#filled += chunk.length;
+    this.#frameChunks.push(chunk);
+    this.#pending.add(chunk.id);
+    this.#entries += 1;
+    this.newChunks += 1;
+    this.newBytes += chunk.length;
+  }
+
+  addList(file: Digest, chunks: readonly ChunkRef[]): void {
+    if (this.#known.lists.has(file) || this.#lists.has(file)) return;
+    this.#lists.set(file, chunks);
+    this.#entries += chunks.length + 1;
+  }
+
+  /** The next chunk begins a frame of its own, so that it can be fetched without what came before. */
+  endFrame(): void {
+    if (this.#filled === 0) return;
+    const compressed = compress(this.#frame.subarray(0, this.#filled), this.#level);
+    this.#frames.push({ compressed, chunks: this.#frameChunks });
+    this.#packed += compressed.length;
+    this.#filled = 0;
+    this.#frameChunks = [];
+  }
+
+  /** Whether one more window of a file, and the head, might not fit. */
+  get isFull(): boolean {
+    return this.#packed > PACK_BYTES - 2 * BUFFER_BYTES || this.#entries > MAX_ENTRIES;
+  }
+
+  /** Stores what was collected as a pack; nothing when nothing was. */
+  async flush(signal: AbortSignal): Promise<void> {
+    this.endFrame();
+    if (this.#frames.length === 0 && this.#lists.size === 0) return;
+    const pack = encodePack(this.#frames, this.#lists);
+    faultPoint("publish.pack");
+    await this.#depot.put(packName(pack.id), bytesBlob(pack.bytes), signal);
+    faultPoint("publish.packed");
+    for (const id of this.#pending) this.#known.chunks.set(id, pack.id);
+    for (const file of this.#lists.keys()) this.#known.lists.set(file, pack.id);
+    this.stored.push(pack.id);
+    this.storedBytes += pack.bytes.length;
+    this.#pending.clear();
+    this.#lists = new Map();
+    this.#frames = [];
+    this.#packed = 0;
+    this.#entries = 0;
+  }
+}

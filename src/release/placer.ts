@@ -1,0 +1,257 @@
+import { createHash, type Hash } from "node:crypto";
+import fs from "node:fs";
+import { digestOf, type ChunkId } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { MIN_CHUNK } from "./gear.ts";
+import type { ChunkRef } from "./pack.ts";
+import type { FileRow } from "./rows.ts";
+
+/** A file that is to be put down. */
+export interface PlannedFile {
+  readonly row: FileRow;
+  /** Where it stands among the tree's files. */
+  readonly index: number;
+  /** Absolute, in the staging directory. */
+  readonly file: string;
+  /** In ms since the epoch. */
+  readonly time: number;
+}
+
+interface Growing {
+  readonly plan: PlannedFile;
+  /** Chunks that are not there yet. */
+  left: number;
+  /** Digest of the content as far as it came in order; undefined once something came out of order. */
+  sum: Hash | undefined;
+  hashed: number;
+}
+
+interface Target {
+  readonly file: Growing;
+  readonly offset: number;
+}
+
+const { O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
+const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+/** Files of many chunks that are kept open at once. */
+const MAX_OPEN = 32;
+const COPY_BYTES = 1024 * 1024;
+
+/** Files never change once they are put down: whoever may run them may only read and run them. */
+export const modeOf = (row: FileRow): number => (row.kind === "x" ? 0o555 : 0o444);
+
+/**
+ * Puts files down from chunks in any order. Every file is proved by its own digest before it counts: a chunk list
+ * only says where chunks go.
+ */
+export class Placer {
+  readonly #targets = new Map<ChunkId, Target[]>();
+  readonly #single = new Map<string, PlannedFile[]>();
+  readonly #open = new Map<Growing, number>();
+  readonly #buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
+  /** Inode of each file that is finished, by the file's index. */
+  readonly inodes: number[];
+  /** Told the bytes of content as they are written. */
+  onWritten: (bytes: number) => void = () => undefined;
+
+  constructor(files: number) {
+    this.inodes = Array.from({ length: files }, () => 0);
+  }
+
+  /** Chunks that are still wanted. */
+  wanted(): Set<ChunkId> {
+    return new Set([...this.#targets.keys(), ...(this.#single.keys() as Iterable<ChunkId>)]);
+  }
+
+  /** A file without content is there at once. */
+  placeEmpty(plan: PlannedFile): void {
+    this.#writeWhole(plan, Buffer.alloc(0));
+  }
+
+  /** The file is one chunk. */
+  expectWhole(plan: PlannedFile): void {
+    const others = this.#single.get(plan.row.sha256);
+    if (others === undefined) this.#single.set(plan.row.sha256, [plan]);
+    else others.push(plan);
+  }
+
+  /** The file is these chunks; what an earlier try left of it is looked through and kept. */
+  expectChunks(plan: PlannedFile, chunks: readonly ChunkRef[]): void {
+    const growing: Growing = { plan, left: chunks.length, sum: createHash("sha256"), hashed: 0 };
+    const fd = fs.openSync(plan.file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+    const size = fs.fstatSync(fd).size;
+    this.#keepOpen(growing, fd);
+    let offset = 0;
+    for (const chunk of chunks) {
+      const bytes = this.#buffer.subarray(0, chunk.length);
+      const there =
+        offset + chunk.length <= size &&
+        fs.readSync(fd, bytes, 0, chunk.length, offset) === chunk.length &&
+        digestOf(bytes) === String(chunk.id);
+      if (there) this.#advance(growing, bytes, offset);
+      else this.#expect(chunk.id, { file: growing, offset });
+      offset += chunk.length;
+    }
+    if (offset !== plan.row.size) throw wrong(plan.row);
+  }
+
+  /** Takes a chunk whose bytes were checked; writes it wherever it is wanted. */
+  take(chunk: ChunkRef, bytes: Buffer): void {
+    for (const plan of this.#single.get(chunk.id) ?? []) this.#writeWhole(plan, bytes);
+    this.#single.delete(chunk.id);
+    const targets = this.#targets.get(chunk.id);
+    this.#targets.delete(chunk.id);
+    for (const target of targets ?? []) {
+      write(this.#descriptor(target.file), bytes, target.offset);
+      this.onWritten(bytes.length);
+      this.#advance(target.file, bytes, target.offset);
+    }
+  }
+
+  /**
+   * Takes the whole file from one that is here, checked by its digest on the way.
+   * @returns false, with nothing left behind, when that file has other content
+   */
+  copyFrom(source: string, plan: PlannedFile): boolean {
+    const from = fs.openSync(source, fs.constants.O_RDONLY | O_NOFOLLOW);
+    try {
+      const fd = fs.openSync(plan.file, CREATE, 0o600);
+      try {
+        if (this.#pump(from, fd) === String(plan.row.sha256)) {
+          this.#finish(plan, fd);
+          this.onWritten(plan.row.size);
+          return true;
+        }
+      } finally {
+        fs.closeSync(fd);
+      }
+      fs.unlinkSync(plan.file);
+      return false;
+    } finally {
+      fs.closeSync(from);
+    }
+  }
+
+  /**
+   * Whether an earlier try finished the file. What it left unfinished may be gone on with; anything that shares its
+   * inode with another release's file is taken away, never written to.
+   */
+  isThere(plan: PlannedFile): boolean {
+    const stat = fs.lstatSync(plan.file, { throwIfNoEntry: false });
+    if (stat === undefined) return false;
+    if (stat.isFile() && stat.size === plan.row.size && this.#isRight(plan)) return true;
+    if (!stat.isFile() || stat.nlink > 1 || plan.row.size <= MIN_CHUNK)
+      fs.rmSync(plan.file, { recursive: true });
+    else fs.chmodSync(plan.file, 0o600);
+    return false;
+  }
+
+  #isRight(plan: PlannedFile): boolean {
+    const fd = fs.openSync(plan.file, fs.constants.O_RDONLY | O_NOFOLLOW);
+    try {
+      if (this.#pump(fd, undefined) !== String(plan.row.sha256)) return false;
+      this.#finish(plan, fd);
+      return true;
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** Closes what is open; what is unfinished stays for the next try. */
+  close(): void {
+    for (const fd of this.#open.values()) fs.closeSync(fd);
+    this.#open.clear();
+  }
+
+  #pump(from: number, to: number | undefined): string {
+    const sum = createHash("sha256");
+    for (let at = 0; ;) {
+      const length = fs.readSync(from, this.#buffer, 0, COPY_BYTES, at);
+      if (length === 0) return sum.digest("hex");
+      const bytes = this.#buffer.subarray(0, length);
+      sum.update(bytes);
+      if (to !== undefined) write(to, bytes, at);
+      at += length;
+    }
+  }
+
+  #writeWhole(plan: PlannedFile, bytes: Buffer): void {
+    if (bytes.length !== plan.row.size) throw wrong(plan.row);
+    const fd = fs.openSync(plan.file, CREATE, modeOf(plan.row));
+    try {
+      write(fd, bytes, 0);
+      this.#finish(plan, fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    this.onWritten(bytes.length);
+  }
+
+  #expect(id: ChunkId, target: Target): void {
+    const others = this.#targets.get(id);
+    if (others === undefined) this.#targets.set(id, [target]);
+    else others.push(target);
+  }
+
+  #advance(growing: Growing, bytes: Buffer, offset: number): void {
+    if (growing.sum !== undefined && growing.hashed === offset) {
+      growing.sum.update(bytes);
+      growing.hashed += bytes.length;
+    } else {
+      growing.sum = undefined;
+    }
+    growing.left -= 1;
+    if (growing.left > 0) return;
+    const { plan } = growing;
+    const fd = this.#descriptor(growing);
+    fs.ftruncateSync(fd, plan.row.size);
+    const sha256 = growing.sum?.digest("hex") ?? this.#pump(fd, undefined);
+    const right = sha256 === String(plan.row.sha256);
+    if (right) this.#finish(plan, fd);
+    this.#open.delete(growing);
+    fs.closeSync(fd);
+    if (right) return;
+    fs.unlinkSync(plan.file);
+    throw wrong(plan.row);
+  }
+
+  #finish(plan: PlannedFile, fd: number): void {
+    const stat = fs.fstatSync(fd);
+    if ((stat.mode & 0o7777) !== modeOf(plan.row)) fs.fchmodSync(fd, modeOf(plan.row));
+    fs.futimesSync(fd, plan.time / 1000, plan.time / 1000);
+    this.inodes[plan.index] = stat.ino;
+  }
+
+  #descriptor(growing: Growing): number {
+    const open = this.#open.get(growing);
+    if (open !== undefined) return open;
+    const fd = fs.openSync(growing.plan.file, O_RDWR | O_NOFOLLOW);
+    this.#keepOpen(growing, fd);
+    return fd;
+  }
+
+  #keepOpen(growing: Growing, fd: number): void {
+    for (const [oldest, old] of this.#open) {
+      if (this.#open.size < MAX_OPEN) break;
+      this.#open.delete(oldest);
+      fs.closeSync(old);
+    }
+    this.#open.set(growing, fd);
+  }
+}
+
+function write(fd: number, bytes: Buffer, offset: number): void {
+  for (let done = 0; done < bytes.length;) {
+    done += fs.writeSync(fd, bytes, done, bytes.length - done, offset + done);
+  }
+}
+
+function wrong(row: FileRow): SkeinError {
+  return new SkeinError(
+    "CHUNK_CORRUPT",
+    `the chunks of ${JSON.stringify(row.path)} do not make up its content`,
+    {
+      data: { path: row.path },
+    },
+  );
+}

@@ -1,0 +1,137 @@
+import type { Digest, TreeId } from "../lib/ids.ts";
+import { faultPoint } from "../lib/fault.ts";
+import type { Depot } from "../depot/depot.ts";
+import { isSkeinError } from "../lib/errors.ts";
+import { arrange } from "./arrange.ts";
+import { bytesBlob, putCompressed } from "./blobs.ts";
+import { cutAndStore, toRow, type StoredTree } from "./cut-and-store.ts";
+import { Fetcher } from "./fetch.ts";
+import { packName } from "./pack.ts";
+import { encodeIndex, indexName } from "./release-index.ts";
+import { isFileRow, treeIdOf, type FileRow, type Row } from "./rows.ts";
+import { cutSegments, encodeRoot } from "./segments.ts";
+import { encodeSince } from "./since.ts";
+import type { PublishedTree, PublishProgress } from "./published.ts";
+import { openStatCache, type StatCache } from "./stat-cache.ts";
+import { indexOf, loadTree } from "./tree-blobs.ts";
+import type { SourceEntry, TreeSource } from "./tree-source.ts";
+
+export interface PublishOptions {
+  readonly source: TreeSource;
+  readonly depot: Depot;
+  /** The app's release before this one: its contents keep their times, and its packs are looked at first. */
+  readonly previous: PublishedTree | null;
+  /** The release time of contents that are new, in ms since the epoch. */
+  readonly now: number;
+  /** A folder of the user's own for what makes the next time quicker; null: nothing is kept. */
+  readonly cacheDir: string | null;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: PublishProgress) => void;
+}
+
+export interface Published extends PublishedTree {
+  readonly since: Digest;
+  /** Regular files in the tree. */
+  readonly files: number;
+  /** Sum of their sizes. */
+  readonly bytes: number;
+  readonly newChunks: number;
+  /** Inflated bytes that the depot lacked. */
+  readonly newBytes: number;
+  /** Bytes of the packs that were stored. */
+  readonly storedBytes: number;
+  /** Files whose content was read; the others were known by the stat cache. */
+  readonly filesRead: number;
+  /** What the source left out, as sentences. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Cuts a source into chunks, stores what the depot lacks, and returns what a release document says of the tree.
+ * The index is written last; until then the depot holds nothing that anyone would look for, and a publish that broke
+ * off goes on with the packs it had stored.
+ * @throws SkeinError TREE_REFUSED, ARCHIVE_REFUSED, IO; whatever the depot throws
+ */
+export async function publish(options: PublishOptions): Promise<Published> {
+  const { source, depot, signal } = options;
+  const listed = Date.now();
+  const entries = arrange(await source.entries(signal));
+  const cache = openStatCache(options.cacheDir, source.cacheKey, listed);
+  const done = await publishEntries(entries, cache, options);
+  const { rows, segments, writer, filesRead } = done;
+  const tree = treeIdOf(segments.map((segment) => segment.bytes));
+  const files = rows.filter(isFileRow);
+  const since = await sinceTable(files, options);
+  faultPoint("publish.rows");
+  const rowsId = await putCompressed(depot, "rows", encodeRoot(segments), signal);
+  const sinceId = await putCompressed(depot, "since", since, signal);
+  if (done.packs !== undefined) {
+    faultPoint("publish.index");
+    await depot.put(indexName(tree), bytesBlob(encodeIndex(done.packs)), signal);
+  }
+  faultPoint("publish.indexed");
+  await cache.save();
+  return {
+    tree,
+    rows: rowsId,
+    since: sinceId,
+    files: files.length,
+    bytes: files.reduce((sum, row) => sum + row.size, 0),
+    newChunks: writer?.newChunks ?? 0,
+    newBytes: writer?.newBytes ?? 0,
+    storedBytes: writer?.storedBytes ?? 0,
+    filesRead,
+    notes: source.notes,
+  };
+}
+
+/** Contents of the release before keep their times; others get this release's. */
+async function sinceTable(files: readonly FileRow[], options: PublishOptions): Promise<Buffer> {
+  const { previous, depot, signal, now } = options;
+  if (previous === null) return encodeSince(files.map(() => now));
+  const before = await loadTree(new Fetcher([depot], signal), previous).catch((err: unknown) => {
+    if (isSkeinError(err, "BLOB_MISSING", "CHUNK_MISSING", "CHUNK_CORRUPT", "TREE_CORRUPT", "PACK_CORRUPT"))
+      return undefined;
+    throw err;
+  });
+  const times = new Map<Digest, number>();
+  if (before !== undefined) {
+    const rows = before.rows.filter(isFileRow);
+    for (const [i, row] of rows.entries()) times.set(row.sha256, before.times[i] ?? now);
+  }
+  return encodeSince(files.map((row) => times.get(row.sha256) ?? now));
+}
+
+async function publishEntries(
+  entries: readonly SourceEntry[],
+  cache: StatCache,
+  options: PublishOptions,
+): Promise<StoredTree> {
+  const known = knownRows(entries, cache);
+  if (known !== undefined) {
+    const segments = cutSegments(known);
+    if (await isPublished(treeIdOf(segments.map((s) => s.bytes)), options)) {
+      return { rows: known, segments, filesRead: 0, writer: undefined, packs: undefined };
+    }
+  }
+  return await cutAndStore(entries, cache, options);
+}
+
+/** The tree's rows when every file's content is known without reading it. */
+function knownRows(entries: readonly SourceEntry[], cache: StatCache): Row[] | undefined {
+  const rows: Row[] = [];
+  for (const entry of entries) {
+    const cut = entry.kind === "f" || entry.kind === "x" ? cache.get(entry) : null;
+    if (cut === undefined) return undefined;
+    rows.push(toRow(entry, cut));
+  }
+  return rows;
+}
+
+/** Whether the tree's index is there, and all packs that it names. */
+async function isPublished(tree: TreeId, options: PublishOptions): Promise<boolean> {
+  const packs = await indexOf(options.depot, tree, options.signal);
+  if (packs === undefined) return false;
+  const names = packs.map(packName);
+  return (await options.depot.has(names, options.signal)).size === new Set(names).size;
+}

@@ -1,0 +1,135 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { TestContext } from "node:test";
+import { directoryDepot, type DirectoryDepot } from "../depot/directory.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import type { SourceEntry, SourceFile, TreeSource } from "./tree-source.ts";
+import { install, type InstallOptions, type Installed } from "./install.ts";
+import { publish, type Published, type PublishOptions } from "./publish.ts";
+
+/** For tests: a folder that goes away with the test. */
+export function tempDir(t: TestContext): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-release-"));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** What a tree holds: text or bytes for a file, `x:` for an executable one, `l:` for a link, null for a folder. */
+export type Tree = Readonly<Record<string, string | Buffer | null>>;
+
+export function writeTree(dir: string, tree: Tree): string {
+  fs.mkdirSync(dir, { recursive: true });
+  for (const [at, content] of Object.entries(tree)) {
+    const file = path.join(dir, at);
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    if (content === null) fs.mkdirSync(file, { recursive: true });
+    else if (typeof content === "string" && content.startsWith("l:")) fs.symlinkSync(content.slice(2), file);
+    else if (typeof content === "string" && content.startsWith("x:")) {
+      fs.writeFileSync(file, content.slice(2), { mode: 0o755 });
+    } else fs.writeFileSync(file, content);
+  }
+  return dir;
+}
+
+export function readTree(dir: string): Record<string, string | Buffer | null> {
+  const tree: Record<string, string | Buffer | null> = {};
+  const walk = (under: string): void => {
+    for (const entry of fs.readdirSync(path.join(dir, under), { withFileTypes: true })) {
+      const at = under + entry.name;
+      const file = path.join(dir, at);
+      if (entry.isDirectory()) {
+        tree[at] = null;
+        walk(`${at}/`);
+      } else if (entry.isSymbolicLink()) tree[at] = `l:${fs.readlinkSync(file)}`;
+      else {
+        const text = fs.readFileSync(file);
+        const isText = text.length < 10_000;
+        const x = (fs.statSync(file).mode & 0o100) === 0 ? "" : "x:";
+        tree[at] = isText ? x + text.toString() : text;
+      }
+    }
+  };
+  walk("");
+  return tree;
+}
+
+/** Bytes that do not compress and are the same every time. */
+export function noise(length: number, seed = 1): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  let state = seed | 1;
+  for (let i = 0; i < length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}
+
+/** A source in memory's stead: the folder `dir`, read the plainest way. */
+export function plainSource(dir: string): TreeSource {
+  return {
+    kind: "dir",
+    name: "plain",
+    commit: null,
+    cacheKey: `plain:${dir}`,
+    notes: [],
+    entries: async () => plainEntries(dir, ""),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+function plainEntries(dir: string, under: string): SourceEntry[] {
+  return fs.readdirSync(path.join(dir, under), { withFileTypes: true }).flatMap((entry): SourceEntry[] => {
+    const at = under + entry.name;
+    const file = path.join(dir, at);
+    if (entry.isDirectory()) return [{ kind: "d", path: at }, ...plainEntries(dir, `${at}/`)];
+    if (entry.isSymbolicLink()) return [{ kind: "l", path: at, target: fs.readlinkSync(file) }];
+    const stat = fs.statSync(file);
+    const kind: SourceFile["kind"] = (stat.mode & 0o100) === 0 ? "f" : "x";
+    const stamp = `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`;
+    return [{ kind, path: at, size: stat.size, content: { file, offset: 0 }, stamp }];
+  });
+}
+
+export interface World {
+  readonly dir: string;
+  readonly depot: DirectoryDepot;
+  readonly revs: string;
+  publish(tree: Tree, options?: Partial<PublishOptions>): Promise<Published>;
+  install(n: number, tree: Published, options?: Partial<InstallOptions>): Promise<Installed>;
+}
+
+/** A made-up release id. */
+export const releaseId = (n: number): ReleaseId => n.toString(16).padStart(32, "0") as ReleaseId;
+
+export function makeWorld(t: TestContext): World {
+  const dir = tempDir(t);
+  const depot = directoryDepot(path.join(dir, "depot"));
+  const revs = path.join(dir, "revs");
+  let published = 0;
+  return {
+    dir,
+    depot,
+    revs,
+    publish: async (tree, options = {}) =>
+      await publish({
+        source: plainSource(writeTree(path.join(dir, `source-${published++}`), tree)),
+        depot,
+        previous: null,
+        now: 1_700_000_000_000,
+        cacheDir: null,
+        signal: t.signal,
+        ...options,
+      }),
+    install: async (n, tree, options = {}) =>
+      await install({
+        release: releaseId(n),
+        tree,
+        depots: [depot],
+        revs,
+        link: true,
+        signal: t.signal,
+        ...options,
+      }),
+  };
+}

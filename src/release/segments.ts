@@ -1,0 +1,75 @@
+import { digestOf, isDigest, type Digest } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { encodeRow, type Row } from "./rows.ts";
+
+/**
+ * A tree's rows travel in segments of about 16 KiB. Where one ends depends on paths alone, so a file whose content
+ * changed costs its own segment, and one that came or went costs at most a neighbour more.
+ */
+export interface Segment {
+  /** SHA-256 of `bytes`. */
+  readonly id: Digest;
+  readonly bytes: Buffer;
+}
+
+const MIN_SEGMENT = 8 * 1024;
+const MAX_SEGMENT = 64 * 1024;
+/** A row in so many ends its segment, once that has its least length. */
+const ROWS_PER_CUT = 64;
+const ROOT_HEAD = "skein-rows-1\n";
+
+/** In bytes: MAX_SEGMENT and one longest row, every character of three bytes. Less than a chunk may have. */
+export const SEGMENT_BOUND = 224 * 1024;
+
+export function cutSegments(rows: readonly Row[]): Segment[] {
+  const segments: Segment[] = [];
+  let text = "";
+  const end = (): void => {
+    const bytes = Buffer.from(text);
+    segments.push({ id: digestOf(bytes), bytes });
+    text = "";
+  };
+  for (const row of rows) {
+    text += encodeRow(row);
+    // Lengths are counted in UTF-16 units of the text: exact enough to bound, and the same everywhere.
+    if (text.length >= MAX_SEGMENT || (text.length >= MIN_SEGMENT && endsSegment(row.path))) end();
+  }
+  if (text !== "") end();
+  return segments;
+}
+
+/** FNV-1a over the path's UTF-16 units. */
+function endsSegment(path: string): boolean {
+  let sum = 0x811c9dc5;
+  for (let i = 0; i < path.length; i++) sum = Math.imul(sum ^ path.charCodeAt(i), 0x01000193);
+  return ((sum ^ (sum >>> 15)) >>> 0) % ROWS_PER_CUT === 0;
+}
+
+/** What `rows` in a release document is the digest of: the segments' ids and lengths, in order. */
+export function encodeRoot(segments: readonly Segment[]): Buffer {
+  return Buffer.from(ROOT_HEAD + segments.map((s) => `${s.id} ${s.bytes.length}\n`).join(""));
+}
+
+export interface SegmentRef {
+  readonly id: Digest;
+  readonly length: number;
+}
+
+/** @throws SkeinError TREE_CORRUPT */
+export function decodeRoot(bytes: Uint8Array): SegmentRef[] {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  if (!text.startsWith(ROOT_HEAD) || !text.endsWith("\n")) throw badRoot();
+  const lines = text.slice(ROOT_HEAD.length).split("\n").slice(0, -1);
+  return lines.map((line) => {
+    const [id = "", digits = "", ...more] = line.split(" ");
+    const length = Number(digits);
+    if (!isDigest(id) || !/^[1-9][0-9]{0,5}$/.test(digits) || length > SEGMENT_BOUND || more.length > 0) {
+      throw badRoot();
+    }
+    return { id, length };
+  });
+}
+
+function badRoot(): SkeinError {
+  return new SkeinError("TREE_CORRUPT", "the list of row segments cannot be read");
+}

@@ -1,0 +1,39 @@
+import { SkeinError } from "../lib/errors.ts";
+
+/**
+ * When each file's content first appeared in a release: runs of `count time` over the tree's files in order.
+ * Installing sets the file's mtime to it, so caches and `make` see a change exactly when there is one.
+ */
+const SINCE_HEAD = "skein-since-1\n";
+
+/** `times`: milliseconds since the epoch, one per file row. */
+export function encodeSince(times: readonly number[]): Buffer {
+  let text = SINCE_HEAD;
+  for (let i = 0; i < times.length;) {
+    const time = times[i];
+    let run = i + 1;
+    while (run < times.length && times[run] === time) run++;
+    text += `${run - i} ${time}\n`;
+    i = run;
+  }
+  return Buffer.from(text);
+}
+
+/** @throws SkeinError TREE_CORRUPT when it is not a table of exactly `files` times */
+export function decodeSince(bytes: Uint8Array, files: number): number[] {
+  const text = Buffer.from(bytes).toString("latin1");
+  if (!text.startsWith(SINCE_HEAD) || !text.endsWith("\n")) throw badSince();
+  const times: number[] = [];
+  for (const line of text.slice(SINCE_HEAD.length).split("\n").slice(0, -1)) {
+    const match = /^([1-9][0-9]{0,8}) ([0-9]{1,14})$/.exec(line);
+    const count = Number(match?.[1]);
+    if (match === null || times.length + count > files) throw badSince();
+    for (let i = 0; i < count; i++) times.push(Number(match[2]));
+  }
+  if (times.length !== files) throw badSince();
+  return times;
+}
+
+function badSince(): SkeinError {
+  return new SkeinError("TREE_CORRUPT", "the table of times cannot be read");
+}

@@ -1,0 +1,86 @@
+import type { ChunkId, Digest, TreeId } from "../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import type { DepotReader } from "../depot/depot.ts";
+import { checkRows } from "./arrange.ts";
+import { getCompressed, readBlob } from "./blobs.ts";
+import { type Fetcher, PackMap } from "./fetch.ts";
+import type { PublishedTree } from "./published.ts";
+import { decodeIndex, INDEX_BYTES, indexName } from "./release-index.ts";
+import { decodeRows, isFileRow, treeIdOf, type Row } from "./rows.ts";
+import { decodeRoot } from "./segments.ts";
+import { decodeSince } from "./since.ts";
+
+/** Longest list of segments and longest table of times, inflated, in bytes. */
+const TABLE_BYTES = 64 * 1024 * 1024;
+
+export interface LoadedTree {
+  readonly rows: readonly Row[];
+  /** The rows' encoding, segment by segment. */
+  readonly segments: ReadonlyMap<Digest, Buffer>;
+  /** When each file's content first appeared, in ms since the epoch; 0 when the release does not say. */
+  readonly times: readonly number[];
+  /** Where the tree's chunks are. */
+  readonly packs: PackMap;
+}
+
+/** The packs that an index names, or undefined when there is none that can be read. */
+export async function indexOf(
+  depot: DepotReader,
+  tree: TreeId,
+  signal: AbortSignal,
+): Promise<Digest[] | undefined> {
+  try {
+    return decodeIndex(await readBlob(depot, indexName(tree), INDEX_BYTES, signal));
+  } catch (err) {
+    if (isSkeinError(err, "BLOB_MISSING", "PACK_CORRUPT")) return undefined;
+    throw err;
+  }
+}
+
+/**
+ * Reads a tree's rows and times, and proves them against the ids that were signed.
+ * @param have segments that are here already, by id
+ * @throws SkeinError BLOB_MISSING, CHUNK_MISSING, CHUNK_CORRUPT, PACK_CORRUPT, TREE_CORRUPT, TREE_REFUSED
+ */
+export async function loadTree(
+  fetcher: Fetcher,
+  wanted: PublishedTree,
+  have: ReadonlyMap<Digest, Buffer> = new Map(),
+): Promise<LoadedTree> {
+  const { signal } = fetcher;
+  const refs = decodeRoot(
+    await fetcher.try((depot) => getCompressed(depot, "rows", wanted.rows, TABLE_BYTES, signal)),
+  );
+  const index = await fetcher.try((depot) => readBlob(depot, indexName(wanted.tree), INDEX_BYTES, signal));
+  const packs = new PackMap(fetcher, decodeIndex(index));
+  const segments = new Map<Digest, Buffer>();
+  for (const { id } of refs) {
+    const bytes = have.get(id);
+    if (bytes !== undefined) segments.set(id, bytes);
+  }
+  const lacking = new Set(
+    refs.filter((ref) => !segments.has(ref.id)).map((ref) => ref.id as string as ChunkId),
+  );
+  await packs.fetch(lacking, (chunk, bytes) => {
+    segments.set(chunk.id as string as Digest, Buffer.from(bytes));
+  });
+  const pieces = refs.map((ref) => segments.get(ref.id) ?? Buffer.alloc(0));
+  if (treeIdOf(pieces) !== wanted.tree) {
+    throw new SkeinError("TREE_CORRUPT", "the rows do not lead to the signed tree id", {
+      data: { tree: wanted.tree },
+    });
+  }
+  const rows = pieces.flatMap(decodeRows);
+  checkRows(rows);
+  return { rows, segments, times: await loadTimes(fetcher, wanted, rows), packs };
+}
+
+async function loadTimes(fetcher: Fetcher, wanted: PublishedTree, rows: readonly Row[]): Promise<number[]> {
+  const files = rows.filter(isFileRow).length;
+  const { since } = wanted;
+  if (since === null) return Array.from({ length: files }, () => 0);
+  const table = await fetcher.try((depot) =>
+    getCompressed(depot, "since", since, TABLE_BYTES, fetcher.signal),
+  );
+  return decodeSince(table, files);
+}

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { directorySource } from "./directory.ts";
+
+function folder(t: TestContext): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-source-"));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+const paths = async (t: TestContext, dir: string, files?: readonly string[]): Promise<string[]> => {
+  const source = directorySource(dir, files === undefined ? {} : { files });
+  return (await source.entries(t.signal)).map((entry) => `${entry.kind} ${entry.path}`).sort();
+};
+
+test("a folder gives everything in it but .git, at any depth", async (t) => {
+  const dir = folder(t);
+  for (const at of ["a", ".git", "vendor/.git", "empty"])
+    fs.mkdirSync(path.join(dir, at), { recursive: true });
+  for (const at of ["a/x", ".git/HEAD", "vendor/.git/HEAD", "vendor/y"])
+    fs.writeFileSync(path.join(dir, at), "");
+  fs.chmodSync(path.join(dir, "a/x"), 0o755);
+  fs.symlinkSync("a/x", path.join(dir, "link"));
+  assert.deepEqual(await paths(t, dir), ["d a", "d empty", "d vendor", "f vendor/y", "l link", "x a/x"]);
+});
+
+test("the manifest's globs choose, later ones win, and a folder's name takes what is below", async (t) => {
+  const dir = folder(t);
+  for (const at of ["dist/a.js", "dist/a.js.map", "dist/sub/b.js", "src/a.ts", "package.json"]) {
+    fs.mkdirSync(path.dirname(path.join(dir, at)), { recursive: true });
+    fs.writeFileSync(path.join(dir, at), "");
+  }
+  assert.deepEqual(await paths(t, dir, ["dist", "package.json", "!**/*.map"]), [
+    "d dist",
+    "d dist/sub",
+    "f dist/a.js",
+    "f dist/sub/b.js",
+    "f package.json",
+  ]);
+  assert.deepEqual(await paths(t, dir, ["**/*.{ts,map}"]), ["f dist/a.js.map", "f src/a.ts"]);
+  assert.deepEqual(await paths(t, dir, ["!src"]), [
+    "d dist",
+    "d dist/sub",
+    "f dist/a.js",
+    "f dist/a.js.map",
+    "f dist/sub/b.js",
+    "f package.json",
+  ]);
+});
+
+test("what a release may not hold is refused by name and reason", async (t) => {
+  const cases: readonly [string, (file: string) => unknown, RegExp][] = [
+    ["fifo", (file) => execFileSync("mkfifo", [file]), /a FIFO/],
+    ["setuid", (file) => (fs.writeFileSync(file, ""), fs.chmodSync(file, 0o4755)), /setuid/],
+    ["setgid", (file) => (fs.writeFileSync(file, ""), fs.chmodSync(file, 0o2755)), /setgid/],
+    ["latin1", (file) => fs.writeFileSync(Buffer.from(`${file}\xff`, "latin1"), ""), /not valid UTF-8/],
+    ["link", (file) => fs.symlinkSync(Buffer.from("\xff", "latin1"), file), /not valid UTF-8/],
+  ];
+  for (const [name, make, reason] of cases) {
+    const dir = folder(t);
+    make(path.join(dir, name));
+    await assert.rejects(directorySource(dir).entries(t.signal), (err: Error & { code?: string }) => {
+      assert.equal(err.code, "TREE_REFUSED");
+      assert.match(err.message, reason);
+      assert.ok(err.message.includes(name));
+      return true;
+    });
+  }
+});
+
+test("a socket is refused", async (t) => {
+  const dir = folder(t);
+  const server = net.createServer().listen(path.join(dir, "sock"));
+  t.after(() => server.close());
+  await new Promise((resolve) => server.once("listening", resolve));
+  await assert.rejects(directorySource(dir).entries(t.signal), { code: "TREE_REFUSED" });
+});
+
+test("setgid on a folder is dropped, and the reserved name is left out with a note", async (t) => {
+  const dir = folder(t);
+  fs.mkdirSync(path.join(dir, "shared"));
+  fs.chmodSync(path.join(dir, "shared"), 0o2775);
+  fs.mkdirSync(path.join(dir, ".skein"));
+  const source = directorySource(dir);
+  assert.deepEqual(await source.entries(t.signal), [{ kind: "d", path: "shared" }]);
+  assert.match(source.notes.join(), /\.skein is left out/);
+});
+
+test("a path that is no folder is SOURCE_NOT_FOUND", (t) => {
+  const dir = folder(t);
+  assert.throws(() => directorySource(path.join(dir, "none")), { code: "SOURCE_NOT_FOUND" });
+});

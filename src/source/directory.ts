@@ -1,0 +1,128 @@
+import fs from "node:fs";
+import path from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { asSkeinError } from "../lib/files.ts";
+import { RESERVED } from "../release/tree-path.ts";
+import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
+import { globFilter } from "./globs.ts";
+import { refuse } from "./refuse.ts";
+
+export interface DirectoryOptions {
+  /** The manifest's `build.files`: globs, later ones win, `!` leaves out. Default: everything but `.git`. */
+  readonly files?: readonly string[];
+  /** Set when the folder is a clean checkout. */
+  readonly commit?: string | null;
+  /** What the release document calls it. Default: the folder's own name. */
+  readonly name?: string;
+}
+
+/** Folders read before other work of the process gets its turn. */
+const FOLDERS_PER_TURN = 64;
+const SETUID = 0o4000;
+const SETGID = 0o2000;
+
+/** A folder on this machine as a source. @throws SkeinError SOURCE_NOT_FOUND */
+export function directorySource(dir: string, options: DirectoryOptions = {}): TreeSource {
+  const root = realDirectory(dir);
+  const notes: string[] = [];
+  return {
+    kind: options.commit === undefined || options.commit === null ? "dir" : "git",
+    name: options.name ?? path.basename(root),
+    commit: options.commit ?? null,
+    cacheKey: `dir:${root}`,
+    notes,
+    entries: (signal) => walk(root, options.files, notes, signal),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+function realDirectory(dir: string): string {
+  try {
+    const root = fs.realpathSync(dir);
+    if (fs.statSync(root).isDirectory()) return root;
+  } catch (err) {
+    if (errnoOf(err) !== "ENOENT" && errnoOf(err) !== "ENOTDIR") throw asSkeinError(err, dir);
+  }
+  throw new SkeinError("SOURCE_NOT_FOUND", `${dir} is not a directory`, { data: { path: dir } });
+}
+
+async function walk(
+  root: string,
+  globs: readonly string[] | undefined,
+  notes: string[],
+  signal: AbortSignal,
+): Promise<SourceEntry[]> {
+  const wanted = globFilter(globs);
+  const found: SourceEntry[] = [];
+  const folders = [""];
+  for (let turn = 1; folders.length > 0; turn++) {
+    const folder = folders.pop() ?? "";
+    for (const entry of readFolder(root, folder, wanted, notes)) {
+      if (entry.kind === "d") folders.push(`${entry.path}/`);
+      // With globs, a folder is there for what was chosen below it: parents are added with their files.
+      if (entry.kind !== "d" || wanted(entry.path)) found.push(entry);
+    }
+    if (turn % FOLDERS_PER_TURN !== 0) continue;
+    await setImmediate();
+    signal.throwIfAborted();
+  }
+  return found;
+}
+
+function* readFolder(
+  root: string,
+  folder: string,
+  wanted: (path: string) => boolean,
+  notes: string[],
+): Generator<SourceEntry> {
+  for (const entry of readNames(root, folder)) {
+    const at = folder + entry.name;
+    if (entry.name === ".git") continue;
+    if (at === RESERVED) {
+      notes.push(`${RESERVED} is left out: the name is reserved`);
+    } else if (entry.isDirectory()) {
+      yield { kind: "d", path: at };
+    } else if (wanted(at)) {
+      yield readEntry(root, at, entry);
+    }
+  }
+}
+
+function readNames(root: string, folder: string): fs.Dirent[] {
+  try {
+    return fs.readdirSync(`${root}/${folder}`, { withFileTypes: true });
+  } catch (err) {
+    throw asSkeinError(err, path.join(root, folder));
+  }
+}
+
+function readEntry(root: string, at: string, entry: fs.Dirent): SourceEntry {
+  if (entry.name.includes("\ufffd")) throw refuse("TREE_REFUSED", at, "its name is not valid UTF-8");
+  const file = `${root}/${at}`;
+  if (entry.isSymbolicLink()) return { kind: "l", path: at, target: readLink(file, at) };
+  if (!entry.isFile()) throw refuse("TREE_REFUSED", at, `it is ${whatIs(entry)}`);
+  const stat = fs.lstatSync(file);
+  if ((stat.mode & (SETUID | SETGID)) !== 0) {
+    throw refuse("TREE_REFUSED", at, "it is setuid or setgid", "Remove the bit: chmod ug-s.");
+  }
+  return {
+    kind: (stat.mode & 0o100) === 0 ? "f" : "x",
+    path: at,
+    size: stat.size,
+    content: { file, offset: 0 },
+    stamp: `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`,
+  };
+}
+
+function readLink(file: string, at: string): string {
+  const target = fs.readlinkSync(file);
+  if (target.includes("\ufffd")) throw refuse("TREE_REFUSED", at, "its link's text is not valid UTF-8");
+  return target;
+}
+
+function whatIs(entry: fs.Dirent): string {
+  if (entry.isFIFO()) return "a FIFO";
+  if (entry.isSocket()) return "a socket";
+  return "a device";
+}
