@@ -29,8 +29,11 @@ export interface PropagitTimes {
 }
 
 export interface PropagitCluster extends AsyncDisposable {
-  /** Commits the next version, takes it through to both drones, then stops it (outside the times). */
-  deployNext(): Promise<PropagitTimes>;
+  /**
+   * Commits the next version, takes it through to both drones, then stops it (outside the times).
+   * `typed`: spawned by a command of its own, as a person does it; `standing`: over a connection that was open before.
+   */
+  deployNext(spawnBy: "typed" | "standing"): Promise<PropagitTimes>;
 }
 
 export async function startPropagit(signal: AbortSignal): Promise<PropagitCluster> {
@@ -43,7 +46,7 @@ export async function startPropagit(signal: AbortSignal): Promise<PropagitCluste
     const peer = await startProgrammes(installed, folder, processes, signal);
     const repo = await sourceRepo(path.join(folder, "source"));
     return {
-      deployNext: () => deployNext(peer, repo, signal),
+      deployNext: (spawnBy) => deployNext(peer, repo, spawnBy, signal),
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
     };
   } catch (err) {
@@ -105,7 +108,12 @@ async function startProgrammes(
   return { folder, installed, hub: hubAddress, table: tableAddress, gitUrl, client };
 }
 
-async function deployNext(peer: Peer, repo: SourceRepo, signal: AbortSignal): Promise<PropagitTimes> {
+async function deployNext(
+  peer: Peer,
+  repo: SourceRepo,
+  spawnBy: "typed" | "standing",
+  signal: AbortSignal,
+): Promise<PropagitTimes> {
   const commit = await repo.commit({ "server.js": service(peer), "notes.txt": String(Math.random()) });
   const begin = performance.now();
   const since = (): number => performance.now() - begin;
@@ -119,7 +127,10 @@ async function deployNext(peer: Peer, repo: SourceRepo, signal: AbortSignal): Pr
   const onDisk = since();
   const answers = peer.client.twice({ ask: "answering", commit, count: DRONES.length });
   const command = [process.execPath, "server.js"];
-  const spawnedAs = await peer.client.ask({ ask: "spawn", repo: "web", commit, command });
+  const spawnedAs =
+    spawnBy === "typed"
+      ? await spawnByCommand(peer, commit, command, signal)
+      : await peer.client.ask({ ask: "spawn", repo: "web", commit, command });
   const spawned = since();
   await answers.first;
   const firstAnswer = since();
@@ -129,6 +140,18 @@ async function deployNext(peer: Peer, repo: SourceRepo, signal: AbortSignal): Pr
     await peer.client.ask({ ask: "stop", drone, pid });
   }
   return { pushed, deployed, onDisk, spawned, firstAnswer, bothAnswer };
+}
+
+async function spawnByCommand(
+  peer: Peer,
+  commit: string,
+  command: readonly string[],
+  signal: AbortSignal,
+): Promise<unknown> {
+  const script = path.join(import.meta.dirname, "propagit-spawn.cjs");
+  const args = [script, peer.installed, peer.hub, SECRET, "web", commit, ...command];
+  const { stdout } = await run(process.execPath, args, { cwd: peer.folder, signal, timeout: 60_000 });
+  return JSON.parse(stdout);
 }
 
 /** The command returns while a drone may still be checking out; a spawn into a folder that is not there kills the drone. */

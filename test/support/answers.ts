@@ -1,0 +1,40 @@
+import http from "node:http";
+import { until } from "./processes.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** One request on a connection of its own. */
+export async function get(url: string, signal?: AbortSignal): Promise<Answer> {
+  return await new Promise((resolve, reject) => {
+    const request = http.get(url, {
+      agent: false,
+      timeout: 5000,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    request.once("timeout", () => request.destroy(new Error(`${url}: no answer within 5 s`)));
+    request.once("error", reject);
+    request.once("response", (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (part: string) => (text += part));
+      response.once("error", reject);
+      response.once("end", () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+  });
+}
+
+/** Resolves as soon as `url` answers 200 with exactly `text`, asking every 5 ms. */
+export async function firstAnswer(url: string, text: string, signal?: AbortSignal): Promise<void> {
+  const probe = async (): Promise<true | undefined> => {
+    const answer = await get(url, signal);
+    return answer.status === 200 && answer.text === text ? true : undefined;
+  };
+  await until(`${url} answers ${JSON.stringify(text)}`, probe, {
+    everyMs: 5,
+    withinMs: 60_000,
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
