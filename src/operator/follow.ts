@@ -1,0 +1,97 @@
+import type { RolloutNode, RolloutView } from "../api/schemas.ts";
+import { ERROR_CODES, type ErrorCode } from "../lib/error-codes.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import type { Digest } from "../lib/ids.ts";
+import type { Operator } from "./operator.ts";
+
+/** How a rollout ended. */
+export type Ending = "ok" | "undone" | "failed" | "stuck";
+
+const ENDED: Readonly<Record<string, Ending>> = {
+  ok: "ok",
+  undone: "undone",
+  failed: "failed",
+  stuck: "stuck",
+};
+const POLL_MS = 120;
+/** The hub's share of the time: a large view is asked for less often. */
+const IDLE_SHARE = 4;
+
+/**
+ * The progress of an order, each time it changed, until it ended. A hub that restarts meanwhile is waited for.
+ * @throws SkeinError NOT_FOUND when the hub knows no such order
+ */
+export async function* follow(
+  operator: Pick<Operator, "client" | "clock">,
+  order: Digest,
+  signal: AbortSignal,
+): AsyncGenerator<RolloutView, void> {
+  let shown = -1;
+  while (!signal.aborted) {
+    const asked = operator.clock.now();
+    const view = await operator.client.rollout(order, signal).catch((err: unknown) => {
+      if (isSkeinError(err, "HUB_UNREACHABLE", "TOO_MANY", "HUB_CATCHING_UP")) return undefined;
+      throw err;
+    });
+    if (view !== undefined && view.revision !== shown) {
+      shown = view.revision;
+      yield view;
+    }
+    if (view !== undefined && endingOf(view) !== undefined) return;
+    const took = operator.clock.now() - asked;
+    await operator.clock.sleep(Math.max(POLL_MS, took * IDLE_SHARE), signal);
+  }
+}
+
+export function endingOf(view: RolloutView): Ending | undefined {
+  return view.verdict === null && view.phase !== "ok" ? undefined : ENDED[view.phase];
+}
+
+/** The error that a rollout which did not end well is for its command; undefined when it did. */
+export function failureOf(view: RolloutView, fallback: string | null): SkeinError | undefined {
+  const ending = endingOf(view);
+  if (ending === undefined || ending === "ok") return undefined;
+  const culprit = view.nodes.find(({ verdict }) => verdict === "failed" || verdict === "refused");
+  const where =
+    culprit === undefined
+      ? { on: "", flag: "" }
+      : { on: ` on ${culprit.name}`, flag: ` --on ${culprit.name}` };
+  const cause = culprit?.code ?? view.verdict?.code ?? null;
+  const reason = culprit?.message ?? view.verdict?.message ?? cause ?? "it failed";
+  const code = ending === "stuck" ? stuckCode(view) : "DEPLOY_FAILED";
+  return new SkeinError(code, `${view.app} failed${where.on}: ${reason}`, {
+    hint: `See what it said: skein logs ${view.app}${where.flag}`,
+    data: {
+      app: view.app,
+      order: view.order,
+      ending,
+      cause,
+      node: culprit?.name ?? null,
+      state: stateLeft(view, ending, fallback),
+      nodes: view.nodes.map(nodeSummary),
+    },
+  });
+}
+
+function nodeSummary({ name, state, verdict, code, message }: RolloutNode): Record<string, unknown> {
+  return { name, state, verdict, code, message };
+}
+
+function stuckCode({ verdict }: RolloutView): ErrorCode {
+  const code = verdict?.code ?? null;
+  if (code === null || !isCode(code) || ERROR_CODES[code].exit !== 5) return "UNDO_INCOMPLETE";
+  return code;
+}
+
+const isCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);
+
+/** The state that is left behind, in one sentence. */
+function stateLeft(view: RolloutView, ending: Ending, fallback: string | null): string {
+  const away = view.nodes
+    .filter(({ state, verdict }) => verdict === null && state !== "undone")
+    .map(({ name }) => name);
+  if (ending === "stuck")
+    return `Not every node could be taken back${away.length > 0 ? `: ${away.join(", ")}` : ""}.`;
+  if (fallback === null) return "Nothing of it runs; there was no earlier version.";
+  return `It was undone: ${fallback} serves.`;
+}

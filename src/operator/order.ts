@@ -1,0 +1,188 @@
+import type { AppView, OrderView } from "../api/schemas.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
+import {
+  rosterDigest,
+  rosterText,
+  type Order,
+  type Roster,
+  type Settle,
+  type Strategy,
+} from "../trust/documents.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
+import { timeOf } from "../trust/fields.ts";
+import { openOrder } from "../trust/orders.ts";
+import { mayDeploy } from "../trust/rights.ts";
+import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import type { Operator } from "./operator.ts";
+
+/** What an app's next order is made from: the newest one and the newest that stands, verified here. */
+export interface Line {
+  readonly app: string;
+  readonly env: string;
+  readonly head: HeldOrder | null;
+  readonly standing: HeldOrder | null;
+  readonly view: AppView | null;
+}
+
+export interface HeldOrder {
+  readonly order: Order;
+  readonly digest: Digest;
+}
+
+/** @throws SkeinError DOC_UNSIGNED and the like when the hub shows an order that no operator signed */
+export async function readLine(
+  operator: Operator,
+  app: string,
+  env: string,
+  signal: AbortSignal,
+): Promise<Line> {
+  const views = await operator.client.app(app, env, signal).catch((err: unknown) => {
+    if (isSkeinError(err, "APP_NOT_FOUND", "NOT_FOUND")) return [];
+    throw err;
+  });
+  const view = views.find((candidate) => candidate.env === env) ?? null;
+  return {
+    app,
+    env,
+    head: held(operator, view?.head ?? null),
+    standing: held(operator, view?.standing ?? null),
+    view,
+  };
+}
+
+function held(operator: Operator, view: OrderView | null): HeldOrder | null {
+  if (view === null) return null;
+  const opened = openOrder(operator.charter, view.order, operator.clock.now());
+  return { order: opened.body, digest: opened.digest };
+}
+
+/** @throws SkeinError APP_NOT_FOUND where nothing was ever ordered */
+export function headOf(line: Line): HeldOrder {
+  if (line.head !== null) return line.head;
+  throw new SkeinError(
+    "APP_NOT_FOUND",
+    `${line.app} was never deployed${line.env === "default" ? "" : ` to ${line.env}`}`,
+    {
+      data: { app: line.app, env: line.env },
+    },
+  );
+}
+
+/** What one order should say; the rest follows from the line and the nodes. */
+export interface Intent {
+  readonly release: ReleaseId;
+  readonly state: "run" | "stopped";
+  readonly generation: number;
+  readonly beside: readonly ReleaseId[];
+  readonly selector: string;
+  readonly strategy: Strategy;
+  readonly hooks: "run" | "skip";
+  /** Until when nodes may start it, in ms from now. */
+  readonly applyWithinMs: number;
+  /** The settle is signed only after the receipts were seen. */
+  readonly attended: boolean;
+}
+
+export const APPLY_WITHIN_MS = 3_600_000;
+const UNDO_AFTER_APPLY_MS = 30 * 60_000;
+const MAX_NEEDS = 32;
+
+export interface Draft {
+  readonly order: Order;
+  readonly roster: Roster;
+  readonly nodes: readonly KnownNode[];
+  readonly present: readonly KnownNode[];
+  /** Ok-receipts that its settle will need. */
+  readonly needs: number;
+}
+
+/** Composes the next order of a line. @throws SkeinError NOT_AUTHORISED, SELECTION_EMPTY, SELECTOR_* */
+export async function draftOrder(
+  operator: Operator,
+  line: Line,
+  intent: Intent,
+  signal: AbortSignal,
+): Promise<Draft> {
+  const { app, env, head } = line;
+  if (!mayDeploy(operator.charter, operator.signer.kid, app, env)) {
+    throw new SkeinError("NOT_AUTHORISED", `${operator.config.name} may not deploy ${app}/${env}`, {
+      hint: `Ask an admin for the scope deploy:${app}/${env}.`,
+      data: { scope: `deploy:${app}/${env}` },
+    });
+  }
+  const nodes = selectNodes(await knownNodes(operator, signal), intent.selector);
+  const present = nodes.filter(({ present: there, duplicate }) => there && !duplicate);
+  const roster = rosterOf(nodes);
+  const { epoch } = operator.charter;
+  const now = operator.clock.now();
+  const applyBefore = now + intent.applyWithinMs;
+  const order: Order = {
+    cluster: operator.charter.cluster,
+    epoch,
+    seq: head !== null && head.order.epoch === epoch ? head.order.seq + 1 : 1,
+    prev: head?.digest ?? null,
+    app,
+    env,
+    release: intent.release,
+    state: intent.state,
+    generation: intent.generation,
+    beside: [...intent.beside],
+    fallback: fallbackOf(line),
+    selector: intent.selector,
+    roster: rosterDigest(roster),
+    strategy: intent.strategy,
+    hooks: intent.hooks,
+    issued: timeOf(now),
+    applyBefore: timeOf(applyBefore),
+    undoBefore: timeOf(applyBefore + intent.strategy.bakeMs + UNDO_AFTER_APPLY_MS),
+  };
+  return { order, roster, nodes, present, needs: needsOf(present.length, intent.strategy) };
+}
+
+/** To what an order may go back: what stands, if it runs. */
+function fallbackOf({ standing }: Line): ReleaseId | null {
+  return standing?.order.state === "run" ? standing.order.release : null;
+}
+
+function rosterOf(nodes: readonly KnownNode[]): Roster {
+  const rows = nodes.map(({ identity: { node, name, labels } }) => ({ node, name, labels: { ...labels } }));
+  return JSON.parse(rosterText({ nodes: rows })) as Roster;
+}
+
+/** The nodes present at signing less those that may fail, 1 to 32; 0 where none is present. */
+function needsOf(present: number, { maxFailed }: Strategy): number {
+  if (present === 0) return 0;
+  const mayFail =
+    typeof maxFailed === "number" ? maxFailed : Math.floor((Number.parseFloat(maxFailed) / 100) * present);
+  return Math.min(MAX_NEEDS, Math.max(1, present - mayFail));
+}
+
+export interface SignedOrder {
+  readonly order: Envelope;
+  readonly digest: Digest;
+  readonly settle: Envelope | null;
+}
+
+/** Signs a draft, and its settle with it unless it is attended. */
+export async function signOrder(operator: Operator, draft: Draft, attended: boolean): Promise<SignedOrder> {
+  const order = await seal("order.1", draft.order, [operator.signer]);
+  const digest = digestOfEnvelope(order);
+  return { order, digest, settle: attended ? null : await signSettle(operator, draft, digest) };
+}
+
+export async function signSettle(operator: Operator, draft: Draft, digest: Digest): Promise<Envelope> {
+  const { order, needs } = draft;
+  const settle: Settle = {
+    cluster: order.cluster,
+    order: digest,
+    app: order.app,
+    env: order.env,
+    epoch: order.epoch,
+    seq: order.seq,
+    needs,
+    before: order.undoBefore,
+    issued: timeOf(operator.clock.now()),
+  };
+  return await seal("settle.1", settle, [operator.signer]);
+}

@@ -1,0 +1,92 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { z } from "zod";
+import { isSkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { readIfThere, writeFileAtomic } from "../lib/files.ts";
+import type { Digest } from "../lib/ids.ts";
+import type { Paths } from "../lib/paths.ts";
+import { retry } from "../lib/retry.ts";
+import { rosterSchema } from "../trust/documents.ts";
+import { digestOfEnvelope, envelopeSchema } from "../trust/envelope.ts";
+import { appName, envName } from "../trust/fields.ts";
+import { operatorDir } from "./home.ts";
+import type { Operator } from "./operator.ts";
+
+/**
+ * What was signed is on disk before it is sent, and after a cut these very bytes are sent again: signing anew could
+ * put two different orders with one serial into the world.
+ */
+const sentSchema = z.strictObject({
+  app: appName,
+  env: envName,
+  order: envelopeSchema,
+  roster: rosterSchema,
+  settle: envelopeSchema.nullable(),
+});
+export type Sent = z.infer<typeof sentSchema>;
+
+const fileOf = (paths: Paths, app: string, env: string): string =>
+  path.join(operatorDir(paths), "sent", `${app}.${env}.json`);
+
+/** Publishes a signed order. @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, HUB_UNREACHABLE after some tries */
+export async function send(operator: Operator, sent: Sent, signal: AbortSignal): Promise<Digest> {
+  const file = fileOf(operator.paths, sent.app, sent.env);
+  await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  await writeFileAtomic(file, JSON.stringify(sent));
+  faultPoint("operator.signed");
+  try {
+    const digest = await post(operator, sent, signal);
+    await fs.rm(file, { force: true });
+    return digest;
+  } catch (err) {
+    // The hub has read these bytes and will not take them: nothing is left to send again.
+    if (!isSkeinError(err, "HUB_UNREACHABLE", "INTERRUPTED") && !signal.aborted)
+      await fs.rm(file, { force: true });
+    throw err;
+  }
+}
+
+/**
+ * Sends what an earlier command had signed for this app and could not deliver.
+ * @returns its digest, or undefined when there was nothing, or another order has come first
+ */
+export async function resend(
+  operator: Operator,
+  app: string,
+  env: string,
+  signal: AbortSignal,
+): Promise<Digest | undefined> {
+  const file = fileOf(operator.paths, app, env);
+  const text = await readIfThere(file);
+  if (text === undefined) return undefined;
+  const sent = sentSchema.safeParse(JSON.parse(text));
+  if (!sent.success) {
+    await fs.rm(file, { force: true });
+    return undefined;
+  }
+  try {
+    const digest = await post(operator, sent.data, signal);
+    await fs.rm(file, { force: true });
+    return digest;
+  } catch (err) {
+    if (isSkeinError(err, "HUB_UNREACHABLE")) throw err;
+    await fs.rm(file, { force: true });
+    return undefined;
+  }
+}
+
+async function post(operator: Operator, sent: Sent, signal: AbortSignal): Promise<Digest> {
+  const { client, clock } = operator;
+  const digest = digestOfEnvelope(sent.order);
+  await retry(() => client.postOrder(sent.order, sent.roster, sent.settle, signal), {
+    tries: 8,
+    baseMs: 200,
+    maxMs: 5000,
+    random: Math.random,
+    clock,
+    signal,
+    worthRetrying: (err) => isSkeinError(err, "HUB_UNREACHABLE", "HUB_CATCHING_UP", "TOO_MANY"),
+  });
+  return digest;
+}
