@@ -1,0 +1,43 @@
+import type { KeyId } from "../lib/ids.ts";
+import type { Verdict } from "../trust/documents.ts";
+
+/** What a rollout knows of one node. A node that it knows nothing of is away. */
+export interface NodeFacts {
+  readonly name: string;
+  /** It reports, its clock is right, and nobody else uses its key. */
+  readonly present: boolean;
+  /** Instances of the app answer there, of whatever release: a change there can take something away. */
+  readonly serving: boolean;
+  /** Its newest receipt for the order. */
+  readonly receipt: {
+    readonly verdict: Verdict;
+    readonly code: string | null;
+    readonly message: string | null;
+  } | null;
+}
+
+/** All that decides about the next step, beside the rollout itself. Times are ms since the epoch. */
+export interface Facts {
+  readonly now: number;
+  /** Since when somebody looks: nobody is called away, and nothing stuck, because the hub itself was. */
+  readonly since: number;
+  /** When a node last said how far it is; 0 when none did. */
+  readonly heardAt: number;
+  /** Those that the order was made for, and those that its selector names by now. */
+  readonly nodes: ReadonlyMap<KeyId, NodeFacts>;
+  /** Null while no settle was handed in. `have`: receipts that count for it. */
+  readonly settle: { readonly needs: number; readonly have: number; readonly published: boolean } | null;
+  readonly applyBefore: number;
+  readonly undoBefore: number;
+}
+
+const AWAY: NodeFacts = { name: "", present: false, serving: false, receipt: null };
+
+export function factsOf(facts: Facts, node: KeyId): NodeFacts {
+  return facts.nodes.get(node) ?? AWAY;
+}
+
+/** A restarted hub hears from all of its nodes within this time. */
+export const GRACE_MS = 10_000;
+/** So long without a receipt, a gate or a word of progress, and what is waited for is given up. */
+export const STALL_MS = 10 * 60_000;

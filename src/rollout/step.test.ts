@@ -1,0 +1,304 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { GRACE_MS, STALL_MS } from "./facts.ts";
+import { isUnderWay, verdictOf } from "./rollout.ts";
+import { abort, overtaken, pause, resume, wakeAt } from "./step.ts";
+import { kid, World } from "./world.fixture.ts";
+
+test("one node after the other goes, bakes, and the rollout ends well", () => {
+  const world = new World(3);
+  assert.equal(world.phase, "running");
+  assert.deepEqual(world.gates(), ["go", "hold", "hold"]);
+  world.report(0, "ok");
+  assert.deepEqual(world.gates(), ["go", "go", "hold"]);
+  world.report(1, "ok");
+  world.report(2, "ok");
+  assert.equal(world.phase, "baking");
+  assert.equal(verdictOf(world.rollout), null);
+  world.pass(29_999);
+  assert.equal(world.phase, "baking");
+  world.pass(1);
+  assert.equal(world.phase, "ok");
+  assert.deepEqual(verdictOf(world.rollout), { ok: true, code: null, message: null });
+});
+
+test("a batch is judged as a whole before the next one starts", () => {
+  const world = new World(6, { strategy: { batch: 3, maxUnavailable: 2 } });
+  assert.deepEqual(world.gates(), ["go", "go", "hold", "hold", "hold", "hold"]);
+  world.report(1, "ok");
+  assert.deepEqual(world.gates(), ["go", "go", "go", "hold", "hold", "hold"]);
+  world.report(0, "ok");
+  assert.deepEqual(world.gates(), ["go", "go", "go", "hold", "hold", "hold"]);
+  world.report(2, "ok");
+  assert.deepEqual(world.gates(), ["go", "go", "go", "go", "go", "hold"]);
+});
+
+test("all at once is all at once, and no bake is none", () => {
+  const world = new World(4, { strategy: { type: "all_at_once", bakeMs: 0 } });
+  assert.deepEqual(world.gates(), ["go", "go", "go", "go"]);
+  for (let n = 0; n < 4; n++) world.report(n, "ok");
+  assert.equal(world.phase, "ok");
+});
+
+test("where nothing serves yet, only the batch bounds how many start", () => {
+  const world = new World(4, { strategy: { batch: 3 }, empty: [0, 1, 2, 3] });
+  assert.deepEqual(world.gates(), ["go", "go", "go", "hold"]);
+});
+
+test("the first failure stops it and takes back what was done, last first, then it is undone", () => {
+  const world = new World(4);
+  world.report(0, "ok");
+  world.report(1, "ok");
+  world.report(2, "failed", "HEALTH_TIMEOUT");
+  assert.equal(world.phase, "undoing");
+  assert.deepEqual(world.gates(), ["go", "undo", "go", "undo"]);
+  world.report(1, "undone");
+  assert.deepEqual(world.gates(), ["undo", "undo", "go", "undo"]);
+  world.report(0, "undone");
+  assert.equal(world.phase, "undone");
+  assert.deepEqual(verdictOf(world.rollout), {
+    ok: false,
+    code: "DEPLOY_FAILED",
+    message: "n2: HEALTH_TIMEOUT",
+  });
+});
+
+test("a failed first node has undone itself: there is nothing more to undo", () => {
+  const world = new World(3, { empty: [0, 1, 2] });
+  world.report(0, "failed", "APP_EXITED");
+  assert.equal(world.phase, "undone");
+  assert.deepEqual(world.gates().slice(1), ["undo", "undo"]);
+});
+
+test("whoever is in the middle is taken back at once, beside the bound", () => {
+  const world = new World(5, { strategy: { batch: 5, maxUnavailable: 4 } });
+  world.report(0, "ok");
+  world.report(1, "failed");
+  assert.deepEqual(world.gates(), ["undo", "go", "undo", "undo", "undo"]);
+});
+
+test("as many failures as allowed do not end it, one more does", () => {
+  const world = new World(4, { strategy: { maxFailed: 1, bakeMs: 0 } });
+  world.report(0, "failed");
+  assert.equal(world.gate(1), "go");
+  world.report(1, "refused", "ORDER_NOT_FOR_NODE");
+  assert.equal(world.phase, "undone");
+});
+
+test("a node that fails while it bakes takes everything back", () => {
+  const world = new World(2);
+  world.report(0, "ok");
+  world.report(1, "ok");
+  world.report(0, "failed", "RESTART_LIMIT");
+  assert.equal(world.phase, "undoing");
+  assert.equal(world.gate(1), "undo");
+});
+
+test("on_failure pause waits for a person, who resumes or aborts", () => {
+  const world = new World(3, { strategy: { onFailure: "pause" } });
+  world.report(0, "failed", "VERIFY_FAILED");
+  assert.equal(world.phase, "stuck");
+  assert.equal(world.gate(1), "hold");
+  const waiting = world.rollout;
+  world.rollout = resume(waiting, world.scene());
+  world.run();
+  assert.equal(world.gate(1), "go");
+  world.rollout = abort(waiting, world.facts());
+  world.run();
+  assert.equal(world.phase, "undone");
+});
+
+test("paused, nobody new starts; resumed, it goes on", () => {
+  const world = new World(3);
+  world.rollout = pause(world.rollout, world.facts());
+  world.report(0, "ok");
+  assert.deepEqual(world.gates(), ["go", "hold", "hold"]);
+  assert.equal(isUnderWay(world.rollout), true);
+  world.rollout = resume(world.rollout, world.scene());
+  world.run();
+  assert.deepEqual(world.gates(), ["go", "go", "hold"]);
+});
+
+test("an abort takes all back; after the settle or undoBefore there is none", () => {
+  const world = new World(2);
+  world.report(0, "ok");
+  const aborted = abort(world.rollout, world.facts());
+  assert.equal(aborted.direction, "back");
+  world.settle = { needs: 1, have: 1, published: true };
+  assert.equal(abort(world.rollout, world.facts()), world.rollout);
+  world.settle = null;
+  world.now = world.undoBefore;
+  assert.equal(abort(world.rollout, world.facts()), world.rollout);
+});
+
+test("a failure after undoBefore undoes nothing and needs a person", () => {
+  const world = new World(2);
+  world.report(0, "ok");
+  world.now = world.undoBefore;
+  world.report(1, "failed");
+  assert.equal(world.phase, "failed");
+  assert.deepEqual(world.gates(), ["go", "go"]);
+  assert.equal(verdictOf(world.rollout)?.code, "UNDO_INCOMPLETE");
+});
+
+test("one absent node of three does not hold up the others", () => {
+  const world = new World(3, { away: [1], strategy: { bakeMs: 0 } });
+  world.report(0, "ok");
+  world.report(2, "ok");
+  assert.equal(world.phase, "ok");
+  assert.equal(world.gate(1), "hold");
+});
+
+test("more absent nodes than allowed: nothing starts, and it goes on when they come", () => {
+  const world = new World(3, { away: [0, 1], strategy: { bakeMs: 0 } });
+  assert.equal(world.phase, "stuck");
+  assert.equal(verdictOf(world.rollout)?.code, "NODES_ABSENT");
+  assert.deepEqual(world.gates(), ["hold", "hold", "hold"]);
+  world.change(0, { present: true });
+  world.run();
+  assert.equal(world.phase, "running");
+  assert.equal(world.gate(2), "go");
+});
+
+test("a hub that was just started calls nobody absent", () => {
+  const world = new World(3, { away: [0, 1, 2] });
+  world.rollout = { ...world.rollout, stuck: false, cause: null };
+  world.since = world.now;
+  world.pass(GRACE_MS - 1);
+  assert.equal(world.phase, "pending");
+  world.pass(1);
+  assert.equal(world.phase, "stuck");
+});
+
+test("an order that was signed for nobody stands at once, and its nodes start as they come", () => {
+  const world = new World(3, { away: [0, 1, 2], settle: { needs: 0, have: 0, published: false } });
+  assert.equal(world.phase, "ok");
+  world.change(1, { present: true });
+  world.run();
+  assert.equal(world.gate(1), "go");
+});
+
+test("nodes that vanish hold up the next ones; if they stay away it is undone", () => {
+  const world = new World(4, { strategy: { maxAbsent: 0 } });
+  world.report(0, "ok");
+  world.change(0, { present: false });
+  world.report(1, "ok");
+  assert.equal(world.gate(2), "hold");
+  world.change(0, { present: true });
+  world.run();
+  assert.equal(world.gate(2), "go");
+  world.change(0, { present: false });
+  world.pass(STALL_MS);
+  assert.equal(world.phase, "undoing");
+  assert.equal(world.rollout.cause?.code, "TIMEOUT");
+});
+
+test("a node that is there and silent is given up as failed", () => {
+  const world = new World(2);
+  world.pass(STALL_MS - 1);
+  assert.equal(world.phase, "running");
+  world.heardAt = world.now;
+  world.pass(STALL_MS - 1);
+  assert.equal(world.phase, "running");
+  world.pass(1);
+  assert.equal(world.phase, "undoing");
+  assert.equal(world.gate(0), "undo");
+  world.pass(STALL_MS);
+  assert.equal(world.phase, "stuck");
+  assert.deepEqual(verdictOf(world.rollout)?.code, "UNDO_INCOMPLETE");
+  world.report(0, "undone");
+  assert.equal(world.phase, "undone");
+});
+
+test("a hub that was away itself gives nobody up for that", () => {
+  const world = new World(2);
+  world.now += 2 * STALL_MS;
+  world.since = world.now;
+  world.run();
+  assert.equal(world.phase, "running");
+  world.pass(STALL_MS);
+  assert.equal(world.phase, "undoing");
+});
+
+test("an undo that cannot reach a node, or fails there, needs a person", () => {
+  const world = new World(3);
+  world.report(0, "ok");
+  world.change(0, { present: false });
+  world.report(1, "failed");
+  assert.equal(world.gate(0), "undo");
+  world.pass(STALL_MS);
+  assert.equal(world.phase, "stuck");
+  assert.match(world.rollout.cause?.message ?? "", /not taken back: n0/);
+  const broken = new World(3);
+  broken.report(0, "ok");
+  broken.report(1, "failed");
+  broken.report(0, "failed", "UNDO_INCOMPLETE");
+  assert.equal(broken.phase, "stuck");
+});
+
+test("what a node started out of the hub's sight counts as started, and is taken back too", () => {
+  const world = new World(4);
+  world.report(3, "ok");
+  assert.equal(world.gate(3), "go");
+  world.report(0, "failed");
+  assert.equal(world.gate(3), "undo");
+  assert.equal(world.phase, "undoing");
+});
+
+test("nobody starts after applyBefore: what is left undone ends the rollout", () => {
+  const world = new World(3);
+  world.now = world.applyBefore;
+  world.report(0, "ok");
+  assert.equal(world.phase, "undoing");
+  assert.equal(world.rollout.cause?.code, "ORDER_EXPIRED");
+});
+
+test("the end waits for the receipts that the settle needs, and without them it is undone", () => {
+  const world = new World(2, { strategy: { bakeMs: 0 }, settle: { needs: 2, have: 1, published: false } });
+  world.report(0, "ok");
+  world.report(1, "ok");
+  assert.equal(world.phase, "baking");
+  world.pass(STALL_MS);
+  assert.equal(world.phase, "undoing");
+  assert.equal(world.rollout.cause?.code, "SETTLE_UNPROVEN");
+});
+
+test("once it stands, late nodes start: at once where nothing serves, else as many as may be unavailable", () => {
+  const world = new World(4, { away: [2, 3], strategy: { maxAbsent: 2, bakeMs: 0 } });
+  world.report(0, "ok");
+  world.report(1, "ok");
+  assert.equal(world.phase, "ok");
+  world.change(2, { present: true });
+  world.change(3, { present: true });
+  world.change(7, { present: true, serving: false });
+  world.change(8, { present: true, serving: true });
+  world.run();
+  assert.deepEqual(
+    [2, 3, 7, 8].map((n) => world.gate(n)),
+    ["go", "hold", "go", "hold"],
+  );
+  world.report(2, "ok");
+  assert.equal(world.gate(3), "hold", "the node where nothing serves is still busy");
+  world.report(7, "failed");
+  assert.equal(world.gate(3), "go");
+  world.pass(STALL_MS);
+  assert.equal(world.gate(8), "go");
+  assert.equal(world.phase, "ok");
+});
+
+test("an overtaken rollout ends", () => {
+  const world = new World(2);
+  const ended = overtaken(world.rollout, world.facts());
+  assert.equal(verdictOf(ended)?.code, "HEAD_MOVED");
+  assert.equal(overtaken(ended, world.facts()), ended);
+});
+
+test("the next moment of interest is the bake's end, the stall or a deadline", () => {
+  const world = new World(1);
+  assert.equal(wakeAt(world.rollout, world.scene()), world.now + STALL_MS);
+  world.report(0, "ok");
+  assert.equal(wakeAt(world.rollout, world.scene()), world.now + 30_000);
+  world.now = world.undoBefore + STALL_MS;
+  assert.equal(wakeAt(world.rollout, world.scene()), undefined);
+  assert.equal(world.rollout.go.has(kid(0)), true);
+});
