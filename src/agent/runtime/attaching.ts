@@ -1,0 +1,87 @@
+import path from "node:path";
+import { stopAll, closeUnused } from "./clearing.ts";
+import type { Place } from "./instance-spec.ts";
+import type { KeeperLink } from "./keeper-link.ts";
+import { instanceKey, instanceName } from "./plan.ts";
+import { InstanceWatch, untilTaken } from "./readiness.ts";
+import type { Warning } from "./runtime.ts";
+import { startInstance, type StartRequest, type Started } from "./starter.ts";
+import { isLive, readStock, type Held } from "./stock.ts";
+
+export interface AttachOutcome {
+  readonly warnings: readonly Warning[];
+}
+
+/**
+ * Brings one instance into service, from whatever it is now: judged and waiting at its gate, judged privately
+ * (started again on the public socket), serving already (left alone), or not there (started).
+ * @throws SkeinError SOCKET_NOT_TAKEN, APP_EXITED, START_FAILED
+ */
+export async function attachInstance(
+  link: KeeperLink,
+  place: Place,
+  request: StartRequest,
+  signal: AbortSignal,
+): Promise<AttachOutcome> {
+  const key = instanceKey(request.plan, request.process.name, request.index);
+  using watch = new InstanceWatch(link, key);
+  const { instances } = await readStock(link);
+  const held = instances.find((one) => one.view.spec.key === key);
+  if (held !== undefined && isLive(held)) {
+    if (held.view.attached) return { warnings: [] };
+    if (held.meta.style !== "socket") return await openGate(link, held, request, watch, place, signal);
+    await stopAll(link, [held]);
+  }
+  const started = await startInstance(link, place, request);
+  const logFile = path.join(
+    place.logs,
+    request.plan.app,
+    `${instanceName(request.process.name, request.index)}.log`,
+  );
+  const unseen = await untilTaken({ started, watch, logFile }, signal);
+  if (started.style === "socket") await closeUnused(link, new Set([request.plan.app]));
+  return { warnings: unseen ? [unseenWarning(key)] : [] };
+}
+
+async function openGate(
+  link: KeeperLink,
+  held: Held,
+  request: StartRequest,
+  watch: InstanceWatch,
+  place: Place,
+  signal: AbortSignal,
+): Promise<AttachOutcome> {
+  const { key } = held.view.spec;
+  const view = await link.call("attach", { key });
+  if (held.meta.style !== "node") return { warnings: [] };
+  for (const line of view.status) watch.said.add(line);
+  const { sockets } = await readStock(link);
+  const inodes = new Map(
+    Object.entries(held.meta.held).flatMap(([name, socket]) => {
+      const found = sockets.find((one) => one.key === socket);
+      return found === undefined ? [] : [[name, found.inode] as const];
+    }),
+  );
+  const addresses = held.meta.told.filter((address) => inodes.has(address.name));
+  const started: Started = {
+    key,
+    request,
+    style: "node",
+    pid: view.pid,
+    env: view.spec.env,
+    addresses,
+    inodes,
+  };
+  const logFile = path.join(
+    place.logs,
+    request.plan.app,
+    `${instanceName(request.process.name, request.index)}.log`,
+  );
+  const unseen = await untilTaken({ started, watch, logFile }, signal);
+  return { warnings: unseen ? [unseenWarning(key)] : [] };
+}
+
+function unseenWarning(key: string): Warning {
+  const message = `${key} holds its socket and lives, but it cannot be seen waiting on it`;
+  return { code: "GATE_UNSEEN", message, data: { instance: key } };
+}

@@ -1,0 +1,89 @@
+import http from "node:http";
+import https from "node:https";
+import net from "node:net";
+import type { Check } from "../../app/manifest.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { errnoOf, messageOf } from "../../lib/errors.ts";
+import { runCommand, describeEnd } from "../command.ts";
+import type { SocketAddress } from "./address.ts";
+import { argvOf, type ReleasePlan } from "./plan.ts";
+
+const ANSWER_MS = 5000;
+
+export interface CheckContext {
+  readonly plan: ReleasePlan;
+  /** Of the instance, with the addresses in it. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly addresses: readonly SocketAddress[];
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Asks once. null: passed; else one sentence on why not. Rejects only when the signal aborts. */
+export async function runCheck(check: Check, context: CheckContext): Promise<string | null> {
+  context.signal.throwIfAborted();
+  if (check.type === "run") return await commandCheck(check, context);
+  const address = context.addresses.find((one) => one.name === check.socket);
+  if (address === undefined) return `there is no socket ${check.socket}`;
+  return check.type === "http" ? await httpCheck(check, address, context) : await tcpCheck(address, context);
+}
+
+async function commandCheck(check: Check & { type: "run" }, context: CheckContext): Promise<string | null> {
+  const [file = "", ...args] = argvOf(check.run, context.env);
+  const { plan } = context;
+  const result = await runCommand(
+    {
+      argv: [file, ...args],
+      cwd: plan.dir,
+      env: context.env,
+      user: plan.user ?? undefined,
+      withinMs: ANSWER_MS,
+      onLine: () => undefined,
+    },
+    context.clock,
+    context.signal,
+  );
+  if (result.end.kind === "exit" && result.end.code === 0) return null;
+  return [describeEnd(result.end, ANSWER_MS), ...result.tail.slice(-1)].join(": ");
+}
+
+async function httpCheck(
+  check: Check & { type: "http" },
+  address: SocketAddress,
+  context: CheckContext,
+): Promise<string | null> {
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_MS)]);
+  const where =
+    address.path === null ? { host: address.host, port: address.port } : { socketPath: address.path };
+  const options = { ...where, path: check.path, agent: false, signal } as const;
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const answered = (response: http.IncomingMessage): void => {
+    response.resume();
+    const status = response.statusCode ?? 0;
+    resolve(status >= 200 && status < 400 ? null : `${check.path} answered ${status}`);
+  };
+  const request = check.tls
+    ? https.request({ ...options, rejectUnauthorized: false }, answered)
+    : http.request(options, answered);
+  request.on("error", (err) => resolve(`${check.path}: ${errnoOf(err) ?? messageOf(err)}`));
+  request.end();
+  const outcome = await promise;
+  context.signal.throwIfAborted();
+  return outcome;
+}
+
+async function tcpCheck(address: SocketAddress, context: CheckContext): Promise<string | null> {
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const socket = net.connect(
+    address.path === null ? { host: address.host, port: address.port } : { path: address.path },
+  );
+  socket.setTimeout(ANSWER_MS, () => resolve("no answer"));
+  socket.once("connect", () => resolve(null));
+  socket.once("error", (err) => resolve(errnoOf(err) ?? messageOf(err)));
+  try {
+    return await promise;
+  } finally {
+    socket.destroy();
+    context.signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,184 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KeeperEvent } from "../../keeper/protocol.ts";
+import { tailOf } from "../../keeper/log-file.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { addressVariables } from "./address.ts";
+import { runCheck } from "./checks.ts";
+import { listensOn } from "./listening.ts";
+import type { KeeperLink } from "./keeper-link.ts";
+import { instanceName } from "./plan.ts";
+import type { Started } from "./starter.ts";
+import { waitingOn } from "./waiting.ts";
+
+const POLL_MS = 50;
+const UNSEEN_MS = 2000;
+const TAIL_LINES = 20;
+
+/** Watches one instance from its start on: its status lines, and its end. */
+export class InstanceWatch implements Disposable {
+  readonly said = new Set<string>();
+  exit: Extract<KeeperEvent, { type: "exited" }> | undefined;
+  #wake = Promise.withResolvers<void>();
+  readonly #stop: () => void;
+
+  constructor(link: KeeperLink, key: string) {
+    this.#stop = link.listen((event) => {
+      if (!("key" in event) || event.key !== key) return;
+      if (event.type === "status") this.said.add(event.line);
+      if (event.type === "exited") this.exit = event;
+      this.#wake.resolve();
+      this.#wake = Promise.withResolvers<void>();
+    });
+  }
+
+  /** Until something happens, or `ms` at the longest. */
+  async pause(ms: number, signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const timer = sleep(ms, undefined, { signal: AbortSignal.any([signal, stop.signal]) });
+    try {
+      await Promise.race([timer, this.#wake.promise]);
+    } finally {
+      stop.abort();
+      timer.catch(() => undefined);
+      signal.throwIfAborted();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+  }
+}
+
+export interface Watched {
+  readonly started: Started;
+  readonly watch: InstanceWatch;
+  readonly logFile: string;
+}
+
+/**
+ * Waits until the instance is ready by its manifest's own measure.
+ * @throws SkeinError APP_EXITED, START_FAILED, HEALTH_TIMEOUT, SOCKET_NOT_TAKEN
+ */
+export async function untilReady(watched: Watched, signal: AbortSignal): Promise<void> {
+  const { started, watch } = watched;
+  const { ready } = started.request.process;
+  const began = performance.now();
+  let passes = 0;
+  let reason = "it was never asked";
+  while (performance.now() - began < ready.withinMs) {
+    if (watch.exit !== undefined) throw exitError(watched, watch.exit);
+    const why = await askOnce(watched, performance.now() - began, signal);
+    if (watch.exit !== undefined) throw exitError(watched, watch.exit);
+    passes = why === null ? passes + 1 : 0;
+    if (passes >= (ready.check === null ? 1 : ready.passes)) return;
+    reason = why ?? reason;
+    await watch.pause(passes > 0 ? ready.everyMs : Math.min(ready.everyMs, POLL_MS), signal);
+  }
+  throw timeoutError(watched, reason);
+}
+
+async function askOnce(watched: Watched, livedMs: number, signal: AbortSignal): Promise<string | null> {
+  const { started } = watched;
+  const { plan, process } = started.request;
+  const { check, aliveMs } = process.ready;
+  if (check === null) {
+    if (started.addresses.length === 0) return livedMs >= aliveMs ? null : "it has not lived long enough";
+    return takenReason(watched, livedMs);
+  }
+  if (check.type === "tcp" && takenReason(watched, livedMs) !== null) return "nothing waits on the socket";
+  const env = { ...started.env, ...addressVariables(started.addresses) };
+  return await runCheck(check, { plan, env, addresses: started.addresses, clock: systemClock, signal });
+}
+
+/** null when every socket of the instance is waited on, as far as can be seen. */
+function takenReason(watched: Watched, livedMs: number): string | null {
+  for (const address of watched.started.addresses) {
+    const seen = socketSeen(watched, address.name, livedMs);
+    if (seen !== "waits" && seen !== "unseen") return `nothing waits on the socket ${address.name}`;
+  }
+  return null;
+}
+
+type Seen = "waits" | "unseen" | "no";
+
+function socketSeen({ started, watch }: Watched, name: string, livedMs: number): Seen {
+  const word = started.request.phase === "private" ? "listening" : "attached";
+  if (watch.said.has(`${word} ${name}`)) return "waits";
+  const inode = started.inodes.get(name);
+  if (inode === undefined) {
+    const address = started.addresses.find((one) => one.name === name);
+    return address !== undefined && listensOn(started.pid, address) ? "waits" : "no";
+  }
+  const waiting = waitingOn(started.pid, inode);
+  if (waiting === "holds") return livedMs >= UNSEEN_MS && started.style === "socket" ? "unseen" : "no";
+  return waiting;
+}
+
+/**
+ * Waits until the instance is seen waiting on its public sockets; true when that could not be seen and it merely
+ * holds them and lives (GATE_UNSEEN).
+ * @throws SkeinError SOCKET_NOT_TAKEN, APP_EXITED
+ */
+export async function untilTaken(watched: Watched, signal: AbortSignal): Promise<boolean> {
+  const { started, watch } = watched;
+  const began = performance.now();
+  const { withinMs } = started.request.process.ready;
+  for (;;) {
+    if (watch.exit !== undefined) throw exitError(watched, watch.exit);
+    const lived = performance.now() - began;
+    const seen = started.addresses.map((address) => socketSeen(watched, address.name, lived));
+    if (seen.every((one) => one !== "no")) return seen.includes("unseen");
+    if (lived > withinMs) throw timeoutError(watched, "nothing waits on the socket");
+    await watch.pause(Math.min(POLL_MS, withinMs), signal);
+  }
+}
+
+const IN_USE = /EADDRINUSE|address (?:is )?already in use|Address in use|Errno 98/i;
+
+/** Did it end because somebody else has the port? */
+export function endedInUse(watched: Watched): boolean {
+  return tailOf(watched.logFile, TAIL_LINES).some((line) => IN_USE.test(line));
+}
+
+function exitError(watched: Watched, event: Extract<KeeperEvent, { type: "exited" }>): SkeinError {
+  const name = nameOf(watched);
+  const tail = tailOf(watched.logFile, TAIL_LINES);
+  const { code, signal } = event.exit;
+  const how = signal === null ? `exit status ${code ?? "unknown"}` : `ended by ${signal}`;
+  const data = { process: watched.started.request.process.name, code, signal, tail };
+  if (watched.started.inodes.size > 0 && endedInUse(watched)) {
+    return new SkeinError("SOCKET_NOT_TAKEN", `${name} binds its port itself and found it held (${how})`, {
+      hint: TAKE_HINT,
+      data: { ...data, modes: ["port", "gap"] },
+    });
+  }
+  if (code === 127 || code === 126) {
+    return new SkeinError("START_FAILED", `${name} could not be started (${how})`, { data });
+  }
+  return new SkeinError("APP_EXITED", `${name} ended before it was ready (${how})`, { data });
+}
+
+const TAKE_HINT =
+  "Let it take the passed socket (fd 3, $LISTEN_FDS, $SKEIN_FD_<NAME>), or use handover: port or gap.";
+
+function timeoutError(watched: Watched, reason: string): SkeinError {
+  const { started } = watched;
+  const name = nameOf(watched);
+  const { withinMs } = started.request.process.ready;
+  const tail = tailOf(watched.logFile, TAIL_LINES);
+  const data = { process: started.request.process.name, reason, withinMs, tail };
+  const idle = [...started.inodes.keys()].find((socket) => socketSeen(watched, socket, 0) === "no");
+  if (idle !== undefined) {
+    return new SkeinError("SOCKET_NOT_TAKEN", `${name} never waited on its socket ${idle}`, {
+      hint: TAKE_HINT,
+      data: { ...data, modes: ["port", "gap"] },
+    });
+  }
+  return new SkeinError("HEALTH_TIMEOUT", `${name} was not ready within ${withinMs} ms: ${reason}`, { data });
+}
+
+function nameOf({ started }: Watched): string {
+  const { plan, process, index } = started.request;
+  return `${plan.app} ${instanceName(process.name, index)}`;
+}

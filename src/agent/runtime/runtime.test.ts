@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import {
+  bench,
+  deploy,
+  freePort,
+  get,
+  listenAt,
+  plainNode,
+  processPlan,
+  releasePlan,
+} from "./runtime.fixture.ts";
+
+test("a plain Node app is judged privately, attached, and replaced by the next version", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const web = processPlan("node app.js", { listen: { http: listenAt(port) } });
+  const one = releasePlan(b.release({ "app.js": plainNode("one") }), web);
+  await b.runtime.judge(one, {}, b.signal);
+  assert.equal((await b.runtime.list())[0]?.state, "judging");
+  await b.runtime.attach(one, b.signal);
+  b.runtime.settle(one);
+  assert.equal((await get(port)).body, "one");
+  const two = releasePlan(b.release({ "app.js": plainNode("two") }), web);
+  const { retired } = await deploy(b.runtime, two, one, b.signal);
+  assert.equal(retired?.cut, 0);
+  assert.equal((await get(port)).body, "two");
+  const rows = await b.runtime.list();
+  assert.deepEqual(
+    rows.map((row) => [row.release, row.state, row.port]),
+    [[two.release, "serving", port]],
+  );
+});
+
+test("an app with a port of its own gets one from the range", async (t) => {
+  const b = await bench(t);
+  const plan = releasePlan(
+    b.release({ "app.js": plainNode("own") }),
+    processPlan("node app.js", { listen: { http: listenAt(null) } }),
+  );
+  await deploy(b.runtime, plan, undefined, b.signal);
+  const [row] = await b.runtime.list();
+  assert.ok(row?.port !== null && row?.port !== undefined && row.port >= 20_000 && row.port < 30_000);
+  assert.equal((await get(row.port)).body, "own");
+});
+
+test("a server that takes fd 3 is started privately, then on the public socket", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const app = `require("http").createServer((q, r) => r.end("fd")).listen({ fd: Number(process.argv[2]) })`;
+  const plan = releasePlan(
+    b.release({ "app.js": app }),
+    processPlan("node app.js $SKEIN_FD_HTTP", { listen: { http: listenAt(port, { handover: "socket" }) } }),
+  );
+  await deploy(b.runtime, plan, undefined, b.signal);
+  assert.equal((await get(port)).body, "fd");
+});

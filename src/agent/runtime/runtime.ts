@@ -1,0 +1,352 @@
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import type { SocketSpec } from "../../keeper/protocol.ts";
+import type { ErrorCode } from "../../lib/error-codes.ts";
+import { isSkeinError } from "../../lib/errors.ts";
+import { writeFileAtomic } from "../../lib/files.ts";
+import type { Log } from "../../lib/log.ts";
+import { programFile } from "../../lib/program.ts";
+import { addressText, variableName } from "./address.ts";
+import { attachInstance, type AttachOutcome } from "./attaching.ts";
+import { forgetAll, stopAll } from "./clearing.ts";
+import type { Place } from "./instance-spec.ts";
+import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
+import {
+  instanceName,
+  runKey,
+  sameRun,
+  startOrder,
+  type ProcessPlan,
+  type ReleasePlan,
+  type RunRef,
+} from "./plan.ts";
+import { endedInUse, InstanceWatch, untilReady, type Watched } from "./readiness.ts";
+import { startInstance, type Started } from "./starter.ts";
+import { isLive, ofRun, otherRuns, readStock, type Held, type Stock } from "./stock.ts";
+import { styleOf } from "./style.ts";
+import { rowsOf, type InstanceRow } from "./view.ts";
+
+const PORT_TRIES = 3;
+
+export interface RuntimeOptions {
+  /** Folder of the keeper's socket; short. */
+  readonly run: string;
+  /** Root of the log folders. */
+  readonly logs: string;
+  /** What sockets bind to; numeric. */
+  readonly bind: string;
+  /** What others are told. */
+  readonly address: string;
+  /** This node's name. */
+  readonly node: string;
+  readonly log: Log;
+}
+
+/** Something the user should hear although nothing failed. */
+export interface Warning {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface JudgeOptions {
+  /** Runs that make way for this one; default: every other run of the app. */
+  readonly replaces?: readonly RunRef[];
+  /** Called once all instances are ready, with SKEIN_ADDRESS_<SOCKET> of the judged ones; throws to refuse them. */
+  readonly verify?: (addresses: Readonly<Record<string, string>>, signal: AbortSignal) => Promise<void>;
+}
+
+export interface Outcome {
+  readonly warnings: readonly Warning[];
+}
+
+export interface RetireOutcome extends Outcome {
+  /** Client connections that were cut. */
+  readonly cut: number;
+}
+
+/** What is remembered between judge and attach or abandon, in this process only; all else the keeper knows. */
+interface Draft {
+  /** Old instances that had to stop first, and what that cut. */
+  readonly stopped: Held[];
+  readonly warnings: Warning[];
+  /** When the first old instance without a held socket was told to stop. */
+  gapBegan: number | undefined;
+}
+
+/**
+ * Runs releases on this node through the keeper. A deployment is `judge`, `attach`, then `retire` of the old run, or
+ * `abandon` of the new one; after a crash of the agent `reconcile` makes the node what the plans say.
+ */
+export class AppRuntime implements AsyncDisposable {
+  readonly #link: KeeperLink;
+  readonly #place: Place;
+  readonly #drafts = new Map<string, Draft>();
+
+  private constructor(link: KeeperLink, place: Place) {
+    this.#link = link;
+    this.#place = place;
+  }
+
+  /** Connects to the keeper, starting one if there is none. */
+  static async open(options: RuntimeOptions): Promise<AppRuntime> {
+    const { run, logs, bind, address, node, log } = options;
+    const link = new KeeperLink({ run, logs, log });
+    await link.client();
+    const preload = await placePreload(run);
+    return new AppRuntime(link, { run, logs, bind, address, node, preload });
+  }
+
+  /** The line to the keeper, for sockets and notes of the agent's own. */
+  get link(): KeeperLink {
+    return this.#link;
+  }
+
+  /** Hears of starts, ends (within 100 ms) and new keepers until the returned function is called. */
+  onEvent(listener: (event: LinkEvent) => void): () => void {
+    return this.#link.listen(listener);
+  }
+
+  /** Every instance with every socket of it: the local part of the port table. */
+  async list(): Promise<InstanceRow[]> {
+    return rowsOf(await readStock(this.#link));
+  }
+
+  /**
+   * Starts the run's instances where no client sees them and waits until they are ready and verified. Where two
+   * versions may not run at once the old instances stop first. On failure everything is as before.
+   * @throws SkeinError HANDOVER_REFUSED, PORT_TAKEN, START_FAILED, APP_EXITED, HEALTH_TIMEOUT, SOCKET_NOT_TAKEN,
+   *   USER_REFUSED, or what `verify` throws
+   */
+  async judge(plan: ReleasePlan, options: JudgeOptions, signal: AbortSignal): Promise<Outcome> {
+    const { hello } = await this.#link.client();
+    for (const process of plan.processes) styleOf(process, plan.dir, hello.ffi);
+    await this.#clearRun(plan);
+    const draft: Draft = { stopped: [], warnings: [], gapBegan: undefined };
+    this.#drafts.set(runKey(plan), draft);
+    try {
+      const replaces = options.replaces ?? otherRuns(await readStock(this.#link), plan);
+      const judged: Watched[] = [];
+      for (const group of startOrder(plan.processes)) {
+        const one = async (process: ProcessPlan): Promise<Watched[]> =>
+          await this.#judgeProcess(plan, process, replaces, draft, signal);
+        judged.push(...(await settleAll(group.map(one))).flat());
+      }
+      await options.verify?.(verifyAddresses(judged), signal);
+      return { warnings: draft.warnings };
+    } catch (err) {
+      await this.abandon(plan);
+      throw err;
+    }
+  }
+
+  /** Puts the judged instances on their public sockets. The old run may be retired when it resolves. */
+  async attach(plan: ReleasePlan, signal: AbortSignal): Promise<Outcome> {
+    const outcomes: AttachOutcome[] = [];
+    for (const group of startOrder(plan.processes)) {
+      const work = group.flatMap((process) =>
+        indexes(process).map(async (index) => {
+          const request = { plan, process, index, phase: "public", attached: true } as const;
+          return await attachInstance(this.#link, this.#place, request, signal);
+        }),
+      );
+      outcomes.push(...(await settleAll(work)));
+    }
+    const draft = this.#drafts.get(runKey(plan));
+    return { warnings: [...(draft?.warnings ?? []), ...outcomes.flatMap((outcome) => outcome.warnings)] };
+  }
+
+  /** Drains and stops a run and frees what only it used. Idempotent. */
+  async retire(run: RunRef): Promise<RetireOutcome> {
+    const held = ofRun(await readStock(this.#link), run);
+    const { cut, forced } = await stopAll(this.#link, held);
+    await forgetAll(this.#link, held);
+    const warnings: Warning[] = [];
+    if (cut > 0) {
+      const message = `${cut} connections were cut when ${run.app} ${run.release.slice(0, 8)} stopped`;
+      warnings.push({ code: "CONNECTIONS_CUT", message, data: { cut, forced } });
+    }
+    return { cut, warnings };
+  }
+
+  /** Stops a new run, judged or already attached, and brings back what had made way for it. */
+  async abandon(run: RunRef): Promise<void> {
+    const draft = this.#drafts.get(runKey(run));
+    this.#drafts.delete(runKey(run));
+    const held = ofRun(await readStock(this.#link), run);
+    await stopAll(this.#link, held);
+    for (const { view } of draft?.stopped ?? []) await this.#link.call("again", { key: view.spec.key });
+    await forgetAll(this.#link, held);
+  }
+
+  /** Forgets the draft of a run that is there to stay. */
+  settle(run: RunRef): void {
+    this.#drafts.delete(runKey(run));
+  }
+
+  /**
+   * Makes the node run exactly these plans of the apps they name, whatever a crash or reboot left: what serves is
+   * left alone, what is missing starts publicly, the rest stops. `apps` names apps that are to run nothing.
+   */
+  async reconcile(
+    plans: readonly ReleasePlan[],
+    apps: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const warnings: Warning[] = [];
+    const names = new Set([...apps, ...plans.map((plan) => plan.app)]);
+    const before = await readStock(this.#link);
+    const extra = (stock: Stock): Held[] =>
+      stock.instances.filter(({ meta }) => names.has(meta.app) && !plans.some((plan) => belongs(plan, meta)));
+    const exclusive = extra(before).filter((held) => makesWay(held, plans));
+    await stopAll(this.#link, exclusive);
+    for (const plan of plans) {
+      const outcome = await this.attach(plan, signal);
+      warnings.push(...outcome.warnings);
+    }
+    const rest = extra(await readStock(this.#link));
+    await stopAll(this.#link, rest);
+    await forgetAll(this.#link, rest);
+    return { warnings };
+  }
+
+  /** Stops one instance (drained) and, unless `stay`, starts it again as it was. */
+  async bounce(key: string, stay: boolean): Promise<void> {
+    await this.#link.call("stop", { key }, 10 * 60_000);
+    if (!stay) await this.#link.call("again", { key });
+  }
+
+  /** Holds a listening socket for the agent itself (the registry's) and gives this process a copy of it. */
+  async holdOwn(spec: SocketSpec): Promise<{ readonly fd: number; readonly port: number }> {
+    const client = await this.#link.client();
+    const view = await client.call("listen", { socket: spec });
+    return { fd: client.takeSocket(view), port: view.port };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#link[Symbol.asyncDispose]();
+  }
+
+  // Private
+
+  /** What an earlier attempt at the same run left. */
+  async #clearRun(run: RunRef): Promise<void> {
+    const left = ofRun(await readStock(this.#link), run);
+    await stopAll(this.#link, left);
+    await forgetAll(this.#link, left);
+  }
+
+  async #judgeProcess(
+    plan: ReleasePlan,
+    process: ProcessPlan,
+    replaces: readonly RunRef[],
+    draft: Draft,
+    signal: AbortSignal,
+  ): Promise<Watched[]> {
+    const { hello } = await this.#link.client();
+    const style = styleOf(process, plan.dir, hello.ffi);
+    if (!process.overlap || style === "gap") await this.#makeWay(process, style === "gap", replaces, draft);
+    if (gateIsOff(process) && style === "socket") {
+      const message = `${plan.app} ${process.name}: gate is off, it is attached without being judged`;
+      draft.warnings.push({ code: "GATE_UNSEEN", message, data: { process: process.name } });
+      return [];
+    }
+    const judged = await settleAll(
+      indexes(process).map(async (index) => await this.#judgeInstance(plan, process, index, signal)),
+    );
+    if (style === "gap" && draft.gapBegan !== undefined) {
+      const ms = Math.round(performance.now() - draft.gapBegan);
+      const message = `${plan.app} ${process.name}: nobody listened for ${ms} ms (handover: gap)`;
+      draft.warnings.push({ code: "CONNECTIONS_CUT", message, data: { process: process.name, gapMs: ms } });
+    }
+    return judged;
+  }
+
+  async #makeWay(process: ProcessPlan, gap: boolean, runs: readonly RunRef[], draft: Draft): Promise<void> {
+    const { instances } = await readStock(this.#link);
+    const old = instances.filter(
+      (held) =>
+        held.meta.process === process.name && runs.some((run) => sameRun(run, held.meta)) && isLive(held),
+    );
+    if (old.length === 0) return;
+    draft.stopped.push(...old);
+    if (gap) draft.gapBegan = performance.now();
+    const { cut, forced } = await stopAll(this.#link, old);
+    if (cut === 0) return;
+    const message = `${cut} connections were cut when the old ${process.name} stopped`;
+    draft.warnings.push({ code: "CONNECTIONS_CUT", message, data: { cut, forced, process: process.name } });
+  }
+
+  async #judgeInstance(
+    plan: ReleasePlan,
+    process: ProcessPlan,
+    index: number,
+    signal: AbortSignal,
+  ): Promise<Watched> {
+    const avoid: number[] = [];
+    for (let n = 1; ; n++) {
+      const name = instanceName(process.name, index);
+      using watch = new InstanceWatch(this.#link, `${runKey(plan)}/${name}`);
+      const request = { plan, process, index, phase: "private", attached: false, avoid } as const;
+      const started: Started = await startInstance(this.#link, this.#place, request);
+      const logFile = path.join(this.#place.logs, plan.app, `${name}.log`);
+      const watched = { started, watch, logFile };
+      try {
+        await untilReady(watched, signal);
+        return watched;
+      } catch (err) {
+        const again = started.style === "own" && isSkeinError(err, "APP_EXITED") && endedInUse(watched);
+        if (!again || n >= PORT_TRIES) throw err;
+        avoid.push(...started.addresses.map((address) => address.port));
+      }
+    }
+  }
+}
+
+const indexes = (process: ProcessPlan): number[] => Array.from({ length: process.count }, (_, n) => n + 1);
+
+const gateIsOff = (process: ProcessPlan): boolean =>
+  Object.values(process.listen).some((listen) => listen.gate === "off");
+
+/** Does this instance belong to the plan as it stands (a count may have shrunk)? */
+function belongs(plan: ReleasePlan, meta: Held["meta"]): boolean {
+  if (!sameRun(plan, meta)) return false;
+  return plan.processes.some((process) => process.name === meta.process && meta.index <= process.count);
+}
+
+/** Must it end before the plan's own instance of that process may start? */
+function makesWay({ meta }: Held, plans: readonly ReleasePlan[]): boolean {
+  const process = plans.find((plan) => plan.app === meta.app)?.processes.find((p) => p.name === meta.process);
+  return process !== undefined && (!process.overlap || meta.style === "gap");
+}
+
+/** Waits for all, also when one fails, so that nothing goes on behind the caller's back; then throws the first failure. */
+async function settleAll<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  const results = await Promise.allSettled(work);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+  return results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+}
+
+/** `SKEIN_ADDRESS_HTTP`, and `SKEIN_ADDRESS_WEB_HTTP` where two processes have sockets of one name. */
+function verifyAddresses(judged: readonly Watched[]): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const { started } of judged) {
+    for (const address of started.addresses) {
+      const socket = variableName(address.name);
+      found[`SKEIN_ADDRESS_${socket}`] ??= addressText(address);
+      found[`SKEIN_ADDRESS_${variableName(started.request.process.name)}_${socket}`] ??= addressText(address);
+    }
+  }
+  return found;
+}
+
+/** A copy where every app's user can read it, named by its content: old instances restart with what they started with. */
+async function placePreload(run: string): Promise<string> {
+  const text = fs.readFileSync(programFile("preload"));
+  const name = createHash("sha256").update(text).digest("hex").slice(0, 12);
+  const file = path.join(run, `preload-${name}.cjs`);
+  if (!fs.existsSync(file)) await writeFileAtomic(file, text, 0o444);
+  return file;
+}

@@ -1,0 +1,81 @@
+import type { InstanceState } from "../../keeper/protocol.ts";
+import type { Protocol } from "../../app/manifest.ts";
+import { instanceName } from "./plan.ts";
+import type { Held, Stock } from "./stock.ts";
+
+/** `judging` (no client sees it), `serving`, `draining`, `waiting` (crashed, restart due), `stopped`, `failed`. */
+export type RowState = "judging" | "serving" | "draining" | "waiting" | "stopped" | "failed";
+
+/** One socket of one instance; an instance without sockets has one row with `socket` null. */
+export interface InstanceRow {
+  readonly key: string;
+  readonly app: string;
+  readonly environment: string;
+  readonly release: string;
+  readonly generation: number;
+  readonly commit: string | null;
+  readonly process: string;
+  /** `web.1` */
+  readonly instance: string;
+  readonly socket: string | null;
+  readonly protocol: Protocol | null;
+  /** What other machines are told. */
+  readonly host: string | null;
+  readonly port: number | null;
+  readonly path: string | null;
+  readonly pid: number;
+  readonly state: RowState;
+  readonly since: string;
+  readonly crashes: number;
+  readonly unenforced: readonly string[];
+}
+
+export function rowsOf(stock: Stock): InstanceRow[] {
+  return stock.instances.flatMap((held): InstanceRow[] => {
+    const common = commonOf(held);
+    if (held.meta.told.length === 0) {
+      return [{ ...common, socket: null, protocol: null, host: null, port: null, path: null }];
+    }
+    return held.meta.told.map(({ name, protocol, host, port, path }) => ({
+      ...common,
+      socket: name,
+      protocol,
+      host,
+      port,
+      path,
+    }));
+  });
+}
+
+type Common = Omit<InstanceRow, "socket" | "protocol" | "host" | "port" | "path">;
+
+function commonOf({ view, meta }: Held): Common {
+  return {
+    key: view.spec.key,
+    app: meta.app,
+    environment: meta.environment,
+    release: meta.release,
+    generation: meta.generation,
+    commit: meta.commit,
+    process: meta.process,
+    instance: instanceName(meta.process, meta.index),
+    pid: view.pid,
+    state: stateOf(view.state, view.attached),
+    since: view.since,
+    crashes: view.crashes,
+    unenforced: view.unenforced,
+  };
+}
+
+const STATES: Readonly<Record<InstanceState, RowState>> = {
+  running: "serving",
+  stopping: "draining",
+  waiting: "waiting",
+  stopped: "stopped",
+  exited: "failed",
+  failed: "failed",
+};
+
+function stateOf(state: InstanceState, attached: boolean): RowState {
+  return state === "running" && !attached ? "judging" : STATES[state];
+}

@@ -1,0 +1,112 @@
+import { SkeinError } from "../lib/errors.ts";
+
+/**
+ * The few calls that Node does not offer, over `node:ffi`, in this one file. Where there is no ffi (another platform
+ * or Node) `kernel` is undefined and the modes that need it are refused by their callers.
+ */
+export interface Kernel {
+  /** From now on connects queue, whoever accepts later. */
+  listen(fd: number, backlog: number): void;
+  /** A bound datagram socket's descriptor, non-blocking, closed on exec. */
+  udp(host: string, port: number): number;
+  /** A copy of another process's descriptor (pidfd_open, pidfd_getfd). */
+  takeFd(pid: number, fd: number): number;
+}
+
+const PIDFD_OPEN = 434n;
+const PIDFD_GETFD = 438n;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | 0o4000 | 0o2000000;
+
+function load(): Kernel | undefined {
+  if (process.platform !== "linux" || process.env["SKEIN_WITHOUT_FFI"] === "1") return undefined;
+  const ffi = process.getBuiltinModule("node:ffi");
+  if (ffi === undefined) return undefined;
+  const int = "int32";
+  const long = "int64";
+  const libc = new ffi.DynamicLibrary(null).getFunctions({
+    listen: { arguments: [int, int], return: int },
+    socket: { arguments: [int, int, int], return: int },
+    bind: { arguments: [int, "pointer", int], return: int },
+    close: { arguments: [int], return: int },
+    syscall: { arguments: [long, long, long, long, long], return: long },
+    __errno_location: { arguments: [], return: "pointer" },
+  });
+  const errno = (): number => ffi.getInt32(libc.__errno_location());
+  const fail = (what: string, no: number): never => {
+    if (no === 98) throw new SkeinError("PORT_TAKEN", `${what}: address already in use`);
+    throw new SkeinError("IO", `${what}: errno ${no}`, { data: { errno: no } });
+  };
+  return {
+    listen(fd, backlog) {
+      if (libc.listen(fd, backlog) !== 0) fail("listen", errno());
+    },
+    udp(host, port) {
+      const address = socketAddress(host, port);
+      const fd = libc.socket(address.readUInt16LE(0), SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
+      if (fd < 0) fail("socket", errno());
+      if (libc.bind(fd, ffi.getRawPointer(address), address.length) !== 0) {
+        const no = errno();
+        libc.close(fd);
+        fail(`udp ${host}:${port}`, no);
+      }
+      return fd;
+    },
+    takeFd(pid, fd) {
+      const handle = libc.syscall(PIDFD_OPEN, BigInt(pid), 0n, 0n, 0n);
+      if (handle < 0n) fail(`pidfd_open ${pid}`, errno());
+      const copy = Number(libc.syscall(PIDFD_GETFD, handle, BigInt(fd), 0n, 0n));
+      const no = errno();
+      libc.close(Number(handle));
+      if (copy < 0) fail(`pidfd_getfd ${pid} ${fd}`, no);
+      return copy;
+    },
+  };
+}
+
+let loaded: { readonly kernel: Kernel | undefined } | undefined;
+
+/** The kernel's calls, or undefined where they cannot be made. */
+export function kernel(): Kernel | undefined {
+  loaded ??= { kernel: loadQuietly() };
+  return loaded.kernel;
+}
+
+/** `node:ffi` warns that it is experimental; that is ours to know, not the user's. */
+function loadQuietly(): Kernel | undefined {
+  const emitWarning = process.emitWarning.bind(process);
+  process.emitWarning = () => undefined;
+  try {
+    return load();
+  } catch {
+    return undefined;
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+/** struct sockaddr_in or sockaddr_in6. */
+function socketAddress(host: string, port: number): Buffer {
+  if (!host.includes(":")) {
+    const address = Buffer.alloc(16);
+    address.writeUInt16LE(AF_INET, 0);
+    address.writeUInt16BE(port, 2);
+    address.set(host.split(".").map(Number), 4);
+    return address;
+  }
+  const address = Buffer.alloc(28);
+  address.writeUInt16LE(AF_INET6, 0);
+  address.writeUInt16BE(port, 2);
+  address.set(ipv6Bytes(host), 8);
+  return address;
+}
+
+function ipv6Bytes(host: string): Uint8Array {
+  const [head = "", tail] = host.split("::");
+  const groups = (text: string): number[] => (text === "" ? [] : text.split(":").map((g) => parseInt(g, 16)));
+  const before = groups(head);
+  const after = tail === undefined ? [] : groups(tail);
+  const middle = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => 0);
+  return new Uint8Array([...before, ...middle, ...after].flatMap((g) => [g >> 8, g & 255]));
+}

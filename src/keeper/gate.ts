@@ -1,0 +1,25 @@
+import fs from "node:fs";
+import path from "node:path";
+
+/**
+ * A gate is a one-word file that a waiting process reads through an inherited descriptor: `wait`, later `go`.
+ * A file and not a pipe, because all processes of an instance see it, and it outlives the keeper.
+ */
+const WAIT = "wait";
+const GO = "go\n\n";
+
+export function makeGate(folder: string, key: string, open: boolean): string {
+  fs.mkdirSync(folder, { recursive: true, mode: 0o711 });
+  const file = path.join(folder, encodeURIComponent(key));
+  fs.rmSync(file, { force: true });
+  fs.writeFileSync(file, open ? GO : WAIT, { mode: 0o444 });
+  return file;
+}
+
+export function openGate(file: string): void {
+  if (fs.existsSync(file)) fs.writeFileSync(file, GO, { flag: "r+" });
+}
+
+export function removeGate(file: string): void {
+  fs.rmSync(file, { force: true });
+}

@@ -1,0 +1,306 @@
+import type { ChildProcess } from "node:child_process";
+import fs from "node:fs";
+import type { Readable } from "node:stream";
+import { SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { makeCage, removeCage } from "./cgroup.ts";
+import type { ClientSide } from "./connections.ts";
+import { makeGate, openGate, removeGate } from "./gate.ts";
+import { canBoundFiles, launch } from "./launch.ts";
+import { openLog } from "./log-file.ts";
+import type {
+  ExitView,
+  InstanceSpec,
+  InstanceState,
+  InstanceView,
+  KeeperEvent,
+  SocketView,
+  StopResult,
+} from "./protocol.ts";
+import { restartDelayMs } from "./restarts.ts";
+import { runs, statOf } from "./proc.ts";
+import { endGroup, killGroup } from "./stopping.ts";
+
+const ADOPTED_POLL_MS = 40;
+const STATUS_LINES = 20;
+
+/** What an instance needs of its keeper. */
+export interface Surroundings {
+  readonly gates: string;
+  socket(key: string): SocketView;
+  emit(event: KeeperEvent): void;
+  /** Called before and after every step that a later keeper must know of. */
+  save(): void;
+}
+
+/** All that a later keeper needs to take an instance over. */
+export interface InstanceRecord {
+  readonly spec: InstanceSpec;
+  readonly state: InstanceState;
+  readonly attached: boolean;
+  readonly pid: number;
+  readonly startTime: string;
+  readonly since: string;
+  readonly crashTimes: readonly number[];
+  readonly exit: ExitView | null;
+  readonly status: readonly string[];
+  readonly unenforced: readonly string[];
+  readonly cages: readonly string[];
+}
+
+/** One process with its group, from the first start over its restarts to its end. */
+export class Instance {
+  readonly spec: InstanceSpec;
+  readonly #around: Surroundings;
+  #state: InstanceState = "stopped";
+  #attached: boolean;
+  #pid = 0;
+  #startTime = "";
+  #since = now();
+  #crashTimes: number[] = [];
+  #exit: ExitView | null = null;
+  #status: string[] = [];
+  #unenforced: readonly string[] = [];
+  #cages: readonly string[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #ending: Promise<StopResult> | undefined;
+  #gate = "";
+
+  constructor(spec: InstanceSpec, around: Surroundings) {
+    this.spec = spec;
+    this.#around = around;
+    this.#attached = spec.attached;
+  }
+
+  get state(): InstanceState {
+    return this.#state;
+  }
+
+  /** Is there a process, or will there be one without being asked again? */
+  get live(): boolean {
+    return this.#state === "running" || this.#state === "stopping" || this.#state === "waiting";
+  }
+
+  view(): InstanceView {
+    return {
+      spec: this.spec,
+      state: this.#state,
+      attached: this.#attached,
+      pid: this.#pid,
+      since: this.#since,
+      crashes: this.#crashTimes.length,
+      exit: this.#exit,
+      status: this.#status,
+      unenforced: this.#unenforced,
+    };
+  }
+
+  record(): InstanceRecord {
+    const { spec, state, attached, pid, since, exit, status, unenforced } = this.view();
+    const [startTime, crashTimes, cages] = [this.#startTime, this.#crashTimes, this.#cages];
+    return { spec, state, attached, pid, since, exit, status, unenforced, startTime, crashTimes, cages };
+  }
+
+  /** @throws SkeinError START_FAILED, USER_REFUSED, NOT_FOUND (a socket) */
+  start(): void {
+    this.#crashTimes = [];
+    this.#spawn();
+  }
+
+  attach(): void {
+    this.#attached = true;
+    this.#around.save();
+    faultPoint("keeper.attach");
+    if (this.#gate !== "") openGate(this.#gate);
+  }
+
+  /** Continues what an earlier keeper's record says; `pid` is its living process, or undefined when that is gone. */
+  resume(record: InstanceRecord, pid: number | undefined): void {
+    this.#attached = record.attached;
+    this.#since = record.since;
+    this.#crashTimes = [...record.crashTimes];
+    this.#exit = record.exit;
+    this.#status = [...record.status];
+    this.#unenforced = record.unenforced;
+    this.#cages = record.cages;
+    this.#state = record.state;
+    if (this.spec.gate) this.#gate = gatePath(this.#around.gates, this.spec.key);
+    if (pid !== undefined) this.#watchAdopted(pid);
+    else if (this.live) this.#afterLoss(record);
+  }
+
+  async stop(withinMs?: number): Promise<StopResult> {
+    this.#ending ??= this.#end(withinMs ?? this.spec.stop.withinMs).finally(() => {
+      this.#ending = undefined;
+    });
+    return await this.#ending;
+  }
+
+  /** Frees what a finished instance left behind on the machine. */
+  clean(): void {
+    clearTimeout(this.#timer);
+    removeCage(this.#cages);
+    if (this.#gate !== "") removeGate(this.#gate);
+  }
+
+  // Private
+
+  #spawn(): void {
+    const { spec } = this;
+    const sockets = spec.sockets.map((key) => this.#around.socket(key).fd);
+    const cage = makeCage(spec.key, spec.limits);
+    this.#cages = cage.folders;
+    const files = spec.limits.files !== null && !canBoundFiles() ? ["files"] : [];
+    this.#unenforced = [...cage.unenforced, ...files];
+    this.#become("running", { pid: 0 });
+    faultPoint("keeper.spawn");
+    const log = openLog(spec.log);
+    const gate = spec.gate ? this.#newGate() : undefined;
+    const fds = gate === undefined ? sockets : [...sockets, gate];
+    try {
+      const child = launch({ spec, log, fds, statusPipe: gate !== undefined, cages: cage.folders });
+      this.#own(child, gate === undefined ? undefined : 3 + fds.length);
+    } catch (err) {
+      this.#become("failed", { pid: 0 });
+      throw err;
+    } finally {
+      fs.closeSync(log);
+      if (gate !== undefined) fs.closeSync(gate);
+    }
+  }
+
+  #newGate(): number {
+    this.#gate = makeGate(this.#around.gates, this.spec.key, this.#attached);
+    return fs.openSync(this.#gate, "r");
+  }
+
+  #own(child: ChildProcess, statusFd: number | undefined): void {
+    const { pid } = child;
+    if (pid === undefined) {
+      throw new SkeinError(
+        "START_FAILED",
+        `${this.spec.key}: no process could be started in ${this.spec.cwd}`,
+      );
+    }
+    faultPoint("keeper.spawned");
+    this.#status = [];
+    this.#exit = null;
+    this.#become("running", { pid });
+    child.once("exit", (code, signal) => this.#gone(pid, { code, signal, at: now() }));
+    if (statusFd !== undefined) this.#readStatus(child.stdio[statusFd] as Readable);
+    this.#around.emit({ type: "started", key: this.spec.key, pid });
+  }
+
+  #readStatus(pipe: Readable): void {
+    let rest = "";
+    pipe.on("error", () => undefined);
+    pipe.setEncoding("utf8").on("data", (text: string) => {
+      const lines = (rest + text).split("\n");
+      rest = (lines.pop() ?? "").slice(0, 1000);
+      this.#status = [...this.#status, ...lines].slice(-STATUS_LINES);
+      for (const line of lines) this.#around.emit({ type: "status", key: this.spec.key, line });
+    });
+  }
+
+  #watchAdopted(pid: number): void {
+    this.#pid = pid;
+    this.#startTime = statOf(pid)?.startTime ?? "";
+    if (this.#state === "waiting") this.#state = "running";
+    const timer = setInterval(() => {
+      if (runs(pid, this.#startTime)) return;
+      clearInterval(timer);
+      this.#gone(pid, { code: null, signal: null, at: now() });
+    }, ADOPTED_POLL_MS);
+  }
+
+  /** The process ended while no keeper looked. */
+  #afterLoss(record: InstanceRecord): void {
+    if (record.state === "stopping") this.#become("stopped", { pid: 0 });
+    else this.#crashed(record.pid, { code: null, signal: null, at: now() });
+  }
+
+  #gone(pid: number, exit: ExitView): void {
+    if (pid !== this.#pid) return;
+    if (this.#state === "stopping") this.#exit = exit;
+    else this.#crashed(pid, exit);
+  }
+
+  #crashed(pid: number, exit: ExitView): void {
+    this.#exit = exit;
+    const { restart } = this.spec;
+    const delay = this.#attached ? restartDelayMs(this.#crashTimes, restart, Date.now()) : undefined;
+    this.#crashTimes = [...this.#crashTimes, Date.now()].slice(-1000);
+    if (delay !== undefined) this.#restartIn(delay, pid);
+    else {
+      this.#become(this.#attached && restart !== null ? "failed" : "exited", { pid: 0 });
+      if (pid > 0) void killGroup(pid);
+    }
+    const restartInMs = delay ?? null;
+    this.#around.emit({ type: "exited", key: this.spec.key, pid, exit, state: this.#state, restartInMs });
+  }
+
+  #restartIn(delay: number, group: number): void {
+    this.#become("waiting", { pid: 0 });
+    const cleared = group > 0 ? killGroup(group) : Promise.resolve();
+    this.#timer = setTimeout(() => {
+      void cleared.then(() => {
+        if (this.#state === "waiting") this.#tryAgain();
+      });
+    }, delay);
+  }
+
+  #tryAgain(): void {
+    try {
+      this.#spawn();
+    } catch {
+      this.#crashed(0, { code: null, signal: null, at: now() });
+    }
+  }
+
+  async #end(withinMs: number): Promise<StopResult> {
+    const began = performance.now();
+    clearTimeout(this.#timer);
+    if (this.#state !== "running" && this.#state !== "stopping") {
+      if (this.#state === "waiting") this.#become("stopped", { pid: 0 });
+      return { cut: 0, forced: false, exit: this.#exit, ms: 0 };
+    }
+    const group = this.#pid;
+    this.#become("stopping", { pid: group });
+    faultPoint("keeper.stop");
+    const ended = await endGroup(group, { ...this.spec.stop, withinMs }, this.#clientSide());
+    await new Promise((resolve) => setImmediate(resolve)); // lets the exit event of the leader come first
+    this.#become("stopped", { pid: 0 });
+    faultPoint("keeper.stopped");
+    const told = this.#status.flatMap((line) => /^cut (\d+)$/.exec(line)?.[1] ?? []);
+    const counted = this.spec.gate && !ended.forced ? told.reduce((sum, n) => sum + Number(n), 0) : ended.cut;
+    return {
+      cut: counted,
+      forced: ended.forced,
+      exit: this.#exit,
+      ms: Math.round(performance.now() - began),
+    };
+  }
+
+  #clientSide(): ClientSide {
+    const sockets = this.spec.sockets.map((key) => this.#around.socket(key));
+    const port = Number(this.spec.env["PORT"] ?? 0);
+    return {
+      ports: new Set([...sockets.map((socket) => socket.port), port].filter((n) => n > 0)),
+      paths: new Set(sockets.flatMap((socket) => socket.path ?? [])),
+    };
+  }
+
+  #become(state: InstanceState, { pid }: { pid: number }): void {
+    this.#state = state;
+    this.#pid = pid;
+    this.#startTime = pid === 0 ? "" : (statOf(pid)?.startTime ?? "");
+    this.#since = now();
+    this.#around.save();
+  }
+}
+
+const now = (): string => new Date().toISOString();
+
+function gatePath(folder: string, key: string): string {
+  return `${folder}/${encodeURIComponent(key)}`;
+}

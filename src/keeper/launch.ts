@@ -1,0 +1,90 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import fs from "node:fs";
+import { errnoOf, messageOf, SkeinError } from "../lib/errors.ts";
+import type { InstanceSpec } from "./protocol.ts";
+
+export interface Launch {
+  readonly spec: InstanceSpec;
+  readonly log: number;
+  /** Descriptors that become 3, 4, ... */
+  readonly fds: readonly number[];
+  /** Whether a pipe for status lines comes after them. */
+  readonly statusPipe: boolean;
+  readonly cages: readonly string[];
+}
+
+/**
+ * Starts the process as the leader of its own session. It goes through a shell for LISTEN_PID and its control
+ * groups, `prlimit` for descriptors and `setpriv` for user and rights; all of these become the app by exec, so the
+ * pid stays. Not bound to this process's life in any way.
+ * @throws SkeinError START_FAILED, USER_REFUSED
+ */
+export function launch({ spec, log, fds, statusPipe, cages }: Launch): ChildProcess {
+  const script = [
+    ...cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`),
+    "export LISTEN_PID=$$",
+    'exec "$@"',
+  ].join("\n");
+  const argv = [...bounded(spec), ...confined(spec), ...spec.argv];
+  try {
+    const child = spawn("/bin/sh", ["-c", script, "sh", ...argv], {
+      cwd: spec.cwd,
+      env: { ...spec.env },
+      detached: true,
+      stdio: ["ignore", log, log, ...fds, ...(statusPipe ? (["pipe"] as const) : [])],
+    });
+    child.on("error", () => undefined); // an undefined pid tells the same
+    return child;
+  } catch (err) {
+    throw new SkeinError("START_FAILED", `${spec.key}: ${messageOf(err)}`, {
+      cause: err,
+      data: { errno: errnoOf(err), cwd: spec.cwd },
+    });
+  }
+}
+
+function bounded(spec: InstanceSpec): string[] {
+  const { files } = spec.limits;
+  const prlimit = tool("prlimit");
+  if (files === null || prlimit === undefined) return [];
+  return [prlimit, `--nofile=${files}:${files}`];
+}
+
+/** Whether `limits.files` can be set here. */
+export const canBoundFiles = (): boolean => tool("prlimit") !== undefined;
+
+function confined(spec: InstanceSpec): string[] {
+  const setpriv = tool("setpriv");
+  const root = process.getuid?.() === 0;
+  if (spec.user !== null && !root) {
+    throw new SkeinError("USER_REFUSED", `${spec.key}: only root can start processes of another user`);
+  }
+  if (setpriv === undefined) {
+    if (spec.user === null) return [];
+    throw new SkeinError("USER_REFUSED", `${spec.key}: setpriv (util-linux) is missing on this machine`);
+  }
+  if (spec.user === null) return [setpriv, "--no-new-privs", "--"];
+  return [
+    setpriv,
+    `--reuid=${spec.user.uid}`,
+    `--regid=${spec.user.gid}`,
+    "--clear-groups",
+    "--no-new-privs",
+    "--bounding-set=-all",
+    "--inh-caps=-all",
+    "--",
+  ];
+}
+
+const tools = new Map<string, string | undefined>();
+
+function tool(name: string): string | undefined {
+  if (!tools.has(name)) {
+    const places = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"];
+    tools.set(
+      name,
+      places.map((dir) => `${dir}/${name}`).find((file) => fs.existsSync(file)),
+    );
+  }
+  return tools.get(name);
+}

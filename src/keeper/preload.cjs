@@ -1,0 +1,291 @@
+"use strict";
+/*
+ * For handover mode `node`: loaded with --require (through NODE_OPTIONS, so that it reaches the server behind
+ * `npm start` and cluster workers) into any Node from 14 on. It needs nothing and never throws into the app.
+ *
+ * SKEIN_HANDOVER = {"sockets":[{"name","protocol","port","host","path","fd","probe","given"}],"gate":fd,"status":fd,
+ *                   "windowMs":n,"signal":"SIGTERM"}; `given` is the number that the app knows the socket by.
+ *
+ * - A listen or bind on a socket's port, path or descriptor goes to the private `probe` descriptor first. When the
+ *   gate file says `go`, the public descriptor `fd` is attached to the same server; the probe stays.
+ * - On the drain's signal the one that loses nothing: stop accepting, answer everything further with
+ *   `Connection: close`, close what is idle after the window, exit when empty. An app's own handler may call close()
+ *   as it likes: for HTTP servers that means the same then.
+ * - Descriptors are handed on to child processes, which npm and its shell would otherwise lose.
+ */
+const fs = require("fs");
+const net = require("net");
+const http = require("http");
+const https = require("https");
+const dgram = require("dgram");
+const cluster = require("cluster");
+const childProcess = require("child_process");
+
+const GATE_POLL_MS = 10;
+const plan = readPlan();
+const { listen, close: closeNet } = net.Server.prototype;
+const { bind } = dgram.Socket.prototype;
+const servers = new Map(); // the app's server -> its twin on the public socket, or null
+const datagrams = new Set(); // the app's UDP sockets
+const connections = new Set();
+const sessions = new Set(); // HTTP/2
+const onGo = [];
+let children = 0;
+let open = false;
+let draining = false;
+
+if (plan !== undefined) {
+  patchListen();
+  patchClose();
+  patchAnswers();
+  patchDatagrams();
+  patchSpawn();
+  process.on(plan.signal, drain);
+  process.on("exit", tellCut);
+}
+
+function readPlan() {
+  try {
+    return process.env.SKEIN_HANDOVER ? JSON.parse(process.env.SKEIN_HANDOVER) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function tell(line) {
+  try {
+    fs.writeSync(plan.status, `${line}\n`);
+  } catch {
+    // the keeper that read it is gone; the app must not notice
+  }
+}
+
+// The gate
+
+function gateIsOpen() {
+  const buffer = Buffer.alloc(2);
+  try {
+    open = open || (fs.readSync(plan.gate, buffer, 0, 2, 0) === 2 && buffer.toString() === "go");
+  } catch {
+    // not inherited: this process was started past the hand-over and attaches nothing
+  }
+  return open;
+}
+
+function whenOpen(act) {
+  onGo.push(act);
+  if (onGo.length > 1) return;
+  const timer = setInterval(() => {
+    if (!gateIsOpen()) return;
+    clearInterval(timer);
+    for (const waiting of onGo.splice(0)) waiting();
+  }, GATE_POLL_MS);
+  timer.unref();
+}
+
+/** Which of the plan's sockets a listen or bind means. */
+function wanted(first, datagram) {
+  const options = first !== null && typeof first === "object" ? first : undefined;
+  const port = Number(options ? options.port : first);
+  const path = options ? options.path : first;
+  return plan.sockets.find((socket) => {
+    if ((socket.protocol === "udp") !== datagram) return false;
+    if (options && options.fd !== undefined) return options.fd === socket.given;
+    return socket.path ? path === socket.path : port > 0 && port === socket.port;
+  });
+}
+
+// Streams
+
+function patchListen() {
+  net.Server.prototype.listen = function (...args) {
+    const socket = wanted(args[0], false);
+    if (socket === undefined) return listen.apply(this, args);
+    const callback = args.find((arg) => typeof arg === "function");
+    if (!servers.has(this)) track(this);
+    servers.set(this, null);
+    const direct = gateIsOpen();
+    this.once("listening", () => tell(`${direct ? "attached" : "listening"} ${socket.name}`));
+    if (!direct) whenOpen(() => attach(this, socket));
+    return listen.call(this, { fd: direct ? socket.fd : socket.probe }, callback);
+  };
+}
+
+function track(server) {
+  server.prependListener("connection", (socket) => {
+    connections.add(socket);
+    socket.once("close", () => connections.delete(socket));
+  });
+  server.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+  });
+}
+
+/** A twin accepts on the public socket and gives all it accepts to the app's server. */
+function attach(server, socket) {
+  if (draining || !servers.has(server)) return;
+  const { allowHalfOpen, pauseOnConnect, noDelay, keepAlive, keepAliveInitialDelay } = server;
+  const twin = net.createServer({ allowHalfOpen, pauseOnConnect, noDelay, keepAlive, keepAliveInitialDelay });
+  twin.on("connection", (connection) => {
+    connection.server = server;
+    server.emit("connection", connection);
+  });
+  twin.on("error", (err) => tell(`error ${socket.name} ${err.code || err.message}`));
+  servers.set(server, twin);
+  listen.call(twin, { fd: socket.fd }, () => tell(`attached ${socket.name}`));
+}
+
+function patchClose() {
+  net.Server.prototype.close = function (done) {
+    const twin = servers.get(this);
+    servers.delete(this);
+    if (twin) closeNet.call(twin);
+    return closeNet.call(this, done);
+  };
+  for (const { prototype } of [http.Server, https.Server]) {
+    const { close } = prototype;
+    prototype.close = function (done) {
+      if (!draining || !servers.has(this)) return close.call(this, done);
+      holdOpen();
+      stopAccepting(this, done);
+      return this;
+    };
+  }
+}
+
+function patchAnswers() {
+  const { writeHead } = http.ServerResponse.prototype;
+  http.ServerResponse.prototype.writeHead = function (...args) {
+    if (draining && !this.headersSent) this.shouldKeepAlive = false;
+    return writeHead.apply(this, args);
+  };
+}
+
+// Drain
+
+function drain() {
+  if (draining) return;
+  draining = true;
+  const own = process.listeners(plan.signal).some((listener) => listener !== drain);
+  if (own) return; // its handler closes the servers; close() is the good one from now on
+  if (servers.size + datagrams.size === 0) {
+    if (children > 0) exitAfterChildren();
+    else endBySignal();
+    return;
+  }
+  holdOpen();
+  let left = servers.size + datagrams.size;
+  const one = () => {
+    left -= 1;
+    if (left === 0) process.exit(0);
+  };
+  for (const server of servers.keys()) stopAccepting(server, one);
+  for (const socket of datagrams) {
+    setTimeout(() => {
+      socket.close();
+      one();
+    }, plan.windowMs);
+  }
+}
+
+/** Only the listening ends here: idle connections stay for the window, busy ones until they are answered. */
+function stopAccepting(server, done) {
+  const twin = servers.get(server);
+  servers.delete(server);
+  let left = twin ? 2 : 1;
+  const one = () => {
+    left -= 1;
+    if (left === 0 && done) done();
+  };
+  if (twin) closeNet.call(twin, one);
+  closeNet.call(server, one);
+  for (const session of sessions) session.close(); // says GOAWAY and ends what is open
+  if (typeof server.closeIdleConnections !== "function") return;
+  setTimeout(() => {
+    server.closeIdleConnections();
+    setInterval(() => server.closeIdleConnections(), 100).unref();
+  }, plan.windowMs).unref();
+}
+
+/** Keeps the process for the whole window, also when nothing is connected: a client may be about to reuse. */
+function holdOpen() {
+  if (connections.size > 0) setTimeout(() => undefined, plan.windowMs);
+}
+
+/** npm, a cluster's primary and the like: their children got the same signal; they end when these have. */
+function exitAfterChildren() {
+  setInterval(() => {
+    if (children === 0) process.exit(0);
+  }, GATE_POLL_MS);
+}
+
+function endBySignal() {
+  process.removeListener(plan.signal, drain);
+  process.kill(process.pid, plan.signal);
+}
+
+function tellCut() {
+  const cut = [...connections].filter((socket) => !socket.destroyed && !socket.writableFinished).length;
+  if (cut > 0) tell(`cut ${cut}`);
+}
+
+// Datagrams: received on the probe, later on the public socket; answers leave from where they are expected.
+
+function patchDatagrams() {
+  dgram.Socket.prototype.bind = function (...args) {
+    const socket = wanted(args[0], true);
+    if (socket === undefined) return bind.apply(this, args);
+    const callback = args.find((arg) => typeof arg === "function");
+    datagrams.add(this);
+    this.once("close", () => datagrams.delete(this));
+    const direct = gateIsOpen();
+    this.once("listening", () => tell(`${direct ? "attached" : "listening"} ${socket.name}`));
+    if (!direct) whenOpen(() => attachDatagrams(this, socket));
+    return bind.call(this, { fd: direct ? socket.fd : socket.probe }, callback);
+  };
+}
+
+function attachDatagrams(app, socket) {
+  const twin = dgram.createSocket(app.type);
+  twin.on("message", (message, from) => app.emit("message", message, from));
+  twin.on("error", (err) => app.emit("error", err));
+  bind.call(twin, { fd: socket.fd }, () => {
+    app.send = twin.send.bind(twin);
+    tell(`attached ${socket.name}`);
+  });
+  app.once("close", () => twin.close());
+}
+
+// Children: the descriptors are handed on under free numbers.
+
+function patchSpawn() {
+  const { spawn } = childProcess.ChildProcess.prototype;
+  childProcess.ChildProcess.prototype.spawn = function (options) {
+    const result = spawn.call(this, handOn(options));
+    if (this.pid === undefined) return result;
+    children += 1;
+    this.once("exit", () => {
+      children -= 1;
+    });
+    return result;
+  };
+}
+
+function handOn(options) {
+  const pairs = options.envPairs || [];
+  const at = pairs.findIndex((pair) => pair.startsWith("SKEIN_HANDOVER="));
+  if (at < 0) return options;
+  const { stdio } = options;
+  const all = typeof stdio === "string" ? [stdio, stdio, stdio] : [...(stdio || [])];
+  while (all.length < 3) all.push("pipe");
+  const give = (fd) => all.push(fd) - 1;
+  // a cluster's worker listens through its primary, by the primary's numbers
+  const worker = cluster.isMaster && pairs.some((pair) => pair.startsWith("NODE_UNIQUE_ID="));
+  const renumber = (socket) => ({ ...socket, fd: give(socket.fd), probe: give(socket.probe) });
+  const sockets = worker ? plan.sockets : plan.sockets.map(renumber);
+  const next = { ...plan, sockets, gate: give(plan.gate), status: give(plan.status) };
+  const envPairs = [...pairs];
+  envPairs[at] = `SKEIN_HANDOVER=${JSON.stringify(next)}`;
+  return { ...options, stdio: all, envPairs };
+}

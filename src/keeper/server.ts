@@ -1,0 +1,87 @@
+import fs from "node:fs";
+import net from "node:net";
+import { SkeinError, toWire } from "../lib/errors.ts";
+import type { Handlers, Keeper } from "./keeper.ts";
+import { lineReader, type KeeperEvent, type Reply, type Request } from "./protocol.ts";
+
+/** Connections that asked for events. */
+export class Audience {
+  readonly #listeners = new Set<net.Socket>();
+
+  add(socket: net.Socket): void {
+    this.#listeners.add(socket);
+    socket.once("close", () => this.#listeners.delete(socket));
+  }
+
+  tell(event: KeeperEvent): void {
+    for (const socket of this.#listeners) send(socket, { event });
+  }
+}
+
+/** Serves the protocol on `file`. */
+export async function serve(file: string, keeper: Keeper, audience: Audience): Promise<net.Server> {
+  const server = net.createServer((socket) => {
+    const handlers = handlersOf(keeper, () => audience.add(socket));
+    const read = lineReader((value) => void answer(socket, value, handlers));
+    socket.on("error", () => socket.destroy());
+    socket.on("data", (chunk) => {
+      try {
+        read(chunk);
+      } catch {
+        socket.destroy();
+      }
+    });
+  });
+  fs.rmSync(file, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(file, resolve);
+  });
+  fs.chmodSync(file, 0o600);
+  return server;
+}
+
+async function answer(socket: net.Socket, value: unknown, handlers: Handlers): Promise<void> {
+  const request = value as Request;
+  try {
+    if (!Object.hasOwn(handlers, request.op)) {
+      throw new SkeinError("KEEPER_PROTOCOL", `this keeper does not know the operation ${request.op}`);
+    }
+    const handle = handlers[request.op as keyof Handlers] as (args: unknown) => unknown;
+    send(socket, { id: request.id, ok: await handle(request) });
+    if (request.op === "shutdown") socket.end(() => process.exit(0));
+  } catch (err) {
+    send(socket, { id: request.id, error: toWire(err) });
+  }
+}
+
+function send(socket: net.Socket, reply: Reply): void {
+  if (!socket.destroyed) socket.write(`${JSON.stringify(reply)}\n`);
+}
+
+function handlersOf(keeper: Keeper, subscribe: () => void): Handlers {
+  const nothing = (act: () => void): Record<string, never> => {
+    act();
+    return {};
+  };
+  return {
+    hello: () => keeper.hello(),
+    listen: ({ socket }) => keeper.listen(socket),
+    unlisten: ({ key }) => nothing(() => keeper.unlisten(key)),
+    lockPort: ({ key, host, avoid }) => ({ port: keeper.lockPort(key, host, avoid) }),
+    unlockPort: ({ key }) => nothing(() => keeper.unlockPort(key)),
+    start: ({ instance }) => keeper.start(instance),
+    again: ({ key }) => keeper.again(key),
+    attach: ({ key }) => keeper.attach(key),
+    signal: ({ key, signal }) => nothing(() => keeper.signal(key, signal)),
+    stop: async ({ key, withinMs }) => await keeper.stop(key, withinMs),
+    forget: ({ key }) => nothing(() => keeper.forget(key)),
+    list: () => keeper.list(),
+    note: ({ key, value }) => nothing(() => keeper.note(key, value)),
+    events: () => nothing(subscribe),
+    shutdown: async () => {
+      await keeper.shutdown();
+      return {};
+    },
+  };
+}

@@ -1,0 +1,57 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { clientConnections, type ClientSide } from "./connections.ts";
+import type { StopSpec } from "./protocol.ts";
+import { groupExists, groupMembers, signalGroup } from "./proc.ts";
+
+const POLL_MS = 20;
+const OLD_MS = 50;
+const KILLED_WITHIN_MS = 10_000;
+
+export interface Ended {
+  readonly forced: boolean;
+  readonly cut: number;
+}
+
+/**
+ * Ends a process group: the signal goes to all of it and all of it is waited for (npm dies at once while the server
+ * below it drains). What was still connected at a forced end was cut; so was a connection older than `OLD_MS` that
+ * vanished together with the process before the drain's window was over.
+ */
+export async function endGroup(group: number, stop: StopSpec, side: ClientSide): Promise<Ended> {
+  const young = clientConnections(group, side);
+  if (young.size > 0) await sleep(OLD_MS);
+  let last = intersect(young, clientConnections(group, side));
+  const began = performance.now();
+  signalGroup(group, stop.signal as NodeJS.Signals);
+  const elapsed = (): number => performance.now() - began;
+  while (elapsed() < stop.withinMs) {
+    await sleep(POLL_MS);
+    if (!isAlive(group)) return { forced: false, cut: elapsed() < stop.windowMs ? last.size : 0 };
+    if (elapsed() < stop.windowMs && last.size > 0) last = intersect(last, clientConnections(group, side));
+  }
+  const cut = clientConnections(group, side).size;
+  const forced = isAlive(group);
+  signalGroup(group, stop.now as NodeJS.Signals);
+  await killed(group);
+  return { forced, cut: forced ? cut : 0 };
+}
+
+/** Kills whatever is left of a group. */
+export async function killGroup(group: number): Promise<void> {
+  signalGroup(group, "SIGKILL");
+  await killed(group);
+}
+
+async function killed(group: number): Promise<void> {
+  const until = performance.now() + KILLED_WITHIN_MS;
+  while (isAlive(group) && performance.now() < until) {
+    await sleep(POLL_MS);
+    signalGroup(group, "SIGKILL");
+  }
+}
+
+const isAlive = (group: number): boolean => groupExists(group) && groupMembers(group).length > 0;
+
+function intersect(a: ReadonlySet<number>, b: ReadonlySet<number>): Set<number> {
+  return new Set([...a].filter((inode) => b.has(inode)));
+}
