@@ -199,7 +199,8 @@ const releaseBody: Release = {
 
 test("a release is the same whoever made it and when, and another for another app, tree or commit", () => {
   const id = releaseIdOf(releaseBody);
-  assert.equal(releaseIdOf({ ...releaseBody, builder: bob.kid, created: at(9) }), id);
+  const byBob: Release = { ...releaseBody, builder: bob.kid, created: at(9) };
+  assert.equal(releaseIdOf(byBob), id);
   const others = [
     { ...releaseBody, app: "shop2" },
     { ...releaseBody, commit: null },
