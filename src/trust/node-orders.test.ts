@@ -270,7 +270,7 @@ test("a settle without its receipts changes nothing", async () => {
   assert.equal(node.settle(settle, seven, receipts), "SETTLE_UNPROVEN", "with another order");
   assert.equal(node.settle(settle, envelope, receipts), "accepted");
   assert.equal(node.app.standing?.settle?.receipts.length, 2, "kept, to prove it to others");
-  assert.equal(new Node().settle(settle), "ORDER_UNKNOWN_RELEASE", "a settle of an order that never came");
+  assert.equal(new Node().settle(settle), "NOT_FOUND", "a settle of an order that never came");
 });
 
 test("undo leads to the fallback, before undoBefore and before the settle, and nowhere else", async () => {

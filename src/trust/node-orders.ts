@@ -23,7 +23,7 @@ import {
   type Progress,
   type Step,
 } from "./node-state.ts";
-import { compareSerials, openOrder, openSettle, refuseUnproven, serialText } from "./orders.ts";
+import { compareSerials, openOrder, openSettle, refuseUnproven, serialText, type Serial } from "./orders.ts";
 import { matches, parseSelector } from "./selector.ts";
 import { wanted } from "./wanted.ts";
 
@@ -53,7 +53,8 @@ export function acceptOrder(state: NodeState, source: unknown, context: Context)
     if (holds(app, incoming.held.digest)) return known(state);
     const contested = contestedBy(app, incoming.held);
     if (contested !== undefined) return equivocation(state, contested, incoming.held);
-    refuseOld(app.head, incoming);
+    refuseOld(incoming, { newest: app.head, floor: app.floor });
+    refuseOtherEnv(state, incoming.body, context);
     // What this node signed a receipt for it had started in time, even if its disk forgot.
     const startedBefore = app.floor?.order === incoming.held.digest;
     const late = effectiveNow(state, context) >= msOf(incoming.body.applyBefore);
@@ -73,12 +74,15 @@ export function acceptSettle(state: NodeState, input: SettleInput, context: Cont
     const mine = find(app, settle.order);
     if (mine?.settle) return known(state);
     const incoming =
-      mine === undefined ? readOrder(state, input.order, context) : { app, held: mine, body: orderOf(mine) };
+      mine === undefined
+        ? readOrder(state, present(settle, input.order), context)
+        : { app, held: mine, body: orderOf(mine) };
     const proof = proofOf(settle, incoming, input);
+    refuseOtherEnv(state, incoming.body, context);
     if (mine === undefined) {
       const contested = contestedBy(app, incoming.held);
       if (contested !== undefined) return equivocation(state, contested, incoming.held);
-      refuseOld(app.standing, incoming);
+      refuseOld(incoming, { newest: app.standing, floor: null });
     }
     const stands = withApp(state, standingWith(app, { ...incoming.held, settle: proof }));
     return accepted(raised(raised(stands, incoming.body.issued), settle.issued));
@@ -110,9 +114,9 @@ export function started(state: NodeState, name: OrderName, context: Context): St
   return attempt(state, () => {
     const now = wanted(state, name.app, name.env, context);
     if (now.kind !== "order" || now.digest !== name.order) throw notWanted(name);
-    if (now.held.progress === "started") return known(state);
     // What ended one way or the other is wanted as it is; converging to it again is no new start.
-    if (now.held.progress !== "waiting" && now.held.progress !== "withdrawn") return known(state);
+    if (touched(now.held.progress)) return known(state);
+    refuseOtherEnv(state, now.order, context, true);
     return marked(state, name, "started");
   });
 }
@@ -134,8 +138,6 @@ interface Incoming {
 }
 
 function readOrder(state: NodeState, source: unknown, context: Context): Incoming {
-  if (source === undefined)
-    throw new SkeinError("ORDER_UNKNOWN_RELEASE", "a settle of an order that did not come");
   const identity = identityOf(state);
   if (state.documents.revoke !== null) throw new SkeinError("REVOKED", `${identity.name} was revoked`);
   const opened = openOrder(state.charter, source, context.now);
@@ -149,7 +151,6 @@ function readOrder(state: NodeState, source: unknown, context: Context): Incomin
       },
     );
   }
-  refuseOtherEnv(state, body, context);
   return { app: appStateOf(state, body.app, body.env), body, held: heldOrder(opened, parseEnvelope(source)) };
 }
 
@@ -158,12 +159,16 @@ function heldOrder({ body, digest }: Opened<"order.1">, order: Envelope): HeldOr
   return { epoch, seq, digest, order, progress: "waiting", settle: null, contested: false };
 }
 
-/** A node holds one environment of an app; one that is stopped, or never started, does not count. */
-function refuseOtherEnv(state: NodeState, order: Order, context: Context): void {
+/**
+ * A node holds one environment of an app.
+ * @param onlyStarted count only what the node acts on already, not what it merely accepted
+ */
+function refuseOtherEnv(state: NodeState, order: Order, context: Context, onlyStarted = false): void {
   const others = Object.values(state.apps).filter(({ app, env }) => app === order.app && env !== order.env);
   for (const { app, env } of others) {
     const now = wanted(state, app, env, context);
     if (now.kind === "none" || (now.kind === "order" && now.state === "stopped")) continue;
+    if (onlyStarted && (now.kind === "wait" || !touched(now.held.progress))) continue;
     throw new SkeinError(
       "ENV_CONFLICT",
       `this node holds ${app} in ${env}, and the order is for ${order.env}`,
@@ -172,6 +177,16 @@ function refuseOtherEnv(state: NodeState, order: Order, context: Context): void 
       },
     );
   }
+}
+
+/** Whether the node may have changed something because of an order. */
+function touched(progress: Progress): boolean {
+  return progress !== "waiting" && progress !== "withdrawn";
+}
+
+function present(settle: Settle, order: unknown): unknown {
+  if (order === undefined || order === null) throw unknownOrder(settle.order);
+  return order;
 }
 
 /** @throws SkeinError SETTLE_UNPROVEN */
@@ -216,13 +231,14 @@ function equivocation(
   return refused(withApp(state, app), error);
 }
 
-/** `newest` is what the order must be newer than: the head, or for a settled order what stands. */
-function refuseOld(newest: HeldOrder | null, { app, body, held }: Incoming): void {
-  const below = newest !== null && compareSerials(held, newest) <= 0;
-  const belowLeast = app.least !== null && compareSerials(held, app.least) < 0;
-  const unsettledBelowFloor =
-    newest === app.head && app.floor !== null && compareSerials(held, app.floor) < 0;
-  if (below || belowLeast || unsettledBelowFloor) {
+/** `newest`: what the order must be newer than; `floor`: what it must at least be. */
+function refuseOld(
+  { app, body, held }: Incoming,
+  limits: { readonly newest: HeldOrder | null; readonly floor: Serial | null },
+): void {
+  const isBelow = (limit: Serial | null): boolean => limit !== null && compareSerials(held, limit) < 0;
+  const notNewer = limits.newest !== null && compareSerials(held, limits.newest) <= 0;
+  if (notNewer || isBelow(app.least) || isBelow(limits.floor)) {
     const data = {
       app: app.app,
       env: app.env,
@@ -259,7 +275,7 @@ function newHead(app: AppState, held: HeldOrder): AppState {
 
 /** What the node ran when a newer head came: the old head, if anything was done about it. */
 function priorAfter({ head, prior }: AppState): HeldOrder | null {
-  return head === null || head.progress === "waiting" || head.progress === "withdrawn" ? prior : head;
+  return head !== null && touched(head.progress) ? head : prior;
 }
 
 /** Puts a settled order where it belongs: in the slots that hold it, and on top of what stood. */

@@ -1,0 +1,441 @@
+/**
+ * Several nodes and a hub that drops, delays, reorders, replays, goes back to an old state and lies. The hub
+ * holds everything that was ever signed, and makes up what was not; machines crash, are set back to snapshots,
+ * and their clocks jump. After every step the invariants of DESIGN sections 2, 4 and 9 must hold.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as fc from "fast-check";
+import type { Digest } from "../lib/ids.ts";
+import {
+  MINUTE,
+  orderBody,
+  receiptBy,
+  release,
+  rosterOf,
+  sealOrder,
+  settleBody,
+  STRATEGY,
+  T0,
+  testCluster,
+  testNode,
+  at,
+} from "./cluster.fixture.ts";
+import { rosterDigest, type Order, type Settle } from "./documents.ts";
+import { digestOfEnvelope, seal, type Envelope } from "./envelope.ts";
+import { generateSigner } from "./keys.ts";
+import { acceptOrder, acceptSettle, acceptUndo, failed, finished, started } from "./node-orders.ts";
+import {
+  acceptBirth,
+  acceptOwnReceipt,
+  appStateOf,
+  newNodeState,
+  type NodeState,
+  type Step,
+} from "./node-state.ts";
+import { nodeStateText, readNodeState } from "./node-state-file.ts";
+import { compareSerials, serialText, type Serial } from "./orders.ts";
+import { matches, parseSelector } from "./selector.ts";
+import { wanted, type WantedState } from "./wanted.ts";
+
+const cluster = await testCluster();
+const testNodes = [
+  await testNode(cluster, "web1"),
+  await testNode(cluster, "web2"),
+  await testNode(cluster, "db1", { role: "db" }),
+];
+const roster = rosterOf(...testNodes);
+const KEY = { app: "shop", env: "default" } as const;
+
+/** An order that was really signed, with its settle and the receipts that its nodes would sign. */
+interface Signed {
+  readonly body: Order;
+  readonly envelope: Envelope;
+  readonly digest: Digest;
+  readonly settle: Settle;
+  readonly settleEnvelope: Envelope;
+  /** By node and verdict; exists for the hub only after that node really did so. */
+  readonly receipts: readonly { readonly ok: Envelope; readonly late: Envelope; readonly undone: Envelope }[];
+}
+
+async function signed(change: Partial<Order> & { readonly seq: number }, needs: number): Promise<Signed> {
+  const body = orderBody(change.seq, {
+    roster: rosterDigest(roster),
+    selector: "all",
+    strategy: STRATEGY,
+    ...change,
+  });
+  const envelope = await sealOrder(body, cluster.alice);
+  const settle = settleBody(body, envelope, { needs, before: body.applyBefore, issued: body.issued });
+  const receipts = await Promise.all(
+    testNodes.map(async (node) => ({
+      ok: await receiptBy(node, body, envelope, { at: body.issued }),
+      late: await receiptBy(node, body, envelope, { at: body.applyBefore }),
+      undone: await receiptBy(node, body, envelope, { verdict: "undone", at: body.applyBefore }),
+    })),
+  );
+  const settleEnvelope = await seal("settle.1", settle, [cluster.bob]);
+  return { body, envelope, digest: digestOfEnvelope(envelope), settle, settleEnvelope, receipts };
+}
+
+/** Six serials, ten minutes apart, in one chain; serials 2 and 4 were signed twice; 3 is for web servers only. */
+async function history(): Promise<readonly Signed[]> {
+  const chain: Signed[] = [];
+  const twins: Signed[] = [];
+  for (let seq = 1; seq <= 6; seq++) {
+    const times = { issued: at(seq * 10), applyBefore: at(seq * 10 + 30), undoBefore: at(seq * 10 + 60) };
+    const selector = seq === 3 ? "role=web" : "all";
+    const prev = chain.at(-1)?.digest ?? null;
+    chain.push(await signed({ seq, prev, selector, ...times }, seq % 3));
+    if (seq === 2 || seq === 4)
+      twins.push(await signed({ seq, prev, release: release(100 + seq), ...times }, 0));
+  }
+  return [...chain, ...twins];
+}
+
+const orders = await history();
+const genuine = new Map(orders.map((one) => [one.digest, one]));
+const lies = await makeLies();
+
+/** What a hub can make of what it holds without anybody's key. */
+async function makeLies(): Promise<readonly Envelope[]> {
+  const [first, second] = orders;
+  assert.ok(first && second);
+  const stranger = generateSigner();
+  const edit = (envelope: Envelope, from: string, to: string): Envelope => {
+    const text = Buffer.from(envelope.p, "base64url").toString();
+    assert.ok(text.includes(from));
+    return { ...envelope, p: Buffer.from(text.replace(from, to)).toString("base64url") };
+  };
+  return [
+    await sealOrder(orderBody(50), stranger),
+    await sealOrder(orderBody(50, { cluster: "d".repeat(32) }), cluster.alice),
+    await sealOrder(orderBody(50, { issued: at(10_000), applyBefore: at(20_000) }), cluster.alice),
+    await sealOrder(orderBody(50, { selector: "name=nobody" }), cluster.alice),
+    edit(first.envelope, '"seq":1', '"seq":9'),
+    edit(first.envelope, '"state":"run"', '"state":"stopped"'),
+    { ...first.envelope, s: second.envelope.s },
+    { ...first.envelope, s: [] },
+    { ...first.settleEnvelope, t: "order.1" },
+  ];
+}
+
+/** One machine: its disk, what it signed, and the highest serial it ever acted on. */
+class Machine {
+  readonly index: number;
+  state: NodeState;
+  readonly snapshots: string[] = [];
+  /** Verdicts that this node signed, by order. */
+  readonly signed = new Map<Digest, Set<"ok" | "late" | "undone">>();
+  actedOn: Serial | null = null;
+
+  constructor(index: number) {
+    this.index = index;
+    const node = testNodes[index];
+    assert.ok(node);
+    const born = acceptBirth(newNodeState(cluster.envelope, cluster.pin, T0), node, {
+      now: T0,
+      self: node.signer.kid,
+    });
+    assert.equal(born.outcome.kind, "accepted");
+    this.state = born.state;
+  }
+
+  get self(): (typeof testNodes)[number] {
+    const node = testNodes[this.index];
+    assert.ok(node);
+    return node;
+  }
+
+  sign(order: Digest, verdict: "ok" | "late" | "undone"): void {
+    this.signed.set(order, (this.signed.get(order) ?? new Set()).add(verdict));
+  }
+
+  receipts(): Envelope[] {
+    return [...this.signed].flatMap(([digest, verdicts]) =>
+      [...verdicts]
+        .map((verdict) => genuine.get(digest)?.receipts[this.index]?.[verdict])
+        .filter((one) => one !== undefined),
+    );
+  }
+}
+
+class World {
+  readonly machines = testNodes.map((_, index) => new Machine(index));
+  minutes = 5;
+
+  context(machine: Machine): { now: number; self: Machine["self"]["signer"]["kid"] } {
+    return { now: T0 + this.minutes * MINUTE, self: machine.self.signer.kid };
+  }
+  wants(machine: Machine): WantedState {
+    return wanted(machine.state, KEY.app, KEY.env, this.context(machine));
+  }
+  /** Receipts of an order that exist by now. */
+  existing(order: Signed): Envelope[] {
+    return this.machines.flatMap((machine) =>
+      [...(machine.signed.get(order.digest) ?? [])]
+        .map((verdict) => order.receipts[machine.index]?.[verdict])
+        .filter((one) => one !== undefined),
+    );
+  }
+
+  /** Applies a step as the agent does: through the disk; then asks every invariant. */
+  take(machine: Machine, step: Step): string {
+    const before = machine.state;
+    machine.state = readNodeState(nodeStateText(step.state));
+    assert.deepEqual(machine.state, step.state, "the state is what its text says");
+    this.check(machine, before);
+    return step.outcome.kind === "refused" ? step.outcome.error.code : step.outcome.kind;
+  }
+
+  check(machine: Machine, before: NodeState): void {
+    const old = appStateOf(before, KEY.app, KEY.env);
+    const app = appStateOf(machine.state, KEY.app, KEY.env);
+    for (const slot of ["head", "standing"] as const) {
+      const [was, is] = [old[slot], app[slot]];
+      assert.ok(was === null || (is !== null && compareSerials(is, was) >= 0), `${slot} never decreases`);
+      if (was !== null && is !== null && compareSerials(is, was) === 0) assert.equal(is.digest, was.digest);
+    }
+    assert.ok(machine.state.clock >= before.clock, "time never goes back");
+    for (const held of [app.head, app.standing, app.prior]) {
+      if (held === null) continue;
+      const order = genuine.get(held.digest);
+      assert.ok(order, "nothing is held that no operator signed");
+      assert.ok(matches(parseSelector(order.body.selector), machine.self.identity), "it names this node");
+      if (held.settle !== null) this.checkProof(order);
+    }
+    if (app.standing !== null) assert.ok(app.standing.settle, "only what was settled stands");
+    this.checkWanted(machine, app);
+  }
+
+  /** A settle that somebody believes must have had its receipts, signed in time, by nodes of its roster. */
+  checkProof(order: Signed): void {
+    const inTime = this.machines.filter((machine) => machine.signed.get(order.digest)?.has("ok"));
+    assert.ok(inTime.length >= order.settle.needs, "settled without its receipts");
+  }
+
+  checkWanted(machine: Machine, app: ReturnType<typeof appStateOf>): void {
+    const want = this.wants(machine);
+    if (want.kind !== "order") return;
+    const order = genuine.get(want.digest);
+    assert.ok(order);
+    const release = want.why === "undone" ? order.body.fallback : order.body.release;
+    assert.equal(want.release, release, "an undo leads to the fallback and nowhere else");
+    const now = Math.max(T0 + this.minutes * MINUTE, machine.state.clock);
+    const settledOrTouched =
+      want.held.settle !== null || !["waiting", "withdrawn"].includes(want.held.progress);
+    assert.ok(
+      settledOrTouched || now < Date.parse(order.body.applyBefore),
+      "what nobody settled has expired",
+    );
+    if (app.floor !== null) assert.ok(compareSerials(want.held, app.floor) >= 0 || want.why !== "head");
+  }
+
+  act(machine: Machine): void {
+    const want = this.wants(machine);
+    if (want.kind !== "order") return;
+    const touched = ["started", "done", "undone"].includes(want.held.progress);
+    const outcome = this.take(
+      machine,
+      started(machine.state, { ...KEY, order: want.digest }, this.context(machine)),
+    );
+    assert.equal(outcome, touched ? "known" : "accepted", "what is wanted can be started");
+    const { actedOn } = machine;
+    assert.ok(
+      actedOn === null || compareSerials(want.held, actedOn) >= 0,
+      `an order older than ${actedOn === null ? "" : serialText(actedOn)} was acted on`,
+    );
+    machine.actedOn = { epoch: want.held.epoch, seq: want.held.seq };
+  }
+
+  /** The running order ends: well, or badly by the node's own checks. */
+  end(machine: Machine, well: boolean): void {
+    const want = this.wants(machine);
+    if (want.kind !== "order" || want.held.progress !== "started") return;
+    const name = { ...KEY, order: want.digest };
+    const order = genuine.get(want.digest);
+    assert.ok(order);
+    const outcome = this.take(machine, well ? finished(machine.state, name) : failed(machine.state, name));
+    assert.equal(outcome, "accepted");
+    const inTime = T0 + this.minutes * MINUTE < Date.parse(order.settle.before);
+    machine.sign(want.digest, well ? (inTime ? "ok" : "late") : "undone");
+  }
+
+  undo(machine: Machine, order: Signed): void {
+    const head = appStateOf(machine.state, KEY.app, KEY.env).head;
+    const step = acceptUndo(machine.state, { ...KEY, order: order.digest }, this.context(machine));
+    const outcome = this.take(machine, step);
+    const isHead = head?.digest === order.digest;
+    const open =
+      head?.settle === null &&
+      Math.max(T0 + this.minutes * MINUTE, machine.state.clock) < Date.parse(order.body.undoBefore);
+    if (outcome === "accepted") assert.ok(isHead && open, "the hub's right to undo had ended");
+    if (!isHead) assert.equal(outcome, "NOT_FOUND");
+    const after = appStateOf(machine.state, KEY.app, KEY.env).head;
+    if (outcome === "accepted" && after?.progress === "undone") machine.sign(order.digest, "undone");
+  }
+
+  /** The disk goes back to a snapshot; the node fetches its own receipts, as far as the hub shows them all. */
+  rewind(machine: Machine, which: number): void {
+    const text = machine.snapshots[which % Math.max(1, machine.snapshots.length)];
+    if (text === undefined) return;
+    machine.state = readNodeState(text);
+    for (const receipt of machine.receipts()) {
+      this.take(machine, acceptOwnReceipt(machine.state, receipt, this.context(machine)));
+    }
+    // What was started and never reported is lost with the disk; only receipts protect beyond it.
+    const reported = [...machine.signed.keys()]
+      .map((digest) => genuine.get(digest)?.body)
+      .filter((one) => one !== undefined);
+    machine.actedOn = reported.reduce<Serial | null>(
+      (top, one) => (top === null || compareSerials(one, top) > 0 ? { epoch: one.epoch, seq: one.seq } : top),
+      null,
+    );
+  }
+}
+
+type Action = (world: World) => void;
+const machineIndex = fc.nat(testNodes.length - 1);
+const orderIndex = fc.nat(orders.length - 1);
+const pick = <T>(list: readonly T[], index: number): T => {
+  const found = list[index];
+  assert.ok(found !== undefined);
+  return found;
+};
+
+const deliver = fc.tuple(machineIndex, orderIndex).map(([m, o]): Action => (world) => {
+  const machine = pick(world.machines, m);
+  world.take(machine, acceptOrder(machine.state, pick(orders, o).envelope, world.context(machine)));
+});
+/** The settle of one order, with receipts of it or of another, all or some, and its order or another. */
+const settle = fc
+  .tuple(machineIndex, orderIndex, orderIndex, fc.nat(7), fc.boolean(), fc.boolean())
+  .map(([m, o, other, mask, mixed, withOrder]): Action => (world) => {
+    const machine = pick(world.machines, m);
+    const order = pick(orders, o);
+    const source = mixed ? pick(orders, other) : order;
+    const receipts = world.existing(source).filter((_, index) => ((mask >> (index % 3)) & 1) === 0);
+    const input = {
+      settle: order.settleEnvelope,
+      receipts,
+      roster,
+      ...(withOrder ? { order: (mixed ? source : order).envelope } : {}),
+    };
+    world.take(machine, acceptSettle(machine.state, input, world.context(machine)));
+  });
+const lie = fc.tuple(machineIndex, fc.nat(lies.length - 1)).map(([m, l]): Action => (world) => {
+  const machine = pick(world.machines, m);
+  const before = machine.state;
+  const step = acceptOrder(before, pick(lies, l), world.context(machine));
+  assert.equal(step.outcome.kind, "refused");
+  assert.deepEqual(step.state, before, "a lie changes nothing");
+});
+const act = machineIndex.map(
+  (m): Action =>
+    (world) =>
+      world.act(pick(world.machines, m)),
+);
+const end = fc.tuple(machineIndex, fc.boolean()).map(
+  ([m, well]): Action =>
+    (world) =>
+      world.end(pick(world.machines, m), well),
+);
+const undo = fc.tuple(machineIndex, orderIndex).map(
+  ([m, o]): Action =>
+    (world) =>
+      world.undo(pick(world.machines, m), pick(orders, o)),
+);
+const snapshot = machineIndex.map((m): Action => (world) => {
+  const machine = pick(world.machines, m);
+  machine.snapshots.push(nodeStateText(machine.state));
+});
+const rewind = fc.tuple(machineIndex, fc.nat(5)).map(
+  ([m, w]): Action =>
+    (world) =>
+      world.rewind(pick(world.machines, m), w),
+);
+/** Mostly forward; machines' clocks are also set back. */
+const clock = fc.integer({ min: -20, max: 25 }).map((minutes): Action => (world) => {
+  world.minutes = Math.max(5, world.minutes + minutes);
+});
+
+const actions = fc.array(
+  fc.oneof(
+    { arbitrary: deliver, weight: 6 },
+    { arbitrary: settle, weight: 6 },
+    { arbitrary: act, weight: 6 },
+    { arbitrary: end, weight: 4 },
+    { arbitrary: undo, weight: 2 },
+    { arbitrary: clock, weight: 3 },
+    { arbitrary: lie, weight: 1 },
+    { arbitrary: snapshot, weight: 1 },
+    { arbitrary: rewind, weight: 1 },
+  ),
+  { minLength: 10, maxLength: 60 },
+);
+
+/** An honest hub at last: one more order, settled, beyond all others. Its serial leaves a gap, as after a fork. */
+const last = await signed({ seq: 9, prev: "0".repeat(64) as Digest, issued: at(5) }, 0);
+genuine.set(last.digest, last);
+
+test("whatever a hub does, nodes run only what was signed for them and never go back behind it", () => {
+  fc.assert(
+    fc.property(actions, (steps) => {
+      const world = new World();
+      for (const step of steps) step(world);
+    }),
+    { numRuns: 250 },
+  );
+});
+
+test("whatever a hub did, the next settled order reaches every node from one read", () => {
+  fc.assert(
+    fc.property(actions, (steps) => {
+      const world = new World();
+      for (const step of steps) step(world);
+      for (const machine of world.machines) {
+        const input = { settle: last.settleEnvelope, order: last.envelope, receipts: [], roster: null };
+        const outcome = world.take(machine, acceptSettle(machine.state, input, world.context(machine)));
+        assert.equal(outcome, "accepted");
+        const want = world.wants(machine);
+        assert.equal(want.kind === "order" && want.digest, last.digest);
+        world.act(machine);
+        world.end(machine, true);
+      }
+    }),
+    { numRuns: 100 },
+  );
+});
+
+/** A hub that delivers everything in one order or another, to nodes whose time stands still. */
+test("nodes that heard the same settles agree on what stands, in whatever order they came", () => {
+  const chain = orders
+    .slice(0, 6)
+    .filter(({ settle, body }) => settle.needs === 0 && body.selector === "all");
+  fc.assert(
+    fc.property(
+      fc.shuffledSubarray(chain, { minLength: chain.length }),
+      fc.shuffledSubarray(chain, { minLength: chain.length }),
+      (one, two) => {
+        const world = new World();
+        const [a, b] = world.machines;
+        assert.ok(a && b);
+        for (const [machine, list] of [
+          [a, one],
+          [b, two],
+        ] as const) {
+          for (const order of list) {
+            const input = { settle: order.settleEnvelope, order: order.envelope, receipts: [], roster };
+            world.minutes = 70;
+            world.take(machine, acceptSettle(machine.state, input, world.context(machine)));
+          }
+        }
+        const standing = (machine: Machine): string | undefined =>
+          appStateOf(machine.state, KEY.app, KEY.env).standing?.digest;
+        assert.equal(standing(a), standing(b));
+        assert.equal(standing(a), chain.at(-1)?.digest);
+      },
+    ),
+    { numRuns: 30 },
+  );
+});
