@@ -94,8 +94,8 @@ export class HubClient implements Disposable {
   }
 
   /** By the ticket's digest, or by the id of its join key (what the line of `node invite` carries). */
-  async ticket(digest: string, signal?: AbortSignal): Promise<s.TicketView> {
-    return await this.call("ticket", { params: { digest }, signal });
+  async ticket(ticket: string, signal?: AbortSignal): Promise<s.TicketView> {
+    return await this.call("ticket", { params: { ticket }, signal });
   }
 
   /** Idempotent for the same bytes. */
@@ -199,7 +199,7 @@ export class HubClient implements Disposable {
 
   /**
    * Changes from a revision on, for as long as `signal` lets it: reconnects with backoff and resumes after the last
-   * event it gave. Each (re)connection begins with a `synced` event.
+   * event it gave; a revision that was cut in its midst is told again. Each connection begins with `synced`.
    * @throws SkeinError STORE_COMPACTED (read anew, then watch from there) and whatever is no passing fault
    */
   async *watch(signal: AbortSignal, options: WatchOptions = {}): AsyncGenerator<s.HubEvent, void> {
@@ -208,7 +208,7 @@ export class HubClient implements Disposable {
       try {
         for await (const event of this.#events({ from, prefix: options.prefix }, signal)) {
           failures = 0;
-          from = event.revision + (event.type === "synced" ? 0 : 1);
+          from = event.revision + (event.type === "synced" || event.more ? 0 : 1);
           yield event;
         }
       } catch (err) {

@@ -77,7 +77,7 @@ export const ROUTES = {
   },
   ticket: {
     method: "GET",
-    path: "/v1/tickets/:digest",
+    path: "/v1/tickets/:ticket",
     summary: "One ticket, by its digest or by its join key's id",
     roles: EVERYBODY,
     response: s.ticketView,
@@ -163,6 +163,14 @@ export const ROUTES = {
     roles: MEMBERS,
     query: z.object({ env: envName.optional() }),
     response: s.appViews,
+  },
+  orders: {
+    method: "GET",
+    path: "/v1/apps/:app/orders",
+    summary: "The orders of one app and environment that are kept, newest first",
+    roles: MEMBERS,
+    query: z.object({ env: envName.default("default") }),
+    response: s.orderHistory,
   },
   rollout: {
     method: "GET",
@@ -300,6 +308,8 @@ export type RouteName = keyof typeof ROUTES;
 export const PATH_PARAMS = {
   digest,
   node: keyId,
+  /** A ticket's digest or its join key's id. */
+  ticket: z.string().regex(/^([0-9a-f]{32}|[0-9a-f]{64})$/),
   /** A node's name or key id. */
   name: nodeName,
   app: appName,

@@ -132,6 +132,19 @@ export const appSummary = z.object({
 });
 export type AppSummary = z.infer<typeof appSummary>;
 export const appList = z.object({ apps: z.array(appSummary), revision: z.int() });
+/** One line of an app's history. */
+export const orderSummary = z.object({
+  digest,
+  epoch: z.int(),
+  seq: z.int(),
+  release: releaseId,
+  state: z.enum(["run", "stopped"]),
+  issued: time,
+  phase: z.string(),
+});
+export type OrderSummary = z.infer<typeof orderSummary>;
+/** Newest first. */
+export const orderHistory = z.object({ orders: z.array(orderSummary) });
 export const appViews = z.object({ apps: z.array(appView), revision: z.int() });
 
 export const rolloutNode = z.object({
@@ -232,6 +245,7 @@ export const report = z.strictObject({
   progress: z.array(progress).max(256),
 });
 export type Report = z.infer<typeof report>;
+export type AppOnNode = z.infer<typeof appOnNode>;
 export const reported = z.object({
   /** Digests of the receipts that are stored durably now, or that never will be: the node need not send them again. */
   receipts: z.array(digest),
@@ -268,6 +282,8 @@ export const hubEvent = z.object({
   key: z.string(),
   /** The stored value, or null when the key was deleted. */
   value: z.unknown(),
+  /** Another event of the same revision follows. */
+  more: z.boolean(),
 });
 export type HubEvent = z.infer<typeof hubEvent>;
 

@@ -1,0 +1,98 @@
+/** Apps as people ask about them: the newest order, the one that stands, their releases, who runs what. */
+import type { AppList, AppSummary, AppView, OrderSummary, OrderView } from "../api/schemas.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { matches, parseSelector } from "../trust/selector.ts";
+import type { Hub } from "./hub.ts";
+import type { OrderRecord } from "./keys.ts";
+import type { AppEnv } from "./orders.ts";
+
+const RELEASES_SHOWN = 20;
+
+export async function appSummaries(hub: Hub): Promise<AppList> {
+  const { revision } = hub.core.mirror;
+  const apps: AppSummary[] = [];
+  for (const place of hub.orders.appEnvs()) {
+    const head = hub.orders.head(place);
+    if (head === undefined) continue;
+    const { digest, epoch, seq } = head;
+    const { release, state, issued } = hub.orders.body(head);
+    const view = await hub.rollouts.view(digest);
+    apps.push({
+      ...place,
+      head: digest,
+      epoch,
+      seq,
+      release,
+      state,
+      issued,
+      standing: hub.orders.standing(place)?.digest ?? null,
+      phase: view?.phase ?? "pending",
+    });
+  }
+  return { apps, revision };
+}
+
+/** @throws SkeinError APP_NOT_FOUND */
+export async function appViews(
+  hub: Hub,
+  app: string,
+  env: string | undefined,
+): Promise<{ apps: AppView[]; revision: number }> {
+  const { revision } = hub.core.mirror;
+  const places = hub.orders
+    .appEnvs()
+    .filter((place) => place.app === app && (env === undefined || place.env === env));
+  if (places.length === 0) {
+    const where = env === undefined ? app : `${app}/${env}`;
+    throw new SkeinError("APP_NOT_FOUND", `no app ${where}`, { data: { app, env: env ?? null } });
+  }
+  return { apps: await Promise.all(places.map(async (place) => await appView(hub, place))), revision };
+}
+
+/** What was ordered of an app, newest first, and how each ended. */
+export async function orderHistory(hub: Hub, place: AppEnv): Promise<{ orders: OrderSummary[] }> {
+  const orders = hub.orders.log(place).map(async (record): Promise<OrderSummary> => {
+    const { digest, epoch, seq } = record;
+    const { release, state, issued } = hub.orders.body(record);
+    const view = await hub.rollouts.view(digest);
+    return { digest, epoch, seq, release, state, issued, phase: view?.phase ?? "pending" };
+  });
+  return { orders: await Promise.all(orders) };
+}
+
+async function appView(hub: Hub, place: AppEnv): Promise<AppView> {
+  const head = hub.orders.head(place);
+  const standing = hub.orders.standing(place);
+  const selector = head === undefined ? undefined : parseSelector(hub.orders.body(head).selector);
+  const nodes = hub.presence.views().filter((node) => {
+    const runs = node.apps.some(({ app, env }) => app === place.app && env === place.env);
+    return runs || (selector !== undefined && matches(selector, node));
+  });
+  return {
+    ...place,
+    head: head === undefined ? null : await orderView(hub, head),
+    standing: standing === undefined ? null : await orderView(hub, standing),
+    releases: hub.releases.list(place.app, RELEASES_SHOWN),
+    nodes,
+  };
+}
+
+async function orderView(hub: Hub, record: OrderRecord): Promise<OrderView> {
+  const { app, env, release, state, issued, roster } = hub.orders.body(record);
+  const { digest, epoch, seq, order } = record;
+  const held = await hub.orders.roster(roster);
+  const settle = hub.orders.settle(digest)?.settle ?? null;
+  return {
+    digest,
+    app,
+    env,
+    epoch,
+    seq,
+    release,
+    state,
+    issued,
+    order,
+    settle,
+    roster: held ?? { nodes: [] },
+  };
+}

@@ -1,0 +1,133 @@
+/** Blobs over HTTP, on the raw streams: ranges on the way out, resumable uploads on the way in. */
+import type http from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ByteRange } from "../depot/depot.ts";
+import type { DirectoryDepot } from "../depot/directory.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { sendJson } from "./http.ts";
+
+/** Largest blob that an upload may announce. */
+const MAX_BLOB_BYTES = 4 * 2 ** 30;
+
+export async function getBlob(
+  depot: DirectoryDepot,
+  name: string,
+  req: http.IncomingMessage,
+  res: http.ServerResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  const range = rangeOf(req.headers.range);
+  const pieces = depot.get(name, signal, range)[Symbol.asyncIterator]();
+  // The first piece says whether there is such a blob; after that only a cut can tell of a failure.
+  const first = await pieces.next();
+  const headers: Record<string, string> = {
+    "content-type": "application/octet-stream",
+    "accept-ranges": "bytes",
+  };
+  if (range?.end !== undefined) headers["content-range"] = `bytes ${range.start}-${range.end - 1}/*`;
+  res.writeHead(range === undefined ? 200 : 206, headers);
+  await pipeline(Readable.from(withFirst(first, pieces)), res);
+}
+
+export async function uploadOffset(
+  depot: DirectoryDepot,
+  name: string,
+  req: http.IncomingMessage,
+  res: http.ServerResponse,
+): Promise<void> {
+  const sha256 = sha256Of(req);
+  res.writeHead(200, { "upload-offset": await depot.uploaded(name, sha256) });
+  res.end();
+}
+
+export async function putBlob(
+  depot: DirectoryDepot,
+  name: string,
+  req: http.IncomingMessage,
+  res: http.ServerResponse,
+): Promise<void> {
+  const size = numberOf(req, "upload-length");
+  const offset = numberOf(req, "upload-offset");
+  if (size > MAX_BLOB_BYTES || offset > size) {
+    throw new SkeinError("BAD_REQUEST", `an upload of ${size} bytes from ${offset} on`, {
+      data: { size, offset },
+    });
+  }
+  const state = await depot.append(
+    name,
+    { size, sha256: sha256Of(req) },
+    offset,
+    req as AsyncIterable<Uint8Array>,
+  );
+  sendJson(res, 200, state, { "upload-offset": String(state.offset) });
+}
+
+async function* withFirst(
+  first: IteratorResult<Uint8Array>,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array, void> {
+  try {
+    for (let next = first; next.done !== true; next = await rest.next()) yield next.value;
+  } finally {
+    await rest.return?.();
+  }
+}
+
+export async function hasBlobs(
+  depot: DirectoryDepot,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<{ have: string[] }> {
+  return { have: [...(await depot.has(names, signal))] };
+}
+
+/** A page of names: those after `after`, at most `limit`. */
+export async function listBlobs(
+  depot: DirectoryDepot,
+  prefix: string,
+  after: string,
+  limit: number,
+  signal: AbortSignal,
+): Promise<{ names: string[]; next: string | null }> {
+  const names: string[] = [];
+  for await (const name of depot.list(prefix, signal)) {
+    if (name <= after) continue;
+    if (names.length === limit) return { names, next: names.at(-1) ?? null };
+    names.push(name);
+  }
+  return { names, next: null };
+}
+
+export async function deleteBlob(
+  depot: DirectoryDepot,
+  name: string,
+  signal: AbortSignal,
+): Promise<Record<string, never>> {
+  await depot.delete(name, signal);
+  return {};
+}
+
+/** One range `bytes=START-` or `bytes=START-END`; anything else is refused rather than ignored. */
+function rangeOf(header: string | undefined): ByteRange | undefined {
+  if (header === undefined) return undefined;
+  const match = /^bytes=(\d{1,15})-(\d{1,15})?$/.exec(header);
+  if (match === null) throw new SkeinError("BAD_REQUEST", `the range '${header}' cannot be served`);
+  const [, start, last] = match;
+  const range = { start: Number(start), ...(last === undefined ? {} : { end: Number(last) + 1 }) };
+  if (range.end !== undefined && range.end <= range.start)
+    throw new SkeinError("BAD_REQUEST", "an empty range");
+  return range;
+}
+
+function numberOf(req: http.IncomingMessage, name: string): number {
+  const value = req.headers[name];
+  if (typeof value === "string" && /^\d{1,15}$/.test(value)) return Number(value);
+  throw new SkeinError("BAD_REQUEST", `the header ${name} is missing or no number`);
+}
+
+function sha256Of(req: http.IncomingMessage): string {
+  const value = req.headers["upload-sha256"];
+  if (typeof value === "string" && /^[0-9a-f]{64}$/.test(value)) return value;
+  throw new SkeinError("BAD_REQUEST", "the header upload-sha256 is missing or no SHA-256");
+}

@@ -1,0 +1,21 @@
+/** What the hub needs of the rollout controller. Until one is given, every node may proceed at once. */
+import type { Gate } from "../api/parts.ts";
+import type { Progress } from "../api/parts.ts";
+import type { RolloutView } from "../api/schemas.ts";
+import type { Digest, KeyId } from "../lib/ids.ts";
+
+export interface Gates {
+  /** Whether the node may start this order, must wait, or goes back. Answered from memory. */
+  gateFor(order: Digest, node: KeyId): Gate;
+}
+
+export interface Rollouts extends Gates, AsyncDisposable {
+  /** How far an order is; undefined when it was never heard of. */
+  view(order: Digest): Promise<RolloutView | undefined>;
+  /** Is the order's rollout still going on? Then the app takes no other order. */
+  underWay(order: Digest): boolean;
+  /** Takes all nodes back to the fallback. @throws SkeinError UNDO_TOO_LATE, NOT_FOUND */
+  abort(order: Digest): Promise<void>;
+  /** What a node said it is doing; not durable. */
+  progress(node: KeyId, progress: readonly Progress[]): void;
+}

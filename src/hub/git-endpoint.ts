@@ -1,0 +1,59 @@
+/** `Upgrade: skein-git`: the connection becomes git's own, after the same door as every other request. */
+import type http from "node:http";
+import type { Duplex } from "node:stream";
+import { SkeinError, toWire } from "../lib/errors.ts";
+import type { GitService } from "./git-repos.ts";
+import { mayPush } from "./handlers.ts";
+import { statusOf } from "./http.ts";
+import type { Hub } from "./hub.ts";
+import { admit, type RouterParts } from "./router.ts";
+
+/** A connection on which neither side says a word for so long is dead. Index-packing a large push is silent. */
+const IDLE_MS = 600_000;
+
+export function upgradeListener(hub: Hub, parts: RouterParts) {
+  return (req: http.IncomingMessage, socket: Duplex, head: Buffer): void => {
+    socket.on("error", () => undefined);
+    takeOver(hub, parts, req, socket, head).catch((err: unknown) => refuse(socket, err));
+  };
+}
+
+async function takeOver(
+  hub: Hub,
+  parts: RouterParts,
+  req: http.IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const { name, params, caller } = admit(parts, req, new URL(req.url ?? "/", "http://hub"));
+  if (name !== "git" || req.headers.upgrade !== "skein-git") {
+    throw new SkeinError("BAD_REQUEST", "only git connections can be upgraded");
+  }
+  const repo = params["repo"] ?? "";
+  const service = params["service"] as GitService;
+  if (!mayPush(hub, caller.kid, repo)) {
+    throw new SkeinError("NOT_AUTHORISED", `this needs the right deploy:${repo}/ENV`, {
+      data: { scope: `deploy:${repo}/*` },
+    });
+  }
+  await hub.git.check(repo, service);
+  hub.core.log.info("git", { service, repo, operator: caller.kid });
+  req.socket.setTimeout(IDLE_MS, () => socket.destroy());
+  socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: skein-git\r\n\r\n");
+  if (head.length > 0) socket.unshift(head);
+  try {
+    await hub.git.serve(repo, service, socket, parts.signal);
+    socket.end();
+  } catch (err) {
+    hub.core.log.error("a git connection failed", { service, repo, err: String(err) });
+    socket.destroy();
+  }
+}
+
+function refuse(socket: Duplex, err: unknown): void {
+  const body = JSON.stringify({ error: toWire(err) });
+  socket.end(
+    `HTTP/1.1 ${statusOf(err)} Refused\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,215 @@
+/**
+ * Bare repositories under `lib/git`, served by git itself. A repository appears by one rename after its first push was
+ * taken whole; git keeps what a push brings in quarantine until then. Nothing that a push brings is ever run.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import fs from "node:fs/promises";
+import path from "node:path";
+import type { Duplex } from "node:stream";
+import { faultPoint } from "../lib/fault.ts";
+import { syncDirectory } from "../lib/files.ts";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { Lanes } from "./lanes.ts";
+
+export type GitService = "git-upload-pack" | "git-receive-pack";
+
+/** Longest push, as git counts it. */
+const MAX_PUSH_BYTES = 2 * 2 ** 30;
+const MAX_PROCESSES = 32;
+const UNBORN = ".unborn-";
+
+export class GitRepos {
+  readonly #root: string;
+  readonly #hooks: string;
+  readonly #log: Log;
+  readonly #lanes = new Lanes();
+  readonly #running = new Set<ChildProcess>();
+
+  private constructor(root: string, log: Log) {
+    this.#root = root;
+    this.#hooks = path.join(root, ".no-hooks");
+    this.#log = log;
+  }
+
+  /** Makes the folders, and removes repositories whose first push never ended. */
+  static async open(root: string, log: Log): Promise<GitRepos> {
+    const repos = new GitRepos(root, log);
+    await fs.mkdir(root, { recursive: true, mode: 0o700 });
+    await fs.mkdir(repos.#hooks, { recursive: true, mode: 0o555 });
+    for (const name of await fs.readdir(root)) {
+      if (name.startsWith(UNBORN)) await fs.rm(path.join(root, name), { recursive: true, force: true });
+    }
+    return repos;
+  }
+
+  async list(): Promise<{ name: string; head: string | null }[]> {
+    const names = (await fs.readdir(this.#root)).filter((name) => name.endsWith(".git")).sort();
+    return await Promise.all(
+      names.map(async (file) => ({
+        name: file.slice(0, -4),
+        head: await headOf(path.join(this.#root, file)),
+      })),
+    );
+  }
+
+  /** Fails before anything is promised to the client. @throws SkeinError NOT_FOUND, TOO_MANY */
+  async check(repo: string, service: GitService): Promise<void> {
+    if (this.#running.size >= MAX_PROCESSES) throw new SkeinError("TOO_MANY", "too many git connections");
+    if (service === "git-upload-pack" && !(await isThere(this.#dirOf(repo)))) {
+      throw new SkeinError("NOT_FOUND", `the hub has no repository ${repo}`, { data: { repo } });
+    }
+  }
+
+  /** Speaks git over the connection until either side ends it; resolves when the refs are final. */
+  async serve(repo: string, service: GitService, socket: Duplex, signal: AbortSignal): Promise<void> {
+    const dir = this.#dirOf(repo);
+    if (service === "git-receive-pack") return await this.#receive(repo, dir, socket, signal);
+    await this.#converse(service, dir, socket, signal);
+  }
+
+  /** Ends every git process. */
+  async close(): Promise<void> {
+    const ended = [...this.#running].map(async (child) => await once(child, "exit"));
+    for (const child of this.#running) child.kill("SIGTERM");
+    await Promise.all(ended);
+  }
+
+  async #receive(repo: string, dir: string, socket: Duplex, signal: AbortSignal): Promise<void> {
+    if (!(await isThere(dir))) {
+      const born = await this.#lanes.run(repo, async () => await this.#firstPush(dir, socket, signal));
+      if (born) return;
+    }
+    await this.#converse("git-receive-pack", dir, socket, signal);
+    await pointHead(dir);
+  }
+
+  /** @returns false when somebody else's first push came to its end meanwhile */
+  async #firstPush(dir: string, socket: Duplex, signal: AbortSignal): Promise<boolean> {
+    if (await isThere(dir)) return false;
+    const unborn = path.join(this.#root, `${UNBORN}${randomBytes(8).toString("hex")}`);
+    try {
+      await this.#git(["init", "--bare", "--quiet", "--template=", unborn]);
+      await this.#converse("git-receive-pack", unborn, socket, signal);
+      if ((await refsOf(unborn)).length === 0) return true;
+      await pointHead(unborn);
+      faultPoint("hub.git");
+      await fs.rename(unborn, dir);
+      await syncDirectory(this.#root);
+      return true;
+    } finally {
+      await fs.rm(unborn, { recursive: true, force: true });
+    }
+  }
+
+  async #converse(service: GitService, dir: string, socket: Duplex, signal: AbortSignal): Promise<void> {
+    const child = spawn("git", [...this.#config(), service.slice("git-".length), dir], {
+      env: this.#environment(),
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    this.#running.add(child);
+    const stop = (): void => void child.kill("SIGTERM");
+    signal.addEventListener("abort", stop, { once: true });
+    // A pusher that goes away must end git too: it would wait for the rest for ever.
+    socket.once("close", stop);
+    socket.on("error", () => undefined);
+    child.stdin.on("error", () => undefined);
+    child.stderr.on("data", (text: Buffer) =>
+      this.#log.info("git", { service, said: text.toString("utf8").trim() }),
+    );
+    socket.pipe(child.stdin);
+    child.stdout.pipe(socket, { end: false });
+    try {
+      await once(child, "close");
+    } catch (err) {
+      throw new SkeinError("GIT_FAILED", "git cannot be started on the hub", { cause: err });
+    } finally {
+      this.#running.delete(child);
+      signal.removeEventListener("abort", stop);
+      socket.off("close", stop);
+      socket.unpipe(child.stdin);
+    }
+  }
+
+  #dirOf(repo: string): string {
+    if (!/^[a-z][a-z0-9-]{0,38}$/.test(repo)) {
+      throw new SkeinError("BAD_REQUEST", `'${repo}' is no name of a repository`, {
+        hint: "Use the app's name: small letters, digits and dashes.",
+      });
+    }
+    return path.join(this.#root, `${repo}.git`);
+  }
+
+  async #git(args: readonly string[]): Promise<void> {
+    const child = spawn("git", args, { env: this.#environment(), stdio: "ignore" });
+    const [code] = (await once(child, "exit")) as [number | null];
+    if (code !== 0) throw new SkeinError("GIT_FAILED", `git ${args[0]} failed on the hub`);
+  }
+
+  /** Given on the command line, these win over whatever a repository's own config says. */
+  #config(): string[] {
+    const settings = {
+      "core.hooksPath": this.#hooks,
+      "transfer.fsckObjects": "true",
+      "receive.maxInputSize": String(MAX_PUSH_BYTES),
+      "receive.denyCurrentBranch": "ignore",
+      "receive.denyDeleteCurrent": "ignore",
+      "receive.autogc": "true",
+      "gc.autoDetach": "false",
+      "gc.pruneExpire": "never",
+      "core.fsync": "committed,reference",
+      "uploadpack.allowAnySHA1InWant": "true",
+      "safe.directory": "*",
+    };
+    return Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
+  }
+
+  #environment(): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env["PATH"],
+      HOME: this.#root,
+      GIT_CONFIG_NOSYSTEM: "1",
+      GIT_CONFIG_GLOBAL: "/dev/null",
+      GIT_TERMINAL_PROMPT: "0",
+      LC_ALL: "C",
+    };
+  }
+}
+
+async function isThere(dir: string): Promise<boolean> {
+  try {
+    return (await fs.lstat(dir)).isDirectory();
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT") return false;
+    throw err;
+  }
+}
+
+/** Names under refs/heads, loose and packed. */
+async function refsOf(dir: string): Promise<string[]> {
+  const heads = path.join(dir, "refs", "heads");
+  const loose = await fs.readdir(heads, { recursive: true, withFileTypes: true }).catch(() => []);
+  const packed = await fs.readFile(path.join(dir, "packed-refs"), "utf8").catch(() => "");
+  const names = loose
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(heads, path.join(entry.parentPath, entry.name)));
+  for (const [, name] of packed.matchAll(/^[0-9a-f]+ refs\/heads\/(.+)$/gm)) names.push(name ?? "");
+  return [...new Set(names)].sort();
+}
+
+/** Where HEAD names no branch, cloning gives an empty folder: point it at the likeliest branch that is there. */
+async function pointHead(dir: string): Promise<void> {
+  const refs = await refsOf(dir);
+  const current = await headOf(dir);
+  if (refs.length === 0 || (current !== null && refs.includes(current))) return;
+  const branch = ["main", "master"].find((name) => refs.includes(name)) ?? refs[0] ?? "main";
+  await fs.writeFile(path.join(dir, "HEAD.new"), `ref: refs/heads/${branch}\n`);
+  await fs.rename(path.join(dir, "HEAD.new"), path.join(dir, "HEAD"));
+}
+
+async function headOf(dir: string): Promise<string | null> {
+  const text = await fs.readFile(path.join(dir, "HEAD"), "utf8").catch(() => "");
+  return /^ref: refs\/heads\/(.+)$/m.exec(text)?.[1] ?? null;
+}

@@ -1,0 +1,185 @@
+/** One handler a route. Each checks the rights that the route table cannot know, then calls the part that does it. */
+import { checkBlobName } from "../depot/blob-name.ts";
+import { SkeinError } from "../lib/errors.ts";
+import type { Digest, KeyId } from "../lib/ids.ts";
+import { allows } from "../trust/rights.ts";
+import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, uploadOffset } from "./depot-routes.ts";
+import { hubEvents } from "./events.ts";
+import type { Hub } from "./hub.ts";
+import { takeReport } from "./reports.ts";
+import { sendJson } from "./http.ts";
+import type { Call, Handlers } from "./router.ts";
+import { appViews, appSummaries, orderHistory } from "./app-views.ts";
+
+type Named = Pick<Call, "params" | "caller">;
+const param = (call: Named, name: string): string => call.params[name] ?? "";
+
+export function handlersOf(hub: Hub): Handlers {
+  return {
+    ...membership(hub),
+    ...publishing(hub),
+    ...rollouts(hub),
+    ...agents(hub),
+    ...depot(hub),
+    ...relays(hub),
+  };
+}
+
+function membership(hub: Hub) {
+  const { charters, nodes, presence, core } = hub;
+  return {
+    hub: async () => await hub.info(),
+    openapi: async () => (await import("../api/openapi.ts")).openApiDocument(core.version),
+    charters: async (call) => ({ charters: charters.after(call.query.after) }),
+    postCharter: async (call) => await done(charters.post(call.body.charter)),
+    postTicket: async (call) => await nodes.postTicket(call.body.ticket),
+    ticket: async (call) => nodes.ticket(param(call, "ticket")),
+    enrol: async (call) => ({ node: await nodes.enrol(call.body.enrol, call.caller.kid) }),
+    nodes: async () => ({ nodes: presence.views(), revision: core.mirror.revision }),
+    nodeDocuments: async (call) => nodes.documents(nodes.find(param(call, "name"))),
+    postLabel: async (call) => await done(nodes.postLabel(call.body.label)),
+    postRevocation: async (call) => await done(nodes.postRevocation(call.body.revoke)),
+  } satisfies Partial<Handlers>;
+}
+
+function publishing(hub: Hub) {
+  const { releases, orders, catchUp } = hub;
+  return {
+    postRelease: async (call) => await releases.post(call.body.release),
+    releases: async (call) => ({ releases: releases.list(call.query.app, call.query.limit) }),
+    release: async (call) => releases.find(param(call, "id"), call.query.app),
+    postOrder: async (call) => {
+      catchUp.refuse();
+      const { order, roster, settle } = call.body;
+      return { digest: await orders.post(order, roster, settle, hub.rollouts) };
+    },
+    postSettle: async (call) => await done(orders.postSettle(call.body.settle)),
+    apps: async () => await appSummaries(hub),
+    app: async (call) => await appViews(hub, param(call, "app"), call.query.env),
+    orders: async (call) => await orderHistory(hub, { app: param(call, "app"), env: call.query.env }),
+  } satisfies Partial<Handlers>;
+}
+
+function rollouts(hub: Hub) {
+  const known = (text: string): Digest => {
+    const digest = text as Digest;
+    if (hub.orders.find(digest) !== undefined) return digest;
+    throw new SkeinError("NOT_FOUND", `the hub knows no order ${digest.slice(0, 12)}`, {
+      data: { order: digest },
+    });
+  };
+  return {
+    rollout: async (call) => {
+      const view = await hub.rollouts.view(known(param(call, "digest")));
+      if (view !== undefined) return view;
+      throw new SkeinError("NOT_FOUND", "nothing is known of this rollout any more");
+    },
+    abortRollout: async (call) => {
+      const digest = known(param(call, "digest"));
+      const record = hub.orders.find(digest);
+      const order = record === undefined ? undefined : hub.orders.body(record);
+      if (order !== undefined) needRight(hub, call, { kind: "deploy", app: order.app, env: order.env });
+      return await done(hub.rollouts.abort(digest));
+    },
+  } satisfies Partial<Handlers>;
+}
+
+function agents(hub: Hub) {
+  const { core, presence, ports } = hub;
+  return {
+    wanted: async (call) => {
+      const node = call.caller.kid;
+      const waitMs = call.query.wait;
+      presence.heard(node, waitMs);
+      try {
+        const wanted = await hub.wanted.poll(node, call.req.headers["if-none-match"], waitMs, call.signal);
+        if (wanted !== undefined) return sendJson(call.res, 200, wanted, { etag: wanted.etag });
+        return void call.res.writeHead(304).end();
+      } finally {
+        presence.pollEnded(node, call.res.destroyed && !core.signal.aborted);
+      }
+    },
+    report: async (call) => await takeReport(hub, call.caller.kid, call.body),
+    ports: async (call) => ({
+      ports: ports.list({ app: call.query.app, env: call.query.env }),
+      revision: core.mirror.revision,
+    }),
+    events: async (call) => hubEvents(core, call.query.from, call.query.prefix, call.signal),
+  } satisfies Partial<Handlers>;
+}
+
+function depot(hub: Hub) {
+  const blobs = hub.core.depot;
+  const name = (call: Named): string => {
+    const blob = param(call, "blob");
+    checkBlobName(blob);
+    return blob;
+  };
+  return {
+    depotHas: async (call) => await hasBlobs(blobs, call.body.names, call.signal),
+    depotList: async (call) =>
+      await listBlobs(blobs, call.query.prefix, call.query.after, call.query.limit, call.signal),
+    depotGet: async (call) => await getBlob(blobs, name(call), call.req, call.res, call.signal),
+    depotHead: async (call) => await uploadOffset(blobs, name(call), call.req, call.res),
+    depotPut: async (call) => {
+      needSomeDeploy(hub, call);
+      await putBlob(blobs, name(call), call.req, call.res);
+    },
+    depotDelete: async (call) => {
+      needRight(hub, call, { kind: "admin" });
+      return await deleteBlob(blobs, name(call), call.signal);
+    },
+  } satisfies Partial<Handlers>;
+}
+
+function relays(hub: Hub) {
+  return {
+    repos: async () => ({ repos: await hub.git.list() }),
+    git: async () => {
+      throw new SkeinError("BAD_REQUEST", "this route needs `upgrade: skein-git`");
+    },
+    postCommand: async (call) => hub.commands.lines(hub.commands.begin(call.body.command), call.signal),
+    answerCommand: async (call) => {
+      const node = call.caller.kid;
+      if (param(call, "node") !== node)
+        throw new SkeinError("NOT_AUTHORISED", "a node answers for itself only");
+      await hub.commands.answer(param(call, "digest") as Digest, node, call.req as AsyncIterable<Uint8Array>);
+      return {};
+    },
+  } satisfies Partial<Handlers>;
+}
+
+/** @throws SkeinError NOT_AUTHORISED */
+function needRight(hub: Hub, call: Named, right: Parameters<typeof allows>[2]): void {
+  if (allows(hub.charters.need().charter, call.caller.kid, right)) return;
+  const scope =
+    right.kind === "admin"
+      ? "admin"
+      : right.kind === "enrol"
+        ? "enrol"
+        : `${right.kind}:${right.app}/${right.env}`;
+  throw new SkeinError("NOT_AUTHORISED", `this needs the right ${scope}`, { data: { scope } });
+}
+
+/** Blobs belong to no app: whoever may deploy anything may add to them. */
+function needSomeDeploy(hub: Hub, call: Named): void {
+  const operator = hub.charters.need().charter.operators[call.caller.kid];
+  if (operator?.allow.some((scope) => scope.startsWith("deploy:")) === true) return;
+  throw new SkeinError("NOT_AUTHORISED", "this needs a right to deploy", {
+    data: { scope: "deploy:APP/ENV" },
+  });
+}
+
+/** May this operator deploy the app anywhere? Then it may push to its repository. */
+export function mayPush(hub: Hub, operator: KeyId, app: string): boolean {
+  const { charter } = hub.charters.need();
+  const scopes = charter.operators[operator]?.allow ?? [];
+  const environments = scopes.flatMap((scope) => /^deploy:[^/]+\/(.+)$/.exec(scope)?.[1] ?? []);
+  // A glob matches itself, so asking for each scope's own environment asks for any.
+  return environments.some((env) => allows(charter, operator, { kind: "deploy", app, env }));
+}
+
+async function done(work: Promise<unknown>): Promise<Record<string, never>> {
+  await work;
+  return {};
+}

@@ -1,0 +1,131 @@
+/** One request: bounded body in, JSON, lines or an error out. Everything that is about HTTP and nothing else. */
+import { once } from "node:events";
+import type http from "node:http";
+import type { z } from "zod";
+import { isSkeinError, SkeinError, toWire, type ErrorCode } from "../lib/errors.ts";
+import { ERROR_CODES } from "../lib/error-codes.ts";
+
+const HEARTBEAT_MS = 10_000;
+
+/** Where a code's status does not follow from its exit code. */
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  UNKNOWN_CLIENT: 401,
+  REVOKED: 401,
+  STORE_COMPACTED: 410,
+  TOO_MANY: 429,
+  HUB_CATCHING_UP: 503,
+  DISK_FULL: 507,
+  INTERNAL: 500,
+  IO: 500,
+  STORE_CLOSED: 503,
+  STORE_CORRUPT: 500,
+  BLOB_MISSING: 404,
+  CONFLICT: 409,
+  DOC_TOO_BIG: 413,
+  NAME_TAKEN: 409,
+};
+const STATUS_OF_EXIT: Readonly<Record<number, number>> = {
+  1: 422,
+  2: 400,
+  3: 409,
+  4: 403,
+  5: 409,
+  6: 409,
+  7: 404,
+  8: 503,
+};
+
+export function statusOf(err: unknown): number {
+  if (!isSkeinError(err)) return 500;
+  return STATUS[err.code] ?? STATUS_OF_EXIT[ERROR_CODES[err.code].exit] ?? 500;
+}
+
+/** The body, parsed and held to its schema. @throws SkeinError BAD_REQUEST, DOC_TOO_BIG */
+export async function readJson(
+  req: http.IncomingMessage,
+  schema: z.ZodType,
+  maxBytes: number,
+): Promise<unknown> {
+  const text = await readText(req, maxBytes);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (err) {
+    throw new SkeinError("BAD_REQUEST", "the body is not JSON", { cause: err });
+  }
+  return checked(schema, value, "the body");
+}
+
+/** @throws SkeinError BAD_REQUEST with the path of the first thing that is wrong */
+export function checked<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const where = issue?.path.join(".") ?? "";
+  throw new SkeinError(
+    "BAD_REQUEST",
+    `${what}: ${where === "" ? "" : `${where}: `}${issue?.message ?? "invalid"}`,
+    {
+      data: { path: where },
+    },
+  );
+}
+
+async function readText(req: http.IncomingMessage, maxBytes: number): Promise<string> {
+  const tooBig = (): SkeinError =>
+    new SkeinError("DOC_TOO_BIG", `a body of more than ${maxBytes} bytes`, { data: { maxBytes } });
+  if (Number(req.headers["content-length"] ?? 0) > maxBytes) throw tooBig();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of req as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) throw tooBig();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+export function sendJson(
+  res: http.ServerResponse,
+  status: number,
+  value: unknown,
+  headers: Record<string, string> = {},
+): void {
+  const body = JSON.stringify(value);
+  res.writeHead(status, {
+    ...headers,
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+  });
+  res.end(body);
+}
+
+/** An error as the answer, or as the cut of an answer that has begun. */
+export function sendError(req: http.IncomingMessage, res: http.ServerResponse, err: unknown): void {
+  if (res.headersSent) {
+    res.destroy();
+    return;
+  }
+  // A body that was not read to its end would be taken for the next request.
+  const headers: Record<string, string> = req.complete ? {} : { connection: "close" };
+  sendJson(res, statusOf(err), { error: toWire(err) }, headers);
+}
+
+/** Lines of JSON as they come, with a blank one when nothing came for a while. Ends with the connection. */
+export async function sendLines(res: http.ServerResponse, lines: AsyncIterable<unknown>): Promise<void> {
+  res.writeHead(200, { "content-type": "application/x-ndjson" });
+  res.flushHeaders();
+  const heartbeat = setInterval(() => {
+    if (!res.writableNeedDrain) res.write("\n");
+  }, HEARTBEAT_MS);
+  try {
+    for await (const line of lines) {
+      if (res.write(`${JSON.stringify(line)}\n`)) continue;
+      await Promise.race([once(res, "drain"), once(res, "close")]);
+      if (res.destroyed) return;
+    }
+    res.end();
+  } finally {
+    clearInterval(heartbeat);
+  }
+}

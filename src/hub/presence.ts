@@ -1,0 +1,190 @@
+/**
+ * Which nodes are there. A node is present while the hub hears of it, nobody else uses its key, and its clock is about
+ * right. What matters of it is in the store, so that watchers learn of it and a restarted hub remembers.
+ */
+import type { AppOnNode, Report } from "../api/schemas.ts";
+import type { NodeView } from "../api/schemas.ts";
+import type { KeyId } from "../lib/ids.ts";
+import { MAX_AHEAD_MS } from "../trust/charter.ts";
+import { timeOf } from "../trust/fields.ts";
+import { put, type Core } from "./core.ts";
+import { keys, type ViewRecord } from "./keys.ts";
+import type { Nodes } from "./nodes.ts";
+
+/** Silence after which a node counts as absent. Longer forgives slower agents, and failures are seen later. */
+const SILENCE_MS = 30_000;
+/** The same after a poll whose connection broke: the agent has likely ended. */
+const CUT_MS = 5000;
+/** A second boot nonce that alternates with the first is remembered so long. */
+const DUPLICATE_MS = 60_000;
+const SWEEP_MS = 1000;
+
+interface Live {
+  deadline: number;
+  lastSeen: number;
+  boot: string | null;
+  /** Boots that were superseded → when they spoke last. */
+  readonly earlier: Map<string, number>;
+  /** Until when two agents are taken to use this key. */
+  duplicateUntil: number;
+}
+
+const NOTHING_KNOWN: ViewRecord = {
+  address: null,
+  present: false,
+  lastSeen: null,
+  version: null,
+  boot: null,
+  skewMs: null,
+  duplicate: false,
+  knows: [],
+  apps: [],
+};
+
+export class Presence {
+  readonly #core: Core;
+  readonly #nodes: Nodes;
+  readonly #live = new Map<KeyId, Live>();
+
+  constructor(core: Core, nodes: Nodes) {
+    this.#core = core;
+    this.#nodes = nodes;
+    const now = core.clock.now();
+    // Those who were there when the hub stopped have the usual time to call again.
+    for (const node of nodes.all()) {
+      const view = this.#view(node);
+      if (!view.present) continue;
+      this.#live.set(node, { ...fresh(now), deadline: now + SILENCE_MS, boot: view.boot });
+    }
+  }
+
+  /** Marks who fell silent, until the hub ends. */
+  async run(): Promise<void> {
+    const { clock, signal } = this.#core;
+    while (!signal.aborted) {
+      await clock.sleep(SWEEP_MS, signal).catch(() => undefined);
+      if (!signal.aborted) await this.#sweep();
+    }
+  }
+
+  /** A node was heard of. `forMs` is how long its silence means nothing. */
+  heard(node: KeyId, forMs = 0): void {
+    const now = this.#core.clock.now();
+    const live = this.#live.get(node) ?? fresh(now);
+    this.#live.set(node, live);
+    live.lastSeen = now;
+    live.deadline = now + forMs + SILENCE_MS;
+  }
+
+  /** A node's poll ended: answered, or because its connection broke. */
+  pollEnded(node: KeyId, cut: boolean): void {
+    const live = this.#live.get(node);
+    if (live !== undefined) live.deadline = this.#core.clock.now() + (cut ? CUT_MS : SILENCE_MS);
+  }
+
+  /** @returns whether two live agents use this key */
+  async reported(node: KeyId, report: Report): Promise<boolean> {
+    this.heard(node);
+    const live = this.#live.get(node);
+    const now = this.#core.clock.now();
+    if (live !== undefined) noteBoot(live, report.boot, now);
+    const skewMs = now - Date.parse(report.at);
+    const before = this.#view(node);
+    await this.#write(node, {
+      ...before,
+      address: report.address,
+      version: report.version,
+      boot: report.boot,
+      knows: report.knows,
+      apps: report.apps,
+      // A changing millisecond is no news.
+      skewMs: Math.abs(skewMs - (before.skewMs ?? Infinity)) > 1000 ? skewMs : before.skewMs,
+      duplicate: this.duplicate(node),
+    });
+    return this.duplicate(node);
+  }
+
+  duplicate(node: KeyId): boolean {
+    return (this.#live.get(node)?.duplicateUntil ?? 0) > this.#core.clock.now();
+  }
+
+  present(node: KeyId): boolean {
+    const now = this.#core.clock.now();
+    const silent = (this.#live.get(node)?.deadline ?? 0) <= now;
+    const skewed = Math.abs(this.#view(node).skewMs ?? 0) > MAX_AHEAD_MS;
+    return !silent && !skewed && !this.duplicate(node) && !this.#nodes.revoked(node);
+  }
+
+  /** @returns undefined for those whose documents do not verify */
+  view(node: KeyId): NodeView | undefined {
+    const identity = this.#nodes.identity(node);
+    if (identity === undefined) return undefined;
+    const lastSeen = this.#live.get(node)?.lastSeen;
+    const view = this.#view(node);
+    return {
+      node,
+      name: identity.name,
+      labels: { ...identity.labels },
+      labelSerial: identity.serial,
+      ...view,
+      lastSeen: lastSeen === undefined ? view.lastSeen : timeOf(lastSeen),
+      present: this.present(node),
+      duplicate: this.duplicate(node),
+      revoked: false,
+    };
+  }
+
+  views(): NodeView[] {
+    return this.#nodes.members().flatMap(({ node }) => this.view(node) ?? []);
+  }
+
+  /** What a node says it runs of an app. */
+  app(node: KeyId, app: string, env: string): AppOnNode | undefined {
+    return this.#view(node).apps.find((one) => one.app === app && one.env === env);
+  }
+
+  async #sweep(): Promise<void> {
+    for (const node of this.#live.keys()) {
+      const view = this.#view(node);
+      const duplicate = this.duplicate(node);
+      if (view.present !== this.present(node) || view.duplicate !== duplicate) {
+        await this.#write(node, { ...view, duplicate });
+      }
+    }
+  }
+
+  #view(node: KeyId): ViewRecord {
+    return this.#core.mirror.get(keys.view(node)) ?? NOTHING_KNOWN;
+  }
+
+  async #write(node: KeyId, view: ViewRecord): Promise<void> {
+    await this.#core.lanes.run(`view ${node}`, async () => {
+      const key = keys.view(node);
+      const stored = this.#core.mirror.get(key);
+      const next = { ...view, present: viewPresent(this.present(node), view), lastSeen: view.lastSeen };
+      if (stored !== undefined && JSON.stringify(stored) === JSON.stringify(next)) return;
+      const lastSeen = this.#live.get(node)?.lastSeen;
+      const record = { ...next, lastSeen: lastSeen === undefined ? next.lastSeen : timeOf(lastSeen) };
+      const { revision } = await this.#core.store.txn({ compare: [], then: [put(key, record)] });
+      await this.#core.mirror.reached(revision);
+    });
+  }
+}
+
+function fresh(now: number): Live {
+  return { deadline: now + SILENCE_MS, lastSeen: now, boot: null, earlier: new Map(), duplicateUntil: 0 };
+}
+
+/** The skew in `view` may be newer than the stored one that `present` looked at. */
+function viewPresent(present: boolean, view: ViewRecord): boolean {
+  return present && Math.abs(view.skewMs ?? 0) <= MAX_AHEAD_MS && !view.duplicate;
+}
+
+/** A restarted agent has a new boot nonce and the old one is never heard again; with a clone they alternate. */
+function noteBoot(live: Live, boot: string, now: number): void {
+  if (live.boot === boot) return;
+  for (const [earlier, at] of live.earlier) if (at + DUPLICATE_MS < now) live.earlier.delete(earlier);
+  if (live.earlier.has(boot)) live.duplicateUntil = now + DUPLICATE_MS;
+  if (live.boot !== null) live.earlier.set(live.boot, now);
+  live.boot = boot;
+}

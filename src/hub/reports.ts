@@ -1,0 +1,51 @@
+/** One report of a node, taken apart: heads, receipts, instances, progress, presence. */
+import type { Report, Reported, ReportedHead } from "../api/schemas.ts";
+import { isSkeinError } from "../lib/errors.ts";
+import type { KeyId } from "../lib/ids.ts";
+import { timeOf } from "../trust/fields.ts";
+import type { CatchUp } from "./catch-up.ts";
+import type { Core } from "./core.ts";
+import type { Rollouts } from "./gates.ts";
+import type { Orders } from "./orders.ts";
+import type { PortTable } from "./port-table.ts";
+import type { Presence } from "./presence.ts";
+import type { Receipts } from "./receipts.ts";
+import type { WantedDesk } from "./wanted.ts";
+
+export interface ReportParts {
+  readonly core: Core;
+  readonly orders: Orders;
+  readonly receipts: Receipts;
+  readonly ports: PortTable;
+  readonly presence: Presence;
+  readonly catchUp: CatchUp;
+  readonly rollouts: Rollouts;
+  readonly wanted: WantedDesk;
+}
+
+export async function takeReport(parts: ReportParts, node: KeyId, report: Report): Promise<Reported> {
+  const { core, presence, catchUp } = parts;
+  const before = presence.duplicate(node);
+  const duplicate = await presence.reported(node, report);
+  if (duplicate !== before) parts.wanted.wake(node);
+  for (const held of report.heads ?? []) await takeHead(parts, node, held);
+  if (report.heads !== undefined && catchUp.on) {
+    await catchUp.heardFrom(node);
+    if (!catchUp.on) parts.wanted.wake();
+  }
+  const receipts = await parts.receipts.take(node, report.receipts);
+  // Two agents with one key would take turns in deleting each other's instances.
+  if (!duplicate) await parts.ports.renew(node, report.instances);
+  parts.rollouts.progress(node, report.progress);
+  return { receipts, duplicate, catchingUp: catchUp.on, hubTime: timeOf(core.clock.now()) };
+}
+
+/** What a node holds is believed for the operators' signatures on it; what does not verify is nobody's loss. */
+async function takeHead({ core, orders }: ReportParts, node: KeyId, held: ReportedHead): Promise<void> {
+  try {
+    await orders.restore(held);
+  } catch (err) {
+    if (!isSkeinError(err)) throw err;
+    core.log.warn("a node's head was not taken", { node, app: held.app, env: held.env, code: err.code });
+  }
+}

@@ -1,0 +1,244 @@
+/**
+ * A hub: one process that keeps the cluster's documents, paces rollouts and relays. It holds no authority: whatever it
+ * serves, nodes and operators verify themselves. Stopping it at any moment loses nothing that it answered for.
+ */
+import { once } from "node:events";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
+import path from "node:path";
+import type { HubInfo } from "../api/schemas.ts";
+import type { DirectoryDepot } from "../depot/directory.ts";
+import { systemClock, type Clock } from "../lib/clock.ts";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
+import type { Digest } from "../lib/ids.ts";
+import type { Log } from "../lib/log.ts";
+import type { Paths } from "../lib/paths.ts";
+import type { Store } from "../store/store.ts";
+import type { Envelope } from "../trust/envelope.ts";
+import type { LocalSigner } from "../trust/keys.ts";
+import { serverTlsOptions, tlsIdentity } from "../trust/tls.ts";
+import { AnonymousRate } from "./anonymous-rate.ts";
+import { Callers } from "./caller.ts";
+import { CatchUp } from "./catch-up.ts";
+import { Charters } from "./charters.ts";
+import { Commands } from "./commands.ts";
+import type { Core } from "./core.ts";
+import type { Rollouts } from "./gates.ts";
+import { GitRepos } from "./git-repos.ts";
+import { upgradeListener } from "./git-endpoint.ts";
+import { handlersOf } from "./handlers.ts";
+import type { Hub } from "./hub.ts";
+import { Lanes } from "./lanes.ts";
+import { Mirror } from "./mirror.ts";
+import { Nodes } from "./nodes.ts";
+import { Orders } from "./orders.ts";
+import { PortTable } from "./port-table.ts";
+import { Presence } from "./presence.ts";
+import { Receipts } from "./receipts.ts";
+import { Releases } from "./releases.ts";
+import { requestListener, type RouterParts } from "./router.ts";
+import { unpaced } from "./unpaced.ts";
+import { WantedDesk } from "./wanted.ts";
+
+export interface HubOptions {
+  /** Closed by the caller, after the hub. */
+  readonly store: Store;
+  readonly depot: DirectoryDepot;
+  readonly paths: Paths;
+  /** Port 0: any free one. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** The hub's own key (`etc/hub.key`): the charter's `hubs` pin it. */
+  readonly key: LocalSigner;
+  /** The charter chain to begin with when the store has none; checked against the store when it has one. */
+  readonly charters?: readonly Envelope[];
+  readonly log: Log;
+  /** Closes the hub. */
+  readonly signal: AbortSignal;
+  readonly version: string;
+  readonly clock?: Clock;
+  /** The rollout controller. Default: every node may proceed at once. */
+  readonly rollouts?: (hub: RolloutParts) => Promise<Rollouts>;
+  /** Requests a second that one address may make without an identity. Default 20. */
+  readonly anonymousPerSec?: number;
+}
+
+/** What a rollout controller works with. */
+export type RolloutParts = Pick<Hub, "core" | "orders" | "nodes" | "presence"> & {
+  /** Lets the nodes' polls look again after gates changed that are not in the store. */
+  readonly wake: () => void;
+};
+
+export interface RunningHub extends AsyncDisposable {
+  /** `host:port` that it listens on. */
+  readonly address: string;
+  readonly port: number;
+  readonly spki: Digest;
+  /** For what runs in the same process. */
+  readonly hub: Hub;
+  close(): Promise<void>;
+}
+
+/** Longer than the longest poll (120 s): idle beyond that is a dead peer. */
+const SOCKET_IDLE_MS = 180_000;
+const MAX_CONNECTIONS = 20_000;
+const UPLOADS_KEPT_MS = 24 * 3_600_000;
+
+/** @throws SkeinError PORT_TAKEN, CHARTER_PIN, DOC_*, STORE_* */
+export async function startHub(options: HubOptions): Promise<RunningHub> {
+  options.signal.throwIfAborted();
+  const stop = new AbortController();
+  try {
+    const core = await makeCore(options, stop);
+    const hub = await assemble(core, options);
+    const server = https.createServer({ ...serverTlsOptions(core.identity), maxHeaderSize: 32_768 });
+    const port = await serve(server, hub, options);
+    const run = hub.presence.run();
+    const close = async (): Promise<void> => {
+      stop.abort(new SkeinError("INTERRUPTED", "the hub stops"));
+      server.close();
+      server.closeAllConnections();
+      await hub.git.close();
+      await run;
+      await hub.rollouts[Symbol.asyncDispose]();
+    };
+    options.signal.addEventListener("abort", () => void close(), { once: true });
+    options.log.info("hub", {
+      address: options.listen.host,
+      port,
+      spki: core.identity.spki,
+      store: core.store.incarnation,
+    });
+    const host = options.listen.host.includes(":") ? `[${options.listen.host}]` : options.listen.host;
+    return {
+      address: `${host}:${port}`,
+      port,
+      spki: core.identity.spki,
+      hub,
+      close,
+      [Symbol.asyncDispose]: close,
+    };
+  } catch (err) {
+    stop.abort();
+    throw err;
+  }
+}
+
+async function makeCore(options: HubOptions, stop: AbortController): Promise<Core> {
+  const { store, depot, paths, key, log, version } = options;
+  const failed = (err: unknown): void => {
+    if (!stop.signal.aborted) log.error("the hub lost sight of its store", { err: String(err) });
+  };
+  return {
+    store,
+    depot,
+    paths,
+    mirror: await Mirror.follow(store, stop.signal, failed),
+    signer: key,
+    identity: tlsIdentity(key.privateKey, "skein-hub"),
+    clock: options.clock ?? systemClock,
+    log,
+    version,
+    signal: stop.signal,
+    lanes: new Lanes(),
+  };
+}
+
+async function assemble(core: Core, options: HubOptions): Promise<Hub> {
+  const charters = new Charters(core);
+  await charters.begin(options.charters ?? []);
+  const nodes = new Nodes(core, charters);
+  const catchUp = new CatchUp(core, nodes);
+  await catchUp.begin();
+  await core.depot.sweepUploads(UPLOADS_KEPT_MS, core.clock.now());
+  const presence = new Presence(core, nodes);
+  const releases = new Releases(core, charters);
+  const orders = new Orders(core, charters, releases);
+  const receipts = new Receipts(core, charters, orders);
+  const commands = new Commands(core, charters);
+  const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log);
+  let wake = (): void => undefined;
+  const parts = { core, orders, nodes, presence, wake: () => wake() };
+  const rollouts = (await options.rollouts?.(parts)) ?? unpaced(core, orders);
+  const wanted = new WantedDesk({
+    core,
+    charters,
+    nodes,
+    orders,
+    releases,
+    receipts,
+    presence,
+    commands,
+    catchUp,
+    gates: rollouts,
+  });
+  wake = () => wanted.wake();
+  commands.onNews = (node) => wanted.wake(node);
+  const ports = new PortTable(core, nodes, presence);
+  const info = async (): Promise<HubInfo> => await infoOf(core, charters, catchUp, wanted);
+  return {
+    core,
+    charters,
+    nodes,
+    presence,
+    releases,
+    orders,
+    receipts,
+    ports,
+    catchUp,
+    commands,
+    wanted,
+    rollouts,
+    git,
+    info,
+  };
+}
+
+async function serve(server: https.Server, hub: Hub, options: HubOptions): Promise<number> {
+  const { core, charters, nodes } = hub;
+  const known = {
+    charter: () => charters.current,
+    membership: (node: Parameters<Nodes["membership"]>[0]) => nodes.membership(node),
+  };
+  const callers = new Callers(known, core.clock);
+  const rate = new AnonymousRate(core.clock, options.anonymousPerSec);
+  const parts: RouterParts = {
+    handlers: handlersOf(hub),
+    callerOf: (req) => callers.of(req),
+    strangerCame: (req) => rate.take(req.socket.remoteAddress ?? ""),
+    failed: (req, err) =>
+      core.log.error("a request failed", { method: req.method, url: req.url, err: String(err) }),
+    signal: core.signal,
+  };
+  server.on("request", requestListener(parts));
+  server.on("upgrade", upgradeListener(hub, parts));
+  server.maxConnections = MAX_CONNECTIONS;
+  // Uploads and streams may take as long as they move; what stands still is ended by the socket's own time limit.
+  server.requestTimeout = 0;
+  server.setTimeout(SOCKET_IDLE_MS);
+  server.listen(options.listen.port, options.listen.host);
+  try {
+    await once(server, "listening");
+  } catch (err) {
+    const where = `${options.listen.host}:${options.listen.port}`;
+    const code = errnoOf(err) === "EADDRINUSE" ? "PORT_TAKEN" : "IO";
+    throw new SkeinError(code, `cannot listen on ${where}: ${errnoOf(err) ?? "refused"}`, { cause: err });
+  }
+  return (server.address() as AddressInfo).port;
+}
+
+async function infoOf(
+  core: Core,
+  charters: Charters,
+  catchUp: CatchUp,
+  wanted: WantedDesk,
+): Promise<HubInfo> {
+  const charter = charters.current;
+  return {
+    cluster: charter?.cluster ?? null,
+    incarnation: core.store.incarnation,
+    version: core.version,
+    charterVersion: charter?.version ?? 0,
+    catchingUp: catchUp.on,
+    beacon: charter === undefined ? null : await wanted.beacon(),
+  };
+}
