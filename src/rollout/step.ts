@@ -78,6 +78,8 @@ function withStarted(rollout: Rollout, { plan, facts }: Scene): Rollout {
 
 function forward(rollout: Rollout, scene: Scene): Rollout {
   const { limits, facts } = scene;
+  // Proven elsewhere, as a restored hub learns from its nodes: it stands, whatever was seen here.
+  if (facts.settle?.published === true) return { ...rollout, ended: "ok", stuck: false, movedAt: facts.now };
   const tally = tallyOf(scene.plan, rollout, facts);
   if (tally.failed.length > limits.maxFailed + rollout.forgiven) {
     return stopped(rollout, scene, failureOf(tally, facts));
@@ -96,7 +98,7 @@ function forward(rollout: Rollout, scene: Scene): Rollout {
 
 function opened(rollout: Rollout, scene: Scene, tally: Tally): Rollout {
   const { facts } = scene;
-  if (tally.waiting.length > 0 && facts.now >= facts.applyBefore && facts.settle?.published !== true) {
+  if (tally.waiting.length > 0 && facts.now >= facts.applyBefore) {
     return stopped(rollout, scene, {
       code: "ORDER_EXPIRED",
       message: `${tally.waiting.length} nodes had not started by applyBefore`,
@@ -187,6 +189,10 @@ function turned(rollout: Rollout, facts: Facts, cause: Cause): Rollout {
 /** In the plan's reverse order, with the same bound on serving nodes; whoever is not done anyway goes at once. */
 function back(rollout: Rollout, scene: Scene): Rollout {
   const { facts } = scene;
+  if (facts.settle?.published === true) {
+    const cause: Cause = { code: "UNDO_INCOMPLETE", message: "it was settled while it was taken back" };
+    return { ...rollout, ended: "failed", cause, movedAt: facts.now };
+  }
   const ways = new Map(
     membersOf(scene.plan)
       .filter((node) => rollout.go.has(node))
