@@ -51,26 +51,31 @@ export function endingOf(view: RolloutView): Ending | undefined {
 export function failureOf(view: RolloutView, fallback: string | null): SkeinError | undefined {
   const ending = endingOf(view);
   if (ending === undefined || ending === "ok") return undefined;
-  const culprit = view.nodes.find(({ verdict }) => verdict === "failed" || verdict === "refused");
-  const where =
-    culprit === undefined
-      ? { on: "", flag: "" }
-      : { on: ` on ${culprit.name}`, flag: ` --on ${culprit.name}` };
-  const cause = culprit?.code ?? view.verdict?.code ?? null;
-  const reason = culprit?.message ?? view.verdict?.message ?? cause ?? "it failed";
+  const { node, code: cause, reason } = culpritOf(view);
   const code = ending === "stuck" ? stuckCode(view) : "DEPLOY_FAILED";
-  return new SkeinError(code, `${view.app} failed${where.on}: ${reason}`, {
-    hint: `See what it said: skein logs ${view.app}${where.flag}`,
+  return new SkeinError(code, `${view.app} failed${node === null ? "" : ` on ${node}`}: ${reason}`, {
+    hint: `See what it said: skein logs ${view.app}${node === null ? "" : ` --on ${node}`}`,
     data: {
       app: view.app,
       order: view.order,
       ending,
       cause,
-      node: culprit?.name ?? null,
+      node,
       state: stateLeft(view, ending, fallback),
       nodes: view.nodes.map(nodeSummary),
     },
   });
+}
+
+/** The first node that failed of itself; else the rollout's own reason. */
+function culpritOf({ nodes, verdict: whole }: RolloutView): {
+  node: string | null;
+  code: string | null;
+  reason: string;
+} {
+  const node = nodes.find(({ verdict }) => verdict === "failed" || verdict === "refused");
+  const { code, message } = node ?? whole ?? { code: null, message: null };
+  return { node: node?.name ?? null, code, reason: message ?? code ?? "it failed" };
 }
 
 function nodeSummary({ name, state, verdict, code, message }: RolloutNode): Record<string, unknown> {

@@ -1,0 +1,46 @@
+import { randomBytes } from "node:crypto";
+import type { CommandLine } from "../api/schemas.ts";
+import type { KeyId } from "../lib/ids.ts";
+import type { Command } from "../trust/documents.ts";
+import { seal } from "../trust/envelope.ts";
+import { timeOf } from "../trust/fields.ts";
+import type { KnownNode } from "./nodes.ts";
+import type { Operator } from "./operator.ts";
+
+export interface CommandWish {
+  readonly kind: string;
+  readonly app: string | null;
+  readonly env: string | null;
+  readonly args: Command["args"];
+  readonly nodes: readonly KnownNode[];
+  /** How long nodes may begin to answer. */
+  readonly validMs: number;
+}
+
+/** A line of a command's output with the name of the node it came from. */
+export type NamedLine = CommandLine & { readonly name: string };
+
+/** Signs a command, has it relayed, and gives what the nodes answer; ends when all have answered or time is up. */
+export async function* runCommand(
+  operator: Operator,
+  wish: CommandWish,
+  signal: AbortSignal,
+): AsyncGenerator<NamedLine, void> {
+  const now = operator.clock.now();
+  const command: Command = {
+    cluster: operator.charter.cluster,
+    kind: wish.kind,
+    app: wish.app,
+    env: wish.env,
+    args: wish.args,
+    nodes: wish.nodes.map(({ identity }) => identity.node),
+    nonce: randomBytes(16).toString("hex"),
+    issued: timeOf(now),
+    expires: timeOf(now + wish.validMs),
+  };
+  const sealed = await seal("command.1", command, [operator.signer]);
+  const names = new Map<KeyId, string>(wish.nodes.map(({ identity }) => [identity.node, identity.name]));
+  for await (const line of operator.client.command(sealed, signal)) {
+    yield { ...line, name: names.get(line.node) ?? line.node };
+  }
+}

@@ -1,0 +1,225 @@
+import type { Manifest } from "../app/manifest.ts";
+import type { Depot } from "../depot/depot.ts";
+import { SkeinError } from "../lib/errors.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import type { Strategy } from "../trust/documents.ts";
+import type { Tell } from "./events.ts";
+import { APPLY_WITHIN_MS, readLine, type Line } from "./order.ts";
+import type { Operator } from "./operator.ts";
+import { publishOrder, type PublishedOrder } from "./publish-order.ts";
+import { findRelease, makeRelease, type MadeRelease } from "./release.ts";
+import { manifestOfRelease } from "./release-manifest.ts";
+import { resolveVersion } from "./resolve.ts";
+import { resend } from "./sent.ts";
+import { openSource, originOf, readManifest, type Origin } from "./source.ts";
+
+export interface Wish {
+  /** null: what the manifest here says. */
+  readonly app: string | null;
+  /** null: `HEAD` here, or the hub's newest. */
+  readonly version: string | null;
+  /** null: the manifest's `targets`, else what the last order said, else all nodes. */
+  readonly selector: string | null;
+  /** A folder or file to release as it is. */
+  readonly from: string | null;
+  readonly env: string;
+  readonly cwd: string;
+}
+
+export interface DeployOptions extends Wish {
+  readonly keepOld: boolean;
+  readonly hooks: "run" | "skip";
+  readonly attended: boolean;
+  readonly applyWithinMs?: number;
+  /** Laid over the manifest's strategy. */
+  readonly strategy: Partial<Strategy>;
+  readonly depot: Depot;
+  readonly helperDir: string;
+  readonly tell: Tell;
+  readonly signal: AbortSignal;
+}
+
+/** What is to be deployed, found or made. */
+export interface Target {
+  readonly app: string;
+  readonly release: ReleaseId;
+  readonly commit: string | null;
+  readonly manifest: Manifest;
+}
+
+/**
+ * Finds or makes the release that was asked for, signs an order for it and publishes that. Following it is the
+ * caller's: whoever leaves does no harm.
+ * @throws SkeinError of every layer; nothing was changed then
+ */
+export async function deploy(operator: Operator, options: DeployOptions): Promise<PublishedOrder> {
+  const target = await findTarget(operator, options);
+  await deliverEarlier(operator, target.app, options);
+  const line = await readLine(operator, target.app, options.env, options.signal);
+  const { selector, implied } = selectorFor(options.selector, target.manifest, line);
+  const intent = {
+    release: target.release,
+    state: "run",
+    generation: line.head?.order.generation ?? 0,
+    beside: besideFor(line, target, options.keepOld),
+    selector,
+    strategy: { ...target.manifest.strategy, ...options.strategy },
+    hooks: options.hooks,
+    applyWithinMs: options.applyWithinMs ?? APPLY_WITHIN_MS,
+    attended: options.attended,
+  } as const;
+  return await publishOrder(operator, line, intent, { tell: options.tell, implied, signal: options.signal });
+}
+
+/** An earlier command that was cut may have signed an order: it comes first. */
+export async function deliverEarlier(
+  operator: Operator,
+  app: string,
+  options: Pick<DeployOptions, "env" | "tell" | "signal">,
+): Promise<void> {
+  const earlier = await resend(operator, app, options.env, options.signal);
+  if (earlier === undefined) return;
+  options.tell({
+    type: "note",
+    text: `An order that was signed before (${earlier.slice(0, 12)}) was delivered now.`,
+  });
+}
+
+export async function findTarget(operator: Operator, options: DeployOptions): Promise<Target> {
+  const { app, version, from, signal } = options;
+  if (from !== null) return await make(operator, { kind: "path", path: from }, options);
+  await using stack = new AsyncDisposableStack();
+  if (version === null) {
+    const here = await hereIfItIs(app, options);
+    if (here !== undefined) return await fromHere(operator, here, options);
+    if (app === null) throw nothingHere(options.cwd);
+  }
+  if (app === null) throw new SkeinError("USAGE", "a version needs its app: skein deploy APP VERSION");
+  const found = await resolveVersion(operator, {
+    app,
+    version,
+    cwd: options.cwd,
+    helperDir: options.helperDir,
+    stack,
+    signal,
+  });
+  if (found.kind === "commit") return await make(operator, found.origin, options);
+  const { id, release } = found.found;
+  const manifest = await manifestOfRelease(found.found, { depot: options.depot, env: options.env, signal });
+  return { app, release: id, commit: release.commit, manifest };
+}
+
+interface Here {
+  readonly origin: Origin;
+  readonly left: readonly string[];
+}
+
+/** The source in this folder, when it is the app that was named (or none was). */
+async function hereIfItIs(app: string | null, options: DeployOptions): Promise<Here | undefined> {
+  const { origin, left } = await originOf(options.cwd, options.signal);
+  if (app === null) return { origin, left };
+  const read = { env: options.env, onLine: () => undefined, signal: options.signal };
+  const manifest = await readManifest(origin, read).catch((err: unknown) => {
+    if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return undefined;
+    throw err;
+  });
+  return manifest?.app === app ? { origin, left } : undefined;
+}
+
+async function fromHere(operator: Operator, { origin, left }: Here, options: DeployOptions): Promise<Target> {
+  if (left.length > 0) {
+    options.tell({
+      type: "warning",
+      text: `${left.length} uncommitted change${left.length === 1 ? " is" : "s are"} not deployed (HEAD is); --from . takes the folder as it is.`,
+    });
+  }
+  return await make(operator, origin, options);
+}
+
+const nothingHere = (cwd: string): SkeinError =>
+  new SkeinError("SOURCE_NOT_FOUND", `there is nothing to deploy in ${cwd}`, { data: { path: cwd } });
+
+async function make(operator: Operator, origin: Origin, options: DeployOptions): Promise<Target> {
+  if (origin.kind === "commit") {
+    const known = await knownCommit(operator, origin, options);
+    if (known !== undefined) return known;
+  }
+  const { made, manifest } = await buildRelease(operator, origin, options);
+  return { app: manifest.app, release: made.id, commit: made.release.commit, manifest };
+}
+
+/** A commit that has a release needs no building again. */
+async function knownCommit(
+  operator: Operator,
+  origin: Origin & { readonly kind: "commit" },
+  options: DeployOptions,
+): Promise<Target | undefined> {
+  const manifest = await readManifest(origin, sourceOptions(options));
+  const found = await findRelease(operator, manifest.app, origin.commit, options.signal);
+  if (found === undefined) return undefined;
+  tellRelease(options.tell, manifest.app, found.id, found.release, { already: true, storedBytes: 0 });
+  return { app: manifest.app, release: found.id, commit: origin.commit, manifest };
+}
+
+const sourceOptions = (options: Pick<DeployOptions, "env" | "app" | "tell" | "signal">) => ({
+  env: options.env,
+  ...(options.app === null ? {} : { app: options.app }),
+  onLine: (line: string) => options.tell({ type: "output", line }),
+  signal: options.signal,
+});
+
+/** Builds a source and publishes it. */
+export async function buildRelease(
+  operator: Operator,
+  origin: Origin,
+  options: Pick<DeployOptions, "env" | "app" | "tell" | "signal" | "depot">,
+): Promise<{ readonly made: MadeRelease; readonly manifest: Manifest }> {
+  await using opened = await openSource(origin, sourceOptions(options));
+  const { manifest, source } = opened;
+  const made = await makeRelease(operator, {
+    app: manifest.app,
+    source,
+    depot: options.depot,
+    signal: options.signal,
+    onProgress: (progress) => options.tell({ type: "publishing", ...progress }),
+  });
+  for (const text of made.published.notes) options.tell({ type: "note", text });
+  const { already, published } = made;
+  tellRelease(options.tell, manifest.app, made.id, made.release, {
+    already,
+    storedBytes: published.storedBytes,
+  });
+  return { made, manifest };
+}
+
+function tellRelease(
+  tell: Tell,
+  app: string,
+  release: ReleaseId,
+  { commit, files, bytes }: MadeRelease["release"],
+  more: { readonly already: boolean; readonly storedBytes: number },
+): void {
+  tell({ type: "release", app, release, commit, files, bytes, ...more });
+}
+
+export function selectorFor(
+  asked: string | null,
+  manifest: Pick<Manifest, "targets"> | null,
+  line: Line,
+): { readonly selector: string; readonly implied: boolean } {
+  const said = asked ?? manifest?.targets ?? null;
+  if (said !== null) return { selector: said, implied: false };
+  const before = line.head?.order.selector;
+  return before === undefined ? { selector: "all", implied: true } : { selector: before, implied: false };
+}
+
+const MAX_BESIDE = 100;
+
+/** The older releases that go on running: the newest first, the one that is deployed not among them. */
+export function besideFor(line: Line, target: Target, keepOld: boolean): ReleaseId[] {
+  const { head } = line;
+  const most = keepOld || target.manifest.beside === "all" ? MAX_BESIDE : target.manifest.beside;
+  if (head === null) return [];
+  const running = head.order.state === "run" ? [head.order.release, ...head.order.beside] : head.order.beside;
+  return [...new Set(running)].filter((id) => id !== target.release).slice(0, most);
+}

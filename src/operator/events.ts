@@ -1,0 +1,47 @@
+import type { RolloutView } from "../api/schemas.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
+
+/** What a changing command tells while it works. The same objects are printed as lines of `--json`. */
+export type OperatorEvent =
+  | { readonly type: "note"; readonly text: string }
+  | { readonly type: "warning"; readonly text: string; readonly code?: string }
+  | { readonly type: "output"; readonly line: string }
+  | {
+      readonly type: "publishing";
+      readonly files: number;
+      readonly filesTotal: number;
+      readonly storedBytes: number;
+    }
+  | {
+      readonly type: "release";
+      readonly app: string;
+      readonly release: ReleaseId;
+      readonly commit: string | null;
+      readonly already: boolean;
+      readonly files: number;
+      readonly bytes: number;
+      readonly storedBytes: number;
+    }
+  | {
+      readonly type: "selection";
+      readonly app: string;
+      readonly env: string;
+      readonly selector: string;
+      readonly nodes: readonly string[];
+      readonly absent: readonly string[];
+      /** Nobody said which nodes: shown before acting. */
+      readonly implied: boolean;
+    }
+  | {
+      readonly type: "order";
+      readonly order: Digest;
+      readonly app: string;
+      readonly env: string;
+      readonly release: ReleaseId;
+      readonly state: "run" | "stopped";
+      readonly seq: number;
+      readonly nodes: number;
+    }
+  | { readonly type: "rollout"; readonly view: RolloutView };
+
+export type Tell = (event: OperatorEvent) => void;

@@ -1,0 +1,99 @@
+import { execFile } from "node:child_process";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+import { SkeinError } from "../lib/errors.ts";
+
+const run = promisify(execFile);
+
+/** What an operator asks of a repository on this machine. git's own environment variables must not redirect it. */
+async function git(cwd: string, args: readonly string[], signal: AbortSignal): Promise<string> {
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^GIT_(DIR|WORK_TREE|INDEX)/.test(name)),
+  );
+  const { stdout } = await run("git", ["-C", cwd, ...args], { signal, env, maxBuffer: 64 * 2 ** 20 });
+  return stdout.trim();
+}
+
+/** The work tree that `dir` lies in, or undefined. */
+export async function workTreeOf(dir: string, signal: AbortSignal): Promise<string | undefined> {
+  return await git(dir, ["rev-parse", "--show-toplevel"], signal).catch((err: unknown) => quiet(err, signal));
+}
+
+/** The full commit that a revision (hash, branch, tag, `HEAD~1`) names here, or undefined. */
+export async function commitOf(
+  repo: string,
+  revision: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (revision.startsWith("-")) return undefined;
+  const found = await git(repo, ["rev-parse", "--verify", "--quiet", `${revision}^{commit}`], signal).catch(
+    (err: unknown) => quiet(err, signal),
+  );
+  return found === "" ? undefined : found;
+}
+
+/** Files that differ from `HEAD`, untracked ones included, as `git status` would show them. */
+export async function uncommitted(repo: string, signal: AbortSignal): Promise<string[]> {
+  const text = await git(repo, ["status", "--porcelain"], signal).catch((err: unknown) => quiet(err, signal));
+  return (text ?? "").split("\n").filter((line) => line !== "");
+}
+
+function quiet(_err: unknown, signal: AbortSignal): undefined {
+  signal.throwIfAborted();
+}
+
+/** A clean checkout of one commit in `into`, sharing the repository's objects. @throws SkeinError GIT_FAILED */
+export async function checkOut(
+  repo: string,
+  commit: string,
+  into: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const quietly = ["-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null"];
+    await git(repo, [...quietly, "clone", "--quiet", "--shared", "--no-checkout", ".", into], signal);
+    await git(into, [...quietly, "checkout", "--quiet", "--detach", commit], signal);
+  } catch (err) {
+    throw failed(err, `cannot check out ${commit.slice(0, 12)}`, signal);
+  }
+  await fs.rm(path.join(into, ".git"), { recursive: true, force: true });
+}
+
+export interface HubFetch {
+  readonly url: string;
+  /** A commit, or null: the repository's default branch. */
+  readonly commit: string | null;
+  /** An empty folder that becomes a bare repository. */
+  readonly into: string;
+  /** Folder with `git-remote-skein`, which git looks for on its PATH. */
+  readonly helperDir: string;
+}
+
+/** Fetches from the hub's repository; git itself checks that what came is what was asked for. Returns the commit. */
+export async function fetchFromHub(options: HubFetch, signal: AbortSignal): Promise<string> {
+  const { url, commit, into, helperDir } = options;
+  const env = { ...process.env, PATH: `${helperDir}${path.delimiter}${process.env["PATH"] ?? ""}` };
+  try {
+    await run("git", ["init", "--quiet", "--bare", into], { signal });
+    await run(
+      "git",
+      ["-C", into, "fetch", "--quiet", url, "+refs/heads/*:refs/heads/*", "+HEAD:refs/skein/head"],
+      {
+        signal,
+        env,
+      },
+    );
+  } catch (err) {
+    throw failed(err, `cannot fetch from ${url}`, signal);
+  }
+  const found = await commitOf(into, commit ?? "refs/skein/head", signal);
+  if (found !== undefined) return found;
+  throw new SkeinError("COMMIT_NOT_FOUND", `${url} has no ${commit ?? "commit"}`, { data: { url, commit } });
+}
+
+function failed(err: unknown, what: string, signal: AbortSignal): unknown {
+  signal.throwIfAborted();
+  const said = err instanceof Error && "stderr" in err ? String(err.stderr).trim() : "";
+  return new SkeinError("GIT_FAILED", `${what}${said === "" ? "" : `: ${said}`}`, { cause: err });
+}

@@ -1,0 +1,117 @@
+import { SkeinError } from "../lib/errors.ts";
+import { shortRelease, type ReleaseId } from "../lib/ids.ts";
+import type { Tell } from "./events.ts";
+import { APPLY_WITHIN_MS, headOf, readLine, type HeldOrder, type Intent } from "./order.ts";
+import type { Operator } from "./operator.ts";
+import { publishOrder, type PublishedOrder } from "./publish-order.ts";
+import { findRelease } from "./release.ts";
+import { resend } from "./sent.ts";
+
+export interface LifecycleOptions {
+  readonly app: string;
+  readonly env: string;
+  /** `app@release`'s second half; null: the current one. */
+  readonly release: string | null;
+  /** null: those of the last order. */
+  readonly selector: string | null;
+  readonly attended: boolean;
+  readonly tell: Tell;
+  readonly signal: AbortSignal;
+}
+
+type Change = Partial<Pick<Intent, "release" | "state" | "generation" | "beside">>;
+
+/** The last order once more, but for `change`. */
+async function reorder(
+  operator: Operator,
+  options: LifecycleOptions,
+  change: (head: HeldOrder, named: ReleaseId | null) => Change,
+): Promise<PublishedOrder> {
+  const { app, env, tell, signal } = options;
+  await resend(operator, app, env, signal);
+  const line = await readLine(operator, app, env, signal);
+  const head = headOf(line);
+  const named = options.release === null ? null : await releaseNamed(operator, app, options.release, signal);
+  const { order } = head;
+  const intent: Intent = {
+    release: order.release,
+    state: order.state,
+    generation: order.generation,
+    beside: order.beside,
+    selector: options.selector ?? order.selector,
+    strategy: order.strategy,
+    hooks: order.hooks,
+    applyWithinMs: APPLY_WITHIN_MS,
+    attended: options.attended,
+    ...change(head, named),
+  };
+  return await publishOrder(operator, line, intent, { tell, implied: false, signal });
+}
+
+async function releaseNamed(
+  operator: Operator,
+  app: string,
+  version: string,
+  signal: AbortSignal,
+): Promise<ReleaseId> {
+  const found = await findRelease(operator, app, version, signal);
+  if (found !== undefined) return found.id;
+  throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${version} of ${app}`, {
+    hint: `List them: skein releases ${app}`,
+    data: { app, version },
+  });
+}
+
+/** A hand-over to new instances of the same release: nothing is lost. */
+export async function restart(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
+  return await reorder(operator, options, ({ order }, named) => {
+    if (named !== null && named !== order.release) throw notCurrent(options.app, named, order.release);
+    return { state: "run", generation: order.generation + 1 };
+  });
+}
+
+/** Runs what was stopped; with a release, that one. */
+export async function start(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
+  return await reorder(operator, options, ({ order }, named) => {
+    if (named === null || named === order.release) return { state: "run" };
+    const others = [order.release, ...order.beside].filter((id) => id !== named);
+    return { state: "run", release: named, beside: order.state === "run" ? others : order.beside };
+  });
+}
+
+/**
+ * Stops a version: the current one, one of those beside it, or (`all`) every one. Where older ones run beside the
+ * current one, the newest of them becomes the current one.
+ */
+export async function stop(
+  operator: Operator,
+  options: LifecycleOptions & { readonly all: boolean },
+): Promise<PublishedOrder> {
+  return await reorder(operator, options, ({ order }, named) => {
+    if (options.all) return { state: "stopped", beside: [] };
+    if (named !== null && named !== order.release) {
+      if (!order.beside.includes(named)) throw notRunning(options.app, named);
+      return { beside: order.beside.filter((id) => id !== named) };
+    }
+    const [next, ...others] = order.beside;
+    return next === undefined ? { state: "stopped" } : { release: next, beside: others };
+  });
+}
+
+function notCurrent(app: string, named: ReleaseId, current: ReleaseId): SkeinError {
+  return new SkeinError(
+    "USAGE",
+    `${shortRelease(app, named)} is not what runs: that is ${shortRelease(app, current)}`,
+    {
+      hint: `Deploy it instead: skein deploy ${app} ${named.slice(0, 8)}`,
+      data: { app, release: named, current },
+    },
+  );
+}
+
+function notRunning(app: string, named: ReleaseId): SkeinError {
+  return new SkeinError("NOT_FOUND", `${shortRelease(app, named)} does not run`, {
+    hint: `See what runs: skein check ${app}`,
+    data: { app, release: named },
+  });
+}

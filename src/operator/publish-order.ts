@@ -1,0 +1,116 @@
+import type { RolloutView } from "../api/schemas.ts";
+import { SkeinError } from "../lib/errors.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
+import { shortRelease } from "../lib/ids.ts";
+import type { Tell } from "./events.ts";
+import { endingOf, failureOf, follow } from "./follow.ts";
+import { draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
+import type { Operator } from "./operator.ts";
+import { send } from "./sent.ts";
+
+export interface PublishedOrder {
+  readonly order: Digest;
+  readonly draft: Draft;
+  readonly attended: boolean;
+}
+
+/** Signs the next order of a line, keeps it, sends it. Tells the selection before and the order's id after. */
+export async function publishOrder(
+  operator: Operator,
+  line: Line,
+  intent: Intent,
+  options: { readonly tell: Tell; readonly implied: boolean; readonly signal: AbortSignal },
+): Promise<PublishedOrder> {
+  const { tell, implied, signal } = options;
+  const draft = await draftOrder(operator, line, intent, signal);
+  const { order, nodes, present, roster } = draft;
+  const here = new Set(present);
+  tell({
+    type: "selection",
+    app: order.app,
+    env: order.env,
+    selector: order.selector,
+    nodes: nodes.map(({ identity }) => identity.name),
+    absent: nodes.filter((node) => !here.has(node)).map(({ identity }) => identity.name),
+    implied,
+  });
+  if (present.length === 0) {
+    tell({
+      type: "warning",
+      text: "No node of the selection is present: the order stands unproven, and they converge when they come.",
+    });
+  }
+  const signed = await signOrder(operator, draft, intent.attended);
+  const digest = await send(
+    operator,
+    { app: order.app, env: order.env, order: signed.order, roster, settle: signed.settle },
+    signal,
+  );
+  tell({
+    type: "order",
+    order: digest,
+    app: order.app,
+    env: order.env,
+    release: order.release,
+    state: order.state,
+    seq: order.seq,
+    nodes: nodes.length,
+  });
+  return { order: digest, draft, attended: intent.attended };
+}
+
+export interface Followed {
+  readonly order: Digest;
+  readonly app: string;
+  readonly env: string;
+  readonly release: ReleaseId;
+  readonly state: "run" | "stopped";
+  readonly nodes: number;
+  /** Connections that were cut while old versions drained. */
+  readonly cut: number;
+}
+
+/**
+ * Follows an order to its end, and settles it then if it is attended.
+ * @throws SkeinError DEPLOY_FAILED, UNDO_INCOMPLETE, NODES_ABSENT
+ */
+export async function followOrder(
+  operator: Operator,
+  published: PublishedOrder,
+  options: { readonly tell: Tell; readonly signal: AbortSignal },
+): Promise<Followed> {
+  const { order } = published.draft;
+  const fallback = order.fallback === null ? null : shortRelease(order.app, order.fallback);
+  const last = await followDigest(operator, published.order, options);
+  const failure = failureOf(last, fallback);
+  if (failure !== undefined) throw failure;
+  if (published.attended) {
+    const settle = await signSettle(operator, published.draft, published.order);
+    await operator.client.postSettle(settle, options.signal);
+  }
+  return {
+    order: published.order,
+    app: order.app,
+    env: order.env,
+    release: order.release,
+    state: order.state,
+    nodes: published.draft.nodes.length,
+    cut: last.nodes.reduce((sum, { cut }) => sum + cut, 0),
+  };
+}
+
+/** The last view of a rollout. */
+export async function followDigest(
+  operator: Operator,
+  order: Digest,
+  { tell, signal }: { readonly tell: Tell; readonly signal: AbortSignal },
+): Promise<RolloutView> {
+  let last: RolloutView | undefined;
+  for await (const view of follow(operator, order, signal)) {
+    last = view;
+    tell({ type: "rollout", view });
+  }
+  signal.throwIfAborted();
+  if (last !== undefined && endingOf(last) !== undefined) return last;
+  throw new SkeinError("NOT_FOUND", `the hub knows no rollout of ${order.slice(0, 12)}`);
+}

@@ -1,0 +1,101 @@
+import path from "node:path";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { commitOf, fetchFromHub, workTreeOf } from "./git.ts";
+import type { Operator } from "./operator.ts";
+import { findRelease, type FoundRelease } from "./release.ts";
+import { scratch, type Origin } from "./source.ts";
+
+/** What a version word stands for: a release that is published, or a commit to make one of. */
+export type Version =
+  | { readonly kind: "release"; readonly found: FoundRelease }
+  | { readonly kind: "commit"; readonly origin: Origin & { readonly kind: "commit" } };
+
+export interface ResolveOptions {
+  readonly app: string;
+  /** A release id or its prefix, `app@prefix`, or anything git resolves; null: the app's newest commit on the hub. */
+  readonly version: string | null;
+  /** Where a repository may be. */
+  readonly cwd: string;
+  /** Folder with `git-remote-skein`. */
+  readonly helperDir: string;
+  /** Owns what is fetched. */
+  readonly stack: AsyncDisposableStack;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Finds out what is meant: a release that the hub knows, a commit here, a commit on the hub, in this order. What can
+ * be read in two ways is refused with both.
+ * @throws SkeinError AMBIGUOUS, COMMIT_NOT_FOUND, RELEASE_NOT_FOUND
+ */
+export async function resolveVersion(operator: Operator, options: ResolveOptions): Promise<Version> {
+  const { app, version, signal } = options;
+  if (version === null) return await fromHub(operator, options);
+  const [release, local] = await Promise.all([
+    findRelease(operator, app, version, signal),
+    localCommit(options.cwd, version, signal),
+  ]);
+  if (release !== undefined && local !== undefined && release.release.commit !== local.commit) {
+    if (isNamedByCommit(release, version)) return { kind: "release", found: release };
+    throw new SkeinError("AMBIGUOUS", `${version} is both a release and a revision of the repository here`, {
+      hint: `Type ${app}@${release.id} for the release, or ${local.commit} for the commit.`,
+      data: { release: release.id, commit: local.commit },
+    });
+  }
+  if (release !== undefined) return { kind: "release", found: release };
+  if (local === undefined) return await fromHub(operator, options);
+  const made = await findRelease(operator, app, local.commit, signal);
+  return made === undefined ? { kind: "commit", origin: local } : { kind: "release", found: made };
+}
+
+const isNamedByCommit = ({ release }: FoundRelease, version: string): boolean =>
+  release.commit?.startsWith(version) === true;
+
+async function localCommit(
+  cwd: string,
+  version: string,
+  signal: AbortSignal,
+): Promise<(Origin & { readonly kind: "commit" }) | undefined> {
+  const repo = await workTreeOf(cwd, signal);
+  const commit = repo === undefined ? undefined : await commitOf(repo, version, signal);
+  if (repo === undefined || commit === undefined) return undefined;
+  const folder = path.relative(repo, cwd);
+  return { kind: "commit", repo, commit, folder, name: path.basename(folder === "" ? repo : folder) };
+}
+
+async function fromHub(operator: Operator, options: ResolveOptions): Promise<Version> {
+  const { app, version, signal } = options;
+  const repos = await operator.client.repos(signal);
+  if (!repos.some(({ name }) => name === app)) throw notFound(app, version);
+  const into = await scratch(options.stack);
+  const address = operator.client.name.replace(/^hub /, "");
+  const url = `skein://${address}/${app}`;
+  const commit = await fetchFromHub({ url, commit: version, into, helperDir: options.helperDir }, signal);
+  const made = await findRelease(operator, app, commit, signal).catch((err: unknown) => {
+    if (isSkeinError(err, "RELEASE_NOT_FOUND")) return undefined;
+    throw err;
+  });
+  if (made !== undefined) return { kind: "release", found: made };
+  return { kind: "commit", origin: { kind: "commit", repo: into, commit, folder: "", name: app } };
+}
+
+function notFound(app: string, version: string | null): SkeinError {
+  if (version === null) {
+    return new SkeinError(
+      "COMMIT_NOT_FOUND",
+      `there is neither a manifest of ${app} here nor a repository ${app} on the hub`,
+      {
+        hint: `Push it: git push skein://HUB/${app} main; or run this in its folder.`,
+        data: { app },
+      },
+    );
+  }
+  return new SkeinError(
+    "COMMIT_NOT_FOUND",
+    `${version} is no release of ${app}, no commit here, and the hub has no repository ${app}`,
+    {
+      hint: `List what there is: skein releases ${app}`,
+      data: { app, version },
+    },
+  );
+}

@@ -1,0 +1,70 @@
+import { SkeinError } from "../lib/errors.ts";
+import { shortRelease, type ReleaseId } from "../lib/ids.ts";
+import type { OrderSummary } from "../api/schemas.ts";
+import { APPLY_WITHIN_MS, headOf, readLine, type Line } from "./order.ts";
+import type { LifecycleOptions } from "./lifecycle.ts";
+import type { Operator } from "./operator.ts";
+import { publishOrder, type PublishedOrder } from "./publish-order.ts";
+import { findRelease } from "./release.ts";
+import { resend } from "./sent.ts";
+
+/**
+ * Goes back to the version that last ran well before the current one; called again, one further back.
+ * `release` names another one.
+ * @throws SkeinError RELEASE_NOT_FOUND where there is no earlier version
+ */
+export async function rollback(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
+  const { app, env, tell, signal } = options;
+  await resend(operator, app, env, signal);
+  const line = await readLine(operator, app, env, signal);
+  const target = await rollbackTarget(operator, line, options);
+  const { order } = headOf(line);
+  tell({ type: "note", text: `Going back to ${shortRelease(app, target)}.` });
+  const intent = {
+    release: target,
+    state: "run",
+    generation: order.generation,
+    beside: order.beside.filter((id) => id !== target),
+    selector: options.selector ?? order.selector,
+    strategy: order.strategy,
+    hooks: order.hooks,
+    applyWithinMs: APPLY_WITHIN_MS,
+    attended: options.attended,
+  } as const;
+  return await publishOrder(operator, line, intent, { tell, implied: false, signal });
+}
+
+async function rollbackTarget(operator: Operator, line: Line, options: LifecycleOptions): Promise<ReleaseId> {
+  const { app, env, release, signal } = options;
+  const { order } = headOf(line);
+  if (release !== null) {
+    const found = await findRelease(operator, app, release, signal);
+    if (found !== undefined) return found.id;
+    throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${release} of ${app}`, {
+      data: { app, release },
+    });
+  }
+  const { orders } = await operator.client.call("orders", { params: { app }, query: { env }, signal });
+  const target = earlier(orders, order.release);
+  if (target !== undefined) return target;
+  throw new SkeinError("RELEASE_NOT_FOUND", `${app} has no earlier version that ran well`, {
+    hint: `Name one: skein rollback ${app} --to RELEASE; see skein releases ${app}`,
+    data: { app, env },
+  });
+}
+
+/**
+ * The version before `current` in the row of those that ran well. Pure. `orders`: newest first. A rollback does not
+ * add to the row, it moves back in it: A B C, back to B, back again is A.
+ */
+export function earlier(orders: readonly OrderSummary[], current: ReleaseId): ReleaseId | undefined {
+  const row: ReleaseId[] = [];
+  for (const { release, state, phase } of orders.toReversed()) {
+    if (state !== "run" || phase !== "ok") continue;
+    const at = row.lastIndexOf(release);
+    if (at >= 0) row.length = at;
+    row.push(release);
+  }
+  const at = row.lastIndexOf(current);
+  return at < 0 ? row.at(-1) : row[at - 1];
+}

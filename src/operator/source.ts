@@ -1,0 +1,165 @@
+import fs from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { manifestOfTree, appNameFrom } from "../app/conventions.ts";
+import type { Manifest } from "../app/manifest.ts";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
+import type { TreeSource } from "../release/tree-source.ts";
+import { directorySource } from "../source/directory.ts";
+import { build } from "./build.ts";
+import { checkOut, commitOf, uncommitted, workTreeOf } from "./git.ts";
+import { packedSource } from "./packed.ts";
+import { readerOf } from "./tree-reader.ts";
+
+/** What is to be released: a folder or file as it is, or a commit of a repository on this machine. */
+export type Origin =
+  | { readonly kind: "path"; readonly path: string }
+  | {
+      readonly kind: "commit";
+      readonly repo: string;
+      readonly commit: string;
+      /** Folder in the repository that is released; empty: all of it. */
+      readonly folder: string;
+      /** The app's name where the manifest gives none. */
+      readonly name: string;
+    };
+
+export interface OpenedSource extends AsyncDisposable {
+  readonly manifest: Manifest;
+  readonly source: TreeSource;
+}
+
+export interface SourceOptions {
+  readonly env: string;
+  /** Overrides what the place suggests; an app that the manifest names must be this one. */
+  readonly app?: string;
+  readonly onLine: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Where a command that names nothing takes its source from: the commit `HEAD` of the repository around `dir`, or
+ * the folder itself where there is none. `left` are changes that are not committed and so not released.
+ */
+export async function originOf(
+  dir: string,
+  signal: AbortSignal,
+): Promise<{ origin: Origin; left: readonly string[] }> {
+  const repo = await workTreeOf(dir, signal);
+  const commit = repo === undefined ? undefined : await commitOf(repo, "HEAD", signal);
+  if (repo === undefined || commit === undefined) return { origin: { kind: "path", path: dir }, left: [] };
+  const folder = path.relative(repo, await fs.realpath(dir));
+  const origin = {
+    kind: "commit",
+    repo,
+    commit,
+    folder,
+    name: path.basename(folder === "" ? repo : folder),
+  } as const;
+  return { origin, left: await uncommitted(repo, signal) };
+}
+
+/**
+ * Opens an origin: reads its manifest and, where that says so, builds and tests it in a clean copy first.
+ * @throws SkeinError SOURCE_NOT_FOUND, MANIFEST_*, BUILD_FAILED, TREE_REFUSED, ARCHIVE_REFUSED, GIT_FAILED
+ */
+export async function openSource(origin: Origin, options: SourceOptions): Promise<OpenedSource> {
+  const stack = new AsyncDisposableStack();
+  try {
+    const plain = stack.use(await plainSource(origin, stack, options.signal));
+    const manifest = await manifestFor(origin, plain, options);
+    const source = await finished(origin, plain, manifest, stack, options);
+    const owned = stack.move();
+    return { manifest, source, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  } catch (err) {
+    await stack.disposeAsync();
+    throw err;
+  }
+}
+
+/** Only the manifest of an origin. */
+export async function readManifest(origin: Origin, options: SourceOptions): Promise<Manifest> {
+  await using stack = new AsyncDisposableStack();
+  const plain = stack.use(await plainSource(origin, stack, options.signal));
+  return await manifestFor(origin, plain, options);
+}
+
+async function manifestFor(origin: Origin, plain: TreeSource, options: SourceOptions): Promise<Manifest> {
+  const name = origin.kind === "path" ? path.basename(await fs.realpath(origin.path)) : origin.name;
+  const app = options.app ?? appNameFrom(name.replace(/(\.tar)?(\.gz)?$|\.tgz$/, ""));
+  const manifest = await manifestOfTree(readerOf(plain, options.signal), { app, env: options.env });
+  if (options.app === undefined || manifest.app === options.app) return manifest;
+  throw new SkeinError("MANIFEST_INVALID", `the source is ${manifest.app}, not ${options.app}`, {
+    hint: `Deploy it by its own name (${manifest.app}), or change app: in skein.yaml.`,
+    data: { app: manifest.app, asked: options.app },
+  });
+}
+
+async function plainSource(
+  origin: Origin,
+  stack: AsyncDisposableStack,
+  signal: AbortSignal,
+): Promise<TreeSource> {
+  if (origin.kind === "commit") {
+    const dir = await scratch(stack);
+    await checkOut(origin.repo, origin.commit, dir, signal);
+    return directorySource(path.join(dir, origin.folder), { commit: origin.commit, name: origin.name });
+  }
+  const stat = await fs.stat(origin.path).catch((err: unknown) => {
+    if (errnoOf(err) === "ENOENT") return undefined;
+    throw err;
+  });
+  if (stat?.isDirectory() === true) return directorySource(origin.path);
+  if (stat?.isFile() === true) return await packedSource(origin.path, signal);
+  throw new SkeinError("SOURCE_NOT_FOUND", `there is nothing to release at ${origin.path}`, {
+    data: { path: origin.path },
+  });
+}
+
+async function finished(
+  origin: Origin,
+  plain: TreeSource,
+  manifest: Manifest,
+  stack: AsyncDisposableStack,
+  options: SourceOptions,
+): Promise<TreeSource> {
+  const { build: wanted } = manifest;
+  const nothingToDo = wanted.run === null && wanted.test === null;
+  if (plain.kind !== "dir" && plain.kind !== "git") return plain;
+  if (nothingToDo && wanted.files === null) return plain;
+  const dir = nothingToDo ? undefined : await workFolder(origin, stack, options.signal);
+  if (dir !== undefined)
+    await build(wanted, { dir, commit: plain.commit, onLine: options.onLine, signal: options.signal });
+  const root = dir ?? (await rootOf(origin, stack, options.signal));
+  return directorySource(root, {
+    commit: plain.commit,
+    name: plain.name,
+    ...(wanted.files === null ? {} : { files: wanted.files }),
+  });
+}
+
+/** A clean copy that a build may write into. */
+async function workFolder(origin: Origin, stack: AsyncDisposableStack, signal: AbortSignal): Promise<string> {
+  if (origin.kind === "commit") return await rootOf(origin, stack, signal);
+  const dir = await scratch(stack);
+  await fs.cp(origin.path, dir, {
+    recursive: true,
+    verbatimSymlinks: true,
+    filter: (from) => path.basename(from) !== ".git",
+  });
+  return dir;
+}
+
+async function rootOf(origin: Origin, stack: AsyncDisposableStack, signal: AbortSignal): Promise<string> {
+  if (origin.kind === "path") return origin.path;
+  const dir = await scratch(stack);
+  await checkOut(origin.repo, origin.commit, dir, signal);
+  return path.join(dir, origin.folder);
+}
+
+/** A folder of our own that is gone when the stack is. */
+export async function scratch(stack: AsyncDisposableStack): Promise<string> {
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-"));
+  stack.defer(() => fs.rm(dir, { recursive: true, force: true }));
+  return dir;
+}

@@ -1,0 +1,162 @@
+import type { AppSummary, PortEntry, ReleaseView } from "../api/schemas.ts";
+import { SkeinError } from "../lib/errors.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { readLine } from "./order.ts";
+import type { Operator } from "./operator.ts";
+import { findRelease, type FoundRelease } from "./release.ts";
+
+/** One app on one node, as the node says itself, beside what was ordered. */
+export interface NodeStatus {
+  readonly node: string;
+  readonly present: boolean;
+  readonly release: ReleaseId | null;
+  readonly state: string;
+  /** Does it run what the newest order says? */
+  readonly current: boolean;
+  readonly note: string | null;
+}
+
+export interface AppStatus {
+  readonly app: string;
+  readonly env: string;
+  readonly release: ReleaseId;
+  readonly state: "run" | "stopped";
+  readonly phase: string;
+  readonly issued: string;
+  /** The newest order is not settled yet. */
+  readonly unsettled: boolean;
+  readonly nodes: readonly NodeStatus[];
+}
+
+/** Every app, or one, and how it is on its nodes. @throws SkeinError APP_NOT_FOUND */
+export async function statusOf(
+  operator: Operator,
+  app: string | null,
+  env: string | null,
+  signal: AbortSignal,
+): Promise<AppStatus[]> {
+  const { apps } = await operator.client.apps(signal);
+  const wanted = apps.filter((one) => (app === null || one.app === app) && (env === null || one.env === env));
+  if (app !== null && wanted.length === 0) {
+    throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, {
+      data: { app, apps: apps.map((one) => one.app) },
+    });
+  }
+  return await Promise.all(wanted.map((one) => appStatus(operator, one, signal)));
+}
+
+async function appStatus(operator: Operator, summary: AppSummary, signal: AbortSignal): Promise<AppStatus> {
+  const { app, env, release, state, phase, issued, head, standing } = summary;
+  const [view] = await operator.client.app(app, env, signal);
+  const nodes = (view?.nodes ?? []).map((node): NodeStatus => {
+    const own = node.apps.find((one) => one.app === app && one.env === env);
+    const there = own?.release ?? null;
+    const wanted = state === "stopped" ? null : release;
+    return {
+      node: node.name,
+      present: node.present,
+      release: there,
+      state: own?.state ?? "nothing yet",
+      current: there === wanted,
+      note: node.duplicate ? "DUPLICATE" : null,
+    };
+  });
+  return { app, env, release, state, phase, issued, unsettled: head !== standing, nodes };
+}
+
+/** Releases of one app (or of all), newest first. */
+export async function releasesOf(
+  operator: Operator,
+  app: string | null,
+  limit: number,
+  signal: AbortSignal,
+): Promise<ReleaseView[]> {
+  return await operator.client.releases({ ...(app === null ? {} : { app }), limit }, signal);
+}
+
+export async function portsOf(
+  operator: Operator,
+  query: { readonly app: string | null; readonly env: string | null },
+  signal: AbortSignal,
+): Promise<readonly PortEntry[]> {
+  const { ports } = await operator.client.ports(
+    { ...(query.app === null ? {} : { app: query.app }), ...(query.env === null ? {} : { env: query.env }) },
+    signal,
+  );
+  return ports;
+}
+
+/** `{"<40-hex commit>": {"<process>": [{"host", "port"}]}}`: the port table as propagit's users know it. Pure. */
+export function portsByCommit(
+  ports: readonly PortEntry[],
+): Record<string, Record<string, { host: string; port: number }[]>> {
+  const table: Record<string, Record<string, { host: string; port: number }[]>> = {};
+  for (const { commit, release, process, host, port } of ports) {
+    if (host === null || port === null) continue;
+    const processes = (table[commit ?? release] ??= {});
+    (processes[process] ??= []).push({ host, port });
+  }
+  return table;
+}
+
+export interface Running {
+  readonly node: string;
+  readonly present: boolean;
+  readonly release: ReleaseId | null;
+  readonly commit: string | null;
+}
+
+/** What runs on each node of an app (or of a selector's part of them). */
+export async function running(
+  operator: Operator,
+  wish: { readonly app: string; readonly env: string; readonly selector: string | null },
+  signal: AbortSignal,
+): Promise<Running[]> {
+  const { app, env, selector } = wish;
+  const line = await readLine(operator, app, env, signal);
+  if (line.head === null)
+    throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, { data: { app, env } });
+  const releases = line.view?.releases ?? [];
+  const nodes = selectNodes(await knownNodes(operator, signal), selector ?? line.head.order.selector);
+  return nodes.map((node) => {
+    const release = node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
+    const commit = releases.find(({ id }) => id === release)?.commit ?? null;
+    return { node: node.identity.name, present: node.present, release, commit };
+  });
+}
+
+/** The release that a version word means. @throws SkeinError RELEASE_NOT_FOUND */
+export async function releaseOfVersion(
+  operator: Operator,
+  app: string,
+  version: string,
+  commit: string | undefined,
+  signal: AbortSignal,
+): Promise<FoundRelease> {
+  const found =
+    (await findRelease(operator, app, version, signal)) ??
+    (commit === undefined ? undefined : await findRelease(operator, app, commit, signal));
+  if (found !== undefined) return found;
+  throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${version} of ${app}`, {
+    hint: `List them: skein releases ${app}`,
+    data: { app, version },
+  });
+}
+
+/** The nodes that an app's command goes to: present ones of the selection. */
+export async function commandNodes(
+  operator: Operator,
+  wish: { readonly app: string; readonly env: string; readonly selector: string | null },
+  signal: AbortSignal,
+): Promise<KnownNode[]> {
+  const line = await readLine(operator, wish.app, wish.env, signal);
+  if (line.head === null)
+    throw new SkeinError("APP_NOT_FOUND", `there is no app ${wish.app}`, { data: { app: wish.app } });
+  const nodes = selectNodes(await knownNodes(operator, signal), wish.selector ?? line.head.order.selector);
+  const present = nodes.filter((node) => node.present);
+  if (present.length > 0) return present;
+  throw new SkeinError("NODES_ABSENT", `none of the ${nodes.length} nodes of ${wish.app} is present`, {
+    data: { nodes: nodes.map(({ identity }) => identity.name) },
+  });
+}
