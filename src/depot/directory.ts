@@ -56,9 +56,9 @@ export function directoryDepot(root: string): DirectoryDepot {
     const final = fileOf(name);
     try {
       await fs.mkdir(uploads, { recursive: true });
-      const arrived = await receive(file, blob.size, offset, data);
+      const { arrived, sum } = await receive(file, blob.size, offset, data);
       if (arrived < blob.size) return { offset: arrived, done: false };
-      await finish(file, final, name, blob.sha256);
+      await finish(file, final, name, blob.sha256, sum);
       return { offset: arrived, done: true };
     } catch (err) {
       throw asSkeinError(err, final);
@@ -104,13 +104,14 @@ async function receive(
   size: number,
   offset: number,
   data: AsyncIterable<Uint8Array>,
-): Promise<number> {
+): Promise<{ readonly arrived: number; readonly sum: string | undefined }> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
   await using handle = await fs.open(file, flags, 0o600);
   const { size: have } = await handle.stat();
   if (offset > have) {
     throw new SkeinError("CONFLICT", `only ${have} bytes of the upload are here`, { data: { offset: have } });
   }
+  const sum = createHash("sha256");
   let at = offset;
   await handle.truncate(offset);
   for await (const piece of data) {
@@ -118,24 +119,24 @@ async function receive(
     for (let done = 0; done < piece.length;) {
       done += (await handle.write(piece, done, piece.length - done, at + done)).bytesWritten;
     }
+    sum.update(piece);
     at += piece.length;
     faultPoint("depot.received");
   }
-  return at;
+  // What came before a cut was hashed by nobody here.
+  return { arrived: at, sum: offset === 0 ? sum.digest("hex") : undefined };
 }
 
-async function finish(file: string, final: string, name: string, sha256: string): Promise<void> {
-  const sum = createHash("sha256");
+async function finish(
+  file: string,
+  final: string,
+  name: string,
+  sha256: string,
+  sum: string | undefined,
+): Promise<void> {
   {
     await using handle = await fs.open(file, constants.O_RDWR | constants.O_NOFOLLOW);
-    for await (const piece of handle.createReadStream({
-      autoClose: false,
-      start: 0,
-      highWaterMark: READ_BYTES,
-    })) {
-      sum.update(piece as Buffer);
-    }
-    if (sum.digest("hex") !== sha256) {
+    if ((sum ?? (await hashOf(handle))) !== sha256) {
       await fs.rm(file, { force: true });
       throw new SkeinError("CHUNK_CORRUPT", `${name} arrived with other bytes than announced`, {
         data: { blob: name },
@@ -150,6 +151,13 @@ async function finish(file: string, final: string, name: string, sha256: string)
   faultPoint("depot.renamed");
   await syncDirectory(dir);
   if (made !== undefined) await syncDirectory(path.dirname(made));
+}
+
+async function hashOf(handle: fs.FileHandle): Promise<string> {
+  const sum = createHash("sha256");
+  const options = { autoClose: false, start: 0, highWaterMark: READ_BYTES };
+  for await (const piece of handle.createReadStream(options)) sum.update(piece as Buffer);
+  return sum.digest("hex");
 }
 
 async function* read(

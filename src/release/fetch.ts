@@ -20,12 +20,11 @@ export class Fetcher {
   readonly #depots: readonly DepotReader[];
   readonly #clock: Clock;
   readonly signal: AbortSignal;
-  /** Told about bytes as they come. */
-  onBytes: (bytes: number) => void = () => undefined;
+  /** Bytes that came so far, of everything. */
   bytes = 0;
 
   constructor(depots: readonly DepotReader[], signal: AbortSignal, clock: Clock = systemClock) {
-    this.#depots = depots;
+    this.#depots = depots.map((depot) => counting(depot, (bytes) => this.#count(bytes)));
     this.#clock = clock;
     this.signal = signal;
   }
@@ -56,10 +55,23 @@ export class Fetcher {
     throw failure;
   }
 
-  count(bytes: number): void {
+  #count(bytes: number): void {
     this.bytes += bytes;
-    this.onBytes(bytes);
   }
+}
+
+function counting(depot: DepotReader, count: (bytes: number) => void): DepotReader {
+  return {
+    name: depot.name,
+    has: async (names, signal) => await depot.has(names, signal),
+    list: (prefix, signal) => depot.list(prefix, signal),
+    async *get(name, signal, range) {
+      for await (const piece of depot.get(name, signal, range)) {
+        count(piece.length);
+        yield piece;
+      }
+    },
+  };
 }
 
 function isFinal(err: unknown): boolean {
@@ -159,19 +171,23 @@ async function readRun(
   if (first === undefined) return;
   const end = endOfRun(todo);
   let at = first.start;
-  let held: Uint8Array = Buffer.alloc(0);
+  let pieces: Uint8Array[] = [];
+  let arrived = at;
   for await (const piece of depot.get(packName(pack), fetcher.signal, { start: at, end })) {
-    fetcher.count(piece.length);
-    held = held.length === 0 ? piece : Buffer.concat([held, piece]);
+    pieces.push(piece);
+    arrived += piece.length;
+    if (!isWhole(todo[0], arrived)) continue;
+    let held = pieces.length === 1 ? piece : Buffer.concat(pieces);
     for (let frame = todo[0]; frame !== undefined && frame.start < end; frame = todo[0]) {
       const from = frame.start - at;
-      if (held.length < from + frame.length) break;
+      if (!isWhole(frame, arrived)) break;
       for (const [chunk, bytes] of openFrame(frame, held.subarray(from, from + frame.length)))
         take(chunk, bytes);
       todo.shift();
       held = held.subarray(from + frame.length);
       at = frame.start + frame.length;
     }
+    pieces = [held];
   }
   const [next] = todo;
   if (next !== undefined && next.start < end) {
@@ -180,6 +196,9 @@ async function readRun(
     });
   }
 }
+
+const isWhole = (frame: FrameRef | undefined, arrived: number): boolean =>
+  frame !== undefined && frame.start + frame.length <= arrived;
 
 function endOfRun(frames: readonly FrameRef[]): number {
   let end = 0;

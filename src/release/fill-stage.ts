@@ -13,6 +13,8 @@ import { modeOf, Placer, type PlannedFile } from "./placer.ts";
 
 export interface FillOptions {
   readonly link: boolean;
+  /** An earlier try left something in the staging directory. */
+  readonly resuming: boolean;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: InstallProgress) => void;
 }
@@ -39,7 +41,7 @@ const SPARE_BYTES = 4 * 1024 * 1024;
  * @throws SkeinError DISK_FULL before the first byte when it cannot fit
  */
 export async function fillStage(plan: InstallPlan, packs: PackMap, options: FillOptions): Promise<Filled> {
-  checkSpace(plan, options.link);
+  checkSpace(plan, options);
   const placer = new Placer(plan.fileRows);
   const counts: Counts = { linked: 0, copied: 0, resumed: 0 };
   let bytesDone = 0;
@@ -48,7 +50,7 @@ export async function fillStage(plan: InstallPlan, packs: PackMap, options: Fill
     options.onProgress?.({ stage: "fetch", bytesDone, bytesTotal: plan.bytes });
   };
   try {
-    for (const folder of plan.folders) makeFolder(folder);
+    for (const folder of plan.folders) if (folder !== plan.stage) makeFolder(folder, options.resuming);
     const todo = await fillFromHere(plan, placer, counts, options);
     faultPoint("install.local");
     await fillFromDepots(plan, todo, packs, placer);
@@ -68,13 +70,13 @@ export async function fillStage(plan: InstallPlan, packs: PackMap, options: Fill
 }
 
 /** Space is checked before the first byte: a node whose disk is full goes on as it is. */
-function checkSpace(plan: InstallPlan, link: boolean): void {
+function checkSpace(plan: InstallPlan, options: FillOptions): void {
   const { bsize, bavail, ffree, files: inodes } = fs.statfsSync(plan.stage);
   let needed = plan.folders.length * bsize;
   let entries = plan.folders.length + plan.links.length;
   for (const { row, index, file } of plan.files) {
-    if (link && plan.earlier.has(index)) continue;
-    const there = fs.lstatSync(file, { throwIfNoEntry: false });
+    if (options.link && plan.earlier.has(index)) continue;
+    const there = options.resuming ? fs.lstatSync(file, { throwIfNoEntry: false }) : undefined;
     if (there === undefined) entries += 1;
     needed += Math.max(0, Math.ceil(row.size / bsize) * bsize - (there?.blocks ?? 0) * 512);
   }
@@ -86,11 +88,28 @@ function checkSpace(plan: InstallPlan, link: boolean): void {
   });
 }
 
-function makeFolder(folder: string): void {
-  const stat = fs.lstatSync(folder, { throwIfNoEntry: false });
-  if (stat?.isDirectory() === true) return fs.chmodSync(folder, 0o700);
-  if (stat !== undefined) fs.unlinkSync(folder);
-  fs.mkdirSync(folder, 0o700);
+/** Nobody else gets past the staging directory itself, so what is in it has its final mode at once. */
+function makeFolder(folder: string, resuming: boolean): void {
+  try {
+    fs.mkdirSync(folder, 0o755);
+  } catch (err) {
+    if (errnoOf(err) !== "EEXIST") throw err;
+    if (resuming && fs.lstatSync(folder).isDirectory()) return fs.chmodSync(folder, 0o755);
+    throw folded(folder, err);
+  }
+}
+
+/** Two rows cannot have one path; when their names meet on the disk, it is the disk that folds them. */
+function folded(file: string, cause: unknown): SkeinError {
+  const reason = "its name is the same as another's on this disk";
+  return new SkeinError(
+    "TREE_REFUSED",
+    `${JSON.stringify(path.basename(file))} cannot be installed: ${reason}`,
+    {
+      data: { path: file, reason },
+      cause,
+    },
+  );
 }
 
 function makeLink(file: string, target: string): void {
@@ -109,7 +128,7 @@ async function fillFromHere(
   const todo: PlannedFile[] = [];
   let bytesDone = 0;
   for (const [i, file] of plan.files.entries()) {
-    const how = placeFromHere(file, plan.earlier.get(file.index), placer, options.link);
+    const how = placeFromHere(file, plan.earlier.get(file.index), placer, options);
     if (how === undefined) todo.push(file);
     else if (how !== "empty") counts[how] += 1;
     if (how === "linked") bytesDone += file.row.size;
@@ -125,15 +144,15 @@ function placeFromHere(
   plan: PlannedFile,
   earlier: EarlierFile | undefined,
   placer: Placer,
-  link: boolean,
+  options: FillOptions,
 ): keyof Counts | "empty" | undefined {
-  if (placer.isThere(plan)) return "resumed";
+  if (options.resuming && placer.isThere(plan)) return "resumed";
   if (plan.row.size === 0) {
     placer.placeEmpty(plan);
     return "empty";
   }
   if (earlier === undefined || !isAsRecorded(plan, earlier)) return undefined;
-  if (link && earlier.time === plan.time && tryLink(earlier.file, plan.file)) {
+  if (options.link && earlier.time === plan.time && tryLink(earlier.file, plan.file)) {
     placer.inodes[plan.index] = earlier.inode;
     return "linked";
   }

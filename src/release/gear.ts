@@ -29,18 +29,18 @@ export function cutAt(bytes: Uint8Array, start: number, end: number): number {
   const middle = Math.min(limit, start + AVERAGE_CHUNK);
   let at = start + MIN_CHUNK;
   let state = 0;
-  for (let i = at - WINDOW; i < at; i++) state = roll(state, bytes[i] as number);
+  for (let i = at - WINDOW; i < at; i++) {
+    state = ((state << 1) + (TABLE[bytes[i] as number] as number)) | 0;
+  }
+  // Written out in full: these two loops see every byte that is published.
+  const table = TABLE;
   for (; at < middle; at++) {
-    state = roll(state, bytes[at] as number);
+    state = ((state << 1) + (table[bytes[at] as number] as number)) | 0;
     if ((state & STRICT_MASK) === 0) return at + 1;
   }
   for (; at < limit; at++) {
-    state = roll(state, bytes[at] as number);
+    state = ((state << 1) + (table[bytes[at] as number] as number)) | 0;
     if ((state & LOOSE_MASK) === 0) return at + 1;
   }
   return limit;
-}
-
-function roll(state: number, byte: number): number {
-  return ((state << 1) + (TABLE[byte] as number)) | 0;
 }

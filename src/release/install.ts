@@ -93,8 +93,8 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   const stage = stagingDir(revs, release);
   const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, previous });
   faultPoint("install.planned");
-  await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
-  const done = await fillStage(plan, tree.packs, options);
+  const fresh = await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
+  const done = await fillStage(plan, tree.packs, { ...options, resuming: fresh === undefined });
   faultPoint("install.filled");
   options.onProgress?.({ stage: "flush", bytesDone: plan.bytes, bytesTotal: plan.bytes });
   await finishStage(plan, stage, signal);
@@ -127,10 +127,11 @@ function segmentsOf(records: readonly InstallRecord[]): Map<Digest, Buffer> {
   return segments;
 }
 
-/** Folders get their final modes, innermost first; then all of it goes to the disk in one flush. */
+/** All of it goes to the disk in one flush. Root's folders are shut to others as they are. */
 async function finishStage(plan: InstallPlan, stage: string, signal: AbortSignal): Promise<void> {
-  const mode = process.getuid?.() === 0 ? 0o755 : 0o555;
-  for (const folder of plan.folders.toReversed()) fs.chmodSync(folder, mode);
+  if (process.getuid?.() !== 0) {
+    for (const folder of plan.folders.toReversed()) if (folder !== stage) fs.chmodSync(folder, 0o555);
+  }
   await flushFileSystem(stage, signal);
 }
 
@@ -165,7 +166,7 @@ export function removeTree(dir: string): void {
   fs.rmSync(dir, { recursive: true, force: true });
 }
 
-function makeWritable(dir: string): void {
+export function makeWritable(dir: string): void {
   const stat = fs.lstatSync(dir, { throwIfNoEntry: false });
   if (stat === undefined || !stat.isDirectory()) return;
   fs.chmodSync(dir, 0o700);

@@ -122,14 +122,16 @@ export function* openFrame(frame: FrameRef, compressed: Uint8Array): Generator<[
 
 export function compress(bytes: Uint8Array, level: number): Buffer {
   const params = { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 0 };
-  return zstdCompressSync(bytes, { params });
+  // Told the size, zstd sets up tables no larger than it needs.
+  return zstdCompressSync(bytes, { params, pledgedSrcSize: bytes.length });
 }
 
 /** Inflates to exactly `length` bytes; a frame that would give more is stopped there. @throws SkeinError PACK_CORRUPT */
 export function inflate(bytes: Uint8Array, length: number): Buffer {
   let raw: Buffer;
   try {
-    raw = zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, length) });
+    // A little more room than is needed: the result then comes in one piece and is not copied together.
+    raw = zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, length), chunkSize: length + 64 });
   } catch (err) {
     throw damaged(`a frame cannot be inflated (${messageOf(err)})`, err);
   }

@@ -61,10 +61,9 @@ export async function publish(options: PublishOptions): Promise<Published> {
   const { rows, segments, writer, filesRead } = done;
   const tree = treeIdOf(segments.map((segment) => segment.bytes));
   const files = rows.filter(isFileRow);
-  const since = await sinceTable(files, options);
   faultPoint("publish.rows");
   const rowsId = await putCompressed(depot, "rows", encodeRoot(segments), signal);
-  const sinceId = await putCompressed(depot, "since", since, signal);
+  const sinceId = await storeTimes(files, tree, options);
   if (done.packs !== undefined) {
     faultPoint("publish.index");
     await depot.put(indexName(tree), bytesBlob(encodeIndex(done.packs)), signal);
@@ -85,10 +84,19 @@ export async function publish(options: PublishOptions): Promise<Published> {
   };
 }
 
-/** Contents of the release before keep their times; others get this release's. */
-async function sinceTable(files: readonly FileRow[], options: PublishOptions): Promise<Buffer> {
+/** Contents of the release before keep their times; others get this release's. The same tree has the same times. */
+async function storeTimes(files: readonly FileRow[], tree: TreeId, options: PublishOptions): Promise<Digest> {
+  const { previous, depot, signal } = options;
+  if (previous?.tree === tree && previous.since !== null) {
+    const there = await depot.has([`since/${previous.since}`], signal);
+    if (there.size > 0) return previous.since;
+  }
+  return await putCompressed(depot, "since", encodeSince(await timesOf(files, options)), signal);
+}
+
+async function timesOf(files: readonly FileRow[], options: PublishOptions): Promise<number[]> {
   const { previous, depot, signal, now } = options;
-  if (previous === null) return encodeSince(files.map(() => now));
+  if (previous === null) return files.map(() => now);
   const before = await loadTree(new Fetcher([depot], signal), previous).catch((err: unknown) => {
     if (isSkeinError(err, "BLOB_MISSING", "CHUNK_MISSING", "CHUNK_CORRUPT", "TREE_CORRUPT", "PACK_CORRUPT"))
       return undefined;
@@ -99,7 +107,7 @@ async function sinceTable(files: readonly FileRow[], options: PublishOptions): P
     const rows = before.rows.filter(isFileRow);
     for (const [i, row] of rows.entries()) times.set(row.sha256, before.times[i] ?? now);
   }
-  return encodeSince(files.map((row) => times.get(row.sha256) ?? now));
+  return files.map((row) => times.get(row.sha256) ?? now);
 }
 
 async function publishEntries(

@@ -1,0 +1,42 @@
+import { directoryDepot } from "../../src/depot/directory.ts";
+import type { ReleaseId } from "../../src/lib/ids.ts";
+import { install } from "../../src/release/install.ts";
+import { publish } from "../../src/release/publish.ts";
+import type { PublishedTree } from "../../src/release/published.ts";
+import { directorySource } from "../../src/source/directory.ts";
+
+/** One step of the release benchmark in a process of its own, so that its CPU time can be told from the rest. */
+const [step, ...args] = process.argv.slice(2);
+const { signal } = new AbortController();
+
+async function runPublish(
+  source: string,
+  depot: string,
+  cacheDir: string,
+  previous: string,
+): Promise<unknown> {
+  return await publish({
+    source: directorySource(source),
+    depot: directoryDepot(depot),
+    previous: previous === "" ? null : (JSON.parse(previous) as PublishedTree),
+    now: 1_790_000_000_000,
+    cacheDir,
+    signal,
+  });
+}
+
+async function runInstall(tree: string, depot: string, revs: string, release: string): Promise<unknown> {
+  return await install({
+    release: release as ReleaseId,
+    tree: JSON.parse(tree) as PublishedTree,
+    depots: [directoryDepot(depot)],
+    revs,
+    link: true,
+    signal,
+  });
+}
+
+const [a = "", b = "", c = "", d = ""] = args;
+const result = step === "publish" ? await runPublish(a, b, c, d) : await runInstall(a, b, c, d);
+const rss = Math.round(process.resourceUsage().maxRSS / 1024);
+process.stdout.write(`${JSON.stringify({ ...(result as object), rss })}\n`);

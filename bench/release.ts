@@ -1,0 +1,151 @@
+import { execFile } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+import { alternately, rounded, type BenchOptions, type Figure } from "./bench.ts";
+import { writeWebTree } from "./peers/web-tree.ts";
+
+const run = promisify(execFile);
+/** The tree of the promise, and one that is done with in 50 s. */
+const FILES = { full: 36_000, quick: 9_000 } as const;
+const ROUNDS = { full: 5, quick: 3 } as const;
+const GOAL_RATIO = 1.3;
+const GOAL_UNCHANGED_SECONDS = 1;
+const GOAL_CHANGE_BYTES = 64 * 1024;
+
+/** CPU seconds (user and system, children included) of a shell command, and what it printed. */
+async function cpuSeconds(
+  command: string,
+  signal: AbortSignal,
+): Promise<{ seconds: number; stdout: string }> {
+  const script = `TIMEFORMAT="%U %S"; time { ${command}; }`;
+  const options = { signal, maxBuffer: 1 << 24, shell: false } as const;
+  const { stdout, stderr } = await run("bash", ["-c", `set -o pipefail; ${script}`], options);
+  const [user = Number.NaN, system = Number.NaN] = (stderr.trim().split("\n").at(-1) ?? "")
+    .split(" ")
+    .map(Number);
+  return { seconds: user + system, stdout };
+}
+
+interface Step {
+  readonly seconds: number;
+  readonly result: { readonly tree: string; readonly bytesFetched?: number; readonly storedBytes?: number };
+  readonly json: string;
+}
+
+export async function* bench({ quick, signal }: BenchOptions): AsyncIterable<Figure> {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-bench-release-"));
+  try {
+    yield* measure(dir, quick, signal);
+  } finally {
+    fs.rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+async function* measure(dir: string, quick: boolean, signal: AbortSignal): AsyncIterable<Figure> {
+  const at = (name: string): string => path.join(dir, name);
+  const size = quick ? "quick" : "full";
+  const rounds = ROUNDS[size];
+  const made = writeWebTree(at("tree"), FILES[size]);
+  const label = `${made.files} files, ${Math.round(made.bytes / 1e6)} MB`;
+  // As it is installed: in one file, without types to strip.
+  const worker = at("worker.mjs");
+  await build({
+    entryPoints: [path.join(import.meta.dirname, "peers/release-worker.ts")],
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    outfile: worker,
+    logLevel: "error",
+  });
+  const step = async (...args: string[]): Promise<Step> => {
+    const words = [process.execPath, worker, ...args].map((word) => `'${word}'`).join(" ");
+    const { seconds, stdout } = await cpuSeconds(words, signal);
+    return { seconds, json: stdout.trim(), result: JSON.parse(stdout) as Step["result"] };
+  };
+  const clear = (...names: string[]): void => {
+    for (const name of names) fs.rmSync(at(name), { recursive: true, force: true });
+  };
+  const figure = (name: string, ours: number, peer: number, peerName: string): Figure => ({
+    bench: "release",
+    case: `${name}, CPU s (${label})`,
+    ours: rounded(ours),
+    peer: rounded(peer),
+    peer_name: peerName,
+    ratio: rounded(ours / peer),
+    goal: `ratio <= ${GOAL_RATIO}`,
+    met: ours / peer <= GOAL_RATIO,
+  });
+  const limit = (name: string, ours: number, most: number, unit: string): Figure => ({
+    bench: "release",
+    case: `${name}, ${unit} (${label})`,
+    ours: rounded(ours),
+    peer: null,
+    peer_name: "limit",
+    ratio: null,
+    goal: `ours <= ${most}`,
+    met: ours <= most,
+  });
+
+  let published = "";
+  const publishing = await alternately(
+    rounds,
+    signal,
+    async () => {
+      clear("depot", "cache");
+      const first = await step("publish", at("tree"), at("depot"), at("cache"), "");
+      published = first.json;
+      return first.seconds;
+    },
+    async () =>
+      (await cpuSeconds(`tar cf - -C '${at("tree")}' . | zstd -3 -q -f -o '${at("tar.zst")}'`, signal))
+        .seconds,
+  );
+  yield figure("publish", publishing.ours, publishing.peer, "tar | zstd -3");
+
+  const unchanged: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    unchanged.push((await step("publish", at("tree"), at("depot"), at("cache"), published)).seconds);
+  }
+  yield limit(
+    "publish unchanged",
+    unchanged.sort((a, b) => a - b)[rounds >> 1] ?? Number.NaN,
+    GOAL_UNCHANGED_SECONDS,
+    "CPU s",
+  );
+
+  const release = (n: number): string => String(n).padStart(32, "0");
+  const installing = await alternately(
+    rounds,
+    signal,
+    async () => {
+      clear("revs");
+      return (await step("install", published, at("depot"), at("revs"), release(1))).seconds;
+    },
+    async () => {
+      clear("untar");
+      fs.mkdirSync(at("untar"));
+      return (await cpuSeconds(`zstd -dcq '${at("tar.zst")}' | tar xf - -C '${at("untar")}'`, signal))
+        .seconds;
+    },
+  );
+  yield figure("install", installing.ours, installing.peer, "zstd -d | tar x");
+
+  fs.appendFileSync(path.join(at("tree"), "node_modules/package-0/module-1.js"), "// changed\n");
+  const changed = await step("publish", at("tree"), at("depot"), at("cache"), published);
+  yield limit(
+    "one file changed: stored",
+    changed.result.storedBytes ?? Number.NaN,
+    GOAL_CHANGE_BYTES,
+    "bytes",
+  );
+  const update = await step("install", changed.json, at("depot"), at("revs"), release(2));
+  yield limit(
+    "one file changed: fetched",
+    update.result.bytesFetched ?? Number.NaN,
+    GOAL_CHANGE_BYTES,
+    "bytes",
+  );
+}

@@ -1,0 +1,231 @@
+/**
+ * A hub's depot over its API. Uploads and downloads that are cut go on from where they were; the bytes are checked by
+ * whoever asked for them, since a hub is trusted with nothing.
+ */
+import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+import { systemClock, type Clock } from "../lib/clock.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { retryDelayMs } from "../lib/retry.ts";
+import type { RequestOptions } from "../trust/http-client.ts";
+import { jsonOf } from "../trust/http-client.ts";
+import { checkBlobName } from "./blob-name.ts";
+import type { BlobSource, ByteRange, Depot } from "./depot.ts";
+
+/** What of the hub's client a depot needs. */
+export interface BlobTransport {
+  readonly name: string;
+  /** @throws the SkeinError that the answer carries */
+  raw(request: RequestOptions): Promise<IncomingMessage>;
+}
+
+export interface HttpDepotOptions {
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  /** Tries without any progress before a transfer is given up. Default 6. */
+  readonly tries?: number;
+}
+
+const BACKOFF = { baseMs: 100, maxMs: 5000 } as const;
+const NAMES_AT_ONCE = 5000;
+
+export function httpDepot(transport: BlobTransport, options: HttpDepotOptions = {}): Depot {
+  const patience = { clock: systemClock, random: Math.random, tries: 6, ...options };
+  return {
+    name: transport.name,
+    has: async (names, signal) => await has(transport, names, signal),
+    get: (name, signal, range) => get(transport, patience, name, signal, range),
+    list: (prefix, signal) => list(transport, prefix, signal),
+    put: async (name, blob, signal) => {
+      checkBlobName(name);
+      await put(transport, patience, name, blob, signal);
+    },
+    delete: async (name, signal) => {
+      checkBlobName(name);
+      const response = await transport.raw({ method: "DELETE", path: blobPath(name), signal });
+      response.resume();
+    },
+  };
+}
+
+type Patience = Required<HttpDepotOptions>;
+
+async function has(
+  transport: BlobTransport,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const name of names) checkBlobName(name);
+  for (let at = 0; at < names.length; at += NAMES_AT_ONCE) {
+    const body = JSON.stringify({ names: names.slice(at, at + NAMES_AT_ONCE) });
+    const headers = { "content-type": "application/json" };
+    const response = await transport.raw({ method: "POST", path: "/v1/depot/has", headers, body, signal });
+    const { have } = (await jsonOf(response)) as { have: string[] };
+    for (const name of have) found.add(name);
+  }
+  return found;
+}
+
+async function* list(
+  transport: BlobTransport,
+  prefix: string,
+  signal: AbortSignal,
+): AsyncGenerator<string, void> {
+  for (let after: string | null = ""; after !== null;) {
+    const query = new URLSearchParams({ prefix, after }).toString();
+    const response = await transport.raw({ method: "GET", path: `/v1/depot/list?${query}`, signal });
+    const page = (await jsonOf(response)) as { names: string[]; next: string | null };
+    yield* page.names;
+    after = page.next;
+  }
+}
+
+async function* get(
+  transport: BlobTransport,
+  patience: Patience,
+  name: string,
+  signal: AbortSignal,
+  range: ByteRange | undefined,
+): AsyncGenerator<Uint8Array, void> {
+  checkBlobName(name);
+  let at = range?.start ?? 0;
+  if (range?.end !== undefined && at >= range.end) return;
+  for (let failures = 0; ;) {
+    try {
+      for await (const piece of download(transport, name, signal, { ...range, start: at })) {
+        at += piece.length;
+        failures = 0;
+        yield piece;
+      }
+      return;
+    } catch (err) {
+      failures += 1;
+      await passing(err, failures, patience, signal);
+    }
+  }
+}
+
+async function* download(
+  transport: BlobTransport,
+  name: string,
+  signal: AbortSignal,
+  { start, end }: ByteRange,
+): AsyncGenerator<Uint8Array, void> {
+  const whole = start === 0 && end === undefined;
+  const headers: Record<string, string> = whole
+    ? {}
+    : { range: `bytes=${start}-${end === undefined ? "" : end - 1}` };
+  const response = await transport.raw({ method: "GET", path: blobPath(name), headers, signal });
+  try {
+    yield* response as AsyncIterable<Uint8Array>;
+  } catch (err) {
+    signal.throwIfAborted();
+    throw new SkeinError("HUB_UNREACHABLE", `${transport.name}: ${name} was cut off`, { cause: err });
+  } finally {
+    response.destroy();
+  }
+}
+
+async function put(
+  transport: BlobTransport,
+  patience: Patience,
+  name: string,
+  blob: BlobSource,
+  signal: AbortSignal,
+): Promise<void> {
+  let offset = 0;
+  for (let failures = 0; ;) {
+    try {
+      if (failures > 0) {
+        const arrived = await uploaded(transport, name, blob, signal);
+        if (arrived > offset) failures = 1;
+        offset = arrived;
+      }
+      if (await upload(transport, name, blob, Math.min(offset, blob.size), signal)) return;
+      throw new SkeinError("CHUNK_CORRUPT", `${name} is shorter than announced`, { data: { blob: name } });
+    } catch (err) {
+      failures += 1;
+      // The hub has less than we thought: it was restored, or swept what nobody went on with.
+      if (!isSkeinError(err, "CONFLICT")) await passing(err, failures, patience, signal);
+      else if (failures >= patience.tries) throw err;
+    }
+  }
+}
+
+async function uploaded(
+  transport: BlobTransport,
+  name: string,
+  blob: BlobSource,
+  signal: AbortSignal,
+): Promise<number> {
+  const headers = { "upload-sha256": blob.sha256 };
+  const response = await transport.raw({
+    method: "HEAD",
+    path: `/v1/depot/uploads/${name}`,
+    headers,
+    signal,
+  });
+  response.resume();
+  return Number(response.headers["upload-offset"] ?? 0);
+}
+
+/** @returns whether the blob is whole */
+async function upload(
+  transport: BlobTransport,
+  name: string,
+  blob: BlobSource,
+  offset: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const response = await transport.raw({
+    method: "PUT",
+    path: blobPath(name),
+    headers: {
+      "content-type": "application/octet-stream",
+      "content-length": String(blob.size - offset),
+      "upload-offset": String(offset),
+      "upload-length": String(blob.size),
+      "upload-sha256": blob.sha256,
+    },
+    body: Readable.from(exactly(blob.open(offset), blob.size - offset, name), { objectMode: false }),
+    // As long as bytes move; a hub that stands still ends the connection.
+    timeoutMs: 2 ** 31 - 1,
+    signal,
+  });
+  const { done } = (await jsonOf(response)) as { done: boolean };
+  return done;
+}
+
+/** Fails where the source and what was announced differ: HTTP would only see a connection that stalls. */
+async function* exactly(
+  bytes: AsyncIterable<Uint8Array>,
+  size: number,
+  name: string,
+): AsyncGenerator<Uint8Array, void> {
+  let left = size;
+  const differs = (): SkeinError =>
+    new SkeinError("CHUNK_CORRUPT", `${name} is not as long as announced`, { data: { blob: name } });
+  for await (const piece of bytes) {
+    left -= piece.length;
+    if (left < 0) throw differs();
+    yield piece;
+  }
+  if (left > 0) throw differs();
+}
+
+/** Waits before the next try, or throws what will not pass by itself. */
+async function passing(
+  err: unknown,
+  failures: number,
+  patience: Patience,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  if (!isSkeinError(err, "HUB_UNREACHABLE", "TOO_MANY") || failures >= patience.tries) throw err;
+  await patience.clock.sleep(retryDelayMs(failures, { ...BACKOFF, random: patience.random }), signal);
+}
+
+function blobPath(name: string): string {
+  return `/v1/depot/blobs/${name}`;
+}
