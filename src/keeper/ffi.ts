@@ -7,7 +7,9 @@ import { SkeinError } from "../lib/errors.ts";
 export interface Kernel {
   /** From now on connects queue, whoever accepts later. */
   listen(fd: number, backlog: number): void;
-  /** A bound datagram socket's descriptor, non-blocking, closed on exec. */
+  /** Clears O_NONBLOCK, which all holders share: a server that wants it sets it, one that does not would fail. */
+  setBlocking(fd: number): void;
+  /** A bound datagram socket's descriptor, closed on exec. */
   udp(host: string, port: number): number;
   /** A copy of another process's descriptor (pidfd_open, pidfd_getfd). */
   takeFd(pid: number, fd: number): number;
@@ -17,7 +19,10 @@ const PIDFD_OPEN = 434n;
 const PIDFD_GETFD = 438n;
 const AF_INET = 2;
 const AF_INET6 = 10;
-const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | 0o4000 | 0o2000000;
+const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
 
 function load(): Kernel | undefined {
   if (process.platform !== "linux" || process.env["SKEIN_WITHOUT_FFI"] === "1") return undefined;
@@ -30,6 +35,7 @@ function load(): Kernel | undefined {
     socket: { arguments: [int, int, int], return: int },
     bind: { arguments: [int, "pointer", int], return: int },
     close: { arguments: [int], return: int },
+    fcntl: { arguments: [int, int, int], return: int },
     syscall: { arguments: [long, long, long, long, long], return: long },
     __errno_location: { arguments: [], return: "pointer" },
   });
@@ -42,9 +48,12 @@ function load(): Kernel | undefined {
     listen(fd, backlog) {
       if (libc.listen(fd, backlog) !== 0) fail("listen", errno());
     },
+    setBlocking(fd) {
+      libc.fcntl(fd, F_SETFL, libc.fcntl(fd, F_GETFL, 0) & ~O_NONBLOCK);
+    },
     udp(host, port) {
       const address = socketAddress(host, port);
-      const fd = libc.socket(address.readUInt16LE(0), SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
+      const fd = libc.socket(address.readUInt16LE(0), SOCK_DGRAM_CLOEXEC, 0);
       if (fd < 0) fail("socket", errno());
       if (libc.bind(fd, ffi.getRawPointer(address), address.length) !== 0) {
         const no = errno();

@@ -16,6 +16,7 @@
 const fs = require("fs");
 const net = require("net");
 const http = require("http");
+const tls = require("tls");
 const https = require("https");
 const dgram = require("dgram");
 const cluster = require("cluster");
@@ -28,6 +29,7 @@ const { bind } = dgram.Socket.prototype;
 const servers = new Map(); // the app's server -> its twin on the public socket, or null
 const datagrams = new Set(); // the app's UDP sockets
 const connections = new Set();
+const silent = new Map(); // connections, with the bytes read before their first request
 const sessions = new Set(); // HTTP/2
 const onGo = [];
 let children = 0;
@@ -116,6 +118,11 @@ function track(server) {
     connections.add(socket);
     socket.once("close", () => connections.delete(socket));
   });
+  const begins = server instanceof tls.Server ? "secureConnection" : "connection";
+  server.prependListener(begins, (socket) => {
+    silent.set(socket, socket.bytesRead);
+    socket.once("close", () => silent.delete(socket));
+  });
   server.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
@@ -202,10 +209,16 @@ function stopAccepting(server, done) {
   closeNet.call(server, one);
   for (const session of sessions) session.close(); // says GOAWAY and ends what is open
   if (typeof server.closeIdleConnections !== "function") return;
-  setTimeout(() => {
-    server.closeIdleConnections();
-    setInterval(() => server.closeIdleConnections(), 100).unref();
-  }, plan.windowMs).unref();
+  setTimeout(() => closeIdle(server), plan.windowMs).unref();
+}
+
+/** A browser opens connections in advance: one that never asked anything is idle too, though not to Node. */
+function closeIdle(server) {
+  server.closeIdleConnections();
+  for (const [socket, bytesAtFirst] of silent) {
+    if (socket.bytesRead === bytesAtFirst && socket.server === server) socket.destroy();
+  }
+  setTimeout(() => closeIdle(server), 100).unref();
 }
 
 /** Keeps the process for the whole window, also when nothing is connected: a client may be about to reuse. */

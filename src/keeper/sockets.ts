@@ -73,6 +73,7 @@ function openStream(spec: SocketSpec, calls: Kernel): Held {
   const fd = bound.fd();
   try {
     calls.listen(fd, spec.backlog);
+    calls.setBlocking(fd);
     if (spec.path !== null) openToClients(spec.path);
   } catch (err) {
     bound.close();

@@ -80,10 +80,13 @@ async function tcpCheck(address: SocketAddress, context: CheckContext): Promise<
   socket.setTimeout(ANSWER_MS, () => resolve("no answer"));
   socket.once("connect", () => resolve(null));
   socket.once("error", (err) => resolve(errnoOf(err) ?? messageOf(err)));
+  const stop = (): void => resolve("no answer");
+  context.signal.addEventListener("abort", stop, { once: true });
   try {
     return await promise;
   } finally {
     socket.destroy();
+    context.signal.removeEventListener("abort", stop);
     context.signal.throwIfAborted();
   }
 }

@@ -19,6 +19,7 @@ const TAIL_LINES = 20;
 export class InstanceWatch implements Disposable {
   readonly said = new Set<string>();
   exit: Extract<KeeperEvent, { type: "exited" }> | undefined;
+  readonly #ended = new AbortController();
   #wake = Promise.withResolvers<void>();
   readonly #stop: () => void;
 
@@ -26,10 +27,18 @@ export class InstanceWatch implements Disposable {
     this.#stop = link.listen((event) => {
       if (!("key" in event) || event.key !== key) return;
       if (event.type === "status") this.said.add(event.line);
-      if (event.type === "exited") this.exit = event;
+      if (event.type === "exited") {
+        this.exit = event;
+        this.#ended.abort();
+      }
       this.#wake.resolve();
       this.#wake = Promise.withResolvers<void>();
     });
+  }
+
+  /** Aborts when the process has ended. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
   }
 
   /** Until something happens, or `ms` at the longest. */
@@ -88,7 +97,16 @@ async function askOnce(watched: Watched, livedMs: number, signal: AbortSignal): 
   }
   if (check.type === "tcp" && takenReason(watched, livedMs) !== null) return "nothing waits on the socket";
   const env = { ...started.env, ...addressVariables(started.addresses) };
-  return await runCheck(check, { plan, env, addresses: started.addresses, clock: systemClock, signal });
+  const left = AbortSignal.timeout(Math.max(1, Math.ceil(process.ready.withinMs - livedMs)));
+  const giveUp = AbortSignal.any([watched.watch.ended, left]);
+  const context = { plan, env, addresses: started.addresses, clock: systemClock };
+  try {
+    return await runCheck(check, { ...context, signal: AbortSignal.any([signal, giveUp]) });
+  } catch (err) {
+    signal.throwIfAborted();
+    if (giveUp.aborted) return "there was no answer";
+    throw err;
+  }
 }
 
 /** null when every socket of the instance is waited on, as far as can be seen. */

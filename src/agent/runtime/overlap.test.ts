@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Load } from "./load.fixture.ts";
+import {
+  bench,
+  deploy,
+  eventually,
+  freePort,
+  get,
+  listenAt,
+  plainNode,
+  processPlan,
+  releasePlan,
+} from "./runtime.fixture.ts";
+
+/** Fails when another one of its kind holds the lock, and writes its life into a journal. */
+const worker = (home: string, version: string): string => `
+  const fs = require("fs");
+  const lock = ${JSON.stringify(path.join(home, "lock"))};
+  fs.writeFileSync(lock, "", { flag: "wx" });
+  fs.appendFileSync(${JSON.stringify(path.join(home, "journal"))}, "start ${version}\\n");
+  setInterval(() => {}, 1000);
+  process.on("SIGTERM", () => setTimeout(() => {
+    fs.appendFileSync(${JSON.stringify(path.join(home, "journal"))}, "end ${version}\\n");
+    fs.rmSync(lock);
+    process.exit(0);
+  }, 100));
+`;
+
+test("a worker that must never run twice never does, and a bad successor brings the old one back", async (t) => {
+  const b = await bench(t);
+  const solo = processPlan("node app.js", { name: "worker", overlap: false });
+  const one = releasePlan(b.release({ "app.js": worker(b.home, "one") }), solo);
+  const two = releasePlan(b.release({ "app.js": worker(b.home, "two") }), solo);
+  const bad = releasePlan(
+    b.release({ "app.js": `${worker(b.home, "bad")}; fs.rmSync(lock); process.exit(1)` }),
+    solo,
+  );
+  await deploy(b.runtime, one, undefined, b.signal);
+  await deploy(b.runtime, two, one, b.signal);
+  await assert.rejects(b.runtime.judge(bad, {}, b.signal), { code: "APP_EXITED" });
+  const journal = await eventually(() => {
+    const lines = fs.readFileSync(path.join(b.home, "journal"), "utf8").trim().split("\n");
+    return lines.length === 6 && lines;
+  });
+  assert.deepEqual(journal, ["start one", "end one", "start two", "end two", "start bad", "start two"]);
+  const rows = await b.runtime.list();
+  assert.deepEqual(
+    rows.map((row) => [row.release, row.state]),
+    [[two.release, "serving"]],
+  );
+});
+
+test("with overlap: false requests wait in the socket's queue and none is lost", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const app = (v: string) => `setTimeout(() => { ${plainNode(v)} }, 200)`;
+  const web = processPlan("node app.js", { overlap: false, listen: { http: listenAt(port) } });
+  const one = releasePlan(b.release({ "app.js": app("one") }), web);
+  const two = releasePlan(b.release({ "app.js": app("two") }), web);
+  await deploy(b.runtime, one, undefined, b.signal);
+  const load = new Load({ port, perSec: 80, mode: "one" });
+  await sleep(100);
+  await deploy(b.runtime, two, one, b.signal);
+  await sleep(100);
+  const result = await load.end();
+  assert.deepEqual(result.classes, {});
+  assert.deepEqual(Object.keys(result.bodies).sort(), ["one", "two"]);
+});
+
+test("a gap is said with its length, and a bad successor brings the old one back", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const listen = { http: listenAt(port, { handover: "gap" }) };
+  const server = processPlan("/usr/bin/python3 -m http.server $PORT --bind $HOST", { listen });
+  const one = releasePlan(b.release({ v: "one" }), server);
+  const two = releasePlan(b.release({ v: "two" }), server);
+  const bad = releasePlan(b.release({ v: "bad" }), processPlan("/bin/false", { listen }));
+  await deploy(b.runtime, one, undefined, b.signal);
+  assert.equal((await get(port, "/v")).body, "one");
+  const { attached } = await deploy(b.runtime, two, one, b.signal);
+  const gap = attached.warnings.find((warning) => "gapMs" in warning.data);
+  assert.ok(Number(gap?.data["gapMs"]) > 0, JSON.stringify(attached.warnings));
+  assert.equal((await get(port, "/v")).body, "two");
+  await assert.rejects(b.runtime.judge(bad, {}, b.signal), { code: "APP_EXITED" });
+  const answer = await eventually(() => get(port, "/v").catch(() => undefined));
+  assert.equal(answer.body, "two");
+});
+
+test("sockets of one process cannot mix hand-overs that exclude each other", async (t) => {
+  const b = await bench(t);
+  const listen = { a: listenAt(1, { handover: "node" }), b: listenAt(2, { handover: "gap" }) };
+  const plan = releasePlan(b.release({ "app.js": "" }), processPlan("node app.js", { listen }));
+  await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "HANDOVER_REFUSED" });
+});
+
+test("a process starts after those that it names", async (t) => {
+  const b = await bench(t);
+  const journal = path.join(b.home, "journal");
+  const note = (name: string) => ({ sh: `sleep 0.1; echo ${name} >> ${journal}; sleep 60` });
+  const plan = releasePlan(b.release({ a: "" }), [
+    processPlan(note("web"), { name: "web", after: ["say"] }),
+    processPlan(note("say"), { name: "say" }),
+  ]);
+  await b.runtime.judge(plan, {}, b.signal);
+  assert.equal(fs.readFileSync(journal, "utf8"), "say\nweb\n");
+});

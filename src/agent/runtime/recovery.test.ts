@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startKeeper } from "../../keeper/client.ts";
+import { Load } from "./load.fixture.ts";
+import type { ReleasePlan } from "./plan.ts";
+import {
+  bench,
+  deploy,
+  endKeeper,
+  eventually,
+  freePort,
+  get,
+  listenAt,
+  plainNode,
+  processPlan,
+  releasePlan,
+  type Bench,
+} from "./runtime.fixture.ts";
+
+const webPlan = (b: Bench, port: number, version: string): ReleasePlan =>
+  releasePlan(
+    b.release({ "app.js": plainNode(version) }),
+    processPlan("node app.js", { listen: { http: listenAt(port) } }),
+  );
+
+test("an agent that comes back finds its instances and goes on with them", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const one = webPlan(b, port, "one");
+  await deploy(b.runtime, one, undefined, b.signal);
+  const before = await b.runtime.list();
+  await b.runtime[Symbol.asyncDispose]();
+  const again = await b.openAnother();
+  assert.deepEqual(await again.list(), before);
+  const two = webPlan(b, port, "two");
+  await deploy(again, two, one, b.signal);
+  assert.equal((await get(port)).body, "two");
+});
+
+test("an agent that dies between judging and attaching leaves nothing that reconcile does not mend", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const [one, two] = [webPlan(b, port, "one"), webPlan(b, port, "two")];
+  await deploy(b.runtime, one, undefined, b.signal);
+  await b.runtime.judge(two, {}, b.signal);
+  await b.runtime[Symbol.asyncDispose]();
+  const again = await b.openAnother();
+  await again.reconcile([one], [], b.signal);
+  const rows = await again.list();
+  assert.deepEqual(
+    rows.map((row) => [row.release, row.state]),
+    [[one.release, "serving"]],
+  );
+  await again.reconcile([two], [], b.signal);
+  assert.equal((await get(port)).body, "two");
+  await again.reconcile([], ["shop"], b.signal);
+  assert.deepEqual(await again.list(), []);
+  await assert.rejects(get(port), { code: "ECONNREFUSED" });
+});
+
+test("a killed keeper's successor takes instances and sockets over, and no request is lost", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const one = webPlan(b, port, "one");
+  await deploy(b.runtime, one, undefined, b.signal);
+  const [before] = await b.runtime.list();
+  const load = new Load({ port, perSec: 100, mode: "one" });
+  await sleep(100);
+  const pid = b.keeperPid();
+  process.kill(pid, "SIGKILL");
+  await eventually(() => b.keeperPid() !== pid);
+  const hello = (await b.runtime.link.client()).hello;
+  assert.deepEqual([hello.lost, hello.adopted], [[], [before?.key]]);
+  const [after] = await b.runtime.list();
+  assert.equal(after?.pid, before?.pid);
+  const two = webPlan(b, port, "two");
+  await deploy(b.runtime, two, one, b.signal);
+  await sleep(100);
+  const result = await load.end();
+  assert.deepEqual(result.classes, {});
+  assert.ok((result.bodies["two"] ?? 0) > 0);
+});
+
+test("an adopted instance that dies is noticed and started again with its own environment", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const one = webPlan(b, port, "one");
+  await deploy(b.runtime, one, undefined, b.signal);
+  const [before] = await b.runtime.list();
+  const keeper = b.keeperPid();
+  process.kill(keeper, "SIGKILL");
+  await eventually(() => b.keeperPid() !== keeper);
+  process.kill(-(before?.pid ?? 1), "SIGKILL");
+  const [after] = await eventually(async () => {
+    const rows = await b.runtime.list();
+    return rows[0]?.state === "serving" && rows[0].pid !== before?.pid && rows;
+  });
+  assert.equal(after?.crashes, 1);
+  assert.equal((await eventually(() => get(port).catch(() => undefined))).body, "one");
+});
+
+test("what a keeper lost together with all of its instances is said and bound anew", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  await deploy(b.runtime, webPlan(b, port, "one"), undefined, b.signal);
+  const [before] = await b.runtime.list();
+  await b.runtime[Symbol.asyncDispose]();
+  process.kill(b.keeperPid(), "SIGKILL");
+  process.kill(-(before?.pid ?? 1), "SIGKILL");
+  const again = await b.openAnother();
+  const { lost } = (await again.link.client()).hello;
+  assert.equal(lost.length, 2, lost.join("\n"));
+  assert.match(lost.join("\n"), /bound anew/);
+  assert.equal((await eventually(() => get(port).catch(() => undefined))).body, "one");
+});
+
+/** Every place where the keeper may be killed, and how often it is passed before the second version is asked for. */
+const FAULTS = [
+  "keeper.listen",
+  "keeper.listen:2",
+  "keeper.spawn",
+  "keeper.spawn:2",
+  "keeper.spawned",
+  "keeper.spawned:2",
+  "keeper.attach",
+  "keeper.attach:2",
+  "keeper.stop",
+  "keeper.stopped",
+  "keeper.start",
+];
+
+for (const fault of FAULTS) {
+  test(`a keeper killed at ${fault} leaves what reconcile makes whole`, async (t) => {
+    const b = await bench(t);
+    await b.runtime[Symbol.asyncDispose]();
+    await endKeeper(b.run);
+    process.env["SKEIN_KEEPER_FAULT"] = fault;
+    startKeeper({ run: b.run, logFile: path.join(b.home, "log", "keeper.log") });
+    delete process.env["SKEIN_KEEPER_FAULT"];
+    const runtime = await b.openAnother();
+    const pid = b.keeperPid();
+    const port = await freePort();
+    const [one, two] = [webPlan(b, port, "one"), webPlan(b, port, "two")];
+    const attempt = async (): Promise<void> => {
+      await deploy(runtime, one, undefined, b.signal);
+      await deploy(runtime, two, one, b.signal);
+    };
+    await assert.rejects(attempt(), { code: "KEEPER_UNREACHABLE" });
+    await eventually(() => b.keeperPid() !== pid);
+    await runtime.reconcile([two], [], b.signal);
+    const rows = await runtime.list();
+    assert.deepEqual(
+      rows.map((row) => [row.release, row.state]),
+      [[two.release, "serving"]],
+    );
+    for (let n = 0; n < 5; n++) assert.equal((await get(port)).body, "two");
+    assert.deepEqual(
+      strays(
+        b,
+        rows.map((row) => row.pid),
+      ),
+      [],
+    );
+  });
+}
+
+/** Processes of this test's apps that the keeper does not know. */
+function strays(b: Bench, known: readonly number[]): string[] {
+  return fs.readdirSync("/proc").filter((pid) => {
+    if (!/^\d+$/.test(pid) || known.includes(Number(pid))) return false;
+    try {
+      return fs.readFileSync(`/proc/${pid}/environ`, "latin1").includes(`SKEIN_DATA=${b.home}`);
+    } catch {
+      return false;
+    }
+  });
+}

@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import {
+  bench,
+  freePort,
+  listenAt,
+  plainNode,
+  processPlan,
+  releasePlan,
+  type Bench,
+} from "./runtime.fixture.ts";
+import { swapUnderLoad } from "./swap.fixture.ts";
+import type { ProcessPlan, ReleasePlan } from "./plan.ts";
+
+const nodeSwap =
+  (
+    b: Bench,
+    port: number,
+    files: (n: number) => Record<string, string>,
+    run: ProcessPlan["run"],
+    over: Partial<ProcessPlan> = {},
+  ) =>
+  (n: number): ReleasePlan =>
+    releasePlan(
+      b.release(files(n)),
+      processPlan(run, {
+        listen: { http: listenAt(port) },
+        drain: { signal: "TERM", windowMs: 400, withinMs: 5000, now: "KILL" },
+        ...over,
+      }),
+    );
+
+test("swaps of an unmodified Node app lose nothing", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const result = await swapUnderLoad(
+    b,
+    port,
+    nodeSwap(b, port, (n) => ({ "app.js": plainNode(`v${n}`) }), { argv: ["node", "app.js"] }),
+  );
+  assert.deepEqual([result.keep.classes, result.one.classes, result.cut], [{}, {}, 0]);
+  assert.ok((result.keep.bodies["v2"] ?? 0) > 0 && (result.one.bodies["v0"] ?? 0) > 0);
+});
+
+test("swaps of an app under npm start lose nothing", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const files = (n: number) => ({
+    "app.js": plainNode(`v${n}`),
+    "package.json": JSON.stringify({ scripts: { start: "node app.js" } }),
+  });
+  const result = await swapUnderLoad(b, port, nodeSwap(b, port, files, { argv: ["npm", "start"] }));
+  assert.deepEqual([result.keep.classes, result.one.classes, result.cut], [{}, {}, 0]);
+  assert.ok((result.one.bodies["v2"] ?? 0) > 0);
+});
+
+test("swaps of a node:cluster app lose nothing", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const files = (n: number) => ({
+    "app.js": `const c = require("cluster"); if (c.isPrimary) { c.fork(); c.fork(); } else {${plainNode(`v${n}`)}}`,
+  });
+  const result = await swapUnderLoad(b, port, nodeSwap(b, port, files, { argv: ["node", "app.js"] }));
+  assert.deepEqual([result.keep.classes, result.one.classes, result.cut], [{}, {}, 0]);
+  assert.ok((result.one.bodies["v2"] ?? 0) > 0);
+});
+
+test("swaps of an HTTPS server lose nothing", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const { key, cert } = certificate(b.home);
+  const files = (n: number) => ({
+    "app.js": `require("https").createServer({ key: ${key}, cert: ${cert} }, (q, r) => r.end("v${n}")).listen(+process.env.PORT)`,
+  });
+  const listen = { http: listenAt(port, { protocol: "tls" }) };
+  const ready = {
+    ...processPlan("x").ready,
+    check: { type: "http", path: "/", socket: "http", tls: true },
+  } as const;
+  const result = await swapUnderLoad(
+    b,
+    port,
+    nodeSwap(b, port, files, { argv: ["node", "app.js"] }, { listen, ready }),
+    {
+      tls: true,
+      perSec: 60,
+    },
+  );
+  assert.deepEqual([result.keep.classes, result.one.classes, result.cut], [{}, {}, 0]);
+  assert.ok((result.one.bodies["v2"] ?? 0) > 0);
+});
+
+/** A key and a self-signed certificate as JavaScript string literals. */
+function certificate(dir: string): { key: string; cert: string } {
+  const [key, cert] = [path.join(dir, "k.pem"), path.join(dir, "c.pem")];
+  const args = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x".split(" ");
+  execFileSync("openssl", [...args, "-keyout", key, "-out", cert], { stdio: "ignore" });
+  return {
+    key: JSON.stringify(fs.readFileSync(key, "utf8")),
+    cert: JSON.stringify(fs.readFileSync(cert, "utf8")),
+  };
+}
+
+test("an app with its own handler that calls close() and exits drains as well as one without", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const app = (
+    n: number,
+  ) => `const s = require("http").createServer((q, r) => setTimeout(() => r.end("v${n}"), 3)).listen(process.env.PORT);
+    process.on("SIGTERM", () => s.close(() => process.exit(0)));`;
+  const result = await swapUnderLoad(
+    b,
+    port,
+    nodeSwap(b, port, (n) => ({ "app.js": app(n) }), { argv: ["node", "app.js"] }),
+  );
+  assert.deepEqual([result.keep.classes, result.one.classes, result.cut], [{}, {}, 0]);
+});

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { ProcessPlan } from "./plan.ts";
+import { bench, freePort, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
+import { swapUnderLoad } from "./swap.fixture.ts";
+
+const wsgi = (n: number) => `
+def app(environ, start_response):
+    body = b"v${n}"
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+`;
+const asgi = (n: number) => `
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"v${n}"})
+`;
+const rack = (n: number) => `run ->(env) { [200, { "content-length" => "2" }, ["v${n}"]] }`;
+
+const http = { type: "http", path: "/", socket: "http", tls: false } as const;
+const ready = { ...processPlan("x").ready, check: http };
+const drain = { signal: "TERM", windowMs: 200, withinMs: 6000, now: "KILL" };
+
+for (const [name, run, file, text] of [
+  ["gunicorn (LISTEN_FDS)", "gunicorn -w 2 app:app", "app.py", wsgi],
+  ["uvicorn --fd", "uvicorn --fd $SKEIN_FD_HTTP --log-level warning app:app", "app.py", asgi],
+  ["puma (LISTEN_FDS)", "puma -q -b tcp://$HOST:$PORT config.ru", "config.ru", rack],
+] as const) {
+  test(`${name} takes the passed socket, judged privately first, and loses no new connection`, async (t) => {
+    const b = await bench(t);
+    const port = await freePort();
+    const web: Partial<ProcessPlan> = { listen: { http: listenAt(port) }, ready, drain };
+    const planOf = (n: number) => releasePlan(b.release({ [file]: text(n) }), processPlan(run, web));
+    const result = await swapUnderLoad(b, port, planOf, { perSec: 60, connections: 0 });
+    assert.deepEqual(result.one.classes, {});
+    assert.ok((result.one.bodies["v2"] ?? 0) > 0, JSON.stringify(result.one.bodies));
+  });
+}

@@ -1,0 +1,321 @@
+import assert from "node:assert/strict";
+import dgram from "node:dgram";
+import fs from "node:fs";
+import http from "node:http";
+import type net from "node:net";
+import path from "node:path";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { groupMembers } from "../../keeper/proc.ts";
+import type { ProcessPlan } from "./plan.ts";
+import {
+  bench,
+  deploy,
+  eventually,
+  freePort,
+  get,
+  listenAt,
+  plainNode,
+  processPlan,
+  releasePlan,
+} from "./runtime.fixture.ts";
+
+const httpReady = (withinMs = 8000) =>
+  ({
+    check: { type: "http", path: "/", socket: "http", tls: false },
+    everyMs: 50,
+    passes: 2,
+    withinMs,
+    aliveMs: 300,
+  }) as const;
+
+/** Takes the passed socket and never accepts. */
+const HOLDER = "import socket, time\ns = socket.socket(fileno=3)\ntime.sleep(60)\n";
+/** Accepts on the passed socket, one after the other. */
+const acceptor = (version: string) => `
+import socket
+s = socket.socket(fileno=3)
+while True:
+    c, _ = s.accept()
+    c.recv(4096)
+    c.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: ${version.length}\\r\\n\\r\\n${version}")
+    c.close()
+`;
+
+function socketProcess(port: number, over: Partial<ProcessPlan> = {}): ProcessPlan {
+  return processPlan("/usr/bin/python3 app.py", {
+    listen: { http: listenAt(port) },
+    drain: { signal: "TERM", windowMs: 50, withinMs: 1000, now: "KILL" },
+    ...over,
+  });
+}
+
+test("trap 1: a version that holds the socket and never accepts is found out, and the old one goes on answering", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const good = releasePlan(
+    b.release({ "app.py": acceptor("good") }),
+    socketProcess(port, { ready: httpReady() }),
+  );
+  await deploy(b.runtime, good, undefined, b.signal);
+  const bad = releasePlan(b.release({ "app.py": HOLDER }), socketProcess(port, { ready: httpReady(700) }));
+  await assert.rejects(b.runtime.judge(bad, {}, b.signal), { code: "SOCKET_NOT_TAKEN" });
+  assert.equal((await get(port)).body, "good");
+  assert.equal((await b.runtime.list()).length, 1);
+});
+
+test("trap 2: npm start is stopped whole, its node is no orphan with the port", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const files = { "app.js": plainNode("npm"), "package.json": '{"scripts":{"start":"node app.js"}}' };
+  const plan = releasePlan(b.release(files), processPlan("npm start", { listen: { http: listenAt(port) } }));
+  await deploy(b.runtime, plan, undefined, b.signal);
+  assert.equal((await get(port)).body, "npm");
+  const [row] = await b.runtime.list();
+  await b.runtime.retire(plan);
+  await assert.rejects(get(port), { code: "ECONNREFUSED" });
+  assert.deepEqual(groupMembers(row?.pid ?? 1), []);
+});
+
+test("trap 3: an app that can only bind its port itself is told which modes will do", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const command = "/usr/bin/python3 -m http.server $PORT --bind $HOST";
+  const plan = releasePlan(
+    b.release({ "index.html": "x" }),
+    processPlan(command, { listen: { http: listenAt(port) }, ready: httpReady(4000) }),
+  );
+  await assert.rejects(b.runtime.judge(plan, {}, b.signal), (err: { code: string; hint: string }) => {
+    assert.equal(err.code, "SOCKET_NOT_TAKEN");
+    assert.match(err.hint, /port or gap/);
+    return true;
+  });
+  assert.deepEqual(await b.runtime.list(), []);
+  await assert.rejects(get(port), { code: "ECONNREFUSED" });
+});
+
+test("trap 5: connections that never become idle are cut when the drain is over, and counted", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const app = `const s = require("http").createServer((q, r) => r.end("ok"));
+    s.on("upgrade", (q, c) => { c.write("HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n"); c.on("error", () => {}); });
+    s.listen(process.env.PORT);`;
+  const drain = { signal: "TERM", windowMs: 100, withinMs: 500, now: "KILL" } as const;
+  const plan = releasePlan(
+    b.release({ "app.js": app }),
+    processPlan("node app.js", { listen: { http: listenAt(port) }, drain }),
+  );
+  await deploy(b.runtime, plan, undefined, b.signal);
+  const sockets = await Promise.all([upgrade(port), upgrade(port), upgrade(port)]);
+  const retired = await b.runtime.retire(plan);
+  for (const socket of sockets) socket.destroy();
+  assert.equal(retired.cut, 3);
+  assert.deepEqual(
+    retired.warnings.map((warning) => warning.code),
+    ["CONNECTIONS_CUT"],
+  );
+});
+
+async function upgrade(port: number): Promise<net.Socket> {
+  return await new Promise((resolve, reject) => {
+    const headers = { Connection: "Upgrade", Upgrade: "websocket" };
+    const request = http.request({ host: "127.0.0.1", port, headers });
+    request.on("upgrade", (_response, socket) => {
+      socket.on("error", () => undefined);
+      resolve(socket);
+    });
+    request.on("error", reject);
+    request.end();
+  });
+}
+
+test("trap 5: an app that exits at once on the signal is told how many connections that cut", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const app = `const s = require("http").createServer((q, r) => r.end("ok")).listen({ fd: 3 }); s.keepAliveTimeout = 60000; process.on("SIGTERM", () => process.exit(0))`;
+  const listen = { http: listenAt(port, { handover: "socket" }) };
+  const plan = releasePlan(b.release({ "app.js": app }), processPlan("node app.js", { listen }));
+  await deploy(b.runtime, plan, undefined, b.signal);
+  const agent = new http.Agent({ keepAlive: true });
+  await Promise.all([asked(port, agent), asked(port, agent)]);
+  const retired = await b.runtime.retire(plan);
+  agent.destroy();
+  assert.equal(retired.cut, 2);
+});
+
+async function asked(port: number, agent: http.Agent): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const request = http.get({ host: "127.0.0.1", port, agent }, (response) =>
+      response.resume().on("end", resolve),
+    );
+    request.on("error", reject);
+  });
+}
+
+for (const [kind, run, file, text] of [
+  [
+    "node",
+    "node app.js",
+    "app.js",
+    (n: number) =>
+      `const s = require("dgram").createSocket("udp4"); s.on("message", (m, f) => setTimeout(() => s.send("v${n}", f.port, f.address), 2)); s.bind(process.env.PORT)`,
+  ],
+  [
+    "socket",
+    "/usr/bin/python3 app.py",
+    "app.py",
+    (n: number) =>
+      `import socket, signal, sys\ns = socket.socket(fileno=3)\nsignal.signal(signal.SIGTERM, lambda *a: sys.exit(0))\nwhile True:\n    m, a = s.recvfrom(99)\n    s.sendto(b"v${n}", a)\n`,
+  ],
+] as const) {
+  test(`trap 6: datagrams are answered through swaps in mode ${kind}`, async (t) => {
+    const b = await bench(t);
+    const port = await freePort();
+    const listen = { dns: listenAt(port, { protocol: "udp" }) };
+    const drain = { signal: "TERM", windowMs: 100, withinMs: 1000, now: "KILL" } as const;
+    const planOf = (n: number) =>
+      releasePlan(b.release({ [file]: text(n) }), processPlan(run, { listen, drain }));
+    let old = planOf(0);
+    await deploy(b.runtime, old, undefined, b.signal);
+    const client = dgram.createSocket("udp4");
+    t.after(() => client.close());
+    const answers: Record<string, number> = {};
+    client.on("message", (message) => (answers[String(message)] = (answers[String(message)] ?? 0) + 1));
+    let sent = 0;
+    const timer = setInterval(() => client.send("?", port, "127.0.0.1", () => (sent += 1)), 5);
+    t.after(() => clearInterval(timer));
+    for (let n = 1; n <= 2; n++) {
+      await sleep(150);
+      const next = planOf(n);
+      await deploy(b.runtime, next, old, b.signal);
+      old = next;
+    }
+    await sleep(150);
+    clearInterval(timer);
+    await sleep(100);
+    const answered = Object.values(answers).reduce((sum, count) => sum + count, 0);
+    // a handler that is ended between taking and answering loses that one; no design can give it back
+    assert.ok(sent - answered <= (kind === "node" ? 0 : 2), `${sent} sent, ${JSON.stringify(answers)}`);
+    assert.ok((answers["v2"] ?? 0) > 0 && (answers["v0"] ?? 0) > 0, JSON.stringify(answers));
+  });
+}
+
+test("trap 7: a tcp check does not believe the keeper's own listening", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const slow = `setTimeout(() => { ${plainNode("slow")} }, 600)`;
+  const ready = {
+    check: { type: "tcp", socket: "http" },
+    everyMs: 50,
+    passes: 1,
+    withinMs: 5000,
+    aliveMs: 1,
+  } as const;
+  const plan = releasePlan(
+    b.release({ "app.js": slow }),
+    processPlan("node app.js", { listen: { http: listenAt(port) }, ready }),
+  );
+  const began = performance.now();
+  await b.runtime.judge(plan, {}, b.signal);
+  assert.ok(performance.now() - began >= 550);
+});
+
+test("an app that ends while it is judged is reported with its last lines", async (t) => {
+  const b = await bench(t);
+  const app = `console.error("no database"); process.exit(3)`;
+  const plan = releasePlan(
+    b.release({ "app.js": app }),
+    processPlan("node app.js", { listen: { http: listenAt(null) } }),
+  );
+  await assert.rejects(
+    b.runtime.judge(plan, {}, b.signal),
+    (err: { code: string; data: { tail: string[]; code: number } }) => {
+      assert.equal(err.code, "APP_EXITED");
+      assert.equal(err.data.code, 3);
+      assert.deepEqual(err.data.tail, ["no database"]);
+      return true;
+    },
+  );
+});
+
+test("a command that does not exist is START_FAILED", async (t) => {
+  const b = await bench(t);
+  const plan = releasePlan(
+    b.release({ a: "" }),
+    processPlan("no-such-program", { listen: { http: listenAt(null) } }),
+  );
+  await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "START_FAILED" });
+});
+
+test("a version whose verify throws never saw a public request", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const listen = { http: listenAt(port) };
+  const good = releasePlan(
+    b.release({ "app.js": plainNode("good") }),
+    processPlan("node app.js", { listen }),
+  );
+  await deploy(b.runtime, good, undefined, b.signal);
+  const seen = path.join(b.home, "seen");
+  const bad = releasePlan(
+    b.release({
+      "app.js": `require("http").createServer((q, r) => { require("fs").appendFileSync(${JSON.stringify(seen)}, q.url + "\\n"); r.end("bad"); }).listen(process.env.PORT)`,
+    }),
+    processPlan("node app.js", { listen }),
+  );
+  const verify = async (addresses: Readonly<Record<string, string>>): Promise<void> => {
+    const [, at] = (addresses["SKEIN_ADDRESS_HTTP"] ?? "").split(":");
+    assert.equal((await get(Number(at), "/private")).body, "bad");
+    for (let n = 0; n < 20; n++) assert.equal((await get(port, "/public")).body, "good");
+    throw new Error("not good enough");
+  };
+  await assert.rejects(b.runtime.judge(bad, { verify }, b.signal), /not good enough/);
+  assert.equal(fs.readFileSync(seen, "utf8"), "/private\n");
+  assert.equal((await get(port)).body, "good");
+});
+
+test("gate: off attaches unjudged and says so", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const listen = { http: listenAt(port, { gate: "off" }) };
+  const plan = releasePlan(b.release({ "app.py": acceptor("v1") }), socketProcess(port, { listen }));
+  const { attached } = await deploy(b.runtime, plan, undefined, b.signal);
+  assert.deepEqual(
+    attached.warnings.map((warning) => warning.code),
+    ["GATE_UNSEEN"],
+  );
+  assert.equal((await get(port)).body, "v1");
+});
+
+test("a port that another program has is PORT_TAKEN", async (t) => {
+  const b = await bench(t);
+  const other = http.createServer().listen(0, "127.0.0.1");
+  t.after(() => other.close());
+  await eventually(() => other.listening);
+  const { port } = other.address() as net.AddressInfo;
+  const plan = releasePlan(
+    b.release({ "app.js": "" }),
+    processPlan("node app.js", { listen: { http: listenAt(port) } }),
+  );
+  await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "PORT_TAKEN" });
+});
+
+test("a unix socket's path stays through a swap", async (t) => {
+  const b = await bench(t);
+  const listen = { http: listenAt(null, { protocol: "unix", path: "web.sock", handover: "auto" }) };
+  const planOf = (v: string) =>
+    releasePlan(b.release({ "app.js": plainNode(v) }), processPlan("node app.js", { listen }));
+  const [one, two] = [planOf("one"), planOf("two")];
+  await deploy(b.runtime, one, undefined, b.signal);
+  const [row] = await b.runtime.list();
+  const ask = async (): Promise<string> =>
+    await new Promise((resolve, reject) => {
+      const request = http.get({ socketPath: row?.path ?? "", path: "/", agent: false }, (r) =>
+        r.on("data", (d) => resolve(String(d))),
+      );
+      request.on("error", reject);
+    });
+  assert.equal(await ask(), "one");
+  await deploy(b.runtime, two, one, b.signal);
+  assert.equal(await ask(), "two");
+});
