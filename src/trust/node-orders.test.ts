@@ -188,6 +188,16 @@ test("a settle for an order that a newer head overtook makes it stand beneath th
   assert.equal(node.settle(settledFive, five), "ORDER_ROLLBACK");
 });
 
+test("a late settle of what was started before does not take the place of a newer one that stands", () => {
+  const node = new Node();
+  node.order(seven);
+  node.start(seven);
+  node.settle(settledEight, eight);
+  assert.equal(node.settle(settledSeven), "accepted");
+  assert.equal(node.app.standing?.seq, 8);
+  assert.equal(node.wants, "head 8");
+});
+
 test("older orders are refused, with or without their settle", () => {
   const node = new Node();
   node.settle(settledSeven, seven);
