@@ -36,6 +36,7 @@ export function goalOf(
     hooks: order.hooks === "run",
     back: undone,
     go: mayBegin(now, pace, context),
+    answers: { epoch: order.epoch, seq: order.seq, release: order.release },
   };
 }
 

@@ -2,7 +2,7 @@ import type { Wanted, WantedApp } from "../api/schemas.ts";
 import type { ErrorCode } from "../lib/errors.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { isDigest, type Digest } from "../lib/ids.ts";
-import { rosterDigest, rosterSchema, type Order, type Roster } from "../trust/documents.ts";
+import { rosterDigest, rosterSchema, type Order } from "../trust/documents.ts";
 import { digestOfEnvelope, parseEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
 import { acceptOrder, acceptSettle, acceptUndo } from "../trust/node-orders.ts";
 import {
@@ -126,7 +126,7 @@ function proof(
   order: Envelope,
 ): Parameters<typeof acceptSettle>[1] {
   const roster = app.rosters[rosterOf(order) ?? ""] ?? null;
-  return { settle, receipts, roster: roster as Roster | null, order };
+  return { settle, receipts, roster, order };
 }
 
 async function keepDocuments(

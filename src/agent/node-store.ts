@@ -1,7 +1,7 @@
 import path from "node:path";
-import { SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
+import { nodeStateText, readNodeState } from "../trust/node-state-file.ts";
 import type { NodeState, Outcome, Step } from "../trust/node-state.ts";
 
 /** The node's state on disk. What a change returns is durable before it resolves, so that it may be acted on. */
@@ -16,18 +16,14 @@ export interface NodeStore {
 
 const FILE = "node.json";
 
-/** Undefined when this machine has not joined. */
+/**
+ * Undefined when this machine has not joined.
+ * @throws SkeinError STORE_CORRUPT
+ */
 export async function loadNodeStore(dir: string): Promise<NodeStore | undefined> {
   const text = await readIfThere(path.join(dir, FILE));
   if (text === undefined) return undefined;
-  const parsed: unknown = JSON.parse(text);
-  const known = typeof parsed === "object" && parsed !== null && "format" in parsed && parsed.format === 1;
-  if (!known) {
-    throw new SkeinError("IO", `${path.join(dir, FILE)} was written by another version of Skein`, {
-      hint: "Run the newest version that this node has had.",
-    });
-  }
-  return storeOf(dir, parsed as NodeState);
+  return storeOf(dir, readNodeState(text));
 }
 
 /** Writes a first state. */
@@ -63,6 +59,6 @@ function storeOf(dir: string, first: NodeState): NodeStore {
 
 async function save(dir: string, state: NodeState): Promise<void> {
   faultPoint("agent.node-save");
-  await writeFileAtomic(path.join(dir, FILE), JSON.stringify(state));
+  await writeFileAtomic(path.join(dir, FILE), nodeStateText(state));
   faultPoint("agent.node-saved");
 }

@@ -31,6 +31,7 @@ const goal = (of: Partial<Goal> = {}): Goal => ({
   hooks: true,
   back: false,
   go: true,
+  answers: { epoch: 0, seq: 1, release: B },
   ...of,
 });
 const reached = (of: Partial<Reached> = {}): Reached => ({

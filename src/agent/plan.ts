@@ -19,6 +19,14 @@ export interface Goal {
   readonly back: boolean;
   /** Whether it may begin. What has begun goes on without it. */
   readonly go: boolean;
+  readonly answers: Answers;
+}
+
+/** What of the order a receipt repeats. */
+export interface Answers {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly release: ReleaseId;
 }
 
 /** What was last brought about here, by an attempt that ended. */
@@ -58,6 +66,7 @@ export interface Attempt extends Reached {
   readonly stuck: string | null;
   /** Connections that were cut while draining. */
   readonly cut: number;
+  readonly answers: Answers;
 }
 
 export interface Actual {
@@ -150,6 +159,7 @@ export function attemptFor(goal: Goal, actual: Actual): Attempt {
     back: null,
     stuck: null,
     cut: 0,
+    answers: goal.answers,
   };
 }
 

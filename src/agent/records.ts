@@ -14,7 +14,7 @@ const reached = z.object({
   release: releaseId.nullable(),
   state: z.enum(["run", "stopped"]),
   generation: z.int(),
-  beside: z.array(releaseId),
+  beside: z.array(releaseId).readonly(),
 });
 
 const code = z.custom<ErrorCode>((value) => typeof value === "string" && Object.hasOwn(ERROR_CODES, value));
@@ -23,10 +23,11 @@ const attempt = reached.extend({
   hooks: z.boolean(),
   previous: releaseId.nullable(),
   before: reached.nullable(),
-  done: z.array(z.custom<StepName>((value) => typeof value === "string")),
+  done: z.array(z.custom<StepName>((value) => typeof value === "string")).readonly(),
   back: z.object({ why: z.enum(["failed", "undone", "superseded"]), code, message: z.string() }).nullable(),
   stuck: z.string().nullable(),
   cut: z.int(),
+  answers: z.object({ epoch: z.int(), seq: z.int(), release: releaseId }),
 });
 
 const recordSchema = z.object({
@@ -35,9 +36,9 @@ const recordSchema = z.object({
   reached: reached.nullable(),
   attempt: attempt.nullable(),
   /** Releases that ended an attempt well, newest first. What runs and what may be gone back to is kept from gc. */
-  good: z.array(releaseId),
+  good: z.array(releaseId).readonly(),
   /** Releases whose post-sync hook ran well. */
-  synced: z.array(releaseId),
+  synced: z.array(releaseId).readonly(),
   /** What this node answered to its last orders. */
   verdicts: z.record(digest, z.enum(["ok", "failed", "undone", "refused"])),
   /** The receipt to the newest order, for a hub that lost it. */
@@ -45,7 +46,7 @@ const recordSchema = z.object({
 });
 
 /** What happened to one app here. Written (with fsync) before each step that it tells about is relied on. */
-export type AppRecord = z.infer<typeof recordSchema>;
+export type AppRecord = Readonly<z.infer<typeof recordSchema>>;
 
 const VERDICTS_KEPT = 100;
 

@@ -1,0 +1,20 @@
+/** `node agent.child.ts <folder> <name>`: an agent as a process of its own, for tests that kill it. */
+import { systemClock } from "../lib/clock.ts";
+import { stderrLog, silentLog } from "../lib/log.ts";
+import { pathsFrom } from "../lib/paths.ts";
+import { agentOptions } from "./agent.fixture.ts";
+import { runAgent } from "./agent.ts";
+import { directorySource } from "./source-directory.ts";
+
+const [, , folder = "", name = ""] = process.argv;
+const stop = new AbortController();
+process.on("SIGTERM", () => {
+  stop.abort();
+});
+await runAgent({
+  ...agentOptions(pathsFrom(process.env), name),
+  source: async (keys) => await directorySource(folder, keys.signer.kid),
+  log: process.env["SKEIN_TEST_LOG"] === undefined ? silentLog : stderrLog,
+  clock: systemClock,
+  signal: stop.signal,
+});

@@ -1,0 +1,383 @@
+import assert from "node:assert/strict";
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Gate } from "../api/parts.ts";
+import type { Report } from "../api/schemas.ts";
+import { directoryDepot, type DirectoryDepot } from "../depot/directory.ts";
+import { systemClock } from "../lib/clock.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
+import { jsonLog, silentLog } from "../lib/log.ts";
+import { pathsFrom, type Paths } from "../lib/paths.ts";
+import { publish } from "../release/publish.ts";
+import { writeTree, type Tree } from "../release/release.fixture.ts";
+import { directorySource as treeOf } from "../source/directory.ts";
+import { rosterOf, testCluster, type TestCluster, type TestNode } from "../trust/cluster.fixture.ts";
+import { releaseIdOf, rosterDigest, type Order, type Receipt, type Release } from "../trust/documents.ts";
+import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/envelope.ts";
+import { timeOf } from "../trust/fields.ts";
+import { generateSigner } from "../trust/keys.ts";
+import { acceptBirth, newNodeState } from "../trust/node-state.ts";
+import { runAgent } from "./agent.ts";
+import { nodeKeys } from "./node-keys.ts";
+import { createNodeStore } from "./node-store.ts";
+import { endKeeper } from "./runtime/runtime.fixture.ts";
+import { directorySource } from "./source-directory.ts";
+
+const HOUR = 3_600_000;
+
+export interface Ordered {
+  readonly order: Order;
+  readonly envelope: Envelope;
+  readonly digest: Digest;
+  readonly release: ReleaseId;
+}
+
+/** One node and its operator, with a folder in a hub's place. Everything it started is gone after the test. */
+export interface World {
+  readonly home: string;
+  readonly paths: Paths;
+  readonly cluster: TestCluster;
+  readonly node: TestNode;
+  readonly depot: DirectoryDepot;
+  readonly depotDir: string;
+  publish(tree: Tree, options?: { app?: string; commit?: string | null }): Promise<Envelope>;
+  /** Signs an order for a release, and offers it with everything before it that stands. */
+  order(release: Envelope, change?: Partial<Order>): Promise<Ordered>;
+  /** publish, order, offer with `go`. */
+  deploy(
+    tree: Tree,
+    change?: Partial<Order> & { gate?: Gate; settle?: boolean; app?: string },
+  ): Promise<Ordered>;
+  /** Writes what the source says. */
+  offer(parts: Partial<Offer>): void;
+  readonly offered: Offer;
+  /** Runs an agent in this process until the returned function is called. */
+  agent(options?: { command?: readonly string[] }): Promise<() => Promise<void>>;
+  /** The same as its own process, with a named fault. */
+  child(fault?: string): ChildProcess;
+  receipt(order: Digest, verdict?: Receipt["verdict"]): Promise<Receipt>;
+  report(): Report | undefined;
+  hooksLog(app?: string): string;
+  current(app?: string): string | undefined;
+}
+
+export interface Offer {
+  orders: Envelope[];
+  settles: { settle: Envelope; receipts: Envelope[] }[];
+  releases: Envelope[];
+  rosters: Record<string, unknown>;
+  gates: Record<string, Gate>;
+  charters: Envelope[];
+  label: Envelope | null;
+  revoke: Envelope | null;
+  lastReceipts: Envelope[];
+  app: string;
+  env: string;
+}
+
+export async function world(t: TestContext, name = "n1"): Promise<World> {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
+  fs.chmodSync(home, 0o755);
+  const paths = pathsFrom({ SKEIN_HOME: home });
+  const stops: (() => Promise<void>)[] = [];
+  const children: ChildProcess[] = [];
+  t.after(async () => {
+    for (const child of children) child.kill("SIGKILL");
+    for (const stop of stops) await stop();
+    await endKeeper(paths.run);
+    fs.rmSync(home, { recursive: true, force: true });
+  });
+  const cluster = await testCluster({ issued: ago(2 * HOUR) });
+  const node = await joined(cluster, paths, name);
+  const roster = rosterOf(node);
+  const hub = path.join(home, "hub");
+  const depotDir = path.join(hub, "depot");
+  const depot = directoryDepot(depotDir);
+  for (const dir of ["wanted", "receipts", "reports", "depot"])
+    fs.mkdirSync(path.join(hub, dir), { recursive: true });
+  const offered: Offer = {
+    orders: [],
+    settles: [],
+    releases: [],
+    rosters: { [rosterDigest(roster)]: roster },
+    gates: {},
+    charters: [cluster.envelope],
+    label: null,
+    revoke: null,
+    lastReceipts: [],
+    app: "shop",
+    env: "default",
+  };
+  const self = node.signer.kid;
+  const wantedFile = path.join(hub, "wanted", `${self}.json`);
+  let seq = 0;
+  let previous: Ordered | undefined;
+  let trees = 0;
+  const made: World = {
+    home,
+    paths,
+    cluster,
+    node,
+    depot,
+    depotDir,
+    offered,
+    async publish(tree, { app = "shop", commit = null } = {}) {
+      const dir = writeTree(path.join(home, "src", String((trees += 1))), tree);
+      const options = {
+        previous: null,
+        now: Date.now(),
+        cacheDir: null,
+        signal: AbortSignal.timeout(30_000),
+      };
+      const done = await publish({ ...options, source: treeOf(dir), depot });
+      const body: Release = {
+        cluster: cluster.charter.cluster,
+        app,
+        tree: done.tree,
+        rows: done.rows,
+        since: done.since,
+        commit,
+        source: { kind: "dir", name: "test" },
+        builder: cluster.alice.kid,
+        created: timeOf(Date.now()),
+        files: done.files,
+        bytes: done.bytes,
+      };
+      return await seal("release.1", body, [cluster.alice]);
+    },
+    async order(release, change = {}) {
+      const document = readUnverified(release, "release.1");
+      const id = releaseIdOf(document);
+      const body: Order = {
+        cluster: cluster.charter.cluster,
+        epoch: 0,
+        seq: (seq += 1),
+        prev: previous?.digest ?? null,
+        app: document.app,
+        env: "default",
+        release: id,
+        state: "run",
+        generation: 0,
+        beside: [],
+        fallback: previous?.release ?? null,
+        selector: "role=web",
+        roster: rosterDigest(roster),
+        strategy: { ...STRATEGY },
+        hooks: "run",
+        issued: timeOf(Date.now()),
+        applyBefore: timeOf(Date.now() + HOUR),
+        undoBefore: timeOf(Date.now() + 2 * HOUR),
+        ...change,
+      };
+      const envelope = await seal("order.1", body, [cluster.alice]);
+      previous = { order: body, envelope, digest: digestOfEnvelope(envelope), release: id };
+      return previous;
+    },
+    async deploy(tree, { gate = "go", settle = false, app = "shop", ...change } = {}) {
+      const release = await made.publish(tree, { app });
+      const ordered = await made.order(release, change);
+      offered.app = app;
+      if (settle) offered.settles = [{ settle: await settleOf(cluster, ordered), receipts: [] }];
+      const releases = [...offered.releases, release];
+      made.offer({ orders: [ordered.envelope], releases, gates: { [ordered.digest]: gate } });
+      return ordered;
+    },
+    offer(parts) {
+      Object.assign(offered, parts);
+      const { app, env, orders, settles, releases, rosters, gates } = offered;
+      const apps = orders.length === 0 ? [] : [{ app, env, orders, rosters, settles, releases, gates }];
+      const wanted = {
+        etag: "-",
+        incarnation: "folder",
+        catchingUp: false,
+        duplicate: false,
+        beacon: cluster.envelope,
+        charters: offered.charters,
+        identity: { ticket: node.ticket, enrol: node.enrol, label: offered.label, revoke: offered.revoke },
+        apps,
+        commands: [],
+        lastReceipts: offered.lastReceipts,
+      };
+      fs.writeFileSync(`${wantedFile}.new`, JSON.stringify(wanted));
+      fs.renameSync(`${wantedFile}.new`, wantedFile);
+    },
+    async agent({ command } = {}) {
+      const stop = new AbortController();
+      const log =
+        process.env["SKEIN_TEST_LOG"] === undefined
+          ? silentLog
+          : jsonLog((line) => process.stderr.write(line));
+      const running = runAgent({
+        ...agentOptions(paths, name),
+        command,
+        source: async (keys) => await directorySource(hub, keys.signer.kid),
+        log,
+        clock: systemClock,
+        signal: stop.signal,
+      });
+      const ended = running.then(
+        () => undefined,
+        (err: unknown) => err,
+      );
+      const end = async (): Promise<void> => {
+        stop.abort();
+        assert.equal(await ended, undefined);
+      };
+      stops.push(end);
+      return end;
+    },
+    child(fault) {
+      const file = new URL("./agent.child.ts", import.meta.url).pathname;
+      const child = spawn(process.execPath, [file, hub, name], {
+        env: { ...process.env, SKEIN_HOME: home, ...(fault === undefined ? {} : { SKEIN_FAULT: fault }) },
+        stdio: ["ignore", "inherit", "inherit"],
+      });
+      children.push(child);
+      return child;
+    },
+    async receipt(order, verdict) {
+      return await eventually(`a receipt of ${order.slice(0, 8)}`, async () => {
+        for (const file of fs.readdirSync(path.join(hub, "receipts"))) {
+          if (!file.endsWith(".json")) continue;
+          const receipt = readUnverified(
+            fs.readFileSync(path.join(hub, "receipts", file), "utf8"),
+            "receipt.1",
+          );
+          if (receipt.order === order && (verdict === undefined || receipt.verdict === verdict))
+            return receipt;
+        }
+        return undefined;
+      });
+    },
+    report() {
+      const file = path.join(hub, "reports", `${self}.json`);
+      return fs.existsSync(file) ? (JSON.parse(fs.readFileSync(file, "utf8")) as Report) : undefined;
+    },
+    hooksLog: (app = "shop") => {
+      const file = path.join(paths.log, app, "hooks.log");
+      return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
+    },
+    current: (app = "shop") => {
+      try {
+        return path.basename(fs.readlinkSync(path.join(paths.lib, "apps", app, "current")));
+      } catch {
+        return undefined;
+      }
+    },
+  };
+  made.offer({});
+  return made;
+}
+
+export function agentOptions(paths: Paths, name: string) {
+  return { paths, name, address: "127.0.0.1", bind: "127.0.0.1", version: "0.0.0-test" };
+}
+
+const STRATEGY: Order["strategy"] = {
+  type: "all_at_once",
+  batch: 1,
+  maxUnavailable: 1,
+  maxAbsent: 0,
+  maxFailed: 0,
+  steps: [],
+  judge: null,
+  bakeMs: 0,
+  onFailure: "undo",
+  spreadMs: 0,
+};
+
+const ago = (ms: number): string => timeOf(Date.now() - ms);
+
+export async function settleOf(
+  cluster: TestCluster,
+  { order, digest }: Ordered,
+  needs = 0,
+): Promise<Envelope> {
+  const { app, env, epoch, seq } = order;
+  const body = { cluster: cluster.charter.cluster, order: digest, app, env, epoch, seq, needs };
+  return await seal("settle.1", { ...body, before: timeOf(Date.now() + HOUR), issued: timeOf(Date.now()) }, [
+    cluster.alice,
+  ]);
+}
+
+async function joined(cluster: TestCluster, paths: Paths, name: string): Promise<TestNode> {
+  const { signer, sealing } = await nodeKeys(paths.etc);
+  const joinKey = generateSigner();
+  const labels = { role: "web" };
+  const ticket = await seal(
+    "ticket.1",
+    {
+      cluster: cluster.charter.cluster,
+      charter: cluster.pin,
+      key: joinKey.pub,
+      name,
+      labels,
+      issued: ago(HOUR),
+      expires: timeOf(Date.now() + HOUR),
+      replace: null,
+      floor: {},
+    },
+    [cluster.alice],
+  );
+  const enrol = await seal(
+    "enrol.1",
+    {
+      cluster: cluster.charter.cluster,
+      ticket: digestOfEnvelope(ticket),
+      key: signer.pub,
+      sealing,
+      name,
+      issued: ago(0),
+    },
+    [joinKey, signer],
+  );
+  const context = { now: Date.now(), self: signer.kid };
+  const born = acceptBirth(
+    newNodeState(cluster.envelope, cluster.pin, context.now),
+    { ticket, enrol },
+    context,
+  );
+  assert.equal(born.outcome.kind, "accepted");
+  fs.mkdirSync(path.join(paths.lib, "state"), { recursive: true });
+  await createNodeStore(path.join(paths.lib, "state"), born.state);
+  return { signer, identity: { node: signer.kid, name, labels, serial: 0 }, ticket, enrol };
+}
+
+/** Polls until there is an answer; a test's own patience is the limit. */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined>,
+  withinMs = 20_000,
+): Promise<T> {
+  const until = performance.now() + withinMs;
+  for (;;) {
+    const found = await look().catch(() => undefined);
+    if (found !== undefined) return found;
+    if (performance.now() > until) throw new Error(`${what} did not come within ${withinMs} ms`);
+    await sleep(15);
+  }
+}
+
+export async function ended(child: ChildProcess): Promise<{ code: number | null; signal: string | null }> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  return { code: child.exitCode, signal: child.signalCode };
+}
+
+/** A small Node app on a fixed port that says which version answers. */
+export function webApp(port: number, version: string, extra: Tree = {}): Tree {
+  return {
+    "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    health: /up\n    drain: { window: 100ms, within: 2s }\n`,
+    "web.js": `require("node:http").createServer((q, r) => r.end(q.url === "/up" ? "ok" : ${JSON.stringify(version)})).listen(process.env.PORT, process.env.HOST);`,
+    ...extra,
+  };
+}
+
+export async function answer(port: number): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } });
+  return await response.text();
+}

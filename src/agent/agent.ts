@@ -1,0 +1,415 @@
+import { randomBytes } from "node:crypto";
+import fs from "node:fs/promises";
+import path from "node:path";
+import type { HubAddress } from "../api/hub-client.ts";
+import type { Wanted } from "../api/schemas.ts";
+import type { Clock } from "../lib/clock.ts";
+import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
+import type { Digest } from "../lib/ids.ts";
+import type { Log } from "../lib/log.ts";
+import type { Paths } from "../lib/paths.ts";
+import { retryDelayMs } from "../lib/retry.ts";
+import type { Context } from "../trust/node-state.ts";
+import { appLog, type AppLog } from "./app-log.ts";
+import type { AppContext } from "./app-context.ts";
+import { CommandDesk } from "./commands.ts";
+import type { Pace } from "./goal.ts";
+import { processGroups } from "./groups.ts";
+import { hubFor } from "./hub-link.ts";
+import { runtimeInstances } from "./instances.ts";
+import { takeIn, type Refusal } from "./intake.ts";
+import { join } from "./join.ts";
+import { openKept, type KeptDocuments } from "./kept.ts";
+import { watchHealth } from "./live.ts";
+import { lockHome } from "./lock.ts";
+import { nodeKeys, type NodeKeys } from "./node-keys.ts";
+import { loadNodeStore, type NodeStore } from "./node-store.ts";
+import { openOutbox } from "./receipts.ts";
+import { receiptOf } from "./receipt-of.ts";
+import { openRecords } from "./records.ts";
+import { openRegistryHost, type RegistryHost } from "./registry-host.ts";
+import { Releases } from "./releases.ts";
+import { reportOf } from "./reports.ts";
+import { AppRuntime } from "./runtime/runtime.ts";
+import type { Source } from "./source.ts";
+import { appUsers } from "./users.ts";
+import { AppWorker } from "./worker.ts";
+
+export interface AgentOptions {
+  readonly paths: Paths;
+  /** Taken at joining where the ticket leaves the name open. */
+  readonly name: string;
+  /** What others are told. */
+  readonly address: string;
+  /** What sockets bind to; numeric. */
+  readonly bind: string;
+  /** The line of `skein node invite`; ignored once joined. */
+  readonly join?: string | undefined;
+  /** Runs in place of every service release's own processes. */
+  readonly command?: readonly string[] | undefined;
+  /** Asked besides the charter's hubs. */
+  readonly hub?: HubAddress | undefined;
+  /** In place of hubs. */
+  readonly source?: ((keys: NodeKeys) => Promise<Source>) | undefined;
+  readonly version?: string;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+const WAIT_MS = 30_000;
+/** A hub that was silent for this long is taken as away; a restart of it is shorter. */
+const AWAY_MS = 60_000;
+const REPORT_EVERY_MS = 20_000;
+/** News that come within this time are reported together. */
+const REPORT_GATHER_MS = 40;
+const BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
+const SKEW_MS = 10 * 60_000;
+const REFUSALS_KEPT = 1000;
+
+/**
+ * Runs a node's agent until `signal` aborts: joins if need be, brings back what should run, and converges to what it
+ * is told from then on. What it started runs on when it ends.
+ * @throws SkeinError AGENT_RUNNING, NOT_JOINED, KEY_UNREADABLE, STORE_CORRUPT, KEEPER_UNREACHABLE, and join's
+ */
+export async function runAgent(options: AgentOptions): Promise<void> {
+  const { paths } = options;
+  const stateDir = path.join(paths.lib, "state");
+  await makeFolders(paths, stateDir);
+  await using lock = await lockHome(paths.lib);
+  void lock;
+  const keys = await nodeKeys(paths.etc);
+  const store = (await loadNodeStore(stateDir)) ?? (await joinNow(options, stateDir, keys));
+  const name = (): string => store.state.identity?.name ?? options.name;
+  await using runtime = await AppRuntime.open({
+    run: paths.run,
+    logs: paths.log,
+    bind: options.bind,
+    address: options.address,
+    node: name(),
+    log: options.log,
+  });
+  const parts = await Agent.open(options, stateDir, keys, store, runtime);
+  await using agent = parts;
+  await agent.run();
+}
+
+async function makeFolders(paths: Paths, stateDir: string): Promise<void> {
+  for (const dir of [paths.etc, paths.lib, paths.run, paths.log]) {
+    await fs.mkdir(dir, { recursive: true, mode: 0o755 });
+  }
+  await fs.mkdir(stateDir, { recursive: true, mode: 0o700 });
+}
+
+async function joinNow(options: AgentOptions, stateDir: string, keys: NodeKeys): Promise<NodeStore> {
+  if (options.join === undefined) {
+    throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster", {
+      data: { home: options.paths.lib },
+    });
+  }
+  const { name, clock, signal, join: line } = options;
+  const store = await join({ etc: options.paths.etc, stateDir, line, name, keys, clock, signal });
+  options.log.info("joined", { node: store.state.identity?.name });
+  return store;
+}
+
+/** One running agent: the loops that listen, converge and report. */
+class Agent implements AsyncDisposable {
+  readonly #options: AgentOptions;
+  readonly #keys: NodeKeys;
+  readonly #store: NodeStore;
+  readonly #runtime: AppRuntime;
+  readonly #kept: KeptDocuments;
+  readonly #registry: RegistryHost;
+  readonly #context: AppContext;
+  readonly #commands: CommandDesk;
+  readonly #workers = new Map<string, AppWorker>();
+  readonly #work = new Set<Promise<void>>();
+  readonly #boot = randomBytes(12).toString("hex");
+  readonly #refused = new Set<string>();
+  #gates: Pace["gates"] = new Map();
+  #source: Source | undefined;
+  #heardAt: number;
+  #duplicate = false;
+  #catchingUp = false;
+  #news = Promise.withResolvers<void>();
+
+  private constructor(
+    options: AgentOptions,
+    keys: NodeKeys,
+    parts: {
+      readonly store: NodeStore;
+      readonly runtime: AppRuntime;
+      readonly kept: KeptDocuments;
+      readonly registry: RegistryHost;
+      readonly context: Omit<AppContext, "pace" | "depots" | "onNews">;
+    },
+  ) {
+    this.#options = options;
+    this.#keys = keys;
+    this.#store = parts.store;
+    this.#runtime = parts.runtime;
+    this.#kept = parts.kept;
+    this.#registry = parts.registry;
+    this.#heardAt = options.clock.now();
+    this.#context = {
+      ...parts.context,
+      pace: () => this.#pace(),
+      depots: () => this.#source?.depots ?? [],
+      onNews: () => {
+        this.#news.resolve();
+      },
+    };
+    this.#commands = new CommandDesk(this.#context, this.#runtime);
+  }
+
+  static async open(
+    options: AgentOptions,
+    stateDir: string,
+    keys: NodeKeys,
+    store: NodeStore,
+    runtime: AppRuntime,
+  ): Promise<Agent> {
+    const { paths, clock, log } = options;
+    const groups = processGroups(path.join(paths.run, "groups"));
+    await groups.sweep();
+    const kept = await openKept(path.join(stateDir, "documents"));
+    const records = await openRecords(path.join(stateDir, "apps"));
+    const identity = (): NonNullable<NodeStore["state"]["identity"]> => identityOf(store);
+    const node = (): string => identity().name;
+    const registry = await openRegistryHost({ runtime, records, stateDir, self: keys.signer.kid, node, log });
+    const users = appUsers(stateDir, process.getuid?.() === 0);
+    const releases = new Releases({
+      paths,
+      kept,
+      users,
+      state: () => store.state,
+      identity,
+      now: () => clock.now(),
+      command: options.command,
+      registryUrl: registry.url,
+    });
+    const outbox = await openOutbox(path.join(stateDir, "receipts"));
+    const instances = runtimeInstances(runtime);
+    const shared = {
+      paths,
+      clock,
+      log,
+      signer: keys.signer,
+      store,
+      records,
+      outbox,
+      releases,
+      instances,
+      groups,
+    };
+    const context = { ...shared, logOf: appLogs(paths.log) };
+    return new Agent(options, keys, { store, runtime, kept, registry, context });
+  }
+
+  async run(): Promise<void> {
+    const { log } = this.#options;
+    log.info("agent started", { node: identityOf(this.#store).name, boot: this.#boot });
+    const stop = this.#runtime.onEvent(() => {
+      this.#kickAll();
+    });
+    this.#startWorkers();
+    try {
+      await Promise.all([this.#listenLoop(), this.#reportLoop(), this.#portsLoop(), this.#healthLoop()]);
+    } finally {
+      stop();
+      await Promise.allSettled(this.#work);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#registry[Symbol.asyncDispose]();
+  }
+
+  #pace(): Pace {
+    const isAway = this.#options.clock.now() - this.#heardAt > AWAY_MS;
+    return { gates: this.#gates, reachable: !isAway, duplicate: this.#duplicate };
+  }
+
+  #startWorkers(): void {
+    const { signal } = this.#options;
+    const apps = Object.values(this.#store.state.apps).map(({ app }) => app);
+    for (const app of new Set([...apps, ...this.#context.records.all().map((record) => record.app)])) {
+      if (this.#workers.has(app)) continue;
+      const worker = new AppWorker(app, this.#context);
+      this.#workers.set(app, worker);
+      this.#track(worker.run(signal));
+    }
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work.catch((err: unknown) => {
+      if (this.#options.signal.aborted) return;
+      this.#options.log.error("a task of the agent ended", { "err.message": messageOf(err) });
+    });
+    this.#work.add(tracked);
+    void tracked.then(() => this.#work.delete(tracked));
+  }
+
+  #kickAll(): void {
+    for (const worker of this.#workers.values()) worker.kick();
+    this.#news.resolve();
+  }
+
+  /** Listens for what is wanted, for ever; everything else goes on while nobody answers. */
+  async #listenLoop(): Promise<void> {
+    let etag: string | undefined;
+    await this.#forever("wanted", async (signal) => {
+      const source = await this.#openSource();
+      const wanted = await source.wanted(etag, WAIT_MS, signal);
+      this.#heardAt = this.#options.clock.now();
+      if (wanted === undefined) return;
+      await this.#take(wanted);
+      etag = wanted.etag;
+    });
+  }
+
+  async #take(wanted: Wanted): Promise<void> {
+    const refusals = await takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
+    for (const refusal of refusals) await this.#refuse(refusal);
+    this.#gates = new Map(
+      wanted.apps.flatMap(({ gates }) => Object.entries(gates) as [Digest, "hold" | "go" | "undo"][]),
+    );
+    this.#duplicate = wanted.duplicate;
+    this.#catchingUp = wanted.catchingUp;
+    if (wanted.duplicate) this.#alarm("DUPLICATE", "another live agent uses this node's key");
+    this.#startWorkers();
+    this.#kickAll();
+    const { signal } = this.#options;
+    for (const command of wanted.commands) {
+      const answer = this.#commands.begin(command, this.#source, signal);
+      if (answer !== undefined) this.#track(answer);
+    }
+  }
+
+  /** Said once for each document: in the log, and for an order in a receipt. */
+  async #refuse({ type, code, message, alarm, order }: Refusal): Promise<void> {
+    const key = `${code} ${order?.digest ?? message}`;
+    if (this.#refused.has(key) || this.#refused.size >= REFUSALS_KEPT) return;
+    this.#refused.add(key);
+    this.#options.log.warn("document refused", { type, alarm, "err.code": code, "err.message": message });
+    if (order === null) return;
+    const { app, env, epoch, seq, release } = order.body;
+    const answers = { epoch, seq, release };
+    const input = {
+      app,
+      env,
+      order: order.digest,
+      answers,
+      verdict: "refused",
+      code,
+      message,
+      cut: 0,
+    } as const;
+    await this.#context.outbox.put(await receiptOf(input, this.#context));
+    this.#news.resolve();
+  }
+
+  /** Reports at news, and often enough that the port table's entries live on. */
+  async #reportLoop(): Promise<void> {
+    await this.#forever("report", async (signal) => {
+      await this.#nextNews(signal);
+      const source = await this.#openSource();
+      const reported = await source.report(await this.#report(), signal);
+      this.#heardAt = this.#options.clock.now();
+      await this.#context.outbox.delivered(reported.receipts);
+      if (this.#context.outbox.waiting(1).length > 0) this.#news.resolve();
+      if (reported.catchingUp && !this.#catchingUp) this.#news.resolve();
+      this.#catchingUp = reported.catchingUp;
+      this.#duplicate = reported.duplicate;
+      const skewMs = Date.parse(reported.hubTime) - this.#options.clock.now();
+      if (Math.abs(skewMs) > SKEW_MS)
+        this.#alarm("CLOCK_SKEW", `the hub's clock differs by ${Math.round(skewMs / 1000)} s`);
+    });
+  }
+
+  async #report(): ReturnType<typeof reportOf> {
+    return await reportOf({
+      context: this.#context,
+      runtime: this.#runtime,
+      kept: this.#kept,
+      workers: [...this.#workers.values()],
+      boot: this.#boot,
+      address: this.#options.address,
+      version: this.#options.version ?? "0",
+      catchingUp: this.#catchingUp,
+    });
+  }
+
+  async #portsLoop(): Promise<void> {
+    await this.#forever("ports", async (signal) => {
+      const source = await this.#openSource();
+      for await (const ports of source.ports(signal)) this.#registry.setRemote(ports);
+    });
+  }
+
+  async #healthLoop(): Promise<void> {
+    await watchHealth(this.#context, this.#runtime, this.#options.signal);
+  }
+
+  async #openSource(): Promise<Source> {
+    const options = this.#options;
+    if (options.source !== undefined) return (this.#source ??= await options.source(this.#keys));
+    return (this.#source = await hubFor(this.#store.state.charter, this.#keys, options, this.#source));
+  }
+
+  /** Runs `turn` again and again; a failure is told once and tried again with growing, jittered pauses. */
+  async #forever(what: string, turn: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const { signal, clock, log } = this.#options;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        await turn(signal);
+        if (failures > 0) log.info("answers again", { what });
+        failures = 0;
+      } catch (err) {
+        if (signal.aborted) return;
+        failures += 1;
+        const code = isSkeinError(err) ? err.code : "INTERNAL";
+        if (failures === 1) log.warn("no answer", { what, "err.code": code, "err.message": messageOf(err) });
+        const ms = retryDelayMs(failures, { ...BACKOFF, random: Math.random });
+        await clock.sleep(ms, signal).catch(() => undefined);
+        this.#news.resolve();
+      }
+    }
+  }
+
+  async #nextNews(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const over = new AbortController();
+    const until = AbortSignal.any([signal, over.signal]);
+    const timer = clock.sleep(REPORT_EVERY_MS, until).catch(() => undefined);
+    await Promise.race([this.#news.promise, timer]);
+    over.abort();
+    await clock.sleep(REPORT_GATHER_MS, signal).catch(() => undefined);
+    this.#news = Promise.withResolvers();
+  }
+
+  #alarm(code: "DUPLICATE" | "CLOCK_SKEW", message: string): void {
+    if (this.#refused.has(code)) return;
+    this.#refused.add(code);
+    this.#options.log.error(message, { "err.code": code });
+  }
+
+  #nodeContext(): Context {
+    return { now: this.#options.clock.now(), self: this.#keys.signer.kid };
+  }
+}
+
+function identityOf({ state }: NodeStore): NonNullable<NodeStore["state"]["identity"]> {
+  if (state.identity !== null) return state.identity;
+  throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster");
+}
+
+function appLogs(logDir: string): (app: string) => AppLog {
+  const logs = new Map<string, AppLog>();
+  return (app) => {
+    const known = logs.get(app) ?? appLog(logDir, app);
+    logs.set(app, known);
+    return known;
+  };
+}

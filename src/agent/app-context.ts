@@ -1,0 +1,32 @@
+import type { DepotReader } from "../depot/depot.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import type { Paths } from "../lib/paths.ts";
+import type { LocalSigner } from "../trust/keys.ts";
+import type { AppLog } from "./app-log.ts";
+import type { Pace } from "./goal.ts";
+import type { Groups } from "./groups.ts";
+import type { Instances } from "./instances.ts";
+import type { NodeStore } from "./node-store.ts";
+import type { Outbox } from "./receipts.ts";
+import type { Records } from "./records.ts";
+import type { Releases } from "./releases.ts";
+
+/** What every app's worker shares. */
+export interface AppContext {
+  readonly paths: Paths;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signer: LocalSigner;
+  readonly store: NodeStore;
+  readonly records: Records;
+  readonly outbox: Outbox;
+  readonly releases: Releases;
+  readonly instances: Instances;
+  readonly groups: Groups;
+  readonly logOf: (app: string) => AppLog;
+  readonly pace: () => Pace;
+  readonly depots: () => readonly DepotReader[];
+  /** Told whenever something changed that a report tells of. */
+  readonly onNews: () => void;
+}

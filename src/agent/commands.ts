@@ -1,0 +1,123 @@
+import { isSkeinError, SkeinError, toWire } from "../lib/errors.ts";
+import { isReleaseId, type Digest } from "../lib/ids.ts";
+import type { Command } from "../trust/documents.ts";
+import { digestOfEnvelope, type Envelope } from "../trust/envelope.ts";
+import { openCommand } from "../trust/sessions.ts";
+import type { AppContext } from "./app-context.ts";
+import { runVerify } from "./hooks.ts";
+import { followLogs } from "./log-lines.ts";
+import type { AppRecord } from "./records.ts";
+import { instanceId } from "./reports.ts";
+import type { AppRuntime } from "./runtime/runtime.ts";
+import type { InstanceRow } from "./runtime/view.ts";
+import type { Source } from "./source.ts";
+import { versionOf } from "./steps.ts";
+
+type Line = Readonly<Record<string, unknown>>;
+
+/** Carries out operators' signed commands, each once, and streams what comes of them to whoever handed them over. */
+export class CommandDesk {
+  readonly #context: AppContext;
+  readonly #runtime: AppRuntime;
+  readonly #begun = new Set<Digest>();
+
+  constructor(context: AppContext, runtime: AppRuntime) {
+    this.#context = context;
+    this.#runtime = runtime;
+  }
+
+  /** Undefined for a command that was begun before. */
+  begin(envelope: Envelope, source: Source | undefined, signal: AbortSignal): Promise<void> | undefined {
+    const digest = digestOfEnvelope(envelope);
+    if (this.#begun.has(digest) || source === undefined) return undefined;
+    this.#begun.add(digest);
+    return source.answer(digest, encoded(this.#lines(envelope, signal)), signal);
+  }
+
+  async *#lines(envelope: Envelope, signal: AbortSignal): AsyncGenerator<Line, void> {
+    try {
+      const { store, clock, signer } = this.#context;
+      const context = { now: clock.now(), self: signer.kid };
+      const { body } = openCommand(store.state.charter, envelope, context);
+      yield* this.#carryOut(body, signal);
+      yield { type: "result", ok: true };
+    } catch (err) {
+      if (signal.aborted) return;
+      yield { type: "result", ok: false, ...toWire(err) };
+    }
+  }
+
+  async *#carryOut(command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
+    const record = command.app === null ? undefined : this.#context.records.get(command.app);
+    if (record === undefined || (command.env !== null && record.env !== command.env)) {
+      throw new SkeinError("APP_NOT_FOUND", `this node holds no ${command.app ?? "such app"}`);
+    }
+    const { args } = command;
+    if (command.kind === "logs") {
+      const until = AbortSignal.any([
+        signal,
+        AbortSignal.timeout(remainingMs(command, this.#context.clock.now())),
+      ]);
+      for await (const line of followLogs(this.#context.paths.log, record.app, logOptions(args), until))
+        yield { ...line };
+      return;
+    }
+    if (command.kind === "verify") return await this.#verify(record, args["release"], signal);
+    if (command.kind === "restart-instance" || command.kind === "stop-instance") {
+      const row = await this.#instance(record, String(args["instance"] ?? ""));
+      await this.#runtime.bounce(row.key, command.kind === "stop-instance");
+      yield {
+        type: "line",
+        instance: instanceId(row),
+        line: command.kind === "stop-instance" ? "stopped" : "restarted",
+      };
+      return;
+    }
+    throw new SkeinError("USAGE", `this agent does not know the command ${command.kind}`);
+  }
+
+  async #verify(record: AppRecord, wanted: unknown, signal: AbortSignal): Promise<void> {
+    const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : record.reached?.release;
+    if (release == null) throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${record.app} runs here`);
+    const { releases, instances, clock, groups, logOf } = this.#context;
+    const run = (await instances.running(record.app)).findLast((one) => one.release === release);
+    const loaded = await releases.load(record, release);
+    if (run === undefined && Object.keys(loaded.manifest.processes).length > 0) {
+      throw new SkeinError("VERIFY_FAILED", `${record.app}@${release.slice(0, 8)} does not run here`);
+    }
+    const addresses = run === undefined ? {} : await instances.addresses(run);
+    const tools = { clock, groups, signal, log: logOf(record.app) };
+    await runVerify(loaded.place(null), versionOf(loaded), addresses, tools);
+  }
+
+  /** By the id that reports give, or `web.1` of what is current. */
+  async #instance(record: AppRecord, name: string): Promise<InstanceRow> {
+    const rows = (await this.#runtime.list()).filter(({ app }) => app === record.app);
+    const found =
+      rows.find((row) => instanceId(row) === name) ??
+      rows.findLast((row) => row.instance === name && row.release === record.reached?.release);
+    if (found !== undefined) return found;
+    throw new SkeinError("NOT_FOUND", `no instance ${name} of ${record.app} on this node`, {
+      data: { instances: [...new Set(rows.map(instanceId))] },
+    });
+  }
+}
+
+function logOptions(args: Command["args"]): Parameters<typeof followLogs>[2] {
+  const process = args["process"];
+  return {
+    process: typeof process === "string" ? process : undefined,
+    lines: Number(args["lines"] ?? 100),
+    follow: args["follow"] === true,
+  };
+}
+
+const remainingMs = ({ expires }: Command, now: number): number => Math.max(1, Date.parse(expires) - now);
+
+async function* encoded(lines: AsyncIterable<Line>): AsyncGenerator<Uint8Array, void> {
+  try {
+    for await (const line of lines) yield Buffer.from(`${JSON.stringify(line)}\n`);
+  } catch (err) {
+    if (!isSkeinError(err)) throw err;
+  }
+}

@@ -1,0 +1,103 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { SkeinError } from "../lib/errors.ts";
+import { replaceSymlink, syncDirectory } from "../lib/files.ts";
+import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
+import type { Paths } from "../lib/paths.ts";
+import type { RunAs } from "./command.ts";
+
+/** Where one app is on this node. */
+export interface AppFolders {
+  /** `<lib>/apps`: what FTL calls its root. */
+  readonly root: string;
+  readonly app: string;
+  readonly revs: string;
+  /** The symlink that names the active revision. */
+  readonly current: string;
+  /** Outlives releases; the app's HOME. */
+  readonly data: string;
+}
+
+export function appFolders(paths: Paths, app: string): AppFolders {
+  const root = path.join(paths.lib, "apps");
+  const dir = path.join(root, app);
+  return {
+    root,
+    app: dir,
+    revs: path.join(dir, "revs"),
+    current: path.join(dir, "current"),
+    data: path.join(dir, "data"),
+  };
+}
+
+/** The app's folders, with a data folder that belongs to its user alone. */
+export async function makeAppFolders(folders: AppFolders, user: RunAs | undefined): Promise<void> {
+  await fs.mkdir(folders.revs, { recursive: true, mode: 0o755 });
+  await fs.mkdir(folders.data, { recursive: true, mode: 0o700 });
+  if (user !== undefined) await fs.chown(folders.data, user.uid, user.gid);
+}
+
+/**
+ * Where `writable` paths lead: folders of the app's user inside its data folder, made when they are not there.
+ * Path in the tree to absolute target.
+ */
+export async function writableTargets(
+  folders: AppFolders,
+  writable: readonly string[],
+  user: RunAs | undefined,
+): Promise<ReadonlyMap<string, string>> {
+  const targets = new Map<string, string>();
+  for (const name of writable) {
+    let target = folders.data;
+    for (const part of name.split("/").filter((piece) => piece !== "")) {
+      target = path.join(target, part);
+      await makeOwned(target, user);
+    }
+    targets.set(name.replace(/\/+$/, ""), target);
+  }
+  return targets;
+}
+
+/** The release that `current` names, or null. */
+export async function readCurrent(folders: AppFolders): Promise<ReleaseId | null> {
+  const target = await fs.readlink(folders.current).catch(() => "");
+  const id = path.basename(target);
+  return isReleaseId(id) ? id : null;
+}
+
+/** Points `current` at a release in one step; null removes it. */
+export async function flipCurrent(folders: AppFolders, release: ReleaseId | null): Promise<void> {
+  if (release === null) {
+    await fs.rm(folders.current, { force: true });
+    await syncDirectory(folders.app);
+    return;
+  }
+  await replaceSymlink(path.join("revs", release), folders.current);
+}
+
+/**
+ * An app's own user must be able to reach its files.
+ * @throws SkeinError USER_REFUSED naming the folder that it may not enter
+ */
+export async function refuseUnreachable(dir: string): Promise<void> {
+  for (let at = dir; at !== path.dirname(at); at = path.dirname(at)) {
+    const { mode } = await fs.stat(at);
+    if ((mode & 0o001) !== 0) continue;
+    throw new SkeinError("USER_REFUSED", `apps run as users of their own, and those may not enter ${at}`, {
+      hint: `Run chmod o+x ${at}, or keep SKEIN_HOME elsewhere.`,
+      data: { path: at },
+    });
+  }
+}
+
+/** A folder in the app's own data is never followed through a link that the app may have laid. */
+async function makeOwned(dir: string, user: RunAs | undefined): Promise<void> {
+  await fs.mkdir(dir, { mode: 0o700 }).catch((err: unknown) => {
+    if (!(err instanceof Error && "code" in err && err.code === "EEXIST")) throw err;
+  });
+  const stat = await fs.lstat(dir);
+  if (!stat.isDirectory()) {
+    throw new SkeinError("USER_REFUSED", `${dir} is to be a writable folder, and something else is there`);
+  }
+  if (user !== undefined && stat.uid !== user.uid) await fs.lchown(dir, user.uid, user.gid);
+}

@@ -1,0 +1,128 @@
+import { messageOf } from "../lib/errors.ts";
+import { isReleaseId, type KeyId, type ReleaseId } from "../lib/ids.ts";
+import type { Log } from "../lib/log.ts";
+import type { PortEntry } from "../api/schemas.ts";
+import { openCapabilities, type Capabilities } from "./capabilities.ts";
+import type { Records } from "./records.ts";
+import {
+  serveRegistry,
+  serviceTable,
+  type RegistryServer,
+  type Service,
+  type ServiceTable,
+} from "./registry.ts";
+import type { AppRuntime } from "./runtime/runtime.ts";
+import type { InstanceRow } from "./runtime/view.ts";
+
+const HOST = "127.0.0.1";
+const BACKLOG = 512;
+
+export interface RegistryHost extends AsyncDisposable {
+  url(app: string, env: string, release: ReleaseId): string;
+  /** Reads the keeper's list anew. */
+  refresh(): Promise<void>;
+  setRemote(ports: readonly PortEntry[]): void;
+}
+
+export interface RegistryHostOptions {
+  readonly runtime: AppRuntime;
+  readonly records: Records;
+  readonly stateDir: string;
+  readonly self: KeyId;
+  readonly node: () => string;
+  readonly log: Log;
+}
+
+/**
+ * The registry on a socket that the keeper holds, so that callers wait in its queue while the agent restarts. Where
+ * the keeper cannot hand descriptors on, the agent listens itself, at the same port as before.
+ */
+export async function openRegistryHost(options: RegistryHostOptions): Promise<RegistryHost> {
+  const { runtime, self, log } = options;
+  const capabilities = await openCapabilities(options.stateDir);
+  const table = serviceTable(self);
+  const server = await listen(runtime, capabilities, { table, callerOf: capabilities.callerOf, log });
+  await capabilities.keepPort(server.port);
+  const stop = runtime.onEvent(() => {
+    refresh().catch((err: unknown) => {
+      log.warn("the registry could not be refreshed", { "err.message": messageOf(err) });
+    });
+  });
+  const refresh = async (): Promise<void> => {
+    const rows = await runtime.list();
+    for (const row of rows) {
+      if (isReleaseId(row.release)) capabilities.of(row.app, row.environment, row.release);
+    }
+    table.setLocal(servicesOf(rows, options));
+    table.setCurrent(currentOf(options.records));
+  };
+  await refresh();
+  return {
+    url: (app, env, release) => `http://${HOST}:${server.port}/${capabilities.of(app, env, release)}`,
+    refresh,
+    setRemote: (ports) => {
+      table.setRemote(ports.flatMap(remoteService));
+    },
+    async [Symbol.asyncDispose]() {
+      stop();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+type ServeOptions = Parameters<typeof serveRegistry>[0] & { readonly table: ServiceTable };
+
+async function listen(
+  runtime: AppRuntime,
+  capabilities: Capabilities,
+  options: ServeOptions,
+): Promise<RegistryServer> {
+  const spec = { key: "agent/registry", protocol: "tcp", host: HOST, path: null, backlog: BACKLOG } as const;
+  for (const port of new Set([capabilities.port, 0])) {
+    try {
+      const held = await runtime.holdOwn({ ...spec, port });
+      return await serveRegistry(options, held.fd);
+    } catch (err) {
+      options.log.warn("the registry's socket is not held by the keeper", {
+        port,
+        "err.message": messageOf(err),
+      });
+    }
+  }
+  return await serveRegistry(options);
+}
+
+/** Judged instances are listed too where the address is their own: their siblings look them up while being judged. */
+function servicesOf(
+  rows: readonly InstanceRow[],
+  { self, node }: Pick<RegistryHostOptions, "self" | "node">,
+): readonly Service[] {
+  const named = new Set<string>();
+  return rows.flatMap((row): Service[] => {
+    const { app, environment: env, release, process, socket, host, port, key } = row;
+    if (socket === null || host === null || port === null || port === 0 || !isReleaseId(release)) return [];
+    if (row.state !== "serving" && !(row.state === "judging" && isOwnPort(port))) return [];
+    const name = named.has(key) ? `${process}.${socket}` : process;
+    named.add(key);
+    return [{ app, env, release, name, host, port, node: node(), nodeId: self, instance: row.instance }];
+  });
+}
+
+/** Ports of mode `port`: no other version answers there. */
+const isOwnPort = (port: number): boolean => port >= 20_000 && port <= 29_999;
+
+function remoteService(entry: PortEntry): readonly Service[] {
+  const { app, env, release, process, host, port, nodeName, node, instance, state } = entry;
+  if (host === null || port === null || port === 0 || state !== "serving") return [];
+  return [{ app, env, release, name: process, host, port, node: nodeName, nodeId: node, instance }];
+}
+
+function currentOf(records: Records): ReadonlyMap<string, ReleaseId> {
+  return new Map(
+    records.all().flatMap(({ app, reached }) => {
+      return reached === null || reached.release === null || reached.state === "stopped"
+        ? []
+        : [[app, reached.release]];
+    }),
+  );
+}

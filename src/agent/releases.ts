@@ -1,0 +1,242 @@
+import { renameSync } from "node:fs";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { manifestOfTree, type TreeReader } from "../app/conventions.ts";
+import type { Manifest } from "../app/manifest.ts";
+import { parseManifest } from "../app/parse.ts";
+import type { DepotReader } from "../depot/depot.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { readIfThere } from "../lib/files.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import type { Paths } from "../lib/paths.ts";
+import type { InstallProgress } from "../release/install-progress.ts";
+import { install, makeWritable, removeTree } from "../release/install.ts";
+import { listInstalls, readRecord, stagingDir } from "../release/install-record.ts";
+import type { Release } from "../trust/documents.ts";
+import type { Identity } from "../trust/identity.ts";
+import type { NodeState } from "../trust/node-state.ts";
+import { openOrder, orderMayRoot, releaseOf } from "../trust/orders.ts";
+import { matches, parseSelector } from "../trust/selector.ts";
+import { appUser } from "./app-user.ts";
+import type { RunAs } from "./command.ts";
+import {
+  appFolders,
+  makeAppFolders,
+  readCurrent,
+  refuseUnreachable,
+  writableTargets,
+  type AppFolders,
+} from "./folders.ts";
+import type { HookPlace } from "./hooks.ts";
+import type { KeptDocuments } from "./kept.ts";
+import type { ReleasePlan } from "./runtime/plan.ts";
+import type { AppUsers } from "./users.ts";
+
+/** A release that is installed here, with all that is needed to run it. */
+export interface LoadedRelease {
+  readonly id: ReleaseId;
+  readonly document: Release;
+  readonly manifest: Manifest;
+  readonly user: RunAs | undefined;
+  readonly dir: string;
+  plan(generation: number): ReleasePlan;
+  place(previous: ReleaseId | null): HookPlace;
+}
+
+export interface ReleasesOptions {
+  readonly paths: Paths;
+  readonly kept: KeptDocuments;
+  readonly users: AppUsers;
+  readonly state: () => NodeState;
+  readonly identity: () => Identity;
+  readonly now: () => number;
+  /** Runs in place of every service release's own processes (propagit's `-- CMD`). */
+  readonly command: readonly string[] | undefined;
+  readonly registryUrl: (app: string, env: string, release: ReleaseId) => string | null;
+}
+
+export interface AppName {
+  readonly app: string;
+  readonly env: string;
+}
+
+/** Puts releases down on this node, and says how to run them. */
+export class Releases {
+  readonly #options: ReleasesOptions;
+  /** By environment and folder: what is installed never changes. */
+  readonly #manifests = new Map<string, Manifest>();
+
+  constructor(options: ReleasesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Fetches and installs a release; goes on where an earlier try was cut.
+   * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `install` throws
+   */
+  async ensure(
+    name: AppName,
+    id: ReleaseId,
+    depots: readonly DepotReader[],
+    signal: AbortSignal,
+    onProgress: (progress: InstallProgress) => void,
+  ): Promise<void> {
+    const document = await this.document(name, id);
+    const folders = appFolders(this.#options.paths, name.app);
+    const automatic = await this.#options.users.of(name.app);
+    await makeAppFolders(folders, automatic);
+    const tree = { tree: document.tree, rows: document.rows, since: document.since };
+    const link = automatic !== undefined;
+    const options = { release: id, tree, depots, revs: folders.revs, link, signal, onProgress };
+    const guess = await this.#writable(name, folders, await readCurrent(folders));
+    const { dir } = await install({ ...options, writable: guess });
+    const writable = await this.#writable(name, folders, id);
+    const record = await readRecord(folders.revs, id);
+    if (record === undefined || sameKeys(record.writable, writable)) return;
+    // The manifest is in the tree, so which folders it wants linked is known only now; the next release guesses right.
+    stageAgain(dir, stagingDir(folders.revs, id), [...record.writable.keys(), ...writable.keys()]);
+    await install({ ...options, writable });
+  }
+
+  /** Is it here in full? */
+  async isInstalled(app: string, id: ReleaseId): Promise<boolean> {
+    return (await listInstalls(appFolders(this.#options.paths, app).revs)).includes(id);
+  }
+
+  /** @throws SkeinError ORDER_UNKNOWN_RELEASE, MANIFEST_INVALID, MANIFEST_LATER, USER_REFUSED, NOT_AUTHORISED */
+  async load(name: AppName, id: ReleaseId): Promise<LoadedRelease> {
+    const document = await this.document(name, id);
+    const { paths, identity, registryUrl } = this.#options;
+    const folders = appFolders(paths, name.app);
+    const dir = path.join(folders.revs, id);
+    const manifest = await this.#manifest(name, dir);
+    const user = await this.#user(name, manifest);
+    if (user !== undefined) await refuseUnreachable(dir);
+    const self = identity();
+    return {
+      id,
+      document,
+      manifest,
+      user,
+      dir,
+      plan: (generation) => ({
+        app: name.app,
+        release: id,
+        generation,
+        environment: name.env,
+        commit: document.commit,
+        repo: name.app,
+        dir,
+        data: folders.data,
+        user: user ?? null,
+        registry: registryUrl(name.app, name.env, id),
+        env: manifest.env,
+        processes: Object.entries(manifest.processes)
+          .map(([process, spec]) => ({ ...spec, name: process }))
+          .filter(({ on }) => on === null || matches(parseSelector(on), self)),
+      }),
+      place: (previous) => ({
+        app: name.app,
+        env: name.env,
+        release: id,
+        commit: document.commit,
+        previous,
+        node: self.name,
+        root: folders.root,
+        dir,
+        data: folders.data,
+        user,
+        manifest,
+      }),
+    };
+  }
+
+  /** The signed document of a release, checked under the charter in force. */
+  async document({ app }: AppName, id: ReleaseId): Promise<Release> {
+    const { kept, state, now } = this.#options;
+    const offered = await kept.release(id);
+    return releaseOf(state().charter, { app, id }, offered === undefined ? [] : [offered], now()).body;
+  }
+
+  async #manifest({ app, env }: AppName, dir: string): Promise<Manifest> {
+    const known = this.#manifests.get(`${env} ${dir}`);
+    if (known !== undefined) return known;
+    const manifest = await this.#readManifest(app, env, dir);
+    this.#manifests.set(`${env} ${dir}`, manifest);
+    return manifest;
+  }
+
+  async #readManifest(app: string, env: string, dir: string): Promise<Manifest> {
+    const manifest = await manifestOfTree(installedTree(dir), { app, env });
+    const { command } = this.#options;
+    if (command === undefined || manifest.kind !== "service") return manifest;
+    return { ...manifest, processes: this.#ownCommand(command, app, env) };
+  }
+
+  /** The agent's own command as the only process, named like the node, with a port of its own. */
+  #ownCommand(command: readonly string[], app: string, env: string): Manifest["processes"] {
+    const name = this.#options.identity().name.replaceAll(/[^a-z0-9-]/g, "-");
+    const argv = command.map((word) => word.replaceAll("$", "$$$$"));
+    const convention = { processes: { [name]: { run: argv, listen: { [name]: { port: "auto" } } } } };
+    return parseManifest("", { file: "the agent's own command", env, app, convention }).processes;
+  }
+
+  async #writable(
+    name: AppName,
+    folders: AppFolders,
+    id: ReleaseId | null,
+  ): Promise<ReadonlyMap<string, string>> {
+    if (id === null || !(await this.isInstalled(name.app, id))) return new Map();
+    const manifest = await this.#manifest(name, path.join(folders.revs, id));
+    if (manifest.writable.length === 0) return new Map();
+    return await writableTargets(folders, manifest.writable, await this.#user(name, manifest));
+  }
+
+  async #user(name: AppName, manifest: Manifest): Promise<RunAs | undefined> {
+    return await appUser(manifest.user, name.app, this.#options.users, this.#mayRoot(name));
+  }
+
+  /** Did a signer of any order that this node holds of the app have the right to run it as root? */
+  #mayRoot({ app, env }: AppName): boolean {
+    const { state, now } = this.#options;
+    const { charter, apps } = state();
+    const held = apps[`${app}/${env}`];
+    return [held?.head, held?.standing, held?.prior].some((order) => {
+      if (!order) return false;
+      try {
+        return orderMayRoot(charter, openOrder(charter, order.order, now()));
+      } catch (err) {
+        if (err instanceof SkeinError) return false;
+        throw err;
+      }
+    });
+  }
+}
+
+function sameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
+  return a.size === b.size && [...a.keys()].every((key) => b.has(key));
+}
+
+/** Turns an install back into what an unfinished one leaves, without the paths that are to be laid anew. */
+function stageAgain(dir: string, stage: string, without: readonly string[]): void {
+  removeTree(stage);
+  makeWritable(dir);
+  for (const at of without) removeTree(path.join(dir, at));
+  renameSync(dir, stage);
+}
+
+function installedTree(dir: string): TreeReader {
+  return {
+    list: async () => {
+      const entries = await fs.readdir(dir, { withFileTypes: true });
+      return await Promise.all(
+        entries.map(async (entry) => ({
+          name: entry.name,
+          kind: entry.isDirectory() ? "directory" : entry.isSymbolicLink() ? "link" : "file",
+          executable: entry.isFile() && ((await fs.stat(path.join(dir, entry.name))).mode & 0o111) !== 0,
+        })),
+      );
+    },
+    read: async (name) => await readIfThere(path.join(dir, name)),
+  };
+}

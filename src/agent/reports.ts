@@ -1,0 +1,103 @@
+import type { Report, ReportedHead } from "../api/schemas.ts";
+import { DOCUMENT_TYPES } from "../trust/documents.ts";
+import { timeOf } from "../trust/fields.ts";
+import { orderOf } from "../trust/node-state.ts";
+import { isReleaseId } from "../lib/ids.ts";
+import type { AppContext } from "./app-context.ts";
+import type { KeptDocuments } from "./kept.ts";
+import type { AppRuntime } from "./runtime/runtime.ts";
+import type { InstanceRow } from "./runtime/view.ts";
+import type { AppWorker } from "./worker.ts";
+
+const RECEIPTS_AT_ONCE = 64;
+
+export interface ReportInput {
+  readonly context: AppContext;
+  readonly runtime: AppRuntime;
+  readonly kept: KeptDocuments;
+  readonly workers: readonly AppWorker[];
+  readonly boot: string;
+  readonly address: string;
+  readonly version: string;
+  /** The hub lost its memory and asks for what the node holds. */
+  readonly catchingUp: boolean;
+}
+
+/** Unique on the node, unlike `web.1`, which every release has: `shop.web.1.3f9c2ab1`, with `.g2` after two restarts. */
+export function instanceId(row: Pick<InstanceRow, "app" | "instance" | "release" | "generation">): string {
+  const restarts = row.generation === 0 ? "" : `.g${row.generation}`;
+  return `${row.app}.${row.instance}.${row.release.slice(0, 8)}${restarts}`;
+}
+
+/** What this node does, for the hub. */
+export async function reportOf(input: ReportInput): Promise<Report> {
+  const { context, workers } = input;
+  const waiting = context.outbox.waiting(RECEIPTS_AT_ONCE);
+  const again = input.catchingUp ? context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []) : [];
+  return {
+    boot: input.boot,
+    at: timeOf(context.clock.now()),
+    address: input.address,
+    version: input.version,
+    knows: [...DOCUMENT_TYPES],
+    ...(input.catchingUp ? { heads: await headsOf(input) } : {}),
+    receipts: [...waiting, ...again].slice(0, 256),
+    instances: await instancesOf(input),
+    apps: workers.flatMap((worker) => appOf(worker, context)),
+    progress: workers.flatMap(({ progress }) => progress ?? []),
+  };
+}
+
+async function instancesOf({ runtime }: ReportInput): Promise<Report["instances"]> {
+  const rows = await runtime.list();
+  return rows.flatMap((row, n) => {
+    if (!isReleaseId(row.release)) return [];
+    const {
+      app,
+      environment: env,
+      release,
+      commit,
+      process,
+      socket,
+      protocol,
+      host,
+      port,
+      state,
+      since,
+    } = row;
+    const pid = row.pid === 0 ? null : row.pid;
+    const shared = { app, env, release, commit, process, socket, protocol, host, port, pid, state, since };
+    const isFurther = socket !== null && rows.findIndex(({ key }) => key === row.key) !== n;
+    return [{ ...shared, instance: isFurther ? `${instanceId(row)}:${socket}` : instanceId(row) }];
+  });
+}
+
+function appOf(worker: AppWorker, { store }: AppContext): Report["apps"] {
+  const { record, progress } = worker;
+  if (record === undefined) return [];
+  const { app, env, reached } = record;
+  const head = store.state.apps[`${app}/${env}`]?.head?.digest ?? null;
+  const runs = reached !== null && reached.state === "run" ? reached.release : null;
+  const settled = runs === null ? "stopped" : worker.isFailing ? "failed" : "running";
+  return [{ app, env, release: runs, state: progress === undefined ? settled : "deploying", head }];
+}
+
+async function headsOf({ context, kept }: ReportInput): Promise<ReportedHead[]> {
+  const heads: ReportedHead[] = [];
+  for (const { app, env, head, standing } of Object.values(context.store.state.apps)) {
+    for (const held of new Set([head, standing])) {
+      const roster = held === null ? undefined : await kept.roster(orderOf(held).roster);
+      if (held === null || roster === undefined) continue;
+      const { settle } = held;
+      heads.push({
+        app,
+        env,
+        order: held.order,
+        roster,
+        settle: settle?.document ?? null,
+        receipts: [...(settle?.receipts ?? [])],
+      });
+    }
+  }
+  return heads;
+}
