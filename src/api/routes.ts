@@ -62,8 +62,8 @@ export const ROUTES = {
   postCharter: {
     method: "POST",
     path: "/v1/charters",
-    summary: "Stores the next charter version",
-    roles: OPERATORS,
+    summary: "Stores the next charter version; the first one, while the hub has none",
+    roles: EVERYBODY,
     body: s.charterPost,
     response: s.empty,
   },

@@ -44,16 +44,16 @@ export class Callers {
       throw new SkeinError("UNKNOWN_CLIENT", "the connection shows no Ed25519 key");
     }
     const header = req.headers["skein-session"];
-    if (typeof header === "string") return this.#operator(header, peer.spki);
+    const charter = this.#known.charter();
+    if (typeof header === "string" && charter !== undefined)
+      return this.#operator(header, peer.spki, charter);
     const kid = keyIdOf({ alg: "raw", pub: peer.key.export({ format: "jwk" }).x ?? "" });
     const membership = this.#known.membership(kid);
     if (membership === "member") return { role: "node", spki: peer.spki, kid };
     return { role: "anonymous", spki: peer.spki, kid, revoked: membership === "revoked" };
   }
 
-  #operator(header: string, spki: Digest): Caller {
-    const charter = this.#known.charter();
-    if (charter === undefined) throw new SkeinError("UNKNOWN_CLIENT", "the hub has no charter yet");
+  #operator(header: string, spki: Digest, charter: Charter): Caller {
     let session = this.#sessions.get(header);
     if (session?.charter !== charter.version) {
       session = this.#verify(header, charter);

@@ -10,11 +10,14 @@ import { keys } from "./keys.ts";
 
 export class Charters {
   readonly #core: Core;
+  readonly #expected: Digest | undefined;
   #pin: Digest | undefined;
   #current: { readonly charter: Charter; readonly count: number } | undefined;
 
-  constructor(core: Core) {
+  /** @param expected digest that the first charter must have; undefined: any */
+  constructor(core: Core, expected?: Digest) {
     this.#core = core;
+    this.#expected = expected;
   }
 
   /** Takes the charter that the hub was started with, if the store has none yet. @throws SkeinError CHARTER_PIN, DOC_* */
@@ -28,7 +31,7 @@ export class Charters {
       });
     }
     if (held === undefined && given !== undefined) {
-      openCharter(given, digestOfEnvelope(given));
+      openCharter(given, this.#expected ?? digestOfEnvelope(given));
       await commit(this.#core, [unchanged(keys.charter(1), 0)], [put(keys.charter(1), given)]);
     }
     for (const charter of first.slice(Math.max(1, stored.length))) await this.post(charter);

@@ -1,6 +1,5 @@
-/** What the hub needs of the rollout controller. Until one is given, every node may proceed at once. */
-import type { Gate } from "../api/parts.ts";
-import type { Progress } from "../api/parts.ts";
+/** What the hub needs of the rollout controller. */
+import type { Gate, Progress } from "../api/parts.ts";
 import type { RolloutView } from "../api/schemas.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 

@@ -31,7 +31,12 @@ function membership(hub: Hub) {
     hub: async () => await hub.info(),
     openapi: async () => (await import("../api/openapi.ts")).openApiDocument(core.version),
     charters: async (call) => ({ charters: charters.after(call.query.after) }),
-    postCharter: async (call) => await done(charters.post(call.body.charter)),
+    postCharter: async (call) => {
+      // A hub is empty until its first operator comes; what it takes then pins it for good.
+      if (charters.current === undefined) return await done(charters.begin([call.body.charter]));
+      if (call.caller.role === "operator") return await done(charters.post(call.body.charter));
+      throw new SkeinError("UNKNOWN_CLIENT", "only operators may post charters");
+    },
     postTicket: async (call) => await nodes.postTicket(call.body.ticket),
     ticket: async (call) => nodes.ticket(param(call, "ticket")),
     enrol: async (call) => ({ node: await nodes.enrol(call.body.enrol, call.caller.kid) }),

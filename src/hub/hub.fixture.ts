@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { HubClient } from "../api/hub-client.ts";
-import type { Report } from "../api/schemas.ts";
+import type { Report, Wanted } from "../api/schemas.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import type { Digest, KeyId, ReleaseId, TreeId } from "../lib/ids.ts";
 import { digestOf } from "../lib/ids.ts";
@@ -209,6 +209,17 @@ export async function joinNode(
   const enrol = await makeEnrol(cluster, ticket, join, key, name);
   await client.enrol(enrol);
   return { key, kid: key.kid, name, labels, client, ticket, enrol };
+}
+
+/** Polls like an agent until the answer is the one waited for; fails after 20 s. */
+export async function wantedUntil(client: HubClient, isIt: (wanted: Wanted) => boolean): Promise<Wanted> {
+  let etag: string | undefined;
+  for (const until = performance.now() + 20_000; performance.now() < until;) {
+    const wanted = await client.wanted(etag, 2000);
+    if (wanted !== undefined && isIt(wanted)) return wanted;
+    etag = wanted?.etag ?? etag;
+  }
+  throw new Error("what was waited for never came");
 }
 
 export function reportOf(more: Partial<Report> = {}): Report {

@@ -2,7 +2,7 @@
  * The hub's picture of what it reads often, kept by following the store: reading it costs nothing and needs no await.
  * Never the truth: every write is a compare-and-set on the store, and `reached` waits until the picture has it.
  */
-import { isSkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Key } from "./keys.ts";
 import type { Store, StoreEvent } from "../store/store.ts";
 
@@ -10,6 +10,12 @@ interface Cell {
   readonly value: string;
   readonly modRevision: number;
   parsed?: unknown;
+}
+
+interface Waiter {
+  readonly revision: number;
+  readonly resolve: () => void;
+  readonly reject: (err: SkeinError) => void;
 }
 
 export interface Cached<T> {
@@ -28,7 +34,8 @@ export class Mirror {
   /** `/nodes/` → its cells by key. */
   readonly #folders = new Map<string, Map<string, Cell>>();
   readonly #listeners = new Set<Listener>();
-  #waiting: { readonly revision: number; readonly resolve: () => void }[] = [];
+  #waiting: Waiter[] = [];
+  #ended = false;
   #revision = 0;
 
   private constructor(store: Store) {
@@ -39,7 +46,8 @@ export class Mirror {
   static async follow(store: Store, signal: AbortSignal, failed: (err: unknown) => void): Promise<Mirror> {
     const mirror = new Mirror(store);
     await mirror.#load();
-    mirror.#run(signal).catch(failed);
+    const run = mirror.#run(signal).catch(failed);
+    void run.finally(() => mirror.#end());
     return mirror;
   }
 
@@ -69,16 +77,23 @@ export class Mirror {
     return found.sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  /** Resolves when the picture shows `revision`. */
+  /** Resolves when the picture shows `revision`. @throws SkeinError STORE_CLOSED when it no longer will */
   async reached(revision: number): Promise<void> {
     if (this.#revision >= revision) return;
-    await new Promise<void>((resolve) => this.#waiting.push({ revision, resolve }));
+    if (this.#ended) throw ended();
+    await new Promise<void>((resolve, reject) => this.#waiting.push({ revision, resolve, reject }));
   }
 
   /** Told the keys of every revision after the picture has them; returns how to stop. */
   onChange(listener: Listener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  #end(): void {
+    this.#ended = true;
+    for (const { reject } of this.#waiting) reject(ended());
+    this.#waiting = [];
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -138,4 +153,8 @@ function parsedOf(cell: Cell): unknown {
 
 function folderOf(key: string): string {
   return key.slice(0, key.indexOf("/", 1) + 1);
+}
+
+function ended(): SkeinError {
+  return new SkeinError("STORE_CLOSED", "the hub stops");
 }

@@ -23,7 +23,6 @@ import { CatchUp } from "./catch-up.ts";
 import { Charters } from "./charters.ts";
 import { Commands } from "./commands.ts";
 import type { Core } from "./core.ts";
-import type { Rollouts } from "./gates.ts";
 import { GitRepos } from "./git-repos.ts";
 import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
@@ -36,8 +35,8 @@ import { PortTable } from "./port-table.ts";
 import { Presence } from "./presence.ts";
 import { Receipts } from "./receipts.ts";
 import { Releases } from "./releases.ts";
+import { startRollouts, type RolloutParts } from "./rollouts.ts";
 import { requestListener, type RouterParts } from "./router.ts";
-import { unpaced } from "./unpaced.ts";
 import { WantedDesk } from "./wanted.ts";
 
 export interface HubOptions {
@@ -51,22 +50,18 @@ export interface HubOptions {
   readonly key: LocalSigner;
   /** The charter chain to begin with when the store has none; checked against the store when it has one. */
   readonly charters?: readonly Envelope[];
+  /** Digest of the first charter; another one is refused. Default: a hub without a charter takes the first it is sent. */
+  readonly pin?: Digest;
   readonly log: Log;
   /** Closes the hub. */
   readonly signal: AbortSignal;
   readonly version: string;
   readonly clock?: Clock;
-  /** The rollout controller. Default: every node may proceed at once. */
-  readonly rollouts?: (hub: RolloutParts) => Promise<Rollouts>;
+  /** Which processes of an order's release look each other up: they are rolled out in that order. Default: none do. */
+  readonly layoutOf?: RolloutParts["layoutOf"];
   /** Requests a second that one address may make without an identity. Default 20. */
   readonly anonymousPerSec?: number;
 }
-
-/** What a rollout controller works with. */
-export type RolloutParts = Pick<Hub, "core" | "orders" | "nodes" | "presence"> & {
-  /** Lets the nodes' polls look again after gates changed that are not in the store. */
-  readonly wake: () => void;
-};
 
 export interface RunningHub extends AsyncDisposable {
   /** `host:port` that it listens on. */
@@ -144,7 +139,7 @@ async function makeCore(options: HubOptions, stop: AbortController): Promise<Cor
 }
 
 async function assemble(core: Core, options: HubOptions): Promise<Hub> {
-  const charters = new Charters(core);
+  const charters = new Charters(core, options.pin);
   await charters.begin(options.charters ?? []);
   const nodes = new Nodes(core, charters);
   const catchUp = new CatchUp(core, nodes);
@@ -156,9 +151,8 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const receipts = new Receipts(core, charters, orders);
   const commands = new Commands(core, charters);
   const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log);
-  let wake = (): void => undefined;
-  const parts = { core, orders, nodes, presence, wake: () => wake() };
-  const rollouts = (await options.rollouts?.(parts)) ?? unpaced(core, orders);
+  const layout = options.layoutOf === undefined ? {} : { layoutOf: options.layoutOf };
+  const rollouts = startRollouts({ core, orders, nodes, presence, ...layout });
   const wanted = new WantedDesk({
     core,
     charters,
@@ -171,7 +165,6 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     catchUp,
     gates: rollouts,
   });
-  wake = () => wanted.wake();
   commands.onNews = (node) => wanted.wake(node);
   const ports = new PortTable(core, nodes, presence);
   const info = async (): Promise<HubInfo> => await infoOf(core, charters, catchUp, wanted);
