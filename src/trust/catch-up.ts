@@ -1,6 +1,6 @@
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
-import type { Charter, Order, Roster } from "./documents.ts";
+import { rosterDigest, rosterSchema, type Charter, type Order, type Roster } from "./documents.ts";
 import { parseEnvelope, type Envelope } from "./envelope.ts";
 import { compareSerials, openOrder, openSettle, refuseUnproven, serialText, type Serial } from "./orders.ts";
 
@@ -17,6 +17,7 @@ export interface KnownOrder extends Serial {
   readonly env: string;
   readonly digest: Digest;
   readonly envelope: Envelope;
+  /** Null when nobody gave the one that the order signed. */
   readonly roster: Roster | null;
   /** The settle with the receipts that prove it. */
   readonly settled: { readonly document: Envelope; readonly receipts: readonly Envelope[] } | null;
@@ -65,7 +66,8 @@ function readReport(
   const { body, digest } = openOrder(charter, report.order, now);
   const { app, env, epoch, seq } = body;
   const envelope = parseEnvelope(report.order);
-  const unsettled = { app, env, epoch, seq, digest, envelope, roster: report.roster, settled: null };
+  const roster = rosterFor(body, report.roster);
+  const unsettled = { app, env, epoch, seq, digest, envelope, roster, settled: null };
   if (report.settle === null || report.settle === undefined) return unsettled;
   try {
     return { ...unsettled, settled: settledBy(charter, report, { body, digest }, now) };
@@ -73,6 +75,11 @@ function readReport(
     onBadSettle(err);
     return unsettled;
   }
+}
+
+function rosterFor(order: Order, roster: Roster | null): Roster | null {
+  const parsed = rosterSchema.safeParse(roster);
+  return parsed.success && rosterDigest(parsed.data) === order.roster ? parsed.data : null;
 }
 
 function settledBy(
