@@ -21,7 +21,7 @@ export interface CaseParts {
   readonly core: Pick<Core, "store" | "mirror" | "clock">;
   readonly orders: Pick<Orders, "settle" | "log" | "body">;
   readonly nodes: Pick<Nodes, "members">;
-  readonly presence: Pick<Presence, "present" | "app">;
+  readonly presence: Pick<Presence, "present" | "view" | "app">;
 }
 
 export class Case {
@@ -120,8 +120,11 @@ export class Case {
     };
   }
 
+  /** Whoever has not said what it runs is taken to run something: a returning node is paced from its first poll. */
   serving(node: KeyId): boolean {
-    return (this.#parts.presence.app(node, this.place.app, this.place.env)?.release ?? null) !== null;
+    const { app, env } = this.place;
+    const { boot } = this.#parts.presence.view(node) ?? { boot: null };
+    return boot === null || (this.#parts.presence.app(node, app, env)?.release ?? null) !== null;
   }
 
   #take(value: string): void {

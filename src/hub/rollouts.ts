@@ -30,7 +30,7 @@ export interface RolloutParts {
     "appEnvs" | "head" | "log" | "find" | "body" | "roster" | "settle" | "publishSettle"
   >;
   readonly nodes: Pick<Nodes, "members">;
-  readonly presence: Pick<Presence, "present" | "app">;
+  readonly presence: Pick<Presence, "present" | "view" | "app">;
   /** Which processes of the order's release look up which, and where they run. Default: none does. */
   readonly layoutOf?: (order: Order) => Promise<Layout>;
 }

@@ -51,9 +51,9 @@ test("the first failure stops it and takes back what was done, last first, then 
   world.report(1, "ok");
   world.report(2, "failed", "HEALTH_TIMEOUT");
   assert.equal(world.phase, "undoing");
-  assert.deepEqual(world.gates(), ["go", "undo", "go", "undo"]);
+  assert.deepEqual(world.gates(), ["go", "undo", "undo", "undo"]);
   world.report(1, "undone");
-  assert.deepEqual(world.gates(), ["undo", "undo", "go", "undo"]);
+  assert.deepEqual(world.gates(), ["undo", "undo", "undo", "undo"]);
   world.report(0, "undone");
   assert.equal(world.phase, "undone");
   assert.deepEqual(verdictOf(world.rollout), {
@@ -74,7 +74,16 @@ test("whoever is in the middle is taken back at once, beside the bound", () => {
   const world = new World(5, { strategy: { batch: 5, maxUnavailable: 4 } });
   world.report(0, "ok");
   world.report(1, "failed");
-  assert.deepEqual(world.gates(), ["undo", "go", "undo", "undo", "undo"]);
+  assert.deepEqual(world.gates(), ["undo", "undo", "undo", "undo", "undo"]);
+});
+
+test("nodes that are done and serve are taken back within the bound", () => {
+  const world = new World(5, { strategy: { batch: 5, maxUnavailable: 2 } });
+  for (let n = 0; n < 4; n++) world.report(n, "ok");
+  world.report(4, "failed");
+  assert.deepEqual(world.gates(), ["undo", "undo", "go", "go", "undo"]);
+  world.report(1, "undone");
+  assert.deepEqual(world.gates(), ["undo", "undo", "undo", "go", "undo"]);
 });
 
 test("as many failures as allowed do not end it, one more does", () => {

@@ -3,7 +3,7 @@ import { factsOf, GRACE_MS, STALL_MS, type Facts } from "./facts.ts";
 import type { Limits } from "./limits.ts";
 import { membersOf, type Plan } from "./plan.ts";
 import type { Cause, Rollout } from "./rollout.ts";
-import { tallyOf, wayBackOf, type Tally } from "./tally.ts";
+import { tallyOf, wayBackOf, type Tally, type WayBack } from "./tally.ts";
 
 /** What a step is taken from. */
 interface Scene {
@@ -198,7 +198,7 @@ function back(rollout: Rollout, scene: Scene): Rollout {
       .filter((node) => rollout.go.has(node))
       .map((node) => [node, wayBackOf(rollout, facts, node)] as const),
   );
-  const next = returnable(scene, ways);
+  const next = returnable(rollout, scene, ways);
   if (next.length > 0) return { ...rollout, back: union(rollout.back, next), movedAt: facts.now };
   const left = [...ways].filter(([, way]) => way !== "back").map(([node]) => node);
   if (left.length === 0) return { ...rollout, ended: "undone", stuck: false, movedAt: facts.now };
@@ -212,14 +212,18 @@ function back(rollout: Rollout, scene: Scene): Rollout {
   return { ...rollout, stuck: true, cause: { code: "UNDO_INCOMPLETE", message }, movedAt: facts.now };
 }
 
-function returnable({ plan, limits, facts }: Scene, ways: ReadonlyMap<KeyId, string>): KeyId[] {
+function returnable(
+  rollout: Rollout,
+  { plan, limits, facts }: Scene,
+  ways: ReadonlyMap<KeyId, WayBack>,
+): KeyId[] {
   const standing = (node: KeyId): boolean => ways.get(node) === "standing";
   const takesSlot = (node: KeyId): boolean => {
     const { present, receipt } = factsOf(facts, node);
     return present && receipt?.verdict === "ok";
   };
   const nodes = [...ways.keys()];
-  const free = nodes.filter((node) => standing(node) && !takesSlot(node));
+  const free = nodes.filter((node) => !rollout.back.has(node) && !takesSlot(node));
   if (free.length > 0) return free;
   const returning = nodes.filter((node) => ways.get(node) === "returning" && factsOf(facts, node).present);
   const batches = [plan.absent, ...plan.batches.toReversed()];
