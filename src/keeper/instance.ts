@@ -125,6 +125,7 @@ export class Instance {
     this.#cages = record.cages;
     this.#state = record.state;
     if (this.spec.gate) this.#gate = gatePath(this.#around.gates, this.spec.key);
+    if (this.#attached && this.#gate !== "") openGate(this.#gate); // the record comes before the deed
     if (pid !== undefined) this.#watchAdopted(pid);
     else if (this.live) this.#afterLoss(record);
   }

@@ -92,6 +92,7 @@ export class Keeper {
     const instance = new Instance(spec, this.#around());
     this.#instances.set(spec.key, instance);
     instance.start();
+    faultPoint("keeper.started");
     return instance.view();
   }
 
@@ -121,6 +122,7 @@ export class Keeper {
     if (instance === undefined) return;
     if (instance.live) throw new SkeinError("CONFLICT", `instance ${key} still runs`);
     instance.clean();
+    faultPoint("keeper.forget");
     this.#instances.delete(key);
     this.#save();
   }

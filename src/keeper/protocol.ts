@@ -26,8 +26,8 @@ export interface SocketSpec {
   readonly path: string | null;
   /** Connections that may wait in the queue. */
   readonly backlog: number;
-  /** Who may connect to a unix socket: its owner; null: the keeper's own user. */
-  readonly owner?: { readonly uid: number; readonly gid: number } | null;
+  /** Nobody need be told when it is lost. */
+  readonly unimportant?: boolean;
 }
 
 export interface SocketView extends SocketSpec {

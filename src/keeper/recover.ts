@@ -36,6 +36,7 @@ export function recoverSockets(
       if (fd !== undefined) held.adopt(view, fd);
       else {
         held.listen(view);
+        if (view.unimportant === true) continue;
         lost.push(`the socket ${where} was bound anew: connections waiting in its queue were lost`);
       }
     } catch (err) {

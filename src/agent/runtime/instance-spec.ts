@@ -45,12 +45,7 @@ export interface InstanceMeta {
   readonly told: readonly SocketAddress[];
 }
 
-export function publicSocket(
-  app: string,
-  listen: Listen,
-  place: Place,
-  owner: ReleasePlan["user"],
-): SocketSpec {
+export function publicSocket(app: string, listen: Listen, place: Place): SocketSpec {
   const protocol = transportOf(listen);
   const file = listen.path === null ? null : path.join(place.run, app, listen.path);
   const port = listen.port ?? 0;
@@ -62,7 +57,6 @@ export function publicSocket(
     port,
     path: file,
     backlog: listen.backlog,
-    owner,
   };
 }
 
@@ -77,6 +71,7 @@ export function privateSocket(key: string, name: string, listen: Listen, place: 
     port: 0,
     path: protocol === "unix" ? path.join(place.run, "private", file) : null,
     backlog: 128,
+    unimportant: true,
   };
 }
 

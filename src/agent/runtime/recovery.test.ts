@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startKeeper } from "../../keeper/client.ts";
+import { KeeperClient, startKeeper } from "../../keeper/client.ts";
 import { Load } from "./load.fixture.ts";
 import type { ReleasePlan } from "./plan.ts";
 import {
@@ -96,7 +96,7 @@ test("an adopted instance that dies is noticed and started again with its own en
   process.kill(-(before?.pid ?? 1), "SIGKILL");
   const [after] = await eventually(async () => {
     const rows = await b.runtime.list();
-    return rows[0]?.state === "serving" && rows[0].pid !== before?.pid && rows;
+    return rows[0]?.state === "serving" && rows[0].pid !== before?.pid ? rows : undefined;
   });
   assert.equal(after?.crashes, 1);
   assert.equal((await eventually(() => get(port).catch(() => undefined))).body, "one");
@@ -129,7 +129,9 @@ const FAULTS = [
   "keeper.attach:2",
   "keeper.stop",
   "keeper.stopped",
-  "keeper.start",
+  "keeper.started",
+  "keeper.started:2",
+  "keeper.forget",
 ];
 
 for (const fault of FAULTS) {
@@ -140,6 +142,9 @@ for (const fault of FAULTS) {
     process.env["SKEIN_KEEPER_FAULT"] = fault;
     startKeeper({ run: b.run, logFile: path.join(b.home, "log", "keeper.log") });
     delete process.env["SKEIN_KEEPER_FAULT"];
+    await eventually(() => KeeperClient.connect(path.join(b.run, "keeper.sock")).catch(() => undefined)).then(
+      async (client) => await client[Symbol.asyncDispose](),
+    );
     const runtime = await b.openAnother();
     const pid = b.keeperPid();
     const port = await freePort();

@@ -94,7 +94,7 @@ interface Opening {
 
 async function openHeld(link: KeeperLink, place: Place, opening: Opening): Promise<void> {
   const { request, style, key, name, listen, sockets } = opening;
-  const open = publicSocket(request.plan.app, listen, place, request.plan.user);
+  const open = publicSocket(request.plan.app, listen, place);
   if (open.path !== null) makeSocketFolder(path.dirname(open.path));
   const publicView = await link.call("listen", { socket: open });
   sockets.held[name] = publicView.key;

@@ -1,0 +1,307 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ensureKeeper, KeeperClient } from "./client.ts";
+import { groupMembers } from "./proc.ts";
+import type { InstanceSpec, KeeperEvent, SocketSpec } from "./protocol.ts";
+
+interface Fixture {
+  readonly home: string;
+  readonly run: string;
+  readonly keeper: KeeperClient;
+  readonly events: KeeperEvent[];
+}
+
+async function keeperFor(t: TestContext): Promise<Fixture> {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), "kp-"));
+  fs.chmodSync(home, 0o755);
+  const run = path.join(home, "run");
+  const keeper = await ensureKeeper({ run, logFile: path.join(home, "keeper.log"), signal: t.signal });
+  t.after(async () => {
+    const client = await KeeperClient.connect(path.join(run, "keeper.sock"));
+    for (const { pid } of (await client.call("list", {})).instances) if (pid > 1) killGroup(pid);
+    await client.call("shutdown", {});
+    await client.closed;
+    await keeper[Symbol.asyncDispose]();
+    fs.rmSync(home, { recursive: true, force: true });
+  });
+  const events: KeeperEvent[] = [];
+  keeper.onEvent = (event) => events.push(event);
+  await keeper.call("events", {});
+  return { home, run, keeper, events };
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // gone already
+  }
+}
+
+function spec(home: string, over: Partial<InstanceSpec>): InstanceSpec {
+  return {
+    key: "app/1/web.1",
+    meta: {},
+    argv: ["sleep", "60"],
+    env: { PATH: "/usr/bin:/bin" },
+    cwd: home,
+    user: null,
+    sockets: [],
+    gate: false,
+    log: { file: path.join(home, "log", "web.log"), maxBytes: 1e6, keep: 2 },
+    limits: { memoryBytes: null, cpu: null, files: null, pids: null },
+    restart: { backoffMinMs: 30, backoffMaxMs: 60, limit: 2, limitWithinMs: 60_000 },
+    stop: { signal: "SIGTERM", windowMs: 0, withinMs: 2000, now: "SIGKILL" },
+    attached: true,
+    ...over,
+  };
+}
+
+const tcp = (over: Partial<SocketSpec> = {}): SocketSpec => ({
+  key: "app|tcp",
+  protocol: "tcp",
+  host: "127.0.0.1",
+  port: 0,
+  path: null,
+  backlog: 16,
+  ...over,
+});
+
+async function until<T>(ask: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
+  for (let n = 0; n < 300; n++) {
+    const got = await ask();
+    if (got !== undefined && got !== false) return got;
+    await sleep(20);
+  }
+  throw new assert.AssertionError({ message: "it did not happen in time" });
+}
+
+const lines = (f: Fixture): string[] =>
+  fs
+    .readFileSync(path.join(f.home, "log", "web.log"), "utf8")
+    .trim()
+    .split("\n");
+
+test("a held socket takes connections into its queue before anybody accepts", async (t) => {
+  const { keeper } = await keeperFor(t);
+  const view = await keeper.call("listen", { socket: tcp() });
+  const client = net.connect(view.port, "127.0.0.1");
+  await new Promise((resolve, reject) => client.once("connect", resolve).once("error", reject));
+  client.destroy();
+  assert.deepEqual(await keeper.call("listen", { socket: tcp() }), view);
+  await keeper.call("unlisten", { key: view.key });
+  const refused = net.connect(view.port, "127.0.0.1");
+  await assert.rejects(new Promise((_, reject) => refused.once("error", reject)), { code: "ECONNREFUSED" });
+});
+
+test("a port that is taken is said to be, and nothing is held", async (t) => {
+  const { keeper } = await keeperFor(t);
+  const { port } = await keeper.call("listen", { socket: tcp() });
+  await assert.rejects(keeper.call("listen", { socket: tcp({ key: "b", port }) }), { code: "PORT_TAKEN" });
+  const udp = await keeper.call("listen", { socket: tcp({ key: "u", protocol: "udp" }) });
+  const same = tcp({ key: "v", protocol: "udp", port: udp.port });
+  await assert.rejects(keeper.call("listen", { socket: same }), { code: "PORT_TAKEN" });
+  assert.equal((await keeper.call("list", {})).sockets.length, 2);
+});
+
+test("the agent can accept on a socket that the keeper holds, and again after a restart of its own", async (t) => {
+  const { keeper } = await keeperFor(t);
+  const view = await keeper.call("listen", { socket: tcp() });
+  for (const answer of ["first", "second"]) {
+    const server = net.createServer((socket) => socket.end(answer)).listen({ fd: keeper.takeSocket(view) });
+    const client = net.connect(view.port, "127.0.0.1").setEncoding("utf8");
+    const [text] = await new Promise<string[]>((resolve) =>
+      client.once("data", (data) => resolve([String(data)])),
+    );
+    assert.equal(text, answer);
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+test("a started process has a group, a log, LISTEN_PID and nothing else that it was not given", async (t) => {
+  const f = await keeperFor(t);
+  const { port, key } = await f.keeper.call("listen", { socket: tcp() });
+  const script = "env; echo pid $$; ls -l /proc/self/fd | grep -c socket";
+  const instance = spec(f.home, {
+    argv: ["/bin/sh", "-c", script],
+    sockets: [key],
+    env: { A: "1" },
+    restart: null,
+  });
+  await f.keeper.call("start", { instance });
+  await until(() => f.events.some((event) => event.type === "exited"));
+  const got = lines(f).filter((line) => !/^(_|PWD|OLDPWD|SHLVL)=/.test(line));
+  const pid = /pid (\d+)/.exec(got.join("\n"))?.[1];
+  assert.deepEqual(got.sort(), [`1`, `A=1`, `LISTEN_PID=${pid}`, `pid ${pid}`].sort());
+  assert.ok(port > 0);
+});
+
+test("an instance that ends is reported within 100 ms", async (t) => {
+  const f = await keeperFor(t);
+  const delays: number[] = []; // the best of five: this machine may be busy, a poll would be late each time
+  for (let n = 0; n < 5; n++) {
+    const { pid } = await f.keeper.call("start", { instance: spec(f.home, { restart: null }) });
+    const heard = new Promise<number>((resolve) => {
+      f.keeper.onEvent = (event) => event.type === "exited" && resolve(performance.now());
+    });
+    const killed = performance.now();
+    process.kill(pid, "SIGKILL");
+    delays.push((await heard) - killed);
+  }
+  assert.ok(Math.min(...delays) < 100, delays.join(" "));
+});
+
+test("a crashing instance is started again with backoff, up to its limit, and then its socket is closed", async (t) => {
+  const f = await keeperFor(t);
+  const { port, key } = await f.keeper.call("listen", { socket: tcp() });
+  const instance = spec(f.home, { argv: ["/bin/sh", "-c", "echo run; exit 7"], sockets: [key] });
+  await f.keeper.call("start", { instance });
+  await until(() => f.events.some((event) => event.type === "exited" && event.state === "failed"));
+  assert.deepEqual(lines(f), ["run", "run", "run"]);
+  const exits = f.events.flatMap((event) =>
+    event.type === "exited" ? [[event.exit.code, event.restartInMs]] : [],
+  );
+  assert.deepEqual(exits, [
+    [7, 30],
+    [7, 60],
+    [7, null],
+  ]);
+  await until(async () => (await f.keeper.call("list", {})).sockets.length === 0);
+  const refused = net.connect(port, "127.0.0.1");
+  await assert.rejects(new Promise((_, reject) => refused.once("error", reject)), { code: "ECONNREFUSED" });
+});
+
+test("an instance that was not attached is not started again", async (t) => {
+  const f = await keeperFor(t);
+  await f.keeper.call("start", { instance: spec(f.home, { argv: ["false"], attached: false }) });
+  await until(() => f.events.some((event) => event.type === "exited"));
+  assert.equal((await f.keeper.call("list", {})).instances[0]?.state, "exited");
+});
+
+test("stop ends the whole group, by force when its time is up", async (t) => {
+  const f = await keeperFor(t);
+  const stubborn = `trap '' TERM; sh -c "trap '' TERM; sleep 60" & while :; do sleep 1; done`;
+  const { pid } = await f.keeper.call("start", {
+    instance: spec(f.home, { argv: ["/bin/sh", "-c", stubborn] }),
+  });
+  await until(() => groupMembers(pid).length >= 3);
+  const result = await f.keeper.call("stop", { key: "app/1/web.1", withinMs: 150 });
+  assert.equal(result.forced, true);
+  assert.deepEqual(groupMembers(pid), []);
+  assert.equal((await f.keeper.call("stop", { key: "app/1/web.1" })).forced, false);
+  assert.equal((await f.keeper.call("list", {})).instances[0]?.state, "stopped");
+});
+
+test("trap 4: a server that ends a clean stop by raising the signal on itself did not crash", async (t) => {
+  const f = await keeperFor(t);
+  const puma = "trap 'trap - TERM; kill -TERM $$' TERM; echo up; while :; do sleep 0.02; done";
+  await f.keeper.call("start", { instance: spec(f.home, { argv: ["/bin/sh", "-c", puma] }) });
+  await until(() => fs.existsSync(path.join(f.home, "log", "web.log")) && lines(f).includes("up"));
+  const result = await f.keeper.call("stop", { key: "app/1/web.1" });
+  assert.deepEqual([result.exit?.signal, result.forced, result.cut], ["SIGTERM", false, 0]);
+  assert.equal((await f.keeper.call("list", {})).instances[0]?.state, "stopped");
+});
+
+test("a log is rotated by copy when it is larger than its bound, and its writer goes on", async (t) => {
+  const f = await keeperFor(t);
+  const log = { file: path.join(f.home, "log", "web.log"), maxBytes: 2000, keep: 2 };
+  const chatty = "while :; do echo 0123456789012345678901234567890123456789; sleep 0.005; done";
+  await f.keeper.call("start", { instance: spec(f.home, { argv: ["/bin/sh", "-c", chatty], log }) });
+  await until(() => fs.existsSync(`${log.file}.1`));
+  const { size } = fs.statSync(log.file);
+  await until(() => fs.statSync(log.file).size !== size);
+});
+
+test(
+  "as root a process gets its user, no capabilities and no new rights",
+  { skip: process.getuid?.() !== 0 },
+  async (t) => {
+    const f = await keeperFor(t);
+    const script = "id -u; id -G; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; ulimit -n";
+    const limits = { memoryBytes: null, cpu: null, files: 123, pids: null };
+    const instance = spec(f.home, {
+      argv: ["/bin/sh", "-c", script],
+      user: { uid: 70_999, gid: 70_999 },
+      restart: null,
+      limits,
+    });
+    await f.keeper.call("start", { instance });
+    await until(() => f.events.some((event) => event.type === "exited"));
+    const none = "0000000000000000";
+    assert.deepEqual(
+      lines(f).map((line) => line.replace(/\s+/g, " ")),
+      ["70999", "70999", `CapEff: ${none}`, `CapBnd: ${none}`, "NoNewPrivs: 1", "123"],
+    );
+  },
+);
+
+test("limits that this machine cannot set are listed, the others hold", async (t) => {
+  const f = await keeperFor(t);
+  const limits = { memoryBytes: null, cpu: null, files: null, pids: 3 };
+  const script = "for n in 1 2 3 4 5 6; do sleep 5 & done; echo made $(jobs -p | wc -l)";
+  const instance = spec(f.home, { argv: ["/bin/sh", "-c", script], limits, restart: null });
+  const view = await f.keeper.call("start", { instance });
+  if (view.unenforced.includes("pids")) return;
+  await until(
+    () => fs.existsSync(path.join(f.home, "log", "web.log")) && /fork|made/.test(lines(f).join("\n")),
+  );
+  assert.match(lines(f).join("\n"), /[Cc]annot fork|Resource temporarily/);
+});
+
+test("two keepers never give one port away twice", async (t) => {
+  const [a, b] = [await keeperFor(t), await keeperFor(t)];
+  const { port } = await a.keeper.call("lockPort", { key: "x", host: "127.0.0.1", avoid: [] });
+  assert.ok(port >= 20_000 && port < 30_000);
+  assert.deepEqual(await a.keeper.call("lockPort", { key: "x", host: "127.0.0.1", avoid: [] }), { port });
+  const others = await Promise.all(
+    Array.from(
+      { length: 20 },
+      async (_, n) => (await b.keeper.call("lockPort", { key: `y${n}`, host: "127.0.0.1", avoid: [] })).port,
+    ),
+  );
+  assert.ok(!others.includes(port));
+  assert.equal(new Set(others).size, 20);
+  await a.keeper.call("lockPort", { key: "x", host: "127.0.0.1", avoid: [port] });
+});
+
+test("notes outlive the keeper that took them", async (t) => {
+  const f = await keeperFor(t);
+  await f.keeper.call("note", { key: "registry", value: "http://127.0.0.1:1/x" });
+  process.kill(f.keeper.hello.pid, "SIGKILL");
+  await f.keeper.closed;
+  await using next = await ensureKeeper({
+    run: f.run,
+    logFile: path.join(f.home, "keeper.log"),
+    signal: t.signal,
+  });
+  assert.deepEqual((await next.call("list", {})).notes, { registry: "http://127.0.0.1:1/x" });
+});
+
+test("only one keeper keeps a folder, and an unknown operation is refused by name", async (t) => {
+  const f = await keeperFor(t);
+  const out = execFileSync(
+    process.execPath,
+    ["--disable-warning=ExperimentalWarning", path.join(import.meta.dirname, "main.ts"), f.run],
+    {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  assert.equal(out, "");
+  const fly = f.keeper.call("fly" as "list", {});
+  await assert.rejects(fly, { code: "KEEPER_PROTOCOL", message: /fly/ });
+  await f.keeper.call("list", {});
+});
+
+test("the control socket is for its owner only", async (t) => {
+  const f = await keeperFor(t);
+  await f.keeper.call("note", { key: "a", value: "b" });
+  assert.equal(fs.statSync(path.join(f.run, "keeper.sock")).mode & 0o777, 0o600);
+  assert.equal(fs.statSync(path.join(f.run, "keeper.json")).mode & 0o777, 0o600);
+});
