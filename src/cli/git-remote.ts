@@ -45,7 +45,16 @@ export function hubsNamed(hub: string, known: readonly HubAddress[]): HubAddress
 
 /** Talks to git until its connection has ended. @throws SkeinError GIT_FAILED, HUB_UNREACHABLE and what `connect` throws */
 export async function gitRemote(options: GitRemoteOptions): Promise<void> {
-  const { input, output, connect } = options;
+  const { input } = options;
+  try {
+    await converse(options);
+  } finally {
+    // An input that is left open would keep the process.
+    input.destroy();
+  }
+}
+
+async function converse({ input, output, connect }: GitRemoteOptions): Promise<void> {
   for (;;) {
     const line = await readLine(input);
     if (line === undefined || line === "") return;
@@ -74,7 +83,6 @@ async function carry(input: Readable, output: Writable, socket: Duplex): Promise
     throw new SkeinError("HUB_UNREACHABLE", "the connection to the hub was cut", { cause: err });
   } finally {
     input.unpipe(socket);
-    input.destroy();
     socket.destroy();
   }
 }

@@ -8,12 +8,17 @@ import { statusOf } from "./http.ts";
 import type { Hub } from "./hub.ts";
 import { admit, type RouterParts } from "./router.ts";
 
+/** How long the other side may take to end its half. */
+const LINGER_MS = 5000;
 /** A connection on which neither side says a word for so long is dead. Index-packing a large push is silent. */
 const IDLE_MS = 600_000;
 
 export function upgradeListener(hub: Hub, parts: RouterParts) {
   return (req: http.IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on("error", () => undefined);
+    const cut = (): void => void socket.destroy();
+    parts.signal.addEventListener("abort", cut, { once: true });
+    socket.once("close", () => parts.signal.removeEventListener("abort", cut));
     takeOver(hub, parts, req, socket, head).catch((err: unknown) => refuse(socket, err));
   };
 }
@@ -43,7 +48,7 @@ async function takeOver(
   if (head.length > 0) socket.unshift(head);
   try {
     await hub.git.serve(repo, service, socket, parts.signal);
-    socket.end();
+    leave(socket);
   } catch (err) {
     hub.core.log.error("a git connection failed", { service, repo, err: String(err) });
     socket.destroy();
@@ -52,8 +57,17 @@ async function takeOver(
 
 function refuse(socket: Duplex, err: unknown): void {
   const body = JSON.stringify({ error: toWire(err) });
-  socket.end(
+  leave(
+    socket,
     `HTTP/1.1 ${statusOf(err)} Refused\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
+}
+
+/** Ends our half and waits a while for theirs: closing at once could throw away what is still on its way to them. */
+function leave(socket: Duplex, last?: string): void {
+  socket.end(last);
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once("close", () => clearTimeout(timer));
 }

@@ -28,6 +28,7 @@ import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
 import type { Hub } from "./hub.ts";
 import { Lanes } from "./lanes.ts";
+import { layouts } from "./layout.ts";
 import { Mirror } from "./mirror.ts";
 import { Nodes } from "./nodes.ts";
 import { Orders } from "./orders.ts";
@@ -85,7 +86,9 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
   try {
     const core = await makeCore(options, stop);
     const hub = await assemble(core, options);
-    const server = https.createServer({ ...serverTlsOptions(core.identity), maxHeaderSize: 32_768 });
+    // git ends its side of a push before it reads the answer.
+    const tls = { ...serverTlsOptions(core.identity), allowHalfOpen: true };
+    const server = https.createServer({ ...tls, maxHeaderSize: 32_768 });
     const port = await serve(server, hub, options);
     const run = hub.presence.run();
     const close = async (): Promise<void> => {
@@ -151,8 +154,8 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const receipts = new Receipts(core, charters, orders);
   const commands = new Commands(core, charters);
   const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log);
-  const layout = options.layoutOf === undefined ? {} : { layoutOf: options.layoutOf };
-  const rollouts = startRollouts({ core, orders, nodes, presence, ...layout });
+  const layoutOf = options.layoutOf ?? layouts({ core, nodes, releases });
+  const rollouts = startRollouts({ core, orders, nodes, presence, layoutOf });
   const wanted = new WantedDesk({
     core,
     charters,
