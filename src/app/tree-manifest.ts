@@ -1,0 +1,32 @@
+import type { ChunkId } from "../lib/ids.ts";
+import { isFileRow, type FileRow } from "../release/rows.ts";
+import type { LoadedTree } from "../release/tree-blobs.ts";
+import type { TopEntry, TreeReader } from "./conventions.ts";
+
+/** What the manifest and the conventions need of a tree that lies in a depot. */
+export function readerOfTree(tree: LoadedTree): TreeReader {
+  return {
+    list: async () =>
+      tree.rows
+        .filter(({ path }) => !path.includes("/"))
+        .map(({ path, kind }): TopEntry => {
+          const what = kind === "d" ? "directory" : kind === "l" ? "link" : "file";
+          return { name: path, kind: what, executable: kind === "x" };
+        }),
+    read: async (name) => {
+      const row = tree.rows.find(({ path }) => path === name);
+      return row !== undefined && isFileRow(row) ? await textOf(tree, row) : undefined;
+    },
+  };
+}
+
+/** A file of one chunk has that chunk's id as its hash; a larger one has a list of chunks beside the rows. */
+async function textOf({ packs }: LoadedTree, file: FileRow): Promise<string> {
+  if (file.size === 0) return "";
+  const alone = file.sha256 as string as ChunkId;
+  await packs.readUntil(() => packs.chunks.has(alone) || packs.lists.has(file.sha256));
+  const ids = packs.lists.get(file.sha256)?.map(({ id }) => id) ?? [alone];
+  const pieces = new Map<ChunkId, Buffer>();
+  await packs.fetch(new Set(ids), (chunk, bytes) => pieces.set(chunk.id, Buffer.from(bytes)));
+  return Buffer.concat(ids.map((id) => pieces.get(id) ?? Buffer.alloc(0))).toString("utf8");
+}
