@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { build, type BuildOptions } from "./build.ts";
+import { tempDir } from "./source.fixture.ts";
+
+function options(t: TestContext, some: Partial<BuildOptions>): BuildOptions & { readonly lines: string[] } {
+  const dir = tempDir(t);
+  const lines: string[] = [];
+  return {
+    dir,
+    run: null,
+    test: null,
+    withinMs: 20_000,
+    cacheDir: path.join(dir, "cache"),
+    env: {},
+    onLine: (line, stage) => lines.push(`${stage}: ${line}`),
+    signal: t.signal,
+    lines,
+    ...some,
+  };
+}
+
+test("build runs first, then test, in the checkout, and their output streams", async (t) => {
+  const o = options(t, { run: "echo made > out; echo building; echo warning >&2", test: "cat out" });
+  await build(o);
+  assert.deepEqual(o.lines.sort(), ["build: building", "build: warning", "test: made"]);
+});
+
+test("the environment is built from nothing, with a home and a cache", async (t) => {
+  process.env["SKEIN_TEST_SECRET"] = "s3cret";
+  t.after(() => delete process.env["SKEIN_TEST_SECRET"]);
+  const o = options(t, { run: 'env; test -d "$HOME"; test -w "$XDG_CACHE_HOME"', env: { EXTRA: "1" } });
+  await build(o);
+  const names = o.lines.map((line) => line.slice("build: ".length).split("=")[0]);
+  assert.ok(names.includes("EXTRA") && names.includes("PATH"));
+  assert.ok(!names.includes("SKEIN_TEST_SECRET"));
+});
+
+test("a failing build stops there, with its last lines", async (t) => {
+  const o = options(t, { run: "seq 1 50; exit 3", test: "touch tested" });
+  await assert.rejects(
+    build(o),
+    (err: Error & { code?: string; data?: { lines?: string[]; stage?: string } }) => {
+      assert.equal(err.code, "BUILD_FAILED");
+      assert.match(err.message, /ended with 3/);
+      assert.deepEqual(
+        [err.data?.stage, err.data?.lines?.length, err.data?.lines?.at(-1)],
+        ["build", 20, "50"],
+      );
+      return true;
+    },
+  );
+  assert.equal(fs.existsSync(path.join(o.dir, "tested")), false);
+});
+
+test("a failing test is told from a failing build", async (t) => {
+  const o = options(t, { run: "true", test: "kill -9 $$" });
+  await assert.rejects(build(o), { code: "BUILD_FAILED", message: /the test .* SIGKILL/ });
+});
+
+test("a build that takes too long is ended with everything that it started", async (t) => {
+  const o = options(t, { run: "sleep 300 & echo $! > pid; wait", withinMs: 300 });
+  await assert.rejects(build(o), { code: "BUILD_FAILED", message: /within 300ms/ });
+  const pid = Number(fs.readFileSync(path.join(o.dir, "pid"), "utf8"));
+  assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
+});
+
+test("what a good build leaves running ends with it", async (t) => {
+  const o = options(t, { run: "sleep 300 >/dev/null 2>&1 & echo $! > pid" });
+  await build(o);
+  const pid = Number(fs.readFileSync(path.join(o.dir, "pid"), "utf8"));
+  assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
+});
+
+test("a signal stops a build", async (t) => {
+  const stop = new AbortController();
+  const o = options(t, { run: "echo started; sleep 300", signal: stop.signal });
+  const ended = build({ ...o, onLine: () => stop.abort(new Error("enough")) });
+  await assert.rejects(ended, /enough/);
+});

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { gitSource } from "./git.ts";
+import { contents, tempDir } from "./source.fixture.ts";
+
+const WHO = {
+  GIT_AUTHOR_NAME: "a",
+  GIT_AUTHOR_EMAIL: "a@b",
+  GIT_COMMITTER_NAME: "a",
+  GIT_COMMITTER_EMAIL: "a@b",
+};
+
+function git(repo: string, ...args: string[]): string {
+  const env = { ...process.env, ...WHO, GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" };
+  return execFileSync("git", ["-C", repo, ...args], {
+    env,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  }).trim();
+}
+
+function repository(t: TestContext): { repo: string; commit: string } {
+  const repo = tempDir(t);
+  git(repo, "init", "-q", "-b", "main");
+  fs.mkdirSync(path.join(repo, "app/lib"), { recursive: true });
+  fs.writeFileSync(path.join(repo, "app/lib/a.js"), "1;\n");
+  fs.writeFileSync(path.join(repo, "app/lib/same.js"), "1;\n");
+  fs.writeFileSync(path.join(repo, "app/run"), "#!/bin/sh\n", { mode: 0o755 });
+  fs.symlinkSync("lib/a.js", path.join(repo, "app/link"));
+  fs.writeFileSync(path.join(repo, "README.md"), "r".repeat(200_000));
+  fs.writeFileSync(path.join(repo, "empty"), "");
+  fs.writeFileSync(path.join(repo, ".gitattributes"), "*.js export-ignore\n");
+  git(repo, "add", "-A");
+  git(repo, "commit", "-qm", "one");
+  return { repo, commit: git(repo, "rev-parse", "HEAD") };
+}
+
+test("a commit is read without a checkout: what git's hash covers, nothing else", async (t) => {
+  const { repo, commit } = repository(t);
+  fs.writeFileSync(path.join(repo, "untracked"), "no");
+  await using source = await gitSource({ repo, commit }, t.signal);
+  assert.equal(source.commit, commit);
+  assert.deepEqual(await contents(t, source), {
+    ".gitattributes": "f:*.js export-ignore\n",
+    "README.md": `f:${"r".repeat(200_000)}`,
+    app: "d",
+    "app/lib": "d",
+    "app/lib/a.js": "f:1;\n",
+    "app/lib/same.js": "f:1;\n",
+    "app/link": "l:lib/a.js",
+    "app/run": "x:#!/bin/sh\n",
+    empty: "f:",
+  });
+});
+
+test("a folder of it, chosen files, a bare repository", async (t) => {
+  const { repo, commit } = repository(t);
+  const bare = path.join(tempDir(t), "web.git");
+  git(repo, "clone", "-q", "--bare", repo, bare);
+  await using source = await gitSource(
+    { repo: bare, commit, folder: "app", files: ["lib", "!**/same.js"] },
+    t.signal,
+  );
+  assert.equal(source.name, "web");
+  assert.deepEqual(await contents(t, source), { lib: "d", "lib/a.js": "f:1;\n" });
+  await assert.rejects(gitSource({ repo: bare, commit, folder: "none" }, t.signal), {
+    code: "SOURCE_NOT_FOUND",
+  });
+});
+
+test("a commit that is not there, or not a commit, is COMMIT_NOT_FOUND", async (t) => {
+  const { repo, commit } = repository(t);
+  const tree = git(repo, "rev-parse", `${commit}^{tree}`);
+  for (const other of ["0".repeat(40), tree, "main", "-h"]) {
+    await assert.rejects(gitSource({ repo, commit: other }, t.signal), { code: "COMMIT_NOT_FOUND" });
+  }
+});
+
+test("a replaced or damaged object does not pass for the commit asked for", async (t) => {
+  const { repo, commit } = repository(t);
+  fs.writeFileSync(path.join(repo, "README.md"), "other");
+  git(repo, "commit", "-qam", "two");
+  git(repo, "replace", commit, "HEAD");
+  await using source = await gitSource({ repo, commit }, t.signal);
+  assert.equal((await contents(t, source))["README.md"]?.length, 200_002);
+
+  const blob = git(repo, "rev-parse", "HEAD:README.md");
+  const other = git(repo, "rev-parse", "HEAD:empty");
+  const objectFile = (id: string): string => path.join(repo, ".git/objects", id.slice(0, 2), id.slice(2));
+  fs.chmodSync(objectFile(blob), 0o644);
+  fs.copyFileSync(objectFile(other), objectFile(blob));
+  const head = git(repo, "rev-parse", "HEAD");
+  await assert.rejects(gitSource({ repo, commit: head }, t.signal), (err: Error & { code?: string }) =>
+    ["COMMIT_MISMATCH", "GIT_FAILED"].includes(err.code ?? ""),
+  );
+});
+
+test("a folder that is no repository is GIT_FAILED with git's words", async (t) => {
+  const repo = tempDir(t);
+  await assert.rejects(gitSource({ repo, commit: "0".repeat(40) }, t.signal), {
+    code: "GIT_FAILED",
+    message: /not a git/,
+  });
+});

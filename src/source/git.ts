@@ -1,0 +1,183 @@
+import path from "node:path";
+import { SkeinError } from "../lib/errors.ts";
+import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
+import { readObjects, readWhole } from "./git-objects.ts";
+import { globFilter } from "./globs.ts";
+import { refuse } from "./refuse.ts";
+import { Spool } from "./spool.ts";
+
+export interface GitOptions {
+  /** A work tree or a bare repository. */
+  readonly repo: string;
+  /** 40 hex digits. */
+  readonly commit: string;
+  /** Folder in the repository that is released; empty: all of it. */
+  readonly folder?: string;
+  /** Default: the repository's name. */
+  readonly name?: string;
+  /** As for a directory. */
+  readonly files?: readonly string[];
+  /** Folder for what is read. Default: the system's. */
+  readonly scratch?: string;
+}
+
+interface TreeEntry {
+  readonly mode: string;
+  readonly path: string;
+  readonly id: string;
+}
+
+const MODES = {
+  tree: "40000",
+  file: "100644",
+  group: "100664",
+  run: "100755",
+  link: "120000",
+  module: "160000",
+};
+
+/**
+ * A commit as a source, without a checkout: what git's hash covers, byte for byte, so filters and attributes do not
+ * change what is released.
+ * @throws SkeinError COMMIT_NOT_FOUND, COMMIT_MISMATCH, GIT_FAILED, TREE_REFUSED
+ */
+export async function gitSource(options: GitOptions, signal: AbortSignal): Promise<TreeSource> {
+  const { repo, commit } = options;
+  const notes: string[] = [];
+  const root = await rootOf(repo, commit, options.folder ?? "", signal);
+  const wanted = globFilter(options.files);
+  const listed = (await listTree(repo, root, signal)).filter((entry) => wanted(entry.path));
+  const spool = new Spool(options.scratch);
+  try {
+    const entries = await readEntries(repo, listed, spool, notes, signal);
+    return {
+      kind: "git",
+      name: options.name ?? path.basename(path.resolve(repo)).replace(/\.git$/, ""),
+      commit,
+      cacheKey: `git:${path.resolve(repo)}:${options.folder ?? ""}`,
+      notes,
+      entries: async () => entries,
+      [Symbol.asyncDispose]: async () => spool[Symbol.dispose](),
+    };
+  } catch (err) {
+    spool[Symbol.dispose]();
+    throw err;
+  }
+}
+
+/** The id of the tree that is released. */
+async function rootOf(repo: string, commit: string, folder: string, signal: AbortSignal): Promise<string> {
+  if (!/^[0-9a-f]{40}$/.test(commit)) {
+    throw new SkeinError("COMMIT_NOT_FOUND", `${JSON.stringify(commit)} is no commit's full hash`, {
+      data: { commit },
+    });
+  }
+  const [object] = await readWhole(repo, [commit], signal);
+  const tree =
+    object?.type === "commit"
+      ? /^tree ([0-9a-f]{40})\n/.exec(object.bytes.toString("latin1"))?.[1]
+      : undefined;
+  if (tree === undefined) {
+    throw new SkeinError("COMMIT_NOT_FOUND", `${commit} is not a commit`, { data: { commit } });
+  }
+  let root = tree;
+  for (const part of folder.split("/").filter((part) => part !== "")) {
+    const [level] = await readWhole(repo, [root], signal);
+    const next = parseTree("", level?.bytes ?? Buffer.alloc(0)).find((entry) => entry.path === part);
+    if (next?.mode !== MODES.tree) {
+      throw new SkeinError("SOURCE_NOT_FOUND", `the commit has no folder ${folder}`, {
+        data: { commit, folder },
+      });
+    }
+    root = next.id;
+  }
+  return root;
+}
+
+/** Everything below a tree, one round of reading for each level. */
+async function listTree(repo: string, root: string, signal: AbortSignal): Promise<TreeEntry[]> {
+  const found: TreeEntry[] = [];
+  let level: readonly { id: string; under: string }[] = [{ id: root, under: "" }];
+  while (level.length > 0) {
+    const objects = await readWhole(
+      repo,
+      level.map(({ id }) => id),
+      signal,
+    );
+    const entries = objects.flatMap((object, i) => parseTree(level[i]?.under ?? "", object.bytes));
+    found.push(...entries);
+    level = entries
+      .filter(({ mode }) => mode === MODES.tree)
+      .map(({ id, path }) => ({ id, under: `${path}/` }));
+  }
+  return found;
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function parseTree(under: string, bytes: Buffer): TreeEntry[] {
+  const entries: TreeEntry[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const zero = bytes.indexOf(0, at);
+    const space = bytes.indexOf(0x20, at);
+    const name = bytes.subarray(space + 1, zero);
+    entries.push({
+      mode: bytes.toString("latin1", at, space),
+      path: under + decodeName(under, name),
+      id: bytes.toString("hex", zero + 1, zero + 21),
+    });
+    at = zero + 21;
+  }
+  return entries;
+}
+
+function decodeName(under: string, name: Buffer): string {
+  try {
+    return decoder.decode(name);
+  } catch {
+    throw refuse("TREE_REFUSED", under + name.toString("latin1"), "its name is not valid UTF-8");
+  }
+}
+
+async function readEntries(
+  repo: string,
+  listed: readonly TreeEntry[],
+  spool: Spool,
+  notes: string[],
+  signal: AbortSignal,
+): Promise<SourceEntry[]> {
+  const blobs = new Map<string, { offset: number; size: number }>();
+  const isBlob = ({ mode }: TreeEntry): boolean => mode !== MODES.tree && mode !== MODES.module;
+  const ids = [...new Set(listed.filter(isBlob).map(({ id }) => id))];
+  await readObjects(
+    repo,
+    ids,
+    {
+      begin: (id, _type, size) => blobs.set(id, { offset: spool.end, size }),
+      data: (bytes) => spool.write(bytes),
+      end: () => undefined,
+    },
+    signal,
+  );
+  return listed.map((entry): SourceEntry => {
+    const { mode, path, id } = entry;
+    if (mode === MODES.module) notes.push(`${path} is a submodule: its folder is empty`);
+    if (mode === MODES.tree || mode === MODES.module) return { kind: "d", path };
+    const blob = blobs.get(id) ?? { offset: 0, size: 0 };
+    if (mode === MODES.link)
+      return { kind: "l", path, target: linkText(path, spool.read(blob.offset, blob.size)) };
+    if (mode !== MODES.run && mode !== MODES.file && mode !== MODES.group) {
+      throw refuse("TREE_REFUSED", path, `its mode is ${mode}`);
+    }
+    const content = spool.contentAt(blob.offset);
+    return { kind: mode === MODES.run ? "x" : "f", path, size: blob.size, content, stamp: `git ${id}` };
+  });
+}
+
+function linkText(path: string, bytes: Buffer): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw refuse("TREE_REFUSED", path, "its link's text is not valid UTF-8");
+  }
+}

@@ -1,0 +1,63 @@
+import { refuse } from "./refuse.ts";
+
+export const BLOCK = 512;
+
+/** A tar header as it stands, its checksum proved. */
+export interface TarHeader {
+  readonly name: string;
+  readonly type: string;
+  readonly mode: number;
+  readonly size: number;
+  readonly link: string;
+}
+
+const OCTAL = /^ *([0-7]{1,11})[\0 ]*$/;
+
+/** @throws SkeinError ARCHIVE_REFUSED: what parsers read differently is not read at all */
+export function parseHeader(block: Buffer): TarHeader {
+  const name = text(block, 0, 100);
+  const at = name === "" ? "(header)" : name;
+  if (!hasRightSum(block)) throw refuse("ARCHIVE_REFUSED", at, "its header is damaged");
+  const prefix = block.toString("latin1", 257, 263) === "ustar\0" ? text(block, 345, 500) : "";
+  return {
+    name: prefix === "" ? name : `${prefix}/${name}`,
+    type: block.toString("latin1", 156, 157),
+    mode: octal(block, 100, 108, at, "mode"),
+    size: octal(block, 124, 136, at, "size"),
+    link: text(block, 157, 257),
+  };
+}
+
+/** Whether these bytes begin as a tar archive does. */
+export function beginsAsTar(block: Buffer): boolean {
+  return block.length >= BLOCK && block[0] !== 0 && hasRightSum(block);
+}
+
+/** The text before the first zero byte; refused when it is not UTF-8. */
+function text(block: Buffer, start: number, end: number): string {
+  const zero = block.indexOf(0, start);
+  return utf8(block.subarray(start, zero === -1 || zero > end ? end : zero));
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+export function utf8(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw refuse("ARCHIVE_REFUSED", Buffer.from(bytes).toString("latin1"), "its name is not valid UTF-8");
+  }
+}
+
+function octal(block: Buffer, start: number, end: number, at: string, what: string): number {
+  const digits = OCTAL.exec(block.toString("latin1", start, end))?.[1];
+  if (digits === undefined) throw refuse("ARCHIVE_REFUSED", at, `its ${what} cannot be read`);
+  return Number.parseInt(digits, 8);
+}
+
+function hasRightSum(block: Buffer): boolean {
+  const digits = OCTAL.exec(block.toString("latin1", 148, 156))?.[1];
+  let sum = 8 * 32;
+  for (let i = 0; i < BLOCK; i++) if (i < 148 || i > 155) sum += block[i] ?? 0;
+  return digits !== undefined && Number.parseInt(digits, 8) === sum;
+}
