@@ -9,7 +9,7 @@ import { fakeClock } from "../lib/fake-clock.ts";
 import type { Digest } from "../lib/ids.ts";
 import { silentLog } from "../lib/log.ts";
 import type { Layout } from "../rollout/plan.ts";
-import { openSqliteStore, type SqliteStore } from "../store/sqlite.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import {
   orderBody,
@@ -83,7 +83,7 @@ async function sharedNodes(): Promise<Shared> {
 
 export class RolloutWorld {
   readonly clock = fakeClock(T0);
-  readonly store: SqliteStore;
+  readonly store: Store;
   readonly agents: Agent[];
   readonly published: Published[] = [];
   readonly #cluster: TestCluster;
@@ -92,7 +92,7 @@ export class RolloutWorld {
   rounds = 1;
   layoutOf: ((order: Order) => Promise<Layout>) | undefined;
 
-  private constructor(store: SqliteStore, { cluster, nodes }: Shared, count: number) {
+  private constructor(store: Store, { cluster, nodes }: Shared, count: number) {
     this.store = store;
     this.#cluster = cluster;
     this.agents = nodes.slice(0, count).map((node) => ({

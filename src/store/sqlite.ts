@@ -7,7 +7,7 @@ import { Leases } from "./leases.ts";
 import { checkTxn, refused } from "./rules.ts";
 import { asStoreError, backupFile, openFile, restoreFile } from "./sqlite-file.ts";
 import { leaseNotFound, Tables } from "./sqlite-tables.ts";
-import type { Entry, RangeOptions, RangeResult, Store, StoreEvent, Txn, TxnResult } from "./store.ts";
+import type { BackupStore, Entry, RangeOptions, RangeResult, StoreEvent, Txn, TxnResult } from "./store.ts";
 import { Watches } from "./watches.ts";
 
 export interface SqliteOptions {
@@ -15,11 +15,6 @@ export interface SqliteOptions {
   readonly clock?: Clock;
   /** Revisions of history that are always kept; up to twice as many are. Default 10 000. */
   readonly keepRevisions?: number;
-}
-
-export interface SqliteStore extends Store {
-  /** Copies the store, as it stands at the end, to `file` while it is used. */
-  backup(file: string): Promise<void>;
 }
 
 /** How many callers one fsync serves at most: a larger group would hold the event loop for too long. */
@@ -33,7 +28,7 @@ const DEFAULTS = { clock: systemClock, keepRevisions: 10_000 } as const satisfie
  * committed together, with one fsync (WAL, synchronous=FULL): under load an fsync serves all who wait.
  * @throws SkeinError STORE_CORRUPT, STORE_BUSY when another process has it open, IO
  */
-export async function openSqliteStore(file: string, options: SqliteOptions = {}): Promise<SqliteStore> {
+export async function openSqliteStore(file: string, options: SqliteOptions = {}): Promise<BackupStore> {
   const db = await openFile(file);
   try {
     return new OpenStore(file, db, { ...DEFAULTS, ...options });
@@ -64,7 +59,7 @@ interface Job {
   reject(err: unknown): void;
 }
 
-class OpenStore implements SqliteStore {
+class OpenStore implements BackupStore {
   readonly incarnation: string;
   readonly #file: string;
   readonly #db: DatabaseSync;
