@@ -71,7 +71,7 @@ async function signed(change: Partial<Order> & { readonly seq: number }, needs: 
     testNodes.map(async (node) => ({
       ok: await receiptBy(node, body, envelope, { at: body.issued }),
       late: await receiptBy(node, body, envelope, { at: body.applyBefore }),
-      undone: await receiptBy(node, body, envelope, { verdict: "undone", at: body.applyBefore }),
+      undone: await receiptBy(node, body, envelope, { verdict: "undone", at: body.issued }),
     })),
   );
   const settleEnvelope = await seal("settle.1", settle, [cluster.bob]);

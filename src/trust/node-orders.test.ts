@@ -116,6 +116,8 @@ test("an order is wanted while it may be applied, and by nobody after that", () 
   const node = new Node();
   assert.equal(node.wants, "none");
   assert.equal(node.order(five), "accepted");
+  const { state } = node;
+  assert.equal(acceptOrder(state, five, when(0)).state, state, "nothing to write to disk again");
   assert.equal(node.order(five), "known");
   assert.equal(node.wants, "head 5");
   node.minutes = 60;
@@ -520,6 +522,7 @@ test("a revoked operator's new orders are refused; what was accepted stays and c
   );
   const fresh = await sealOrder(orderBody(5), alice);
   assert.equal(node.order(fresh), "known", "re-signed by alice it is the same order");
+  assert.deepEqual(node.app.head?.order, fresh, "and the copy that convinces others");
   assert.equal(node.settle(await settleOf(5, fresh)), "accepted");
 });
 

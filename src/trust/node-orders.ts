@@ -50,7 +50,7 @@ export function acceptOrder(state: NodeState, source: unknown, context: Context)
   return attempt(state, () => {
     const incoming = readOrder(state, source, context);
     const app = incoming.app;
-    if (holds(app, incoming.held.digest)) return known(state);
+    if (find(app, incoming.held.digest) !== undefined) return known(resigned(state, incoming));
     const contested = contestedBy(app, incoming.held);
     if (contested !== undefined) return equivocation(state, contested, incoming.held);
     refuseOld(incoming, { newest: app.head, floor: app.floor });
@@ -196,8 +196,14 @@ function proofOf(settle: Settle, { body, held }: Incoming, input: SettleInput): 
   return { document: parseEnvelope(input.settle), receipts: counted.map((one) => parseEnvelope(one)) };
 }
 
-function holds({ head, standing, prior }: AppState, digest: Digest): boolean {
-  return [head, standing, prior].some((held) => held?.digest === digest);
+/**
+ * The same order under other signatures: those of a revoked key prove nothing any more to peers and restored hubs,
+ * whom this node's copy may have to convince.
+ */
+function resigned(state: NodeState, { app, held: { digest, order } }: Incoming): NodeState {
+  const held = find(app, digest);
+  const same = held !== undefined && JSON.stringify(held.order.s) === JSON.stringify(order.s);
+  return same ? state : withApp(state, { ...app, ...everySlot(app, digest, { order }) });
 }
 
 /** The order in one of the slots that has this serial but is another one; also what the node once signed for. */

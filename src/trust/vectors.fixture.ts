@@ -115,7 +115,13 @@ const order: Order = {
 
 async function documents(): Promise<Vector[]> {
   const first = await vector("charter.1", charter, "recovery");
-  return [first, ...(await deployment()), ...(await aboutNodes(first)), ...(await passing())];
+  return [
+    first,
+    ...(await deployment()),
+    ...(await aboutNodes(first)),
+    ...(await passing()),
+    ...(await later()),
+  ];
 }
 
 async function deployment(): Promise<Vector[]> {
@@ -237,6 +243,11 @@ async function passing(): Promise<Vector[]> {
       },
       "alice",
     ),
+  ];
+}
+
+async function later(): Promise<Vector[]> {
+  return [
     await vector(
       "noderot.1",
       { cluster, node, key: KEYS.nodeNext.pub, sealing: KEYS.sealing.pub, serial: 1, issued: at(10) },

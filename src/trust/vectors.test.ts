@@ -132,7 +132,7 @@ test("a release's id is as written", () => {
   assert.equal(
     digestOf(`skein-release-1\0${app}\0${tree}\0${commit}`).slice(0, 32),
     id,
-    "the formula of release.md",
+    "the formula of release-document.md",
   );
 });
 
