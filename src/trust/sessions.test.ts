@@ -64,14 +64,20 @@ test("a command is for now, for the nodes it names, and within the charter's lea
     seal("command.1", { ...base, ...change }, [signer]);
   const context = { now: T0 + MINUTE, self: web1.signer.kid };
   openCommand(charter, await command(), context);
+  openCommand(charter, await command({ expires: at(660) }), context);
   openCommand({ ...charter, commands: true }, await command({ kind: "exec" }), context);
+  const longExec = await command({ kind: "exec", expires: at(6) });
+  assert.throws(() => openCommand({ ...charter, commands: true }, longExec, context), {
+    code: "ORDER_EXPIRED",
+  });
   openCommand(charter, await command({ app: null, env: null }, alice), context);
   const cases: [Envelope, string, string][] = [
     [await command({ kind: "exec" }), "NOT_AUTHORISED", "ad-hoc commands are off"],
     [await command({ app: null, env: null }), "DOC_UNSIGNED", "no app: for admins only"],
     [await command({ nodes: [alice.kid] }), "ORDER_NOT_FOR_NODE", "for another node"],
     [await command({ expires: at(1) }), "ORDER_EXPIRED", "over"],
-    [await command({ expires: at(6) }), "ORDER_EXPIRED", "too long"],
+    [await command({ kind: "stop-instance", expires: at(6) }), "ORDER_EXPIRED", "too long"],
+    [await command({ expires: at(721) }), "ORDER_EXPIRED", "too long even for a log"],
     [await command({ issued: at(12), expires: at(13) }), "DOC_FROM_FUTURE", "of the future"],
     [await command({}, generateSigner()), "DOC_UNSIGNED", "by a stranger"],
   ];

@@ -7,9 +7,8 @@ import { msOf } from "./fields.ts";
 import { keyIdOf, spkiDigestOf } from "./keys.ts";
 import { keysOf, keysWith, type Right } from "./rights.ts";
 
-/** Documents that live for hours at most: they open a door, or say something once, and order nothing. */
-export const MAX_SESSION_MS = 12 * 3_600_000;
-export const MAX_COMMAND_MS = 5 * 60_000;
+/** Sessions and commands live for hours at most: they open a door, or say something once, and order nothing. */
+const MAX_SESSION_MS = 12 * 3_600_000;
 
 /**
  * An operator's word that a TLS key speaks for them: for transport only, nothing is deployed by it.
@@ -55,13 +54,18 @@ export function openBeacon(charter: Charter, source: unknown, pub: string): Open
   return openEnvelope(source, "beacon.1", new Map([[keyIdOf(key), key]]), 1);
 }
 
-/** Kinds that only look, or act on what an order already runs; every other kind needs `commands` in the charter. */
-const ORDINARY_COMMANDS: ReadonlySet<string> = new Set([
-  "logs",
-  "verify",
-  "restart-instance",
-  "stop-instance",
+/**
+ * Kinds that only look, tidy up, or act on what an order already runs, with the longest time each may be open: a log
+ * may be followed as long as its session lasts. Every other kind needs `commands` in the charter.
+ */
+const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
+  ["logs", MAX_SESSION_MS],
+  ["verify", 10 * 60_000],
+  ["gc", 10 * 60_000],
+  ["restart-instance", 5 * 60_000],
+  ["stop-instance", 5 * 60_000],
 ]);
+const OTHER_COMMAND_MS = 5 * 60_000;
 
 /**
  * Something to be done once, now, by the nodes that it names. Whoever acts remembers its digest until `expires`:
@@ -78,14 +82,16 @@ export function openCommand(
   const { app, env, kind } = claimed;
   const right: Right = app === null || env === null ? { kind: "admin" } : { kind: "deploy", app, env };
   const opened = openEnvelope(source, "command.1", keysWith(charter, right), 1);
-  if (!charter.commands && !ORDINARY_COMMANDS.has(kind)) {
+  const longestMs = ORDINARY_COMMANDS.get(kind);
+  if (!charter.commands && longestMs === undefined) {
     throw new SkeinError("NOT_AUTHORISED", `the charter does not allow the command '${kind}'`, {
       data: { kind },
     });
   }
   const { issued, expires, nodes } = opened.body;
   refuseFuture("command", issued, context.now);
-  refuseSpent("command", { issued, expires }, { now: context.now, longestMs: MAX_COMMAND_MS });
+  const limits = { now: context.now, longestMs: longestMs ?? OTHER_COMMAND_MS };
+  refuseSpent("command", { issued, expires }, limits);
   if (context.self !== undefined && !nodes.includes(context.self)) {
     throw new SkeinError("ORDER_NOT_FOR_NODE", "the command does not name this node", {
       data: { self: context.self },
