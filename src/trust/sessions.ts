@@ -64,6 +64,7 @@ const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["gc", 10 * 60_000],
   ["restart-instance", 5 * 60_000],
   ["stop-instance", 5 * 60_000],
+  ["stop-now", 5 * 60_000],
 ]);
 const OTHER_COMMAND_MS = 5 * 60_000;
 
