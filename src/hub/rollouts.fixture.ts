@@ -151,7 +151,7 @@ export class RolloutWorld {
     const mortal = { ...core, store: dies(this.store) };
     const orders = new Orders(mortal, charters, undefined as never);
     const { layoutOf } = this;
-    const parts = { core: mortal, orders, nodes, presence };
+    const parts = { core: mortal, orders, nodes, presence, ordersKept: 3 };
     const rollouts = startRollouts(layoutOf === undefined ? parts : { ...parts, layoutOf });
     this.#hub = {
       orders,

@@ -180,6 +180,31 @@ test("progress is shown, and changes the view's revision", async (t) => {
   assert.equal(after?.nodes[0]?.bytesDone, 5);
 });
 
+test("old orders are forgotten with all that belongs to them, those that stand are not", async (t) => {
+  const world = await RolloutWorld.open(t, 1);
+  await world.startHub();
+  const other = await world.publish(1, PLAIN, 1, { app: "blog" });
+  await world.pass(2);
+  const stands = await world.publish(1, PLAIN, 1, { prev: null });
+  await world.pass(2);
+  const [agent] = world.agents;
+  if (agent !== undefined) agent.answer = () => ({ verdict: "failed", code: "VERIFY_FAILED" });
+  for (let seq = 2; seq <= 7; seq++) {
+    await world.publish(seq, PLAIN, 1);
+    await world.pass(2);
+  }
+  const kept = world.published.slice(-3).map(({ digest }) => digest);
+  const wanted = [other.digest, stands.digest, ...kept].sort();
+  for (const prefix of ["/rollouts/", "/plans/", "/settles/", "/receipts/"]) {
+    const { entries } = await world.store.range(prefix);
+    const digests = new Set(entries.map(({ key }) => key.split("/")[2] ?? ""));
+    assert.deepEqual([...digests].sort(), wanted, prefix);
+  }
+  assert.equal((await world.store.range("/orders/shop/default/log/")).entries.length, 4);
+  // All orders were to the same node.
+  assert.equal((await world.store.range("/rosters/")).entries.length, 1);
+});
+
 /** Runs one story with a controller that is killed at each of its writes in turn; returns how many there were. */
 async function killedAnywhere(
   t: Parameters<typeof RolloutWorld.open>[0],

@@ -3,6 +3,7 @@
  * still come to. Every decision is made from what is written in the store and written before it shows, so that ending
  * this process between any two writes changes nothing but when the rest happens. What decides is in ../rollout/.
  */
+import { setTimeout } from "node:timers/promises";
 import type { Progress } from "../api/parts.ts";
 import type { RolloutView } from "../api/schemas.ts";
 import { faultPoint } from "../lib/fault.ts";
@@ -19,6 +20,7 @@ import { keys, type OrderRecord } from "./keys.ts";
 import type { Nodes } from "./nodes.ts";
 import type { Orders } from "./orders.ts";
 import type { Presence } from "./presence.ts";
+import { pruneOrders } from "./prune.ts";
 import { Case } from "./rollout-case.ts";
 import { recordOfPlan, recordOfRollout } from "./rollout-record.ts";
 import { viewOf } from "./rollout-view.ts";
@@ -33,12 +35,16 @@ export interface RolloutParts {
   readonly presence: Pick<Presence, "present" | "view" | "app">;
   /** Which processes of the order's release look up which, and where they run. Default: none does. */
   readonly layoutOf?: (order: Order) => Promise<Layout>;
+  /** Per app and environment, beside those that nodes may still come to. Default 100. */
+  readonly ordersKept?: number;
 }
 
 /** How long to wait after a pass that failed (a full disk) before the next. */
 const RETRY_MS = 1000;
 /** The longest sleep: deadlines lie hours ahead, and a clock may be set meanwhile. */
 const LOOK_MS = 60_000;
+/** A shorter pass needs no rest after it. */
+const LONG_PASS_MS = 50;
 /** Decisions taken in one pass before they are written. */
 const STEPS = 100;
 
@@ -115,11 +121,13 @@ class Controller implements Rollouts {
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { promise: news } = (this.#wake = Promise.withResolvers<undefined>());
+      const began = performance.now();
       const waitMs = await this.#pass().catch((err: unknown) => {
         if (isSkeinError(err, "STORE_CLOSED")) this.#stop.abort();
-        else this.#parts.core.log.error("a pass over the rollouts failed", { err });
+        else this.#parts.core.log.error("a pass over the rollouts failed", { err: String(err) });
         return RETRY_MS;
       });
+      await breathe(performance.now() - began, signal);
       const over = new AbortController();
       const sleep = this.#parts.core.clock.sleep(waitMs, AbortSignal.any([signal, over.signal]));
       await Promise.race([news, sleep]).catch(() => undefined);
@@ -144,6 +152,7 @@ class Controller implements Rollouts {
   async #pass(): Promise<number> {
     await this.#readReceipts();
     const wanted = this.#wanted();
+    await pruneOrders(this.#parts, wanted, this.#parts.ordersKept);
     for (const digest of this.#cases.keys()) if (!wanted.has(digest)) this.#cases.delete(digest);
     let waitMs = LOOK_MS;
     for (const record of wanted.values()) {
@@ -298,4 +307,9 @@ class Controller implements Rollouts {
         : wakeAt(rollout, { plan, limits: one.limits, facts });
     return at === undefined ? LOOK_MS : Math.max(1, at - facts.now);
   }
+}
+
+/** With very many nodes there is always news: at most half of the time is spent on looking at it. */
+async function breathe(tookMs: number, signal: AbortSignal): Promise<void> {
+  if (tookMs >= LONG_PASS_MS) await setTimeout(tookMs, undefined, { signal }).catch(() => undefined);
 }
