@@ -252,7 +252,6 @@ export type Ticket = DocumentBody<"ticket.1">;
 export type Enrol = DocumentBody<"enrol.1">;
 export type Revoke = DocumentBody<"revoke.1">;
 export type Session = DocumentBody<"session.1">;
-export type Beacon = DocumentBody<"beacon.1">;
 export type Command = DocumentBody<"command.1">;
 export type Verdict = Receipt["verdict"];
 
@@ -261,7 +260,6 @@ export const rosterSchema = z.strictObject({
   nodes: z.array(z.strictObject({ node: keyId, name: nodeName, labels })).max(100_000),
 });
 export type Roster = z.infer<typeof rosterSchema>;
-export type RosterNode = Roster["nodes"][number];
 
 /** The one text of a roster: nodes by id, fields and labels in order, no white space. */
 export function rosterText(roster: Roster): string {

@@ -60,8 +60,8 @@ export function openBeacon(charter: Charter, source: unknown, pub: string): Open
  */
 const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["logs", MAX_SESSION_MS],
-  ["verify", 10 * 60_000],
-  ["gc", 10 * 60_000],
+  ["verify", 15 * 60_000],
+  ["gc", 15 * 60_000],
   ["restart-instance", 5 * 60_000],
   ["stop-instance", 5 * 60_000],
   ["stop-now", 5 * 60_000],
