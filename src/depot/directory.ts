@@ -3,9 +3,10 @@ import { constants } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { asSkeinError, syncDirectory } from "../lib/files.ts";
-import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { checkBlobName } from "./blob-name.ts";
+import { freeBytes, giveBack, take } from "./upload-file.ts";
 import type { BlobSource, ByteRange, Depot } from "./depot.ts";
 
 /**
@@ -52,22 +53,25 @@ export function directoryDepot(root: string): DirectoryDepot {
     return path.join(uploads, `${name.replaceAll("/", "+")}.${sha256}`);
   };
   const append: DirectoryDepot["append"] = async (name, blob, offset, data) => {
-    const file = uploadOf(name, blob.sha256);
+    const upload = uploadOf(name, blob.sha256);
     const final = fileOf(name);
+    await fs.mkdir(uploads, { recursive: true, mode: 0o700 });
+    const own = await take(upload);
     try {
-      await fs.mkdir(uploads, { recursive: true });
-      const { arrived, sum } = await receive(file, blob.size, offset, data);
+      const { arrived, sum } = await receive(own, blob.size, offset, data);
       if (arrived < blob.size) return { offset: arrived, done: false };
-      await finish(file, final, name, blob.sha256, sum);
+      await finish(own, final, name, blob.sha256, sum);
       return { offset: arrived, done: true };
     } catch (err) {
       throw asSkeinError(err, final);
+    } finally {
+      await giveBack(upload, own);
     }
   };
   return {
     name: `dir:${root}`,
     append,
-    uploaded: async (name, sha256) => (await sizeOf(uploadOf(name, sha256))) ?? 0,
+    uploaded: async (name, sha256) => await freeBytes(uploadOf(name, sha256)),
     has: async (names) => {
       const there = await Promise.all(names.map(async (name) => (await sizeOf(fileOf(name))) !== undefined));
       return new Set(names.filter((_, i) => there[i]));
@@ -76,8 +80,15 @@ export function directoryDepot(root: string): DirectoryDepot {
     list: (prefix, signal) => listFiles(blobs, prefix, signal),
     put: async (name, blob, signal) => {
       if ((await sizeOf(fileOf(name))) === blob.size && isContentNamed(name)) return;
-      const offset = Math.min((await sizeOf(uploadOf(name, blob.sha256))) ?? 0, blob.size);
-      const state = await append(name, blob, offset, stoppable(blob, offset, signal));
+      signal.throwIfAborted();
+      const have = Math.min(await freeBytes(uploadOf(name, blob.sha256)), blob.size);
+      const send = async (offset: number): Promise<UploadState> =>
+        await append(name, blob, offset, stoppable(blob, offset, signal));
+      // Somebody else may take up the same cut upload first: then this one begins anew.
+      const state = await send(have).catch(async (err: unknown) => {
+        if (isSkeinError(err, "CONFLICT")) return await send(0);
+        throw err;
+      });
       if (state.done) return;
       throw new SkeinError("CHUNK_CORRUPT", `${name} is shorter than announced`, { data: { blob: name } });
     },
@@ -166,12 +177,12 @@ async function* read(
   signal: AbortSignal,
   range: ByteRange | undefined,
 ): AsyncIterable<Uint8Array> {
+  if ((await sizeOf(file)) === undefined) throw missing(name);
   let handle: fs.FileHandle;
   try {
     handle = await fs.open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
   } catch (err) {
-    if (errnoOf(err) !== "ENOENT" && errnoOf(err) !== "ENOTDIR") throw asSkeinError(err, file);
-    throw new SkeinError("BLOB_MISSING", `the depot has no ${name}`, { data: { blob: name }, cause: err });
+    throw errnoOf(err) === "ENOENT" ? missing(name) : asSkeinError(err, file);
   }
   try {
     const end = range?.end ?? Infinity;
@@ -186,6 +197,10 @@ async function* read(
   } finally {
     await handle.close();
   }
+}
+
+function missing(name: string): SkeinError {
+  return new SkeinError("BLOB_MISSING", `the depot has no ${name}`, { data: { blob: name } });
 }
 
 async function* listFiles(root: string, prefix: string, signal: AbortSignal): AsyncIterable<string> {

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { depotConformance } from "./depot.conformance.ts";
+import { directoryDepot } from "./directory.ts";
+
+function tempDir(t: TestContext): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-depot-"));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+depotConformance("directory", async (t) => directoryDepot(tempDir(t)));
+
+const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
+
+async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
+}
+
+test("an upload is taken in pieces, and says how far it is", async (t) => {
+  const depot = directoryDepot(tempDir(t));
+  const bytes = Buffer.from("hello, depot");
+  const blob = { size: bytes.length, sha256: sha256(bytes) };
+  assert.equal(await depot.uploaded("packs/a", blob.sha256), 0);
+  assert.deepEqual(await depot.append("packs/a", blob, 0, once(bytes.subarray(0, 5))), {
+    offset: 5,
+    done: false,
+  });
+  assert.equal(await depot.uploaded("packs/a", blob.sha256), 5);
+  await assert.rejects(depot.append("packs/a", blob, 9, once(bytes.subarray(9))), {
+    code: "CONFLICT",
+    data: { offset: 5 },
+  });
+  const rest = await depot.append("packs/a", blob, 5, once(bytes.subarray(5)));
+  assert.deepEqual(rest, { offset: bytes.length, done: true });
+  assert.equal((await depot.has(["packs/a"], t.signal)).size, 1);
+});
+
+test("more bytes than announced are refused", async (t) => {
+  const depot = directoryDepot(tempDir(t));
+  const blob = { size: 3, sha256: "0".repeat(64) };
+  await assert.rejects(depot.append("a", blob, 0, once(Buffer.from("1234"))), { code: "CHUNK_CORRUPT" });
+});
+
+test("uploads that nobody goes on with are swept away", async (t) => {
+  const dir = tempDir(t);
+  const depot = directoryDepot(dir);
+  const blob = { size: 9, sha256: "1".repeat(64) };
+  await depot.append("a", blob, 0, once(Buffer.from("x")));
+  assert.equal(await depot.sweepUploads(60_000, Date.now()), 0);
+  assert.equal(await depot.sweepUploads(60_000, Date.now() + 120_000), 1);
+  assert.deepEqual(fs.readdirSync(path.join(dir, "uploads")), []);
+});
+
+test("a link laid in the depot's folder is not followed", async (t) => {
+  const dir = tempDir(t);
+  fs.mkdirSync(path.join(dir, "blobs"), { recursive: true });
+  fs.symlinkSync("/etc/passwd", path.join(dir, "blobs/a"));
+  const depot = directoryDepot(dir);
+  assert.equal((await depot.has(["a"], t.signal)).size, 0);
+  await assert.rejects(async () => {
+    for await (const _ of depot.get("a", t.signal)) assert.fail("read through a link");
+  });
+});
+
+for (const point of ["depot.received:2", "depot.checked", "depot.renamed"]) {
+  test(`killed at ${point}, a put leaves the blob whole or absent, and the next one succeeds`, async (t) => {
+    const dir = tempDir(t);
+    const script = path.join(import.meta.dirname, "put.fixture.ts");
+    const run = (fault: string) =>
+      spawnSync(process.execPath, [script, dir], {
+        env: { ...process.env, SKEIN_FAULT: fault },
+        encoding: "utf8",
+      });
+    assert.equal(run(point).signal, "SIGKILL");
+    const depot = directoryDepot(dir);
+    const there = (await depot.has(["packs/a"], t.signal)).size > 0;
+    assert.equal(there, point === "depot.renamed");
+    const again = run("");
+    assert.equal(again.status, 0, again.stderr);
+    assert.equal(Number(again.stdout) > 0, point === "depot.received:2" || point === "depot.checked");
+    const pieces: Uint8Array[] = [];
+    for await (const piece of depot.get("packs/a", t.signal)) pieces.push(piece);
+    assert.ok(Buffer.concat(pieces).equals(Buffer.alloc(300_000, 7)));
+  });
+}
