@@ -30,3 +30,5 @@ export async function gitRemoteMain(args: readonly string[], env: NodeJS.Process
     return isSkeinError(err) ? err.exit : 1;
   }
 }
+
+if (import.meta.main) process.exitCode = await gitRemoteMain(process.argv.slice(2), process.env);

@@ -44,3 +44,14 @@ export async function* runCommand(
     yield { ...line, name: names.get(line.node) ?? line.node };
   }
 }
+
+/** A text field of a line; empty when it has none. */
+export function wordOf(line: NamedLine, key: string): string {
+  const value = line[key];
+  return typeof value === "string" ? value : "";
+}
+
+/** Why a node could not do what was asked. */
+export function whyOf(line: NamedLine): string {
+  return wordOf(line, "message") || wordOf(line, "code") || "it failed";
+}

@@ -4,6 +4,7 @@ import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { Strategy } from "../trust/documents.ts";
 import type { Tell } from "./events.ts";
+import { cacheDir } from "./home.ts";
 import { APPLY_WITHIN_MS, readLine, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
@@ -118,7 +119,7 @@ interface Here {
 async function hereIfItIs(app: string | null, options: DeployOptions): Promise<Here | undefined> {
   const { origin, left } = await originOf(options.cwd, options.signal);
   if (app === null) return { origin, left };
-  const read = { env: options.env, onLine: () => undefined, signal: options.signal };
+  const read = { env: options.env, signal: options.signal };
   const manifest = await readManifest(origin, read).catch((err: unknown) => {
     if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return undefined;
     throw err;
@@ -154,14 +155,23 @@ async function knownCommit(
   origin: Origin & { readonly kind: "commit" },
   options: DeployOptions,
 ): Promise<Target | undefined> {
-  const manifest = await readManifest(origin, sourceOptions(options));
+  const { env, signal } = options;
+  const manifest = await readManifest(origin, {
+    env,
+    signal,
+    ...(options.app === null ? {} : { app: options.app }),
+  });
   const found = await findRelease(operator, manifest.app, origin.commit, options.signal);
   if (found === undefined) return undefined;
   tellRelease(options.tell, manifest.app, found.id, found.release, { already: true, storedBytes: 0 });
   return { app: manifest.app, release: found.id, commit: origin.commit, manifest };
 }
 
-const sourceOptions = (options: Pick<DeployOptions, "env" | "app" | "tell" | "signal">) => ({
+const sourceOptions = (
+  operator: Operator,
+  options: Pick<DeployOptions, "env" | "app" | "tell" | "signal">,
+) => ({
+  cacheDir: cacheDir(operator.paths),
   env: options.env,
   ...(options.app === null ? {} : { app: options.app }),
   onLine: (line: string) => options.tell({ type: "output", line }),
@@ -174,7 +184,7 @@ export async function buildRelease(
   origin: Origin,
   options: Pick<DeployOptions, "env" | "app" | "tell" | "signal" | "depot">,
 ): Promise<{ readonly made: MadeRelease; readonly manifest: Manifest }> {
-  await using opened = await openSource(origin, sourceOptions(options));
+  await using opened = await openSource(origin, sourceOptions(operator, options));
   const { manifest, source } = opened;
   const made = await makeRelease(operator, {
     app: manifest.app,

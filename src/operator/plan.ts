@@ -57,7 +57,7 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
 
 async function find(operator: Operator, options: DeployOptions): Promise<Found> {
   const { app, version, from, env, signal } = options;
-  const read = { env, onLine: () => undefined, signal };
+  const read = { env, signal };
   if (from !== null)
     return { manifest: await readManifest({ kind: "path", path: from }, read), release: null, commit: null };
   if (version === null) {

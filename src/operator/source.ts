@@ -6,9 +6,10 @@ import type { Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { TreeSource } from "../release/tree-source.ts";
 import { directorySource } from "../source/directory.ts";
-import { build } from "./build.ts";
+import { build } from "../source/build.ts";
+import { gitSource } from "../source/git.ts";
+import { packedSource } from "../source/packed.ts";
 import { checkOut, commitOf, uncommitted, workTreeOf } from "./git.ts";
-import { packedSource } from "./packed.ts";
 import { readerOf } from "./tree-reader.ts";
 
 /** What is to be released: a folder or file as it is, or a commit of a repository on this machine. */
@@ -33,6 +34,8 @@ export interface SourceOptions {
   readonly env: string;
   /** Overrides what the place suggests; an app that the manifest names must be this one. */
   readonly app?: string;
+  /** Where builds' package managers may keep things. */
+  readonly cacheDir: string;
   readonly onLine: (line: string) => void;
   readonly signal: AbortSignal;
 }
@@ -66,7 +69,7 @@ export async function originOf(
 export async function openSource(origin: Origin, options: SourceOptions): Promise<OpenedSource> {
   const stack = new AsyncDisposableStack();
   try {
-    const plain = stack.use(await plainSource(origin, stack, options.signal));
+    const plain = stack.use(await plainSource(origin, options.signal));
     const manifest = await manifestFor(origin, plain, options);
     const source = await finished(origin, plain, manifest, stack, options);
     const owned = stack.move();
@@ -77,14 +80,21 @@ export async function openSource(origin: Origin, options: SourceOptions): Promis
   }
 }
 
-/** Only the manifest of an origin. */
-export async function readManifest(origin: Origin, options: SourceOptions): Promise<Manifest> {
+/** Only the manifest of an origin; nothing is built. */
+export async function readManifest(
+  origin: Origin,
+  options: Pick<SourceOptions, "env" | "app" | "signal">,
+): Promise<Manifest> {
   await using stack = new AsyncDisposableStack();
-  const plain = stack.use(await plainSource(origin, stack, options.signal));
+  const plain = stack.use(await plainSource(origin, options.signal));
   return await manifestFor(origin, plain, options);
 }
 
-async function manifestFor(origin: Origin, plain: TreeSource, options: SourceOptions): Promise<Manifest> {
+async function manifestFor(
+  origin: Origin,
+  plain: TreeSource,
+  options: Pick<SourceOptions, "env" | "app" | "signal">,
+): Promise<Manifest> {
   const name = origin.kind === "path" ? path.basename(await fs.realpath(origin.path)) : origin.name;
   const app = options.app ?? appNameFrom(name.replace(/(\.tar)?(\.gz)?$|\.tgz$/, ""));
   const manifest = await manifestOfTree(readerOf(plain, options.signal), { app, env: options.env });
@@ -95,16 +105,8 @@ async function manifestFor(origin: Origin, plain: TreeSource, options: SourceOpt
   });
 }
 
-async function plainSource(
-  origin: Origin,
-  stack: AsyncDisposableStack,
-  signal: AbortSignal,
-): Promise<TreeSource> {
-  if (origin.kind === "commit") {
-    const dir = await scratch(stack);
-    await checkOut(origin.repo, origin.commit, dir, signal);
-    return directorySource(path.join(dir, origin.folder), { commit: origin.commit, name: origin.name });
-  }
+async function plainSource(origin: Origin, signal: AbortSignal): Promise<TreeSource> {
+  if (origin.kind === "commit") return await gitSource(origin, signal);
   const stat = await fs.stat(origin.path).catch((err: unknown) => {
     if (errnoOf(err) === "ENOENT") return undefined;
     throw err;
@@ -123,38 +125,46 @@ async function finished(
   stack: AsyncDisposableStack,
   options: SourceOptions,
 ): Promise<TreeSource> {
-  const { build: wanted } = manifest;
-  const nothingToDo = wanted.run === null && wanted.test === null;
+  const { run, test, files, withinMs } = manifest.build;
   if (plain.kind !== "dir" && plain.kind !== "git") return plain;
-  if (nothingToDo && wanted.files === null) return plain;
-  const dir = nothingToDo ? undefined : await workFolder(origin, stack, options.signal);
-  if (dir !== undefined)
-    await build(wanted, { dir, commit: plain.commit, onLine: options.onLine, signal: options.signal });
-  const root = dir ?? (await rootOf(origin, stack, options.signal));
-  return directorySource(root, {
-    commit: plain.commit,
-    name: plain.name,
-    ...(wanted.files === null ? {} : { files: wanted.files }),
-  });
+  const { commit, name } = plain;
+  const chosen = files === null ? {} : { files };
+  if (run === null && test === null)
+    return files === null ? plain : stack.use(await filtered(origin, files, options.signal));
+  const dir = await workFolder(origin, stack, options.signal);
+  const { onLine, signal } = options;
+  const env = { CI: "1", ...proxies(), ...(commit === null ? {} : { SKEIN_COMMIT: commit }) };
+  await build({ dir, run, test, withinMs, cacheDir: options.cacheDir, env, onLine, signal });
+  return directorySource(dir, { commit, name, ...chosen });
+}
+
+async function filtered(origin: Origin, files: readonly string[], signal: AbortSignal): Promise<TreeSource> {
+  return origin.kind === "commit"
+    ? await gitSource({ ...origin, files }, signal)
+    : directorySource(origin.path, { files });
+}
+
+/** How this machine reaches the network is no secret, and a build may have to. */
+function proxies(): Record<string, string> {
+  const named = Object.entries(process.env).filter(([name]) =>
+    /^(https?|no)_proxy$|^NODE_EXTRA_CA_CERTS$/i.test(name),
+  );
+  return Object.fromEntries(named.map(([name, value]) => [name, value ?? ""]));
 }
 
 /** A clean copy that a build may write into. */
 async function workFolder(origin: Origin, stack: AsyncDisposableStack, signal: AbortSignal): Promise<string> {
-  if (origin.kind === "commit") return await rootOf(origin, stack, signal);
   const dir = await scratch(stack);
+  if (origin.kind === "commit") {
+    await checkOut(origin.repo, origin.commit, dir, signal);
+    return path.join(dir, origin.folder);
+  }
   await fs.cp(origin.path, dir, {
     recursive: true,
     verbatimSymlinks: true,
     filter: (from) => path.basename(from) !== ".git",
   });
   return dir;
-}
-
-async function rootOf(origin: Origin, stack: AsyncDisposableStack, signal: AbortSignal): Promise<string> {
-  if (origin.kind === "path") return origin.path;
-  const dir = await scratch(stack);
-  await checkOut(origin.repo, origin.commit, dir, signal);
-  return path.join(dir, origin.folder);
 }
 
 /** A folder of our own that is gone when the stack is. */

@@ -1,0 +1,15 @@
+// The entry of a checkout: TypeScript as it lies there, its compiled form kept in a folder that only this user can write.
+import { lstatSync, mkdirSync } from "node:fs";
+import module from "node:module";
+import os from "node:os";
+import path from "node:path";
+
+const cache = path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), ".cache"), "skein", "compile");
+try {
+  mkdirSync(cache, { recursive: true, mode: 0o700 });
+  const { uid, mode } = lstatSync(cache);
+  if (uid === process.getuid?.() && (mode & 0o077) === 0) module.enableCompileCache?.(cache);
+} catch {
+  // Without a cache it only starts more slowly.
+}
+await import("../src/cli/main.ts");

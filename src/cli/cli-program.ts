@@ -1,0 +1,56 @@
+import { Command, Option } from "commander";
+import { runBody, type Body, type Globals } from "./context.ts";
+import { registerDeploy } from "./deploy-commands.ts";
+import { registerLifecycle } from "./lifecycle-commands.ts";
+import { registerNodes } from "./node-commands.ts";
+import { registerServers } from "./server-commands.ts";
+import { registerTools } from "./tool-commands.ts";
+import { registerViews } from "./view-commands.ts";
+
+/** Defines one command whose body is loaded when it runs. */
+export type Run = (command: Command, body: Body) => Promise<void>;
+
+const GLOBALS: readonly Option[] = [
+  new Option("--app <app>", "the app, where it is not a word").env("SKEIN_APP"),
+  new Option("--env <name>", "the environment (default: default)").env("SKEIN_ENV"),
+  new Option("--on <selector>", "the nodes: role=web & env!=prod, a node's name, all").env("SKEIN_ON"),
+  new Option("--json", "one event a line; the last one is the result").env("SKEIN_JSON"),
+  new Option("--quiet", "no progress").env("SKEIN_QUIET"),
+  new Option("--verbose", "causes and stacks of errors").env("SKEIN_VERBOSE"),
+  new Option("--timeout <duration>", "wait no longer than this; what was started goes on").env(
+    "SKEIN_TIMEOUT",
+  ),
+  new Option("--detach", "do not wait for the end").env("SKEIN_DETACH"),
+  new Option("--dry-run", "show what would be done").env("SKEIN_DRY_RUN"),
+  new Option("--yes", "do not ask for the name of what is destroyed"),
+  new Option("--no-color", "no colours"),
+];
+
+const FOOT = `
+Exit codes: 0 wanted state reached, 1 error and nothing changed, 2 usage or manifest, 3 failed and undone,
+4 not authorised, 5 a human is needed, 6 another deployment holds the app, 7 not found, 8 timed out,
+10 plan has changes, 130 interrupted.`;
+
+/** The whole grammar. Bodies set the exit code through `done`. */
+export function cliProgram(done: (exit: number) => void): Command {
+  const program = new Command("skein")
+    .description("Deploys to servers you run yourself: signed, content-addressed, with no request lost.")
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
+    .showSuggestionAfterError()
+    .exitOverride()
+    .addHelpText("after", FOOT);
+  for (const option of GLOBALS) program.addOption(option);
+  const run: Run = async (command, body) => done(await runBody(command.optsWithGlobals<Globals>(), body));
+  registerServers(program, run);
+  registerNodes(program, run);
+  registerViews(program, run);
+  registerDeploy(program, run);
+  registerLifecycle(program, run);
+  registerTools(program, run);
+  for (const command of everyCommand(program)) command.exitOverride().showSuggestionAfterError();
+  return program;
+}
+
+export function everyCommand(command: Command): Command[] {
+  return command.commands.flatMap((one) => [one, ...everyCommand(one)]);
+}

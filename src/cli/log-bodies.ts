@@ -1,0 +1,98 @@
+import { SkeinError } from "../lib/errors.ts";
+import { runCommand, whyOf, wordOf, type NamedLine } from "../operator/commands.ts";
+import { commandNodes, releaseOfVersion } from "../operator/views.ts";
+import { appHere } from "./app-here.ts";
+import type { Context, Result } from "./context.ts";
+import { usage } from "./grammar.ts";
+import type { LogFlags } from "./view-commands.ts";
+
+const BEGIN_WITHIN_MS = 60_000;
+const FOLLOW_MS = 11 * 3_600_000;
+const VERIFY_MS = 15 * 60_000;
+
+export async function logs(context: Context, word: string | undefined, flags: LogFlags): Promise<Result> {
+  if (!/^\d{1,5}$/.test(flags.lines)) throw usage(`${flags.lines} is no number of lines`, "--lines 100");
+  const operator = await context.operator();
+  const app = await appHere(context, word);
+  const nodes = await commandNodes(
+    operator,
+    { app, env: context.env, selector: context.globals.on ?? null },
+    context.signal,
+  );
+  const follow = flags.follow === true;
+  const args = {
+    lines: Number(flags.lines),
+    follow,
+    ...(flags.process === undefined ? {} : { process: flags.process }),
+  };
+  const wish = {
+    kind: "logs",
+    app,
+    env: context.env,
+    args,
+    nodes,
+    validMs: follow ? FOLLOW_MS : BEGIN_WITHIN_MS,
+  };
+  context.comeBack(`skein logs ${app} --follow`);
+  let failed: NamedLine | undefined;
+  for await (const line of runCommand(operator, wish, context.signal)) {
+    if (line.type === "result") failed = line["ok"] === true ? failed : line;
+    else showLine(context, line);
+  }
+  if (failed !== undefined) throw answered(failed);
+  return { app };
+}
+
+function showLine(context: Context, line: NamedLine): void {
+  context.io.event({ ...line, type: "log" });
+  const from = wordOf(line, "instance") || wordOf(line, "source");
+  context.io.print(`${line.name}${from === "" ? "" : ` ${from}`}  ${wordOf(line, "line")}`);
+}
+
+/** What a node answered when it could not do what was asked. */
+function answered(line: NamedLine): SkeinError {
+  return new SkeinError("NOT_FOUND", `${line.name}: ${whyOf(line)}`, {
+    data: { node: line.name, cause: line["code"] },
+  });
+}
+
+export async function verify(
+  context: Context,
+  word: string | undefined,
+  version: string | undefined,
+): Promise<Result> {
+  const operator = await context.operator();
+  const app = await appHere(context, word);
+  const nodes = await commandNodes(
+    operator,
+    { app, env: context.env, selector: context.globals.on ?? null },
+    context.signal,
+  );
+  const release =
+    version === undefined
+      ? undefined
+      : await releaseOfVersion(operator, app, version, undefined, context.signal);
+  const args = release === undefined ? {} : { release: release.id };
+  const wish = { kind: "verify", app, env: context.env, args, nodes, validMs: VERIFY_MS };
+  const bad: NamedLine[] = [];
+  const heard = new Set<string>();
+  for await (const line of runCommand(operator, wish, context.signal)) {
+    context.io.event({ ...line, type: "verify" });
+    if (line.type !== "result") continue;
+    heard.add(line.name);
+    const ok = line["ok"] === true;
+    context.io.print(
+      `${line.name}  ${ok ? "OK" : `ERROR ${wordOf(line, "code")} ${wordOf(line, "message")}`}`,
+    );
+    if (!ok) bad.push(line);
+  }
+  const silent = nodes.map(({ identity }) => identity.name).filter((name) => !heard.has(name));
+  if (bad.length === 0 && silent.length === 0) return { app, nodes: [...heard] };
+  throw new SkeinError(
+    "VERIFY_FAILED",
+    `${bad.length + silent.length} of ${nodes.length} nodes failed the verification`,
+    {
+      data: { app, failed: bad.map(({ name }) => name), silent },
+    },
+  );
+}

@@ -1,0 +1,110 @@
+import { shortRelease } from "../lib/ids.ts";
+import * as nodes from "../operator/nodes.ts";
+import { confirmName, type Context, type Result } from "./context.ts";
+import { durationFlag, labelWords, usage } from "./grammar.ts";
+import { columns } from "./io.ts";
+import type { InviteFlags } from "./node-commands.ts";
+
+export async function invite(
+  context: Context,
+  name: string | undefined,
+  flags: InviteFlags,
+): Promise<Result> {
+  const labels = labelWords(flags.label);
+  const given = Object.entries(labels).filter((entry): entry is [string, string] => entry[1] !== null);
+  if (given.length < Object.keys(labels).length)
+    throw usage("an invitation has no label to take away", "--label role=web");
+  if (flags.replace !== undefined) {
+    await confirmName(context, `This ends the identity of node ${flags.replace}`, flags.replace);
+  }
+  const operator = await context.operator();
+  const invitation = await nodes.invite(
+    operator,
+    {
+      name: name ?? null,
+      labels: Object.fromEntries(given),
+      validMs: durationFlag(flags.valid),
+      replace: flags.replace ?? null,
+    },
+    context.signal,
+  );
+  context.io.say(`Run this on the new node until ${invitation.expires}. It works once; keep it to yourself.`);
+  context.io.print(`skein agent --join ${invitation.line}`);
+  return { ...invitation, command: `skein agent --join ${invitation.line}` };
+}
+
+export async function list(context: Context, selector: string | undefined): Promise<Result> {
+  const operator = await context.operator();
+  const all = await nodes.knownNodes(operator, context.signal);
+  const wanted = selector ?? context.globals.on;
+  const shown = wanted === undefined ? all : nodes.selectNodes(all, wanted);
+  for (const line of nodeLines(shown)) context.io.print(line);
+  if (all.length === 0) context.io.say("There is no node yet: skein node invite");
+  return { nodes: shown };
+}
+
+/** The table of nodes: name, whether it is there, address, labels, what it runs. */
+export function nodeLines(shown: readonly nodes.KnownNode[]): string[] {
+  if (shown.length === 0) return [];
+  return columns([
+    ["NODE", "STATE", "ADDRESS", "LABELS", "APPS"],
+    ...shown.map((node) => [
+      node.identity.name,
+      stateOf(node),
+      node.address ?? "-",
+      labelText(node.identity.labels) || "-",
+      appsText(node) || "-",
+    ]),
+  ]);
+}
+
+function stateOf(node: nodes.KnownNode): string {
+  if (node.duplicate) return "DUPLICATE";
+  return node.present ? "present" : "absent";
+}
+
+const labelText = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => (value === "true" ? key : `${key}=${value}`))
+    .join(",");
+
+const appsText = ({ apps }: nodes.KnownNode): string =>
+  apps
+    .map(({ app, release, state }) => (release === null ? `${app} (${state})` : shortRelease(app, release)))
+    .join(" ");
+
+export async function show(context: Context, name: string): Promise<Result> {
+  const operator = await context.operator();
+  const node = nodes.nodeNamed(await nodes.knownNodes(operator, context.signal), name);
+  const rows = [
+    ["node", node.identity.name],
+    ["key", node.identity.node],
+    ["state", stateOf(node)],
+    ["address", node.address ?? "-"],
+    ["labels", labelText(node.identity.labels) || "-"],
+    ["last seen", node.lastSeen ?? "never"],
+    ["version", node.version ?? "-"],
+    ["clock", node.skewMs === null ? "-" : `${node.skewMs} ms off the hub's`],
+    ...node.apps.map(({ app, env, release, state }) => [
+      `${app}/${env}`,
+      `${release === null ? "nothing" : shortRelease(app, release)}  ${state}`,
+    ]),
+  ];
+  for (const line of columns(rows)) context.io.print(line);
+  return { node };
+}
+
+export async function remove(context: Context, name: string): Promise<Result> {
+  await confirmName(context, `This ends the membership of node ${name}`, name);
+  const node = await nodes.removeNode(await context.operator(), name, context.signal);
+  context.io.print(
+    `${node.identity.name} is no member any more; what runs there goes on until it is stopped there`,
+  );
+  return { node: node.identity.node, name };
+}
+
+export async function label(context: Context, name: string, words: readonly string[]): Promise<Result> {
+  const identity = await nodes.labelNode(await context.operator(), name, labelWords(words), context.signal);
+  context.io.print(`${identity.name}  ${labelText(identity.labels) || "-"}`);
+  return { node: identity.node, name: identity.name, labels: identity.labels };
+}

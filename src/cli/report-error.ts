@@ -1,0 +1,50 @@
+import { messageOf, SkeinError, toWire } from "../lib/errors.ts";
+import type { Io } from "./io.ts";
+
+/** Ends with this when a person pressed Ctrl-C. */
+export const INTERRUPTED_EXIT = 130;
+
+/** The exit code that a command which threw `err` ends with. */
+export function exitOf(err: unknown): number {
+  if (!(err instanceof SkeinError)) return 1;
+  return err.code === "INTERRUPTED" ? INTERRUPTED_EXIT : err.exit;
+}
+
+/**
+ * An error for people: what and where, the last lines of whatever failed, the state that is left, what to type next,
+ * and the code to look up. For programs: the result event.
+ */
+export function reportError(io: Io, err: unknown): number {
+  const exit = exitOf(err);
+  io.event({ type: "result", ok: false, exit, error: toWire(err) });
+  if (!io.json) io.raw(errorText(io, err));
+  return exit;
+}
+
+function errorText(io: Io, err: unknown): string {
+  if (!(err instanceof SkeinError)) {
+    const detail = err instanceof Error && io.verbose ? `\n${err.stack ?? ""}` : "";
+    return `${io.paint("red", "error")} ${messageOf(err)}${detail}\n  code   INTERNAL\n`;
+  }
+  const lines = [`${io.paint("red", "error")} ${err.message}`];
+  for (const line of tailOf(err)) lines.push(`  ${io.paint("dim", "|")} ${line}`);
+  const state = err.data["state"];
+  if (typeof state === "string") lines.push(`  state  ${state}`);
+  if (err.hint !== "") lines.push(`  next   ${err.hint}`);
+  lines.push(`  code   ${codeText(err)}`);
+  if (io.verbose && err.cause !== undefined) lines.push(`  cause  ${messageOf(err.cause)}`);
+  if (io.verbose && err.stack !== undefined) lines.push(err.stack);
+  return `${lines.join("\n")}\n`;
+}
+
+const codeText = (err: SkeinError): string => {
+  const { cause } = err.data;
+  return typeof cause === "string" && cause !== err.code ? `${err.code} (${cause})` : err.code;
+};
+
+const TAIL_LINES = 20;
+
+function tailOf(err: SkeinError): string[] {
+  const { lines } = err.data;
+  return Array.isArray(lines) ? lines.slice(-TAIL_LINES).map(String) : [];
+}

@@ -1,0 +1,206 @@
+import { readFile } from "node:fs/promises";
+import os from "node:os";
+import { HubClient } from "../api/hub-client.ts";
+import { KEEPER_NODE_FLAGS } from "../keeper/client.ts";
+import { systemClock } from "../lib/clock.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { jsonLog, silentLog, type Log } from "../lib/log.ts";
+import { programFile } from "../lib/program.ts";
+import { parseHub, readCharters } from "../operator/home.ts";
+import { backupHub, hubHere, restoreHub, serveHub } from "../operator/hub-server.ts";
+import { initCluster } from "../operator/init.ts";
+import { offerCharter } from "../operator/operator.ts";
+import { up } from "../operator/up.ts";
+import type { Charter } from "../trust/documents.ts";
+import { parseEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
+import { ephemeralIdentity } from "../trust/tls.ts";
+import type { Context, Result } from "./context.ts";
+import { hostPort, usage, type HostPort } from "./grammar.ts";
+import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
+import { VERSION } from "./version.ts";
+
+const DEFAULT_PORT = 7400;
+
+/** Servers log JSON lines to stderr; `--quiet` keeps them to themselves. */
+const logOf = ({ io }: Context): Log => (io.quiet ? silentLog : jsonLog((line) => io.raw(line)));
+
+export async function init(context: Context, flags: InitFlags): Promise<Result> {
+  const { paths, signal, io } = context;
+  const elsewhere = parseHub(flags.hub);
+  const hub = elsewhere ?? (await hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));
+  const made = await initCluster({
+    paths,
+    name: flags.name ?? os.userInfo().username,
+    key: flags.sshAgent === true ? "ssh-agent" : "file",
+    hubs: [hub],
+    clock: systemClock,
+  });
+  if (elsewhere !== undefined) {
+    using client = new HubClient({ hubs: [elsewhere], identity: ephemeralIdentity() });
+    await offerCharter(client, made.charter, signal);
+  }
+  if (made.already) io.say("There was a cluster here already; it was left as it is.");
+  io.print(`cluster      ${made.cluster}`);
+  io.print(`fingerprint  ${made.pin}`);
+  io.print(`operator     ${made.operator}`);
+  io.say(
+    elsewhere === undefined ? `next  skein hub, and then: skein node invite` : "next  skein node invite",
+  );
+  const { cluster, pin, operator, already } = made;
+  return { cluster, fingerprint: pin, operator, already, hub };
+}
+
+export async function upHere(context: Context, flags: UpFlags): Promise<Result> {
+  const { paths, io, signal } = context;
+  const listen = await listenFor(context, flags.listen, "127.0.0.1");
+  const place = addresses(flags, "127.0.0.1");
+  await up({
+    paths,
+    listen,
+    name: flags.name ?? nodeNameHere(),
+    ...place,
+    version: VERSION,
+    log: io.verbose ? logOf(context) : warningsOf(context),
+    ready: ({ hub: at, node, pin, made }) => {
+      io.event({ type: "ready", hub: at, node, fingerprint: pin, made });
+      if (made) io.say(`A new cluster; its fingerprint is ${pin}`);
+      io.say(`hub ${at}, node ${node}. Ctrl-C stops both. In another terminal: skein deploy`);
+    },
+    signal,
+  });
+  io.say("Stopped. skein up brings everything back.");
+  return {};
+}
+
+/** Only what needs a look: a person sits in front. */
+function warningsOf({ io }: Context): Log {
+  const log: Log = {
+    info: () => undefined,
+    warn: (msg, fields) => io.say(line(io.paint("yellow", "warning"), msg, fields)),
+    error: (msg, fields) => io.say(line(io.paint("red", "error"), msg, fields)),
+    with: () => log,
+  };
+  return log;
+}
+
+const line = (level: string, msg: string, fields: object = {}): string =>
+  `${level} ${msg} ${JSON.stringify(fields)}`;
+
+export async function hub(context: Context, flags: HubFlags): Promise<Result> {
+  const { paths, io, signal } = context;
+  const listen = await listenFor(context, flags.listen, "0.0.0.0");
+  const charters =
+    flags.charter === undefined ? await readCharters(paths) : [await readCharter(flags.charter)];
+  await using running = await serveHub({
+    paths,
+    listen,
+    charters,
+    log: logOf(context),
+    version: VERSION,
+    signal,
+  });
+  const { address, spki } = running;
+  io.event({ type: "ready", hub: address, key: spki });
+  io.say(`hub ${address}#${spki}`);
+  if ((await running.hub.info()).charterVersion === 0) {
+    io.say(`It has no charter yet. On your own machine: skein init --hub ${address}#${spki}`);
+  }
+  await untilAborted(signal);
+  return { hub: address };
+}
+
+async function readCharter(file: string): Promise<Envelope> {
+  return parseEnvelope(await readFile(file, "utf8"));
+}
+
+/** Where the hub listens: as told, else where the charter says that this machine's hub is, else on `host`. */
+async function listenFor({ paths }: Context, told: string | undefined, host: string): Promise<HostPort> {
+  if (told !== undefined) return hostPort(told, host);
+  const charters = await readCharters(paths);
+  const last = charters.at(-1);
+  const { spki } = await hubHere(paths, "");
+  const charter: Charter | undefined = last === undefined ? undefined : readUnverified(last, "charter.1");
+  const own = Object.entries(charter?.hubs ?? {}).find(([key]) => key === spki)?.[1][0];
+  if (own === undefined) return { host, port: DEFAULT_PORT };
+  const listed = hostPort(own, host);
+  // A name, or an address behind NAT, cannot be bound: only a loopback one is taken as it is.
+  return isLoopback(listed.host) ? listed : { host, port: listed.port };
+}
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || host.startsWith("127.");
+
+const addressText = ({ host, port }: HostPort): string =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+
+export async function backup(context: Context, file: string): Promise<Result> {
+  await backupHub(context.paths, file);
+  context.io.print(`${file} is a whole copy of the hub's state`);
+  return { file };
+}
+
+export async function restore(context: Context, file: string): Promise<Result> {
+  const { revision, incarnation } = await restoreHub(context.paths, file);
+  context.io.print(`restored at revision ${revision}; its agents tell the hub what they know since`);
+  return { revision, incarnation };
+}
+
+/** Everything after `--` is the command; `run` before it was taken by the grammar. */
+export async function agent(context: Context, words: readonly string[], flags: AgentFlags): Promise<Result> {
+  const { paths, signal } = context;
+  const { runAgent } = await import("../agent/agent.ts");
+  await runAgent({
+    paths,
+    name: flags.name ?? nodeNameHere(),
+    ...addresses(flags),
+    join: flags.join,
+    command: words.length === 0 ? undefined : words,
+    version: VERSION,
+    log: logOf(context),
+    clock: systemClock,
+    signal,
+  });
+  return {};
+}
+
+/** What others are told, and what sockets bind to. */
+export function addresses(
+  flags: Pick<AgentFlags, "address" | "bind">,
+  fallback: string = firstAddress(),
+): { readonly address: string; readonly bind: string } {
+  const address = flags.address ?? fallback;
+  return { address, bind: flags.bind ?? (isLoopback(address) ? address : "0.0.0.0") };
+}
+
+function firstAddress(): string {
+  const all = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
+  return all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "127.0.0.1";
+}
+
+export function nodeNameHere(): string {
+  const name = os
+    .hostname()
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9.-]+/g, "-")
+    .replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, "")
+    .slice(0, 63);
+  return name === "" || name === "all" ? "node" : name;
+}
+
+/** Becomes the keeper: it must be small, so nothing of this program stays in its memory. */
+export async function keeper({ paths }: Context): Promise<Result> {
+  if (process.execve === undefined)
+    throw usage("the keeper cannot be started here", "The agent starts it by itself.");
+  const env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
+  process.execve(
+    process.execPath,
+    [process.execPath, ...KEEPER_NODE_FLAGS, programFile("keeper"), paths.run],
+    env,
+  );
+  throw new SkeinError("INTERNAL", "execve returned");
+}
+
+async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+}

@@ -1,0 +1,123 @@
+import type { Command } from "commander";
+import type { Run } from "./cli-program.ts";
+
+export interface InitFlags {
+  readonly name?: string;
+  readonly hub: string;
+  readonly sshAgent?: boolean;
+}
+export interface HubFlags {
+  readonly listen?: string;
+  readonly charter?: string;
+}
+export interface UpFlags {
+  readonly listen?: string;
+  readonly name?: string;
+  readonly address?: string;
+  readonly bind?: string;
+}
+export interface AgentFlags {
+  readonly join?: string;
+  readonly name?: string;
+  readonly address?: string;
+  readonly bind?: string;
+  readonly print?: boolean;
+}
+
+/** init, up, hub, agent, keeper. */
+export function registerServers(program: Command, run: Run): void {
+  program
+    .command("init")
+    .description("make an operator's identity and a new cluster's charter")
+    .option("--name <name>", "how the charter calls you (default: the user's name)")
+    .option(
+      "--hub <address>",
+      "HOST:PORT of this machine's hub, or HOST:PORT#KEY of another's",
+      "127.0.0.1:7400",
+    )
+    .option("--ssh-agent", "sign with the ssh-agent's Ed25519 key instead of a key file")
+    .action(async (flags: InitFlags, command: Command) => {
+      await run(command, async (context) => await (await import("./server-bodies.ts")).init(context, flags));
+    });
+  agentOptions(program.command("up"))
+    .description("a hub and one agent on this machine, in one command; Ctrl-C stops both")
+    .option("--listen <address>", "where the hub listens (default: 127.0.0.1:7400)")
+    .action(async (flags: UpFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./server-bodies.ts")).upHere(context, flags),
+      );
+    });
+  registerHub(program, run);
+  registerAgent(program, run);
+  program
+    .command("keeper", { hidden: true })
+    .description("hold sockets and instances; started by the agent, or by its unit")
+    .action(async (_flags: object, command: Command) => {
+      await run(command, async (context) => await (await import("./server-bodies.ts")).keeper(context));
+    });
+}
+
+function registerHub(program: Command, run: Run): void {
+  const hub = program
+    .command("hub")
+    .description("run a hub: documents, rollouts, git, the port table")
+    .option("--listen <address>", "HOST:PORT (default: the charter's, else 0.0.0.0:7400)")
+    .option("--charter <file>", "the charter to begin with (default: that of skein init here)")
+    .action(async (flags: HubFlags, command: Command) => {
+      await run(command, async (context) => await (await import("./server-bodies.ts")).hub(context, flags));
+    });
+  hub
+    .command("backup")
+    .description("copy the hub's state to a file, while it runs or not")
+    .argument("<file>")
+    .action(async (file: string, _flags: object, command: Command) => {
+      await run(command, async (context) => await (await import("./server-bodies.ts")).backup(context, file));
+    });
+  hub
+    .command("restore")
+    .description("put a backup in the place of the hub's state; stop the hub first")
+    .argument("<file>")
+    .action(async (file: string, _flags: object, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./server-bodies.ts")).restore(context, file),
+      );
+    });
+}
+
+function registerAgent(program: Command, run: Run): void {
+  const runs = async (words: string[], command: Command): Promise<void> => {
+    await run(command, async (context) => {
+      const flags = command.optsWithGlobals<AgentFlags>();
+      return await (await import("./server-bodies.ts")).agent(context, words, flags);
+    });
+  };
+  const agent = agentOptions(program.command("agent"))
+    .description("run this machine's agent (agent run), or install it (agent install)")
+    .option("--join <line>", "the line of skein node invite; needed once")
+    .argument("[words...]", "-- COMMAND: run this in place of every release's own processes")
+    .action(async (words: string[], _flags: object, command: Command) => await runs(words, command));
+  agentOptions(agent.command("run"))
+    .description("run it in the foreground")
+    .option("--join <line>", "the line of skein node invite; needed once")
+    .argument("[words...]", "-- COMMAND: run this in place of every release's own processes")
+    .action(async (words: string[], _flags: object, command: Command) => await runs(words, command));
+  agentOptions(agent.command("install"))
+    .description("write and start systemd units for keeper and agent")
+    .option("--join <line>", "join first, with the line of skein node invite")
+    .option("--print", "print what would be written, and the line for machines without systemd")
+    .action(async (_flags: object, command: Command) => {
+      await run(command, async (context) => {
+        const flags = command.optsWithGlobals<AgentFlags>();
+        return await (await import("./install-bodies.ts")).install(context, flags);
+      });
+    });
+}
+
+function agentOptions(command: Command): Command {
+  return command
+    .option("--name <name>", "the node's name where the ticket leaves it open (default: the host's)")
+    .option("--address <address>", "what others are told (default: the host's first)")
+    .option("--bind <address>", "what sockets bind to (default: all addresses, or a loopback --address)");
+}

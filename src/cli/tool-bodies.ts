@@ -1,0 +1,73 @@
+import path from "node:path";
+import { stringify } from "yaml";
+import { manifestWords } from "../app/print.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { runCommand, whyOf, wordOf, type NamedLine } from "../operator/commands.ts";
+import { readManifest } from "../operator/source.ts";
+import { commandNodes } from "../operator/views.ts";
+import { appHere } from "./app-here.ts";
+import type { Context, Result } from "./context.ts";
+import { momentFlag, usage } from "./grammar.ts";
+import { VERSION } from "./version.ts";
+
+export async function validate(context: Context, where: string, full: boolean): Promise<Result> {
+  const named = path.basename(where) === "skein.yaml" ? path.dirname(where) : where;
+  const options = { env: context.env, signal: context.signal };
+  const manifest = await readManifest({ kind: "path", path: path.resolve(named) }, options);
+  const words = manifestWords(manifest);
+  if (full) context.io.print(stringify(words, { lineWidth: 110 }).trimEnd());
+  else context.io.print(`OK  ${manifest.app}: ${summary(Object.keys(manifest.processes))}`);
+  return { manifest: words };
+}
+
+const summary = (processes: readonly string[]): string =>
+  processes.length === 0 ? "files, nothing runs" : `runs ${processes.join(", ")}`;
+
+const GC_VALID_MS = 10 * 60_000;
+
+interface GcFlags {
+  readonly count?: string;
+  readonly older?: string;
+}
+
+export async function gc(context: Context, word: string | undefined, flags: GcFlags): Promise<Result> {
+  const args = gcArgs(context, flags);
+  const operator = await context.operator();
+  const app = await appHere(context, word);
+  const selection = { app, env: context.env, selector: context.globals.on ?? null };
+  const nodes = await commandNodes(operator, selection, context.signal);
+  const wish = { kind: "gc", app, env: context.env, args, nodes, validMs: GC_VALID_MS };
+  const removed: { node: string; release: string }[] = [];
+  for await (const line of runCommand(operator, wish, context.signal)) {
+    if (line.type === "result") refuseFailure(line);
+    if (line.type !== "removed") continue;
+    const release = wordOf(line, "release");
+    removed.push({ node: line.name, release });
+    context.io.print(
+      `${line.name}  ${app}@${release.slice(0, 8)} ${context.globals.dryRun === true ? "would go" : "removed"}`,
+    );
+  }
+  if (removed.length === 0) context.io.say("Nothing to remove.");
+  return { app, removed };
+}
+
+function gcArgs({ globals }: Context, flags: GcFlags): Record<string, number | boolean> {
+  if (flags.count !== undefined && !/^\d{1,4}$/.test(flags.count))
+    throw usage(`${flags.count} is no number`, "--count 3");
+  return {
+    ...(flags.count === undefined ? {} : { count: Number(flags.count) }),
+    ...(flags.older === undefined ? {} : { before: momentFlag(flags.older, Date.now()) }),
+    ...(globals.dryRun === true ? { dry: true } : {}),
+  };
+}
+
+function refuseFailure(line: NamedLine): void {
+  if (line["ok"] === true) return;
+  const why = whyOf(line);
+  throw new SkeinError("IO", `${line.name}: ${why}`, { data: { node: line.name, cause: line["code"] } });
+}
+
+export async function version(context: Context): Promise<Result> {
+  context.io.print(`skein ${VERSION}`);
+  return { version: VERSION, node: process.versions.node };
+}

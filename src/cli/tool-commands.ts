@@ -1,0 +1,42 @@
+import type { Command } from "commander";
+import type { Run } from "./cli-program.ts";
+
+/** validate, gc, completion, version. */
+export function registerTools(program: Command, run: Run): void {
+  program
+    .command("validate")
+    .description("check skein.yaml; --full prints it with every default")
+    .argument("[path]", "a folder or file", ".")
+    .option("--full", "print the expansion")
+    .action(async (path: string, flags: { full?: boolean }, command: Command) => {
+      await run(
+        command,
+        async (context) =>
+          await (await import("./tool-bodies.ts")).validate(context, path, flags.full === true),
+      );
+    });
+  program
+    .command("gc")
+    .description("remove old releases from the nodes, by the manifest's keep")
+    .argument("[app]")
+    .option("--count <n>", "keep this many")
+    .option("--older <when>", "only what is older than 3d, or than a date")
+    .action(async (app: string | undefined, flags: { count?: string; older?: string }, command: Command) => {
+      await run(command, async (context) => await (await import("./tool-bodies.ts")).gc(context, app, flags));
+    });
+  program
+    .command("completion")
+    .description("print the completion script of a shell")
+    .argument("<shell>", "bash, zsh or fish")
+    .action(async (shell: string, _flags: object, command: Command) => {
+      await run(command, async (context) =>
+        (await import("./completion.ts")).completion(context, program, shell),
+      );
+    });
+  program
+    .command("version")
+    .description("print the version")
+    .action(async (_flags: object, command: Command) => {
+      await run(command, async (context) => await (await import("./tool-bodies.ts")).version(context));
+    });
+}

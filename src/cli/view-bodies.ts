@@ -1,0 +1,200 @@
+import type { PortEntry, ReleaseView } from "../api/schemas.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { shortRelease } from "../lib/ids.ts";
+import { formatBytes } from "../lib/units.ts";
+import { commitOf, workTreeOf } from "../operator/git.ts";
+import { knownNodes, selectNodes } from "../operator/nodes.ts";
+import * as views from "../operator/views.ts";
+import { appHere } from "./app-here.ts";
+import type { Context, Result } from "./context.ts";
+import { appOrSelector, listing, usage } from "./grammar.ts";
+import { columns } from "./io.ts";
+import { nodeLines } from "./node-bodies.ts";
+import type { PortFlags } from "./view-commands.ts";
+
+export async function list(context: Context, word: string | undefined): Promise<Result> {
+  const operator = await context.operator();
+  const what = listing(word);
+  if (what.kind === "versions") return await versions(context);
+  const nodes = await knownNodes(operator, context.signal);
+  if (what.kind === "nodes") return printed(context, nodeLines(nodes), { nodes });
+  const apps = await views.statusOf(operator, null, context.globals.env ?? null, context.signal);
+  if (what.kind === "all") {
+    const lines = [
+      ...appLines(apps),
+      ...(apps.length > 0 && nodes.length > 0 ? [""] : []),
+      ...nodeLines(nodes),
+    ];
+    return printed(context, lines, { apps, nodes });
+  }
+  const names = nodes.flatMap(({ identity }) => [identity.name, ...Object.keys(identity.labels)]);
+  if (appOrSelector(what.word, { apps: apps.map(({ app }) => app), names }) === "app") {
+    return await releases(context, what.word, "20");
+  }
+  const selected = selectNodes(nodes, what.word);
+  return printed(context, nodeLines(selected), { nodes: selected });
+}
+
+function printed(context: Context, lines: readonly string[], data: Result): Result {
+  for (const line of lines) context.io.print(line);
+  if (lines.length === 0) context.io.say("Nothing yet.");
+  return data;
+}
+
+function appLines(apps: readonly views.AppStatus[]): string[] {
+  if (apps.length === 0) return [];
+  return columns([
+    ["APP", "ENV", "RELEASE", "STATE", "NODES", "SINCE"],
+    ...apps.map(({ app, env, release, state, phase, issued, nodes }) => [
+      app,
+      env,
+      shortRelease(app, release),
+      state === "stopped" ? "stopped" : phase,
+      `${nodes.filter(({ current }) => current).length}/${nodes.length}`,
+      issued,
+    ]),
+  ]);
+}
+
+async function versions(context: Context): Promise<Result> {
+  const operator = await context.operator();
+  const apps = await views.statusOf(
+    operator,
+    context.globals.app ?? null,
+    context.globals.env ?? null,
+    context.signal,
+  );
+  const rows = apps.flatMap(({ app, env, nodes }) =>
+    nodes.map(({ node, release, state }) => [
+      node,
+      `${app}/${env}`,
+      release === null ? "-" : shortRelease(app, release),
+      state,
+    ]),
+  );
+  return printed(context, rows.length === 0 ? [] : columns([["NODE", "APP", "VERSION", "STATE"], ...rows]), {
+    apps,
+  });
+}
+
+export async function status(context: Context, word: string | undefined): Promise<Result> {
+  const operator = await context.operator();
+  const app = word ?? context.globals.app ?? null;
+  const apps = await views.statusOf(operator, app, context.globals.env ?? null, context.signal);
+  const lines = apps.flatMap((one, i) => [...(i === 0 ? [] : [""]), ...statusLines(one)]);
+  return printed(context, lines, { apps });
+}
+
+function statusLines(one: views.AppStatus): string[] {
+  const { app, env, release, state, phase, unsettled, nodes } = one;
+  const settled = unsettled && phase !== "undone" && phase !== "failed" ? "  UNSETTLED" : "";
+  const head = `${shortRelease(app, release)}  ${env}  ${state === "stopped" ? "stopped" : phase}${settled}`;
+  const rows = nodes.map((node) => [
+    `  ${node.node}`,
+    node.release === null ? "-" : shortRelease(app, node.release),
+    node.current ? node.state : `${node.state} (differs)`,
+    [node.present ? "" : "absent", node.note ?? ""].filter((text) => text !== "").join(" "),
+  ]);
+  return [head, ...columns(rows)];
+}
+
+export async function releases(context: Context, word: string | undefined, limit: string): Promise<Result> {
+  const operator = await context.operator();
+  if (!/^[1-9]\d{0,3}$/.test(limit)) throw usage(`${limit} is no number`, "--limit 50");
+  const app = word ?? context.globals.app ?? null;
+  const found = await views.releasesOf(operator, app, Number(limit), context.signal);
+  if (app !== null && found.length === 0) {
+    throw new SkeinError("APP_NOT_FOUND", `there is no release of ${app}`, { data: { app } });
+  }
+  const rows = found.map((one) => [
+    shortRelease(one.app, one.id),
+    one.commit?.slice(0, 12) ?? "-",
+    one.created,
+    String(one.files),
+    formatBytes(one.bytes),
+  ]);
+  const table =
+    rows.length === 0 ? [] : columns([["RELEASE", "COMMIT", "CREATED", "FILES", "SIZE"], ...rows]);
+  return printed(context, table, { releases: found.map(withoutEnvelope) });
+}
+
+function withoutEnvelope({ id, app, commit, created, files, bytes }: ReleaseView): Result {
+  return { id, app, commit, created, files, bytes };
+}
+
+export async function ports(context: Context, flags: PortFlags): Promise<Result> {
+  if (flags.by !== undefined && flags.by !== "commit")
+    throw usage(`the table is not kept by ${flags.by}`, "--by commit");
+  const operator = await context.operator();
+  const query = { app: context.globals.app ?? null, env: context.globals.env ?? null };
+  const table = await views.portsOf(operator, query, context.signal);
+  if (flags.by === "commit") {
+    const byCommit = views.portsByCommit(table);
+    context.io.print(JSON.stringify(byCommit, undefined, 2));
+    return { ports: byCommit };
+  }
+  return printed(context, portLines(table), { ports: table });
+}
+
+function portLines(table: readonly PortEntry[]): string[] {
+  if (table.length === 0) return [];
+  const rows = table.map((entry) => [
+    shortRelease(entry.app, entry.release),
+    entry.instance,
+    entry.nodeName,
+    entry.port === null ? "-" : hostPortText(entry),
+    entry.protocol ?? "-",
+    `${entry.state}${entry.stale ? " (stale)" : ""}`,
+  ]);
+  return columns([["RELEASE", "INSTANCE", "NODE", "LISTENS", "PROTOCOL", "STATE"], ...rows]);
+}
+
+const hostPortText = ({ host, port }: PortEntry): string =>
+  `${host?.includes(":") === true ? `[${host}]` : (host ?? "*")}:${port ?? ""}`;
+
+export async function watchPorts(context: Context): Promise<Result> {
+  const operator = await context.operator();
+  await ports(context, {});
+  for await (const event of operator.client.watch(context.signal, { prefix: "ports" })) {
+    if (event.type !== "port") continue;
+    context.io.event({ ...event, type: "port" });
+    context.io.print(`${event.value === null ? "-" : "+"} ${event.key.replace(/^\/ports\//, "")}`);
+  }
+  return {};
+}
+
+export async function check(
+  context: Context,
+  word: string | undefined,
+  version: string | undefined,
+): Promise<Result> {
+  const operator = await context.operator();
+  const app = await appHere(context, word);
+  const wish = { app, env: context.env, selector: context.globals.on ?? null };
+  const running = await views.running(operator, wish, context.signal);
+  if (version === undefined) {
+    const rows = running.map(({ node, release, commit, present }) => [
+      node,
+      release === null ? "nothing" : shortRelease(app, release),
+      commit ?? "-",
+      present ? "" : "absent",
+    ]);
+    return printed(context, columns(rows), { app, running });
+  }
+  const repo = await workTreeOf(context.cwd, context.signal);
+  const commit = repo === undefined ? undefined : await commitOf(repo, version, context.signal);
+  const wanted = await views.releaseOfVersion(operator, app, version, commit, context.signal);
+  const others = running.filter(({ release }) => release !== wanted.id);
+  if (others.length === 0) return printed(context, ["OK"], { app, release: wanted.id, running });
+  const differs = others.map(
+    ({ node, release }) => `${node}: ${release === null ? "nothing" : shortRelease(app, release)}`,
+  );
+  throw new SkeinError(
+    "VERSION_DIFFERS",
+    `${others.length} of ${running.length} nodes do not run ${shortRelease(app, wanted.id)}`,
+    {
+      hint: `Deploy it: skein deploy ${app} ${wanted.id.slice(0, 8)}`,
+      data: { app, release: wanted.id, lines: differs, running },
+    },
+  );
+}

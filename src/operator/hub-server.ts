@@ -1,0 +1,135 @@
+import fs from "node:fs/promises";
+import net from "node:net";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import type { HubAddress } from "../api/hub-client.ts";
+import { directoryDepot } from "../depot/directory.ts";
+import { startHub, type RunningHub } from "../hub/start-hub.ts";
+import { errnoOf, fromWire, SkeinError, toWire, type WireError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { Paths } from "../lib/paths.ts";
+import { openSqliteStore, restoreSqliteStore } from "../store/sqlite.ts";
+import type { BackupStore } from "../store/store.ts";
+import type { Envelope } from "../trust/envelope.ts";
+import { fileSigner, generateKeyFile, spkiDigestOf, type LocalSigner } from "../trust/keys.ts";
+
+export interface ServeOptions {
+  readonly paths: Paths;
+  /** Port 0: any free one. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** To begin with, where the store has none. */
+  readonly charters: readonly Envelope[];
+  readonly log: Log;
+  readonly version: string;
+  readonly signal: AbortSignal;
+}
+
+const storeFile = (paths: Paths): string => path.join(paths.lib, "hub", "store.db");
+const controlSocket = (paths: Paths): string => path.join(paths.run, "hub.sock");
+const LONGEST_SOCKET_PATH = 107;
+
+/** This machine's hub key, made when there is none. */
+export async function hubKey(paths: Paths): Promise<LocalSigner> {
+  await fs.mkdir(paths.etc, { recursive: true, mode: 0o755 });
+  const file = path.join(paths.etc, "hub.key");
+  const there = await fs.access(file).then(
+    () => true,
+    () => false,
+  );
+  return there ? await fileSigner(file) : await generateKeyFile(file);
+}
+
+export async function hubHere(paths: Paths, address: string): Promise<HubAddress> {
+  return { spki: spkiDigestOf((await hubKey(paths)).pub), address };
+}
+
+/**
+ * Runs a hub on this machine's folders until it is closed; a socket in the run folder lets `hub backup` reach it.
+ * @throws SkeinError PORT_TAKEN, STORE_BUSY when one runs already, STORE_CORRUPT, CHARTER_PIN
+ */
+export async function serveHub(options: ServeOptions): Promise<RunningHub> {
+  const { paths, listen, charters, log, version, signal } = options;
+  await fs.mkdir(path.dirname(storeFile(paths)), { recursive: true, mode: 0o700 });
+  await fs.mkdir(paths.run, { recursive: true, mode: 0o755 });
+  const store = await openSqliteStore(storeFile(paths));
+  try {
+    const hub = await startHub({
+      store,
+      depot: directoryDepot(path.join(paths.lib, "depot")),
+      paths,
+      listen,
+      key: await hubKey(paths),
+      charters,
+      log,
+      signal,
+      version,
+    });
+    const control = await serveControl(paths, store);
+    const close = async (): Promise<void> => {
+      control.close();
+      await hub.close();
+      await store[Symbol.asyncDispose]();
+    };
+    return { ...hub, close, [Symbol.asyncDispose]: close };
+  } catch (err) {
+    await store[Symbol.asyncDispose]();
+    throw err;
+  }
+}
+
+/** A line with a file's name in, a line with how it went out. Only this user can reach it. */
+async function serveControl(paths: Paths, store: BackupStore): Promise<net.Server> {
+  const server = net.createServer((socket) => {
+    socket.on("error", () => socket.destroy());
+    createInterface({ input: socket }).once("line", (file) => {
+      store.backup(file).then(
+        () => socket.end("{}\n"),
+        (err: unknown) => socket.end(`${JSON.stringify({ error: toWire(err) })}\n`),
+      );
+    });
+  });
+  const at = controlSocket(paths);
+  if (Buffer.byteLength(at) > LONGEST_SOCKET_PATH) return server;
+  // The store's own lock proves that no other hub is alive: what is left of one may go.
+  await fs.rm(at, { force: true });
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(at, resolve));
+  await fs.chmod(at, 0o600);
+  server.unref();
+  return server;
+}
+
+/** Copies the store to `file`: through the hub that runs here, else from the file itself. */
+export async function backupHub(paths: Paths, file: string): Promise<void> {
+  const target = path.resolve(file);
+  if (await askHub(paths, target)) return;
+  await using store = await openSqliteStore(storeFile(paths));
+  await store.backup(target);
+}
+
+async function askHub(paths: Paths, file: string): Promise<boolean> {
+  const socket = net.connect({ path: controlSocket(paths) });
+  try {
+    await new Promise<void>((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+    socket.write(`${file}\n`);
+    for await (const line of createInterface({ input: socket })) {
+      const { error } = JSON.parse(line) as { error?: WireError };
+      if (error !== undefined) throw fromWire(error);
+      return true;
+    }
+    throw new SkeinError("HUB_UNREACHABLE", "the hub ended before the backup was whole");
+  } catch (err) {
+    if (["ENOENT", "ECONNREFUSED"].includes(errnoOf(err) ?? "")) return false;
+    throw err;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Puts a backup in the place of the store; no hub may run. It gets a new incarnation, and agents notice. */
+export async function restoreHub(
+  paths: Paths,
+  file: string,
+): Promise<{ readonly incarnation: string; readonly revision: number }> {
+  await fs.mkdir(path.dirname(storeFile(paths)), { recursive: true, mode: 0o700 });
+  return await restoreSqliteStore(path.resolve(file), storeFile(paths));
+}

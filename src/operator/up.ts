@@ -1,0 +1,100 @@
+import os from "node:os";
+import path from "node:path";
+import { runAgent } from "../agent/agent.ts";
+import { loadNodeStore } from "../agent/node-store.ts";
+import { KeeperClient } from "../keeper/client.ts";
+import { systemClock } from "../lib/clock.ts";
+import { isSkeinError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { Paths } from "../lib/paths.ts";
+import { configIfThere, readCharters } from "./home.ts";
+import { hubHere, serveHub } from "./hub-server.ts";
+import { initCluster } from "./init.ts";
+import { invite } from "./nodes.ts";
+import { openOperator } from "./operator.ts";
+
+export interface UpOptions {
+  readonly paths: Paths;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Name of the node and of the operator. */
+  readonly name: string;
+  readonly address: string;
+  readonly bind: string;
+  readonly version: string;
+  readonly log: Log;
+  /** Told the hub's address and the fingerprint once both serve. */
+  readonly ready: (facts: {
+    readonly hub: string;
+    readonly node: string;
+    readonly pin: string;
+    readonly made: boolean;
+  }) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Longer than any app's drain is likely to be. */
+const SHUTDOWN_MS = 90_000;
+
+/**
+ * A hub and one agent on this machine, from an empty folder on. Ends with `signal`; what ran is stopped then, and
+ * comes back with the next `up`.
+ */
+export async function up(options: UpOptions): Promise<void> {
+  const { paths, listen, name, log, version, signal } = options;
+  const before = await configIfThere(paths);
+  const at = listen.host.includes(":") ? `[${listen.host}]:${listen.port}` : `${listen.host}:${listen.port}`;
+  const { pin } = await initCluster({
+    paths,
+    name: os.userInfo().username,
+    key: "file",
+    hubs: [await hubHere(paths, at)],
+    clock: systemClock,
+  });
+  // The agent ends first: it has news for the hub.
+  const hubEnd = new AbortController();
+  await using hub = await serveHub({
+    paths,
+    listen,
+    charters: await readCharters(paths),
+    log: log.with({ from: "hub" }),
+    version,
+    signal: hubEnd.signal,
+  });
+  const join = (await isJoined(paths)) ? undefined : await ticket(options);
+  options.ready({ hub: hub.address, node: name, pin, made: before === undefined });
+  try {
+    await runAgent({
+      paths,
+      name,
+      address: options.address,
+      bind: options.bind,
+      join,
+      version,
+      log: log.with({ from: "agent" }),
+      clock: systemClock,
+      signal,
+    });
+  } finally {
+    await stopInstances(paths);
+  }
+}
+
+async function isJoined(paths: Paths): Promise<boolean> {
+  return (await loadNodeStore(path.join(paths.lib, "state"))) !== undefined;
+}
+
+async function ticket({ paths, name, signal }: UpOptions): Promise<string> {
+  using operator = await openOperator({ paths, signal });
+  const wish = { name, labels: {}, validMs: 10 * 60_000, replace: null };
+  return (await invite(operator, wish, signal)).line;
+}
+
+/** Ends the keeper with all it runs: nothing is left behind on a machine where somebody only tried it. */
+async function stopInstances(paths: Paths): Promise<void> {
+  try {
+    await using keeper = await KeeperClient.connect(path.join(paths.run, "keeper.sock"));
+    await keeper.call("shutdown", {}, SHUTDOWN_MS);
+  } catch (err) {
+    if (!isSkeinError(err, "KEEPER_UNREACHABLE")) throw err;
+  }
+}
