@@ -142,6 +142,7 @@ class Machine {
     });
     assert.equal(born.outcome.kind, "accepted");
     this.state = born.state;
+    this.snapshots.push(nodeStateText(this.state));
   }
 
   get self(): (typeof testNodes)[number] {
@@ -402,7 +403,7 @@ const actions = fc.array(
     { arbitrary: clock, weight: 2 },
     { arbitrary: lie, weight: 1 },
     { arbitrary: snapshot, weight: 1 },
-    { arbitrary: rewind, weight: 1 },
+    { arbitrary: rewind, weight: 2 },
   ),
   { minLength: 20, maxLength: 60, size: "max" },
 );

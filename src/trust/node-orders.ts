@@ -55,10 +55,11 @@ export function acceptOrder(state: NodeState, source: unknown, context: Context)
     if (contested !== undefined) return equivocation(state, contested, incoming.held);
     refuseOld(incoming, { newest: app.head, floor: app.floor });
     refuseOtherEnv(state, incoming.body, context);
-    // What this node signed a receipt for it had started in time, even if its disk forgot.
-    const startedBefore = app.floor?.order === incoming.held.digest;
-    const late = effectiveNow(state, context) >= msOf(incoming.body.applyBefore);
-    if (late && !startedBefore) throw expired(incoming.body);
+    // What this node signed a receipt for it had accepted and started in time, even if its disk forgot.
+    if (app.floor?.order !== incoming.held.digest) {
+      refuseForks(incoming);
+      if (effectiveNow(state, context) >= msOf(incoming.body.applyBefore)) throw expired(incoming.body);
+    }
     return accepted(raised(withApp(state, newHead(app, incoming.held)), incoming.body.issued));
   });
 }
@@ -83,6 +84,7 @@ export function acceptSettle(state: NodeState, input: SettleInput, context: Cont
       const contested = contestedBy(app, incoming.held);
       if (contested !== undefined) return equivocation(state, contested, incoming.held);
       refuseOld(incoming, { newest: app.standing, floor: null });
+      refuseForks(incoming);
     }
     const stands = withApp(state, standingWith(app, { ...incoming.held, settle: proof }));
     return accepted(raised(raised(stands, incoming.body.issued), settle.issued));
@@ -239,7 +241,7 @@ function equivocation(
 
 /** `newest`: what the order must be newer than; `floor`: what it must at least be. */
 function refuseOld(
-  { app, body, held }: Incoming,
+  { app, held }: Incoming,
   limits: { readonly newest: HeldOrder | null; readonly floor: Serial | null },
 ): void {
   const isBelow = (limit: Serial | null): boolean => limit !== null && compareSerials(held, limit) < 0;
@@ -257,6 +259,9 @@ function refuseOld(
       { data },
     );
   }
+}
+
+function refuseForks({ app, body, held }: Incoming): void {
   for (const other of [app.head, app.standing, app.prior]) refuseFork(other, body, held);
 }
 
