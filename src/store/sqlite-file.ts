@@ -43,6 +43,8 @@ export async function backupFile(db: DatabaseSync, target: string): Promise<void
 export async function restoreFile(from: string, target: string): Promise<void> {
   await installed(target, async (aside) => {
     await fs.copyFile(from, aside);
+    // A copy made by hand of a stopped hub's file may have its journal beside it.
+    if (await exists(`${from}-wal`)) await fs.copyFile(`${from}-wal`, `${aside}-wal`);
     const db = connect(aside);
     try {
       checkWhole(db, from);

@@ -255,6 +255,41 @@ test("killed anywhere, a restarted store has every acknowledged transaction, who
   assert.ok(all.length > 0);
 });
 
+const small =
+  'mount -t tmpfs -o size=4m skein "$1" && "$2" "$3" "$1/store.db" fill && cp "$1"/store.db* "$4"';
+
+test(
+  "a full disk refuses writes with its code, loses none, and takes them again when there is room",
+  { skip: process.getuid?.() === 0 ? false : "needs root for a small disk of its own" },
+  async (t) => {
+    const file = await tempFile(t);
+    const dir = path.join(path.dirname(file), "small");
+    await fs.mkdir(dir);
+    const program = path.join(import.meta.dirname, "store-writer.fixture.ts");
+    // The mount is private to the child and ends with it.
+    const args = ["-m", "sh", "-c", small, "sh", dir, process.execPath, program, path.dirname(file)];
+    const child = spawn("unshare", args, { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+    let acknowledged = 0;
+    for await (const line of createInterface({ input: child.stdout })) acknowledged = Number(line);
+    assert.equal(await ended, 0);
+    assert.ok(acknowledged > 10);
+    await using store = await openSqliteStore(file);
+    assert.equal((await store.range("/")).entries.length, acknowledged);
+  },
+);
+
+test("what a killed hub left, journal and all, can be restored elsewhere", async (t) => {
+  const file = await tempFile(t);
+  const { acked } = await runWriter(file, "store.committed:5");
+  assert.ok((await fs.stat(`${file}-wal`)).size > 0);
+  await restoreSqliteStore(file, `${file}.other`);
+  await using store = await openSqliteStore(`${file}.other`);
+  const values = await valuesOf(store, "/");
+  for (const n of acked) assert.equal(values[`/${n}/a`], String(n));
+  assert.ok(acked.length > 0);
+});
+
 test("killed while restoring, the old store or the restored one is there, whole", async (t) => {
   for (const point of ["store.journal-folded", "store.install:1"]) {
     const file = await tempFile(t);
