@@ -116,7 +116,7 @@ export async function freePort(host = "127.0.0.1"): Promise<number> {
 export async function until<T>(
   what: string,
   probe: () => Promise<T | undefined> | T | undefined,
-  { withinMs = 20_000, everyMs = 20, signal }: UntilOptions = {},
+  { withinMs = 20_000, everyMs = 20, signal, giveUp }: UntilOptions = {},
 ): Promise<T> {
   const end = performance.now() + withinMs;
   let last: unknown;
@@ -126,6 +126,7 @@ export async function until<T>(
       const answer = await probe();
       if (answer !== undefined) return answer;
     } catch (err) {
+      if (giveUp?.(err) === true) throw err;
       last = err;
     }
     if (performance.now() > end) {
@@ -139,6 +140,8 @@ export interface UntilOptions {
   readonly withinMs?: number;
   readonly everyMs?: number;
   readonly signal?: AbortSignal;
+  /** Failures of the probe after which asking again is no use. */
+  readonly giveUp?: (err: unknown) => boolean;
 }
 
 async function goneFrom(folder: string): Promise<void> {

@@ -1,0 +1,371 @@
+/**
+ * A whole cluster of real processes for end-to-end tests and benchmarks: one operator, one hub, any number of nodes,
+ * each with a SKEIN_HOME of its own in one temporary folder. Nothing of it survives the disposal.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
+import fs from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import type { NodeView, PortEntry } from "../../src/api/schemas.ts";
+import { pathsFrom } from "../../src/lib/paths.ts";
+import { openOperator, type Operator } from "../../src/operator/operator.ts";
+import { ended, freePort, Processes, processesIn, signalQuietly, until } from "./processes.ts";
+import { gitEnv } from "./repo.ts";
+
+const ROOT = path.resolve(import.meta.dirname, "../..");
+const READY_MS = 30_000;
+
+/** Which `skein` is run. */
+export interface Program {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Folder with `git-remote-skein`. */
+  readonly helperDir: string;
+}
+
+/** What lies in this checkout. */
+export const checkout: Program = {
+  command: process.execPath,
+  args: ["--disable-warning=ExperimentalWarning", path.join(ROOT, "bin/skein.mjs")],
+  helperDir: path.join(ROOT, "bin"),
+};
+
+export interface ClusterOptions {
+  readonly signal: AbortSignal;
+  readonly program?: Program;
+}
+
+export interface Result {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly cwd?: string;
+  /** SKEIN_HOME. Default: the operator's. */
+  readonly home?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface NodeOptions {
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Runs in place of every release's own processes: `agent run ... -- COMMAND`. */
+  readonly command?: readonly string[];
+}
+
+/** @param options.signal ends every wait; the processes end with the disposal */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const dir = await fs.realpath(await fs.mkdtemp(path.join(os.tmpdir(), "skein-")));
+  await fs.chmod(dir, 0o755); // apps have users of their own
+  const cluster = new Cluster(dir, await freePort(), options);
+  try {
+    await cluster.hub.start();
+    const made = await cluster.ok(
+      "init",
+      "--name",
+      "tester",
+      "--hub",
+      `${cluster.hubAddress}#${cluster.hub.key}`,
+    );
+    if (!made.stdout.includes("fingerprint")) throw new Error(`skein init said: ${made.stdout}`);
+    return cluster;
+  } catch (err) {
+    await cluster[Symbol.asyncDispose]();
+    throw err;
+  }
+}
+
+export class Cluster implements AsyncDisposable {
+  readonly dir: string;
+  readonly operatorHome: string;
+  readonly hubAddress: string;
+  readonly hub: HubProcess;
+  readonly nodes: AgentProcess[] = [];
+  readonly signal: AbortSignal;
+  readonly program: Program;
+  readonly processes: Processes;
+  /** Its nodes' loopback addresses: other clusters run at the same time. */
+  readonly network = `127.${randomInt(16, 250)}.${randomInt(256)}`;
+  #operator: Operator | undefined;
+
+  constructor(dir: string, hubPort: number, { signal, program = checkout }: ClusterOptions) {
+    this.dir = dir;
+    this.operatorHome = path.join(dir, "op");
+    this.hubAddress = `127.0.0.1:${hubPort}`;
+    this.signal = signal;
+    this.program = program;
+    this.processes = new Processes(dir);
+    this.hub = new HubProcess(this);
+  }
+
+  /** Runs `skein` to its end. */
+  async skein(args: readonly string[], options: RunOptions = {}): Promise<Result> {
+    const { command, args: first } = this.program;
+    return await runToEnd(command, [...first, ...args], {
+      cwd: options.cwd ?? this.dir,
+      env: { ...this.env(options.home ?? this.operatorHome), ...options.env },
+      signal: this.signal,
+    });
+  }
+
+  /** The same, where anything but success is the test's failure. */
+  async ok(...args: string[]): Promise<Result> {
+    return await this.okIn(this.dir, ...args);
+  }
+
+  async okIn(cwd: string, ...args: string[]): Promise<Result> {
+    return expectSuccess(`skein ${args.join(" ")}`, await this.skein(args, { cwd }));
+  }
+
+  /** The last line of `--json`: the result event. */
+  async json(...args: string[]): Promise<Record<string, unknown>> {
+    const { stdout } = await this.ok("--json", ...args);
+    const last = stdout.trim().split("\n").at(-1) ?? "";
+    return JSON.parse(last) as Record<string, unknown>;
+  }
+
+  /** git with this operator's identity and the helper for skein:// on its PATH. */
+  async git(cwd: string, ...args: string[]): Promise<Result> {
+    const env = this.env(this.operatorHome);
+    return await runToEnd("git", args, { cwd, env, signal: this.signal });
+  }
+
+  async okGit(cwd: string, ...args: string[]): Promise<Result> {
+    return expectSuccess(`git ${args.join(" ")}`, await this.git(cwd, ...args));
+  }
+
+  /** Where a repository is pushed to. */
+  gitUrl(repo: string): string {
+    return `skein://${this.hubAddress}/${repo}`;
+  }
+
+  /** Invites a node, starts its agent, and waits until the hub sees it. */
+  async addNode(name: string, options: NodeOptions = {}): Promise<AgentProcess> {
+    const labels = Object.entries(options.labels ?? {}).flatMap(([key, value]) => [
+      "--label",
+      `${key}=${value}`,
+    ]);
+    const { stdout } = await this.ok("node", "invite", name, ...labels);
+    const node = new AgentProcess(this, name, this.nodes.length + 1, options.command ?? []);
+    this.nodes.push(node);
+    await node.start(joinLineIn(stdout));
+    await this.present(name);
+    return node;
+  }
+
+  /** For questions that a command would take too long to ask again and again. Opened once. */
+  async operator(): Promise<Operator> {
+    const paths = pathsFrom({ SKEIN_HOME: this.operatorHome });
+    return (this.#operator ??= await openOperator({ paths, signal: this.signal }));
+  }
+
+  async nodeView(name: string): Promise<NodeView | undefined> {
+    const { client } = await this.operator();
+    return (await client.nodes(this.signal)).nodes.find((node) => node.name === name);
+  }
+
+  async present(name: string): Promise<void> {
+    await this.until(`${name} at the hub`, async () => (await this.nodeView(name))?.present === true);
+  }
+
+  async absent(name: string): Promise<void> {
+    await this.until(`${name} away`, async () => (await this.nodeView(name))?.present === false);
+  }
+
+  async ports(): Promise<readonly PortEntry[]> {
+    const { client } = await this.operator();
+    return (await client.ports({}, this.signal)).ports;
+  }
+
+  /** Waits until `holds` answers true; rejects with `what` after 30 s. */
+  async until(what: string, holds: () => Promise<boolean>): Promise<void> {
+    const probe = async (): Promise<true | undefined> => ((await holds()) ? true : undefined);
+    await until(what, probe, { withinMs: READY_MS, signal: this.signal });
+  }
+
+  env(home: string): NodeJS.ProcessEnv {
+    return {
+      ...gitEnv(),
+      HOME: os.homedir(), // where the checkout keeps its compile cache
+      PATH: `${this.program.helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`,
+      SKEIN_HOME: home,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#operator?.[Symbol.dispose]();
+    await this.processes[Symbol.asyncDispose]();
+    await fs.rm(this.dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** What hub and agents have in common: a home, a log, a process that comes and goes. */
+abstract class Daemon {
+  readonly home: string;
+  /** Everything it printed, over all its starts. */
+  readonly log: string;
+  protected readonly cluster: Cluster;
+  protected child: ChildProcess | undefined;
+  #logged = 0;
+
+  constructor(cluster: Cluster, name: string) {
+    this.cluster = cluster;
+    this.home = path.join(cluster.dir, name);
+    this.log = path.join(cluster.dir, `${name}.log`);
+  }
+
+  get pid(): number {
+    const pid = this.child?.pid;
+    if (pid === undefined) throw new Error(`${this.log}: it was never started`);
+    return pid;
+  }
+
+  /** Ends it: with SIGKILL at once, with SIGTERM as a person would. Keeper and instances of a node live on. */
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    if (this.child === undefined) return;
+    this.child.kill(signal);
+    await ended(this.child);
+  }
+
+  /** What the process that runs now has printed. */
+  async printed(): Promise<string> {
+    const text = await fs.readFile(this.log);
+    return text.subarray(this.#logged).toString("utf8");
+  }
+
+  protected async launch(args: readonly string[], ready: RegExp): Promise<RegExpExecArray> {
+    const { program, processes, signal } = this.cluster;
+    this.#logged = await fs.stat(this.log).then(
+      ({ size }) => size,
+      () => 0,
+    );
+    await fs.mkdir(this.home, { recursive: true });
+    const child = processes.start(program.command, [...program.args, ...args], {
+      cwd: this.home,
+      env: this.cluster.env(this.home),
+      log: this.log,
+    });
+    this.child = child;
+    const isReady = async (): Promise<RegExpExecArray | undefined> => {
+      const match = ready.exec(await this.printed());
+      if (match === null && (child.exitCode !== null || child.signalCode !== null)) throw new Ended();
+      return match ?? undefined;
+    };
+    return await until(`skein ${args[0]} is ready`, isReady, {
+      signal,
+      withinMs: READY_MS,
+      giveUp: isEnded,
+    }).catch(async (err: unknown) => {
+      throw new Error(`skein ${args.join(" ")} did not start:\n${await this.printed()}`, { cause: err });
+    });
+  }
+}
+
+class Ended extends Error {}
+const isEnded = (err: unknown): boolean => err instanceof Ended;
+
+export class HubProcess extends Daemon {
+  /** Its pinned key, once it has run. */
+  key = "";
+
+  constructor(cluster: Cluster) {
+    super(cluster, "hub");
+  }
+
+  async start(): Promise<void> {
+    const args = ["hub", "--json", "--listen", this.cluster.hubAddress];
+    const [, key = ""] = await this.launch(args, /"type":"ready".*"key":"([0-9a-f]{64})"/);
+    this.key = key;
+  }
+
+  async restart(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    await this.kill(signal);
+    await this.start();
+  }
+}
+
+export class AgentProcess extends Daemon {
+  readonly name: string;
+  /** A loopback address of its own: all nodes are on one machine. */
+  readonly address: string;
+  readonly #command: readonly string[];
+
+  constructor(cluster: Cluster, name: string, index: number, command: readonly string[]) {
+    super(cluster, `n${index}`); // short: a unix socket's path has at most 107 bytes
+    this.name = name;
+    this.address = `${cluster.network}.${index}`;
+    this.#command = command;
+  }
+
+  /** @param join needed the first time */
+  async start(join?: string): Promise<void> {
+    const args = ["agent", "run", "--address", this.address, ...(join === undefined ? [] : ["--join", join])];
+    const command = this.#command.length === 0 ? [] : ["--", ...this.#command];
+    await this.launch([...args, ...command], /"msg":"agent started"/);
+  }
+
+  async restart(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    await this.kill(signal);
+    await this.start();
+  }
+
+  /** The keeper that holds this node's sockets and instances. */
+  keeperPid(): number {
+    const run = path.join(this.home, "run");
+    const found = processesIn(run).find(
+      ({ command }) => / \S*keeper\S* /.test(`${command} `) && command.includes(run),
+    );
+    if (found === undefined) throw new Error(`${this.name} has no keeper`);
+    return found.pid;
+  }
+
+  /** Power off: agent, keeper and every instance at once. */
+  async powerOff(): Promise<void> {
+    await this.kill("SIGKILL");
+    await until(`${this.name} is off`, () => {
+      const left = processesIn(`${this.home}/`);
+      for (const { pid } of left) signalQuietly(pid, "SIGKILL");
+      return left.length === 0 ? true : undefined;
+    });
+  }
+
+  /** The lines of its log that are JSON records. */
+  async records(): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    const lines = (await this.printed()).split("\n").filter((line) => line.startsWith("{"));
+    return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+}
+
+async function runToEnd(
+  command: string,
+  args: readonly string[],
+  options: { readonly cwd: string; readonly env: NodeJS.ProcessEnv; readonly signal: AbortSignal },
+): Promise<Result> {
+  const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+  const [stdout, stderr] = [textOf(child.stdout), textOf(child.stderr)];
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  return { code, stdout: await stdout, stderr: await stderr };
+}
+
+async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = "";
+  for await (const part of stream.setEncoding("utf8")) text += String(part);
+  return text;
+}
+
+function expectSuccess(what: string, result: Result): Result {
+  if (result.code === 0) return result;
+  throw new Error(`${what} ended with ${result.code}:\n${result.stdout}\n${result.stderr}`);
+}
+
+/** `node invite` prints the whole command for the new machine; the line itself is its last word. */
+function joinLineIn(stdout: string): string {
+  const line = stdout.trim().split(/\s+/).at(-1);
+  if (line === undefined || line === "") throw new Error(`no join line in: ${stdout}`);
+  return line;
+}
