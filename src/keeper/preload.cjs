@@ -27,7 +27,7 @@ const plan = readPlan();
 const { listen, close: closeNet } = net.Server.prototype;
 const { bind } = dgram.Socket.prototype;
 const servers = new Map(); // the app's server -> its twin on the public socket, or null
-const datagrams = new Set(); // the app's UDP sockets
+const datagrams = new Map(); // the app's UDP socket -> its twin on the public socket, or null
 const connections = new Set();
 const silent = new Map(); // connections, with the bytes read before their first request
 const sessions = new Set(); // HTTP/2
@@ -75,6 +75,10 @@ function gateIsOpen() {
 }
 
 function whenOpen(act) {
+  if (gateIsOpen()) {
+    process.nextTick(act);
+    return;
+  }
   onGo.push(act);
   if (onGo.length > 1) return;
   const timer = setInterval(() => {
@@ -106,11 +110,16 @@ function patchListen() {
     const callback = args.find((arg) => typeof arg === "function");
     if (!servers.has(this)) track(this);
     servers.set(this, null);
-    const direct = gateIsOpen();
-    this.once("listening", () => tell(`${direct ? "attached" : "listening"} ${socket.name}`));
-    if (!direct) whenOpen(() => attach(this, socket));
-    return listen.call(this, { fd: direct ? socket.fd : socket.probe }, callback);
+    this.once("listening", () => tell(`listening ${socket.name}`));
+    whenOpen(() => attach(this, socket));
+    if (socket.port > 0) this.address = () => publicAddress(socket);
+    return listen.call(this, { fd: socket.probe }, callback);
   };
+}
+
+/** Apps print it, or tell it to others: where it was asked to listen, not where it is judged. */
+function publicAddress({ host, port }) {
+  return { address: host, family: net.isIPv6(host) ? "IPv6" : "IPv4", port };
 }
 
 function track(server) {
@@ -188,7 +197,8 @@ function drain() {
     if (left === 0) process.exit(0);
   };
   for (const server of servers.keys()) stopAccepting(server, one);
-  for (const socket of datagrams) {
+  for (const [socket, twin] of datagrams) {
+    for (const each of [socket, twin]) stopReceiving(each);
     setTimeout(() => {
       socket.close();
       one();
@@ -250,17 +260,17 @@ function patchDatagrams() {
     const socket = wanted(args[0], true);
     if (socket === undefined) return bind.apply(this, args);
     const callback = args.find((arg) => typeof arg === "function");
-    datagrams.add(this);
+    datagrams.set(this, null);
     this.once("close", () => datagrams.delete(this));
-    const direct = gateIsOpen();
-    this.once("listening", () => tell(`${direct ? "attached" : "listening"} ${socket.name}`));
-    if (!direct) whenOpen(() => attachDatagrams(this, socket));
-    return bind.call(this, { fd: direct ? socket.fd : socket.probe }, callback);
+    this.once("listening", () => tell(`listening ${socket.name}`));
+    whenOpen(() => attachDatagrams(this, socket));
+    return bind.call(this, { fd: socket.probe }, callback);
   };
 }
 
 function attachDatagrams(app, socket) {
   const twin = dgram.createSocket(app.type);
+  datagrams.set(app, twin);
   twin.on("message", (message, from) => app.emit("message", message, from));
   twin.on("error", (err) => app.emit("error", err));
   bind.call(twin, { fd: socket.fd }, () => {
@@ -268,6 +278,14 @@ function attachDatagrams(app, socket) {
     tell(`attached ${socket.name}`);
   });
   app.once("close", () => twin.close());
+}
+
+/** What is not taken stays for the next version; what was taken can still be answered. Node has no call for it. */
+function stopReceiving(socket) {
+  const symbol =
+    socket && Object.getOwnPropertySymbols(socket).find((one) => one.description === "state symbol");
+  const handle = symbol && socket[symbol] && socket[symbol].handle;
+  if (handle && typeof handle.recvStop === "function") handle.recvStop();
 }
 
 // Children: the descriptors are handed on under free numbers.

@@ -41,6 +41,8 @@ export interface InstanceMeta {
   readonly sockets: readonly SocketAddress[];
   /** Keys of its public held sockets, by name. */
   readonly held: Readonly<Record<string, string>>;
+  /** Where this very instance answers checks, apart from any other on its public sockets as far as can be. */
+  readonly checked: readonly SocketAddress[];
   /** What other machines are told once it serves. */
   readonly told: readonly SocketAddress[];
 }
@@ -90,6 +92,8 @@ export interface SpecInput {
   readonly seen: readonly SocketAddress[];
   /** As callers reach them in this phase. */
   readonly reached: readonly SocketAddress[];
+  /** As checks reach this instance and no other, where that can be. */
+  readonly checked: readonly SocketAddress[];
   /** As other machines reach them once it serves. */
   readonly told: readonly SocketAddress[];
   /** Held sockets that are passed, in order, by name. */
@@ -152,6 +156,7 @@ function metaOf(input: SpecInput): InstanceMeta {
     style,
     sockets: reached,
     held,
+    checked: input.checked,
     told: input.told,
   };
 }

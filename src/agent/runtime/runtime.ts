@@ -11,6 +11,7 @@ import { addressText, variableName } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { forgetAll, stopAll } from "./clearing.ts";
 import type { Place } from "./instance-spec.ts";
+import { LiveChecks } from "./live.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
 import {
   instanceName,
@@ -83,10 +84,12 @@ export class AppRuntime implements AsyncDisposable {
   readonly #link: KeeperLink;
   readonly #place: Place;
   readonly #drafts = new Map<string, Draft>();
+  readonly #live: LiveChecks;
 
-  private constructor(link: KeeperLink, place: Place) {
+  private constructor(link: KeeperLink, place: Place, log: Log) {
     this.#link = link;
     this.#place = place;
+    this.#live = new LiveChecks(link, log);
   }
 
   /** Connects to the keeper, starting one if there is none. */
@@ -95,7 +98,7 @@ export class AppRuntime implements AsyncDisposable {
     const link = new KeeperLink({ run, logs, log });
     await link.client();
     const preload = await placePreload(run);
-    return new AppRuntime(link, { run, logs, bind, address, node, preload });
+    return new AppRuntime(link, { run, logs, bind, address, node, preload }, log);
   }
 
   /** The line to the keeper, for sockets and notes of the agent's own. */
@@ -153,12 +156,14 @@ export class AppRuntime implements AsyncDisposable {
       );
       outcomes.push(...(await settleAll(work)));
     }
+    this.#live.watch(plan);
     const draft = this.#drafts.get(runKey(plan));
     return { warnings: [...(draft?.warnings ?? []), ...outcomes.flatMap((outcome) => outcome.warnings)] };
   }
 
   /** Drains and stops a run and frees what only it used. Idempotent. */
   async retire(run: RunRef): Promise<RetireOutcome> {
+    this.#live.leave(run);
     const held = ofRun(await readStock(this.#link), run);
     const { cut, forced } = await stopAll(this.#link, held);
     await forgetAll(this.#link, held);
@@ -174,9 +179,13 @@ export class AppRuntime implements AsyncDisposable {
   async abandon(run: RunRef): Promise<void> {
     const draft = this.#drafts.get(runKey(run));
     this.#drafts.delete(runKey(run));
+    this.#live.leave(run);
     const held = ofRun(await readStock(this.#link), run);
     await stopAll(this.#link, held);
-    for (const { view } of draft?.stopped ?? []) await this.#link.call("again", { key: view.spec.key });
+    const known = new Set((await readStock(this.#link)).instances.map(({ view }) => view.spec.key));
+    for (const { view } of draft?.stopped ?? []) {
+      if (known.has(view.spec.key)) await this.#link.call("again", { key: view.spec.key });
+    }
     await forgetAll(this.#link, held);
   }
 
@@ -206,6 +215,7 @@ export class AppRuntime implements AsyncDisposable {
       warnings.push(...outcome.warnings);
     }
     const rest = extra(await readStock(this.#link));
+    for (const { meta } of rest) this.#live.leave(meta);
     await stopAll(this.#link, rest);
     await forgetAll(this.#link, rest);
     return { warnings };
@@ -225,6 +235,7 @@ export class AppRuntime implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#live.end();
     await this.#link[Symbol.asyncDispose]();
   }
 

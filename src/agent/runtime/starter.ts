@@ -42,6 +42,7 @@ export interface Started {
 interface Sockets {
   seen: SocketAddress[];
   reached: SocketAddress[];
+  checked: SocketAddress[];
   told: SocketAddress[];
   passed: { name: string; key: string }[];
   probes: string[];
@@ -61,6 +62,7 @@ export async function startInstance(link: KeeperLink, place: Place, request: Sta
   const sockets: Sockets = {
     seen: [],
     reached: [],
+    checked: [],
     told: [],
     passed: [],
     probes: [],
@@ -104,6 +106,7 @@ async function openHeld(link: KeeperLink, place: Place, opening: Opening): Promi
     sockets.passed.push({ name, key: publicView.key });
     sockets.seen.push(publicAddress);
     sockets.reached.push({ ...publicAddress, host: reachable(place.bind) });
+    sockets.checked.push({ ...publicAddress, host: reachable(place.bind) });
     sockets.inodes.set(name, publicView.inode);
     return;
   }
@@ -119,6 +122,7 @@ async function openHeld(link: KeeperLink, place: Place, opening: Opening): Promi
     sockets.probes.push(view.key);
     sockets.seen.push(publicAddress);
   }
+  sockets.checked.push(privateAddress);
   const serves = request.phase === "public";
   sockets.reached.push(serves ? { ...publicAddress, host: reachable(place.bind) } : privateAddress);
   sockets.inodes.set(name, serves ? publicView.inode : view.inode);
@@ -135,6 +139,7 @@ async function chooseOwn(link: KeeperLink, place: Place, opening: Opening): Prom
   const address = addressOf(name, listen, place.bind, port, file);
   sockets.seen.push(address);
   sockets.reached.push({ ...address, host: reachable(place.bind) });
+  sockets.checked.push({ ...address, host: reachable(place.bind) });
   sockets.told.push({ ...address, host: place.address });
 }
 
