@@ -1,5 +1,5 @@
 import type { Clock } from "../lib/clock.ts";
-import { leaseNotFound } from "./sqlite-tables.ts";
+import { leaseNotFound } from "./rules.ts";
 
 /** A lease ends at most so long after its time. */
 const SWEEP_MS = 250;

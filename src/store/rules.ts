@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import type { Compare, Entry, Op, Txn } from "./store.ts";
+import type { Compare, Entry, Op, StoreEvent, Txn } from "./store.ts";
 
 /** etcd's own bounds, so that what one backend takes the other takes as well. */
 const MAX_KEY_BYTES = 1024;
@@ -55,6 +55,15 @@ function textBytes(item: { readonly value: string | number }): number {
 
 export function refused(message: string, data: Record<string, unknown> = {}): SkeinError {
   return new SkeinError("STORE_REFUSED", `The store refuses ${message}.`, { data });
+}
+
+export function leaseNotFound(lease: number): SkeinError {
+  return new SkeinError("LEASE_NOT_FOUND", `Lease ${lease} has ended or never was.`, { data: { lease } });
+}
+
+/** Characters that an event holds in memory, nearly. */
+export function sizeOf(event: StoreEvent): number {
+  return event.key.length + (event.type === "put" ? event.value.length : 0);
 }
 
 /** Does `compare` hold for the entry at its key? */

@@ -1,6 +1,6 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { SkeinError } from "../lib/errors.ts";
-import { holds, prefixEnd } from "./rules.ts";
+import { holds, leaseNotFound, prefixEnd, sizeOf } from "./rules.ts";
 import type { Entry, Op, RangeOptions, StoreEvent, Txn } from "./store.ts";
 
 /** In PRAGMA application_id ("SKNs"): another program's database is never taken for a store. */
@@ -171,11 +171,6 @@ export class Tables {
   }
 }
 
-/** Characters that an event holds in memory, nearly. */
-export function sizeOf(event: StoreEvent): number {
-  return event.key.length + (event.type === "put" ? event.value.length : 0);
-}
-
 function prepare(db: DatabaseSync): Record<(typeof NAMES)[number], StatementSync> {
   const statements = NAMES.map((name) => [name, db.prepare(SQL[name])] as const);
   return Object.fromEntries(statements) as Record<(typeof NAMES)[number], StatementSync>;
@@ -215,8 +210,4 @@ function eventOf(row: Row): StoreEvent {
 function refuseLease(op: Op, leaseLives: (lease: number) => boolean): void {
   if (op.op !== "put" || op.lease === undefined || op.lease === 0 || leaseLives(op.lease)) return;
   throw leaseNotFound(op.lease);
-}
-
-export function leaseNotFound(lease: number): SkeinError {
-  return new SkeinError("LEASE_NOT_FOUND", `Lease ${lease} has ended or never was.`, { data: { lease } });
 }

@@ -4,9 +4,9 @@ import { type Clock, systemClock } from "../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { Leases } from "./leases.ts";
-import { checkTxn, refused } from "./rules.ts";
+import { checkTxn, leaseNotFound, refused } from "./rules.ts";
 import { asStoreError, backupFile, openFile, restoreFile } from "./sqlite-file.ts";
-import { leaseNotFound, Tables } from "./sqlite-tables.ts";
+import { Tables } from "./sqlite-tables.ts";
 import type { BackupStore, Entry, RangeOptions, RangeResult, StoreEvent, Txn, TxnResult } from "./store.ts";
 import { Watches } from "./watches.ts";
 

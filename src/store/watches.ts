@@ -1,4 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
+import { sizeOf } from "./rules.ts";
 import type { StoreEvent } from "./store.ts";
 
 /** What a watch may hold in memory for a reader that is slower than the writers; beyond, history serves it. */
@@ -181,6 +182,6 @@ export class Watch implements AsyncIterableIterator<Batch> {
 
 function charsOf(batch: Batch): number {
   let chars = 0;
-  for (const event of batch) chars += event.key.length + (event.type === "put" ? event.value.length : 0);
+  for (const event of batch) chars += sizeOf(event);
   return chars;
 }
