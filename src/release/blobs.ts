@@ -4,7 +4,7 @@ import type { BlobSource, ByteRange, Depot, DepotReader } from "../depot/depot.t
 import { compress, decodeHead, headLength, inflate, packName, PRELUDE_BYTES, type PackHead } from "./pack.ts";
 
 /** Heads are mostly shorter than this: one request instead of two. */
-const HEAD_GUESS = 64 * 1024;
+const HEAD_GUESS = 16 * 1024;
 /** Length of what a compressed blob inflates to, before the zstd frame. */
 const LENGTH_BYTES = 4;
 

@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import fs from "node:fs";
 import { digestOf, type ChunkId } from "../lib/ids.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
 import { MIN_CHUNK } from "./gear.ts";
 import type { ChunkRef } from "./pack.ts";
 import type { FileRow } from "./rows.ts";
@@ -97,6 +98,7 @@ export class Placer {
 
   /** Takes a chunk whose bytes were checked; writes it wherever it is wanted. */
   take(chunk: ChunkRef, bytes: Buffer): void {
+    faultPoint("install.placed");
     for (const plan of this.#single.get(chunk.id) ?? []) this.#writeWhole(plan, bytes);
     this.#single.delete(chunk.id);
     const targets = this.#targets.get(chunk.id);

@@ -51,8 +51,10 @@ export async function loadTree(
   const refs = decodeRoot(
     await fetcher.try((depot) => getCompressed(depot, "rows", wanted.rows, TABLE_BYTES, signal)),
   );
-  const index = await fetcher.try((depot) => readBlob(depot, indexName(wanted.tree), INDEX_BYTES, signal));
-  const packs = new PackMap(fetcher, decodeIndex(index));
+  const index = await fetcher.try(async (depot) =>
+    decodeIndex(await readBlob(depot, indexName(wanted.tree), INDEX_BYTES, signal)),
+  );
+  const packs = new PackMap(fetcher, index);
   const segments = new Map<Digest, Buffer>();
   for (const { id } of refs) {
     const bytes = have.get(id);

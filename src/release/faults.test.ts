@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { listInstalls, readRecord, stagingDir } from "./install-record.ts";
+import type { Installed } from "./install.ts";
+import type { Published } from "./publish.ts";
+import { makeWorld, noise, readTree, releaseId, writeTree, type Tree } from "./release.fixture.ts";
+import { verifyInstall } from "./verify-install.ts";
+
+const OLD: Tree = {
+  "a/one.txt": "one",
+  "a/link": "l:one.txt",
+  "big.bin": noise(2_500_000),
+  "same.bin": noise(400_000, 5),
+  empty: "",
+};
+const changed = noise(2_500_000);
+changed.fill(9, 900_000, 1_000_000);
+const NEW: Tree = { ...OLD, "a/two.sh": "x:two", "big.bin": changed, "new.bin": noise(1_500_000, 3) };
+
+const SCRIPT = path.join(import.meta.dirname, "release-run.fixture.ts");
+
+function run(fault: string, ...args: string[]) {
+  const env = { ...process.env, SKEIN_FAULT: fault };
+  return spawnSync(process.execPath, [SCRIPT, ...args], { env, encoding: "utf8" });
+}
+
+const PUBLISH_POINTS = [
+  "publish.pack",
+  "depot.received",
+  "depot.checked",
+  "depot.renamed",
+  "publish.packed",
+  "publish.rows",
+  "depot.received:2",
+  "depot.renamed:2",
+  "depot.renamed:3",
+  "publish.index",
+  "publish.indexed",
+];
+
+for (const point of PUBLISH_POINTS) {
+  test(`a publish killed at ${point} is published whole by the next one`, async (t) => {
+    const world = makeWorld(t);
+    const source = writeTree(path.join(world.dir, "tree"), NEW);
+    const depot = path.join(world.dir, "depot");
+    const cache = path.join(world.dir, "cache");
+    assert.equal(run(point, "publish", depot, source, cache).signal, "SIGKILL");
+    const again = run("", "publish", depot, source, cache);
+    assert.equal(again.status, 0, again.stderr);
+    const published = JSON.parse(again.stdout) as Published;
+    const expected = await makeWorld(t).publish(NEW);
+    assert.deepEqual(
+      [published.tree, published.rows, published.since],
+      [expected.tree, expected.rows, expected.since],
+    );
+    if (point === "publish.rows") assert.equal(published.storedBytes, 0, "the pack that was there is used");
+    const installed = await world.install(1, published);
+    assert.deepEqual(fs.readFileSync(path.join(installed.dir, "big.bin")), changed);
+    assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
+  });
+}
+
+const INSTALL_POINTS = [
+  "install.planned",
+  "install.placed",
+  "install.placed:3",
+  "install.placed:9",
+  "install.placed:30",
+  "install.local",
+  "install.fetched",
+  "install.filled",
+  "install.flushed",
+  "install.recorded",
+  "install.renamed",
+];
+
+for (const point of INSTALL_POINTS) {
+  test(`an install killed at ${point} leaves the old release whole, and the next one finishes`, async (t) => {
+    const world = makeWorld(t);
+    const first = await world.publish(OLD);
+    const old = await world.install(1, first);
+    const before = readTree(old.dir);
+    const second = await world.publish(NEW, { previous: first });
+    const args = ["install", path.join(world.dir, "depot"), world.revs, "2", JSON.stringify(second)];
+    assert.equal(run(point, ...args).signal, "SIGKILL");
+
+    const appeared = point === "install.renamed";
+    assert.equal(fs.existsSync(path.join(world.revs, releaseId(2))), appeared, "a release appears whole");
+    assert.equal((await listInstalls(world.revs)).length, appeared ? 2 : 1);
+    assert.deepEqual(readTree(old.dir), before);
+
+    const again = run("", ...args);
+    assert.equal(again.status, 0, again.stderr);
+    const installed = JSON.parse(again.stdout) as Installed;
+    assert.equal(installed.already, appeared);
+    const found = readTree(path.join(world.revs, releaseId(2)));
+    assert.deepEqual(found, { ...NEW, a: null });
+    assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
+    assert.deepEqual(await verifyInstall(world.revs, releaseId(1), first.tree, t.signal), []);
+    assert.equal(fs.existsSync(stagingDir(world.revs, releaseId(2))), false);
+    assert.ok((await readRecord(world.revs, releaseId(2)))?.inodes.every((inode) => inode > 0));
+    if (point === "install.fetched")
+      assert.ok(installed.bytesFetched < 40_000, `${installed.bytesFetched} fetched anew`);
+  });
+}
