@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 import { runBody, type Body, type Globals } from "./context.ts";
+import { registerDemo } from "./demo-commands.ts";
 import { registerDeploy } from "./deploy-commands.ts";
 import { registerLifecycle } from "./lifecycle-commands.ts";
 import { registerNodes } from "./node-commands.ts";
@@ -47,6 +48,7 @@ export function cliProgram(done: (exit: number) => void): Command {
   registerDeploy(program, run);
   registerLifecycle(program, run);
   registerTools(program, run);
+  registerDemo(program, run);
   for (const command of everyCommand(program)) command.exitOverride().showSuggestionAfterError();
   return program;
 }

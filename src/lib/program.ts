@@ -1,8 +1,9 @@
 import path from "node:path";
 
-/** The files that are started or preloaded on their own, as they lie in a checkout and in the built package. */
+/** What is started, preloaded or copied on its own, as they lie in a checkout and in the built package. */
 const FILES = {
   cli: { checkout: "../../bin/skein.mjs", built: "skein.mjs" },
+  examples: { checkout: "../../examples", built: "../examples" },
   keeper: { checkout: "../keeper/main.ts", built: "keeper.mjs" },
   preload: { checkout: "../keeper/preload.cjs", built: "preload.cjs" },
 } as const;
@@ -10,7 +11,7 @@ const FILES = {
 /** In a checkout this module is `src/lib/program.ts`; in the package it is part of a bundle that lies beside the files. */
 const inCheckout = import.meta.filename.endsWith(".ts");
 
-/** Absolute path of one of Skein's own programs. */
+/** Absolute path of one of Skein's own programs, or of its examples. */
 export function programFile(name: keyof typeof FILES): string {
   return path.resolve(import.meta.dirname, inCheckout ? FILES[name].checkout : FILES[name].built);
 }
