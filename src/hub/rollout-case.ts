@@ -9,10 +9,10 @@ import type { Rollout } from "../rollout/rollout.ts";
 import type { Order, Receipt, Roster, Strategy } from "../trust/documents.ts";
 import { readUnverified, type Envelope } from "../trust/envelope.ts";
 import { msOf } from "../trust/fields.ts";
+import type { Identity } from "../trust/identity.ts";
 import { matches, parseSelector, type Selector } from "../trust/selector.ts";
 import type { Core } from "./core.ts";
 import { keys } from "./keys.ts";
-import type { Nodes } from "./nodes.ts";
 import type { AppEnv, Orders } from "./orders.ts";
 import type { Presence } from "./presence.ts";
 import { planOfRecord, rolloutOfRecord } from "./rollout-record.ts";
@@ -20,7 +20,7 @@ import { planOfRecord, rolloutOfRecord } from "./rollout-record.ts";
 export interface CaseParts {
   readonly core: Pick<Core, "store" | "mirror" | "clock">;
   readonly orders: Pick<Orders, "settle" | "log" | "body">;
-  readonly nodes: Pick<Nodes, "members">;
+  readonly nodes: { members(): readonly Identity[] };
   readonly presence: Pick<Presence, "present" | "view" | "app">;
 }
 

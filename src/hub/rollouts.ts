@@ -14,6 +14,7 @@ import { canPlan, NO_LAYOUT, planOf, type Layout, type Plan } from "../rollout/p
 import { gateOf, isUnderWay, newRollout, type Gate, type Rollout } from "../rollout/rollout.ts";
 import { abort, overtaken, step, wakeAt } from "../rollout/step.ts";
 import type { Order } from "../trust/documents.ts";
+import type { Identity } from "../trust/identity.ts";
 import { put, unchanged, type Core } from "./core.ts";
 import type { Rollouts } from "./gates.ts";
 import { keys, type OrderRecord } from "./keys.ts";
@@ -21,7 +22,7 @@ import type { Nodes } from "./nodes.ts";
 import type { Orders } from "./orders.ts";
 import type { Presence } from "./presence.ts";
 import { pruneOrders } from "./prune.ts";
-import { Case } from "./rollout-case.ts";
+import { Case, type CaseParts } from "./rollout-case.ts";
 import { recordOfPlan, recordOfRollout } from "./rollout-record.ts";
 import { viewOf } from "./rollout-view.ts";
 
@@ -60,12 +61,16 @@ class Controller implements Rollouts {
   readonly #stop = new AbortController();
   readonly #unfollow: () => void;
   readonly #running: Promise<void>;
+  /** What cases look at: the members are gathered once for all of them, until nodes change. */
+  readonly #shared: CaseParts;
+  #members: readonly Identity[] | undefined;
   /** Receipts to read: order → nodes. */
   #receipts = new Map<string, Set<string>>();
   #wake = Promise.withResolvers<undefined>();
 
   constructor(parts: RolloutParts) {
     this.#parts = parts;
+    this.#shared = { ...parts, nodes: { members: () => (this.#members ??= parts.nodes.members()) } };
     this.#since = parts.core.clock.now();
     this.#unfollow = parts.core.mirror.onChange((changed) => this.#note(changed));
     this.#running = this.#run(AbortSignal.any([this.#stop.signal, parts.core.signal]));
@@ -143,6 +148,7 @@ class Controller implements Rollouts {
       if (folder === "receipts") {
         this.#receipts.set(order, (this.#receipts.get(order) ?? new Set()).add(node));
       }
+      if (folder === "nodes" || folder === "charters") this.#members = undefined;
       news ||= ["receipts", "orders", "settles", "nodes", "rollouts", "charters"].includes(folder ?? "");
     }
     if (news) this.#wake.resolve(undefined);
@@ -186,7 +192,7 @@ class Controller implements Rollouts {
     const order = this.#parts.orders.body(record);
     const roster = await this.#parts.orders.roster(order.roster);
     if (roster === undefined) return undefined;
-    const one = new Case(this.#parts, record.digest, order, roster);
+    const one = new Case(this.#shared, record.digest, order, roster);
     await one.readReceipts();
     return one;
   }
