@@ -5,7 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import type { z } from "zod";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { fromWire, isSkeinError, SkeinError, type WireError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import { retryDelayMs } from "../lib/retry.ts";
@@ -14,6 +14,7 @@ import type { Envelope } from "../trust/envelope.ts";
 import { pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
 import type { TlsIdentity } from "../trust/tls.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
+import { errorBody } from "./parts.ts";
 import { ROUTES, type Route, type RouteName } from "./routes.ts";
 import type * as s from "./schemas.ts";
 import { bodyOf, cutOff, isStream, pathOf, sessionHeader, splitAddress, type Query } from "./wire.ts";
@@ -297,7 +298,11 @@ export class HubClient implements Disposable {
     const lost = (): SkeinError => new SkeinError("HUB_UNREACHABLE", `${this.name} fell silent`);
     const stop = failWhenSilent(response, HEARTBEAT_LOST_MS, lost);
     try {
-      yield* ndjsonLines(response as AsyncIterable<Uint8Array>);
+      for await (const line of ndjsonLines(response as AsyncIterable<Uint8Array>)) {
+        const failed = errorBody.safeParse(line);
+        if (failed.success) throw fromWire(failed.data.error as WireError);
+        yield line;
+      }
     } catch (err) {
       throw err instanceof SkeinError ? err : cutOff(this.name, err);
     } finally {

@@ -1,4 +1,5 @@
 /** The stream of changes, straight from the store's history: a reader that was cut resumes from its revision. */
+import { setImmediate as immediate } from "node:timers/promises";
 import type { HubEvent } from "../api/schemas.ts";
 import type { StoreEvent } from "../store/store.ts";
 import type { Core } from "./core.ts";
@@ -27,11 +28,20 @@ export async function* hubEvents(
   signal: AbortSignal,
 ): AsyncGenerator<HubEvent, void> {
   const start = from === 0 ? core.mirror.revision + 1 : from;
-  const watch = core.store.watch("", start, signal);
-  yield { revision: start, type: "synced", key: "", value: null, more: false };
-  for await (const batch of watch) {
-    const told = batch.flatMap((event) => toldAs(event, prefix) ?? []);
-    for (const [at, event] of told.entries()) yield { ...event, more: at < told.length - 1 };
+  const watch = core.store.watch("", start, signal)[Symbol.asyncIterator]();
+  const first = watch.next();
+  // It may fail while the reader has not come for it yet.
+  first.catch(() => undefined);
+  // History that is gone is told at once: then the answer is an error, before there is a stream.
+  await Promise.race([first, immediate()]);
+  try {
+    yield { revision: start, type: "synced", key: "", value: null, more: false };
+    for (let next = await first; next.done !== true; next = await watch.next()) {
+      const told = next.value.flatMap((event) => toldAs(event, prefix) ?? []);
+      for (const [at, event] of told.entries()) yield { ...event, more: at < told.length - 1 };
+    }
+  } finally {
+    await watch.return?.();
   }
 }
 

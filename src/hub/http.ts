@@ -111,21 +111,34 @@ export function sendError(req: http.IncomingMessage, res: http.ServerResponse, e
   sendJson(res, statusOf(err), { error: toWire(err) }, headers);
 }
 
-/** Lines of JSON as they come, with a blank one when nothing came for a while. Ends with the connection. */
+/**
+ * Lines of JSON as they come, with a blank one when nothing came for a while. Ends with the connection. What fails
+ * before the first line is an ordinary error; later it is the last line, `{"error": …}`.
+ */
 export async function sendLines(res: http.ServerResponse, lines: AsyncIterable<unknown>): Promise<void> {
+  const iterator = lines[Symbol.asyncIterator]();
+  const first = await iterator.next();
   res.writeHead(200, { "content-type": "application/x-ndjson" });
   res.flushHeaders();
   const heartbeat = setInterval(() => {
     if (!res.writableNeedDrain) res.write("\n");
   }, HEARTBEAT_MS);
   try {
-    for await (const line of lines) {
-      if (res.write(`${JSON.stringify(line)}\n`)) continue;
-      await Promise.race([once(res, "drain"), once(res, "close")]);
-      if (res.destroyed) return;
+    for (let next = first; next.done !== true && !res.destroyed; next = await iterator.next()) {
+      if (!res.write(`${JSON.stringify(next.value)}\n`)) await drained(res);
     }
     res.end();
+  } catch (err) {
+    res.end(`${JSON.stringify({ error: toWire(err) })}\n`);
   } finally {
     clearInterval(heartbeat);
+    await iterator.return?.();
   }
+}
+
+async function drained(res: http.ServerResponse): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  await Promise.race([once(res, "drain", { signal }), once(res, "close", { signal })]);
+  over.abort();
 }

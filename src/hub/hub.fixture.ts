@@ -80,6 +80,8 @@ export interface TestHub extends RunningHub {
   readonly cluster: Cluster;
   readonly home: string;
   readonly client: HubClient;
+  /** Ends the hub and its store, and leaves the client as it is. */
+  closeHubOnly(): Promise<void>;
 }
 
 /** A folder of its own under the system's temporary one, removed when the test ends. */
@@ -111,16 +113,17 @@ export async function startTestHub(
     ...options,
   });
   const client = await operatorClient(cluster, hub.address);
-  let closed = false;
+  let closed: Promise<void> | undefined;
+  const closeHubOnly = async (): Promise<void> => {
+    closed ??= hub.close().then(async () => await store[Symbol.asyncDispose]());
+    await closed;
+  };
   const close = async (): Promise<void> => {
-    if (closed) return;
-    closed = true;
     client.close();
-    await hub.close();
-    await store[Symbol.asyncDispose]();
+    await closeHubOnly();
   };
   t.after(close);
-  return { ...hub, cluster, home, client, close, [Symbol.asyncDispose]: close };
+  return { ...hub, cluster, home, client, close, closeHubOnly, [Symbol.asyncDispose]: close };
 }
 
 export async function operatorClient(

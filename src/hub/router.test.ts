@@ -40,6 +40,7 @@ const ALLOWED: Readonly<Record<keyof typeof ROUTES, string>> = {
   depotHead: "operator",
   depotPut: "operator",
   depotDelete: "operator",
+  backup: "operator",
   repos: "operator",
   git: "operator",
   postCommand: "operator",

@@ -28,7 +28,6 @@ import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
 import type { Hub } from "./hub.ts";
 import { Lanes } from "./lanes.ts";
-import { layouts } from "./layout.ts";
 import { Mirror } from "./mirror.ts";
 import { Nodes } from "./nodes.ts";
 import { Orders } from "./orders.ts";
@@ -154,7 +153,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const receipts = new Receipts(core, charters, orders);
   const commands = new Commands(core, charters);
   const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log);
-  const layoutOf = options.layoutOf ?? layouts({ core, nodes, releases });
+  const layoutOf = options.layoutOf ?? layoutReader({ core, nodes, releases });
   const rollouts = startRollouts({ core, orders, nodes, presence, layoutOf });
   const wanted = new WantedDesk({
     core,
@@ -186,6 +185,16 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     rollouts,
     git,
     info,
+  };
+}
+
+/** Reading manifests takes a YAML parser: loaded with the first order, so that an idle hub stays small. */
+function layoutReader(
+  parts: Pick<Hub, "core" | "nodes" | "releases">,
+): NonNullable<RolloutParts["layoutOf"]> {
+  return async (order) => {
+    const { layouts } = await import("./layout.ts");
+    return await layouts(parts)(order);
   };
 }
 

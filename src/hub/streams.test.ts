@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { Readable } from "node:stream";
+import test from "node:test";
+import type { InstanceReport } from "../api/parts.ts";
+import type { CommandLine, HubEvent } from "../api/schemas.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
+import {
+  HOUR,
+  at,
+  joinNode,
+  makeRelease,
+  reportOf,
+  startTestHub,
+  wantedUntil,
+  type TestHub,
+  type TestNode,
+} from "./hub.fixture.ts";
+
+const instanceOf = (name: string, port: number): InstanceReport => ({
+  app: "shop",
+  env: "default",
+  release: "a".repeat(32) as ReleaseId,
+  commit: "b".repeat(40),
+  process: "web",
+  instance: name,
+  socket: "http",
+  protocol: "http",
+  host: "127.0.0.1",
+  port,
+  pid: 1,
+  state: "running",
+  since: "2026-01-01T00:00:00.000Z",
+});
+
+async function commandFor(hub: TestHub, nodes: readonly TestNode[], more: object = {}): Promise<Envelope> {
+  const body = {
+    cluster: hub.cluster.id,
+    kind: "logs",
+    app: "shop",
+    env: "default",
+    args: { lines: 10 },
+    nodes: nodes.map(({ kid }) => kid),
+    nonce: "0".repeat(32),
+    issued: at(),
+    expires: at(60_000),
+    ...more,
+  };
+  return await seal("command.1", body, [hub.cluster.operator]);
+}
+
+const linesOf = (...lines: object[]): Readable =>
+  Readable.from(lines.map((line) => Buffer.from(`${JSON.stringify(line)}\n`)));
+
+test("the port table is what nodes report, entry by entry", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  const [one, two] = [instanceOf("web.1", 8001), instanceOf("web.2", 8002)];
+  await node.client.report(reportOf({ instances: [one, two] }));
+  const { ports } = await hub.client.ports({ app: "shop" });
+  assert.deepEqual(
+    ports.map(({ instance, port, nodeName, stale }) => ({ instance, port, nodeName, stale })),
+    [
+      { instance: "web.1", port: 8001, nodeName: "web1", stale: false },
+      { instance: "web.2", port: 8002, nodeName: "web1", stale: false },
+    ],
+  );
+  await node.client.report(reportOf({ instances: [two] }));
+  assert.deepEqual(
+    (await hub.client.ports()).ports.map(({ instance }) => instance),
+    ["web.2"],
+  );
+  assert.deepEqual((await hub.client.ports({ app: "bank" })).ports, []);
+});
+
+test("an unchanged report writes nothing, and a new hub takes over the lease", async (t) => {
+  const first = await startTestHub(t);
+  const node = await joinNode(t, first, "web1");
+  await node.client.report(reportOf({ instances: [instanceOf("web.1", 8001)] }));
+  const { revision } = await first.client.ports();
+  await node.client.report(reportOf({ instances: [instanceOf("web.1", 8001)] }));
+  assert.equal((await first.client.ports()).revision, revision);
+  await first.close();
+
+  const { cluster, home } = first;
+  const second = await startTestHub(t, { cluster, home, listen: { host: "127.0.0.1", port: first.port } });
+  assert.equal((await second.client.ports()).ports.length, 1, "frozen while no hub answered");
+  const before = (await second.client.ports()).revision;
+  await node.client.report(reportOf({ instances: [instanceOf("web.1", 8001)] }));
+  const entries = await second.hub.core.store.range("/ports/");
+  assert.equal(entries.entries.length, 1);
+  assert.ok((entries.entries[0]?.modRevision ?? 0) <= before, "the entry was not written again");
+});
+
+test("events resume after the last one seen, also across a restart of the hub", async (t) => {
+  const first = await startTestHub(t);
+  const node = await joinNode(t, first, "web1");
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const seen: HubEvent[] = [];
+  let news = Promise.withResolvers<undefined>();
+  const follow = (async () => {
+    for await (const event of first.client.watch(stop.signal, { prefix: "ports" })) {
+      seen.push(event);
+      news.resolve(undefined);
+    }
+  })();
+  const until = async (holds: () => boolean): Promise<void> => {
+    while (!holds()) {
+      await news.promise;
+      news = Promise.withResolvers<undefined>();
+    }
+  };
+  const ports = (): unknown[] =>
+    seen.filter(({ type }) => type === "port").map(({ value }) => (value as InstanceReport | null)?.port);
+  await until(() => seen.length === 1);
+  assert.equal(seen[0]?.type, "synced");
+  await node.client.report(reportOf({ instances: [instanceOf("web.1", 8001)] }));
+  await until(() => ports().length === 1);
+
+  // The client stays; only the hub under it is another.
+  const { cluster, home, port } = first;
+  await first.closeHubOnly();
+  const second = await startTestHub(t, { cluster, home, listen: { host: "127.0.0.1", port } });
+  await node.client.report(reportOf({ instances: [instanceOf("web.2", 8002)] }));
+  await until(() => ports().length >= 3);
+  assert.deepEqual(new Set(ports()), new Set([8001, 8002, undefined]));
+  assert.equal(
+    new Set(seen.map(({ revision, key, type }) => `${revision} ${key} ${type}`)).size,
+    seen.length,
+  );
+  stop.abort();
+  await follow;
+  await second.close();
+});
+
+test("a watch from a revision that was compacted away is told so", async (t) => {
+  const hub = await startTestHub(t);
+  await hub.client.postRelease((await makeRelease(hub.cluster, "shop", "one")).envelope);
+  const { revision } = await hub.client.nodes();
+  await hub.hub.core.store.compact(revision);
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const watch = hub.client.watch(stop.signal, { from: 1 });
+  await assert.rejects(
+    async () => {
+      for await (const event of watch) assert.equal(event.type, "synced");
+    },
+    { code: "STORE_COMPACTED" },
+  );
+});
+
+test("a command reaches its nodes, and their lines come back until all have ended", async (t) => {
+  const hub = await startTestHub(t);
+  const nodes = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
+  const command = await commandFor(hub, nodes);
+  const answers = nodes.map(async ({ client, kid, name }) => {
+    const wanted = await wantedUntil(client, ({ commands }) => commands.length > 0);
+    assert.deepEqual(wanted.commands, [command]);
+    const lines = linesOf({ type: "line", text: `from ${name}` }, { type: "result", ok: true });
+    await client.answerCommand(digestOfEnvelope(command), kid, lines, t.signal);
+    assert.deepEqual((await client.wanted(undefined, 0))?.commands, []);
+  });
+  const got: CommandLine[] = [];
+  for await (const line of hub.client.command(command, t.signal)) got.push(line);
+  await Promise.all(answers);
+  assert.equal(got.filter(({ type }) => type === "result").length, 2);
+  for (const { kid, name } of nodes) {
+    assert.deepEqual(
+      got.filter(({ node }) => node === kid),
+      [
+        { node: kid, type: "line", text: `from ${name}` },
+        { node: kid, type: "result", ok: true },
+      ],
+    );
+  }
+});
+
+test("who does not answer before the command expires is named", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  const got: CommandLine[] = [];
+  const command = await commandFor(hub, [node], { expires: at(300) });
+  for await (const line of hub.client.command(command, t.signal)) got.push(line);
+  assert.deepEqual(
+    got.map(({ node, type, code }) => ({ node, type, code })),
+    [{ node: node.kid, type: "result", code: "TIMEOUT" }],
+  );
+});
+
+test("a command without the right, out of date, or answered by another node goes nowhere", async (t) => {
+  const hub = await startTestHub(t);
+  const [one, two] = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
+  const run = async (command: Envelope): Promise<void> => {
+    for await (const _ of hub.client.command(command, t.signal)) break;
+  };
+  await assert.rejects(run(await commandFor(hub, [one], { issued: at(-2 * HOUR), expires: at(-HOUR) })), {
+    code: "NOT_AUTHORISED",
+  });
+  const forged = await commandFor(hub, [one]);
+  await assert.rejects(run({ ...forged, s: [] }), { code: "DOC_UNSIGNED" });
+  const digest = digestOfEnvelope(forged);
+  await assert.rejects(two.client.answerCommand(digest, one.kid, linesOf(), t.signal), {
+    code: "NOT_AUTHORISED",
+  });
+  await assert.rejects(one.client.answerCommand(digest, one.kid, linesOf(), t.signal), { code: "NOT_FOUND" });
+});
