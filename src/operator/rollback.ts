@@ -36,7 +36,6 @@ export async function rollback(operator: Operator, options: LifecycleOptions): P
 
 async function rollbackTarget(operator: Operator, line: Line, options: LifecycleOptions): Promise<ReleaseId> {
   const { app, env, release, signal } = options;
-  const { order } = headOf(line);
   if (release !== null) {
     const found = await findRelease(operator, app, release, signal);
     if (found !== undefined) return found.id;
@@ -45,12 +44,17 @@ async function rollbackTarget(operator: Operator, line: Line, options: Lifecycle
     });
   }
   const { orders } = await operator.client.call("orders", { params: { app }, query: { env }, signal });
-  const target = earlier(orders, order.release);
+  const target = earlier(orders, inForce(orders) ?? headOf(line).order.release);
   if (target !== undefined) return target;
   throw new SkeinError("RELEASE_NOT_FOUND", `${app} has no earlier version that ran well`, {
     hint: `Name one: skein rollback ${app} --to RELEASE; see skein releases ${app}`,
     data: { app, env },
   });
+}
+
+/** What the newest order that was not undone asks for: after a failed deployment, the version before it. Pure. */
+export function inForce(orders: readonly OrderSummary[]): ReleaseId | undefined {
+  return orders.find(({ phase }) => phase !== "undone")?.release;
 }
 
 /**
