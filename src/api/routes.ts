@@ -285,13 +285,6 @@ export const ROUTES = {
     roles: OPERATORS,
     raw: true,
   },
-  backup: {
-    method: "GET",
-    path: "/v1/backup",
-    summary: "A copy of the hub's store, taken while it is used (admin)",
-    roles: OPERATORS,
-    raw: true,
-  },
   postCommand: {
     method: "POST",
     path: "/v1/commands",

@@ -3,7 +3,6 @@ import { checkBlobName } from "../depot/blob-name.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { allows } from "../trust/rights.ts";
-import { sendBackup } from "./backup.ts";
 import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, uploadOffset } from "./depot-routes.ts";
 import { hubEvents } from "./events.ts";
 import type { Hub } from "./hub.ts";
@@ -143,10 +142,6 @@ function relays(hub: Hub) {
     repos: async () => ({ repos: await hub.git.list() }),
     git: async () => {
       throw new SkeinError("BAD_REQUEST", "this route needs `upgrade: skein-git`");
-    },
-    backup: async (call) => {
-      needRight(hub, call, { kind: "admin" });
-      await sendBackup(hub.core, call.res, call.signal);
     },
     postCommand: async (call) => hub.commands.lines(hub.commands.begin(call.body.command), call.signal),
     answerCommand: async (call) => {

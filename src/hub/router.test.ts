@@ -40,7 +40,6 @@ const ALLOWED: Readonly<Record<keyof typeof ROUTES, string>> = {
   depotHead: "operator",
   depotPut: "operator",
   depotDelete: "operator",
-  backup: "operator",
   repos: "operator",
   git: "operator",
   postCommand: "operator",
