@@ -272,14 +272,23 @@ export class Instance {
     await new Promise((resolve) => setImmediate(resolve)); // lets the exit event of the leader come first
     this.#become("stopped", { pid: 0 });
     faultPoint("keeper.stopped");
-    const told = this.#status.flatMap((line) => /^cut (\d+)$/.exec(line)?.[1] ?? []);
-    const counted = this.spec.gate && !ended.forced ? told.reduce((sum, n) => sum + Number(n), 0) : ended.cut;
+    const cut = ended.forced || !this.#toldOnExit() ? ended.cut : this.#cutTold();
     return {
-      cut: counted,
+      cut,
       forced: ended.forced,
       exit: this.#exit,
       ms: Math.round(performance.now() - began),
     };
+  }
+
+  /** A preload counts exactly what its process cut, unless the process never came to say so. */
+  #toldOnExit(): boolean {
+    return this.spec.gate && this.#exit?.signal === null;
+  }
+
+  #cutTold(): number {
+    const told = this.#status.flatMap((line) => /^cut (\d+)$/.exec(line)?.[1] ?? []);
+    return told.reduce((sum, count) => sum + Number(count), 0);
   }
 
   #clientSide(): ClientSide {

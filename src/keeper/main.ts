@@ -23,8 +23,11 @@ process.on("SIGHUP", () => undefined);
 const lock = onlyOne(path.resolve(run));
 const audience = new Audience();
 const keeper = new Keeper(run, (event) => audience.tell(event));
-await serve(path.join(run, "keeper.sock"), keeper, audience);
-process.on("exit", () => lock.close());
+const server = await serve(path.join(run, "keeper.sock"), keeper, audience);
+process.on("exit", () => {
+  server.close(); // takes the socket file away
+  lock.close();
+});
 
 /** Two keepers of one folder would take each other's socket file away; the lock ends with its holder. */
 function onlyOne(folder: string): { close(): void } {

@@ -28,6 +28,7 @@ const { listen, close: closeNet } = net.Server.prototype;
 const { bind } = dgram.Socket.prototype;
 const servers = new Map(); // the app's server -> its twin on the public socket, or null
 const datagrams = new Map(); // the app's UDP socket -> its twin on the public socket, or null
+const taken = new Set(); // names: a second server (localhost is two addresses) has nothing left to listen on
 const connections = new Set();
 const silent = new Map(); // connections, with the bytes read before their first request
 const sessions = new Set(); // HTTP/2
@@ -108,6 +109,8 @@ function patchListen() {
     const socket = wanted(args[0], false);
     if (socket === undefined) return listen.apply(this, args);
     const callback = args.find((arg) => typeof arg === "function");
+    if (taken.has(socket.name)) return listen.call(this, { port: 0, host: "127.0.0.1" }, callback);
+    taken.add(socket.name);
     if (!servers.has(this)) track(this);
     servers.set(this, null);
     this.once("listening", () => tell(`listening ${socket.name}`));

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { clientConnections, type ClientSide } from "./connections.ts";
 import type { StopSpec } from "./protocol.ts";
-import { groupExists, groupMembers, signalGroup } from "./proc.ts";
+import { groupExists, groupMembers, signalGroup, statOf } from "./proc.ts";
 
 const POLL_MS = 20;
 const OLD_MS = 50;
+/** Looking at thousands of connections takes its time: it is done at most for a tenth of it. */
+const LOOK_SHARE = 10;
 const KILLED_WITHIN_MS = 10_000;
 
 export interface Ended {
@@ -21,13 +23,17 @@ export async function endGroup(group: number, stop: StopSpec, side: ClientSide):
   const young = clientConnections(group, side);
   if (young.size > 0) await sleep(OLD_MS);
   let last = intersect(young, clientConnections(group, side));
+  let lookAgain = 0;
   const began = performance.now();
   signalGroup(group, stop.signal as NodeJS.Signals);
   const elapsed = (): number => performance.now() - began;
   while (elapsed() < stop.withinMs) {
     await sleep(POLL_MS);
     if (!isAlive(group)) return { forced: false, cut: elapsed() < stop.windowMs ? last.size : 0 };
-    if (elapsed() < stop.windowMs && last.size > 0) last = intersect(last, clientConnections(group, side));
+    if (last.size === 0 || elapsed() > stop.windowMs || elapsed() < lookAgain) continue;
+    const before = elapsed();
+    last = intersect(last, clientConnections(group, side));
+    lookAgain = elapsed() + LOOK_SHARE * (elapsed() - before);
   }
   const cut = clientConnections(group, side).size;
   const forced = isAlive(group);
@@ -50,7 +56,13 @@ async function killed(group: number): Promise<void> {
   }
 }
 
-const isAlive = (group: number): boolean => groupExists(group) && groupMembers(group).length > 0;
+/** The leader is looked at first: only when it has gone are all processes of the machine gone through. */
+function isAlive(group: number): boolean {
+  if (!groupExists(group)) return false;
+  const leader = statOf(group);
+  if (leader !== undefined && leader.group === group && leader.state !== "Z") return true;
+  return groupMembers(group).length > 0;
+}
 
 function intersect(a: ReadonlySet<number>, b: ReadonlySet<number>): Set<number> {
   return new Set([...a].filter((inode) => b.has(inode)));

@@ -28,8 +28,10 @@ export async function attachInstance(
   const { instances } = await readStock(link);
   const held = instances.find((one) => one.view.spec.key === key);
   if (held !== undefined && isLive(held)) {
-    if (held.view.attached) return { warnings: [] };
-    if (held.meta.style !== "socket") return await openGate(link, held, request, watch, place, signal);
+    const ending = held.view.state === "stopping";
+    if (held.view.attached && !ending) return { warnings: [] };
+    if (held.meta.style !== "socket" && !ending)
+      return await openGate(link, held, request, watch, place, signal);
     await stopAll(link, [held]);
   }
   const started = await startInstance(link, place, request);

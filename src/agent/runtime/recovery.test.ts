@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { KeeperClient, startKeeper } from "../../keeper/client.ts";
+import { startKeeper } from "../../keeper/client.ts";
 import { Load } from "./load.fixture.ts";
 import type { ReleasePlan } from "./plan.ts";
 import {
@@ -17,6 +17,7 @@ import {
   plainNode,
   processPlan,
   releasePlan,
+  untilKeeper,
   type Bench,
 } from "./runtime.fixture.ts";
 
@@ -142,9 +143,7 @@ for (const fault of FAULTS) {
     process.env["SKEIN_KEEPER_FAULT"] = fault;
     startKeeper({ run: b.run, logFile: path.join(b.home, "log", "keeper.log") });
     delete process.env["SKEIN_KEEPER_FAULT"];
-    await eventually(() => KeeperClient.connect(path.join(b.run, "keeper.sock")).catch(() => undefined)).then(
-      async (client) => await client[Symbol.asyncDispose](),
-    );
+    await untilKeeper(b.run);
     const runtime = await b.openAnother();
     const pid = b.keeperPid();
     const port = await freePort();

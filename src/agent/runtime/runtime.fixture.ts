@@ -85,6 +85,14 @@ export async function endKeeper(run: string): Promise<void> {
   }
 }
 
+/** Waits until a keeper that somebody else starts answers. */
+export async function untilKeeper(run: string): Promise<void> {
+  const connect = async () =>
+    await KeeperClient.connect(path.join(run, "keeper.sock")).catch(() => undefined);
+  const client = await eventually(connect);
+  await client[Symbol.asyncDispose]();
+}
+
 function readJson(file: string): { pid: number; instances: { pid: number }[] } | undefined {
   try {
     return JSON.parse(fs.readFileSync(file, "utf8"));

@@ -9,7 +9,7 @@ import type { Log } from "../../lib/log.ts";
 import { programFile } from "../../lib/program.ts";
 import { addressText, variableName } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
-import { forgetAll, stopAll } from "./clearing.ts";
+import { closeUnused, forgetAll, stopAll } from "./clearing.ts";
 import type { Place } from "./instance-spec.ts";
 import { LiveChecks } from "./live.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
@@ -187,6 +187,7 @@ export class AppRuntime implements AsyncDisposable {
       if (known.has(view.spec.key)) await this.#link.call("again", { key: view.spec.key });
     }
     await forgetAll(this.#link, held);
+    await closeUnused(this.#link, new Set([run.app]));
   }
 
   /** Forgets the draft of a run that is there to stay. */

@@ -5,7 +5,9 @@ import path from "node:path";
 import test from "node:test";
 import {
   bench,
+  deploy,
   freePort,
+  get,
   listenAt,
   plainNode,
   processPlan,
@@ -117,4 +119,14 @@ test("an app with its own handler that calls close() and exits drains as well as
     nodeSwap(b, port, (n) => ({ "app.js": app(n) }), { argv: ["node", "app.js"] }),
   );
   assert.deepEqual([result.keep.classes, result.one.classes, result.cut], [{}, {}, 0]);
+});
+
+test("an app that listens on its port once for each address family is served through the first", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const app = `for (const host of ["127.0.0.1", "::1"]) require("http").createServer((q, r) => r.end(host)).listen({ port: process.env.PORT, host })`;
+  const plan = nodeSwap(b, port, () => ({ "app.js": app }), { argv: ["node", "app.js"] })(0);
+  await deploy(b.runtime, plan, undefined, b.signal);
+  for (let n = 0; n < 4; n++) assert.equal((await get(port)).body, "127.0.0.1");
+  assert.equal((await b.runtime.retire(plan)).cut, 0);
 });

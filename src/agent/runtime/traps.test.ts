@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import dgram from "node:dgram";
 import fs from "node:fs";
 import http from "node:http";
@@ -7,10 +8,12 @@ import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { groupMembers } from "../../keeper/proc.ts";
+import { programFile } from "../../lib/program.ts";
 import type { ProcessPlan } from "./plan.ts";
 import {
   bench,
   deploy,
+  endKeeper,
   eventually,
   freePort,
   get,
@@ -18,6 +21,7 @@ import {
   plainNode,
   processPlan,
   releasePlan,
+  untilKeeper,
 } from "./runtime.fixture.ts";
 
 const httpReady = (withinMs = 8000) =>
@@ -318,4 +322,37 @@ test("a unix socket's path stays through a swap", async (t) => {
   assert.equal(await ask(), "one");
   await deploy(b.runtime, two, one, b.signal);
   assert.equal(await ask(), "two");
+});
+
+test("a first deployment that fails leaves no socket behind, also when nothing was started yet", async (t) => {
+  const b = await bench(t);
+  const [free, other] = [await freePort(), http.createServer().listen(0, "127.0.0.1")];
+  t.after(() => other.close());
+  await eventually(() => other.listening);
+  const listen = { a: listenAt(free), b: listenAt((other.address() as net.AddressInfo).port) };
+  const plan = releasePlan(b.release({ "app.js": "" }), processPlan("node app.js", { listen }));
+  await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "PORT_TAKEN" });
+  assert.deepEqual((await b.runtime.link.call("list", {})).sockets, []);
+});
+
+test("where sockets cannot be held, the modes that need it are refused and the others named", async (t) => {
+  const b = await bench(t);
+  await b.runtime[Symbol.asyncDispose]();
+  await endKeeper(b.run);
+  const keeper = spawn(process.execPath, [programFile("keeper"), b.run], {
+    env: { SKEIN_WITHOUT_FFI: "1" },
+    stdio: "ignore",
+  });
+  t.after(() => keeper.kill("SIGKILL"));
+  await untilKeeper(b.run);
+  const runtime = await b.openAnother();
+  const files = { "app.js": plainNode("own") };
+  const held = releasePlan(b.release(files), processPlan("node app.js", { listen: { http: listenAt(1) } }));
+  await assert.rejects(runtime.judge(held, {}, b.signal), {
+    code: "HANDOVER_REFUSED",
+    data: { process: "web", modes: ["port", "gap"] },
+  });
+  const own = releasePlan(b.release(files), processPlan("node app.js", { listen: { http: listenAt(null) } }));
+  await deploy(runtime, own, undefined, b.signal);
+  assert.equal((await get((await runtime.list())[0]?.port ?? 0)).body, "own");
 });
