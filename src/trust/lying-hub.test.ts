@@ -306,7 +306,10 @@ class World {
   }
 }
 
-type Action = (world: World) => void;
+/** An action that a counterexample shows by name. */
+type Action = ((world: World) => void) & { readonly [fc.toStringMethod]: () => string };
+const action = (name: string, run: (world: World) => void): Action =>
+  Object.assign(run, { [fc.toStringMethod]: () => name });
 const pick = <T>(list: readonly T[], index: number): T => {
   const found = list[index];
   assert.ok(found !== undefined);
@@ -323,73 +326,91 @@ function orderAt(machine: Machine, target: Target): Signed | undefined {
   return held === null ? undefined : genuine.get(held.digest);
 }
 
-const deliver = fc.tuple(machines, fc.nat(orders.length - 1)).map(([m, o]): Action => (world) => {
-  const machine = pick(world.machines, m);
-  world.take(machine, acceptOrder(machine.state, pick(orders, o).envelope, world.context(machine)));
-});
+const deliver = fc.tuple(machines, fc.nat(orders.length - 1)).map(([m, o]): Action =>
+  action(`deliver ${o} to ${m}`, (world) => {
+    const machine = pick(world.machines, m);
+    world.take(machine, acceptOrder(machine.state, pick(orders, o).envelope, world.context(machine)));
+  }),
+);
 /** The next serial that the machine does not have: what an honest hub would deliver. */
-const deliverNext = machines.map((m): Action => (world) => {
-  const machine = pick(world.machines, m);
-  const head = appStateOf(machine.state, KEY.app, KEY.env).head;
-  const next = orders.find(({ body }) => head === null || compareSerials(body, head) > 0);
-  if (next !== undefined)
-    world.take(machine, acceptOrder(machine.state, next.envelope, world.context(machine)));
-});
+const deliverNext = machines.map((m): Action =>
+  action(`deliver the next to ${m}`, (world) => {
+    const machine = pick(world.machines, m);
+    const head = appStateOf(machine.state, KEY.app, KEY.env).head;
+    const next = orders.find(({ body }) => head === null || compareSerials(body, head) > 0);
+    if (next !== undefined)
+      world.take(machine, acceptOrder(machine.state, next.envelope, world.context(machine)));
+  }),
+);
 /** A settle with receipts of its order or of another one, all or some, and with its order or another. */
 const settle = fc
   .tuple(machines, targets, fc.nat(orders.length - 1), fc.constantFrom(7, 7, 7, 3, 5, 6, 1, 0), fc.nat(3))
-  .map(([m, target, other, mask, how]): Action => (world) => {
+  .map(([m, target, other, mask, how]): Action =>
+    action(`settle ${target} of ${m} (${other}, ${mask}, ${how})`, (world) => {
+      const machine = pick(world.machines, m);
+      const order = orderAt(machine, target);
+      if (order === undefined) return;
+      const source = how === 0 ? pick(orders, other) : order;
+      const input = {
+        settle: order.settleEnvelope,
+        receipts: world.existing(source).filter((_, index) => ((mask >> (index % 3)) & 1) === 1),
+        roster,
+        ...(how === 1 ? {} : { order: source.envelope }),
+      };
+      world.take(machine, acceptSettle(machine.state, input, world.context(machine)));
+    }),
+  );
+const lie = fc.tuple(machines, fc.nat(lies.length - 1)).map(([m, l]): Action =>
+  action(`lie ${l} to ${m}`, (world) => {
+    const machine = pick(world.machines, m);
+    const before = machine.state;
+    const step = acceptOrder(before, pick(lies, l), world.context(machine));
+    assert.equal(step.outcome.kind, "refused");
+    assert.deepEqual(step.state, before, "a lie changes nothing");
+  }),
+);
+const act = machines.map((m): Action => action(`act ${m}`, (world) => world.act(pick(world.machines, m))));
+const end = fc
+  .tuple(machines, fc.constantFrom(true, true, false))
+  .map(([m, well]): Action =>
+    action(`end ${m} ${well ? "well" : "badly"}`, (world) => world.end(pick(world.machines, m), well)),
+  );
+const converge = machines.map((m): Action =>
+  action(`converge ${m}`, (world) => {
+    world.act(pick(world.machines, m));
+    world.end(pick(world.machines, m), true);
+  }),
+);
+const undo = fc.tuple(machines, targets).map(([m, target]): Action =>
+  action(`undo ${target} of ${m}`, (world) => {
     const machine = pick(world.machines, m);
     const order = orderAt(machine, target);
-    if (order === undefined) return;
-    const source = how === 0 ? pick(orders, other) : order;
-    const input = {
-      settle: order.settleEnvelope,
-      receipts: world.existing(source).filter((_, index) => ((mask >> (index % 3)) & 1) === 1),
-      roster,
-      ...(how === 1 ? {} : { order: source.envelope }),
-    };
-    world.take(machine, acceptSettle(machine.state, input, world.context(machine)));
-  });
-const lie = fc.tuple(machines, fc.nat(lies.length - 1)).map(([m, l]): Action => (world) => {
-  const machine = pick(world.machines, m);
-  const before = machine.state;
-  const step = acceptOrder(before, pick(lies, l), world.context(machine));
-  assert.equal(step.outcome.kind, "refused");
-  assert.deepEqual(step.state, before, "a lie changes nothing");
-});
-const act = machines.map(
-  (m): Action =>
-    (world) =>
-      world.act(pick(world.machines, m)),
+    if (order !== undefined) world.undo(machine, order);
+  }),
 );
-const end = fc.tuple(machines, fc.constantFrom(true, true, false)).map(
-  ([m, well]): Action =>
-    (world) =>
-      world.end(pick(world.machines, m), well),
+const snapshot = machines.map((m): Action =>
+  action(`snapshot ${m}`, (world) => {
+    const machine = pick(world.machines, m);
+    machine.snapshots.push(nodeStateText(machine.state));
+  }),
 );
-const converge = machines.map((m): Action => (world) => {
-  world.act(pick(world.machines, m));
-  world.end(pick(world.machines, m), true);
-});
-const undo = fc.tuple(machines, targets).map(([m, target]): Action => (world) => {
-  const machine = pick(world.machines, m);
-  const order = orderAt(machine, target);
-  if (order !== undefined) world.undo(machine, order);
-});
-const snapshot = machines.map((m): Action => (world) => {
-  const machine = pick(world.machines, m);
-  machine.snapshots.push(nodeStateText(machine.state));
-});
-const rewind = fc.tuple(machines, fc.nat(5)).map(
-  ([m, w]): Action =>
-    (world) =>
-      world.rewind(pick(world.machines, m), w),
+const rewind = fc.tuple(machines, fc.nat(5), fc.boolean()).map(([m, w, honest]): Action =>
+  action(`rewind ${m} to ${w}${honest ? ", honestly" : ""}`, (world) => {
+    const machine = pick(world.machines, m);
+    world.rewind(machine, w);
+    const reached = appStateOf(machine.state, KEY.app, KEY.env).floor?.order;
+    const order = reached === undefined ? undefined : genuine.get(reached);
+    if (!honest || order === undefined || world.wants(machine).kind !== "wait") return;
+    const outcome = world.take(machine, acceptOrder(machine.state, order.envelope, world.context(machine)));
+    assert.ok(["accepted", "known"].includes(outcome), `what it had reached is taken again: ${outcome}`);
+  }),
 );
 /** Mostly forward; machines' clocks are also set back. */
-const clock = fc.integer({ min: -10, max: 35 }).map((minutes): Action => (world) => {
-  world.minutes = Math.max(5, world.minutes + minutes);
-});
+const clock = fc.integer({ min: -10, max: 35 }).map((minutes): Action =>
+  action(`clock ${minutes}`, (world) => {
+    world.minutes = Math.max(5, world.minutes + minutes);
+  }),
+);
 
 const actions = fc.array(
   fc.oneof(

@@ -414,6 +414,19 @@ test("a rewound disk waits for the order that the node had reached", async () =>
   assert.equal(node.wants, "head 8 UNSETTLED");
 });
 
+test("a rewound disk with a newer head waits too, and takes back what it had started below that head", async () => {
+  const node = new Node();
+  node.settle(settledFive, five);
+  const receipt = await receiptBy(web1, orderBody(7), seven);
+  node.order(eight);
+  node.expect("accepted", acceptOwnReceipt(node.state, receipt, when(0)));
+  assert.equal(node.wants, "head 8");
+  node.minutes = 60;
+  assert.equal(node.wants, "wait", "not what stood before it");
+  assert.equal(node.order(seven), "accepted");
+  assert.equal(node.wants, "prior 7 UNSETTLED");
+});
+
 test("a rewound disk remembers from its receipts that it went back", async () => {
   const ok = await receiptBy(web1, orderBody(8), eight);
   const undone = await receiptBy(web1, orderBody(8), eight, { verdict: "undone" });

@@ -53,14 +53,14 @@ export function acceptOrder(state: NodeState, source: unknown, context: Context)
     if (find(app, incoming.held.digest) !== undefined) return known(resigned(state, incoming));
     const contested = contestedBy(app, incoming.held);
     if (contested !== undefined) return equivocation(state, contested, incoming.held);
-    refuseOld(incoming, { newest: app.head, floor: app.floor });
     refuseOtherEnv(state, incoming.body, context);
+    const take = (next: AppState): Step => accepted(raised(withApp(state, next), incoming.body.issued));
     // What this node signed a receipt for it had accepted and started in time, even if its disk forgot.
-    if (app.floor?.order !== incoming.held.digest) {
-      refuseForks(incoming);
-      if (effectiveNow(state, context) >= msOf(incoming.body.applyBefore)) throw expired(incoming.body);
-    }
-    return accepted(raised(withApp(state, newHead(app, incoming.held)), incoming.body.issued));
+    if (app.floor?.order === incoming.held.digest) return take(takenBack(app, incoming.held));
+    refuseOld(incoming, { newest: app.head, floor: app.floor });
+    refuseForks(incoming);
+    if (effectiveNow(state, context) >= msOf(incoming.body.applyBefore)) throw expired(incoming.body);
+    return take(newHead(app, incoming.held));
   });
 }
 
@@ -86,7 +86,10 @@ export function acceptSettle(state: NodeState, input: SettleInput, context: Cont
       refuseOld(incoming, { newest: app.standing, floor: null });
       refuseForks(incoming);
     }
-    const stands = withApp(state, standingWith(app, { ...incoming.held, settle: proof }));
+    const stands = withApp(
+      state,
+      standingWith(app, { ...caughtUp(incoming.held, app.floor), settle: proof }),
+    );
     return accepted(raised(raised(stands, incoming.body.issued), settle.issued));
   });
 }
@@ -282,6 +285,13 @@ function refuseFork(other: HeldOrder | null, body: Order, held: HeldOrder): void
 
 function newHead(app: AppState, held: HeldOrder): AppState {
   return { ...app, head: caughtUp(held, app.floor), prior: priorAfter(app) };
+}
+
+/** The order of the floor comes back: as the head, or as what was started before a newer head came. */
+function takenBack(app: AppState, held: HeldOrder): AppState {
+  if (app.head === null || compareSerials(held, app.head) > 0) return newHead(app, held);
+  const isNewer = app.prior === null || compareSerials(held, app.prior) > 0;
+  return isNewer ? { ...app, prior: caughtUp(held, app.floor) } : app;
 }
 
 /** What the node ran when a newer head came: the old head, if anything was done about it. */

@@ -56,11 +56,13 @@ function counts(head: HeldOrder, now: number): boolean {
   return head.progress === "waiting" && now < msOf(orderOf(head).applyBefore);
 }
 
-function wantedBelow({ standing, prior }: AppState, now: number): WantedState {
-  if (prior !== null && (standing === null || compareSerials(prior, standing) >= 0)) {
-    return describe(prior, "prior", now);
-  }
-  return standing === null ? { kind: "none" } : describe(standing, "standing", now);
+function wantedBelow({ standing, prior, floor }: AppState, now: number): WantedState {
+  const isPrior = prior !== null && (standing === null || compareSerials(prior, standing) >= 0);
+  const held = isPrior ? prior : standing;
+  // The disk forgot what the node had started last; what it remembers is older, and not started again.
+  if (floor !== null && (held === null || compareSerials(held, floor) < 0))
+    return { kind: "wait", for: floor.order };
+  return held === null ? { kind: "none" } : describe(held, isPrior ? "prior" : "standing", now);
 }
 
 function describe(held: HeldOrder, place: "head" | "standing" | "prior", now: number): WantedOrder {
