@@ -60,7 +60,7 @@ export interface World {
   agent(options?: { command?: readonly string[] }): Promise<() => Promise<void>>;
   /** The same as its own process, with a named fault. */
   child(fault?: string): ChildProcess;
-  receipt(order: Digest, verdict?: Receipt["verdict"]): Promise<Receipt>;
+  receipt(order: Digest, verdict?: Receipt["verdict"], withinMs?: number): Promise<Receipt>;
   report(): Report | undefined;
   hooksLog(app?: string): string;
   current(app?: string): string | undefined;
@@ -240,19 +240,23 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
       children.push(child);
       return child;
     },
-    async receipt(order, verdict) {
-      return await eventually(`a receipt of ${order.slice(0, 8)}`, async () => {
-        for (const file of fs.readdirSync(path.join(hub, "receipts"))) {
-          if (!file.endsWith(".json")) continue;
-          const receipt = readUnverified(
-            fs.readFileSync(path.join(hub, "receipts", file), "utf8"),
-            "receipt.1",
-          );
-          if (receipt.order === order && (verdict === undefined || receipt.verdict === verdict))
-            return receipt;
-        }
-        return undefined;
-      });
+    async receipt(order, verdict, withinMs) {
+      return await eventually(
+        `a receipt of ${order.slice(0, 8)}`,
+        async () => {
+          for (const file of fs.readdirSync(path.join(hub, "receipts"))) {
+            if (!file.endsWith(".json")) continue;
+            const receipt = readUnverified(
+              fs.readFileSync(path.join(hub, "receipts", file), "utf8"),
+              "receipt.1",
+            );
+            if (receipt.order === order && (verdict === undefined || receipt.verdict === verdict))
+              return receipt;
+          }
+          return undefined;
+        },
+        withinMs,
+      );
     },
     report() {
       const file = path.join(hub, "reports", `${self}.json`);

@@ -1,12 +1,46 @@
 import assert from "node:assert/strict";
-import test from "node:test";
-import { answer, eventually, webApp, world } from "./agent.fixture.ts";
-import { freePort } from "./runtime/runtime.fixture.ts";
+import fs from "node:fs";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import { labelFor } from "../trust/cluster.fixture.ts";
+import { timeOf } from "../trust/fields.ts";
+import { answer, ended, eventually, settleOf, webApp, world, type World } from "./agent.fixture.ts";
+import { endKeeper, freePort } from "./runtime/runtime.fixture.ts";
+import { KeeperClient } from "../keeper/client.ts";
 
-test("a first order is fetched, judged, attached and answered with a receipt", async (t) => {
+/** Quick to judge: ready when it waits on its socket. */
+const quick = (port: number, version: string, extra = ""): Record<string, string> => ({
+  ...(webApp(port, version) as Record<string, string>),
+  "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    drain: { window: 50ms, within: 1s }\n${extra}`,
+});
+
+async function started(t: TestContext): Promise<{ w: World; port: number }> {
   const w = await world(t);
   await w.agent();
-  const port = await freePort();
+  return { w, port: await freePort() };
+}
+
+/** Asks without pause until `stop` is called; gives every answer that was not one of `good`. */
+function load(port: number, good: readonly string[]): () => Promise<{ asked: number; bad: string[] }> {
+  let going = true;
+  let asked = 0;
+  const bad: string[] = [];
+  const work = (async () => {
+    while (going) {
+      asked += 1;
+      const text = await answer(port).catch((err: unknown) => String(err));
+      if (!good.includes(text)) bad.push(text);
+    }
+  })();
+  return async () => {
+    going = false;
+    await work;
+    return { asked, bad };
+  };
+}
+
+test("a first order is fetched, judged, attached and answered with a receipt", async (t) => {
+  const { w, port } = await started(t);
   const first = await w.deploy(webApp(port, "one"));
   const receipt = await w.receipt(first.digest);
   assert.deepEqual([receipt.verdict, receipt.code, receipt.release], ["ok", null, first.release]);
@@ -18,4 +52,355 @@ test("a first order is fetched, judged, attached and answered with a receipt", a
       ? true
       : undefined;
   });
+});
+
+test("versions change hands under load, and one whose verify fails is undone by itself", async (t) => {
+  const { w, port } = await started(t);
+  await w.receipt((await w.deploy(quick(port, "one"))).digest);
+  const stop = load(port, ["one", "two"]);
+  const second = await w.deploy(quick(port, "two"));
+  assert.equal((await w.receipt(second.digest)).verdict, "ok");
+  const bad = await w.deploy(quick(port, "three", "verify: sh check.sh\n"));
+  assert.equal((await w.receipt(bad.digest)).verdict, "failed");
+  const { asked, bad: lost } = await stop();
+  assert.deepEqual(lost, [], `of ${asked}`);
+  assert.equal(await answer(port), "two");
+  assert.equal(w.current(), second.release);
+});
+
+test("the receipt of a failed verify says what it said", async (t) => {
+  const { w, port } = await started(t);
+  const bad = await w.deploy({
+    ...quick(port, "one", "verify: sh check.sh\n"),
+    "check.sh": "echo no greeting; exit 4",
+  });
+  const receipt = await w.receipt(bad.digest);
+  assert.equal(receipt.code, "VERIFY_FAILED");
+  assert.match(receipt.message ?? "", /verify: exit status 4: no greeting \(nothing runs\)/);
+  assert.equal(w.current(), undefined);
+  await assert.rejects(answer(port));
+});
+
+for (const [hook, text, withinMs, outcome] of [
+  ["post-sync", "exit 3", undefined, "HOOK_FAILED one"],
+  ["post-sync", "sleep 30", 300, "HOOK_TIMEOUT one"],
+  ["pre-jump", "exit 3", undefined, "HOOK_FAILED one"],
+  ["pre-jump", "sleep 30", 300, "HOOK_TIMEOUT one"],
+  ["post-jump", "exit 3", undefined, "HOOK_FAILED one"],
+  ["post-jump", "sleep 30", 300, "HOOK_TIMEOUT one"],
+] as const) {
+  const how = withinMs === undefined ? "fails" : "hangs";
+  test(`a ${hook} that ${how} leaves the old version serving`, async (t) => {
+    const { w, port } = await started(t);
+    const trace = 'echo "$SKEIN_HOOK ${SKEIN_RELEASE} ${SKEIN_PREVIOUS}" >> "$SKEIN_DATA/trace"\n';
+    const hooks = Object.fromEntries(
+      ["post-sync", "pre-jump", "un-jump", "post-jump"].map((name) => [`${name}.sh`, trace]),
+    );
+    const one = await w.deploy({ ...quick(port, "one"), ...hooks });
+    await w.receipt(one.digest);
+    const key = hook.replace("-", "_");
+    const manifest =
+      withinMs === undefined ? "" : `hooks: { ${key}: { run: '${text}', within: ${withinMs}ms } }\n`;
+    const own = withinMs === undefined ? { [`${hook}.sh`]: `${trace}${text}\n` } : {};
+    const two = await w.deploy({ ...quick(port, "two", manifest), ...hooks, ...own });
+    const receipt = await w.receipt(two.digest);
+    assert.equal(`${receipt.code} ${await answer(port)}`, outcome);
+    assert.equal(w.current(), one.release);
+    const lines = fs.readFileSync(path.join(w.paths.lib, "apps/shop/data/trace"), "utf8").trim().split("\n");
+    const second = lines
+      .slice(3)
+      .map((line) => line.replaceAll(one.release, "A").replaceAll(two.release, "B"));
+    const past = [
+      "post-sync B A",
+      "pre-jump B A",
+      "un-jump A B",
+      "post-jump B A",
+      "un-jump B A",
+      "pre-jump A B",
+      "post-jump A B",
+    ];
+    const expected = { "post-sync": past.slice(0, 1), "pre-jump": past.slice(0, 2), "post-jump": past }[hook];
+    assert.deepEqual(
+      second,
+      withinMs === undefined ? expected : expected.filter((line) => !line.startsWith(`${hook} B`)),
+    );
+  });
+}
+
+test("a failing un-jump does not hold the node back", async (t) => {
+  const { w, port } = await started(t);
+  await w.receipt((await w.deploy({ ...quick(port, "one"), "un-jump.sh": "exit 9" })).digest);
+  const two = await w.deploy(quick(port, "two"));
+  assert.equal((await w.receipt(two.digest)).verdict, "ok");
+  assert.equal(await answer(port), "two");
+  assert.match(w.hooksLog(), /un-jump \| \(exit status 9\)/);
+});
+
+test("a first deployment whose post-jump fails leaves no current and nothing on the port", async (t) => {
+  const { w, port } = await started(t);
+  const one = await w.deploy({ ...quick(port, "one"), "post-jump.sh": "exit 1", "un-jump.sh": "echo left" });
+  const receipt = await w.receipt(one.digest);
+  assert.deepEqual([receipt.verdict, receipt.code], ["failed", "HOOK_FAILED"]);
+  assert.equal(w.current(), undefined);
+  await assert.rejects(answer(port));
+  assert.match(w.hooksLog(), /un-jump \| left/);
+});
+
+test("an order without hooks runs none", async (t) => {
+  const { w, port } = await started(t);
+  const one = await w.deploy({ ...quick(port, "one"), "post-jump.sh": "exit 1" }, { hooks: "skip" });
+  assert.equal((await w.receipt(one.digest)).verdict, "ok");
+});
+
+test("the hub takes an order back: the node returns to the fallback and says so", async (t) => {
+  const { w, port } = await started(t);
+  const one = await w.deploy(quick(port, "one"));
+  await w.receipt(one.digest);
+  const two = await w.deploy(quick(port, "two"));
+  await w.receipt(two.digest, "ok");
+  const stop = load(port, ["one", "two"]);
+  w.offer({ gates: { [two.digest]: "undo" } });
+  assert.equal((await w.receipt(two.digest, "undone")).code, "UNDONE_BY_HUB");
+  assert.deepEqual((await stop()).bad, []);
+  assert.equal(await answer(port), "one");
+  assert.equal(w.current(), one.release);
+});
+
+test("an undo after the settle, or of an order never begun", async (t) => {
+  const { w, port } = await started(t);
+  const one = await w.deploy(quick(port, "one"), { settle: true });
+  await w.receipt(one.digest, "ok");
+  const held = await w.deploy(quick(port, "two"), { gate: "hold" });
+  await eventually("the head", async () => (w.report()?.apps[0]?.head === held.digest ? true : undefined));
+  assert.equal(await answer(port), "one");
+  w.offer({ gates: { [held.digest]: "undo" } });
+  assert.equal((await w.receipt(held.digest)).verdict, "undone");
+  assert.equal(await answer(port), "one");
+});
+
+test("a held order waits for its gate", async (t) => {
+  const { w, port } = await started(t);
+  const one = await w.deploy(quick(port, "one"), { gate: "hold" });
+  await eventually("the head in a report", async () => {
+    return w.report() !== undefined && fs.existsSync(path.join(w.paths.lib, "state/documents"))
+      ? true
+      : undefined;
+  });
+  await assert.rejects(answer(port));
+  w.offer({ gates: { [one.digest]: "go" } });
+  assert.equal((await w.receipt(one.digest)).verdict, "ok");
+});
+
+test("stop, start and restart of one release", async (t) => {
+  const { w, port } = await started(t);
+  const tree = quick(port, "one");
+  await w.receipt((await w.deploy(tree)).digest);
+  const release = w.offered.releases[0]!;
+  const next = async (change: object): Promise<string> => {
+    const ordered = await w.order(release, change);
+    w.offer({ orders: [ordered.envelope], gates: { [ordered.digest]: "go" } });
+    return (await w.receipt(ordered.digest)).verdict;
+  };
+  const pid = async (): Promise<number | null | undefined> => {
+    const client = await KeeperClient.connect(path.join(w.paths.run, "keeper.sock"));
+    const { instances } = await client.call("list", {});
+    await client[Symbol.asyncDispose]();
+    return instances.find((one) => one.state === "running")?.pid;
+  };
+  assert.equal(await next({ state: "stopped" }), "ok");
+  await assert.rejects(answer(port));
+  assert.equal(await pid(), undefined);
+  assert.equal(await next({ state: "run" }), "ok");
+  assert.equal(await answer(port), "one");
+  const before = await pid();
+  const stop = load(port, ["one"]);
+  assert.equal(await next({ generation: 1 }), "ok");
+  assert.deepEqual((await stop()).bad, []);
+  assert.notEqual(await pid(), before);
+});
+
+test("a release kept beside goes on answering on its own port until it is retired", async (t) => {
+  const { w } = await started(t);
+  const tree = (version: string): Record<string, string> => ({
+    ...quick(0, version),
+    "skein.yaml":
+      "app: shop\nprocesses: { web: { run: node web.js, listen: { http: { port: auto } }, drain: { window: 50ms, within: 1s } } }\n",
+  });
+  const one = await w.deploy(tree("one"));
+  await w.receipt(one.digest);
+  const two = await w.deploy(tree("two"), { beside: [one.release] });
+  await w.receipt(two.digest);
+  const rows = await eventually("both in the report", async () => {
+    const found = w.report()?.instances.filter(({ state }) => state === "serving");
+    return found?.length === 2 ? found : undefined;
+  });
+  const answers = await Promise.all(rows.map(async ({ port }) => await answer(port!)));
+  assert.deepEqual(answers.sort(), ["one", "two"]);
+  const ordered = await w.order(w.offered.releases[1]!, { beside: [] });
+  w.offer({ orders: [ordered.envelope], gates: { [ordered.digest]: "go" } });
+  await w.receipt(ordered.digest);
+  await eventually("one instance", async () => (w.report()?.instances.length === 1 ? true : undefined));
+});
+
+test("instances find each other in the registry, and a dead one leaves within 100 ms", async (t) => {
+  const { w, port } = await started(t);
+  const tree = {
+    "skein.yaml": `app: shop\nprocesses:\n  web: { run: node web.js, listen: ${port}, after: [say], drain: { window: 50ms, within: 1s } }\n  say: { run: node say.js, listen: { say: { port: auto } }, restart: { backoff: 5s..5s } }\n`,
+    "web.js": `const http = require("node:http");
+      http.createServer(async (q, r) => {
+        if (q.url === "/table") return r.end(await (await fetch(process.env.SKEIN_REGISTRY + "/services/say")).text());
+        const [say] = await (await fetch(process.env.SKEIN_REGISTRY + "/services/say?wait=5s")).json();
+        r.end(await (await fetch("http://" + say.host + ":" + say.port)).text());
+      }).listen(process.env.PORT, process.env.HOST);`,
+    "say.js": `require("node:http").createServer((q, r) => r.end("HUG")).listen(process.env.PORT, process.env.HOST);`,
+  };
+  await w.receipt((await w.deploy(tree)).digest);
+  assert.equal(await answer(port), "HUG");
+  const say = w.report()?.instances.find(({ process: name }) => name === "say");
+  process.kill(say?.pid ?? 0, "SIGKILL");
+  const killed = performance.now();
+  const table = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${port}/table`)).text();
+  await eventually("an empty table", async () => ((await table()).trim() === "[]" ? true : undefined), 2000);
+  t.diagnostic(`gone after ${Math.round(performance.now() - killed)} ms`);
+});
+
+test("the registry's address and capabilities survive the agent's restart, callers wait meanwhile", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  const end = await w.agent();
+  const tree = {
+    ...quick(port, "x"),
+    "web.js": `require("node:http").createServer(async (q, r) => r.end(await (await fetch(process.env.SKEIN_REGISTRY + "/services")).text())).listen(process.env.PORT, process.env.HOST);`,
+  };
+  await w.receipt((await w.deploy(tree)).digest);
+  await end();
+  const asked = answer(port);
+  await w.agent();
+  assert.match(await asked, /"name":"web"/);
+});
+
+test("an agent's end and restart stop nobody; without any source it brings back what should run", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  const end = await w.agent();
+  const one = await w.deploy(quick(port, "one"));
+  await w.receipt(one.digest);
+  const stop = load(port, ["one"]);
+  await end();
+  const again = await w.agent();
+  await eventually("a report", async () => (w.report()?.apps[0]?.state === "running" ? true : undefined));
+  await again();
+  assert.deepEqual((await stop()).bad, []);
+  await endKeeper(w.paths.run);
+  await assert.rejects(answer(port));
+  fs.renameSync(path.join(w.home, "hub"), path.join(w.home, "away"));
+  await w.agent();
+  assert.equal(await eventually("an answer", async () => await answer(port)), "one");
+});
+
+test("an instance that fails its live checks is replaced", async (t) => {
+  const { w, port } = await started(t);
+  const tree = {
+    ...quick(port, "x", ""),
+    "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    drain: { window: 50ms, within: 1s }\n    health: { live: { http: /live, every: 200ms, fails: 2 } }\n`,
+    "web.js": `let sick = false; require("node:http").createServer((q, r) => {
+      if (q.url === "/sicken") sick = true;
+      r.statusCode = q.url === "/live" && sick ? 500 : 200; r.end(String(process.pid)); }).listen(process.env.PORT, process.env.HOST);`,
+  };
+  await w.receipt((await w.deploy(tree)).digest);
+  const before = await answer(port);
+  await fetch(`http://127.0.0.1:${port}/sicken`);
+  await eventually("another process", async () => ((await answer(port)) === before ? undefined : true));
+});
+
+test("old releases are removed after their pre-remove, never what runs or ran well before", async (t) => {
+  const { w, port } = await started(t);
+  const keep = "keep: { releases: 2, good: 2 }\n";
+  const releases: string[] = [];
+  for (const version of ["one", "two", "three", "four"]) {
+    const ordered = await w.deploy({
+      ...quick(port, version, keep),
+      "pre-remove.sh": `echo ${version} leaves`,
+    });
+    await w.receipt(ordered.digest);
+    releases.push(ordered.release);
+  }
+  const there = await eventually("two releases", async () => {
+    const names = fs
+      .readdirSync(path.join(w.paths.lib, "apps/shop/revs"))
+      .filter((name) => /^[0-9a-f]{32}$/.test(name));
+    return names.length === 2 ? names : undefined;
+  });
+  assert.deepEqual(new Set(there), new Set(releases.slice(2)));
+  assert.match(w.hooksLog(), /one leaves[^]*two leaves/);
+});
+
+test("folders named writable are the app's own and outlive releases", async (t) => {
+  const { w, port } = await started(t);
+  const tree = (version: string): Record<string, string> => ({
+    ...quick(port, version, "writable: [tmp, .cache/x]\n"),
+    "tmp/shipped": "never seen",
+    "web.js": `const fs = require("node:fs"); fs.appendFileSync("tmp/kept", "${version} "); fs.writeFileSync(".cache/x/y", "");
+      require("node:http").createServer((q, r) => r.end(fs.readFileSync("tmp/kept"))).listen(process.env.PORT, process.env.HOST);`,
+  });
+  await w.receipt((await w.deploy(tree("one"))).digest);
+  const receipt = await w.receipt((await w.deploy(tree("two"))).digest);
+  assert.equal(receipt.message, null);
+  assert.equal(await answer(port), "one two ");
+});
+
+test("the agent's own command runs in place of a release's processes", async (t) => {
+  const w = await world(t);
+  await w.agent({
+    command: [
+      "node",
+      "-e",
+      "require('http').createServer((q,r)=>r.end('own '+process.env.COMMIT)).listen(process.env.PORT)",
+    ],
+  });
+  const release = await w.publish(quick(1, "x"), { commit: "c0ffee".padEnd(40, "0") });
+  const ordered = await w.order(release);
+  w.offer({ orders: [ordered.envelope], releases: [release], gates: { [ordered.digest]: "go" } });
+  assert.equal((await w.receipt(ordered.digest)).message, null);
+  const row = await eventually("its port", async () =>
+    w.report()?.instances.find(({ state }) => state === "serving"),
+  );
+  assert.equal(row.process, "n1");
+  assert.equal(await answer(row.port!), `own ${"c0ffee".padEnd(40, "0")}`);
+});
+
+test("kind files: the tree and current are all there is", async (t) => {
+  const { w } = await started(t);
+  const one = await w.deploy({
+    "skein.yaml": "app: shop\nkind: files\n",
+    "conf/a.txt": "A",
+    "post-jump.sh": "cat ../../current/conf/a.txt",
+  });
+  assert.deepEqual([(await w.receipt(one.digest)).verdict, w.current()], ["ok", one.release]);
+  assert.match(w.hooksLog(), /post-jump \| A/);
+  const two = await w.deploy({ "skein.yaml": "app: shop\nkind: files\n", "conf/a.txt": "B" });
+  assert.deepEqual([(await w.receipt(two.digest)).verdict, w.current()], ["ok", two.release]);
+});
+
+test("new labels move a node out of an order's reach and in again", async (t) => {
+  const { w, port } = await started(t);
+  w.offer({
+    label: await labelFor(w.cluster.alice, w.node.signer.kid, {
+      name: "n1",
+      labels: { role: "db" },
+      issued: timeOf(Date.now()),
+    }),
+  });
+  const order = await w.deploy(quick(port, "one"), { selector: "role=web" });
+  assert.equal((await w.receipt(order.digest)).code, "ORDER_NOT_FOR_NODE");
+  const other = await w.deploy(quick(port, "two"), { selector: "role=db" });
+  assert.equal((await w.receipt(other.digest)).verdict, "ok");
+});
+
+test("two agents for one home: the second is refused", async (t) => {
+  const { w } = await started(t);
+  await eventually("the first", async () => w.report());
+  const { code } = await ended(w.child());
+  assert.equal(code, 1);
+  void settleOf;
 });

@@ -213,6 +213,8 @@ class Agent implements AsyncDisposable {
     const stop = this.#runtime.onEvent(() => {
       this.#kickAll();
     });
+    // Before the workers: an install that a crash broke off goes on at once. No network is used here.
+    await this.#openSource().catch(() => undefined);
     this.#startWorkers();
     try {
       await Promise.all([this.#listenLoop(), this.#reportLoop(), this.#portsLoop(), this.#healthLoop()]);

@@ -42,7 +42,7 @@ export function removable({ installed, good, needed, keep, isTight }: Collectabl
 /** Removes old releases of an app by its manifest's policy. A failure is logged: it must not hold up orders. */
 export async function collectGarbage(context: AppContext, record: AppRecord): Promise<void> {
   const current = record.reached?.release;
-  if (current == null) return;
+  if (current === null || current === undefined) return;
   try {
     const folders = appFolders(context.paths, record.app);
     const { manifest } = await context.releases.load(record, current);
@@ -86,10 +86,13 @@ export async function removeRelease(context: AppContext, record: AppRecord, id: 
 function neededBy({ store }: AppContext, record: AppRecord): readonly ReleaseId[] {
   const { head, standing, prior } = appStateOf(store.state, record.app, record.env);
   const orders = [head, standing, prior].flatMap((held) => (held === null ? [] : [orderOf(held)]));
-  const ordered = orders.flatMap(({ release, fallback, beside }) => [release, fallback, ...beside]);
+  const ordered = orders.flatMap(({ release, beside }) => [release, ...beside]);
+  // Only the head can still be taken back, and only until it is settled.
+  if (head !== null && head.settle === null)
+    ordered.push(...[orderOf(head).fallback].filter((id) => id !== null));
   const { reached, attempt } = record;
   const own = [reached?.release, ...(reached?.beside ?? []), attempt?.release, attempt?.previous];
-  return [...ordered, ...own].filter((id) => id != null);
+  return [...ordered, ...own].filter((id) => id !== null && id !== undefined);
 }
 
 async function freeShare(dir: string): Promise<number> {

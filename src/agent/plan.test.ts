@@ -73,6 +73,18 @@ const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: s
   ["a lost current is pointed again", null, { ...SERVING, current: null }, "mend"],
   ["a release that nobody asks for is retired", null, { ...SERVING, running: [A, C] }, "tidy"],
   [
+    "retiring what ran beside leaves the current instances alone",
+    goal({ release: A }),
+    under({ ...SERVING, reached: reached({ beside: [C] }), running: [A, C] }, goal({ release: A })),
+    "beside retire finish",
+  ],
+  [
+    "taking back a change of what runs beside touches nothing itself",
+    goal({ release: A }),
+    failing(under({ ...SERVING, reached: reached({ beside: [C] }) }, goal({ release: A }))),
+    "finish",
+  ],
+  [
     "a jump goes in DESIGN's order of hooks",
     goal(),
     under(SERVING, goal()),

@@ -39,10 +39,10 @@ export interface Reached {
 }
 
 /**
- * `jump`: to another release. `restart` and `start`: the release stays. `stop`: nothing runs. `return`: the hub
- * took a finished order back, so nothing may hold it up.
+ * `jump`: to another release. `restart` and `start`: the release stays. `beside`: only which older ones run along
+ * changes. `stop`: nothing runs. `return`: the hub took a finished order back, so nothing may hold it up.
  */
-export type Mode = "jump" | "restart" | "start" | "stop" | "return";
+export type Mode = "jump" | "restart" | "start" | "beside" | "stop" | "return";
 
 export interface Back {
   /** `failed`: here. `undone`: the hub's word. `superseded`: another order came before anything was switched. */
@@ -212,7 +212,9 @@ function modeOf(goal: Goal, actual: Actual): Mode {
   if (goal.back) return "return";
   if (goal.state === "stopped") return "stop";
   if (goal.release !== actual.current) return "jump";
-  return goal.release !== null && actual.running.includes(goal.release) ? "restart" : "start";
+  if (goal.release === null || !actual.running.includes(goal.release)) return "start";
+  const serves = actual.reached?.release === goal.release && actual.reached.state === "run";
+  return serves && actual.reached.generation === goal.generation ? "beside" : "restart";
 }
 
 function remaining(attempt: Attempt): readonly StepName[] {
@@ -223,6 +225,7 @@ function stepsOf(attempt: Attempt): readonly StepName[] {
   if (attempt.back !== null) return backSteps(attempt);
   if (attempt.mode === "jump") return hooked(attempt, JUMP);
   if (attempt.mode === "stop") return ["halt", "finish"];
+  if (attempt.mode === "beside") return ["beside", "retire", "finish"];
   if (attempt.mode !== "return") return ["install", "judge", "attach", "beside", "retire", "finish"];
   if (attempt.release === null) return hooked(attempt, ["un-jump", "flip", "halt", "finish"]);
   if (attempt.release === attempt.previous) return ["install", "judge", "attach", "retire", "finish"];
@@ -230,6 +233,7 @@ function stepsOf(attempt: Attempt): readonly StepName[] {
 }
 
 function backSteps(attempt: Attempt): readonly StepName[] {
+  if (attempt.mode === "beside") return ["finish"]; // upkeep brings back what ran along before
   const jumped = attempt.mode === "jump" || attempt.mode === "return";
   if (!jumped || !isPassed(attempt)) return BACK_EARLY;
   const skipped: readonly StepName[] =

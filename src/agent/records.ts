@@ -19,7 +19,7 @@ const reached = z.object({
 
 const code = z.custom<ErrorCode>((value) => typeof value === "string" && Object.hasOwn(ERROR_CODES, value));
 const attempt = reached.extend({
-  mode: z.enum(["jump", "restart", "start", "stop", "return"]),
+  mode: z.enum(["jump", "restart", "start", "beside", "stop", "return"]),
   hooks: z.boolean(),
   previous: releaseId.nullable(),
   before: reached.nullable(),

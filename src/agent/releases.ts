@@ -1,7 +1,7 @@
 import { renameSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { manifestOfTree, type TreeReader } from "../app/conventions.ts";
+import { MANIFEST_FILE, manifestOfTree, type TreeReader } from "../app/conventions.ts";
 import type { Manifest } from "../app/manifest.ts";
 import { parseManifest } from "../app/parse.ts";
 import type { DepotReader } from "../depot/depot.ts";
@@ -83,6 +83,9 @@ export class Releases {
   ): Promise<void> {
     const document = await this.document(name, id);
     const folders = appFolders(this.#options.paths, name.app);
+    if (depots.length === 0 && !(await this.isInstalled(name.app, id))) {
+      throw new SkeinError("HUB_UNREACHABLE", "nobody has answered yet who has the release");
+    }
     const automatic = await this.#options.users.of(name.app);
     await makeAppFolders(folders, automatic);
     const tree = { tree: document.tree, rows: document.rows, since: document.since };
@@ -167,10 +170,13 @@ export class Releases {
   }
 
   async #readManifest(app: string, env: string, dir: string): Promise<Manifest> {
-    const manifest = await manifestOfTree(installedTree(dir), { app, env });
+    const tree = installedTree(dir);
+    const manifest = await manifestOfTree(tree, { app, env });
     const { command } = this.#options;
-    if (command === undefined || manifest.kind !== "service") return manifest;
-    return { ...manifest, processes: this.#ownCommand(command, app, env) };
+    // A tree without a manifest says nothing of its kind; one that says `kind: files` is left alone.
+    const isFiles = manifest.kind === "files" && (await tree.read(MANIFEST_FILE)) !== undefined;
+    if (command === undefined || isFiles) return manifest;
+    return { ...manifest, kind: "service", processes: this.#ownCommand(command, app, env) };
   }
 
   /** The agent's own command as the only process, named like the node, with a port of its own. */

@@ -36,7 +36,7 @@ export interface WorkerProgress {
 }
 
 const HELD_LOOK_MS = 1000;
-const BACKOFF = { baseMs: 500, maxMs: 60_000 } as const;
+const BACKOFF = { baseMs: 150, maxMs: 60_000 } as const;
 const KEEPER_TRIES = 5;
 
 /**

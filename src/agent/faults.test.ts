@@ -1,0 +1,217 @@
+import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import test, { type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { answer, ended, eventually, world, type Ordered, type World } from "./agent.fixture.ts";
+import { freePort } from "./runtime/runtime.fixture.ts";
+
+/** Passed on the way to a new version, in this order; `:n` is the n-th passage. */
+const FORWARD = [
+  "agent.document-kept",
+  "agent.node-save",
+  "agent.node-saved",
+  "agent.node-save:2",
+  "agent.started",
+  "agent.record-save",
+  "agent.record-saved",
+  "agent.begun",
+  "agent.install",
+  "install.planned",
+  "install.filled",
+  "install.recorded",
+  "install.renamed",
+  "agent.installed",
+  "agent.hook-post-sync",
+  "agent.hooked-post-sync",
+  "agent.judge",
+  "agent.hook-verify",
+  "agent.verified",
+  "agent.judged",
+  "agent.hook-pre-jump",
+  "agent.hooked-pre-jump",
+  "agent.hook-un-jump",
+  "agent.hooked-un-jump",
+  "agent.flip",
+  "agent.flipped",
+  "agent.attach",
+  "agent.attached",
+  "agent.record-save:8",
+  "agent.hook-post-jump",
+  "agent.hooked-post-jump",
+  "agent.retire",
+  "agent.retired",
+  "agent.finish-marked",
+  "agent.receipt-queued",
+  "agent.answered",
+  "agent.finished",
+  "agent.remove",
+  "agent.remove-record",
+  "agent.collected",
+  "agent.receipt-delivered",
+] as const;
+
+/** Passed where the new version's post-jump fails. */
+const BACK = [
+  "agent.turned-back",
+  "agent.hooked-un-jump:2",
+  "agent.hooked-pre-jump:2",
+  "agent.back-flip",
+  "agent.back-flipped",
+  "agent.back-attach",
+  "agent.back-attached",
+  "agent.back-drop",
+  "agent.back-dropped",
+  "agent.answered",
+  "agent.finished",
+] as const;
+
+const tree = (port: number, version: string, postJump: string): Record<string, string> => ({
+  "skein.yaml": `app: shop
+processes:
+  web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } }
+verify: sh verify.sh
+keep: { releases: 2, good: 1 }
+`,
+  "web.js": `require("node:http").createServer((q, r) => r.end("${version}")).listen(process.env.PORT, process.env.HOST);`,
+  "verify.sh": `[ "$(curl -s "http://$SKEIN_ADDRESS_HTTP/")" = "${version}" ] || [ ! -x /usr/bin/curl ]`,
+  "post-sync.sh": ":",
+  "pre-jump.sh": ":",
+  "un-jump.sh": ":",
+  "pre-remove.sh": ":",
+  "post-jump.sh": postJump,
+});
+
+async function stopped(child: ChildProcess): Promise<void> {
+  child.kill("SIGKILL");
+  await ended(child);
+}
+
+function watchful(
+  port: number,
+  good: ReadonlySet<string>,
+): { readonly bad: string[]; end(): Promise<number> } {
+  const bad: string[] = [];
+  let asked = 0;
+  let going = true;
+  const work = (async () => {
+    while (going) {
+      asked += 1;
+      const text = await answer(port).catch((err: unknown) => String(err));
+      if (!good.has(text)) bad.push(text);
+      await sleep(5);
+    }
+  })();
+  return {
+    bad,
+    async end() {
+      going = false;
+      await work;
+      return asked;
+    },
+  };
+}
+
+interface Sweep {
+  readonly w: World;
+  /** A new order; what it must end with is in `expects`. */
+  readonly offer: () => Promise<Ordered>;
+  readonly expects: (ordered: Ordered, fault: string) => Promise<void>;
+}
+
+/**
+ * Starts an agent that dies at each fault in turn. What one leaves unfinished the next one finishes, or dies of: so
+ * every start is a restart after a crash, and each order's end is checked whoever brought it about.
+ */
+async function sweep({ w, offer, expects }: Sweep, faults: readonly string[]): Promise<void> {
+  let ordered: Ordered | undefined;
+  for (const fault of faults) {
+    const child = w.child(fault);
+    for (let answered = 0; child.signalCode === null; answered += 1) {
+      assert.ok(answered < 4, `${fault} was never passed`);
+      ordered ??= await offer();
+      const { digest } = ordered;
+      const first = await Promise.race([
+        ended(child).then(() => undefined),
+        w.receipt(digest, undefined, 15_000),
+      ]);
+      if (first === undefined) break;
+      await expects(ordered, fault);
+      ordered = undefined;
+      await sleep(150);
+    }
+    assert.equal(child.signalCode, "SIGKILL", fault);
+  }
+  const last = w.child();
+  if (ordered !== undefined) await expects(ordered, "the end");
+  await stopped(last);
+}
+
+const HALF = Math.ceil(FORWARD.length / 2);
+
+for (const [name, faults] of [
+  ["first half", FORWARD.slice(0, HALF)],
+  ["second half", FORWARD.slice(HALF)],
+] as const) {
+  test(`an agent killed at any point of a deployment converges at its next start, and nobody notices (${name})`, async (t) => {
+    const { w, port, load, good } = await serving(t);
+    let version = 0;
+    await sweep(
+      {
+        w,
+        offer: async () => {
+          const next = `v${(version += 1)}`;
+          good.add(next);
+          return await w.deploy(tree(port, next, ":"));
+        },
+        expects: async (ordered, fault) => {
+          const receipt = await w.receipt(ordered.digest);
+          assert.deepEqual([fault, receipt.verdict, receipt.message], [fault, "ok", null]);
+          await eventually(`v${version}`, async () =>
+            (await answer(port)) === `v${version}` ? true : undefined,
+          );
+          assert.equal(w.current(), ordered.release, fault);
+          assert.deepEqual(load.bad, [], fault);
+        },
+      },
+      faults,
+    );
+    t.diagnostic(`${faults.length} points, ${await load.end()} requests, ${load.bad.length} lost`);
+  });
+}
+
+test("an agent killed at any point of its own undo goes back at its next start", async (t) => {
+  const { w, port, load, good } = await serving(t);
+  const current = w.current();
+  let version = 0;
+  await sweep(
+    {
+      w,
+      offer: async () => {
+        const bad = `x${(version += 1)}`;
+        good.add(bad);
+        return await w.deploy(tree(port, bad, "exit 1"));
+      },
+      expects: async (ordered, fault) => {
+        const receipt = await w.receipt(ordered.digest);
+        assert.deepEqual([fault, receipt.verdict, receipt.code], [fault, "failed", "HOOK_FAILED"]);
+        await eventually("v0 again", async () => ((await answer(port)) === "v0" ? true : undefined));
+        assert.equal(w.current(), current, fault);
+        assert.deepEqual(load.bad, [], fault);
+      },
+    },
+    BACK,
+  );
+  t.diagnostic(`${BACK.length} points, ${await load.end()} requests, ${load.bad.length} lost`);
+});
+
+async function serving(t: TestContext) {
+  const w = await world(t);
+  const port = await freePort();
+  const good = new Set(["v0"]);
+  const child = w.child();
+  await w.receipt((await w.deploy(tree(port, "v0", ":"))).digest);
+  await stopped(child);
+  const load = watchful(port, good);
+  t.after(async () => load.end());
+  return { w, port, load, good };
+}
