@@ -52,7 +52,7 @@ export function failureOf(view: RolloutView, fallback: string | null): SkeinErro
   const ending = endingOf(view);
   if (ending === undefined || ending === "ok") return undefined;
   const { node, code: cause, reason } = culpritOf(view);
-  const code = ending === "stuck" ? stuckCode(view) : "DEPLOY_FAILED";
+  const code = codeOf(view, ending);
   return new SkeinError(code, `${view.app} failed${node === null ? "" : ` on ${node}`}: ${reason}`, {
     hint: `See what it said: skein logs ${view.app}${node === null ? "" : ` --on ${node}`}`,
     data: {
@@ -82,6 +82,14 @@ function nodeSummary({ name, state, verdict, code, message }: RolloutNode): Reco
   return { name, state, verdict, code, message };
 }
 
+function codeOf(view: RolloutView, ending: Ending): ErrorCode {
+  if (ending === "undone") return "DEPLOY_FAILED";
+  if (ending === "stuck") return stuckCode(view);
+  // It ended where it was: too late to be undone, overtaken, or nothing that this hub can pace.
+  const code = view.verdict?.code ?? null;
+  return code !== null && isCode(code) ? code : "UNDO_INCOMPLETE";
+}
+
 function stuckCode({ verdict }: RolloutView): ErrorCode {
   const code = verdict?.code ?? null;
   if (code === null || !isCode(code) || ERROR_CODES[code].exit !== 5) return "UNDO_INCOMPLETE";
@@ -95,8 +103,11 @@ function stateLeft(view: RolloutView, ending: Ending, fallback: string | null): 
   const away = view.nodes
     .filter(({ state, verdict }) => verdict === null && state !== "undone")
     .map(({ name }) => name);
+  if (view.verdict?.code === "NODES_ABSENT")
+    return "Nothing was started; it goes on by itself when they come.";
   if (ending === "stuck")
     return `Not every node could be taken back${away.length > 0 ? `: ${away.join(", ")}` : ""}.`;
+  if (ending === "failed") return "Nothing was taken back: each node runs what it came to.";
   if (fallback === null) return "Nothing of it runs; there was no earlier version.";
   return `It was undone: ${fallback} serves.`;
 }
