@@ -439,7 +439,7 @@ test("whatever a hub does, nodes run only what was signed for them and never go 
       const world = new World();
       for (const step of steps) step(world);
     }),
-    { numRuns: 400 },
+    { numRuns: 250 },
   );
 });
 
