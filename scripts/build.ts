@@ -8,23 +8,28 @@ import path from "node:path";
 import { build } from "esbuild";
 
 const root = path.resolve(import.meta.dirname, "..");
-const stage = path.join(root, "dist", "package");
+/** `node scripts/build.ts [FOLDER]`: emptied first. */
+const out = path.resolve(process.argv[2] ?? path.join(root, "dist"));
+const stage = path.join(out, "package");
 const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
 
-rmSync(path.join(root, "dist"), { recursive: true, force: true });
+rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
-await bundle({ skein: "src/cli/main.ts", "git-remote-skein": "src/cli/git-remote-main.ts" });
+await bundle({ main: "src/cli/main.ts", "git-remote-skein": "src/cli/git-remote-main.ts" });
+const entry = readFileSync(path.join(root, "bin/skein.mjs"), "utf8");
+writeFileSync(path.join(stage, "dist/skein.mjs"), entry.replace("../src/cli/main.ts", "./main.mjs"));
 await bundle({ keeper: "src/keeper/main.ts" });
 copyFileSync(path.join(root, "src/keeper/preload.cjs"), path.join(stage, "dist/preload.cjs"));
 copyLaunchers();
-for (const file of ["README.md", "LICENSE", "CHANGELOG.md"]) copyFileSync(path.join(root, file), path.join(stage, file));
+for (const file of ["README.md", "LICENSE", "CHANGELOG.md"])
+  copyFileSync(path.join(root, file), path.join(stage, file));
 cpSync(path.join(root, "examples"), path.join(stage, "examples"), { recursive: true });
 writePackageJson();
-const tarball = execFileSync("npm", ["pack", "--silent", "--pack-destination", path.join(root, "dist")], {
+const tarball = execFileSync("npm", ["pack", "--silent", "--pack-destination", out], {
   cwd: stage,
   encoding: "utf8",
 }).trim();
-console.log(path.join("dist", tarball));
+console.log(path.relative(process.cwd(), path.join(out, tarball)));
 
 async function bundle(entryPoints: Record<string, string>): Promise<void> {
   await build({
@@ -39,8 +44,12 @@ async function bundle(entryPoints: Record<string, string>): Promise<void> {
     platform: "node",
     target: "node26",
     legalComments: "none",
+    minifyWhitespace: true,
+    minifySyntax: true,
     // Some dependencies are CommonJS and call require() for Node's own modules.
-    banner: { js: 'import { createRequire as __require } from "node:module"; const require = __require(import.meta.url);' },
+    banner: {
+      js: 'import { createRequire as makeRequire } from "node:module"; const require = makeRequire(import.meta.url);',
+    },
   });
 }
 
@@ -55,7 +64,15 @@ function copyLaunchers(): void {
 
 function writePackageJson(): void {
   const { name, version, description, license, bin, engines, optionalDependencies } = manifest;
-  const scripts = { postinstall: "test -e node_modules/.bin/node || npm rebuild --ignore-scripts || true" };
-  const packageJson = { name, version, description, license, type: "module", bin, engines, scripts, optionalDependencies };
+  const packageJson = {
+    name,
+    version,
+    description,
+    license,
+    type: "module",
+    bin,
+    engines,
+    optionalDependencies,
+  };
   writeFileSync(path.join(stage, "package.json"), `${JSON.stringify(packageJson, undefined, 2)}\n`);
 }
