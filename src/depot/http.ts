@@ -28,6 +28,8 @@ export interface HttpDepotOptions {
 
 const BACKOFF = { baseMs: 100, maxMs: 5000 } as const;
 const NAMES_AT_ONCE = 5000;
+/** From this size on it is worth a question whether a part is there from a time before. */
+const ASK_FROM_BYTES = 256 * 1024;
 
 export function httpDepot(transport: BlobTransport, options: HttpDepotOptions = {}): Depot {
   const patience = { clock: systemClock, random: Math.random, tries: 6, ...options };
@@ -135,18 +137,21 @@ async function put(
   signal: AbortSignal,
 ): Promise<void> {
   let offset = 0;
+  let ask = blob.size >= ASK_FROM_BYTES;
   for (let failures = 0; ;) {
     try {
-      if (failures > 0) {
-        const arrived = await uploaded(transport, name, blob, signal);
-        if (arrived > offset) failures = 1;
+      if (ask) {
+        const arrived = Math.min(await uploaded(transport, name, blob, signal), blob.size);
+        if (arrived > offset) failures = Math.min(failures, 1);
         offset = arrived;
       }
-      if (await upload(transport, name, blob, Math.min(offset, blob.size), signal)) return;
-      throw new SkeinError("CHUNK_CORRUPT", `${name} is shorter than announced`, { data: { blob: name } });
+      if (await upload(transport, name, blob, offset, signal)) return;
+      throw differs(name);
     } catch (err) {
+      if (err instanceof SourceFailed) throw err.cause;
       failures += 1;
-      // The hub has less than we thought: it was restored, or swept what nobody went on with.
+      ask = true;
+      // The hub has less than we thought: somebody else goes on with the same upload, or it was swept.
       if (!isSkeinError(err, "CONFLICT")) await passing(err, failures, patience, signal);
       else if (failures >= patience.tries) throw err;
     }
@@ -178,40 +183,57 @@ async function upload(
   offset: number,
   signal: AbortSignal,
 ): Promise<boolean> {
+  let fault: { readonly err: unknown } | undefined;
+  // A source that fails ends the request in order, so that the hub keeps what came; only then is the failure told.
+  const bytes = async function* (): AsyncGenerator<Uint8Array, void> {
+    try {
+      yield* exactly(blob.open(offset), blob.size - offset, name);
+    } catch (err) {
+      fault = { err };
+    }
+  };
   const response = await transport.raw({
     method: "PUT",
     path: blobPath(name),
     headers: {
       "content-type": "application/octet-stream",
-      "content-length": String(blob.size - offset),
       "upload-offset": String(offset),
       "upload-length": String(blob.size),
       "upload-sha256": blob.sha256,
     },
-    body: Readable.from(exactly(blob.open(offset), blob.size - offset, name), { objectMode: false }),
+    body: Readable.from(bytes(), { objectMode: false }),
     // As long as bytes move; a hub that stands still ends the connection.
     timeoutMs: 2 ** 31 - 1,
     signal,
   });
+  if (fault !== undefined) {
+    response.resume();
+    throw new SourceFailed("", { cause: fault.err });
+  }
   const { done } = (await jsonOf(response)) as { done: boolean };
   return done;
 }
 
-/** Fails where the source and what was announced differ: HTTP would only see a connection that stalls. */
+/** The bytes could not be read here: no fault of the line, and no use in trying again. */
+class SourceFailed extends Error {}
+
+/** Fails where the source and what was announced differ. */
 async function* exactly(
   bytes: AsyncIterable<Uint8Array>,
   size: number,
   name: string,
 ): AsyncGenerator<Uint8Array, void> {
   let left = size;
-  const differs = (): SkeinError =>
-    new SkeinError("CHUNK_CORRUPT", `${name} is not as long as announced`, { data: { blob: name } });
   for await (const piece of bytes) {
     left -= piece.length;
-    if (left < 0) throw differs();
+    if (left < 0) throw differs(name);
     yield piece;
   }
-  if (left > 0) throw differs();
+  if (left > 0) throw differs(name);
+}
+
+function differs(name: string): SkeinError {
+  return new SkeinError("CHUNK_CORRUPT", `${name} is not as long as announced`, { data: { blob: name } });
 }
 
 /** Waits before the next try, or throws what will not pass by itself. */

@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import fs from "node:fs/promises";
+import net, { type AddressInfo } from "node:net";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import type { HubClient } from "../api/hub-client.ts";
+import { depotConformance } from "../depot/depot.conformance.ts";
+import type { BlobSource, Depot } from "../depot/depot.ts";
+import { httpDepot } from "../depot/http.ts";
+import { joinNode, makeCluster, operatorClient, startTestHub, type TestHub } from "./hub.fixture.ts";
+
+depotConformance("http", async (t) => {
+  const hub = await startTestHub(t);
+  return httpDepot(hub.client);
+});
+
+const blobOf = (bytes: Buffer): BlobSource => ({
+  size: bytes.length,
+  sha256: createHash("sha256").update(bytes).digest("hex"),
+  async *open(offset) {
+    for (let at = offset; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
+  },
+});
+
+/** A line to the hub that breaks after so many bytes in a direction, `cuts` times, then holds. */
+async function badLine(
+  t: TestContext,
+  hub: TestHub,
+  cuts: number,
+  afterBytes: number,
+): Promise<{ client: HubClient; cut: () => number }> {
+  let left = cuts;
+  const open = new Set<net.Socket>();
+  const proxy = net.createServer((near) => {
+    const far = net.connect(hub.port, "127.0.0.1");
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      let passed = 0;
+      open.add(from);
+      from.on("error", () => to.destroy());
+      from.on("close", () => to.destroy());
+      from.on("data", (data: Buffer) => {
+        passed += data.length;
+        if (left > 0 && passed > afterBytes) {
+          left -= 1;
+          near.resetAndDestroy();
+          far.destroy();
+        } else if (!to.destroyed && !to.write(data)) {
+          from.pause();
+          to.once("drain", () => from.resume());
+        }
+      });
+    }
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  t.after(() => {
+    for (const socket of open) socket.destroy();
+    proxy.close();
+  });
+  const address = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const client = await operatorClient(hub.cluster, address);
+  t.after(() => client.close());
+  return { client, cut: () => cuts - left };
+}
+
+async function readAll(depot: Depot, name: string, signal: AbortSignal): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of depot.get(name, signal)) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+test("an upload that is cut again and again goes on from what arrived", async (t) => {
+  const hub = await startTestHub(t);
+  const { client, cut } = await badLine(t, hub, 4, 1_000_000);
+  const bytes = randomBytes(6_000_000);
+  let sent = 0;
+  const blob = blobOf(bytes);
+  const counted: BlobSource = {
+    ...blob,
+    async *open(offset) {
+      for await (const piece of blob.open(offset)) {
+        sent += piece.length;
+        yield piece;
+      }
+    },
+  };
+  await httpDepot(client).put("packs/big", counted, t.signal);
+  assert.equal(cut(), 4);
+  assert.ok(sent < 2 * bytes.length, `${sent} bytes were sent`);
+  assert.ok((await readAll(httpDepot(hub.client), "packs/big", t.signal)).equals(bytes));
+});
+
+test("a download that is cut goes on with the bytes that lack", async (t) => {
+  const hub = await startTestHub(t);
+  const bytes = randomBytes(5_000_000);
+  await httpDepot(hub.client).put("packs/big", blobOf(bytes), t.signal);
+  const { client, cut } = await badLine(t, hub, 3, 1_200_000);
+  assert.ok((await readAll(httpDepot(client), "packs/big", t.signal)).equals(bytes));
+  assert.equal(cut(), 3);
+});
+
+test("a hub that stays away is given up on", async (t) => {
+  const hub = await startTestHub(t);
+  const { client } = await badLine(t, hub, Infinity, 0);
+  const clock = { now: () => Date.now(), sleep: async () => undefined };
+  const depot = httpDepot(client, { clock, tries: 3 });
+  await assert.rejects(readAll(depot, "packs/big", t.signal), { code: "HUB_UNREACHABLE" });
+  await assert.rejects(depot.put("packs/big", blobOf(Buffer.from("x")), t.signal), {
+    code: "HUB_UNREACHABLE",
+  });
+});
+
+test("bytes that are not those announced never become a blob", async (t) => {
+  const hub = await startTestHub(t);
+  const wrong = { ...blobOf(Buffer.from("true")), sha256: createHash("sha256").update("else").digest("hex") };
+  await assert.rejects(httpDepot(hub.client).put("packs/a", wrong, t.signal), { code: "CHUNK_CORRUPT" });
+  assert.deepEqual([...(await httpDepot(hub.client).has(["packs/a"], t.signal))], []);
+  const files = await fs.readdir(path.join(hub.home, "lib", "depot", "uploads"));
+  assert.deepEqual(files, []);
+});
+
+test("nodes read blobs and write none; deleting is for admins", async (t) => {
+  const cluster = await makeCluster(["deploy:shop/*", "enrol:*"]);
+  const hub = await startTestHub(t, { cluster });
+  const node = await joinNode(t, hub, "web1");
+  const bytes = Buffer.from("bytes");
+  await httpDepot(hub.client).put("packs/a", blobOf(bytes), t.signal);
+  const depot = httpDepot(node.client);
+  assert.ok((await readAll(depot, "packs/a", t.signal)).equals(bytes));
+  await assert.rejects(depot.put("packs/b", blobOf(bytes), t.signal), { code: "NOT_AUTHORISED" });
+  await assert.rejects(depot.delete("packs/a", t.signal), { code: "NOT_AUTHORISED" });
+  await assert.rejects(httpDepot(hub.client).delete("packs/a", t.signal), { code: "NOT_AUTHORISED" });
+});
+
+test("an odd range, or an upload without its headers, is refused", async (t) => {
+  const hub = await startTestHub(t);
+  await httpDepot(hub.client).put("packs/a", blobOf(Buffer.from("abc")), t.signal);
+  for (const range of ["bytes=-2", "bytes=0-1,2-3", "lines=1-2", "bytes=2-1"]) {
+    const headers = { range };
+    await assert.rejects(hub.client.raw({ method: "GET", path: "/v1/depot/blobs/packs/a", headers }), {
+      code: "BAD_REQUEST",
+    });
+  }
+  await assert.rejects(hub.client.raw({ method: "PUT", path: "/v1/depot/blobs/packs/b", body: "x" }), {
+    code: "BAD_REQUEST",
+  });
+});
