@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { bindPath } from "./bind-path.ts";
@@ -32,9 +31,9 @@ process.on("exit", () => {
 /** Two keepers of one folder would take each other's socket file away; the lock ends with its holder. */
 function onlyOne(folder: string): { close(): void } {
   if (process.platform !== "linux") return { close: () => undefined };
-  const name = createHash("sha256").update(folder).digest("hex").slice(0, 32);
+  const { dev, ino } = fs.statSync(folder);
   try {
-    return bindPath(`\0skein-keeper-${name}`);
+    return bindPath(`\0skein-keeper-${dev}-${ino}`);
   } catch (err) {
     if (errnoOf(err) !== "EADDRINUSE") throw err;
     process.stderr.write(`keeper: another one keeps ${folder}\n`);

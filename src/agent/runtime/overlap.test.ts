@@ -108,3 +108,25 @@ test("a process starts after those that it names", async (t) => {
   await b.runtime.judge(plan, {}, b.signal);
   assert.equal(fs.readFileSync(journal, "utf8"), "say\nweb\n");
 });
+
+test("with overlap: false in mode socket the queue holds requests while no version runs", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const app = (v: string) =>
+    `const s = require("http").createServer((q, r) => r.end("${v}")).listen({ fd: 3 }); process.on("SIGTERM", () => s.close(() => process.exit(0)))`;
+  const web = processPlan("node app.js", {
+    overlap: false,
+    listen: { http: listenAt(port, { handover: "socket" }) },
+  });
+  const one = releasePlan(b.release({ "app.js": app("one") }), web);
+  const two = releasePlan(b.release({ "app.js": app("two") }), web);
+  await deploy(b.runtime, one, undefined, b.signal);
+  const load = new Load({ port, perSec: 60, mode: "one" });
+  await sleep(100);
+  await deploy(b.runtime, two, one, b.signal);
+  await sleep(100);
+  const result = await load.end();
+  assert.deepEqual(Object.keys(result.bodies).sort(), ["one", "two"]);
+  // Node's own close() resets a connection that it accepted and has not read yet: at most one per swap and core
+  assert.ok(result.lost <= 2, JSON.stringify(result.classes));
+});

@@ -196,3 +196,20 @@ test("an instance that no longer answers its live check is started anew", async 
   await get(port, "/stick");
   await eventually(async () => (await get(port, "/")).body !== first);
 });
+
+test("one app that does not come up keeps no other from it, and the reason is told", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const good = webPlan(b, port, "good");
+  const bad = releasePlan(
+    b.release({ a: "" }),
+    processPlan("no-such-program", { listen: { http: listenAt(null) } }),
+    { app: "bad" },
+  );
+  const { warnings } = await b.runtime.reconcile([bad, good], [], b.signal);
+  assert.deepEqual(
+    warnings.map((warning) => [warning.code, warning.data["app"]]),
+    [["START_FAILED", "bad"]],
+  );
+  assert.equal((await get(port)).body, "good");
+});

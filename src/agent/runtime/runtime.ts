@@ -197,7 +197,8 @@ export class AppRuntime implements AsyncDisposable {
 
   /**
    * Makes the node run exactly these plans of the apps they name, whatever a crash or reboot left: what serves is
-   * left alone, what is missing starts publicly, the rest stops. `apps` names apps that are to run nothing.
+   * left alone, what is missing starts publicly, the rest stops. An app that does not come up is told of in the
+   * warnings, and keeps what else of it runs. `apps` names apps that are to run nothing.
    */
   async reconcile(
     plans: readonly ReleasePlan[],
@@ -211,11 +212,17 @@ export class AppRuntime implements AsyncDisposable {
       stock.instances.filter(({ meta }) => names.has(meta.app) && !plans.some((plan) => belongs(plan, meta)));
     const exclusive = extra(before).filter((held) => makesWay(held, plans));
     await stopAll(this.#link, exclusive);
+    const failed = new Set<string>();
     for (const plan of plans) {
-      const outcome = await this.attach(plan, signal);
-      warnings.push(...outcome.warnings);
+      try {
+        warnings.push(...(await this.attach(plan, signal)).warnings);
+      } catch (err) {
+        if (!isSkeinError(err)) throw err;
+        failed.add(plan.app);
+        warnings.push({ code: err.code, message: err.message, data: { app: plan.app, ...err.data } });
+      }
     }
-    const rest = extra(await readStock(this.#link));
+    const rest = extra(await readStock(this.#link)).filter(({ meta }) => !failed.has(meta.app));
     for (const { meta } of rest) this.#live.leave(meta);
     await stopAll(this.#link, rest);
     await forgetAll(this.#link, rest);

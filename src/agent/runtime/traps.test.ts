@@ -356,3 +356,33 @@ test("where sockets cannot be held, the modes that need it are refused and the o
   await deploy(runtime, own, undefined, b.signal);
   assert.equal((await get((await runtime.list())[0]?.port ?? 0)).body, "own");
 });
+
+test("a process that cannot be seen waiting is taken at its word after two seconds, and that is said", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const polls = acceptor("v1")
+    .replace("while True:\n", "import time\ns.setblocking(False)\nwhile True:\n    time.sleep(0.005)\n")
+    .replace("    c, _ = s.accept()", "    try: c, _ = s.accept()\n    except BlockingIOError: continue");
+  const plan = releasePlan(b.release({ "app.py": polls }), socketProcess(port, { ready: httpReady() }));
+  const { attached } = await deploy(b.runtime, plan, undefined, b.signal);
+  assert.deepEqual(
+    attached.warnings.map((warning) => warning.code),
+    ["GATE_UNSEEN"],
+  );
+  assert.equal((await get(port)).body, "v1");
+});
+
+test("two instances share the public sockets, each is judged on its own", async (t) => {
+  const b = await bench(t);
+  const [one, two] = [await freePort(), await freePort()];
+  const app = `for (const port of [process.env.PORT, process.env.SKEIN_PORT_ADMIN]) require("http").createServer((q, r) => r.end(process.env.SKEIN_INSTANCE + " " + port)).listen(port)`;
+  const listen = { http: listenAt(one), admin: listenAt(two) };
+  const plan = releasePlan(b.release({ "app.js": app }), processPlan("node app.js", { listen, count: 2 }));
+  await deploy(b.runtime, plan, undefined, b.signal);
+  assert.equal((await b.runtime.list()).length, 4);
+  const seen = new Set<string>();
+  for (let n = 0; n < 200 && seen.size < 2; n++) seen.add((await get(two)).body);
+  assert.match([...seen][0] ?? "", new RegExp(` ${two}$`));
+  await b.runtime.retire(plan);
+  await assert.rejects(get(one), { code: "ECONNREFUSED" });
+});
