@@ -34,6 +34,8 @@ const configFile = (paths: Paths): string => path.join(operatorDir(paths), "oper
 const chartersDir = (paths: Paths): string => path.join(operatorDir(paths), "charters");
 
 export async function makeOperatorDir(paths: Paths): Promise<void> {
+  await fs.mkdir(paths.etc, { recursive: true, mode: 0o755 });
+  await fs.mkdir(operatorDir(paths), { recursive: true, mode: 0o700 });
   await fs.mkdir(chartersDir(paths), { recursive: true, mode: 0o700 });
   await fs.mkdir(cacheDir(paths), { recursive: true, mode: 0o700 });
 }

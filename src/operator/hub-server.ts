@@ -49,7 +49,7 @@ export async function hubHere(paths: Paths, address: string): Promise<HubAddress
  */
 export async function serveHub(options: ServeOptions): Promise<RunningHub> {
   const { paths, listen, charters, log, version, signal } = options;
-  await fs.mkdir(path.dirname(storeFile(paths)), { recursive: true, mode: 0o700 });
+  await makeStoreDir(paths);
   await fs.mkdir(paths.run, { recursive: true, mode: 0o755 });
   const store = await openSqliteStore(storeFile(paths));
   try {
@@ -75,6 +75,12 @@ export async function serveHub(options: ServeOptions): Promise<RunningHub> {
     await store[Symbol.asyncDispose]();
     throw err;
   }
+}
+
+/** Others pass through `lib` to their apps; the store is nobody else's. */
+async function makeStoreDir(paths: Paths): Promise<void> {
+  await fs.mkdir(paths.lib, { recursive: true, mode: 0o755 });
+  await fs.mkdir(path.dirname(storeFile(paths)), { recursive: true, mode: 0o700 });
 }
 
 /** A line with a file's name in, a line with how it went out. Only this user can reach it. */
@@ -130,6 +136,6 @@ export async function restoreHub(
   paths: Paths,
   file: string,
 ): Promise<{ readonly incarnation: string; readonly revision: number }> {
-  await fs.mkdir(path.dirname(storeFile(paths)), { recursive: true, mode: 0o700 });
+  await makeStoreDir(paths);
   return await restoreSqliteStore(path.resolve(file), storeFile(paths));
 }
