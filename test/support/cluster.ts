@@ -235,6 +235,12 @@ abstract class Daemon {
     return text.subarray(this.#logged).toString("utf8");
   }
 
+  /** The lines of its log that are JSON records. */
+  async records(): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    const lines = (await this.printed()).split("\n").filter((line) => line.startsWith("{"));
+    return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+
   protected async launch(args: readonly string[], ready: RegExp): Promise<RegExpExecArray> {
     const { program, processes, signal } = this.cluster;
     this.#logged = await fs.stat(this.log).then(
@@ -329,12 +335,6 @@ export class AgentProcess extends Daemon {
       for (const { pid } of left) signalQuietly(pid, "SIGKILL");
       return left.length === 0 ? true : undefined;
     });
-  }
-
-  /** The lines of its log that are JSON records. */
-  async records(): Promise<readonly Readonly<Record<string, unknown>>[]> {
-    const lines = (await this.printed()).split("\n").filter((line) => line.startsWith("{"));
-    return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 }
 
