@@ -2,10 +2,12 @@
 import { checkBlobName } from "../depot/blob-name.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
+import { readUnverified } from "../trust/envelope.ts";
 import { allows } from "../trust/rights.ts";
 import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, uploadOffset } from "./depot-routes.ts";
 import { hubEvents } from "./events.ts";
 import type { Hub } from "./hub.ts";
+import { forgetOldOrders } from "./old-orders.ts";
 import { takeReport } from "./reports.ts";
 import { sendJson } from "./http.ts";
 import type { Call, Handlers } from "./router.ts";
@@ -56,7 +58,9 @@ function publishing(hub: Hub) {
     postOrder: async (call) => {
       catchUp.refuse();
       const { order, roster, settle } = call.body;
-      return { digest: await orders.post(order, roster, settle, hub.rollouts) };
+      const digest = await orders.post(order, roster, settle, hub.rollouts);
+      await forgetOldOrders(hub.core, orders, readUnverified(order, "order.1"));
+      return { digest };
     },
     postSettle: async (call) => await done(orders.postSettle(call.body.settle)),
     apps: async () => await appSummaries(hub),

@@ -4,7 +4,7 @@
  * after a cut is answered as the first time.
  */
 import { faultPoint } from "../lib/fault.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import type { Op } from "../store/store.ts";
 import { rosterDigest, rosterText, type Charter, type Order, type Roster } from "../trust/documents.ts";
@@ -30,6 +30,9 @@ export class Orders {
   readonly #releases: Releases;
   readonly #bodies = new WeakMap<OrderRecord, Order>();
   readonly #rosters = new Map<string, Roster>();
+  /** Asked for each node at each change: listed once until something changes there. */
+  #appEnvs: readonly AppEnv[] | undefined;
+  readonly #logs = new Map<string, readonly OrderRecord[]>();
   /** Digest → its place, for what is in the log. */
   readonly #places = new Map<string, Key<OrderRecord>>();
 
@@ -37,15 +40,15 @@ export class Orders {
     this.#core = core;
     this.#charters = charters;
     this.#releases = releases;
+    const stop = core.mirror.onChange((changed) => this.#forget(changed));
+    core.signal.addEventListener("abort", stop, { once: true });
   }
 
   /** Every app and environment that ever had an order. */
-  appEnvs(): AppEnv[] {
+  appEnvs(): readonly AppEnv[] {
+    if (this.#appEnvs !== undefined) return this.#appEnvs;
     const heads = this.#core.mirror.list(keys.orders).filter(({ key }) => key.endsWith("/head"));
-    return heads.map(({ key }) => {
-      const [, , app = "", env = ""] = key.split("/");
-      return { app, env };
-    });
+    return (this.#appEnvs = heads.map(({ key }) => placeOf(key)));
   }
 
   head({ app, env }: AppEnv): OrderRecord | undefined {
@@ -58,12 +61,13 @@ export class Orders {
   }
 
   /** Newest first. */
-  log({ app, env }: AppEnv): OrderRecord[] {
-    const { mirror } = this.#core;
-    return mirror
-      .list(keys.log(app, env))
-      .map(({ value }) => value)
-      .reverse();
+  log({ app, env }: AppEnv): readonly OrderRecord[] {
+    const prefix = keys.log(app, env);
+    const known = this.#logs.get(prefix);
+    if (known !== undefined) return known;
+    const log = this.#core.mirror.list(prefix).map(({ value }) => value);
+    this.#logs.set(prefix, log.reverse());
+    return log;
   }
 
   body(record: OrderRecord): Order {
@@ -127,6 +131,7 @@ export class Orders {
         [...headOps(record, place, roster), ...settleOps(digest, settle)],
       );
       await written.catch((err: unknown) => {
+        if (!isSkeinError(err, "CONFLICT")) throw err;
         throw new SkeinError("HEAD_MOVED", `another order of ${place.app}/${place.env} came first`, {
           cause: err,
         });
@@ -193,6 +198,15 @@ export class Orders {
     if (this.settle(digest)?.published !== true) {
       await this.postSettle(held.settle);
       await this.publishSettle(digest, held.receipts ?? []);
+    }
+  }
+
+  #forget(changed: readonly string[]): void {
+    for (const key of changed) {
+      if (!key.startsWith(keys.orders)) continue;
+      const { app, env } = placeOf(key);
+      this.#logs.delete(keys.log(app, env));
+      if (key.endsWith("/head")) this.#appEnvs = undefined;
     }
   }
 
@@ -279,6 +293,11 @@ export class Orders {
       data: { order: body.order },
     });
   }
+}
+
+function placeOf(key: string): AppEnv {
+  const [, , app = "", env = ""] = key.split("/");
+  return { app, env };
 }
 
 function recordOf(order: Opened<"order.1">, source: Envelope): OrderRecord {

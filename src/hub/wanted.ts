@@ -72,6 +72,11 @@ export class WantedDesk {
     }
   }
 
+  /** Does a poll of this node wait for news? */
+  isWaiting(node: KeyId): boolean {
+    return this.#waiting.has(node);
+  }
+
   /** Lets polls look again: something that is not in the store changed. `undefined`: all of them. */
   wake(node?: KeyId): void {
     const sets = node === undefined ? [...this.#waiting.values()] : [this.#waiting.get(node) ?? []];

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { HubClient, type HubAddress } from "../api/hub-client.ts";
+import { splitAddress } from "../api/wire.ts";
+import { ndjsonLines } from "../api/ndjson.ts";
+import { ephemeralIdentity } from "../trust/tls.ts";
+import { seal } from "../trust/envelope.ts";
+import { HOUR, at, makeCluster, startTestHub, type Cluster } from "./hub.fixture.ts";
+
+async function clientOf(cluster: Cluster, hubs: readonly HubAddress[]): Promise<HubClient> {
+  const identity = ephemeralIdentity();
+  const body = {
+    cluster: cluster.id,
+    operator: cluster.operator.kid,
+    key: identity.spki,
+    issued: at(),
+    expires: at(HOUR),
+  };
+  return new HubClient({ hubs, identity, session: await seal("session.1", body, [cluster.operator]) });
+}
+
+test("of several hubs one that answers is found, and asked first from then on", async (t) => {
+  const gone = await startTestHub(t);
+  const hub = await startTestHub(t);
+  await gone.close();
+  const hubs = [
+    { spki: gone.spki, address: gone.address },
+    { spki: hub.spki, address: hub.address },
+  ];
+  using client = await clientOf(hub.cluster, hubs);
+  assert.equal((await client.hub()).cluster, hub.cluster.id);
+  assert.equal(client.name, `hub ${hub.address}`);
+});
+
+test("when no hub answers, a wrong key among them is what is told", async (t) => {
+  const hub = await startTestHub(t);
+  const gone = await startTestHub(t);
+  await gone.close();
+  const hubs = [
+    { spki: ephemeralIdentity().spki, address: hub.address },
+    { spki: gone.spki, address: gone.address },
+  ];
+  using client = await clientOf(hub.cluster, hubs);
+  await assert.rejects(client.hub(), { code: "PIN_MISMATCH" });
+});
+
+test("a session vouches for its own key only, and for its time", async (t) => {
+  const hub = await startTestHub(t);
+  const { cluster } = hub;
+  const hubs = [{ spki: hub.spki, address: hub.address }];
+  const identity = ephemeralIdentity();
+  const make = async (key: string, issued: number, expires: number) =>
+    await seal(
+      "session.1",
+      {
+        cluster: cluster.id,
+        operator: cluster.operator.kid,
+        key: key as never,
+        issued: at(issued),
+        expires: at(expires),
+      },
+      [cluster.operator],
+    );
+  const unsigned = { ...(await make(identity.spki, 0, HOUR)), s: [] };
+  const sessions = [
+    [await make(ephemeralIdentity().spki, 0, HOUR), "UNKNOWN_CLIENT"],
+    [await make(identity.spki, -2 * HOUR, -HOUR), "UNKNOWN_CLIENT"],
+    [await make(identity.spki, 0, 48 * HOUR), "UNKNOWN_CLIENT"],
+    [await make(identity.spki, HOUR, 2 * HOUR), "DOC_FROM_FUTURE"],
+    [unsigned, "DOC_UNSIGNED"],
+  ] as const;
+  for (const [session, code] of sessions) {
+    using client = new HubClient({ hubs, identity, session });
+    await assert.rejects(client.nodes(), { code });
+  }
+  using client = new HubClient({ hubs, identity, session: await make(identity.spki, 0, HOUR) });
+  await client.nodes();
+});
+
+test("a session of another cluster opens nothing here", async (t) => {
+  const hub = await startTestHub(t);
+  using client = await clientOf(await makeCluster(), [{ spki: hub.spki, address: hub.address }]);
+  await assert.rejects(client.nodes(), { code: "WRONG_CLUSTER" });
+});
+
+test("addresses are host:port, IPv6 in brackets", () => {
+  assert.deepEqual(splitAddress("hub1:7400"), { host: "hub1", port: 7400 });
+  assert.deepEqual(splitAddress("[::1]:7400"), { host: "::1", port: 7400 });
+  for (const bad of ["hub1", "::1:7400", "hub1:99999", ":7400", "a b:1"]) {
+    assert.throws(() => splitAddress(bad), { code: "USAGE" }, bad);
+  }
+});
+
+test("lines are parsed whatever the pieces they come in, heartbeats are skipped", async () => {
+  const bytes = Buffer.from('{"a":"ä"}\n\n\n{"b":2}\n{"c":3}');
+  for (const size of [1, 2, 3, 7, 100]) {
+    const pieces = async function* (): AsyncGenerator<Uint8Array, void> {
+      for (let from = 0; from < bytes.length; from += size) yield bytes.subarray(from, from + size);
+    };
+    const lines: unknown[] = [];
+    for await (const line of ndjsonLines(pieces())) lines.push(line);
+    assert.deepEqual(lines, [{ a: "ä" }, { b: 2 }, { c: 3 }]);
+  }
+});

@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { fakeClock } from "../lib/fake-clock.ts";
+import { joinNode, makeCluster, reportOf, startTestHub, type TestHub } from "./hub.fixture.ts";
+
+const presentOf = (hub: TestHub): boolean[] => hub.hub.presence.views().map(({ present }) => present);
+
+test("a node that falls silent is absent after 30 s, and present with its next word", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock, cluster: await makeCluster() });
+  const node = await joinNode(t, hub, "web1");
+  const report = async (): Promise<unknown> =>
+    await node.client.report(reportOf({ at: new Date(clock.now()).toISOString() }));
+  await report();
+  assert.deepEqual(presentOf(hub), [true]);
+  clock.advance(29_000);
+  assert.deepEqual(presentOf(hub), [true]);
+  clock.advance(1500);
+  assert.deepEqual(presentOf(hub), [false]);
+  await report();
+  assert.deepEqual(presentOf(hub), [true]);
+});
+
+test("a poll whose connection broke makes a node absent after 5 s", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const node = await joinNode(t, hub, "web1");
+  await node.client.report(reportOf({ at: new Date(clock.now()).toISOString() }));
+  const { etag } = (await node.client.wanted(undefined, 0)) ?? {};
+  const poll = node.client.wanted(etag, 60_000).catch(() => undefined);
+  while (!hub.hub.wanted.isWaiting(node.kid)) await new Promise(setImmediate);
+  clock.advance(40_000);
+  assert.deepEqual(presentOf(hub), [true], "it holds a poll of 60 s");
+  node.client.close();
+  await poll;
+  while (hub.hub.wanted.isWaiting(node.kid)) await new Promise(setImmediate);
+  clock.advance(5100);
+  assert.deepEqual(presentOf(hub), [false]);
+});
+
+test("after a restart of the hub, who was there has the usual time to call again", async (t) => {
+  const first = await startTestHub(t);
+  const node = await joinNode(t, first, "web1");
+  await node.client.report(reportOf());
+  await first.close();
+  const clock = fakeClock(Date.now());
+  const second = await startTestHub(t, { cluster: first.cluster, home: first.home, clock });
+  assert.deepEqual(presentOf(second), [true]);
+  clock.advance(31_000);
+  assert.deepEqual(presentOf(second), [false]);
+});
