@@ -1,6 +1,12 @@
 /** Writes the documents that are made from code; `--check` only says which of them are stale. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import type { Command } from "commander";
+import { openApiDocument } from "../src/api/openapi.ts";
+import { manifestJsonSchema } from "../src/app/json-schema.ts";
+import { cliProgram } from "../src/cli/cli-program.ts";
+import { VERSION } from "../src/cli/version.ts";
+import { openApiDocument } from "../src/api/openapi.ts";
 import { ERROR_CODES } from "../src/lib/error-codes.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
@@ -8,6 +14,10 @@ const checkOnly = process.argv.includes("--check");
 
 const documents: Record<string, () => string | Promise<string>> = {
   "docs/errors.md": errorsPage,
+  "docs/openapi.json": () => `${JSON.stringify(openApiDocument(version()), undefined, 1)}\n`,
+  "docs/commands.md": commandsPage,
+  "docs/skein.schema.json": () => jsonText(manifestJsonSchema()),
+  "docs/openapi.json": () => jsonText(openApiDocument(VERSION)),
 };
 
 const stale: string[] = [];
@@ -24,6 +34,11 @@ for (const [file, make] of Object.entries(documents)) {
 if (checkOnly && stale.length > 0) {
   console.error(`stale: ${stale.join(", ")}; run npm run docs`);
   process.exit(1);
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+  return String((manifest as { version: string }).version);
 }
 
 function readOrEmpty(file: string): string {
@@ -46,4 +61,54 @@ function errorsPage(): string {
     "",
     ...rows,
   ].join("\n");
+}
+
+function jsonText(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+function commandsPage(): string {
+  const program = cliProgram(() => undefined);
+  return [
+    "# Commands",
+    "",
+    "Made from the command line's own grammar by `npm run docs`; `skein COMMAND --help` prints the same.",
+    "",
+    ...flagLines("Flags of every command", program),
+    "`SKEIN_APP`, `SKEIN_ENV` and so on mirror the flags.",
+    "",
+    ...program.commands.flatMap((command) => commandLines(command, "skein")),
+  ].join("\n");
+}
+
+function commandLines(command: Command, parent: string): string[] {
+  const name = `${parent} ${command.name()}`;
+  const words = command.registeredArguments.map((one) => {
+    const dots = one.variadic ? "..." : "";
+    return one.required ? ` <${one.name()}${dots}>` : ` [${one.name()}${dots}]`;
+  });
+  const aliases = command.aliases().map((alias) => `, also \`${parent} ${alias}\``);
+  const text = command.description();
+  return [
+    `## ${name}`,
+    "",
+    `\`${name}${words.join("")}\`${aliases.join("")}`,
+    "",
+    `${text.charAt(0).toUpperCase()}${text.slice(1)}.`,
+    "",
+    ...command.registeredArguments
+      .filter(({ description }) => description !== "")
+      .map((one) => `- \`${one.name()}\`: ${one.description}`),
+    ...(command.registeredArguments.some(({ description }) => description !== "") ? [""] : []),
+    ...flagLines("Flags", command),
+    ...command.commands.flatMap((sub) => commandLines(sub, name)),
+  ];
+}
+
+function flagLines(title: string, command: Command): string[] {
+  if (command.options.length === 0) return [];
+  const rows = command.options.map(
+    ({ flags, description }) => `| \`${flags.replaceAll("|", "\\|")}\` | ${description} |`,
+  );
+  return [`${title}:`, "", "| flag | meaning |", "|---|---|", ...rows, ""];
 }
