@@ -22,6 +22,8 @@ import { installPm2 } from "./peers/pm2.ts";
 const PER_SEC = 1000;
 const CONNECTIONS = 64;
 const PAUSE_MS = 100;
+/** How long idle connections live on after the signal; half of the default, for the length of the run. */
+const WINDOW_MS = 500;
 
 /** Unmodified: it knows of no signal and no descriptor. */
 const PLAIN = `
@@ -47,7 +49,7 @@ server.listen({ fd: Number(process.env.SKEIN_FD_HTTP) });
 process.on("SIGTERM", () => {
   draining = true;
   net.Server.prototype.close.call(server, () => process.exit(0));
-  setTimeout(() => server.closeIdleConnections(), 400);
+  setTimeout(() => server.closeIdleConnections(), ${WINDOW_MS});
 });
 `;
 
@@ -216,7 +218,7 @@ function ourProcess(port: number, handover: Handover, overlap: boolean): Process
       aliveMs: 0,
     },
     live: null,
-    drain: { ...DEFAULTS.drain, windowMs: 400 },
+    drain: { ...DEFAULTS.drain, windowMs: WINDOW_MS },
     restart: { backoffMinMs: 100, backoffMaxMs: 1000, limit: 10, limitWithinMs: 60_000 },
     limits: { memoryBytes: null, cpu: null, files: null, pids: null },
     after: [],

@@ -222,7 +222,12 @@ function stopAccepting(server, done) {
   closeNet.call(server, one);
   for (const session of sessions) session.close(); // says GOAWAY and ends what is open
   if (typeof server.closeIdleConnections !== "function") return;
-  setTimeout(() => closeIdle(server), plan.windowMs).unref();
+  setTimeout(() => afterReading(() => closeIdle(server)), plan.windowMs).unref();
+}
+
+/** A busy process may have requests waiting unread: two turns of the loop, and what was there has been read. */
+function afterReading(act) {
+  setImmediate(() => setTimeout(() => setImmediate(() => act()), 1));
 }
 
 /** A browser opens connections in advance: one that never asked anything is idle too, though not to Node. */
@@ -231,7 +236,7 @@ function closeIdle(server) {
   for (const [socket, bytesAtFirst] of silent) {
     if (socket.bytesRead === bytesAtFirst && socket.server === server) socket.destroy();
   }
-  setTimeout(() => closeIdle(server), 100).unref();
+  setTimeout(() => afterReading(() => closeIdle(server)), 100).unref();
 }
 
 /** Keeps the process for the whole window, also when nothing is connected: a client may be about to reuse. */

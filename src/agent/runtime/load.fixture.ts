@@ -11,7 +11,10 @@ export interface LoadOptions {
   readonly perSec: number;
   /** `keep`: connections are reused, oldest first; `one`: a new connection for each request. */
   readonly mode: "keep" | "one";
-  /** Connections that `keep` opens at first, so that gaps between reuse are those of many clients. */
+  /**
+   * Connections that are opened at first, and the most that `keep` keeps idle: the time between two uses of one is this
+   * many requests.
+   */
   readonly connections?: number;
   readonly tls?: boolean;
   readonly timeoutMs?: number;
@@ -40,6 +43,7 @@ interface Connection {
   received: string;
 }
 
+const POOL = 16;
 const HEAD_END = "\r\n\r\n";
 
 export class Load {
@@ -62,7 +66,8 @@ export class Load {
     const close = options.mode === "one" ? "Connection: close\r\n" : "";
     this.#request = `GET ${options.path ?? "/"} HTTP/1.1\r\nHost: load\r\n${close}\r\n`;
     for (let n = 0; n < (options.connections ?? 0); n++) this.#open(false);
-    this.#timer = setInterval(() => this.#tick(), 1);
+    // what has arrived is read before anything is sent: a client that was held up must not use what it was told is closed
+    this.#timer = setInterval(() => setImmediate(() => this.#tick()), 1);
   }
 
   /** Stops sending and waits for what is under way. */
@@ -88,6 +93,7 @@ export class Load {
   }
 
   #tick(): void {
+    if (this.#ended) return;
     const elapsed = performance.now() - this.#began;
     for (this.#due = Math.floor((elapsed * this.#options.perSec) / 1000); this.#sent < this.#due;)
       this.#send();
@@ -159,7 +165,8 @@ export class Load {
     connection.busy = false;
     const keep =
       this.#options.mode === "keep" && !/connection: *close/i.test(head) && !head.startsWith("HTTP/1.0");
-    if (keep && !connection.socket.destroyed) this.#idle.push(connection);
+    const room = this.#idle.length < (this.#options.connections ?? POOL);
+    if (keep && room && !connection.socket.destroyed) this.#idle.push(connection);
     else connection.socket.destroy();
   }
 
