@@ -6,6 +6,8 @@ import type { SourceEntry } from "./tree-source.ts";
 /** More entries than this are refused: rows are held in memory. */
 const MAX_ENTRIES = 1_000_000;
 
+const BEYOND = /[\ud800-\uffff]/;
+
 /**
  * A source's entries as a tree: sorted, folders on the way added, every path and link held to the rules.
  * @throws SkeinError TREE_REFUSED with data {path, reason}
@@ -16,7 +18,11 @@ export function arrange(entries: readonly SourceEntry[]): SourceEntry[] {
   for (const entry of entries) add(byPath, entry);
   for (const entry of entries) addParents(byPath, entry.path);
   checkLinks(byPath);
-  return [...byPath.values()].sort((a, b) => comparePaths(a.path, b.path));
+  // The language's own order of text is that of the bytes, as long as no surrogate is about.
+  const isPlain = !entries.some((entry) => BEYOND.test(entry.path));
+  const sorted = [...byPath.values()];
+  if (!isPlain) return sorted.sort((a, b) => comparePaths(a.path, b.path));
+  return sorted.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /**

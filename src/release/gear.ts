@@ -32,15 +32,23 @@ export function cutAt(bytes: Uint8Array, start: number, end: number): number {
   for (let i = at - WINDOW; i < at; i++) {
     state = ((state << 1) + (TABLE[bytes[i] as number] as number)) | 0;
   }
-  // Written out in full: these two loops see every byte that is published.
+  // Unrolled: these loops see every byte that is published.
   const table = TABLE;
-  for (; at < middle; at++) {
-    state = ((state << 1) + (table[bytes[at] as number] as number)) | 0;
-    if ((state & STRICT_MASK) === 0) return at + 1;
+  for (let mask = STRICT_MASK, stop = middle; ; mask = LOOSE_MASK, stop = limit) {
+    for (const last = stop - 3; at < last; at += 4) {
+      state = ((state << 1) + (table[bytes[at] as number] as number)) | 0;
+      if ((state & mask) === 0) return at + 1;
+      state = ((state << 1) + (table[bytes[at + 1] as number] as number)) | 0;
+      if ((state & mask) === 0) return at + 2;
+      state = ((state << 1) + (table[bytes[at + 2] as number] as number)) | 0;
+      if ((state & mask) === 0) return at + 3;
+      state = ((state << 1) + (table[bytes[at + 3] as number] as number)) | 0;
+      if ((state & mask) === 0) return at + 4;
+    }
+    for (; at < stop; at++) {
+      state = ((state << 1) + (table[bytes[at] as number] as number)) | 0;
+      if ((state & mask) === 0) return at + 1;
+    }
+    if (stop === limit) return limit;
   }
-  for (; at < limit; at++) {
-    state = ((state << 1) + (table[bytes[at] as number] as number)) | 0;
-    if ((state & LOOSE_MASK) === 0) return at + 1;
-  }
-  return limit;
 }
