@@ -77,7 +77,7 @@ function commandsPage(): string {
     ...flagLines("Flags of every command", program),
     "`SKEIN_APP`, `SKEIN_ENV` and so on mirror the flags.",
     "",
-    ...program.commands.flatMap((command) => commandLines(command, "skein")),
+    ...shown(program).flatMap((command) => commandLines(command, "skein")),
   ].join("\n");
 }
 
@@ -101,8 +101,16 @@ function commandLines(command: Command, parent: string): string[] {
       .map((one) => `- \`${one.name()}\`: ${one.description}`),
     ...(command.registeredArguments.some(({ description }) => description !== "") ? [""] : []),
     ...flagLines("Flags", command),
-    ...command.commands.flatMap((sub) => commandLines(sub, name)),
+    ...shown(command).flatMap((sub) => commandLines(sub, name)),
   ];
+}
+
+/** Without those that only programs type, and without `help`. */
+function shown(command: Command): Command[] {
+  return command
+    .createHelp()
+    .visibleCommands(command)
+    .filter((sub) => sub.name() !== "help");
 }
 
 function flagLines(title: string, command: Command): string[] {
