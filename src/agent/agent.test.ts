@@ -21,8 +21,15 @@ async function started(t: TestContext): Promise<{ w: World; port: number }> {
 }
 
 /** Asks without pause until `stop` is called; gives every answer that was not one of `good`. */
-function load(port: number, good: readonly string[]): () => Promise<{ asked: number; bad: string[] }> {
+function load(
+  t: TestContext,
+  port: number,
+  good: readonly string[],
+): () => Promise<{ asked: number; bad: string[] }> {
   let going = true;
+  t.after(() => {
+    going = false;
+  });
   let asked = 0;
   const bad: string[] = [];
   const work = (async () => {
@@ -57,7 +64,7 @@ test("a first order is fetched, judged, attached and answered with a receipt", a
 test("versions change hands under load, and one whose verify fails is undone by itself", async (t) => {
   const { w, port } = await started(t);
   await w.receipt((await w.deploy(quick(port, "one"))).digest);
-  const stop = load(port, ["one", "two"]);
+  const stop = load(t, port, ["one", "two"]);
   const second = await w.deploy(quick(port, "two"));
   assert.equal((await w.receipt(second.digest)).verdict, "ok");
   const bad = await w.deploy(quick(port, "three", "verify: sh check.sh\n"));
@@ -158,7 +165,7 @@ test("the hub takes an order back: the node returns to the fallback and says so"
   await w.receipt(one.digest);
   const two = await w.deploy(quick(port, "two"));
   await w.receipt(two.digest, "ok");
-  const stop = load(port, ["one", "two"]);
+  const stop = load(t, port, ["one", "two"]);
   w.offer({ gates: { [two.digest]: "undo" } });
   assert.equal((await w.receipt(two.digest, "undone")).code, "UNDONE_BY_HUB");
   assert.deepEqual((await stop()).bad, []);
@@ -213,7 +220,7 @@ test("stop, start and restart of one release", async (t) => {
   assert.equal(await next({ state: "run" }), "ok");
   assert.equal(await answer(port), "one");
   const before = await pid();
-  const stop = load(port, ["one"]);
+  const stop = load(t, port, ["one"]);
   assert.equal(await next({ generation: 1 }), "ok");
   assert.deepEqual((await stop()).bad, []);
   assert.notEqual(await pid(), before);
@@ -285,7 +292,7 @@ test("an agent's end and restart stop nobody; without any source it brings back 
   const end = await w.agent();
   const one = await w.deploy(quick(port, "one"));
   await w.receipt(one.digest);
-  const stop = load(port, ["one"]);
+  const stop = load(t, port, ["one"]);
   await end();
   const again = await w.agent();
   await eventually("a report", async () => (w.report()?.apps[0]?.state === "running" ? true : undefined));

@@ -4,6 +4,7 @@ import type { Command } from "../trust/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../trust/envelope.ts";
 import { openCommand } from "../trust/sessions.ts";
 import type { AppContext } from "./app-context.ts";
+import { collect } from "./gc.ts";
 import { runVerify } from "./hooks.ts";
 import { followLogs } from "./log-lines.ts";
 import type { AppRecord } from "./records.ts";
@@ -14,6 +15,9 @@ import type { Source } from "./source.ts";
 import { versionOf } from "./steps.ts";
 
 type Line = Readonly<Record<string, unknown>>;
+
+/** Leaves room for the command's own way within the second that `stop --now` promises. */
+const STOP_NOW_MS = 700;
 
 /** Carries out operators' signed commands, each once, and streams what comes of them to whoever handed them over. */
 export class CommandDesk {
@@ -63,6 +67,8 @@ export class CommandDesk {
       return;
     }
     if (command.kind === "verify") return await this.#verify(record, args["release"], signal);
+    if (command.kind === "gc") return yield* this.#collect(record, args);
+    if (command.kind === "stop-now") return await this.#stopNow(record);
     if (command.kind === "restart-instance" || command.kind === "stop-instance") {
       const row = await this.#instance(record, String(args["instance"] ?? ""));
       await this.#runtime.bounce(row.key, command.kind === "stop-instance");
@@ -88,6 +94,22 @@ export class CommandDesk {
     const addresses = run === undefined ? {} : await instances.addresses(run);
     const tools = { clock, groups, signal, log: logOf(record.app) };
     await runVerify(loaded.place(null), versionOf(loaded), addresses, tools);
+  }
+
+  async *#collect(record: AppRecord, { count, before, dry }: Command["args"]): AsyncGenerator<Line, void> {
+    const wish = {
+      count: typeof count === "number" ? count : undefined,
+      before: typeof before === "number" ? before : undefined,
+      dry: dry === true,
+    };
+    for (const release of await collect(this.#context, record, wish)) yield { type: "removed", release };
+  }
+
+  /** Every instance of the app, without waiting for what it has open. The order to stop follows. */
+  async #stopNow(record: AppRecord): Promise<void> {
+    const rows = (await this.#runtime.list()).filter(({ app }) => app === record.app);
+    const keys = [...new Set(rows.map(({ key }) => key))];
+    await Promise.all(keys.map((key) => this.#runtime.bounce(key, true, STOP_NOW_MS)));
   }
 
   /** By the id that reports give, or `web.1` of what is current. */

@@ -39,23 +39,57 @@ export function removable({ installed, good, needed, keep, isTight }: Collectabl
   });
 }
 
+/** What a person asked for, in place of parts of the policy. */
+export interface GcWish {
+  /** In place of `keep.releases`. */
+  readonly count?: number | undefined;
+  /** Only releases that were made before this, in ms since the epoch. */
+  readonly before?: number | undefined;
+  /** Tell, and remove nothing. */
+  readonly dry?: boolean | undefined;
+}
+
 /** Removes old releases of an app by its manifest's policy. A failure is logged: it must not hold up orders. */
 export async function collectGarbage(context: AppContext, record: AppRecord): Promise<void> {
-  const current = record.reached?.release;
-  if (current === null || current === undefined) return;
   try {
-    const folders = appFolders(context.paths, record.app);
-    const { manifest } = await context.releases.load(record, current);
-    const running = await context.instances.running(record.app);
-    const needed = new Set([...neededBy(context, record), ...running.map(({ release }) => release)]);
-    const installed = await listInstalls(folders.revs);
-    const isTight = (await freeShare(folders.revs)) < manifest.keep.freeDisk;
-    for (const id of removable({ installed, good: record.good, needed, keep: manifest.keep, isTight })) {
-      await removeRelease(context, record, id);
-    }
+    await collect(context, record, {});
   } catch (err) {
     context.log.warn("old releases were not removed", { app: record.app, "err.message": messageOf(err) });
   }
+}
+
+/** Removes what the policy, or a person's wish, lets go. @returns what went, or would go */
+export async function collect(
+  context: AppContext,
+  record: AppRecord,
+  wish: GcWish,
+): Promise<readonly ReleaseId[]> {
+  const current = record.reached?.release;
+  if (current === null || current === undefined) return [];
+  const folders = appFolders(context.paths, record.app);
+  const { manifest } = await context.releases.load(record, current);
+  const running = await context.instances.running(record.app);
+  const needed = new Set([...neededBy(context, record), ...running.map(({ release }) => release)]);
+  const installed = await listInstalls(folders.revs);
+  const isTight = (await freeShare(folders.revs)) < manifest.keep.freeDisk;
+  const keep = { ...manifest.keep, releases: wish.count ?? manifest.keep.releases };
+  const gone: ReleaseId[] = [];
+  for (const id of removable({ installed, good: record.good, needed, keep, isTight })) {
+    if (wish.before !== undefined && !(await isOlder(context, record, id, wish.before))) continue;
+    if (wish.dry !== true) await removeRelease(context, record, id);
+    gone.push(id);
+  }
+  return gone;
+}
+
+async function isOlder(
+  context: AppContext,
+  record: AppRecord,
+  id: ReleaseId,
+  before: number,
+): Promise<boolean> {
+  const { created } = await context.releases.document(record, id);
+  return Date.parse(created) < before;
 }
 
 /** The release's pre-remove hook runs first; its failure does not keep it on the disk. */

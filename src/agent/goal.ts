@@ -4,7 +4,8 @@ import type { Digest, KeyId } from "../lib/ids.ts";
 import { msOf } from "../trust/fields.ts";
 import type { Context, NodeState } from "../trust/node-state.ts";
 import { wanted, type WantedOrder } from "../trust/wanted.ts";
-import type { Goal, Reached } from "./plan.ts";
+import type { Goal } from "./plan.ts";
+import type { AppRecord } from "./records.ts";
 
 /** What the hub said about pace, if it was heard at all. */
 export interface Pace {
@@ -19,7 +20,7 @@ export interface Pace {
 /** The goal of one app, from what the node holds and the hub's pace; null: leave everything as it is. */
 export function goalOf(
   state: NodeState,
-  app: { readonly app: string; readonly env: string; readonly reached: Reached | null },
+  app: Pick<AppRecord, "app" | "env" | "reached" | "verdicts">,
   pace: Pace,
   context: Context,
 ): Goal | null {
@@ -29,8 +30,8 @@ export function goalOf(
   const { order } = now;
   return {
     order: now.digest,
-    release: undone ? backTo(now, app.reached) : order.release,
-    state: undone ? "run" : order.state,
+    release: undone ? backTo(now, app) : order.release,
+    state: undone ? (app.reached?.state ?? "run") : order.state,
     generation: undone ? (app.reached?.generation ?? order.generation) : order.generation,
     beside: undone ? (app.reached?.beside ?? []) : order.beside,
     hooks: order.hooks === "run",
@@ -63,10 +64,11 @@ function mayBegin(now: WantedOrder, pace: Pace, context: Context): boolean {
 }
 
 /**
- * Where an order that was taken back leads: to its fallback. One without a fallback was meant to be the first; a
- * node that had something else before keeps that rather than nothing.
+ * Where an order that was taken back leads: to its fallback. A node that failed by itself is back at what it had run,
+ * which it knows to be good, and stays there; so does one that had something before an order without a fallback.
  */
-function backTo({ order }: WantedOrder, reached: Reached | null): Goal["release"] {
+function backTo({ order, digest }: WantedOrder, { reached, verdicts }: Pick<AppRecord, "reached" | "verdicts">): Goal["release"] {
+  if (verdicts[digest] === "failed") return reached?.release ?? null;
   if (order.fallback !== null) return order.fallback;
   return reached === null || reached.release === order.release ? null : reached.release;
 }

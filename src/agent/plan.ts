@@ -267,7 +267,7 @@ function upkeep(actual: Actual): readonly StepName[] {
 function isReached(goal: Goal, reached: Reached): boolean {
   if (goal.release !== reached.release) return false;
   // Going back asks for a release that serves; how often it was restarted before is nobody's wish.
-  if (goal.back) return goal.release === null || reached.state === "run";
+  if (goal.back) return goal.release === null || goal.state === reached.state;
   const sameBeside = [...goal.beside].sort().join(" ") === [...reached.beside].sort().join(" ");
   return goal.state === reached.state && goal.generation === reached.generation && sameBeside;
 }

@@ -73,8 +73,8 @@ export class AppWorker {
     const { store, clock, signer, pace } = this.#context;
     const context = { now: clock.now(), self: signer.kid };
     const goals = this.#environments().map((env) => {
-      const reached = this.record?.env === env ? this.record.reached : null;
-      return goalOf(store.state, { app: this.app, env, reached }, pace(), context);
+      const record = this.record?.env === env ? this.record : newRecord(this.app, env);
+      return goalOf(store.state, record, pace(), context);
     });
     return (
       goals.find((goal) => goal !== null && goal.state === "run") ??
