@@ -4,7 +4,7 @@ import { isReleaseId } from "../lib/ids.ts";
 import type { AppContext } from "./app-context.ts";
 import { hookEnvironment } from "./hooks.ts";
 import type { LoadedRelease } from "./releases.ts";
-import { reachable, type SocketAddress } from "./runtime/address.ts";
+import type { SocketAddress } from "./runtime/address.ts";
 import { runCheck } from "./runtime/checks.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
 import type { InstanceRow } from "./runtime/view.ts";
@@ -20,8 +20,8 @@ interface Pulse {
 
 /**
  * Asks instances whose manifest has a `health.live` how they are, each at its own pace, and replaces one that failed
- * its checks too often in a row. Several instances behind one shared socket answer for each other: then only a
- * check that runs a command can tell them apart.
+ * its checks too often in a row. In mode `node` each is asked on its own private socket; in mode `socket` several
+ * instances behind one socket answer for each other: then only a check that runs a command can tell them apart.
  */
 export async function watchHealth(
   context: AppContext,
@@ -116,7 +116,6 @@ async function beat(
   }
 }
 
-function addressOf({ socket, protocol, host, port, path }: InstanceRow): readonly SocketAddress[] {
-  if (socket === null || protocol === null) return [];
-  return [{ name: socket, protocol, host: reachable(host ?? ""), port: port ?? 0, path }];
+function addressOf({ checked }: InstanceRow): readonly SocketAddress[] {
+  return checked === null ? [] : [checked];
 }

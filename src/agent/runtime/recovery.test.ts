@@ -183,20 +183,6 @@ function strays(b: Bench, known: readonly number[]): string[] {
   });
 }
 
-test("an instance that no longer answers its live check is started anew", async (t) => {
-  const b = await bench(t);
-  const port = await freePort();
-  const app = `let n = 0; require("http").createServer((q, r) => { if (q.url === "/stick") n = 1; r.statusCode = n && q.url === "/up" ? 500 : 200; r.end(String(process.pid)); }).listen(process.env.PORT)`;
-  const check = { type: "http", path: "/up", socket: "http", tls: false } as const;
-  const live = { check, everyMs: 30, fails: 2 };
-  const listen = { http: listenAt(port) };
-  const plan = releasePlan(b.release({ "app.js": app }), processPlan("node app.js", { listen, live }));
-  await deploy(b.runtime, plan, undefined, b.signal);
-  const first = (await get(port, "/")).body;
-  await get(port, "/stick");
-  await eventually(async () => (await get(port, "/")).body !== first);
-});
-
 test("one app that does not come up keeps no other from it, and the reason is told", async (t) => {
   const b = await bench(t);
   const port = await freePort();

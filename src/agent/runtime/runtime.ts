@@ -11,7 +11,6 @@ import { addressText, variableName } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { closeUnused, forgetAll, stopAll } from "./clearing.ts";
 import type { Place } from "./instance-spec.ts";
-import { LiveChecks } from "./live.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
 import {
   instanceName,
@@ -84,12 +83,10 @@ export class AppRuntime implements AsyncDisposable {
   readonly #link: KeeperLink;
   readonly #place: Place;
   readonly #drafts = new Map<string, Draft>();
-  readonly #live: LiveChecks;
 
-  private constructor(link: KeeperLink, place: Place, log: Log) {
+  private constructor(link: KeeperLink, place: Place) {
     this.#link = link;
     this.#place = place;
-    this.#live = new LiveChecks(link, log);
   }
 
   /** Connects to the keeper, starting one if there is none. */
@@ -98,7 +95,7 @@ export class AppRuntime implements AsyncDisposable {
     const link = new KeeperLink({ run, logs, log });
     await link.client();
     const preload = await placePreload(run);
-    return new AppRuntime(link, { run, logs, bind, address, node, preload }, log);
+    return new AppRuntime(link, { run, logs, bind, address, node, preload });
   }
 
   /** The line to the keeper, for sockets and notes of the agent's own. */
@@ -156,14 +153,12 @@ export class AppRuntime implements AsyncDisposable {
       );
       outcomes.push(...(await settleAll(work)));
     }
-    this.#live.watch(plan);
     const draft = this.#drafts.get(runKey(plan));
     return { warnings: [...(draft?.warnings ?? []), ...outcomes.flatMap((outcome) => outcome.warnings)] };
   }
 
   /** Drains and stops a run and frees what only it used. Idempotent. */
   async retire(run: RunRef): Promise<RetireOutcome> {
-    this.#live.leave(run);
     const held = ofRun(await readStock(this.#link), run);
     const { cut, forced } = await stopAll(this.#link, held);
     await forgetAll(this.#link, held);
@@ -179,7 +174,6 @@ export class AppRuntime implements AsyncDisposable {
   async abandon(run: RunRef): Promise<void> {
     const draft = this.#drafts.get(runKey(run));
     this.#drafts.delete(runKey(run));
-    this.#live.leave(run);
     const held = ofRun(await readStock(this.#link), run);
     await stopAll(this.#link, held);
     const known = new Set((await readStock(this.#link)).instances.map(({ view }) => view.spec.key));
@@ -223,15 +217,14 @@ export class AppRuntime implements AsyncDisposable {
       }
     }
     const rest = extra(await readStock(this.#link)).filter(({ meta }) => !failed.has(meta.app));
-    for (const { meta } of rest) this.#live.leave(meta);
     await stopAll(this.#link, rest);
     await forgetAll(this.#link, rest);
     return { warnings };
   }
 
-  /** Stops one instance (drained) and, unless `stay`, starts it again as it was. */
-  async bounce(key: string, stay: boolean): Promise<void> {
-    await this.#link.call("stop", { key }, 10 * 60_000);
+  /** Stops one instance (drained, in its own time or in `withinMs`) and, unless `stay`, starts it again as it was. */
+  async bounce(key: string, stay: boolean, withinMs?: number): Promise<void> {
+    await this.#link.call("stop", { key, ...(withinMs === undefined ? {} : { withinMs }) }, 10 * 60_000);
     if (!stay) await this.#link.call("again", { key });
   }
 
@@ -243,7 +236,6 @@ export class AppRuntime implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#live.end();
     await this.#link[Symbol.asyncDispose]();
   }
 

@@ -1,5 +1,6 @@
 import type { InstanceState } from "../../keeper/protocol.ts";
 import type { Protocol } from "../../app/manifest.ts";
+import type { SocketAddress } from "./address.ts";
 import { instanceName } from "./plan.ts";
 import type { Held, Stock } from "./stock.ts";
 
@@ -23,6 +24,8 @@ export interface InstanceRow {
   readonly host: string | null;
   readonly port: number | null;
   readonly path: string | null;
+  /** Where this very instance answers checks, apart from others on a shared socket as far as can be. */
+  readonly checked: SocketAddress | null;
   readonly pid: number;
   readonly state: RowState;
   readonly since: string;
@@ -34,7 +37,7 @@ export function rowsOf(stock: Stock): InstanceRow[] {
   return stock.instances.flatMap((held): InstanceRow[] => {
     const common = commonOf(held);
     if (held.meta.told.length === 0) {
-      return [{ ...common, socket: null, protocol: null, host: null, port: null, path: null }];
+      return [{ ...common, socket: null, protocol: null, host: null, port: null, path: null, checked: null }];
     }
     return held.meta.told.map(({ name, protocol, host, port, path }) => ({
       ...common,
@@ -43,11 +46,12 @@ export function rowsOf(stock: Stock): InstanceRow[] {
       host,
       port,
       path,
+      checked: held.meta.checked.find((one) => one.name === name) ?? null,
     }));
   });
 }
 
-type Common = Omit<InstanceRow, "socket" | "protocol" | "host" | "port" | "path">;
+type Common = Omit<InstanceRow, "socket" | "protocol" | "host" | "port" | "path" | "checked">;
 
 function commonOf({ view, meta }: Held): Common {
   return {
