@@ -57,34 +57,45 @@ export class CommandDesk {
       throw new SkeinError("APP_NOT_FOUND", `this node holds no ${command.app ?? "such app"}`);
     }
     const { args } = command;
-    if (command.kind === "logs") {
-      const until = AbortSignal.any([
-        signal,
-        AbortSignal.timeout(remainingMs(command, this.#context.clock.now())),
-      ]);
-      for await (const line of followLogs(this.#context.paths.log, record.app, logOptions(args), until))
-        yield { ...line };
-      return;
+    switch (command.kind) {
+      case "logs":
+        yield* this.#logs(record, command, signal);
+        return;
+      case "verify":
+        await this.#verify(record, args["release"], signal);
+        return;
+      case "gc":
+        yield* this.#collect(record, args);
+        return;
+      case "stop-now":
+        await this.#stopNow(record);
+        return;
+      case "restart-instance":
+      case "stop-instance":
+        yield await this.#bounce(record, args["instance"], command.kind === "stop-instance");
+        return;
+      default:
+        throw new SkeinError("USAGE", `this agent does not know the command ${command.kind}`);
     }
-    if (command.kind === "verify") return await this.#verify(record, args["release"], signal);
-    if (command.kind === "gc") return yield* this.#collect(record, args);
-    if (command.kind === "stop-now") return await this.#stopNow(record);
-    if (command.kind === "restart-instance" || command.kind === "stop-instance") {
-      const row = await this.#instance(record, String(args["instance"] ?? ""));
-      await this.#runtime.bounce(row.key, command.kind === "stop-instance");
-      yield {
-        type: "line",
-        instance: instanceId(row),
-        line: command.kind === "stop-instance" ? "stopped" : "restarted",
-      };
-      return;
-    }
-    throw new SkeinError("USAGE", `this agent does not know the command ${command.kind}`);
+  }
+
+  async *#logs(record: AppRecord, command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
+    const { clock, paths } = this.#context;
+    const until = AbortSignal.any([signal, AbortSignal.timeout(remainingMs(command, clock.now()))]);
+    for await (const line of followLogs(paths.log, record.app, logOptions(command.args), until))
+      yield { ...line };
+  }
+
+  async #bounce(record: AppRecord, instance: unknown, stay: boolean): Promise<Line> {
+    const row = await this.#instance(record, typeof instance === "string" ? instance : "");
+    await this.#runtime.bounce(row.key, stay);
+    return { type: "line", instance: instanceId(row), line: stay ? "stopped" : "restarted" };
   }
 
   async #verify(record: AppRecord, wanted: unknown, signal: AbortSignal): Promise<void> {
     const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : record.reached?.release;
-    if (release == null) throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${record.app} runs here`);
+    if (release === null || release === undefined)
+      throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${record.app} runs here`);
     const { releases, instances, clock, groups, logOf } = this.#context;
     const run = (await instances.running(record.app)).findLast((one) => one.release === release);
     const loaded = await releases.load(record, release);

@@ -41,12 +41,10 @@ export async function stop(
 ): Promise<Result | undefined> {
   const what = subject(word, context.globals.app);
   if (what.kind === "instance") return await instance(context, what, "stop-instance");
-  const now = flags.now === true ? stopNow(context, what) : undefined;
-  const result = await order(context, what, flags, (operator, options) =>
+  if (flags.now === true) await stopNow(context, what);
+  return await order(context, what, flags, (operator, options) =>
     lifecycle.stop(operator, { ...options, all: flags.all === true }),
   );
-  await now;
-  return result;
 }
 
 type Publish = (

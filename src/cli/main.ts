@@ -2,6 +2,8 @@ import { CommanderError } from "commander";
 import { cliProgram } from "./cli-program.ts";
 import { VERSION } from "./version.ts";
 
+const LINGER_MS = 1000;
+
 /** The words before the verb: `--version` there is the tool's, after it a value. */
 function versionAsked(words: readonly string[]): boolean {
   for (const word of words) {
@@ -31,3 +33,5 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 process.exitCode = await main(process.argv.slice(2));
+// Whatever a failed command left open must not keep its caller waiting; the timer itself keeps nobody.
+setTimeout(() => process.exit(), LINGER_MS).unref();

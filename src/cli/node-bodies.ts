@@ -37,7 +37,7 @@ export async function list(context: Context, selector: string | undefined): Prom
   const operator = await context.operator();
   const all = await nodes.knownNodes(operator, context.signal);
   const wanted = selector ?? context.globals.on;
-  const shown = wanted === undefined ? all : nodes.selectNodes(all, wanted);
+  const shown = wanted === undefined ? all : nodes.selectNodes(all, wanted).nodes;
   for (const line of nodeLines(shown)) context.io.print(line);
   if (all.length === 0) context.io.say("There is no node yet: skein node invite");
   return { nodes: shown };

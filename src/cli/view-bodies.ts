@@ -31,7 +31,7 @@ export async function list(context: Context, word: string | undefined): Promise<
   if (appOrSelector(what.word, { apps: apps.map(({ app }) => app), names }) === "app") {
     return await releases(context, what.word, "20");
   }
-  const selected = selectNodes(nodes, what.word);
+  const { nodes: selected } = selectNodes(nodes, what.word);
   return printed(context, nodeLines(selected), { nodes: selected });
 }
 
