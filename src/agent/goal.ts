@@ -67,7 +67,10 @@ function mayBegin(now: WantedOrder, pace: Pace, context: Context): boolean {
  * Where an order that was taken back leads: to its fallback. A node that failed by itself is back at what it had run,
  * which it knows to be good, and stays there; so does one that had something before an order without a fallback.
  */
-function backTo({ order, digest }: WantedOrder, { reached, verdicts }: Pick<AppRecord, "reached" | "verdicts">): Goal["release"] {
+function backTo(
+  { order, digest }: WantedOrder,
+  { reached, verdicts }: Pick<AppRecord, "reached" | "verdicts">,
+): Goal["release"] {
   if (verdicts[digest] === "failed") return reached?.release ?? null;
   if (order.fallback !== null) return order.fallback;
   return reached === null || reached.release === order.release ? null : reached.release;
