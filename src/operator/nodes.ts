@@ -6,7 +6,7 @@ import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openBirth, openLabel, relabelled, type Identity } from "../trust/identity.ts";
 import { signerFromSeed } from "../trust/keys.ts";
-import { matches, parseSelector, type Selector } from "../trust/selector.ts";
+import { select } from "../trust/selection.ts";
 import { formatTicketLine } from "../trust/ticket-line.ts";
 import type { Operator } from "./operator.ts";
 
@@ -45,36 +45,33 @@ async function proven(operator: Operator, node: NodeView, signal: AbortSignal): 
   return { ...node, identity: relabelled(born, label) };
 }
 
+export interface Selected<T> {
+  /** As it is signed: every bare word is spelled out. */
+  readonly selector: string;
+  readonly nodes: readonly T[];
+}
+
 /**
- * The nodes that a selector names.
- * @throws SkeinError SELECTOR_BAD, SELECTOR_AMBIGUOUS, SELECTION_EMPTY
+ * The nodes that a selector names, by the names and labels that their documents prove.
+ * @throws SkeinError SELECTOR_BAD, SELECTOR_AMBIGUOUS, NODE_NOT_FOUND, SELECTION_EMPTY
  */
 export function selectNodes<T extends { readonly identity: Identity }>(
   nodes: readonly T[],
-  selector: string,
-): T[] {
-  const parsed = parseSelector(selector);
-  for (const word of wordsOf(parsed)) {
-    const named = nodes.some(({ identity }) => identity.name === word);
-    const labelled = nodes.some(({ identity }) => identity.labels[word] === "true");
-    if (!named || !labelled) continue;
-    throw new SkeinError("SELECTOR_AMBIGUOUS", `${word} is both a node and a label`, {
-      hint: `Write ${word}=true for the label, or name=${word} for the node.`,
-      data: { word, selector },
+  text: string,
+): Selected<T> {
+  if (nodes.length === 0) {
+    throw new SkeinError("SELECTION_EMPTY", `no node matches '${text}'`, {
+      hint: "There is no node yet: skein node invite.",
+      data: { selector: text, nodes: 0 },
     });
   }
-  const selected = nodes.filter(({ identity }) => matches(parsed, identity));
-  if (selected.length > 0) return selected;
-  throw new SkeinError("SELECTION_EMPTY", `no node matches '${selector}'`, {
-    data: { selector, nodes: nodes.length },
-    ...(nodes.length === 0 ? { hint: "There is no node yet: skein node invite." } : {}),
-  });
-}
-
-function wordsOf(selector: Selector): string[] {
-  if (selector.kind === "word") return [selector.word];
-  if (selector.kind === "not") return wordsOf(selector.of);
-  return selector.kind === "and" || selector.kind === "or" ? selector.of.flatMap(wordsOf) : [];
+  const selectable = nodes.map((node) => ({
+    name: node.identity.name,
+    labels: node.identity.labels,
+    node,
+  }));
+  const selected = select(text, selectable);
+  return { selector: selected.selector, nodes: selected.nodes.map(({ node }) => node) };
 }
 
 /** @throws SkeinError NODE_NOT_FOUND */

@@ -111,7 +111,7 @@ export async function draftOrder(
       data: { scope: `deploy:${app}/${env}` },
     });
   }
-  const nodes = selectNodes(await knownNodes(operator, signal), intent.selector);
+  const { selector, nodes } = selectNodes(await knownNodes(operator, signal), intent.selector);
   const present = nodes.filter(({ present: there, duplicate }) => there && !duplicate);
   const roster = rosterOf(nodes);
   const { epoch } = operator.charter;
@@ -129,7 +129,7 @@ export async function draftOrder(
     generation: intent.generation,
     beside: [...intent.beside],
     fallback: fallbackOf(line),
-    selector: intent.selector,
+    selector,
     roster: rosterDigest(roster),
     strategy: intent.strategy,
     hooks: intent.hooks,

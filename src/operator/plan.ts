@@ -39,8 +39,8 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
   const { env, signal } = options;
   const { manifest, release, commit } = await find(operator, options);
   const line = await readLine(operator, manifest.app, env, signal);
-  const { selector } = selectorFor(options.selector, manifest, line);
-  const chosen = selectNodes(await knownNodes(operator, signal), selector);
+  const wanted = selectorFor(options.selector, manifest, line).selector;
+  const { selector, nodes: chosen } = selectNodes(await knownNodes(operator, signal), wanted);
   const nodes = chosen.map((node) => {
     const from = node.apps.find((one) => one.app === manifest.app && one.env === env)?.release ?? null;
     return {

@@ -118,7 +118,7 @@ export async function running(
   if (line.head === null)
     throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, { data: { app, env } });
   const releases = line.view?.releases ?? [];
-  const nodes = selectNodes(await knownNodes(operator, signal), selector ?? line.head.order.selector);
+  const { nodes } = selectNodes(await knownNodes(operator, signal), selector ?? line.head.order.selector);
   return nodes.map((node) => {
     const release = node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
     const commit = releases.find(({ id }) => id === release)?.commit ?? null;
@@ -153,7 +153,10 @@ export async function commandNodes(
   const line = await readLine(operator, wish.app, wish.env, signal);
   if (line.head === null)
     throw new SkeinError("APP_NOT_FOUND", `there is no app ${wish.app}`, { data: { app: wish.app } });
-  const nodes = selectNodes(await knownNodes(operator, signal), wish.selector ?? line.head.order.selector);
+  const { nodes } = selectNodes(
+    await knownNodes(operator, signal),
+    wish.selector ?? line.head.order.selector,
+  );
   const present = nodes.filter((node) => node.present);
   if (present.length > 0) return present;
   throw new SkeinError("NODES_ABSENT", `none of the ${nodes.length} nodes of ${wish.app} is present`, {

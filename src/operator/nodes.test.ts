@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { KeyId } from "../lib/ids.ts";
+import type { Identity } from "../trust/identity.ts";
+import { selectNodes } from "./nodes.ts";
+
+const node = (name: string, labels: Record<string, string> = {}): { identity: Identity } => ({
+  identity: { node: name.padEnd(32, "0") as KeyId, name, labels } as unknown as Identity,
+});
+const NODES = [node("web1", { canary: "true" }), node("web2"), node("db", { web1x: "true" })];
+
+const CASES: readonly [asked: string, signed: string, nodes: string[]][] = [
+  ["web1", "name=web1", ["web1"]],
+  ["canary", "canary=true", ["web1"]],
+  ["web*", "name=web*", ["web1", "web2"]],
+  ["!web1 & all", "!name=web1 & all", ["web2", "db"]],
+  ["all", "all", ["web1", "web2", "db"]],
+];
+
+for (const [asked, signed, names] of CASES) {
+  test(`the selector ${asked} is signed as ${signed}`, () => {
+    const { selector, nodes } = selectNodes(NODES, asked);
+    assert.equal(selector, signed);
+    assert.deepEqual(
+      nodes.map(({ identity }) => identity.name),
+      names,
+    );
+    assert.deepEqual(selectNodes(NODES, selector).nodes, nodes, "and means the same when read again");
+  });
+}
+
+test("what names no node is refused with its reason", () => {
+  assert.throws(() => selectNodes(NODES, "nosuch"), { code: "NODE_NOT_FOUND" });
+  assert.throws(() => selectNodes(NODES, "role=none"), { code: "SELECTION_EMPTY" });
+  assert.throws(() => selectNodes([], "all"), { code: "SELECTION_EMPTY", hint: /node invite/ });
+  assert.throws(() => selectNodes([...NODES, node("canary")], "canary"), { code: "SELECTOR_AMBIGUOUS" });
+});
