@@ -2,7 +2,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { Command } from "commander";
-import { openApiDocument } from "../src/api/openapi.ts";
 import { manifestJsonSchema } from "../src/app/json-schema.ts";
 import { cliProgram } from "../src/cli/cli-program.ts";
 import { VERSION } from "../src/cli/version.ts";
@@ -14,7 +13,6 @@ const checkOnly = process.argv.includes("--check");
 
 const documents: Record<string, () => string | Promise<string>> = {
   "docs/errors.md": errorsPage,
-  "docs/openapi.json": () => `${JSON.stringify(openApiDocument(version()), undefined, 1)}\n`,
   "docs/commands.md": commandsPage,
   "docs/skein.schema.json": () => jsonText(manifestJsonSchema()),
   "docs/openapi.json": () => jsonText(openApiDocument(VERSION)),
@@ -34,11 +32,6 @@ for (const [file, make] of Object.entries(documents)) {
 if (checkOnly && stale.length > 0) {
   console.error(`stale: ${stale.join(", ")}; run npm run docs`);
   process.exit(1);
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
-  return String((manifest as { version: string }).version);
 }
 
 function readOrEmpty(file: string): string {
