@@ -37,7 +37,7 @@ test("a worker that must never run twice never does, and a bad successor brings 
   const two = releasePlan(b.release({ "app.js": worker(b.home, "two") }), solo);
   const bad = releasePlan(
     b.release({ "app.js": `${worker(b.home, "bad")}; fs.rmSync(lock); process.exit(1)` }),
-    solo,
+    { ...solo, ready: { ...solo.ready, aliveMs: 3000 } },
   );
   await deploy(b.runtime, one, undefined, b.signal);
   await deploy(b.runtime, two, one, b.signal);
