@@ -29,10 +29,15 @@ export class Nodes {
   readonly #core: Core;
   readonly #charters: Charters;
   readonly #resolved = new Map<KeyId, Resolved>();
+  #all: readonly KeyId[] | undefined;
 
   constructor(core: Core, charters: Charters) {
     this.#core = core;
     this.#charters = charters;
+    const stop = core.mirror.onChange((changed) => {
+      if (changed.some((key) => key.endsWith("/enrol"))) this.#all = undefined;
+    });
+    core.signal.addEventListener("abort", stop, { once: true });
   }
 
   /** A member's verified identity; undefined for strangers and for those that were revoked. */
@@ -50,9 +55,10 @@ export class Nodes {
   }
 
   /** Every node that ever enrolled, revoked ones included. */
-  all(): KeyId[] {
-    const found = this.#core.mirror.list(keys.nodes).map(({ key }) => key.split("/")[2] ?? "");
-    return [...new Set(found)].filter(isKeyId);
+  all(): readonly KeyId[] {
+    if (this.#all !== undefined) return this.#all;
+    const enrolled = this.#core.mirror.list(keys.nodes).filter(({ key }) => key.endsWith("/enrol"));
+    return (this.#all = enrolled.map(({ key }) => key.split("/")[2] ?? "").filter(isKeyId));
   }
 
   members(): Identity[] {
