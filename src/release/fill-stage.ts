@@ -56,6 +56,9 @@ export async function fillStage(plan: InstallPlan, packs: PackMap, options: Fill
     await fillFromDepots(plan, todo, packs, placer);
     faultPoint("install.fetched");
     for (const { file, target } of plan.links) makeLink(file, target);
+  } catch (err) {
+    const isFile = err instanceof Error && "path" in err && typeof err.path === "string";
+    throw errnoOf(err) === "EEXIST" && isFile ? folded(String(err.path), err) : err;
   } finally {
     placer.close();
   }
