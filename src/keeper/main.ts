@@ -1,7 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { bindPath } from "./bind-path.ts";
-import { errnoOf } from "../lib/errors.ts";
+import { kernel } from "./ffi.ts";
 import { Keeper } from "./keeper.ts";
 import { Audience, serve } from "./server.ts";
 
@@ -19,24 +18,23 @@ fs.mkdirSync(run, { recursive: true, mode: 0o711 });
 process.on("SIGTERM", () => process.exit(0));
 process.on("SIGINT", () => undefined);
 process.on("SIGHUP", () => undefined);
-const lock = onlyOne(path.resolve(run));
+if (!isFirst(run)) {
+  process.stderr.write(`keeper: another one keeps ${run}\n`);
+  process.exit(0);
+}
+kernel()?.allowCopies();
 const audience = new Audience();
 const keeper = new Keeper(run, (event) => audience.tell(event));
 const server = await serve(path.join(run, "keeper.sock"), keeper, audience);
-process.on("exit", () => {
-  server.close(); // takes the socket file away
-  lock.close();
-});
+process.on("exit", () => server.close()); // takes the socket file away
 
-/** Two keepers of one folder would take each other's socket file away; the lock ends with its holder. */
-function onlyOne(folder: string): { close(): void } {
-  if (process.platform !== "linux") return { close: () => undefined };
-  const { dev, ino } = fs.statSync(folder);
-  try {
-    return bindPath(`\0skein-keeper-${dev}-${ino}`);
-  } catch (err) {
-    if (errnoOf(err) !== "EADDRINUSE") throw err;
-    process.stderr.write(`keeper: another one keeps ${folder}\n`);
-    return process.exit(0);
-  }
+/**
+ * Two keepers of one folder would take each other's socket file away. The lock is a file's and not an abstract
+ * name's, which any user could take first, and ends with its holder. Without ffi there is none: the agent starts a
+ * keeper only when none answers.
+ */
+function isFirst(folder: string): boolean {
+  const calls = kernel();
+  if (calls === undefined) return true;
+  return calls.lockFile(fs.openSync(path.join(folder, "keeper.lock"), "a", 0o600));
 }
