@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+
+const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
+
+interface Said {
+  readonly exit: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+function folder(t: TestContext): string {
+  const dir = mkdtempSync(path.join(os.tmpdir(), "skein-cli-"));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+function skein(dir: string, ...args: string[]): Said {
+  const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: path.join(dir, "home") };
+  const { status, stdout, stderr } = spawnSync(LAUNCHER, args, {
+    cwd: dir,
+    env,
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  return { exit: status, out: stdout, err: stderr };
+}
+
+const lastLine = (text: string): Record<string, unknown> =>
+  JSON.parse(text.trim().split("\n").at(-1) ?? "") as Record<string, unknown>;
+
+test("help and the version need no cluster and no network", (t) => {
+  const dir = folder(t);
+  const help = skein(dir, "--help");
+  assert.equal(help.exit, 0);
+  for (const verb of ["init", "up", "deploy", "rollback", "node", "ports", "completion"]) {
+    assert.match(help.out, new RegExp(`^ {2}${verb}\\b`, "m"));
+  }
+  assert.match(skein(dir, "--version").out, /^skein \d+\.\d+\.\d+\n$/);
+  assert.equal(skein(dir, "deploy", "--help").exit, 0);
+});
+
+test("what cannot be read exits 2 and says what was probably meant", (t) => {
+  const dir = folder(t);
+  const verb = skein(dir, "deplyo");
+  assert.deepEqual([verb.exit, verb.out], [2, ""]);
+  assert.match(verb.err, /Did you mean deploy\?/);
+  const flag = skein(dir, "deploy", "--keep-oldd");
+  assert.equal(flag.exit, 2);
+  assert.match(flag.err, /Did you mean --keep-old\?/);
+});
+
+test("without a cluster a command exits 7, names the state and the next command", (t) => {
+  const said = skein(folder(t), "status");
+  assert.equal(said.exit, 7);
+  assert.match(said.err, /operates no cluster/);
+  assert.match(said.err, /next {3}.*skein up/);
+  assert.match(said.err, /code {3}NO_CLUSTER/);
+});
+
+test("in --json the last line is the result, with the error's code and exit", (t) => {
+  const dir = folder(t);
+  const failed = skein(dir, "--json", "status");
+  assert.equal(failed.err, "");
+  const result = lastLine(failed.out);
+  assert.deepEqual([result["type"], result["ok"], result["exit"]], ["result", false, 7]);
+  assert.equal((result["error"] as { code: string }).code, "NO_CLUSTER");
+  assert.deepEqual(lastLine(skein(dir, "version", "--json").out)["ok"], true);
+});
+
+test("validate names every problem with its place, and prints the expansion of what is right", (t) => {
+  const dir = folder(t);
+  writeFileSync(
+    path.join(dir, "skein.yaml"),
+    "app: shop\nrun: node a.js\nhealht: /up\nverify: { run: a, within: 5 }\n",
+  );
+  const bad = skein(dir, "validate");
+  assert.equal(bad.exit, 2);
+  assert.match(bad.err, /skein\.yaml:3:1: healht: there is no key healht: did you mean health\?/);
+  assert.match(bad.err, /skein\.yaml:4:27: verify\.within: write a duration/);
+  writeFileSync(path.join(dir, "skein.yaml"), "app: shop\nrun: node a.js\nlisten: 80\n");
+  const good = skein(dir, "validate", "--full");
+  assert.equal(good.exit, 0);
+  assert.match(good.out, /backlog: 4096/);
+  writeFileSync(path.join(dir, "skein.yaml"), "app: shop\nrun: node a.js\nroutes: []\n");
+  const later = skein(dir, "validate", "--json");
+  assert.equal(later.exit, 2);
+  assert.equal((lastLine(later.out)["error"] as { code: string }).code, "MANIFEST_LATER");
+});
+
+test("an operator is made once and shown the second time", (t) => {
+  const dir = folder(t);
+  const first = lastLine(skein(dir, "init", "--json", "--name", "ann").out);
+  const second = lastLine(skein(dir, "init", "--json").out);
+  assert.equal(first["already"], false);
+  assert.equal(second["already"], true);
+  assert.equal(second["fingerprint"], first["fingerprint"]);
+  assert.match(String(first["fingerprint"]), /^[0-9a-f]{64}$/);
+  const unreachable = skein(dir, "status");
+  assert.equal(unreachable.exit, 1);
+  assert.match(unreachable.err, /HUB_UNREACHABLE/);
+});
+
+test("completion scripts are made of the grammar, and shells can read them", (t) => {
+  const dir = folder(t);
+  const script = skein(dir, "completion", "bash").out;
+  assert.match(script, /"node"\) words="invite ls show rm label/);
+  const check = spawnSync("bash", ["-n"], { input: script, encoding: "utf8" });
+  assert.deepEqual([check.status, check.stderr], [0, ""]);
+  assert.match(skein(dir, "completion", "fish").out, /complete -c skein/);
+  assert.equal(skein(dir, "completion", "tcsh").exit, 2);
+});
