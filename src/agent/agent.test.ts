@@ -26,21 +26,21 @@ function load(
   port: number,
   good: readonly string[],
 ): () => Promise<{ asked: number; bad: string[] }> {
-  let going = true;
+  const over = new AbortController();
   t.after(() => {
-    going = false;
+    over.abort();
   });
   let asked = 0;
   const bad: string[] = [];
   const work = (async () => {
-    while (going) {
+    while (!over.signal.aborted) {
       asked += 1;
       const text = await answer(port).catch((err: unknown) => String(err));
       if (!good.includes(text)) bad.push(text);
     }
   })();
   return async () => {
-    going = false;
+    over.abort();
     await work;
     return { asked, bad };
   };

@@ -4,15 +4,15 @@ import path from "node:path";
 import type { HubAddress } from "../api/hub-client.ts";
 import type { Wanted } from "../api/schemas.ts";
 import type { Clock } from "../lib/clock.ts";
-import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
+import { messageOf, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
-import { retryDelayMs } from "../lib/retry.ts";
 import type { Context } from "../trust/node-state.ts";
 import { appLog, type AppLog } from "./app-log.ts";
 import type { AppContext } from "./app-context.ts";
 import { CommandDesk } from "./commands.ts";
+import { forever, News, type ForeverOptions } from "./forever.ts";
 import type { Pace } from "./goal.ts";
 import { processGroups } from "./groups.ts";
 import { hubFor } from "./hub-link.ts";
@@ -63,7 +63,6 @@ const AWAY_MS = 60_000;
 const REPORT_EVERY_MS = 20_000;
 /** News that come within this time are reported together. */
 const REPORT_GATHER_MS = 40;
-const BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
 const SKEW_MS = 10 * 60_000;
 const REFUSALS_KEPT = 1000;
 
@@ -132,7 +131,7 @@ class Agent implements AsyncDisposable {
   #heardAt: number;
   #duplicate = false;
   #catchingUp = false;
-  #news = Promise.withResolvers<void>();
+  readonly #news: News;
 
   private constructor(
     options: AgentOptions,
@@ -152,12 +151,13 @@ class Agent implements AsyncDisposable {
     this.#kept = parts.kept;
     this.#registry = parts.registry;
     this.#heardAt = options.clock.now();
+    this.#news = new News(options.clock);
     this.#context = {
       ...parts.context,
       pace: () => this.#pace(),
       depots: () => this.#source?.depots ?? [],
       onNews: () => {
-        this.#news.resolve();
+        this.#news.tell();
       },
     };
     this.#commands = new CommandDesk(this.#context, this.#runtime);
@@ -255,13 +255,13 @@ class Agent implements AsyncDisposable {
 
   #kickAll(): void {
     for (const worker of this.#workers.values()) worker.kick();
-    this.#news.resolve();
+    this.#news.tell();
   }
 
   /** Listens for what is wanted, for ever; everything else goes on while nobody answers. */
   async #listenLoop(): Promise<void> {
     let etag: string | undefined;
-    await this.#forever("wanted", async (signal) => {
+    await forever(this.#loop("wanted"), async (signal) => {
       const source = await this.#openSource();
       const wanted = await source.wanted(etag, WAIT_MS, signal);
       this.#heardAt = this.#options.clock.now();
@@ -309,19 +309,19 @@ class Agent implements AsyncDisposable {
       cut: 0,
     } as const;
     await this.#context.outbox.put(await receiptOf(input, this.#context));
-    this.#news.resolve();
+    this.#news.tell();
   }
 
   /** Reports at news, and often enough that the port table's entries live on. */
   async #reportLoop(): Promise<void> {
-    await this.#forever("report", async (signal) => {
-      await this.#nextNews(signal);
+    await forever(this.#loop("report"), async (signal) => {
+      await this.#news.wait(REPORT_EVERY_MS, REPORT_GATHER_MS, signal);
       const source = await this.#openSource();
       const reported = await source.report(await this.#report(), signal);
       this.#heardAt = this.#options.clock.now();
       await this.#context.outbox.delivered(reported.receipts);
-      if (this.#context.outbox.waiting(1).length > 0) this.#news.resolve();
-      if (reported.catchingUp && !this.#catchingUp) this.#news.resolve();
+      if (this.#context.outbox.waiting(1).length > 0) this.#news.tell();
+      if (reported.catchingUp && !this.#catchingUp) this.#news.tell();
       this.#catchingUp = reported.catchingUp;
       this.#duplicate = reported.duplicate;
       const skewMs = Date.parse(reported.hubTime) - this.#options.clock.now();
@@ -344,7 +344,7 @@ class Agent implements AsyncDisposable {
   }
 
   async #portsLoop(): Promise<void> {
-    await this.#forever("ports", async (signal) => {
+    await forever(this.#loop("ports"), async (signal) => {
       const source = await this.#openSource();
       for await (const ports of source.ports(signal)) this.#registry.setRemote(ports);
     });
@@ -360,35 +360,9 @@ class Agent implements AsyncDisposable {
     return (this.#source = await hubFor(this.#store.state.charter, this.#keys, options, this.#source));
   }
 
-  /** Runs `turn` again and again; a failure is told once and tried again with growing, jittered pauses. */
-  async #forever(what: string, turn: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const { signal, clock, log } = this.#options;
-    for (let failures = 0; !signal.aborted;) {
-      try {
-        await turn(signal);
-        if (failures > 0) log.info("answers again", { what });
-        failures = 0;
-      } catch (err) {
-        if (signal.aborted) return;
-        failures += 1;
-        const code = isSkeinError(err) ? err.code : "INTERNAL";
-        if (failures === 1) log.warn("no answer", { what, "err.code": code, "err.message": messageOf(err) });
-        const ms = retryDelayMs(failures, { ...BACKOFF, random: Math.random });
-        await clock.sleep(ms, signal).catch(() => undefined);
-        this.#news.resolve();
-      }
-    }
-  }
-
-  async #nextNews(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
-    const over = new AbortController();
-    const until = AbortSignal.any([signal, over.signal]);
-    const timer = clock.sleep(REPORT_EVERY_MS, until).catch(() => undefined);
-    await Promise.race([this.#news.promise, timer]);
-    over.abort();
-    await clock.sleep(REPORT_GATHER_MS, signal).catch(() => undefined);
-    this.#news = Promise.withResolvers();
+  #loop(what: string): ForeverOptions {
+    const { clock, log, signal } = this.#options;
+    return { what, clock, log, signal };
   }
 
   #alarm(code: "DUPLICATE" | "CLOCK_SKEW", message: string): void {

@@ -9,7 +9,7 @@ import type { Caller } from "./registry.ts";
 export interface Capabilities {
   /** Names this caller in a URL, and lets it in. */
   of(app: string, env: string, release: ReleaseId): string;
-  callerOf(capability: string): Caller | undefined;
+  readonly callerOf: (capability: string) => Caller | undefined;
   /** Where the registry listened last, or 0. */
   readonly port: number;
   keepPort(port: number): Promise<void>;

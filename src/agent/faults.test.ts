@@ -92,9 +92,9 @@ function watchful(
 ): { readonly bad: string[]; end(): Promise<number> } {
   const bad: string[] = [];
   let asked = 0;
-  let going = true;
+  const stop = new AbortController();
   const work = (async () => {
-    while (going) {
+    while (!stop.signal.aborted) {
       asked += 1;
       const text = await answer(port).catch((err: unknown) => String(err));
       if (!good.has(text)) bad.push(text);
@@ -104,7 +104,7 @@ function watchful(
   return {
     bad,
     async end() {
-      going = false;
+      stop.abort();
       await work;
       return asked;
     },

@@ -18,7 +18,7 @@ const HOST = "127.0.0.1";
 const BACKLOG = 512;
 
 export interface RegistryHost extends AsyncDisposable {
-  url(app: string, env: string, release: ReleaseId): string;
+  readonly url: (app: string, env: string, release: ReleaseId) => string;
   /** Reads the keeper's list anew. */
   refresh(): Promise<void>;
   setRemote(ports: readonly PortEntry[]): void;

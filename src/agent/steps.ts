@@ -23,7 +23,7 @@ export interface StepResult extends Partial<Change> {
   readonly synced?: ReleaseId;
 }
 
-type Step = (input: StepInput) => Promise<StepResult | void>;
+type Step = (input: StepInput) => Promise<StepResult>;
 
 /** Steps that only an attempt has, without its end; each may be run again after a crash in the middle of it. */
 export type AttemptStep = Exclude<
@@ -33,11 +33,12 @@ export type AttemptStep = Exclude<
 
 export const STEPS: Readonly<Record<AttemptStep, Step>> = {
   install: async ({ context, record, attempt, signal, onProgress }) => {
-    if (attempt.release === null) return;
+    if (attempt.release === null) return {};
     faultPoint("agent.install");
     await context.releases.ensure(record, attempt.release, context.depots(), signal, onProgress);
     await context.releases.load(record, attempt.release);
     faultPoint("agent.installed");
+    return {};
   },
   "post-sync": async (input) => {
     const { record, attempt } = input;
@@ -46,23 +47,26 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     return { synced: attempt.release };
   },
   judge: async (input) => {
-    if (input.attempt.release === null) return;
+    if (input.attempt.release === null) return {};
     return await judge(await load(input, input.attempt.release), input);
   },
   "pre-jump": async (input) => {
     await hook("pre-jump", input.attempt.release, input.attempt.previous, input);
+    return {};
   },
   "un-jump": async (input) => {
     await hook("un-jump", input.attempt.previous, input.attempt.release, input);
+    return {};
   },
   flip: async ({ context, record, attempt }) => {
     faultPoint("agent.flip");
     await flipCurrent(appFolders(context.paths, record.app), attempt.release);
     faultPoint("agent.flipped");
+    return {};
   },
   attach: async (input) => {
     const { context, attempt, signal } = input;
-    if (attempt.release === null) return;
+    if (attempt.release === null) return {};
     const loaded = await load(input, attempt.release);
     faultPoint("agent.attach");
     const change = await context.instances.serve(loaded.plan(attempt.generation), signal);
@@ -71,6 +75,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
   },
   "post-jump": async (input) => {
     await hook("post-jump", input.attempt.release, input.attempt.previous, input);
+    return {};
   },
   beside: async (input) => {
     const { context, record, attempt, signal, onProgress } = input;
@@ -81,6 +86,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
       const loaded = await load(input, id);
       await context.instances.serve(loaded.plan(attempt.generation), signal);
     }
+    return {};
   },
   retire: async ({ context, record, attempt }) => {
     faultPoint("agent.retire");
@@ -104,25 +110,30 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
   },
   "back-un-jump": async (input) => {
     await hook("un-jump", input.attempt.release, input.attempt.previous, input);
+    return {};
   },
   "back-pre-jump": async (input) => {
     await hook("pre-jump", input.attempt.previous, input.attempt.release, input);
+    return {};
   },
   "back-flip": async ({ context, record, attempt }) => {
     faultPoint("agent.back-flip");
     await flipCurrent(appFolders(context.paths, record.app), attempt.previous);
     faultPoint("agent.back-flipped");
+    return {};
   },
   "back-attach": async (input) => {
     const { context, attempt, signal } = input;
-    if (attempt.previous === null || !oldServes(attempt)) return;
+    if (attempt.previous === null || !oldServes(attempt)) return {};
     const loaded = await load(input, attempt.previous);
     faultPoint("agent.back-attach");
     await context.instances.serve(loaded.plan(attempt.before?.generation ?? 0), signal);
     faultPoint("agent.back-attached");
+    return {};
   },
   "back-post-jump": async (input) => {
     await hook("post-jump", input.attempt.previous, input.attempt.release, input);
+    return {};
   },
   "back-drop": async ({ context, record, attempt }) => {
     if (attempt.release === null) return {};

@@ -1,18 +1,18 @@
 import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { shortRelease, type Digest, type ReleaseId } from "../lib/ids.ts";
+import { shortRelease, type Digest } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import { failed, finished, started } from "../trust/node-orders.ts";
-import { appStateOf, orderOf } from "../trust/node-state.ts";
+import { AppBook } from "./app-book.ts";
 import type { AppContext } from "./app-context.ts";
+import { endOf } from "./ending.ts";
 import { collectGarbage } from "./gc.ts";
-import { appFolders, flipCurrent, readCurrent } from "./folders.ts";
+import { appFolders, flipCurrent } from "./folders.ts";
 import { goalOf } from "./goal.ts";
 import {
   afterFailure,
   attemptFor,
   isPatient,
-  oldServes,
   outcomeOf,
   plan,
   turned,
@@ -21,10 +21,11 @@ import {
   type Goal,
   type StepName,
 } from "./plan.ts";
-import { failureText, receiptOf, type ReceiptInput } from "./receipt-of.ts";
-import { newRecord, withGood, withVerdict, type AppRecord } from "./records.ts";
+import { failureText } from "./receipt-of.ts";
+import { newRecord, withGood, type AppRecord } from "./records.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
 import type { Warning } from "./runtime/runtime.ts";
+import { actualOf, revive, tidy } from "./upkeep.ts";
 
 /** How far an order is on this node, for reports. */
 export interface WorkerProgress {
@@ -46,6 +47,7 @@ const KEEPER_TRIES = 5;
 export class AppWorker {
   readonly app: string;
   readonly #context: AppContext;
+  readonly #book: AppBook;
   #kick = Promise.withResolvers<void>();
   /** Ends the step that is under way, where it may be broken off. */
   #step: AbortController | undefined;
@@ -56,6 +58,7 @@ export class AppWorker {
   constructor(app: string, context: AppContext) {
     this.app = app;
     this.#context = context;
+    this.#book = new AppBook(app, context);
   }
 
   /** Something changed: look again. */
@@ -66,13 +69,13 @@ export class AppWorker {
   }
 
   get record(): AppRecord | undefined {
-    return this.#context.records.get(this.app);
+    return this.#book.record;
   }
 
   goal(): Goal | null {
     const { store, clock, signer, pace } = this.#context;
     const context = { now: clock.now(), self: signer.kid };
-    const goals = this.#environments().map((env) => {
+    const goals = this.#book.environments.map((env) => {
       const record = this.record?.env === env ? this.record : newRecord(this.app, env);
       return goalOf(store.state, record, pace(), context);
     });
@@ -106,9 +109,9 @@ export class AppWorker {
 
   /** Does one step. Resolves to how long to wait before the next look, in ms; 0: look at once. */
   async #once(signal: AbortSignal): Promise<number> {
-    await this.#answerWithdrawn();
+    await this.#book.answerWithdrawn();
     const goal = this.goal();
-    const actual = await this.#actual();
+    const actual = await actualOf(this.#context, this.app);
     const [step] = plan(goal, actual);
     if (step === undefined) {
       this.#failures = 0;
@@ -123,24 +126,22 @@ export class AppWorker {
     if (step === "begin" && goal !== null) return await this.#begin(goal, actual);
     if (step === "turn" && actual.attempt !== null) {
       const back = turned(goal, actual.attempt);
-      await this.#keep({ ...this.#existing(), attempt: { ...actual.attempt, back } });
+      await this.#book.keep({ ...this.#book.existing, attempt: { ...actual.attempt, back } });
       faultPoint("agent.turned");
       return 0;
     }
-    if (step === "adopt" && goal !== null) await this.#adopt(goal);
+    if (step === "adopt" && goal !== null) await this.#book.adopt(goal);
     if (step === "mend")
       await flipCurrent(appFolders(this.#context.paths, this.app), actual.reached?.release ?? null);
     if (step === "revive") return await this.#revive(signal);
-    if (step === "tidy") await this.#tidy();
+    if (step === "tidy") await tidy(this.#context, this.#book.existing);
     return 0;
   }
 
   async #begin(goal: Goal, actual: Actual): Promise<number> {
-    const env = this.#envOf(goal.order);
-    const record =
-      this.record?.env === env ? this.record : { ...newRecord(this.app, env), good: this.record?.good ?? [] };
+    const record = this.#book.recordFor(goal.order);
     const { store, clock, signer, log } = this.#context;
-    const name = { app: this.app, env, order: goal.order };
+    const name = { app: this.app, env: record.env, order: goal.order };
     const context = { now: clock.now(), self: signer.kid };
     const [outcome] = await store.apply([(state) => started(state, name, context)]);
     faultPoint("agent.started");
@@ -150,7 +151,7 @@ export class AppWorker {
     }
     const attempt = attemptFor(goal, actual);
     this.#warnings = [];
-    await this.#keep({ ...record, attempt });
+    await this.#book.keep({ ...record, attempt });
     faultPoint("agent.begun");
     log.info("order begun", { app: this.app, order: goal.order, mode: attempt.mode, release: goal.release });
     return 0;
@@ -184,14 +185,14 @@ export class AppWorker {
   async #do(attempt: Attempt, step: AttemptStep, signal: AbortSignal): Promise<StepResult> {
     const result = await STEPS[step]({
       context: this.#context,
-      record: this.#existing(),
+      record: this.#book.existing,
       attempt,
       signal,
       onProgress: ({ stage, bytesDone, bytesTotal }) => {
         this.#note(attempt, stage, bytesDone, bytesTotal);
       },
     });
-    return result ?? {};
+    return result;
   }
 
   async #done(
@@ -203,8 +204,8 @@ export class AppWorker {
     for (const { code, message } of warnings) {
       this.#context.log.warn(message, { app: this.app, order: attempt.order, "err.code": code });
     }
-    const record = this.#existing();
-    await this.#keep({
+    const record = this.#book.existing;
+    await this.#book.keep({
       ...record,
       attempt: { ...attempt, done: [...attempt.done, step], cut: attempt.cut + cut },
       synced: synced === undefined ? record.synced : [...record.synced, synced],
@@ -227,13 +228,16 @@ export class AppWorker {
     this.#failures = 0;
     if (afterFailure(attempt, step) === "turn") {
       const back = { why: "failed", code, message: text } as const;
-      await this.#keep({ ...this.#existing(), attempt: { ...attempt, back } });
+      await this.#book.keep({ ...this.#book.existing, attempt: { ...attempt, back } });
       faultPoint("agent.turned-back");
       return 0;
     }
     const stuck =
       step === "back-attach" || step === "back-flip" || attempt.mode === "stop" ? text : attempt.stuck;
-    await this.#keep({ ...this.#existing(), attempt: { ...attempt, stuck, done: [...attempt.done, step] } });
+    await this.#book.keep({
+      ...this.#book.existing,
+      attempt: { ...attempt, stuck, done: [...attempt.done, step] },
+    });
     return 0;
   }
 
@@ -245,18 +249,18 @@ export class AppWorker {
 
   async #finish(attempt: Attempt): Promise<void> {
     const { store, instances, log } = this.#context;
-    const record = this.#existing();
+    const record = this.#book.existing;
     const name = { app: this.app, env: record.env, order: attempt.order };
     const ended = endOf(attempt, this.#warnings);
     await store.apply([(state) => (ended.verdict === "ok" ? finished(state, name) : failed(state, name))]);
     faultPoint("agent.finish-marked");
-    await this.#answer(ended, attempt);
+    await this.#book.answer(ended, attempt);
     const reached = outcomeOf(attempt);
     const next =
       attempt.back === null && reached.release !== null
-        ? withGood(this.#existing(), reached.release)
-        : this.#existing();
-    await this.#keep({ ...next, reached, attempt: null });
+        ? withGood(this.#book.existing, reached.release)
+        : this.#book.existing;
+    await this.#book.keep({ ...next, reached, attempt: null });
     faultPoint("agent.finished");
     if (reached.release !== null) {
       instances.settle({ app: this.app, release: reached.release, generation: reached.generation });
@@ -268,138 +272,21 @@ export class AppWorker {
       "err.code": ended.code,
     });
     this.progress = undefined;
-    await collectGarbage(this.#context, this.#existing());
+    await collectGarbage(this.#context, this.#book.existing);
     faultPoint("agent.collected");
   }
 
-  /** The order asks for what is here already. */
-  async #adopt(goal: Goal): Promise<void> {
-    const { store, clock, signer } = this.#context;
-    const record = this.#existing();
-    const name = { app: this.app, env: record.env, order: goal.order };
-    const context = { now: clock.now(), self: signer.kid };
-    const before = record.verdicts[goal.order];
-    if (goal.back) {
-      if (before !== "failed" && before !== "undone") {
-        await this.#answer({ verdict: "undone", code: "UNDONE_BY_HUB", message: null, cut: 0 }, goal);
-      }
-    } else if (before === undefined) {
-      await store.apply([(state) => started(state, name, context), (state) => finished(state, name)]);
-      await this.#answer({ verdict: "ok", code: null, message: null, cut: 0 }, goal);
-    }
-    const reached = record.reached === null ? null : { ...record.reached, order: goal.order };
-    await this.#keep({ ...this.#existing(), reached });
-    faultPoint("agent.adopted");
-  }
-
-  /** What had run before a reboot, or before the keeper lost it. */
   async #revive(signal: AbortSignal): Promise<number> {
-    const record = this.#existing();
-    const { reached } = record;
-    if (reached === null) return -1;
-    const { instances, releases, log, depots } = this.#context;
-    const running = new Set((await instances.running(this.app)).map(({ release }) => release));
-    const ids = [reached.release, ...reached.beside].filter(
-      (id): id is ReleaseId => id !== null && !running.has(id),
-    );
     try {
-      for (const id of ids) {
-        faultPoint("agent.revive");
-        if (!(await releases.isInstalled(this.app, id))) {
-          await releases.ensure(record, id, depots(), signal, () => undefined);
-        }
-        const loaded = await releases.load(record, id);
-        const runs = loaded.plan(reached.generation);
-        await instances.serve(runs, signal);
-        log.info("brought back", { app: this.app, release: id });
-        // Nothing of it is for this node: then there is nothing to bring back either.
-        if (runs.processes.length === 0) return -1;
-      }
+      const changed = await revive(this.#context, this.#book.existing, signal);
       this.#failures = 0;
-      this.#context.onNews();
-      return 0;
+      return changed ? 0 : -1;
     } catch (err) {
       signal.throwIfAborted();
       this.#failures += 1;
-      log.error("could not be brought back", { app: this.app, "err.message": messageOf(err) });
+      this.#context.log.error("could not be brought back", { app: this.app, "err.message": messageOf(err) });
       return this.#backoffMs();
     }
-  }
-
-  async #tidy(): Promise<void> {
-    const { reached } = this.#existing();
-    const wanted =
-      reached === null || reached.state === "stopped" ? [] : [reached.release, ...reached.beside];
-    for (const run of await this.#context.instances.running(this.app)) {
-      if (!wanted.includes(run.release)) await this.#context.instances.retire(run);
-    }
-  }
-
-  /** An order that the hub took back before this node had started it is answered too: the rollout waits for it. */
-  async #answerWithdrawn(): Promise<void> {
-    for (const env of this.#environments()) {
-      const { head } = appStateOf(this.#context.store.state, this.app, env);
-      if (head?.progress !== "withdrawn") continue;
-      const record = this.record ?? newRecord(this.app, env);
-      if (record.verdicts[head.digest] !== undefined) continue;
-      const { epoch, seq, release } = orderOf(head);
-      const ended = { verdict: "undone", code: "UNDONE_BY_HUB", message: null, cut: 0 } as const;
-      await this.#keep(record);
-      await this.#answer(ended, { order: head.digest, answers: { epoch, seq, release } });
-    }
-  }
-
-  async #answer(ended: Ended, to: Pick<ReceiptInput, "order" | "answers">): Promise<void> {
-    const record = this.#existing();
-    const { app, env } = record;
-    const { order, answers } = to;
-    const receipt = await receiptOf({ app, env, order, answers, ...ended }, this.#context);
-    await this.#context.outbox.put(receipt);
-    await this.#keep({ ...withVerdict(record, order, ended.verdict), lastReceipt: receipt });
-    faultPoint("agent.answered");
-  }
-
-  async #actual(): Promise<Actual> {
-    const { paths, instances, releases } = this.#context;
-    const { record } = this;
-    const running = new Set((await instances.running(this.app)).map(({ release }) => release));
-    const reached = record?.reached ?? null;
-    // A release without processes on this node serves by being there.
-    if (record !== undefined && reached !== null && reached.state === "run") {
-      for (const id of [reached.release, ...reached.beside]) {
-        if (id === null || running.has(id) || !(await releases.isInstalled(this.app, id))) continue;
-        const loaded = await releases.load(record, id);
-        if (loaded.plan(0).processes.length === 0) running.add(id);
-      }
-    }
-    const current = await readCurrent(appFolders(paths, this.app));
-    return { current, reached, attempt: record?.attempt ?? null, running: [...running] };
-  }
-
-  #environments(): readonly string[] {
-    return Object.values(this.#context.store.state.apps)
-      .filter(({ app }) => app === this.app)
-      .map(({ env }) => env);
-  }
-
-  #envOf(order: Digest): string {
-    const { apps } = this.#context.store.state;
-    const found = Object.values(apps).find(
-      ({ app, head, standing, prior }) =>
-        app === this.app && [head, standing, prior].some((held) => held?.digest === order),
-    );
-    return found?.env ?? "default";
-  }
-
-  #existing(): AppRecord {
-    const { record } = this;
-    if (record === undefined) throw new SkeinError("INTERNAL", `${this.app} has no record`);
-    return record;
-  }
-
-  async #keep(record: AppRecord): Promise<void> {
-    await this.#context.records.save(record);
-    this.#context.onNews();
   }
 
   #note(attempt: Attempt, stage: string, bytesDone: number, bytesTotal: number | null): void {
@@ -423,22 +310,4 @@ export class AppWorker {
     await Promise.race(waits);
     over.abort();
   }
-}
-
-type Ended = Pick<ReceiptInput, "verdict" | "code" | "message" | "cut">;
-
-function endOf(attempt: Attempt, warnings: readonly Warning[]): Ended {
-  const { back, cut, stuck, mode } = attempt;
-  if (back === null && stuck === null) {
-    const [warning] = warnings;
-    if (mode === "return") return { verdict: "undone", code: "UNDONE_BY_HUB", message: null, cut };
-    return { verdict: "ok", code: warning?.code ?? null, message: warning?.message ?? null, cut };
-  }
-  if (stuck !== null || mode === "return") {
-    const message = [back?.message, stuck].filter((part) => part != null).join("; and the old version: ");
-    return { verdict: "failed", code: "UNDO_INCOMPLETE", message, cut };
-  }
-  const verdict = back?.why === "failed" ? "failed" : "undone";
-  const left = oldServes(attempt) ? "the old version serves" : "nothing runs";
-  return { verdict, code: back?.code ?? null, message: `${back?.message ?? ""} (${left})`, cut };
 }

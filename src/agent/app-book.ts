@@ -1,0 +1,105 @@
+import { SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import type { Digest } from "../lib/ids.ts";
+import { finished, started } from "../trust/node-orders.ts";
+import { appStateOf, orderOf } from "../trust/node-state.ts";
+import type { AppContext } from "./app-context.ts";
+import { AS_IT_IS, TAKEN_BACK, type Ended } from "./ending.ts";
+import type { Goal } from "./plan.ts";
+import { receiptOf, type ReceiptInput } from "./receipt-of.ts";
+import { newRecord, withVerdict, type AppRecord } from "./records.ts";
+
+/** What is written down about one app, and what it answered to orders. */
+export class AppBook {
+  readonly app: string;
+  readonly #context: AppContext;
+
+  constructor(app: string, context: AppContext) {
+    this.app = app;
+    this.#context = context;
+  }
+
+  get record(): AppRecord | undefined {
+    return this.#context.records.get(this.app);
+  }
+
+  /** The record of an app that is known to have one. */
+  get existing(): AppRecord {
+    const { record } = this;
+    if (record === undefined) throw new SkeinError("INTERNAL", `${this.app} has no record`);
+    return record;
+  }
+
+  /** Environments of which this node holds orders. */
+  get environments(): readonly string[] {
+    return Object.values(this.#context.store.state.apps)
+      .filter(({ app }) => app === this.app)
+      .map(({ env }) => env);
+  }
+
+  /** Durable when it resolves. */
+  async keep(record: AppRecord): Promise<void> {
+    await this.#context.records.save(record);
+    this.#context.onNews();
+  }
+
+  /** The record that an order of the app goes on from: a new one where the environment is another. */
+  recordFor(order: Digest): AppRecord {
+    const env = this.#envOf(order);
+    const { record } = this;
+    return record?.env === env ? record : { ...newRecord(this.app, env), good: record?.good ?? [] };
+  }
+
+  /** Signs a receipt, queues it durably and notes it; once for each order and verdict. */
+  async answer(ended: Ended, to: Pick<ReceiptInput, "order" | "answers">): Promise<void> {
+    const record = this.existing;
+    const { app, env } = record;
+    const { order, answers } = to;
+    if (record.verdicts[order] === ended.verdict) return;
+    const receipt = await receiptOf({ app, env, order, answers, ...ended }, this.#context);
+    await this.#context.outbox.put(receipt);
+    await this.keep({ ...withVerdict(record, order, ended.verdict), lastReceipt: receipt });
+    faultPoint("agent.answered");
+  }
+
+  /** An order that the hub took back before this node had started it is answered too: the rollout waits for it. */
+  async answerWithdrawn(): Promise<void> {
+    for (const env of this.environments) {
+      const { head } = appStateOf(this.#context.store.state, this.app, env);
+      if (head?.progress !== "withdrawn") continue;
+      const record = this.record ?? newRecord(this.app, env);
+      if (record.verdicts[head.digest] !== undefined) continue;
+      const { epoch, seq, release } = orderOf(head);
+      await this.keep(record);
+      await this.answer(TAKEN_BACK, { order: head.digest, answers: { epoch, seq, release } });
+    }
+  }
+
+  /** The order asks for what is here already. */
+  async adopt(goal: Goal): Promise<void> {
+    const { store, clock, signer } = this.#context;
+    const { env, verdicts, reached } = this.existing;
+    const name = { app: this.app, env, order: goal.order };
+    const context = { now: clock.now(), self: signer.kid };
+    const before = verdicts[goal.order];
+    if (goal.back) {
+      if (before !== "failed") await this.answer(TAKEN_BACK, goal);
+    } else if (before === undefined) {
+      await store.apply([(state) => started(state, name, context), (state) => finished(state, name)]);
+      await this.answer(AS_IT_IS, goal);
+    }
+    await this.keep({
+      ...this.existing,
+      reached: reached === null ? null : { ...reached, order: goal.order },
+    });
+    faultPoint("agent.adopted");
+  }
+
+  #envOf(order: Digest): string {
+    const found = Object.values(this.#context.store.state.apps).find(
+      ({ app, head, standing, prior }) =>
+        app === this.app && [head, standing, prior].some((held) => held?.digest === order),
+    );
+    return found?.env ?? "default";
+  }
+}

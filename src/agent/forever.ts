@@ -1,0 +1,62 @@
+import type { Clock } from "../lib/clock.ts";
+import { isSkeinError, messageOf } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { retryDelayMs } from "../lib/retry.ts";
+
+const BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
+
+export interface ForeverOptions {
+  /** For the log. */
+  readonly what: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs `turn` again and again until the signal aborts. A failure is told once, until it has passed, and tried again
+ * with growing, jittered pauses.
+ */
+export async function forever(
+  { what, clock, log, signal }: ForeverOptions,
+  turn: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  for (let failures = 0; !signal.aborted;) {
+    try {
+      await turn(signal);
+      if (failures > 0) log.info("answers again", { what });
+      failures = 0;
+    } catch (err) {
+      if (signal.aborted) return;
+      failures += 1;
+      const code = isSkeinError(err) ? err.code : "INTERNAL";
+      if (failures === 1) log.warn("no answer", { what, "err.code": code, "err.message": messageOf(err) });
+      const ms = retryDelayMs(failures, { ...BACKOFF, random: Math.random });
+      await clock.sleep(ms, signal).catch(() => undefined);
+    }
+  }
+}
+
+/** Something that happened and that somebody will look at. News that come together are looked at together. */
+export class News {
+  readonly #clock: Clock;
+  #next = Promise.withResolvers<void>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  tell(): void {
+    this.#next.resolve();
+  }
+
+  /** Resolves `gatherMs` after the first news, or after `mostMs` without any. */
+  async wait(mostMs: number, gatherMs: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const timer = this.#clock.sleep(mostMs, AbortSignal.any([signal, over.signal])).catch(() => undefined);
+    await Promise.race([this.#next.promise, timer]);
+    over.abort();
+    await this.#clock.sleep(gatherMs, signal).catch(() => undefined);
+    this.#next = Promise.withResolvers();
+  }
+}

@@ -1,0 +1,70 @@
+import { faultPoint } from "../lib/fault.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import type { AppContext } from "./app-context.ts";
+import { appFolders, readCurrent } from "./folders.ts";
+import type { Actual } from "./plan.ts";
+import type { AppRecord } from "./records.ts";
+
+/** What is on this node of an app now. */
+export async function actualOf(context: AppContext, app: string): Promise<Actual> {
+  const record = context.records.get(app);
+  const running = new Set((await context.instances.running(app)).map(({ release }) => release));
+  if (record !== undefined) for (const id of await idle(context, record, running)) running.add(id);
+  return {
+    current: await readCurrent(appFolders(context.paths, app)),
+    reached: record?.reached ?? null,
+    attempt: record?.attempt ?? null,
+    running: [...running],
+  };
+}
+
+/**
+ * Starts what had run before a reboot, or before the keeper lost it. Resolves to whether that changed anything.
+ * Works without any hub as long as the release is on the disk.
+ */
+export async function revive(context: AppContext, record: AppRecord, signal: AbortSignal): Promise<boolean> {
+  const { instances, releases, log, depots } = context;
+  const { reached } = record;
+  const running = new Set((await instances.running(record.app)).map(({ release }) => release));
+  for (const id of wantedOf(record).filter((one) => !running.has(one))) {
+    faultPoint("agent.revive");
+    if (!(await releases.isInstalled(record.app, id))) {
+      await releases.ensure(record, id, depots(), signal, () => undefined);
+    }
+    const plan = (await releases.load(record, id)).plan(reached?.generation ?? 0);
+    await instances.serve(plan, signal);
+    log.info("brought back", { app: record.app, release: id });
+    // Nothing of it is for this node: then there is nothing to bring back either.
+    if (plan.processes.length === 0) return false;
+  }
+  context.onNews();
+  return true;
+}
+
+/** Retires what nobody asks for any more. */
+export async function tidy(context: AppContext, record: AppRecord): Promise<void> {
+  const wanted = wantedOf(record);
+  for (const run of await context.instances.running(record.app)) {
+    if (!wanted.includes(run.release)) await context.instances.retire(run);
+  }
+}
+
+function wantedOf({ reached }: AppRecord): readonly ReleaseId[] {
+  if (reached === null || reached.state === "stopped") return [];
+  return [reached.release, ...reached.beside].filter((id) => id !== null);
+}
+
+/** A release without processes on this node serves by being there. */
+async function idle(
+  { releases }: AppContext,
+  record: AppRecord,
+  running: ReadonlySet<ReleaseId>,
+): Promise<readonly ReleaseId[]> {
+  const found: ReleaseId[] = [];
+  for (const id of wantedOf(record)) {
+    if (running.has(id) || !(await releases.isInstalled(record.app, id))) continue;
+    const loaded = await releases.load(record, id);
+    if (loaded.plan(0).processes.length === 0) found.push(id);
+  }
+  return found;
+}
