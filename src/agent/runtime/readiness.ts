@@ -13,6 +13,8 @@ import { waitingOn } from "./waiting.ts";
 
 const POLL_MS = 50;
 const UNSEEN_MS = 2000;
+/** The preload tells at once that it listens; only where it has said nothing for so long is the machine looked through. */
+const WORDLESS_MS = 1000;
 const TAIL_LINES = 20;
 
 /** Watches one instance from its start on: its status lines, and its end. */
@@ -128,6 +130,7 @@ function socketSeen({ started, watch }: Watched, name: string, livedMs: number):
     const address = started.addresses.find((one) => one.name === name);
     return address !== undefined && listensOn(started.pid, address) ? "waits" : "no";
   }
+  if (started.style === "node" && livedMs < WORDLESS_MS) return "no";
   const waiting = waitingOn(started.pid, inode);
   if (waiting === "holds") return livedMs >= UNSEEN_MS && started.style === "socket" ? "unseen" : "no";
   return waiting;
@@ -186,7 +189,7 @@ function timeoutError(watched: Watched, reason: string): SkeinError {
   const { withinMs } = started.request.process.ready;
   const tail = tailOf(watched.logFile, TAIL_LINES);
   const data = { process: started.request.process.name, reason, withinMs, tail };
-  const idle = [...started.inodes.keys()].find((socket) => socketSeen(watched, socket, 0) === "no");
+  const idle = [...started.inodes.keys()].find((socket) => socketSeen(watched, socket, WORDLESS_MS) === "no");
   if (idle !== undefined) {
     return new SkeinError("SOCKET_NOT_TAKEN", `${name} never waited on its socket ${idle}`, {
       hint: TAKE_HINT,

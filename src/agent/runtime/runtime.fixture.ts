@@ -28,7 +28,7 @@ export interface Bench {
 }
 
 export async function bench(t: TestContext): Promise<Bench> {
-  const home = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), "rt-"));
   fs.chmodSync(home, 0o755);
   const run = path.join(home, "run");
   const opened: AppRuntime[] = [];

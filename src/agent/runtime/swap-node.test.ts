@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import fs from "node:fs";
-import path from "node:path";
+import { generateKeyPairSync } from "node:crypto";
 import test from "node:test";
 import {
   bench,
@@ -14,6 +12,7 @@ import {
   releasePlan,
   type Bench,
 } from "./runtime.fixture.ts";
+import { selfSignedCertificate } from "../../trust/x509.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";
 import type { ProcessPlan, ReleasePlan } from "./plan.ts";
 
@@ -73,7 +72,7 @@ test("swaps of a node:cluster app lose nothing", async (t) => {
 test("swaps of an HTTPS server lose nothing", async (t) => {
   const b = await bench(t);
   const port = await freePort();
-  const { key, cert } = certificate(b.home);
+  const { key, cert } = certificate();
   const files = (n: number) => ({
     "app.js": `require("https").createServer({ key: ${key}, cert: ${cert} }, (q, r) => r.end("v${n}")).listen(+process.env.PORT)`,
   });
@@ -96,14 +95,10 @@ test("swaps of an HTTPS server lose nothing", async (t) => {
 });
 
 /** A key and a self-signed certificate as JavaScript string literals. */
-function certificate(dir: string): { key: string; cert: string } {
-  const [key, cert] = [path.join(dir, "k.pem"), path.join(dir, "c.pem")];
-  const args = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x".split(" ");
-  execFileSync("openssl", [...args, "-keyout", key, "-out", cert], { stdio: "ignore" });
-  return {
-    key: JSON.stringify(fs.readFileSync(key, "utf8")),
-    cert: JSON.stringify(fs.readFileSync(cert, "utf8")),
-  };
+function certificate(): { key: string; cert: string } {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const pem = privateKey.export({ type: "pkcs8", format: "pem" });
+  return { key: JSON.stringify(pem), cert: JSON.stringify(selfSignedCertificate(privateKey, "x")) };
 }
 
 test("an app with its own handler that calls close() and exits drains as well as one without", async (t) => {
