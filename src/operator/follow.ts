@@ -54,7 +54,7 @@ export function failureOf(view: RolloutView, fallback: string | null): SkeinErro
   const { node, code: cause, reason } = culpritOf(view);
   const code = codeOf(view, ending);
   return new SkeinError(code, `${view.app} failed${node === null ? "" : ` on ${node}`}: ${reason}`, {
-    hint: `See what it said: skein logs ${view.app}${node === null ? "" : ` --on ${node}`}`,
+    hint: hintFor(cause, `See what it said: skein logs ${view.app}${node === null ? "" : ` --on ${node}`}`),
     data: {
       app: view.app,
       order: view.order,
@@ -65,6 +65,12 @@ export function failureOf(view: RolloutView, fallback: string | null): SkeinErro
       nodes: view.nodes.map(nodeSummary),
     },
   });
+}
+
+/** How the cause is mended, where that is more than looking at what it said. */
+function hintFor(cause: string | null, look: string): string {
+  const mend = cause === null || !isCode(cause) ? "" : ERROR_CODES[cause].mend;
+  return mend === "" || mend.startsWith("See its") ? look : `${mend} ${look}`;
 }
 
 /** The first node that failed of itself; else the rollout's own reason. */

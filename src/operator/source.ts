@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { manifestOfTree, appNameFrom } from "../app/conventions.ts";
+import { appNameFrom, manifestOfTree, type TreeReader } from "../app/conventions.ts";
 import type { Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { TreeSource } from "../release/tree-source.ts";
@@ -10,7 +10,7 @@ import { build } from "../source/build.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
 import { checkOut, commitOf, uncommitted, workTreeOf } from "./git.ts";
-import { readerOf } from "./tree-reader.ts";
+import { commitReader, folderReader, sourceReader } from "./tree-reader.ts";
 
 /** What is to be released: a folder or file as it is, or a commit of a repository on this machine. */
 export type Origin =
@@ -69,9 +69,9 @@ export async function originOf(
 export async function openSource(origin: Origin, options: SourceOptions): Promise<OpenedSource> {
   const stack = new AsyncDisposableStack();
   try {
-    const plain = stack.use(await plainSource(origin, options.signal));
-    const manifest = await manifestFor(origin, plain, options);
-    const source = await finished(origin, plain, manifest, stack, options);
+    const place = await placeOf(origin, stack, options.signal);
+    const manifest = await manifestFor(origin, place.reader, options);
+    const source = await finished(origin, place, manifest, stack, options);
     const owned = stack.move();
     return { manifest, source, [Symbol.asyncDispose]: () => owned.disposeAsync() };
   } catch (err) {
@@ -86,18 +86,18 @@ export async function readManifest(
   options: Pick<SourceOptions, "env" | "app" | "signal">,
 ): Promise<Manifest> {
   await using stack = new AsyncDisposableStack();
-  const plain = stack.use(await plainSource(origin, options.signal));
-  return await manifestFor(origin, plain, options);
+  const { reader } = await placeOf(origin, stack, options.signal);
+  return await manifestFor(origin, reader, options);
 }
 
 async function manifestFor(
   origin: Origin,
-  plain: TreeSource,
+  reader: TreeReader,
   options: Pick<SourceOptions, "env" | "app" | "signal">,
 ): Promise<Manifest> {
   const name = origin.kind === "path" ? path.basename(await fs.realpath(origin.path)) : origin.name;
   const app = options.app ?? appNameFrom(name.replace(/(\.tar)?(\.gz)?$|\.tgz$/, ""));
-  const manifest = await manifestOfTree(readerOf(plain, options.signal), { app, env: options.env });
+  const manifest = await manifestOfTree(reader, { app, env: options.env });
   if (options.app === undefined || manifest.app === options.app) return manifest;
   throw new SkeinError("MANIFEST_INVALID", `the source is ${manifest.app}, not ${options.app}`, {
     hint: `Deploy it by its own name (${manifest.app}), or change app: in skein.yaml.`,
@@ -105,14 +105,25 @@ async function manifestFor(
   });
 }
 
-async function plainSource(origin: Origin, signal: AbortSignal): Promise<TreeSource> {
-  if (origin.kind === "commit") return await gitSource(origin, signal);
+/** What an origin turns out to be. An archive is read at once; folders and commits when they are released. */
+interface Place {
+  readonly reader: TreeReader;
+  readonly packed: TreeSource | undefined;
+}
+
+async function placeOf(origin: Origin, stack: AsyncDisposableStack, signal: AbortSignal): Promise<Place> {
+  if (origin.kind === "commit") {
+    return { reader: commitReader(origin.repo, origin.commit, origin.folder, signal), packed: undefined };
+  }
   const stat = await fs.stat(origin.path).catch((err: unknown) => {
     if (errnoOf(err) === "ENOENT") return undefined;
     throw err;
   });
-  if (stat?.isDirectory() === true) return directorySource(origin.path);
-  if (stat?.isFile() === true) return await packedSource(origin.path, signal);
+  if (stat?.isDirectory() === true) return { reader: folderReader(origin.path), packed: undefined };
+  if (stat?.isFile() === true) {
+    const packed = stack.use(await packedSource(origin.path, signal));
+    return { reader: sourceReader(packed, signal), packed };
+  }
   throw new SkeinError("SOURCE_NOT_FOUND", `there is nothing to release at ${origin.path}`, {
     data: { path: origin.path },
   });
@@ -120,28 +131,25 @@ async function plainSource(origin: Origin, signal: AbortSignal): Promise<TreeSou
 
 async function finished(
   origin: Origin,
-  plain: TreeSource,
+  { packed }: Place,
   manifest: Manifest,
   stack: AsyncDisposableStack,
   options: SourceOptions,
 ): Promise<TreeSource> {
+  if (packed !== undefined) return packed;
   const { run, test, files, withinMs } = manifest.build;
-  if (plain.kind !== "dir" && plain.kind !== "git") return plain;
-  const { commit, name } = plain;
   const chosen = files === null ? {} : { files };
-  if (run === null && test === null)
-    return files === null ? plain : stack.use(await filtered(origin, files, options.signal));
+  if (run === null && test === null) {
+    if (origin.kind === "path") return directorySource(origin.path, chosen);
+    return stack.use(await gitSource({ ...origin, ...chosen }, options.signal));
+  }
   const dir = await workFolder(origin, stack, options.signal);
   const { onLine, signal } = options;
+  const { commit, name } =
+    origin.kind === "commit" ? origin : { commit: null, name: path.basename(await fs.realpath(origin.path)) };
   const env = { CI: "1", ...proxies(), ...(commit === null ? {} : { SKEIN_COMMIT: commit }) };
   await build({ dir, run, test, withinMs, cacheDir: options.cacheDir, env, onLine, signal });
   return directorySource(dir, { commit, name, ...chosen });
-}
-
-async function filtered(origin: Origin, files: readonly string[], signal: AbortSignal): Promise<TreeSource> {
-  return origin.kind === "commit"
-    ? await gitSource({ ...origin, files }, signal)
-    : directorySource(origin.path, { files });
 }
 
 /** How this machine reaches the network is no secret, and a build may have to. */

@@ -1,15 +1,61 @@
+import { readSync } from "node:fs";
 import fs from "node:fs/promises";
+import path from "node:path";
 import type { TopEntry, TreeReader } from "../app/conventions.ts";
+import { errnoOf } from "../lib/errors.ts";
 import type { SourceEntry, SourceFile, TreeSource } from "../release/tree-source.ts";
+import { blobAt, topOfCommit } from "./git.ts";
 
-/** What the manifest and the conventions need of a source that is about to be released. */
-export function readerOf(source: TreeSource, signal: AbortSignal): TreeReader {
+/**
+ * What the manifest and the conventions need of a source that is about to be released. Of a folder and a commit only
+ * the top is read: a command that merely wants an app's name may run in a home folder.
+ */
+export function folderReader(dir: string): TreeReader {
+  return {
+    list: async () => {
+      const entries = await fs.readdir(dir, { withFileTypes: true });
+      const known = entries.filter(
+        (entry) => entry.isFile() || entry.isDirectory() || entry.isSymbolicLink(),
+      );
+      return await Promise.all(
+        known.map(async (entry): Promise<TopEntry> => {
+          const kind = entry.isDirectory() ? "directory" : entry.isFile() ? "file" : "link";
+          return {
+            name: entry.name,
+            kind,
+            executable: kind === "file" && (await isExecutable(dir, entry.name)),
+          };
+        }),
+      );
+    },
+    read: async (name) => await fs.readFile(path.join(dir, name), "utf8"),
+  };
+}
+
+async function isExecutable(dir: string, name: string): Promise<boolean> {
+  try {
+    return ((await fs.stat(path.join(dir, name))).mode & 0o100) !== 0;
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT") return false;
+    throw err;
+  }
+}
+
+export function commitReader(repo: string, commit: string, folder: string, signal: AbortSignal): TreeReader {
+  return {
+    list: async () => await topOfCommit(repo, commit, folder, signal),
+    read: async (name) => await blobAt(repo, commit, folder === "" ? name : `${folder}/${name}`, signal),
+  };
+}
+
+/** Of an archive or file, whose entries had to be read anyway. */
+export function sourceReader(source: TreeSource, signal: AbortSignal): TreeReader {
   let entries: Promise<readonly SourceEntry[]> | undefined;
   const all = async (): Promise<readonly SourceEntry[]> => await (entries ??= source.entries(signal));
   return {
     list: async () => topOf(await all()),
     read: async (name) => {
-      const file = (await all()).find(({ path }) => path === name);
+      const file = (await all()).find((entry) => entry.path === name);
       return file !== undefined && isFile(file) ? await textOf(file) : undefined;
     },
   };
@@ -20,8 +66,9 @@ const isFile = (entry: SourceEntry): entry is SourceFile => entry.kind === "f" |
 /** Folders need not be listed by a source: they are there for what is below them. */
 function topOf(entries: readonly SourceEntry[]): TopEntry[] {
   const top = new Map<string, TopEntry>();
-  for (const { path, kind } of entries) {
-    const [name = "", ...below] = path.split("/");
+  for (const entry of entries) {
+    const [name = "", ...below] = entry.path.split("/");
+    const { kind } = entry;
     if (below.length > 0 || kind === "d") top.set(name, { name, kind: "directory", executable: false });
     else top.set(name, { name, kind: kind === "l" ? "link" : "file", executable: kind === "x" });
   }
@@ -31,17 +78,15 @@ function topOf(entries: readonly SourceEntry[]): TopEntry[] {
 const MAX_TEXT_BYTES = 1024 * 1024;
 
 async function textOf({ content, size }: SourceFile): Promise<string> {
-  const handle = typeof content.file === "string" ? await fs.open(content.file) : undefined;
   const buffer = Buffer.alloc(Math.min(size, MAX_TEXT_BYTES));
+  if (typeof content.file === "number") {
+    return buffer.toString("utf8", 0, readSync(content.file, buffer, 0, buffer.length, content.offset));
+  }
+  const handle = await fs.open(content.file);
   try {
-    if (handle !== undefined) {
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length, content.offset);
-      return buffer.toString("utf8", 0, bytesRead);
-    }
-    const { readSync } = await import("node:fs");
-    const read = readSync(Number(content.file), buffer, 0, buffer.length, content.offset);
-    return buffer.toString("utf8", 0, read);
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, content.offset);
+    return buffer.toString("utf8", 0, bytesRead);
   } finally {
-    await handle?.close();
+    await handle.close();
   }
 }

@@ -1,0 +1,97 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import type { TestContext } from "node:test";
+import { join } from "../agent/join.ts";
+import { nodeKeys } from "../agent/node-keys.ts";
+import { httpDepot } from "../depot/http.ts";
+import { systemClock } from "../lib/clock.ts";
+import { silentLog } from "../lib/log.ts";
+import { pathsFrom, type Paths } from "../lib/paths.ts";
+import type { DeployOptions } from "./deploy.ts";
+import type { OperatorEvent } from "./events.ts";
+import { readCharters } from "./home.ts";
+import { hubHere, serveHub } from "./hub-server.ts";
+import { initCluster } from "./init.ts";
+import { invite } from "./nodes.ts";
+import { openOperator, type Operator } from "./operator.ts";
+
+/** A real hub and operator in a folder of the test's own; everything ends with the test. */
+export interface Cluster {
+  readonly dir: string;
+  readonly paths: Paths;
+  readonly operator: Operator;
+  readonly signal: AbortSignal;
+  readonly events: OperatorEvent[];
+  /** Lets a node in that then stays away. */
+  readonly absent: (name: string, labels?: Readonly<Record<string, string>>) => Promise<void>;
+  readonly options: (more: Partial<DeployOptions>) => DeployOptions;
+}
+
+export async function cluster(t: TestContext): Promise<Cluster> {
+  const dir = mkdtempSync(path.join(os.tmpdir(), "skein-op-"));
+  const paths = pathsFrom({ SKEIN_HOME: path.join(dir, "home") });
+  const listen = { host: "127.0.0.1", port: await freePort() };
+  const hub = await hubHere(paths, `127.0.0.1:${listen.port}`);
+  await initCluster({ paths, name: "ann", key: "file", hubs: [hub], clock: systemClock });
+  const charters = await readCharters(paths);
+  const stop = new AbortController();
+  const running = await serveHub({
+    paths,
+    listen,
+    charters,
+    log: silentLog,
+    version: "0",
+    signal: stop.signal,
+  });
+  const operator = await openOperator({ paths, signal: stop.signal });
+  t.after(async () => {
+    operator[Symbol.dispose]();
+    await running.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const events: OperatorEvent[] = [];
+  const signal = stop.signal;
+  return {
+    dir,
+    paths,
+    operator,
+    signal,
+    events,
+    absent: async (name, labels = {}) => {
+      const wish = { name, labels, validMs: 60_000, replace: null };
+      const { line } = await invite(operator, wish, signal);
+      const etc = path.join(dir, name);
+      const stateDir = path.join(etc, "state");
+      mkdirSync(stateDir, { recursive: true });
+      const keys = await nodeKeys(etc);
+      await join({ etc, stateDir, line, name, keys, clock: systemClock, signal });
+    },
+    options: (more) => ({
+      app: null,
+      version: null,
+      selector: null,
+      from: null,
+      env: "default",
+      cwd: dir,
+      keepOld: false,
+      hooks: "run",
+      attended: false,
+      strategy: {},
+      depot: httpDepot(operator.client),
+      helperDir: path.resolve(import.meta.dirname, "../../bin"),
+      tell: (event) => events.push(event),
+      signal,
+      ...more,
+    }),
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

@@ -1,0 +1,256 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import type { OrderSummary, PortEntry } from "../api/schemas.ts";
+import { systemClock } from "../lib/clock.ts";
+import { SkeinError } from "../lib/errors.ts";
+import type { Digest, KeyId, ReleaseId } from "../lib/ids.ts";
+import { openOrder } from "../trust/orders.ts";
+import { cluster } from "./cluster.fixture.ts";
+import { buildRelease, deploy } from "./deploy.ts";
+import { parseHub, readCharters } from "./home.ts";
+import { backupHub } from "./hub-server.ts";
+import { initCluster } from "./init.ts";
+import { knownNodes, labelNode, nodeNamed, removeNode, selectNodes } from "./nodes.ts";
+import { openOperator } from "./operator.ts";
+import { readLine } from "./order.ts";
+import { planDeploy } from "./plan.ts";
+import { earlier } from "./rollback.ts";
+import { resend, send } from "./sent.ts";
+import { originOf } from "./source.ts";
+import { portsByCommit } from "./views.ts";
+
+const git = (cwd: string, ...args: string[]): string =>
+  execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@b", ...args], {
+    cwd,
+    encoding: "utf8",
+  }).trim();
+
+test("the identity is this user's alone, made once, and its session is kept", async (t) => {
+  const { paths, operator, signal } = await cluster(t);
+  const dir = path.join(paths.etc, "operator");
+  assert.equal(statSync(dir).mode & 0o777, 0o700);
+  assert.equal(statSync(path.join(dir, "operator.key")).mode & 0o777, 0o600);
+  assert.equal(statSync(path.join(dir, "session.json")).mode & 0o777, 0o600);
+  const again = await initCluster({ paths, name: "bob", key: "file", hubs: [], clock: systemClock });
+  assert.deepEqual([again.already, again.operator, again.pin], [true, "ann", operator.pin]);
+  const before = readFileSync(path.join(dir, "session.json"), "utf8");
+  using second = await openOperator({ paths, signal });
+  assert.equal(second.signer.kid, operator.signer.kid);
+  assert.equal(readFileSync(path.join(dir, "session.json"), "utf8"), before);
+});
+
+test("an init that was cut after the charter goes on with that charter", async (t) => {
+  const { paths, operator } = await cluster(t);
+  rmSync(path.join(paths.etc, "operator", "operator.json"));
+  const made = await initCluster({ paths, name: "ann", key: "file", hubs: [], clock: systemClock });
+  assert.equal(made.pin, operator.pin);
+  assert.equal((await readCharters(paths)).length, 1);
+});
+
+test("nodes are proved by their documents, relabelled, selected and removed", async (t) => {
+  const { operator, absent, signal } = await cluster(t);
+  await absent("web1", { role: "web" });
+  await absent("canary");
+  await labelNode(operator, "web1", { canary: "true", zone: "a" }, signal);
+  const nodes = await knownNodes(operator, signal);
+  assert.deepEqual(nodeNamed(nodes, "web1").identity.labels, { role: "web", canary: "true", zone: "a" });
+  const names = (selector: string): string[] =>
+    selectNodes(nodes, selector).nodes.map(({ identity }) => identity.name);
+  assert.deepEqual(names("role=web & zone=a"), ["web1"]);
+  assert.deepEqual(names("all"), ["canary", "web1"]);
+  assert.throws(() => names("canary"), { code: "SELECTOR_AMBIGUOUS" });
+  assert.throws(() => names("role=db"), { code: "SELECTION_EMPTY" });
+  assert.throws(() => names("role="), { code: "SELECTOR_BAD" });
+  await removeNode(operator, "canary", signal);
+  assert.equal((await knownNodes(operator, signal)).length, 1);
+  await assert.rejects(removeNode(operator, "nobody", signal), { code: "NODE_NOT_FOUND" });
+});
+
+test("a folder becomes a release and a signed order; absent nodes are said to be absent, and need no receipts", async (t) => {
+  const { operator, absent, options, dir, events, signal } = await cluster(t);
+  await absent("n1");
+  mkdirSync(path.join(dir, "app"));
+  writeFileSync(path.join(dir, "app", "readme.txt"), "hello");
+  const published = await deploy(operator, options({ from: path.join(dir, "app") }));
+  assert.equal(published.draft.needs, 0);
+  const { order } = published.draft;
+  assert.deepEqual(
+    [order.app, order.env, order.seq, order.prev, order.fallback],
+    ["app", "default", 1, null, null],
+  );
+  assert.deepEqual(
+    events.map(({ type }) => type).filter((type) => type !== "publishing"),
+    ["release", "selection", "warning", "order"],
+  );
+  const selection = events.find((event) => event.type === "selection");
+  assert.deepEqual([selection?.implied, selection?.nodes, selection?.absent], [true, ["n1"], ["n1"]]);
+  const line = await readLine(operator, "app", "default", signal);
+  assert.equal(line.head?.digest, published.order);
+});
+
+test("a commit is released from its own content; what is not committed is left and told", async (t) => {
+  const { operator, absent, options, dir, events, signal } = await cluster(t);
+  await absent("n1");
+  const repo = path.join(dir, "shop");
+  mkdirSync(repo);
+  git(repo, "init", "-q", "-b", "main");
+  writeFileSync(path.join(repo, "skein.yaml"), "kind: files\n");
+  git(repo, "add", "-A");
+  git(repo, "commit", "-qm", "one");
+  const commit = git(repo, "rev-parse", "HEAD");
+  writeFileSync(path.join(repo, "more"), "not committed");
+  assert.equal((await originOf(repo, signal)).left.length, 1);
+  const before = await planDeploy(operator, options({ cwd: repo }));
+  assert.deepEqual([before.release, before.commit, before.changes], [null, commit, 1]);
+  const published = await deploy(operator, options({ cwd: repo }));
+  const release = events.find((event) => event.type === "release");
+  assert.deepEqual([release?.app, release?.commit, release?.files], ["shop", commit, 1]);
+  assert.match(
+    events.find((event) => event.type === "warning")?.text ?? "",
+    /1 uncommitted change is not deployed/,
+  );
+  const known = await planDeploy(operator, options({ cwd: repo, app: "shop", version: "main" }));
+  assert.equal(known.release, published.draft.order.release);
+  await assert.rejects(deploy(operator, options({ cwd: dir, app: "nothere" })), { code: "COMMIT_NOT_FOUND" });
+});
+
+test("a build runs in a clean checkout and its output is released; a failing test publishes nothing", async (t) => {
+  const { operator, options, dir, events, signal } = await cluster(t);
+  const repo = path.join(dir, "shop");
+  mkdirSync(repo);
+  git(repo, "init", "-q", "-b", "main");
+  const manifest = (more: string): void =>
+    writeFileSync(
+      path.join(repo, "skein.yaml"),
+      `kind: files\nbuild: { run: "echo made > out; echo built", files: [out]${more} }\n`,
+    );
+  manifest("");
+  git(repo, "add", "-A");
+  git(repo, "commit", "-qm", "one");
+  const { origin } = await originOf(repo, signal);
+  const { made } = await buildRelease(operator, origin, options({}));
+  assert.equal(made.release.files, 1);
+  assert.ok(events.some((event) => event.type === "output" && event.line === "built"));
+  assert.deepEqual(readdirSync(repo).toSorted(), [".git", "skein.yaml"]);
+  assert.equal((await buildRelease(operator, origin, options({}))).made.already, true);
+  manifest(', test: "echo broken; exit 3"');
+  git(repo, "commit", "-qam", "two");
+  const next = await originOf(repo, signal);
+  await assert.rejects(buildRelease(operator, next.origin, options({})), (err) => {
+    assert.ok(err instanceof SkeinError && err.code === "BUILD_FAILED", String(err));
+    assert.deepEqual(err.data["lines"], ["broken"]);
+    return true;
+  });
+  assert.equal((await operator.client.releases({ app: "shop" }, signal)).length, 1);
+});
+
+test("one commit that builds to two trees is refused with the earlier release", async (t) => {
+  const { operator, options, dir, signal } = await cluster(t);
+  const repo = path.join(dir, "shop");
+  mkdirSync(repo);
+  git(repo, "init", "-q", "-b", "main");
+  writeFileSync(path.join(repo, "skein.yaml"), 'kind: files\nbuild: "date +%N > stamp"\n');
+  git(repo, "add", "-A");
+  git(repo, "commit", "-qm", "one");
+  const { origin } = await originOf(repo, signal);
+  await buildRelease(operator, origin, options({}));
+  await assert.rejects(buildRelease(operator, origin, options({})), { code: "BUILD_DIFFERS" });
+});
+
+test("what was signed is sent again after a cut with the same bytes, and gives way to another order", async (t) => {
+  const { operator, absent, options, dir, paths, signal } = await cluster(t);
+  await absent("n1");
+  writeFileSync(path.join(dir, "one"), "1");
+  const { draft, order } = await deploy(operator, options({ from: path.join(dir, "one") }));
+  const { app } = draft.order;
+  const line = await readLine(operator, app, "default", signal);
+  const held = line.view?.head;
+  assert.ok(held !== null && held !== undefined);
+  const sent = { app, env: "default", order: held.order, roster: draft.roster, settle: held.settle };
+  assert.equal(await send(operator, sent, signal), order);
+  assert.equal(await resend(operator, app, "default", signal), undefined);
+  const kept = path.join(paths.etc, "operator", "sent", `${app}.default.json`);
+  writeFileSync(kept, JSON.stringify(sent));
+  assert.equal(await resend(operator, app, "default", signal), order);
+  assert.deepEqual(readdirSync(path.dirname(kept)), []);
+  assert.equal(openOrder(operator.charter, held.order, systemClock.now()).digest, order);
+});
+
+test("the hub's state is backed up while it runs", async (t) => {
+  const { paths, dir } = await cluster(t);
+  await backupHub(paths, path.join(dir, "backup.db"));
+  assert.ok(statSync(path.join(dir, "backup.db")).size > 0);
+});
+
+const id = (letter: string): ReleaseId => letter.repeat(32) as ReleaseId;
+function orders(text: string): OrderSummary[] {
+  return Array.from(text)
+    .toReversed()
+    .map((letter, i) => ({
+      digest: String(i) as Digest,
+      epoch: 0,
+      seq: text.length - i,
+      release: id(letter.toLowerCase()),
+      state: "run",
+      issued: "",
+      // A capital letter failed.
+      phase: letter === letter.toLowerCase() ? "ok" : "undone",
+    }));
+}
+
+const BACK: readonly (readonly [string, string, string | undefined])[] = [
+  ["ab", "b", "a"],
+  ["abc", "c", "b"],
+  ["abcb", "b", "a"],
+  ["abcba", "a", undefined],
+  ["abCd", "d", "b"],
+  ["aB", "a", undefined],
+  ["abad", "d", "a"],
+  ["", "a", undefined],
+];
+for (const [history, current, wanted] of BACK) {
+  test(`rollback after ${history === "" ? "nothing" : history} from ${current} goes to ${wanted ?? "nowhere"}`, () => {
+    const target = earlier(orders(history), id(current));
+    assert.equal(target, wanted === undefined ? undefined : id(wanted));
+  });
+}
+
+test("the port table by commit has the seed's shape", () => {
+  const entry = (commit: string | null, process: string, port: number | null): PortEntry => ({
+    app: "webapp",
+    env: "default",
+    release: id("a"),
+    commit,
+    process,
+    instance: `${process}.1`,
+    socket: "http",
+    protocol: "http",
+    host: "127.0.0.1",
+    port,
+    pid: 1,
+    state: "serving",
+    since: "",
+    node: "n" as KeyId,
+    nodeName: "n1",
+    stale: false,
+  });
+  const table = portsByCommit([
+    entry("c1", "http", 15_194),
+    entry("c1", "say", 13_308),
+    entry(null, "x", 1),
+    entry("c2", "y", null),
+  ]);
+  assert.deepEqual(table, {
+    c1: { http: [{ host: "127.0.0.1", port: 15_194 }], say: [{ host: "127.0.0.1", port: 13_308 }] },
+    [id("a")]: { x: [{ host: "127.0.0.1", port: 1 }] },
+  });
+});
+
+test("a hub elsewhere is told with its key", () => {
+  const spki = "a".repeat(64);
+  assert.deepEqual(parseHub(`hub1:7400#${spki}`), { address: "hub1:7400", spki });
+  for (const text of ["hub1:7400", `hub1#${spki}`, `hub1:7400#abc`]) assert.equal(parseHub(text), undefined);
+});
