@@ -18,7 +18,7 @@ import { processGroups } from "./groups.ts";
 import { hubFor } from "./hub-link.ts";
 import { runtimeInstances } from "./instances.ts";
 import { takeIn, type Refusal } from "./intake.ts";
-import { join } from "./join.ts";
+import { forgetJoining, join } from "./join.ts";
 import { openKept, type KeptDocuments } from "./kept.ts";
 import { watchHealth } from "./live.ts";
 import { lockHome } from "./lock.ts";
@@ -52,6 +52,8 @@ export interface AgentOptions {
   /** In place of hubs. */
   readonly source?: ((keys: NodeKeys) => Promise<Source>) | undefined;
   readonly version?: string;
+  /** Longest time between two reports, in ms; the port table forgets a node after 60 s. Default 20 000. */
+  readonly reportEveryMs?: number;
   readonly log: Log;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -79,6 +81,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   void lock;
   const keys = await nodeKeys(paths.etc);
   const store = (await loadNodeStore(stateDir)) ?? (await joinNow(options, stateDir, keys));
+  await forgetJoining(paths.etc);
   const name = (): string => store.state.identity?.name ?? options.name;
   await using runtime = await AppRuntime.open({
     run: paths.run,
@@ -315,7 +318,7 @@ class Agent implements AsyncDisposable {
   /** Reports at news, and often enough that the port table's entries live on. */
   async #reportLoop(): Promise<void> {
     await forever(this.#loop("report"), async (signal) => {
-      await this.#news.wait(REPORT_EVERY_MS, REPORT_GATHER_MS, signal);
+      await this.#news.wait(this.#options.reportEveryMs ?? REPORT_EVERY_MS, REPORT_GATHER_MS, signal);
       const source = await this.#openSource();
       const reported = await source.report(await this.#report(), signal);
       this.#heardAt = this.#options.clock.now();

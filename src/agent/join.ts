@@ -48,8 +48,12 @@ export async function join(options: JoinOptions): Promise<NodeStore> {
   await keepFirstHub(options.etc, line.hub);
   const store = await createNodeStore(options.stateDir, born.state);
   faultPoint("agent.joined");
-  await fs.rm(pendingFile(options.etc), { force: true });
   return store;
+}
+
+/** Removes what a join needs only until it is done. */
+export async function forgetJoining(etc: string): Promise<void> {
+  await fs.rm(pendingFile(etc), { force: true });
 }
 
 /** The hub that the ticket named: asked as long as the charter does not list others. */

@@ -57,8 +57,9 @@ export function oneLine(text: string): string {
   return `${head} … ${clean.slice(clean.length - (MESSAGE_CHARS - head.length - 3))}`;
 }
 
-/** An error as a receipt tells it: its message, then the last lines of what was run. */
+/** An error as a receipt tells it: its message, then the last lines of what was run, or of the instance's log. */
 export function failureText(message: string, data: Readonly<Record<string, unknown>>): string {
-  const lines = Array.isArray(data["lines"]) ? data["lines"].map(String) : [];
+  const last = data["lines"] ?? data["tail"];
+  const lines = Array.isArray(last) ? last.map(String).filter((line) => line.trim() !== "") : [];
   return lines.length === 0 ? message : `${message}: ${lines.join(" | ")}`;
 }

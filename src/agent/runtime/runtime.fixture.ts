@@ -10,6 +10,7 @@ import type { Listen } from "../../app/manifest.ts";
 import { splitCommand } from "../../app/command.ts";
 import { KeeperClient } from "../../keeper/client.ts";
 import { digestOf } from "../../lib/ids.ts";
+import { statOf } from "../../keeper/proc.ts";
 import { silentLog } from "../../lib/log.ts";
 import type { ProcessPlan, ReleasePlan } from "./plan.ts";
 import { AppRuntime } from "./runtime.ts";
@@ -76,7 +77,7 @@ export async function endKeeper(run: string): Promise<void> {
     const { instances } = await client.call("list", {});
     for (const { pid } of instances) killQuietly(-pid);
     await client.call("shutdown", {});
-    await client.closed;
+    await eventually(() => (statOf(client.hello.pid)?.state ?? "Z") === "Z"); // its last act takes the socket file away
   } catch {
     // it is gone; what it had is in its file
     const state = readJson(path.join(run, "keeper.json"));
