@@ -7,7 +7,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ensureKeeper, KeeperClient } from "./client.ts";
-import { groupMembers } from "./proc.ts";
+import { groupMembers, statOf } from "./proc.ts";
 import type { InstanceSpec, KeeperEvent, SocketSpec } from "./protocol.ts";
 
 interface Fixture {
@@ -26,7 +26,7 @@ async function keeperFor(t: TestContext): Promise<Fixture> {
     const client = await KeeperClient.connect(path.join(run, "keeper.sock"));
     for (const { pid } of (await client.call("list", {})).instances) if (pid > 1) killGroup(pid);
     await client.call("shutdown", {});
-    await client.closed;
+    await until(() => (statOf(client.hello.pid)?.state ?? "Z") === "Z"); // it takes its socket file away at the very end
     await keeper[Symbol.asyncDispose]();
     fs.rmSync(home, { recursive: true, force: true });
   });
