@@ -49,7 +49,11 @@ export function cliProgram(done: (exit: number) => void): Command {
   registerLifecycle(program, run);
   registerTools(program, run);
   registerDemo(program, run);
-  for (const command of everyCommand(program)) command.exitOverride().showSuggestionAfterError();
+  // What cannot be read is reported as every other failure is, by main.
+  const silent = { outputError: (): void => undefined };
+  program.configureOutput(silent);
+  for (const command of everyCommand(program))
+    command.exitOverride().showSuggestionAfterError().configureOutput(silent);
   return program;
 }
 

@@ -1,5 +1,7 @@
 import { CommanderError } from "commander";
+import { SkeinError } from "../lib/errors.ts";
 import { cliProgram } from "./cli-program.ts";
+import { processIo } from "./io.ts";
 import { VERSION } from "./version.ts";
 
 const LINGER_MS = 1000;
@@ -26,10 +28,24 @@ async function main(words: readonly string[]): Promise<number> {
     await program.parseAsync([...words], { from: "user" });
     return exit;
   } catch (err) {
-    if (!(err instanceof CommanderError)) throw err;
-    // commander has printed help or what is wrong.
-    return err.exitCode === 0 ? 0 : 2;
+    if (!(err instanceof CommanderError)) return await report(words, err);
+    if (err.exitCode === 0) return 0;
+    // Help that nobody asked for was printed already: a verb is missing.
+    return err.code === "commander.help" ? 2 : await report(words, misread(err));
   }
+}
+
+/** What commander could not read, as every other failure looks. */
+function misread({ message }: CommanderError): SkeinError {
+  const [what = "", ...more] = message.replace(/^error: /, "").split("\n");
+  const suggestion = more.join(" ").replace(/^\((.*)\)$/, "$1");
+  return new SkeinError("USAGE", what, suggestion === "" ? {} : { hint: suggestion });
+}
+
+async function report(words: readonly string[], err: unknown): Promise<number> {
+  const { reportError } = await import("./report-error.ts");
+  const json = words.includes("--json") || process.env["SKEIN_JSON"] !== undefined;
+  return reportError(processIo({ json, verbose: words.includes("--verbose") }), err);
 }
 
 process.exitCode = await main(process.argv.slice(2));

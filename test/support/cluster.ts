@@ -53,6 +53,8 @@ export interface NodeOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Runs in place of every release's own processes: `agent run ... -- COMMAND`. */
   readonly command?: readonly string[];
+  /** Words before the agent's own command, given its home: a namespace of its own, for example. */
+  readonly within?: (home: string) => readonly string[];
 }
 
 /** @param options.signal ends every wait; the processes end with the disposal */
@@ -148,7 +150,7 @@ export class Cluster implements AsyncDisposable {
       `${key}=${value}`,
     ]);
     const { stdout } = await this.ok("node", "invite", name, ...labels);
-    const node = new AgentProcess(this, name, this.nodes.length + 1, options.command ?? []);
+    const node = new AgentProcess(this, name, this.nodes.length + 1, options);
     this.nodes.push(node);
     await node.start(joinLineIn(stdout));
     await this.present(name);
@@ -208,6 +210,7 @@ abstract class Daemon {
   readonly log: string;
   protected readonly cluster: Cluster;
   protected child: ChildProcess | undefined;
+  protected prefix: readonly string[] = [];
   #logged = 0;
 
   constructor(cluster: Cluster, name: string) {
@@ -248,7 +251,8 @@ abstract class Daemon {
       () => 0,
     );
     await fs.mkdir(this.home, { recursive: true });
-    const child = processes.start(program.command, [...program.args, ...args], {
+    const [command = "", ...words] = [...this.prefix, program.command, ...program.args, ...args];
+    const child = processes.start(command, words, {
       cwd: this.home,
       env: this.cluster.env(this.home),
       log: this.log,
@@ -298,11 +302,12 @@ export class AgentProcess extends Daemon {
   readonly address: string;
   readonly #command: readonly string[];
 
-  constructor(cluster: Cluster, name: string, index: number, command: readonly string[]) {
+  constructor(cluster: Cluster, name: string, index: number, options: NodeOptions = {}) {
     super(cluster, `n${index}`); // short: a unix socket's path has at most 107 bytes
     this.name = name;
     this.address = `${cluster.network}.${index}`;
-    this.#command = command;
+    this.#command = options.command ?? [];
+    this.prefix = options.within?.(this.home) ?? [];
   }
 
   /** @param join needed the first time */

@@ -1,0 +1,416 @@
+/** What people get wrong, on real processes: the exit code, the code, what to do next, and who still serves. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import fs from "node:fs/promises";
+import net from "node:net";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import { get } from "./support/answers.ts";
+import { type Cluster, startCluster } from "./support/cluster.ts";
+import { freePort, until } from "./support/processes.ts";
+import { refused, refusedInWords, type Refusal, resultEvent } from "./support/refusals.ts";
+import { sourceRepo } from "./support/repo.ts";
+
+const FAST = ["--bake", "0s", "--all-at-once"];
+const RUN = "run: node server.js\nlisten: auto\nhealth: { ready: { http: /, every: 50ms, within: 10s } }\n";
+
+const server = (text: string): string =>
+  `require("node:http").createServer((q, r) => r.end(${JSON.stringify(text)})).listen(process.env.PORT, process.env.HOST);\n`;
+
+let cluster: Cluster;
+let stop: AbortController;
+
+before(async () => {
+  stop = new AbortController();
+  cluster = await startCluster({ signal: stop.signal });
+  await cluster.addNode("web1", { labels: { role: "web" } });
+});
+
+after(async () => {
+  stop.abort();
+  await cluster[Symbol.asyncDispose]();
+});
+
+/** Writes a source folder. @returns its path */
+async function source(name: string, files: Readonly<Record<string, string>>): Promise<string> {
+  const dir = path.join(cluster.dir, "src", name);
+  for (const [file, text] of Object.entries(files)) {
+    await fs.mkdir(path.dirname(path.join(dir, file)), { recursive: true });
+    await fs.writeFile(path.join(dir, file), text, { mode: file.endsWith(".sh") ? 0o755 : 0o644 });
+  }
+  return dir;
+}
+
+async function urlOf(app: string): Promise<string> {
+  return await until(`${app} in the port table`, async () => {
+    const entry = (await cluster.ports()).find((one) => one.app === app && one.port !== null);
+    return entry === undefined ? undefined : `http://${entry.host}:${entry.port}/`;
+  });
+}
+
+/** A healthy version of `app`, and someone who asks it all the time. */
+async function serving(app: string): Promise<Serving> {
+  const dir = await source(`${app}-v1`, {
+    "skein.yaml": `app: ${app}\n${RUN}`,
+    "server.js": server(`${app} v1`),
+  });
+  await cluster.ok("deploy", "--from", dir, ...FAST);
+  return new Serving(app, await urlOf(app));
+}
+
+class Serving implements AsyncDisposable {
+  readonly app: string;
+  readonly url: string;
+  readonly #wrong: unknown[] = [];
+  #asked = 0;
+  #stopped = false;
+  readonly #asking: Promise<void>;
+
+  constructor(app: string, url: string) {
+    this.app = app;
+    this.url = url;
+    this.#asking = this.#ask();
+  }
+
+  async #ask(): Promise<void> {
+    while (!this.#stopped) {
+      const answer = await get(this.url).catch((err: unknown) => err);
+      this.#asked += 1;
+      const right =
+        typeof answer === "object" && answer !== null && "text" in answer && answer.text === `${this.app} v1`;
+      if (!right) this.#wrong.push(answer);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+  }
+
+  /** Deploys another version, which must fail so; the first one answers all the time. */
+  async fails(
+    [exit, code]: readonly [number, string],
+    manifest: string,
+    files: Readonly<Record<string, string>> = {},
+  ): Promise<Refusal> {
+    const version = `${this.app}-${code.toLowerCase()}-${this.#asked}`;
+    const dir = await source(version, {
+      "skein.yaml": `app: ${this.app}\n${manifest}`,
+      "server.js": server("bad"),
+      ...files,
+    });
+    const error = await refused(cluster, [exit, code], ["deploy", "--from", dir, ...FAST]);
+    this.unharmed();
+    return error;
+  }
+
+  unharmed(): void {
+    assert.ok(this.#asked > 0);
+    assert.deepEqual(this.#wrong, []);
+  }
+
+  /** Ends the asking. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    await this.#asking;
+  }
+}
+
+/** Failed on the node for this reason, undone, and the error says where and what is left. */
+function undoneOf(error: Refusal, cause: string, why: RegExp): void {
+  assert.equal(error.data["cause"], cause, error.message);
+  assert.equal(error.data["node"], "web1");
+  assert.match(error.message, /failed on web1/);
+  assert.match(error.message, why);
+  assert.match(String(error.data["state"]), /undone: .+@[0-9a-f]{8} serves/);
+  assert.match(error.hint, /skein logs/);
+  if (cause === "SOCKET_NOT_TAKEN") assert.match(error.hint, /handover: port or gap/);
+}
+
+describe("a manifest", () => {
+  const CASES: readonly [what: string, text: string, line: number, column: number, says: RegExp][] = [
+    ["a key misspelt", "app: shop\nlissten: 8080\n", 2, 1, /did you mean.*listen/i],
+    [
+      "a key misspelt inside",
+      "app: shop\nrun: node x\nhealth: { reddy: /up }\n",
+      3,
+      11,
+      /did you mean.*ready/i,
+    ],
+    ["a port out of range", "app: shop\nrun: node x\nlisten: 80800\n", 3, 9, /at most 65535/],
+    ["a number for a duration", "run: node x\nstrategy:\n  bake: soon\n", 3, 9, /30s|duration/],
+    ["a key of a later version", "run: node x\nsecrets: [TOKEN]\n", 2, 1, /secrets/],
+    ["broken YAML", "app: shop\nrun: [node, x\nlisten: 1\n", 3, 1, /./],
+    ["a selector nobody can read", 'run: node x\ntargets: "role=&"\n', 2, 10, /role=web/],
+  ];
+  for (const [what, text, line, column, says] of CASES) {
+    test(`${what} is refused with its place by validate and by deploy`, async () => {
+      const dir = await source(`manifest-${what.replaceAll(" ", "-")}`, { "skein.yaml": text, x: "" });
+      const later = what.includes("later");
+      const wanted = [2, later ? "MANIFEST_LATER" : "MANIFEST_INVALID"] as const;
+      const [error, told] = await Promise.all([
+        refused(cluster, wanted, ["validate", dir]),
+        refusedInWords(cluster, wanted, ["deploy", "--from", dir]),
+      ]);
+      const place = `skein.yaml:${line}:${column}`;
+      for (const message of [`${error.message}\n${error.hint}`, told]) {
+        assert.ok(message.includes(place), `${place} in: ${message}`);
+        assert.match(message, says);
+      }
+    });
+  }
+});
+
+describe("names that nothing has", () => {
+  const CASES: readonly [args: string[], exit: number, code: string, says: RegExp][] = [
+    [["status", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["releases", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["rollback", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["stop", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["logs", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["watch", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["deploy", "nosuch", "0123abcd"], 7, "COMMIT_NOT_FOUND", /0123abcd/],
+    [["check", "shop", "0123abcd"], 7, "RELEASE_NOT_FOUND", /0123abcd/],
+    [["node", "show", "nosuch"], 7, "NODE_NOT_FOUND", /nosuch/],
+    [["node", "rm", "nosuch", "--yes"], 7, "NODE_NOT_FOUND", /nosuch/],
+    [["deploy", "shop", "nosuch", "HEAD"], 7, "NODE_NOT_FOUND", /nosuch/],
+    [["stop", "shop", "--on", "role=none"], 7, "SELECTION_EMPTY", /role=none/],
+    [["node", "ls", "role=&"], 2, "SELECTOR_BAD", /role=&/],
+    [["stop", "web.1@nosuch", "--app", "shop"], 7, "NODE_NOT_FOUND", /nosuch/],
+    [["stop", "web.7@web1", "--app", "shop"], 7, "NOT_FOUND", /web\.7/],
+    [["deploy", "--batch", "many"], 2, "USAGE", /many/],
+    [["deploy", "--batch", "2", "--all-at-once"], 2, "AMBIGUOUS", /batch/],
+    [["--timeout", "5", "status"], 2, "USAGE", /30s/],
+    [["completion", "tcsh"], 2, "USAGE", /bash/],
+    [["frobnicate"], 2, "USAGE", /frobnicate/],
+    [["statsu"], 2, "USAGE", /status/],
+    [["status", "--frobnicate"], 2, "USAGE", /--frobnicate/],
+    [["node", "show"], 2, "USAGE", /name/],
+  ];
+  let repo = "";
+  before(async () => {
+    const shop = await sourceRepo(path.join(cluster.dir, "src/shop"));
+    await shop.commit({ "skein.yaml": `app: shop\n${RUN}`, "server.js": server("shop v1") });
+    await cluster.okIn(shop.dir, "deploy", ...FAST);
+    repo = shop.dir;
+  });
+  for (const [args, exit, code, says] of CASES) {
+    test(`skein ${args.join(" ")} ends with ${exit} ${code}`, async () => {
+      const error = await refused(cluster, [exit, code], args, { cwd: repo });
+      assert.match(`${error.message}\n${error.hint}`, says);
+    });
+  }
+});
+
+describe("a place that is not what was meant", () => {
+  test("an empty folder has nothing to deploy", async () => {
+    const cwd = await source("empty", {});
+    await fs.mkdir(cwd, { recursive: true });
+    const told = await refusedInWords(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy"], { cwd });
+    assert.ok(told.includes(cwd), told);
+  });
+
+  test("a path that is not there is named", async () => {
+    const error = await refused(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy", "./nosuch"]);
+    assert.match(error.message, /nosuch/);
+  });
+
+  test("outside a repository a commit is looked for on the hub, and not found", async () => {
+    const cwd = await source("no-repository", { "skein.yaml": `app: bare\n${RUN}`, "server.js": "" });
+    const error = await refused(cluster, [7, "COMMIT_NOT_FOUND"], ["deploy", "bare", "HEAD"], { cwd });
+    assert.match(error.message, /bare/);
+  });
+
+  test("a folder that was never deployed is no app", async () => {
+    const cwd = await source("some-folder", { "notes.txt": "" });
+    const error = await refused(cluster, [7, "APP_NOT_FOUND"], ["rollback"], { cwd });
+    assert.match(error.message, /some-folder/);
+  });
+
+  test("without a cluster every command says how to make one", async () => {
+    const home = path.join(cluster.dir, "nobody");
+    const told = await refusedInWords(cluster, [7, "NO_CLUSTER"], ["status"], { home });
+    assert.match(told, /skein up/);
+  });
+
+  test("a hub that does not answer is named, and nothing hangs", async () => {
+    const home = path.join(cluster.dir, "lonely");
+    const address = `127.0.0.1:${await freePort()}`;
+    const made = await cluster.skein(["init", "--hub", address], { home });
+    assert.equal(made.code, 0, made.stderr);
+    const dir = await source("lonely-app", { "skein.yaml": RUN, "server.js": "" });
+    for (const args of [["status"], ["deploy", "--from", dir], ["node", "invite", "n9"]]) {
+      const error = await refused(cluster, [1, "HUB_UNREACHABLE"], args, { home });
+      assert.ok(error.message.includes(address), error.message);
+    }
+  });
+});
+
+describe("a version that is no good", () => {
+  const CASES: readonly [
+    what: string,
+    cause: string,
+    why: RegExp,
+    manifest: string,
+    files?: Readonly<Record<string, string>>,
+  ][] = [
+    [
+      "is never ready",
+      "HEALTH_TIMEOUT",
+      /404|ready/,
+      "run: node server.js\nlisten: auto\nhealth: { ready: { http: /up, every: 50ms, within: 700ms } }\n",
+      {
+        "server.js": `require("node:http").createServer((q, r) => { r.statusCode = 404; r.end(); }).listen(process.env.PORT, process.env.HOST);\n`,
+      },
+    ],
+    [
+      "exits at once",
+      "APP_EXITED",
+      /exit status 7.*no database/,
+      "run: node server.js\nlisten: auto\n",
+      { "server.js": "console.error('no database'); process.exit(7);\n" },
+    ],
+    ["cannot be started", "START_FAILED", /nosuch-program/, "run: ./nosuch-program\nlisten: auto\n"],
+    [
+      "fails its verification",
+      "VERIFY_FAILED",
+      /smoke|verif/,
+      `${RUN}verify: sh smoke.sh\n`,
+      {
+        "smoke.sh": "echo the greeting is wrong >&2; exit 1\n",
+      },
+    ],
+    ["has a hook that fails", "HOOK_FAILED", /pre-jump/, RUN, { "pre-jump.sh": "#!/bin/sh\nexit 3\n" }],
+    [
+      "has a hook that hangs",
+      "HOOK_TIMEOUT",
+      /post-sync|post_sync/,
+      `${RUN}hooks: { post_sync: { run: sleep 600, within: 500ms } }\n`,
+    ],
+    [
+      "has a last hook that fails",
+      "HOOK_FAILED",
+      /post-jump/,
+      RUN,
+      {
+        "post-jump.sh": "#!/bin/sh\nexit 3\n",
+      },
+    ],
+    [
+      "cannot take the socket that is passed to it",
+      "SOCKET_NOT_TAKEN",
+      /EADDRINUSE/,
+      "run: sh run.sh\nlisten: { http: { port: PORT, handover: socket } }\nhealth: { ready: { tcp: true, within: 5s } }\n",
+      {
+        "run.sh": `exec node -e 'require("node:net").createServer().listen(+process.env.PORT, process.env.HOST)'\n`,
+      },
+    ],
+  ];
+  for (const [what, cause, why, manifest, files] of CASES) {
+    test(`one that ${what} is undone, and the old one serves all the time`, async () => {
+      await using app = await serving(`bad-${cause.toLowerCase().replaceAll("_", "-")}-${what.length}`);
+      const text = manifest.replace("PORT", String(await freePort(cluster.nodes[0]?.address)));
+      undoneOf(await app.fails([3, "DEPLOY_FAILED"], text, files), cause, why);
+    });
+  }
+
+  test("one whose port another program holds is undone", async () => {
+    const host = cluster.nodes[0]?.address;
+    const other = net.createServer();
+    await new Promise<void>((resolve) => other.listen(0, host, resolve));
+    try {
+      const address = other.address();
+      assert.ok(typeof address === "object" && address !== null);
+      await using app = await serving("port-taken");
+      const text = RUN.replace("auto", String(address.port));
+      const error = await app.fails([3, "DEPLOY_FAILED"], text);
+      undoneOf(error, "PORT_TAKEN", new RegExp(String(address.port)));
+    } finally {
+      await new Promise((resolve) => other.close(resolve));
+    }
+  });
+
+  test("one whose build or test fails is never deployed", async () => {
+    await using app = await serving("bad-build");
+    const heads = async (): Promise<unknown> => await cluster.json("status", "bad-build");
+    const before = await heads();
+    const build = await app.fails([1, "BUILD_FAILED"], `${RUN}build: echo compiling; exit 9\n`);
+    assert.match(build.message, /build/);
+    const tested = await app.fails(
+      [1, "BUILD_FAILED"],
+      `${RUN}build: { run: "true", test: "echo 1 of 3 failed; exit 1" }\n`,
+    );
+    assert.match(tested.message, /test/);
+    assert.deepEqual(await heads(), before, "no order was made");
+  });
+
+  test("a first one that fails leaves nothing running, and says so", async () => {
+    const dir = await source("bad-first", {
+      "skein.yaml": "app: bad-first\nrun: node server.js\nlisten: auto\n",
+      "server.js": "console.error('cannot find my config'); process.exit(1);\n",
+    });
+    const told = await refusedInWords(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", dir, ...FAST]);
+    assert.match(told, /^ {2}state {2}Nothing of it runs/m);
+    assert.match(told, /cannot find my config/, "the app's last lines");
+    assert.match(told, /^ {2}code {3}DEPLOY_FAILED \(APP_EXITED\)$/m);
+    assert.deepEqual(
+      (await cluster.ports()).filter((one) => one.app === "bad-first"),
+      [],
+    );
+  });
+});
+
+test("two deployments of one app at once: the second is told to wait, and the first goes on", async () => {
+  await using app = await serving("busy");
+  const slow = await source("busy-slow", {
+    "skein.yaml": `app: busy\n${RUN}hooks: { pre_jump: { run: sleep 600, within: 3s } }\n`,
+    "server.js": server("never"),
+  });
+  await cluster.ok("deploy", "--from", slow, ...FAST, "--detach");
+  const other = await source("busy-other", { "skein.yaml": `app: busy\n${RUN}`, "server.js": server("two") });
+  const error = await refused(cluster, [6, "DEPLOY_IN_PROGRESS"], ["deploy", "--from", other, ...FAST]);
+  assert.match(`${error.message} ${error.hint}`, /skein watch/);
+  const watched = resultEvent(await cluster.skein(["--json", "watch", "busy"]));
+  assert.deepEqual([watched.exit, watched.error?.code], [3, "DEPLOY_FAILED"]);
+  app.unharmed();
+});
+
+test("a command whose time is up says that what it started goes on", async () => {
+  const dir = await source("slow", {
+    "skein.yaml": `app: slow\n${RUN}hooks: { pre_jump: { run: sleep 1.5 } }\n`,
+    "server.js": server("slow v1"),
+  });
+  const args = ["deploy", "--from", dir, ...FAST, "--timeout", "1s"];
+  const error = await refused(cluster, [8, "TIMEOUT"], args);
+  assert.match(error.hint, /skein watch slow/);
+  await cluster.ok("watch", "slow");
+  assert.equal((await get(await urlOf("slow"))).text, "slow v1");
+});
+
+/** Can this process give another one a file system of its own? */
+const canMount = (): boolean =>
+  spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "x", "/mnt"]).status === 0;
+
+test("a disk without room for a release: refused before the first byte, and the old one serves", async (t) => {
+  if (!canMount()) {
+    t.skip("a small disk needs a mount namespace of its own, which needs root");
+    return;
+  }
+  const script = 'mkdir -p "$0" && mount -t tmpfs -o size=12m skein "$0" && exec "$@"';
+  await cluster.addNode("small", {
+    within: (home) => ["unshare", "-m", "sh", "-c", script, path.join(home, "lib")],
+  });
+  const manifest = `app: big\ntargets: name=small\n${RUN}`;
+  const files = { "skein.yaml": manifest, "server.js": server("big v1") };
+  await cluster.ok("deploy", "--from", await source("big-v1", files), ...FAST);
+  await using app = new Serving("big", await urlOf("big"));
+  const dir = await source("big-v2", { ...files, "server.js": server("big v2") });
+  await fs.writeFile(path.join(dir, "big.bin"), randomBytes(16 * 2 ** 20));
+  const error = await refused(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", dir, ...FAST]);
+  assert.equal(error.data["cause"], "DISK_FULL", error.message);
+  assert.match(error.message, /failed on small/);
+  assert.match(error.message, /needs \d+ bytes/);
+  assert.match(error.hint, /skein gc/);
+  app.unharmed();
+  // What was tried in vain has left nothing: a smaller one still fits.
+  await fs.rm(path.join(dir, "big.bin"));
+  await cluster.ok("deploy", "--from", dir, ...FAST);
+  assert.equal((await get(app.url)).text, "big v2");
+});
