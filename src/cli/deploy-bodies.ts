@@ -47,7 +47,11 @@ export async function deploy(
   const operator = await context.operator();
   const shown = progress(context.io);
   const published = await deployOrder(operator, optionsOf(context, operator, words, flags, shown));
-  return await finish(context, operator, published, shown);
+  const result = await finish(context, operator, published, shown);
+  if (flags.follow !== true || context.globals.detach === true) return result;
+  const { logs } = await import("./log-bodies.ts");
+  await logs(context, published.draft.order.app, { follow: true, lines: "0" });
+  return result;
 }
 
 export async function plan(context: Context, words: readonly string[], flags: DeployFlags): Promise<Result> {

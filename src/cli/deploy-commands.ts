@@ -11,6 +11,8 @@ export interface DeployFlags {
   readonly allAtOnce?: boolean;
   readonly batch?: string;
   readonly bake?: string;
+  readonly follow?: boolean;
+  readonly watch?: boolean;
 }
 
 /** build, deploy, plan, watch, rollback. */
@@ -27,6 +29,8 @@ export function registerDeploy(program: Command, run: Run): void {
     });
   deployLike(program.command("deploy"))
     .description("release what is here (or a version) and roll it out")
+    .option("--follow", "then print what the new instances say, until Ctrl-C")
+    .option("--watch", "deploy the folder as it is again whenever its files change, until Ctrl-C")
     .addHelpText(
       "after",
       "\nExamples:\n  skein deploy                    HEAD of the repository here\n  skein deploy ./app.tgz          an archive, a folder, an executable as it is\n  skein deploy shop 3f9c2ab1      a commit, tag, branch or release of shop\n  skein deploy shop role=web v2   on these nodes",

@@ -12,7 +12,7 @@ import { findRelease, makeRelease, type MadeRelease } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
 import { resolveVersion } from "./resolve.ts";
 import { resend } from "./sent.ts";
-import { openSource, originOf, readManifest, type Origin } from "./source.ts";
+import { isApp, openSource, originOf, readManifest, type Origin } from "./source.ts";
 
 export interface Wish {
   /** null: what the manifest here says. */
@@ -118,8 +118,8 @@ interface Here {
 /** The source in this folder, when it is the app that was named (or none was). */
 async function hereIfItIs(app: string | null, options: DeployOptions): Promise<Here | undefined> {
   const { origin, left } = await originOf(options.cwd, options.signal);
-  if (app === null) return { origin, left };
   const read = { env: options.env, signal: options.signal };
+  if (app === null) return (await isApp(origin, read)) ? { origin, left } : undefined;
   const manifest = await readManifest(origin, read).catch((err: unknown) => {
     if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return undefined;
     throw err;
@@ -138,7 +138,10 @@ async function fromHere(operator: Operator, { origin, left }: Here, options: Dep
 }
 
 const nothingHere = (cwd: string): SkeinError =>
-  new SkeinError("SOURCE_NOT_FOUND", `there is nothing to deploy in ${cwd}`, { data: { path: cwd } });
+  new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
+    hint: "Write a skein.yaml, name an app, or take the folder's plain files with --from .",
+    data: { path: cwd },
+  });
 
 async function make(operator: Operator, origin: Origin, options: DeployOptions): Promise<Target> {
   if (origin.kind === "commit") {

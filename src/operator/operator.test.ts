@@ -117,6 +117,17 @@ test("a commit is released from its own content; what is not committed is left a
   await assert.rejects(deploy(operator, options({ cwd: dir, app: "nothere" })), { code: "COMMIT_NOT_FOUND" });
 });
 
+test("a folder that says nothing of itself is not deployed by accident", async (t) => {
+  const { operator, absent, options, dir } = await cluster(t);
+  await absent("n1");
+  const empty = path.join(dir, "empty");
+  mkdirSync(empty);
+  await assert.rejects(deploy(operator, options({ cwd: empty })), { code: "SOURCE_NOT_FOUND" });
+  writeFileSync(path.join(empty, "post-sync.sh"), "true\n");
+  const { draft } = await deploy(operator, options({ cwd: empty }));
+  assert.equal(draft.order.app, "empty");
+});
+
 test("a build runs in a clean checkout and its output is released; a failing test publishes nothing", async (t) => {
   const { operator, options, dir, events, signal } = await cluster(t);
   const repo = path.join(dir, "shop");

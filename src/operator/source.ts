@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { appNameFrom, manifestOfTree, type TreeReader } from "../app/conventions.ts";
+import { appNameFrom, MANIFEST_FILE, manifestOfTree, type TreeReader } from "../app/conventions.ts";
 import type { Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { TreeSource } from "../release/tree-source.ts";
@@ -88,6 +88,18 @@ export async function readManifest(
   await using stack = new AsyncDisposableStack();
   const { reader } = await placeOf(origin, stack, options.signal);
   return await manifestFor(origin, reader, options);
+}
+
+/** Is there anything in it that says what it is: a manifest, something that runs, a hook? */
+export async function isApp(
+  origin: Origin,
+  options: Pick<SourceOptions, "env" | "signal">,
+): Promise<boolean> {
+  await using stack = new AsyncDisposableStack();
+  const { reader } = await placeOf(origin, stack, options.signal);
+  if ((await reader.list()).some(({ name }) => name === MANIFEST_FILE)) return true;
+  const { kind, hooks } = await manifestFor(origin, reader, options);
+  return kind === "service" || Object.keys(hooks).length > 0;
 }
 
 async function manifestFor(
