@@ -12,7 +12,7 @@ export function makeGate(folder: string, key: string, open: boolean): string {
   fs.mkdirSync(folder, { recursive: true, mode: 0o711 });
   const file = path.join(folder, encodeURIComponent(key));
   fs.rmSync(file, { force: true });
-  fs.writeFileSync(file, open ? GO : WAIT, { mode: 0o444 });
+  fs.writeFileSync(file, open ? GO : WAIT, { mode: 0o644 });
   return file;
 }
 
