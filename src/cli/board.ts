@@ -1,6 +1,7 @@
 import type { RolloutNode, RolloutView } from "../api/schemas.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { formatBytes } from "../lib/units.ts";
+import { readReason } from "../operator/follow.ts";
 import { columns, type Io } from "./io.ts";
 
 /** Shows a rollout: redrawn on a terminal, a line for each change elsewhere. */
@@ -112,7 +113,8 @@ function nodeText(node: RolloutNode, withBytes: boolean): string {
 }
 
 function verdictText({ verdict, code, message, cut }: RolloutNode): string {
-  const why = [code, message].filter((part) => part !== null).join(" ");
+  const reason = message === null ? null : readReason(message).reason;
+  const why = [code, reason].filter((part) => part !== null).join(" ");
   const lost = cut === 0 ? "" : `  ${cut} connection${cut === 1 ? "" : "s"} cut`;
   return `${verdict ?? ""}${why === "" ? "" : `  ${why}`}${lost}`;
 }

@@ -36,10 +36,11 @@ export function registerDeploy(program: Command, run: Run): void {
       "\nExamples:\n  skein deploy                    HEAD of the repository here\n  skein deploy ./app.tgz          an archive, a folder, an executable as it is\n  skein deploy shop 3f9c2ab1      a commit, tag, branch or release of shop\n  skein deploy shop role=web v2   on these nodes",
     )
     .action(async (words: string[], flags: DeployFlags, command: Command) => {
-      await run(
-        command,
-        async (context) => await (await import("./deploy-bodies.ts")).deploy(context, words, flags),
-      );
+      await run(command, async (context) => {
+        if (flags.watch !== true)
+          return await (await import("./deploy-bodies.ts")).deploy(context, words, flags);
+        return await (await import("./deploy-watch.ts")).deployWatch(context, words, flags);
+      });
     });
   deployLike(program.command("plan"))
     .description("show what deploy would change (exit 10), and change nothing")

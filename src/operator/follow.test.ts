@@ -1,60 +1,83 @@
 import assert from "node:assert/strict";
-import test from "node:test";
+import { test } from "node:test";
 import type { RolloutNode, RolloutView } from "../api/schemas.ts";
-import { endingOf, failureOf } from "./follow.ts";
+import type { Digest, KeyId, ReleaseId } from "../lib/ids.ts";
+import { endingOf, failureOf, readReason } from "./follow.ts";
 
-const node = (name: string, verdict: RolloutNode["verdict"], code: string | null = null): RolloutNode => ({
-  node: "1".repeat(32) as RolloutNode["node"],
+const node = (name: string, more: Partial<RolloutNode>): RolloutNode => ({
+  node: name as KeyId,
   name,
   batch: 0,
-  gate: "hold",
-  state: verdict ?? "waiting",
-  verdict,
-  code,
+  gate: "go",
+  state: "done",
+  verdict: "ok",
+  code: null,
   message: null,
   bytesDone: 0,
   bytesTotal: null,
   note: null,
   cut: 0,
+  ...more,
 });
 
-const view = (phase: RolloutView["phase"], code: string | null, ...nodes: RolloutNode[]): RolloutView => ({
-  order: "2".repeat(64) as RolloutView["order"],
+const view = (
+  phase: RolloutView["phase"],
+  nodes: RolloutNode[],
+  code: string | null = null,
+): RolloutView => ({
+  order: "0".repeat(64) as Digest,
   app: "shop",
   env: "default",
-  release: "3".repeat(32) as RolloutView["release"],
+  release: "3".repeat(32) as ReleaseId,
   phase,
   nodes,
-  verdict: code === null ? null : { ok: false, code, message: "why" },
+  verdict: phase === "running" ? null : { ok: phase === "ok", code, message: code },
   revision: 1,
 });
 
-test("how a rollout ended decides the code, the exit status and the state that is told", () => {
-  const failed = node("web2", "failed", "HEALTH_TIMEOUT");
-  const table: [RolloutView, string, number, RegExp][] = [
-    [view("undone", "DEPLOY_FAILED", node("web1", "undone"), failed), "DEPLOY_FAILED", 3, /shop@1 serves/],
-    [view("stuck", "UNDO_INCOMPLETE", node("web1", null), failed), "UNDO_INCOMPLETE", 5, /taken back: web1/],
-    [view("stuck", "NODES_ABSENT", node("web1", null)), "NODES_ABSENT", 5, /Nothing was started/],
-    [
-      view("failed", "UNDO_INCOMPLETE", node("web1", "ok"), failed),
-      "UNDO_INCOMPLETE",
-      5,
-      /Nothing was taken back/,
-    ],
-    [view("failed", "HEAD_MOVED", node("web1", "ok")), "HEAD_MOVED", 6, /Nothing was taken back/],
-    [view("failed", "NO_SUCH_CODE", node("web1", "ok")), "UNDO_INCOMPLETE", 5, /Nothing was taken back/],
-  ];
-  for (const [seen, code, exit, state] of table) {
-    const err = failureOf(seen, "shop@1");
-    assert.equal(err?.code, code);
-    assert.equal(err?.exit, exit);
-    assert.match(String(err?.data["state"]), state);
-  }
+const failed = node("n2", {
+  verdict: "failed",
+  code: "APP_EXITED",
+  message:
+    "shop web.1 ended before it was ready (exit status 1): Error: no | at x (a.js:1) | Node.js v26 (the old version serves)",
 });
 
-test("a rollout that goes on, or ended well, is no failure", () => {
-  for (const phase of ["pending", "running", "baking", "undoing", "ok"] as const) {
-    assert.equal(failureOf(view(phase, null), null), undefined);
-    assert.equal(endingOf(view(phase, null)), phase === "ok" ? "ok" : undefined);
-  }
+test("a rollout has ended when it has a verdict", () => {
+  assert.equal(endingOf(view("running", [])), undefined);
+  for (const phase of ["ok", "failed", "undone", "stuck"] as const)
+    assert.equal(endingOf(view(phase, [])), phase);
+});
+
+test("a deployment that was undone exits 3 and tells where, why, the app's last lines and what serves", () => {
+  const error = failureOf(view("undone", [node("n1", {}), failed]), "shop@11111111");
+  assert.equal(error?.exit, 3);
+  assert.equal(
+    error?.message,
+    "shop failed on n2: shop web.1 ended before it was ready (exit status 1) (the old version serves)",
+  );
+  assert.deepEqual(error?.data["lines"], ["Error: no", "at x (a.js:1)", "Node.js v26"]);
+  assert.equal(error?.data["state"], "It was undone: shop@11111111 serves.");
+  assert.equal(error?.data["cause"], "APP_EXITED");
+});
+
+test("a first deployment that failed leaves nothing, and still exits 3", () => {
+  const error = failureOf(view("undone", [failed]), null);
+  assert.equal(error?.exit, 3);
+  assert.match(String(error?.data["state"]), /Nothing of it runs/);
+  const late = failureOf(view("failed", [failed], "UNDO_TOO_LATE"), null);
+  assert.equal(late?.code, "UNDO_TOO_LATE");
+  assert.match(String(late?.data["state"]), /Nothing was taken back/);
+});
+
+test("an undo that could not reach every node needs a human", () => {
+  const away = node("n1", { verdict: null, state: "running" });
+  const error = failureOf(view("stuck", [away, failed]), "shop@11111111");
+  assert.deepEqual([error?.code, error?.exit], ["UNDO_INCOMPLETE", 5]);
+  assert.equal(error?.data["state"], "Not every node could be taken back: n1.");
+  assert.equal(failureOf(view("stuck", [away], "NODES_ABSENT"), null)?.code, "NODES_ABSENT");
+});
+
+test("a message without an app's lines is its own reason", () => {
+  for (const text of ["port 80: taken", "a | b", ""])
+    assert.deepEqual(readReason(text), { reason: text, lines: [] });
 });

@@ -51,7 +51,8 @@ export function endingOf(view: RolloutView): Ending | undefined {
 export function failureOf(view: RolloutView, fallback: string | null): SkeinError | undefined {
   const ending = endingOf(view);
   if (ending === undefined || ending === "ok") return undefined;
-  const { node, code: cause, reason } = culpritOf(view);
+  const { node, code: cause, message } = culpritOf(view);
+  const { reason, lines } = readReason(message);
   const code = codeOf(view, ending);
   return new SkeinError(code, `${view.app} failed${node === null ? "" : ` on ${node}`}: ${reason}`, {
     hint: hintFor(cause, `See what it said: skein logs ${view.app}${node === null ? "" : ` --on ${node}`}`),
@@ -61,6 +62,7 @@ export function failureOf(view: RolloutView, fallback: string | null): SkeinErro
       ending,
       cause,
       node,
+      lines,
       state: stateLeft(view, ending, fallback),
       nodes: view.nodes.map(nodeSummary),
     },
@@ -73,15 +75,28 @@ function hintFor(cause: string | null, look: string): string {
   return mend === "" || mend.startsWith("See its") ? look : `${mend} ${look}`;
 }
 
+/**
+ * A receipt's message is one line. Where an app's last lines are in it, they stand after the reason: `reason: line |
+ * line | line (what serves now)`.
+ */
+export function readReason(message: string): { readonly reason: string; readonly lines: readonly string[] } {
+  const [first = "", ...rest] = message.split(" | ");
+  const colon = first.indexOf(": ");
+  if (rest.length === 0 || colon < 0) return { reason: message, lines: [] };
+  const last = rest.pop() ?? "";
+  const [, line = last, state = ""] = /^(.*?)( \([^()]*\))?$/.exec(last) ?? [];
+  return { reason: first.slice(0, colon) + state, lines: [first.slice(colon + 2), ...rest, line] };
+}
+
 /** The first node that failed of itself; else the rollout's own reason. */
 function culpritOf({ nodes, verdict: whole }: RolloutView): {
   node: string | null;
   code: string | null;
-  reason: string;
+  message: string;
 } {
   const node = nodes.find(({ verdict }) => verdict === "failed" || verdict === "refused");
   const { code, message } = node ?? whole ?? { code: null, message: null };
-  return { node: node?.name ?? null, code, reason: message ?? code ?? "it failed" };
+  return { node: node?.name ?? null, code, message: message ?? code ?? "it failed" };
 }
 
 function nodeSummary({ name, state, verdict, code, message }: RolloutNode): Record<string, unknown> {
