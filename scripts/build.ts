@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 
 const root = path.resolve(import.meta.dirname, "..");
 /** `node scripts/build.ts [FOLDER]`: emptied first. */
@@ -13,11 +13,31 @@ const out = path.resolve(process.argv[2] ?? path.join(root, "dist"));
 const stage = path.join(out, "package");
 const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
 
+/**
+ * `import` of one of Node's modules evaluates all that it exports, lazily loaded parts (undici in node:http) included:
+ * a third of what a command costs to start. getBuiltinModule evaluates what is used.
+ */
+const lazyBuiltins: Plugin = {
+  name: "lazy-builtins",
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /^node:/ }, ({ path: id }) => ({ path: id, namespace: "builtin" }));
+    esbuild.onLoad({ filter: /./, namespace: "builtin" }, ({ path: id }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(id)});`,
+    }));
+  },
+};
+
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
-await bundle({ main: "src/cli/main.ts", "git-remote-skein": "src/cli/git-remote-main.ts" });
+const PROGRAMS = { skein: "main", "git-remote-skein": "git-remote-main" };
+await bundle(Object.fromEntries(Object.values(PROGRAMS).map((name) => [name, `src/cli/${name}.ts`])));
 const entry = readFileSync(path.join(root, "bin/skein.mjs"), "utf8");
-writeFileSync(path.join(stage, "dist/skein.mjs"), entry.replace("../src/cli/main.ts", "./main.mjs"));
+for (const [program, name] of Object.entries(PROGRAMS)) {
+  writeFileSync(
+    path.join(stage, `dist/${program}.mjs`),
+    entry.replace("../src/cli/main.ts", `./${name}.mjs`),
+  );
+}
 await bundle({ keeper: "src/keeper/main.ts" });
 copyFileSync(path.join(root, "src/keeper/preload.cjs"), path.join(stage, "dist/preload.cjs"));
 copyLaunchers();
@@ -46,9 +66,12 @@ async function bundle(entryPoints: Record<string, string>): Promise<void> {
     legalComments: "none",
     minifyWhitespace: true,
     minifySyntax: true,
+    plugins: [lazyBuiltins],
+    // Programs are imported by an entry that turns on the compile cache first.
+    define: { "import.meta.main": "true" },
     // Some dependencies are CommonJS and call require() for Node's own modules.
     banner: {
-      js: 'import { createRequire as makeRequire } from "node:module"; const require = makeRequire(import.meta.url);',
+      js: 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);',
     },
   });
 }

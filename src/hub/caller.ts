@@ -23,6 +23,22 @@ export interface Known {
   membership(node: KeyId): "member" | "revoked" | undefined;
 }
 
+type PeerKey = NonNullable<ReturnType<typeof peerKey>>;
+
+/** What the connection proved, and the key's id. A key is exported once for each connection, not for each request. */
+const peers = new WeakMap<object, PeerKey & { readonly kid: KeyId }>();
+
+function peerOf(socket: TLSSocket): (PeerKey & { readonly kid: KeyId }) | undefined {
+  const known = peers.get(socket);
+  if (known !== undefined) return known;
+  const peer = peerKey(socket);
+  if (peer === undefined) return undefined;
+  const kid = keyIdOf({ alg: "raw", pub: peer.key.export({ format: "jwk" }).x ?? "" });
+  const found = { ...peer, kid };
+  peers.set(socket, found);
+  return found;
+}
+
 const SESSION_MAX_MS = 12 * 3_600_000 + 60_000;
 const SESSIONS_KEPT = 1000;
 
@@ -39,7 +55,7 @@ export class Callers {
 
   /** @throws SkeinError UNKNOWN_CLIENT (no key shown, or a session that vouches for nothing), NOT_AUTHORISED */
   of(req: http.IncomingMessage): Caller {
-    const peer = peerKey(req.socket as TLSSocket);
+    const peer = peerOf(req.socket as TLSSocket);
     if (peer === undefined) {
       throw new SkeinError("UNKNOWN_CLIENT", "the connection shows no Ed25519 key");
     }
@@ -47,7 +63,7 @@ export class Callers {
     const charter = this.#known.charter();
     if (typeof header === "string" && charter !== undefined)
       return this.#operator(header, peer.spki, charter);
-    const kid = keyIdOf({ alg: "raw", pub: peer.key.export({ format: "jwk" }).x ?? "" });
+    const { kid } = peer;
     const membership = this.#known.membership(kid);
     if (membership === "member") return { role: "node", spki: peer.spki, kid };
     return { role: "anonymous", spki: peer.spki, kid, revoked: membership === "revoked" };
