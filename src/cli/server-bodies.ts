@@ -6,10 +6,10 @@ import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { jsonLog, silentLog, type Log } from "../lib/log.ts";
 import { programFile } from "../lib/program.ts";
-import { parseHub, readCharters } from "../operator/home.ts";
+import { configIfThere, parseHub, readCharters } from "../operator/home.ts";
 import { backupHub, hubHere, restoreHub, serveHub } from "../operator/hub-server.ts";
 import { initCluster } from "../operator/init.ts";
-import { offerCharter } from "../operator/operator.ts";
+import { offerCharter, refuseTaken } from "../operator/operator.ts";
 import { up } from "../operator/up.ts";
 import type { Charter } from "../trust/documents.ts";
 import { parseEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
@@ -28,6 +28,9 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
   const { paths, signal, io } = context;
   const elsewhere = parseHub(flags.hub);
   const hub = elsewhere ?? (await hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));
+  using client =
+    elsewhere === undefined ? undefined : new HubClient({ hubs: [elsewhere], identity: ephemeralIdentity() });
+  if (client !== undefined) await refuseTaken(client, (await configIfThere(paths))?.cluster ?? null, signal);
   const made = await initCluster({
     paths,
     name: flags.name ?? os.userInfo().username,
@@ -35,10 +38,7 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
     hubs: [hub],
     clock: systemClock,
   });
-  if (elsewhere !== undefined) {
-    using client = new HubClient({ hubs: [elsewhere], identity: ephemeralIdentity() });
-    await offerCharter(client, made.charter, signal);
-  }
+  if (client !== undefined) await offerCharter(client, made.charter, signal);
   if (made.already) io.say("There was a cluster here already; it was left as it is.");
   io.print(`cluster      ${made.cluster}`);
   io.print(`fingerprint  ${made.pin}`);

@@ -14,7 +14,7 @@ import { parseHub, readCharters } from "./home.ts";
 import { backupHub } from "./hub-server.ts";
 import { initCluster } from "./init.ts";
 import { knownNodes, labelNode, nodeNamed, removeNode, selectNodes } from "./nodes.ts";
-import { openOperator } from "./operator.ts";
+import { offerCharter, openOperator, refuseTaken } from "./operator.ts";
 import { readLine } from "./order.ts";
 import { planDeploy } from "./plan.ts";
 import { earlier } from "./rollback.ts";
@@ -258,6 +258,15 @@ test("the port table by commit has the seed's shape", () => {
     c1: { http: [{ host: "127.0.0.1", port: 15_194 }], say: [{ host: "127.0.0.1", port: 13_308 }] },
     [id("a")]: { x: [{ host: "127.0.0.1", port: 1 }] },
   });
+});
+
+test("a hub that serves another cluster is not taken for one's own", async (t) => {
+  const { operator, signal } = await cluster(t);
+  await refuseTaken(operator.client, operator.config.cluster, signal);
+  await assert.rejects(refuseTaken(operator.client, null, signal), { code: "WRONG_CLUSTER" });
+  const [charter] = await operator.client.charters(0, signal);
+  assert.ok(charter !== undefined);
+  await offerCharter(operator.client, charter, signal);
 });
 
 test("a hub elsewhere is told with its key", () => {

@@ -94,7 +94,28 @@ async function newestCharter(
   return charter;
 }
 
-/** Gives the cluster its first charter, where the hub has none. Idempotent. */
+/**
+ * A hub that has no charter yet, or that of `cluster`.
+ * @throws SkeinError WRONG_CLUSTER
+ */
+export async function refuseTaken(
+  client: HubClient,
+  cluster: string | null,
+  signal: AbortSignal,
+): Promise<void> {
+  const info = await client.hub(signal);
+  if (info.charterVersion === 0 || info.cluster === cluster) return;
+  throw new SkeinError(
+    "WRONG_CLUSTER",
+    `${client.name} serves cluster ${info.cluster?.slice(0, 8) ?? "?"} already`,
+    {
+      hint: "Ask its operator to let you in, or start another hub.",
+      data: { cluster: info.cluster, own: cluster },
+    },
+  );
+}
+
+/** Gives the cluster's hub its first charter, where it has none. Idempotent. */
 export async function offerCharter(client: HubClient, charter: Envelope, signal: AbortSignal): Promise<void> {
   const { charterVersion } = await client.hub(signal);
   if (charterVersion === 0) await client.postCharter(charter, signal);
