@@ -76,6 +76,7 @@ export interface Offer {
   label: Envelope | null;
   revoke: Envelope | null;
   lastReceipts: Envelope[];
+  commands: Envelope[];
   app: string;
   env: string;
 }
@@ -110,6 +111,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
     label: null,
     revoke: null,
     lastReceipts: [],
+    commands: [],
     app: "shop",
     env: "default",
   };
@@ -200,7 +202,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
         charters: offered.charters,
         identity: { ticket: node.ticket, enrol: node.enrol, label: offered.label, revoke: offered.revoke },
         apps,
-        commands: [],
+        commands: offered.commands,
         lastReceipts: offered.lastReceipts,
       };
       fs.writeFileSync(`${wantedFile}.new`, JSON.stringify(wanted));

@@ -213,7 +213,8 @@ class Agent implements AsyncDisposable {
   async run(): Promise<void> {
     const { log } = this.#options;
     log.info("agent started", { node: identityOf(this.#store).name, boot: this.#boot });
-    const stop = this.#runtime.onEvent(() => {
+    const stop = this.#runtime.onEvent((event) => {
+      if (event.type === "keeper") for (const worker of this.#workers.values()) worker.doubt();
       this.#kickAll();
     });
     // Before the workers: an install that a crash broke off goes on at once. No network is used here.

@@ -1,6 +1,7 @@
+import { constants } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { SkeinError } from "../lib/errors.ts";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { replaceSymlink, syncDirectory } from "../lib/files.ts";
 import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
 import type { Paths } from "../lib/paths.ts";
@@ -48,12 +49,9 @@ export async function writableTargets(
 ): Promise<ReadonlyMap<string, string>> {
   const targets = new Map<string, string>();
   for (const name of writable) {
-    let target = folders.data;
-    for (const part of name.split("/").filter((piece) => piece !== "")) {
-      target = path.join(target, part);
-      await makeOwned(target, user);
-    }
-    targets.set(name.replace(/\/+$/, ""), target);
+    const parts = name.split("/").filter((piece) => piece !== "");
+    await makeOwned(folders.data, parts, user);
+    targets.set(name.replace(/\/+$/, ""), path.join(folders.data, ...parts));
   }
   return targets;
 }
@@ -90,14 +88,38 @@ export async function refuseUnreachable(dir: string): Promise<void> {
   }
 }
 
-/** A folder in the app's own data is never followed through a link that the app may have laid. */
-async function makeOwned(dir: string, user: RunAs | undefined): Promise<void> {
-  await fs.mkdir(dir, { mode: 0o700 }).catch((err: unknown) => {
-    if (!(err instanceof Error && "code" in err && err.code === "EEXIST")) throw err;
-  });
-  const stat = await fs.lstat(dir);
-  if (!stat.isDirectory()) {
-    throw new SkeinError("USER_REFUSED", `${dir} is to be a writable folder, and something else is there`);
+/**
+ * Makes folders in the app's own data, one in the other. The app may write there while this runs, so each step begins
+ * at a folder that is held open: a path would be looked up anew, through whatever link the app has laid meanwhile.
+ */
+async function makeOwned(data: string, parts: readonly string[], user: RunAs | undefined): Promise<void> {
+  let dir = data;
+  let held = await openFolder(dir, dir);
+  try {
+    for (const part of parts) {
+      const inside = process.platform === "linux" ? `/proc/self/fd/${held.fd}/${part}` : path.join(dir, part);
+      dir = path.join(dir, part);
+      await fs.mkdir(inside, { mode: 0o700 }).catch((err: unknown) => {
+        if (errnoOf(err) !== "EEXIST") throw err;
+      });
+      const next = await openFolder(inside, dir);
+      await held.close();
+      held = next;
+      if (user !== undefined && (await held.stat()).uid !== user.uid) await held.chown(user.uid, user.gid);
+    }
+  } finally {
+    await held.close();
   }
-  if (user !== undefined && stat.uid !== user.uid) await fs.lchown(dir, user.uid, user.gid);
+}
+
+/** @throws SkeinError USER_REFUSED when it is no folder, or a link to one */
+async function openFolder(at: string, dir: string): Promise<fs.FileHandle> {
+  try {
+    return await fs.open(at, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  } catch (err) {
+    if (errnoOf(err) !== "ENOTDIR" && errnoOf(err) !== "ELOOP") throw err;
+    throw new SkeinError("USER_REFUSED", `${dir} is to be a writable folder, and something else is there`, {
+      cause: err,
+    });
+  }
 }

@@ -22,7 +22,7 @@ export type Verify = (addresses: Addresses, signal: AbortSignal) => Promise<void
 
 /** What a worker asks of whoever runs instances. Everything here may be called again after a crash. */
 export interface Instances {
-  /** The runs of an app that serve, or that the keeper gave up on (RESTART_LIMIT) while this agent lived. */
+  /** The runs of an app that serve, or that served while this agent lived and were given up (RESTART_LIMIT) or stopped by name. */
   running(app: string): Promise<readonly Run[]>;
   /**
    * Starts a release where no client sees it, waits until it is ready, and verifies it. Where two versions may not
@@ -46,9 +46,9 @@ export function runtimeInstances(runtime: AppRuntime): Instances {
   const seen = new Set<string>();
   const counts = (row: InstanceRow): boolean => {
     if (row.state === "serving" || row.state === "waiting") seen.add(row.key);
-    return (
-      row.state === "serving" || row.state === "waiting" || (row.state === "failed" && seen.has(row.key))
-    );
+    // What was stopped by its name, or crashed too often, stays as it is until somebody orders something.
+    const isLeft = row.state === "failed" || row.state === "stopped";
+    return row.state === "serving" || row.state === "waiting" || (isLeft && seen.has(row.key));
   };
   return {
     async running(app) {

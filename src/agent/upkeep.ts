@@ -21,21 +21,27 @@ export async function actualOf(context: AppContext, app: string): Promise<Actual
 /**
  * Starts what had run before a reboot, or before the keeper lost it. Resolves to whether that changed anything.
  * Works without any hub as long as the release is on the disk.
+ * @param all also look into releases that run, for instances of theirs that are missing
  */
-export async function revive(context: AppContext, record: AppRecord, signal: AbortSignal): Promise<boolean> {
+export async function revive(
+  context: AppContext,
+  record: AppRecord,
+  all: boolean,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { instances, releases, log, depots } = context;
   const { reached } = record;
   const running = new Set((await instances.running(record.app)).map(({ release }) => release));
-  for (const id of wantedOf(record).filter((one) => !running.has(one))) {
+  for (const id of wantedOf(record).filter((one) => all || !running.has(one))) {
     faultPoint("agent.revive");
     if (!(await releases.isInstalled(record.app, id))) {
       await releases.ensure(record, id, depots(), signal, () => undefined);
     }
     const plan = (await releases.load(record, id)).plan(reached?.generation ?? 0);
     await instances.serve(plan, signal);
-    log.info("brought back", { app: record.app, release: id });
+    if (!running.has(id)) log.info("brought back", { app: record.app, release: id });
     // Nothing of it is for this node: then there is nothing to bring back either.
-    if (plan.processes.length === 0) return false;
+    if (plan.processes.length === 0 && !all) return false;
   }
   context.onNews();
   return true;

@@ -52,6 +52,8 @@ export class AppWorker {
   /** Ends the step that is under way, where it may be broken off. */
   #step: AbortController | undefined;
   #failures = 0;
+  /** Whether what should run may have lost instances: after a start of the agent or of the keeper. */
+  #isUnsure = true;
   #warnings: Warning[] = [];
   progress: WorkerProgress | undefined;
 
@@ -66,6 +68,12 @@ export class AppWorker {
     this.#kick.resolve();
     const attempt = this.record?.attempt;
     if (attempt && this.#step !== undefined && turned(this.goal(), attempt) !== null) this.#step.abort();
+  }
+
+  /** Another keeper took over: what it could not keep is started again. */
+  doubt(): void {
+    this.#isUnsure = true;
+    this.kick();
   }
 
   get record(): AppRecord | undefined {
@@ -113,6 +121,11 @@ export class AppWorker {
     const goal = this.goal();
     const actual = await actualOf(this.#context, this.app);
     const [step] = plan(goal, actual);
+    if (this.#isUnsure && actual.attempt === null && actual.reached !== null) {
+      // Only once: what cannot be brought back must not hold up the order that mends it.
+      this.#isUnsure = false;
+      return await this.#revive(true, signal);
+    }
     if (step === undefined) {
       this.#failures = 0;
       return goal !== null && !goal.go ? HELD_LOOK_MS : -1;
@@ -133,7 +146,7 @@ export class AppWorker {
     if (step === "adopt" && goal !== null) await this.#book.adopt(goal);
     if (step === "mend")
       await flipCurrent(appFolders(this.#context.paths, this.app), actual.reached?.release ?? null);
-    if (step === "revive") return await this.#revive(signal);
+    if (step === "revive") return await this.#revive(false, signal);
     if (step === "tidy") await tidy(this.#context, this.#book.existing);
     return 0;
   }
@@ -276,16 +289,16 @@ export class AppWorker {
     faultPoint("agent.collected");
   }
 
-  async #revive(signal: AbortSignal): Promise<number> {
+  async #revive(all: boolean, signal: AbortSignal): Promise<number> {
     try {
-      const changed = await revive(this.#context, this.#book.existing, signal);
+      const changed = await revive(this.#context, this.#book.existing, all, signal);
       this.#failures = 0;
-      return changed ? 0 : -1;
+      return changed || all ? 0 : -1;
     } catch (err) {
       signal.throwIfAborted();
       this.#failures += 1;
       this.#context.log.error("could not be brought back", { app: this.app, "err.message": messageOf(err) });
-      return this.#backoffMs();
+      return all ? 0 : this.#backoffMs();
     }
   }
 
