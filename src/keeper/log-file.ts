@@ -12,6 +12,10 @@ export interface LogFile {
   readonly keep: number;
 }
 
+/** Of a log that grew beyond its bound within one look, this many bounds are kept. */
+const MOST_COPIED = 4;
+const COPY_BYTES = 1024 * 1024;
+
 export function openLog(log: LogFile): number {
   fs.mkdirSync(path.dirname(log.file), { recursive: true, mode: 0o750 });
   return fs.openSync(
@@ -28,8 +32,28 @@ export function rotate(log: LogFile): void {
   for (let n = log.keep - 1; n >= 1; n--) {
     if (fs.existsSync(`${log.file}.${n}`)) fs.renameSync(`${log.file}.${n}`, `${log.file}.${n + 1}`);
   }
-  if (log.keep > 0) fs.copyFileSync(log.file, `${log.file}.1`);
+  if (log.keep > 0) copyEnd(log.file, `${log.file}.1`, Math.min(size, MOST_COPIED * log.maxBytes));
   fs.truncateSync(log.file, 0);
+}
+
+/** The writer holds the file: by truncating it to a length that no disk has, it could have the copy fill this one. */
+function copyEnd(from: string, to: string, bytes: number): void {
+  const source = fs.openSync(from, "r");
+  const target = fs.openSync(to, "w", 0o640);
+  try {
+    const buffer = Buffer.alloc(COPY_BYTES);
+    let at = Math.max(0, fs.fstatSync(source).size - bytes);
+    for (let left = bytes; left > 0;) {
+      const read = fs.readSync(source, buffer, 0, Math.min(left, buffer.length), at);
+      if (read === 0) return;
+      fs.writeSync(target, buffer, 0, read);
+      at += read;
+      left -= read;
+    }
+  } finally {
+    fs.closeSync(source);
+    fs.closeSync(target);
+  }
 }
 
 /** The last lines, at most 64 KiB of them. */

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test from "node:test";
+import { rotate } from "./log-file.ts";
+
+test("a log that its writer stretches without writing is not copied hole by hole", (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const log = { file: path.join(dir, "web.log"), maxBytes: 64 * 1024, keep: 2 };
+  fs.writeFileSync(log.file, "first\n");
+  fs.truncateSync(log.file, 256 * 1024 * 1024);
+  fs.appendFileSync(log.file, "last\n");
+  rotate(log);
+  assert.equal(fs.statSync(log.file).size, 0);
+  const { size, blocks } = fs.statSync(`${log.file}.1`);
+  assert.ok(
+    size <= 4 * log.maxBytes && blocks * 512 <= 8 * log.maxBytes,
+    `${size} bytes in ${blocks} blocks`,
+  );
+  assert.match(fs.readFileSync(`${log.file}.1`, "utf8"), /last\n$/);
+});
+
+test("a log a little over its bound is kept whole", (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const log = { file: path.join(dir, "web.log"), maxBytes: 10, keep: 2 };
+  for (const text of ["one one one\n", "two two two\n", "three three\n"]) {
+    fs.writeFileSync(log.file, text);
+    rotate(log);
+  }
+  assert.equal(fs.readFileSync(`${log.file}.1`, "utf8"), "three three\n");
+  assert.equal(fs.readFileSync(`${log.file}.2`, "utf8"), "two two two\n");
+  assert.equal(fs.existsSync(`${log.file}.3`), false);
+});
