@@ -1,11 +1,12 @@
 import path from "node:path";
-import { get } from "../test/support/answers.ts";
+import { firstAnswer } from "../test/support/answers.ts";
 import { type AgentProcess, type Cluster, startCluster } from "../test/support/cluster.ts";
-import { freePort, until } from "../test/support/processes.ts";
+import { freePort } from "../test/support/processes.ts";
 import { type SourceRepo, sourceRepo } from "../test/support/repo.ts";
 import { alternately, type Bench, type Figure, rounded } from "./bench.ts";
 import { type PropagitCluster, startPropagit } from "./peers/propagit.ts";
 import { builtPackage } from "./support/built.ts";
+import { serviceFiles } from "./support/service.ts";
 
 const GOAL = 0.5;
 /** Both sides start cold caches, the hub's repository and the first version outside of what is measured. */
@@ -73,44 +74,14 @@ async function deployNext(
   repo: SourceRepo,
   port: number,
 ): Promise<number> {
-  const commit = await repo.commit({
-    "skein.yaml": manifest(port),
-    "server.js": SERVER,
-    "notes.txt": String(Math.random()),
-  });
+  const commit = await repo.commit(serviceFiles(port));
   const begin = performance.now();
   await cluster.okGit(repo.dir, "push", "-q", cluster.gitUrl("web"), "master");
   const deployed = cluster.okIn(repo.dir, "deploy", "web", commit);
   await Promise.all(
-    nodes.map(({ address }) => answers(`http://${address}:${port}/`, commit, cluster.signal)),
+    nodes.map(({ address }) => firstAnswer(`http://${address}:${port}/`, commit, cluster.signal)),
   );
   const ms = performance.now() - begin;
   await deployed; // the next round begins when this one is settled
   return ms;
-}
-
-async function answers(url: string, text: string, signal: AbortSignal): Promise<void> {
-  const probe = async (): Promise<true | undefined> => {
-    const answer = await get(url, signal);
-    return answer.status === 200 && answer.text === text ? true : undefined;
-  };
-  await until(`${url} answers ${text}`, probe, { withinMs: 60_000, everyMs: 5, signal });
-}
-
-const SERVER = [
-  'const http = require("http");',
-  "const server = http.createServer((request, response) => response.end(process.env.COMMIT));",
-  "server.listen(process.env.PORT, process.env.HOST);",
-  "",
-].join("\n");
-
-/** The same Node runs both sides' service. */
-function manifest(port: number): string {
-  return [
-    "app: web",
-    `run: [${JSON.stringify(process.execPath)}, server.js]`,
-    `listen: ${port}`,
-    "strategy: { type: all_at_once, bake: 0s }",
-    "",
-  ].join("\n");
 }
