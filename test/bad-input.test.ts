@@ -7,16 +7,11 @@ import net from "node:net";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { get } from "./support/answers.ts";
+import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";
-import { freePort, until } from "./support/processes.ts";
+import { freePort } from "./support/processes.ts";
 import { refused, refusedInWords, type Refusal, resultEvent } from "./support/refusals.ts";
 import { sourceRepo } from "./support/repo.ts";
-
-const FAST = ["--bake", "0s", "--all-at-once"];
-const RUN = "run: node server.js\nlisten: auto\nhealth: { ready: { http: /, every: 50ms, within: 10s } }\n";
-
-const server = (text: string): string =>
-  `require("node:http").createServer((q, r) => r.end(${JSON.stringify(text)})).listen(process.env.PORT, process.env.HOST);\n`;
 
 let cluster: Cluster;
 let stop: AbortController;
@@ -32,56 +27,29 @@ after(async () => {
   await cluster[Symbol.asyncDispose]();
 });
 
-/** Writes a source folder. @returns its path */
-async function source(name: string, files: Readonly<Record<string, string>>): Promise<string> {
-  const dir = path.join(cluster.dir, "src", name);
-  for (const [file, text] of Object.entries(files)) {
-    await fs.mkdir(path.dirname(path.join(dir, file)), { recursive: true });
-    await fs.writeFile(path.join(dir, file), text, { mode: file.endsWith(".sh") ? 0o755 : 0o644 });
-  }
-  return dir;
-}
+const source = async (name: string, files: Readonly<Record<string, string>>): Promise<string> =>
+  await writeSource(cluster, name, files);
 
-async function urlOf(app: string): Promise<string> {
-  return await until(`${app} in the port table`, async () => {
-    const entry = (await cluster.ports()).find((one) => one.app === app && one.port !== null);
-    return entry === undefined ? undefined : `http://${entry.host}:${entry.port}/`;
-  });
-}
-
-/** A healthy version of `app`, and someone who asks it all the time. */
-async function serving(app: string): Promise<Serving> {
-  const dir = await source(`${app}-v1`, {
-    "skein.yaml": `app: ${app}\n${RUN}`,
-    "server.js": server(`${app} v1`),
-  });
-  await cluster.ok("deploy", "--from", dir, ...FAST);
-  return new Serving(app, await urlOf(app));
-}
-
-class Serving implements AsyncDisposable {
+/** A healthy version of an app, and someone who asks it all the time. */
+class Serving extends Asker {
   readonly app: string;
-  readonly url: string;
-  readonly #wrong: unknown[] = [];
-  #asked = 0;
-  #stopped = false;
-  readonly #asking: Promise<void>;
+  readonly #port: number;
+  #tried = 0;
 
-  constructor(app: string, url: string) {
+  private constructor(app: string, port: number, url: string) {
+    super(url, [`${app} v1`]);
     this.app = app;
-    this.url = url;
-    this.#asking = this.#ask();
+    this.#port = port;
   }
 
-  async #ask(): Promise<void> {
-    while (!this.#stopped) {
-      const answer = await get(this.url).catch((err: unknown) => err);
-      this.#asked += 1;
-      const right =
-        typeof answer === "object" && answer !== null && "text" in answer && answer.text === `${this.app} v1`;
-      if (!right) this.#wrong.push(answer);
-      await new Promise((resolve) => setTimeout(resolve, 30));
-    }
+  static async of(app: string, more = ""): Promise<Serving> {
+    const port = nextPort();
+    const dir = await source(`${app}-v1`, {
+      "skein.yaml": `app: ${app}\n${more}${RUN.replace("auto", String(port))}`,
+      "server.js": server(`${app} v1`),
+    });
+    await cluster.ok("deploy", "--from", dir, ...FAST);
+    return new Serving(app, port, await urlOf(cluster, app));
   }
 
   /** Deploys another version, which must fail so; the first one answers all the time. */
@@ -90,26 +58,15 @@ class Serving implements AsyncDisposable {
     manifest: string,
     files: Readonly<Record<string, string>> = {},
   ): Promise<Refusal> {
-    const version = `${this.app}-${code.toLowerCase()}-${this.#asked}`;
-    const dir = await source(version, {
-      "skein.yaml": `app: ${this.app}\n${manifest}`,
+    this.#tried += 1;
+    const dir = await source(`${this.app}-bad${this.#tried}`, {
+      "skein.yaml": `app: ${this.app}\n${manifest.replace("listen: auto", `listen: ${this.#port}`)}`,
       "server.js": server("bad"),
       ...files,
     });
     const error = await refused(cluster, [exit, code], ["deploy", "--from", dir, ...FAST]);
     this.unharmed();
     return error;
-  }
-
-  unharmed(): void {
-    assert.ok(this.#asked > 0);
-    assert.deepEqual(this.#wrong, []);
-  }
-
-  /** Ends the asking. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopped = true;
-    await this.#asking;
   }
 }
 
@@ -202,7 +159,6 @@ describe("names that nothing has", () => {
 describe("a place that is not what was meant", () => {
   test("an empty folder has nothing to deploy", async () => {
     const cwd = await source("empty", {});
-    await fs.mkdir(cwd, { recursive: true });
     const told = await refusedInWords(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy"], { cwd });
     assert.ok(told.includes(cwd), told);
   });
@@ -305,7 +261,7 @@ describe("a version that is no good", () => {
   ];
   for (const [what, cause, why, manifest, files] of CASES) {
     test(`one that ${what} is undone, and the old one serves all the time`, async () => {
-      await using app = await serving(`bad-${cause.toLowerCase().replaceAll("_", "-")}-${what.length}`);
+      await using app = await Serving.of(`bad-${cause.toLowerCase().replaceAll("_", "-")}-${what.length}`);
       const text = manifest.replace("PORT", String(await freePort(cluster.nodes[0]?.address)));
       undoneOf(await app.fails([3, "DEPLOY_FAILED"], text, files), cause, why);
     });
@@ -318,7 +274,7 @@ describe("a version that is no good", () => {
     try {
       const address = other.address();
       assert.ok(typeof address === "object" && address !== null);
-      await using app = await serving("port-taken");
+      await using app = await Serving.of("port-taken");
       const text = RUN.replace("auto", String(address.port));
       const error = await app.fails([3, "DEPLOY_FAILED"], text);
       undoneOf(error, "PORT_TAKEN", new RegExp(String(address.port)));
@@ -328,7 +284,7 @@ describe("a version that is no good", () => {
   });
 
   test("one whose build or test fails is never deployed", async () => {
-    await using app = await serving("bad-build");
+    await using app = await Serving.of("bad-build");
     const heads = async (): Promise<unknown> => await cluster.json("status", "bad-build");
     const before = await heads();
     const build = await app.fails([1, "BUILD_FAILED"], `${RUN}build: echo compiling; exit 9\n`);
@@ -358,7 +314,7 @@ describe("a version that is no good", () => {
 });
 
 test("two deployments of one app at once: the second is told to wait, and the first goes on", async () => {
-  await using app = await serving("busy");
+  await using app = await Serving.of("busy");
   const slow = await source("busy-slow", {
     "skein.yaml": `app: busy\n${RUN}hooks: { pre_jump: { run: sleep 600, within: 3s } }\n`,
     "server.js": server("never"),
@@ -381,7 +337,7 @@ test("a command whose time is up says that what it started goes on", async () =>
   const error = await refused(cluster, [8, "TIMEOUT"], args);
   assert.match(error.hint, /skein watch slow/);
   await cluster.ok("watch", "slow");
-  assert.equal((await get(await urlOf("slow"))).text, "slow v1");
+  assert.equal((await get(await urlOf(cluster, "slow"))).text, "slow v1");
 });
 
 /** Can this process give another one a file system of its own? */
@@ -397,11 +353,11 @@ test("a disk without room for a release: refused before the first byte, and the 
   await cluster.addNode("small", {
     within: (home) => ["unshare", "-m", "sh", "-c", script, path.join(home, "lib")],
   });
-  const manifest = `app: big\ntargets: name=small\n${RUN}`;
-  const files = { "skein.yaml": manifest, "server.js": server("big v1") };
-  await cluster.ok("deploy", "--from", await source("big-v1", files), ...FAST);
-  await using app = new Serving("big", await urlOf("big"));
-  const dir = await source("big-v2", { ...files, "server.js": server("big v2") });
+  await using app = await Serving.of("big", "targets: name=small\n");
+  const dir = await source("big-v2", {
+    "skein.yaml": `app: big\ntargets: name=small\n${RUN}`,
+    "server.js": server("big v2"),
+  });
   await fs.writeFile(path.join(dir, "big.bin"), randomBytes(16 * 2 ** 20));
   const error = await refused(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", dir, ...FAST]);
   assert.equal(error.data["cause"], "DISK_FULL", error.message);
@@ -412,5 +368,5 @@ test("a disk without room for a release: refused before the first byte, and the 
   // What was tried in vain has left nothing: a smaller one still fits.
   await fs.rm(path.join(dir, "big.bin"));
   await cluster.ok("deploy", "--from", dir, ...FAST);
-  assert.equal((await get(app.url)).text, "big v2");
+  assert.equal((await get(await urlOf(cluster, "big"))).text, "big v2");
 });

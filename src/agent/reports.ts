@@ -1,5 +1,6 @@
 import type { Report, ReportedHead } from "../api/schemas.ts";
-import { DOCUMENT_TYPES } from "../trust/documents.ts";
+import { DOCUMENT_TYPES, type Order } from "../trust/documents.ts";
+import type { Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { orderOf } from "../trust/node-state.ts";
 import { isReleaseId } from "../lib/ids.ts";
@@ -96,8 +97,20 @@ async function headsOf({ context, kept }: ReportInput): Promise<ReportedHead[]> 
         roster,
         settle: settle?.document ?? null,
         receipts: [...(settle?.receipts ?? [])],
+        releases: await releasesOf(orderOf(held), kept),
       });
     }
   }
   return heads;
+}
+
+/** A hub that forgot a release could take no order that goes back to it. */
+async function releasesOf(order: Order, kept: KeptDocuments): Promise<Envelope[]> {
+  const named = new Set([
+    order.release,
+    ...order.beside,
+    ...(order.fallback === null ? [] : [order.fallback]),
+  ]);
+  const found = await Promise.all([...named].map(async (id) => await kept.release(id)));
+  return found.filter((release) => release !== undefined);
 }

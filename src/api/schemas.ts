@@ -228,6 +228,8 @@ export const reportedHead = z.strictObject({
   roster,
   settle: envelope.nullable().optional(),
   receipts: z.array(envelope).max(64).optional(),
+  /** Of the releases that the order names, those that the node holds. */
+  releases: z.array(envelope).max(128).optional(),
 });
 export type ReportedHead = z.infer<typeof reportedHead>;
 export const report = z.strictObject({

@@ -192,8 +192,8 @@ test("a hub restored from an old backup asks its nodes, takes no order meanwhile
   const node = await joinNode(t, before, "web1");
   await node.client.report(reportOf());
   const one = await makeRelease(cluster, "shop", "one");
-  await before.client.postRelease(one.envelope);
   await store.backup(backup);
+  await before.client.postRelease(one.envelope);
 
   const roster = rosterOf([node]);
   const order = await makeOrder(cluster, one.id, roster);
@@ -210,7 +210,8 @@ test("a hub restored from an old backup asks its nodes, takes no order meanwhile
   assert.equal((await node.client.wanted(undefined, 0))?.catchingUp, true);
 
   const receipts = [await makeReceipt(cluster, node, order)];
-  const heads = [{ app: "shop", env: "default", order: order.envelope, roster, settle, receipts }];
+  const releases = [one.envelope];
+  const heads = [{ app: "shop", env: "default", order: order.envelope, roster, settle, receipts, releases }];
   assert.equal((await node.client.report(reportOf({ heads }))).catchingUp, false);
   assert.equal((await after.client.hub()).catchingUp, false);
   const [view] = await after.client.app("shop");

@@ -191,7 +191,9 @@ export class Orders {
     readonly roster: Roster;
     readonly settle?: Envelope | null | undefined;
     readonly receipts?: readonly Envelope[] | undefined;
+    readonly releases?: readonly Envelope[] | undefined;
   }): Promise<void> {
+    for (const release of held.releases ?? []) await this.#restoreRelease(release);
     const digest = digestOfEnvelope(held.order);
     if (this.find(digest) === undefined) await this.#restoreOrder(held.order, held.roster);
     if (held.settle === null || held.settle === undefined) return;
@@ -208,6 +210,13 @@ export class Orders {
       this.#logs.delete(keys.log(app, env));
       if (key.endsWith("/head")) this.#appEnvs = undefined;
     }
+  }
+
+  /** One that no builder of this charter signed is nobody's loss. */
+  async #restoreRelease(release: Envelope): Promise<void> {
+    await this.#releases.post(release).catch((err: unknown) => {
+      if (!isSkeinError(err)) throw err;
+    });
   }
 
   async #restoreOrder(source: Envelope, roster: Roster): Promise<void> {

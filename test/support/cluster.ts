@@ -150,9 +150,14 @@ export class Cluster implements AsyncDisposable {
       `${key}=${value}`,
     ]);
     const { stdout } = await this.ok("node", "invite", name, ...labels);
+    return await this.startNode(name, joinLineIn(stdout), options);
+  }
+
+  /** Starts an agent that joins with this line, and waits until the hub sees it. */
+  async startNode(name: string, join: string, options: NodeOptions = {}): Promise<AgentProcess> {
     const node = new AgentProcess(this, name, this.nodes.length + 1, options);
     this.nodes.push(node);
-    await node.start(joinLineIn(stdout));
+    await node.start(join);
     await this.present(name);
     return node;
   }
@@ -369,7 +374,7 @@ function expectSuccess(what: string, result: Result): Result {
 }
 
 /** `node invite` prints the whole command for the new machine; the line itself is its last word. */
-function joinLineIn(stdout: string): string {
+export function joinLineIn(stdout: string): string {
   const line = stdout.trim().split(/\s+/).at(-1);
   if (line === undefined || line === "") throw new Error(`no join line in: ${stdout}`);
   return line;
