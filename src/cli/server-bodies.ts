@@ -6,11 +6,10 @@ import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { jsonLog, silentLog, type Log } from "../lib/log.ts";
 import { programFile } from "../lib/program.ts";
+import { settleMemory } from "../lib/settle-memory.ts";
 import { configIfThere, parseHub, readCharters } from "../operator/home.ts";
-import { backupHub, hubHere, restoreHub, serveHub } from "../operator/hub-server.ts";
 import { initCluster } from "../operator/init.ts";
 import { offerCharter, refuseTaken } from "../operator/operator.ts";
-import { up } from "../operator/up.ts";
 import type { Charter } from "../trust/documents.ts";
 import { parseEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
 import { ephemeralIdentity } from "../trust/tls.ts";
@@ -21,13 +20,17 @@ import { VERSION } from "./version.ts";
 
 const DEFAULT_PORT = 7400;
 
+/** Loaded only where a hub is meant: an agent would keep all of it in its memory. */
+const hubServer = async () => await import("../operator/hub-server.ts");
+
 /** Servers log JSON lines to stderr; `--quiet` keeps them to themselves. */
 const logOf = ({ io }: Context): Log => (io.quiet ? silentLog : jsonLog((line) => io.raw(line)));
 
 export async function init(context: Context, flags: InitFlags): Promise<Result> {
   const { paths, signal, io } = context;
   const elsewhere = parseHub(flags.hub);
-  const hub = elsewhere ?? (await hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));
+  const hub =
+    elsewhere ?? (await (await hubServer()).hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));
   using client =
     elsewhere === undefined ? undefined : new HubClient({ hubs: [elsewhere], identity: ephemeralIdentity() });
   if (client !== undefined) await refuseTaken(client, (await configIfThere(paths))?.cluster ?? null, signal);
@@ -54,6 +57,7 @@ export async function upHere(context: Context, flags: UpFlags): Promise<Result> 
   const { paths, io, signal } = context;
   const listen = await listenFor(context, flags.listen, "127.0.0.1");
   const place = addresses(flags, "127.0.0.1");
+  const { up } = await import("../operator/up.ts");
   await up({
     paths,
     listen,
@@ -91,7 +95,9 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   const listen = await listenFor(context, flags.listen, "0.0.0.0");
   const charters =
     flags.charter === undefined ? await readCharters(paths) : [await readCharter(flags.charter)];
-  await using running = await serveHub({
+  await using running = await (
+    await hubServer()
+  ).serveHub({
     paths,
     listen,
     charters,
@@ -100,6 +106,7 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
     signal,
   });
   const { address, spki } = running;
+  settleMemory();
   io.event({ type: "ready", hub: address, key: spki });
   io.say(`hub ${address}#${spki}`);
   if ((await running.hub.info()).charterVersion === 0) {
@@ -118,7 +125,7 @@ async function listenFor({ paths }: Context, told: string | undefined, host: str
   if (told !== undefined) return hostPort(told, host);
   const charters = await readCharters(paths);
   const last = charters.at(-1);
-  const { spki } = await hubHere(paths, "");
+  const { spki } = await (await hubServer()).hubHere(paths, "");
   const charter: Charter | undefined = last === undefined ? undefined : readUnverified(last, "charter.1");
   const own = Object.entries(charter?.hubs ?? {}).find(([key]) => key === spki)?.[1][0];
   if (own === undefined) return { host, port: DEFAULT_PORT };
@@ -134,13 +141,13 @@ const addressText = ({ host, port }: HostPort): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 
 export async function backup(context: Context, file: string): Promise<Result> {
-  await backupHub(context.paths, file);
+  await (await hubServer()).backupHub(context.paths, file);
   context.io.print(`${file} is a whole copy of the hub's state`);
   return { file };
 }
 
 export async function restore(context: Context, file: string): Promise<Result> {
-  const { revision, incarnation } = await restoreHub(context.paths, file);
+  const { revision, incarnation } = await (await hubServer()).restoreHub(context.paths, file);
   context.io.print(`restored at revision ${revision}; its agents tell the hub what they know since`);
   return { revision, incarnation };
 }
@@ -149,6 +156,7 @@ export async function restore(context: Context, file: string): Promise<Result> {
 export async function agent(context: Context, words: readonly string[], flags: AgentFlags): Promise<Result> {
   const { paths, signal } = context;
   const { runAgent } = await import("../agent/agent.ts");
+  settleMemory();
   await runAgent({
     paths,
     name: flags.name ?? nodeNameHere(),
