@@ -8,12 +8,19 @@ const HEAD_GUESS = 16 * 1024;
 /** Length of what a compressed blob inflates to, before the zstd frame. */
 const LENGTH_BYTES = 4;
 
-export function bytesBlob(bytes: Buffer): BlobSource {
+export const bytesBlob = (bytes: Buffer): BlobSource => piecesBlob([bytes], digestOf(bytes));
+
+/** `sha256`: of all pieces, one after the other. */
+export function piecesBlob(pieces: readonly Buffer[], sha256: Digest): BlobSource {
   return {
-    size: bytes.length,
-    sha256: digestOf(bytes),
+    size: pieces.reduce((sum, piece) => sum + piece.length, 0),
+    sha256,
     async *open(offset) {
-      yield bytes.subarray(offset);
+      let start = offset;
+      for (const piece of pieces) {
+        if (start < piece.length) yield piece.subarray(start);
+        start = Math.max(0, start - piece.length);
+      }
     },
   };
 }

@@ -4,7 +4,7 @@ import type { ChunkId, Digest } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import { readHead } from "./blobs.ts";
-import { openFrame, packName, type ChunkRef, type FrameRef } from "./pack.ts";
+import { FRAME_BYTES, openFrame, packName, type ChunkRef, type FrameRef } from "./pack.ts";
 
 /** Takes a chunk that was checked against its id; the bytes are only lent. */
 export type ChunkTaker = (chunk: ChunkRef, bytes: Buffer) => void;
@@ -170,35 +170,62 @@ async function readRun(
   const [first] = todo;
   if (first === undefined) return;
   const end = endOfRun(todo);
-  let at = first.start;
-  let pieces: Uint8Array[] = [];
-  let arrived = at;
-  for await (const piece of depot.get(packName(pack), fetcher.signal, { start: at, end })) {
-    pieces.push(piece);
-    arrived += piece.length;
-    if (!isWhole(todo[0], arrived)) continue;
-    let held = pieces.length === 1 ? piece : Buffer.concat(pieces);
-    for (let frame = todo[0]; frame !== undefined && frame.start < end; frame = todo[0]) {
-      const from = frame.start - at;
-      if (!isWhole(frame, arrived)) break;
-      for (const [chunk, bytes] of openFrame(frame, held.subarray(from, from + frame.length)))
-        take(chunk, bytes);
+  const range = { start: first.start, end };
+  const arrived = new Arrivals(first);
+  for await (const piece of depot.get(packName(pack), fetcher.signal, range)) {
+    for (let rest = piece; rest.length > 0;) {
+      rest = arrived.take(rest);
+      if (!arrived.isWhole) continue;
+      openFrame(arrived.frame, arrived.bytes, take);
       todo.shift();
-      held = held.subarray(from + frame.length);
-      at = frame.start + frame.length;
+      const [next] = todo;
+      if (next === undefined || next.start >= end) return;
+      arrived.expect(next);
     }
-    pieces = [held];
   }
-  const [next] = todo;
-  if (next !== undefined && next.start < end) {
-    throw new SkeinError("IO", `${depot.name} ended before the pack did`, {
-      data: { pack, depot: depot.name },
-    });
-  }
+  throw new SkeinError("IO", `${depot.name} ended before the pack did`, {
+    data: { pack, depot: depot.name },
+  });
 }
 
-const isWhole = (frame: FrameRef | undefined, arrived: number): boolean =>
-  frame !== undefined && frame.start + frame.length <= arrived;
+/** Puts frames together from the pieces in which they arrive, in a buffer that is used for one after the other. */
+class Arrivals {
+  #buffer: Buffer;
+  #filled = 0;
+  /** Bytes between two frames that nobody wants. */
+  #skip = 0;
+  frame: FrameRef;
+
+  constructor(first: FrameRef) {
+    this.#buffer = Buffer.allocUnsafeSlow(Math.max(first.length, FRAME_BYTES));
+    this.frame = first;
+  }
+
+  expect(next: FrameRef): void {
+    this.#skip = next.start - (this.frame.start + this.frame.length);
+    this.#filled = 0;
+    this.frame = next;
+    if (next.length > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(next.length);
+  }
+
+  /** Takes what belongs to the frame and gives back the rest. */
+  take(piece: Uint8Array): Uint8Array {
+    const skipped = Math.min(this.#skip, piece.length);
+    this.#skip -= skipped;
+    const length = Math.min(piece.length - skipped, this.frame.length - this.#filled);
+    this.#buffer.set(piece.subarray(skipped, skipped + length), this.#filled);
+    this.#filled += length;
+    return piece.subarray(skipped + length);
+  }
+
+  get isWhole(): boolean {
+    return this.#filled === this.frame.length && this.#skip === 0;
+  }
+
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#filled);
+  }
+}
 
 function endOfRun(frames: readonly FrameRef[]): number {
   let end = 0;

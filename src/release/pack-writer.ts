@@ -1,9 +1,10 @@
 import type { ChunkId, Digest } from "../lib/ids.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Depot } from "../depot/depot.ts";
-import { bytesBlob } from "./blobs.ts";
+import { piecesBlob } from "./blobs.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES } from "./content-reader.ts";
+import { freeNow } from "./free.ts";
 import {
   compress,
   encodePack,
@@ -11,7 +12,7 @@ import {
   PACK_BYTES,
   packName,
   type ChunkRef,
-  type RawFrame,
+  type PackedFrame,
 } from "./pack.ts";
 
 /** Keeps a head under 2 MiB, also when a tree has many thousand tiny files. */
@@ -28,8 +29,10 @@ export class PackWriter {
   readonly #frame = Buffer.allocUnsafeSlow(FRAME_BYTES);
   #filled = 0;
   #frameChunks: ChunkRef[] = [];
-  #frames: RawFrame[] = [];
+  /** The pack being made: its frames, compressed. */
+  readonly #body = Buffer.allocUnsafeSlow(PACK_BYTES);
   #packed = 0;
+  #frames: PackedFrame[] = [];
   /** Entries of the head so far. */
   #entries = 0;
   #lists = new Map<Digest, readonly ChunkRef[]>();
@@ -72,8 +75,9 @@ export class PackWriter {
   endFrame(): void {
     if (this.#filled === 0) return;
     const compressed = compress(this.#frame.subarray(0, this.#filled), this.#level);
-    this.#frames.push({ compressed, chunks: this.#frameChunks });
-    this.#packed += compressed.length;
+    this.#frames.push({ length: compressed.length, chunks: this.#frameChunks });
+    this.#packed += compressed.copy(this.#body, this.#packed);
+    freeNow(compressed);
     this.#filled = 0;
     this.#frameChunks = [];
   }
@@ -87,14 +91,14 @@ export class PackWriter {
   async flush(signal: AbortSignal): Promise<void> {
     this.endFrame();
     if (this.#frames.length === 0 && this.#lists.size === 0) return;
-    const pack = encodePack(this.#frames, this.#lists);
+    const pack = encodePack(this.#frames, this.#body.subarray(0, this.#packed), this.#lists);
     faultPoint("publish.pack");
-    await this.#depot.put(packName(pack.id), bytesBlob(pack.bytes), signal);
+    await this.#depot.put(packName(pack.id), piecesBlob(pack.pieces, pack.id), signal);
     faultPoint("publish.packed");
     for (const id of this.#pending) this.#known.chunks.set(id, pack.id);
     for (const file of this.#lists.keys()) this.#known.lists.set(file, pack.id);
     this.stored.push(pack.id);
-    this.storedBytes += pack.bytes.length;
+    this.storedBytes += pack.size;
     this.#pending.clear();
     this.#lists = new Map();
     this.#frames = [];

@@ -1,7 +1,8 @@
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
 import { messageOf, SkeinError } from "../lib/errors.ts";
+import { freeNow } from "./free.ts";
 import { MAX_CHUNK } from "./gear.ts";
 
 /**
@@ -46,19 +47,23 @@ export interface PackHead {
 
 export const packName = (id: string): string => `packs/${id}`;
 
-export interface RawFrame {
-  readonly compressed: Buffer;
+export interface PackedFrame {
+  /** Compressed length. */
+  readonly length: number;
   readonly chunks: readonly ChunkRef[];
 }
 
 export interface EncodedPack {
   readonly id: Digest;
-  readonly bytes: Buffer;
-  readonly headBytes: number;
+  readonly size: number;
+  /** The pack's bytes are these, one after the other. */
+  readonly pieces: readonly Buffer[];
 }
 
+/** `body`: the frames, compressed, one after the other. It is not copied. */
 export function encodePack(
-  frames: readonly RawFrame[],
+  frames: readonly PackedFrame[],
+  body: Buffer,
   lists: ReadonlyMap<Digest, readonly ChunkRef[]>,
 ): EncodedPack {
   const raw = encodeHead(frames, lists);
@@ -68,8 +73,11 @@ export function encodePack(
   prelude.writeUInt32LE(head.length, 8);
   prelude.writeUInt32LE(raw.length, 12);
   hash("sha256", head, "buffer").copy(prelude, 16, 0, 16);
-  const bytes = Buffer.concat([prelude, head, ...frames.map((frame) => frame.compressed)]);
-  return { id: digestOf(bytes), bytes, headBytes: PRELUDE_BYTES + head.length };
+  const pieces = [prelude, head, body];
+  const sum = createHash("sha256");
+  for (const piece of pieces) sum.update(piece);
+  const size = prelude.length + head.length + body.length;
+  return { id: sum.digest("hex") as Digest, size, pieces };
 }
 
 /** How many bytes of the pack the prelude and the head take together. @throws SkeinError PACK_CORRUPT */
@@ -104,8 +112,15 @@ export function decodeHead(bytes: Buffer): PackHead {
   };
 }
 
-/** The chunks of one frame, in order, each checked against its id. @throws SkeinError CHUNK_CORRUPT PACK_CORRUPT */
-export function* openFrame(frame: FrameRef, compressed: Uint8Array): Generator<[ChunkRef, Buffer]> {
+/**
+ * Hands on the chunks of one frame, in order, each checked against its id; the bytes are only lent.
+ * @throws SkeinError CHUNK_CORRUPT PACK_CORRUPT
+ */
+export function openFrame(
+  frame: FrameRef,
+  compressed: Uint8Array,
+  take: (chunk: ChunkRef, bytes: Buffer) => void,
+): void {
   const raw = inflate(compressed, frame.raw);
   let at = 0;
   for (const chunk of frame.chunks) {
@@ -115,15 +130,18 @@ export function* openFrame(frame: FrameRef, compressed: Uint8Array): Generator<[
         data: { chunk: chunk.id },
       });
     }
-    yield [chunk, bytes];
+    take(chunk, bytes);
     at += chunk.length;
   }
+  freeNow(raw);
 }
 
 export function compress(bytes: Uint8Array, level: number): Buffer {
   const params = { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 0 };
-  // Told the size, zstd sets up tables no larger than it needs.
-  return zstdCompressSync(bytes, { params, pledgedSrcSize: bytes.length });
+  // With room for the worst case zstd writes its result once, in one piece; told the size, its tables are no larger
+  // than they need to be.
+  const chunkSize = bytes.length + (bytes.length >> 8) + 512;
+  return zstdCompressSync(bytes, { params, pledgedSrcSize: bytes.length, chunkSize });
 }
 
 /** Inflates to exactly `length` bytes; a frame that would give more is stopped there. @throws SkeinError PACK_CORRUPT */
@@ -139,7 +157,7 @@ export function inflate(bytes: Uint8Array, length: number): Buffer {
   return raw;
 }
 
-function encodeHead(frames: readonly RawFrame[], lists: ReadonlyMap<Digest, readonly ChunkRef[]>): Buffer {
+function encodeHead(frames: readonly PackedFrame[], lists: ReadonlyMap<Digest, readonly ChunkRef[]>): Buffer {
   const chunks = frames.flatMap((frame) => frame.chunks);
   let listBytes = 0;
   for (const list of lists.values()) listBytes += CHUNK_ENTRY * (list.length + 1);
@@ -148,7 +166,7 @@ function encodeHead(frames: readonly RawFrame[], lists: ReadonlyMap<Digest, read
   at = raw.writeUInt32LE(frames.length, at);
   at = raw.writeUInt32LE(lists.size, at);
   for (const frame of frames) {
-    at = raw.writeUInt32LE(frame.compressed.length, at);
+    at = raw.writeUInt32LE(frame.length, at);
     at = raw.writeUInt32LE(sumOf(frame.chunks), at);
   }
   const entry = (id: string, number: number): void => {

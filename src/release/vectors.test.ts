@@ -91,7 +91,7 @@ test("a pack reads as docs/formats/pack.md says", () => {
   const found = new Map<string, string>();
   for (const frame of head.frames) {
     const compressed = bytes.subarray(frame.start, frame.start + frame.length);
-    for (const [chunk, content] of openFrame(frame, compressed)) found.set(chunk.id, content.toString());
+    openFrame(frame, compressed, (chunk, content) => found.set(chunk.id, content.toString()));
   }
   for (const [content, chunks] of Object.entries(pack.files)) {
     const list = head.lists.get(digestOf(content)) ?? [];
