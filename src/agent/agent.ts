@@ -318,7 +318,11 @@ class Agent implements AsyncDisposable {
 
   /** Reports at news, and often enough that the port table's entries live on. */
   async #reportLoop(): Promise<void> {
-    await forever(this.#loop("report"), async (signal) => {
+    // What could not be reported is news still.
+    const onFailure = (): void => {
+      this.#news.tell();
+    };
+    await forever({ ...this.#loop("report"), onFailure }, async (signal) => {
       await this.#news.wait(this.#options.reportEveryMs ?? REPORT_EVERY_MS, REPORT_GATHER_MS, signal);
       const source = await this.#openSource();
       const reported = await source.report(await this.#report(), signal);

@@ -11,6 +11,8 @@ export interface ForeverOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** Before each pause after a failure. */
+  readonly onFailure?: () => void;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface ForeverOptions {
  * with growing, jittered pauses.
  */
 export async function forever(
-  { what, clock, log, signal }: ForeverOptions,
+  { what, clock, log, signal, onFailure }: ForeverOptions,
   turn: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   for (let failures = 0; !signal.aborted;) {
@@ -31,6 +33,7 @@ export async function forever(
       failures += 1;
       const code = isSkeinError(err) ? err.code : "INTERNAL";
       if (failures === 1) log.warn("no answer", { what, "err.code": code, "err.message": messageOf(err) });
+      onFailure?.();
       const ms = retryDelayMs(failures, { ...BACKOFF, random: Math.random });
       await clock.sleep(ms, signal).catch(() => undefined);
     }
