@@ -61,13 +61,17 @@ export async function putBlob(
       data: { size, offset },
     });
   }
-  const state = await depot.append(
-    name,
-    { size, sha256: sha256Of(req) },
-    offset,
-    req as AsyncIterable<Uint8Array>,
-  );
+  const sha256 = sha256Of(req);
+  refuseMisnamed(name, sha256);
+  const state = await depot.append(name, { size, sha256 }, offset, req as AsyncIterable<Uint8Array>);
   sendJson(res, 200, state, { "upload-offset": String(state.offset) });
+}
+
+/** A pack is named by its bytes: others under its name would take it from every app that shares it. */
+function refuseMisnamed(name: string, sha256: string): void {
+  const [, id] = /^packs\/([0-9a-f]{64})$/.exec(name) ?? [];
+  if (id === undefined || id === sha256) return;
+  throw new SkeinError("BAD_REQUEST", `${name} is to hold bytes of another digest`, { data: { blob: name } });
 }
 
 async function* withFirst(

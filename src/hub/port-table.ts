@@ -7,12 +7,20 @@ import type { PortEntry } from "../api/schemas.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import type { KeyId } from "../lib/ids.ts";
 import type { Op } from "../store/store.ts";
+import type { Identity } from "../trust/identity.ts";
 import { put, type Core } from "./core.ts";
 import { keys } from "./keys.ts";
 import type { Nodes } from "./nodes.ts";
+import type { AppEnv, Orders } from "./orders.ts";
 import type { Presence } from "./presence.ts";
 
 const LEASE_MS = 60_000;
+/** Which orders there are, and which name a node by its labels. */
+export interface PortOrders {
+  readonly orders: Pick<Orders, "log" | "body" | "roster">;
+  readonly names: (identity: Identity, place: AppEnv) => boolean;
+}
+
 /** Below the store's bound of 128 operations. */
 const OPS_AT_ONCE = 100;
 
@@ -20,16 +28,19 @@ export class PortTable {
   readonly #core: Core;
   readonly #nodes: Nodes;
   readonly #presence: Presence;
+  readonly #orders: PortOrders;
   readonly #leases = new Map<KeyId, number>();
 
-  constructor(core: Core, nodes: Nodes, presence: Presence) {
+  constructor(core: Core, nodes: Nodes, presence: Presence, orders: PortOrders) {
     this.#core = core;
     this.#nodes = nodes;
     this.#presence = presence;
+    this.#orders = orders;
   }
 
-  /** Makes the node's part of the table what it reports, and gives it another 60 s. */
-  async renew(node: KeyId, instances: readonly InstanceReport[]): Promise<void> {
+  /** Makes the node's part of the table what it reports of apps that were ordered to it, for another 60 s. */
+  async renew(node: KeyId, reported: readonly InstanceReport[]): Promise<void> {
+    const instances = await this.#ordered(node, reported);
     await this.#core.lanes.run(`ports ${node}`, async () => {
       const { lease, old } = await this.#lease(node);
       const ops = this.#changes(node, instances, lease, old);
@@ -54,6 +65,33 @@ export class PortTable {
       found.push({ ...value, node, nodeName: identity.name, stale: !this.#presence.present(node) });
     }
     return found;
+  }
+
+  /** A node that was never given an app would answer other nodes' lookups of it with whatever it likes. */
+  async #ordered(node: KeyId, reported: readonly InstanceReport[]): Promise<readonly InstanceReport[]> {
+    const known = new Map<string, boolean>();
+    const ordered: InstanceReport[] = [];
+    for (const instance of reported) {
+      const key = `${instance.app}/${instance.env}`;
+      const may = known.get(key) ?? (await this.#concerns(node, instance));
+      known.set(key, may);
+      if (may) ordered.push(instance);
+      else this.#core.log.warn("an instance of an app that the node was not given", { node, app: key });
+    }
+    return ordered;
+  }
+
+  /** By its labels now, or by a roster: what an order started goes on when labels change. */
+  async #concerns(node: KeyId, place: AppEnv): Promise<boolean> {
+    const identity = this.#nodes.identity(node);
+    if (identity === undefined) return false;
+    const { orders, names } = this.#orders;
+    if (names(identity, place)) return true;
+    for (const record of orders.log(place)) {
+      const roster = await orders.roster(orders.body(record).roster);
+      if (roster?.nodes.some((one) => one.node === node) === true) return true;
+    }
+    return false;
   }
 
   #changes(node: KeyId, instances: readonly InstanceReport[], lease: number, renewAll: boolean): Op[] {

@@ -2,6 +2,7 @@
 import { faultPoint } from "../lib/fault.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
+import type { Order, Receipt } from "../trust/documents.ts";
 import { digestOfEnvelope, readUnverified, type Envelope, type Opened } from "../trust/envelope.ts";
 import { compareSerials, openReceipt } from "../trust/orders.ts";
 import { msOf } from "../trust/fields.ts";
@@ -46,7 +47,10 @@ export class Receipts {
     }
     if (opened.body.node !== node) return true;
     // After a restore the order may still be on its way from another node.
-    if (this.#orders.find(opened.body.order) === undefined) return false;
+    const record = this.#orders.find(opened.body.order);
+    if (record === undefined) return false;
+    // Else a node could fill the store with receipts of apps that nobody has.
+    if (!answers(opened.body, this.#orders.body(record))) return true;
     await this.#core.lanes.run(`receipt ${node}`, async () => await this.#store(opened, source));
     return true;
   }
@@ -68,4 +72,9 @@ export class Receipts {
     });
     await this.#core.mirror.reached(revision);
   }
+}
+
+/** Is the receipt about this order, and not only in its name? */
+function answers(receipt: Receipt, order: Order): boolean {
+  return receipt.app === order.app && receipt.env === order.env && compareSerials(receipt, order) === 0;
 }

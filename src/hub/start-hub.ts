@@ -168,7 +168,11 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     gates: rollouts,
   });
   commands.onNews = (node) => wanted.wake(node);
-  const ports = new PortTable(core, nodes, presence);
+  const ports = new PortTable(core, nodes, presence, {
+    orders,
+    // A restored hub does not know yet what it had given to whom: the table stays as the nodes say.
+    names: (identity, place) => catchUp.on || wanted.ordersFor(identity, place).length > 0,
+  });
   const info = async (): Promise<HubInfo> => await infoOf(core, charters, catchUp, wanted);
   return {
     core,

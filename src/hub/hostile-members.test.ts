@@ -1,0 +1,139 @@
+/** Members that lie or overstep: what a node reports of others, and what an operator of one app does to all. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { digestOf, type ReleaseId } from "../lib/ids.ts";
+import { generateSigner } from "../trust/keys.ts";
+import { digestOfEnvelope, seal } from "../trust/envelope.ts";
+import type { HubClient } from "../api/hub-client.ts";
+import {
+  at,
+  joinNode,
+  makeCluster,
+  makeOrder,
+  makeReceipt,
+  makeRelease,
+  operatorClient,
+  reportOf,
+  rosterOf,
+  startTestHub,
+} from "./hub.fixture.ts";
+
+const instance = (app: string, release: ReleaseId, name: string) => ({
+  app,
+  env: "default",
+  release,
+  commit: null,
+  process: "db",
+  instance: name,
+  socket: "db",
+  protocol: "tcp",
+  host: "127.0.0.66",
+  port: 5432,
+  pid: 1,
+  state: "serving",
+  since: at(),
+});
+
+async function put(client: HubClient, name: string, bytes: Buffer): Promise<void> {
+  const response = await client.raw({
+    method: "PUT",
+    path: `/v1/depot/blobs/${name}`,
+    headers: {
+      "upload-offset": "0",
+      "upload-length": String(bytes.length),
+      "upload-sha256": digestOf(bytes),
+    },
+    body: bytes,
+  });
+  response.resume();
+}
+
+test("a node's entries in the port table are of apps that some order gave it", async (t) => {
+  const hub = await startTestHub(t);
+  const [web, other] = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "db1", { role: "db" })];
+  const { envelope, id } = await makeRelease(hub.cluster, "shop", "v1");
+  await hub.client.postRelease(envelope);
+  const roster = rosterOf([web]);
+  const order = await makeOrder(hub.cluster, id, roster);
+  await hub.client.postOrder(order.envelope, roster, null);
+
+  await web.client.report(reportOf({ instances: [instance("shop", id, "shop.db.1")] }));
+  await other.client.report(reportOf({ instances: [instance("shop", id, "shop.db.2")] }));
+  const { ports } = await hub.client.ports({ app: "shop" });
+  assert.deepEqual(
+    ports.map(({ nodeName }) => nodeName),
+    ["web1"],
+  );
+});
+
+test("a node that a later order leaves out keeps its entries while it drains", async (t) => {
+  const hub = await startTestHub(t);
+  const [one, two] = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
+  const { envelope, id } = await makeRelease(hub.cluster, "shop", "v1");
+  await hub.client.postRelease(envelope);
+  const roster = rosterOf([one, two]);
+  const first = await makeOrder(hub.cluster, id, roster);
+  await hub.client.postOrder(first.envelope, roster, null);
+  for (const node of [one, two]) {
+    await node.client.report(
+      reportOf({
+        instances: [instance("shop", id, "shop.db.1")],
+        receipts: [await makeReceipt(hub.cluster, node, first)],
+      }),
+    );
+  }
+  assert.equal((await hub.client.ports({ app: "shop" })).ports.length, 2);
+});
+
+test("a receipt counts for the app of its order only", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  const { envelope, id } = await makeRelease(hub.cluster, "shop", "v1");
+  await hub.client.postRelease(envelope);
+  const roster = rosterOf([node]);
+  const order = await makeOrder(hub.cluster, id, roster);
+  await hub.client.postOrder(order.envelope, roster, null);
+  const receipts = [];
+  for (let n = 0; n < 20; n++)
+    receipts.push(await makeReceipt(hub.cluster, node, order, { app: `junk-${n}` }));
+  receipts.push(await makeReceipt(hub.cluster, node, order, { seq: 7 }));
+  const answer = await node.client.report(reportOf({ receipts }));
+  assert.deepEqual(answer.receipts, receipts.map(digestOfEnvelope), "they need not be sent again");
+  const stored = await hub.hub.core.store.range("/", { limit: 10_000 });
+  const junk = stored.entries.filter(({ key }) => key.includes("junk"));
+  assert.deepEqual(junk, []);
+  assert.deepEqual((await node.client.wanted(undefined, 0))?.lastReceipts, []);
+});
+
+test("who may deploy one app cannot write over the packs of another", async (t) => {
+  const limited = generateSigner();
+  const cluster = await makeCluster();
+  const hub = await startTestHub(t, { cluster });
+  const { body } = await charterWith(cluster, limited.kid, limited.pub);
+  await hub.client.postCharter(body);
+  const client = await operatorClient(cluster, hub.address, limited);
+  t.after(() => client.close());
+  const good = Buffer.from("a pack of somebody else");
+  const name = `packs/${digestOf(good)}`;
+  await put(hub.client, name, good);
+  await assert.rejects(put(client, name, Buffer.from("other bytes")), { code: "BAD_REQUEST" });
+  const read = await hub.client.raw({ method: "GET", path: `/v1/depot/blobs/${name}` });
+  assert.equal((await read.toArray()).join(""), good.toString());
+});
+
+async function charterWith(cluster: Awaited<ReturnType<typeof makeCluster>>, kid: string, pub: string) {
+  const { readUnverified } = await import("../trust/envelope.ts");
+  const before = readUnverified(cluster.charter, "charter.1");
+  const body = await seal(
+    "charter.1",
+    {
+      ...before,
+      version: 2,
+      issued: at(),
+      keys: { ...before.keys, [kid]: { alg: "raw", pub } },
+      operators: { ...before.operators, [kid]: { name: "bob", allow: ["deploy:blog/default"] } },
+    },
+    [cluster.operator],
+  );
+  return { body };
+}
