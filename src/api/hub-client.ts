@@ -60,6 +60,8 @@ export interface CallOptions {
 }
 
 const HEARTBEAT_LOST_MS = 25_000;
+/** What a header can carry: an etag is sent back in one. */
+const ETAG = /^[\x21-\x7e]{1,256}$/;
 const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
 
 export class HubClient implements Disposable {
@@ -183,7 +185,7 @@ export class HubClient implements Disposable {
       signal,
     });
     if (response.statusCode === 304) return void response.resume();
-    return ROUTES.wanted.response.parse(await bodyOf(response, this.name));
+    return await this.#read("wanted", response, ({ etag }) => ETAG.test(etag));
   }
 
   async report(report: s.Report, signal?: AbortSignal): Promise<s.Reported> {
@@ -257,20 +259,7 @@ export class HubClient implements Disposable {
 
   /** Any route by name; its answer is checked against the route's schema. */
   async call<N extends RouteName>(name: N, options: CallOptions = {}): Promise<Answer<N>> {
-    const response = await this.#send(name, options);
-    const value = await bodyOf(response, this.name);
-    const route: Route = ROUTES[name];
-    const parsed = route.response?.safeParse(value);
-    if (parsed?.success === false) {
-      throw new SkeinError(
-        "BAD_REQUEST",
-        `${this.name} answered ${name} in a form this version does not read`,
-        {
-          cause: parsed.error,
-        },
-      );
-    }
-    return parsed?.data as Answer<N>;
+    return await this.#read(name, await this.#send(name, options));
   }
 
   /** The raw response of a request that is no JSON: blobs. */
@@ -329,6 +318,26 @@ export class HubClient implements Disposable {
       timeoutMs: options.timeoutMs ?? this.#options.timeoutMs,
       signal: options.signal,
     });
+  }
+
+  /** The body, held to the route's schema. A hub whose answer cannot be read is asked last from then on. */
+  async #read<N extends RouteName>(
+    name: N,
+    response: IncomingMessage,
+    isGood: (answer: Answer<N>) => boolean = () => true,
+  ): Promise<Answer<N>> {
+    const [asked] = this.#order;
+    try {
+      const route: Route = ROUTES[name];
+      const parsed = route.response?.safeParse(await bodyOf(response, this.name));
+      const answer = parsed?.data as Answer<N>;
+      if (parsed?.success !== false && isGood(answer)) return answer;
+      const why = `${this.name} answered ${name} in a form this version does not read`;
+      throw new SkeinError("BAD_REQUEST", why, { cause: parsed?.error });
+    } catch (err) {
+      this.#order = [...this.#order.filter((hub) => hub !== asked), ...(asked === undefined ? [] : [asked])];
+      throw err;
+    }
   }
 
   /** Tries the hubs in turn while they cannot be reached. */

@@ -4,7 +4,6 @@
  */
 import http from "node:http";
 import type { Duplex, Readable } from "node:stream";
-import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { errnoOf, fromWire, SkeinError, type WireError } from "../lib/errors.ts";
 import { connectPinned, type TlsIdentity } from "./tls.ts";
@@ -42,7 +41,14 @@ export interface PinnedClient extends Disposable {
   close(): void;
 }
 
-const DEFAULTS = { timeoutMs: 30_000, maxSockets: 16, idleMs: 20_000, maxErrorBytes: 65_536 } as const;
+const DEFAULTS = {
+  timeoutMs: 30_000,
+  maxSockets: 16,
+  idleMs: 20_000,
+  maxErrorBytes: 65_536,
+  maxBodyBytes: 128 * 2 ** 20,
+} as const;
+const SLOWEST_BYTES_PER_MS = 16;
 
 export function pinnedClient(options: PinnedClientOptions): PinnedClient {
   const address = `${options.host}:${options.port}`;
@@ -251,8 +257,44 @@ function late(address: string, request: RequestOptions, timeoutMs: number): Skei
   });
 }
 
-/** The whole body of a response as parsed JSON. */
-export async function jsonOf(response: http.IncomingMessage): Promise<unknown> {
-  const bytes = await buffer(response);
-  return bytes.length === 0 ? undefined : (JSON.parse(bytes.toString("utf8")) as unknown);
+export interface BodyBounds {
+  /** Default 128 MiB. */
+  readonly maxBytes?: number;
+  /** Time for a body of no bytes; each 16 bytes give it another ms. Default 30 000. */
+  readonly graceMs?: number;
+}
+
+/**
+ * The whole body of a response as parsed JSON.
+ *
+ *   time = graceMs + bytes / 16 B/ms
+ *
+ * Bounded in both, since whoever answers may mean ill: a pinned key says who it is, not that it is honest.
+ * @throws SkeinError DOC_TOO_BIG, HUB_UNREACHABLE (too slow), SyntaxError
+ */
+export async function jsonOf(response: http.IncomingMessage, bounds: BodyBounds = {}): Promise<unknown> {
+  const { maxBytes = DEFAULTS.maxBodyBytes, graceMs = DEFAULTS.timeoutMs } = bounds;
+  const began = performance.now();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const check = setInterval(
+    () => {
+      if (performance.now() - began <= graceMs + size / SLOWEST_BYTES_PER_MS) return;
+      response.destroy(new SkeinError("HUB_UNREACHABLE", "the answer came too slowly"));
+    },
+    Math.min(1000, graceMs),
+  );
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > maxBytes) throw new SkeinError("DOC_TOO_BIG", `an answer of more than ${maxBytes} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (err) {
+    response.destroy();
+    throw err;
+  } finally {
+    clearInterval(check);
+  }
+  return size === 0 ? undefined : (JSON.parse(Buffer.concat(chunks, size).toString("utf8")) as unknown);
 }

@@ -1,0 +1,97 @@
+/** A hub of the charter that was taken over: it holds the right key and answers what it likes. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import type http from "node:http";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
+import test, { type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { jsonOf } from "../trust/http-client.ts";
+import { ephemeralIdentity, serverTlsOptions } from "../trust/tls.ts";
+import { HubClient, type HubAddress } from "./hub-client.ts";
+
+const INFO = {
+  cluster: null,
+  incarnation: "1",
+  version: "0",
+  charterVersion: 0,
+  catchingUp: false,
+  beacon: null,
+};
+
+async function hubThat(t: TestContext, answer: http.RequestListener): Promise<HubAddress> {
+  const identity = ephemeralIdentity();
+  const server = https.createServer(serverTlsOptions(identity), answer);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { spki: identity.spki, address: `127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+function clientOf(t: TestContext, ...hubs: HubAddress[]): HubClient {
+  const client = new HubClient({ hubs, identity: ephemeralIdentity() });
+  t.after(() => client.close());
+  return client;
+}
+
+const honest: http.RequestListener = (_req, res) => void res.end(JSON.stringify(INFO));
+
+async function endless(res: http.ServerResponse, piece: string, everyMs: number): Promise<void> {
+  while (!res.destroyed) {
+    res.write(piece);
+    await sleep(everyMs);
+  }
+}
+
+test("an answer without end is cut at its bound", async (t) => {
+  const hub = await hubThat(t, (_req, res) => void endless(res, " ".repeat(64 * 1024), 1));
+  using client = clientOf(t, hub);
+  const response = await client.raw({ method: "GET", path: "/" });
+  await assert.rejects(jsonOf(response, { maxBytes: 1_000_000 }), { code: "DOC_TOO_BIG" });
+  assert.equal(response.destroyed, true);
+});
+
+test("an answer that drips is cut, however long it goes on dripping", async (t) => {
+  const hub = await hubThat(t, (_req, res) => void endless(res, " ", 5));
+  using client = clientOf(t, hub);
+  const response = await client.raw({ method: "GET", path: "/" });
+  await assert.rejects(jsonOf(response, { graceMs: 200 }), { code: "HUB_UNREACHABLE" });
+  assert.equal(response.destroyed, true);
+});
+
+test("a hub that answers nonsense is asked last from then on", async (t) => {
+  let lies = 0;
+  const liar = await hubThat(t, (_req, res) => {
+    lies += 1;
+    res.end(lies === 1 ? "[" : '{"incarnation": 1}');
+  });
+  using client = clientOf(t, liar, await hubThat(t, honest));
+  await assert.rejects(client.hub(), { code: "HUB_UNREACHABLE" });
+  assert.equal((await client.hub()).incarnation, "1");
+  assert.equal(lies, 1);
+  using second = clientOf(t, liar, await hubThat(t, honest));
+  await assert.rejects(second.hub(), { code: "BAD_REQUEST" });
+  assert.equal((await second.hub()).incarnation, "1");
+});
+
+test("an etag that no header can carry is not taken: it would break every later request", async (t) => {
+  const envelope = { t: "ticket.1", p: "", s: [] };
+  const wanted = {
+    etag: "a\r\nb",
+    incarnation: "1",
+    catchingUp: false,
+    duplicate: false,
+    beacon: envelope,
+    charters: [],
+    identity: { ticket: envelope, enrol: envelope, label: null, revoke: null },
+    apps: [],
+    commands: [],
+    lastReceipts: [],
+  };
+  const hub = await hubThat(t, (_req, res) => void res.end(JSON.stringify(wanted)));
+  using client = clientOf(t, hub);
+  await assert.rejects(client.wanted(undefined, 0), { code: "BAD_REQUEST" });
+});
