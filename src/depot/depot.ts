@@ -17,7 +17,8 @@ export interface DepotReader {
   /** Which of these names are there, in one round trip where the depot can. */
   has(names: readonly string[], signal: AbortSignal): Promise<ReadonlySet<string>>;
   /**
-   * The blob's bytes as they arrive. A reader that was cut asks again with `range.start` at what it has.
+   * The blob's bytes as they arrive. A reader that was cut asks again with `range.start` at what it has. Each piece is
+   * the reader's own from then on: it may write to it, or give its memory back.
    * @throws SkeinError BLOB_MISSING
    */
   get(name: string, signal: AbortSignal, range?: ByteRange): AsyncIterable<Uint8Array>;

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import type { ChunkId, Digest } from "../lib/ids.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
-import { cutAt, MAX_CHUNK } from "./gear.ts";
+import { cutAt, MAX_CHUNK, MIN_CHUNK } from "./gear.ts";
 import type { ChunkRef } from "./pack.ts";
 import type { SourceFile } from "./tree-source.ts";
 
@@ -27,26 +27,32 @@ export class ContentReader {
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
 
   /**
-   * Cuts a small file at once, or a large one window by window; `between` runs after each window, so that a sink
-   * that fills up can be emptied.
+   * Cuts a small file at once, without a promise, or a large one window by window; `between` runs after each window,
+   * so that a sink that fills up can be emptied.
    * @throws SkeinError TREE_REFUSED when the file changes while it is read
    */
-  async cut(file: SourceFile, sink: ChunkSink, between: () => Promise<void>): Promise<CutFile> {
+  cut(file: SourceFile, sink: ChunkSink, between: () => Promise<void>): CutFile | Promise<CutFile> {
     if (file.size === 0) return { sha256: EMPTY_SHA256, chunks: [] };
+    if (file.size >= BUFFER_BYTES) return this.#cutLarge(file, sink, between);
     const { fd, close } = open(file);
     try {
-      if (file.size < BUFFER_BYTES) return this.#cutSmall(file, fd, sink);
-      return await this.#cutLarge(file, fd, sink, between);
+      return this.#cutSmall(file, fd, sink);
     } finally {
       if (close) fs.closeSync(fd);
     }
   }
 
   #cutSmall(file: SourceFile, fd: number, sink: ChunkSink): CutFile {
-    const bytes = this.#buffer.subarray(0, file.size);
     // One byte more than there should be shows in the same read whether the file has grown.
     const more = typeof file.content.file === "string" ? 1 : 0;
     if (fill(fd, this.#buffer, file.size, file.content.offset, more) !== file.size) throw changed(file);
+    const bytes = this.#buffer.subarray(0, file.size);
+    if (file.size <= MIN_CHUNK) {
+      const sha256 = hash("sha256", bytes, "hex") as Digest;
+      const chunk = { id: sha256 as string as ChunkId, length: file.size };
+      sink(chunk, bytes);
+      return { sha256, chunks: [chunk] };
+    }
     const chunks: ChunkRef[] = [];
     this.#cutWindow(bytes, file.size, true, chunks, sink);
     const [only, second] = chunks;
@@ -54,7 +60,16 @@ export class ContentReader {
     return { sha256: hash("sha256", bytes, "hex") as Digest, chunks };
   }
 
-  async #cutLarge(
+  async #cutLarge(file: SourceFile, sink: ChunkSink, between: () => Promise<void>): Promise<CutFile> {
+    const { fd, close } = open(file);
+    try {
+      return await this.#cutWindows(file, fd, sink, between);
+    } finally {
+      if (close) fs.closeSync(fd);
+    }
+  }
+
+  async #cutWindows(
     file: SourceFile,
     fd: number,
     sink: ChunkSink,

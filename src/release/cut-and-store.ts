@@ -1,7 +1,7 @@
 import type { Digest } from "../lib/ids.ts";
 import type { Depot } from "../depot/depot.ts";
 import { readCatalogue, type Catalogue } from "./catalogue.ts";
-import { ContentReader, type CutFile } from "./content-reader.ts";
+import { ContentReader, type ChunkSink, type CutFile } from "./content-reader.ts";
 import type { ChunkRef } from "./pack.ts";
 import { PackWriter } from "./pack-writer.ts";
 import type { Row } from "./rows.ts";
@@ -50,6 +50,7 @@ export async function cutAndStore(
   const rows: Row[] = [];
   const cuts: CutFile[] = [];
   let filesRead = 0;
+  const sink: ChunkSink = (chunk, bytes) => writer.add(chunk, bytes);
   const between = async (): Promise<void> => {
     if (writer.isFull) await writer.flush(signal);
   };
@@ -59,13 +60,14 @@ export async function cutAndStore(
       const remembered = cache.get(entry);
       cut = remembered !== undefined && isStored(remembered, catalogue) ? remembered : null;
       if (cut === null) {
-        cut = await reader.cut(entry, (chunk, bytes) => writer.add(chunk, bytes), between);
+        const cutting = reader.cut(entry, sink, between);
+        cut = cutting instanceof Promise ? await cutting : cutting;
         cache.set(entry, cut);
         filesRead += 1;
       }
       if (cut.chunks.length > 1) writer.addList(cut.sha256, cut.chunks);
       cuts.push(cut);
-      await between();
+      if (writer.isFull) await writer.flush(signal);
     }
     rows.push(toRow(entry, cut));
     signal.throwIfAborted();

@@ -4,6 +4,7 @@ import type { ChunkId, Digest } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import { readHead } from "./blobs.ts";
+import { freeNow } from "./free.ts";
 import { FRAME_BYTES, openFrame, packName, type ChunkRef, type FrameRef } from "./pack.ts";
 
 /** Takes a chunk that was checked against its id; the bytes are only lent. */
@@ -103,7 +104,8 @@ export class PackMap {
       if (pack === undefined) return;
       const head = await this.#fetcher.try((depot) => readHead(depot, pack, this.#fetcher.signal));
       for (const frame of head.frames) {
-        for (const { id } of frame.chunks) if (!this.chunks.has(id)) this.chunks.set(id, { pack, frame });
+        const place = { pack, frame };
+        for (const { id } of frame.chunks) if (!this.chunks.has(id)) this.chunks.set(id, place);
       }
       for (const [file, list] of head.lists) if (!this.lists.has(file)) this.lists.set(file, list);
     }
@@ -182,6 +184,7 @@ async function readRun(
       if (next === undefined || next.start >= end) return;
       arrived.expect(next);
     }
+    freeNow(piece);
   }
   throw new SkeinError("IO", `${depot.name} ended before the pack did`, {
     data: { pack, depot: depot.name },

@@ -6,7 +6,7 @@ const LEAST_BYTES = 256 * 1024;
  * a fifth of the CPU time of installing a large release. Nobody may use the bytes, or a part of them, afterwards.
  */
 export function freeNow(bytes: Uint8Array): void {
-  const { buffer } = bytes;
-  const isOwn = bytes.byteOffset === 0 && buffer.byteLength >= LEAST_BYTES;
+  const { buffer, byteOffset } = bytes;
+  const isOwn = byteOffset === 0 && buffer.byteLength >= LEAST_BYTES;
   if (isOwn && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

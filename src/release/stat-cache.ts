@@ -70,8 +70,12 @@ function chunksOf(source: SourceFile, entry: Entry): ChunkRef[] {
 }
 
 function isRacy(stamp: string, now: number): boolean {
-  const [, mtime = "", ctime = ""] = stamp.split(" ");
-  return Math.max(Number(mtime), Number(ctime)) > now - RACY_MS;
+  const mtime = stamp.indexOf(" ") + 1;
+  // Numbers end at the blank that follows them.
+  const ctime = stamp.indexOf(" ", mtime) + 1;
+  return (
+    Math.max(Number.parseFloat(stamp.slice(mtime)), Number.parseFloat(stamp.slice(ctime))) > now - RACY_MS
+  );
 }
 
 function load(file: string): Map<string, Entry> {
