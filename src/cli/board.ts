@@ -2,7 +2,7 @@ import type { RolloutNode, RolloutView } from "../api/schemas.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { formatBytes } from "../lib/units.ts";
 import { readReason } from "../operator/follow.ts";
-import { columns, type Io } from "./io.ts";
+import { columns, plain, type Io } from "./io.ts";
 
 /** Shows a rollout: redrawn on a terminal, a line for each change elsewhere. */
 export interface Board {
@@ -105,7 +105,10 @@ export function worst(nodes: readonly RolloutNode[]): RolloutNode[] {
     .slice(0, WORST_SHOWN);
 }
 
-function nodeText(node: RolloutNode, withBytes: boolean): string {
+/** A node's own words among ours. */
+const nodeText = (node: RolloutNode, withBytes: boolean): string => plain(textOf(node, withBytes));
+
+function textOf(node: RolloutNode, withBytes: boolean): string {
   if (node.verdict !== null) return verdictText(node);
   if (node.gate === "hold") return "waits for its batch";
   const bytes = withBytes ? bytesText(node) : "";

@@ -7,6 +7,7 @@ import { readConfig, readCharters } from "../operator/home.ts";
 import { hubsFor, signerFor } from "../operator/operator.ts";
 import { openSession } from "../operator/session.ts";
 import { openChain } from "../trust/charter.ts";
+import { shown } from "./io.ts";
 import { gitRemote, hubsNamed, parseSkeinUrl, type GitService } from "./git-remote.ts";
 
 /** @returns the exit status */
@@ -25,8 +26,8 @@ export async function gitRemoteMain(args: readonly string[], env: NodeJS.Process
     return 0;
   } catch (err) {
     const code = isSkeinError(err) ? ` [${err.code}]` : "";
-    process.stderr.write(`skein: ${messageOf(err)}${code}\n`);
-    if (isSkeinError(err)) process.stderr.write(`skein: ${err.hint}\n`);
+    process.stderr.write(`skein: ${shown(messageOf(err))}${code}\n`);
+    if (isSkeinError(err)) process.stderr.write(`skein: ${shown(err.hint)}\n`);
     return isSkeinError(err) ? err.exit : 1;
   }
 }

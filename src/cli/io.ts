@@ -13,7 +13,7 @@ export interface Io {
   print(line: string): void;
   /** One line of progress. Nothing in `--json` or `--quiet`. */
   say(line: string): void;
-  /** Straight to stderr, for errors and redrawing. */
+  /** Straight to stderr, for redrawing: whoever calls has made others' words harmless. */
   raw(text: string): void;
   /** One event of `--json`; nothing else. */
   event(event: object): void;
@@ -43,20 +43,43 @@ export function processIo(options: IoOptions): Io {
     live: stderr.isTTY && !json && !quiet && process.env["TERM"] !== "dumb",
     columns: stderr.columns ?? 80,
     print: (line) => {
-      if (!json) stdout.write(`${line}\n`);
+      if (!json) stdout.write(`${shown(line)}\n`);
     },
     say: (line) => {
-      if (!json && !quiet) stderr.write(`${line}\n`);
+      if (!json && !quiet) stderr.write(`${shown(line)}\n`);
     },
     raw: (text) => {
       stderr.write(text);
     },
     event: (event) => {
-      if (json) stdout.write(`${JSON.stringify(event)}\n`);
+      if (json) stdout.write(`${jsonLine(event)}\n`);
     },
     paint: (colour, text) => (coloured ? styleText(colour, text, { validateStream: false }) : text),
   };
 }
+
+/** What a terminal would act on, but for tabs and line ends. */
+// oxlint-disable-next-line no-control-regex -- these are what is looked for
+const ACTS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
+/** Colours and weight; nothing that hides text. */
+const STYLE = String.raw`\u001b\[(?:[0-4]|2[2-4]|3[0-79]|9[0-7])?m`;
+const STYLE_OR_ACTS = new RegExp(`${STYLE}|${ACTS.source}`, "g");
+const ALL_ACTS = new RegExp(ACTS.source, "g");
+
+const escaped = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
+/** Others' words as they may be printed: they can be coloured, and not move, hide or change anything else. */
+export function shown(text: string): string {
+  return text.replaceAll(STYLE_OR_ACTS, (found) => (found.length > 1 ? found : escaped(found)));
+}
+
+/** The same on one line, without styles: for what is cut to a width and drawn in place. */
+export function plain(text: string): string {
+  return text.replaceAll(/[\t\r\n]+/g, " ").replaceAll(ALL_ACTS, "");
+}
+
+/** JSON escapes by itself only what is below a space. */
+const jsonLine = (event: object): string => JSON.stringify(event).replaceAll(ALL_ACTS, escaped);
 
 /** Rows in columns as wide as their widest cell; the last column is left as it is. */
 export function columns(rows: readonly (readonly string[])[]): string[] {

@@ -1,5 +1,5 @@
 import { messageOf, SkeinError, toWire } from "../lib/errors.ts";
-import type { Io } from "./io.ts";
+import { shown, type Io } from "./io.ts";
 
 /** Ends with this when a person pressed Ctrl-C. */
 export const INTERRUPTED_EXIT = 130;
@@ -17,7 +17,7 @@ export function exitOf(err: unknown): number {
 export function reportError(io: Io, err: unknown): number {
   const exit = exitOf(err);
   io.event({ type: "result", ok: false, exit, error: toWire(err) });
-  if (!io.json) io.raw(errorText(io, err));
+  if (!io.json) io.raw(shown(errorText(io, err)));
   return exit;
 }
 

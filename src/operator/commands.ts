@@ -45,10 +45,10 @@ export async function* runCommand(
   }
 }
 
-/** A text field of a line; empty when it has none. */
+/** A text field of a line, as one line: else a node could write lines of another's. Empty when it has none. */
 export function wordOf(line: NamedLine, key: string): string {
   const value = line[key];
-  return typeof value === "string" ? value : "";
+  return typeof value === "string" ? value.replaceAll(/[\r\n]+/g, " ") : "";
 }
 
 /** Why a node could not do what was asked. */
