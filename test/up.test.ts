@@ -1,0 +1,246 @@
+/** `skein up` from an empty folder, and all that a person can do with it on one machine. */
+import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import fs from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { firstAnswer, get } from "./support/answers.ts";
+import { Asker } from "./support/apps.ts";
+import { checkout } from "./support/cluster.ts";
+import { freePort, Processes, processesIn, until } from "./support/processes.ts";
+import { gitEnv } from "./support/repo.ts";
+
+const FAST = ["--bake", "0s"];
+const run = promisify(execFile);
+
+let dir = "";
+let processes: Processes;
+let upProcess: ChildProcess;
+let hub = "";
+
+const env = (): NodeJS.ProcessEnv => ({
+  ...gitEnv(),
+  HOME: os.homedir(),
+  SKEIN_HOME: path.join(dir, "home"),
+  PATH: `${checkout.helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`,
+});
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function skein(...args: string[]): Promise<Ended> {
+  const child = spawn(checkout.command, [...checkout.args, ...args], { cwd: dir, env: env() });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const code = await new Promise<number>((resolve) => child.once("close", (end) => resolve(end ?? -1)));
+  return { code, stdout, stderr };
+}
+
+/** Runs with --json: every line is an event. @returns the events, the result last */
+async function events(wanted: number, ...args: string[]): Promise<Record<string, unknown>[]> {
+  const { code, stdout, stderr } = await skein("--json", ...args);
+  assert.equal(code, wanted, `skein ${args.join(" ")}:\n${stdout}\n${stderr}`);
+  const lines = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.equal(lines.at(-1)?.["type"], "result", stdout);
+  return lines;
+}
+
+async function result<T>(...args: string[]): Promise<T> {
+  return (await events(0, ...args)).at(-1) as T;
+}
+
+async function startUp(): Promise<void> {
+  const log = path.join(dir, "up.log");
+  await fs.rm(log, { force: true });
+  const args = [...checkout.args, "--json", "up", "--listen", hub, "--name", "here"];
+  upProcess = processes.start(checkout.command, args, { cwd: dir, env: env(), log });
+  await until("skein up is ready", async () =>
+    /"type":"ready"/.test(await fs.readFile(log, "utf8")) ? true : undefined,
+  );
+}
+
+before(async () => {
+  dir = await fs.realpath(await fs.mkdtemp(path.join(os.tmpdir(), "skein-up-")));
+  await fs.chmod(dir, 0o755); // apps have users of their own
+  processes = new Processes(dir);
+  hub = `127.0.0.1:${await freePort()}`;
+  await startUp();
+});
+
+after(async () => {
+  await processes[Symbol.asyncDispose]();
+  await fs.rm(dir, { recursive: true, force: true, maxRetries: 5 });
+});
+
+async function write(files: Readonly<Record<string, string>>, mode = 0o644): Promise<void> {
+  for (const [name, text] of Object.entries(files)) {
+    await fs.mkdir(path.dirname(path.join(dir, name)), { recursive: true });
+    await fs.writeFile(path.join(dir, name), text, { mode });
+  }
+}
+
+const server = (text: string): string =>
+  `console.log("says ${text}"); require("node:http").createServer((q, r) => r.end("${text}")).listen(process.env.PORT, process.env.HOST);\n`;
+
+interface Port {
+  readonly app: string;
+  readonly host: string;
+  readonly port: number | null;
+}
+
+async function urlOf(app: string): Promise<string> {
+  const { ports } = await result<{ ports: Port[] }>("ports", "--app", app);
+  const entry = ports.find((one) => one.port !== null);
+  assert.ok(entry, JSON.stringify(ports));
+  return `http://${entry.host}:${entry.port}/`;
+}
+
+test("a folder with a manifest: deploy, look, restart, stop, start, roll back", async (t) => {
+  const port = await freePort();
+  const manifest = `app: shop\nrun: node server.js\nlisten: ${port}\nhealth: /\nverify: sh smoke.sh\n`;
+  await write({ "shop/skein.yaml": manifest, "shop/server.js": server("one"), "shop/smoke.sh": "exit 0\n" });
+  const url = `http://127.0.0.1:${port}/`;
+
+  await t.test("plan has changes, deploying makes them, and then it has none for that release", async () => {
+    const [planned] = (await events(10, "plan", "./shop")).slice(-1);
+    assert.equal((planned?.["plan"] as { changes: number }).changes, 1);
+    await assert.rejects(get(url), "plan changed nothing");
+    const told = await events(0, "deploy", "./shop", ...FAST);
+    const types = new Set(told.map(({ type }) => type));
+    for (const type of ["release", "selection", "order", "rollout", "result"])
+      assert.ok(types.has(type), type);
+    assert.equal((await get(url)).text, "one");
+    const { release } = told.at(-1) as { release: string };
+    const nothing = await result<{ plan: { changes: number } }>("plan", "shop", release.slice(0, 8));
+    assert.equal(nothing.plan.changes, 0);
+  });
+
+  await t.test("status, list, releases, ports, check, verify and logs tell what there is", async () => {
+    const { apps } = await result<{ apps: { app: string; nodes: { current: boolean }[] }[] }>("status");
+    assert.deepEqual(
+      apps.map(({ app, nodes }) => [app, nodes.every(({ current }) => current)]),
+      [["shop", true]],
+    );
+    const listed = await result<{ apps: unknown[]; nodes: { name: string }[] }>("list");
+    assert.deepEqual([listed.apps.length, listed.nodes.map(({ name }) => name)], [1, ["here"]]);
+    const { releases } = await result<{ releases: { id: string }[] }>("releases", "shop");
+    assert.equal(releases.length, 1);
+    const id = releases[0]?.id.slice(0, 8) ?? "";
+    const table = JSON.parse((await skein("ports", "--by", "commit")).stdout) as Record<string, unknown>;
+    assert.deepEqual(Object.values(table), [{ web: [{ host: "127.0.0.1", port }] }]);
+    assert.match((await skein("check", "shop")).stdout, new RegExp(`^here +shop@${id}`));
+    assert.equal((await skein("check", "shop", id)).stdout, "OK\n");
+    assert.equal((await skein("verify", "shop")).stdout, "here  OK\n");
+    assert.match((await skein("logs", "shop")).stdout, /^here .*says one$/m);
+    const lines = await events(0, "logs", "shop", "--lines", "1");
+    assert.equal(lines[0]?.["type"], "log");
+  });
+
+  await t.test("restart loses nothing; stop frees the port; start brings it back", async () => {
+    await using asker = new Asker(url, ["one"]);
+    await result("restart", "shop");
+    await result("restart", "web.1@here", "--app", "shop");
+    asker.unharmed();
+    await asker[Symbol.asyncDispose]();
+    await result("stop", "shop");
+    await assert.rejects(get(url), { code: "ECONNREFUSED" });
+    const { apps } = await result<{ apps: { state: string }[] }>("status", "shop");
+    assert.equal(apps[0]?.state, "stopped");
+    await result("start", "shop");
+    assert.equal((await get(url)).text, "one");
+  });
+
+  await t.test("the next version takes over, and rollback goes back, nothing lost", async () => {
+    await using asker = new Asker(url, ["one", "two"]);
+    await write({ "shop/server.js": server("two") });
+    await result("deploy", "./shop", ...FAST);
+    assert.equal((await get(url)).text, "two");
+    await result("rollback", "shop");
+    assert.equal((await get(url)).text, "one");
+    asker.unharmed();
+  });
+
+  await t.test("gc removes what is not to be kept", async () => {
+    for (const text of ["three", "four"]) {
+      await write({ "shop/server.js": server(text) });
+      await result("deploy", "./shop", ...FAST);
+    }
+    const dry = await result<{ removed: { release: string }[] }>("gc", "shop", "--count", "1", "--dry-run");
+    const { removed } = await result<{ removed: { release: string }[] }>("gc", "shop", "--count", "1");
+    assert.deepEqual(removed, dry.removed);
+    assert.ok(removed.length > 0);
+    const left = await fs.readdir(path.join(dir, "home/lib/apps/shop/revs"));
+    for (const { release } of removed) assert.ok(!left.includes(release));
+    assert.equal((await get(url)).text, "four");
+  });
+});
+
+test("a tarball deploys as it is", async () => {
+  await write({
+    "pack/skein.yaml": "app: packed\nrun: node server.js\nlisten: auto\n",
+    "pack/server.js": server("packed"),
+  });
+  await run("tar", ["-czf", path.join(dir, "packed.tgz"), "-C", path.join(dir, "pack"), "."]);
+  await result("deploy", "./packed.tgz", ...FAST);
+  assert.equal((await get(await urlOf("packed"))).text, "packed");
+});
+
+test("a bare executable runs as a service, without any manifest", async () => {
+  const script = `#!/usr/bin/env node\n${server("bare")}`;
+  await write({ "tool/hello.js": script }, 0o755);
+  await fs.copyFile(path.join(dir, "tool/hello.js"), path.join(dir, "hello"));
+  const shown = await skein("validate", "--full", "./hello");
+  assert.equal(shown.code, 0, shown.stderr);
+  assert.match(shown.stdout, /hello/);
+  await result("deploy", "./hello", ...FAST);
+  const { apps } = await result<{ apps: { nodes: { current: boolean }[] }[] }>("status", "hello");
+  assert.equal(apps[0]?.nodes[0]?.current, true);
+});
+
+test("a folder without a manifest is files that are brought to their place, with hooks by their names", async () => {
+  await write({ "conf/app.conf": "level=1\n" });
+  await write({ "conf/post-jump.sh": "#!/bin/sh\necho jumped to $FTL_REVISION\n" }, 0o755);
+  await result("deploy", "./conf", ...FAST);
+  const current = path.join(dir, "home/lib/apps/conf/current/app.conf");
+  assert.equal(await fs.readFile(current, "utf8"), "level=1\n");
+  assert.match((await skein("logs", "conf")).stdout, /jumped to [0-9a-f]+/);
+});
+
+test("completion for every shell, and the version", async () => {
+  for (const shell of ["bash", "zsh", "fish"]) {
+    const { code, stdout } = await skein("completion", shell);
+    assert.equal(code, 0);
+    assert.match(stdout, /rollback/);
+  }
+  await write({ "completion.bash": (await skein("completion", "bash")).stdout });
+  await run("bash", ["-n", path.join(dir, "completion.bash")]);
+  const { version } = await result<{ version: string }>("version");
+  assert.equal((await skein("--version")).stdout, `skein ${version}\n`);
+});
+
+/** Ctrl-C, and what is left of it. */
+async function interruptUp(): Promise<void> {
+  upProcess.kill("SIGINT");
+  await until("skein up ends", () => (upProcess.exitCode === null ? undefined : true));
+  assert.equal(upProcess.exitCode, 0, await fs.readFile(path.join(dir, "up.log"), "utf8"));
+  assert.deepEqual(processesIn(dir), []);
+}
+
+test("Ctrl-C stops everything, and the next up brings it back", async () => {
+  const url = await urlOf("shop");
+  await interruptUp();
+  await assert.rejects(get(url));
+  await startUp();
+  await firstAnswer(url, "four");
+  await interruptUp();
+});
