@@ -112,8 +112,8 @@ test("a folder with a manifest: deploy, look, restart, stop, start, roll back", 
   const url = `http://127.0.0.1:${port}/`;
 
   await t.test("plan has changes, deploying makes them, and then it has none for that release", async () => {
-    const [planned] = (await events(10, "plan", "./shop")).slice(-1);
-    assert.equal((planned?.["plan"] as { changes: number }).changes, 1);
+    const planned = (await events(10, "plan", "./shop")).at(-1) as { plan: { changes: number } };
+    assert.equal(planned.plan.changes, 1);
     await assert.rejects(get(url), "plan changed nothing");
     const told = await events(0, "deploy", "./shop", ...FAST);
     const types = new Set(told.map(({ type }) => type));
