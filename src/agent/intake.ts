@@ -17,7 +17,7 @@ import {
   type Outcome,
   type Step,
 } from "../trust/node-state.ts";
-import { compareSerials, openRelease } from "../trust/orders.ts";
+import { compareSerials, openOrder, openRelease } from "../trust/orders.ts";
 import type { KeptDocuments } from "./kept.ts";
 import type { NodeStore } from "./node-store.ts";
 
@@ -143,10 +143,26 @@ async function keepDocuments(
       if (!isSkeinError(err)) throw err; // an order that needs this very one says so when it is begun
     }
   }
+  const named = rostersOf(app.orders, state, context);
   for (const roster of Object.values(app.rosters)) {
     const parsed = rosterSchema.safeParse(roster);
-    if (parsed.success) await kept.putRoster(rosterDigest(parsed.data), parsed.data);
+    if (!parsed.success) continue;
+    const digest = rosterDigest(parsed.data);
+    if (named.has(digest)) await kept.putRoster(digest, parsed.data);
   }
+}
+
+/** What orders signed: a source could fill the disk with any others. */
+function rostersOf(orders: readonly Envelope[], { charter }: NodeState, { now }: Context): Set<Digest> {
+  const named = new Set<Digest>();
+  for (const order of orders) {
+    try {
+      named.add(openOrder(charter, order, now).body.roster);
+    } catch (err) {
+      if (!isSkeinError(err)) throw err; // it is refused where it is taken
+    }
+  }
+  return named;
 }
 
 function refusalOf(offer: Offer, outcome: Outcome | undefined): readonly Refusal[] {
