@@ -86,7 +86,7 @@ export function admit(
   req: http.IncomingMessage,
   url: URL,
 ): Found & { readonly caller: Caller } {
-  const caller = parts.callerOf(req);
+  const caller = callerOf(parts, req);
   if (caller.role === "anonymous") parts.strangerCame(req);
   const found = findRoute(req.method ?? "", url.pathname);
   if (found === undefined) throw new SkeinError("NOT_FOUND", `there is no ${req.method} ${url.pathname}`);
@@ -98,6 +98,16 @@ export function admit(
   }
   if (caller.revoked) throw new SkeinError("REVOKED", "this key was revoked");
   throw new SkeinError("UNKNOWN_CLIENT", "this key belongs to no node, and no session vouches for it");
+}
+
+/** A session that does not hold costs as much to look at as any stranger's request. */
+function callerOf(parts: RouterParts, req: http.IncomingMessage): Caller {
+  try {
+    return parts.callerOf(req);
+  } catch (err) {
+    parts.strangerCame(req);
+    throw err;
+  }
 }
 
 /** @throws SkeinError BAD_REQUEST when a parameter is not of its form */

@@ -37,6 +37,7 @@ import { Receipts } from "./receipts.ts";
 import { Releases } from "./releases.ts";
 import { startRollouts, type RolloutParts } from "./rollouts.ts";
 import { requestListener, type RouterParts } from "./router.ts";
+import { Strangers } from "./strangers.ts";
 import { WantedDesk } from "./wanted.ts";
 
 export interface HubOptions {
@@ -61,6 +62,8 @@ export interface HubOptions {
   readonly layoutOf?: RolloutParts["layoutOf"];
   /** Requests a second that one address may make without an identity. Default 20. */
   readonly anonymousPerSec?: number;
+  /** How long a connection may stay without a request by anybody known, in ms. Default 30 000. */
+  readonly strangerMs?: number;
 }
 
 export interface RunningHub extends AsyncDisposable {
@@ -75,6 +78,7 @@ export interface RunningHub extends AsyncDisposable {
 
 /** Longer than the longest poll (120 s): idle beyond that is a dead peer. */
 const SOCKET_IDLE_MS = 180_000;
+const STRANGER_MS = 30_000;
 const MAX_CONNECTIONS = 20_000;
 const UPLOADS_KEPT_MS = 24 * 3_600_000;
 
@@ -210,9 +214,15 @@ async function serve(server: https.Server, hub: Hub, options: HubOptions): Promi
   };
   const callers = new Callers(known, core.clock);
   const rate = new AnonymousRate(core.clock, options.anonymousPerSec);
+  const strangers = new Strangers(options.strangerMs ?? STRANGER_MS);
+  server.on("secureConnection", (socket) => strangers.came(socket, socket.remoteAddress ?? ""));
   const parts: RouterParts = {
     handlers: handlersOf(hub),
-    callerOf: (req) => callers.of(req),
+    callerOf: (req) => {
+      const caller = callers.of(req);
+      if (caller.role !== "anonymous") strangers.known(req.socket);
+      return caller;
+    },
     strangerCame: (req) => rate.take(req.socket.remoteAddress ?? ""),
     failed: (req, err) =>
       core.log.error("a request failed", { method: req.method, url: req.url, err: String(err) }),

@@ -1,0 +1,51 @@
+/** Connections of which no request has come yet by anybody whom the hub knows. */
+import type { Duplex } from "node:stream";
+
+const PER_ADDRESS = 512;
+const IN_ALL = 4096;
+
+/**
+ * Everybody is a stranger until a request shows who calls. Strangers are bounded in time and number, so that those who
+ * open connections and say nothing, or say it a byte at a time, keep no place from those who belong here. When there
+ * are too many, the one that has waited longest goes.
+ */
+export class Strangers {
+  readonly #graceMs: number;
+  /** Oldest first. */
+  readonly #open = new Map<Duplex, { readonly address: string; readonly timer: NodeJS.Timeout }>();
+  readonly #byAddress = new Map<string, Set<Duplex>>();
+
+  /** @param graceMs how long a connection may remain one of a stranger */
+  constructor(graceMs: number) {
+    this.#graceMs = graceMs;
+  }
+
+  came(socket: Duplex, address: string): void {
+    const timer = setTimeout(() => socket.destroy(), this.#graceMs);
+    this.#open.set(socket, { address, timer });
+    const neighbours = this.#byAddress.get(address) ?? new Set();
+    this.#byAddress.set(address, neighbours.add(socket));
+    socket.once("close", () => this.known(socket));
+    if (neighbours.size > PER_ADDRESS) this.#drop(neighbours);
+    else if (this.#open.size > IN_ALL) this.#drop(this.#open.keys());
+  }
+
+  /** This one is a stranger no more. */
+  known(socket: Duplex): void {
+    const found = this.#open.get(socket);
+    if (found === undefined) return;
+    clearTimeout(found.timer);
+    this.#open.delete(socket);
+    const neighbours = this.#byAddress.get(found.address);
+    neighbours?.delete(socket);
+    if (neighbours?.size === 0) this.#byAddress.delete(found.address);
+  }
+
+  #drop(sockets: Iterable<Duplex>): void {
+    for (const oldest of sockets) {
+      this.known(oldest);
+      oldest.destroy();
+      return;
+    }
+  }
+}
