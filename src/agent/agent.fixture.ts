@@ -384,6 +384,7 @@ export function webApp(port: number, version: string, extra: Tree = {}): Tree {
 }
 
 export async function answer(port: number): Promise<string> {
-  const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } });
+  const signal = AbortSignal.timeout(5000);
+  const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" }, signal });
   return await response.text();
 }

@@ -19,7 +19,7 @@ import { hubFor } from "./hub-link.ts";
 import { runtimeInstances } from "./instances.ts";
 import { takeIn, type Refusal } from "./intake.ts";
 import { forgetJoining, join } from "./join.ts";
-import { openKept, type KeptDocuments } from "./kept.ts";
+import { namedDocuments, openKept, type KeptDocuments } from "./kept.ts";
 import { watchHealth } from "./live.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys, type NodeKeys } from "./node-keys.ts";
@@ -193,6 +193,7 @@ class Agent implements AsyncDisposable {
       registryUrl: registry.url,
     });
     const outbox = await openOutbox(path.join(stateDir, "receipts"));
+    await kept.keepOnly(namedDocuments(store.state, records.all()));
     const instances = runtimeInstances(runtime);
     const shared = {
       paths,

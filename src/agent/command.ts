@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import type { Clock } from "../lib/clock.ts";
 import { errnoOf, messageOf } from "../lib/errors.ts";
+import { until } from "./until.ts";
 
 /** Who a command runs as; undefined where the agent is not root. */
 export interface RunAs {
@@ -106,15 +107,13 @@ async function endOf(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<CommandEnd> {
-  const over = new AbortController();
+  using over = until([signal]);
   try {
     const ended = once(child, "exit").then(([code, name]: unknown[]): CommandEnd => {
       if (typeof name === "string") return { kind: "signal", name };
       return { kind: "exit", code: typeof code === "number" ? code : 1 };
     });
-    const limit = clock
-      .sleep(withinMs, AbortSignal.any([signal, over.signal]))
-      .then((): CommandEnd => ({ kind: "timeout" }));
+    const limit = clock.sleep(withinMs, over.signal).then((): CommandEnd => ({ kind: "timeout" }));
     limit.catch(() => undefined);
     return await Promise.race([ended, limit]);
   } catch (err) {

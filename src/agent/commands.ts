@@ -13,6 +13,7 @@ import type { AppRuntime } from "./runtime/runtime.ts";
 import type { InstanceRow } from "./runtime/view.ts";
 import type { Source } from "./source.ts";
 import { versionOf } from "./steps.ts";
+import { until } from "./until.ts";
 
 type Line = Readonly<Record<string, unknown>>;
 
@@ -81,8 +82,8 @@ export class CommandDesk {
 
   async *#logs(record: AppRecord, command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
     const { clock, paths } = this.#context;
-    const until = AbortSignal.any([signal, AbortSignal.timeout(remainingMs(command, clock.now()))]);
-    for await (const line of followLogs(paths.log, record.app, logOptions(command.args), until))
+    using over = until([signal], remainingMs(command, clock.now()));
+    for await (const line of followLogs(paths.log, record.app, logOptions(command.args), over.signal))
       yield { ...line };
   }
 

@@ -2,6 +2,7 @@ import type { Clock } from "../lib/clock.ts";
 import { isSkeinError, messageOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { retryDelayMs } from "../lib/retry.ts";
+import { until } from "./until.ts";
 
 const BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
 
@@ -55,8 +56,8 @@ export class News {
 
   /** Resolves `gatherMs` after the first news, or after `mostMs` without any. */
   async wait(mostMs: number, gatherMs: number, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    const timer = this.#clock.sleep(mostMs, AbortSignal.any([signal, over.signal])).catch(() => undefined);
+    using over = until([signal]);
+    const timer = this.#clock.sleep(mostMs, over.signal).catch(() => undefined);
     await Promise.race([this.#next.promise, timer]);
     over.abort();
     await this.#clock.sleep(gatherMs, signal).catch(() => undefined);

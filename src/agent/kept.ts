@@ -5,6 +5,8 @@ import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { rosterSchema, type Roster } from "../trust/documents.ts";
 import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
+import { orderOf, type NodeState } from "../trust/node-state.ts";
+import type { AppRecord } from "./records.ts";
 
 /**
  * Documents that accepted orders lead to: releases, and the rosters that prove settles. On disk before the order
@@ -18,6 +20,27 @@ export interface KeptDocuments {
   roster(digest: Digest): Promise<Roster | undefined>;
   /** Forgets all but these. */
   keepOnly(names: ReadonlySet<ReleaseId | Digest>): Promise<void>;
+}
+
+/** What held orders and this node's own records lead to. */
+export function namedDocuments(
+  state: NodeState,
+  records: readonly AppRecord[],
+): ReadonlySet<ReleaseId | Digest> {
+  const orders = Object.values(state.apps)
+    .flatMap(({ head, standing, prior }) => [head, standing, prior])
+    .flatMap((held) => (held === null ? [] : [orderOf(held)]));
+  const ordered = orders.flatMap(({ release, fallback, beside, roster }) => [
+    release,
+    fallback,
+    roster,
+    ...beside,
+  ]);
+  const own = records.flatMap(({ reached, attempt, good, synced }) => {
+    const now = [reached?.release, attempt?.release, attempt?.previous, ...(reached?.beside ?? [])];
+    return [...now, ...good, ...synced];
+  });
+  return new Set([...ordered, ...own].filter((name) => name !== null && name !== undefined));
 }
 
 export async function openKept(dir: string): Promise<KeptDocuments> {

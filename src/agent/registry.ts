@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import type { KeyId, ReleaseId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import { parseDurationMs } from "../lib/units.ts";
+import { until } from "./until.ts";
 
 /** A caller, as the capability in its URL names it. */
 export interface Caller {
@@ -163,7 +164,9 @@ async function answer(
   const waitMs = wait === null ? 0 : parseDurationMs(wait);
   if (waitMs === undefined) return reply(response, 400, { error: "wait is a duration such as 30s" });
   const wanted = name === undefined || name === "" ? undefined : decodeURIComponent(name);
-  reply(response, 200, await lookUp(options.table, caller, wanted, waitMs, closing(response, stop)));
+  using over = until([stop], Math.min(waitMs, MAX_WAIT_MS));
+  response.once("close", over.abort);
+  reply(response, 200, await lookUp(options.table, caller, wanted, waitMs, over.signal));
 }
 
 async function lookUp(
@@ -171,25 +174,15 @@ async function lookUp(
   caller: Caller,
   name: string | undefined,
   waitMs: number,
-  gone: AbortSignal,
+  over: AbortSignal,
 ): Promise<readonly ServiceAnswer[]> {
   let found = table.find(caller, name);
   if (waitMs === 0) return found;
-  const until = AbortSignal.any([gone, AbortSignal.timeout(Math.min(waitMs, MAX_WAIT_MS))]);
-  while (found.length === 0 && !until.aborted) {
-    await table.changed(until);
+  while (found.length === 0 && !over.aborted) {
+    await table.changed(over);
     found = table.find(caller, name);
   }
   return found;
-}
-
-/** Aborts when the caller hangs up or the server stops. */
-function closing(response: http.ServerResponse, stop: AbortSignal): AbortSignal {
-  const gone = new AbortController();
-  response.once("close", () => {
-    gone.abort();
-  });
-  return AbortSignal.any([gone.signal, stop]);
 }
 
 function reply(response: http.ServerResponse, status: number, body: unknown): void {

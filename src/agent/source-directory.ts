@@ -9,6 +9,7 @@ import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import { digestOf, type KeyId } from "../lib/ids.ts";
 import { digestOfEnvelope } from "../trust/envelope.ts";
 import type { Source } from "./source.ts";
+import { until } from "./until.ts";
 
 /**
  * A folder instead of a hub, for machines without a network to one: `wanted/<node>.json` is what a hub would answer
@@ -68,31 +69,31 @@ async function textOtherThan(
   waitMs: number,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const until = AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
+  using over = until([signal], waitMs);
   for (;;) {
-    using news = nextChange(path.dirname(file), until);
+    using news = nextChange(path.dirname(file), over.signal);
     const text = await readIfThere(file);
     if (text !== undefined && digestOf(text) !== etag) return text;
-    if (until.aborted) return undefined;
+    if (over.signal.aborted) return undefined;
     await news.seen;
   }
 }
 
-/** Resolves at the next change in a folder, or when `until` aborts. */
-function nextChange(dir: string, until: AbortSignal): Disposable & { readonly seen: Promise<void> } {
+/** Resolves at the next change in a folder, or when `over` aborts. */
+function nextChange(dir: string, over: AbortSignal): Disposable & { readonly seen: Promise<void> } {
   const { promise, resolve } = Promise.withResolvers<void>();
   const seen = (): void => {
     resolve();
   };
   const watcher = watch(dir, { persistent: false }, seen);
   watcher.on("error", seen);
-  until.addEventListener("abort", seen, { once: true });
-  if (until.aborted) seen();
+  over.addEventListener("abort", seen, { once: true });
+  if (over.aborted) seen();
   return {
     seen: promise,
     [Symbol.dispose]() {
       watcher.close();
-      until.removeEventListener("abort", seen);
+      over.removeEventListener("abort", seen);
     },
   };
 }

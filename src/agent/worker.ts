@@ -26,6 +26,7 @@ import { newRecord, withGood, type AppRecord } from "./records.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
 import type { Warning } from "./runtime/runtime.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";
+import { until } from "./until.ts";
 
 /** How far an order is on this node, for reports. */
 export interface WorkerProgress {
@@ -178,7 +179,8 @@ export class AppWorker {
     this.#note(attempt, step, 0, null);
     const breakOff = new AbortController();
     this.#step = breakOff;
-    const within = isPatient(step) ? AbortSignal.any([signal, breakOff.signal]) : signal;
+    using either = until([signal, breakOff.signal]);
+    const within = isPatient(step) ? either.signal : signal;
     try {
       // An order that came between the last look and now has broken off nothing yet.
       if (turned(this.goal(), attempt) !== null) return 0;
@@ -221,7 +223,7 @@ export class AppWorker {
     await this.#book.keep({
       ...record,
       attempt: { ...attempt, done: [...attempt.done, step], cut: attempt.cut + cut },
-      synced: synced === undefined ? record.synced : [...record.synced, synced],
+      synced: synced === undefined ? record.synced : [...record.synced, synced].slice(-100),
     });
   }
 
@@ -313,13 +315,12 @@ export class AppWorker {
   }
 
   async #rest(ms: number, kicked: Promise<void> | undefined, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    const until = AbortSignal.any([signal, over.signal]);
+    using over = until([signal]);
     const waits = [
-      new Promise<void>((resolve) => until.addEventListener("abort", () => resolve(), { once: true })),
+      new Promise<void>((resolve) => over.signal.addEventListener("abort", () => resolve(), { once: true })),
     ];
     if (kicked !== undefined) waits.push(kicked);
-    if (ms > 0) waits.push(this.#context.clock.sleep(ms, until).catch(() => undefined));
+    if (ms > 0) waits.push(this.#context.clock.sleep(ms, over.signal).catch(() => undefined));
     await Promise.race(waits);
     over.abort();
   }
