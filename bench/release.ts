@@ -13,6 +13,9 @@ const FILES = { full: 36_000, quick: 9_000 } as const;
 const ROUNDS = { full: 3, quick: 3 } as const;
 const GOAL_RATIO = 1.3;
 const GOAL_UNCHANGED_SECONDS = 1;
+/** Peak resident memory of the process. */
+const GOAL_PUBLISH_MIB = 384;
+const GOAL_INSTALL_MIB = 128;
 const GOAL_CHANGE_BYTES = 64 * 1024;
 
 /** CPU seconds (user and system, children included) of a shell command, and what it printed. */
@@ -31,8 +34,16 @@ async function cpuSeconds(
 
 interface Step {
   readonly seconds: number;
-  readonly result: { readonly tree: string; readonly bytesFetched?: number; readonly storedBytes?: number };
+  readonly result: StepResult;
   readonly json: string;
+}
+
+interface StepResult {
+  readonly tree: string;
+  /** Peak resident memory in MiB. */
+  readonly rss: number;
+  readonly bytesFetched?: number;
+  readonly storedBytes?: number;
 }
 
 export async function* bench({ quick, signal }: BenchOptions): AsyncIterable<Figure> {
@@ -63,7 +74,7 @@ async function* measure(dir: string, quick: boolean, signal: AbortSignal): Async
   const step = async (...args: string[]): Promise<Step> => {
     const words = [process.execPath, worker, ...args].map((word) => `'${word}'`).join(" ");
     const { seconds, stdout } = await cpuSeconds(words, signal);
-    return { seconds, json: stdout.trim(), result: JSON.parse(stdout) as Step["result"] };
+    return { seconds, json: stdout.trim(), result: JSON.parse(stdout) as StepResult };
   };
   const clear = (...names: string[]): void => {
     for (const name of names) fs.rmSync(at(name), { recursive: true, force: true });
@@ -89,7 +100,11 @@ async function* measure(dir: string, quick: boolean, signal: AbortSignal): Async
     met: ours <= most,
   });
 
+  // Ours is on the disk when it returns, so the peer's is too.
+  const pack = `tar cf - -C '${at("tree")}' . | zstd -3 -T1 -q -f -o '${at("tar.zst")}' && sync '${at("tar.zst")}'`;
   let published = "";
+  let publishedRss = 0;
+  let installedRss = 0;
   const publishing = await alternately(
     rounds,
     signal,
@@ -97,13 +112,13 @@ async function* measure(dir: string, quick: boolean, signal: AbortSignal): Async
       clear("depot", "cache");
       const first = await step("publish", at("tree"), at("depot"), at("cache"), "");
       published = first.json;
+      publishedRss = Math.max(publishedRss, first.result.rss);
       return first.seconds;
     },
-    async () =>
-      (await cpuSeconds(`tar cf - -C '${at("tree")}' . | zstd -3 -q -f -o '${at("tar.zst")}'`, signal))
-        .seconds,
+    async () => (await cpuSeconds(pack, signal)).seconds,
   );
-  yield figure("publish", publishing.ours, publishing.peer, "tar | zstd -3");
+  yield figure("publish", publishing.ours, publishing.peer, "tar | zstd -3, sync");
+  yield limit("publish", publishedRss, GOAL_PUBLISH_MIB, "MiB at most");
 
   const unchanged: number[] = [];
   for (let round = 0; round < rounds; round++) {
@@ -122,14 +137,20 @@ async function* measure(dir: string, quick: boolean, signal: AbortSignal): Async
   const installing = await alternately(
     rounds,
     signal,
-    async () => (await step("install", published, at("depot"), at(`revs-${++round}`), release(1))).seconds,
+    async () => {
+      const done = await step("install", published, at("depot"), at(`revs-${++round}`), release(1));
+      installedRss = Math.max(installedRss, done.result.rss);
+      return done.seconds;
+    },
     async () => {
       fs.mkdirSync(at(`untar-${round}`));
-      const command = `zstd -dcq '${at("tar.zst")}' | tar xf - -C '${at(`untar-${round}`)}'`;
+      const into = at(`untar-${round}`);
+      const command = `zstd -dcq '${at("tar.zst")}' | tar xf - -C '${into}' && sync -f '${into}'`;
       return (await cpuSeconds(command, signal)).seconds;
     },
   );
-  yield figure("install", installing.ours, installing.peer, "zstd -d | tar x");
+  yield figure("install", installing.ours, installing.peer, "zstd -d | tar x, sync -f");
+  yield limit("install", installedRss, GOAL_INSTALL_MIB, "MiB at most");
 
   fs.appendFileSync(path.join(at("tree"), "node_modules/package-0/module-1.js"), "// changed\n");
   const changed = await step("publish", at("tree"), at("depot"), at("cache"), published);

@@ -60,8 +60,7 @@ export async function cutAndStore(
       const remembered = cache.get(entry);
       cut = remembered !== undefined && isStored(remembered, catalogue) ? remembered : null;
       if (cut === null) {
-        const cutting = reader.cut(entry, sink, between);
-        cut = cutting instanceof Promise ? await cutting : cutting;
+        cut = await reader.cut(entry, sink, between);
         cache.set(entry, cut);
         filesRead += 1;
       }
