@@ -272,7 +272,7 @@ export class Instance {
     await new Promise((resolve) => setImmediate(resolve)); // lets the exit event of the leader come first
     this.#become("stopped", { pid: 0 });
     faultPoint("keeper.stopped");
-    const cut = ended.forced || !this.#toldOnExit() ? ended.cut : this.#cutTold();
+    const cut = ended.forced ? ended.cut : (this.#cutTold() ?? ended.cut);
     return {
       cut,
       forced: ended.forced,
@@ -281,14 +281,10 @@ export class Instance {
     };
   }
 
-  /** A preload counts exactly what its process cut, unless the process never came to say so. */
-  #toldOnExit(): boolean {
-    return this.spec.gate && this.#exit?.signal === null;
-  }
-
-  #cutTold(): number {
+  /** A preload counts exactly what its process cut; undefined where none lived to say so. */
+  #cutTold(): number | undefined {
     const told = this.#status.flatMap((line) => /^cut (\d+)$/.exec(line)?.[1] ?? []);
-    return told.reduce((sum, count) => sum + Number(count), 0);
+    return told.length === 0 ? undefined : told.reduce((sum, count) => sum + Number(count), 0);
   }
 
   #clientSide(): ClientSide {

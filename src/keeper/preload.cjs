@@ -256,9 +256,11 @@ function endBySignal() {
   process.kill(process.pid, plan.signal);
 }
 
+/** Zero is told too: npm, which served nobody, may die by the signal, and then only this says how its server ended. */
 function tellCut() {
+  if (taken.size === 0) return;
   const cut = [...connections].filter((socket) => !socket.destroyed && !socket.writableFinished).length;
-  if (cut > 0) tell(`cut ${cut}`);
+  tell(`cut ${cut}`);
 }
 
 // Datagrams: received on the probe, later on the public socket; answers leave from where they are expected.
