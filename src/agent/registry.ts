@@ -107,6 +107,12 @@ export interface RegistryOptions {
   /** The caller behind a capability; undefined when nobody has it. */
   readonly callerOf: (capability: string) => Caller | undefined;
   readonly log: Log;
+  /** Open at once, of all callers together. Default 1000. */
+  readonly maxConnections?: number;
+  /** Waits of one capability at once; beyond them 429. Default 100. */
+  readonly maxWaits?: number;
+  /** How long a connection may take to say what it wants, in ms. Default 5000. */
+  readonly silentMs?: number;
 }
 
 /**
@@ -116,13 +122,22 @@ export interface RegistryOptions {
  */
 export async function serveRegistry(options: RegistryOptions, fd?: number): Promise<RegistryServer> {
   const stop = new AbortController();
-  const server = http.createServer((request, response) => {
-    answer(request, response, options, stop.signal).catch((err: unknown) => {
+  const waits = new Waits(options.maxWaits ?? 100);
+  const silentMs = options.silentMs ?? 5000;
+  const timeouts = {
+    headersTimeout: silentMs,
+    requestTimeout: silentMs,
+    connectionsCheckingInterval: silentMs,
+  };
+  const server = http.createServer(timeouts, (request, response) => {
+    answer(request, response, { ...options, waits }, stop.signal).catch((err: unknown) => {
       options.log.warn("registry request failed", { err: String(err) });
       response.destroy();
     });
   });
   server.keepAliveTimeout = 30_000;
+  // Any process of the machine may connect: it must not take the descriptors that the agent works with.
+  server.maxConnections = options.maxConnections ?? 1000;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     const listening = (): void => {
@@ -150,7 +165,7 @@ export async function serveRegistry(options: RegistryOptions, fd?: number): Prom
 async function answer(
   request: http.IncomingMessage,
   response: http.ServerResponse,
-  options: RegistryOptions,
+  options: RegistryOptions & { readonly waits: Waits },
   stop: AbortSignal,
 ): Promise<void> {
   const url = new URL(request.url ?? "/", "http://registry");
@@ -164,9 +179,36 @@ async function answer(
   const waitMs = wait === null ? 0 : parseDurationMs(wait);
   if (waitMs === undefined) return reply(response, 400, { error: "wait is a duration such as 30s" });
   const wanted = name === undefined || name === "" ? undefined : decodeURIComponent(name);
+  using place = options.waits.take(capability, waitMs);
+  if (place === undefined) return reply(response, 429, { error: "too many waits at once" });
   using over = until([stop], Math.min(waitMs, MAX_WAIT_MS));
   response.once("close", over.abort);
   reply(response, 200, await lookUp(options.table, caller, wanted, waitMs, over.signal));
+}
+
+/** How many requests of each capability wait. */
+class Waits {
+  readonly #most: number;
+  readonly #waiting = new Map<string, number>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Undefined when there is no more place; what does not wait needs none. */
+  take(capability: string, waitMs: number): Disposable | undefined {
+    const count = this.#waiting.get(capability) ?? 0;
+    if (waitMs === 0) return { [Symbol.dispose]: () => undefined };
+    if (count >= this.#most) return undefined;
+    this.#waiting.set(capability, count + 1);
+    return { [Symbol.dispose]: () => this.#leave(capability) };
+  }
+
+  #leave(capability: string): void {
+    const count = (this.#waiting.get(capability) ?? 1) - 1;
+    if (count === 0) this.#waiting.delete(capability);
+    else this.#waiting.set(capability, count);
+  }
 }
 
 async function lookUp(
