@@ -188,7 +188,6 @@ export const rolloutView = z.object({
 });
 export type RolloutView = z.infer<typeof rolloutView>;
 export type RolloutNode = z.infer<typeof rolloutNode>;
-export type RolloutPhase = z.infer<typeof rolloutPhase>;
 
 export const wantedApp = z.object({
   app: appName,

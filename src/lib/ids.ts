@@ -18,8 +18,6 @@ const HEX64 = /^[0-9a-f]{64}$/;
 const HEX32 = /^[0-9a-f]{32}$/;
 
 export const isDigest = (text: string): text is Digest => HEX64.test(text);
-export const isChunkId = (text: string): text is ChunkId => HEX64.test(text);
-export const isTreeId = (text: string): text is TreeId => HEX64.test(text);
 export const isReleaseId = (text: string): text is ReleaseId => HEX32.test(text);
 export const isKeyId = (text: string): text is KeyId => HEX32.test(text);
 
