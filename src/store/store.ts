@@ -113,7 +113,3 @@ export interface BackupStore extends Store {
   /** Copies the store, as it stands at the end, to `file` while it is used; the file appears whole or not at all. */
   backup(file: string): Promise<void>;
 }
-
-export function canBackup(store: Store): store is BackupStore {
-  return "backup" in store;
-}
