@@ -86,3 +86,32 @@ test("commands that nobody may give, or that this agent does not know, do nothin
   const unknown = await ask(w, "exec", {});
   assert.equal(unknown[0]?.["code"], "NOT_AUTHORISED");
 });
+
+test("a command that a source hands over again, also after a restart, acts once", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  const end = await w.agent();
+  const ordered = await w.deploy({
+    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }\n`,
+    "web.js": `require("node:http").createServer((q, r) => r.end(String(process.pid))).listen(process.env.PORT, process.env.HOST);`,
+  });
+  await w.receipt(ordered.digest, "ok");
+  const pid = async (): Promise<string> => await eventually("the app", async () => await answer(port));
+  const before = await pid();
+  const lines = await ask(w, "restart-instance", { instance: "web.1" });
+  assert.equal(lines.at(-1)?.["ok"], true);
+  const after = await eventually("another process", async () => {
+    const now = await answer(port);
+    return now === before ? undefined : now;
+  });
+  const answers = path.join(w.home, "hub/answers");
+  await end();
+  fs.rmSync(answers, { recursive: true });
+  fs.mkdirSync(answers);
+  await w.agent();
+  const file = await eventually("an answer", async () =>
+    fs.readdirSync(answers).find((name) => name.endsWith(".ndjson")),
+  );
+  assert.match(fs.readFileSync(path.join(answers, file), "utf8"), /"code":"CONFLICT"/);
+  assert.equal(await pid(), after);
+});

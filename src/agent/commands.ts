@@ -1,9 +1,12 @@
+import path from "node:path";
 import { isSkeinError, SkeinError, toWire } from "../lib/errors.ts";
 import { isReleaseId, type Digest } from "../lib/ids.ts";
 import type { Command } from "../trust/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../trust/envelope.ts";
+import { msOf } from "../trust/fields.ts";
 import { openCommand } from "../trust/sessions.ts";
 import type { AppContext } from "./app-context.ts";
+import { begunCommands, type Begun } from "./begun.ts";
 import { collect } from "./gc.ts";
 import { runVerify } from "./hooks.ts";
 import { followLogs } from "./log-lines.ts";
@@ -20,30 +23,47 @@ type Line = Readonly<Record<string, unknown>>;
 /** Leaves room for the command's own way within the second that `stop --now` promises. */
 const STOP_NOW_MS = 700;
 
+/** Commands answered at once, and remembered as seen: a source may hand over as many as it likes. */
+const MOST_AT_ONCE = 64;
+const SEEN_KEPT = 1000;
+/** Kinds that change nothing may come again. */
+const LOOKING: ReadonlySet<string> = new Set(["logs", "verify"]);
+
 /** Carries out operators' signed commands, each once, and streams what comes of them to whoever handed them over. */
 export class CommandDesk {
   readonly #context: AppContext;
   readonly #runtime: AppRuntime;
-  readonly #begun = new Set<Digest>();
+  readonly #begun: Begun;
+  /** Answered or being answered: what is handed over at each poll is not read each time. Oldest first. */
+  readonly #seen = new Set<Digest>();
+  #answering = 0;
 
   constructor(context: AppContext, runtime: AppRuntime) {
     this.#context = context;
     this.#runtime = runtime;
+    this.#begun = begunCommands(path.join(context.paths.lib, "state"));
   }
 
   /** Undefined for a command that was begun before. */
   begin(envelope: Envelope, source: Source | undefined, signal: AbortSignal): Promise<void> | undefined {
     const digest = digestOfEnvelope(envelope);
-    if (this.#begun.has(digest) || source === undefined) return undefined;
-    this.#begun.add(digest);
-    return source.answer(digest, encoded(this.#lines(envelope, signal)), signal);
+    if (this.#seen.has(digest) || source === undefined || this.#answering >= MOST_AT_ONCE) return undefined;
+    this.#seen.add(digest);
+    const [oldest] = this.#seen;
+    if (this.#seen.size > SEEN_KEPT && oldest !== undefined) this.#seen.delete(oldest);
+    this.#answering += 1;
+    const answered = source.answer(digest, encoded(this.#lines(envelope, signal)), signal);
+    return answered.finally(() => (this.#answering -= 1));
   }
 
   async *#lines(envelope: Envelope, signal: AbortSignal): AsyncGenerator<Line, void> {
     try {
       const { store, clock, signer } = this.#context;
       const context = { now: clock.now(), self: signer.kid };
-      const { body } = openCommand(store.state.charter, envelope, context);
+      const { body, digest } = openCommand(store.state.charter, envelope, context);
+      const isNew =
+        LOOKING.has(body.kind) || (await this.#begun.begin(digest, msOf(body.expires), context.now));
+      if (!isNew) throw new SkeinError("CONFLICT", "this very command was carried out before");
       yield* this.#carryOut(body, signal);
       yield { type: "result", ok: true };
     } catch (err) {
