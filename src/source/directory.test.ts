@@ -81,6 +81,35 @@ test("a socket is refused", async (t) => {
   await assert.rejects(directorySource(dir).entries(t.signal), { code: "TREE_REFUSED" });
 });
 
+test(
+  "an executable with file capabilities is refused with a way out",
+  { skip: !canSetCapabilities() },
+  async (t) => {
+    const dir = folder(t);
+    for (let i = 0; i < 250; i++) fs.writeFileSync(path.join(dir, `tool ${i}`), "", { mode: 0o755 });
+    await directorySource(dir).entries(t.signal);
+    execFileSync("setcap", ["cap_net_bind_service=+ep", path.join(dir, "tool 230")]);
+    await assert.rejects(directorySource(dir).entries(t.signal), {
+      code: "TREE_REFUSED",
+      message: /"tool 230".*file capabilities/,
+      hint: /AmbientCapabilities/,
+    });
+  },
+);
+
+function canSetCapabilities(): boolean {
+  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "skein-source-")), "tool");
+  try {
+    fs.writeFileSync(file, "", { mode: 0o755 });
+    execFileSync("setcap", ["cap_net_bind_service=+ep", file], { stdio: "ignore" });
+    return execFileSync("getcap", [file], { encoding: "utf8" }) !== "";
+  } catch {
+    return false;
+  } finally {
+    fs.rmSync(path.dirname(file), { recursive: true });
+  }
+}
+
 test("setgid on a folder is dropped, and the reserved name is left out with a note", async (t) => {
   const dir = folder(t);
   fs.mkdirSync(path.join(dir, "shared"));

@@ -5,6 +5,7 @@ import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
 import { RESERVED } from "../release/tree-path.ts";
 import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
+import { refuseCapabilities } from "./capabilities.ts";
 import { globFilter } from "./globs.ts";
 import { refuse } from "./refuse.ts";
 
@@ -67,6 +68,8 @@ async function walk(
     await setImmediate();
     signal.throwIfAborted();
   }
+  const executables = found.filter((entry) => entry.kind === "x").map((entry) => entry.path);
+  await refuseCapabilities(root, executables, signal);
   return found;
 }
 
