@@ -102,7 +102,8 @@ for (const point of INSTALL_POINTS) {
     assert.deepEqual(await verifyInstall(world.revs, releaseId(1), first.tree, t.signal), []);
     assert.equal(fs.existsSync(stagingDir(world.revs, releaseId(2))), false);
     assert.ok((await readRecord(world.revs, releaseId(2)))?.inodes.every((inode) => inode > 0));
+    // The tables, and the first 16 KiB of a pack, which hold its head: no content is fetched twice.
     if (point === "install.fetched")
-      assert.ok(installed.bytesFetched < 40_000, `${installed.bytesFetched} fetched anew`);
+      assert.ok(installed.bytesFetched < 18_000, `${installed.bytesFetched} fetched anew`);
   });
 }

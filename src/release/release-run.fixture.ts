@@ -1,28 +1,73 @@
+import fs from "node:fs";
+import path from "node:path";
 import { directoryDepot } from "../depot/directory.ts";
-import { install } from "./install.ts";
+import { install, type InstallOptions } from "./install.ts";
 import { publish } from "./publish.ts";
 import type { PublishedTree } from "./published.ts";
 import { plainSource, releaseId } from "./release.fixture.ts";
+import { removeInstall } from "./verify-install.ts";
 
-/** For tests that end a process at a fault point: publishes or installs, and prints the result as JSON. */
+/** For tests of what only another process can meet: publishes, installs or removes, and prints the result as JSON. */
 const [step, depot = "", place = "", more = "", tree = "null"] = process.argv.slice(2);
 const { signal } = new AbortController();
-const result =
-  step === "publish"
-    ? await publish({
-        source: plainSource(place),
-        depot: directoryDepot(depot),
-        previous: JSON.parse(tree) as PublishedTree | null,
-        now: 1_700_000_000_000,
-        cacheDir: more,
-        signal,
-      })
-    : await install({
-        release: releaseId(Number(more)),
-        tree: JSON.parse(tree) as PublishedTree,
-        depots: [directoryDepot(depot)],
-        revs: place,
-        link: true,
-        signal,
-      }).catch((err: unknown) => ({ error: err }));
-process.stdout.write(JSON.stringify(result));
+
+async function runPublish(): Promise<unknown> {
+  return await publish({
+    source: plainSource(place),
+    depot: directoryDepot(depot),
+    previous: JSON.parse(tree) as PublishedTree | null,
+    now: 1_700_000_000_000,
+    cacheDir: more,
+    signal,
+  });
+}
+
+async function runInstall(onProgress?: InstallOptions["onProgress"]): Promise<unknown> {
+  return await install({
+    release: releaseId(Number(more)),
+    tree: JSON.parse(tree) as PublishedTree,
+    depots: [directoryDepot(depot)],
+    revs: place,
+    link: true,
+    signal,
+    ...(onProgress === undefined ? {} : { onProgress }),
+  }).catch((err: unknown) => ({ error: err }));
+}
+
+/** Somebody else fills the disk once the install has seen that it fits; then there is room again. */
+async function installOnFilling(): Promise<unknown> {
+  const filler = path.join(place, "filler");
+  let isFull = false;
+  const first = await runInstall(({ stage }) => {
+    if (stage !== "local" || isFull) return;
+    isFull = true;
+    fill(filler);
+  });
+  const left = fs.readdirSync(path.join(place, ".install"));
+  fs.rmSync(filler);
+  return { first, left, second: await runInstall() };
+}
+
+function fill(file: string): void {
+  const fd = fs.openSync(file, "w");
+  try {
+    for (;;) fs.writeSync(fd, Buffer.alloc(65_536, 1));
+  } catch {
+    // It is full.
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+async function runRemove(): Promise<unknown> {
+  await removeInstall(place, releaseId(Number(more)));
+  return {};
+}
+
+const steps: Readonly<Record<string, () => Promise<unknown>>> = {
+  publish: runPublish,
+  install: () => runInstall(),
+  "install-on-filling": installOnFilling,
+  remove: runRemove,
+};
+process.stdout.write(JSON.stringify(await steps[step ?? ""]?.()));
