@@ -315,6 +315,8 @@ export class AppWorker {
   }
 
   async #rest(ms: number, kicked: Promise<void> | undefined, signal: AbortSignal): Promise<void> {
+    // A signal that has aborted says so to no listener any more.
+    if (signal.aborted) return;
     using over = until([signal]);
     const waits = [
       new Promise<void>((resolve) => over.signal.addEventListener("abort", () => resolve(), { once: true })),
