@@ -2,7 +2,6 @@ import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import type { TopEntry } from "../app/conventions.ts";
 import { SkeinError } from "../lib/errors.ts";
 
 const run = promisify(execFile);
@@ -38,37 +37,6 @@ export async function commitOf(
 export async function uncommitted(repo: string, signal: AbortSignal): Promise<string[]> {
   const text = await git(repo, ["status", "--porcelain"], signal).catch((err: unknown) => quiet(err, signal));
   return (text ?? "").split("\n").filter((line) => line !== "");
-}
-
-/** What stands at the top of a commit, or of a folder in it. @throws SkeinError GIT_FAILED */
-export async function topOfCommit(
-  repo: string,
-  commit: string,
-  folder: string,
-  signal: AbortSignal,
-): Promise<TopEntry[]> {
-  const tree = folder === "" ? commit : `${commit}:${folder}`;
-  const text = await git(repo, ["ls-tree", "-z", tree], signal).catch((err: unknown) => {
-    throw failed(err, `cannot read ${commit.slice(0, 12)}`, signal);
-  });
-  return text.split("\0").flatMap((line): TopEntry[] => {
-    const [, mode = "", name = ""] = /^(\d+) \w+ [0-9a-f]+\t(.*)$/s.exec(line) ?? [];
-    if (name === "") return [];
-    const kind = mode === "040000" ? "directory" : mode === "120000" ? "link" : "file";
-    return [{ name, kind, executable: mode === "100755" }];
-  });
-}
-
-/** Text of a file of a commit. @throws SkeinError GIT_FAILED */
-export async function blobAt(
-  repo: string,
-  commit: string,
-  file: string,
-  signal: AbortSignal,
-): Promise<string> {
-  return await git(repo, ["cat-file", "blob", `${commit}:${file}`], signal).catch((err: unknown) => {
-    throw failed(err, `cannot read ${file} of ${commit.slice(0, 12)}`, signal);
-  });
 }
 
 function quiet(_err: unknown, signal: AbortSignal): undefined {

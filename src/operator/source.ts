@@ -7,6 +7,7 @@ import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { TreeSource } from "../release/tree-source.ts";
 import { directorySource } from "../source/directory.ts";
 import { build } from "../source/build.ts";
+import { GitObjects } from "../source/git-objects.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
 import { checkOut, commitOf, uncommitted, workTreeOf } from "./git.ts";
@@ -121,11 +122,14 @@ async function manifestFor(
 interface Place {
   readonly reader: TreeReader;
   readonly packed: TreeSource | undefined;
+  readonly objects?: GitObjects;
 }
 
 async function placeOf(origin: Origin, stack: AsyncDisposableStack, signal: AbortSignal): Promise<Place> {
   if (origin.kind === "commit") {
-    return { reader: commitReader(origin.repo, origin.commit, origin.folder, signal), packed: undefined };
+    const { repo, commit, folder } = origin;
+    const objects = stack.use(new GitObjects(repo));
+    return { reader: commitReader(objects, commit, folder, signal), packed: undefined, objects };
   }
   const stat = await fs.stat(origin.path).catch((err: unknown) => {
     if (errnoOf(err) === "ENOENT") return undefined;
@@ -143,7 +147,7 @@ async function placeOf(origin: Origin, stack: AsyncDisposableStack, signal: Abor
 
 async function finished(
   origin: Origin,
-  { packed }: Place,
+  { packed, objects }: Place,
   manifest: Manifest,
   stack: AsyncDisposableStack,
   options: SourceOptions,
@@ -153,7 +157,8 @@ async function finished(
   const chosen = files === null ? {} : { files };
   if (run === null && test === null) {
     if (origin.kind === "path") return directorySource(origin.path, chosen);
-    return stack.use(await gitSource({ ...origin, ...chosen }, options.signal));
+    const reading = objects === undefined ? {} : { objects };
+    return stack.use(await gitSource({ ...origin, ...chosen, ...reading }, options.signal));
   }
   const dir = await workFolder(origin, stack, options.signal);
   const { onLine, signal } = options;

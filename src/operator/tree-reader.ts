@@ -4,7 +4,8 @@ import path from "node:path";
 import type { TopEntry, TreeReader } from "../app/conventions.ts";
 import { errnoOf } from "../lib/errors.ts";
 import type { SourceEntry, SourceFile, TreeSource } from "../release/tree-source.ts";
-import { blobAt, topOfCommit } from "./git.ts";
+import type { GitObjects } from "../source/git-objects.ts";
+import { MODES, topOfCommit, type TreeEntry } from "../source/git.ts";
 
 /**
  * What the manifest and the conventions need of a source that is about to be released. Of a folder and a commit only
@@ -41,10 +42,28 @@ async function isExecutable(dir: string, name: string): Promise<boolean> {
   }
 }
 
-export function commitReader(repo: string, commit: string, folder: string, signal: AbortSignal): TreeReader {
+/** The top of a commit, or of a folder in it. */
+export function commitReader(
+  objects: GitObjects,
+  commit: string,
+  folder: string,
+  signal: AbortSignal,
+): TreeReader {
+  let top: Promise<readonly TreeEntry[]> | undefined;
+  const entries = async (): Promise<readonly TreeEntry[]> =>
+    await (top ??= topOfCommit(objects, commit, folder, signal));
   return {
-    list: async () => await topOfCommit(repo, commit, folder, signal),
-    read: async (name) => await blobAt(repo, commit, folder === "" ? name : `${folder}/${name}`, signal),
+    list: async () =>
+      (await entries()).map(({ path: name, mode }): TopEntry => {
+        const kind = mode === MODES.tree ? "directory" : mode === MODES.link ? "link" : "file";
+        return { name, kind, executable: mode === MODES.run };
+      }),
+    read: async (name) => {
+      const entry = (await entries()).find(({ path: other }) => other === name);
+      if (entry === undefined) return undefined;
+      const [blob] = await objects.readWhole([entry.id], signal);
+      return blob?.bytes.toString("utf8");
+    },
   };
 }
 

@@ -22,52 +22,82 @@ const ENVIRONMENT = {
   LC_ALL: "C",
 };
 
-/**
- * Reads objects from a repository. Each is hashed again: git itself does not look when it reads from a pack, and the
- * chain from the commit to every blob is what makes a commit's hash a promise.
- * @throws SkeinError COMMIT_NOT_FOUND when an object is missing, COMMIT_MISMATCH, GIT_FAILED
- */
-export async function readObjects(
-  repo: string,
-  ids: readonly string[],
-  sink: ObjectSink,
-  signal: AbortSignal,
-): Promise<void> {
-  if (ids.length === 0) return;
-  const env = {
-    PATH: process.env["PATH"] ?? "/usr/bin:/bin",
-    HOME: process.env["HOME"] ?? "/",
-    ...ENVIRONMENT,
-  };
-  const child = spawn("git", ["-C", repo, "cat-file", "--batch"], { env, stdio: ["pipe", "pipe", "pipe"] });
-  try {
-    await converse(child, ids, sink, signal);
-  } finally {
-    child.kill("SIGKILL");
-  }
-}
-
 type Git = ChildProcessByStdio<Writable, Readable, Readable>;
 
-async function converse(
-  child: Git,
-  ids: readonly string[],
-  sink: ObjectSink,
-  signal: AbortSignal,
-): Promise<void> {
-  let said = "";
-  const failed = once(child, "close").catch((err: unknown) => [err]);
-  child.stderr.on("data", (text: Buffer) => (said = (said + text.toString()).slice(-4000)));
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(`${ids.join("\n")}\n`);
-  const parser = new BatchParser(ids, sink);
-  for await (const piece of child.stdout) {
-    signal.throwIfAborted();
-    parser.push(piece as Buffer);
+/** A small object, whole. */
+interface GitObject {
+  readonly id: string;
+  readonly type: GitType;
+  readonly bytes: Buffer;
+}
+
+/**
+ * Reads objects from a repository, all through one git that ends with the disposal. Each is hashed again: git itself
+ * does not look when it reads from a pack, and the chain from the commit to every blob is what makes a commit's hash
+ * a promise. One read at a time; after a failure no other one.
+ */
+export class GitObjects implements Disposable {
+  readonly repo: string;
+  #git:
+    | { readonly child: Git; readonly output: AsyncIterator<Buffer>; readonly closed: Promise<unknown> }
+    | undefined;
+  #said = "";
+
+  constructor(repo: string) {
+    this.repo = repo;
   }
-  await failed;
-  if (parser.left > 0) {
-    throw new SkeinError("GIT_FAILED", `git cat-file ended early: ${said.trim()}`, { data: { said } });
+
+  /** @throws SkeinError COMMIT_NOT_FOUND when an object is missing, COMMIT_MISMATCH, GIT_FAILED */
+  async read(ids: readonly string[], sink: ObjectSink, signal: AbortSignal): Promise<void> {
+    if (ids.length === 0) return;
+    const { child, output, closed } = (this.#git ??= this.#start());
+    child.stdin.write(`${ids.join("\n")}\n`);
+    const parser = new BatchParser(ids, sink);
+    while (parser.left > 0) {
+      const piece = await output.next();
+      signal.throwIfAborted();
+      if (piece.done === true) {
+        await closed;
+        const said = this.#said.trim();
+        throw new SkeinError("GIT_FAILED", `git cat-file ended early: ${said}`, { data: { said } });
+      }
+      parser.push(piece.value);
+    }
+  }
+
+  async readWhole(ids: readonly string[], signal: AbortSignal): Promise<GitObject[]> {
+    const found: GitObject[] = [];
+    let open: { id: string; type: GitType; pieces: Buffer[] } | undefined;
+    const sink: ObjectSink = {
+      begin: (id, type) => (open = { id, type, pieces: [] }),
+      data: (bytes) => open?.pieces.push(Buffer.from(bytes)),
+      end: () => {
+        if (open !== undefined)
+          found.push({ id: open.id, type: open.type, bytes: Buffer.concat(open.pieces) });
+      },
+    };
+    await this.read(ids, sink, signal);
+    return found;
+  }
+
+  [Symbol.dispose](): void {
+    this.#git?.child.kill("SIGKILL");
+  }
+
+  #start(): { child: Git; output: AsyncIterator<Buffer>; closed: Promise<unknown> } {
+    const env = {
+      PATH: process.env["PATH"] ?? "/usr/bin:/bin",
+      HOME: process.env["HOME"] ?? "/",
+      ...ENVIRONMENT,
+    };
+    const child = spawn("git", ["-C", this.repo, "cat-file", "--batch"], {
+      env,
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    child.stderr.on("data", (text: Buffer) => (this.#said = (this.#said + text.toString()).slice(-4000)));
+    child.stdin.on("error", () => undefined);
+    const closed = once(child, "close").catch((err: unknown) => err);
+    return { child, output: child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>, closed };
   }
 }
 
@@ -140,23 +170,4 @@ class BatchParser {
     this.#sink.end();
     return content.length + 1;
   }
-}
-
-/** Small objects, whole. */
-export async function readWhole(
-  repo: string,
-  ids: readonly string[],
-  signal: AbortSignal,
-): Promise<{ readonly id: string; readonly type: GitType; readonly bytes: Buffer }[]> {
-  const found: { id: string; type: GitType; bytes: Buffer }[] = [];
-  let open: { id: string; type: GitType; pieces: Buffer[] } | undefined;
-  const sink: ObjectSink = {
-    begin: (id, type) => (open = { id, type, pieces: [] }),
-    data: (bytes) => open?.pieces.push(Buffer.from(bytes)),
-    end: () => {
-      if (open !== undefined) found.push({ id: open.id, type: open.type, bytes: Buffer.concat(open.pieces) });
-    },
-  };
-  await readObjects(repo, ids, sink, signal);
-  return found;
 }

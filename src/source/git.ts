@@ -1,7 +1,7 @@
 import path from "node:path";
 import { SkeinError } from "../lib/errors.ts";
 import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
-import { readObjects, readWhole } from "./git-objects.ts";
+import { GitObjects } from "./git-objects.ts";
 import { globFilter } from "./globs.ts";
 import { refuse } from "./refuse.ts";
 import { Spool } from "./spool.ts";
@@ -19,15 +19,17 @@ export interface GitOptions {
   readonly files?: readonly string[];
   /** Folder for what is read. Default: the system's. */
   readonly scratch?: string;
+  /** Of this repository, where it is being read already; left open. */
+  readonly objects?: GitObjects;
 }
 
-interface TreeEntry {
+export interface TreeEntry {
   readonly mode: string;
   readonly path: string;
   readonly id: string;
 }
 
-const MODES = {
+export const MODES = {
   tree: "40000",
   file: "100644",
   group: "100664",
@@ -44,12 +46,14 @@ const MODES = {
 export async function gitSource(options: GitOptions, signal: AbortSignal): Promise<TreeSource> {
   const { repo, commit } = options;
   const notes: string[] = [];
-  const root = await rootOf(repo, commit, options.folder ?? "", signal);
+  using own = new GitObjects(repo); // starts nothing until it is used
+  const objects = options.objects ?? own;
+  const root = await rootOf(objects, commit, options.folder ?? "", signal);
   const wanted = globFilter(options.files);
-  const listed = (await listTree(repo, root, signal)).filter((entry) => wanted(entry.path));
+  const listed = (await listTree(objects, root, signal)).filter((entry) => wanted(entry.path));
   const spool = new Spool(options.scratch);
   try {
-    const entries = await readEntries(repo, listed, spool, notes, signal);
+    const entries = await readEntries(objects, listed, spool, notes, signal);
     return {
       kind: "git",
       name: options.name ?? path.basename(path.resolve(repo)).replace(/\.git$/, ""),
@@ -66,13 +70,18 @@ export async function gitSource(options: GitOptions, signal: AbortSignal): Promi
 }
 
 /** The id of the tree that is released. */
-async function rootOf(repo: string, commit: string, folder: string, signal: AbortSignal): Promise<string> {
+async function rootOf(
+  objects: GitObjects,
+  commit: string,
+  folder: string,
+  signal: AbortSignal,
+): Promise<string> {
   if (!/^[0-9a-f]{40}$/.test(commit)) {
     throw new SkeinError("COMMIT_NOT_FOUND", `${JSON.stringify(commit)} is no commit's full hash`, {
       data: { commit },
     });
   }
-  const [object] = await readWhole(repo, [commit], signal);
+  const [object] = await objects.readWhole([commit], signal);
   const tree =
     object?.type === "commit"
       ? /^tree ([0-9a-f]{40})\n/.exec(object.bytes.toString("latin1"))?.[1]
@@ -82,7 +91,7 @@ async function rootOf(repo: string, commit: string, folder: string, signal: Abor
   }
   let root = tree;
   for (const part of folder.split("/").filter((part) => part !== "")) {
-    const [level] = await readWhole(repo, [root], signal);
+    const [level] = await objects.readWhole([root], signal);
     const next = parseTree("", level?.bytes ?? Buffer.alloc(0)).find((entry) => entry.path === part);
     if (next?.mode !== MODES.tree) {
       throw new SkeinError("SOURCE_NOT_FOUND", `the commit has no folder ${folder}`, {
@@ -94,17 +103,28 @@ async function rootOf(repo: string, commit: string, folder: string, signal: Abor
   return root;
 }
 
+/** What stands at the top of a commit, or of a folder in it. @throws SkeinError as `gitSource` */
+export async function topOfCommit(
+  objects: GitObjects,
+  commit: string,
+  folder: string,
+  signal: AbortSignal,
+): Promise<TreeEntry[]> {
+  const root = await rootOf(objects, commit, folder, signal);
+  const [tree] = await objects.readWhole([root], signal);
+  return parseTree("", tree?.bytes ?? Buffer.alloc(0));
+}
+
 /** Everything below a tree, one round of reading for each level. */
-async function listTree(repo: string, root: string, signal: AbortSignal): Promise<TreeEntry[]> {
+async function listTree(objects: GitObjects, root: string, signal: AbortSignal): Promise<TreeEntry[]> {
   const found: TreeEntry[] = [];
   let level: readonly { id: string; under: string }[] = [{ id: root, under: "" }];
   while (level.length > 0) {
-    const objects = await readWhole(
-      repo,
+    const trees = await objects.readWhole(
       level.map(({ id }) => id),
       signal,
     );
-    const entries = objects.flatMap((object, i) => parseTree(level[i]?.under ?? "", object.bytes));
+    const entries = trees.flatMap((object, i) => parseTree(level[i]?.under ?? "", object.bytes));
     found.push(...entries);
     level = entries
       .filter(({ mode }) => mode === MODES.tree)
@@ -140,7 +160,7 @@ function decodeName(under: string, name: Buffer): string {
 }
 
 async function readEntries(
-  repo: string,
+  objects: GitObjects,
   listed: readonly TreeEntry[],
   spool: Spool,
   notes: string[],
@@ -149,8 +169,7 @@ async function readEntries(
   const blobs = new Map<string, { offset: number; size: number }>();
   const isBlob = ({ mode }: TreeEntry): boolean => mode !== MODES.tree && mode !== MODES.module;
   const ids = [...new Set(listed.filter(isBlob).map(({ id }) => id))];
-  await readObjects(
-    repo,
+  await objects.read(
     ids,
     {
       begin: (id, _type, size) => blobs.set(id, { offset: spool.end, size }),

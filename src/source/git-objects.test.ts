@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import fs from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { GitObjects } from "./git-objects.ts";
+
+const run = promisify(execFile);
+const { signal } = new AbortController();
+
+async function repoWith(
+  stack: AsyncDisposableStack,
+  contents: readonly string[],
+): Promise<[string, string[]]> {
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-"));
+  stack.defer(() => fs.rm(dir, { recursive: true, force: true }));
+  await run("git", ["init", "--quiet", "--bare", dir]);
+  const ids: string[] = [];
+  for (const content of contents) {
+    await fs.writeFile(path.join(dir, "content"), content);
+    const { stdout } = await run("git", ["-C", dir, "hash-object", "-w", "content"]);
+    ids.push(stdout.trim());
+  }
+  return [dir, ids];
+}
+
+test("one git answers one read after the other", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [dir, ids] = await repoWith(stack, ["one", "", "three\n"]);
+  using objects = new GitObjects(dir);
+  for (const asked of [ids.slice(0, 1), ids.slice(1), ids]) {
+    const found = await objects.readWhole(asked, signal);
+    assert.deepEqual(
+      found.map(({ id }) => id),
+      asked,
+    );
+  }
+  const [last] = await objects.readWhole(ids.slice(2), signal);
+  assert.equal(last?.bytes.toString(), "three\n");
+});
+
+test("many large objects come whole through the pipe", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [dir, ids] = await repoWith(stack, ["x".repeat(3_000_000), "y".repeat(10)]);
+  using objects = new GitObjects(dir);
+  const asked = Array.from({ length: 20_000 }, () => ids[1] ?? "").concat(ids);
+  const found = await objects.readWhole(asked, signal);
+  assert.equal(found.length, asked.length);
+  assert.equal(found.at(-2)?.bytes.length, 3_000_000);
+});
+
+test("an object that is not there is named", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [dir] = await repoWith(stack, []);
+  using objects = new GitObjects(dir);
+  await assert.rejects(objects.readWhole(["0".repeat(40)], signal), { code: "COMMIT_NOT_FOUND" });
+});
+
+test("a folder that is no repository is git's failure", async () => {
+  using objects = new GitObjects(path.join(os.tmpdir(), "skein-none-at-all"));
+  await assert.rejects(objects.readWhole(["0".repeat(40)], signal), { code: "GIT_FAILED" });
+});
