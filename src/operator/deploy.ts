@@ -6,9 +6,10 @@ import type { Strategy } from "../trust/documents.ts";
 import type { Tell } from "./events.ts";
 import { cacheDir } from "./home.ts";
 import { APPLY_WITHIN_MS, readLine, type Line } from "./order.ts";
+import { knownNodes } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
-import { findRelease, makeRelease, type MadeRelease } from "./release.ts";
+import { findRelease, lookAhead, makeRelease, type Ahead, type MadeRelease } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
 import { resolveVersion } from "./resolve.ts";
 import { resend } from "./sent.ts";
@@ -56,7 +57,10 @@ export interface Target {
 export async function deploy(operator: Operator, options: DeployOptions): Promise<PublishedOrder> {
   const target = await findTarget(operator, options);
   await deliverEarlier(operator, target.app, options);
-  const line = await readLine(operator, target.app, options.env, options.signal);
+  const [line, known] = await Promise.all([
+    readLine(operator, target.app, options.env, options.signal),
+    knownNodes(operator, options.signal),
+  ]);
   const { selector, implied } = selectorFor(options.selector, target.manifest, line);
   const intent = {
     release: target.release,
@@ -69,7 +73,8 @@ export async function deploy(operator: Operator, options: DeployOptions): Promis
     applyWithinMs: options.applyWithinMs ?? APPLY_WITHIN_MS,
     attended: options.attended,
   } as const;
-  return await publishOrder(operator, line, intent, { tell: options.tell, implied, signal: options.signal });
+  const { tell, signal } = options;
+  return await publishOrder(operator, line, intent, { tell, implied, signal, known });
 }
 
 /** An earlier command that was cut may have signed an order: it comes first. */
@@ -96,6 +101,7 @@ export async function findTarget(operator: Operator, options: DeployOptions): Pr
     if (app === null) throw nothingHere(options.cwd);
   }
   if (app === null) throw new SkeinError("USAGE", "a version needs its app: skein deploy APP VERSION");
+  const ahead = lookAhead(operator, app, options.depot, signal);
   const found = await resolveVersion(operator, {
     app,
     version,
@@ -104,7 +110,7 @@ export async function findTarget(operator: Operator, options: DeployOptions): Pr
     stack,
     signal,
   });
-  if (found.kind === "commit") return await make(operator, found.origin, options);
+  if (found.kind === "commit") return await makeAnew(operator, found.origin, options, ahead);
   const { id, release } = found.found;
   const manifest = await manifestOfRelease(found.found, { depot: options.depot, env: options.env, signal });
   return { app, release: id, commit: release.commit, manifest };
@@ -148,7 +154,16 @@ async function make(operator: Operator, origin: Origin, options: DeployOptions):
     const known = await knownCommit(operator, origin, options);
     if (known !== undefined) return known;
   }
-  const { made, manifest } = await buildRelease(operator, origin, options);
+  return await makeAnew(operator, origin, options);
+}
+
+async function makeAnew(
+  operator: Operator,
+  origin: Origin,
+  options: DeployOptions,
+  ahead?: Ahead,
+): Promise<Target> {
+  const { made, manifest } = await buildRelease(operator, origin, options, ahead);
   return { app: manifest.app, release: made.id, commit: made.release.commit, manifest };
 }
 
@@ -186,13 +201,14 @@ export async function buildRelease(
   operator: Operator,
   origin: Origin,
   options: Pick<DeployOptions, "env" | "app" | "tell" | "signal" | "depot">,
+  asked?: Ahead,
 ): Promise<{ readonly made: MadeRelease; readonly manifest: Manifest }> {
   await using opened = await openSource(origin, sourceOptions(operator, options));
   const { manifest, source } = opened;
   const made = await makeRelease(operator, {
-    app: manifest.app,
     source,
-    depot: options.depot,
+    ahead:
+      asked?.app === manifest.app ? asked : lookAhead(operator, manifest.app, options.depot, options.signal),
     signal: options.signal,
     onProgress: (progress) => options.tell({ type: "publishing", ...progress }),
   });

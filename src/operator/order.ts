@@ -13,7 +13,7 @@ import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openOrder } from "../trust/orders.ts";
 import { mayDeploy } from "../trust/rights.ts";
-import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 
 /** What an app's next order is made from: the newest one and the newest that stands, verified here. */
@@ -98,12 +98,12 @@ export interface Draft {
 }
 
 /** Composes the next order of a line. @throws SkeinError NOT_AUTHORISED, SELECTION_EMPTY, SELECTOR_* */
-export async function draftOrder(
+export function draftOrder(
   operator: Operator,
   line: Line,
   intent: Intent,
-  signal: AbortSignal,
-): Promise<Draft> {
+  known: readonly KnownNode[],
+): Draft {
   const { app, env, head } = line;
   if (!mayDeploy(operator.charter, operator.signer.kid, app, env)) {
     throw new SkeinError("NOT_AUTHORISED", `${operator.config.name} may not deploy ${app}/${env}`, {
@@ -111,7 +111,7 @@ export async function draftOrder(
       data: { scope: `deploy:${app}/${env}` },
     });
   }
-  const { selector, nodes } = selectNodes(await knownNodes(operator, signal), intent.selector);
+  const { selector, nodes } = selectNodes(known, intent.selector);
   const present = nodes.filter(({ present: there, duplicate }) => there && !duplicate);
   const roster = rosterOf(nodes);
   const { epoch } = operator.charter;

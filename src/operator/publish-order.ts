@@ -5,6 +5,7 @@ import { shortRelease } from "../lib/ids.ts";
 import type { Tell } from "./events.ts";
 import { endingOf, failureOf, follow } from "./follow.ts";
 import { draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
+import { knownNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { send } from "./sent.ts";
 
@@ -19,10 +20,16 @@ export async function publishOrder(
   operator: Operator,
   line: Line,
   intent: Intent,
-  options: { readonly tell: Tell; readonly implied: boolean; readonly signal: AbortSignal },
+  options: {
+    readonly tell: Tell;
+    readonly implied: boolean;
+    readonly signal: AbortSignal;
+    /** The nodes as they were a moment ago; else they are asked for. */
+    readonly known?: readonly KnownNode[];
+  },
 ): Promise<PublishedOrder> {
   const { tell, implied, signal } = options;
-  const draft = await draftOrder(operator, line, intent, signal);
+  const draft = draftOrder(operator, line, intent, options.known ?? (await knownNodes(operator, signal)));
   const { order, nodes, present, roster } = draft;
   const here = new Set(present);
   tell({

@@ -2,14 +2,17 @@ import type { ReleaseView } from "../api/schemas.ts";
 import type { Depot } from "../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
+import { packName } from "../release/pack.ts";
 import { publish, type Published } from "../release/publish.ts";
 import type { PublishedTree, PublishProgress } from "../release/published.ts";
+import { decodeIndex, indexName } from "../release/release-index.ts";
 import type { TreeSource } from "../release/tree-source.ts";
 import { releaseIdOf, type Release } from "../trust/documents.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openRelease } from "../trust/orders.ts";
 import { cacheDir } from "./home.ts";
+import { nearDepot, type NearDepot } from "./near-depot.ts";
 import type { Operator } from "./operator.ts";
 
 export interface MadeRelease {
@@ -20,10 +23,47 @@ export interface MadeRelease {
   readonly published: Published;
 }
 
-export interface MakeOptions {
+/** What publishing an app will need to know, asked for while its source is still being read. */
+export interface Ahead {
   readonly app: string;
+  readonly depot: NearDepot;
+  /** The tree that was released last. */
+  readonly previous: Promise<PublishedTree | null>;
+}
+
+const PACKS_AHEAD = 4;
+
+/** Begins to ask. Nobody need wait for the answers, and a failure is told only to whoever does. */
+export function lookAhead(operator: Operator, app: string, far: Depot, signal: AbortSignal): Ahead {
+  const depot = nearDepot(far);
+  const previous = previousTree(operator, app, signal);
+  previous.then(async (tree) => await expectTree(depot, tree, signal)).catch(() => undefined);
+  return { app, depot, previous };
+}
+
+async function previousTree(
+  operator: Operator,
+  app: string,
+  signal: AbortSignal,
+): Promise<PublishedTree | null> {
+  const [before] = await operator.client.releases({ app, limit: 1 }, signal);
+  return treeOf(operator, before);
+}
+
+async function expectTree(depot: NearDepot, tree: PublishedTree | null, signal: AbortSignal): Promise<void> {
+  if (tree === null) return;
+  const expectPacks = async (): Promise<void> => {
+    const index = await depot.expect(indexName(tree.tree), signal);
+    const packs = index === undefined ? [] : decodeIndex(index).slice(0, PACKS_AHEAD);
+    await Promise.all(packs.map(async (pack) => await depot.expect(packName(pack), signal)));
+  };
+  const tables = [`rows/${tree.rows}`, ...(tree.since === null ? [] : [`since/${tree.since}`])];
+  await Promise.all([expectPacks(), ...tables.map(async (name) => await depot.expect(name, signal))]);
+}
+
+export interface MakeOptions {
   readonly source: TreeSource;
-  readonly depot: Depot;
+  readonly ahead: Ahead;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: PublishProgress) => void;
 }
@@ -33,24 +73,27 @@ export interface MakeOptions {
  * @throws SkeinError TREE_REFUSED, ARCHIVE_REFUSED, BUILD_DIFFERS, NOT_AUTHORISED, HUB_UNREACHABLE
  */
 export async function makeRelease(operator: Operator, options: MakeOptions): Promise<MadeRelease> {
-  const { app, source, depot, signal } = options;
+  const { source, signal } = options;
+  const { app, depot, previous } = options.ahead;
   const { client, clock, charter, signer } = operator;
-  const before = await client.releases({ app, limit: 1 }, signal);
   const now = clock.now();
   const published = await publish({
     source,
     depot,
-    previous: treeOf(operator, before[0]),
+    previous: await previous,
     now,
     cacheDir: cacheDir(operator.paths),
     signal,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   });
   const id = releaseIdOf({ app, tree: published.tree, commit: source.commit });
-  const same = await releaseIfThere(operator, app, id, signal);
+  const [same] = await Promise.all([
+    releaseIfThere(operator, app, id, signal),
+    refuseOtherBuild(operator, app, source.commit, id, signal),
+    depot.settled(),
+  ]);
   if (same !== undefined)
     return { id, release: openRelease(charter, same.release, now).body, already: true, published };
-  await refuseOtherBuild(operator, app, source.commit, id, signal);
   const release: Release = {
     cluster: charter.cluster,
     app,

@@ -8,6 +8,7 @@ import { scratch, type Origin } from "./source.ts";
 /** What a version word stands for: a release that is published, or a commit to make one of. */
 export type Version =
   | { readonly kind: "release"; readonly found: FoundRelease }
+  /** The hub knew no release of it a moment ago. */
   | { readonly kind: "commit"; readonly origin: Origin & { readonly kind: "commit" } };
 
 export interface ResolveOptions {
@@ -44,7 +45,7 @@ export async function resolveVersion(operator: Operator, options: ResolveOptions
   }
   if (release !== undefined) return { kind: "release", found: release };
   if (local === undefined) return await fromHub(operator, options);
-  const made = await findRelease(operator, app, local.commit, signal);
+  const made = local.commit === version ? undefined : await findRelease(operator, app, local.commit, signal);
   return made === undefined ? { kind: "commit", origin: local } : { kind: "release", found: made };
 }
 
@@ -56,8 +57,7 @@ async function localCommit(
   version: string,
   signal: AbortSignal,
 ): Promise<(Origin & { readonly kind: "commit" }) | undefined> {
-  const repo = await workTreeOf(cwd, signal);
-  const commit = repo === undefined ? undefined : await commitOf(repo, version, signal);
+  const [repo, commit] = await Promise.all([workTreeOf(cwd, signal), commitOf(cwd, version, signal)]);
   if (repo === undefined || commit === undefined) return undefined;
   const folder = path.relative(repo, cwd);
   return { kind: "commit", repo, commit, folder, name: path.basename(folder === "" ? repo : folder) };
