@@ -46,8 +46,8 @@ export function runtimeInstances(runtime: AppRuntime): Instances {
   const seen = new Set<string>();
   const counts = (row: InstanceRow): boolean => {
     if (row.state === "serving" || row.state === "waiting") seen.add(row.key);
-    // What was stopped by its name, or crashed too often, stays as it is until somebody orders something.
-    const isLeft = row.state === "failed" || row.state === "stopped";
+    // What is being stopped or was, by its name, or crashed too often, stays so until somebody orders something.
+    const isLeft = row.state === "failed" || row.state === "stopped" || row.state === "draining";
     return row.state === "serving" || row.state === "waiting" || (isLeft && seen.has(row.key));
   };
   return {
