@@ -333,10 +333,10 @@ test("two deployments of one app at once: the second is told to wait, and the fi
 
 test("a command whose time is up says that what it started goes on", async () => {
   const dir = await source("slow", {
-    "skein.yaml": `app: slow\n${RUN}hooks: { pre_jump: { run: sleep 1.5 } }\n`,
+    "skein.yaml": `app: slow\n${RUN}hooks: { pre_jump: { run: sleep 6 } }\n`,
     "server.js": server("slow v1"),
   });
-  const args = ["deploy", "--from", dir, ...FAST, "--timeout", "1s"];
+  const args = ["deploy", "--from", dir, ...FAST, "--timeout", "4s"];
   const error = await refused(cluster, [8, "TIMEOUT"], args);
   assert.match(error.hint, /skein watch slow/);
   await cluster.ok("watch", "slow");
