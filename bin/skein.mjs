@@ -12,4 +12,8 @@ try {
 } catch {
   // Without a cache it only starts more slowly.
 }
+// A command reads each kind of document a few times and ends: compiling readers for them costs more than it saves.
+// zod looks at this while its schemas are made, so before anything else is loaded.
+const daemons = ["hub", "agent", "up"];
+if (!process.argv.some((word) => daemons.includes(word))) globalThis.__zod_globalConfig = { jitless: true };
 await import("../src/cli/main.ts");

@@ -27,6 +27,16 @@ const lazyBuiltins: Plugin = {
   },
 };
 
+/** zod exports all its languages by name; messages are English, which it takes by itself. */
+const noLocales: Plugin = {
+  name: "no-locales",
+  setup(esbuild) {
+    esbuild.onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({
+      contents: "export {};",
+    }));
+  },
+};
+
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
 const PROGRAMS = { skein: "main", "git-remote-skein": "git-remote-main" };
@@ -66,7 +76,7 @@ async function bundle(entryPoints: Record<string, string>): Promise<void> {
     legalComments: "none",
     minifyWhitespace: true,
     minifySyntax: true,
-    plugins: [lazyBuiltins],
+    plugins: [lazyBuiltins, noLocales],
     // Programs are imported by an entry that turns on the compile cache first.
     define: { "import.meta.main": "true" },
     // Some dependencies are CommonJS and call require() for Node's own modules.
