@@ -100,7 +100,7 @@ class Controller implements Rollouts {
     await this.#parts.core.lanes.run(`rollout ${order}`, async () => {
       const one = await this.#caseOf(order);
       if (one === undefined) throw new SkeinError("NOT_FOUND", "the hub has no such order");
-      if (one.rollout === undefined) await this.#begin(one);
+      if (one.rollout === undefined) await this.#begin(one, false);
       const { rollout } = one;
       if (rollout === undefined || rollout.direction === "back") return;
       const next = abort(rollout, one.facts(this.#since));
@@ -214,7 +214,7 @@ class Controller implements Rollouts {
   }
 
   async #advance(one: Case): Promise<void> {
-    const plan = one.rollout === undefined && !this.#ready(one) ? undefined : await this.#begin(one);
+    const plan = one.rollout === undefined && !this.#ready(one) ? undefined : await this.#begin(one, true);
     if (plan === undefined) return;
     for (let current = one.rollout; current !== undefined;) {
       const next = this.#decide(one, plan, current);
@@ -230,12 +230,18 @@ class Controller implements Rollouts {
     return facts.settle?.published === true || canPlan(one.members, facts);
   }
 
-  /** Writes the plan with an untouched rollout, where there is none; one that cannot be paced ends at once. */
-  async #begin(one: Case): Promise<Plan | undefined> {
+  /**
+   * Writes the plan and how the rollout begins, where there is none; one that cannot be paced ends at once.
+   * @param touched with the first decision: both at once, so that nodes are not told to wait only to be told to go.
+   * An end is never written here, since its settle comes before it
+   */
+  async #begin(one: Case, touched: boolean): Promise<Plan | undefined> {
     if (one.rollout !== undefined) return one.plan;
     const { core } = this.#parts;
     const facts = one.facts(this.#since);
-    const [plan, rollout] = await this.#planned(one, facts);
+    const [plan, untouched] = await this.#planned(one, facts);
+    const first = touched ? this.#decide(one, plan, untouched) : untouched;
+    const rollout = first.ended === null ? first : untouched;
     faultPoint("rollout.plan");
     const { revision } = await core.store.txn({
       compare: [unchanged(keys.rollout(one.digest), 0)],
