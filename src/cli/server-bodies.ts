@@ -110,7 +110,8 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   io.event({ type: "ready", hub: address, key: spki });
   io.say(`hub ${address}#${spki}`);
   if ((await running.hub.info()).charterVersion === 0) {
-    io.say(`It has no charter yet. On your own machine: skein init --hub ${address}#${spki}`);
+    const reachable = address.replace(/^(0\.0\.0\.0|\[::\]):/, "HOST:");
+    io.say(`It has no charter yet. On your own machine: skein init --hub ${reachable}#${spki}`);
   }
   await untilAborted(signal);
   return { hub: address };
