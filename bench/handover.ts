@@ -222,6 +222,7 @@ function ourProcess(port: number, handover: Handover, overlap: boolean): Process
     restart: { backoffMinMs: 100, backoffMaxMs: 1000, limit: 10, limitWithinMs: 60_000 },
     limits: { memoryBytes: null, cpu: null, files: null, pids: null },
     after: [],
+    uses: [],
     env: {},
   };
 }
@@ -237,9 +238,8 @@ function ourPlan(app: string, dir: string, n: number, process: Process): Release
     dir,
     data: dir,
     user: null,
-    registry: null,
     env: { VERSION: `v${n}` },
-    processes: [{ ...process, name: "web" }],
+    processes: [{ ...process, name: "web", registry: null }],
   };
 }
 

@@ -2,13 +2,12 @@ import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { faultPoint } from "../lib/fault.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
-import type { ReleaseId } from "../lib/ids.ts";
 import type { Caller } from "./registry.ts";
 
 /** What a URL of the local registry is made of, the same after every restart. */
 export interface Capabilities {
   /** Names this caller in a URL, and lets it in. */
-  of(app: string, env: string, release: ReleaseId): string;
+  of(caller: Caller): string;
   readonly callerOf: (capability: string) => Caller | undefined;
   /** Where the registry listened last, or 0. */
   readonly port: number;
@@ -29,10 +28,11 @@ export async function openCapabilities(stateDir: string): Promise<Capabilities> 
   const key = Buffer.from(secret, "hex");
   const callers = new Map<string, Caller>();
   return {
-    of(app, env, release) {
-      const text = `${app}\0${env}\0${release}`;
+    of(caller) {
+      const { app, env, release, uses } = caller;
+      const text = [app, env, release, ...uses].join("\0");
       const capability = createHmac("sha256", key).update(text).digest("hex").slice(0, 32);
-      if (!callers.has(capability)) callers.set(capability, { app, env, release, uses: [] });
+      if (!callers.has(capability)) callers.set(capability, caller);
       return capability;
     },
     callerOf: (capability) => callers.get(capability),

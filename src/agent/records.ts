@@ -57,10 +57,24 @@ export interface Records {
   save(record: AppRecord): Promise<void>;
   /** The app is gone from this node. */
   remove(app: string): Promise<void>;
+  /** Calls `listener` after every change until the returned function is called. */
+  onChange(listener: () => void): () => void;
 }
 
 export function newRecord(app: string, env: string): AppRecord {
   return { app, env, reached: null, attempt: null, good: [], synced: [], verdicts: {}, lastReceipt: null };
+}
+
+/**
+ * The release of an app that callers of other apps are led to: the one that this node switched to last, also while
+ * the old one still drains. null: none, or another environment's.
+ */
+export function currentOf(record: AppRecord | undefined, env: string): ReleaseId | null {
+  if (record?.env !== env) return null;
+  const { attempt, reached } = record;
+  const done = attempt?.done ?? [];
+  const serving = done.includes("attach") && !done.includes("back-attach") ? attempt : reached;
+  return serving?.state === "run" ? serving.release : null;
 }
 
 /** The record with a release added to those that ran well. */
@@ -85,6 +99,10 @@ export function withVerdict(
 export async function openRecords(dir: string): Promise<Records> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
   const records = new Map<string, AppRecord>();
+  const listeners = new Set<() => void>();
+  const changed = (): void => {
+    for (const listener of listeners) listener();
+  };
   for (const name of await fs.readdir(dir)) {
     if (!name.endsWith(".json")) {
       await fs.rm(path.join(dir, name), { force: true });
@@ -101,11 +119,19 @@ export async function openRecords(dir: string): Promise<Records> {
       faultPoint("agent.record-save");
       await writeFileAtomic(path.join(dir, `${record.app}.json`), `${JSON.stringify(record)}\n`);
       records.set(record.app, record);
+      changed();
       faultPoint("agent.record-saved");
     },
     async remove(app) {
       await fs.rm(path.join(dir, `${app}.json`), { force: true });
       records.delete(app);
+      changed();
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+      };
     },
   };
 }

@@ -1,12 +1,13 @@
 import { messageOf } from "../lib/errors.ts";
-import { isReleaseId, type KeyId, type ReleaseId } from "../lib/ids.ts";
+import { isReleaseId, type KeyId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { PortEntry } from "../api/schemas.ts";
 import { openCapabilities, type Capabilities } from "./capabilities.ts";
-import type { Records } from "./records.ts";
+import { currentOf, type Records } from "./records.ts";
 import {
   serveRegistry,
   serviceTable,
+  type Caller,
   type RegistryServer,
   type Service,
   type ServiceTable,
@@ -18,7 +19,8 @@ const HOST = "127.0.0.1";
 const BACKLOG = 512;
 
 export interface RegistryHost extends AsyncDisposable {
-  readonly url: (app: string, env: string, release: ReleaseId) => string;
+  /** `uses` in a fixed order: the URL names them. */
+  readonly url: (caller: Caller) => string;
   /** Reads the keeper's list anew. */
   refresh(): Promise<void>;
   setRemote(ports: readonly PortEntry[]): void;
@@ -43,28 +45,33 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
   const table = serviceTable(self);
   const server = await listen(runtime, capabilities, { table, callerOf: capabilities.callerOf, log });
   await capabilities.keepPort(server.port);
+  let rows: readonly InstanceRow[] = [];
+  const show = (): void => {
+    table.setLocal(servicesOf(rows, options));
+  };
+  const stopRecords = options.records.onChange(show);
   const stop = runtime.onEvent(() => {
     refresh().catch((err: unknown) => {
       log.warn("the registry could not be refreshed", { "err.message": messageOf(err) });
     });
   });
   const refresh = async (): Promise<void> => {
-    const rows = await runtime.list();
-    for (const row of rows) {
-      if (isReleaseId(row.release)) capabilities.of(row.app, row.environment, row.release);
+    rows = await runtime.list();
+    for (const { app, environment: env, release, uses } of rows) {
+      if (isReleaseId(release)) capabilities.of({ app, env, release, uses });
     }
-    table.setLocal(servicesOf(rows, options));
-    table.setCurrent(currentOf(options.records));
+    show();
   };
   await refresh();
   return {
-    url: (app, env, release) => `http://${HOST}:${server.port}/${capabilities.of(app, env, release)}`,
+    url: (caller) => `http://${HOST}:${server.port}/${capabilities.of(caller)}`,
     refresh,
     setRemote: (ports) => {
       table.setRemote(ports.flatMap(remoteService));
     },
     async [Symbol.asyncDispose]() {
       stop();
+      stopRecords();
       await server[Symbol.asyncDispose]();
     },
   };
@@ -95,7 +102,7 @@ async function listen(
 /** Judged instances are listed too where the address is their own: their siblings look them up while being judged. */
 function servicesOf(
   rows: readonly InstanceRow[],
-  { self, node }: Pick<RegistryHostOptions, "self" | "node">,
+  { self, node, records }: Pick<RegistryHostOptions, "self" | "node" | "records">,
 ): readonly Service[] {
   const named = new Set<string>();
   return rows.flatMap((row): Service[] => {
@@ -104,7 +111,9 @@ function servicesOf(
     if (row.state !== "serving" && !(row.state === "judging" && isOwnPort(port))) return [];
     const name = named.has(key) ? `${process}.${socket}` : process;
     named.add(key);
-    return [{ app, env, release, name, host, port, node: node(), nodeId: self, instance: row.instance }];
+    const current = row.state === "serving" && currentOf(records.get(app), env) === release;
+    const { instance } = row;
+    return [{ app, env, release, name, host, port, node: node(), nodeId: self, instance, current }];
   });
 }
 
@@ -112,17 +121,14 @@ function servicesOf(
 const isOwnPort = (port: number): boolean => port >= 20_000 && port <= 29_999;
 
 function remoteService(entry: PortEntry): readonly Service[] {
-  const { app, env, release, process, host, port, nodeName, node, instance, state } = entry;
+  const { app, env, release, host, port, nodeName, node, instance, state } = entry;
   if (host === null || port === null || port === 0 || state !== "serving") return [];
-  return [{ app, env, release, name: process, host, port, node: nodeName, nodeId: node, instance }];
+  const current = entry.current === true;
+  const name = nameOf(entry);
+  return [{ app, env, release, name, host, port, node: nodeName, nodeId: node, instance, current }];
 }
 
-function currentOf(records: Records): ReadonlyMap<string, ReleaseId> {
-  return new Map(
-    records.all().flatMap(({ app, reached }) => {
-      return reached === null || reached.release === null || reached.state === "stopped"
-        ? []
-        : [[app, reached.release]];
-    }),
-  );
+/** Further sockets of an instance are reported under names of their own (`reports.ts`). */
+function nameOf({ process, instance, socket }: PortEntry): string {
+  return socket !== null && instance.endsWith(`:${socket}`) ? `${process}.${socket}` : process;
 }

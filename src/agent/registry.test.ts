@@ -17,11 +17,12 @@ const service = (of: Partial<Service> = {}): Service => ({
   node: "n0",
   nodeId: SELF,
   instance: "say.1",
+  current: false,
   ...of,
 });
 const CALLERS: Readonly<Record<string, Caller>> = {
   one: { app: "shop", env: "prod", release: V1, uses: [] },
-  two: { app: "shop", env: "prod", release: V2, uses: ["chat"] },
+  two: { app: "shop", env: "prod", release: V2, uses: ["chat.say"] },
 };
 
 async function open(
@@ -62,19 +63,44 @@ test("no service yet is an empty list and 200; strange callers and paths are ref
   assert.deepEqual(answers, [403, 403, 403, 404, 404, 400]);
 });
 
-test("another app's service is found by app.process, only if the manifest asks and only the current release", async (t) => {
+test("another app's service is found by app.process, only if the manifest asks and only while it is current", async (t) => {
   const { table, get } = await open(t);
+  const chat = { app: "chat", current: true };
   table.setLocal([
-    service({ app: "chat", release: V1, instance: "old" }),
-    service({ app: "chat", release: V2, instance: "new" }),
+    service({ ...chat, release: V1, instance: "old", current: false }),
+    service({ ...chat, release: V2, instance: "new" }),
+    service({ ...chat, name: "hear", instance: "unasked" }),
+    service({ ...chat, env: "staging", instance: "elsewhere" }),
+    service({ app: "mail", current: true, instance: "stranger" }),
+    service({ release: V1, current: true, instance: "own app, other release" }),
   ]);
-  table.setCurrent(new Map([["chat", V2]]));
-  const seen = (await (await get("/two/services/chat.say")).json()) as { instance: string }[];
+  table.setRemote([service({ ...chat, release: V2, nodeId: OTHER, node: "n1", instance: "far" })]);
+  const found = async (path: string): Promise<unknown> =>
+    ((await (await get(path)).json()) as { instance: string }[]).map(({ instance }) => instance);
+  assert.deepEqual(await found("/two/services/chat.say"), ["new", "far"]);
+  for (const name of ["say", "chat", "chat.hear", "mail.say", "chat.say.x"])
+    assert.deepEqual(await found(`/two/services/${name}`), [], name);
+  assert.deepEqual(await found("/one/services/chat.say"), []);
+});
+
+test("in the whole list another app's service goes by its full name", async (t) => {
+  const { table, get } = await open(t);
+  table.setLocal([service({ release: V2 }), service({ app: "chat", current: true })]);
+  const all = (await (await get("/two/services")).json()) as { name: string }[];
   assert.deepEqual(
-    seen.map(({ instance }) => instance),
-    ["new"],
+    all.map(({ name }) => name),
+    ["say", "chat.say"],
   );
-  assert.deepEqual(await (await get("/one/services/chat.say")).json(), []);
+});
+
+test("a caller that waits for another app's service is answered the moment it is current", async (t) => {
+  const { table, get } = await open(t);
+  const chat = service({ app: "chat" });
+  table.setLocal([chat]);
+  const waiting = get("/two/services/chat.say?wait=30s");
+  table.setRemote([]);
+  table.setLocal([{ ...chat, current: true }]);
+  assert.equal(((await (await waiting).json()) as unknown[]).length, 1);
 });
 
 test("a waiting caller is answered the moment the service appears", async (t) => {

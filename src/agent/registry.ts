@@ -10,7 +10,7 @@ export interface Caller {
   readonly app: string;
   readonly env: string;
   readonly release: ReleaseId;
-  /** Apps whose current release it may look up too, by its manifest. */
+  /** Services of other apps, `app.process`, whose current instances it may look up too, by its manifest. */
   readonly uses: readonly string[];
 }
 
@@ -26,6 +26,8 @@ export interface Service {
   readonly node: string;
   readonly nodeId: KeyId;
   readonly instance: string;
+  /** It serves, and of the release that its node last switched to: what callers of other apps are led to. */
+  readonly current: boolean;
 }
 
 /** What callers are told (DESIGN section 9). */
@@ -45,8 +47,6 @@ export interface ServiceAnswer {
 export interface ServiceTable {
   setLocal(services: readonly Service[]): void;
   setRemote(services: readonly Service[]): void;
-  /** What of another app is current here: lookups across apps see only that. */
-  setCurrent(current: ReadonlyMap<string, ReleaseId>): void;
   all(): readonly Service[];
   find(caller: Caller, name: string | undefined): readonly ServiceAnswer[];
   /** Resolves at the next change, or when `signal` aborts. */
@@ -56,7 +56,6 @@ export interface ServiceTable {
 export function serviceTable(self: KeyId): ServiceTable {
   let local: readonly Service[] = [];
   let remote: readonly Service[] = [];
-  let current: ReadonlyMap<string, ReleaseId> = new Map();
   let next = Promise.withResolvers<void>();
   const change = (): void => {
     next.resolve();
@@ -72,16 +71,12 @@ export function serviceTable(self: KeyId): ServiceTable {
       remote = services.filter((service) => service.nodeId !== self);
       change();
     },
-    setCurrent(releases) {
-      current = releases;
-      change();
-    },
     all,
     find: (caller, name) =>
       all()
-        .filter((service) => isVisible(service, caller, current))
-        .filter((service) => name === undefined || isNamed(service, name, caller))
-        .map(answerOf),
+        .filter((service) => isVisible(service, caller))
+        .map((service) => answerOf(service, caller))
+        .filter((answer) => name === undefined || answer.name === name),
     async changed(signal) {
       const aborted = Promise.withResolvers<void>();
       const stop = (): void => {
@@ -237,18 +232,18 @@ function reply(response: http.ServerResponse, status: number, body: unknown): vo
   response.end(text);
 }
 
-function isVisible(service: Service, caller: Caller, current: ReadonlyMap<string, ReleaseId>): boolean {
+function isVisible(service: Service, caller: Caller): boolean {
   if (service.env !== caller.env) return false;
   if (service.app === caller.app) return service.release === caller.release;
-  return caller.uses.includes(service.app) && current.get(service.app) === service.release;
+  return service.current && caller.uses.includes(nameFor(service, caller));
 }
 
 /** Another app's service is called `app.process`; one's own goes by its process alone. */
-function isNamed(service: Service, name: string, caller: Caller): boolean {
-  return service.app === caller.app ? service.name === name : `${service.app}.${service.name}` === name;
+function nameFor(service: Service, caller: Caller): string {
+  return service.app === caller.app ? service.name : `${service.app}.${service.name}`;
 }
 
-function answerOf(service: Service): ServiceAnswer {
-  const { name, host, port, release, node, instance } = service;
-  return { name, host, port, release, node, instance };
+function answerOf(service: Service, caller: Caller): ServiceAnswer {
+  const { host, port, release, node, instance } = service;
+  return { name: nameFor(service, caller), host, port, release, node, instance };
 }

@@ -29,6 +29,7 @@ import {
 } from "./folders.ts";
 import type { HookPlace } from "./hooks.ts";
 import type { KeptDocuments } from "./kept.ts";
+import type { Caller } from "./registry.ts";
 import type { ReleasePlan } from "./runtime/plan.ts";
 import type { AppUsers } from "./users.ts";
 
@@ -52,7 +53,7 @@ export interface ReleasesOptions {
   readonly now: () => number;
   /** Runs in place of every service release's own processes (propagit's `-- CMD`). */
   readonly command: readonly string[] | undefined;
-  readonly registryUrl: (app: string, env: string, release: ReleaseId) => string | null;
+  readonly registryUrl: (caller: Caller) => string | null;
 }
 
 export interface AppName {
@@ -132,11 +133,14 @@ export class Releases {
         dir,
         data: folders.data,
         user: user ?? null,
-        registry: registryUrl(name.app, name.env, id),
         env: manifest.env,
         processes: Object.entries(manifest.processes)
-          .map(([process, spec]) => ({ ...spec, name: process }))
-          .filter(({ on }) => on === null || matches(parseSelector(on), self)),
+          .filter(([, { on }]) => on === null || matches(parseSelector(on), self))
+          .map(([process, spec]) => {
+            const uses = [...new Set([...manifest.uses, ...spec.uses])].sort();
+            const registry = registryUrl({ app: name.app, env: name.env, release: id, uses });
+            return { ...spec, name: process, uses, registry };
+          }),
       }),
       place: (previous) => ({
         app: name.app,

@@ -6,6 +6,7 @@ import { orderOf } from "../trust/node-state.ts";
 import { isReleaseId } from "../lib/ids.ts";
 import type { AppContext } from "./app-context.ts";
 import type { KeptDocuments } from "./kept.ts";
+import { currentOf } from "./records.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
 import type { InstanceRow } from "./runtime/view.ts";
 import type { AppWorker } from "./worker.ts";
@@ -49,7 +50,7 @@ export async function reportOf(input: ReportInput): Promise<Report> {
   };
 }
 
-async function instancesOf({ runtime }: ReportInput): Promise<Report["instances"]> {
+async function instancesOf({ runtime, context }: ReportInput): Promise<Report["instances"]> {
   const rows = await runtime.list();
   return rows.flatMap((row, n) => {
     if (!isReleaseId(row.release)) return [];
@@ -67,7 +68,9 @@ async function instancesOf({ runtime }: ReportInput): Promise<Report["instances"
       since,
     } = row;
     const pid = row.pid === 0 ? null : row.pid;
-    const shared = { app, env, release, commit, process, socket, protocol, host, port, pid, state, since };
+    const current = state === "serving" && currentOf(context.records.get(app), env) === release;
+    const address = { socket, protocol, host, port };
+    const shared = { app, env, release, commit, process, ...address, pid, state, since, current };
     const isFurther = socket !== null && rows.findIndex(({ key }) => key === row.key) !== n;
     return [{ ...shared, instance: isFurther ? `${instanceId(row)}:${socket}` : instanceId(row) }];
   });

@@ -56,6 +56,8 @@ export const instanceReport = z.object({
   pid: z.int().nullable(),
   state: z.string().max(32),
   since: time,
+  /** It serves, and of the release that the node switched to last; apps that name it in `uses` find it. */
+  current: z.boolean().optional(),
 });
 export type InstanceReport = z.infer<typeof instanceReport>;
 

@@ -39,6 +39,7 @@ export function expandProcess(
     restart: expandRestart(input.restart),
     limits: expandLimits(input.limits),
     after: input.after ?? [],
+    uses: input.uses ?? [],
     env: input.env ?? {},
   };
 }

@@ -6,6 +6,7 @@ import type { HookName, Manifest, Process, Verify } from "./manifest.ts";
 import { invalid } from "./problem.ts";
 import type { ManifestInput, ProcessInput } from "./schema.ts";
 import { suggest } from "./suggest.ts";
+import { expandUses } from "./uses.ts";
 
 /** What the place of a manifest says where the manifest itself does not. */
 export interface Surroundings {
@@ -20,13 +21,15 @@ export function expand(input: ManifestInput, around: Surroundings, report: Repor
   checkKind(kind, input, processes, report);
   checkAfter(processes, report);
   checkPorts(processes, report);
+  const app = input.app ?? around.app;
   return {
     skein: 1,
-    app: input.app ?? around.app,
+    app,
     kind,
     build: expandBuild(input.build),
     version: input.version === undefined ? null : commandOf(input.version),
     processes,
+    uses: expandUses(input.uses, { app, processes }, report),
     verify: expandVerify(input.verify),
     user: input.user ?? DEFAULTS.user,
     writable: input.writable ?? [],

@@ -16,6 +16,8 @@ export interface Manifest {
   readonly version: Command | null;
   /** By name. Empty for kind `files`, and where the agent was given its own command. */
   readonly processes: Readonly<Record<string, Process>>;
+  /** Services of other apps, `app.process`, that every process may look up. */
+  readonly uses: readonly string[];
   /** Runs on every node, with the release's version as its last argument; part of the judgement. */
   readonly verify: Verify | null;
   /** `auto`: a uid of the app's own; else a user's name. */
@@ -70,6 +72,8 @@ export interface Process {
   readonly limits: Limits;
   /** Names of processes that start and are rolled out before this one. Without cycles. */
   readonly after: readonly string[];
+  /** Services of other apps that it may look up besides the manifest's own. */
+  readonly uses: readonly string[];
   /** Laid over the manifest's own `env`. */
   readonly env: Environment;
 }

@@ -99,6 +99,7 @@ processes:
     restart: { backoffMinMs: 10, backoffMaxMs: 3_600_000, limit: 3, limitWithinMs: 60_000 },
     limits: { memoryBytes: 512 * 2 ** 20, cpu: 0.5, files: 100, pids: 9 },
     after: [],
+    uses: [],
     env: { DEBUG: "true", LEVEL: "3" },
   });
 });
@@ -119,6 +120,55 @@ processes:
     tls: false,
   });
   assert.equal(processes["job"]?.ready.check, null);
+});
+
+test("services of other apps are named for all processes, for one, and per environment", () => {
+  const text = `
+uses: [billing.http, mail.smtp.admin]
+processes:
+  web: { run: a, uses: [billing.http, search-2.query_api] }
+  job: { run: b }
+environments:
+  staging: { uses: [], processes: { job: { uses: [mail.smtp] } } }
+`;
+  const usesOf = ({ uses, processes }: Manifest): unknown => [
+    uses,
+    processes["web"]?.uses,
+    processes["job"]?.uses,
+  ];
+  const web = ["billing.http", "search-2.query_api"];
+  assert.deepEqual(usesOf(read(text)), [["billing.http", "mail.smtp.admin"], web, []]);
+  assert.deepEqual(usesOf(read(text, "staging")), [[], web, ["mail.smtp"]]);
+});
+
+test("each bad name in uses is told with its place and with what was probably meant", () => {
+  assert.deepEqual(
+    lines(`run: a
+listen: { http: 80, admin: 81 }
+uses: [billing, Billing.Http, "mail:smtp", shop.web, 7, a.b, a.b, web.admin, web.http, "", a.b.c.d]
+usess: []
+environments:
+  prod: { uses: billing.http }
+`),
+    [
+      "skein.yaml:3:8: uses[0]: write a service of another app as app.process, for example billing.web",
+      "skein.yaml:3:17: uses[1]: write a service of another app as app.process: did you mean billing.http?",
+      "skein.yaml:3:31: uses[2]: write a service of another app as app.process: did you mean mail.smtp?",
+      "skein.yaml:3:54: uses[4]: write text, not 7",
+      "skein.yaml:3:88: uses[9]: write a service of another app as app.process, for example billing.http",
+      "skein.yaml:3:92: uses[10]: write a service of another app as app.process, for example billing.http",
+      "skein.yaml:4:1: usess: there is no key usess: did you mean uses?",
+      'skein.yaml:6:17: environments.prod.uses: write a list, not "billing.http"',
+    ],
+  );
+  assert.deepEqual(
+    lines("run: a\nlisten: { http: 80, admin: 81 }\nuses: [shop.web, a.b, a.b, web.admin, web.http]\n"),
+    [
+      "skein.yaml:3:8: uses[0]: shop.web is this app's own, which finds it as web without uses",
+      "skein.yaml:3:23: uses[2]: a.b is in the list already",
+      "skein.yaml:3:28: uses[3]: web.admin is socket admin of this app's own process web already: rename one of the two",
+    ],
+  );
 });
 
 test("an environment lies over the rest, and only that one", () => {
@@ -280,6 +330,12 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
     "environments: { prod: { app: b } }",
     /app is the same in every environment/,
   ],
+  [
+    "uses of a process, of its own app",
+    "processes: { a: { run: b, uses: [shop.c] } }",
+    /^skein\.yaml:1:34: processes\.a\.uses\[0\]: shop\.c is this app's own/,
+  ],
+  ["uses where nothing runs", "uses: [a.b]", /^skein\.yaml:1:1: uses: nothing runs here/],
   ["a variable of Skein's", "env: { SKEIN_APP: a }", /set by Skein itself/],
 ];
 
@@ -302,6 +358,7 @@ const name = fc.stringMatching(/^[a-z][a-z0-9]{0,5}$/);
 const word = fc.stringMatching(/^[A-Za-z0-9./-]{1,8}$/);
 const duration = fc.integer({ min: 0, max: 10_000_000 }).map((ms) => `${ms}ms`);
 const share = fc.integer({ min: 1, max: 100 }).map((n) => `${n}%` as const);
+const service = fc.tuple(name, name).map(([app, process]) => `z${app}.${process}`);
 const optional = { requiredKeys: [] };
 const process_ = fc.record(
   {
@@ -316,6 +373,7 @@ const process_ = fc.record(
       optional,
     ),
     env: fc.dictionary(name, fc.oneof(fc.string(), fc.integer(), fc.boolean())),
+    uses: fc.uniqueArray(service),
   },
   { requiredKeys: ["run", "listen"] },
 );

@@ -18,6 +18,7 @@ export function manifestWords(manifest: Manifest): Record<string, unknown> {
     build: known({ ...manifest.build, withinMs: null, within: formatDuration(manifest.build.withinMs) }),
     ...(manifest.version === null ? {} : { version: { run: command(manifest.version) } }),
     ...(manifest.kind === "files" ? {} : { processes: mapValues(manifest.processes, processWords) }),
+    uses: manifest.uses,
     ...(verify === null
       ? {}
       : {
@@ -75,6 +76,7 @@ function processWords(process: Process): Record<string, unknown> {
       pids: limits.pids,
     }),
     after: process.after,
+    uses: process.uses,
     env: process.env,
   });
 }

@@ -9,6 +9,7 @@ import {
   environment,
   innerPath,
   partName,
+  serviceName,
 } from "./words.ts";
 import { selector, share, signalName, size } from "./words.ts";
 
@@ -76,6 +77,11 @@ const restart = z.strictObject({
     .optional(),
 });
 
+const uses = z
+  .array(serviceName)
+  .max(100)
+  .meta({ description: "Services of other apps that may be looked up: app.process." });
+
 const processFull = z.strictObject({
   run: command,
   overlap: z.boolean().optional(),
@@ -101,6 +107,7 @@ const processFull = z.strictObject({
     })
     .optional(),
   after: z.array(partName).optional(),
+  uses: uses.optional(),
   env: environment.optional(),
 });
 
@@ -149,6 +156,7 @@ const base = {
   listen: listen.optional(),
   health: health.optional(),
   processes: z.record(partName, z.union([commandLine, processFull])).optional(),
+  uses: uses.optional(),
   verify: verify.optional(),
   user: z
     .string()

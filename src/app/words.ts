@@ -57,6 +57,25 @@ export const partName = z
     "write a name of a-z, 0-9, - and _, at most 31 long, that starts with a letter",
   );
 
+const SERVICE = /^[a-z][a-z0-9-]{0,38}(\.[a-z][a-z0-9_-]{0,30}){1,2}$/;
+
+/** A service of another app: `app.process`, or `app.process.socket` for any but the first socket. */
+export const serviceName = z
+  .string()
+  .regex(SERVICE, { error: ({ input }) => whyNoService(String(input)) })
+  .meta({ description: "A service of another app: app.process." });
+
+function whyNoService(text: string): string {
+  const hint = "write a service of another app as app.process";
+  const likely = text
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[/:@]+/g, ".");
+  if (SERVICE.test(likely)) return `${hint}: did you mean ${likely}?`;
+  const whole = `${likely}.web`;
+  return `${hint}, for example ${SERVICE.test(whole) ? whole : "billing.http"}`;
+}
+
 /** A command written as one line. */
 export const commandLine = z.string().transform((line, context): Command => {
   try {

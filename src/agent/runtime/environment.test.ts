@@ -21,14 +21,14 @@ test("an instance sees its own environment and nothing of the agent's", async (t
   process.env["SECRET_OF_THE_AGENT"] = "x";
   t.after(() => delete process.env["SECRET_OF_THE_AGENT"]);
   const app = `require("http").createServer((q, r) => r.end(JSON.stringify({ env: process.env, cwd: process.cwd(), version: process.version, pid: process.pid }))).listen(process.env.PORT)`;
+  const registry = "http://127.0.0.1:9/cap";
   const web = processPlan("node app.js", {
     listen: { "web-ui": listenAt(port) },
     env: { MODE: "test", LANG: "de" },
+    registry,
   });
-  const registry = "http://127.0.0.1:9/cap";
   const plan = releasePlan(b.release({ "app.js": app }), web, {
     commit: "c".repeat(40),
-    registry,
     env: { MODE: "no" },
   });
   await deploy(b.runtime, plan, undefined, b.signal);

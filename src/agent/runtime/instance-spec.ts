@@ -35,6 +35,8 @@ export interface InstanceMeta {
   readonly commit: string | null;
   readonly process: string;
   readonly index: number;
+  /** Services of other apps that it may look up; absent in the notes of older agents. */
+  readonly uses?: readonly string[];
   readonly phase: Phase;
   readonly style: Style;
   /** Where it is reached in this phase. */
@@ -152,6 +154,7 @@ function metaOf(input: SpecInput): InstanceMeta {
     commit: plan.commit,
     process: process.name,
     index,
+    uses: process.uses,
     phase,
     style,
     sockets: reached,

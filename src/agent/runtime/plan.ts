@@ -4,6 +4,10 @@ import { expandArgv } from "../../app/command.ts";
 /** A process of a release, as the expanded manifest has it, with its name. */
 export interface ProcessPlan extends Process {
   readonly name: string;
+  /** All services of other apps that it may look up, sorted. */
+  readonly uses: readonly string[];
+  /** URL of the local registry with the capability of this release's process, or null. */
+  readonly registry: string | null;
 }
 
 /** Which set of instances is meant. A restart is a new generation of the same release. */
@@ -27,8 +31,6 @@ export interface ReleasePlan extends RunRef {
   readonly data: string;
   /** null: the agent's own user (unisolated). */
   readonly user: { readonly uid: number; readonly gid: number; readonly name?: string } | null;
-  /** URL of the local registry with this release's capability, or null. */
-  readonly registry: string | null;
   /** The manifest's `env`, for all processes. */
   readonly env: Environment;
   /** Only those that this node is to run. */

@@ -143,6 +143,8 @@ export function processPlan(run: string | ProcessPlan["run"], over: Partial<Proc
     restart: { backoffMinMs: 50, backoffMaxMs: 400, limit: 3, limitWithinMs: 60_000 },
     limits: { memoryBytes: null, cpu: null, files: null, pids: null },
     after: [],
+    uses: [],
+    registry: null,
     env: {},
     ...over,
   };
@@ -168,7 +170,6 @@ export function releasePlan(
     dir,
     data,
     user: null,
-    registry: null,
     env: {},
     processes: [process].flat(),
     ...over,

@@ -18,6 +18,8 @@ export interface InstanceRow {
   readonly process: string;
   /** `web.1` */
   readonly instance: string;
+  /** Services of other apps that it may look up. */
+  readonly uses: readonly string[];
   readonly socket: string | null;
   readonly protocol: Protocol | null;
   /** What other machines are told. */
@@ -63,6 +65,7 @@ function commonOf({ view, meta }: Held): Common {
     commit: meta.commit,
     process: meta.process,
     instance: instanceName(meta.process, meta.index),
+    uses: meta.uses ?? [],
     pid: view.pid,
     state: stateOf(view.state, view.attached),
     since: view.since,
