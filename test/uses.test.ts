@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { ServiceAnswer } from "../src/agent/registry.ts";
 import { get } from "./support/answers.ts";
-import { FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
+import { FAST, nextPort, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";
 import { signalQuietly } from "./support/processes.ts";
 
@@ -33,8 +33,15 @@ after(async () => {
 
 async function deployBilling(version: string): Promise<void> {
   const dir = await writeSource(cluster, `billing-${version}`, {
-    "skein.yaml": `app: billing\ntargets: role=billing\nbeside: 1\n${RUN}`,
-    "server.js": serverSource(`billing ${version}`),
+    "skein.yaml": `app: billing
+targets: role=billing
+beside: 1
+processes:
+  web: { run: node server.js, listen: { http: auto, admin: auto }, ${HEALTH} }
+`,
+    "server.js":
+      serverSource(`billing ${version}`) +
+      serverSource(`admin ${version}`).replace(".env.PORT", ".env.SKEIN_PORT_ADMIN"),
   });
   await cluster.ok("deploy", "--from", dir, ...FAST);
 }
@@ -48,8 +55,8 @@ async function asked(process: string, path: string): Promise<readonly ServiceAns
 }
 
 /** What billing's instances answer that a process of shop is led to. */
-async function told(process: string): Promise<string> {
-  const found = await asked(process, "/services/billing.web");
+async function told(process: string, service = "billing.web"): Promise<string> {
+  const found = await asked(process, `/services/${service}`);
   const answers = await Promise.all(
     found.map(async ({ host, port }) => await get(`http://${host}:${port}/`)),
   );
@@ -65,7 +72,7 @@ test("a process finds the current service that it uses on another node, through 
     "skein.yaml": `app: shop
 targets: role=shop
 processes:
-  front: { run: node server.js, listen: ${shopPorts[0]}, uses: [billing.web], ${HEALTH} }
+  front: { run: node server.js, listen: ${shopPorts[0]}, uses: [billing.web, billing.web.admin], ${HEALTH} }
   back: { run: node server.js, listen: ${shopPorts[1]}, ${HEALTH} }
 `,
     "server.js": ASKER,
@@ -83,6 +90,10 @@ processes:
     await untilTold("billing v1");
     const [one] = await asked("front", "/services/billing.web");
     assert.deepEqual([one?.name, one?.node, one?.host], ["billing.web", "far", cluster.nodes[1]?.address]);
+  });
+
+  await t.test("a further socket has a name of its own", async () => {
+    assert.equal(await told("front", "billing.web.admin"), "admin v1");
   });
 
   await t.test("a process that does not use it is told of nothing", async () => {
