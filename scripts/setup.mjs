@@ -21,6 +21,7 @@ const TEST_PROGRAMS = {
   strace: "strace",
   zstd: "zstd",
   "ssh-agent": "openssh-client",
+  setcap: "libcap2-bin",
   setpriv: "util-linux",
 };
 
