@@ -18,7 +18,6 @@ const TEST_PROGRAMS = {
   uvicorn: "uvicorn",
   puma: "puma",
   python3: "python3",
-  strace: "strace",
   zstd: "zstd",
   "ssh-agent": "openssh-client",
   setcap: "libcap2-bin",
