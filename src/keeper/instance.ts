@@ -23,6 +23,7 @@ import { endGroup, killGroup } from "./stopping.ts";
 
 const ADOPTED_POLL_MS = 40;
 const STATUS_LINES = 20;
+const STATUS_CHARS = 1000;
 
 /** What an instance needs of its keeper. */
 export interface Surroundings {
@@ -196,8 +197,8 @@ export class Instance {
     let rest = "";
     pipe.on("error", () => undefined);
     pipe.setEncoding("utf8").on("data", (text: string) => {
-      const lines = (rest + text).split("\n");
-      rest = (lines.pop() ?? "").slice(0, 1000);
+      const lines = (rest + text).split("\n").map((line) => line.slice(0, STATUS_CHARS));
+      rest = lines.pop() ?? "";
       this.#status = [...this.#status, ...lines].slice(-STATUS_LINES);
       for (const line of lines) this.#around.emit({ type: "status", key: this.spec.key, line });
     });

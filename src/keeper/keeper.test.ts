@@ -254,6 +254,28 @@ test("limits that this machine cannot set are listed, the others hold", async (t
   assert.match(lines(f).join("\n"), /[Cc]annot fork|Resource temporarily/);
 });
 
+test("of what an instance says on its status pipe, the last lines are kept, each cut", async (t) => {
+  const f = await keeperFor(t);
+  const script = `node -e '
+    const fs = require("node:fs");
+    for (let n = 0; n < 200; n++) fs.writeSync(4, n + "x".repeat(5000) + "\\n");
+    fs.writeSync(4, "last\\n");
+    setInterval(() => {}, 1000);
+  '`;
+  const env = { PATH: `${path.dirname(process.execPath)}:/usr/bin:/bin` };
+  await f.keeper.call("start", { instance: spec(f.home, { argv: ["sh", "-c", script], env, gate: true }) });
+  const status = await until(async () => {
+    const [view] = (await f.keeper.call("list", {})).instances;
+    return view?.status.at(-1) === "last" && view.status;
+  });
+  assert.equal(status.length, 20);
+  assert.deepEqual(
+    status.slice(0, -1).map((line) => line.length),
+    Array.from({ length: 19 }, () => 1000),
+  );
+  assert.match(status[0] ?? "", /^181x/);
+});
+
 test("two keepers never give one port away twice", async (t) => {
   const [a, b] = [await keeperFor(t), await keeperFor(t)];
   const { port } = await a.keeper.call("lockPort", { key: "x", host: "127.0.0.1", avoid: [] });

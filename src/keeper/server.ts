@@ -4,7 +4,10 @@ import { SkeinError, toWire } from "../lib/errors.ts";
 import type { Handlers, Keeper } from "./keeper.ts";
 import { lineReader, type KeeperEvent, type Reply, type Request } from "./protocol.ts";
 
-/** Connections that asked for events. */
+/** What a listener that stands still (a stopped agent) may leave unread; it asks again when it comes back. */
+const MAX_UNREAD_BYTES = 8 * 2 ** 20;
+
+/** Connections that asked for events. One that reads nothing any more is closed. */
 export class Audience {
   readonly #listeners = new Set<net.Socket>();
 
@@ -14,7 +17,10 @@ export class Audience {
   }
 
   tell(event: KeeperEvent): void {
-    for (const socket of this.#listeners) send(socket, { event });
+    for (const socket of this.#listeners) {
+      if (socket.writableLength > MAX_UNREAD_BYTES) socket.destroy();
+      else send(socket, { event });
+    }
   }
 }
 
