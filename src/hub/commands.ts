@@ -2,7 +2,6 @@
  * Commands on their way: an operator's signed request is handed to the nodes it names with what they want next, and
  * what they answer flows straight back. Nothing is stored; the hub ends with what is under way.
  */
-import { EventEmitter, once } from "node:events";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
@@ -13,9 +12,8 @@ import { msOf } from "../trust/fields.ts";
 import { keysWith } from "../trust/rights.ts";
 import type { Charters } from "./charters.ts";
 import type { Core } from "./core.ts";
+import { RelayQueue } from "./relay-queue.ts";
 
-/** Lines that wait for a slow operator before the nodes are made to wait. */
-const MAX_QUEUED = 1000;
 const MAX_OPEN = 200;
 const MAX_LIFE_MS = 12 * 3_600_000;
 
@@ -26,9 +24,7 @@ interface Open {
   readonly waiting: Set<KeyId>;
   /** Who has begun to answer. */
   readonly answering: Set<KeyId>;
-  readonly queue: CommandLine[];
-  /** `line`: there is something in the queue, or the end; `room`: there is room in it. */
-  readonly events: EventEmitter;
+  readonly queue: RelayQueue;
 }
 
 export class Commands {
@@ -68,9 +64,8 @@ export class Commands {
     }
     if (this.#open.has(digest)) throw new SkeinError("CONFLICT", "this very command is under way");
     if (this.#open.size >= MAX_OPEN) throw new SkeinError("TOO_MANY", "too many commands are under way");
-    const events = new EventEmitter().setMaxListeners(0);
     const waiting = new Set(body.nodes);
-    this.#open.set(digest, { envelope, expires, waiting, answering: new Set(), queue: [], events });
+    this.#open.set(digest, { envelope, expires, waiting, answering: new Set(), queue: new RelayQueue() });
     for (const node of body.nodes) this.onNews(node);
     return digest;
   }
@@ -84,16 +79,14 @@ export class Commands {
     try {
       while (!stop.aborted) {
         const line = open.queue.shift();
-        if (line !== undefined) {
-          open.events.emit("room");
-          yield line;
-        } else if (open.waiting.size === 0) return;
-        else await once(open.events, "line", { signal: stop }).catch(() => undefined);
+        if (line !== undefined) yield line;
+        else if (open.waiting.size === 0) return;
+        else await open.queue.change(stop);
       }
       if (timeout.aborted && !signal.aborted) yield* silent(open);
     } finally {
       this.#open.delete(digest);
-      open.events.emit("room");
+      open.queue.close();
       for (const node of open.waiting) this.onNews(node);
     }
   }
@@ -110,26 +103,21 @@ export class Commands {
       for await (const line of ndjsonLines(body)) {
         if (!this.#open.has(digest)) return;
         ended = isResult(line);
-        await this.#push(digest, open, { ...(line as object), node } as CommandLine);
+        const said = { ...(line as object), node } as CommandLine;
+        await open.queue.push({ ...said, type: typeof said.type === "string" ? said.type : "line" });
       }
     } finally {
       open.waiting.delete(node);
       if (!ended)
-        open.queue.push({
+        open.queue.pushEnd({
           node,
           type: "result",
           ok: false,
           code: "HUB_UNREACHABLE",
           message: "the answer was cut off",
         });
-      open.events.emit("line");
+      open.queue.wake();
     }
-  }
-
-  async #push(digest: Digest, open: Open, line: CommandLine): Promise<void> {
-    while (open.queue.length >= MAX_QUEUED && this.#open.has(digest)) await once(open.events, "room");
-    open.queue.push({ ...line, type: typeof line.type === "string" ? line.type : "line" });
-    open.events.emit("line");
   }
 }
 
