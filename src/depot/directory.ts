@@ -39,6 +39,8 @@ export interface UploadState {
 }
 
 const READ_BYTES = 256 * 1024;
+/** Of a file name; an upload's has 30 to spare for who has taken it (upload-file.ts). */
+const MAX_UPLOAD_FILE_BYTES = 255 - 30;
 
 export function directoryDepot(root: string): DirectoryDepot {
   const blobs = path.join(root, "blobs");
@@ -47,11 +49,7 @@ export function directoryDepot(root: string): DirectoryDepot {
     checkBlobName(name);
     return path.join(blobs, name);
   };
-  const uploadOf = (name: string, sha256: string): string => {
-    checkBlobName(name);
-    if (!/^[0-9a-f]{64}$/.test(sha256)) throw new SkeinError("BAD_REQUEST", "an upload needs its SHA-256");
-    return path.join(uploads, `${name.replaceAll("/", "+")}.${sha256}`);
-  };
+  const uploadOf = (name: string, sha256: string): string => path.join(uploads, uploadName(name, sha256));
   const append: DirectoryDepot["append"] = async (name, blob, offset, data) => {
     const upload = uploadOf(name, blob.sha256);
     const final = fileOf(name);
@@ -97,6 +95,17 @@ export function directoryDepot(root: string): DirectoryDepot {
     },
     sweepUploads: (olderThanMs, nowMs) => sweep(uploads, nowMs - olderThanMs),
   };
+}
+
+/** @throws SkeinError BAD_REQUEST */
+function uploadName(name: string, sha256: string): string {
+  checkBlobName(name);
+  if (!/^[0-9a-f]{64}$/.test(sha256)) throw new SkeinError("BAD_REQUEST", "an upload needs its SHA-256");
+  const file = `${name.replaceAll("/", "+")}.${sha256}`;
+  if (file.length <= MAX_UPLOAD_FILE_BYTES) return file;
+  throw new SkeinError("BAD_REQUEST", `the name of this blob is too long to upload: ${name}`, {
+    data: { blob: name },
+  });
 }
 
 /** A blob whose name is its digest need not be written over: what is there is the same. */

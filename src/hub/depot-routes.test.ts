@@ -3,6 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import net, { type AddressInfo } from "node:net";
+import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import type { HubClient } from "../api/hub-client.ts";
@@ -149,4 +150,35 @@ test("an odd range, or an upload without its headers, is refused", async (t) => 
   await assert.rejects(hub.client.raw({ method: "PUT", path: "/v1/depot/blobs/packs/b", body: "x" }), {
     code: "BAD_REQUEST",
   });
+});
+
+test("a blob's name that is too long to upload is refused as such", async (t) => {
+  const hub = await startTestHub(t);
+  const depot = httpDepot(hub.client);
+  const blob = blobOf(Buffer.from("x"));
+  const longest = `packs/${"a".repeat(154)}`;
+  await depot.put(longest, blob, t.signal);
+  assert.equal((await depot.has([longest], t.signal)).size, 1);
+  for (const name of [`${longest}a`, `packs/${"a".repeat(194)}`, `packs/${"a".repeat(300)}`]) {
+    await assert.rejects(depot.put(name, blob, t.signal), { code: "BAD_REQUEST" });
+  }
+});
+
+test("what a cut upload left is swept while the hub runs", async (t) => {
+  const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-sweep-"));
+  t.after(async () => fs.rm(home, { recursive: true, force: true }));
+  await startTestHub(t, { home, uploadsSweptEachMs: 20 });
+  const uploads = path.join(home, "lib", "depot", "uploads");
+  await fs.mkdir(uploads, { recursive: true });
+  const [old, fresh] = [path.join(uploads, "packs+old"), path.join(uploads, "packs+fresh")];
+  await fs.writeFile(fresh, "part");
+  const aside = path.join(home, "old");
+  await fs.writeFile(aside, "part");
+  const longAgo = new Date(Date.now() - 25 * 3_600_000);
+  await fs.utimes(aside, longAgo, longAgo);
+  await fs.rename(aside, old);
+  while ((await fs.readdir(uploads)).includes("packs+old")) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.deepEqual(await fs.readdir(uploads), ["packs+fresh"]);
 });

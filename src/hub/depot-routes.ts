@@ -2,7 +2,6 @@
 import type http from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ByteRange } from "../depot/depot.ts";
 import type { DirectoryDepot } from "../depot/directory.ts";
 import { SkeinError } from "../lib/errors.ts";
@@ -10,9 +9,6 @@ import { sendJson } from "./http.ts";
 
 /** Largest blob that an upload may announce. */
 const MAX_BLOB_BYTES = 4 * 2 ** 30;
-const CUT_NOTICED_MS = 500;
-/** Uploads whose bytes are arriving, until they end. */
-const UNDER_WAY = new Map<string, Promise<undefined>>();
 
 export async function getBlob(
   depot: DirectoryDepot,
@@ -41,9 +37,6 @@ export async function uploadOffset(
   res: http.ServerResponse,
 ): Promise<void> {
   const sha256 = sha256Of(req);
-  // The line was cut a moment ago, perhaps, and the part that came is just being put aside.
-  const under = UNDER_WAY.get(`${name} ${sha256}`);
-  if (under !== undefined) await Promise.race([under, sleep(CUT_NOTICED_MS)]);
   res.writeHead(200, { "upload-offset": await depot.uploaded(name, sha256) });
   res.end();
 }

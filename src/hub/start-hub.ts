@@ -64,6 +64,8 @@ export interface HubOptions {
   readonly anonymousPerSec?: number;
   /** How long a connection may stay without a request by anybody known, in ms. Default 30 000. */
   readonly strangerMs?: number;
+  /** How often uploads that nobody goes on with are looked for, in ms. Default: an hour. */
+  readonly uploadsSweptEachMs?: number;
 }
 
 export interface RunningHub extends AsyncDisposable {
@@ -81,6 +83,7 @@ const SOCKET_IDLE_MS = 180_000;
 const STRANGER_MS = 30_000;
 const MAX_CONNECTIONS = 20_000;
 const UPLOADS_KEPT_MS = 24 * 3_600_000;
+const UPLOADS_SWEPT_EACH_MS = 3_600_000;
 
 /** @throws SkeinError PORT_TAKEN, CHARTER_PIN, DOC_*, STORE_* */
 export async function startHub(options: HubOptions): Promise<RunningHub> {
@@ -94,8 +97,14 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
     const server = https.createServer({ ...tls, maxHeaderSize: 32_768 });
     const port = await serve(server, hub, options);
     const run = hub.presence.run();
+    const sweeping = setInterval(
+      () => void sweepUploads(core),
+      options.uploadsSweptEachMs ?? UPLOADS_SWEPT_EACH_MS,
+    );
+    sweeping.unref();
     const close = async (): Promise<void> => {
       stop.abort(new SkeinError("INTERRUPTED", "the hub stops"));
+      clearInterval(sweeping);
       server.close();
       server.closeAllConnections();
       await hub.git.close();
@@ -194,6 +203,15 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     git,
     info,
   };
+}
+
+/** A file that vanishes under it, or a disk that fails, is met again in the next round. */
+async function sweepUploads(core: Core): Promise<void> {
+  try {
+    await core.depot.sweepUploads(UPLOADS_KEPT_MS, core.clock.now());
+  } catch (err) {
+    core.log.warn("unfinished uploads could not be swept", { err: String(err) });
+  }
 }
 
 /** Reading manifests takes a YAML parser: loaded with the first order, so that an idle hub stays small. */
