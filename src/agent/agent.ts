@@ -23,7 +23,7 @@ import { namedDocuments, openKept, type KeptDocuments } from "./kept.ts";
 import { watchHealth } from "./live.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys, type NodeKeys } from "./node-keys.ts";
-import { loadNodeStore, type NodeStore } from "./node-store.ts";
+import { openNodeStore, type NodeStore } from "./node-store.ts";
 import { openOutbox } from "./receipts.ts";
 import { receiptOf } from "./receipt-of.ts";
 import { openRecords } from "./records.ts";
@@ -80,7 +80,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   await using lock = await lockHome(paths.lib);
   void lock;
   const keys = await nodeKeys(paths.etc);
-  const store = (await loadNodeStore(stateDir)) ?? (await joinNow(options, stateDir, keys));
+  const store = (await openNodeStore(stateDir)) ?? (await joinNow(options, stateDir, keys));
   await forgetJoining(paths.etc);
   const name = (): string => store.state.identity?.name ?? options.name;
   await using runtime = await AppRuntime.open({

@@ -1,3 +1,4 @@
+import fs from "node:fs/promises";
 import path from "node:path";
 import { faultPoint } from "../lib/fault.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
@@ -30,6 +31,13 @@ export async function loadNodeStore(dir: string): Promise<NodeStore | undefined>
 export async function createNodeStore(dir: string, state: NodeState): Promise<NodeStore> {
   await save(dir, state);
   return storeOf(dir, state);
+}
+
+/** `loadNodeStore` for the one agent that holds the home's lock: removes what killed writers left beside the state. */
+export async function openNodeStore(dir: string): Promise<NodeStore | undefined> {
+  const left = (await fs.readdir(dir)).filter((name) => /^node\.json\.[0-9a-f]+\.tmp$/.test(name));
+  await Promise.all(left.map(async (name) => fs.rm(path.join(dir, name), { force: true })));
+  return await loadNodeStore(dir);
 }
 
 function storeOf(dir: string, first: NodeState): NodeStore {
