@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
@@ -42,6 +42,32 @@ test("help and the version need no cluster and no network", (t) => {
   }
   assert.match(skein(dir, "--version").out, /^skein \d+\.\d+\.\d+\n$/);
   assert.equal(skein(dir, "deploy", "--help").exit, 0);
+});
+
+test("servers are started with little room for new objects, commands with Node's own", (t) => {
+  const dir = folder(t);
+  const bin = path.join(dir, "bin");
+  const node = path.join(dir, "node_modules/.bin/node");
+  for (const made of [bin, path.dirname(node)]) mkdirSync(made, { recursive: true });
+  copyFileSync(LAUNCHER, path.join(bin, "skein"));
+  writeFileSync(node, '#!/bin/sh\necho "$@"\n', { mode: 0o755 });
+  const started = (...args: string[]): string =>
+    spawnSync(path.join(bin, "skein"), args, { encoding: "utf8" }).stdout;
+  const entry = path.join(bin, "skein.mjs");
+  for (const words of [
+    "agent run",
+    "hub run",
+    "up",
+    "keeper /run/x",
+    "--json agent run",
+    "--json --quiet up",
+  ]) {
+    const wanted = `--max-semi-space-size=2 --disable-warning=ExperimentalWarning ${entry} ${words}\n`;
+    assert.equal(started(...words.split(" ")), wanted);
+  }
+  for (const words of ["", "deploy", "--json deploy hub", "status --on agent", "--version"]) {
+    assert.doesNotMatch(started(...words.split(" ")), /semi-space/);
+  }
 });
 
 test("what cannot be read exits 2 and says what was probably meant", (t) => {
