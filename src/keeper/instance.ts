@@ -273,7 +273,7 @@ export class Instance {
     await new Promise((resolve) => setImmediate(resolve)); // lets the exit event of the leader come first
     this.#become("stopped", { pid: 0 });
     faultPoint("keeper.stopped");
-    this.#tellStopped(group);
+    this.#around.emit({ type: "stopped", key: this.spec.key });
     const cut = ended.forced ? ended.cut : (this.#cutTold() ?? ended.cut);
     return {
       cut,
@@ -281,12 +281,6 @@ export class Instance {
       exit: this.#exit,
       ms: Math.round(performance.now() - began),
     };
-  }
-
-  /** Whoever shows what runs must hear of a stop as soon as of a crash. */
-  #tellStopped(pid: number): void {
-    const exit = this.#exit ?? { code: null, signal: null, at: now() };
-    this.#around.emit({ type: "exited", key: this.spec.key, pid, exit, state: "stopped", restartInMs: null });
   }
 
   /** A preload counts exactly what its process cut; undefined where none lived to say so. */

@@ -151,6 +151,8 @@ export type KeeperEvent =
       /** null: it is not started again. */
       readonly restartInMs: number | null;
     }
+  /** It was asked to stop, and its whole process group has ended. */
+  | { readonly type: "stopped"; readonly key: string }
   | { readonly type: "status"; readonly key: string; readonly line: string };
 
 /** Each op: what it takes and what it gives. */
