@@ -8,7 +8,8 @@ import { DatabaseSync } from "node:sqlite";
 import test, { type TestContext } from "node:test";
 import { fakeClock } from "../lib/fake-clock.ts";
 import { openSqliteStore, restoreSqliteStore } from "./sqlite.ts";
-import { collect, storeConformance } from "./store.conformance.ts";
+import { storeConformance } from "./store.conformance.ts";
+import { collect } from "./watch.fixture.ts";
 import type { Store, Txn } from "./store.ts";
 
 storeConformance("sqlite", async () => {

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import * as fc from "fast-check";
 import type { Compare, Op, Store, StoreEvent, Txn } from "./store.ts";
+import { anyTxn } from "./txn.fixture.ts";
+import { collect, dataOf } from "./watch.fixture.ts";
 
 /** A store of its own for one test. */
 export interface StoreUnderTest extends AsyncDisposable {
@@ -363,64 +365,4 @@ class Model {
     for (const key of gone) this.#map.delete(key);
     return gone.map((key) => ({ type: "delete", key, revision }));
   }
-}
-
-const anyKey = fc.constantFrom("/m/a", "/m/ab", "/m/b", "/m/c");
-const anyPut = fc.record({
-  op: fc.constant("put" as const),
-  key: anyKey,
-  value: fc.constantFrom("1", "2", ""),
-});
-const anyDelete: fc.Arbitrary<Op> = fc.oneof(
-  fc.record({ op: fc.constant("delete" as const), key: anyKey }),
-  fc.record({ op: fc.constant("deletePrefix" as const), prefix: fc.constantFrom("/m/a", "/m/", "/m/c") }),
-);
-const anyBranch: fc.Arbitrary<Op[]> = fc.oneof(
-  fc.uniqueArray(anyPut, { selector: (op) => op.key, maxLength: 3 }),
-  fc.array(anyDelete, { maxLength: 2 }),
-);
-const anyCompare: fc.Arbitrary<Compare> = fc.oneof(
-  fc.record({
-    key: anyKey,
-    target: fc.constantFrom("modRevision" as const, "createRevision" as const, "version" as const),
-    op: fc.constantFrom("=" as const, "!=" as const, "<" as const, ">" as const),
-    value: fc.nat(4),
-  }),
-  fc.record({
-    key: anyKey,
-    target: fc.constant("value" as const),
-    op: fc.constantFrom("=" as const, "!=" as const),
-    value: fc.constantFrom("1", "2"),
-  }),
-);
-const anyTxn: fc.Arbitrary<Txn> = fc.record({
-  compare: fc.array(anyCompare, { maxLength: 2 }),
-  then: anyBranch,
-  orElse: anyBranch,
-});
-
-/** A watch that is read by whoever asks for its next batches; it ends with the test. */
-export function collect(
-  store: Store,
-  prefix: string,
-  from: number,
-  t: TestContext,
-): { take(count: number): Promise<(readonly StoreEvent[])[]> } {
-  const iterator = store.watch(prefix, from, t.signal)[Symbol.asyncIterator]();
-  return {
-    async take(count) {
-      const batches: (readonly StoreEvent[])[] = [];
-      while (batches.length < count) {
-        const { done, value } = await iterator.next();
-        if (done === true) break;
-        batches.push(value);
-      }
-      return batches;
-    },
-  };
-}
-
-function dataOf(err: unknown): unknown {
-  if (!(err instanceof Error) || !("code" in err) || !("data" in err)) return err;
-  return { code: err.code, compacted: (err.data as { compacted?: unknown }).compacted };
 }
