@@ -47,7 +47,7 @@ test("a beacon is by a hub that the charter lists", async () => {
   assert.throws(() => openBeacon(listed, forged, hub.pub), { code: "DOC_UNSIGNED" });
 });
 
-test("a command is for now, for the nodes it names, and within the charter's leave", async () => {
+test("a command is for minutes, for the nodes it names, and within the charter's leave", async () => {
   const web1 = await testNode(cluster, "web1");
   const base: Command = {
     cluster: CLUSTER,
