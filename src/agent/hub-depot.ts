@@ -5,6 +5,7 @@ import { SkeinError } from "../lib/errors.ts";
 /** The blobs of a hub, for reading. */
 export function hubDepot(client: HubClient): DepotReader {
   return {
+    kind: "hub",
     get name() {
       return client.name;
     },

@@ -91,9 +91,9 @@ export class Releases {
     await makeAppFolders(folders, automatic);
     const tree = { tree: document.tree, rows: document.rows, since: document.since };
     const link = automatic !== undefined;
-    const options = { release: id, tree, depots, revs: folders.revs, link, signal, onProgress };
+    const options = { release: id, tree, depots, revs: folders.revs, link, signal };
     const guess = await this.#writable(name, folders, await readCurrent(folders));
-    const { dir } = await install({ ...options, writable: guess });
+    const { dir } = await install({ ...options, writable: guess, onProgress });
     const writable = await this.#writable(name, folders, id);
     const record = await readRecord(folders.revs, id);
     if (record === undefined || sameKeys(record.writable, writable)) return;

@@ -77,13 +77,15 @@ async function instancesOf({ runtime, context }: ReportInput): Promise<Report["i
 }
 
 function appOf(worker: AppWorker, { store }: AppContext): Report["apps"] {
-  const { record, progress } = worker;
+  const { record, progress, moved } = worker;
   if (record === undefined) return [];
   const { app, env, reached } = record;
   const head = store.state.apps[`${app}/${env}`]?.head?.digest ?? null;
   const runs = reached !== null && reached.state === "run" ? reached.release : null;
   const settled = runs === null ? "stopped" : worker.isFailing ? "failed" : "running";
-  return [{ app, env, release: runs, state: progress === undefined ? settled : "deploying", head }];
+  const sources = moved === undefined || moved.order !== head ? {} : { sources: moved.sources };
+  const state = progress === undefined ? settled : "deploying";
+  return [{ app, env, release: runs, state, head, ...sources }];
 }
 
 async function headsOf({ context, kept }: ReportInput): Promise<ReportedHead[]> {

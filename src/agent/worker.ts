@@ -23,10 +23,17 @@ import {
 } from "./plan.ts";
 import { failureText } from "./receipt-of.ts";
 import { newRecord, withGood, type AppRecord } from "./records.ts";
+import type { BytesBySource } from "../release/install-progress.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
 import type { Warning } from "./runtime/runtime.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";
 import { until } from "./until.ts";
+
+/** Where the bytes of an order's release came from. */
+interface Moved {
+  readonly order: Digest;
+  readonly sources: BytesBySource;
+}
 
 /** How far an order is on this node, for reports. */
 export interface WorkerProgress {
@@ -57,6 +64,7 @@ export class AppWorker {
   #isUnsure = true;
   #warnings: Warning[] = [];
   progress: WorkerProgress | undefined;
+  moved: Moved | undefined;
 
   constructor(app: string, context: AppContext) {
     this.app = app;
@@ -203,7 +211,8 @@ export class AppWorker {
       record: this.#book.existing,
       attempt,
       signal,
-      onProgress: ({ stage, bytesDone, bytesTotal }) => {
+      onProgress: ({ stage, bytesDone, bytesTotal, sources }) => {
+        this.moved = { order: attempt.order, sources };
         this.#note(attempt, stage, bytesDone, bytesTotal);
       },
     });

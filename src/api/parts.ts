@@ -23,6 +23,19 @@ export const gate = z.enum(["hold", "go", "undo"]);
 /** `hold`: do not start yet. `go`: proceed. `undo`: go back to the order's fallback. */
 export type Gate = z.infer<typeof gate>;
 
+const byteCount = z.number().min(0).optional();
+/** Where a node's bytes came from; a source that gave none is absent, one that is not known here is passed over. */
+export const bytesBySource = z.object({
+  /** What the node had of earlier releases, as it lies in files. */
+  disk: byteCount,
+  /** From here on as they travelled. */
+  cache: byteCount,
+  peer: byteCount,
+  hub: byteCount,
+  bucket: byteCount,
+  directory: byteCount,
+});
+
 /** What a node does with an app, as it says itself. */
 export const appOnNode = z.object({
   app: appName,
@@ -33,6 +46,8 @@ export const appOnNode = z.object({
   state: z.string().max(32),
   /** The newest order the node accepted. */
   head: digest.nullable(),
+  /** Of the last install for that order; absent when nothing was installed since the agent started. */
+  sources: bytesBySource.optional(),
 });
 
 export const instanceReport = z.object({

@@ -3,6 +3,7 @@ import { z } from "zod";
 import {
   appName,
   appOnNode,
+  bytesBySource,
   digest,
   envelope,
   envName,
@@ -160,6 +161,7 @@ export const rolloutNode = z.object({
   bytesDone: z.number(),
   bytesTotal: z.number().nullable(),
   note: z.string().nullable(),
+  sources: bytesBySource.optional(),
   /** Connections cut when the old release was drained. */
   cut: z.number(),
 });

@@ -41,7 +41,7 @@ test("a board has a line for each node, with what it does and why it failed", ()
       node("n1", { bytesDone: 512, bytesTotal: 2048 }),
       node("n2", { gate: "hold" }),
       node("n3", failed),
-      node("n4", { verdict: "ok", cut: 2 }),
+      node("n4", { verdict: "ok", cut: 2, sources: { disk: 40_000_000, hub: 1200 } }),
     ]),
     plain,
   );
@@ -50,7 +50,7 @@ test("a board has a line for each node, with what it does and why it failed", ()
     "  n1  judge  512 B of 2.0 KB",
     "  n2  waits for its batch",
     "  n3  failed  HEALTH_TIMEOUT not ready in 30s",
-    "  n4  ok  2 connections cut",
+    "  n4  ok  hub 1.2 KB, disk 40.0 MB  2 connections cut",
   ]);
 });
 

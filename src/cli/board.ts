@@ -115,14 +115,25 @@ function textOf(node: RolloutNode, withBytes: boolean): string {
   return `${node.state}${bytes}${node.note === null ? "" : `  ${node.note}`}`;
 }
 
-function verdictText({ verdict, code, message, cut }: RolloutNode): string {
+function verdictText({ verdict, code, message, cut, sources }: RolloutNode): string {
   const reason = message === null ? null : readReason(message).reason;
   const why = [code, reason].filter((part) => part !== null).join(" ");
   const lost = cut === 0 ? "" : `  ${cut} connection${cut === 1 ? "" : "s"} cut`;
-  return `${verdict ?? ""}${why === "" ? "" : `  ${why}`}${lost}`;
+  const moved = verdict === "ok" ? sourcesText(sources) : "";
+  return `${verdict ?? ""}${why === "" ? "" : `  ${why}`}${moved}${lost}`;
 }
 
-function bytesText({ bytesDone, bytesTotal }: RolloutNode): string {
+/** `  hub 1.2 MB, disk 40.0 MB`: what travelled first, then what the node had. */
+function sourcesText(sources: RolloutNode["sources"] = {}): string {
+  const { disk, ...travelled } = sources;
+  const parts = Object.entries({ ...travelled, disk }).filter(
+    ([, bytes]) => bytes !== undefined && bytes > 0,
+  );
+  if (parts.length === 0) return "";
+  return `  ${parts.map(([source, bytes]) => `${source} ${formatBytes(bytes ?? 0)}`).join(", ")}`;
+}
+
+function bytesText({ bytesDone, bytesTotal, sources }: RolloutNode): string {
   if (bytesTotal === null || bytesTotal === 0 || bytesDone >= bytesTotal) return "";
-  return `  ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`;
+  return `  ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}${sourcesText(sources)}`;
 }

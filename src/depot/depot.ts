@@ -10,8 +10,13 @@ export interface ByteRange {
   readonly end?: number;
 }
 
+/** What a depot is to a node that reads from it, the nearest first; bytes are counted by it. */
+export const DEPOT_KINDS = ["cache", "peer", "hub", "bucket", "directory"] as const;
+export type DepotKind = (typeof DEPOT_KINDS)[number];
+
 /** Reads blobs. Safe for concurrent calls. */
 export interface DepotReader {
+  readonly kind: DepotKind;
   /** For messages: `dir:/var/lib/…`, `hub 10.0.0.1:7400`. */
   readonly name: string;
   /** Which of these names are there, in one round trip where the depot can. */

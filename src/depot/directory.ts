@@ -67,6 +67,7 @@ export function directoryDepot(root: string): DirectoryDepot {
     }
   };
   return {
+    kind: "directory",
     name: `dir:${root}`,
     append,
     uploaded: async (name, sha256) => await freeBytes(uploadOf(name, sha256)),

@@ -34,6 +34,7 @@ const ASK_FROM_BYTES = 256 * 1024;
 export function httpDepot(transport: BlobTransport, options: HttpDepotOptions = {}): Depot {
   const patience = { clock: systemClock, random: Math.random, tries: 6, ...options };
   return {
+    kind: "hub",
     name: transport.name,
     has: async (names, signal) => await has(transport, names, signal),
     get: (name, signal, range) => get(transport, patience, name, signal, range),

@@ -1,5 +1,6 @@
 /** One order in the rollout controller's hands: what is known of it, gathered from the store and the nodes. */
 import type { Progress } from "../api/parts.ts";
+import type { AppOnNode } from "../api/schemas.ts";
 import { isSkeinError, type SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import type { Facts, NodeFacts } from "../rollout/facts.ts";
@@ -85,6 +86,12 @@ export class Case {
 
   progress(node: KeyId): Progress | undefined {
     return this.#progress.get(node);
+  }
+
+  /** Where the node's bytes for this order came from, as it said last. */
+  sources(node: KeyId): AppOnNode["sources"] {
+    const app = this.#parts.presence.app(node, this.place.app, this.place.env);
+    return app?.head === this.digest ? app.sources : undefined;
   }
 
   async readReceipts(): Promise<void> {

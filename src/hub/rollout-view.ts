@@ -32,7 +32,9 @@ function nodeView(one: Case, rollout: Rollout | undefined, node: KeyId, batch: n
   const name = one.nameOf(node) ?? node.slice(0, 8);
   const told = gate === "go" ? "starting" : "waiting";
   const state = verdict === null ? (progress?.stage ?? told) : stateOf(verdict);
-  return { node, name, batch, gate, state, verdict, code, message, bytesDone, bytesTotal, note, cut };
+  const shown = { node, name, batch, gate, state, verdict, code, message, bytesDone, bytesTotal, note, cut };
+  const sources = one.sources(node);
+  return sources === undefined ? shown : { ...shown, sources };
 }
 
 function stateOf(verdict: string): string {

@@ -1,4 +1,5 @@
 /** Hubs without their network, over one store and a clock that stands still, and nodes that do as they are told. */
+import type { AppOnNode } from "../api/schemas.ts";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -208,7 +209,7 @@ export class RolloutWorld {
   }
 
   /** All present nodes say that they are there and what serves. */
-  async report(): Promise<void> {
+  async report(more: Partial<AppOnNode> = {}): Promise<void> {
     for (const { node, present, serves } of this.agents) {
       if (!present) continue;
       const release = serves === null ? null : orderBody(serves).release;
@@ -221,7 +222,7 @@ export class RolloutWorld {
         receipts: [],
         instances: [],
         progress: [],
-        apps: [{ app: "shop", env: "default", release, state: "running", head: null }],
+        apps: [{ app: "shop", env: "default", release, state: "running", head: null, ...more }],
       });
     }
   }

@@ -178,6 +178,19 @@ test("progress is shown, and changes the view's revision", async (t) => {
   assert.ok((after?.revision ?? 0) > before.revision);
   assert.equal(after?.nodes[0]?.state, "fetching");
   assert.equal(after?.nodes[0]?.bytesDone, 5);
+  assert.equal(after?.nodes[0]?.sources, undefined);
+});
+
+test("where a node's bytes came from is shown with the order that they came for", async (t) => {
+  const world = await RolloutWorld.open(t, 1);
+  await world.startHub();
+  const order = await world.publish(1, PLAIN, 1);
+  const sources = { hub: 100, disk: 20_000 };
+  await world.report({ head: order.digest, sources });
+  const view = await world.hub.rollouts.view(order.digest);
+  assert.deepEqual(view?.nodes[0]?.sources, sources);
+  await world.report({ head: null, sources });
+  assert.equal((await world.hub.rollouts.view(order.digest))?.nodes[0]?.sources, undefined);
 });
 
 test("old orders are forgotten with all that belongs to them, those that stand are not", async (t) => {

@@ -15,6 +15,7 @@ function farDepot(): { depot: Depot; asked: string[]; blobs: Map<string, Buffer>
   const whole = async (blob: BlobSource): Promise<Buffer> =>
     Buffer.concat(await Array.fromAsync(blob.open(0)));
   const depot: Depot = {
+    kind: "hub",
     name: "far",
     has: async (names) => new Set(names.filter((name) => blobs.has(name))),
     async *get(name, _signal, range) {

@@ -36,6 +36,7 @@ export function nearDepot(far: Depot): NearDepot {
     return bytes;
   };
   return {
+    kind: far.kind,
     name: far.name,
     expect,
     has: async (names, signal) => await far.has(names, signal),

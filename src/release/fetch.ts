@@ -2,7 +2,7 @@ import { systemClock, type Clock } from "../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { ChunkId, Digest } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
-import type { DepotReader } from "../depot/depot.ts";
+import type { DepotKind, DepotReader } from "../depot/depot.ts";
 import { readHead } from "./blobs.ts";
 import { freeNow } from "./free.ts";
 import { FRAME_BYTES, openFrame, packName, type ChunkRef, type FrameRef } from "./pack.ts";
@@ -21,11 +21,11 @@ export class Fetcher {
   readonly #depots: readonly DepotReader[];
   readonly #clock: Clock;
   readonly signal: AbortSignal;
-  /** Bytes that came so far, of everything. */
-  bytes = 0;
+  /** Bytes that came so far, of everything, by what they came from. */
+  readonly bytesBy = new Map<DepotKind, number>();
 
   constructor(depots: readonly DepotReader[], signal: AbortSignal, clock: Clock = systemClock) {
-    this.#depots = depots.map((depot) => counting(depot, (bytes) => this.#count(bytes)));
+    this.#depots = depots.map((depot) => counting(depot, (bytes) => this.#count(depot.kind, bytes)));
     this.#clock = clock;
     this.signal = signal;
   }
@@ -56,13 +56,18 @@ export class Fetcher {
     throw failure;
   }
 
-  #count(bytes: number): void {
-    this.bytes += bytes;
+  get bytes(): number {
+    return this.bytesBy.values().reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  #count(kind: DepotKind, bytes: number): void {
+    this.bytesBy.set(kind, (this.bytesBy.get(kind) ?? 0) + bytes);
   }
 }
 
 function counting(depot: DepotReader, count: (bytes: number) => void): DepotReader {
   return {
+    kind: depot.kind,
     name: depot.name,
     has: async (names, signal) => await depot.has(names, signal),
     list: (prefix, signal) => depot.list(prefix, signal),

@@ -6,7 +6,7 @@ import { faultPoint } from "../lib/fault.ts";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
 import type { PackMap } from "./fetch.ts";
 import type { EarlierFile, InstallPlan } from "./install-plan.ts";
-import type { InstallProgress } from "./install-progress.ts";
+import type { InstallMeter } from "./install-progress.ts";
 import type { InstallRecord } from "./install-record.ts";
 import type { ChunkRef } from "./pack.ts";
 import { modeOf, Placer, type PlannedFile } from "./placer.ts";
@@ -16,7 +16,7 @@ export interface FillOptions {
   /** An earlier try left something in the staging directory. */
   readonly resuming: boolean;
   readonly signal: AbortSignal;
-  readonly onProgress?: (progress: InstallProgress) => void;
+  readonly meter: InstallMeter;
 }
 
 /** How many files came from where. */
@@ -44,16 +44,13 @@ export async function fillStage(plan: InstallPlan, packs: PackMap, options: Fill
   checkSpace(plan, options);
   const placer = new Placer(plan.fileRows);
   const counts: Counts = { linked: 0, copied: 0, resumed: 0 };
-  let bytesDone = 0;
-  placer.onWritten = (bytes) => {
-    bytesDone += bytes;
-    options.onProgress?.({ stage: "fetch", bytesDone, bytesTotal: plan.bytes });
-  };
+  const { meter } = options;
+  meter.bytesTotal = plan.bytes;
   try {
     for (const folder of plan.folders) if (folder !== plan.stage) makeFolder(folder, options.resuming);
     const todo = await fillFromHere(plan, placer, counts, options);
     faultPoint("install.local");
-    await fillFromDepots(plan, todo, packs, placer);
+    await fillFromDepots(plan, todo, packs, placer, meter);
     faultPoint("install.fetched");
     for (const { file, target } of plan.links) makeLink(file, target);
   } catch (err) {
@@ -129,14 +126,15 @@ async function fillFromHere(
   options: FillOptions,
 ): Promise<PlannedFile[]> {
   const todo: PlannedFile[] = [];
-  let bytesDone = 0;
+  const { meter } = options;
+  meter.enter("local");
   for (const [i, file] of plan.files.entries()) {
     const how = placeFromHere(file, plan.earlier.get(file.index), placer, options);
     if (how === undefined) todo.push(file);
-    else if (how !== "empty") counts[how] += 1;
-    if (how === "linked") bytesDone += file.row.size;
+    else meter.fromDisk(file.row.size);
+    if (how !== undefined && how !== "empty") counts[how] += 1;
     if (i % FILES_PER_TURN !== 0) continue;
-    options.onProgress?.({ stage: "local", bytesDone, bytesTotal: plan.bytes });
+    meter.tell();
     await setImmediate();
     options.signal.throwIfAborted();
   }
@@ -191,6 +189,7 @@ async function fillFromDepots(
   todo: readonly PlannedFile[],
   packs: PackMap,
   placer: Placer,
+  meter: InstallMeter,
 ): Promise<void> {
   let unknown = [...todo];
   const listOf = (id: Digest): readonly ChunkRef[] | undefined =>
@@ -199,12 +198,18 @@ async function fillFromDepots(
     unknown = unknown.filter(({ row }) => !isChunk(packs, row.sha256) && listOf(row.sha256) === undefined);
     return unknown.length === 0;
   });
+  meter.enter("fetch");
+  placer.onWritten = (bytes) => meter.fromDisk(bytes);
   for (const file of todo) {
     const list = isChunk(packs, file.row.sha256) ? undefined : listOf(file.row.sha256);
     if (list === undefined) placer.expectWhole(file);
     else placer.expectChunks(file, list);
   }
   for (const id of placer.wanted()) takeFromHere(id, plan, placer);
+  placer.onWritten = (bytes) => {
+    meter.fromDepot(bytes);
+    meter.tell();
+  };
   await packs.fetch(placer.wanted(), (chunk, bytes) => placer.take(chunk, bytes));
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import type { DepotReader } from "../depot/depot.ts";
 import { makeWorld, noise, readTree } from "./release.fixture.ts";
 
 const TREE = {
@@ -53,4 +54,29 @@ test("an update moves what changed, links what did not, and keeps its time", asy
   assert.equal(at(one.dir, "bin/start").ino, at(two.dir, "bin/start").ino);
   assert.equal(at(two.dir, "bin/start").mtimeMs, 1_700_000_000_000);
   assert.equal(at(two.dir, "readme.md").mtimeMs, 1_800_000_000_000);
+});
+
+test("bytes are counted by what they came from", async (t) => {
+  const world = makeWorld(t);
+  const first = await world.publish(TREE);
+  const kinds: string[] = [];
+  /** Has the packs only: what is asked of it first must come from the next. */
+  const cache: DepotReader = {
+    ...world.depot,
+    kind: "cache",
+    get: (name, signal, range) => world.depot.get(name.startsWith("packs/") ? name : "none", signal, range),
+  };
+  const one = await world.install(1, first, {
+    depots: [cache, { ...world.depot, kind: "hub" }],
+    onProgress: ({ sources }) => kinds.push(Object.keys(sources).join(" ")),
+  });
+  assert.deepEqual(Object.keys(one.sources).sort(), ["cache", "hub"]);
+  assert.ok((one.sources.cache ?? 0) > 3_000_000 && (one.sources.hub ?? 0) < 2000);
+  assert.equal((one.sources.cache ?? 0) + (one.sources.hub ?? 0), one.bytesFetched);
+  assert.equal(kinds[0], "");
+  assert.equal(kinds.at(-1), "hub cache");
+  const two = await world.install(2, first);
+  const size = Object.values(TREE).reduce((sum, text) => sum + (text?.length ?? 0), 0);
+  assert.equal(two.sources.disk, size - "x:".length - "l:.pnpm/a".length);
+  assert.deepEqual((await world.install(2, first)).sources, {});
 });

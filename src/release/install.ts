@@ -10,7 +10,7 @@ import type { DepotReader } from "../depot/depot.ts";
 import { Fetcher } from "./fetch.ts";
 import { fillStage } from "./fill-stage.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
-import type { InstallProgress } from "./install-progress.ts";
+import { InstallMeter, type BytesBySource, type InstallProgress } from "./install-progress.ts";
 import {
   installsDir,
   listInstalls,
@@ -53,6 +53,7 @@ export interface Installed {
   readonly resumed: number;
   /** Bytes that came from depots. */
   readonly bytesFetched: number;
+  readonly sources: BytesBySource;
 }
 
 /** Earlier installs that are looked at for unchanged content. */
@@ -81,22 +82,23 @@ export async function install(options: InstallOptions): Promise<Installed> {
 }
 
 function nothingDone(dir: string): Installed {
-  return { dir, already: true, files: 0, linked: 0, copied: 0, resumed: 0, bytesFetched: 0 };
+  return { dir, already: true, files: 0, linked: 0, copied: 0, resumed: 0, bytesFetched: 0, sources: {} };
 }
 
 async function putDown(dir: string, options: InstallOptions): Promise<Installed> {
   const { revs, release, signal } = options;
   const fetcher = new Fetcher(options.depots, signal);
   const previous = await previousInstalls(revs, release);
-  options.onProgress?.({ stage: "rows", bytesDone: 0, bytesTotal: 0 });
+  const meter = new InstallMeter(fetcher.bytesBy, options.onProgress);
+  meter.enter("rows");
   const tree = await loadTree(fetcher, options.tree, segmentsOf(previous));
   const stage = stagingDir(revs, release);
   const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, previous });
   faultPoint("install.planned");
   const fresh = await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
-  const done = await fillStage(plan, tree.packs, { ...options, resuming: fresh === undefined });
+  const done = await fillStage(plan, tree.packs, { ...options, meter, resuming: fresh === undefined });
   faultPoint("install.filled");
-  options.onProgress?.({ stage: "flush", bytesDone: plan.bytes, bytesTotal: plan.bytes });
+  meter.enter("flush");
   await finishStage(plan, stage, signal);
   faultPoint("install.flushed");
   await writeRecord(revs, { ...done.record, release, tree: options.tree.tree });
@@ -108,6 +110,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
     files: plan.files.length,
     ...done.counts,
     bytesFetched: fetcher.bytes,
+    sources: meter.sources,
   };
 }
 

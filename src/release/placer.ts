@@ -89,8 +89,10 @@ export class Placer {
         offset + chunk.length <= size &&
         fs.readSync(fd, bytes, 0, chunk.length, offset) === chunk.length &&
         digestOf(bytes) === String(chunk.id);
-      if (there) this.#advance(growing, bytes, offset);
-      else this.#expect(chunk.id, { file: growing, offset });
+      if (there) {
+        this.onWritten(chunk.length);
+        this.#advance(growing, bytes, offset);
+      } else this.#expect(chunk.id, { file: growing, offset });
       offset += chunk.length;
     }
     if (offset !== plan.row.size) throw wrong(plan.row);
