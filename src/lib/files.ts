@@ -14,9 +14,16 @@ export async function syncDirectory(dir: string): Promise<void> {
   }
 }
 
-/** Writes aside, fsyncs, renames over `file`, fsyncs the directory: readers see the old or the new text, never less. */
-export async function writeFileAtomic(file: string, data: string | Uint8Array, mode = 0o600): Promise<void> {
-  const aside = `${file}.${randomBytes(6).toString("hex")}.tmp`;
+/**
+ * Writes aside, fsyncs, renames over `file`, fsyncs the directory: readers see the old or the new text, never less.
+ * `aside` is where it is written first, on the same file system; by default a fresh name beside `file`.
+ */
+export async function writeFileAtomic(
+  file: string,
+  data: string | Uint8Array,
+  mode = 0o600,
+  aside = `${file}.${randomBytes(6).toString("hex")}.tmp`,
+): Promise<void> {
   try {
     const handle = await fs.open(aside, "wx", mode);
     try {

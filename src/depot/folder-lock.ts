@@ -1,0 +1,43 @@
+import path from "node:path";
+import type { Clock } from "../lib/clock.ts";
+import { retryDelayMs } from "../lib/retry.ts";
+
+const WAIT = { baseMs: 1, maxMs: 50, random: Math.random } as const;
+/** What SQLite calls a lock that somebody else holds (SQLITE_BUSY). */
+const BUSY = 5;
+
+/**
+ * The one turn to write in a folder, among all processes that see it, containers with a shared volume included. It
+ * is SQLite's lock on an empty file: the system drops it with its holder, so after `kill -9` nobody has to clean up.
+ * Waits until `signal` aborts.
+ */
+export async function lockFolder(dir: string, clock: Clock, signal: AbortSignal): Promise<Disposable> {
+  // Loaded here: most commands write into no folder.
+  const { DatabaseSync } = await import("node:sqlite");
+  const db = new DatabaseSync(path.join(dir, ".lock"), { timeout: 0 });
+  try {
+    for (let n = 1; ; n++) {
+      signal.throwIfAborted();
+      if (entered(db)) break;
+      await clock.sleep(retryDelayMs(n, WAIT), signal);
+    }
+  } catch (err) {
+    db.close();
+    throw err;
+  }
+  return {
+    [Symbol.dispose]() {
+      db.close();
+    },
+  };
+}
+
+function entered(db: { exec(sql: string): void }): boolean {
+  try {
+    db.exec("BEGIN EXCLUSIVE");
+    return true;
+  } catch (err) {
+    if (err instanceof Error && "errcode" in err && err.errcode === BUSY) return false;
+    throw err;
+  }
+}
