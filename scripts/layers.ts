@@ -14,6 +14,7 @@ const LAYERS = [
   "keeper",
   "rollout",
   "api",
+  "bucket",
   "app",
   "source",
   "release",

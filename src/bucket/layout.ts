@@ -1,0 +1,132 @@
+import { appNameFrom } from "../app/conventions.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { isDigest, isReleaseId, type Digest, type ReleaseId } from "../lib/ids.ts";
+import { appName, envName } from "../trust/fields.ts";
+
+/**
+ * Where each document of a cluster without a hub lies in its bucket, and what people call it there
+ * (docs/formats/bucket.md). Names sort as their documents follow each other. All pure.
+ */
+export const ROOT_NAME = "root.json";
+export const CHARTERS = "charters/";
+export const RELEASES = "releases/";
+export const ORDERS = "orders/";
+
+const VERSION_DIGITS = 10;
+const EPOCH_DIGITS = 10;
+/** The largest safe integer has 16. */
+const SEQ_DIGITS = 16;
+const REV_ID_CHARS = 8;
+
+export function charterName(version: number): string {
+  return `${CHARTERS}${padded(version, VERSION_DIGITS)}.json`;
+}
+
+export function charterVersionOf(name: string): number | undefined {
+  const digits = /^charters\/(\d{10})\.json$/.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** A release as its name tells of it: when it was made (UTC, to the second) and what it is. */
+export interface ReleasePlace {
+  readonly app: string;
+  /** `20261128031502` */
+  readonly stamp: string;
+  readonly id: ReleaseId;
+}
+
+export function releasePlace(app: string, createdMs: number, id: ReleaseId): ReleasePlace {
+  const stamp = new Date(createdMs).toISOString().replaceAll(/[-:T]/g, "").slice(0, 14);
+  return { app, stamp, id };
+}
+
+export function releaseName({ app, stamp, id }: ReleasePlace): string {
+  return `${RELEASES}${app}/${stamp}-${id}.json`;
+}
+
+export function releasePlaceOf(name: string): ReleasePlace | undefined {
+  const [, app = "", stamp = "", id = ""] = /^releases\/([^/]+)\/(\d{14})-([^/]+)\.json$/.exec(name) ?? [];
+  return appName.safeParse(app).success && isReleaseId(id) ? { app, stamp, id } : undefined;
+}
+
+/** How people call a release of a package: `20261128031502-3f9c2ab1`. Sorts by time and stands for the release. */
+export function revisionOf({ stamp, id }: Pick<ReleasePlace, "stamp" | "id">): string {
+  return `${stamp}-${id.slice(0, REV_ID_CHARS)}`;
+}
+
+/** An order as its name tells of it. `digest` is null where the store saw to it that the serial has one order only. */
+export interface OrderPlace {
+  readonly app: string;
+  readonly env: string;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly digest: Digest | null;
+}
+
+export function orderName({ app, env, epoch, seq, digest }: OrderPlace): string {
+  const serial = `${padded(epoch, EPOCH_DIGITS)}-${padded(seq, SEQ_DIGITS)}`;
+  return `${ORDERS}${app}/${env}/${serial}${digest === null ? "" : `.${digest}`}.json`;
+}
+
+const ORDER = /^orders\/([^/]+)\/([^/]+)\/(\d{10})-(\d{16})(?:\.([^/.]+))?\.json$/;
+
+export function orderPlaceOf(name: string): OrderPlace | undefined {
+  const [, app = "", env = "", epoch = "", seq = "", digest] = ORDER.exec(name) ?? [];
+  const isNamed = appName.safeParse(app).success && envName.safeParse(env).success;
+  if (!isNamed || (digest !== undefined && !isDigest(digest))) return undefined;
+  return { app, env, epoch: Number(epoch), seq: Number(seq), digest: digest ?? null };
+}
+
+/** Negative where `a` is older. Of two with one serial the one with the lower digest counts as newer. */
+export function compareOrders(a: OrderPlace, b: OrderPlace): number {
+  const serial = a.epoch - b.epoch || a.seq - b.seq;
+  if (serial !== 0) return serial;
+  const [left, right] = [a.digest ?? "", b.digest ?? ""];
+  return left === right ? 0 : left < right ? 1 : -1;
+}
+
+/** A package as a person spells it, and the app that it is. */
+export interface Package {
+  /** `my_site` */
+  readonly name: string;
+  /** `my-site`: what documents call it. */
+  readonly app: string;
+}
+
+/** The package of a file that is spooled: its name up to the first dot. @throws SkeinError USAGE */
+export function packageOfFile(fileName: string): Package {
+  return packageNamed(fileName.split(".")[0] ?? "");
+}
+
+/** @throws SkeinError USAGE when nothing of the name could be an app's */
+export function packageNamed(name: string): Package {
+  const app = appNameFrom(name);
+  if (app !== "") return { name, app };
+  throw new SkeinError("USAGE", `'${name}' is no name of a package`, {
+    hint: "A package's name begins with a letter and goes up to the first dot.",
+    data: { package: name },
+  });
+}
+
+/** A revision as a person names it: its package, and REV or any beginning of a release's id. */
+export interface RevisionWord {
+  readonly package: Package;
+  readonly revision: string;
+}
+
+/** `my_site.20261128031502-3f9c2ab1`, or `my-site@3f9c2ab1`. @throws SkeinError USAGE */
+export function revisionWord(word: string): RevisionWord {
+  const [, name = "", revision = ""] = /^([^.@]+)[.@]([0-9a-f-]{4,47})$/.exec(word) ?? [];
+  if (revision !== "") return { package: packageNamed(name), revision };
+  throw new SkeinError("USAGE", `${word} is no revision`, {
+    hint: "Write it as spool prints it: PACKAGE.REVISION; skein ftl list PACKAGE shows them.",
+    data: { revision: word },
+  });
+}
+
+/** Does the person's word mean this release? */
+export function isMeant(revision: string, place: Pick<ReleasePlace, "stamp" | "id">): boolean {
+  return `${place.stamp}-${place.id}`.startsWith(revision) || place.id.startsWith(revision);
+}
+
+const padded = (n: number, digits: number): string => String(n).padStart(digits, "0");

@@ -1,0 +1,11 @@
+/** A publisher of its own process, for tests that kill it. The entry comes on stdin, the folder is its argument. */
+import { text } from "node:stream/consumers";
+import { directoryDocuments } from "../depot/directory-documents.ts";
+import { systemClock } from "../lib/clock.ts";
+import type { OrderEntry } from "./entries.ts";
+import { publishOrder } from "./publish.ts";
+
+const [, , dir = ""] = process.argv;
+const entry = JSON.parse(await text(process.stdin)) as OrderEntry;
+const signal = AbortSignal.timeout(30_000);
+await publishOrder(entry, { documents: directoryDocuments(dir), clock: systemClock, signal });
