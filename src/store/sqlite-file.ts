@@ -28,10 +28,28 @@ export async function openFile(file: string): Promise<DatabaseSync> {
   }
 }
 
-/** Copies an open store to `target` while it is used; the copy appears whole or not at all. */
-export async function backupFile(db: DatabaseSync, target: string): Promise<void> {
+/** How many pages (of 4 KiB) one step of a backup copies; writers wait for a step. */
+const BACKUP_STEP = 1000;
+
+/**
+ * Copies an open store to `target` while it is used; the copy appears whole or not at all. No transaction may be open
+ * on `db` from the call of `starting` until the promise that it is given resolves: a first step that meets one is
+ * told "busy", and Node takes a backup that has counted no pages yet for one that failed. Later steps that meet one
+ * are repeated.
+ */
+export async function backupFile(
+  db: DatabaseSync,
+  target: string,
+  starting: (begun: Promise<void>) => void,
+): Promise<void> {
   await installed(target, async (aside) => {
-    await backup(db, aside, { rate: 1000 });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    starting(promise);
+    try {
+      await backup(db, aside, { rate: BACKUP_STEP, progress: () => resolve() });
+    } finally {
+      resolve();
+    }
   });
 }
 

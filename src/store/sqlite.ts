@@ -73,6 +73,10 @@ class OpenStore implements BackupStore {
   #flushing: Promise<void> | undefined;
   #published: (readonly StoreEvent[])[] = [];
   #forgetting: Promise<void> | undefined;
+  /** Backups under way: the file stays open for them. */
+  readonly #backups = new Set<Promise<void>>();
+  /** Resolves when the newest backup has begun; nothing is committed before. */
+  #begun: Promise<void> | undefined;
   /** The revision at which history was last cut by itself, or that was tried. */
   #tidiedAt = 0;
 
@@ -144,7 +148,15 @@ class OpenStore implements BackupStore {
 
   async backup(file: string): Promise<void> {
     this.#refuseClosed();
-    await backupFile(this.#db, file);
+    const backup = backupFile(this.#db, file, (begun) => {
+      this.#begun = Promise.all([this.#begun, begun]).then(() => undefined);
+    });
+    this.#backups.add(backup);
+    try {
+      await backup;
+    } finally {
+      this.#backups.delete(backup);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -153,6 +165,7 @@ class OpenStore implements BackupStore {
     await this.#flushing;
     await this.#forgetting?.catch(() => undefined);
     await this.#sweeping;
+    await Promise.allSettled(this.#backups);
     this.#watches.fail(closed());
     this.#db.close();
   }
@@ -187,6 +200,7 @@ class OpenStore implements BackupStore {
   async #flush(): Promise<void> {
     while (this.#jobs.length > 0) {
       await setImmediate();
+      await this.#backupBegun();
       const group = this.#jobs.splice(0, GROUP);
       try {
         this.#commit(group);
@@ -197,6 +211,14 @@ class OpenStore implements BackupStore {
     }
     this.#flushing = undefined;
     this.#forgetOld();
+  }
+
+  async #backupBegun(): Promise<void> {
+    while (this.#begun !== undefined) {
+      const begun = this.#begun;
+      await begun;
+      if (this.#begun === begun) this.#begun = undefined;
+    }
   }
 
   #commit(group: readonly Job[]): void {
