@@ -9,7 +9,7 @@ import type { Digest } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import type { Context } from "../trust/node-state.ts";
-import { appLog, type AppLog } from "./app-log.ts";
+import { appLogs } from "./app-log.ts";
 import type { AppContext } from "./app-context.ts";
 import { CommandDesk } from "./commands.ts";
 import { forever, News, type ForeverOptions } from "./forever.ts";
@@ -32,6 +32,7 @@ import { Releases } from "./releases.ts";
 import { reportOf } from "./reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
 import type { Source } from "./source.ts";
+import { openStaged } from "./staged.ts";
 import { appUsers } from "./users.ts";
 import { AppWorker } from "./worker.ts";
 
@@ -193,7 +194,8 @@ class Agent implements AsyncDisposable {
       registryUrl: registry.url,
     });
     const outbox = await openOutbox(path.join(stateDir, "receipts"));
-    await kept.keepOnly(namedDocuments(store.state, records.all()));
+    const staged = await openStaged(stateDir);
+    await kept.keepOnly(namedDocuments(store.state, records.all(), staged.all()));
     const instances = runtimeInstances(runtime);
     const shared = {
       paths,
@@ -204,6 +206,7 @@ class Agent implements AsyncDisposable {
       records,
       outbox,
       releases,
+      staged,
       instances,
       groups,
     };
@@ -388,13 +391,4 @@ class Agent implements AsyncDisposable {
 function identityOf({ state }: NodeStore): NonNullable<NodeStore["state"]["identity"]> {
   if (state.identity !== null) return state.identity;
   throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster");
-}
-
-function appLogs(logDir: string): (app: string) => AppLog {
-  const logs = new Map<string, AppLog>();
-  return (app) => {
-    const known = logs.get(app) ?? appLog(logDir, app);
-    logs.set(app, known);
-    return known;
-  };
 }

@@ -11,6 +11,7 @@ import type { NodeStore } from "./node-store.ts";
 import type { Outbox } from "./receipts.ts";
 import type { Records } from "./records.ts";
 import type { Releases } from "./releases.ts";
+import type { Staged } from "./staged.ts";
 
 /** What every app's worker shares. */
 export interface AppContext {
@@ -22,6 +23,7 @@ export interface AppContext {
   readonly records: Records;
   readonly outbox: Outbox;
   readonly releases: Releases;
+  readonly staged: Staged;
   readonly instances: Instances;
   readonly groups: Groups;
   readonly logOf: (app: string) => AppLog;

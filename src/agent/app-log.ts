@@ -27,3 +27,13 @@ export function appLog(logDir: string, app: string, also?: (text: string) => voi
     },
   };
 }
+
+/** One log per app, opened when it is first asked for. */
+export function appLogs(logDir: string): (app: string) => AppLog {
+  const logs = new Map<string, AppLog>();
+  return (app) => {
+    const known = logs.get(app) ?? appLog(logDir, app);
+    logs.set(app, known);
+    return known;
+  };
+}

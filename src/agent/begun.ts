@@ -7,6 +7,7 @@ import { isDigest, type Digest } from "../lib/ids.ts";
 export interface Begun {
   /** Durable when it resolves. False for one that was begun before. */
   begin(command: Digest, expiresMs: number, nowMs: number): Promise<boolean>;
+  has(command: Digest): Promise<boolean>;
 }
 
 /** `commands.json`: digest to when it expires, in ms. What has expired is refused for that and need not be known. */
@@ -25,6 +26,10 @@ export function begunCommands(stateDir: string): Begun {
       });
       queue = turn.catch(() => undefined);
       return await turn;
+    },
+    has: async (command) => {
+      await queue;
+      return parse(await readIfThere(file)).has(command);
     },
   };
 }

@@ -7,6 +7,7 @@ import { msOf } from "../trust/fields.ts";
 import { openCommand } from "../trust/sessions.ts";
 import type { AppContext } from "./app-context.ts";
 import { begunCommands, type Begun } from "./begun.ts";
+import type { Line } from "./command-lines.ts";
 import { collect } from "./gc.ts";
 import { runVerify } from "./hooks.ts";
 import { followLogs } from "./log-lines.ts";
@@ -15,10 +16,9 @@ import { instanceId } from "./reports.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
 import type { InstanceRow } from "./runtime/view.ts";
 import type { Source } from "./source.ts";
+import { stage } from "./stage.ts";
 import { versionOf } from "./steps.ts";
 import { until } from "./until.ts";
-
-type Line = Readonly<Record<string, unknown>>;
 
 /** Leaves room for the command's own way within the second that `stop --now` promises. */
 const STOP_NOW_MS = 700;
@@ -26,8 +26,8 @@ const STOP_NOW_MS = 700;
 /** Commands answered at once, and remembered as seen: a source may hand over as many as it likes. */
 const MOST_AT_ONCE = 64;
 const SEEN_KEPT = 1000;
-/** Kinds that change nothing may come again. */
-const LOOKING: ReadonlySet<string> = new Set(["logs", "verify"]);
+/** Kinds that change nothing may come again, and so may one that comes again until it is done. */
+const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "stage"]);
 
 /** Carries out operators' signed commands, each once, and streams what comes of them to whoever handed them over. */
 export class CommandDesk {
@@ -53,7 +53,13 @@ export class CommandDesk {
     if (this.#seen.size > SEEN_KEPT && oldest !== undefined) this.#seen.delete(oldest);
     this.#answering += 1;
     const answered = source.answer(digest, encoded(this.#lines(envelope, signal)), signal);
-    return answered.finally(() => (this.#answering -= 1));
+    return answered
+      .catch((err: unknown) => {
+        // Nobody has the answer: whoever hands the command over again shall have one.
+        this.#seen.delete(digest);
+        throw err;
+      })
+      .finally(() => (this.#answering -= 1));
   }
 
   async *#lines(envelope: Envelope, signal: AbortSignal): AsyncGenerator<Line, void> {
@@ -62,9 +68,10 @@ export class CommandDesk {
       const context = { now: clock.now(), self: signer.kid };
       const { body, digest } = openCommand(store.state.charter, envelope, context);
       const isNew =
-        LOOKING.has(body.kind) || (await this.#begun.begin(digest, msOf(body.expires), context.now));
+        REPEATABLE.has(body.kind) || (await this.#begun.begin(digest, msOf(body.expires), context.now));
       if (!isNew) throw new SkeinError("CONFLICT", "this very command was carried out before");
-      yield* this.#carryOut(body, signal);
+      if (body.kind === "stage") yield* stage(this.#context, { body, digest }, this.#begun, signal);
+      else yield* this.#carryOut(body, signal);
       yield { type: "result", ok: true };
     } catch (err) {
       if (signal.aborted) return;

@@ -1,5 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
+import { DEFAULTS } from "../app/defaults.ts";
 import type { Keep } from "../app/manifest.ts";
 import { isSkeinError, messageOf } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
@@ -11,6 +12,9 @@ import type { AppContext } from "./app-context.ts";
 import { appFolders } from "./folders.ts";
 import { runHook } from "./hooks.ts";
 import type { AppRecord } from "./records.ts";
+import { stagedKept } from "./staged.ts";
+
+const REMOVE_MS = 10 * 60_000;
 
 export interface Collectable {
   /** Installed releases, the latest first. */
@@ -64,22 +68,27 @@ export async function collect(
   record: AppRecord,
   wish: GcWish,
 ): Promise<readonly ReleaseId[]> {
-  const current = record.reached?.release;
-  if (current === null || current === undefined) return [];
-  const folders = appFolders(context.paths, record.app);
-  const { manifest } = await context.releases.load(record, current);
-  const running = await context.instances.running(record.app);
-  const needed = new Set([...neededBy(context, record), ...running.map(({ release }) => release)]);
-  const installed = await listInstalls(folders.revs);
-  const isTight = (await freeShare(folders.revs)) < manifest.keep.freeDisk;
-  const keep = { ...manifest.keep, releases: wish.count ?? manifest.keep.releases };
+  const { app } = record;
+  const { revs } = appFolders(context.paths, app);
+  const needed = new Set([...(await neededBy(context, record)), ...context.releases.lanes.busy(app)]);
+  const installed = await listInstalls(revs);
+  const policy = await keepOf(context, record);
+  const isTight = (await freeShare(revs)) < policy.freeDisk;
+  const keep = { ...policy, releases: wish.count ?? policy.releases };
   const gone: ReleaseId[] = [];
   for (const id of removable({ installed, good: record.good, needed, keep, isTight })) {
     if (wish.before !== undefined && !(await isOlder(context, record, id, wish.before))) continue;
-    if (wish.dry !== true) await removeRelease(context, record, id);
-    gone.push(id);
+    if (wish.dry === true || (await removeRelease(context, record, id))) gone.push(id);
   }
+  const current = record.reached?.release ?? null;
+  if (wish.dry !== true) await context.staged.forget(app, current === null ? gone : [...gone, current]);
   return gone;
+}
+
+/** What the current release's manifest says; where nothing runs yet, the defaults. */
+async function keepOf({ releases }: AppContext, record: AppRecord): Promise<Keep> {
+  const current = record.reached?.release ?? null;
+  return current === null ? DEFAULTS.keep : (await releases.load(record, current)).manifest.keep;
 }
 
 async function isOlder(
@@ -88,45 +97,76 @@ async function isOlder(
   id: ReleaseId,
   before: number,
 ): Promise<boolean> {
-  const { created } = await context.releases.document(record, id);
-  return Date.parse(created) < before;
+  try {
+    const { created } = await context.releases.document(record, id);
+    return Date.parse(created) < before;
+  } catch (err) {
+    if (isSkeinError(err, "ORDER_UNKNOWN_RELEASE")) return false; // nobody can say how old it is
+    throw err;
+  }
 }
 
-/** The release's pre-remove hook runs first; its failure does not keep it on the disk. */
-export async function removeRelease(context: AppContext, record: AppRecord, id: ReleaseId): Promise<void> {
-  const { revs } = appFolders(context.paths, record.app);
+/**
+ * Removes an installed release that nothing needs. Its pre-remove hook runs first, whose failure does not keep it on
+ * the disk. @returns false where an order, a staging or a running instance came to need it meanwhile
+ */
+export async function removeRelease(context: AppContext, record: AppRecord, id: ReleaseId): Promise<boolean> {
+  const signal = AbortSignal.timeout(REMOVE_MS);
+  const isNeeded = async (): Promise<boolean> =>
+    (await neededBy(context, context.records.get(record.app) ?? record)).has(id);
+  const work = async (): Promise<boolean> => {
+    if (await isNeeded()) return false;
+    await preRemove(context, record, id, signal);
+    if (await isNeeded()) return false;
+    await remove(context, record.app, id);
+    return true;
+  };
+  // Whoever comes to need it waits until it is gone, and installs it anew.
+  return await context.releases.lanes.alone(record.app, id, work, { signal });
+}
+
+async function preRemove(
+  context: AppContext,
+  record: AppRecord,
+  id: ReleaseId,
+  signal: AbortSignal,
+): Promise<void> {
   const { clock, groups, logOf, log } = context;
   try {
     const loaded = await context.releases.load(record, id);
-    const tools = { clock, groups, log: logOf(record.app), signal: AbortSignal.timeout(10 * 60_000) };
+    const tools = { clock, groups, log: logOf(record.app), signal };
     await runHook("pre-remove", loaded.place(record.reached?.release ?? null), tools);
   } catch (err) {
     const code = isSkeinError(err) ? err.code : "INTERNAL";
-    log.warn("pre-remove failed", {
-      app: record.app,
-      release: id,
-      "err.code": code,
-      "err.message": messageOf(err),
-    });
+    const failure = { "err.code": code, "err.message": messageOf(err) };
+    log.warn("pre-remove failed", { app: record.app, release: id, ...failure });
   }
+}
+
+async function remove({ paths, log }: AppContext, app: string, id: ReleaseId): Promise<void> {
+  const { revs } = appFolders(paths, app);
   faultPoint("agent.remove");
   // Without its record it is no install any more: what is left after a crash is only a folder in the way.
   await removeRecord(revs, id);
   faultPoint("agent.remove-record");
   removeTree(path.join(revs, id));
-  log.info("release removed", { app: record.app, release: id });
+  log.info("release removed", { app, release: id });
 }
 
-function neededBy({ store }: AppContext, record: AppRecord): readonly ReleaseId[] {
-  const { head, standing, prior } = appStateOf(store.state, record.app, record.env);
+/** What no gc takes: what orders name, what this node runs, was before or is coming to, and what was staged. */
+async function neededBy(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
+  const { store, staged, clock, instances } = context;
+  const { app, env, reached, attempt } = record;
+  const { head, standing, prior } = appStateOf(store.state, app, env);
   const orders = [head, standing, prior].flatMap((held) => (held === null ? [] : [orderOf(held)]));
   const ordered = orders.flatMap(({ release, beside }) => [release, ...beside]);
   // Only the head can still be taken back, and only until it is settled.
   if (head !== null && head.settle === null)
     ordered.push(...[orderOf(head).fallback].filter((id) => id !== null));
-  const { reached, attempt } = record;
   const own = [reached?.release, ...(reached?.beside ?? []), attempt?.release, attempt?.previous];
-  return [...ordered, ...own].filter((id) => id !== null && id !== undefined);
+  const running = (await instances.running(app)).map(({ release }) => release);
+  const all = [...ordered, ...own, ...running, ...stagedKept(staged.all(), app, clock.now())];
+  return new Set(all.filter((id) => id !== null && id !== undefined));
 }
 
 async function freeShare(dir: string): Promise<number> {

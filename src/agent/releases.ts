@@ -9,10 +9,17 @@ import { SkeinError } from "../lib/errors.ts";
 import { readIfThere } from "../lib/files.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { Paths } from "../lib/paths.ts";
-import type { InstallProgress } from "../release/install-progress.ts";
-import { install, makeWritable, removeTree } from "../release/install.ts";
+import { addSources, type InstallProgress } from "../release/install-progress.ts";
+import {
+  install,
+  makeWritable,
+  removeTree,
+  type Installed,
+  type InstallOptions,
+} from "../release/install.ts";
 import { listInstalls, readRecord, stagingDir } from "../release/install-record.ts";
 import type { Release } from "../trust/documents.ts";
+import type { Envelope } from "../trust/envelope.ts";
 import type { Identity } from "../trust/identity.ts";
 import type { NodeState } from "../trust/node-state.ts";
 import { openOrder, orderMayRoot, releaseOf } from "../trust/orders.ts";
@@ -30,6 +37,7 @@ import {
 import type { HookPlace } from "./hooks.ts";
 import type { KeptDocuments } from "./kept.ts";
 import type { Caller } from "./registry.ts";
+import { ReleaseLanes } from "./release-lanes.ts";
 import type { ReleasePlan } from "./runtime/plan.ts";
 import type { AppUsers } from "./users.ts";
 
@@ -63,6 +71,8 @@ export interface AppName {
 
 /** Puts releases down on this node, and says how to run them. */
 export class Releases {
+  /** Who works on which release's files. */
+  readonly lanes = new ReleaseLanes();
   readonly #options: ReleasesOptions;
   /** By environment and folder: what is installed never changes. */
   readonly #manifests = new Map<string, Manifest>();
@@ -72,7 +82,8 @@ export class Releases {
   }
 
   /**
-   * Fetches and installs a release; goes on where an earlier try was cut.
+   * Fetches and installs a release; goes on where an earlier try was cut. Whoever asks for one that is being installed
+   * waits for that.
    * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `install` throws
    */
   async ensure(
@@ -81,25 +92,49 @@ export class Releases {
     depots: readonly DepotReader[],
     signal: AbortSignal,
     onProgress: (progress: InstallProgress) => void,
-  ): Promise<void> {
+  ): Promise<Installed> {
+    const work = async (tell: typeof onProgress): Promise<Installed> =>
+      await this.#install(name, id, { depots, signal, onProgress: tell });
+    return await this.lanes.alone(name.app, id, work, { signal, onProgress });
+  }
+
+  async #install(
+    name: AppName,
+    id: ReleaseId,
+    how: Required<Pick<InstallOptions, "depots" | "signal" | "onProgress">>,
+  ): Promise<Installed> {
     const document = await this.document(name, id);
     const folders = appFolders(this.#options.paths, name.app);
-    if (depots.length === 0 && !(await this.isInstalled(name.app, id))) {
+    if (how.depots.length === 0 && !(await this.isInstalled(name.app, id))) {
       throw new SkeinError("HUB_UNREACHABLE", "nobody has answered yet who has the release");
     }
     const automatic = await this.#options.users.of(name.app);
     await makeAppFolders(folders, automatic);
     const tree = { tree: document.tree, rows: document.rows, since: document.since };
     const link = automatic !== undefined;
-    const options = { release: id, tree, depots, revs: folders.revs, link, signal };
+    const { onProgress, ...from } = how;
+    const options = { ...from, release: id, tree, revs: folders.revs, link };
     const guess = await this.#writable(name, folders, await readCurrent(folders));
-    const { dir } = await install({ ...options, writable: guess, onProgress });
+    const first = await install({ ...options, writable: guess, onProgress });
     const writable = await this.#writable(name, folders, id);
     const record = await readRecord(folders.revs, id);
-    if (record === undefined || sameKeys(record.writable, writable)) return;
+    if (record === undefined || sameKeys(record.writable, writable)) return first;
     // The manifest is in the tree, so which folders it wants linked is known only now; the next release guesses right.
-    stageAgain(dir, stagingDir(folders.revs, id), [...record.writable.keys(), ...writable.keys()]);
-    await install({ ...options, writable });
+    const stage = stagingDir(folders.revs, id);
+    stageAgain(first.dir, stage, [...record.writable.keys(), ...writable.keys()]);
+    const second = await install({ ...options, writable });
+    const bytesFetched = first.bytesFetched + second.bytesFetched;
+    return { ...first, already: false, bytesFetched, sources: addSources(first.sources, second.sources) };
+  }
+
+  /**
+   * Keeps the signed document of a release that no order brought.
+   * @throws SkeinError ORDER_UNKNOWN_RELEASE when it is not the release's, or nobody may have signed it
+   */
+  async learn({ app }: AppName, id: ReleaseId, document: Envelope): Promise<void> {
+    const { kept, state, now } = this.#options;
+    releaseOf(state().charter, { app, id }, [document], now());
+    await kept.putRelease(id, document);
   }
 
   /** Is it here in full? */

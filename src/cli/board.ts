@@ -124,7 +124,7 @@ function verdictText({ verdict, code, message, cut, sources }: RolloutNode): str
 }
 
 /** `  hub 1.2 MB, disk 40.0 MB`: what travelled first, then what the node had. */
-function sourcesText(sources: RolloutNode["sources"] = {}): string {
+export function sourcesText(sources: RolloutNode["sources"] = {}): string {
   const { disk, ...travelled } = sources;
   const parts = Object.entries({ ...travelled, disk }).filter(
     ([, bytes]) => bytes !== undefined && bytes > 0,

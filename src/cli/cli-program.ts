@@ -5,6 +5,7 @@ import { registerDeploy } from "./deploy-commands.ts";
 import { registerLifecycle } from "./lifecycle-commands.ts";
 import { registerNodes } from "./node-commands.ts";
 import { registerServers } from "./server-commands.ts";
+import { registerStage } from "./stage-commands.ts";
 import { registerTools } from "./tool-commands.ts";
 import { registerViews } from "./view-commands.ts";
 
@@ -46,6 +47,7 @@ export function cliProgram(done: (exit: number) => void): Command {
   registerNodes(program, run);
   registerViews(program, run);
   registerDeploy(program, run);
+  registerStage(program, run);
   registerLifecycle(program, run);
   registerTools(program, run);
   registerDemo(program, run);

@@ -45,6 +45,11 @@ const LINES: Lines = {
   publishing: () => [],
   release: (event) => [releaseLine(event)],
   selection: (event) => selectionLines(event),
+  staging: ({ node, stage, bytesDone, bytesTotal }, io) => {
+    const share = bytesTotal === 0 ? "" : `  ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`;
+    return [`${io.paint("dim", "|")} ${node}  ${stage}${share}`];
+  },
+  staged: () => [],
   order: (event, io) => [
     `order ${io.paint("bold", event.order.slice(0, 16))}  ${event.app}/${event.env} #${event.seq}  (Ctrl-C detaches; skein watch ${event.app})`,
   ],

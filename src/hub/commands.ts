@@ -1,21 +1,25 @@
 /**
  * Commands on their way: an operator's signed request is handed to the nodes it names with what they want next, and
- * what they answer flows straight back. Nothing is stored; the hub ends with what is under way.
+ * what they answer flows straight back. What is under way ends with the hub, but for commands that wait for absent
+ * nodes: those are stored, and are handed over whether somebody reads the answers or not.
  */
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
 import type { CommandLine } from "../api/schemas.ts";
 import { refuseForeign, refuseFuture } from "../trust/charter.ts";
+import type { Command } from "../trust/documents.ts";
 import { openEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
 import { msOf } from "../trust/fields.ts";
 import { keysWith } from "../trust/rights.ts";
+import { longestCommandMs } from "../trust/sessions.ts";
 import type { Charters } from "./charters.ts";
 import type { Core } from "./core.ts";
+import { isLasting, LastingCommands } from "./lasting-commands.ts";
 import { RelayQueue } from "./relay-queue.ts";
 
+/** Of those that last, and as many of those that do not. */
 const MAX_OPEN = 200;
-const MAX_LIFE_MS = 12 * 3_600_000;
 
 interface Open {
   readonly envelope: Envelope;
@@ -25,11 +29,14 @@ interface Open {
   /** Who has begun to answer. */
   readonly answering: Set<KeyId>;
   readonly queue: RelayQueue;
+  /** It goes on without a reader. */
+  readonly lasting: boolean;
 }
 
 export class Commands {
   readonly #core: Core;
   readonly #charters: Charters;
+  readonly #lasting: LastingCommands;
   readonly #open = new Map<Digest, Open>();
   /** Told which nodes have a new command. */
   onNews: (node: KeyId) => void = () => undefined;
@@ -37,6 +44,10 @@ export class Commands {
   constructor(core: Core, charters: Charters) {
     this.#core = core;
     this.#charters = charters;
+    this.#lasting = new LastingCommands(core);
+    for (const { digest, command, expires, waiting } of this.#lasting.all()) {
+      this.#begin(digest, command, { expires, nodes: waiting, lasting: true }).close();
+    }
   }
 
   /** Commands that the node has not begun to answer. */
@@ -48,25 +59,19 @@ export class Commands {
   }
 
   /** @throws SkeinError NOT_AUTHORISED, DOC_*, TOO_MANY, CONFLICT */
-  begin(envelope: Envelope): Digest {
-    const { charter } = this.#charters.need();
-    const claimed = readUnverified(envelope, "command.1");
-    refuseForeign("command", claimed.cluster, charter);
-    const { app, env } = claimed;
-    const right =
-      app === null ? ({ kind: "admin" } as const) : ({ kind: "deploy", app, env: env ?? "default" } as const);
-    const { body, digest } = openEnvelope(envelope, "command.1", keysWith(charter, right), 1);
+  async begin(envelope: Envelope): Promise<Digest> {
+    const { body, digest } = this.#read(envelope);
     const now = this.#core.clock.now();
-    refuseFuture("command", body.issued, now);
-    const expires = msOf(body.expires);
-    if (expires <= now || expires - now > MAX_LIFE_MS) {
-      throw new SkeinError("NOT_AUTHORISED", `the command's time is over, or too long: ${body.expires}`);
-    }
+    for (const [known, { expires, queue }] of this.#open)
+      if (expires <= now && queue.closed) this.#end(known);
     if (this.#open.has(digest)) throw new SkeinError("CONFLICT", "this very command is under way");
-    if (this.#open.size >= MAX_OPEN) throw new SkeinError("TOO_MANY", "too many commands are under way");
-    const waiting = new Set(body.nodes);
-    this.#open.set(digest, { envelope, expires, waiting, answering: new Set(), queue: new RelayQueue() });
-    for (const node of body.nodes) this.onNews(node);
+    const { nodes, kind } = body;
+    const lasting = isLasting(kind);
+    const alike = [...this.#open.values()].filter((open) => open.lasting === lasting).length;
+    if (alike >= MAX_OPEN) throw new SkeinError("TOO_MANY", "too many commands are under way");
+    this.#begin(digest, envelope, { expires: msOf(body.expires), nodes, lasting });
+    if (lasting) await this.#keep(digest, envelope, body);
+    for (const node of nodes) this.onNews(node);
     return digest;
   }
 
@@ -77,6 +82,8 @@ export class Commands {
     const timeout = AbortSignal.timeout(Math.max(1, open.expires - this.#core.clock.now()));
     const stop = AbortSignal.any([signal, timeout]);
     try {
+      // It is stored now, and waits for them whoever listens.
+      if (open.lasting) for (const node of open.waiting) yield { node, type: "kept" };
       while (!stop.aborted) {
         const line = open.queue.shift();
         if (line !== undefined) yield line;
@@ -85,9 +92,8 @@ export class Commands {
       }
       if (timeout.aborted && !signal.aborted) yield* silent(open);
     } finally {
-      this.#open.delete(digest);
-      open.queue.close();
-      for (const node of open.waiting) this.onNews(node);
+      if (open.lasting && open.waiting.size > 0) open.queue.close();
+      else this.#end(digest);
     }
   }
 
@@ -107,17 +113,75 @@ export class Commands {
         await open.queue.push({ ...said, type: typeof said.type === "string" ? said.type : "line" });
       }
     } finally {
-      open.waiting.delete(node);
-      if (!ended)
-        open.queue.pushEnd({
-          node,
-          type: "result",
-          ok: false,
-          code: "HUB_UNREACHABLE",
-          message: "the answer was cut off",
-        });
-      open.queue.wake();
+      await this.#answered(digest, open, node, ended);
     }
+  }
+
+  /** An answer that was cut off is the node's last word, unless the command lasts: then it is handed over again. */
+  async #answered(digest: Digest, open: Open, node: KeyId, ended: boolean): Promise<void> {
+    const cut = { node, code: "HUB_UNREACHABLE", message: "the answer was cut off" } as const;
+    if (open.lasting && !ended) {
+      open.answering.delete(node);
+      open.queue.pushEnd({ ...cut, type: "cut" });
+      return this.onNews(node);
+    }
+    open.waiting.delete(node);
+    if (!ended) open.queue.pushEnd({ ...cut, type: "result", ok: false });
+    open.queue.wake();
+    if (!open.lasting) return;
+    await this.#lasting.ended(digest, node);
+    if (open.waiting.size === 0 && open.queue.closed) this.#end(digest);
+  }
+
+  /** @throws SkeinError NOT_AUTHORISED, DOC_* */
+  #read(envelope: Envelope): { readonly body: Command; readonly digest: Digest } {
+    const { charter } = this.#charters.need();
+    const claimed = readUnverified(envelope, "command.1");
+    refuseForeign("command", claimed.cluster, charter);
+    const { app, env } = claimed;
+    const right =
+      app === null ? ({ kind: "admin" } as const) : ({ kind: "deploy", app, env: env ?? "default" } as const);
+    const { body, digest } = openEnvelope(envelope, "command.1", keysWith(charter, right), 1);
+    const now = this.#core.clock.now();
+    refuseFuture("command", body.issued, now);
+    const expires = msOf(body.expires);
+    if (expires <= now || expires - now > longestCommandMs(body.kind)) {
+      throw new SkeinError("NOT_AUTHORISED", `the command's time is over, or too long: ${body.expires}`);
+    }
+    return { body, digest };
+  }
+
+  #begin(
+    digest: Digest,
+    envelope: Envelope,
+    how: { readonly expires: number; readonly nodes: readonly KeyId[]; readonly lasting: boolean },
+  ): RelayQueue {
+    const queue = new RelayQueue();
+    const { expires, lasting } = how;
+    const waiting = new Set(how.nodes);
+    this.#open.set(digest, { envelope, expires, waiting, answering: new Set(), queue, lasting });
+    return queue;
+  }
+
+  async #keep(digest: Digest, envelope: Envelope, body: Command): Promise<void> {
+    try {
+      for (const dropped of await this.#lasting.keep(digest, envelope, body)) this.#end(dropped);
+    } catch (err) {
+      this.#end(digest);
+      throw err;
+    }
+  }
+
+  /** Nobody is handed it any more, and whoever reads it has reached its end. */
+  #end(digest: Digest): void {
+    const open = this.#open.get(digest);
+    if (open === undefined) return;
+    this.#open.delete(digest);
+    const waiting = [...open.waiting];
+    open.waiting.clear();
+    open.queue.close();
+    open.queue.wake();
+    for (const node of waiting) this.onNews(node);
   }
 }
 

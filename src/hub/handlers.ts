@@ -147,7 +147,7 @@ function relays(hub: Hub) {
     git: async () => {
       throw new SkeinError("BAD_REQUEST", "this route needs `upgrade: skein-git`");
     },
-    postCommand: async (call) => hub.commands.lines(hub.commands.begin(call.body.command), call.signal),
+    postCommand: async (call) => hub.commands.lines(await hub.commands.begin(call.body.command), call.signal),
     answerCommand: async (call) => {
       const node = call.caller.kid;
       if (param(call, "node") !== node)

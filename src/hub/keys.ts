@@ -2,6 +2,7 @@
 import type { InstanceReport } from "../api/parts.ts";
 import type { NodeView } from "../api/schemas.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
+import type { Command } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import type { Serial } from "../trust/orders.ts";
 import type { PlanRecord, RolloutRecord } from "./rollout-record.ts";
@@ -41,6 +42,14 @@ export type ViewRecord = Pick<
   "address" | "present" | "lastSeen" | "version" | "boot" | "skewMs" | "duplicate" | "knows" | "apps"
 >;
 
+/** A command that waits for the nodes it names. */
+export interface CommandRecord extends Pick<
+  Command,
+  "app" | "env" | "kind" | "nodes" | "issued" | "expires"
+> {
+  readonly command: Envelope;
+}
+
 type NodePart = "ticket" | "enrol" | "label" | "revoke";
 /** So that the store's order is that of the numbers. */
 const padded = (n: number): string => String(n).padStart(16, "0");
@@ -78,6 +87,11 @@ export const keys = {
   rollout: (order: string): Key<RolloutRecord> => `/rollouts/${order}`,
   /** Beside the rollout and not under it: it is large, written once, and nobody watches it. */
   plan: (order: string): Key<PlanRecord> => `/plans/${order}`,
+  commands: "/commands/" as Key<CommandRecord>,
+  command: (digest: string): Key<CommandRecord> => `/commands/${digest}/command`,
+  /** Under it: the nodes that have carried it out. */
+  commandEnds: (digest: string): Key<true> => `/commands/${digest}/ended/`,
+  commandEnd: (digest: string, kid: string): Key<true> => `/commands/${digest}/ended/${kid}`,
   allPorts: "/ports/" as Key<InstanceReport>,
   ports: (kid: string): Key<InstanceReport> => `/ports/${kid}/`,
   port: (kid: string, instance: string): Key<InstanceReport> => `/ports/${kid}/${instance}`,

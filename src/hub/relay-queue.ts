@@ -18,6 +18,11 @@ export class RelayQueue {
     return this.#bytes;
   }
 
+  /** Nobody reads what comes. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Resolves once the line is in, or the queue closed. */
   async push(line: CommandLine): Promise<void> {
     const bytes = Buffer.byteLength(JSON.stringify(line));
@@ -27,7 +32,7 @@ export class RelayQueue {
 
   /** How a node's answer ended comes in at any size: it is small, and one for each node. */
   pushEnd(line: CommandLine): void {
-    this.#add(line, 0);
+    if (!this.#closed) this.#add(line, 0);
   }
 
   shift(): CommandLine | undefined {

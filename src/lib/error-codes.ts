@@ -287,6 +287,11 @@ export const ERROR_CODES = {
     "The deployment failed and not every node could be taken back.",
     "See skein status; bring the named nodes back.",
   ),
+  STAGE_FAILED: entry(
+    1,
+    "A release could not be placed on every node; nothing that runs was changed.",
+    "Mend what the nodes say, and run skein cp again.",
+  ),
   NODES_ABSENT: entry(
     5,
     "More nodes are absent than the strategy allows.",

@@ -51,6 +51,12 @@ export function wordOf(line: NamedLine, key: string): string {
   return typeof value === "string" ? value.replaceAll(/[\r\n]+/g, " ") : "";
 }
 
+/** A number field of a line; 0 when it has none that makes sense. */
+export function numberOf(line: NamedLine, key: string): number {
+  const value = line[key];
+  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : 0;
+}
+
 /** Why a node could not do what was asked. */
 export function whyOf(line: NamedLine): string {
   return wordOf(line, "message") || wordOf(line, "code") || "it failed";

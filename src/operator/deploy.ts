@@ -28,17 +28,21 @@ export interface Wish {
   readonly cwd: string;
 }
 
-export interface DeployOptions extends Wish {
+/** What finding or making a release takes. */
+export interface FindOptions extends Wish {
+  readonly depot: Depot;
+  readonly helperDir: string;
+  readonly tell: Tell;
+  readonly signal: AbortSignal;
+}
+
+export interface DeployOptions extends FindOptions {
   readonly keepOld: boolean;
   readonly hooks: "run" | "skip";
   readonly attended: boolean;
   readonly applyWithinMs?: number;
   /** Laid over the manifest's strategy. */
   readonly strategy: Partial<Strategy>;
-  readonly depot: Depot;
-  readonly helperDir: string;
-  readonly tell: Tell;
-  readonly signal: AbortSignal;
 }
 
 /** What is to be deployed, found or made. */
@@ -81,7 +85,7 @@ export async function deploy(operator: Operator, options: DeployOptions): Promis
 export async function deliverEarlier(
   operator: Operator,
   app: string,
-  options: Pick<DeployOptions, "env" | "tell" | "signal">,
+  options: Pick<FindOptions, "env" | "tell" | "signal">,
 ): Promise<void> {
   const earlier = await resend(operator, app, options.env, options.signal);
   if (earlier === undefined) return;
@@ -91,7 +95,7 @@ export async function deliverEarlier(
   });
 }
 
-export async function findTarget(operator: Operator, options: DeployOptions): Promise<Target> {
+export async function findTarget(operator: Operator, options: FindOptions): Promise<Target> {
   const { app, version, from, signal } = options;
   if (from !== null) return await make(operator, { kind: "path", path: from }, options);
   await using stack = new AsyncDisposableStack();
@@ -122,7 +126,7 @@ interface Here {
 }
 
 /** The source in this folder, when it is the app that was named (or none was). */
-async function hereIfItIs(app: string | null, options: DeployOptions): Promise<Here | undefined> {
+export async function hereIfItIs(app: string | null, options: FindOptions): Promise<Here | undefined> {
   const { origin, left } = await originOf(options.cwd, options.signal);
   const read = { env: options.env, signal: options.signal };
   if (app === null) return (await isApp(origin, read)) ? { origin, left } : undefined;
@@ -133,7 +137,7 @@ async function hereIfItIs(app: string | null, options: DeployOptions): Promise<H
   return manifest?.app === app ? { origin, left } : undefined;
 }
 
-async function fromHere(operator: Operator, { origin, left }: Here, options: DeployOptions): Promise<Target> {
+async function fromHere(operator: Operator, { origin, left }: Here, options: FindOptions): Promise<Target> {
   if (left.length > 0) {
     options.tell({
       type: "warning",
@@ -149,7 +153,7 @@ const nothingHere = (cwd: string): SkeinError =>
     data: { path: cwd },
   });
 
-async function make(operator: Operator, origin: Origin, options: DeployOptions): Promise<Target> {
+async function make(operator: Operator, origin: Origin, options: FindOptions): Promise<Target> {
   if (origin.kind === "commit") {
     const known = await knownCommit(operator, origin, options);
     if (known !== undefined) return known;
@@ -160,7 +164,7 @@ async function make(operator: Operator, origin: Origin, options: DeployOptions):
 async function makeAnew(
   operator: Operator,
   origin: Origin,
-  options: DeployOptions,
+  options: FindOptions,
   ahead?: Ahead,
 ): Promise<Target> {
   const { made, manifest } = await buildRelease(operator, origin, options, ahead);
@@ -171,7 +175,7 @@ async function makeAnew(
 async function knownCommit(
   operator: Operator,
   origin: Origin & { readonly kind: "commit" },
-  options: DeployOptions,
+  options: FindOptions,
 ): Promise<Target | undefined> {
   const { env, signal } = options;
   const manifest = await readManifest(origin, {
@@ -187,7 +191,7 @@ async function knownCommit(
 
 const sourceOptions = (
   operator: Operator,
-  options: Pick<DeployOptions, "env" | "app" | "tell" | "signal">,
+  options: Pick<FindOptions, "env" | "app" | "tell" | "signal">,
 ) => ({
   cacheDir: cacheDir(operator.paths),
   env: options.env,
@@ -200,7 +204,7 @@ const sourceOptions = (
 export async function buildRelease(
   operator: Operator,
   origin: Origin,
-  options: Pick<DeployOptions, "env" | "app" | "tell" | "signal" | "depot">,
+  options: Pick<FindOptions, "env" | "app" | "tell" | "signal" | "depot">,
   asked?: Ahead,
 ): Promise<{ readonly made: MadeRelease; readonly manifest: Manifest }> {
   await using opened = await openSource(origin, sourceOptions(operator, options));

@@ -1,3 +1,5 @@
+import type { z } from "zod";
+import type { bytesBySource } from "../api/parts.ts";
 import type { RolloutView } from "../api/schemas.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 
@@ -42,6 +44,27 @@ export type OperatorEvent =
       readonly seq: number;
       readonly nodes: number;
     }
+  | {
+      readonly type: "staging";
+      readonly node: string;
+      readonly stage: string;
+      readonly bytesDone: number;
+      readonly bytesTotal: number;
+    }
+  | ({ readonly type: "staged" } & StagedNode)
   | { readonly type: "rollout"; readonly view: RolloutView };
+
+/** How the staging of a release went on one node. */
+export interface StagedNode {
+  readonly node: string;
+  /** `later`: it is away, or was cut off, and gets the release when it comes. */
+  readonly outcome: "staged" | "failed" | "later";
+  /** It had been there in full. */
+  readonly already: boolean;
+  readonly bytesFetched: number;
+  readonly sources: z.infer<typeof bytesBySource>;
+  readonly code: string | null;
+  readonly message: string | null;
+}
 
 export type Tell = (event: OperatorEvent) => void;

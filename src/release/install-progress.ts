@@ -8,6 +8,13 @@ export type ByteSource = "disk" | DepotKind;
  */
 export type BytesBySource = Readonly<Partial<Record<ByteSource, number>>>;
 
+export function addSources(a: BytesBySource, b: BytesBySource): BytesBySource {
+  const sum: Partial<Record<ByteSource, number>> = { ...a };
+  for (const [source, bytes] of Object.entries(b) as [ByteSource, number][])
+    sum[source] = (sum[source] ?? 0) + bytes;
+  return sum;
+}
+
 export interface InstallProgress {
   readonly stage: "rows" | "local" | "fetch" | "flush";
   /** Bytes of content put down so far, and of all that is to be; 0 until the rows are here. */

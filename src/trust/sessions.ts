@@ -65,8 +65,13 @@ const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["restart-instance", 5 * 60_000],
   ["stop-instance", 5 * 60_000],
   ["stop-now", 5 * 60_000],
+  // It may wait for nodes that are away.
+  ["stage", 7 * 86_400_000],
 ]);
 const OTHER_COMMAND_MS = 5 * 60_000;
+
+/** From `issued` to `expires`, in ms. */
+export const longestCommandMs = (kind: string): number => ORDINARY_COMMANDS.get(kind) ?? OTHER_COMMAND_MS;
 
 /**
  * Something to be done once, now, by the nodes that it names. Whoever acts remembers its digest until `expires`:
@@ -83,15 +88,14 @@ export function openCommand(
   const { app, env, kind } = claimed;
   const right: Right = app === null || env === null ? { kind: "admin" } : { kind: "deploy", app, env };
   const opened = openEnvelope(source, "command.1", keysWith(charter, right), 1);
-  const longestMs = ORDINARY_COMMANDS.get(kind);
-  if (!charter.commands && longestMs === undefined) {
+  if (!charter.commands && !ORDINARY_COMMANDS.has(kind)) {
     throw new SkeinError("NOT_AUTHORISED", `the charter does not allow the command '${kind}'`, {
       data: { kind },
     });
   }
   const { issued, expires, nodes } = opened.body;
   refuseFuture("command", issued, context.now);
-  const limits = { now: context.now, longestMs: longestMs ?? OTHER_COMMAND_MS };
+  const limits = { now: context.now, longestMs: longestCommandMs(kind) };
   refuseSpent("command", { issued, expires }, limits);
   if (context.self !== undefined && !nodes.includes(context.self)) {
     throw new SkeinError("ORDER_NOT_FOR_NODE", "the command does not name this node", {

@@ -1,0 +1,101 @@
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { isReleaseId, type Digest, type ReleaseId } from "../lib/ids.ts";
+import { retryDelayMs } from "../lib/retry.ts";
+import type { Installed } from "../release/install.ts";
+import type { Command } from "../trust/documents.ts";
+import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
+import { msOf } from "../trust/fields.ts";
+import type { AppContext } from "./app-context.ts";
+import type { Begun } from "./begun.ts";
+import { linesOf, type Line } from "./command-lines.ts";
+import { collectGarbage } from "./gc.ts";
+import { newRecord } from "./records.ts";
+import type { AppName } from "./releases.ts";
+import { until } from "./until.ts";
+
+const BACKOFF = { baseMs: 500, maxMs: 60_000 } as const;
+
+/**
+ * Places the release that a command names on this node, and activates nothing. The command brings the release's signed
+ * document, so that it is worth as much from any source. Cut connections are outlasted until the command expires.
+ * @throws SkeinError ORDER_UNKNOWN_RELEASE, ENV_CONFLICT, CONFLICT (it was placed before, and removed since), ORDER_EXPIRED,
+ *   and what `install` throws
+ */
+export async function* stage(
+  context: AppContext,
+  { body, digest }: { readonly body: Command; readonly digest: Digest },
+  begun: Begun,
+  signal: AbortSignal,
+): AsyncGenerator<Line, void> {
+  const { name, id, document } = wishOf(context, body);
+  const { clock, releases, staged, log } = context;
+  const isDone = await begun.has(digest);
+  if (isDone && !(await releases.isInstalled(name.app, id))) {
+    throw new SkeinError(
+      "CONFLICT",
+      "this very command was carried out before, and the release removed since",
+    );
+  }
+  await releases.learn(name, id, document);
+  await staged.add({ ...name, release: id, at: clock.now() });
+  using over = until([signal], Math.max(1, msOf(body.expires) - clock.now()));
+  const installed = yield* linesOf(
+    async (tell) =>
+      await outlasting(
+        async () => await releases.ensure(name, id, context.depots(), over.signal, tell),
+        context,
+        over.signal,
+      ),
+    clock,
+  );
+  faultPoint("agent.staged");
+  await begun.begin(digest, msOf(body.expires), clock.now());
+  log.info("release staged", { ...name, release: id, bytes: installed.bytesFetched });
+  await collectGarbage(context, context.records.get(name.app) ?? newRecord(name.app, name.env));
+  yield { type: "staged", release: id, ...countsOf(installed) };
+}
+
+const countsOf = ({ already, files, linked, copied, bytesFetched, sources }: Installed): Line => ({
+  already,
+  files,
+  linked,
+  copied,
+  bytesFetched,
+  sources,
+});
+
+interface Wish {
+  readonly name: AppName;
+  readonly id: ReleaseId;
+  readonly document: Envelope;
+}
+
+function wishOf(context: AppContext, { app, env, args }: Command): Wish {
+  const { release: id, document } = args;
+  if (app === null || typeof id !== "string" || !isReleaseId(id) || typeof document !== "string") {
+    throw new SkeinError("DOC_MALFORMED", "the command names no release, or brings no document of it");
+  }
+  const name = { app, env: env ?? "default" };
+  const record = context.records.get(app);
+  if (record !== undefined && record.env !== name.env) {
+    throw new SkeinError("ENV_CONFLICT", `this node holds ${app} in ${record.env}`, {
+      data: { app, env: record.env },
+    });
+  }
+  return { name, id, document: parseEnvelope(JSON.parse(document)) };
+}
+
+/** What a cut line to a depot fails is tried again, with growing pauses, until `signal` aborts. */
+async function outlasting<T>(work: () => Promise<T>, { clock }: AppContext, signal: AbortSignal): Promise<T> {
+  for (let n = 1; ; n++) {
+    try {
+      return await work();
+    } catch (err) {
+      if (signal.aborted)
+        throw new SkeinError("ORDER_EXPIRED", "it could not be fetched in time", { cause: err });
+      if (!isSkeinError(err, "HUB_UNREACHABLE", "TIMEOUT", "TOO_MANY")) throw err;
+    }
+    await clock.sleep(retryDelayMs(n, { ...BACKOFF, random: Math.random }), signal).catch(() => undefined);
+  }
+}

@@ -1,0 +1,196 @@
+import { bytesBySource } from "../api/parts.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { shortRelease, type ReleaseId } from "../lib/ids.ts";
+import type { Envelope } from "../trust/envelope.ts";
+import { openRelease } from "../trust/orders.ts";
+import { mayDeploy } from "../trust/rights.ts";
+import { numberOf, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
+import { findTarget, hereIfItIs, selectorFor, type FindOptions, type Target } from "./deploy.ts";
+import type { StagedNode } from "./events.ts";
+import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { readLine } from "./order.ts";
+import type { Operator } from "./operator.ts";
+import { manifestOfRelease } from "./release-manifest.ts";
+import { readManifest } from "./source.ts";
+
+/** How long nodes that are away may come and get it, in ms. */
+export const STAGE_WITHIN_MS = { usual: 86_400_000, longest: 7 * 86_400_000 } as const;
+
+export interface StageOptions extends FindOptions {
+  /** How long nodes that are away may come and get it, in ms. */
+  readonly withinMs: number;
+}
+
+export interface StageResult {
+  readonly app: string;
+  readonly env: string;
+  readonly release: ReleaseId;
+  readonly nodes: readonly StagedNode[];
+}
+
+/**
+ * Places a release on nodes without activating it: the one that is named, else the app's newest, else what is here,
+ * made now. Resolves when every present node has ended; the others get it when they come, for as long as the command is
+ * valid.
+ * @throws SkeinError STAGE_FAILED naming the nodes where it did not work; NOT_AUTHORISED, SELECTION_EMPTY, and what
+ *   finding and making a release throws
+ */
+export async function stage(operator: Operator, options: StageOptions): Promise<StageResult> {
+  const { env, tell, signal } = options;
+  const target = await stageTarget(operator, options);
+  const { app, release } = target;
+  if (!mayDeploy(operator.charter, operator.signer.kid, app, env)) throw notAllowed(operator, app, env);
+  const [line, known, document] = await Promise.all([
+    readLine(operator, app, env, signal),
+    knownNodes(operator, signal),
+    documentOf(operator, app, release, signal),
+  ]);
+  const { selector, implied } = selectorFor(options.selector, target.manifest, line);
+  const { nodes } = selectNodes(known, selector);
+  const absent = nodes.filter((node) => !isHere(node)).map(({ identity }) => identity.name);
+  const names = nodes.map(({ identity }) => identity.name);
+  tell({ type: "selection", app, env, selector, nodes: names, absent, implied });
+  const args = { release, document: JSON.stringify(document) };
+  const wish = { kind: "stage", app, env, args, nodes, validMs: options.withinMs };
+  const ended = await follow(operator, wish, options);
+  const rows = nodes.map(({ identity }) => ended.get(identity.name) ?? later(identity.name));
+  const failed = rows.filter(({ outcome }) => outcome === "failed");
+  if (failed.length > 0) throw stageFailed(target, rows, failed);
+  return { app, env, release, nodes: rows };
+}
+
+type StageTarget = Pick<Target, "app" | "release" | "manifest">;
+
+async function stageTarget(operator: Operator, options: StageOptions): Promise<StageTarget> {
+  if (options.version === null && options.from === null) {
+    const app = options.app ?? (await appNameHere(options));
+    const latest = app === null ? undefined : await latestRelease(operator, app, options);
+    if (latest !== undefined) return latest;
+  }
+  return await findTarget(operator, options);
+}
+
+async function appNameHere(options: StageOptions): Promise<string | null> {
+  const here = await hereIfItIs(null, options);
+  if (here === undefined) return null;
+  return (await readManifest(here.origin, { env: options.env, signal: options.signal })).app;
+}
+
+async function latestRelease(
+  operator: Operator,
+  app: string,
+  { env, depot, signal }: StageOptions,
+): Promise<StageTarget | undefined> {
+  const [view] = await operator.client.releases({ app, limit: 1 }, signal);
+  if (view === undefined) return undefined;
+  const { id, body } = openRelease(operator.charter, view.release, operator.clock.now());
+  if (body.app !== app) return undefined;
+  const manifest = await manifestOfRelease({ id, release: body }, { depot, env, signal });
+  return { app, release: id, manifest };
+}
+
+/** The document that the nodes will check, checked here first. */
+async function documentOf(
+  operator: Operator,
+  app: string,
+  id: ReleaseId,
+  signal: AbortSignal,
+): Promise<Envelope> {
+  const { release } = await operator.client.release(id, app, signal);
+  const opened = openRelease(operator.charter, release, operator.clock.now());
+  if (opened.id === id && opened.body.app === app) return release;
+  throw new SkeinError(
+    "ORDER_UNKNOWN_RELEASE",
+    `the hub shows another release for ${shortRelease(app, id)}`,
+    {
+      data: { asked: id, found: opened.id },
+    },
+  );
+}
+
+const isHere = ({ present, duplicate }: KnownNode): boolean => present && !duplicate;
+
+/** Listens until every node that is present has ended; the command itself stays. */
+async function follow(
+  operator: Operator,
+  wish: CommandWish,
+  { tell, signal }: StageOptions,
+): Promise<ReadonlyMap<string, StagedNode>> {
+  const waiting = new Set(wish.nodes.filter(isHere).map(({ identity }) => identity.name));
+  const ended = new Map<string, StagedNode>();
+  const counts = new Map<string, NamedLine>();
+  for await (const line of runCommand(operator, wish, signal)) {
+    if (line.type === "progress") tell({ type: "staging", ...progressOf(line) });
+    if (line.type === "staged") counts.set(line.name, line);
+    if (line.type === "result" || line.type === "cut") {
+      const row = line.type === "cut" ? later(line.name) : rowOf(line, counts.get(line.name));
+      ended.set(line.name, row);
+      tell({ type: "staged", ...row });
+      waiting.delete(line.name);
+    }
+    if (waiting.size === 0) break;
+  }
+  return ended;
+}
+
+function progressOf(line: NamedLine): {
+  node: string;
+  stage: string;
+  bytesDone: number;
+  bytesTotal: number;
+} {
+  return {
+    node: line.name,
+    stage: wordOf(line, "stage"),
+    bytesDone: numberOf(line, "bytesDone"),
+    bytesTotal: numberOf(line, "bytesTotal"),
+  };
+}
+
+function rowOf(line: NamedLine, counts: NamedLine | undefined): StagedNode {
+  const ok = line["ok"] === true;
+  return {
+    node: line.name,
+    outcome: ok ? "staged" : "failed",
+    already: counts?.["already"] === true,
+    bytesFetched: counts === undefined ? 0 : numberOf(counts, "bytesFetched"),
+    sources: bytesBySource.safeParse(counts?.["sources"]).data ?? {},
+    code: ok ? null : wordOf(line, "code"),
+    message: ok ? null : whyOf(line),
+  };
+}
+
+const later = (node: string): StagedNode => ({
+  node,
+  outcome: "later",
+  already: false,
+  bytesFetched: 0,
+  sources: {},
+  code: null,
+  message: null,
+});
+
+function notAllowed({ config }: Operator, app: string, env: string): SkeinError {
+  return new SkeinError("NOT_AUTHORISED", `${config.name} may not deploy ${app}/${env}`, {
+    hint: `Ask an admin for the scope deploy:${app}/${env}.`,
+    data: { scope: `deploy:${app}/${env}` },
+  });
+}
+
+function stageFailed(
+  { app, release }: StageTarget,
+  nodes: readonly StagedNode[],
+  failed: readonly StagedNode[],
+): SkeinError {
+  const [first] = failed;
+  const what = `${shortRelease(app, release)} could not be placed on ${failed.length} of ${nodes.length} nodes`;
+  return new SkeinError("STAGE_FAILED", what, {
+    data: {
+      app,
+      release,
+      nodes,
+      cause: first?.code,
+      lines: failed.map(({ node, code, message }) => `${node}: ${code} ${message}`),
+    },
+  });
+}
