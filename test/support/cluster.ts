@@ -34,6 +34,10 @@ export const checkout: Program = {
 export interface ClusterOptions {
   readonly signal: AbortSignal;
   readonly program?: Program;
+  /** Where the hub listens. Default 127.0.0.1. */
+  readonly hubHost?: string;
+  /** More of the hub's environment. */
+  readonly hubEnv?: Readonly<Record<string, string>>;
 }
 
 export interface Result {
@@ -61,7 +65,7 @@ export interface NodeOptions {
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const dir = await fs.realpath(await fs.mkdtemp(path.join(os.tmpdir(), "skein-")));
   await fs.chmod(dir, 0o755); // apps have users of their own
-  const cluster = new Cluster(dir, await freePort(), options);
+  const cluster = new Cluster(dir, await freePort(options.hubHost), options);
   try {
     await cluster.hub.start();
     const made = await cluster.ok(
@@ -84,6 +88,7 @@ export class Cluster implements AsyncDisposable {
   readonly operatorHome: string;
   readonly hubAddress: string;
   readonly hub: HubProcess;
+  readonly hubEnv: Readonly<Record<string, string>>;
   readonly nodes: AgentProcess[] = [];
   readonly signal: AbortSignal;
   readonly program: Program;
@@ -92,10 +97,15 @@ export class Cluster implements AsyncDisposable {
   readonly network = `127.${randomInt(16, 250)}.${randomInt(256)}`;
   #operator: Operator | undefined;
 
-  constructor(dir: string, hubPort: number, { signal, program = checkout }: ClusterOptions) {
+  constructor(
+    dir: string,
+    hubPort: number,
+    { signal, program = checkout, hubHost = "127.0.0.1", hubEnv = {} }: ClusterOptions,
+  ) {
+    this.hubEnv = hubEnv;
     this.dir = dir;
     this.operatorHome = path.join(dir, "op");
-    this.hubAddress = `127.0.0.1:${hubPort}`;
+    this.hubAddress = `${hubHost}:${hubPort}`;
     this.signal = signal;
     this.program = program;
     this.processes = new Processes(dir);
@@ -216,6 +226,7 @@ abstract class Daemon {
   protected readonly cluster: Cluster;
   protected child: ChildProcess | undefined;
   protected prefix: readonly string[] = [];
+  protected env: Readonly<Record<string, string>> = {};
   #logged = 0;
 
   constructor(cluster: Cluster, name: string) {
@@ -259,7 +270,7 @@ abstract class Daemon {
     const [command = "", ...words] = [...this.prefix, program.command, ...program.args, ...args];
     const child = processes.start(command, words, {
       cwd: this.home,
-      env: this.cluster.env(this.home),
+      env: { ...this.cluster.env(this.home), ...this.env },
       log: this.log,
     });
     this.child = child;
@@ -287,6 +298,7 @@ export class HubProcess extends Daemon {
 
   constructor(cluster: Cluster) {
     super(cluster, "hub");
+    this.env = cluster.hubEnv;
   }
 
   async start(): Promise<void> {

@@ -1,0 +1,100 @@
+/** What a transfer costs: bytes on the link, wall time, CPU at both ends. */
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import type { Wire } from "./namespace.ts";
+
+export interface Cost {
+  /** Both ways, frames whole. */
+  readonly bytes: number;
+  /** From the sender. */
+  readonly sent: number;
+  readonly wallMs: number;
+  /** CPU seconds, user and system, children included. */
+  readonly senderCpu: number;
+  readonly receiverCpu: number;
+}
+
+/** Clock ticks a second: what /proc counts CPU time in. */
+const TICKS = 100;
+const QUIET_MS = 300;
+const QUIET_AT_MOST_MS = 5000;
+
+/**
+ * Counts what `transfer` costs. It resolves when the receivers have what they should have; what still crosses the
+ * link afterwards is counted too, the time is not.
+ * @param sender processes that serve, `receiver` those that live before and after; children of either are included
+ */
+export async function costOf(
+  wire: Wire,
+  processes: { readonly sender: readonly number[]; readonly receiver: readonly number[] },
+  transfer: () => Promise<{ readonly receiverCpu: number }>,
+): Promise<Cost> {
+  const before = {
+    bytes: wire.bytes(),
+    sent: wire.sent(),
+    sender: cpuOf(processes.sender),
+    receiver: cpuOf(processes.receiver),
+  };
+  const begin = performance.now();
+  const { receiverCpu } = await transfer();
+  const wallMs = performance.now() - begin;
+  await quiet(wire);
+  return {
+    bytes: wire.bytes() - before.bytes,
+    sent: wire.sent() - before.sent,
+    wallMs,
+    senderCpu: cpuOf(processes.sender) - before.sender,
+    receiverCpu: receiverCpu + cpuOf(processes.receiver) - before.receiver,
+  };
+}
+
+/** Nothing crosses the link any more. */
+export async function quiet(wire: Wire): Promise<void> {
+  const end = performance.now() + QUIET_AT_MOST_MS;
+  for (let bytes = -1; bytes !== wire.bytes() && performance.now() < end;) {
+    bytes = wire.bytes();
+    await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+  }
+}
+
+/** CPU seconds of these processes and of their children that have ended. */
+export function cpuOf(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + ticksOf(pid), 0) / TICKS;
+}
+
+function ticksOf(pid: number): number {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
+  // The command's name may hold spaces; the fields begin after its bracket.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0);
+}
+
+/** Peak resident memory of a living process in MiB. */
+export function peakMib(pid: number): number {
+  const match = /^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"));
+  return Number(match?.[1] ?? 0) / 1024;
+}
+
+/** A shell line to its end. @returns CPU seconds, children included */
+export async function timed(
+  within: readonly string[],
+  cwd: string,
+  line: string,
+  signal: AbortSignal,
+): Promise<number> {
+  const script = `TIMEFORMAT="%U %S"; time { ${line} ; } >/dev/null 2>&1`;
+  const [command, ...args] = [...within, "bash", "-e", "-o", "pipefail", "-c", script];
+  const child = spawn(command, args, { cwd, signal, stdio: ["ignore", "ignore", "pipe"] });
+  let text = "";
+  for await (const part of child.stderr.setEncoding("utf8")) text += String(part);
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    if (child.exitCode !== null) resolve(child.exitCode);
+    else child.once("exit", resolve);
+  });
+  if (code !== 0) throw new Error(`${line} ended with ${code}:\n${text}`);
+  const [user = Number.NaN, system = Number.NaN] = (text.trim().split("\n").at(-1) ?? "")
+    .split(" ")
+    .map(Number);
+  return user + system;
+}

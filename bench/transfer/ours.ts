@@ -1,0 +1,129 @@
+/** Skein itself: a hub at the sender's end, agents at the other that have joined and hold their connections. */
+import fs from "node:fs/promises";
+import path from "node:path";
+import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
+import { until } from "../../test/support/processes.ts";
+import { httpDepot } from "../../src/depot/http.ts";
+import type { ReleaseId } from "../../src/lib/ids.ts";
+import { deploy } from "../../src/operator/deploy.ts";
+import { followOrder } from "../../src/operator/publish-order.ts";
+import { builtPackage } from "../support/built.ts";
+import { type Cost, costOf, peakMib, quiet } from "./measure.ts";
+import type { Wire } from "./namespace.ts";
+
+const COUNTER = path.resolve(import.meta.dirname, "../peers/transfer-requests.mjs");
+
+export interface Ours extends AsyncDisposable {
+  /** Puts a tree into the hub's depot. @returns the release, and the most memory that it took in MiB */
+  publish(app: string, tree: string): Promise<Published>;
+  /** One line for each request that the hub was sent from the other end: address, method, path. */
+  requests(): Promise<string[]>;
+  /** New machines, joined and idle. */
+  receivers(count: number): Promise<Receivers>;
+}
+
+export interface Published {
+  readonly app: string;
+  readonly release: ReleaseId;
+  readonly peakMib: number;
+}
+
+export interface Receivers extends AsyncDisposable {
+  /** Orders a release on all of them. @returns what it cost until all had it and nothing more was said */
+  receive(published: Published): Promise<Cost>;
+  /** The tree that is current at the first one. */
+  tree(app: string): string;
+  /** The most memory that one agent ever had, in MiB. */
+  peakMib(): number;
+}
+
+/** @param dir for the list of requests */
+export async function startOurs(wire: Wire, dir: string, signal: AbortSignal): Promise<Ours> {
+  const program = await builtPackage(signal);
+  const requests = path.join(dir, "requests");
+  const hubEnv = { NODE_OPTIONS: `--import=${COUNTER}`, SKEIN_BENCH_REQUESTS: requests };
+  const cluster = await startCluster({ signal, program, hubHost: wire.sender, hubEnv });
+  let groups = 0;
+  return {
+    requests: async () => {
+      const lines = (await fs.readFile(requests, "utf8")).trim().split("\n");
+      return lines.filter((line) => !line.startsWith(wire.sender));
+    },
+    publish: (app, tree) => publish(cluster, app, tree),
+    receivers: (count) => receivers(cluster, wire, `group${++groups}`, count),
+    [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
+  };
+}
+
+async function publish(cluster: Cluster, app: string, tree: string): Promise<Published> {
+  const { stdout } = await cluster.ok("build", tree, "--app", app);
+  const [, release = ""] = /@([0-9a-f]{32})$/.exec(stdout.trim()) ?? [];
+  if (release === "") throw new Error(`skein build said: ${stdout}`);
+  return { app, release: release as ReleaseId, peakMib: Number.NaN };
+}
+
+async function receivers(cluster: Cluster, wire: Wire, group: string, count: number): Promise<Receivers> {
+  const nodes: AgentProcess[] = [];
+  for (let n = 1; n <= count; n++) {
+    const labels = { group };
+    nodes.push(await cluster.addNode(`${group}-${n}`, { labels, within: () => wire.within }));
+  }
+  await quiet(wire);
+  return {
+    receive: (published) => receive(cluster, wire, nodes, `group=${group}`, published),
+    tree: (app) => path.join(nodes[0]?.home ?? "", "lib/apps", app, "current"),
+    peakMib: () => Math.max(...nodes.map(({ pid }) => peakMib(pid))),
+    [Symbol.asyncDispose]: async () => {
+      for (const node of nodes) await node.powerOff();
+      for (const { home } of nodes) await fs.rm(home, { recursive: true, force: true });
+    },
+  };
+}
+
+async function receive(
+  cluster: Cluster,
+  wire: Wire,
+  nodes: readonly AgentProcess[],
+  selector: string,
+  { app, release }: Published,
+): Promise<Cost> {
+  const { signal } = cluster;
+  const operator = await cluster.operator();
+  const tell = (): void => undefined;
+  const processes = {
+    sender: [cluster.hub.pid],
+    receiver: nodes.flatMap((node) => [node.pid, node.keeperPid()]),
+  };
+  const wish = { app, version: release, selector, from: null, env: "default", cwd: cluster.dir };
+  const manner = { keepOld: false, hooks: "run", attended: false, strategy: {}, helperDir: "" } as const;
+  const depot = httpDepot(operator.client);
+  // What is current already tells nothing of when a new order was done.
+  const isThere = (await Promise.all(nodes.map((node) => isCurrent(node, app, release)))).every(Boolean);
+  let followed: Promise<unknown> = Promise.resolve();
+  const cost = await costOf(wire, processes, async () => {
+    const published = await deploy(operator, { ...wish, ...manner, depot, tell, signal });
+    followed = followOrder(operator, published, { tell, signal });
+    followed.catch(() => undefined); // told below
+    const arrived = nodes.map((node) => becomesCurrent(node, app, release, signal));
+    await Promise.race([followed, ...(isThere ? [] : [Promise.all(arrived)])]);
+    return { receiverCpu: 0 };
+  });
+  await followed;
+  return cost;
+}
+
+async function becomesCurrent(
+  node: AgentProcess,
+  app: string,
+  release: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const probe = async (): Promise<true | undefined> =>
+    (await isCurrent(node, app, release)) ? true : undefined;
+  await until(`${app} on ${node.name}`, probe, { everyMs: 5, withinMs: 600_000, signal });
+}
+
+async function isCurrent(node: AgentProcess, app: string, release: string): Promise<boolean> {
+  const target = await fs.readlink(path.join(node.home, "lib/apps", app, "current")).catch(() => "");
+  return target.endsWith(release);
+}
