@@ -12,6 +12,7 @@ import type { Context } from "../trust/node-state.ts";
 import { appLogs } from "./app-log.ts";
 import type { AppContext } from "./app-context.ts";
 import { CommandDesk } from "./commands.ts";
+import { NearDepots, type NearOptions } from "./depots.ts";
 import { forever, News, type ForeverOptions } from "./forever.ts";
 import type { Pace } from "./goal.ts";
 import { processGroups } from "./groups.ts";
@@ -53,6 +54,7 @@ export interface AgentOptions {
   /** In place of hubs. */
   readonly source?: ((keys: NodeKeys) => Promise<Source>) | undefined;
   readonly version?: string;
+  readonly near?: NearOptions;
   /** Longest time between two reports, in ms; the port table forgets a node after 60 s. Default 20 000. */
   readonly reportEveryMs?: number;
   readonly log: Log;
@@ -128,6 +130,7 @@ class Agent implements AsyncDisposable {
   readonly #commands: CommandDesk;
   readonly #workers = new Map<string, AppWorker>();
   readonly #work = new Set<Promise<void>>();
+  readonly #near: NearDepots;
   readonly #boot = randomBytes(12).toString("hex");
   readonly #refused = new Set<string>();
   #gates: Pace["gates"] = new Map();
@@ -156,10 +159,11 @@ class Agent implements AsyncDisposable {
     this.#registry = parts.registry;
     this.#heardAt = options.clock.now();
     this.#news = new News(options.clock);
+    this.#near = new NearDepots(options);
     this.#context = {
       ...parts.context,
       pace: () => this.#pace(),
-      depots: () => this.#source?.depots ?? [],
+      depots: () => this.#near.before(this.#source?.depots ?? []),
       onNews: () => {
         this.#news.tell();
       },

@@ -29,6 +29,11 @@ export interface DepotReader {
   get(name: string, signal: AbortSignal, range?: ByteRange): AsyncIterable<Uint8Array>;
   /** Names under a prefix, sorted. */
   list(prefix: string, signal: AbortSignal): AsyncIterable<string>;
+  /**
+   * Of a depot that is made of others (a cache before a hub): the same one, which tells what its bytes came from.
+   * Absent: all come from what `kind` says.
+   */
+  counted?(count: (kind: DepotKind, bytes: number) => void): DepotReader;
 }
 
 export interface BlobSource {

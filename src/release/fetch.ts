@@ -25,7 +25,7 @@ export class Fetcher {
   readonly bytesBy = new Map<DepotKind, number>();
 
   constructor(depots: readonly DepotReader[], signal: AbortSignal, clock: Clock = systemClock) {
-    this.#depots = depots.map((depot) => counting(depot, (bytes) => this.#count(depot.kind, bytes)));
+    this.#depots = depots.map((depot) => counting(depot, (kind, bytes) => this.#count(kind, bytes)));
     this.#clock = clock;
     this.signal = signal;
   }
@@ -65,7 +65,8 @@ export class Fetcher {
   }
 }
 
-function counting(depot: DepotReader, count: (bytes: number) => void): DepotReader {
+function counting(depot: DepotReader, count: (kind: DepotKind, bytes: number) => void): DepotReader {
+  if (depot.counted !== undefined) return depot.counted(count);
   return {
     kind: depot.kind,
     name: depot.name,
@@ -73,7 +74,7 @@ function counting(depot: DepotReader, count: (bytes: number) => void): DepotRead
     list: (prefix, signal) => depot.list(prefix, signal),
     async *get(name, signal, range) {
       for await (const piece of depot.get(name, signal, range)) {
-        count(piece.length);
+        count(depot.kind, piece.length);
         yield piece;
       }
     },

@@ -1,0 +1,267 @@
+import { randomBytes } from "node:crypto";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { errnoOf } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import { asSkeinError } from "../../lib/files.ts";
+import { checkBlobName } from "../blob-name.ts";
+import { PIECE_BYTES } from "../peers/picking.ts";
+import { decodePiece, encodePiece, endsAt, heldFrom, withPart, type PieceContent } from "./piece-file.ts";
+
+/**
+ * Pieces of blobs on a node's disk, shared by all its apps and versions: `<dir>/<blob>/P<number>`, a file for each
+ * piece (no part of a blob's name has a capital letter). It takes no more than its share: what was used longest ago goes first. Nothing in it is trusted or missed:
+ * a damaged file is as good as none, and files are not flushed one by one, because after a power cut the checksums
+ * tell what did not arrive.
+ */
+export interface BlobCache {
+  readonly dir: string;
+  /** What files in it may take together, in bytes; 0: it keeps nothing. */
+  readonly maxBytes: number;
+  /** The bytes of a blob that are held from `start` on, up to `end` or the end of the piece; undefined: none. */
+  read(name: string, start: number, end: number): Promise<HeldBytes | undefined>;
+  /** Keeps bytes of one piece. `ends`: the blob ends with them. A full or failing disk is thrown, and changes nothing. */
+  write(name: string, start: number, bytes: Uint8Array, ends: boolean): Promise<void>;
+  /** Where, from `start` on, the next bytes lie that are held; `end` when there are none before it. */
+  gapEnd(name: string, start: number, end: number): Promise<number>;
+  /** Forgets the pieces of a blob that touch the range; all without one. */
+  drop(name: string, start?: number, end?: number): Promise<void>;
+  /** Blobs of which anything is held, the one used longest ago first. */
+  blobs(): Promise<readonly CachedBlob[]>;
+  /** Removes what was used longest ago until no more than so many bytes are left. @returns bytes freed */
+  shrinkTo(bytes: number): Promise<number>;
+}
+
+export interface HeldBytes {
+  /** The caller's own. */
+  readonly bytes: Uint8Array;
+  /** The blob ends after them. */
+  readonly ends: boolean;
+}
+
+export interface CachedBlob {
+  readonly name: string;
+  /** On the disk, in bytes. */
+  readonly bytes: number;
+  /** When it was last read or written, in ms since the epoch. */
+  readonly usedAt: number;
+}
+
+export interface CacheOptions {
+  readonly dir: string;
+  readonly maxBytes: number;
+  readonly now: () => number;
+}
+
+interface Entry {
+  readonly bytes: number;
+  usedAt: number;
+  /** The time that its file bears. */
+  writtenAt: number;
+}
+
+/** The time of its last use is written down when it is that much older on the disk. */
+const TOUCH_MS = 10 * 60_000;
+const NUMBER = /^P(0|[1-9][0-9]{0,9})$/;
+
+/** Reads nothing until it is first asked: an agent at rest has no list of pieces in its memory. */
+export function blobCache(options: CacheOptions): BlobCache {
+  return new PieceFolder(options);
+}
+
+class PieceFolder implements BlobCache {
+  readonly dir: string;
+  readonly maxBytes: number;
+  readonly #now: () => number;
+  /** `<blob>/P<number>` → its file; the one used longest ago first. */
+  #entries: Promise<Map<string, Entry>> | undefined;
+  #bytes = 0;
+  /** One writer a piece: two parts of it that come at once must both stay. */
+  readonly #writing = new Map<string, Promise<void>>();
+
+  constructor({ dir, maxBytes, now }: CacheOptions) {
+    this.dir = dir;
+    this.maxBytes = maxBytes;
+    this.#now = now;
+  }
+
+  async read(name: string, start: number, end: number): Promise<HeldBytes | undefined> {
+    const { key, base } = pieceAt(name, start);
+    const content = await this.#content(key);
+    if (content === undefined) return undefined;
+    const bytes = heldFrom(content, start - base, Math.min(end - base, PIECE_BYTES));
+    if (bytes === undefined) return undefined;
+    return { bytes, ends: endsAt(content, start - base + bytes.length) };
+  }
+
+  async write(name: string, start: number, bytes: Uint8Array, ends: boolean): Promise<void> {
+    checkBlobName(name);
+    if (this.maxBytes === 0 || bytes.length === 0) return;
+    const { key, base } = pieceAt(name, start);
+    const before = this.#writing.get(key) ?? Promise.resolve();
+    const written = before.then(async () => await this.#add(key, { start: start - base, bytes }, ends));
+    const settled = written.catch(() => undefined);
+    this.#writing.set(key, settled);
+    try {
+      await written;
+    } finally {
+      if (this.#writing.get(key) === settled) this.#writing.delete(key);
+    }
+  }
+
+  async gapEnd(name: string, start: number, end: number): Promise<number> {
+    const { key, base } = pieceAt(name, start);
+    const parts = (await this.#content(key))?.parts ?? [];
+    const next = parts.find((part) => base + part.start > start);
+    if (next !== undefined) return Math.min(end, base + next.start);
+    const entries = await this.#list();
+    if (end === Infinity) return end;
+    for (let at = base + PIECE_BYTES; at < end; at += PIECE_BYTES) {
+      if (entries.has(pieceAt(name, at).key)) return at;
+    }
+    return end;
+  }
+
+  async drop(name: string, start = 0, end = Infinity): Promise<void> {
+    const entries = await this.#list();
+    for (const key of [...entries.keys()].filter((one) => blobOf(one) === name)) {
+      const base = Number(key.slice(name.length + 2)) * PIECE_BYTES;
+      if (base < end && base + PIECE_BYTES > start) await this.#remove(key);
+    }
+  }
+
+  async blobs(): Promise<readonly CachedBlob[]> {
+    const found = new Map<string, { name: string; bytes: number; usedAt: number }>();
+    for (const [key, { bytes, usedAt }] of await this.#list()) {
+      const name = blobOf(key);
+      const blob = found.get(name) ?? { name, bytes: 0, usedAt: 0 };
+      blob.bytes += bytes;
+      blob.usedAt = Math.max(blob.usedAt, usedAt);
+      found.set(name, blob);
+    }
+    return [...found.values()].sort((a, b) => a.usedAt - b.usedAt);
+  }
+
+  async shrinkTo(bytes: number): Promise<number> {
+    const entries = await this.#list();
+    const before = this.#bytes;
+    for (const key of entries.keys()) {
+      if (this.#bytes <= bytes) break;
+      await this.#remove(key);
+    }
+    return before - this.#bytes;
+  }
+
+  /** What is held of a piece; a damaged file is removed. Another process (`skein cache`) may have put it there. */
+  async #content(key: string): Promise<PieceContent | undefined> {
+    const entries = await this.#list();
+    const file = await fs.readFile(path.join(this.dir, key)).catch(() => undefined);
+    const content = file === undefined ? undefined : decodePiece(file);
+    const known = entries.get(key);
+    if (file === undefined || content === undefined) {
+      if (file !== undefined || known !== undefined) await this.#remove(key);
+      return undefined;
+    }
+    if (known?.bytes !== file.length) this.#bytes += file.length - (known?.bytes ?? 0);
+    const entry =
+      known?.bytes === file.length ? known : { bytes: file.length, usedAt: 0, writtenAt: this.#now() };
+    entries.set(key, entry);
+    await this.#used(key, entry, entries);
+    return content;
+  }
+
+  async #used(key: string, entry: Entry, entries: Map<string, Entry>): Promise<void> {
+    if (entries.get(key) !== entry) return;
+    entry.usedAt = this.#now();
+    entries.delete(key);
+    entries.set(key, entry);
+    if (entry.usedAt - entry.writtenAt < TOUCH_MS) return;
+    entry.writtenAt = entry.usedAt;
+    // Removed meanwhile: then its time is nobody's concern.
+    await fs.utimes(path.join(this.dir, key), new Date(), new Date(entry.usedAt)).catch(() => undefined);
+  }
+
+  async #add(key: string, part: { start: number; bytes: Uint8Array }, ends: boolean): Promise<void> {
+    const entries = await this.#list();
+    const before = (await this.#content(key)) ?? { parts: [], ends: false };
+    const content = withPart(before, part, ends);
+    if (content === undefined) return;
+    const file = encodePiece(content);
+    if (file.length > this.maxBytes) return;
+    await this.shrinkTo(this.maxBytes - file.length);
+    await this.#put(path.join(this.dir, key), file);
+    this.#bytes += file.length - (entries.get(key)?.bytes ?? 0);
+    const at = this.#now();
+    entries.delete(key);
+    entries.set(key, { bytes: file.length, usedAt: at, writtenAt: at });
+  }
+
+  async #put(file: string, bytes: Buffer): Promise<void> {
+    const aside = `${file}.${randomBytes(6).toString("hex")}.tmp`;
+    try {
+      await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+      await fs.writeFile(aside, bytes, { mode: 0o600 });
+      faultPoint("cache.written");
+      await fs.rename(aside, file);
+      faultPoint("cache.renamed");
+    } catch (err) {
+      await fs.rm(aside, { force: true });
+      throw asSkeinError(err, file);
+    }
+  }
+
+  async #remove(key: string): Promise<void> {
+    const entries = await this.#list();
+    this.#bytes -= entries.get(key)?.bytes ?? 0;
+    entries.delete(key);
+    const file = path.join(this.dir, key);
+    await fs.rm(file, { force: true });
+    // The folder of a blob goes with its last piece.
+    await fs.rmdir(path.dirname(file)).catch(() => undefined);
+  }
+
+  async #list(): Promise<Map<string, Entry>> {
+    return await (this.#entries ??= this.#scan());
+  }
+
+  async #scan(): Promise<Map<string, Entry>> {
+    const found: [string, Entry][] = [];
+    for (const key of await filesUnder(this.dir)) {
+      const file = path.join(this.dir, key);
+      const stat = await fs.lstat(file);
+      if (!stat.isFile() || !NUMBER.test(path.basename(key))) {
+        await fs.rm(file, { force: true });
+        continue;
+      }
+      found.push([key, { bytes: stat.size, usedAt: stat.mtimeMs, writtenAt: stat.mtimeMs }]);
+      this.#bytes += stat.size;
+    }
+    return new Map(found.sort(([, a], [, b]) => a.usedAt - b.usedAt));
+  }
+}
+
+async function filesUnder(dir: string, prefix = ""): Promise<string[]> {
+  const files: string[] = [];
+  for (const entry of await entriesOf(path.join(dir, prefix))) {
+    const name = `${prefix}${entry.name}`;
+    if (entry.isDirectory()) files.push(...(await filesUnder(dir, `${name}/`)));
+    else files.push(name);
+  }
+  return files;
+}
+
+async function entriesOf(dir: string): Promise<{ name: string; isDirectory(): boolean }[]> {
+  try {
+    return await fs.readdir(dir, { withFileTypes: true });
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT") return [];
+    throw asSkeinError(err, dir);
+  }
+}
+
+function pieceAt(name: string, at: number): { readonly key: string; readonly base: number } {
+  const piece = Math.floor(at / PIECE_BYTES);
+  return { key: `${name}/P${piece}`, base: piece * PIECE_BYTES };
+}
+
+const blobOf = (key: string): string => key.slice(0, key.lastIndexOf("/"));

@@ -1,0 +1,252 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { array, assert as holds, integer, property, record } from "fast-check";
+import { SkeinError } from "../../lib/errors.ts";
+import { depotConformance } from "../depot.conformance.ts";
+import type { ByteRange, Depot, DepotReader } from "../depot.ts";
+import { directoryDepot } from "../directory.ts";
+import { PIECE_BYTES } from "../peers/picking.ts";
+import { blobCache, type BlobCache } from "./blob-cache.ts";
+import { cached } from "./cached.ts";
+import { forgiving } from "./forgiving.ts";
+import { decodePiece, encodePiece, heldFrom, withPart } from "./piece-file.ts";
+
+function tempDir(t: TestContext): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-cache-"));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+function cacheIn(dir: string, maxBytes = 64 * 2 ** 20): BlobCache {
+  let at = Date.now();
+  return blobCache({ dir, maxBytes, now: () => (at += 1) });
+}
+
+depotConformance("cache before a directory", async (t): Promise<Depot> => {
+  const dir = tempDir(t);
+  const far = directoryDepot(path.join(dir, "far"));
+  const near = cacheIn(path.join(dir, "near"));
+  return {
+    ...cached({ near, far }),
+    put: async (name, blob, signal) => {
+      await far.put(name, blob, signal);
+      await near.drop(name);
+    },
+    delete: async (name, signal) => {
+      await far.delete(name, signal);
+      await near.drop(name);
+    },
+  };
+});
+
+test("parts of a piece that come in any order and overlap are held as what was there", () => {
+  const truth = randomBytes(1000);
+  const part = record({ start: integer({ min: 0, max: 900 }), length: integer({ min: 1, max: 100 }) });
+  holds(
+    property(array(part, { maxLength: 20 }), (parts) => {
+      let content = withPart({ parts: [], ends: false }, { start: 0, bytes: truth.subarray(0, 1) }, false);
+      const has = new Set([0]);
+      for (const { start, length } of parts) {
+        const bytes = truth.subarray(start, start + length);
+        content = content && withPart(content, { start, bytes }, false);
+        for (let at = start; at < start + length; at++) has.add(at);
+      }
+      assert.ok(content !== undefined);
+      const again = decodePiece(encodePiece(content));
+      assert.ok(again !== undefined);
+      for (let at = 0; at < 1000; at += 37) {
+        let end = at;
+        while (has.has(end)) end += 1;
+        const held = heldFrom(again, at, 1000);
+        assert.equal(held?.length ?? 0, end - at);
+        if (held !== undefined) assert.ok(truth.subarray(at, end).equals(held));
+      }
+    }),
+  );
+});
+
+test("any byte of a piece's file that changed makes it none", () => {
+  const content = {
+    parts: [
+      { start: 7, bytes: randomBytes(50) },
+      { start: 90, bytes: randomBytes(9) },
+    ],
+    ends: true,
+  };
+  const file = encodePiece(content);
+  assert.ok(decodePiece(file) !== undefined);
+  for (let at = 0; at < file.length; at++) {
+    const changed = Buffer.from(file);
+    changed.writeUInt8(changed.readUInt8(at) ^ 0x40, at);
+    // The flag of the blob's end is a hint that nothing depends on.
+    if (at < 12 || at >= 16) assert.equal(decodePiece(changed), undefined, `byte ${at}`);
+    assert.equal(decodePiece(file.subarray(0, at)), undefined, `cut at ${at}`);
+  }
+});
+
+/** A depot that counts what is asked of it. */
+function counting(far: DepotReader): DepotReader & { asked: ByteRange[] } {
+  const asked: ByteRange[] = [];
+  return {
+    ...far,
+    asked,
+    get: (name, signal, range) => {
+      asked.push(range ?? { start: 0 });
+      return far.get(name, signal, range);
+    },
+  };
+}
+
+async function farWith(t: TestContext, dir: string, name: string, bytes: Buffer) {
+  const depot = directoryDepot(path.join(dir, "far"));
+  const sha256 = (await import("node:crypto")).createHash("sha256").update(bytes).digest("hex");
+  await depot.put(
+    name,
+    {
+      size: bytes.length,
+      sha256,
+      async *open() {
+        yield bytes;
+      },
+    },
+    t.signal,
+  );
+  return counting({ ...depot, kind: "hub" });
+}
+
+async function readAll(t: TestContext, depot: DepotReader, name: string, range?: ByteRange): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of depot.get(name, t.signal, range)) pieces.push(Buffer.from(piece));
+  return Buffer.concat(pieces);
+}
+
+test("what was read once is read here, and only what is lacking comes from afar", async (t) => {
+  const dir = tempDir(t);
+  const bytes = randomBytes(3 * PIECE_BYTES + 1000);
+  const far = await farWith(t, dir, "packs/a", bytes);
+  const near = cacheIn(path.join(dir, "near"));
+  const by = new Map<string, number>();
+  const depot = cached({ near, far }).counted((kind, n) => by.set(kind, (by.get(kind) ?? 0) + n));
+  const middle = { start: PIECE_BYTES + 5, end: 2 * PIECE_BYTES - 5 };
+  assert.ok((await readAll(t, depot, "packs/a", middle)).equals(bytes.subarray(middle.start, middle.end)));
+  assert.deepEqual(far.asked, [middle]);
+  const whole = { start: 0, end: bytes.length };
+  assert.ok((await readAll(t, depot, "packs/a", whole)).equals(bytes));
+  assert.equal(by.get("hub"), bytes.length);
+  assert.equal(by.get("cache"), middle.end - middle.start);
+  far.asked.length = 0;
+  const later = cached({ near: cacheIn(path.join(dir, "near")), far });
+  assert.ok((await readAll(t, later, "packs/a", whole)).equals(bytes));
+  assert.deepEqual(far.asked, []);
+});
+
+test("a flipped bit on the disk is found and mended from afar", async (t) => {
+  const dir = tempDir(t);
+  const bytes = randomBytes(2 * PIECE_BYTES);
+  const far = await farWith(t, dir, "packs/a", bytes);
+  const near = cacheIn(path.join(dir, "near"));
+  const depot = cached({ near, far });
+  await readAll(t, depot, "packs/a", { start: 0, end: bytes.length });
+  far.asked.length = 0;
+  const file = path.join(dir, "near/packs/a/P1");
+  const damaged = fs.readFileSync(file);
+  damaged.writeUInt8(damaged.readUInt8(5000) ^ 1, 5000);
+  fs.writeFileSync(file, damaged);
+  assert.ok((await readAll(t, depot, "packs/a", { start: 0, end: bytes.length })).equals(bytes));
+  assert.deepEqual(far.asked, [{ start: PIECE_BYTES, end: 2 * PIECE_BYTES }]);
+});
+
+test("damage that only the reader can see is forgotten here and read anew from afar", async (t) => {
+  const dir = tempDir(t);
+  const bytes = randomBytes(PIECE_BYTES);
+  const far = await farWith(t, dir, "packs/a", bytes);
+  const near = cacheIn(path.join(dir, "near"));
+  await near.write("packs/a", 0, randomBytes(PIECE_BYTES), false);
+  const depot = cached({ near, far });
+  const range = { start: 0, end: PIECE_BYTES };
+  assert.ok(!(await readAll(t, depot, "packs/a", range)).equals(bytes));
+  assert.ok((await readAll(t, depot.mending, "packs/a", range)).equals(bytes));
+  assert.ok((await readAll(t, depot, "packs/a", range)).equals(bytes));
+  assert.equal(far.asked.length, 1);
+});
+
+test("an index is read from afar each time, and here only while afar cannot be reached", async (t) => {
+  const dir = tempDir(t);
+  const far = await farWith(t, dir, "index/a", Buffer.from("one"));
+  const near = cacheIn(path.join(dir, "near"));
+  const depot = cached({ near, far });
+  await readAll(t, depot, "index/a");
+  await readAll(t, depot, "index/a");
+  assert.equal(far.asked.length, 2);
+  const gone = {
+    ...far,
+    // oxlint-disable-next-line require-yield -- it fails before there is anything
+    async *get(): AsyncGenerator<Uint8Array, void> {
+      throw new SkeinError("HUB_UNREACHABLE", "gone");
+    },
+  };
+  const alone = cached({ near, far: gone });
+  assert.equal((await readAll(t, alone, "index/a")).toString(), "one");
+  await assert.rejects(readAll(t, alone, "index/b"), { code: "HUB_UNREACHABLE" });
+});
+
+test("it keeps to its bytes: what was used longest ago goes first", async (t) => {
+  const dir = tempDir(t);
+  const near = cacheIn(dir, 5 * (PIECE_BYTES + 100));
+  for (const name of ["packs/a", "packs/b", "packs/c", "packs/d", "packs/e"])
+    await near.write(name, 0, randomBytes(PIECE_BYTES), true);
+  assert.ok(await near.read("packs/a", 0, 10));
+  await near.write("packs/f", 0, randomBytes(PIECE_BYTES), true);
+  assert.deepEqual(
+    (await near.blobs()).map(({ name }) => name),
+    ["packs/c", "packs/d", "packs/e", "packs/a", "packs/f"],
+  );
+  const kept = fs.readdirSync(path.join(dir, "packs"));
+  assert.deepEqual(kept.sort(), ["a", "c", "d", "e", "f"]);
+  const again = await cacheIn(dir).blobs();
+  assert.equal(again.length, 5);
+  await near.shrinkTo(0);
+  assert.deepEqual(fs.readdirSync(path.join(dir, "packs")), []);
+});
+
+test("parts of one piece that are written at once are all kept", async (t) => {
+  const near = cacheIn(tempDir(t));
+  const bytes = randomBytes(8000);
+  const starts = Array.from({ length: 8 }, (_, n) => n * 1000);
+  await Promise.all(
+    starts.map(async (at) => await near.write("packs/a", at, bytes.subarray(at, at + 1000), at === 7000)),
+  );
+  const held = await near.read("packs/a", 0, PIECE_BYTES);
+  assert.ok(held?.ends === true && bytes.equals(held.bytes));
+});
+
+test("a disk that fails is told of once, and the reader gets its bytes all the same", async (t) => {
+  const dir = tempDir(t);
+  const bytes = randomBytes(4 * PIECE_BYTES);
+  const far = await farWith(t, dir, "packs/a", bytes);
+  fs.writeFileSync(path.join(dir, "near"), "a file where the folder should be");
+  const faults: unknown[] = [];
+  const near = forgiving(cacheIn(path.join(dir, "near")), (err) => faults.push(err));
+  assert.ok((await readAll(t, cached({ near, far }), "packs/a")).equals(bytes));
+  assert.equal(faults.length, 1);
+  assert.equal((faults[0] as SkeinError).code, "IO");
+});
+
+for (const point of ["cache.written", "cache.renamed"]) {
+  test(`killed at ${point}, the cache has the piece or has it not, and sweeps what is left`, async (t) => {
+    const dir = tempDir(t);
+    const script = path.join(import.meta.dirname, "write.fixture.ts");
+    const env = { ...process.env, SKEIN_FAULT: point };
+    assert.equal(spawnSync(process.execPath, [script, dir], { env, encoding: "utf8" }).signal, "SIGKILL");
+    const near = cacheIn(dir);
+    const held = await near.read("packs/a", 0, PIECE_BYTES);
+    assert.equal(held?.bytes.length, point === "cache.renamed" ? 300 : undefined);
+    const files = fs.readdirSync(path.join(dir, "packs"), { recursive: true });
+    assert.ok(!files.some((file) => String(file).endsWith(".tmp")), String(files));
+  });
+}

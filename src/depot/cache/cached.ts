@@ -1,0 +1,264 @@
+/**
+ * A cache before a depot: what is held here is read here, the rest comes from far and is kept on its way. Where there
+ * are peers, what is lacking comes from them piece by piece, several on their way at a time; else in one stream.
+ */
+import { isSkeinError } from "../../lib/errors.ts";
+import { checkBlobName } from "../blob-name.ts";
+import type { ByteRange, DepotKind, DepotReader } from "../depot.ts";
+import { PIECE_BYTES } from "../peers/picking.ts";
+import type { BlobCache } from "./blob-cache.ts";
+
+export interface PieceRange {
+  readonly name: string;
+  /** In the blob, in bytes; both in one piece. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Bytes of one piece, at least one unless the blob ends before them. */
+export interface Piece {
+  /** Shared with others who asked for it: not to be written to. */
+  readonly bytes: Uint8Array;
+  /** The blob ends after them. */
+  readonly ends: boolean;
+  readonly kind: DepotKind;
+}
+
+/** Gives single pieces: peers, and the far depot where they cannot. */
+export interface PieceSource {
+  /** Whether a read of so many bytes is worth asking for in pieces; Infinity: nobody knows how many. */
+  worthAsking(bytes: number, signal: AbortSignal): Promise<boolean>;
+  /** @throws SkeinError BLOB_MISSING, HUB_UNREACHABLE */
+  piece(want: PieceRange, signal: AbortSignal): Promise<Piece>;
+  /** The bytes of this range that were given out are damaged. */
+  blame(name: string, start: number, end: number): void;
+}
+
+export interface CachedOptions {
+  /** One that does not fail (`forgiving`). */
+  readonly near: BlobCache;
+  readonly far: DepotReader;
+  /** Default: nobody; everything comes from `far`. */
+  readonly pieces?: PieceSource | undefined;
+}
+
+/** A depot that is made of others, and tells by itself what each of its bytes came from. */
+export interface CachedDepot extends DepotReader {
+  counted(count: Count): DepotReader;
+  /**
+   * The same bytes once more, from far. To be tried after it: whoever asks found damage in what it gave, which is
+   * forgotten here, and whose giver is put aside.
+   */
+  readonly mending: DepotReader;
+}
+
+type Count = (kind: DepotKind, bytes: number) => void;
+
+/** Indexes of releases are remade under their name, and small: a depot's own is asked for each time. */
+const isRemade = (name: string): boolean => name.startsWith("index/");
+
+/** Pieces on their way at a time; so many times 256 KiB of memory for each reader. */
+const WINDOW = 6;
+
+export function cached(options: CachedOptions): CachedDepot {
+  const { far } = options;
+  /** Blobs whose last reading failed here: who then reads it again blames nobody. */
+  const failed = new Set<string>();
+  const reader = (count: Count): DepotReader => ({
+    kind: far.kind,
+    name: far.name,
+    has: async (names, signal) => await far.has(names, signal),
+    list: (prefix, signal) => far.list(prefix, signal),
+    get: (name, signal, range) => new Reading(options, name, signal, count, failed).run(range),
+  });
+  return { ...reader(() => undefined), counted: reader, mending: mending(options, failed) };
+}
+
+function mending(options: CachedOptions, failed: Set<string>): DepotReader {
+  const { near, far, pieces } = options;
+  return {
+    kind: far.kind,
+    name: far.name,
+    has: async (names, signal) => await far.has(names, signal),
+    list: (prefix, signal) => far.list(prefix, signal),
+    async *get(name, signal, range) {
+      const { start = 0, end = Infinity } = range ?? {};
+      if (!failed.delete(name)) {
+        pieces?.blame(name, start, end);
+        await near.drop(name, start, end);
+      }
+      const reading = new Reading(options, name, signal, () => undefined, failed);
+      yield* reading.stream(start, end);
+    },
+  };
+}
+
+/** One reader on its way through one blob. */
+class Reading {
+  readonly #options: CachedOptions;
+  readonly #name: string;
+  readonly #signal: AbortSignal;
+  readonly #count: Count;
+  readonly #failed: Set<string>;
+
+  constructor(options: CachedOptions, name: string, signal: AbortSignal, count: Count, failed: Set<string>) {
+    checkBlobName(name);
+    this.#options = options;
+    this.#name = name;
+    this.#signal = signal;
+    this.#count = count;
+    this.#failed = failed;
+  }
+
+  async *run(range: ByteRange | undefined): AsyncGenerator<Uint8Array, void> {
+    const { near } = this.#options;
+    const { start = 0, end = Infinity } = range ?? {};
+    this.#failed.delete(this.#name);
+    try {
+      if (isRemade(this.#name)) {
+        yield* this.#freshFirst(start, end);
+        return;
+      }
+      for (let at = start; at < end;) {
+        this.#signal.throwIfAborted();
+        const held = await near.read(this.#name, at, end);
+        if (held === undefined) {
+          const stop = await near.gapEnd(this.#name, at, end);
+          const came = yield* this.#fromAfar(at, stop);
+          at += came.bytes;
+          if (came.ends) return;
+        } else {
+          at += held.bytes.length;
+          this.#count("cache", held.bytes.length);
+          yield held.bytes;
+          if (held.ends) return;
+        }
+      }
+    } catch (err) {
+      if (this.#failed.size < 1000) this.#failed.add(this.#name);
+      throw err;
+    }
+  }
+
+  /** The newest from far; what is held only while far cannot be reached. */
+  async *#freshFirst(start: number, end: number): AsyncGenerator<Uint8Array, void> {
+    try {
+      yield* this.stream(start, end);
+    } catch (err) {
+      const held = isSkeinError(err, "BLOB_MISSING")
+        ? undefined
+        : await this.#options.near.read(this.#name, start, end);
+      if (held?.ends !== true) throw err;
+      this.#count("cache", held.bytes.length);
+      yield held.bytes;
+    }
+  }
+
+  async *#fromAfar(start: number, end: number): AsyncGenerator<Uint8Array, Came> {
+    const { pieces } = this.#options;
+    if (pieces !== undefined && (await pieces.worthAsking(end - start, this.#signal))) {
+      return yield* this.#inPieces(pieces, start, end);
+    }
+    return yield* this.stream(start, end);
+  }
+
+  /** In order, several on their way at a time. */
+  async *#inPieces(source: PieceSource, start: number, end: number): AsyncGenerator<Uint8Array, Came> {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([this.#signal, stop.signal]);
+    const coming: { at: number; want: number; piece: Promise<Piece> }[] = [];
+    let next = start;
+    let bytes = 0;
+    try {
+      for (;;) {
+        // Where nobody knows how long the blob is, no more is asked for than what comes next.
+        while (next < end && coming.length < (end === Infinity ? 1 : WINDOW)) {
+          const upTo = Math.min(end, nextPiece(next));
+          const piece = source.piece({ name: this.#name, start: next, end: upTo }, signal);
+          // Looked at in its turn; until then its failure is nobody's surprise.
+          piece.catch(() => undefined);
+          coming.push({ at: next, want: upTo - next, piece });
+          next = upTo;
+        }
+        const first = coming.shift();
+        if (first === undefined) return { bytes, ends: false };
+        const { bytes: came, ends, kind } = await first.piece;
+        bytes += came.length;
+        this.#count(kind, came.length);
+        if (came.length > 0) yield Buffer.from(came);
+        if (ends || came.length < first.want) return { bytes, ends: true };
+      }
+    } finally {
+      stop.abort(new Error("nobody reads on"));
+    }
+  }
+
+  /** In one stream from far, kept on its way. */
+  async *stream(start: number, end: number): AsyncGenerator<Uint8Array, Came> {
+    const { far } = this.#options;
+    const keeping = new Keeping(this.#options.near, this.#name, start);
+    const range = end === Infinity ? { start } : { start, end };
+    let bytes = 0;
+    try {
+      for await (const piece of far.get(
+        this.#name,
+        this.#signal,
+        start === 0 && end === Infinity ? undefined : range,
+      )) {
+        bytes += piece.length;
+        await keeping.take(piece);
+        this.#count(far.kind, piece.length);
+        yield piece;
+      }
+      const ends = start + bytes < end;
+      await keeping.finish(ends);
+      return { bytes, ends };
+    } finally {
+      await keeping.finish(false);
+    }
+  }
+}
+
+interface Came {
+  readonly bytes: number;
+  readonly ends: boolean;
+}
+
+/** Gathers a stream into pieces and keeps each. */
+class Keeping {
+  readonly #near: BlobCache;
+  readonly #name: string;
+  #start: number;
+  #buffer: Buffer | undefined;
+  #filled = 0;
+
+  constructor(near: BlobCache, name: string, start: number) {
+    this.#near = near;
+    this.#name = name;
+    this.#start = start;
+  }
+
+  async take(bytes: Uint8Array): Promise<void> {
+    for (let rest = bytes; rest.length > 0;) {
+      this.#buffer ??= Buffer.allocUnsafeSlow(PIECE_BYTES);
+      const room = nextPiece(this.#start) - this.#start - this.#filled;
+      const part = rest.subarray(0, room);
+      this.#buffer.set(part, this.#filled);
+      this.#filled += part.length;
+      rest = rest.subarray(part.length);
+      if (part.length === room) await this.finish(false);
+    }
+  }
+
+  /** Keeps what was gathered. */
+  async finish(ends: boolean): Promise<void> {
+    if (this.#buffer === undefined || this.#filled === 0) return;
+    const bytes = this.#buffer.subarray(0, this.#filled);
+    const start = this.#start;
+    this.#start += this.#filled;
+    this.#filled = 0;
+    await this.#near.write(this.#name, start, bytes, ends);
+  }
+}
+
+const nextPiece = (at: number): number => (Math.floor(at / PIECE_BYTES) + 1) * PIECE_BYTES;
