@@ -220,6 +220,11 @@ export const ERROR_CODES = {
     "Publish the release again: skein deploy.",
   ),
   PACK_CORRUPT: entry(1, "A pack's index or frames are damaged.", "Publish the release again: skein deploy."),
+  DELTA_CORRUPT: entry(
+    1,
+    "A delta between two releases is damaged or does not lead to the signed tree.",
+    "Nothing is to be done: the release is fetched without it.",
+  ),
   TREE_REFUSED: entry(
     2,
     "The source holds something that a release may not.",

@@ -15,7 +15,8 @@ const STRICT_MASK = -1 << (32 - 18);
 const LOOSE_MASK = -1 << (32 - 14);
 const WINDOW = 32;
 
-const TABLE: Int32Array = Int32Array.from({ length: 256 }, (_, i) =>
+/** What each byte adds to the rolling state. */
+export const TABLE: Int32Array = Int32Array.from({ length: 256 }, (_, i) =>
   hash("sha256", `${CUTTER}:${i}`, "buffer").readInt32LE(0),
 );
 

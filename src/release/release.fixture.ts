@@ -78,7 +78,7 @@ export function plainSource(dir: string): TreeSource {
   };
 }
 
-function plainEntries(dir: string, under: string): SourceEntry[] {
+export function plainEntries(dir: string, under: string): SourceEntry[] {
   return fs.readdirSync(path.join(dir, under), { withFileTypes: true }).flatMap((entry): SourceEntry[] => {
     const at = under + entry.name;
     const file = path.join(dir, at);

@@ -1,0 +1,160 @@
+import type { Digest } from "../../lib/ids.ts";
+import { EMPTY_SHA256 } from "../content-reader.ts";
+import { isFileRow, targetFault, type FileRow, type Row } from "../rows.ts";
+import { pathFault } from "../tree-path.ts";
+import { ByteReader, damaged } from "./byte-io.ts";
+import { readTimes } from "./time-changes.ts";
+import { columns, COLUMNS, OPS, ROW_KINDS, SOURCES, type Columns } from "./tree-columns.ts";
+import { OldFiles, type FreshContent, type TreeState } from "./tree-state.ts";
+
+/** A tree whose new contents are not hashed yet. */
+export interface PendingTree {
+  readonly fresh: readonly FreshContent[];
+  /** The tree, once the contents' digests are known, in the order of `fresh`. */
+  finish(digests: readonly Digest[]): TreeState;
+}
+
+/** What is known of a row: all, or all but the digest of the new content `content`. */
+type Pending = { readonly row: Row; readonly content?: number };
+
+/** @throws SkeinError DELTA_CORRUPT */
+export function decodeTree(bytes: Buffer, from: TreeState): PendingTree {
+  const reader = new TreeReader(bytes, from);
+  const pending = reader.rows();
+  const { fresh } = reader;
+  return {
+    fresh,
+    finish: (digests) => {
+      const rows = pending.map(({ row, content }): Row => {
+        if (content === undefined || !isFileRow(row)) return row;
+        return { ...row, sha256: digests[content] as Digest };
+      });
+      return { rows, times: reader.times(rows) };
+    },
+  };
+}
+
+class TreeReader {
+  readonly #columns: Columns<ByteReader>;
+  readonly #from: TreeState;
+  readonly #old: OldFiles;
+  readonly #rows: Pending[] = [];
+  readonly fresh: FreshContent[] = [];
+  #ref = 0;
+  #path = "";
+
+  constructor(bytes: Buffer, from: TreeState) {
+    this.#from = from;
+    this.#old = new OldFiles(from);
+    const all = new ByteReader(bytes);
+    const lengths = COLUMNS.map(() => all.number());
+    let i = 0;
+    this.#columns = columns(() => new ByteReader(all.bytes(lengths[i++] ?? 0)));
+    if (!all.isDone) throw damaged("its tree has bytes too many");
+  }
+
+  rows(): readonly Pending[] {
+    const { ops } = this.#columns;
+    const old = this.#from.rows;
+    let next = 0;
+    while (!ops.isDone) {
+      const run = ops.number();
+      const op = run % 4;
+      const count = Math.floor(run / 4);
+      if (op !== OPS.insert && next + count > old.length) throw damaged("it changes rows that are not there");
+      // Every inserted row has at least its kind in a column: the count is bounded by what is there.
+      for (let i = 0; i < count; i++) {
+        const before = op === OPS.insert ? undefined : old[next++];
+        if (op !== OPS.drop)
+          this.#add(op === OPS.keep && before !== undefined ? { row: before } : this.#read(before));
+      }
+    }
+    if (next !== old.length) throw damaged("it does not say what becomes of every row");
+    return this.#rows;
+  }
+
+  times(rows: readonly Row[]): number[] {
+    const known = rows.filter(isFileRow).map(({ sha256 }) => this.#old.withContent(sha256));
+    return readTimes(this.#columns.times, known, this.#from.times);
+  }
+
+  #add(pending: Pending): void {
+    this.#path = pending.row.path;
+    this.#rows.push(pending);
+  }
+
+  #read(old: Row | undefined): Pending {
+    const byte = this.#columns.kinds.number();
+    const kind = ROW_KINDS[byte % 4] as Row["kind"];
+    const source = Math.floor(byte / 4);
+    if (kind === "f" || kind === "x") return this.#readFile(kind, source, old);
+    if (source !== SOURCES.fresh) throw damaged("it has a row of no kind");
+    const path = old?.path ?? this.#readPath(undefined);
+    return { row: kind === "d" ? { kind, path } : { kind, path, target: this.#readTarget() } };
+  }
+
+  #readFile(kind: FileRow["kind"], source: number, old: Row | undefined): Pending {
+    const moved = source === SOURCES.old ? this.#moved() : undefined;
+    const path = old?.path ?? this.#readPath(moved?.path);
+    if (moved !== undefined) return { row: { ...moved, kind, path } };
+    if (source === SOURCES.fresh) return this.#readFresh(kind, path, old);
+    if (source === SOURCES.again) return this.#again(kind, path, this.#columns.numbers.number());
+    if (source === SOURCES.empty) return { row: { kind, path, size: 0, sha256: EMPTY_SHA256 } };
+    throw damaged("it has a row of no kind");
+  }
+
+  #readFresh(kind: FileRow["kind"], path: string, old: Row | undefined): Pending {
+    const before = old !== undefined && isFileRow(old) ? old.size : 0;
+    const size = this.#columns.numbers.signed() + before;
+    if (size < 1 || !Number.isSafeInteger(size)) throw damaged("a file has no size");
+    this.fresh.push({ size, own: this.#old.at(path) });
+    return this.#pending(kind, path, this.fresh.length - 1);
+  }
+
+  #moved(): FileRow {
+    const ref = this.#columns.numbers.signed() + this.#ref;
+    const row = this.#old.files[ref];
+    if (row === undefined) throw damaged("it names a file that is not there");
+    this.#ref = ref + 1;
+    return row;
+  }
+
+  #again(kind: "f" | "x", path: string, back: number): Pending {
+    const content = this.fresh.length - 1 - back;
+    if (content < 0) throw damaged("it repeats a content that it does not have");
+    return this.#pending(kind, path, content);
+  }
+
+  #pending(kind: "f" | "x", path: string, content: number): Pending {
+    const size = this.fresh[content]?.size ?? 0;
+    return { row: { kind, path, size, sha256: EMPTY_SHA256 }, content };
+  }
+
+  #readPath(moved: string | undefined): string {
+    const head = this.#columns.numbers.number();
+    const tail = moved === undefined ? 0 : this.#columns.numbers.number();
+    const middle = this.#readText();
+    if (head > this.#path.length || tail > (moved?.length ?? 0)) throw damaged("a path refers too far");
+    const path = this.#path.slice(0, head) + middle + (moved ?? "").slice((moved?.length ?? 0) - tail);
+    // A path with the end of a row in it would be hashed as two rows.
+    if (pathFault(path) !== undefined) throw damaged("it has a path that may not be");
+    return path;
+  }
+
+  #readTarget(): string {
+    const target = this.#readText();
+    if (targetFault(target) !== undefined) throw damaged("it has a link that may not be");
+    return target;
+  }
+
+  #readText(): string {
+    const bytes = this.#columns.text.bytes(this.#columns.numbers.number());
+    try {
+      return strictUtf8.decode(bytes);
+    } catch (err) {
+      throw damaged("a name is not UTF-8", err);
+    }
+  }
+}
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

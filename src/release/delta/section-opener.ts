@@ -1,0 +1,67 @@
+import { setImmediate } from "node:timers/promises";
+import { constants, createZstdDecompress, type ZstdDecompress } from "node:zlib";
+import { messageOf } from "../../lib/errors.ts";
+import { damaged } from "./byte-io.ts";
+import { WINDOW_LOG } from "./limits.ts";
+import { ZSTD_MAGIC } from "./zstd.ts";
+
+/** Inflates one section of all blocks, block by block, and never further than the block says. */
+export class SectionOpener implements Disposable {
+  #stream: ZstdDecompress | undefined;
+  #into = Buffer.alloc(0);
+  #filled = 0;
+  #failure: unknown;
+
+  /**
+   * @param isAnew the bytes begin a frame
+   * @throws SkeinError DELTA_CORRUPT when they do not inflate to exactly `length` bytes
+   */
+  async open(bytes: Uint8Array, length: number, isAnew: boolean): Promise<Buffer> {
+    if (isAnew) this.#begin();
+    const stream = this.#stream;
+    if (stream === undefined) throw damaged("a section goes on that never began");
+    this.#into = Buffer.allocUnsafeSlow(length);
+    this.#filled = 0;
+    await this.#feed(stream, isAnew ? Buffer.concat([ZSTD_MAGIC, bytes]) : bytes);
+    // What was inflated is told as an event, which may come after that of the write.
+    if (this.#filled < length) await setImmediate();
+    if (this.#failure !== undefined)
+      throw damaged(`a section cannot be inflated (${messageOf(this.#failure)})`);
+    if (this.#filled !== length) throw damaged("a section inflates to another length than its block says");
+    return this.#into;
+  }
+
+  [Symbol.dispose](): void {
+    this.#stream?.destroy();
+    this.#stream = undefined;
+  }
+
+  #begin(): void {
+    this[Symbol.dispose]();
+    const params = { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG };
+    const stream = createZstdDecompress({ params, chunkSize: 256 * 1024 });
+    stream.on("data", (piece: Buffer) => {
+      if (this.#filled + piece.length > this.#into.length) {
+        this.#failure ??= new Error("it goes past its end");
+        stream.destroy();
+        return;
+      }
+      this.#filled += piece.copy(this.#into, this.#filled);
+    });
+    stream.on("error", (err) => {
+      this.#failure ??= err;
+    });
+    this.#stream = stream;
+  }
+
+  async #feed(stream: ZstdDecompress, bytes: Uint8Array): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        stream.off("close", done);
+        resolve();
+      };
+      stream.once("close", done);
+      stream.write(bytes, done);
+    });
+  }
+}
