@@ -20,7 +20,7 @@ export async function syncDirectory(dir: string): Promise<void> {
  */
 export async function writeFileAtomic(
   file: string,
-  data: string | Uint8Array,
+  data: string | Uint8Array | Iterable<Uint8Array>,
   mode = 0o600,
   aside = `${file}.${randomBytes(6).toString("hex")}.tmp`,
 ): Promise<void> {

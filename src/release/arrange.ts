@@ -32,15 +32,15 @@ export function arrange(entries: readonly SourceEntry[]): SourceEntry[] {
  */
 export function checkRows(rows: readonly Row[]): void {
   if (rows.length > MAX_ENTRIES) throw refused(".", `it has more than ${MAX_ENTRIES} entries`);
-  const kinds = new Map<string, Row["kind"]>();
+  const folders = new Set<string>();
   const links = new Map<string, string>();
   let before = "";
   for (const row of rows) {
     const slash = row.path.lastIndexOf("/");
-    if (comparePaths(before, row.path) >= 0 || (slash > 0 && kinds.get(row.path.slice(0, slash)) !== "d")) {
+    if (comparePaths(before, row.path) >= 0 || (slash > 0 && !folders.has(row.path.slice(0, slash)))) {
       throw new SkeinError("TREE_CORRUPT", `${JSON.stringify(row.path)} stands where no such row may`);
     }
-    kinds.set(row.path, row.kind);
+    if (row.kind === "d") folders.add(row.path);
     if (row.kind === "l") links.set(row.path, row.target);
     before = row.path;
   }

@@ -4,7 +4,7 @@ import { isDigest, type ChunkId, type Digest } from "../lib/ids.ts";
 import { writeFileAtomic } from "../lib/files.ts";
 import type { Depot, DepotReader } from "../depot/depot.ts";
 import { readHeadBytes } from "./blobs.ts";
-import { decodeHead, packName, type PackHead } from "./pack.ts";
+import { chunksOf, decodeHead, packName, type PackHead } from "./pack.ts";
 
 /** What a depot holds, as far as its packs' heads say. */
 export interface Catalogue {
@@ -85,7 +85,8 @@ function isUnreadable(err: unknown): boolean {
 
 function enter(catalogue: Catalogue, id: Digest, head: PackHead): void {
   for (const frame of head.frames) {
-    for (const chunk of frame.chunks) if (!catalogue.chunks.has(chunk.id)) catalogue.chunks.set(chunk.id, id);
+    for (const chunk of chunksOf(frame))
+      if (!catalogue.chunks.has(chunk.id)) catalogue.chunks.set(chunk.id, id);
   }
   for (const file of head.lists.keys()) if (!catalogue.lists.has(file)) catalogue.lists.set(file, id);
 }

@@ -4,14 +4,10 @@ import type { ChunkId, Digest } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { DepotKind, DepotReader } from "../depot/depot.ts";
 import { readHead } from "./blobs.ts";
-import { freeNow } from "./free.ts";
-import { FRAME_BYTES, openFrame, packName, type ChunkRef, type FrameRef } from "./pack.ts";
+import { ChunkTable } from "./chunk-table.ts";
+import { fetchFrames, missingChunk, type ChunkTaker } from "./fetch-frames.ts";
+import type { ChunkRef, FrameRef } from "./pack.ts";
 
-/** Takes a chunk that was checked against its id; the bytes are only lent. */
-export type ChunkTaker = (chunk: ChunkRef, bytes: Buffer) => void;
-
-/** Bytes between two wanted frames that are read along rather than asked for separately. */
-const BRIDGE_BYTES = 256 * 1024;
 const TRIES = 5;
 const BACKOFF = { baseMs: 100, maxMs: 3000 } as const;
 const PACKS_AT_ONCE = 2;
@@ -90,11 +86,16 @@ interface Place {
   readonly frame: FrameRef;
 }
 
+/** Chunks to be fetched; what is taken may be wanted no more from then on. */
+export interface WantedChunks extends Iterable<ChunkId> {
+  has(id: ChunkId): boolean;
+}
+
 /** Where chunks are, learnt from the heads of a release's packs, one head after the other as they are needed. */
 export class PackMap {
   readonly #fetcher: Fetcher;
   readonly #packs: Digest[];
-  readonly chunks = new Map<ChunkId, Place>();
+  readonly chunks = new ChunkTable<Place>();
   readonly lists = new Map<Digest, readonly ChunkRef[]>();
 
   /** `packs`: newest first. */
@@ -109,10 +110,7 @@ export class PackMap {
       const pack = this.#packs.shift();
       if (pack === undefined) return;
       const head = await this.#fetcher.try((depot) => readHead(depot, pack, this.#fetcher.signal));
-      for (const frame of head.frames) {
-        const place = { pack, frame };
-        for (const { id } of frame.chunks) if (!this.chunks.has(id)) this.chunks.set(id, place);
-      }
+      for (const frame of head.frames) this.chunks.add({ pack, frame });
       for (const [file, list] of head.lists) if (!this.lists.has(file)) this.lists.set(file, list);
     }
   }
@@ -121,23 +119,24 @@ export class PackMap {
    * Fetches chunks in the order in which they lie in their packs, checks and hands them on.
    * @throws SkeinError CHUNK_MISSING when no pack has one; CHUNK_CORRUPT, PACK_CORRUPT when no depot has it whole
    */
-  async fetch(wanted: ReadonlySet<ChunkId>, take: ChunkTaker): Promise<void> {
-    await this.readUntil(() => wanted.size === 0 || every(wanted, (id) => this.chunks.has(id)));
+  async fetch(wanted: WantedChunks, take: ChunkTaker): Promise<void> {
+    await this.readUntil(() => every(wanted, (id) => this.chunks.has(id)));
     const byPack = new Map<Digest, Set<FrameRef>>();
     for (const id of wanted) {
       const place = this.chunks.get(id);
-      if (place === undefined) throw missing(id);
+      if (place === undefined) throw missingChunk(id);
       const frames = byPack.get(place.pack) ?? new Set();
       byPack.set(place.pack, frames.add(place.frame));
     }
     const todo = [...byPack];
+    const takeWanted: ChunkTaker = (chunk, bytes) => {
+      if (wanted.has(chunk.id)) take(chunk, bytes);
+    };
     const work = async (): Promise<void> => {
       for (let next = todo.shift(); next !== undefined; next = todo.shift()) {
         const [pack, frames] = next;
         const ordered = [...frames].sort((a, b) => a.start - b.start);
-        await fetchFrames(this.#fetcher, pack, ordered, (chunk, bytes) => {
-          if (wanted.has(chunk.id)) take(chunk, bytes);
-        });
+        await fetchFrames(this.#fetcher, pack, ordered, takeWanted);
       }
     };
     await Promise.all(Array.from({ length: PACKS_AT_ONCE }, work));
@@ -147,104 +146,4 @@ export class PackMap {
 function every<T>(items: Iterable<T>, holds: (item: T) => boolean): boolean {
   for (const item of items) if (!holds(item)) return false;
   return true;
-}
-
-/** Reads frames of one pack, neighbours in one request; what came whole is not asked for again. */
-async function fetchFrames(
-  fetcher: Fetcher,
-  pack: Digest,
-  frames: readonly FrameRef[],
-  take: ChunkTaker,
-): Promise<void> {
-  const todo = [...frames];
-  try {
-    while (todo.length > 0) {
-      await fetcher.try((depot) => readRun(fetcher, depot, pack, todo, take));
-    }
-  } catch (err) {
-    if (isSkeinError(err, "BLOB_MISSING")) throw missing(frames[0]?.chunks[0]?.id ?? pack, err);
-    throw err;
-  }
-}
-
-/** Reads the frames at the head of `todo` that lie close together, and removes each when it is done. */
-async function readRun(
-  fetcher: Fetcher,
-  depot: DepotReader,
-  pack: Digest,
-  todo: FrameRef[],
-  take: ChunkTaker,
-): Promise<void> {
-  const [first] = todo;
-  if (first === undefined) return;
-  const end = endOfRun(todo);
-  const range = { start: first.start, end };
-  const arrived = new Arrivals(first);
-  for await (const piece of depot.get(packName(pack), fetcher.signal, range)) {
-    for (let rest = piece; rest.length > 0;) {
-      rest = arrived.take(rest);
-      if (!arrived.isWhole) continue;
-      openFrame(arrived.frame, arrived.bytes, take);
-      todo.shift();
-      const [next] = todo;
-      if (next === undefined || next.start >= end) return;
-      arrived.expect(next);
-    }
-    freeNow(piece);
-  }
-  throw new SkeinError("IO", `${depot.name} ended before the pack did`, {
-    data: { pack, depot: depot.name },
-  });
-}
-
-/** Puts frames together from the pieces in which they arrive, in a buffer that is used for one after the other. */
-class Arrivals {
-  #buffer: Buffer;
-  #filled = 0;
-  /** Bytes between two frames that nobody wants. */
-  #skip = 0;
-  frame: FrameRef;
-
-  constructor(first: FrameRef) {
-    this.#buffer = Buffer.allocUnsafeSlow(Math.max(first.length, FRAME_BYTES));
-    this.frame = first;
-  }
-
-  expect(next: FrameRef): void {
-    this.#skip = next.start - (this.frame.start + this.frame.length);
-    this.#filled = 0;
-    this.frame = next;
-    if (next.length > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(next.length);
-  }
-
-  /** Takes what belongs to the frame and gives back the rest. */
-  take(piece: Uint8Array): Uint8Array {
-    const skipped = Math.min(this.#skip, piece.length);
-    this.#skip -= skipped;
-    const length = Math.min(piece.length - skipped, this.frame.length - this.#filled);
-    this.#buffer.set(piece.subarray(skipped, skipped + length), this.#filled);
-    this.#filled += length;
-    return piece.subarray(skipped + length);
-  }
-
-  get isWhole(): boolean {
-    return this.#filled === this.frame.length && this.#skip === 0;
-  }
-
-  get bytes(): Buffer {
-    return this.#buffer.subarray(0, this.#filled);
-  }
-}
-
-function endOfRun(frames: readonly FrameRef[]): number {
-  let end = 0;
-  for (const frame of frames) {
-    if (end > 0 && frame.start - end > BRIDGE_BYTES) break;
-    end = frame.start + frame.length;
-  }
-  return end;
-}
-
-function missing(id: string, cause?: unknown): SkeinError {
-  return new SkeinError("CHUNK_MISSING", `no depot has chunk ${id}`, { data: { chunk: id }, cause });
 }

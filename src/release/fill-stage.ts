@@ -4,12 +4,14 @@ import { setImmediate } from "node:timers/promises";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
+import type { EarlierFile } from "./earlier-content.ts";
 import type { PackMap } from "./fetch.ts";
-import type { EarlierFile, InstallPlan } from "./install-plan.ts";
+import type { InstallPlan } from "./install-plan.ts";
+import { MAX_CHUNK, MIN_CHUNK } from "./gear.ts";
 import type { InstallMeter } from "./install-progress.ts";
-import type { InstallRecord } from "./install-record.ts";
 import type { ChunkRef } from "./pack.ts";
 import { modeOf, Placer, type PlannedFile } from "./placer.ts";
+import type { RecordList } from "./record-file.ts";
 
 export interface FillOptions {
   readonly link: boolean;
@@ -19,6 +21,8 @@ export interface FillOptions {
   readonly meter: InstallMeter;
 }
 
+type Lists = ReadonlyMap<Digest, readonly ChunkRef[]>;
+
 /** How many files came from where. */
 export interface Counts {
   linked: number;
@@ -27,7 +31,9 @@ export interface Counts {
 }
 
 export interface Filled {
-  readonly record: Omit<InstallRecord, "release" | "tree">;
+  readonly inodes: Float64Array;
+  /** Of the files of many chunks that are there now. */
+  readonly lists: readonly RecordList[];
   readonly counts: Readonly<Counts>;
 }
 
@@ -46,11 +52,12 @@ export async function fillStage(plan: InstallPlan, packs: PackMap, options: Fill
   const counts: Counts = { linked: 0, copied: 0, resumed: 0 };
   const { meter } = options;
   meter.bytesTotal = plan.bytes;
+  const lists = plan.earlier.lists();
   try {
     for (const folder of plan.folders) if (folder !== plan.stage) makeFolder(folder, options.resuming);
     const todo = await fillFromHere(plan, placer, counts, options);
     faultPoint("install.local");
-    await fillFromDepots(plan, todo, packs, placer, meter);
+    await fillFromDepots(plan, todo, lists, packs, placer, meter);
     faultPoint("install.fetched");
     for (const { file, target } of plan.links) makeLink(file, target);
   } catch (err) {
@@ -65,8 +72,7 @@ export async function fillStage(plan: InstallPlan, packs: PackMap, options: Fill
       data: { path: row.path },
     });
   }
-  const { rows, times, writable } = plan;
-  return { record: { rows, times, writable, inodes: placer.inodes, lists: listsOf(plan, packs) }, counts };
+  return { inodes: placer.inodes, lists: listsOf(plan, lists, packs), counts };
 }
 
 /** Space is checked before the first byte: a node whose disk is full goes on as it is. */
@@ -75,7 +81,7 @@ function checkSpace(plan: InstallPlan, options: FillOptions): void {
   let needed = plan.folders.length * bsize;
   let entries = plan.folders.length + plan.links.length;
   for (const { row, index, file } of plan.files) {
-    if (options.link && plan.earlier.has(index)) continue;
+    if (options.link && plan.earlier.get(index) !== undefined) continue;
     const there = options.resuming ? fs.lstatSync(file, { throwIfNoEntry: false }) : undefined;
     if (there === undefined) entries += 1;
     needed += Math.max(0, Math.ceil(row.size / bsize) * bsize - (there?.blocks ?? 0) * 512);
@@ -187,13 +193,13 @@ function tryLink(from: string, to: string): boolean {
 async function fillFromDepots(
   plan: InstallPlan,
   todo: readonly PlannedFile[],
+  lists: Lists,
   packs: PackMap,
   placer: Placer,
   meter: InstallMeter,
 ): Promise<void> {
   let unknown = [...todo];
-  const listOf = (id: Digest): readonly ChunkRef[] | undefined =>
-    packs.lists.get(id) ?? plan.earlierLists.get(id);
+  const listOf = (id: Digest): readonly ChunkRef[] | undefined => packs.lists.get(id) ?? lists.get(id);
   await packs.readUntil(() => {
     unknown = unknown.filter(({ row }) => !isChunk(packs, row.sha256) && listOf(row.sha256) === undefined);
     return unknown.length === 0;
@@ -205,42 +211,52 @@ async function fillFromDepots(
     if (list === undefined) placer.expectWhole(file);
     else placer.expectChunks(file, list);
   }
-  for (const id of placer.wanted()) takeFromHere(id, plan, placer);
+  if (todo.length > 0) takeFromHere(plan, placer);
   placer.onWritten = (bytes) => {
     meter.fromDepot(bytes);
     meter.tell();
   };
-  await packs.fetch(placer.wanted(), (chunk, bytes) => placer.take(chunk, bytes));
+  await packs.fetch(placer.wanted, (chunk, bytes) => placer.take(chunk, bytes));
 }
 
 const isChunk = (packs: PackMap, id: Digest): boolean => packs.chunks.has(id as string as ChunkId);
 
 /** A large file's new version shares most chunks with the old one, which is on this disk. */
-function takeFromHere(id: ChunkId, plan: InstallPlan, placer: Placer): void {
-  const place = plan.earlierChunks.get(id);
-  if (place === undefined) return;
-  const bytes = Buffer.allocUnsafe(place.length);
-  let fd: number;
-  try {
-    fd = fs.openSync(place.file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
-  } catch {
-    return;
-  }
-  try {
-    const read = fs.readSync(fd, bytes, 0, place.length, place.offset);
-    if (read === place.length && digestOf(bytes) === String(id))
-      placer.take({ id, length: place.length }, bytes);
-  } finally {
-    fs.closeSync(fd);
+function takeFromHere(plan: InstallPlan, placer: Placer): void {
+  for (const { file, chunks } of plan.earlier.chunked()) {
+    if (!chunks.some(({ id }) => placer.wanted.has(id))) continue;
+    let fd: number;
+    try {
+      fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+    } catch {
+      continue;
+    }
+    try {
+      takeChunks(fd, chunks, placer);
+    } finally {
+      fs.closeSync(fd);
+    }
   }
 }
 
-/** The chunk lists that a later install may use. */
-function listsOf(plan: InstallPlan, packs: PackMap): Map<Digest, readonly ChunkRef[]> {
-  const lists = new Map<Digest, readonly ChunkRef[]>();
-  for (const { row } of plan.files) {
-    const list = packs.lists.get(row.sha256) ?? plan.earlierLists.get(row.sha256);
-    if (list !== undefined) lists.set(row.sha256, list);
+function takeChunks(fd: number, chunks: readonly ChunkRef[], placer: Placer): void {
+  const buffer = Buffer.allocUnsafe(MAX_CHUNK);
+  let offset = 0;
+  for (const { id, length } of chunks) {
+    const bytes = buffer.subarray(0, length);
+    const isHere = placer.wanted.has(id) && fs.readSync(fd, bytes, 0, length, offset) === length;
+    if (isHere && digestOf(bytes) === String(id)) placer.take({ id, length }, bytes);
+    offset += length;
   }
-  return lists;
+}
+
+/** The chunk lists that a later install may use, each with one file that is made of it. */
+function listsOf(plan: InstallPlan, lists: Lists, packs: PackMap): RecordList[] {
+  const used = new Map<Digest, RecordList>();
+  for (const { row } of plan.files) {
+    if (row.size <= MIN_CHUNK || used.has(row.sha256)) continue;
+    const chunks = packs.lists.get(row.sha256) ?? lists.get(row.sha256);
+    if (chunks !== undefined) used.set(row.sha256, { path: row.path, sha256: row.sha256, chunks });
+  }
+  return [...used.values()];
 }

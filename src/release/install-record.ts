@@ -1,11 +1,12 @@
+import { statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { isReleaseId, type ChunkId, type Digest, type ReleaseId, type TreeId } from "../lib/ids.ts";
+import { isReleaseId, type Digest, type ReleaseId, type TreeId } from "../lib/ids.ts";
 import { errnoOf } from "../lib/errors.ts";
 import { writeFileAtomic } from "../lib/files.ts";
 import type { ChunkRef } from "./pack.ts";
-import { decodeRows, encodeRow, isFileRow, treeIdOf, type Row } from "./rows.ts";
-import { decodeSince, encodeSince } from "./since.ts";
+import { encodeRecord, RecordFile, type RecordContent } from "./record-file.ts";
+import { encodeRow, isFileRow, treeIdOf, type Row } from "./rows.ts";
 
 /**
  * What an install put down, kept beside the revision directories and never in them: by it a later install links what
@@ -18,7 +19,7 @@ export interface InstallRecord {
   /** Per file row, in order: its mtime in ms since the epoch. */
   readonly times: readonly number[];
   /** Per file row, in order: its inode; 0 where nothing was put down. */
-  readonly inodes: readonly number[];
+  readonly inodes: Float64Array;
   /** Files of more than one chunk. */
   readonly lists: ReadonlyMap<Digest, readonly ChunkRef[]>;
   /** Path in the tree → what the link laid there points at: folders that the app may write. */
@@ -29,65 +30,31 @@ export interface InstallRecord {
 export const installsDir = (revs: string): string => path.join(revs, ".install");
 export const stagingDir = (revs: string, id: ReleaseId): string =>
   path.join(installsDir(revs), `${id}.stage`);
-const recordFile = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.json`);
+const recordFile = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.record`);
 
-const VERSION = 1;
-
-interface Stored {
-  readonly v: number;
-  readonly release: ReleaseId;
-  readonly tree: TreeId;
-  readonly rows: string;
-  readonly times: string;
-  readonly inodes: readonly number[];
-  readonly lists: Readonly<Record<Digest, readonly (string | number)[]>>;
-  readonly writable: Readonly<Record<string, string>>;
+export async function writeRecord(revs: string, record: RecordContent): Promise<void> {
+  await writeFileAtomic(recordFile(revs, record.release), encodeRecord(record));
 }
 
-export async function writeRecord(revs: string, record: InstallRecord): Promise<void> {
-  const stored: Stored = {
-    v: VERSION,
-    release: record.release,
-    tree: record.tree,
-    rows: record.rows.map(encodeRow).join(""),
-    times: encodeSince(record.times).toString("latin1"),
-    inodes: record.inodes,
-    lists: Object.fromEntries(
-      [...record.lists].map(([id, list]) => [id, list.flatMap((c) => [c.id, c.length])]),
-    ),
-    writable: Object.fromEntries(record.writable),
-  };
-  await writeFileAtomic(recordFile(revs, record.release), JSON.stringify(stored));
+/** The open record, or undefined when there is none that can be read: then nothing is linked from that install. */
+export function openRecord(revs: string, id: ReleaseId): RecordFile | undefined {
+  const record = RecordFile.open(recordFile(revs, id));
+  if (record === undefined || record.release === id) return record;
+  record[Symbol.dispose]();
+  return undefined;
 }
 
-/** The record, or undefined when there is none that can be read: then nothing is linked from that install. */
+/** The whole record in memory: for those who look at every row. */
 export async function readRecord(revs: string, id: ReleaseId): Promise<InstallRecord | undefined> {
-  try {
-    const stored = JSON.parse(await fs.readFile(recordFile(revs, id), "utf8")) as Stored;
-    if (stored.v !== VERSION || stored.release !== id) return undefined;
-    const bytes = Buffer.from(stored.rows);
-    const rows = decodeRows(bytes);
-    const files = rows.filter(isFileRow).length;
-    if (treeIdOf([bytes]) !== stored.tree || stored.inodes.length !== files) return undefined;
-    return {
-      release: id,
-      tree: stored.tree,
-      rows,
-      times: decodeSince(Buffer.from(stored.times), files),
-      inodes: stored.inodes,
-      lists: new Map(Object.entries(stored.lists).map(([file, list]) => [file as Digest, pairs(list)])),
-      writable: new Map(Object.entries(stored.writable)),
-    };
-  } catch {
-    return undefined;
-  }
-}
-
-function pairs(list: readonly (string | number)[]): ChunkRef[] {
-  const chunks: ChunkRef[] = [];
-  for (let i = 0; i < list.length; i += 2)
-    chunks.push({ id: list[i] as ChunkId, length: Number(list[i + 1]) });
-  return chunks;
+  using record = openRecord(revs, id);
+  if (record === undefined) return undefined;
+  const rows = record.segments.flatMap((_, n) => record.rowsOf(n));
+  const inodes = record.inodes();
+  if (treeIdOf(rows.values().map((row) => Buffer.from(encodeRow(row)))) !== record.tree) return undefined;
+  if (rows.filter(isFileRow).length !== inodes.length) return undefined;
+  const lists = new Map(record.lists().map(({ sha256, chunks }) => [sha256, chunks]));
+  const { tree, writable } = record;
+  return { release: id, tree, rows, times: record.times(), inodes, lists, writable };
 }
 
 export async function removeRecord(revs: string, id: ReleaseId): Promise<void> {
@@ -99,7 +66,7 @@ export async function listInstalls(revs: string): Promise<ReleaseId[]> {
   const found: { id: ReleaseId; at: number }[] = [];
   for (const name of await namesIn(revs)) {
     if (!isReleaseId(name)) continue;
-    const stat = await fs.stat(recordFile(revs, name)).catch(() => undefined);
+    const stat = statSync(recordFile(revs, name), { throwIfNoEntry: false });
     if (stat !== undefined) found.push({ id: name, at: stat.mtimeMs });
   }
   return found.sort((a, b) => b.at - a.at).map(({ id }) => id);

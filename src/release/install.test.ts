@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { verifyInstall } from "./verify-install.ts";
 import type { DepotReader } from "../depot/depot.ts";
-import { makeWorld, noise, readTree } from "./release.fixture.ts";
+import { makeWorld, noise, readTree, releaseId, type Tree } from "./release.fixture.ts";
 
 const TREE = {
   "bin/start": "x:#!/bin/sh\necho hello\n",
@@ -79,4 +80,35 @@ test("bytes are counted by what they came from", async (t) => {
   const size = Object.values(TREE).reduce((sum, text) => sum + (text?.length ?? 0), 0);
   assert.equal(two.sources.disk, size - "x:".length - "l:.pnpm/a".length);
   assert.deepEqual((await world.install(2, first)).sources, {});
+});
+
+test("content that moved, was doubled or changed its mode is found in earlier releases", async (t) => {
+  const world = makeWorld(t);
+  const body = (n: number): string => `content ${n}`.repeat(50);
+  const many = Array.from({ length: 600 }, (_, n): [string, string] => [`lib/file-${n}.js`, body(n)]);
+  const first = await world.publish(
+    Object.fromEntries([...many, ["large.bin", noise(900_000).toString("latin1")]]),
+  );
+  await world.install(1, first);
+  const renamed = many.map(([at, text], n): [string, string] =>
+    n % 50 === 0 ? [`moved/${n}.js`, text] : [at, text],
+  );
+  const tree: Tree = {
+    ...Object.fromEntries(renamed),
+    "twice/1.js": body(1),
+    "tool.js": `x:${body(2)}`,
+    "new.js": "new",
+    "other.bin": `${noise(900_000).toString("latin1")}more`,
+  };
+  const second = await world.publish(tree, { previous: first });
+  const two = await world.install(2, second);
+  assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
+  // All but the executable, the new one and the large one, of which most chunks are here.
+  assert.equal(two.linked, 601);
+  assert.ok(two.bytesFetched < 500_000, `${two.bytesFetched} fetched`);
+  const inode = (n: number, at: string): number => fs.statSync(path.join(world.revs, releaseId(n), at)).ino;
+  assert.equal(inode(2, "moved/50.js"), inode(1, "lib/file-50.js"));
+  assert.equal(inode(2, "twice/1.js"), inode(2, "lib/file-1.js"));
+  const three = await world.install(3, await world.publish({ "a.js": body(0), "b.js": "new" }));
+  assert.equal(three.linked, 2);
 });

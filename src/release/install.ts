@@ -11,16 +11,9 @@ import { Fetcher } from "./fetch.ts";
 import { fillStage } from "./fill-stage.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
 import { InstallMeter, type BytesBySource, type InstallProgress } from "./install-progress.ts";
-import {
-  installsDir,
-  listInstalls,
-  readRecord,
-  stagingDir,
-  writeRecord,
-  type InstallRecord,
-} from "./install-record.ts";
+import { installsDir, listInstalls, openRecord, stagingDir, writeRecord } from "./install-record.ts";
 import type { PublishedTree } from "./published.ts";
-import { cutSegments } from "./segments.ts";
+import type { RecordFile } from "./record-file.ts";
 import { loadTree } from "./tree-blobs.ts";
 
 export interface InstallOptions {
@@ -70,8 +63,8 @@ export async function install(options: InstallOptions): Promise<Installed> {
   try {
     await fs.promises.mkdir(revs, { recursive: true });
     await fs.promises.mkdir(installsDir(revs), { recursive: true, mode: 0o700 });
-    const record = fs.existsSync(dir) ? await readRecord(revs, release) : undefined;
-    if (record !== undefined) return { ...nothingDone(dir), files: record.inodes.length };
+    using record = fs.existsSync(dir) ? openRecord(revs, release) : undefined;
+    if (record !== undefined) return { ...nothingDone(dir), files: record.files };
     return await putDown(dir, options);
   } catch (err) {
     const failure = asSkeinError(err, dir);
@@ -88,12 +81,14 @@ function nothingDone(dir: string): Installed {
 async function putDown(dir: string, options: InstallOptions): Promise<Installed> {
   const { revs, release, signal } = options;
   const fetcher = new Fetcher(options.depots, signal);
-  const previous = await previousInstalls(revs, release);
+  using closing = new DisposableStack();
+  const records = await earlierRecords(revs, release);
+  for (const record of records) closing.use(record);
   const meter = new InstallMeter(fetcher.bytesBy, options.onProgress);
   meter.enter("rows");
-  const tree = await loadTree(fetcher, options.tree, segmentsOf(previous));
+  const tree = await loadTree(fetcher, options.tree, (id) => segmentOf(records, id));
   const stage = stagingDir(revs, release);
-  const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, previous });
+  const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, records });
   faultPoint("install.planned");
   const fresh = await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
   const done = await fillStage(plan, tree.packs, { ...options, meter, resuming: fresh === undefined });
@@ -101,7 +96,11 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   meter.enter("flush");
   await finishStage(plan, stage, signal);
   faultPoint("install.flushed");
-  await writeRecord(revs, { ...done.record, release, tree: options.tree.tree });
+  const { rows, segments, times } = tree;
+  const { inodes, lists } = done;
+  const { writable } = plan;
+  const id = options.tree.tree;
+  await writeRecord(revs, { release, tree: id, rows, segments, times, inodes, lists, writable });
   faultPoint("install.recorded");
   await appear(stage, dir);
   return {
@@ -114,20 +113,23 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   };
 }
 
-async function previousInstalls(revs: string, release: ReleaseId): Promise<InstallRecord[]> {
-  const records: InstallRecord[] = [];
+/** The records of earlier installs, open, the latest first. */
+async function earlierRecords(revs: string, release: ReleaseId): Promise<RecordFile[]> {
+  const records: RecordFile[] = [];
   for (const id of await listInstalls(revs)) {
-    const record = id === release || records.length >= MAX_PREVIOUS ? undefined : await readRecord(revs, id);
+    const record = id === release || records.length >= MAX_PREVIOUS ? undefined : openRecord(revs, id);
     if (record !== undefined) records.push(record);
   }
   return records;
 }
 
-/** Row segments need not be fetched when an earlier release has the same. */
-function segmentsOf(records: readonly InstallRecord[]): Map<Digest, Buffer> {
-  const segments = new Map<Digest, Buffer>();
-  for (const record of records) for (const { id, bytes } of cutSegments(record.rows)) segments.set(id, bytes);
-  return segments;
+/** Rows need not be fetched when an earlier release has the same. */
+function segmentOf(records: readonly RecordFile[], id: Digest): Buffer | undefined {
+  for (const record of records) {
+    const bytes = record.segment(id);
+    if (bytes !== undefined) return bytes;
+  }
+  return undefined;
 }
 
 /** All of it goes to the disk in one flush. Root's folders are shut to others as they are. */

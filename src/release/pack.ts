@@ -1,7 +1,8 @@
 import { createHash, hash } from "node:crypto";
-import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { promisify } from "node:util";
+import { constants, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "node:zlib";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
-import { messageOf, SkeinError } from "../lib/errors.ts";
+import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
 import { freeNow } from "./free.ts";
 import { MAX_CHUNK } from "./gear.ts";
 
@@ -19,7 +20,8 @@ const HEAD_BYTES = 8 * 1024 * 1024;
 const MAGIC = "skpack1\n";
 const COUNTS = 12;
 const FRAME_ENTRY = 8;
-const CHUNK_ENTRY = 36;
+/** In a head: a chunk's id and its length, in bytes. */
+export const CHUNK_ENTRY = 36;
 
 export interface ChunkRef {
   readonly id: ChunkId;
@@ -34,7 +36,8 @@ export interface FrameRef {
   readonly length: number;
   /** Inflated length. */
   readonly raw: number;
-  readonly chunks: readonly ChunkRef[];
+  /** What the head says of its chunks, `CHUNK_ENTRY` bytes each. */
+  readonly entries: Buffer;
 }
 
 export interface PackHead {
@@ -102,8 +105,7 @@ export function decodeHead(bytes: Buffer): PackHead {
   const chunksAt = COUNTS + counts.frames * FRAME_ENTRY;
   const listsAt = chunksAt + counts.chunks * CHUNK_ENTRY;
   if (listsAt > raw.length) throw damaged("its head is too short");
-  const chunks = readChunks(raw, chunksAt, counts.chunks);
-  const frames = readFrames(raw, counts.frames, chunks, end);
+  const frames = readFrames(raw.subarray(0, listsAt), counts.frames, chunksAt, end);
   const last = frames.at(-1);
   return {
     frames,
@@ -113,17 +115,17 @@ export function decodeHead(bytes: Buffer): PackHead {
 }
 
 /**
- * Hands on the chunks of one frame, in order, each checked against its id; the bytes are only lent.
- * @throws SkeinError CHUNK_CORRUPT PACK_CORRUPT
+ * Hands on the chunks of an inflated frame, in order, each checked against its id; the bytes are only lent, and their
+ * memory is given back.
+ * @throws SkeinError CHUNK_CORRUPT
  */
 export function openFrame(
   frame: FrameRef,
-  compressed: Uint8Array,
+  raw: Buffer,
   take: (chunk: ChunkRef, bytes: Buffer) => void,
 ): void {
-  const raw = inflate(compressed, frame.raw);
   let at = 0;
-  for (const chunk of frame.chunks) {
+  for (const chunk of chunksOf(frame)) {
     const bytes = raw.subarray(at, at + chunk.length);
     if (digestOf(bytes) !== String(chunk.id)) {
       throw new SkeinError("CHUNK_CORRUPT", `chunk ${chunk.id} has other bytes than its id says`, {
@@ -146,15 +148,34 @@ export function compress(bytes: Uint8Array, level: number): Buffer {
 
 /** Inflates to exactly `length` bytes; a frame that would give more is stopped there. @throws SkeinError PACK_CORRUPT */
 export function inflate(bytes: Uint8Array, length: number): Buffer {
-  let raw: Buffer;
   try {
-    // A little more room than is needed: the result then comes in one piece and is not copied together.
-    raw = zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, length), chunkSize: length + 64 });
+    return sized(zstdDecompressSync(bytes, room(length)), length);
   } catch (err) {
-    throw damaged(`a frame cannot be inflated (${messageOf(err)})`, err);
+    throw cannotInflate(err);
   }
+}
+
+/** The same on another core, while this one goes on; `bytes` must stay as they are meanwhile. */
+export async function inflateAside(bytes: Uint8Array, length: number): Promise<Buffer> {
+  try {
+    return sized(await zstdDecompressLater(bytes, room(length)), length);
+  } catch (err) {
+    throw cannotInflate(err);
+  }
+}
+
+const zstdDecompressLater = promisify(zstdDecompress);
+
+/** A little more room than is needed: the result then comes in one piece and is not copied together. */
+const room = (length: number) => ({ maxOutputLength: Math.max(1, length), chunkSize: length + 64 });
+
+function sized(raw: Buffer, length: number): Buffer {
   if (raw.length !== length) throw damaged("a frame inflates to another length than its index says");
   return raw;
+}
+
+function cannotInflate(err: unknown): unknown {
+  return isSkeinError(err) ? err : damaged(`a frame cannot be inflated (${messageOf(err)})`, err);
 }
 
 function encodeHead(frames: readonly PackedFrame[], lists: ReadonlyMap<Digest, readonly ChunkRef[]>): Buffer {
@@ -183,35 +204,45 @@ function encodeHead(frames: readonly PackedFrame[], lists: ReadonlyMap<Digest, r
 
 const sumOf = (chunks: readonly ChunkRef[]): number => chunks.reduce((sum, c) => sum + c.length, 0);
 
+/** A frame's chunks, in order. */
+export function chunksOf({ entries }: FrameRef): ChunkRef[] {
+  return readChunks(entries, 0, entries.length / CHUNK_ENTRY);
+}
+
 function readChunks(raw: Buffer, start: number, count: number): ChunkRef[] {
   const chunks: ChunkRef[] = [];
   for (let at = start; chunks.length < count; at += CHUNK_ENTRY) {
-    const length = u32(raw, at + 32);
-    if (length === 0 || length > MAX_CHUNK) throw damaged("a chunk's length is out of bounds");
+    const length = chunkLength(raw, at);
     chunks.push({ id: raw.toString("hex", at, at + 32) as ChunkId, length });
   }
   return chunks;
 }
 
 /** Chunks fill the frames in order: each frame has as many as add up to its inflated length. */
-function readFrames(raw: Buffer, count: number, chunks: readonly ChunkRef[], end: number): FrameRef[] {
+function readFrames(raw: Buffer, count: number, chunksAt: number, end: number): FrameRef[] {
   const frames: FrameRef[] = [];
-  let next = 0;
+  let next = chunksAt;
   let start = end;
   for (let at = COUNTS; frames.length < count; at += FRAME_ENTRY) {
     const length = u32(raw, at);
     const wanted = u32(raw, at + 4);
     const first = next;
     let filled = 0;
-    while (filled < wanted && next < chunks.length) filled += chunks[next++]?.length ?? 0;
+    for (; filled < wanted && next < raw.length; next += CHUNK_ENTRY) filled += chunkLength(raw, next);
     if (filled !== wanted || wanted > FRAME_BYTES || length > 2 * FRAME_BYTES) {
       throw damaged("chunks and frames do not fit together");
     }
-    frames.push({ start, length, raw: wanted, chunks: chunks.slice(first, next) });
+    frames.push({ start, length, raw: wanted, entries: raw.subarray(first, next) });
     start += length;
   }
-  if (next !== chunks.length) throw damaged("it lists chunks that no frame holds");
+  if (next !== raw.length) throw damaged("it lists chunks that no frame holds");
   return frames;
+}
+
+function chunkLength(raw: Buffer, at: number): number {
+  const length = u32(raw, at + 32);
+  if (length === 0 || length > MAX_CHUNK) throw damaged("a chunk's length is out of bounds");
+  return length;
 }
 
 function readLists(raw: Buffer, start: number, count: number): Map<Digest, ChunkRef[]> {

@@ -4,6 +4,7 @@ import { digestOf, type ChunkId } from "../lib/ids.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { MIN_CHUNK } from "./gear.ts";
+import type { WantedChunks } from "./fetch.ts";
 import type { ChunkRef } from "./pack.ts";
 import type { FileRow } from "./rows.ts";
 
@@ -22,9 +23,11 @@ interface Growing {
   readonly plan: PlannedFile;
   /** Chunks that are not there yet. */
   left: number;
-  /** Digest of the content as far as it came in order; undefined once something came out of order. */
-  sum: Hash | undefined;
+  /** Digest of the content from its start, as far as there is no gap. */
+  readonly sum: Hash;
   hashed: number;
+  /** Offset → length of chunks that came before what stands in front of them. */
+  readonly ahead: Map<number, number>;
 }
 
 interface Target {
@@ -47,21 +50,22 @@ export const modeOf = (row: FileRow): number => (row.kind === "x" ? 0o555 : 0o44
  */
 export class Placer {
   readonly #targets = new Map<ChunkId, Target[]>();
-  readonly #single = new Map<string, PlannedFile[]>();
+  /** Files of one chunk; most contents are there once. */
+  readonly #single = new Map<ChunkId, PlannedFile | PlannedFile[]>();
   readonly #open = new Map<Growing, number>();
   readonly #buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
   /** Inode of each file that is finished, by the file's index. */
-  readonly inodes: number[];
+  readonly inodes: Float64Array;
+  /** Chunks that are still wanted; what is placed is wanted no more. */
+  readonly wanted: WantedChunks = {
+    has: (id) => this.#single.has(id) || this.#targets.has(id),
+    [Symbol.iterator]: () => this.#wanted(),
+  };
   /** Told the bytes of content as they are written. */
   onWritten: (bytes: number) => void = () => undefined;
 
   constructor(files: number) {
-    this.inodes = Array.from({ length: files }, () => 0);
-  }
-
-  /** Chunks that are still wanted. */
-  wanted(): Set<ChunkId> {
-    return new Set([...this.#targets.keys(), ...(this.#single.keys() as Iterable<ChunkId>)]);
+    this.inodes = new Float64Array(files);
   }
 
   /** A file without content is there at once. */
@@ -71,14 +75,22 @@ export class Placer {
 
   /** The file is one chunk. */
   expectWhole(plan: PlannedFile): void {
-    const others = this.#single.get(plan.row.sha256);
-    if (others === undefined) this.#single.set(plan.row.sha256, [plan]);
-    else others.push(plan);
+    const id = plan.row.sha256 as string as ChunkId;
+    const others = this.#single.get(id);
+    if (others === undefined) this.#single.set(id, plan);
+    else if (Array.isArray(others)) others.push(plan);
+    else this.#single.set(id, [others, plan]);
   }
 
   /** The file is these chunks; what an earlier try left of it is looked through and kept. */
   expectChunks(plan: PlannedFile, chunks: readonly ChunkRef[]): void {
-    const growing: Growing = { plan, left: chunks.length, sum: createHash("sha256"), hashed: 0 };
+    const growing: Growing = {
+      plan,
+      left: chunks.length,
+      sum: createHash("sha256"),
+      hashed: 0,
+      ahead: new Map(),
+    };
     const fd = fs.openSync(plan.file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     const size = fs.fstatSync(fd).size;
     this.#keepOpen(growing, fd);
@@ -101,7 +113,8 @@ export class Placer {
   /** Takes a chunk whose bytes were checked; writes it wherever it is wanted. */
   take(chunk: ChunkRef, bytes: Buffer): void {
     faultPoint("install.placed");
-    for (const plan of this.#single.get(chunk.id) ?? []) this.#writeWhole(plan, bytes);
+    const whole = this.#single.get(chunk.id) ?? [];
+    for (const plan of Array.isArray(whole) ? whole : [whole]) this.#writeWhole(plan, bytes);
     this.#single.delete(chunk.id);
     const targets = this.#targets.get(chunk.id);
     this.#targets.delete(chunk.id);
@@ -167,6 +180,11 @@ export class Placer {
     this.#open.clear();
   }
 
+  *#wanted(): Generator<ChunkId> {
+    yield* this.#single.keys();
+    yield* this.#targets.keys();
+  }
+
   #pump(from: number, to: number | undefined): string {
     const sum = createHash("sha256");
     for (let at = 0; ;) {
@@ -198,18 +216,14 @@ export class Placer {
   }
 
   #advance(growing: Growing, bytes: Buffer, offset: number): void {
-    if (growing.sum !== undefined && growing.hashed === offset) {
-      growing.sum.update(bytes);
-      growing.hashed += bytes.length;
-    } else {
-      growing.sum = undefined;
-    }
+    growing.ahead.set(offset, bytes.length);
+    if (growing.hashed === offset) this.#hash(growing, bytes);
     growing.left -= 1;
     if (growing.left > 0) return;
     const { plan } = growing;
     const fd = this.#descriptor(growing);
     fs.ftruncateSync(fd, plan.row.size);
-    const sha256 = growing.sum?.digest("hex") ?? this.#pump(fd, undefined);
+    const sha256 = growing.sum.digest("hex");
     const right = sha256 === String(plan.row.sha256);
     if (right) this.#finish(plan, fd);
     this.#open.delete(growing);
@@ -217,6 +231,21 @@ export class Placer {
     if (right) return;
     fs.unlinkSync(plan.file);
     throw wrong(plan.row);
+  }
+
+  /** Goes on with the digest over the chunk that closed a gap, and what had come ahead of it: each byte once. */
+  #hash(growing: Growing, closing: Buffer): void {
+    const { ahead, sum } = growing;
+    sum.update(closing);
+    ahead.delete(growing.hashed);
+    growing.hashed += closing.length;
+    for (let length = ahead.get(growing.hashed); length !== undefined; length = ahead.get(growing.hashed)) {
+      const bytes = this.#buffer.subarray(0, length);
+      if (fs.readSync(this.#descriptor(growing), bytes, 0, length, growing.hashed) !== length) return;
+      sum.update(bytes);
+      ahead.delete(growing.hashed);
+      growing.hashed += length;
+    }
   }
 
   #finish(plan: PlannedFile, fd: number): void {

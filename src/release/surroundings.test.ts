@@ -58,7 +58,7 @@ test(
     assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
     run("remove", 1, null);
     assert.deepEqual(fs.readdirSync(world.revs).sort(), [releaseId(2), ".install"].sort());
-    assert.deepEqual(fs.readdirSync(path.join(world.revs, ".install")), [`${releaseId(2)}.json`]);
+    assert.deepEqual(fs.readdirSync(path.join(world.revs, ".install")), [`${releaseId(2)}.record`]);
     assert.equal(fs.readFileSync(path.join(dir, "lib/same.js"), "utf8"), "same");
   },
 );

@@ -7,16 +7,22 @@ import { type Fetcher, PackMap } from "./fetch.ts";
 import type { PublishedTree } from "./published.ts";
 import { decodeIndex, INDEX_BYTES, indexName } from "./release-index.ts";
 import { decodeRows, isFileRow, treeIdOf, type Row } from "./rows.ts";
-import { decodeRoot } from "./segments.ts";
+import { decodeRoot, type SegmentRef } from "./segments.ts";
 import { decodeSince } from "./since.ts";
 
 /** Longest list of segments and longest table of times, inflated, in bytes. */
 const TABLE_BYTES = 64 * 1024 * 1024;
 
+/** Rows that travelled together. */
+export interface TreeSegment extends SegmentRef {
+  /** How many of its rows are files. */
+  readonly files: number;
+}
+
 export interface LoadedTree {
   readonly rows: readonly Row[];
-  /** The rows' encoding, segment by segment. */
-  readonly segments: ReadonlyMap<Digest, Buffer>;
+  /** What the rows came in, in order. */
+  readonly segments: readonly TreeSegment[];
   /** When each file's content first appeared, in ms since the epoch; 0 when the release does not say. */
   readonly times: readonly number[];
   /** Where the tree's chunks are. */
@@ -39,13 +45,13 @@ export async function indexOf(
 
 /**
  * Reads a tree's rows and times, and proves them against the ids that were signed.
- * @param have segments that are here already, by id
+ * @param have gives a segment's bytes where they are here already
  * @throws SkeinError BLOB_MISSING, CHUNK_MISSING, CHUNK_CORRUPT, PACK_CORRUPT, TREE_CORRUPT, TREE_REFUSED
  */
 export async function loadTree(
   fetcher: Fetcher,
   wanted: PublishedTree,
-  have: ReadonlyMap<Digest, Buffer> = new Map(),
+  have: (segment: Digest) => Buffer | undefined = () => undefined,
 ): Promise<LoadedTree> {
   const { signal } = fetcher;
   const refs = decodeRoot(
@@ -55,26 +61,38 @@ export async function loadTree(
     decodeIndex(await readBlob(depot, indexName(wanted.tree), INDEX_BYTES, signal)),
   );
   const packs = new PackMap(fetcher, index);
-  const segments = new Map<Digest, Buffer>();
-  for (const { id } of refs) {
-    const bytes = have.get(id);
-    if (bytes !== undefined) segments.set(id, bytes);
-  }
-  const lacking = new Set(
-    refs.filter((ref) => !segments.has(ref.id)).map((ref) => ref.id as string as ChunkId),
-  );
-  await packs.fetch(lacking, (chunk, bytes) => {
-    segments.set(chunk.id as string as Digest, Buffer.from(bytes));
-  });
-  const pieces = refs.map((ref) => segments.get(ref.id) ?? Buffer.alloc(0));
+  const pieces = await fetchSegments(packs, refs, have);
   if (treeIdOf(pieces) !== wanted.tree) {
     throw new SkeinError("TREE_CORRUPT", "the rows do not lead to the signed tree id", {
       data: { tree: wanted.tree },
     });
   }
-  const rows = pieces.flatMap(decodeRows);
+  const rows: Row[] = [];
+  const segments = refs.map((ref, i): TreeSegment => {
+    const decoded = decodeRows(pieces[i] ?? Buffer.alloc(0));
+    for (const row of decoded) rows.push(row);
+    return { ...ref, files: decoded.filter(isFileRow).length };
+  });
   checkRows(rows);
   return { rows, segments, times: await loadTimes(fetcher, wanted, rows), packs };
+}
+
+async function fetchSegments(
+  packs: PackMap,
+  refs: readonly SegmentRef[],
+  have: (segment: Digest) => Buffer | undefined,
+): Promise<Buffer[]> {
+  const pieces = new Map<Digest, Buffer>();
+  const lacking = new Set<ChunkId>();
+  for (const { id } of refs) {
+    const bytes = have(id);
+    if (bytes === undefined) lacking.add(id as string as ChunkId);
+    else pieces.set(id, bytes);
+  }
+  await packs.fetch(lacking, (chunk, bytes) => {
+    pieces.set(chunk.id as string as Digest, Buffer.from(bytes));
+  });
+  return refs.map(({ id }) => pieces.get(id) ?? Buffer.alloc(0));
 }
 
 async function loadTimes(fetcher: Fetcher, wanted: PublishedTree, rows: readonly Row[]): Promise<number[]> {

@@ -91,7 +91,9 @@ test("a pack reads as docs/formats/pack.md says", () => {
   const found = new Map<string, string>();
   for (const frame of head.frames) {
     const compressed = bytes.subarray(frame.start, frame.start + frame.length);
-    openFrame(frame, compressed, (chunk, content) => found.set(chunk.id, content.toString()));
+    openFrame(frame, inflate(compressed, frame.raw), (chunk, content) =>
+      found.set(chunk.id, content.toString()),
+    );
   }
   for (const [content, chunks] of Object.entries(pack.files)) {
     const list = head.lists.get(digestOf(content)) ?? [];

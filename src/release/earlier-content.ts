@@ -1,0 +1,144 @@
+import path from "node:path";
+import type { Digest } from "../lib/ids.ts";
+import type { ChunkRef } from "./pack.ts";
+import type { RecordFile } from "./record-file.ts";
+import { isFileRow, type FileRow } from "./rows.ts";
+import type { LoadedTree } from "./tree-blobs.ts";
+
+/** A file of an earlier install, as its record says that it is. */
+export interface EarlierFile {
+  readonly file: string;
+  readonly inode: number;
+  readonly time: number;
+}
+
+/** A file of an earlier install that is made of more than one chunk. */
+interface EarlierChunks {
+  readonly file: string;
+  readonly chunks: readonly ChunkRef[];
+}
+
+const NONE = -1;
+
+/** A link shares mode and times too, so a plain file is not the same as an executable one. */
+const keyOf = ({ kind, sha256 }: FileRow): string => (kind === "f" ? sha256 : `x${sha256}`);
+
+/**
+ * Where earlier installs have what a tree needs. A file is found by its place in a segment of rows that both trees
+ * have, for which nothing is read, else by its content. Kept as numbers: an object for each of many thousand files
+ * would be most of the memory of an update.
+ */
+export class EarlierContent {
+  readonly #tree: LoadedTree;
+  readonly #rows: readonly FileRow[];
+  readonly #records: readonly RecordFile[];
+  readonly #dirs: readonly string[];
+  readonly #inodes: readonly Float64Array[];
+  readonly #times: readonly (readonly number[])[];
+  /** Per file row: which record has the content, and which of its files it is. */
+  readonly #record: Int8Array;
+  readonly #index: Int32Array;
+  /** Path there, per file row whose content lies under another one. */
+  readonly #moved = new Map<number, string>();
+  /** Content → the first file row that has it. */
+  readonly #heads = new Map<string, number>();
+
+  /** `records`: the latest first. They stay open as long as this is used. */
+  constructor(tree: LoadedTree, records: readonly RecordFile[], revs: string) {
+    this.#tree = tree;
+    this.#rows = records.length === 0 ? [] : tree.rows.filter(isFileRow);
+    this.#records = records;
+    this.#dirs = records.map(({ release }) => path.join(revs, release));
+    this.#inodes = records.map((record) => record.inodes());
+    this.#times = records.map((record) => record.times());
+    this.#record = new Int8Array(this.#rows.length).fill(NONE);
+    this.#index = new Int32Array(this.#rows.length);
+    for (const n of records.keys()) this.#findSegments(n);
+    for (const [at, row] of this.#rows.entries()) {
+      if (!this.#heads.has(keyOf(row))) this.#heads.set(keyOf(row), at);
+    }
+    this.#share();
+    if (!this.#record.includes(NONE)) return;
+    for (const n of records.keys()) this.#findContents(n);
+    this.#share();
+  }
+
+  /** Where the very content of a file row is. */
+  get(at: number): EarlierFile | undefined {
+    const record = this.#record[at] ?? NONE;
+    if (record === NONE) return undefined;
+    const index = this.#index[at] ?? 0;
+    return {
+      file: `${this.#dirs[record]}/${this.#pathOf(at)}`,
+      inode: this.#inodes[record]?.[index] ?? 0,
+      time: this.#times[record]?.[index] ?? 0,
+    };
+  }
+
+  /** Files of many chunks, the latest release's first: a new version of one shares most of its chunks. */
+  *chunked(): Generator<EarlierChunks> {
+    for (const [n, record] of this.#records.entries()) {
+      for (const list of record.lists()) yield { file: `${this.#dirs[n]}/${list.path}`, chunks: list.chunks };
+    }
+  }
+
+  /** The chunk lists of contents that the tree has. */
+  lists(): Map<Digest, readonly ChunkRef[]> {
+    const lists = new Map<Digest, readonly ChunkRef[]>();
+    for (const record of this.#records) {
+      for (const { sha256, chunks } of record.lists()) {
+        if (this.#heads.has(sha256) || this.#heads.has(`x${sha256}`)) lists.set(sha256, chunks);
+      }
+    }
+    return lists;
+  }
+
+  #pathOf(at: number): string {
+    return this.#moved.get(at) ?? this.#rows[at]?.path ?? "";
+  }
+
+  #findSegments(n: number): void {
+    const starts = new Map<Digest, number>();
+    let start = 0;
+    for (const { id, files } of this.#records[n]?.segments ?? []) {
+      starts.set(id, start);
+      start += files;
+    }
+    let at = 0;
+    for (const { id, files } of this.#tree.segments) {
+      const there = starts.get(id);
+      if (there !== undefined) for (let i = 0; i < files; i++) this.#found(at + i, n, there + i);
+      at += files;
+    }
+  }
+
+  /** Looks through the rows that stand in no segment of the tree. */
+  #findContents(n: number): void {
+    const seen = new Set(this.#tree.segments.map(({ id }) => id));
+    const record = this.#records[n];
+    let start = 0;
+    for (const [i, { id, files }] of (record?.segments ?? []).entries()) {
+      const rows = seen.has(id) ? [] : (record?.rowsOf(i).filter(isFileRow) ?? []);
+      for (const [j, row] of rows.entries()) {
+        const at = this.#heads.get(keyOf(row));
+        if (at !== undefined) this.#found(at, n, start + j, row.path);
+      }
+      start += files;
+    }
+  }
+
+  /** What one row has, all rows of the same content have. */
+  #share(): void {
+    const give = (from: number, to: number): void =>
+      this.#found(to, this.#record[from] ?? NONE, this.#index[from] ?? 0, this.#pathOf(from));
+    for (const [at, row] of this.#rows.entries()) give(at, this.#heads.get(keyOf(row)) ?? at);
+    for (const [at, row] of this.#rows.entries()) give(this.#heads.get(keyOf(row)) ?? at, at);
+  }
+
+  #found(at: number, record: number, index: number, where?: string): void {
+    if (record === NONE || this.#record[at] !== NONE || this.#inodes[record]?.[index] === 0) return;
+    this.#record[at] = record;
+    this.#index[at] = index;
+    if (where !== undefined && where !== this.#rows[at]?.path) this.#moved.set(at, where);
+  }
+}
