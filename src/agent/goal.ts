@@ -26,19 +26,21 @@ export function goalOf(
 ): Goal | null {
   const now = wanted(state, app.app, app.env, context);
   if (now.kind !== "order") return null;
-  const undone = now.why === "undone";
-  const { order } = now;
-  return {
+  const { order, held } = now;
+  const shared = {
     order: now.digest,
-    release: undone ? backTo(now, app) : order.release,
-    state: undone ? (app.reached?.state ?? "run") : order.state,
-    generation: undone ? (app.reached?.generation ?? order.generation) : order.generation,
-    beside: undone ? (app.reached?.beside ?? []) : order.beside,
     hooks: order.hooks === "run",
-    back: undone,
     go: mayBegin(now, pace, context),
     answers: { epoch: order.epoch, seq: order.seq, release: order.release },
   };
+  if (now.why === "undone") {
+    const { state: was, generation, beside } = app.reached ?? { ...order, state: "run", beside: [] };
+    const release = backTo(now, app);
+    return { ...shared, release, state: was, generation, beside, back: true, everywhere: true };
+  }
+  const { release, state: wish, generation, beside } = order;
+  const everywhere = held.settle !== null;
+  return { ...shared, release, state: wish, generation, beside, back: false, everywhere };
 }
 
 /**

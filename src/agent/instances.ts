@@ -7,6 +7,8 @@ import type { InstanceRow } from "./runtime/view.ts";
 /** One set of instances, with its release's id checked. */
 export interface Run extends RunRef {
   readonly release: ReleaseId;
+  /** All that runs of it is reached through the port table alone. */
+  readonly tableOnly: boolean;
 }
 
 /** What came of a change to instances. */
@@ -31,8 +33,8 @@ export interface Instances {
   judge(plan: ReleasePlan, replaces: readonly Run[], verify: Verify, signal: AbortSignal): Promise<Change>;
   /** Gives a release the public sockets, starting what of it does not run. */
   serve(plan: ReleasePlan, signal: AbortSignal): Promise<Change>;
-  /** Drains and stops. */
-  retire(run: RunRef): Promise<Change>;
+  /** Drains and stops; with `spare` not what is reached through the port table alone. */
+  retire(run: RunRef, spare: boolean): Promise<Change>;
   /** Ends a run that is not wanted after all, and brings back what made way for it. */
   drop(run: RunRef): Promise<Change>;
   /** The run is there to stay. */
@@ -56,15 +58,17 @@ export function runtimeInstances(runtime: AppRuntime): Instances {
       for (const row of await runtime.list()) {
         if (row.app !== app || !isReleaseId(row.release) || !counts(row)) continue;
         const { release, generation } = row;
-        runs.set(`${release}.${generation}`, { app, release, generation });
+        const key = `${release}.${generation}`;
+        const tableOnly = row.tableOnly && runs.get(key)?.tableOnly !== false;
+        runs.set(key, { app, release, generation, tableOnly });
       }
       return [...runs.values()];
     },
     judge: async (plan, replaces, verify, signal) =>
       changeOf(await runtime.judge(plan, { replaces, verify }, signal)),
     serve: async (plan, signal) => changeOf(await runtime.attach(plan, signal)),
-    async retire(run) {
-      const { cut, warnings } = await runtime.retire(run);
+    async retire(run, spare) {
+      const { cut, warnings } = await runtime.retire(run, spare);
       return { cut, warnings };
     },
     async drop(run) {

@@ -8,6 +8,7 @@ import {
   isConverged,
   outcomeOf,
   oldServes,
+  sparesTableOnly,
   plan,
   turned,
   type Actual,
@@ -31,6 +32,7 @@ const goal = (of: Partial<Goal> = {}): Goal => ({
   hooks: true,
   back: false,
   go: true,
+  everywhere: false,
   answers: { epoch: 0, seq: 1, release: B },
   ...of,
 });
@@ -42,8 +44,10 @@ const reached = (of: Partial<Reached> = {}): Reached => ({
   beside: [],
   ...of,
 });
-const EMPTY: Actual = { current: null, reached: null, attempt: null, running: [] };
-const SERVING: Actual = { current: A, reached: reached(), attempt: null, running: [A] };
+const EMPTY: Actual = { current: null, reached: null, attempt: null, running: [], tableOnly: [] };
+const SERVING: Actual = { current: A, reached: reached(), attempt: null, running: [A], tableOnly: [] };
+/** Has jumped from C to A; of C only what callers on other nodes look up is left. */
+const LINGERING: Actual = { ...SERVING, running: [C, A], tableOnly: [C, A] };
 const under = (actual: Actual, to: Goal, done: readonly StepName[] = []): Actual => ({
   ...actual,
   attempt: { ...attemptFor(to, actual), done },
@@ -72,6 +76,26 @@ const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: s
   ["after a reboot what was reached is brought back", null, { ...SERVING, running: [] }, "revive"],
   ["a lost current is pointed again", null, { ...SERVING, current: null }, "mend"],
   ["a release that nobody asks for is retired", null, { ...SERVING, running: [A, C] }, "tidy"],
+  [
+    "what others may look up lives while other nodes are under way",
+    goal({ order: ONE, release: A }),
+    LINGERING,
+    "",
+  ],
+  [
+    "what others looked up is retired once the order stands everywhere",
+    goal({ order: ONE, release: A, everywhere: true }),
+    LINGERING,
+    "tidy",
+  ],
+  ["without a word of the order it lives on", null, LINGERING, ""],
+  [
+    "whatever has another way in is retired at once",
+    goal({ order: ONE, release: A }),
+    { ...LINGERING, tableOnly: [A] },
+    "tidy",
+  ],
+  ["a next order that is held back ends nothing", goal({ order: TWO, release: B, go: false }), LINGERING, ""],
   [
     "retiring what ran beside leaves the current instances alone",
     goal({ release: A }),
@@ -175,6 +199,16 @@ test("which failing step holds a node back", () => {
   ]);
 });
 
+test("retiring spares what others look up, unless fewer releases are asked for or the order is taken back", () => {
+  const spares = (to: Goal, actual: Actual): boolean => sparesTableOnly(attemptFor(to, actual));
+  assert.equal(spares(goal(), SERVING), true, "a jump");
+  assert.equal(spares(goal({ release: A, generation: 1 }), SERVING), true, "a restart");
+  assert.equal(spares(goal({ release: A }), { ...SERVING, running: [] }), true, "a start");
+  assert.equal(spares(goal({ release: A }), SERVING), false, "what ran beside");
+  assert.equal(spares(goal({ state: "stopped" }), SERVING), false, "a stop");
+  assert.equal(spares(goal({ release: C, back: true }), SERVING), false, "the hub's undo");
+});
+
 test("a failing hook never stops a node from going back", () => {
   const attempt = under(SERVING, goal({ order: ONE, release: C, back: true })).attempt as Attempt;
   assert.equal(attempt.mode, "return");
@@ -190,12 +224,19 @@ interface World {
   /** At any time after the first release served, something must. */
   gaps: number;
   served: boolean;
+  /** Whose instances have no other way in than the port table. */
+  readonly inTable: ReadonlySet<ReleaseId>;
+}
+
+function withTable({ actual, inTable }: World, of: Partial<Actual>): Actual {
+  const next = { ...actual, ...of };
+  return { ...next, tableOnly: next.running.filter((id) => inTable.has(id)) };
 }
 
 function act(world: World, step: StepName, to: Goal | null, fails: boolean): void {
   const { actual } = world;
   const set = (of: Partial<Actual>): void => {
-    world.actual = { ...world.actual, ...of };
+    world.actual = withTable(world, of);
   };
   if (step === "begin" && to !== null) return set({ attempt: attemptFor(to, actual) });
   if (step === "adopt" && to !== null && actual.reached !== null) {
@@ -204,7 +245,10 @@ function act(world: World, step: StepName, to: Goal | null, fails: boolean): voi
   const want = actual.reached?.state === "run" ? actual.reached.release : null;
   if (step === "mend") return set({ current: actual.reached?.release ?? null });
   if (step === "revive") return set({ running: [...new Set([...actual.running, ...(want ? [want] : [])])] });
-  if (step === "tidy") return set({ running: actual.running.filter((id) => id === want) });
+  if (step === "tidy") {
+    const spared = (id: ReleaseId): boolean => to?.everywhere !== true && world.inTable.has(id);
+    return set({ running: actual.running.filter((id) => id === want || spared(id)) });
+  }
   const attempt = actual.attempt as Attempt;
   if (step === "turn") return set({ attempt: { ...attempt, back: turned(to, attempt), done: attempt.done } });
   const hook = /jump$|sync$/.test(step);
@@ -220,7 +264,7 @@ function act(world: World, step: StepName, to: Goal | null, fails: boolean): voi
 
 function apply(world: World, step: StepName, attempt: Attempt): void {
   const set = (of: Partial<Actual>): void => {
-    world.actual = { ...world.actual, ...of };
+    world.actual = withTable(world, of);
   };
   const { running } = world.actual;
   const { release: next, previous } = attempt;
@@ -230,7 +274,10 @@ function apply(world: World, step: StepName, attempt: Attempt): void {
     assert.equal(world.judged, next, "attached without having been judged");
     set({ running: [...new Set([...running, next])] });
   }
-  if (step === "retire") set({ running: running.filter((id) => id === next) });
+  if (step === "retire") {
+    const spared = (id: ReleaseId): boolean => sparesTableOnly(attempt) && world.inTable.has(id);
+    set({ running: running.filter((id) => id === next || spared(id)) });
+  }
   if (step === "halt") set({ running: [] });
   if (step === "back-flip") set({ current: previous });
   if (step === "back-attach" && oldServes(attempt) && previous !== null) {
@@ -246,20 +293,35 @@ function apply(world: World, step: StepName, attempt: Attempt): void {
   }
 }
 
+/** Nothing that callers on other nodes look up ends before its order stands, but with an attempt's own new release. */
+function checkSpared(before: Actual, { actual, inTable }: World, step: StepName, to: Goal | null): void {
+  const gone = before.running.filter((id) => inTable.has(id) && !actual.running.includes(id));
+  const isOwn = (id: ReleaseId): boolean => step === "back-drop" && id === before.attempt?.release;
+  const isLess = step === "retire" && before.attempt?.mode === "beside";
+  if (to?.everywhere === true || isLess) return;
+  assert.deepEqual(
+    gone.filter((id) => !isOwn(id)),
+    [],
+    `${step} ended what is looked up`,
+  );
+}
+
 test("whatever fails, dies or is ordered meanwhile, a node settles, and once served always serves", () => {
   const anyGoal = fc.record({
     order: fc.constantFrom(ONE, TWO, THREE),
     release: fc.constantFrom(A, B, C),
     generation: fc.nat(2),
     hooks: fc.boolean(),
+    everywhere: fc.boolean(),
   });
   const run = fc.record({
+    inTable: fc.subarray([A, B, C]),
     goals: fc.array(fc.tuple(anyGoal, fc.nat(12)), { minLength: 1, maxLength: 6 }),
     fails: fc.array(fc.boolean(), { maxLength: 40 }),
   });
   fc.assert(
-    fc.property(run, ({ goals, fails }) => {
-      const world: World = { actual: EMPTY, judged: null, gaps: 0, served: false };
+    fc.property(run, ({ goals, fails, inTable }) => {
+      const world: World = { actual: EMPTY, judged: null, gaps: 0, served: false, inTable: new Set(inTable) };
       let draws = 0;
       let to: Goal | null = null;
       for (const [next, budget] of goals) {
@@ -267,7 +329,9 @@ test("whatever fails, dies or is ordered meanwhile, a node settles, and once ser
         for (let n = 0; n < budget; n++) {
           const step: StepName | undefined = plan(to, world.actual)[0];
           if (step === undefined) break;
+          const before = world.actual;
           act(world, step, to, fails[draws++] ?? false);
+          checkSpared(before, world, step, to);
           world.served ||= world.actual.running.length > 0;
           if (world.served && world.actual.reached !== null) {
             const nothingWanted = world.actual.reached.release === null;
@@ -281,7 +345,10 @@ test("whatever fails, dies or is ordered meanwhile, a node settles, and once ser
       }
       assert.deepEqual(plan(to, world.actual), []);
       assert.equal(world.actual.current, to?.release);
-      assert.deepEqual(world.actual.running, [to?.release]);
+      const others = world.actual.running.filter((id) => id !== to?.release);
+      assert.ok(world.actual.running.includes(to?.release ?? A));
+      assert.ok(others.every((id) => world.inTable.has(id)));
+      if (to?.everywhere === true) assert.deepEqual(others, []);
     }),
     { numRuns: 500 },
   );

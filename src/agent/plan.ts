@@ -19,6 +19,8 @@ export interface Goal {
   readonly back: boolean;
   /** Whether it may begin. What has begun goes on without it. */
   readonly go: boolean;
+  /** The order is settled or taken back: no other node is still on its way from the old release. */
+  readonly everywhere: boolean;
   readonly answers: Answers;
 }
 
@@ -75,6 +77,8 @@ export interface Actual {
   readonly attempt: Attempt | null;
   /** Releases with instances on the public sockets, also those that the keeper gave up on (RESTART_LIMIT). */
   readonly running: readonly ReleaseId[];
+  /** Those of them that are reached through the port table alone, as far as they run. */
+  readonly tableOnly: readonly ReleaseId[];
 }
 
 const JUMP = [
@@ -135,10 +139,10 @@ export function plan(goal: Goal | null, actual: Actual): readonly StepName[] {
   if (attempt !== null) {
     return turned(goal, attempt) === null ? remaining(attempt) : ["turn"];
   }
-  if (goal === null) return upkeep(actual);
+  const keep = upkeep(goal, actual);
+  if (goal === null) return keep;
   const { reached } = actual;
-  if (reached === null || !isReached(goal, reached)) return goal.go ? ["begin"] : upkeep(actual);
-  const keep = upkeep(actual);
+  if (reached === null || !isReached(goal, reached)) return goal.go ? ["begin"] : keep;
   return reached.order === goal.order ? keep : ["adopt", ...keep];
 }
 
@@ -203,6 +207,15 @@ export function isConverged(goal: Goal | null, actual: Actual): boolean {
   return plan(goal, actual).length === 0;
 }
 
+/**
+ * Whether retiring leaves instances that are reached through the port table alone: until the last batch is done, the
+ * old release's callers on other nodes look them up. They stay where a new release came; where somebody asks for
+ * fewer releases, or the order is taken back (the callers go back first), they do not.
+ */
+export function sparesTableOnly({ mode }: Pick<Attempt, "mode">): boolean {
+  return mode === "jump" || mode === "restart" || mode === "start";
+}
+
 /** May a step be broken off when the attempt has to turn round? Hooks and switches run to their end. */
 export function isPatient(step: StepName): boolean {
   return step === "install" || step === "judge";
@@ -253,14 +266,15 @@ function hooked(attempt: Attempt, steps: readonly StepName[]): readonly StepName
   return attempt.hooks ? steps : steps.filter((step) => !/(jump|sync)$/.test(step));
 }
 
-function upkeep(actual: Actual): readonly StepName[] {
-  const { reached } = actual;
+function upkeep(goal: Goal | null, actual: Actual): readonly StepName[] {
+  const { reached, running, tableOnly } = actual;
   if (reached === null) return [];
   const wanted =
     reached.state === "stopped" ? [] : [reached.release, ...reached.beside].filter((id) => id !== null);
   const steps: StepName[] = actual.current === reached.release ? [] : ["mend"];
-  if (wanted.some((id) => !actual.running.includes(id))) steps.push("revive");
-  if (actual.running.some((id) => !wanted.includes(id))) steps.push("tidy");
+  if (wanted.some((id) => !running.includes(id))) steps.push("revive");
+  const others = running.filter((id) => !wanted.includes(id));
+  if (others.some((id) => goal?.everywhere === true || !tableOnly.includes(id))) steps.push("tidy");
   return steps;
 }
 

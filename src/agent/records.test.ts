@@ -16,6 +16,7 @@ const goal: Goal = {
   hooks: true,
   back: false,
   go: true,
+  everywhere: false,
   answers: { epoch: 0, seq: 2, release: V2 },
 };
 
@@ -24,7 +25,7 @@ function recordWith(over: Partial<AppRecord>): AppRecord {
 }
 
 function attempted(done: readonly StepName[], over: Partial<Attempt> = {}): AppRecord {
-  const attempt = attemptFor(goal, { current: V1, reached, attempt: null, running: [V1] });
+  const attempt = attemptFor(goal, { current: V1, reached, attempt: null, running: [V1], tableOnly: [] });
   return recordWith({ attempt: { ...attempt, done, ...over } });
 }
 

@@ -5,7 +5,7 @@ import type { AppContext } from "./app-context.ts";
 import { appFolders, flipCurrent } from "./folders.ts";
 import { runHook, runVerify, type Addresses, type HookTools, type HookWord } from "./hooks.ts";
 import type { Change } from "./instances.ts";
-import { oldServes, type Attempt, type StepName } from "./plan.ts";
+import { oldServes, sparesTableOnly, type Attempt, type StepName } from "./plan.ts";
 import type { LoadedRelease } from "./releases.ts";
 import type { AppRecord } from "./records.ts";
 
@@ -81,7 +81,8 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     const { context, record, attempt, signal, onProgress } = input;
     const running = await context.instances.running(record.app);
     for (const id of attempt.beside) {
-      if (id === attempt.release || running.some(({ release }) => release === id)) continue;
+      // Of a release that only its callers elsewhere keep alive, the rest is missing.
+      if (id === attempt.release || running.some((run) => run.release === id && !run.tableOnly)) continue;
       await context.releases.ensure(record, id, context.depots(), signal, onProgress);
       const loaded = await load(input, id);
       await context.instances.serve(loaded.plan(attempt.generation), signal);
@@ -94,7 +95,9 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     for (const run of await context.instances.running(record.app)) {
       const isNew = run.release === attempt.release && run.generation === attempt.generation;
       const isBeside = run.release !== attempt.release && attempt.beside.some((id) => id === run.release);
-      if (!isNew && !isBeside) changes.push(await context.instances.retire(run));
+      if (isNew || isBeside) continue;
+      const spare = run.release !== attempt.release && sparesTableOnly(attempt);
+      changes.push(await context.instances.retire(run, spare));
     }
     faultPoint("agent.retired");
     return sumOf(changes);
@@ -103,7 +106,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     faultPoint("agent.halt");
     const changes: Change[] = [];
     for (const run of await context.instances.running(record.app)) {
-      changes.push(await context.instances.retire(run));
+      changes.push(await context.instances.retire(run, false));
     }
     faultPoint("agent.halted");
     return sumOf(changes);

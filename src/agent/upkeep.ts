@@ -2,19 +2,22 @@ import { faultPoint } from "../lib/fault.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { AppContext } from "./app-context.ts";
 import { appFolders, readCurrent } from "./folders.ts";
-import type { Actual } from "./plan.ts";
+import type { Actual, Goal } from "./plan.ts";
 import type { AppRecord } from "./records.ts";
 
 /** What is on this node of an app now. */
 export async function actualOf(context: AppContext, app: string): Promise<Actual> {
   const record = context.records.get(app);
-  const running = new Set((await context.instances.running(app)).map(({ release }) => release));
+  const runs = await context.instances.running(app);
+  const running = new Set(runs.map(({ release }) => release));
+  const reached = new Set(runs.filter((run) => !run.tableOnly).map(({ release }) => release));
   if (record !== undefined) for (const id of await idle(context, record, running)) running.add(id);
   return {
     current: await readCurrent(appFolders(context.paths, app)),
     reached: record?.reached ?? null,
     attempt: record?.attempt ?? null,
     running: [...running],
+    tableOnly: runs.map(({ release }) => release).filter((id) => !reached.has(id)),
   };
 }
 
@@ -47,12 +50,20 @@ export async function revive(
   return true;
 }
 
-/** Retires what nobody asks for any more. */
-export async function tidy(context: AppContext, record: AppRecord): Promise<void> {
+/** Retires what nobody asks for any more, but for what callers on other nodes may still look up. */
+export async function tidy(context: AppContext, record: AppRecord, goal: Goal | null): Promise<void> {
+  const { instances, log } = context;
+  const spare = goal?.everywhere !== true;
   const wanted = wantedOf(record);
-  for (const run of await context.instances.running(record.app)) {
-    if (!wanted.includes(run.release)) await context.instances.retire(run);
+  for (const run of await instances.running(record.app)) {
+    if (wanted.includes(run.release)) continue;
+    const { cut } = await instances.retire(run, spare);
+    const fields = { app: record.app, release: run.release };
+    if (cut > 0) log.warn(`${cut} connections were cut`, { ...fields, "err.code": "CONNECTIONS_CUT" });
+    else log.info("retired", fields);
+    faultPoint("agent.tidied");
   }
+  context.onNews();
 }
 
 function wantedOf({ reached }: AppRecord): readonly ReleaseId[] {

@@ -156,7 +156,7 @@ export class AppWorker {
     if (step === "mend")
       await flipCurrent(appFolders(this.#context.paths, this.app), actual.reached?.release ?? null);
     if (step === "revive") return await this.#revive(false, signal);
-    if (step === "tidy") await tidy(this.#context, this.#book.existing);
+    if (step === "tidy") await tidy(this.#context, this.#book.existing, goal);
     return 0;
   }
 

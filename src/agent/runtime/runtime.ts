@@ -7,7 +7,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import type { Log } from "../../lib/log.ts";
 import { programFile } from "../../lib/program.ts";
-import { addressText, variableName } from "./address.ts";
+import { addressText, variableName, type SocketAddress } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { closeUnused, forgetAll, stopAll } from "./clearing.ts";
 import type { Place } from "./instance-spec.ts";
@@ -23,7 +23,16 @@ import {
 } from "./plan.ts";
 import { endedInUse, InstanceWatch, untilReady, type Watched } from "./readiness.ts";
 import { startInstance, type Started } from "./starter.ts";
-import { isLive, ofRun, otherRuns, readStock, type Held, type Stock } from "./stock.ts";
+import {
+  isLive,
+  isServing,
+  isTableOnly,
+  ofRun,
+  otherRuns,
+  readStock,
+  type Held,
+  type Stock,
+} from "./stock.ts";
 import { styleOf } from "./style.ts";
 import { rowsOf, type InstanceRow } from "./view.ts";
 
@@ -70,6 +79,8 @@ export interface RetireOutcome extends Outcome {
 interface Draft {
   /** Old instances that had to stop first, and what that cut. */
   readonly stopped: Held[];
+  /** Instances of the very run that served before: neither judged again nor ended with it. */
+  readonly serving: readonly Held[];
   readonly warnings: Warning[];
   /** When the first old instance without a held socket was told to stop. */
   gapBegan: number | undefined;
@@ -115,23 +126,30 @@ export class AppRuntime implements AsyncDisposable {
 
   /**
    * Starts the run's instances where no client sees them and waits until they are ready and verified. Where two
-   * versions may not run at once the old instances stop first. On failure everything is as before.
+   * versions may not run at once the old instances stop first. Instances of the run that serve already are left
+   * alone. On failure everything is as before.
    * @throws SkeinError HANDOVER_REFUSED, PORT_TAKEN, START_FAILED, APP_EXITED, HEALTH_TIMEOUT, SOCKET_NOT_TAKEN,
    *   USER_REFUSED, or what `verify` throws
    */
   async judge(plan: ReleasePlan, options: JudgeOptions, signal: AbortSignal): Promise<Outcome> {
     const { hello } = await this.#link.client();
     for (const process of plan.processes) styleOf(process, plan.dir, hello.ffi);
-    await this.#clearRun(plan);
-    const draft: Draft = { stopped: [], warnings: [], gapBegan: undefined };
+    const serving = await this.#clearRun(plan);
+    const draft: Draft = { stopped: [], serving, warnings: [], gapBegan: undefined };
     this.#drafts.set(runKey(plan), draft);
     try {
       const replaces = options.replaces ?? otherRuns(await readStock(this.#link), plan);
-      const judged: Watched[] = [];
+      const judged: Addressed[] = serving.map(({ meta }) => ({
+        process: meta.process,
+        addresses: meta.checked,
+      }));
       for (const group of startOrder(plan.processes)) {
         const one = async (process: ProcessPlan): Promise<Watched[]> =>
           await this.#judgeProcess(plan, process, replaces, draft, signal);
-        judged.push(...(await settleAll(group.map(one))).flat());
+        const started = (await settleAll(group.map(one))).flat().map((watched) => watched.started);
+        judged.push(
+          ...started.map(({ request, addresses }) => ({ process: request.process.name, addresses })),
+        );
       }
       await options.verify?.(verifyAddresses(judged), signal);
       return { warnings: draft.warnings };
@@ -157,9 +175,13 @@ export class AppRuntime implements AsyncDisposable {
     return { warnings: [...(draft?.warnings ?? []), ...outcomes.flatMap((outcome) => outcome.warnings)] };
   }
 
-  /** Drains and stops a run and frees what only it used. Idempotent. */
-  async retire(run: RunRef): Promise<RetireOutcome> {
-    const held = ofRun(await readStock(this.#link), run);
+  /**
+   * Drains and stops a run and frees what only it used. Idempotent.
+   * @param spare leave instances that are reached through the port table alone
+   */
+  async retire(run: RunRef, spare = false): Promise<RetireOutcome> {
+    const all = ofRun(await readStock(this.#link), run);
+    const held = all.filter(({ meta }) => !spare || !isTableOnly(meta));
     const { cut, forced } = await stopAll(this.#link, held);
     await forgetAll(this.#link, held);
     const warnings: Warning[] = [];
@@ -174,7 +196,8 @@ export class AppRuntime implements AsyncDisposable {
   async abandon(run: RunRef): Promise<void> {
     const draft = this.#drafts.get(runKey(run));
     this.#drafts.delete(runKey(run));
-    const held = ofRun(await readStock(this.#link), run);
+    const spared = new Set(draft?.serving.map(({ view }) => view.spec.key));
+    const held = ofRun(await readStock(this.#link), run).filter(({ view }) => !spared.has(view.spec.key));
     await stopAll(this.#link, held);
     const known = new Set((await readStock(this.#link)).instances.map(({ view }) => view.spec.key));
     for (const { view } of draft?.stopped ?? []) {
@@ -241,11 +264,14 @@ export class AppRuntime implements AsyncDisposable {
 
   // Private
 
-  /** What an earlier attempt at the same run left. */
-  async #clearRun(run: RunRef): Promise<void> {
-    const left = ofRun(await readStock(this.#link), run);
+  /** Ends what an earlier attempt at the same run left. @returns what of the run serves */
+  async #clearRun(run: RunRef): Promise<readonly Held[]> {
+    const all = ofRun(await readStock(this.#link), run);
+    const serving = all.filter(isServing);
+    const left = all.filter((held) => !serving.includes(held));
     await stopAll(this.#link, left);
     await forgetAll(this.#link, left);
+    return serving;
   }
 
   async #judgeProcess(
@@ -263,8 +289,11 @@ export class AppRuntime implements AsyncDisposable {
       draft.warnings.push({ code: "GATE_UNSEEN", message, data: { process: process.name } });
       return [];
     }
+    const missing = indexes(process).filter(
+      (index) => !draft.serving.some(({ meta }) => meta.process === process.name && meta.index === index),
+    );
     const judged = await settleAll(
-      indexes(process).map(async (index) => await this.#judgeInstance(plan, process, index, signal)),
+      missing.map(async (index) => await this.#judgeInstance(plan, process, index, signal)),
     );
     if (style === "gap" && draft.gapBegan !== undefined) {
       const ms = Math.round(performance.now() - draft.gapBegan);
@@ -340,14 +369,19 @@ async function settleAll<T>(work: readonly Promise<T>[]): Promise<T[]> {
   return results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
 }
 
+interface Addressed {
+  readonly process: string;
+  readonly addresses: readonly SocketAddress[];
+}
+
 /** `SKEIN_ADDRESS_HTTP`, and `SKEIN_ADDRESS_WEB_HTTP` where two processes have sockets of one name. */
-function verifyAddresses(judged: readonly Watched[]): Record<string, string> {
+function verifyAddresses(judged: readonly Addressed[]): Record<string, string> {
   const found: Record<string, string> = {};
-  for (const { started } of judged) {
-    for (const address of started.addresses) {
+  for (const { process, addresses } of judged) {
+    for (const address of addresses) {
       const socket = variableName(address.name);
       found[`SKEIN_ADDRESS_${socket}`] ??= addressText(address);
-      found[`SKEIN_ADDRESS_${variableName(started.request.process.name)}_${socket}`] ??= addressText(address);
+      found[`SKEIN_ADDRESS_${variableName(process)}_${socket}`] ??= addressText(address);
     }
   }
   return found;

@@ -31,6 +31,12 @@ export const ofRun = (stock: Stock, run: RunRef): Held[] =>
 export const isLive = ({ view }: Held): boolean =>
   view.state === "running" || view.state === "waiting" || view.state === "stopping";
 
+export const isServing = ({ view }: Held): boolean => view.state === "running" && view.attached;
+
+/** Has it ports of its own, and no other way in? */
+export const isTableOnly = ({ style, told }: InstanceMeta): boolean =>
+  style === "own" && told.some(({ port }) => port > 0);
+
 /** Every other run of the same app. */
 export function otherRuns(stock: Stock, run: RunRef): RunRef[] {
   const found = new Map<string, RunRef>();

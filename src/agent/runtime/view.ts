@@ -2,7 +2,7 @@ import type { InstanceState } from "../../keeper/protocol.ts";
 import type { Protocol } from "../../app/manifest.ts";
 import type { SocketAddress } from "./address.ts";
 import { instanceName } from "./plan.ts";
-import type { Held, Stock } from "./stock.ts";
+import { isTableOnly, type Held, type Stock } from "./stock.ts";
 
 /** `judging` (no client sees it), `serving`, `draining`, `waiting` (crashed, restart due), `stopped`, `failed`. */
 export type RowState = "judging" | "serving" | "draining" | "waiting" | "stopped" | "failed";
@@ -28,6 +28,8 @@ export interface InstanceRow {
   readonly path: string | null;
   /** Where this very instance answers checks, apart from others on a shared socket as far as can be. */
   readonly checked: SocketAddress | null;
+  /** It has ports of its own: whoever wants it looks it up. */
+  readonly tableOnly: boolean;
   readonly pid: number;
   readonly state: RowState;
   readonly since: string;
@@ -66,6 +68,7 @@ function commonOf({ view, meta }: Held): Common {
     process: meta.process,
     instance: instanceName(meta.process, meta.index),
     uses: meta.uses ?? [],
+    tableOnly: isTableOnly(meta),
     pid: view.pid,
     state: stateOf(view.state, view.attached),
     since: view.since,
