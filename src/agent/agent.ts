@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 import type { HubAddress } from "../api/hub-client.ts";
-import type { Wanted } from "../api/schemas.ts";
+import type { Reported, Wanted } from "../api/schemas.ts";
 import type { Clock } from "../lib/clock.ts";
 import { messageOf, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -13,7 +13,7 @@ import { appLogs } from "./app-log.ts";
 import type { AppContext } from "./app-context.ts";
 import { CommandDesk } from "./commands.ts";
 import { NearDepots, type NearOptions } from "./depots.ts";
-import { forever, News, type ForeverOptions } from "./forever.ts";
+import { forever, type ForeverOptions } from "./forever.ts";
 import type { Pace } from "./goal.ts";
 import { processGroups } from "./groups.ts";
 import { hubFor } from "./hub-link.ts";
@@ -30,6 +30,7 @@ import { receiptOf } from "./receipt-of.ts";
 import { openRecords } from "./records.ts";
 import { openRegistryHost, type RegistryHost } from "./registry-host.ts";
 import { Releases } from "./releases.ts";
+import { ReportLoop, type When } from "./report-loop.ts";
 import { reportOf } from "./reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
 import type { Source } from "./source.ts";
@@ -65,9 +66,6 @@ export interface AgentOptions {
 const WAIT_MS = 30_000;
 /** A hub that was silent for this long is taken as away; a restart of it is shorter. */
 const AWAY_MS = 60_000;
-const REPORT_EVERY_MS = 20_000;
-/** News that come within this time are reported together. */
-const REPORT_GATHER_MS = 40;
 const SKEW_MS = 10 * 60_000;
 const REFUSALS_KEPT = 1000;
 
@@ -138,7 +136,7 @@ class Agent implements AsyncDisposable {
   #heardAt: number;
   #duplicate = false;
   #catchingUp = false;
-  readonly #news: News;
+  readonly #reports: ReportLoop;
 
   private constructor(
     options: AgentOptions,
@@ -158,14 +156,20 @@ class Agent implements AsyncDisposable {
     this.#kept = parts.kept;
     this.#registry = parts.registry;
     this.#heardAt = options.clock.now();
-    this.#news = new News(options.clock);
+    this.#reports = new ReportLoop({
+      ...this.#loop("report"),
+      everyMs: options.reportEveryMs,
+      source: () => this.#openSource(),
+      report: () => this.#report(),
+      delivered: (reported) => this.#delivered(reported),
+    });
     this.#near = new NearDepots(options);
     this.#context = {
       ...parts.context,
       pace: () => this.#pace(),
       depots: () => this.#near.before(this.#source?.depots ?? []),
-      onNews: () => {
-        this.#news.tell();
+      onNews: (when) => {
+        this.#reports.tell(when);
       },
     };
     this.#commands = new CommandDesk(this.#context, this.#runtime);
@@ -223,13 +227,13 @@ class Agent implements AsyncDisposable {
     log.info("agent started", { node: identityOf(this.#store).name, boot: this.#boot });
     const stop = this.#runtime.onEvent((event) => {
       if (event.type === "keeper") for (const worker of this.#workers.values()) worker.doubt();
-      this.#kickAll();
+      this.#kickAll("now");
     });
     // Before the workers: an install that a crash broke off goes on at once. No network is used here.
     await this.#openSource().catch(() => undefined);
     this.#startWorkers();
     try {
-      await Promise.all([this.#listenLoop(), this.#reportLoop(), this.#portsLoop(), this.#healthLoop()]);
+      await Promise.all([this.#listenLoop(), this.#reports.run(), this.#portsLoop(), this.#healthLoop()]);
     } finally {
       stop();
       await Promise.allSettled(this.#work);
@@ -265,9 +269,9 @@ class Agent implements AsyncDisposable {
     void tracked.then(() => this.#work.delete(tracked));
   }
 
-  #kickAll(): void {
+  #kickAll(when: When): void {
     for (const worker of this.#workers.values()) worker.kick();
-    this.#news.tell();
+    this.#reports.tell(when);
   }
 
   /** Listens for what is wanted, for ever; everything else goes on while nobody answers. */
@@ -293,7 +297,7 @@ class Agent implements AsyncDisposable {
     this.#catchingUp = wanted.catchingUp;
     if (wanted.duplicate) this.#alarm("DUPLICATE", "another live agent uses this node's key");
     this.#startWorkers();
-    this.#kickAll();
+    this.#kickAll(wanted.catchingUp ? "now" : "soon");
     const { signal } = this.#options;
     for (const command of wanted.commands) {
       const answer = this.#commands.begin(command, this.#source, signal);
@@ -321,29 +325,19 @@ class Agent implements AsyncDisposable {
       cut: 0,
     } as const;
     await this.#context.outbox.put(await receiptOf(input, this.#context));
-    this.#news.tell();
+    this.#reports.tell("now");
   }
 
-  /** Reports at news, and often enough that the port table's entries live on. */
-  async #reportLoop(): Promise<void> {
-    // What could not be reported is news still.
-    const onFailure = (): void => {
-      this.#news.tell();
-    };
-    await forever({ ...this.#loop("report"), onFailure }, async (signal) => {
-      await this.#news.wait(this.#options.reportEveryMs ?? REPORT_EVERY_MS, REPORT_GATHER_MS, signal);
-      const source = await this.#openSource();
-      const reported = await source.report(await this.#report(), signal);
-      this.#heardAt = this.#options.clock.now();
-      await this.#context.outbox.delivered(reported.receipts);
-      if (this.#context.outbox.waiting(1).length > 0) this.#news.tell();
-      if (reported.catchingUp && !this.#catchingUp) this.#news.tell();
-      this.#catchingUp = reported.catchingUp;
-      this.#duplicate = reported.duplicate;
-      const skewMs = Date.parse(reported.hubTime) - this.#options.clock.now();
-      if (Math.abs(skewMs) > SKEW_MS)
-        this.#alarm("CLOCK_SKEW", `the hub's clock differs by ${Math.round(skewMs / 1000)} s`);
-    });
+  async #delivered(reported: Reported): Promise<void> {
+    this.#heardAt = this.#options.clock.now();
+    await this.#context.outbox.delivered(reported.receipts);
+    if (this.#context.outbox.waiting(1).length > 0) this.#reports.tell("now");
+    if (reported.catchingUp && !this.#catchingUp) this.#reports.tell("now");
+    this.#catchingUp = reported.catchingUp;
+    this.#duplicate = reported.duplicate;
+    const skewMs = Date.parse(reported.hubTime) - this.#options.clock.now();
+    if (Math.abs(skewMs) > SKEW_MS)
+      this.#alarm("CLOCK_SKEW", `the hub's clock differs by ${Math.round(skewMs / 1000)} s`);
   }
 
   async #report(): ReturnType<typeof reportOf> {

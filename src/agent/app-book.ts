@@ -40,7 +40,7 @@ export class AppBook {
   /** Durable when it resolves. */
   async keep(record: AppRecord): Promise<void> {
     await this.#context.records.save(record);
-    this.#context.onNews();
+    this.#context.onNews("soon");
   }
 
   /** The record that an order of the app goes on from: a new one where the environment is another. */
@@ -58,6 +58,7 @@ export class AppBook {
     if (record.verdicts[order] === ended.verdict) return;
     const receipt = await receiptOf({ app, env, order, answers, ...ended }, this.#context);
     await this.#context.outbox.put(receipt);
+    this.#context.onNews("now");
     await this.keep({ ...withVerdict(record, order, ended.verdict), lastReceipt: receipt });
     faultPoint("agent.answered");
   }

@@ -10,6 +10,7 @@ import type { Instances } from "./instances.ts";
 import type { NodeStore } from "./node-store.ts";
 import type { Outbox } from "./receipts.ts";
 import type { Records } from "./records.ts";
+import type { When } from "./report-loop.ts";
 import type { Releases } from "./releases.ts";
 import type { Staged } from "./staged.ts";
 
@@ -30,5 +31,5 @@ export interface AppContext {
   readonly pace: () => Pace;
   readonly depots: () => readonly DepotReader[];
   /** Told whenever something changed that a report tells of. */
-  readonly onNews: () => void;
+  readonly onNews: (when: When) => void;
 }

@@ -41,10 +41,20 @@ export async function forever(
   }
 }
 
+export interface Waits {
+  /** Without any news. */
+  readonly mostMs: number;
+  /** After the first news that may wait. */
+  readonly soonMs: number;
+  /** After the first that may not. */
+  readonly gatherMs: number;
+}
+
 /** Something that happened and that somebody will look at. News that come together are looked at together. */
 export class News {
   readonly #clock: Clock;
   #next = Promise.withResolvers<void>();
+  #hint = Promise.withResolvers<void>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -54,13 +64,19 @@ export class News {
     this.#next.resolve();
   }
 
-  /** Resolves `gatherMs` after the first news, or after `mostMs` without any. */
-  async wait(mostMs: number, gatherMs: number, signal: AbortSignal): Promise<void> {
+  /** News that may wait. */
+  hint(): void {
+    this.#hint.resolve();
+  }
+
+  async wait({ mostMs, soonMs, gatherMs }: Waits, signal: AbortSignal): Promise<void> {
     using over = until([signal]);
-    const timer = this.#clock.sleep(mostMs, over.signal).catch(() => undefined);
-    await Promise.race([this.#next.promise, timer]);
+    const sleep = (ms: number): Promise<void> => this.#clock.sleep(ms, over.signal).catch(() => undefined);
+    const hinted = this.#hint.promise.then(() => sleep(soonMs));
+    await Promise.race([this.#next.promise, hinted, sleep(mostMs)]);
     over.abort();
     await this.#clock.sleep(gatherMs, signal).catch(() => undefined);
     this.#next = Promise.withResolvers();
+    this.#hint = Promise.withResolvers();
   }
 }

@@ -46,7 +46,7 @@ export async function revive(
     // Nothing of it is for this node: then there is nothing to bring back either.
     if (plan.processes.length === 0 && !all) return false;
   }
-  context.onNews();
+  context.onNews("now");
   return true;
 }
 
@@ -63,7 +63,7 @@ export async function tidy(context: AppContext, record: AppRecord, goal: Goal | 
     else log.info("retired", fields);
     faultPoint("agent.tidied");
   }
-  context.onNews();
+  context.onNews("now");
 }
 
 function wantedOf({ reached }: AppRecord): readonly ReleaseId[] {

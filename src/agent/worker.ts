@@ -316,7 +316,7 @@ export class AppWorker {
   #note(attempt: Attempt, stage: string, bytesDone: number, bytesTotal: number | null): void {
     const note = attempt.release === null ? null : shortRelease(this.app, attempt.release);
     this.progress = { order: attempt.order, stage, bytesDone, bytesTotal, note };
-    this.#context.onNews();
+    this.#context.onNews("soon");
   }
 
   #backoffMs(): number {

@@ -17,6 +17,16 @@ depotConformance("http", async (t) => {
   return httpDepot(hub.client);
 });
 
+test("a small blob's answer says its length and nothing that HTTP does without", async (t) => {
+  const hub = await startTestHub(t);
+  await httpDepot(hub.client).put("index/one", blobOf(Buffer.from("small")), t.signal);
+  const get = async (path: string): Promise<[string[], string]> => {
+    const response = await hub.client.raw({ method: "GET", path, signal: t.signal });
+    return [Object.keys(response.headers).sort(), String(await response.toArray())];
+  };
+  assert.deepEqual(await get("/v1/depot/blobs/index/one"), [["content-length", "content-type"], "small"]);
+});
+
 const blobOf = (bytes: Buffer): BlobSource => ({
   size: bytes.length,
   sha256: createHash("sha256").update(bytes).digest("hex"),

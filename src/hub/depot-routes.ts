@@ -21,13 +21,13 @@ export async function getBlob(
   const pieces = depot.get(name, signal, range)[Symbol.asyncIterator]();
   // The first piece says whether there is such a blob; after that only a cut can tell of a failure.
   const first = await pieces.next();
-  const headers: Record<string, string> = {
-    "content-type": "application/octet-stream",
-    "accept-ranges": "bytes",
-  };
+  const second = first.done === true ? first : await pieces.next();
+  const headers: Record<string, string> = { "content-type": "application/octet-stream" };
   if (range?.end !== undefined) headers["content-range"] = `bytes ${range.start}-${range.end - 1}/*`;
+  // A small blob is one piece: then its length is known, and no chunks need framing.
+  if (second.done === true) headers["content-length"] = String(first.done === true ? 0 : first.value.length);
   res.writeHead(range === undefined ? 200 : 206, headers);
-  await pipeline(Readable.from(withFirst(first, pieces)), res);
+  await pipeline(Readable.from(withBegin([first, second], pieces)), res);
 }
 
 export async function uploadOffset(
@@ -67,12 +67,16 @@ function refuseMisnamed(name: string, sha256: string): void {
   throw new SkeinError("BAD_REQUEST", `${name} is to hold bytes of another digest`, { data: { blob: name } });
 }
 
-async function* withFirst(
-  first: IteratorResult<Uint8Array>,
+async function* withBegin(
+  begin: readonly IteratorResult<Uint8Array>[],
   rest: AsyncIterator<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void> {
   try {
-    for (let next = first; next.done !== true; next = await rest.next()) yield next.value;
+    for (const known of begin) {
+      if (known.done === true) return;
+      yield known.value;
+    }
+    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
   } finally {
     await rest.return?.();
   }

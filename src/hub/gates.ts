@@ -6,6 +6,8 @@ import type { Digest, KeyId } from "../lib/ids.ts";
 export interface Gates {
   /** Whether the node may start this order, must wait, or goes back. Answered from memory. */
   gateFor(order: Digest, node: KeyId): Gate;
+  /** Whether anything was decided about this order yet; what was just published is held until then. */
+  isDecided(order: Digest): boolean;
 }
 
 export interface Rollouts extends Gates, AsyncDisposable {

@@ -64,6 +64,16 @@ test("an order that does not follow the head is refused with the head", async (t
   assert.equal(await hub.client.postOrder(next.envelope, roster, null), next.digest);
 });
 
+test("a node that waits is told of an order together with what was decided about it", async (t) => {
+  const { hub, node, release } = await shop(t);
+  const before = await node.client.wanted(undefined, 0);
+  const polled = node.client.wanted(before?.etag, 20_000);
+  const roster = rosterOf([node]);
+  const order = await makeOrder(hub.cluster, release, roster);
+  await hub.client.postOrder(order.envelope, roster, await makeSettle(hub.cluster, order, 1));
+  assert.deepEqual((await polled)?.apps[0]?.gates, { [order.digest]: "go" });
+});
+
 test("the very same bytes again are answered as the first time, also when others came since", async (t) => {
   const { hub, node, release } = await shop(t);
   const roster = rosterOf([node]);

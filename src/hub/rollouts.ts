@@ -82,6 +82,10 @@ class Controller implements Rollouts {
     return one === undefined || rollout === undefined ? "hold" : gateOf(rollout, node, one.serving(node));
   }
 
+  isDecided(order: Digest): boolean {
+    return this.#cases.get(order)?.rollout !== undefined;
+  }
+
   underWay(order: Digest): boolean {
     const rollout = this.#cases.get(order)?.rollout;
     if (rollout !== undefined) return isUnderWay(rollout);

@@ -48,6 +48,9 @@ export interface RouterParts {
 
 export function requestListener(parts: RouterParts): http.RequestListener {
   return (req, res) => {
+    // Each answer to each of many nodes carries its head: what HTTP/1.1 does without is left out.
+    res.sendDate = false;
+    res.removeHeader("connection");
     answer(parts, req, res).catch((err: unknown) => {
       if (!isSkeinError(err) && !res.destroyed) parts.failed(req, err);
       sendError(req, res, err);

@@ -252,7 +252,7 @@ async function serve(server: https.Server, hub: Hub, options: HubOptions): Promi
   // Uploads and streams may take as long as they move; what stands still is ended by the socket's own time limit.
   server.requestTimeout = 0;
   server.setTimeout(SOCKET_IDLE_MS);
-  // Longer than clients keep an idle connection (20 s): else a request could be sent into one that just ended.
+  // Longer than clients keep an idle connection (50 s): else a request could be sent into one that just ended.
   server.keepAliveTimeout = 65_000;
   server.listen(options.listen.port, options.listen.host);
   try {

@@ -4,7 +4,7 @@
  */
 import type { Wanted, WantedApp } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { digestOf, type KeyId } from "../lib/ids.ts";
+import { digestOf, type Digest, type KeyId } from "../lib/ids.ts";
 import { seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import type { Identity } from "../trust/identity.ts";
@@ -37,6 +37,8 @@ export interface WantedParts {
 /** What of the store can change an answer; a node's own keys are looked at apart. */
 const RELEVANT = ["/charters/", "/orders/", "/settles/", "/rollouts/", "/releases/", "/meta/"] as const;
 const BEACON_MS = 1000;
+/** How long an answer waits for the first decision about an order in it, which mostly takes a few ms. */
+const DECISION_MS = 250;
 
 export class WantedDesk {
   readonly #parts: WantedParts;
@@ -58,13 +60,17 @@ export class WantedDesk {
     signal: AbortSignal,
   ): Promise<Wanted | undefined> {
     const until = performance.now() + waitMs;
+    let ripe = Infinity;
     for (;;) {
       const news = this.#nextNews(node, signal);
       try {
         const wanted = await this.#compute(node);
-        if (wanted.etag !== etag) return wanted;
-        const leftMs = until - performance.now();
-        if (leftMs <= 0 || !(await news.within(leftMs))) return undefined;
+        const isNew = wanted.etag !== etag;
+        // A node that is told of an order and then that it may start it is told twice.
+        if (isNew) ripe = Math.min(ripe, performance.now() + Math.min(waitMs, DECISION_MS));
+        const leftMs = (isNew ? ripe : until) - performance.now();
+        if (isNew && (leftMs <= 0 || this.#isDecided(wanted))) return wanted;
+        if (leftMs <= 0 || (!(await news.within(leftMs)) && !isNew)) return undefined;
       } finally {
         news.stop();
       }
@@ -127,6 +133,14 @@ export class WantedDesk {
     };
     const etag = digestOf(JSON.stringify(content));
     return { etag, ...content, beacon: await this.beacon(), lastReceipts: receipts.own(node) };
+  }
+
+  #isDecided({ apps }: Wanted): boolean {
+    return apps.every(({ gates }) =>
+      Object.entries(gates).every(
+        ([order, gate]) => gate !== "hold" || this.#parts.gates.isDecided(order as Digest),
+      ),
+    );
   }
 
   async #app(identity: Identity, place: AppEnv): Promise<WantedApp | undefined> {

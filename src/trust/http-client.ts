@@ -44,7 +44,8 @@ export interface PinnedClient extends Disposable {
 const DEFAULTS = {
   timeoutMs: 30_000,
   maxSockets: 16,
-  idleMs: 20_000,
+  /** Longer than an agent's time between two reports, shorter than a hub keeps an idle connection (65 s). */
+  idleMs: 50_000,
   maxErrorBytes: 65_536,
   maxBodyBytes: 128 * 2 ** 20,
 } as const;
@@ -184,7 +185,7 @@ function start(
   closed.throwIfAborted();
   request.signal?.throwIfAborted();
   const signal = request.signal === undefined ? closed : AbortSignal.any([closed, request.signal]);
-  return http.request({
+  const req = http.request({
     agent,
     host: options.host,
     port: options.port,
@@ -193,6 +194,9 @@ function start(
     headers: { ...options.headers, ...request.headers },
     signal,
   });
+  // HTTP/1.1 keeps connections without being asked to.
+  if (!req.hasHeader("connection")) req.removeHeader("connection");
+  return req;
 }
 
 async function sendBody(req: http.ClientRequest, body: RequestOptions["body"]): Promise<void> {
