@@ -11,13 +11,14 @@ const root = path.resolve(import.meta.dirname, "..");
 const stamp = path.join(root, "node_modules", ".skein-setup");
 const major = Number(process.versions.node.split(".")[0]);
 
-/** program → Debian package; what the tests run real servers and faults with. */
+/** program, or file, → Debian package; what the tests run real servers and faults with. */
 const TEST_PROGRAMS = {
   git: "git",
   gunicorn: "gunicorn",
   uvicorn: "uvicorn",
   puma: "puma",
   python3: "python3",
+  "/usr/lib/python3/dist-packages/swift": "python3-swift",
   zstd: "zstd",
   "ssh-agent": "openssh-client",
   setcap: "libcap2-bin",
@@ -83,6 +84,7 @@ function apt(...args) {
 }
 
 function onPath(program) {
+  if (path.isAbsolute(program)) return existsSync(program);
   return (process.env.PATH ?? "").split(":").some((dir) => existsSync(path.join(dir, program)));
 }
 

@@ -10,6 +10,7 @@ import { retryDelayMs } from "../lib/retry.ts";
 import type { RequestOptions } from "../trust/http-client.ts";
 import { jsonOf } from "../trust/http-client.ts";
 import { checkBlobName } from "./blob-name.ts";
+import { PACE, paced, PROGRESS_BYTES, type Pace } from "./pace.ts";
 import type { BlobSource, ByteRange, Depot } from "./depot.ts";
 
 /** What of the hub's client a depot needs. */
@@ -24,15 +25,26 @@ export interface HttpDepotOptions {
   readonly random?: () => number;
   /** Tries without any progress before a transfer is given up. Default 6. */
   readonly tries?: number;
+  /** From a request to the head of its answer, in ms. Default 30 000. */
+  readonly answerMs?: number;
+  /** Slowest download that is borne with. */
+  readonly pace?: Pace;
 }
 
+const DEFAULTS: Required<HttpDepotOptions> = {
+  clock: systemClock,
+  random: Math.random,
+  tries: 6,
+  answerMs: 30_000,
+  pace: PACE,
+};
 const BACKOFF = { baseMs: 100, maxMs: 5000 } as const;
 const NAMES_AT_ONCE = 5000;
 /** From this size on it is worth a question whether a part is there from a time before. */
 const ASK_FROM_BYTES = 256 * 1024;
 
 export function httpDepot(transport: BlobTransport, options: HttpDepotOptions = {}): Depot {
-  const patience = { clock: systemClock, random: Math.random, tries: 6, ...options };
+  const patience = { ...DEFAULTS, ...options };
   return {
     kind: "hub",
     name: transport.name,
@@ -94,16 +106,17 @@ async function* get(
   checkBlobName(name);
   let at = range?.start ?? 0;
   if (range?.end !== undefined && at >= range.end) return;
+  let failedAt = at;
   for (let failures = 0; ;) {
     try {
-      for await (const piece of download(transport, name, signal, { ...range, start: at })) {
+      for await (const piece of download(transport, patience, name, signal, { ...range, start: at })) {
         at += piece.length;
-        failures = 0;
         yield piece;
       }
       return;
     } catch (err) {
-      failures += 1;
+      failures = at - failedAt >= PROGRESS_BYTES ? 1 : failures + 1;
+      failedAt = at;
       await passing(err, failures, patience, signal);
     }
   }
@@ -111,6 +124,7 @@ async function* get(
 
 async function* download(
   transport: BlobTransport,
+  { answerMs, pace }: Patience,
   name: string,
   signal: AbortSignal,
   { start, end }: ByteRange,
@@ -119,14 +133,16 @@ async function* download(
   const headers: Record<string, string> = whole
     ? {}
     : { range: `bytes=${start}-${end === undefined ? "" : end - 1}` };
-  const response = await transport.raw({ method: "GET", path: blobPath(name), headers, signal });
+  const request = { method: "GET", path: blobPath(name), headers, timeoutMs: answerMs, signal };
+  const response = await transport.raw(request);
+  const tooSlow = (): Error =>
+    new SkeinError("HUB_UNREACHABLE", `${transport.name}: ${name} came too slowly`);
   try {
-    yield* response as AsyncIterable<Uint8Array>;
+    yield* paced(response, pace, tooSlow);
   } catch (err) {
     signal.throwIfAborted();
+    if (isSkeinError(err)) throw err;
     throw new SkeinError("HUB_UNREACHABLE", `${transport.name}: ${name} was cut off`, { cause: err });
-  } finally {
-    response.destroy();
   }
 }
 

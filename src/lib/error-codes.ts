@@ -1,15 +1,5 @@
-/** Every code, with the exit status of a command that ends with it, what it means and how it is mended. */
-interface CodeEntry {
-  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
-  readonly meaning: string;
-  readonly mend: string;
-}
-
-const entry = (exit: CodeEntry["exit"], meaning: string, mend: string): CodeEntry => ({
-  exit,
-  meaning,
-  mend,
-});
+import { DEPOT_ERROR_CODES } from "./depot-error-codes.ts";
+import { entry, type CodeEntry } from "./error-entry.ts";
 
 /** docs/errors.md is generated from this table. One line per code, by the layer that raises it. */
 export const ERROR_CODES = {
@@ -201,59 +191,7 @@ export const ERROR_CODES = {
   ),
   SELECTION_EMPTY: entry(7, "The selector names no node.", "See skein node ls for names and labels."),
 
-  // depot and release
-  BLOB_MISSING: entry(1, "The depot has no blob of that name.", "Publish the release again: skein deploy."),
-  BLOB_EXISTS: entry(1, "A blob of that name is there already.", "Nothing to do."),
-  CHUNK_MISSING: entry(
-    1,
-    "The depot lacks a chunk of the release.",
-    "Publish the release again: skein deploy.",
-  ),
-  CHUNK_CORRUPT: entry(
-    1,
-    "Bytes do not hash to their id.",
-    "The piece is fetched again from elsewhere; if it stays, check the depot's disk.",
-  ),
-  TREE_CORRUPT: entry(
-    1,
-    "A tree's rows do not lead to the signed tree id.",
-    "Publish the release again: skein deploy.",
-  ),
-  PACK_CORRUPT: entry(1, "A pack's index or frames are damaged.", "Publish the release again: skein deploy."),
-  DELTA_CORRUPT: entry(
-    1,
-    "A delta between two releases is damaged or does not lead to the signed tree.",
-    "Nothing is to be done: the release is fetched without it.",
-  ),
-  TREE_REFUSED: entry(
-    2,
-    "The source holds something that a release may not.",
-    "Change what the message names.",
-  ),
-  ARCHIVE_REFUSED: entry(
-    2,
-    "The archive holds something that a release may not, or is damaged.",
-    "Change what the message names and pack it again.",
-  ),
-  SOURCE_NOT_FOUND: entry(
-    2,
-    "There is nothing to release at that path.",
-    "Give a directory, an archive, an executable, or run it in one.",
-  ),
-  COMMIT_NOT_FOUND: entry(
-    7,
-    "No such commit here nor on the hub.",
-    "Push it: git push skein://HUB/APP BRANCH.",
-  ),
-  COMMIT_MISMATCH: entry(1, "The hub gave another commit than asked for.", "Check the hub."),
-  GIT_FAILED: entry(1, "git ended with an error.", "See git's own words above."),
-  BUILD_FAILED: entry(1, "The build or its test failed; nothing was deployed.", "See its last lines above."),
-  BUILD_DIFFERS: entry(
-    1,
-    "The same commit was built to another tree before.",
-    "Make the build reproducible, or deploy the earlier release.",
-  ),
-  RELEASE_NOT_FOUND: entry(7, "No release of that name or id.", "List them with skein releases."),
+  ...DEPOT_ERROR_CODES,
 
   // manifest
   MANIFEST_INVALID: entry(2, "skein.yaml does not say what Skein can do.", "Change the line named."),

@@ -1,0 +1,81 @@
+import type { Clock } from "../../lib/clock.ts";
+import { messageOf, SkeinError } from "../../lib/errors.ts";
+import { awsVariable, type Environment, type S3Settings } from "./settings.ts";
+import type { Credentials } from "./sign.ts";
+
+/** Gives credentials that last a while yet. */
+export interface CredentialSource {
+  /** @throws SkeinError DEPOT_CREDENTIALS */
+  get(): Promise<Credentials>;
+  /** What was given is refused: the next `get` looks again. */
+  forget(): void;
+}
+
+/** They are renewed this long before they end, in ms. */
+const RENEW_BEFORE_MS = 5 * 60_000;
+
+/**
+ * The standard chain: variables, then the shared files (profiles, SSO, processes, web identity), then the container's
+ * or pod's and the machine's role. Variables are read here; for all else AWS's own chain is loaded, at first use.
+ */
+export function credentialChain(settings: S3Settings, env: Environment, clock: Clock): CredentialSource {
+  let chain: Promise<() => Promise<Credentials>> | undefined;
+  return renewed(clock, async () => {
+    const own = variables(env);
+    if (own !== undefined && settings.profile === undefined) return own;
+    chain ??= loadChain(settings);
+    return await (
+      await chain
+    )();
+  });
+}
+
+/** Keeps what `load` gave until shortly before it ends; many who ask at once wait for one load. */
+export function renewed(clock: Clock, load: () => Promise<Credentials>): CredentialSource {
+  let kept: Promise<Credentials> | undefined;
+  const fresh = (): Promise<Credentials> => {
+    const loading = load().catch((err: unknown) => {
+      if (kept === loading) kept = undefined;
+      throw none(err);
+    });
+    kept = loading;
+    return loading;
+  };
+  return {
+    async get() {
+      const credentials = await (kept ?? fresh());
+      const left = (credentials.expiresMs ?? Infinity) - clock.now();
+      return left > RENEW_BEFORE_MS ? credentials : await fresh();
+    },
+    forget() {
+      kept = undefined;
+    },
+  };
+}
+
+function variables(env: Environment): Credentials | undefined {
+  const accessKeyId = awsVariable(env, "AWS_ACCESS_KEY_ID");
+  const secretAccessKey = awsVariable(env, "AWS_SECRET_ACCESS_KEY");
+  if (accessKeyId === undefined || secretAccessKey === undefined) return undefined;
+  return { accessKeyId, secretAccessKey, sessionToken: awsVariable(env, "AWS_SESSION_TOKEN") };
+}
+
+async function loadChain({ profile, region }: S3Settings): Promise<() => Promise<Credentials>> {
+  const { defaultProvider } = await import("@aws-sdk/credential-provider-node");
+  const provider = defaultProvider({
+    ...(profile === undefined ? {} : { profile }),
+    // Where roles are taken on; nothing else of it matters here.
+    clientConfig: { region },
+  });
+  return async () => {
+    const { accessKeyId, secretAccessKey, sessionToken, expiration } = await provider();
+    return { accessKeyId, secretAccessKey, sessionToken, expiresMs: expiration?.getTime() };
+  };
+}
+
+/** Not with the cause: what a `credential_process` was called with may be a secret. */
+function none(err: unknown): SkeinError {
+  const [line = ""] = messageOf(err).split("\n", 1);
+  const why = line.startsWith("Command failed") ? "the credential_process ended with an error" : line;
+  return new SkeinError("DEPOT_CREDENTIALS", `no credentials for S3: ${why.slice(0, 300)}`);
+}

@@ -1,0 +1,74 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { after, type TestContext } from "node:test";
+import { openBucket, type BucketOptions, type S3Bucket } from "./bucket.ts";
+import type { Environment } from "./settings.ts";
+
+/** A real S3 server: OpenStack Swift (s3-server.py), which ends with this process. */
+export interface S3Server extends AsyncDisposable {
+  readonly endpoint: string;
+  /** What a process needs to reach it: endpoint, region and keys, and a home without shared files. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Makes a bucket of its own for who asks. @returns its name */
+  makeBucket(): Promise<string>;
+}
+
+export interface S3ServerOptions {
+  /** Whether it keeps conditions of writes, as S3 does and Swift does not. */
+  readonly conditional: boolean;
+}
+
+/** Debian's own: another Python on the path does not see Debian's packages. */
+const PYTHON = "/usr/bin/python3";
+const KEYS = { AWS_ACCESS_KEY_ID: "test:tester", AWS_SECRET_ACCESS_KEY: "testing" };
+
+export async function startS3Server({ conditional }: S3ServerOptions): Promise<S3Server> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "skein-s3-"));
+  const script = path.join(import.meta.dirname, "s3-server.py");
+  const flags = conditional ? ["conditional"] : [];
+  const child = spawn(PYTHON, [script, folder, ...flags], { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = once(child, "exit");
+  const [line] = (await Promise.race([once(createInterface(child.stdout), "line"), ended])) as [unknown];
+  if (typeof line !== "string") throw new Error(`the S3 server ended with ${String(line)}`);
+  const { endpoint } = JSON.parse(line) as { endpoint: string };
+  const env = { ...KEYS, AWS_REGION: "us-east-1", AWS_ENDPOINT_URL: endpoint, HOME: folder };
+  let buckets = 0;
+  return {
+    endpoint,
+    env,
+    async makeBucket() {
+      const name = `bucket-${(buckets += 1)}`;
+      using bucket = await openBucket(`s3://${name}`, env);
+      await bucket.tell({ method: "PUT", signal: AbortSignal.timeout(10_000) });
+      return name;
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await ended;
+      fs.rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** One server for a file of tests, started when the first of them asks. */
+export function sharedS3Server(options: S3ServerOptions): () => Promise<S3Server> {
+  let server: Promise<S3Server> | undefined;
+  after(async () => await (await server)?.[Symbol.asyncDispose]());
+  return async () => await (server ??= startS3Server(options));
+}
+
+/** A bucket of the test's own, opened with the server's keys. */
+export async function freshBucket(
+  t: TestContext,
+  server: S3Server,
+  options: BucketOptions = {},
+  env: Environment = server.env,
+): Promise<S3Bucket> {
+  const bucket = await openBucket(`s3://${await server.makeBucket()}/some/prefix`, env, options);
+  t.after(() => bucket[Symbol.dispose]());
+  return bucket;
+}
