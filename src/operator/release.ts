@@ -54,7 +54,7 @@ async function expectTree(depot: NearDepot, tree: PublishedTree | null, signal: 
   if (tree === null) return;
   const expectPacks = async (): Promise<void> => {
     const index = await depot.expect(indexName(tree.tree), signal);
-    const packs = index === undefined ? [] : decodeIndex(index).slice(0, PACKS_AHEAD);
+    const packs = index === undefined ? [] : decodeIndex(index).packs.slice(0, PACKS_AHEAD);
     await Promise.all(packs.map(async (pack) => await depot.expect(packName(pack), signal)));
   };
   const tables = [`rows/${tree.rows}`, ...(tree.since === null ? [] : [`since/${tree.since}`])];

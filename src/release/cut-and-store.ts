@@ -7,6 +7,7 @@ import { PackWriter } from "./pack-writer.ts";
 import type { Row } from "./rows.ts";
 import { cutSegments, type Segment } from "./segments.ts";
 import type { StatCache } from "./stat-cache.ts";
+import type { ReleaseIndex } from "./release-index.ts";
 import { indexOf } from "./tree-blobs.ts";
 import type { PublishedTree, PublishProgress } from "./published.ts";
 import type { SourceEntry } from "./tree-source.ts";
@@ -43,8 +44,8 @@ export async function cutAndStore(
   options: CutOptions,
 ): Promise<StoredTree> {
   const { depot, signal, previous } = options;
-  const first = previous === null ? [] : ((await indexOf(depot, previous.tree, signal)) ?? []);
-  const catalogue = await readCatalogue(depot, first, options.cacheDir, signal);
+  const first = previous === null ? undefined : await indexOf(depot, previous.tree, signal);
+  const catalogue = await readCatalogue(depot, packsOfIndex(first), options.cacheDir, signal);
   const writer = new PackWriter(depot, catalogue, levelFor(entries, cache));
   const reader = new ContentReader();
   const rows: Row[] = [];
@@ -90,6 +91,8 @@ async function storeSegments(
   }
   await writer.flush(signal);
 }
+
+const packsOfIndex = (index: ReleaseIndex | undefined): readonly Digest[] => index?.packs ?? [];
 
 const segmentChunk = (segment: Segment): ChunkRef => ({
   id: segment.id as string as ChunkRef["id"],

@@ -78,7 +78,15 @@ function counting(depot: DepotReader, count: (kind: DepotKind, bytes: number) =>
 }
 
 function isFinal(err: unknown): boolean {
-  return isSkeinError(err, "BLOB_MISSING", "CHUNK_CORRUPT", "PACK_CORRUPT", "TREE_CORRUPT", "DISK_FULL");
+  return isSkeinError(
+    err,
+    "BLOB_MISSING",
+    "CHUNK_CORRUPT",
+    "PACK_CORRUPT",
+    "TREE_CORRUPT",
+    "DELTA_CORRUPT",
+    "DISK_FULL",
+  );
 }
 
 interface Place {
@@ -94,19 +102,21 @@ export interface WantedChunks extends Iterable<ChunkId> {
 /** Where chunks are, learnt from the heads of a release's packs, one head after the other as they are needed. */
 export class PackMap {
   readonly #fetcher: Fetcher;
-  readonly #packs: Digest[];
+  #packs: Digest[] | undefined;
+  readonly #readPacks: () => Promise<readonly Digest[]>;
   readonly chunks = new ChunkTable<Place>();
   readonly lists = new Map<Digest, readonly ChunkRef[]>();
 
-  /** `packs`: newest first. */
-  constructor(fetcher: Fetcher, packs: readonly Digest[]) {
+  /** `packs`: newest first; a function is called when the first of them is needed. */
+  constructor(fetcher: Fetcher, packs: readonly Digest[] | (() => Promise<readonly Digest[]>)) {
     this.#fetcher = fetcher;
-    this.#packs = [...packs];
+    this.#readPacks = typeof packs === "function" ? packs : async () => packs;
   }
 
   /** Reads heads until `isEnough` says so or there are no more. */
   async readUntil(isEnough: () => boolean): Promise<void> {
     while (!isEnough()) {
+      this.#packs ??= [...(await this.#readPacks())];
       const pack = this.#packs.shift();
       if (pack === undefined) return;
       const head = await this.#fetcher.try((depot) => readHead(depot, pack, this.#fetcher.signal));

@@ -11,6 +11,7 @@ import { MAX_CHUNK, MIN_CHUNK } from "./gear.ts";
 import type { InstallMeter } from "./install-progress.ts";
 import type { ChunkRef } from "./pack.ts";
 import { modeOf, Placer, type PlannedFile } from "./placer.ts";
+import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "./record-file.ts";
 
 export interface FillOptions {
@@ -46,8 +47,12 @@ const SPARE_BYTES = 4 * 1024 * 1024;
  * Fills the staging directory: from what an earlier try left, from earlier installs, then from the depots.
  * @throws SkeinError DISK_FULL before the first byte when it cannot fit
  */
-export async function fillStage(plan: InstallPlan, packs: PackMap, options: FillOptions): Promise<Filled> {
-  checkSpace(plan, options);
+export async function fillStage(
+  plan: InstallPlan,
+  { packs, fresh }: ReachedTree,
+  options: FillOptions,
+): Promise<Filled> {
+  checkSpace(plan, fresh, options);
   const placer = new Placer(plan.fileRows);
   const counts: Counts = { linked: 0, copied: 0, resumed: 0 };
   const { meter } = options;
@@ -55,6 +60,7 @@ export async function fillStage(plan: InstallPlan, packs: PackMap, options: Fill
   const lists = plan.earlier.lists();
   try {
     for (const folder of plan.folders) if (folder !== plan.stage) makeFolder(folder, options.resuming);
+    placeFresh(plan, fresh, placer, options.resuming);
     const todo = await fillFromHere(plan, placer, counts, options);
     faultPoint("install.local");
     await fillFromDepots(plan, todo, lists, packs, placer, meter);
@@ -76,12 +82,13 @@ export async function fillStage(plan: InstallPlan, packs: PackMap, options: Fill
 }
 
 /** Space is checked before the first byte: a node whose disk is full goes on as it is. */
-function checkSpace(plan: InstallPlan, options: FillOptions): void {
+function checkSpace(plan: InstallPlan, fresh: FreshContents, options: FillOptions): void {
   const { bsize, bavail, ffree, files: inodes } = fs.statfsSync(plan.stage);
   let needed = plan.folders.length * bsize;
   let entries = plan.folders.length + plan.links.length;
   for (const { row, index, file } of plan.files) {
-    if (options.link && plan.earlier.get(index) !== undefined) continue;
+    // What came with a delta takes its room already, though it may be wanted twice.
+    if (fresh.has(row.sha256) || isLinked(plan, index, options)) continue;
     const there = options.resuming ? fs.lstatSync(file, { throwIfNoEntry: false }) : undefined;
     if (there === undefined) entries += 1;
     needed += Math.max(0, Math.ceil(row.size / bsize) * bsize - (there?.blocks ?? 0) * 512);
@@ -93,6 +100,9 @@ function checkSpace(plan: InstallPlan, options: FillOptions): void {
     data: { path: path.dirname(plan.stage), needed, free },
   });
 }
+
+const isLinked = (plan: InstallPlan, index: number, { link }: FillOptions): boolean =>
+  link && plan.earlier.get(index) !== undefined;
 
 /** Nobody else gets past the staging directory itself, so what is in it has its final mode at once. */
 function makeFolder(folder: string, resuming: boolean): void {
@@ -124,6 +134,21 @@ function makeLink(file: string, target: string): void {
   fs.symlinkSync(target, file);
 }
 
+/** Contents that came with a delta take their names; a second file of the same content is copied from the first. */
+function placeFresh(plan: InstallPlan, fresh: FreshContents, placer: Placer, resuming: boolean): void {
+  const placed = new Map<Digest, string>();
+  for (const file of fresh.size === 0 ? [] : plan.files) {
+    const { sha256 } = file.row;
+    const from = fresh.get(sha256);
+    if (from === undefined || (resuming && placer.isThere(file))) continue;
+    if (resuming) fs.rmSync(file.file, { force: true });
+    const first = placed.get(sha256);
+    if (first !== undefined) placer.copyFrom(first, file);
+    else placer.moveFrom(from, file);
+    placed.set(sha256, first ?? file.file);
+  }
+}
+
 /** @returns the files whose content is not on this machine */
 async function fillFromHere(
   plan: InstallPlan,
@@ -135,6 +160,7 @@ async function fillFromHere(
   const { meter } = options;
   meter.enter("local");
   for (const [i, file] of plan.files.entries()) {
+    if (placer.inodes[file.index] !== 0) continue;
     const how = placeFromHere(file, plan.earlier.get(file.index), placer, options);
     if (how === undefined) todo.push(file);
     else meter.fromDisk(file.row.size);

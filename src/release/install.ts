@@ -5,16 +5,17 @@ import path from "node:path";
 import { asSkeinError, syncDirectory } from "../lib/files.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import type { Digest, ReleaseId } from "../lib/ids.ts";
+import type { ReleaseId } from "../lib/ids.ts";
 import type { DepotReader } from "../depot/depot.ts";
+import { forgetDelta } from "./delta/arrive.ts";
 import { Fetcher } from "./fetch.ts";
 import { fillStage } from "./fill-stage.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
 import { InstallMeter, type BytesBySource, type InstallProgress } from "./install-progress.ts";
 import { installsDir, listInstalls, openRecord, stagingDir, writeRecord } from "./install-record.ts";
 import type { PublishedTree } from "./published.ts";
+import { reachTree } from "./reach-tree.ts";
 import type { RecordFile } from "./record-file.ts";
-import { loadTree } from "./tree-blobs.ts";
 
 export interface InstallOptions {
   readonly release: ReleaseId;
@@ -28,6 +29,8 @@ export interface InstallOptions {
   readonly link: boolean;
   /** Path in the tree → absolute target of a link laid there instead: folders that outlive releases. Default: none. */
   readonly writable?: ReadonlyMap<string, string>;
+  /** Fetch all of it, whatever of it is here, and put it down anew. Default false. */
+  readonly full?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: InstallProgress) => void;
 }
@@ -58,20 +61,28 @@ const MAX_PREVIOUS = 3;
  * @throws SkeinError BLOB_MISSING, CHUNK_MISSING, CHUNK_CORRUPT, PACK_CORRUPT, TREE_CORRUPT, TREE_REFUSED, DISK_FULL, IO
  */
 export async function install(options: InstallOptions): Promise<Installed> {
-  const { revs, release } = options;
+  const { revs, release, full = false } = options;
   const dir = path.join(revs, release);
   try {
     await fs.promises.mkdir(revs, { recursive: true });
     await fs.promises.mkdir(installsDir(revs), { recursive: true, mode: 0o700 });
-    using record = fs.existsSync(dir) ? openRecord(revs, release) : undefined;
-    if (record !== undefined) return { ...nothingDone(dir), files: record.files };
-    return await putDown(dir, options);
+    if (full) forget(revs, release);
+    using record = !full && fs.existsSync(dir) ? openRecord(revs, release) : undefined;
+    if (record === undefined) return await putDown(dir, options);
+    forgetDelta(revs, release);
+    return { ...nothingDone(dir), files: record.files };
   } catch (err) {
     const failure = asSkeinError(err, dir);
     // A full disk is not helped by what could not be finished there.
-    if (isSkeinError(failure, "DISK_FULL")) removeTree(stagingDir(revs, release));
+    if (isSkeinError(failure, "DISK_FULL")) forget(revs, release);
     throw failure;
   }
+}
+
+/** Removes what an unfinished install left. */
+function forget(revs: string, release: ReleaseId): void {
+  removeTree(stagingDir(revs, release));
+  forgetDelta(revs, release);
 }
 
 function nothingDone(dir: string): Installed {
@@ -79,19 +90,21 @@ function nothingDone(dir: string): Installed {
 }
 
 async function putDown(dir: string, options: InstallOptions): Promise<Installed> {
-  const { revs, release, signal } = options;
+  const { revs, release, signal, full = false } = options;
   const fetcher = new Fetcher(options.depots, signal);
   using closing = new DisposableStack();
-  const records = await earlierRecords(revs, release);
+  const records = full ? [] : await earlierRecords(revs, release);
   for (const record of records) closing.use(record);
   const meter = new InstallMeter(fetcher.bytesBy, options.onProgress);
   meter.enter("rows");
-  const tree = await loadTree(fetcher, options.tree, (id) => segmentOf(records, id));
+  const mayAsk = options.depots.some(({ kind }) => kind === "hub");
+  const onContent = (bytes: number): void => meter.fromDepot(bytes);
+  const tree = await reachTree(fetcher, { wanted: options.tree, revs, release, records, mayAsk, onContent });
   const stage = stagingDir(revs, release);
   const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, records });
   faultPoint("install.planned");
   const fresh = await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
-  const done = await fillStage(plan, tree.packs, { ...options, meter, resuming: fresh === undefined });
+  const done = await fillStage(plan, tree, { ...options, meter, resuming: fresh === undefined });
   faultPoint("install.filled");
   meter.enter("flush");
   await finishStage(plan, stage, signal);
@@ -103,6 +116,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   await writeRecord(revs, { release, tree: id, rows, segments, times, inodes, lists, writable });
   faultPoint("install.recorded");
   await appear(stage, dir);
+  forgetDelta(revs, release);
   return {
     dir,
     already: false,
@@ -121,15 +135,6 @@ async function earlierRecords(revs: string, release: ReleaseId): Promise<RecordF
     if (record !== undefined) records.push(record);
   }
   return records;
-}
-
-/** Rows need not be fetched when an earlier release has the same. */
-function segmentOf(records: readonly RecordFile[], id: Digest): Buffer | undefined {
-  for (const record of records) {
-    const bytes = record.segment(id);
-    if (bytes !== undefined) return bytes;
-  }
-  return undefined;
 }
 
 /** All of it goes to the disk in one flush. Root's folders are shut to others as they are. */

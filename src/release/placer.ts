@@ -149,6 +149,20 @@ export class Placer {
     }
   }
 
+  /** Takes a file whose content was proved under its own name, with the time and mode that it is to have. */
+  moveFrom(source: string, plan: PlannedFile): void {
+    const stat = fs.lstatSync(plan.file, { throwIfNoEntry: false });
+    if (stat !== undefined) throw exists(plan.file);
+    const fd = fs.openSync(source, fs.constants.O_RDONLY | O_NOFOLLOW);
+    try {
+      this.#finish(plan, fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    faultPoint("install.placed");
+    fs.renameSync(source, plan.file);
+  }
+
   /**
    * Whether an earlier try finished the file. What it left unfinished may be gone on with; anything that shares its
    * inode with another release's file is taken away, never written to.
@@ -277,6 +291,11 @@ function write(fd: number, bytes: Buffer, offset: number): void {
   for (let done = 0; done < bytes.length;) {
     done += fs.writeSync(fd, bytes, done, bytes.length - done, offset + done);
   }
+}
+
+/** As the system says it where a file is created: a rename would take the other's place without a word. */
+function exists(file: string): Error {
+  return Object.assign(new Error(`EEXIST: ${file}`), { code: "EEXIST", path: file });
 }
 
 function wrong(row: FileRow): SkeinError {

@@ -66,7 +66,7 @@ export async function publish(options: PublishOptions): Promise<Published> {
   const sinceId = await storeTimes(files, tree, options);
   if (done.packs !== undefined) {
     faultPoint("publish.index");
-    await depot.put(indexName(tree), bytesBlob(encodeIndex(done.packs)), signal);
+    await depot.put(indexName(tree), bytesBlob(encodeIndex({ packs: done.packs, deltas: [] })), signal);
   }
   faultPoint("publish.indexed");
   await cache.save();
@@ -138,8 +138,8 @@ function knownRows(entries: readonly SourceEntry[], cache: StatCache): Row[] | u
 
 /** Whether the tree's index is there, and all packs that it names. */
 async function isPublished(tree: TreeId, options: PublishOptions): Promise<boolean> {
-  const packs = await indexOf(options.depot, tree, options.signal);
-  if (packs === undefined) return false;
-  const names = packs.map(packName);
+  const index = await indexOf(options.depot, tree, options.signal);
+  if (index === undefined) return false;
+  const names = index.packs.map(packName);
   return (await options.depot.has(names, options.signal)).size === new Set(names).size;
 }

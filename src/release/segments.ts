@@ -6,9 +6,7 @@ import { encodeRow, type Row } from "./rows.ts";
  * A tree's rows travel in segments of about 16 KiB. Where one ends depends on paths alone, so a file whose content
  * changed costs its own segment, and one that came or went costs at most a neighbour more.
  */
-export interface Segment {
-  /** SHA-256 of `bytes`. */
-  readonly id: Digest;
+export interface Segment extends SegmentRef {
   readonly bytes: Buffer;
 }
 
@@ -26,7 +24,7 @@ export function cutSegments(rows: readonly Row[]): Segment[] {
   let text = "";
   const end = (): void => {
     const bytes = Buffer.from(text);
-    segments.push({ id: digestOf(bytes), bytes });
+    segments.push({ id: digestOf(bytes), length: bytes.length, bytes });
     text = "";
   };
   for (const row of rows) {
@@ -46,12 +44,14 @@ function endsSegment(path: string): boolean {
 }
 
 /** What `rows` in a release document is the digest of: the segments' ids and lengths, in order. */
-export function encodeRoot(segments: readonly Segment[]): Buffer {
-  return Buffer.from(ROOT_HEAD + segments.map((s) => `${s.id} ${s.bytes.length}\n`).join(""));
+export function encodeRoot(segments: readonly SegmentRef[]): Buffer {
+  return Buffer.from(ROOT_HEAD + segments.map(({ id, length }) => `${id} ${length}\n`).join(""));
 }
 
 export interface SegmentRef {
+  /** SHA-256 of its bytes. */
   readonly id: Digest;
+  /** In bytes. */
   readonly length: number;
 }
 

@@ -5,7 +5,7 @@ import { checkRows } from "./arrange.ts";
 import { getCompressed, readBlob } from "./blobs.ts";
 import { type Fetcher, PackMap } from "./fetch.ts";
 import type { PublishedTree } from "./published.ts";
-import { decodeIndex, INDEX_BYTES, indexName } from "./release-index.ts";
+import { decodeIndex, INDEX_BYTES, indexName, type ReleaseIndex } from "./release-index.ts";
 import { decodeRows, isFileRow, treeIdOf, type Row } from "./rows.ts";
 import { decodeRoot, type SegmentRef } from "./segments.ts";
 import { decodeSince } from "./since.ts";
@@ -29,39 +29,51 @@ export interface LoadedTree {
   readonly packs: PackMap;
 }
 
-/** The packs that an index names, or undefined when there is none that can be read. */
+/** A tree's index, or undefined when there is none that can be read. */
 export async function indexOf(
   depot: DepotReader,
   tree: TreeId,
   signal: AbortSignal,
-): Promise<Digest[] | undefined> {
+): Promise<ReleaseIndex | undefined> {
   try {
-    return decodeIndex(await readBlob(depot, indexName(tree), INDEX_BYTES, signal));
+    return await readIndex(depot, tree, signal);
   } catch (err) {
     if (isSkeinError(err, "BLOB_MISSING", "PACK_CORRUPT")) return undefined;
     throw err;
   }
 }
 
+/** @throws SkeinError BLOB_MISSING, PACK_CORRUPT */
+export async function readIndex(
+  depot: DepotReader,
+  tree: TreeId,
+  signal: AbortSignal,
+): Promise<ReleaseIndex> {
+  return decodeIndex(await readBlob(depot, indexName(tree), INDEX_BYTES, signal));
+}
+
+export interface LoadOptions {
+  /** Gives a segment's bytes where they are here already. Default: none are. */
+  readonly have?: (segment: Digest) => Buffer | undefined;
+  /** Where the tree's chunks are, if its index was read before. */
+  readonly packs?: PackMap;
+}
+
 /**
  * Reads a tree's rows and times, and proves them against the ids that were signed.
- * @param have gives a segment's bytes where they are here already
  * @throws SkeinError BLOB_MISSING, CHUNK_MISSING, CHUNK_CORRUPT, PACK_CORRUPT, TREE_CORRUPT, TREE_REFUSED
  */
 export async function loadTree(
   fetcher: Fetcher,
   wanted: PublishedTree,
-  have: (segment: Digest) => Buffer | undefined = () => undefined,
+  options: LoadOptions = {},
 ): Promise<LoadedTree> {
   const { signal } = fetcher;
   const refs = decodeRoot(
     await fetcher.try((depot) => getCompressed(depot, "rows", wanted.rows, TABLE_BYTES, signal)),
   );
-  const index = await fetcher.try(async (depot) =>
-    decodeIndex(await readBlob(depot, indexName(wanted.tree), INDEX_BYTES, signal)),
-  );
-  const packs = new PackMap(fetcher, index);
-  const pieces = await fetchSegments(packs, refs, have);
+  const packs = options.packs ?? (await packsOf(fetcher, wanted.tree));
+  const pieces = await fetchSegments(packs, refs, options.have ?? (() => undefined));
   if (treeIdOf(pieces) !== wanted.tree) {
     throw new SkeinError("TREE_CORRUPT", "the rows do not lead to the signed tree id", {
       data: { tree: wanted.tree },
@@ -75,6 +87,11 @@ export async function loadTree(
   });
   checkRows(rows);
   return { rows, segments, times: await loadTimes(fetcher, wanted, rows), packs };
+}
+
+async function packsOf(fetcher: Fetcher, tree: TreeId): Promise<PackMap> {
+  const index = await fetcher.try(async (depot) => await readIndex(depot, tree, fetcher.signal));
+  return new PackMap(fetcher, index.packs);
 }
 
 async function fetchSegments(
@@ -95,7 +112,12 @@ async function fetchSegments(
   return refs.map(({ id }) => pieces.get(id) ?? Buffer.alloc(0));
 }
 
-async function loadTimes(fetcher: Fetcher, wanted: PublishedTree, rows: readonly Row[]): Promise<number[]> {
+/** The times of a tree's files, in order. @throws SkeinError BLOB_MISSING, TREE_CORRUPT */
+export async function loadTimes(
+  fetcher: Fetcher,
+  wanted: PublishedTree,
+  rows: readonly Row[],
+): Promise<number[]> {
   const files = rows.filter(isFileRow).length;
   const { since } = wanted;
   if (since === null) return Array.from({ length: files }, () => 0);

@@ -102,7 +102,7 @@ test("a pack reads as docs/formats/pack.md says", () => {
       chunks,
     );
   }
-  assert.deepEqual(decodeIndex(Buffer.from(pack.index)), [pack.id]);
+  assert.deepEqual(decodeIndex(Buffer.from(pack.index)), { packs: [pack.id], deltas: [] });
 });
 
 test("a damaged head is PACK_CORRUPT, whatever byte it is", () => {

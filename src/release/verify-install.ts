@@ -4,9 +4,10 @@ import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { ReleaseId, TreeId } from "../lib/ids.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { forgetDelta } from "./delta/arrive.ts";
 import { removeTree } from "./install.ts";
 import { isUnder } from "./install-plan.ts";
-import { readRecord, removeRecord, stagingDir, type InstallRecord } from "./install-record.ts";
+import { installsDir, readRecord, removeRecord, stagingDir, type InstallRecord } from "./install-record.ts";
 import { modeOf } from "./placer.ts";
 import type { FileRow, Row } from "./rows.ts";
 
@@ -78,6 +79,7 @@ export async function removeInstall(revs: string, release: ReleaseId): Promise<v
   await removeRecord(revs, release);
   removeTree(aside);
   removeTree(stagingDir(revs, release));
+  if (fs.existsSync(installsDir(revs))) forgetDelta(revs, release);
 }
 
 async function compare(dir: string, record: InstallRecord, signal: AbortSignal): Promise<Difference[]> {

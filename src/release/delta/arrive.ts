@@ -1,0 +1,128 @@
+import fs from "node:fs";
+import path from "node:path";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import { digestOf, type Digest, type ReleaseId } from "../../lib/ids.ts";
+import { checkRows } from "../arrange.ts";
+import type { Fetcher } from "../fetch.ts";
+import { installsDir } from "../install-record.ts";
+import type { PublishedTree } from "../published.ts";
+import { deltaName } from "../release-index.ts";
+import type { RecordFile } from "../record-file.ts";
+import { decodeRows, isFileRow, treeIdOf, type FileRow } from "../rows.ts";
+import { cutSegments, encodeRoot } from "../segments.ts";
+import { encodeSince } from "../since.ts";
+import type { TreeSegment } from "../tree-blobs.ts";
+import { applyDelta, type OldTree } from "./apply-delta.ts";
+import { ArrivingBlob } from "./arriving-blob.ts";
+import { FreshFiles } from "./fresh-files.ts";
+import type { TreeState } from "./tree-state.ts";
+
+/** A tree that was reached from an older one, with its new contents. */
+export interface Arrived extends TreeState {
+  readonly segments: readonly TreeSegment[];
+  /** New contents that lie in files of this install's own: digest → absolute path. They may be moved away. */
+  readonly fresh: ReadonlyMap<Digest, string>;
+}
+
+export interface ArriveOptions {
+  readonly wanted: PublishedTree;
+  /** The install that the delta leads from. */
+  readonly from: RecordFile;
+  readonly revs: string;
+  readonly release: ReleaseId;
+  readonly onContent: (bytes: number) => void;
+}
+
+const freshDir = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.fresh`);
+const blobFile = (revs: string, id: ReleaseId, from: string): string =>
+  path.join(installsDir(revs), `${id}.${from.slice(0, 16)}.delta`);
+
+/**
+ * Follows a delta to the wanted tree, and proves that it got there.
+ * @returns undefined when that cannot be done, for whatever reason but the signal's: packs lead there as well
+ */
+export async function arriveByDelta(fetcher: Fetcher, options: ArriveOptions): Promise<Arrived | undefined> {
+  const { wanted, from, revs, release } = options;
+  const { signal } = fetcher;
+  const blob = new ArrivingBlob(blobFile(revs, release, from.tree));
+  const name = deltaName(wanted.tree, from.tree);
+  try {
+    const arrived = await fetcher.try(async (depot) => {
+      using sink = new FreshFiles(freshDir(revs, release));
+      sink.onFilled = options.onContent;
+      try {
+        const state = await applyDelta(
+          blob.read(depot, name, signal),
+          installedTree(from, revs),
+          sink,
+          signal,
+        );
+        faultPoint("install.delta-applied");
+        return { ...state, segments: prove(state, wanted), fresh: sink.files };
+      } catch (err) {
+        signal.throwIfAborted();
+        // What this disk cannot give or take, no depot can mend.
+        if (!(err instanceof SkeinError) || isSkeinError(err, "IO", "DISK_FULL")) return undefined;
+        // What has come may be what is wrong.
+        if (isSkeinError(err, "DELTA_CORRUPT")) blob.forget();
+        throw err;
+      }
+    });
+    if (arrived === undefined) forgetDelta(revs, release);
+    else checkRows(arrived.rows);
+    return arrived;
+  } catch {
+    signal.throwIfAborted();
+    forgetDelta(revs, release);
+    return undefined;
+  }
+}
+
+/** Removes what a delta left of an install that is finished, or does without. */
+export function forgetDelta(revs: string, release: ReleaseId): void {
+  for (const name of fs.readdirSync(installsDir(revs))) {
+    if (!name.startsWith(`${release}.`) || !/\.(fresh|delta)$/.test(name)) continue;
+    fs.rmSync(path.join(installsDir(revs), name), { recursive: true, force: true });
+  }
+}
+
+/** Whether all that a delta may need of an install was put down: what the app may write to lies elsewhere. */
+export const isWhole = (record: RecordFile): boolean => record.inodes().every((inode) => inode > 0);
+
+/** The install as its record says; a file that is not as it was put down is none to come from. */
+function installedTree(record: RecordFile, revs: string): OldTree {
+  const rows = record.segments.flatMap((_, n) => record.rowsOf(n));
+  const files = rows.filter(isFileRow);
+  const [times, inodes] = [record.times(), record.inodes()];
+  const dir = path.join(revs, record.release);
+  return {
+    state: { rows, times },
+    content: (index) => {
+      const file = path.join(dir, (files[index] as FileRow).path);
+      const { ino, size, mtimeMs } = fs.lstatSync(file);
+      const isAsPut =
+        ino === inodes[index] && size === files[index]?.size && Math.round(mtimeMs) === times[index];
+      if (!isAsPut) throw new SkeinError("IO", `${file} was changed since it was installed`);
+      return { file, offset: 0 };
+    },
+  };
+}
+
+/** @returns the segments of the rows @throws SkeinError DELTA_CORRUPT */
+function prove({ rows, times }: TreeState, wanted: PublishedTree): TreeSegment[] {
+  const segments = cutSegments(rows);
+  const since = wanted.since === null ? null : digestOf(encodeSince(times));
+  const isRight =
+    treeIdOf(segments.map(({ bytes }) => bytes)) === wanted.tree &&
+    digestOf(encodeRoot(segments)) === wanted.rows &&
+    since === wanted.since;
+  if (!isRight) {
+    throw new SkeinError("DELTA_CORRUPT", "a delta does not lead to the signed tree", {
+      data: { tree: wanted.tree },
+    });
+  }
+  return segments.map(({ id, length, bytes }) => ({ id, length, files: filesIn(bytes) }));
+}
+
+const filesIn = (bytes: Buffer): number => decodeRows(bytes).filter(isFileRow).length;

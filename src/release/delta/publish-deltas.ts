@@ -1,0 +1,55 @@
+import { isSkeinError } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import type { Depot } from "../../depot/depot.ts";
+import { bytesBlob } from "../blobs.ts";
+import type { PublishedTree } from "../published.ts";
+import { deltaName, encodeIndex, indexName, type DeltaRef } from "../release-index.ts";
+import { indexOf } from "../tree-blobs.ts";
+import { makeDelta, type MakeDeltaOptions } from "./make-delta.ts";
+
+export interface PublishDeltasOptions extends Omit<MakeDeltaOptions, "depot" | "from"> {
+  readonly depot: Depot;
+  /** Trees that nodes come from, the likeliest first. */
+  readonly from: readonly PublishedTree[];
+}
+
+/**
+ * Makes the deltas to a tree that is in a depot, as far as its index does not list them, and lists them there: last, so
+ * that whoever reads the index finds what it says.
+ * @returns what was made or found to be dearer than packs
+ * @throws SkeinError as `makeDelta`; whatever the depot throws
+ */
+export async function publishDeltas(options: PublishDeltasOptions): Promise<readonly DeltaRef[]> {
+  const { depot, to, signal } = options;
+  const index = await indexOf(depot, to.tree, signal);
+  if (index === undefined) return [];
+  const known = new Set([to.tree, ...index.deltas.map(({ from }) => from)]);
+  const made: DeltaRef[] = [];
+  for (const from of options.from) {
+    if (known.has(from.tree)) continue;
+    known.add(from.tree);
+    const bytes = await storeDelta(options, from);
+    if (bytes !== undefined) made.push({ from: from.tree, bytes });
+  }
+  if (made.length === 0) return made;
+  const now = (await indexOf(depot, to.tree, signal)) ?? index;
+  const deltas = [...made, ...now.deltas.filter(({ from }) => !made.some((one) => one.from === from))];
+  faultPoint("publish.deltas");
+  await depot.put(indexName(to.tree), bytesBlob(encodeIndex({ ...now, deltas })), signal);
+  return made;
+}
+
+/** @returns the delta's bytes; 0 when packs are cheaper; undefined when the older tree cannot be read any more */
+async function storeDelta(options: PublishDeltasOptions, from: PublishedTree): Promise<number | undefined> {
+  const { depot, to, signal } = options;
+  try {
+    using delta = await makeDelta({ ...options, from });
+    if (delta === undefined) return 0;
+    await depot.put(deltaName(to.tree, from.tree), delta, signal);
+    return delta.size;
+  } catch (err) {
+    if (isSkeinError(err, "BLOB_MISSING", "CHUNK_MISSING", "CHUNK_CORRUPT", "TREE_CORRUPT", "PACK_CORRUPT"))
+      return undefined;
+    throw err;
+  }
+}

@@ -1,0 +1,97 @@
+import { digestOf, type Digest } from "../lib/ids.ts";
+import { arriveByDelta, isWhole, type ArriveOptions } from "./delta/arrive.ts";
+import { PackMap, type Fetcher } from "./fetch.ts";
+import type { RecordFile } from "./record-file.ts";
+import type { PublishedTree } from "./published.ts";
+import type { ReleaseIndex } from "./release-index.ts";
+import { decodeRows, treeIdOf } from "./rows.ts";
+import { encodeRoot } from "./segments.ts";
+import { encodeSince } from "./since.ts";
+import { loadTimes, loadTree, readIndex, type LoadedTree } from "./tree-blobs.ts";
+
+export interface ReachOptions extends Omit<ArriveOptions, "from"> {
+  /** Of earlier installs, the latest first; open. */
+  readonly records: readonly RecordFile[];
+  /** Whether a depot that lists no delta may be asked to make one. */
+  readonly mayAsk: boolean;
+}
+
+/** Contents that came along: digest → absolute path of a file that may be moved away. */
+export type FreshContents = ReadonlyMap<Digest, string>;
+
+/** A tree whose rows and times are proved, and where its contents are. */
+export interface ReachedTree extends LoadedTree {
+  readonly fresh: FreshContents;
+}
+
+const NOTHING: FreshContents = new Map();
+
+/**
+ * Finds out what a tree is, the cheapest way: it is here under another release; a delta leads to it from one that is
+ * here; or its rows are read.
+ * @throws SkeinError as `loadTree`
+ */
+export async function reachTree(fetcher: Fetcher, options: ReachOptions): Promise<ReachedTree> {
+  const { wanted, records } = options;
+  const same = records.find(({ tree }) => tree === wanted.tree);
+  const here = same === undefined ? undefined : await sameTree(fetcher, wanted, same);
+  if (here !== undefined) return { ...here, fresh: NOTHING };
+  const index = await fetcher.try(async (depot) => await readIndex(depot, wanted.tree, fetcher.signal));
+  const packs = new PackMap(fetcher, index.packs);
+  for (const from of leads(index, options)) {
+    const arrived = await arriveByDelta(fetcher, { ...options, from });
+    if (arrived !== undefined) return { ...arrived, packs };
+  }
+  const have = (id: Digest): Buffer | undefined => segmentOf(records, id);
+  return { ...(await loadTree(fetcher, wanted, { have, packs })), fresh: NOTHING };
+}
+
+/** The tree as an install has it, when that is the one that was signed. */
+async function sameTree(
+  fetcher: Fetcher,
+  wanted: PublishedTree,
+  record: RecordFile,
+): Promise<LoadedTree | undefined> {
+  const { segments } = record;
+  if (digestOf(encodeRoot(segments)) !== wanted.rows) return undefined;
+  const pieces = segments.map(({ id }) => record.segment(id) ?? Buffer.alloc(0));
+  if (treeIdOf(pieces) !== wanted.tree) return undefined;
+  const rows = pieces.flatMap((bytes) => decodeRows(bytes));
+  const times = record.times();
+  const isSame = wanted.since !== null && digestOf(encodeSince(times)) === wanted.since;
+  // Only an old file that was tampered with makes its packs be asked for.
+  const index = async (): Promise<readonly Digest[]> =>
+    (await fetcher.try(async (depot) => await readIndex(depot, wanted.tree, fetcher.signal))).packs;
+  return {
+    rows,
+    segments,
+    times: isSame ? times : await loadTimes(fetcher, wanted, rows),
+    packs: new PackMap(fetcher, index),
+  };
+}
+
+/** The install to come from: that with the smallest delta, else the latest, where its delta is not known. */
+function leads({ deltas }: ReleaseIndex, { records, mayAsk }: ReachOptions): readonly RecordFile[] {
+  const whole = records.filter(isWhole);
+  const listed = whole.flatMap((record) => {
+    const ref = deltas.find(({ from, bytes }) => from === record.tree && bytes > 0);
+    return ref === undefined ? [] : [{ record, bytes: ref.bytes }];
+  });
+  const best = listed.reduce<(typeof listed)[number] | undefined>(
+    (least, one) => (least === undefined || one.bytes < least.bytes ? one : least),
+    undefined,
+  );
+  if (best !== undefined) return [best.record];
+  const [latest] = whole;
+  const isKnown = latest === undefined || deltas.some(({ from }) => from === latest.tree);
+  return mayAsk && !isKnown ? [latest] : [];
+}
+
+/** Rows need not be fetched when an earlier release has the same. */
+function segmentOf(records: readonly RecordFile[], id: Digest): Buffer | undefined {
+  for (const record of records) {
+    const bytes = record.segment(id);
+    if (bytes !== undefined) return bytes;
+  }
+  return undefined;
+}
