@@ -77,7 +77,7 @@ function identityOffers(wanted: Wanted, context: Context): readonly Offer[] {
   );
   if (label !== null) offers.push(offer("label", label, (s) => acceptLabel(s, label, context)));
   if (revoke !== null) offers.push(offer("revoke", revoke, (s) => acceptRevoke(s, revoke, context)));
-  for (const one of wanted.lastReceipts) {
+  for (const one of wanted.lastReceipts ?? []) {
     offers.push(offer("receipt", one, (s) => acceptOwnReceipt(s, one, context)));
   }
   return offers;

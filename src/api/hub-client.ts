@@ -13,11 +13,12 @@ import type { Roster } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import { pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
 import type { TlsIdentity } from "../trust/tls.ts";
+import { Conversation } from "./conversation.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
 import { errorBody } from "./parts.ts";
 import { ROUTES, type Route, type RouteName } from "./routes.ts";
 import type * as s from "./schemas.ts";
-import { bodyOf, cutOff, isStream, pathOf, sessionHeader, splitAddress, type Query } from "./wire.ts";
+import { bodyOf, cutOff, pathOf, payloadOf, sessionHeader, splitAddress, type Query } from "./wire.ts";
 
 /** Where a hub is and which key it must hold. */
 export interface HubAddress {
@@ -50,6 +51,12 @@ type Answer<N extends RouteName> = (typeof ROUTES)[N] extends { response: z.ZodT
   ? T
   : undefined;
 
+/** How an answer is read. */
+interface Reading<N extends RouteName> {
+  readonly isGood?: (answer: Answer<N>) => boolean;
+  readonly body?: () => Promise<unknown>;
+}
+
 export interface CallOptions {
   readonly params?: Readonly<Record<string, string>>;
   readonly query?: Query;
@@ -68,6 +75,7 @@ export class HubClient implements Disposable {
   readonly #options: HubClientOptions;
   readonly #clients = new Map<HubAddress, PinnedClient>();
   #order: readonly HubAddress[];
+  readonly #talk = new Conversation();
 
   constructor(options: HubClientOptions) {
     if (options.hubs.length === 0) throw new SkeinError("HUB_UNREACHABLE", "no hub is known");
@@ -177,18 +185,29 @@ export class HubClient implements Disposable {
     waitMs: number,
     signal?: AbortSignal,
   ): Promise<s.Wanted | undefined> {
-    const headers = etag === undefined ? {} : { "if-none-match": etag };
     const response = await this.#send("wanted", {
       query: { wait: waitMs },
-      headers,
+      headers: this.#talk.asking(etag),
       timeoutMs: waitMs + 10_000,
       signal,
     });
     if (response.statusCode === 304) return void response.resume();
-    return await this.#read("wanted", response, ({ etag }) => ETAG.test(etag));
+    return await this.#read("wanted", response, {
+      isGood: (answer) => ETAG.test(answer.etag),
+      body: () => this.#talk.read(response, this.name, etag),
+    });
   }
 
   async report(report: s.Report, signal?: AbortSignal): Promise<s.Reported> {
+    const coded = await this.#talk.coded(report);
+    if (coded !== undefined) {
+      try {
+        return await this.call("report", { ...coded, signal });
+      } catch (err) {
+        // This hub was started meanwhile, or is another one.
+        if (!isSkeinError(err, "CODING_UNKNOWN", "BAD_REQUEST")) throw err;
+      }
+    }
     return await this.call("report", { body: report, signal });
   }
 
@@ -303,18 +322,12 @@ export class HubClient implements Disposable {
   async #send(name: RouteName, options: CallOptions): Promise<IncomingMessage> {
     const { method } = ROUTES[name];
     const path = pathOf(name, options.params ?? {}, options.query ?? {});
-    const stream = isStream(options.body);
-    const body = options.body === undefined || stream ? options.body : JSON.stringify(options.body);
+    const { body, headers } = payloadOf(name, options.body);
     return await this.raw({
       method,
       path,
-      headers: {
-        ...(body === undefined
-          ? {}
-          : { "content-type": stream ? "application/x-ndjson" : "application/json" }),
-        ...options.headers,
-      },
-      body: body as RequestOptions["body"],
+      headers: { ...headers, ...options.headers },
+      body,
       timeoutMs: options.timeoutMs ?? this.#options.timeoutMs,
       signal: options.signal,
     });
@@ -324,12 +337,12 @@ export class HubClient implements Disposable {
   async #read<N extends RouteName>(
     name: N,
     response: IncomingMessage,
-    isGood: (answer: Answer<N>) => boolean = () => true,
+    { isGood = () => true, body = () => bodyOf(response, this.name) }: Reading<N> = {},
   ): Promise<Answer<N>> {
     const [asked] = this.#order;
     try {
       const route: Route = ROUTES[name];
-      const parsed = route.response?.safeParse(await bodyOf(response, this.name));
+      const parsed = route.response?.safeParse(await body());
       const answer = parsed?.data as Answer<N>;
       if (parsed?.success !== false && isGood(answer)) return answer;
       const why = `${this.name} answered ${name} in a form this version does not read`;

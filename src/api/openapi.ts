@@ -19,7 +19,12 @@ export function openApiDocument(version: string): Json {
       version,
       description:
         "HTTP/1.1 over TLS 1.3; both sides show a certificate whose key is pinned. A node is known by that key, " +
-        "an operator by the header `skein-session` (base64url of the JSON of a session.1 envelope).",
+        "an operator by the header `skein-session` (base64url of the JSON of a session.1 envelope). " +
+        "Bodies of JSON may be coded as `zstd`, answers for whoever accepts that. `zstd-after`, for nodes alone, is " +
+        "zstd with a dictionary that both sides hold: the JSON of an earlier answer to `wanted`, in its own order and " +
+        "without `etag`, `beacon` and `lastReceipts`; an answer's is the one that `if-none-match` names and leaves " +
+        "these two out, a request's the one that `skein-after` names (else CODING_UNKNOWN: send it again uncoded). " +
+        "An etag is the first 32 digits of that JSON's SHA-256.",
     },
     paths,
   };

@@ -212,13 +212,14 @@ export const wanted = z.object({
   catchingUp: z.boolean(),
   /** Another live agent uses this node's key: no new orders are served to either. */
   duplicate: z.boolean(),
-  beacon: envelope,
+  /** Absent in an answer that is coded after an earlier one. */
+  beacon: envelope.optional(),
   charters: z.array(envelope),
   identity: nodeDocuments,
   apps: z.array(wantedApp),
   commands: z.array(envelope),
-  /** The node's own newest receipt of each app and environment. */
-  lastReceipts: z.array(envelope),
+  /** The node's own newest receipt of each app and environment; absent as `beacon` is. */
+  lastReceipts: z.array(envelope).optional(),
 });
 export type Wanted = z.infer<typeof wanted>;
 

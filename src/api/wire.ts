@@ -2,8 +2,9 @@
 import type { IncomingMessage } from "node:http";
 import { SkeinError } from "../lib/errors.ts";
 import type { Envelope } from "../trust/envelope.ts";
-import { jsonOf } from "../trust/http-client.ts";
-import { ROUTES, type RouteName } from "./routes.ts";
+import { bytesOf, jsonOf, type RequestOptions } from "../trust/http-client.ts";
+import { CODED, CODED_AFTER, decode, type Content } from "./coding.ts";
+import { ROUTES, type Route, type RouteName } from "./routes.ts";
 
 export type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -33,11 +34,24 @@ export function pathOf(name: RouteName, params: Readonly<Record<string, string>>
   return search.size === 0 ? path : `${path}?${search.toString()}`;
 }
 
-/** The parsed body; HUB_UNREACHABLE when it was cut. */
-export async function bodyOf(response: IncomingMessage, name: string): Promise<unknown> {
+/** Largest body that an answer may inflate to. */
+const MAX_BODY_BYTES = 128 * 2 ** 20;
+
+/**
+ * The parsed body; HUB_UNREACHABLE when it was cut or is not what it says.
+ * @param after what the answer may be coded after
+ */
+export async function bodyOf(response: IncomingMessage, name: string, after?: Content): Promise<unknown> {
+  const coding = response.headers["content-encoding"];
   try {
-    return await jsonOf(response);
+    if (coding === undefined) return await jsonOf(response);
+    if (coding !== CODED && (coding !== CODED_AFTER || after === undefined))
+      throw new Error(`coded as ${coding}`);
+    const bytes = await bytesOf(response);
+    const text = await decode(bytes, MAX_BODY_BYTES, coding === CODED ? undefined : after);
+    return JSON.parse(text.toString("utf8")) as unknown;
   } catch (err) {
+    response.destroy();
     throw cutOff(name, err);
   }
 }
@@ -46,6 +60,19 @@ export function cutOff(name: string, cause: unknown): SkeinError {
   return new SkeinError("HUB_UNREACHABLE", `${name}: the answer was cut off`, { cause });
 }
 
-export function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
+/** A call's body, and what its headers say of it and of the answer that is read. */
+export function payloadOf(
+  name: RouteName,
+  given: unknown,
+): { readonly body: RequestOptions["body"]; readonly headers: Readonly<Record<string, string>> } {
+  const route: Route = ROUTES[name];
+  const reads = route.response === undefined ? {} : { "accept-encoding": CODED };
+  if (given === undefined) return { body: undefined, headers: reads };
+  if (isStream(given)) return { body: given, headers: { ...reads, "content-type": "application/x-ndjson" } };
+  const body = given instanceof Uint8Array ? given : JSON.stringify(given);
+  return { body, headers: { ...reads, "content-type": "application/json" } };
+}
+
+function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
   return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }

@@ -7,9 +7,9 @@ import { allows } from "../trust/rights.ts";
 import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, uploadOffset } from "./depot-routes.ts";
 import { hubEvents } from "./events.ts";
 import type { Hub } from "./hub.ts";
+import { sendWanted } from "./wanted-answer.ts";
 import { forgetOldOrders } from "./old-orders.ts";
 import { takeReport } from "./reports.ts";
-import { sendJson } from "./http.ts";
 import type { Call, Handlers } from "./router.ts";
 import { appViews, appSummaries, orderHistory } from "./app-views.ts";
 
@@ -102,7 +102,7 @@ function agents(hub: Hub) {
       presence.heard(node, waitMs);
       try {
         const wanted = await hub.wanted.poll(node, call.req.headers["if-none-match"], waitMs, call.signal);
-        if (wanted !== undefined) return sendJson(call.res, 200, wanted, { etag: wanted.etag });
+        if (wanted !== undefined) return await sendWanted(call, wanted, node, hub.wanted.told);
         return void call.res.writeHead(304).end();
       } finally {
         presence.pollEnded(node, call.res.destroyed && !core.signal.aborted);

@@ -2,10 +2,13 @@
 import { once } from "node:events";
 import type http from "node:http";
 import type { z } from "zod";
+import { AFTER_HEADER, CODED, CODED_AFTER, decode, encode, type Content } from "../api/coding.ts";
 import { isSkeinError, SkeinError, toWire, type ErrorCode } from "../lib/errors.ts";
 import { ERROR_CODES } from "../lib/error-codes.ts";
 
 const HEARTBEAT_MS = 10_000;
+/** A shorter body gains less than the header that names its coding. */
+const WORTH_CODING_BYTES = 512;
 
 /** Where a code's status does not follow from its exit code. */
 const STATUS: Partial<Record<ErrorCode, number>> = {
@@ -23,6 +26,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   CONFLICT: 409,
   DOC_TOO_BIG: 413,
   NAME_TAKEN: 409,
+  CODING_UNKNOWN: 415,
 };
 const STATUS_OF_EXIT: Readonly<Record<number, number>> = {
   1: 422,
@@ -40,13 +44,21 @@ export function statusOf(err: unknown): number {
   return STATUS[err.code] ?? STATUS_OF_EXIT[ERROR_CODES[err.code].exit] ?? 500;
 }
 
-/** The body, parsed and held to its schema. @throws SkeinError BAD_REQUEST, DOC_TOO_BIG */
+/** Finds what a caller may code its bodies after, by its etag. */
+export type HeldContent = (etag: string | undefined) => Content | undefined;
+
+/**
+ * The body, parsed and held to its schema.
+ * @throws SkeinError BAD_REQUEST, DOC_TOO_BIG, CODING_UNKNOWN
+ */
 export async function readJson(
   req: http.IncomingMessage,
   schema: z.ZodType,
   maxBytes: number,
+  held: HeldContent,
 ): Promise<unknown> {
-  const text = await readText(req, maxBytes);
+  const body = await readBytes(req, maxBytes);
+  const text = (await decoded(req, body, maxBytes, held)).toString("utf8");
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -71,7 +83,28 @@ export function checked<T>(schema: z.ZodType<T>, value: unknown, what: string): 
   );
 }
 
-async function readText(req: http.IncomingMessage, maxBytes: number): Promise<string> {
+async function decoded(
+  req: http.IncomingMessage,
+  body: Buffer,
+  maxBytes: number,
+  held: HeldContent,
+): Promise<Buffer> {
+  const coding = req.headers["content-encoding"];
+  if (coding === undefined) return body;
+  if (coding === CODED) return await decode(body, maxBytes);
+  const etag = req.headers[AFTER_HEADER];
+  const content = coding === CODED_AFTER && typeof etag === "string" ? held(etag) : undefined;
+  if (content !== undefined) return await decode(body, maxBytes, content);
+  throw new SkeinError(
+    "CODING_UNKNOWN",
+    "the body is coded in a way or after an answer that is not known here",
+    {
+      data: { coding },
+    },
+  );
+}
+
+async function readBytes(req: http.IncomingMessage, maxBytes: number): Promise<Buffer> {
   const tooBig = (): SkeinError =>
     new SkeinError("DOC_TOO_BIG", `a body of more than ${maxBytes} bytes`, { data: { maxBytes } });
   if (Number(req.headers["content-length"] ?? 0) > maxBytes) throw tooBig();
@@ -82,7 +115,13 @@ async function readText(req: http.IncomingMessage, maxBytes: number): Promise<st
     if (size > maxBytes) throw tooBig();
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
+}
+
+/** What the caller reads, of what is spoken here. */
+export function acceptedCodings(req: http.IncomingMessage): ReadonlySet<string> {
+  const named = (req.headers["accept-encoding"] ?? "").split(",");
+  return new Set(named.map((name) => name.trim()).filter((name) => name === CODED || name === CODED_AFTER));
 }
 
 export function sendJson(
@@ -91,12 +130,27 @@ export function sendJson(
   value: unknown,
   headers: Record<string, string> = {},
 ): void {
-  const body = JSON.stringify(value);
-  res.writeHead(status, {
-    ...headers,
-    "content-type": "application/json",
-    "content-length": Buffer.byteLength(body),
-  });
+  sendBody(res, status, Buffer.from(JSON.stringify(value)), headers);
+}
+
+/** The same, shortened for a caller that reads that, where it is worth its while. */
+export async function answerJson(
+  req: http.IncomingMessage,
+  res: http.ServerResponse,
+  value: unknown,
+): Promise<void> {
+  const body = Buffer.from(JSON.stringify(value));
+  if (body.length < WORTH_CODING_BYTES || !acceptedCodings(req).has(CODED)) return sendBody(res, 200, body);
+  return sendBody(res, 200, await encode(body), { "content-encoding": CODED });
+}
+
+export function sendBody(
+  res: http.ServerResponse,
+  status: number,
+  body: Buffer,
+  headers: Record<string, string> = {},
+): void {
+  res.writeHead(status, { ...headers, "content-type": "application/json", "content-length": body.length });
   res.end(body);
 }
 

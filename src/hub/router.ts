@@ -4,7 +4,7 @@ import type { z } from "zod";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { PATH_PARAMS, ROUTES, type Route, type RouteName } from "../api/routes.ts";
 import type { Caller } from "./caller.ts";
-import { checked, readJson, sendError, sendJson, sendLines } from "./http.ts";
+import { answerJson, checked, readJson, sendError, sendLines, type HeldContent } from "./http.ts";
 
 const MAX_BODY = 2 * 2 ** 20;
 
@@ -40,6 +40,8 @@ export interface RouterParts {
   readonly handlers: Handlers;
   /** @throws SkeinError UNKNOWN_CLIENT */
   readonly callerOf: (req: http.IncomingMessage) => Caller;
+  /** What this caller may code its bodies after. */
+  readonly held: (caller: Caller) => HeldContent;
   /** @throws SkeinError TOO_MANY */
   readonly strangerCame: (req: http.IncomingMessage) => void;
   readonly failed: (req: http.IncomingMessage, err: unknown) => void;
@@ -68,7 +70,9 @@ async function answer(
   const closed = new AbortController();
   res.once("close", () => closed.abort(new SkeinError("INTERRUPTED", "the caller has gone")));
   const body =
-    route.body === undefined ? undefined : await readJson(req, route.body, route.maxBody ?? MAX_BODY);
+    route.body === undefined
+      ? undefined
+      : await readJson(req, route.body, route.maxBody ?? MAX_BODY, parts.held(caller));
   const query =
     route.query === undefined ? {} : checked(route.query, Object.fromEntries(url.searchParams), "the query");
   const signal = AbortSignal.any([closed.signal, parts.signal]);
@@ -76,7 +80,7 @@ async function answer(
   const handler = parts.handlers[name] as (call: unknown) => Promise<unknown>;
   const result = await handler({ caller, params, query, body, req, res, signal });
   if (result === undefined) return;
-  if (route.lines === undefined) sendJson(res, 200, result);
+  if (route.lines === undefined) await answerJson(req, res, result);
   else await sendLines(res, result as AsyncIterable<unknown>);
 }
 

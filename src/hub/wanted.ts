@@ -2,9 +2,10 @@
  * What one node should run, as a level: whoever missed everything converges from one answer. Only documents that it
  * can verify itself, and the gates that pace it. A poll waits until the answer differs from the one that it knows.
  */
+import { contentOf } from "../api/coding.ts";
 import type { Wanted, WantedApp } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { digestOf, type Digest, type KeyId } from "../lib/ids.ts";
+import { type Digest, type KeyId } from "../lib/ids.ts";
 import { seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import type { Identity } from "../trust/identity.ts";
@@ -20,6 +21,8 @@ import type { AppEnv, Orders } from "./orders.ts";
 import type { Presence } from "./presence.ts";
 import type { Receipts } from "./receipts.ts";
 import type { Releases } from "./releases.ts";
+import { Told } from "./told.ts";
+import type { Answer } from "./wanted-answer.ts";
 
 export interface WantedParts {
   readonly core: Core;
@@ -41,6 +44,8 @@ const BEACON_MS = 1000;
 const DECISION_MS = 250;
 
 export class WantedDesk {
+  /** What each node was told last. */
+  readonly told = new Told();
   readonly #parts: WantedParts;
   readonly #waiting = new Map<KeyId, Set<() => void>>();
   readonly #selectors = new Map<string, Selector>();
@@ -58,18 +63,18 @@ export class WantedDesk {
     etag: string | undefined,
     waitMs: number,
     signal: AbortSignal,
-  ): Promise<Wanted | undefined> {
+  ): Promise<Answer | undefined> {
     const until = performance.now() + waitMs;
     let ripe = Infinity;
     for (;;) {
       const news = this.#nextNews(node, signal);
       try {
-        const wanted = await this.#compute(node);
-        const isNew = wanted.etag !== etag;
+        const answer = await this.#compute(node);
+        const isNew = answer.content.etag !== etag;
         // A node that is told of an order and then that it may start it is told twice.
         if (isNew) ripe = Math.min(ripe, performance.now() + Math.min(waitMs, DECISION_MS));
         const leftMs = (isNew ? ripe : until) - performance.now();
-        if (isNew && (leftMs <= 0 || this.#isDecided(wanted))) return wanted;
+        if (isNew && (leftMs <= 0 || this.#isDecided(answer.wanted))) return answer;
         if (leftMs <= 0 || (!(await news.within(leftMs)) && !isNew)) return undefined;
       } finally {
         news.stop();
@@ -110,7 +115,7 @@ export class WantedDesk {
     return standing === undefined || standing === head ? [head] : [head, standing];
   }
 
-  async #compute(node: KeyId): Promise<Wanted> {
+  async #compute(node: KeyId): Promise<Answer> {
     const { core, charters, nodes, presence, commands, catchUp, orders, receipts } = this.#parts;
     const identity = nodes.identity(node);
     if (identity === undefined) throw gone(core, node);
@@ -122,7 +127,7 @@ export class WantedDesk {
         if (wanted !== undefined) apps.push(wanted);
       }
     }
-    const content = {
+    const fields = {
       incarnation: core.store.incarnation,
       catchingUp: catchUp.on,
       duplicate,
@@ -131,8 +136,9 @@ export class WantedDesk {
       apps,
       commands: commands.openFor(node),
     };
-    const etag = digestOf(JSON.stringify(content));
-    return { etag, ...content, beacon: await this.beacon(), lastReceipts: receipts.own(node) };
+    const content = contentOf(fields);
+    const moment = { beacon: await this.beacon(), lastReceipts: receipts.own(node) };
+    return { content, wanted: { etag: content.etag, ...fields, ...moment } };
   }
 
   #isDecided({ apps }: Wanted): boolean {

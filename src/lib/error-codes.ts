@@ -217,6 +217,11 @@ export const ERROR_CODES = {
     "The hub was restored and gathers what its agents know.",
     "Try again in a few seconds.",
   ),
+  CODING_UNKNOWN: entry(
+    1,
+    "A body was coded after an answer that the hub does not remember.",
+    "It is sent again in full by itself; if it is not, the two versions of Skein do not fit together.",
+  ),
   TOO_MANY: entry(8, "Too much at once for this hub.", "Try again in a moment."),
 
   // rollout

@@ -268,15 +268,21 @@ export interface BodyBounds {
   readonly graceMs?: number;
 }
 
+/** The whole body of a response as parsed JSON. @throws as `bytesOf` does, SyntaxError */
+export async function jsonOf(response: http.IncomingMessage, bounds: BodyBounds = {}): Promise<unknown> {
+  const bytes = await bytesOf(response, bounds);
+  return bytes.length === 0 ? undefined : (JSON.parse(bytes.toString("utf8")) as unknown);
+}
+
 /**
- * The whole body of a response as parsed JSON.
+ * The whole body of a response.
  *
  *   time = graceMs + bytes / 16 B/ms
  *
  * Bounded in both, since whoever answers may mean ill: a pinned key says who it is, not that it is honest.
- * @throws SkeinError DOC_TOO_BIG, HUB_UNREACHABLE (too slow), SyntaxError
+ * @throws SkeinError DOC_TOO_BIG, HUB_UNREACHABLE (too slow)
  */
-export async function jsonOf(response: http.IncomingMessage, bounds: BodyBounds = {}): Promise<unknown> {
+export async function bytesOf(response: http.IncomingMessage, bounds: BodyBounds = {}): Promise<Buffer> {
   const { maxBytes = DEFAULTS.maxBodyBytes, graceMs = DEFAULTS.timeoutMs } = bounds;
   const began = performance.now();
   const chunks: Buffer[] = [];
@@ -300,5 +306,5 @@ export async function jsonOf(response: http.IncomingMessage, bounds: BodyBounds 
   } finally {
     clearInterval(check);
   }
-  return size === 0 ? undefined : (JSON.parse(Buffer.concat(chunks, size).toString("utf8")) as unknown);
+  return Buffer.concat(chunks, size);
 }

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import test from "node:test";
+import zlib from "node:zlib";
+import { contentIn, contentOf, decode, encode } from "./coding.ts";
+
+const envelope = { t: "ticket.1", p: randomBytes(400).toString("base64url"), s: [] };
+const fields = {
+  incarnation: "1",
+  catchingUp: false,
+  duplicate: false,
+  charters: [envelope],
+  identity: { ticket: envelope, enrol: envelope, label: null, revoke: null },
+  apps: [],
+  commands: [],
+};
+
+test("an answer's content is known by its etag, without what belongs to the moment", () => {
+  const content = contentOf(fields);
+  const answer = { etag: content.etag, ...fields, beacon: envelope, lastReceipts: [envelope] };
+  assert.deepEqual(contentIn(JSON.parse(JSON.stringify(answer))), content);
+  assert.equal(contentIn({ ...answer, duplicate: true }), undefined);
+  assert.equal(contentIn({ ...answer, more: 1 }), undefined);
+  assert.equal(contentIn(undefined), undefined);
+});
+
+test("what is coded after a content costs what is new in it", async () => {
+  const content = contentOf(fields);
+  const news = Buffer.from(JSON.stringify({ ...fields, commands: ["something"] }));
+  const coded = await encode(news, content);
+  assert.ok(coded.length < 64, String(coded.length));
+  assert.deepEqual(await decode(coded, 10_000, content), news);
+  assert.deepEqual(await decode(await encode(news), 10_000), news);
+});
+
+test("a content that is larger than a window's usual size is found in whole", async () => {
+  const many = {
+    ...fields,
+    charters: Array.from({ length: 2000 }, () => ({ ...envelope, p: randomBytes(400).toString("hex") })),
+  };
+  const content = contentOf(many);
+  const coded = await encode(content.text, content);
+  assert.ok(coded.length < 1000, String(coded.length));
+  assert.deepEqual(await decode(coded, content.text.length, content), content.text);
+});
+
+test("a body that would inflate past its bound is refused, and so is one that wants too large a window", async () => {
+  const bomb = zlib.zstdCompressSync(Buffer.alloc(50_000_000));
+  assert.ok(bomb.length < 10_000);
+  await assert.rejects(decode(bomb, 1_000_000), { code: "DOC_TOO_BIG" });
+  // Flushed before its end, a frame says its window and not its length.
+  const frame = zlib.createZstdCompress({ params: { [zlib.constants.ZSTD_c_windowLog]: 27 } });
+  frame.write("{}", () => frame.flush(() => frame.end(" ")));
+  const greedy = Buffer.concat(await (frame as AsyncIterable<Buffer> & typeof frame).toArray());
+  await assert.rejects(decode(greedy, 1_000_000), { code: "BAD_REQUEST" });
+});
+
+test("a body that is no zstd, or cut, or coded after something else, is refused", async () => {
+  const body = await encode(Buffer.from(JSON.stringify(fields)));
+  await assert.rejects(decode(Buffer.from("{}"), 1000), { code: "BAD_REQUEST" });
+  await assert.rejects(decode(body.subarray(0, 20), 10_000), { code: "BAD_REQUEST" });
+});

@@ -1,0 +1,81 @@
+/**
+ * How JSON bodies are shortened on the wire, for whoever says that it reads it:
+ *
+ *   zstd         one zstd frame
+ *   zstd-after   one zstd frame whose dictionary is the content of an answer to `wanted` that both sides hold
+ *
+ * A content is named by its etag, which is the beginning of its digest, so neither side can take another one for it.
+ */
+import { promisify } from "node:util";
+import zlib from "node:zlib";
+import { SkeinError } from "../lib/errors.ts";
+import { digestOf } from "../lib/ids.ts";
+import type { Wanted } from "./schemas.ts";
+
+export const CODED = "zstd";
+export const CODED_AFTER = "zstd-after";
+/** Names the answer that a request's body is coded after. */
+export const AFTER_HEADER = "skein-after";
+
+/** An answer to `wanted`, less what belongs to the moment: what later bodies may be coded after. */
+export interface Content {
+  readonly etag: string;
+  /** The JSON of all that `etag` stands for. */
+  readonly text: Buffer;
+}
+
+/** 128 bits: enough to tell any two contents apart. */
+const ETAG_DIGITS = 32;
+/** Above this the best compression costs more time than it saves on a wire. */
+const SMALL_BYTES = 65_536;
+/** Largest window that a frame may ask memory for, as a power of two. */
+const MOST_WINDOW_LOG = 24;
+const { ZSTD_c_compressionLevel: LEVEL, ZSTD_c_windowLog: WINDOW, ZSTD_d_windowLogMax } = zlib.constants;
+const compress = promisify(zlib.zstdCompress);
+const decompress = promisify(zlib.zstdDecompress);
+
+export function contentOf(fields: Omit<Wanted, "etag" | "beacon" | "lastReceipts">): Content {
+  const text = Buffer.from(JSON.stringify(fields));
+  return { etag: digestOf(text).slice(0, ETAG_DIGITS), text };
+}
+
+/** The content of an answer as it came, or undefined when its etag does not stand for what it says. */
+export function contentIn(answer: unknown): Content | undefined {
+  if (typeof answer !== "object" || answer === null || !("etag" in answer)) return undefined;
+  const { etag, beacon: _beacon, lastReceipts: _receipts, ...fields } = answer as Wanted;
+  const content = contentOf(fields);
+  return content.etag === etag ? content : undefined;
+}
+
+export async function encode(body: Buffer, after?: Content): Promise<Buffer> {
+  const total = body.length + (after?.text.length ?? 0);
+  // Faster levels find little in a large dictionary; without one they do nearly as well.
+  const level = after !== undefined || total <= SMALL_BYTES ? 9 : 3;
+  // The whole dictionary has to be within the window.
+  const window = Math.min(MOST_WINDOW_LOG, Math.max(10, Math.ceil(Math.log2(total + 1))));
+  return await compress(body, {
+    params: { [LEVEL]: level, [WINDOW]: window },
+    pledgedSrcSize: body.length,
+    ...(after === undefined ? {} : { dictionary: after.text }),
+  });
+}
+
+/**
+ * @param maxBytes of what comes out: a short body may be made to inflate without end
+ * @throws SkeinError DOC_TOO_BIG, BAD_REQUEST
+ */
+export async function decode(body: Buffer, maxBytes: number, after?: Content): Promise<Buffer> {
+  try {
+    return await decompress(body, {
+      maxOutputLength: maxBytes,
+      params: { [ZSTD_d_windowLogMax]: MOST_WINDOW_LOG },
+      ...(after === undefined ? {} : { dictionary: after.text }),
+    });
+  } catch (err) {
+    if (err instanceof RangeError)
+      throw new SkeinError("DOC_TOO_BIG", `a body that inflates to more than ${maxBytes} bytes`, {
+        data: { maxBytes },
+      });
+    throw new SkeinError("BAD_REQUEST", "the body is not the zstd that it says", { cause: err });
+  }
+}
