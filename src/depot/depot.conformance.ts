@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test, type TestContext } from "node:test";
-import type { BlobSource, ByteRange, Depot, DepotReader } from "./depot.ts";
+import type { BlobSource, ByteRange, Depot, DepotReader, PrunableDepot } from "./depot.ts";
 
 /** What every depot keeps to, whatever it is made of. `open` gives an empty one that ends with the test. */
 export function depotConformance(kind: string, open: (t: TestContext) => Promise<Depot>): void {
@@ -154,6 +154,33 @@ export function depotConformance(kind: string, open: (t: TestContext) => Promise
     const aborted = AbortSignal.abort(new Error("enough"));
     await assert.rejects(depot.put("packs/b", blobOf(pattern(100)), aborted));
     assert.equal((await depot.has(["packs/b"], t.signal)).size, 0);
+  });
+}
+
+/** What a depot that can be tidied up keeps to beside. */
+export function prunableConformance(kind: string, open: (t: TestContext) => Promise<PrunableDepot>): void {
+  test(`${kind}: gives a blob another name, over what had it`, async (t) => {
+    const depot = await open(t);
+    const [a, b] = [pattern(1000), pattern(2000)];
+    await depot.put("packs/a", blobOf(a), t.signal);
+    await depot.put("old/x/packs/a", blobOf(b), t.signal);
+    await depot.rename("packs/a", "old/x/packs/a", t.signal);
+    assert.deepEqual(await names(t, depot, ""), ["old/x/packs/a"]);
+    assert.ok((await readAll(t, depot, "old/x/packs/a")).equals(a));
+    await depot.rename("old/x/packs/a", "packs/a", t.signal);
+    assert.deepEqual(await names(t, depot, ""), ["packs/a"]);
+    await assert.rejects(depot.rename("packs/none", "packs/b", t.signal), { code: "BLOB_MISSING" });
+  });
+
+  test(`${kind}: tells the sizes of what it lists`, async (t) => {
+    const depot = await open(t);
+    for (const size of [0, 700, 300_000]) await depot.put(`packs/${size}`, blobOf(pattern(size)), t.signal);
+    const sizes = await Array.fromAsync(depot.entries("packs/", t.signal));
+    assert.deepEqual(sizes, [
+      { name: "packs/0", sizeBytes: 0 },
+      { name: "packs/300000", sizeBytes: 300_000 },
+      { name: "packs/700", sizeBytes: 700 },
+    ]);
   });
 }
 

@@ -50,3 +50,22 @@ export interface Depot extends DepotReader {
   /** Idempotent. */
   delete(name: string, signal: AbortSignal): Promise<void>;
 }
+
+export interface BlobEntry {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+/** A depot that can be tidied up where it is. */
+export interface PrunableDepot extends Depot {
+  /** As `list`, with sizes. */
+  entries(prefix: string, signal: AbortSignal): AsyncIterable<BlobEntry>;
+  /**
+   * Gives a blob another name without its bytes passing here; what was there under that name is replaced. A crash may
+   * leave it under both.
+   * @throws SkeinError BLOB_MISSING
+   */
+  rename(from: string, to: string, signal: AbortSignal): Promise<void>;
+  /** Removes uploads that nobody went on with for `olderThanMs`. @returns how many */
+  sweepUploads(olderThanMs: number, nowMs: number, signal: AbortSignal): Promise<number>;
+}

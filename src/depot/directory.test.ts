@@ -5,7 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { depotConformance } from "./depot.conformance.ts";
+import { depotConformance, prunableConformance } from "./depot.conformance.ts";
 import { directoryDepot } from "./directory.ts";
 
 function tempDir(t: TestContext): string {
@@ -15,6 +15,7 @@ function tempDir(t: TestContext): string {
 }
 
 depotConformance("directory", async (t) => directoryDepot(tempDir(t)));
+prunableConformance("directory", async (t) => directoryDepot(tempDir(t)));
 
 const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 

@@ -7,13 +7,13 @@ import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { checkBlobName } from "./blob-name.ts";
 import { freeBytes, giveBack, take } from "./upload-file.ts";
-import type { BlobSource, ByteRange, Depot } from "./depot.ts";
+import type { BlobEntry, BlobSource, ByteRange, PrunableDepot } from "./depot.ts";
 
 /**
  * A depot in a folder: `blobs/<name>` for whole blobs, `uploads/<name>.<sha256>` for what has arrived of a blob so
  * far. A blob appears by rename, after its hash was checked and its bytes were flushed.
  */
-export interface DirectoryDepot extends Depot {
+export interface DirectoryDepot extends PrunableDepot {
   /** How much of this upload has arrived, in bytes; 0 when nothing has. */
   uploaded(name: string, sha256: string): Promise<number>;
   /** Takes bytes from `offset` on; with the last of them the blob is checked and appears. Resumes after a cut. */
@@ -23,8 +23,7 @@ export interface DirectoryDepot extends Depot {
     offset: number,
     data: AsyncIterable<Uint8Array>,
   ): Promise<UploadState>;
-  /** Removes uploads that nobody went on with for `olderThanMs`. */
-  sweepUploads(olderThanMs: number, nowMs: number): Promise<number>;
+  sweepUploads(olderThanMs: number, nowMs: number, signal?: AbortSignal): Promise<number>;
 }
 
 export interface UploadInfo {
@@ -77,6 +76,8 @@ export function directoryDepot(root: string): DirectoryDepot {
     },
     get: (name, signal, range) => read(fileOf(name), name, signal, range),
     list: (prefix, signal) => listFiles(blobs, prefix, signal),
+    entries: (prefix, signal) => listEntries(blobs, prefix, signal),
+    rename: async (from, to) => await rename(fileOf(from), fileOf(to), from),
     put: async (name, blob, signal) => {
       if ((await sizeOf(fileOf(name))) === blob.size && isContentNamed(name)) return;
       signal.throwIfAborted();
@@ -230,6 +231,13 @@ async function* listFiles(root: string, prefix: string, signal: AbortSignal): As
   yield* names.sort();
 }
 
+async function* listEntries(root: string, prefix: string, signal: AbortSignal): AsyncIterable<BlobEntry> {
+  for await (const name of listFiles(root, prefix, signal)) {
+    const sizeBytes = await sizeOf(path.join(root, name));
+    if (sizeBytes !== undefined) yield { name, sizeBytes };
+  }
+}
+
 async function entriesOf(dir: string) {
   try {
     return await fs.readdir(dir, { withFileTypes: true });
@@ -249,12 +257,29 @@ async function sizeOf(file: string): Promise<number | undefined> {
   }
 }
 
+async function rename(from: string, to: string, name: string): Promise<void> {
+  const dir = path.dirname(to);
+  try {
+    await fs.mkdir(dir, { recursive: true });
+    await fs.rename(from, to);
+  } catch (err) {
+    throw errnoOf(err) === "ENOENT" ? missing(name) : asSkeinError(err, from);
+  }
+  await syncDirectory(dir);
+  await syncDirectory(path.dirname(from));
+}
+
+/** Whoever it belonged to was done with it first. */
+function gone(err: unknown): undefined {
+  if (errnoOf(err) !== "ENOENT") throw err;
+}
+
 async function sweep(uploads: string, before: number): Promise<number> {
   let removed = 0;
   for (const entry of await entriesOf(uploads)) {
     const file = path.join(uploads, entry.name);
-    const stat = await fs.lstat(file);
-    if (stat.mtimeMs >= before) continue;
+    const stat = await fs.lstat(file).catch(gone);
+    if (stat === undefined || stat.mtimeMs >= before) continue;
     await fs.rm(file, { force: true });
     removed += 1;
   }

@@ -46,6 +46,9 @@ export interface Published extends PublishedTree {
   readonly notes: readonly string[];
 }
 
+/** Collections come hours apart: once more is enough. */
+const TRIES = 3;
+
 /**
  * Cuts a source into chunks, stores what the depot lacks, and returns what a release document says of the tree.
  * The index is written last; until then the depot holds nothing that anyone would look for, and a publish that broke
@@ -53,6 +56,25 @@ export interface Published extends PublishedTree {
  * @throws SkeinError TREE_REFUSED, ARCHIVE_REFUSED, IO; whatever the depot throws
  */
 export async function publish(options: PublishOptions): Promise<Published> {
+  for (let tries = 1; ; tries++) {
+    const { published, packs } = await publishOnce(options);
+    // A collection may take a blob out of use just when it was found there: then it is stored again.
+    if (packs === undefined || tries >= TRIES || (await isThere(published, packs, options))) return published;
+  }
+}
+
+async function isThere(
+  { tree, rows, since }: Published,
+  packs: readonly Digest[],
+  { depot, signal }: PublishOptions,
+): Promise<boolean> {
+  const names = [...packs.map(packName), indexName(tree), `rows/${rows}`, `since/${since}`];
+  return (await depot.has(names, signal)).size === new Set(names).size;
+}
+
+async function publishOnce(
+  options: PublishOptions,
+): Promise<{ readonly published: Published; readonly packs: StoredTree["packs"] }> {
   const { source, depot, signal } = options;
   const listed = Date.now();
   const entries = arrange(await source.entries(signal));
@@ -70,7 +92,7 @@ export async function publish(options: PublishOptions): Promise<Published> {
   }
   faultPoint("publish.indexed");
   await cache.save();
-  return {
+  const published = {
     tree,
     rows: rowsId,
     since: sinceId,
@@ -82,6 +104,7 @@ export async function publish(options: PublishOptions): Promise<Published> {
     filesRead,
     notes: source.notes,
   };
+  return { published, packs: done.packs };
 }
 
 /** Contents of the release before keep their times; others get this release's. The same tree has the same times. */

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
-import { depotConformance } from "../depot.conformance.ts";
+import { depotConformance, prunableConformance } from "../depot.conformance.ts";
+import type { PrunableDepot } from "../depot.ts";
 import { documentsConformance } from "../documents.conformance.ts";
-import { s3Depot, type S3Depot } from "./s3-depot.ts";
+import { s3Depot } from "./s3-depot.ts";
 import { keepsConditions, s3Documents } from "./s3-documents.ts";
 import { freshBucket, sharedS3Server } from "./s3-server.fixture.ts";
 
@@ -15,11 +16,12 @@ const PARTS = {
   download: { partBytes: 60_000, atOnce: 2 },
 };
 
-async function openDepot(t: TestContext, options = PARTS): Promise<S3Depot> {
+async function openDepot(t: TestContext, options = PARTS): Promise<PrunableDepot> {
   return s3Depot(await freshBucket(t, await plain()), "blobs/", options);
 }
 
 depotConformance("s3", openDepot);
+prunableConformance("s3", openDepot);
 
 for (const [kind, server] of [
   ["s3 without conditional writes", plain],

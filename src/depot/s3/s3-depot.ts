@@ -1,17 +1,9 @@
 import { checkBlobName } from "../blob-name.ts";
-import type { Depot } from "../depot.ts";
+import type { PrunableDepot } from "../depot.ts";
 import type { S3Bucket } from "./bucket.ts";
 import { DOWNLOAD, download, type DownloadOptions } from "./download.ts";
 import { pagesOf } from "./listing.ts";
 import { sweepLeftOvers, UPLOAD, upload, type UploadOptions } from "./upload.ts";
-
-/** Blobs as objects of a bucket: blob `packs/ID` is the object `PREFIX + folder + packs/ID`. */
-export interface S3Depot extends Depot {
-  /** Ends uploads that nobody went on with for `olderThanMs`. @returns how many */
-  sweepUploads(olderThanMs: number, nowMs: number, signal: AbortSignal): Promise<number>;
-  /** Gives a blob another name, without its bytes passing here. @throws SkeinError BLOB_MISSING */
-  rename(from: string, to: string, signal: AbortSignal): Promise<void>;
-}
 
 export interface S3DepotOptions {
   readonly upload?: UploadOptions;
@@ -20,8 +12,11 @@ export interface S3DepotOptions {
 
 const AT_ONCE = 16;
 
-/** @param folder what names begin with in the bucket, after its prefix; "" or ends with `/` */
-export function s3Depot(bucket: S3Bucket, folder: string, options: S3DepotOptions = {}): S3Depot {
+/**
+ * Blobs as objects of a bucket: blob `packs/ID` is the object `PREFIX + folder + packs/ID`.
+ * @param folder what names begin with in the bucket, after its prefix; "" or ends with `/`
+ */
+export function s3Depot(bucket: S3Bucket, folder: string, options: S3DepotOptions = {}): PrunableDepot {
   const keyOf = (name: string): string => {
     checkBlobName(name);
     return folder + name;
@@ -37,6 +32,11 @@ export function s3Depot(bucket: S3Bucket, folder: string, options: S3DepotOption
     async *list(prefix, signal) {
       for await (const page of pagesOf(bucket, folder + prefix, signal)) {
         yield* page.map(({ key }) => key.slice(folder.length));
+      }
+    },
+    async *entries(prefix, signal) {
+      for await (const page of pagesOf(bucket, folder + prefix, signal)) {
+        yield* page.map(({ key, sizeBytes }) => ({ name: key.slice(folder.length), sizeBytes }));
       }
     },
     put: async (name, blob, signal) => {

@@ -206,11 +206,3 @@ test("uploads that nobody went on with are swept away", async (t) => {
   assert.equal(await depot.sweepUploads(0, Date.now() + 60_000, t.signal), 1);
   assert.equal(await depot.sweepUploads(0, Date.now() + 60_000, t.signal), 0);
 });
-
-test("a blob gets another name without its bytes passing here", async (t) => {
-  const depot = s3Depot(await freshBucket(t, await server()), "blobs/");
-  await depot.put("packs/a", blobOf(Buffer.from("x")), t.signal);
-  await depot.rename("packs/a", "old/packs/a", t.signal);
-  assert.deepEqual([...(await depot.has(["packs/a", "old/packs/a"], t.signal))], ["old/packs/a"]);
-  await assert.rejects(depot.rename("packs/none", "b", t.signal), { code: "BLOB_MISSING" });
-});

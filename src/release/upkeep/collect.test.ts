@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import type { PrunableDepot } from "../../depot/depot.ts";
+import { directoryDepot } from "../../depot/directory.ts";
+import { s3Depot } from "../../depot/s3/s3-depot.ts";
+import { freshBucket, sharedS3Server } from "../../depot/s3/s3-server.fixture.ts";
+import { fakeClock } from "../../lib/fake-clock.ts";
+import { bytesBlob } from "../blobs.ts";
+import { Fetcher } from "../fetch.ts";
+import { publish, type Published } from "../publish.ts";
+import { indexName } from "../release-index.ts";
+import { noise, plainSource, tempDir, writeTree } from "../release.fixture.ts";
+import { loadTree } from "../tree-blobs.ts";
+import { collect, type Collected } from "./collect.ts";
+import { seesRetired } from "./retired.ts";
+
+const server = sharedS3Server({ conditional: false });
+const GRACE_MS = 3_600_000;
+
+interface World {
+  readonly depot: PrunableDepot;
+  readonly roots: Published[];
+  publish(n: number): Promise<Published>;
+  /** After the grace, or at once. */
+  collect(options?: { readonly atOnce?: boolean; readonly dryRun?: boolean }): Promise<Collected>;
+  /** Names of what the releases consist of, and of what was taken out of use. */
+  names(): Promise<{ readonly used: string[]; readonly retired: string[] }>;
+}
+
+function makeWorld(t: TestContext, depot?: PrunableDepot): World {
+  const folder = tempDir(t);
+  const world = depot ?? directoryDepot(path.join(folder, "depot"));
+  const roots: Published[] = [];
+  const clock = fakeClock();
+  return {
+    depot: world,
+    roots,
+    async publish(n) {
+      const dir = writeTree(path.join(folder, `tree-${n}`), { own: noise(20_000, n), text: `release ${n}` });
+      const options = { previous: null, now: 0, cacheDir: null, signal: t.signal };
+      return await publish({ source: plainSource(dir), depot: world, ...options });
+    },
+    async collect({ atOnce = false, dryRun = false } = {}) {
+      if (!atOnce) clock.advance(GRACE_MS + 1);
+      return await collect({
+        depot: world,
+        roots: () => roots,
+        graceMs: GRACE_MS,
+        dryRun,
+        clock,
+        signal: t.signal,
+      });
+    },
+    async names() {
+      const all = await Array.fromAsync(world.list("", t.signal));
+      const isOurs = (name: string): boolean => /^(?:deltas|index|packs|rows|since)\//.test(name);
+      return { used: all.filter(isOurs), retired: all.filter((name) => name.startsWith("retired/")) };
+    },
+  };
+}
+
+const counts = (collected: Collected): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(collected).flatMap(([key, value]) =>
+      typeof value === "object" && "blobs" in value && value.blobs > 0 ? [[key, value.blobs]] : [],
+    ),
+  );
+
+for (const [kind, open] of [
+  ["folder", async () => await Promise.resolve(undefined)],
+  ["bucket", async (t: TestContext) => s3Depot(await freshBucket(t, await server()), "")],
+] as const) {
+  test(`${kind}: what no release needs goes in three runs, and what one needs stays`, async (t) => {
+    const world = makeWorld(t, await open(t));
+    world.roots.push(await world.publish(1));
+    const kept = await world.names();
+    // With the same times of two files: their table is shared.
+    await world.publish(2);
+    assert.deepEqual(counts(await world.collect()), { kept: 4, noted: 3 });
+    assert.deepEqual(counts(await world.collect({ atOnce: true })), { kept: 4, noted: 3 });
+    assert.deepEqual(counts(await world.collect()), { kept: 4, retired: 3 });
+    assert.deepEqual((await world.names()).used, kept.used);
+    assert.deepEqual(counts(await world.collect({ atOnce: true })), { kept: 4, waiting: 3 });
+    assert.deepEqual(counts(await world.collect()), { kept: 4, deleted: 3 });
+    assert.deepEqual(await world.names(), kept);
+    await loadTree(new Fetcher([world.depot], t.signal), world.roots[0]!);
+  });
+}
+
+test("a release that is written just after its packs went out of use is read at once, and back with the next run", async (t) => {
+  const world = makeWorld(t);
+  const late = await world.publish(1);
+  await world.collect();
+  assert.deepEqual(counts(await world.collect()), { retired: 4 });
+  world.roots.push(late);
+  await assert.rejects(loadTree(new Fetcher([world.depot], t.signal), late), { code: "BLOB_MISSING" });
+  await loadTree(new Fetcher([seesRetired(world.depot)], t.signal), late);
+  assert.deepEqual(counts(await world.collect({ atOnce: true })), { restored: 4 });
+  await loadTree(new Fetcher([world.depot], t.signal), late);
+});
+
+test("what was taken out of use a moment ago is left by another collector, whatever it believes of the releases", async (t) => {
+  const world = makeWorld(t);
+  await world.publish(1);
+  await world.collect();
+  await world.collect();
+  for (let n = 0; n < 3; n++) assert.deepEqual(counts(await world.collect({ atOnce: true })), { waiting: 4 });
+});
+
+test("who publishes after that stores it again, and that is not what is deleted", async (t) => {
+  const world = makeWorld(t);
+  await world.publish(1);
+  await world.collect();
+  await world.collect();
+  world.roots.push(await world.publish(1));
+  assert.deepEqual(counts(await world.collect()), { kept: 4, deleted: 4 });
+  await loadTree(new Fetcher([world.depot], t.signal), world.roots[0]!);
+});
+
+test("a delta is kept while both of its trees are", async (t) => {
+  const world = makeWorld(t);
+  const [a, b] = [await world.publish(1), await world.publish(2)];
+  world.roots.push(a, b);
+  const delta = `deltas/${b.tree}.${a.tree}`;
+  await world.depot.put(delta, bytesBlob(Buffer.from("a delta")), t.signal);
+  for (let n = 0; n < 3; n++) await world.collect();
+  assert.ok((await world.names()).used.includes(delta));
+  world.roots.splice(0, 1);
+  for (let n = 0; n < 3; n++) await world.collect();
+  assert.equal((await world.names()).used.length, 4);
+});
+
+test("while a kept release's index cannot be read, no pack goes", async (t) => {
+  const world = makeWorld(t);
+  const [kept] = [await world.publish(1), await world.publish(2)];
+  world.roots.push(kept);
+  await world.depot.put(indexName(kept.tree), bytesBlob(Buffer.from("damaged")), t.signal);
+  for (let n = 0; n < 4; n++) assert.deepEqual((await world.collect()).unreadable, [kept.tree]);
+  assert.equal((await world.names()).used.filter((name) => name.startsWith("packs/")).length, 2);
+});
+
+test("a dry run counts and changes nothing; other names and damaged notes are passed over", async (t) => {
+  const world = makeWorld(t);
+  await world.publish(1);
+  for (const name of ["root.json", "orders/web/1.json", "upkeep/nonsense"]) {
+    await world.depot.put(name, bytesBlob(Buffer.from("{}")), t.signal);
+  }
+  await world.collect();
+  const before = await Array.fromAsync(world.depot.list("", t.signal));
+  assert.deepEqual(counts(await world.collect({ dryRun: true })), { retired: 4 });
+  assert.deepEqual(await Array.fromAsync(world.depot.list("", t.signal)), before);
+  for (let n = 0; n < 3; n++) await world.collect();
+  const after = await Array.fromAsync(world.depot.list("", t.signal));
+  assert.deepEqual(
+    after.filter((name) => name.endsWith("json")),
+    ["orders/web/1.json", "root.json"],
+  );
+});
+
+for (const point of ["upkeep.step", "upkeep.step:3", "upkeep.written"]) {
+  test(`killed at ${point}, a run is gone on with by the next ones`, async (t) => {
+    const folder = tempDir(t);
+    const depot = directoryDepot(folder);
+    const source = plainSource(writeTree(path.join(folder, "tree"), { own: noise(20_000, 1) }));
+    await publish({ source, depot, previous: null, now: 0, cacheDir: null, signal: t.signal });
+    const script = path.join(import.meta.dirname, "collect.fixture.ts");
+    const run = (fault: string): string | number | null => {
+      const env = { ...process.env, SKEIN_FAULT: fault };
+      const child = spawnSync(process.execPath, [script, folder], { env, encoding: "utf8" });
+      return child.signal ?? child.status;
+    };
+    assert.equal(run(""), 0);
+    assert.equal(run(point), "SIGKILL");
+    assert.equal(run(point === "upkeep.written" ? point : ""), point === "upkeep.written" ? "SIGKILL" : 0);
+    for (let n = 0; n < 3; n++) assert.equal(run(""), 0);
+    const left = await Array.fromAsync(depot.list("", t.signal));
+    assert.deepEqual(
+      left.filter((name) => !name.startsWith("upkeep/")),
+      [],
+    );
+    assert.equal(left.length, 1, "one run's notes are left");
+  });
+}

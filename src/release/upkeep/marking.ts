@@ -1,0 +1,40 @@
+import { isSkeinError } from "../../lib/errors.ts";
+import type { TreeId } from "../../lib/ids.ts";
+import type { DepotReader } from "../../depot/depot.ts";
+import { readBlob } from "../blobs.ts";
+import { packName } from "../pack.ts";
+import type { PublishedTree } from "../published.ts";
+import { decodeIndex, INDEX_BYTES, indexName } from "../release-index.ts";
+
+/** Which blobs the kept releases need. */
+export class Marking {
+  readonly #names = new Set<string>();
+  readonly #trees = new Set<string>();
+  /** Trees whose index cannot be read: which packs they need is not known, so no pack is unreferenced. */
+  readonly unreadable: TreeId[] = [];
+
+  async add(depot: DepotReader, root: PublishedTree, signal: AbortSignal): Promise<void> {
+    if (this.#trees.has(root.tree) && this.#names.has(`rows/${root.rows}`)) {
+      if (root.since !== null) this.#names.add(`since/${root.since}`);
+      return;
+    }
+    this.#trees.add(root.tree);
+    this.#names.add(`rows/${root.rows}`).add(indexName(root.tree));
+    if (root.since !== null) this.#names.add(`since/${root.since}`);
+    try {
+      const index = await readBlob(depot, indexName(root.tree), INDEX_BYTES, signal);
+      for (const id of decodeIndex(index).packs) this.#names.add(packName(id));
+    } catch (err) {
+      if (!isSkeinError(err, "BLOB_MISSING", "PACK_CORRUPT")) throw err;
+      this.unreadable.push(root.tree);
+    }
+  }
+
+  /** A delta is of use while somebody may have the one tree and want the other. */
+  needs(name: string): boolean {
+    if (name.startsWith("packs/") && this.unreadable.length > 0) return true;
+    const [, to, from] = /^deltas\/([0-9a-f]{64})\.([0-9a-f]{64})$/.exec(name) ?? [];
+    if (to !== undefined && from !== undefined) return this.#trees.has(to) && this.#trees.has(from);
+    return this.#names.has(name);
+  }
+}
