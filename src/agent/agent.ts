@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 import type { HubAddress } from "../api/hub-client.ts";
-import type { Reported, Wanted } from "../api/schemas.ts";
+import type { Reported } from "../api/schemas.ts";
 import type { Clock } from "../lib/clock.ts";
 import { messageOf, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -13,6 +13,7 @@ import { appLogs } from "./app-log.ts";
 import type { AppContext } from "./app-context.ts";
 import { CommandDesk } from "./commands.ts";
 import { NearDepots, type NearOptions } from "./depots.ts";
+import { appFolders, type AppFolders } from "./folders.ts";
 import { forever, type ForeverOptions } from "./forever.ts";
 import type { Pace } from "./goal.ts";
 import { processGroups } from "./groups.ts";
@@ -33,7 +34,7 @@ import { Releases } from "./releases.ts";
 import { ReportLoop, type When } from "./report-loop.ts";
 import { reportOf } from "./reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
-import type { Source } from "./source.ts";
+import type { Offered, Source } from "./source.ts";
 import { openStaged } from "./staged.ts";
 import { appUsers } from "./users.ts";
 import { AppWorker } from "./worker.ts";
@@ -190,9 +191,10 @@ class Agent implements AsyncDisposable {
     const identity = (): NonNullable<NodeStore["state"]["identity"]> => identityOf(store);
     const node = (): string => identity().name;
     const registry = await openRegistryHost({ runtime, records, stateDir, self: keys.signer.kid, node, log });
+    const folders = (app: string): AppFolders => appFolders(paths, app);
     const users = appUsers(stateDir, process.getuid?.() === 0);
     const releases = new Releases({
-      paths,
+      folders,
       kept,
       users,
       state: () => store.state,
@@ -217,6 +219,7 @@ class Agent implements AsyncDisposable {
       staged,
       instances,
       groups,
+      folders,
     };
     const context = { ...shared, logOf: appLogs(paths.log) };
     return new Agent(options, keys, { store, runtime, kept, registry, context });
@@ -287,7 +290,7 @@ class Agent implements AsyncDisposable {
     });
   }
 
-  async #take(wanted: Wanted): Promise<void> {
+  async #take(wanted: Offered): Promise<void> {
     const refusals = await takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
     for (const refusal of refusals) await this.#refuse(refusal);
     this.#gates = new Map(

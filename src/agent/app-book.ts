@@ -1,11 +1,11 @@
 import { SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Digest } from "../lib/ids.ts";
-import { finished, started } from "../trust/node-orders.ts";
+import { failed, finished, started } from "../trust/node-orders.ts";
 import { appStateOf, orderOf } from "../trust/node-state.ts";
 import type { AppContext } from "./app-context.ts";
 import { AS_IT_IS, TAKEN_BACK, type Ended } from "./ending.ts";
-import type { Goal } from "./plan.ts";
+import type { Attempt, Goal } from "./plan.ts";
 import { receiptOf, type ReceiptInput } from "./receipt-of.ts";
 import { newRecord, withVerdict, type AppRecord } from "./records.ts";
 
@@ -44,15 +44,41 @@ export class AppBook {
   }
 
   /** The record that an order of the app goes on from: a new one where the environment is another. */
-  recordFor(order: Digest): AppRecord {
-    const env = this.#envOf(order);
+  recordFor(goal: Pick<Goal, "order" | "local">): AppRecord {
+    const env = goal.local === true ? this.#heldEnv() : this.#envOf(goal.order);
     const { record } = this;
     return record?.env === env ? record : { ...newRecord(this.app, env), good: record?.good ?? [] };
   }
 
-  /** Signs a receipt, queues it durably and notes it; once for each order and verdict. */
-  async answer(ended: Ended, to: Pick<ReceiptInput, "order" | "answers">): Promise<void> {
+  /** Notes that what is wanted is begun: from here on it is this node's own. @returns why it may not be */
+  async markStarted(goal: Goal, env: string): Promise<SkeinError | undefined> {
+    if (goal.local === true) return undefined;
+    const { store, clock, signer } = this.#context;
+    const name = { app: this.app, env, order: goal.order };
+    const context = { now: clock.now(), self: signer.kid };
+    const [outcome] = await store.apply([(state) => started(state, name, context)]);
+    return outcome?.kind === "refused" ? outcome.error : undefined;
+  }
+
+  /** Notes how an order ended. */
+  async markEnded({ order, local }: Pick<Attempt, "order" | "local">, { verdict }: Ended): Promise<void> {
+    if (local === true) return;
+    const name = { app: this.app, env: this.existing.env, order };
+    await this.#context.store.apply([
+      (state) => (verdict === "ok" ? finished(state, name) : failed(state, name)),
+    ]);
+  }
+
+  /** Signs a receipt, queues it durably and notes it; once for each order and verdict. A hold gets none. */
+  async answer(
+    ended: Ended,
+    to: Pick<ReceiptInput, "order" | "answers"> & { local?: boolean | undefined },
+  ): Promise<void> {
     const record = this.existing;
+    if (to.local === true) {
+      await this.keep(withVerdict(record, to.order, ended.verdict));
+      return;
+    }
     const { app, env } = record;
     const { order, answers } = to;
     if (record.verdicts[order] === ended.verdict) return;
@@ -78,15 +104,13 @@ export class AppBook {
 
   /** The order asks for what is here already. */
   async adopt(goal: Goal): Promise<void> {
-    const { store, clock, signer } = this.#context;
     const { env, verdicts, reached } = this.existing;
-    const name = { app: this.app, env, order: goal.order };
-    const context = { now: clock.now(), self: signer.kid };
     const before = verdicts[goal.order];
     if (goal.back) {
       if (before !== "failed") await this.answer(TAKEN_BACK, goal);
     } else if (before === undefined) {
-      await store.apply([(state) => started(state, name, context), (state) => finished(state, name)]);
+      await this.markStarted(goal, env);
+      await this.markEnded(goal, AS_IT_IS);
       await this.answer(AS_IT_IS, goal);
     }
     await this.keep({
@@ -94,6 +118,10 @@ export class AppBook {
       reached: reached === null ? null : { ...reached, order: goal.order },
     });
     faultPoint("agent.adopted");
+  }
+
+  #heldEnv(): string {
+    return this.#context.hold?.(this.app)?.env ?? "default";
   }
 
   #envOf(order: Digest): string {

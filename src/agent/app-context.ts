@@ -1,11 +1,14 @@
 import type { DepotReader } from "../depot/depot.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { ErrorCode } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import type { LocalSigner } from "../trust/keys.ts";
 import type { AppLog } from "./app-log.ts";
+import type { AppFolders } from "./folders.ts";
 import type { Pace } from "./goal.ts";
 import type { Groups } from "./groups.ts";
+import type { Hold } from "./hold.ts";
 import type { Instances } from "./instances.ts";
 import type { NodeStore } from "./node-store.ts";
 import type { Outbox } from "./receipts.ts";
@@ -13,6 +16,17 @@ import type { Records } from "./records.ts";
 import type { When } from "./report-loop.ts";
 import type { Releases } from "./releases.ts";
 import type { Staged } from "./staged.ts";
+import type { StepName } from "./plan.ts";
+
+/** A step, or a hook, that did not do what it should. */
+export interface StepFailure {
+  readonly app: string;
+  readonly step: StepName | "pre-remove";
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The last lines of what was run. */
+  readonly lines: readonly string[];
+}
 
 /** What every app's worker shares. */
 export interface AppContext {
@@ -27,9 +41,14 @@ export interface AppContext {
   readonly staged: Staged;
   readonly instances: Instances;
   readonly groups: Groups;
+  readonly folders: (app: string) => AppFolders;
   readonly logOf: (app: string) => AppLog;
   readonly pace: () => Pace;
   readonly depots: () => readonly DepotReader[];
+  /** What a person on this machine asked for in place of the order; null: nothing. */
+  readonly hold?: (app: string) => Hold | null;
+  /** Told of each step that failed, also of those that hold nothing up. */
+  readonly onFailure?: (failure: StepFailure) => void;
   /** Told whenever something changed that a report tells of. */
   readonly onNews: (when: When) => void;
 }

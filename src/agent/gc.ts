@@ -9,8 +9,8 @@ import { removeTree } from "../release/install.ts";
 import { listInstalls, removeRecord } from "../release/install-record.ts";
 import { appStateOf, orderOf } from "../trust/node-state.ts";
 import type { AppContext } from "./app-context.ts";
-import { appFolders } from "./folders.ts";
 import { runHook } from "./hooks.ts";
+import { lastLines } from "./receipt-of.ts";
 import type { AppRecord } from "./records.ts";
 import { stagedKept } from "./staged.ts";
 
@@ -69,7 +69,7 @@ export async function collect(
   wish: GcWish,
 ): Promise<readonly ReleaseId[]> {
   const { app } = record;
-  const { revs } = appFolders(context.paths, app);
+  const { revs } = context.folders(app);
   const needed = new Set([...(await neededBy(context, record)), ...context.releases.lanes.busy(app)]);
   const installed = await listInstalls(revs);
   const policy = await keepOf(context, record);
@@ -139,12 +139,14 @@ async function preRemove(
   } catch (err) {
     const code = isSkeinError(err) ? err.code : "INTERNAL";
     const failure = { "err.code": code, "err.message": messageOf(err) };
+    const lines = isSkeinError(err) ? lastLines(err.data) : [];
+    context.onFailure?.({ app: record.app, step: "pre-remove", code, message: messageOf(err), lines });
     log.warn("pre-remove failed", { app: record.app, release: id, ...failure });
   }
 }
 
-async function remove({ paths, log }: AppContext, app: string, id: ReleaseId): Promise<void> {
-  const { revs } = appFolders(paths, app);
+async function remove({ folders, log }: AppContext, app: string, id: ReleaseId): Promise<void> {
+  const { revs } = folders(app);
   faultPoint("agent.remove");
   // Without its record it is no install any more: what is left after a crash is only a folder in the way.
   await removeRecord(revs, id);
@@ -154,7 +156,7 @@ async function remove({ paths, log }: AppContext, app: string, id: ReleaseId): P
 }
 
 /** What no gc takes: what orders name, what this node runs, was before or is coming to, and what was staged. */
-async function neededBy(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
+export async function neededBy(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
   const { store, staged, clock, instances } = context;
   const { app, env, reached, attempt } = record;
   const { head, standing, prior } = appStateOf(store.state, app, env);

@@ -23,6 +23,7 @@ async function bench(
   await fs.mkdir(dir, { recursive: true });
   await fs.mkdir(path.join(home, "data"));
   for (const [name, text] of Object.entries(files)) {
+    await fs.mkdir(path.dirname(path.join(dir, name)), { recursive: true });
     const mode = text.startsWith("#!") ? 0o755 : 0o644;
     await fs.writeFile(path.join(dir, name), text, { mode });
   }
@@ -34,6 +35,7 @@ async function bench(
     previous: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     node: "web1",
     root: path.join(home, "apps"),
+    package: "shop",
     dir,
     data: path.join(home, "data"),
     user: undefined,
@@ -69,6 +71,24 @@ test("a hook found by its file name runs in its revision with FTL's and Skein's 
   }
   assert.ok(!env.includes("npm_"), "nothing of the agent's own environment");
   assert.equal((await fs.readFile(path.join(home, "data/pwd"), "utf8")).trim(), place.dir);
+});
+
+test("FTL's last version had its scripts in a folder; the first one's come before them", async (t) => {
+  const { place, tools, logged } = await bench(t, {
+    "ftl/pre-jump": "#!/bin/sh\necho from the folder\n",
+    "ftl/post-spool": "echo spooled\n",
+    "ftl/un-jump.sh": "exit 9\n",
+    "ftl/post-jump": "echo not this\n",
+    "post-jump.sh": "echo at the top\n",
+  });
+  for (const hook of ["pre-jump", "post-sync", "post-jump"] as const) {
+    assert.equal(await runHook(hook, place, tools), true);
+  }
+  await assert.rejects(runHook("un-jump", place, tools), { code: "HOOK_FAILED" });
+  const text = await logged();
+  for (const line of ["pre-jump | from the folder", "post-sync | spooled", "post-jump | at the top"])
+    assert.ok(text.includes(line), text);
+  assert.ok(!text.includes("not this"));
 });
 
 test("a script without #! and without x runs as well", async (t) => {

@@ -33,6 +33,8 @@ export interface HookPlace {
   readonly node: string;
   /** `…/apps`, FTL's root. */
   readonly root: string;
+  /** The app's folder in it: what FTL calls the package. */
+  readonly package: string;
   /** `…/revs/<id>` */
   readonly dir: string;
   readonly data: string;
@@ -119,7 +121,7 @@ export function hookEnvironment(place: HookPlace): Record<string, string> {
     SKEIN_NODE: place.node,
     COMMIT: place.commit ?? place.release,
     REPO: place.app,
-    FTL_PACKAGE: place.app,
+    FTL_PACKAGE: place.package,
     FTL_REVISION: place.release,
     FTL_ROOT: place.root,
     FTL_PREVIOUS: place.previous ?? "",
@@ -134,12 +136,20 @@ async function findHook(
 ): Promise<{ readonly argv: Argv; readonly withinMs: number } | undefined> {
   const named = place.manifest.hooks[WORD_TO_KEY[hook]];
   if (named !== undefined) return { argv: ["/bin/sh", "-c", named.sh], withinMs: named.withinMs };
-  const file = path.join(place.dir, `${hook}.sh`);
-  const stat = await fs.stat(file).catch(() => undefined);
-  if (stat?.isFile() !== true) return undefined;
-  // Through a shell also where it is executable: a script without a #! line runs then, as it did with FTL.
-  const text = (stat.mode & 0o111) === 0 ? `. ./${hook}.sh` : `exec ./${hook}.sh`;
-  return { argv: ["/bin/sh", "-c", text], withinMs: HOOK_MS };
+  for (const file of hookFiles(hook)) {
+    const stat = await fs.stat(path.join(place.dir, file)).catch(() => undefined);
+    if (stat?.isFile() !== true) continue;
+    // Through a shell also where it is executable: a script without a #! line runs then, as it did with FTL.
+    const text = (stat.mode & 0o111) === 0 ? `. ./${file}` : `exec ./${file}`;
+    return { argv: ["/bin/sh", "-c", text], withinMs: HOOK_MS };
+  }
+  return undefined;
+}
+
+/** Where FTL's packages have their scripts: its first version at the top, its last one in a folder. */
+function hookFiles(hook: HookWord): readonly string[] {
+  const files = [`${hook}.sh`, `ftl/${hook}`, `ftl/${hook}.sh`];
+  return hook === "post-sync" ? [...files, "ftl/post-spool"] : files;
 }
 
 function commandArgv(command: Command, env: Readonly<Record<string, string>>, args: readonly string[]): Argv {

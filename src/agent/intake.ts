@@ -1,4 +1,4 @@
-import type { Wanted, WantedApp } from "../api/schemas.ts";
+import type { NodeDocuments, WantedApp } from "../api/schemas.ts";
 import type { ErrorCode } from "../lib/errors.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { isDigest, type Digest } from "../lib/ids.ts";
@@ -32,17 +32,26 @@ export interface Refusal {
   readonly order: { readonly digest: Digest; readonly body: Order } | null;
 }
 
+/** What a source says that is signed. */
+interface Documents {
+  readonly charters: readonly Envelope[];
+  /** null: the source knows nobody by name. */
+  readonly identity: NodeDocuments | null;
+  readonly apps: readonly WantedApp[];
+  readonly lastReceipts?: readonly Envelope[] | undefined;
+}
+
 /**
  * Takes in what a source says: checks everything, keeps what it leads to, and has the node's new state on disk when
  * it resolves. What is refused changes nothing and is returned.
  */
 export async function takeIn(
-  wanted: Wanted,
+  wanted: Documents,
   store: NodeStore,
   kept: KeptDocuments,
   context: Context,
 ): Promise<readonly Refusal[]> {
-  const offers: Offer[] = [...identityOffers(wanted, context)];
+  const offers: Offer[] = [...earlyOffers(wanted, context)];
   for (const app of wanted.apps) offers.push(...appOffers(app, context));
   const later = await store.apply(offers.filter((offer) => offer.early).map(({ step }) => step));
   // Releases are checked under the newest charter, and are on disk before an order that names them is accepted.
@@ -61,25 +70,29 @@ interface Offer {
   readonly step: (state: NodeState) => Step;
 }
 
-function identityOffers(wanted: Wanted, context: Context): readonly Offer[] {
-  const { ticket, enrol, label, revoke } = wanted.identity;
-  const offer = (type: string, envelope: Envelope, step: Offer["step"]): Offer => ({
-    type,
-    early: true,
-    envelope,
-    step,
-  });
-  const offers = wanted.charters.map((one) => offer("charter", one, (s) => acceptCharter(s, one, context)));
-  offers.push(
-    offer("enrol", enrol, (state) =>
+const early = (type: string, envelope: Envelope, step: Offer["step"]): Offer => ({
+  type,
+  early: true,
+  envelope,
+  step,
+});
+
+function earlyOffers({ charters, identity, lastReceipts }: Documents, context: Context): readonly Offer[] {
+  return [
+    ...charters.map((one) => early("charter", one, (s) => acceptCharter(s, one, context))),
+    ...(identity === null ? [] : identityOffers(identity, context)),
+    ...(lastReceipts ?? []).map((one) => early("receipt", one, (s) => acceptOwnReceipt(s, one, context))),
+  ];
+}
+
+function identityOffers({ ticket, enrol, label, revoke }: NodeDocuments, context: Context): readonly Offer[] {
+  const offers = [
+    early("enrol", enrol, (state) =>
       state.identity === null ? acceptBirth(state, { ticket, enrol }, context) : unchanged(state),
     ),
-  );
-  if (label !== null) offers.push(offer("label", label, (s) => acceptLabel(s, label, context)));
-  if (revoke !== null) offers.push(offer("revoke", revoke, (s) => acceptRevoke(s, revoke, context)));
-  for (const one of wanted.lastReceipts ?? []) {
-    offers.push(offer("receipt", one, (s) => acceptOwnReceipt(s, one, context)));
-  }
+  ];
+  if (label !== null) offers.push(early("label", label, (s) => acceptLabel(s, label, context)));
+  if (revoke !== null) offers.push(early("revoke", revoke, (s) => acceptRevoke(s, revoke, context)));
   return offers;
 }
 

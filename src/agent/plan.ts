@@ -21,6 +21,8 @@ export interface Goal {
   readonly go: boolean;
   /** The order is settled or taken back: no other node is still on its way from the old release. */
   readonly everywhere: boolean;
+  /** Asked for on this machine, by nobody's order: no receipt answers it, and a failing post-jump leaves it. */
+  readonly local?: boolean | undefined;
   readonly answers: Answers;
 }
 
@@ -57,6 +59,8 @@ export interface Back {
 export interface Attempt extends Reached {
   readonly mode: Mode;
   readonly hooks: boolean;
+  /** As in its goal. */
+  readonly local?: boolean | undefined;
   /** What `current` named when it began. */
   readonly previous: ReleaseId | null;
   /** What had been reached before: stands again when the attempt is taken back. */
@@ -156,6 +160,7 @@ export function attemptFor(goal: Goal, actual: Actual): Attempt {
     generation: goal.generation,
     beside: goal.beside,
     hooks: goal.hooks,
+    ...(goal.local === true ? { local: true } : {}),
     mode: modeOf(goal, actual),
     previous,
     before: actual.reached,
@@ -178,10 +183,13 @@ export function turned(goal: Goal | null, attempt: Attempt): Back | null {
   return { why: "superseded", code: "SUPERSEDED", message: "another order came first" };
 }
 
+/** Their failure holds nothing up: the new version serves, or the old one is on its way out. */
+const PASSED_BY: ReadonlySet<StepName> = new Set(["un-jump", "beside", "retire", "finish"]);
+
 /** What happens to a step that failed: the attempt turns round, or the step is noted and passed. */
 export function afterFailure(attempt: Attempt, step: StepName): "turn" | "pass" {
   if (attempt.back !== null || attempt.mode === "stop") return "pass";
-  if (step === "un-jump" || step === "beside" || step === "retire" || step === "finish") return "pass";
+  if (PASSED_BY.has(step) || (attempt.local === true && step === "post-jump")) return "pass";
   if (attempt.mode !== "return") return "turn";
   // Going back has nowhere else to go; but where the old release does not come up, the new one is better than none.
   return step === "install" || step === "judge" || step === "attach" ? "turn" : "pass";

@@ -57,9 +57,14 @@ export function oneLine(text: string): string {
   return `${head} … ${clean.slice(clean.length - (MESSAGE_CHARS - head.length - 3))}`;
 }
 
+/** What was said last by what failed: a hook, a verification, an instance. */
+export function lastLines(data: Readonly<Record<string, unknown>>): readonly string[] {
+  const last = data["lines"] ?? data["tail"];
+  return Array.isArray(last) ? last.map(String).filter((line) => line.trim() !== "") : [];
+}
+
 /** An error as a receipt tells it: its message, then the last lines of what was run, or of the instance's log. */
 export function failureText(message: string, data: Readonly<Record<string, unknown>>): string {
-  const last = data["lines"] ?? data["tail"];
-  const lines = Array.isArray(last) ? last.map(String).filter((line) => line.trim() !== "") : [];
+  const lines = lastLines(data);
   return lines.length === 0 ? message : `${message}: ${lines.join(" | ")}`;
 }

@@ -21,6 +21,7 @@ const code = z.custom<ErrorCode>((value) => typeof value === "string" && Object.
 const attempt = reached.extend({
   mode: z.enum(["jump", "restart", "start", "beside", "stop", "return"]),
   hooks: z.boolean(),
+  local: z.boolean().optional(),
   previous: releaseId.nullable(),
   before: reached.nullable(),
   done: z.array(z.custom<StepName>((value) => typeof value === "string")).readonly(),

@@ -8,7 +8,6 @@ import type { DepotReader } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { readIfThere } from "../lib/files.ts";
 import type { ReleaseId } from "../lib/ids.ts";
-import type { Paths } from "../lib/paths.ts";
 import { addSources, type InstallProgress } from "../release/install-progress.ts";
 import {
   install,
@@ -27,7 +26,6 @@ import { matches, parseSelector } from "../trust/selector.ts";
 import { appUser } from "./app-user.ts";
 import type { RunAs } from "./command.ts";
 import {
-  appFolders,
   makeAppFolders,
   readCurrent,
   refuseUnreachable,
@@ -53,12 +51,14 @@ export interface LoadedRelease {
 }
 
 export interface ReleasesOptions {
-  readonly paths: Paths;
+  readonly folders: (app: string) => AppFolders;
   readonly kept: KeptDocuments;
   readonly users: AppUsers;
   readonly state: () => NodeState;
   readonly identity: () => Identity;
   readonly now: () => number;
+  /** Nothing is run here but hooks: a tree that only looks like a service is taken as files. */
+  readonly filesOnly?: boolean;
   /** Runs in place of every service release's own processes (propagit's `-- CMD`). */
   readonly command: readonly string[] | undefined;
   readonly registryUrl: (caller: Caller) => string | null;
@@ -104,7 +104,7 @@ export class Releases {
     how: Required<Pick<InstallOptions, "depots" | "signal" | "onProgress">>,
   ): Promise<Installed> {
     const document = await this.document(name, id);
-    const folders = appFolders(this.#options.paths, name.app);
+    const folders = this.#options.folders(name.app);
     if (how.depots.length === 0 && !(await this.isInstalled(name.app, id))) {
       throw new SkeinError("HUB_UNREACHABLE", "nobody has answered yet who has the release");
     }
@@ -139,14 +139,14 @@ export class Releases {
 
   /** Is it here in full? */
   async isInstalled(app: string, id: ReleaseId): Promise<boolean> {
-    return (await listInstalls(appFolders(this.#options.paths, app).revs)).includes(id);
+    return (await listInstalls(this.#options.folders(app).revs)).includes(id);
   }
 
   /** @throws SkeinError ORDER_UNKNOWN_RELEASE, MANIFEST_INVALID, MANIFEST_LATER, USER_REFUSED, NOT_AUTHORISED */
   async load(name: AppName, id: ReleaseId): Promise<LoadedRelease> {
     const document = await this.document(name, id);
-    const { paths, identity, registryUrl } = this.#options;
-    const folders = appFolders(paths, name.app);
+    const { identity, registryUrl } = this.#options;
+    const folders = this.#options.folders(name.app);
     const dir = path.join(folders.revs, id);
     const manifest = await this.#manifest(name, dir);
     const user = await this.#user(name, manifest);
@@ -185,6 +185,7 @@ export class Releases {
         previous,
         node: self.name,
         root: folders.root,
+        package: path.basename(folders.app),
         dir,
         data: folders.data,
         user,
@@ -211,7 +212,8 @@ export class Releases {
   async #readManifest(app: string, env: string, dir: string): Promise<Manifest> {
     const tree = installedTree(dir);
     const manifest = await manifestOfTree(tree, { app, env });
-    const { command } = this.#options;
+    const { command, filesOnly } = this.#options;
+    if (filesOnly === true) return asFiles(manifest, (await tree.read(MANIFEST_FILE)) !== undefined);
     // A tree without a manifest says nothing of its kind; one that says `kind: files` is left alone.
     const isFiles = manifest.kind === "files" && (await tree.read(MANIFEST_FILE)) !== undefined;
     if (command === undefined || isFiles) return manifest;
@@ -256,6 +258,15 @@ export class Releases {
       }
     });
   }
+}
+
+/** @throws SkeinError NEEDS_AGENT when the manifest itself asks for processes */
+function asFiles(manifest: Manifest, isSaid: boolean): Manifest {
+  if (manifest.kind !== "service") return manifest;
+  if (!isSaid) return { ...manifest, kind: "files", processes: {} };
+  throw new SkeinError("NEEDS_AGENT", `${manifest.app} runs processes, and only files are placed here`, {
+    data: { app: manifest.app, processes: Object.keys(manifest.processes) },
+  });
 }
 
 function sameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {

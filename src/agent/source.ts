@@ -1,6 +1,12 @@
-import type { PortEntry, Report, Reported, Wanted } from "../api/schemas.ts";
+import type { NodeDocuments, PortEntry, Report, Reported, Wanted } from "../api/schemas.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import type { Digest } from "../lib/ids.ts";
+
+/** What a source says is wanted. A hub says more of it. */
+export type Offered = Omit<Wanted, "beacon" | "identity"> & {
+  /** null: the source knows nobody by name. */
+  readonly identity: NodeDocuments | null;
+};
 
 /**
  * What an agent converges from: signed documents and the blobs they lead to. A source is never trusted; it may be
@@ -14,7 +20,7 @@ export interface Source {
   /** Whether gates are given here: then nothing starts without one. */
   readonly paced: boolean;
   /** What this node should run; undefined when within `waitMs` nothing but `etag` came. */
-  wanted(etag: string | undefined, waitMs: number, signal: AbortSignal): Promise<Wanted | undefined>;
+  wanted(etag: string | undefined, waitMs: number, signal: AbortSignal): Promise<Offered | undefined>;
   /** Says what this node does; the answer tells which receipts need not be sent again. */
   report(report: Report, signal: AbortSignal): Promise<Reported>;
   /** The whole port table, each time it changed. Throws when it cannot be reached. */

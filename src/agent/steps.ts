@@ -2,7 +2,7 @@ import { faultPoint } from "../lib/fault.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { InstallProgress } from "../release/install-progress.ts";
 import type { AppContext } from "./app-context.ts";
-import { appFolders, flipCurrent } from "./folders.ts";
+import { flipCurrent } from "./folders.ts";
 import { runHook, runVerify, type Addresses, type HookTools, type HookWord } from "./hooks.ts";
 import type { Change } from "./instances.ts";
 import { oldServes, sparesTableOnly, type Attempt, type StepName } from "./plan.ts";
@@ -60,7 +60,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
   },
   flip: async ({ context, record, attempt }) => {
     faultPoint("agent.flip");
-    await flipCurrent(appFolders(context.paths, record.app), attempt.release);
+    await flipCurrent(context.folders(record.app), attempt.release);
     faultPoint("agent.flipped");
     return {};
   },
@@ -121,7 +121,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
   },
   "back-flip": async ({ context, record, attempt }) => {
     faultPoint("agent.back-flip");
-    await flipCurrent(appFolders(context.paths, record.app), attempt.previous);
+    await flipCurrent(context.folders(record.app), attempt.previous);
     faultPoint("agent.back-flipped");
     return {};
   },

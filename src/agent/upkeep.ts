@@ -1,7 +1,7 @@
 import { faultPoint } from "../lib/fault.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { AppContext } from "./app-context.ts";
-import { appFolders, readCurrent } from "./folders.ts";
+import { readCurrent } from "./folders.ts";
 import type { Actual, Goal } from "./plan.ts";
 import type { AppRecord } from "./records.ts";
 
@@ -13,7 +13,7 @@ export async function actualOf(context: AppContext, app: string): Promise<Actual
   const reached = new Set(runs.filter((run) => !run.tableOnly).map(({ release }) => release));
   if (record !== undefined) for (const id of await idle(context, record, running)) running.add(id);
   return {
-    current: await readCurrent(appFolders(context.paths, app)),
+    current: await readCurrent(context.folders(app)),
     reached: record?.reached ?? null,
     attempt: record?.attempt ?? null,
     running: [...running],

@@ -1,4 +1,7 @@
+import fs from "node:fs/promises";
 import path from "node:path";
+import { lockFolder } from "../depot/folder-lock.ts";
+import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import { faultPoint } from "../lib/fault.ts";
@@ -6,6 +9,8 @@ import type { RunAs } from "./command.ts";
 
 const FIRST_UID = 70_000;
 const LAST_UID = 70_999;
+/** Longest wait for whoever else writes the table, in ms. */
+const TURN_MS = 30_000;
 
 /**
  * The uid of each app on this node, from a range of its own. It is written down before it is used: files in the
@@ -32,14 +37,20 @@ export function appUsers(stateDir: string, root: boolean): AppUsers {
 
 async function uidOf(file: string, app: string): Promise<RunAs> {
   const known = parseTable((await readIfThere(file)) ?? "{}");
-  let uid = known.get(app);
-  if (uid === undefined) {
-    uid = nextUid(known);
-    known.set(app, uid);
-    await writeFileAtomic(file, `${JSON.stringify(Object.fromEntries(known), null, 1)}\n`);
-    faultPoint("agent.uid-kept");
-  }
+  const uid = known.get(app) ?? (await newUid(file, app));
   return { uid, gid: uid };
+}
+
+/** Agents and subscribers of one machine share the table: each takes its turn to write. */
+async function newUid(file: string, app: string): Promise<number> {
+  await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  using _turn = await lockFolder(path.dirname(file), systemClock, AbortSignal.timeout(TURN_MS));
+  const known = parseTable((await readIfThere(file)) ?? "{}");
+  const uid = known.get(app) ?? nextUid(known);
+  known.set(app, uid);
+  await writeFileAtomic(file, `${JSON.stringify(Object.fromEntries(known), null, 1)}\n`);
+  faultPoint("agent.uid-kept");
+  return uid;
 }
 
 function parseTable(text: string): Map<string, number> {

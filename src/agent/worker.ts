@@ -1,14 +1,14 @@
-import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
+import { isSkeinError, messageOf, toSkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { shortRelease, type Digest } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
-import { failed, finished, started } from "../trust/node-orders.ts";
 import { AppBook } from "./app-book.ts";
 import type { AppContext } from "./app-context.ts";
 import { endOf } from "./ending.ts";
 import { collectGarbage } from "./gc.ts";
-import { appFolders, flipCurrent } from "./folders.ts";
+import { flipCurrent } from "./folders.ts";
 import { goalOf } from "./goal.ts";
+import { heldGoal } from "./hold.ts";
 import {
   afterFailure,
   attemptFor,
@@ -21,7 +21,7 @@ import {
   type Goal,
   type StepName,
 } from "./plan.ts";
-import { failureText } from "./receipt-of.ts";
+import { failureText, lastLines } from "./receipt-of.ts";
 import { newRecord, withGood, type AppRecord } from "./records.ts";
 import type { BytesBySource } from "../release/install-progress.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
@@ -47,6 +47,7 @@ export interface WorkerProgress {
 const HELD_LOOK_MS = 1000;
 const BACKOFF = { baseMs: 150, maxMs: 60_000 } as const;
 const KEEPER_TRIES = 5;
+const CONVERGE_TRIES = 4;
 
 /**
  * Converges one app: asks the plan for the next step, does it, writes down that it is done, and asks again. It is
@@ -91,6 +92,9 @@ export class AppWorker {
 
   goal(): Goal | null {
     const { store, clock, signer, pace } = this.#context;
+    const hold = this.#context.hold?.(this.app) ?? null;
+    const held = hold && heldGoal(hold, this.record ?? newRecord(this.app, hold.env), store.state);
+    if (held) return held;
     const context = { now: clock.now(), self: signer.kid };
     const goals = this.#book.environments.map((env) => {
       const record = this.record?.env === env ? this.record : newRecord(this.app, env);
@@ -124,6 +128,21 @@ export class AppWorker {
     }
   }
 
+  /**
+   * Does what there is to do and returns, for whoever does not wait for news. `held`: something will be begun later.
+   * `failing`: what may pass by itself did not pass within a few tries.
+   */
+  async converge(signal: AbortSignal): Promise<"reached" | "held" | "failing"> {
+    for (;;) {
+      signal.throwIfAborted();
+      const waitMs = await this.#once(signal);
+      if (waitMs === 0) continue;
+      if (this.#failures === 0) return waitMs < 0 ? "reached" : "held";
+      if (this.#failures >= CONVERGE_TRIES) return "failing";
+      await this.#rest(waitMs, undefined, signal);
+    }
+  }
+
   /** Does one step. Resolves to how long to wait before the next look, in ms; 0: look at once. */
   async #once(signal: AbortSignal): Promise<number> {
     await this.#book.answerWithdrawn();
@@ -153,22 +172,19 @@ export class AppWorker {
       return 0;
     }
     if (step === "adopt" && goal !== null) await this.#book.adopt(goal);
-    if (step === "mend")
-      await flipCurrent(appFolders(this.#context.paths, this.app), actual.reached?.release ?? null);
+    if (step === "mend") await flipCurrent(this.#context.folders(this.app), actual.reached?.release ?? null);
     if (step === "revive") return await this.#revive(false, signal);
     if (step === "tidy") await tidy(this.#context, this.#book.existing, goal);
     return 0;
   }
 
   async #begin(goal: Goal, actual: Actual): Promise<number> {
-    const record = this.#book.recordFor(goal.order);
-    const { store, clock, signer, log } = this.#context;
-    const name = { app: this.app, env: record.env, order: goal.order };
-    const context = { now: clock.now(), self: signer.kid };
-    const [outcome] = await store.apply([(state) => started(state, name, context)]);
+    const { log } = this.#context;
+    const record = this.#book.recordFor(goal);
+    const refused = await this.#book.markStarted(goal, record.env);
     faultPoint("agent.started");
-    if (outcome?.kind === "refused") {
-      log.warn("an order may not be started", { app: this.app, "err.code": outcome.error.code });
+    if (refused !== undefined) {
+      log.warn("an order may not be started", { app: this.app, "err.code": refused.code });
       return HELD_LOOK_MS;
     }
     const attempt = attemptFor(goal, actual);
@@ -239,8 +255,7 @@ export class AppWorker {
   async #failed(attempt: Attempt, step: StepName, err: unknown): Promise<number> {
     this.#failures += 1;
     if (this.#mayPass(step, err)) return this.#backoffMs();
-    const failure = isSkeinError(err) ? err : new SkeinError("INTERNAL", messageOf(err), { cause: err });
-    const { code, message, data } = failure;
+    const { code, message, data } = toSkeinError(err);
     this.#context.log.error("step failed", {
       app: this.app,
       order: attempt.order,
@@ -249,6 +264,7 @@ export class AppWorker {
       "err.message": message,
     });
     const text = failureText(message, data);
+    this.#context.onFailure?.({ app: this.app, step, code, message, lines: lastLines(data) });
     this.#failures = 0;
     if (afterFailure(attempt, step) === "turn") {
       const back = { why: "failed", code, message: text } as const;
@@ -268,15 +284,15 @@ export class AppWorker {
   /** A cut line to the hub or the keeper says nothing about the release: the step is tried again. */
   #mayPass(step: StepName, err: unknown): boolean {
     if (isSkeinError(err, "KEEPER_UNREACHABLE")) return this.#failures < KEEPER_TRIES;
-    return step === "install" && isSkeinError(err, "HUB_UNREACHABLE", "TIMEOUT", "TOO_MANY");
+    return (
+      step === "install" && isSkeinError(err, "HUB_UNREACHABLE", "DEPOT_UNREACHABLE", "TIMEOUT", "TOO_MANY")
+    );
   }
 
   async #finish(attempt: Attempt): Promise<void> {
-    const { store, instances, log } = this.#context;
-    const record = this.#book.existing;
-    const name = { app: this.app, env: record.env, order: attempt.order };
+    const { instances, log } = this.#context;
     const ended = endOf(attempt, this.#warnings);
-    await store.apply([(state) => (ended.verdict === "ok" ? finished(state, name) : failed(state, name))]);
+    await this.#book.markEnded(attempt, ended);
     faultPoint("agent.finish-marked");
     await this.#book.answer(ended, attempt);
     const reached = outcomeOf(attempt);

@@ -273,6 +273,27 @@ export const ERROR_CODES = {
   VERIFY_FAILED: entry(1, "The app's own verification failed.", "See its last lines."),
   INSTALL_TAMPERED: entry(1, "An installed file differs from its release.", "Repair it: skein repair."),
 
+  NEEDS_AGENT: entry(
+    2,
+    "The package runs processes; sync only places files and runs hooks.",
+    "Run an agent there: skein agent run --source BUCKET.",
+  ),
+  LOCK_HELD: entry(
+    6,
+    "Another process works on the package and does not end.",
+    "See who it is in the message; its lock ends with it.",
+  ),
+  REVISION_ACTIVE: entry(
+    1,
+    "The revision is active, or what machines go back to; it was not purged.",
+    "Jump to another revision first: skein ftl jump --master PACKAGE.REVISION.",
+  ),
+  BUCKET_STALE: entry(
+    5,
+    "The bucket says less than this machine has seen of it: it was set back.",
+    "Find out who restored it, then publish again; what runs goes on.",
+  ),
+
   // keeper
   KEEPER_UNREACHABLE: entry(1, "The keeper does not answer.", "Start it: skein agent run starts one."),
   KEEPER_PROTOCOL: entry(

@@ -37,6 +37,11 @@ export function isSkeinError(err: unknown, ...codes: ErrorCode[]): err is SkeinE
 }
 
 /** The text of anything thrown. */
+/** Any failure as one with a code; what nobody foresaw is a defect. */
+export function toSkeinError(err: unknown): SkeinError {
+  return err instanceof SkeinError ? err : new SkeinError("INTERNAL", messageOf(err), { cause: err });
+}
+
 export function messageOf(err: unknown): string {
   return err instanceof Error ? err.message : String(err);
 }

@@ -507,6 +507,19 @@ test("a node joins once, as itself, with a clock that can be right", async () =>
   });
 });
 
+test("a node without a name takes what is for all, and nothing else", async () => {
+  const fresh = newNodeState(cluster.envelope, cluster.pin, T0);
+  const node = new Node();
+  for (const selector of ["name!=x", "web1", "!web", "all | web", "all & all"]) {
+    const order = await sealOrder(orderBody(5, { selector }), alice);
+    node.expect("UNKNOWN_CLIENT", acceptOrder(fresh, order, when(0)));
+  }
+  const all = await sealOrder(orderBody(5, { selector: "all" }), alice);
+  const taken = acceptOrder(fresh, all, when(0));
+  assert.equal(taken.outcome.kind, "accepted");
+  assert.equal(taken.state.apps["shop/default"]?.head?.seq, 5);
+});
+
 test("two charters with one version are an alarm", async () => {
   const node = new Node();
   const other = await seal("charter.1", { ...charter, version: 2, issued: at(0) }, [cluster.recovery]);

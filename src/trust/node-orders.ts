@@ -143,20 +143,26 @@ interface Incoming {
 }
 
 function readOrder(state: NodeState, source: unknown, context: Context): Incoming {
-  const identity = identityOf(state);
-  if (state.documents.revoke !== null) throw new SkeinError("REVOKED", `${identity.name} was revoked`);
   const opened = openOrder(state.charter, source, context.now);
   const { body } = opened;
-  if (!matches(parseSelector(body.selector), identity)) {
-    throw new SkeinError(
-      "ORDER_NOT_FOR_NODE",
-      `the order's selector '${body.selector}' does not name ${identity.name}`,
-      {
-        data: { selector: body.selector, node: identity.name },
-      },
-    );
-  }
+  refuseOthers(state, body);
   return { app: appStateOf(state, body.app, body.env), body, held: heldOrder(opened, parseEnvelope(source)) };
+}
+
+/** Is the order for this node? One without a name takes only what is for all. */
+function refuseOthers(state: NodeState, { selector }: Order): void {
+  const parsed = parseSelector(selector);
+  if (state.identity === null && parsed.kind === "all") return;
+  const identity = identityOf(state);
+  if (state.documents.revoke !== null) throw new SkeinError("REVOKED", `${identity.name} was revoked`);
+  if (matches(parsed, identity)) return;
+  throw new SkeinError(
+    "ORDER_NOT_FOR_NODE",
+    `the order's selector '${selector}' does not name ${identity.name}`,
+    {
+      data: { selector, node: identity.name },
+    },
+  );
 }
 
 function heldOrder({ body, digest }: Opened<"order.1">, order: Envelope): HeldOrder {
