@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { DocumentStore } from "../depot/documents.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { rosterSchema } from "../trust/documents.ts";
 import { envelopeSchema, parseEnvelope, type Envelope } from "../trust/envelope.ts";
 import { CHARTERS, charterName, ORDERS, RELEASES, ROOT_NAME } from "./layout.ts";
@@ -20,6 +20,15 @@ export function orderEntryBytes(entry: OrderEntry): Uint8Array {
   return Buffer.from(JSON.stringify(entry));
 }
 
+/** An order's document as `orderEntryBytes` wrote it; undefined: it is none. */
+export function parseOrderEntry(text: string): OrderEntry | undefined {
+  try {
+    return orderEntrySchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
 /** What a look at the root brought. */
 export interface Look {
   readonly root: Root;
@@ -28,9 +37,8 @@ export interface Look {
 }
 
 /**
- * Reads the root; where there is none, what the listing says.
+ * Reads the root; where there is none that can be read, what the listing says.
  * @returns "same" while `etag` still stands
- * @throws SkeinError DOC_MALFORMED, and what the store throws
  */
 export async function readRoot(
   documents: DocumentStore,
@@ -39,8 +47,20 @@ export async function readRoot(
 ): Promise<Look | "same"> {
   const found = await documents.read(ROOT_NAME, etag, signal);
   if (found === "same") return "same";
-  if (found === undefined) return { root: await listRoot(documents, signal), etag: undefined };
-  return { root: parseRoot(found.bytes), etag: found.etag };
+  const root = found === undefined ? undefined : rootIn(found.bytes);
+  if (found === undefined || root === undefined) {
+    return { root: await listRoot(documents, signal), etag: undefined };
+  }
+  return { root, etag: found.etag };
+}
+
+function rootIn(bytes: Uint8Array): Root | undefined {
+  try {
+    return parseRoot(bytes);
+  } catch (err) {
+    if (isSkeinError(err, "DOC_MALFORMED")) return undefined;
+    throw err;
+  }
 }
 
 /** What the root would have to say. */

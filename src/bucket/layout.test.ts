@@ -35,10 +35,10 @@ test("a file whose name says nothing is refused, and crashes nobody", () => {
   }
 });
 
-test("revisions sort by the second they were made in, and stand for one release", () => {
+test("revisions sort by when they were made, and stand for one release", () => {
   const first = releasePlace("my-site", MADE, ID);
-  const later = releasePlace("my-site", MADE + 1000, "0".repeat(32) as ReleaseId);
-  assert.equal(revisionOf(first), "20261128031502-3f9c2ab1");
+  const later = releasePlace("my-site", MADE + 1, "0".repeat(32) as ReleaseId);
+  assert.equal(revisionOf(first), "20261128031502917-3f9c2ab1");
   assert.ok(revisionOf(first) < revisionOf(later));
   const twin = releasePlace("my-site", MADE, "3f9c2ab2".padEnd(32, "0") as ReleaseId);
   assert.notEqual(revisionOf(first), revisionOf(twin));
@@ -56,8 +56,8 @@ test("names lead back to what they name", () => {
 
 test("names of anything else are passed over", () => {
   const others = [
-    "releases/My/20261128031502-x.json",
-    "releases/a/b/20261128031502-0.json",
+    "releases/My/20261128031502917-x.json",
+    "releases/a/b/20261128031502917-0.json",
     "orders/a/b/1-2.json",
     "orders/a/b/0000000001-0000000000000001.zz.json",
     "orders/a/0000000001-0000000000000001.json",
@@ -80,12 +80,12 @@ test("orders follow each other by serial, and of two with one serial the lower d
 
 test("a revision is meant by its name, by the start of it and by the release's id", () => {
   const place = releasePlace("my-site", MADE, ID);
-  for (const word of ["my_site.20261128031502-3f9c2ab1", "my_site.20261128", "my-site@3f9c2ab1"]) {
+  for (const word of ["my_site.20261128031502917-3f9c2ab1", "my_site.20261128", "my-site@3f9c2ab1"]) {
     const { package: found, revision } = revisionWord(word);
     assert.equal(found.app, "my-site");
     assert.ok(isMeant(revision, place), word);
   }
-  assert.ok(!isMeant("20261128031503", place));
+  assert.ok(!isMeant("20261128031502918", place));
   for (const word of ["my_site", "my_site.", "my_site.x/../y", ".20261128"]) {
     assert.throws(() => revisionWord(word), { code: "USAGE" });
   }

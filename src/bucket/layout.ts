@@ -27,16 +27,16 @@ export function charterVersionOf(name: string): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** A release as its name tells of it: when it was made (UTC, to the second) and what it is. */
+/** A release as its name tells of it: when it was made (UTC, to the millisecond) and what it is. */
 export interface ReleasePlace {
   readonly app: string;
-  /** `20261128031502` */
+  /** `20261128031502917` */
   readonly stamp: string;
   readonly id: ReleaseId;
 }
 
 export function releasePlace(app: string, createdMs: number, id: ReleaseId): ReleasePlace {
-  const stamp = new Date(createdMs).toISOString().replaceAll(/[-:T]/g, "").slice(0, 14);
+  const stamp = new Date(createdMs).toISOString().replaceAll(/\D/g, "");
   return { app, stamp, id };
 }
 
@@ -45,11 +45,11 @@ export function releaseName({ app, stamp, id }: ReleasePlace): string {
 }
 
 export function releasePlaceOf(name: string): ReleasePlace | undefined {
-  const [, app = "", stamp = "", id = ""] = /^releases\/([^/]+)\/(\d{14})-([^/]+)\.json$/.exec(name) ?? [];
+  const [, app = "", stamp = "", id = ""] = /^releases\/([^/]+)\/(\d{17})-([^/]+)\.json$/.exec(name) ?? [];
   return appName.safeParse(app).success && isReleaseId(id) ? { app, stamp, id } : undefined;
 }
 
-/** How people call a release of a package: `20261128031502-3f9c2ab1`. Sorts by time and stands for the release. */
+/** How people call a release of a package: `20261128031502917-3f9c2ab1`. Sorts by time and stands for the release. */
 export function revisionOf({ stamp, id }: Pick<ReleasePlace, "stamp" | "id">): string {
   return `${stamp}-${id.slice(0, REV_ID_CHARS)}`;
 }
@@ -114,9 +114,9 @@ export interface RevisionWord {
   readonly revision: string;
 }
 
-/** `my_site.20261128031502-3f9c2ab1`, or `my-site@3f9c2ab1`. @throws SkeinError USAGE */
+/** `my_site.20261128031502917-3f9c2ab1`, or `my-site@3f9c2ab1`. @throws SkeinError USAGE */
 export function revisionWord(word: string): RevisionWord {
-  const [, name = "", revision = ""] = /^([^.@]+)[.@]([0-9a-f-]{4,47})$/.exec(word) ?? [];
+  const [, name = "", revision = ""] = /^([^.@]+)[.@]([0-9a-f-]{4,50})$/.exec(word) ?? [];
   if (revision !== "") return { package: packageNamed(name), revision };
   throw new SkeinError("USAGE", `${word} is no revision`, {
     hint: "Write it as spool prints it: PACKAGE.REVISION; skein ftl list PACKAGE shows them.",

@@ -1,0 +1,76 @@
+import path from "node:path";
+import type { Depot } from "../depot/depot.ts";
+import { directoryDepot } from "../depot/directory.ts";
+import { directoryDocuments } from "../depot/directory-documents.ts";
+import type { DocumentStore } from "../depot/documents.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { folderFiles, type BucketFiles } from "./files.ts";
+
+/** All of a cluster that needs no server: blobs of releases, and the documents that say what is to run. */
+export interface Bucket extends Disposable {
+  /** As it may be named again: `dir:/srv/bucket`, `s3://bucket/prefix`. */
+  readonly name: string;
+  readonly depot: Depot;
+  readonly documents: DocumentStore;
+  readonly files: BucketFiles;
+}
+
+export interface BucketOptions {
+  /** Where a server's address and credentials come from (depot/s3/settings.ts). */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Something is to be written: whether the server keeps conditions is found out, for two or three requests. */
+  readonly writing: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A bucket by its address: `s3://BUCKET/PREFIX`; `dir:PATH`, or a path, is a folder.
+ * @throws SkeinError USAGE, DEPOT_SETTINGS; where it is to be written, also what the server refuses with
+ */
+export async function openBucket(address: string, options: BucketOptions): Promise<Bucket> {
+  const dir = folderOf(address);
+  if (dir !== undefined) return inFolder(dir);
+  if (/^s3:\/\//i.test(address)) return await onServer(address, options);
+  throw new SkeinError("USAGE", `${address} is no bucket`, {
+    hint: "Write s3://BUCKET/PREFIX, or dir:PATH for a folder.",
+    data: { bucket: address },
+  });
+}
+
+function inFolder(dir: string): Bucket {
+  return {
+    name: `dir:${dir}`,
+    depot: directoryDepot(dir),
+    documents: directoryDocuments(dir),
+    files: folderFiles(dir),
+    [Symbol.dispose]: () => undefined,
+  };
+}
+
+/** Loaded where it is used: a machine without a server need not read the client. */
+async function onServer(address: string, { env, writing, signal }: BucketOptions): Promise<Bucket> {
+  const { openBucket: openServer } = await import("../depot/s3/bucket.ts");
+  const { s3Depot } = await import("../depot/s3/s3-depot.ts");
+  const { keepsConditions, s3Documents } = await import("../depot/s3/s3-documents.ts");
+  const { serverFiles } = await import("./server-files.ts");
+  const server = await openServer(address, env);
+  try {
+    const conditional = writing && (await keepsConditions(server, "", signal));
+    return {
+      name: server.name,
+      depot: s3Depot(server, ""),
+      documents: s3Documents(server, "", { conditional }),
+      files: serverFiles(server),
+      [Symbol.dispose]: () => server[Symbol.dispose](),
+    };
+  } catch (err) {
+    server[Symbol.dispose]();
+    throw err;
+  }
+}
+
+function folderOf(address: string): string | undefined {
+  if (address.startsWith("dir:")) return path.resolve(address.slice("dir:".length));
+  const isPath = address.startsWith("/") || address.startsWith("./") || address.startsWith("../");
+  return isPath ? path.resolve(address) : undefined;
+}

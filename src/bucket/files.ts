@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import fs from "node:fs/promises";
+import path from "node:path";
+import type { BlobSource } from "../depot/depot.ts";
+import { asSkeinError, syncDirectory } from "../lib/files.ts";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
+
+/**
+ * Whole files at the top of a bucket, by any name: what FTL's own clients read there. Nothing of a cluster's own
+ * depends on them.
+ */
+export interface BucketFiles {
+  /** Names at the top, sorted. */
+  list(signal: AbortSignal): Promise<readonly string[]>;
+  /** @throws SkeinError BLOB_MISSING */
+  get(name: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Replaces what is there, whole or not at all. */
+  put(name: string, file: BlobSource, signal: AbortSignal): Promise<void>;
+}
+
+/** A file on this machine, to be put. */
+export async function blobOfFile(file: string, signal: AbortSignal): Promise<BlobSource> {
+  const sum = createHash("sha256");
+  let size = 0;
+  for await (const piece of createReadStream(file, { signal })) {
+    sum.update(piece as Buffer);
+    size += (piece as Buffer).length;
+  }
+  return { size, sha256: sum.digest("hex"), open: (offset) => createReadStream(file, { start: offset }) };
+}
+
+export function folderFiles(dir: string): BucketFiles {
+  const fileOf = (name: string): string => {
+    if (/^[^./\\][^/\\]*$/.test(name)) return path.join(dir, name);
+    throw new SkeinError("BAD_REQUEST", `${JSON.stringify(name)} is no name of a file`);
+  };
+  return {
+    async list() {
+      const entries = await fs.readdir(dir, { withFileTypes: true }).catch((err: unknown) => {
+        if (errnoOf(err) === "ENOENT") return [];
+        throw asSkeinError(err, dir);
+      });
+      return entries
+        .filter((entry) => entry.isFile() && !entry.name.startsWith("."))
+        .map(({ name }) => name)
+        .sort();
+    },
+    async *get(name, signal) {
+      try {
+        for await (const piece of createReadStream(fileOf(name), { signal })) yield piece as Buffer;
+      } catch (err) {
+        if (errnoOf(err) !== "ENOENT") throw asSkeinError(err, fileOf(name));
+        throw new SkeinError("BLOB_MISSING", `the bucket has no ${name}`, { data: { blob: name } });
+      }
+    },
+    async put(name, file, signal) {
+      const final = fileOf(name);
+      const aside = path.join(dir, `.put-${process.pid}-${name}`);
+      try {
+        signal.throwIfAborted();
+        await fs.mkdir(dir, { recursive: true });
+        await fs.writeFile(aside, file.open(0), { signal, flush: true, mode: 0o644 });
+        await fs.rename(aside, final);
+        await syncDirectory(dir);
+      } catch (err) {
+        await fs.rm(aside, { force: true });
+        throw asSkeinError(err, final);
+      }
+    },
+  };
+}
