@@ -2,6 +2,7 @@ import { Command, Option } from "commander";
 import { runBody, type Body, type Globals } from "./context.ts";
 import { registerDemo } from "./demo-commands.ts";
 import { registerDeploy } from "./deploy-commands.ts";
+import { registerFtl } from "./ftl-commands.ts";
 import { registerLifecycle } from "./lifecycle-commands.ts";
 import { registerNodes } from "./node-commands.ts";
 import { registerServers } from "./server-commands.ts";
@@ -49,6 +50,7 @@ export function cliProgram(done: (exit: number) => void): Command {
   registerDeploy(program, run);
   registerStage(program, run);
   registerLifecycle(program, run);
+  registerFtl(program, run);
   registerTools(program, run);
   registerDemo(program, run);
   // What cannot be read is reported as every other failure is, by main.

@@ -21,20 +21,32 @@ export function reportError(io: Io, err: unknown): number {
   return exit;
 }
 
-function errorText(io: Io, err: unknown): string {
+/** The same for one failure among others, of a command that goes on. @returns the exit code it would end with */
+export function tellTrouble(io: Io, what: string, err: SkeinError): number {
+  io.event({ type: "trouble", what, error: toWire(err) });
+  if (!io.json) io.raw(shown(errorText(io, err, `${what}: `)));
+  return exitOf(err);
+}
+
+function errorText(io: Io, err: unknown, what = ""): string {
   if (!(err instanceof SkeinError)) {
     const detail = err instanceof Error && io.verbose ? `\n${err.stack ?? ""}` : "";
     return `${io.paint("red", "error")} ${messageOf(err)}${detail}\n  code   INTERNAL\n`;
   }
-  const lines = [`${io.paint("red", "error")} ${err.message}`];
+  const lines = [`${io.paint("red", "error")} ${what}${err.message}`];
   for (const line of tailOf(err)) lines.push(`  ${io.paint("dim", "|")} ${line}`);
   const state = err.data["state"];
   if (typeof state === "string") lines.push(`  state  ${state}`);
   if (err.hint !== "") lines.push(`  next   ${err.hint}`);
-  lines.push(`  code   ${codeText(err)}`);
-  if (io.verbose && err.cause !== undefined) lines.push(`  cause  ${messageOf(err.cause)}`);
-  if (io.verbose && err.stack !== undefined) lines.push(err.stack);
+  lines.push(`  code   ${codeText(err)}`, ...(io.verbose ? detailsOf(err) : []));
   return `${lines.join("\n")}\n`;
+}
+
+function detailsOf({ cause, stack }: SkeinError): string[] {
+  return [
+    ...(cause === undefined ? [] : [`  cause  ${messageOf(cause)}`]),
+    ...(stack === undefined ? [] : [stack]),
+  ];
 }
 
 const codeText = (err: SkeinError): string => {

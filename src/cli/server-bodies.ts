@@ -14,6 +14,7 @@ import type { Charter } from "../trust/documents.ts";
 import { parseEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
 import { ephemeralIdentity } from "../trust/tls.ts";
 import type { Context, Result } from "./context.ts";
+import { hasBucket } from "./ftl-settings.ts";
 import { hostPort, usage, type HostPort } from "./grammar.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
 import { VERSION } from "./version.ts";
@@ -28,6 +29,7 @@ const logOf = ({ io }: Context): Log => (io.quiet ? silentLog : jsonLog((line) =
 
 export async function init(context: Context, flags: InitFlags): Promise<Result> {
   const { paths, signal, io } = context;
+  if (hasBucket(flags)) return await (await import("./bucket-bodies.ts")).initBucket(context, flags);
   const elsewhere = parseHub(flags.hub);
   const hub =
     elsewhere ?? (await (await hubServer()).hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));

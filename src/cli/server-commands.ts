@@ -5,6 +5,7 @@ export interface InitFlags {
   readonly name?: string;
   readonly hub: string;
   readonly sshAgent?: boolean;
+  readonly bucket?: string;
 }
 export interface HubFlags {
   readonly listen?: string;
@@ -34,6 +35,10 @@ export function registerServers(program: Command, run: Run): void {
       "--hub <address>",
       "HOST:PORT of this machine's hub, or HOST:PORT#KEY of another's",
       "127.0.0.1:7400",
+    )
+    .option(
+      "--bucket <address>",
+      "a cluster without a hub: dir:PATH or s3://BUCKET/PREFIX (default: SKEIN_BUCKET)",
     )
     .option("--ssh-agent", "sign with the ssh-agent's Ed25519 key instead of a key file")
     .action(async (flags: InitFlags, command: Command) => {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "./cli-program.ts";
+import type { MasterFlags } from "./ftl-commands.ts";
 
 export interface PortFlags {
   readonly by?: string;
@@ -17,8 +18,13 @@ export function registerViews(program: Command, run: Run): void {
     .alias("ls")
     .description("apps, then nodes; or: nodes, versions, an app's releases, the nodes of a selector")
     .argument("[what]")
-    .action(async (what: string | undefined, _flags: object, command: Command) => {
-      await run(command, async (context) => await (await import("./view-bodies.ts")).list(context, what));
+    .option("--master", "what a bucket has: its packages, or a package's revisions (skein ftl list)")
+    .option("--bucket <address>", "with --master: dir:PATH or s3://BUCKET/PREFIX")
+    .action(async (what: string | undefined, flags: MasterFlags, command: Command) => {
+      await run(command, async (context) => {
+        if (flags.master === true) return await (await import("./ftl-bodies.ts")).list(context, what, flags);
+        return await (await import("./view-bodies.ts")).list(context, what);
+      });
     });
   program
     .command("status")

@@ -104,23 +104,49 @@ export function draftOrder(
   intent: Intent,
   known: readonly KnownNode[],
 ): Draft {
-  const { app, env, head } = line;
-  if (!mayDeploy(operator.charter, operator.signer.kid, app, env)) {
-    throw new SkeinError("NOT_AUTHORISED", `${operator.config.name} may not deploy ${app}/${env}`, {
-      hint: `Ask an admin for the scope deploy:${app}/${env}.`,
-      data: { scope: `deploy:${app}/${env}` },
-    });
-  }
+  refuseUnauthorised(operator, line);
   const { selector, nodes } = selectNodes(known, intent.selector);
   const present = nodes.filter(({ present: there, duplicate }) => there && !duplicate);
   const roster = rosterOf(nodes);
-  const { epoch } = operator.charter;
-  const now = operator.clock.now();
+  const order = composeOrder(operator, line, { ...intent, selector }, roster);
+  return { order, roster, nodes, present, needs: needsOf(present.length, intent.strategy) };
+}
+
+/** What signing an order needs of an operator, hub or not. */
+export type Author = Pick<Operator, "config" | "charter" | "signer" | "clock">;
+
+/** @throws SkeinError NOT_AUTHORISED */
+export function refuseUnauthorised(
+  { charter, signer, config }: Author,
+  { app, env }: Pick<Line, "app" | "env">,
+): void {
+  if (mayDeploy(charter, signer.kid, app, env)) return;
+  throw new SkeinError("NOT_AUTHORISED", `${config.name} may not deploy ${app}/${env}`, {
+    hint: `Ask an admin for the scope deploy:${app}/${env}.`,
+    data: { scope: `deploy:${app}/${env}` },
+  });
+}
+
+/**
+ * The next order of a line, for nodes that were selected already.
+ * @param leastSeq a serial below it was used up without an order that stayed
+ */
+export function composeOrder(
+  { charter, clock }: Author,
+  line: Line,
+  intent: Omit<Intent, "attended">,
+  roster: Roster,
+  leastSeq = 1,
+): Order {
+  const { app, env, head } = line;
+  const { epoch } = charter;
+  const now = clock.now();
+  const next = head !== null && head.order.epoch === epoch ? head.order.seq + 1 : 1;
   const applyBefore = now + intent.applyWithinMs;
-  const order: Order = {
-    cluster: operator.charter.cluster,
+  return {
+    cluster: charter.cluster,
     epoch,
-    seq: head !== null && head.order.epoch === epoch ? head.order.seq + 1 : 1,
+    seq: Math.max(next, leastSeq),
     prev: head?.digest ?? null,
     app,
     env,
@@ -129,7 +155,7 @@ export function draftOrder(
     generation: intent.generation,
     beside: [...intent.beside],
     fallback: fallbackOf(line),
-    selector,
+    selector: intent.selector,
     roster: rosterDigest(roster),
     strategy: intent.strategy,
     hooks: intent.hooks,
@@ -137,7 +163,6 @@ export function draftOrder(
     applyBefore: timeOf(applyBefore),
     undoBefore: timeOf(applyBefore + intent.strategy.bakeMs + UNDO_AFTER_APPLY_MS),
   };
-  return { order, roster, nodes, present, needs: needsOf(present.length, intent.strategy) };
 }
 
 /** To what an order may go back: what stands, if it runs. */
@@ -165,13 +190,13 @@ export interface SignedOrder {
 }
 
 /** Signs a draft, and its settle with it unless it is attended. */
-export async function signOrder(operator: Operator, draft: Draft, attended: boolean): Promise<SignedOrder> {
+export async function signOrder(operator: Author, draft: Draft, attended: boolean): Promise<SignedOrder> {
   const order = await seal("order.1", draft.order, [operator.signer]);
   const digest = digestOfEnvelope(order);
   return { order, digest, settle: attended ? null : await signSettle(operator, draft, digest) };
 }
 
-export async function signSettle(operator: Operator, draft: Draft, digest: Digest): Promise<Envelope> {
+export async function signSettle(operator: Author, draft: Draft, digest: Digest): Promise<Envelope> {
   const { order, needs } = draft;
   const settle: Settle = {
     cluster: order.cluster,

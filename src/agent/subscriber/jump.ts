@@ -1,0 +1,122 @@
+import { namesUnder } from "../../bucket/entries.ts";
+import { isMeant, RELEASES, releasePlace, releasePlaceOf, type ReleasePlace } from "../../bucket/layout.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { listInstalls } from "../../release/install-record.ts";
+import { msOf, timeOf } from "../../trust/fields.ts";
+import { appStateOf, orderOf } from "../../trust/node-state.ts";
+import { readCurrent } from "../folders.ts";
+import { keepDocument } from "./fetching.ts";
+import { openPackage, type OpenPackage } from "./open.ts";
+import type { PackagePlace } from "./place.ts";
+import { prefetch, recordOf } from "./prefetch.ts";
+import { revisionText, type SyncTools } from "./sync-package.ts";
+import { takeTurn } from "./turn.ts";
+
+/** What a jump came to. */
+export interface Jumped {
+  readonly package: string;
+  readonly active: string;
+  /** Until a newer order comes; false where the order itself wants it. */
+  readonly held: boolean;
+  /** Scripts that failed and did not hold it up. */
+  readonly troubles: readonly SkeinError[];
+}
+
+/**
+ * Activates a revision on this machine alone. It needs no key: the revision was signed, and the next order counts
+ * again. What is not here yet is fetched.
+ * @param revision null: the one that was active before
+ * @throws SkeinError RELEASE_NOT_FOUND, HOOK_FAILED and whatever the jump failed with; the old one stays active then
+ */
+export async function jumpHere(
+  place: PackagePlace,
+  revision: string | null,
+  tools: SyncTools,
+): Promise<Jumped> {
+  const { signal, clock, waitMs } = tools;
+  using _turn = await takeTurn(place, { command: "jump", waitMs, clock, signal });
+  const open = await openPackage(place, null, tools);
+  const id = revision === null ? await before(open, tools) : await found(open, revision, tools);
+  await prefetch(open, { id, env: tools.env, hooks: true }, signal);
+  await open.setHold(holdFor(open, id, tools));
+  faultPoint("subscriber.held");
+  await open.worker.converge(signal);
+  const record = recordOf(open, tools.env);
+  const troubles = open.failures.map(({ step, code, message, lines }) => {
+    return new SkeinError(code, message, { data: { stage: step, lines } });
+  });
+  if (record.reached?.release !== id || record.attempt !== null) {
+    await open.setHold(null);
+    throw (
+      troubles[0] ??
+      new SkeinError("DEPLOY_FAILED", `${place.package.name} did not come to ${revision ?? id}`)
+    );
+  }
+  const active = await revisionText(open, id, tools.env);
+  return { package: place.package.name, active, held: open.hold() !== null, troubles };
+}
+
+/** Nothing need be held where the newest order wants the same. */
+function holdFor({ store, place }: OpenPackage, release: ReleaseId, { env, clock }: SyncTools) {
+  const { head } = appStateOf(store.state, place.package.app, env);
+  const isOrdered = head?.progress === "done" && orderOf(head).release === release;
+  if (isOrdered) return null;
+  const over = head === null ? null : { epoch: head.epoch, seq: head.seq };
+  return { env, release, over, at: timeOf(clock.now()) };
+}
+
+/** What was active before, as `jump-back` means it. */
+async function before(open: OpenPackage, { env }: SyncTools): Promise<ReleaseId> {
+  const current = await readCurrent(open.place.folders);
+  const installed = await listInstalls(open.place.folders.revs);
+  const id = recordOf(open, env).good.find((one) => one !== current && installed.includes(one));
+  if (id !== undefined) return id;
+  const { name } = open.place.package;
+  throw new SkeinError("RELEASE_NOT_FOUND", `no other revision of ${name} was active here before`, {
+    hint: `Name one: skein ftl jump ${name}.REVISION; skein ftl list ${name} shows them.`,
+    data: { package: name },
+  });
+}
+
+async function found(open: OpenPackage, revision: string, tools: SyncTools): Promise<ReleaseId> {
+  const { name } = open.place.package;
+  const here = await placesHere(open, tools.env);
+  const meant = here.filter((one) => isMeant(revision, one));
+  if (meant.length === 0) return await fetchedFor(open, revision, tools);
+  const [only, ...others] = meant;
+  if (only !== undefined && others.length === 0) return only.id;
+  throw new SkeinError("AMBIGUOUS", `${name}.${revision} may be any of ${meant.length} revisions`, {
+    hint: "Write more of it.",
+    data: { lines: meant.map(({ stamp, id }) => `${name}.${stamp}-${id.slice(0, 8)}`) },
+  });
+}
+
+/** What is synced here. */
+async function placesHere({ place, context }: OpenPackage, env: string): Promise<readonly ReleasePlace[]> {
+  const { app } = place.package;
+  const found: ReleasePlace[] = [];
+  for (const id of await listInstalls(place.folders.revs)) {
+    const document = await context.releases.document({ app, env }, id).catch(() => undefined);
+    if (document !== undefined) found.push(releasePlace(app, msOf(document.created), id));
+  }
+  return found;
+}
+
+/** A revision that a sync passed over, for it was old. */
+async function fetchedFor(open: OpenPackage, revision: string, tools: SyncTools): Promise<ReleaseId> {
+  const { documents } = tools.bucket;
+  const { app, name } = open.place.package;
+  const names = await namesUnder(documents, `${RELEASES}${app}/`, tools.signal);
+  const meant = names.flatMap((one) => releasePlaceOf(one) ?? []).filter((one) => isMeant(revision, one));
+  const [only, ...others] = meant;
+  if (only !== undefined && others.length === 0) {
+    if (await keepDocument(open, { id: only.id, place: only }, { documents, signal: tools.signal }))
+      return only.id;
+  }
+  throw new SkeinError("RELEASE_NOT_FOUND", `there is no revision ${name}.${revision}`, {
+    hint: `skein ftl list ${name} shows what is here, with --master what is in the bucket.`,
+    data: { package: name, revision },
+  });
+}

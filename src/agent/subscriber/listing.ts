@@ -1,0 +1,55 @@
+import path from "node:path";
+import { releasePlace, revisionOf } from "../../bucket/layout.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { readIfThere } from "../../lib/files.ts";
+import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import { listInstalls } from "../../release/install-record.ts";
+import { readUnverified } from "../../trust/envelope.ts";
+import { msOf } from "../../trust/fields.ts";
+import { readCurrent } from "../folders.ts";
+import { readHold } from "../hold.ts";
+import { loadNodeStore } from "../node-store.ts";
+import { subscriptions, type PackagePlace } from "./place.ts";
+
+/** A revision that is on this machine whole. */
+export interface LocalRevision {
+  readonly revision: string;
+  readonly release: ReleaseId;
+  readonly active: boolean;
+  /** A person's jump holds it. */
+  readonly held: boolean;
+}
+
+/** What is here of a package, oldest first. Reads, and writes nothing. */
+export async function localRevisions(place: PackagePlace): Promise<readonly LocalRevision[]> {
+  const current = await readCurrent(place.folders);
+  const hold = await readHold(path.join(place.state, "hold.json"));
+  const found: LocalRevision[] = [];
+  for (const id of await listInstalls(place.folders.revs)) {
+    const revision = await nameOf(place, id);
+    found.push({ revision, release: id, active: id === current, held: id === hold?.release });
+  }
+  return found.sort((a, b) => (a.revision < b.revision ? -1 : 1));
+}
+
+/** The fingerprint that a package of this root was pinned to; null: nothing was synced yet. */
+export async function pinnedHere(root: string): Promise<Digest | null> {
+  for (const place of (await subscriptions(root)).places) {
+    const store = await loadNodeStore(place.state);
+    if (store !== undefined) return store.state.pin;
+  }
+  return null;
+}
+
+/** By its document, which was checked when it was kept; by its id where that is gone. */
+async function nameOf(place: PackagePlace, id: ReleaseId): Promise<string> {
+  const text = await readIfThere(path.join(place.state, "documents", `${id}.json`));
+  if (text === undefined) return id;
+  try {
+    const { created, app } = readUnverified(text, "release.1");
+    return revisionOf(releasePlace(app, msOf(created), id));
+  } catch (err) {
+    if (err instanceof SkeinError) return id;
+    throw err;
+  }
+}

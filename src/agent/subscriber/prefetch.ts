@@ -1,0 +1,38 @@
+import type { ReleaseId } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import { readCurrent } from "../folders.ts";
+import { runHook } from "../hooks.ts";
+import { newRecord, type AppRecord } from "../records.ts";
+import type { OpenPackage } from "./open.ts";
+
+/** What of the package's record is there, or a first one. */
+export function recordOf({ context, place }: OpenPackage, env: string): AppRecord {
+  return context.records.get(place.package.app) ?? newRecord(place.package.app, env);
+}
+
+/**
+ * Brings a release here whole, and runs its post-sync once. Nothing is switched. Its document was kept before.
+ * @returns whether anything was to be done
+ * @throws SkeinError HOOK_FAILED, HOOK_TIMEOUT, NEEDS_AGENT, and what an install throws: it is tried again next time
+ */
+export async function prefetch(
+  open: OpenPackage,
+  wish: { readonly id: ReleaseId; readonly env: string; readonly hooks: boolean },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { context, place } = open;
+  const { releases, records, clock, groups } = context;
+  const name = { app: place.package.app, env: wish.env };
+  const was = await releases.isInstalled(name.app, wish.id);
+  if (!was) await releases.ensure(name, wish.id, context.depots(), signal, () => undefined);
+  faultPoint("subscriber.fetched");
+  const loaded = await releases.load(name, wish.id);
+  if (!wish.hooks || recordOf(open, wish.env).synced.includes(wish.id)) return !was;
+  const previous = await readCurrent(place.folders);
+  const tools = { clock, groups, signal, log: context.logOf(name.app) };
+  await runHook("post-sync", loaded.place(previous), tools);
+  faultPoint("subscriber.post-synced");
+  const record = recordOf(open, wish.env);
+  await records.save({ ...record, synced: [...record.synced, wish.id].slice(-100) });
+  return true;
+}

@@ -1,0 +1,80 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { namesUnder } from "../../bucket/entries.ts";
+import { RELEASES, releasePlaceOf } from "../../bucket/layout.ts";
+import type { Root } from "../../bucket/root.ts";
+import type { DocumentStore } from "../../depot/documents.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import { removeTree } from "../../release/install.ts";
+import { listInstalls } from "../../release/install-record.ts";
+import { appStateOf, orderOf } from "../../trust/node-state.ts";
+import { neededBy, removeRelease } from "../gc.ts";
+import { readCurrent } from "../folders.ts";
+import type { OpenPackage } from "./open.ts";
+import { recordOf } from "./prefetch.ts";
+
+/** Revisions that nobody ordered and that are kept beside what is needed. */
+const SPOOLED_KEPT = 5;
+
+export interface RemoveTools {
+  readonly documents: DocumentStore;
+  readonly env: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Removes what the bucket has no more, after its pre-remove: a purge reaches every node at its next sync. What is
+ * active, ordered, held or may be gone back to stays, whatever the bucket says.
+ * @returns what was removed
+ */
+export async function removeGone(
+  open: OpenPackage,
+  root: Root,
+  { documents, env, signal }: RemoveTools,
+): Promise<readonly ReleaseId[]> {
+  const { app } = open.place.package;
+  const listing = root.apps[app]?.releases.digest;
+  const seenFile = path.join(open.place.state, "listing");
+  const isSame = listing === undefined || listing === (await readIfThere(seenFile));
+  const there = isSame ? undefined : await releasesThere(documents, app, signal);
+  const needed = await neededHere(open, env);
+  const installed = await listInstalls(open.place.folders.revs);
+  const spare = installed.filter((id) => !needed.has(id));
+  const gone = spare.filter((id, n) => (there !== undefined && !there.has(id)) || n >= SPOOLED_KEPT);
+  for (const id of gone) await removeRelease(open.context, recordOf(open, env), id);
+  await removeLeft(open.place.folders.revs, new Set([...installed, ...needed]));
+  if (!isSame) await writeFileAtomic(seenFile, listing ?? "");
+  return gone;
+}
+
+/** A removal that was cut leaves a folder that is no install any more. */
+async function removeLeft(revs: string, known: ReadonlySet<ReleaseId>): Promise<void> {
+  for (const name of await fs.readdir(revs).catch(() => [])) {
+    if (isReleaseId(name) && !known.has(name)) removeTree(path.join(revs, name));
+  }
+}
+
+async function releasesThere(
+  documents: DocumentStore,
+  app: string,
+  signal: AbortSignal,
+): Promise<ReadonlySet<ReleaseId>> {
+  const names = await namesUnder(documents, `${RELEASES}${app}/`, signal);
+  return new Set(names.flatMap((name) => releasePlaceOf(name)?.id ?? []));
+}
+
+async function neededHere(open: OpenPackage, env: string): Promise<ReadonlySet<ReleaseId>> {
+  const record = recordOf(open, env);
+  const current = await readCurrent(open.place.folders);
+  const own = [current, open.hold()?.release, record.good[0], ...fallbackOf(open, env)];
+  return new Set(
+    [...(await neededBy(open.context, record)), ...own].filter((id) => id !== null && id !== undefined),
+  );
+}
+
+/** What an order may be gone back to was fetched for that. */
+function fallbackOf({ store, place }: OpenPackage, env: string): readonly (ReleaseId | null)[] {
+  const { head, standing } = appStateOf(store.state, place.package.app, env);
+  return [head, standing].map((held) => (held === null ? null : orderOf(held).fallback));
+}

@@ -1,0 +1,184 @@
+import { revisionOf, releasePlace } from "../../bucket/layout.ts";
+import type { Root } from "../../bucket/root.ts";
+import { SkeinError, toSkeinError } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { msOf } from "../../trust/fields.ts";
+import { appStateOf, orderOf } from "../../trust/node-state.ts";
+import { bucketOffer } from "../bucket-offer.ts";
+import { readCurrent } from "../folders.ts";
+import { unpacedStartMs } from "../goal.ts";
+import { isHeld } from "../hold.ts";
+import { takeIn } from "../intake.ts";
+import { fetchWanted } from "./fetching.ts";
+import { openPackage, type OpenPackage, type SubscriberTools } from "./open.ts";
+import type { PackagePlace } from "./place.ts";
+import { recordOf } from "./prefetch.ts";
+import { removeGone } from "./removing.ts";
+import { takeTurn } from "./turn.ts";
+
+export interface SyncTools extends SubscriberTools {
+  /** Longest wait for whoever works on a package, in ms. */
+  readonly waitMs: number;
+  /** Told what is done, for people. */
+  readonly say: (line: string) => void;
+}
+
+/** What a sync of one package came to. */
+export interface PackageResult {
+  readonly package: string;
+  /** REV of what is active; null: nothing. */
+  readonly active: string | null;
+  /** Another one was active before. */
+  readonly changed: boolean;
+  /** A person's jump here stands against the newest order: its REV. */
+  readonly held: string | null;
+  /** When the order that waits for its moment is begun, in ms since the epoch; null: none waits. */
+  readonly startsMs: number | null;
+  /** Something that was to be done is still to be done: look again. */
+  readonly isDone: boolean;
+  /** Everything that went wrong, in order. */
+  readonly troubles: readonly SkeinError[];
+}
+
+/**
+ * Brings one package to what the bucket says: takes in what is new, fetches it, jumps, and removes what is gone. Where
+ * the bucket does not answer (`root` null), what this machine knows already is still brought about.
+ * Never throws but when `signal` aborts: a package that fails holds up no other.
+ */
+export async function syncPackage(
+  place: PackagePlace,
+  root: Root | null,
+  tools: SyncTools,
+): Promise<PackageResult> {
+  const { signal, clock, waitMs } = tools;
+  try {
+    using _turn = await takeTurn(place, { command: "sync", waitMs, clock, signal });
+    const open = await openPackage(place, root, tools);
+    const was = await readCurrent(place.folders);
+    const troubles = await bringAbout(open, root, tools);
+    return {
+      ...(await resultOf(open, troubles, tools)),
+      changed: was !== (await readCurrent(place.folders)),
+    };
+  } catch (err) {
+    signal.throwIfAborted();
+    const nothing = { active: null, changed: false, held: null, startsMs: null, isDone: false };
+    return { package: place.package.name, ...nothing, troubles: [toSkeinError(err)] };
+  }
+}
+
+async function bringAbout(open: OpenPackage, root: Root | null, tools: SyncTools): Promise<SkeinError[]> {
+  const { bucket, env, signal } = tools;
+  const troubles: SkeinError[] = [];
+  if (root !== null) troubles.push(...(await takeInFrom(root, open, tools)));
+  await endHold(open, tools);
+  const onFetched = (id: ReleaseId): void => {
+    tools.say(`${open.place.package.name}: fetched ${id.slice(0, 8)}`);
+  };
+  const fetched = await fetchWanted(open, root, { documents: bucket.documents, env, signal, onFetched });
+  troubles.push(...fetched);
+  faultPoint("subscriber.ready");
+  if (await mayConverge(open, env)) {
+    await open.worker.converge(signal);
+    faultPoint("subscriber.converged");
+  }
+  if (root !== null) await removeGone(open, root, { documents: bucket.documents, env, signal });
+  return troubles;
+}
+
+async function takeInFrom(root: Root, open: OpenPackage, tools: SyncTools): Promise<readonly SkeinError[]> {
+  const { store, kept, context, identity, place } = open;
+  const wish = (app: string, env: string): boolean => app === place.package.app && env === tools.env;
+  const offer = await bucketOffer(tools.bucket.documents, root, store.state, wish, tools.signal);
+  const offered = { charters: offer.charters, apps: offer.apps, identity, lastReceipts: [] };
+  const now = { now: tools.clock.now(), self: context.signer.kid };
+  const refusals = await takeIn(offered, store, kept, now);
+  faultPoint("subscriber.taken-in");
+  return [
+    ...offer.troubles,
+    ...refusals.map(({ type, code, message }) => new SkeinError(code, `${type} refused: ${message}`)),
+  ];
+}
+
+/** A newer order ends what a person asked for here. */
+async function endHold(open: OpenPackage, { say }: SyncTools): Promise<void> {
+  const hold = open.hold();
+  if (hold === null || isHeld(hold, open.place.package.app, open.store.state)) return;
+  await open.setHold(null);
+  say(`${open.place.package.name}: a newer order came; the jump of ${hold.at} does not count any more`);
+}
+
+/**
+ * What is wanted must be here whole, with its post-sync done, before anything is switched: what is missing is fetched
+ * at the next sync, and no order has failed because of it.
+ */
+async function mayConverge({ worker, context, place, ...open }: OpenPackage, env: string): Promise<boolean> {
+  const record = recordOf({ worker, context, place, ...open }, env);
+  const goal = worker.goal();
+  if (record.attempt !== null || goal === null || goal.release === null) return true;
+  if (record.reached?.release === goal.release) return true;
+  const isHere = await context.releases.isInstalled(place.package.app, goal.release);
+  return isHere && (!goal.hooks || goal.state === "stopped" || record.synced.includes(goal.release));
+}
+
+async function resultOf(
+  open: OpenPackage,
+  before: readonly SkeinError[],
+  { env, say }: SyncTools,
+): Promise<Omit<PackageResult, "changed">> {
+  const { name } = open.place.package;
+  const record = recordOf(open, env);
+  const hold = open.hold();
+  const troubles = [...before, ...open.failures.map(failureOf), ...(await failedOrder(open, env))];
+  const active = await readCurrent(open.place.folders);
+  const goal = open.worker.goal();
+  const isReached = goal === null || (record.reached?.order === goal.order && record.attempt === null);
+  const held = hold === null ? null : await revisionText(open, hold.release, env);
+  if (held !== null) say(`${name}: held at ${name}.${held} by a jump on this machine, until a newer order`);
+  return {
+    package: name,
+    active: active === null ? null : await revisionText(open, active, env),
+    held,
+    startsMs: goal !== null && !goal.go ? startOf(open, env) : null,
+    isDone: isReached && before.length === 0,
+    troubles,
+  };
+}
+
+/** How people call an installed release. */
+export async function revisionText(
+  { context, place }: OpenPackage,
+  id: ReleaseId,
+  env: string,
+): Promise<string> {
+  const { app } = place.package;
+  const { created } = await context.releases.document({ app, env }, id);
+  return revisionOf(releasePlace(app, msOf(created), id));
+}
+
+function failureOf({ step, code, message, lines }: OpenPackage["failures"][number]): SkeinError {
+  return new SkeinError(code, message, { data: { stage: step, lines } });
+}
+
+/** The newest order failed here, at this sync or before: what is wanted is not what is active. */
+async function failedOrder(open: OpenPackage, env: string): Promise<readonly SkeinError[]> {
+  const { head } = appStateOf(open.store.state, open.place.package.app, env);
+  const hold = open.hold();
+  if (head?.progress !== "undone" || hold !== null) return [];
+  const { name } = open.place.package;
+  const wanted = orderOf(head).release;
+  const text = `order ${head.seq} failed here and was undone; ${name}@${wanted.slice(0, 8)} is not active`;
+  return [
+    new SkeinError("DEPLOY_FAILED", text, {
+      hint: `Try it again here with skein ftl jump ${name}@${wanted.slice(0, 8)}, or order another revision.`,
+    }),
+  ];
+}
+
+function startOf({ store, place, context }: OpenPackage, env: string): number | null {
+  const { head } = appStateOf(store.state, place.package.app, env);
+  if (head === null) return null;
+  const { strategy, issued } = orderOf(head);
+  return unpacedStartMs(context.signer.kid, head.digest, msOf(issued), strategy.spreadMs);
+}

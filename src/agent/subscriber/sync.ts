@@ -1,0 +1,77 @@
+import type { Root } from "../../bucket/root.ts";
+import { toSkeinError, type SkeinError } from "../../lib/errors.ts";
+import { subscriptions, type PackagePlace } from "./place.ts";
+import { poll } from "./poll.ts";
+import { syncPackage, type PackageResult, type SyncTools } from "./sync-package.ts";
+
+/** What one sync came to. */
+export interface SyncResult {
+  readonly packages: readonly PackageResult[];
+  /** Why the bucket could not be read, if so. */
+  readonly unread: SkeinError | null;
+  /** Nothing is left to be done before the bucket changes. */
+  readonly isDone: boolean;
+}
+
+const AT_ONCE = 4;
+
+/** Brings every package of a root to what the bucket says. @throws SkeinError NOT_FOUND when there is no root */
+export async function sync(root: string, tools: SyncTools): Promise<SyncResult> {
+  const { places, strange } = await subscriptions(root);
+  for (const name of strange) tools.say(`${name}: no package can be called that; the folder is left alone`);
+  const { signal, clock, bucket } = tools;
+  let seen: Root | null = null;
+  let unread: SkeinError | null = null;
+  try {
+    seen = (await poll(root, bucket.documents, clock, signal)).root;
+  } catch (err) {
+    signal.throwIfAborted();
+    unread = toSkeinError(err);
+  }
+  const packages = await eachOf(places, async (place) => await syncPackage(place, seen, tools));
+  return { packages, unread, isDone: unread === null && packages.every(({ isDone }) => isDone) };
+}
+
+/**
+ * Syncs again and again, each time some part of `everyMs` away, until the signal aborts. While the bucket has nothing
+ * new and nothing is left to be done, a turn is one conditional request.
+ */
+export async function syncForever(
+  root: string,
+  everyMs: number,
+  tools: SyncTools,
+  onResult: (result: SyncResult) => void,
+): Promise<void> {
+  const { signal, clock, bucket } = tools;
+  let last: SyncResult | undefined;
+  let lookedMs = 0;
+  while (!signal.aborted) {
+    const polled = await poll(root, bucket.documents, clock, signal).catch(() => undefined);
+    const isQuiet = last?.isDone === true && polled?.isSame === true && clock.now() - lookedMs < UPKEEP_MS;
+    if (!isQuiet) {
+      last = await sync(root, tools).catch((err: unknown) => {
+        if (signal.aborted) return undefined;
+        throw err;
+      });
+      lookedMs = clock.now();
+      if (last !== undefined) onResult(last);
+    }
+    await clock.sleep(everyMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
+  }
+}
+
+/** How often packages are looked at although nothing is new: a lost `current` is mended then, a new folder filled. */
+const UPKEEP_MS = 5 * 60_000;
+
+async function eachOf<T>(
+  places: readonly PackagePlace[],
+  act: (place: PackagePlace) => Promise<T>,
+): Promise<readonly T[]> {
+  const done: T[] = [];
+  const waiting = places.entries();
+  const lane = async (): Promise<void> => {
+    for (const [n, place] of waiting) done[n] = await act(place);
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, places.length) }, lane));
+  return done;
+}

@@ -1,0 +1,58 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { lockFolder } from "../../depot/folder-lock.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { until } from "../until.ts";
+import type { PackagePlace } from "./place.ts";
+
+export interface TurnOptions {
+  /** How messages call who holds it: `sync`. */
+  readonly command: string;
+  /** Longest wait for whoever works on it, in ms. */
+  readonly waitMs: number;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+const FOLDER_MODE = 0o755;
+
+/**
+ * The one turn to change a package here: cron and people come one after the other. The lock is the kernel's and ends
+ * with its holder; what `.skein/owner.json` says is only for people.
+ * @throws SkeinError LOCK_HELD naming the holder, INTERRUPTED
+ */
+export async function takeTurn(place: PackagePlace, options: TurnOptions): Promise<Disposable> {
+  const { clock, signal, waitMs } = options;
+  await fs.mkdir(place.own, { recursive: true, mode: FOLDER_MODE });
+  await fs.mkdir(place.state, { recursive: true, mode: 0o700 });
+  using over = until([signal], waitMs);
+  const turn = await lockFolder(place.folders.app, clock, over.signal).catch(async (err: unknown) => {
+    signal.throwIfAborted();
+    if (!over.signal.aborted) throw err;
+    throw held(place, waitMs, await readIfThere(ownerFile(place)));
+  });
+  try {
+    const owner = { pid: process.pid, command: options.command, since: new Date(clock.now()).toISOString() };
+    await writeFileAtomic(ownerFile(place), `${JSON.stringify(owner)}\n`, 0o644);
+  } catch (err) {
+    turn[Symbol.dispose]();
+    throw err;
+  }
+  return turn;
+}
+
+const ownerFile = (place: PackagePlace): string => path.join(place.own, "owner.json");
+
+function held(place: PackagePlace, waitMs: number, owner: string | undefined): SkeinError {
+  const { name } = place.package;
+  const who = owner === undefined ? "" : ` by ${owner.trim()}`;
+  return new SkeinError(
+    "LOCK_HELD",
+    `${name} is worked on${who}, and was not free within ${waitMs / 1000} s`,
+    {
+      data: { package: name, owner: owner?.trim() ?? null },
+    },
+  );
+}

@@ -1,0 +1,112 @@
+import type { Command } from "commander";
+import type { Run } from "./cli-program.ts";
+import { VERSION } from "./version.ts";
+
+export interface PlaceFlags {
+  readonly bucket?: string;
+  readonly root?: string;
+}
+export interface MasterFlags extends PlaceFlags {
+  readonly master?: boolean;
+  readonly spread?: string;
+}
+export interface SpoolFlags extends PlaceFlags {
+  readonly layout: string;
+}
+export interface SyncFlags extends PlaceFlags {
+  readonly every?: string;
+  readonly wait: string;
+  readonly print?: boolean;
+}
+
+const FOOT = `
+FTL_BUCKET and FTL_ROOT (or SKEIN_BUCKET and SKEIN_ROOT) say where; SKEIN_CHARTER is the cluster's fingerprint.
+Each folder of the root is a package that this machine is to have.`;
+
+/** FTL's verbs, at the front door and under \`ftl\`. */
+export function registerFtl(program: Command, run: Run): void {
+  verbs(program, run);
+  const ftl = program
+    .command("ftl")
+    .description("FTL's verbs: revisions through a bucket, without a hub")
+    .version(VERSION, "--version")
+    .addHelpText("after", FOOT);
+  verbs(ftl, run);
+  placed(ftl.command("list"))
+    .description("packages here; or a package's revisions, the active one marked")
+    .argument("[package]")
+    .option("--master", "in the bucket instead of on this machine")
+    .action(async (name: string | undefined, flags: MasterFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./ftl-bodies.ts")).list(context, name, flags),
+      );
+    });
+}
+
+function verbs(program: Command, run: Run): void {
+  placed(program.command("spool"))
+    .description("publish a file as a new revision of a package, and activate nothing")
+    .argument("<file>", "an archive, or any file; the package is its name up to the first dot")
+    .option(
+      "--layout <layout>",
+      "ftl: also as FTL's own clients read it, PKG.REV.tar.gz and PKG.rev",
+      "skein",
+    )
+    .action(async (file: string, flags: SpoolFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./ftl-bodies.ts")).spool(context, file, flags),
+      );
+    });
+  placed(program.command("sync"))
+    .description("bring this machine's packages to what the bucket says")
+    .option("--every <duration>", "stay, and look again so often")
+    .option("--wait <duration>", "for another process that works on a package", "5m")
+    .option("--print", "print units and a cron line that run it")
+    .action(async (flags: SyncFlags, command: Command) => {
+      await run(command, async (context) => await (await import("./ftl-bodies.ts")).sync(context, flags));
+    });
+  jumps(program, run);
+}
+
+function jumps(program: Command, run: Run): void {
+  placed(program.command("jump"))
+    .description("activate a revision here until a newer order comes; --master: order it for all machines")
+    .argument("<revision>", "PACKAGE.REVISION")
+    .option("--master", "for all machines, signed with the operator's key")
+    .option("--spread <duration>", "with --master: machines begin within this time, each at its own moment")
+    .action(async (word: string, flags: MasterFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./ftl-bodies.ts")).jump(context, word, flags),
+      );
+    });
+  placed(program.command("jump-back"))
+    .description("activate what was active before")
+    .argument("<package>")
+    .option("--master", "for all machines, signed with the operator's key")
+    .option("--spread <duration>", "with --master: machines begin within this time, each at its own moment")
+    .action(async (name: string, flags: MasterFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./ftl-bodies.ts")).jumpBack(context, name, flags),
+      );
+    });
+  placed(program.command("purge"))
+    .description("remove a revision from the bucket and, at their next sync, from all machines")
+    .argument("<revision>", "PACKAGE.REVISION")
+    .option("--master", "needed: machines remove what the bucket has no more")
+    .action(async (word: string, flags: MasterFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./ftl-bodies.ts")).purge(context, word, flags),
+      );
+    });
+}
+
+function placed(command: Command): Command {
+  return command
+    .option("--bucket <address>", "dir:PATH or s3://BUCKET/PREFIX (default: SKEIN_BUCKET, FTL_BUCKET)")
+    .option("--root <folder>", "where this machine's packages are (default: SKEIN_ROOT, FTL_ROOT)");
+}

@@ -1,0 +1,60 @@
+import path from "node:path";
+import { openBucket, type Bucket } from "../bucket/bucket.ts";
+import { isDigest, type Digest } from "../lib/ids.ts";
+import { configIfThere } from "../operator/home.ts";
+import type { Context } from "./context.ts";
+import type { PlaceFlags } from "./ftl-commands.ts";
+import { usage } from "./grammar.ts";
+
+/** What FTL took from the environment alone, by its names and Skein's; no file is needed. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A plain name is a bucket's, as with FTL. @throws SkeinError USAGE */
+export function bucketAddress(flags: PlaceFlags, env: Environment = process.env): string {
+  const named = first(flags.bucket, env["SKEIN_BUCKET"], env["FTL_BUCKET"]);
+  if (named === undefined) {
+    throw usage(
+      "which bucket?",
+      "Set FTL_BUCKET (or SKEIN_BUCKET) to a bucket's name, s3://BUCKET/PREFIX or dir:PATH.",
+    );
+  }
+  return /^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(named) ? `s3://${named}` : named;
+}
+
+/** Whether this machine is told to use a bucket. */
+export const hasBucket = (flags: PlaceFlags, env: Environment = process.env): boolean =>
+  first(flags.bucket, env["SKEIN_BUCKET"]) !== undefined;
+
+/** To be disposed of: connections that stay open would keep the command from ending. */
+export async function bucketHere(
+  flags: PlaceFlags,
+  { signal }: Context,
+  why: "reading" | "writing",
+): Promise<Bucket> {
+  return await openBucket(bucketAddress(flags), { env: process.env, writing: why === "writing", signal });
+}
+
+/** @throws SkeinError USAGE */
+export function rootHere(flags: PlaceFlags, env: Environment = process.env): string {
+  const named = first(flags.root, env["SKEIN_ROOT"], env["FTL_ROOT"]);
+  if (named === undefined)
+    throw usage("which root?", "Set FTL_ROOT (or SKEIN_ROOT) to the folder of the packages.");
+  return path.resolve(named);
+}
+
+/**
+ * The fingerprint that everything is believed because of: as told, else that of the cluster which this machine
+ * operates; null: as it was pinned before.
+ * @throws SkeinError USAGE
+ */
+export async function pinHere({ paths }: Context, env: Environment = process.env): Promise<Digest | null> {
+  const told = first(env["SKEIN_CHARTER"]);
+  if (told !== undefined) {
+    if (isDigest(told)) return told;
+    throw usage("SKEIN_CHARTER is no fingerprint", "Set it to the 64 digits that skein init printed.");
+  }
+  return (await configIfThere(paths))?.pin ?? null;
+}
+
+const first = (...values: readonly (string | undefined)[]): string | undefined =>
+  values.find((value) => value !== undefined && value !== "");

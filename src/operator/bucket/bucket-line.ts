@@ -1,0 +1,52 @@
+import { readOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
+import { orderName } from "../../bucket/layout.ts";
+import { ordersOf } from "../../bucket/publish.ts";
+import type { Bucket } from "../../bucket/bucket.ts";
+import { isSkeinError } from "../../lib/errors.ts";
+import type { Charter } from "../../trust/documents.ts";
+import { openOrder } from "../../trust/orders.ts";
+import type { HeldOrder, Line } from "../order.ts";
+
+/** A line whose orders lie in a bucket. */
+export interface BucketLine extends Line {
+  /** The newest order with the documents of its releases. */
+  readonly entry: OrderEntry | null;
+}
+
+export interface LineOptions {
+  readonly bucket: Bucket;
+  readonly charter: Charter;
+  readonly now: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The newest valid order of an app, read from the listing and not from the root: a publisher may not build on what is
+ * old. Documents that nobody may have signed are passed over.
+ */
+export async function readBucketLine(app: string, env: string, options: LineOptions): Promise<BucketLine> {
+  for await (const found of ordersBack(app, env, options)) {
+    const { entry, ...held } = found;
+    return { app, env, head: held, standing: held, view: null, entry };
+  }
+  return { app, env, head: null, standing: null, view: null, entry: null };
+}
+
+/** An app's valid orders, newest first. */
+export async function* ordersBack(
+  app: string,
+  env: string,
+  { bucket, charter, now, signal }: LineOptions,
+): AsyncGenerator<HeldOrder & { readonly entry: OrderEntry }> {
+  const places = await ordersOf(app, env, { documents: bucket.documents, signal });
+  for (const place of places.toReversed()) {
+    try {
+      const entry = await readOrderEntry(bucket.documents, orderName(place), signal);
+      const opened = entry === undefined ? undefined : openOrder(charter, entry.order, now);
+      if (entry === undefined || opened?.body.app !== app || opened.body.env !== env) continue;
+      yield { order: opened.body, digest: opened.digest, entry };
+    } catch (err) {
+      if (!isSkeinError(err)) throw err;
+    }
+  }
+}

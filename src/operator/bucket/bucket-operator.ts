@@ -1,0 +1,93 @@
+import type { Bucket } from "../../bucket/bucket.ts";
+import { readCharters, readRoot, type Look } from "../../bucket/entries.ts";
+import type { PublishTools } from "../../bucket/publish.ts";
+import type { Root } from "../../bucket/root.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import type { Digest } from "../../lib/ids.ts";
+import type { Paths } from "../../lib/paths.ts";
+import { nextCharter, openChain } from "../../trust/charter.ts";
+import type { Charter } from "../../trust/documents.ts";
+import type { Signer } from "../../trust/keys.ts";
+import { keepCharter, readCharters as keptCharters, readConfig, type OperatorConfig } from "../home.ts";
+import { signerFor } from "../operator.ts";
+
+/** An operator of a cluster that has a bucket and need not have a hub. */
+export interface BucketOperator {
+  readonly paths: Paths;
+  readonly config: OperatorConfig;
+  readonly charter: Charter;
+  readonly signer: Signer;
+  readonly bucket: Bucket;
+  /** The bucket's root as it was when this began. */
+  readonly root: Root;
+  readonly clock: Clock;
+}
+
+export interface BucketOperatorOptions {
+  readonly paths: Paths;
+  readonly bucket: Bucket;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens the identity of this machine and brings its charter up to date from the bucket.
+ * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, CHARTER_PIN where the bucket is another cluster's, CHARTER_*
+ */
+export async function openBucketOperator(options: BucketOperatorOptions): Promise<BucketOperator> {
+  const { paths, bucket, clock, signal } = options;
+  const config = await readConfig(paths);
+  const signer = await signerFor(paths, config);
+  const chain = await keptCharters(paths);
+  let charter = openChain(chain, config.pin, clock.now()).body;
+  const { root } = await lookAt(bucket, signal);
+  await refuseOther(bucket, root, config.pin, clock, signal);
+  for (const envelope of await readCharters(bucket.documents, charter.version, root.charter, signal)) {
+    charter = nextCharter(charter, envelope, clock.now()).body;
+    await keepCharter(paths, charter.version, envelope);
+  }
+  return { paths, config, charter, signer, bucket, root, clock };
+}
+
+export const publishTools = ({ bucket, clock }: BucketOperator, signal: AbortSignal): PublishTools => ({
+  documents: bucket.documents,
+  clock,
+  signal,
+});
+
+export async function lookAt(bucket: Bucket, signal: AbortSignal): Promise<Look> {
+  const look = await readRoot(bucket.documents, undefined, signal);
+  if (look !== "same") return look;
+  throw new SkeinError("INTERNAL", `${bucket.name} answered a first read as unchanged`);
+}
+
+/** The charter in force by what the bucket shows, for whoever knows its fingerprint. @throws SkeinError CHARTER_* */
+export async function charterIn(
+  bucket: Bucket,
+  root: Root,
+  pin: Digest,
+  now: number,
+  signal: AbortSignal,
+): Promise<Charter> {
+  const chain = await readCharters(bucket.documents, 0, root.charter, signal);
+  if (chain.length === 0) throw noCluster(bucket);
+  return openChain(chain, pin, now).body;
+}
+
+async function refuseOther(
+  bucket: Bucket,
+  root: Root,
+  pin: Digest,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  if (root.charter === 0) throw noCluster(bucket);
+  await charterIn(bucket, { ...root, charter: 1 }, pin, clock.now(), signal);
+}
+
+function noCluster(bucket: Bucket): SkeinError {
+  return new SkeinError("CHARTER_PIN", `${bucket.name} has no charter`, {
+    hint: `Make it a cluster's: skein init --bucket ${bucket.name}`,
+  });
+}

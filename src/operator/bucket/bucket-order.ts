@@ -1,0 +1,135 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { orderEntryBytes, parseOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
+import { ordersOf, publishOrder } from "../../bucket/publish.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { digestOf, type Digest } from "../../lib/ids.ts";
+import { releaseIdOf, type Order, type Roster } from "../../trust/documents.ts";
+import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { operatorDir } from "../home.ts";
+import { composeOrder, refuseUnauthorised, signOrder, type Draft, type Intent } from "../order.ts";
+import { readBucketLine, type BucketLine } from "./bucket-line.ts";
+import { publishTools, type BucketOperator } from "./bucket-operator.ts";
+
+/** What an order in a bucket should say. */
+export interface BucketIntent extends Omit<Intent, "attended" | "generation"> {
+  /** Of the release, and of those beside it. */
+  readonly releases: readonly Envelope[];
+}
+
+export interface PublishedInBucket {
+  readonly order: Order;
+  readonly digest: Digest;
+}
+
+/** Without a hub nobody is known: whom the selector names is for each node to see. */
+const NOBODY: Roster = { nodes: [] };
+const TRIES = 4;
+
+/**
+ * Signs the next order of a line with its settle, keeps both, and publishes them. What an earlier command signed for
+ * the app and could not deliver is delivered first.
+ * @param intentOf makes the order from the line as it is
+ * @throws SkeinError HEAD_MOVED when another order came first, NOT_AUTHORISED, and what the bucket throws
+ */
+export async function orderInBucket(
+  operator: BucketOperator,
+  name: { readonly app: string; readonly env: string },
+  intentOf: (line: BucketLine) => Promise<BucketIntent> | BucketIntent,
+  signal: AbortSignal,
+): Promise<PublishedInBucket> {
+  refuseUnauthorised(operator, name);
+  await deliverEarlier(operator, name, signal);
+  let leastSeq = await freeSeq(operator, name, signal);
+  for (let n = 1; n <= TRIES; n++) {
+    const line = await lineOf(operator, name, signal);
+    const { releases, ...intent } = await intentOf(line);
+    const { generation } = line.head?.order ?? { generation: 0 };
+    const order = composeOrder(operator, line, { ...intent, generation }, NOBODY, leastSeq);
+    const draft: Draft = { order, roster: NOBODY, nodes: [], present: [], needs: 0 };
+    const signed = await signOrder(operator, draft, false);
+    if (signed.settle === null) throw new SkeinError("INTERNAL", "an order of a bucket without its settle");
+    const entry: OrderEntry = {
+      order: signed.order,
+      settle: signed.settle,
+      roster: NOBODY,
+      releases: [...releases, ...fallbackOf(line, order)],
+    };
+    if ((await send(operator, name, entry, signal)) === "published") return { order, digest: signed.digest };
+    leastSeq = order.seq + 2;
+  }
+  throw new SkeinError("HEAD_MOVED", `others order ${name.app}/${name.env} at the same time`);
+}
+
+/** Above every name in the listing: one that nobody signed takes its serial, and stands in nobody's way. */
+async function freeSeq(
+  { bucket, charter }: BucketOperator,
+  { app, env }: { readonly app: string; readonly env: string },
+  signal: AbortSignal,
+): Promise<number> {
+  const places = await ordersOf(app, env, { documents: bucket.documents, signal });
+  const taken = places.filter(({ epoch }) => epoch === charter.epoch).at(-1)?.seq ?? 0;
+  return taken + 1;
+}
+
+export async function lineOf(
+  { bucket, charter, clock }: BucketOperator,
+  { app, env }: { readonly app: string; readonly env: string },
+  signal: AbortSignal,
+): Promise<BucketLine> {
+  return await readBucketLine(app, env, { bucket, charter, now: clock.now(), signal });
+}
+
+/** The document of what the order may go back to came with the order before. */
+function fallbackOf({ entry }: BucketLine, { fallback, release }: Order): readonly Envelope[] {
+  if (entry === null || fallback === null || fallback === release) return [];
+  return entry.releases.filter((one) => releaseIdOf(readUnverified(one, "release.1")) === fallback);
+}
+
+/** What was signed is on disk before it is sent: signing anew could put two orders with one serial into the world. */
+async function send(
+  operator: BucketOperator,
+  name: { readonly app: string; readonly env: string },
+  entry: OrderEntry,
+  signal: AbortSignal,
+): Promise<"published" | "contested"> {
+  const file = sentFile(operator, name);
+  await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  await writeFileAtomic(file, orderEntryBytes(entry));
+  faultPoint("operator.signed");
+  try {
+    const done = await publishOrder(entry, publishTools(operator, signal));
+    await fs.rm(file, { force: true });
+    return done;
+  } catch (err) {
+    if (isSkeinError(err, "HEAD_MOVED")) await fs.rm(file, { force: true });
+    throw err;
+  }
+}
+
+async function deliverEarlier(
+  operator: BucketOperator,
+  name: { readonly app: string; readonly env: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const file = sentFile(operator, name);
+  const text = await readIfThere(file);
+  if (text === undefined) return;
+  const entry = parseOrderEntry(text);
+  try {
+    if (entry !== undefined) await publishOrder(entry, publishTools(operator, signal));
+  } catch (err) {
+    if (!isSkeinError(err, "HEAD_MOVED")) throw err;
+  }
+  await fs.rm(file, { force: true });
+}
+
+function sentFile(
+  { paths, bucket }: BucketOperator,
+  { app, env }: { readonly app: string; readonly env: string },
+): string {
+  const folder = digestOf(bucket.name).slice(0, 16);
+  return path.join(operatorDir(paths), "sent-to-bucket", folder, `${app}.${env}.json`);
+}

@@ -1,0 +1,189 @@
+import { namesUnder, readSigned } from "../../bucket/entries.ts";
+import {
+  isMeant,
+  releaseName,
+  releasePlace,
+  releasePlaceOf,
+  RELEASES,
+  revisionOf,
+  type ReleasePlace,
+} from "../../bucket/layout.ts";
+import { publishRelease } from "../../bucket/publish.ts";
+import type { Bucket } from "../../bucket/bucket.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { publish } from "../../release/publish.ts";
+import type { PublishedTree, PublishProgress } from "../../release/published.ts";
+import type { TreeSource } from "../../release/tree-source.ts";
+import { releaseIdOf, type Charter, type Release } from "../../trust/documents.ts";
+import { seal, type Envelope } from "../../trust/envelope.ts";
+import { msOf, timeOf } from "../../trust/fields.ts";
+import { openRelease } from "../../trust/orders.ts";
+import { cacheDir } from "../home.ts";
+import { nearDepot } from "../near-depot.ts";
+import { publishTools, type BucketOperator } from "./bucket-operator.ts";
+
+/** A release in a bucket, whose document was checked. */
+export interface BucketRelease {
+  readonly place: ReleasePlace;
+  readonly release: Release;
+  readonly envelope: Envelope;
+}
+
+export interface MadeInBucket extends BucketRelease {
+  /** It was there before, by whoever. */
+  readonly already: boolean;
+  readonly storedBytes: number;
+  /** What the source left out, as sentences. */
+  readonly notes: readonly string[];
+}
+
+export interface MakeOptions {
+  readonly app: string;
+  readonly source: TreeSource;
+  /** When it was made, in ms since the epoch; default: now. */
+  readonly createdMs?: number;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: PublishProgress) => void;
+}
+
+/**
+ * Publishes a source as a release: its chunks first, then its signed document. The same content is the same release:
+ * then nothing is written.
+ * @throws SkeinError TREE_REFUSED, ARCHIVE_REFUSED, and what the bucket throws
+ */
+export async function releaseToBucket(operator: BucketOperator, options: MakeOptions): Promise<MadeInBucket> {
+  const { app, source, signal, onProgress } = options;
+  const { bucket, charter, signer, clock, paths } = operator;
+  const depot = nearDepot(bucket.depot);
+  const created = options.createdMs ?? clock.now();
+  const published = await publish({
+    source,
+    depot,
+    previous: await newestTree(operator, app, signal),
+    now: created,
+    cacheDir: cacheDir(paths),
+    signal,
+    ...(onProgress === undefined ? {} : { onProgress }),
+  });
+  await depot.settled();
+  const { tree, rows, since, files, bytes, storedBytes, notes } = published;
+  const id = releaseIdOf({ app, tree, commit: source.commit });
+  const there = await releaseWithId(bucket, charter, app, id, clock.now(), signal);
+  if (there !== undefined) return { ...there, already: true, storedBytes, notes };
+  const release: Release = {
+    cluster: charter.cluster,
+    app,
+    tree,
+    rows,
+    since,
+    commit: source.commit,
+    source: { kind: source.kind, name: source.name.slice(0, 255) },
+    builder: signer.kid,
+    created: timeOf(created),
+    files,
+    bytes,
+  };
+  const envelope = await seal("release.1", release, [signer]);
+  const place = releasePlace(app, created, id);
+  await publishRelease(place, envelope, publishTools(operator, signal));
+  return { place, release, envelope, already: false, storedBytes, notes };
+}
+
+/** Releases of an app, oldest first, as names tell of them. */
+export async function releasePlaces(
+  bucket: Bucket,
+  app: string,
+  signal: AbortSignal,
+): Promise<readonly ReleasePlace[]> {
+  const names = await namesUnder(bucket.documents, `${RELEASES}${app}/`, signal);
+  return names.flatMap((name) => releasePlaceOf(name) ?? []);
+}
+
+/**
+ * The one release that a person's word means.
+ * @throws SkeinError RELEASE_NOT_FOUND, AMBIGUOUS, ORDER_UNKNOWN_RELEASE, DOC_*
+ */
+export async function meantRelease(
+  { bucket, charter, clock }: Pick<BucketOperator, "bucket" | "charter" | "clock">,
+  { app, name, revision }: { readonly app: string; readonly name: string; readonly revision: string },
+  signal: AbortSignal,
+): Promise<BucketRelease> {
+  const meant = (await releasePlaces(bucket, app, signal)).filter((place) => isMeant(revision, place));
+  const [first] = meant;
+  if (first === undefined) {
+    throw new SkeinError("RELEASE_NOT_FOUND", `${bucket.name} has no revision ${name}.${revision}`, {
+      hint: `See skein ftl list --master ${name}`,
+      data: { package: name, revision },
+    });
+  }
+  if (meant.some(({ id }) => id !== first.id)) {
+    throw new SkeinError("AMBIGUOUS", `${name}.${revision} may be any of ${meant.length} revisions`, {
+      hint: "Write more of it.",
+      data: { lines: meant.map((place) => `${name}.${revisionOf(place)}`) },
+    });
+  }
+  const found = await readRelease(bucket, charter, first, clock.now(), signal);
+  if (found !== undefined) return found;
+  throw new SkeinError("RELEASE_NOT_FOUND", `${name}.${revision} was purged a moment ago`);
+}
+
+/** @returns undefined when there is none. @throws SkeinError ORDER_UNKNOWN_RELEASE when it is not what its name says */
+async function readRelease(
+  bucket: Bucket,
+  charter: Charter,
+  place: ReleasePlace,
+  now: number,
+  signal: AbortSignal,
+): Promise<BucketRelease | undefined> {
+  const envelope = await readSigned(bucket.documents, releaseName(place), signal);
+  if (envelope === undefined) return undefined;
+  const opened = openRelease(charter, envelope, now);
+  if (opened.id === place.id && opened.body.app === place.app) {
+    return {
+      place: releasePlace(place.app, msOf(opened.body.created), place.id),
+      release: opened.body,
+      envelope,
+    };
+  }
+  throw new SkeinError(
+    "ORDER_UNKNOWN_RELEASE",
+    `${bucket.name} shows another release as ${releaseName(place)}`,
+    {
+      data: { asked: place.id, found: opened.id },
+    },
+  );
+}
+
+async function releaseWithId(
+  bucket: Bucket,
+  charter: Charter,
+  app: string,
+  id: string,
+  now: number,
+  signal: AbortSignal,
+): Promise<BucketRelease | undefined> {
+  for (const place of await releasePlaces(bucket, app, signal)) {
+    if (place.id !== id) continue;
+    // A document that nobody may have signed does not stand in the way of a good one.
+    const found = await readRelease(bucket, charter, place, now, signal).catch((err: unknown) => {
+      if (isSkeinError(err)) return undefined;
+      throw err;
+    });
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The tree that was released last: its contents keep their times, and its packs are looked at first. */
+async function newestTree(
+  { bucket, charter, clock, root }: BucketOperator,
+  app: string,
+  signal: AbortSignal,
+): Promise<PublishedTree | null> {
+  const place = releasePlaceOf(root.apps[app]?.releases.newest[0] ?? "");
+  if (place === undefined) return null;
+  const found = await readRelease(bucket, charter, place, clock.now(), signal).catch(() => undefined);
+  if (found === undefined) return null;
+  const { tree, rows, since } = found.release;
+  return { tree, rows, since };
+}

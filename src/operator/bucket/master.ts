@@ -1,0 +1,193 @@
+import { DEFAULTS } from "../../app/defaults.ts";
+import type { Bucket } from "../../bucket/bucket.ts";
+import {
+  releasePlace,
+  revisionOf,
+  type Package,
+  type ReleasePlace,
+  type RevisionWord,
+} from "../../bucket/layout.ts";
+import { withdrawRelease } from "../../bucket/publish.ts";
+import type { Root } from "../../bucket/root.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { releaseIdOf, type Charter } from "../../trust/documents.ts";
+import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { msOf } from "../../trust/fields.ts";
+import { releaseOf } from "../../trust/orders.ts";
+import { APPLY_WITHIN_MS } from "../order.ts";
+import { ordersBack, readBucketLine, type BucketLine } from "./bucket-line.ts";
+import { lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
+import type { BucketOperator } from "./bucket-operator.ts";
+import { meantRelease, releasePlaces, type BucketRelease } from "./bucket-releases.ts";
+import { writeFtlActive } from "./ftl-layout.ts";
+
+/** What FTL calls the master: what the bucket says of a package, for all machines. */
+export interface MasterRevision {
+  readonly revision: string;
+  readonly release: ReleaseId;
+  readonly state: "active" | "previous" | null;
+}
+
+export interface MasterOptions {
+  readonly bucket: Bucket;
+  readonly charter: Charter;
+  readonly env: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** The packages in a bucket, sorted. */
+export const masterPackages = (root: Root): readonly string[] => Object.keys(root.apps).sort();
+
+/** A package's revisions, oldest first. Reads, and writes nothing. */
+export async function masterRevisions(
+  app: string,
+  options: MasterOptions,
+): Promise<readonly MasterRevision[]> {
+  const { bucket, charter, env, clock, signal } = options;
+  const line = await readBucketLine(app, env, { bucket, charter, now: clock.now(), signal });
+  const { active, previous } = inForce(line);
+  const places = await releasePlaces(bucket, app, signal);
+  return places.map((place) => ({
+    revision: revisionOf(place),
+    release: place.id,
+    state: place.id === active ? "active" : place.id === previous ? "previous" : null,
+  }));
+}
+
+export interface Jumped {
+  readonly app: string;
+  readonly revision: string;
+  readonly release: ReleaseId;
+  /** The serial of the order; null: it was active already, and nothing was ordered. */
+  readonly seq: number | null;
+  readonly spreadMs: number;
+}
+
+export interface JumpOptions {
+  readonly env: string;
+  readonly selector: string;
+  /** Machines begin within this time, each at its own moment, in ms. 0: at their next sync. */
+  readonly spreadMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Orders a revision for all machines, signed with the operator's key.
+ * @throws SkeinError RELEASE_NOT_FOUND, AMBIGUOUS, NOT_AUTHORISED, HEAD_MOVED
+ */
+export async function jumpMaster(
+  operator: BucketOperator,
+  word: RevisionWord,
+  options: JumpOptions,
+): Promise<Jumped> {
+  const { app, name } = word.package;
+  const found = await meantRelease(operator, { app, name, revision: word.revision }, options.signal);
+  return await order(operator, found, options);
+}
+
+/**
+ * Orders what was active before; once more, and it is as it was. Scripts run as in any jump.
+ * @throws SkeinError RELEASE_NOT_FOUND when there was nothing else before
+ */
+export async function jumpBackMaster(
+  operator: BucketOperator,
+  { app, name }: Package,
+  options: JumpOptions,
+): Promise<Jumped> {
+  const { charter, bucket, clock } = operator;
+  const { env, signal } = options;
+  let active: ReleaseId | undefined;
+  for await (const { order: one, entry } of ordersBack(app, env, {
+    bucket,
+    charter,
+    now: clock.now(),
+    signal,
+  })) {
+    active ??= one.release;
+    if (one.release === active) continue;
+    const opened = releaseOf(charter, { app, id: one.release }, entry.releases, clock.now());
+    const envelope = documentOf(entry.releases, one.release);
+    const place = releasePlace(app, msOf(opened.body.created), one.release);
+    return await order(operator, { place, release: opened.body, envelope }, options);
+  }
+  throw new SkeinError("RELEASE_NOT_FOUND", `no other revision of ${name} was ordered before`, {
+    hint: `Name one: skein ftl jump --master ${name}.REVISION`,
+    data: { package: name },
+  });
+}
+
+/**
+ * Removes a revision from the bucket, and with their next sync from all machines.
+ * @throws SkeinError REVISION_ACTIVE where it is what machines run or may go back to
+ */
+export async function purgeMaster(
+  operator: BucketOperator,
+  word: RevisionWord,
+  { env, signal }: Pick<JumpOptions, "env" | "signal">,
+): Promise<ReleasePlace> {
+  const { app, name } = word.package;
+  const { place } = await meantRelease(operator, { app, name, revision: word.revision }, signal);
+  for (const one of new Set([env, ...Object.keys(operator.root.apps[app]?.orders ?? {})])) {
+    const { active, previous } = inForce(await lineOf(operator, { app, env: one }, signal));
+    if (place.id !== active && place.id !== previous) continue;
+    const how = place.id === active ? "active" : "what machines may go back to";
+    throw new SkeinError(
+      "REVISION_ACTIVE",
+      `${name}.${revisionOf(place)} is ${how}${one === env ? "" : ` in ${one}`}`,
+      {
+        hint: `Jump to another one first: skein ftl jump --master ${name}.REVISION`,
+        data: { package: name, revision: revisionOf(place), env: one },
+      },
+    );
+  }
+  const tools = { documents: operator.bucket.documents, clock: operator.clock, signal };
+  for (const one of await releasePlaces(operator.bucket, app, signal)) {
+    if (one.id === place.id) await withdrawRelease(one, tools);
+  }
+  return place;
+}
+
+/** What runs where the order was carried out, and what it goes back to. */
+function inForce({ head }: BucketLine): { active: ReleaseId | null; previous: ReleaseId | null } {
+  if (head === null) return { active: null, previous: null };
+  const { release, fallback, state } = head.order;
+  const previous = fallback === release ? null : fallback;
+  return state === "run" ? { active: release, previous } : { active: null, previous: release };
+}
+
+async function order(
+  operator: BucketOperator,
+  { place, release, envelope }: BucketRelease,
+  { env, selector, spreadMs, signal }: JumpOptions,
+): Promise<Jumped> {
+  const { app, id } = place;
+  const line = await lineOf(operator, { app, env }, signal);
+  const told = { app, revision: revisionOf(place), release: id, spreadMs };
+  const isActive = line.head?.order.release === id && line.head.order.state === "run";
+  if (isActive && line.head?.order.selector === selector) return { ...told, seq: null };
+  const intent: BucketIntent = {
+    release: id,
+    state: "run",
+    beside: [],
+    selector,
+    strategy: { ...DEFAULTS.strategy, steps: [], spreadMs },
+    hooks: "run",
+    applyWithinMs: APPLY_WITHIN_MS,
+    releases: [envelope],
+  };
+  const published = await orderInBucket(operator, { app, env }, () => intent, signal);
+  await writeFtlActive(operator.bucket.files, release, told.revision, signal);
+  return { ...told, seq: published.order.seq };
+}
+
+function documentOf(releases: readonly Envelope[], id: ReleaseId): Envelope {
+  const found = releases.find((one) => releaseIdOf(readUnverified(one, "release.1")) === id);
+  if (found !== undefined) return found;
+  throw new SkeinError(
+    "ORDER_UNKNOWN_RELEASE",
+    `an order without the document of its release ${id.slice(0, 8)}`,
+  );
+}

@@ -1,0 +1,55 @@
+import path from "node:path";
+import { packageOfFile, revisionOf } from "../../bucket/layout.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import type { Tell } from "../events.ts";
+import { cacheDir } from "../home.ts";
+import { openSource } from "../source.ts";
+import type { BucketOperator } from "./bucket-operator.ts";
+import { writeFtlRevision } from "./ftl-layout.ts";
+import { releaseToBucket } from "./bucket-releases.ts";
+
+export interface Spooled {
+  /** As the file was called. */
+  readonly package: string;
+  readonly app: string;
+  readonly revision: string;
+  readonly release: ReleaseId;
+  /** The same content had been spooled before: it is the same revision. */
+  readonly already: boolean;
+}
+
+export interface SpoolOptions {
+  readonly env: string;
+  /** `ftl`: also as FTL's own clients read it. */
+  readonly layout: "skein" | "ftl";
+  readonly tell: Tell;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes a revision of a file: an archive is its entries, anything else is kept as it is. The package is the file's name
+ * up to the first dot. Nothing is activated.
+ * @throws SkeinError USAGE, SOURCE_NOT_FOUND, ARCHIVE_REFUSED, TREE_REFUSED, MANIFEST_*, and what the bucket throws
+ */
+export async function spool(operator: BucketOperator, file: string, options: SpoolOptions): Promise<Spooled> {
+  const { env, layout, tell, signal } = options;
+  const { name, app } = packageOfFile(path.basename(path.resolve(file)));
+  const origin = { kind: "path", path: file } as const;
+  const onLine = (line: string): void => tell({ type: "output", line });
+  const opening = { env, app, cacheDir: cacheDir(operator.paths), onLine, signal };
+  await using opened = await openSource(origin, opening);
+  const made = await releaseToBucket(operator, {
+    app,
+    source: opened.source,
+    signal,
+    onProgress: (progress) => tell({ type: "publishing", ...progress }),
+  });
+  for (const text of made.notes) tell({ type: "note", text });
+  const { place, release, already, storedBytes } = made;
+  const { commit, files, bytes } = release;
+  tell({ type: "release", app, release: place.id, commit, already, files, bytes, storedBytes });
+  const revision = revisionOf(place);
+  if (layout === "ftl")
+    await writeFtlRevision(operator.bucket.files, { file, package: name, revision }, signal);
+  return { package: name, app, revision, release: place.id, already };
+}

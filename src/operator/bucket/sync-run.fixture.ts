@@ -1,0 +1,29 @@
+/** A machine's sync in a process of its own, for tests that kill it or let two run at once. */
+import { sync } from "../../agent/subscriber/sync.ts";
+import { openBucket } from "../../bucket/bucket.ts";
+import { systemClock } from "../../lib/clock.ts";
+import type { Digest } from "../../lib/ids.ts";
+import { silentLog } from "../../lib/log.ts";
+import { pathsFrom } from "../../lib/paths.ts";
+
+const [, , address = "", pin = "", root = "", home = ""] = process.argv;
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+const { isDone, packages } = await sync(root, {
+  bucket: await openBucket(address, {
+    env: process.env,
+    writing: false,
+    signal: AbortSignal.timeout(60_000),
+  }),
+  pin: pin as Digest,
+  env: "default",
+  paths: pathsFrom({ SKEIN_HOME: home }),
+  node: "m",
+  clock: systemClock,
+  log: silentLog,
+  onLine: say,
+  waitMs: 60_000,
+  say,
+  signal: AbortSignal.timeout(60_000),
+});
+for (const { troubles } of packages) for (const one of troubles) say(`${one.code} ${one.message}`);
+process.exitCode = isDone ? 0 : 1;

@@ -1,0 +1,373 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { test } from "node:test";
+import { packagePlace } from "../../agent/subscriber/place.ts";
+import { syncForever } from "../../agent/subscriber/sync.ts";
+import { takeTurn } from "../../agent/subscriber/turn.ts";
+import { counted } from "../../bucket/bucket.fixture.ts";
+import { openBucket } from "../../bucket/bucket.ts";
+import { revisionWord } from "../../bucket/layout.ts";
+import { fakeClock } from "../../lib/fake-clock.ts";
+import { systemClock, type Clock } from "../../lib/clock.ts";
+import { isReleaseId } from "../../lib/ids.ts";
+import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
+
+const revsOf = (machine: Machine, name: string): string[] =>
+  readdirSync(path.join(machine.root, name, "revs")).filter(isReleaseId);
+const pageOf = (machine: Machine): string =>
+  readFileSync(path.join(machine.root, "site/current/version"), "utf8");
+
+function child(world: BucketWorld, machine: Machine, fault?: string) {
+  const home = path.join(path.dirname(machine.root), "skein");
+  const args = [world.bucket.name, world.pin, machine.root, home];
+  return spawn(process.execPath, [new URL("sync-run.fixture.ts", import.meta.url).pathname, ...args], {
+    env: { ...process.env, ...(fault === undefined ? {} : { SKEIN_FAULT: fault }) },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+}
+
+test("spool, sync, jump: what is spooled comes first, and scripts run in their order", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const v1 = await world.spool("site", scripts("v1"));
+  await machine.sync();
+  assert.deepEqual(await machine.revisions("site"), [v1]);
+  assert.equal(machine.current("site"), undefined, "nobody said that it is to be active");
+  await world.jump(v1);
+  await machine.sync();
+  const v2 = await world.spool("site", scripts("v2"));
+  await machine.sync();
+  await world.jump(v2);
+  const last = await machine.sync();
+  assert.deepEqual([last.isDone, `site.${last.packages[0]?.active}`], [true, v2]);
+  const first = ["ran post-sync of v1", "ran pre-jump of v1", "ran post-jump of v1"];
+  const second = ["ran post-sync of v2", "ran pre-jump of v2", "ran un-jump of v1", "ran post-jump of v2"];
+  assert.deepEqual(machine.scripts(), [...first, ...second]);
+});
+
+test("a new machine fetches what is active and what was before, and none of the history", async (t) => {
+  const world = await bucketWorld(t);
+  const revisions: string[] = [];
+  for (const version of ["v1", "v2", "v3", "v4"]) {
+    revisions.push(await world.spool("site", { version }));
+    await world.jump(revisions.at(-1) ?? "");
+  }
+  const machine = world.machine("late", ["site"]);
+  await machine.sync();
+  assert.equal(pageOf(machine), "v4");
+  assert.deepEqual(await machine.revisions("site"), revisions.slice(2));
+  await machine.jump("site", revisionWord(revisions[0] ?? "").revision);
+  assert.equal(pageOf(machine), "v1", "an older one is fetched when a person asks for it");
+});
+
+test("files, links and strange folders in the root harm nothing; each package stands for itself", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["my_site", "other", "9"]);
+  writeFileSync(path.join(machine.root, "stray"), "x");
+  symlinkSync("/nowhere", path.join(machine.root, "dangling"));
+  mkdirSync(path.join(machine.root, ".git"));
+  await world.jump(
+    await world.spool("my_site", { version: "v1", "post-jump.sh": "echo $FTL_PACKAGE in $FTL_ROOT" }),
+  );
+  await world.jump(await world.spool("other", { "pre-jump.sh": "exit 1" }));
+  const { packages } = await machine.sync();
+  assert.deepEqual(
+    packages.map((one) => [one.package, one.active !== null]),
+    [
+      ["my_site", true],
+      ["other", false],
+    ],
+  );
+  assert.ok(
+    machine.said.some((line) => line.includes(`my_site in ${machine.root}`)),
+    machine.said.join("\n"),
+  );
+  assert.equal(packages[0]?.troubles.length, 0);
+  assert.notEqual(packages[1]?.troubles.length, 0);
+});
+
+test("a poll that finds nothing new is one conditional read, whatever the number of packages", async (t) => {
+  const world = await bucketWorld(t);
+  const names = Array.from({ length: 6 }, (_, n) => `site-${n}`);
+  for (const name of names) await world.jump(await world.spool(name, { version: "v1" }));
+  const { store, calls } = counted(world.bucket.documents);
+  const machine = world.machine("m", names, { bucket: { ...world.bucket, documents: store } });
+  await machine.sync();
+  calls.length = 0;
+  assert.equal((await machine.sync()).isDone, true);
+  assert.deepEqual(calls, ["read root.json"]);
+  await world.jump(await world.spool("site-3", { version: "v2" }));
+  calls.length = 0;
+  await machine.sync();
+  assert.deepEqual(calls.slice(0, 1), ["read root.json"]);
+  assert.ok(calls.length <= 4, calls.join(", "));
+});
+
+test("staying, it polls again and again, and acts when something is new", async (t) => {
+  const world = await bucketWorld(t);
+  const { store, calls } = counted(world.bucket.documents);
+  const stop = new AbortController();
+  // It counts the waits, and waits less.
+  const waits: number[] = [];
+  const clock: Clock = {
+    now: Date.now,
+    sleep: async (ms, signal) => {
+      waits.push(ms);
+      await systemClock.sleep(5, signal);
+    },
+  };
+  const tools = { bucket: { ...world.bucket, documents: store }, clock, signal: stop.signal };
+  const machine = world.machine("m", ["site"], tools);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  let results = 0;
+  const running = syncForever(machine.root, 30_000, machine.tools, () => (results += 1));
+  const turns = async (until: () => boolean): Promise<void> => {
+    for (let n = 0; n < 4000 && !until(); n++) await systemClock.sleep(5);
+    assert.ok(until());
+  };
+  await turns(() => results >= 1);
+  calls.length = 0;
+  await turns(() => calls.length >= 3);
+  assert.deepEqual(new Set(calls), new Set(["read root.json"]));
+  assert.ok(waits.every((ms) => ms >= 22_500 && ms <= 37_500) && new Set(waits).size > 1, "jittered");
+  await world.jump(await world.spool("site", { version: "v2" }));
+  await turns(() => results >= 2 && pageOf(machine) === "v2");
+  stop.abort();
+  await running;
+});
+
+test("an order whose publisher died before it wrote the root arrives with a look at the listing", async (t) => {
+  const world = await bucketWorld(t);
+  const clock = fakeClock(Date.now() + 60_000);
+  const machine = world.machine("m", ["site"], { clock });
+  const root = path.join(world.bucketDir, "root.json");
+  await world.jump(await world.spool("site", { version: "v1" }));
+  await machine.sync();
+  copyFileSync(root, `${root}.before`);
+  await world.jump(await world.spool("site", { version: "v2" }));
+  copyFileSync(`${root}.before`, root);
+  await machine.sync();
+  assert.equal(pageOf(machine), "v1");
+  clock.advance(3_600_001);
+  const { packages } = await machine.sync();
+  assert.equal(pageOf(machine), "v2");
+  assert.deepEqual(packages[0]?.troubles, []);
+});
+
+test("a bucket that was set back is noticed and said; what runs goes on", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  const aside = path.join(world.dir, "yesterday");
+  const copy = async (from: string, to: string): Promise<void> => {
+    rmSync(to, { recursive: true, force: true });
+    const run = spawn("cp", ["-a", from, to]);
+    await once(run, "close");
+  };
+  await copy(world.bucketDir, aside);
+  await world.jump(await world.spool("site", { version: "v2" }));
+  await machine.sync();
+  await copy(aside, world.bucketDir);
+  const { packages, isDone } = await machine.sync();
+  assert.deepEqual([isDone, packages[0]?.troubles.map(({ code }) => code)], [false, ["BUCKET_STALE"]]);
+  assert.equal(pageOf(machine), "v2");
+  rmSync(path.join(world.bucketDir, "orders"), { recursive: true });
+  rmSync(path.join(world.bucketDir, "root.json"));
+  assert.deepEqual(
+    (await machine.sync()).packages[0]?.troubles.map(({ code }) => code),
+    ["BUCKET_STALE"],
+  );
+});
+
+test("where the bucket does not answer, what this machine knows is still brought about", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  await machine.sync();
+  rmSync(path.join(machine.root, "site", "current"));
+  const away = async (): Promise<never> => await Promise.reject(new Error("no route"));
+  const documents = { ...world.bucket.documents, read: away };
+  const cut = world.machine("m", [], { bucket: { ...world.bucket, documents } });
+  const { unread, isDone } = await cut.sync();
+  assert.deepEqual([unread?.message, isDone], ["no route", false]);
+  assert.equal(pageOf(machine), "v1");
+});
+
+test("a machine without a name takes no order that is for some", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", { version: "v1" }), { selector: "role=web" });
+  const { packages } = await machine.sync();
+  assert.deepEqual(
+    packages[0]?.troubles.map(({ code }) => code),
+    ["UNKNOWN_CLIENT"],
+  );
+  assert.equal(machine.current("site"), undefined);
+});
+
+test("nobody is trusted at first sight, and no other cluster afterwards", async (t) => {
+  const world = await bucketWorld(t);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  for (const pin of [null, "a".repeat(64) as BucketWorld["pin"]]) {
+    const machine = world.machine("fresh", ["site"], { pin });
+    const { packages } = await machine.sync();
+    assert.deepEqual(
+      packages[0]?.troubles.map(({ code }) => code),
+      ["CHARTER_PIN"],
+    );
+    assert.equal(machine.current("site"), undefined);
+  }
+  const machine = world.machine("m", ["site"]);
+  await machine.sync();
+  const again = world.machine("m", ["site"], { pin: null });
+  assert.deepEqual((await again.sync()).packages[0]?.troubles, [], "pinned once is pinned for good");
+});
+
+test("what runs processes needs an agent; what only looks so is files", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site", "looks"]);
+  await world.jump(await world.spool("site", { "skein.yaml": "app: site\nrun: ./x\n", x: "x:#!/bin/sh\n" }));
+  await world.jump(await world.spool("looks", { "server.js": "process.exit(1)", version: "v1" }));
+  const { packages } = await machine.sync();
+  assert.deepEqual(
+    packages.map((one) => [one.active !== null, one.troubles.map(({ code }) => code)]),
+    [
+      [true, []],
+      [false, ["NEEDS_AGENT"]],
+    ],
+  );
+});
+
+test("a spread order waits for this machine's own moment, and sync says when", async (t) => {
+  const world = await bucketWorld(t);
+  const clock = fakeClock(Date.now());
+  const machine = world.machine("m", ["site"], { clock });
+  await world.jump(await world.spool("site", { version: "v1" }), { spreadMs: 3_000_000 });
+  const { packages, isDone } = await machine.sync();
+  const [site] = packages;
+  assert.ok(site !== undefined && site.startsMs !== null && site.startsMs > clock.now());
+  assert.deepEqual([isDone, machine.current("site"), site.troubles], [false, undefined, []]);
+  clock.advance(3_000_000);
+  assert.equal((await machine.sync()).isDone, true);
+  assert.equal(pageOf(machine), "v1");
+});
+
+test("two syncs at once take turns: each script runs once, and both end well", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", scripts("v1", { "post-sync": "sleep 0.3" })));
+  const both = [child(world, machine), child(world, machine)];
+  const said = (await Promise.all(both.map(async (one) => await text(one.stdout)))).join("");
+  for (const one of both) if (one.exitCode === null) await once(one, "close");
+  assert.deepEqual(
+    both.map(({ exitCode }) => exitCode),
+    [0, 0],
+    said,
+  );
+  assert.equal(said.split("| ran post-sync of v1").length, 2, said);
+  assert.equal(said.split("| ran post-jump of v1").length, 2, said);
+});
+
+test("who waits too long is told who it is; a holder that died holds nothing", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"], { waitMs: 50 });
+  await world.jump(await world.spool("site", scripts("v1", { "post-sync": "sleep 60" })));
+  const holder = child(world, machine);
+  t.after(() => holder.kill("SIGKILL"));
+  for await (const piece of holder.stdout) if (String(piece).includes("ran post-sync")) break;
+  const held = (await machine.sync()).packages[0]?.troubles[0];
+  assert.equal(held?.code, "LOCK_HELD");
+  assert.match(held?.message ?? "", new RegExp(`"pid":${holder.pid}`));
+  holder.kill("SIGKILL");
+  await once(holder, "close");
+  const place = packagePlace(machine.root, "site");
+  (await takeTurn(place, { command: "test", waitMs: 5000, clock: systemClock, signal: t.signal }))[
+    Symbol.dispose
+  ]();
+});
+
+const FAULTS = [
+  "subscriber.taken-in",
+  "install.filled",
+  "install.renamed",
+  "subscriber.fetched",
+  "subscriber.post-synced",
+  "agent.begun",
+  "agent.hooked-pre-jump",
+  "agent.flipped",
+  "agent.finish-marked",
+  "agent.finished",
+  "agent.node-saved",
+  "agent.remove-record",
+] as const;
+
+test("killed anywhere, the next sync goes on and ends with the order carried out", async (t) => {
+  const world = await bucketWorld(t);
+  const first = world.machine("first", ["site"]);
+  const old = await world.spool("site", { version: "old" });
+  await world.jump(await world.spool("site", scripts("v1")));
+  await first.sync();
+  await first.jump("site", revisionWord(old).revision);
+  const machines = FAULTS.map((fault) => {
+    cpSync(path.join(world.dir, "first"), path.join(world.dir, fault), {
+      recursive: true,
+      verbatimSymlinks: true,
+    });
+    return world.machine(fault, []);
+  });
+  // The order is what they die over; the purge makes them remove something too.
+  await world.jump(await world.spool("site", scripts("v2")));
+  await world.purge(old);
+  await Promise.all(
+    machines.map(async (machine, n) => {
+      const fault = FAULTS[n];
+      const run = child(world, machine, fault);
+      const said = text(run.stdout);
+      const [, signal] = (await once(run, "close")) as [number | null, string | null];
+      assert.equal(signal, "SIGKILL", `${fault}: ${await said}`);
+    }),
+  );
+  for (const [n, machine] of machines.entries()) {
+    const fault = FAULTS[n] ?? "";
+    const { packages, isDone } = await machine.sync();
+    assert.deepEqual([packages[0]?.troubles, isDone], [[], true], fault);
+    assert.equal(pageOf(machine), "v2", fault);
+    assert.equal(revsOf(machine, "site").length, (await machine.revisions("site")).length, fault);
+  }
+});
+
+test("a purge or a jump in the middle of a sync leaves a machine that the next sync brings home", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const first = await world.spool("site", { version: "v1" });
+  await world.spool("site", { version: "v2" });
+  const third = await world.spool("site", { version: "v3" });
+  await world.jump(third);
+  let purged: Promise<void> | undefined;
+  const depot = await openBucket(world.bucket.name, { env: {}, writing: false, signal: t.signal });
+  const documents = {
+    ...depot.documents,
+    read: async (...words: Parameters<typeof depot.documents.read>) => {
+      const found = await depot.documents.read(...words);
+      if (words[0] === "root.json") await (purged ??= world.purge(first));
+      return found;
+    },
+  };
+  const slow = world.machine("m", [], { bucket: { ...depot, documents } });
+  assert.deepEqual((await slow.sync()).packages[0]?.troubles, []);
+  assert.equal((await machine.sync()).isDone, true);
+  assert.equal(pageOf(machine), "v3");
+});

@@ -1,0 +1,144 @@
+/** FTL's README, word for word where it makes sense: its own words, through a link of its name, against a real S3 server. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
+
+const SKEIN = path.resolve(import.meta.dirname, "../bin/skein");
+const REVISION = /^my_site\.\d{17}-[0-9a-f]{8}\n$/;
+const server = sharedS3Server({ conditional: false });
+
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function place(t: TestContext) {
+  const dir = mkdtempSync(path.join(os.tmpdir(), "skein-ftl-"));
+  chmodSync(dir, 0o755);
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const s3 = await server();
+  const ftl = path.join(dir, "ftl");
+  symlinkSync(SKEIN, ftl);
+  const shared = { PATH: process.env["PATH"], ...s3.env, FTL_BUCKET: await s3.makeBucket() };
+  const run = async (file: string, env: Record<string, string>, words: readonly string[]): Promise<Ended> =>
+    await new Promise((resolve) => {
+      execFile(file, words, { cwd: dir, env: { ...shared, ...env } }, (err, out, text) => {
+        resolve({ code: err === null ? 0 : Number(err.code), out, err: text });
+      });
+    });
+  const office = { SKEIN_HOME: path.join(dir, "office") };
+  const made = await run(SKEIN, { ...office, SKEIN_BUCKET: `s3://${shared.FTL_BUCKET}` }, ["init"]);
+  const pin = /fingerprint +([0-9a-f]{64})/.exec(made.out)?.[1] ?? assert.fail(made.err);
+  return {
+    dir,
+    pack(version: string, scripts: Readonly<Record<string, string>> = {}) {
+      const src = path.join(dir, "my", "src");
+      mkdirSync(src, { recursive: true });
+      writeFileSync(path.join(src, "index.html"), version);
+      for (const [name, text] of Object.entries(scripts)) writeFileSync(path.join(dir, "my", name), text);
+      const names = ["src", ...Object.keys(scripts)];
+      return new Promise<void>((resolve, reject) => {
+        execFile("tar", ["-czf", "my_site.tgz", "-C", "my", ...names], { cwd: dir }, (err) => {
+          if (err === null) resolve();
+          else reject(err);
+        });
+      });
+    },
+    office: async (...words: string[]) => await run(ftl, office, words),
+    node(name: string) {
+      const root = path.join(dir, name);
+      mkdirSync(path.join(root, "my_site"), { recursive: true });
+      const env = { SKEIN_HOME: path.join(dir, `${name}-home`), FTL_ROOT: root, SKEIN_CHARTER: pin };
+      return {
+        root,
+        ftl: async (...words: string[]) => await run(ftl, env, words),
+        page: () => readFileSync(path.join(root, "my_site/current/src/index.html"), "utf8"),
+      };
+    },
+  };
+}
+
+test("spool, sync on three machines, jump; a fourth boots later; jump back; purge is refused while active", async (t) => {
+  const at = await place(t);
+  await at.pack("v1", { "post-jump.sh": "echo jumped to $FTL_REVISION of $FTL_PACKAGE" });
+  const spooled = await at.office("spool", "my_site.tgz");
+  assert.match(spooled.out, REVISION, spooled.err);
+  const v1 = spooled.out.trim();
+  const nodes = ["one", "two", "three"].map((name) => at.node(name));
+  const all = async (...words: string[]): Promise<Ended[]> =>
+    await Promise.all(nodes.map(async (node) => await node.ftl(...words)));
+  for (const { code, err } of await all("sync")) assert.equal(code, 0, err);
+  for (const { code, out } of await all("list", "my_site")) assert.deepEqual([code, out], [0, `${v1}\n`]);
+  for (const { code, out, err } of await all("jump", v1)) {
+    assert.deepEqual([code, out], [0, `${v1}\n`], err);
+    assert.match(err, /post-jump \| jumped to [0-9a-f]{32} of my_site/);
+  }
+  for (const node of nodes) assert.equal(node.page(), "v1");
+  // Only an operator orders for all; anybody else is told what to type, and where.
+  const [node] = nodes;
+  const refused = await node?.ftl("jump", "--master", v1);
+  assert.equal(refused?.code, 4);
+  assert.match(refused?.err ?? "", new RegExp(`operator's machine: skein ftl jump --master ${v1}`));
+  assert.equal((await at.office("jump", "--master", v1)).code, 0);
+
+  await at.pack("v2");
+  const v2 = (await at.office("spool", "my_site.tgz")).out.trim();
+  await all("sync");
+  assert.equal((await at.office("jump", "--master", v2)).out, `${v2}\n`);
+  for (const { code, out } of await all("sync")) assert.deepEqual([code, out], [0, `${v2}\n`]);
+  const late = at.node("four");
+  const booted = await late.ftl("sync");
+  assert.deepEqual([booted.code, booted.out], [0, `${v2}\n`], booted.err);
+  assert.equal(late.page(), "v2");
+  assert.equal((await late.ftl("list", "my_site")).out, `${v1}\n${v2}  active\n`);
+  assert.equal((await late.ftl("list", "--master", "my_site")).out, `${v1}  previous\n${v2}  active\n`);
+  assert.equal((await late.ftl("list", "--master")).out, "my-site\n");
+
+  assert.equal((await at.office("jump-back", "--master", "my_site")).out, `${v1}\n`);
+  for (const { code, out } of await all("sync")) assert.deepEqual([code, out], [0, `${v1}\n`]);
+  assert.equal(late.page(), "v2", "it has not looked yet");
+  const purge = await at.office("purge", "--master", v2);
+  assert.equal(purge.code, 1);
+  assert.match(purge.err, /REVISION_ACTIVE/);
+  await at.pack("v3");
+  const v3 = (await at.office("spool", "my_site.tgz")).out.trim();
+  await at.office("jump", "--master", v3);
+  assert.equal((await at.office("purge", "--master", v2)).code, 0);
+  for (const { code } of await all("sync")) assert.equal(code, 0);
+  for (const { out } of await all("list", "my_site")) assert.equal(out, `${v1}\n${v3}  active\n`);
+});
+
+test("what is wrong with the words or the surroundings is said in one sentence", async (t) => {
+  const at = await place(t);
+  const node = at.node("one");
+  writeFileSync(path.join(at.dir, ".profile"), "x");
+  const rows = [
+    [await node.ftl("jump", "my_site"), 2, /is no revision/],
+    [
+      await node.ftl("jump", "my_site.20261128031502917-3f9c2ab1"),
+      7,
+      /nothing of my_site was synced here yet/,
+    ],
+    [await node.ftl("jump", "other.20261128031502917-3f9c2ab1"), 7, /does not subscribe to other/],
+    [await node.ftl("purge", "my_site.20261128031502917-3f9c2ab1"), 2, /--master/],
+    [await at.office("spool", ".profile"), 2, /no name of a package/],
+    [await at.office("spool", "missing.tgz"), 2, /SOURCE_NOT_FOUND/],
+    [await at.office("list"), 2, /FTL_ROOT/],
+    [await node.ftl("jump-back", "my_site"), 7, /synced here yet/],
+  ] as const;
+  for (const [{ code, err, out }, exit, text] of rows) {
+    assert.equal(code, exit, err);
+    assert.match(err, text);
+    assert.equal(out, "");
+  }
+  assert.match((await node.ftl("--version")).out, /^\d+\.\d+\.\d+/);
+  const printed = (await node.ftl("sync", "--print")).out;
+  for (const text of ["ExecStart=", "ftl sync --every 30s", "*/5 * * * *", "SKEIN_CHARTER="]) {
+    assert.ok(printed.includes(text), printed);
+  }
+});
