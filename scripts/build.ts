@@ -49,6 +49,10 @@ for (const [program, name] of Object.entries(PROGRAMS)) {
   );
 }
 await bundle({ keeper: "src/keeper/main.ts" });
+await bundle({
+  "delta-maker": "src/release/delta/maker.ts",
+  "delta-worker": "src/release/delta/encode-worker.ts",
+});
 copyFileSync(path.join(root, "src/keeper/preload.cjs"), path.join(stage, "dist/preload.cjs"));
 copyLaunchers();
 for (const file of ["README.md", "LICENSE", "CHANGELOG.md"])

@@ -14,6 +14,8 @@ import type { BlobEntry, BlobSource, ByteRange, PrunableDepot } from "./depot.ts
  * far. A blob appears by rename, after its hash was checked and its bytes were flushed.
  */
 export interface DirectoryDepot extends PrunableDepot {
+  /** The folder. */
+  readonly root: string;
   /** How much of this upload has arrived, in bytes; 0 when nothing has. */
   uploaded(name: string, sha256: string): Promise<number>;
   /** Takes bytes from `offset` on; with the last of them the blob is checked and appears. Resumes after a cut. */
@@ -68,6 +70,7 @@ export function directoryDepot(root: string): DirectoryDepot {
   return {
     kind: "directory",
     name: `dir:${root}`,
+    root,
     append,
     uploaded: async (name, sha256) => await freeBytes(uploadOf(name, sha256)),
     has: async (names) => {

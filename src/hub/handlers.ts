@@ -52,7 +52,11 @@ function membership(hub: Hub) {
 function publishing(hub: Hub) {
   const { releases, orders, catchUp } = hub;
   return {
-    postRelease: async (call) => await releases.post(call.body.release),
+    postRelease: async (call) => {
+      const view = await releases.post(call.body.release);
+      hub.deltas.expect(readUnverified(view.release, "release.1"));
+      return view;
+    },
     releases: async (call) => ({ releases: releases.list(call.query.app, call.query.limit) }),
     release: async (call) => releases.find(param(call, "id"), call.query.app),
     postOrder: async (call) => {
@@ -128,7 +132,11 @@ function depot(hub: Hub) {
     depotHas: async (call) => await hasBlobs(blobs, call.body.names, call.signal),
     depotList: async (call) =>
       await listBlobs(blobs, call.query.prefix, call.query.after, call.query.limit, call.signal),
-    depotGet: async (call) => await getBlob(blobs, name(call), call.req, call.res, call.signal),
+    depotGet: async (call) => {
+      const blob = name(call);
+      await hub.deltas.need(blob, call.signal);
+      await getBlob(blobs, blob, call.req, call.res, call.signal);
+    },
     depotHead: async (call) => await uploadOffset(blobs, name(call), call.req, call.res),
     depotPut: async (call) => {
       needSomeDeploy(hub, call);

@@ -4,6 +4,7 @@ import type { Charters } from "./charters.ts";
 import type { CatchUp } from "./catch-up.ts";
 import type { Commands } from "./commands.ts";
 import type { Core } from "./core.ts";
+import type { Deltas } from "./deltas.ts";
 import type { Rollouts } from "./gates.ts";
 import type { GitRepos } from "./git-repos.ts";
 import type { Nodes } from "./nodes.ts";
@@ -20,6 +21,7 @@ export interface Hub {
   readonly nodes: Nodes;
   readonly presence: Presence;
   readonly releases: Releases;
+  readonly deltas: Deltas;
   readonly orders: Orders;
   readonly receipts: Receipts;
   readonly ports: PortTable;

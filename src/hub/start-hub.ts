@@ -23,6 +23,7 @@ import { CatchUp } from "./catch-up.ts";
 import { Charters } from "./charters.ts";
 import { Commands } from "./commands.ts";
 import type { Core } from "./core.ts";
+import { Deltas } from "./deltas.ts";
 import { GitRepos } from "./git-repos.ts";
 import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
@@ -110,6 +111,7 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
       await hub.git.close();
       await run;
       await hub.rollouts[Symbol.asyncDispose]();
+      await hub.deltas[Symbol.asyncDispose]();
     };
     options.signal.addEventListener("abort", () => void close(), { once: true });
     options.log.info("hub", {
@@ -163,6 +165,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const presence = new Presence(core, nodes);
   const releases = new Releases(core, charters);
   const orders = new Orders(core, charters, releases);
+  const deltas = new Deltas(core, { releases, orders, presence });
   const receipts = new Receipts(core, charters, orders);
   const commands = new Commands(core, charters);
   const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log);
@@ -193,6 +196,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     nodes,
     presence,
     releases,
+    deltas,
     orders,
     receipts,
     ports,

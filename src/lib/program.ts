@@ -3,6 +3,8 @@ import path from "node:path";
 /** What is started, preloaded or copied on its own, as they lie in a checkout and in the built package. */
 const FILES = {
   cli: { checkout: "../../bin/skein.mjs", built: "skein.mjs" },
+  deltaMaker: { checkout: "../release/delta/maker.ts", built: "delta-maker.mjs" },
+  deltaWorker: { checkout: "../release/delta/encode-worker.ts", built: "delta-worker.mjs" },
   examples: { checkout: "../../examples", built: "../examples" },
   keeper: { checkout: "../keeper/main.ts", built: "keeper.mjs" },
   preload: { checkout: "../keeper/preload.cjs", built: "preload.cjs" },

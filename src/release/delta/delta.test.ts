@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { noise, type Tree } from "../release.fixture.ts";
 import { plainName } from "./alike-names.ts";
 import { deltaBetween, follow, treeId, treeOnDisk } from "./delta.fixture.ts";
+import { encodeInWorkers } from "./encode-workers.ts";
 import { packFrame } from "./zstd.ts";
 
 /** The delta's bytes, once it was seen to lead to the newer tree and its times. */
@@ -153,6 +156,28 @@ test("contents of many blocks arrive", async (t) => {
   for (let i = 0; i < edited.length; i += 90) edited[i] = (edited[i] ?? 0) + 1;
   const after = { "a.bin": edited, "b.bin": noise(2_500_000, 77), "c.bin": noise(300_000, 78) };
   await deltaOf(t, { "a.bin": base, "c.bin": noise(300_000, 79) }, after);
+});
+
+test("threads encode the same bytes", async (t) => {
+  const bases = [noise(3_000_000, 3), noise(2_500_000, 4)];
+  const edit = (bytes: Buffer): Buffer =>
+    Buffer.concat([bytes.subarray(0, 70_000), noise(99, 7), bytes.subarray(71_000)]);
+  const from = treeOnDisk(t, { a: bases[0] ?? "", b: bases[1] ?? "", c: text(900, 3) }, 1000);
+  const after = {
+    a: edit(bases[0] as Buffer),
+    b: edit(bases[1] as Buffer),
+    c: text(901, 3),
+    d: noise(1_500_000, 9),
+  };
+  const to = treeOnDisk(t, after, 2000, from);
+  assert.deepEqual(await deltaBetween(from, to, encodeInWorkers), await deltaBetween(from, to));
+});
+
+test("a file that goes away while threads encode is told", async (t) => {
+  const from = treeOnDisk(t, { a: noise(3_000_000, 3) }, 1000);
+  const to = treeOnDisk(t, { a: noise(3_000_000, 4) }, 2000, from);
+  fs.rmSync(path.join(from.dir, "a"));
+  await assert.rejects(deltaBetween(from, to, encodeInWorkers), { code: "IO" });
 });
 
 test("names are recognised by what is not a hash in them", () => {

@@ -1,0 +1,155 @@
+/**
+ * Deltas between releases of one app: made when a release is published, from what nodes run, and for a pair that a node
+ * asks for. Small ones here, others in a process of their own, one at a time.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+import { messageOf } from "../lib/errors.ts";
+import { isDigest, type TreeId } from "../lib/ids.ts";
+import { programFile } from "../lib/program.ts";
+import type { MakerTask } from "../release/delta/maker.ts";
+import type { PublishedTree } from "../release/published.ts";
+import { deltaName, type DeltaRef } from "../release/release-index.ts";
+import type { Release } from "../trust/documents.ts";
+import type { Core } from "./core.ts";
+import { likelyFrom, pairOf, type PairParts } from "./delta-pairs.ts";
+
+/** Longest that a node is kept waiting: its request would end soon after. The delta is made all the same. */
+const WAIT_MS = 20_000;
+/** Pairs that wait for their turn; more are not made. */
+const MOST_WAITING = 32;
+const TASK_MS = 15 * 60_000;
+/** So long, and for so many pairs, it is remembered that there is no delta. */
+const NONE_MS = 10 * 60_000;
+const NONE_PAIRS = 1000;
+/** Releases of at most this are compared in this process: starting another takes longer. */
+const HERE_BYTES = 256 * 1024;
+const HERE_FILES = 200;
+
+interface Task {
+  readonly to: Release;
+  readonly from: readonly PublishedTree[];
+  readonly isSmall: boolean;
+}
+
+export class Deltas implements AsyncDisposable {
+  readonly #core: Pick<Core, "depot" | "clock" | "log" | "signal">;
+  readonly #parts: PairParts;
+  /** By the delta's name: made now, or waiting for its turn. None of these rejects. */
+  readonly #making = new Map<string, Promise<void>>();
+  /** Deltas that there are none of, as far as is known → since when, in ms since the epoch. */
+  readonly #none = new Map<string, number>();
+  #last: Promise<void> = Promise.resolve();
+  #child: ChildProcess | undefined;
+
+  constructor(core: Pick<Core, "depot" | "clock" | "log" | "signal">, parts: PairParts) {
+    this.#core = core;
+    this.#parts = parts;
+  }
+
+  /** A release was published: begins to make the deltas that nodes will want. */
+  expect(to: Release): void {
+    const from = likelyFrom(this.#parts, to.app, to.tree);
+    if (from.length > 0) void this.#begin({ to, from, isSmall: isSmall(to) });
+  }
+
+  /** Waits until a delta that is asked for is there, if it is one that this hub makes, and not for too long. */
+  async need(name: string, signal: AbortSignal): Promise<void> {
+    const [, to = "", from = ""] = /^deltas\/([0-9a-f]{64})\.([0-9a-f]{64})$/.exec(name) ?? [];
+    if (!isDigest(to) || !isDigest(from)) return;
+    if ((await this.#core.depot.has([name], signal)).has(name) || this.#isKnownNone(name)) return;
+    const making = this.#making.get(name) ?? this.#ask(to as string as TreeId, from as string as TreeId);
+    if (making === undefined) return;
+    const stop = new AbortController();
+    try {
+      await Promise.race([making, this.#core.clock.sleep(WAIT_MS, AbortSignal.any([signal, stop.signal]))]);
+    } finally {
+      stop.abort();
+    }
+  }
+
+  /** Ends what is being made; it is made when somebody asks for it again. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child?.kill("SIGTERM");
+    await this.#last;
+  }
+
+  #ask(to: TreeId, from: TreeId): Promise<void> | undefined {
+    const pair = pairOf(this.#parts, to, from);
+    if (pair === undefined) return undefined;
+    return this.#begin({ to: pair.to, from: [pair.from], isSmall: isSmall(pair.to) && isSmall(pair.from) });
+  }
+
+  #begin(task: Task): Promise<void> | undefined {
+    const names = task.from.map(({ tree }) => deltaName(task.to.tree, tree));
+    if (this.#making.size + names.length > MOST_WAITING) return undefined;
+    const done = this.#inTurn(task, names);
+    this.#last = done;
+    for (const name of names) this.#making.set(name, done);
+    return done;
+  }
+
+  async #inTurn(task: Task, names: readonly string[]): Promise<void> {
+    await this.#last;
+    try {
+      if (!this.#core.signal.aborted) await this.#make(task);
+    } catch (err) {
+      const { app, tree } = task.to;
+      this.#core.log.warn("a delta was not made", { app, tree, "err.message": messageOf(err) });
+    }
+    for (const name of names) {
+      this.#making.delete(name);
+      this.#noteNone(name);
+    }
+  }
+
+  async #make({ to, from, isSmall: isHere }: Task): Promise<void> {
+    const task = { depot: this.#core.depot.root, to: treeOf(to), from: from.map(treeOf) };
+    const made = isHere ? await this.#makeHere(task) : await this.#makeApart(task);
+    this.#core.log.info("deltas", { app: to.app, tree: to.tree, bytes: made.map(({ bytes }) => bytes) });
+  }
+
+  async #makeHere({ to, from }: MakerTask): Promise<readonly DeltaRef[]> {
+    const [{ publishDeltas }, { encodeHere }] = await Promise.all([
+      import("../release/delta/publish-deltas.ts"),
+      import("../release/delta/encode-batch.ts"),
+    ]);
+    const { depot, signal } = this.#core;
+    return await publishDeltas({ depot, to, from, encoder: encodeHere, scratch: depot.root, signal });
+  }
+
+  async #makeApart(task: MakerTask): Promise<readonly DeltaRef[]> {
+    const flags = ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=2"];
+    const child = spawn(process.execPath, [...flags, programFile("deltaMaker")], {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: {},
+      timeout: TASK_MS,
+    });
+    this.#child = child;
+    try {
+      child.stdin.on("error", () => undefined);
+      child.stdin.end(JSON.stringify(task));
+      const [out, said] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+      if (child.exitCode === 0) return JSON.parse(out) as DeltaRef[];
+      throw new Error(said.trim().slice(0, 1000) || `it ended with ${child.signalCode ?? child.exitCode}`);
+    } finally {
+      this.#child = undefined;
+    }
+  }
+
+  /** The depot is asked first, always: only what did not come to be there counts. */
+  #noteNone(name: string): void {
+    this.#none.delete(name);
+    this.#none.set(name, this.#core.clock.now());
+    const [oldest] = this.#none.keys();
+    if (this.#none.size > NONE_PAIRS && oldest !== undefined) this.#none.delete(oldest);
+  }
+
+  #isKnownNone(name: string): boolean {
+    return this.#core.clock.now() - (this.#none.get(name) ?? -Infinity) < NONE_MS;
+  }
+}
+
+const treeOf = ({ tree, rows, since }: PublishedTree): PublishedTree => ({ tree, rows, since });
+const isSmall = ({ bytes, files }: Release): boolean => bytes <= HERE_BYTES && files <= HERE_FILES;

@@ -1,0 +1,41 @@
+/**
+ * A program of its own that makes deltas in a hub's depot, so that the hub's loop stays free and its memory small: one
+ * line of JSON comes in, one goes out. A failure goes to stderr and ends it with 1.
+ */
+import os from "node:os";
+import { text } from "node:stream/consumers";
+import { directoryDepot } from "../../depot/directory.ts";
+import { messageOf } from "../../lib/errors.ts";
+import type { PublishedTree } from "../published.ts";
+import { encodeInWorkers } from "./encode-workers.ts";
+import { publishDeltas } from "./publish-deltas.ts";
+
+export interface MakerTask {
+  /** The depot's folder. */
+  readonly depot: string;
+  readonly to: PublishedTree;
+  readonly from: readonly PublishedTree[];
+}
+
+/** Below everything that serves. */
+const NICE = 10;
+
+try {
+  os.setPriority(NICE);
+  const { depot: root, to, from } = JSON.parse(await text(process.stdin)) as MakerTask;
+  const stop = new AbortController();
+  process.once("SIGTERM", () => stop.abort());
+  const depot = directoryDepot(root);
+  const made = await publishDeltas({
+    depot,
+    to,
+    from,
+    encoder: encodeInWorkers,
+    scratch: root,
+    signal: stop.signal,
+  });
+  process.stdout.write(`${JSON.stringify(made)}\n`);
+} catch (err) {
+  process.stderr.write(`${messageOf(err)}\n`);
+  process.exitCode = 1;
+}
