@@ -170,6 +170,22 @@ test("a folder with a manifest: deploy, look, restart, stop, start, roll back", 
     asker.unharmed();
   });
 
+  await t.test(
+    "after an old version was deployed, rollback goes to what ran before it, and then further",
+    async () => {
+      for (const text of ["two", "one"]) {
+        await write({ "shop/server.js": server(text) });
+        await result("deploy", "./shop", ...FAST);
+      }
+      for (const text of ["two", "one"]) {
+        await result("rollback", "shop");
+        assert.equal((await get(url)).text, text);
+      }
+      const { code, stderr } = await skein("rollback", "shop");
+      assert.equal(code, 7, stderr);
+    },
+  );
+
   await t.test("gc removes what is not to be kept", async () => {
     for (const text of ["three", "four"]) {
       await write({ "shop/server.js": server(text) });

@@ -148,6 +148,7 @@ export class HubClient implements Disposable {
 
   /**
    * Sends the same bytes again after a cut: the hub answers alike.
+   * @param goesBack it is a rollback: the next one goes further back
    * @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, HUB_CATCHING_UP, DOC_UNSIGNED …
    */
   async postOrder(
@@ -155,8 +156,9 @@ export class HubClient implements Disposable {
     roster: Roster,
     settle: Envelope | null,
     signal?: AbortSignal,
+    goesBack = false,
   ): Promise<Digest> {
-    return (await this.call("postOrder", { body: { order, roster, settle }, signal })).digest;
+    return (await this.call("postOrder", { body: { order, roster, settle, goesBack }, signal })).digest;
   }
 
   async postSettle(settle: Envelope, signal?: AbortSignal): Promise<void> {
@@ -175,8 +177,9 @@ export class HubClient implements Disposable {
     return await this.call("rollout", { params: { digest }, signal });
   }
 
-  async abortRollout(digest: string, signal?: AbortSignal): Promise<void> {
-    await this.call("abortRollout", { params: { digest }, signal });
+  /** @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_AUTHORISED, NOT_FOUND */
+  async steerRollout(digest: string, word: s.Steering, signal?: AbortSignal): Promise<void> {
+    await this.call(`${word}Rollout`, { params: { digest }, signal });
   }
 
   /** What this node should run; `undefined` when nothing but `etag` came within `waitMs`. */

@@ -186,6 +186,20 @@ export const ROUTES = {
     roles: OPERATORS,
     response: s.empty,
   },
+  pauseRollout: {
+    method: "POST",
+    path: "/v1/rollouts/:digest/pause",
+    summary: "Lets no further node of a rollout begin",
+    roles: OPERATORS,
+    response: s.empty,
+  },
+  resumeRollout: {
+    method: "POST",
+    path: "/v1/rollouts/:digest/resume",
+    summary: "Lets a paused rollout go on; its failures so far no longer count",
+    roles: OPERATORS,
+    response: s.empty,
+  },
   wanted: {
     method: "GET",
     path: "/v1/wanted",

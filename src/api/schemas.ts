@@ -87,7 +87,14 @@ export const releaseView = z.object({
 export type ReleaseView = z.infer<typeof releaseView>;
 export const releaseList = z.object({ releases: z.array(releaseView) });
 
-export const orderPost = z.strictObject({ order: envelope, roster, settle: envelope.nullable() });
+export const orderPost = z.strictObject({
+  order: envelope,
+  roster,
+  settle: envelope.nullable(),
+  /** Said and not signed: it only decides what the next rollback offers. */
+  goesBack: z.boolean().default(false),
+});
+export type OrderPost = z.infer<typeof orderPost>;
 export const orderAccepted = z.object({ digest });
 export const settlePost = z.strictObject({ settle: envelope });
 
@@ -142,6 +149,8 @@ export const orderSummary = z.object({
   state: z.enum(["run", "stopped"]),
   issued: time,
   phase: z.string(),
+  /** It was a rollback. */
+  goesBack: z.boolean(),
 });
 export type OrderSummary = z.infer<typeof orderSummary>;
 /** Newest first. */
@@ -153,6 +162,8 @@ export const rolloutNode = z.object({
   name: nodeName,
   /** From 0. */
   batch: z.int(),
+  /** The hub hears from it. */
+  present: z.boolean(),
   gate,
   state: z.string(),
   verdict: z.enum(["ok", "failed", "undone", "refused"]).nullable(),
@@ -165,9 +176,12 @@ export const rolloutNode = z.object({
   /** Connections cut when the old release was drained. */
   cut: z.number(),
 });
+/** What a person may say to a rollout that goes on. */
+export type Steering = "abort" | "pause" | "resume";
 export const rolloutPhase = z.enum([
   "pending",
   "running",
+  "paused",
   "baking",
   "ok",
   "failed",

@@ -9,6 +9,7 @@ const node = (name: string, more: Partial<RolloutNode> = {}): RolloutNode => ({
   node: name as KeyId,
   name,
   batch: 0,
+  present: true,
   gate: "go",
   state: "judge",
   verdict: null,

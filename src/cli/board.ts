@@ -80,9 +80,11 @@ export function boardLines(view: RolloutView, io: Pick<Io, "columns" | "paint">)
 
 const releaseOf = ({ app, release }: RolloutView): string => shortRelease(app, release);
 
+const QUIET: ReadonlySet<RolloutView["phase"]> = new Set(["pending", "running", "paused", "baking"]);
+
 function phaseText({ phase }: RolloutView, io: Pick<Io, "paint">): string {
   if (phase === "ok") return io.paint("green", phase);
-  return phase === "running" || phase === "pending" || phase === "baking" ? phase : io.paint("red", phase);
+  return QUIET.has(phase) ? phase : io.paint("red", phase);
 }
 
 export function counters({ nodes }: Pick<RolloutView, "nodes">): string {
@@ -110,6 +112,7 @@ const nodeText = (node: RolloutNode, withBytes: boolean): string => plain(textOf
 
 function textOf(node: RolloutNode, withBytes: boolean): string {
   if (node.verdict !== null) return verdictText(node);
+  if (!node.present) return "away";
   if (node.gate === "hold") return "waits for its batch";
   const bytes = withBytes ? bytesText(node) : "";
   return `${node.state}${bytes}${node.note === null ? "" : `  ${node.note}`}`;

@@ -5,6 +5,7 @@ import { registerDeploy } from "./deploy-commands.ts";
 import { registerFtl } from "./ftl-commands.ts";
 import { registerLifecycle } from "./lifecycle-commands.ts";
 import { registerNodes } from "./node-commands.ts";
+import { registerRollouts } from "./rollout-commands.ts";
 import { registerServers } from "./server-commands.ts";
 import { registerStage } from "./stage-commands.ts";
 import { registerTools } from "./tool-commands.ts";
@@ -49,6 +50,7 @@ export function cliProgram(done: (exit: number) => void): Command {
   registerViews(program, run);
   registerDeploy(program, run);
   registerStage(program, run);
+  registerRollouts(program, run);
   registerLifecycle(program, run);
   registerFtl(program, run);
   registerTools(program, run);

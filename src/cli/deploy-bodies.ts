@@ -4,10 +4,8 @@ import { SkeinError } from "../lib/errors.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { buildRelease, deploy as deployOrder, type DeployOptions } from "../operator/deploy.ts";
 import type { Operator } from "../operator/operator.ts";
-import { headOf, readLine } from "../operator/order.ts";
-import { failureOf } from "../operator/follow.ts";
 import { planDeploy, type Plan } from "../operator/plan.ts";
-import { followDigest, followOrder, type Followed, type PublishedOrder } from "../operator/publish-order.ts";
+import { followOrder, type Followed, type PublishedOrder } from "../operator/publish-order.ts";
 import { rollback } from "../operator/rollback.ts";
 import { originOf } from "../operator/source.ts";
 import { appHere } from "./app-here.ts";
@@ -60,25 +58,6 @@ export async function plan(context: Context, words: readonly string[], flags: De
   const planned = await planDeploy(operator, optionsOf(context, operator, words, flags, shown));
   for (const line of planLines(planned)) context.io.print(line);
   return { plan: planned, ...(planned.changes > 0 ? { exit: PLAN_HAS_CHANGES } : {}) };
-}
-
-export async function watch(context: Context, word: string | undefined): Promise<Result | undefined> {
-  const operator = await context.operator();
-  const app = await appHere(context, word);
-  const line = await readLine(operator, app, context.env, context.signal);
-  const { order, digest } = headOf(line);
-  const shown = progress(context.io);
-  context.comeBack(`It goes on without you. Come back: skein watch ${app}`);
-  try {
-    const last = await followDigest(operator, digest, { tell: shown.tell, signal: context.signal });
-    shown.end();
-    const failure = failureOf(last, order.fallback === null ? null : shortRelease(app, order.fallback));
-    if (failure !== undefined) throw failure;
-  } finally {
-    shown.end();
-  }
-  context.io.print(`${shortRelease(app, order.release)} ${order.state === "run" ? "runs" : "is stopped"}`);
-  return { app, order: digest, release: order.release };
 }
 
 export async function goBack(

@@ -15,7 +15,7 @@ export interface DeployFlags {
   readonly watch?: boolean;
 }
 
-/** build, deploy, plan, watch, rollback. */
+/** build, deploy, plan, rollback. */
 export function registerDeploy(program: Command, run: Run): void {
   program
     .command("build")
@@ -49,13 +49,6 @@ export function registerDeploy(program: Command, run: Run): void {
         command,
         async (context) => await (await import("./deploy-bodies.ts")).plan(context, words, flags),
       );
-    });
-  program
-    .command("watch")
-    .description("follow the newest rollout of an app to its end")
-    .argument("[app]")
-    .action(async (app: string | undefined, _flags: object, command: Command) => {
-      await run(command, async (context) => await (await import("./deploy-bodies.ts")).watch(context, app));
     });
   program
     .command("rollback")

@@ -55,7 +55,8 @@ export async function orderHistory(hub: Hub, place: AppEnv): Promise<{ orders: O
     const { digest, epoch, seq } = record;
     const { release, state, issued } = hub.orders.body(record);
     const view = await hub.rollouts.view(digest);
-    return { digest, epoch, seq, release, state, issued, phase: view?.phase ?? "pending" };
+    const goesBack = record.goesBack === true;
+    return { digest, epoch, seq, release, state, issued, phase: view?.phase ?? "pending", goesBack };
   });
   return { orders: await Promise.all(orders) };
 }

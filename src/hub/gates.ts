@@ -1,6 +1,6 @@
 /** What the hub needs of the rollout controller. */
 import type { Gate, Progress } from "../api/parts.ts";
-import type { RolloutView } from "../api/schemas.ts";
+import type { RolloutView, Steering } from "../api/schemas.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 
 export interface Gates {
@@ -15,8 +15,8 @@ export interface Rollouts extends Gates, AsyncDisposable {
   view(order: Digest): Promise<RolloutView | undefined>;
   /** Is the order's rollout still going on? Then the app takes no other order. */
   underWay(order: Digest): boolean;
-  /** Takes all nodes back to the fallback. @throws SkeinError UNDO_TOO_LATE, NOT_FOUND */
-  abort(order: Digest): Promise<void>;
+  /** A person's word on how it goes on, or back. @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_FOUND */
+  steer(order: Digest, word: Steering): Promise<void>;
   /** What a node said it is doing; not durable. */
   progress(node: KeyId, progress: readonly Progress[]): void;
 }

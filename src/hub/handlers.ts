@@ -1,4 +1,5 @@
 /** One handler a route. Each checks the rights that the route table cannot know, then calls the part that does it. */
+import type { Steering } from "../api/schemas.ts";
 import { checkBlobName } from "../depot/blob-name.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
@@ -61,9 +62,8 @@ function publishing(hub: Hub) {
     release: async (call) => releases.find(param(call, "id"), call.query.app),
     postOrder: async (call) => {
       catchUp.refuse();
-      const { order, roster, settle } = call.body;
-      const digest = await orders.post(order, roster, settle, hub.rollouts);
-      await forgetOldOrders(hub.core, orders, readUnverified(order, "order.1"));
+      const digest = await orders.post(call.body, hub.rollouts);
+      await forgetOldOrders(hub.core, orders, readUnverified(call.body.order, "order.1"));
       return { digest };
     },
     postSettle: async (call) => await done(orders.postSettle(call.body.settle)),
@@ -81,19 +81,22 @@ function rollouts(hub: Hub) {
       data: { order: digest },
     });
   };
+  const steer = async (call: Call, word: Steering): Promise<Record<string, never>> => {
+    const digest = known(param(call, "digest"));
+    const record = hub.orders.find(digest);
+    const order = record === undefined ? undefined : hub.orders.body(record);
+    if (order !== undefined) needRight(hub, call, { kind: "deploy", app: order.app, env: order.env });
+    return await done(hub.rollouts.steer(digest, word));
+  };
   return {
     rollout: async (call) => {
       const view = await hub.rollouts.view(known(param(call, "digest")));
       if (view !== undefined) return view;
       throw new SkeinError("NOT_FOUND", "nothing is known of this rollout any more");
     },
-    abortRollout: async (call) => {
-      const digest = known(param(call, "digest"));
-      const record = hub.orders.find(digest);
-      const order = record === undefined ? undefined : hub.orders.body(record);
-      if (order !== undefined) needRight(hub, call, { kind: "deploy", app: order.app, env: order.env });
-      return await done(hub.rollouts.abort(digest));
-    },
+    abortRollout: async (call) => await steer(call, "abort"),
+    pauseRollout: async (call) => await steer(call, "pause"),
+    resumeRollout: async (call) => await steer(call, "resume"),
   } satisfies Partial<Handlers>;
 }
 

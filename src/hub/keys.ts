@@ -21,6 +21,8 @@ export interface TicketRecord {
 export interface OrderRecord extends Serial {
   readonly digest: Digest;
   readonly order: Envelope;
+  /** It was a rollback, as its operator said. */
+  readonly goesBack?: true;
 }
 
 /** The newest order whose settle counts. */

@@ -110,7 +110,14 @@ test("while a deployment is under way another one is refused", async (t) => {
   const next = await makeOrder(hub.cluster, release, roster, { seq: 2, prev: first.digest });
   await assert.rejects(hub.client.postOrder(next.envelope, roster, null), {
     code: "DEPLOY_IN_PROGRESS",
-    data: { app: "shop", env: "default", order: first.digest, status: 409 },
+    message: /^a deployment of shop\/default is under way and waits for web1/,
+    data: {
+      app: "shop",
+      env: "default",
+      order: first.digest,
+      waitsFor: ["web1"],
+      status: 409,
+    },
   });
 });
 

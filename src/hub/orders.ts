@@ -3,6 +3,7 @@
  * fetching; nodes check again. Publishing is a compare-and-set on the app's head, and sending the same bytes again
  * after a cut is answered as the first time.
  */
+import type { OrderPost, RolloutView } from "../api/schemas.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
@@ -108,7 +109,7 @@ export class Orders {
   /**
    * @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, ORDER_FORK, ORDER_EXPIRED, ORDER_UNKNOWN_RELEASE, NODES…, DOC_*
    */
-  async post(source: Envelope, roster: Roster, settle: Envelope | null, rollouts: Rollouts): Promise<Digest> {
+  async post({ order: source, roster, settle, goesBack }: OrderPost, rollouts: Rollouts): Promise<Digest> {
     const digest = digestOfEnvelope(source);
     // What was accepted before is answered before anything that may have changed since is asked.
     if (this.find(digest) !== undefined) return digest;
@@ -122,8 +123,8 @@ export class Orders {
       const head = this.#core.mirror.entry(keys.head(place.app, place.env));
       refuseMoved(order.body, head.value);
       if (head.value !== undefined && rollouts.underWay(head.value.digest))
-        throw inProgress(place, head.value);
-      const record = recordOf(order, source);
+        throw inProgress(place, await rollouts.view(head.value.digest), head.value);
+      const record = { ...recordOf(order, source), ...(goesBack ? { goesBack } : {}) };
       faultPoint("hub.order");
       const written = commit(
         this.#core,
@@ -339,10 +340,21 @@ function refuseMoved(order: Order, head: OrderRecord | undefined): void {
     throw moved(`after ${serialText(head)} comes ${head.seq + 1}`);
 }
 
-function inProgress(place: AppEnv, head: OrderRecord): SkeinError {
-  return new SkeinError("DEPLOY_IN_PROGRESS", `a deployment of ${place.app}/${place.env} is under way`, {
-    data: { ...place, order: head.digest },
-  });
+/** Says what holds it up: for somebody in a hurry, a node that went away is another matter than one at work. */
+function inProgress(place: AppEnv, view: RolloutView | undefined, head: OrderRecord): SkeinError {
+  const nodes = view?.nodes.filter(({ verdict }) => verdict === null) ?? [];
+  const away = nodes.filter(({ present }) => !present).map(({ name }) => name);
+  const waits = away.length > 0 ? away : nodes.map(({ name }) => name);
+  const shown = waits.slice(0, 5).join(", ") + (waits.length > 5 ? ` and ${waits.length - 5} more` : "");
+  const missing = away.length === 1 ? "which is away" : "which are away";
+  const why = waits.length === 0 ? "" : ` and waits for ${shown}${away.length > 0 ? `, ${missing}` : ""}`;
+  return new SkeinError(
+    "DEPLOY_IN_PROGRESS",
+    `a deployment of ${place.app}/${place.env} is under way${why}`,
+    {
+      data: { ...place, order: head.digest, waitsFor: waits },
+    },
+  );
 }
 
 function wrongRoster(): SkeinError {

@@ -44,6 +44,7 @@ export class Case {
   readonly #names: ReadonlyMap<KeyId, string>;
   readonly #receipts = new Map<KeyId, Receipt>();
   readonly #progress = new Map<KeyId, Progress>();
+  #away = "";
   #cached: { readonly modRevision: number; readonly rollout: Rollout } | undefined;
   #plan: Plan | undefined;
 
@@ -92,6 +93,17 @@ export class Case {
   sources(node: KeyId): AppOnNode["sources"] {
     const app = this.#parts.presence.app(node, this.place.app, this.place.env);
     return app?.head === this.digest ? app.sources : undefined;
+  }
+
+  present(node: KeyId): boolean {
+    return this.#parts.presence.present(node);
+  }
+
+  /** Nodes come and go without a word in the store: whoever follows the order is to see it. */
+  lookAround(): void {
+    const away = this.members.filter((node) => !this.present(node)).join(" ");
+    if (away !== this.#away) this.version += 1;
+    this.#away = away;
   }
 
   async readReceipts(): Promise<void> {

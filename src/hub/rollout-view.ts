@@ -32,7 +32,8 @@ function nodeView(one: Case, rollout: Rollout | undefined, node: KeyId, batch: n
   const name = one.nameOf(node) ?? node.slice(0, 8);
   const told = gate === "go" ? "starting" : "waiting";
   const state = verdict === null ? (progress?.stage ?? told) : stateOf(verdict);
-  const shown = { node, name, batch, gate, state, verdict, code, message, bytesDone, bytesTotal, note, cut };
+  const said = { verdict, code, message, bytesDone, bytesTotal, note, cut };
+  const shown = { node, name, batch, present: one.present(node), gate, state, ...said };
   const sources = one.sources(node);
   return sources === undefined ? shown : { ...shown, sources };
 }

@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { TestContext } from "node:test";
+import type { Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { fakeClock } from "../lib/fake-clock.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -84,6 +85,9 @@ async function sharedNodes(): Promise<Shared> {
 
 export class RolloutWorld {
   readonly clock = fakeClock(T0);
+  /** How often the controller waits for the time to pass: while it does, it has nothing to decide. */
+  #sleeping = 0;
+  #died = (): boolean => false;
   readonly store: Store;
   readonly agents: Agent[];
   readonly published: Published[] = [];
@@ -132,9 +136,10 @@ export class RolloutWorld {
     return this.#hub;
   }
 
-  /** @param dies lets the controller end at one of its writes */
-  async startHub(dies: (store: Store) => Store = (store) => store): Promise<void> {
+  /** @param fate lets the controller end at one of its writes */
+  async startHub(fate?: Fate): Promise<void> {
     await this.stopHub();
+    this.#died = fate?.died ?? ((): boolean => false);
     const stop = new AbortController();
     const fail = (err: unknown): void => {
       if (!stop.signal.aborted) throw err;
@@ -149,7 +154,7 @@ export class RolloutWorld {
     await charters.begin([]);
     const nodes = new Nodes(core, charters);
     const presence = new Presence(core, nodes);
-    const mortal = { ...core, store: dies(this.store) };
+    const mortal = { ...core, store: fate?.wrap(this.store) ?? this.store, clock: this.#watched() };
     const orders = new Orders(mortal, charters, undefined as never);
     const { layoutOf } = this;
     const parts = { core: mortal, orders, nodes, presence, ordersKept: 3 };
@@ -268,15 +273,29 @@ export class RolloutWorld {
     await this.quiet();
   }
 
-  /** Until nothing is written for a while: the controller has nothing to decide. */
+  /**
+   * Until the controller sleeps and nothing was written for a while. Signatures are checked on other threads, so on a
+   * busy machine many turns of the event loop say nothing by themselves.
+   */
   async quiet(): Promise<void> {
     let revision = -1;
     for (let still = 0; still < 25; still++) {
       await setImmediate();
       const now = (await this.store.range("", { limit: 1 })).revision;
-      if (now !== revision) still = 0;
+      const busy = this.#hub !== undefined && this.#sleeping === 0 && !this.#died();
+      if (now !== revision || busy) still = 0;
       revision = now;
     }
+  }
+
+  #watched(): Clock {
+    return {
+      now: () => this.clock.now(),
+      sleep: async (ms, signal) => {
+        this.#sleeping += 1;
+        await this.clock.sleep(ms, signal).finally(() => (this.#sleeping -= 1));
+      },
+    };
   }
 
   async #act(agent: Agent, gates: readonly string[]): Promise<number> {
@@ -315,11 +334,13 @@ export class RolloutWorld {
   }
 }
 
+interface Fate {
+  readonly wrap: (store: Store) => Store;
+  readonly died: () => boolean;
+}
+
 /** The store as a process sees it that is killed at its `nth` write, just before or just after it. */
-export function dyingAt(
-  nth: number,
-  when: "before" | "after",
-): { readonly wrap: (store: Store) => Store; readonly died: () => boolean } {
+export function dyingAt(nth: number, when: "before" | "after"): Fate {
   let writes = 0;
   const dead = (): never => {
     throw new SkeinError("STORE_CLOSED", "killed");

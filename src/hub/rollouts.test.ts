@@ -70,15 +70,15 @@ test("an operator's abort takes all back, but not what stands", async (t) => {
   await world.startHub();
   const order = await world.publish(1, PLAIN, 2);
   await world.round();
-  await world.hub.rollouts.abort(order.digest);
-  await world.hub.rollouts.abort(order.digest);
+  await world.hub.rollouts.steer(order.digest, "abort");
+  await world.hub.rollouts.steer(order.digest, "abort");
   await world.pass(3);
   assert.equal(await world.phase(order), "undone");
   const next = await world.publish(2, PLAIN, 2);
   await world.pass(3);
   assert.equal(await world.phase(next), "ok");
-  await assert.rejects(world.hub.rollouts.abort(next.digest), { code: "UNDO_TOO_LATE" });
-  await assert.rejects(world.hub.rollouts.abort("0".repeat(64) as never), { code: "NOT_FOUND" });
+  await assert.rejects(world.hub.rollouts.steer(next.digest, "abort"), { code: "UNDO_TOO_LATE" });
+  await assert.rejects(world.hub.rollouts.steer("0".repeat(64) as never, "abort"), { code: "NOT_FOUND" });
 });
 
 test("a settle that is handed in after the end counts then", async (t) => {
@@ -234,7 +234,7 @@ async function killedAnywhere(
         if (agent !== undefined) agent.answer = () => ({ verdict });
       }
       const fate = dyingAt(nth, when);
-      await world.startHub(fate.wrap);
+      await world.startHub(fate);
       const order = await world.publish(1, { ...PLAIN, bakeMs: 2000 }, 2);
       let restarted = false;
       for (let round = 0; round < 25; round++) {

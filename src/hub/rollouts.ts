@@ -5,14 +5,15 @@
  */
 import { setTimeout } from "node:timers/promises";
 import type { Progress } from "../api/parts.ts";
-import type { RolloutView } from "../api/schemas.ts";
+import type { RolloutView, Steering } from "../api/schemas.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import type { Facts } from "../rollout/facts.ts";
 import { canPlan, NO_LAYOUT, planOf, type Layout, type Plan } from "../rollout/plan.ts";
 import { gateOf, isUnderWay, newRollout, type Gate, type Rollout } from "../rollout/rollout.ts";
-import { abort, overtaken, step, wakeAt } from "../rollout/step.ts";
+import { steer } from "../rollout/steer.ts";
+import { overtaken, step, wakeAt } from "../rollout/step.ts";
 import type { Order } from "../trust/documents.ts";
 import type { Identity } from "../trust/identity.ts";
 import { put, unchanged, type Core } from "./core.ts";
@@ -97,21 +98,19 @@ class Controller implements Rollouts {
 
   async view(order: Digest): Promise<RolloutView | undefined> {
     const one = await this.#caseOf(order);
+    one?.lookAround();
     return one === undefined ? undefined : viewOf(one);
   }
 
-  async abort(order: Digest): Promise<void> {
+  async steer(order: Digest, word: Steering): Promise<void> {
     await this.#parts.core.lanes.run(`rollout ${order}`, async () => {
       const one = await this.#caseOf(order);
       if (one === undefined) throw new SkeinError("NOT_FOUND", "the hub has no such order");
       if (one.rollout === undefined) await this.#begin(one, false);
-      const { rollout } = one;
-      if (rollout === undefined || rollout.direction === "back") return;
-      const next = abort(rollout, one.facts(this.#since));
-      if (next === rollout) {
-        throw new SkeinError("UNDO_TOO_LATE", "the order has ended, or its time to be undone is over");
-      }
-      await this.#write(one, next);
+      const { rollout, plan } = one;
+      if (rollout === undefined || plan === undefined) return;
+      const next = steer(rollout, word, { plan, limits: one.limits, facts: one.facts(this.#since) });
+      if (next !== rollout) await this.#write(one, next);
     });
   }
 

@@ -30,6 +30,8 @@ const ALLOWED: Readonly<Record<keyof typeof ROUTES, string>> = {
   app: "node operator",
   rollout: "node operator",
   abortRollout: "operator",
+  pauseRollout: "operator",
+  resumeRollout: "operator",
   wanted: "node",
   report: "node",
   ports: "node operator",

@@ -156,6 +156,11 @@ export const ERROR_CODES = {
     "An undo after undoBefore or after the order was settled.",
     "Roll back with skein rollback.",
   ),
+  ROLLOUT_ENDED: entry(
+    1,
+    "The rollout has ended or is being taken back: nothing is ahead that could be paused or go on.",
+    "See how it ended: skein status.",
+  ),
   TICKET_USED: entry(4, "The ticket was used before.", "Make another: skein node invite."),
   TICKET_EXPIRED: entry(4, "The ticket has expired.", "Make another: skein node invite."),
   TICKET_BAD: entry(
@@ -208,7 +213,7 @@ export const ERROR_CODES = {
   DEPLOY_IN_PROGRESS: entry(
     6,
     "Another deployment of the app is under way.",
-    "Wait for it (skein watch), then deploy again.",
+    "Wait for it (skein watch) or take it back (skein abort), then deploy again.",
   ),
   APP_NOT_FOUND: entry(7, "No app of that name.", "See skein list."),
   NODE_NOT_FOUND: entry(7, "No node of that name.", "See skein node ls."),

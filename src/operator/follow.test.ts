@@ -8,6 +8,7 @@ const node = (name: string, more: Partial<RolloutNode>): RolloutNode => ({
   node: name as KeyId,
   name,
   batch: 0,
+  present: true,
   gate: "go",
   state: "done",
   verdict: "ok",
@@ -73,7 +74,10 @@ test("an undo that could not reach every node needs a human", () => {
   const away = node("n1", { verdict: null, state: "running" });
   const error = failureOf(view("stuck", [away, failed]), "shop@11111111");
   assert.deepEqual([error?.code, error?.exit], ["UNDO_INCOMPLETE", 5]);
-  assert.equal(error?.data["state"], "Not every node could be taken back: n1.");
+  assert.equal(
+    error?.data["state"],
+    "Not every node could be taken back; one that is away is taken back when it comes.",
+  );
   assert.equal(failureOf(view("stuck", [away], "NODES_ABSENT"), null)?.code, "NODES_ABSENT");
 });
 

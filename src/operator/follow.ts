@@ -121,13 +121,10 @@ const isCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, c
 
 /** The state that is left behind, in one sentence. */
 function stateLeft(view: RolloutView, ending: Ending, fallback: string | null): string {
-  const away = view.nodes
-    .filter(({ state, verdict }) => verdict === null && state !== "undone")
-    .map(({ name }) => name);
   if (view.verdict?.code === "NODES_ABSENT")
     return "Nothing was started; it goes on by itself when they come.";
   if (ending === "stuck")
-    return `Not every node could be taken back${away.length > 0 ? `: ${away.join(", ")}` : ""}.`;
+    return "Not every node could be taken back; one that is away is taken back when it comes.";
   if (ending === "failed") return "Nothing was taken back: each node runs what it came to.";
   if (fallback === null) return "Nothing of it runs; there was no earlier version.";
   return `It was undone: ${fallback} serves.`;

@@ -3,10 +3,10 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import type { OrderSummary, PortEntry } from "../api/schemas.ts";
+import type { PortEntry } from "../api/schemas.ts";
 import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
-import type { Digest, KeyId, ReleaseId } from "../lib/ids.ts";
+import type { KeyId, ReleaseId } from "../lib/ids.ts";
 import { openOrder } from "../trust/orders.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { buildRelease, deploy } from "./deploy.ts";
@@ -17,7 +17,6 @@ import { knownNodes, labelNode, nodeNamed, removeNode, selectNodes } from "./nod
 import { offerCharter, openOperator, refuseTaken } from "./operator.ts";
 import { readLine } from "./order.ts";
 import { planDeploy } from "./plan.ts";
-import { earlier } from "./rollback.ts";
 import { resend, send } from "./sent.ts";
 import { originOf } from "./source.ts";
 import { portsByCommit } from "./views.ts";
@@ -180,7 +179,14 @@ test("what was signed is sent again after a cut with the same bytes, and gives w
   const line = await readLine(operator, app, "default", signal);
   const held = line.view?.head;
   assert.ok(held !== null && held !== undefined);
-  const sent = { app, env: "default", order: held.order, roster: draft.roster, settle: held.settle };
+  const sent = {
+    app,
+    env: "default",
+    order: held.order,
+    roster: draft.roster,
+    settle: held.settle,
+    goesBack: false,
+  };
   assert.equal(await send(operator, sent, signal), order);
   assert.equal(await resend(operator, app, "default", signal), undefined);
   const kept = path.join(paths.etc, "operator", "sent", `${app}.default.json`);
@@ -197,37 +203,6 @@ test("the hub's state is backed up while it runs", async (t) => {
 });
 
 const id = (letter: string): ReleaseId => letter.repeat(32) as ReleaseId;
-function orders(text: string): OrderSummary[] {
-  return Array.from(text)
-    .toReversed()
-    .map((letter, i) => ({
-      digest: String(i) as Digest,
-      epoch: 0,
-      seq: text.length - i,
-      release: id(letter.toLowerCase()),
-      state: "run",
-      issued: "",
-      // A capital letter failed.
-      phase: letter === letter.toLowerCase() ? "ok" : "undone",
-    }));
-}
-
-const BACK: readonly (readonly [string, string, string | undefined])[] = [
-  ["ab", "b", "a"],
-  ["abc", "c", "b"],
-  ["abcb", "b", "a"],
-  ["abcba", "a", undefined],
-  ["abCd", "d", "b"],
-  ["aB", "a", undefined],
-  ["abad", "d", "a"],
-  ["", "a", undefined],
-];
-for (const [history, current, wanted] of BACK) {
-  test(`rollback after ${history === "" ? "nothing" : history} from ${current} goes to ${wanted ?? "nowhere"}`, () => {
-    const target = earlier(orders(history), id(current));
-    assert.equal(target, wanted === undefined ? undefined : id(wanted));
-  });
-}
 
 test("the port table by commit has the seed's shape", () => {
   const entry = (commit: string | null, process: string, port: number | null): PortEntry => ({

@@ -26,6 +26,8 @@ export async function publishOrder(
     readonly signal: AbortSignal;
     /** The nodes as they were a moment ago; else they are asked for. */
     readonly known?: readonly KnownNode[];
+    /** It is a rollback. */
+    readonly goesBack?: true;
   },
 ): Promise<PublishedOrder> {
   const { tell, implied, signal } = options;
@@ -50,7 +52,14 @@ export async function publishOrder(
   const signed = await signOrder(operator, draft, intent.attended);
   const digest = await send(
     operator,
-    { app: order.app, env: order.env, order: signed.order, roster, settle: signed.settle },
+    {
+      app: order.app,
+      env: order.env,
+      order: signed.order,
+      roster,
+      settle: signed.settle,
+      goesBack: options.goesBack === true,
+    },
     signal,
   );
   tell({

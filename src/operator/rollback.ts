@@ -31,7 +31,7 @@ export async function rollback(operator: Operator, options: LifecycleOptions): P
     applyWithinMs: APPLY_WITHIN_MS,
     attended: options.attended,
   } as const;
-  return await publishOrder(operator, line, intent, { tell, implied: false, signal });
+  return await publishOrder(operator, line, intent, { tell, implied: false, signal, goesBack: true });
 }
 
 async function rollbackTarget(operator: Operator, line: Line, options: LifecycleOptions): Promise<ReleaseId> {
@@ -58,16 +58,17 @@ export function inForce(orders: readonly OrderSummary[]): ReleaseId | undefined 
 }
 
 /**
- * The version before `current` in the row of those that ran well. Pure. `orders`: newest first. A rollback does not
- * add to the row, it moves back in it: A B C, back to B, back again is A.
+ * The version before `current` in the row of those that ran well. Pure. `orders`: newest first. A deployment adds to
+ * the row, also one of an older version: A B, then A deployed, goes back to B. A rollback moves back in it: A B C, back
+ * to B, back again is A.
  */
 export function earlier(orders: readonly OrderSummary[], current: ReleaseId): ReleaseId | undefined {
   const row: ReleaseId[] = [];
-  for (const { release, state, phase } of orders.toReversed()) {
-    if (state !== "run" || phase !== "ok") continue;
-    const at = row.lastIndexOf(release);
-    if (at >= 0) row.length = at;
-    row.push(release);
+  for (const { release, state, phase, goesBack } of orders.toReversed()) {
+    if (state !== "run" || phase !== "ok" || release === row.at(-1)) continue;
+    const at = goesBack ? row.lastIndexOf(release) : -1;
+    if (at < 0) row.push(release);
+    else row.length = at + 1;
   }
   const at = row.lastIndexOf(current);
   return at < 0 ? row.at(-1) : row[at - 1];

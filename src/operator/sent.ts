@@ -23,6 +23,8 @@ const sentSchema = z.strictObject({
   order: envelopeSchema,
   roster: rosterSchema,
   settle: envelopeSchema.nullable(),
+  /** It is a rollback. */
+  goesBack: z.boolean().default(false),
 });
 export type Sent = z.infer<typeof sentSchema>;
 
@@ -79,7 +81,7 @@ export async function resend(
 async function post(operator: Operator, sent: Sent, signal: AbortSignal): Promise<Digest> {
   const { client, clock } = operator;
   const digest = digestOfEnvelope(sent.order);
-  await retry(() => client.postOrder(sent.order, sent.roster, sent.settle, signal), {
+  await retry(() => client.postOrder(sent.order, sent.roster, sent.settle, signal, sent.goesBack), {
     tries: 8,
     baseMs: 200,
     maxMs: 5000,

@@ -39,5 +39,10 @@ export function factsOf(facts: Facts, node: KeyId): NodeFacts {
 
 /** A restarted hub hears from all of its nodes within this time. */
 export const GRACE_MS = 10_000;
+/**
+ * So long without news from nodes that are away while everything is taken back, and they are left to come by
+ * themselves: until then a person who wants to deploy again has to wait.
+ */
+export const UNREACHED_MS = 30_000;
 /** So long without a receipt, a gate or a word of progress, and what is waited for is given up. */
 export const STALL_MS = 10 * 60_000;

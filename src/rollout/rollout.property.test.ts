@@ -5,7 +5,8 @@ import type { KeyId } from "../lib/ids.ts";
 import { STALL_MS } from "./facts.ts";
 import { membersOf } from "./plan.ts";
 import { phaseOf, verdictOf, type Rollout } from "./rollout.ts";
-import { abort, pause, resume, step } from "./step.ts";
+import { abort, pause, resume } from "./steer.ts";
+import { step } from "./step.ts";
 import { tallyOf } from "./tally.ts";
 import { kid, World } from "./world.fixture.ts";
 

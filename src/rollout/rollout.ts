@@ -49,12 +49,22 @@ export function newRollout(now: number): Rollout {
   };
 }
 
-export type Phase = "pending" | "running" | "baking" | "ok" | "failed" | "undoing" | "undone" | "stuck";
+export type Phase =
+  | "pending"
+  | "running"
+  | "paused"
+  | "baking"
+  | "ok"
+  | "failed"
+  | "undoing"
+  | "undone"
+  | "stuck";
 
 export function phaseOf(rollout: Rollout): Phase {
   if (rollout.ended !== null) return rollout.ended;
   if (rollout.stuck) return "stuck";
   if (rollout.direction === "back") return "undoing";
+  if (rollout.paused) return "paused";
   if (rollout.bakingSince !== null) return "baking";
   return rollout.go.size > 0 ? "running" : "pending";
 }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { GRACE_MS, STALL_MS } from "./facts.ts";
+import { GRACE_MS, STALL_MS, UNREACHED_MS } from "./facts.ts";
 import { isUnderWay, verdictOf } from "./rollout.ts";
-import { abort, overtaken, pause, resume, wakeAt } from "./step.ts";
+import { abort, pause, resume, steer } from "./steer.ts";
+import { overtaken, wakeAt } from "./step.ts";
 import { kid, World } from "./world.fixture.ts";
 
 test("one node after the other goes, bakes, and the rollout ends well", () => {
@@ -138,6 +139,57 @@ test("an abort takes all back; after the settle or undoBefore there is none", ()
   world.settle = null;
   world.now = world.undoBefore;
   assert.equal(abort(world.rollout, world.facts()), world.rollout);
+});
+
+test("what a person says is heard once, and refused where nothing is ahead", () => {
+  const world = new World(3);
+  const say = (word: "abort" | "pause" | "resume"): void => {
+    world.rollout = steer(world.rollout, word, world.scene());
+    world.run();
+  };
+  say("resume");
+  assert.equal(world.phase, "running");
+  say("pause");
+  const paused = world.rollout;
+  say("pause");
+  assert.equal(world.rollout, paused);
+  assert.equal(world.phase, "paused");
+  say("resume");
+  assert.equal(world.phase, "running");
+  say("abort");
+  const aborted = world.rollout;
+  say("abort");
+  assert.equal(world.rollout, aborted);
+  assert.throws(() => say("pause"), { code: "ROLLOUT_ENDED" });
+  world.report(0, "undone");
+  assert.equal(world.phase, "undone");
+  say("abort");
+  assert.throws(() => say("resume"), { code: "ROLLOUT_ENDED" });
+  const done = new World(1, { strategy: { bakeMs: 0 } });
+  done.report(0, "ok");
+  assert.throws(() => steer(done.rollout, "abort", done.scene()), { code: "UNDO_TOO_LATE" });
+  assert.throws(() => steer(done.rollout, "pause", done.scene()), { code: "ROLLOUT_ENDED" });
+});
+
+test("nodes that went away while all is taken back hold up nobody for long, and are taken back when they come", () => {
+  const world = new World(3);
+  world.report(0, "ok");
+  world.change(1, { present: false });
+  world.run();
+  assert.equal(isUnderWay(world.rollout), true);
+  world.rollout = abort(world.rollout, world.facts());
+  world.run();
+  world.report(0, "undone");
+  world.report(2, "undone");
+  assert.equal(world.phase, "undoing");
+  assert.equal(wakeAt(world.rollout, world.scene()), world.now + UNREACHED_MS);
+  world.pass(UNREACHED_MS);
+  assert.equal(world.phase, "stuck");
+  assert.equal(isUnderWay(world.rollout), false);
+  assert.equal(verdictOf(world.rollout)?.code, "UNDO_INCOMPLETE");
+  world.change(1, { present: true });
+  world.report(1, "undone");
+  assert.equal(world.phase, "undone");
 });
 
 test("a failure after undoBefore undoes nothing and needs a person", () => {

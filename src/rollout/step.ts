@@ -1,12 +1,12 @@
 import type { KeyId } from "../lib/ids.ts";
-import { factsOf, GRACE_MS, STALL_MS, type Facts } from "./facts.ts";
+import { factsOf, GRACE_MS, STALL_MS, UNREACHED_MS, type Facts } from "./facts.ts";
 import type { Limits } from "./limits.ts";
 import { membersOf, type Plan } from "./plan.ts";
 import type { Cause, Rollout } from "./rollout.ts";
 import { tallyOf, wayBackOf, type Tally, type WayBack } from "./tally.ts";
 
 /** What a step is taken from. */
-interface Scene {
+export interface Scene {
   readonly plan: Plan;
   readonly limits: Limits;
   readonly facts: Facts;
@@ -29,28 +29,10 @@ export function wakeAt(rollout: Rollout, { limits, facts }: Scene): number | und
   const { bakingSince } = rollout;
   const times = [facts.since + GRACE_MS, stallAt(rollout, facts)];
   if (bakingSince !== null) times.push(bakingSince + limits.bakeMs);
+  if (rollout.direction === "back") times.push(quietSince(rollout, facts) + UNREACHED_MS);
   times.push(rollout.direction === "forward" ? facts.applyBefore : facts.undoBefore);
   const ahead = times.filter((time) => time > facts.now);
   return ahead.length === 0 ? undefined : Math.min(...ahead);
-}
-
-/** A person takes everything back; the same object when that is no longer possible. */
-export function abort(rollout: Rollout, facts: Facts): Rollout {
-  if (!mayUndo(rollout, facts)) return rollout;
-  const cause = { code: "DEPLOY_FAILED", message: "aborted by an operator" } as const;
-  return turned(rollout, facts, rollout.cause ?? cause);
-}
-
-export function pause(rollout: Rollout, facts: Facts): Rollout {
-  if (rollout.paused || rollout.ended !== null || rollout.direction === "back") return rollout;
-  return { ...rollout, paused: true, movedAt: facts.now };
-}
-
-/** Goes on after a pause; failures so far no longer count. */
-export function resume(rollout: Rollout, scene: Scene): Rollout {
-  if (!rollout.paused) return rollout;
-  const forgiven = tallyOf(scene.plan, rollout, scene.facts).failed.length;
-  return { ...rollout, paused: false, stuck: false, cause: null, forgiven, movedAt: scene.facts.now };
 }
 
 /** A newer order took its place: what it was doing is the new one's business. */
@@ -172,7 +154,8 @@ function stopped(rollout: Rollout, { limits, facts }: Scene, cause: Cause): Roll
   return { ...rollout, ended: "failed", cause: { ...cause, code: "UNDO_INCOMPLETE" }, movedAt: facts.now };
 }
 
-function turned(rollout: Rollout, facts: Facts, cause: Cause): Rollout {
+/** The rollout, from now on going back. */
+export function turned(rollout: Rollout, facts: Facts, cause: Cause): Rollout {
   return {
     ...rollout,
     direction: "back",
@@ -202,14 +185,18 @@ function back(rollout: Rollout, scene: Scene): Rollout {
   if (next.length > 0) return { ...rollout, back: union(rollout.back, next), movedAt: facts.now };
   const left = [...ways].filter(([, way]) => way !== "back").map(([node]) => node);
   if (left.length === 0) return { ...rollout, ended: "undone", stuck: false, movedAt: facts.now };
-  const hopeless =
-    left.every((node) => ways.get(node) === "broken") ||
-    facts.now >= facts.undoBefore ||
-    stalled(rollout, facts);
-  if (rollout.stuck || !hopeless) return rollout;
+  const stragglers = left.filter((node) => ways.get(node) !== "broken");
+  if (rollout.stuck || !isHopeless(rollout, facts, stragglers)) return rollout;
   const names = left.map((node) => nameOf(facts, node));
   const message = `${rollout.cause?.message ?? ""}; not taken back: ${listed(names)}`;
   return { ...rollout, stuck: true, cause: { code: "UNDO_INCOMPLETE", message }, movedAt: facts.now };
+}
+
+/** Does nothing but time, or a person, help any more? Nodes that are away come by themselves, if they come. */
+function isHopeless(rollout: Rollout, facts: Facts, stragglers: readonly KeyId[]): boolean {
+  if (stragglers.length === 0 || facts.now >= facts.undoBefore || stalled(rollout, facts)) return true;
+  const areAway = stragglers.every((node) => !factsOf(facts, node).present);
+  return areAway && facts.now >= quietSince(rollout, facts) + UNREACHED_MS;
 }
 
 function returnable(
@@ -250,8 +237,12 @@ function trickle(rollout: Rollout, { plan, limits, facts }: Scene): Rollout {
 
 // Small things
 
+function quietSince(rollout: Rollout, facts: Facts): number {
+  return Math.max(rollout.movedAt, facts.since, facts.heardAt);
+}
+
 function stallAt(rollout: Rollout, facts: Facts): number {
-  return Math.max(rollout.movedAt, facts.since, facts.heardAt) + STALL_MS;
+  return quietSince(rollout, facts) + STALL_MS;
 }
 
 function stalled(rollout: Rollout, facts: Facts): boolean {

@@ -1,0 +1,46 @@
+import { SkeinError } from "../lib/errors.ts";
+import type { Steering } from "../api/schemas.ts";
+import type { Rollout } from "./rollout.ts";
+import type { Facts } from "./facts.ts";
+import { mayUndo, turned, type Scene } from "./step.ts";
+import { tallyOf } from "./tally.ts";
+
+/**
+ * The rollout after a person's word; the very same object where that changes nothing, so that saying it twice is no
+ * mistake.
+ * @throws SkeinError UNDO_TOO_LATE for an abort of what stands, ended or ran out of time; ROLLOUT_ENDED for a pause or
+ *   a resume where nothing is ahead any more
+ */
+export function steer(rollout: Rollout, word: Steering, scene: Scene): Rollout {
+  if (word === "abort") {
+    if (rollout.direction === "back" && rollout.ended !== "failed") return rollout;
+    const next = abort(rollout, scene.facts);
+    if (next !== rollout) return next;
+    throw new SkeinError("UNDO_TOO_LATE", "the order has ended, or its time to be undone is over");
+  }
+  if (rollout.ended !== null || rollout.direction === "back") {
+    const why = rollout.ended === null ? "it is being taken back" : `it ended: ${rollout.ended}`;
+    throw new SkeinError("ROLLOUT_ENDED", `there is nothing to ${word}, ${why}`, { data: { word } });
+  }
+  return word === "pause" ? pause(rollout, scene.facts) : resume(rollout, scene);
+}
+
+/** A person takes everything back; the same object when that is no longer possible. */
+export function abort(rollout: Rollout, facts: Facts): Rollout {
+  if (!mayUndo(rollout, facts)) return rollout;
+  const cause = { code: "DEPLOY_FAILED", message: "aborted by an operator" } as const;
+  return turned(rollout, facts, rollout.cause ?? cause);
+}
+
+/** Whoever has begun ends; nobody else begins. */
+export function pause(rollout: Rollout, facts: Facts): Rollout {
+  if (rollout.paused || rollout.ended !== null || rollout.direction === "back") return rollout;
+  return { ...rollout, paused: true, movedAt: facts.now };
+}
+
+/** Goes on after a pause; failures so far no longer count. */
+export function resume(rollout: Rollout, scene: Scene): Rollout {
+  if (!rollout.paused) return rollout;
+  const forgiven = tallyOf(scene.plan, rollout, scene.facts).failed.length;
+  return { ...rollout, paused: false, stuck: false, cause: null, forgiven, movedAt: scene.facts.now };
+}

@@ -1,0 +1,115 @@
+/** What a person says to a rollout that is under way: abort, pause, resume; and the way out of one that waits. */
+import assert from "node:assert/strict";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import type { RolloutNode } from "../src/api/schemas.ts";
+import { get } from "./support/answers.ts";
+import { Asker, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
+import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
+import { refused, refusedInWords, resultEvent } from "./support/refusals.ts";
+
+const NAMES = ["a", "b", "c"] as const;
+const port = nextPort();
+let cluster: Cluster;
+let stop: AbortController;
+let urls: readonly string[];
+
+before(async () => {
+  stop = new AbortController();
+  cluster = await startCluster({ signal: stop.signal });
+  for (const name of NAMES) await cluster.addNode(name);
+  await cluster.ok("deploy", "--from", await folder("v1", "0s"), "--all-at-once");
+  urls = await Promise.all(NAMES.map(async (node) => await urlOf(cluster, "paced", node)));
+});
+
+after(async () => {
+  stop.abort();
+  await cluster[Symbol.asyncDispose]();
+});
+
+/** One node after the other, each long enough to say something in between. */
+async function folder(version: string, bake = "1m", hook = "sleep 0.6"): Promise<string> {
+  return await writeSource(cluster, version, {
+    "skein.yaml": `app: paced
+${RUN.replace("auto", String(port))}strategy: { batch: 1, bake: ${bake} }
+hooks: { pre_jump: { run: "${hook}" } }
+`,
+    "server.js": serverSource(version),
+  });
+}
+
+async function answers(): Promise<string[]> {
+  return await Promise.all(urls.map(async (url) => (await get(url)).text));
+}
+
+async function untilAnswers(...expected: string[]): Promise<void> {
+  await cluster.until(expected.join(), async () => (await answers()).join() === expected.join());
+}
+
+function node(name: string): AgentProcess {
+  const found = cluster.nodes.find((one) => one.name === name);
+  assert.ok(found);
+  return found;
+}
+
+async function rolloutNodes(): Promise<readonly RolloutNode[]> {
+  const { client } = await cluster.operator();
+  const [view] = await client.app("paced", "default", stop.signal);
+  assert.ok(view?.head);
+  return (await client.rollout(view.head.digest, stop.signal)).nodes;
+}
+
+test("a paused rollout begins nowhere else, and goes on when it is told to", async () => {
+  await cluster.ok("deploy", "--from", await folder("v2", "0s"), "--detach");
+  await untilAnswers("v2", "v1", "v1");
+  await cluster.ok("pause", "paced");
+  await cluster.ok("pause", "paced");
+  const { apps } = (await cluster.json("status", "paced")) as { apps: { phase: string }[] };
+  assert.equal(apps[0]?.phase, "paused");
+  const resumed = await cluster.ok("resume", "paced");
+  assert.match(resumed.stdout, /paced@[0-9a-f]{8} runs/);
+  assert.deepEqual(await answers(), ["v2", "v2", "v2"]);
+  await refused(cluster, [1, "ROLLOUT_ENDED"], ["pause", "paced"]);
+  await refused(cluster, [1, "ROLLOUT_ENDED"], ["resume", "paced"]);
+  await refused(cluster, [1, "UNDO_TOO_LATE"], ["abort", "paced"]);
+});
+
+test("an aborted rollout is back everywhere, nothing lost, and its own command hears of it", async () => {
+  const askers = urls.map((url) => new Asker(url, ["v2", "v3"]));
+  const deploying = cluster.skein(["--json", "deploy", "--from", await folder("v3")]);
+  await cluster.until("the first node is done", async () => (await answers())[0] === "v3");
+  const aborted = await cluster.ok("abort", "paced");
+  assert.match(aborted.stdout, /^paced@[0-9a-f]{8} was taken back: paced@[0-9a-f]{8} serves$/m);
+  const { exit, error } = resultEvent(await deploying);
+  assert.deepEqual([exit, error?.code], [3, "DEPLOY_FAILED"]);
+  assert.match(error?.message ?? "", /aborted by an operator/);
+  assert.deepEqual(await answers(), ["v2", "v2", "v2"]);
+  for (const asker of askers) {
+    asker.unharmed();
+    await asker[Symbol.asyncDispose]();
+  }
+});
+
+test("a rollout that waits for a node that went away says so, and abort makes way for the next one", async () => {
+  // While a is at it, the other two go away: they were never told to begin.
+  const flag = path.join(cluster.dir, "go-on");
+  const v4 = await folder("v4", "0s", `until [ -e ${flag} ]; do sleep 0.05; done`);
+  await cluster.ok("deploy", "--from", v4, "--detach");
+  await cluster.until("a has begun", async () => (await rolloutNodes()).some((one) => one.gate === "go"));
+  await Promise.all(["b", "c"].map(async (name) => await node(name).kill()));
+  await Promise.all(["b", "c"].map(async (name) => await cluster.absent(name)));
+  const next = ["deploy", "--from", await folder("v5", "0s")];
+  const { message, hint, data } = await refused(cluster, [6, "DEPLOY_IN_PROGRESS"], next);
+  assert.match(message, /waits for b, c, which are away$/, message);
+  assert.match(hint, /skein abort/);
+  assert.deepEqual(data["waitsFor"], ["b", "c"]);
+  assert.match(await refusedInWords(cluster, [6, "DEPLOY_IN_PROGRESS"], next), /skein abort/);
+  await fs.writeFile(flag, "");
+  await cluster.ok("abort", "paced");
+  await untilAnswers("v2", "v2", "v2");
+  await Promise.all(["b", "c"].map(async (name) => await node(name).start()));
+  await Promise.all(["b", "c"].map(async (name) => await cluster.present(name)));
+  await cluster.ok(...next);
+  assert.deepEqual(await answers(), ["v5", "v5", "v5"]);
+});
