@@ -285,6 +285,14 @@ export const ROUTES = {
     roles: OPERATORS,
     raw: true,
   },
+  depotCollect: {
+    method: "POST",
+    path: "/v1/depot/collect",
+    summary: "Removes from the depot what no kept release needs (docs/operations.md)",
+    roles: OPERATORS,
+    body: s.collectPost,
+    response: s.collected,
+  },
   repos: {
     method: "GET",
     path: "/v1/git",

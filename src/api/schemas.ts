@@ -309,6 +309,29 @@ export const blobNames = z.strictObject({ names: z.array(z.string().max(200)).ma
 export const blobsThere = z.object({ have: z.array(z.string()) });
 export const blobList = z.object({ names: z.array(z.string()), next: z.string().nullable() });
 
+export const collectPost = z.strictObject({
+  /** Only count. */
+  dryRun: z.boolean().default(false),
+});
+const blobCount = z.object({ blobs: z.int().nonnegative(), bytes: z.int().nonnegative() });
+export const collected = z.object({
+  /** In use. */
+  kept: blobCount,
+  /** Unreferenced, left for the next run. */
+  noted: blobCount,
+  /** Unreferenced twice, out of use from now on. */
+  retired: blobCount,
+  /** Taken out of use before, not long enough ago. */
+  waiting: blobCount,
+  /** Back in use. */
+  restored: blobCount,
+  deleted: blobCount,
+  /** Unfinished uploads removed. */
+  uploads: z.int().nonnegative(),
+  /** Trees of kept releases whose index cannot be read: while there is one, no pack is removed. */
+  unreadable: z.array(digest),
+});
+
 export const commandPost = z.strictObject({ command: envelope });
 /** One line of a command's output; the last one of each node has `type: "result"`. */
 export const commandLine = z.looseObject({ node: keyId, type: z.string() });

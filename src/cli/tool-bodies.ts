@@ -2,6 +2,7 @@ import path from "node:path";
 import { stringify } from "yaml";
 import { manifestWords } from "../app/print.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { formatBytes } from "../lib/units.ts";
 import { runCommand, whyOf, wordOf, type NamedLine } from "../operator/commands.ts";
 import { readManifest } from "../operator/source.ts";
 import { commandNodes } from "../operator/views.ts";
@@ -28,9 +29,11 @@ const GC_VALID_MS = 10 * 60_000;
 interface GcFlags {
   readonly count?: string;
   readonly older?: string;
+  readonly depot?: boolean;
 }
 
 export async function gc(context: Context, word: string | undefined, flags: GcFlags): Promise<Result> {
+  if (flags.depot === true) return await gcDepot(context);
   const args = gcArgs(context, flags);
   const operator = await context.operator();
   const app = await appHere(context, word);
@@ -50,6 +53,34 @@ export async function gc(context: Context, word: string | undefined, flags: GcFl
   if (removed.length === 0) context.io.say("Nothing to remove.");
   return { app, removed };
 }
+
+async function gcDepot(context: Context): Promise<Result> {
+  const { io, signal, globals } = context;
+  const { client } = await context.operator();
+  const body = { dryRun: globals.dryRun === true };
+  const collected = await client.call("depotCollect", { body, signal, timeoutMs: DEPOT_MS });
+  const say = (what: keyof typeof WORDS): string => {
+    const { blobs, bytes } = collected[what];
+    return `${WORDS[what]} ${blobs} (${formatBytes(bytes)})`;
+  };
+  io.print(`${say("kept")}, ${say("noted")}, ${say("retired")}, ${say("waiting")}, ${say("deleted")}`);
+  if (collected.unreadable.length > 0) {
+    io.say(
+      `${collected.unreadable.length} kept releases have no index that can be read: no pack is removed.`,
+    );
+  }
+  return { depot: collected };
+}
+
+/** A large depot takes a while to look through. */
+const DEPOT_MS = 10 * 60_000;
+const WORDS = {
+  kept: "in use",
+  noted: "unneeded, looked at again with the next run",
+  retired: "out of use from now on",
+  waiting: "out of use, not long enough yet",
+  deleted: "deleted",
+} as const;
 
 function gcArgs({ globals }: Context, flags: GcFlags): Record<string, number | boolean> {
   if (flags.count !== undefined && !/^\d{1,4}$/.test(flags.count))

@@ -21,9 +21,19 @@ export function registerTools(program: Command, run: Run): void {
     .argument("[app]")
     .option("--count <n>", "keep this many")
     .option("--older <when>", "only what is older than 3d, or than a date")
-    .action(async (app: string | undefined, flags: { count?: string; older?: string }, command: Command) => {
-      await run(command, async (context) => await (await import("./tool-bodies.ts")).gc(context, app, flags));
-    });
+    .option("--depot", "from the hub's depot instead: what no kept release needs")
+    .action(
+      async (
+        app: string | undefined,
+        flags: { count?: string; older?: string; depot?: boolean },
+        command: Command,
+      ) => {
+        await run(
+          command,
+          async (context) => await (await import("./tool-bodies.ts")).gc(context, app, flags),
+        );
+      },
+    );
   program
     .command("completion")
     .description("print the completion script of a shell")

@@ -2,7 +2,7 @@
 import type http from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { ByteRange } from "../depot/depot.ts";
+import type { ByteRange, DepotReader } from "../depot/depot.ts";
 import type { DirectoryDepot } from "../depot/directory.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { sendJson } from "./http.ts";
@@ -11,7 +11,7 @@ import { sendJson } from "./http.ts";
 const MAX_BLOB_BYTES = 4 * 2 ** 30;
 
 export async function getBlob(
-  depot: DirectoryDepot,
+  depot: DepotReader,
   name: string,
   req: http.IncomingMessage,
   res: http.ServerResponse,

@@ -5,6 +5,8 @@ import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { readUnverified } from "../trust/envelope.ts";
 import { allows } from "../trust/rights.ts";
+import { seesRetired } from "../release/upkeep/retired.ts";
+import { collectDepot } from "./depot-upkeep.ts";
 import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, uploadOffset } from "./depot-routes.ts";
 import { hubEvents } from "./events.ts";
 import type { Hub } from "./hub.ts";
@@ -138,7 +140,7 @@ function depot(hub: Hub) {
     depotGet: async (call) => {
       const blob = name(call);
       await hub.deltas.need(blob, call.signal);
-      await getBlob(blobs, blob, call.req, call.res, call.signal);
+      await getBlob(seesRetired(blobs), blob, call.req, call.res, call.signal);
     },
     depotHead: async (call) => await uploadOffset(blobs, name(call), call.req, call.res),
     depotPut: async (call) => {
@@ -148,6 +150,10 @@ function depot(hub: Hub) {
     depotDelete: async (call) => {
       needRight(hub, call, { kind: "admin" });
       return await deleteBlob(blobs, name(call), call.signal);
+    },
+    depotCollect: async (call) => {
+      needSomeDeploy(hub, call);
+      return await collectDepot(hub, call.body.dryRun, hub.core.signal);
     },
   } satisfies Partial<Handlers>;
 }

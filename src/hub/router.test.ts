@@ -42,6 +42,7 @@ const ALLOWED: Readonly<Record<keyof typeof ROUTES, string>> = {
   depotHead: "operator",
   depotPut: "operator",
   depotDelete: "operator",
+  depotCollect: "operator",
   repos: "operator",
   git: "operator",
   postCommand: "operator",

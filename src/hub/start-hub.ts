@@ -24,6 +24,7 @@ import { Charters } from "./charters.ts";
 import { Commands } from "./commands.ts";
 import type { Core } from "./core.ts";
 import { Deltas } from "./deltas.ts";
+import { collectQuietly } from "./depot-upkeep.ts";
 import { GitRepos } from "./git-repos.ts";
 import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
@@ -67,6 +68,8 @@ export interface HubOptions {
   readonly strangerMs?: number;
   /** How often uploads that nobody goes on with are looked for, in ms. Default: an hour. */
   readonly uploadsSweptEachMs?: number;
+  /** How often the depot is looked through for what no kept release needs, in ms. Default: six hours. */
+  readonly depotCollectedEachMs?: number;
 }
 
 export interface RunningHub extends AsyncDisposable {
@@ -85,6 +88,7 @@ const STRANGER_MS = 30_000;
 const MAX_CONNECTIONS = 20_000;
 const UPLOADS_KEPT_MS = 24 * 3_600_000;
 const UPLOADS_SWEPT_EACH_MS = 3_600_000;
+const DEPOT_COLLECTED_EACH_MS = 6 * 3_600_000;
 
 /** @throws SkeinError PORT_TAKEN, CHARTER_PIN, DOC_*, STORE_* */
 export async function startHub(options: HubOptions): Promise<RunningHub> {
@@ -103,9 +107,15 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
       options.uploadsSweptEachMs ?? UPLOADS_SWEPT_EACH_MS,
     );
     sweeping.unref();
+    const collecting = setInterval(
+      () => void collectQuietly(hub),
+      options.depotCollectedEachMs ?? DEPOT_COLLECTED_EACH_MS,
+    );
+    collecting.unref();
     const close = async (): Promise<void> => {
       stop.abort(new SkeinError("INTERRUPTED", "the hub stops"));
       clearInterval(sweeping);
+      clearInterval(collecting);
       server.close();
       server.closeAllConnections();
       await hub.git.close();
