@@ -30,6 +30,8 @@ export interface InstallRecord {
 export const installsDir = (revs: string): string => path.join(revs, ".install");
 export const stagingDir = (revs: string, id: ReleaseId): string =>
   path.join(installsDir(revs), `${id}.stage`);
+/** Where files that replace damaged ones are put together. */
+export const mendingDir = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.mend`);
 const recordFile = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.record`);
 
 export async function writeRecord(revs: string, record: RecordContent): Promise<void> {

@@ -146,7 +146,7 @@ async function finishStage(plan: InstallPlan, stage: string, signal: AbortSignal
 }
 
 /** `sync -f`: one flush of the file system instead of one per file. */
-async function flushFileSystem(dir: string, signal: AbortSignal): Promise<void> {
+export async function flushFileSystem(dir: string, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   const child = spawn("sync", ["-f", dir], { stdio: "ignore" });
   const [code] = (await once(child, "close").catch(() => [null])) as [number | null];

@@ -2,12 +2,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { directoryDepot } from "../depot/directory.ts";
 import { install, type InstallOptions } from "./install.ts";
+import { mendInstall } from "./mend.ts";
 import { publish } from "./publish.ts";
 import type { PublishedTree } from "./published.ts";
 import { plainSource, releaseId } from "./release.fixture.ts";
 import { removeInstall } from "./verify-install.ts";
 
-/** For tests of what only another process can meet: publishes, installs or removes, and prints the result as JSON. */
+/** For tests of what only another process can meet: publishes, installs, mends or removes, and prints the result as JSON. */
 const [step, depot = "", place = "", more = "", tree = "null"] = process.argv.slice(2);
 const { signal } = new AbortController();
 
@@ -59,6 +60,17 @@ function fill(file: string): void {
   }
 }
 
+async function runMend(): Promise<unknown> {
+  return await mendInstall({
+    release: releaseId(Number(more)),
+    tree: JSON.parse(tree) as PublishedTree,
+    depots: [directoryDepot(depot)],
+    revs: place,
+    full: false,
+    signal,
+  });
+}
+
 async function runRemove(): Promise<unknown> {
   await removeInstall(place, releaseId(Number(more)));
   return {};
@@ -68,6 +80,7 @@ const steps: Readonly<Record<string, () => Promise<unknown>>> = {
   publish: runPublish,
   install: () => runInstall(),
   "install-on-filling": installOnFilling,
+  mend: runMend,
   remove: runRemove,
 };
 process.stdout.write(JSON.stringify(await steps[step ?? ""]?.()));

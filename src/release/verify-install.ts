@@ -7,7 +7,14 @@ import { SkeinError } from "../lib/errors.ts";
 import { forgetDelta } from "./delta/arrive.ts";
 import { removeTree } from "./install.ts";
 import { isUnder } from "./install-plan.ts";
-import { installsDir, readRecord, removeRecord, stagingDir, type InstallRecord } from "./install-record.ts";
+import {
+  installsDir,
+  mendingDir,
+  readRecord,
+  removeRecord,
+  stagingDir,
+  type InstallRecord,
+} from "./install-record.ts";
 import { modeOf } from "./placer.ts";
 import type { FileRow, Row } from "./rows.ts";
 
@@ -80,6 +87,7 @@ export async function removeInstall(revs: string, release: ReleaseId): Promise<v
   removeTree(aside);
   removeTree(stagingDir(revs, release));
   if (fs.existsSync(installsDir(revs))) forgetDelta(revs, release);
+  removeTree(mendingDir(revs, release));
 }
 
 async function compare(dir: string, record: InstallRecord, signal: AbortSignal): Promise<Difference[]> {
