@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import fs from "node:fs/promises";
 import path from "node:path";
 import type { HubAddress } from "../api/hub-client.ts";
 import type { Reported } from "../api/schemas.ts";
@@ -13,7 +12,7 @@ import { appLogs } from "./app-log.ts";
 import type { AppContext } from "./app-context.ts";
 import { CommandDesk } from "./commands.ts";
 import { NearDepots, type NearOptions } from "./depots.ts";
-import { appFolders, type AppFolders } from "./folders.ts";
+import { appFolders, makeNodeFolders, type AppFolders } from "./folders.ts";
 import { forever, type ForeverOptions } from "./forever.ts";
 import type { Pace } from "./goal.ts";
 import { processGroups } from "./groups.ts";
@@ -78,7 +77,7 @@ const REFUSALS_KEPT = 1000;
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { paths } = options;
   const stateDir = path.join(paths.lib, "state");
-  await makeFolders(paths, stateDir);
+  await makeNodeFolders(paths, stateDir);
   await using lock = await lockHome(paths.lib);
   void lock;
   const keys = await nodeKeys(paths.etc);
@@ -96,13 +95,6 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const parts = await Agent.open(options, stateDir, keys, store, runtime);
   await using agent = parts;
   await agent.run();
-}
-
-async function makeFolders(paths: Paths, stateDir: string): Promise<void> {
-  for (const dir of [paths.etc, paths.lib, paths.run, paths.log]) {
-    await fs.mkdir(dir, { recursive: true, mode: 0o755 });
-  }
-  await fs.mkdir(stateDir, { recursive: true, mode: 0o700 });
 }
 
 async function joinNow(options: AgentOptions, stateDir: string, keys: NodeKeys): Promise<NodeStore> {
@@ -147,7 +139,7 @@ class Agent implements AsyncDisposable {
       readonly runtime: AppRuntime;
       readonly kept: KeptDocuments;
       readonly registry: RegistryHost;
-      readonly context: Omit<AppContext, "pace" | "depots" | "onNews">;
+      readonly context: Omit<AppContext, "pace" | "depots" | "doubt" | "onNews">;
     },
   ) {
     this.#options = options;
@@ -168,7 +160,8 @@ class Agent implements AsyncDisposable {
     this.#context = {
       ...parts.context,
       pace: () => this.#pace(),
-      depots: () => this.#near.before(this.#source?.depots ?? []),
+      depots: (how) => this.#near.before(this.#source?.depots ?? [], how),
+      doubt: (app) => this.#workers.get(app)?.doubt(),
       onNews: (when) => {
         this.#reports.tell(when);
       },

@@ -5,6 +5,7 @@ import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import type { LocalSigner } from "../trust/keys.ts";
 import type { AppLog } from "./app-log.ts";
+import type { Nearness } from "./depots.ts";
 import type { AppFolders } from "./folders.ts";
 import type { Pace } from "./goal.ts";
 import type { Groups } from "./groups.ts";
@@ -44,7 +45,10 @@ export interface AppContext {
   readonly folders: (app: string) => AppFolders;
   readonly logOf: (app: string) => AppLog;
   readonly pace: () => Pace;
-  readonly depots: () => readonly DepotReader[];
+  /** What releases are read from. Default: the nearest first. */
+  readonly depots: (how?: Nearness) => readonly DepotReader[];
+  /** Lets the app's worker look for instances that are missing, and for a lost `current`. */
+  readonly doubt: (app: string) => void;
   /** What a person on this machine asked for in place of the order; null: nothing. */
   readonly hold?: (app: string) => Hold | null;
   /** Told of each step that failed, also of those that hold nothing up. */

@@ -1,17 +1,12 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import type { Command } from "../trust/documents.ts";
-import { digestOfEnvelope, seal } from "../trust/envelope.ts";
-import { timeOf } from "../trust/fields.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { answer, eventually, world, type World } from "./agent.fixture.ts";
+import { ask } from "./command.fixture.ts";
 import { freePort } from "./runtime/runtime.fixture.ts";
-
-type Line = Record<string, unknown>;
 
 async function running(t: TestContext): Promise<{ w: World; port: number }> {
   const w = await world(t);
@@ -24,28 +19,6 @@ async function running(t: TestContext): Promise<{ w: World; port: number }> {
   });
   await w.receipt(ordered.digest, "ok");
   return { w, port };
-}
-
-async function ask(w: World, kind: string, args: Command["args"], signer = w.cluster.alice): Promise<Line[]> {
-  const body: Command = {
-    cluster: w.cluster.charter.cluster,
-    kind,
-    app: "shop",
-    env: "default",
-    args,
-    nodes: [w.node.signer.kid],
-    nonce: randomBytes(16).toString("hex"),
-    issued: timeOf(Date.now()),
-    expires: timeOf(Date.now() + 60_000),
-  };
-  const command = await seal("command.1", body, [signer]);
-  w.offer({ commands: [command] });
-  const file = path.join(w.home, "hub/answers", `${digestOfEnvelope(command)}.${w.node.signer.kid}.ndjson`);
-  const text = await eventually("an answer", async () => fs.readFileSync(file, "utf8"));
-  return text
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as Line);
 }
 
 test("logs gives the last lines of a process, then the result", async (t) => {
@@ -81,7 +54,7 @@ test("an instance is restarted and stopped by its name", async (t) => {
 
 test("commands that nobody may give, or that this agent does not know, do nothing", async (t) => {
   const { w } = await running(t);
-  const stranger = await ask(w, "verify", {}, generateSigner());
+  const stranger = await ask(w, "verify", {}, { signer: generateSigner() });
   assert.equal(stranger[0]?.["code"], "DOC_UNSIGNED");
   const unknown = await ask(w, "exec", {});
   assert.equal(unknown[0]?.["code"], "NOT_AUTHORISED");

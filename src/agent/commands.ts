@@ -9,16 +9,17 @@ import type { AppContext } from "./app-context.ts";
 import { begunCommands, type Begun } from "./begun.ts";
 import type { Line } from "./command-lines.ts";
 import { collect } from "./gc.ts";
-import { runVerify } from "./hooks.ts";
+import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
 import type { AppRecord } from "./records.ts";
+import { repair } from "./repair.ts";
 import { instanceId } from "./reports.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
 import type { InstanceRow } from "./runtime/view.ts";
 import type { Source } from "./source.ts";
 import { stage } from "./stage.ts";
-import { versionOf } from "./steps.ts";
 import { until } from "./until.ts";
+import { verifyServing } from "./verify.ts";
 
 /** Leaves room for the command's own way within the second that `stop --now` promises. */
 const STOP_NOW_MS = 700;
@@ -27,7 +28,7 @@ const STOP_NOW_MS = 700;
 const MOST_AT_ONCE = 64;
 const SEEN_KEPT = 1000;
 /** Kinds that change nothing may come again, and so may one that comes again until it is done. */
-const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "stage"]);
+const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "drift", "stage"]);
 
 /** Carries out operators' signed commands, each once, and streams what comes of them to whoever handed them over. */
 export class CommandDesk {
@@ -79,11 +80,15 @@ export class CommandDesk {
     }
   }
 
+  /** @throws SkeinError APP_NOT_FOUND */
+  #recordFor({ app, env }: Command): AppRecord {
+    const record = app === null ? undefined : this.#context.records.get(app);
+    if (record !== undefined && (env === null || record.env === env)) return record;
+    throw new SkeinError("APP_NOT_FOUND", `this node holds no ${app ?? "such app"}`);
+  }
+
   async *#carryOut(command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
-    const record = command.app === null ? undefined : this.#context.records.get(command.app);
-    if (record === undefined || (command.env !== null && record.env !== command.env)) {
-      throw new SkeinError("APP_NOT_FOUND", `this node holds no ${command.app ?? "such app"}`);
-    }
+    const record = this.#recordFor(command);
     const { args } = command;
     switch (command.kind) {
       case "logs":
@@ -91,6 +96,15 @@ export class CommandDesk {
         return;
       case "verify":
         await this.#verify(record, args["release"], signal);
+        return;
+      case "drift":
+        yield* inspect(this.#context, this.#runtime, record, command, signal);
+        return;
+      case "repair":
+        yield* repair(
+          { context: this.#context, runtime: this.#runtime, record, signal },
+          args["full"] === true,
+        );
         return;
       case "gc":
         yield* this.#collect(record, args);
@@ -124,15 +138,7 @@ export class CommandDesk {
     const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : record.reached?.release;
     if (release === null || release === undefined)
       throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${record.app} runs here`);
-    const { releases, instances, clock, groups, logOf } = this.#context;
-    const run = (await instances.running(record.app)).findLast((one) => one.release === release);
-    const loaded = await releases.load(record, release);
-    if (run === undefined && Object.keys(loaded.manifest.processes).length > 0) {
-      throw new SkeinError("VERIFY_FAILED", `${record.app}@${release.slice(0, 8)} does not run here`);
-    }
-    const addresses = run === undefined ? {} : await instances.addresses(run);
-    const tools = { clock, groups, signal, log: logOf(record.app) };
-    await runVerify(loaded.place(null), versionOf(loaded), addresses, tools);
+    await verifyServing(this.#context, record, release, signal);
   }
 
   async *#collect(record: AppRecord, { count, before, dry }: Command["args"]): AsyncGenerator<Line, void> {

@@ -15,6 +15,9 @@ export interface NearOptions {
   readonly cacheBytes?: number | undefined;
 }
 
+/** `near`: the nearest first. `anew`: all from afar, and into the cache, in place of what it holds. `far`: past the cache. */
+export type Nearness = "near" | "anew" | "far";
+
 interface NodeParts {
   readonly paths: Paths;
   readonly clock: Clock;
@@ -46,7 +49,9 @@ export class NearDepots {
     });
   }
 
-  before(far: readonly DepotReader[]): readonly DepotReader[] {
+  before(far: readonly DepotReader[], how: Nearness = "near"): readonly DepotReader[] {
+    if (how === "far") return far;
+    if (how === "anew") return far.map((depot) => cached({ near: blind(this.cache), far: depot }));
     return far.flatMap((depot) => {
       const known = this.#made.get(depot) ?? this.#make(depot);
       this.#made.set(depot, known);
@@ -58,4 +63,18 @@ export class NearDepots {
     const near = cached({ near: this.cache, far });
     return [near, near.mending];
   }
+}
+
+/** A cache that is written to and not read. */
+function blind(cache: BlobCache): BlobCache {
+  return {
+    dir: cache.dir,
+    maxBytes: cache.maxBytes,
+    read: async () => undefined,
+    gapEnd: async (_name, _start, end) => end,
+    write: async (...what) => await cache.write(...what),
+    drop: async (...what) => await cache.drop(...what),
+    blobs: async () => await cache.blobs(),
+    shrinkTo: async (bytes) => await cache.shrinkTo(bytes),
+  };
 }

@@ -2,10 +2,8 @@ import type { Live } from "../app/manifest.ts";
 import { messageOf } from "../lib/errors.ts";
 import { isReleaseId } from "../lib/ids.ts";
 import type { AppContext } from "./app-context.ts";
-import { hookEnvironment } from "./hooks.ts";
+import { askInstance } from "./health.ts";
 import type { LoadedRelease } from "./releases.ts";
-import type { SocketAddress } from "./runtime/address.ts";
-import { runCheck } from "./runtime/checks.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
 import type { InstanceRow } from "./runtime/view.ts";
 
@@ -94,10 +92,7 @@ async function beat(
   if (row === undefined) return;
   pulse.busy = true;
   try {
-    const addresses = rows.flatMap(addressOf);
-    const env = { ...hookEnvironment(loaded.place(null)), SKEIN_INSTANCE: row.instance };
-    const plan = loaded.plan(row.generation);
-    const why = await runCheck(live.check, { plan, env, addresses, clock: context.clock, signal });
+    const why = await askInstance(rows, live.check, loaded, { clock: context.clock, signal });
     pulse.fails = why === null ? 0 : pulse.fails + 1;
     if (pulse.fails < live.fails) return;
     pulse.fails = 0;
@@ -114,8 +109,4 @@ async function beat(
     pulse.busy = false;
     pulse.nextAt = context.clock.now() + live.everyMs;
   }
-}
-
-function addressOf({ checked }: InstanceRow): readonly SocketAddress[] {
-  return checked === null ? [] : [checked];
 }

@@ -9,14 +9,10 @@ import { SkeinError } from "../lib/errors.ts";
 import { readIfThere } from "../lib/files.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { addSources, type InstallProgress } from "../release/install-progress.ts";
-import {
-  install,
-  makeWritable,
-  removeTree,
-  type Installed,
-  type InstallOptions,
-} from "../release/install.ts";
+import { install, makeWritable, removeTree, type Installed } from "../release/install.ts";
 import { listInstalls, readRecord, stagingDir } from "../release/install-record.ts";
+import { mendInstall, type Mending } from "../release/mend.ts";
+import { verifyInstall, type Difference } from "../release/verify-install.ts";
 import type { Release } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import type { Identity } from "../trust/identity.ts";
@@ -69,6 +65,14 @@ export interface AppName {
   readonly env: string;
 }
 
+export interface FetchOptions {
+  readonly depots: readonly DepotReader[];
+  /** Fetch everything, and use nothing that this machine has of it. */
+  readonly full: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: InstallProgress) => void;
+}
+
 /** Puts releases down on this node, and says how to run them. */
 export class Releases {
   /** Who works on which release's files. */
@@ -94,15 +98,44 @@ export class Releases {
     onProgress: (progress: InstallProgress) => void,
   ): Promise<Installed> {
     const work = async (tell: typeof onProgress): Promise<Installed> =>
-      await this.#install(name, id, { depots, signal, onProgress: tell });
+      await this.#install(name, id, { depots, signal, full: false, onProgress: tell });
     return await this.lanes.alone(name.app, id, work, { signal, onProgress });
   }
 
-  async #install(
-    name: AppName,
-    id: ReleaseId,
-    how: Required<Pick<InstallOptions, "depots" | "signal" | "onProgress">>,
-  ): Promise<Installed> {
+  /**
+   * Makes an install what its release says again, while it is in use; installs it where it is not here, or where nobody
+   * can tell any more what is. `full`: every file is fetched and replaced.
+   * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `mendInstall` and `install` throw
+   */
+  async mend(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Mending> {
+    const { revs } = this.#options.folders(name.app);
+    const work = async (tell: FetchOptions["onProgress"]): Promise<Mending> => {
+      if ((await readRecord(revs, id)) === undefined) {
+        const { files, bytesFetched, sources } = await this.#install(name, id, { ...how, onProgress: tell });
+        return { differences: [{ path: "", reason: "missing" }], files, shared: 0, bytesFetched, sources };
+      }
+      const tree = await this.document(name, id);
+      return await mendInstall({ ...how, release: id, tree, revs, onProgress: tell });
+    };
+    try {
+      return await this.lanes.alone(name.app, id, work, how);
+    } finally {
+      // It may have been read while it was another.
+      for (const key of this.#manifests.keys()) {
+        if (key.endsWith(` ${path.join(revs, id)}`)) this.#manifests.delete(key);
+      }
+    }
+  }
+
+  /** How the files here differ from what was signed. @throws SkeinError RELEASE_NOT_FOUND, ORDER_UNKNOWN_RELEASE */
+  async differences(name: AppName, id: ReleaseId, signal: AbortSignal): Promise<readonly Difference[]> {
+    const { tree } = await this.document(name, id);
+    const { revs } = this.#options.folders(name.app);
+    const work = async (): Promise<readonly Difference[]> => await verifyInstall(revs, id, tree, signal);
+    return await this.lanes.alone(name.app, id, work, { signal });
+  }
+
+  async #install(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Installed> {
     const document = await this.document(name, id);
     const folders = this.#options.folders(name.app);
     if (how.depots.length === 0 && !(await this.isInstalled(name.app, id))) {

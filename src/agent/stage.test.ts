@@ -1,57 +1,27 @@
 /** Releases that are placed ahead of their deployment, by a signed command. */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { releaseIdOf, type Command } from "../trust/documents.ts";
-import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/envelope.ts";
+import { readUnverified, seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { generateSigner, type LocalSigner } from "../trust/keys.ts";
 import { answer, ended, eventually, webApp, world, type World } from "./agent.fixture.ts";
+import { answerTo, ask, commandTo, type Line } from "./command.fixture.ts";
 import { freePort } from "./runtime/runtime.fixture.ts";
 
-type Line = Record<string, unknown>;
-
 const idOf = (release: Envelope): string => releaseIdOf(readUnverified(release, "release.1"));
-
-async function stageCommand(
-  w: World,
-  release: Envelope,
-  more: { readonly signer?: LocalSigner; readonly env?: string } = {},
-): Promise<Envelope> {
-  const body: Command = {
-    cluster: w.cluster.charter.cluster,
-    kind: "stage",
-    app: readUnverified(release, "release.1").app,
-    env: more.env ?? "default",
-    args: { release: idOf(release), document: JSON.stringify(release) },
-    nodes: [w.node.signer.kid],
-    nonce: randomBytes(16).toString("hex"),
-    issued: timeOf(Date.now()),
-    expires: timeOf(Date.now() + 86_400_000),
-  };
-  return await seal("command.1", body, [more.signer ?? w.cluster.alice]);
-}
-
-async function answerTo(w: World, command: Envelope): Promise<Line[]> {
-  const name = `${digestOfEnvelope(command)}.${w.node.signer.kid}.ndjson`;
-  const file = path.join(w.home, "hub/answers", name);
-  const text = await eventually("an answer", async () => fs.readFileSync(file, "utf8"));
-  return text
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as Line);
-}
+const argsFor = (release: Envelope) => ({ release: idOf(release), document: JSON.stringify(release) });
+const expires = (): string => timeOf(Date.now() + 86_400_000);
 
 async function stage(
   w: World,
   release: Envelope,
-  more?: Parameters<typeof stageCommand>[2],
+  more: { readonly signer?: LocalSigner; readonly env?: string; readonly args?: Command["args"] } = {},
 ): Promise<Line[]> {
-  const command = await stageCommand(w, release, more);
-  w.offer({ commands: [...w.offered.commands, command] });
-  return await answerTo(w, command);
+  const { args, ...fields } = more;
+  return await ask(w, "stage", { ...argsFor(release), ...args }, { expires: expires(), ...fields });
 }
 
 const revs = (w: World): string[] =>
@@ -77,6 +47,29 @@ test("a staged release runs nothing, and its deployment needs no depot", async (
   w.offer({ orders: [ordered.envelope], releases: [release], gates: { [ordered.digest]: "go" } });
   await w.receipt(ordered.digest, "ok");
   assert.equal(await answer(port), "v1");
+  assert.deepEqual(w.report()?.apps[0]?.sources ?? {}, {}, "no byte came from anywhere");
+});
+
+test("staged in full, everything is fetched anew, and through the cache that is renewed as well", async (t) => {
+  const w = await world(t);
+  const noise = Buffer.from(Array.from({ length: 60_000 }, (_, n) => (n * n * 31) % 251));
+  await w.agent();
+  const release = await w.publish(webApp(await freePort(), "v1", { "noise.bin": noise }));
+  const sourcesOf = (lines: readonly Line[]) =>
+    lines.find(({ type }) => type === "staged")?.["sources"] as Record<string, number>;
+  const first = sourcesOf(await stage(w, release));
+  const again = sourcesOf(await stage(w, release));
+  assert.ok((first["directory"] ?? 0) > 0);
+  assert.deepEqual(again, {});
+  for (const args of [{ full: true }, { throughCache: true }]) {
+    const sources = sourcesOf(await stage(w, release, { args }));
+    assert.deepEqual(Object.keys(sources), ["directory"]);
+    assert.ok((sources["directory"] ?? 0) >= (first["directory"] ?? 0));
+  }
+  fs.rmSync(path.join(w.depotDir, "blobs/packs"), { recursive: true });
+  fs.rmSync(path.join(w.paths.lib, "apps/shop/revs"), { recursive: true });
+  const cached = sourcesOf(await stage(w, release));
+  assert.ok((cached["cache"] ?? 0) > (cached["directory"] ?? 0), JSON.stringify(cached));
 });
 
 test("only an operator's word stages, and only what the release's document proves", async (t) => {
@@ -100,7 +93,7 @@ for (const fault of ["agent.staging", "install.fetched", "install.recorded", "ag
   test(`killed at ${fault}, the agent finishes the staging at its next start`, async (t) => {
     const w = await world(t);
     const release = await w.publish(webApp(await freePort(), "v1"));
-    const command = await stageCommand(w, release);
+    const command = await commandTo(w, "stage", argsFor(release), { expires: expires() });
     w.offer({ commands: [command] });
     assert.equal((await ended(w.child(fault))).signal, "SIGKILL");
     await w.agent();

@@ -2,6 +2,7 @@ import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { isReleaseId, type Digest, type ReleaseId } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
+import type { InstallProgress } from "../release/install-progress.ts";
 import type { Installed } from "../release/install.ts";
 import type { Command } from "../trust/documents.ts";
 import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
@@ -28,9 +29,10 @@ export async function* stage(
   begun: Begun,
   signal: AbortSignal,
 ): AsyncGenerator<Line, void> {
-  const { name, id, document } = wishOf(context, body);
-  const { clock, releases, staged, log } = context;
   const isDone = await begun.has(digest);
+  const wish = wishOf(context, body, isDone);
+  const { name, id, document } = wish;
+  const { clock, releases, staged, log } = context;
   if (isDone && !(await releases.isInstalled(name.app, id))) {
     throw new SkeinError(
       "CONFLICT",
@@ -38,12 +40,12 @@ export async function* stage(
     );
   }
   await releases.learn(name, id, document);
-  await staged.add({ ...name, release: id, at: clock.now() });
+  if (!isDone) await staged.add({ ...name, release: id, at: clock.now() });
   using over = until([signal], Math.max(1, msOf(body.expires) - clock.now()));
-  const installed = yield* linesOf(
+  const placed = yield* linesOf(
     async (tell) =>
       await outlasting(
-        async () => await releases.ensure(name, id, context.depots(), over.signal, tell),
+        async () => await place(context, wish, { signal: over.signal, onProgress: tell }),
         context,
         over.signal,
       ),
@@ -51,27 +53,44 @@ export async function* stage(
   );
   faultPoint("agent.staged");
   await begun.begin(digest, msOf(body.expires), clock.now());
-  log.info("release staged", { ...name, release: id, bytes: installed.bytesFetched });
+  log.info("release staged", { ...name, release: id, bytes: placed.bytesFetched });
   await collectGarbage(context, context.records.get(name.app) ?? newRecord(name.app, name.env));
-  yield { type: "staged", release: id, ...countsOf(installed) };
+  yield { type: "staged", release: id, ...placed };
 }
 
-const countsOf = ({ already, files, linked, copied, bytesFetched, sources }: Installed): Line => ({
-  already,
-  files,
-  linked,
-  copied,
-  bytesFetched,
-  sources,
-});
+/** What is told of a release that was placed. */
+type Placed = Pick<Installed, "already" | "files" | "bytesFetched" | "sources">;
+
+async function place(
+  { releases, depots }: AppContext,
+  { name, id, full, throughCache }: Wish,
+  how: { readonly signal: AbortSignal; readonly onProgress: (progress: InstallProgress) => void },
+): Promise<Placed> {
+  if (full || throughCache) {
+    const anew = { ...how, full: true, depots: depots(throughCache ? "anew" : "far") };
+    const { files, bytesFetched, sources } = await releases.mend(name, id, anew);
+    return { already: false, files, bytesFetched, sources };
+  }
+  const { already, files, bytesFetched, sources } = await releases.ensure(
+    name,
+    id,
+    depots(),
+    how.signal,
+    how.onProgress,
+  );
+  return { already, files, bytesFetched, sources };
+}
 
 interface Wish {
   readonly name: AppName;
   readonly id: ReleaseId;
   readonly document: Envelope;
+  readonly full: boolean;
+  readonly throughCache: boolean;
 }
 
-function wishOf(context: AppContext, { app, env, args }: Command): Wish {
+/** `isDone`: who hands a command over again gets its answer, and nothing is fetched twice for it. */
+function wishOf(context: AppContext, { app, env, args }: Command, isDone: boolean): Wish {
   const { release: id, document } = args;
   if (app === null || typeof id !== "string" || !isReleaseId(id) || typeof document !== "string") {
     throw new SkeinError("DOC_MALFORMED", "the command names no release, or brings no document of it");
@@ -83,7 +102,11 @@ function wishOf(context: AppContext, { app, env, args }: Command): Wish {
       data: { app, env: record.env },
     });
   }
-  return { name, id, document: parseEnvelope(JSON.parse(document)) };
+  const flags = {
+    full: !isDone && args["full"] === true,
+    throughCache: !isDone && args["throughCache"] === true,
+  };
+  return { name, id, document: parseEnvelope(JSON.parse(document)), ...flags };
 }
 
 /** What a cut line to a depot fails is tried again, with growing pauses, until `signal` aborts. */

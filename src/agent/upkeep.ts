@@ -66,7 +66,8 @@ export async function tidy(context: AppContext, record: AppRecord, goal: Goal | 
   context.onNews("now");
 }
 
-function wantedOf({ reached }: AppRecord): readonly ReleaseId[] {
+/** What should run here, the current one first. */
+export function wantedOf({ reached }: AppRecord): readonly ReleaseId[] {
   if (reached === null || reached.state === "stopped") return [];
   return [reached.release, ...reached.beside].filter((id) => id !== null);
 }

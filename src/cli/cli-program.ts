@@ -6,6 +6,7 @@ import { registerFtl } from "./ftl-commands.ts";
 import { registerLifecycle } from "./lifecycle-commands.ts";
 import { registerNodes } from "./node-commands.ts";
 import { registerRollouts } from "./rollout-commands.ts";
+import { registerRepair } from "./repair-commands.ts";
 import { registerServers } from "./server-commands.ts";
 import { registerStage } from "./stage-commands.ts";
 import { registerTools } from "./tool-commands.ts";
@@ -53,6 +54,7 @@ export function cliProgram(done: (exit: number) => void): Command {
   registerRollouts(program, run);
   registerLifecycle(program, run);
   registerFtl(program, run);
+  registerRepair(program, run);
   registerTools(program, run);
   registerDemo(program, run);
   // What cannot be read is reported as every other failure is, by main.

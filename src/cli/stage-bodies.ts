@@ -25,6 +25,8 @@ export async function stage(context: Context, words: readonly string[], flags: S
     ...wish,
     env,
     cwd,
+    full: flags.full === true,
+    throughCache: flags.throughCache === true,
     withinMs: withinOf(flags),
     depot: httpDepot(operator.client),
     helperDir: HELPER_DIR,

@@ -245,6 +245,17 @@ export const ERROR_CODES = {
     "A release could not be placed on every node; nothing that runs was changed.",
     "Mend what the nodes say, and run skein cp again.",
   ),
+  DRIFT: entry(1, "A node is not as its order says.", "Repair it: skein repair."),
+  NODES_SILENT: entry(
+    5,
+    "Nodes that were asked are away, or did not answer.",
+    "See skein node ls, and run it again when they are back.",
+  ),
+  REPAIR_INCOMPLETE: entry(
+    5,
+    "A node could not be brought back to what its order says.",
+    "See what each node says, and skein logs; deploy another version where this one is at fault.",
+  ),
   NODES_ABSENT: entry(
     5,
     "More nodes are absent than the strategy allows.",

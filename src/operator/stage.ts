@@ -17,6 +17,10 @@ import { readManifest } from "./source.ts";
 export const STAGE_WITHIN_MS = { usual: 86_400_000, longest: 7 * 86_400_000 } as const;
 
 export interface StageOptions extends FindOptions {
+  /** Fetch everything anew, whatever of it the nodes have. */
+  readonly full: boolean;
+  /** The same by way of each node's cache, whose copy is replaced. */
+  readonly throughCache: boolean;
   /** How long nodes that are away may come and get it, in ms. */
   readonly withinMs: number;
 }
@@ -50,7 +54,7 @@ export async function stage(operator: Operator, options: StageOptions): Promise<
   const absent = nodes.filter((node) => !isHere(node)).map(({ identity }) => identity.name);
   const names = nodes.map(({ identity }) => identity.name);
   tell({ type: "selection", app, env, selector, nodes: names, absent, implied });
-  const args = { release, document: JSON.stringify(document) };
+  const args = { release, document: JSON.stringify(document), ...flagsOf(options) };
   const wish = { kind: "stage", app, env, args, nodes, validMs: options.withinMs };
   const ended = await follow(operator, wish, options);
   const rows = nodes.map(({ identity }) => ended.get(identity.name) ?? later(identity.name));
@@ -58,6 +62,12 @@ export async function stage(operator: Operator, options: StageOptions): Promise<
   if (failed.length > 0) throw stageFailed(target, rows, failed);
   return { app, env, release, nodes: rows };
 }
+
+/** What is not asked for is not signed: agents that do not know it need not. */
+const flagsOf = ({ full, throughCache }: StageOptions): Record<string, boolean> => ({
+  ...(full ? { full } : {}),
+  ...(throughCache ? { throughCache } : {}),
+});
 
 type StageTarget = Pick<Target, "app" | "release" | "manifest">;
 

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { removeTree } from "./install.ts";
 import { modeOf } from "./placer.ts";
-import type { FileRow, Row } from "./rows.ts";
+import type { Row } from "./rows.ts";
 import type { Difference } from "./verify-install.ts";
 
 /**
@@ -32,7 +32,7 @@ export function setRight(file: string, { reason }: Difference, row: Row | undefi
   if (reason === "added") return inFolder(file, () => removeTree(file));
   if (row?.kind === "d") return placeFolder(file);
   if (row?.kind === "l") return placeSymlink(row.target, file);
-  if (row !== undefined && reason === "mode") fs.chmodSync(file, modeOf(row as FileRow));
+  if (row !== undefined && reason === "mode") fs.chmodSync(file, modeOf(row));
 }
 
 function placeFolder(to: string): void {

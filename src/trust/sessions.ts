@@ -65,6 +65,9 @@ const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["restart-instance", 5 * 60_000],
   ["stop-instance", 5 * 60_000],
   ["stop-now", 5 * 60_000],
+  ["drift", 15 * 60_000],
+  // Large releases may have to be fetched anew.
+  ["repair", 6 * 3_600_000],
   // It may wait for nodes that are away.
   ["stage", 7 * 86_400_000],
 ]);

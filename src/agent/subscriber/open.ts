@@ -95,6 +95,7 @@ export async function openPackage(
     logOf: () => log,
     pace: () => UNPACED,
     depots: () => [tools.bucket.depot],
+    doubt: () => undefined,
     hold: () => hold,
     onFailure: (failure) => failures.push(failure),
     onNews: () => undefined,

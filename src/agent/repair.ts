@@ -1,0 +1,127 @@
+import { SkeinError } from "../lib/errors.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import type { AppContext } from "./app-context.ts";
+import { linesOf, type Line } from "./command-lines.ts";
+import { readCurrent } from "./folders.ts";
+import { ailingOf, failingOf, type Failing } from "./health.ts";
+import { missingOf } from "./inspect.ts";
+import type { AppRecord } from "./records.ts";
+import type { AppRuntime } from "./runtime/runtime.ts";
+import { wantedOf } from "./upkeep.ts";
+import { until } from "./until.ts";
+
+interface Patient {
+  readonly context: AppContext;
+  readonly runtime: AppRuntime;
+  readonly record: AppRecord;
+  readonly signal: AbortSignal;
+}
+
+/** Longest wait for instances to come back. */
+const BACK_MS = 60_000;
+const LOOK_EACH_MS = 200;
+
+/**
+ * Makes an app here what its order says: mends files under whatever runs from them, brings back instances that are
+ * missing and a `current` that is lost, and where the app still fails its verification fetches its release anew and
+ * replaces its instances, one at a time, with their sockets held: who calls meanwhile waits for the next one.
+ * `full`: every file is fetched anew in any case. Tells each thing that was done.
+ * @throws SkeinError CONFLICT (an order is under way), VERIFY_FAILED, START_FAILED (an instance does not come back), and
+ *   what `mendInstall` throws
+ */
+export async function* repair(patient: Patient, full: boolean): AsyncGenerator<Line, void> {
+  const { context, runtime, record, signal } = patient;
+  if (record.attempt !== null) {
+    throw new SkeinError("CONFLICT", `an order for ${record.app} is under way on this node`, {
+      hint: `Wait for its end: skein watch ${record.app}`,
+    });
+  }
+  for (const id of wantedOf(record)) yield* mend(patient, id, full);
+  yield* bringBack(patient);
+  const ailing = await failingOf(context, runtime, record, signal);
+  if (ailing.length === 0) return;
+  yield* ailing.map(({ instance, why }) => ({ type: "ailing", instance, why }));
+  if (!full) for (const id of new Set(ailing.map(({ release }) => release))) yield* mend(patient, id, true);
+  for (const one of ailing) yield* replace(patient, one);
+  const [still] = await failingOf(context, runtime, record, signal);
+  signal.throwIfAborted();
+  if (still === undefined) return;
+  throw new SkeinError("VERIFY_FAILED", `${still.instance} still fails: ${still.why}`, {
+    data: { app: record.app, instance: still.instance },
+  });
+}
+
+async function* mend(
+  { context, record, signal }: Patient,
+  id: ReleaseId,
+  full: boolean,
+): AsyncGenerator<Line, void> {
+  const { releases, clock, log, depots } = context;
+  const mending = yield* linesOf(
+    async (onProgress) =>
+      await releases.mend(record, id, { depots: depots(full ? "anew" : "near"), full, signal, onProgress }),
+    clock,
+  );
+  const { differences, files, shared, bytesFetched, sources } = mending;
+  for (const one of differences.slice(0, NAMED)) yield { type: "mended", release: id, ...one };
+  if (differences.length === 0 && files === 0) return;
+  log.warn("files were mended", {
+    app: record.app,
+    release: id,
+    differences: differences.length,
+    files,
+    shared,
+  });
+  yield { type: "files", release: id, differences: differences.length, files, shared, bytesFetched, sources };
+}
+
+const NAMED = 1000;
+
+/** The app's worker does it, as after a restart of the agent; nobody else starts what an order runs. */
+async function* bringBack({ context, runtime, record, signal }: Patient): AsyncGenerator<Line, void> {
+  const folders = context.folders(record.app);
+  const isLost = async (): Promise<boolean> =>
+    (await readCurrent(folders)) !== (record.reached?.release ?? null);
+  const lost = await isLost();
+  const missing = await missingOf(context, runtime, record);
+  if (!lost && missing.length === 0) return;
+  context.doubt(record.app);
+  using over = until([signal], BACK_MS);
+  while ((await isLost()) || (await missingOf(context, runtime, record)).length > 0) {
+    await context.clock.sleep(LOOK_EACH_MS, over.signal).catch(() => undefined);
+    signal.throwIfAborted();
+    if (over.signal.aborted) throw notBack(record, await missingOf(context, runtime, record));
+  }
+  if (lost) yield { type: "current", release: record.reached?.release ?? null };
+  for (const { release, process, serving, wanted } of missing)
+    yield { type: "started", release, process, instances: wanted - serving };
+}
+
+function notBack({ app }: AppRecord, missing: Awaited<ReturnType<typeof missingOf>>): SkeinError {
+  const names = missing.map(({ process, serving, wanted }) => `${process} (${serving} of ${wanted})`);
+  return new SkeinError("START_FAILED", `instances of ${app} do not come back: ${names.join(", ")}`, {
+    data: { app, missing },
+  });
+}
+
+/** Stops one instance, drained, starts it again, and waits until it serves and passes its check. */
+async function* replace(
+  { context, runtime, record, signal }: Patient,
+  { key, instance }: Failing,
+): AsyncGenerator<Line, void> {
+  await runtime.bounce(key, false);
+  using over = until([signal], BACK_MS);
+  const isWell = async (): Promise<boolean> => {
+    const rows = (await runtime.list()).filter((row) => row.key === key);
+    if (!rows.some(({ state }) => state === "serving")) return false;
+    return !(await ailingOf(context, runtime, record, over.signal)).some(({ row }) => row.key === key);
+  };
+  while (!(await isWell())) {
+    await context.clock.sleep(LOOK_EACH_MS, over.signal).catch(() => undefined);
+    signal.throwIfAborted();
+    if (over.signal.aborted) {
+      throw new SkeinError("START_FAILED", `${instance} does not come back`, { data: { instance } });
+    }
+  }
+  yield { type: "replaced", instance };
+}

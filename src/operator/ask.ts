@@ -1,0 +1,80 @@
+import { SkeinError } from "../lib/errors.ts";
+import { runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
+import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { readLine, type Line } from "./order.ts";
+import type { Operator } from "./operator.ts";
+
+/** What one node answered to a command. */
+export interface Answer {
+  readonly node: string;
+  /** `silent`: it is away, or said nothing before the command's time was over. */
+  readonly outcome: "ok" | "failed" | "silent";
+  /** All but the result; at most `LINES_KEPT`. */
+  readonly lines: readonly NamedLine[];
+  readonly code: string | null;
+  readonly message: string | null;
+}
+
+const LINES_KEPT = 5000;
+
+export interface Place {
+  readonly app: string;
+  readonly env: string;
+  /** null: the nodes of the last order. */
+  readonly selector: string | null;
+}
+
+export interface Asked {
+  readonly line: Line;
+  readonly nodes: readonly KnownNode[];
+}
+
+/** The nodes that questions about an app go to, the absent ones too. @throws SkeinError APP_NOT_FOUND, SELECTION_EMPTY */
+export async function nodesOf(operator: Operator, place: Place, signal: AbortSignal): Promise<Asked> {
+  const { app, env, selector } = place;
+  const [line, known] = await Promise.all([
+    readLine(operator, app, env, signal),
+    knownNodes(operator, signal),
+  ]);
+  if (line.head === null)
+    throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, { data: { app, env } });
+  return { line, nodes: selectNodes(known, selector ?? line.head.order.selector).nodes };
+}
+
+/** Asks nodes by one signed command and gathers what each says, in their order. Absent nodes are not waited for. */
+export async function ask(
+  operator: Operator,
+  wish: CommandWish,
+  signal: AbortSignal,
+  onLine: (line: NamedLine) => void = () => undefined,
+): Promise<readonly Answer[]> {
+  const present = wish.nodes.filter((node) => node.present && !node.duplicate);
+  const answers = new Map<string, Answer>();
+  const lines = new Map<string, NamedLine[]>(present.map(({ identity }) => [identity.name, []]));
+  if (present.length > 0) {
+    for await (const line of runCommand(operator, { ...wish, nodes: present }, signal)) {
+      const own = lines.get(line.name) ?? [];
+      if (line.type === "result") answers.set(line.name, answerOf(line, own));
+      else if (own.length < LINES_KEPT) own.push(line);
+      onLine(line);
+    }
+  }
+  return wish.nodes.map(({ identity: { name } }) => answers.get(name) ?? silent(name, lines.get(name) ?? []));
+}
+
+function answerOf(line: NamedLine, lines: readonly NamedLine[]): Answer {
+  const { name: node } = line;
+  if (line["ok"] === true) return { node, outcome: "ok", lines, code: null, message: null };
+  const code = wordOf(line, "code");
+  // The hub speaks for a node that said nothing.
+  const outcome = code === "TIMEOUT" || code === "HUB_UNREACHABLE" ? "silent" : "failed";
+  return { node, outcome, lines, code, message: whyOf(line) };
+}
+
+const silent = (node: string, lines: readonly NamedLine[]): Answer => ({
+  node,
+  outcome: "silent",
+  lines,
+  code: null,
+  message: null,
+});

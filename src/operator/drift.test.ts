@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { KeyId, ReleaseId } from "../lib/ids.ts";
+import type { Order } from "../trust/documents.ts";
+import type { Answer } from "./ask.ts";
+import type { NamedLine } from "./commands.ts";
+import { driftOf } from "./drift.ts";
+import { repairedOf } from "./repair.ts";
+
+const ONE = "1".repeat(32) as ReleaseId;
+const TWO = "2".repeat(32) as ReleaseId;
+const ORDER = { app: "shop", release: ONE, state: "run", generation: 1 } as Order;
+
+const line = (type: string, more: object = {}): NamedLine => ({
+  node: "a".repeat(32) as KeyId,
+  name: "n1",
+  type,
+  ...more,
+});
+const answer = (lines: readonly NamedLine[], more: Partial<Answer> = {}): Answer => ({
+  node: "n1",
+  outcome: "ok",
+  lines,
+  code: null,
+  message: null,
+  ...more,
+});
+const running = (more: object = {}): NamedLine =>
+  line("running", { current: ONE, release: ONE, state: "run", generation: 1, busy: false, ...more });
+
+const TABLE: readonly [what: string, lines: NamedLine[], differs: string[]][] = [
+  ["all is as it should be", [running()], []],
+  [
+    "another release",
+    [running({ release: TWO, current: TWO })],
+    ["shop@22222222 where shop@11111111 was ordered"],
+  ],
+  [
+    "nothing at all",
+    [running({ release: null, current: null })],
+    ["nothing where shop@11111111 was ordered"],
+  ],
+  ["it is stopped", [running({ state: "stopped" })], ["stopped where run was ordered"]],
+  ["a restart is due", [running({ generation: 0 })], ["a restart that was ordered is still due"]],
+  ["a lost link", [running({ current: null })], ["current is nothing where shop@11111111 was activated"]],
+  [
+    "missing instances",
+    [running(), line("missing", { process: "web", serving: 1, wanted: 3 })],
+    ["1 of 3 web serve"],
+  ],
+  ["a sick one", [running(), line("ailing", { instance: "web.1", why: "500" })], ["web.1 is not well: 500"]],
+];
+
+for (const [what, lines, differs] of TABLE) {
+  test(`drift: ${what}`, () => assert.deepEqual(driftOf(answer(lines), ORDER).differs, differs));
+}
+
+test("drift: a node's no is a difference, and its silence is none", () => {
+  const no = answer([], { outcome: "failed", code: "APP_NOT_FOUND", message: "this node holds no shop" });
+  assert.deepEqual(driftOf(no, ORDER).differs, ["APP_NOT_FOUND this node holds no shop"]);
+  const silent = driftOf(answer([], { outcome: "silent" }), ORDER);
+  assert.deepEqual([silent.outcome, silent.differs], ["silent", []]);
+});
+
+test("drift: files are counted in all, and text from a node stays on its line", () => {
+  const lines = [
+    line("difference", { release: ONE, path: "a\nn2  OK", reason: "content" }),
+    line("compared", { release: ONE, differences: 1500 }),
+  ];
+  const { files, filesDiffering } = driftOf(answer(lines), undefined);
+  assert.deepEqual([files[0]?.path, filesDiffering], ["a n2  OK", 1500]);
+});
+
+test("repair: what was done is said, and nothing done is well", () => {
+  assert.equal(repairedOf(answer([])).outcome, "well");
+  const lines = [
+    line("mended", { path: "a.txt", reason: "content" }),
+    line("files", { files: 1, shared: 2 }),
+    line("progress"),
+  ];
+  assert.deepEqual(repairedOf(answer(lines)).done, [
+    "a.txt (content) was set right",
+    "1 files were replaced, and 2 in other releases that shared them",
+  ]);
+  const failed = answer(lines, { outcome: "failed", code: "VERIFY_FAILED", message: "it is broken" });
+  assert.deepEqual([repairedOf(failed).outcome, repairedOf(failed).done.length], ["failed", 2]);
+});
