@@ -40,6 +40,11 @@ export interface BlobSource {
   readonly size: number;
   /** SHA-256 of the whole, in hex: the depot refuses bytes that do not hash to it. */
   readonly sha256: string;
+  /**
+   * The digest was made of these very bytes, which lie in this process's memory and do not change: a depot that
+   * writes them itself need not make it again. Default: false.
+   */
+  readonly inMemory?: boolean;
   /** The bytes from `offset` on; called again after a cut. */
   open(offset: number): AsyncIterable<Uint8Array>;
 }

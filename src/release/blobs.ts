@@ -15,6 +15,7 @@ export function piecesBlob(pieces: readonly Buffer[], sha256: Digest): BlobSourc
   return {
     size: pieces.reduce((sum, piece) => sum + piece.length, 0),
     sha256,
+    inMemory: true,
     async *open(offset) {
       let start = offset;
       for (const piece of pieces) {

@@ -7,11 +7,14 @@ import { cutAt, MAX_CHUNK, MIN_CHUNK } from "./gear.ts";
 import type { ChunkRef } from "./pack.ts";
 import type { SourceFile } from "./tree-source.ts";
 
-/** What a file is made of. One chunk: its id is the file's digest. Empty: no chunk. */
+/** What a file is made of. */
 export interface CutFile {
   readonly sha256: Digest;
-  readonly chunks: readonly ChunkRef[];
+  /** Its chunks when there are more than one. One chunk: its id is the file's digest. An empty file has none. */
+  readonly list: readonly ChunkRef[];
 }
+
+export const NO_LIST: readonly ChunkRef[] = [];
 
 /** Takes a chunk's bytes, which lie in a buffer that is used again afterwards. */
 export type ChunkSink = (chunk: ChunkRef, bytes: Buffer) => void;
@@ -21,6 +24,7 @@ export const BUFFER_BYTES = 2 * 1024 * 1024;
 const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW;
 
 export const EMPTY_SHA256 = hash("sha256", "", "hex") as Digest;
+const EMPTY: CutFile = { sha256: EMPTY_SHA256, list: NO_LIST };
 
 /** Reads files through one buffer, cuts and hashes them: fresh buffers for 36,000 files cost five times as much. */
 export class ContentReader {
@@ -32,7 +36,7 @@ export class ContentReader {
    * @throws SkeinError TREE_REFUSED when the file changes while it is read
    */
   cut(file: SourceFile, sink: ChunkSink, between: () => Promise<void>): CutFile | Promise<CutFile> {
-    if (file.size === 0) return { sha256: EMPTY_SHA256, chunks: [] };
+    if (file.size === 0) return EMPTY;
     if (file.size >= BUFFER_BYTES) return this.#cutLarge(file, sink, between);
     const { fd, close } = open(file);
     try {
@@ -44,20 +48,22 @@ export class ContentReader {
 
   #cutSmall(file: SourceFile, fd: number, sink: ChunkSink): CutFile {
     // One byte more than there should be shows in the same read whether the file has grown.
-    const more = typeof file.content.file === "string" ? 1 : 0;
-    if (fill(fd, this.#buffer, file.size, file.content.offset, more) !== file.size) throw changed(file);
+    const { file: where, offset } = file.content;
+    const more = typeof where === "string" ? 1 : 0;
+    if (fill(fd, this.#buffer, file.size, offset, more) !== file.size) throw changed(file);
     const bytes = this.#buffer.subarray(0, file.size);
     if (file.size <= MIN_CHUNK) {
       const sha256 = hash("sha256", bytes, "hex") as Digest;
-      const chunk = { id: sha256 as string as ChunkId, length: file.size };
-      sink(chunk, bytes);
-      return { sha256, chunks: [chunk] };
+      sink({ id: sha256 as string as ChunkId, length: file.size }, bytes);
+      return { sha256, list: NO_LIST };
     }
     const chunks: ChunkRef[] = [];
     this.#cutWindow(bytes, file.size, true, chunks, sink);
     const [only, second] = chunks;
-    if (only !== undefined && second === undefined) return { sha256: only.id as string as Digest, chunks };
-    return { sha256: hash("sha256", bytes, "hex") as Digest, chunks };
+    if (only !== undefined && second === undefined) {
+      return { sha256: only.id as string as Digest, list: NO_LIST };
+    }
+    return { sha256: hash("sha256", bytes, "hex") as Digest, list: chunks };
   }
 
   async #cutLarge(file: SourceFile, sink: ChunkSink, between: () => Promise<void>): Promise<CutFile> {
@@ -91,7 +97,7 @@ export class ContentReader {
       await between();
     }
     if (isLonger(file, fd)) throw changed(file);
-    return { sha256: sum.digest("hex") as Digest, chunks };
+    return { sha256: sum.digest("hex") as Digest, list: chunks };
   }
 
   /** Cuts as far as the window decides it, and says how far that is. */

@@ -1,21 +1,23 @@
+import { setImmediate } from "node:timers/promises";
 import type { Digest } from "../lib/ids.ts";
 import type { Depot } from "../depot/depot.ts";
 import { readCatalogue, type Catalogue } from "./catalogue.ts";
 import { ContentReader, type ChunkSink, type CutFile } from "./content-reader.ts";
 import type { ChunkRef } from "./pack.ts";
 import { PackWriter } from "./pack-writer.ts";
-import type { Row } from "./rows.ts";
+import { isFileRow, type Row } from "./rows.ts";
 import { cutSegments, type Segment } from "./segments.ts";
 import type { StatCache } from "./stat-cache.ts";
-import type { ReleaseIndex } from "./release-index.ts";
 import { indexOf } from "./tree-blobs.ts";
 import type { PublishedTree, PublishProgress } from "./published.ts";
-import type { SourceEntry } from "./tree-source.ts";
+import type { SourceEntry, SourceFile } from "./tree-source.ts";
 
 /** New data up to this size is compressed harder: three times the CPU for a tenth fewer bytes. */
 const SMALL_BYTES = 64 * 1024 * 1024;
 const SMALL_LEVEL = 9;
 const LEVEL = 3;
+/** Entries handled before other work of the process gets its turn. */
+const ENTRIES_PER_TURN = 64;
 
 export interface CutOptions {
   readonly depot: Depot;
@@ -43,39 +45,47 @@ export async function cutAndStore(
   cache: StatCache,
   options: CutOptions,
 ): Promise<StoredTree> {
-  const { depot, signal, previous } = options;
-  const first = previous === null ? undefined : await indexOf(depot, previous.tree, signal);
-  const catalogue = await readCatalogue(depot, packsOfIndex(first), options.cacheDir, signal);
+  const { depot, signal } = options;
+  const catalogue = await readCatalogue(depot, await packsBefore(options), options.cacheDir, signal);
   const writer = new PackWriter(depot, catalogue, levelFor(entries, cache));
   const reader = new ContentReader();
   const rows: Row[] = [];
-  const cuts: CutFile[] = [];
+  const lists = new Map<Digest, readonly ChunkRef[]>();
   let filesRead = 0;
   const sink: ChunkSink = (chunk, bytes) => writer.add(chunk, bytes);
   const between = async (): Promise<void> => {
     if (writer.isFull) await writer.flush(signal);
   };
-  for (const entry of entries) {
+  for (const [n, entry] of entries.entries()) {
     let cut: CutFile | null = null;
     if (entry.kind === "f" || entry.kind === "x") {
       const remembered = cache.get(entry);
-      cut = remembered !== undefined && isStored(remembered, catalogue) ? remembered : null;
+      cut = remembered !== undefined && isStored(entry, remembered, catalogue) ? remembered : null;
       if (cut === null) {
         cut = await reader.cut(entry, sink, between);
         cache.set(entry, cut);
         filesRead += 1;
       }
-      if (cut.chunks.length > 1) writer.addList(cut.sha256, cut.chunks);
-      cuts.push(cut);
+      if (cut.list.length > 0) {
+        writer.addList(cut.sha256, cut.list);
+        lists.set(cut.sha256, cut.list);
+      }
       if (writer.isFull) await writer.flush(signal);
     }
     rows.push(toRow(entry, cut));
+    if (n % ENTRIES_PER_TURN !== 0) continue;
+    // A pack that is being stored goes on meanwhile.
+    await setImmediate();
     signal.throwIfAborted();
-    options.onProgress?.({ files: cuts.length, filesTotal: entries.length, storedBytes: writer.storedBytes });
+    options.onProgress?.({ files: n + 1, filesTotal: entries.length, storedBytes: writer.storedBytes });
   }
   const segments = cutSegments(rows);
   await storeSegments(segments, writer, signal);
-  return { rows, segments, filesRead, writer, packs: packsOf(segments, cuts, catalogue, writer) };
+  return { rows, segments, filesRead, writer, packs: packsOf(segments, rows, lists, catalogue, writer) };
+}
+
+async function packsBefore({ previous, depot, signal }: CutOptions): Promise<readonly Digest[]> {
+  return previous === null ? [] : ((await indexOf(depot, previous.tree, signal))?.packs ?? []);
 }
 
 /** Segments get frames of their own: an installing node reads them before anything else. */
@@ -89,10 +99,8 @@ async function storeSegments(
     writer.add(segmentChunk(segment), segment.bytes);
     if (writer.isFull) await writer.flush(signal);
   }
-  await writer.flush(signal);
+  await writer.end(signal);
 }
-
-const packsOfIndex = (index: ReleaseIndex | undefined): readonly Digest[] => index?.packs ?? [];
 
 const segmentChunk = (segment: Segment): ChunkRef => ({
   id: segment.id as string as ChunkRef["id"],
@@ -106,7 +114,10 @@ export function toRow(entry: SourceEntry, cut: CutFile | null): Row {
   return { kind: entry.kind, path: entry.path, size: entry.size, sha256: cut.sha256 };
 }
 
-const isStored = (cut: CutFile, { chunks }: Catalogue): boolean => cut.chunks.every((c) => chunks.has(c.id));
+function isStored({ size }: SourceFile, { sha256, list }: CutFile, { chunks }: Catalogue): boolean {
+  if (list.length > 0) return list.every(({ id }) => chunks.has(id));
+  return size === 0 || chunks.has(sha256 as string as ChunkRef["id"]);
+}
 
 function levelFor(entries: readonly SourceEntry[], cache: StatCache): number {
   let unknown = 0;
@@ -119,7 +130,8 @@ function levelFor(entries: readonly SourceEntry[], cache: StatCache): number {
 /** The new packs, last one first, then the others. */
 function packsOf(
   segments: readonly Segment[],
-  cuts: readonly CutFile[],
+  rows: readonly Row[],
+  lists: ReadonlyMap<Digest, readonly ChunkRef[]>,
   catalogue: Catalogue,
   writer: PackWriter,
 ): Digest[] {
@@ -129,9 +141,15 @@ function packsOf(
     used.add(pack);
   };
   for (const segment of segments) use(catalogue.chunks.get(segmentChunk(segment).id));
-  for (const cut of cuts) {
-    for (const chunk of cut.chunks) use(catalogue.chunks.get(chunk.id));
-    if (cut.chunks.length > 1) use(catalogue.lists.get(cut.sha256));
+  for (const row of rows) {
+    if (!isFileRow(row) || row.size === 0) continue;
+    const list = lists.get(row.sha256);
+    for (const { id } of list ?? []) use(catalogue.chunks.get(id));
+    use(
+      list === undefined
+        ? catalogue.chunks.get(row.sha256 as string as ChunkRef["id"])
+        : catalogue.lists.get(row.sha256),
+    );
   }
   return [...used];
 }

@@ -3,7 +3,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { verifyInstall } from "./verify-install.ts";
-import type { DepotReader } from "../depot/depot.ts";
+import type { Depot, DepotReader } from "../depot/depot.ts";
+import { SkeinError } from "../lib/errors.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree } from "./release.fixture.ts";
 
 const TREE = {
@@ -111,4 +112,23 @@ test("content that moved, was doubled or changed its mode is found in earlier re
   assert.equal(inode(2, "twice/1.js"), inode(2, "lib/file-1.js"));
   const three = await world.install(3, await world.publish({ "a.js": body(0), "b.js": "new" }));
   assert.equal(three.linked, 2);
+});
+
+test("a pack that cannot be stored fails the publish, whichever it is, and no index is written", async (t) => {
+  const tree = Object.fromEntries(
+    Array.from({ length: 6 }, (_, n) => [`${n}.bin`, noise(6_000_000, 2 * n + 1)]),
+  );
+  for (const failing of [1, 2, 3]) {
+    const world = makeWorld(t);
+    let puts = 0;
+    const depot: Depot = {
+      ...world.depot,
+      put: async (name, blob, signal) => {
+        if (name.startsWith("packs/") && ++puts === failing) throw new SkeinError("DISK_FULL", name);
+        await world.depot.put(name, blob, signal);
+      },
+    };
+    await assert.rejects(world.publish(tree, { depot }), { code: "DISK_FULL" }, `pack ${failing} of ${puts}`);
+    assert.deepEqual(await Array.fromAsync(world.depot.list("index/", t.signal)), []);
+  }
 });

@@ -12,6 +12,7 @@ import {
   PACK_BYTES,
   packName,
   type ChunkRef,
+  type EncodedPack,
   type PackedFrame,
 } from "./pack.ts";
 
@@ -19,8 +20,9 @@ import {
 const MAX_ENTRIES = 50_000;
 
 /**
- * Collects chunks that the depot lacks into frames and packs, and stores each pack when it is full. Holds at most
- * one pack and one frame in memory.
+ * Collects chunks that the depot lacks into frames and packs, and stores each pack when it is full, while the next is
+ * filled. Holds at most two packs and one frame in memory. Frames are compressed on this thread: on another one a
+ * publish would end sooner and cost a tenth more CPU (bench/README.md).
  */
 export class PackWriter {
   readonly #depot: Depot;
@@ -30,14 +32,17 @@ export class PackWriter {
   #filled = 0;
   #frameChunks: ChunkRef[] = [];
   /** The pack being made: its frames, compressed. */
-  readonly #body = Buffer.allocUnsafeSlow(PACK_BYTES);
+  #body: Buffer = Buffer.allocUnsafeSlow(PACK_BYTES);
+  /** The other one: of the pack that is being stored, or free. */
+  #spare: Buffer | undefined;
   #packed = 0;
   #frames: PackedFrame[] = [];
   /** Entries of the head so far. */
   #entries = 0;
   #lists = new Map<Digest, readonly ChunkRef[]>();
-  /** Chunks of the pack being made: known, but not yet anywhere. */
-  readonly #pending = new Set<ChunkId>();
+  #storing: Promise<void> = Promise.resolve();
+  /** Chunks and lists of packs that are not stored yet: known, but not anywhere. */
+  readonly #pending = new Set<ChunkId | Digest>();
 
   readonly stored: Digest[] = [];
   newChunks = 0;
@@ -66,8 +71,9 @@ export class PackWriter {
   }
 
   addList(file: Digest, chunks: readonly ChunkRef[]): void {
-    if (this.#known.lists.has(file) || this.#lists.has(file)) return;
+    if (this.#known.lists.has(file) || this.#pending.has(file)) return;
     this.#lists.set(file, chunks);
+    this.#pending.add(file);
     this.#entries += chunks.length + 1;
   }
 
@@ -87,22 +93,43 @@ export class PackWriter {
     return this.#packed > PACK_BYTES - 2 * BUFFER_BYTES || this.#entries > MAX_ENTRIES;
   }
 
-  /** Stores what was collected as a pack; nothing when nothing was. */
+  /** Begins to store what was collected as a pack, once the one before is stored. @throws what the depot throws */
   async flush(signal: AbortSignal): Promise<void> {
+    await this.#storing;
     this.endFrame();
     if (this.#frames.length === 0 && this.#lists.size === 0) return;
+    signal.throwIfAborted();
     const pack = encodePack(this.#frames, this.#body.subarray(0, this.#packed), this.#lists);
-    faultPoint("publish.pack");
-    await this.#depot.put(packName(pack.id), piecesBlob(pack.pieces, pack.id), signal);
-    faultPoint("publish.packed");
-    for (const id of this.#pending) this.#known.chunks.set(id, pack.id);
-    for (const file of this.#lists.keys()) this.#known.lists.set(file, pack.id);
-    this.stored.push(pack.id);
-    this.storedBytes += pack.size;
-    this.#pending.clear();
+    const chunks = this.#frames.flatMap((frame) => frame.chunks);
+    this.#storing = this.#store(pack, chunks, this.#lists, signal);
+    // A failure is told to whoever flushes next, or ends.
+    this.#storing.catch(() => undefined);
+    [this.#body, this.#spare] = [this.#spare ?? Buffer.allocUnsafeSlow(PACK_BYTES), this.#body];
     this.#lists = new Map();
     this.#frames = [];
     this.#packed = 0;
     this.#entries = 0;
+  }
+
+  /** Stores what is left, and waits until all is stored. @throws what the depot throws */
+  async end(signal: AbortSignal): Promise<void> {
+    await this.flush(signal);
+    await this.#storing;
+  }
+
+  async #store(
+    pack: EncodedPack,
+    chunks: readonly ChunkRef[],
+    lists: ReadonlyMap<Digest, unknown>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    faultPoint("publish.pack");
+    await this.#depot.put(packName(pack.id), piecesBlob(pack.pieces, pack.id), signal);
+    faultPoint("publish.packed");
+    for (const { id } of chunks) this.#known.chunks.set(id, pack.id);
+    for (const file of lists.keys()) this.#known.lists.set(file, pack.id);
+    for (const id of [...chunks.map((chunk) => chunk.id), ...lists.keys()]) this.#pending.delete(id);
+    this.stored.push(pack.id);
+    this.storedBytes += pack.size;
   }
 }

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
 import { writeFileAtomic } from "../lib/files.ts";
-import type { CutFile } from "./content-reader.ts";
+import { NO_LIST, type CutFile } from "./content-reader.ts";
 import { CUTTER } from "./gear.ts";
 import type { ChunkRef } from "./pack.ts";
 import type { SourceFile } from "./tree-source.ts";
@@ -26,6 +26,7 @@ interface Entry {
   readonly list: readonly (string | number)[];
 }
 
+const NO_ENTRIES: Entry["list"] = [];
 const VERSION = `skein-stat-1 ${CUTTER}`;
 const RACY_MS = 2000;
 
@@ -42,11 +43,11 @@ export function openStatCache(dir: string | null, key: string | null, now: numbe
       const entry = old.get(source.path);
       if (entry === undefined || source.stamp === null || entry.stamp !== source.stamp) return undefined;
       kept.set(source.path, entry);
-      return { sha256: entry.sha256, chunks: chunksOf(source, entry) };
+      return { sha256: entry.sha256, list: entry.list.length === 0 ? NO_LIST : chunksOf(entry) };
     },
     set: (source, cut) => {
       if (source.stamp === null || isRacy(source.stamp, now)) return;
-      const list = cut.chunks.length < 2 ? [] : cut.chunks.flatMap((chunk) => [chunk.id, chunk.length]);
+      const list = cut.list.length === 0 ? NO_ENTRIES : cut.list.flatMap((chunk) => [chunk.id, chunk.length]);
       kept.set(source.path, { stamp: source.stamp, sha256: cut.sha256, list });
       changed = true;
     },
@@ -59,9 +60,7 @@ export function openStatCache(dir: string | null, key: string | null, now: numbe
   };
 }
 
-function chunksOf(source: SourceFile, entry: Entry): ChunkRef[] {
-  if (source.size === 0) return [];
-  if (entry.list.length === 0) return [{ id: entry.sha256 as string as ChunkId, length: source.size }];
+function chunksOf(entry: Entry): ChunkRef[] {
   const chunks: ChunkRef[] = [];
   for (let i = 0; i < entry.list.length; i += 2) {
     chunks.push({ id: entry.list[i] as ChunkId, length: Number(entry.list[i + 1]) });
@@ -86,7 +85,9 @@ function load(file: string): Map<string, Entry> {
       ...[string, string, Digest][],
     ];
     if (version !== VERSION) return entries;
-    for (const [at, stamp, sha256, ...list] of rows) entries.set(at, { stamp, sha256, list });
+    for (const [at, stamp, sha256, ...list] of rows) {
+      entries.set(at, { stamp, sha256, list: list.length === 0 ? NO_ENTRIES : list });
+    }
   } catch {
     entries.clear();
   }

@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
 import { RESERVED } from "../release/tree-path.ts";
-import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
+import type { Content, SourceEntry, SourceFile, TreeSource } from "../release/tree-source.ts";
 import { refuseCapabilities } from "./capabilities.ts";
 import { globFilter } from "./globs.ts";
 import { refuse } from "./refuse.ts";
@@ -109,13 +109,28 @@ function readEntry(root: string, at: string, entry: fs.Dirent): SourceEntry {
   if ((stat.mode & (SETUID | SETGID)) !== 0) {
     throw refuse("TREE_REFUSED", at, "it is setuid or setgid", "Remove the bit: chmod ug-s.");
   }
-  return {
-    kind: (stat.mode & 0o100) === 0 ? "f" : "x",
-    path: at,
-    size: stat.size,
-    content: { file, offset: 0 },
-    stamp: `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`,
-  };
+  return new DirectoryFile(root, at, stat);
+}
+
+/** Makes what is long when it is asked for: a folder may have very many files. */
+class DirectoryFile implements SourceFile {
+  readonly kind: "f" | "x";
+  readonly path: string;
+  readonly size: number;
+  readonly stamp: string;
+  readonly #root: string;
+
+  constructor(root: string, at: string, stat: fs.Stats) {
+    this.kind = (stat.mode & 0o100) === 0 ? "f" : "x";
+    this.path = at;
+    this.size = stat.size;
+    this.stamp = `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`;
+    this.#root = root;
+  }
+
+  get content(): Content {
+    return { file: `${this.#root}/${this.path}`, offset: 0 };
+  }
 }
 
 function readLink(file: string, at: string): string {
