@@ -24,7 +24,7 @@ import { namedDocuments, openKept, type KeptDocuments } from "./kept.ts";
 import { watchHealth } from "./live.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys, type NodeKeys } from "./node-keys.ts";
-import { openNodeStore, type NodeStore } from "./node-store.ts";
+import { identityOf, openNodeStore, type NodeStore } from "./node-store.ts";
 import { openOutbox } from "./receipts.ts";
 import { receiptOf } from "./receipt-of.ts";
 import { openRecords } from "./records.ts";
@@ -92,7 +92,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     node: name(),
     log: options.log,
   });
-  const parts = await Agent.open(options, stateDir, keys, store, runtime);
+  await using near = await NearDepots.open({ options, signer: keys.signer, store });
+  const parts = await Agent.open(options, stateDir, keys, store, { runtime, near });
   await using agent = parts;
   await agent.run();
 }
@@ -137,6 +138,7 @@ class Agent implements AsyncDisposable {
     parts: {
       readonly store: NodeStore;
       readonly runtime: AppRuntime;
+      readonly near: NearDepots;
       readonly kept: KeptDocuments;
       readonly registry: RegistryHost;
       readonly context: Omit<AppContext, "pace" | "depots" | "doubt" | "onNews">;
@@ -156,11 +158,12 @@ class Agent implements AsyncDisposable {
       report: () => this.#report(),
       delivered: (reported) => this.#delivered(reported),
     });
-    this.#near = new NearDepots(options);
+    this.#near = parts.near;
+    this.#near.source = () => this.#source;
     this.#context = {
       ...parts.context,
       pace: () => this.#pace(),
-      depots: (how) => this.#near.before(this.#source?.depots ?? [], how),
+      depots: (how) => this.#near.readers(how),
       doubt: (app) => this.#workers.get(app)?.doubt(),
       onNews: (when) => {
         this.#reports.tell(when);
@@ -174,7 +177,7 @@ class Agent implements AsyncDisposable {
     stateDir: string,
     keys: NodeKeys,
     store: NodeStore,
-    runtime: AppRuntime,
+    { runtime, near }: { readonly runtime: AppRuntime; readonly near: NearDepots },
   ): Promise<Agent> {
     const { paths, clock, log } = options;
     const groups = processGroups(path.join(paths.run, "groups"));
@@ -215,7 +218,7 @@ class Agent implements AsyncDisposable {
       folders,
     };
     const context = { ...shared, logOf: appLogs(paths.log) };
-    return new Agent(options, keys, { store, runtime, kept, registry, context });
+    return new Agent(options, keys, { store, runtime, near, kept, registry, context });
   }
 
   async run(): Promise<void> {
@@ -344,6 +347,7 @@ class Agent implements AsyncDisposable {
       workers: [...this.#workers.values()],
       boot: this.#boot,
       address: this.#options.address,
+      endpoint: this.#near.endpoint,
       version: this.#options.version ?? "0",
       catchingUp: this.#catchingUp,
     });
@@ -380,9 +384,4 @@ class Agent implements AsyncDisposable {
   #nodeContext(): Context {
     return { now: this.#options.clock.now(), self: this.#keys.signer.kid };
   }
-}
-
-function identityOf({ state }: NodeStore): NonNullable<NodeStore["state"]["identity"]> {
-  if (state.identity !== null) return state.identity;
-  throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster");
 }

@@ -1,28 +1,49 @@
 import { statfsSync } from "node:fs";
 import path from "node:path";
 import { blobCache, type BlobCache } from "../depot/cache/blob-cache.ts";
-import { cached } from "../depot/cache/cached.ts";
+import { cached, type PieceRange } from "../depot/cache/cached.ts";
 import { forgiving } from "../depot/cache/forgiving.ts";
 import type { DepotReader } from "../depot/depot.ts";
+import type { PeerAnswer, Swarm } from "../depot/peers/swarm.ts";
 import type { Clock } from "../lib/clock.ts";
-import { messageOf } from "../lib/errors.ts";
+import { messageOf, SkeinError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
+import type { Envelope } from "../trust/envelope.ts";
+import type { LocalSigner } from "../trust/keys.ts";
+import { tlsIdentity } from "../trust/tls.ts";
+import type { NodeStore } from "./node-store.ts";
+import { PeerLink } from "./peers/peer-link.ts";
+import type { Source } from "./source.ts";
 
-/** What a node reads from before it asks its source. */
+/** What a node reads from before it asks its source, and what it gives to others. */
 export interface NearOptions {
   /** Most that the cache of blobs takes on the disk; 0: none. Default: a twentieth of the disk, at most 4 GiB. */
   readonly cacheBytes?: number | undefined;
+  /** Where peers are served; 0: any free port; null: nowhere, and none are asked. Default 0. */
+  readonly peerPort?: number | null | undefined;
 }
 
 /** `near`: the nearest first. `anew`: all from afar, and into the cache, in place of what it holds. `far`: past the cache. */
 export type Nearness = "near" | "anew" | "far";
 
 interface NodeParts {
-  readonly paths: Paths;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly near?: NearOptions | undefined;
+  readonly options: {
+    readonly paths: Paths;
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly name: string;
+    readonly address: string;
+    readonly bind: string;
+    readonly near?: NearOptions | undefined;
+  };
+  readonly signer: LocalSigner;
+  readonly store: NodeStore;
+}
+
+interface Made {
+  readonly readers: readonly DepotReader[];
+  readonly swarm: Swarm | undefined;
 }
 
 const DISK_SHARE = 0.05;
@@ -34,14 +55,17 @@ function shareOfDisk(dir: string): number {
 }
 
 /**
- * What this node reads blobs from, the nearest first: its cache, then where its source says they are. Every depot of
- * the source comes twice: through the cache, and then once more past it, for what was found damaged.
+ * What this node reads blobs from, the nearest first: its cache, its peers, then where its source says they are. Every
+ * depot of the source comes twice: through cache and peers, and then once more past them, for what was found damaged.
  */
-export class NearDepots {
+export class NearDepots implements AsyncDisposable {
   readonly cache: BlobCache;
-  readonly #made = new WeakMap<DepotReader, readonly DepotReader[]>();
+  /** Where it is told about depots and peers from; undefined: nowhere yet. */
+  source: () => Source | undefined = () => undefined;
+  #link: PeerLink | undefined;
+  readonly #made = new WeakMap<DepotReader, Made>();
 
-  constructor({ paths, clock, log, near = {} }: NodeParts) {
+  private constructor({ options: { paths, clock, log, near = {} } }: NodeParts) {
     const maxBytes = near.cacheBytes ?? shareOfDisk(paths.lib);
     const cache = blobCache({ dir: path.join(paths.lib, "cache"), maxBytes, now: () => clock.now() });
     this.cache = forgiving(cache, (err) => {
@@ -49,19 +73,58 @@ export class NearDepots {
     });
   }
 
-  before(far: readonly DepotReader[], how: Nearness = "near"): readonly DepotReader[] {
-    if (how === "far") return far;
-    if (how === "anew") return far.map((depot) => cached({ near: blind(this.cache), far: depot }));
-    return far.flatMap((depot) => {
-      const known = this.#made.get(depot) ?? this.#make(depot);
-      this.#made.set(depot, known);
-      return known;
+  /** Begins to serve peers. @throws SkeinError PORT_TAKEN where a port was asked for by its number */
+  static async open(parts: NodeParts): Promise<NearDepots> {
+    const made = new NearDepots(parts);
+    const { signer, store, options } = parts;
+    const { name, address, bind, clock, near = {} } = options;
+    const { peerPort = 0 } = near;
+    if (peerPort === null) return made;
+    made.#link = await PeerLink.open({
+      signer,
+      identity: tlsIdentity(signer.privateKey, name),
+      state: () => store.state,
+      hints: () => made.source()?.peers,
+      address,
+      bind,
+      port: peerPort,
+      give: async (want, held, signal) => await made.#give(want, held, signal),
+      clock,
     });
+    return made;
   }
 
-  #make(far: DepotReader): readonly DepotReader[] {
-    const near = cached({ near: this.cache, far });
-    return [near, near.mending];
+  /** What others are told of where this node serves peers; null: nowhere. */
+  get endpoint(): Envelope | null {
+    return this.#link?.endpoint ?? null;
+  }
+
+  readers(how: Nearness = "near"): readonly DepotReader[] {
+    const far = this.source()?.depots ?? [];
+    if (how === "far") return far;
+    if (how === "anew") return far.map((depot) => cached({ near: blind(this.cache), far: depot }));
+    return far.flatMap((depot) => this.#of(depot).readers);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#link?.[Symbol.asyncDispose]();
+  }
+
+  async #give(want: PieceRange, held: boolean, signal: AbortSignal): Promise<PeerAnswer> {
+    const [far] = this.source()?.depots ?? [];
+    const swarm = far === undefined ? undefined : this.#of(far).swarm;
+    if (swarm !== undefined) return await swarm.give(want, held, signal);
+    throw new SkeinError("BLOB_MISSING", "this node has nowhere to read from yet");
+  }
+
+  #of(far: DepotReader): Made {
+    const known = this.#made.get(far);
+    if (known !== undefined) return known;
+    const swarm = this.#link?.swarm(far, this.cache);
+    const near = cached({ near: this.cache, far, pieces: swarm });
+    const made = { readers: [near, near.mending], swarm };
+    this.#made.set(far, made);
+    return made;
   }
 }
 

@@ -20,6 +20,7 @@ export interface ReportInput {
   readonly workers: readonly AppWorker[];
   readonly boot: string;
   readonly address: string;
+  readonly endpoint: Envelope | null;
   readonly version: string;
   /** The hub lost its memory and asks for what the node holds. */
   readonly catchingUp: boolean;
@@ -40,6 +41,7 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     boot: input.boot,
     at: timeOf(context.clock.now()),
     address: input.address,
+    endpoint: input.endpoint,
     version: input.version,
     knows: [...DOCUMENT_TYPES],
     ...(input.catchingUp ? { heads: await headsOf(input) } : {}),

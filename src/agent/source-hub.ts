@@ -2,7 +2,7 @@ import type { HubClient } from "../api/hub-client.ts";
 import type { PortEntry } from "../api/schemas.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import type { KeyId } from "../lib/ids.ts";
-import type { Source } from "./source.ts";
+import type { PeerHints, Source } from "./source.ts";
 
 /** Changes of the table that come within this time are given as one. */
 const GATHER_MS = 20;
@@ -14,6 +14,7 @@ export function hubSource(client: HubClient, depot: DepotReader, node: KeyId): S
       return client.name;
     },
     depots: [depot],
+    peers: hintsOf(client),
     paced: true,
     wanted: async (etag, waitMs, signal) => await client.wanted(etag, waitMs, signal),
     report: async (report, signal) => await client.report(report, signal),
@@ -21,6 +22,17 @@ export function hubSource(client: HubClient, depot: DepotReader, node: KeyId): S
     answer: async (command, lines, signal) => {
       await client.answerCommand(command, node, lines, signal);
     },
+  };
+}
+
+function hintsOf(client: HubClient): PeerHints {
+  return {
+    async list(etag, signal) {
+      const { etag: now, peers } = await client.call("peers", { query: { etag }, signal });
+      return peers === null ? undefined : { etag: now, peers };
+    },
+    documents: async (node, signal) => await client.nodeDocuments(node, signal),
+    proof: async (name, signal) => await client.call("depotPieces", { params: { blob: name }, signal }),
   };
 }
 

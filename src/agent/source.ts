@@ -1,6 +1,22 @@
 import type { NodeDocuments, PortEntry, Report, Reported, Wanted } from "../api/schemas.ts";
 import type { DepotReader } from "../depot/depot.ts";
-import type { Digest } from "../lib/ids.ts";
+import type { PieceProof } from "../depot/peers/proof.ts";
+import type { Digest, KeyId } from "../lib/ids.ts";
+
+/** What a source tells of other nodes that may have the same blobs. Nothing of it is believed unproved. */
+export interface PeerHints {
+  /** Nodes and where they say they listen (`host:port`); undefined: the same as `etag` stood for. */
+  list(etag: string | undefined, signal: AbortSignal): Promise<PeerList | undefined>;
+  /** What proves a node's identity. @throws SkeinError NODE_NOT_FOUND */
+  documents(node: KeyId, signal: AbortSignal): Promise<NodeDocuments>;
+  /** What a blob's pieces hash to; undefined where nobody says. */
+  proof(name: string, signal: AbortSignal): Promise<PieceProof | undefined>;
+}
+
+export interface PeerList {
+  readonly etag: string;
+  readonly peers: readonly { readonly node: string; readonly address: string }[];
+}
 
 /** What a source says is wanted. A hub says more of it. */
 export type Offered = Omit<Wanted, "beacon" | "identity"> & {
@@ -17,6 +33,8 @@ export interface Source {
   readonly name: string;
   /** Blobs of releases, tried in this order. */
   readonly depots: readonly DepotReader[];
+  /** Absent: nobody tells of peers, and none are asked. */
+  readonly peers?: PeerHints;
   /** Whether gates are given here: then nothing starts without one. */
   readonly paced: boolean;
   /** What this node should run; undefined when within `waitMs` nothing but `etag` came. */

@@ -217,6 +217,14 @@ export const ROUTES = {
     response: s.reported,
     maxBody: 16 * MIB,
   },
+  peers: {
+    method: "GET",
+    path: "/v1/peers",
+    summary: "Present nodes that may hold what the calling node wants, and where they serve it",
+    roles: NODES,
+    query: z.object({ etag: z.string().max(128).default("") }),
+    response: s.peerList,
+  },
   ports: {
     method: "GET",
     path: "/v1/ports",
@@ -263,6 +271,13 @@ export const ROUTES = {
     summary: "A blob's bytes; honours Range",
     roles: MEMBERS,
     raw: true,
+  },
+  depotPieces: {
+    method: "GET",
+    path: "/v1/depot/pieces/*",
+    summary: "What a blob's pieces hash to",
+    roles: MEMBERS,
+    response: s.pieceProof,
   },
   depotHead: {
     method: "HEAD",

@@ -1,5 +1,6 @@
 /** Bodies of the hub's API. Requests are strict (unknown fields are refused), responses may grow. */
 import { z } from "zod";
+import { address } from "../trust/fields.ts";
 import {
   appName,
   appOnNode,
@@ -253,6 +254,8 @@ export const report = z.strictObject({
   boot: z.string().min(8).max(64),
   at: time,
   address: z.string().max(255).nullable(),
+  /** endpoint.1: where the node serves peers; null or absent: it does not. */
+  endpoint: envelope.nullable().optional(),
   version: z.string().max(64),
   knows: z.array(z.string().max(32)).max(64),
   /** Every order that the node holds as head or standing; absent when the hub need not know. */
@@ -272,6 +275,25 @@ export const reported = z.object({
   hubTime: time,
 });
 export type Reported = z.infer<typeof reported>;
+
+/** Where other nodes say that they serve the blobs they hold. */
+export const peerList = z.object({
+  etag: z.string().max(128),
+  /** Null: the same as `etag` stood for. */
+  peers: z
+    .array(z.object({ node: keyId, address }))
+    .max(10_000)
+    .nullable(),
+});
+export type PeerList = z.infer<typeof peerList>;
+/** What a blob's pieces of 262,144 bytes hash to: of each the first 16 bytes of its SHA-256. Unsigned. */
+export const pieceProof = z.object({
+  size: z.int().min(0),
+  hashes: z
+    .string()
+    .regex(/^([0-9a-f]{32})*$/)
+    .max(32 * 65_536),
+});
 
 export const portEntry = instanceReport.extend({
   node: keyId,

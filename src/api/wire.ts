@@ -26,9 +26,9 @@ export function splitAddress(address: string): { host: string; port: number } {
 
 /** A route's path with its parameters and query filled in. */
 export function pathOf(name: RouteName, params: Readonly<Record<string, string>>, query: Query): string {
-  const path = ROUTES[name].path.replaceAll(/:(\w+)/g, (_, key: string) =>
-    encodeURIComponent(params[key] ?? ""),
-  );
+  const path = ROUTES[name].path
+    .replaceAll(/:(\w+)/g, (_, key: string) => encodeURIComponent(params[key] ?? ""))
+    .replace(/\*$/, () => params["blob"] ?? "");
   const search = new URLSearchParams();
   for (const [key, value] of Object.entries(query)) if (value !== undefined) search.set(key, String(value));
   return search.size === 0 ? path : `${path}?${search.toString()}`;

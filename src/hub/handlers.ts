@@ -117,6 +117,7 @@ function agents(hub: Hub) {
         presence.pollEnded(node, call.res.destroyed && !core.signal.aborted);
       }
     },
+    peers: async (call) => hub.peers.list(call.caller.kid, call.query.etag),
     report: async (call) => await takeReport(hub, call.caller.kid, call.body),
     ports: async (call) => ({
       ports: ports.list({ app: call.query.app, env: call.query.env }),
@@ -142,9 +143,15 @@ function depot(hub: Hub) {
       await hub.deltas.need(blob, call.signal);
       await getBlob(seesRetired(blobs), blob, call.req, call.res, call.signal);
     },
+    depotPieces: async (call) => {
+      const blob = name(call);
+      await hub.deltas.need(blob, call.signal);
+      return await hub.peers.proof(blob);
+    },
     depotHead: async (call) => await uploadOffset(blobs, name(call), call.req, call.res),
     depotPut: async (call) => {
       needSomeDeploy(hub, call);
+      hub.peers.forget(name(call));
       await putBlob(blobs, name(call), call.req, call.res);
     },
     depotDelete: async (call) => {

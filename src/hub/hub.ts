@@ -9,6 +9,7 @@ import type { Rollouts } from "./gates.ts";
 import type { GitRepos } from "./git-repos.ts";
 import type { Nodes } from "./nodes.ts";
 import type { Orders } from "./orders.ts";
+import type { Peers } from "./peers.ts";
 import type { PortTable } from "./port-table.ts";
 import type { Presence } from "./presence.ts";
 import type { Receipts } from "./receipts.ts";
@@ -20,6 +21,7 @@ export interface Hub {
   readonly charters: Charters;
   readonly nodes: Nodes;
   readonly presence: Presence;
+  readonly peers: Peers;
   readonly releases: Releases;
   readonly deltas: Deltas;
   readonly orders: Orders;

@@ -7,6 +7,7 @@ import type { CatchUp } from "./catch-up.ts";
 import type { Core } from "./core.ts";
 import type { Rollouts } from "./gates.ts";
 import type { Orders } from "./orders.ts";
+import type { Peers } from "./peers.ts";
 import type { PortTable } from "./port-table.ts";
 import type { Presence } from "./presence.ts";
 import type { Receipts } from "./receipts.ts";
@@ -18,6 +19,7 @@ export interface ReportParts {
   readonly receipts: Receipts;
   readonly ports: PortTable;
   readonly presence: Presence;
+  readonly peers: Peers;
   readonly catchUp: CatchUp;
   readonly rollouts: Rollouts;
   readonly wanted: WantedDesk;
@@ -27,6 +29,7 @@ export async function takeReport(parts: ReportParts, node: KeyId, report: Report
   const { core, presence, catchUp } = parts;
   const before = presence.duplicate(node);
   const duplicate = await presence.reported(node, report);
+  parts.peers.note(node, report.endpoint ?? null);
   if (duplicate !== before) parts.wanted.wake(node);
   for (const held of report.heads ?? []) await takeHead(parts, node, held);
   if (report.heads !== undefined && catchUp.on) {

@@ -33,6 +33,7 @@ import { Lanes } from "./lanes.ts";
 import { Mirror } from "./mirror.ts";
 import { Nodes } from "./nodes.ts";
 import { Orders } from "./orders.ts";
+import { Peers } from "./peers.ts";
 import { PortTable } from "./port-table.ts";
 import { Presence } from "./presence.ts";
 import { Receipts } from "./receipts.ts";
@@ -205,6 +206,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     charters,
     nodes,
     presence,
+    peers: new Peers({ core, charters, nodes, orders, presence }),
     releases,
     deltas,
     orders,

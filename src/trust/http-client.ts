@@ -17,6 +17,8 @@ export interface PinnedClientOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** For connecting and the handshake, in ms. Default 5000. */
   readonly connectTimeoutMs?: number;
+  /** Connections at a time. Default 16. */
+  readonly maxSockets?: number;
 }
 
 export interface RequestOptions {
@@ -27,6 +29,8 @@ export interface RequestOptions {
   readonly body?: string | Uint8Array | Readable | AsyncIterable<Uint8Array> | undefined;
   /** Until the response's head has come, in ms. Default 30 000. */
   readonly timeoutMs?: number | undefined;
+  /** `102 Processing` begins the time anew: whoever answers is still at it. Then the signal must bound the whole. */
+  readonly patient?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -81,7 +85,11 @@ class PinnedAgent extends http.Agent {
   readonly #options: PinnedClientOptions;
 
   constructor(options: PinnedClientOptions) {
-    super({ keepAlive: true, maxSockets: DEFAULTS.maxSockets, timeout: DEFAULTS.idleMs });
+    super({
+      keepAlive: true,
+      maxSockets: options.maxSockets ?? DEFAULTS.maxSockets,
+      timeout: DEFAULTS.idleMs,
+    });
     this.#options = options;
   }
 
@@ -131,6 +139,7 @@ async function exchange(
   const address = `${options.host}:${options.port}`;
   const timeoutMs = request.timeoutMs ?? DEFAULTS.timeoutMs;
   const timer = setTimeout(() => req.destroy(late(address, request, timeoutMs)), timeoutMs);
+  if (request.patient === true) req.on("information", () => timer.refresh());
   let answered = false;
   req.once("response", (response) => {
     answered = true;

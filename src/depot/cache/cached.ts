@@ -28,6 +28,8 @@ export interface Piece {
 export interface PieceSource {
   /** Whether a read of so many bytes is worth asking for in pieces; Infinity: nobody knows how many. */
   worthAsking(bytes: number, signal: AbortSignal): Promise<boolean>;
+  /** How long a blob is; undefined where nobody says. */
+  size(name: string, signal: AbortSignal): Promise<number | undefined>;
   /** @throws SkeinError BLOB_MISSING, HUB_UNREACHABLE */
   piece(want: PieceRange, signal: AbortSignal): Promise<Piece>;
   /** The bytes of this range that were given out are damaged. */
@@ -56,6 +58,9 @@ type Count = (kind: DepotKind, bytes: number) => void;
 
 /** Indexes of releases are remade under their name, and small: a depot's own is asked for each time. */
 const isRemade = (name: string): boolean => name.startsWith("index/");
+
+/** Of these it is worth a question how long they are, where there are peers. */
+const isLarge = (name: string): boolean => name.startsWith("deltas/") || name.startsWith("packs/");
 
 /** Pieces on their way at a time; so many times 256 KiB of memory for each reader. */
 const WINDOW = 6;
@@ -111,33 +116,38 @@ class Reading {
   }
 
   async *run(range: ByteRange | undefined): AsyncGenerator<Uint8Array, void> {
-    const { near } = this.#options;
-    const { start = 0, end = Infinity } = range ?? {};
+    const start = range?.start ?? 0;
     this.#failed.delete(this.#name);
     try {
-      if (isRemade(this.#name)) {
-        yield* this.#freshFirst(start, end);
-        return;
-      }
-      for (let at = start; at < end;) {
-        this.#signal.throwIfAborted();
-        const held = await near.read(this.#name, at, end);
-        if (held === undefined) {
-          const stop = await near.gapEnd(this.#name, at, end);
-          const came = yield* this.#fromAfar(at, stop);
-          at += came.bytes;
-          if (came.ends) return;
-        } else {
-          at += held.bytes.length;
-          this.#count("cache", held.bytes.length);
-          yield held.bytes;
-          if (held.ends) return;
-        }
-      }
+      const end = range?.end ?? (await this.#size()) ?? Infinity;
+      if (isRemade(this.#name)) yield* this.#freshFirst(start, end);
+      else yield* this.#nearFirst(start, end);
     } catch (err) {
       if (this.#failed.size < 1000) this.#failed.add(this.#name);
       throw err;
     }
+  }
+
+  async *#nearFirst(start: number, end: number): AsyncGenerator<Uint8Array, void> {
+    const { near } = this.#options;
+    for (let at = start; at < end;) {
+      this.#signal.throwIfAborted();
+      const held = await near.read(this.#name, at, end);
+      if (held === undefined) {
+        const came = yield* this.#fromAfar(at, await near.gapEnd(this.#name, at, end));
+        at += came.bytes;
+        if (came.ends) return;
+      } else {
+        at += held.bytes.length;
+        this.#count("cache", held.bytes.length);
+        yield held.bytes;
+        if (held.ends) return;
+      }
+    }
+  }
+
+  async #size(): Promise<number | undefined> {
+    return isLarge(this.#name) ? await this.#options.pieces?.size(this.#name, this.#signal) : undefined;
   }
 
   /** The newest from far; what is held only while far cannot be reached. */
@@ -154,12 +164,28 @@ class Reading {
     }
   }
 
+  /** Where far does not answer, somebody else may have it. */
   async *#fromAfar(start: number, end: number): AsyncGenerator<Uint8Array, Came> {
     const { pieces } = this.#options;
-    if (pieces !== undefined && (await pieces.worthAsking(end - start, this.#signal))) {
-      return yield* this.#inPieces(pieces, start, end);
+    if (pieces === undefined) return yield* this.stream(start, end);
+    if (await pieces.worthAsking(end - start, this.#signal)) return yield* this.#inPieces(pieces, start, end);
+    let bytes = 0;
+    const stream = this.stream(start, end);
+    try {
+      let next = await stream.next();
+      for (; next.done !== true; next = await stream.next()) {
+        bytes += next.value.length;
+        yield next.value;
+      }
+      return next.value;
+    } catch (err) {
+      this.#signal.throwIfAborted();
+      if (isSkeinError(err, "BLOB_MISSING")) throw err;
+      const rest = yield* this.#inPieces(pieces, start + bytes, end);
+      return { bytes: bytes + rest.bytes, ends: rest.ends };
+    } finally {
+      await stream.return(NOTHING);
     }
-    return yield* this.stream(start, end);
   }
 
   /** In order, several on their way at a time. */
@@ -223,6 +249,8 @@ interface Came {
   readonly bytes: number;
   readonly ends: boolean;
 }
+
+const NOTHING: Came = { bytes: 0, ends: false };
 
 /** Gathers a stream into pieces and keeps each. */
 class Keeping {

@@ -1,0 +1,167 @@
+import type { NodeDocuments } from "../../api/schemas.ts";
+import { splitAddress } from "../../api/wire.ts";
+import type { BlobCache } from "../../depot/cache/blob-cache.ts";
+import type { PieceRange } from "../../depot/cache/cached.ts";
+import type { DepotReader } from "../../depot/depot.ts";
+import { PeerClient } from "../../depot/peers/peer-client.ts";
+import type { PeerServer, PeerServerOptions } from "../../depot/peers/peer-server.ts";
+import { Forest } from "../../depot/peers/picking.ts";
+import type { PieceProof } from "../../depot/peers/proof.ts";
+import { Standing } from "../../depot/peers/standing.ts";
+import { Swarm, type AskOptions, type PeerAnswer, type PeerNet } from "../../depot/peers/swarm.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import type { KeyId } from "../../lib/ids.ts";
+import { seal, type Envelope } from "../../trust/envelope.ts";
+import { timeOf } from "../../trust/fields.ts";
+import type { LocalSigner } from "../../trust/keys.ts";
+import type { NodeState } from "../../trust/node-state.ts";
+import type { TlsIdentity } from "../../trust/tls.ts";
+import type { PeerHints } from "../source.ts";
+import { Members } from "./members.ts";
+
+export interface PeerLinkOptions {
+  readonly signer: LocalSigner;
+  readonly identity: TlsIdentity;
+  readonly state: () => Pick<NodeState, "charter" | "pin">;
+  /** Who tells of peers now; undefined: nobody does. */
+  readonly hints: () => PeerHints | undefined;
+  /** What others are told. */
+  readonly address: string;
+  readonly bind: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly give: PeerServerOptions["give"];
+  readonly clock: Clock;
+}
+
+/** The list of peers is looked at anew when it is older, in ms; where nothing changed that costs a few bytes. */
+const LIST_MS = 10_000;
+const LIST_WAIT_MS = 3000;
+const PROOFS = 128;
+
+/** This node among its peers: it serves them, knows of them, and asks them. */
+export class PeerLink implements PeerNet, AsyncDisposable {
+  /** What others are told of where this node listens. */
+  readonly endpoint: Envelope;
+  readonly #options: PeerLinkOptions;
+  readonly #members: Members;
+  readonly #client: PeerClient;
+  readonly #standing: Standing;
+  readonly #server: PeerServer;
+  #list: { readonly etag: string; readonly at: number; readonly from: PeerHints } | undefined;
+  #places: ReadonlyMap<string, string> = new Map();
+  #forest: Forest;
+  #looking: Promise<void> | undefined;
+  readonly #proofs = new Map<string, Promise<PieceProof | undefined>>();
+
+  private constructor(options: PeerLinkOptions, members: Members, server: PeerServer, endpoint: Envelope) {
+    this.#options = options;
+    this.#members = members;
+    this.#server = server;
+    this.endpoint = endpoint;
+    this.#client = new PeerClient(options.identity);
+    this.#standing = new Standing(() => options.clock.now());
+    this.#forest = new Forest([options.signer.kid]);
+  }
+
+  /** Listens. @throws SkeinError PORT_TAKEN */
+  static async open(options: PeerLinkOptions): Promise<PeerLink> {
+    const { state, clock, hints, identity, bind, port, give } = options;
+    const documents = async (node: KeyId, signal: AbortSignal): Promise<NodeDocuments> => {
+      const from = hints();
+      if (from === undefined) throw new SkeinError("HUB_UNREACHABLE", "nobody tells of peers");
+      return await from.documents(node, signal);
+    };
+    const members = new Members({ state, documents, clock });
+    const admits = async (node: KeyId): Promise<boolean> => (await members.spki(node)) !== undefined;
+    const { servePeers } = await import("../../depot/peers/peer-server.ts");
+    const server = await servePeers({ identity, host: bind, port, admits, give });
+    return new PeerLink(options, members, server, await endpointAt(options, server.port));
+  }
+
+  get self(): string {
+    return this.#options.signer.kid;
+  }
+
+  swarm(origin: DepotReader, near: BlobCache): Swarm {
+    return new Swarm({ net: this, near, origin, standing: this.#standing });
+  }
+
+  async forest(signal: AbortSignal): Promise<Forest> {
+    const hints = this.#options.hints();
+    const list = this.#list;
+    const isOld = list === undefined || list.from !== hints || this.#options.clock.now() - list.at >= LIST_MS;
+    if (hints !== undefined && isOld) {
+      this.#looking ??= this.#look(hints).finally(() => (this.#looking = undefined));
+      await this.#looking;
+      signal.throwIfAborted();
+    }
+    return this.#forest;
+  }
+
+  async proof(name: string): Promise<PieceProof | undefined> {
+    const known = this.#proofs.get(name) ?? this.#ask(name);
+    this.#proofs.delete(name);
+    this.#proofs.set(name, known);
+    const [oldest] = this.#proofs.keys();
+    if (this.#proofs.size > PROOFS && oldest !== undefined) this.#proofs.delete(oldest);
+    return await known;
+  }
+
+  async ask(node: string, want: PieceRange, options: AskOptions): Promise<PeerAnswer> {
+    const address = this.#places.get(node);
+    const spki = address === undefined ? undefined : await this.#members.spki(node as KeyId);
+    if (address === undefined || spki === undefined) {
+      throw new SkeinError("UNKNOWN_CLIENT", `nothing proves that ${node} is a node of the cluster`);
+    }
+    return await this.#client.ask(node, { ...splitAddress(address), spki }, want, options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client[Symbol.dispose]();
+    await this.#server[Symbol.asyncDispose]();
+  }
+
+  /** Where nobody answers, what was known stays. */
+  async #look(hints: PeerHints): Promise<void> {
+    const at = this.#options.clock.now();
+    const before = this.#list?.from === hints ? this.#list.etag : undefined;
+    try {
+      const found = await hints.list(before, AbortSignal.timeout(LIST_WAIT_MS));
+      this.#list = { etag: found?.etag ?? before ?? "", at, from: hints };
+      if (found === undefined) return;
+      this.#places = new Map(found.peers.map(({ node, address }) => [node, address]));
+      this.#forest = new Forest([this.self, ...this.#places.keys()]);
+    } catch {
+      this.#list = { etag: before ?? "", at, from: hints };
+    }
+  }
+
+  /** Asked once for each blob; where nobody answers, it is asked again with the next piece. */
+  #ask(name: string): Promise<PieceProof | undefined> {
+    const asking = (async () =>
+      await this.#options.hints()?.proof(name, AbortSignal.timeout(LIST_WAIT_MS)))();
+    return asking.catch(() => {
+      this.#proofs.delete(name);
+      return undefined;
+    });
+  }
+}
+
+async function endpointAt(
+  { signer, state, address, clock }: PeerLinkOptions,
+  port: number,
+): Promise<Envelope> {
+  const host = address.includes(":") ? `[${address}]` : address;
+  const now = clock.now();
+  const body = {
+    cluster: state().charter.cluster,
+    node: signer.kid,
+    key: signer.pub,
+    incarnation: now,
+    addresses: [`${host}:${port}`],
+    at: timeOf(now),
+  };
+  return await seal("endpoint.1", body, [signer]);
+}

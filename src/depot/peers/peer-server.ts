@@ -1,0 +1,157 @@
+/**
+ * Gives pieces of blobs to other nodes of the cluster. Whoever asks is known by the key of its connection; only names
+ * of blobs can be asked for, and only what a cache may hold is given.
+ */
+import { once } from "node:events";
+import type http from "node:http";
+import https from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { ERROR_CODES } from "../../lib/error-codes.ts";
+import { errnoOf, isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
+import type { KeyId } from "../../lib/ids.ts";
+import { keyIdOf } from "../../trust/keys.ts";
+import { peerKey, serverTlsOptions, type TlsIdentity } from "../../trust/tls.ts";
+import { checkBlobName } from "../blob-name.ts";
+import type { PieceRange } from "../cache/cached.ts";
+import { ENDS_HEADER, HELD_HEADER, PIECES_PATH, PROCESSING_MS } from "./peer-wire.ts";
+import { PIECE_BYTES } from "./picking.ts";
+import type { PeerAnswer } from "./swarm.ts";
+
+export interface PeerServerOptions {
+  readonly identity: TlsIdentity;
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Whether this key is a node of the cluster now. */
+  readonly admits: (node: KeyId) => Promise<boolean>;
+  /** @throws SkeinError BLOB_MISSING, and what reading from afar throws */
+  readonly give: (want: PieceRange, held: boolean, signal: AbortSignal) => Promise<PeerAnswer>;
+  /** Waits until so many bytes may be sent. Default: at once. */
+  readonly pace?: ((bytes: number, signal: AbortSignal) => Promise<void>) | undefined;
+  /** Pieces asked for at a time, each of which may take 256 KiB of memory. Default 48. */
+  readonly atOnce?: number | undefined;
+}
+
+export interface PeerServer extends AsyncDisposable {
+  readonly port: number;
+}
+
+const AT_ONCE = 48;
+const MAX_CONNECTIONS = 512;
+/** A connection without a request for so long is ended; clients give up theirs a little sooner. */
+const IDLE_MS = 25_000;
+const HEADERS_MS = 5000;
+/** Longest wait for a piece that is on its way here, in ms; whoever asks has less patience. */
+const GIVE_MS = 60_000;
+
+/** @throws SkeinError PORT_TAKEN, IO */
+export async function servePeers(options: PeerServerOptions): Promise<PeerServer> {
+  const server = https.createServer({ ...serverTlsOptions(options.identity), maxHeaderSize: 4096 });
+  const stop = new AbortController();
+  const desk = new Desk(options, stop.signal);
+  server.on("request", (req, res) => void desk.answer(req, res));
+  server.on("clientError", (_err, socket: Socket) => socket.destroy());
+  server.maxConnections = MAX_CONNECTIONS;
+  server.headersTimeout = HEADERS_MS;
+  server.keepAliveTimeout = IDLE_MS;
+  server.setTimeout(IDLE_MS + GIVE_MS);
+  server.listen(options.port, options.host);
+  try {
+    await once(server, "listening");
+  } catch (err) {
+    const code = errnoOf(err) === "EADDRINUSE" ? "PORT_TAKEN" : "IO";
+    throw new SkeinError(code, `peers cannot be served on ${options.host}:${options.port}`, { cause: err });
+  }
+  server.unref();
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      stop.abort(new SkeinError("INTERRUPTED", "the agent ends"));
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+class Desk {
+  readonly #options: PeerServerOptions;
+  readonly #signal: AbortSignal;
+  #giving = 0;
+
+  constructor(options: PeerServerOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.#signal = signal;
+  }
+
+  async answer(req: http.IncomingMessage, res: http.ServerResponse): Promise<void> {
+    const closed = new AbortController();
+    res.once("close", () => closed.abort(new SkeinError("INTERRUPTED", "who asked has gone")));
+    const signal = AbortSignal.any([closed.signal, this.#signal, AbortSignal.timeout(GIVE_MS)]);
+    this.#giving += 1;
+    try {
+      await this.#admit(req);
+      if (this.#giving > (this.#options.atOnce ?? AT_ONCE))
+        throw new SkeinError("TOO_MANY", "too many ask at once");
+      await this.#give(req, res, signal);
+    } catch (err) {
+      refuse(res, err);
+    } finally {
+      this.#giving -= 1;
+    }
+  }
+
+  async #give(req: http.IncomingMessage, res: http.ServerResponse, signal: AbortSignal): Promise<void> {
+    const want = wantOf(req);
+    const telling = setInterval(() => res.writeProcessing(), PROCESSING_MS);
+    let answer: PeerAnswer;
+    try {
+      answer = await this.#options.give(want, req.headers[HELD_HEADER] === "1", signal);
+      await this.#options.pace?.(answer.bytes.length, signal);
+    } finally {
+      clearInterval(telling);
+    }
+    const { bytes, ends } = answer;
+    res.writeHead(200, { "content-length": bytes.length, [ENDS_HEADER]: ends ? "1" : "0" });
+    res.end(bytes);
+  }
+
+  /** Asked anew for every piece: who was revoked is let in no more. */
+  async #admit(req: http.IncomingMessage): Promise<void> {
+    const peer = peerKey(req.socket as TLSSocket);
+    const pub = peer?.key.export({ format: "jwk" }).x;
+    if (pub !== undefined && (await this.#options.admits(keyIdOf({ alg: "raw", pub })))) return;
+    throw new SkeinError("UNKNOWN_CLIENT", "this key belongs to no node of the cluster");
+  }
+}
+
+/** @throws SkeinError BAD_REQUEST */
+function wantOf(req: http.IncomingMessage): PieceRange {
+  const url = req.url ?? "";
+  const name = url.startsWith(PIECES_PATH) && req.method === "GET" ? url.slice(PIECES_PATH.length) : "";
+  checkBlobName(name);
+  const [, first, last] = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(req.headers.range ?? "") ?? [];
+  const [start, end] = [Number(first), Number(last) + 1];
+  const isOnePiece = Math.floor(start / PIECE_BYTES) === Math.floor((end - 1) / PIECE_BYTES);
+  if (first !== undefined && end > start && isOnePiece) return { name, start, end };
+  throw new SkeinError("BAD_REQUEST", "a peer is asked for a range of one piece");
+}
+
+function refuse(res: http.ServerResponse, err: unknown): void {
+  if (res.headersSent || res.destroyed) {
+    res.destroy();
+    return;
+  }
+  const body = JSON.stringify({ error: toWire(err) });
+  // A stranger has no connection to keep.
+  const keeping = isSkeinError(err, "UNKNOWN_CLIENT") ? { connection: "close" } : {};
+  res.writeHead(statusOf(err), { "content-length": Buffer.byteLength(body), ...keeping });
+  res.end(body);
+}
+
+function statusOf(err: unknown): number {
+  if (isSkeinError(err, "BLOB_MISSING")) return 404;
+  if (isSkeinError(err, "TOO_MANY")) return 429;
+  if (isSkeinError(err, "UNKNOWN_CLIENT")) return 401;
+  return isSkeinError(err) && ERROR_CODES[err.code].exit === 2 ? 400 : 503;
+}

@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Standing } from "./standing.ts";
+
+function standing() {
+  let now = 0;
+  const made = new Standing(
+    () => now,
+    () => 0.5,
+  );
+  return { made, advance: (ms: number) => (now += ms) };
+}
+
+test("who was gone is asked again after a pause that grows with each time", () => {
+  const { made, advance } = standing();
+  made.gave("b", 1000, 1);
+  made.failed("a", "gone");
+  assert.deepEqual([...made.out()], ["a"]);
+  advance(4999);
+  assert.deepEqual([...made.out()], ["a"]);
+  advance(1);
+  assert.deepEqual([...made.out()], []);
+  made.failed("a", "gone");
+  advance(19_999);
+  assert.deepEqual([...made.out()], ["a"]);
+  advance(1);
+  assert.deepEqual([...made.out()], []);
+});
+
+test("a liar stays out far longer than who was busy or late", () => {
+  const { made, advance } = standing();
+  made.failed("liar", "lied");
+  made.failed("busy", "busy");
+  made.failed("late", "late");
+  advance(300);
+  assert.deepEqual([...made.out()], ["liar", "late"]);
+  advance(700);
+  assert.deepEqual([...made.out()], ["liar"]);
+  advance(590_000);
+  assert.deepEqual([...made.out()], ["liar"]);
+});
+
+test("a peer that gives at less than a fifth of the median's rate is slow, one at half of it is not", () => {
+  const { made } = standing();
+  for (const name of ["a", "b", "c"]) made.gave(name, 262_144, 600);
+  made.gave("half", 262_144, 1200);
+  assert.deepEqual([...made.out()], []);
+  made.gave("slow", 262_144, 5000);
+  assert.deepEqual([...made.out()], ["slow"]);
+});
+
+test("nobody is slow while too few are known, or for what took half a second", () => {
+  const { made } = standing();
+  made.gave("a", 262_144, 1);
+  made.gave("b", 262_144, 5000);
+  for (const name of ["c", "d", "e"]) made.gave(name, 262_144, 1);
+  made.gave("f", 262_144, 499);
+  assert.deepEqual([...made.out()], []);
+});
+
+test("a piece is waited for six times as long as the median took, within bounds", () => {
+  const { made } = standing();
+  assert.equal(made.patienceMs(262_144), 10_000);
+  for (const name of ["a", "b", "c"]) made.gave(name, 262_144, 1000);
+  assert.equal(Math.round(made.patienceMs(262_144)), 6000);
+  assert.equal(made.patienceMs(1000), 1000);
+  assert.equal(made.patienceMs(10_000_000), 20_000);
+});
+
+test("where no peer was ever reached nobody is asked for a while", () => {
+  const { made, advance } = standing();
+  for (const name of ["a", "b", "c"]) made.failed(name, "gone");
+  assert.equal(made.isWalledIn, false);
+  made.failed("d", "gone");
+  assert.equal(made.isWalledIn, true);
+  advance(120_000);
+  assert.equal(made.isWalledIn, false);
+});

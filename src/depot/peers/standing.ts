@@ -1,0 +1,120 @@
+/**
+ * What a node thinks of its peers, from what they did: who gives at what rate, and who is put aside for a while. Time
+ * and chance come in as arguments; nothing here waits.
+ */
+import { retryDelayMs } from "../../lib/retry.ts";
+
+/**
+ * `gone`: not reached, or cut off. `slow`: it took far longer to send than others do. `late`: it had not begun to send
+ * when patience ran out; it may be waiting for another itself, so that weighs little until it happens again and again.
+ * `busy`: it said so. `lied`: other bytes.
+ */
+export type Fault = "gone" | "slow" | "late" | "busy" | "lied";
+
+/** For how long the n-th fault in a row puts a peer aside: base * n², at most max, times 0.5 to 1.5. */
+const ASIDE = {
+  gone: { baseMs: 5000, maxMs: 60_000 },
+  slow: { baseMs: 30_000, maxMs: 300_000 },
+  late: { baseMs: 1000, maxMs: 60_000 },
+  busy: { baseMs: 250, maxMs: 2000 },
+  lied: { baseMs: 600_000, maxMs: 3_600_000 },
+} as const satisfies Record<Fault, object>;
+
+/** A peer is slow that gives at less than this share of what peers give in the median. */
+const SLOW_SHARE = 0.2;
+/** Nobody is called slow for what took less, in ms. */
+const QUICK_MS = 500;
+/** The median counts from so many peers on. */
+const ENOUGH = 3;
+/** Weight of the newest measurement in a peer's rate. */
+const NEWEST = 0.3;
+/** A piece is waited for so many times as long as pieces take in the median. */
+const PATIENCE = 6;
+const LEAST_PATIENCE_MS = 1000;
+const MOST_PATIENCE_MS = 20_000;
+/** So many peers that were never reached, and none that was: there is a wall between them and this node. */
+const WALL = 4;
+const WALL_MS = 120_000;
+const KEPT = 2048;
+
+interface Peer {
+  /** Bytes a ms, from question to last byte; undefined: it gave nothing yet. */
+  rate: number | undefined;
+  faults: number;
+  asideUntil: number;
+}
+
+export class Standing {
+  readonly #now: () => number;
+  readonly #random: () => number;
+  readonly #peers = new Map<string, Peer>();
+  #wallUntil = 0;
+
+  constructor(now: () => number, random: () => number = Math.random) {
+    this.#now = now;
+    this.#random = random;
+  }
+
+  /** Those who are not asked now. */
+  out(): Set<string> {
+    const now = this.#now();
+    const out = new Set<string>();
+    for (const [node, { asideUntil }] of this.#peers) if (asideUntil > now) out.add(node);
+    return out;
+  }
+
+  /** Whether asking any peer is of no use now. */
+  get isWalledIn(): boolean {
+    return this.#wallUntil > this.#now();
+  }
+
+  /** A peer gave so many bytes; `ms` counts from the question to the last byte. */
+  gave(node: string, bytes: number, ms: number): void {
+    const peer = this.#peer(node);
+    const rate = bytes / Math.max(ms, 1);
+    peer.rate = peer.rate === undefined ? rate : peer.rate * (1 - NEWEST) + rate * NEWEST;
+    const median = this.#medianRate();
+    if (ms > QUICK_MS && median !== undefined && peer.rate < median * SLOW_SHARE) this.failed(node, "slow");
+    else peer.faults = 0;
+  }
+
+  failed(node: string, fault: Fault): void {
+    const peer = this.#peer(node);
+    peer.faults += 1;
+    const delayMs = retryDelayMs(peer.faults, { ...ASIDE[fault], random: this.#random });
+    peer.asideUntil = Math.max(peer.asideUntil, this.#now() + delayMs);
+    if (fault === "gone") this.#lookForWall();
+  }
+
+  /**
+   * How long a piece of so many bytes is waited for, all in all, in ms.
+   *
+   *   patience = 6 * bytes / median rate     at least 1 s, at most 20 s; 10 s while too few are known
+   */
+  patienceMs(bytes: number): number {
+    const median = this.#medianRate();
+    if (median === undefined) return MOST_PATIENCE_MS / 2;
+    return Math.min(MOST_PATIENCE_MS, Math.max(LEAST_PATIENCE_MS, (PATIENCE * bytes) / median));
+  }
+
+  #medianRate(): number | undefined {
+    const rates = [...this.#peers.values()].flatMap(({ rate }) => rate ?? []).sort((a, b) => a - b);
+    return rates.length < ENOUGH ? undefined : rates[Math.floor(rates.length / 2)];
+  }
+
+  #lookForWall(): void {
+    const peers = [...this.#peers.values()];
+    if (peers.length < WALL || peers.some(({ rate }) => rate !== undefined)) return;
+    this.#wallUntil = this.#now() + WALL_MS;
+  }
+
+  #peer(node: string): Peer {
+    const known = this.#peers.get(node) ?? { rate: undefined, faults: 0, asideUntil: 0 };
+    // Who was heard of last is the last to be forgotten.
+    this.#peers.delete(node);
+    this.#peers.set(node, known);
+    const [oldest] = this.#peers.keys();
+    if (this.#peers.size > KEPT && oldest !== undefined) this.#peers.delete(oldest);
+    return known;
+  }
+}

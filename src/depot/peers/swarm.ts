@@ -1,0 +1,280 @@
+/**
+ * Pieces from peers, and from the origin where it is this node's turn, or nobody else has them. What comes is kept in
+ * the cache, for this node and for those that ask it.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import type { BlobCache } from "../cache/blob-cache.ts";
+import type { Piece, PieceRange, PieceSource } from "../cache/cached.ts";
+import type { DepotReader } from "../depot.ts";
+import { isDirect, PIECE_BYTES, stripeOf, type Forest } from "./picking.ts";
+import { mayBe, type PieceProof } from "./proof.ts";
+import type { Fault, Standing } from "./standing.ts";
+
+/** What a peer answered. */
+export interface PeerAnswer {
+  readonly bytes: Uint8Array;
+  /** The blob ends after them. */
+  readonly ends: boolean;
+}
+
+/** The peers that a node knows of, and how they are asked. */
+export interface PeerNet {
+  readonly self: string;
+  /** The nodes to ask now, this one among them; looked up anew when they are too old. Never throws. */
+  forest(signal: AbortSignal): Promise<Forest>;
+  /** What the hub says of a blob's pieces; undefined where nobody says anything. Never throws. */
+  proof(name: string, signal: AbortSignal): Promise<PieceProof | undefined>;
+  /**
+   * Asks one peer.
+   * @throws SkeinError BLOB_MISSING, TOO_MANY (it has too much to do), TIMEOUT (with `sending` in its data: whether it
+   *   had begun to), and anything else where it is gone
+   */
+  ask(node: string, want: PieceRange, options: AskOptions): Promise<PeerAnswer>;
+}
+
+export interface AskOptions {
+  /** Only for what it has on its disk. */
+  readonly held: boolean;
+  /** For the whole of it, in ms. */
+  readonly patienceMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface SwarmOptions {
+  readonly net: PeerNet;
+  /** One that does not fail (`forgiving`). */
+  readonly near: BlobCache;
+  readonly origin: DepotReader;
+  readonly standing: Standing;
+}
+
+/** Peers that are asked for one piece before the origin is. */
+const TRIES = 3;
+/** Peers that are asked what they hold when the origin does not answer. */
+const HOLDERS = 16;
+const PROVENANCES = 4096;
+const BUSY_MS = 100;
+
+interface Coming {
+  readonly want: PieceRange;
+  readonly piece: Promise<Piece>;
+  waiting: number;
+  readonly stop: AbortController;
+}
+
+export class Swarm implements PieceSource {
+  readonly #options: SwarmOptions;
+  /** Pieces on their way: who wants one of them too waits for it. */
+  readonly #coming = new Set<Coming>();
+  /** `<blob> <piece>` → the peer that it came from. The oldest is forgotten first. */
+  readonly #from = new Map<string, string>();
+
+  constructor(options: SwarmOptions) {
+    this.#options = options;
+  }
+
+  async worthAsking(bytes: number, signal: AbortSignal): Promise<boolean> {
+    const { net, standing } = this.#options;
+    // A blob of unknown length is nearly always a small one.
+    if (bytes === Infinity || standing.isWalledIn) return false;
+    return !isDirect(bytes, (await net.forest(signal)).others(net.self));
+  }
+
+  async size(name: string, signal: AbortSignal): Promise<number | undefined> {
+    const { net } = this.#options;
+    if ((await net.forest(signal)).others(net.self) === 0) return undefined;
+    return (await net.proof(name, signal))?.size;
+  }
+
+  async piece(want: PieceRange, signal: AbortSignal): Promise<Piece> {
+    signal.throwIfAborted();
+    const known = [...this.#coming].find(
+      ({ want: other, stop }) => covers(other, want) && !stop.signal.aborted,
+    );
+    const coming = known ?? this.#begin(want);
+    coming.waiting += 1;
+    const gone = Promise.withResolvers<never>();
+    const onAbort = (): void => gone.reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      return partOf(await Promise.race([coming.piece, gone.promise]), coming.want, want);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      coming.waiting -= 1;
+      if (coming.waiting === 0)
+        coming.stop.abort(new SkeinError("INTERRUPTED", "nobody waits for the piece"));
+    }
+  }
+
+  /** For a peer that asks. @throws SkeinError BLOB_MISSING */
+  async give(want: PieceRange, held: boolean, signal: AbortSignal): Promise<PeerAnswer> {
+    const here = await this.#here(want);
+    if (here !== undefined) return here;
+    if (held) throw new SkeinError("BLOB_MISSING", `this node does not hold that piece of ${want.name}`);
+    return await this.piece(want, signal);
+  }
+
+  blame(name: string, start: number, end: number): void {
+    for (const [key, node] of this.#from) {
+      const [blob, piece] = key.split(" ");
+      const at = Number(piece) * PIECE_BYTES;
+      if (blob !== name || at >= end || at + PIECE_BYTES <= start) continue;
+      this.#options.standing.failed(node, "lied");
+      this.#from.delete(key);
+    }
+  }
+
+  async #here({ name, start, end }: PieceRange): Promise<PeerAnswer | undefined> {
+    const here = await this.#options.near.read(name, start, end);
+    return here !== undefined && (here.ends || here.bytes.length === end - start) ? here : undefined;
+  }
+
+  #begin(want: PieceRange): Coming {
+    const stop = new AbortController();
+    const piece = this.#fetch(want, stop.signal);
+    const coming: Coming = { want, piece, waiting: 0, stop };
+    this.#coming.add(coming);
+    const over = (): boolean => this.#coming.delete(coming);
+    piece.then(over, over);
+    return coming;
+  }
+
+  async #fetch(want: PieceRange, signal: AbortSignal): Promise<Piece> {
+    // It may have come for a peer since whoever wants it now found that it is not here.
+    const here = await this.#here(want);
+    if (here !== undefined) return { ...here, kind: "cache" };
+    const piece = (await this.#fromElders(want, signal)) ?? (await this.#fromOrigin(want, signal));
+    await this.#options.near.write(want.name, want.start, piece.bytes, piece.ends);
+    return piece;
+  }
+
+  /** From a peer that stands before this node in the piece's stripe; undefined: it is the origin's turn. */
+  async #fromElders(want: PieceRange, signal: AbortSignal): Promise<Piece | undefined> {
+    const { net, standing } = this.#options;
+    const forest = await net.forest(signal);
+    const stripe = stripeOf(want.name, Math.floor(want.start / PIECE_BYTES));
+    const tried = new Set<string>();
+    while (tried.size < TRIES) {
+      const parent = forest.parent(stripe, net.self, standing.out().union(tried));
+      if (parent === undefined) return undefined;
+      tried.add(parent);
+      const piece = await this.#fromPeer(parent, want, false, signal);
+      if (piece !== undefined) return piece;
+    }
+    return undefined;
+  }
+
+  async #fromOrigin(want: PieceRange, signal: AbortSignal): Promise<Piece> {
+    try {
+      return await readPiece(this.#options.origin, want, signal);
+    } catch (err) {
+      signal.throwIfAborted();
+      if (isSkeinError(err, "BLOB_MISSING")) throw err;
+      const piece = await this.#fromHolders(want, signal);
+      if (piece === undefined) throw err;
+      return piece;
+    }
+  }
+
+  /** The origin does not answer: anybody who has it will do. */
+  async #fromHolders(want: PieceRange, signal: AbortSignal): Promise<Piece | undefined> {
+    const { net, standing } = this.#options;
+    const forest = await net.forest(signal);
+    const stripe = stripeOf(want.name, Math.floor(want.start / PIECE_BYTES));
+    for (const node of forest.holders(stripe, net.self, standing.out()).slice(0, HOLDERS)) {
+      const piece = await this.#fromPeer(node, want, true, signal);
+      if (piece !== undefined) return piece;
+    }
+    return undefined;
+  }
+
+  /** Undefined where the peer did not give it; it is thought the less of for that. */
+  async #fromPeer(
+    node: string,
+    want: PieceRange,
+    held: boolean,
+    signal: AbortSignal,
+  ): Promise<Piece | undefined> {
+    const { standing } = this.#options;
+    const began = performance.now();
+    try {
+      const { bytes, ends } = await this.#ask(node, want, held, signal);
+      standing.gave(node, bytes.length, performance.now() - began);
+      if (await this.#isDamaged(want, bytes, ends, signal)) {
+        standing.failed(node, "lied");
+        return undefined;
+      }
+      this.#remember(want, node);
+      return { bytes, ends, kind: "peer" };
+    } catch (err) {
+      signal.throwIfAborted();
+      if (!isSkeinError(err, "BLOB_MISSING")) standing.failed(node, faultIn(err));
+      return undefined;
+    }
+  }
+
+  /** Who has too much to do is asked again a little later: the origin would have to give it once more. */
+  async #ask(node: string, want: PieceRange, held: boolean, signal: AbortSignal): Promise<PeerAnswer> {
+    const { net, standing } = this.#options;
+    const patienceMs = standing.patienceMs(want.end - want.start);
+    const began = performance.now();
+    for (;;) {
+      try {
+        return await net.ask(node, want, { held, patienceMs, signal });
+      } catch (err) {
+        if (!isSkeinError(err, "TOO_MANY") || performance.now() - began > patienceMs) throw err;
+      }
+      await sleep(BUSY_MS * (0.5 + Math.random()), undefined, { signal });
+    }
+  }
+
+  async #isDamaged(
+    want: PieceRange,
+    bytes: Uint8Array,
+    ends: boolean,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const asked = want.end - want.start;
+    if (bytes.length > asked || (bytes.length < asked && !ends)) return true;
+    const proof = await this.#options.net.proof(want.name, signal);
+    return proof !== undefined && !mayBe(proof, want.start, want.end, bytes);
+  }
+
+  #remember(want: PieceRange, node: string): void {
+    const key = `${want.name} ${Math.floor(want.start / PIECE_BYTES)}`;
+    this.#from.delete(key);
+    this.#from.set(key, node);
+    const [oldest] = this.#from.keys();
+    if (this.#from.size > PROVENANCES && oldest !== undefined) this.#from.delete(oldest);
+  }
+}
+
+function faultIn(err: unknown): Fault {
+  if (isSkeinError(err, "TOO_MANY")) return "busy";
+  if (!isSkeinError(err, "TIMEOUT")) return "gone";
+  return err.data["sending"] === true ? "slow" : "late";
+}
+
+async function readPiece(origin: DepotReader, want: PieceRange, signal: AbortSignal): Promise<Piece> {
+  const { name, start, end } = want;
+  const buffer = Buffer.allocUnsafeSlow(end - start);
+  let length = 0;
+  for await (const bytes of origin.get(name, signal, { start, end })) {
+    if (length + bytes.length > buffer.length) {
+      throw new SkeinError("IO", `${origin.name} gave more than it was asked for`, { data: { blob: name } });
+    }
+    buffer.set(bytes, length);
+    length += bytes.length;
+  }
+  return { bytes: buffer.subarray(0, length), ends: length < buffer.length, kind: origin.kind };
+}
+
+const covers = (outer: PieceRange, inner: PieceRange): boolean =>
+  outer.name === inner.name && outer.start <= inner.start && outer.end >= inner.end;
+
+function partOf(piece: Piece, whole: PieceRange, want: PieceRange): Piece {
+  const from = want.start - whole.start;
+  const bytes = piece.bytes.subarray(from, from + want.end - want.start);
+  return { ...piece, bytes, ends: piece.ends && from + bytes.length >= piece.bytes.length };
+}
