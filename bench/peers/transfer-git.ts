@@ -38,7 +38,9 @@ async function commits(pair: Pair, field: Field, repo: string): Promise<void> {
     await make(field, pair[side], "git", ...at, "add", "-A", "-f", ".");
     await make(field, pair[side], "git", ...at, "commit", "-q", "--allow-empty", "-m", side);
     // The new commit stays as a push leaves it: packed with the old one, it would be the base of deltas, not one.
-    if (side === "old") await make(field, repo, "git", "repack", "-a", "-d", "-q");
+    // Bitmaps would hide the old files from the search for deltas.
+    const repack = ["-c", "repack.writeBitmaps=false", "repack", "-a", "-d", "-q"];
+    if (side === "old") await make(field, repo, "git", ...repack);
     if (side === "old") await make(field, repo, "git", "branch", "new", "old");
   }
 }

@@ -34,21 +34,25 @@ async function answer(request: http.IncomingMessage, response: http.ServerRespon
     response.writeHead(206, { "content-range": place, "content-length": only.end - only.start + 1 });
     await pipeline(fs.createReadStream(file, only), response);
   } else {
-    response.writeHead(206, { "content-type": `multipart/byteranges; boundary=${BOUNDARY}` });
-    await pipeline(parts(file, ranges, stat.size), response);
+    const body = await parts(file, ranges, stat.size);
+    // zsync reads no chunked answers: the length has to be known.
+    const type = `multipart/byteranges; boundary=${BOUNDARY}`;
+    response.writeHead(206, { "content-type": type, "content-length": body.length }).end(body);
   }
 }
 
-async function* parts(
-  file: string,
-  ranges: readonly Range[],
-  size: number,
-): AsyncGenerator<Uint8Array | string> {
-  for (const range of ranges) {
-    yield `\r\n--${BOUNDARY}\r\ncontent-range: bytes ${range.start}-${range.end}/${size}\r\n\r\n`;
-    yield* fs.createReadStream(file, range) as AsyncIterable<Uint8Array>;
+async function parts(file: string, ranges: readonly Range[], size: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  await using handle = await fs.promises.open(file);
+  for (const { start, end } of ranges) {
+    const place = `bytes ${start}-${end}/${size}`;
+    pieces.push(Buffer.from(`\r\n--${BOUNDARY}\r\ncontent-range: ${place}\r\n\r\n`));
+    const bytes = Buffer.allocUnsafe(end - start + 1);
+    await handle.read(bytes, 0, bytes.length, start);
+    pieces.push(bytes);
   }
-  yield `\r\n--${BOUNDARY}--\r\n`;
+  pieces.push(Buffer.from(`\r\n--${BOUNDARY}--\r\n`));
+  return Buffer.concat(pieces);
 }
 
 function rangesOf(header: string | undefined, size: number): Range[] {

@@ -18,11 +18,13 @@ export interface Cost {
 const TICKS = 100;
 const QUIET_MS = 300;
 const QUIET_AT_MOST_MS = 5000;
+/** A peer that hangs is a failure of the benchmark. */
+const TIMED_AT_MOST_MS = 300_000;
 
 /**
  * Counts what `transfer` costs. It resolves when the receivers have what they should have; what still crosses the
  * link afterwards is counted too, the time is not.
- * @param sender processes that serve, `receiver` those that live before and after; children of either are included
+ * @param processes leaders of groups: `sender` those that serve, `receiver` those that live before and after
  */
 export async function costOf(
   wire: Wire,
@@ -57,16 +59,30 @@ export async function quiet(wire: Wire): Promise<void> {
   }
 }
 
-/** CPU seconds of these processes and of their children that have ended. */
-export function cpuOf(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + ticksOf(pid), 0) / TICKS;
+/** CPU seconds of all processes of these groups and of those of their children that have ended. */
+export function cpuOf(groups: readonly number[]): number {
+  let ticks = 0;
+  for (const name of fs.readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const fields = statOf(name);
+    if (!groups.includes(Number(fields[GROUP]))) continue;
+    ticks += TIMES.reduce((sum, at) => sum + Number(fields[at]), 0);
+  }
+  return ticks / TICKS;
 }
 
-function ticksOf(pid: number): number {
-  const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
-  // The command's name may hold spaces; the fields begin after its bracket.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0);
+/** Where in /proc/PID/stat, after the command: the process group; user and system time, and the same of children. */
+const GROUP = 2;
+const TIMES = [11, 12, 13, 14] as const;
+
+function statOf(pid: string): readonly string[] {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command's name may hold spaces; the fields begin after its bracket.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  } catch {
+    return []; // ended meanwhile
+  }
 }
 
 /** Peak resident memory of a living process in MiB. */
@@ -84,7 +100,8 @@ export async function timed(
 ): Promise<number> {
   const script = `TIMEFORMAT="%U %S"; time { ${line} ; } >/dev/null 2>&1`;
   const [command, ...args] = [...within, "bash", "-e", "-o", "pipefail", "-c", script];
-  const child = spawn(command, args, { cwd, signal, stdio: ["ignore", "ignore", "pipe"] });
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMED_AT_MOST_MS)]);
+  const child = spawn(command, args, { cwd, signal: limit, stdio: ["ignore", "ignore", "pipe"] });
   let text = "";
   for await (const part of child.stderr.setEncoding("utf8")) text += String(part);
   const code = await new Promise<number | null>((resolve, reject) => {
