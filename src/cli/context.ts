@@ -123,7 +123,7 @@ export async function confirmName({ io, globals }: Context, what: string, name: 
     data: { name },
   });
   if (!process.stdin.isTTY || io.json) throw refusal;
-  const { createInterface } = await import("node:readline/promises");
+  const { createInterface } = process.getBuiltinModule("node:readline/promises");
   const reader = createInterface({ input: process.stdin, output: process.stderr });
   try {
     if ((await reader.question(`${what}. Type ${name} to go on: `)) !== name) throw refusal;

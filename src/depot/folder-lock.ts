@@ -13,7 +13,7 @@ const BUSY = 5;
  */
 export async function lockFolder(dir: string, clock: Clock, signal: AbortSignal): Promise<Disposable> {
   // Loaded here: most commands write into no folder.
-  const { DatabaseSync } = await import("node:sqlite");
+  const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
   const db = new DatabaseSync(path.join(dir, ".lock"), { timeout: 0 });
   try {
     for (let n = 1; ; n++) {
