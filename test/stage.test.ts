@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { FAST, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { get } from "./support/answers.ts";
 import { startCluster, type AgentProcess } from "./support/cluster.ts";
+import { sourceRepo } from "./support/repo.ts";
 
 const isPlaced = async (node: AgentProcess, release: string): Promise<boolean> =>
   await fs.access(path.join(node.home, "lib/apps/shop/revs", release, "server.js")).then(
@@ -46,4 +47,37 @@ test("a release is placed on the nodes that are there, later on one that was awa
   await cluster.present("n2");
   await cluster.ok("deploy", "shop", staged.release, ...FAST);
   assert.equal((await get(await urlOf(cluster, "shop", "n2"))).text, "two");
+});
+
+test("a push of the branch that the manifest names makes the release and stages it, and says how that went", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const node = await cluster.addNode("n1");
+  const repo = await sourceRepo(path.join(cluster.dir, "repo"));
+  const url = cluster.gitUrl("shop");
+  const manifest = (build: string): string => `app: shop\nbuild: ${build}\nstage_on_push: master\n${RUN}`;
+  await repo.commit({ "skein.yaml": manifest("echo made > made.txt"), "server.js": serverSource("one") });
+  const pushed = await cluster.okGit(repo.dir, "push", url, "master");
+  assert.match(pushed.stderr, /staging master/);
+  const [, short = ""] = /shop@([0-9a-f]{8}) is placed on 1 of 1 nodes/.exec(pushed.stderr) ?? [];
+  const revs = await fs.readdir(path.join(node.home, "lib/apps/shop/revs"));
+  const release = revs.find((name) => name.startsWith(short)) ?? "";
+  assert.equal(
+    await fs.readFile(path.join(node.home, "lib/apps/shop/revs", release, "made.txt"), "utf8"),
+    "made\n",
+  );
+  assert.deepEqual((await cluster.json("ports"))["ports"], [], "nothing runs");
+
+  await repo.git("checkout", "-q", "-b", "next");
+  await repo.commit({ "server.js": serverSource("two") });
+  assert.doesNotMatch((await cluster.okGit(repo.dir, "push", url, "next")).stderr, /staging|placed/);
+
+  await repo.git("checkout", "-q", "master");
+  const broken = await repo.commit({ "skein.yaml": manifest("echo no luck; exit 3") });
+  const failed = await cluster.okGit(repo.dir, "push", url, "master");
+  assert.match(failed.stderr, /no luck/);
+  assert.match(failed.stderr, /master was pushed, and is not staged/);
+  assert.match(failed.stderr, /BUILD_FAILED/);
+  assert.ok(
+    (await cluster.okGit(repo.dir, "ls-remote", url)).stdout.includes(`${broken}\trefs/heads/master`),
+  );
 });

@@ -39,6 +39,7 @@ export function expand(input: ManifestInput, around: Surroundings, report: Repor
     beside: input.beside ?? DEFAULTS.beside,
     targets: input.targets ?? null,
     keep: expandKeep(input.keep),
+    stageOnPush: input.stage_on_push ?? null,
   };
 }
 

@@ -34,6 +34,8 @@ export interface Manifest {
   /** Selector of the nodes it is for; null: all nodes. */
   readonly targets: string | null;
   readonly keep: Keep;
+  /** A branch whose pushes are released and staged at once by whoever pushes; null: none. */
+  readonly stageOnPush: string | null;
 }
 
 export interface Build {

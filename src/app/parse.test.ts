@@ -393,6 +393,7 @@ const anyManifest = fc.record(
     ),
     beside: fc.oneof(fc.constant("all"), fc.nat({ max: 9 })),
     keep: fc.record({ releases: fc.integer({ min: 1, max: 9 }), free_disk: share }, optional),
+    stage_on_push: fc.constantFrom("main", "release/1.x"),
     writable: fc.array(name),
   },
   optional,

@@ -36,6 +36,7 @@ export function manifestWords(manifest: Manifest): Record<string, unknown> {
     beside: manifest.beside,
     ...(manifest.targets === null ? {} : { targets: manifest.targets }),
     keep: { releases: keep.releases, good: keep.good, free_disk: percent(keep.freeDisk) },
+    ...(manifest.stageOnPush === null ? {} : { stage_on_push: manifest.stageOnPush }),
   };
 }
 

@@ -146,6 +146,15 @@ const verify = z.union([
   }),
 ]);
 
+/** As git takes it, so that it can never be read as a flag or a range. */
+const branchName = z
+  .string()
+  .max(255)
+  .regex(
+    /^(?![-/.])(?!.*(\.\.|\/\/|@\{|\.lock$|[/.]$))[^\s~^:?*[\\]+$/,
+    "write the name of a branch, for example main",
+  );
+
 const base = {
   skein: z.literal(1).optional().meta({ description: "The format's version." }),
   app: appName.optional(),
@@ -176,6 +185,9 @@ const base = {
   strategy: strategy.optional(),
   beside: z.union([count.min(0).max(1000), z.literal("all")], { error: "write a number, or all" }).optional(),
   targets: selector.optional(),
+  stage_on_push: branchName
+    .optional()
+    .meta({ description: "A branch whose pushes are released and placed on the nodes at once." }),
   keep: z
     .strictObject({
       releases: count.min(1).optional(),

@@ -8,6 +8,7 @@ import { finished } from "node:stream/promises";
 import type { HubAddress } from "../api/hub-client.ts";
 import { splitAddress } from "../api/wire.ts";
 import { SkeinError } from "../lib/errors.ts";
+import type { PushWatch } from "./push-watch.ts";
 
 export type GitService = "git-upload-pack" | "git-receive-pack";
 
@@ -21,6 +22,8 @@ export interface GitRemoteOptions {
   readonly input: Readable;
   readonly output: Writable;
   readonly connect: (service: GitService) => Promise<Duplex>;
+  /** Looks on at what is pushed. */
+  readonly watch?: PushWatch;
 }
 
 const MAX_LINE = 1024;
@@ -54,7 +57,7 @@ export async function gitRemote(options: GitRemoteOptions): Promise<void> {
   }
 }
 
-async function converse({ input, output, connect }: GitRemoteOptions): Promise<void> {
+async function converse({ input, output, connect, watch }: GitRemoteOptions): Promise<void> {
   for (;;) {
     const line = await readLine(input);
     if (line === undefined || line === "") return;
@@ -67,12 +70,21 @@ async function converse({ input, output, connect }: GitRemoteOptions): Promise<v
       throw new SkeinError("GIT_FAILED", `git asked for '${line}', which is not offered`);
     const socket = await connect(service as GitService);
     output.write("\n");
-    return await carry(input, output, socket);
+    return await carry(input, output, socket, service === "git-receive-pack" ? watch : undefined);
   }
 }
 
 /** Both ways until the hub ends its side. git ends its own earlier, or not at all. */
-async function carry(input: Readable, output: Writable, socket: Duplex): Promise<void> {
+async function carry(
+  input: Readable,
+  output: Writable,
+  socket: Duplex,
+  watch: PushWatch | undefined,
+): Promise<void> {
+  if (watch !== undefined) {
+    input.on("data", (bytes: Buffer) => watch.sent(bytes));
+    socket.on("data", (bytes: Buffer) => watch.received(bytes));
+  }
   input.pipe(socket);
   // When git has gone there is nobody left to tell.
   output.on("error", () => socket.destroy());
