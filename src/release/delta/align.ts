@@ -41,7 +41,7 @@ export class Anchors {
     this.old = old;
     const sampleBits = sampleBitsFor(old.length);
     let tableBits = 8;
-    while (2 ** tableBits < (old.length >> sampleBits) * 1.4 && tableBits < 24) tableBits += 1;
+    while (2 ** tableBits < (old.length >> sampleBits) * 1.2 && tableBits < 24) tableBits += 1;
     this.#shift = 32 - tableBits;
     this.#mask = (1 << sampleBits) - 1;
     this.#table = new Int32Array(2 ** tableBits);

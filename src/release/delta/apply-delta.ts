@@ -1,4 +1,5 @@
 import type { Digest } from "../../lib/ids.ts";
+import { freeNow } from "../free.ts";
 import type { Content } from "../tree-source.ts";
 import { readBlocks, type Block } from "./block-reader.ts";
 import { ByteReader, damaged } from "./byte-io.ts";
@@ -49,6 +50,7 @@ export async function applyDelta(
     for await (const block of readBlocks(stream)) {
       signal.throwIfAborted();
       await maker.take(block);
+      for (const section of Object.values<Buffer>({ ...block })) freeNow(section);
     }
     return tree.finish(maker.end());
   } finally {

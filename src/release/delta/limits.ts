@@ -5,11 +5,11 @@ export const DELTA_MAGIC = "skd1";
 /** Longest description of the tree, inflated, in bytes: some 500,000 rows that all changed. */
 export const TREE_BYTES = 64 * 1024 * 1024;
 /** Most bytes of differences and literals together in one block. */
-export const BLOCK_BYTES = 2 * 1024 * 1024;
+export const BLOCK_BYTES = 1024 * 1024;
 /** Most bytes of instructions in one block. */
-export const CONTROL_BYTES = 512 * 1024;
+export const CONTROL_BYTES = 256 * 1024;
 /** Most bytes of frames with a dictionary in one block. */
-export const FRAMES_BYTES = 1024 * 1024;
+export const FRAMES_BYTES = 768 * 1024;
 /** Largest file, and largest sum of old files as its dictionary, of a frame with a dictionary. */
 export const DICTIONARY_BYTES = 512 * 1024;
 /** Old files that one new file may be made from. */
