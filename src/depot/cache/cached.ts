@@ -253,7 +253,7 @@ interface Came {
 const NOTHING: Came = { bytes: 0, ends: false };
 
 /** Gathers a stream into pieces and keeps each. */
-class Keeping {
+export class Keeping {
   readonly #near: BlobCache;
   readonly #name: string;
   #start: number;

@@ -20,6 +20,7 @@ import { msOf, timeOf } from "../../trust/fields.ts";
 import { openRelease } from "../../trust/orders.ts";
 import { cacheDir } from "../home.ts";
 import { nearDepot } from "../near-depot.ts";
+import { deltasInBucket, depotAtHand } from "./bucket-deltas.ts";
 import { publishTools, type BucketOperator } from "./bucket-operator.ts";
 
 /** A release in a bucket, whose document was checked. */
@@ -54,12 +55,14 @@ export interface MakeOptions {
 export async function releaseToBucket(operator: BucketOperator, options: MakeOptions): Promise<MadeInBucket> {
   const { app, source, signal, onProgress } = options;
   const { bucket, charter, signer, clock, paths } = operator;
-  const depot = nearDepot(bucket.depot);
+  const atHand = depotAtHand(operator);
+  const depot = nearDepot(atHand);
+  const earlier = await newestTrees(operator, app, signal);
   const created = options.createdMs ?? clock.now();
   const published = await publish({
     source,
     depot,
-    previous: await newestTree(operator, app, signal),
+    previous: earlier[0] ?? null,
     now: created,
     cacheDir: cacheDir(paths),
     signal,
@@ -70,6 +73,7 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
   const id = releaseIdOf({ app, tree, commit: source.commit });
   const there = await releaseWithId(bucket, charter, app, id, clock.now(), signal);
   if (there !== undefined) return { ...there, already: true, storedBytes, notes };
+  const untold = await deltasInBucket(operator, published, earlier, { depot: atHand, signal });
   const release: Release = {
     cluster: charter.cluster,
     app,
@@ -86,7 +90,7 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
   const envelope = await seal("release.1", release, [signer]);
   const place = releasePlace(app, created, id);
   await publishRelease(place, envelope, publishTools(operator, signal));
-  return { place, release, envelope, already: false, storedBytes, notes };
+  return { place, release, envelope, already: false, storedBytes, notes: [...notes, ...untold] };
 }
 
 /** Releases of an app, oldest first, as names tell of them. */
@@ -174,16 +178,24 @@ async function releaseWithId(
   return undefined;
 }
 
-/** The tree that was released last: its contents keep their times, and its packs are looked at first. */
-async function newestTree(
+/**
+ * The trees that were released last, the newest first: of the first, contents keep their times and packs are looked at;
+ * nodes come from any of them.
+ */
+async function newestTrees(
   { bucket, charter, clock, root }: BucketOperator,
   app: string,
   signal: AbortSignal,
-): Promise<PublishedTree | null> {
-  const place = releasePlaceOf(root.apps[app]?.releases.newest[0] ?? "");
-  if (place === undefined) return null;
-  const found = await readRelease(bucket, charter, place, clock.now(), signal).catch(() => undefined);
-  if (found === undefined) return null;
-  const { tree, rows, since } = found.release;
-  return { tree, rows, since };
+): Promise<readonly PublishedTree[]> {
+  const places = (root.apps[app]?.releases.newest ?? []).flatMap((name) => releasePlaceOf(name) ?? []);
+  const found = await Promise.all(
+    places.map(
+      async (place) => await readRelease(bucket, charter, place, clock.now(), signal).catch(() => undefined),
+    ),
+  );
+  return found.flatMap((one) => {
+    if (one === undefined) return [];
+    const { tree, rows, since } = one.release;
+    return [{ tree, rows, since }];
+  });
 }

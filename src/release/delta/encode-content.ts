@@ -9,10 +9,10 @@ import { packFrame } from "./zstd.ts";
 /** Of a new content this much is in memory at a time. */
 const FRESH_BYTES = 4 * 1024 * 1024;
 /** Old contents up to this length are in memory whole, and a part of this length of larger ones. */
-const OLD_BYTES = 112 * 1024 * 1024;
-const SLICE_BYTES = 96 * 1024 * 1024;
+const OLD_BYTES = 80 * 1024 * 1024;
+const SLICE_BYTES = 64 * 1024 * 1024;
 /** Of a new content so much is laid against one part of a larger old one. */
-const SLICE_STEP = 48 * 1024 * 1024;
+const SLICE_STEP = 32 * 1024 * 1024;
 /** Runs that cost no more than this are not worth trying anything else. */
 const CHEAP_BYTES = 48;
 

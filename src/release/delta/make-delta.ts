@@ -17,8 +17,6 @@ export interface MakeDeltaOptions {
   readonly encoder: Encoder;
   /** A folder with room for what changed, old and new. Default: the system's for scratch files. */
   readonly scratch?: string;
-  /** Where a content of the newer tree is on this disk, for whoever made it. Default: it is read from the depot. */
-  readonly local?: (row: FileRow) => Content | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -81,7 +79,7 @@ async function gather(
   plan: DeltaPlan,
   from: LoadedTree,
   to: LoadedTree,
-  { scratch: folder, local }: MakeDeltaOptions,
+  { scratch: folder }: MakeDeltaOptions,
 ): Promise<Contents & Disposable> {
   using made = new DisposableStack();
   const scratch = made.use(new ScratchFile(folder));
@@ -90,13 +88,13 @@ async function gather(
     const row = files[index];
     return row === undefined || row.size === 0 ? [] : [row];
   });
-  const rows = plan.leads.map(({ row }) => row).filter((row) => local?.(row) === undefined);
+  const rows = plan.leads.map(({ row }) => row);
   const old = await layContents(from.packs, oldRows, scratch);
   const fresh = await layContents(to.packs, rows, scratch);
   const stack = made.move();
   return {
     old: (index) => need(old.get((files[index] as FileRow).sha256)),
-    fresh: (row) => need(local?.(row) ?? fresh.get(row.sha256)),
+    fresh: (row) => need(fresh.get(row.sha256)),
     [Symbol.dispose]: () => stack.dispose(),
   };
 }
