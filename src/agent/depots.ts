@@ -5,6 +5,7 @@ import { cached, type PieceRange } from "../depot/cache/cached.ts";
 import { forgiving } from "../depot/cache/forgiving.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import type { PeerAnswer, Swarm } from "../depot/peers/swarm.ts";
+import { Traffic, type TrafficLimits } from "../depot/traffic/traffic.ts";
 import type { Clock } from "../lib/clock.ts";
 import { messageOf, SkeinError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -22,6 +23,8 @@ export interface NearOptions {
   readonly cacheBytes?: number | undefined;
   /** Where peers are served; 0: any free port; null: nowhere, and none are asked. Default 0. */
   readonly peerPort?: number | null | undefined;
+  /** Of what comes from depots and peers, and what goes to peers. Default: none. */
+  readonly limits?: TrafficLimits | undefined;
 }
 
 /** `near`: the nearest first. `anew`: all from afar, and into the cache, in place of what it holds. `far`: past the cache. */
@@ -42,6 +45,8 @@ interface NodeParts {
 }
 
 interface Made {
+  /** The depot itself, within the limits. */
+  readonly far: DepotReader;
   readonly readers: readonly DepotReader[];
   readonly swarm: Swarm | undefined;
 }
@@ -62,10 +67,12 @@ export class NearDepots implements AsyncDisposable {
   readonly cache: BlobCache;
   /** Where it is told about depots and peers from; undefined: nowhere yet. */
   source: () => Source | undefined = () => undefined;
+  readonly #traffic: Traffic;
   #link: PeerLink | undefined;
   readonly #made = new WeakMap<DepotReader, Made>();
 
   private constructor({ options: { paths, clock, log, near = {} } }: NodeParts) {
+    this.#traffic = new Traffic(near.limits ?? {}, clock);
     const maxBytes = near.cacheBytes ?? shareOfDisk(paths.lib);
     const cache = blobCache({ dir: path.join(paths.lib, "cache"), maxBytes, now: () => clock.now() });
     this.cache = forgiving(cache, (err) => {
@@ -89,6 +96,7 @@ export class NearDepots implements AsyncDisposable {
       bind,
       port: peerPort,
       give: async (want, held, signal) => await made.#give(want, held, signal),
+      traffic: made.#traffic,
       clock,
     });
     return made;
@@ -100,10 +108,10 @@ export class NearDepots implements AsyncDisposable {
   }
 
   readers(how: Nearness = "near"): readonly DepotReader[] {
-    const far = this.source()?.depots ?? [];
-    if (how === "far") return far;
-    if (how === "anew") return far.map((depot) => cached({ near: blind(this.cache), far: depot }));
-    return far.flatMap((depot) => this.#of(depot).readers);
+    const made = (this.source()?.depots ?? []).map((far) => this.#of(far));
+    if (how === "far") return made.map(({ far }) => far);
+    if (how === "anew") return made.map(({ far }) => cached({ near: blind(this.cache), far }));
+    return made.flatMap(({ readers }) => readers);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -117,13 +125,14 @@ export class NearDepots implements AsyncDisposable {
     throw new SkeinError("BLOB_MISSING", "this node has nowhere to read from yet");
   }
 
-  #of(far: DepotReader): Made {
-    const known = this.#made.get(far);
+  #of(depot: DepotReader): Made {
+    const known = this.#made.get(depot);
     if (known !== undefined) return known;
+    const far = this.#traffic.reading(depot);
     const swarm = this.#link?.swarm(far, this.cache);
     const near = cached({ near: this.cache, far, pieces: swarm });
-    const made = { readers: [near, near.mending], swarm };
-    this.#made.set(far, made);
+    const made = { far, readers: [near, near.mending], swarm };
+    this.#made.set(depot, made);
     return made;
   }
 }

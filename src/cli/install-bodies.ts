@@ -6,6 +6,7 @@ import { bootText, systemdUnits } from "../agent/units.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { launcher, type Context, type Result } from "./context.ts";
 import type { AgentFlags } from "./server-commands.ts";
+import { NEAR_FLAGS } from "./traffic-flags.ts";
 
 const run = promisify(execFile);
 const UNITS = "/etc/systemd/system";
@@ -43,8 +44,16 @@ export async function install(context: Context, flags: AgentFlags): Promise<Resu
 }
 
 /** The ticket is used once; after that the unit's `--join` is passed over. */
-function agentArgs({ join, name, address, bind }: AgentFlags): string[] {
-  const given = { join, name, address, bind };
+function agentArgs(flags: AgentFlags): string[] {
+  const { join, name, address, bind } = flags;
+  const near = Object.entries(NEAR_FLAGS).map(([key, flag]) => [flag, flags[key as keyof typeof NEAR_FLAGS]]);
+  const given = {
+    join,
+    name,
+    address,
+    bind,
+    ...(Object.fromEntries(near) as Record<string, string | undefined>),
+  };
   return Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag}`, value]));
 }
 

@@ -17,6 +17,7 @@ import type { Context, Result } from "./context.ts";
 import { hasBucket } from "./ftl-settings.ts";
 import { hostPort, usage, type HostPort } from "./grammar.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
+import { limitsOf, nearOf } from "./traffic-flags.ts";
 import { VERSION } from "./version.ts";
 
 const DEFAULT_PORT = 7400;
@@ -65,6 +66,7 @@ export async function upHere(context: Context, flags: UpFlags): Promise<Result> 
     listen,
     name: flags.name ?? nodeNameHere(),
     ...place,
+    near: nearOf(flags),
     version: VERSION,
     log: io.verbose ? logOf(context) : warningsOf(context),
     ready: ({ hub: at, node, pin, made }) => {
@@ -103,6 +105,7 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
     paths,
     listen,
     charters,
+    limits: limitsOf(flags),
     log: logOf(context),
     version: VERSION,
     signal,
@@ -164,6 +167,7 @@ export async function agent(context: Context, words: readonly string[], flags: A
     paths,
     name: flags.name ?? nodeNameHere(),
     ...addresses(flags),
+    near: nearOf(flags),
     join: flags.join,
     command: words.length === 0 ? undefined : words,
     version: VERSION,

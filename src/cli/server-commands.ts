@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "./cli-program.ts";
+import { limitOptions, nearOptions, type LimitFlags, type NearFlags } from "./traffic-flags.ts";
 
 export interface InitFlags {
   readonly name?: string;
@@ -7,17 +8,17 @@ export interface InitFlags {
   readonly sshAgent?: boolean;
   readonly bucket?: string;
 }
-export interface HubFlags {
+export interface HubFlags extends LimitFlags {
   readonly listen?: string;
   readonly charter?: string;
 }
-export interface UpFlags {
+export interface UpFlags extends NearFlags {
   readonly listen?: string;
   readonly name?: string;
   readonly address?: string;
   readonly bind?: string;
 }
-export interface AgentFlags {
+export interface AgentFlags extends NearFlags {
   readonly join?: string;
   readonly name?: string;
   readonly address?: string;
@@ -64,8 +65,7 @@ export function registerServers(program: Command, run: Run): void {
 }
 
 function registerHub(program: Command, run: Run): void {
-  const hub = program
-    .command("hub")
+  const hub = limitOptions(program.command("hub"))
     .description("run a hub: documents, rollouts, git, the port table")
     .option("--listen <address>", "HOST:PORT (default: the charter's, else 0.0.0.0:7400)")
     .option("--charter <file>", "the charter to begin with (default: that of skein init here)")
@@ -121,7 +121,7 @@ function registerAgent(program: Command, run: Run): void {
 }
 
 function agentOptions(command: Command): Command {
-  return command
+  return nearOptions(command)
     .option("--name <name>", "the node's name where the ticket leaves it open (default: the host's)")
     .option("--address <address>", "what others are told (default: the host's first)")
     .option("--bind <address>", "what sockets bind to (default: all addresses, or a loopback --address)");

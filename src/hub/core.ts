@@ -4,6 +4,7 @@ import { SkeinError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import type { DirectoryDepot } from "../depot/directory.ts";
+import type { Traffic } from "../depot/traffic/traffic.ts";
 import type { Compare, Op, Store } from "../store/store.ts";
 import type { LocalSigner } from "../trust/keys.ts";
 import type { TlsIdentity } from "../trust/tls.ts";
@@ -13,6 +14,8 @@ import type { Lanes } from "./lanes.ts";
 export interface Core {
   readonly store: Store;
   readonly depot: DirectoryDepot;
+  /** Holds blobs on their way in and out to the hub's limits. */
+  readonly traffic: Traffic;
   readonly paths: Paths;
   readonly mirror: Mirror;
   readonly signer: LocalSigner;

@@ -44,6 +44,7 @@ export async function uploadOffset(
 export async function putBlob(
   depot: DirectoryDepot,
   name: string,
+  bytes: AsyncIterable<Uint8Array>,
   req: http.IncomingMessage,
   res: http.ServerResponse,
 ): Promise<void> {
@@ -56,7 +57,7 @@ export async function putBlob(
   }
   const sha256 = sha256Of(req);
   refuseMisnamed(name, sha256);
-  const state = await depot.append(name, { size, sha256 }, offset, req as AsyncIterable<Uint8Array>);
+  const state = await depot.append(name, { size, sha256 }, offset, bytes);
   sendJson(res, 200, state, { "upload-offset": String(state.offset) });
 }
 

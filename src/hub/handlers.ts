@@ -128,7 +128,7 @@ function agents(hub: Hub) {
 }
 
 function depot(hub: Hub) {
-  const blobs = hub.core.depot;
+  const { depot: blobs, traffic } = hub.core;
   const name = (call: Named): string => {
     const blob = param(call, "blob");
     checkBlobName(blob);
@@ -141,7 +141,7 @@ function depot(hub: Hub) {
     depotGet: async (call) => {
       const blob = name(call);
       await hub.deltas.need(blob, call.signal);
-      await getBlob(seesRetired(blobs), blob, call.req, call.res, call.signal);
+      await getBlob(traffic.sending(seesRetired(blobs)), blob, call.req, call.res, call.signal);
     },
     depotPieces: async (call) => {
       const blob = name(call);
@@ -152,7 +152,8 @@ function depot(hub: Hub) {
     depotPut: async (call) => {
       needSomeDeploy(hub, call);
       hub.peers.forget(name(call));
-      await putBlob(blobs, name(call), call.req, call.res);
+      const bytes = traffic.receiving(call.req as AsyncIterable<Uint8Array>, call.signal);
+      await putBlob(blobs, name(call), bytes, call.req, call.res);
     },
     depotDelete: async (call) => {
       needRight(hub, call, { kind: "admin" });

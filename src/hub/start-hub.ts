@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { HubInfo } from "../api/schemas.ts";
 import type { DirectoryDepot } from "../depot/directory.ts";
+import { Traffic, type TrafficLimits } from "../depot/traffic/traffic.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -47,6 +48,8 @@ export interface HubOptions {
   /** Closed by the caller, after the hub. */
   readonly store: Store;
   readonly depot: DirectoryDepot;
+  /** Of blobs that come and go. Default: none. */
+  readonly limits?: TrafficLimits | undefined;
   readonly paths: Paths;
   /** Port 0: any free one. */
   readonly listen: { readonly host: string; readonly port: number };
@@ -158,6 +161,7 @@ async function makeCore(options: HubOptions, stop: AbortController): Promise<Cor
     mirror: await Mirror.follow(store, stop.signal, failed),
     signer: key,
     identity: tlsIdentity(key.privateKey, "skein-hub"),
+    traffic: new Traffic(options.limits ?? {}, options.clock ?? systemClock),
     clock: options.clock ?? systemClock,
     log,
     version,

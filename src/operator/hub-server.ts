@@ -4,6 +4,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import type { HubAddress } from "../api/hub-client.ts";
 import { directoryDepot } from "../depot/directory.ts";
+import type { TrafficLimits } from "../depot/traffic/traffic.ts";
 import { startHub, type RunningHub } from "../hub/start-hub.ts";
 import { errnoOf, fromWire, SkeinError, toWire, type WireError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -19,6 +20,8 @@ export interface ServeOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** To begin with, where the store has none. */
   readonly charters: readonly Envelope[];
+  /** Of blobs that come and go. Default: none. */
+  readonly limits?: TrafficLimits | undefined;
   readonly log: Log;
   readonly version: string;
   readonly signal: AbortSignal;
@@ -48,7 +51,7 @@ export async function hubHere(paths: Paths, address: string): Promise<HubAddress
  * @throws SkeinError PORT_TAKEN, STORE_BUSY when one runs already, STORE_CORRUPT, CHARTER_PIN
  */
 export async function serveHub(options: ServeOptions): Promise<RunningHub> {
-  const { paths, listen, charters, log, version, signal } = options;
+  const { paths, listen, charters, limits, log, version, signal } = options;
   await makeStoreDir(paths);
   await fs.mkdir(paths.run, { recursive: true, mode: 0o755 });
   const store = await openSqliteStore(storeFile(paths));
@@ -60,6 +63,7 @@ export async function serveHub(options: ServeOptions): Promise<RunningHub> {
       listen,
       key: await hubKey(paths),
       charters,
+      limits,
       log,
       signal,
       version,

@@ -1,6 +1,7 @@
 import os from "node:os";
 import path from "node:path";
 import { runAgent } from "../agent/agent.ts";
+import type { NearOptions } from "../agent/depots.ts";
 import { loadNodeStore } from "../agent/node-store.ts";
 import { KeeperClient } from "../keeper/client.ts";
 import { systemClock } from "../lib/clock.ts";
@@ -20,6 +21,7 @@ export interface UpOptions {
   readonly name: string;
   readonly address: string;
   readonly bind: string;
+  readonly near?: NearOptions;
   readonly version: string;
   readonly log: Log;
   /** Told the hub's address and the fingerprint once both serve. */
@@ -68,6 +70,7 @@ export async function up(options: UpOptions): Promise<void> {
       name,
       address: options.address,
       bind: options.bind,
+      ...(options.near === undefined ? {} : { near: options.near }),
       join,
       version,
       log: log.with({ from: "agent" }),

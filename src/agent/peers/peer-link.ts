@@ -9,6 +9,7 @@ import { Forest } from "../../depot/peers/picking.ts";
 import type { PieceProof } from "../../depot/peers/proof.ts";
 import { Standing } from "../../depot/peers/standing.ts";
 import { Swarm, type AskOptions, type PeerAnswer, type PeerNet } from "../../depot/peers/swarm.ts";
+import type { Traffic } from "../../depot/traffic/traffic.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
@@ -32,6 +33,7 @@ export interface PeerLinkOptions {
   /** 0: any free one. */
   readonly port: number;
   readonly give: PeerServerOptions["give"];
+  readonly traffic: Traffic;
   readonly clock: Clock;
 }
 
@@ -67,7 +69,7 @@ export class PeerLink implements PeerNet, AsyncDisposable {
 
   /** Listens. @throws SkeinError PORT_TAKEN */
   static async open(options: PeerLinkOptions): Promise<PeerLink> {
-    const { state, clock, hints, identity, bind, port, give } = options;
+    const { state, clock, hints, identity, bind, port, give, traffic } = options;
     const documents = async (node: KeyId, signal: AbortSignal): Promise<NodeDocuments> => {
       const from = hints();
       if (from === undefined) throw new SkeinError("HUB_UNREACHABLE", "nobody tells of peers");
@@ -76,7 +78,8 @@ export class PeerLink implements PeerNet, AsyncDisposable {
     const members = new Members({ state, documents, clock });
     const admits = async (node: KeyId): Promise<boolean> => (await members.spki(node)) !== undefined;
     const { servePeers } = await import("../../depot/peers/peer-server.ts");
-    const server = await servePeers({ identity, host: bind, port, admits, give });
+    const pace: PeerServerOptions["pace"] = async (bytes, signal) => await traffic.up(bytes, signal);
+    const server = await servePeers({ identity, host: bind, port, admits, give, pace });
     return new PeerLink(options, members, server, await endpointAt(options, server.port));
   }
 
@@ -115,6 +118,10 @@ export class PeerLink implements PeerNet, AsyncDisposable {
     if (address === undefined || spki === undefined) {
       throw new SkeinError("UNKNOWN_CLIENT", `nothing proves that ${node} is a node of the cluster`);
     }
+    const { traffic } = this.#options;
+    using turn = await traffic.turn(options.signal);
+    void turn;
+    await traffic.down(want.end - want.start, options.signal);
     return await this.#client.ask(node, { ...splitAddress(address), spki }, want, options);
   }
 

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { array, assert as holds, integer, property, record } from "fast-check";
+import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
+import { origin, BLOB } from "../peers/peers.fixture.ts";
+import { TokenBucket } from "./token-bucket.ts";
+import { Traffic } from "./traffic.ts";
+
+test("whatever is taken and whenever, the rate holds, and nothing waits longer than its share", () => {
+  const taking = record({ bytes: integer({ min: 1, max: 300_000 }), pauseMs: integer({ min: 0, max: 500 }) });
+  const perSec = 1_000_000;
+  holds(
+    property(array(taking, { minLength: 1, maxLength: 200 }), (takings) => {
+      const bucket = new TokenBucket(perSec, 0);
+      let [now, sum, busy] = [0, 0, 0];
+      for (const { bytes, pauseMs } of takings) {
+        now += pauseMs;
+        const waitMs = bucket.take(bytes, now);
+        now += waitMs;
+        busy += waitMs;
+        sum += bytes;
+        assert.ok(sum <= (perSec * (now + 50)) / 1000 + 1, `${sum} bytes in ${now} ms`);
+      }
+      assert.ok(busy <= (sum / perSec) * 1000 + 1, "no wait but for the bytes themselves");
+    }),
+  );
+});
+
+/** Advances a clock that stands still, as often as somebody sleeps on it, until the work is done. */
+async function finish<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const ended = work.finally(() => over.abort());
+  while (!over.signal.aborted) {
+    await new Promise(setImmediate);
+    clock.advance(1);
+  }
+  return await ended;
+}
+
+test("a limit on what comes in holds within 10 %, with several readers at once", async (t) => {
+  const clock = fakeClock(0);
+  const traffic = new Traffic({ downPerSec: 1_000_000 }, clock);
+  const far = origin(1_000_000);
+  const read = async (): Promise<void> => {
+    for await (const _ of traffic.reading(far).get(BLOB, t.signal)) void _;
+  };
+  await finish(clock, Promise.all([read(), read(), read()]));
+  assert.ok(clock.now() > 2700 && clock.now() < 3300, `3 MB at 1 MB/s took ${clock.now()} ms`);
+});
+
+test("a limit on what goes out holds within 10 %, and does not touch what comes in", async (t) => {
+  const clock = fakeClock(0);
+  const traffic = new Traffic({ upPerSec: 500_000 }, clock);
+  const far = origin(1_000_000);
+  const send = async (): Promise<void> => {
+    for await (const _ of traffic.sending(far).get(BLOB, t.signal)) void _;
+  };
+  await finish(clock, send());
+  assert.ok(clock.now() > 1800 && clock.now() < 2200, `1 MB at 500 kB/s took ${clock.now()} ms`);
+  const before = clock.now();
+  const taken = traffic.receiving(
+    (async function* () {
+      yield randomBytes(5_000_000);
+    })(),
+    t.signal,
+  );
+  await taken.next();
+  assert.equal(clock.now(), before);
+});
+
+test("no more transfers run than may, the first to come go first, and who leaves takes no turn", async (t) => {
+  const traffic = new Traffic({ atOnce: 2 }, fakeClock(0));
+  const one = await traffic.turn(t.signal);
+  const two = await traffic.turn(t.signal);
+  const order: string[] = [];
+  const leaving = new AbortController();
+  const left = traffic.turn(leaving.signal);
+  const waiting = ["a", "b"].map(async (name) => {
+    const turn = await traffic.turn(t.signal);
+    order.push(name);
+    return turn;
+  });
+  leaving.abort(new Error("left"));
+  await assert.rejects(left, { message: "left" });
+  await new Promise(setImmediate);
+  assert.deepEqual(order, []);
+  one[Symbol.dispose]();
+  await waiting[0];
+  assert.deepEqual(order, ["a"]);
+  two[Symbol.dispose]();
+  await waiting[1];
+  assert.deepEqual(order, ["a", "b"]);
+});

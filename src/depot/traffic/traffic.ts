@@ -1,0 +1,120 @@
+import type { Clock } from "../../lib/clock.ts";
+import type { DepotReader } from "../depot.ts";
+import { TokenBucket } from "./token-bucket.ts";
+
+/** What a process may use of its line for blobs. Documents are small and never wait. */
+export interface TrafficLimits {
+  /** Bytes a second that come in. Default: as many as come. */
+  readonly downPerSec?: number | undefined;
+  /** Bytes a second that go out. Default: as many as go. */
+  readonly upPerSec?: number | undefined;
+  /** Transfers at a time; more wait for their turn. Default: no bound. */
+  readonly atOnce?: number | undefined;
+}
+
+/** Holds a process to its limits: whatever sends or receives blobs asks it first. */
+export class Traffic {
+  readonly #clock: Clock;
+  readonly #down: TokenBucket | undefined;
+  readonly #up: TokenBucket | undefined;
+  #free: number;
+  /** Those who wait for a turn, the first to come first. */
+  readonly #queue: (() => void)[] = [];
+
+  constructor(limits: TrafficLimits, clock: Clock) {
+    const { downPerSec, upPerSec, atOnce = Infinity } = limits;
+    this.#clock = clock;
+    this.#down = downPerSec === undefined ? undefined : new TokenBucket(downPerSec, clock.now());
+    this.#up = upPerSec === undefined ? undefined : new TokenBucket(upPerSec, clock.now());
+    this.#free = atOnce;
+  }
+
+  /** Waits until so many bytes may have come in. */
+  async down(bytes: number, signal: AbortSignal): Promise<void> {
+    await this.#wait(this.#down, bytes, signal);
+  }
+
+  /** Waits until so many bytes may go out. */
+  async up(bytes: number, signal: AbortSignal): Promise<void> {
+    await this.#wait(this.#up, bytes, signal);
+  }
+
+  /** A turn for one transfer, until it is given back. */
+  async turn(signal: AbortSignal): Promise<Disposable> {
+    signal.throwIfAborted();
+    if (this.#free <= 0) await this.#wasFreed(signal);
+    this.#free -= 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#free += 1;
+        this.#queue.shift()?.();
+      },
+    };
+  }
+
+  /** The same depot, read within the limits. */
+  reading(depot: DepotReader): DepotReader {
+    const { turn, down } = { turn: this.turn.bind(this), down: this.down.bind(this) };
+    return {
+      kind: depot.kind,
+      get name() {
+        return depot.name;
+      },
+      has: async (names, signal) => await depot.has(names, signal),
+      list: (prefix, signal) => depot.list(prefix, signal),
+      async *get(name, signal, range) {
+        using held = await turn(signal);
+        void held;
+        for await (const piece of depot.get(name, signal, range)) {
+          await down(piece.length, signal);
+          yield piece;
+        }
+      },
+    };
+  }
+
+  /** The same depot for whom it is sent to: reads are paced as what goes out. */
+  sending(depot: DepotReader): DepotReader {
+    const { turn, up } = { turn: this.turn.bind(this), up: this.up.bind(this) };
+    return {
+      ...depot,
+      async *get(name, signal, range) {
+        using held = await turn(signal);
+        void held;
+        for await (const piece of depot.get(name, signal, range)) {
+          await up(piece.length, signal);
+          yield piece;
+        }
+      },
+    };
+  }
+
+  /** The same bytes, taken in within the limits. */
+  async *receiving(bytes: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
+    for await (const piece of bytes) {
+      await this.down(piece.length, signal);
+      yield piece;
+    }
+  }
+
+  async #wait(bucket: TokenBucket | undefined, bytes: number, signal: AbortSignal): Promise<void> {
+    const ms = bucket?.take(bytes, this.#clock.now()) ?? 0;
+    if (ms >= 1) await this.#clock.sleep(ms, signal);
+  }
+
+  async #wasFreed(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = (): void => {
+      const at = this.#queue.indexOf(resolve);
+      if (at >= 0) this.#queue.splice(at, 1);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#queue.push(resolve);
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+}
