@@ -5,6 +5,7 @@ import { registerDeploy } from "./deploy-commands.ts";
 import { registerFtl } from "./ftl-commands.ts";
 import { registerLifecycle } from "./lifecycle-commands.ts";
 import { registerNodes } from "./node-commands.ts";
+import { registerRelease } from "./release-commands.ts";
 import { registerRollouts } from "./rollout-commands.ts";
 import { registerRepair } from "./repair-commands.ts";
 import { registerServers } from "./server-commands.ts";
@@ -52,6 +53,7 @@ export function cliProgram(done: (exit: number) => void): Command {
   registerDeploy(program, run);
   registerStage(program, run);
   registerRollouts(program, run);
+  registerRelease(program, run);
   registerLifecycle(program, run);
   registerFtl(program, run);
   registerRepair(program, run);

@@ -84,4 +84,14 @@ export const DEPOT_ERROR_CODES = {
     "Make the build reproducible, or deploy the earlier release.",
   ),
   RELEASE_NOT_FOUND: entry(7, "No release of that name or id.", "List them with skein releases."),
+  EXPORT_DAMAGED: entry(
+    1,
+    "The file is not one that skein release export wrote, or it is damaged; nothing was kept.",
+    "Copy it again, or export it again.",
+  ),
+  EXPORT_NEEDS: entry(
+    1,
+    "The file leaves out what an earlier release has, and that one is not here; nothing was kept.",
+    "Import the earlier release first, or export without --from.",
+  ),
 } as const satisfies Record<string, CodeEntry>;

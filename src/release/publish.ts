@@ -57,24 +57,25 @@ const TRIES = 3;
  */
 export async function publish(options: PublishOptions): Promise<Published> {
   for (let tries = 1; ; tries++) {
-    const { published, packs } = await publishOnce(options);
-    // A collection may take a blob out of use just when it was found there: then it is stored again.
-    if (packs === undefined || tries >= TRIES || (await isThere(published, packs, options))) return published;
+    const { published, isWhole } = await publishOnce(options);
+    // A collection may take a pack out of use just when it was found there: then its chunks are stored again.
+    if (isWhole || tries >= TRIES) return published;
   }
 }
 
-async function isThere(
-  { tree, rows, since }: Published,
-  packs: readonly Digest[],
+/** Whether what the tree shares with others is still there; what was stored just now is not asked for. */
+async function isWhole(
+  { packs = [], writer }: StoredTree,
   { depot, signal }: PublishOptions,
 ): Promise<boolean> {
-  const names = [...packs.map(packName), indexName(tree), `rows/${rows}`, `since/${since}`];
-  return (await depot.has(names, signal)).size === new Set(names).size;
+  const own = new Set(writer?.stored);
+  const shared = packs.filter((pack) => !own.has(pack)).map(packName);
+  return shared.length === 0 || (await depot.has(shared, signal)).size === shared.length;
 }
 
 async function publishOnce(
   options: PublishOptions,
-): Promise<{ readonly published: Published; readonly packs: StoredTree["packs"] }> {
+): Promise<{ readonly published: Published; readonly isWhole: boolean }> {
   const { source, depot, signal } = options;
   const listed = Date.now();
   const entries = arrange(await source.entries(signal));
@@ -86,9 +87,11 @@ async function publishOnce(
   faultPoint("publish.rows");
   const rowsId = await putCompressed(depot, "rows", encodeRoot(segments), signal);
   const sinceId = await storeTimes(files, tree, options);
+  let whole = true;
   if (done.packs !== undefined) {
     faultPoint("publish.index");
-    await depot.put(indexName(tree), bytesBlob(encodeIndex({ packs: done.packs, deltas: [] })), signal);
+    const index = bytesBlob(encodeIndex({ packs: done.packs, deltas: [] }));
+    [whole] = await Promise.all([isWhole(done, options), depot.put(indexName(tree), index, signal)]);
   }
   faultPoint("publish.indexed");
   await cache.save();
@@ -104,7 +107,7 @@ async function publishOnce(
     filesRead,
     notes: source.notes,
   };
-  return { published, packs: done.packs };
+  return { published, isWhole: whole };
 }
 
 /** Contents of the release before keep their times; others get this release's. The same tree has the same times. */

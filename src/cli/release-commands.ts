@@ -1,0 +1,45 @@
+import type { Command } from "commander";
+import type { Run } from "./cli-program.ts";
+
+export interface ShelfFlags {
+  readonly bucket?: string;
+}
+export interface ExportFlags extends ShelfFlags {
+  readonly from?: string;
+  readonly output?: string;
+}
+
+const BUCKET = "--bucket <address>";
+const BUCKET_HELP = "dir:PATH or s3://BUCKET/PREFIX instead of the hub (default: SKEIN_BUCKET)";
+
+/** release export, release import. */
+export function registerRelease(program: Command, run: Run): void {
+  const release = program.command("release").description("carry releases to machines without a network");
+  release
+    .command("export")
+    .description(
+      "write a release into one file: its bytes, its signed document, the charters that vouch for it",
+    )
+    .argument("<app>")
+    .argument("<version>", "a release's id or its beginning")
+    .option("--from <version>", "leave out what this earlier release has")
+    .option("--output <file>", "where to (default: APP-ID.skein)")
+    .option(BUCKET, BUCKET_HELP)
+    .action(async (app: string, version: string, flags: ExportFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./release-bodies.ts")).exportTo(context, app, version, flags),
+      );
+    });
+  release
+    .command("import")
+    .description("take a release out of a file, after everything in it was proved")
+    .argument("<file>")
+    .option(BUCKET, BUCKET_HELP)
+    .action(async (file: string, flags: ShelfFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./release-bodies.ts")).importFrom(context, file, flags),
+      );
+    });
+}

@@ -1,0 +1,139 @@
+import fs from "node:fs";
+import path from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { directoryDepot } from "../../depot/directory.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import { asSkeinError, syncDirectory } from "../../lib/files.ts";
+import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import { decodeExport, encodeExport, type ExportHead } from "../../release/export/export-file.ts";
+import { gatherExport, keepImport } from "../../release/export/export-release.ts";
+import { seesRetired } from "../../release/upkeep/retired.ts";
+import type { Release } from "../../trust/documents.ts";
+import { openRelease } from "../../trust/orders.ts";
+import { scratch } from "../source.ts";
+import { newerChain, type Shelf } from "./shelf.ts";
+
+export interface ExportWish {
+  readonly app: string;
+  /** As the shelf finds it. */
+  readonly version: string;
+  /** Leave out what this release of the app has; null: leave out nothing. */
+  readonly from: string | null;
+  /** Where it is written; what is there is replaced when all is well. */
+  readonly file: string;
+  /** The cluster's fingerprint. */
+  readonly pin: Digest;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+export interface ReleaseFile {
+  readonly app: string;
+  readonly id: ReleaseId;
+  readonly bytes: number;
+}
+
+/**
+ * Writes a release into one file: its document, the charters that vouch for it, and its bytes.
+ * @throws SkeinError RELEASE_NOT_FOUND, AMBIGUOUS, CHARTER_*, DOC_*, DISK_FULL, IO; whatever the depot throws
+ */
+export async function exportRelease(shelf: Shelf, wish: ExportWish): Promise<ReleaseFile> {
+  const { app, version, from, file, signal } = wish;
+  await using stack = new AsyncDisposableStack();
+  const staging = directoryDepot(await scratch(stack));
+  const charters = await shelf.charters(signal);
+  const { charter } = newerChain(wish.pin, [charters], wish.clock.now());
+  const check = async (word: string) => {
+    const release = await shelf.find(app, word, signal);
+    return { release, ...openRelease(charter, release, wish.clock.now()) };
+  };
+  const { release, body, id } = await check(version);
+  const earlier = from === null ? null : (await check(from)).body.tree;
+  const depot = seesRetired(shelf.depot);
+  const blobs = await gatherExport({ tree: body, from: earlier, depot, staging, signal });
+  const head: ExportHead = { charters: [...charters], release, from: earlier, blobs };
+  await writeWhole(file, encodeExport(head, staging, signal));
+  return { app: body.app, id, bytes: fs.statSync(file).size };
+}
+
+export interface ImportWish {
+  readonly file: string;
+  /** The cluster's fingerprint. */
+  readonly pin: Digest;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+export interface Imported extends ReleaseFile {
+  /** The shelf's depot had all of it before. */
+  readonly already: boolean;
+}
+
+/**
+ * Takes a release out of a file onto a shelf. Everything is proved first: the charters against the fingerprint, the
+ * document against the charter, every byte against the document. Until then the shelf is not touched.
+ * @throws SkeinError EXPORT_DAMAGED, EXPORT_NEEDS, CHARTER_PIN, DOC_*, DISK_FULL, IO; whatever the shelf throws
+ */
+export async function importRelease(shelf: Shelf, wish: ImportWish): Promise<Imported> {
+  const { file, pin, clock, signal } = wish;
+  await using stack = new AsyncDisposableStack();
+  const folder = await scratch(stack);
+  const staging = directoryDepot(folder);
+  const bytes = sizeOf(file);
+  const there = await shelf.charters(signal);
+  const prove = ({ charters, release }: ExportHead) => {
+    const { charter, chain } = newerChain(pin, [there, charters], clock.now());
+    return { chain, ...openRelease(charter, release, clock.now()) };
+  };
+  const accept = async (head: ExportHead): Promise<void> => {
+    prove(head);
+    refuseWithoutRoom(folder, head, await Promise.resolve(bytes));
+  };
+  const head = await decodeExport(fs.createReadStream(file), staging, accept, signal);
+  const { body, id, chain } = prove(head);
+  const tree: Release = body;
+  const brought = await keepImport({ tree, head, staging, depot: shelf.depot, signal });
+  faultPoint("import.blobs");
+  await shelf.post(head.release, chain, signal);
+  return { app: body.app, id, bytes, already: !brought };
+}
+
+function sizeOf(file: string): number {
+  try {
+    return fs.statSync(file).size;
+  } catch (err) {
+    if (errnoOf(err) !== "ENOENT") throw asSkeinError(err, file);
+    throw new SkeinError("SOURCE_NOT_FOUND", `there is no file ${file}`, { data: { file } });
+  }
+}
+
+/** @throws SkeinError DISK_FULL */
+function refuseWithoutRoom(folder: string, { blobs }: ExportHead, bytes: number): void {
+  const needed = Math.max(
+    bytes,
+    blobs.reduce((sum, { size }) => sum + size, 0),
+  );
+  const { bavail, bsize } = fs.statfsSync(folder);
+  if (needed < bavail * bsize) return;
+  throw new SkeinError("DISK_FULL", `${folder} has no room for the ${needed} bytes of the release`, {
+    hint: "Set TMPDIR to a folder with more room.",
+    data: { path: folder, needed, free: bavail * bsize },
+  });
+}
+
+/** Beside, flushed, then by rename: what is there under the name is whole. */
+async function writeWhole(file: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  const part = `${file}.part`;
+  try {
+    await pipeline(Readable.from(bytes), fs.createWriteStream(part, { flush: true }));
+    faultPoint("export.written");
+    await fs.promises.rename(part, file);
+    await syncDirectory(path.dirname(path.resolve(file)));
+  } catch (err) {
+    await fs.promises.rm(part, { force: true });
+    throw asSkeinError(err, file);
+  }
+}

@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import * as fc from "fast-check";
+import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
+import { isSkeinError } from "../../lib/errors.ts";
+import type { Envelope } from "../../trust/envelope.ts";
+import { install } from "../install.ts";
+import { publish, type Published } from "../publish.ts";
+import {
+  noise,
+  plainSource,
+  readTree,
+  releaseId,
+  tempDir,
+  writeTree,
+  type Tree,
+} from "../release.fixture.ts";
+import { decodeExport, encodeExport, type ExportHead } from "./export-file.ts";
+import { gatherExport, keepImport } from "./export-release.ts";
+
+/** A document whose signature nobody looks at here. */
+const DOCUMENT: Envelope = { t: "release.1", p: "e30", s: [] };
+const BIG = noise(700_000, 5);
+const TREE: Tree = {
+  "a/b.txt": "hello",
+  empty: "",
+  big: BIG,
+  again: BIG,
+  link: "l:a/b.txt",
+  "x.sh": "x:#!/bin/sh",
+};
+const NEXT: Tree = { ...TREE, "a/b.txt": "hello again", more: noise(12_000, 6) };
+
+interface World {
+  readonly folder: string;
+  readonly source: DirectoryDepot;
+  readonly target: DirectoryDepot;
+  publish(name: string, tree: Tree): Promise<Published>;
+  /** The bytes of a file with this release. */
+  export(tree: Published, from?: Published): Promise<Buffer>;
+  import(tree: Published, file: Uint8Array): Promise<boolean>;
+}
+
+let folders = 0;
+
+function makeWorld(t: TestContext): World {
+  const folder = tempDir(t);
+  const source = directoryDepot(path.join(folder, "source"));
+  const target = directoryDepot(path.join(folder, "target"));
+  const fresh = (): DirectoryDepot => directoryDepot(path.join(folder, `staging-${(folders += 1)}`));
+  const { signal } = t;
+  return {
+    folder,
+    source,
+    target,
+    async publish(name, tree) {
+      const dir = writeTree(path.join(folder, name), tree);
+      const options = { depot: source, previous: null, now: 1e12, cacheDir: null, signal };
+      return await publish({ source: plainSource(dir), ...options });
+    },
+    async export(tree, from) {
+      const staging = fresh();
+      const options = { tree, from: from?.tree ?? null, depot: source, staging, signal };
+      const blobs = await gatherExport(options);
+      const head: ExportHead = { charters: [DOCUMENT], release: DOCUMENT, from: options.from, blobs };
+      return Buffer.concat(await Array.fromAsync(encodeExport(head, staging, signal)));
+    },
+    async import(tree, file) {
+      const staging = fresh();
+      const head = await decodeExport(pieces(file), staging, async () => await Promise.resolve(), signal);
+      return await keepImport({ tree, head, staging, depot: target, signal });
+    },
+  };
+}
+
+async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
+  for (let at = 0; at < bytes.length; at += 40_000)
+    yield await Promise.resolve(bytes.subarray(at, at + 40_000));
+}
+
+async function assertInstalls(t: TestContext, world: World, tree: Published, expected: Tree): Promise<void> {
+  const revs = path.join(world.folder, `revs-${(folders += 1)}`);
+  const options = { release: releaseId(1), tree, revs, link: false, signal: t.signal };
+  const { dir } = await install({ ...options, depots: [world.target] });
+  const found = readTree(dir);
+  for (const [at, content] of Object.entries(expected)) assert.deepEqual(found[at], content, at);
+}
+
+test("a release goes through a file into an empty depot, and only what it needs", async (t) => {
+  const world = makeWorld(t);
+  await world.publish("other", { other: noise(2_000_000, 9) });
+  const tree = await world.publish("tree", TREE);
+  const file = await world.export(tree);
+  assert.ok(file.length < 1_000_000, `${file.length} bytes`);
+  assert.equal(await world.import(tree, file), true);
+  await assertInstalls(t, world, tree, TREE);
+  assert.equal(await world.import(tree, file), false);
+});
+
+test("with an earlier release there, a file holds what changed, however that one came there", async (t) => {
+  const world = makeWorld(t);
+  const before = await world.publish("before", TREE);
+  const next = await world.publish("next", NEXT);
+  const file = await world.export(next, before);
+  assert.ok(file.length < 30_000, `${file.length} bytes`);
+  await assert.rejects(world.import(next, file), { code: "EXPORT_NEEDS" });
+  assert.deepEqual(await Array.fromAsync(world.target.list("", t.signal)), []);
+  await world.import(before, await world.export(before));
+  assert.equal(await world.import(next, file), true);
+  await assertInstalls(t, world, next, NEXT);
+  await assertInstalls(t, world, before, TREE);
+});
+
+test("a file of another release, or one that lacks something, is refused and nothing kept", async (t) => {
+  const world = makeWorld(t);
+  const [one, two] = [await world.publish("one", TREE), await world.publish("two", NEXT)];
+  await assert.rejects(world.import(two, await world.export(one)), { code: "EXPORT_DAMAGED" });
+  assert.deepEqual(await Array.fromAsync(world.target.list("", t.signal)), []);
+});
+
+test("whatever byte is changed, and wherever it is cut, a file is refused or brings the release", async (t) => {
+  const world = makeWorld(t);
+  const small: Tree = { a: noise(3000, 1), b: "text", c: noise(300_000, 2) };
+  const tree = await world.publish("tree", small);
+  const file = await world.export(tree);
+  const place = fc.nat({ max: file.length - 1 });
+  await fc.assert(
+    fc.asyncProperty(place, fc.integer({ min: 1, max: 255 }), fc.boolean(), async (at, change, cut) => {
+      const bad = cut ? file.subarray(0, at) : Buffer.from(file);
+      if (!cut) bad[at] = (bad[at] ?? 0) ^ change;
+      const outcome = await world.import(tree, bad).catch((err: unknown) => err);
+      if (outcome === true || outcome === false) {
+        assert.equal(cut, false);
+        return;
+      }
+      assert.ok(isSkeinError(outcome, "EXPORT_DAMAGED", "EXPORT_NEEDS"), String(outcome));
+      assert.deepEqual(await Array.fromAsync(world.target.list("", t.signal)), []);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("a head that lists what is no release's blob, or one twice, is refused before any byte of them", async (t) => {
+  const world = makeWorld(t);
+  const blob = { name: `packs/${"0".repeat(64)}`, size: 1, sha256: "0".repeat(64) };
+  for (const blobs of [
+    [{ ...blob, name: "root.json" }],
+    [{ ...blob, name: "../x" }],
+    [blob, blob],
+    [{ ...blob, size: -1 }],
+  ]) {
+    const head = Buffer.from(JSON.stringify({ charters: [DOCUMENT], release: DOCUMENT, from: null, blobs }));
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(head.length);
+    const file = Buffer.concat([Buffer.from("skein-export-1\n"), length, head, Buffer.from("x")]);
+    const accept = async (): Promise<never> => await Promise.reject(new Error("accepted"));
+    await assert.rejects(decodeExport(pieces(file), world.target, accept, t.signal), {
+      code: "EXPORT_DAMAGED",
+    });
+  }
+});
