@@ -1,22 +1,38 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { directoryDocuments } from "../depot/directory-documents.ts";
 import type { DocumentStore } from "../depot/documents.ts";
+import { sharedS3Server, type S3Server } from "../depot/s3/s3-server.fixture.ts";
 import { orderBody, release, testCluster } from "../trust/cluster.fixture.ts";
 import type { Order } from "../trust/documents.ts";
 import { digestOfEnvelope } from "../trust/envelope.ts";
+import { openBucket } from "./bucket.ts";
 import { entryOf, folder, tools, unconditional } from "./bucket.fixture.ts";
 import { listRoot, namesUnder, readCharters, readOrderEntry, readRoot } from "./entries.ts";
 import { orderName, orderPlaceOf, releaseName, releasePlace } from "./layout.ts";
 import { ordersOf, publishCharters, publishOrder, publishRelease, withdrawRelease } from "./publish.ts";
 
 const MADE = 1_800_000_000_000;
+const plainServer = sharedS3Server({ conditional: false });
+const comparingServer = sharedS3Server({ conditional: true });
+
+/** By what it is, and whether it compares: that is found out, on a server. */
 const KINDS = [
-  ["a store that compares", (store: DocumentStore) => store],
-  ["a store that cannot compare", unconditional],
+  ["a folder", async (t: TestContext) => directoryDocuments(folder(t))],
+  ["a folder that cannot compare", async (t: TestContext) => unconditional(directoryDocuments(folder(t)))],
+  ["an S3 server", async (t: TestContext) => await onServer(t, await plainServer(), false)],
+  ["an S3 server that compares", async (t: TestContext) => await onServer(t, await comparingServer(), true)],
 ] as const;
+
+async function onServer(t: TestContext, server: S3Server, compares: boolean) {
+  const address = `s3://${await server.makeBucket()}/some/prefix`;
+  const bucket = await openBucket(address, { env: server.env, writing: true, signal: t.signal });
+  t.after(() => bucket[Symbol.dispose]());
+  assert.equal(bucket.documents.conditional, compares);
+  return bucket.documents;
+}
 
 async function rootNow(documents: DocumentStore, signal: AbortSignal) {
   const look = await readRoot(documents, undefined, signal);
@@ -27,7 +43,7 @@ async function rootNow(documents: DocumentStore, signal: AbortSignal) {
 for (const [kind, made] of KINDS) {
   test(`${kind}: what was published is what the root leads to`, async (t) => {
     const cluster = await testCluster();
-    const documents = made(directoryDocuments(folder(t)));
+    const documents = await made(t);
     const bucket = tools(documents, t.signal);
     const entry = await entryOf(cluster, orderBody(1));
     await publishCharters([cluster.envelope], bucket);
@@ -46,7 +62,7 @@ for (const [kind, made] of KINDS) {
 
   test(`${kind}: an order that is sent again changes nothing, and an older one comes too late`, async (t) => {
     const cluster = await testCluster();
-    const bucket = tools(made(directoryDocuments(folder(t))), t.signal);
+    const bucket = tools(await made(t), t.signal);
     const [one, two] = [await entryOf(cluster, orderBody(1)), await entryOf(cluster, orderBody(2))];
     await publishOrder(one, bucket);
     await publishOrder(one, bucket);
@@ -64,7 +80,7 @@ for (const [kind, made] of KINDS) {
 
   test(`${kind}: publishers of many packages at once lose nothing of each other`, async (t) => {
     const cluster = await testCluster();
-    const documents = made(directoryDocuments(folder(t)));
+    const documents = await made(t);
     const bucket = tools(documents, t.signal);
     const apps = Array.from({ length: 6 }, (_, n) => `app-${n}`);
     await Promise.all(
@@ -81,9 +97,9 @@ for (const [kind, made] of KINDS) {
 
   test(`${kind}: of two orders with one serial at most one stays, and the other's publisher is told`, async (t) => {
     const cluster = await testCluster();
-    const documents = made(directoryDocuments(folder(t)));
+    const documents = await made(t);
     const bucket = tools(documents, t.signal);
-    for (let round = 1; round <= 8; round++) {
+    for (let round = 1; round <= 5; round++) {
       const seq = round * 3;
       const rivals = await Promise.all(
         [1, 2, 3].map(async (n) => await entryOf(cluster, orderBody(seq, { release: release(n) }))),
