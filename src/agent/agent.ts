@@ -7,6 +7,7 @@ import { messageOf, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
+import type { Identity } from "../trust/identity.ts";
 import type { Context } from "../trust/node-state.ts";
 import { appLogs } from "./app-log.ts";
 import type { AppContext } from "./app-context.ts";
@@ -34,6 +35,7 @@ import { ReportLoop, type When } from "./report-loop.ts";
 import { reportOf } from "./reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
 import type { Offered, Source } from "./source.ts";
+import { selfOf } from "./self.ts";
 import { openStaged } from "./staged.ts";
 import { appUsers } from "./users.ts";
 import { AppWorker } from "./worker.ts";
@@ -53,7 +55,9 @@ export interface AgentOptions {
   /** Asked besides the charter's hubs. */
   readonly hub?: HubAddress | undefined;
   /** In place of hubs. */
-  readonly source?: ((keys: NodeKeys) => Promise<Source>) | undefined;
+  readonly source?: ((keys: NodeKeys, store: NodeStore) => Promise<Source>) | undefined;
+  /** In place of joining: makes the state of a node that nobody knows by name. */
+  readonly begin?: ((stateDir: string) => Promise<NodeStore>) | undefined;
   readonly version?: string;
   readonly near?: NearOptions;
   /** Longest time between two reports, in ms; the port table forgets a node after 60 s. Default 20 000. */
@@ -99,6 +103,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 }
 
 async function joinNow(options: AgentOptions, stateDir: string, keys: NodeKeys): Promise<NodeStore> {
+  if (options.begin !== undefined) return await options.begin(stateDir);
   if (options.join === undefined) {
     throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster", {
       data: { home: options.paths.lib },
@@ -184,7 +189,7 @@ class Agent implements AsyncDisposable {
     await groups.sweep();
     const kept = await openKept(path.join(stateDir, "documents"));
     const records = await openRecords(path.join(stateDir, "apps"));
-    const identity = (): NonNullable<NodeStore["state"]["identity"]> => identityOf(store);
+    const identity = (): Identity => selfOf(store, keys, options.begin === undefined ? null : options.name);
     const node = (): string => identity().name;
     const registry = await openRegistryHost({ runtime, records, stateDir, self: keys.signer.kid, node, log });
     const folders = (app: string): AppFolders => appFolders(paths, app);
@@ -223,7 +228,7 @@ class Agent implements AsyncDisposable {
 
   async run(): Promise<void> {
     const { log } = this.#options;
-    log.info("agent started", { node: identityOf(this.#store).name, boot: this.#boot });
+    log.info("agent started", { node: this.#store.state.identity?.name, boot: this.#boot });
     const stop = this.#runtime.onEvent((event) => {
       if (event.type === "keeper") for (const worker of this.#workers.values()) worker.doubt();
       this.#kickAll("now");
@@ -245,7 +250,11 @@ class Agent implements AsyncDisposable {
 
   #pace(): Pace {
     const isAway = this.#options.clock.now() - this.#heardAt > AWAY_MS;
-    return { gates: this.#gates, reachable: !isAway, duplicate: this.#duplicate };
+    return {
+      gates: this.#gates,
+      reachable: !isAway && this.#source?.paced !== false,
+      duplicate: this.#duplicate,
+    };
   }
 
   #startWorkers(): void {
@@ -366,7 +375,7 @@ class Agent implements AsyncDisposable {
 
   async #openSource(): Promise<Source> {
     const options = this.#options;
-    if (options.source !== undefined) return (this.#source ??= await options.source(this.#keys));
+    if (options.source !== undefined) return (this.#source ??= await options.source(this.#keys, this.#store));
     return (this.#source = await hubFor(this.#store.state.charter, this.#keys, options, this.#source));
   }
 

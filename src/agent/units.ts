@@ -4,6 +4,8 @@ export interface UnitOptions {
   readonly skein: string;
   /** Set as SKEIN_HOME in both units; absent: the system's folders. */
   readonly home?: string;
+  /** Read for the agent where it is there: credentials of a bucket, which belong on no command line. */
+  readonly environmentFile?: string;
   /** Further words after `skein agent run`, such as `--address 10.0.0.7`. */
   readonly agentArgs: readonly string[];
 }
@@ -21,6 +23,8 @@ export function systemdUnits(options: UnitOptions): readonly [keeper: Unit, agen
   const skein = quoted(options.skein);
   const environment =
     options.home === undefined ? "" : `Environment=${quoted(`SKEIN_HOME=${options.home}`)}\n`;
+  const secrets =
+    options.environmentFile === undefined ? "" : `EnvironmentFile=-${options.environmentFile}\n`;
   const agent = [skein, "agent", "run", ...options.agentArgs.map(quoted)].join(" ");
   return [
     {
@@ -54,7 +58,7 @@ Wants=network-online.target skein-keeper.service
 
 [Service]
 Type=simple
-${environment}ExecStart=${agent}
+${environment}${secrets}ExecStart=${agent}
 Restart=always
 RestartSec=1
 KillMode=mixed

@@ -17,6 +17,7 @@ export async function install(context: Context, flags: AgentFlags): Promise<Resu
   const options = {
     skein: launcher(),
     ...(home === undefined || home === "" ? {} : { home: path.resolve(home) }),
+    ...(flags.source === undefined ? {} : { environmentFile: "/etc/skein/agent.env" }),
     agentArgs: agentArgs(flags),
   };
   const units = systemdUnits(options);
@@ -45,13 +46,15 @@ export async function install(context: Context, flags: AgentFlags): Promise<Resu
 
 /** The ticket is used once; after that the unit's `--join` is passed over. */
 function agentArgs(flags: AgentFlags): string[] {
-  const { join, name, address, bind } = flags;
+  const { join, name, address, bind, source, charter } = flags;
   const near = Object.entries(NEAR_FLAGS).map(([key, flag]) => [flag, flags[key as keyof typeof NEAR_FLAGS]]);
   const given = {
     join,
     name,
     address,
     bind,
+    source,
+    charter,
     ...(Object.fromEntries(near) as Record<string, string | undefined>),
   };
   return Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag}`, value]));

@@ -162,16 +162,23 @@ export async function restore(context: Context, file: string): Promise<Result> {
 export async function agent(context: Context, words: readonly string[], flags: AgentFlags): Promise<Result> {
   const { paths, signal } = context;
   const { runAgent } = await import("../agent/agent.ts");
+  const log = logOf(context);
+  using far =
+    flags.source === undefined
+      ? undefined
+      : await (await import("./agent-source.ts")).bucketOptions(context, flags, log);
   settleMemory();
   await runAgent({
     paths,
     name: flags.name ?? nodeNameHere(),
     ...addresses(flags),
     near: nearOf(flags),
+    source: far?.source,
+    begin: far?.begin,
     join: flags.join,
     command: words.length === 0 ? undefined : words,
     version: VERSION,
-    log: logOf(context),
+    log,
     clock: systemClock,
     signal,
   });

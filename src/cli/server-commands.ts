@@ -24,6 +24,8 @@ export interface AgentFlags extends NearFlags {
   readonly address?: string;
   readonly bind?: string;
   readonly print?: boolean;
+  readonly source?: string;
+  readonly charter?: string;
 }
 
 /** init, up, hub, agent, keeper. */
@@ -98,17 +100,17 @@ function registerAgent(program: Command, run: Run): void {
       return await (await import("./server-bodies.ts")).agent(context, words, flags);
     });
   };
-  const agent = agentOptions(program.command("agent"))
+  const agent = sourceOptions(agentOptions(program.command("agent")))
     .description("run this machine's agent (agent run), or install it (agent install)")
     .option("--join <line>", "the line of skein node invite; needed once")
     .argument("[words...]", "-- COMMAND: run this in place of every release's own processes")
     .action(async (words: string[], _flags: object, command: Command) => await runs(words, command));
-  agentOptions(agent.command("run"))
+  sourceOptions(agentOptions(agent.command("run")))
     .description("run it in the foreground")
     .option("--join <line>", "the line of skein node invite; needed once")
     .argument("[words...]", "-- COMMAND: run this in place of every release's own processes")
     .action(async (words: string[], _flags: object, command: Command) => await runs(words, command));
-  agentOptions(agent.command("install"))
+  sourceOptions(agentOptions(agent.command("install")))
     .description("write and start systemd units for keeper and agent")
     .option("--join <line>", "join first, with the line of skein node invite")
     .option("--print", "print what would be written, and the line for machines without systemd")
@@ -125,4 +127,10 @@ function agentOptions(command: Command): Command {
     .option("--name <name>", "the node's name where the ticket leaves it open (default: the host's)")
     .option("--address <address>", "what others are told (default: the host's first)")
     .option("--bind <address>", "what sockets bind to (default: all addresses, or a loopback --address)");
+}
+
+function sourceOptions(command: Command): Command {
+  return command
+    .option("--source <bucket>", "pull from dir:PATH or s3://BUCKET/PREFIX instead of a hub")
+    .option("--charter <fingerprint>", "with --source: what skein init printed (default: SKEIN_CHARTER)");
 }

@@ -301,16 +301,13 @@ test("who waits too long is told who it is; a holder that died holds nothing", a
 
 const FAULTS = [
   "subscriber.taken-in",
-  "install.filled",
   "install.renamed",
-  "subscriber.fetched",
   "subscriber.post-synced",
   "agent.begun",
   "agent.hooked-pre-jump",
   "agent.flipped",
   "agent.finish-marked",
   "agent.finished",
-  "agent.node-saved",
   "agent.remove-record",
 ] as const;
 

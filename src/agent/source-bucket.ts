@@ -1,0 +1,114 @@
+import type { Bucket } from "../bucket/bucket.ts";
+import { readCharters } from "../bucket/entries.ts";
+import { lookAgain, type Seen } from "../bucket/looking.ts";
+import { rootText, type Root } from "../bucket/root.ts";
+import type { Clock } from "../lib/clock.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { digestOf, type Digest } from "../lib/ids.ts";
+import type { Log } from "../lib/log.ts";
+import { digestOfEnvelope } from "../trust/envelope.ts";
+import { newNodeState } from "../trust/node-state.ts";
+import { bucketOffer, type Wish } from "./bucket-offer.ts";
+import { createNodeStore, type NodeStore } from "./node-store.ts";
+import type { Offered, Source } from "./source.ts";
+
+export interface BucketSourceOptions {
+  readonly bucket: Bucket;
+  /** Which apps and environments this node takes orders of. */
+  readonly wish: Wish;
+  /** Time between two looks at the root, in ms; each is up to a quarter shorter or longer. Default 30 000. */
+  readonly everyMs?: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const EVERY_MS = 30_000;
+
+/**
+ * A bucket in a hub's place. A look that finds nothing new is one conditional request. Nobody paces: an order begins
+ * here at a moment of this node's own within its `spread`. Nobody collects receipts or knows of others' ports either.
+ */
+export function bucketSource(store: NodeStore, options: BucketSourceOptions): Source {
+  const { bucket, clock, log, everyMs = EVERY_MS } = options;
+  const said = new Set<string>();
+  let seen: Seen | undefined;
+  return {
+    name: bucket.name,
+    depots: [bucket.depot],
+    paced: false,
+    async wanted(etag, _waitMs, signal) {
+      if (etag !== undefined) await clock.sleep(everyMs * (0.75 + Math.random() / 2), signal);
+      const now = await lookAgain(bucket.documents, seen, clock.now(), signal);
+      const isKnown = now.isSame && etag === digestOf(rootText(now.root));
+      const offer = isKnown ? undefined : await offered(now.root, store, options, said, signal);
+      // Only now: what could not be read is asked for again.
+      seen = now;
+      return offer;
+    },
+    report: async ({ receipts, at }) =>
+      Promise.resolve({
+        receipts: receipts.map(digestOfEnvelope),
+        catchingUp: false,
+        duplicate: false,
+        hubTime: at,
+      }),
+    async *ports(signal) {
+      yield [];
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    },
+    async answer(command, lines) {
+      for await (const _line of lines) continue;
+      log.warn("a command was answered to nobody", { command });
+    },
+  };
+}
+
+/**
+ * The state of a node that pins a cluster by its fingerprint and joins nobody: it takes what is for all.
+ * @throws SkeinError CHARTER_PIN, DOC_FROM_FUTURE, and what the bucket throws
+ */
+export async function pinnedStore(
+  stateDir: string,
+  { bucket, pin, clock, signal }: PinOptions,
+): Promise<NodeStore> {
+  const [charter] = await readCharters(bucket.documents, 0, 1, signal);
+  if (charter !== undefined) {
+    return await createNodeStore(stateDir, newNodeState(charter, pin, clock.now()));
+  }
+  throw new SkeinError("CHARTER_PIN", `${bucket.name} has no charter`, {
+    hint: `On an operator's machine: skein init --bucket ${bucket.name}`,
+  });
+}
+
+interface PinOptions {
+  readonly bucket: Bucket;
+  /** Fingerprint of the first charter. */
+  readonly pin: Digest;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+async function offered(
+  root: Root,
+  store: NodeStore,
+  { bucket, wish, log }: BucketSourceOptions,
+  said: Set<string>,
+  signal: AbortSignal,
+): Promise<Offered> {
+  const offer = await bucketOffer(bucket.documents, root, store.state, wish, signal);
+  for (const { code, message } of offer.troubles) {
+    if (said.has(message) || said.size >= 1000) continue;
+    said.add(message);
+    log.error(message, { "err.code": code });
+  }
+  return {
+    etag: digestOf(rootText(root)),
+    incarnation: "bucket",
+    catchingUp: false,
+    duplicate: false,
+    charters: [...offer.charters],
+    identity: null,
+    apps: [...offer.apps],
+    commands: [],
+  };
+}

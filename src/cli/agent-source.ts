@@ -1,0 +1,39 @@
+import type { AgentOptions } from "../agent/agent.ts";
+import { bucketSource, pinnedStore } from "../agent/source-bucket.ts";
+import { unpinned } from "../agent/subscriber/open.ts";
+import { systemClock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { isDigest } from "../lib/ids.ts";
+import type { Context } from "./context.ts";
+import { bucketHere, pinHere } from "./ftl-settings.ts";
+import { usage } from "./grammar.ts";
+import type { AgentFlags } from "./server-commands.ts";
+
+/** A bucket in the place of hubs. A node that has joined a cluster keeps its name and labels. */
+export async function bucketOptions(
+  context: Context,
+  { source, charter }: AgentFlags,
+  log: Log,
+): Promise<Pick<AgentOptions, "source" | "begin"> & Disposable> {
+  const { signal, env, globals } = context;
+  if (charter !== undefined && !isDigest(charter)) {
+    throw usage("--charter is no fingerprint", "Give the 64 digits that skein init printed.");
+  }
+  const pin = charter ?? (await pinHere(context));
+  const bucket = await bucketHere(source === undefined ? {} : { bucket: source }, context, "reading");
+  const clock = systemClock;
+  const wish = (app: string, of: string): boolean => of === env && app === (globals.app ?? app);
+  return {
+    async source(_keys, store) {
+      log.info("pulls from a bucket, unpaced: each order begins at this node's own moment", {
+        source: bucket.name,
+      });
+      return await Promise.resolve(bucketSource(store, { bucket, wish, clock, log }));
+    },
+    async begin(stateDir) {
+      if (pin === null) throw unpinned();
+      return await pinnedStore(stateDir, { bucket, pin, clock, signal });
+    },
+    [Symbol.dispose]: () => bucket[Symbol.dispose](),
+  };
+}

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { readFile, readlink } from "node:fs/promises";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { agentOptions, answer, eventually, webApp } from "../../agent/agent.fixture.ts";
+import { runAgent } from "../../agent/agent.ts";
+import { endKeeper, freePort } from "../../agent/runtime/runtime.fixture.ts";
+import { bucketSource, pinnedStore } from "../../agent/source-bucket.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { silentLog } from "../../lib/log.ts";
+import { pathsFrom } from "../../lib/paths.ts";
+import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
+
+/** An agent with its keeper that knows nothing but the bucket and the fingerprint. */
+async function agent(t: TestContext, world: BucketWorld, name: string): Promise<() => Promise<void>> {
+  const paths = pathsFrom({ SKEIN_HOME: path.join(world.dir, name) });
+  const { bucket, pin } = world;
+  const stop = new AbortController();
+  const running = runAgent({
+    ...agentOptions(paths, name),
+    source: async (_keys, store) =>
+      await Promise.resolve(
+        bucketSource(store, { bucket, wish: () => true, everyMs: 60, clock: systemClock, log: silentLog }),
+      ),
+    begin: async (stateDir) =>
+      await pinnedStore(stateDir, { bucket, pin, clock: systemClock, signal: stop.signal }),
+    log: silentLog,
+    clock: systemClock,
+    signal: stop.signal,
+  });
+  const ended = running.then(
+    () => undefined,
+    (err: unknown) => err,
+  );
+  const end = async (): Promise<void> => {
+    stop.abort();
+    assert.equal(await ended, undefined);
+  };
+  t.after(async () => {
+    await end();
+    await endKeeper(paths.run);
+  });
+  return end;
+}
+
+/** The old version is gone, too. */
+async function handedOver(world: BucketWorld, name: string): Promise<void> {
+  const record = path.join(world.dir, name, "lib", "state", "apps", "shop.json");
+  await eventually("the end of the hand-over", async () => {
+    const { attempt } = JSON.parse(await readFile(record, "utf8")) as { attempt: unknown };
+    return await Promise.resolve(attempt === null ? true : undefined);
+  });
+}
+
+test("an agent pulls a service from a bucket, updates it, and brings it back without the bucket's help", async (t) => {
+  const world = await bucketWorld(t);
+  const port = await freePort();
+  const end = await agent(t, world, "n1");
+  const serves = async (version: string): Promise<void> => {
+    await eventually(`version ${version}`, async () => ((await answer(port)) === version ? true : undefined));
+  };
+  await world.jump(await world.spool("shop", webApp(port, "v1")));
+  await serves("v1");
+  await world.jump(await world.spool("shop", webApp(port, "v2")));
+  await serves("v2");
+  await handedOver(world, "n1");
+  await end();
+  assert.equal(await answer(port), "v2", "the agent's end stops nobody");
+  await agent(t, world, "n1");
+  await world.jumpBack("shop");
+  await serves("v1");
+});
+
+test("without a hub each node begins a spread order at its own moment", async (t) => {
+  const world = await bucketWorld(t);
+  const port = await freePort();
+  await agent(t, world, "n1");
+  await world.jump(await world.spool("shop", webApp(port, "v1")), { spreadMs: 3_000_000_000 });
+  await world.jump(await world.spool("other", { "post-jump.sh": "true" }));
+  const current = path.join(world.dir, "n1", "lib", "apps", "other", "current");
+  await eventually("the order without a spread", async () => await readlink(current));
+  await assert.rejects(answer(port), "the other one waits");
+});
