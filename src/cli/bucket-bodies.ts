@@ -1,10 +1,21 @@
 import os from "node:os";
+import type { Bucket } from "../bucket/bucket.ts";
 import { publishCharters } from "../bucket/publish.ts";
 import { systemClock } from "../lib/clock.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { shortRelease } from "../lib/ids.ts";
+import { formatDuration } from "../lib/units.ts";
+import { deployToBucket, reorderInBucket } from "../operator/bucket/bucket-deploy.ts";
+import { openBucketOperator, type BucketOperator } from "../operator/bucket/bucket-operator.ts";
 import { readCharters } from "../operator/home.ts";
 import { initCluster } from "../operator/init.ts";
+import type { Strategy } from "../trust/documents.ts";
+import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
 import { bucketHere } from "./ftl-settings.ts";
+import { deployWords, durationFlag, subject, usage } from "./grammar.ts";
+import { progress } from "./progress.ts";
+import type { DeployFlags } from "./deploy-commands.ts";
 import type { InitFlags } from "./server-commands.ts";
 
 /** The operator's identity and charter as ever, and the charter in the bucket: there is no server to start. */
@@ -28,4 +39,85 @@ export async function initBucket(context: Context, flags: InitFlags): Promise<Re
   io.say(`next  skein ftl spool FILE; on each machine: SKEIN_CHARTER=${made.pin} skein ftl sync`);
   const { cluster, pin, operator, already } = made;
   return { cluster, fingerprint: pin, operator, already, bucket: bucket.name };
+}
+
+/** `deploy` where SKEIN_BUCKET is set. */
+export async function deploy(
+  context: Context,
+  words: readonly string[],
+  flags: DeployFlags,
+  strategy: Partial<Strategy>,
+): Promise<Result> {
+  if (flags.attended === true || flags.follow === true) {
+    throw usage("nobody reports to a bucket", "Leave --attended and --follow out, or deploy through a hub.");
+  }
+  const { env, cwd, signal, globals, io } = context;
+  using bucket = await bucketHere({}, context, "writing");
+  const operator = await operatorHere(context, bucket, `skein deploy ${words.join(" ")}`);
+  const { tell } = progress(io);
+  const { app, on, ...rest } = { app: globals.app, on: globals.on, version: flags.version, from: flags.from };
+  const deployed = await deployToBucket(operator, {
+    ...deployWords(words, { app, on, ...rest }),
+    env,
+    cwd,
+    keepOld: flags.keepOld === true,
+    hooks: flags.hooks ? "run" : "skip",
+    ...(flags.applyWithin === undefined ? {} : { applyWithinMs: durationFlag(flags.applyWithin) }),
+    strategy,
+    tell,
+    signal,
+  });
+  io.print(shortRelease(deployed.app, deployed.release));
+  const when = deployed.spreadMs === 0 ? "at their next look" : `within ${formatDuration(deployed.spreadMs)}`;
+  io.say(`order ${deployed.seq} to ${deployed.selector}: nodes begin ${when}, unpaced; nobody watches them`);
+  return { ...deployed };
+}
+
+/** stop, start and restart where SKEIN_BUCKET is set. */
+export async function reorder(
+  context: Context,
+  what: "stop" | "start" | "restart",
+  word: string | undefined,
+): Promise<Result> {
+  const { env, signal, io, globals } = context;
+  const named = subject(word, globals.app);
+  if (named.kind === "instance" || named.release !== null) {
+    throw usage("through a bucket only the whole app can be told so", `skein ${what} APP`);
+  }
+  const app = await appHere(context, named.app);
+  using bucket = await bucketHere({}, context, "writing");
+  const operator = await operatorHere(context, bucket, `skein ${what} ${app}`);
+  const seq = await reorderInBucket(operator, what, { app, env, signal });
+  io.say(`order ${seq}: nodes begin unpaced; nobody watches them`);
+  return { app, seq };
+}
+
+/** `rollback` where SKEIN_BUCKET is set: what was ordered before, or another release. */
+export async function rollback(
+  context: Context,
+  word: string | undefined,
+  to: string | undefined,
+): Promise<Result> {
+  const app = await appHere(context, word);
+  const { jump, jumpBack } = await import("./ftl-bodies.ts");
+  return to === undefined
+    ? await jumpBack(context, app, { master: true })
+    : await jump(context, `${app}.${to.replace(/^.*@/, "")}`, { master: true });
+}
+
+/** @throws SkeinError NOT_AUTHORISED with what to type on an operator's machine */
+export async function operatorHere(
+  { paths, signal }: Context,
+  bucket: Bucket,
+  typed: string,
+): Promise<BucketOperator> {
+  try {
+    return await openBucketOperator({ paths, bucket, clock: systemClock, signal });
+  } catch (err) {
+    if (!isSkeinError(err, "NO_CLUSTER")) throw err;
+    throw new SkeinError("NOT_AUTHORISED", "this machine has no operator's key, and this must be signed", {
+      cause: err,
+      hint: `On an operator's machine: ${typed}`,
+    });
+  }
 }

@@ -11,6 +11,7 @@ import { originOf } from "../operator/source.ts";
 import { appHere } from "./app-here.ts";
 import { HELPER_DIR, type Context, type Result } from "./context.ts";
 import type { DeployFlags } from "./deploy-commands.ts";
+import { hasBucket } from "./ftl-settings.ts";
 import { amountFlag, deployWords, durationFlag } from "./grammar.ts";
 import { columns } from "./io.ts";
 import { progress, type Progress } from "./progress.ts";
@@ -42,6 +43,9 @@ export async function deploy(
   flags: DeployFlags,
 ): Promise<Result | undefined> {
   if (context.globals.dryRun === true) return await plan(context, words, flags);
+  if (hasBucket({})) {
+    return await (await import("./bucket-bodies.ts")).deploy(context, words, flags, strategyOf(flags));
+  }
   const operator = await context.operator();
   const shown = progress(context.io);
   const published = await deployOrder(operator, optionsOf(context, operator, words, flags, shown));
@@ -65,6 +69,7 @@ export async function goBack(
   word: string | undefined,
   flags: { readonly to?: string; readonly attended?: boolean },
 ): Promise<Result | undefined> {
+  if (hasBucket({})) return await (await import("./bucket-bodies.ts")).rollback(context, word, flags.to);
   const operator = await context.operator();
   const shown = progress(context.io);
   const published = await rollback(operator, {

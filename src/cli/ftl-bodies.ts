@@ -7,15 +7,9 @@ import { sync as syncOnce, syncForever, type SyncResult } from "../agent/subscri
 import type { Bucket } from "../bucket/bucket.ts";
 import { packageNamed, revisionOf, revisionWord, type Package } from "../bucket/layout.ts";
 import { systemClock } from "../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { jsonLog, silentLog } from "../lib/log.ts";
 import { formatDuration } from "../lib/units.ts";
-import {
-  charterIn,
-  lookAt,
-  openBucketOperator,
-  type BucketOperator,
-} from "../operator/bucket/bucket-operator.ts";
+import { charterIn, lookAt } from "../operator/bucket/bucket-operator.ts";
 import {
   jumpBackMaster,
   jumpMaster,
@@ -26,6 +20,7 @@ import {
   type JumpOptions,
 } from "../operator/bucket/master.ts";
 import { spool as spoolFile } from "../operator/bucket/spool.ts";
+import { operatorHere } from "./bucket-bodies.ts";
 import type { Context, Result } from "./context.ts";
 import type { MasterFlags, PlaceFlags, SpoolFlags, SyncFlags } from "./ftl-commands.ts";
 import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";
@@ -193,27 +188,10 @@ function tellJumped(context: Context, { name }: Package, jumped: Jumped): Result
 
 const jumpOptions = ({ env, globals, signal }: Context, { spread }: MasterFlags): JumpOptions => ({
   env,
-  selector: globals.on ?? "all",
+  selector: globals.on ?? null,
   spreadMs: spread === undefined ? 0 : durationFlag(spread),
   signal,
 });
-
-/** @throws SkeinError NO_CLUSTER with what to type on an operator's machine */
-async function operatorHere(
-  { paths, signal }: Context,
-  bucket: Bucket,
-  typed: string,
-): Promise<BucketOperator> {
-  try {
-    return await openBucketOperator({ paths, bucket, clock: systemClock, signal });
-  } catch (err) {
-    if (!isSkeinError(err, "NO_CLUSTER")) throw err;
-    throw new SkeinError("NOT_AUTHORISED", "this machine has no operator's key, and this must be signed", {
-      cause: err,
-      hint: `On an operator's machine: ${typed}`,
-    });
-  }
-}
 
 async function toolsHere(context: Context, bucket: Bucket, waitMs: number): Promise<SyncTools> {
   const { io, env, paths, signal } = context;

@@ -7,6 +7,7 @@ import { commandNodes } from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
 import { finish } from "./deploy-bodies.ts";
+import { hasBucket } from "./ftl-settings.ts";
 import { subject, usage, type Subject } from "./grammar.ts";
 import type { StopFlags } from "./lifecycle-commands.ts";
 import { progress } from "./progress.ts";
@@ -18,6 +19,7 @@ export async function start(
   word: string | undefined,
   flags: StopFlags,
 ): Promise<Result | undefined> {
+  if (hasBucket({})) return await (await import("./bucket-bodies.ts")).reorder(context, "start", word);
   const what = subject(word, context.globals.app);
   if (what.kind === "instance")
     throw usage("an instance is started by its app", "skein start APP, or skein restart INSTANCE");
@@ -29,6 +31,7 @@ export async function restart(
   word: string | undefined,
   flags: StopFlags,
 ): Promise<Result | undefined> {
+  if (hasBucket({})) return await (await import("./bucket-bodies.ts")).reorder(context, "restart", word);
   const what = subject(word, context.globals.app);
   if (what.kind === "instance") return await instance(context, what, "restart-instance");
   return await order(context, what, flags, lifecycle.restart);
@@ -39,6 +42,7 @@ export async function stop(
   word: string | undefined,
   flags: StopFlags,
 ): Promise<Result | undefined> {
+  if (hasBucket({})) return await (await import("./bucket-bodies.ts")).reorder(context, "stop", word);
   const what = subject(word, context.globals.app);
   if (what.kind === "instance") return await instance(context, what, "stop-instance");
   if (flags.now === true) await stopNow(context, what);

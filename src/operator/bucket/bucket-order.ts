@@ -15,6 +15,8 @@ import { publishTools, type BucketOperator } from "./bucket-operator.ts";
 
 /** What an order in a bucket should say. */
 export interface BucketIntent extends Omit<Intent, "attended" | "generation"> {
+  /** Default: that of the order before. */
+  readonly generation?: number;
   /** Of the release, and of those beside it. */
   readonly releases: readonly Envelope[];
 }
@@ -46,7 +48,7 @@ export async function orderInBucket(
   for (let n = 1; n <= TRIES; n++) {
     const line = await lineOf(operator, name, signal);
     const { releases, ...intent } = await intentOf(line);
-    const { generation } = line.head?.order ?? { generation: 0 };
+    const generation = intent.generation ?? line.head?.order.generation ?? 0;
     const order = composeOrder(operator, line, { ...intent, generation }, NOBODY, leastSeq);
     const draft: Draft = { order, roster: NOBODY, nodes: [], present: [], needs: 0 };
     const signed = await signOrder(operator, draft, false);
@@ -55,7 +57,7 @@ export async function orderInBucket(
       order: signed.order,
       settle: signed.settle,
       roster: NOBODY,
-      releases: [...releases, ...fallbackOf(line, order)],
+      releases: documentsFor(order, [...releases, ...(line.entry?.releases ?? [])]),
     };
     if ((await send(operator, name, entry, signal)) === "published") return { order, digest: signed.digest };
     leastSeq = order.seq + 2;
@@ -82,10 +84,11 @@ export async function lineOf(
   return await readBucketLine(app, env, { bucket, charter, now: clock.now(), signal });
 }
 
-/** The document of what the order may go back to came with the order before. */
-function fallbackOf({ entry }: BucketLine, { fallback, release }: Order): readonly Envelope[] {
-  if (entry === null || fallback === null || fallback === release) return [];
-  return entry.releases.filter((one) => releaseIdOf(readUnverified(one, "release.1")) === fallback);
+/** The documents of what an order names: what it may go back to, and what runs beside it, came with the one before. */
+function documentsFor(order: Order, known: readonly Envelope[]): Envelope[] {
+  const named = new Set([order.release, order.fallback, ...order.beside]);
+  const found = new Map(known.map((one) => [releaseIdOf(readUnverified(one, "release.1")), one] as const));
+  return [...found].flatMap(([id, document]) => (named.has(id) ? [document] : []));
 }
 
 /** What was signed is on disk before it is sent: signing anew could put two orders with one serial into the world. */

@@ -68,7 +68,8 @@ export interface Jumped {
 
 export interface JumpOptions {
   readonly env: string;
-  readonly selector: string;
+  /** null: that of the order before, else all. */
+  readonly selector: string | null;
   /** Machines begin within this time, each at its own moment, in ms. 0: at their next sync. */
   readonly spreadMs: number;
   readonly signal: AbortSignal;
@@ -161,11 +162,13 @@ function inForce({ head }: BucketLine): { active: ReleaseId | null; previous: Re
 async function order(
   operator: BucketOperator,
   { place, release, envelope }: BucketRelease,
-  { env, selector, spreadMs, signal }: JumpOptions,
+  options: JumpOptions,
 ): Promise<Jumped> {
   const { app, id } = place;
+  const { env, spreadMs, signal } = options;
   const line = await lineOf(operator, { app, env }, signal);
   const told = { app, revision: revisionOf(place), release: id, spreadMs };
+  const selector = options.selector ?? line.head?.order.selector ?? "all";
   const isActive = line.head?.order.release === id && line.head.order.state === "run";
   if (isActive && line.head?.order.selector === selector) return { ...told, seq: null };
   const intent: BucketIntent = {

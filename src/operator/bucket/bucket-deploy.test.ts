@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { writeTree } from "../../release/release.fixture.ts";
+import { deployToBucket, reorderInBucket, type BucketDeployOptions } from "./bucket-deploy.ts";
+import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
+
+function wish(world: BucketWorld, change: Partial<BucketDeployOptions>): BucketDeployOptions {
+  return {
+    app: null,
+    version: null,
+    selector: null,
+    from: null,
+    env: "default",
+    cwd: world.dir,
+    keepOld: false,
+    hooks: "run",
+    strategy: { spreadMs: 0 },
+    tell: () => undefined,
+    signal: AbortSignal.timeout(30_000),
+    ...change,
+  };
+}
+
+const git = async (cwd: string, ...words: string[]): Promise<string> => {
+  const id = ["-c", "user.name=t", "-c", "user.email=t@t"];
+  return (await promisify(execFile)("git", [...id, ...words], { cwd })).stdout.trim();
+};
+
+test("deploy goes through a bucket: what is here, a folder, an earlier revision, a commit", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const repo = writeTree(path.join(world.dir, "repo"), {
+    "skein.yaml": "app: site\nkind: files\nbuild: echo built > made\n",
+    version: "one",
+  });
+  await git(repo, "init", "-q");
+  await git(repo, "add", ".");
+  await git(repo, "commit", "-qm", "one");
+  const first = await git(repo, "rev-parse", "HEAD");
+  const operator = await world.operator();
+  const one = await deployToBucket(operator, wish(world, { cwd: repo }));
+  await machine.sync();
+  const page = (): string => readFileSync(path.join(machine.root, "site/current/version"), "utf8");
+  assert.equal(page(), "one");
+  assert.equal(readFileSync(path.join(machine.root, "site/current/made"), "utf8"), "built\n");
+  writeTree(repo, { version: "two" });
+  await git(repo, "commit", "-qam", "two");
+  const two = await deployToBucket(operator, wish(world, { cwd: repo, app: "site" }));
+  await machine.sync();
+  assert.equal(page(), "two");
+  const again = await deployToBucket(operator, wish(world, { app: "site", version: one.revision }));
+  assert.deepEqual([again.release, again.seq], [one.release, 3]);
+  await machine.sync();
+  assert.equal(page(), "one");
+  assert.equal(await world.jumpBack("site"), 4);
+  await machine.sync();
+  assert.equal(page(), "two");
+  const known = await deployToBucket(operator, wish(world, { app: "site", version: first, cwd: repo }));
+  assert.equal(known.release, one.release, "a commit that was released is not built to another one");
+  assert.notEqual(two.release, one.release);
+});
+
+test("stop and start through a bucket keep the release, and what is nowhere is said", async (t) => {
+  const world = await bucketWorld(t);
+  const operator = await world.operator();
+  const from = writeTree(path.join(world.dir, "site"), { version: "one" });
+  const { seq } = await deployToBucket(operator, wish(world, { from }));
+  const at = { app: "site", env: "default", signal: t.signal };
+  assert.equal(await reorderInBucket(operator, "stop", at), seq + 1);
+  assert.equal(await reorderInBucket(operator, "start", at), seq + 2);
+  assert.equal(await reorderInBucket(operator, "restart", at), seq + 3);
+  await assert.rejects(reorderInBucket(operator, "stop", { ...at, app: "other" }), { code: "APP_NOT_FOUND" });
+  const nowhere = wish(world, { app: "site", version: "v9" });
+  await assert.rejects(deployToBucket(operator, nowhere), { code: "RELEASE_NOT_FOUND" });
+  await assert.rejects(deployToBucket(operator, wish(world, {})), { code: "SOURCE_NOT_FOUND" });
+});

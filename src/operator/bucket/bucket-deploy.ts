@@ -1,0 +1,186 @@
+import type { Manifest } from "../../app/manifest.ts";
+import { revisionOf } from "../../bucket/layout.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
+import { commitOf, workTreeOf } from "../git.ts";
+import { cacheDir } from "../home.ts";
+import { APPLY_WITHIN_MS } from "../order.ts";
+import { manifestOfRelease } from "../release-manifest.ts";
+import { isApp, openSource, originOf, readManifest, type Origin } from "../source.ts";
+import type { BucketOperator } from "./bucket-operator.ts";
+import { orderInBucket, type BucketIntent } from "./bucket-order.ts";
+import { meantRelease, releaseToBucket, type BucketRelease } from "./bucket-releases.ts";
+
+/** As for a hub, but for what only a hub could do: nobody watches the nodes. */
+export type BucketDeployOptions = Omit<DeployOptions, "depot" | "helperDir" | "attended">;
+
+export interface Deployed {
+  readonly app: string;
+  readonly release: ReleaseId;
+  readonly revision: string;
+  readonly seq: number;
+  readonly selector: string;
+  readonly spreadMs: number;
+}
+
+interface Target extends BucketRelease {
+  readonly manifest: Manifest;
+}
+
+/**
+ * Releases what was asked for and orders it, through a bucket. The order stands at once; each node begins at its own
+ * moment within the strategy's spread.
+ * @throws SkeinError of every layer; nothing was changed then
+ */
+export async function deployToBucket(
+  operator: BucketOperator,
+  options: BucketDeployOptions,
+): Promise<Deployed> {
+  const { env, signal, strategy } = options;
+  const target = await findTarget(operator, options);
+  const { app, id } = target.place;
+  const spreadMs = strategy.spreadMs ?? target.manifest.strategy.spreadMs;
+  const published = await orderInBucket(
+    operator,
+    { app, env },
+    (line): BucketIntent => ({
+      release: id,
+      state: "run",
+      beside: besideFor(
+        line,
+        { app, release: id, commit: target.release.commit, manifest: target.manifest },
+        options.keepOld,
+      ),
+      selector: selectorFor(options.selector, target.manifest, line).selector,
+      strategy: { ...target.manifest.strategy, ...strategy },
+      hooks: options.hooks,
+      applyWithinMs: options.applyWithinMs ?? APPLY_WITHIN_MS,
+      releases: [target.envelope],
+    }),
+    signal,
+  );
+  const { seq, selector } = published.order;
+  return { app, release: id, revision: revisionOf(target.place), seq, selector, spreadMs };
+}
+
+export interface ReorderOptions {
+  readonly app: string;
+  readonly env: string;
+  readonly signal: AbortSignal;
+}
+
+/** The last order once more: stopped, run again, or run anew. @throws SkeinError APP_NOT_FOUND */
+export async function reorderInBucket(
+  operator: BucketOperator,
+  what: "stop" | "start" | "restart",
+  { app, env, signal }: ReorderOptions,
+): Promise<number> {
+  const published = await orderInBucket(
+    operator,
+    { app, env },
+    ({ head, entry }): BucketIntent => {
+      if (head === null || entry === null) {
+        throw new SkeinError("APP_NOT_FOUND", `${app} was never ordered in ${env}`, { data: { app, env } });
+      }
+      const { release, beside, selector, strategy, hooks, generation } = head.order;
+      return {
+        release,
+        state: what === "stop" ? "stopped" : "run",
+        generation: what === "restart" ? generation + 1 : generation,
+        beside: what === "stop" ? [] : beside,
+        selector,
+        strategy,
+        hooks,
+        applyWithinMs: APPLY_WITHIN_MS,
+        releases: entry.releases,
+      };
+    },
+    signal,
+  );
+  return published.order.seq;
+}
+
+async function findTarget(operator: BucketOperator, options: BucketDeployOptions): Promise<Target> {
+  const { app, version, from } = options;
+  if (from !== null) return await make(operator, { kind: "path", path: from }, options);
+  if (version === null) return await make(operator, await originHere(options), options);
+  if (app === null) throw new SkeinError("USAGE", "a version needs its app: skein deploy APP VERSION");
+  return (await published(operator, app, version, options)) ?? (await fromCommit(operator, version, options));
+}
+
+/** A revision that is in the bucket already. */
+async function published(
+  operator: BucketOperator,
+  app: string,
+  version: string,
+  { env, signal }: BucketDeployOptions,
+): Promise<Target | undefined> {
+  if (!/^[0-9a-f-]{4,50}$/.test(version)) return undefined;
+  try {
+    const found = await meantRelease(operator, { app, name: app, revision: version }, signal);
+    const wanted = { id: found.place.id, release: found.release };
+    const manifest = await manifestOfRelease(wanted, { depot: operator.bucket.depot, env, signal });
+    return { ...found, manifest };
+  } catch (err) {
+    if (isSkeinError(err, "RELEASE_NOT_FOUND")) return undefined;
+    throw err;
+  }
+}
+
+async function fromCommit(
+  operator: BucketOperator,
+  version: string,
+  options: BucketDeployOptions,
+): Promise<Target> {
+  const repo = await workTreeOf(options.cwd, options.signal);
+  const commit = repo === undefined ? undefined : await commitOf(repo, version, options.signal);
+  if (repo !== undefined && commit !== undefined) {
+    const origin = { kind: "commit", repo, commit, folder: "", name: options.app ?? "" } as const;
+    return await make(operator, origin, options);
+  }
+  throw new SkeinError("RELEASE_NOT_FOUND", `${version} is neither in the bucket nor in a repository here`, {
+    hint: `See skein list --master ${options.app}`,
+    data: { app: options.app, version },
+  });
+}
+
+/** @throws SkeinError SOURCE_NOT_FOUND when nothing here is the app that was named, or any */
+async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions): Promise<Origin> {
+  const { origin, left } = await originOf(cwd, signal);
+  const isIt =
+    app === null
+      ? await isApp(origin, { env, signal })
+      : (await readManifest(origin, { env, signal })).app === app;
+  if (!isIt) {
+    throw new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
+      hint: "Write a skein.yaml, or take the folder's plain files with --from .",
+      data: { path: cwd },
+    });
+  }
+  if (left.length > 0)
+    tell({ type: "warning", text: `${left.length} uncommitted changes are not deployed (HEAD is).` });
+  return origin;
+}
+
+async function make(operator: BucketOperator, origin: Origin, options: BucketDeployOptions): Promise<Target> {
+  const { env, app, tell, signal } = options;
+  await using opened = await openSource(origin, {
+    env,
+    ...(app === null ? {} : { app }),
+    cacheDir: cacheDir(operator.paths),
+    onLine: (line) => tell({ type: "output", line }),
+    signal,
+  });
+  const { manifest, source } = opened;
+  const made = await releaseToBucket(operator, {
+    app: manifest.app,
+    source,
+    signal,
+    onProgress: (progress) => tell({ type: "publishing", ...progress }),
+  });
+  const { place, release, already, storedBytes } = made;
+  const { commit, files, bytes } = release;
+  tell({ type: "release", app: manifest.app, release: place.id, commit, already, files, bytes, storedBytes });
+  return { ...made, manifest };
+}
