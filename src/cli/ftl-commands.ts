@@ -32,6 +32,7 @@ export function registerFtl(program: Command, run: Run): void {
     .version(VERSION, "--version")
     .addHelpText("after", FOOT);
   verbs(ftl, run);
+  importer(ftl, run);
   placed(ftl.command("list"))
     .description("packages here; or a package's revisions, the active one marked")
     .argument("[package]")
@@ -40,6 +41,18 @@ export function registerFtl(program: Command, run: Run): void {
       await run(
         command,
         async (context) => await (await import("./ftl-bodies.ts")).list(context, name, flags),
+      );
+    });
+}
+
+function importer(ftl: Command, run: Run): void {
+  placed(ftl.command("import"))
+    .description("take the revisions of an old FTL bucket over, and order what was active there")
+    .argument("<old>", "dir:PATH or s3://BUCKET")
+    .argument("[packages...]", "only these")
+    .action(async (old: string, packages: string[], flags: PlaceFlags, command: Command) => {
+      await run(command, async (context) =>
+        (await import("./ftl-import.ts")).importOld(context, old, packages, flags),
       );
     });
 }

@@ -1,0 +1,151 @@
+import { createWriteStream } from "node:fs";
+import path from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { BucketFiles } from "../../bucket/files.ts";
+import { revisionOf, revisionWord } from "../../bucket/layout.ts";
+import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
+import { cacheDir } from "../home.ts";
+import { openSource, scratch } from "../source.ts";
+import { lineOf } from "./bucket-order.ts";
+import { lookAt, type BucketOperator } from "./bucket-operator.ts";
+import { releaseToBucket } from "./bucket-releases.ts";
+import { jumpMaster } from "./master.ts";
+import { markedRevision, oldRevisions, type OldRevision } from "./old-ftl.ts";
+
+export interface ImportOptions {
+  /** Only these, as FTL calls them; empty: all. */
+  readonly packages: readonly string[];
+  readonly env: string;
+  readonly onImported: (imported: Imported) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Imported {
+  /** `my_site.2014061252143ab` */
+  readonly from: string;
+  /** `my_site.20140612142903000-3f9c2ab1`; null: it was refused. */
+  readonly to: string | null;
+  /** It is the active one, and was ordered. */
+  readonly active: boolean;
+  /** Why it was refused. */
+  readonly trouble: SkeinError | null;
+}
+
+/**
+ * Takes FTL's revisions over, oldest first and under the time they were spooled at, and orders what was active there.
+ * Begun anew it does again nothing that was done. What an archive may not hold is refused revision by revision.
+ * @throws SkeinError NOT_FOUND where there are none, and what the buckets throw
+ */
+export async function importFtl(
+  operator: BucketOperator,
+  old: BucketFiles,
+  options: ImportOptions,
+): Promise<readonly Imported[]> {
+  const found = [...oldRevisions(await old.list(options.signal))].filter(
+    ([name]) => options.packages.length === 0 || options.packages.includes(name),
+  );
+  if (found.length === 0) {
+    throw new SkeinError("NOT_FOUND", "there is no revision of FTL's in that bucket", {
+      data: { packages: options.packages },
+    });
+  }
+  const imported: Imported[] = [];
+  for (const [name, revisions] of found)
+    imported.push(...(await importPackage(operator, old, name, revisions, options)));
+  return imported;
+}
+
+async function importPackage(
+  operator: BucketOperator,
+  old: BucketFiles,
+  name: string,
+  revisions: readonly OldRevision[],
+  options: ImportOptions,
+): Promise<readonly Imported[]> {
+  const { signal, env, onImported } = options;
+  const taken = new Map<string, string>();
+  const done: Imported[] = [];
+  for (const [n, one] of revisions.entries()) {
+    const from = `${name}.${one.revision}`;
+    // Where names tell no time, they follow each other by a millisecond, all before now.
+    const createdMs = one.madeMs ?? operator.clock.now() - (revisions.length - n);
+    const to = await importOne(operator, old, one, createdMs, signal).catch((err: unknown) => {
+      signal.throwIfAborted();
+      if (isSkeinError(err, "ARCHIVE_REFUSED", "TREE_REFUSED") || isManifest(err)) return toSkeinError(err);
+      throw err;
+    });
+    const trouble = to instanceof SkeinError ? to : null;
+    if (!(to instanceof SkeinError)) taken.set(one.revision, to);
+    done.push({ from, to: to instanceof SkeinError ? null : to, active: false, trouble });
+  }
+  const active = await orderActive(operator, old, name, taken, { env, signal });
+  const all = done.map((one) => ({ ...one, active: one.to !== null && one.to === active }));
+  for (const one of all) onImported(one);
+  return all;
+}
+
+const isManifest = (err: unknown): boolean => isSkeinError(err, "MANIFEST_INVALID", "MANIFEST_LATER");
+
+async function importOne(
+  operator: BucketOperator,
+  old: BucketFiles,
+  { package: named, file }: OldRevision,
+  createdMs: number,
+  signal: AbortSignal,
+): Promise<string> {
+  await using stack = new AsyncDisposableStack();
+  const at = path.join(await scratch(stack), file);
+  await pipeline(Readable.from(old.get(file, signal)), createWriteStream(at, { mode: 0o600 }), { signal });
+  const { app, name } = named;
+  const opening = {
+    env: "default",
+    app,
+    cacheDir: cacheDir(operator.paths),
+    onLine: () => undefined,
+    signal,
+  };
+  await using opened = await openSource({ kind: "path", path: at }, opening);
+  const { root } = await lookAt(operator.bucket, signal);
+  const { place } = await releaseToBucket(
+    { ...operator, root },
+    { app, source: opened.source, createdMs, signal },
+  );
+  return `${name}.${revisionOf(place)}`;
+}
+
+/** What was active before comes first, so that it may be gone back to. A package that was ordered here is left alone. */
+async function orderActive(
+  operator: BucketOperator,
+  old: BucketFiles,
+  name: string,
+  taken: ReadonlyMap<string, string>,
+  { env, signal }: Pick<ImportOptions, "env" | "signal">,
+): Promise<string | undefined> {
+  const marked = async (mark: string): Promise<string | undefined> => {
+    const text = await textOf(old, `${name}.${mark}`, signal);
+    return taken.get(markedRevision(name, text ?? "") ?? "");
+  };
+  const active = (await marked("current")) ?? (await marked("rev"));
+  const previous = await marked("previous");
+  if (active === undefined) return undefined;
+  const { app } = revisionWord(active).package;
+  if ((await lineOf(operator, { app, env }, signal)).head !== null) return active;
+  const jump = { env, selector: "all", spreadMs: 0, signal };
+  for (const one of previous === undefined || previous === active ? [active] : [previous, active]) {
+    await jumpMaster(operator, revisionWord(one), jump);
+  }
+  return active;
+}
+
+/** A mark is a line; more of it is not read. */
+async function textOf(old: BucketFiles, file: string, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    for await (const piece of old.get(file, signal))
+      return Buffer.from(piece.subarray(0, 1024)).toString("utf8");
+    return "";
+  } catch (err) {
+    if (isSkeinError(err, "BLOB_MISSING")) return undefined;
+    throw err;
+  }
+}
