@@ -25,7 +25,7 @@ import { namedDocuments, openKept, type KeptDocuments } from "./kept.ts";
 import { watchHealth } from "./live.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys, type NodeKeys } from "./node-keys.ts";
-import { identityOf, openNodeStore, type NodeStore } from "./node-store.ts";
+import { openNodeStore, type NodeStore } from "./node-store.ts";
 import { openOutbox } from "./receipts.ts";
 import { receiptOf } from "./receipt-of.ts";
 import { openRecords } from "./records.ts";

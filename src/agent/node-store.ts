@@ -1,7 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { faultPoint } from "../lib/fault.ts";
-import { SkeinError } from "../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import { nodeStateText, readNodeState } from "../trust/node-state-file.ts";
 import type { NodeState, Outcome, Step } from "../trust/node-state.ts";
@@ -32,12 +31,6 @@ export async function loadNodeStore(dir: string): Promise<NodeStore | undefined>
 export async function createNodeStore(dir: string, state: NodeState): Promise<NodeStore> {
   await save(dir, state);
   return storeOf(dir, state);
-}
-
-/** Who this node is. @throws SkeinError NOT_JOINED */
-export function identityOf({ state }: NodeStore): NonNullable<NodeState["identity"]> {
-  if (state.identity !== null) return state.identity;
-  throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster");
 }
 
 /** `loadNodeStore` for the one agent that holds the home's lock: removes what killed writers left beside the state. */
