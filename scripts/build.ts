@@ -20,7 +20,10 @@ const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"
 const lazyBuiltins: Plugin = {
   name: "lazy-builtins",
   setup(esbuild) {
-    esbuild.onResolve({ filter: /^node:/ }, ({ path: id }) => ({ path: id, namespace: "builtin" }));
+    // What is imported when it is needed is left to Node: esbuild would give such an import no names.
+    esbuild.onResolve({ filter: /^node:/ }, ({ path: id, kind }) =>
+      kind === "dynamic-import" ? { path: id, external: true } : { path: id, namespace: "builtin" },
+    );
     esbuild.onLoad({ filter: /./, namespace: "builtin" }, ({ path: id }) => ({
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(id)});`,
     }));

@@ -43,6 +43,11 @@ export class AppBook {
     this.#context.onNews("soon");
   }
 
+  /** Held until the next `keep`: a crash before it forgets this. */
+  note(record: AppRecord): void {
+    this.#context.records.note(record);
+  }
+
   /** The record that an order of the app goes on from: a new one where the environment is another. */
   recordFor(goal: Pick<Goal, "order" | "local">): AppRecord {
     const env = goal.local === true ? this.#heldEnv() : this.#envOf(goal.order);

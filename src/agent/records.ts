@@ -56,6 +56,8 @@ export interface Records {
   get(app: string): AppRecord | undefined;
   /** Durable when it resolves. */
   save(record: AppRecord): Promise<void>;
+  /** Holds a record that need not survive a crash by itself: the next `save` of the app's writes it. */
+  note(record: AppRecord): void;
   /** The app is gone from this node. */
   remove(app: string): Promise<void>;
   /** Calls `listener` after every change until the returned function is called. */
@@ -122,6 +124,9 @@ export async function openRecords(dir: string): Promise<Records> {
       records.set(record.app, record);
       changed();
       faultPoint("agent.record-saved");
+    },
+    note(record) {
+      records.set(record.app, record);
     },
     async remove(app) {
       await fs.rm(path.join(dir, `${app}.json`), { force: true });

@@ -21,6 +21,8 @@ export interface StepInput {
 /** What a step adds to what is written down. */
 export interface StepResult extends Partial<Change> {
   readonly synced?: ReleaseId;
+  /** There was nothing to do, and a look after a crash would find the same: not worth a flush of its own. */
+  readonly nothing?: boolean;
 }
 
 type Step = (input: StepInput) => Promise<StepResult>;
@@ -42,20 +44,20 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
   },
   "post-sync": async (input) => {
     const { record, attempt } = input;
-    if (attempt.release === null || record.synced.includes(attempt.release)) return {};
-    await hook("post-sync", attempt.release, attempt.previous, input);
-    return { synced: attempt.release };
+    if (attempt.release === null || record.synced.includes(attempt.release)) return { nothing: true };
+    const done = await hook("post-sync", attempt.release, attempt.previous, input);
+    return { ...done, synced: attempt.release };
   },
   judge: async (input) => {
     if (input.attempt.release === null) return {};
     return await judge(await load(input, input.attempt.release), input);
   },
   "pre-jump": async (input) => {
-    await hook("pre-jump", input.attempt.release, input.attempt.previous, input);
-    return {};
+    return await hook("pre-jump", input.attempt.release, input.attempt.previous, input);
   },
   "un-jump": async (input) => {
     await hook("un-jump", input.attempt.previous, input.attempt.release, input);
+    // Written down also where there was no hook: from here on no other order takes the attempt's place.
     return {};
   },
   flip: async ({ context, record, attempt }) => {
@@ -74,11 +76,11 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     return change;
   },
   "post-jump": async (input) => {
-    await hook("post-jump", input.attempt.release, input.attempt.previous, input);
-    return {};
+    return await hook("post-jump", input.attempt.release, input.attempt.previous, input);
   },
   beside: async (input) => {
     const { context, record, attempt, signal, onProgress } = input;
+    if (attempt.beside.length === 0) return { nothing: true };
     const running = await context.instances.running(record.app);
     for (const id of attempt.beside) {
       // Of a release that only its callers elsewhere keep alive, the rest is missing.
@@ -112,12 +114,10 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     return sumOf(changes);
   },
   "back-un-jump": async (input) => {
-    await hook("un-jump", input.attempt.release, input.attempt.previous, input);
-    return {};
+    return await hook("un-jump", input.attempt.release, input.attempt.previous, input);
   },
   "back-pre-jump": async (input) => {
-    await hook("pre-jump", input.attempt.previous, input.attempt.release, input);
-    return {};
+    return await hook("pre-jump", input.attempt.previous, input.attempt.release, input);
   },
   "back-flip": async ({ context, record, attempt }) => {
     faultPoint("agent.back-flip");
@@ -135,8 +135,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     return {};
   },
   "back-post-jump": async (input) => {
-    await hook("post-jump", input.attempt.previous, input.attempt.release, input);
-    return {};
+    return await hook("post-jump", input.attempt.previous, input.attempt.release, input);
   },
   "back-drop": async ({ context, record, attempt }) => {
     if (attempt.release === null) return {};
@@ -188,11 +187,12 @@ async function hook(
   release: ReleaseId | null,
   other: ReleaseId | null,
   input: StepInput,
-): Promise<void> {
-  if (release === null) return;
+): Promise<StepResult> {
+  if (release === null) return { nothing: true };
   const loaded = await load(input, release);
   const found = await runHook(word, loaded.place(other), toolsOf(input));
   if (found) faultPoint(`agent.hooked-${word}`);
+  return { nothing: !found };
 }
 
 async function load({ context, record }: StepInput, id: ReleaseId): Promise<LoadedRelease> {

@@ -238,18 +238,20 @@ export class AppWorker {
   async #done(
     attempt: Attempt,
     step: StepName,
-    { cut = 0, warnings = [], synced }: StepResult,
+    { cut = 0, warnings = [], synced, nothing = false }: StepResult,
   ): Promise<void> {
     this.#warnings.push(...warnings);
     for (const { code, message } of warnings) {
       this.#context.log.warn(message, { app: this.app, order: attempt.order, "err.code": code });
     }
     const record = this.#book.existing;
-    await this.#book.keep({
+    const next: AppRecord = {
       ...record,
       attempt: { ...attempt, done: [...attempt.done, step], cut: attempt.cut + cut },
       synced: synced === undefined ? record.synced : [...record.synced, synced].slice(-100),
-    });
+    };
+    if (nothing) this.#book.note(next);
+    else await this.#book.keep(next);
   }
 
   async #failed(attempt: Attempt, step: StepName, err: unknown): Promise<number> {

@@ -1,14 +1,13 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
 import { asSkeinError, syncDirectory } from "../lib/files.ts";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { isSkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import { forgetDelta } from "./delta/arrive.ts";
 import { Fetcher } from "./fetch.ts";
+import { flushPut } from "./flush.ts";
 import { fillStage } from "./fill-stage.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
 import { InstallMeter, type BytesBySource, type InstallProgress } from "./install-progress.ts";
@@ -137,20 +136,12 @@ async function earlierRecords(revs: string, release: ReleaseId): Promise<RecordF
   return records;
 }
 
-/** All of it goes to the disk in one flush. Root's folders are shut to others as they are. */
+/** All of it goes to the disk. Root's folders are shut to others as they are. */
 async function finishStage(plan: InstallPlan, stage: string, signal: AbortSignal): Promise<void> {
   if (process.getuid?.() !== 0) {
     for (const folder of plan.folders.toReversed()) if (folder !== stage) fs.chmodSync(folder, 0o555);
   }
-  await flushFileSystem(stage, signal);
-}
-
-/** `sync -f`: one flush of the file system instead of one per file. */
-export async function flushFileSystem(dir: string, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const child = spawn("sync", ["-f", dir], { stdio: "ignore" });
-  const [code] = (await once(child, "close").catch(() => [null])) as [number | null];
-  if (code !== 0) throw new SkeinError("IO", `sync -f ${dir} failed`, { data: { path: dir } });
+  await flushPut(stage, plan.files, plan.folders, signal);
 }
 
 /** The finished tree takes its name. What stood there without a record (never by our hand) makes way. */

@@ -1,0 +1,91 @@
+import { execFile } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+
+const run = promisify(execFile);
+const ROOT = path.resolve(import.meta.dirname, "../..");
+
+/** What a step of the `release` benchmark cost. */
+export interface Cost {
+  /** User and system time, children included, in seconds. */
+  readonly cpu: number;
+  /** In seconds. */
+  readonly wall: number;
+}
+
+export interface StepResult extends Cost {
+  /** What was published, as `install` and the next `publish` take it. */
+  readonly json: string;
+  /** Peak resident memory in MiB. */
+  readonly rss: number;
+  readonly bytesFetched: number;
+  readonly storedBytes: number;
+}
+
+/** Runs a shell command and measures it. */
+export async function measured(
+  command: string,
+  signal: AbortSignal,
+): Promise<Cost & { readonly stdout: string }> {
+  const script = `set -o pipefail; TIMEFORMAT="%U %S %R"; time { ${command}; }`;
+  const { stdout, stderr } = await run("bash", ["-c", script], { signal, maxBuffer: 1 << 24 });
+  const words = (stderr.trim().split("\n").at(-1) ?? "").split(" ").map(Number);
+  const [user = Number.NaN, system = Number.NaN, wall = Number.NaN] = words;
+  return { cpu: user + system, wall, stdout };
+}
+
+/** Runs our steps as processes of their own, as they are installed: in one file, with the launcher's flags. */
+export class Steps {
+  readonly #worker: string;
+  readonly #signal: AbortSignal;
+  readonly #flags = { publish: launcherFlags("deploy"), install: launcherFlags("agent") };
+
+  private constructor(worker: string, signal: AbortSignal) {
+    this.#worker = worker;
+    this.#signal = signal;
+  }
+
+  static async open(dir: string, signal: AbortSignal): Promise<Steps> {
+    const worker = path.join(dir, "worker.mjs");
+    await build({
+      entryPoints: [path.join(ROOT, "bench/peers/release-worker.ts")],
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      outfile: worker,
+      logLevel: "error",
+    });
+    return new Steps(worker, signal);
+  }
+
+  /** `previous`: what an earlier one gave as `json`, or empty. */
+  async publish(source: string, depot: string, cache: string, previous = ""): Promise<StepResult> {
+    return await this.#run("publish", [source, depot, cache, previous]);
+  }
+
+  async install(tree: string, depot: string, revs: string, n: number): Promise<StepResult> {
+    return await this.#run("install", [tree, depot, revs, String(n).padStart(32, "0")]);
+  }
+
+  async #run(step: "publish" | "install", args: readonly string[]): Promise<StepResult> {
+    const words = [process.execPath, ...this.#flags[step], this.#worker, step, ...args];
+    const { cpu, wall, stdout } = await measured(words.map((word) => `'${word}'`).join(" "), this.#signal);
+    const {
+      rss,
+      bytesFetched = 0,
+      storedBytes = 0,
+    } = JSON.parse(stdout) as Partial<StepResult> & { rss: number };
+    return { cpu, wall, json: stdout.trim(), rss, bytesFetched, storedBytes };
+  }
+}
+
+/** The flags that `bin/skein` starts a verb with. */
+function launcherFlags(verb: string): string[] {
+  const launcher = fs.readFileSync(path.join(ROOT, "bin/skein"), "utf8");
+  for (const [, verbs = "", flags = ""] of launcher.matchAll(/^\s+([a-z |]+)\) young='?([^';]+)'? ;;/gm)) {
+    if (verbs.split("|").some((one) => one.trim() === verb)) return flags.split(" ");
+  }
+  throw new Error(`bin/skein has no flags for ${verb}`);
+}
