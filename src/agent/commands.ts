@@ -12,6 +12,7 @@ import { collect } from "./gc.ts";
 import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
 import type { AppRecord } from "./records.ts";
+import { pin, purge } from "./purge.ts";
 import { repair } from "./repair.ts";
 import { instanceId } from "./reports.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
@@ -30,6 +31,13 @@ const SEEN_KEPT = 1000;
 /** Kinds that change nothing may come again, and so may one that comes again until it is done. */
 const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "drift", "stage"]);
 
+/** A promise: it tells nothing but how it ended. */
+type Handler = (
+  record: AppRecord,
+  command: Command,
+  signal: AbortSignal,
+) => AsyncGenerator<Line, void> | Promise<void>;
+
 /** Carries out operators' signed commands, each once, and streams what comes of them to whoever handed them over. */
 export class CommandDesk {
   readonly #context: AppContext;
@@ -38,6 +46,18 @@ export class CommandDesk {
   /** Answered or being answered: what is handed over at each poll is not read each time. Oldest first. */
   readonly #seen = new Set<Digest>();
   #answering = 0;
+  readonly #handlers: Readonly<Record<string, Handler>> = {
+    logs: (record, command, signal) => this.#logs(record, command, signal),
+    verify: (record, { args }, signal) => this.#verify(record, args["release"], signal),
+    drift: (record, command, signal) => inspect(this.#context, this.#runtime, record, command, signal),
+    repair: (record, { args }, signal) =>
+      repair({ context: this.#context, runtime: this.#runtime, record, signal }, args["full"] === true),
+    gc: (record, { args }) => this.#collect(record, args),
+    purge: (record, { args }) => purge(this.#context, record, args),
+    "stop-now": (record) => this.#stopNow(record),
+    "restart-instance": (record, { args }) => this.#bounce(record, args["instance"], false),
+    "stop-instance": (record, { args }) => this.#bounce(record, args["instance"], true),
+  };
 
   constructor(context: AppContext, runtime: AppRuntime) {
     this.#context = context;
@@ -88,37 +108,18 @@ export class CommandDesk {
   }
 
   async *#carryOut(command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
-    const record = this.#recordFor(command);
-    const { args } = command;
-    switch (command.kind) {
-      case "logs":
-        yield* this.#logs(record, command, signal);
-        return;
-      case "verify":
-        await this.#verify(record, args["release"], signal);
-        return;
-      case "drift":
-        yield* inspect(this.#context, this.#runtime, record, command, signal);
-        return;
-      case "repair":
-        yield* repair(
-          { context: this.#context, runtime: this.#runtime, record, signal },
-          args["full"] === true,
-        );
-        return;
-      case "gc":
-        yield* this.#collect(record, args);
-        return;
-      case "stop-now":
-        await this.#stopNow(record);
-        return;
-      case "restart-instance":
-      case "stop-instance":
-        yield await this.#bounce(record, args["instance"], command.kind === "stop-instance");
-        return;
-      default:
-        throw new SkeinError("USAGE", `this agent does not know the command ${command.kind}`);
+    if (command.kind === "pin") {
+      await pin(this.#context, command);
+      return;
     }
+    const record = this.#recordFor(command);
+    const handler = this.#handlers[command.kind];
+    if (handler === undefined) {
+      throw new SkeinError("USAGE", `this agent does not know the command ${command.kind}`);
+    }
+    const work = handler(record, command, signal);
+    if (work instanceof Promise) await work;
+    else yield* work;
   }
 
   async *#logs(record: AppRecord, command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
@@ -128,10 +129,10 @@ export class CommandDesk {
       yield { ...line };
   }
 
-  async #bounce(record: AppRecord, instance: unknown, stay: boolean): Promise<Line> {
+  async *#bounce(record: AppRecord, instance: unknown, stay: boolean): AsyncGenerator<Line, void> {
     const row = await this.#instance(record, typeof instance === "string" ? instance : "");
     await this.#runtime.bounce(row.key, stay);
-    return { type: "line", instance: instanceId(row), line: stay ? "stopped" : "restarted" };
+    yield { type: "line", instance: instanceId(row), line: stay ? "stopped" : "restarted" };
   }
 
   async #verify(record: AppRecord, wanted: unknown, signal: AbortSignal): Promise<void> {

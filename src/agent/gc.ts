@@ -155,9 +155,17 @@ async function remove({ folders, log }: AppContext, app: string, id: ReleaseId):
   log.info("release removed", { app, release: id });
 }
 
-/** What no gc takes: what orders name, what this node runs, was before or is coming to, and what was staged. */
+/** What no gc takes: what this node cannot do without, what was staged, and pins. */
 export async function neededBy(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
-  const { store, staged, clock, instances } = context;
+  const { staged, clock } = context;
+  const { app } = record;
+  const wanted = [...stagedKept(staged.all(), app, clock.now()), ...staged.pins(app)];
+  return new Set([...(await inUse(context, record)), ...wanted]);
+}
+
+/** What orders name, and what this node runs, was before or is coming to. */
+export async function inUse(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
+  const { store, instances } = context;
   const { app, env, reached, attempt } = record;
   const { head, standing, prior } = appStateOf(store.state, app, env);
   const orders = [head, standing, prior].flatMap((held) => (held === null ? [] : [orderOf(held)]));
@@ -167,8 +175,7 @@ export async function neededBy(context: AppContext, record: AppRecord): Promise<
     ordered.push(...[orderOf(head).fallback].filter((id) => id !== null));
   const own = [reached?.release, ...(reached?.beside ?? []), attempt?.release, attempt?.previous];
   const running = (await instances.running(app)).map(({ release }) => release);
-  const all = [...ordered, ...own, ...running, ...stagedKept(staged.all(), app, clock.now())];
-  return new Set(all.filter((id) => id !== null && id !== undefined));
+  return new Set([...ordered, ...own, ...running].filter((id) => id !== null && id !== undefined));
 }
 
 async function freeShare(dir: string): Promise<number> {

@@ -31,5 +31,11 @@ test("what was staged is known after a restart, until it is forgotten", async (t
   const second = await openStaged(dir);
   assert.deepEqual(second.all(), [staged(2, 2), staged(1, 3)], "one entry for each, with the newest time");
   await second.forget("shop", [staged(2, 0).release]);
-  assert.deepEqual((await openStaged(dir)).all(), [staged(1, 3)]);
+  await second.pin("shop", staged(1, 0).release, true);
+  await second.pin("shop", staged(1, 0).release, true);
+  const third = await openStaged(dir);
+  assert.deepEqual(third.all(), [staged(1, 3)]);
+  assert.deepEqual([third.pins("shop"), third.pins("bank")], [[staged(1, 0).release], []]);
+  await third.pin("shop", staged(1, 0).release, false);
+  assert.deepEqual((await openStaged(dir)).pins("shop"), []);
 });

@@ -107,14 +107,15 @@ function jumps(program: Command, run: Run): void {
       );
     });
   placed(program.command("purge"))
-    .description("remove a revision from the bucket and, at their next sync, from all machines")
-    .argument("<revision>", "PACKAGE.REVISION")
-    .option("--master", "needed: machines remove what the bucket has no more")
-    .action(async (word: string, flags: MasterFlags, command: Command) => {
-      await run(
-        command,
-        async (context) => await (await import("./ftl-bodies.ts")).purge(context, word, flags),
-      );
+    .description("remove one release: APP VERSION from the nodes, --master PACKAGE.REVISION from the bucket")
+    .argument("<what>", "an app; or PACKAGE.REVISION, which machines remove at their next sync")
+    .argument("[version]", "commit, tag, branch or release; refused while a node needs it")
+    .option("--master", "from the bucket")
+    .action(async (word: string, version: string | undefined, flags: MasterFlags, command: Command) => {
+      await run(command, async (context) => {
+        if (version === undefined) return await (await import("./ftl-bodies.ts")).purge(context, word, flags);
+        return await (await import("./purge-bodies.ts")).purge(context, word, version);
+      });
     });
 }
 

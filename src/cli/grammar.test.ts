@@ -91,3 +91,20 @@ test("units of flags", () => {
   assert.deepEqual(grammar.hostPort("7400", "0.0.0.0"), { host: "0.0.0.0", port: 7400 });
   assert.deepEqual(grammar.hostPort("[::1]:0", "h"), { host: "::1", port: 0 });
 });
+
+test("gc takes its count and age with or without dashes", () => {
+  const { gcWords } = grammar;
+  assert.deepEqual(gcWords([], {}), { app: null, count: null, older: null });
+  assert.deepEqual(gcWords(["count", "3"], {}), { app: null, count: "3", older: null });
+  assert.deepEqual(gcWords(["shop", "older", "2026-01-31", "count", "2"], {}), {
+    app: "shop",
+    count: "2",
+    older: "2026-01-31",
+  });
+  const flagged = gcWords(["older", "3d"], { app: "count", count: "1" });
+  assert.deepEqual(flagged, { app: "count", count: "1", older: "3d" });
+  for (const bad of [["count"], ["a", "b"], ["count", "1", "count", "2"]]) {
+    assert.throws(() => gcWords(bad, {}), { code: "USAGE" }, bad.join(" "));
+  }
+  assert.throws(() => gcWords(["count", "1"], { count: "2" }), { code: "USAGE" });
+});

@@ -139,6 +139,37 @@ export function amountFlag(text: string): number | string {
   throw usage(`${text} is neither a number nor a share`, "Write for example 2, or 25%.");
 }
 
+export interface GcWords {
+  readonly app: string | null;
+  readonly count: string | null;
+  readonly older: string | null;
+}
+
+/** `gc shop count 3 older 3d`: the dashes of --count and --older may be left out. */
+export function gcWords(
+  words: readonly string[],
+  flags: { readonly app?: string | undefined; readonly count?: string; readonly older?: string },
+): GcWords {
+  const said: { app?: string; count?: string; older?: string } = {};
+  const put = (what: keyof typeof said, value: string | undefined): void => {
+    if (value === undefined)
+      throw usage(`${what} what?`, `skein gc ${what} ${what === "count" ? "3" : "3d"}`);
+    if (said[what] !== undefined)
+      throw usage(`the ${what} is given twice: ${said[what]} and ${value}`, "Leave one out.");
+    said[what] = value;
+  };
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i];
+    if (word === "count" || word === "older") put(word, words[++i]);
+    else put("app", word);
+  }
+  return {
+    app: once("app", said.app, flags.app),
+    count: once("count", said.count, flags.count),
+    older: once("age", said.older, flags.older),
+  };
+}
+
 export interface HostPort {
   readonly host: string;
   readonly port: number;

@@ -1,14 +1,13 @@
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
-import { commitOf, workTreeOf } from "../operator/git.ts";
 import { compareFiles, drift, type NodeDrift } from "../operator/drift.ts";
 import { repair as repairNodes, type RepairedNode } from "../operator/repair.ts";
-import { releaseOfVersion } from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
 import { durationFlag } from "./grammar.ts";
 import { columns } from "./io.ts";
 import type { RepairFlags } from "./repair-commands.ts";
+import { releaseNamed } from "./release-named.ts";
 import { exitOf, reportError } from "./report-error.ts";
 
 export async function showDrift(context: Context, word: string | undefined, files: boolean): Promise<Result> {
@@ -39,12 +38,6 @@ const placeOf = (context: Context, app: string) => ({
   env: context.env,
   selector: context.globals.on ?? null,
 });
-
-async function releaseNamed(context: Context, app: string, version: string): Promise<ReleaseId> {
-  const repo = await workTreeOf(context.cwd, context.signal);
-  const commit = repo === undefined ? undefined : await commitOf(repo, version, context.signal);
-  return (await releaseOfVersion(await context.operator(), app, version, commit, context.signal)).id;
-}
 
 /** Prints what each node said. @throws SkeinError with `code` when anything differs, NODES_SILENT when nobody can tell */
 function judged(

@@ -8,7 +8,7 @@ import { readManifest } from "../operator/source.ts";
 import { commandNodes } from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
-import { momentFlag, usage } from "./grammar.ts";
+import { gcWords, momentFlag, usage, type GcWords } from "./grammar.ts";
 import { VERSION } from "./version.ts";
 
 export async function validate(context: Context, where: string, full: boolean): Promise<Result> {
@@ -32,11 +32,12 @@ interface GcFlags {
   readonly depot?: boolean;
 }
 
-export async function gc(context: Context, word: string | undefined, flags: GcFlags): Promise<Result> {
+export async function gc(context: Context, words: readonly string[], flags: GcFlags): Promise<Result> {
   if (flags.depot === true) return await gcDepot(context);
-  const args = gcArgs(context, flags);
+  const said = gcWords(words, { ...flags, app: context.globals.app });
+  const args = gcArgs(context, said);
   const operator = await context.operator();
-  const app = await appHere(context, word);
+  const app = await appHere(context, said.app);
   const selection = { app, env: context.env, selector: context.globals.on ?? null };
   const nodes = await commandNodes(operator, selection, context.signal);
   const wish = { kind: "gc", app, env: context.env, args, nodes, validMs: GC_VALID_MS };
@@ -82,12 +83,11 @@ const WORDS = {
   deleted: "deleted",
 } as const;
 
-function gcArgs({ globals }: Context, flags: GcFlags): Record<string, number | boolean> {
-  if (flags.count !== undefined && !/^\d{1,4}$/.test(flags.count))
-    throw usage(`${flags.count} is no number`, "--count 3");
+function gcArgs({ globals }: Context, { count, older }: GcWords): Record<string, number | boolean> {
+  if (count !== null && !/^\d{1,4}$/.test(count)) throw usage(`${count} is no number`, "--count 3");
   return {
-    ...(flags.count === undefined ? {} : { count: Number(flags.count) }),
-    ...(flags.older === undefined ? {} : { before: momentFlag(flags.older, Date.now()) }),
+    ...(count === null ? {} : { count: Number(count) }),
+    ...(older === null ? {} : { before: momentFlag(older, Date.now()) }),
     ...(globals.dryRun === true ? { dry: true } : {}),
   };
 }

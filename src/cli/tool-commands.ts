@@ -18,19 +18,19 @@ export function registerTools(program: Command, run: Run): void {
   program
     .command("gc")
     .description("remove old releases from the nodes, by the manifest's keep")
-    .argument("[app]")
+    .argument("[words...]", "APP, and count N or older WHEN as they stand")
     .option("--count <n>", "keep this many")
     .option("--older <when>", "only what is older than 3d, or than a date")
     .option("--depot", "from the hub's depot instead: what no kept release needs")
     .action(
       async (
-        app: string | undefined,
+        words: string[],
         flags: { count?: string; older?: string; depot?: boolean },
         command: Command,
       ) => {
         await run(
           command,
-          async (context) => await (await import("./tool-bodies.ts")).gc(context, app, flags),
+          async (context) => await (await import("./tool-bodies.ts")).gc(context, words, flags),
         );
       },
     );

@@ -33,7 +33,7 @@ export function registerViews(program: Command, run: Run): void {
     .action(async (app: string | undefined, _flags: object, command: Command) => {
       await run(command, async (context) => await (await import("./view-bodies.ts")).status(context, app));
     });
-  program
+  const releases = program
     .command("releases")
     .description("the releases of an app, newest first")
     .argument("[app]")
@@ -44,8 +44,29 @@ export function registerViews(program: Command, run: Run): void {
         async (context) => await (await import("./view-bodies.ts")).releases(context, app, flags.limit),
       );
     });
+  registerPins(releases, run);
   registerPorts(program, run);
   registerQuestions(program, run);
+}
+
+function registerPins(releases: Command, run: Run): void {
+  for (const [verb, does] of [
+    ["pin", "keep a release on the nodes, whatever gc would remove"],
+    ["unpin", "let gc remove it again"],
+  ] as const) {
+    releases
+      .command(verb)
+      .description(does)
+      .argument("<app>")
+      .argument("<version>", "commit, tag, branch or release")
+      .action(async (app: string, version: string, _flags: object, command: Command) => {
+        await run(
+          command,
+          async (context) =>
+            await (await import("./purge-bodies.ts")).pin(context, app, version, verb === "pin"),
+        );
+      });
+  }
 }
 
 /** What the nodes are asked themselves. */

@@ -4,7 +4,7 @@
  * nodes: those are stored, and are handed over whether somebody reads the answers or not.
  */
 import { SkeinError } from "../lib/errors.ts";
-import type { Digest, KeyId } from "../lib/ids.ts";
+import { isReleaseId, type Digest, type KeyId, type ReleaseId } from "../lib/ids.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
 import type { CommandLine } from "../api/schemas.ts";
 import { refuseForeign, refuseFuture } from "../trust/charter.ts";
@@ -56,6 +56,15 @@ export class Commands {
     return [...this.#open.values()]
       .filter((open) => open.waiting.has(node) && !open.answering.has(node) && open.expires > now)
       .map(({ envelope }) => envelope);
+  }
+
+  /** Releases that commands which wait for their nodes name. */
+  releases(): { readonly app: string; readonly release: ReleaseId }[] {
+    return this.#lasting.all().flatMap(({ command }) => {
+      const { app, args } = readUnverified(command, "command.1");
+      const { release } = args;
+      return app !== null && typeof release === "string" && isReleaseId(release) ? [{ app, release }] : [];
+    });
   }
 
   /** @throws SkeinError NOT_AUTHORISED, DOC_*, TOO_MANY, CONFLICT */

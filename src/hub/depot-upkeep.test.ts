@@ -84,7 +84,7 @@ interface MadeOrder {
 }
 
 /** Which letters are kept. @param log newest first @param releases newest first */
-async function keptOf(log: readonly MadeOrder[], releases: string): Promise<string> {
+async function keptOf(log: readonly MadeOrder[], releases: string, staged = ""): Promise<string> {
   const records = log.map((_, i): OrderRecord => {
     return {
       digest: digestOf(String(i)),
@@ -98,6 +98,7 @@ async function keptOf(log: readonly MadeOrder[], releases: string): Promise<stri
     Array.from(releases, async (letter) => ({ letter, envelope: await releaseOf(letter) })),
   );
   const parts: Parameters<typeof keptReleases>[0] = {
+    commands: { releases: () => Array.from(staged, (letter) => ({ app: "shop", release: idOf(letter) })) },
     orders: {
       appEnvs: () => [{ app: "shop", env: "default" }],
       log: () => records,
@@ -148,6 +149,7 @@ async function releaseOf(letter: string) {
 
 test("kept are the newest releases, what the newest orders name, and what a node may still come to", async () => {
   assert.equal(await keptOf([], "abcdef"), "ab");
+  assert.equal(await keptOf([], "abcdef", "e"), "abe", "a node may still come and get it");
   assert.equal(await keptOf([{ release: "d", fallback: "e" }], "abcdef"), "abde");
   assert.equal(await keptOf([{ release: "d", beside: "f" }], "abcdef"), "abdf");
   const [old, older, oldest] = [{ release: "d" }, { release: "e" }, { release: "f" }];

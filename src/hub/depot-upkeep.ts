@@ -4,7 +4,7 @@ import type { Collected } from "../release/upkeep/collect.ts";
 import type { Hub } from "./hub.ts";
 import { keptReleases } from "./kept-releases.ts";
 
-export type UpkeepParts = Pick<Hub, "core" | "orders" | "releases" | "catchUp">;
+export type UpkeepParts = Pick<Hub, "core" | "orders" | "releases" | "catchUp" | "commands">;
 
 /** One run at a time in this process; others may be under way elsewhere. @throws SkeinError HUB_CATCHING_UP */
 export async function collectDepot(

@@ -2,6 +2,7 @@ import type { PublishedTree } from "../release/published.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { Order } from "../trust/documents.ts";
 import { readUnverified } from "../trust/envelope.ts";
+import type { Commands } from "./commands.ts";
 import type { OrderRecord } from "./keys.ts";
 import type { Orders } from "./orders.ts";
 import type { Releases } from "./releases.ts";
@@ -18,15 +19,20 @@ export const KEEP: KeepPolicy = { orders: 20, releases: 20 };
 interface KeptParts {
   readonly orders: Pick<Orders, "appEnvs" | "log" | "body" | "settle">;
   readonly releases: Pick<Releases, "get" | "list">;
+  readonly commands: Pick<Commands, "releases">;
 }
 
 /**
  * The trees that the hub's depot must hold: of what some node may still come to (the newest order of each selector and
- * the newest that stands, however old), of the newest orders, and of the newest releases. Others stay known by their
+ * the newest that stands, however old), of the newest orders, of the newest releases, and of what is being staged. Others stay known by their
  * documents; deploying one of them publishes it again.
  */
 export function* keptReleases(parts: KeptParts, policy: KeepPolicy = KEEP): Generator<PublishedTree, void> {
-  const { orders, releases } = parts;
+  const { orders, releases, commands } = parts;
+  for (const { app, release } of commands.releases()) {
+    const envelope = releases.get(app, release);
+    if (envelope !== undefined) yield readUnverified(envelope, "release.1");
+  }
   for (const place of orders.appEnvs()) {
     const log = orders.log(place);
     const records = new Set([...log.slice(0, policy.orders), ...reachable(orders, log)]);

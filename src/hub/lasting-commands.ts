@@ -10,10 +10,14 @@ import { msOf } from "../trust/fields.ts";
 import { commit, put, unchanged, type Core } from "./core.ts";
 import { keys, type CommandRecord } from "./keys.ts";
 
-/** Kinds of commands that wait for absent nodes. */
-const LASTING: ReadonlySet<string> = new Set(["stage"]);
-/** A node keeps no more staged releases of an app than this, so that older commands would be of no use to it. */
-const KEPT_PER_APP = 3;
+/**
+ * Kinds of commands that wait for absent nodes, and how many of an app and environment do. A node keeps three staged
+ * releases of an app, so that older commands would be of no use to it.
+ */
+const LASTING: ReadonlyMap<string, number> = new Map([
+  ["stage", 3],
+  ["pin", 32],
+]);
 
 export interface Lasting {
   readonly digest: Digest;
@@ -72,7 +76,10 @@ export class LastingCommands {
     const now = this.#core.clock.now();
     const records = this.#records();
     const same = records.filter(({ value }) => isForSame(value, newest)).reverse();
-    const over = [...same.slice(KEPT_PER_APP), ...records.filter(({ value }) => msOf(value.expires) <= now)];
+    const over = [
+      ...same.slice(LASTING.get(newest.kind)),
+      ...records.filter(({ value }) => msOf(value.expires) <= now),
+    ];
     const dropped = [...new Set(over.map(({ key }) => digestIn(key)))];
     for (const digest of dropped) await this.#forget(digest);
     return dropped;

@@ -66,10 +66,12 @@ const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["stop-instance", 5 * 60_000],
   ["stop-now", 5 * 60_000],
   ["drift", 15 * 60_000],
+  ["purge", 15 * 60_000],
   // Large releases may have to be fetched anew.
   ["repair", 6 * 3_600_000],
-  // It may wait for nodes that are away.
+  // They may wait for nodes that are away.
   ["stage", 7 * 86_400_000],
+  ["pin", 7 * 86_400_000],
 ]);
 const OTHER_COMMAND_MS = 5 * 60_000;
 
