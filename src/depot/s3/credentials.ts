@@ -23,7 +23,7 @@ export function credentialChain(settings: S3Settings, env: Environment, clock: C
   return renewed(clock, async () => {
     const own = variables(env);
     if (own !== undefined && settings.profile === undefined) return own;
-    chain ??= loadChain(settings);
+    chain ??= import("./aws-chain.ts").then(({ awsChain }) => awsChain(settings.region, settings.profile));
     return await (
       await chain
     )();
@@ -58,19 +58,6 @@ function variables(env: Environment): Credentials | undefined {
   const secretAccessKey = awsVariable(env, "AWS_SECRET_ACCESS_KEY");
   if (accessKeyId === undefined || secretAccessKey === undefined) return undefined;
   return { accessKeyId, secretAccessKey, sessionToken: awsVariable(env, "AWS_SESSION_TOKEN") };
-}
-
-async function loadChain({ profile, region }: S3Settings): Promise<() => Promise<Credentials>> {
-  const { defaultProvider } = await import("@aws-sdk/credential-provider-node");
-  const provider = defaultProvider({
-    ...(profile === undefined ? {} : { profile }),
-    // Where roles are taken on; nothing else of it matters here.
-    clientConfig: { region },
-  });
-  return async () => {
-    const { accessKeyId, secretAccessKey, sessionToken, expiration } = await provider();
-    return { accessKeyId, secretAccessKey, sessionToken, expiresMs: expiration?.getTime() };
-  };
 }
 
 /** Not with the cause: what a `credential_process` was called with may be a secret. */
