@@ -6,6 +6,7 @@ import type { Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { digestOf, type Digest } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
+import { seesRetired } from "../release/upkeep/retired.ts";
 import { digestOfEnvelope } from "../trust/envelope.ts";
 import { newNodeState } from "../trust/node-state.ts";
 import { bucketOffer, type Wish } from "./bucket-offer.ts";
@@ -34,7 +35,7 @@ export function bucketSource(store: NodeStore, options: BucketSourceOptions): So
   let seen: Seen | undefined;
   return {
     name: bucket.name,
-    depots: [bucket.depot],
+    depots: [seesRetired(bucket.depot)],
     paced: false,
     async wanted(etag, _waitMs, signal) {
       if (etag !== undefined) await clock.sleep(everyMs * (0.75 + Math.random() / 2), signal);

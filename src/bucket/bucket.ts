@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { Depot } from "../depot/depot.ts";
+import type { PrunableDepot } from "../depot/depot.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import { directoryDocuments } from "../depot/directory-documents.ts";
 import type { DocumentStore } from "../depot/documents.ts";
@@ -10,7 +10,7 @@ import { folderFiles, type BucketFiles } from "./files.ts";
 export interface Bucket extends Disposable {
   /** As it may be named again: `dir:/srv/bucket`, `s3://bucket/prefix`. */
   readonly name: string;
-  readonly depot: Depot;
+  readonly depot: PrunableDepot;
   readonly documents: DocumentStore;
   readonly files: BucketFiles;
 }

@@ -2,7 +2,6 @@ import path from "node:path";
 import { stringify } from "yaml";
 import { manifestWords } from "../app/print.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { formatBytes } from "../lib/units.ts";
 import { runCommand, whyOf, wordOf, type NamedLine } from "../operator/commands.ts";
 import { readManifest } from "../operator/source.ts";
 import { commandNodes } from "../operator/views.ts";
@@ -30,10 +29,11 @@ interface GcFlags {
   readonly count?: string;
   readonly older?: string;
   readonly depot?: boolean;
+  readonly bucket?: string;
 }
 
 export async function gc(context: Context, words: readonly string[], flags: GcFlags): Promise<Result> {
-  if (flags.depot === true) return await gcDepot(context);
+  if (flags.depot === true) return await (await import("./gc-depot.ts")).gcDepot(context, flags);
   const said = gcWords(words, { ...flags, app: context.globals.app });
   const args = gcArgs(context, said);
   const operator = await context.operator();
@@ -54,34 +54,6 @@ export async function gc(context: Context, words: readonly string[], flags: GcFl
   if (removed.length === 0) context.io.say("Nothing to remove.");
   return { app, removed };
 }
-
-async function gcDepot(context: Context): Promise<Result> {
-  const { io, signal, globals } = context;
-  const { client } = await context.operator();
-  const body = { dryRun: globals.dryRun === true };
-  const collected = await client.call("depotCollect", { body, signal, timeoutMs: DEPOT_MS });
-  const say = (what: keyof typeof WORDS): string => {
-    const { blobs, bytes } = collected[what];
-    return `${WORDS[what]} ${blobs} (${formatBytes(bytes)})`;
-  };
-  io.print(`${say("kept")}, ${say("noted")}, ${say("retired")}, ${say("waiting")}, ${say("deleted")}`);
-  if (collected.unreadable.length > 0) {
-    io.say(
-      `${collected.unreadable.length} kept releases have no index that can be read: no pack is removed.`,
-    );
-  }
-  return { depot: collected };
-}
-
-/** A large depot takes a while to look through. */
-const DEPOT_MS = 10 * 60_000;
-const WORDS = {
-  kept: "in use",
-  noted: "unneeded, looked at again with the next run",
-  retired: "out of use from now on",
-  waiting: "out of use, not long enough yet",
-  deleted: "deleted",
-} as const;
 
 function gcArgs({ globals }: Context, { count, older }: GcWords): Record<string, number | boolean> {
   if (count !== null && !/^\d{1,4}$/.test(count)) throw usage(`${count} is no number`, "--count 3");

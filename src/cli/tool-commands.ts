@@ -21,11 +21,12 @@ export function registerTools(program: Command, run: Run): void {
     .argument("[words...]", "APP, and count N or older WHEN as they stand")
     .option("--count <n>", "keep this many")
     .option("--older <when>", "only what is older than 3d, or than a date")
-    .option("--depot", "from the hub's depot instead: what no kept release needs")
+    .option("--depot", "from the hub's depot, or a bucket, instead: what no kept release needs")
+    .option("--bucket <address>", "with --depot: dir:PATH or s3://BUCKET/PREFIX (default: SKEIN_BUCKET)")
     .action(
       async (
         words: string[],
-        flags: { count?: string; older?: string; depot?: boolean },
+        flags: { count?: string; older?: string; depot?: boolean; bucket?: string },
         command: Command,
       ) => {
         await run(

@@ -9,6 +9,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
+import { seesRetired } from "../../release/upkeep/retired.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { newNodeState } from "../../trust/node-state.ts";
 import type { AppContext, StepFailure } from "../app-context.ts";
@@ -94,7 +95,7 @@ export async function openPackage(
     folders: () => place.folders,
     logOf: () => log,
     pace: () => UNPACED,
-    depots: () => [tools.bucket.depot],
+    depots: () => [seesRetired(tools.bucket.depot)],
     doubt: () => undefined,
     hold: () => hold,
     onFailure: (failure) => failures.push(failure),

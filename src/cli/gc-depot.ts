@@ -1,0 +1,51 @@
+import { keptInBucket } from "../bucket/kept.ts";
+import { systemClock } from "../lib/clock.ts";
+import { formatBytes } from "../lib/units.ts";
+import { collect, type Collected } from "../release/upkeep/collect.ts";
+import type { Context, Result } from "./context.ts";
+import { bucketHere, hasBucket } from "./ftl-settings.ts";
+
+/** A large depot takes a while to look through. */
+const DEPOT_MS = 10 * 60_000;
+const WORDS = {
+  kept: "in use",
+  noted: "unneeded, looked at again with the next run",
+  retired: "out of use from now on",
+  waiting: "out of use, not long enough yet",
+  deleted: "deleted",
+} as const;
+
+/** Collects the hub's depot, which the hub does, or a bucket's, which is done from here. */
+export async function gcDepot(context: Context, flags: { readonly bucket?: string }): Promise<Result> {
+  const { io, globals } = context;
+  const dryRun = globals.dryRun === true;
+  const collected = hasBucket(flags) ? await ofBucket(context, flags, dryRun) : await ofHub(context, dryRun);
+  const say = (what: keyof typeof WORDS): string => {
+    const { blobs, bytes } = collected[what];
+    return `${WORDS[what]} ${blobs} (${formatBytes(bytes)})`;
+  };
+  io.print(`${say("kept")}, ${say("noted")}, ${say("retired")}, ${say("waiting")}, ${say("deleted")}`);
+  if (collected.unreadable.length > 0) {
+    io.say(
+      `${collected.unreadable.length} kept releases have no index that can be read: no pack is removed.`,
+    );
+  }
+  return { depot: collected };
+}
+
+async function ofHub(context: Context, dryRun: boolean) {
+  const { client } = await context.operator();
+  const options = { body: { dryRun }, signal: context.signal, timeoutMs: DEPOT_MS };
+  return await client.call("depotCollect", options);
+}
+
+async function ofBucket(
+  context: Context,
+  flags: { readonly bucket?: string },
+  dryRun: boolean,
+): Promise<Collected> {
+  const { signal } = context;
+  using bucket = await bucketHere(flags, context, dryRun ? "reading" : "writing");
+  const roots = () => keptInBucket(bucket.documents, signal);
+  return await collect({ depot: bucket.depot, roots, dryRun, clock: systemClock, signal });
+}

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import { keptInBucket } from "../../bucket/kept.ts";
+import { fakeClock } from "../../lib/fake-clock.ts";
+import { collect, GRACE_MS } from "../../release/upkeep/collect.ts";
+import { noise } from "../../release/release.fixture.ts";
+import { bucketWorld } from "./bucket-world.fixture.ts";
+
+test("a bucket's depot keeps what its releases and orders need, and loses what was purged", async (t) => {
+  const world = await bucketWorld(t);
+  const { depot, documents } = world.bucket;
+  const clock = fakeClock(Date.now());
+  const run = async () => {
+    clock.advance(GRACE_MS + 1);
+    const roots = () => keptInBucket(documents, t.signal);
+    return await collect({ depot, roots, clock, signal: t.signal });
+  };
+  const [first, second, third] = [
+    await world.spool("site", { "a.txt": noise(30_000, 1) }),
+    await world.spool("site", { "a.txt": noise(30_000, 2) }),
+    await world.spool("site", { "a.txt": noise(30_000, 5) }),
+  ];
+  await world.jump(first);
+  await world.jump(second);
+  // Nothing is lost while it has a document; what a document of an order names is kept without one of its own.
+  assert.equal((await run()).noted.blobs, 0);
+  await world.purge(third);
+  const outcomes = [await run(), await run(), await run()];
+  assert.ok((outcomes[0]?.noted.blobs ?? 0) >= 3);
+  assert.equal(outcomes[1]?.retired.blobs, outcomes[0]?.noted.blobs);
+  assert.equal(outcomes[2]?.deleted.blobs, outcomes[0]?.noted.blobs);
+  const machine = world.machine("one", ["site"]);
+  await machine.sync();
+  assert.match(machine.current("site") ?? "", new RegExp(`^revs/${second.split("-").at(-1) ?? ""}`));
+});
+
+test("while one of a bucket's documents cannot be read, nothing goes", async (t) => {
+  const world = await bucketWorld(t);
+  await world.spool("site", { "a.txt": noise(30_000, 1) });
+  const [name] = fs.readdirSync(path.join(world.bucketDir, "releases/site"));
+  fs.writeFileSync(path.join(world.bucketDir, "releases/site", name ?? ""), "{}");
+  const before = await Array.fromAsync(world.bucket.depot.list("", t.signal));
+  const roots = () => keptInBucket(world.bucket.documents, t.signal);
+  const collecting = collect({ depot: world.bucket.depot, roots, clock: fakeClock(), signal: t.signal });
+  await assert.rejects(collecting, { code: "DOC_MALFORMED" });
+  assert.deepEqual(await Array.fromAsync(world.bucket.depot.list("", t.signal)), before);
+});
