@@ -7,7 +7,7 @@ const REPORT_EVERY_MS = 20_000;
 /** News that come within this time are reported together. */
 const GATHER_MS = 40;
 /** News that may wait are told after this time, or with others before. */
-const SOON_MS = 1000;
+const SOON_MS = 3000;
 
 /** `now`: somebody waits for it. `soon`: how far a step is, which only people look at. */
 export type When = "now" | "soon";
