@@ -305,7 +305,7 @@ class Agent implements AsyncDisposable {
     this.#catchingUp = wanted.catchingUp;
     if (wanted.duplicate) this.#alarm("DUPLICATE", "another live agent uses this node's key");
     this.#startWorkers();
-    this.#kickAll(wanted.catchingUp ? "now" : "soon");
+    this.#kickAll(wanted.catchingUp ? "now" : "later");
     const { signal } = this.#options;
     for (const command of wanted.commands) {
       const answer = this.#commands.begin(command, this.#source, signal);

@@ -40,7 +40,7 @@ export class AppBook {
   /** Durable when it resolves. */
   async keep(record: AppRecord): Promise<void> {
     await this.#context.records.save(record);
-    this.#context.onNews("soon");
+    this.#context.onNews("later");
   }
 
   /** Held until the next `keep`: a crash before it forgets this. */

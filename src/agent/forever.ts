@@ -44,39 +44,40 @@ export async function forever(
 export interface Waits {
   /** Without any news. */
   readonly mostMs: number;
-  /** After the first news that may wait. */
-  readonly soonMs: number;
-  /** After the first that may not. */
+  /** After the first news. */
   readonly gatherMs: number;
 }
 
 /** Something that happened and that somebody will look at. News that come together are looked at together. */
 export class News {
   readonly #clock: Clock;
+  readonly #signal: AbortSignal;
   #next = Promise.withResolvers<void>();
-  #hint = Promise.withResolvers<void>();
+  /** When news that may wait are looked at. */
+  #due = Infinity;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, signal: AbortSignal) {
     this.#clock = clock;
+    this.#signal = signal;
   }
 
-  tell(): void {
-    this.#next.resolve();
+  /** @param withinMs they may wait for others so long */
+  tell(withinMs = 0): void {
+    const next = this.#next;
+    const due = this.#clock.now() + withinMs;
+    if (due >= this.#due) return;
+    this.#due = due;
+    if (withinMs === 0) next.resolve();
+    else void this.#clock.sleep(withinMs, this.#signal).then(next.resolve, next.resolve);
   }
 
-  /** News that may wait. */
-  hint(): void {
-    this.#hint.resolve();
-  }
-
-  async wait({ mostMs, soonMs, gatherMs }: Waits, signal: AbortSignal): Promise<void> {
+  async wait({ mostMs, gatherMs }: Waits, signal: AbortSignal): Promise<void> {
     using over = until([signal]);
-    const sleep = (ms: number): Promise<void> => this.#clock.sleep(ms, over.signal).catch(() => undefined);
-    const hinted = this.#hint.promise.then(() => sleep(soonMs));
-    await Promise.race([this.#next.promise, hinted, sleep(mostMs)]);
+    const timer = this.#clock.sleep(mostMs, over.signal).catch(() => undefined);
+    await Promise.race([this.#next.promise, timer]);
     over.abort();
     await this.#clock.sleep(gatherMs, signal).catch(() => undefined);
     this.#next = Promise.withResolvers();
-    this.#hint = Promise.withResolvers();
+    this.#due = Infinity;
   }
 }

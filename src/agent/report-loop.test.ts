@@ -69,13 +69,13 @@ test("news for which somebody waits are told at once, and those that come togeth
   assert.deepEqual([told.length, told[1]?.version], [2, "2"]);
 });
 
-test("how far a step is waits for three seconds, or for something that cannot wait", async (t) => {
+test("how far a step is waits for two seconds, or for something that cannot wait", async (t) => {
   const { loop, told, say, pass } = talk(t);
   loop.tell("now");
   await pass(60);
   say({ version: "2" });
   loop.tell("soon");
-  await pass(2900);
+  await pass(1900);
   assert.equal(told.length, 1);
   await pass(200);
   assert.equal(told.length, 2);

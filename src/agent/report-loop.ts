@@ -6,11 +6,11 @@ import type { Source } from "./source.ts";
 const REPORT_EVERY_MS = 20_000;
 /** News that come within this time are reported together. */
 const GATHER_MS = 40;
-/** News that may wait are told after this time, or with others before. */
-const SOON_MS = 3000;
+/** How long news may wait for others. */
+const WITHIN_MS = { now: 0, soon: 2000, later: 8000 } as const;
 
-/** `now`: somebody waits for it. `soon`: how far a step is, which only people look at. */
-export type When = "now" | "soon";
+/** `now`: somebody waits for it. `soon`: how far a long step is. `later`: what another report will mostly tell before. */
+export type When = keyof typeof WITHIN_MS;
 
 export interface ReportLoopOptions extends Omit<ForeverOptions, "onFailure"> {
   readonly source: () => Promise<Source>;
@@ -30,13 +30,12 @@ export class ReportLoop {
   constructor(options: ReportLoopOptions) {
     this.#options = options;
     this.#everyMs = options.everyMs ?? REPORT_EVERY_MS;
-    this.#news = new News(options.clock);
+    this.#news = new News(options.clock, options.signal);
   }
 
   tell(when: When): void {
     // Until it has said anything nobody knows that this node is there.
-    if (when === "now" || this.#last === undefined) this.#news.tell();
-    else this.#news.hint();
+    this.#news.tell(this.#last === undefined ? 0 : WITHIN_MS[when]);
   }
 
   /** Until the signal aborts. */
@@ -53,7 +52,7 @@ export class ReportLoop {
     const { clock, source, report, delivered } = this.#options;
     const since = this.#last === undefined ? 0 : clock.now() - this.#last.at;
     const mostMs = Math.min(this.#everyMs, Math.max(0, this.#everyMs - since));
-    await this.#news.wait({ mostMs, soonMs: SOON_MS, gatherMs: GATHER_MS }, signal);
+    await this.#news.wait({ mostMs, gatherMs: GATHER_MS }, signal);
     const from = await source();
     const said = await report();
     // Receipts are told until they were taken; everything else need not be told twice.

@@ -45,6 +45,8 @@ export interface WorkerProgress {
 }
 
 const HELD_LOOK_MS = 1000;
+/** Fetching so much takes long enough to be followed. */
+const LONG_BYTES = 2 ** 20;
 const BACKOFF = { baseMs: 150, maxMs: 60_000 } as const;
 const KEEPER_TRIES = 5;
 const CONVERGE_TRIES = 4;
@@ -334,7 +336,8 @@ export class AppWorker {
   #note(attempt: Attempt, stage: string, bytesDone: number, bytesTotal: number | null): void {
     const note = attempt.release === null ? null : shortRelease(this.app, attempt.release);
     this.progress = { order: attempt.order, stage, bytesDone, bytesTotal, note };
-    this.#context.onNews("soon");
+    // What is fetched in no time is told with how it ended.
+    this.#context.onNews((bytesTotal ?? 0) > LONG_BYTES ? "soon" : "later");
   }
 
   #backoffMs(): number {

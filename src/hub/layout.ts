@@ -4,6 +4,7 @@ import type { Manifest } from "../app/manifest.ts";
 import { readerOfTree } from "../app/tree-manifest.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import { Fetcher } from "../release/fetch.ts";
+import type { PublishedTree } from "../release/published.ts";
 import { loadTree } from "../release/tree-blobs.ts";
 import { NO_LAYOUT, type Layout } from "../rollout/plan.ts";
 import type { Order } from "../trust/documents.ts";
@@ -12,6 +13,9 @@ import { matches, parseSelector } from "../trust/selector.ts";
 import type { Core } from "./core.ts";
 import type { Nodes } from "./nodes.ts";
 import type { Releases } from "./releases.ts";
+
+/** Ordering a release again needs no reading of its rows, of which there may be many. */
+const MANIFESTS_KEPT = 64;
 
 interface LayoutParts {
   readonly core: Pick<Core, "depot" | "log" | "signal">;
@@ -24,14 +28,24 @@ interface LayoutParts {
  * among its processes.
  */
 export function layouts({ core, nodes, releases }: LayoutParts): (order: Order) => Promise<Layout> {
+  const kept = new Map<string, Manifest>();
+  const manifestOf = async ({ app, env }: Order, roots: PublishedTree): Promise<Manifest> => {
+    const key = `${roots.tree} ${app} ${env}`;
+    const known = kept.get(key);
+    if (known !== undefined) return known;
+    const loaded = await loadTree(new Fetcher([core.depot], core.signal), roots);
+    const manifest = await manifestOfTree(readerOfTree(loaded), { app, env });
+    kept.set(key, manifest);
+    const [oldest] = kept.keys();
+    if (kept.size > MANIFESTS_KEPT && oldest !== undefined) kept.delete(oldest);
+    return manifest;
+  };
   return async (order) => {
     const envelope = releases.get(order.app, order.release);
     if (envelope === undefined || order.state === "stopped") return NO_LAYOUT;
     const { tree, rows, since } = readUnverified(envelope, "release.1");
     try {
-      const loaded = await loadTree(new Fetcher([core.depot], core.signal), { tree, rows, since });
-      const { app, env } = order;
-      return layoutOf(await manifestOfTree(readerOfTree(loaded), { app, env }), nodes);
+      return layoutOf(await manifestOf(order, { tree, rows, since }), nodes);
     } catch (err) {
       if (!isSkeinError(err)) throw err;
       core.log.warn("a release's manifest cannot be read here", {

@@ -40,8 +40,8 @@ export interface WantedParts {
 /** What of the store can change an answer; a node's own keys are looked at apart. */
 const RELEVANT = ["/charters/", "/orders/", "/settles/", "/rollouts/", "/releases/", "/meta/"] as const;
 const BEACON_MS = 1000;
-/** How long an answer waits for the first decision about an order in it, which mostly takes a few ms. */
-const DECISION_MS = 250;
+/** How long an answer waits for the first decision about an order in it: mostly some ms, more for a large tree. */
+const DECISION_MS = 1500;
 
 export class WantedDesk {
   /** What each node was told last. */

@@ -49,6 +49,8 @@ export interface SwarmOptions {
   readonly standing: Standing;
 }
 
+/** The list of so many peers alone is longer than what is better had from the origin even then. */
+const MANY_PEERS = 128;
 /** Peers that are asked for one piece before the origin is. */
 const TRIES = 3;
 /** Peers that are asked what they hold when the origin does not answer. */
@@ -78,6 +80,7 @@ export class Swarm implements PieceSource {
     const { net, standing } = this.#options;
     // A blob of unknown length is nearly always a small one.
     if (bytes === Infinity || standing.isWalledIn) return false;
+    if (isDirect(bytes, MANY_PEERS)) return false;
     return !isDirect(bytes, (await net.forest(signal)).others(net.self));
   }
 
