@@ -2,7 +2,8 @@
  * How JSON bodies are shortened on the wire, for whoever says that it reads it:
  *
  *   zstd         one zstd frame
- *   zstd-after   one zstd frame whose dictionary is the content of an answer to `wanted` that both sides hold
+ *   zstd-after   one zstd frame whose dictionary both sides hold: the content of an answer to `wanted`, and after it
+ *                the last report that the hub took from the node, where it did
  *
  * A content is named by its etag, which is the beginning of its digest, so neither side can take another one for it.
  */
@@ -14,7 +15,7 @@ import type { Wanted } from "./schemas.ts";
 
 export const CODED = "zstd";
 export const CODED_AFTER = "zstd-after";
-/** Names the answer that a request's body is coded after. */
+/** Names the dictionary that a request's body is coded after. */
 export const AFTER_HEADER = "skein-after";
 
 /** An answer to `wanted`, less what belongs to the moment: what later bodies may be coded after. */
@@ -24,8 +25,22 @@ export interface Content {
   readonly text: Buffer;
 }
 
+/** A dictionary that both sides hold, and how a request names it. */
+export interface Shared {
+  readonly tag: string;
+  readonly bytes: Buffer;
+}
+
+/** @param said the last report of the node, as JSON, where the hub took one since it started */
+export function sharedOf({ etag, text }: Content, said?: Buffer): Shared {
+  if (said === undefined) return { tag: etag, bytes: text };
+  return { tag: `${etag}.${digestOf(said).slice(0, SAID_DIGITS)}`, bytes: Buffer.concat([text, said]) };
+}
+
 /** 128 bits: enough to tell any two contents apart. */
 const ETAG_DIGITS = 32;
+/** Which of a few. */
+const SAID_DIGITS = 8;
 /** Above this the best compression costs more time than it saves on a wire. */
 const SMALL_BYTES = 65_536;
 /** Largest window that a frame may ask memory for, as a power of two. */
@@ -47,8 +62,8 @@ export function contentIn(answer: unknown): Content | undefined {
   return content.etag === etag ? content : undefined;
 }
 
-export async function encode(body: Buffer, after?: Content): Promise<Buffer> {
-  const total = body.length + (after?.text.length ?? 0);
+export async function encode(body: Buffer, after?: Shared): Promise<Buffer> {
+  const total = body.length + (after?.bytes.length ?? 0);
   // Faster levels find little in a large dictionary; without one they do nearly as well.
   const level = after !== undefined || total <= SMALL_BYTES ? 9 : 3;
   // The whole dictionary has to be within the window.
@@ -56,7 +71,7 @@ export async function encode(body: Buffer, after?: Content): Promise<Buffer> {
   return await compress(body, {
     params: { [LEVEL]: level, [WINDOW]: window },
     pledgedSrcSize: body.length,
-    ...(after === undefined ? {} : { dictionary: after.text }),
+    ...(after === undefined ? {} : { dictionary: after.bytes }),
   });
 }
 
@@ -64,12 +79,12 @@ export async function encode(body: Buffer, after?: Content): Promise<Buffer> {
  * @param maxBytes of what comes out: a short body may be made to inflate without end
  * @throws SkeinError DOC_TOO_BIG, BAD_REQUEST
  */
-export async function decode(body: Buffer, maxBytes: number, after?: Content): Promise<Buffer> {
+export async function decode(body: Buffer, maxBytes: number, after?: Shared): Promise<Buffer> {
   try {
     return await decompress(body, {
       maxOutputLength: maxBytes,
       params: { [ZSTD_d_windowLogMax]: MOST_WINDOW_LOG },
-      ...(after === undefined ? {} : { dictionary: after.text }),
+      ...(after === undefined ? {} : { dictionary: after.bytes }),
     });
   } catch (err) {
     if (err instanceof RangeError)

@@ -197,21 +197,14 @@ export class HubClient implements Disposable {
     if (response.statusCode === 304) return void response.resume();
     return await this.#read("wanted", response, {
       isGood: (answer) => ETAG.test(answer.etag),
-      body: () => this.#talk.read(response, this.name, etag),
+      body: () => this.#talk.read(response, this.name),
     });
   }
 
   async report(report: s.Report, signal?: AbortSignal): Promise<s.Reported> {
-    const coded = await this.#talk.coded(report);
-    if (coded !== undefined) {
-      try {
-        return await this.call("report", { ...coded, signal });
-      } catch (err) {
-        // This hub was started meanwhile, or is another one.
-        if (!isSkeinError(err, "CODING_UNKNOWN", "BAD_REQUEST")) throw err;
-      }
-    }
-    return await this.call("report", { body: report, signal });
+    const send = async (body: Buffer, headers: Readonly<Record<string, string>>): Promise<s.Reported> =>
+      await this.call("report", { body, headers, signal });
+    return await this.#talk.say(report, send);
   }
 
   async ports(query: { app?: string; env?: string } = {}, signal?: AbortSignal): Promise<s.PortList> {

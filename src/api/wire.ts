@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { SkeinError } from "../lib/errors.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import { bytesOf, jsonOf, type RequestOptions } from "../trust/http-client.ts";
-import { CODED, CODED_AFTER, decode, type Content } from "./coding.ts";
+import { CODED, contentIn, decode, type Content, type Shared } from "./coding.ts";
 import { ROUTES, type Route, type RouteName } from "./routes.ts";
 
 export type Query = Readonly<Record<string, string | number | undefined>>;
@@ -37,21 +37,41 @@ export function pathOf(name: RouteName, params: Readonly<Record<string, string>>
 /** Largest body that an answer may inflate to. */
 const MAX_BODY_BYTES = 128 * 2 ** 20;
 
-/**
- * The parsed body; HUB_UNREACHABLE when it was cut or is not what it says.
- * @param after what the answer may be coded after
- */
-export async function bodyOf(response: IncomingMessage, name: string, after?: Content): Promise<unknown> {
+/** The parsed body; HUB_UNREACHABLE when it was cut or is not what it says. */
+export async function bodyOf(response: IncomingMessage, name: string): Promise<unknown> {
   const coding = response.headers["content-encoding"];
   try {
     if (coding === undefined) return await jsonOf(response);
-    if (coding !== CODED && (coding !== CODED_AFTER || after === undefined))
-      throw new Error(`coded as ${coding}`);
-    const bytes = await bytesOf(response);
-    const text = await decode(bytes, MAX_BODY_BYTES, coding === CODED ? undefined : after);
+    if (coding !== CODED) throw new Error(`coded as ${coding}`);
+    const text = await decode(await bytesOf(response), MAX_BODY_BYTES);
     return JSON.parse(text.toString("utf8")) as unknown;
   } catch (err) {
     response.destroy();
+    throw cutOff(name, err);
+  }
+}
+
+/**
+ * The parsed body of an answer to `wanted` that is coded after one of these, and its content.
+ * @throws SkeinError HUB_UNREACHABLE where it is coded after none of them
+ */
+export async function bodyAfter(
+  response: IncomingMessage,
+  name: string,
+  candidates: readonly Shared[],
+): Promise<{ readonly body: unknown; readonly content: Content }> {
+  try {
+    const bytes = await bytesOf(response);
+    for (const shared of candidates) {
+      const body = await decode(bytes, MAX_BODY_BYTES, shared)
+        .then((text) => JSON.parse(text.toString("utf8")) as unknown)
+        .catch(() => undefined);
+      // Coded after something else it says nothing, or what its etag does not stand for.
+      const content = contentIn(body);
+      if (content !== undefined) return { body, content };
+    }
+    throw new Error("coded after what is not known here");
+  } catch (err) {
     throw cutOff(name, err);
   }
 }

@@ -118,7 +118,11 @@ function agents(hub: Hub) {
       }
     },
     peers: async (call) => hub.peers.list(call.caller.kid, call.query.etag),
-    report: async (call) => await takeReport(hub, call.caller.kid, call.body),
+    report: async (call) => {
+      const reported = await takeReport(hub, call.caller.kid, call.body);
+      hub.wanted.told.heard(call.caller.kid, call.text);
+      return reported;
+    },
     ports: async (call) => ({
       ports: ports.list({ app: call.query.app, env: call.query.env }),
       revision: core.mirror.revision,

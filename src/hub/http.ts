@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import type http from "node:http";
 import type { z } from "zod";
-import { AFTER_HEADER, CODED, CODED_AFTER, decode, encode, type Content } from "../api/coding.ts";
+import { AFTER_HEADER, CODED, CODED_AFTER, decode, encode, type Shared } from "../api/coding.ts";
 import { isSkeinError, SkeinError, toWire, type ErrorCode } from "../lib/errors.ts";
 import { ERROR_CODES } from "../lib/error-codes.ts";
 
@@ -44,8 +44,14 @@ export function statusOf(err: unknown): number {
   return STATUS[err.code] ?? STATUS_OF_EXIT[ERROR_CODES[err.code].exit] ?? 500;
 }
 
-/** Finds what a caller may code its bodies after, by its etag. */
-export type HeldContent = (etag: string | undefined) => Content | undefined;
+/** Finds what a caller may code its bodies after, by its tag. */
+export type Held = (tag: string) => Shared | undefined;
+
+export interface JsonBody {
+  readonly value: unknown;
+  /** As it was before it was coded. */
+  readonly text: Buffer;
+}
 
 /**
  * The body, parsed and held to its schema.
@@ -55,17 +61,17 @@ export async function readJson(
   req: http.IncomingMessage,
   schema: z.ZodType,
   maxBytes: number,
-  held: HeldContent,
-): Promise<unknown> {
+  held: Held,
+): Promise<JsonBody> {
   const body = await readBytes(req, maxBytes);
-  const text = (await decoded(req, body, maxBytes, held)).toString("utf8");
+  const text = await decoded(req, body, maxBytes, held);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(text.toString("utf8"));
   } catch (err) {
     throw new SkeinError("BAD_REQUEST", "the body is not JSON", { cause: err });
   }
-  return checked(schema, value, "the body");
+  return { value: checked(schema, value, "the body"), text };
 }
 
 /** @throws SkeinError BAD_REQUEST with the path of the first thing that is wrong */
@@ -87,14 +93,14 @@ async function decoded(
   req: http.IncomingMessage,
   body: Buffer,
   maxBytes: number,
-  held: HeldContent,
+  held: Held,
 ): Promise<Buffer> {
   const coding = req.headers["content-encoding"];
   if (coding === undefined) return body;
   if (coding === CODED) return await decode(body, maxBytes);
-  const etag = req.headers[AFTER_HEADER];
-  const content = coding === CODED_AFTER && typeof etag === "string" ? held(etag) : undefined;
-  if (content !== undefined) return await decode(body, maxBytes, content);
+  const tag = req.headers[AFTER_HEADER];
+  const shared = coding === CODED_AFTER && typeof tag === "string" ? held(tag) : undefined;
+  if (shared !== undefined) return await decode(body, maxBytes, shared);
   throw new SkeinError(
     "CODING_UNKNOWN",
     "the body is coded in a way or after an answer that is not known here",

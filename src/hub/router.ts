@@ -4,9 +4,10 @@ import type { z } from "zod";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { PATH_PARAMS, ROUTES, type Route, type RouteName } from "../api/routes.ts";
 import type { Caller } from "./caller.ts";
-import { answerJson, checked, readJson, sendError, sendLines, type HeldContent } from "./http.ts";
+import { answerJson, checked, readJson, sendError, sendLines, type Held, type JsonBody } from "./http.ts";
 
 const MAX_BODY = 2 * 2 ** 20;
+const NO_BODY: JsonBody = { value: undefined, text: Buffer.alloc(0) };
 
 /** What a handler is given. Parameters, query and body are held to the route's schemas before. */
 export interface Call<N extends RouteName = RouteName> {
@@ -14,6 +15,8 @@ export interface Call<N extends RouteName = RouteName> {
   readonly params: Readonly<Record<string, string>>;
   readonly query: QueryOf<N>;
   readonly body: BodyOf<N>;
+  /** The body as JSON. */
+  readonly text: Buffer;
   readonly req: http.IncomingMessage;
   readonly res: http.ServerResponse;
   /** Ends with the connection and with the hub. */
@@ -41,7 +44,7 @@ export interface RouterParts {
   /** @throws SkeinError UNKNOWN_CLIENT */
   readonly callerOf: (req: http.IncomingMessage) => Caller;
   /** What this caller may code its bodies after. */
-  readonly held: (caller: Caller) => HeldContent;
+  readonly held: (caller: Caller) => Held;
   /** @throws SkeinError TOO_MANY */
   readonly strangerCame: (req: http.IncomingMessage) => void;
   readonly failed: (req: http.IncomingMessage, err: unknown) => void;
@@ -71,14 +74,23 @@ async function answer(
   res.once("close", () => closed.abort(new SkeinError("INTERRUPTED", "the caller has gone")));
   const body =
     route.body === undefined
-      ? undefined
+      ? NO_BODY
       : await readJson(req, route.body, route.maxBody ?? MAX_BODY, parts.held(caller));
   const query =
     route.query === undefined ? {} : checked(route.query, Object.fromEntries(url.searchParams), "the query");
   const signal = AbortSignal.any([closed.signal, parts.signal]);
   // The schemas of this very route were applied above; TypeScript cannot follow that through the table.
   const handler = parts.handlers[name] as (call: unknown) => Promise<unknown>;
-  const result = await handler({ caller, params, query, body, req, res, signal });
+  const result = await handler({
+    caller,
+    params,
+    query,
+    body: body.value,
+    text: body.text,
+    req,
+    res,
+    signal,
+  });
   if (result === undefined) return;
   if (route.lines === undefined) await answerJson(req, res, result);
   else await sendLines(res, result as AsyncIterable<unknown>);

@@ -261,7 +261,7 @@ async function serve(server: https.Server, hub: Hub, options: HubOptions): Promi
       if (caller.role !== "anonymous") strangers.known(req.socket);
       return caller;
     },
-    held: (caller) => (etag) => (caller.role === "node" ? hub.wanted.told.find(caller.kid, etag) : undefined),
+    held: (caller) => (tag) => (caller.role === "node" ? hub.wanted.told.named(caller.kid, tag) : undefined),
     strangerCame: (req) => rate.take(req.socket.remoteAddress ?? ""),
     failed: (req, err) =>
       core.log.error("a request failed", { method: req.method, url: req.url, err: String(err) }),

@@ -22,8 +22,8 @@ export async function sendWanted(
 ): Promise<void> {
   const { req, res } = call;
   const codings = acceptedCodings(req);
-  const held = codings.has(CODED_AFTER) ? told.find(node, req.headers["if-none-match"]) : undefined;
-  if (codings.has(CODED) || codings.has(CODED_AFTER)) told.keep(node, content);
+  const held = codings.has(CODED_AFTER) ? told.after(node, req.headers["if-none-match"]) : undefined;
+  if (codings.has(CODED) || codings.has(CODED_AFTER)) told.keep(node, content, held === undefined);
   if (held !== undefined) {
     const begin = Buffer.from(`{"etag":"${content.etag}",`);
     const body = Buffer.concat([begin, content.text.subarray(1)]);

@@ -50,6 +50,7 @@ const DEFAULTS = {
   maxSockets: 16,
   /** Longer than an agent's time between two reports, shorter than a hub keeps an idle connection (65 s). */
   idleMs: 50_000,
+  probeMs: 30_000,
   maxErrorBytes: 65_536,
   maxBodyBytes: 128 * 2 ** 20,
 } as const;
@@ -87,6 +88,8 @@ class PinnedAgent extends http.Agent {
   constructor(options: PinnedClientOptions) {
     super({
       keepAlive: true,
+      // Else TCP asks every second whether an idle connection's other end is there.
+      keepAliveMsecs: DEFAULTS.probeMs,
       maxSockets: options.maxSockets ?? DEFAULTS.maxSockets,
       timeout: DEFAULTS.idleMs,
     });
