@@ -97,7 +97,10 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   const meter = new InstallMeter(fetcher.bytesBy, options.onProgress);
   meter.enter("rows");
   const mayAsk = options.depots.some(({ kind }) => kind === "hub");
-  const onContent = (bytes: number): void => meter.fromDepot(bytes);
+  const onContent = (bytes: number): void => {
+    meter.fromDepot(bytes);
+    meter.tell();
+  };
   const tree = await reachTree(fetcher, { wanted: options.tree, revs, release, records, mayAsk, onContent });
   const stage = stagingDir(revs, release);
   const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, records });

@@ -1,6 +1,6 @@
 import { digestOf, isDigest, type Digest } from "../lib/ids.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { encodeRow, type Row } from "./rows.ts";
+import { encodeRow, isFileRow, type Row } from "./rows.ts";
 
 /**
  * A tree's rows travel in segments of about 16 KiB. Where one ends depends on paths alone, so a file whose content
@@ -8,6 +8,8 @@ import { encodeRow, type Row } from "./rows.ts";
  */
 export interface Segment extends SegmentRef {
   readonly bytes: Buffer;
+  /** How many of its rows are files. */
+  readonly files: number;
 }
 
 const MIN_SEGMENT = 8 * 1024;
@@ -22,13 +24,16 @@ export const SEGMENT_BOUND = 224 * 1024;
 export function cutSegments(rows: readonly Row[]): Segment[] {
   const segments: Segment[] = [];
   let text = "";
+  let files = 0;
   const end = (): void => {
     const bytes = Buffer.from(text);
-    segments.push({ id: digestOf(bytes), length: bytes.length, bytes });
+    segments.push({ id: digestOf(bytes), length: bytes.length, bytes, files });
     text = "";
+    files = 0;
   };
   for (const row of rows) {
     text += encodeRow(row);
+    if (isFileRow(row)) files += 1;
     // Lengths are counted in UTF-16 units of the text: exact enough to bound, and the same everywhere.
     if (text.length >= MAX_SEGMENT || (text.length >= MIN_SEGMENT && endsSegment(row.path))) end();
   }

@@ -44,9 +44,10 @@ export async function applyDelta(
 ): Promise<TreeState> {
   const stream = new ByteStream(pieces);
   try {
-    const tree = decodeTree(await readTree(stream), old.state);
+    const files = new OldFiles(old.state);
+    const tree = decodeTree(await readTree(stream), old.state.rows, files);
     sink.expect(tree.fresh);
-    using maker = new ContentMaker(tree.fresh, old, sink);
+    using maker = new ContentMaker(tree.fresh, { files, content: (file) => old.content(file) }, sink);
     for await (const block of readBlocks(stream)) {
       signal.throwIfAborted();
       await maker.take(block);
@@ -80,19 +81,21 @@ interface Making {
   shift: number;
 }
 
+interface OldContents extends Pick<OldTree, "content"> {
+  readonly files: OldFiles;
+}
+
 /** Makes contents from blocks; docs/formats/delta.md says how. */
 class ContentMaker implements Disposable {
   readonly #fresh: readonly FreshContent[];
-  readonly #old: OldTree;
-  readonly #files: OldFiles;
+  readonly #old: OldContents;
   readonly #sink: FreshSink;
   readonly #digests: Digest[] = [];
   #making: Making | undefined;
 
-  constructor(fresh: readonly FreshContent[], old: OldTree, sink: FreshSink) {
+  constructor(fresh: readonly FreshContent[], old: OldContents, sink: FreshSink) {
     this.#fresh = fresh;
     this.#old = old;
-    this.#files = new OldFiles(old.state);
     this.#sink = sink;
   }
 
@@ -159,7 +162,7 @@ class ContentMaker implements Disposable {
       for (let i = 0; i < count; i++) indexes.push(control.number());
     }
     return indexes.map((index) => {
-      const row = this.#files.files[index];
+      const row = this.#old.files.files[index];
       if (row === undefined) throw damaged("a content is made from a file that is not there");
       return { size: row.size, content: this.#old.content(index) };
     });

@@ -5,7 +5,7 @@ import { pathFault } from "../tree-path.ts";
 import { ByteReader, damaged } from "./byte-io.ts";
 import { readTimes } from "./time-changes.ts";
 import { columns, COLUMNS, OPS, ROW_KINDS, SOURCES, type Columns } from "./tree-columns.ts";
-import { OldFiles, type FreshContent, type TreeState } from "./tree-state.ts";
+import type { FreshContent, OldFiles, TreeState } from "./tree-state.ts";
 
 /** A tree whose new contents are not hashed yet. */
 export interface PendingTree {
@@ -18,34 +18,34 @@ export interface PendingTree {
 type Pending = { readonly row: Row; readonly content?: number };
 
 /** @throws SkeinError DELTA_CORRUPT */
-export function decodeTree(bytes: Buffer, from: TreeState): PendingTree {
-  const reader = new TreeReader(bytes, from);
+export function decodeTree(bytes: Buffer, rows: readonly Row[], old: OldFiles): PendingTree {
+  const reader = new TreeReader(bytes, rows, old);
   const pending = reader.rows();
   const { fresh } = reader;
   return {
     fresh,
     finish: (digests) => {
-      const rows = pending.map(({ row, content }): Row => {
+      const arrived = pending.map(({ row, content }): Row => {
         if (content === undefined || !isFileRow(row)) return row;
         return { ...row, sha256: digests[content] as Digest };
       });
-      return { rows, times: reader.times(rows) };
+      return { rows: arrived, times: reader.times(arrived) };
     },
   };
 }
 
 class TreeReader {
   readonly #columns: Columns<ByteReader>;
-  readonly #from: TreeState;
+  readonly #oldRows: readonly Row[];
   readonly #old: OldFiles;
   readonly #rows: Pending[] = [];
   readonly fresh: FreshContent[] = [];
   #ref = 0;
   #path = "";
 
-  constructor(bytes: Buffer, from: TreeState) {
-    this.#from = from;
-    this.#old = new OldFiles(from);
+  constructor(bytes: Buffer, oldRows: readonly Row[], old: OldFiles) {
+    this.#oldRows = oldRows;
+    this.#old = old;
     const all = new ByteReader(bytes);
     const lengths = COLUMNS.map(() => all.number());
     let i = 0;
@@ -55,7 +55,7 @@ class TreeReader {
 
   rows(): readonly Pending[] {
     const { ops } = this.#columns;
-    const old = this.#from.rows;
+    const old = this.#oldRows;
     let next = 0;
     while (!ops.isDone) {
       const run = ops.number();
@@ -75,7 +75,7 @@ class TreeReader {
 
   times(rows: readonly Row[]): number[] {
     const known = rows.filter(isFileRow).map(({ sha256 }) => this.#old.withContent(sha256));
-    return readTimes(this.#columns.times, known, this.#from.times);
+    return readTimes(this.#columns.times, known, this.#old.times);
   }
 
   #add(pending: Pending): void {
