@@ -15,8 +15,8 @@ import type { Release } from "../trust/documents.ts";
 import type { Core } from "./core.ts";
 import { likelyFrom, pairOf, type PairParts } from "./delta-pairs.ts";
 
-/** Longest that a node is kept waiting: its request would end soon after. The delta is made all the same. */
-const WAIT_MS = 20_000;
+/** Longest that a node is kept waiting: it takes packs then. The delta is made all the same. */
+const WAIT_MS = 10_000;
 /** Pairs that wait for their turn; more are not made. */
 const MOST_WAITING = 32;
 const TASK_MS = 15 * 60_000;
@@ -29,8 +29,9 @@ const HERE_FILES = 200;
 
 interface Task {
   readonly to: Release;
-  readonly from: readonly PublishedTree[];
-  readonly isSmall: boolean;
+  readonly from: PublishedTree;
+  /** Small ones do not wait for large ones. */
+  readonly lane: "here" | "apart";
 }
 
 export class Deltas implements AsyncDisposable {
@@ -40,7 +41,8 @@ export class Deltas implements AsyncDisposable {
   readonly #making = new Map<string, Promise<void>>();
   /** Deltas that there are none of, as far as is known → since when, in ms since the epoch. */
   readonly #none = new Map<string, number>();
-  #last: Promise<void> = Promise.resolve();
+  /** What was begun last in each lane. */
+  readonly #last = { here: Promise.resolve(), apart: Promise.resolve() };
   #child: ChildProcess | undefined;
 
   constructor(core: Pick<Core, "depot" | "clock" | "log" | "signal">, parts: PairParts) {
@@ -50,8 +52,11 @@ export class Deltas implements AsyncDisposable {
 
   /** A release was published: begins to make the deltas that nodes will want. */
   expect(to: Release): void {
-    const from = likelyFrom(this.#parts, to.app, to.tree);
-    if (from.length > 0) void this.#begin({ to, from, isSmall: isSmall(to) });
+    // One by one, so that whoever waits for the first need not wait for the others.
+    for (const from of likelyFrom(this.#parts, to.app, to.tree)) {
+      if (!this.#making.has(deltaName(to.tree, from.tree)))
+        void this.#begin({ to, from, lane: laneOf([to]) });
+    }
   }
 
   /** Waits until a delta that is asked for is there, if it is one that this hub makes, and not for too long. */
@@ -72,42 +77,40 @@ export class Deltas implements AsyncDisposable {
   /** Ends what is being made; it is made when somebody asks for it again. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child?.kill("SIGTERM");
-    await this.#last;
+    await Promise.all(Object.values(this.#last));
   }
 
   #ask(to: TreeId, from: TreeId): Promise<void> | undefined {
     const pair = pairOf(this.#parts, to, from);
     if (pair === undefined) return undefined;
-    return this.#begin({ to: pair.to, from: [pair.from], isSmall: isSmall(pair.to) && isSmall(pair.from) });
+    return this.#begin({ ...pair, lane: laneOf([pair.to, pair.from]) });
   }
 
   #begin(task: Task): Promise<void> | undefined {
-    const names = task.from.map(({ tree }) => deltaName(task.to.tree, tree));
-    if (this.#making.size + names.length > MOST_WAITING) return undefined;
-    const done = this.#inTurn(task, names);
-    this.#last = done;
-    for (const name of names) this.#making.set(name, done);
+    if (this.#making.size >= MOST_WAITING) return undefined;
+    const name = deltaName(task.to.tree, task.from.tree);
+    const done = this.#inTurn(task, name);
+    this.#last[task.lane] = done;
+    this.#making.set(name, done);
     return done;
   }
 
-  async #inTurn(task: Task, names: readonly string[]): Promise<void> {
-    await this.#last;
+  async #inTurn(task: Task, name: string): Promise<void> {
+    await this.#last[task.lane];
+    const { app, tree } = task.to;
     try {
       if (!this.#core.signal.aborted) await this.#make(task);
     } catch (err) {
-      const { app, tree } = task.to;
       this.#core.log.warn("a delta was not made", { app, tree, "err.message": messageOf(err) });
     }
-    for (const name of names) {
-      this.#making.delete(name);
-      this.#noteNone(name);
-    }
+    this.#making.delete(name);
+    this.#noteNone(name);
   }
 
-  async #make({ to, from, isSmall: isHere }: Task): Promise<void> {
-    const task = { depot: this.#core.depot.root, to: treeOf(to), from: from.map(treeOf) };
-    const made = isHere ? await this.#makeHere(task) : await this.#makeApart(task);
-    this.#core.log.info("deltas", { app: to.app, tree: to.tree, bytes: made.map(({ bytes }) => bytes) });
+  async #make({ to, from, lane }: Task): Promise<void> {
+    const task = { depot: this.#core.depot.root, to: treeOf(to), from: [treeOf(from)] };
+    const [made] = lane === "here" ? await this.#makeHere(task) : await this.#makeApart(task);
+    if (made !== undefined) this.#core.log.info("delta", { app: to.app, tree: to.tree, ...made });
   }
 
   async #makeHere({ to, from }: MakerTask): Promise<readonly DeltaRef[]> {
@@ -152,4 +155,6 @@ export class Deltas implements AsyncDisposable {
 }
 
 const treeOf = ({ tree, rows, since }: PublishedTree): PublishedTree => ({ tree, rows, since });
-const isSmall = ({ bytes, files }: Release): boolean => bytes <= HERE_BYTES && files <= HERE_FILES;
+
+const laneOf = (releases: readonly Release[]): Task["lane"] =>
+  releases.every(({ bytes, files }) => bytes <= HERE_BYTES && files <= HERE_FILES) ? "here" : "apart";
