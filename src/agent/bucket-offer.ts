@@ -1,5 +1,6 @@
 import { readCharters, readOrderEntry, type OrderEntry } from "../bucket/entries.ts";
-import { compareOrders, orderPlaceOf, type OrderPlace } from "../bucket/layout.ts";
+import { compareOrders, orderName, orderPlaceOf, type OrderPlace } from "../bucket/layout.ts";
+import { ordersOf } from "../bucket/publish.ts";
 import type { Root } from "../bucket/root.ts";
 import type { WantedApp } from "../api/schemas.ts";
 import type { DocumentStore } from "../depot/documents.ts";
@@ -7,6 +8,7 @@ import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { rosterDigest } from "../trust/documents.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
 import { appStateOf, type NodeState } from "../trust/node-state.ts";
+import { matches, parseSelector } from "../trust/selector.ts";
 
 /** What a bucket has that a node does not know yet, and where it says less than the node has seen. */
 export interface BucketOffer {
@@ -14,10 +16,22 @@ export interface BucketOffer {
   readonly apps: readonly WantedApp[];
   /** What no honest bucket says; and BUCKET_STALE, for each thing that went back. */
   readonly troubles: readonly SkeinError[];
+  /** Names of newest orders that are for other nodes: they need not be read again while this node is who it is. */
+  readonly others: readonly string[];
 }
 
-/** The newest orders that a root names, of the apps and environments that are asked about. */
+/** Which apps and environments are asked about. */
 export type Wish = (app: string, env: string) => boolean;
+
+export interface OfferOptions {
+  readonly wish: Wish;
+  /** What `others` told before. */
+  readonly passed: ReadonlySet<string>;
+  readonly signal: AbortSignal;
+}
+
+/** How far back an order is looked for where the newest ones are for other nodes. */
+const READ_BACK = 20;
 
 /**
  * Reads what the root leads to beyond what the node holds: nothing where it holds everything.
@@ -27,26 +41,63 @@ export async function bucketOffer(
   documents: DocumentStore,
   root: Root,
   state: NodeState,
-  wish: Wish,
-  signal: AbortSignal,
+  { wish, passed, signal }: OfferOptions,
 ): Promise<BucketOffer> {
   const known = state.charters.length;
   const charters = await readCharters(documents, known, root.charter, signal);
   const apps: WantedApp[] = [];
   const troubles: SkeinError[] = [...staleness(root, state, wish)];
+  const others: string[] = [];
   for (const name of newestOrders(root, wish)) {
     const place = orderPlaceOf(name);
-    if (place === undefined || compareWithHeld(place, state) !== "newer") continue;
+    if (place === undefined || passed.has(name) || compareWithHeld(place, state) !== "newer") continue;
     try {
-      const entry = await readOrderEntry(documents, name, signal);
-      // Nothing there: it was withdrawn since, and the next root says so.
-      if (entry !== undefined) apps.push(wantedOf(place, entry));
+      const own = await newestFor(documents, place, state, signal);
+      if (own !== undefined) apps.push(own.wanted);
+      if (own?.name !== name) others.push(name);
     } catch (err) {
       if (!isSkeinError(err, "DOC_MALFORMED", "DOC_TOO_BIG", "DOC_WRONG_TYPE")) throw err;
       troubles.push(err);
     }
   }
-  return { charters, apps, troubles };
+  return { charters, apps, troubles, others };
+}
+
+/** The newest order of an app that names this node; a selector need not name the same nodes each time. */
+async function newestFor(
+  documents: DocumentStore,
+  newest: OrderPlace,
+  state: NodeState,
+  signal: AbortSignal,
+): Promise<{ readonly name: string; readonly wanted: WantedApp } | undefined> {
+  let places: readonly OrderPlace[] = [newest];
+  for (let n = 0; n < READ_BACK; n++) {
+    const place = places.at(-1);
+    if (place === undefined || compareWithHeld(place, state) !== "newer") return undefined;
+    // Nothing there: it was withdrawn since, and the next root says so.
+    const entry = await readOrderEntry(documents, orderName(place), signal);
+    if (entry !== undefined && isFor(entry, state)) {
+      return { name: orderName(place), wanted: wantedOf(place, entry) };
+    }
+    if (n === 0) places = await olderThan(newest, documents, signal);
+    else places = places.slice(0, -1);
+  }
+  return undefined;
+}
+
+async function olderThan(
+  newest: OrderPlace,
+  documents: DocumentStore,
+  signal: AbortSignal,
+): Promise<readonly OrderPlace[]> {
+  const all = await ordersOf(newest.app, newest.env, { documents, signal });
+  return all.filter((place) => compareOrders(place, newest) < 0);
+}
+
+/** Only to see whether it is worth offering: whoever takes it in checks its signature, and this again. */
+function isFor({ order }: OrderEntry, { identity }: NodeState): boolean {
+  const selector = parseSelector(readUnverified(order, "order.1").selector);
+  return identity === null ? selector.kind === "all" : matches(selector, identity);
 }
 
 /**

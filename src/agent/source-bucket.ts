@@ -31,7 +31,7 @@ const EVERY_MS = 30_000;
  */
 export function bucketSource(store: NodeStore, options: BucketSourceOptions): Source {
   const { bucket, clock, log, everyMs = EVERY_MS } = options;
-  const said = new Set<string>();
+  const memory: Memory = { said: new Set(), passed: new Set() };
   let seen: Seen | undefined;
   return {
     name: bucket.name,
@@ -41,7 +41,7 @@ export function bucketSource(store: NodeStore, options: BucketSourceOptions): So
       if (etag !== undefined) await clock.sleep(everyMs * (0.75 + Math.random() / 2), signal);
       const now = await lookAgain(bucket.documents, seen, clock.now(), signal);
       const isKnown = now.isSame && etag === digestOf(rootText(now.root));
-      const offer = isKnown ? undefined : await offered(now.root, store, options, said, signal);
+      const offer = isKnown ? undefined : await offered(now.root, store, options, memory, signal);
       // Only now: what could not be read is asked for again.
       seen = now;
       return offer;
@@ -89,14 +89,22 @@ interface PinOptions {
   readonly signal: AbortSignal;
 }
 
+interface Memory {
+  /** Troubles that were logged. */
+  readonly said: Set<string>;
+  /** Orders that are for others. A new label counts from the next order on, or from a start of the agent. */
+  readonly passed: Set<string>;
+}
+
 async function offered(
   root: Root,
   store: NodeStore,
   { bucket, wish, log }: BucketSourceOptions,
-  said: Set<string>,
+  { said, passed }: Memory,
   signal: AbortSignal,
 ): Promise<Offered> {
-  const offer = await bucketOffer(bucket.documents, root, store.state, wish, signal);
+  const offer = await bucketOffer(bucket.documents, root, store.state, { wish, passed, signal });
+  for (const name of offer.others) passed.add(name);
   for (const { code, message } of offer.troubles) {
     if (said.has(message) || said.size >= 1000) continue;
     said.add(message);

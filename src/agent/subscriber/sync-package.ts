@@ -13,6 +13,7 @@ import { takeIn } from "../intake.ts";
 import { fetchWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage, type SubscriberTools } from "./open.ts";
 import type { PackagePlace } from "./place.ts";
+import { passBy, passedBefore } from "./passed.ts";
 import { recordOf } from "./prefetch.ts";
 import { removeGone } from "./removing.ts";
 import { takeTurn } from "./turn.ts";
@@ -90,11 +91,17 @@ async function bringAbout(open: OpenPackage, root: Root | null, tools: SyncTools
 async function takeInFrom(root: Root, open: OpenPackage, tools: SyncTools): Promise<readonly SkeinError[]> {
   const { store, kept, context, identity, place } = open;
   const wish = (app: string, env: string): boolean => app === place.package.app && env === tools.env;
-  const offer = await bucketOffer(tools.bucket.documents, root, store.state, wish, tools.signal);
+  const passed = await passedBefore(open);
+  const look = { wish, passed, signal: tools.signal };
+  const offer = await bucketOffer(tools.bucket.documents, root, store.state, look);
   const offered = { charters: offer.charters, apps: offer.apps, identity, lastReceipts: [] };
   const now = { now: tools.clock.now(), self: context.signer.kid };
   const refusals = await takeIn(offered, store, kept, now);
   faultPoint("subscriber.taken-in");
+  if (offer.others.length > 0) {
+    await passBy(open, offer.others);
+    tools.say(`${place.package.name}: the newest order is for other machines`);
+  }
   return [
     ...offer.troubles,
     ...refusals.map(({ type, code, message }) => new SkeinError(code, `${type} refused: ${message}`)),

@@ -206,16 +206,20 @@ test("where the bucket does not answer, what this machine knows is still brought
   assert.equal(pageOf(machine), "v1");
 });
 
-test("a machine without a name takes no order that is for some", async (t) => {
+test("a machine without a name takes no order that is for some, reads it once, and has what was for all", async (t) => {
   const world = await bucketWorld(t);
-  const machine = world.machine("m", ["site"]);
-  await world.jump(await world.spool("site", { version: "v1" }), { selector: "role=web" });
-  const { packages } = await machine.sync();
-  assert.deepEqual(
-    packages[0]?.troubles.map(({ code }) => code),
-    ["UNKNOWN_CLIENT"],
-  );
-  assert.equal(machine.current("site"), undefined);
+  await world.jump(await world.spool("site", { version: "v1" }), { selector: "all" });
+  await world.jump(await world.spool("site", { version: "v2" }), { selector: "role=web" });
+  await world.jump(await world.spool("site", { version: "v3" }), { selector: "role=db" });
+  const { store, calls } = counted(world.bucket.documents);
+  const machine = world.machine("m", ["site"], { bucket: { ...world.bucket, documents: store } });
+  const { packages, isDone } = await machine.sync();
+  assert.deepEqual([packages[0]?.troubles, isDone], [[], true]);
+  assert.equal(pageOf(machine), "v1", "the newest order that is for it");
+  assert.ok(machine.said.some((line) => line.includes("for other machines")));
+  calls.length = 0;
+  assert.equal((await machine.sync()).isDone, true);
+  assert.deepEqual(calls, ["read root.json"]);
 });
 
 test("nobody is trusted at first sight, and no other cluster afterwards", async (t) => {
