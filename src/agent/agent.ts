@@ -57,7 +57,7 @@ export interface AgentOptions {
   /** In place of hubs. */
   readonly source?: ((keys: NodeKeys, store: NodeStore) => Promise<Source>) | undefined;
   /** In place of joining: makes the state of a node that nobody knows by name. */
-  readonly begin?: ((stateDir: string) => Promise<NodeStore>) | undefined;
+  readonly begin?: ((stateDir: string, keys: NodeKeys) => Promise<NodeStore>) | undefined;
   readonly version?: string;
   readonly near?: NearOptions;
   /** Longest time between two reports, in ms; the port table forgets a node after 60 s. Default 20 000. */
@@ -103,7 +103,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 }
 
 async function joinNow(options: AgentOptions, stateDir: string, keys: NodeKeys): Promise<NodeStore> {
-  if (options.begin !== undefined) return await options.begin(stateDir);
+  if (options.begin !== undefined) return await options.begin(stateDir, keys);
   if (options.join === undefined) {
     throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster", {
       data: { home: options.paths.lib },

@@ -1,16 +1,13 @@
 import type { Bucket } from "../bucket/bucket.ts";
-import { readCharters } from "../bucket/entries.ts";
 import { lookAgain, type Seen } from "../bucket/looking.ts";
 import { rootText, type Root } from "../bucket/root.ts";
 import type { Clock } from "../lib/clock.ts";
-import { SkeinError } from "../lib/errors.ts";
-import { digestOf, type Digest } from "../lib/ids.ts";
+import { digestOf } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import { seesRetired } from "../release/upkeep/retired.ts";
 import { digestOfEnvelope } from "../trust/envelope.ts";
-import { newNodeState } from "../trust/node-state.ts";
 import { bucketOffer, type Wish } from "./bucket-offer.ts";
-import { createNodeStore, type NodeStore } from "./node-store.ts";
+import type { NodeStore } from "./node-store.ts";
 import type { Offered, Source } from "./source.ts";
 
 export interface BucketSourceOptions {
@@ -62,31 +59,6 @@ export function bucketSource(store: NodeStore, options: BucketSourceOptions): So
       log.warn("a command was answered to nobody", { command });
     },
   };
-}
-
-/**
- * The state of a node that pins a cluster by its fingerprint and joins nobody: it takes what is for all.
- * @throws SkeinError CHARTER_PIN, DOC_FROM_FUTURE, and what the bucket throws
- */
-export async function pinnedStore(
-  stateDir: string,
-  { bucket, pin, clock, signal }: PinOptions,
-): Promise<NodeStore> {
-  const [charter] = await readCharters(bucket.documents, 0, 1, signal);
-  if (charter !== undefined) {
-    return await createNodeStore(stateDir, newNodeState(charter, pin, clock.now()));
-  }
-  throw new SkeinError("CHARTER_PIN", `${bucket.name} has no charter`, {
-    hint: `On an operator's machine: skein init --bucket ${bucket.name}`,
-  });
-}
-
-interface PinOptions {
-  readonly bucket: Bucket;
-  /** Fingerprint of the first charter. */
-  readonly pin: Digest;
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
 }
 
 interface Memory {

@@ -1,18 +1,19 @@
 import type { AgentOptions } from "../agent/agent.ts";
-import { bucketSource, pinnedStore } from "../agent/source-bucket.ts";
-import { unpinned } from "../agent/subscriber/open.ts";
+import { joinBucket } from "../agent/join-bucket.ts";
+import { bucketSource } from "../agent/source-bucket.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { isDigest } from "../lib/ids.ts";
 import type { Context } from "./context.ts";
 import { bucketHere, pinHere } from "./ftl-settings.ts";
 import { usage } from "./grammar.ts";
+import { nodeNameHere } from "./server-bodies.ts";
 import type { AgentFlags } from "./server-commands.ts";
 
 /** A bucket in the place of hubs. A node that has joined a cluster keeps its name and labels. */
 export async function bucketOptions(
   context: Context,
-  { source, charter }: AgentFlags,
+  { source, charter, join, name }: AgentFlags,
   log: Log,
 ): Promise<Pick<AgentOptions, "source" | "begin"> & Disposable> {
   const { signal, env, globals } = context;
@@ -30,10 +31,17 @@ export async function bucketOptions(
       });
       return await Promise.resolve(bucketSource(store, { bucket, wish, clock, log }));
     },
-    async begin(stateDir) {
-      if (pin === null) throw unpinned();
-      return await pinnedStore(stateDir, { bucket, pin, clock, signal });
-    },
+    begin: async (stateDir, keys) =>
+      await joinBucket({
+        bucket,
+        line: join,
+        pin,
+        name: name ?? nodeNameHere(),
+        stateDir,
+        keys,
+        clock,
+        signal,
+      }),
     [Symbol.dispose]: () => bucket[Symbol.dispose](),
   };
 }

@@ -6,6 +6,7 @@ import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { formatDuration } from "../lib/units.ts";
 import { deployToBucket, reorderInBucket } from "../operator/bucket/bucket-deploy.ts";
+import { inviteToBucket } from "../operator/bucket/bucket-invite.ts";
 import { openBucketOperator, type BucketOperator } from "../operator/bucket/bucket-operator.ts";
 import { readCharters } from "../operator/home.ts";
 import { initCluster } from "../operator/init.ts";
@@ -16,6 +17,7 @@ import { bucketHere } from "./ftl-settings.ts";
 import { deployWords, durationFlag, subject, usage } from "./grammar.ts";
 import { progress } from "./progress.ts";
 import type { DeployFlags } from "./deploy-commands.ts";
+import type { InviteFlags } from "./node-commands.ts";
 import type { InitFlags } from "./server-commands.ts";
 
 /** The operator's identity and charter as ever, and the charter in the bucket: there is no server to start. */
@@ -103,6 +105,27 @@ export async function rollback(
   return to === undefined
     ? await jumpBack(context, app, { master: true })
     : await jump(context, `${app}.${to.replace(/^.*@/, "")}`, { master: true });
+}
+
+/** `node invite` where SKEIN_BUCKET is set. */
+export async function invite(
+  context: Context,
+  name: string | undefined,
+  labels: Readonly<Record<string, string>>,
+  flags: InviteFlags,
+): Promise<Result> {
+  if (flags.replace !== undefined)
+    throw usage("nobody is told of a node's end through a bucket", "Leave --replace out.");
+  using bucket = await bucketHere({}, context, "reading");
+  const operator = await operatorHere(context, bucket, "skein node invite");
+  const wish = { name: name ?? null, labels, validMs: durationFlag(flags.valid) };
+  const invitation = await inviteToBucket(operator, wish);
+  const command = `skein agent run --source ${bucket.name} --join ${invitation.line}`;
+  context.io.say(
+    `Run this on the new node until ${invitation.expires}. Whoever has it can join till then; keep it to yourself.`,
+  );
+  context.io.print(command);
+  return { ...invitation, command };
 }
 
 /** @throws SkeinError NOT_AUTHORISED with what to type on an operator's machine */

@@ -1,6 +1,6 @@
 import { jumpHere } from "../agent/subscriber/jump.ts";
 import { localRevisions, pinnedHere } from "../agent/subscriber/listing.ts";
-import { unpinned } from "../agent/subscriber/open.ts";
+import { unpinned } from "../agent/join-bucket.ts";
 import { subscribed, subscriptions } from "../agent/subscriber/place.ts";
 import type { PackageResult, SyncTools } from "../agent/subscriber/sync-package.ts";
 import { sync as syncOnce, syncForever, type SyncResult } from "../agent/subscriber/sync.ts";
@@ -93,7 +93,8 @@ export async function sync(context: Context, flags: SyncFlags): Promise<Result> 
   if (flags.print === true) return await (await import("./ftl-units.ts")).print(context, flags);
   const root = rootHere(flags);
   using bucket = await bucketHere(flags, context, "reading");
-  const tools = await toolsHere(context, bucket, durationFlag(flags.wait));
+  const maxAgeMs = flags.maxAge === undefined ? null : durationFlag(flags.maxAge);
+  const tools = { ...(await toolsHere(context, bucket, durationFlag(flags.wait))), maxAgeMs };
   if (flags.every !== undefined) {
     await syncForever(root, durationFlag(flags.every), tools, (result) => tellSync(context, result));
     return {};
@@ -186,10 +187,11 @@ function tellJumped(context: Context, { name }: Package, jumped: Jumped): Result
   return { ...jumped, package: name };
 }
 
-const jumpOptions = ({ env, globals, signal }: Context, { spread }: MasterFlags): JumpOptions => ({
+const jumpOptions = ({ env, globals, signal }: Context, { spread, again }: MasterFlags): JumpOptions => ({
   env,
   selector: globals.on ?? null,
   spreadMs: spread === undefined ? 0 : durationFlag(spread),
+  again: again === true,
   signal,
 });
 
@@ -205,6 +207,7 @@ async function toolsHere(context: Context, bucket: Bucket, waitMs: number): Prom
     log: io.verbose ? jsonLog((line) => io.raw(line)) : silentLog,
     onLine: (line) => io.say(line),
     waitMs,
+    maxAgeMs: null,
     say: (line) => io.say(line),
     signal,
   };

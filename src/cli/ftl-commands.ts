@@ -8,6 +8,7 @@ export interface PlaceFlags {
 }
 export interface MasterFlags extends PlaceFlags {
   readonly master?: boolean;
+  readonly again?: boolean;
   readonly spread?: string;
 }
 export interface SpoolFlags extends PlaceFlags {
@@ -17,6 +18,7 @@ export interface SyncFlags extends PlaceFlags {
   readonly every?: string;
   readonly wait: string;
   readonly print?: boolean;
+  readonly maxAge?: string;
 }
 
 const FOOT = `
@@ -76,6 +78,10 @@ function verbs(program: Command, run: Run): void {
     .description("bring this machine's packages to what the bucket says")
     .option("--every <duration>", "stay, and look again so often")
     .option("--wait <duration>", "for another process that works on a package", "5m")
+    .option(
+      "--max-age <duration>",
+      "fail when nothing newer was signed for so long: the bucket may be an old copy",
+    )
     .option("--print", "print units and a cron line that run it")
     .action(async (flags: SyncFlags, command: Command) => {
       await run(command, async (context) => await (await import("./ftl-bodies.ts")).sync(context, flags));
@@ -89,6 +95,7 @@ function jumps(program: Command, run: Run): void {
     .argument("<revision>", "PACKAGE.REVISION")
     .option("--master", "for all machines, signed with the operator's key")
     .option("--spread <duration>", "with --master: machines begin within this time, each at its own moment")
+    .option("--again", "with --master: sign it anew though it is active already; nothing runs")
     .action(async (word: string, flags: MasterFlags, command: Command) => {
       await run(
         command,

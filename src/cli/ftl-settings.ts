@@ -1,4 +1,5 @@
 import path from "node:path";
+import { loadNodeStore } from "../agent/node-store.ts";
 import { openBucket, type Bucket } from "../bucket/bucket.ts";
 import { isDigest, type Digest } from "../lib/ids.ts";
 import { configIfThere } from "../operator/home.ts";
@@ -44,7 +45,7 @@ export function rootHere(flags: PlaceFlags, env: Environment = process.env): str
 
 /**
  * The fingerprint that everything is believed because of: as told, else that of the cluster which this machine
- * operates; null: as it was pinned before.
+ * operates or has joined; null: as it was pinned before.
  * @throws SkeinError USAGE
  */
 export async function pinHere({ paths }: Context, env: Environment = process.env): Promise<Digest | null> {
@@ -53,7 +54,9 @@ export async function pinHere({ paths }: Context, env: Environment = process.env
     if (isDigest(told)) return told;
     throw usage("SKEIN_CHARTER is no fingerprint", "Set it to the 64 digits that skein init printed.");
   }
-  return (await configIfThere(paths))?.pin ?? null;
+  const operated = (await configIfThere(paths))?.pin;
+  const joined = await loadNodeStore(path.join(paths.lib, "state")).catch(() => undefined);
+  return operated ?? joined?.state.pin ?? null;
 }
 
 const first = (...values: readonly (string | undefined)[]): string | undefined =>

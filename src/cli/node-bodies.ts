@@ -1,6 +1,7 @@
 import { shortRelease } from "../lib/ids.ts";
 import * as nodes from "../operator/nodes.ts";
 import { confirmName, type Context, type Result } from "./context.ts";
+import { hasBucket } from "./ftl-settings.ts";
 import { durationFlag, labelWords, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import type { InviteFlags } from "./node-commands.ts";
@@ -14,6 +15,10 @@ export async function invite(
   const given = Object.entries(labels).filter((entry): entry is [string, string] => entry[1] !== null);
   if (given.length < Object.keys(labels).length)
     throw usage("an invitation has no label to take away", "--label role=web");
+  if (hasBucket({})) {
+    const { invite: inviteHere } = await import("./bucket-bodies.ts");
+    return await inviteHere(context, name, Object.fromEntries(given), flags);
+  }
   if (flags.replace !== undefined) {
     await confirmName(context, `This ends the identity of node ${flags.replace}`, flags.replace);
   }

@@ -16,6 +16,7 @@ import type { AppContext, StepFailure } from "../app-context.ts";
 import { appLog } from "../app-log.ts";
 import { processGroups } from "../groups.ts";
 import { readHold, writeHold, type Hold } from "../hold.ts";
+import { unpinned } from "../join-bucket.ts";
 import { namedDocuments, openKept, type KeptDocuments } from "../kept.ts";
 import { nodeKeys, type NodeKeys } from "../node-keys.ts";
 import { createNodeStore, loadNodeStore, openNodeStore, type NodeStore } from "../node-store.ts";
@@ -168,13 +169,6 @@ async function storeOf(place: PackagePlace, root: Root | null, tools: Subscriber
 }
 
 const INIT = "On an operator's machine: skein init --bucket BUCKET";
-
-/** Nobody is trusted at first sight. */
-export function unpinned(): SkeinError {
-  return new SkeinError("CHARTER_PIN", "this machine does not know the cluster's fingerprint", {
-    hint: "Set SKEIN_CHARTER to the fingerprint that skein init printed.",
-  });
-}
 
 /** A machine that has joined the cluster is that node here too, if its keys may be read; else it has no name. */
 async function selfOf(store: NodeStore, { paths }: SubscriberTools, own: string): Promise<Self> {

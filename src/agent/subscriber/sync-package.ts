@@ -21,6 +21,8 @@ import { takeTurn } from "./turn.ts";
 export interface SyncTools extends SubscriberTools {
   /** Longest wait for whoever works on a package, in ms. */
   readonly waitMs: number;
+  /** A bucket from which nothing newer came for so long may be an old copy; null: however long. In ms. */
+  readonly maxAgeMs: number | null;
   /** Told what is done, for people. */
   readonly say: (line: string) => void;
 }
@@ -91,11 +93,15 @@ async function bringAbout(open: OpenPackage, root: Root | null, tools: SyncTools
 async function takeInFrom(root: Root, open: OpenPackage, tools: SyncTools): Promise<readonly SkeinError[]> {
   const { store, kept, context, identity, place } = open;
   const wish = (app: string, env: string): boolean => app === place.package.app && env === tools.env;
+  const now = { now: tools.clock.now(), self: context.signer.kid };
+  // Who this machine is decides which orders are for it.
+  if (store.state.identity === null && identity !== null) {
+    await takeIn({ charters: [], apps: [], identity }, store, kept, now);
+  }
   const passed = await passedBefore(open);
   const look = { wish, passed, signal: tools.signal };
   const offer = await bucketOffer(tools.bucket.documents, root, store.state, look);
   const offered = { charters: offer.charters, apps: offer.apps, identity, lastReceipts: [] };
-  const now = { now: tools.clock.now(), self: context.signer.kid };
   const refusals = await takeIn(offered, store, kept, now);
   faultPoint("subscriber.taken-in");
   if (offer.others.length > 0) {
@@ -104,8 +110,20 @@ async function takeInFrom(root: Root, open: OpenPackage, tools: SyncTools): Prom
   }
   return [
     ...offer.troubles,
+    ...frozen(open, tools),
     ...refusals.map(({ type, code, message }) => new SkeinError(code, `${type} refused: ${message}`)),
   ];
+}
+
+/** Whoever shows an old copy for ever can forge no newer document; only its age tells. */
+function frozen({ store, place }: OpenPackage, { maxAgeMs, clock, env }: SyncTools): readonly SkeinError[] {
+  const { head } = appStateOf(store.state, place.package.app, env);
+  const newest = head === null ? store.state.clock : msOf(orderOf(head).issued);
+  const ageMs = clock.now() - newest;
+  if (maxAgeMs === null || ageMs <= maxAgeMs) return [];
+  const text = `nothing was signed for ${place.package.name} since ${new Date(newest).toISOString()}; the bucket may be an old copy`;
+  const hint = `If nothing was to change, sign it again: skein ftl jump --master --again ${place.package.name}.REVISION`;
+  return [new SkeinError("BUCKET_STALE", text, { hint, data: { newest, ageMs } })];
 }
 
 /** A newer order ends what a person asked for here. */

@@ -5,14 +5,23 @@ import { test, type TestContext } from "node:test";
 import { agentOptions, answer, eventually, webApp } from "../../agent/agent.fixture.ts";
 import { runAgent } from "../../agent/agent.ts";
 import { endKeeper, freePort } from "../../agent/runtime/runtime.fixture.ts";
-import { bucketSource, pinnedStore } from "../../agent/source-bucket.ts";
+import { joinBucket } from "../../agent/join-bucket.ts";
+import { bucketSource } from "../../agent/source-bucket.ts";
+import { nodeKeys } from "../../agent/node-keys.ts";
 import { systemClock } from "../../lib/clock.ts";
+import { fakeClock } from "../../lib/fake-clock.ts";
 import { silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
+import { inviteToBucket } from "./bucket-invite.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 
 /** An agent with its keeper that knows nothing but the bucket and the fingerprint. */
-async function agent(t: TestContext, world: BucketWorld, name: string): Promise<() => Promise<void>> {
+async function agent(
+  t: TestContext,
+  world: BucketWorld,
+  name: string,
+  line?: string,
+): Promise<() => Promise<void>> {
   const paths = pathsFrom({ SKEIN_HOME: path.join(world.dir, name) });
   const { bucket, pin } = world;
   const stop = new AbortController();
@@ -22,8 +31,8 @@ async function agent(t: TestContext, world: BucketWorld, name: string): Promise<
       await Promise.resolve(
         bucketSource(store, { bucket, wish: () => true, everyMs: 60, clock: systemClock, log: silentLog }),
       ),
-    begin: async (stateDir) =>
-      await pinnedStore(stateDir, { bucket, pin, clock: systemClock, signal: stop.signal }),
+    begin: async (stateDir, keys) =>
+      await joinBucket({ bucket, line, pin, name, stateDir, keys, clock: systemClock, signal: stop.signal }),
     log: silentLog,
     clock: systemClock,
     signal: stop.signal,
@@ -69,6 +78,51 @@ test("an agent pulls a service from a bucket, updates it, and brings it back wit
   await agent(t, world, "n1");
   await world.jumpBack("shop");
   await serves("v1");
+});
+
+test("a node that was invited has its labels, for its agent and for sync on the same machine", async (t) => {
+  const world = await bucketWorld(t);
+  const wish = { name: "web1", labels: { role: "web" }, validMs: 60_000 };
+  const { line } = await inviteToBucket(await world.operator(), wish);
+  const end = await agent(t, world, "n1", line);
+  await world.jump(await world.spool("site", { version: "v1" }), { selector: "role=db" });
+  await world.jump(await world.spool("site", { version: "v2" }), { selector: "role=web" });
+  const at = path.join(world.dir, "n1", "lib", "apps", "site", "current", "version");
+  await eventually("the order for its role", async () => await readFile(at, "utf8"));
+  await end();
+  const paths = pathsFrom({ SKEIN_HOME: path.join(world.dir, "n1") });
+  const machine = world.machine("n1", ["site"], { paths });
+  assert.equal((await machine.sync()).isDone, true);
+  assert.equal(await readFile(path.join(machine.root, "site/current/version"), "utf8"), "v2");
+  const stranger = world.machine("n2", ["site"]);
+  await stranger.sync();
+  assert.equal(stranger.current("site"), undefined);
+});
+
+test("a ticket is for one cluster and one time, and what is none is refused", async (t) => {
+  const world = await bucketWorld(t);
+  const operator = await world.operator();
+  const { bucket, pin } = world;
+  const keys = await nodeKeys(path.join(world.dir, "etc"));
+  const join = async (line: string, now = Date.now()): Promise<unknown> =>
+    await joinBucket({
+      bucket,
+      line,
+      pin,
+      name: "n",
+      stateDir: world.dir,
+      keys,
+      clock: fakeClock(now),
+      signal: t.signal,
+    });
+  const { line } = await inviteToBucket(operator, { name: null, labels: {}, validMs: 60_000 });
+  await assert.rejects(join(line, Date.now() + 61_000), { code: "TICKET_EXPIRED" });
+  const other = await bucketWorld(t);
+  const foreign = await inviteToBucket(await other.operator(), { name: null, labels: {}, validMs: 60_000 });
+  await assert.rejects(join(foreign.line), { code: "CHARTER_PIN" });
+  for (const bad of ["", "skj1_x@h:1", "skjb1_", `${line}x`, line.slice(0, 40)]) {
+    await assert.rejects(join(bad), { code: "TICKET_BAD" });
+  }
 });
 
 test("without a hub each node begins a spread order at its own moment", async (t) => {

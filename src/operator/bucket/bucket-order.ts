@@ -112,7 +112,8 @@ async function send(
   }
 }
 
-async function deliverEarlier(
+/** Sends what an earlier command had signed for an app and could not deliver; another order may have come first. */
+export async function deliverEarlier(
   operator: BucketOperator,
   name: { readonly app: string; readonly env: string },
   signal: AbortSignal,

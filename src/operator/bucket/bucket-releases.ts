@@ -8,7 +8,7 @@ import {
   revisionOf,
   type ReleasePlace,
 } from "../../bucket/layout.ts";
-import { publishRelease } from "../../bucket/publish.ts";
+import { publishRelease, remakeRoot } from "../../bucket/publish.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { publish } from "../../release/publish.ts";
@@ -72,7 +72,11 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
   const { tree, rows, since, files, bytes, storedBytes, notes } = published;
   const id = releaseIdOf({ app, tree, commit: source.commit });
   const there = await releaseWithId(bucket, charter, app, id, clock.now(), signal);
-  if (there !== undefined) return { ...there, already: true, storedBytes, notes };
+  if (there !== undefined) {
+    // Whoever put it may have died before the root said so.
+    await remakeRoot(publishTools(operator, signal));
+    return { ...there, already: true, storedBytes, notes };
+  }
   const untold = await deltasInBucket(operator, published, earlier, { depot: atHand, signal });
   const release: Release = {
     cluster: charter.cluster,

@@ -32,6 +32,8 @@ export interface BucketWorld {
   operator(name?: string): Promise<BucketOperator>;
   /** Packs a tree as `<name>.tgz` and spools it. @returns PACKAGE.REVISION */
   spool(name: string, tree: Tree, layout?: SpoolOptions["layout"]): Promise<string>;
+  /** Spools a file as it is. */
+  spoolFile(file: string): Promise<string>;
   jump(revision: string, options?: { selector?: string; spreadMs?: number }): Promise<number | null>;
   jumpBack(name: string): Promise<number | null>;
   purge(revision: string): Promise<void>;
@@ -66,6 +68,15 @@ export async function bucketWorld(t: TestContext): Promise<BucketWorld> {
   const operator = async (): Promise<BucketOperator> =>
     await openBucketOperator({ paths, bucket, clock: systemClock, signal });
   const options = { env: "default", selector: "all", spreadMs: 0, signal };
+  const spooled = async (file: string, layout: SpoolOptions["layout"]): Promise<string> => {
+    const made = await spool(await operator(), file, {
+      env: "default",
+      layout,
+      tell: () => undefined,
+      signal,
+    });
+    return `${made.package}.${made.revision}`;
+  };
   let packed = 0;
   return {
     dir,
@@ -78,14 +89,9 @@ export async function bucketWorld(t: TestContext): Promise<BucketWorld> {
       const file = path.join(from, `${name}.tgz`);
       const names = readdirSync(writeTree(path.join(from, "tree"), tree));
       await promisify(execFile)("tar", ["-czf", file, "-C", path.join(from, "tree"), ...names]);
-      const made = await spool(await operator(), file, {
-        env: "default",
-        layout,
-        tell: () => undefined,
-        signal,
-      });
-      return `${made.package}.${made.revision}`;
+      return await spooled(file, layout);
     },
+    spoolFile: async (file) => await spooled(file, "skein"),
     jump: async (word, change = {}) =>
       (await jumpMaster(await operator(), revisionWord(word), { ...options, ...change })).seq,
     jumpBack: async (name) => (await jumpBackMaster(await operator(), packageNamed(name), options)).seq,
@@ -111,6 +117,7 @@ function machine(home: string, packages: readonly string[], given: Given): Machi
     log: silentLog,
     onLine: (line) => said.push(line),
     waitMs: 60_000,
+    maxAgeMs: null,
     say: (line) => said.push(line),
     ...given,
   };

@@ -18,7 +18,7 @@ import { msOf } from "../../trust/fields.ts";
 import { releaseOf } from "../../trust/orders.ts";
 import { APPLY_WITHIN_MS } from "../order.ts";
 import { ordersBack, readBucketLine, type BucketLine } from "./bucket-line.ts";
-import { lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
+import { deliverEarlier, lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { meantRelease, releasePlaces, type BucketRelease } from "./bucket-releases.ts";
 import { writeFtlActive } from "./ftl-layout.ts";
@@ -72,6 +72,8 @@ export interface JumpOptions {
   readonly selector: string | null;
   /** Machines begin within this time, each at its own moment, in ms. 0: at their next sync. */
   readonly spreadMs: number;
+  /** Signs it anew though it is active already: machines see that the bucket is no old copy. Default: no. */
+  readonly again?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -166,11 +168,13 @@ async function order(
 ): Promise<Jumped> {
   const { app, id } = place;
   const { env, spreadMs, signal } = options;
+  await deliverEarlier(operator, { app, env }, signal);
   const line = await lineOf(operator, { app, env }, signal);
   const told = { app, revision: revisionOf(place), release: id, spreadMs };
   const selector = options.selector ?? line.head?.order.selector ?? "all";
   const isActive = line.head?.order.release === id && line.head.order.state === "run";
-  if (isActive && line.head?.order.selector === selector) return { ...told, seq: null };
+  if (isActive && options.again !== true && line.head?.order.selector === selector)
+    return { ...told, seq: null };
   const intent: BucketIntent = {
     release: id,
     state: "run",

@@ -22,6 +22,7 @@ const { isDone, packages } = await sync(root, {
   log: silentLog,
   onLine: say,
   waitMs: 60_000,
+  maxAgeMs: null,
   say,
   signal: AbortSignal.timeout(60_000),
 });

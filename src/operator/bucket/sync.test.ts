@@ -23,6 +23,7 @@ import { revisionWord } from "../../bucket/layout.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { isReleaseId } from "../../lib/ids.ts";
+import { jumpMaster } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
 
 const revsOf = (machine: Machine, name: string): string[] =>
@@ -190,6 +191,25 @@ test("a bucket that was set back is noticed and said; what runs goes on", async 
     (await machine.sync()).packages[0]?.troubles.map(({ code }) => code),
     ["BUCKET_STALE"],
   );
+});
+
+test("a bucket that shows the same for ever is noticed by its age, until something is signed anew", async (t) => {
+  const world = await bucketWorld(t);
+  const clock = fakeClock(Date.now() + 60_000);
+  const machine = world.machine("m", ["site"], { clock, maxAgeMs: 86_400_000 });
+  const v1 = await world.spool("site", scripts("v1"));
+  await world.jump(v1);
+  assert.equal((await machine.sync()).isDone, true);
+  clock.advance(2 * 86_400_000);
+  const codes = async (): Promise<string[]> =>
+    ((await machine.sync()).packages[0]?.troubles ?? []).map(({ code }) => code);
+  assert.deepEqual(await codes(), ["BUCKET_STALE"]);
+  const ran = machine.scripts().length;
+  const later = await world.operator();
+  const options = { env: "default", selector: "all", spreadMs: 0, again: true, signal: t.signal };
+  await jumpMaster({ ...later, clock }, revisionWord(v1), options);
+  assert.deepEqual(await codes(), []);
+  assert.equal(machine.scripts().length, ran, "nothing runs again");
 });
 
 test("where the bucket does not answer, what this machine knows is still brought about", async (t) => {

@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { test } from "node:test";
+import { listRoot, readRoot } from "../../bucket/entries.ts";
+import { writeTree } from "../../release/release.fixture.ts";
+import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
+import { lineOf } from "./bucket-order.ts";
+
+const SKEIN = path.resolve(import.meta.dirname, "../../../bin/skein");
+
+/** One command in a process of its own, killed at a named point. */
+async function killed(world: BucketWorld, fault: string, ...words: string[]): Promise<void> {
+  const env = {
+    PATH: process.env["PATH"],
+    SKEIN_HOME: path.join(world.dir, "op"),
+    SKEIN_BUCKET: world.bucket.name,
+    SKEIN_FAULT: fault,
+  };
+  const run = spawn(SKEIN, ["ftl", ...words], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const said = text(run.stderr);
+  const [, signal] = (await once(run, "close")) as [number | null, string | null];
+  assert.equal(signal, "SIGKILL", `${fault}: ${await said}`);
+}
+
+test("a publisher that is killed anywhere leaves a bucket that the next command finishes", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["tool"]);
+  const rooted = async (): Promise<void> => {
+    const look = await readRoot(world.bucket.documents, undefined, t.signal);
+    assert.ok(look !== "same");
+    assert.deepEqual(look.root, await listRoot(world.bucket.documents, t.signal));
+  };
+  for (const [n, fault] of ["publish.rows", "depot.renamed", "publish.indexed", "bucket.release"].entries()) {
+    const dir = writeTree(path.join(world.dir, `files-${n}`), { "tool.sh": `version ${n}` });
+    await killed(world, fault, "spool", path.join(dir, "tool.sh"));
+    const revision = await world.spoolFile(path.join(dir, "tool.sh"));
+    assert.equal(
+      await world.spoolFile(path.join(dir, "tool.sh")),
+      revision,
+      "the same content, the same revision",
+    );
+    await rooted();
+    await world.jump(revision);
+  }
+  const before = await lineOf(await world.operator(), { app: "tool", env: "default" }, t.signal);
+  for (const [n, fault] of ["operator.signed", "bucket.order", "bucket.root"].entries()) {
+    const dir = writeTree(path.join(world.dir, `more-${n}`), { "tool.sh": `more ${n}` });
+    const revision = await world.spoolFile(path.join(dir, "tool.sh"));
+    await killed(world, fault, "jump", "--master", revision);
+    // What was signed then is delivered first, and those very bytes: no serial has two orders.
+    await world.jump(revision);
+    const { head } = await lineOf(await world.operator(), { app: "tool", env: "default" }, t.signal);
+    assert.equal(head?.order.seq, (before.head?.order.seq ?? 0) + n + 1, fault);
+    await rooted();
+    const { packages } = await machine.sync();
+    assert.deepEqual([packages[0]?.troubles, `tool.${packages[0]?.active}`], [[], revision], fault);
+  }
+});
