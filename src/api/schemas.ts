@@ -348,6 +348,12 @@ export const collected = z.object({
   /** Back in use. */
   restored: blobCount,
   deleted: blobCount,
+  /** Packs that were put together, into how many, of how many bytes. */
+  repacked: z.object({
+    replaced: z.int().nonnegative(),
+    made: z.int().nonnegative(),
+    bytes: z.int().nonnegative(),
+  }),
   /** Unfinished uploads removed. */
   uploads: z.int().nonnegative(),
   /** Trees of kept releases whose index cannot be read: while there is one, no pack is removed. */

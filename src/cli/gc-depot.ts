@@ -1,7 +1,7 @@
 import { keptInBucket } from "../bucket/kept.ts";
 import { systemClock } from "../lib/clock.ts";
 import { formatBytes } from "../lib/units.ts";
-import { collect, type Collected } from "../release/upkeep/collect.ts";
+import { tidy, type Tidied } from "../release/upkeep/tidy.ts";
 import type { Context, Result } from "./context.ts";
 import { bucketHere, hasBucket } from "./ftl-settings.ts";
 
@@ -25,6 +25,8 @@ export async function gcDepot(context: Context, flags: { readonly bucket?: strin
     return `${WORDS[what]} ${blobs} (${formatBytes(bytes)})`;
   };
   io.print(`${say("kept")}, ${say("noted")}, ${say("retired")}, ${say("waiting")}, ${say("deleted")}`);
+  const { replaced, made, bytes } = collected.repacked;
+  if (replaced > 0) io.print(`${replaced} packs put together into ${made} (${formatBytes(bytes)})`);
   if (collected.unreadable.length > 0) {
     io.say(
       `${collected.unreadable.length} kept releases have no index that can be read: no pack is removed.`,
@@ -43,9 +45,9 @@ async function ofBucket(
   context: Context,
   flags: { readonly bucket?: string },
   dryRun: boolean,
-): Promise<Collected> {
+): Promise<Tidied> {
   const { signal } = context;
   using bucket = await bucketHere(flags, context, dryRun ? "reading" : "writing");
   const roots = () => keptInBucket(bucket.documents, signal);
-  return await collect({ depot: bucket.depot, roots, dryRun, clock: systemClock, signal });
+  return await tidy({ depot: bucket.depot, roots, dryRun, clock: systemClock, signal });
 }

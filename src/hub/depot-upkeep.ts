@@ -1,27 +1,23 @@
 /** Keeps the hub's depot small: by itself at long intervals, and when an operator asks for it. */
 import { SkeinError } from "../lib/errors.ts";
-import type { Collected } from "../release/upkeep/collect.ts";
+import type { Tidied } from "../release/upkeep/tidy.ts";
 import type { Hub } from "./hub.ts";
 import { keptReleases } from "./kept-releases.ts";
 
 export type UpkeepParts = Pick<Hub, "core" | "orders" | "releases" | "catchUp" | "commands">;
 
 /** One run at a time in this process; others may be under way elsewhere. @throws SkeinError HUB_CATCHING_UP */
-export async function collectDepot(
-  hub: UpkeepParts,
-  dryRun: boolean,
-  signal: AbortSignal,
-): Promise<Collected> {
+export async function collectDepot(hub: UpkeepParts, dryRun: boolean, signal: AbortSignal): Promise<Tidied> {
   const { core, catchUp } = hub;
   if (catchUp.on) {
     // What it does not know yet it would take for unneeded.
     throw new SkeinError("HUB_CATCHING_UP", "the hub does not know all releases yet");
   }
   // Loaded here: an idle hub stays small.
-  const { collect } = await import("../release/upkeep/collect.ts");
+  const { tidy } = await import("../release/upkeep/tidy.ts");
   const { depot, clock, lanes } = core;
   const roots = () => keptReleases(hub);
-  return await lanes.run("depot upkeep", async () => await collect({ depot, roots, dryRun, clock, signal }));
+  return await lanes.run("depot upkeep", async () => await tidy({ depot, roots, dryRun, clock, signal }));
 }
 
 /** As `collectDepot`; what fails is met again the next time. */
@@ -29,8 +25,9 @@ export async function collectQuietly(hub: UpkeepParts): Promise<void> {
   const { core, catchUp } = hub;
   if (catchUp.on) return;
   try {
-    const { deleted, retired, unreadable } = await collectDepot(hub, false, core.signal);
-    if (deleted.blobs + retired.blobs > 0) core.log.info("depot collected", { deleted, retired });
+    const { deleted, retired, repacked, unreadable } = await collectDepot(hub, false, core.signal);
+    if (deleted.blobs + retired.blobs + repacked.replaced > 0)
+      core.log.info("depot collected", { deleted, retired, repacked });
     if (unreadable.length > 0)
       core.log.warn("kept releases without an index: no pack is removed", { unreadable });
   } catch (err) {
