@@ -146,7 +146,7 @@ class Agent implements AsyncDisposable {
       readonly near: NearDepots;
       readonly kept: KeptDocuments;
       readonly registry: RegistryHost;
-      readonly context: Omit<AppContext, "pace" | "depots" | "doubt" | "onNews">;
+      readonly context: Omit<AppContext, "pace" | "depots" | "cache" | "doubt" | "onNews">;
     },
   ) {
     this.#options = options;
@@ -169,6 +169,7 @@ class Agent implements AsyncDisposable {
       ...parts.context,
       pace: () => this.#pace(),
       depots: (how) => this.#near.readers(how),
+      cache: this.#near.cache,
       doubt: (app) => this.#workers.get(app)?.doubt(),
       onNews: (when) => {
         this.#reports.tell(when);

@@ -1,3 +1,4 @@
+import type { BlobCache } from "../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ErrorCode } from "../lib/errors.ts";
@@ -47,6 +48,8 @@ export interface AppContext {
   readonly pace: () => Pace;
   /** What releases are read from. Default: the nearest first. */
   readonly depots: (how?: Nearness) => readonly DepotReader[];
+  /** What this node fetched, and keeps. Absent: it keeps nothing. */
+  readonly cache?: BlobCache;
   /** Lets the app's worker look for instances that are missing, and for a lost `current`. */
   readonly doubt: (app: string) => void;
   /** What a person on this machine asked for in place of the order; null: nothing. */

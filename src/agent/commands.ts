@@ -8,6 +8,7 @@ import { openCommand } from "../trust/sessions.ts";
 import type { AppContext } from "./app-context.ts";
 import { begunCommands, type Begun } from "./begun.ts";
 import type { Line } from "./command-lines.ts";
+import { cacheCommand, isCacheCommand } from "./cache-commands.ts";
 import { collect } from "./gc.ts";
 import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
@@ -91,7 +92,8 @@ export class CommandDesk {
       const isNew =
         REPEATABLE.has(body.kind) || (await this.#begun.begin(digest, msOf(body.expires), context.now));
       if (!isNew) throw new SkeinError("CONFLICT", "this very command was carried out before");
-      if (body.kind === "stage") yield* stage(this.#context, { body, digest }, this.#begun, signal);
+      if (isCacheCommand(body.kind)) yield* cacheCommand(this.#context, body, signal);
+      else if (body.kind === "stage") yield* stage(this.#context, { body, digest }, this.#begun, signal);
       else yield* this.#carryOut(body, signal);
       yield { type: "result", ok: true };
     } catch (err) {

@@ -54,7 +54,8 @@ interface Made {
 const DISK_SHARE = 0.05;
 const MOST_BYTES = 4 * 2 ** 30;
 
-function shareOfDisk(dir: string): number {
+/** The cache's size where none is given, in bytes. */
+export function shareOfDisk(dir: string): number {
   const { blocks, bsize } = statfsSync(dir);
   return Math.min(MOST_BYTES, Math.floor(blocks * bsize * DISK_SHARE));
 }
@@ -143,6 +144,7 @@ function blind(cache: BlobCache): BlobCache {
     dir: cache.dir,
     maxBytes: cache.maxBytes,
     read: async () => undefined,
+    peek: async () => undefined,
     gapEnd: async (_name, _start, end) => end,
     write: async (...what) => await cache.write(...what),
     drop: async (...what) => await cache.drop(...what),

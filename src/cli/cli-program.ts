@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { registerCache } from "./cache-commands.ts";
 import { runBody, type Body, type Globals } from "./context.ts";
 import { registerDemo } from "./demo-commands.ts";
 import { registerDeploy } from "./deploy-commands.ts";
@@ -57,6 +58,7 @@ export function cliProgram(done: (exit: number) => void): Command {
   registerLifecycle(program, run);
   registerFtl(program, run);
   registerRepair(program, run);
+  registerCache(program, run);
   registerTools(program, run);
   registerDemo(program, run);
   // What cannot be read is reported as every other failure is, by main.

@@ -65,6 +65,11 @@ const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["restart-instance", 5 * 60_000],
   ["stop-instance", 5 * 60_000],
   ["stop-now", 5 * 60_000],
+  ["cache-list", 15 * 60_000],
+  ["cache-flush", 15 * 60_000],
+  ["cache-gc", 15 * 60_000],
+  ["cache-repair", 2 * 3_600_000],
+  ["cache-fetch", 2 * 3_600_000],
   ["drift", 15 * 60_000],
   ["purge", 15 * 60_000],
   // Large releases may have to be fetched anew.

@@ -20,6 +20,8 @@ export interface BlobCache {
   readonly maxBytes: number;
   /** The bytes of a blob that are held from `start` on, up to `end` or the end of the piece; undefined: none. */
   read(name: string, start: number, end: number): Promise<HeldBytes | undefined>;
+  /** The same for whoever only looks after the cache: it is no use of the piece. */
+  peek(name: string, start: number, end: number): Promise<HeldBytes | undefined>;
   /** Keeps bytes of one piece. `ends`: the blob ends with them. A full or failing disk is thrown, and changes nothing. */
   write(name: string, start: number, bytes: Uint8Array, ends: boolean): Promise<void>;
   /** Where, from `start` on, the next bytes lie that are held; `end` when there are none before it. */
@@ -86,8 +88,16 @@ class PieceFolder implements BlobCache {
   }
 
   async read(name: string, start: number, end: number): Promise<HeldBytes | undefined> {
+    return await this.#held(name, start, end, true);
+  }
+
+  async peek(name: string, start: number, end: number): Promise<HeldBytes | undefined> {
+    return await this.#held(name, start, end, false);
+  }
+
+  async #held(name: string, start: number, end: number, isUse: boolean): Promise<HeldBytes | undefined> {
     const { key, base } = pieceAt(name, start);
-    const content = await this.#content(key);
+    const content = await this.#content(key, isUse);
     if (content === undefined) return undefined;
     const bytes = heldFrom(content, start - base, Math.min(end - base, PIECE_BYTES));
     if (bytes === undefined) return undefined;
@@ -153,21 +163,26 @@ class PieceFolder implements BlobCache {
   }
 
   /** What is held of a piece; a damaged file is removed. Another process (`skein cache`) may have put it there. */
-  async #content(key: string): Promise<PieceContent | undefined> {
+  async #content(key: string, isUse = true): Promise<PieceContent | undefined> {
     const entries = await this.#list();
     const file = await fs.readFile(path.join(this.dir, key)).catch(() => undefined);
     const content = file === undefined ? undefined : decodePiece(file);
-    const known = entries.get(key);
     if (file === undefined || content === undefined) {
-      if (file !== undefined || known !== undefined) await this.#remove(key);
+      if (file !== undefined || entries.has(key)) await this.#remove(key);
       return undefined;
     }
-    if (known?.bytes !== file.length) this.#bytes += file.length - (known?.bytes ?? 0);
-    const entry =
-      known?.bytes === file.length ? known : { bytes: file.length, usedAt: 0, writtenAt: this.#now() };
-    entries.set(key, entry);
-    await this.#used(key, entry, entries);
+    const entry = this.#entryOf(key, file.length, entries);
+    if (isUse) await this.#used(key, entry, entries);
     return content;
+  }
+
+  #entryOf(key: string, bytes: number, entries: Map<string, Entry>): Entry {
+    const known = entries.get(key);
+    if (known?.bytes === bytes) return known;
+    this.#bytes += bytes - (known?.bytes ?? 0);
+    const entry = { bytes, usedAt: this.#now(), writtenAt: this.#now() };
+    entries.set(key, entry);
+    return entry;
   }
 
   async #used(key: string, entry: Entry, entries: Map<string, Entry>): Promise<void> {

@@ -21,6 +21,8 @@ export function forgiving(cache: BlobCache, onFault: (err: unknown) => void): Bl
     maxBytes: cache.maxBytes,
     read: async (name, start, end) =>
       await attempt(async () => await cache.read(name, start, end), undefined),
+    peek: async (name, start, end) =>
+      await attempt(async () => await cache.peek(name, start, end), undefined),
     write: async (name, start, bytes, ends) =>
       await attempt(async () => await cache.write(name, start, bytes, ends), undefined),
     gapEnd: async (name, start, end) => await attempt(async () => await cache.gapEnd(name, start, end), end),

@@ -1,0 +1,58 @@
+/** Nodes' caches, by signed commands. */
+import { SkeinError } from "../../lib/errors.ts";
+import type { Command } from "../../trust/documents.ts";
+import { ask, type Answer } from "../ask.ts";
+import { knownNodes, nodeNamed, selectNodes, type KnownNode } from "../nodes.ts";
+import type { Operator } from "../operator.ts";
+
+const VALID_MS = 15 * 60_000;
+const LONG_MS = 2 * 3_600_000;
+/** Names that one command may hold. */
+const BLOBS_AT_ONCE = 256;
+
+/** By name, by `host` of its address, or by a selector. @throws SkeinError NODE_NOT_FOUND, SELECTION_EMPTY */
+export async function cacheNodes(
+  operator: Operator,
+  where: { readonly address?: string | undefined; readonly on?: string | undefined },
+  signal: AbortSignal,
+): Promise<readonly KnownNode[]> {
+  const known = await knownNodes(operator, signal);
+  if (where.address === undefined) return selectNodes(known, where.on ?? "all").nodes;
+  const host = where.address.replace(/^\[|\](:\d+)?$|:\d+$/g, "");
+  const at = known.filter(({ address }) => address !== null && address === host);
+  return at.length > 0 ? at : [nodeNamed(known, where.address)];
+}
+
+/** Runs one command on nodes' caches. @throws SkeinError NODES_SILENT, or what the first node that failed said */
+export async function onCaches(
+  operator: Operator,
+  nodes: readonly KnownNode[],
+  kind: string,
+  args: Command["args"],
+  signal: AbortSignal,
+): Promise<readonly Answer[]> {
+  const validMs = kind === "cache-repair" || kind === "cache-fetch" ? LONG_MS : VALID_MS;
+  const answers = await ask(operator, { kind, app: null, env: null, args, nodes, validMs }, signal);
+  const failed = answers.find(({ outcome }) => outcome === "failed");
+  if (failed !== undefined) {
+    throw new SkeinError("IO", `${failed.node}: ${failed.message ?? "it failed"}`, {
+      data: { node: failed.node, cause: failed.code },
+    });
+  }
+  const silent = answers.filter(({ outcome }) => outcome === "silent").map(({ node }) => node);
+  if (silent.length === 0) return answers;
+  throw new SkeinError("NODES_SILENT", `no answer from ${silent.join(", ")}`, { data: { nodes: silent } });
+}
+
+/** Has nodes fetch blobs from where they get releases, and keep them. */
+export async function fetchInto(
+  operator: Operator,
+  nodes: readonly KnownNode[],
+  blobs: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (let at = 0; at < blobs.length; at += BLOBS_AT_ONCE) {
+    const some = blobs.slice(at, at + BLOBS_AT_ONCE);
+    await onCaches(operator, nodes, "cache-fetch", { blobs: some }, signal);
+  }
+}

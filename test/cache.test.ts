@@ -1,0 +1,72 @@
+/** The cache by hand: `skein cache` on this machine and on a node. */
+import assert from "node:assert/strict";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { test } from "node:test";
+import { startCluster, type Cluster } from "./support/cluster.ts";
+import { writeSource } from "./support/apps.ts";
+
+async function json(cluster: Cluster, cwd: string, ...args: string[]): Promise<Record<string, unknown>> {
+  const { stdout } = await cluster.okIn(cwd, "--json", "cache", ...args);
+  return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Record<string, unknown>;
+}
+
+async function filesIn(dir: string): Promise<string[]> {
+  const entries = await fs.readdir(dir, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => path.join(parentPath, name));
+}
+
+test("what is put in comes out, is compared, mended, sent on and removed, here and on a node", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const source = await writeSource(cluster, "tool", {
+    "skein.yaml": "app: tool\nkind: files\n",
+    "a.txt": "one\n",
+    "lib/b.txt": "two\n",
+  });
+  const put = await json(cluster, source, "put");
+  assert.equal(put["name"], "tool");
+  const out = path.join(cluster.dir, "out");
+  await cluster.okIn(source, "cache", "get", "tool", out);
+  assert.equal(await fs.readFile(path.join(out, "lib/b.txt"), "utf8"), "two\n");
+  assert.deepEqual(await cluster.okIn(source, "cache", "diff").then(({ code }) => code), 0);
+
+  await fs.writeFile(path.join(source, "a.txt"), "another\n");
+  await fs.writeFile(path.join(source, "new.txt"), "new\n");
+  await fs.rm(path.join(source, "lib/b.txt"));
+  const diff = await cluster.skein(["cache", "diff"], { cwd: source });
+  assert.equal(diff.code, 10);
+  assert.deepEqual(diff.stdout.trim().split(/\n/), [
+    "missing    new.txt",
+    "extra      lib/b.txt",
+    "different  a.txt",
+  ]);
+  assert.equal((await json(cluster, source, "update"))["changed"], true);
+  assert.equal((await json(cluster, source, "update"))["changed"], false);
+
+  const [pack = ""] = (await filesIn(path.join(cluster.operatorHome, "lib/cache/packs"))).sort();
+  const bytes = await fs.readFile(pack);
+  bytes.writeUInt8(bytes.readUInt8(60) ^ 1, 60);
+  await fs.writeFile(pack, bytes);
+  const repaired = await json(cluster, source, "repair", "--rebuild");
+  assert.equal((repaired["damaged"] as string[]).length, 1);
+  assert.equal(repaired["same"], true);
+  assert.deepEqual((await json(cluster, source, "repair"))["damaged"], []);
+
+  const bucket = path.join(cluster.dir, "bucket");
+  assert.ok(((await json(cluster, source, "persist", `dir:${bucket}`))["sent"] as number) >= 4);
+  assert.equal((await json(cluster, source, "persist", `dir:${bucket}`))["sent"], 0);
+
+  const node = await cluster.addNode("n1");
+  await cluster.okIn(source, "cache", "persist", "n1");
+  const there = await cluster.okIn(source, "cache", "diff", "--address", node.address);
+  assert.match(there.stdout, /^n1 {2}same$/m);
+  assert.match((await cluster.ok("cache", "repair", "--on", "n1")).stdout, /^n1 {2}whole$/m);
+  assert.match((await cluster.ok("cache", "flush", "--on", "all")).stdout, /^n1 {2}.*B freed$/m);
+  assert.equal((await cluster.skein(["cache", "diff", "--address", "n1"], { cwd: source })).code, 10);
+
+  await cluster.ok("cache", "gc", "count", "0");
+  assert.deepEqual(await filesIn(path.join(cluster.operatorHome, "lib/cache/packs")), []);
+  await cluster.ok("cache", "flush");
+  const gone = await cluster.skein(["cache", "get", "tool", path.join(cluster.dir, "again")]);
+  assert.equal(gone.code, 7, gone.stderr);
+});
