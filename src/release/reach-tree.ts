@@ -12,7 +12,7 @@ import { loadTimes, loadTree, readIndex, type LoadedTree } from "./tree-blobs.ts
 export interface ReachOptions extends Omit<ArriveOptions, "from"> {
   /** Of earlier installs, the latest first; open. */
   readonly records: readonly RecordFile[];
-  /** Whether a depot that lists no delta may be asked to make one. */
+  /** Whether a depot makes deltas that it is asked for. */
   readonly mayAsk: boolean;
 }
 
@@ -36,14 +36,20 @@ export async function reachTree(fetcher: Fetcher, options: ReachOptions): Promis
   const same = records.find(({ tree }) => tree === wanted.tree);
   const here = same === undefined ? undefined : await sameTree(fetcher, wanted, same);
   if (here !== undefined) return { ...here, fresh: NOTHING };
-  const index = await fetcher.try(async (depot) => await readIndex(depot, wanted.tree, fetcher.signal));
-  const packs = new PackMap(fetcher, index.packs);
-  for (const from of leads(index, options)) {
+  const index = lazy(async () => await fetcher.try((depot) => readIndex(depot, wanted.tree, fetcher.signal)));
+  const packs = new PackMap(fetcher, async () => (await index()).packs);
+  for await (const from of leads(index, options)) {
     const arrived = await arriveByDelta(fetcher, { ...options, from });
     if (arrived !== undefined) return { ...arrived, packs };
   }
   const have = (id: Digest): Buffer | undefined => segmentOf(records, id);
   return { ...(await loadTree(fetcher, wanted, { have, packs })), fresh: NOTHING };
+}
+
+/** Calls `make` once, when the first one asks. */
+function lazy<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return async () => await (made ??= make());
 }
 
 /** The tree as an install has it, when that is the one that was signed. */
@@ -70,21 +76,25 @@ async function sameTree(
   };
 }
 
-/** The install to come from: that with the smallest delta, else the latest, where its delta is not known. */
-function leads({ deltas }: ReleaseIndex, { records, mayAsk }: ReachOptions): readonly RecordFile[] {
+/**
+ * Installs to come from, the likeliest first. Whoever makes deltas is asked for the one from the latest at once, without
+ * a look at the index: that is one request for all. Else the index tells which delta is the smallest.
+ */
+async function* leads(
+  index: () => Promise<ReleaseIndex>,
+  { records, mayAsk }: ReachOptions,
+): AsyncGenerator<RecordFile, void> {
   const whole = records.filter(isWhole);
+  const [latest] = whole;
+  if (latest === undefined) return;
+  if (mayAsk) yield latest;
+  const { deltas } = await index();
   const listed = whole.flatMap((record) => {
     const ref = deltas.find(({ from, bytes }) => from === record.tree && bytes > 0);
-    return ref === undefined ? [] : [{ record, bytes: ref.bytes }];
+    return ref === undefined || (mayAsk && record === latest) ? [] : [{ record, bytes: ref.bytes }];
   });
-  const best = listed.reduce<(typeof listed)[number] | undefined>(
-    (least, one) => (least === undefined || one.bytes < least.bytes ? one : least),
-    undefined,
-  );
-  if (best !== undefined) return [best.record];
-  const [latest] = whole;
-  const isKnown = latest === undefined || deltas.some(({ from }) => from === latest.tree);
-  return mayAsk && !isKnown ? [latest] : [];
+  const best = listed.sort((a, b) => a.bytes - b.bytes)[0];
+  if (best !== undefined) yield best.record;
 }
 
 /** Rows need not be fetched when an earlier release has the same. */

@@ -117,9 +117,33 @@ test("a delta that is dearer than packs is not kept, and the index says so", asy
   await world.install(1, first);
   const second = await world.publish({ a: noise(900_000, 4) }, { previous: first });
   assert.deepEqual(await deltas(t, world, second, first), [{ from: first.tree, bytes: 0 }]);
-  const depot = { ...counted(world.depot), kind: "hub" as const };
+  const depot = counted(world.depot);
   await world.install(2, second, { depots: [depot] });
   assert.ok(!depot.asked.some((name) => name.startsWith("deltas/")));
+});
+
+test("of a hub nothing but the delta from the latest release is asked for", async (t) => {
+  const world = makeWorld(t);
+  const { first, second } = await published(t, world);
+  const depot = { ...counted(world.depot), kind: "hub" as const };
+  await world.install(2, second, { depots: [depot] });
+  assert.deepEqual(depot.asked, [deltaName(second.tree, first.tree)]);
+});
+
+test("a hub that has no delta from the latest release may have one from an earlier", async (t) => {
+  const world = makeWorld(t);
+  const { first, second } = await published(t, world);
+  const other = await world.publish({ quite: "another" });
+  await world.install(5, other);
+  const depot = { ...counted(world.depot), kind: "hub" as const };
+  await world.install(2, second, { depots: [depot] });
+  const asked = [
+    deltaName(second.tree, other.tree),
+    indexName(second.tree),
+    deltaName(second.tree, first.tree),
+  ];
+  assert.deepEqual(depot.asked, asked);
+  assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
 });
 
 test("the smallest of the deltas from what is here is taken", async (t) => {
