@@ -3,6 +3,8 @@ import type { PrunableDepot } from "../depot/depot.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import { directoryDocuments } from "../depot/directory-documents.ts";
 import type { DocumentStore } from "../depot/documents.ts";
+import type { S3Bucket } from "../depot/s3/bucket.ts";
+import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { folderFiles, type BucketFiles } from "./files.ts";
 
@@ -23,14 +25,25 @@ export interface BucketOptions {
   readonly signal: AbortSignal;
 }
 
+const PRESIGNED = "presigned:";
+
 /**
- * A bucket by its address: `s3://BUCKET/PREFIX`; `dir:PATH`, or a path, is a folder.
+ * A bucket by its address: `s3://BUCKET/PREFIX`; `presigned:FILE` is a list of addresses that may be read; `dir:PATH`,
+ * or a path, is a folder.
  * @throws SkeinError USAGE, DEPOT_SETTINGS; where it is to be written, also what the server refuses with
  */
 export async function openBucket(address: string, options: BucketOptions): Promise<Bucket> {
   const dir = folderOf(address);
   if (dir !== undefined) return inFolder(dir);
-  if (/^s3:\/\//i.test(address)) return await onServer(address, options);
+  if (/^s3:\/\//i.test(address)) {
+    const { openBucket: openServer } = await import("../depot/s3/bucket.ts");
+    return await onServer(await openServer(address, options.env), options);
+  }
+  if (address.startsWith(PRESIGNED)) {
+    const { openPresigned } = await import("../depot/s3/presigned.ts");
+    const file = path.resolve(address.slice(PRESIGNED.length));
+    return await onServer(await openPresigned(file, { clock: systemClock }), { ...options, writing: false });
+  }
   throw new SkeinError("USAGE", `${address} is no bucket`, {
     hint: "Write s3://BUCKET/PREFIX, or dir:PATH for a folder.",
     data: { bucket: address },
@@ -48,12 +61,10 @@ function inFolder(dir: string): Bucket {
 }
 
 /** Loaded where it is used: a machine without a server need not read the client. */
-async function onServer(address: string, { env, writing, signal }: BucketOptions): Promise<Bucket> {
-  const { openBucket: openServer } = await import("../depot/s3/bucket.ts");
+async function onServer(server: S3Bucket, { writing, signal }: BucketOptions): Promise<Bucket> {
   const { s3Depot } = await import("../depot/s3/s3-depot.ts");
   const { keepsConditions, s3Documents } = await import("../depot/s3/s3-documents.ts");
   const { serverFiles } = await import("./server-files.ts");
-  const server = await openServer(address, env);
   try {
     const conditional = writing && (await keepsConditions(server, "", signal));
     return {

@@ -1,13 +1,16 @@
 import path from "node:path";
+import { openBucket as openServer } from "../depot/s3/bucket.ts";
+import { LONGEST_SEC, presignAll } from "../depot/s3/presigned.ts";
 import { systemClock } from "../lib/clock.ts";
+import { writeFileAtomic } from "../lib/files.ts";
 import { shortRelease, type Digest } from "../lib/ids.ts";
 import { formatBytes } from "../lib/units.ts";
 import { exportRelease, importRelease } from "../operator/shelf/release-file.ts";
 import { bucketShelf, hubShelf, type Shelf } from "../operator/shelf/shelf.ts";
 import type { Context, Result } from "./context.ts";
-import { bucketHere, hasBucket, pinHere } from "./ftl-settings.ts";
-import { usage } from "./grammar.ts";
-import type { ExportFlags, ShelfFlags } from "./release-commands.ts";
+import { bucketAddress, bucketHere, hasBucket, pinHere } from "./ftl-settings.ts";
+import { durationFlag, usage } from "./grammar.ts";
+import type { ExportFlags, PresignFlags, ShelfFlags } from "./release-commands.ts";
 
 export async function exportTo(
   context: Context,
@@ -34,6 +37,19 @@ export async function importFrom(context: Context, file: string, flags: ShelfFla
   const made = await importRelease(shelf, wish);
   io.print(`${shortRelease(made.app, made.id)} is ${made.already ? "already" : "now"} in ${shelf.name}`);
   return { ...made };
+}
+
+/** Machines then name it as their bucket: `presigned:FILE`. */
+export async function presign(context: Context, flags: PresignFlags): Promise<Result> {
+  const { io, cwd, signal } = context;
+  const forSec = Math.floor(durationFlag(flags.for) / 1000);
+  if (forSec < 1 || forSec > LONGEST_SEC) throw usage(`${flags.for} is not up to 7d`, "--for 24h");
+  using bucket = await openServer(bucketAddress(flags), process.env);
+  const book = await presignAll(bucket, forSec, systemClock, signal);
+  const file = path.resolve(cwd, flags.output);
+  await writeFileAtomic(file, `${JSON.stringify(book)}\n`);
+  io.print(`${file}  ${book.objects.length} objects, until ${book.expires}`);
+  return { file, objects: book.objects.length, expires: book.expires };
 }
 
 async function shelfHere(

@@ -4,6 +4,10 @@ import type { Run } from "./cli-program.ts";
 export interface ShelfFlags {
   readonly bucket?: string;
 }
+export interface PresignFlags extends ShelfFlags {
+  readonly for: string;
+  readonly output: string;
+}
 export interface ExportFlags extends ShelfFlags {
   readonly from?: string;
   readonly output?: string;
@@ -12,7 +16,7 @@ export interface ExportFlags extends ShelfFlags {
 const BUCKET = "--bucket <address>";
 const BUCKET_HELP = "dir:PATH or s3://BUCKET/PREFIX instead of the hub (default: SKEIN_BUCKET)";
 
-/** release export, release import. */
+/** release export, release import, release presign. */
 export function registerRelease(program: Command, run: Run): void {
   const release = program.command("release").description("carry releases to machines without a network");
   release
@@ -40,6 +44,18 @@ export function registerRelease(program: Command, run: Run): void {
       await run(
         command,
         async (context) => await (await import("./release-bodies.ts")).importFrom(context, file, flags),
+      );
+    });
+  release
+    .command("presign")
+    .description("write a list of addresses with which machines read a bucket that have no keys for it")
+    .option("--for <duration>", "how long they work, at most 7d", "7d")
+    .option("--output <file>", "where to; as good as a key until then", "presigned.json")
+    .option("--bucket <address>", "s3://BUCKET/PREFIX (default: SKEIN_BUCKET)")
+    .action(async (flags: PresignFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./release-bodies.ts")).presign(context, flags),
       );
     });
 }
