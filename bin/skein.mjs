@@ -14,6 +14,7 @@ try {
 }
 // A command reads each kind of document a few times and ends: compiling readers for them costs more than it saves.
 // zod looks at this while its schemas are made, so before anything else is loaded.
-const daemons = ["hub", "agent", "up"];
-if (!process.argv.some((word) => daemons.includes(word))) globalThis.__zod_globalConfig = { jitless: true };
+const has = (...words) => process.argv.some((word) => words.includes(word));
+const isServer = has("hub", "agent", "up");
+if (!isServer) globalThis.__zod_globalConfig = { jitless: true };
 await import("../src/cli/main.ts");

@@ -42,20 +42,20 @@ const noLocales: Plugin = {
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
-const PROGRAMS = { skein: "main", "git-remote-skein": "git-remote-main" };
-await bundle(Object.fromEntries(Object.values(PROGRAMS).map((name) => [name, `src/cli/${name}.ts`])));
-const entry = readFileSync(path.join(root, "bin/skein.mjs"), "utf8");
-for (const [program, name] of Object.entries(PROGRAMS)) {
-  writeFileSync(
-    path.join(stage, `dist/${program}.mjs`),
-    entry.replace("../src/cli/main.ts", `./${name}.mjs`),
-  );
-}
-await bundle({ keeper: "src/keeper/main.ts" });
-await bundle({
+/** In parts: servers hold what they use, and help is there at once. */
+await bundle({ main: "src/cli/main.ts" }, true);
+/** In one file: a command would load some 90 of the parts, which costs a quarter of its start. */
+await bundle({ commands: "src/cli/main.ts", "git-remote-main": "src/cli/git-remote-main.ts" }, false);
+const inParts =
+  'isServer || process.argv.length < 3 || has("help", "--help", "-h", "--version", "completion")';
+writeEntry("skein", `${inParts} ? "./main.mjs" : "./commands.mjs"`);
+writeEntry("git-remote-skein", '"./git-remote-main.mjs"');
+await bundle({ keeper: "src/keeper/main.ts" }, false);
+const delta = {
   "delta-maker": "src/release/delta/maker.ts",
   "delta-worker": "src/release/delta/encode-worker.ts",
-});
+};
+await bundle(delta, true);
 copyFileSync(path.join(root, "src/keeper/preload.cjs"), path.join(stage, "dist/preload.cjs"));
 copyLaunchers();
 for (const file of ["README.md", "LICENSE", "CHANGELOG.md"])
@@ -68,7 +68,13 @@ const tarball = execFileSync("npm", ["pack", "--silent", "--pack-destination", o
 }).trim();
 console.log(path.relative(process.cwd(), path.join(out, tarball)));
 
-async function bundle(entryPoints: Record<string, string>): Promise<void> {
+/** The entry of a checkout, with the bundled program in place of the source. */
+function writeEntry(program: string, imported: string): void {
+  const entry = readFileSync(path.join(root, "bin/skein.mjs"), "utf8");
+  writeFileSync(path.join(stage, `dist/${program}.mjs`), entry.replace('"../src/cli/main.ts"', imported));
+}
+
+async function bundle(entryPoints: Record<string, string>, inParts: boolean): Promise<void> {
   await build({
     entryPoints,
     absWorkingDir: root,
@@ -76,7 +82,7 @@ async function bundle(entryPoints: Record<string, string>): Promise<void> {
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunk-[hash]",
     bundle: true,
-    splitting: true,
+    splitting: inParts,
     format: "esm",
     platform: "node",
     target: "node26",

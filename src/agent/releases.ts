@@ -7,10 +7,11 @@ import { parseManifest } from "../app/parse.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { readIfThere } from "../lib/files.ts";
+import { settleMemory } from "../lib/settle-memory.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { addSources, type InstallProgress } from "../release/install-progress.ts";
 import { install, makeWritable, removeTree, type Installed } from "../release/install.ts";
-import { listInstalls, readRecord, stagingDir } from "../release/install-record.ts";
+import { listInstalls, openRecord, stagingDir } from "../release/install-record.ts";
 import { mendInstall, type Mending } from "../release/mend.ts";
 import { verifyInstall, type Difference } from "../release/verify-install.ts";
 import type { Release } from "../trust/documents.ts";
@@ -73,6 +74,9 @@ export interface FetchOptions {
   readonly onProgress: (progress: InstallProgress) => void;
 }
 
+/** An install of so many files leaves objects behind that are worth a collection. */
+const MANY_FILES = 5000;
+
 /** Puts releases down on this node, and says how to run them. */
 export class Releases {
   /** Who works on which release's files. */
@@ -110,7 +114,7 @@ export class Releases {
   async mend(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Mending> {
     const { revs } = this.#options.folders(name.app);
     const work = async (tell: FetchOptions["onProgress"]): Promise<Mending> => {
-      if ((await readRecord(revs, id)) === undefined) {
+      if (writableOf(revs, id) === undefined) {
         const { files, bytesFetched, sources } = await this.#install(name, id, { ...how, onProgress: tell });
         return { differences: [{ path: "", reason: "missing" }], files, shared: 0, bytesFetched, sources };
       }
@@ -149,12 +153,13 @@ export class Releases {
     const options = { ...from, release: id, tree, revs: folders.revs, link };
     const guess = await this.#writable(name, folders, await readCurrent(folders));
     const first = await install({ ...options, writable: guess, onProgress });
+    if (!first.already && first.files >= MANY_FILES) settleMemory();
     const writable = await this.#writable(name, folders, id);
-    const record = await readRecord(folders.revs, id);
-    if (record === undefined || sameKeys(record.writable, writable)) return first;
+    const laid = writableOf(folders.revs, id);
+    if (laid === undefined || sameKeys(laid, writable)) return first;
     // The manifest is in the tree, so which folders it wants linked is known only now; the next release guesses right.
     const stage = stagingDir(folders.revs, id);
-    stageAgain(first.dir, stage, [...record.writable.keys(), ...writable.keys()]);
+    stageAgain(first.dir, stage, [...laid.keys(), ...writable.keys()]);
     const second = await install({ ...options, writable });
     const bytesFetched = first.bytesFetched + second.bytesFetched;
     return { ...first, already: false, bytesFetched, sources: addSources(first.sources, second.sources) };
@@ -300,6 +305,12 @@ function asFiles(manifest: Manifest, isSaid: boolean): Manifest {
   throw new SkeinError("NEEDS_AGENT", `${manifest.app} runs processes, and only files are placed here`, {
     data: { app: manifest.app, processes: Object.keys(manifest.processes) },
   });
+}
+
+/** The links that an install laid; undefined when it has no record. */
+function writableOf(revs: string, id: ReleaseId): ReadonlyMap<string, string> | undefined {
+  using record = openRecord(revs, id);
+  return record?.writable;
 }
 
 function sameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {

@@ -44,7 +44,7 @@ test("help and the version need no cluster and no network", (t) => {
   assert.equal(skein(dir, "deploy", "--help").exit, 0);
 });
 
-test("servers are started with little room for new objects, commands with Node's own", (t) => {
+test("servers are started with little room for new objects, publishing with much, others with Node's own", (t) => {
   const dir = folder(t);
   const bin = path.join(dir, "bin");
   const node = path.join(dir, "node_modules/.bin/node");
@@ -65,7 +65,13 @@ test("servers are started with little room for new objects, commands with Node's
     const wanted = `--max-semi-space-size=2 --disable-warning=ExperimentalWarning ${entry} ${words}\n`;
     assert.equal(started(...words.split(" ")), wanted);
   }
-  for (const words of ["", "deploy", "--json deploy hub", "status --on agent", "--version"]) {
+  for (const words of ["deploy", "--json deploy hub", "build .", "stage shop", "cp --version 3 shop"]) {
+    assert.match(
+      started(...words.split(" ")),
+      /^--min-semi-space-size=16 --max-semi-space-size=32 --disable/,
+    );
+  }
+  for (const words of ["", "plan", "status --on agent", "--version", "logs build"]) {
     assert.doesNotMatch(started(...words.split(" ")), /semi-space/);
   }
 });
