@@ -57,6 +57,8 @@ async function place(t: TestContext) {
       return {
         root,
         ftl: async (...words: string[]) => await run(ftl, env, words),
+        skein: async (...words: string[]) =>
+          await run(SKEIN, { ...env, SKEIN_BUCKET: `s3://${shared.FTL_BUCKET}` }, words),
         page: () => readFileSync(path.join(root, "my_site/current/src/index.html"), "utf8"),
       };
     },
@@ -98,6 +100,9 @@ test("spool, sync on three machines, jump; a fourth boots later; jump back; purg
   assert.equal((await late.ftl("list", "my_site")).out, `${v1}\n${v2}  active\n`);
   assert.equal((await late.ftl("list", "--master", "my_site")).out, `${v1}  previous\n${v2}  active\n`);
   assert.equal((await late.ftl("list", "--master")).out, "my-site\n");
+  const front = await late.skein("list", "--master", "my_site");
+  assert.equal(front.out, `${v1}  previous\n${v2}  active\n`, "the front door has the plain verbs too");
+  assert.equal((await late.skein("sync", "--quiet")).code, 0);
 
   assert.equal((await at.office("jump-back", "--master", "my_site")).out, `${v1}\n`);
   for (const { code, out } of await all("sync")) assert.deepEqual([code, out], [0, `${v1}\n`]);

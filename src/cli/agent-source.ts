@@ -7,7 +7,7 @@ import { isDigest } from "../lib/ids.ts";
 import type { Context } from "./context.ts";
 import { bucketHere, pinHere } from "./ftl-settings.ts";
 import { usage } from "./grammar.ts";
-import { nodeNameHere } from "./server-bodies.ts";
+import { nodeNameHere } from "./node-name.ts";
 import type { AgentFlags } from "./server-commands.ts";
 
 /** A bucket in the place of hubs. A node that has joined a cluster keeps its name and labels. */

@@ -101,7 +101,7 @@ export async function rollback(
   to: string | undefined,
 ): Promise<Result> {
   const app = await appHere(context, word);
-  const { jump, jumpBack } = await import("./ftl-bodies.ts");
+  const { jump, jumpBack } = await import("./ftl-master.ts");
   return to === undefined
     ? await jumpBack(context, app, { master: true })
     : await jump(context, `${app}.${to.replace(/^.*@/, "")}`, { master: true });

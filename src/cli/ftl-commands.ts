@@ -40,10 +40,7 @@ export function registerFtl(program: Command, run: Run): void {
     .argument("[package]")
     .option("--master", "in the bucket instead of on this machine")
     .action(async (name: string | undefined, flags: MasterFlags, command: Command) => {
-      await run(
-        command,
-        async (context) => await (await import("./ftl-bodies.ts")).list(context, name, flags),
-      );
+      await run(command, async (context) => await (await bodies(flags)).list(context, name, flags));
     });
 }
 
@@ -71,7 +68,7 @@ function verbs(program: Command, run: Run): void {
     .action(async (file: string, flags: SpoolFlags, command: Command) => {
       await run(
         command,
-        async (context) => await (await import("./ftl-bodies.ts")).spool(context, file, flags),
+        async (context) => await (await import("./ftl-master.ts")).spool(context, file, flags),
       );
     });
   placed(program.command("sync"))
@@ -84,7 +81,7 @@ function verbs(program: Command, run: Run): void {
     )
     .option("--print", "print units and a cron line that run it")
     .action(async (flags: SyncFlags, command: Command) => {
-      await run(command, async (context) => await (await import("./ftl-bodies.ts")).sync(context, flags));
+      await run(command, async (context) => await (await import("./ftl-here.ts")).sync(context, flags));
     });
   jumps(program, run);
 }
@@ -97,10 +94,7 @@ function jumps(program: Command, run: Run): void {
     .option("--spread <duration>", "with --master: machines begin within this time, each at its own moment")
     .option("--again", "with --master: sign it anew though it is active already; nothing runs")
     .action(async (word: string, flags: MasterFlags, command: Command) => {
-      await run(
-        command,
-        async (context) => await (await import("./ftl-bodies.ts")).jump(context, word, flags),
-      );
+      await run(command, async (context) => await (await bodies(flags)).jump(context, word, flags));
     });
   placed(program.command("jump-back"))
     .description("activate what was active before")
@@ -108,10 +102,7 @@ function jumps(program: Command, run: Run): void {
     .option("--master", "for all machines, signed with the operator's key")
     .option("--spread <duration>", "with --master: machines begin within this time, each at its own moment")
     .action(async (name: string, flags: MasterFlags, command: Command) => {
-      await run(
-        command,
-        async (context) => await (await import("./ftl-bodies.ts")).jumpBack(context, name, flags),
-      );
+      await run(command, async (context) => await (await bodies(flags)).jumpBack(context, name, flags));
     });
   placed(program.command("purge"))
     .description("remove one release: APP VERSION from the nodes, --master PACKAGE.REVISION from the bucket")
@@ -120,11 +111,15 @@ function jumps(program: Command, run: Run): void {
     .option("--master", "from the bucket")
     .action(async (word: string, version: string | undefined, flags: MasterFlags, command: Command) => {
       await run(command, async (context) => {
-        if (version === undefined) return await (await import("./ftl-bodies.ts")).purge(context, word, flags);
+        if (version === undefined) return await (await import("./ftl-master.ts")).purge(context, word, flags);
         return await (await import("./purge-bodies.ts")).purge(context, word, version);
       });
     });
 }
+
+/** Two files: what is for this machine alone starts sooner. */
+const bodies = async ({ master }: MasterFlags) =>
+  master === true ? await import("./ftl-master.ts") : await import("./ftl-here.ts");
 
 function placed(command: Command): Command {
   return command

@@ -18,6 +18,7 @@ import { hasBucket } from "./ftl-settings.ts";
 import { hostPort, usage, type HostPort } from "./grammar.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
 import { limitsOf, nearOf } from "./traffic-flags.ts";
+import { nodeNameHere } from "./node-name.ts";
 import { VERSION } from "./version.ts";
 
 const DEFAULT_PORT = 7400;
@@ -197,16 +198,6 @@ export function addresses(
 function firstAddress(): string {
   const all = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
   return all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "127.0.0.1";
-}
-
-export function nodeNameHere(): string {
-  const name = os
-    .hostname()
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9.-]+/g, "-")
-    .replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, "")
-    .slice(0, 63);
-  return name === "" || name === "all" ? "node" : name;
 }
 
 /** Becomes the keeper: it must be small, so nothing of this program stays in its memory. */

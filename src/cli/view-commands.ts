@@ -22,7 +22,7 @@ export function registerViews(program: Command, run: Run): void {
     .option("--bucket <address>", "with --master: dir:PATH or s3://BUCKET/PREFIX")
     .action(async (what: string | undefined, flags: MasterFlags, command: Command) => {
       await run(command, async (context) => {
-        if (flags.master === true) return await (await import("./ftl-bodies.ts")).list(context, what, flags);
+        if (flags.master === true) return await (await import("./ftl-master.ts")).list(context, what, flags);
         return await (await import("./view-bodies.ts")).list(context, what);
       });
     });

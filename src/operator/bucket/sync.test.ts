@@ -4,6 +4,7 @@ import { once } from "node:events";
 import {
   copyFileSync,
   cpSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -23,7 +24,7 @@ import { revisionWord } from "../../bucket/layout.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { isReleaseId } from "../../lib/ids.ts";
-import { jumpMaster } from "./master.ts";
+import { jumpMaster, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
 
 const revsOf = (machine: Machine, name: string): string[] =>
@@ -57,6 +58,79 @@ test("spool, sync, jump: what is spooled comes first, and scripts run in their o
   const first = ["ran post-sync of v1", "ran pre-jump of v1", "ran post-jump of v1"];
   const second = ["ran post-sync of v2", "ran pre-jump of v2", "ran un-jump of v1", "ran post-jump of v2"];
   assert.deepEqual(machine.scripts(), [...first, ...second]);
+});
+
+test("a failing post-jump takes an order back for good, and leaves a jump on this machine", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const v1 = await world.spool("site", scripts("v1"));
+  await world.jump(v1);
+  await machine.sync();
+  const bad = await world.spool("site", scripts("bad", { "post-jump": "exit 7" }));
+  await world.jump(bad);
+  machine.said.length = 0;
+  const first = await machine.sync();
+  const codes = (result: typeof first): string[] =>
+    (result.packages[0]?.troubles ?? []).map(({ code }) => code);
+  assert.deepEqual(codes(first), ["HOOK_FAILED", "DEPLOY_FAILED"]);
+  assert.equal(pageOf(machine), "v1");
+  assert.deepEqual(machine.scripts().slice(1), [
+    "ran pre-jump of bad",
+    "ran un-jump of v1",
+    "ran post-jump of bad",
+    "ran un-jump of bad",
+    "ran pre-jump of v1",
+    "ran post-jump of v1",
+  ]);
+  assert.deepEqual(codes(await machine.sync()), ["DEPLOY_FAILED"], "it is not tried again, and still said");
+  const { troubles, held } = await machine.jump("site", revisionWord(bad).revision);
+  assert.deepEqual([troubles.map(({ code }) => code), held], [["HOOK_FAILED"], true]);
+  assert.equal(pageOf(machine), "bad");
+  assert.deepEqual(codes(await machine.sync()), []);
+  assert.equal(pageOf(machine), "bad");
+});
+
+test("a failing pre-jump switches nothing, ordered or by hand", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", scripts("v1")));
+  await machine.sync();
+  const bad = await world.spool("site", scripts("bad", { "pre-jump": "exit 4" }));
+  await machine.sync();
+  await assert.rejects(machine.jump("site", revisionWord(bad).revision), { code: "HOOK_FAILED" });
+  await world.jump(bad);
+  const { packages } = await machine.sync();
+  assert.deepEqual(
+    packages[0]?.troubles.map(({ code }) => code),
+    ["HOOK_FAILED", "DEPLOY_FAILED"],
+  );
+  assert.equal(pageOf(machine), "v1");
+  assert.ok(!machine.scripts().includes("ran un-jump of v1"));
+});
+
+test("listing reads, and writes nothing anywhere", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const v1 = await world.spool("site", { version: "v1" });
+  await machine.sync();
+  const all = (): string[] =>
+    [world.bucketDir, machine.root]
+      .flatMap((dir) => readdirSync(dir, { recursive: true, withFileTypes: true }))
+      .map((entry) => {
+        const file = path.join(entry.parentPath, entry.name);
+        return `${file} ${lstatSync(file).mtimeMs}`;
+      })
+      .sort();
+  const before = all();
+  assert.deepEqual(await machine.revisions("site"), [v1]);
+  const operator = await world.operator();
+  const seen = await masterRevisions("site", { ...operator, env: "default", signal: t.signal });
+  assert.deepEqual(
+    seen.map(({ state }) => state),
+    [null],
+  );
+  assert.deepEqual(await masterRevisions("none", { ...operator, env: "default", signal: t.signal }), []);
+  assert.deepEqual(all(), before);
 });
 
 test("a new machine fetches what is active and what was before, and none of the history", async (t) => {

@@ -1,0 +1,112 @@
+import { jumpHere } from "../agent/subscriber/jump.ts";
+import { localRevisions } from "../agent/subscriber/listing.ts";
+import { subscribed, subscriptions } from "../agent/subscriber/place.ts";
+import type { PackageResult, SyncTools } from "../agent/subscriber/sync-package.ts";
+import { sync as syncOnce, syncForever, type SyncResult } from "../agent/subscriber/sync.ts";
+import type { Bucket } from "../bucket/bucket.ts";
+import { packageNamed, revisionWord, type Package } from "../bucket/layout.ts";
+import { systemClock } from "../lib/clock.ts";
+import { jsonLog, silentLog } from "../lib/log.ts";
+import type { Context, Result } from "./context.ts";
+import type { PlaceFlags, SyncFlags } from "./ftl-commands.ts";
+import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";
+import { durationFlag } from "./grammar.ts";
+import { columns } from "./io.ts";
+import { nodeNameHere } from "./node-name.ts";
+import { tellTrouble } from "./report-error.ts";
+
+/** FTL's verbs about this machine. They run from cron, often: nothing of an operator's is loaded for them. */
+export async function list(context: Context, word: string | undefined, flags: PlaceFlags): Promise<Result> {
+  const named = word === undefined ? undefined : packageNamed(word);
+  const root = rootHere(flags);
+  if (named === undefined) {
+    const packages = (await subscriptions(root)).places.map((place) => place.package.name);
+    for (const name of packages) context.io.print(name);
+    return { packages };
+  }
+  const place = await subscribed(root, named);
+  const revisions = await localRevisions(place);
+  const rows = revisions.map(({ revision, active, held }) => [
+    `${place.package.name}.${revision}`,
+    `${active ? "active" : ""}${held ? " (held here)" : ""}`,
+  ]);
+  for (const line of columns(rows)) context.io.print(line);
+  return { package: place.package.name, revisions };
+}
+
+export async function sync(context: Context, flags: SyncFlags): Promise<Result> {
+  if (flags.print === true) return await (await import("./ftl-units.ts")).print(context, flags);
+  const root = rootHere(flags);
+  using bucket = await bucketHere(flags, context, "reading");
+  const maxAgeMs = flags.maxAge === undefined ? null : durationFlag(flags.maxAge);
+  const tools = { ...(await toolsHere(context, bucket, durationFlag(flags.wait))), maxAgeMs };
+  if (flags.every !== undefined) {
+    await syncForever(root, durationFlag(flags.every), tools, (result) => tellSync(context, result));
+    return {};
+  }
+  const result = await syncOnce(root, tools);
+  const exit = tellSync(context, result);
+  return { packages: result.packages, ...(exit === 0 ? {} : { exit }) };
+}
+
+/** Prints what changed and what failed. @returns the exit code: the worst of all */
+function tellSync(context: Context, { packages, unread }: SyncResult): number {
+  const { io } = context;
+  const exits = packages.flatMap((one) => {
+    if (one.changed && one.active !== null) io.print(`${one.package}.${one.active}`);
+    if (one.startsMs !== null) io.say(waitLine(one));
+    return one.troubles.map((trouble) => tellTrouble(io, one.package, trouble));
+  });
+  if (unread !== null) exits.push(tellTrouble(io, "bucket", unread));
+  return Math.max(0, ...exits);
+}
+
+const waitLine = ({ package: name, startsMs }: PackageResult): string =>
+  `${name}: a new order begins here at ${new Date(startsMs ?? 0).toISOString()} (unpaced: each machine has its own moment)`;
+
+export async function jump(context: Context, word: string, flags: PlaceFlags): Promise<Result> {
+  const { package: wanted, revision } = revisionWord(word);
+  return await here(context, wanted, revision, flags);
+}
+
+export async function jumpBack(context: Context, word: string, flags: PlaceFlags): Promise<Result> {
+  return await here(context, packageNamed(word), null, flags);
+}
+
+const WAIT_MS = 5 * 60_000;
+
+async function here(
+  context: Context,
+  wanted: Package,
+  revision: string | null,
+  flags: PlaceFlags,
+): Promise<Result> {
+  const place = await subscribed(rootHere(flags), wanted);
+  using bucket = await bucketHere(flags, context, "reading");
+  const tools = await toolsHere(context, bucket, WAIT_MS);
+  const { troubles, ...jumped } = await jumpHere(place, revision, tools);
+  context.io.print(`${jumped.package}.${jumped.active}`);
+  if (jumped.held) {
+    context.io.say("It stays until a newer order; for all machines: skein ftl jump --master");
+  }
+  const exits = troubles.map((trouble) => tellTrouble(context.io, jumped.package, trouble));
+  return { ...jumped, ...(exits.length === 0 ? {} : { exit: Math.max(...exits) }) };
+}
+
+async function toolsHere(context: Context, bucket: Bucket, waitMs: number): Promise<SyncTools> {
+  const { io, env, paths, signal } = context;
+  return {
+    bucket,
+    pin: await pinHere(context),
+    env,
+    paths,
+    node: nodeNameHere(),
+    clock: systemClock,
+    log: io.verbose ? jsonLog((line) => io.raw(line)) : silentLog,
+    onLine: (line) => io.say(line),
+    waitMs,
+    maxAgeMs: null,
+    say: (line) => io.say(line),
+    signal,
+  };
+}
