@@ -6,6 +6,7 @@ import { sync as syncOnce, syncForever, type SyncResult } from "../agent/subscri
 import type { Bucket } from "../bucket/bucket.ts";
 import { packageNamed, revisionWord, type Package } from "../bucket/layout.ts";
 import { systemClock } from "../lib/clock.ts";
+import type { SkeinError } from "../lib/errors.ts";
 import { jsonLog, silentLog } from "../lib/log.ts";
 import type { Context, Result } from "./context.ts";
 import type { PlaceFlags, SyncFlags } from "./ftl-commands.ts";
@@ -41,12 +42,35 @@ export async function sync(context: Context, flags: SyncFlags): Promise<Result> 
   const maxAgeMs = flags.maxAge === undefined ? null : durationFlag(flags.maxAge);
   const tools = { ...(await toolsHere(context, bucket, durationFlag(flags.wait))), maxAgeMs };
   if (flags.every !== undefined) {
-    await syncForever(root, durationFlag(flags.every), tools, (result) => tellSync(context, result));
+    let before: ReadonlySet<string> = new Set();
+    await syncForever(root, durationFlag(flags.every), tools, (result) => {
+      const news = withoutSaid(result, before);
+      before = new Set(troublesOf(result));
+      tellSync(context, news);
+    });
     return {};
   }
   const result = await syncOnce(root, tools);
   const exit = tellSync(context, result);
   return { packages: result.packages, ...(exit === 0 ? {} : { exit }) };
+}
+
+const troubleKey = (what: string, { code, message }: SkeinError): string => `${what} ${code} ${message}`;
+
+const troublesOf = ({ packages, unread }: SyncResult): readonly string[] => [
+  ...packages.flatMap((one) => one.troubles.map((trouble) => troubleKey(one.package, trouble))),
+  ...(unread === null ? [] : [troubleKey("bucket", unread)]),
+];
+
+/** Whoever stays says a failure once, until it has passed. */
+function withoutSaid(result: SyncResult, said: ReadonlySet<string>): SyncResult {
+  const isNew = (what: string, trouble: SkeinError): boolean => !said.has(troubleKey(what, trouble));
+  const packages = result.packages.map((one) => ({
+    ...one,
+    troubles: one.troubles.filter((trouble) => isNew(one.package, trouble)),
+  }));
+  const { unread } = result;
+  return { ...result, packages, unread: unread !== null && isNew("bucket", unread) ? unread : null };
 }
 
 /** Prints what changed and what failed. @returns the exit code: the worst of all */

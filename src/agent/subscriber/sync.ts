@@ -1,5 +1,6 @@
 import type { Root } from "../../bucket/root.ts";
 import { toSkeinError, type SkeinError } from "../../lib/errors.ts";
+import { retryDelayMs } from "../../lib/retry.ts";
 import { subscriptions, type PackagePlace } from "./place.ts";
 import { poll } from "./poll.ts";
 import { syncPackage, type PackageResult, type SyncTools } from "./sync-package.ts";
@@ -34,7 +35,7 @@ export async function sync(root: string, tools: SyncTools): Promise<SyncResult> 
 
 /**
  * Syncs again and again, each time some part of `everyMs` away, until the signal aborts. While the bucket has nothing
- * new and nothing is left to be done, a turn is one conditional request.
+ * new and nothing is due here, a turn is one conditional request.
  */
 export async function syncForever(
   root: string,
@@ -43,18 +44,19 @@ export async function syncForever(
   onResult: (result: SyncResult) => void,
 ): Promise<void> {
   const { signal, clock, bucket } = tools;
-  let last: SyncResult | undefined;
-  let lookedMs = 0;
+  let failures = 0;
+  let dueMs = 0;
   while (!signal.aborted) {
     const polled = await poll(root, bucket.documents, clock, signal).catch(() => undefined);
-    const isQuiet = last?.isDone === true && polled?.isSame === true && clock.now() - lookedMs < UPKEEP_MS;
-    if (!isQuiet) {
-      last = await sync(root, tools).catch((err: unknown) => {
+    if (polled?.isSame === false || clock.now() >= dueMs) {
+      const result = await sync(root, tools).catch((err: unknown) => {
         if (signal.aborted) return undefined;
         throw err;
       });
-      lookedMs = clock.now();
-      if (last !== undefined) onResult(last);
+      if (result === undefined) return;
+      failures = result.isDone ? 0 : failures + 1;
+      dueMs = dueAfter(result, failures, { now: clock.now(), everyMs, random: Math.random });
+      onResult(result);
     }
     await clock.sleep(everyMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);
   }
@@ -62,6 +64,20 @@ export async function syncForever(
 
 /** How often packages are looked at although nothing is new: a lost `current` is mended then, a new folder filled. */
 const UPKEEP_MS = 5 * 60_000;
+
+/**
+ * When packages are to be looked at again although the bucket stays as it is, in ms since the epoch. What failed is
+ * tried again ever more seldom; an order that waits for its moment is begun at it.
+ */
+export function dueAfter(
+  { isDone, packages }: SyncResult,
+  failures: number,
+  { now, everyMs, random }: { readonly now: number; readonly everyMs: number; readonly random: () => number },
+): number {
+  const again = isDone ? UPKEEP_MS : retryDelayMs(failures, { baseMs: everyMs, maxMs: UPKEEP_MS, random });
+  const starts = packages.flatMap(({ startsMs }) => startsMs ?? []);
+  return Math.min(now + again, ...starts.map((ms) => Math.max(ms, now)));
+}
 
 async function eachOf<T>(
   places: readonly PackagePlace[],

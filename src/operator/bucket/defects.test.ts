@@ -146,7 +146,7 @@ test("6: there is no moment without current while it jumps", async (t) => {
   let said = "";
   watcher.stdout.on("data", (piece: Buffer) => (said += piece.toString()));
   await once(watcher.stdout, "data");
-  for (let n = 1; n <= 12; n++) await machine.jump("site", revisionWord(revisions[n % 2] ?? "").revision);
+  for (let n = 1; n <= 8; n++) await machine.jump("site", revisionWord(revisions[n % 2] ?? "").revision);
   watcher.kill("SIGTERM");
   await once(watcher, "close");
   const { looks, misses } = JSON.parse(said) as { looks: number; misses: number };
