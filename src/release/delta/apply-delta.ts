@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Digest } from "../../lib/ids.ts";
 import { freeNow } from "../free.ts";
 import type { Content } from "../tree-source.ts";
@@ -80,6 +81,9 @@ interface Making {
   /** Place in the old contents less place in the new one, of the last run that had one. */
   shift: number;
 }
+
+/** Contents made before other work of the process gets its turn. */
+const CONTENTS_PER_TURN = 64;
 
 interface OldContents extends Pick<OldTree, "content"> {
   readonly files: OldFiles;
@@ -220,6 +224,7 @@ class ContentMaker implements Disposable {
     old[Symbol.dispose]();
     this.#making = undefined;
     this.#digests.push(await this.#sink.end());
+    if (this.#digests.length % CONTENTS_PER_TURN === 0) await setImmediate();
   }
 }
 

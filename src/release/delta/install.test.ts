@@ -174,6 +174,23 @@ test("deltas are listed once, and those of another publisher stay listed", async
   );
 });
 
+test("of the deltas to a tree the oldest make way for new ones", async (t) => {
+  const world = makeWorld(t);
+  const to = await world.publish({ a: "the newest" });
+  const made: Published[] = [];
+  for (let i = 0; i < 18; i++) made.push(await world.publish({ a: `older ${i}` }));
+  for (const from of made) await deltas(t, world, to, from);
+  const index = await indexOf(world.depot, to.tree, t.signal);
+  const kept = made.slice(2).reverse();
+  assert.deepEqual(
+    index?.deltas.map(({ from }) => from),
+    kept.map(({ tree }) => tree),
+  );
+  const there: string[] = [];
+  for await (const name of world.depot.list("deltas/", t.signal)) there.push(name);
+  assert.deepEqual(there, kept.map(({ tree }) => deltaName(to.tree, tree)).sort());
+});
+
 const DAMAGES: Record<string, (bytes: Buffer) => Buffer> = {
   truncated: (bytes) => bytes.subarray(0, bytes.length - 40),
   changed: (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from([(bytes.at(-1) ?? 0) ^ 1])]),

@@ -13,6 +13,9 @@ export interface PublishDeltasOptions extends Omit<MakeDeltaOptions, "depot" | "
   readonly from: readonly PublishedTree[];
 }
 
+/** To one tree; the oldest goes when there are more. Nodes of many kinds could else fill a depot with their pairs. */
+const MOST_KEPT = 16;
+
 /**
  * Makes the deltas to a tree that is in a depot, as far as its index does not list them, and lists them there: last, so
  * that whoever reads the index finds what it says.
@@ -34,8 +37,12 @@ export async function publishDeltas(options: PublishDeltasOptions): Promise<read
   if (made.length === 0) return made;
   const now = (await indexOf(depot, to.tree, signal)) ?? index;
   const deltas = [...made, ...now.deltas.filter(({ from }) => !made.some((one) => one.from === from))];
+  const kept = deltas.slice(0, MOST_KEPT);
   faultPoint("publish.deltas");
-  await depot.put(indexName(to.tree), bytesBlob(encodeIndex({ ...now, deltas })), signal);
+  await depot.put(indexName(to.tree), bytesBlob(encodeIndex({ ...now, deltas: kept })), signal);
+  for (const { from, bytes } of deltas.slice(MOST_KEPT)) {
+    if (bytes > 0) await depot.delete(deltaName(to.tree, from), signal);
+  }
   return made;
 }
 
