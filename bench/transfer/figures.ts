@@ -12,10 +12,14 @@ export const GOALS = {
   first: 1.05,
   wall: 1,
   wallOfExecutables: 1.5,
+  /** Where one file of a hundred changed, by unpacking all. */
+  wallOfPercent: 0.2,
   /** CPU seconds of the sender for each receiver, by rsync -az's. */
   serving: 0.05,
   /** Bytes that leave the sender for ten receivers, by those for one. */
   many: 1.5,
+  manySimulated: 2,
+  limitOff: 0.1,
   unchangedBytes: 4096,
   unchangedRequests: 3,
   receiverMib: 128,

@@ -85,10 +85,24 @@ function statOf(pid: string): readonly string[] {
   }
 }
 
-/** Peak resident memory of a living process in MiB. */
-export function peakMib(pid: number): number {
-  const match = /^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"));
-  return Number(match?.[1] ?? 0) / 1024;
+/** The most resident memory that one of these living processes ever had, in MiB; 0 for those that have ended. */
+export function peakMib(pids: readonly number[]): number {
+  return Math.max(0, ...pids.map((pid) => peakOf(String(pid))));
+}
+
+/** The same of all processes of a group. */
+export function peakOfGroup(leader: number): number {
+  const pids = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return Math.max(0, ...pids.filter((pid) => Number(statOf(pid)[GROUP]) === leader).map(peakOf));
+}
+
+function peakOf(pid: string): number {
+  try {
+    const match = /^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"));
+    return Number(match?.[1] ?? 0) / 1024;
+  } catch {
+    return 0; // ended meanwhile
+  }
 }
 
 /** A shell line to its end. @returns CPU seconds, children included */

@@ -1,4 +1,5 @@
 /** Skein itself: a hub at the sender's end, agents at the other that have joined and hold their connections. */
+import { spawn } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
@@ -8,7 +9,7 @@ import type { ReleaseId } from "../../src/lib/ids.ts";
 import { deploy } from "../../src/operator/deploy.ts";
 import { followOrder } from "../../src/operator/publish-order.ts";
 import { builtPackage } from "../support/built.ts";
-import { type Cost, costOf, peakMib, quiet } from "./measure.ts";
+import { type Cost, costOf, cpuOf, peakMib, peakOfGroup, quiet } from "./measure.ts";
 import type { Wire } from "./namespace.ts";
 
 const COUNTER = path.resolve(import.meta.dirname, "../peers/transfer-requests.mjs");
@@ -19,12 +20,13 @@ export interface Ours extends AsyncDisposable {
   /** One line for each request that the hub was sent from the other end: address, method, path. */
   requests(): Promise<string[]>;
   /** New machines, joined and idle. */
-  receivers(count: number): Promise<Receivers>;
+  receivers(count: number, env?: Readonly<Record<string, string>>): Promise<Receivers>;
 }
 
 export interface Published {
   readonly app: string;
   readonly release: ReleaseId;
+  /** The most memory of any one process that published or made a delta, in MiB. */
   readonly peakMib: number;
 }
 
@@ -50,29 +52,57 @@ export async function startOurs(wire: Wire, dir: string, signal: AbortSignal): P
       return lines.filter((line) => !line.startsWith(wire.sender));
     },
     publish: (app, tree) => publish(cluster, app, tree),
-    receivers: (count) => receivers(cluster, wire, `group${++groups}`, count),
+    receivers: (count, env = {}) => receivers(cluster, wire, { group: `group${++groups}`, count, env }),
     [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
   };
 }
 
 async function publish(cluster: Cluster, app: string, tree: string): Promise<Published> {
-  const { stdout } = await cluster.ok("build", tree, "--app", app);
-  const [, release = ""] = /@([0-9a-f]{32})$/.exec(stdout.trim()) ?? [];
-  if (release === "") throw new Error(`skein build said: ${stdout}`);
-  return { app, release: release as ReleaseId, peakMib: Number.NaN };
+  const { command, args } = cluster.program;
+  const env = cluster.env(cluster.operatorHome);
+  const child = spawn(command, [...args, "build", tree, "--app", app], {
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let peak = 0;
+  const look = (): void => {
+    peak = Math.max(peak, peakMib([child.pid ?? 0]), peakOfGroup(cluster.hub.pid));
+  };
+  const watch = setInterval(look, 20);
+  try {
+    const stdout = Buffer.concat(await child.stdout.toArray()).toString("utf8");
+    const [, release = ""] = /@([0-9a-f]{32})$/.exec(stdout.trim()) ?? [];
+    if (release === "") throw new Error(`skein build said: ${stdout}`);
+    // The hub makes its deltas after it has the release.
+    await deltasMade(cluster.hub.pid, look);
+    return { app, release: release as ReleaseId, peakMib: peak };
+  } finally {
+    clearInterval(watch);
+  }
 }
 
-async function receivers(cluster: Cluster, wire: Wire, group: string, count: number): Promise<Receivers> {
+async function receivers(
+  cluster: Cluster,
+  wire: Wire,
+  {
+    group,
+    count,
+    env,
+  }: { readonly group: string; readonly count: number; readonly env: Readonly<Record<string, string>> },
+): Promise<Receivers> {
+  const set = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const nodes: AgentProcess[] = [];
   for (let n = 1; n <= count; n++) {
     const labels = { group };
-    nodes.push(await cluster.addNode(`${group}-${n}`, { labels, within: () => wire.within }));
+    nodes.push(
+      await cluster.addNode(`${group}-${n}`, { labels, within: () => [...wire.within, "env", ...set] }),
+    );
   }
   await quiet(wire);
   return {
     receive: (published) => receive(cluster, wire, nodes, `group=${group}`, published),
     tree: (app) => path.join(nodes[0]?.home ?? "", "lib/apps", app, "current"),
-    peakMib: () => Math.max(...nodes.map(({ pid }) => peakMib(pid))),
+    peakMib: () => peakMib(nodes.map(({ pid }) => pid)),
     [Symbol.asyncDispose]: async () => {
       for (const node of nodes) await node.powerOff();
       for (const { home } of nodes) await fs.rm(home, { recursive: true, force: true });
@@ -126,4 +156,18 @@ async function becomesCurrent(
 async function isCurrent(node: AgentProcess, app: string, release: string): Promise<boolean> {
   const target = await fs.readlink(path.join(node.home, "lib/apps", app, "current")).catch(() => "");
   return target.endsWith(release);
+}
+
+const STILL_MS = 500;
+const STILL_CPU_S = 0.03;
+
+/** Whatever the hub has to do after a release came, it has done when its processes rest. */
+async function deltasMade(hub: number, look: () => void): Promise<void> {
+  for (let before = -1; ;) {
+    const now = cpuOf([hub]);
+    if (before >= 0 && now - before < STILL_CPU_S) return;
+    before = now;
+    look();
+    await new Promise((resolve) => setTimeout(resolve, STILL_MS));
+  }
 }

@@ -78,6 +78,7 @@ const RECIPES = {
   },
   mtime: { about: "the same tree, every file's time new", make: newTimes },
   one: { about: "the same tree, one small file changed", make: oneFile },
+  percent: { about: "the same tree, one file of a hundred changed", make: everyHundredth },
   moved: { about: "typescript 5.9.3, its folder lib renamed", make: movedFolder },
   hashed: { about: "a bundle whose files are named by their content, one line changed", make: hashedBundles },
   packed: {
@@ -188,6 +189,20 @@ async function oneFile(dir: string, signal: AbortSignal): Promise<void> {
   const fresh = await twoWebTrees(dir, signal);
   const page = path.join(fresh, PAGE);
   await replace(page, (await fs.readFile(page, "utf8")).replace("Welcome", "Welcome back"));
+}
+
+async function everyHundredth(dir: string, signal: AbortSignal): Promise<void> {
+  const fresh = await twoWebTrees(dir, signal);
+  const entries = await fs.readdir(fresh, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => path.join(parentPath, name));
+  for (const [n, file] of files.sort().entries()) {
+    if (n % 100 !== 0) continue;
+    const bytes = await fs.readFile(file);
+    await fs.rm(file);
+    await fs.writeFile(file, Buffer.concat([bytes, Buffer.from("\n")]));
+  }
 }
 
 async function movedFolder(dir: string, signal: AbortSignal): Promise<void> {

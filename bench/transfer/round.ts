@@ -22,6 +22,8 @@ export interface PairCosts {
   readonly peers: ReadonlyMap<string, Cost>;
   /** The most memory of one of our receivers, in MiB. */
   readonly peakMib: number;
+  /** The same of whoever publishes, the hub, and what makes deltas for it. */
+  readonly publisherMib: number;
 }
 
 export interface RoundsOptions {
@@ -61,6 +63,7 @@ export async function costsOf(
     first: middle(costs.first),
     peers: new Map([...theirs].map(([name, list]) => [name, middle(list)])),
     peakMib,
+    publisherMib: Math.max(old.peakMib, fresh.peakMib),
   };
 }
 
