@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
+import type { Readable } from "node:stream";
 import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
 import { until } from "../../test/support/processes.ts";
 import { httpDepot } from "../../src/depot/http.ts";
@@ -62,7 +63,7 @@ async function publish(cluster: Cluster, app: string, tree: string): Promise<Pub
   const env = cluster.env(cluster.operatorHome);
   const child = spawn(command, [...args, "build", tree, "--app", app], {
     env,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
   let peak = 0;
   const look = (): void => {
@@ -70,9 +71,9 @@ async function publish(cluster: Cluster, app: string, tree: string): Promise<Pub
   };
   const watch = setInterval(look, 20);
   try {
-    const stdout = Buffer.concat(await child.stdout.toArray()).toString("utf8");
+    const [stdout, stderr] = await Promise.all([textOf(child.stdout), textOf(child.stderr)]);
     const [, release = ""] = /@([0-9a-f]{32})$/.exec(stdout.trim()) ?? [];
-    if (release === "") throw new Error(`skein build said: ${stdout}`);
+    if (release === "") throw new Error(`skein build said: ${stdout}${stderr}`);
     // The hub makes its deltas after it has the release.
     await deltasMade(cluster.hub.pid, look);
     return { app, release: release as ReleaseId, peakMib: peak };
@@ -156,6 +157,10 @@ async function becomesCurrent(
 async function isCurrent(node: AgentProcess, app: string, release: string): Promise<boolean> {
   const target = await fs.readlink(path.join(node.home, "lib/apps", app, "current")).catch(() => "");
   return target.endsWith(release);
+}
+
+async function textOf(stream: Readable): Promise<string> {
+  return Buffer.concat(await stream.toArray()).toString("utf8");
 }
 
 const STILL_MS = 500;

@@ -46,7 +46,7 @@ export async function* figuresOf(
     if (pair.name === WEB) yield* [firstCopyFigure(costs), landing(costs, "first", GOALS.wall)];
     if (pair.name === PERCENT) yield landing(costs, "update", GOALS.wallOfPercent);
   }
-  yield medianFigure(all);
+  if (all.some(({ pair }) => !pair.unlike)) yield medianFigure(all);
   const [small] = pairs;
   if (small !== undefined) yield* unchanged(small, ours);
   yield simulated();
@@ -56,8 +56,9 @@ export async function* figuresOf(
     yield* manyFigures(many, one);
   }
   const packed = pairs.find(({ unlike }) => unlike);
+  if (quick) return;
   if (packed !== undefined) yield* rateLimit(packed, ours, field);
-  if (!quick) yield* largeRelease(ours, field);
+  yield* largeRelease(ours, field);
 }
 
 /** Bytes of the new tree to a machine that has nothing of it: what packs alone cost. */
