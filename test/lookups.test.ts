@@ -1,8 +1,8 @@
 /** Services that look each other up across nodes, while a rollout goes from node to node. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Asker, nextPort, urlOf, writeSource } from "./support/apps.ts";
-import { type Cluster, startCluster } from "./support/cluster.ts";
+import { Asker, FAST, nextPort, urlOf, writeSource } from "./support/apps.ts";
+import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
 import { resultEvent } from "./support/refusals.ts";
 
 /** Asks the say of its own release, wherever that runs, for every request. */
@@ -22,13 +22,14 @@ const SAY = `require("node:http").createServer((q, r) => r.end("says " + VERSION
 
 let cluster: Cluster;
 let stop: AbortController;
+let sayNode: AgentProcess | undefined;
 const port = nextPort();
 
 before(async () => {
   stop = new AbortController();
   cluster = await startCluster({ signal: stop.signal });
-  await cluster.addNode("a", { labels: { role: "say" } });
-  for (const name of ["b", "c"]) await cluster.addNode(name, { labels: { role: "web" } });
+  const web = { labels: { role: "web" } };
+  [sayNode] = await cluster.addNodes({ a: { labels: { role: "say" } }, b: web, c: web });
 });
 
 after(async () => {
@@ -62,7 +63,7 @@ async function untilSays(count: number): Promise<void> {
 }
 
 test("every web finds the say of its own release, in every batch, when taken back, and without the hub", async (t) => {
-  await cluster.ok("deploy", "--from", await folder("v1"));
+  await cluster.ok("deploy", "--from", await folder("v1", "true"), ...FAST);
   const urls = await Promise.all(["b", "c"].map(async (node) => await urlOf(cluster, "pair", node)));
   await cluster.until("web finds say", async () =>
     (await Promise.all(urls.map(async (url) => (await fetch(url)).ok))).every(Boolean),
@@ -76,15 +77,15 @@ test("every web finds the say of its own release, in every batch, when taken bac
   };
 
   await t.test("the old say lives until the last batch is done, and no longer", async () => {
-    await cluster.ok("deploy", "--from", await folder("v2"), "--detach");
+    const deploying = cluster.ok("deploy", "--from", await folder("v2"));
     await untilSays(2);
-    await cluster.ok("watch", "pair");
+    await deploying;
     await untilSays(1);
     unharmed();
   });
 
   await t.test("a rollout that fails at the end leads everybody back to where the old say is", async () => {
-    const v3 = await folder("v3", "sleep 0.5; [ $SKEIN_NODE != c ]");
+    const v3 = await folder("v3", "[ $SKEIN_NODE != c ]");
     const undone = resultEvent(await cluster.skein(["--json", "deploy", "--from", v3]));
     assert.equal(undone.exit, 3);
     await untilSays(1);
@@ -95,7 +96,7 @@ test("every web finds the say of its own release, in every batch, when taken bac
     await cluster.ok("deploy", "--from", await folder("v4"), "--detach");
     await untilSays(2);
     await cluster.hub.kill();
-    await cluster.nodes[0]?.restart();
+    await sayNode?.restart();
     await cluster.hub.start();
     await cluster.ok("watch", "pair");
     await untilSays(1);

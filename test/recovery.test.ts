@@ -20,7 +20,7 @@ let stop: AbortController;
 before(async () => {
   stop = new AbortController();
   cluster = await startCluster({ signal: stop.signal });
-  for (const name of NAMES) await cluster.addNode(name, { labels: { role: "web" } });
+  await cluster.addNodes(Object.fromEntries(NAMES.map((name) => [name, { labels: { role: "web" } }])));
 });
 
 after(async () => {

@@ -18,8 +18,8 @@ let urls: readonly string[];
 before(async () => {
   stop = new AbortController();
   cluster = await startCluster({ signal: stop.signal });
-  for (const name of NAMES) await cluster.addNode(name);
-  await cluster.ok("deploy", "--from", await folder("v1", "0s"), "--all-at-once");
+  await cluster.addNodes(Object.fromEntries(NAMES.map((name) => [name, {}])));
+  await cluster.ok("deploy", "--from", await folder("v1", "0s", "true"), "--all-at-once");
   urls = await Promise.all(NAMES.map(async (node) => await urlOf(cluster, "paced", node)));
 });
 
@@ -70,9 +70,11 @@ test("a paused rollout begins nowhere else, and goes on when it is told to", asy
   const resumed = await cluster.ok("resume", "paced");
   assert.match(resumed.stdout, /paced@[0-9a-f]{8} runs/);
   assert.deepEqual(await answers(), ["v2", "v2", "v2"]);
-  await refused(cluster, [1, "ROLLOUT_ENDED"], ["pause", "paced"]);
-  await refused(cluster, [1, "ROLLOUT_ENDED"], ["resume", "paced"]);
-  await refused(cluster, [1, "UNDO_TOO_LATE"], ["abort", "paced"]);
+  await Promise.all([
+    refused(cluster, [1, "ROLLOUT_ENDED"], ["pause", "paced"]),
+    refused(cluster, [1, "ROLLOUT_ENDED"], ["resume", "paced"]),
+    refused(cluster, [1, "UNDO_TOO_LATE"], ["abort", "paced"]),
+  ]);
 });
 
 test("an aborted rollout is back everywhere, nothing lost, and its own command hears of it", async () => {

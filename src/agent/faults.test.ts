@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { answer, ended, eventually, world, type Ordered, type World } from "./agent.fixture.ts";
+import { answer, ended, eventually, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
 import { freePort } from "./runtime/runtime.fixture.ts";
 
 /** Passed on the way to a new version, in this order; `:n` is the n-th passage. */
@@ -65,6 +65,9 @@ const BACK = [
   "agent.finished",
 ] as const;
 
+const webSource = (version: string): string =>
+  `require("node:http").createServer((q, r) => r.end("${version}")).listen(process.env.PORT, process.env.HOST);`;
+
 const tree = (port: number, version: string, postJump: string): Record<string, string> => ({
   "skein.yaml": `app: shop
 processes:
@@ -72,13 +75,24 @@ processes:
 verify: sh verify.sh
 keep: { releases: 2, good: 1 }
 `,
-  "web.js": `require("node:http").createServer((q, r) => r.end("${version}")).listen(process.env.PORT, process.env.HOST);`,
+  "web.js": webSource(version),
   "verify.sh": `[ "$(curl -s "http://$SKEIN_ADDRESS_HTTP/")" = "${version}" ] || [ ! -x /usr/bin/curl ]`,
   "post-sync.sh": ":",
   "pre-jump.sh": ":",
   "un-jump.sh": ":",
   "pre-remove.sh": ":",
   "post-jump.sh": postJump,
+});
+
+/** The same with a process that is only reached through the port table. */
+const withSay = (port: number, version: string): Record<string, string> => ({
+  "skein.yaml": `app: shop
+processes:
+  web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } }
+  say: { run: node say.js, listen: { say: { port: auto } }, drain: { window: 50ms, within: 1s } }
+`,
+  "web.js": webSource(version),
+  "say.js": webSource(version),
 });
 
 async function stopped(child: ChildProcess): Promise<void> {
@@ -202,6 +216,32 @@ test("an agent killed at any point of its own undo goes back at its next start",
     BACK,
   );
   t.diagnostic(`${BACK.length} points, ${await load.end()} requests, ${load.bad.length} lost`);
+});
+
+test("an agent killed between two old releases that it tidies away ends the rest at its next start", async (t) => {
+  const { w, port, load, good } = await serving(t);
+  const child = w.child("agent.tidied");
+  const says = async (count: number): Promise<void> => {
+    await eventually(`${count} say`, async () => {
+      const rows = w.report()?.instances.filter(({ process }) => process === "say") ?? [];
+      return rows.length === count ? true : undefined;
+    });
+  };
+  let last: Ordered | undefined;
+  for (const version of ["v1", "v2", "v3"]) {
+    good.add(version);
+    last = await w.deploy(withSay(port, version));
+    assert.equal((await w.receipt(last.digest)).verdict, "ok");
+  }
+  assert.ok(last);
+  await says(3); // others may look them up until the order stands everywhere
+  w.offer({ settles: [{ settle: await settleOf(w.cluster, last), receipts: [] }] });
+  assert.equal((await ended(child)).signal, "SIGKILL");
+  const next = w.child();
+  await says(1);
+  assert.equal(await answer(port), "v3");
+  assert.deepEqual(load.bad, []);
+  await stopped(next);
 });
 
 async function serving(t: TestContext) {
