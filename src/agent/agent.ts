@@ -60,6 +60,8 @@ export interface AgentOptions {
   readonly begin?: ((stateDir: string, keys: NodeKeys) => Promise<NodeStore>) | undefined;
   readonly version?: string;
   readonly near?: NearOptions;
+  /** A unit starts the keeper: wait for it. Default: the agent starts it. */
+  readonly awaitKeeper?: boolean | undefined;
   /** Longest time between two reports, in ms; the port table forgets a node after 60 s. Default 20 000. */
   readonly reportEveryMs?: number;
   readonly log: Log;
@@ -94,6 +96,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     bind: options.bind,
     address: options.address,
     node: name(),
+    awaitKeeper: options.awaitKeeper,
     log: options.log,
   });
   await using near = await NearDepots.open({ options, signer: keys.signer, store });

@@ -73,8 +73,9 @@ test("the units leave instances alone when the keeper or the agent is stopped", 
   assert.match(keeper.text, /^ExecStart=\/usr\/bin\/skein keeper$/m);
   assert.match(
     agent.text,
-    /^ExecStart=\/usr\/bin\/skein agent run --address "\[fd00::1\]" --name "50%%\$\$x"$/m,
+    /^ExecStart=\/usr\/bin\/skein agent run --no-keeper --address "\[fd00::1\]" --name "50%%\$\$x"$/m,
   );
+  for (const { text } of [keeper, agent]) assert.match(text, /^StartLimitIntervalSec=0$/m);
   assert.match(agent.text, /^After=.*skein-keeper\.service$/m);
   assert.deepEqual([keeper.file, agent.file], ["skein-keeper.service", "skein-agent.service"]);
 });

@@ -17,7 +17,9 @@ export interface Unit {
 
 /**
  * Two systemd units. The keeper's `KillMode=process` leaves the instances alone when the keeper stops, and
- * `OOMPolicy=continue` keeps one app's memory from taking every other app with it.
+ * `OOMPolicy=continue` keeps one app's memory from taking every other app with it. The agent waits for that keeper:
+ * one of its own would live in the agent's control group, and end with everything it holds when the agent stops.
+ * Neither is ever given up on (`StartLimitIntervalSec=0`): a full disk or a hub that is away may last.
  */
 export function systemdUnits(options: UnitOptions): readonly [keeper: Unit, agent: Unit] {
   const skein = quoted(options.skein);
@@ -25,13 +27,14 @@ export function systemdUnits(options: UnitOptions): readonly [keeper: Unit, agen
     options.home === undefined ? "" : `Environment=${quoted(`SKEIN_HOME=${options.home}`)}\n`;
   const secrets =
     options.environmentFile === undefined ? "" : `EnvironmentFile=-${options.environmentFile}\n`;
-  const agent = [skein, "agent", "run", ...options.agentArgs.map(quoted)].join(" ");
+  const agent = [skein, "agent", "run", "--no-keeper", ...options.agentArgs.map(quoted)].join(" ");
   return [
     {
       file: "skein-keeper.service",
       text: `[Unit]
 Description=Skein keeper: holds listening sockets and instances
 After=network.target
+StartLimitIntervalSec=0
 
 [Service]
 Type=simple
@@ -55,6 +58,7 @@ WantedBy=multi-user.target
 Description=Skein agent: verifies orders and converges this node
 After=network-online.target skein-keeper.service
 Wants=network-online.target skein-keeper.service
+StartLimitIntervalSec=0
 
 [Service]
 Type=simple

@@ -178,6 +178,7 @@ export async function agent(context: Context, words: readonly string[], flags: A
     begin: far?.begin,
     join: flags.join,
     command: words.length === 0 ? undefined : words,
+    awaitKeeper: flags.keeper === false,
     version: VERSION,
     log,
     clock: systemClock,

@@ -23,6 +23,8 @@ export interface AgentFlags extends NearFlags {
   readonly name?: string;
   readonly address?: string;
   readonly bind?: string;
+  /** False with `--no-keeper`. */
+  readonly keeper?: boolean;
   readonly print?: boolean;
   readonly source?: string;
   readonly charter?: string;
@@ -107,6 +109,7 @@ function registerAgent(program: Command, run: Run): void {
     .action(async (words: string[], _flags: object, command: Command) => await runs(words, command));
   sourceOptions(agentOptions(agent.command("run")))
     .description("run it in the foreground")
+    .option("--no-keeper", "do not start the keeper: wait for the one that a unit or supervisor starts")
     .option("--join <line>", "the line of skein node invite; needed once")
     .argument("[words...]", "-- COMMAND: run this in place of every release's own processes")
     .action(async (words: string[], _flags: object, command: Command) => await runs(words, command));

@@ -136,10 +136,15 @@ export interface EnsureOptions {
   readonly run: string;
   /** Where a keeper that is started writes its own output. */
   readonly logFile: string;
+  /** Something else starts it (a unit): wait until it answers. Default: start one, detached, when none answers. */
+  readonly awaitKeeper?: boolean | undefined;
   readonly signal: AbortSignal;
 }
 
-/** Connects to the keeper; starts one, detached, when none answers. */
+/**
+ * Connects to the keeper, whoever starts it.
+ * @throws SkeinError KEEPER_UNREACHABLE when none answers within 10 s
+ */
 export async function ensureKeeper(options: EnsureOptions): Promise<KeeperClient> {
   const file = path.join(options.run, "keeper.sock");
   const there = await KeeperClient.connect(file).catch((err: unknown) => {
@@ -147,7 +152,7 @@ export async function ensureKeeper(options: EnsureOptions): Promise<KeeperClient
     throw err;
   });
   if (there !== undefined) return there;
-  startKeeper(options);
+  if (options.awaitKeeper !== true) startKeeper(options);
   const until = performance.now() + START_MS;
   for (;;) {
     await sleep(20, undefined, { signal: options.signal });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
@@ -303,6 +303,20 @@ test("notes outlive the keeper that took them", async (t) => {
     signal: t.signal,
   });
   assert.deepEqual((await next.call("list", {})).notes, { registry: "http://127.0.0.1:1/x" });
+});
+
+test("whoever waits for a unit's keeper starts none", async (t) => {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), "kp-"));
+  t.after(() => fs.rmSync(home, { recursive: true, force: true }));
+  const [run, logFile] = [path.join(home, "run"), path.join(home, "keeper.log")];
+  const waiting = ensureKeeper({ run, logFile, awaitKeeper: true, signal: t.signal });
+  await assert.rejects(KeeperClient.connect(path.join(run, "keeper.sock")), { code: "KEEPER_UNREACHABLE" });
+  assert.equal(fs.existsSync(logFile), false, "one that it started would write there");
+  const unit = spawn(process.execPath, [path.join(import.meta.dirname, "main.ts"), run], { stdio: "ignore" });
+  t.after(() => unit.kill("SIGKILL"));
+  await using keeper = await waiting;
+  assert.equal(keeper.hello.pid, unit.pid);
+  assert.equal(fs.existsSync(logFile), false);
 });
 
 test("only one keeper keeps a folder, and an unknown operation is refused by name", async (t) => {

@@ -8,6 +8,8 @@ export interface LinkOptions {
   readonly run: string;
   /** Folder of all logs; the keeper's own is `keeper.log` in it. */
   readonly logs: string;
+  /** A unit starts the keeper: one that the agent started would end with the agent's unit. Default: start it. */
+  readonly awaitKeeper?: boolean | undefined;
   readonly log: Log;
 }
 
@@ -56,16 +58,17 @@ export class KeeperLink implements AsyncDisposable {
   }
 
   async #connect(): Promise<KeeperClient> {
-    const { run, logs, log } = this.#options;
+    const { run, logs, awaitKeeper, log } = this.#options;
     const signal = this.#end.signal;
-    const client = await ensureKeeper({ run, logFile: path.join(logs, "keeper.log"), signal });
+    const logFile = path.join(logs, "keeper.log");
+    const client = await ensureKeeper({ run, logFile, awaitKeeper, signal });
     client.onEvent = (event) => this.#tell(event);
     await client.call("events", {});
     this.#tell({ type: "keeper", lost: client.hello.lost });
     void client.closed.then(async () => {
       this.#client = undefined;
       if (signal.aborted) return;
-      log.warn("the keeper is gone; starting another");
+      log.warn("the keeper is gone; another one takes over");
       await this.client().catch((err: unknown) => log.error("no keeper", { "err.message": messageOf(err) }));
     });
     return client;

@@ -49,6 +49,7 @@ export interface RuntimeOptions {
   readonly address: string;
   /** This node's name. */
   readonly node: string;
+  readonly awaitKeeper?: boolean | undefined;
   readonly log: Log;
 }
 
@@ -102,8 +103,8 @@ export class AppRuntime implements AsyncDisposable {
 
   /** Connects to the keeper, starting one if there is none. */
   static async open(options: RuntimeOptions): Promise<AppRuntime> {
-    const { run, logs, bind, address, node, log } = options;
-    const link = new KeeperLink({ run, logs, log });
+    const { run, logs, bind, address, node } = options;
+    const link = new KeeperLink(options);
     await link.client();
     const preload = await placePreload(run);
     return new AppRuntime(link, { run, logs, bind, address, node, preload });
