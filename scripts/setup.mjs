@@ -23,6 +23,8 @@ const TEST_PROGRAMS = {
   "ssh-agent": "openssh-client",
   setcap: "libcap2-bin",
   setpriv: "util-linux",
+  zsh: "zsh",
+  fish: "fish",
 };
 
 if (major < 20) fail("Skein needs Node 20 or newer to set itself up (it then brings its own Node 26).");

@@ -232,14 +232,7 @@ test("a folder without a manifest is files that are brought to their place, with
   assert.match((await skein("logs", "conf")).stdout, /jumped to [0-9a-f]+/);
 });
 
-test("completion for every shell, and the version", async () => {
-  for (const shell of ["bash", "zsh", "fish"]) {
-    const { code, stdout } = await skein("completion", shell);
-    assert.equal(code, 0);
-    assert.match(stdout, /rollback/);
-  }
-  await write({ "completion.bash": (await skein("completion", "bash")).stdout });
-  await run("bash", ["-n", path.join(dir, "completion.bash")]);
+test("the version, of the tool and of the program that asks", async () => {
   const { version } = await result<{ version: string }>("version");
   assert.equal((await skein("--version")).stdout, `skein ${version}\n`);
 });

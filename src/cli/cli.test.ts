@@ -136,13 +136,3 @@ test("an operator is made once and shown the second time", (t) => {
   assert.equal(unreachable.exit, 1);
   assert.match(unreachable.err, /HUB_UNREACHABLE/);
 });
-
-test("completion scripts are made of the grammar, and shells can read them", (t) => {
-  const dir = folder(t);
-  const script = skein(dir, "completion", "bash").out;
-  assert.match(script, /"node"\) words="invite ls show rm label/);
-  const check = spawnSync("bash", ["-n"], { input: script, encoding: "utf8" });
-  assert.deepEqual([check.status, check.stderr], [0, ""]);
-  assert.match(skein(dir, "completion", "fish").out, /complete -c skein/);
-  assert.equal(skein(dir, "completion", "tcsh").exit, 2);
-});

@@ -49,21 +49,39 @@ ${cases}
 complete -o default -F _skein skein`;
 }
 
+/** zsh has a function of its own: bash's would overwrite `path`, which is zsh's PATH. */
 function zsh(all: readonly Verb[]): string {
+  const cases = all.map(({ path, words }) => `    "${path}") found=(${words.join(" ")}) ;;`).join("\n");
   return `#compdef skein
 # eval "$(skein completion zsh)"
-autoload -U +X bashcompinit && bashcompinit
-${bash(all)}`;
+_skein() {
+  local verb="" word
+  local -a found
+  for word in "\${(@)words[2,CURRENT-1]}"; do
+    [[ $word == -* || $verb == *" "* ]] || verb="\${verb:+$verb }$word"
+  done
+  case "$verb" in
+${cases}
+    *) case "\${verb%% *}" in
+${cases}
+    esac ;;
+  esac
+  compadd -a found || _files
+}
+compdef _skein skein`;
 }
 
 function fish(all: readonly Verb[]): string {
   const lines = all.flatMap(({ path, words }) => {
-    const seen =
-      path === "" ? "__fish_use_subcommand" : `__fish_seen_subcommand_from ${path.split(" ").at(-1) ?? ""}`;
+    const below = words.filter((word) => !word.startsWith("-"));
+    const given = path.split(" ").map((word) => `__fish_seen_subcommand_from ${word}`);
+    const seen = path === "" ? "__fish_use_subcommand" : given.join("; and ");
+    const none =
+      below.length === 0 || path === "" ? "" : `; and not __fish_seen_subcommand_from ${below.join(" ")}`;
     return words.map((word) =>
       word.startsWith("--")
         ? `complete -c skein -n "${seen}" -l ${word.slice(2)}`
-        : `complete -c skein -n "${seen}" -f -a ${word}`,
+        : `complete -c skein -n "${seen}${none}" -f -a ${word}`,
     );
   });
   return `# skein completion fish | source\n${lines.join("\n")}`;
