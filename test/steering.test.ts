@@ -61,12 +61,16 @@ async function rolloutNodes(): Promise<readonly RolloutNode[]> {
 }
 
 test("a paused rollout begins nowhere else, and goes on when it is told to", async () => {
-  await cluster.ok("deploy", "--from", await folder("v2", "0s"), "--detach");
+  const flag = path.join(cluster.dir, "paused");
+  const v2 = await folder("v2", "0s", `[ $SKEIN_NODE = a ] || until [ -e ${flag} ]; do sleep 0.05; done`);
+  await cluster.ok("deploy", "--from", v2, "--detach");
   await untilAnswers("v2", "v1", "v1");
   await cluster.ok("pause", "paced");
   await cluster.ok("pause", "paced");
   const { apps } = (await cluster.json("status", "paced")) as { apps: { phase: string }[] };
   assert.equal(apps[0]?.phase, "paused");
+  await fs.writeFile(flag, "");
+  assert.equal((await answers())[2], "v1");
   const resumed = await cluster.ok("resume", "paced");
   assert.match(resumed.stdout, /paced@[0-9a-f]{8} runs/);
   assert.deepEqual(await answers(), ["v2", "v2", "v2"]);

@@ -138,7 +138,28 @@ function track(server) {
   server.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
+    drainWhenClosed(server);
+    if (draining) sayGoodbye(session);
   });
+}
+
+/** HTTP/2 servers have a close() of their own, which refuses streams that are on their way. */
+function drainWhenClosed(server) {
+  if (Object.prototype.hasOwnProperty.call(server, "close")) return;
+  const { close } = server;
+  server.close = function (done) {
+    if (!draining || !servers.has(this)) return close.call(this, done);
+    holdOpen();
+    stopAccepting(this, done);
+    return this;
+  };
+}
+
+/** First only that no more streams are to come: those that the client has sent meanwhile are answered still. */
+function sayGoodbye(session) {
+  if (session.destroyed || session.closed) return;
+  session.goaway(0, 2 ** 31 - 1);
+  setTimeout(() => session.close(), plan.windowMs).unref();
 }
 
 /** A twin accepts on the public socket and gives all it accepts to the app's server. */
@@ -148,11 +169,20 @@ function attach(server, socket) {
   const twin = net.createServer({ allowHalfOpen, pauseOnConnect, noDelay, keepAlive, keepAliveInitialDelay });
   twin.on("connection", (connection) => {
     connection.server = server;
+    count(connection, twin, server);
     server.emit("connection", connection);
   });
   twin.on("error", (err) => tell(`error ${socket.name} ${err.code || err.message}`));
   servers.set(server, twin);
   listen.call(twin, { fd: socket.fd }, () => tell(`attached ${socket.name}`));
+}
+
+/** The app's server counts the connection as its own: its close() ends after the last one. */
+function count(connection, twin, server) {
+  if (connection._server !== twin) return;
+  connection._server = server;
+  twin._connections -= 1;
+  server._connections += 1;
 }
 
 function patchClose() {
@@ -220,7 +250,7 @@ function stopAccepting(server, done) {
   };
   if (twin) closeNet.call(twin, one);
   closeNet.call(server, one);
-  for (const session of sessions) session.close(); // says GOAWAY and ends what is open
+  for (const session of sessions) sayGoodbye(session);
   if (typeof server.closeIdleConnections !== "function") return;
   setTimeout(() => afterReading(() => closeIdle(server)), plan.windowMs).unref();
 }

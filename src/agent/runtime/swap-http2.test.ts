@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import http2 from "node:http2";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { selfSignedCertificate } from "../../trust/x509.ts";
+import {
+  bench,
+  deploy,
+  freePort,
+  listenAt,
+  processPlan,
+  releasePlan,
+  type Bench,
+} from "./runtime.fixture.ts";
+import type { ReleasePlan } from "./plan.ts";
+
+const SWAPS = 3;
+/** Each answer takes that long, in ms: there are always streams that a hand-over finds open. */
+const ANSWER_MS = 60;
+
+/**
+ * Asks over HTTP/2 as browsers do: many streams on one connection, and another connection as soon as the server says
+ * GOAWAY. Nothing is tried again: what fails is lost.
+ */
+class Streams {
+  readonly #port: number;
+  readonly #stop = new AbortController();
+  readonly #open = new Set<Promise<void>>();
+  readonly #asking: Promise<void>;
+  #session: http2.ClientHttp2Session | undefined;
+  readonly bodies: Record<string, number> = {};
+  readonly lost: string[] = [];
+  sessions = 0;
+
+  constructor(port: number) {
+    this.#port = port;
+    this.#asking = this.#ask();
+  }
+
+  async end(): Promise<void> {
+    this.#stop.abort();
+    await this.#asking;
+    await Promise.all(this.#open);
+    this.#session?.destroy();
+  }
+
+  async #ask(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const stream = this.#stream();
+      this.#open.add(stream);
+      void stream.finally(() => this.#open.delete(stream));
+      await sleep(5);
+    }
+  }
+
+  async #stream(): Promise<void> {
+    try {
+      const body = await textOf(this.#current().request({ ":path": "/" }));
+      this.bodies[body] = (this.bodies[body] ?? 0) + 1;
+    } catch (err) {
+      this.lost.push(String(err));
+    }
+  }
+
+  #current(): http2.ClientHttp2Session {
+    if (this.#session !== undefined && !this.#session.closed && !this.#session.destroyed)
+      return this.#session;
+    this.sessions += 1;
+    const session = http2.connect(`https://127.0.0.1:${this.#port}`, { rejectUnauthorized: false });
+    session.on("error", () => undefined); // its streams tell
+    return (this.#session = session);
+  }
+}
+
+async function textOf(stream: http2.ClientHttp2Stream): Promise<string> {
+  let text = "";
+  for await (const part of stream.setEncoding("utf8")) text += String(part);
+  if (text === "") throw new Error(`no answer (${stream.rstCode})`);
+  return text;
+}
+
+function appOf(b: Bench, port: number, version: number, own = ""): ReleasePlan {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const key = JSON.stringify(privateKey.export({ type: "pkcs8", format: "pem" }));
+  const cert = JSON.stringify(selfSignedCertificate(privateKey, "x"));
+  const app = `const s = require("http2").createSecureServer({ key: ${key}, cert: ${cert}, allowHTTP1: true },
+    (q, r) => setTimeout(() => r.end("v${version}"), ${ANSWER_MS})).listen(+process.env.PORT);${own}`;
+  return releasePlan(
+    b.release({ "app.js": app }),
+    processPlan("node app.js", {
+      listen: { http: listenAt(port, { protocol: "tls" }) },
+      ready: { ...processPlan("x").ready, check: { type: "http", path: "/", socket: "http", tls: true } },
+      drain: { signal: "TERM", windowMs: 400, withinMs: 5000, now: "KILL" },
+    }),
+  );
+}
+
+for (const [kind, own] of [
+  ["", ""],
+  [" with a handler of its own", 'process.on("SIGTERM", () => s.close(() => process.exit(0)));'],
+] as const) {
+  test(`swaps of an HTTP/2 server${kind} lose no stream`, async (t) => {
+    const b = await bench(t);
+    const port = await freePort();
+    let old = appOf(b, port, 0, own);
+    await deploy(b.runtime, old, undefined, b.signal);
+    const streams = new Streams(port);
+    t.after(async () => await streams.end());
+    await sleep(150);
+    let cut = 0;
+    for (let n = 1; n <= SWAPS; n++) {
+      const next = appOf(b, port, n, own);
+      cut += (await deploy(b.runtime, next, old, b.signal)).retired?.cut ?? 0;
+      old = next;
+    }
+    await sleep(150);
+    await streams.end();
+    assert.deepEqual([streams.lost, cut], [[], 0]);
+    assert.deepEqual(Object.keys(streams.bodies), ["v0", "v1", "v2", "v3"]);
+    assert.ok(streams.sessions > SWAPS, "each version told its clients to go");
+  });
+}
