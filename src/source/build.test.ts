@@ -38,6 +38,13 @@ test("the environment is built from nothing, with a home and a cache", async (t)
   assert.ok(!names.includes("SKEIN_TEST_SECRET"));
 });
 
+test("trap 10: tools that need a home and a cache folder find both, and may write there", async (t) => {
+  const home = "git config --global core.pager cat && git config --global core.pager"; // without HOME: "fatal"
+  const o = options(t, { run: `${home}; mkdir "$XDG_CACHE_HOME/go-build" && echo kept` });
+  await build(o);
+  assert.deepEqual(o.lines, ["build: cat", "build: kept"]);
+});
+
 test("a failing build stops there, with its last lines", async (t) => {
   const o = options(t, { run: "seq 1 50; exit 3", test: "touch tested" });
   await assert.rejects(
