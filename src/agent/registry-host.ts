@@ -46,17 +46,27 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
   const server = await listen(runtime, capabilities, { table, callerOf: capabilities.callerOf, log });
   await capabilities.keepPort(server.port);
   let rows: readonly InstanceRow[] = [];
+  // Ended processes by instance: out of the table with the very event, before the keeper is asked for the rest.
+  const ended = new Map<string, number>();
   const show = (): void => {
-    table.setLocal(servicesOf(rows, options));
+    const living = rows.filter(({ key, pid }) => ended.get(key) !== pid);
+    table.setLocal(servicesOf(living, options));
   };
   const stopRecords = options.records.onChange(show);
-  const stop = runtime.onEvent(() => {
+  const stop = runtime.onEvent((event) => {
+    if (event.type === "exited") {
+      ended.set(event.key, event.pid);
+      show();
+    }
     refresh().catch((err: unknown) => {
       log.warn("the registry could not be refreshed", { "err.message": messageOf(err) });
     });
   });
   const refresh = async (): Promise<void> => {
     rows = await runtime.list();
+    for (const [key, pid] of ended) {
+      if (!rows.some((row) => row.key === key && row.pid === pid)) ended.delete(key);
+    }
     for (const { app, environment: env, release, uses } of rows) {
       if (isReleaseId(release)) capabilities.of({ app, env, release, uses });
     }

@@ -232,17 +232,16 @@ export class Instance {
     const { restart } = this.spec;
     const delay = this.#attached ? restartDelayMs(this.#crashTimes, restart, Date.now()) : undefined;
     this.#crashTimes = [...this.#crashTimes, Date.now()].slice(-1000);
-    if (delay !== undefined) this.#restartIn(delay, pid);
-    else {
-      this.#become(this.#attached && restart !== null ? "failed" : "exited", { pid: 0 });
-      if (pid > 0) void killGroup(pid);
-    }
+    const last = this.#attached && restart !== null ? "failed" : "exited";
+    this.#become(delay === undefined ? last : "waiting", { pid: 0 });
+    // Told before anything else is done: callers must not be led there any more.
     const restartInMs = delay ?? null;
     this.#around.emit({ type: "exited", key: this.spec.key, pid, exit, state: this.#state, restartInMs });
+    if (delay !== undefined) this.#restartIn(delay, pid);
+    else if (pid > 0) void killGroup(pid);
   }
 
   #restartIn(delay: number, group: number): void {
-    this.#become("waiting", { pid: 0 });
     const cleared = group > 0 ? killGroup(group) : Promise.resolve();
     this.#timer = setTimeout(() => {
       void cleared.then(() => {
