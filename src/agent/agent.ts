@@ -378,7 +378,7 @@ class Agent implements AsyncDisposable {
   }
 
   async #openSource(): Promise<Source> {
-    const options = this.#options;
+    const options = { ...this.#options, boot: this.#boot };
     if (options.source !== undefined) return (this.#source ??= await options.source(this.#keys, this.#store));
     return (this.#source = await hubFor(this.#store.state.charter, this.#keys, options, this.#source));
   }

@@ -15,6 +15,14 @@ interface LinkedSource extends Source {
   readonly client: HubClient;
 }
 
+interface HubLinkOptions {
+  readonly hub?: HubAddress | undefined;
+  readonly name: string;
+  readonly paths: Paths;
+  /** This agent's nonce. */
+  readonly boot: string;
+}
+
 /**
  * The hub source for the charter in force: the hubs it lists, and the ones given on the command line. The same source
  * as before, unless the list changed.
@@ -23,7 +31,7 @@ interface LinkedSource extends Source {
 export async function hubFor(
   charter: Charter,
   keys: NodeKeys,
-  options: { readonly hub?: HubAddress | undefined; readonly name: string; readonly paths: Paths },
+  options: HubLinkOptions,
   before: Source | undefined,
 ): Promise<Source> {
   const hubs = await hubsOf(charter, options);
@@ -36,7 +44,7 @@ export async function hubFor(
     throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub, and none was given");
   const identity = tlsIdentity(keys.signer.privateKey, options.name);
   const client = new HubClient({ hubs, identity });
-  const source = hubSource(client, hubDepot(client), keys.signer.kid);
+  const source = hubSource(client, hubDepot(client), keys.signer.kid, options.boot);
   return Object.assign(source, { madeFor, client }) satisfies LinkedSource;
 }
 

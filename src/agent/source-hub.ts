@@ -7,8 +7,11 @@ import type { PeerHints, Source } from "./source.ts";
 /** Changes of the table that come within this time are given as one. */
 const GATHER_MS = 20;
 
-/** A hub, through its typed client over pinned TLS. */
-export function hubSource(client: HubClient, depot: DepotReader, node: KeyId): Source {
+/**
+ * A hub, through its typed client over pinned TLS.
+ * @param boot this agent's nonce: it tells the hub at once when another live agent has the same key
+ */
+export function hubSource(client: HubClient, depot: DepotReader, node: KeyId, boot: string): Source {
   return {
     get name() {
       return client.name;
@@ -16,7 +19,7 @@ export function hubSource(client: HubClient, depot: DepotReader, node: KeyId): S
     depots: [depot],
     peers: hintsOf(client),
     paced: true,
-    wanted: async (etag, waitMs, signal) => await client.wanted(etag, waitMs, signal),
+    wanted: async (etag, waitMs, signal) => await client.wanted(etag, waitMs, signal, boot),
     report: async (report, signal) => await client.report(report, signal),
     ports: (signal) => portTables(client, signal),
     answer: async (command, lines, signal) => {

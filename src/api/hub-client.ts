@@ -187,9 +187,10 @@ export class HubClient implements Disposable {
     etag: string | undefined,
     waitMs: number,
     signal?: AbortSignal,
+    boot?: string,
   ): Promise<s.Wanted | undefined> {
     const response = await this.#send("wanted", {
-      query: { wait: waitMs },
+      query: { wait: waitMs, boot },
       headers: this.#talk.asking(etag),
       timeoutMs: waitMs + 10_000,
       signal,

@@ -205,7 +205,8 @@ export const ROUTES = {
     path: "/v1/wanted",
     summary: "What the calling node should run; waits for news when `if-none-match` is current",
     roles: NODES,
-    query: z.object({ wait: count(0, 120_000) }),
+    // The agent's boot nonce, as in its reports: two that ask in turn are two agents with one key.
+    query: z.object({ wait: count(0, 120_000), boot: s.bootNonce.optional() }),
     response: s.wanted,
   },
   report: {

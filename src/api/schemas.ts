@@ -249,9 +249,12 @@ export const reportedHead = z.strictObject({
   releases: z.array(envelope).max(128).optional(),
 });
 export type ReportedHead = z.infer<typeof reportedHead>;
+/** Made anew at each start of an agent. */
+export const bootNonce = z.string().min(8).max(64);
+
 export const report = z.strictObject({
   /** Random, made once by each agent process: tells two live agents with one key apart. */
-  boot: z.string().min(8).max(64),
+  boot: bootNonce,
   at: time,
   address: z.string().max(255).nullable(),
   /** endpoint.1: where the node serves peers; null or absent: it does not. */

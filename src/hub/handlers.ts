@@ -108,7 +108,8 @@ function agents(hub: Hub) {
     wanted: async (call) => {
       const node = call.caller.kid;
       const waitMs = call.query.wait;
-      presence.heard(node, waitMs);
+      // A second agent with this key would wait just as quietly: if the first one lives, it asks again at once.
+      if (presence.polled(node, waitMs, call.query.boot)) hub.wanted.dismiss(node);
       try {
         const wanted = await hub.wanted.poll(node, call.req.headers["if-none-match"], waitMs, call.signal);
         if (wanted !== undefined) return await sendWanted(call, wanted, node, hub.wanted.told);

@@ -38,6 +38,32 @@ test("a poll whose connection broke makes a node absent after 5 s", async (t) =>
   assert.deepEqual(presentOf(hub), [false]);
 });
 
+test("two agents with one key are told apart while both only wait", async (t) => {
+  const hub = await startTestHub(t);
+  const { client, kid } = await joinNode(t, hub, "web1");
+  const { etag } = (await client.wanted(undefined, 0)) ?? {};
+  const ask = async (boot: string) => await client.wanted(etag, 60_000, t.signal, boot);
+  const first = ask("boot-first");
+  while (!hub.hub.wanted.isWaiting(kid)) await new Promise(setImmediate);
+  const second = ask("boot-second");
+  assert.equal(await first, undefined, "its poll is answered although nothing is new");
+  assert.equal(hub.hub.presence.duplicate(kid), false, "it may have been restarted");
+  assert.equal((await ask("boot-first"))?.duplicate, true);
+  assert.equal(hub.hub.presence.duplicate(kid), true);
+  assert.equal(await second, undefined);
+  const both = await Promise.all([ask("boot-second"), ask("boot-first")]);
+  assert.deepEqual(
+    both.map((wanted) => wanted?.duplicate),
+    [true, true],
+  );
+  const known = both[0]?.etag;
+  const quiet = client.wanted(known, 300, t.signal, "boot-second");
+  while (!hub.hub.wanted.isWaiting(kid)) await new Promise(setImmediate);
+  assert.equal(await client.wanted(known, 0, t.signal, "boot-first"), undefined);
+  assert.ok(hub.hub.wanted.isWaiting(kid), "two that are told apart wait in peace");
+  assert.equal(await quiet, undefined);
+});
+
 test("after a restart of the hub, who was there has the usual time to call again", async (t) => {
   const first = await startTestHub(t);
   const node = await joinNode(t, first, "web1");

@@ -76,6 +76,20 @@ export class Presence {
     live.deadline = now + forMs + SILENCE_MS;
   }
 
+  /**
+   * A node asks what is wanted. @param boot its agent's nonce; undefined from older ones
+   * @returns whether it is news that another agent had spoken last with this key: restarted since, or a second one
+   */
+  polled(node: KeyId, waitMs: number, boot: string | undefined): boolean {
+    this.heard(node, waitMs);
+    const live = this.#live.get(node);
+    const before = live?.boot ?? null;
+    if (live === undefined || boot === undefined || boot === before) return false;
+    const isKnown = this.duplicate(node);
+    noteBoot(live, boot, this.#core.clock.now());
+    return before !== null && !isKnown;
+  }
+
   /** A node's poll ended: answered, or because its connection broke. */
   pollEnded(node: KeyId, cut: boolean): void {
     const live = this.#live.get(node);

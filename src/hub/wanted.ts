@@ -47,7 +47,8 @@ export class WantedDesk {
   /** What each node was told last. */
   readonly told = new Told();
   readonly #parts: WantedParts;
-  readonly #waiting = new Map<KeyId, Set<() => void>>();
+  /** What wakes each waiting poll: with `false` it is over. */
+  readonly #waiting = new Map<KeyId, Set<(again: boolean) => void>>();
   readonly #selectors = new Map<string, Selector>();
   #beacon: { readonly at: number; readonly envelope: Promise<Envelope> } | undefined;
 
@@ -91,7 +92,12 @@ export class WantedDesk {
   /** Lets polls look again: something that is not in the store changed. `undefined`: all of them. */
   wake(node?: KeyId): void {
     const sets = node === undefined ? [...this.#waiting.values()] : [this.#waiting.get(node) ?? []];
-    for (const set of sets) for (const wake of set) wake();
+    for (const set of sets) for (const wake of set) wake(true);
+  }
+
+  /** Answers waiting polls of a node as if their time were over: whoever asked and lives asks again. */
+  dismiss(node: KeyId): void {
+    for (const wake of this.#waiting.get(node) ?? []) wake(false);
   }
 
   /** Signed afresh at most once a second: it is what nodes set their idea of the hub's clock by. */
@@ -191,10 +197,11 @@ export class WantedDesk {
 
   #nextNews(node: KeyId, signal: AbortSignal): { within(ms: number): Promise<boolean>; stop(): void } {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const wake = (): void => resolve(true);
+    const wake = (again: boolean): void => resolve(again);
+    const aborted = (): void => resolve(true);
     const set = this.#waiting.get(node) ?? new Set();
     this.#waiting.set(node, set.add(wake));
-    signal.addEventListener("abort", wake, { once: true });
+    signal.addEventListener("abort", aborted, { once: true });
     let timer: NodeJS.Timeout | undefined;
     return {
       within: async (ms) => {
@@ -203,7 +210,7 @@ export class WantedDesk {
       },
       stop: () => {
         clearTimeout(timer);
-        signal.removeEventListener("abort", wake);
+        signal.removeEventListener("abort", aborted);
         set.delete(wake);
         if (set.size === 0 && this.#waiting.get(node) === set) this.#waiting.delete(node);
       },
