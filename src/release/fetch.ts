@@ -52,6 +52,13 @@ export class Fetcher {
     throw failure;
   }
 
+  /** What each of the depots gives; those that give nothing are passed over. */
+  async each<T>(attempt: (depot: DepotReader) => Promise<T>): Promise<T[]> {
+    const all = await Promise.allSettled(this.#depots.map(attempt));
+    this.signal.throwIfAborted();
+    return all.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  }
+
   get bytes(): number {
     return this.bytesBy.values().reduce((sum, bytes) => sum + bytes, 0);
   }
@@ -104,25 +111,58 @@ export class PackMap {
   readonly #fetcher: Fetcher;
   #packs: Digest[] | undefined;
   readonly #readPacks: () => Promise<readonly Digest[]>;
+  #readOthers: (() => Promise<readonly Digest[]>) | undefined;
+  readonly #seen = new Set<Digest>();
+  /** Why a pack could not be read. */
+  #lost: SkeinError | undefined;
   readonly chunks = new ChunkTable<Place>();
   readonly lists = new Map<Digest, readonly ChunkRef[]>();
 
-  /** `packs`: newest first; a function is called when the first of them is needed. */
-  constructor(fetcher: Fetcher, packs: readonly Digest[] | (() => Promise<readonly Digest[]>)) {
+  /**
+   * @param packs newest first; a function is called when the first of them is needed
+   * @param others more packs, asked for where the first ones do not lead to all that is wanted: an index is unsigned,
+   * and one depot's may lie where another's does not
+   */
+  constructor(
+    fetcher: Fetcher,
+    packs: readonly Digest[] | (() => Promise<readonly Digest[]>),
+    others?: () => Promise<readonly Digest[]>,
+  ) {
     this.#fetcher = fetcher;
     this.#readPacks = typeof packs === "function" ? packs : async () => packs;
+    this.#readOthers = others;
   }
 
-  /** Reads heads until `isEnough` says so or there are no more. */
+  /** Reads heads until `isEnough` says so or there are no more. @throws why one could not be read, where it lacks */
   async readUntil(isEnough: () => boolean): Promise<void> {
     while (!isEnough()) {
       this.#packs ??= [...(await this.#readPacks())];
-      const pack = this.#packs.shift();
-      if (pack === undefined) return;
+      const pack = this.#packs.shift() ?? (await this.#otherPack());
+      if (pack === undefined) {
+        if (this.#lost !== undefined) throw this.#lost;
+        return;
+      }
+      this.#seen.add(pack);
+      await this.#readHead(pack);
+    }
+  }
+
+  async #readHead(pack: Digest): Promise<void> {
+    try {
       const head = await this.#fetcher.try((depot) => readHead(depot, pack, this.#fetcher.signal));
       for (const frame of head.frames) this.chunks.add({ pack, frame });
       for (const [file, list] of head.lists) if (!this.lists.has(file)) this.lists.set(file, list);
+    } catch (err) {
+      if (!isSkeinError(err, "BLOB_MISSING", "PACK_CORRUPT")) throw err;
+      this.#lost ??= err;
     }
+  }
+
+  async #otherPack(): Promise<Digest | undefined> {
+    const others = (await this.#readOthers?.()) ?? [];
+    this.#readOthers = undefined;
+    this.#packs = [...new Set(others)].filter((pack) => !this.#seen.has(pack));
+    return this.#packs.shift();
   }
 
   /**

@@ -7,7 +7,7 @@ import type { ReleaseIndex } from "./release-index.ts";
 import { decodeRows, treeIdOf } from "./rows.ts";
 import { encodeRoot } from "./segments.ts";
 import { encodeSince } from "./since.ts";
-import { loadTimes, loadTree, readIndex, type LoadedTree } from "./tree-blobs.ts";
+import { loadTimes, loadTree, packsElsewhere, readIndex, type LoadedTree } from "./tree-blobs.ts";
 
 export interface ReachOptions extends Omit<ArriveOptions, "from"> {
   /** Of earlier installs, the latest first; open. */
@@ -37,7 +37,7 @@ export async function reachTree(fetcher: Fetcher, options: ReachOptions): Promis
   const here = same === undefined ? undefined : await sameTree(fetcher, wanted, same);
   if (here !== undefined) return { ...here, fresh: NOTHING };
   const index = lazy(async () => await fetcher.try((depot) => readIndex(depot, wanted.tree, fetcher.signal)));
-  const packs = new PackMap(fetcher, async () => (await index()).packs);
+  const packs = new PackMap(fetcher, async () => (await index()).packs, packsElsewhere(fetcher, wanted.tree));
   for await (const from of leads(index, options)) {
     const arrived = await arriveByDelta(fetcher, { ...options, from });
     if (arrived !== undefined) return { ...arrived, packs };
@@ -72,7 +72,7 @@ async function sameTree(
     rows,
     segments,
     times: isSame ? times : await loadTimes(fetcher, wanted, rows),
-    packs: new PackMap(fetcher, index),
+    packs: new PackMap(fetcher, index, packsElsewhere(fetcher, wanted.tree)),
   };
 }
 

@@ -89,9 +89,17 @@ export async function loadTree(
   return { rows, segments, times: await loadTimes(fetcher, wanted, rows), packs };
 }
 
+/** The packs that any depot's index names. */
+export function packsElsewhere(fetcher: Fetcher, tree: TreeId): () => Promise<readonly Digest[]> {
+  return async () => {
+    const indexes = await fetcher.each(async (depot) => await readIndex(depot, tree, fetcher.signal));
+    return indexes.flatMap(({ packs }) => packs);
+  };
+}
+
 async function packsOf(fetcher: Fetcher, tree: TreeId): Promise<PackMap> {
   const index = await fetcher.try(async (depot) => await readIndex(depot, tree, fetcher.signal));
-  return new PackMap(fetcher, index.packs);
+  return new PackMap(fetcher, index.packs, packsElsewhere(fetcher, tree));
 }
 
 async function fetchSegments(
