@@ -2,7 +2,7 @@ import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import type { Fetcher } from "./fetch.ts";
-import { freeNow } from "./free.ts";
+import { freeNow } from "../lib/free.ts";
 import { chunksOf, inflateAside, openFrame, packName, type ChunkRef, type FrameRef } from "./pack.ts";
 
 /** Takes a chunk that was checked against its id; the bytes are only lent. */

@@ -4,7 +4,7 @@ import type { Depot } from "../depot/depot.ts";
 import { piecesBlob } from "./blobs.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES } from "./content-reader.ts";
-import { freeNow } from "./free.ts";
+import { freeNow } from "../lib/free.ts";
 import {
   compress,
   encodePack,

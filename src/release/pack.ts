@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import { constants, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "node:zlib";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
 import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
-import { freeNow } from "./free.ts";
+import { freeNow } from "../lib/free.ts";
 import { MAX_CHUNK } from "./gear.ts";
 
 /**

@@ -3,6 +3,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { errnoOf } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
+import { freeNow } from "../../lib/free.ts";
 import { asSkeinError } from "../../lib/files.ts";
 import { checkBlobName } from "../blob-name.ts";
 import { PIECE_BYTES } from "../peers/picking.ts";
@@ -204,11 +205,13 @@ class PieceFolder implements BlobCache {
     const file = encodePiece(content);
     if (file.length > this.maxBytes) return;
     await this.shrinkTo(this.maxBytes - file.length);
+    const { length } = file;
     await this.#put(path.join(this.dir, key), file);
-    this.#bytes += file.length - (entries.get(key)?.bytes ?? 0);
+    freeNow(file);
+    this.#bytes += length - (entries.get(key)?.bytes ?? 0);
     const at = this.#now();
     entries.delete(key);
-    entries.set(key, { bytes: file.length, usedAt: at, writtenAt: at });
+    entries.set(key, { bytes: length, usedAt: at, writtenAt: at });
   }
 
   async #put(file: string, bytes: Buffer): Promise<void> {

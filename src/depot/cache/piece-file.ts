@@ -66,12 +66,17 @@ export function withPart(content: PieceContent, added: Part, ends: boolean): Pie
   const end = added.start + added.bytes.length;
   const touching = content.parts.filter((part) => part.start <= end && endOf(part) >= added.start);
   const start = Math.min(added.start, ...touching.map((part) => part.start));
-  const bytes = Buffer.alloc(Math.max(end, ...touching.map(endOf)) - start);
-  for (const part of touching) bytes.set(part.bytes, part.start - start);
-  bytes.set(added.bytes, added.start - start);
+  const bytes = touching.length === 0 ? added.bytes : merged(touching, added, start);
   const parts = [...content.parts.filter((part) => !touching.includes(part)), { start, bytes }];
   parts.sort((a, b) => a.start - b.start);
   return parts.length > MAX_PARTS ? undefined : { parts, ends: content.ends || ends };
+}
+
+function merged(touching: readonly Part[], added: Part, start: number): Buffer {
+  const bytes = Buffer.alloc(Math.max(endOf(added), ...touching.map(endOf)) - start);
+  for (const part of touching) bytes.set(part.bytes, part.start - start);
+  bytes.set(added.bytes, added.start - start);
+  return bytes;
 }
 
 const endOf = ({ start, bytes }: Part): number => start + bytes.length;

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { Digest } from "../../lib/ids.ts";
-import { freeNow } from "../free.ts";
+import { freeNow } from "../../lib/free.ts";
 import type { Content } from "../tree-source.ts";
 import { readBlocks, type Block } from "./block-reader.ts";
 import { ByteReader, damaged } from "./byte-io.ts";
