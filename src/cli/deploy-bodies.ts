@@ -12,7 +12,7 @@ import { appHere } from "./app-here.ts";
 import { HELPER_DIR, type Context, type Result } from "./context.ts";
 import type { DeployFlags } from "./deploy-commands.ts";
 import { hasBucket } from "./ftl-settings.ts";
-import { amountFlag, deployWords, durationFlag } from "./grammar.ts";
+import { amountFlag, deployWords, durationFlag, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import { progress, type Progress } from "./progress.ts";
 
@@ -57,6 +57,12 @@ export async function deploy(
 }
 
 export async function plan(context: Context, words: readonly string[], flags: DeployFlags): Promise<Result> {
+  if (hasBucket({})) {
+    throw usage(
+      "a plan needs to know what nodes run, and no node tells a bucket",
+      "skein list --master APP shows what is ordered.",
+    );
+  }
   const operator = await context.operator();
   const shown = progress(context.io);
   const planned = await planDeploy(operator, optionsOf(context, operator, words, flags, shown));

@@ -42,7 +42,7 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
   const hubs = hubsFor(config, chain, options.hub);
   if (hubs.length === 0) {
     throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub yet", {
-      hint: "Start one (skein hub), then: skein init --hub HOST:PORT#KEY",
+      hint: "Start one (skein hub), then: skein init --hub HOST:PORT#KEY. Of a cluster in a bucket skein list --master tells.",
     });
   }
   const { identity, session } = await openSession(paths, config.cluster, signer, clock);

@@ -21,10 +21,12 @@ const FOLDER_MODE = 0o755;
 /**
  * The one turn to change a package here: cron and people come one after the other. The lock is the kernel's and ends
  * with its holder; what `.skein/owner.json` says is only for people.
- * @throws SkeinError LOCK_HELD naming the holder, INTERRUPTED
+ * @throws SkeinError LOCK_HELD naming the holder, USER_REFUSED where root would write in somebody else's folder
  */
 export async function takeTurn(place: PackagePlace, options: TurnOptions): Promise<Disposable> {
   const { clock, signal, waitMs } = options;
+  if (process.getuid?.() === 0)
+    for (const dir of [place.folders.root, place.folders.app]) await refuseShared(dir);
   await fs.mkdir(place.own, { recursive: true, mode: FOLDER_MODE });
   await fs.mkdir(place.state, { recursive: true, mode: 0o700 });
   using over = until([signal], waitMs);
@@ -41,6 +43,17 @@ export async function takeTurn(place: PackagePlace, options: TurnOptions): Promi
     throw err;
   }
   return turn;
+}
+
+/** Whoever may write in a folder could lead root's writes elsewhere by a link. */
+async function refuseShared(dir: string): Promise<void> {
+  const { uid, gid, mode } = await fs.stat(dir);
+  const others = gid === 0 ? 0o002 : 0o022;
+  if (uid === 0 && (mode & others) === 0) return;
+  throw new SkeinError("USER_REFUSED", `${dir} can be written by others than root, who runs this`, {
+    hint: `Run chown root ${dir} && chmod go-w ${dir}, or run it as the folder's owner.`,
+    data: { path: dir, uid, mode: (mode & 0o777).toString(8) },
+  });
 }
 
 const ownerFile = (place: PackagePlace): string => path.join(place.own, "owner.json");

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
+  chownSync,
   copyFileSync,
   cpSync,
   lstatSync,
@@ -361,6 +363,23 @@ test("a spread order waits for this machine's own moment, and sync says when", a
   clock.advance(3_000_000);
   assert.equal((await machine.sync()).isDone, true);
   assert.equal(pageOf(machine), "v1");
+});
+
+test("root writes in no folder that others may write in", { skip: process.getuid?.() !== 0 }, async (t) => {
+  const world = await bucketWorld(t);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  const machine = world.machine("m", ["site"]);
+  const site = path.join(machine.root, "site");
+  const codes = async (): Promise<string[]> =>
+    ((await machine.sync()).packages[0]?.troubles ?? []).map(({ code }) => code);
+  chmodSync(site, 0o777);
+  assert.deepEqual(await codes(), ["USER_REFUSED"]);
+  chmodSync(site, 0o755);
+  chownSync(site, 12_345, 12_345);
+  assert.deepEqual(await codes(), ["USER_REFUSED"]);
+  assert.deepEqual(readdirSync(site), []);
+  chownSync(site, 0, 0);
+  assert.deepEqual(await codes(), []);
 });
 
 test("two syncs at once take turns: each script runs once, and both end well", async (t) => {
