@@ -1,5 +1,5 @@
 import { digestOf, type Digest } from "../lib/ids.ts";
-import { arriveByDelta, isWhole, type ArriveOptions } from "./delta/arrive.ts";
+import { arriveByDelta, type ArriveOptions } from "./delta/arrive.ts";
 import { PackMap, type Fetcher } from "./fetch.ts";
 import type { RecordFile } from "./record-file.ts";
 import type { PublishedTree } from "./published.ts";
@@ -84,12 +84,11 @@ async function* leads(
   index: () => Promise<ReleaseIndex>,
   { records, mayAsk }: ReachOptions,
 ): AsyncGenerator<RecordFile, void> {
-  const whole = records.filter(isWhole);
-  const [latest] = whole;
+  const [latest] = records;
   if (latest === undefined) return;
   if (mayAsk) yield latest;
   const { deltas } = await index();
-  const listed = whole.flatMap((record) => {
+  const listed = records.flatMap((record) => {
     const ref = deltas.find(({ from, bytes }) => from === record.tree && bytes > 0);
     return ref === undefined || (mayAsk && record === latest) ? [] : [{ record, bytes: ref.bytes }];
   });

@@ -87,10 +87,7 @@ export function forgetDelta(revs: string, release: ReleaseId): void {
   }
 }
 
-/** Whether all that a delta may need of an install was put down: what the app may write to lies elsewhere. */
-export const isWhole = (record: RecordFile): boolean => record.inodes().every((inode) => inode > 0);
-
-/** The install as its record says; a file that is not as it was put down is none to come from. */
+/** The install as its record says; a file that is not there as it was put down is none to come from. */
 function installedTree(record: RecordFile, revs: string): OldTree {
   const rows = record.segments.flatMap((_, n) => record.rowsOf(n));
   const files = rows.filter(isFileRow);

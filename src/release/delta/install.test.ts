@@ -239,6 +239,24 @@ test("an old file that was changed on the disk is none to come from", async (t) 
   assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
 });
 
+test("files that the app may write to are not needed, unless they changed", async (t) => {
+  const world = makeWorld(t);
+  const writable = new Map([["cache", path.join(world.dir, "elsewhere")]]);
+  const before = { ...OLD, "cache/kept": "as it was", "cache/changed": noise(9000, 2) };
+  const first = await world.publish(before);
+  await world.install(1, first, { writable });
+  const same = await world.publish({ ...before, "a/one.txt": "two" }, { previous: first });
+  await deltas(t, world, same, first);
+  const depot = counted(world.depot);
+  await world.install(2, same, { writable, depots: [depot] });
+  assert.deepEqual(depot.asked, [indexName(same.tree), deltaName(same.tree, first.tree)]);
+  const other = await world.publish({ ...before, "cache/changed": noise(9001, 2) }, { previous: same });
+  await deltas(t, world, other, same);
+  await world.install(3, other, { writable });
+  for (const [n, { tree }] of [same, other].entries())
+    assert.deepEqual(await verifyInstall(world.revs, releaseId(n + 2), tree, t.signal), []);
+});
+
 test("a delta that was cut goes on where it was", async (t) => {
   const world = makeWorld(t);
   const edited = Buffer.from(noise(1_200_000));
