@@ -1,29 +1,42 @@
 /** Agents that fetch from each other: real hub, real agents, real connections. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
+import { nodeKeys } from "../src/agent/node-keys.ts";
+import { HubClient } from "../src/api/hub-client.ts";
+import { splitAddress } from "../src/api/wire.ts";
+import { PeerClient } from "../src/depot/peers/peer-client.ts";
 import { invite } from "../src/operator/nodes.ts";
-import { startCluster, type Cluster } from "./support/cluster.ts";
+import { spkiDigestOf } from "../src/trust/keys.ts";
+import { tlsIdentity } from "../src/trust/tls.ts";
+import { startCluster, type AgentProcess, type Cluster, type NodeOptions } from "./support/cluster.ts";
+import { until } from "./support/processes.ts";
 
 const MIB = 2 ** 20;
 
 /** Nodes that are invited by the operator in this process: a command each would take longer. */
-async function addNodes(cluster: Cluster, count: number): Promise<void> {
+async function addNodes(cluster: Cluster, all: readonly NodeOptions[]): Promise<AgentProcess[]> {
   const operator = await cluster.operator();
-  const names = Array.from({ length: count }, (_, n) => `n${cluster.nodes.length + n + 1}`);
+  const nodes = all.map((options, n) => ({ name: `n${cluster.nodes.length + n + 1}`, options }));
   const lines: string[] = [];
-  for (const name of names) {
-    const wish = { name, labels: {}, validMs: 600_000, replace: null };
+  for (const { name, options } of nodes) {
+    const wish = { name, labels: options.labels ?? {}, validMs: 600_000, replace: null };
     lines.push((await invite(operator, wish, cluster.signal)).line);
   }
-  await Promise.all(names.map(async (name, n) => await cluster.startNode(name, lines[n] ?? "")));
+  return await Promise.all(
+    nodes.map(async ({ name, options }, n) => await cluster.startNode(name, lines[n] ?? "", options)),
+  );
 }
 
+/** An agent within limits. */
+const limited = (flag: string, rate: string): NodeOptions => ({ within: () => ["env", `${flag}=${rate}`] });
+
 /** Content of so many bytes that nothing makes smaller. */
-async function writeNoise(cluster: Cluster, name: string, bytes: number): Promise<string> {
-  const dir = path.join(cluster.dir, "src", name);
+async function writeNoise(cluster: Cluster, bytes: number): Promise<string> {
+  const dir = path.join(cluster.dir, "src", "noise");
   await fs.mkdir(dir, { recursive: true });
   await fs.writeFile(path.join(dir, "skein.yaml"), "app: noise\nkind: files\n");
   await fs.writeFile(path.join(dir, "noise.bin"), randomBytes(bytes));
@@ -41,10 +54,28 @@ async function sourcesOf(cluster: Cluster): Promise<Record<string, number>> {
   return sum;
 }
 
+/** Bytes that a node's cache holds. */
+async function cachedBytes(node: AgentProcess): Promise<number> {
+  const dir = path.join(node.home, "lib/cache/packs");
+  const files = existsSync(dir) ? await fs.readdir(dir, { recursive: true, withFileTypes: true }) : [];
+  let sum = 0;
+  for (const file of files.filter((entry) => entry.isFile())) {
+    const { size } = await fs.stat(path.join(file.parentPath, file.name)).catch(() => ({ size: 0 }));
+    sum += size;
+  }
+  return sum;
+}
+
+const isPlaced = async (node: AgentProcess): Promise<boolean> => {
+  const revs = path.join(node.home, "lib/apps/noise/revs");
+  const found = existsSync(revs) ? await fs.readdir(revs) : [];
+  return found.some((name) => /^[0-9a-f]{32}$/.test(name) && existsSync(path.join(revs, name, "noise.bin")));
+};
+
 test("five nodes fetch a release for what it costs the hub to give it about once", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
-  await addNodes(cluster, 5);
-  const source = await writeNoise(cluster, "noise", 12 * MIB);
+  await addNodes(cluster, [{}, {}, {}, {}, {}]);
+  const source = await writeNoise(cluster, 12 * MIB);
   await cluster.okIn(source, "deploy", "--bake", "0s", "--all-at-once");
   let sources: Record<string, number> = {};
   await cluster.until("every node has told where its bytes came from", async () => {
@@ -54,4 +85,62 @@ test("five nodes fetch a release for what it costs the hub to give it about once
   });
   assert.ok((sources["hub"] ?? 0) <= 1.5 * 12 * MIB, JSON.stringify(sources));
   assert.ok((sources["peer"] ?? 0) >= 3 * 12 * MIB, JSON.stringify(sources));
+});
+
+test("a peer and then the hub are killed in the middle, and a revoked node is given nothing", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const slowly = limited("SKEIN_LIMIT_UP", "1MB");
+  const [one] = await addNodes(cluster, [slowly, slowly]);
+  const source = await writeNoise(cluster, 8 * MIB);
+  await cluster.okIn(source, "cp", "--from", ".");
+  const [late] = await addNodes(cluster, [{}]);
+  assert.ok(one !== undefined && late !== undefined);
+  // What it lacks flows at the two peers' pace. The command outlives whoever sent it.
+  const sent = cluster.skein(["--timeout", "20s", "cp", "noise", "--on", "n3"], { cwd: source });
+  await cluster.until("the third is in the middle of it", async () => (await cachedBytes(late)) > MIB);
+  await one.kill();
+  await cluster.until("it goes on without the first", async () => (await cachedBytes(late)) > 2 * MIB);
+  assert.equal(await isPlaced(late), false);
+  await cluster.hub.kill();
+  await cluster.until("it has everything", async () => await isPlaced(late));
+  await sent;
+  await cluster.hub.start();
+  await one.start();
+  await cluster.present("n1");
+  await refusedOnceRevoked(cluster, one, late);
+});
+
+/** Asks `node` as `other`, whose key is on this machine, once an operator has revoked it. */
+async function refusedOnceRevoked(cluster: Cluster, node: AgentProcess, other: AgentProcess): Promise<void> {
+  const asked = await nodeKeys(path.join(node.home, "etc"));
+  const { signer } = await nodeKeys(path.join(other.home, "etc"));
+  const identity = tlsIdentity(signer.privateKey, "n3");
+  using hub = new HubClient({ hubs: [{ spki: cluster.hub.key, address: cluster.hubAddress }], identity });
+  let address = "";
+  await cluster.until("the hub names it as a peer", async () => {
+    const { peers } = await hub.call("peers", { query: {} });
+    address = peers?.find((peer) => peer.node === asked.signer.kid)?.address ?? "";
+    return address !== "";
+  });
+  const place = { ...splitAddress(address), spki: spkiDigestOf(asked.signer.pub) };
+  const [pack = ""] = await fs.readdir(path.join(node.home, "lib/cache/packs"));
+  const want = { name: `packs/${pack}`, start: 0, end: 100 };
+  const how = { held: true, patienceMs: () => 5000, signal: cluster.signal };
+  await cluster.ok("node", "rm", "n3", "--yes");
+  using client = new PeerClient(identity);
+  await assert.rejects(client.ask("n1", place, want, how), { code: "UNKNOWN_CLIENT" });
+}
+
+test("a node behind a slow line slows nobody else", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const [slow, ...others] = await addNodes(cluster, [limited("SKEIN_LIMIT_RATE", "64KiB"), {}, {}, {}]);
+  assert.ok(slow !== undefined);
+  const source = await writeNoise(cluster, 8 * MIB);
+  await cluster.skein(["--timeout", "5s", "cp", "--from", "."], { cwd: source });
+  for (const node of others) {
+    const placed = async (): Promise<true | undefined> => ((await isPlaced(node)) ? true : undefined);
+    await until(`${node.name} has it`, placed, { withinMs: 60_000, signal: t.signal });
+  }
+  assert.equal(await isPlaced(slow), false);
+  assert.ok((await cachedBytes(slow)) < 4 * MIB, "the others did not wait for it");
 });

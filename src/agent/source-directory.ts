@@ -6,9 +6,11 @@ import type { z } from "zod";
 import { portList, wanted as wantedSchema, type Report } from "../api/schemas.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
-import { digestOf, type KeyId } from "../lib/ids.ts";
-import { digestOfEnvelope } from "../trust/envelope.ts";
-import type { Source } from "./source.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { digestOf, isKeyId, type KeyId } from "../lib/ids.ts";
+import type { DocumentBody } from "../trust/documents.ts";
+import { digestOfEnvelope, readUnverified } from "../trust/envelope.ts";
+import type { PeerHints, Source } from "./source.ts";
 import { until } from "./until.ts";
 
 /**
@@ -24,6 +26,7 @@ export async function directorySource(dir: string, node: KeyId): Promise<Source>
   return {
     name: `folder ${dir}`,
     depots: [directoryDepot(path.join(dir, "depot"))],
+    peers: folderHints(dir, node),
     paced: true,
     async wanted(etag, waitMs, signal) {
       const text = await textOtherThan(wantedFile, etag, waitMs, signal);
@@ -45,6 +48,39 @@ export async function directorySource(dir: string, node: KeyId): Promise<Source>
       await writeFileAtomic(path.join(dir, "answers", `${command}.${node}.ndjson`), await buffer(lines));
     },
   };
+}
+
+/** Where nodes serve peers is in their reports; what proves who they are, in what they are told. */
+function folderHints(dir: string, self: KeyId): PeerHints {
+  return {
+    async list(etag) {
+      const peers: { node: string; address: string }[] = [];
+      for (const file of (await fs.readdir(path.join(dir, "reports"))).sort()) {
+        const node = file.slice(0, -".json".length);
+        const text = await readIfThere(path.join(dir, "reports", file));
+        const endpoint = text === undefined || !isKeyId(node) || node === self ? undefined : endpointIn(text);
+        if (endpoint?.node === node) peers.push({ node, address: endpoint.addresses[0] ?? "" });
+      }
+      const now = digestOf(JSON.stringify(peers));
+      return now === etag ? undefined : { etag: now, peers };
+    },
+    async documents(node) {
+      const text = await readIfThere(path.join(dir, "wanted", `${node}.json`));
+      if (text !== undefined) return parse(wantedSchema, text).identity;
+      throw new SkeinError("NODE_NOT_FOUND", `no node ${node}`, { data: { node } });
+    },
+    proof: async () => undefined,
+  };
+}
+
+/** Unproved: whoever connects checks the key that it finds there. */
+function endpointIn(text: string): DocumentBody<"endpoint.1"> | undefined {
+  try {
+    const { endpoint } = JSON.parse(text) as Partial<Report>;
+    return endpoint === undefined || endpoint === null ? undefined : readUnverified(endpoint, "endpoint.1");
+  } catch {
+    return undefined;
+  }
 }
 
 async function keepReport(dir: string, node: KeyId, report: Report): ReturnType<Source["report"]> {

@@ -17,6 +17,8 @@ export interface PeerPlace {
 const CONNECT_MS = 1500;
 /** Who says nothing for so long is gone. */
 const SILENT_MS = 4 * PROCESSING_MS;
+/** How often it is looked whether patience is at its end. */
+const LOOK_MS = 250;
 const SOCKETS = 3;
 /** Peers to which connections are kept; beyond that the one used longest ago is hung up on. */
 const PEERS = 96;
@@ -35,7 +37,11 @@ export class PeerClient implements Disposable {
     const { patienceMs } = options;
     let sending = false;
     const stop = new AbortController();
-    const timer = setTimeout(() => stop.abort(late(place, patienceMs, sending)), patienceMs);
+    const began = performance.now();
+    const look = (): void => {
+      if (performance.now() - began > patienceMs()) stop.abort(late(place, patienceMs(), sending));
+    };
+    const timer = setInterval(look, LOOK_MS);
     const signal = AbortSignal.any([options.signal, stop.signal]);
     try {
       const response = await this.#client(node, place).send({
@@ -55,7 +61,7 @@ export class PeerClient implements Disposable {
     } catch (err) {
       throw stop.signal.aborted ? stop.signal.reason : err;
     } finally {
-      clearTimeout(timer);
+      clearInterval(timer);
     }
   }
 

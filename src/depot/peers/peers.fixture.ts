@@ -149,7 +149,7 @@ export async function swarmOf(
       place,
       stop,
       ask: async (other, want, signal) =>
-        await client.ask(other.name, other.place, want, { held: false, patienceMs: 5000, signal }),
+        await client.ask(other.name, other.place, want, { held: false, patienceMs: () => 5000, signal }),
       async read(range = { start: 0, end: far.bytes.length }) {
         const pieces: Uint8Array[] = [];
         for await (const piece of counted.get(BLOB, t.signal, range)) pieces.push(piece);

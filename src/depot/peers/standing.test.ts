@@ -34,7 +34,8 @@ test("a liar stays out far longer than who was busy or late", () => {
   made.failed("late", "late");
   advance(300);
   assert.deepEqual([...made.out()], ["liar", "late"]);
-  advance(700);
+  assert.deepEqual([...made.liars()], ["liar"]);
+  advance(3700);
   assert.deepEqual([...made.out()], ["liar"]);
   advance(590_000);
   assert.deepEqual([...made.out()], ["liar"]);
@@ -51,7 +52,6 @@ test("a peer that gives at less than a fifth of the median's rate is slow, one a
 
 test("nobody is slow while too few are known, or for what took half a second", () => {
   const { made } = standing();
-  made.gave("a", 262_144, 1);
   made.gave("b", 262_144, 5000);
   for (const name of ["c", "d", "e"]) made.gave(name, 262_144, 1);
   made.gave("f", 262_144, 499);
@@ -60,11 +60,26 @@ test("nobody is slow while too few are known, or for what took half a second", (
 
 test("a piece is waited for six times as long as the median took, within bounds", () => {
   const { made } = standing();
-  assert.equal(made.patienceMs(262_144), 10_000);
+  assert.equal(made.patienceMs(262_144), 20_000);
   for (const name of ["a", "b", "c"]) made.gave(name, 262_144, 1000);
   assert.equal(Math.round(made.patienceMs(262_144)), 6000);
-  assert.equal(made.patienceMs(1000), 1000);
-  assert.equal(made.patienceMs(10_000_000), 20_000);
+  assert.equal(made.patienceMs(1000), 3000);
+  assert.equal(made.patienceMs(10_000_000), 45_000);
+});
+
+test("while the origin is slow, peers are given the time that it takes them", () => {
+  const { made } = standing();
+  for (const name of ["a", "b", "c"]) made.gave(name, 262_144, 10);
+  assert.equal(made.patienceMs(262_144), 3000);
+  made.originGave(262_144, 5000);
+  assert.equal(Math.round(made.patienceMs(262_144)), 30_000);
+});
+
+test("peers that wait for a slow one make nobody more patient than the origin does", () => {
+  const { made } = standing();
+  made.originGave(262_144, 50);
+  for (const name of ["a", "b", "c"]) made.gave(name, 262_144, 9000);
+  assert.equal(made.patienceMs(262_144), 3000);
 });
 
 test("where no peer was ever reached nobody is asked for a while", () => {

@@ -15,7 +15,7 @@ export type Fault = "gone" | "slow" | "late" | "busy" | "lied";
 const ASIDE = {
   gone: { baseMs: 5000, maxMs: 60_000 },
   slow: { baseMs: 30_000, maxMs: 300_000 },
-  late: { baseMs: 1000, maxMs: 60_000 },
+  late: { baseMs: 4000, maxMs: 120_000 },
   busy: { baseMs: 250, maxMs: 2000 },
   lied: { baseMs: 600_000, maxMs: 3_600_000 },
 } as const satisfies Record<Fault, object>;
@@ -25,13 +25,15 @@ const SLOW_SHARE = 0.2;
 /** Nobody is called slow for what took less, in ms. */
 const QUICK_MS = 500;
 /** The median counts from so many peers on. */
-const ENOUGH = 3;
+const ENOUGH = 2;
 /** Weight of the newest measurement in a peer's rate. */
 const NEWEST = 0.3;
 /** A piece is waited for so many times as long as pieces take in the median. */
 const PATIENCE = 6;
-const LEAST_PATIENCE_MS = 1000;
-const MOST_PATIENCE_MS = 20_000;
+const LEAST_PATIENCE_MS = 3000;
+const MOST_PATIENCE_MS = 45_000;
+/** While nothing is known of how long pieces take: a hub with a thin line may be slow for all. */
+const FIRST_PATIENCE_MS = 20_000;
 /** So many peers that were never reached, and none that was: there is a wall between them and this node. */
 const WALL = 4;
 const WALL_MS = 120_000;
@@ -42,6 +44,7 @@ interface Peer {
   rate: number | undefined;
   faults: number;
   asideUntil: number;
+  lied: boolean;
 }
 
 export class Standing {
@@ -49,6 +52,8 @@ export class Standing {
   readonly #random: () => number;
   readonly #peers = new Map<string, Peer>();
   #wallUntil = 0;
+  /** Bytes a ms that the origin gives; undefined: it gave nothing yet. */
+  #originRate: number | undefined;
 
   constructor(now: () => number, random: () => number = Math.random) {
     this.#now = now;
@@ -63,16 +68,25 @@ export class Standing {
     return out;
   }
 
+  /** Those who gave other bytes, while they are aside for it. */
+  liars(): Set<string> {
+    return new Set([...this.out()].filter((node) => this.#peers.get(node)?.lied === true));
+  }
+
   /** Whether asking any peer is of no use now. */
   get isWalledIn(): boolean {
     return this.#wallUntil > this.#now();
   }
 
+  /** The origin gave so many bytes. Where it is slow, peers may have to wait for it. */
+  originGave(bytes: number, ms: number): void {
+    this.#originRate = blended(this.#originRate, bytes, ms);
+  }
+
   /** A peer gave so many bytes; `ms` counts from the question to the last byte. */
   gave(node: string, bytes: number, ms: number): void {
     const peer = this.#peer(node);
-    const rate = bytes / Math.max(ms, 1);
-    peer.rate = peer.rate === undefined ? rate : peer.rate * (1 - NEWEST) + rate * NEWEST;
+    peer.rate = blended(peer.rate, bytes, ms);
     const median = this.#medianRate();
     if (ms > QUICK_MS && median !== undefined && peer.rate < median * SLOW_SHARE) this.failed(node, "slow");
     else peer.faults = 0;
@@ -81,20 +95,25 @@ export class Standing {
   failed(node: string, fault: Fault): void {
     const peer = this.#peer(node);
     peer.faults += 1;
+    peer.lied ||= fault === "lied";
     const delayMs = retryDelayMs(peer.faults, { ...ASIDE[fault], random: this.#random });
     peer.asideUntil = Math.max(peer.asideUntil, this.#now() + delayMs);
     if (fault === "gone") this.#lookForWall();
   }
 
   /**
-   * How long a piece of so many bytes is waited for, all in all, in ms.
+   * How long a piece of so many bytes is waited for, all in all, in ms. To be asked again while waiting: what others
+   * gave meanwhile tells.
    *
-   *   patience = 6 * bytes / median rate     at least 1 s, at most 20 s; 10 s while too few are known
+   *   patience = 6 * bytes / rate     at least 3 s, at most 45 s; 20 s while no rate is known
+   *   rate     = the origin's; that of peers in the median while the origin gave nothing yet
+   *
+   * By the origin's, because peers that wait for a slow one look slow themselves.
    */
   patienceMs(bytes: number): number {
-    const median = this.#medianRate();
-    if (median === undefined) return MOST_PATIENCE_MS / 2;
-    return Math.min(MOST_PATIENCE_MS, Math.max(LEAST_PATIENCE_MS, (PATIENCE * bytes) / median));
+    const rate = this.#originRate ?? this.#medianRate();
+    if (rate === undefined) return FIRST_PATIENCE_MS;
+    return Math.min(MOST_PATIENCE_MS, Math.max(LEAST_PATIENCE_MS, (PATIENCE * bytes) / rate));
   }
 
   #medianRate(): number | undefined {
@@ -109,7 +128,7 @@ export class Standing {
   }
 
   #peer(node: string): Peer {
-    const known = this.#peers.get(node) ?? { rate: undefined, faults: 0, asideUntil: 0 };
+    const known = this.#peers.get(node) ?? { rate: undefined, faults: 0, asideUntil: 0, lied: false };
     // Who was heard of last is the last to be forgotten.
     this.#peers.delete(node);
     this.#peers.set(node, known);
@@ -117,4 +136,9 @@ export class Standing {
     if (this.#peers.size > KEPT && oldest !== undefined) this.#peers.delete(oldest);
     return known;
   }
+}
+
+function blended(before: number | undefined, bytes: number, ms: number): number {
+  const rate = bytes / Math.max(ms, 1);
+  return before === undefined ? rate : before * (1 - NEWEST) + rate * NEWEST;
 }

@@ -115,7 +115,7 @@ test("strangers are given nothing, and a peer that holds another key is sent not
   await peer.read();
   const identity = tlsIdentity(generateSigner().privateKey, "stranger");
   const want = { name: BLOB, start: 0, end: 10 };
-  const asking = { held: true, patienceMs: 5000, signal: t.signal };
+  const asking = { held: true, patienceMs: () => 5000, signal: t.signal };
   using stranger = new PeerClient(identity);
   await assert.rejects(stranger.ask(peer.name, peer.place, want, asking), { code: "UNKNOWN_CLIENT" });
   using doubter = new PeerClient(identity);

@@ -36,8 +36,8 @@ export interface PeerNet {
 export interface AskOptions {
   /** Only for what it has on its disk. */
   readonly held: boolean;
-  /** For the whole of it, in ms. */
-  readonly patienceMs: number;
+  /** How long to wait for the whole of it, in ms; asked again while waiting. */
+  readonly patienceMs: () => number;
   readonly signal: AbortSignal;
 }
 
@@ -169,8 +169,11 @@ export class Swarm implements PieceSource {
   }
 
   async #fromOrigin(want: PieceRange, signal: AbortSignal): Promise<Piece> {
+    const began = performance.now();
     try {
-      return await readPiece(this.#options.origin, want, signal);
+      const piece = await readPiece(this.#options.origin, want, signal);
+      this.#options.standing.originGave(piece.bytes.length, performance.now() - began);
+      return piece;
     } catch (err) {
       signal.throwIfAborted();
       if (isSkeinError(err, "BLOB_MISSING")) throw err;
@@ -185,7 +188,11 @@ export class Swarm implements PieceSource {
     const { net, standing } = this.#options;
     const forest = await net.forest(signal);
     const stripe = stripeOf(want.name, Math.floor(want.start / PIECE_BYTES));
-    for (const node of forest.holders(stripe, net.self, standing.out()).slice(0, HOLDERS)) {
+    const out = standing.out();
+    const all = forest.holders(stripe, net.self, standing.liars());
+    // Better one that was slow than nobody.
+    const ordered = [...all.filter((node) => !out.has(node)), ...all.filter((node) => out.has(node))];
+    for (const node of ordered.slice(0, HOLDERS)) {
       const piece = await this.#fromPeer(node, want, true, signal);
       if (piece !== undefined) return piece;
     }
@@ -220,13 +227,13 @@ export class Swarm implements PieceSource {
   /** Who has too much to do is asked again a little later: the origin would have to give it once more. */
   async #ask(node: string, want: PieceRange, held: boolean, signal: AbortSignal): Promise<PeerAnswer> {
     const { net, standing } = this.#options;
-    const patienceMs = standing.patienceMs(want.end - want.start);
+    const patienceMs = (): number => standing.patienceMs(want.end - want.start);
     const began = performance.now();
     for (;;) {
       try {
         return await net.ask(node, want, { held, patienceMs, signal });
       } catch (err) {
-        if (!isSkeinError(err, "TOO_MANY") || performance.now() - began > patienceMs) throw err;
+        if (!isSkeinError(err, "TOO_MANY") || performance.now() - began > patienceMs()) throw err;
       }
       await sleep(BUSY_MS * (0.5 + Math.random()), undefined, { signal });
     }
