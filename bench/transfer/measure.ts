@@ -92,8 +92,17 @@ export function peakMib(pids: readonly number[]): number {
 
 /** The same of all processes of a group. */
 export function peakOfGroup(leader: number): number {
+  return Math.max(0, ...groupOf(leader).map(peakOf));
+}
+
+/** How many processes a group has. */
+export function sizeOfGroup(leader: number): number {
+  return groupOf(leader).length;
+}
+
+function groupOf(leader: number): readonly string[] {
   const pids = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  return Math.max(0, ...pids.filter((pid) => Number(statOf(pid)[GROUP]) === leader).map(peakOf));
+  return pids.filter((pid) => Number(statOf(pid)[GROUP]) === leader);
 }
 
 function peakOf(pid: string): number {

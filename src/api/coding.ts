@@ -37,8 +37,8 @@ export function sharedOf({ etag, text }: Content, said?: Buffer): Shared {
   return { tag: `${etag}.${digestOf(said).slice(0, SAID_DIGITS)}`, bytes: Buffer.concat([text, said]) };
 }
 
-/** 128 bits: enough to tell any two contents apart. */
-const ETAG_DIGITS = 32;
+/** 96 bits: enough to tell any two contents of a node apart. */
+const ETAG_DIGITS = 24;
 /** Which of a few. */
 const SAID_DIGITS = 8;
 /** Above this the best compression costs more time than it saves on a wire. */

@@ -26,7 +26,7 @@ export function openApiDocument(version: string): Json {
         "the node since it answered in full. An answer is coded after the one that `if-none-match` names and leaves " +
         "these two out. A request names its dictionary by `skein-after: ETAG[.REPORT]`, REPORT being 8 digits of the " +
         "report's SHA-256; where the hub does not hold it (CODING_UNKNOWN), it is sent again uncoded. " +
-        "An etag is the first 32 digits of that JSON's SHA-256.",
+        "An etag is the first 24 digits of that JSON's SHA-256.",
     },
     paths,
   };

@@ -89,8 +89,9 @@ export function payloadOf(
   const reads = route.response === undefined ? {} : { "accept-encoding": CODED };
   if (given === undefined) return { body: undefined, headers: reads };
   if (isStream(given)) return { body: given, headers: { ...reads, "content-type": "application/x-ndjson" } };
-  const body = given instanceof Uint8Array ? given : JSON.stringify(given);
-  return { body, headers: { ...reads, "content-type": "application/json" } };
+  // A report, made ready by the conversation: what it is goes without saying, and its answer is too short to code.
+  if (given instanceof Uint8Array) return { body: given, headers: {} };
+  return { body: JSON.stringify(given), headers: { ...reads, "content-type": "application/json" } };
 }
 
 function isStream(body: unknown): body is AsyncIterable<Uint8Array> {

@@ -22,7 +22,8 @@ export async function getBlob(
   // The first piece says whether there is such a blob; after that only a cut can tell of a failure.
   const first = await pieces.next();
   const second = first.done === true ? first : await pieces.next();
-  const headers: Record<string, string> = { "content-type": "application/octet-stream" };
+  // Bytes of no said type are taken for just that.
+  const headers: Record<string, string> = {};
   if (range?.end !== undefined) headers["content-range"] = `bytes ${range.start}-${range.end - 1}/*`;
   // A small blob is one piece: then its length is known, and no chunks need framing.
   if (second.done === true) headers["content-length"] = String(first.done === true ? 0 : first.value.length);

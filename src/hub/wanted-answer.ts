@@ -27,7 +27,9 @@ export async function sendWanted(
   if (held !== undefined) {
     const begin = Buffer.from(`{"etag":"${content.etag}",`);
     const body = Buffer.concat([begin, content.text.subarray(1)]);
-    return sendBody(res, 200, await encode(body, held), { "content-encoding": CODED_AFTER });
+    const coded = await encode(body, held);
+    res.writeHead(200, { "content-encoding": CODED_AFTER, "content-length": coded.length }).end(coded);
+    return;
   }
   const body = Buffer.from(JSON.stringify(wanted));
   if (codings.size === 0) return sendBody(res, 200, body, { etag: content.etag });
