@@ -40,9 +40,20 @@ const noLocales: Plugin = {
   },
 };
 
+/** AWS's chain of credentials is as large as all of Skein's commands: a file of its own, for those who need it. */
+const awsApart: Plugin = {
+  name: "aws-apart",
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /[\\/]aws-chain\.ts$/ }, ({ kind }) =>
+      kind === "dynamic-import" ? { path: "./aws-chain.mjs", external: true } : undefined,
+    );
+  },
+};
+
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
 /** In parts: servers hold what they use, and help is there at once. */
+await bundle({ "aws-chain": "src/depot/s3/aws-chain.ts" }, true);
 await bundle({ main: "src/cli/main.ts" }, true);
 /** In one file: a command would load some 90 of the parts, which costs a quarter of its start. */
 await bundle({ commands: "src/cli/main.ts", "git-remote-main": "src/cli/git-remote-main.ts" }, false);
@@ -89,7 +100,7 @@ async function bundle(entryPoints: Record<string, string>, inParts: boolean): Pr
     legalComments: "none",
     minifyWhitespace: true,
     minifySyntax: true,
-    plugins: [lazyBuiltins, noLocales],
+    plugins: [lazyBuiltins, noLocales, awsApart],
     // Programs are imported by an entry that turns on the compile cache first.
     define: { "import.meta.main": "true" },
     // Some dependencies are CommonJS and call require() for Node's own modules.
