@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { closeSync, openSync, readdirSync, writeSync } from "node:fs";
 import fs from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
@@ -9,7 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { get } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";
-import { freePort } from "./support/processes.ts";
+import { freePort, until } from "./support/processes.ts";
 import { refused, refusedInWords, type Refusal, resultEvent } from "./support/refusals.ts";
 import { sourceRepo } from "./support/repo.ts";
 
@@ -373,3 +374,51 @@ test("a disk without room for a release: refused before the first byte, and the 
   await cluster.ok("deploy", "--from", dir, ...FAST);
   assert.equal((await get(await urlOf(cluster, "big"))).text, "big v2");
 });
+
+test("a disk that fills in the middle of an install: the old one serves, and the next try works once there is room", async (t) => {
+  if (!canMount()) return t.skip("a small disk needs a mount namespace of its own, which needs root");
+  const node = cluster.nodes.find(({ name }) => name === "small");
+  assert.ok(node);
+  await using app = await Serving.of("fills", "targets: name=small\n");
+  const dir = await source("fills-v2", {
+    "skein.yaml": `app: fills\ntargets: name=small\n${RUN}`,
+    "server.js": server("fills v2"),
+  });
+  for (let n = 0; n < 800; n++) await fs.writeFile(path.join(dir, `part-${n}`), randomBytes(8192));
+  // As its own mount namespace shows it.
+  const lib = `/proc/${node.pid}/root${path.join(node.home, "lib")}`;
+  const deploying = refused(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", dir, ...FAST]);
+  await until("the install has put down some files", () => (countFiles(lib) > 40 ? true : undefined), {
+    everyMs: 1,
+    signal: stop.signal,
+  });
+  process.kill(node.pid, "SIGSTOP");
+  fillDisk(path.join(lib, "filler"));
+  process.kill(node.pid, "SIGCONT");
+  const error = await deploying;
+  assert.equal(error.data["cause"], "DISK_FULL", error.message);
+  assert.match(error.message, /failed on small/);
+  app.unharmed();
+  await fs.rm(path.join(lib, "filler"));
+  await cluster.ok("deploy", "--from", dir, ...FAST);
+  assert.equal((await get(await urlOf(cluster, "fills"))).text, "fills v2");
+});
+
+/** Files of releases that are being put down. */
+function countFiles(lib: string): number {
+  const revs = path.join(lib, "apps/fills/revs");
+  const names = readdirSync(revs, { recursive: true, encoding: "utf8" });
+  return names.filter((name) => /part-\d+$/.test(name)).length;
+}
+
+/** Takes all the room there is. */
+function fillDisk(file: string): void {
+  const fd = openSync(file, "w");
+  try {
+    for (const block = Buffer.alloc(4096); ;) writeSync(fd, block);
+  } catch (err) {
+    assert.equal((err as NodeJS.ErrnoException).code, "ENOSPC");
+  } finally {
+    closeSync(fd);
+  }
+}
