@@ -23,6 +23,7 @@ const TEST_PROGRAMS = {
   "ssh-agent": "openssh-client",
   setcap: "libcap2-bin",
   setpriv: "util-linux",
+  strace: "strace",
   zsh: "zsh",
   fish: "fish",
 };

@@ -1,0 +1,97 @@
+/**
+ * Every durable write of a node over whole deployments, as strace sees it: written aside, flushed, renamed, its folder
+ * flushed, and all of that before what depends on it.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import fs from "node:fs/promises";
+import path from "node:path";
+import test from "node:test";
+import { Asker, FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
+import { startCluster } from "./support/cluster.ts";
+import { type Call, flushAfter, folderOf, madeBy, readTrace, target, unflushed } from "./support/trace.ts";
+
+const TRACED = "openat,rename,renameat,renameat2,fsync,fdatasync,syncfs,symlink,symlinkat,mkdir,mkdirat";
+
+/** In CI nothing may be missing. */
+const canTrace = (): boolean =>
+  process.env["CI"] !== undefined || spawnSync("strace", ["-o", "/dev/null", "true"]).status === 0;
+
+test("a deployment's every step is on the disk before the next one", { skip: !canTrace() }, async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const trace = path.join(cluster.dir, "trace");
+  const strace = ["strace", "-f", "-qq", "-y", "-s", "400", "-o", trace, "-e", `trace=${TRACED}`];
+  const node = await cluster.addNode("traced", { within: () => strace });
+  const port = nextPort();
+  const source = async (version: string): Promise<string> =>
+    await writeSource(cluster, version, {
+      "skein.yaml": `app: shop\n${RUN.replace("auto", String(port))}`,
+      "server.js": serverSource(version),
+      "post-sync.sh": ":",
+    });
+  await cluster.ok("deploy", "--from", await source("v1"), ...FAST);
+  {
+    await using asker = new Asker(await urlOf(cluster, "shop"), ["v1", "v2"]);
+    await cluster.ok("deploy", "--from", await source("v2"), ...FAST);
+    asker.unharmed();
+  }
+  const lib = path.join(node.home, "lib");
+  const calls = readTrace(await fs.readFile(trace, "utf8"));
+  const durable = calls.flatMap((call, at) => (isDurable(target(call), lib) ? [at] : []));
+  for (const at of durable) checkRename(calls, at);
+  t.diagnostic(`${durable.length} durable renames of ${calls.length} calls`);
+  assert.ok(durable.length > 20);
+  assert.equal(checkDeployments(calls, lib), 2);
+});
+
+/**
+ * The cache and the app's own data may be lost in a power cut; what is moved within an install that is not finished
+ * counts when the whole takes its name.
+ */
+function isDurable(file: string | undefined, lib: string): boolean {
+  if (file === undefined || !file.startsWith(`${lib}/`)) return false;
+  return !/^(?:cache|chunks)\/|\/data\/|\.stage\//.test(path.relative(lib, file));
+}
+
+function checkRename(calls: readonly Call[], at: number): void {
+  const [from = "", to = ""] = calls[at]?.words ?? [];
+  const made = madeBy(calls, from, at);
+  assert.ok(made, `${from} was never made`);
+  const { name } = made.call;
+  if (name.startsWith("mkdir")) {
+    const left = unflushed(calls, from, made.at, at);
+    assert.deepEqual(left, [], `${to}: not everything below was flushed before the rename`);
+  } else if (name === "openat") {
+    const flushed = flushAfter(calls, from, made.at);
+    assert.ok(flushed >= 0 && flushed < at, `${to}: it was not flushed before the rename`);
+  }
+  assert.ok(flushAfter(calls, folderOf(to), at) > at, `${to}: its folder was not flushed after the rename`);
+}
+
+/** @returns how many releases went the whole way */
+function checkDeployments(calls: readonly Call[], lib: string): number {
+  const state = path.join(lib, "state");
+  const after = (from: number, is: (file: string) => boolean): number =>
+    calls.findIndex((call, at) => at > from && is(target(call) ?? ""));
+  let releases = 0;
+  for (const [at, call] of calls.entries()) {
+    const release = /\/apps\/shop\/revs\/([0-9a-f]{32})$/.exec(target(call) ?? "")?.[1];
+    if (release === undefined) continue;
+    releases += 1;
+    const accepted = calls.findLastIndex((one, n) => n < at && folderOf(target(one) ?? "") === state);
+    assert.ok(
+      accepted >= 0 && flushAfter(calls, state, accepted) < at,
+      "the order was on the disk before its release",
+    );
+    const installed = flushAfter(calls, path.join(lib, "apps/shop/revs"), at);
+    const link = calls.findIndex(
+      ({ name, words }) => name.startsWith("symlink") && words[0] === `revs/${release}`,
+    );
+    const current = after(link, (file) => file === path.join(lib, "apps/shop/current"));
+    assert.ok(installed < current, "the release was on the disk before current led there");
+    const flipped = flushAfter(calls, path.join(lib, "apps/shop"), current);
+    const receipt = after(at, (file) => folderOf(file) === path.join(state, "receipts"));
+    assert.ok(flipped > current && flipped < receipt, "current was on the disk before the receipt said so");
+  }
+  return releases;
+}
