@@ -363,11 +363,15 @@ test("a disk without room for a release: refused before the first byte, and the 
     "server.js": server("big v2"),
   });
   await fs.writeFile(path.join(dir, "big.bin"), randomBytes(16 * 2 ** 20));
-  const error = await refused(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", dir, ...FAST]);
-  assert.equal(error.data["cause"], "DISK_FULL", error.message);
-  assert.match(error.message, /failed on small/);
-  assert.match(error.message, /needs \d+ bytes/);
+  const error = await refused(cluster, [1, "DISK_FULL"], ["deploy", "--from", dir, ...FAST]);
+  assert.match(error.message, /does not fit on 1 nodes/);
+  assert.match(String(error.data["lines"]), /small: needs 16\.\d MB, .* free/);
   assert.match(error.hint, /skein gc/);
+  const planned = await cluster.skein(["plan", "--app", "big", "--version", String(error.data["release"])]);
+  assert.equal(planned.code, 10);
+  assert.match(planned.stdout, /small .*fetch (at most )?16\.\d MB +disk 16\.\d MB +DISK_FULL, .* short/);
+  const staged = await refused(cluster, [1, "STAGE_FAILED"], ["cp", "--from", dir]);
+  assert.equal(staged.data["cause"], "DISK_FULL", "the node itself sees that before the first byte, too");
   app.unharmed();
   // What was tried in vain has left nothing: a smaller one still fits.
   await fs.rm(path.join(dir, "big.bin"));

@@ -123,6 +123,12 @@ test("a folder with a manifest: deploy, look, restart, stop, start, roll back", 
     const { release } = told.at(-1) as { release: string };
     const nothing = await result<{ plan: { changes: number } }>("plan", "shop", release.slice(0, 8));
     assert.equal(nothing.plan.changes, 0);
+    const asItIs = await result<{ plan: { changes: number; release: string } }>("plan", "./shop");
+    assert.deepEqual(
+      [asItIs.plan.changes, asItIs.plan.release],
+      [0, release],
+      "a folder is known by what it holds",
+    );
   });
 
   await t.test("status, list, releases, ports, check, verify and logs tell what there is", async () => {

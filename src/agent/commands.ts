@@ -10,6 +10,7 @@ import { begunCommands, type Begun } from "./begun.ts";
 import type { Line } from "./command-lines.ts";
 import { cacheCommand, isCacheCommand } from "./cache-commands.ts";
 import { collect } from "./gc.ts";
+import { forecast } from "./forecast.ts";
 import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
 import type { AppRecord } from "./records.ts";
@@ -30,7 +31,7 @@ const STOP_NOW_MS = 700;
 const MOST_AT_ONCE = 64;
 const SEEN_KEPT = 1000;
 /** Kinds that change nothing may come again, and so may one that comes again until it is done. */
-const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "drift", "stage"]);
+const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "drift", "forecast", "stage"]);
 
 /** A promise: it tells nothing but how it ended. */
 type Handler = (
@@ -112,6 +113,10 @@ export class CommandDesk {
   async *#carryOut(command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
     if (command.kind === "pin") {
       await pin(this.#context, command);
+      return;
+    }
+    if (command.kind === "forecast") {
+      yield await forecast(this.#context, command, signal);
       return;
     }
     const record = this.#recordFor(command);

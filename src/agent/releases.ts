@@ -12,6 +12,7 @@ import type { ReleaseId } from "../lib/ids.ts";
 import { addSources, type InstallProgress } from "../release/install-progress.ts";
 import { install, makeWritable, removeTree, type Installed } from "../release/install.ts";
 import { listInstalls, openRecord, stagingDir } from "../release/install-record.ts";
+import { measureInstall, type Measured } from "../release/measure.ts";
 import { mendInstall, type Mending } from "../release/mend.ts";
 import { verifyInstall, type Difference } from "../release/verify-install.ts";
 import type { Release } from "../trust/documents.ts";
@@ -129,6 +130,23 @@ export class Releases {
         if (key.endsWith(` ${path.join(revs, id)}`)) this.#manifests.delete(key);
       }
     }
+  }
+
+  /**
+   * What installing a release would cost here; its document need not be known yet.
+   * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `measureInstall` throws
+   */
+  async measure(
+    { app }: AppName,
+    id: ReleaseId,
+    document: Envelope,
+    depots: readonly DepotReader[],
+    signal: AbortSignal,
+  ): Promise<Measured> {
+    const { state, now, users, folders } = this.#options;
+    const tree = releaseOf(state().charter, { app, id }, [document], now()).body;
+    const link = (await users.of(app)) !== undefined;
+    return await measureInstall({ release: id, tree, depots, revs: folders(app).revs, link, signal });
   }
 
   /** How the files here differ from what was signed. @throws SkeinError RELEASE_NOT_FOUND, ORDER_UNKNOWN_RELEASE */

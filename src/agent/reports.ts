@@ -5,6 +5,7 @@ import { timeOf } from "../trust/fields.ts";
 import { orderOf } from "../trust/node-state.ts";
 import { isReleaseId } from "../lib/ids.ts";
 import type { AppContext } from "./app-context.ts";
+import { roomBytes } from "./forecast.ts";
 import type { KeptDocuments } from "./kept.ts";
 import { currentOf } from "./records.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
@@ -49,6 +50,7 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     instances: await instancesOf(input),
     apps: workers.flatMap((worker) => appOf(worker, context)),
     progress: workers.flatMap(({ progress }) => progress ?? []),
+    roomBytes: roomBytes(context.paths.lib),
   };
 }
 

@@ -62,6 +62,8 @@ export const nodeView = z.object({
   /** Document types that the agent reads, such as `order.1`. */
   knows: z.array(z.string()),
   apps: z.array(appOnNode),
+  /** So many bytes are free for releases at least; a power of two, so that it changes seldom. */
+  roomBytes: z.number().min(0).nullable().optional(),
 });
 export type NodeView = z.infer<typeof nodeView>;
 export const nodeList = z.object({ nodes: z.array(nodeView), revision: z.int() });
@@ -267,6 +269,8 @@ export const report = z.strictObject({
   instances: z.array(instanceReport).max(2000),
   apps: z.array(appOnNode).max(1000),
   progress: z.array(progress).max(256),
+  /** So many bytes are free for releases at least. */
+  roomBytes: z.number().min(0).optional(),
 });
 export type Report = z.infer<typeof report>;
 export type AppOnNode = z.infer<typeof appOnNode>;

@@ -2,9 +2,10 @@ import type { Strategy } from "../trust/documents.ts";
 import { httpDepot } from "../depot/http.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease } from "../lib/ids.ts";
+import { formatBytes } from "../lib/units.ts";
 import { buildRelease, deploy as deployOrder, type DeployOptions } from "../operator/deploy.ts";
 import type { Operator } from "../operator/operator.ts";
-import { planDeploy, type Plan } from "../operator/plan.ts";
+import { planDeploy, type Cost, type Plan } from "../operator/plan.ts";
 import { followOrder, type Followed, type PublishedOrder } from "../operator/publish-order.ts";
 import { rollback } from "../operator/rollback.ts";
 import { originOf } from "../operator/source.ts";
@@ -163,17 +164,33 @@ function strategyOf(flags: DeployFlags): Partial<Strategy> {
   };
 }
 
-function planLines({ app, env, release, commit, selector, nodes, changes }: Plan): string[] {
-  const what = release === null ? `a new release of ${app}` : shortRelease(app, release);
+function planLines({ app, env, release, isNew, commit, selector, nodes, changes }: Plan): string[] {
+  const what = `${isNew ? "a new release, " : ""}${shortRelease(app, release)}`;
   const of = commit === null ? "" : ` (commit ${commit.slice(0, 12)})`;
   const rows = nodes.map((node) => [
     `  ${node.node}`,
     node.from === null ? "nothing" : shortRelease(app, node.from),
-    node.change ? `-> ${release === null ? "new" : shortRelease(app, release)}` : "as it is",
+    node.change ? `-> ${shortRelease(app, release)}` : "as it is",
     node.present ? "" : "absent",
+    ...(node.cost === null ? [] : costCells(node.cost)),
   ]);
   return [
     `${what}${of} to ${app}/${env} on ${selector}: ${changes} of ${nodes.length} node${nodes.length === 1 ? "" : "s"} would change`,
     ...columns(rows),
+  ];
+}
+
+function costCells({ fetchBytes, atMost, diskBytes, freeAfter, gcBytes }: Cost): string[] {
+  const after =
+    freeAfter === null
+      ? ""
+      : freeAfter < 0
+        ? `DISK_FULL, ${formatBytes(-freeAfter)} short`
+        : `${formatBytes(freeAfter)} free after`;
+  return [
+    `fetch ${atMost && fetchBytes > 0 ? "at most " : ""}${formatBytes(fetchBytes)}`,
+    `disk ${formatBytes(diskBytes)}`,
+    after,
+    gcBytes === null || gcBytes === 0 ? "" : `gc would free ${formatBytes(gcBytes)}`,
   ];
 }

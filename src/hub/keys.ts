@@ -41,7 +41,16 @@ export interface SettleRecord {
 /** What the node said last and whether it is there. Written when it changes. */
 export type ViewRecord = Pick<
   NodeView,
-  "address" | "present" | "lastSeen" | "version" | "boot" | "skewMs" | "duplicate" | "knows" | "apps"
+  | "address"
+  | "present"
+  | "lastSeen"
+  | "version"
+  | "boot"
+  | "skewMs"
+  | "duplicate"
+  | "knows"
+  | "apps"
+  | "roomBytes"
 >;
 
 /** A command that waits for the nodes it names. */

@@ -39,6 +39,7 @@ const NOTHING_KNOWN: ViewRecord = {
   duplicate: false,
   knows: [],
   apps: [],
+  roomBytes: null,
 };
 
 export class Presence {
@@ -111,6 +112,7 @@ export class Presence {
       boot: report.boot,
       knows: report.knows,
       apps: report.apps,
+      roomBytes: report.roomBytes ?? null,
       // A changing millisecond is no news.
       skewMs: Math.abs(skewMs - (before.skewMs ?? Infinity)) > 1000 ? skewMs : before.skewMs,
       duplicate: this.duplicate(node),

@@ -2,11 +2,12 @@ import type { Manifest } from "../app/manifest.ts";
 import type { Depot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
-import type { Strategy } from "../trust/documents.ts";
+import type { Release, Strategy } from "../trust/documents.ts";
 import type { Tell } from "./events.ts";
+import { refuseUnfitting } from "./forecast.ts";
 import { cacheDir } from "./home.ts";
 import { APPLY_WITHIN_MS, readLine, type Line } from "./order.ts";
-import { knownNodes } from "./nodes.ts";
+import { knownNodes, selectNodes } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease, lookAhead, makeRelease, type Ahead, type MadeRelease } from "./release.ts";
@@ -51,6 +52,7 @@ export interface Target {
   readonly release: ReleaseId;
   readonly commit: string | null;
   readonly manifest: Manifest;
+  readonly size: Pick<Release, "files" | "bytes">;
 }
 
 /**
@@ -66,6 +68,8 @@ export async function deploy(operator: Operator, options: DeployOptions): Promis
     knownNodes(operator, options.signal),
   ]);
   const { selector, implied } = selectorFor(options.selector, target.manifest, line);
+  const { nodes } = selectNodes(known, selector);
+  await refuseUnfitting(operator, { ...target, env: options.env, nodes }, options.signal);
   const intent = {
     release: target.release,
     state: "run",
@@ -117,7 +121,7 @@ export async function findTarget(operator: Operator, options: FindOptions): Prom
   if (found.kind === "commit") return await makeAnew(operator, found.origin, options, ahead);
   const { id, release } = found.found;
   const manifest = await manifestOfRelease(found.found, { depot: options.depot, env: options.env, signal });
-  return { app, release: id, commit: release.commit, manifest };
+  return { app, release: id, commit: release.commit, manifest, size: release };
 }
 
 interface Here {
@@ -168,7 +172,7 @@ async function makeAnew(
   ahead?: Ahead,
 ): Promise<Target> {
   const { made, manifest } = await buildRelease(operator, origin, options, ahead);
-  return { app: manifest.app, release: made.id, commit: made.release.commit, manifest };
+  return { app: manifest.app, release: made.id, commit: made.release.commit, manifest, size: made.release };
 }
 
 /** A commit that has a release needs no building again. */
@@ -186,7 +190,7 @@ async function knownCommit(
   const found = await findRelease(operator, manifest.app, origin.commit, options.signal);
   if (found === undefined) return undefined;
   tellRelease(options.tell, manifest.app, found.id, found.release, { already: true, storedBytes: 0 });
-  return { app: manifest.app, release: found.id, commit: origin.commit, manifest };
+  return { app: manifest.app, release: found.id, commit: origin.commit, manifest, size: found.release };
 }
 
 const sourceOptions = (
@@ -249,7 +253,11 @@ export function selectorFor(
 const MAX_BESIDE = 100;
 
 /** The older releases that go on running: the newest first, the one that is deployed not among them. */
-export function besideFor(line: Line, target: Target, keepOld: boolean): ReleaseId[] {
+export function besideFor(
+  line: Line,
+  target: Pick<Target, "release" | "manifest">,
+  keepOld: boolean,
+): ReleaseId[] {
   const { head } = line;
   const most = keepOld || target.manifest.beside === "all" ? MAX_BESIDE : target.manifest.beside;
   if (head === null) return [];

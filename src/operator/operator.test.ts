@@ -103,7 +103,8 @@ test("a commit is released from its own content; what is not committed is left a
   writeFileSync(path.join(repo, "more"), "not committed");
   assert.equal((await originOf(repo, signal)).left.length, 1);
   const before = await planDeploy(operator, options({ cwd: repo }));
-  assert.deepEqual([before.release, before.commit, before.changes], [null, commit, 1]);
+  assert.deepEqual([before.isNew, before.commit, before.changes], [true, commit, 1]);
+  assert.equal((await operator.client.releases({}, signal)).length, 0, "nothing was published");
   const published = await deploy(operator, options({ cwd: repo }));
   const release = events.find((event) => event.type === "release");
   assert.deepEqual([release?.app, release?.commit, release?.files], ["shop", commit, 1]);
@@ -113,6 +114,11 @@ test("a commit is released from its own content; what is not committed is left a
   );
   const known = await planDeploy(operator, options({ cwd: repo, app: "shop", version: "main" }));
   assert.equal(known.release, published.draft.order.release);
+  assert.deepEqual(
+    [before.release, known.isNew],
+    [known.release, false],
+    "the id was known before it was made",
+  );
   await assert.rejects(deploy(operator, options({ cwd: dir, app: "nothere" })), { code: "COMMIT_NOT_FOUND" });
 });
 

@@ -1,69 +1,113 @@
 import type { ReleaseId } from "../lib/ids.ts";
+import { isSkeinError } from "../lib/errors.ts";
 import type { Strategy } from "../trust/documents.ts";
+import type { Manifest } from "../app/manifest.ts";
 import { selectorFor, type DeployOptions } from "./deploy.ts";
-import { knownNodes, selectNodes } from "./nodes.ts";
+import { forecast, type Forecast } from "./forecast.ts";
+import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease } from "./release.ts";
 import { resolveVersion } from "./resolve.ts";
 import { originOf, readManifest, type Origin } from "./source.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
-import type { Manifest } from "../app/manifest.ts";
+import { wouldBe } from "./would-be.ts";
 
 /** What a deployment would do. */
 export interface Plan {
   readonly app: string;
   readonly env: string;
-  /** null: it would have to be made first. */
-  readonly release: ReleaseId | null;
+  readonly release: ReleaseId;
+  /** It would have to be made and published first. */
+  readonly isNew: boolean;
   readonly commit: string | null;
   readonly selector: string;
   readonly strategy: Strategy;
-  readonly nodes: readonly {
-    readonly node: string;
-    readonly present: boolean;
-    readonly from: ReleaseId | null;
-    readonly change: boolean;
-  }[];
+  readonly nodes: readonly PlannedNode[];
   readonly changes: number;
+}
+
+export interface PlannedNode {
+  readonly node: string;
+  readonly present: boolean;
+  readonly from: ReleaseId | null;
+  readonly change: boolean;
+  /** null: it is away, could not tell, or nothing changes there. */
+  readonly cost: Cost | null;
+}
+
+/** In bytes. */
+export interface Cost extends Pick<Forecast, "fetchBytes" | "atMost" | "diskBytes"> {
+  /** Left after it; negative: it does not fit. null: unknown. */
+  readonly freeAfter: number | null;
+  /** What gc on the node would free now; null: unknown. */
+  readonly gcBytes: number | null;
 }
 
 interface Found {
   readonly manifest: Manifest;
-  readonly release: ReleaseId | null;
+  readonly release: ReleaseId;
   readonly commit: string | null;
+  /** Of a release that is not published: what storing it would take, and its size, in bytes. */
+  readonly unpublished: { readonly storedBytes: number; readonly bytes: number } | null;
 }
 
-/** Looks, and changes nothing: nothing is built, published or signed. */
+/**
+ * Looks, and changes nothing: nothing is published or signed. A source that was not released yet is built and cut as
+ * it would be, so that its id tells whether anything would change.
+ */
 export async function planDeploy(operator: Operator, options: DeployOptions): Promise<Plan> {
   const { env, signal } = options;
-  const { manifest, release, commit } = await find(operator, options);
-  const line = await readLine(operator, manifest.app, env, signal);
+  const found = await find(operator, options);
+  const { manifest, release, commit, unpublished } = found;
+  const { app } = manifest;
+  const line = await readLine(operator, app, env, signal);
   const wanted = selectorFor(options.selector, manifest, line).selector;
   const { selector, nodes: chosen } = selectNodes(await knownNodes(operator, signal), wanted);
-  const nodes = chosen.map((node) => {
-    const from = node.apps.find((one) => one.app === manifest.app && one.env === env)?.release ?? null;
-    return {
-      node: node.identity.name,
-      present: node.present,
-      from,
-      change: release === null || from !== release,
-    };
+  const runs = (node: KnownNode): ReleaseId | null =>
+    node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
+  const changing = chosen.filter((node) => runs(node) !== release);
+  const costs = unpublished === null ? await costsOf(operator, found, env, changing, signal) : new Map();
+  const nodes = chosen.map((node): PlannedNode => {
+    const { name } = node.identity;
+    const from = runs(node);
+    const change = from !== release;
+    const cost = unpublished === null ? (costs.get(name) ?? null) : guessed(unpublished, from);
+    return { node: name, present: node.present, from, change, cost: change ? cost : null };
   });
-  const changes = nodes.filter(({ change }) => change).length;
   const strategy = { ...manifest.strategy, ...options.strategy };
-  return { app: manifest.app, env, release, commit, selector, strategy, nodes, changes };
+  const isNew = unpublished !== null;
+  return { app, env, release, isNew, commit, selector, strategy, nodes, changes: changing.length };
+}
+
+/** As the nodes themselves say. */
+async function costsOf(
+  operator: Operator,
+  { manifest: { app }, release }: Found,
+  env: string,
+  nodes: readonly KnownNode[],
+  signal: AbortSignal,
+): Promise<Map<string, Cost>> {
+  const costs = new Map<string, Cost>();
+  if (nodes.length === 0) return costs;
+  for (const [node, one] of await forecast(operator, { app, env, release, nodes }, signal)) {
+    const { fetchBytes, atMost, diskBytes, freeBytes, gcBytes } = one;
+    costs.set(node, { fetchBytes, atMost, diskBytes, freeAfter: freeBytes - diskBytes, gcBytes });
+  }
+  return costs;
+}
+
+/** No node knows what is not published. Whoever has a release of the app will fetch about what storing it takes. */
+function guessed({ storedBytes, bytes }: NonNullable<Found["unpublished"]>, from: ReleaseId | null): Cost {
+  const fetchBytes = from === null ? bytes : storedBytes;
+  return { fetchBytes, atMost: true, diskBytes: bytes, freeAfter: null, gcBytes: null };
 }
 
 async function find(operator: Operator, options: DeployOptions): Promise<Found> {
   const { app, version, from, env, signal } = options;
-  const read = { env, signal };
-  if (from !== null)
-    return { manifest: await readManifest({ kind: "path", path: from }, read), release: null, commit: null };
-  if (version === null) {
-    const { origin } = await originOf(options.cwd, signal);
-    return await ofOrigin(operator, origin, app === null ? read : { ...read, app }, signal);
-  }
+  if (from !== null) return await ofOrigin(operator, { kind: "path", path: from }, options);
+  if (version === null)
+    return await ofOrigin(operator, (await originOf(options.cwd, signal)).origin, options);
   await using stack = new AsyncDisposableStack();
   const found = await resolveVersion(operator, {
     app: app ?? "",
@@ -73,19 +117,24 @@ async function find(operator: Operator, options: DeployOptions): Promise<Found> 
     stack,
     signal,
   });
-  if (found.kind === "commit") return await ofOrigin(operator, found.origin, read, signal);
+  if (found.kind === "commit") return await ofOrigin(operator, found.origin, options);
+  const { id, release } = found.found;
   const manifest = await manifestOfRelease(found.found, { depot: options.depot, env, signal });
-  return { manifest, release: found.found.id, commit: found.found.release.commit };
+  return { manifest, release: id, commit: release.commit, unpublished: null };
 }
 
-async function ofOrigin(
-  operator: Operator,
-  origin: Origin,
-  read: Parameters<typeof readManifest>[1],
-  signal: AbortSignal,
-): Promise<Found> {
-  const manifest = await readManifest(origin, read);
-  if (origin.kind === "path") return { manifest, release: null, commit: null };
-  const made = await findRelease(operator, manifest.app, origin.commit, signal);
-  return { manifest, release: made?.id ?? null, commit: origin.commit };
+async function ofOrigin(operator: Operator, origin: Origin, options: DeployOptions): Promise<Found> {
+  const { app, env, signal } = options;
+  if (origin.kind === "commit") {
+    const manifest = await readManifest(origin, { env, signal, ...(app === null ? {} : { app }) });
+    const made = await findRelease(operator, manifest.app, origin.commit, signal);
+    if (made !== undefined) return { manifest, release: made.id, commit: origin.commit, unpublished: null };
+  }
+  const { manifest, release, commit, storedBytes, bytes } = await wouldBe(operator, origin, options);
+  const isPublished = await findRelease(operator, manifest.app, release, signal).catch((err: unknown) => {
+    if (isSkeinError(err, "APP_NOT_FOUND")) return undefined;
+    throw err;
+  });
+  const unpublished = isPublished === undefined ? { storedBytes, bytes } : null;
+  return { manifest, release, commit, unpublished };
 }

@@ -1,14 +1,14 @@
 import type { ReleaseView } from "../api/schemas.ts";
 import type { Depot } from "../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import type { ReleaseId } from "../lib/ids.ts";
+import { shortRelease, type ReleaseId } from "../lib/ids.ts";
 import { packName } from "../release/pack.ts";
 import { publish, type Published } from "../release/publish.ts";
 import type { PublishedTree, PublishProgress } from "../release/published.ts";
 import { decodeIndex, indexName } from "../release/release-index.ts";
 import type { TreeSource } from "../release/tree-source.ts";
 import { releaseIdOf, type Release } from "../trust/documents.ts";
-import { seal } from "../trust/envelope.ts";
+import { seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openRelease } from "../trust/orders.ts";
 import { cacheDir } from "./home.ts";
@@ -176,4 +176,23 @@ export async function findRelease(
     });
   }
   return { id: opened.id, release: opened.body };
+}
+
+/** The document that the nodes will check, checked here first. */
+export async function documentOf(
+  operator: Operator,
+  app: string,
+  id: ReleaseId,
+  signal: AbortSignal,
+): Promise<Envelope> {
+  const { release } = await operator.client.release(id, app, signal);
+  const opened = openRelease(operator.charter, release, operator.clock.now());
+  if (opened.id === id && opened.body.app === app) return release;
+  throw new SkeinError(
+    "ORDER_UNKNOWN_RELEASE",
+    `the hub shows another release for ${shortRelease(app, id)}`,
+    {
+      data: { asked: id, found: opened.id },
+    },
+  );
 }

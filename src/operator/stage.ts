@@ -1,7 +1,6 @@
 import { bytesBySource } from "../api/parts.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
-import type { Envelope } from "../trust/envelope.ts";
 import { openRelease } from "../trust/orders.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { numberOf, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
@@ -10,6 +9,7 @@ import type { StagedNode } from "./events.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine } from "./order.ts";
 import type { Operator } from "./operator.ts";
+import { documentOf } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
 import { readManifest } from "./source.ts";
 
@@ -97,25 +97,6 @@ async function latestRelease(
   if (body.app !== app) return undefined;
   const manifest = await manifestOfRelease({ id, release: body }, { depot, env, signal });
   return { app, release: id, manifest };
-}
-
-/** The document that the nodes will check, checked here first. */
-async function documentOf(
-  operator: Operator,
-  app: string,
-  id: ReleaseId,
-  signal: AbortSignal,
-): Promise<Envelope> {
-  const { release } = await operator.client.release(id, app, signal);
-  const opened = openRelease(operator.charter, release, operator.clock.now());
-  if (opened.id === id && opened.body.app === app) return release;
-  throw new SkeinError(
-    "ORDER_UNKNOWN_RELEASE",
-    `the hub shows another release for ${shortRelease(app, id)}`,
-    {
-      data: { asked: id, found: opened.id },
-    },
-  );
 }
 
 const isHere = ({ present, duplicate }: KnownNode): boolean => present && !duplicate;

@@ -13,6 +13,7 @@ import type { ChunkRef } from "./pack.ts";
 import { modeOf, Placer, type PlannedFile } from "./placer.ts";
 import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "./record-file.ts";
+import { neededRoom, SPARE_BYTES } from "./room.ts";
 
 export interface FillOptions {
   readonly link: boolean;
@@ -40,9 +41,6 @@ export interface Filled {
 
 /** Files handled before other work of the process gets its turn. */
 const FILES_PER_TURN = 128;
-/** Kept free beside what is counted: the record, and the file system's own needs. */
-const SPARE_BYTES = 4 * 1024 * 1024;
-
 /**
  * Fills the staging directory: from what an earlier try left, from earlier installs, then from the depots.
  * @throws SkeinError DISK_FULL before the first byte when it cannot fit
@@ -82,27 +80,17 @@ export async function fillStage(
 }
 
 /** Space is checked before the first byte: a node whose disk is full goes on as it is. */
-function checkSpace(plan: InstallPlan, fresh: FreshContents, options: FillOptions): void {
+function checkSpace(plan: InstallPlan, fresh: FreshContents, { link, resuming }: FillOptions): void {
   const { bsize, bavail, ffree, files: inodes } = fs.statfsSync(plan.stage);
-  let needed = plan.folders.length * bsize;
-  let entries = plan.folders.length + plan.links.length;
-  for (const { row, index, file } of plan.files) {
-    // What came with a delta takes its room already, though it may be wanted twice.
-    if (fresh.has(row.sha256) || isLinked(plan, index, options)) continue;
-    const there = options.resuming ? fs.lstatSync(file, { throwIfNoEntry: false }) : undefined;
-    if (there === undefined) entries += 1;
-    needed += Math.max(0, Math.ceil(row.size / bsize) * bsize - (there?.blocks ?? 0) * 512);
-  }
+  const { bytes, entries } = neededRoom(plan, { link, bsize, fresh, resuming });
+  const needed = bytes + SPARE_BYTES;
   const free = bavail * bsize;
-  if (needed + SPARE_BYTES <= free && (inodes === 0 || entries <= ffree)) return;
-  const what = needed + SPARE_BYTES <= free ? `${entries} inodes` : `${needed + SPARE_BYTES} bytes`;
+  if (needed <= free && (inodes === 0 || entries <= ffree)) return;
+  const what = needed <= free ? `${entries} inodes` : `${needed} bytes`;
   throw new SkeinError("DISK_FULL", `the release needs ${what}; ${free} bytes and ${ffree} inodes are free`, {
-    data: { path: path.dirname(plan.stage), needed, free },
+    data: { path: path.dirname(plan.stage), needed: bytes, free },
   });
 }
-
-const isLinked = (plan: InstallPlan, index: number, { link }: FillOptions): boolean =>
-  link && plan.earlier.get(index) !== undefined;
 
 /** Nobody else gets past the staging directory itself, so what is in it has its final mode at once. */
 function makeFolder(folder: string, resuming: boolean): void {

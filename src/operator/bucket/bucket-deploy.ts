@@ -47,11 +47,7 @@ export async function deployToBucket(
     (line): BucketIntent => ({
       release: id,
       state: "run",
-      beside: besideFor(
-        line,
-        { app, release: id, commit: target.release.commit, manifest: target.manifest },
-        options.keepOld,
-      ),
+      beside: besideFor(line, { release: id, manifest: target.manifest }, options.keepOld),
       selector: selectorFor(options.selector, target.manifest, line).selector,
       strategy: { ...target.manifest.strategy, ...strategy },
       hooks: options.hooks,
