@@ -4,6 +4,7 @@
  */
 const PROOFS: Readonly<Record<string, () => Promise<Proof>>> = {
   systemd: async () => (await import("./systemd.ts")).systemd,
+  "power-cut": async () => (await import("./power-cut.ts")).powerCut,
 };
 
 /** @param say one line for people */
