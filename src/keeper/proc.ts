@@ -9,15 +9,16 @@ export interface ProcessStat {
   readonly group: number;
   /** Clock ticks after boot: with the pid it names a process for good. */
   readonly startTime: string;
+  readonly threads: number;
 }
 
 export function statOf(pid: number): ProcessStat | undefined {
   const text = readOr(`/proc/${pid}/stat`, "");
   const rest = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const [state = "", parent = "", group = ""] = rest;
-  const startTime = rest[19];
+  const [threads, , startTime] = rest.slice(17);
   if (startTime === undefined) return undefined;
-  return { state, parent: Number(parent), group: Number(group), startTime };
+  return { state, parent: Number(parent), group: Number(group), startTime, threads: Number(threads) };
 }
 
 /** Does exactly this process still run? A zombie does not. */
@@ -26,7 +27,8 @@ export function runs(pid: number, startTime: string): boolean {
   return stat !== undefined && stat.startTime === startTime && !isDead(stat);
 }
 
-const isDead = (stat: ProcessStat): boolean => stat.state === "Z" || stat.state === "X";
+/** A process whose first thread alone has ended looks like a zombie, and holds its sockets while others go on. */
+const isDead = ({ state, threads }: ProcessStat): boolean => state === "X" || (state === "Z" && threads <= 1);
 
 export function allPids(): number[] {
   return listOr("/proc")
