@@ -12,7 +12,7 @@ import type { Command } from "../trust/documents.ts";
 import { openEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
 import { msOf } from "../trust/fields.ts";
 import { keysWith } from "../trust/rights.ts";
-import { longestCommandMs } from "../trust/sessions.ts";
+import { longestCommandMs, rightFor } from "../trust/sessions.ts";
 import type { Charters } from "./charters.ts";
 import type { Core } from "./core.ts";
 import { isLasting, LastingCommands } from "./lasting-commands.ts";
@@ -147,10 +147,7 @@ export class Commands {
     const { charter } = this.#charters.need();
     const claimed = readUnverified(envelope, "command.1");
     refuseForeign("command", claimed.cluster, charter);
-    const { app, env } = claimed;
-    const right =
-      app === null ? ({ kind: "admin" } as const) : ({ kind: "deploy", app, env: env ?? "default" } as const);
-    const { body, digest } = openEnvelope(envelope, "command.1", keysWith(charter, right), 1);
+    const { body, digest } = openEnvelope(envelope, "command.1", keysWith(charter, rightFor(claimed)), 1);
     const now = this.#core.clock.now();
     refuseFuture("command", body.issued, now);
     const expires = msOf(body.expires);

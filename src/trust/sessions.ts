@@ -1,7 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { refuseForeign, refuseFuture } from "./charter.ts";
-import type { Charter } from "./documents.ts";
+import type { Charter, Command } from "./documents.ts";
 import { openEnvelope, readUnverified, type Opened } from "./envelope.ts";
 import { msOf } from "./fields.ts";
 import { keyIdOf, spkiDigestOf } from "./keys.ts";
@@ -85,6 +85,15 @@ const OTHER_COMMAND_MS = 5 * 60_000;
 export const longestCommandMs = (kind: string): number => ORDINARY_COMMANDS.get(kind) ?? OTHER_COMMAND_MS;
 
 /**
+ * The right that whoever signs a command must have. All apps of a node share its cache: what is done to it is nothing
+ * that a right to one app allows, whatever app the command names.
+ */
+export function rightFor({ app, env, kind }: Pick<Command, "app" | "env" | "kind">): Right {
+  const isForNode = app === null || env === null || kind.startsWith("cache-");
+  return isForNode ? { kind: "admin" } : { kind: "deploy", app, env };
+}
+
+/**
  * Something to be done once, now, by the nodes that it names. Whoever acts remembers its digest until `expires`:
  * a command is for one time.
  * @throws SkeinError NOT_AUTHORISED, ORDER_NOT_FOR_NODE, ORDER_EXPIRED, WRONG_CLUSTER, DOC_*
@@ -96,9 +105,8 @@ export function openCommand(
 ): Opened<"command.1"> {
   const claimed = readUnverified(source, "command.1");
   refuseForeign("command", claimed.cluster, charter);
-  const { app, env, kind } = claimed;
-  const right: Right = app === null || env === null ? { kind: "admin" } : { kind: "deploy", app, env };
-  const opened = openEnvelope(source, "command.1", keysWith(charter, right), 1);
+  const { kind } = claimed;
+  const opened = openEnvelope(source, "command.1", keysWith(charter, rightFor(claimed)), 1);
   if (!charter.commands && !ORDINARY_COMMANDS.has(kind)) {
     throw new SkeinError("NOT_AUTHORISED", `the charter does not allow the command '${kind}'`, {
       data: { kind },

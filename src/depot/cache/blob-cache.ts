@@ -125,18 +125,20 @@ class PieceFolder implements BlobCache {
     const parts = (await this.#content(key))?.parts ?? [];
     const next = parts.find((part) => base + part.start > start);
     if (next !== undefined) return Math.min(end, base + next.start);
-    const entries = await this.#list();
     if (end === Infinity) return end;
-    for (let at = base + PIECE_BYTES; at < end; at += PIECE_BYTES) {
-      if (entries.has(pieceAt(name, at).key)) return at;
+    // By what is held, and not from piece to piece: how long a blob is, is the word of whoever lists it.
+    let gap = end;
+    for (const key of (await this.#list()).keys()) {
+      const at = pieceOf(key) * PIECE_BYTES;
+      if (at > base && at < gap && blobOf(key) === name) gap = at;
     }
-    return end;
+    return gap;
   }
 
   async drop(name: string, start = 0, end = Infinity): Promise<void> {
     const entries = await this.#list();
     for (const key of [...entries.keys()].filter((one) => blobOf(one) === name)) {
-      const base = Number(key.slice(name.length + 2)) * PIECE_BYTES;
+      const base = pieceOf(key) * PIECE_BYTES;
       if (base < end && base + PIECE_BYTES > start) await this.#remove(key);
     }
   }
@@ -282,4 +284,5 @@ function pieceAt(name: string, at: number): { readonly key: string; readonly bas
   return { key: `${name}/P${piece}`, base: piece * PIECE_BYTES };
 }
 
+const pieceOf = (key: string): number => Number(key.slice(key.lastIndexOf("/") + 2));
 const blobOf = (key: string): string => key.slice(0, key.lastIndexOf("/"));

@@ -44,6 +44,20 @@ depotConformance("cache before a directory", async (t): Promise<Depot> => {
   };
 });
 
+test("how far it is to what is held next is found at once, however long somebody says that the blob is", async (t) => {
+  const cache = cacheIn(tempDir(t));
+  await cache.write("packs/a", 5 * PIECE_BYTES, randomBytes(10), false);
+  await cache.write("packs/a", 3 * PIECE_BYTES + 7, randomBytes(10), false);
+  await cache.write("packs/b", PIECE_BYTES, randomBytes(10), false);
+  assert.equal(await cache.gapEnd("packs/a", 10, Number.MAX_SAFE_INTEGER), 3 * PIECE_BYTES);
+  assert.equal(await cache.gapEnd("packs/a", 3 * PIECE_BYTES + 20, 9 * PIECE_BYTES), 5 * PIECE_BYTES);
+  assert.equal(await cache.gapEnd("packs/a", 10, 2 * PIECE_BYTES), 2 * PIECE_BYTES);
+  assert.equal(
+    await cache.gapEnd("packs/a", 6 * PIECE_BYTES, Number.MAX_SAFE_INTEGER),
+    Number.MAX_SAFE_INTEGER,
+  );
+});
+
 test("parts of a piece that come in any order and overlap are held as what was there", () => {
   const truth = randomBytes(1000);
   const part = record({ start: integer({ min: 0, max: 900 }), length: integer({ min: 1, max: 100 }) });

@@ -5,7 +5,7 @@ import type { Content } from "../tree-source.ts";
 import { readBlocks, type Block } from "./block-reader.ts";
 import { ByteReader, damaged } from "./byte-io.ts";
 import { ByteStream } from "./byte-stream.ts";
-import { DELTA_MAGIC, DICTIONARY_BYTES, MAX_BASES, TREE_BYTES } from "./limits.ts";
+import { DELTA_MAGIC, DICTIONARY_BYTES, MAX_BASES, mostBlockBytes, TREE_BYTES } from "./limits.ts";
 import { METHODS, RUN_KINDS } from "./piece.ts";
 import { JoinedContent } from "./read-content.ts";
 import { SectionOpener } from "./section-opener.ts";
@@ -48,6 +48,7 @@ export async function applyDelta(
     const files = new OldFiles(old.state);
     const tree = decodeTree(await readTree(stream), old.state.rows, files);
     sink.expect(tree.fresh);
+    stream.bound(mostBlockBytes(tree.fresh));
     using maker = new ContentMaker(tree.fresh, { files, content: (file) => old.content(file) }, sink);
     for await (const block of readBlocks(stream)) {
       signal.throwIfAborted();

@@ -5,18 +5,28 @@ export class ByteStream {
   readonly #pieces: AsyncIterator<Uint8Array>;
   #piece: Uint8Array = new Uint8Array();
   #at = 0;
+  #came = 0;
+  #most = Infinity;
 
   constructor(pieces: AsyncIterable<Uint8Array>) {
     this.#pieces = pieces[Symbol.asyncIterator]();
   }
 
-  /** Is there nothing more? */
+  /** From here on no more than so many bytes may follow. */
+  bound(most: number): void {
+    this.#most = this.#came - (this.#piece.length - this.#at) + most;
+    this.#check();
+  }
+
+  /** Is there nothing more? @throws SkeinError DELTA_CORRUPT when more came than may */
   async ended(): Promise<boolean> {
     while (this.#at === this.#piece.length) {
       const next = await this.#pieces.next();
       if (next.done === true) return true;
       this.#piece = next.value;
       this.#at = 0;
+      this.#came += next.value.length;
+      this.#check();
     }
     return false;
   }
@@ -45,6 +55,10 @@ export class ByteStream {
       this.#at += part.length;
     }
     return bytes;
+  }
+
+  #check(): void {
+    if (this.#came > this.#most) throw damaged("it is longer than what it leads to");
   }
 
   /** Lets go of where the pieces come from. */

@@ -3,6 +3,7 @@ import { EMPTY_SHA256 } from "../content-reader.ts";
 import { isFileRow, targetFault, type FileRow, type Row } from "../rows.ts";
 import { pathFault } from "../tree-path.ts";
 import { ByteReader, damaged } from "./byte-io.ts";
+import { DESCRIBED_BYTES, ROW_BYTES } from "./limits.ts";
 import { readTimes } from "./time-changes.ts";
 import { columns, COLUMNS, OPS, ROW_KINDS, SOURCES, type Columns } from "./tree-columns.ts";
 import type { FreshContent, OldFiles, TreeState } from "./tree-state.ts";
@@ -42,6 +43,8 @@ class TreeReader {
   readonly fresh: FreshContent[] = [];
   #ref = 0;
   #path = "";
+  /** What the rows described so far come to. */
+  #described = 0;
 
   constructor(bytes: Buffer, oldRows: readonly Row[], old: OldFiles) {
     this.#oldRows = oldRows;
@@ -84,6 +87,7 @@ class TreeReader {
   }
 
   #read(old: Row | undefined): Pending {
+    this.#count(ROW_BYTES);
     const byte = this.#columns.kinds.number();
     const kind = ROW_KINDS[byte % 4] as Row["kind"];
     const source = Math.floor(byte / 4);
@@ -135,10 +139,16 @@ class TreeReader {
     const tail = moved === undefined ? 0 : this.#columns.numbers.number();
     const middle = this.#readText();
     if (head > this.#path.length || tail > (moved?.length ?? 0)) throw damaged("a path refers too far");
+    this.#count(head + middle.length + tail);
     const path = this.#path.slice(0, head) + middle + (moved ?? "").slice((moved?.length ?? 0) - tail);
     // A path with the end of a row in it would be hashed as two rows.
     if (pathFault(path) !== undefined) throw damaged("it has a path that may not be");
     return path;
+  }
+
+  #count(bytes: number): void {
+    this.#described += bytes;
+    if (this.#described > DESCRIBED_BYTES) throw damaged("it describes more than a tree may hold");
   }
 
   #readTarget(): string {
