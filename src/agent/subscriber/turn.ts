@@ -1,9 +1,11 @@
+import { constants, type Stats } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { lockFolder } from "../../depot/folder-lock.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { installsDir } from "../../release/install-record.ts";
 import { until } from "../until.ts";
 import type { PackagePlace } from "./place.ts";
 
@@ -25,8 +27,7 @@ const FOLDER_MODE = 0o755;
  */
 export async function takeTurn(place: PackagePlace, options: TurnOptions): Promise<Disposable> {
   const { clock, signal, waitMs } = options;
-  if (process.getuid?.() === 0)
-    for (const dir of [place.folders.root, place.folders.app]) await refuseShared(dir);
+  if (process.getuid?.() === 0) await refuseShared(place);
   await fs.mkdir(place.own, { recursive: true, mode: FOLDER_MODE });
   await fs.mkdir(place.state, { recursive: true, mode: 0o700 });
   using over = until([signal], waitMs);
@@ -45,13 +46,36 @@ export async function takeTurn(place: PackagePlace, options: TurnOptions): Promi
   return turn;
 }
 
-/** Whoever may write in a folder could lead root's writes elsewhere by a link. */
-async function refuseShared(dir: string): Promise<void> {
-  const { uid, gid, mode } = await fs.stat(dir);
-  const others = gid === 0 ? 0o002 : 0o022;
-  if (uid === 0 && (mode & others) === 0) return;
+/**
+ * Whoever may write in a folder could lead root's writes elsewhere by a link: in those that this writes to, and, with
+ * another folder in their place, in each one on the way there.
+ */
+async function refuseShared({ folders, own, state, logs }: PackagePlace): Promise<void> {
+  for (const dir of [folders.root, folders.app]) {
+    const real = await fs.realpath(dir);
+    for (const at of new Set([real, path.resolve(dir)].flatMap(foldersTo))) {
+      refuseOthers(at, await fs.stat(at), at !== real && at !== path.resolve(dir));
+    }
+  }
+  // Left by whoever the package was before, perhaps.
+  for (const dir of [own, state, logs, folders.revs, installsDir(folders.revs)]) {
+    const stat = await fs.lstat(dir).catch(() => undefined);
+    if (stat !== undefined) refuseOthers(dir, stat, false);
+  }
+}
+
+function foldersTo(dir: string): readonly string[] {
+  const above = path.dirname(dir);
+  return above === dir ? [dir] : [...foldersTo(above), dir];
+}
+
+/** @param isAbove in a folder with the sticky bit nobody renames what is another's; one to write to has no use for it */
+function refuseOthers(dir: string, { uid, gid, mode }: Stats, isAbove: boolean): void {
+  const others = isAbove && (mode & 0o1000) !== 0 ? 0 : gid === 0 ? 0o002 : 0o022;
+  const isFolder = (mode & constants.S_IFMT) === constants.S_IFDIR;
+  if (isFolder && uid === 0 && (mode & others) === 0) return;
   throw new SkeinError("USER_REFUSED", `${dir} can be written by others than root, who runs this`, {
-    hint: `Run chown root ${dir} && chmod go-w ${dir}, or run it as the folder's owner.`,
+    hint: `Run chown root ${dir} && chmod go-w ${dir}, with -R where it is the package's own, or run it as the folder's owner.`,
     data: { path: dir, uid, mode: (mode & 0o777).toString(8) },
   });
 }

@@ -382,6 +382,31 @@ test("root writes in no folder that others may write in", { skip: process.getuid
   assert.deepEqual(await codes(), []);
 });
 
+test(
+  "root syncs in no folder on whose way, or in whose state, others may lay a link",
+  { skip: process.getuid?.() !== 0 },
+  async (t) => {
+    const world = await bucketWorld(t);
+    const machine = world.machine("m", ["site"]);
+    await world.jump(await world.spool("site", scripts("v1", {})));
+    const codes = async (): Promise<string[]> =>
+      ((await machine.sync()).packages[0]?.troubles ?? []).map(({ code }) => code);
+    const above = path.dirname(machine.root);
+    chownSync(above, 12_345, 12_345);
+    assert.deepEqual(await codes(), ["USER_REFUSED"], "who may put another folder in the root's place");
+    chownSync(above, 0, 0);
+    const revs = path.join(machine.root, "site/revs");
+    mkdirSync(revs);
+    chownSync(revs, 12_345, 12_345);
+    assert.deepEqual(await codes(), ["USER_REFUSED"], "what an earlier owner of the package left");
+    rmSync(revs, { recursive: true });
+    symlinkSync("/nowhere", revs);
+    assert.deepEqual(await codes(), ["USER_REFUSED"]);
+    rmSync(revs);
+    assert.deepEqual(await codes(), []);
+  },
+);
+
 test("two syncs at once take turns: each script runs once, and both end well", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
