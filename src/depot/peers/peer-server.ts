@@ -88,17 +88,21 @@ class Desk {
     const closed = new AbortController();
     res.once("close", () => closed.abort(new SkeinError("INTERRUPTED", "who asked has gone")));
     const signal = AbortSignal.any([closed.signal, this.#signal, AbortSignal.timeout(GIVE_MS)]);
-    this.#giving += 1;
     try {
       await this.#admit(req);
-      if (this.#giving > (this.#options.atOnce ?? AT_ONCE))
-        throw new SkeinError("TOO_MANY", "too many ask at once");
+      using _turn = this.#turn();
       await this.#give(req, res, signal);
     } catch (err) {
       refuse(res, err);
-    } finally {
-      this.#giving -= 1;
     }
+  }
+
+  /** For those who were let in: who is not must not be in their way. @throws SkeinError TOO_MANY */
+  #turn(): Disposable {
+    if (this.#giving >= (this.#options.atOnce ?? AT_ONCE))
+      throw new SkeinError("TOO_MANY", "too many ask at once");
+    this.#giving += 1;
+    return { [Symbol.dispose]: () => (this.#giving -= 1) };
   }
 
   async #give(req: http.IncomingMessage, res: http.ServerResponse, signal: AbortSignal): Promise<void> {

@@ -9,6 +9,8 @@ import { PeerClient } from "./peer-client.ts";
 import { BLOB, origin, swarmOf } from "./peers.fixture.ts";
 import { PIECE_BYTES } from "./picking.ts";
 
+/** As many as a node gives pieces to at a time. */
+const AT_ONCE = 48;
 const SIZE = 20 * PIECE_BYTES + 777;
 
 test("ten nodes that read at once cost the origin about one copy", async (t) => {
@@ -146,4 +148,37 @@ test("only ranges of one piece of a blob can be asked for, by a blob's name", as
   await assert.rejects(ask(BLOB, PIECE_BYTES - 1, PIECE_BYTES + 1), { code: "BAD_REQUEST" });
   await assert.rejects(ask("packs/none", 0, 10), { code: "BLOB_MISSING" });
   assert.ok(Buffer.from((await ask(BLOB, 5, 10)).bytes).equals(far.bytes.subarray(5, 10)));
+});
+
+test("strangers that are being looked up take no member's turn", async (t) => {
+  const far = origin(PIECE_BYTES);
+  const stranger = generateSigner();
+  const lookedUp = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  let strangers = 0;
+  const admits = async (node: string): Promise<boolean> => {
+    if (node !== String(stranger.kid)) return true;
+    strangers += 1;
+    if (strangers === AT_ONCE) asked.resolve();
+    await lookedUp.promise;
+    return false;
+  };
+  const [one, other] = await swarmOf(t, 2, far, { admits });
+  assert.ok(one !== undefined && other !== undefined);
+  const want = { name: BLOB, start: 0, end: PIECE_BYTES };
+  const clients = Array.from({ length: AT_ONCE / 3 }, () => {
+    const client = new PeerClient(tlsIdentity(stranger.privateKey, "stranger"));
+    t.after(() => client[Symbol.dispose]());
+    return client;
+  });
+  const options = { held: false, patienceMs: () => 60_000, signal: t.signal };
+  const refused = clients.flatMap((client) =>
+    [1, 2, 3].map(async () => await client.ask(other.name, other.place, want, options)),
+  );
+  const all = Promise.allSettled(refused);
+  await asked.promise;
+  const { bytes } = await one.ask(other, want, t.signal);
+  assert.ok(Buffer.from(bytes).equals(far.bytes));
+  lookedUp.resolve();
+  for (const { status } of await all) assert.equal(status, "rejected");
 });

@@ -92,3 +92,23 @@ test("no more transfers run than may, the first to come go first, and who leaves
   await waiting[1];
   assert.deepEqual(order, ["a", "b"]);
 });
+
+test("who asks in the moment that a turn is handed on waits behind those who waited", async (t) => {
+  const traffic = new Traffic({ atOnce: 1 }, fakeClock(0));
+  const first = await traffic.turn(t.signal);
+  const order: string[] = [];
+  const taking = async (name: string): Promise<Disposable> => {
+    const turn = await traffic.turn(t.signal);
+    order.push(name);
+    return turn;
+  };
+  const waited = taking("waited");
+  first[Symbol.dispose]();
+  const late = taking("late");
+  const held = await waited;
+  await new Promise(setImmediate);
+  assert.deepEqual(order, ["waited"]);
+  held[Symbol.dispose]();
+  await late;
+  assert.deepEqual(order, ["waited", "late"]);
+});

@@ -42,12 +42,14 @@ export class Traffic {
   /** A turn for one transfer, until it is given back. */
   async turn(signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
-    if (this.#free <= 0) await this.#wasFreed(signal);
-    this.#free -= 1;
+    if (this.#free > 0) this.#free -= 1;
+    else await this.#wasGiven(signal);
     return {
       [Symbol.dispose]: () => {
-        this.#free += 1;
-        this.#queue.shift()?.();
+        // Handed on at once: whoever asks before the next one wakes must not come in between.
+        const next = this.#queue.shift();
+        if (next === undefined) this.#free += 1;
+        else next();
       },
     };
   }
@@ -102,7 +104,7 @@ export class Traffic {
     if (ms >= 1) await this.#clock.sleep(ms, signal);
   }
 
-  async #wasFreed(signal: AbortSignal): Promise<void> {
+  async #wasGiven(signal: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onAbort = (): void => {
       const at = this.#queue.indexOf(resolve);
