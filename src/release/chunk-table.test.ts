@@ -31,3 +31,12 @@ test("ids that begin alike are told apart", () => {
   table.add({ frame: frameOf(ids.slice(0, 100)) });
   for (const [n, one] of ids.entries()) assert.equal(table.has(one), n < 100);
 });
+
+test("ids that were made up to fall on each other are refused before they cost much time", () => {
+  const table = new ChunkTable<{ frame: FrameRef }>();
+  const ids = Array.from(
+    { length: 5000 },
+    (_, n) => `${"0".repeat(60)}${n.toString(16).padStart(4, "0")}` as ChunkId,
+  );
+  assert.throws(() => table.add({ frame: frameOf(ids) }), { code: "PACK_CORRUPT" });
+});

@@ -1,3 +1,4 @@
+import { SkeinError } from "../lib/errors.ts";
 import type { ChunkId } from "../lib/ids.ts";
 import { CHUNK_ENTRY, type FrameRef } from "./pack.ts";
 
@@ -5,6 +6,11 @@ const ID_BYTES = 32;
 const EMPTY = -1;
 /** Two slots for each chunk at least. */
 const LOAD = 0.5;
+/**
+ * Slots that are looked at for one id. Half full, a table of 16 million hashes has a run as long as this with a chance
+ * of 10^-14; ids that a depot made up to begin alike would else cost time by the square of their number.
+ */
+const MOST_PROBES = 256;
 
 /**
  * Finds chunks by id among frames whose entries stay as they lie in their packs' heads: as text in a map, the ids of
@@ -17,7 +23,10 @@ export class ChunkTable<T extends { readonly frame: FrameRef }> {
   #place = new Int32Array(1024).fill(EMPTY);
   #at = new Int32Array(1024);
 
-  /** Adds a frame's chunks; those that are known already stay where they are. */
+  /**
+   * Adds a frame's chunks; those that are known already stay where they are.
+   * @throws SkeinError PACK_CORRUPT when their ids cannot be hashes
+   */
   add(place: T): void {
     const number = this.#places.push(place) - 1;
     const { entries } = place.frame;
@@ -43,7 +52,9 @@ export class ChunkTable<T extends { readonly frame: FrameRef }> {
   /** The slot that has the id, or the free one where it belongs. */
   #slot(hash: number, id: string): number {
     const mask = this.#place.length - 1;
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+    for (let slot = hash & mask, probes = 0; ; slot = (slot + 1) & mask, probes++) {
+      if (probes > MOST_PROBES)
+        throw new SkeinError("PACK_CORRUPT", "a pack lists chunks whose ids cannot be hashes");
       const number = this.#place[slot] ?? EMPTY;
       const at = this.#at[slot] ?? 0;
       if (number === EMPTY) return slot;
