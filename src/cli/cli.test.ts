@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 
 const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
@@ -65,13 +67,21 @@ test("servers are started with little room for new objects, publishing with much
     const wanted = `--max-semi-space-size=2 --disable-warning=ExperimentalWarning ${entry} ${words}\n`;
     assert.equal(started(...words.split(" ")), wanted);
   }
-  for (const words of ["deploy", "--json deploy hub", "build .", "stage shop", "cp --version 3 shop"]) {
+  for (const words of [
+    "deploy",
+    "--json deploy hub",
+    "build .",
+    "stage shop",
+    "cp --version 3 shop",
+    "spool site.tgz",
+    "ftl spool site.tgz",
+  ]) {
     assert.match(
       started(...words.split(" ")),
       /^--min-semi-space-size=16 --max-semi-space-size=32 --disable/,
     );
   }
-  for (const words of ["", "plan", "status --on agent", "--version", "logs build"]) {
+  for (const words of ["", "plan", "status --on agent", "--version", "logs build", "ftl sync"]) {
     assert.doesNotMatch(started(...words.split(" ")), /semi-space/);
   }
 });
@@ -84,6 +94,14 @@ test("what cannot be read exits 2 and says what was probably meant", (t) => {
   const flag = skein(dir, "deploy", "--keep-oldd");
   assert.equal(flag.exit, 2);
   assert.match(flag.err, /Did you mean --keep-old\?/);
+});
+
+test("a reader that has seen enough ends the command without a word", async (t) => {
+  const child = spawn(LAUNCHER, ["--help"], { cwd: folder(t), stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.destroy();
+  const said = text(child.stderr);
+  const [exit] = await once(child, "close");
+  assert.deepEqual([exit, await said], [141, ""]);
 });
 
 test("without a cluster a command exits 7, names the state and the next command", (t) => {
@@ -132,6 +150,9 @@ test("an operator is made once and shown the second time", (t) => {
   assert.equal(second["already"], true);
   assert.equal(second["fingerprint"], first["fingerprint"]);
   assert.match(String(first["fingerprint"]), /^[0-9a-f]{64}$/);
+  const elsewhere = skein(dir, "init", "--hub", `127.0.0.1:7400#${"ab".repeat(32)}`);
+  assert.equal(elsewhere.exit, 1, "its charter would make that hub useless");
+  assert.match(elsewhere.err, /names another hub: 127\.0\.0\.1:7400#[0-9a-f]{64}\n[^]*WRONG_CLUSTER/);
   const unreachable = skein(dir, "status");
   assert.equal(unreachable.exit, 1);
   assert.match(unreachable.err, /HUB_UNREACHABLE/);

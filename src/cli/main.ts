@@ -5,6 +5,27 @@ import { processIo } from "./io.ts";
 import { VERSION } from "./version.ts";
 
 const LINGER_MS = 1000;
+/** As shells tell of a program that SIGPIPE ended. */
+const READER_GONE = 128 + 13;
+
+/**
+ * Whoever reads the result may have seen enough (`| head`): that ends the command, and is no crash. Whoever reads what
+ * is said besides may be gone, too: servers outlive it.
+ */
+function endWithReader(): void {
+  const unlessGone = (then: () => void) => (err: NodeJS.ErrnoException) => {
+    if (err.code !== "EPIPE") throw err;
+    then();
+  };
+  process.stdout.on(
+    "error",
+    unlessGone(() => process.exit(READER_GONE)),
+  );
+  process.stderr.on(
+    "error",
+    unlessGone(() => undefined),
+  );
+}
 
 /** The words before the verb: `--version` there is the tool's, after it a value. */
 function versionAsked(words: readonly string[]): boolean {
@@ -48,6 +69,7 @@ async function report(words: readonly string[], err: unknown): Promise<number> {
   return reportError(processIo({ json, verbose: words.includes("--verbose") }), err);
 }
 
+endWithReader();
 process.exitCode = await main(process.argv.slice(2));
 // Whatever a failed command left open must not keep its caller waiting; the timer itself keeps nobody.
 setTimeout(() => process.exit(), LINGER_MS).unref();
