@@ -155,6 +155,15 @@ describe("names that nothing has", () => {
       assert.match(`${error.message}\n${error.hint}`, says);
     });
   }
+
+  test("an export finds what it is told, by commit or not at all", async () => {
+    const file = path.join(cluster.dir, "exported.skein");
+    await cluster.okIn(repo, "release", "export", "shop", "HEAD", "--output", file);
+    assert.ok((await fs.stat(file)).size > 0);
+    const none = ["release", "export", "shop", "nope", "--output", `${file}-none`];
+    await refused(cluster, [7, "RELEASE_NOT_FOUND"], none, { cwd: repo });
+    await assert.rejects(fs.stat(`${file}-none`), { code: "ENOENT" });
+  });
 });
 
 describe("a place that is not what was meant", () => {

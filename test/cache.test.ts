@@ -54,7 +54,7 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
 
   const bucket = path.join(cluster.dir, "bucket");
   assert.ok(((await json(cluster, source, "persist", `dir:${bucket}`))["sent"] as number) >= 4);
-  assert.equal((await json(cluster, source, "persist", `dir:${bucket}`))["sent"], 0);
+  assert.equal((await json(cluster, source, "persist", "--s3-bucket", `dir:${bucket}`))["sent"], 0);
 
   const node = await cluster.addNode("n1");
   await cluster.okIn(source, "cache", "persist", "n1");

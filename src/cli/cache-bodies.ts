@@ -217,14 +217,18 @@ async function mend(context: Context, damaged: readonly string[]): Promise<numbe
   return mended;
 }
 
+/** An address of a bucket, rather than a node's or a bucket's plain name. */
+const BUCKET = /^(s3:\/\/|dir:|\/|\.)/i;
+
 export async function persist(context: Context, to: string | undefined, flags: CacheFlags): Promise<Result> {
   const { io, paths, signal } = context;
-  const bucket = flags.s3Bucket === undefined ? undefined : `s3://${flags.s3Bucket.replace(/^s3:\/\//, "")}`;
+  const { s3Bucket } = flags;
+  const bucket = s3Bucket === undefined || BUCKET.test(s3Bucket) ? s3Bucket : `s3://${s3Bucket}`;
   const target = bucket ?? to ?? flags.address;
   if (target === undefined) throw usage("send it where?", "skein cache persist NODE, or --s3-bucket BUCKET.");
   const names = await cachedNames(paths);
   if (names.length === 0) throw usage("nothing was put into the cache", "skein cache put");
-  if (/^(s3:\/\/|dir:|\/|\.)/i.test(target)) {
+  if (BUCKET.test(target)) {
     const { openBucket } = await import("../bucket/bucket.ts");
     using opened = await openBucket(target, { env: process.env, writing: true, signal });
     const { sent, bytes } = await persistTrees(paths, names, opened.depot, signal);

@@ -111,7 +111,8 @@ async function here(
   const { troubles, ...jumped } = await jumpHere(place, revision, tools);
   context.io.print(`${jumped.package}.${jumped.active}`);
   if (jumped.held) {
-    context.io.say("It stays until a newer order; for all machines: skein ftl jump --master");
+    const named = `${jumped.package}.${jumped.active}`;
+    context.io.say(`It stays until a newer order; for all machines: skein ftl jump --master ${named}`);
   }
   const exits = troubles.map((trouble) => tellTrouble(context.io, jumped.package, trouble));
   return { ...jumped, ...(exits.length === 0 ? {} : { exit: Math.max(...exits) }) };

@@ -2,6 +2,7 @@ import { unpinned } from "../agent/join-bucket.ts";
 import { pinnedHere } from "../agent/subscriber/listing.ts";
 import { packageNamed, revisionOf, revisionWord, type Package } from "../bucket/layout.ts";
 import { systemClock } from "../lib/clock.ts";
+import { SkeinError } from "../lib/errors.ts";
 import { formatDuration } from "../lib/units.ts";
 import { charterIn, lookAt } from "../operator/bucket/bucket-operator.ts";
 import {
@@ -51,6 +52,12 @@ export async function list(context: Context, word: string | undefined, flags: Pl
   if (pin === null) throw unpinned();
   const charter = await charterIn(bucket, root, pin, systemClock.now(), signal);
   const revisions = await masterRevisions(named.app, { bucket, charter, env, clock: systemClock, signal });
+  if (revisions.length === 0 && !masterPackages(root).includes(named.app)) {
+    throw new SkeinError("NOT_FOUND", `${bucket.name} has no package ${named.name}`, {
+      hint: "See skein ftl list --master.",
+      data: { package: named.name },
+    });
+  }
   for (const line of columns(
     revisions.map(({ revision, state }) => [`${named.name}.${revision}`, state ?? ""]),
   )) {

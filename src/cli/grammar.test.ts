@@ -60,6 +60,11 @@ for (const [name, act, message] of REFUSED) {
   });
 }
 
+test("what cp cannot read is told in cp's own words", () => {
+  assert.throws(() => grammar.deployWords(["a", "b", "c", "d"], {}, "cp"), { hint: /^skein cp \[APP/ });
+  assert.throws(() => grammar.deployWords([], { version: "v2" }, "cp"), { hint: "skein cp APP v2" });
+});
+
 test("start, stop and restart act on an app, one of its releases, or an instance", () => {
   assert.deepEqual(grammar.subject(undefined, undefined), { kind: "app", app: null, release: null });
   assert.deepEqual(grammar.subject("shop@3f9c", undefined), { kind: "app", app: "shop", release: "3f9c" });

@@ -20,29 +20,29 @@ export interface DeployFlags {
   readonly from?: string | undefined;
 }
 
-/** No word: the manifest here. One: an app (or a path). Two: app, version. Three: app, selector, version. */
-export function deployWords(words: readonly string[], flags: DeployFlags): DeployWords {
+/** No word: the manifest here. One: an app (or a path). Two: app, version. Three: app, selector, version. Hints name `verb`. */
+export function deployWords(words: readonly string[], flags: DeployFlags, verb = "deploy"): DeployWords {
   const [first, second, third] = words;
   if (words.length > 3) {
-    throw usage(`too many words: ${words.join(" ")}`, "skein deploy [APP [[SELECTOR] VERSION]]");
+    throw usage(`too many words: ${words.join(" ")}`, `skein ${verb} [APP [[SELECTOR] VERSION]]`);
   }
   const isPath = first !== undefined && !APP.test(first) && looksLikePath(first);
   const app = once("app", isPath ? undefined : first, flags.app);
   const version = once("version", third ?? second, flags.version);
   const selector = once("selector", third === undefined ? undefined : second, flags.on);
   const from = once("source", isPath ? first : undefined, flags.from);
-  refuseMismatch({ app, version, selector, from });
+  refuseMismatch({ app, version, selector, from }, verb);
   return { app, version, selector, from: from === null ? null : path.resolve(from) };
 }
 
-function refuseMismatch({ app, version, from }: DeployWords): void {
+function refuseMismatch({ app, version, from }: DeployWords, verb: string): void {
   if (app !== null && !APP.test(app))
     throw usage(`${app} is no app's name`, "An app's name has a-z, 0-9 and -.");
   if (from !== null && version !== null) {
-    throw usage("a source that is taken as it is has no version", `skein deploy --from ${from}`);
+    throw usage("a source that is taken as it is has no version", `skein ${verb} --from ${from}`);
   }
   if (version !== null && app === null) {
-    throw usage(`${version} is a version of which app?`, `skein deploy APP ${version}`);
+    throw usage(`${version} is a version of which app?`, `skein ${verb} APP ${version}`);
   }
 }
 

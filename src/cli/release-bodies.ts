@@ -10,6 +10,7 @@ import { bucketShelf, hubShelf, type Shelf } from "../operator/shelf/shelf.ts";
 import type { Context, Result } from "./context.ts";
 import { bucketAddress, bucketHere, hasBucket, pinHere } from "./ftl-settings.ts";
 import { durationFlag, usage } from "./grammar.ts";
+import { releaseNamed } from "./release-named.ts";
 import type { ExportFlags, PresignFlags, ShelfFlags } from "./release-commands.ts";
 
 export async function exportTo(
@@ -21,9 +22,14 @@ export async function exportTo(
   const { io, cwd, signal } = context;
   await using stack = new AsyncDisposableStack();
   const shelf = await shelfHere(context, flags, "reading", stack);
-  const file = path.resolve(cwd, flags.output ?? `${app}-${version.replace(/^.*@/, "").slice(0, 8)}.skein`);
+  // A bucket knows ids and what spool prints; a hub also knows what the repository here calls a commit.
+  const named = async (word: string): Promise<string> =>
+    hasBucket(flags) ? word : await releaseNamed(context, app, word);
+  const meant = await named(version);
+  const from = flags.from === undefined ? null : await named(flags.from);
+  const file = path.resolve(cwd, flags.output ?? `${app}-${meant.replace(/^.*[@-]/, "").slice(0, 8)}.skein`);
   const pin = await pinOr(context);
-  const wish = { app, version, from: flags.from ?? null, file, pin, clock: systemClock, signal };
+  const wish = { app, version: meant, from, file, pin, clock: systemClock, signal };
   const made = await exportRelease(shelf, wish);
   io.print(`${file}  ${shortRelease(made.app, made.id)}  ${formatBytes(made.bytes)}`);
   return { ...made, file };

@@ -25,7 +25,10 @@ export function registerRelease(program: Command, run: Run): void {
       "write a release into one file: its bytes, its signed document, the charters that vouch for it",
     )
     .argument("<app>")
-    .argument("<version>", "a release's id or its beginning")
+    .argument(
+      "<version>",
+      "a release, or the beginning of its id; from a hub also a commit, tag or branch here",
+    )
     .option("--from <version>", "leave out what this earlier release has")
     .option("--output <file>", "where to (default: APP-ID.skein)")
     .option(BUCKET, BUCKET_HELP)

@@ -1,14 +1,15 @@
 import { readFile } from "node:fs/promises";
 import os from "node:os";
-import { HubClient } from "../api/hub-client.ts";
+import { HubClient, type HubAddress } from "../api/hub-client.ts";
 import { KEEPER_NODE_FLAGS } from "../keeper/client.ts";
 import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { jsonLog, silentLog, type Log } from "../lib/log.ts";
+import type { Paths } from "../lib/paths.ts";
 import { programFile } from "../lib/program.ts";
 import { settleMemory } from "../lib/settle-memory.ts";
-import { configIfThere, parseHub, readCharters } from "../operator/home.ts";
-import { initCluster } from "../operator/init.ts";
+import { configIfThere, operatorDir, parseHub, readCharters } from "../operator/home.ts";
+import { initCluster, type Initialised } from "../operator/init.ts";
 import { offerCharter, refuseTaken } from "../operator/operator.ts";
 import type { Charter } from "../trust/documents.ts";
 import { parseEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
@@ -16,6 +17,7 @@ import { ephemeralIdentity } from "../trust/tls.ts";
 import type { Context, Result } from "./context.ts";
 import { hasBucket } from "./ftl-settings.ts";
 import { hostPort, usage, type HostPort } from "./grammar.ts";
+import type { Io } from "./io.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
 import { limitsOf, nearOf } from "./traffic-flags.ts";
 import { nodeNameHere } from "./node-name.ts";
@@ -35,6 +37,7 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
   const elsewhere = parseHub(flags.hub);
   const hub =
     elsewhere ?? (await (await hubServer()).hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));
+  if (elsewhere !== undefined) await refuseUnlisted(paths, elsewhere);
   using client =
     elsewhere === undefined ? undefined : new HubClient({ hubs: [elsewhere], identity: ephemeralIdentity() });
   if (client !== undefined) await refuseTaken(client, (await configIfThere(paths))?.cluster ?? null, signal);
@@ -46,15 +49,35 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
     clock: systemClock,
   });
   if (client !== undefined) await offerCharter(client, made.charter, signal);
+  tellMade(io, made, elsewhere === undefined);
+  const { cluster, pin, operator, already } = made;
+  return { cluster, fingerprint: pin, operator, already, hub };
+}
+
+function tellMade(io: Io, made: Initialised, hubIsHere: boolean): void {
   if (made.already) io.say("There was a cluster here already; it was left as it is.");
   io.print(`cluster      ${made.cluster}`);
   io.print(`fingerprint  ${made.pin}`);
   io.print(`operator     ${made.operator}`);
-  io.say(
-    elsewhere === undefined ? `next  skein hub, and then: skein node invite` : "next  skein node invite",
+  const starts = hubIsHere && !made.already;
+  io.say(starts ? "next  on this machine: skein hub; then: skein node invite" : "next  skein node invite");
+}
+
+/** A hub that the charter does not list could be given it, and would serve nobody from then on. */
+async function refuseUnlisted(paths: Paths, hub: HubAddress): Promise<void> {
+  const last = (await readCharters(paths)).at(-1);
+  if (last === undefined) return;
+  const listed = readUnverified(last, "charter.1").hubs;
+  if (Object.hasOwn(listed, hub.spki)) return;
+  const hubs = Object.entries(listed).flatMap(([key, at]) => at.map((address) => `${address}#${key}`));
+  throw new SkeinError(
+    "WRONG_CLUSTER",
+    `the cluster that was made here names ${hubs.length === 0 ? "no hub" : `another hub: ${hubs.join(" ")}`}`,
+    {
+      hint: `Where it is of no use yet, move ${operatorDir(paths)} away, and type this again.`,
+      data: { hubs, told: `${hub.address}#${hub.spki}` },
+    },
   );
-  const { cluster, pin, operator, already } = made;
-  return { cluster, fingerprint: pin, operator, already, hub };
 }
 
 export async function upHere(context: Context, flags: UpFlags): Promise<Result> {

@@ -9,12 +9,8 @@ import { sayStaged } from "./stage-text.ts";
 export async function stage(context: Context, words: readonly string[], flags: StageFlags): Promise<Result> {
   const operator = await context.operator();
   const { globals, env, cwd, signal } = context;
-  const wish = deployWords(words, {
-    app: globals.app,
-    on: globals.on,
-    version: flags.version,
-    from: flags.from,
-  });
+  const { version, from } = flags;
+  const wish = deployWords(words, { app: globals.app, on: globals.on, version, from }, "cp");
   const shown = progress(context.io);
   context.comeBack("The nodes go on without you. Run it again to see how far they are.");
   const staged = await stageRelease(operator, {

@@ -34,6 +34,8 @@ interface GcFlags {
 
 export async function gc(context: Context, words: readonly string[], flags: GcFlags): Promise<Result> {
   if (flags.depot === true) return await (await import("./gc-depot.ts")).gcDepot(context, flags);
+  if (flags.bucket !== undefined)
+    throw usage("a bucket is collected as a depot", `skein gc --depot --bucket ${flags.bucket}`);
   const said = gcWords(words, { ...flags, app: context.globals.app });
   const args = gcArgs(context, said);
   const operator = await context.operator();

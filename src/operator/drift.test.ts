@@ -80,7 +80,7 @@ test("repair: what was done is said, and nothing done is well", () => {
   ];
   assert.deepEqual(repairedOf(answer(lines)).done, [
     "a.txt (content) was set right",
-    "1 files were replaced, and 2 in other releases that shared them",
+    "1 file was replaced, and 2 in other releases that shared them",
   ]);
   const failed = answer(lines, { outcome: "failed", code: "VERIFY_FAILED", message: "it is broken" });
   assert.deepEqual([repairedOf(failed).outcome, repairedOf(failed).done.length], ["failed", 2]);

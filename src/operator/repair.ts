@@ -83,7 +83,8 @@ const SENTENCES: Readonly<Record<string, (line: NamedLine) => string>> = {
   files: (line) => {
     const shared = numberOf(line, "shared");
     const more = shared === 0 ? "" : `, and ${shared} in other releases that shared them`;
-    return `${numberOf(line, "files")} files were replaced${more}`;
+    const files = numberOf(line, "files");
+    return `${files} ${files === 1 ? "file was" : "files were"} replaced${more}`;
   },
   current: () => "current was pointed at what runs",
   started: (line) => `${numberOf(line, "instances")} ${wordOf(line, "process")} came back`,
