@@ -91,6 +91,7 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
   assert.deepEqual([exit, error?.code], [3, "DEPLOY_FAILED"]);
   assert.match(error?.message ?? "", /aborted by an operator/);
   assert.deepEqual(await answers(), ["v2", "v2", "v2"]);
+  await cluster.ok("drift", "paced"); // nodes that went back are where they should be
   for (const asker of askers) {
     asker.unharmed();
     await asker[Symbol.asyncDispose]();

@@ -4,6 +4,7 @@ import { ask, nodesOf, type Answer, type Place } from "./ask.ts";
 import { numberOf, wordOf, type NamedLine } from "./commands.ts";
 import type { Order } from "../trust/documents.ts";
 import type { Operator } from "./operator.ts";
+import type { Line } from "./order.ts";
 
 const ASK_MS = 15 * 60_000;
 
@@ -31,7 +32,7 @@ export interface FileDifference {
   readonly reason: string;
 }
 
-/** Asks each node of an app what it has, and compares with what was ordered. Changes nothing. */
+/** Asks each node of an app what it has, and compares with the order in force. Changes nothing. */
 export async function drift(
   operator: Operator,
   wish: DriftWish,
@@ -41,7 +42,19 @@ export async function drift(
   const args = { files: wish.files, health: wish.health };
   const command = { kind: "drift", app: wish.app, env: wish.env, args, nodes, validMs: ASK_MS };
   const answers = await ask(operator, command, signal);
-  return answers.map((answer) => driftOf(answer, line.head?.order));
+  const order = await orderInForce(operator, line, signal);
+  return answers.map((answer) => driftOf(answer, order));
+}
+
+/** The newest order, or, where it was taken back, the one that stands: nodes that went back are right. */
+async function orderInForce(
+  operator: Operator,
+  { head, standing }: Line,
+  signal: AbortSignal,
+): Promise<Order | undefined> {
+  if (head === null || head.digest === standing?.digest) return head?.order;
+  const { phase } = await operator.client.rollout(head.digest, signal);
+  return phase === "undone" ? standing?.order : head.order;
 }
 
 /** The installed files of one release on each node, against its signed tree. */
