@@ -57,7 +57,9 @@ function publishing(hub: Hub) {
   return {
     postRelease: async (call) => {
       const view = await releases.post(call.body.release);
-      hub.deltas.expect(readUnverified(view.release, "release.1"));
+      const release = readUnverified(view.release, "release.1");
+      hub.layouts.expect(release);
+      hub.deltas.expect(release);
       return view;
     },
     releases: async (call) => ({ releases: releases.list(call.query.app, call.query.limit) }),

@@ -7,6 +7,7 @@ import type { Core } from "./core.ts";
 import type { Deltas } from "./deltas.ts";
 import type { Rollouts } from "./gates.ts";
 import type { GitRepos } from "./git-repos.ts";
+import type { Layouts } from "./layout.ts";
 import type { Nodes } from "./nodes.ts";
 import type { Orders } from "./orders.ts";
 import type { Peers } from "./peers.ts";
@@ -23,6 +24,7 @@ export interface Hub {
   readonly presence: Presence;
   readonly peers: Peers;
   readonly releases: Releases;
+  readonly layouts: Layouts;
   readonly deltas: Deltas;
   readonly orders: Orders;
   readonly receipts: Receipts;

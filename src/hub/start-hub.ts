@@ -31,6 +31,7 @@ import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
 import type { Hub } from "./hub.ts";
 import { Lanes } from "./lanes.ts";
+import { Layouts } from "./layout.ts";
 import { Mirror } from "./mirror.ts";
 import { Nodes } from "./nodes.ts";
 import { Orders } from "./orders.ts";
@@ -39,7 +40,7 @@ import { PortTable } from "./port-table.ts";
 import { Presence } from "./presence.ts";
 import { Receipts } from "./receipts.ts";
 import { Releases } from "./releases.ts";
-import { startRollouts, type RolloutParts } from "./rollouts.ts";
+import { startRollouts } from "./rollouts.ts";
 import { requestListener, type RouterParts } from "./router.ts";
 import { Strangers } from "./strangers.ts";
 import { WantedDesk } from "./wanted.ts";
@@ -64,8 +65,6 @@ export interface HubOptions {
   readonly signal: AbortSignal;
   readonly version: string;
   readonly clock?: Clock;
-  /** Which processes of an order's release look each other up: they are rolled out in that order. Default: none do. */
-  readonly layoutOf?: RolloutParts["layoutOf"];
   /** Requests a second that one address may make without an identity. Default 20. */
   readonly anonymousPerSec?: number;
   /** How long a connection may stay without a request by anybody known, in ms. Default 30 000. */
@@ -180,12 +179,11 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const presence = new Presence(core, nodes);
   const releases = new Releases(core, charters);
   const orders = new Orders(core, charters, releases);
-  const deltas = new Deltas(core, { releases, orders, presence });
   const receipts = new Receipts(core, charters, orders);
   const commands = new Commands(core, charters);
   const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log);
-  const layoutOf = options.layoutOf ?? layoutReader({ core, nodes, releases });
-  const rollouts = startRollouts({ core, orders, nodes, presence, layoutOf });
+  const layouts = new Layouts({ core, nodes, releases, orders });
+  const rollouts = startRollouts({ core, orders, nodes, presence, layoutOf: layouts.of });
   const wanted = new WantedDesk({
     core,
     charters,
@@ -212,7 +210,8 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     presence,
     peers: new Peers({ core, charters, nodes, orders, presence }),
     releases,
-    deltas,
+    layouts,
+    deltas: new Deltas(core, { releases, orders, presence }),
     orders,
     receipts,
     ports,
@@ -232,16 +231,6 @@ async function sweepUploads(core: Core): Promise<void> {
   } catch (err) {
     core.log.warn("unfinished uploads could not be swept", { err: String(err) });
   }
-}
-
-/** Reading manifests takes a YAML parser: loaded with the first order, so that an idle hub stays small. */
-function layoutReader(
-  parts: Pick<Hub, "core" | "nodes" | "releases">,
-): NonNullable<RolloutParts["layoutOf"]> {
-  return async (order) => {
-    const { layouts } = await import("./layout.ts");
-    return await layouts(parts)(order);
-  };
 }
 
 async function serve(server: https.Server, hub: Hub, options: HubOptions): Promise<number> {
