@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
 import { httpDepot } from "../depot/http.ts";
+import { fakeClock } from "../lib/fake-clock.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { install } from "../release/install.ts";
 import { publish, type Published } from "../release/publish.ts";
@@ -14,6 +17,7 @@ import { indexOf } from "../release/tree-blobs.ts";
 import { verifyInstall } from "../release/verify-install.ts";
 import { releaseIdOf } from "../trust/documents.ts";
 import { seal } from "../trust/envelope.ts";
+import { likelyFrom } from "./delta-pairs.ts";
 import { at, startTestHub, type TestHub } from "./hub.fixture.ts";
 
 interface Made {
@@ -85,6 +89,22 @@ for (const [size, before, after] of [
     );
   });
 }
+
+test("what most nodes come from is made at once, other pairs a little later without being asked for", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  for (const seed of [1, 2]) await released(t, hub, { ...SMALL, more: noise(3000, seed) });
+  const newest = await released(t, hub, { ...SMALL, more: noise(3000, 2), another: "x" });
+  const { core, deltas } = hub.hub;
+  const [likeliest, other] = likelyFrom(hub.hub, "shop", newest.published.tree);
+  assert.ok(likeliest !== undefined && other !== undefined);
+  const listed = async (): Promise<unknown> =>
+    (await indexOf(core.depot, newest.published.tree, t.signal))?.deltas.map(({ from }) => from);
+  await deltas.need(deltaName(newest.published.tree, likeliest.tree), t.signal);
+  assert.deepEqual(await listed(), [likeliest.tree]);
+  clock.advance(3000);
+  while (!isDeepStrictEqual(await listed(), [other.tree, likeliest.tree])) await setImmediate();
+});
 
 test("a delta that nobody made is made for whoever asks first, once", async (t) => {
   const hub = await startTestHub(t);

@@ -17,6 +17,8 @@ import { likelyFrom, pairOf, type PairParts } from "./delta-pairs.ts";
 
 /** Longest that a node is kept waiting: it takes packs then. The delta is made all the same. */
 const WAIT_MS = 10_000;
+/** So long after a release only what most nodes come from is made: its order wants the processors. */
+const OTHERS_AFTER_MS = 3000;
 /** Pairs that wait for their turn; more are not made. */
 const MOST_WAITING = 32;
 const TASK_MS = 15 * 60_000;
@@ -50,13 +52,14 @@ export class Deltas implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** A release was published: begins to make the deltas that nodes will want. */
+  /**
+   * A release was published: begins to make the delta that most nodes will want, and the others a little later. Whoever
+   * wants one of those before gets it.
+   */
   expect(to: Release): void {
-    // One by one, so that whoever waits for the first need not wait for the others.
-    for (const from of likelyFrom(this.#parts, to.app, to.tree)) {
-      if (!this.#making.has(deltaName(to.tree, from.tree)))
-        void this.#begin({ to, from, lane: laneOf([to]) });
-    }
+    const [first, ...others] = likelyFrom(this.#parts, to.app, to.tree);
+    if (first !== undefined) this.#expectFrom(to, first);
+    if (others.length > 0) void this.#expectLater(to, others);
   }
 
   /** Waits until a delta that is asked for is there, if it is one that this hub makes, and not for too long. */
@@ -78,6 +81,19 @@ export class Deltas implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child?.kill("SIGTERM");
     await Promise.all(Object.values(this.#last));
+  }
+
+  #expectFrom(to: Release, from: PublishedTree): void {
+    if (this.#making.has(deltaName(to.tree, from.tree))) return;
+    void this.#begin({ to, from, lane: laneOf([to]) });
+  }
+
+  async #expectLater(to: Release, others: readonly PublishedTree[]): Promise<void> {
+    const { clock, signal } = this.#core;
+    await clock.sleep(OTHERS_AFTER_MS, signal).catch(() => undefined);
+    if (signal.aborted) return;
+    // One by one: whoever waits for one need not wait for all.
+    for (const from of others) this.#expectFrom(to, from);
   }
 
   #ask(to: TreeId, from: TreeId): Promise<void> | undefined {
