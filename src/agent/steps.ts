@@ -21,8 +21,8 @@ export interface StepInput {
 /** What a step adds to what is written down. */
 export interface StepResult extends Partial<Change> {
   readonly synced?: ReleaseId;
-  /** There was nothing to do, and a look after a crash would find the same: not worth a flush of its own. */
-  readonly nothing?: boolean;
+  /** There was nothing to do, or a look after a crash finds it done: not worth a flush of its own. */
+  readonly evident?: boolean;
 }
 
 type Step = (input: StepInput) => Promise<StepResult>;
@@ -40,11 +40,11 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     await context.releases.ensure(record, attempt.release, context.depots(), signal, onProgress);
     await context.releases.load(record, attempt.release);
     faultPoint("agent.installed");
-    return {};
+    return { evident: true };
   },
   "post-sync": async (input) => {
     const { record, attempt } = input;
-    if (attempt.release === null || record.synced.includes(attempt.release)) return { nothing: true };
+    if (attempt.release === null || record.synced.includes(attempt.release)) return { evident: true };
     const done = await hook("post-sync", attempt.release, attempt.previous, input);
     return { ...done, synced: attempt.release };
   },
@@ -80,7 +80,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
   },
   beside: async (input) => {
     const { context, record, attempt, signal, onProgress } = input;
-    if (attempt.beside.length === 0) return { nothing: true };
+    if (attempt.beside.length === 0) return { evident: true };
     const running = await context.instances.running(record.app);
     for (const id of attempt.beside) {
       // Of a release that only its callers elsewhere keep alive, the rest is missing.
@@ -188,11 +188,11 @@ async function hook(
   other: ReleaseId | null,
   input: StepInput,
 ): Promise<StepResult> {
-  if (release === null) return { nothing: true };
+  if (release === null) return { evident: true };
   const loaded = await load(input, release);
   const found = await runHook(word, loaded.place(other), toolsOf(input));
   if (found) faultPoint(`agent.hooked-${word}`);
-  return { nothing: !found };
+  return { evident: !found };
 }
 
 async function load({ context, record }: StepInput, id: ReleaseId): Promise<LoadedRelease> {

@@ -240,7 +240,7 @@ export class AppWorker {
   async #done(
     attempt: Attempt,
     step: StepName,
-    { cut = 0, warnings = [], synced, nothing = false }: StepResult,
+    { cut = 0, warnings = [], synced, evident = false }: StepResult,
   ): Promise<void> {
     this.#warnings.push(...warnings);
     for (const { code, message } of warnings) {
@@ -252,7 +252,7 @@ export class AppWorker {
       attempt: { ...attempt, done: [...attempt.done, step], cut: attempt.cut + cut },
       synced: synced === undefined ? record.synced : [...record.synced, synced].slice(-100),
     };
-    if (nothing) this.#book.note(next);
+    if (evident) this.#book.note(next);
     else await this.#book.keep(next);
   }
 
