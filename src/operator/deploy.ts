@@ -127,6 +127,8 @@ export async function findTarget(operator: Operator, options: FindOptions): Prom
 interface Here {
   readonly origin: Origin;
   readonly left: readonly string[];
+  /** Where it was read already. */
+  readonly manifest?: Manifest;
 }
 
 /** The source in this folder, when it is the app that was named (or none was). */
@@ -138,17 +140,18 @@ export async function hereIfItIs(app: string | null, options: FindOptions): Prom
     if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return undefined;
     throw err;
   });
-  return manifest?.app === app ? { origin, left } : undefined;
+  return manifest?.app === app ? { origin, left, manifest } : undefined;
 }
 
-async function fromHere(operator: Operator, { origin, left }: Here, options: FindOptions): Promise<Target> {
+async function fromHere(operator: Operator, here: Here, options: FindOptions): Promise<Target> {
+  const { origin, left, manifest } = here;
   if (left.length > 0) {
     options.tell({
       type: "warning",
       text: `${left.length} uncommitted change${left.length === 1 ? " is" : "s are"} not deployed (HEAD is); --from . takes the folder as it is.`,
     });
   }
-  return await make(operator, origin, options);
+  return await make(operator, origin, options, manifest);
 }
 
 const nothingHere = (cwd: string): SkeinError =>
@@ -157,9 +160,15 @@ const nothingHere = (cwd: string): SkeinError =>
     data: { path: cwd },
   });
 
-async function make(operator: Operator, origin: Origin, options: FindOptions): Promise<Target> {
+async function make(
+  operator: Operator,
+  origin: Origin,
+  options: FindOptions,
+  read?: Manifest,
+): Promise<Target> {
   if (origin.kind === "commit") {
-    const known = await knownCommit(operator, origin, options);
+    const manifest = read ?? (await manifestOf(origin, options));
+    const known = await knownCommit(operator, { commit: origin.commit, manifest }, options);
     if (known !== undefined) return known;
   }
   return await makeAnew(operator, origin, options);
@@ -178,19 +187,17 @@ async function makeAnew(
 /** A commit that has a release needs no building again. */
 async function knownCommit(
   operator: Operator,
-  origin: Origin & { readonly kind: "commit" },
+  { commit, manifest }: { readonly commit: string; readonly manifest: Manifest },
   options: FindOptions,
 ): Promise<Target | undefined> {
-  const { env, signal } = options;
-  const manifest = await readManifest(origin, {
-    env,
-    signal,
-    ...(options.app === null ? {} : { app: options.app }),
-  });
-  const found = await findRelease(operator, manifest.app, origin.commit, options.signal);
+  const found = await findRelease(operator, manifest.app, commit, options.signal);
   if (found === undefined) return undefined;
   tellRelease(options.tell, manifest.app, found.id, found.release, { already: true, storedBytes: 0 });
-  return { app: manifest.app, release: found.id, commit: origin.commit, manifest, size: found.release };
+  return { app: manifest.app, release: found.id, commit, manifest, size: found.release };
+}
+
+async function manifestOf(origin: Origin, { app, env, signal }: FindOptions): Promise<Manifest> {
+  return await readManifest(origin, { env, signal, ...(app === null ? {} : { app }) });
 }
 
 const sourceOptions = (

@@ -33,9 +33,9 @@ export async function commitOf(
   return found === "" ? undefined : found;
 }
 
-/** Files that differ from `HEAD`, untracked ones included, as `git status` would show them. */
-export async function uncommitted(repo: string, signal: AbortSignal): Promise<string[]> {
-  const text = await git(repo, ["status", "--porcelain"], signal).catch((err: unknown) => quiet(err, signal));
+/** Files of the whole repository around `dir` that differ from `HEAD`, untracked ones included, as `git status` shows them. */
+export async function uncommitted(dir: string, signal: AbortSignal): Promise<string[]> {
+  const text = await git(dir, ["status", "--porcelain"], signal).catch((err: unknown) => quiet(err, signal));
   return (text ?? "").split("\n").filter((line) => line !== "");
 }
 

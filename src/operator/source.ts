@@ -49,8 +49,11 @@ export async function originOf(
   dir: string,
   signal: AbortSignal,
 ): Promise<{ origin: Origin; left: readonly string[] }> {
-  const repo = await workTreeOf(dir, signal);
-  const commit = repo === undefined ? undefined : await commitOf(repo, "HEAD", signal);
+  const [repo, commit, left] = await Promise.all([
+    workTreeOf(dir, signal),
+    commitOf(dir, "HEAD", signal),
+    uncommitted(dir, signal),
+  ]);
   if (repo === undefined || commit === undefined) return { origin: { kind: "path", path: dir }, left: [] };
   const folder = path.relative(repo, await fs.realpath(dir));
   const origin = {
@@ -60,7 +63,7 @@ export async function originOf(
     folder,
     name: path.basename(folder === "" ? repo : folder),
   } as const;
-  return { origin, left: await uncommitted(repo, signal) };
+  return { origin, left };
 }
 
 /**
