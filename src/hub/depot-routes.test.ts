@@ -27,6 +27,14 @@ test("a small blob's answer says its length and nothing that HTTP does without",
   assert.deepEqual(await get("/v1/depot/blobs/index/one"), [["content-length"], "small"]);
 });
 
+test("the accounts of a collection are written by nobody else", async (t) => {
+  const depot = httpDepot((await startTestHub(t)).client);
+  for (const name of ["upkeep/0123", "retired/0123/packs/a"]) {
+    await assert.rejects(depot.put(name, blobOf(Buffer.from("x")), t.signal), { code: "BAD_REQUEST" });
+  }
+  assert.equal((await depot.has(["upkeep/0123", "retired/0123/packs/a"], t.signal)).size, 0);
+});
+
 const blobOf = (bytes: Buffer): BlobSource => ({
   size: bytes.length,
   sha256: createHash("sha256").update(bytes).digest("hex"),

@@ -58,6 +58,7 @@ export async function putBlob(
   }
   const sha256 = sha256Of(req);
   refuseMisnamed(name, sha256);
+  refuseLedger(name);
   const state = await depot.append(name, { size, sha256 }, offset, bytes);
   sendJson(res, 200, state, { "upload-offset": String(state.offset) });
 }
@@ -67,6 +68,12 @@ function refuseMisnamed(name: string, sha256: string): void {
   const [, id] = /^packs\/([0-9a-f]{64})$/.exec(name) ?? [];
   if (id === undefined || id === sha256) return;
   throw new SkeinError("BAD_REQUEST", `${name} is to hold bytes of another digest`, { data: { blob: name } });
+}
+
+/** What a collection keeps its accounts in (release/upkeep/ledger.ts): whoever wrote there could hasten it. */
+function refuseLedger(name: string): void {
+  if (!name.startsWith("upkeep/") && !name.startsWith("retired/")) return;
+  throw new SkeinError("BAD_REQUEST", `${name} is the hub's own to write`, { data: { blob: name } });
 }
 
 async function* withBegin(

@@ -101,10 +101,23 @@ function differs(key: string): SourceFailed {
 }
 
 /** An upload that was begun and not completed, with the digests (MD5) of parts 1, 2, … as far as they arrived. */
-interface LeftOver {
+interface LeftOver extends LeftParts {
   readonly id: string;
+}
+
+interface LeftParts {
   readonly etags: readonly string[];
   readonly partBytes: number;
+}
+
+/** A part is held in memory, so what the bucket says of its size is believed only so far beyond our own. */
+const LARGEST_LEFT = 4;
+
+/** The parts to go on with: those left over, or none where their size will not do. */
+export function goOnWith(least: number, found: LeftParts | undefined): LeftParts {
+  const { partBytes = Number.NaN, etags = [] } = found ?? {};
+  const fits = partBytes >= least && partBytes <= LARGEST_LEFT * least;
+  return fits ? { partBytes, etags } : { partBytes: least, etags: [] };
 }
 
 interface Part {
@@ -121,8 +134,7 @@ async function inParts(
   found: LeftOver | undefined,
 ): Promise<void> {
   const least = Math.max(options.partBytes, Math.ceil(blob.size / MAX_PARTS));
-  const partBytes = found === undefined ? least : Math.max(found.partBytes, least);
-  const etags = found?.partBytes === partBytes ? found.etags : [];
+  const { partBytes, etags } = goOnWith(least, found);
   const id = found?.id ?? (await beginUpload(bucket, key, signal));
   const sum = createHash("sha256");
   const parts: Part[] = [];
