@@ -14,6 +14,7 @@ import type { AppContext } from "./app-context.ts";
 import { CommandDesk } from "./commands.ts";
 import { NearDepots, type NearOptions } from "./depots.ts";
 import { appFolders, makeNodeFolders, type AppFolders } from "./folders.ts";
+import { sweepLeft } from "./gc.ts";
 import { forever, type ForeverOptions } from "./forever.ts";
 import type { Pace } from "./goal.ts";
 import { processGroups } from "./groups.ts";
@@ -197,21 +198,19 @@ class Agent implements AsyncDisposable {
     const node = (): string => identity().name;
     const registry = await openRegistryHost({ runtime, records, stateDir, self: keys.signer.kid, node, log });
     const folders = (app: string): AppFolders => appFolders(paths, app);
-    const users = appUsers(stateDir, process.getuid?.() === 0);
     const releases = new Releases({
       folders,
       kept,
-      users,
+      users: appUsers(stateDir, process.getuid?.() === 0),
       state: () => store.state,
       identity,
       now: () => clock.now(),
       command: options.command,
       registryUrl: registry.url,
+      cache: near.cache,
     });
-    const outbox = await openOutbox(path.join(stateDir, "receipts"));
     const staged = await openStaged(stateDir);
     await kept.keepOnly(namedDocuments(store.state, records.all(), staged.all()));
-    const instances = runtimeInstances(runtime);
     const shared = {
       paths,
       clock,
@@ -219,10 +218,10 @@ class Agent implements AsyncDisposable {
       signer: keys.signer,
       store,
       records,
-      outbox,
+      outbox: await openOutbox(path.join(stateDir, "receipts")),
       releases,
       staged,
-      instances,
+      instances: runtimeInstances(runtime),
       groups,
       folders,
     };
@@ -239,6 +238,7 @@ class Agent implements AsyncDisposable {
     });
     // Before the workers: an install that a crash broke off goes on at once. No network is used here.
     await this.#openSource().catch(() => undefined);
+    await sweepLeft(this.#context);
     this.#startWorkers();
     try {
       await Promise.all([this.#listenLoop(), this.#reports.run(), this.#portsLoop(), this.#healthLoop()]);

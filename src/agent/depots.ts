@@ -150,5 +150,6 @@ function blind(cache: BlobCache): BlobCache {
     drop: async (...what) => await cache.drop(...what),
     blobs: async () => await cache.blobs(),
     shrinkTo: async (bytes) => await cache.shrinkTo(bytes),
+    giveWay: async (bytes) => await cache.giveWay(bytes),
   };
 }

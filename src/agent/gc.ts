@@ -4,11 +4,12 @@ import { DEFAULTS } from "../app/defaults.ts";
 import type { Keep } from "../app/manifest.ts";
 import { isSkeinError, messageOf } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import type { ReleaseId } from "../lib/ids.ts";
+import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
 import { removeTree } from "../release/install.ts";
 import { listInstalls, removeRecord } from "../release/install-record.ts";
 import { appStateOf, orderOf } from "../trust/node-state.ts";
 import type { AppContext } from "./app-context.ts";
+import { readCurrent } from "./folders.ts";
 import { runHook } from "./hooks.ts";
 import { lastLines } from "./receipt-of.ts";
 import type { AppRecord } from "./records.ts";
@@ -153,6 +154,39 @@ async function remove({ folders, log }: AppContext, app: string, id: ReleaseId):
   faultPoint("agent.remove-record");
   removeTree(path.join(revs, id));
   log.info("release removed", { app, release: id });
+}
+
+/**
+ * Removes folders that are no install any more: what a removal leaves that was cut after the record went. `needed` stays,
+ * whatever became of its record. Not while something of the app is installed or removed.
+ */
+export async function removeLeft(
+  revs: string,
+  needed: ReadonlySet<ReleaseId>,
+): Promise<readonly ReleaseId[]> {
+  const known = new Set([...needed, ...(await listInstalls(revs))]);
+  const names = await fs.readdir(revs).catch((): string[] => []);
+  const left = names.filter(isReleaseId).filter((id) => !known.has(id));
+  for (const id of left) removeTree(path.join(revs, id));
+  return left;
+}
+
+/** The same for all apps of an agent that starts. A failure is logged: it must not hold up orders. */
+export async function sweepLeft(context: AppContext): Promise<void> {
+  const { records, staged, store, folders, log } = context;
+  const held = [...records.all(), ...staged.all(), ...Object.values(store.state.apps)];
+  for (const app of new Set(held.map((one) => one.app))) {
+    try {
+      const known = records.all().filter((record) => record.app === app);
+      const needed = await Promise.all(known.map(async (record) => await neededBy(context, record)));
+      const current = await readCurrent(folders(app));
+      const stay = new Set([...needed.flatMap((ids) => [...ids]), ...(current === null ? [] : [current])]);
+      const left = await removeLeft(folders(app).revs, stay);
+      if (left.length > 0) log.info("what a cut removal left is gone", { app, releases: left });
+    } catch (err) {
+      log.warn("what a cut removal left stays", { app, "err.message": messageOf(err) });
+    }
+  }
 }
 
 /** What no gc takes: what this node cannot do without, what was staged, and pins. */

@@ -3,7 +3,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { MANIFEST_FILE, manifestOfTree, type TreeReader } from "../app/conventions.ts";
 import type { Manifest } from "../app/manifest.ts";
-import { parseManifest } from "../app/parse.ts";
+import type { BlobCache } from "../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { readIfThere } from "../lib/files.ts";
@@ -32,6 +32,7 @@ import {
 } from "./folders.ts";
 import type { HookPlace } from "./hooks.ts";
 import type { KeptDocuments } from "./kept.ts";
+import { withRoom } from "./make-room.ts";
 import type { Caller } from "./registry.ts";
 import { ReleaseLanes } from "./release-lanes.ts";
 import type { ReleasePlan } from "./runtime/plan.ts";
@@ -60,6 +61,8 @@ export interface ReleasesOptions {
   /** Runs in place of every service release's own processes (propagit's `-- CMD`). */
   readonly command: readonly string[] | undefined;
   readonly registryUrl: (caller: Caller) => string | null;
+  /** Gives way where the disk is full. Absent: nothing does. */
+  readonly cache?: BlobCache;
 }
 
 export interface AppName {
@@ -102,8 +105,12 @@ export class Releases {
     signal: AbortSignal,
     onProgress: (progress: InstallProgress) => void,
   ): Promise<Installed> {
+    const { cache, folders } = this.#options;
     const work = async (tell: typeof onProgress): Promise<Installed> =>
-      await this.#install(name, id, { depots, signal, full: false, onProgress: tell });
+      await withRoom(
+        async () => await this.#install(name, id, { depots, signal, full: false, onProgress: tell }),
+        { cache, dir: folders(name.app).revs },
+      );
     return await this.lanes.alone(name.app, id, work, { signal, onProgress });
   }
 
@@ -113,8 +120,9 @@ export class Releases {
    * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `mendInstall` and `install` throw
    */
   async mend(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Mending> {
-    const { revs } = this.#options.folders(name.app);
-    const work = async (tell: FetchOptions["onProgress"]): Promise<Mending> => {
+    const { cache, folders } = this.#options;
+    const { revs } = folders(name.app);
+    const once = async (tell: FetchOptions["onProgress"]): Promise<Mending> => {
       if (writableOf(revs, id) === undefined) {
         const { files, bytesFetched, sources } = await this.#install(name, id, { ...how, onProgress: tell });
         return { differences: [{ path: "", reason: "missing" }], files, shared: 0, bytesFetched, sources };
@@ -122,6 +130,8 @@ export class Releases {
       const tree = await this.document(name, id);
       return await mendInstall({ ...how, release: id, tree, revs, onProgress: tell });
     };
+    const work = async (tell: FetchOptions["onProgress"]): Promise<Mending> =>
+      await withRoom(async () => await once(tell), { cache, dir: revs });
     try {
       return await this.lanes.alone(name.app, id, work, how);
     } finally {
@@ -273,11 +283,12 @@ export class Releases {
     // A tree without a manifest says nothing of its kind; one that says `kind: files` is left alone.
     const isFiles = manifest.kind === "files" && (await tree.read(MANIFEST_FILE)) !== undefined;
     if (command === undefined || isFiles) return manifest;
-    return { ...manifest, kind: "service", processes: this.#ownCommand(command, app, env) };
+    return { ...manifest, kind: "service", processes: await this.#ownCommand(command, app, env) };
   }
 
   /** The agent's own command as the only process, named like the node, with a port of its own. */
-  #ownCommand(command: readonly string[], app: string, env: string): Manifest["processes"] {
+  async #ownCommand(command: readonly string[], app: string, env: string): Promise<Manifest["processes"]> {
+    const { parseManifest } = await import("../app/parse.ts");
     const name = this.#options.identity().name.replaceAll(/[^a-z0-9-]/g, "-");
     const argv = command.map((word) => word.replaceAll("$", "$$$$"));
     const convention = { processes: { [name]: { run: argv, listen: { [name]: { port: "auto" } } } } };

@@ -88,9 +88,12 @@ function checkSpace(plan: InstallPlan, fresh: FreshContents, { link, resuming }:
   if (needed <= free && (inodes === 0 || entries <= ffree)) return;
   const what = needed <= free ? `${entries} inodes` : `${needed} bytes`;
   throw new SkeinError("DISK_FULL", `the release needs ${what}; ${free} bytes and ${ffree} inodes are free`, {
-    data: { path: path.dirname(plan.stage), needed: bytes, free },
+    data: { path: path.dirname(plan.stage), needed: bytes, free, ...lacking(needed - free) },
   });
 }
+
+/** What would have to be freed, in bytes; nothing where it is not bytes that lack. */
+const lacking = (bytes: number): { readonly lacking?: number } => (bytes > 0 ? { lacking: bytes } : {});
 
 /** Nobody else gets past the staging directory itself, so what is in it has its final mode at once. */
 function makeFolder(folder: string, resuming: boolean): void {

@@ -1,15 +1,13 @@
-import fs from "node:fs/promises";
 import path from "node:path";
 import { namesUnder } from "../../bucket/entries.ts";
 import { RELEASES, releasePlaceOf } from "../../bucket/layout.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
-import { removeTree } from "../../release/install.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
-import { neededBy, removeRelease } from "../gc.ts";
+import { neededBy, removeLeft, removeRelease } from "../gc.ts";
 import { readCurrent } from "../folders.ts";
 import type { OpenPackage } from "./open.ts";
 import { recordOf } from "./prefetch.ts";
@@ -43,16 +41,9 @@ export async function removeGone(
   const spare = installed.filter((id) => !needed.has(id));
   const gone = spare.filter((id, n) => (there !== undefined && !there.has(id)) || n >= SPOOLED_KEPT);
   for (const id of gone) await removeRelease(open.context, recordOf(open, env), id);
-  await removeLeft(open.place.folders.revs, new Set([...installed, ...needed]));
+  await removeLeft(open.place.folders.revs, needed);
   if (!isSame) await writeFileAtomic(seenFile, listing ?? "");
   return gone;
-}
-
-/** A removal that was cut leaves a folder that is no install any more. */
-async function removeLeft(revs: string, known: ReadonlySet<ReleaseId>): Promise<void> {
-  for (const name of await fs.readdir(revs).catch(() => [])) {
-    if (isReleaseId(name) && !known.has(name)) removeTree(path.join(revs, name));
-  }
 }
 
 async function releasesThere(

@@ -33,6 +33,16 @@ export interface BlobCache {
   blobs(): Promise<readonly CachedBlob[]>;
   /** Removes what was used longest ago until no more than so many bytes are left. @returns bytes freed */
   shrinkTo(bytes: number): Promise<number>;
+  /**
+   * Removes what was used longest ago until so many bytes are free, or nothing is held, and grows no more until the
+   * result is disposed of: somebody needs the room on this disk more.
+   */
+  giveWay(bytes: number): Promise<GivenWay>;
+}
+
+export interface GivenWay extends Disposable {
+  /** In bytes. */
+  readonly freed: number;
 }
 
 export interface HeldBytes {
@@ -81,6 +91,8 @@ class PieceFolder implements BlobCache {
   #bytes = 0;
   /** One writer a piece: two parts of it that come at once must both stay. */
   readonly #writing = new Map<string, Promise<void>>();
+  /** How large it may be for now, in bytes: the least of them counts. */
+  readonly #caps = new Set<{ readonly bytes: number }>();
 
   constructor({ dir, maxBytes, now }: CacheOptions) {
     this.dir = dir;
@@ -165,6 +177,19 @@ class PieceFolder implements BlobCache {
     return before - this.#bytes;
   }
 
+  async giveWay(bytes: number): Promise<GivenWay> {
+    await this.#list();
+    const cap = { bytes: Math.max(0, this.#bytes - bytes) };
+    this.#caps.add(cap);
+    const end = (): boolean => this.#caps.delete(cap);
+    try {
+      return { freed: await this.shrinkTo(cap.bytes), [Symbol.dispose]: end };
+    } catch (err) {
+      end();
+      throw err;
+    }
+  }
+
   /** What is held of a piece; a damaged file is removed. Another process (`skein cache`) may have put it there. */
   async #content(key: string, isUse = true): Promise<PieceContent | undefined> {
     const entries = await this.#list();
@@ -205,8 +230,9 @@ class PieceFolder implements BlobCache {
     const content = withPart(before, part, ends);
     if (content === undefined) return;
     const file = encodePiece(content);
-    if (file.length > this.maxBytes) return;
-    await this.shrinkTo(this.maxBytes - file.length);
+    const room = Math.min(this.maxBytes, ...[...this.#caps].map((cap) => cap.bytes));
+    if (file.length > room) return;
+    await this.shrinkTo(room - file.length);
     const { length } = file;
     await this.#put(path.join(this.dir, key), file);
     freeNow(file);

@@ -3,7 +3,10 @@ import type { BlobCache } from "./blob-cache.ts";
 /** A disk that failed is let alone for so long. */
 const REST_MS = 60_000;
 
-/** The same cache for readers who can do without: while its disk fails it holds nothing. Told of once in a minute. */
+/**
+ * The same cache for readers who can do without: while its disk fails it holds nothing. Told of once in a minute. Room
+ * is made all the same: a full disk is the most likely reason for its rest.
+ */
 export function forgiving(cache: BlobCache, onFault: (err: unknown) => void): BlobCache {
   let offUntil = -Infinity;
   const attempt = async <T>(work: () => Promise<T>, otherwise: T): Promise<T> => {
@@ -29,6 +32,7 @@ export function forgiving(cache: BlobCache, onFault: (err: unknown) => void): Bl
     drop: async (name, start, end) =>
       await attempt(async () => await cache.drop(name, start, end), undefined),
     blobs: async () => await attempt(async () => await cache.blobs(), []),
-    shrinkTo: async (bytes) => await attempt(async () => await cache.shrinkTo(bytes), 0),
+    shrinkTo: async (bytes) => await cache.shrinkTo(bytes),
+    giveWay: async (bytes) => await cache.giveWay(bytes),
   };
 }
