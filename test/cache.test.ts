@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
+import { openBucket } from "../src/bucket/bucket.ts";
+import { startS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { startCluster, type Cluster } from "./support/cluster.ts";
 import { writeSource } from "./support/apps.ts";
 
@@ -14,6 +16,32 @@ async function json(cluster: Cluster, cwd: string, ...args: string[]): Promise<R
 async function filesIn(dir: string): Promise<string[]> {
   const entries = await fs.readdir(dir, { recursive: true, withFileTypes: true });
   return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => path.join(parentPath, name));
+}
+
+/** Into a real bucket: every blob arrives, and a second time none is sent. */
+async function persistsToS3(cluster: Cluster, source: string): Promise<void> {
+  await using server = await startS3Server({ conditional: false });
+  const name = await server.makeBucket();
+  const persist = async (): Promise<Record<string, unknown>> => {
+    const words = ["--json", "cache", "persist", "--s3-bucket", name];
+    const { code, stdout, stderr } = await cluster.skein(words, { cwd: source, env: server.env });
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Record<string, unknown>;
+  };
+  const { sent } = await persist();
+  using bucket = await openBucket(`s3://${name}`, {
+    env: server.env,
+    writing: false,
+    signal: cluster.signal,
+  });
+  const names = await Array.fromAsync(bucket.depot.list("", cluster.signal));
+  assert.equal(names.length, sent);
+  assert.ok(names.some((one) => one.startsWith("packs/")));
+  for (const blob of names.filter((one) => one.startsWith("packs/"))) {
+    const local = await filesIn(path.join(cluster.operatorHome, "lib/cache", blob));
+    assert.ok(local.length > 0, blob);
+  }
+  assert.equal((await persist())["sent"], 0);
 }
 
 test("what is put in comes out, is compared, mended, sent on and removed, here and on a node", async (t) => {
@@ -55,6 +83,8 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   const bucket = path.join(cluster.dir, "bucket");
   assert.ok(((await json(cluster, source, "persist", `dir:${bucket}`))["sent"] as number) >= 4);
   assert.equal((await json(cluster, source, "persist", "--s3-bucket", `dir:${bucket}`))["sent"], 0);
+
+  await persistsToS3(cluster, source);
 
   const node = await cluster.addNode("n1");
   await cluster.okIn(source, "cache", "persist", "n1");

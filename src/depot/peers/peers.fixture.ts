@@ -92,7 +92,7 @@ export interface SwarmOptionsForTests {
 export async function swarmOf(
   t: TestContext,
   count: number,
-  far: Origin,
+  far: DepotReader & Pick<Origin, "bytes" | "quiet">,
   options: SwarmOptionsForTests = {},
 ): Promise<TestPeer[]> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-peers-"));

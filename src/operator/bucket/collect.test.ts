@@ -8,6 +8,11 @@ import { collect, GRACE_MS } from "../../release/upkeep/collect.ts";
 import { noise } from "../../release/release.fixture.ts";
 import { bucketWorld } from "./bucket-world.fixture.ts";
 
+function bytesOnDisk(dir: string): number {
+  const files = fs.readdirSync(dir, { recursive: true, withFileTypes: true }).filter((one) => one.isFile());
+  return files.reduce((sum, { parentPath, name }) => sum + fs.statSync(path.join(parentPath, name)).size, 0);
+}
+
 test("a bucket's depot keeps what its releases and orders need, and loses what was purged", async (t) => {
   const world = await bucketWorld(t);
   const { depot, documents } = world.bucket;
@@ -27,10 +32,13 @@ test("a bucket's depot keeps what its releases and orders need, and loses what w
   // Nothing is lost while it has a document; what a document of an order names is kept without one of its own.
   assert.equal((await run()).noted.blobs, 0);
   await world.purge(third);
+  const before = bytesOnDisk(world.bucketDir);
   const outcomes = [await run(), await run(), await run()];
   assert.ok((outcomes[0]?.noted.blobs ?? 0) >= 3);
   assert.equal(outcomes[1]?.retired.blobs, outcomes[0]?.noted.blobs);
   assert.equal(outcomes[2]?.deleted.blobs, outcomes[0]?.noted.blobs);
+  const freed = before - bytesOnDisk(world.bucketDir);
+  assert.ok(freed >= 30_000, `${freed} bytes went, and the purged file alone has 30,000`);
   const machine = world.machine("one", ["site"]);
   await machine.sync();
   assert.match(machine.current("site") ?? "", new RegExp(`^revs/${second.split("-").at(-1) ?? ""}`));
