@@ -1,5 +1,5 @@
 import fs from "node:fs/promises";
-import { z } from "zod";
+import * as z from "zod";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import { digestOf, type Digest } from "../lib/ids.ts";
 import { count, envName, releaseId, time } from "../trust/fields.ts";

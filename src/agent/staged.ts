@@ -1,5 +1,5 @@
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";

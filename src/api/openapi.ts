@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 document of the hub's API, made from the route table. Loaded only when it is asked for. */
-import { z } from "zod";
+import * as z from "zod";
 import { PATH_PARAMS, ROUTES, type Route } from "./routes.ts";
 import { errorBody } from "./parts.ts";
 

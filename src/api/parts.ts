@@ -1,5 +1,5 @@
 /** The small shapes that the API's bodies are made of. Ids are branded, so that one cannot be taken for another. */
-import { z } from "zod";
+import * as z from "zod";
 import { rosterSchema } from "../trust/documents.ts";
 import { envelopeSchema } from "../trust/envelope.ts";
 import { appName, digest, envName, keyId, labels, nodeName, releaseId, time } from "../trust/fields.ts";

@@ -2,7 +2,7 @@
  * Every route of the hub in one table: who may call it, what it takes and gives. The server, the OpenAPI document and
  * the authorisation test are made from it; what is not in it cannot be called (default deny).
  */
-import { z } from "zod";
+import * as z from "zod";
 import { appName, digest, envName, keyId, nodeName, repoName } from "./parts.ts";
 import * as s from "./schemas.ts";
 

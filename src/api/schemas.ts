@@ -1,5 +1,5 @@
 /** Bodies of the hub's API. Requests are strict (unknown fields are refused), responses may grow. */
-import { z } from "zod";
+import * as z from "zod";
 import { address } from "../trust/fields.ts";
 import {
   appName,

@@ -1,6 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
 import { HOOK_NAMES, type Manifest } from "./manifest.ts";
-import { parseManifest } from "./parse.ts";
 
 export const MANIFEST_FILE = "skein.yaml";
 
@@ -39,6 +38,8 @@ export async function manifestOfTree(tree: TreeReader, options: TreeOptions): Pr
     : undefined;
   const hooks = hooksByName(entries);
   const convention = { ...(await runnable(tree, entries)), ...(hooks === undefined ? {} : { hooks }) };
+  // YAML and the manifest's schema are large: an agent without an app does not hold them.
+  const { parseManifest } = await import("./parse.ts");
   return parseManifest(text ?? "", {
     file: options.file ?? MANIFEST_FILE,
     env: options.env,

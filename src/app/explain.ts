@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { isMap } from "./later.ts";
 import { invalid, type KeyPath, type Problem } from "./problem.ts";
 import { fileSchema } from "./schema.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { fileSchema } from "./schema.ts";
 
 /** docs/skein.schema.json: what editors check `skein.yaml` with. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { parseDurationMs, parseSizeBytes } from "../lib/units.ts";
 import { isSelector } from "../trust/selector.ts";
 import { CommandError, splitCommand } from "./command.ts";

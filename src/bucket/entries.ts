@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { DocumentStore } from "../depot/documents.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { rosterSchema } from "../trust/documents.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { SkeinError } from "../lib/errors.ts";
 import { digestOf } from "../lib/ids.ts";
 import { appName, count, digest, envName } from "../trust/fields.ts";

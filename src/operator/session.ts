@@ -1,6 +1,6 @@
 import { createPrivateKey } from "node:crypto";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { Clock } from "../lib/clock.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Paths } from "../lib/paths.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import { envelopeSchema, type Envelope } from "./envelope.ts";

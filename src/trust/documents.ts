@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { digestOf, type Digest, type ReleaseId, type TreeId } from "../lib/ids.ts";
 import { charterSchema } from "./charter-schema.ts";
 import {

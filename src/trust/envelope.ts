@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { SkeinError } from "../lib/errors.ts";
 import { digestOf, type Digest, type KeyId } from "../lib/ids.ts";
 import { DOCUMENT_SCHEMAS, type DocumentBody, type DocumentType } from "./documents.ts";

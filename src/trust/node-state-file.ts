@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { SkeinError } from "../lib/errors.ts";
 import { charterSchema } from "./charter-schema.ts";
 import { envelopeSchema } from "./envelope.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import { test } from "node:test";
-import { z } from "zod";
+import * as z from "zod";
 import { digestOf, type TreeId } from "../lib/ids.ts";
 import { openCharter } from "./charter.ts";
 import { DOCUMENT_TYPES, releaseIdOf, rosterDigest, rosterSchema } from "./documents.ts";

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { OpenPackage } from "./open.ts";
 

@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { lookAgain, type Seen, type SeenNow } from "../../bucket/looking.ts";
 import { parseRoot, rootText } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";

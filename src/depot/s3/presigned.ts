@@ -3,7 +3,7 @@
  * object, until it expires. To everything above it is a bucket whose server knows only these objects.
  */
 import fs from "node:fs/promises";
-import { z } from "zod";
+import * as z from "zod";
 import type { Clock } from "../../lib/clock.ts";
 import { asSkeinError } from "../../lib/files.ts";
 import { SkeinError } from "../../lib/errors.ts";

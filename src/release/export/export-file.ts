@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { Depot, DepotReader } from "../../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";

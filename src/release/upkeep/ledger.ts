@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { PrunableDepot } from "../../depot/depot.ts";
 import { bytesBlob, readBlob } from "../blobs.ts";
 
