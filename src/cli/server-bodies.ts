@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import os from "node:os";
 import { HubClient, type HubAddress } from "../api/hub-client.ts";
 import { KEEPER_NODE_FLAGS } from "../keeper/client.ts";
+import { kernel } from "../keeper/ffi.ts";
 import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { jsonLog, silentLog, type Log } from "../lib/log.ts";
@@ -185,6 +186,7 @@ export async function restore(context: Context, file: string): Promise<Result> {
 /** Everything after `--` is the command; `run` before it was taken by the grammar. */
 export async function agent(context: Context, words: readonly string[], flags: AgentFlags): Promise<Result> {
   const { paths, signal } = context;
+  kernel()?.returnMemory();
   const { runAgent } = await import("../agent/agent.ts");
   const log = logOf(context);
   using far =

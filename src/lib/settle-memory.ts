@@ -1,9 +1,6 @@
-import v8 from "node:v8";
-import vm from "node:vm";
+import { collect } from "./collect.ts";
 
 const AFTER_START_MS = 3000;
-
-type Collect = (options: { type: "major"; execution: "sync"; flavor: "last-resort" }) => void;
 
 /**
  * For daemons that idle for days: gives back, once, what starting up left behind (source text, compiled code that runs
@@ -12,9 +9,6 @@ type Collect = (options: { type: "major"; execution: "sync"; flavor: "last-resor
  */
 export function settleMemory(): void {
   setTimeout(() => {
-    v8.setFlagsFromString("--expose-gc");
-    const collect = vm.runInNewContext("gc") as Collect;
-    v8.setFlagsFromString("--no-expose-gc");
     collect({ type: "major", execution: "sync", flavor: "last-resort" });
   }, AFTER_START_MS).unref();
 }

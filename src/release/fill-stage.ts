@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
+import { collectAfter } from "../lib/collect.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
@@ -41,6 +42,9 @@ export interface Filled {
 
 /** Files handled before other work of the process gets its turn. */
 const FILES_PER_TURN = 128;
+/** Chunks taken before their garbage is collected. */
+const CHUNKS_PER_COLLECTION = 10_000;
+
 /**
  * Fills the staging directory: from what an earlier try left, from earlier installs, then from the depots.
  * @throws SkeinError DISK_FULL before the first byte when it cannot fit
@@ -229,11 +233,16 @@ async function fillFromDepots(
     else placer.expectChunks(file, list);
   }
   if (todo.length > 0) takeFromHere(plan, placer);
+  collectAfter(todo.length);
   placer.onWritten = (bytes) => {
     meter.fromDepot(bytes);
     meter.tell();
   };
-  await packs.fetch(placer.wanted, (chunk, bytes) => placer.take(chunk, bytes));
+  let taken = 0;
+  await packs.fetch(placer.wanted, (chunk, bytes) => {
+    placer.take(chunk, bytes);
+    if (++taken % CHUNKS_PER_COLLECTION === 0) collectAfter(CHUNKS_PER_COLLECTION);
+  });
 }
 
 const isChunk = (packs: PackMap, id: Digest): boolean => packs.chunks.has(id as string as ChunkId);

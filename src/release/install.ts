@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import { collectAfter } from "../lib/collect.ts";
 import { asSkeinError, syncDirectory } from "../lib/files.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
@@ -67,7 +68,11 @@ export async function install(options: InstallOptions): Promise<Installed> {
     await fs.promises.mkdir(installsDir(revs), { recursive: true, mode: 0o700 });
     if (full) forget(revs, release);
     using record = !full && fs.existsSync(dir) ? openRecord(revs, release) : undefined;
-    if (record === undefined) return await putDown(dir, options);
+    if (record === undefined) {
+      const done = await putDown(dir, options);
+      collectAfter(done.files);
+      return done;
+    }
     forgetDelta(revs, release);
     return { ...nothingDone(dir), files: record.files };
   } catch (err) {
@@ -102,6 +107,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
     meter.tell();
   };
   const tree = await reachTree(fetcher, { wanted: options.tree, revs, release, records, mayAsk, onContent });
+  collectAfter(tree.rows.length);
   const stage = stagingDir(revs, release);
   const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, records });
   faultPoint("install.planned");

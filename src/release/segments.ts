@@ -22,23 +22,27 @@ const ROOT_HEAD = "skein-rows-1\n";
 export const SEGMENT_BOUND = 224 * 1024;
 
 export function cutSegments(rows: readonly Row[]): Segment[] {
-  const segments: Segment[] = [];
+  return [...eachSegment(rows)];
+}
+
+/** The same one after the other, for whoever need not hold all their bytes. */
+export function* eachSegment(rows: readonly Row[]): Generator<Segment, void> {
   let text = "";
   let files = 0;
-  const end = (): void => {
+  const end = (): Segment => {
     const bytes = Buffer.from(text);
-    segments.push({ id: digestOf(bytes), length: bytes.length, bytes, files });
+    const segment = { id: digestOf(bytes), length: bytes.length, bytes, files };
     text = "";
     files = 0;
+    return segment;
   };
   for (const row of rows) {
     text += encodeRow(row);
     if (isFileRow(row)) files += 1;
     // Lengths are counted in UTF-16 units of the text: exact enough to bound, and the same everywhere.
-    if (text.length >= MAX_SEGMENT || (text.length >= MIN_SEGMENT && endsSegment(row.path))) end();
+    if (text.length >= MAX_SEGMENT || (text.length >= MIN_SEGMENT && endsSegment(row.path))) yield end();
   }
-  if (text !== "") end();
-  return segments;
+  if (text !== "") yield end();
 }
 
 /** FNV-1a over the path's UTF-16 units. */

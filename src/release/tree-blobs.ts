@@ -1,4 +1,5 @@
 import type { ChunkId, Digest, TreeId } from "../lib/ids.ts";
+import { freeNow } from "../lib/free.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import { checkRows } from "./arrange.ts";
@@ -85,6 +86,7 @@ export async function loadTree(
     for (const row of decoded) rows.push(row);
     return { ...ref, files: decoded.filter(isFileRow).length };
   });
+  for (const bytes of pieces) freeNow(bytes);
   checkRows(rows);
   return { rows, segments, times: await loadTimes(fetcher, wanted, rows), packs };
 }

@@ -1,7 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
+import { collectAfter } from "../../lib/collect.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
+import { freeNow } from "../../lib/free.ts";
 import { digestOf, type Digest, type ReleaseId } from "../../lib/ids.ts";
 import { checkRows } from "../arrange.ts";
 import type { Fetcher } from "../fetch.ts";
@@ -9,8 +11,8 @@ import { installsDir } from "../install-record.ts";
 import type { PublishedTree } from "../published.ts";
 import { deltaName } from "../release-index.ts";
 import type { RecordFile } from "../record-file.ts";
-import { isFileRow, treeIdOf, type FileRow } from "../rows.ts";
-import { cutSegments, encodeRoot } from "../segments.ts";
+import { isFileRow, treeIdOf, type FileRow, type Row } from "../rows.ts";
+import { eachSegment, encodeRoot } from "../segments.ts";
 import { encodeSince } from "../since.ts";
 import type { TreeSegment } from "../tree-blobs.ts";
 import { applyDelta, type OldTree } from "./apply-delta.ts";
@@ -59,6 +61,8 @@ export async function arriveByDelta(fetcher: Fetcher, options: ArriveOptions): P
           signal,
         );
         faultPoint("install.delta-applied");
+        // The older tree's tables are needed no more.
+        collectAfter(state.rows.length);
         return { ...state, segments: prove(state, wanted), fresh: sink.files };
       } catch (err) {
         signal.throwIfAborted();
@@ -108,16 +112,24 @@ function installedTree(record: RecordFile, revs: string): OldTree {
 
 /** @returns the segments of the rows @throws SkeinError DELTA_CORRUPT */
 function prove({ rows, times }: TreeState, wanted: PublishedTree): TreeSegment[] {
-  const segments = cutSegments(rows);
+  const segments: TreeSegment[] = [];
+  const tree = treeIdOf(cutting(rows, segments));
   const since = wanted.since === null ? null : digestOf(encodeSince(times));
   const isRight =
-    treeIdOf(segments.map(({ bytes }) => bytes)) === wanted.tree &&
-    digestOf(encodeRoot(segments)) === wanted.rows &&
-    since === wanted.since;
+    tree === wanted.tree && digestOf(encodeRoot(segments)) === wanted.rows && since === wanted.since;
   if (!isRight) {
     throw new SkeinError("DELTA_CORRUPT", "a delta does not lead to the signed tree", {
       data: { tree: wanted.tree },
     });
   }
-  return segments.map(({ id, length, files }) => ({ id, length, files }));
+  return segments;
+}
+
+/** The bytes of the rows' segments, each only until the next one is asked for; what they are goes into `segments`. */
+function* cutting(rows: readonly Row[], segments: TreeSegment[]): Generator<Buffer, void> {
+  for (const { id, length, files, bytes } of eachSegment(rows)) {
+    segments.push({ id, length, files });
+    yield bytes;
+    freeNow(bytes);
+  }
 }
