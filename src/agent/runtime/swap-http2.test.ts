@@ -21,7 +21,8 @@ const ANSWER_MS = 60;
 
 /**
  * Asks over HTTP/2 as browsers do: many streams on one connection, and another connection as soon as the server says
- * GOAWAY. Nothing is tried again: what fails is lost.
+ * GOAWAY. What fails is lost; only a request that had not left when GOAWAY came, which the client itself then refuses,
+ * is asked on the next connection (RFC 9113, 8.7).
  */
 class Streams {
   readonly #port: number;
@@ -55,11 +56,14 @@ class Streams {
   }
 
   async #stream(): Promise<void> {
+    const session = this.#current();
+    const stream = session.request({ ":path": "/" });
     try {
-      const body = await textOf(this.#current().request({ ":path": "/" }));
+      const body = await textOf(stream);
       this.bodies[body] = (this.bodies[body] ?? 0) + 1;
     } catch (err) {
-      this.lost.push(String(err));
+      if (session.closed && stream.rstCode === http2.constants.NGHTTP2_REFUSED_STREAM) await this.#stream();
+      else this.lost.push(String(err));
     }
   }
 
