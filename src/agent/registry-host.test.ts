@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { errnoOf } from "../lib/errors.ts";
 import { silentLog } from "../lib/log.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { openRecords } from "./records.ts";
@@ -41,7 +42,7 @@ test("a dead instance leaves the table with the event of its end, though the kee
     (await (await fetch(`${host.url(caller)}/services`)).json()) as never;
   assert.equal((await table()).length, 1);
   const keeper = b.keeperPid();
-  t.after(() => process.kill(keeper, "SIGCONT"));
+  t.after(() => goOn(keeper));
   const told = Promise.withResolvers<void>();
   t.after(
     b.runtime.onEvent((event) => {
@@ -54,9 +55,18 @@ test("a dead instance leaves the table with the event of its end, though the kee
   process.kill(row?.pid ?? 0, "SIGKILL");
   await told.promise;
   assert.deepEqual(await table(), []);
-  process.kill(keeper, "SIGCONT");
+  goOn(keeper);
   await eventually(async () => (await table()).length === 1, 15_000); // its successor is found again
 });
+
+/** The keeper may have been ended by then. */
+function goOn(keeper: number): void {
+  try {
+    process.kill(keeper, "SIGCONT");
+  } catch (err) {
+    if (errnoOf(err) !== "ESRCH") throw err;
+  }
+}
 
 /** At once again, and for ever. */
 const RESTART = { backoffMinMs: 200, backoffMaxMs: 200, limit: 100, limitWithinMs: 60_000 };
