@@ -91,7 +91,7 @@ class PieceFolder implements BlobCache {
   #bytes = 0;
   /** One writer a piece: two parts of it that come at once must both stay. */
   readonly #writing = new Map<string, Promise<void>>();
-  /** How large it may be for now, in bytes: the least of them counts. */
+  /** How large it may be at present, in bytes: the least of them counts. */
   readonly #caps = new Set<{ readonly bytes: number }>();
 
   constructor({ dir, maxBytes, now }: CacheOptions) {

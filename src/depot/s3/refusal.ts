@@ -40,7 +40,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
 
 const BY_STATUS: Readonly<Record<number, Meaning>> = {
   301: meaning("DEPOT_SETTINGS", "the bucket is in another region or at another endpoint"),
-  307: meaning("DEPOT_SETTINGS", "the bucket is at another endpoint for now"),
+  307: meaning("DEPOT_SETTINGS", "the bucket is at another endpoint at present"),
   401: meaning("DEPOT_DENIED", "the credentials are refused"),
   403: meaning("DEPOT_DENIED", "the credentials are refused, or lack the right for this"),
   404: meaning("BLOB_MISSING", "there is no such object"),
