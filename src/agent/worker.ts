@@ -211,8 +211,8 @@ export class AppWorker {
       // An order that came between the last look and now has broken off nothing yet.
       if (turned(this.goal(), attempt) !== null) return 0;
       const result = await this.#do(attempt, step as AttemptStep, within);
-      this.#failures = 0;
       await this.#done(attempt, step, result);
+      this.#failures = 0;
     } catch (err) {
       signal.throwIfAborted();
       if (breakOff.signal.aborted) return 0;
@@ -269,11 +269,12 @@ export class AppWorker {
     });
     const text = failureText(message, data);
     this.#context.onFailure?.({ app: this.app, step, code, message, lines: lastLines(data) });
-    this.#failures = 0;
     if (afterFailure(attempt, step) === "turn") {
       const back = { why: "failed", code, message: text } as const;
       await this.#book.keep({ ...this.#book.existing, attempt: { ...attempt, back } });
       faultPoint("agent.turned-back");
+      // Only now: what cannot be written down (a full disk) is tried again ever more seldom.
+      this.#failures = 0;
       return 0;
     }
     const stuck =
@@ -282,6 +283,7 @@ export class AppWorker {
       ...this.#book.existing,
       attempt: { ...attempt, stuck, done: [...attempt.done, step] },
     });
+    this.#failures = 0;
     return 0;
   }
 
