@@ -143,9 +143,14 @@ export function documentsConformance(kind: string, open: (t: TestContext) => Pro
       for (let n = 1; n <= 8; n++) await store.write("a", Buffer.from(texts[n % 2]!), {}, t.signal);
       state.writing = false;
     })();
-    do assert.ok(texts.includes(await textOf(t, store, "a")));
-    while (state.writing);
+    do {
+      // Swift may say that there is none in the moment in which it replaces one: that is no half.
+      const read = await store.read("a", undefined, t.signal);
+      if (read === undefined) continue;
+      assert.ok(read !== "same" && texts.includes(Buffer.from(read.bytes).toString()));
+    } while (state.writing);
     await writes;
+    assert.ok(texts.includes(await textOf(t, store, "a")));
   });
 
   test(`${kind}: a document over the bound is refused`, async (t) => {
