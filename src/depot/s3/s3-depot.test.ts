@@ -3,6 +3,7 @@ import type { TestContext } from "node:test";
 import { depotConformance, prunableConformance } from "../depot.conformance.ts";
 import type { PrunableDepot } from "../depot.ts";
 import { documentsConformance } from "../documents.conformance.ts";
+import type { DocumentStore } from "../documents.ts";
 import { s3Depot } from "./s3-depot.ts";
 import { keepsConditions, s3Documents } from "./s3-documents.ts";
 import { freshBucket, sharedS3Server } from "./s3-server.fixture.ts";
@@ -27,10 +28,11 @@ for (const [kind, server] of [
   ["s3 without conditional writes", plain],
   ["s3 with conditional writes", conditional],
 ] as const) {
-  documentsConformance(kind, async (t) => {
+  const open = async (t: TestContext): Promise<DocumentStore> => {
     const bucket = await freshBucket(t, await server());
     const keeps = await keepsConditions(bucket, "documents/", t.signal);
     assert.equal(keeps, server === conditional);
     return s3Documents(bucket, "documents/", { conditional: keeps });
-  });
+  };
+  documentsConformance(kind, open, true);
 }
