@@ -107,3 +107,19 @@ for (const point of INSTALL_POINTS) {
       assert.ok(installed.bytesFetched < 18_000, `${installed.bytesFetched} fetched anew`);
   });
 }
+
+test("a file that cannot be written down whole fails the install with what the system said, not with what a second try finds", async (t) => {
+  const world = makeWorld(t);
+  const published = await world.publish({ small: noise(9000, 1), whole: noise(15_000, 2) });
+  const args = ["install", path.join(world.dir, "depot"), world.revs, "1", JSON.stringify(published)];
+  // Beyond this size the kernel takes the beginning of a write and refuses the rest, as a full disk does.
+  const limited = ["--fsize=12000", process.execPath, SCRIPT, ...args];
+  const env = { ...process.env, NODE_COMPILE_CACHE: undefined };
+  const tried = spawnSync("prlimit", limited, { encoding: "utf8", env });
+  assert.equal(tried.status, 0, tried.stderr);
+  const { error } = JSON.parse(tried.stdout) as { error: { code: string; data: { errno: string } } };
+  assert.deepEqual([error.code, error.data.errno], ["IO", "EFBIG"]);
+  const again = run("", ...args);
+  assert.equal((JSON.parse(again.stdout) as Installed).already, false, again.stdout);
+  assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
+});

@@ -29,7 +29,7 @@ export class Fetcher {
   /**
    * Runs `attempt` on one depot after the other until one succeeds. A lack or damage rules a depot out; anything
    * else (a cut connection) is tried again with growing pauses.
-   * @throws the last failure, or BLOB_MISSING when there is no depot
+   * @throws the last failure, or BLOB_MISSING when there is no depot; what {@link NotTaken} was caused by, at once
    */
   async try<T>(attempt: (depot: DepotReader) => Promise<T>): Promise<T> {
     let depots = [...this.#depots];
@@ -43,6 +43,7 @@ export class Fetcher {
           return await attempt(depot);
         } catch (err) {
           this.signal.throwIfAborted();
+          if (err instanceof NotTaken) throw err.cause;
           // A real fault outlives a lack elsewhere: it says more about what to do.
           if (!isSkeinError(failure) || isSkeinError(failure, "BLOB_MISSING")) failure = err;
           if (isFinal(err)) depots = depots.filter((other) => other !== depot);
@@ -67,6 +68,9 @@ export class Fetcher {
     this.bytesBy.set(kind, (this.bytesBy.get(kind) ?? 0) + bytes);
   }
 }
+
+/** Whoever took the bytes failed (a full disk): another depot would only bring them again. */
+class NotTaken extends Error {}
 
 function counting(depot: DepotReader, count: (kind: DepotKind, bytes: number) => void): DepotReader {
   if (depot.counted !== undefined) return depot.counted(count);
@@ -180,7 +184,12 @@ export class PackMap {
     }
     const todo = [...byPack];
     const takeWanted: ChunkTaker = (chunk, bytes) => {
-      if (wanted.has(chunk.id)) take(chunk, bytes);
+      if (!wanted.has(chunk.id)) return;
+      try {
+        take(chunk, bytes);
+      } catch (cause) {
+        throw new NotTaken("the bytes could not be taken", { cause });
+      }
     };
     const work = async (): Promise<void> => {
       for (let next = todo.shift(); next !== undefined; next = todo.shift()) {
