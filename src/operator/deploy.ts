@@ -1,8 +1,7 @@
 import type { Manifest } from "../app/manifest.ts";
-import type { Depot } from "../depot/depot.ts";
-import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { Release, Strategy } from "../trust/documents.ts";
+import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import type { Tell } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
 import { cacheDir } from "./home.ts";
@@ -12,30 +11,8 @@ import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease, lookAhead, makeRelease, type Ahead, type MadeRelease } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
-import { resolveVersion } from "./resolve.ts";
 import { resend } from "./sent.ts";
-import { isApp, openSource, originOf, readManifest, type Origin } from "./source.ts";
-
-export interface Wish {
-  /** null: what the manifest here says. */
-  readonly app: string | null;
-  /** null: `HEAD` here, or the hub's newest. */
-  readonly version: string | null;
-  /** null: the manifest's `targets`, else what the last order said, else all nodes. */
-  readonly selector: string | null;
-  /** A folder or file to release as it is. */
-  readonly from: string | null;
-  readonly env: string;
-  readonly cwd: string;
-}
-
-/** What finding or making a release takes. */
-export interface FindOptions extends Wish {
-  readonly depot: Depot;
-  readonly helperDir: string;
-  readonly tell: Tell;
-  readonly signal: AbortSignal;
-}
+import { openSource, type Origin } from "./source.ts";
 
 export interface DeployOptions extends FindOptions {
   readonly keepOld: boolean;
@@ -100,78 +77,23 @@ export async function deliverEarlier(
 }
 
 export async function findTarget(operator: Operator, options: FindOptions): Promise<Target> {
-  const { app, version, from, signal } = options;
-  if (from !== null) return await make(operator, { kind: "path", path: from }, options);
+  const { env, depot, signal } = options;
   await using stack = new AsyncDisposableStack();
-  if (version === null) {
-    const here = await hereIfItIs(app, options);
-    if (here !== undefined) return await fromHere(operator, here, options);
-    if (app === null) throw nothingHere(options.cwd);
-  }
-  if (app === null) throw new SkeinError("USAGE", "a version needs its app: skein deploy APP VERSION");
-  const ahead = lookAhead(operator, app, options.depot, signal);
-  const found = await resolveVersion(operator, {
-    app,
-    version,
-    cwd: options.cwd,
-    helperDir: options.helperDir,
-    stack,
-    signal,
-  });
-  if (found.kind === "commit") return await makeAnew(operator, found.origin, options, ahead);
-  const { id, release } = found.found;
-  const manifest = await manifestOfRelease(found.found, { depot: options.depot, env: options.env, signal });
-  return { app, release: id, commit: release.commit, manifest, size: release };
+  const asked = await whatIsAsked(operator, options, stack);
+  if (asked.kind === "source") return await make(operator, asked, options);
+  const { id, release } = asked.found;
+  const manifest = await manifestOfRelease(asked.found, { depot, env, signal });
+  return { app: release.app, release: id, commit: release.commit, manifest, size: release };
 }
 
-interface Here {
-  readonly origin: Origin;
-  readonly left: readonly string[];
-  /** Where it was read already. */
-  readonly manifest?: Manifest;
-}
-
-/** The source in this folder, when it is the app that was named (or none was). */
-export async function hereIfItIs(app: string | null, options: FindOptions): Promise<Here | undefined> {
-  const { origin, left } = await originOf(options.cwd, options.signal);
-  const read = { env: options.env, signal: options.signal };
-  if (app === null) return (await isApp(origin, read)) ? { origin, left } : undefined;
-  const manifest = await readManifest(origin, read).catch((err: unknown) => {
-    if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return undefined;
-    throw err;
-  });
-  return manifest?.app === app ? { origin, left, manifest } : undefined;
-}
-
-async function fromHere(operator: Operator, here: Here, options: FindOptions): Promise<Target> {
-  const { origin, left, manifest } = here;
-  if (left.length > 0) {
-    options.tell({
-      type: "warning",
-      text: `${left.length} uncommitted change${left.length === 1 ? " is" : "s are"} not deployed (HEAD is); --from . takes the folder as it is.`,
-    });
-  }
-  return await make(operator, origin, options, manifest);
-}
-
-const nothingHere = (cwd: string): SkeinError =>
-  new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
-    hint: "Write a skein.yaml, name an app, or take the folder's plain files with --from .",
-    data: { path: cwd },
-  });
-
-async function make(
-  operator: Operator,
-  origin: Origin,
-  options: FindOptions,
-  read?: Manifest,
-): Promise<Target> {
-  if (origin.kind === "commit") {
-    const manifest = read ?? (await manifestOf(origin, options));
+async function make(operator: Operator, asked: AskedSource, options: FindOptions): Promise<Target> {
+  const { origin, unknown, ahead } = asked;
+  if (origin.kind === "commit" && !unknown) {
+    const manifest = asked.manifest ?? (await manifestOf(origin, options));
     const known = await knownCommit(operator, { commit: origin.commit, manifest }, options);
     if (known !== undefined) return known;
   }
-  return await makeAnew(operator, origin, options);
+  return await makeAnew(operator, origin, options, ahead);
 }
 
 async function makeAnew(
@@ -194,10 +116,6 @@ async function knownCommit(
   if (found === undefined) return undefined;
   tellRelease(options.tell, manifest.app, found.id, found.release, { already: true, storedBytes: 0 });
   return { app: manifest.app, release: found.id, commit, manifest, size: found.release };
-}
-
-async function manifestOf(origin: Origin, { app, env, signal }: FindOptions): Promise<Manifest> {
-  return await readManifest(origin, { env, signal, ...(app === null ? {} : { app }) });
 }
 
 const sourceOptions = (

@@ -9,7 +9,7 @@ import { SkeinError } from "../lib/errors.ts";
 import type { KeyId, ReleaseId } from "../lib/ids.ts";
 import { openOrder } from "../trust/orders.ts";
 import { cluster } from "./cluster.fixture.ts";
-import { buildRelease, deploy } from "./deploy.ts";
+import { buildRelease, deploy, findTarget } from "./deploy.ts";
 import { parseHub, readCharters } from "./home.ts";
 import { backupHub } from "./hub-server.ts";
 import { initCluster } from "./init.ts";
@@ -128,9 +128,34 @@ test("a folder that says nothing of itself is not deployed by accident", async (
   const empty = path.join(dir, "empty");
   mkdirSync(empty);
   await assert.rejects(deploy(operator, options({ cwd: empty })), { code: "SOURCE_NOT_FOUND" });
+  await assert.rejects(planDeploy(operator, options({ cwd: empty })), { code: "SOURCE_NOT_FOUND" });
   writeFileSync(path.join(empty, "post-sync.sh"), "true\n");
   const { draft } = await deploy(operator, options({ cwd: empty }));
   assert.equal(draft.order.app, "empty");
+});
+
+test("a plan means what a deployment of the same words means", async (t) => {
+  const { operator, absent, options, dir } = await cluster(t);
+  await absent("n1");
+  const repo = path.join(dir, "shop");
+  mkdirSync(repo);
+  writeFileSync(path.join(repo, "skein.yaml"), "kind: files\n");
+  const folder = await planDeploy(operator, options({ cwd: repo }));
+  const first = await findTarget(operator, options({ cwd: repo }));
+  assert.equal(folder.release, first.release, "a folder that is no commit");
+  const again = await planDeploy(operator, options({ cwd: repo }));
+  assert.deepEqual([again.release, again.isNew], [folder.release, false]);
+  git(repo, "init", "-q", "-b", "main");
+  git(repo, "add", "-A");
+  git(repo, "commit", "-qm", "one");
+  const commit = await planDeploy(operator, options({ cwd: repo }));
+  const second = await findTarget(operator, options({ cwd: repo }));
+  assert.equal(commit.release, second.release, "a commit that was not published yet");
+  const known = await planDeploy(operator, options({ cwd: repo }));
+  assert.deepEqual([known.release, known.isNew], [commit.release, false]);
+  const elsewhere = options({ app: "shop", cwd: dir });
+  await assert.rejects(findTarget(operator, elsewhere), { code: "COMMIT_NOT_FOUND" });
+  await assert.rejects(planDeploy(operator, elsewhere), { code: "COMMIT_NOT_FOUND" });
 });
 
 test("a build runs in a clean checkout and its output is released; a failing test publishes nothing", async (t) => {

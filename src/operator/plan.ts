@@ -1,15 +1,13 @@
 import type { ReleaseId } from "../lib/ids.ts";
-import { isSkeinError } from "../lib/errors.ts";
 import type { Strategy } from "../trust/documents.ts";
 import type { Manifest } from "../app/manifest.ts";
+import { manifestOf, whatIsAsked, type AskedSource } from "./asked.ts";
 import { selectorFor, type DeployOptions } from "./deploy.ts";
 import { forecast, type Forecast } from "./forecast.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease } from "./release.ts";
-import { resolveVersion } from "./resolve.ts";
-import { originOf, readManifest, type Origin } from "./source.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
 import { wouldBe } from "./would-be.ts";
 
@@ -104,37 +102,23 @@ function guessed({ storedBytes, bytes }: NonNullable<Found["unpublished"]>, from
 }
 
 async function find(operator: Operator, options: DeployOptions): Promise<Found> {
-  const { app, version, from, env, signal } = options;
-  if (from !== null) return await ofOrigin(operator, { kind: "path", path: from }, options);
-  if (version === null)
-    return await ofOrigin(operator, (await originOf(options.cwd, signal)).origin, options);
+  const { depot, env, signal } = options;
   await using stack = new AsyncDisposableStack();
-  const found = await resolveVersion(operator, {
-    app: app ?? "",
-    version,
-    cwd: options.cwd,
-    helperDir: options.helperDir,
-    stack,
-    signal,
-  });
-  if (found.kind === "commit") return await ofOrigin(operator, found.origin, options);
-  const { id, release } = found.found;
-  const manifest = await manifestOfRelease(found.found, { depot: options.depot, env, signal });
+  const asked = await whatIsAsked(operator, options, stack);
+  if (asked.kind === "source") return await ofSource(operator, asked, options);
+  const { id, release } = asked.found;
+  const manifest = await manifestOfRelease(asked.found, { depot, env, signal });
   return { manifest, release: id, commit: release.commit, unpublished: null };
 }
 
-async function ofOrigin(operator: Operator, origin: Origin, options: DeployOptions): Promise<Found> {
-  const { app, env, signal } = options;
-  if (origin.kind === "commit") {
-    const manifest = await readManifest(origin, { env, signal, ...(app === null ? {} : { app }) });
-    const made = await findRelease(operator, manifest.app, origin.commit, signal);
+async function ofSource(operator: Operator, asked: AskedSource, options: DeployOptions): Promise<Found> {
+  const { origin, unknown } = asked;
+  if (origin.kind === "commit" && !unknown) {
+    const manifest = asked.manifest ?? (await manifestOf(origin, options));
+    const made = await findRelease(operator, manifest.app, origin.commit, options.signal);
     if (made !== undefined) return { manifest, release: made.id, commit: origin.commit, unpublished: null };
   }
   const { manifest, release, commit, storedBytes, bytes } = await wouldBe(operator, origin, options);
-  const isPublished = await findRelease(operator, manifest.app, release, signal).catch((err: unknown) => {
-    if (isSkeinError(err, "APP_NOT_FOUND")) return undefined;
-    throw err;
-  });
-  const unpublished = isPublished === undefined ? { storedBytes, bytes } : null;
-  return { manifest, release, commit, unpublished };
+  const made = await findRelease(operator, manifest.app, release, options.signal);
+  return { manifest, release, commit, unpublished: made === undefined ? { storedBytes, bytes } : null };
 }

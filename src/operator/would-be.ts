@@ -3,7 +3,7 @@ import type { Manifest } from "../app/manifest.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { publish } from "../release/publish.ts";
 import { releaseIdOf } from "../trust/documents.ts";
-import type { FindOptions } from "./deploy.ts";
+import type { FindOptions } from "./asked.ts";
 import { cacheDir } from "./home.ts";
 import type { Operator } from "./operator.ts";
 import { lookAhead } from "./release.ts";

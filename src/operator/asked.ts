@@ -1,0 +1,107 @@
+import type { Manifest } from "../app/manifest.ts";
+import type { Depot } from "../depot/depot.ts";
+import { SkeinError } from "../lib/errors.ts";
+import type { Tell } from "./events.ts";
+import type { Operator } from "./operator.ts";
+import { lookAhead, type Ahead, type FoundRelease } from "./release.ts";
+import { resolveVersion } from "./resolve.ts";
+import { isApp, originOf, readManifest, type Origin } from "./source.ts";
+
+export interface Wish {
+  /** null: what the manifest here says. */
+  readonly app: string | null;
+  /** null: `HEAD` here, or the hub's newest. */
+  readonly version: string | null;
+  /** null: the manifest's `targets`, else what the last order said, else all nodes. */
+  readonly selector: string | null;
+  /** A folder or file to release as it is. */
+  readonly from: string | null;
+  readonly env: string;
+  readonly cwd: string;
+}
+
+/** What finding or making a release takes. */
+export interface FindOptions extends Wish {
+  readonly depot: Depot;
+  readonly helperDir: string;
+  readonly tell: Tell;
+  readonly signal: AbortSignal;
+}
+
+/** What a wish stands for: a release that is published, or a source to make one of. */
+export type Asked = { readonly kind: "release"; readonly found: FoundRelease } | AskedSource;
+
+export interface AskedSource {
+  readonly kind: "source";
+  readonly origin: Origin;
+  /** Where it was read already. */
+  readonly manifest?: Manifest;
+  /** The hub knew no release of it a moment ago. */
+  readonly unknown: boolean;
+  /** Where it was begun already. */
+  readonly ahead?: Ahead;
+}
+
+/**
+ * Finds out what is meant, the same for a deployment and for its plan. Nothing is built or made.
+ * @param stack owns what is fetched for it
+ * @throws SkeinError SOURCE_NOT_FOUND, USAGE, and what finding a version throws
+ */
+export async function whatIsAsked(
+  operator: Operator,
+  options: FindOptions,
+  stack: AsyncDisposableStack,
+): Promise<Asked> {
+  const { app, version, from, cwd, helperDir, signal } = options;
+  if (from !== null) return { kind: "source", origin: { kind: "path", path: from }, unknown: false };
+  if (version === null) {
+    const here = await hereIfItIs(app, options);
+    if (here !== undefined) return sourceHere(here, options);
+    if (app === null) throw nothingHere(cwd);
+  }
+  if (app === null) throw new SkeinError("USAGE", "a version needs its app: skein deploy APP VERSION");
+  const ahead = lookAhead(operator, app, options.depot, signal);
+  const found = await resolveVersion(operator, { app, version, cwd, helperDir, stack, signal });
+  if (found.kind === "release") return found;
+  return { kind: "source", origin: found.origin, unknown: true, ahead };
+}
+
+export interface Here {
+  readonly origin: Origin;
+  readonly left: readonly string[];
+  /** Where it was read already. */
+  readonly manifest?: Manifest;
+}
+
+/** The source in this folder, when it is the app that was named (or none was). */
+export async function hereIfItIs(app: string | null, options: FindOptions): Promise<Here | undefined> {
+  const { origin, left } = await originOf(options.cwd, options.signal);
+  const read = { env: options.env, signal: options.signal };
+  if (app === null) return (await isApp(origin, read)) ? { origin, left } : undefined;
+  const manifest = await readManifest(origin, read).catch((err: unknown) => {
+    if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return undefined;
+    throw err;
+  });
+  return manifest?.app === app ? { origin, left, manifest } : undefined;
+}
+
+/** The manifest of a source that was asked for. */
+export async function manifestOf(origin: Origin, { app, env, signal }: FindOptions): Promise<Manifest> {
+  return await readManifest(origin, { env, signal, ...(app === null ? {} : { app }) });
+}
+
+function sourceHere({ origin, left, manifest }: Here, { tell }: FindOptions): AskedSource {
+  if (left.length > 0) {
+    tell({
+      type: "warning",
+      text: `${left.length} uncommitted change${left.length === 1 ? " is" : "s are"} not deployed (HEAD is); --from . takes the folder as it is.`,
+    });
+  }
+  return { kind: "source", origin, unknown: false, ...(manifest === undefined ? {} : { manifest }) };
+}
+
+const nothingHere = (cwd: string): SkeinError =>
+  new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
+    hint: "Write a skein.yaml, name an app, or take the folder's plain files with --from .",
+    data: { path: cwd },
+  });
