@@ -10,6 +10,7 @@ import { inviteToBucket } from "../operator/bucket/bucket-invite.ts";
 import { openBucketOperator, type BucketOperator } from "../operator/bucket/bucket-operator.ts";
 import { readCharters } from "../operator/home.ts";
 import { initCluster } from "../operator/init.ts";
+import { claimDepot } from "../release/upkeep/owner.ts";
 import type { Strategy } from "../trust/documents.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
@@ -32,6 +33,7 @@ export async function initBucket(context: Context, flags: InitFlags): Promise<Re
     clock: systemClock,
   });
   const tools = { documents: bucket.documents, clock: systemClock, signal };
+  await claimDepot(bucket.depot, made.cluster, signal);
   await publishCharters(await readCharters(paths), tools);
   if (made.already) io.say("There was a cluster here already; its charter is in the bucket now.");
   io.print(`cluster      ${made.cluster}`);

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import os from "node:os";
 import { HubClient, type HubAddress } from "../api/hub-client.ts";
+import { isInBucket } from "../depot/open-depot.ts";
 import { KEEPER_NODE_FLAGS } from "../keeper/client.ts";
 import { kernel } from "../keeper/ffi.ts";
 import { systemClock } from "../lib/clock.ts";
@@ -9,6 +10,7 @@ import { jsonLog, silentLog, type Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import { programFile } from "../lib/program.ts";
 import { settleMemory } from "../lib/settle-memory.ts";
+import type { HubBucket } from "../operator/hub-server.ts";
 import { configIfThere, operatorDir, parseHub, readCharters } from "../operator/home.ts";
 import { initCluster, type Initialised } from "../operator/init.ts";
 import { offerCharter, refuseTaken } from "../operator/operator.ts";
@@ -20,7 +22,7 @@ import { hasBucket } from "./ftl-settings.ts";
 import { hostPort, usage, type HostPort } from "./grammar.ts";
 import type { Io } from "./io.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
-import { limitsOf, nearOf } from "./traffic-flags.ts";
+import { cacheBytesOf, limitsOf, nearOf } from "./traffic-flags.ts";
 import { nodeNameHere } from "./node-name.ts";
 import { VERSION } from "./version.ts";
 
@@ -130,6 +132,7 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
     paths,
     listen,
     charters,
+    bucket: hubBucket(flags),
     limits: limitsOf(flags),
     log: logOf(context),
     version: VERSION,
@@ -145,6 +148,13 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   }
   await untilAborted(signal);
   return { hub: address };
+}
+
+/** @throws SkeinError USAGE */
+function hubBucket({ depot: address, ...flags }: HubFlags): HubBucket | undefined {
+  if (address === undefined) return undefined;
+  if (isInBucket(address)) return { address, env: process.env, cacheBytes: cacheBytesOf(flags) };
+  throw usage(`--depot ${address} is no bucket`, "Write s3://BUCKET/PREFIX, or leave it out.");
 }
 
 async function readCharter(file: string): Promise<Envelope> {

@@ -1,6 +1,12 @@
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import type { Run } from "./cli-program.ts";
-import { limitOptions, nearOptions, type LimitFlags, type NearFlags } from "./traffic-flags.ts";
+import {
+  cacheSizeOption,
+  limitOptions,
+  nearOptions,
+  type LimitFlags,
+  type NearFlags,
+} from "./traffic-flags.ts";
 
 export interface InitFlags {
   readonly name?: string;
@@ -8,8 +14,9 @@ export interface InitFlags {
   readonly sshAgent?: boolean;
   readonly bucket?: string;
 }
-export interface HubFlags extends LimitFlags {
+export interface HubFlags extends LimitFlags, Pick<NearFlags, "cacheSize"> {
   readonly listen?: string;
+  readonly depot?: string;
   readonly charter?: string;
 }
 export interface UpFlags extends NearFlags {
@@ -69,8 +76,14 @@ export function registerServers(program: Command, run: Run): void {
 }
 
 function registerHub(program: Command, run: Run): void {
-  const hub = limitOptions(program.command("hub"))
+  const hub = cacheSizeOption(limitOptions(program.command("hub")))
     .description("run a hub: documents, rollouts, git, the port table")
+    .addOption(
+      new Option(
+        "--depot <address>",
+        "where releases are kept: s3://BUCKET/PREFIX (default: a folder here)",
+      ).env("SKEIN_DEPOT"),
+    )
     .option("--listen <address>", "HOST:PORT (default: the charter's, else 0.0.0.0:7400)")
     .option("--charter <file>", "the charter to begin with (default: that of skein init here)")
     .action(async (flags: HubFlags, command: Command) => {

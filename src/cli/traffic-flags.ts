@@ -44,20 +44,22 @@ export function limitOptions(command: Command): Command {
     );
 }
 
+export function cacheSizeOption(command: Command): Command {
+  return command.addOption(
+    new Option(
+      "--cache-size <size>",
+      "most that the cache takes, such as 2GiB; 0: none (default: 5 % of the disk, at most 4GiB)",
+    ).env("SKEIN_CACHE_SIZE"),
+  );
+}
+
 export function nearOptions(command: Command): Command {
-  return limitOptions(command)
-    .addOption(
-      new Option(
-        "--cache-size <size>",
-        "most that the cache takes, such as 2GiB; 0: none (default: 5 % of the disk, at most 4GiB)",
-      ).env("SKEIN_CACHE_SIZE"),
-    )
-    .addOption(
-      new Option(
-        "--peer-port <port>",
-        "where other nodes fetch from this one; off: nowhere (default: any)",
-      ).env("SKEIN_PEER_PORT"),
-    );
+  return cacheSizeOption(limitOptions(command)).addOption(
+    new Option(
+      "--peer-port <port>",
+      "where other nodes fetch from this one; off: nowhere (default: any)",
+    ).env("SKEIN_PEER_PORT"),
+  );
 }
 
 /** @throws SkeinError USAGE */
@@ -74,9 +76,9 @@ export function limitsOf({ limitRate, limitDown, limitUp, limitTransfers }: Limi
 
 /** @throws SkeinError USAGE */
 export function nearOf(flags: NearFlags): NearOptions {
-  const { cacheSize, peerPort } = flags;
+  const { peerPort } = flags;
   return {
-    cacheBytes: cacheSize === undefined ? undefined : cacheBytesOf(cacheSize),
+    cacheBytes: cacheBytesOf(flags),
     peerPort: peerPort === undefined ? undefined : peerPortOf(peerPort),
     limits: limitsOf(flags),
   };
@@ -96,7 +98,9 @@ function countOf(text: string): number {
   throw usage(`--limit-transfers ${text} is no number`, "Write for example 4.");
 }
 
-function cacheBytesOf(text: string): number {
+/** @throws SkeinError USAGE */
+export function cacheBytesOf({ cacheSize: text }: Pick<NearFlags, "cacheSize">): number | undefined {
+  if (text === undefined) return undefined;
   const bytes = text === "0" ? 0 : parseSizeBytes(text);
   if (bytes !== undefined) return bytes;
   throw usage(`--cache-size ${text} is no size`, "Write it with its unit, for example 2GiB, or 0 for none.");

@@ -74,3 +74,33 @@ export interface PrunableDepot extends Depot {
   /** Removes uploads that nobody went on with for `olderThanMs`. @returns how many */
   sweepUploads(olderThanMs: number, nowMs: number, signal: AbortSignal): Promise<number>;
 }
+
+export interface UploadInfo {
+  readonly size: number;
+  readonly sha256: string;
+  /** As a blob's: the digest need not be made again of bytes from 0 on. */
+  readonly inMemory?: boolean;
+}
+
+export interface UploadState {
+  /** Bytes that have arrived. */
+  readonly offset: number;
+  readonly done: boolean;
+}
+
+/** A depot that others upload to through this process. */
+export interface ReceivingDepot extends PrunableDepot {
+  /** As another process of this machine opens it (open-depot.ts). */
+  readonly address: string;
+  /** A folder of this machine where large things may be put together. */
+  readonly scratch: string;
+  /** How much of this upload has arrived, in bytes; 0 when nothing has. */
+  uploaded(name: string, sha256: string): Promise<number>;
+  /** Takes bytes from `offset` on; with the last of them the blob is checked and appears. Resumes after a cut. */
+  append(
+    name: string,
+    blob: UploadInfo,
+    offset: number,
+    data: AsyncIterable<Uint8Array>,
+  ): Promise<UploadState>;
+}

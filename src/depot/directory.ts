@@ -7,38 +7,16 @@ import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { checkBlobName } from "./blob-name.ts";
 import { freeBytes, giveBack, take } from "./upload-file.ts";
-import type { BlobEntry, BlobSource, ByteRange, PrunableDepot } from "./depot.ts";
+import type { BlobEntry, BlobSource, ByteRange, ReceivingDepot, UploadInfo, UploadState } from "./depot.ts";
 
 /**
  * A depot in a folder: `blobs/<name>` for whole blobs, `uploads/<name>.<sha256>` for what has arrived of a blob so
  * far. A blob appears by rename, after its hash was checked and its bytes were flushed.
  */
-export interface DirectoryDepot extends PrunableDepot {
+export interface DirectoryDepot extends ReceivingDepot {
   /** The folder. */
   readonly root: string;
-  /** How much of this upload has arrived, in bytes; 0 when nothing has. */
-  uploaded(name: string, sha256: string): Promise<number>;
-  /** Takes bytes from `offset` on; with the last of them the blob is checked and appears. Resumes after a cut. */
-  append(
-    name: string,
-    blob: UploadInfo,
-    offset: number,
-    data: AsyncIterable<Uint8Array>,
-  ): Promise<UploadState>;
   sweepUploads(olderThanMs: number, nowMs: number, signal?: AbortSignal): Promise<number>;
-}
-
-export interface UploadInfo {
-  readonly size: number;
-  readonly sha256: string;
-  /** As a blob's: the digest need not be made again of bytes from 0 on. */
-  readonly inMemory?: boolean;
-}
-
-export interface UploadState {
-  /** Bytes that have arrived. */
-  readonly offset: number;
-  readonly done: boolean;
 }
 
 const READ_BYTES = 256 * 1024;
@@ -73,6 +51,8 @@ export function directoryDepot(root: string): DirectoryDepot {
     kind: "directory",
     name: `dir:${root}`,
     root,
+    address: root,
+    scratch: root,
     append,
     uploaded: async (name, sha256) => await freeBytes(uploadOf(name, sha256)),
     has: async (names) => {

@@ -3,7 +3,7 @@ import type { Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
-import type { DirectoryDepot } from "../depot/directory.ts";
+import type { ReceivingDepot } from "../depot/depot.ts";
 import type { Traffic } from "../depot/traffic/traffic.ts";
 import type { Compare, Op, Store } from "../store/store.ts";
 import type { LocalSigner } from "../trust/keys.ts";
@@ -13,7 +13,7 @@ import type { Lanes } from "./lanes.ts";
 
 export interface Core {
   readonly store: Store;
-  readonly depot: DirectoryDepot;
+  readonly depot: ReceivingDepot;
   /** Holds blobs on their way in and out to the hub's limits. */
   readonly traffic: Traffic;
   readonly paths: Paths;

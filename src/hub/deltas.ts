@@ -5,6 +5,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
+import { isInBucket } from "../depot/open-depot.ts";
 import { messageOf } from "../lib/errors.ts";
 import { isDigest, type TreeId } from "../lib/ids.ts";
 import { programFile } from "../lib/program.ts";
@@ -124,25 +125,26 @@ export class Deltas implements AsyncDisposable {
   }
 
   async #make({ to, from, lane }: Task): Promise<void> {
-    const task = { depot: this.#core.depot.root, to: treeOf(to), from: [treeOf(from)] };
+    const { address, scratch } = this.#core.depot;
+    const task = { depot: address, scratch, to: treeOf(to), from: [treeOf(from)] };
     const [made] = lane === "here" ? await this.#makeHere(task) : await this.#makeApart(task);
     if (made !== undefined) this.#core.log.info("delta", { app: to.app, tree: to.tree, ...made });
   }
 
-  async #makeHere({ to, from }: MakerTask): Promise<readonly DeltaRef[]> {
+  async #makeHere({ scratch, to, from }: MakerTask): Promise<readonly DeltaRef[]> {
     const [{ publishDeltas }, { encodeHere }] = await Promise.all([
       import("../release/delta/publish-deltas.ts"),
       import("../release/delta/encode-batch.ts"),
     ]);
     const { depot, signal } = this.#core;
-    return await publishDeltas({ depot, to, from, encoder: encodeHere, scratch: depot.root, signal });
+    return await publishDeltas({ depot, to, from, encoder: encodeHere, scratch, signal });
   }
 
   async #makeApart(task: MakerTask): Promise<readonly DeltaRef[]> {
     const flags = ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=2"];
     const child = spawn(process.execPath, [...flags, programFile("deltaMaker")], {
       stdio: ["pipe", "pipe", "pipe"],
-      env: {},
+      env: isInBucket(task.depot) ? bucketEnvironment() : {},
       timeout: TASK_MS,
     });
     this.#child = child;
@@ -168,6 +170,12 @@ export class Deltas implements AsyncDisposable {
   #isKnownNone(name: string): boolean {
     return this.#core.clock.now() - (this.#none.get(name) ?? -Infinity) < NONE_MS;
   }
+}
+
+/** What a bucket's address and credentials may come from, and nothing else that this process was given. */
+function bucketEnvironment(): NodeJS.ProcessEnv {
+  const isOfUse = (name: string): boolean => /^(?:SKEIN_)?AWS_/.test(name) || name === "HOME";
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => isOfUse(name)));
 }
 
 const treeOf = ({ tree, rows, since }: PublishedTree): PublishedTree => ({ tree, rows, since });

@@ -2,8 +2,7 @@
 import type http from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { ByteRange, DepotReader } from "../depot/depot.ts";
-import type { DirectoryDepot } from "../depot/directory.ts";
+import type { ByteRange, DepotReader, ReceivingDepot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { sendJson } from "./http.ts";
 
@@ -32,7 +31,7 @@ export async function getBlob(
 }
 
 export async function uploadOffset(
-  depot: DirectoryDepot,
+  depot: ReceivingDepot,
   name: string,
   req: http.IncomingMessage,
   res: http.ServerResponse,
@@ -43,7 +42,7 @@ export async function uploadOffset(
 }
 
 export async function putBlob(
-  depot: DirectoryDepot,
+  depot: ReceivingDepot,
   name: string,
   bytes: AsyncIterable<Uint8Array>,
   req: http.IncomingMessage,
@@ -92,7 +91,7 @@ async function* withBegin(
 }
 
 export async function hasBlobs(
-  depot: DirectoryDepot,
+  depot: ReceivingDepot,
   names: readonly string[],
   signal: AbortSignal,
 ): Promise<{ have: string[] }> {
@@ -101,7 +100,7 @@ export async function hasBlobs(
 
 /** A page of names: those after `after`, at most `limit`. */
 export async function listBlobs(
-  depot: DirectoryDepot,
+  depot: ReceivingDepot,
   prefix: string,
   after: string,
   limit: number,
@@ -117,7 +116,7 @@ export async function listBlobs(
 }
 
 export async function deleteBlob(
-  depot: DirectoryDepot,
+  depot: ReceivingDepot,
   name: string,
   signal: AbortSignal,
 ): Promise<Record<string, never>> {

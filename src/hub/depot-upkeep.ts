@@ -1,14 +1,15 @@
 /** Keeps the hub's depot small: by itself at long intervals, and when an operator asks for it. */
 import { SkeinError } from "../lib/errors.ts";
+import { claimDepot } from "../release/upkeep/owner.ts";
 import type { Tidied } from "../release/upkeep/tidy.ts";
 import type { Hub } from "./hub.ts";
 import { keptReleases } from "./kept-releases.ts";
 
-export type UpkeepParts = Pick<Hub, "core" | "orders" | "releases" | "catchUp" | "commands">;
+export type UpkeepParts = Pick<Hub, "core" | "charters" | "orders" | "releases" | "catchUp" | "commands">;
 
 /** One run at a time in this process; others may be under way elsewhere. @throws SkeinError HUB_CATCHING_UP */
 export async function collectDepot(hub: UpkeepParts, dryRun: boolean, signal: AbortSignal): Promise<Tidied> {
-  const { core, catchUp } = hub;
+  const { core, catchUp, charters } = hub;
   if (catchUp.on) {
     // What it does not know yet it would take for unneeded.
     throw new SkeinError("HUB_CATCHING_UP", "the hub does not know all releases yet");
@@ -17,7 +18,10 @@ export async function collectDepot(hub: UpkeepParts, dryRun: boolean, signal: Ab
   const { tidy } = await import("../release/upkeep/tidy.ts");
   const { depot, clock, lanes } = core;
   const roots = () => keptReleases(hub);
-  return await lanes.run("depot upkeep", async () => await tidy({ depot, roots, dryRun, clock, signal }));
+  return await lanes.run("depot upkeep", async () => {
+    if (!dryRun) await claimDepot(depot, charters.need().charter.cluster, signal);
+    return await tidy({ depot, roots, dryRun, clock, signal });
+  });
 }
 
 /** As `collectDepot`; what fails is met again the next time. */

@@ -7,13 +7,14 @@ import https from "node:https";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { HubInfo } from "../api/schemas.ts";
-import type { DirectoryDepot } from "../depot/directory.ts";
+import type { ReceivingDepot } from "../depot/depot.ts";
 import { Traffic, type TrafficLimits } from "../depot/traffic/traffic.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
-import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
+import { claimDepot } from "../release/upkeep/owner.ts";
 import type { Store } from "../store/store.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import type { LocalSigner } from "../trust/keys.ts";
@@ -48,7 +49,7 @@ import { WantedDesk } from "./wanted.ts";
 export interface HubOptions {
   /** Closed by the caller, after the hub. */
   readonly store: Store;
-  readonly depot: DirectoryDepot;
+  readonly depot: ReceivingDepot;
   /** Of blobs that come and go. Default: none. */
   readonly limits?: TrafficLimits | undefined;
   readonly paths: Paths;
@@ -175,7 +176,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const nodes = new Nodes(core, charters);
   const catchUp = new CatchUp(core, nodes);
   await catchUp.begin();
-  await core.depot.sweepUploads(UPLOADS_KEPT_MS, core.clock.now());
+  await lookAtDepot(core, charters);
   const presence = new Presence(core, nodes);
   const releases = new Releases(core, charters);
   const orders = new Orders(core, charters, releases);
@@ -224,10 +225,23 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   };
 }
 
+/** What a depot refuses is said at once; one that is away at present may come back. */
+async function lookAtDepot(core: Core, charters: Charters): Promise<void> {
+  const { current } = charters;
+  try {
+    if (core.depot.kind === "bucket" && current !== undefined)
+      await claimDepot(core.depot, current.cluster, core.signal);
+    await core.depot.sweepUploads(UPLOADS_KEPT_MS, core.clock.now(), core.signal);
+  } catch (err) {
+    if (!isSkeinError(err, "DEPOT_UNREACHABLE")) throw err;
+    core.log.warn("the depot cannot be reached", { err: String(err) });
+  }
+}
+
 /** A file that vanishes under it, or a disk that fails, is met again in the next round. */
 async function sweepUploads(core: Core): Promise<void> {
   try {
-    await core.depot.sweepUploads(UPLOADS_KEPT_MS, core.clock.now());
+    await core.depot.sweepUploads(UPLOADS_KEPT_MS, core.clock.now(), core.signal);
   } catch (err) {
     core.log.warn("unfinished uploads could not be swept", { err: String(err) });
   }

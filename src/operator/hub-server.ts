@@ -3,7 +3,13 @@ import net from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import type { HubAddress } from "../api/hub-client.ts";
+import { shareOfDisk } from "../agent/depots.ts";
+import { blobCache } from "../depot/cache/blob-cache.ts";
+import { forgiving } from "../depot/cache/forgiving.ts";
+import type { ReceivingDepot } from "../depot/depot.ts";
 import { directoryDepot } from "../depot/directory.ts";
+import { openDepot } from "../depot/open-depot.ts";
+import { spooledDepot } from "../depot/spooled.ts";
 import type { TrafficLimits } from "../depot/traffic/traffic.ts";
 import { startHub, type RunningHub } from "../hub/start-hub.ts";
 import { errnoOf, fromWire, SkeinError, toWire, type WireError } from "../lib/errors.ts";
@@ -14,12 +20,24 @@ import type { BackupStore } from "../store/store.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import { fileSigner, generateKeyFile, spkiDigestOf, type LocalSigner } from "../trust/keys.ts";
 
+/** A bucket that keeps a hub's blobs. */
+export interface HubBucket {
+  /** `s3://BUCKET/PREFIX` */
+  readonly address: string;
+  /** Where its server's address and credentials come from (depot/s3/settings.ts). */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Most that the cache of it takes here, in bytes. */
+  readonly cacheBytes: number | undefined;
+}
+
 export interface ServeOptions {
   readonly paths: Paths;
   /** Port 0: any free one. */
   readonly listen: { readonly host: string; readonly port: number };
   /** To begin with, where the store has none. */
   readonly charters: readonly Envelope[];
+  /** Where blobs are to lie; absent: in a folder here. */
+  readonly bucket?: HubBucket | undefined;
   /** Of blobs that come and go. Default: none. */
   readonly limits?: TrafficLimits | undefined;
   readonly log: Log;
@@ -48,37 +66,43 @@ export async function hubHere(paths: Paths, address: string): Promise<HubAddress
 
 /**
  * Runs a hub on this machine's folders until it is closed; a socket in the run folder lets `hub backup` reach it.
- * @throws SkeinError PORT_TAKEN, STORE_BUSY when one runs already, STORE_CORRUPT, CHARTER_PIN
+ * @throws SkeinError PORT_TAKEN, STORE_BUSY when one runs already, STORE_CORRUPT, CHARTER_PIN, DEPOT_*
  */
 export async function serveHub(options: ServeOptions): Promise<RunningHub> {
   const { paths, listen, charters, limits, log, version, signal } = options;
   await makeStoreDir(paths);
   await fs.mkdir(paths.run, { recursive: true, mode: 0o755 });
-  const store = await openSqliteStore(storeFile(paths));
-  try {
-    const hub = await startHub({
-      store,
-      depot: directoryDepot(path.join(paths.lib, "depot")),
-      paths,
-      listen,
-      key: await hubKey(paths),
-      charters,
-      limits,
-      log,
-      signal,
-      version,
-    });
-    const control = await serveControl(paths, store);
-    const close = async (): Promise<void> => {
-      control.close();
-      await hub.close();
-      await store[Symbol.asyncDispose]();
-    };
-    return { ...hub, close, [Symbol.asyncDispose]: close };
-  } catch (err) {
-    await store[Symbol.asyncDispose]();
-    throw err;
-  }
+  await using opened = new AsyncDisposableStack();
+  const store = opened.use(await openSqliteStore(storeFile(paths)));
+  const depot = await openHubDepot(options, opened);
+  const key = await hubKey(paths);
+  const hub = await startHub({ store, depot, paths, listen, key, charters, limits, log, signal, version });
+  opened.use(hub);
+  const control = await serveControl(paths, store);
+  opened.defer(() => void control.close());
+  const running = opened.move();
+  const close = async (): Promise<void> => await running.disposeAsync();
+  return { ...hub, close, [Symbol.asyncDispose]: close };
+}
+
+/** A folder here, or a bucket behind one. */
+async function openHubDepot(
+  { paths, bucket, log, signal }: ServeOptions,
+  opened: AsyncDisposableStack,
+): Promise<ReceivingDepot> {
+  if (bucket === undefined) return directoryDepot(path.join(paths.lib, "depot"));
+  const { address, env, cacheBytes } = bucket;
+  const { depot: far } = opened.use(await openDepot(address, env));
+  const dir = path.dirname(storeFile(paths));
+  const maxBytes = cacheBytes ?? shareOfDisk(dir);
+  const near = blobCache({ dir: path.join(dir, "cache"), maxBytes, now: () => Date.now() });
+  return spooledDepot({
+    far,
+    address,
+    spool: directoryDepot(path.join(dir, "spool")),
+    near: forgiving(near, (err) => log.warn("the cache of the bucket rests", { err: String(err) })),
+    signal,
+  });
 }
 
 /** Others pass through `lib` to their apps; the store is nobody else's. */

@@ -11,7 +11,7 @@ export function keeping({ near, far }: { readonly near: BlobCache; readonly far:
     ...cached({ near, far }),
     put: async (name, blob, signal) => {
       await far.put(name, blob, signal);
-      if (isKept(name)) await keep(near, name, blob, signal);
+      await keep(near, name, blob, signal);
     },
     delete: async (name, signal) => {
       await far.delete(name, signal);
@@ -20,7 +20,15 @@ export function keeping({ near, far }: { readonly near: BlobCache; readonly far:
   };
 }
 
-async function keep(near: BlobCache, name: string, blob: BlobSource, signal: AbortSignal): Promise<void> {
+/** Puts into the cache what was just stored far away, where it is worth that; what was held of the name goes. */
+export async function keep(
+  near: BlobCache,
+  name: string,
+  blob: BlobSource,
+  signal: AbortSignal,
+): Promise<void> {
+  await near.drop(name);
+  if (!isKept(name)) return;
   const writer = new Keeping(near, name, 0);
   for await (const piece of blob.open(0)) {
     signal.throwIfAborted();

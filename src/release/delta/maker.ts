@@ -4,15 +4,17 @@
  */
 import os from "node:os";
 import { text } from "node:stream/consumers";
-import { directoryDepot } from "../../depot/directory.ts";
+import { openDepot } from "../../depot/open-depot.ts";
 import { messageOf } from "../../lib/errors.ts";
 import type { PublishedTree } from "../published.ts";
 import { encodeInWorkers } from "./encode-workers.ts";
 import { publishDeltas } from "./publish-deltas.ts";
 
 export interface MakerTask {
-  /** The depot's folder. */
+  /** The depot's address. */
   readonly depot: string;
+  /** A folder for what is being made. */
+  readonly scratch: string;
   readonly to: PublishedTree;
   readonly from: readonly PublishedTree[];
 }
@@ -22,16 +24,16 @@ const NICE = 10;
 
 try {
   os.setPriority(NICE);
-  const { depot: root, to, from } = JSON.parse(await text(process.stdin)) as MakerTask;
+  const { depot: address, scratch, to, from } = JSON.parse(await text(process.stdin)) as MakerTask;
   const stop = new AbortController();
   process.once("SIGTERM", () => stop.abort());
-  const depot = directoryDepot(root);
+  using opened = await openDepot(address, process.env);
   const made = await publishDeltas({
-    depot,
+    depot: opened.depot,
     to,
     from,
     encoder: encodeInWorkers,
-    scratch: root,
+    scratch,
     signal: stop.signal,
   });
   process.stdout.write(`${JSON.stringify(made)}\n`);

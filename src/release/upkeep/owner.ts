@@ -1,0 +1,30 @@
+import type { PrunableDepot } from "../../depot/depot.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { bytesBlob } from "../blobs.ts";
+
+/** `owners/CLUSTER`, empty: whose releases a collection of this depot keeps. Nothing else is needed by anybody. */
+const OWNERS = "owners/";
+
+/**
+ * Takes a depot for a cluster: a second one in it would lose its releases to the first one's collections.
+ * @throws SkeinError WRONG_CLUSTER when it is another's
+ */
+export async function claimDepot(depot: PrunableDepot, cluster: string, signal: AbortSignal): Promise<void> {
+  const own = `${OWNERS}${cluster}`;
+  const owners = await Array.fromAsync(depot.list(OWNERS, signal));
+  if (owners.length === 0) {
+    await depot.put(own, bytesBlob(Buffer.alloc(0)), signal);
+    // Whoever took it at the same moment sees the other, too: then neither has it.
+    owners.push(...(await Array.fromAsync(depot.list(OWNERS, signal))));
+  }
+  const other = owners.find((name) => name !== own);
+  if (other === undefined) return;
+  throw new SkeinError(
+    "WRONG_CLUSTER",
+    `${depot.name} keeps the releases of cluster ${other.slice(OWNERS.length)}`,
+    {
+      hint: `Give each cluster a prefix of its own; where that one is no more, delete ${other} there.`,
+      data: { depot: depot.name, cluster: other.slice(OWNERS.length) },
+    },
+  );
+}
