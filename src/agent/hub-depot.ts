@@ -1,50 +1,14 @@
-import type { HubClient } from "../api/hub-client.ts";
-import type { ByteRange, DepotReader } from "../depot/depot.ts";
-import { SkeinError } from "../lib/errors.ts";
+import type { DepotReader } from "../depot/depot.ts";
+import { httpDepot, type BlobTransport } from "../depot/http.ts";
+import type { Pace } from "../depot/pace.ts";
 
-/** The blobs of a hub, for reading. */
-export function hubDepot(client: HubClient): DepotReader {
-  return {
-    kind: "hub",
-    get name() {
-      return client.name;
-    },
-    async has(names, signal) {
-      const { have } = await client.call("depotHas", { body: { names }, signal });
-      return new Set(have);
-    },
-    get: (name, signal, range) => blob(client, name, signal, range),
-    async *list(prefix, signal) {
-      for (let after = ""; ;) {
-        const { names, next } = await client.call("depotList", { query: { prefix, after }, signal });
-        yield* names;
-        if (next === null) return;
-        after = next;
-      }
-    },
-  };
-}
+/** A hub held to a limit may give this node nothing for a while, since it gives to others. */
+const HUB_PACE: Pace = { windowMs: 60_000, leastBytes: 20 * 1024 };
 
-async function* blob(
-  client: HubClient,
-  name: string,
-  signal: AbortSignal,
-  range: ByteRange | undefined,
-): AsyncGenerator<Uint8Array, void> {
-  const path = `/v1/depot/blobs/${name.split("/").map(encodeURIComponent).join("/")}`;
-  const response = await client.raw({ method: "GET", path, headers: rangeHeader(range), signal });
-  try {
-    yield* response as AsyncIterable<Uint8Array>;
-  } catch (err) {
-    signal.throwIfAborted();
-    throw new SkeinError("HUB_UNREACHABLE", `${client.name}: the blob was cut off`, { cause: err });
-  } finally {
-    response.destroy();
-  }
-}
-
-function rangeHeader(range: ByteRange | undefined): Readonly<Record<string, string>> {
-  if (range === undefined) return {};
-  const last = range.end === undefined ? "" : String(range.end - 1);
-  return { range: `bytes=${range.start}-${last}` };
+/**
+ * A hub's blobs, for a node to read. One that was cut is gone on with once where it stopped; whoever reads has a cache,
+ * peers and tries of its own for the rest.
+ */
+export function hubDepot(transport: BlobTransport, pace = HUB_PACE): DepotReader {
+  return httpDepot(transport, { tries: 2, pace });
 }

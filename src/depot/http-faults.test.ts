@@ -1,24 +1,18 @@
-import { once } from "node:events";
-import https from "node:https";
-import type { AddressInfo } from "node:net";
-import { pinnedClient, type RequestOptions } from "../trust/http-client.ts";
-import { ephemeralIdentity, serverTlsOptions } from "../trust/tls.ts";
-import {
-  answerWith,
-  depotFaultsConformance,
-  type BadDepot,
-  type Honest,
-} from "./depot-faults.conformance.ts";
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import { badHub } from "./bad-hub.fixture.ts";
+import { depotFaultsConformance, type BadDepot } from "./depot-faults.conformance.ts";
+import type { DepotReader } from "./depot.ts";
 import { httpDepot } from "./http.ts";
 
-/** As a hub answers for a blob. */
-function honest(bytes: Buffer, range: string | undefined): Honest {
-  const [, start = "0", last = ""] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? [];
-  const body = bytes.subarray(Number(start), last === "" ? undefined : Number(last) + 1);
+const clock = { now: () => Date.now(), sleep: async () => await Promise.resolve() };
+
+/** A depot of one blob. */
+function holding(bytes: Buffer): Pick<DepotReader, "get"> {
   return {
-    status: range === undefined ? 200 : 206,
-    headers: { "content-type": "application/octet-stream" },
-    body,
+    async *get(_name, _signal, { start, end } = { start: 0 }) {
+      yield bytes.subarray(start, end);
+    },
   };
 }
 
@@ -26,35 +20,24 @@ depotFaultsConformance(
   "http",
   { code: "HUB_UNREACHABLE", tellsSize: false },
   async (t, _name, bytes, patience) => {
-    const identity = ephemeralIdentity();
-    let requests = 0;
-    const server = https.createServer(serverTlsOptions(identity), (req, res) => {
-      answerWith(bad.misbehave((requests += 1)), honest(bytes, req.headers.range), res);
-    });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
-    const client = pinnedClient({
-      host: "127.0.0.1",
-      port,
-      pins: [identity.spki],
-      identity: ephemeralIdentity(),
-    });
-    t.after(() => {
-      client.close();
-      server.close();
-      server.closeAllConnections();
-    });
-    const clock = { now: () => Date.now(), sleep: async () => await Promise.resolve() };
-    const transport = {
-      name: client.address,
-      raw: async (request: RequestOptions) => await client.send(request),
-    };
+    const hub = await badHub(t, holding(bytes));
     const bad: BadDepot = {
-      reader: httpDepot(transport, { clock, ...patience }),
+      reader: httpDepot(hub.transport, { clock, ...patience }),
       misbehave: () => undefined,
-      requests: () => requests,
+      requests: hub.requests,
     };
+    hub.misbehave = (n) => bad.misbehave(n);
     return bad;
   },
 );
+
+test("a range that is cut behind its last byte has come", async (t: TestContext) => {
+  const bytes = Buffer.alloc(1000, "abc");
+  const hub = await badHub(t, holding(bytes));
+  hub.misbehave = () => ({ kind: "boast" });
+  const pace = { windowMs: 200, leastBytes: 5000 };
+  const reader = httpDepot(hub.transport, { clock, pace });
+  const came = await Array.fromAsync(reader.get("packs/a", t.signal, { start: 100, end: 400 }));
+  assert.ok(Buffer.concat(came).equals(bytes.subarray(100, 400)));
+  assert.equal(hub.requests(), 1);
+});

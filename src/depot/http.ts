@@ -47,7 +47,9 @@ export function httpDepot(transport: BlobTransport, options: HttpDepotOptions = 
   const patience = { ...DEFAULTS, ...options };
   return {
     kind: "hub",
-    name: transport.name,
+    get name() {
+      return transport.name;
+    },
     has: async (names, signal) => await has(transport, names, signal),
     get: (name, signal, range) => get(transport, patience, name, signal, range),
     list: (prefix, signal) => list(transport, prefix, signal),
@@ -105,9 +107,8 @@ async function* get(
 ): AsyncGenerator<Uint8Array, void> {
   checkBlobName(name);
   let at = range?.start ?? 0;
-  if (range?.end !== undefined && at >= range.end) return;
   let failedAt = at;
-  for (let failures = 0; ;) {
+  for (let failures = 0; at < (range?.end ?? Infinity);) {
     try {
       for await (const piece of download(transport, patience, name, signal, { ...range, start: at })) {
         at += piece.length;

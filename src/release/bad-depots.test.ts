@@ -1,12 +1,10 @@
 /** Installing from buckets and hubs that fail, cut, shorten and alter what they send. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import fs from "node:fs";
-import https from "node:https";
-import type { AddressInfo } from "node:net";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { answerWith, type Fault } from "../depot/depot-faults.conformance.ts";
+import { badHub } from "../depot/bad-hub.fixture.ts";
+import type { Fault } from "../depot/depot-faults.conformance.ts";
 import type { Depot, DepotReader } from "../depot/depot.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import { httpDepot } from "../depot/http.ts";
@@ -14,9 +12,7 @@ import { badMiddle } from "../depot/s3/bad-middle.fixture.ts";
 import { openBucket } from "../depot/s3/bucket.ts";
 import { s3Depot } from "../depot/s3/s3-depot.ts";
 import { freshBucket, sharedS3Server } from "../depot/s3/s3-server.fixture.ts";
-import { isSkeinError, toWire } from "../lib/errors.ts";
-import { pinnedClient, type RequestOptions } from "../trust/http-client.ts";
-import { ephemeralIdentity, serverTlsOptions } from "../trust/tls.ts";
+import { isSkeinError } from "../lib/errors.ts";
 import { install } from "./install.ts";
 import { publish, type Published } from "./publish.ts";
 import { noise, plainSource, readTree, releaseId, tempDir, writeTree, type Tree } from "./release.fixture.ts";
@@ -70,50 +66,21 @@ async function badBucket(t: TestContext): Promise<BadWorld> {
   return world;
 }
 
-async function badHub(t: TestContext): Promise<BadWorld> {
+async function lyingHub(t: TestContext): Promise<BadWorld> {
   const folder = tempDir(t);
   const honest = directoryDepot(path.join(folder, "depot"));
   const tree = await publishTo(t, folder, honest);
-  const identity = ephemeralIdentity();
-  let requests = 0;
-  const hub = https.createServer(serverTlsOptions(identity), (req, res) => {
-    void (async () => {
-      const name = (req.url ?? "").replace("/v1/depot/blobs/", "");
-      const [, start = "0", last = ""] = /^bytes=(\d+)-(\d*)$/.exec(req.headers.range ?? "") ?? [];
-      const range = { start: Number(start), ...(last === "" ? {} : { end: Number(last) + 1 }) };
-      const body = Buffer.concat(await Array.fromAsync(honest.get(name, t.signal, range)));
-      const headers = { "content-type": "application/octet-stream" };
-      const answer = {
-        status: req.headers.range === undefined ? 200 : 206,
-        headers,
-        body: world.distort(name, body),
-      };
-      answerWith(world.misbehave((requests += 1)), answer, res);
-    })().catch((err: unknown) => res.writeHead(404).end(JSON.stringify({ error: toWire(err) })));
-  });
-  hub.listen(0, "127.0.0.1");
-  await once(hub, "listening");
-  const { port } = hub.address() as AddressInfo;
-  const client = pinnedClient({
-    host: "127.0.0.1",
-    port,
-    pins: [identity.spki],
-    identity: ephemeralIdentity(),
-  });
-  t.after(() => {
-    client.close();
-    hub.close();
-    hub.closeAllConnections();
-  });
-  const raw = async (request: RequestOptions) => await client.send(request);
+  const hub = await badHub(t, honest);
   const world: BadWorld = {
     folder,
     tree,
     honest,
-    bad: httpDepot({ name: "hub", raw }, { clock, ...PATIENCE }),
+    bad: httpDepot(hub.transport, { clock, ...PATIENCE }),
     misbehave: () => undefined,
     distort: (_name, body) => body,
   };
+  hub.misbehave = (n) => world.misbehave(n);
+  hub.distort = (name, body) => world.distort(name, body);
   return world;
 }
 
@@ -130,7 +97,7 @@ function assertWhole(dir: string): void {
 
 for (const [kind, open] of [
   ["a bucket", badBucket],
-  ["a hub", badHub],
+  ["a hub", lyingHub],
 ] as const) {
   test(`from ${kind} that fails again and again, a release is put down whole`, async (t) => {
     const world = await open(t);
