@@ -6,7 +6,7 @@ import { isSkeinError } from "../lib/errors.ts";
 import { isDigest, type Digest, type TreeId } from "../lib/ids.ts";
 import { getCompressed } from "./blobs.ts";
 import { packName } from "./pack.ts";
-import { readIndex } from "./tree-blobs.ts";
+import { readIndex, TABLE_BYTES } from "./tree-blobs.ts";
 
 /** A tree whose index is in the cache. */
 export interface CachedTree {
@@ -15,9 +15,6 @@ export interface CachedTree {
   readonly usedAt: number;
   readonly packs: readonly Digest[];
 }
-
-/** Longest table of a tree that is looked into, inflated, in bytes. */
-const TABLE_BYTES = 64 * 1024 * 1024;
 
 /** The trees in a cache, the one used last first. */
 export async function cachedTrees(cache: BlobCache, signal: AbortSignal): Promise<readonly CachedTree[]> {

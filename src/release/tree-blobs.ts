@@ -12,7 +12,7 @@ import { decodeRoot, type SegmentRef } from "./segments.ts";
 import { decodeSince } from "./since.ts";
 
 /** Longest list of segments and longest table of times, inflated, in bytes. */
-const TABLE_BYTES = 64 * 1024 * 1024;
+export const TABLE_BYTES = 64 * 1024 * 1024;
 
 /** Rows that travelled together. */
 export interface TreeSegment extends SegmentRef {

@@ -6,12 +6,11 @@ import { Fetcher } from "../fetch.ts";
 import { PackWriter } from "../pack-writer.ts";
 import type { PublishedTree } from "../published.ts";
 import { encodeIndex, indexName } from "../release-index.ts";
-import { loadTree, type LoadedTree } from "../tree-blobs.ts";
+import { loadTree, type LoadedTree, TABLE_BYTES } from "../tree-blobs.ts";
 import { chunksOfTree, walkChunks } from "./chunk-walk.ts";
 
 /** As when little is published: smaller files, for three times the CPU. */
 const LEVEL = 9;
-const TABLE_BYTES = 64 * 1024 * 1024;
 
 export interface CopyOptions {
   readonly tree: PublishedTree;

@@ -1,17 +1,21 @@
 import type { Depot, DepotReader, PrunableDepot } from "../../depot/depot.ts";
 import { createHash } from "node:crypto";
-import type { Digest, TreeId } from "../../lib/ids.ts";
+import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { bytesBlob, readBlob, readHead } from "../blobs.ts";
+import { bytesBlob, getCompressed, readBlob, readHead } from "../blobs.ts";
 import type { Catalogue } from "../catalogue.ts";
 import { chunksOf, packName } from "../pack.ts";
 import type { PublishedTree } from "../published.ts";
 import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../release-index.ts";
-import { indexOf } from "../tree-blobs.ts";
+import { isFileRow } from "../rows.ts";
+import { indexOf, TABLE_BYTES, type LoadedTree } from "../tree-blobs.ts";
+import { chunksOfTree } from "./chunk-walk.ts";
 import { copyTree } from "./copy-tree.ts";
 import type { ExportHead } from "./export-file.ts";
 import { verifyTree } from "./verify-tree.ts";
+
+const PACKS = packName("");
 
 export interface GatherOptions {
   readonly tree: PublishedTree;
@@ -74,11 +78,12 @@ export interface KeepOptions {
  */
 export async function keepImport(options: KeepOptions): Promise<boolean> {
   const { tree, head, staging, depot, signal } = options;
+  refuseOthers(head, tree);
   if (await isThere(tree, depot, signal)) return false;
   const index = indexName(tree.tree);
-  const own = head.blobs.filter(({ name }) => name.startsWith("packs/"));
+  const own = head.blobs.filter(({ name }) => name.startsWith(PACKS));
   const packs = [
-    ...own.map(({ name }) => name.slice("packs/".length) as Digest),
+    ...own.map(({ name }) => name.slice(PACKS.length) as Digest),
     ...(await packsOfEarlier(head, depot, signal)),
   ];
   // The same chunks lie in other packs here than where the file was made.
@@ -92,6 +97,20 @@ export async function keepImport(options: KeepOptions): Promise<boolean> {
   }
   await depot.put(index, bytesBlob(encodeIndex({ packs, deltas: [] })), signal);
   return true;
+}
+
+/**
+ * Only what the signed tree leads to is proved: another release's tables or index, or a pack of other bytes than its
+ * name says, would take the place of good ones in the depot.
+ * @throws SkeinError EXPORT_DAMAGED
+ */
+function refuseOthers({ blobs }: ExportHead, tree: PublishedTree): void {
+  const own = new Set([indexName(tree.tree), `rows/${tree.rows}`, `since/${tree.since}`]);
+  const other = blobs.find(({ name, sha256 }) => !own.has(name) && name !== packName(sha256));
+  if (other === undefined) return;
+  throw new SkeinError("EXPORT_DAMAGED", `the file holds ${other.name}, which is no part of its release`, {
+    data: { blob: other.name },
+  });
 }
 
 async function isThere(tree: PublishedTree, depot: DepotReader, signal: AbortSignal): Promise<boolean> {
@@ -117,7 +136,8 @@ async function packsOfEarlier(
 
 async function prove({ tree, head, staging, depot, signal }: KeepOptions): Promise<void> {
   try {
-    await verifyTree([staging, depot], tree, signal);
+    await proveTables(head, staging, signal);
+    await proveNoMore(head, await verifyTree([staging, depot], tree, signal), staging, signal);
   } catch (cause) {
     if (!isSkeinError(cause)) throw cause;
     if (head.from !== null && isSkeinError(cause, "CHUNK_MISSING", "BLOB_MISSING")) {
@@ -135,5 +155,35 @@ async function prove({ tree, head, staging, depot, signal }: KeepOptions): Promi
     throw new SkeinError("EXPORT_DAMAGED", `the file does not hold what its release says: ${cause.message}`, {
       cause,
     });
+  }
+}
+
+/** The file's own: what is read of the whole tree may be the depot's. */
+async function proveTables({ blobs }: ExportHead, staging: DepotReader, signal: AbortSignal): Promise<void> {
+  for (const { name } of blobs) {
+    const [folder, id = ""] = name.split("/");
+    if (folder === "rows" || folder === "since")
+      await getCompressed(staging, folder, id as Digest, TABLE_BYTES, signal);
+  }
+}
+
+/** What later releases find in these packs they lean on: so nothing may be in them that was not proved with the tree. */
+async function proveNoMore(
+  { blobs }: ExportHead,
+  tree: LoadedTree,
+  staging: DepotReader,
+  signal: AbortSignal,
+): Promise<void> {
+  const chunks = await chunksOfTree(tree);
+  for (const { id } of tree.segments) chunks.add(id as string as ChunkId);
+  const files = new Set(tree.rows.flatMap((row) => (isFileRow(row) ? [row.sha256] : [])));
+  for (const { name } of blobs.filter((blob) => blob.name.startsWith(PACKS))) {
+    const head = await readHead(staging, name.slice(PACKS.length) as Digest, signal);
+    // The depot may have the same file cut otherwise.
+    for (const list of head.lists.values()) for (const { id } of list) chunks.add(id);
+    const isOwn =
+      head.frames.every((frame) => chunksOf(frame).every(({ id }) => chunks.has(id))) &&
+      head.lists.keys().every((file) => files.has(file));
+    if (!isOwn) throw new SkeinError("PACK_CORRUPT", `${name} holds what is no part of the release`);
   }
 }

@@ -4,7 +4,9 @@ import test, { type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
 import { isSkeinError } from "../../lib/errors.ts";
+import { digestOf } from "../../lib/ids.ts";
 import type { Envelope } from "../../trust/envelope.ts";
+import { bytesBlob } from "../blobs.ts";
 import { install } from "../install.ts";
 import { publish, type Published } from "../publish.ts";
 import {
@@ -119,6 +121,61 @@ test("a file of another release, or one that lacks something, is refused and not
   assert.deepEqual(await Array.fromAsync(world.target.list("", t.signal)), []);
 });
 
+test("a file takes nothing of other releases' place: it holds what its own release needs, and no more", async (t) => {
+  const world = makeWorld(t);
+  const [one, two] = [await world.publish("one", TREE), await world.publish("two", { other: BIG })];
+  const own = await blobsOf(t, await world.export(one));
+  const other = await blobsOf(t, await world.export(two));
+  const pack = other.find(({ name }) => name.startsWith("packs/"))!;
+  const bad = [
+    { name: `index/${two.tree}`, bytes: Buffer.from("skein-index-1\n") },
+    { name: pack.name, bytes: Buffer.from("other bytes than its name says") },
+    { name: `rows/${two.rows}`, bytes: Buffer.from("0000") },
+    pack,
+  ];
+  for (const blob of bad) {
+    await assert.rejects(world.import(one, fileOf([...own, blob])), { code: "EXPORT_DAMAGED" }, blob.name);
+    assert.deepEqual(await Array.fromAsync(world.target.list("", t.signal)), []);
+  }
+  // Good tables that are there already do not stand in for the file's bad ones.
+  for (const { name, bytes } of own.filter((blob) => blob.name === `rows/${one.rows}`)) {
+    await world.target.put(name, bytesBlob(bytes), t.signal);
+    const worse = own.map((blob) => (blob.name === name ? { name, bytes: Buffer.from("bad") } : blob));
+    await assert.rejects(world.import(one, fileOf(worse)), { code: "EXPORT_DAMAGED" });
+    assert.deepEqual(await Array.fromAsync(world.target.list("", t.signal)), [name]);
+  }
+  assert.equal(await world.import(one, fileOf(own)), true);
+  await assertInstalls(t, world, one, TREE);
+});
+
+interface Blob {
+  readonly name: string;
+  readonly bytes: Buffer;
+}
+
+/** What a file holds. */
+async function blobsOf(t: TestContext, file: Uint8Array): Promise<Blob[]> {
+  const staging = directoryDepot(tempDir(t));
+  await decodeExport(pieces(file), staging, async () => await Promise.resolve(), t.signal);
+  const names = await Array.fromAsync(staging.list("", t.signal));
+  const read = async (name: string): Promise<Buffer> =>
+    Buffer.concat(await Array.fromAsync(staging.get(name, t.signal)));
+  return await Promise.all(names.map(async (name) => ({ name, bytes: await read(name) })));
+}
+
+/** A file of these, as somebody may make one. */
+function fileOf(own: readonly Blob[]): Buffer {
+  const blobs = own.map(({ name, bytes }) => ({ name, size: bytes.length, sha256: digestOf(bytes) }));
+  return Buffer.concat([fileWith(blobs), ...own.map(({ bytes }) => bytes)]);
+}
+
+function fileWith(blobs: readonly object[]): Buffer {
+  const head = Buffer.from(JSON.stringify({ charters: [DOCUMENT], release: DOCUMENT, from: null, blobs }));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(head.length);
+  return Buffer.concat([Buffer.from("skein-export-1\n"), length, head]);
+}
+
 test("whatever byte is changed, and wherever it is cut, a file is refused or brings the release", async (t) => {
   const world = makeWorld(t);
   const small: Tree = { a: noise(3000, 1), b: "text", c: noise(300_000, 2) };
@@ -150,10 +207,7 @@ test("a head that lists what is no release's blob, or one twice, is refused befo
     [blob, blob],
     [{ ...blob, size: -1 }],
   ]) {
-    const head = Buffer.from(JSON.stringify({ charters: [DOCUMENT], release: DOCUMENT, from: null, blobs }));
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(head.length);
-    const file = Buffer.concat([Buffer.from("skein-export-1\n"), length, head, Buffer.from("x")]);
+    const file = Buffer.concat([fileWith(blobs), Buffer.from("x")]);
     const accept = async (): Promise<never> => await Promise.reject(new Error("accepted"));
     await assert.rejects(decodeExport(pieces(file), world.target, accept, t.signal), {
       code: "EXPORT_DAMAGED",
