@@ -1,6 +1,6 @@
 import { collectCache, checkCache } from "../release/cache-contents.ts";
 import type { Command } from "../trust/documents.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { checkBlobName } from "../depot/blob-name.ts";
 import type { AppContext } from "./app-context.ts";
 import type { Line } from "./command-lines.ts";
@@ -34,8 +34,7 @@ export async function* cacheCommand(
     case "cache-repair": {
       const { checked, damaged } = await checkCache(cache, signal);
       yield { type: "checked", blobs: checked, damaged: damaged.length };
-      for (const name of damaged)
-        yield { type: "mended", blob: name, bytes: await fetchBlob(context, name, signal) };
+      for (const name of damaged) yield await mend(context, name, signal);
       return;
     }
     case "cache-fetch":
@@ -61,6 +60,16 @@ function namesIn({ blobs }: Command["args"]): readonly string[] {
   const names = blobs.map(String);
   for (const name of names) checkBlobName(name);
   return names;
+}
+
+/** What nobody has any more was held for nobody. */
+async function mend(context: AppContext, name: string, signal: AbortSignal): Promise<Line> {
+  try {
+    return { type: "mended", blob: name, bytes: await fetchBlob(context, name, signal) };
+  } catch (err) {
+    if (!isSkeinError(err, "BLOB_MISSING")) throw err;
+    return { type: "forgotten", blob: name };
+  }
 }
 
 /** Reads a blob through the cache, which keeps it. @returns its bytes; @throws what the last depot did */

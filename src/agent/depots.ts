@@ -148,6 +148,7 @@ function blind(cache: BlobCache): BlobCache {
     gapEnd: async (_name, _start, end) => end,
     write: async (...what) => await cache.write(...what),
     drop: async (...what) => await cache.drop(...what),
+    check: async (...what) => await cache.check(...what),
     blobs: async () => await cache.blobs(),
     shrinkTo: async (bytes) => await cache.shrinkTo(bytes),
     giveWay: async (bytes) => await cache.giveWay(bytes),

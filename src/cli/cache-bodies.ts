@@ -171,9 +171,15 @@ export async function repair(context: Context, where: string, flags: CacheFlags)
     if (flags.rebuild === true) return await update(context, where, flags);
     const answers = await onCaches(await context.operator(), nodes, "cache-repair", {}, signal);
     const rows = answers.map(({ node, lines }) => {
-      const mended = lines.filter(({ type }) => type === "mended").map((line) => wordOf(line, "blob"));
-      io.print(`${node}  ${mended.length === 0 ? "whole" : `${mended.length} mended`}`);
-      return { node, mended };
+      const of = (type: string) =>
+        lines.filter((line) => line["type"] === type).map((line) => wordOf(line, "blob"));
+      const [mended, forgotten] = [of("mended"), of("forgotten")];
+      const says = [
+        ...(mended.length > 0 ? [`${mended.length} mended`] : []),
+        ...(forgotten.length > 0 ? [`${forgotten.length} removed, nobody has them any more`] : []),
+      ];
+      io.print(`${node}  ${says.length === 0 ? "whole" : says.join(", ")}`);
+      return { node, mended, forgotten };
     });
     return { nodes: rows };
   }

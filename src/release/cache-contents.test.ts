@@ -5,6 +5,7 @@ import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { blobCache, type BlobCache } from "../depot/cache/blob-cache.ts";
 import { cacheDepot, isWhole } from "../depot/cache/cache-depot.ts";
+import { PIECE_BYTES } from "../depot/peers/picking.ts";
 import { cachedTrees, checkCache, collectCache } from "./cache-contents.ts";
 import { publish, type Published } from "./publish.ts";
 import { noise, plainSource, writeTree } from "./release.fixture.ts";
@@ -103,6 +104,20 @@ test("a flipped bit is found by its checksum, other bytes under a blob's name by
     await cache.write(name, 0, Buffer.from("nothing of the kind"), true);
     assert.deepEqual((await checkCache(cache, t.signal)).damaged, [name]);
   }
+});
+
+test("damage is found also in what is held in part, behind what is lacking", async (t) => {
+  const { cache, dir } = place(t);
+  const bytes = noise(3 * PIECE_BYTES, 1);
+  for (const n of [0, 2])
+    await cache.write("packs/part", n * PIECE_BYTES, bytes.subarray(0, PIECE_BYTES), false);
+  const file = path.join(dir, "cache/packs/part/P2");
+  const held = fs.readFileSync(file);
+  held.writeUInt8(held.readUInt8(9000) ^ 4, 9000);
+  fs.writeFileSync(file, held);
+  assert.deepEqual(await checkCache(cache, t.signal), { checked: 1, damaged: ["packs/part"] });
+  assert.ok(!fs.existsSync(file));
+  assert.ok((await cache.peek("packs/part", 0, PIECE_BYTES)) !== undefined);
 });
 
 test("a cache as a depot has only what is whole, and refuses bytes other than announced", async (t) => {

@@ -87,13 +87,12 @@ export interface CacheCheck {
 export async function checkCache(cache: BlobCache, signal: AbortSignal): Promise<CacheCheck> {
   const damaged: string[] = [];
   const blobs = await cache.blobs();
-  for (const { name, bytes } of blobs) {
-    signal.throwIfAborted();
-    const whole = await isWhole(cache, name, signal);
-    const after = (await cache.blobs()).find((blob) => blob.name === name)?.bytes ?? 0;
-    if (after >= bytes && (!whole || (await isWorthItsName(cache, name, signal)))) continue;
-    if (whole) await cache.drop(name);
-    damaged.push(name);
+  for (const { name } of blobs) {
+    if (!(await cache.check(name, signal))) damaged.push(name);
+    else if ((await isWhole(cache, name, signal)) && !(await isWorthItsName(cache, name, signal))) {
+      await cache.drop(name);
+      damaged.push(name);
+    }
   }
   return { checked: blobs.length, damaged };
 }

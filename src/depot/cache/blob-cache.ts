@@ -29,6 +29,8 @@ export interface BlobCache {
   gapEnd(name: string, start: number, end: number): Promise<number>;
   /** Forgets the pieces of a blob that touch the range; all without one. */
   drop(name: string, start?: number, end?: number): Promise<void>;
+  /** Reads all that is held of a blob. @returns whether all of it was sound; what was not is removed */
+  check(name: string, signal: AbortSignal): Promise<boolean>;
   /** Blobs of which anything is held, the one used longest ago first. */
   blobs(): Promise<readonly CachedBlob[]>;
   /** Removes what was used longest ago until no more than so many bytes are left. @returns bytes freed */
@@ -73,6 +75,8 @@ interface Entry {
   writtenAt: number;
 }
 
+/** What a writer laid aside and did not rename for so long was left by one that was killed. */
+const LEFT_MS = 60_000;
 /** The time of its last use is written down when it is that much older on the disk. */
 const TOUCH_MS = 10 * 60_000;
 const NUMBER = /^P(0|[1-9][0-9]{0,9})$/;
@@ -118,7 +122,6 @@ class PieceFolder implements BlobCache {
   }
 
   async write(name: string, start: number, bytes: Uint8Array, ends: boolean): Promise<void> {
-    checkBlobName(name);
     if (this.maxBytes === 0 || bytes.length === 0) return;
     const { key, base } = pieceAt(name, start);
     const before = this.#writing.get(key) ?? Promise.resolve();
@@ -153,6 +156,15 @@ class PieceFolder implements BlobCache {
       const base = pieceOf(key) * PIECE_BYTES;
       if (base < end && base + PIECE_BYTES > start) await this.#remove(key);
     }
+  }
+
+  async check(name: string, signal: AbortSignal): Promise<boolean> {
+    let isSound = true;
+    for (const key of [...(await this.#list()).keys()].filter((one) => blobOf(one) === name)) {
+      signal.throwIfAborted();
+      isSound = (await this.#content(key, false)) !== undefined && isSound;
+    }
+    return isSound;
   }
 
   async blobs(): Promise<readonly CachedBlob[]> {
@@ -267,23 +279,35 @@ class PieceFolder implements BlobCache {
   }
 
   async #list(): Promise<Map<string, Entry>> {
-    return await (this.#entries ??= this.#scan());
+    if (this.#entries === undefined) {
+      const scanning = this.#scan();
+      this.#entries = scanning;
+      // A disk that failed once is looked at again.
+      scanning.catch(() => (this.#entries = undefined));
+    }
+    return await this.#entries;
   }
 
+  /** Other processes write and remove here meanwhile. */
   async #scan(): Promise<Map<string, Entry>> {
     const found: [string, Entry][] = [];
     for (const key of await filesUnder(this.dir)) {
       const file = path.join(this.dir, key);
-      const stat = await fs.lstat(file);
-      if (!stat.isFile() || !NUMBER.test(path.basename(key))) {
+      const stat = await fs.lstat(file).catch(ifGone);
+      if (stat === undefined) continue;
+      if (stat.isFile() && NUMBER.test(path.basename(key))) {
+        found.push([key, { bytes: stat.size, usedAt: stat.mtimeMs, writtenAt: stat.mtimeMs }]);
+      } else if (Date.now() - stat.mtimeMs > LEFT_MS) {
         await fs.rm(file, { force: true });
-        continue;
       }
-      found.push([key, { bytes: stat.size, usedAt: stat.mtimeMs, writtenAt: stat.mtimeMs }]);
-      this.#bytes += stat.size;
     }
+    this.#bytes = found.reduce((sum, [, { bytes }]) => sum + bytes, 0);
     return new Map(found.sort(([, a], [, b]) => a.usedAt - b.usedAt));
   }
+}
+
+function ifGone(err: unknown): undefined {
+  if (errnoOf(err) !== "ENOENT") throw err;
 }
 
 async function filesUnder(dir: string, prefix = ""): Promise<string[]> {
@@ -305,7 +329,9 @@ async function entriesOf(dir: string): Promise<{ name: string; isDirectory(): bo
   }
 }
 
+/** @throws SkeinError BAD_REQUEST */
 function pieceAt(name: string, at: number): { readonly key: string; readonly base: number } {
+  checkBlobName(name);
   const piece = Math.floor(at / PIECE_BYTES);
   return { key: `${name}/P${piece}`, base: piece * PIECE_BYTES };
 }

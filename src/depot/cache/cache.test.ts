@@ -209,6 +209,63 @@ test("an index is read from afar each time, and here only while afar cannot be r
   await assert.rejects(readAll(t, alone, "index/b"), { code: "HUB_UNREACHABLE" });
 });
 
+test("of an index that was remade shorter or longer, only what it is now is held", async (t) => {
+  const near = cacheIn(tempDir(t));
+  for (const text of ["a long index with many packs", "a short one", "", "one that is longer again"]) {
+    const bytes = Buffer.from(text || "x");
+    await near.write("index/a", 0, bytes, true);
+    const held = await near.read("index/a", 0, Infinity);
+    assert.equal(Buffer.from(held?.bytes ?? []).toString(), bytes.toString());
+    assert.ok(held?.ends);
+  }
+  const long = randomBytes(PIECE_BYTES + 10);
+  await near.write("index/a", 0, long.subarray(0, PIECE_BYTES), false);
+  await near.write("index/a", PIECE_BYTES, long.subarray(PIECE_BYTES), true);
+  assert.equal((await near.read("index/a", 0, Infinity))?.ends, false);
+  assert.equal((await near.read("index/a", PIECE_BYTES, Infinity))?.ends, true);
+});
+
+test("what was written up to the end is known to end there, whatever part of it is written again", async (t) => {
+  const near = cacheIn(tempDir(t));
+  const bytes = randomBytes(1000);
+  await near.write("packs/a", 0, bytes, true);
+  await near.write("packs/a", 100, bytes.subarray(100, 900), false);
+  await near.write("packs/a", 100, bytes.subarray(100, 1000), false);
+  const held = await near.read("packs/a", 0, Infinity);
+  assert.ok(held?.ends === true && bytes.equals(held.bytes));
+});
+
+test("a folder that could not be read once is looked at again", async (t) => {
+  const dir = path.join(tempDir(t), "cache");
+  fs.writeFileSync(dir, "a file where the folder should be");
+  const near = cacheIn(dir);
+  await assert.rejects(near.blobs(), { code: "IO" });
+  fs.rmSync(dir);
+  await near.write("packs/a", 0, Buffer.from("abc"), true);
+  assert.deepEqual(
+    (await near.blobs()).map(({ name }) => name),
+    ["packs/a"],
+  );
+});
+
+test("what another process is writing at the moment is left alone", async (t) => {
+  const dir = tempDir(t);
+  fs.mkdirSync(path.join(dir, "packs/a"), { recursive: true });
+  const aside = path.join(dir, "packs/a/P0.0123456789ab.tmp");
+  fs.writeFileSync(aside, "half of it");
+  assert.deepEqual(await cacheIn(dir).blobs(), []);
+  assert.ok(fs.existsSync(aside));
+});
+
+test("no name leads out of its folder", async (t) => {
+  const dir = path.join(tempDir(t), "cache");
+  fs.mkdirSync(path.join(dir, "../outside"), { recursive: true });
+  const file = path.join(dir, "../outside/P0");
+  fs.writeFileSync(file, "not a piece");
+  await assert.rejects(cacheIn(dir).peek("../outside", 0, 10), { code: "BAD_REQUEST" });
+  assert.ok(fs.existsSync(file));
+});
+
 test("it keeps to its bytes: what was used longest ago goes first", async (t) => {
   const dir = tempDir(t);
   const near = cacheIn(dir, 5 * (PIECE_BYTES + 100));
@@ -257,6 +314,9 @@ for (const point of ["cache.written", "cache.renamed"]) {
     const script = path.join(import.meta.dirname, "write.fixture.ts");
     const env = { ...process.env, SKEIN_FAULT: point };
     assert.equal(spawnSync(process.execPath, [script, dir], { env, encoding: "utf8" }).signal, "SIGKILL");
+    const long = new Date(Date.now() - 120_000);
+    for (const file of fs.readdirSync(dir, { recursive: true }))
+      fs.utimesSync(path.join(dir, String(file)), long, long);
     const near = cacheIn(dir);
     const held = await near.read("packs/a", 0, PIECE_BYTES);
     assert.equal(held?.bytes.length, point === "cache.renamed" ? 300 : undefined);

@@ -31,6 +31,7 @@ export function forgiving(cache: BlobCache, onFault: (err: unknown) => void): Bl
     gapEnd: async (name, start, end) => await attempt(async () => await cache.gapEnd(name, start, end), end),
     drop: async (name, start, end) =>
       await attempt(async () => await cache.drop(name, start, end), undefined),
+    check: async (name, signal) => await attempt(async () => await cache.check(name, signal), true),
     blobs: async () => await attempt(async () => await cache.blobs(), []),
     shrinkTo: async (bytes) => await cache.shrinkTo(bytes),
     giveWay: async (bytes) => await cache.giveWay(bytes),

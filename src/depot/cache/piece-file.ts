@@ -61,15 +61,28 @@ export function decodePiece(file: Buffer): PieceContent | undefined {
   return at === file.length ? { parts, ends: file.readUInt32LE(12) === 1 } : undefined;
 }
 
-/** With one more part, whose bytes count where others were held; undefined when there would be too many parts. */
-export function withPart(content: PieceContent, added: Part, ends: boolean): PieceContent | undefined {
-  const end = added.start + added.bytes.length;
+/**
+ * With one more part, whose bytes count where others were held, and whose end counts where the blob was said to end
+ * elsewhere: it was remade under its name. Undefined when there would be too many parts.
+ */
+export function withPart(before: PieceContent, added: Part, ends: boolean): PieceContent | undefined {
+  const end = endOf(added);
+  const content = ends ? upTo(before, end) : before;
+  const isEnd = ends || (content.ends && endOf(content.parts.at(-1) ?? added) >= end);
   const touching = content.parts.filter((part) => part.start <= end && endOf(part) >= added.start);
   const start = Math.min(added.start, ...touching.map((part) => part.start));
   const bytes = touching.length === 0 ? added.bytes : merged(touching, added, start);
   const parts = [...content.parts.filter((part) => !touching.includes(part)), { start, bytes }];
   parts.sort((a, b) => a.start - b.start);
-  return parts.length > MAX_PARTS ? undefined : { parts, ends: content.ends || ends };
+  return parts.length > MAX_PARTS ? undefined : { parts, ends: isEnd };
+}
+
+/** What is held before `end`. */
+function upTo(content: PieceContent, end: number): PieceContent {
+  const parts = content.parts
+    .filter((part) => part.start < end)
+    .map((part) => ({ ...part, bytes: part.bytes.subarray(0, end - part.start) }));
+  return { ...content, parts };
 }
 
 function merged(touching: readonly Part[], added: Part, start: number): Buffer {
