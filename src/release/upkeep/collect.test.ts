@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import type { PrunableDepot } from "../../depot/depot.ts";
-import { directoryDepot } from "../../depot/directory.ts";
+import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
 import { s3Depot } from "../../depot/s3/s3-depot.ts";
 import { freshBucket, sharedS3Server } from "../../depot/s3/s3-server.fixture.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
@@ -157,6 +158,36 @@ test("a dry run counts and changes nothing; other names and damaged notes are pa
     after.filter((name) => name.endsWith("json")),
     ["orders/web/1.json", "root.json"],
   );
+});
+
+test("what somebody else laid among the packs stays, and keeps nothing from being collected", async (t) => {
+  const world = makeWorld(t);
+  await world.publish(1);
+  const { root } = world.depot as DirectoryDepot;
+  const others = [`packs/README`, `packs/${"a".repeat(190)}`, "upkeep/NOTES", "retired/x/packs/y"];
+  for (const name of others) {
+    fs.mkdirSync(path.dirname(path.join(root, "blobs", name)), { recursive: true });
+    fs.writeFileSync(path.join(root, "blobs", name), "mine");
+  }
+  for (let n = 0; n < 2; n++) await world.collect();
+  assert.deepEqual(counts(await world.collect()), { deleted: 4 });
+  for (const name of others) assert.ok(fs.existsSync(path.join(root, "blobs", name)), name);
+});
+
+test("notes that another collection is done with are passed over", async (t) => {
+  const world = makeWorld(t);
+  await world.publish(1);
+  await world.collect();
+  const depot: PrunableDepot = {
+    ...world.depot,
+    async *list(prefix, signal) {
+      const names = await Array.fromAsync(world.depot.list(prefix, signal));
+      for (const name of names) if (prefix === "upkeep/") await world.depot.delete(name, signal);
+      yield* names;
+    },
+  };
+  const options = { depot, roots: () => [], graceMs: GRACE_MS, clock: fakeClock(), signal: t.signal };
+  assert.deepEqual(counts(await collect(options)), { noted: 4 });
 });
 
 for (const point of ["upkeep.step", "upkeep.step:3", "upkeep.written"]) {

@@ -6,7 +6,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import type { TreeId } from "../../lib/ids.ts";
 import type { PublishedTree } from "../published.ts";
 import { planOf, type PlanCounts, type Step } from "./collect-plan.ts";
-import { FOLDERS, forgetRun, readRuns, retiredIn, runId, writeRun } from "./ledger.ts";
+import { FOLDERS, forgetRun, isOwn, readRuns, retiredIn, runId, writeRun } from "./ledger.ts";
 import { Marking } from "./marking.ts";
 import { seesRetired } from "./retired.ts";
 
@@ -72,7 +72,9 @@ export async function collect(options: CollectOptions): Promise<Collected> {
 
 async function listAll(depot: PrunableDepot, signal: AbortSignal): Promise<BlobEntry[]> {
   const found: BlobEntry[] = [];
-  for (const folder of FOLDERS) for await (const entry of depot.entries(folder, signal)) found.push(entry);
+  for (const folder of FOLDERS) {
+    for await (const entry of depot.entries(folder, signal)) if (isOwn(entry.name)) found.push(entry);
+  }
   return found;
 }
 

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { PrunableDepot } from "../../depot/depot.ts";
+import { isSkeinError } from "../../lib/errors.ts";
 import { bytesBlob, readBlob } from "../blobs.ts";
 
 /**
@@ -26,8 +27,12 @@ export interface Retired {
   readonly sizeBytes: number;
 }
 
-/** What a depot of releases consists of; nothing else in it is looked at. */
+/** Where a depot keeps what releases consist of. */
 export const FOLDERS = ["deltas/", "index/", "packs/", "rows/", "since/"] as const;
+const OWN = /^(?:(?:index|packs|rows|since)\/[0-9a-f]{64}|deltas\/[0-9a-f]{64}\.[0-9a-f]{64})$/;
+
+/** Nothing else is looked at: whoever laid it there has it. */
+export const isOwn = (name: string): boolean => OWN.test(name);
 
 const LEDGER = "upkeep/";
 const RETIRED = "retired/";
@@ -54,10 +59,20 @@ export const retiredName = ({ run, name }: Pick<Retired, "run" | "name">): strin
 export async function readRuns(depot: PrunableDepot, signal: AbortSignal): Promise<Run[]> {
   const runs: Run[] = [];
   for await (const name of depot.list(LEDGER, signal)) {
-    const run = parse(name.slice(LEDGER.length), await readBlob(depot, name, MAX_LEDGER_BYTES, signal));
+    const run = await readRun(depot, name, signal);
     if (run !== undefined) runs.push(run);
   }
   return runs;
+}
+
+async function readRun(depot: PrunableDepot, name: string, signal: AbortSignal): Promise<Run | undefined> {
+  try {
+    return parse(name.slice(LEDGER.length), await readBlob(depot, name, MAX_LEDGER_BYTES, signal));
+  } catch (err) {
+    // Another collection was done with it, or it is none of ours.
+    if (isSkeinError(err, "BLOB_MISSING", "PACK_CORRUPT", "BAD_REQUEST")) return undefined;
+    throw err;
+  }
 }
 
 export async function writeRun(depot: PrunableDepot, run: Run, signal: AbortSignal): Promise<void> {
@@ -72,7 +87,7 @@ export async function forgetRun(depot: PrunableDepot, id: string, signal: AbortS
 export async function* retiredIn(depot: PrunableDepot, signal: AbortSignal): AsyncGenerator<Retired, void> {
   for await (const { name, sizeBytes } of depot.entries(RETIRED, signal)) {
     const [, run = "", original = ""] = /^retired\/([^/]+)\/(.+)$/.exec(name) ?? [];
-    if (original !== "") yield { run, name: original, sizeBytes };
+    if (isOwn(original)) yield { run, name: original, sizeBytes };
   }
 }
 

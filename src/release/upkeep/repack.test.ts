@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import * as fc from "fast-check";
@@ -98,6 +99,27 @@ test("a release that came to need very many packs needs few again, and so do tho
   await verifyAll(t, world);
   await world.collect();
   await verifyAll(t, world);
+});
+
+test("a damaged pack is left to those that need it, and the others are put together", async (t) => {
+  const world = makeWorld(t);
+  const kept = noise(60_000, 1);
+  const good = noise(60_000, 2);
+  await world.publish({ kept, lost: noise(900_000, 3) });
+  world.roots.push(await world.publish({ kept, big: noise(700_000, 5) }));
+  await world.publish({ good, lost: noise(900_000, 7) });
+  world.roots.push(await world.publish({ good, big: noise(700_000, 9) }));
+  const [bad, fine] = world.roots as [Published, Published];
+  const old = (await indexOf(world.depot, bad.tree, t.signal))?.packs.at(-1);
+  const file = path.join(world.depot.root, "blobs/packs", String(old));
+  const bytes = fs.readFileSync(file);
+  // Behind the head; what is needed of it lies anywhere.
+  bytes.fill(0, 20_000);
+  fs.writeFileSync(file, bytes);
+  const before = (await indexOf(world.depot, bad.tree, t.signal))?.packs;
+  assert.equal((await world.repack()).replaced, 1);
+  assert.deepEqual((await indexOf(world.depot, bad.tree, t.signal))?.packs, before);
+  await verifyTree([world.depot], fine, t.signal);
 });
 
 test("deltas that an index names stay named", async (t) => {

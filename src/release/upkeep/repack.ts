@@ -41,7 +41,7 @@ export interface Repacked {
 /** As when much is published: this runs beside other work. */
 const LEVEL = 3;
 
-/** @throws SkeinError CHUNK_CORRUPT, PACK_CORRUPT; whatever the depot throws */
+/** A tree of which something is damaged stays as it is. @throws whatever the depot throws */
 export async function repack(options: RepackOptions): Promise<Repacked> {
   const { depot, signal, rule = REPACK } = options;
   const roots = new Map<TreeId, PublishedTree>();
@@ -50,9 +50,15 @@ export async function repack(options: RepackOptions): Promise<Repacked> {
   const known: Catalogue = { chunks: new Map(), lists: new Map() };
   const writer = new PackWriter(depot, known, LEVEL);
   const moved: Moved[] = [];
+  const stay = new Set<Digest>();
   for (const root of chosen.size === 0 ? [] : roots.values()) {
-    const part = await moveOut(depot, root, chosen, writer, signal);
-    if (part !== undefined) moved.push(part);
+    try {
+      const part = await moveOut(depot, root, chosen, writer, signal);
+      if (part !== undefined) moved.push(part);
+    } catch (err) {
+      if (!isSkeinError(err, ...UNREADABLE)) throw err;
+      for (const pack of (await indexOf(depot, root.tree, signal))?.packs ?? []) stay.add(pack);
+    }
   }
   await writer.end(signal);
   faultPoint("repack.packed");
@@ -60,7 +66,7 @@ export async function repack(options: RepackOptions): Promise<Repacked> {
     await pointIndex(depot, part, chosen, known, signal);
     faultPoint("repack.pointed");
   }
-  return { replaced: chosen.size, made: writer.stored.length, bytes: writer.storedBytes };
+  return { replaced: chosen.difference(stay).size, made: writer.stored.length, bytes: writer.storedBytes };
 }
 
 /** What a tree needs of the packs that are given up. */
