@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import type { TestContext } from "node:test";
+import { createHash, randomBytes } from "node:crypto";
+import dns from "node:dns";
+import { test, type TestContext } from "node:test";
 import { depotConformance, prunableConformance } from "../depot.conformance.ts";
-import type { PrunableDepot } from "../depot.ts";
+import type { BlobSource, PrunableDepot } from "../depot.ts";
 import { documentsConformance } from "../documents.conformance.ts";
 import type { DocumentStore } from "../documents.ts";
+import { openBucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 import { keepsConditions, s3Documents } from "./s3-documents.ts";
 import { freshBucket, sharedS3Server } from "./s3-server.fixture.ts";
@@ -17,12 +20,50 @@ const PARTS = {
   download: { partBytes: 60_000, atOnce: 2 },
 };
 
+const blobOf = (bytes: Buffer): BlobSource => ({
+  size: bytes.length,
+  sha256: createHash("sha256").update(bytes).digest("hex"),
+  async *open(offset) {
+    yield bytes.subarray(offset);
+  },
+});
+
 async function openDepot(t: TestContext, options = PARTS): Promise<PrunableDepot> {
   return s3Depot(await freshBucket(t, await plain()), "blobs/", options);
 }
 
 depotConformance("s3", openDepot);
 prunableConformance("s3", openDepot);
+
+test("s3: a bucket that is named by the host is read, written, listed and signed as one in the path", async (t) => {
+  const s3 = await plain();
+  const name = await s3.makeBucket();
+  // No resolver knows the name; everything else is real.
+  t.mock.method(dns, "lookup", lookupHere);
+  const { port } = new URL(s3.endpoint);
+  const env = { ...s3.env, AWS_ENDPOINT_URL: `http://s3.test:${port}`, AWS_S3_STYLE: "host" };
+  using byHost = await openBucket(`s3://${name}/some/prefix`, env);
+  using byPath = await openBucket(`s3://${name}/some/prefix`, s3.env);
+  const depot = s3Depot(byHost, "", PARTS);
+  const bytes = randomBytes(500_000);
+  await depot.put("packs/a", blobOf(bytes), t.signal);
+  await depot.rename("packs/a", "packs/b", t.signal);
+  assert.deepEqual([...(await depot.has(["packs/a", "packs/b"], t.signal))], ["packs/b"]);
+  for (const bucket of [byHost, byPath]) {
+    const reader = s3Depot(bucket, "", PARTS);
+    assert.deepEqual(await Array.fromAsync(reader.list("packs/", t.signal)), ["packs/b"]);
+    assert.ok(Buffer.concat(await Array.fromAsync(reader.get("packs/b", t.signal))).equals(bytes));
+  }
+  await depot.delete("packs/b", t.signal);
+  assert.deepEqual(await Array.fromAsync(depot.list("", t.signal)), []);
+});
+
+/** As `dns.lookup`, for a resolver that knows this machine only. */
+function lookupHere(_host: string, { all = false }: dns.LookupOptions, done: LookupDone): void {
+  if (all) done(null, [{ address: "127.0.0.1", family: 4 }]);
+  else done(null, "127.0.0.1", 4);
+}
+type LookupDone = (err: null, address: string | dns.LookupAddress[], family?: number) => void;
 
 for (const [kind, server] of [
   ["s3 without conditional writes", plain],
