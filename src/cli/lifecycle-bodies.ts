@@ -1,5 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
-import { runCommand, wordOf } from "../operator/commands.ts";
+import { refusedBy, runCommand, wordOf } from "../operator/commands.ts";
 import * as lifecycle from "../operator/lifecycle.ts";
 import { knownNodes, nodeNamed } from "../operator/nodes.ts";
 import type { PublishedOrder } from "../operator/publish-order.ts";
@@ -110,10 +109,7 @@ async function instance(
   for await (const line of runCommand(operator, command, context.signal)) {
     if (line.type === "line") context.io.say(`${line.name}  ${wordOf(line, "line")}`);
     if (line.type !== "result" || line["ok"] === true) continue;
-    throw new SkeinError(
-      "NOT_FOUND",
-      wordOf(line, "message") || `no instance ${what.instance} on ${what.node}`,
-    );
+    throw refusedBy(line, "NOT_FOUND");
   }
   context.io.print(
     `${what.instance}@${what.node} ${kind === "stop-instance" ? "is stopped" : "was restarted"}`,

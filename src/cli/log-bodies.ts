@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import { runCommand, whyOf, wordOf, type NamedLine } from "../operator/commands.ts";
+import { refusedBy, runCommand, wordOf, type NamedLine } from "../operator/commands.ts";
 import { commandNodes, releaseOfVersion } from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
@@ -39,7 +39,7 @@ export async function logs(context: Context, word: string | undefined, flags: Lo
     if (line.type === "result") failed = line["ok"] === true ? failed : line;
     else showLine(context, line);
   }
-  if (failed !== undefined) throw answered(failed);
+  if (failed !== undefined) throw refusedBy(failed, "NOT_FOUND");
   return { app };
 }
 
@@ -47,13 +47,6 @@ function showLine(context: Context, line: NamedLine): void {
   context.io.event({ ...line, type: "log" });
   const from = wordOf(line, "instance") || wordOf(line, "source");
   context.io.print(`${line.name}${from === "" ? "" : ` ${from}`}  ${wordOf(line, "line")}`);
-}
-
-/** What a node answered when it could not do what was asked. */
-function answered(line: NamedLine): SkeinError {
-  return new SkeinError("NOT_FOUND", `${line.name}: ${whyOf(line)}`, {
-    data: { node: line.name, cause: line["code"] },
-  });
 }
 
 export async function verify(

@@ -1,8 +1,7 @@
 import path from "node:path";
 import { stringify } from "yaml";
 import { manifestWords } from "../app/print.ts";
-import { SkeinError } from "../lib/errors.ts";
-import { runCommand, whyOf, wordOf, type NamedLine } from "../operator/commands.ts";
+import { refusedBy, runCommand, wordOf } from "../operator/commands.ts";
 import { readManifest } from "../operator/source.ts";
 import { commandNodes } from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
@@ -45,7 +44,7 @@ export async function gc(context: Context, words: readonly string[], flags: GcFl
   const wish = { kind: "gc", app, env: context.env, args, nodes, validMs: GC_VALID_MS };
   const removed: { node: string; release: string }[] = [];
   for await (const line of runCommand(operator, wish, context.signal)) {
-    if (line.type === "result") refuseFailure(line);
+    if (line.type === "result" && line["ok"] !== true) throw refusedBy(line, "IO");
     if (line.type !== "removed") continue;
     const release = wordOf(line, "release");
     removed.push({ node: line.name, release });
@@ -64,12 +63,6 @@ function gcArgs({ globals }: Context, { count, older }: GcWords): Record<string,
     ...(older === null ? {} : { before: momentFlag(older, Date.now()) }),
     ...(globals.dryRun === true ? { dry: true } : {}),
   };
-}
-
-function refuseFailure(line: NamedLine): void {
-  if (line["ok"] === true) return;
-  const why = whyOf(line);
-  throw new SkeinError("IO", `${line.name}: ${why}`, { data: { node: line.name, cause: line["code"] } });
 }
 
 export async function version(context: Context): Promise<Result> {

@@ -1,9 +1,10 @@
 /**
  * Commands on their way: an operator's signed request is handed to the nodes it names with what they want next, and
  * what they answer flows straight back. What is under way ends with the hub, but for commands that wait for absent
- * nodes: those are stored, and are handed over whether somebody reads the answers or not.
+ * nodes: those are stored, and are handed over whether somebody reads the answers or not. The others are answered by the
+ * hub for nodes that are gone, so that nobody waits for these until the command expires.
  */
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError, type ErrorCode } from "../lib/errors.ts";
 import { isReleaseId, type Digest, type KeyId, type ReleaseId } from "../lib/ids.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
 import type { CommandLine } from "../api/schemas.ts";
@@ -16,10 +17,13 @@ import { longestCommandMs, rightFor } from "../trust/sessions.ts";
 import type { Charters } from "./charters.ts";
 import type { Core } from "./core.ts";
 import { isLasting, LastingCommands } from "./lasting-commands.ts";
+import type { Presence } from "./presence.ts";
 import { RelayQueue } from "./relay-queue.ts";
 
 /** Of those that last, and as many of those that do not. */
 const MAX_OPEN = 200;
+/** How often it is looked whether those who have to answer are still there. */
+const LOOK_MS = 1000;
 
 interface Open {
   readonly envelope: Envelope;
@@ -36,14 +40,16 @@ interface Open {
 export class Commands {
   readonly #core: Core;
   readonly #charters: Charters;
+  readonly #presence: Pick<Presence, "gone" | "silent">;
   readonly #lasting: LastingCommands;
   readonly #open = new Map<Digest, Open>();
   /** Told which nodes have a new command. */
   onNews: (node: KeyId) => void = () => undefined;
 
-  constructor(core: Core, charters: Charters) {
+  constructor(core: Core, charters: Charters, presence: Pick<Presence, "gone" | "silent">) {
     this.#core = core;
     this.#charters = charters;
+    this.#presence = presence;
     this.#lasting = new LastingCommands(core);
     for (const { digest, command, expires, waiting } of this.#lasting.all()) {
       this.#begin(digest, command, { expires, nodes: waiting, lasting: true }).close();
@@ -94,12 +100,15 @@ export class Commands {
       // It is stored now, and waits for them whoever listens.
       if (open.lasting) for (const node of open.waiting) yield { node, type: "kept" };
       while (!stop.aborted) {
+        if (!open.lasting) this.#answerForGone(open);
         const line = open.queue.shift();
         if (line !== undefined) yield line;
         else if (open.waiting.size === 0) return;
-        else await open.queue.change(stop);
+        else await this.#change(open, stop);
       }
-      if (timeout.aborted && !signal.aborted) yield* silent(open);
+      if (signal.aborted) return;
+      for (const node of open.waiting)
+        yield noAnswer(node, "TIMEOUT", "no answer before the command expired");
     } finally {
       if (open.lasting && open.waiting.size > 0) open.queue.close();
       else this.#end(digest);
@@ -116,7 +125,7 @@ export class Commands {
     let ended = false;
     try {
       for await (const line of ndjsonLines(body)) {
-        if (!this.#open.has(digest)) return;
+        if (!open.waiting.has(node)) return;
         ended = isResult(line);
         const said = { ...(line as object), node } as CommandLine;
         await open.queue.push({ ...said, type: typeof said.type === "string" ? said.type : "line" });
@@ -128,18 +137,37 @@ export class Commands {
 
   /** An answer that was cut off is the node's last word, unless the command lasts: then it is handed over again. */
   async #answered(digest: Digest, open: Open, node: KeyId, ended: boolean): Promise<void> {
-    const cut = { node, code: "HUB_UNREACHABLE", message: "the answer was cut off" } as const;
+    if (!open.waiting.has(node)) return;
+    const cut = noAnswer(node, "HUB_UNREACHABLE", "the answer was cut off");
     if (open.lasting && !ended) {
       open.answering.delete(node);
       open.queue.pushEnd({ ...cut, type: "cut" });
       return this.onNews(node);
     }
     open.waiting.delete(node);
-    if (!ended) open.queue.pushEnd({ ...cut, type: "result", ok: false });
+    if (!ended) open.queue.pushEnd(cut);
     open.queue.wake();
     if (!open.lasting) return;
     await this.#lasting.ended(digest, node);
     if (open.waiting.size === 0 && open.queue.closed) this.#end(digest);
+  }
+
+  /** One that has begun to answer has a connection for that, whose end is seen. */
+  #answerForGone(open: Open): void {
+    for (const node of open.waiting) {
+      if (open.answering.has(node) ? !this.#presence.silent(node) : !this.#presence.gone(node)) continue;
+      open.waiting.delete(node);
+      open.queue.pushEnd(noAnswer(node, "NODES_SILENT", "it is away: the hub hears nothing of it"));
+    }
+  }
+
+  /** Until there may be something to read, or it is time to look who is still there. */
+  async #change({ queue }: Open, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const look = this.#core.clock.sleep(LOOK_MS, either).catch(() => undefined);
+    await Promise.race([queue.change(either), look]);
+    over.abort();
   }
 
   /** @throws SkeinError NOT_AUTHORISED, DOC_* */
@@ -191,17 +219,14 @@ export class Commands {
   }
 }
 
-function* silent(open: Open): Generator<CommandLine, void> {
-  for (const node of open.waiting) {
-    yield {
-      node,
-      type: "result",
-      ok: false,
-      code: "TIMEOUT",
-      message: "no answer before the command expired",
-    };
-  }
-}
+/** What the hub says for a node. */
+const noAnswer = (node: KeyId, code: ErrorCode, message: string): CommandLine => ({
+  node,
+  type: "result",
+  ok: false,
+  code,
+  message,
+});
 
 function isResult(line: unknown): boolean {
   return typeof line === "object" && line !== null && "type" in line && line.type === "result";

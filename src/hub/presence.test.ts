@@ -38,6 +38,21 @@ test("a poll whose connection broke makes a node absent after 5 s", async (t) =>
   assert.deepEqual(presentOf(hub), [false]);
 });
 
+test("the break of an earlier poll says nothing while a later one waits", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const { kid } = await joinNode(t, hub, "web1");
+  const { presence } = hub.hub;
+  presence.polled(kid, 60_000, "before");
+  presence.polled(kid, 60_000, "restarted");
+  presence.pollEnded(kid, true);
+  clock.advance(40_000);
+  assert.deepEqual([presentOf(hub), presence.gone(kid)], [[true], false]);
+  presence.pollEnded(kid, true);
+  clock.advance(1500);
+  assert.deepEqual([presentOf(hub), presence.gone(kid)], [[true], true]);
+});
+
 test("two agents with one key are told apart while both only wait", async (t) => {
   const hub = await startTestHub(t);
   const { client, kid } = await joinNode(t, hub, "web1");

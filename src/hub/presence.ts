@@ -15,6 +15,8 @@ import type { Nodes } from "./nodes.ts";
 const SILENCE_MS = 30_000;
 /** The same after a poll whose connection broke: the agent has likely ended. */
 const CUT_MS = 5000;
+/** A node that calls again this soon after its connection broke was never gone: its agent was restarted, or a router. */
+const CALLS_AGAIN_MS = 1000;
 /** A second boot nonce that alternates with the first is remembered so long. */
 const DUPLICATE_MS = 60_000;
 const SWEEP_MS = 1000;
@@ -22,6 +24,10 @@ const SWEEP_MS = 1000;
 interface Live {
   deadline: number;
   lastSeen: number;
+  /** Polls that wait for news. */
+  polls: number;
+  /** When its last poll broke, unless it was heard of since. */
+  cutAt: number | null;
   boot: string | null;
   /** Boots that were superseded → when they spoke last. */
   readonly earlier: Map<string, number>;
@@ -74,6 +80,7 @@ export class Presence {
     const live = this.#live.get(node) ?? fresh(now);
     this.#live.set(node, live);
     live.lastSeen = now;
+    live.cutAt = null;
     live.deadline = now + forMs + SILENCE_MS;
   }
 
@@ -85,6 +92,7 @@ export class Presence {
     this.heard(node, waitMs);
     const live = this.#live.get(node);
     const before = live?.boot ?? null;
+    if (live !== undefined) live.polls++;
     if (live === undefined || boot === undefined || boot === before) return false;
     const isKnown = this.duplicate(node);
     noteBoot(live, boot, this.#core.clock.now());
@@ -94,7 +102,10 @@ export class Presence {
   /** A node's poll ended: answered, or because its connection broke. */
   pollEnded(node: KeyId, cut: boolean): void {
     const live = this.#live.get(node);
-    if (live !== undefined) live.deadline = this.#core.clock.now() + (cut ? CUT_MS : SILENCE_MS);
+    if (live === undefined || --live.polls > 0) return;
+    const now = this.#core.clock.now();
+    live.cutAt = cut ? now : null;
+    live.deadline = now + (cut ? CUT_MS : SILENCE_MS);
   }
 
   /** @returns whether two live agents use this key */
@@ -124,11 +135,20 @@ export class Presence {
     return (this.#live.get(node)?.duplicateUntil ?? 0) > this.#core.clock.now();
   }
 
+  /** Nothing was heard of it for longer than it may be silent. */
+  silent(node: KeyId): boolean {
+    return (this.#live.get(node)?.deadline ?? 0) <= this.#core.clock.now();
+  }
+
+  /** Nobody would hear what is said to it: it is silent, or its connection broke and it did not call again. */
+  gone(node: KeyId): boolean {
+    const cutAt = this.#live.get(node)?.cutAt ?? Infinity;
+    return this.silent(node) || cutAt + CALLS_AGAIN_MS <= this.#core.clock.now();
+  }
+
   present(node: KeyId): boolean {
-    const now = this.#core.clock.now();
-    const silent = (this.#live.get(node)?.deadline ?? 0) <= now;
     const skewed = Math.abs(this.#view(node).skewMs ?? 0) > MAX_AHEAD_MS;
-    return !silent && !skewed && !this.duplicate(node) && !this.#nodes.revoked(node);
+    return !this.silent(node) && !skewed && !this.duplicate(node) && !this.#nodes.revoked(node);
   }
 
   /** @returns undefined for those whose documents do not verify */
@@ -188,7 +208,16 @@ export class Presence {
 }
 
 function fresh(now: number): Live {
-  return { deadline: now + SILENCE_MS, lastSeen: now, boot: null, earlier: new Map(), duplicateUntil: 0 };
+  const deadline = now + SILENCE_MS;
+  return {
+    deadline,
+    lastSeen: now,
+    polls: 0,
+    cutAt: null,
+    boot: null,
+    earlier: new Map(),
+    duplicateUntil: 0,
+  };
 }
 
 /** The skew in `view` may be newer than the stored one that `present` looked at. */

@@ -181,7 +181,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const releases = new Releases(core, charters);
   const orders = new Orders(core, charters, releases);
   const receipts = new Receipts(core, charters, orders);
-  const commands = new Commands(core, charters);
+  const commands = new Commands(core, charters, presence);
   const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log);
   const layouts = new Layouts({ core, nodes, releases, orders });
   const rollouts = startRollouts({ core, orders, nodes, presence, layoutOf: layouts.of });

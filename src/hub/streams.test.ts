@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { Readable } from "node:stream";
-import test from "node:test";
+import { PassThrough, Readable } from "node:stream";
+import test, { type TestContext } from "node:test";
 import type { InstanceReport } from "../api/parts.ts";
 import type { CommandLine, HubEvent } from "../api/schemas.ts";
+import { fakeClock } from "../lib/fake-clock.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
 import {
@@ -49,6 +50,19 @@ async function commandFor(hub: TestHub, nodes: readonly TestNode[], more: object
     ...more,
   };
   return await seal("command.1", body, [hub.cluster.operator]);
+}
+
+/** It was there a moment ago. */
+async function presentNode(t: TestContext, hub: TestHub, name: string): Promise<TestNode> {
+  const node = await joinNode(t, hub, name);
+  await node.client.wanted(undefined, 0);
+  return node;
+}
+
+async function answersTo(hub: TestHub, command: Envelope, signal: AbortSignal): Promise<CommandLine[]> {
+  const got: CommandLine[] = [];
+  for await (const line of hub.client.command(command, signal)) got.push(line);
+  return got;
 }
 
 const linesOf = (...lines: object[]): Readable =>
@@ -164,7 +178,7 @@ test("a watch from a revision that was compacted away is told so", async (t) => 
 
 test("a command reaches its nodes, and their lines come back until all have ended", async (t) => {
   const hub = await startTestHub(t);
-  const nodes = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
+  const nodes = [await presentNode(t, hub, "web1"), await presentNode(t, hub, "web2")];
   const command = await commandFor(hub, nodes);
   const answers = nodes.map(async ({ client, kid, name }) => {
     const wanted = await wantedUntil(client, ({ commands }) => commands.length > 0);
@@ -173,8 +187,7 @@ test("a command reaches its nodes, and their lines come back until all have ende
     await client.answerCommand(digestOfEnvelope(command), kid, lines, t.signal);
     assert.deepEqual((await client.wanted(undefined, 0))?.commands, []);
   });
-  const got: CommandLine[] = [];
-  for await (const line of hub.client.command(command, t.signal)) got.push(line);
+  const got = await answersTo(hub, command, t.signal);
   await Promise.all(answers);
   assert.equal(got.filter(({ type }) => type === "result").length, 2);
   for (const { kid, name } of nodes) {
@@ -190,14 +203,58 @@ test("a command reaches its nodes, and their lines come back until all have ende
 
 test("who does not answer before the command expires is named", async (t) => {
   const hub = await startTestHub(t);
-  const node = await joinNode(t, hub, "web1");
-  const got: CommandLine[] = [];
+  const node = await presentNode(t, hub, "web1");
   const command = await commandFor(hub, [node], { expires: at(300) });
-  for await (const line of hub.client.command(command, t.signal)) got.push(line);
+  const got = await answersTo(hub, command, t.signal);
   assert.deepEqual(
     got.map(({ node, type, code }) => ({ node, type, code })),
     [{ node: node.kid, type: "result", code: "TIMEOUT" }],
   );
+});
+
+const silenceOf = ({ kid }: TestNode) => ({
+  node: kid,
+  type: "result",
+  ok: false,
+  code: "NODES_SILENT",
+  message: "it is away: the hub hears nothing of it",
+});
+
+test("the hub answers for a node whose connection broke, before it counts as absent", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const node = await joinNode(t, hub, "web1");
+  const { etag } = (await node.client.wanted(undefined, 0)) ?? {};
+  const poll = node.client.wanted(etag, 60_000).catch(() => undefined);
+  while (!hub.hub.wanted.isWaiting(node.kid)) await new Promise(setImmediate);
+  node.client.close();
+  await poll;
+  while (hub.hub.wanted.isWaiting(node.kid)) await new Promise(setImmediate);
+  clock.advance(1500);
+  assert.equal(hub.hub.presence.present(node.kid), true, "it may call again");
+  assert.deepEqual(await answersTo(hub, await commandFor(hub, [node]), t.signal), [silenceOf(node)]);
+});
+
+test("a node that falls silent over a command is answered for, and what it says later goes nowhere", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const nodes = [await presentNode(t, hub, "mute"), await presentNode(t, hub, "begun")] as const;
+  const command = await commandFor(hub, nodes);
+  const got = answersTo(hub, command, t.signal);
+  await Promise.all(nodes.map(({ client }) => wantedUntil(client, ({ commands }) => commands.length > 0)));
+  const said = new PassThrough();
+  const answer = nodes[1].client.answerCommand(digestOfEnvelope(command), nodes[1].kid, said, t.signal);
+  said.write('{"type":"line","text":"a word"}\n');
+  while (hub.hub.commands.openFor(nodes[1].kid).length > 0) await new Promise(setImmediate);
+  for (let passed = 0; passed <= 31_000; passed += 1000) {
+    clock.advance(1000);
+    await new Promise(setImmediate);
+  }
+  const lines = await got;
+  assert.deepEqual(new Set(lines.slice(-2)), new Set(nodes.map(silenceOf)));
+  said.end('{"type":"result","ok":true}\n');
+  await answer;
+  assert.equal(hub.hub.commands.openFor(nodes[0].kid).length, 0, "it is handed to nobody any more");
 });
 
 test("a command without the right, out of date, or answered by another node goes nowhere", async (t) => {

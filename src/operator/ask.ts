@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import { runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
+import { isSilence, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
@@ -66,8 +66,7 @@ function answerOf(line: NamedLine, lines: readonly NamedLine[]): Answer {
   const { name: node } = line;
   if (line["ok"] === true) return { node, outcome: "ok", lines, code: null, message: null };
   const code = wordOf(line, "code");
-  // The hub speaks for a node that said nothing.
-  const outcome = code === "TIMEOUT" || code === "HUB_UNREACHABLE" ? "silent" : "failed";
+  const outcome = isSilence(line) ? "silent" : "failed";
   return { node, outcome, lines, code, message: whyOf(line) };
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { CommandLine } from "../api/schemas.ts";
+import { SkeinError, type ErrorCode } from "../lib/errors.ts";
 import type { KeyId } from "../lib/ids.ts";
 import type { Command } from "../trust/documents.ts";
 import { seal } from "../trust/envelope.ts";
@@ -55,6 +56,18 @@ export function wordOf(line: NamedLine, key: string): string {
 export function numberOf(line: NamedLine, key: string): number {
   const value = line[key];
   return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : 0;
+}
+
+/** The hub speaks for a node that said nothing, or not all. */
+export const isSilence = (line: NamedLine): boolean => SILENCE.has(wordOf(line, "code"));
+const SILENCE: ReadonlySet<string> = new Set<ErrorCode>(["TIMEOUT", "HUB_UNREACHABLE", "NODES_SILENT"]);
+
+/** A node that did not do what was asked. @param code where it said that itself */
+export function refusedBy(line: NamedLine, code: ErrorCode): SkeinError {
+  const said = isSilence(line) ? "NODES_SILENT" : code;
+  return new SkeinError(said, `${line.name}: ${whyOf(line)}`, {
+    data: { node: line.name, cause: line["code"] },
+  });
 }
 
 /** Why a node could not do what was asked. */
