@@ -51,6 +51,8 @@ interface Made {
   readonly swarm: Swarm | undefined;
 }
 
+/** Pieces of a stream that go to the cache while more come. */
+const BEHIND = 4;
 const DISK_SHARE = 0.05;
 const MOST_BYTES = 4 * 2 ** 30;
 
@@ -131,7 +133,7 @@ export class NearDepots implements AsyncDisposable {
     if (known !== undefined) return known;
     const far = this.#traffic.reading(depot);
     const swarm = this.#link?.swarm(far, this.cache);
-    const near = cached({ near: this.cache, far, pieces: swarm });
+    const near = cached({ near: this.cache, far, pieces: swarm, behind: BEHIND });
     const made = { far, readers: [near, near.mending], swarm };
     this.#made.set(depot, made);
     return made;

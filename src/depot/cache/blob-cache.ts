@@ -93,7 +93,7 @@ class PieceFolder implements BlobCache {
   /** `<blob>/P<number>` → its file; the one used longest ago first. */
   #entries: Promise<Map<string, Entry>> | undefined;
   #bytes = 0;
-  /** One writer a piece: two parts of it that come at once must both stay. */
+  /** One writer a piece: two parts of it that come at once must both stay. Readers wait for what is on its way. */
   readonly #writing = new Map<string, Promise<void>>();
   /** How large it may be at present, in bytes: the least of them counts. */
   readonly #caps = new Set<{ readonly bytes: number }>();
@@ -114,6 +114,7 @@ class PieceFolder implements BlobCache {
 
   async #held(name: string, start: number, end: number, isUse: boolean): Promise<HeldBytes | undefined> {
     const { key, base } = pieceAt(name, start);
+    await this.#writing.get(key);
     const content = await this.#content(key, isUse);
     if (content === undefined) return undefined;
     const bytes = heldFrom(content, start - base, Math.min(end - base, PIECE_BYTES));
@@ -137,6 +138,7 @@ class PieceFolder implements BlobCache {
 
   async gapEnd(name: string, start: number, end: number): Promise<number> {
     const { key, base } = pieceAt(name, start);
+    await this.#writing.get(key);
     const parts = (await this.#content(key))?.parts ?? [];
     const next = parts.find((part) => base + part.start > start);
     if (next !== undefined) return Math.min(end, base + next.start);
@@ -152,6 +154,8 @@ class PieceFolder implements BlobCache {
 
   async drop(name: string, start = 0, end = Infinity): Promise<void> {
     const entries = await this.#list();
+    // What is on its way to the disk would come back.
+    await Promise.all(this.#writing.entries().map(async ([key, written]) => blobOf(key) === name && written));
     for (const key of [...entries.keys()].filter((one) => blobOf(one) === name)) {
       const base = pieceOf(key) * PIECE_BYTES;
       if (base < end && base + PIECE_BYTES > start) await this.#remove(key);

@@ -324,3 +324,41 @@ for (const point of ["cache.written", "cache.renamed"]) {
     assert.ok(!files.some((file) => String(file).endsWith(".tmp")), String(files));
   });
 }
+
+test("who reads from afar waits for no disk, and what is forgotten meanwhile does not come back", async (t) => {
+  const dir = tempDir(t);
+  const bytes = randomBytes(3 * PIECE_BYTES + 7);
+  const far = await farWith(t, dir, "packs/a", bytes);
+  const disk = Promise.withResolvers<void>();
+  const held = cacheIn(path.join(dir, "near"));
+  const near: BlobCache = {
+    ...held,
+    dir: held.dir,
+    maxBytes: held.maxBytes,
+    read: async (...what) => await held.read(...what),
+    gapEnd: async (...what) => await held.gapEnd(...what),
+    write: async (...what) => {
+      await disk.promise;
+      await held.write(...what);
+    },
+  };
+  assert.ok((await readAll(t, cached({ near, far, behind: 4 }), "packs/a")).equals(bytes));
+  assert.deepEqual(await held.blobs(), []);
+  disk.resolve();
+  await new Promise(setImmediate);
+  await held.drop("packs/a");
+  assert.equal(await held.read("packs/a", 0, PIECE_BYTES), undefined);
+  assert.deepEqual(await held.blobs(), []);
+});
+
+test("a blob that far does not have is asked for once", async (t) => {
+  const dir = tempDir(t);
+  const far = await farWith(t, dir, "packs/a", randomBytes(10));
+  const depot = cached({ near: cacheIn(path.join(dir, "near")), far });
+  for (const reader of [depot, depot.mending]) {
+    await assert.rejects(readAll(t, reader, "packs/b"), { code: "BLOB_MISSING" });
+  }
+  assert.equal(far.asked.length, 1);
+  await assert.rejects(readAll(t, depot, "packs/b"), { code: "BLOB_MISSING" });
+  assert.equal(far.asked.length, 2, "it may have come meanwhile");
+});

@@ -2,7 +2,8 @@
  * A cache before a depot: what is held here is read here, the rest comes from far and is kept on its way. Where there
  * are peers, what is lacking comes from them piece by piece, several on their way at a time; else in one stream.
  */
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
+import { freeNow } from "../../lib/free.ts";
 import { checkBlobName } from "../blob-name.ts";
 import type { ByteRange, DepotKind, DepotReader } from "../depot.ts";
 import { PIECE_BYTES } from "../peers/picking.ts";
@@ -42,6 +43,11 @@ export interface CachedOptions {
   readonly far: DepotReader;
   /** Default: nobody; everything comes from `far`. */
   readonly pieces?: PieceSource | undefined;
+  /**
+   * Who reads from far does not wait for what goes into the cache, but for whatever more than this many pieces are on
+   * their way there; so many times 512 KiB of memory for each reader. Only with one that does not fail. Default 0.
+   */
+  readonly behind?: number;
 }
 
 /** A depot that is made of others, and tells by itself what each of its bytes came from. */
@@ -67,8 +73,7 @@ const WINDOW = 6;
 
 export function cached(options: CachedOptions): CachedDepot {
   const { far } = options;
-  /** Blobs whose last reading failed here: who then reads it again blames nobody. */
-  const failed = new Set<string>();
+  const failed: Failed = new Map();
   const reader = (count: Count): DepotReader => ({
     kind: far.kind,
     name: far.name,
@@ -79,7 +84,13 @@ export function cached(options: CachedOptions): CachedDepot {
   return { ...reader(() => undefined), counted: reader, mending: mending(options, failed) };
 }
 
-function mending(options: CachedOptions, failed: Set<string>): DepotReader {
+/**
+ * Blobs whose last reading failed here: who then reads it again blames nobody. With it what there was to say, where far
+ * itself said that it has no such blob: that need not be asked again.
+ */
+type Failed = Map<string, SkeinError | undefined>;
+
+function mending(options: CachedOptions, failed: Failed): DepotReader {
   const { near, far, pieces } = options;
   return {
     kind: far.kind,
@@ -88,10 +99,11 @@ function mending(options: CachedOptions, failed: Set<string>): DepotReader {
     list: (prefix, signal) => far.list(prefix, signal),
     async *get(name, signal, range) {
       const { start = 0, end = Infinity } = range ?? {};
+      const lack = failed.get(name);
       if (!failed.delete(name)) {
         pieces?.blame(name, start, end);
         await near.drop(name, start, end);
-      }
+      } else if (lack !== undefined) throw lack;
       const reading = new Reading(options, name, signal, () => undefined, failed);
       yield* reading.stream(start, end);
     },
@@ -104,9 +116,9 @@ class Reading {
   readonly #name: string;
   readonly #signal: AbortSignal;
   readonly #count: Count;
-  readonly #failed: Set<string>;
+  readonly #failed: Failed;
 
-  constructor(options: CachedOptions, name: string, signal: AbortSignal, count: Count, failed: Set<string>) {
+  constructor(options: CachedOptions, name: string, signal: AbortSignal, count: Count, failed: Failed) {
     checkBlobName(name);
     this.#options = options;
     this.#name = name;
@@ -123,7 +135,8 @@ class Reading {
       if (isRemade(this.#name)) yield* this.#freshFirst(start, end);
       else yield* this.#nearFirst(start, end);
     } catch (err) {
-      if (this.#failed.size < 1000) this.#failed.add(this.#name);
+      const lack = isSkeinError(err, "BLOB_MISSING") ? err : undefined;
+      if (this.#failed.size < 1000) this.#failed.set(this.#name, lack);
       throw err;
     }
   }
@@ -222,7 +235,7 @@ class Reading {
   /** In one stream from far, kept on its way. */
   async *stream(start: number, end: number): AsyncGenerator<Uint8Array, Came> {
     const { far } = this.#options;
-    const keeping = new Keeping(this.#options.near, this.#name, start);
+    const keeping = new Keeping(this.#options.near, this.#name, start, this.#options.behind);
     const range = end === Infinity ? { start } : { start, end };
     let bytes = 0;
     try {
@@ -256,14 +269,19 @@ const NOTHING: Came = { bytes: 0, ends: false };
 export class Keeping {
   readonly #near: BlobCache;
   readonly #name: string;
+  readonly #behind: number;
+  /** The oldest first. */
+  readonly #writing: Promise<void>[] = [];
   #start: number;
   #buffer: Buffer | undefined;
   #filled = 0;
 
-  constructor(near: BlobCache, name: string, start: number) {
+  /** @param behind writes that nobody waits for; then `near` is one that does not fail (`forgiving`) */
+  constructor(near: BlobCache, name: string, start: number, behind = 0) {
     this.#near = near;
     this.#name = name;
     this.#start = start;
+    this.#behind = behind;
   }
 
   async take(bytes: Uint8Array): Promise<void> {
@@ -280,12 +298,16 @@ export class Keeping {
 
   /** Keeps what was gathered. */
   async finish(ends: boolean): Promise<void> {
-    if (this.#buffer === undefined || this.#filled === 0) return;
-    const bytes = this.#buffer.subarray(0, this.#filled);
+    const buffer = this.#buffer;
+    if (buffer === undefined || this.#filled === 0) return;
+    const bytes = buffer.subarray(0, this.#filled);
     const start = this.#start;
     this.#start += this.#filled;
     this.#filled = 0;
-    await this.#near.write(this.#name, start, bytes, ends);
+    this.#buffer = undefined;
+    const written = this.#near.write(this.#name, start, bytes, ends);
+    this.#writing.push(written.finally(() => freeNow(buffer)));
+    while (this.#writing.length > this.#behind) await this.#writing.shift();
   }
 }
 
