@@ -9,30 +9,31 @@ import path from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Bench, Figure } from "./bench.ts";
 import { UNSHARE } from "./transfer/namespace.ts";
-import { PAIR_NAMES, pairOf, type Pair, type PairName } from "./transfer/pairs.ts";
+import { isPairName, PAIR_NAMES, pairOf, type Pair, type PairName } from "./transfer/pairs.ts";
 import { needPrograms } from "./transfer/programs.ts";
+import { EXTRAS, type Extra, isExtra, type Work } from "./transfer/work.ts";
 
 const QUICK: readonly PairName[] = ["ts", "hashed", "moved", "packed"];
+const QUICK_EXTRAS: readonly Extra[] = ["unchanged", "simulated"];
 
 export const bench: Bench = async function* ({ quick, signal }) {
   await needPrograms(signal);
-  const chosen = process.env["SKEIN_BENCH_PAIRS"]?.split(",") as PairName[] | undefined;
+  const chosen = process.env["SKEIN_BENCH_PAIRS"]?.split(",");
+  const names = chosen?.filter(isPairName) ?? (quick ? QUICK : PAIR_NAMES);
+  const extras = chosen?.filter(isExtra) ?? (quick ? QUICK_EXTRAS : EXTRAS);
   const pairs: Pair[] = [];
-  for (const name of chosen ?? (quick ? QUICK : PAIR_NAMES)) pairs.push(await pairOf(name, signal));
+  for (const name of names) pairs.push(await pairOf(name, signal));
   const dir = await fs.realpath(await fs.mkdtemp(path.join(os.tmpdir(), "skein-transfer-")));
   try {
     await fs.chmod(dir, 0o755); // apps have users of their own
-    yield* measured({ dir, quick, pairs }, signal);
+    yield* measured({ dir, quick, pairs, extras }, signal);
   } finally {
     await fs.rm(dir, { recursive: true, force: true, maxRetries: 5 });
   }
 };
 
 /** The figures that a process in namespaces of its own prints. Killing it ends everything that it started. */
-async function* measured(
-  work: { readonly dir: string; readonly quick: boolean; readonly pairs: readonly Pair[] },
-  signal: AbortSignal,
-): AsyncGenerator<Figure> {
+async function* measured(work: Work, signal: AbortSignal): AsyncGenerator<Figure> {
   const [command, ...words] = UNSHARE;
   const script = path.join(import.meta.dirname, "peers/transfer-inside.ts");
   const args = [...words, process.execPath, script, JSON.stringify(work)];

@@ -3,15 +3,10 @@ import type { Figure } from "../bench.ts";
 import { Processes } from "../../test/support/processes.ts";
 import { figuresOf } from "../transfer/run.ts";
 import { layWire } from "../transfer/namespace.ts";
-import type { Pair } from "../transfer/pairs.ts";
+import type { Work } from "../transfer/work.ts";
 
-interface Work {
-  readonly dir: string;
-  readonly quick: boolean;
-  readonly pairs: readonly Pair[];
-}
-
-const { dir, quick, pairs } = JSON.parse(process.argv[2] ?? "") as Work;
+const work = JSON.parse(process.argv[2] ?? "") as Work;
+const { dir } = work;
 const stop = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
 const { signal } = stop;
@@ -19,6 +14,6 @@ const print = (figure: Figure): void => void process.stdout.write(`${JSON.string
 
 await using processes = new Processes(dir);
 const wire = await layWire();
-for await (const figure of figuresOf({ wire, dir, processes, signal }, pairs, quick)) print(figure);
+for await (const figure of figuresOf({ wire, dir, processes, signal }, work)) print(figure);
 // What holds the second namespace ends with this process.
 process.exit();

@@ -1,6 +1,7 @@
 /** What a transfer costs: bytes on the link, wall time, CPU at both ends. */
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import fs from "node:fs";
+import { promisify } from "node:util";
 import type { Wire } from "./namespace.ts";
 
 export interface Cost {
@@ -8,10 +9,22 @@ export interface Cost {
   readonly bytes: number;
   /** From the sender. */
   readonly sent: number;
+  /** From the word that starts the transfer to the whole tree on the receivers' disks. */
   readonly wallMs: number;
+  /** The same with what whoever gives that word looked up before. */
+  readonly askedMs: number;
   /** CPU seconds, user and system, children included. */
   readonly senderCpu: number;
   readonly receiverCpu: number;
+}
+
+const exec = promisify(execFile);
+
+export interface Transferred {
+  /** CPU seconds of receivers that ended meanwhile. */
+  readonly receiverCpu: number;
+  /** When the word was given, by `performance.now()`; undefined: at once. */
+  readonly began?: number | undefined;
 }
 
 /** Clock ticks a second: what /proc counts CPU time in. */
@@ -29,7 +42,7 @@ const TIMED_AT_MOST_MS = 300_000;
 export async function costOf(
   wire: Wire,
   processes: { readonly sender: readonly number[]; readonly receiver: readonly number[] },
-  transfer: () => Promise<{ readonly receiverCpu: number }>,
+  transfer: () => Promise<Transferred>,
 ): Promise<Cost> {
   const before = {
     bytes: wire.bytes(),
@@ -38,16 +51,22 @@ export async function costOf(
     receiver: cpuOf(processes.receiver),
   };
   const begin = performance.now();
-  const { receiverCpu } = await transfer();
-  const wallMs = performance.now() - begin;
+  const { receiverCpu, began = begin } = await transfer();
+  const end = performance.now();
   await quiet(wire);
   return {
     bytes: wire.bytes() - before.bytes,
     sent: wire.sent() - before.sent,
-    wallMs,
+    wallMs: end - began,
+    askedMs: end - begin,
     senderCpu: cpuOf(processes.sender) - before.sender,
     receiverCpu: receiverCpu + cpuOf(processes.receiver) - before.receiver,
   };
+}
+
+/** What was written before lies on the disk: no transfer's flush pays for it. */
+export async function written(dir: string, signal: AbortSignal): Promise<void> {
+  await exec("sync", ["-f", dir], { signal });
 }
 
 /** Nothing crosses the link any more. */

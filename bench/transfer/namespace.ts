@@ -55,15 +55,21 @@ async function namespaceOf(holder: ChildProcess): Promise<string> {
   return await until("a second network namespace", () => (fs.readlinkSync(net) === own ? undefined : net));
 }
 
+/** The queue holds back what does not fit through at once; without a pace, TCP takes late answers for lost segments. */
+const CABLE = ["tbf", "rate", "1gbit", "burst", "64kb", "limit", "4mb"];
+
 /** Segments as they would be on a cable: without this the kernel hands over up to 64 KiB as one frame. */
 function up(within: readonly string[], name: string, address: string): void {
   const command = (...words: string[]): void => {
-    const [program = "", ...args] = [...within, "ip", ...words];
+    const [program = "", ...args] = [...within, ...words];
     execFileSync(program, args);
   };
-  command("link", "set", "lo", "up");
-  command("address", "add", `${address}/24`, "dev", name);
-  command("link", "set", name, "up", "gso_max_segs", "1");
+  command("ip", "link", "set", "lo", "up");
+  command("ip", "address", "add", `${address}/24`, "dev", name);
+  command("tc", "qdisc", "replace", "dev", name, "root", ...CABLE);
+  // Words about IPv6 addresses that nobody here uses would be counted.
+  command("ip", "link", "set", name, "addrgenmode", "none");
+  command("ip", "link", "set", name, "up", "gso_max_segs", "1");
 }
 
 function ip(...words: string[]): void {

@@ -8,9 +8,10 @@ import { until } from "../../test/support/processes.ts";
 import { httpDepot } from "../../src/depot/http.ts";
 import type { ReleaseId } from "../../src/lib/ids.ts";
 import { deploy } from "../../src/operator/deploy.ts";
+import type { Tell } from "../../src/operator/events.ts";
 import { followOrder } from "../../src/operator/publish-order.ts";
 import { builtPackage } from "../support/built.ts";
-import { type Cost, costOf, cpuOf, peakMib, peakOfGroup, quiet, sizeOfGroup } from "./measure.ts";
+import { type Cost, costOf, cpuOf, peakMib, peakOfGroup, quiet, sizeOfGroup, written } from "./measure.ts";
 import type { Wire } from "./namespace.ts";
 
 const COUNTER = path.resolve(import.meta.dirname, "../peers/transfer-requests.mjs");
@@ -120,7 +121,11 @@ async function receive(
 ): Promise<Cost> {
   const { signal } = cluster;
   const operator = await cluster.operator();
-  const tell = (): void => undefined;
+  let began: number | undefined;
+  // Told when everything is known that goes into the order, right before it is signed.
+  const tell: Tell = ({ type }) => {
+    if (type === "selection") began = performance.now();
+  };
   const processes = {
     sender: [cluster.hub.pid],
     receiver: nodes.flatMap((node) => [node.pid, node.keeperPid()]),
@@ -130,6 +135,7 @@ async function receive(
   const depot = httpDepot(operator.client);
   // What is current already tells nothing of when a new order was done.
   const isThere = (await Promise.all(nodes.map((node) => isCurrent(node, app, release)))).every(Boolean);
+  await written(cluster.dir, signal);
   let followed: Promise<unknown> = Promise.resolve();
   const cost = await costOf(wire, processes, async () => {
     const published = await deploy(operator, { ...wish, ...manner, depot, tell, signal });
@@ -137,7 +143,7 @@ async function receive(
     followed.catch(() => undefined); // told below
     const arrived = nodes.map((node) => becomesCurrent(node, app, release, signal));
     await Promise.race([followed, ...(isThere ? [] : [Promise.all(arrived)])]);
-    return { receiverCpu: 0 };
+    return { receiverCpu: 0, began };
   });
   await followed;
   return cost;

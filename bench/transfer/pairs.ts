@@ -92,6 +92,8 @@ const RECIPES = {
 export type PairName = keyof typeof RECIPES;
 export const PAIR_NAMES = Object.keys(RECIPES) as PairName[];
 
+export const isPairName = (name: string): name is PairName => PAIR_NAMES.some((known) => known === name);
+
 /** The pair, from the cache when it was made before. Needs the registry the first time. */
 export async function pairOf(name: PairName, signal: AbortSignal): Promise<Pair> {
   const recipe: Recipe = RECIPES[name];

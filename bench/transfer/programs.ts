@@ -13,6 +13,7 @@ const PROGRAMS = {
   ip: "iproute2",
   nsenter: "util-linux",
   rsync: "rsync",
+  tc: "iproute2",
   unshare: "util-linux",
   zstd: "zstd",
   zsync: "zsync",

@@ -4,7 +4,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { median } from "../bench.ts";
-import { type Cost, costOf, timed } from "./measure.ts";
+import { type Cost, costOf, timed, written } from "./measure.ts";
 import type { Ours } from "./ours.ts";
 import type { Pair } from "./pairs.ts";
 import type { Field, Peer, Served } from "./peer.ts";
@@ -76,6 +76,7 @@ async function peerCost(peer: Peer, pair: Pair, field: Field, receivers: number)
       await fs.mkdir(home);
       await served.ready(home);
     }
+    await written(dir, field.signal);
     const cost = await costOf(field.wire, { sender: served.sender, receiver: [] }, async () => {
       const cpu = await Promise.all(homes.map((home) => received(served, home, field)));
       return { receiverCpu: cpu.reduce((sum, one) => sum + one, 0) };
@@ -104,6 +105,7 @@ function middle(costs: readonly Cost[]): Cost {
     bytes: of("bytes"),
     sent: of("sent"),
     wallMs: of("wallMs"),
+    askedMs: of("askedMs"),
     senderCpu: of("senderCpu"),
     receiverCpu: of("receiverCpu"),
   };

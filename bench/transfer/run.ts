@@ -10,6 +10,7 @@ import { type Ours, startOurs } from "./ours.ts";
 import type { Pair } from "./pairs.ts";
 import type { Field, Peer } from "./peer.ts";
 import { costsOf, type PairCosts } from "./round.ts";
+import type { Work } from "./work.ts";
 
 const MEASURED = rsync("-az");
 const QUICK_PEERS: readonly Peer[] = [MEASURED, git, wholeArchive];
@@ -24,11 +25,7 @@ const FOR_MANY: readonly string[] = ["nbuild", "node"];
 const WEB = "one";
 const PERCENT = "percent";
 
-export async function* figuresOf(
-  field: Field,
-  pairs: readonly Pair[],
-  quick: boolean,
-): AsyncGenerator<Figure> {
+export async function* figuresOf(field: Field, { pairs, quick, extras }: Work): AsyncGenerator<Figure> {
   await using ours = await startOurs(field.wire, field.dir, field.signal);
   const peers = quick ? QUICK_PEERS : PEERS;
   const all: PairCosts[] = [];
@@ -36,29 +33,31 @@ export async function* figuresOf(
     const options = { receivers: 1, rounds: quick || LARGE.includes(pair.name) ? 1 : ROUNDS, peers };
     const costs = await costsOf(pair, ours, field, options);
     all.push(costs);
-    yield* pairFigures(costs, pair.unlike ? await packsOf(pair, ours) : undefined);
-    yield limited(`${pair.name}: receiver's peak memory, MiB`, costs.peakMib, GOALS.receiverMib);
-    yield limited(
-      `${pair.name}: publisher's and hub's peak memory, MiB`,
-      costs.publisherMib,
-      GOALS.publisherMib,
-    );
-    if (pair.name === WEB) yield* [firstCopyFigure(costs), landing(costs, "first", GOALS.wall)];
-    if (pair.name === PERCENT) yield landing(costs, "update", GOALS.wallOfPercent);
+    yield* figuresOfPair(costs, ours);
   }
   if (all.some(({ pair }) => !pair.unlike)) yield medianFigure(all);
   const [small] = pairs;
-  if (small !== undefined) yield* unchanged(small, ours);
-  yield simulated();
-  for (const one of all.filter(({ pair }) => FOR_MANY.includes(pair.name))) {
-    const many = await costsOf(one.pair, ours, field, { receivers: MANY, rounds: 1, peers: [MEASURED] });
-    yield* pairFigures(many, undefined);
-    yield* manyFigures(many, one);
+  if (extras.includes("unchanged") && small !== undefined) yield* unchanged(small, ours);
+  if (extras.includes("simulated")) yield simulated();
+  if (extras.includes("many")) {
+    for (const one of all.filter(({ pair }) => FOR_MANY.includes(pair.name))) {
+      const many = await costsOf(one.pair, ours, field, { receivers: MANY, rounds: 1, peers: [MEASURED] });
+      yield* pairFigures(many, undefined);
+      yield* manyFigures(many, one);
+    }
   }
   const packed = pairs.find(({ unlike }) => unlike);
-  if (quick) return;
-  if (packed !== undefined) yield* rateLimit(packed, ours, field);
-  yield* largeRelease(ours, field);
+  if (extras.includes("limit") && packed !== undefined) yield* rateLimit(packed, ours, field);
+  if (extras.includes("large")) yield* largeRelease(ours, field);
+}
+
+async function* figuresOfPair(costs: PairCosts, ours: Ours): AsyncGenerator<Figure> {
+  const { pair, peakMib, publisherMib } = costs;
+  yield* pairFigures(costs, pair.unlike ? await packsOf(pair, ours) : undefined);
+  yield limited(`${pair.name}: receiver's peak memory, MiB`, peakMib, GOALS.receiverMib);
+  yield limited(`${pair.name}: publisher's and hub's peak memory, MiB`, publisherMib, GOALS.publisherMib);
+  if (pair.name === WEB) yield* [firstCopyFigure(costs), landing(costs, "first", GOALS.wall)];
+  if (pair.name === PERCENT) yield landing(costs, "update", GOALS.wallOfPercent);
 }
 
 /** Bytes of the new tree to a machine that has nothing of it: what packs alone cost. */
