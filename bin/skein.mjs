@@ -4,8 +4,12 @@ import module from "node:module";
 import os from "node:os";
 import path from "node:path";
 
-const cache = path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), ".cache"), "skein", "compile");
 try {
+  const cache = path.join(
+    process.env.XDG_CACHE_HOME || path.join(os.homedir(), ".cache"),
+    "skein",
+    "compile",
+  );
   mkdirSync(cache, { recursive: true, mode: 0o700 });
   const { uid, mode } = lstatSync(cache);
   if (uid === process.getuid?.() && (mode & 0o077) === 0) module.enableCompileCache?.(cache);

@@ -50,6 +50,9 @@ async function place(t: TestContext) {
       });
     },
     office: async (...words: string[]) => await run(ftl, office, words),
+    /** A machine that is told of a root and nothing else. */
+    bare: async (root: string, ...words: string[]) =>
+      await run(ftl, { SKEIN_HOME: path.join(dir, "bare-home"), FTL_ROOT: root }, words),
     node(name: string) {
       const root = path.join(dir, name);
       mkdirSync(path.join(root, "my_site"), { recursive: true });
@@ -119,6 +122,25 @@ test("spool, sync on three machines, jump; a fourth boots later; jump back; purg
   assert.equal((await nodes[2]?.ftl("list", "my_site"))?.out, `${v1}\n${v3}  active\n`);
 });
 
+function newRoot(dir: string): string {
+  const root = path.join(dir, "new-root");
+  mkdirSync(path.join(root, "my_site"), { recursive: true });
+  return root;
+}
+
+test("a machine remembers its cluster for every folder that is added later", async (t) => {
+  const at = await place(t);
+  await at.pack("v1");
+  assert.equal((await at.office("spool", "my_site.tgz")).code, 0);
+  const node = at.node("one");
+  assert.equal((await node.ftl("sync")).code, 0);
+  rmSync(path.join(at.dir, "one-home"), { recursive: true, force: true });
+  mkdirSync(path.join(node.root, "my_other"));
+  const { code, err } = await at.bare(node.root, "sync");
+  assert.equal(code, 0, err);
+  assert.match((await at.bare(node.root, "sync", "--print")).out, /SKEIN_CHARTER=[0-9a-f]{64}/);
+});
+
 test("what is wrong with the words or the surroundings is said in one sentence", async (t) => {
   const at = await place(t);
   const node = at.node("one");
@@ -141,6 +163,18 @@ test("what is wrong with the words or the surroundings is said in one sentence",
     assert.match(err, text);
     assert.equal(out, "");
   }
+  assert.equal((await node.ftl("sync")).code, 0);
+  for (const flag of [["--spread", "10m"], ["--again"]]) {
+    const { code, err } = await node.ftl("jump", ...flag, "my_site.20261128031502917-3f9c2ab1");
+    assert.deepEqual([code, /is for all machines/.test(err)], [2, true], err);
+  }
+  const away = await node.skein("sync", "--bucket", "s3://not-there", "--root", newRoot(at.dir));
+  assert.equal(away.code, 7);
+  assert.match(
+    away.err,
+    /^error bucket: [^\n]*no such bucket/,
+    "and nothing about packages that could not come",
+  );
   assert.match((await node.ftl("--version")).out, /^\d+\.\d+\.\d+/);
   const printed = (await node.ftl("sync", "--print")).out;
   for (const text of ["ExecStart=", "ftl sync --every 30s", "*/5 * * * *", "SKEIN_CHARTER="]) {

@@ -1,4 +1,3 @@
-import os from "node:os";
 import type { Bucket } from "../bucket/bucket.ts";
 import { publishCharters } from "../bucket/publish.ts";
 import { systemClock } from "../lib/clock.ts";
@@ -27,7 +26,7 @@ export async function initBucket(context: Context, flags: InitFlags): Promise<Re
   using bucket = await bucketHere(flags, context, "writing");
   const made = await initCluster({
     paths,
-    name: flags.name ?? os.userInfo().username,
+    name: flags.name,
     key: flags.sshAgent === true ? "ssh-agent" : "file",
     hubs: [],
     clock: systemClock,

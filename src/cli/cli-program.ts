@@ -36,7 +36,9 @@ const GLOBALS: readonly Option[] = [
 const FOOT = `
 Exit codes: 0 wanted state reached, 1 error and nothing changed, 2 usage or manifest, 3 failed and undone,
 4 not authorised, 5 a human is needed, 6 another deployment holds the app, 7 not found, 8 timed out,
-10 plan has changes, 130 interrupted.`;
+10 plan or diff has changes, 130 interrupted, 141 whoever read the output has gone.`;
+const LEAF_FOOT = `
+skein --help lists the flags of every command (--app, --env, --on, --json, --timeout …) and the exit codes.`;
 
 /** The whole grammar. Bodies set the exit code through `done`. */
 export function cliProgram(done: (exit: number) => void): Command {
@@ -64,8 +66,10 @@ export function cliProgram(done: (exit: number) => void): Command {
   // What cannot be read is reported as every other failure is, by main.
   const silent = { outputError: (): void => undefined };
   program.configureOutput(silent);
-  for (const command of everyCommand(program))
+  for (const command of everyCommand(program)) {
     command.exitOverride().showSuggestionAfterError().configureOutput(silent);
+    if (command.commands.length === 0) command.addHelpText("after", LEAF_FOOT);
+  }
   return program;
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
@@ -43,7 +43,9 @@ test("help and the version need no cluster and no network", (t) => {
     assert.match(help.out, new RegExp(`^ {2}${verb}\\b`, "m"));
   }
   assert.match(skein(dir, "--version").out, /^skein \d+\.\d+\.\d+\n$/);
-  assert.equal(skein(dir, "deploy", "--help").exit, 0);
+  const one = skein(dir, "deploy", "--help");
+  assert.equal(one.exit, 0);
+  assert.match(one.out, /skein --help lists the flags of every command/);
 });
 
 test("servers are started with little room for new objects, publishing with much, others with Node's own", (t) => {
@@ -140,6 +142,64 @@ test("validate names every problem with its place, and prints the expansion of w
   const later = skein(dir, "validate", "--json");
   assert.equal(later.exit, 2);
   assert.equal((lastLine(later.out)["error"] as { code: string }).code, "MANIFEST_LATER");
+});
+
+/** Nobody: its number has no entry in the system's list of users. */
+const NUMBER = 61_999;
+
+/** As a user that is a number alone, in a folder of its own. */
+function asNumber(t: TestContext, env: Record<string, string>, ...args: string[]): Said & { dir: string } {
+  const dir = folder(t);
+  chownSync(dir, NUMBER, NUMBER);
+  const { status, stdout, stderr } = spawnSync(LAUNCHER, args, {
+    cwd: dir,
+    uid: NUMBER,
+    gid: NUMBER,
+    env: { PATH: process.env["PATH"], ...env },
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  return { exit: status, out: stdout, err: stderr, dir };
+}
+
+test("a user without a name, or without a home, is no defect", { skip: process.getuid?.() !== 0 }, (t) => {
+  const home = folder(t);
+  chownSync(home, NUMBER, NUMBER);
+  const made = asNumber(t, { HOME: home, SKEIN_HOME: path.join(home, "skein") }, "init");
+  assert.equal(made.exit, 0, made.err);
+  assert.match(made.out, /^operator {5}operator$/m);
+  const named = asNumber(t, { HOME: home, USER: "bea", XDG_CONFIG_HOME: "" }, "init");
+  assert.match(named.out, /^operator {5}bea$/m, named.err);
+  assert.ok(
+    existsSync(path.join(home, ".config/skein/operator/operator.key")),
+    "an empty XDG variable does not count",
+  );
+  const homeless = asNumber(t, {}, "status");
+  assert.equal(homeless.exit, 2);
+  assert.match(homeless.err, /no home folder\n {2}next {3}Set HOME, or SKEIN_HOME/);
+  const locked = folder(t);
+  const refused = asNumber(t, { SKEIN_HOME: path.join(locked, "skein") }, "init");
+  assert.equal(refused.exit, 1);
+  assert.match(refused.err, /permission denied[^]*next {3}Run it as a user[^]*code {3}IO\n/);
+});
+
+test("what is not there is said by its name", (t) => {
+  const dir = folder(t);
+  const none = skein(dir, "hub", "backup", "copy.db");
+  assert.equal(none.exit, 7);
+  assert.match(none.err, /no hub ran here/);
+  const missing = skein(dir, "hub", "restore", "missing.db");
+  assert.equal(missing.exit, 7);
+  assert.match(missing.err, /there is no .*missing\.db/);
+  const charter = skein(dir, "hub", "--charter", "missing.json");
+  assert.equal(charter.exit, 1);
+  assert.match(charter.err, /missing\.json[^]*code {3}IO\n/);
+});
+
+test("a mistyped verb of the agent is not run in place of apps", (t) => {
+  const typo = skein(folder(t), "agent", "instal");
+  assert.equal(typo.exit, 2);
+  assert.match(typo.err, /unknown command 'agent instal'[^]*skein agent run -- COMMAND/);
 });
 
 test("an operator is made once and shown the second time", (t) => {

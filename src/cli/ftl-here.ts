@@ -9,9 +9,9 @@ import { systemClock } from "../lib/clock.ts";
 import type { SkeinError } from "../lib/errors.ts";
 import { jsonLog, silentLog } from "../lib/log.ts";
 import type { Context, Result } from "./context.ts";
-import type { PlaceFlags, SyncFlags } from "./ftl-commands.ts";
+import type { MasterFlags, PlaceFlags, SyncFlags } from "./ftl-commands.ts";
 import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";
-import { durationFlag } from "./grammar.ts";
+import { durationFlag, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import { nodeNameHere } from "./node-name.ts";
 import { tellTrouble } from "./report-error.ts";
@@ -40,7 +40,8 @@ export async function sync(context: Context, flags: SyncFlags): Promise<Result> 
   const root = rootHere(flags);
   using bucket = await bucketHere(flags, context, "reading");
   const maxAgeMs = flags.maxAge === undefined ? null : durationFlag(flags.maxAge);
-  const tools = { ...(await toolsHere(context, bucket, durationFlag(flags.wait))), maxAgeMs };
+  const waitMs = durationFlag(flags.wait);
+  const tools = { ...(await toolsHere(context, { bucket, root, waitMs })), maxAgeMs };
   if (flags.every !== undefined) {
     let before: ReadonlySet<string> = new Set();
     await syncForever(root, durationFlag(flags.every), tools, (result) => {
@@ -88,12 +89,12 @@ function tellSync(context: Context, { packages, unread }: SyncResult): number {
 const waitLine = ({ package: name, startsMs }: PackageResult): string =>
   `${name}: a new order begins here at ${new Date(startsMs ?? 0).toISOString()} (unpaced: each machine has its own moment)`;
 
-export async function jump(context: Context, word: string, flags: PlaceFlags): Promise<Result> {
+export async function jump(context: Context, word: string, flags: MasterFlags): Promise<Result> {
   const { package: wanted, revision } = revisionWord(word);
   return await here(context, wanted, revision, flags);
 }
 
-export async function jumpBack(context: Context, word: string, flags: PlaceFlags): Promise<Result> {
+export async function jumpBack(context: Context, word: string, flags: MasterFlags): Promise<Result> {
   return await here(context, packageNamed(word), null, flags);
 }
 
@@ -103,11 +104,13 @@ async function here(
   context: Context,
   wanted: Package,
   revision: string | null,
-  flags: PlaceFlags,
+  flags: MasterFlags,
 ): Promise<Result> {
-  const place = await subscribed(rootHere(flags), wanted);
+  refuseMasters(flags);
+  const root = rootHere(flags);
+  const place = await subscribed(root, wanted);
   using bucket = await bucketHere(flags, context, "reading");
-  const tools = await toolsHere(context, bucket, WAIT_MS);
+  const tools = await toolsHere(context, { bucket, root, waitMs: WAIT_MS });
   const { troubles, ...jumped } = await jumpHere(place, revision, tools);
   context.io.print(`${jumped.package}.${jumped.active}`);
   if (jumped.held) {
@@ -118,11 +121,23 @@ async function here(
   return { ...jumped, ...(exits.length === 0 ? {} : { exit: Math.max(...exits) }) };
 }
 
-async function toolsHere(context: Context, bucket: Bucket, waitMs: number): Promise<SyncTools> {
+/** What is for all machines means nothing on one. */
+function refuseMasters({ spread, again }: MasterFlags): void {
+  const flag = spread !== undefined ? "--spread" : again === true ? "--again" : undefined;
+  if (flag !== undefined) throw usage(`${flag} is for all machines`, `Add --master, or leave ${flag} out.`);
+}
+
+interface Here {
+  readonly bucket: Bucket;
+  readonly root: string;
+  readonly waitMs: number;
+}
+
+async function toolsHere(context: Context, { bucket, root, waitMs }: Here): Promise<SyncTools> {
   const { io, env, paths, signal } = context;
   return {
     bucket,
-    pin: await pinHere(context),
+    pin: await pinHere(context, root),
     env,
     paths,
     node: nodeNameHere(),

@@ -1,5 +1,4 @@
 import { unpinned } from "../agent/join-bucket.ts";
-import { pinnedHere } from "../agent/subscriber/listing.ts";
 import { packageNamed, revisionOf, revisionWord, type Package } from "../bucket/layout.ts";
 import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
@@ -18,7 +17,7 @@ import { spool as spoolFile } from "../operator/bucket/spool.ts";
 import { operatorHere } from "./bucket-bodies.ts";
 import type { Context, Result } from "./context.ts";
 import type { MasterFlags, PlaceFlags, SpoolFlags } from "./ftl-commands.ts";
-import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";
+import { bucketHere, hasRoot, pinHere, rootHere } from "./ftl-settings.ts";
 import { durationFlag, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import { progress } from "./progress.ts";
@@ -48,7 +47,7 @@ export async function list(context: Context, word: string | undefined, flags: Pl
     for (const name of packages) io.print(name);
     return { packages };
   }
-  const pin = (await pinHere(context)) ?? (await pinnedHere(rootHere(flags)).catch(() => null));
+  const pin = await pinHere(context, hasRoot(flags) ? rootHere(flags) : undefined);
   if (pin === null) throw unpinned();
   const charter = await charterIn(bucket, root, pin, systemClock.now(), signal);
   const revisions = await masterRevisions(named.app, { bucket, charter, env, clock: systemClock, signal });

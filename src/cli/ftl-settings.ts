@@ -35,9 +35,14 @@ export async function bucketHere(
   return await openBucket(bucketAddress(flags), { env: process.env, writing: why === "writing", signal });
 }
 
+const rootNamed = (flags: PlaceFlags): string | undefined =>
+  first(flags.root, process.env["SKEIN_ROOT"], process.env["FTL_ROOT"]);
+
+export const hasRoot = (flags: PlaceFlags): boolean => rootNamed(flags) !== undefined;
+
 /** @throws SkeinError USAGE */
-export function rootHere(flags: PlaceFlags, env: Environment = process.env): string {
-  const named = first(flags.root, env["SKEIN_ROOT"], env["FTL_ROOT"]);
+export function rootHere(flags: PlaceFlags): string {
+  const named = rootNamed(flags);
   if (named === undefined)
     throw usage("which root?", "Set FTL_ROOT (or SKEIN_ROOT) to the folder of the packages.");
   return path.resolve(named);
@@ -45,18 +50,21 @@ export function rootHere(flags: PlaceFlags, env: Environment = process.env): str
 
 /**
  * The fingerprint that everything is believed because of: as told, else that of the cluster which this machine
- * operates or has joined; null: as it was pinned before.
+ * operates or has joined, else what the packages of `root` were pinned to; null: as it was pinned before.
  * @throws SkeinError USAGE
  */
-export async function pinHere({ paths }: Context, env: Environment = process.env): Promise<Digest | null> {
-  const told = first(env["SKEIN_CHARTER"]);
+export async function pinHere({ paths }: Context, root?: string): Promise<Digest | null> {
+  const told = first(process.env["SKEIN_CHARTER"]);
   if (told !== undefined) {
     if (isDigest(told)) return told;
     throw usage("SKEIN_CHARTER is no fingerprint", "Set it to the 64 digits that skein init printed.");
   }
   const operated = (await configIfThere(paths))?.pin;
   const joined = await loadNodeStore(path.join(paths.lib, "state")).catch(() => undefined);
-  return operated ?? joined?.state.pin ?? null;
+  const known = operated ?? joined?.state.pin ?? null;
+  if (known !== null || root === undefined) return known;
+  const { pinnedHere } = await import("../agent/subscriber/listing.ts");
+  return await pinnedHere(root).catch(() => null);
 }
 
 const first = (...values: readonly (string | undefined)[]): string | undefined =>

@@ -4,10 +4,11 @@ import { bucketAddress, pinHere, rootHere } from "./ftl-settings.ts";
 
 /** Prints what runs `sync` on its own: two systemd units and, for machines without, a line for cron and for boot. */
 export async function print(context: Context, flags: SyncFlags): Promise<Result> {
-  const pin = await pinHere(context);
+  const root = rootHere(flags);
+  const pin = await pinHere(context, root);
   const settings = {
     SKEIN_BUCKET: bucketAddress(flags),
-    SKEIN_ROOT: rootHere(flags),
+    SKEIN_ROOT: root,
     ...(pin === null ? {} : { SKEIN_CHARTER: pin }),
   };
   const text = unitText(launcher(), settings);

@@ -1,4 +1,4 @@
-import { messageOf, SkeinError, toWire } from "../lib/errors.ts";
+import { messageOf, toSkeinError, toWire, type SkeinError } from "../lib/errors.ts";
 import { shown, type Io } from "./io.ts";
 
 /** Ends with this when a person pressed Ctrl-C. */
@@ -6,8 +6,8 @@ export const INTERRUPTED_EXIT = 130;
 
 /** The exit code that a command which threw `err` ends with. */
 export function exitOf(err: unknown): number {
-  if (!(err instanceof SkeinError)) return 1;
-  return err.code === "INTERRUPTED" ? INTERRUPTED_EXIT : err.exit;
+  const { code, exit } = toSkeinError(err);
+  return code === "INTERRUPTED" ? INTERRUPTED_EXIT : exit;
 }
 
 /**
@@ -28,11 +28,8 @@ export function tellTrouble(io: Io, what: string, err: SkeinError): number {
   return exitOf(err);
 }
 
-function errorText(io: Io, err: unknown, what = ""): string {
-  if (!(err instanceof SkeinError)) {
-    const detail = err instanceof Error && io.verbose ? `\n${err.stack ?? ""}` : "";
-    return `${io.paint("red", "error")} ${messageOf(err)}${detail}\n  code   INTERNAL\n`;
-  }
+function errorText(io: Io, thrown: unknown, what = ""): string {
+  const err = toSkeinError(thrown);
   const lines = [`${io.paint("red", "error")} ${what}${err.message}`];
   for (const line of tailOf(err)) lines.push(`  ${io.paint("dim", "|")} ${line}`);
   const state = err.data["state"];
@@ -42,7 +39,10 @@ function errorText(io: Io, err: unknown, what = ""): string {
   return `${lines.join("\n")}\n`;
 }
 
-function detailsOf({ cause, stack }: SkeinError): string[] {
+/** Of a defect, where it was thrown. */
+function detailsOf(err: SkeinError): string[] {
+  const { cause, code } = err;
+  const { stack } = code === "INTERNAL" && cause instanceof Error ? cause : err;
   return [
     ...(cause === undefined ? [] : [`  cause  ${messageOf(cause)}`]),
     ...(stack === undefined ? [] : [stack]),

@@ -46,7 +46,7 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
   if (client !== undefined) await refuseTaken(client, (await configIfThere(paths))?.cluster ?? null, signal);
   const made = await initCluster({
     paths,
-    name: flags.name ?? os.userInfo().username,
+    name: flags.name,
     key: flags.sshAgent === true ? "ssh-agent" : "file",
     hubs: [hub],
     clock: systemClock,

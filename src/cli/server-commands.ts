@@ -1,5 +1,6 @@
 import { Option, type Command } from "commander";
 import type { Run } from "./cli-program.ts";
+import { usage } from "./grammar.ts";
 import {
   cacheSizeOption,
   limitOptions,
@@ -110,6 +111,7 @@ function registerHub(program: Command, run: Run): void {
 
 function registerAgent(program: Command, run: Run): void {
   const runs = async (words: string[], command: Command): Promise<void> => {
+    refuseStray(words);
     await run(command, async (context) => {
       const flags = command.optsWithGlobals<AgentFlags>();
       return await (await import("./server-bodies.ts")).agent(context, words, flags);
@@ -136,6 +138,15 @@ function registerAgent(program: Command, run: Run): void {
         return await (await import("./install-bodies.ts")).install(context, flags);
       });
     });
+}
+
+/** A mistyped verb would be run in place of every app. @throws SkeinError USAGE */
+function refuseStray(words: readonly string[]): void {
+  if (words.length === 0 || process.argv.includes("--")) return;
+  throw usage(
+    `unknown command 'agent ${words.join(" ")}'`,
+    "skein agent run, skein agent install; a command of your own goes after --: skein agent run -- COMMAND.",
+  );
 }
 
 function agentOptions(command: Command): Command {

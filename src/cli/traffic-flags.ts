@@ -95,7 +95,7 @@ function rateOf(flag: string, text: string): number {
 
 function countOf(text: string): number {
   if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw usage(`--limit-transfers ${text} is no number`, "Write for example 4.");
+  throw usage(`--limit-transfers ${text} is no count`, "Write a number from 1 on, for example 4.");
 }
 
 /** @throws SkeinError USAGE */

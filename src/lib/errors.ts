@@ -36,12 +36,29 @@ export function isSkeinError(err: unknown, ...codes: ErrorCode[]): err is SkeinE
   return err instanceof SkeinError && (codes.length === 0 || codes.includes(err.code));
 }
 
-/** The text of anything thrown. */
 /** Any failure as one with a code; what nobody foresaw is a defect. */
 export function toSkeinError(err: unknown): SkeinError {
-  return err instanceof SkeinError ? err : new SkeinError("INTERNAL", messageOf(err), { cause: err });
+  if (err instanceof SkeinError) return err;
+  return refusedFile(err) ?? new SkeinError("INTERNAL", messageOf(err), { cause: err });
 }
 
+const FULL: readonly string[] = ["ENOSPC", "EDQUOT"];
+const FORBIDDEN: readonly string[] = ["EACCES", "EPERM", "EROFS"];
+
+/** What the system refused about a file is told by its path; it is no defect. */
+function refusedFile(err: unknown): SkeinError | undefined {
+  const errno = errnoOf(err);
+  if (errno === undefined || !(err instanceof Error) || !("path" in err)) return undefined;
+  return new SkeinError(FULL.includes(errno) ? "DISK_FULL" : "IO", messageOf(err), {
+    ...(FORBIDDEN.includes(errno)
+      ? { hint: "Run it as a user who may use that path, or name another." }
+      : {}),
+    cause: err,
+    data: { path: err.path, errno },
+  });
+}
+
+/** The text of anything thrown. */
 export function messageOf(err: unknown): string {
   return err instanceof Error ? err.message : String(err);
 }
@@ -61,10 +78,8 @@ export interface WireError {
 }
 
 export function toWire(err: unknown): WireError {
-  if (err instanceof SkeinError) {
-    return { code: err.code, message: err.message, hint: err.hint, data: err.data };
-  }
-  return { code: "INTERNAL", message: messageOf(err) };
+  const { code, message, hint, data } = toSkeinError(err);
+  return { code, message, hint, data };
 }
 
 export function fromWire(wire: WireError): SkeinError {

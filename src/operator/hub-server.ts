@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import fs from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
@@ -133,10 +134,16 @@ async function serveControl(paths: Paths, store: BackupStore): Promise<net.Serve
 }
 
 /** Copies the store to `file`: through the hub that runs here, else from the file itself. */
-export async function backupHub(paths: Paths, file: string): Promise<void> {
-  const target = path.resolve(file);
+export async function backupHub(paths: Paths, to: string): Promise<void> {
+  const target = path.resolve(to);
   if (await askHub(paths, target)) return;
-  await using store = await openSqliteStore(storeFile(paths));
+  const file = storeFile(paths);
+  if (!existsSync(file)) {
+    throw new SkeinError("NOT_FOUND", `no hub ran here: there is no ${file}`, {
+      hint: "Run it on the hub's machine, as the hub's user.",
+    });
+  }
+  await using store = await openSqliteStore(file);
   await store.backup(target);
 }
 

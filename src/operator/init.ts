@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import os from "node:os";
 import type { HubAddress } from "../api/hub-client.ts";
 import type { Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
@@ -15,8 +16,8 @@ import { configIfThere, keepCharter, keyFile, makeOperatorDir, readCharters, wri
 
 export interface InitOptions {
   readonly paths: Paths;
-  /** How the charter calls the operator. */
-  readonly name: string;
+  /** How the charter calls the operator; undefined: as the system calls the user. */
+  readonly name?: string | undefined;
   /** `ssh-agent`: its Ed25519 key signs; else a key file is made. */
   readonly key: "file" | "ssh-agent";
   readonly hubs: readonly HubAddress[];
@@ -43,14 +44,14 @@ const ALL_RIGHTS = ["admin", "deploy:*/*", "secrets:*/*", "root:*/*", "enrol:*"]
  * @throws SkeinError KEY_UNREADABLE, IO, DISK_FULL
  */
 export async function initCluster(options: InitOptions): Promise<Initialised> {
-  const { paths } = options;
+  const { paths, name = userNameHere() } = options;
   await makeOperatorDir(paths);
   const before = await existing(paths);
   if (before !== undefined) return before;
   const signer = await newSigner(options);
   faultPoint("operator.key");
   const [kept] = await readCharters(paths);
-  const charter = kept ?? (await firstCharter(options, signer));
+  const charter = kept ?? (await firstCharter(options, name, signer));
   const pin = digestOfEnvelope(charter);
   const { body } = openCharter(charter, pin);
   if (!Object.hasOwn(body.operators, signer.kid)) {
@@ -63,11 +64,20 @@ export async function initCluster(options: InitOptions): Promise<Initialised> {
   await writeConfig(paths, {
     cluster: body.cluster,
     pin,
-    name: options.name,
+    name,
     key: options.key === "file" ? { kind: "file" } : { kind: "ssh-agent", kid: signer.kid },
     hubs: [],
   });
-  return { cluster: body.cluster, pin, charter, operator: options.name, already: false };
+  return { cluster: body.cluster, pin, charter, operator: name, already: false };
+}
+
+/** In a container the user may be a number that nothing gives a name. */
+function userNameHere(): string {
+  try {
+    return os.userInfo().username;
+  } catch {
+    return process.env["USER"] ?? process.env["LOGNAME"] ?? "operator";
+  }
 }
 
 async function existing(paths: Paths): Promise<Initialised | undefined> {
@@ -88,7 +98,7 @@ async function newSigner(options: InitOptions): Promise<Signer> {
   }
 }
 
-async function firstCharter(options: InitOptions, signer: Signer): Promise<Envelope> {
+async function firstCharter(options: InitOptions, name: string, signer: Signer): Promise<Envelope> {
   const now = options.clock.now();
   const charter: Charter = {
     cluster: randomBytes(16).toString("hex"),
@@ -98,7 +108,7 @@ async function firstCharter(options: InitOptions, signer: Signer): Promise<Envel
     expires: timeOf(now + CHARTER_YEARS_MS),
     recovery: { keys: [signer.kid], threshold: 1 },
     keys: { [signer.kid]: { alg: signer.alg, pub: signer.pub } },
-    operators: { [signer.kid]: { name: options.name, allow: ALL_RIGHTS } },
+    operators: { [signer.kid]: { name, allow: ALL_RIGHTS } },
     builders: {},
     quorum: {},
     hubs: hubsOf(options.hubs),

@@ -1,4 +1,3 @@
-import os from "node:os";
 import path from "node:path";
 import { runAgent } from "../agent/agent.ts";
 import type { NearOptions } from "../agent/depots.ts";
@@ -47,7 +46,6 @@ export async function up(options: UpOptions): Promise<void> {
   const at = listen.host.includes(":") ? `[${listen.host}]:${listen.port}` : `${listen.host}:${listen.port}`;
   const { pin } = await initCluster({
     paths,
-    name: os.userInfo().username,
     key: "file",
     hubs: [await hubHere(paths, at)],
     clock: systemClock,

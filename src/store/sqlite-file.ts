@@ -56,9 +56,10 @@ export async function backupFile(
 /**
  * Puts the backup `from` in the place of the store at `target`, which no process may have open, under a new
  * incarnation. A crash leaves the old store or the new one.
- * @throws SkeinError STORE_CORRUPT when the backup is damaged, STORE_BUSY when the store is open
+ * @throws SkeinError NOT_FOUND, STORE_CORRUPT when the backup is damaged, STORE_BUSY when the store is open
  */
 export async function restoreFile(from: string, target: string): Promise<void> {
+  if (!(await exists(from))) throw new SkeinError("NOT_FOUND", `there is no ${from}`);
   await installed(target, async (aside) => {
     await fs.copyFile(from, aside);
     // A copy made by hand of a stopped hub's file may have its journal beside it.

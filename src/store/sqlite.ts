@@ -40,7 +40,7 @@ export async function openSqliteStore(file: string, options: SqliteOptions = {})
 
 /**
  * Puts the backup `backup` in the place of the store at `target`, under a new incarnation.
- * @throws SkeinError STORE_CORRUPT when the backup is damaged, STORE_BUSY while a hub has the store open
+ * @throws SkeinError NOT_FOUND, STORE_CORRUPT when the backup is damaged, STORE_BUSY while a hub has the store open
  */
 export async function restoreSqliteStore(
   backup: string,

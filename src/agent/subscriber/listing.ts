@@ -32,13 +32,15 @@ export async function localRevisions(place: PackagePlace): Promise<readonly Loca
   return found.sort((a, b) => (a.revision < b.revision ? -1 : 1));
 }
 
-/** The fingerprint that a package of this root was pinned to; null: nothing was synced yet. */
+/** The fingerprint that every package of this root was pinned to; null: nothing was synced yet, or they differ. */
 export async function pinnedHere(root: string): Promise<Digest | null> {
+  const pins = new Set<Digest>();
   for (const place of (await subscriptions(root)).places) {
-    const store = await loadNodeStore(place.state);
-    if (store !== undefined) return store.state.pin;
+    const store = await loadNodeStore(place.state).catch(() => undefined);
+    if (store !== undefined) pins.add(store.state.pin);
   }
-  return null;
+  const [pin, ...others] = pins;
+  return pin === undefined || others.length > 0 ? null : pin;
 }
 
 /** By its document, which was checked when it was kept; by its id where that is gone. */

@@ -1,6 +1,6 @@
 import { revisionOf, releasePlace } from "../../bucket/layout.ts";
 import type { Root } from "../../bucket/root.ts";
-import { SkeinError, toSkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { msOf } from "../../trust/fields.ts";
@@ -67,7 +67,9 @@ export async function syncPackage(
   } catch (err) {
     signal.throwIfAborted();
     const nothing = { active: null, changed: false, held: null, startsMs: null, isDone: false };
-    return { package: place.package.name, ...nothing, troubles: [toSkeinError(err)] };
+    // Where the bucket did not answer, that alone is why nothing of a new package is here.
+    const isAsked = root !== null || !isSkeinError(err, "NOT_FOUND");
+    return { package: place.package.name, ...nothing, troubles: isAsked ? [toSkeinError(err)] : [] };
   }
 }
 
