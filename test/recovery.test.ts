@@ -4,7 +4,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import type { Digest } from "../src/lib/ids.ts";
-import { systemdUnits } from "../src/agent/units.ts";
+import { nodeUnits } from "../src/cli/units.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
 import { type AgentProcess, type Cluster, checkout, joinLineIn, startCluster } from "./support/cluster.ts";
@@ -169,7 +169,7 @@ test("a machine that was switched off brings everything back with its units' com
   await assert.rejects(answerAt(`http://${before[0]?.host}:${before[0]?.port}/`));
 
   const agentArgs = ["--address", agent.address];
-  for (const unit of systemdUnits({ skein: LAUNCHER, home: agent.home, agentArgs })) {
+  for (const unit of nodeUnits({ skein: LAUNCHER, home: agent.home, args: agentArgs })) {
     const [, command = ""] = /^ExecStart=(.*)$/m.exec(unit.text) ?? [];
     const [, home = ""] = /^Environment=SKEIN_HOME=(.*)$/m.exec(unit.text) ?? [];
     assert.equal(home, agent.home);

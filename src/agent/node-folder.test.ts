@@ -6,7 +6,6 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { lockHome } from "./lock.ts";
-import { bootText, systemdUnits } from "./units.ts";
 import { appUsers } from "./users.ts";
 
 async function folder(t: TestContext): Promise<string> {
@@ -59,28 +58,4 @@ test("uids end with their range", async (t) => {
   const all = Object.fromEntries(Array.from({ length: 1000 }, (_, n) => [`app-${n}`, 70_000 + n]));
   await fs.writeFile(path.join(dir, "uids.json"), JSON.stringify(all));
   await assert.rejects(appUsers(dir, true).of("one-more"), { code: "USER_REFUSED" });
-});
-
-test("the units leave instances alone when the keeper or the agent is stopped", () => {
-  const [keeper, agent] = systemdUnits({
-    skein: "/usr/bin/skein",
-    home: "/srv/my skein",
-    agentArgs: ["--address", "[fd00::1]", "--name", "50%$x"],
-  });
-  assert.match(keeper.text, /^KillMode=process$/m);
-  assert.match(keeper.text, /^OOMPolicy=continue$/m);
-  assert.match(keeper.text, /^Environment="SKEIN_HOME=\/srv\/my skein"$/m);
-  assert.match(keeper.text, /^ExecStart=\/usr\/bin\/skein keeper$/m);
-  assert.match(
-    agent.text,
-    /^ExecStart=\/usr\/bin\/skein agent run --no-keeper --address "\[fd00::1\]" --name "50%%\$\$x"$/m,
-  );
-  for (const { text } of [keeper, agent]) assert.match(text, /^StartLimitIntervalSec=0$/m);
-  assert.match(agent.text, /^After=.*skein-keeper\.service$/m);
-  assert.deepEqual([keeper.file, agent.file], ["skein-keeper.service", "skein-agent.service"]);
-});
-
-test("the line for boot without systemd quotes what a shell would read", () => {
-  const text = bootText({ skein: "/opt/it's/skein", home: "/srv/a b", agentArgs: [] });
-  assert.match(text, /SKEIN_HOME='\/srv\/a b' setsid '\/opt\/it'\\''s\/skein' agent run <\/dev\/null/);
 });

@@ -18,6 +18,7 @@ export interface InitFlags {
 export interface HubFlags extends LimitFlags, Pick<NearFlags, "cacheSize"> {
   readonly listen?: string;
   readonly depot?: string;
+  readonly print?: boolean;
   readonly charter?: string;
 }
 export interface UpFlags extends NearFlags {
@@ -77,18 +78,19 @@ export function registerServers(program: Command, run: Run): void {
 }
 
 function registerHub(program: Command, run: Run): void {
-  const hub = cacheSizeOption(limitOptions(program.command("hub")))
+  const hub = hubOptions(program.command("hub"))
     .description("run a hub: documents, rollouts, git, the port table")
-    .addOption(
-      new Option(
-        "--depot <address>",
-        "where releases are kept: s3://BUCKET/PREFIX (default: a folder here)",
-      ).env("SKEIN_DEPOT"),
-    )
-    .option("--listen <address>", "HOST:PORT (default: the charter's, else 0.0.0.0:7400)")
-    .option("--charter <file>", "the charter to begin with (default: that of skein init here)")
     .action(async (flags: HubFlags, command: Command) => {
       await run(command, async (context) => await (await import("./server-bodies.ts")).hub(context, flags));
+    });
+  hubOptions(hub.command("install"))
+    .description("write and start a systemd unit for the hub")
+    .option("--print", "print what would be written, and the line for machines without systemd")
+    .action(async (_flags: object, command: Command) => {
+      await run(command, async (context) => {
+        const flags = command.optsWithGlobals<HubFlags>();
+        return await (await import("./install-bodies.ts")).installHub(context, flags);
+      });
     });
   hub
     .command("backup")
@@ -107,6 +109,18 @@ function registerHub(program: Command, run: Run): void {
         async (context) => await (await import("./server-bodies.ts")).restore(context, file),
       );
     });
+}
+
+function hubOptions(command: Command): Command {
+  return cacheSizeOption(limitOptions(command))
+    .addOption(
+      new Option(
+        "--depot <address>",
+        "where releases are kept: s3://BUCKET/PREFIX (default: a folder here)",
+      ).env("SKEIN_DEPOT"),
+    )
+    .option("--listen <address>", "HOST:PORT (default: the charter's, else 0.0.0.0:7400)")
+    .option("--charter <file>", "the charter to begin with (default: that of skein init here)");
 }
 
 function registerAgent(program: Command, run: Run): void {
@@ -135,7 +149,7 @@ function registerAgent(program: Command, run: Run): void {
     .action(async (_flags: object, command: Command) => {
       await run(command, async (context) => {
         const flags = command.optsWithGlobals<AgentFlags>();
-        return await (await import("./install-bodies.ts")).install(context, flags);
+        return await (await import("./install-bodies.ts")).installNode(context, flags);
       });
     });
 }

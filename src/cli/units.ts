@@ -2,12 +2,12 @@
 export interface UnitOptions {
   /** The absolute path of the `skein` launcher. */
   readonly skein: string;
-  /** Set as SKEIN_HOME in both units; absent: the system's folders. */
+  /** Set as SKEIN_HOME in every unit; absent: the system's folders. */
   readonly home?: string;
-  /** Read for the agent where it is there: credentials of a bucket, which belong on no command line. */
+  /** Read where it is there: credentials of a bucket, which belong on no command line. */
   readonly environmentFile?: string;
-  /** Further words after `skein agent run`, such as `--address 10.0.0.7`. */
-  readonly agentArgs: readonly string[];
+  /** Further words after `skein agent run` or `skein hub`, such as `--address 10.0.0.7`. */
+  readonly args: readonly string[];
 }
 
 export interface Unit {
@@ -21,13 +21,9 @@ export interface Unit {
  * one of its own would live in the agent's control group, and end with everything it holds when the agent stops.
  * Neither is ever given up on (`StartLimitIntervalSec=0`): a full disk or a hub that is away may last.
  */
-export function systemdUnits(options: UnitOptions): readonly [keeper: Unit, agent: Unit] {
-  const skein = quoted(options.skein);
-  const environment =
-    options.home === undefined ? "" : `Environment=${quoted(`SKEIN_HOME=${options.home}`)}\n`;
-  const secrets =
-    options.environmentFile === undefined ? "" : `EnvironmentFile=-${options.environmentFile}\n`;
-  const agent = [skein, "agent", "run", "--no-keeper", ...options.agentArgs.map(quoted)].join(" ");
+export function nodeUnits(options: UnitOptions): readonly [keeper: Unit, agent: Unit] {
+  const { skein, environment, secrets } = wordsOf(options);
+  const agent = [skein, "agent", "run", "--no-keeper", ...options.args.map(quoted)].join(" ");
   return [
     {
       file: "skein-keeper.service",
@@ -75,14 +71,56 @@ WantedBy=multi-user.target
   ];
 }
 
+/** A hub holds nothing that must outlive it. As many connections as there are nodes want as many descriptors. */
+export function hubUnit(options: UnitOptions): Unit {
+  const { skein, environment, secrets } = wordsOf(options);
+  return {
+    file: "skein-hub.service",
+    text: `[Unit]
+Description=Skein hub: documents, rollouts, git, the port table
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=simple
+${environment}${secrets}ExecStart=${[skein, "hub", ...options.args.map(quoted)].join(" ")}
+Restart=always
+RestartSec=1
+TimeoutStopSec=20
+LimitNOFILE=65536
+
+[Install]
+WantedBy=multi-user.target
+`,
+  };
+}
+
+interface UnitWords {
+  readonly skein: string;
+  /** Whole lines of a unit, or nothing. */
+  readonly environment: string;
+  readonly secrets: string;
+}
+
+function wordsOf({ skein, home, environmentFile: file }: UnitOptions): UnitWords {
+  return {
+    skein: quoted(skein),
+    environment: home === undefined ? "" : `Environment=${quoted(`SKEIN_HOME=${home}`)}\n`,
+    secrets: file === undefined ? "" : `EnvironmentFile=-${file}\n`,
+  };
+}
+
 /** The lines for machines without systemd: for /etc/rc.local, runit, or `@reboot` in root's crontab. */
-export function bootText(options: UnitOptions): string {
+export function bootText(program: "agent" | "hub", options: UnitOptions): string {
   const environment = options.home === undefined ? "" : `SKEIN_HOME=${shellWord(options.home)} `;
-  const agent = [options.skein, "agent", "run", ...options.agentArgs].map(shellWord).join(" ");
-  return `# start at boot, as root; the agent starts the keeper by itself and keeps no terminal
-${environment}setsid ${agent} </dev/null >>/var/log/skein-agent.log 2>&1 &
+  const verb = program === "agent" ? ["agent", "run"] : ["hub"];
+  const command = [options.skein, ...verb, ...options.args].map(shellWord).join(" ");
+  const note = program === "agent" ? "; the agent starts the keeper by itself and keeps no terminal" : "";
+  return `# start at boot, as root${note}
+${environment}setsid ${command} </dev/null >>/var/log/skein-${program}.log 2>&1 &
 # the same as one line of root's crontab:
-# @reboot ${environment}${agent} >>/var/log/skein-agent.log 2>&1
+# @reboot ${environment}${command} >>/var/log/skein-${program}.log 2>&1
 `;
 }
 
