@@ -210,7 +210,7 @@ class Agent implements AsyncDisposable {
       cache: near.cache,
     });
     const staged = await openStaged(stateDir);
-    await kept.keepOnly(namedDocuments(store.state, records.all(), staged.all()));
+    await kept.keepOnly(namedDocuments(store.state, records.all(), staged));
     const shared = {
       paths,
       clock,

@@ -7,7 +7,7 @@ import { rosterSchema, type Roster } from "../trust/documents.ts";
 import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
 import { orderOf, type NodeState } from "../trust/node-state.ts";
 import type { AppRecord } from "./records.ts";
-import type { StagedRelease } from "./staged.ts";
+import type { Staged } from "./staged.ts";
 
 /**
  * Documents that accepted orders lead to: releases, and the rosters that prove settles. On disk before the order
@@ -23,11 +23,11 @@ export interface KeptDocuments {
   keepOnly(names: ReadonlySet<ReleaseId | Digest>): Promise<void>;
 }
 
-/** What held orders, this node's own records and staged releases lead to. */
+/** What held orders, this node's own records, staged releases and pins lead to. */
 export function namedDocuments(
   state: NodeState,
   records: readonly AppRecord[],
-  staged: readonly StagedRelease[],
+  staged: Pick<Staged, "releases">,
 ): ReadonlySet<ReleaseId | Digest> {
   const orders = Object.values(state.apps)
     .flatMap(({ head, standing, prior }) => [head, standing, prior])
@@ -42,8 +42,9 @@ export function namedDocuments(
     const now = [reached?.release, attempt?.release, attempt?.previous, ...(reached?.beside ?? [])];
     return [...now, ...good, ...synced];
   });
-  const placed = staged.map(({ release }) => release);
-  return new Set([...ordered, ...own, ...placed].filter((name) => name !== null && name !== undefined));
+  return new Set(
+    [...ordered, ...own, ...staged.releases()].filter((name) => name !== null && name !== undefined),
+  );
 }
 
 export async function openKept(dir: string): Promise<KeptDocuments> {

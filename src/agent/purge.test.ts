@@ -76,6 +76,28 @@ test("gc keeps pins whatever it is told, goes by count and age, and tells before
   assert.equal(await answer(port), "v4");
 });
 
+test("a release that is only pinned can still be looked at after a restart of the agent", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  const stop = await w.agent();
+  const running = await w.deploy(webApp(port, "v1"));
+  await w.receipt(running.digest, "ok");
+  const pinned = await w.publish(webApp(port, "pinned"));
+  await stage(w, pinned);
+  await ask(w, "pin", { release: idOf(pinned), pinned: true });
+  for (const later of ["a", "b", "c"]) await stage(w, await w.publish(webApp(port, later)));
+  await stop();
+  await w.agent();
+  const lines = await ask(w, "drift", { files: true, release: idOf(pinned) });
+  assert.deepEqual(
+    lines.map(({ type, ok, code }) => [type, ok, code]),
+    [
+      ["compared", undefined, undefined],
+      ["result", true, undefined],
+    ],
+  );
+});
+
 test("no gc takes what is being installed, staged or switched to", async (t) => {
   const w = await world(t);
   const port = await freePort();

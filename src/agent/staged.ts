@@ -35,6 +35,8 @@ const MAX_PINS = 32;
  */
 export interface Staged {
   all(): readonly StagedRelease[];
+  /** Every release that is staged or pinned. */
+  releases(): readonly ReleaseId[];
   /** Releases of an app that no gc takes until they are unpinned. */
   pins(app: string): readonly ReleaseId[];
   /** Durable when it resolves. @throws SkeinError TOO_MANY */
@@ -72,6 +74,7 @@ export async function openStaged(stateDir: string): Promise<Staged> {
   };
   return {
     all: () => content.staged,
+    releases: () => [...content.staged, ...content.pinned].map(({ release }) => release),
     pins: (app) => content.pinned.filter((one) => one.app === app).map(({ release }) => release),
     async pin(app, release, isPinned) {
       await change(({ pinned }) => {

@@ -74,7 +74,7 @@ export async function openPackage(
   const kept = await openKept(path.join(state, "documents"));
   const records = await openRecords(path.join(state, "apps"));
   const staged = await openStaged(state);
-  await kept.keepOnly(namedDocuments(store.state, records.all(), staged.all()));
+  await kept.keepOnly(namedDocuments(store.state, records.all(), staged));
   const groups = processGroups(path.join(state, "groups"));
   await groups.sweep();
   const holdFile = path.join(state, "hold.json");
