@@ -1,9 +1,9 @@
 /**
  * How JSON bodies are shortened on the wire, for whoever says that it reads it:
  *
- *   zstd         one zstd frame
- *   zstd-after   one zstd frame whose dictionary both sides hold: the content of an answer to `wanted`, and after it
- *                the last report that the hub took from the node, where it did
+ *   zstd     one zstd frame
+ *   skein    one zstd frame of the body packed (packed-json.ts), whose dictionary both sides hold, packed as well: the
+ *            content of an answer to `wanted`, and after it the last report that the hub took from the node, where it did
  *
  * A content is named by its etag, which is the beginning of its digest, so neither side can take another one for it.
  */
@@ -11,10 +11,11 @@ import { promisify } from "node:util";
 import zlib from "node:zlib";
 import { SkeinError } from "../lib/errors.ts";
 import { digestOf } from "../lib/ids.ts";
+import { packJson, unpackJson } from "./packed-json.ts";
 import type { Wanted } from "./schemas.ts";
 
 export const CODED = "zstd";
-export const CODED_AFTER = "zstd-after";
+export const CODED_AFTER = "skein";
 /** Names the dictionary that a request's body is coded after. */
 export const AFTER_HEADER = "skein-after";
 
@@ -63,15 +64,17 @@ export function contentIn(answer: unknown): Content | undefined {
 }
 
 export async function encode(body: Buffer, after?: Shared): Promise<Buffer> {
-  const total = body.length + (after?.bytes.length ?? 0);
+  const packed = after === undefined ? body : packJson(body);
+  const dictionary = after === undefined ? undefined : packJson(after.bytes);
+  const total = packed.length + (dictionary?.length ?? 0);
   // Faster levels find little in a large dictionary; without one they do nearly as well.
-  const level = after !== undefined || total <= SMALL_BYTES ? 9 : 3;
+  const level = dictionary !== undefined || total <= SMALL_BYTES ? 9 : 3;
   // The whole dictionary has to be within the window.
   const window = Math.min(MOST_WINDOW_LOG, Math.max(10, Math.ceil(Math.log2(total + 1))));
-  return await compress(body, {
+  return await compress(packed, {
     params: { [LEVEL]: level, [WINDOW]: window },
-    pledgedSrcSize: body.length,
-    ...(after === undefined ? {} : { dictionary: after.bytes }),
+    pledgedSrcSize: packed.length,
+    ...(dictionary === undefined ? {} : { dictionary }),
   });
 }
 
@@ -80,11 +83,16 @@ export async function encode(body: Buffer, after?: Shared): Promise<Buffer> {
  * @throws SkeinError DOC_TOO_BIG, BAD_REQUEST
  */
 export async function decode(body: Buffer, maxBytes: number, after?: Shared): Promise<Buffer> {
+  const packed = await inflate(body, maxBytes, after === undefined ? undefined : packJson(after.bytes));
+  return after === undefined ? packed : unpackJson(packed, maxBytes);
+}
+
+async function inflate(body: Buffer, maxBytes: number, dictionary: Buffer | undefined): Promise<Buffer> {
   try {
     return await decompress(body, {
       maxOutputLength: maxBytes,
       params: { [ZSTD_d_windowLogMax]: MOST_WINDOW_LOG },
-      ...(after === undefined ? {} : { dictionary: after.bytes }),
+      ...(dictionary === undefined ? {} : { dictionary }),
     });
   } catch (err) {
     if (err instanceof RangeError)
