@@ -74,8 +74,14 @@ test("a push of the branch that the manifest names makes the release and stages 
   await repo.commit({ "server.js": serverSource("two") });
   assert.doesNotMatch((await cluster.okGit(repo.dir, "push", url, "next")).stderr, /staging|placed/);
 
+  for (const commit of ["master", "next"]) await cluster.okIn(repo.dir, "deploy", "shop", commit, ...FAST);
+  const back = await cluster.okIn(repo.dir, "rollback", "shop", "--to", "master");
+  assert.ok(back.stdout.includes(`shop@${short} runs`), "a branch means the release of its commit");
+
   await repo.git("checkout", "-q", "master");
   const broken = await repo.commit({ "skein.yaml": manifest("echo no luck; exit 3") });
+  const newest = await cluster.okIn(repo.dir, "cp");
+  assert.match(newest.stderr, /is the newest release; HEAD here is another commit: skein cp \S+ HEAD/);
   const failed = await cluster.okGit(repo.dir, "push", url, "master");
   assert.match(failed.stderr, /no luck/);
   assert.match(failed.stderr, /master was pushed, and is not staged/);

@@ -92,6 +92,11 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
   assert.match(error?.message ?? "", /aborted by an operator/);
   assert.deepEqual(await answers(), ["v2", "v2", "v2"]);
   await cluster.ok("drift", "paced"); // nodes that went back are where they should be
+  const status = (await cluster.ok("status", "paced")).stdout;
+  assert.match(status, /^paced@[0-9a-f]{8} {2}default {2}undone, paced@[0-9a-f]{8} is in force$/m);
+  await cluster.until("none of them differs", async () => {
+    return !(await cluster.ok("status", "paced")).stdout.includes("differs");
+  });
   for (const asker of askers) {
     asker.unharmed();
     await asker[Symbol.asyncDispose]();

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 
@@ -194,6 +195,42 @@ test("what is not there is said by its name", (t) => {
   const charter = skein(dir, "hub", "--charter", "missing.json");
   assert.equal(charter.exit, 1);
   assert.match(charter.err, /missing\.json[^]*code {3}IO\n/);
+});
+
+test("a word or flag that lacks its partner is named, before anything is asked of a hub", (t) => {
+  const dir = folder(t);
+  const rows = [
+    [["purge", "web"], /which release of web\?[^]*skein purge web VERSION/],
+    [["repair", "web", "--every", "5s"], /Add --watch/],
+    [["release", "presign", "--bucket", "dir:here", "--for", "1d"], /is read without addresses/],
+    [["agent", "run", "--limit-transfers", "0"], /no count/],
+  ] as const;
+  for (const [words, text] of rows) {
+    const { exit, err } = skein(dir, ...words);
+    assert.equal(exit, 2, err);
+    assert.match(err, text);
+  }
+});
+
+test("a hub that runs without a charter is given the one that is made beside it", async (t) => {
+  const dir = folder(t);
+  const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: path.join(dir, "home") };
+  const hub = spawn(LAUNCHER, ["hub", "--json", "--quiet", "--listen", "127.0.0.1:0"], {
+    cwd: dir,
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = once(hub, "exit");
+  t.after(async () => {
+    hub.kill();
+    await ended;
+  });
+  const [line] = (await once(createInterface(hub.stdout), "line")) as [string];
+  const made = skein(dir, "init", "--hub", (JSON.parse(line) as { hub: string }).hub);
+  assert.equal(made.exit, 0, made.err);
+  assert.match(made.err, /^next {2}skein node invite$/m);
+  const invited = skein(dir, "node", "invite");
+  assert.equal(invited.exit, 0, invited.err);
 });
 
 test("a mistyped verb of the agent is not run in place of apps", (t) => {

@@ -16,6 +16,7 @@ import { hasBucket } from "./ftl-settings.ts";
 import { amountFlag, deployWords, durationFlag, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import { progress, type Progress } from "./progress.ts";
+import { releaseNamed } from "./release-named.ts";
 
 const PLAN_HAS_CHANGES = 10;
 
@@ -79,10 +80,11 @@ export async function goBack(
   if (hasBucket({})) return await (await import("./bucket-bodies.ts")).rollback(context, word, flags.to);
   const operator = await context.operator();
   const shown = progress(context.io);
+  const app = await appHere(context, word);
   const published = await rollback(operator, {
-    app: await appHere(context, word),
+    app,
     env: context.env,
-    release: flags.to ?? null,
+    release: flags.to === undefined ? null : await releaseNamed(context, app, flags.to),
     selector: context.globals.on ?? null,
     attended: flags.attended === true,
     tell: shown.tell,

@@ -54,7 +54,7 @@ export function registerDeploy(program: Command, run: Run): void {
     .command("rollback")
     .description("go back to the version that ran well before; again: one further")
     .argument("[app]")
-    .option("--to <release>", "another one")
+    .option("--to <version>", "another one: a commit, tag, branch or release")
     .option("--attended", "sign that it stands only after the receipts were seen")
     .action(async (app: string | undefined, flags: { to?: string; attended?: boolean }, command: Command) => {
       await run(

@@ -80,6 +80,12 @@ export async function jumpBack(context: Context, word: string, flags: MasterFlag
 }
 
 export async function purge(context: Context, word: string, flags: MasterFlags): Promise<Result> {
+  if (flags.master !== true && !word.includes(".")) {
+    throw usage(
+      `which release of ${word}?`,
+      `skein purge ${word} VERSION; of a bucket: skein purge --master ${word}.REVISION`,
+    );
+  }
   if (flags.master !== true) {
     throw usage(
       "a revision is purged from the bucket, and machines remove it at their next sync",

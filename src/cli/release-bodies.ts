@@ -50,7 +50,10 @@ export async function presign(context: Context, flags: PresignFlags): Promise<Re
   const { io, cwd, signal } = context;
   const forSec = Math.floor(durationFlag(flags.for) / 1000);
   if (forSec < 1 || forSec > LONGEST_SEC) throw usage(`${flags.for} is not up to 7d`, "--for 24h");
-  using bucket = await openServer(bucketAddress(flags), process.env);
+  const address = bucketAddress(flags);
+  if (!address.startsWith("s3:"))
+    throw usage(`${address} is read without addresses`, "skein release presign --bucket s3://BUCKET/PREFIX");
+  using bucket = await openServer(address, process.env);
   const book = await presignAll(bucket, forSec, systemClock, signal);
   const file = path.resolve(cwd, flags.output);
   await writeFileAtomic(file, `${JSON.stringify(book)}\n`);

@@ -4,7 +4,7 @@ import { compareFiles, drift, type NodeDrift } from "../operator/drift.ts";
 import { repair as repairNodes, type RepairedNode } from "../operator/repair.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
-import { durationFlag } from "./grammar.ts";
+import { durationFlag, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import type { RepairFlags } from "./repair-commands.ts";
 import { releaseNamed } from "./release-named.ts";
@@ -84,10 +84,12 @@ export async function repair(
   word: string | undefined,
   flags: RepairFlags,
 ): Promise<Result> {
+  if (flags.every !== undefined && flags.watch !== true)
+    throw usage("--every says how often --watch looks", "Add --watch, or leave --every out.");
   const app = await appHere(context, word);
   if (flags.watch !== true)
     return await repairOnce(context, app, { full: flags.fullCopy === true, quiet: false });
-  const everyMs = durationFlag(flags.every);
+  const everyMs = durationFlag(flags.every ?? "30s");
   context.comeBack("What was mended stays so.");
   for (let full = flags.fullCopy === true; ; full = false) {
     await watchOnce(context, app, full);

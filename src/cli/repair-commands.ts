@@ -4,7 +4,7 @@ import type { Run } from "./cli-program.ts";
 export interface RepairFlags {
   readonly fullCopy?: boolean;
   readonly watch?: boolean;
-  readonly every: string;
+  readonly every?: string;
 }
 
 /** drift, compare-checksums, repair. */
@@ -41,7 +41,7 @@ export function registerRepair(program: Command, run: Run): void {
     .argument("[app]")
     .option("--full-copy", "fetch and replace every file of what runs")
     .option("--watch", "go on until Ctrl-C")
-    .option("--every <duration>", "with --watch: how often to look, give or take a half", "30s")
+    .option("--every <duration>", "with --watch: how often to look, give or take a half (default: 30s)")
     .action(async (app: string | undefined, flags: RepairFlags, command: Command) => {
       await run(
         command,

@@ -5,7 +5,7 @@ import { isInBucket } from "../depot/open-depot.ts";
 import { KEEPER_NODE_FLAGS } from "../keeper/client.ts";
 import { kernel } from "../keeper/ffi.ts";
 import { systemClock } from "../lib/clock.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { jsonLog, silentLog, type Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import { programFile } from "../lib/program.ts";
@@ -52,17 +52,29 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
     clock: systemClock,
   });
   if (client !== undefined) await offerCharter(client, made.charter, signal);
-  tellMade(io, made, elsewhere === undefined);
+  tellMade(io, made, elsewhere === undefined && !(await isServed(hub, made, signal)));
   const { cluster, pin, operator, already } = made;
   return { cluster, fingerprint: pin, operator, already, hub };
 }
 
-function tellMade(io: Io, made: Initialised, hubIsHere: boolean): void {
+/** A hub that runs here already, without a charter, would otherwise have to be started anew. */
+async function isServed(hub: HubAddress, { charter }: Initialised, signal: AbortSignal): Promise<boolean> {
+  using client = new HubClient({ hubs: [hub], identity: ephemeralIdentity() });
+  try {
+    await offerCharter(client, charter, signal);
+    return true;
+  } catch (err) {
+    if (isSkeinError(err, "HUB_UNREACHABLE", "PIN_MISMATCH")) return false;
+    throw err;
+  }
+}
+
+function tellMade(io: Io, made: Initialised, startsHub: boolean): void {
   if (made.already) io.say("There was a cluster here already; it was left as it is.");
   io.print(`cluster      ${made.cluster}`);
   io.print(`fingerprint  ${made.pin}`);
   io.print(`operator     ${made.operator}`);
-  const starts = hubIsHere && !made.already;
+  const starts = startsHub && !made.already;
   io.say(starts ? "next  on this machine: skein hub; then: skein node invite" : "next  skein node invite");
 }
 

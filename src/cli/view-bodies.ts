@@ -45,10 +45,10 @@ function appLines(apps: readonly views.AppStatus[]): string[] {
   if (apps.length === 0) return [];
   return columns([
     ["APP", "ENV", "RELEASE", "STATE", "NODES", "SINCE"],
-    ...apps.map(({ app, env, release, state, phase, issued, nodes }) => [
+    ...apps.map(({ app, env, release, inForce, state, phase, issued, nodes }) => [
       app,
       env,
-      shortRelease(app, release),
+      shortRelease(app, inForce ?? release),
       state === "stopped" ? "stopped" : phase,
       `${nodes.filter(({ current }) => current).length}/${nodes.length}`,
       issued,
@@ -86,9 +86,11 @@ export async function status(context: Context, word: string | undefined): Promis
 }
 
 function statusLines(one: views.AppStatus): string[] {
-  const { app, env, release, state, phase, unsettled, nodes } = one;
+  const { app, env, release, inForce, state, phase, unsettled, nodes } = one;
   const settled = unsettled && phase !== "undone" && phase !== "failed" ? "  UNSETTLED" : "";
-  const head = `${shortRelease(app, release)}  ${env}  ${state === "stopped" ? "stopped" : phase}${settled}`;
+  const back = phase === "undone" && inForce !== null ? `, ${shortRelease(app, inForce)} is in force` : "";
+  const how = state === "stopped" && phase !== "undone" ? "stopped" : phase;
+  const head = `${shortRelease(app, release)}  ${env}  ${how}${back}${settled}`;
   const rows = nodes.map((node) => [
     `  ${node.node}`,
     node.release === null ? "-" : shortRelease(app, node.release),

@@ -12,7 +12,7 @@ import { readLine } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { documentOf } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
-import { readManifest } from "./source.ts";
+import { readManifest, type Origin } from "./source.ts";
 
 /** How long nodes that are away may come and get it, in ms. */
 export const STAGE_WITHIN_MS = { usual: 86_400_000, longest: 7 * 86_400_000 } as const;
@@ -70,21 +70,44 @@ const flagsOf = ({ full, throughCache }: StageOptions): Record<string, boolean> 
   ...(throughCache ? { throughCache } : {}),
 });
 
-type StageTarget = Pick<Target, "app" | "release" | "manifest">;
+type StageTarget = Pick<Target, "app" | "release" | "manifest"> & { readonly commit?: string | null };
+
+/** The newest release is what a word less means, and often not what lies here. */
+function tellOther(
+  { app, origin }: AppHere,
+  { release, commit = null }: StageTarget,
+  { tell }: StageOptions,
+): void {
+  if (origin.kind !== "commit" || origin.commit === commit) return;
+  tell({
+    type: "note",
+    text: `${shortRelease(app, release)} is the newest release; HEAD here is another commit: skein cp ${app} HEAD`,
+  });
+}
 
 async function stageTarget(operator: Operator, options: StageOptions): Promise<StageTarget> {
   if (options.version === null && options.from === null) {
-    const app = options.app ?? (await appNameHere(options));
+    const here = options.app === null ? await appHere(options) : undefined;
+    const app = options.app ?? here?.app ?? null;
     const latest = app === null ? undefined : await latestRelease(operator, app, options);
-    if (latest !== undefined) return latest;
+    if (latest !== undefined) {
+      if (here !== undefined) tellOther(here, latest, options);
+      return latest;
+    }
   }
   return await findTarget(operator, options);
 }
 
-async function appNameHere(options: StageOptions): Promise<string | null> {
+interface AppHere {
+  readonly app: string;
+  readonly origin: Origin;
+}
+
+async function appHere(options: StageOptions): Promise<AppHere | undefined> {
   const here = await hereIfItIs(null, options);
-  if (here === undefined) return null;
-  return (await readManifest(here.origin, { env: options.env, signal: options.signal })).app;
+  if (here === undefined) return undefined;
+  const { app } = await readManifest(here.origin, { env: options.env, signal: options.signal });
+  return { app, origin: here.origin };
 }
 
 async function latestRelease(
@@ -97,7 +120,7 @@ async function latestRelease(
   const { id, body } = openRelease(operator.charter, view.release, operator.clock.now());
   if (body.app !== app) return undefined;
   const manifest = await manifestOfRelease({ id, release: body }, { depot, env, signal });
-  return { app, release: id, manifest };
+  return { app, release: id, manifest, commit: body.commit };
 }
 
 const isHere = ({ present, duplicate }: KnownNode): boolean => present && !duplicate;

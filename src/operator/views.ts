@@ -12,7 +12,7 @@ export interface NodeStatus {
   readonly present: boolean;
   readonly release: ReleaseId | null;
   readonly state: string;
-  /** Does it run what the newest order says? */
+  /** Does it run what is in force? */
   readonly current: boolean;
   readonly note: string | null;
 }
@@ -26,6 +26,8 @@ export interface AppStatus {
   readonly issued: string;
   /** The newest order is not settled yet. */
   readonly unsettled: boolean;
+  /** What nodes are to run: the newest order's, or, where that was taken back, the standing one's. null: nothing. */
+  readonly inForce: ReleaseId | null;
   readonly nodes: readonly NodeStatus[];
 }
 
@@ -47,23 +49,31 @@ export async function statusOf(
 }
 
 async function appStatus(operator: Operator, summary: AppSummary, signal: AbortSignal): Promise<AppStatus> {
-  const { app, env, release, state, phase, issued, head, standing } = summary;
-  const [view] = await operator.client.app(app, env, signal);
-  const nodes = (view?.nodes ?? []).map((node): NodeStatus => {
+  const { app, env, release, state, phase, issued, head } = summary;
+  const { standing, view } = await readLine(operator, app, env, signal);
+  const order = phase === "undone" ? standing?.order : { release, state };
+  const inForce = order === undefined || order.state === "stopped" ? null : order.release;
+  const nodes = (view?.nodes ?? []).toSorted(byName).map((node): NodeStatus => {
     const own = node.apps.find((one) => one.app === app && one.env === env);
     const there = own?.release ?? null;
-    const wanted = state === "stopped" ? null : release;
     return {
       node: node.name,
       present: node.present,
       release: there,
       state: own?.state ?? "nothing yet",
-      current: there === wanted,
+      current: there === inForce,
       note: node.duplicate ? "DUPLICATE" : null,
     };
   });
-  return { app, env, release, state, phase, issued, unsettled: head !== standing, nodes };
+  const unsettled = head !== (standing?.digest ?? null);
+  return { app, env, release, state, phase, issued, unsettled, inForce, nodes };
 }
+
+const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
+  compare(a.name, b.name);
+
+/** `n2` before `n10`. */
+const compare = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true });
 
 /** Releases of one app (or of all), newest first. */
 export async function releasesOf(
@@ -84,7 +94,9 @@ export async function portsOf(
     { ...(query.app === null ? {} : { app: query.app }), ...(query.env === null ? {} : { env: query.env }) },
     signal,
   );
-  return ports;
+  return ports.toSorted(
+    (a, b) => compare(a.app, b.app) || compare(a.nodeName, b.nodeName) || compare(a.instance, b.instance),
+  );
 }
 
 /** `{"<40-hex commit>": {"<process>": [{"host", "port"}]}}`: the port table as propagit's users know it. Pure. */

@@ -93,7 +93,9 @@ async function readBook(file: string): Promise<PresignedBook> {
     return bookSchema.parse(JSON.parse(text));
   } catch {
     // Not with the cause: the addresses in it are as good as keys.
-    throw new SkeinError("DEPOT_SETTINGS", `${file} is no list of addresses`);
+    throw new SkeinError("DEPOT_SETTINGS", `${file} is no list of addresses`, {
+      hint: "Make one: skein release presign --bucket s3://BUCKET/PREFIX.",
+    });
   }
 }
 

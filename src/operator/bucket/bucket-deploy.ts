@@ -144,14 +144,17 @@ async function fromCommit(
 /** @throws SkeinError SOURCE_NOT_FOUND when nothing here is the app that was named, or any */
 async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions): Promise<Origin> {
   const { origin, left } = await originOf(cwd, signal);
-  const isIt =
-    app === null
-      ? await isApp(origin, { env, signal })
-      : (await readManifest(origin, { env, signal })).app === app;
-  if (!isIt) {
+  if (app === null && !(await isApp(origin, { env, signal }))) {
     throw new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
       hint: "Write a skein.yaml, or take the folder's plain files with --from .",
       data: { path: cwd },
+    });
+  }
+  const { app: own } = app === null ? { app } : await readManifest(origin, { env, signal });
+  if (app !== own) {
+    throw new SkeinError("SOURCE_NOT_FOUND", `${cwd} is the app ${own}, not ${app}`, {
+      hint: `Run it in the folder of ${app}, or name a revision: skein deploy ${app} VERSION`,
+      data: { path: cwd, app, own },
     });
   }
   if (left.length > 0)

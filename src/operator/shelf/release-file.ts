@@ -106,7 +106,10 @@ function sizeOf(file: string): number {
     return fs.statSync(file).size;
   } catch (err) {
     if (errnoOf(err) !== "ENOENT") throw asSkeinError(err, file);
-    throw new SkeinError("SOURCE_NOT_FOUND", `there is no file ${file}`, { data: { file } });
+    throw new SkeinError("SOURCE_NOT_FOUND", `there is no file ${file}`, {
+      hint: "Name what skein release export wrote.",
+      data: { file },
+    });
   }
 }
 
