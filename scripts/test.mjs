@@ -1,21 +1,82 @@
-// Runs every test once and ends with the runner's own summary. Arguments are passed on (`npm test -- --test-name-pattern=…`).
-import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+// Runs every test once and ends with the runner's own summary: `npm test -- [FILES...] [--test-name-pattern=TEXT]`.
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from "node:fs";
 import path from "node:path";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+import { parseArgs } from "node:util";
+import { buildPackage } from "../test/support/program.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
-const cache = path.join(root, "node_modules", ".cache", "compile");
-mkdirSync(cache, { recursive: true, mode: 0o700 });
+const cache = path.join(root, "node_modules", ".cache");
+const packages = path.join(cache, "skein-test");
+const compiled = path.join(cache, "compile");
+mkdirSync(packages, { recursive: true }); // apps load a file of it, as users of their own
+mkdirSync(compiled, { recursive: true, mode: 0o700 });
 
-const args = process.argv.slice(2);
-const files = args.filter((arg) => !arg.startsWith("-"));
-const flags = args.filter((arg) => arg.startsWith("-"));
-const globs = files.length > 0 ? files : ["src/**/*.test.ts", "test/**/*.test.ts"];
-// Most tests wait for sockets and processes rather than for a core: three at once keep two cores busy.
-const runner = spawn(
-  process.execPath,
-  ["--test", "--test-concurrency=3", "--test-timeout=180000", ...flags, ...globs],
-  { cwd: root, stdio: "inherit", env: { ...process.env, NODE_COMPILE_CACHE: cache } },
-);
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => runner.kill(signal));
-runner.on("exit", (code) => process.exit(code ?? 1));
+/** Most tests wait for sockets and processes rather than for a core: so many at once keep two cores busy. */
+const AT_ONCE = 4;
+const LIMIT_MS = 180_000;
+/** Packages of other states of the source. */
+const KEPT_MS = 24 * 3_600_000;
+/** The longest begin first, so that none of them is what all the others' cores wait for in the end. */
+const LONGEST = ["test/*.test.ts", "src/agent/**/*.test.ts"];
+
+const { values, positionals } = parseArgs({
+  options: { "test-name-pattern": { type: "string", multiple: true, default: [] } },
+  allowPositionals: true,
+});
+const globs = positionals.length > 0 ? positionals : [...LONGEST, "src/**/*.test.ts"];
+const files = new Set(globs.flatMap((glob) => globSync(glob, { cwd: root }).sort()));
+const missing = positionals.filter((name) => globSync(name, { cwd: root }).length === 0);
+if (missing.length > 0) {
+  console.error(`test: no such file: ${missing.join(", ")}`);
+  process.exit(2);
+}
+
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => stop.abort());
+const tests = run({
+  files: [...files].map((file) => path.resolve(root, file)),
+  cwd: root,
+  concurrency: AT_ONCE,
+  timeout: LIMIT_MS,
+  testNamePatterns: values["test-name-pattern"],
+  env: { ...process.env, NODE_COMPILE_CACHE: compiled, SKEIN_TEST_PACKAGE: await builtPackage() },
+  signal: stop.signal,
+});
+process.exitCode = 1;
+tests.on("test:summary", ({ file, success }) => {
+  if (file === undefined && success) process.exitCode = 0;
+});
+tests.compose(spec).pipe(process.stdout);
+
+/** What ships, built once. Its name is its content's: two runs at once may share it, and what Node compiled of it stays good. */
+async function builtPackage() {
+  const fresh = path.join(packages, `new-${process.pid}`);
+  await buildPackage(fresh, stop.signal);
+  const hash = createHash("sha256");
+  const dist = path.join(fresh, "package", "dist");
+  for (const name of readdirSync(dist).sort())
+    hash.update(`${name}\0`).update(readFileSync(path.join(dist, name)));
+  const kept = path.join(packages, hash.digest("hex").slice(0, 16));
+  if (existsSync(kept)) rmSync(fresh, { recursive: true });
+  else renameSync(fresh, kept);
+  const now = Date.now();
+  utimesSync(kept, now / 1000, now / 1000);
+  for (const name of readdirSync(packages)) {
+    const old = path.join(packages, name);
+    if (now - statSync(old).mtimeMs > KEPT_MS) rmSync(old, { recursive: true, force: true });
+  }
+  return path.join(kept, "package");
+}

@@ -6,8 +6,9 @@ import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
+import { tested } from "./support/program.ts";
 
-const SKEIN = path.resolve(import.meta.dirname, "../bin/skein");
+const SKEIN = path.join(tested.helperDir, "skein");
 const REVISION = /^my_site\.\d{17}-[0-9a-f]{8}\n$/;
 const server = sharedS3Server({ conditional: false });
 

@@ -7,11 +7,12 @@ import type { Digest } from "../src/lib/ids.ts";
 import { nodeUnits } from "../src/cli/units.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
-import { type AgentProcess, type Cluster, checkout, joinLineIn, startCluster } from "./support/cluster.ts";
+import { type AgentProcess, type Cluster, joinLineIn, startCluster } from "./support/cluster.ts";
 import { until } from "./support/processes.ts";
+import { tested } from "./support/program.ts";
 import { refused, resultEvent } from "./support/refusals.ts";
 
-const LAUNCHER = path.join(checkout.helperDir, "skein");
+const LAUNCHER = path.join(tested.helperDir, "skein");
 const NAMES = ["a", "b", "c"] as const;
 
 let cluster: Cluster;

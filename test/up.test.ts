@@ -9,8 +9,8 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker } from "./support/apps.ts";
-import { checkout } from "./support/cluster.ts";
 import { freePort, Processes, processesIn, until } from "./support/processes.ts";
+import { tested } from "./support/program.ts";
 import { gitEnv } from "./support/repo.ts";
 
 const FAST = ["--bake", "0s"];
@@ -25,7 +25,7 @@ const env = (): NodeJS.ProcessEnv => ({
   ...gitEnv(),
   HOME: os.homedir(),
   SKEIN_HOME: path.join(dir, "home"),
-  PATH: `${checkout.helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`,
+  PATH: `${tested.helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`,
 });
 
 interface Ended {
@@ -35,7 +35,7 @@ interface Ended {
 }
 
 async function skein(...args: string[]): Promise<Ended> {
-  const child = spawn(checkout.command, [...checkout.args, ...args], { cwd: dir, env: env() });
+  const child = spawn(tested.command, [...tested.args, ...args], { cwd: dir, env: env() });
   let [stdout, stderr] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
@@ -62,8 +62,8 @@ async function result<T>(...args: string[]): Promise<T> {
 async function startUp(): Promise<void> {
   const log = path.join(dir, "up.log");
   await fs.rm(log, { force: true });
-  const args = [...checkout.args, "--json", "up", "--listen", hub, "--name", "here"];
-  upProcess = processes.start(checkout.command, args, { cwd: dir, env: env(), log });
+  const args = [...tested.args, "--json", "up", "--listen", hub, "--name", "here"];
+  upProcess = processes.start(tested.command, args, { cwd: dir, env: env(), log });
   await until("skein up is ready", async () =>
     /"type":"ready"/.test(await fs.readFile(log, "utf8")) ? true : undefined,
   );

@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { programFile } from "../lib/program.ts";
 import { ensureKeeper, KeeperClient } from "./client.ts";
 import { groupMembers, statOf } from "./proc.ts";
 import type { InstanceSpec, KeeperEvent, SocketSpec } from "./protocol.ts";
@@ -312,7 +313,7 @@ test("whoever waits for a unit's keeper starts none", async (t) => {
   const waiting = ensureKeeper({ run, logFile, awaitKeeper: true, signal: t.signal });
   await assert.rejects(KeeperClient.connect(path.join(run, "keeper.sock")), { code: "KEEPER_UNREACHABLE" });
   assert.equal(fs.existsSync(logFile), false, "one that it started would write there");
-  const unit = spawn(process.execPath, [path.join(import.meta.dirname, "main.ts"), run], { stdio: "ignore" });
+  const unit = spawn(process.execPath, [programFile("keeper"), run], { stdio: "ignore" });
   t.after(() => unit.kill("SIGKILL"));
   await using keeper = await waiting;
   assert.equal(keeper.hello.pid, unit.pid);
@@ -323,7 +324,7 @@ test("only one keeper keeps a folder, and an unknown operation is refused by nam
   const f = await keeperFor(t);
   const out = execFileSync(
     process.execPath,
-    ["--disable-warning=ExperimentalWarning", path.join(import.meta.dirname, "main.ts"), f.run],
+    ["--disable-warning=ExperimentalWarning", programFile("keeper"), f.run],
     {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "pipe"],

@@ -10,7 +10,8 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { firstAnswer, get } from "../support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "../support/apps.ts";
-import { checkout, joinLineIn, startCluster } from "../support/cluster.ts";
+import { joinLineIn, startCluster } from "../support/cluster.ts";
+import { checkout } from "../support/program.ts";
 import { Container } from "./container.ts";
 import type { Proof } from "./main.ts";
 

@@ -12,26 +12,11 @@ import { pathsFrom } from "../../src/lib/paths.ts";
 import { invite } from "../../src/operator/nodes.ts";
 import { openOperator, type Operator } from "../../src/operator/operator.ts";
 import { ended, freePort, Processes, processesIn, signalQuietly, until } from "./processes.ts";
+import { type Program, tested } from "./program.ts";
 import { gitEnv } from "./repo.ts";
 
-const ROOT = path.resolve(import.meta.dirname, "../..");
 const READY_MS = 30_000;
 const INVITED_MS = 600_000;
-
-/** Which `skein` is run. */
-export interface Program {
-  readonly command: string;
-  readonly args: readonly string[];
-  /** Folder with `git-remote-skein`. */
-  readonly helperDir: string;
-}
-
-/** What lies in this checkout. */
-export const checkout: Program = {
-  command: process.execPath,
-  args: ["--disable-warning=ExperimentalWarning", path.join(ROOT, "bin/skein.mjs")],
-  helperDir: path.join(ROOT, "bin"),
-};
 
 export interface ClusterOptions {
   readonly signal: AbortSignal;
@@ -102,7 +87,7 @@ export class Cluster implements AsyncDisposable {
   constructor(
     dir: string,
     hubPort: number,
-    { signal, program = checkout, hubHost = "127.0.0.1", hubEnv = {} }: ClusterOptions,
+    { signal, program = tested, hubHost = "127.0.0.1", hubEnv = {} }: ClusterOptions,
   ) {
     this.hubEnv = hubEnv;
     this.dir = dir;
@@ -212,7 +197,7 @@ export class Cluster implements AsyncDisposable {
   env(home: string): NodeJS.ProcessEnv {
     return {
       ...gitEnv(),
-      HOME: os.homedir(), // where the checkout keeps its compile cache
+      HOME: os.homedir(), // where the compile cache is
       PATH: `${this.program.helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`,
       SKEIN_HOME: home,
     };
