@@ -45,7 +45,7 @@ const FORWARD = [
   "agent.answered",
   "agent.finished",
   "agent.remove",
-  "agent.remove-record",
+  "install.unrecorded",
   "agent.collected",
   "agent.receipt-delivered",
 ] as const;

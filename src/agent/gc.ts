@@ -1,12 +1,11 @@
 import fs from "node:fs/promises";
-import path from "node:path";
 import { DEFAULTS } from "../app/defaults.ts";
 import type { Keep } from "../app/manifest.ts";
 import { isSkeinError, messageOf } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
-import { removeTree } from "../release/install.ts";
-import { listInstalls, removeRecord } from "../release/install-record.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import { listInstalls } from "../release/install-record.ts";
+import { listLeft, removeInstall } from "../release/remove-install.ts";
 import { appStateOf, orderOf } from "../trust/node-state.ts";
 import type { AppContext } from "./app-context.ts";
 import { readCurrent } from "./folders.ts";
@@ -81,8 +80,11 @@ export async function collect(
     if (wish.before !== undefined && !(await isOlder(context, record, id, wish.before))) continue;
     if (wish.dry === true || (await removeRelease(context, record, id))) gone.push(id);
   }
+  if (wish.dry === true) return gone;
   const current = record.reached?.release ?? null;
-  if (wish.dry !== true) await context.staged.forget(app, current === null ? gone : [...gone, current]);
+  await context.staged.forget(app, current === null ? gone : [...gone, current]);
+  const now = await neededBy(context, context.records.get(app) ?? record);
+  await removeLeft(context, app, needed.union(now));
   return gone;
 }
 
@@ -147,28 +149,29 @@ async function preRemove(
 }
 
 async function remove({ folders, log }: AppContext, app: string, id: ReleaseId): Promise<void> {
-  const { revs } = folders(app);
   faultPoint("agent.remove");
-  // Without its record it is no install any more: what is left after a crash is only a folder in the way.
-  await removeRecord(revs, id);
-  faultPoint("agent.remove-record");
-  removeTree(path.join(revs, id));
+  await removeInstall(folders(app).revs, id);
   log.info("release removed", { app, release: id });
 }
 
 /**
- * Removes folders that are no install any more: what a removal leaves that was cut after the record went. `needed` stays,
- * whatever became of its record. Not while something of the app is installed or removed.
+ * Removes what is no install: what a removal leaves that was cut, and what was fetched of a release that nobody wants
+ * any more. `needed` stays, and so does what is worked on now. @returns what was removed
  */
 export async function removeLeft(
-  revs: string,
+  { folders, releases: { lanes } }: AppContext,
+  app: string,
   needed: ReadonlySet<ReleaseId>,
 ): Promise<readonly ReleaseId[]> {
-  const known = new Set([...needed, ...(await listInstalls(revs))]);
-  const names = await fs.readdir(revs).catch((): string[] => []);
-  const left = names.filter(isReleaseId).filter((id) => !known.has(id));
-  for (const id of left) removeTree(path.join(revs, id));
-  return left;
+  const { revs } = folders(app);
+  const gone: ReleaseId[] = [];
+  const signal = AbortSignal.timeout(REMOVE_MS);
+  for (const id of await listLeft(revs)) {
+    if (needed.has(id) || lanes.busy(app).includes(id)) continue;
+    await lanes.alone(app, id, async () => await removeInstall(revs, id), { signal });
+    gone.push(id);
+  }
+  return gone;
 }
 
 /** The same for all apps of an agent that starts. A failure is logged: it must not hold up orders. */
@@ -181,10 +184,10 @@ export async function sweepLeft(context: AppContext): Promise<void> {
       const needed = await Promise.all(known.map(async (record) => await neededBy(context, record)));
       const current = await readCurrent(folders(app));
       const stay = new Set([...needed.flatMap((ids) => [...ids]), ...(current === null ? [] : [current])]);
-      const left = await removeLeft(folders(app).revs, stay);
-      if (left.length > 0) log.info("what a cut removal left is gone", { app, releases: left });
+      const left = await removeLeft(context, app, stay);
+      if (left.length > 0) log.info("what was left of releases is gone", { app, releases: left });
     } catch (err) {
-      log.warn("what a cut removal left stays", { app, "err.message": messageOf(err) });
+      log.warn("what was left of releases stays", { app, "err.message": messageOf(err) });
     }
   }
 }

@@ -98,6 +98,28 @@ test("a release that is only pinned can still be looked at after a restart of th
   );
 });
 
+test("what was fetched of a release that nobody wants any more goes with the next deployment", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const first = await w.deploy(webApp(port, "v1"));
+  await w.receipt(first.digest, "ok");
+  const installs = path.join(w.paths.lib, "apps/shop/revs/.install");
+  const staged = idOf(await w.publish(webApp(port, "staged")));
+  await ask(w, "pin", { release: staged, pinned: true });
+  const begun = [`${"0".repeat(32)}.stage`, `${"1".repeat(32)}.fresh`, `${staged}.stage`];
+  for (const name of begun) fs.mkdirSync(path.join(installs, name, "folder"), { recursive: true });
+  fs.mkdirSync(path.join(path.dirname(installs), "2".repeat(32)));
+  const next = await w.deploy(webApp(port, "v2"));
+  await w.receipt(next.digest, "ok");
+  await eventually("it is gone", async () => {
+    const left = fs.readdirSync(installs).filter((name) => !name.endsWith(".record"));
+    assert.deepEqual(left, [`${staged}.stage`]);
+    assert.deepEqual(revs(w), new Set([first.release, next.release]));
+    return true;
+  });
+});
+
 test("no gc takes what is being installed, staged or switched to", async (t) => {
   const w = await world(t);
   const port = await freePort();

@@ -6,7 +6,7 @@ import { mendInstall } from "./mend.ts";
 import { publish } from "./publish.ts";
 import type { PublishedTree } from "./published.ts";
 import { plainSource, releaseId } from "./release.fixture.ts";
-import { removeInstall } from "./verify-install.ts";
+import { removeInstall } from "./remove-install.ts";
 
 /** For tests of what only another process can meet: publishes, installs, mends or removes, and prints the result as JSON. */
 const [step, depot = "", place = "", more = "", tree = "null"] = process.argv.slice(2);

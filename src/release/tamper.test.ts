@@ -7,7 +7,8 @@ import { directoryDepot } from "../depot/directory.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import type { Digest, TreeId } from "../lib/ids.ts";
 import { makeWorld, noise, releaseId, type Tree, type World } from "./release.fixture.ts";
-import { assertInstall, removeInstall, verifyInstall } from "./verify-install.ts";
+import { listLeft, removeInstall } from "./remove-install.ts";
+import { assertInstall, verifyInstall } from "./verify-install.ts";
 import { readRecord } from "./install-record.ts";
 
 const TREE: Tree = {
@@ -168,10 +169,16 @@ test("removing an install takes it, its record and what was unfinished, and may 
   const published = await world.publish(TREE);
   await world.install(1, published);
   const second = await world.install(2, published);
+  const [one, other] = [releaseId(1), releaseId(3)];
+  const begun = [`${one}.mend`, `${one}.${"a".repeat(16)}.delta`, `${other}.stage/a`, `${other}.fresh`];
+  for (const name of begun) fs.mkdirSync(path.join(world.revs, ".install", name), { recursive: true });
+  assert.deepEqual(await listLeft(world.revs), [other]);
+  await removeInstall(world.revs, other);
+  assert.deepEqual(await listLeft(world.revs), []);
   await removeInstall(world.revs, releaseId(1));
   await removeInstall(world.revs, releaseId(1));
   assert.deepEqual(fs.readdirSync(world.revs).sort(), [releaseId(2), ".install"].sort());
-  assert.equal(await readRecord(world.revs, releaseId(1)), undefined);
+  assert.deepEqual(fs.readdirSync(path.join(world.revs, ".install")), [`${releaseId(2)}.record`]);
   assert.equal(fs.readFileSync(path.join(second.dir, "a/one.txt"), "utf8"), "one");
   await assert.rejects(verifyInstall(world.revs, releaseId(1), published.tree, t.signal), {
     code: "RELEASE_NOT_FOUND",

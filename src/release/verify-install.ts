@@ -4,17 +4,8 @@ import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { ReleaseId, TreeId } from "../lib/ids.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { forgetDelta } from "./delta/arrive.ts";
-import { removeTree } from "./install.ts";
 import { isUnder } from "./install-plan.ts";
-import {
-  installsDir,
-  mendingDir,
-  readRecord,
-  removeRecord,
-  stagingDir,
-  type InstallRecord,
-} from "./install-record.ts";
+import { readRecord, type InstallRecord } from "./install-record.ts";
 import { modeOf } from "./placer.ts";
 import type { FileRow, Row } from "./rows.ts";
 
@@ -70,24 +61,6 @@ export async function assertInstall(
       data: { release, files: differences.slice(0, 100) },
     },
   );
-}
-
-/** Removes an install, its record, and what an unfinished one left. Idempotent. */
-export async function removeInstall(revs: string, release: ReleaseId): Promise<void> {
-  const dir = path.join(revs, release);
-  const aside = `${stagingDir(revs, release)}.gone`;
-  removeTree(aside);
-  // By rename first: a removal that is cut short leaves no half release under its name.
-  if (fs.existsSync(dir)) {
-    fs.mkdirSync(path.dirname(aside), { recursive: true, mode: 0o700 });
-    if (process.getuid?.() !== 0) fs.chmodSync(dir, 0o700);
-    fs.renameSync(dir, aside);
-  }
-  await removeRecord(revs, release);
-  removeTree(aside);
-  removeTree(stagingDir(revs, release));
-  if (fs.existsSync(installsDir(revs))) forgetDelta(revs, release);
-  removeTree(mendingDir(revs, release));
 }
 
 async function compare(dir: string, record: InstallRecord, signal: AbortSignal): Promise<Difference[]> {

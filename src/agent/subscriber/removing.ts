@@ -41,7 +41,7 @@ export async function removeGone(
   const spare = installed.filter((id) => !needed.has(id));
   const gone = spare.filter((id, n) => (there !== undefined && !there.has(id)) || n >= SPOOLED_KEPT);
   for (const id of gone) await removeRelease(open.context, recordOf(open, env), id);
-  await removeLeft(open.place.folders.revs, needed);
+  await removeLeft(open.context, app, needed);
   if (!isSame) await writeFileAtomic(seenFile, listing ?? "");
   return gone;
 }

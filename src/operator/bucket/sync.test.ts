@@ -449,7 +449,7 @@ const FAULTS = [
   "agent.hooked-pre-jump",
   "agent.flipped",
   "agent.finished",
-  "agent.remove-record",
+  "install.unrecorded",
 ] as const;
 
 test("killed anywhere, the next sync goes on and ends with the order carried out", async (t) => {

@@ -1,0 +1,39 @@
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { faultPoint } from "../lib/fault.ts";
+import { syncDirectory } from "../lib/files.ts";
+import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
+import { removeTree } from "./install.ts";
+import { installsDir, listInstalls, removeRecord } from "./install-record.ts";
+
+/**
+ * Removes an install, and what an unfinished one, a mending or a delta left of it. Idempotent. Its record goes first,
+ * for good: what a removal that is cut leaves is no install any more (`listLeft`).
+ */
+export async function removeInstall(revs: string, release: ReleaseId): Promise<void> {
+  const installs = installsDir(revs);
+  if (existsSync(installs)) {
+    await removeRecord(revs, release);
+    await syncDirectory(installs);
+  }
+  faultPoint("install.unrecorded");
+  removeTree(path.join(revs, release));
+  for (const name of namesIn(installs)) {
+    if (releaseIn(name) === release) removeTree(path.join(installs, name));
+  }
+}
+
+/** Releases of which there is something here and no install: begun and not ended, or not removed to the end. */
+export async function listLeft(revs: string): Promise<readonly ReleaseId[]> {
+  const installed = await listInstalls(revs);
+  const begun = namesIn(installsDir(revs)).flatMap((name) => releaseIn(name) ?? []);
+  const left = new Set([...namesIn(revs).filter(isReleaseId), ...begun]);
+  return [...left].filter((id) => !installed.includes(id));
+}
+
+function releaseIn(name: string): ReleaseId | undefined {
+  const [id = ""] = name.split(".", 1);
+  return isReleaseId(id) ? id : undefined;
+}
+
+const namesIn = (dir: string): readonly string[] => (existsSync(dir) ? readdirSync(dir) : []);
