@@ -1,11 +1,9 @@
 import fs from "node:fs";
-import { SkeinError } from "../lib/errors.ts";
-import { isReleaseId } from "../lib/ids.ts";
 import { freedBytes } from "../release/freed.ts";
 import { SPARE_BYTES } from "../release/room.ts";
 import type { Command } from "../trust/documents.ts";
-import { parseEnvelope } from "../trust/envelope.ts";
 import type { AppContext } from "./app-context.ts";
+import { broughtRelease } from "./command-args.ts";
 import type { Line } from "./command-lines.ts";
 import { collect } from "./gc.ts";
 import { newRecord } from "./records.ts";
@@ -17,16 +15,12 @@ import { newRecord } from "./records.ts";
  */
 export async function forecast(
   context: AppContext,
-  { app, env, args }: Pick<Command, "app" | "env" | "args">,
+  command: Pick<Command, "app" | "env" | "args">,
   signal: AbortSignal,
 ): Promise<Line> {
-  const { release: id, document } = args;
-  if (app === null || typeof id !== "string" || !isReleaseId(id) || typeof document !== "string") {
-    throw new SkeinError("DOC_MALFORMED", "the command names no release, or brings no document of it");
-  }
-  const record = context.records.get(app) ?? newRecord(app, env ?? "default");
-  const envelope = parseEnvelope(JSON.parse(document));
-  const measured = await context.releases.measure(record, id, envelope, context.depots(), signal);
+  const { app, id, document } = broughtRelease(command);
+  const record = context.records.get(app) ?? newRecord(app, command.env ?? "default");
+  const measured = await context.releases.measure(record, id, document, context.depots(), signal);
   const { revs, root } = context.folders(app);
   const gone = fs.existsSync(revs) ? await collect(context, record, { dry: true }) : [];
   const { bavail, bsize } = fs.statfsSync(fs.existsSync(root) ? root : context.paths.lib);

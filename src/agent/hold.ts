@@ -1,6 +1,7 @@
 import fs from "node:fs/promises";
+import path from "node:path";
 import * as z from "zod";
-import { readIfThere, writeFileAtomic } from "../lib/files.ts";
+import { readIfThere, syncDirectory, writeFileAtomic } from "../lib/files.ts";
 import { digestOf, type Digest } from "../lib/ids.ts";
 import { count, envName, releaseId, time } from "../trust/fields.ts";
 import { appStateOf, type NodeState } from "../trust/node-state.ts";
@@ -34,8 +35,9 @@ export async function readHold(file: string): Promise<Hold | null> {
 
 /** null ends it. Durable when it resolves. */
 export async function writeHold(file: string, hold: Hold | null): Promise<void> {
-  if (hold === null) await fs.rm(file, { force: true });
-  else await writeFileAtomic(file, `${JSON.stringify(hold)}\n`);
+  if (hold !== null) return await writeFileAtomic(file, `${JSON.stringify(hold)}\n`);
+  await fs.rm(file, { force: true });
+  await syncDirectory(path.dirname(file));
 }
 
 /** What stands in a record in an order's place. */

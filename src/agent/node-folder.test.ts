@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { lockHome } from "./lock.ts";
+import { nodeKeys } from "./node-keys.ts";
 import { appUsers } from "./users.ts";
 
 async function folder(t: TestContext): Promise<string> {
@@ -42,6 +43,14 @@ test("a lock whose holder was killed is free at once", async (t) => {
   await once(holder, "exit");
   await using held = await lockHome(dir);
   assert.ok(held);
+});
+
+test("who asks for a node's keys at the same time gets the same ones", async (t) => {
+  const dir = await folder(t);
+  const all = await Promise.all(Array.from({ length: 8 }, async () => await nodeKeys(dir)));
+  assert.equal(new Set(all.map(({ signer }) => signer.kid)).size, 1);
+  assert.equal(new Set(all.map(({ sealing }) => sealing)).size, 1);
+  assert.deepEqual((await fs.readdir(dir)).sort(), ["node.key", "sealing.key"]);
 });
 
 test("each app has a uid of its own, the same for ever", async (t) => {

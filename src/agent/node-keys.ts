@@ -2,7 +2,7 @@ import { createPublicKey, generateKeyPairSync, createPrivateKey } from "node:cry
 import fs from "node:fs/promises";
 import path from "node:path";
 import { faultPoint } from "../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../lib/files.ts";
+import { readIfThere, writeFileOnce } from "../lib/files.ts";
 import { fileSigner, generateSigner, type LocalSigner } from "../trust/keys.ts";
 
 /** The node's own keys: both are made here, never leave, and are mode 0600. */
@@ -14,7 +14,8 @@ export interface NodeKeys {
 }
 
 /**
- * The keys in `<etc>/node.key` and `<etc>/sealing.key`, made when there are none.
+ * The keys in `<etc>/node.key` and `<etc>/sealing.key`, made when there are none. Whoever asks at the same time, in
+ * this process or another, gets the same ones.
  * @throws SkeinError KEY_UNREADABLE
  */
 export async function nodeKeys(etc: string): Promise<NodeKeys> {
@@ -22,18 +23,18 @@ export async function nodeKeys(etc: string): Promise<NodeKeys> {
   const file = path.join(etc, "node.key");
   if ((await readIfThere(file)) === undefined) {
     const pem = generateSigner().privateKey.export({ format: "pem", type: "pkcs8" });
-    await writeFileAtomic(file, pem);
+    await writeFileOnce(file, pem);
     faultPoint("agent.node-key");
   }
   return { signer: await fileSigner(file), sealing: await sealingKey(path.join(etc, "sealing.key")) };
 }
 
 async function sealingKey(file: string): Promise<string> {
-  const known = await readIfThere(file);
-  const key = known === undefined ? generateKeyPairSync("x25519").privateKey : createPrivateKey(known);
-  if (known === undefined) {
-    await writeFileAtomic(file, key.export({ format: "pem", type: "pkcs8" }));
+  if ((await readIfThere(file)) === undefined) {
+    const { privateKey } = generateKeyPairSync("x25519");
+    await writeFileOnce(file, privateKey.export({ format: "pem", type: "pkcs8" }));
     faultPoint("agent.sealing-key");
   }
+  const key = createPrivateKey((await readIfThere(file)) ?? "");
   return createPublicKey(key).export({ format: "jwk" }).x ?? "";
 }

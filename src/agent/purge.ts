@@ -1,7 +1,8 @@
 import { SkeinError } from "../lib/errors.ts";
-import { isReleaseId, shortRelease, type ReleaseId } from "../lib/ids.ts";
+import { shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { Command } from "../trust/documents.ts";
 import type { AppContext } from "./app-context.ts";
+import { namedRelease } from "./command-args.ts";
 import type { Line } from "./command-lines.ts";
 import { inUse, removeRelease } from "./gc.ts";
 import type { AppRecord } from "./records.ts";
@@ -16,7 +17,7 @@ export async function* purge(
   args: Command["args"],
 ): AsyncGenerator<Line, void> {
   const { app } = record;
-  const id = releaseIn(args);
+  const id = namedRelease(args);
   if ((await inUse(context, record)).has(id))
     throw refused(app, id, "is active, or what this node goes back to");
   if (context.staged.pins(app).includes(id)) throw refused(app, id, "is pinned");
@@ -35,13 +36,7 @@ export async function pin(
   { app, args }: Pick<Command, "app" | "args">,
 ): Promise<void> {
   if (app === null) throw new SkeinError("DOC_MALFORMED", "the command names no app");
-  await staged.pin(app, releaseIn(args), args["pinned"] === true);
-}
-
-/** @throws SkeinError DOC_MALFORMED */
-function releaseIn({ release }: Command["args"]): ReleaseId {
-  if (typeof release === "string" && isReleaseId(release)) return release;
-  throw new SkeinError("DOC_MALFORMED", "the command names no release");
+  await staged.pin(app, namedRelease(args), args["pinned"] === true);
 }
 
 function refused(app: string, id: ReleaseId, why: string): SkeinError {

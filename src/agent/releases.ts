@@ -81,12 +81,15 @@ export interface FetchOptions {
 /** An install of so many files leaves objects behind that are worth a collection. */
 const MANY_FILES = 5000;
 
+/** Of so many installs: an agent may see thousands before it is started again. */
+const MANIFESTS_KEPT = 256;
+
 /** Puts releases down on this node, and says how to run them. */
 export class Releases {
   /** Who works on which release's files. */
   readonly lanes = new ReleaseLanes();
   readonly #options: ReleasesOptions;
-  /** By environment and folder: what is installed never changes. */
+  /** By environment and folder: what is installed never changes. The one used longest ago goes first. */
   readonly #manifests = new Map<string, Manifest>();
 
   constructor(options: ReleasesOptions) {
@@ -268,10 +271,12 @@ export class Releases {
   }
 
   async #manifest({ app, env }: AppName, dir: string): Promise<Manifest> {
-    const known = this.#manifests.get(`${env} ${dir}`);
-    if (known !== undefined) return known;
-    const manifest = await this.#readManifest(app, env, dir);
-    this.#manifests.set(`${env} ${dir}`, manifest);
+    const key = `${env} ${dir}`;
+    const manifest = this.#manifests.get(key) ?? (await this.#readManifest(app, env, dir));
+    this.#manifests.delete(key);
+    this.#manifests.set(key, manifest);
+    const [oldest] = this.#manifests.keys();
+    if (this.#manifests.size > MANIFESTS_KEPT && oldest !== undefined) this.#manifests.delete(oldest);
     return manifest;
   }
 

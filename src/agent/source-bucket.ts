@@ -52,6 +52,8 @@ export function bucketSource(store: NodeStore, options: BucketSourceOptions): So
       }),
     async *ports(signal) {
       yield [];
+      // An abort that was before says so to no listener any more.
+      if (signal.aborted) return;
       await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
     },
     async answer(command, lines) {

@@ -1,16 +1,18 @@
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { isReleaseId, type Digest, type ReleaseId } from "../lib/ids.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { InstallProgress } from "../release/install-progress.ts";
 import type { Installed } from "../release/install.ts";
 import type { Command } from "../trust/documents.ts";
-import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
+import type { Envelope } from "../trust/envelope.ts";
 import { msOf } from "../trust/fields.ts";
 import type { AppContext } from "./app-context.ts";
 import type { Begun } from "./begun.ts";
 import { linesOf, type Line } from "./command-lines.ts";
+import { broughtRelease } from "./command-args.ts";
 import { collectGarbage } from "./gc.ts";
+import { isPassing } from "./passing.ts";
 import { newRecord } from "./records.ts";
 import type { AppName } from "./releases.ts";
 import { until } from "./until.ts";
@@ -90,11 +92,9 @@ interface Wish {
 }
 
 /** `isDone`: who hands a command over again gets its answer, and nothing is fetched twice for it. */
-function wishOf(context: AppContext, { app, env, args }: Command, isDone: boolean): Wish {
-  const { release: id, document } = args;
-  if (app === null || typeof id !== "string" || !isReleaseId(id) || typeof document !== "string") {
-    throw new SkeinError("DOC_MALFORMED", "the command names no release, or brings no document of it");
-  }
+function wishOf(context: AppContext, command: Command, isDone: boolean): Wish {
+  const { app, id, document } = broughtRelease(command);
+  const { env, args } = command;
   const name = { app, env: env ?? "default" };
   const record = context.records.get(app);
   if (record !== undefined && record.env !== name.env) {
@@ -106,7 +106,7 @@ function wishOf(context: AppContext, { app, env, args }: Command, isDone: boolea
     full: !isDone && args["full"] === true,
     throughCache: !isDone && args["throughCache"] === true,
   };
-  return { name, id, document: parseEnvelope(JSON.parse(document)), ...flags };
+  return { name, id, document, ...flags };
 }
 
 /** What a cut line to a depot fails is tried again, with growing pauses, until `signal` aborts. */
@@ -117,7 +117,7 @@ async function outlasting<T>(work: () => Promise<T>, { clock }: AppContext, sign
     } catch (err) {
       if (signal.aborted)
         throw new SkeinError("ORDER_EXPIRED", "it could not be fetched in time", { cause: err });
-      if (!isSkeinError(err, "HUB_UNREACHABLE", "TIMEOUT", "TOO_MANY")) throw err;
+      if (!isPassing(err)) throw err;
     }
     await clock.sleep(retryDelayMs(n, { ...BACKOFF, random: Math.random }), signal).catch(() => undefined);
   }

@@ -9,6 +9,7 @@ import { collectGarbage } from "./gc.ts";
 import { flipCurrent } from "./folders.ts";
 import { goalOf } from "./goal.ts";
 import { heldGoal } from "./hold.ts";
+import { isPassing } from "./passing.ts";
 import {
   afterFailure,
   attemptFor,
@@ -287,12 +288,10 @@ export class AppWorker {
     return 0;
   }
 
-  /** A cut line to the hub or the keeper says nothing about the release: the step is tried again. */
+  /** A keeper that does not answer says as little about the release as a cut line does. */
   #mayPass(step: StepName, err: unknown): boolean {
     if (isSkeinError(err, "KEEPER_UNREACHABLE")) return this.#failures < KEEPER_TRIES;
-    return (
-      step === "install" && isSkeinError(err, "HUB_UNREACHABLE", "DEPOT_UNREACHABLE", "TIMEOUT", "TOO_MANY")
-    );
+    return step === "install" && isPassing(err);
   }
 
   async #finish(attempt: Attempt): Promise<void> {

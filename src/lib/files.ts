@@ -22,16 +22,10 @@ export async function writeFileAtomic(
   file: string,
   data: string | Uint8Array | Iterable<Uint8Array>,
   mode = 0o600,
-  aside = `${file}.${randomBytes(6).toString("hex")}.tmp`,
+  aside = asideOf(file),
 ): Promise<void> {
   try {
-    const handle = await fs.open(aside, "wx", mode);
-    try {
-      await handle.writeFile(data);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeFlushed(aside, data, mode);
     await fs.rename(aside, file);
   } catch (err) {
     await fs.rm(aside, { force: true });
@@ -40,9 +34,39 @@ export async function writeFileAtomic(
   await syncDirectory(path.dirname(file));
 }
 
+async function writeFlushed(
+  file: string,
+  data: string | Uint8Array | Iterable<Uint8Array>,
+  mode: number,
+): Promise<void> {
+  const handle = await fs.open(file, "wx", mode);
+  try {
+    await handle.writeFile(data);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const asideOf = (file: string): string => `${file}.${randomBytes(6).toString("hex")}.tmp`;
+
+/** As `writeFileAtomic`, but what is there already stays: of several who write at once one is the first. */
+export async function writeFileOnce(file: string, data: string, mode = 0o600): Promise<void> {
+  const aside = asideOf(file);
+  try {
+    await writeFlushed(aside, data, mode);
+    await fs.link(aside, file);
+  } catch (err) {
+    if (errnoOf(err) !== "EEXIST") throw asSkeinError(err, file);
+  } finally {
+    await fs.rm(aside, { force: true });
+  }
+  await syncDirectory(path.dirname(file));
+}
+
 /** Points the symlink `link` at `target` in one step: there is no moment without a link. */
 export async function replaceSymlink(target: string, link: string): Promise<void> {
-  const aside = `${link}.${randomBytes(6).toString("hex")}.tmp`;
+  const aside = asideOf(link);
   await fs.symlink(target, aside);
   try {
     await fs.rename(aside, link);

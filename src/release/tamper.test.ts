@@ -9,7 +9,6 @@ import type { Digest, TreeId } from "../lib/ids.ts";
 import { makeWorld, noise, releaseId, type Tree, type World } from "./release.fixture.ts";
 import { listLeft, removeInstall } from "./remove-install.ts";
 import { assertInstall, verifyInstall } from "./verify-install.ts";
-import { readRecord } from "./install-record.ts";
 
 const TREE: Tree = {
   "a/one.txt": "one",

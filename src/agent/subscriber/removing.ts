@@ -39,10 +39,13 @@ export async function removeGone(
   const needed = await neededHere(open, env);
   const installed = await listInstalls(open.place.folders.revs);
   const spare = installed.filter((id) => !needed.has(id));
-  const gone = spare.filter((id, n) => (there !== undefined && !there.has(id)) || n >= SPOOLED_KEPT);
-  for (const id of gone) await removeRelease(open.context, recordOf(open, env), id);
+  const spent = spare.filter((id, n) => (there !== undefined && !there.has(id)) || n >= SPOOLED_KEPT);
+  const gone: ReleaseId[] = [];
+  for (const id of spent) if (await removeRelease(open.context, recordOf(open, env), id)) gone.push(id);
   await removeLeft(open.context, app, needed);
-  if (!isSame) await writeFileAtomic(seenFile, listing ?? "");
+  // What is needed now and gone from the bucket is looked at again: it goes when it is needed no more.
+  const isSettled = there !== undefined && installed.every((id) => there.has(id) || gone.includes(id));
+  if (isSettled) await writeFileAtomic(seenFile, listing ?? "");
   return gone;
 }
 

@@ -150,6 +150,27 @@ test("a new machine fetches what is active and what was before, and none of the 
   assert.equal(pageOf(machine), "v1", "an older one is fetched when a person asks for it");
 });
 
+test("what was purged while a person held it here goes when it is held no more", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const all: string[] = [];
+  for (const version of ["v1", "v2", "v3", "v4"]) all.push(await world.spool("site", scripts(version)));
+  const [v1 = "", v2 = "", v3 = "", v4 = ""] = all;
+  for (const revision of [v2, v3]) {
+    await world.jump(revision);
+    await machine.sync();
+  }
+  await machine.jump("site", revisionWord(v1).revision);
+  await world.purge(v1);
+  await machine.sync();
+  assert.equal(pageOf(machine), "v1");
+  await world.jump(v4);
+  await machine.sync();
+  assert.equal(pageOf(machine), "v4");
+  assert.ok(!(await machine.revisions("site")).includes(v1));
+  assert.ok(machine.scripts().includes("ran pre-remove of v1"));
+});
+
 test("files, links and strange folders in the root harm nothing; each package stands for itself", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["my_site", "other", "9"]);
