@@ -49,21 +49,18 @@ export function landing(
 
 /** Of a full frame of 1514 bytes. */
 const PAYLOAD_SHARE = 1448 / 1514;
-/** What 500KB is: slow enough that what a node may take at once in the beginning is soon forgotten. */
+/** What 500KB is: slow enough that what an order takes besides is a hundredth of the time. */
 const LIMIT_BYTES_PER_S = 500_000;
 
-/** A receiver that may take 500 kB a second: what crosses the link between the fifth and the four fifths of the time. */
-export async function* rateLimit(pair: Pair, ours: Ours, { wire }: Field): AsyncGenerator<Figure> {
+/**
+ * A receiver that may take 500 kB a second: what was sent to it, by the time until it had all. Part of that time would
+ * tell of its kernel's buffers, which fill at once and empty at the end.
+ */
+export async function* rateLimit(pair: Pair, ours: Ours): AsyncGenerator<Figure> {
   const fresh = await ours.publish(pair.name, pair.new);
   await using nodes = await ours.receivers(1, { SKEIN_LIMIT_DOWN: "500KB" });
-  const samples: { readonly at: number; readonly bytes: number }[] = [];
-  const sampler = setInterval(() => samples.push({ at: performance.now(), bytes: wire.sent() }), 50);
-  await nodes.receive(fresh).finally(() => clearInterval(sampler));
-  const [begin, end] = [samples[0]?.bytes ?? 0, samples.at(-1)?.bytes ?? 0];
-  const part = (share: number): { readonly at: number; readonly bytes: number } =>
-    samples.find(({ bytes }) => bytes >= begin + share * (end - begin)) ?? { at: 0, bytes: 0 };
-  const [from, to] = [part(0.2), part(0.8)];
-  const rate = (1000 * PAYLOAD_SHARE * (to.bytes - from.bytes)) / (to.at - from.at);
+  const { sent, wallMs } = await nodes.receive(fresh);
+  const rate = (1000 * PAYLOAD_SHARE * sent) / wallMs;
   const ratio = rate / LIMIT_BYTES_PER_S;
   yield {
     ...compared({

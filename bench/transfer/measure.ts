@@ -25,6 +25,8 @@ export interface Transferred {
   readonly receiverCpu: number;
   /** When the word was given, by `performance.now()`; undefined: at once. */
   readonly began?: number | undefined;
+  /** What is still said about it afterwards; its time is not counted. */
+  readonly over?: Promise<unknown> | undefined;
 }
 
 /** Clock ticks a second: what /proc counts CPU time in. */
@@ -51,8 +53,9 @@ export async function costOf(
     receiver: cpuOf(processes.receiver),
   };
   const begin = performance.now();
-  const { receiverCpu, began = begin } = await transfer();
+  const { receiverCpu, began = begin, over } = await transfer();
   const end = performance.now();
+  await over;
   await quiet(wire);
   return {
     bytes: wire.bytes() - before.bytes,

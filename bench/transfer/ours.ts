@@ -136,17 +136,14 @@ async function receive(
   // What is current already tells nothing of when a new order was done.
   const isThere = (await Promise.all(nodes.map((node) => isCurrent(node, app, release)))).every(Boolean);
   await written(cluster.dir, signal);
-  let followed: Promise<unknown> = Promise.resolve();
-  const cost = await costOf(wire, processes, async () => {
+  return await costOf(wire, processes, async () => {
     const published = await deploy(operator, { ...wish, ...manner, depot, tell, signal });
-    followed = followOrder(operator, published, { tell, signal });
-    followed.catch(() => undefined); // told below
+    const over = followOrder(operator, published, { tell, signal });
+    over.catch(() => undefined); // told where it is waited for
     const arrived = nodes.map((node) => becomesCurrent(node, app, release, signal));
-    await Promise.race([followed, ...(isThere ? [] : [Promise.all(arrived)])]);
-    return { receiverCpu: 0, began };
+    await Promise.race([over, ...(isThere ? [] : [Promise.all(arrived)])]);
+    return { receiverCpu: 0, began, over };
   });
-  await followed;
-  return cost;
 }
 
 async function becomesCurrent(

@@ -47,7 +47,7 @@ export async function* figuresOf(field: Field, { pairs, quick, extras }: Work): 
     }
   }
   const packed = pairs.find(({ unlike }) => unlike);
-  if (extras.includes("limit") && packed !== undefined) yield* rateLimit(packed, ours, field);
+  if (extras.includes("limit") && packed !== undefined) yield* rateLimit(packed, ours);
   if (extras.includes("large")) yield* largeRelease(ours, field);
 }
 
