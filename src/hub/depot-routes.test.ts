@@ -2,14 +2,19 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs/promises";
+import http from "node:http";
 import net, { type AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import type { HubClient } from "../api/hub-client.ts";
 import { depotConformance } from "../depot/depot.conformance.ts";
-import type { BlobSource, Depot } from "../depot/depot.ts";
+import type { BlobSource, Depot, DepotReader } from "../depot/depot.ts";
+import { directoryDepot } from "../depot/directory.ts";
 import { httpDepot } from "../depot/http.ts";
+import { Traffic } from "../depot/traffic/traffic.ts";
+import { systemClock } from "../lib/clock.ts";
+import { getBlob } from "./depot-routes.ts";
 import { joinNode, makeCluster, operatorClient, startTestHub, type TestHub } from "./hub.fixture.ts";
 
 depotConformance("http", async (t) => {
@@ -121,6 +126,37 @@ test("a download that is cut goes on with the bytes that lack", async (t) => {
   const { client, cut } = await badLine(t, hub, 3, 1_200_000);
   assert.ok((await readAll(httpDepot(client), "packs/big", t.signal)).equals(bytes));
   assert.equal(cut(), 3);
+});
+
+/** Serves one depot as the hub does, with little patience, to whoever connects. */
+async function impatient(t: TestContext, depot: DepotReader): Promise<number> {
+  const patience = { graceMs: 2000, bytesPerSec: 10_000_000 };
+  const server = http.createServer((req, res) => {
+    getBlob(depot, "packs/big", req, res, t.signal, patience).catch(() => res.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+test("a reader that does not read is cut, and the next one gets its turn", async (t) => {
+  const bytes = randomBytes(32_000_000);
+  const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-slow-"));
+  t.after(async () => fs.rm(home, { recursive: true, force: true }));
+  const far = directoryDepot(home);
+  await far.put("packs/big", blobOf(bytes), t.signal);
+  const port = await impatient(t, new Traffic({ atOnce: 1 }, systemClock).sending(far));
+  const stuck = net.connect(port, "127.0.0.1").pause();
+  t.after(() => stuck.destroy());
+  stuck.write("GET /packs/big HTTP/1.1\r\nhost: hub\r\n\r\n");
+  await once(stuck, "readable");
+  const answer = await fetch(`http://127.0.0.1:${port}/packs/big`);
+  assert.ok(Buffer.from(await answer.arrayBuffer()).equals(bytes), "who reads is not cut");
+  let left = 0;
+  stuck.on("data", (data: Buffer) => (left += data.length)).on("error", () => undefined);
+  await once(stuck, "close");
+  assert.ok(left < bytes.length, "it has what the sockets held");
 });
 
 test("a hub that stays away is given up on", async (t) => {

@@ -1,7 +1,6 @@
 /** Blobs over HTTP, on the raw streams: ranges on the way out, resumable uploads on the way in. */
+import { once } from "node:events";
 import type http from "node:http";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { ByteRange, DepotReader, ReceivingDepot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { sendJson } from "./http.ts";
@@ -9,12 +8,25 @@ import { sendJson } from "./http.ts";
 /** Largest blob that an upload may announce. */
 const MAX_BLOB_BYTES = 4 * 2 ** 30;
 
+/** So much is written before its going out is waited for, in bytes. */
+const WRITTEN_AHEAD = 262_144;
+
+/** How slowly a reader may take what it asked for, before it is cut: it goes on later, where it was. */
+export interface Patience {
+  /** In ms, for each piece, on top of what `bytesPerSec` allows. */
+  readonly graceMs: number;
+  readonly bytesPerSec: number;
+}
+/** Higher frees turns sooner; lower spares readers behind a very slow line the asking again. */
+const PATIENCE: Patience = { graceMs: 30_000, bytesPerSec: 4096 };
+
 export async function getBlob(
   depot: DepotReader,
   name: string,
   req: http.IncomingMessage,
   res: http.ServerResponse,
   signal: AbortSignal,
+  patience: Patience = PATIENCE,
 ): Promise<void> {
   const range = rangeOf(req.headers.range);
   const pieces = depot.get(name, signal, range)[Symbol.asyncIterator]();
@@ -27,7 +39,39 @@ export async function getBlob(
   // A small blob is one piece: then its length is known, and no chunks need framing.
   if (second.done === true) headers["content-length"] = String(first.done === true ? 0 : first.value.length);
   res.writeHead(range === undefined ? 200 : 206, headers);
-  await pipeline(Readable.from(withBegin([first, second], pieces)), res);
+  await sendPieces(withBegin([first, second], pieces), res, patience);
+}
+
+/** Who does not read what was asked for, or by the drop, is cut: it would hold a turn for ever. */
+async function sendPieces(
+  pieces: AsyncIterable<Uint8Array>,
+  res: http.ServerResponse,
+  patience: Patience,
+): Promise<void> {
+  for await (const piece of pieces) {
+    if (res.destroyed) return;
+    if (!res.write(piece) && res.writableLength >= WRITTEN_AHEAD) await taken(res, "drain", patience);
+  }
+  if (res.destroyed) return;
+  res.end();
+  await taken(res, "finish", patience);
+}
+
+/** Waits until what was written has gone out, or the reader has. */
+async function taken(
+  res: http.ServerResponse,
+  event: "drain" | "finish",
+  { graceMs, bytesPerSec }: Patience,
+): Promise<void> {
+  const timer = setTimeout(() => res.destroy(), graceMs + (res.writableLength / bytesPerSec) * 1000);
+  const over = new AbortController();
+  const { signal } = over;
+  try {
+    await Promise.race([once(res, event, { signal }), once(res, "close", { signal })]);
+  } finally {
+    over.abort();
+    clearTimeout(timer);
+  }
 }
 
 export async function uploadOffset(
