@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Command, Listen } from "../../app/manifest.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import { isNodeExecutable } from "./node-executable.ts";
 import type { ProcessPlan } from "./plan.ts";
 
 /**
@@ -56,11 +57,13 @@ function refuseMix(process: ProcessPlan): never {
   );
 }
 
-/** Is this Node, directly or through npm's scripts and the like? */
+/** Is this Node, directly, through npm's scripts and the like, or with its program in one executable? */
 export function isNodeCommand(command: Command, dir: string): boolean {
   if ("sh" in command) return NODE_IN_SHELL.test(command.sh);
   const [program = ""] = withoutEnv(command.argv);
-  return NODE_PROGRAMS.has(path.basename(program)) || hasNodeShebang(path.resolve(dir, program));
+  if (NODE_PROGRAMS.has(path.basename(program))) return true;
+  const file = path.resolve(dir, program);
+  return hasNodeShebang(file) || isNodeExecutable(file);
 }
 
 /** `env A=1 node x` is node. */

@@ -14,9 +14,10 @@ import {
   processPlan,
   releasePlan,
 } from "./runtime.fixture.ts";
+import { isNodeExecutable } from "./node-executable.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";
 
-test("trap 8: a Node program in one executable loses nothing in mode node, which it has to be told", async (t) => {
+test("trap 8: a Node program in one executable is known for what it is, and loses nothing", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const build = b.release({
@@ -25,14 +26,16 @@ test("trap 8: a Node program in one executable loses nothing in mode node, which
   });
   const made = spawnSync(process.execPath, ["--build-sea", "sea.json"], { cwd: build, encoding: "utf8" });
   assert.equal(made.status, 0, made.stderr);
+  assert.deepEqual([path.join(build, "app"), process.execPath, "/"].map(isNodeExecutable), [
+    true,
+    false,
+    false,
+  ]);
   const planOf = (n: number) => {
     const dir = b.release({ version: String(n) });
     fs.linkSync(path.join(build, "app"), path.join(dir, "app"));
     const drain = { signal: "TERM", windowMs: 300, withinMs: 5000, now: "KILL" } as const;
-    return releasePlan(
-      dir,
-      processPlan("./app", { listen: { http: listenAt(port, { handover: "node" }) }, drain }),
-    );
+    return releasePlan(dir, processPlan("./app", { listen: { http: listenAt(port) }, drain }));
   };
   const { keep, one, cut } = await swapUnderLoad(b, port, planOf, { perSec: 60 });
   assert.deepEqual([keep.classes, one.classes, cut], [{}, {}, 0]);
