@@ -148,6 +148,8 @@ test("a folder with a manifest: deploy, look, restart, stop, start, roll back", 
     assert.equal((await skein("check", "shop", id)).stdout, "OK\n");
     assert.equal((await skein("verify", "shop")).stdout, "here  OK\n");
     assert.match((await skein("logs", "shop")).stdout, /^here .*says one$/m);
+    assert.deepEqual((await skein("logs", "shop", "--lines", "0")).stdout, "");
+    assert.match((await skein("logs", "shop", "--process", "nope")).stderr, /^No process nope of shop/m);
     const lines = await events(0, "logs", "shop", "--lines", "1");
     assert.equal(lines[0]?.["type"], "log");
   });

@@ -64,5 +64,5 @@ async function readOn(file: string, tail: Tail, last: number): Promise<readonly 
   tail.offset += bytesRead;
   const lines = (tail.rest + buffer.toString("utf8", 0, bytesRead)).split("\n");
   tail.rest = lines.pop() ?? "";
-  return isFirst ? lines.slice(-last) : lines;
+  return isFirst ? lines.slice(Math.max(0, lines.length - last)) : lines;
 }

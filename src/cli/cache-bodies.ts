@@ -18,18 +18,20 @@ import { numberOf, wordOf } from "../operator/commands.ts";
 import { cacheDir } from "../operator/home.ts";
 import type { KnownNode } from "../operator/nodes.ts";
 import { openSource, type OpenedSource } from "../operator/source.ts";
-import { releaseOfVersion } from "../operator/views.ts";
 import { checkCache, collectCache } from "../release/cache-contents.ts";
 import type { CacheFlags } from "./cache-commands.ts";
 import { cacheGcWords, cacheSubject, type CacheGcFlags } from "./cache-words.ts";
 import type { Context, Result } from "./context.ts";
 import { usage } from "./grammar.ts";
 import { columns } from "./io.ts";
+import { foundNamed } from "./release-named.ts";
 
 /** The nodes whose caches are meant; null: this machine's. */
 async function nodesMeant(context: Context, { address }: CacheFlags): Promise<readonly KnownNode[] | null> {
   const { on } = context.globals;
   if (address === undefined && on === undefined) return null;
+  if (address !== undefined && on !== undefined)
+    throw usage("--address and --on both say whose cache", "Leave one of them out.");
   return await cacheNodes(await context.operator(), { address, on }, context.signal);
 }
 
@@ -65,7 +67,7 @@ export async function put(context: Context, words: readonly string[], flags: Cac
     return { ...kept };
   }
   const operator = await context.operator();
-  const { id, release } = await releaseOfVersion(operator, subject.app, subject.version, undefined, signal);
+  const { id, release } = await foundNamed(context, subject.app, subject.version);
   const depot = httpDepot(operator.client);
   const name = `${subject.app}@${id.slice(0, 8)}`;
   if (nodes === null) await putTree(paths, name, release, depot, signal);

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -107,6 +116,18 @@ test("a reader that has seen enough ends the command without a word", async (t) 
   assert.deepEqual([exit, await said], [141, ""]);
 });
 
+test("what cannot be written is one line, and no crash", (t) => {
+  const [err] = spawnSync(LAUNCHER, ["version"], {
+    cwd: folder(t),
+    encoding: "utf8",
+    stdio: ["ignore", openSync("/dev/full", "w"), "pipe"],
+  }).output.slice(-1);
+  assert.match(
+    err ?? "",
+    /^error what this command prints cannot be written: ENOSPC[^\n]*\n {2}code {3}DISK_FULL\n$/,
+  );
+});
+
 test("without a cluster a command exits 7, names the state and the next command", (t) => {
   const said = skein(folder(t), "status");
   assert.equal(said.exit, 7);
@@ -204,6 +225,12 @@ test("a word or flag that lacks its partner is named, before anything is asked o
     [["repair", "web", "--every", "5s"], /Add --watch/],
     [["release", "presign", "--bucket", "dir:here", "--for", "1d"], /is read without addresses/],
     [["agent", "run", "--limit-transfers", "0"], /no count/],
+    [["node", "invite", "bad name"], /bad name is no node's name/],
+    [["node", "invite", "all"], /all is no node's name/],
+    [["node", "invite", "--label", "a b=c"], /a b=c is no label/],
+    [["node", "label", "web1", "role=b c"], /role=b c is no label/],
+    [["cache", "ls", "--address", "web1", "--on", "all"], /Leave one of them out/],
+    [["help", "nope"], /^error unknown command 'nope'/],
   ] as const;
   for (const [words, text] of rows) {
     const { exit, err } = skein(dir, ...words);

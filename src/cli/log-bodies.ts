@@ -1,9 +1,10 @@
 import { SkeinError } from "../lib/errors.ts";
 import { refusedBy, runCommand, wordOf, type NamedLine } from "../operator/commands.ts";
-import { commandNodes, releaseOfVersion } from "../operator/views.ts";
+import { commandNodes } from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
 import { usage } from "./grammar.ts";
+import { releaseNamed } from "./release-named.ts";
 import type { LogFlags } from "./view-commands.ts";
 
 const BEGIN_WITHIN_MS = 60_000;
@@ -35,13 +36,23 @@ export async function logs(context: Context, word: string | undefined, flags: Lo
   };
   context.comeBack(`skein logs ${app} --follow`);
   let failed: NamedLine | undefined;
+  let shown = 0;
   for await (const line of runCommand(operator, wish, context.signal)) {
     if (line.type === "result") failed = line["ok"] === true ? failed : line;
-    else showLine(context, line);
+    else {
+      showLine(context, line);
+      shown += 1;
+    }
   }
+  if (failed === undefined && shown === 0 && args.lines > 0) context.io.say(nothingOf(app, flags.process));
   if (failed !== undefined) throw refusedBy(failed, "NOT_FOUND");
   return { app };
 }
+
+const nothingOf = (app: string, process: string | undefined): string =>
+  process === undefined
+    ? `Nothing of ${app} has printed anything yet.`
+    : `No process ${process} of ${app} has printed anything.`;
 
 function showLine(context: Context, line: NamedLine): void {
   context.io.event({ ...line, type: "log" });
@@ -61,11 +72,8 @@ export async function verify(
     { app, env: context.env, selector: context.globals.on ?? null },
     context.signal,
   );
-  const release =
-    version === undefined
-      ? undefined
-      : await releaseOfVersion(operator, app, version, undefined, context.signal);
-  const args = release === undefined ? {} : { release: release.id };
+  const release = version === undefined ? undefined : await releaseNamed(context, app, version);
+  const args = release === undefined ? {} : { release };
   const wish = { kind: "verify", app, env: context.env, args, nodes, validMs: VERIFY_MS };
   const bad: NamedLine[] = [];
   const heard = new Set<string>();

@@ -1,4 +1,4 @@
-import { CommanderError } from "commander";
+import { CommanderError, type Command } from "commander";
 import { SkeinError } from "../lib/errors.ts";
 import { cliProgram } from "./cli-program.ts";
 import { processIo } from "./io.ts";
@@ -13,18 +13,17 @@ const READER_GONE = 128 + 13;
  * is said besides may be gone, too: servers outlive it.
  */
 function endWithReader(): void {
-  const unlessGone = (then: () => void) => (err: NodeJS.ErrnoException) => {
-    if (err.code !== "EPIPE") throw err;
-    then();
-  };
-  process.stdout.on(
-    "error",
-    unlessGone(() => process.exit(READER_GONE)),
-  );
-  process.stderr.on(
-    "error",
-    unlessGone(() => undefined),
-  );
+  process.stdout.on("error", (err: NodeJS.ErrnoException) => {
+    if (err.code === "EPIPE") process.exit(READER_GONE);
+    const code = err.code === "ENOSPC" ? "DISK_FULL" : "IO";
+    process.stderr.write(
+      `error what this command prints cannot be written: ${err.message}\n  code   ${code}\n`,
+    );
+    process.exit(1);
+  });
+  process.stderr.on("error", (err: NodeJS.ErrnoException) => {
+    if (err.code !== "EPIPE") process.exit(1);
+  });
 }
 
 /** The words before the verb: `--version` there is the tool's, after it a value. */
@@ -46,6 +45,7 @@ async function main(words: readonly string[]): Promise<number> {
     exit = code;
   });
   try {
+    refuseHelpOf(program, words);
     await program.parseAsync([...words], { from: "user" });
     return exit;
   } catch (err) {
@@ -61,6 +61,14 @@ function misread({ message }: CommanderError): SkeinError {
   const [what = "", ...more] = message.replace(/^error: /, "").split("\n");
   const suggestion = more.join(" ").replace(/^\((.*)\)$/, "$1");
   return new SkeinError("USAGE", what, suggestion === "" ? {} : { hint: suggestion });
+}
+
+/** Commander answers `help` of a word that is no verb with everything there is. */
+function refuseHelpOf(program: Command, [first, verb]: readonly string[]): void {
+  if (first !== "help" || verb === undefined || verb.startsWith("-")) return;
+  const isVerb = program.commands.some((one) => one.name() === verb || one.aliases().includes(verb));
+  if (!isVerb && verb !== "help")
+    throw new SkeinError("USAGE", `unknown command '${verb}'`, { hint: "skein --help lists them." });
 }
 
 async function report(words: readonly string[], err: unknown): Promise<number> {

@@ -1,5 +1,6 @@
 import { shortRelease } from "../lib/ids.ts";
 import * as nodes from "../operator/nodes.ts";
+import { labelKey, labelValue, nodeName } from "../trust/fields.ts";
 import { confirmName, type Context, type Result } from "./context.ts";
 import { hasBucket } from "./ftl-settings.ts";
 import { durationFlag, labelWords, usage } from "./grammar.ts";
@@ -11,7 +12,8 @@ export async function invite(
   name: string | undefined,
   flags: InviteFlags,
 ): Promise<Result> {
-  const labels = labelWords(flags.label);
+  const labels = labelsOf(flags.label);
+  refuseName(name);
   const given = Object.entries(labels).filter((entry): entry is [string, string] => entry[1] !== null);
   if (given.length < Object.keys(labels).length)
     throw usage("an invitation has no label to take away", "--label role=web");
@@ -36,6 +38,28 @@ export async function invite(
   context.io.say(`Run this on the new node until ${invitation.expires}. It works once; keep it to yourself.`);
   context.io.print(`skein agent --join ${invitation.line}`);
   return { ...invitation, command: `skein agent --join ${invitation.line}` };
+}
+
+/** @throws SkeinError USAGE for what could not be signed as a node's name */
+function refuseName(name: string | undefined): void {
+  if (name === undefined || nodeName.safeParse(name).success) return;
+  throw usage(`${name} is no node's name`, "Write a-z, 0-9, - and dots: web3, web3.fra.");
+}
+
+/** @throws SkeinError USAGE for what could not be signed as labels */
+function labelsOf(words: readonly string[]): Record<string, string | null> {
+  const changes = labelWords(words);
+  for (const [key, value] of Object.entries(changes)) {
+    const isRight =
+      labelKey.safeParse(key).success && (value === null || labelValue.safeParse(value).success);
+    if (!isRight) {
+      throw usage(
+        `${key}${value === null ? "" : `=${value}`} is no label`,
+        "Write a-z, 0-9, - and _ before the =, letters, digits, - _ . : after it: role=web.",
+      );
+    }
+  }
+  return changes;
 }
 
 export async function list(context: Context, selector: string | undefined): Promise<Result> {
@@ -109,7 +133,8 @@ export async function remove(context: Context, name: string): Promise<Result> {
 }
 
 export async function label(context: Context, name: string, words: readonly string[]): Promise<Result> {
-  const identity = await nodes.labelNode(await context.operator(), name, labelWords(words), context.signal);
+  const changes = labelsOf(words);
+  const identity = await nodes.labelNode(await context.operator(), name, changes, context.signal);
   context.io.print(`${identity.name}  ${labelText(identity.labels) || "-"}`);
   return { node: identity.node, name: identity.name, labels: identity.labels };
 }

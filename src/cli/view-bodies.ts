@@ -2,7 +2,6 @@ import type { PortEntry, ReleaseView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { formatBytes } from "../lib/units.ts";
-import { commitOf, workTreeOf } from "../operator/git.ts";
 import { knownNodes, selectNodes } from "../operator/nodes.ts";
 import * as views from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
@@ -10,6 +9,7 @@ import type { Context, Result } from "./context.ts";
 import { appOrSelector, listing, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import { nodeLines } from "./node-bodies.ts";
+import { foundNamed } from "./release-named.ts";
 import type { PortFlags } from "./view-commands.ts";
 
 export async function list(context: Context, word: string | undefined): Promise<Result> {
@@ -183,9 +183,7 @@ export async function check(
     ]);
     return printed(context, columns(rows), { app, running });
   }
-  const repo = await workTreeOf(context.cwd, context.signal);
-  const commit = repo === undefined ? undefined : await commitOf(repo, version, context.signal);
-  const wanted = await views.releaseOfVersion(operator, app, version, commit, context.signal);
+  const wanted = await foundNamed(context, app, version);
   const others = running.filter(({ release }) => release !== wanted.id);
   if (others.length === 0) return printed(context, ["OK"], { app, release: wanted.id, running });
   const differs = others.map(
