@@ -38,6 +38,22 @@ test("a poll whose connection broke makes a node absent after 5 s", async (t) =>
   assert.deepEqual(presentOf(hub), [false]);
 });
 
+test("a node whose connections closed between two polls is absent after 5 s, whatever of it is read later", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const node = await joinNode(t, hub, "web1");
+  const { presence } = hub.hub;
+  await node.client.report(reportOf({ at: new Date(clock.now()).toISOString() }));
+  assert.ok(presence.isConnected(node.kid));
+  node.client.close();
+  while (presence.isConnected(node.kid)) await new Promise(setImmediate);
+  clock.advance(1500);
+  presence.heard(node.kid);
+  assert.deepEqual([presentOf(hub), presence.gone(node.kid)], [[true], false]);
+  clock.advance(5100);
+  assert.deepEqual([presentOf(hub), presence.gone(node.kid)], [[false], true]);
+});
+
 test("the break of an earlier poll says nothing while a later one waits", async (t) => {
   const clock = fakeClock(Date.now());
   const hub = await startTestHub(t, { clock });

@@ -2,6 +2,7 @@
  * Which nodes are there. A node is present while the hub hears of it, nobody else uses its key, and its clock is about
  * right. What matters of it is in the store, so that watchers learn of it and a restarted hub remembers.
  */
+import type { Duplex } from "node:stream";
 import type { AppOnNode, Report } from "../api/schemas.ts";
 import type { NodeView } from "../api/schemas.ts";
 import type { KeyId } from "../lib/ids.ts";
@@ -13,7 +14,7 @@ import type { Nodes } from "./nodes.ts";
 
 /** Silence after which a node counts as absent. Longer forgives slower agents, and failures are seen later. */
 const SILENCE_MS = 30_000;
-/** The same after a poll whose connection broke: the agent has likely ended. */
+/** The same after a poll whose connection broke, or without any connection left: the agent has likely ended. */
 const CUT_MS = 5000;
 /** A node that calls again this soon after its connection broke was never gone: its agent was restarted, or a router. */
 const CALLS_AGAIN_MS = 1000;
@@ -26,8 +27,10 @@ interface Live {
   lastSeen: number;
   /** Polls that wait for news. */
   polls: number;
-  /** When its last poll broke, unless it was heard of since. */
+  /** When its last poll broke or its last connection closed, unless it was heard of since. */
   cutAt: number | null;
+  /** Those that are open; null before the first. */
+  connections: Set<Duplex> | null;
   boot: string | null;
   /** Boots that were superseded → when they spoke last. */
   readonly earlier: Map<string, number>;
@@ -74,14 +77,31 @@ export class Presence {
     }
   }
 
+  /** A node speaks through this connection: between its polls, too, its end is seen. */
+  connected(node: KeyId, connection: Duplex): void {
+    const live = this.#liveOf(node);
+    const connections = live.connections ?? new Set();
+    if (connections.has(connection) || connection.destroyed) return;
+    live.connections = connections.add(connection);
+    connection.once("close", () => {
+      connections.delete(connection);
+      if (connections.size === 0 && live.polls === 0) this.#cut(live);
+    });
+  }
+
+  /** Is any of its connections open? */
+  isConnected(node: KeyId): boolean {
+    return (this.#live.get(node)?.connections?.size ?? 0) > 0;
+  }
+
   /** A node was heard of. `forMs` is how long its silence means nothing. */
   heard(node: KeyId, forMs = 0): void {
-    const now = this.#core.clock.now();
-    const live = this.#live.get(node) ?? fresh(now);
-    this.#live.set(node, live);
-    live.lastSeen = now;
+    const live = this.#liveOf(node);
+    live.lastSeen = this.#core.clock.now();
+    // Its last words, read when it had hung up.
+    if (live.connections?.size === 0) return this.#cut(live);
     live.cutAt = null;
-    live.deadline = now + forMs + SILENCE_MS;
+    live.deadline = live.lastSeen + forMs + SILENCE_MS;
   }
 
   /**
@@ -103,9 +123,9 @@ export class Presence {
   pollEnded(node: KeyId, cut: boolean): void {
     const live = this.#live.get(node);
     if (live === undefined || --live.polls > 0) return;
-    const now = this.#core.clock.now();
-    live.cutAt = cut ? now : null;
-    live.deadline = now + (cut ? CUT_MS : SILENCE_MS);
+    if (cut) return this.#cut(live);
+    live.cutAt = null;
+    live.deadline = this.#core.clock.now() + SILENCE_MS;
   }
 
   /** @returns whether two live agents use this key */
@@ -179,6 +199,19 @@ export class Presence {
     return this.#view(node).apps.find((one) => one.app === app && one.env === env);
   }
 
+  #liveOf(node: KeyId): Live {
+    const known = this.#live.get(node);
+    if (known !== undefined) return known;
+    const live = fresh(this.#core.clock.now());
+    this.#live.set(node, live);
+    return live;
+  }
+
+  #cut(live: Live): void {
+    live.cutAt = this.#core.clock.now();
+    live.deadline = live.cutAt + CUT_MS;
+  }
+
   async #sweep(): Promise<void> {
     for (const node of this.#live.keys()) {
       const view = this.#view(node);
@@ -214,6 +247,7 @@ function fresh(now: number): Live {
     lastSeen: now,
     polls: 0,
     cutAt: null,
+    connections: null,
     boot: null,
     earlier: new Map(),
     duplicateUntil: 0,

@@ -262,6 +262,7 @@ async function serve(server: https.Server, hub: Hub, options: HubOptions): Promi
     callerOf: (req) => {
       const caller = callers.of(req);
       if (caller.role !== "anonymous") strangers.known(req.socket);
+      if (caller.role === "node") hub.presence.connected(caller.kid, req.socket);
       return caller;
     },
     held: (caller) => (tag) => (caller.role === "node" ? hub.wanted.told.named(caller.kid, tag) : undefined),
