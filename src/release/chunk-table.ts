@@ -69,7 +69,8 @@ export class ChunkTable<T extends { readonly frame: FrameRef }> {
     while (count > slots * LOAD) slots *= 2;
     this.#place = new Int32Array(slots).fill(EMPTY);
     this.#at = new Int32Array(slots);
-    for (const [old, number] of places.entries()) {
+    for (let old = 0; old < places.length; old++) {
+      const number = places[old] ?? EMPTY;
       const entries = this.#places[number]?.frame.entries;
       const at = ats[old] ?? 0;
       if (entries === undefined) continue;

@@ -42,6 +42,8 @@ export class EarlierContent {
   readonly #moved = new Map<number, string>();
   /** Content → the first file row that has it. */
   readonly #heads = new Map<string, number>();
+  /** Per file row: the first one of its content. */
+  readonly #head: Int32Array;
 
   /** `records`: the latest first. They stay open as long as this is used. */
   constructor(tree: LoadedTree, records: readonly RecordFile[], revs: string) {
@@ -54,8 +56,12 @@ export class EarlierContent {
     this.#record = new Int8Array(this.#rows.length).fill(NONE);
     this.#index = new Int32Array(this.#rows.length);
     for (const n of records.keys()) this.#findSegments(n);
-    for (const [at, row] of this.#rows.entries()) {
-      if (!this.#heads.has(keyOf(row))) this.#heads.set(keyOf(row), at);
+    this.#head = new Int32Array(this.#rows.length);
+    for (let at = 0; at < this.#rows.length; at++) {
+      const key = keyOf(this.#rows[at] as FileRow);
+      const head = this.#heads.get(key);
+      if (head === undefined) this.#heads.set(key, at);
+      this.#head[at] = head ?? at;
     }
     this.#share();
     if (!this.#record.includes(NONE)) return;
@@ -63,7 +69,12 @@ export class EarlierContent {
     this.#share();
   }
 
-  /** Where the very content of a file row is. */
+  /** Whether the very content of a file row is here. */
+  has(at: number): boolean {
+    return (this.#record[at] ?? NONE) !== NONE;
+  }
+
+  /** Where it is. */
   get(at: number): EarlierFile | undefined {
     const record = this.#record[at] ?? NONE;
     if (record === NONE) return undefined;
@@ -129,10 +140,12 @@ export class EarlierContent {
 
   /** What one row has, all rows of the same content have. */
   #share(): void {
-    const give = (from: number, to: number): void =>
-      this.#found(to, this.#record[from] ?? NONE, this.#index[from] ?? 0, this.#pathOf(from));
-    for (const [at, row] of this.#rows.entries()) give(at, this.#heads.get(keyOf(row)) ?? at);
-    for (const [at, row] of this.#rows.entries()) give(this.#heads.get(keyOf(row)) ?? at, at);
+    const give = (from: number, to: number): void => {
+      if (this.has(from) && !this.has(to))
+        this.#found(to, this.#record[from] ?? NONE, this.#index[from] ?? 0, this.#pathOf(from));
+    };
+    for (let at = 0; at < this.#rows.length; at++) give(at, this.#head[at] ?? at);
+    for (let at = 0; at < this.#rows.length; at++) give(this.#head[at] ?? at, at);
   }
 
   #found(at: number, record: number, index: number, where?: string): void {

@@ -174,14 +174,23 @@ export class PackMap {
    * @throws SkeinError CHUNK_MISSING when no pack has one; CHUNK_CORRUPT, PACK_CORRUPT when no depot has it whole
    */
   async fetch(wanted: WantedChunks, take: ChunkTaker): Promise<void> {
-    await this.readUntil(() => every(wanted, (id) => this.chunks.has(id)));
     const byPack = new Map<Digest, Set<FrameRef>>();
-    for (const id of wanted) {
+    let last: Place | undefined;
+    const isPlaced = (id: ChunkId): boolean => {
       const place = this.chunks.get(id);
-      if (place === undefined) throw missingChunk(id);
-      const frames = byPack.get(place.pack) ?? new Set();
-      byPack.set(place.pack, frames.add(place.frame));
-    }
+      if (place === undefined) return false;
+      if (place === last) return true;
+      last = place;
+      byPack.set(place.pack, (byPack.get(place.pack) ?? new Set()).add(place.frame));
+      return true;
+    };
+    const ids = wanted[Symbol.iterator]();
+    let next = ids.next();
+    await this.readUntil(() => {
+      while (next.done !== true && isPlaced(next.value)) next = ids.next();
+      return next.done === true;
+    });
+    if (next.done !== true) throw missingChunk(next.value);
     const todo = [...byPack];
     const takeWanted: ChunkTaker = (chunk, bytes) => {
       if (!wanted.has(chunk.id)) return;
@@ -200,9 +209,4 @@ export class PackMap {
     };
     await Promise.all(Array.from({ length: PACKS_AT_ONCE }, work));
   }
-}
-
-function every<T>(items: Iterable<T>, holds: (item: T) => boolean): boolean {
-  for (const item of items) if (!holds(item)) return false;
-  return true;
 }

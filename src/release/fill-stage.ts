@@ -6,6 +6,7 @@ import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
 import type { EarlierFile } from "./earlier-content.ts";
+import type { EarlyFlushes } from "./flush.ts";
 import type { PackMap } from "./fetch.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import { MAX_CHUNK, MIN_CHUNK } from "./gear.ts";
@@ -22,6 +23,8 @@ export interface FillOptions {
   readonly resuming: boolean;
   readonly signal: AbortSignal;
   readonly meter: InstallMeter;
+  /** Told what lies in files and not yet on the disk. */
+  readonly flushes: EarlyFlushes;
 }
 
 type Lists = ReadonlyMap<Digest, readonly ChunkRef[]>;
@@ -43,7 +46,7 @@ export interface Filled {
 /** Files handled before other work of the process gets its turn. */
 const FILES_PER_TURN = 128;
 /** Chunks taken before their garbage is collected. */
-const CHUNKS_PER_COLLECTION = 10_000;
+const CHUNKS_PER_COLLECTION = 20_000;
 
 /**
  * Fills the staging directory: from what an earlier try left, from earlier installs, then from the depots.
@@ -65,7 +68,7 @@ export async function fillStage(
     placeFresh(plan, fresh, placer, options.resuming);
     const todo = await fillFromHere(plan, placer, counts, options);
     faultPoint("install.local");
-    await fillFromDepots(plan, todo, lists, packs, placer, meter);
+    await fillFromDepots(plan, todo, lists, packs, placer, options);
     faultPoint("install.fetched");
     for (const { file, target } of plan.links) makeLink(file, target);
   } catch (err) {
@@ -154,13 +157,14 @@ async function fillFromHere(
   const todo: PlannedFile[] = [];
   const { meter } = options;
   meter.enter("local");
-  for (const [i, file] of plan.files.entries()) {
+  let handled = 0;
+  for (const file of plan.files) {
     if (placer.inodes[file.index] !== 0) continue;
     const how = placeFromHere(file, plan.earlier.get(file.index), placer, options);
     if (how === undefined) todo.push(file);
     else meter.fromDisk(file.row.size);
     if (how !== undefined && how !== "empty") counts[how] += 1;
-    if (i % FILES_PER_TURN !== 0) continue;
+    if (++handled % FILES_PER_TURN !== 0) continue;
     meter.tell();
     await setImmediate();
     options.signal.throwIfAborted();
@@ -217,13 +221,16 @@ async function fillFromDepots(
   lists: Lists,
   packs: PackMap,
   placer: Placer,
-  meter: InstallMeter,
+  { meter, flushes }: FillOptions,
 ): Promise<void> {
-  let unknown = [...todo];
+  let known = 0;
   const listOf = (id: Digest): readonly ChunkRef[] | undefined => packs.lists.get(id) ?? lists.get(id);
   await packs.readUntil(() => {
-    unknown = unknown.filter(({ row }) => !isChunk(packs, row.sha256) && listOf(row.sha256) === undefined);
-    return unknown.length === 0;
+    for (; known < todo.length; known++) {
+      const { sha256 } = (todo[known] as PlannedFile).row;
+      if (!isChunk(packs, sha256) && listOf(sha256) === undefined) return false;
+    }
+    return true;
   });
   meter.enter("fetch");
   placer.onWritten = (bytes) => meter.fromDisk(bytes);
@@ -235,6 +242,7 @@ async function fillFromDepots(
   if (todo.length > 0) takeFromHere(plan, placer);
   collectAfter(todo.length);
   placer.onWritten = (bytes) => {
+    flushes.written(bytes);
     meter.fromDepot(bytes);
     meter.tell();
   };

@@ -7,6 +7,44 @@ import { syncDirectory } from "../lib/files.ts";
 /** Up to so many files and folders are flushed by themselves: others' writes are not waited for. */
 const FEW = 64;
 
+/** So much is written before a flush on the way is worth it, in bytes. */
+const EARLY_BYTES = 96 * 1024 * 1024;
+
+/**
+ * Flushes a file system while it is written to, so that the flush at the end finds little left: the disk works while
+ * the rest is fetched. One at a time.
+ */
+export class EarlyFlushes {
+  readonly #dir: string;
+  readonly #signal: AbortSignal;
+  #unflushed = 0;
+  /** The one that runs, or failed: the system tells what it could not write to the first who asks, and nobody else. */
+  #running: Promise<void> | undefined;
+
+  constructor(dir: string, signal: AbortSignal) {
+    this.#dir = dir;
+    this.#signal = signal;
+  }
+
+  /** So many bytes more lie in files. */
+  written(bytes: number): void {
+    this.#unflushed += bytes;
+    if (this.#unflushed < EARLY_BYTES || this.#running !== undefined) return;
+    this.#unflushed = 0;
+    const running = flushFileSystem(this.#dir, this.#signal);
+    this.#running = running;
+    running.then(
+      () => (this.#running = undefined),
+      () => undefined,
+    );
+  }
+
+  /** Waits for the one that runs. @throws SkeinError IO when something could not be written */
+  async end(): Promise<void> {
+    await this.#running;
+  }
+}
+
 /**
  * What was put down survives a power cut when this resolves.
  * @param folders all folders of `files`, and `dir`, which all of it lies in

@@ -72,9 +72,7 @@ function cheapestDelta({ deltas }: ReleaseIndex, records: readonly RecordFile[])
 
 /** Bytes of the frames that hold what is not here. */
 async function lackingBytes(plan: InstallPlan, packs: PackMap): Promise<number> {
-  const lacking = plan.files.filter(
-    ({ row, index }) => row.size > 0 && plan.earlier.get(index) === undefined,
-  );
+  const lacking = plan.files.filter(({ row, index }) => row.size > 0 && !plan.earlier.has(index));
   const lists = plan.earlier.lists();
   const isKnown = (sha256: (typeof lacking)[number]["row"]["sha256"]): boolean =>
     packs.chunks.has(sha256 as string as ChunkId) || packs.lists.has(sha256) || lists.has(sha256);

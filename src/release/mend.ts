@@ -6,7 +6,7 @@ import { faultPoint } from "../lib/fault.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { Fetcher } from "./fetch.ts";
 import { fillStage } from "./fill-stage.ts";
-import { flushFileSystem } from "./flush.ts";
+import { EarlyFlushes, flushFileSystem } from "./flush.ts";
 import { removeTree, type InstallOptions } from "./install.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
 import { addSources, InstallMeter, type BytesBySource } from "./install-progress.ts";
@@ -150,7 +150,9 @@ async function freshCopies(
   const tree = await reachTree(fetcher, { wanted, revs, release, records: known, mayAsk: false, onContent });
   const { writable } = record;
   const plan = part(planInstall(tree, { revs, stage, writable, records: others.all }), files);
-  await fillStage(plan, tree, { link: false, resuming: false, signal, meter });
+  const flushes = new EarlyFlushes(stage, signal);
+  await fillStage(plan, tree, { link: false, resuming: false, signal, meter, flushes });
+  await flushes.end();
   await flushFileSystem(stage, signal);
   return { files, counts: { bytesFetched: fetcher.bytes, sources: meter.sources } };
 }

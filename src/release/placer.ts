@@ -35,6 +35,9 @@ interface Target {
   readonly offset: number;
 }
 
+/** A file that is one chunk, or a place in a larger one. */
+type Use = PlannedFile | Target;
+
 const { O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
 /** Files of many chunks that are kept open at once. */
@@ -49,17 +52,16 @@ export const modeOf = (row: FileRow): number => (row.kind === "x" ? 0o555 : 0o44
  * only says where chunks go.
  */
 export class Placer {
-  readonly #targets = new Map<ChunkId, Target[]>();
-  /** Files of one chunk; most contents are there once. */
-  readonly #single = new Map<ChunkId, PlannedFile | PlannedFile[]>();
+  /** Where each chunk that is wanted goes; most have one place. */
+  readonly #uses = new Map<ChunkId, Use | Use[]>();
   readonly #open = new Map<Growing, number>();
   readonly #buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
   /** Inode of each file that is finished, by the file's index. */
   readonly inodes: Float64Array;
   /** Chunks that are still wanted; what is placed is wanted no more. */
   readonly wanted: WantedChunks = {
-    has: (id) => this.#single.has(id) || this.#targets.has(id),
-    [Symbol.iterator]: () => this.#wanted(),
+    has: (id) => this.#uses.has(id),
+    [Symbol.iterator]: () => this.#uses.keys(),
   };
   /** Told the bytes of content as they are written. */
   onWritten: (bytes: number) => void = () => undefined;
@@ -75,11 +77,7 @@ export class Placer {
 
   /** The file is one chunk. */
   expectWhole(plan: PlannedFile): void {
-    const id = plan.row.sha256 as string as ChunkId;
-    const others = this.#single.get(id);
-    if (others === undefined) this.#single.set(id, plan);
-    else if (Array.isArray(others)) others.push(plan);
-    else this.#single.set(id, [others, plan]);
+    this.#expect(plan.row.sha256 as string as ChunkId, plan);
   }
 
   /** The file is these chunks; what an earlier try left of it is looked through and kept. */
@@ -113,16 +111,10 @@ export class Placer {
   /** Takes a chunk whose bytes were checked; writes it wherever it is wanted. */
   take(chunk: ChunkRef, bytes: Buffer): void {
     faultPoint("install.placed");
-    const whole = this.#single.get(chunk.id) ?? [];
-    for (const plan of Array.isArray(whole) ? whole : [whole]) this.#writeWhole(plan, bytes);
-    this.#single.delete(chunk.id);
-    const targets = this.#targets.get(chunk.id);
-    this.#targets.delete(chunk.id);
-    for (const target of targets ?? []) {
-      write(this.#descriptor(target.file), bytes, target.offset);
-      this.onWritten(bytes.length);
-      this.#advance(target.file, bytes, target.offset);
-    }
+    const uses = this.#uses.get(chunk.id) ?? [];
+    this.#uses.delete(chunk.id);
+    if (!Array.isArray(uses)) return this.#place(uses, bytes);
+    for (const use of uses) this.#place(use, bytes);
   }
 
   /**
@@ -194,11 +186,6 @@ export class Placer {
     this.#open.clear();
   }
 
-  *#wanted(): Generator<ChunkId> {
-    yield* this.#single.keys();
-    yield* this.#targets.keys();
-  }
-
   #pump(from: number, to: number | undefined): string {
     const sum = createHash("sha256");
     for (let at = 0; ;) {
@@ -223,10 +210,18 @@ export class Placer {
     this.onWritten(bytes.length);
   }
 
-  #expect(id: ChunkId, target: Target): void {
-    const others = this.#targets.get(id);
-    if (others === undefined) this.#targets.set(id, [target]);
-    else others.push(target);
+  #expect(id: ChunkId, use: Use): void {
+    const others = this.#uses.get(id);
+    if (others === undefined) this.#uses.set(id, use);
+    else if (Array.isArray(others)) others.push(use);
+    else this.#uses.set(id, [others, use]);
+  }
+
+  #place(use: Use, bytes: Buffer): void {
+    if ("row" in use) return this.#writeWhole(use, bytes);
+    write(this.#descriptor(use.file), bytes, use.offset);
+    this.onWritten(bytes.length);
+    this.#advance(use.file, bytes, use.offset);
   }
 
   #advance(growing: Growing, bytes: Buffer, offset: number): void {

@@ -21,9 +21,10 @@ export function neededRoom(plan: InstallPlan, options: RoomOptions): { bytes: nu
   const { link, bsize, fresh, resuming = false } = options;
   let bytes = plan.folders.length * bsize;
   let entries = plan.folders.length + plan.links.length;
-  for (const { row, index, file } of plan.files) {
-    if (fresh?.has(row.sha256) === true || (link && plan.earlier.get(index) !== undefined)) continue;
-    const there = resuming ? fs.lstatSync(file, { throwIfNoEntry: false }) : undefined;
+  for (const planned of plan.files) {
+    const { row, index } = planned;
+    if (fresh?.has(row.sha256) === true || (link && plan.earlier.has(index))) continue;
+    const there = resuming ? fs.lstatSync(planned.file, { throwIfNoEntry: false }) : undefined;
     if (there === undefined) entries += 1;
     bytes += Math.max(0, Math.ceil(row.size / bsize) * bsize - (there?.blocks ?? 0) * 512);
   }

@@ -27,6 +27,7 @@ export interface FreshSink {
 }
 
 export interface OldTree {
+  /** Asked for once, when the delta's own tree is there. */
   readonly state: TreeState;
   /** Of a file, by its index among the files. */
   content(file: number): Content;
@@ -45,8 +46,10 @@ export async function applyDelta(
 ): Promise<TreeState> {
   const stream = new ByteStream(pieces);
   try {
-    const files = new OldFiles(old.state);
-    const tree = decodeTree(await readTree(stream), old.state.rows, files);
+    const bytes = await readTree(stream);
+    const { state } = old;
+    const files = new OldFiles(state);
+    const tree = decodeTree(bytes, state.rows, files);
     sink.expect(tree.fresh);
     stream.bound(mostBlockBytes(tree.fresh));
     using maker = new ContentMaker(tree.fresh, { files, content: (file) => old.content(file) }, sink);

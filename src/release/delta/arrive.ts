@@ -18,6 +18,7 @@ import type { TreeSegment } from "../tree-blobs.ts";
 import { applyDelta, type OldTree } from "./apply-delta.ts";
 import { ArrivingBlob } from "./arriving-blob.ts";
 import { FreshFiles } from "./fresh-files.ts";
+import type { Content } from "../tree-source.ts";
 import type { TreeState } from "./tree-state.ts";
 
 /** A tree that was reached from an older one, with its new contents. */
@@ -56,7 +57,7 @@ export async function arriveByDelta(fetcher: Fetcher, options: ArriveOptions): P
       try {
         const state = await applyDelta(
           blob.read(depot, name, signal),
-          installedTree(from, revs),
+          new InstalledTree(from, revs),
           sink,
           signal,
         );
@@ -92,22 +93,36 @@ export function forgetDelta(revs: string, release: ReleaseId): void {
 }
 
 /** The install as its record says; a file that is not there as it was put down is none to come from. */
-function installedTree(record: RecordFile, revs: string): OldTree {
-  const rows = record.segments.flatMap((_, n) => record.rowsOf(n));
-  const files = rows.filter(isFileRow);
-  const [times, inodes] = [record.times(), record.inodes()];
-  const dir = path.join(revs, record.release);
-  return {
-    state: { rows, times },
-    content: (index) => {
-      const file = path.join(dir, (files[index] as FileRow).path);
-      const { ino, size, mtimeMs } = fs.lstatSync(file);
-      const isAsPut =
-        ino === inodes[index] && size === files[index]?.size && Math.round(mtimeMs) === times[index];
-      if (!isAsPut) throw new SkeinError("IO", `${file} was changed since it was installed`);
-      return { file, offset: 0 };
-    },
-  };
+class InstalledTree implements OldTree {
+  readonly #record: RecordFile;
+  readonly #dir: string;
+  readonly #inodes: Float64Array;
+  readonly #times: readonly number[];
+  #files: readonly FileRow[] = [];
+
+  constructor(record: RecordFile, revs: string) {
+    this.#record = record;
+    this.#dir = path.join(revs, record.release);
+    this.#inodes = record.inodes();
+    this.#times = record.times();
+  }
+
+  /** Read when it is asked for: where nobody has a delta, a large tree's rows would be garbage. */
+  get state(): TreeState {
+    const rows = this.#record.segments.flatMap((_, n) => this.#record.rowsOf(n));
+    this.#files = rows.filter(isFileRow);
+    return { rows, times: this.#times };
+  }
+
+  content(index: number): Content {
+    const row = this.#files[index] as FileRow;
+    const file = path.join(this.#dir, row.path);
+    const { ino, size, mtimeMs } = fs.lstatSync(file);
+    const isAsPut =
+      ino === this.#inodes[index] && size === row.size && Math.round(mtimeMs) === this.#times[index];
+    if (!isAsPut) throw new SkeinError("IO", `${file} was changed since it was installed`);
+    return { file, offset: 0 };
+  }
 }
 
 /** @returns the segments of the rows @throws SkeinError DELTA_CORRUPT */
