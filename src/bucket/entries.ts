@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { DocumentStore } from "../depot/documents.ts";
+import { listEndless } from "../depot/list-bound.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { rosterSchema } from "../trust/documents.ts";
 import { envelopeSchema, parseEnvelope, type Envelope } from "../trust/envelope.ts";
@@ -71,13 +72,23 @@ export async function listRoot(documents: DocumentStore, signal: AbortSignal): P
   return rootOf(names);
 }
 
+/** More than a bucket's documents come to; few enough to be held. */
+const MOST_NAMES = 250_000;
+/** Charters in all, as text. */
+const MOST_CHARTER_BYTES = 16 * 2 ** 20;
+
+/** @throws SkeinError LIST_ENDLESS */
 export async function namesUnder(
   documents: DocumentStore,
   prefix: string,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   const names: string[] = [];
-  for await (const { name } of documents.list(prefix, signal)) names.push(name);
+  for await (const { name } of documents.list(prefix, signal)) {
+    if (names.length === MOST_NAMES)
+      throw listEndless(documents.name, `${names.length} names under ${prefix}`);
+    names.push(name);
+  }
   return names;
 }
 
@@ -104,7 +115,11 @@ export async function readSigned(
   return value === undefined ? undefined : parseEnvelope(value);
 }
 
-/** The charters of the versions after `known`, up to the newest that the root names. */
+/**
+ * The charters of the versions after `known`, up to the newest that the root names. They are proved when they are all
+ * there, so that it is bounded how much of them a bucket that lies can hand out.
+ * @throws SkeinError LIST_ENDLESS
+ */
 export async function readCharters(
   documents: DocumentStore,
   known: number,
@@ -112,9 +127,12 @@ export async function readCharters(
   signal: AbortSignal,
 ): Promise<readonly Envelope[]> {
   const charters: Envelope[] = [];
+  let bytes = 0;
   for (let version = known + 1; version <= newest; version++) {
     const charter = await readSigned(documents, charterName(version), signal);
     if (charter === undefined) return charters;
+    bytes += JSON.stringify(charter).length;
+    if (bytes > MOST_CHARTER_BYTES) throw listEndless(documents.name, `${charters.length} charters`);
     charters.push(charter);
   }
   return charters;

@@ -10,6 +10,7 @@ import { retryDelayMs } from "../lib/retry.ts";
 import type { RequestOptions } from "../trust/http-client.ts";
 import { jsonOf } from "../trust/http-client.ts";
 import { checkBlobName } from "./blob-name.ts";
+import { ListBound } from "./list-bound.ts";
 import { PACE, paced, PROGRESS_BYTES, type Pace } from "./pace.ts";
 import type { BlobSource, ByteRange, Depot } from "./depot.ts";
 
@@ -89,10 +90,12 @@ async function* list(
   prefix: string,
   signal: AbortSignal,
 ): AsyncGenerator<string, void> {
+  const bound = new ListBound(transport.name);
   for (let after: string | null = ""; after !== null;) {
     const query = new URLSearchParams({ prefix, after }).toString();
     const response = await transport.raw({ method: "GET", path: `/v1/depot/list?${query}`, signal });
     const page = (await jsonOf(response)) as { names: string[]; next: string | null };
+    bound.page(page.names.length);
     yield* page.names;
     after = page.next;
   }

@@ -28,6 +28,11 @@ export const DEPOT_ERROR_CODES = {
     "The bucket's server refused a request for a reason of its own.",
     "See the server's word in the message.",
   ),
+  LIST_ENDLESS: entry(
+    1,
+    "A depot lists more names than Skein could ever have put there.",
+    "Its server is at fault, or the bucket is shared with much else: give Skein a prefix of its own.",
+  ),
   BUCKET_NOT_FOUND: entry(
     7,
     "There is no bucket of that name at the endpoint.",

@@ -1,3 +1,4 @@
+import { ListBound } from "../list-bound.ts";
 import type { S3Bucket } from "./bucket.ts";
 import { childrenIn, textIn, type Element } from "./xml.ts";
 
@@ -10,7 +11,7 @@ export interface Listed {
   readonly etag: string;
 }
 
-/** Objects under a prefix by pages of at most 1,000, sorted by the bytes of their keys. */
+/** Objects under a prefix by pages of at most 1,000, sorted by the bytes of their keys. @throws SkeinError LIST_ENDLESS */
 export async function* pagesOf(
   bucket: S3Bucket,
   prefix: string,
@@ -23,10 +24,13 @@ export async function* pagesOf(
     prefix: bucket.prefix + prefix,
     ...(after === "" ? {} : { "start-after": bucket.prefix + after }),
   };
+  const bound = new ListBound(bucket.name);
   for (let token = ""; ;) {
     const more = token === "" ? {} : { "continuation-token": token };
     const page = await bucket.askXml({ method: "GET", query: { ...query, ...more }, signal });
-    yield childrenIn(page, "Contents").map((entry) => listed(entry, bucket.prefix));
+    const entries = childrenIn(page, "Contents");
+    bound.page(entries.length);
+    yield entries.map((entry) => listed(entry, bucket.prefix));
     if (textIn(page, "IsTruncated") !== "true") return;
     const next = textIn(page, "NextContinuationToken");
     // A server that promises more and does not say where would keep us here for ever.

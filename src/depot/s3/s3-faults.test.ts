@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import type { Clock } from "../../lib/clock.ts";
@@ -192,6 +195,35 @@ for (const point of ["s3.part:2", "s3.completed"]) {
     assert.equal(await depot.sweepUploads(0, Date.now() + 60_000, t.signal), 0);
   });
 }
+
+/** A server that shows one name and promises more, whatever it is asked. */
+async function liar(t: TestContext): Promise<S3Bucket> {
+  let pages = 0;
+  const lies = http.createServer((_req, res) => {
+    const key = `<Key>packs/${String((pages += 1)).padStart(9, "0")}</Key>`;
+    const next = `<NextContinuationToken>${pages}</NextContinuationToken><NextKeyMarker>${pages}</NextKeyMarker>`;
+    const upload = `<Upload>${key}<UploadId>u</UploadId><Initiated>2100-01-01T00:00:00Z</Initiated></Upload>`;
+    res.end(`<L><IsTruncated>true</IsTruncated>${next}<Contents>${key}</Contents>${upload}</L>`);
+  });
+  lies.listen(0, "127.0.0.1");
+  await once(lies, "listening");
+  const endpoint = `http://127.0.0.1:${(lies.address() as AddressInfo).port}`;
+  const bucket = await openBucket("s3://bucket", { ...(await server()).env, AWS_ENDPOINT_URL: endpoint });
+  t.after(() => {
+    bucket[Symbol.dispose]();
+    lies.close();
+  });
+  return bucket;
+}
+
+test("a server whose lists do not end is given up on with one code", async (t) => {
+  const depot = s3Depot(await liar(t), "", PARTS);
+  const listed = async (): Promise<void> => {
+    for await (const _ of depot.list("packs/", t.signal)) void _;
+  };
+  await assert.rejects(listed(), { code: "LIST_ENDLESS", data: { depot: "s3://bucket" } });
+  await assert.rejects(depot.sweepUploads?.(0, Date.now(), t.signal) ?? listed(), { code: "LIST_ENDLESS" });
+});
 
 test("uploads that nobody went on with are swept away", async (t) => {
   const { env } = await server();

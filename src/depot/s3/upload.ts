@@ -3,6 +3,7 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { digestOf } from "../../lib/ids.ts";
 import type { BlobSource } from "../depot.ts";
+import { ListBound } from "../list-bound.ts";
 import { bytesPayload, type S3Bucket } from "./bucket.ts";
 import { SourceFailed } from "./exchange.ts";
 import { decodeKey } from "./listing.ts";
@@ -302,9 +303,12 @@ async function* uploadsUnder(
   signal: AbortSignal,
 ): AsyncGenerator<Begun, void> {
   const query = { uploads: "", "encoding-type": "url", prefix: bucket.prefix + prefix };
+  const bound = new ListBound(bucket.name);
   for (let marker: Record<string, string> = {}; ;) {
     const page = await bucket.askXml({ method: "GET", query: { ...query, ...marker }, signal });
-    for (const upload of childrenIn(page, "Upload")) {
+    const uploads = childrenIn(page, "Upload");
+    bound.page(uploads.length);
+    for (const upload of uploads) {
       const key = decodeKey(textIn(upload, "Key")).slice(bucket.prefix.length);
       yield { key, id: textIn(upload, "UploadId"), begunMs: Date.parse(textIn(upload, "Initiated")) };
     }
