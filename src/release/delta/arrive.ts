@@ -54,6 +54,7 @@ export async function arriveByDelta(fetcher: Fetcher, options: ArriveOptions): P
     const arrived = await fetcher.try(async (depot) => {
       using sink = new FreshFiles(freshDir(revs, release));
       sink.onFilled = options.onContent;
+      sink.onRoom = (bytes) => blob.keepAtMost(bytes);
       try {
         const state = await applyDelta(
           blob.read(depot, name, signal),

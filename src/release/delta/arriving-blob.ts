@@ -1,15 +1,27 @@
 import fs from "node:fs";
+import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
 import type { DepotReader } from "../../depot/depot.ts";
+import { SPARE_BYTES } from "../room.ts";
 
 const READ_BYTES = 256 * 1024;
 
-/** A blob that is read as it arrives and kept on the disk as far as it came: what was here is not fetched again. */
+/**
+ * A blob that is read as it arrives and kept on the disk as far as it came and there is room: what was here is not
+ * fetched again.
+ */
 export class ArrivingBlob {
   readonly #file: string;
+  /** So many bytes more may be kept. */
+  #room = 0;
 
   constructor(file: string) {
     this.#file = file;
+  }
+
+  /** Keeps at most so many bytes more: a blob may be longer than anybody said. */
+  keepAtMost(bytes: number): void {
+    this.#room = bytes;
   }
 
   /** What is here, then the rest from the depot. @throws what the depot throws */
@@ -20,6 +32,8 @@ export class ArrivingBlob {
       0o600,
     );
     try {
+      const { bsize, bavail } = fs.statfsSync(path.dirname(this.#file));
+      this.keepAtMost(bavail * bsize - SPARE_BYTES);
       let at = 0;
       for (;;) {
         const bytes = Buffer.allocUnsafe(READ_BYTES);
@@ -29,9 +43,7 @@ export class ArrivingBlob {
         yield bytes.subarray(0, length);
       }
       for await (const piece of depot.get(name, signal, at === 0 ? undefined : { start: at })) {
-        for (let done = 0; done < piece.length;) {
-          done += fs.writeSync(fd, piece, done, piece.length - done, at + done);
-        }
+        this.#keep(fd, piece, at);
         at += piece.length;
         faultPoint("install.delta-piece");
         yield piece;
@@ -43,5 +55,14 @@ export class ArrivingBlob {
 
   forget(): void {
     fs.rmSync(this.#file, { force: true });
+  }
+
+  /** Once something was not kept nothing is: the file has no holes. */
+  #keep(fd: number, piece: Uint8Array, at: number): void {
+    this.#room = piece.length <= this.#room ? this.#room - piece.length : -1;
+    if (this.#room < 0) return;
+    for (let done = 0; done < piece.length;) {
+      done += fs.writeSync(fd, piece, done, piece.length - done, at + done);
+    }
   }
 }

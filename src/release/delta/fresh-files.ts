@@ -5,12 +5,11 @@ import { promisify } from "node:util";
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Digest } from "../../lib/ids.ts";
+import { SPARE_BYTES } from "../room.ts";
 import type { FreshSink } from "./apply-delta.ts";
 import type { FreshContent } from "./tree-state.ts";
 
 const BUFFER_BYTES = 1024 * 1024;
-/** Kept free beside what is counted. */
-const SPARE_BYTES = 4 * 1024 * 1024;
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
 
@@ -41,6 +40,8 @@ export class FreshFiles implements FreshSink, Disposable {
   readonly files = new Map<Digest, string>();
   /** Told the bytes of content as they come. */
   onFilled: (bytes: number) => void = () => undefined;
+  /** Told how many bytes are free beside what is to come. */
+  onRoom: (bytes: number) => void = () => undefined;
 
   /** `dir`: emptied first. */
   constructor(dir: string) {
@@ -53,7 +54,8 @@ export class FreshFiles implements FreshSink, Disposable {
   expect(contents: readonly FreshContent[]): void {
     const { bsize, bavail, ffree, files: inodes } = fs.statfsSync(this.#dir);
     const needed = contents.reduce((sum, { size }) => sum + Math.ceil(size / bsize) * bsize, SPARE_BYTES);
-    if (needed <= bavail * bsize && (inodes === 0 || contents.length <= ffree)) return;
+    const room = bavail * bsize - needed;
+    if (room >= 0 && (inodes === 0 || contents.length <= ffree)) return this.onRoom(room);
     throw new SkeinError("DISK_FULL", `new contents need ${needed} bytes`, { data: { path: this.#dir } });
   }
 
