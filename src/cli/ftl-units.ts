@@ -1,6 +1,7 @@
 import { launcher, type Context, type Result } from "./context.ts";
 import type { SyncFlags } from "./ftl-commands.ts";
 import { bucketAddress, pinHere, rootHere } from "./ftl-settings.ts";
+import { commandWord, cronWord, environmentWord } from "./unit-words.ts";
 
 /** Prints what runs `sync` on its own: two systemd units and, for machines without, a line for cron and for boot. */
 export async function print(context: Context, flags: SyncFlags): Promise<Result> {
@@ -18,8 +19,11 @@ export async function print(context: Context, flags: SyncFlags): Promise<Result>
 
 export function unitText(skein: string, settings: Readonly<Record<string, string>>): string {
   const entries = Object.entries(settings);
-  const environment = entries.map(([name, value]) => `Environment=${quoted(`${name}=${value}`)}`).join("\n");
-  const inline = entries.map(([name, value]) => `${name}=${shellWord(value)}`).join(" ");
+  const environment = entries
+    .map(([name, value]) => `Environment=${environmentWord(name, value)}`)
+    .join("\n");
+  const inline = entries.map(([name, value]) => `${name}=${cronWord(value)}`).join(" ");
+  const sync = `${inline} ${cronWord(skein)} ftl sync --quiet`;
   return `# /etc/systemd/system/skein-sync.service
 [Unit]
 Description=Skein sync: brings packages to what the bucket says
@@ -30,7 +34,7 @@ Wants=network-online.target
 ${environment}
 # Credentials, where the machine has no role of its own: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, readable by root.
 EnvironmentFile=-/etc/skein/sync.env
-ExecStart=${quoted(skein)} ftl sync --every 30s
+ExecStart=${commandWord(skein)} ftl sync --every 30s
 Restart=always
 RestartSec=5
 
@@ -38,19 +42,6 @@ RestartSec=5
 WantedBy=multi-user.target
 
 # Without systemd, in /etc/cron.d/skein (the first line catches up at boot):
-@reboot      root  ${inline} ${skein} ftl sync --quiet
-*/5 * * * *  root  ${inline} ${skein} ftl sync --quiet`;
+@reboot      root  ${sync}
+*/5 * * * *  root  ${sync}`;
 }
-
-const quoted = (text: string): string =>
-  /[\s"\\%$]/.test(text) ? `"${text.replaceAll(/[\\"%$]/g, escape)}"` : text;
-
-/** systemd expands these two itself. */
-const escape = (sign: string): string => (sign === "%" || sign === "$" ? sign + sign : `\\${sign}`);
-
-/** cron turns a bare % into a line end. */
-const shellWord = (text: string): string =>
-  (/^[A-Za-z0-9_/:.@=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`).replaceAll(
-    "%",
-    String.raw`\%`,
-  );

@@ -1,3 +1,5 @@
+import { commandWord, cronWord, environmentWord, shellWord } from "./unit-words.ts";
+
 /** What the units need to know about this machine. */
 export interface UnitOptions {
   /** The absolute path of the `skein` launcher. */
@@ -23,7 +25,7 @@ export interface Unit {
  */
 export function nodeUnits(options: UnitOptions): readonly [keeper: Unit, agent: Unit] {
   const { skein, environment, secrets } = wordsOf(options);
-  const agent = [skein, "agent", "run", "--no-keeper", ...options.args.map(quoted)].join(" ");
+  const agent = [skein, "agent", "run", "--no-keeper", ...options.args.map(commandWord)].join(" ");
   return [
     {
       file: "skein-keeper.service",
@@ -84,7 +86,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=simple
-${environment}${secrets}ExecStart=${[skein, "hub", ...options.args.map(quoted)].join(" ")}
+${environment}${secrets}ExecStart=${[skein, "hub", ...options.args.map(commandWord)].join(" ")}
 Restart=always
 RestartSec=1
 TimeoutStopSec=20
@@ -105,31 +107,25 @@ interface UnitWords {
 
 function wordsOf({ skein, home, environmentFile: file }: UnitOptions): UnitWords {
   return {
-    skein: quoted(skein),
-    environment: home === undefined ? "" : `Environment=${quoted(`SKEIN_HOME=${home}`)}\n`,
+    skein: commandWord(skein),
+    environment: home === undefined ? "" : `Environment=${environmentWord("SKEIN_HOME", home)}\n`,
     secrets: file === undefined ? "" : `EnvironmentFile=-${file}\n`,
   };
 }
 
 /** The lines for machines without systemd: for /etc/rc.local, runit, or `@reboot` in root's crontab. */
 export function bootText(program: "agent" | "hub", options: UnitOptions): string {
-  const environment = options.home === undefined ? "" : `SKEIN_HOME=${shellWord(options.home)} `;
   const verb = program === "agent" ? ["agent", "run"] : ["hub"];
-  const command = [options.skein, ...verb, ...options.args].map(shellWord).join(" ");
+  const words = [options.skein, ...verb, ...options.args];
+  const line = (word: typeof shellWord): readonly string[] => [
+    options.home === undefined ? "" : `SKEIN_HOME=${word(options.home)} `,
+    words.map(word).join(" "),
+  ];
+  const [environment, command] = line(shellWord);
   const note = program === "agent" ? "; the agent starts the keeper by itself and keeps no terminal" : "";
   return `# start at boot, as root${note}
 ${environment}setsid ${command} </dev/null >>/var/log/skein-${program}.log 2>&1 &
 # the same as one line of root's crontab:
-# @reboot ${environment}${command} >>/var/log/skein-${program}.log 2>&1
+# @reboot ${line(cronWord).join("")} >>/var/log/skein-${program}.log 2>&1
 `;
-}
-
-/** systemd's own quoting: `%` is a specifier and `$` a variable unless doubled. */
-function quoted(word: string): string {
-  const escaped = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
-  return /^[\w@%+=:,./-]+$/.test(escaped) ? escaped : `"${escaped.replaceAll(/["\\]/g, "\\$&")}"`;
-}
-
-function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
