@@ -10,8 +10,10 @@ import { folderFiles, type BucketFiles } from "./files.ts";
 
 /** All of a cluster that needs no server: blobs of releases, and the documents that say what is to run. */
 export interface Bucket extends Disposable {
-  /** As it may be named again: `dir:/srv/bucket`, `s3://bucket/prefix`. */
+  /** For messages: `dir:/srv/bucket`, `s3://bucket/prefix`. */
   readonly name: string;
+  /** As it may be named again, from anywhere: `s3://bucket/prefix?endpoint=https://s3.example.org`. */
+  readonly address: string;
   readonly depot: PrunableDepot;
   readonly documents: DocumentStore;
   readonly files: BucketFiles;
@@ -37,12 +39,13 @@ export async function openBucket(address: string, options: BucketOptions): Promi
   if (dir !== undefined) return inFolder(dir);
   if (/^s3:\/\//i.test(address)) {
     const { openBucket: openServer } = await import("../depot/s3/bucket.ts");
-    return await onServer(await openServer(address, options.env), options);
+    return await onServer(address, await openServer(address, options.env), options);
   }
   if (address.startsWith(PRESIGNED)) {
     const { openPresigned } = await import("../depot/s3/presigned.ts");
     const file = path.resolve(address.slice(PRESIGNED.length));
-    return await onServer(await openPresigned(file, { clock: systemClock }), { ...options, writing: false });
+    const server = await openPresigned(file, { clock: systemClock });
+    return await onServer(PRESIGNED + file, server, { ...options, writing: false });
   }
   throw new SkeinError("USAGE", `${address} is no bucket`, {
     hint: "Write s3://BUCKET/PREFIX, or dir:PATH for a folder.",
@@ -51,8 +54,10 @@ export async function openBucket(address: string, options: BucketOptions): Promi
 }
 
 function inFolder(dir: string): Bucket {
+  const name = `dir:${dir}`;
   return {
-    name: `dir:${dir}`,
+    name,
+    address: name,
     depot: directoryDepot(dir),
     documents: directoryDocuments(dir),
     files: folderFiles(dir),
@@ -61,7 +66,11 @@ function inFolder(dir: string): Bucket {
 }
 
 /** Loaded where it is used: a machine without a server need not read the client. */
-async function onServer(server: S3Bucket, { writing, signal }: BucketOptions): Promise<Bucket> {
+async function onServer(
+  address: string,
+  server: S3Bucket,
+  { writing, signal }: BucketOptions,
+): Promise<Bucket> {
   const { s3Depot } = await import("../depot/s3/s3-depot.ts");
   const { keepsConditions, s3Documents } = await import("../depot/s3/s3-documents.ts");
   const { serverFiles } = await import("./server-files.ts");
@@ -69,6 +78,7 @@ async function onServer(server: S3Bucket, { writing, signal }: BucketOptions): P
     const conditional = writing && (await keepsConditions(server, "", signal));
     return {
       name: server.name,
+      address,
       depot: s3Depot(server, ""),
       documents: s3Documents(server, "", { conditional }),
       files: serverFiles(server),

@@ -19,6 +19,7 @@ import { progress } from "./progress.ts";
 import type { DeployFlags } from "./deploy-commands.ts";
 import type { InviteFlags } from "./node-commands.ts";
 import type { InitFlags } from "./server-commands.ts";
+import { shellWord } from "./unit-words.ts";
 
 /** The operator's identity and charter as ever, and the charter in the bucket: there is no server to start. */
 export async function initBucket(context: Context, flags: InitFlags): Promise<Result> {
@@ -121,7 +122,7 @@ export async function invite(
   const operator = await operatorHere(context, bucket, "skein node invite");
   const wish = { name: name ?? null, labels, validMs: durationFlag(flags.valid) };
   const invitation = await inviteToBucket(operator, wish);
-  const command = `skein agent run --source ${bucket.name} --join ${invitation.line}`;
+  const command = `skein agent run --source ${shellWord(bucket.address)} --join ${invitation.line}`;
   context.io.say(
     `Run this on the new node until ${invitation.expires}. Whoever has it can join till then; keep it to yourself.`,
   );

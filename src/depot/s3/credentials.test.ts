@@ -140,6 +140,26 @@ test("credentials are loaded once for many who ask, renewed before they end, and
   assert.equal((await source.get()).accessKeyId, "3");
 });
 
+test("shortly before they end, many who ask wait for one load; one that fails is borne with to the end", async () => {
+  const clock = fakeClock();
+  const endsAt = clock.now() + 60_000;
+  let loads = 0;
+  let fails = false;
+  const source = renewed(clock, async () => {
+    loads += 1;
+    await Promise.resolve();
+    if (fails) throw new Error("nobody answers");
+    return { accessKeyId: "a", secretAccessKey: "b", expiresMs: endsAt };
+  });
+  await Promise.all([source.get(), source.get()]);
+  await Promise.all([source.get(), source.get(), source.get()]);
+  assert.equal(loads, 2);
+  fails = true;
+  assert.equal((await source.get()).accessKeyId, "a");
+  clock.advance(60_000);
+  await assert.rejects(source.get(), { code: "DEPOT_CREDENTIALS" });
+});
+
 test("a failure to load is not kept", async () => {
   let fails = true;
   const source = renewed(fakeClock(), async () => {

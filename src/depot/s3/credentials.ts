@@ -30,22 +30,28 @@ export function credentialChain(settings: S3Settings, env: Environment, clock: C
   });
 }
 
-/** Keeps what `load` gave until shortly before it ends; many who ask at once wait for one load. */
+/**
+ * Keeps what `load` gave until shortly before it ends; many who ask at once wait for one load. Where it cannot be
+ * renewed yet, it serves to its end.
+ */
 export function renewed(clock: Clock, load: () => Promise<Credentials>): CredentialSource {
-  let kept: Promise<Credentials> | undefined;
-  const fresh = (): Promise<Credentials> => {
-    const loading = load().catch((err: unknown) => {
-      if (kept === loading) kept = undefined;
+  let kept: Credentials | undefined;
+  let loading: Promise<Credentials> | undefined;
+  const leftMs = (): number => (kept === undefined ? -Infinity : (kept.expiresMs ?? Infinity) - clock.now());
+  const fresh = async (): Promise<Credentials> => {
+    try {
+      return (kept = await load());
+    } catch (err) {
+      if (kept !== undefined && leftMs() > 0) return kept;
       throw none(err);
-    });
-    kept = loading;
-    return loading;
+    } finally {
+      loading = undefined;
+    }
   };
   return {
     async get() {
-      const credentials = await (kept ?? fresh());
-      const left = (credentials.expiresMs ?? Infinity) - clock.now();
-      return left > RENEW_BEFORE_MS ? credentials : await fresh();
+      if (kept !== undefined && leftMs() > RENEW_BEFORE_MS) return kept;
+      return await (loading ??= fresh());
     },
     forget() {
       kept = undefined;

@@ -148,16 +148,17 @@ function limitWaits(req: http.ClientRequest, patience: Patience): Disposable {
     socket.once("encrypted" in socket ? "secureConnect" : "connect", () => clearTimeout(timer));
   });
   req.setTimeout(patience.answerMs, () => late("it took nothing more"));
-  req.once("finish", () => {
+  const sent = (): void => {
     clearTimeout(timer);
     timer = setTimeout(late, patience.answerMs, "no answer in time");
-  });
+  };
+  req.once("finish", sent);
   return {
     [Symbol.dispose]() {
       clearTimeout(timer);
       req.setTimeout(0);
-      // What becomes of a body that nobody wants any more is no news.
-      req.removeAllListeners("finish");
+      // What becomes of a body that nobody wants any more is no news. Node's own listeners see to the connection.
+      req.off("finish", sent);
     },
   };
 }

@@ -47,7 +47,7 @@ export function s3Depot(bucket: S3Bucket, folder: string, options: S3DepotOption
       await bucket.tell({ method: "DELETE", key: keyOf(name), accept: [404], signal });
     },
     sweepUploads: async (olderThanMs, nowMs, signal) =>
-      await sweepLeftOvers(bucket, nowMs - olderThanMs, signal),
+      await sweepLeftOvers(bucket, folder, nowMs - olderThanMs, signal),
     rename: async (from, to, signal) => {
       const headers = { "x-amz-copy-source": bucket.copySource(keyOf(from)) };
       await bucket.askXml({ method: "PUT", key: keyOf(to), headers, signal });

@@ -55,15 +55,17 @@ export async function upload(
   }
 }
 
-/** Ends uploads that were begun before `beforeMs` and never completed. @returns how many */
+/** Ends uploads under `prefix` that were begun before `beforeMs` and never completed. @returns how many */
 export async function sweepLeftOvers(
   bucket: S3Bucket,
+  prefix: string,
   beforeMs: number,
   signal: AbortSignal,
 ): Promise<number> {
   let ended = 0;
-  for await (const { key, id, begunMs } of uploadsUnder(bucket, "", signal)) {
-    if (begunMs >= beforeMs) continue;
+  for await (const { key, id, begunMs } of uploadsUnder(bucket, prefix, signal)) {
+    // One whose server does not say when it was begun may be under way.
+    if (!(begunMs < beforeMs)) continue;
     await abortUpload(bucket, key, id, signal);
     ended += 1;
   }
