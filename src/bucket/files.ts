@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
@@ -56,7 +56,7 @@ export function folderFiles(dir: string): BucketFiles {
     },
     async put(name, file, signal) {
       const final = fileOf(name);
-      const aside = path.join(dir, `.put-${process.pid}-${name}`);
+      const aside = path.join(dir, `.put-${randomBytes(6).toString("hex")}-${name}`);
       try {
         signal.throwIfAborted();
         await fs.mkdir(dir, { recursive: true });

@@ -158,9 +158,10 @@ function depot(hub: Hub) {
     depotHead: async (call) => await uploadOffset(blobs, name(call), call.req, call.res),
     depotPut: async (call) => {
       needSomeDeploy(hub, call);
-      hub.peers.forget(name(call));
       const bytes = traffic.receiving(call.req as AsyncIterable<Uint8Array>, call.signal);
       await putBlob(blobs, name(call), bytes, call.req, call.res);
+      // Only now: who asked while it came was told of what was there before.
+      hub.peers.forget(name(call));
     },
     depotDelete: async (call) => {
       needRight(hub, call, { kind: "admin" });

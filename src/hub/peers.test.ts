@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import test from "node:test";
 import { seal, type Envelope } from "../trust/envelope.ts";
+import { httpDepot } from "../depot/http.ts";
 import { generateSigner } from "../trust/keys.ts";
 import {
   at,
@@ -96,4 +97,27 @@ test("a blob's pieces are hashed once, and anew when the blob came again", async
   }
   const none = node.client.call("depotPieces", { params: { blob: "deltas/b" } });
   await assert.rejects(none, { code: "BLOB_MISSING" });
+});
+
+test("whoever asks while a blob comes again is told of the one before, and afterwards of the new one", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "one");
+  const proofOf = async () => await node.client.call("depotPieces", { params: { blob: "index/a" } });
+  const depot = httpDepot(hub.client);
+  const sizes: number[] = [];
+  for (const size of [300, 200]) {
+    const bytes = randomBytes(size);
+    const blob = {
+      size,
+      sha256: createHash("sha256").update(bytes).digest("hex"),
+      async *open() {
+        yield bytes.subarray(0, 100);
+        if (size === 200) sizes.push((await proofOf()).size);
+        yield bytes.subarray(100);
+      },
+    };
+    await depot.put("index/a", blob, t.signal);
+  }
+  sizes.push((await proofOf()).size);
+  assert.deepEqual(sizes, [300, 200]);
 });

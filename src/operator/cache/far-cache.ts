@@ -1,5 +1,5 @@
 /** Nodes' caches, by signed commands. */
-import { SkeinError } from "../../lib/errors.ts";
+import { fromWire, SkeinError, type WireError } from "../../lib/errors.ts";
 import type { Command } from "../../trust/documents.ts";
 import { ask, type Answer } from "../ask.ts";
 import { knownNodes, nodeNamed, selectNodes, type KnownNode } from "../nodes.ts";
@@ -18,9 +18,15 @@ export async function cacheNodes(
 ): Promise<readonly KnownNode[]> {
   const known = await knownNodes(operator, signal);
   if (where.address === undefined) return selectNodes(known, where.on ?? "all").nodes;
-  const host = where.address.replace(/^\[|\](:\d+)?$|:\d+$/g, "");
+  const host = hostIn(where.address);
   const at = known.filter(({ address }) => address !== null && address === host);
   return at.length > 0 ? at : [nodeNamed(known, where.address)];
+}
+
+/** Of `host`, `host:port`, `[fd00::1]:port` or `fd00::1`. */
+export function hostIn(address: string): string {
+  const [, v6, name] = /^(?:\[(.+)\]|([^:]+))(?::\d+)?$/.exec(address) ?? [];
+  return v6 ?? name ?? address;
 }
 
 /** Runs one command on nodes' caches. @throws SkeinError NODES_SILENT, or what the first node that failed said */
@@ -35,9 +41,9 @@ export async function onCaches(
   const answers = await ask(operator, { kind, app: null, env: null, args, nodes, validMs }, signal);
   const failed = answers.find(({ outcome }) => outcome === "failed");
   if (failed !== undefined) {
-    throw new SkeinError("IO", `${failed.node}: ${failed.message ?? "it failed"}`, {
-      data: { node: failed.node, cause: failed.code },
-    });
+    const { node, code, message } = failed;
+    const wire = { code: code ?? "IO", message: `${node}: ${message ?? "it failed"}`, data: { node } };
+    throw fromWire(wire as WireError);
   }
   const silent = answers.filter(({ outcome }) => outcome === "silent").map(({ node }) => node);
   if (silent.length === 0) return answers;

@@ -90,7 +90,7 @@ export async function importRelease(shelf: Shelf, wish: ImportWish): Promise<Imp
   };
   const accept = async (head: ExportHead): Promise<void> => {
     prove(head);
-    refuseWithoutRoom(folder, head, await Promise.resolve(bytes));
+    refuseWithoutRoom(folder, head, bytes);
   };
   const head = await decodeExport(fs.createReadStream(file), staging, accept, signal);
   const { body, id, chain } = prove(head);
