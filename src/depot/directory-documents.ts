@@ -1,4 +1,3 @@
-import type { Stats } from "node:fs";
 import { constants } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
@@ -14,6 +13,7 @@ import {
   type DocumentEntry,
   type DocumentStore,
 } from "./documents.ts";
+import { entriesOf, fileStat, makeFolder } from "./folder-files.ts";
 import { lockFolder } from "./folder-lock.ts";
 
 /**
@@ -59,7 +59,7 @@ export function directoryDocuments(root: string): DocumentStore {
     list: (prefix, signal) => listDocuments(root, prefix, signal),
     async delete(document, signal) {
       const file = fileOf(document);
-      if ((await statOf(file)) === undefined) return;
+      if ((await fileStat(file)) === undefined) return;
       using _turn = await lockFolder(root, systemClock, signal);
       await fs.rm(file, { force: true });
       await syncDirectory(path.dirname(file));
@@ -67,33 +67,14 @@ export function directoryDocuments(root: string): DocumentStore {
   };
 }
 
-async function makeFolder(dir: string): Promise<void> {
-  try {
-    const made = await fs.mkdir(dir, { recursive: true });
-    if (made !== undefined) await syncDirectory(path.dirname(made));
-  } catch (err) {
-    throw asSkeinError(err, dir);
-  }
-}
-
 async function readDocument(file: string, document: string): Promise<Buffer | undefined> {
-  if ((await statOf(file)) === undefined) return undefined;
+  if ((await fileStat(file)) === undefined) return undefined;
   try {
     await using handle = await fs.open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
     checkDocumentSize(document, (await handle.stat()).size);
     return await handle.readFile();
   } catch (err) {
     if (errnoOf(err) === "ENOENT") return undefined;
-    throw asSkeinError(err, file);
-  }
-}
-
-async function statOf(file: string): Promise<Stats | undefined> {
-  try {
-    const stat = await fs.lstat(file);
-    return stat.isFile() ? stat : undefined;
-  } catch (err) {
-    if (errnoOf(err) === "ENOENT" || errnoOf(err) === "ENOTDIR") return undefined;
     throw asSkeinError(err, file);
   }
 }
@@ -118,16 +99,7 @@ async function* listDocuments(
   await walk(under);
   for (const name of names.sort()) {
     signal.throwIfAborted();
-    const stat = await statOf(path.join(root, name));
+    const stat = await fileStat(path.join(root, name));
     if (stat !== undefined) yield { name, sizeBytes: stat.size, modifiedMs: stat.mtimeMs };
-  }
-}
-
-async function entriesOf(dir: string) {
-  try {
-    return await fs.readdir(dir, { withFileTypes: true });
-  } catch (err) {
-    if (errnoOf(err) === "ENOENT" || errnoOf(err) === "ENOTDIR") return [];
-    throw asSkeinError(err, dir);
   }
 }

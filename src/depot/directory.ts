@@ -6,6 +6,7 @@ import { asSkeinError, syncDirectory } from "../lib/files.ts";
 import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { checkBlobName } from "./blob-name.ts";
+import { entriesOf, fileStat, makeFolder } from "./folder-files.ts";
 import { freeBytes, giveBack, take } from "./upload-file.ts";
 import type { BlobEntry, BlobSource, ByteRange, ReceivingDepot, UploadInfo, UploadState } from "./depot.ts";
 
@@ -56,15 +57,15 @@ export function directoryDepot(root: string): DirectoryDepot {
     append,
     uploaded: async (name, sha256) => await freeBytes(uploadOf(name, sha256)),
     has: async (names) => {
-      const there = await Promise.all(names.map(async (name) => (await sizeOf(fileOf(name))) !== undefined));
-      return new Set(names.filter((_, i) => there[i]));
+      const there = await Promise.all(names.map(async (name) => await fileStat(fileOf(name))));
+      return new Set(names.filter((_, i) => there[i] !== undefined));
     },
     get: (name, signal, range) => read(fileOf(name), name, signal, range),
     list: (prefix, signal) => listFiles(blobs, prefix, signal),
     entries: (prefix, signal) => listEntries(blobs, prefix, signal),
     rename: async (from, to) => await rename(fileOf(from), fileOf(to), from),
     put: async (name, blob, signal) => {
-      if ((await sizeOf(fileOf(name))) === blob.size && isContentNamed(name)) return;
+      if ((await fileStat(fileOf(name)))?.size === blob.size && isContentNamed(name)) return;
       signal.throwIfAborted();
       const have = Math.min(await freeBytes(uploadOf(name, blob.sha256)), blob.size);
       const send = async (offset: number): Promise<UploadState> =>
@@ -152,12 +153,11 @@ async function finish(
     await handle.sync();
   }
   const dir = path.dirname(final);
-  const made = await fs.mkdir(dir, { recursive: true });
+  await makeFolder(dir);
   faultPoint("depot.checked");
   await fs.rename(file, final);
   faultPoint("depot.renamed");
   await syncDirectory(dir);
-  if (made !== undefined) await syncDirectory(path.dirname(made));
 }
 
 async function hashOf(handle: fs.FileHandle): Promise<string> {
@@ -173,7 +173,7 @@ async function* read(
   signal: AbortSignal,
   range: ByteRange | undefined,
 ): AsyncIterable<Uint8Array> {
-  if ((await sizeOf(file)) === undefined) throw missing(name);
+  if ((await fileStat(file)) === undefined) throw missing(name);
   let handle: fs.FileHandle;
   try {
     handle = await fs.open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -218,34 +218,15 @@ async function* listFiles(root: string, prefix: string, signal: AbortSignal): As
 
 async function* listEntries(root: string, prefix: string, signal: AbortSignal): AsyncIterable<BlobEntry> {
   for await (const name of listFiles(root, prefix, signal)) {
-    const sizeBytes = await sizeOf(path.join(root, name));
+    const sizeBytes = (await fileStat(path.join(root, name)))?.size;
     if (sizeBytes !== undefined) yield { name, sizeBytes };
-  }
-}
-
-async function entriesOf(dir: string) {
-  try {
-    return await fs.readdir(dir, { withFileTypes: true });
-  } catch (err) {
-    if (errnoOf(err) === "ENOENT" || errnoOf(err) === "ENOTDIR") return [];
-    throw asSkeinError(err, dir);
-  }
-}
-
-async function sizeOf(file: string): Promise<number | undefined> {
-  try {
-    const stat = await fs.lstat(file);
-    return stat.isFile() ? stat.size : undefined;
-  } catch (err) {
-    if (errnoOf(err) === "ENOENT" || errnoOf(err) === "ENOTDIR") return undefined;
-    throw asSkeinError(err, file);
   }
 }
 
 async function rename(from: string, to: string, name: string): Promise<void> {
   const dir = path.dirname(to);
   try {
-    await fs.mkdir(dir, { recursive: true });
+    await makeFolder(dir);
     await fs.rename(from, to);
   } catch (err) {
     throw errnoOf(err) === "ENOENT" ? missing(name) : asSkeinError(err, from);

@@ -28,7 +28,7 @@ export async function writeFileAtomic(
     await writeFlushed(aside, data, mode);
     await fs.rename(aside, file);
   } catch (err) {
-    await fs.rm(aside, { force: true });
+    await dropAside(aside);
     throw asSkeinError(err, file);
   }
   await syncDirectory(path.dirname(file));
@@ -59,9 +59,14 @@ export async function writeFileOnce(file: string, data: string, mode = 0o600): P
   } catch (err) {
     if (errnoOf(err) !== "EEXIST") throw asSkeinError(err, file);
   } finally {
-    await fs.rm(aside, { force: true });
+    await dropAside(aside);
   }
   await syncDirectory(path.dirname(file));
+}
+
+/** What went wrong before says more than what goes wrong here. */
+async function dropAside(aside: string): Promise<void> {
+  await fs.rm(aside, { force: true }).catch(() => undefined);
 }
 
 /** Points the symlink `link` at `target` in one step: there is no moment without a link. */

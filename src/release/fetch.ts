@@ -3,6 +3,7 @@ import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { ChunkId, Digest } from "../lib/ids.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { DepotKind, DepotReader } from "../depot/depot.ts";
+import { readBy } from "../depot/read-by.ts";
 import { readHead } from "./blobs.ts";
 import { ChunkTable } from "./chunk-table.ts";
 import { fetchFrames, missingChunk, type ChunkTaker } from "./fetch-frames.ts";
@@ -74,18 +75,12 @@ class NotTaken extends Error {}
 
 function counting(depot: DepotReader, count: (kind: DepotKind, bytes: number) => void): DepotReader {
   if (depot.counted !== undefined) return depot.counted(count);
-  return {
-    kind: depot.kind,
-    name: depot.name,
-    has: async (names, signal) => await depot.has(names, signal),
-    list: (prefix, signal) => depot.list(prefix, signal),
-    async *get(name, signal, range) {
-      for await (const piece of depot.get(name, signal, range)) {
-        count(depot.kind, piece.length);
-        yield piece;
-      }
-    },
-  };
+  return readBy(depot, async function* (name, signal, range) {
+    for await (const piece of depot.get(name, signal, range)) {
+      count(depot.kind, piece.length);
+      yield piece;
+    }
+  });
 }
 
 function isFinal(err: unknown): boolean {

@@ -6,6 +6,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import { freeNow } from "../../lib/free.ts";
 import { asSkeinError } from "../../lib/files.ts";
 import { checkBlobName } from "../blob-name.ts";
+import { entriesOf } from "../folder-files.ts";
 import { PIECE_BYTES } from "../peers/picking.ts";
 import { decodePiece, encodePiece, endsAt, heldFrom, withPart, type PieceContent } from "./piece-file.ts";
 
@@ -267,7 +268,7 @@ class PieceFolder implements BlobCache {
       await fs.rename(aside, file);
       faultPoint("cache.renamed");
     } catch (err) {
-      await fs.rm(aside, { force: true });
+      await fs.rm(aside, { force: true }).catch(() => undefined);
       throw asSkeinError(err, file);
     }
   }
@@ -322,15 +323,6 @@ async function filesUnder(dir: string, prefix = ""): Promise<string[]> {
     else files.push(name);
   }
   return files;
-}
-
-async function entriesOf(dir: string): Promise<{ name: string; isDirectory(): boolean }[]> {
-  try {
-    return await fs.readdir(dir, { withFileTypes: true });
-  } catch (err) {
-    if (errnoOf(err) === "ENOENT") return [];
-    throw asSkeinError(err, dir);
-  }
 }
 
 /** @throws SkeinError BAD_REQUEST */

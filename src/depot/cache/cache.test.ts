@@ -237,7 +237,7 @@ test("what was written up to the end is known to end there, whatever part of it 
 
 test("a folder that could not be read once is looked at again", async (t) => {
   const dir = path.join(tempDir(t), "cache");
-  fs.writeFileSync(dir, "a file where the folder should be");
+  fs.symlinkSync("cache", dir);
   const near = cacheIn(dir);
   await assert.rejects(near.blobs(), { code: "IO" });
   fs.rmSync(dir);

@@ -7,6 +7,7 @@ import { freeNow } from "../../lib/free.ts";
 import { checkBlobName } from "../blob-name.ts";
 import type { ByteRange, DepotKind, DepotReader } from "../depot.ts";
 import { PIECE_BYTES } from "../peers/picking.ts";
+import { readBy } from "../read-by.ts";
 import type { BlobCache } from "./blob-cache.ts";
 
 export interface PieceRange {
@@ -74,14 +75,12 @@ const WINDOW = 6;
 export function cached(options: CachedOptions): CachedDepot {
   const { far } = options;
   const failed: Failed = new Map();
-  const reader = (count: Count): DepotReader => ({
-    kind: far.kind,
-    name: far.name,
-    has: async (names, signal) => await far.has(names, signal),
-    list: (prefix, signal) => far.list(prefix, signal),
-    get: (name, signal, range) => new Reading(options, name, signal, count, failed).run(range),
-  });
-  return { ...reader(() => undefined), counted: reader, mending: mending(options, failed) };
+  const reader = (count: Count): DepotReader =>
+    readBy(far, (name, signal, range) => new Reading(options, name, signal, count, failed).run(range));
+  return Object.assign(
+    reader(() => undefined),
+    { counted: reader, mending: mending(options, failed) },
+  );
 }
 
 /**
@@ -92,22 +91,16 @@ type Failed = Map<string, SkeinError | undefined>;
 
 function mending(options: CachedOptions, failed: Failed): DepotReader {
   const { near, far, pieces } = options;
-  return {
-    kind: far.kind,
-    name: far.name,
-    has: async (names, signal) => await far.has(names, signal),
-    list: (prefix, signal) => far.list(prefix, signal),
-    async *get(name, signal, range) {
-      const { start = 0, end = Infinity } = range ?? {};
-      const lack = failed.get(name);
-      if (!failed.delete(name)) {
-        pieces?.blame(name, start, end);
-        await near.drop(name, start, end);
-      } else if (lack !== undefined) throw lack;
-      const reading = new Reading(options, name, signal, () => undefined, failed);
-      yield* reading.stream(start, end);
-    },
-  };
+  return readBy(far, async function* (name, signal, range) {
+    const { start = 0, end = Infinity } = range ?? {};
+    const lack = failed.get(name);
+    if (!failed.delete(name)) {
+      pieces?.blame(name, start, end);
+      await near.drop(name, start, end);
+    } else if (lack !== undefined) throw lack;
+    const reading = new Reading(options, name, signal, () => undefined, failed);
+    yield* reading.stream(start, end);
+  });
 }
 
 /** One reader on its way through one blob. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../../lib/clock.ts";
 import type { DepotReader } from "../depot.ts";
+import { readBy } from "../read-by.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
 /** What a process may use of its line for blobs. Documents are small and never wait. */
@@ -56,39 +57,12 @@ export class Traffic {
 
   /** The same depot, read within the limits. */
   reading(depot: DepotReader): DepotReader {
-    const { turn, down } = { turn: this.turn.bind(this), down: this.down.bind(this) };
-    return {
-      kind: depot.kind,
-      get name() {
-        return depot.name;
-      },
-      has: async (names, signal) => await depot.has(names, signal),
-      list: (prefix, signal) => depot.list(prefix, signal),
-      async *get(name, signal, range) {
-        using held = await turn(signal);
-        void held;
-        for await (const piece of depot.get(name, signal, range)) {
-          await down(piece.length, signal);
-          yield piece;
-        }
-      },
-    };
+    return this.#held(depot, this.down.bind(this));
   }
 
   /** The same depot for whom it is sent to: reads are paced as what goes out. */
   sending(depot: DepotReader): DepotReader {
-    const { turn, up } = { turn: this.turn.bind(this), up: this.up.bind(this) };
-    return {
-      ...depot,
-      async *get(name, signal, range) {
-        using held = await turn(signal);
-        void held;
-        for await (const piece of depot.get(name, signal, range)) {
-          await up(piece.length, signal);
-          yield piece;
-        }
-      },
-    };
+    return this.#held(depot, this.up.bind(this));
   }
 
   /** The same bytes, taken in within the limits. */
@@ -97,6 +71,18 @@ export class Traffic {
       await this.down(piece.length, signal);
       yield piece;
     }
+  }
+
+  #held(depot: DepotReader, wait: (bytes: number, signal: AbortSignal) => Promise<void>): DepotReader {
+    const turn = this.turn.bind(this);
+    return readBy(depot, async function* (name, signal, range) {
+      using held = await turn(signal);
+      void held;
+      for await (const piece of depot.get(name, signal, range)) {
+        await wait(piece.length, signal);
+        yield piece;
+      }
+    });
   }
 
   async #wait(bucket: TokenBucket | undefined, bytes: number, signal: AbortSignal): Promise<void> {

@@ -1,4 +1,5 @@
 import type { ByteRange, DepotReader } from "../../depot/depot.ts";
+import { readBy } from "../../depot/read-by.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 
 /**
@@ -7,24 +8,18 @@ import { isSkeinError } from "../../lib/errors.ts";
  * what is out of use counts as absent there.
  */
 export function seesRetired(depot: DepotReader): DepotReader {
-  return {
-    kind: depot.kind,
-    name: depot.name,
-    has: async (names, signal) => await depot.has(names, signal),
-    list: (prefix, signal) => depot.list(prefix, signal),
-    async *get(name, signal, range) {
-      let begun = false;
-      try {
-        for await (const piece of depot.get(name, signal, range)) {
-          begun = true;
-          yield piece;
-        }
-      } catch (err) {
-        if (begun || !isSkeinError(err, "BLOB_MISSING")) throw err;
-        yield* retired(depot, name, signal, range, err);
+  return readBy(depot, async function* (name, signal, range) {
+    let begun = false;
+    try {
+      for await (const piece of depot.get(name, signal, range)) {
+        begun = true;
+        yield piece;
       }
-    },
-  };
+    } catch (err) {
+      if (begun || !isSkeinError(err, "BLOB_MISSING")) throw err;
+      yield* retired(depot, name, signal, range, err);
+    }
+  });
 }
 
 async function* retired(
