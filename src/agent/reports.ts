@@ -38,6 +38,7 @@ export async function reportOf(input: ReportInput): Promise<Report> {
   const { context, workers } = input;
   const waiting = context.outbox.waiting(RECEIPTS_AT_ONCE);
   const again = input.catchingUp ? context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []) : [];
+  const rows = await input.runtime.list();
   return {
     boot: input.boot,
     at: timeOf(context.clock.now()),
@@ -47,15 +48,14 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     knows: [...DOCUMENT_TYPES],
     ...(input.catchingUp ? { heads: await headsOf(input) } : {}),
     receipts: [...waiting, ...again].slice(0, 256),
-    instances: await instancesOf(input),
-    apps: workers.flatMap((worker) => appOf(worker, context)),
+    instances: instancesOf(rows, context),
+    apps: workers.flatMap((worker) => appOf(worker, rows, context)),
     progress: workers.flatMap(({ progress }) => progress ?? []),
     roomBytes: roomBytes(context.paths.lib),
   };
 }
 
-async function instancesOf({ runtime, context }: ReportInput): Promise<Report["instances"]> {
-  const rows = await runtime.list();
+function instancesOf(rows: readonly InstanceRow[], context: AppContext): Report["instances"] {
   return rows.flatMap((row, n) => {
     if (!isReleaseId(row.release)) return [];
     const {
@@ -80,7 +80,7 @@ async function instancesOf({ runtime, context }: ReportInput): Promise<Report["i
   });
 }
 
-function appOf(worker: AppWorker, { store }: AppContext): Report["apps"] {
+function appOf(worker: AppWorker, rows: readonly InstanceRow[], { store }: AppContext): Report["apps"] {
   const { record, progress, moved } = worker;
   if (record === undefined) return [];
   const { app, env, reached } = record;
@@ -89,7 +89,21 @@ function appOf(worker: AppWorker, { store }: AppContext): Report["apps"] {
   const settled = runs === null ? "stopped" : worker.isFailing ? "failed" : "running";
   const sources = moved === undefined || moved.order !== head ? {} : { sources: moved.sources };
   const state = progress === undefined ? settled : "deploying";
-  return [{ app, env, release: runs, state, head, ...sources }];
+  const notes = notesOf(rows.filter((row) => row.app === app && row.environment === env));
+  return [{ app, env, release: runs, state, head, ...sources, ...notes }];
+}
+
+/** What the app's instances have less of than they should: nobody would see it otherwise. */
+export function notesOf(
+  rows: readonly Pick<InstanceRow, "unenforced">[],
+  isRoot: boolean = process.getuid?.() === 0,
+): Pick<Report["apps"][number], "notes"> {
+  const unenforced = [...new Set(rows.flatMap((row) => row.unenforced))];
+  const notes = [
+    ...(rows.length > 0 && !isRoot ? ["not isolated"] : []),
+    ...(unenforced.length > 0 ? [`limits not enforced: ${unenforced.join(", ")}`] : []),
+  ];
+  return notes.length === 0 ? {} : { notes };
 }
 
 async function headsOf({ context, kept }: ReportInput): Promise<ReportedHead[]> {

@@ -258,6 +258,21 @@ test("a hub that runs without a charter is given the one that is made beside it"
   assert.match(made.err, /^next {2}skein node invite$/m);
   const invited = skein(dir, "node", "invite");
   assert.equal(invited.exit, 0, invited.err);
+
+  assert.match(skein(dir, "hub", "backup", "copy.db").err, /Keep .*hub\.key as well/);
+  const elsewhere = { ...env, SKEIN_HOME: path.join(dir, "elsewhere") };
+  const run = { cwd: dir, env: elsewhere, encoding: "utf8" } as const;
+  assert.equal(spawnSync(LAUNCHER, ["hub", "restore", "copy.db"], run).status, 0);
+  const keyless = spawn(LAUNCHER, ["hub", "--listen", "127.0.0.1:0"], {
+    cwd: dir,
+    env: elsewhere,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  for await (const said of createInterface(keyless.stderr)) {
+    if (said.includes("put the old hub's key in its place")) break;
+  }
+  keyless.kill();
+  await once(keyless, "exit");
 });
 
 test("a mistyped verb of the agent is not run in place of apps", (t) => {

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import os from "node:os";
+import path from "node:path";
 import { HubClient, type HubAddress } from "../api/hub-client.ts";
 import { isInBucket } from "../depot/open-depot.ts";
 import { KEEPER_NODE_FLAGS } from "../keeper/client.ts";
@@ -158,8 +159,18 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
     const reachable = address.replace(/^(0\.0\.0\.0|\[::\]):/, "HOST:");
     io.say(`It has no charter yet. On your own machine: skein init --hub ${reachable}#${spki}`);
   }
+  warnOfStrangeKey(context, spki, running.hub.charters.current);
   await untilAborted(signal);
   return { hub: address };
+}
+
+/** Where a backup was restored on a new machine, and the key was not. */
+function warnOfStrangeKey(context: Context, spki: string, charter: Charter | undefined): void {
+  if (charter === undefined || Object.hasOwn(charter.hubs, spki)) return;
+  const what =
+    "the charter lists no hub of this key, and nobody speaks to it: put the old hub's key in its place";
+  const file = path.join(context.paths.etc, "hub.key");
+  logOf(context).warn(what, { key: file, listed: Object.keys(charter.hubs) });
 }
 
 /** @throws SkeinError USAGE */
@@ -196,6 +207,8 @@ const addressText = ({ host, port }: HostPort): string =>
 export async function backup(context: Context, file: string): Promise<Result> {
   await (await hubServer()).backupHub(context.paths, file);
   context.io.print(`${file} is a whole copy of the hub's state`);
+  const key = path.join(context.paths.etc, "hub.key");
+  context.io.say(`Keep ${key} as well, once: everybody knows the hub by that key.`);
   return { file };
 }
 

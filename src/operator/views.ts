@@ -1,6 +1,7 @@
 import type { AppSummary, PortEntry, ReleaseView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
+import { matches, parseSelector } from "../trust/selector.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine } from "./order.ts";
 import type { Operator } from "./operator.ts";
@@ -12,7 +13,7 @@ export interface NodeStatus {
   readonly present: boolean;
   readonly release: ReleaseId | null;
   readonly state: string;
-  /** Does it run what is in force? */
+  /** Does it run what is in force? True, too, of a node that the newest order does not mean. */
   readonly current: boolean;
   readonly note: string | null;
 }
@@ -50,19 +51,26 @@ export async function statusOf(
 
 async function appStatus(operator: Operator, summary: AppSummary, signal: AbortSignal): Promise<AppStatus> {
   const { app, env, release, state, phase, issued, head } = summary;
-  const { standing, view } = await readLine(operator, app, env, signal);
+  const { head: newest, standing, view } = await readLine(operator, app, env, signal);
   const order = phase === "undone" ? standing?.order : { release, state };
+  const selector = newest === null ? undefined : parseSelector(newest.order.selector);
   const inForce = order === undefined || order.state === "stopped" ? null : order.release;
   const nodes = (view?.nodes ?? []).toSorted(byName).map((node): NodeStatus => {
     const own = node.apps.find((one) => one.app === app && one.env === env);
     const there = own?.release ?? null;
+    const isMeant = selector === undefined || matches(selector, node);
+    const notes = [
+      ...(isMeant ? [] : ["not meant by the newest order"]),
+      ...(node.duplicate ? ["DUPLICATE"] : []),
+      ...(own?.notes ?? []),
+    ];
     return {
       node: node.name,
       present: node.present,
       release: there,
       state: own?.state ?? "nothing yet",
-      current: there === inForce,
-      note: node.duplicate ? "DUPLICATE" : null,
+      current: !isMeant || there === inForce,
+      note: notes.length === 0 ? null : notes.join(", "),
     };
   });
   const unsettled = head !== (standing?.digest ?? null);
