@@ -42,7 +42,10 @@ export function sharedOf({ etag, text }: Content, said?: Buffer): Shared {
 const ETAG_DIGITS = 24;
 /** Which of a few. */
 const SAID_DIGITS = 8;
-/** Above this the best compression costs more time than it saves on a wire. */
+/**
+ * Up to this much, dictionary included, compressing is done at once: handing it to another thread costs three times the
+ * CPU. Above it the best compression of a body alone costs more time than it saves on a wire.
+ */
 const SMALL_BYTES = 65_536;
 /** Largest window that a frame may ask memory for, as a power of two. */
 const MOST_WINDOW_LOG = 24;
@@ -67,15 +70,17 @@ export async function encode(body: Buffer, after?: Shared): Promise<Buffer> {
   const packed = after === undefined ? body : packJson(body);
   const dictionary = after === undefined ? undefined : packJson(after.bytes);
   const total = packed.length + (dictionary?.length ?? 0);
+  const isSmall = total <= SMALL_BYTES;
   // Faster levels find little in a large dictionary; without one they do nearly as well.
-  const level = dictionary !== undefined || total <= SMALL_BYTES ? 9 : 3;
+  const level = isSmall ? 7 : dictionary === undefined ? 3 : 9;
   // The whole dictionary has to be within the window.
   const window = Math.min(MOST_WINDOW_LOG, Math.max(10, Math.ceil(Math.log2(total + 1))));
-  return await compress(packed, {
+  const options = {
     params: { [LEVEL]: level, [WINDOW]: window },
     pledgedSrcSize: packed.length,
     ...(dictionary === undefined ? {} : { dictionary }),
-  });
+  };
+  return isSmall ? zlib.zstdCompressSync(packed, options) : await compress(packed, options);
 }
 
 /**
