@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { closeSync, openSync, readdirSync, writeSync } from "node:fs";
+import { closeSync, openSync, readdirSync, statSync, writeSync } from "node:fs";
 import fs from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
@@ -416,6 +416,24 @@ test("a disk that fills in the middle of an install: the old one serves, and the
   await fs.rm(path.join(lib, "filler"));
   await cluster.ok("deploy", "--from", dir, ...FAST);
   assert.equal((await get(await urlOf(cluster, "fills"))).text, "fills v2");
+});
+
+test("on a disk without any room an order is taken, carried out and reported, and there is room to say so again", async (t) => {
+  if (!canMount()) return t.skip("a small disk needs a mount namespace of its own, which needs root");
+  const node = cluster.nodes.find(({ name }) => name === "small");
+  assert.ok(node);
+  const lib = `/proc/${node.pid}/root${path.join(node.home, "lib")}`;
+  const reserve = path.join(lib, "state/reserve");
+  assert.equal(statSync(reserve).size, 2 ** 20);
+  fillDisk(path.join(lib, "filler"));
+  await cluster.ok("rollback", "fills");
+  await cluster.until("the version before serves alone", async () => {
+    return (await get(await urlOf(cluster, "fills"))).text === "fills v1";
+  });
+  assert.equal(statSync(reserve, { throwIfNoEntry: false }), undefined, "it gave way");
+  await fs.rm(path.join(lib, "filler"));
+  await cluster.ok("restart", "fills");
+  assert.equal(statSync(reserve).size, 2 ** 20, "it was taken again");
 });
 
 /** Files of releases that are being put down. */

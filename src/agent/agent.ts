@@ -2,11 +2,8 @@ import { randomBytes } from "node:crypto";
 import path from "node:path";
 import type { HubAddress } from "../api/hub-client.ts";
 import type { Reported } from "../api/schemas.ts";
-import type { Clock } from "../lib/clock.ts";
-import { messageOf, SkeinError } from "../lib/errors.ts";
+import { messageOf } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
-import type { Log } from "../lib/log.ts";
-import type { Paths } from "../lib/paths.ts";
 import type { Identity } from "../trust/identity.ts";
 import type { Context } from "../trust/node-state.ts";
 import { appLogs } from "./app-log.ts";
@@ -21,17 +18,19 @@ import { processGroups } from "./groups.ts";
 import { hubFor } from "./hub-link.ts";
 import { runtimeInstances } from "./instances.ts";
 import { takeIn, type Refusal } from "./intake.ts";
-import { forgetJoining, join } from "./join.ts";
+import { forgetJoining } from "./join.ts";
 import { namedDocuments, openKept, type KeptDocuments } from "./kept.ts";
 import { watchHealth } from "./live.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys, type NodeKeys } from "./node-keys.ts";
-import { openNodeStore, type NodeStore } from "./node-store.ts";
+import type { NodeStore } from "./node-store.ts";
+import { openNode, type OpenNodeOptions } from "./open-node.ts";
 import { openOutbox } from "./receipts.ts";
 import { receiptOf } from "./receipt-of.ts";
 import { openRecords } from "./records.ts";
 import { openRegistryHost, type RegistryHost } from "./registry-host.ts";
 import { Releases } from "./releases.ts";
+import { openReserve, type WriteFile } from "./reserve.ts";
 import { ReportLoop, type When } from "./report-loop.ts";
 import { reportOf } from "./reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
@@ -41,33 +40,23 @@ import { openStaged } from "./staged.ts";
 import { appUsers } from "./users.ts";
 import { AppWorker } from "./worker.ts";
 
-export interface AgentOptions {
-  readonly paths: Paths;
-  /** Taken at joining where the ticket leaves the name open. */
-  readonly name: string;
+export interface AgentOptions extends OpenNodeOptions {
   /** What others are told. */
   readonly address: string;
   /** What sockets bind to; numeric. */
   readonly bind: string;
-  /** The line of `skein node invite`; ignored once joined. */
-  readonly join?: string | undefined;
   /** Runs in place of every service release's own processes. */
   readonly command?: readonly string[] | undefined;
   /** Asked besides the charter's hubs. */
   readonly hub?: HubAddress | undefined;
   /** In place of hubs. */
   readonly source?: ((keys: NodeKeys, store: NodeStore) => Promise<Source>) | undefined;
-  /** In place of joining: makes the state of a node that nobody knows by name. */
-  readonly begin?: ((stateDir: string, keys: NodeKeys) => Promise<NodeStore>) | undefined;
   readonly version?: string;
   readonly near?: NearOptions;
   /** A unit starts the keeper: wait for it. Default: the agent starts it. */
   readonly awaitKeeper?: boolean | undefined;
   /** Longest time between two reports, in ms; the port table forgets a node after 60 s. Default 20 000. */
   readonly reportEveryMs?: number;
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
 }
 
 const WAIT_MS = 30_000;
@@ -88,7 +77,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   await using lock = await lockHome(paths.lib);
   void lock;
   const keys = await nodeKeys(paths.etc);
-  const store = (await openNodeStore(stateDir)) ?? (await joinNow(options, stateDir, keys));
+  const write = await openReserve(stateDir);
+  const store = await openNode(options, stateDir, keys, write);
   await forgetJoining(paths.etc);
   const name = (): string => store.state.identity?.name ?? options.name;
   await using runtime = await AppRuntime.open({
@@ -101,22 +91,16 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: options.log,
   });
   await using near = await NearDepots.open({ options, signer: keys.signer, store });
-  const parts = await Agent.open(options, stateDir, keys, store, { runtime, near });
+  const parts = await Agent.open(options, stateDir, keys, store, { runtime, near, write });
   await using agent = parts;
   await agent.run();
 }
 
-async function joinNow(options: AgentOptions, stateDir: string, keys: NodeKeys): Promise<NodeStore> {
-  if (options.begin !== undefined) return await options.begin(stateDir, keys);
-  if (options.join === undefined) {
-    throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster", {
-      data: { home: options.paths.lib },
-    });
-  }
-  const { name, clock, signal, join: line } = options;
-  const store = await join({ etc: options.paths.etc, stateDir, line, name, keys, clock, signal });
-  options.log.info("joined", { node: store.state.identity?.name });
-  return store;
+interface Surroundings {
+  readonly runtime: AppRuntime;
+  readonly near: NearDepots;
+  /** For what must be written also when the disk is full. */
+  readonly write: WriteFile;
 }
 
 /** One running agent: the loops that listen, converge and report. */
@@ -187,13 +171,13 @@ class Agent implements AsyncDisposable {
     stateDir: string,
     keys: NodeKeys,
     store: NodeStore,
-    { runtime, near }: { readonly runtime: AppRuntime; readonly near: NearDepots },
+    { runtime, near, write }: Surroundings,
   ): Promise<Agent> {
     const { paths, clock, log } = options;
     const groups = processGroups(path.join(paths.run, "groups"));
     await groups.sweep();
-    const kept = await openKept(path.join(stateDir, "documents"));
-    const records = await openRecords(path.join(stateDir, "apps"));
+    const kept = await openKept(path.join(stateDir, "documents"), write);
+    const records = await openRecords(path.join(stateDir, "apps"), write);
     const identity = (): Identity => selfOf(store, keys, options.begin === undefined ? null : options.name);
     const node = (): string => identity().name;
     const registry = await openRegistryHost({ runtime, records, stateDir, self: keys.signer.kid, node, log });
@@ -209,7 +193,7 @@ class Agent implements AsyncDisposable {
       registryUrl: registry.url,
       cache: near.cache,
     });
-    const staged = await openStaged(stateDir);
+    const staged = await openStaged(stateDir, write);
     await kept.keepOnly(namedDocuments(store.state, records.all(), staged));
     const shared = {
       paths,
@@ -218,7 +202,7 @@ class Agent implements AsyncDisposable {
       signer: keys.signer,
       store,
       records,
-      outbox: await openOutbox(path.join(stateDir, "receipts")),
+      outbox: await openOutbox(path.join(stateDir, "receipts"), write),
       releases,
       staged,
       instances: runtimeInstances(runtime),

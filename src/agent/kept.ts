@@ -7,6 +7,7 @@ import { rosterSchema, type Roster } from "../trust/documents.ts";
 import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
 import { orderOf, type NodeState } from "../trust/node-state.ts";
 import type { AppRecord } from "./records.ts";
+import type { WriteFile } from "./reserve.ts";
 import type { Staged } from "./staged.ts";
 
 /**
@@ -47,7 +48,7 @@ export function namedDocuments(
   );
 }
 
-export async function openKept(dir: string): Promise<KeptDocuments> {
+export async function openKept(dir: string, write: WriteFile = writeFileAtomic): Promise<KeptDocuments> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
   const names = new Set<string>();
   for (const name of await fs.readdir(dir)) {
@@ -56,7 +57,7 @@ export async function openKept(dir: string): Promise<KeptDocuments> {
   }
   const put = async (name: string, text: string): Promise<void> => {
     if (names.has(`${name}.json`)) return;
-    await writeFileAtomic(path.join(dir, `${name}.json`), text);
+    await write(path.join(dir, `${name}.json`), text);
     names.add(`${name}.json`);
     faultPoint("agent.document-kept");
   };

@@ -4,6 +4,7 @@ import { faultPoint } from "../lib/fault.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import { nodeStateText, readNodeState } from "../trust/node-state-file.ts";
 import type { NodeState, Outcome, Step } from "../trust/node-state.ts";
+import type { WriteFile } from "./reserve.ts";
 
 /** The node's state on disk. What a change returns is durable before it resolves, so that it may be acted on. */
 export interface NodeStore {
@@ -21,26 +22,29 @@ const FILE = "node.json";
  * Undefined when this machine has not joined.
  * @throws SkeinError STORE_CORRUPT
  */
-export async function loadNodeStore(dir: string): Promise<NodeStore | undefined> {
+export async function loadNodeStore(
+  dir: string,
+  write: WriteFile = writeFileAtomic,
+): Promise<NodeStore | undefined> {
   const text = await readIfThere(path.join(dir, FILE));
   if (text === undefined) return undefined;
-  return storeOf(dir, readNodeState(text));
+  return storeOf(dir, readNodeState(text), write);
 }
 
 /** Writes a first state. */
 export async function createNodeStore(dir: string, state: NodeState): Promise<NodeStore> {
-  await save(dir, state);
-  return storeOf(dir, state);
+  await save(dir, state, writeFileAtomic);
+  return storeOf(dir, state, writeFileAtomic);
 }
 
 /** `loadNodeStore` for the one agent that holds the home's lock: removes what killed writers left beside the state. */
-export async function openNodeStore(dir: string): Promise<NodeStore | undefined> {
+export async function openNodeStore(dir: string, write?: WriteFile): Promise<NodeStore | undefined> {
   const left = (await fs.readdir(dir)).filter((name) => /^node\.json\.[0-9a-f]+\.tmp$/.test(name));
   await Promise.all(left.map(async (name) => fs.rm(path.join(dir, name), { force: true })));
-  return await loadNodeStore(dir);
+  return await loadNodeStore(dir, write);
 }
 
-function storeOf(dir: string, first: NodeState): NodeStore {
+function storeOf(dir: string, first: NodeState, write: WriteFile): NodeStore {
   let state = first;
   let queue: Promise<unknown> = Promise.resolve();
   return {
@@ -55,7 +59,7 @@ function storeOf(dir: string, first: NodeState): NodeStore {
           next = after;
           return outcome;
         });
-        if (next !== state) await save(dir, next);
+        if (next !== state) await save(dir, next, write);
         state = next;
         return outcomes;
       });
@@ -65,8 +69,8 @@ function storeOf(dir: string, first: NodeState): NodeStore {
   };
 }
 
-async function save(dir: string, state: NodeState): Promise<void> {
+async function save(dir: string, state: NodeState, write: WriteFile): Promise<void> {
   faultPoint("agent.node-save");
-  await writeFileAtomic(path.join(dir, FILE), nodeStateText(state));
+  await write(path.join(dir, FILE), nodeStateText(state));
   faultPoint("agent.node-saved");
 }

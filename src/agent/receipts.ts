@@ -1,9 +1,10 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { faultPoint } from "../lib/fault.ts";
-import { syncDirectory, writeFileAtomic } from "../lib/files.ts";
+import { syncDirectory } from "../lib/files.ts";
 import { isDigest, type Digest } from "../lib/ids.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../trust/envelope.ts";
+import type { WriteFile } from "./reserve.ts";
 
 /** Signed receipts that are still to be delivered, one file each: `<receipt digest>.json`. */
 export interface Outbox {
@@ -15,7 +16,7 @@ export interface Outbox {
   delivered(receipts: readonly Digest[]): Promise<void>;
 }
 
-export async function openOutbox(dir: string): Promise<Outbox> {
+export async function openOutbox(dir: string, write: WriteFile): Promise<Outbox> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
   const waiting = new Map<Digest, Envelope>();
   for (const name of await fs.readdir(dir)) {
@@ -26,7 +27,7 @@ export async function openOutbox(dir: string): Promise<Outbox> {
   return {
     async put(receipt) {
       const digest = digestOfEnvelope(receipt);
-      await writeFileAtomic(path.join(dir, `${digest}.json`), JSON.stringify(receipt));
+      await write(path.join(dir, `${digest}.json`), JSON.stringify(receipt));
       faultPoint("agent.receipt-queued");
       waiting.set(digest, receipt);
     },

@@ -8,6 +8,7 @@ import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { envelopeSchema } from "../trust/envelope.ts";
 import { appName, digest, envName, releaseId } from "../trust/fields.ts";
 import type { StepName } from "./plan.ts";
+import type { WriteFile } from "./reserve.ts";
 
 const reached = z.object({
   order: digest,
@@ -99,7 +100,7 @@ export function withVerdict(
 }
 
 /** One file per app under `dir`. */
-export async function openRecords(dir: string): Promise<Records> {
+export async function openRecords(dir: string, write: WriteFile = writeFileAtomic): Promise<Records> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
   const records = new Map<string, AppRecord>();
   const listeners = new Set<() => void>();
@@ -120,7 +121,7 @@ export async function openRecords(dir: string): Promise<Records> {
     get: (app) => records.get(app),
     async save(record) {
       faultPoint("agent.record-save");
-      await writeFileAtomic(path.join(dir, `${record.app}.json`), `${JSON.stringify(record)}\n`);
+      await write(path.join(dir, `${record.app}.json`), `${JSON.stringify(record)}\n`);
       records.set(record.app, record);
       changed();
       faultPoint("agent.record-saved");

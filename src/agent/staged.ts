@@ -5,6 +5,7 @@ import { faultPoint } from "../lib/fault.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { appName, envName, releaseId } from "../trust/fields.ts";
+import type { WriteFile } from "./reserve.ts";
 
 const stagedRelease = z.object({
   app: appName,
@@ -57,7 +58,7 @@ export function stagedKept(all: readonly StagedRelease[], app: string, now: numb
 }
 
 /** @throws SkeinError when the file cannot be read or is of another format */
-export async function openStaged(stateDir: string): Promise<Staged> {
+export async function openStaged(stateDir: string, write: WriteFile = writeFileAtomic): Promise<Staged> {
   const file = path.join(stateDir, "staged.json");
   const text = await readIfThere(file);
   const read = text === undefined ? { v: 1, staged: [] } : (JSON.parse(text) as unknown);
@@ -66,7 +67,7 @@ export async function openStaged(stateDir: string): Promise<Staged> {
   const change = async (next: (now: Content) => Partial<Content>): Promise<void> => {
     const turn = queue.then(async () => {
       const after = { ...content, ...next(content) };
-      await writeFileAtomic(file, `${JSON.stringify(after)}\n`);
+      await write(file, `${JSON.stringify(after)}\n`);
       content = after;
     });
     queue = turn.catch(() => undefined);

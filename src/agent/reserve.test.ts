@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { openReserve } from "./reserve.ts";
+
+test("room is held from the first start on, given up once for all, and taken again when there is some", async (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-reserve-"));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const reserve = path.join(dir, "reserve");
+  const record = path.join(dir, "record.json");
+  const held = (): number | undefined => fs.statSync(reserve, { throwIfNoEntry: false })?.size;
+  await openReserve(dir);
+  assert.equal(held(), 2 ** 20);
+  const write = await openReserve(dir);
+  const [open, statfs] = [fs.promises.open, fs.promises.statfs];
+  let isFull = true;
+  t.mock.method(fs.promises, "open", async (...args: Parameters<typeof open>) => {
+    if (isFull && held() !== undefined && args[1] === "wx")
+      throw Object.assign(new Error(), { code: "ENOSPC" });
+    return await open(...args);
+  });
+  t.mock.method(fs.promises, "statfs", async (at: string) =>
+    Object.assign(await statfs(at), { bsize: 1, bavail: isFull ? 2 ** 20 : 2 ** 23 }),
+  );
+  await Promise.all([write(record, "one"), write(path.join(dir, "other.json"), "two")]);
+  assert.deepEqual([fs.readFileSync(record, "utf8"), held()], ["one", undefined]);
+  await write(record, "three");
+  assert.equal(held(), undefined, "it would leave others too little");
+  isFull = false;
+  await write(record, "four");
+  assert.deepEqual([fs.readFileSync(record, "utf8"), held()], ["four", 2 ** 20]);
+});
