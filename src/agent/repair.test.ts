@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { answer, eventually, world, type Ordered, type World } from "./agent.fixture.ts";
-import { ask, type Line } from "./command.fixture.ts";
+import { answer, eventually, webApp, world, type Ordered, type World } from "./agent.fixture.ts";
+import { answerTo, ask, commandTo, type Line } from "./command.fixture.ts";
 import { Load } from "./runtime/load.fixture.ts";
 import { freePort } from "./runtime/runtime.fixture.ts";
 
@@ -121,4 +121,43 @@ test("what no copy mends is said, with what failed", async (t) => {
   const done = await ask(w, "repair", {});
   assert.deepEqual(typesOf(done), ["ailing", "ailing", "files", "replaced", "replaced", "result"]);
   assert.deepEqual([done.at(-1)?.["ok"], done.at(-1)?.["code"]], [false, "VERIFY_FAILED"]);
+});
+
+/** One that was healthy once, and never again after its next start. */
+const sickening = (port: number) => ({
+  "skein.yaml": `app: shop\nprocesses:\n  web: { run: node web.js, listen: ${port}, health: /up, drain: { window: 50ms } }\n`,
+  "web.js": `const fs = require("node:fs");
+    const sick = process.env.SKEIN_DATA + "/sick";
+    fs.appendFileSync(process.env.SKEIN_DATA + "/starts", "x");
+    require("node:http").createServer((q, r) => {
+      r.statusCode = q.url === "/up" && fs.existsSync(sick) ? 500 : 200;
+      r.end("v1");
+    }).listen(process.env.PORT, process.env.HOST);`,
+});
+
+test("a repair gives way to an order that comes meanwhile, and undoes nothing of it", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const first = await w.deploy(sickening(port));
+  await w.receipt(first.digest, "ok");
+  const data = path.join(w.paths.lib, "apps/shop/data");
+  fs.writeFileSync(path.join(data, "sick"), "");
+  const starts = (): number => fs.statSync(path.join(data, "starts")).size;
+  const before = starts();
+  const command = await commandTo(w, "repair", {});
+  w.offer({ commands: [command] });
+  await eventually("it replaces the instance, and waits for its health", async () => {
+    return starts() > before ? true : undefined;
+  });
+  const second = await w.deploy(webApp(port, "v2"));
+  await w.receipt(second.digest, "ok");
+  const done = await answerTo(w, command);
+  assert.deepEqual([done.at(-1)?.["ok"], done.at(-1)?.["code"]], [false, "CONFLICT"]);
+  assert.equal(w.current(), second.release);
+  await eventually("nothing else runs", async () => {
+    const releases = new Set(w.report()?.instances.map(({ release }) => release));
+    return releases.size === 1 && releases.has(second.release) ? true : undefined;
+  });
+  assert.equal(await answer(port), "v2");
 });

@@ -25,18 +25,35 @@ const LOOK_EACH_MS = 200;
  * Makes an app here what its order says: mends files under whatever runs from them, brings back instances that are
  * missing and a `current` that is lost, and where the app still fails its verification fetches its release anew and
  * replaces its instances, one at a time, with their sockets held: who calls meanwhile waits for the next one.
- * `full`: every file is fetched anew in any case. Tells each thing that was done.
- * @throws SkeinError CONFLICT (an order is under way), VERIFY_FAILED, START_FAILED (an instance does not come back), and
- *   what `mendInstall` throws
+ * `full`: every file is fetched anew in any case. Tells each thing that was done. It gives way to an order that comes
+ * meanwhile: what that leads to is not to be judged by what ran before.
+ * @throws SkeinError CONFLICT (an order is under way, or came), VERIFY_FAILED, START_FAILED (an instance does not come
+ *   back), and what `mendInstall` throws
  */
 export async function* repair(patient: Patient, full: boolean): AsyncGenerator<Line, void> {
-  const { context, runtime, record, signal } = patient;
-  if (record.attempt !== null) {
-    throw new SkeinError("CONFLICT", `an order for ${record.app} is under way on this node`, {
-      hint: `Wait for its end: skein watch ${record.app}`,
-    });
+  giveWay(patient);
+  try {
+    yield* heal(patient, full);
+  } catch (err) {
+    // Whatever failed may have failed for that.
+    giveWay(patient);
+    throw err;
   }
+}
+
+/** @throws SkeinError CONFLICT */
+function giveWay({ context, record: { app, reached } }: Patient): void {
+  const now = context.records.get(app);
+  if (now?.attempt === null && now.reached?.order === reached?.order) return;
+  throw new SkeinError("CONFLICT", `an order for ${app} is under way on this node, or has just ended`, {
+    hint: `Wait for its end: skein watch ${app}; then repair what is still to be repaired.`,
+  });
+}
+
+async function* heal(patient: Patient, full: boolean): AsyncGenerator<Line, void> {
+  const { context, runtime, record, signal } = patient;
   for (const id of wantedOf(record)) yield* mend(patient, id, full);
+  giveWay(patient);
   yield* bringBack(patient);
   const ailing = await failingOf(context, runtime, record, signal);
   if (ailing.length === 0) return;
@@ -51,11 +68,9 @@ export async function* repair(patient: Patient, full: boolean): AsyncGenerator<L
   });
 }
 
-async function* mend(
-  { context, record, signal }: Patient,
-  id: ReleaseId,
-  full: boolean,
-): AsyncGenerator<Line, void> {
+async function* mend(patient: Patient, id: ReleaseId, full: boolean): AsyncGenerator<Line, void> {
+  giveWay(patient);
+  const { context, record, signal } = patient;
   const { releases, clock, log, depots } = context;
   const mending = yield* linesOf(
     async (onProgress) =>
@@ -78,7 +93,8 @@ async function* mend(
 const NAMED = 1000;
 
 /** The app's worker does it, as after a restart of the agent; nobody else starts what an order runs. */
-async function* bringBack({ context, runtime, record, signal }: Patient): AsyncGenerator<Line, void> {
+async function* bringBack(patient: Patient): AsyncGenerator<Line, void> {
+  const { context, runtime, record, signal } = patient;
   const folders = context.folders(record.app);
   const isLost = async (): Promise<boolean> =>
     (await readCurrent(folders)) !== (record.reached?.release ?? null);
@@ -90,6 +106,7 @@ async function* bringBack({ context, runtime, record, signal }: Patient): AsyncG
   while ((await isLost()) || (await missingOf(context, runtime, record)).length > 0) {
     await context.clock.sleep(LOOK_EACH_MS, over.signal).catch(() => undefined);
     signal.throwIfAborted();
+    giveWay(patient);
     if (over.signal.aborted) throw notBack(record, await missingOf(context, runtime, record));
   }
   if (lost) yield { type: "current", release: record.reached?.release ?? null };
@@ -105,10 +122,9 @@ function notBack({ app }: AppRecord, missing: Awaited<ReturnType<typeof missingO
 }
 
 /** Stops one instance, drained, starts it again, and waits until it serves and passes its check. */
-async function* replace(
-  { context, runtime, record, signal }: Patient,
-  { key, instance }: Failing,
-): AsyncGenerator<Line, void> {
+async function* replace(patient: Patient, { key, instance }: Failing): AsyncGenerator<Line, void> {
+  giveWay(patient);
+  const { context, runtime, record, signal } = patient;
   await runtime.bounce(key, false);
   using over = until([signal], BACK_MS);
   const isWell = async (): Promise<boolean> => {
@@ -119,6 +135,7 @@ async function* replace(
   while (!(await isWell())) {
     await context.clock.sleep(LOOK_EACH_MS, over.signal).catch(() => undefined);
     signal.throwIfAborted();
+    giveWay(patient);
     if (over.signal.aborted) {
       throw new SkeinError("START_FAILED", `${instance} does not come back`, { data: { instance } });
     }
