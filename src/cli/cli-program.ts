@@ -49,7 +49,8 @@ export function cliProgram(done: (exit: number) => void): Command {
     .exitOverride()
     .addHelpText("after", FOOT);
   for (const option of GLOBALS) program.addOption(option);
-  const run: Run = async (command, body) => done(await runBody(command.optsWithGlobals<Globals>(), body));
+  const run: Run = async (command, body) =>
+    done(await runBody(nameOf(command), command.optsWithGlobals<Globals>(), body));
   registerServers(program, run);
   registerNodes(program, run);
   registerViews(program, run);
@@ -72,6 +73,9 @@ export function cliProgram(done: (exit: number) => void): Command {
   }
   return program;
 }
+
+const nameOf = (command: Command): string =>
+  command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`;
 
 export function everyCommand(command: Command): Command[] {
   return command.commands.flatMap((one) => [one, ...everyCommand(one)]);

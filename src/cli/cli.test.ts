@@ -106,6 +106,12 @@ test("what cannot be read exits 2 and says what was probably meant", (t) => {
   const flag = skein(dir, "deploy", "--keep-oldd");
   assert.equal(flag.exit, 2);
   assert.match(flag.err, /Did you mean --keep-old\?/);
+  const strange = skein(dir, "--app", "shop", "node", "invite", "--strange");
+  assert.deepEqual([strange.exit, strange.out], [2, ""]);
+  assert.match(strange.err, /See skein node invite --help\./);
+  const read = skein(dir, "gc", "with", "many", "words");
+  assert.equal(read.exit, 2);
+  assert.doesNotMatch(read.err, /COMMAND/);
 });
 
 test("a reader that has seen enough ends the command without a word", async (t) => {

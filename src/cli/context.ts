@@ -49,9 +49,10 @@ export type Body = (context: Context) => Promise<Result | undefined>;
 
 /**
  * Runs a command's body: opens what it asks for, turns Ctrl-C and `--timeout` into errors, prints the result event.
+ * @param name the command's own, as it is typed
  * @returns the exit code
  */
-export async function runBody(globals: Globals, body: Body): Promise<number> {
+export async function runBody(name: string, globals: Globals, body: Body): Promise<number> {
   const io = processIo(globals);
   const ended = new AbortController();
   let hint: string | undefined;
@@ -83,8 +84,8 @@ export async function runBody(globals: Globals, body: Body): Promise<number> {
     io.event({ type: "result", ok: exit === 0, ...(exit === 0 ? {} : { exit }), ...data });
     return exit;
   } catch (err) {
-    const { reportError } = await import("./report-error.ts");
-    return reportError(io, ended.signal.aborted ? ended.signal.reason : err);
+    const { ofCommand, reportError } = await import("./report-error.ts");
+    return reportError(io, ended.signal.aborted ? ended.signal.reason : ofCommand(err, name));
   } finally {
     clearTimeout(timer);
     process.off("SIGINT", onSignal);

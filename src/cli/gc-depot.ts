@@ -4,15 +4,17 @@ import { formatBytes } from "../lib/units.ts";
 import { tidy, type Tidied } from "../release/upkeep/tidy.ts";
 import type { Context, Result } from "./context.ts";
 import { bucketHere, hasBucket } from "./ftl-settings.ts";
+import { columns } from "./io.ts";
 
 /** A large depot takes a while to look through. */
 const DEPOT_MS = 10 * 60_000;
+/** What becomes of a blob, in this order: a short word, and what happens to it next. */
 const WORDS = {
-  kept: "in use",
-  noted: "unneeded, looked at again with the next run",
-  retired: "out of use from now on",
-  waiting: "out of use, not long enough yet",
-  deleted: "deleted",
+  kept: ["in use", ""],
+  noted: ["unneeded", "the next run takes them out of use"],
+  retired: ["retired", "out of use from now on"],
+  waiting: ["waiting", "out of use, not long enough to delete them"],
+  deleted: ["deleted", ""],
 } as const;
 
 /** Collects the hub's depot, which the hub does, or a bucket's, which is done from here. */
@@ -20,11 +22,11 @@ export async function gcDepot(context: Context, flags: { readonly bucket?: strin
   const { io, globals } = context;
   const dryRun = globals.dryRun === true;
   const collected = hasBucket(flags) ? await ofBucket(context, flags, dryRun) : await ofHub(context, dryRun);
-  const say = (what: keyof typeof WORDS): string => {
-    const { blobs, bytes } = collected[what];
-    return `${WORDS[what]} ${blobs} (${formatBytes(bytes)})`;
-  };
-  io.print(`${say("kept")}, ${say("noted")}, ${say("retired")}, ${say("waiting")}, ${say("deleted")}`);
+  const rows = Object.entries(WORDS).map(([what, [word, next]]) => {
+    const { blobs, bytes } = collected[what as keyof typeof WORDS];
+    return [word, `${blobs} ${blobs === 1 ? "blob" : "blobs"}`, formatBytes(bytes), next];
+  });
+  for (const line of columns(rows)) io.print(line);
   const { replaced, made, bytes } = collected.repacked;
   if (replaced > 0) io.print(`${replaced} packs put together into ${made} (${formatBytes(bytes)})`);
   if (collected.unreadable.length > 0) {

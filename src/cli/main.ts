@@ -49,10 +49,10 @@ async function main(words: readonly string[]): Promise<number> {
     await program.parseAsync([...words], { from: "user" });
     return exit;
   } catch (err) {
-    if (!(err instanceof CommanderError)) return await report(words, err);
+    if (!(err instanceof CommanderError)) return await report(words, err, commandOf(program, words));
     if (err.exitCode === 0) return 0;
     // Help that nobody asked for was printed already: a verb is missing.
-    return err.code === "commander.help" ? 2 : await report(words, misread(err));
+    return err.code === "commander.help" ? 2 : await report(words, misread(err), commandOf(program, words));
   }
 }
 
@@ -71,8 +71,21 @@ function refuseHelpOf(program: Command, [first, verb]: readonly string[]): void 
     throw new SkeinError("USAGE", `unknown command '${verb}'`, { hint: "skein --help lists them." });
 }
 
-async function report(words: readonly string[], err: unknown): Promise<number> {
-  const { reportError } = await import("./report-error.ts");
+/** As much of a command's name as these words are. */
+function commandOf(program: Command, words: readonly string[]): string {
+  const names = [program.name()];
+  let command = program;
+  for (const word of words) {
+    const next = command.commands.find((one) => one.name() === word || one.aliases().includes(word));
+    if (next !== undefined) names.push(next.name());
+    command = next ?? command;
+  }
+  return names.join(" ");
+}
+
+async function report(words: readonly string[], thrown: unknown, command: string): Promise<number> {
+  const { ofCommand, reportError } = await import("./report-error.ts");
+  const err = ofCommand(thrown, command);
   const json = words.includes("--json") || process.env["SKEIN_JSON"] !== undefined;
   return reportError(processIo({ json, verbose: words.includes("--verbose") }), err);
 }

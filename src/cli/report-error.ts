@@ -1,4 +1,5 @@
-import { messageOf, toSkeinError, toWire, type SkeinError } from "../lib/errors.ts";
+import { ERROR_CODES } from "../lib/error-codes.ts";
+import { isSkeinError, messageOf, SkeinError, toSkeinError, toWire } from "../lib/errors.ts";
 import { shown, type Io } from "./io.ts";
 
 /** Ends with this when a person pressed Ctrl-C. */
@@ -8,6 +9,12 @@ export const INTERRUPTED_EXIT = 130;
 export function exitOf(err: unknown): number {
   const { code, exit } = toSkeinError(err);
   return code === "INTERRUPTED" ? INTERRUPTED_EXIT : exit;
+}
+
+/** A command line that cannot be read, of a command that is known: its own help tells more than all help. */
+export function ofCommand(err: unknown, name: string): unknown {
+  if (!isSkeinError(err, "USAGE") || err.hint !== ERROR_CODES.USAGE.mend) return err;
+  return new SkeinError("USAGE", err.message, { hint: `See ${name} --help.`, data: err.data, cause: err });
 }
 
 /**

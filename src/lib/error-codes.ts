@@ -9,7 +9,11 @@ export const ERROR_CODES = {
     "A defect in Skein itself.",
     "Report it with the output of the same command and --verbose.",
   ),
-  USAGE: entry(2, "The command line is not one that Skein knows.", "See skein COMMAND --help."),
+  USAGE: entry(
+    2,
+    "The command line is not one that Skein knows.",
+    "See skein --help, or --help after the command.",
+  ),
   AMBIGUOUS: entry(2, "What was typed can be read in two ways.", "Type one of the two forms printed."),
   INTERRUPTED: entry(1, "The operation was cancelled.", "Run it again; nothing is half-done."),
   TIMEOUT: entry(8, "The time allowed ran out; what was started goes on.", "Look again with skein status."),
@@ -203,6 +207,11 @@ export const ERROR_CODES = {
   MANIFEST_LATER: entry(2, "A key that this version knows but does not do yet.", "Leave it out."),
 
   // hub and api
+  NO_HUB: entry(
+    1,
+    "The cluster has no hub, which this command asks.",
+    "In a bucket: skein list --master shows what is ordered; on a machine, skein ftl list what is there. For a hub: skein hub, then skein init --hub HOST:PORT#KEY.",
+  ),
   HUB_UNREACHABLE: entry(1, "The hub does not answer.", "Check that it runs (skein hub) and its address."),
   BAD_REQUEST: entry(2, "The hub cannot read the request.", "Use matching versions of Skein on both sides."),
   HEAD_MOVED: entry(

@@ -146,7 +146,7 @@ function reachableHub({ charter, config }: Operator): Parameters<typeof formatTi
     const [address] = addresses;
     if (address !== undefined) return { spki: spki as (typeof config)["pin"], address };
   }
-  throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub that a node could join at");
+  throw new SkeinError("NO_HUB", "the charter lists no hub that a node could join at");
 }
 
 /** Gives a node other labels (`null` takes one away). @throws SkeinError NODE_NOT_FOUND, NOT_AUTHORISED */

@@ -32,7 +32,7 @@ export interface OpenOptions {
 
 /**
  * Opens the identity of this machine and brings its charter up to date from a hub.
- * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, HUB_UNREACHABLE, PIN_MISMATCH, CHARTER_*
+ * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, NO_HUB, HUB_UNREACHABLE, PIN_MISMATCH, CHARTER_*
  */
 export async function openOperator(options: OpenOptions): Promise<Operator> {
   const { paths, signal, clock = systemClock } = options;
@@ -41,9 +41,7 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
   const chain = openChain(await readCharters(paths), config.pin, clock.now()).body;
   const hubs = hubsFor(config, chain, options.hub);
   if (hubs.length === 0) {
-    throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub yet", {
-      hint: "Start one (skein hub), then: skein init --hub HOST:PORT#KEY. Of a cluster in a bucket skein list --master tells.",
-    });
+    throw new SkeinError("NO_HUB", "the charter lists no hub, and this command asks one");
   }
   const { identity, session } = await openSession(paths, config.cluster, signer, clock);
   const client = new HubClient({ hubs, identity, session, clock });
