@@ -178,7 +178,9 @@ test("what is wrong with the words or the surroundings is said in one sentence",
   );
   assert.match((await node.ftl("--version")).out, /^\d+\.\d+\.\d+/);
   const printed = (await node.ftl("sync", "--print")).out;
-  for (const text of ["ExecStart=", "ftl sync --every 30s", "*/5 * * * *", "SKEIN_CHARTER="]) {
+  const settings = ["SKEIN_CHARTER=", "SKEIN_HOME=", "AWS_ENDPOINT_URL=http://", "AWS_REGION=us-east-1"];
+  for (const text of ["ExecStart=", "ftl sync --every 30s", "*/5 * * * *", ...settings]) {
     assert.ok(printed.includes(text), printed);
   }
+  assert.doesNotMatch(printed, /SECRET_ACCESS_KEY=/);
 });

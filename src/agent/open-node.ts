@@ -1,9 +1,12 @@
+import path from "node:path";
 import { SkeinError } from "../lib/errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
-import { join } from "./join.ts";
-import type { NodeKeys } from "./node-keys.ts";
+import { makeNodeFolders } from "./folders.ts";
+import { forgetJoining, join } from "./join.ts";
+import { lockHome } from "./lock.ts";
+import { nodeKeys, type NodeKeys } from "./node-keys.ts";
 import { loadNodeStore, openNodeStore, type NodeStore } from "./node-store.ts";
 import type { WriteFile } from "./reserve.ts";
 
@@ -31,6 +34,21 @@ export async function openNode(
   if (known !== undefined) return known;
   const made = await joinNow(options, stateDir, keys);
   return (await loadNodeStore(stateDir, write)) ?? made;
+}
+
+/**
+ * Joins now, and runs nothing: a line that is no good is told to who typed it. Where this machine has joined: nothing.
+ * @throws SkeinError AGENT_RUNNING, KEY_UNREADABLE, and join's
+ */
+export async function joinNode(options: OpenNodeOptions): Promise<void> {
+  const { paths } = options;
+  const stateDir = path.join(paths.lib, "state");
+  if ((await loadNodeStore(stateDir)) !== undefined) return;
+  await makeNodeFolders(paths, stateDir);
+  await using lock = await lockHome(paths.lib);
+  void lock;
+  await joinNow(options, stateDir, await nodeKeys(paths.etc));
+  await forgetJoining(paths.etc);
 }
 
 async function joinNow(options: OpenNodeOptions, stateDir: string, keys: NodeKeys): Promise<NodeStore> {

@@ -11,10 +11,32 @@ export async function print(context: Context, flags: SyncFlags): Promise<Result>
     SKEIN_BUCKET: bucketAddress(flags),
     SKEIN_ROOT: root,
     ...(pin === null ? {} : { SKEIN_CHARTER: pin }),
+    ...namedSettings(process.env),
   };
   const text = unitText(launcher(), settings);
   context.io.print(text);
   return { text };
+}
+
+/** Where things are, and no secrets: those belong into a file that only root reads. */
+const NAMED = [
+  "REGION",
+  "DEFAULT_REGION",
+  "ENDPOINT_URL",
+  "ENDPOINT_URL_S3",
+  "S3_STYLE",
+  "PROFILE",
+  "CA_BUNDLE",
+];
+
+function namedSettings(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const names = ["SKEIN_HOME", ...NAMED.flatMap((name) => [`AWS_${name}`, `SKEIN_AWS_${name}`])];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = env[name];
+      return value === undefined || value === "" ? [] : [[name, value]];
+    }),
+  );
 }
 
 export function unitText(skein: string, settings: Readonly<Record<string, string>>): string {

@@ -2,8 +2,11 @@ import { execFile } from "node:child_process";
 import { access, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
+import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { silentLog } from "../lib/log.ts";
 import { launcher, type Context, type Result } from "./context.ts";
+import { nodeNameHere } from "./node-name.ts";
 import type { AgentFlags, HubFlags } from "./server-commands.ts";
 import { NEAR_FLAGS, type NearFlags } from "./traffic-flags.ts";
 import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "./units.ts";
@@ -15,7 +18,24 @@ const UNITS = "/etc/systemd/system";
 export async function installNode(context: Context, flags: AgentFlags): Promise<Result> {
   const secrets = flags.source === undefined ? undefined : "/etc/skein/agent.env";
   const options = unitOptions(secrets, agentArgs(flags));
-  return await install(context, { program: "agent", options, units: nodeUnits(options) }, flags);
+  // A ticket in a unit would be there for everybody to read, and one that is no good would fail there unseen.
+  const joined =
+    flags.print === true ? options : unitOptions(secrets, agentArgs({ ...flags, join: undefined }));
+  const first = async (): Promise<void> => await joinFirst(context, flags);
+  return await install(context, { program: "agent", options, units: nodeUnits(joined), first }, flags);
+}
+
+async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
+  if (flags.join === undefined) return;
+  const { paths, signal } = context;
+  using far =
+    flags.source === undefined
+      ? undefined
+      : await (await import("./agent-source.ts")).bucketOptions(context, flags, silentLog);
+  const { joinNode } = await import("../agent/open-node.ts");
+  const name = flags.name ?? nodeNameHere();
+  const { join } = flags;
+  await joinNode({ paths, name, join, begin: far?.begin, clock: systemClock, log: silentLog, signal });
 }
 
 /** The hub's unit; its key is made here, so that it can be told at once. */
@@ -44,12 +64,14 @@ interface Installation {
   readonly program: "agent" | "hub";
   readonly options: UnitOptions;
   readonly units: readonly Unit[];
+  /** Before anything is written. */
+  readonly first?: () => Promise<void>;
 }
 
 /** Writes the units and starts them; without systemd, or with `--print`, shows what to do instead. */
 async function install(
   { io }: Context,
-  { program, options, units }: Installation,
+  { program, options, units, first }: Installation,
   { print = false }: { readonly print?: boolean },
 ): Promise<Result> {
   const boot = bootText(program, options).trimEnd();
@@ -69,6 +91,7 @@ async function install(
       hint: `sudo ${launcher()} ${program} install`,
     });
   }
+  await first?.();
   for (const unit of units) await writeFile(path.join(UNITS, unit.file), unit.text);
   await run("systemctl", ["daemon-reload"]);
   await run("systemctl", ["enable", "--now", ...units.map(({ file }) => file)]);
@@ -76,8 +99,7 @@ async function install(
   return { units: units.map(({ file }) => file) };
 }
 
-/** The ticket is used once; after that the unit's `--join` is passed over. */
-function agentArgs(flags: AgentFlags): string[] {
+function agentArgs(flags: Omit<AgentFlags, "join"> & { readonly join?: string | undefined }): string[] {
   const { join, name, address, bind, source, charter } = flags;
   return [...wordsOf({ join, name, address, bind, source, charter }), ...nearArgs(flags)];
 }
