@@ -275,7 +275,7 @@ export const ERROR_CODES = {
   ENV_CONFLICT: entry(
     1,
     "The node holds another environment of this app.",
-    "Deploy to other nodes, or remove the app there first.",
+    "Deploy to other nodes, or stop the other one there: skein stop APP --env OTHER --on NODE.",
   ),
   AGENT_RUNNING: entry(
     1,

@@ -46,7 +46,10 @@ export async function importFtl(
     ([name]) => options.packages.length === 0 || options.packages.includes(name),
   );
   if (found.length === 0) {
-    throw new SkeinError("NOT_FOUND", "there is no revision of FTL's in that bucket", {
+    const [only] = options.packages;
+    const asked = only === undefined ? "" : ` of ${options.packages.join(", ")}`;
+    throw new SkeinError("NOT_FOUND", `there is no revision of FTL's${asked} in that bucket`, {
+      hint: "FTL's are called PACKAGE.REVISION, PACKAGE.REVISION.tar.gz and so on, at the top of the bucket.",
       data: { packages: options.packages },
     });
   }
