@@ -1,40 +1,26 @@
 import fs from "node:fs";
 import path from "node:path";
-import { setImmediate } from "node:timers/promises";
 import { collectAfter } from "../lib/collect.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
-import type { EarlierFile } from "./earlier-content.ts";
+import { fillFromHere, folded, type Counts, type LocalOptions } from "./fill-from-here.ts";
 import type { EarlyFlushes } from "./flush.ts";
 import type { PackMap } from "./fetch.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import { MAX_CHUNK, MIN_CHUNK } from "./gear.ts";
-import type { InstallMeter } from "./install-progress.ts";
 import type { ChunkRef } from "./pack.ts";
-import { modeOf, Placer, type PlannedFile } from "./placer.ts";
+import { Placer, type PlannedFile } from "./placer.ts";
 import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "./record-file.ts";
 import { neededRoom, SPARE_BYTES } from "./room.ts";
 
-export interface FillOptions {
-  readonly link: boolean;
-  /** An earlier try left something in the staging directory. */
-  readonly resuming: boolean;
-  readonly signal: AbortSignal;
-  readonly meter: InstallMeter;
+export interface FillOptions extends LocalOptions {
   /** Told what lies in files and not yet on the disk. */
   readonly flushes: EarlyFlushes;
 }
 
 type Lists = ReadonlyMap<Digest, readonly ChunkRef[]>;
-
-/** How many files came from where. */
-export interface Counts {
-  linked: number;
-  copied: number;
-  resumed: number;
-}
 
 export interface Filled {
   readonly inodes: Float64Array;
@@ -43,10 +29,8 @@ export interface Filled {
   readonly counts: Readonly<Counts>;
 }
 
-/** Files handled before other work of the process gets its turn. */
-const FILES_PER_TURN = 128;
 /** Chunks taken before their garbage is collected. */
-const CHUNKS_PER_COLLECTION = 20_000;
+const CHUNKS_PER_COLLECTION = 10_000;
 
 /**
  * Fills the staging directory: from what an earlier try left, from earlier installs, then from the depots.
@@ -59,16 +43,16 @@ export async function fillStage(
 ): Promise<Filled> {
   checkSpace(plan, fresh, options);
   const placer = new Placer(plan.fileRows);
-  const counts: Counts = { linked: 0, copied: 0, resumed: 0 };
   const { meter } = options;
   meter.bytesTotal = plan.bytes;
   const lists = plan.earlier.lists();
+  let counts: Counts;
   try {
-    for (const folder of plan.folders) if (folder !== plan.stage) makeFolder(folder, options.resuming);
-    placeFresh(plan, fresh, placer, options.resuming);
-    const todo = await fillFromHere(plan, placer, counts, options);
+    meter.enter("local");
+    const local = await fillFromHere(plan, fresh, placer, options);
+    counts = local.counts;
     faultPoint("install.local");
-    await fillFromDepots(plan, todo, lists, packs, placer, options);
+    await fillFromDepots(plan, local.todo, lists, packs, placer, options);
     faultPoint("install.fetched");
     for (const { file, target } of plan.links) makeLink(file, target);
   } catch (err) {
@@ -102,117 +86,10 @@ function checkSpace(plan: InstallPlan, fresh: FreshContents, { link, resuming }:
 /** What would have to be freed, in bytes; nothing where it is not bytes that lack. */
 const lacking = (bytes: number): { readonly lacking?: number } => (bytes > 0 ? { lacking: bytes } : {});
 
-/** Nobody else gets past the staging directory itself, so what is in it has its final mode at once. */
-function makeFolder(folder: string, resuming: boolean): void {
-  try {
-    fs.mkdirSync(folder, 0o755);
-  } catch (err) {
-    if (errnoOf(err) !== "EEXIST") throw err;
-    if (resuming && fs.lstatSync(folder).isDirectory()) return fs.chmodSync(folder, 0o755);
-    throw folded(folder, err);
-  }
-}
-
-/** Two rows cannot have one path; when their names meet on the disk, it is the disk that folds them. */
-function folded(file: string, cause: unknown): SkeinError {
-  const reason = "its name is the same as another's on this disk";
-  return new SkeinError(
-    "TREE_REFUSED",
-    `${JSON.stringify(path.basename(file))} cannot be installed: ${reason}`,
-    {
-      data: { path: file, reason },
-      cause,
-    },
-  );
-}
-
 function makeLink(file: string, target: string): void {
   const stat = fs.lstatSync(file, { throwIfNoEntry: false });
   if (stat !== undefined) fs.rmSync(file, { recursive: true });
   fs.symlinkSync(target, file);
-}
-
-/** Contents that came with a delta take their names; a second file of the same content is copied from the first. */
-function placeFresh(plan: InstallPlan, fresh: FreshContents, placer: Placer, resuming: boolean): void {
-  const placed = new Map<Digest, string>();
-  for (const file of fresh.size === 0 ? [] : plan.files) {
-    const { sha256 } = file.row;
-    const from = fresh.get(sha256);
-    if (from === undefined || (resuming && placer.isThere(file))) continue;
-    if (resuming) fs.rmSync(file.file, { force: true });
-    const first = placed.get(sha256);
-    if (first !== undefined) placer.copyFrom(first, file);
-    else placer.moveFrom(from, file);
-    placed.set(sha256, first ?? file.file);
-  }
-}
-
-/** @returns the files whose content is not on this machine */
-async function fillFromHere(
-  plan: InstallPlan,
-  placer: Placer,
-  counts: Counts,
-  options: FillOptions,
-): Promise<PlannedFile[]> {
-  const todo: PlannedFile[] = [];
-  const { meter } = options;
-  meter.enter("local");
-  let handled = 0;
-  for (const file of plan.files) {
-    if (placer.inodes[file.index] !== 0) continue;
-    const how = placeFromHere(file, plan.earlier.get(file.index), placer, options);
-    if (how === undefined) todo.push(file);
-    else meter.fromDisk(file.row.size);
-    if (how !== undefined && how !== "empty") counts[how] += 1;
-    if (++handled % FILES_PER_TURN !== 0) continue;
-    meter.tell();
-    await setImmediate();
-    options.signal.throwIfAborted();
-  }
-  return todo;
-}
-
-function placeFromHere(
-  plan: PlannedFile,
-  earlier: EarlierFile | undefined,
-  placer: Placer,
-  options: FillOptions,
-): keyof Counts | "empty" | undefined {
-  if (options.resuming && placer.isThere(plan)) return "resumed";
-  if (plan.row.size === 0) {
-    placer.placeEmpty(plan);
-    return "empty";
-  }
-  if (earlier === undefined || !isAsRecorded(plan, earlier)) return undefined;
-  if (options.link && earlier.time === plan.time && tryLink(earlier.file, plan.file)) {
-    placer.inodes[plan.index] = earlier.inode;
-    return "linked";
-  }
-  return placer.copyFrom(earlier.file, plan) ? "copied" : undefined;
-}
-
-/** An unchanged size, time and inode is what a link is worth: whoever can fake them can read nothing new by it. */
-function isAsRecorded(plan: PlannedFile, earlier: EarlierFile): boolean {
-  const stat = fs.lstatSync(earlier.file, { throwIfNoEntry: false });
-  return (
-    stat !== undefined &&
-    stat.isFile() &&
-    stat.size === plan.row.size &&
-    stat.ino === earlier.inode &&
-    Math.round(stat.mtimeMs) === earlier.time &&
-    (stat.mode & 0o7777) === modeOf(plan.row)
-  );
-}
-
-/** False where the file has as many links as its file system allows, or cannot be linked to. */
-function tryLink(from: string, to: string): boolean {
-  try {
-    fs.linkSync(from, to);
-    return true;
-  } catch (err) {
-    if (["EMLINK", "EXDEV", "EPERM", "ENOTSUP"].includes(errnoOf(err) ?? "")) return false;
-    throw err;
-  }
 }
 
 async function fillFromDepots(
