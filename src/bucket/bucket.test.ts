@@ -2,15 +2,19 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { test } from "node:test";
 import { openBucket } from "./bucket.ts";
+import { folder } from "./bucket.fixture.ts";
+import { readRoot } from "./entries.ts";
 
-test("a bucket may be named again as it was: with the server that was meant, from any folder", async (t) => {
-  const open = async (address: string): Promise<readonly string[]> => {
-    using bucket = await openBucket(address, { env: {}, writing: false, signal: t.signal });
-    return [bucket.name, bucket.address];
-  };
-  const far = "s3://releases/web?endpoint=https://s3.example.org&style=path";
-  assert.deepEqual(await open(far), ["s3://releases/web", far]);
-  const here = `dir:${path.resolve("some/folder")}`;
-  assert.deepEqual(await open("dir:some/folder"), [here, here]);
-  assert.deepEqual(await open("./some/folder"), [here, here]);
+test("a folder that is not there is no empty bucket for who reads, and made for who writes", async (t) => {
+  const dir = path.join(folder(t), "not-mounted");
+  const options = { env: {}, signal: t.signal };
+  using reading = await openBucket(dir, { ...options, writing: false });
+  await assert.rejects(readRoot(reading.documents, undefined, t.signal), {
+    code: "BUCKET_NOT_FOUND",
+    data: { path: dir },
+  });
+  using writing = await openBucket(`dir:${dir}`, { ...options, writing: true });
+  assert.notEqual(await readRoot(writing.documents, undefined, t.signal), "same");
+  await writing.documents.write("some/name", Buffer.from("x"), {}, t.signal);
+  assert.notEqual(await readRoot(reading.documents, undefined, t.signal), "same");
 });

@@ -1,3 +1,4 @@
+import fs from "node:fs/promises";
 import path from "node:path";
 import type { PrunableDepot } from "../depot/depot.ts";
 import { directoryDepot } from "../depot/directory.ts";
@@ -36,7 +37,7 @@ const PRESIGNED = "presigned:";
  */
 export async function openBucket(address: string, options: BucketOptions): Promise<Bucket> {
   const dir = folderOf(address);
-  if (dir !== undefined) return inFolder(dir);
+  if (dir !== undefined) return inFolder(dir, options);
   if (/^s3:\/\//i.test(address)) {
     const { openBucket: openServer } = await import("../depot/s3/bucket.ts");
     return await onServer(address, await openServer(address, options.env), options);
@@ -53,17 +54,50 @@ export async function openBucket(address: string, options: BucketOptions): Promi
   });
 }
 
-function inFolder(dir: string): Bucket {
+function inFolder(dir: string, { writing }: BucketOptions): Bucket {
   const name = `dir:${dir}`;
+  const documents = directoryDocuments(dir);
   return {
     name,
     address: name,
     depot: directoryDepot(dir),
-    documents: directoryDocuments(dir),
+    documents: writing ? documents : whereThereIs(dir, documents),
     files: folderFiles(dir),
     [Symbol.dispose]: () => undefined,
   };
 }
+
+/**
+ * A folder that is to be read and is not there has another name, or its disk is not mounted: it is no empty bucket.
+ * Whoever writes makes it.
+ */
+function whereThereIs(dir: string, documents: DocumentStore): DocumentStore {
+  const check = async (): Promise<void> => {
+    if (await isFolder(dir)) return;
+    throw new SkeinError("BUCKET_NOT_FOUND", `there is no folder ${dir}`, {
+      hint: "Check its name, and that its disk is mounted.",
+      data: { path: dir },
+    });
+  };
+  return {
+    ...documents,
+    async read(name, etag, signal) {
+      const found = await documents.read(name, etag, signal);
+      if (found === undefined) await check();
+      return found;
+    },
+    async *list(prefix, signal) {
+      await check();
+      yield* documents.list(prefix, signal);
+    },
+  };
+}
+
+const isFolder = async (dir: string): Promise<boolean> =>
+  await fs.stat(dir).then(
+    (stat) => stat.isDirectory(),
+    () => false,
+  );
 
 /** Loaded where it is used: a machine without a server need not read the client. */
 async function onServer(

@@ -29,7 +29,7 @@ export async function list(context: Context, word: string | undefined, flags: Pl
   const revisions = await localRevisions(place);
   const rows = revisions.map(({ revision, active, held }) => [
     `${place.package.name}.${revision}`,
-    `${active ? "active" : ""}${held ? " (held here)" : ""}`,
+    [active ? "active" : "", held ? "(held here)" : ""].filter((word) => word !== "").join(" "),
   ]);
   for (const line of columns(rows)) context.io.print(line);
   return { package: place.package.name, revisions };

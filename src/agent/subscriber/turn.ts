@@ -1,6 +1,7 @@
 import { constants, type Stats } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
+import * as z from "zod";
 import { lockFolder } from "../../depot/folder-lock.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -80,11 +81,29 @@ function refuseOthers(dir: string, { uid, gid, mode }: Stats, isAbove: boolean):
   });
 }
 
+/** What `owner.json` says, for people; as it is where it says something else. */
+function ownerWords(text: string): string {
+  const parsed = ownerSchema.safeParse(jsonOf(text));
+  if (!parsed.success) return text.trim();
+  const { command, pid, since } = parsed.data;
+  return `${command} (process ${pid}, since ${since})`;
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const ownerSchema = z.object({ pid: z.int(), command: z.string(), since: z.string() });
+
 const ownerFile = (place: PackagePlace): string => path.join(place.own, "owner.json");
 
 function held(place: PackagePlace, waitMs: number, owner: string | undefined): SkeinError {
   const { name } = place.package;
-  const who = owner === undefined ? "" : ` by ${owner.trim()}`;
+  const who = owner === undefined ? "" : ` by ${ownerWords(owner)}`;
   return new SkeinError(
     "LOCK_HELD",
     `${name} is worked on${who}, and was not free within ${waitMs / 1000} s`,
