@@ -45,6 +45,12 @@ test("a release is placed on the nodes that are there, later on one that was awa
   const again = await cluster.ok("cp", "shop");
   assert.match(again.stdout, /on 2 of 2 nodes\n +n1 +was there already\n +n2 +was there already/);
   await cluster.present("n2");
+  const isStaged =
+    /n1 +shop\/default +shop@[0-9a-f]{8} +running\nn1 +shop\/default +shop@([0-9a-f]{8}) +staged\n/;
+  await cluster.until("the list of versions shows it", async () => {
+    const [, shown] = isStaged.exec((await cluster.ok("list", "versions")).stdout) ?? [];
+    return shown === staged.release.slice(0, 8);
+  });
   await cluster.ok("deploy", "shop", staged.release, ...FAST);
   // Until the settle has come to the node, the old instance stands in the port table beside the new one.
   await cluster.until("n2 serves it alone", async () => {

@@ -3,11 +3,12 @@ import { DOCUMENT_TYPES, type Order } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { orderOf } from "../trust/node-state.ts";
-import { isReleaseId } from "../lib/ids.ts";
+import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
 import type { AppContext } from "./app-context.ts";
 import { roomBytes } from "./forecast.ts";
 import type { KeptDocuments } from "./kept.ts";
 import { currentOf } from "./records.ts";
+import type { AppName } from "./releases.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
 import type { InstanceRow } from "./runtime/view.ts";
 import type { AppWorker } from "./worker.ts";
@@ -49,7 +50,7 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     ...(input.catchingUp ? { heads: await headsOf(input) } : {}),
     receipts: [...waiting, ...again].slice(0, 256),
     instances: instancesOf(rows, context),
-    apps: workers.flatMap((worker) => appOf(worker, rows, context)),
+    apps: (await Promise.all(workers.map(async (worker) => await appOf(worker, rows, context)))).flat(),
     progress: workers.flatMap(({ progress }) => progress ?? []),
     roomBytes: roomBytes(context.paths.lib),
   };
@@ -80,17 +81,34 @@ function instancesOf(rows: readonly InstanceRow[], context: AppContext): Report[
   });
 }
 
-function appOf(worker: AppWorker, rows: readonly InstanceRow[], { store }: AppContext): Report["apps"] {
+async function appOf(
+  worker: AppWorker,
+  rows: readonly InstanceRow[],
+  context: AppContext,
+): Promise<Report["apps"]> {
   const { record, progress, moved } = worker;
   if (record === undefined) return [];
   const { app, env, reached } = record;
-  const head = store.state.apps[`${app}/${env}`]?.head?.digest ?? null;
+  const head = context.store.state.apps[`${app}/${env}`]?.head?.digest ?? null;
   const runs = reached !== null && reached.state === "run" ? reached.release : null;
   const settled = runs === null ? "stopped" : worker.isFailing ? "failed" : "running";
   const sources = moved === undefined || moved.order !== head ? {} : { sources: moved.sources };
   const state = progress === undefined ? settled : "deploying";
   const notes = notesOf(rows.filter((row) => row.app === app && row.environment === env));
-  return [{ app, env, release: runs, state, head, ...sources, ...notes }];
+  const staged = await stagedOf(context, { app, env }, runs);
+  return [{ app, env, release: runs, state, head, ...sources, ...staged, ...notes }];
+}
+
+/** Those that are here whole, and do not run. */
+async function stagedOf(
+  { staged, releases }: AppContext,
+  { app, env }: AppName,
+  runs: ReleaseId | null,
+): Promise<Pick<Report["apps"][number], "staged">> {
+  const own = staged.all().filter((one) => one.app === app && one.env === env && one.release !== runs);
+  const here = await Promise.all(own.map(async ({ release }) => await releases.isInstalled(app, release)));
+  const placed = own.filter((_, n) => here[n] === true).map(({ release }) => release);
+  return placed.length === 0 ? {} : { staged: placed };
 }
 
 /** What the app's instances have less of than they should: nobody would see it otherwise. */

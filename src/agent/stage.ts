@@ -57,6 +57,7 @@ export async function* stage(
   await begun.begin(digest, msOf(body.expires), clock.now());
   log.info("release staged", { ...name, release: id, bytes: placed.bytesFetched });
   await collectGarbage(context, context.records.get(name.app) ?? newRecord(name.app, name.env));
+  context.onNews("later");
   yield { type: "staged", release: id, ...placed };
 }
 

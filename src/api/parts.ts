@@ -48,6 +48,8 @@ export const appOnNode = z.object({
   head: digest.nullable(),
   /** Of the last install for that order; absent when nothing was installed since the agent started. */
   sources: bytesBySource.optional(),
+  /** Releases that were staged and wait for their deployment; absent: none. */
+  staged: z.array(releaseId).max(32).optional(),
   /** What is less than was asked for, for people: `not isolated`, `limits not enforced: memory`. */
   notes: z.array(z.string().max(120)).max(8).optional(),
 });

@@ -65,12 +65,14 @@ async function versions(context: Context): Promise<Result> {
     context.signal,
   );
   const rows = apps.flatMap(({ app, env, nodes }) =>
-    nodes.map(({ node, release, state }) => [
-      node,
-      `${app}/${env}`,
-      release === null ? "-" : shortRelease(app, release),
-      state,
-    ]),
+    nodes.flatMap(({ node, release, state, staged }) =>
+      [[release, state] as const, ...staged.map((id) => [id, "staged"] as const)].map(([id, how]) => [
+        node,
+        `${app}/${env}`,
+        id === null ? "-" : shortRelease(app, id),
+        how,
+      ]),
+    ),
   );
   return printed(context, rows.length === 0 ? [] : columns([["NODE", "APP", "VERSION", "STATE"], ...rows]), {
     apps,

@@ -1,4 +1,4 @@
-import type { AppSummary, PortEntry, ReleaseView } from "../api/schemas.ts";
+import type { AppSummary, NodeView, PortEntry, ReleaseView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
@@ -13,6 +13,8 @@ export interface NodeStatus {
   readonly present: boolean;
   readonly release: ReleaseId | null;
   readonly state: string;
+  /** What waits there for its deployment. */
+  readonly staged: readonly ReleaseId[];
   /** Does it run what is in force? True, too, of a node that the newest order does not mean. */
   readonly current: boolean;
   readonly note: string | null;
@@ -59,22 +61,31 @@ async function appStatus(operator: Operator, summary: AppSummary, signal: AbortS
     const own = node.apps.find((one) => one.app === app && one.env === env);
     const there = own?.release ?? null;
     const isMeant = selector === undefined || matches(selector, node);
-    const notes = [
-      ...(isMeant ? [] : ["not meant by the newest order"]),
-      ...(node.duplicate ? ["DUPLICATE"] : []),
-      ...(own?.notes ?? []),
-    ];
     return {
       node: node.name,
       present: node.present,
       release: there,
       state: own?.state ?? "nothing yet",
+      staged: own?.staged ?? [],
       current: !isMeant || there === inForce,
-      note: notes.length === 0 ? null : notes.join(", "),
+      note: noteOf(node, isMeant, own?.notes ?? []),
     };
   });
   const unsettled = head !== (standing?.digest ?? null);
   return { app, env, release, state, phase, issued, unsettled, inForce, nodes };
+}
+
+function noteOf(
+  { duplicate }: Pick<NodeView, "duplicate">,
+  isMeant: boolean,
+  own: readonly string[],
+): string | null {
+  const notes = [
+    ...(isMeant ? [] : ["not meant by the newest order"]),
+    ...(duplicate ? ["DUPLICATE"] : []),
+    ...own,
+  ];
+  return notes.length === 0 ? null : notes.join(", ");
 }
 
 const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
