@@ -2,7 +2,7 @@ import path from "node:path";
 import type { DepotReader } from "../depot/depot.ts";
 import { httpDepot } from "../depot/http.ts";
 import { formatBytes } from "../lib/units.ts";
-import { cacheNodes, fetchInto, onCaches } from "../operator/cache/far-cache.ts";
+import { cacheNodes, fetchInto, heldOn, onCaches } from "../operator/cache/far-cache.ts";
 import {
   blobsOf,
   cacheHere,
@@ -39,14 +39,9 @@ export async function list(context: Context, flags: CacheFlags): Promise<Result>
   const { io, paths, signal } = context;
   const nodes = await nodesMeant(context, flags);
   if (nodes !== null) {
-    const answers = await onCaches(await context.operator(), nodes, "cache-list", {}, signal);
-    const held = answers.map(({ node, lines }) => ({
-      node,
-      blobs: lines.length,
-      bytes: lines.reduce((sum, line) => sum + numberOf(line, "bytes"), 0),
-    }));
+    const held = await heldOn(await context.operator(), nodes, [], signal);
     for (const { node, blobs, bytes } of held) io.print(`${node}  ${blobs} blobs  ${formatBytes(bytes)}`);
-    return { nodes: held };
+    return { nodes: held.map(({ node, blobs, bytes }) => ({ node, blobs, bytes })) };
   }
   const names = await cachedNames(paths);
   const blobs = await cacheHere(paths).blobs();
@@ -134,10 +129,8 @@ async function diffFar(
 ): Promise<Result> {
   const { io, signal } = context;
   const blobs = await blobsOf(await depotHere(context), kept, signal);
-  const answers = await onCaches(await context.operator(), nodes, "cache-list", {}, signal);
-  const rows = answers.map(({ node, lines }) => {
-    const held = new Set(lines.map((line) => wordOf(line, "blob")));
-    const missing = blobs.filter((blob) => !held.has(blob)).length;
+  const held = await heldOn(await context.operator(), nodes, blobs, signal);
+  const rows = held.map(({ node, missing }) => {
     io.print(missing === 0 ? `${node}  same` : `${node}  missing ${missing} of ${blobs.length} blobs`);
     return { node, missing };
   });

@@ -1,20 +1,6 @@
-import { createHash } from "node:crypto";
 import { directoryDepot } from "./directory.ts";
+import { putByPieces } from "./put-by-pieces.fixture.ts";
 
 /** For tests: puts a blob into the depot that is named, and prints the offset from which it was sent. */
-const bytes = Buffer.alloc(300_000, 7);
-const depot = directoryDepot(process.argv[2] ?? "");
-let from = 0;
-await depot.put(
-  "packs/a",
-  {
-    size: bytes.length,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-    async *open(offset) {
-      from = offset;
-      for (let at = offset; at < bytes.length; at += 100_000) yield bytes.subarray(at, at + 100_000);
-    },
-  },
-  new AbortController().signal,
-);
+const from = await putByPieces(directoryDepot(process.argv[2] ?? ""), 300_000, 100_000);
 process.stdout.write(String(from));

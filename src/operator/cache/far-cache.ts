@@ -2,6 +2,7 @@
 import { fromWire, SkeinError, type WireError } from "../../lib/errors.ts";
 import type { Command } from "../../trust/documents.ts";
 import { ask, type Answer } from "../ask.ts";
+import { numberOf, wordOf, type NamedLine } from "../commands.ts";
 import { knownNodes, nodeNamed, selectNodes, type KnownNode } from "../nodes.ts";
 import type { Operator } from "../operator.ts";
 
@@ -36,9 +37,10 @@ export async function onCaches(
   kind: string,
   args: Command["args"],
   signal: AbortSignal,
+  onLine?: (line: NamedLine) => void,
 ): Promise<readonly Answer[]> {
   const validMs = kind === "cache-repair" || kind === "cache-fetch" ? LONG_MS : VALID_MS;
-  const answers = await ask(operator, { kind, app: null, env: null, args, nodes, validMs }, signal);
+  const answers = await ask(operator, { kind, app: null, env: null, args, nodes, validMs }, signal, onLine);
   const failed = answers.find(({ outcome }) => outcome === "failed");
   if (failed !== undefined) {
     const { node, code, message } = failed;
@@ -48,6 +50,53 @@ export async function onCaches(
   const silent = answers.filter(({ outcome }) => outcome === "silent").map(({ node }) => node);
   if (silent.length === 0) return answers;
   throw new SkeinError("NODES_SILENT", `no answer from ${silent.join(", ")}`, { data: { nodes: silent } });
+}
+
+/** What one node's cache holds. */
+export interface Held {
+  readonly node: string;
+  readonly blobs: number;
+  readonly bytes: number;
+  /** How many of those that were asked for it does not hold. */
+  readonly missing: number;
+}
+
+/** Asks nodes what their caches hold, and how many of `wanted` they lack. @throws as `onCaches` does */
+export async function heldOn(
+  operator: Operator,
+  nodes: readonly KnownNode[],
+  wanted: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly Held[]> {
+  const tally = new Tally(wanted);
+  const answers = await onCaches(operator, nodes, "cache-list", {}, signal, (line) => tally.take(line));
+  return answers.map(({ node }) => tally.of(node));
+}
+
+/** Counts as lines come: a cache may hold more blobs than lines of an answer are kept. */
+export class Tally {
+  readonly #wanted: ReadonlySet<string>;
+  readonly #held = new Map<string, Held>();
+
+  constructor(wanted: readonly string[]) {
+    this.#wanted = new Set(wanted);
+  }
+
+  take(line: NamedLine): void {
+    if (line.type !== "blob") return;
+    const { blobs, bytes, missing } = this.of(line.name);
+    const isWanted = this.#wanted.has(wordOf(line, "blob") ?? "");
+    this.#held.set(line.name, {
+      node: line.name,
+      blobs: blobs + 1,
+      bytes: bytes + numberOf(line, "bytes"),
+      missing: isWanted ? missing - 1 : missing,
+    });
+  }
+
+  of(node: string): Held {
+    return this.#held.get(node) ?? { node, blobs: 0, bytes: 0, missing: this.#wanted.size };
+  }
 }
 
 /** Has nodes fetch blobs from where they get releases, and keep them. */
