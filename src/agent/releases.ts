@@ -9,6 +9,7 @@ import { SkeinError } from "../lib/errors.ts";
 import { readIfThere } from "../lib/files.ts";
 import { settleMemory } from "../lib/settle-memory.ts";
 import type { ReleaseId } from "../lib/ids.ts";
+import { keepNewest } from "../lib/keep-newest.ts";
 import { addSources, type InstallProgress } from "../release/install-progress.ts";
 import { install, makeWritable, removeTree, type Installed } from "../release/install.ts";
 import { listInstalls, openRecord, stagingDir } from "../release/install-record.ts";
@@ -273,10 +274,7 @@ export class Releases {
   async #manifest({ app, env }: AppName, dir: string): Promise<Manifest> {
     const key = `${env} ${dir}`;
     const manifest = this.#manifests.get(key) ?? (await this.#readManifest(app, env, dir));
-    this.#manifests.delete(key);
-    this.#manifests.set(key, manifest);
-    const [oldest] = this.#manifests.keys();
-    if (this.#manifests.size > MANIFESTS_KEPT && oldest !== undefined) this.#manifests.delete(oldest);
+    keepNewest(this.#manifests, MANIFESTS_KEPT, key, manifest);
     return manifest;
   }
 

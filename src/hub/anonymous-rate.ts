@@ -1,5 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { keepNewest } from "../lib/keep-newest.ts";
 
 /** Requests that an address may make at once before it is held to the rate. */
 const BURST = 100;
@@ -33,9 +34,6 @@ export class AnonymousRate {
     const bucket = this.#buckets.get(address) ?? { tokens: BURST, at: now };
     const tokens = Math.min(BURST, bucket.tokens + ((now - bucket.at) / 1000) * this.#perSec);
     if (tokens < 1) throw new SkeinError("TOO_MANY", `too many requests from ${address}`);
-    this.#buckets.delete(address);
-    this.#buckets.set(address, { tokens: tokens - 1, at: now });
-    const [oldest] = this.#buckets.keys();
-    if (this.#buckets.size > ADDRESSES_KEPT && oldest !== undefined) this.#buckets.delete(oldest);
+    keepNewest(this.#buckets, ADDRESSES_KEPT, address, { tokens: tokens - 1, at: now });
   }
 }

@@ -4,6 +4,7 @@ import type { TLSSocket } from "node:tls";
 import type { Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
+import { keepNewest } from "../lib/keep-newest.ts";
 import type { Charter } from "../trust/documents.ts";
 import { openEnvelope, parseEnvelope, readUnverified } from "../trust/envelope.ts";
 import { msOf } from "../trust/fields.ts";
@@ -101,9 +102,6 @@ export class Callers {
   }
 
   #remember(header: string, session: { spki: string; kid: KeyId; charter: number; expires: number }): void {
-    this.#sessions.delete(header);
-    this.#sessions.set(header, session);
-    const [oldest] = this.#sessions.keys();
-    if (this.#sessions.size > SESSIONS_KEPT && oldest !== undefined) this.#sessions.delete(oldest);
+    keepNewest(this.#sessions, SESSIONS_KEPT, header, session);
   }
 }

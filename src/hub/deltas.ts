@@ -9,6 +9,7 @@ import { isInBucket } from "../depot/open-depot.ts";
 import { messageOf } from "../lib/errors.ts";
 import { isDigest, type TreeId } from "../lib/ids.ts";
 import { programFile } from "../lib/program.ts";
+import { keepNewest } from "../lib/keep-newest.ts";
 import type { MakerTask } from "../release/delta/maker.ts";
 import type { PublishedTree } from "../release/published.ts";
 import { deltaName, type DeltaRef } from "../release/release-index.ts";
@@ -161,10 +162,7 @@ export class Deltas implements AsyncDisposable {
 
   /** The depot is asked first, always: only what did not come to be there counts. */
   #noteNone(name: string): void {
-    this.#none.delete(name);
-    this.#none.set(name, this.#core.clock.now());
-    const [oldest] = this.#none.keys();
-    if (this.#none.size > NONE_PAIRS && oldest !== undefined) this.#none.delete(oldest);
+    keepNewest(this.#none, NONE_PAIRS, name, this.#core.clock.now());
   }
 
   #isKnownNone(name: string): boolean {

@@ -1,6 +1,7 @@
 /** Which processes of an order's release look up which (`after`), and where they run: read from the release itself. */
 import type { Manifest } from "../app/manifest.ts";
 import { isSkeinError } from "../lib/errors.ts";
+import { keepNewest } from "../lib/keep-newest.ts";
 import { NO_LAYOUT, type Layout } from "../rollout/plan.ts";
 import type { Order, Release } from "../trust/documents.ts";
 import { readUnverified } from "../trust/envelope.ts";
@@ -74,12 +75,10 @@ export class Layouts {
     const known = this.#kept.get(key);
     if (known !== undefined) return known;
     const reading = this.#read(release, { app, env });
-    this.#kept.set(key, reading);
+    keepNewest(this.#kept, MANIFESTS_KEPT, key, reading);
     reading.catch(() => {
       if (this.#kept.get(key) === reading) this.#kept.delete(key);
     });
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > MANIFESTS_KEPT && oldest !== undefined) this.#kept.delete(oldest);
     return reading;
   }
 

@@ -7,6 +7,7 @@ import type { OrderPost, RolloutView } from "../api/schemas.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
+import { keepNewest } from "../lib/keep-newest.ts";
 import type { Op } from "../store/store.ts";
 import { rosterDigest, rosterText, type Charter, type Order, type Roster } from "../trust/documents.ts";
 import { digestOfEnvelope, readUnverified, type Envelope, type Opened } from "../trust/envelope.ts";
@@ -100,9 +101,7 @@ export class Orders {
     const entry = await this.#core.store.get(keys.roster(digest));
     if (entry === undefined) return undefined;
     const roster = JSON.parse(entry.value) as Roster;
-    this.#rosters.set(digest, roster);
-    const [oldest] = this.#rosters.keys();
-    if (this.#rosters.size > ROSTERS_KEPT && oldest !== undefined) this.#rosters.delete(oldest);
+    keepNewest(this.#rosters, ROSTERS_KEPT, digest, roster);
     return roster;
   }
 

@@ -7,6 +7,7 @@ import type { PeerList } from "../api/schemas.ts";
 import { proveBlob, type PieceProof } from "../depot/peers/proof.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import { digestOf, type KeyId } from "../lib/ids.ts";
+import { keepNewest } from "../lib/keep-newest.ts";
 import { openEndpoint } from "../trust/endpoint.ts";
 import { digestOfEnvelope, type Envelope } from "../trust/envelope.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
@@ -84,10 +85,7 @@ export class Peers {
   async proof(name: string): Promise<PieceProof> {
     const { depot, signal } = this.#parts.core;
     const known = this.#proofs.get(name) ?? proveBlob(depot, name, signal);
-    this.#proofs.delete(name);
-    this.#proofs.set(name, known);
-    const [oldest] = this.#proofs.keys();
-    if (this.#proofs.size > PROOFS && oldest !== undefined) this.#proofs.delete(oldest);
+    keepNewest(this.#proofs, PROOFS, name, known);
     try {
       return await known;
     } catch (err) {

@@ -2,6 +2,7 @@ import type { NodeDocuments } from "../../api/schemas.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
+import { keepNewest } from "../../lib/keep-newest.ts";
 import { openBirth } from "../../trust/identity.ts";
 import { spkiDigestOf } from "../../trust/keys.ts";
 import type { NodeState } from "../../trust/node-state.ts";
@@ -74,10 +75,7 @@ export class Members {
       if (!isSkeinError(err, "NODE_NOT_FOUND", "NOT_FOUND")) return undefined;
     }
     const known = { spki, charter: this.#options.state().charter.version, at: clock.now() };
-    this.#known.delete(node);
-    this.#known.set(node, known);
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > KEPT && oldest !== undefined) this.#known.delete(oldest);
+    keepNewest(this.#known, KEPT, node, known);
     return known;
   }
 

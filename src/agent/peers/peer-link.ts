@@ -13,6 +13,7 @@ import type { Traffic } from "../../depot/traffic/traffic.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
+import { keepNewest } from "../../lib/keep-newest.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import type { LocalSigner } from "../../trust/keys.ts";
@@ -105,10 +106,7 @@ export class PeerLink implements PeerNet, AsyncDisposable {
 
   async proof(name: string): Promise<PieceProof | undefined> {
     const known = this.#proofs.get(name) ?? this.#ask(name);
-    this.#proofs.delete(name);
-    this.#proofs.set(name, known);
-    const [oldest] = this.#proofs.keys();
-    if (this.#proofs.size > PROOFS && oldest !== undefined) this.#proofs.delete(oldest);
+    keepNewest(this.#proofs, PROOFS, name, known);
     return await known;
   }
 

@@ -3,6 +3,7 @@
  * and chance come in as arguments; nothing here waits.
  */
 import { retryDelayMs } from "../../lib/retry.ts";
+import { keepNewest } from "../../lib/keep-newest.ts";
 
 /**
  * `gone`: not reached, or cut off. `slow`: it took far longer to send than others do. `late`: it had not begun to send
@@ -130,10 +131,7 @@ export class Standing {
   #peer(node: string): Peer {
     const known = this.#peers.get(node) ?? { rate: undefined, faults: 0, asideUntil: 0, lied: false };
     // Who was heard of last is the last to be forgotten.
-    this.#peers.delete(node);
-    this.#peers.set(node, known);
-    const [oldest] = this.#peers.keys();
-    if (this.#peers.size > KEPT && oldest !== undefined) this.#peers.delete(oldest);
+    keepNewest(this.#peers, KEPT, node, known);
     return known;
   }
 }

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { keepNewest } from "../../lib/keep-newest.ts";
 import type { BlobCache } from "../cache/blob-cache.ts";
 import type { Piece, PieceRange, PieceSource } from "../cache/cached.ts";
 import type { DepotReader } from "../depot.ts";
@@ -253,10 +254,7 @@ export class Swarm implements PieceSource {
 
   #remember(want: PieceRange, node: string): void {
     const key = `${want.name} ${Math.floor(want.start / PIECE_BYTES)}`;
-    this.#from.delete(key);
-    this.#from.set(key, node);
-    const [oldest] = this.#from.keys();
-    if (this.#from.size > PROVENANCES && oldest !== undefined) this.#from.delete(oldest);
+    keepNewest(this.#from, PROVENANCES, key, node);
   }
 }
 
