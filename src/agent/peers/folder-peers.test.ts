@@ -7,6 +7,7 @@ import path from "node:path";
 import { test, type TestContext } from "node:test";
 import type { Report } from "../../api/schemas.ts";
 import { directoryDepot } from "../../depot/directory.ts";
+import type { TrafficLimits } from "../../depot/traffic/traffic.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
@@ -17,15 +18,17 @@ import { directorySource } from "../source-directory.ts";
 
 const BYTES = randomBytes(5 * 2 ** 20);
 
-async function reading(near: NearDepots, t: TestContext): Promise<Map<string, number>> {
+/** @param begin where it begins; what is before that comes last */
+async function reading(near: NearDepots, t: TestContext, begin = 0): Promise<Map<string, number>> {
   const by = new Map<string, number>();
   const [first] = near.readers();
   const counted = first?.counted?.((kind, bytes) => by.set(kind, (by.get(kind) ?? 0) + bytes));
   assert.ok(counted !== undefined);
   const pieces: Uint8Array[] = [];
-  for await (const piece of counted.get("packs/a", t.signal, { start: 0, end: BYTES.length }))
+  for await (const piece of counted.get("packs/a", t.signal, { start: begin, end: BYTES.length }))
     pieces.push(piece);
-  assert.ok(Buffer.concat(pieces).equals(BYTES));
+  for await (const piece of counted.get("packs/a", t.signal, { start: 0, end: begin })) pieces.push(piece);
+  assert.ok(Buffer.concat(pieces).equals(Buffer.concat([BYTES.subarray(begin), BYTES.subarray(0, begin)])));
   return by;
 }
 
@@ -34,6 +37,7 @@ async function openNode(
   dir: string,
   cluster: TestCluster,
   node: TestNode,
+  limits: TrafficLimits = {},
 ): Promise<NearDepots> {
   const { signer, ticket, enrol, identity } = node;
   const paths = pathsFrom({ SKEIN_HOME: path.join(dir, identity.name) });
@@ -41,7 +45,7 @@ async function openNode(
   const state = newNodeState(cluster.envelope, cluster.pin, Date.now());
   const place = { name: identity.name, address: "127.0.0.1", bind: "127.0.0.1" };
   const near = await NearDepots.open({
-    options: { paths, clock: systemClock, log: silentLog, ...place },
+    options: { paths, clock: systemClock, log: silentLog, near: { limits }, ...place },
     signer,
     store: { state, apply: async () => [] },
   });
@@ -92,6 +96,19 @@ test("the folder gives each piece about once, and the nodes the rest to each oth
   const sum = (kind: string): number => read.reduce((all, by) => all + (by.get(kind) ?? 0), 0);
   assert.ok(sum("directory") <= 1.5 * BYTES.length, `${sum("directory") / BYTES.length} copies`);
   assert.ok(sum("peer") >= 2 * BYTES.length);
+});
+
+test("two nodes with one transfer at a time each do not wait for each other", async (t) => {
+  const { dir, cluster } = await world(t);
+  const nodes: NearDepots[] = [];
+  for (const name of ["a", "b"])
+    nodes.push(await openNode(t, dir, cluster, await testNode(cluster, name), { atOnce: 1 }));
+  // Each asks the other for what that one does not want itself yet.
+  const half = BYTES.length / 2;
+  const read = await Promise.all(nodes.map(async (near, n) => await reading(near, t, n * half)));
+  const sum = (kind: string): number => read.reduce((all, by) => all + (by.get(kind) ?? 0), 0);
+  // Whoever lost patience would have had its piece from the folder.
+  assert.ok(sum("directory") <= 1.1 * BYTES.length, `${sum("directory") / BYTES.length} copies`);
 });
 
 test("who lays a report of its own there without a birth certificate is asked nothing, and given nothing", async (t) => {

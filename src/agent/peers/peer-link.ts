@@ -117,10 +117,10 @@ export class PeerLink implements PeerNet, AsyncDisposable {
       throw new SkeinError("UNKNOWN_CLIENT", `nothing proves that ${node} is a node of the cluster`);
     }
     const { traffic } = this.#options;
-    using turn = await traffic.turn(options.signal);
-    void turn;
     await traffic.down(want.end - want.start, options.signal);
-    return await this.#client.ask(node, { ...splitAddress(address), spki }, want, options);
+    // Only once the peer sends: held before, two nodes that wait for each other's piece would keep both from fetching.
+    const turn = async (signal: AbortSignal): Promise<Disposable> => await traffic.turn(signal);
+    return await this.#client.ask(node, { ...splitAddress(address), spki }, want, { ...options, turn });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -39,6 +39,8 @@ export interface AskOptions {
   readonly held: boolean;
   /** How long to wait for the whole of it, in ms; asked again while waiting. */
   readonly patienceMs: () => number;
+  /** Waited for, patiently, before the answer's bytes are taken, and given back when they are. Default: at once. */
+  readonly turn?: (signal: AbortSignal) => Promise<Disposable>;
   readonly signal: AbortSignal;
 }
 
