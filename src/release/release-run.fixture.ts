@@ -60,6 +60,12 @@ function fill(file: string): void {
   }
 }
 
+/** The most memory that was this process's own at a time. */
+function peakMib(): number {
+  const status = fs.readFileSync("/proc/self/status", "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+}
+
 async function runMend(): Promise<unknown> {
   return await mendInstall({
     release: releaseId(Number(more)),
@@ -79,6 +85,7 @@ async function runRemove(): Promise<unknown> {
 const steps: Readonly<Record<string, () => Promise<unknown>>> = {
   publish: runPublish,
   install: () => runInstall(),
+  "install-measured": async () => ({ ...Object(await runInstall()), peakMib: peakMib() }),
   "install-on-filling": installOnFilling,
   mend: runMend,
   remove: runRemove,

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import path from "node:path";
+import { type TestContext, test } from "node:test";
+import { promisify } from "node:util";
+import { directoryDepot } from "../depot/directory.ts";
+import { publish, type Published } from "./publish.ts";
+import { noise, plainSource, tempDir, type Tree, writeTree } from "./release.fixture.ts";
+
+const FILES = 4000;
+const LARGE_BYTES = 64 * 1024 * 1024;
+/**
+ * What an install may hold beside what the program takes for a tiny one, in MiB: it took 6 to 15 when this was written.
+ * A node idles at about 81 MiB and may peak at 128.
+ */
+const MOST_MIB = 24;
+
+const run = promisify(execFile);
+
+interface Received {
+  readonly linked: number;
+  readonly bytesFetched: number;
+  readonly peakMib: number;
+}
+
+/** A depot, and processes that receive from it as an agent would. */
+class Place {
+  readonly #dir: string;
+  readonly #signal: AbortSignal;
+  #count = 0;
+
+  constructor(t: TestContext) {
+    this.#dir = tempDir(t);
+    this.#signal = t.signal;
+  }
+
+  /** `name`: of a folder that is written to; what is in it already stays. */
+  async publish(name: string, tree: Tree, previous: Published | null = null): Promise<Published> {
+    const source = plainSource(writeTree(path.join(this.#dir, name), tree));
+    const depot = directoryDepot(this.#depot);
+    const now = 1_700_000_000_000;
+    return await publish({ source, depot, previous, now, cacheDir: null, signal: this.#signal });
+  }
+
+  /** With the launcher's settings for an agent. */
+  async receive(revs: string, published: Published): Promise<Received> {
+    const program = path.join(import.meta.dirname, "release-run.fixture.ts");
+    const words = ["install-measured", this.#depot, path.join(this.#dir, revs), String(this.#count++)];
+    const { stdout } = await run(
+      process.execPath,
+      ["--max-semi-space-size=2", program, ...words, JSON.stringify(published)],
+      { env: { ...process.env, MALLOC_ARENA_MAX: "1" }, signal: this.#signal },
+    );
+    return JSON.parse(stdout) as Received;
+  }
+
+  get #depot(): string {
+    return path.join(this.#dir, "depot");
+  }
+}
+
+test("what an install holds in memory is bounded: many files, an update of them, one large file", async (t) => {
+  const place = new Place(t);
+  const tiny = await place.receive("tiny", await place.publish("tiny-tree", { "one.txt": "one" }));
+  const held = ({ peakMib }: Received): number => peakMib - tiny.peakMib;
+
+  const first = await place.publish("many-tree", files(1));
+  const installed = await place.receive("many", first);
+  assert.ok(held(installed) < MOST_MIB, `${FILES} files took ${held(installed)} MiB`);
+
+  const next = await place.publish("many-tree", files(100), first);
+  const update = await place.receive("many", next);
+  assert.equal(update.linked, FILES - FILES / 100);
+  assert.ok(held(update) < MOST_MIB, `an update of ${FILES} files took ${held(update)} MiB`);
+
+  const noisy = await place.publish("large-tree", { "large.bin": noise(LARGE_BYTES, 7) });
+  const large = await place.receive("large", noisy);
+  assert.ok(large.bytesFetched > LARGE_BYTES);
+  assert.ok(held(large) < MOST_MIB, `a file of ${LARGE_BYTES} bytes took ${held(large)} MiB`);
+});
+
+/** One file in `each`; what is in it tells which ones they are. */
+function files(each: number): Tree {
+  const tree: Record<string, string> = {};
+  for (let n = 0; n < FILES; n += each) {
+    tree[`packages/package-${Math.floor(n / 100)}/module-${n}.js`] = `export const value${n} = ${each};\n`;
+  }
+  return tree;
+}
