@@ -1,6 +1,6 @@
 import { oldServes, type Attempt } from "./plan.ts";
 import type { ReceiptInput } from "./receipt-of.ts";
-import type { Warning } from "./runtime/runtime.ts";
+import type { Warning } from "./runtime/warning.ts";
 
 /** What a receipt says of an order's end. */
 export type Ended = Pick<ReceiptInput, "verdict" | "code" | "message" | "cut">;

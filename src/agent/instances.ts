@@ -1,7 +1,8 @@
 import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
 import type { Addresses } from "./hooks.ts";
 import type { ReleasePlan, RunRef } from "./runtime/plan.ts";
-import type { AppRuntime, Outcome, Warning } from "./runtime/runtime.ts";
+import type { AppRuntime, Outcome } from "./runtime/runtime.ts";
+import type { Warning } from "./runtime/warning.ts";
 import type { InstanceRow } from "./runtime/view.ts";
 
 /** One set of instances, with its release's id checked. */

@@ -26,7 +26,7 @@ import { failureText, lastLines } from "./receipt-of.ts";
 import { newRecord, withGood, type AppRecord } from "./records.ts";
 import type { BytesBySource } from "../release/install-progress.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
-import type { Warning } from "./runtime/runtime.ts";
+import type { Warning } from "./runtime/warning.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";
 import { until } from "./until.ts";
 

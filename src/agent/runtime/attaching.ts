@@ -4,9 +4,9 @@ import type { Place } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 import { instanceKey, instanceName } from "./plan.ts";
 import { InstanceWatch, untilTaken } from "./readiness.ts";
-import type { Warning } from "./runtime.ts";
 import { startInstance, type StartRequest, type Started } from "./starter.ts";
 import { isLive, readStock, type Held } from "./stock.ts";
+import type { Warning } from "./warning.ts";
 
 export interface AttachOutcome {
   readonly warnings: readonly Warning[];

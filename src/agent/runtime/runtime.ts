@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import type { SocketSpec } from "../../keeper/protocol.ts";
-import type { ErrorCode } from "../../lib/error-codes.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import type { Log } from "../../lib/log.ts";
@@ -34,6 +33,7 @@ import {
   type Stock,
 } from "./stock.ts";
 import { styleOf } from "./style.ts";
+import type { Warning } from "./warning.ts";
 import { rowsOf, type InstanceRow } from "./view.ts";
 
 const PORT_TRIES = 3;
@@ -51,13 +51,6 @@ export interface RuntimeOptions {
   readonly node: string;
   readonly awaitKeeper?: boolean | undefined;
   readonly log: Log;
-}
-
-/** Something the user should hear although nothing failed. */
-export interface Warning {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly data: Readonly<Record<string, unknown>>;
 }
 
 export interface JudgeOptions {
