@@ -328,14 +328,16 @@ describe("a version that is no good", () => {
 
 test("two deployments of one app at once: the second is told to wait, and the first goes on", async () => {
   await using app = await Serving.of("busy");
+  const heard = path.join(cluster.dir, "second-heard");
   const slow = await source("busy-slow", {
-    "skein.yaml": `app: busy\n${RUN}hooks: { pre_jump: { run: sleep 600, within: 3s } }\n`,
+    "skein.yaml": `app: busy\n${RUN}hooks: { pre_jump: { run: "until [ -e ${heard} ]; do sleep 0.05; done; exit 3" } }\n`,
     "server.js": server("never"),
   });
   await cluster.ok("deploy", "--from", slow, ...FAST, "--detach");
   const other = await source("busy-other", { "skein.yaml": `app: busy\n${RUN}`, "server.js": server("two") });
   const error = await refused(cluster, [6, "DEPLOY_IN_PROGRESS"], ["deploy", "--from", other, ...FAST]);
   assert.match(`${error.message} ${error.hint}`, /skein watch/);
+  await fs.writeFile(heard, "");
   const watched = resultEvent(await cluster.skein(["--json", "watch", "busy"]));
   assert.deepEqual([watched.exit, watched.error?.code], [3, "DEPLOY_FAILED"]);
   app.unharmed();

@@ -25,7 +25,7 @@ import { acceptBirth, newNodeState } from "../trust/node-state.ts";
 import { runAgent } from "./agent.ts";
 import { nodeKeys } from "./node-keys.ts";
 import { createNodeStore } from "./node-store.ts";
-import { endKeeper } from "./runtime/runtime.fixture.ts";
+import { endKeeper, get } from "./runtime/runtime.fixture.ts";
 import { directorySource } from "./source-directory.ts";
 
 const HOUR = 3_600_000;
@@ -384,7 +384,5 @@ export function webApp(port: number, version: string, extra: Tree = {}): Tree {
 }
 
 export async function answer(port: number): Promise<string> {
-  const signal = AbortSignal.timeout(5000);
-  const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" }, signal });
-  return await response.text();
+  return (await get(port)).body;
 }

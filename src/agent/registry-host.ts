@@ -43,7 +43,8 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
   const { runtime, self, log } = options;
   const capabilities = await openCapabilities(options.stateDir);
   const table = serviceTable(self);
-  const server = await listen(runtime, capabilities, { table, callerOf: capabilities.callerOf, log });
+  const { promise: ready, resolve: isReady } = Promise.withResolvers<void>();
+  const server = await listen(runtime, capabilities, { table, callerOf: capabilities.callerOf, ready, log });
   await capabilities.keepPort(server.port);
   let rows: readonly InstanceRow[] = [];
   // Ended processes by instance: out of the table with the very event, before the keeper is asked for the rest.
@@ -73,6 +74,7 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
     show();
   };
   await refresh();
+  isReady();
   return {
     url: (caller) => `http://${HOST}:${server.port}/${capabilities.of(caller)}`,
     refresh,

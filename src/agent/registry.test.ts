@@ -46,6 +46,21 @@ test("a caller finds the services of its own release, on every node", async (t) 
   assert.equal(((await (await get("/one/services")).json()) as unknown[]).length, 2);
 });
 
+test("who asks before the callers are known waits for that, and is no stranger", async (t) => {
+  const { promise: ready, resolve } = Promise.withResolvers<void>();
+  const callers = new Map<string, Caller>();
+  const callerOf = (capability: string): Caller | undefined => callers.get(capability);
+  const server = await serveRegistry({ table: serviceTable(SELF), callerOf, ready, log: silentLog });
+  t.after(async () => server[Symbol.asyncDispose]());
+  const asked = fetch(`http://127.0.0.1:${server.port}/one/services`);
+  await fetch(`http://127.0.0.1:${server.port}/one/services`, { signal: AbortSignal.timeout(100) }).catch(
+    () => undefined,
+  );
+  callers.set("one", { app: "shop", env: "prod", release: V1, uses: [] });
+  resolve();
+  assert.equal((await asked).status, 200);
+});
+
 test("no service yet is an empty list and 200; strange callers and paths are refused", async (t) => {
   const { get } = await open(t);
   const empty = await get("/one/services/say");

@@ -101,6 +101,8 @@ export interface RegistryOptions {
   readonly table: ServiceTable;
   /** The caller behind a capability; undefined when nobody has it. */
   readonly callerOf: (capability: string) => Caller | undefined;
+  /** Whoever asks waits for this: that the callers and the table are known. Default: they are. */
+  readonly ready?: Promise<void>;
   readonly log: Log;
   /** Open at once, of all callers together. Default 1000. */
   readonly maxConnections?: number;
@@ -165,6 +167,7 @@ async function answer(
 ): Promise<void> {
   const url = new URL(request.url ?? "/", "http://registry");
   const [, capability = "", noun, name, ...rest] = url.pathname.split("/");
+  await options.ready;
   const caller = options.callerOf(capability);
   if (caller === undefined) return reply(response, 403, { error: "no such capability" });
   if (request.method !== "GET" || noun !== "services" || rest.length > 0) {

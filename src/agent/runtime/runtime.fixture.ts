@@ -72,6 +72,28 @@ export async function bench(t: TestContext): Promise<Bench> {
 
 /** Kills every instance that the keeper knows and the keeper itself, whatever state it is in. */
 export async function endKeeper(run: string): Promise<void> {
+  await endKnownKeeper(run);
+  // One that an agent started just before it was killed answers nobody yet.
+  for (const pid of processesOf(run)) killQuietly(pid);
+}
+
+/** Processes with this folder for an argument: its keepers. */
+function processesOf(run: string): number[] {
+  return fs.readdirSync("/proc").flatMap((name) => {
+    const pid = Number(name);
+    return Number.isInteger(pid) && pid !== process.pid && argumentsOf(pid).includes(run) ? [pid] : [];
+  });
+}
+
+function argumentsOf(pid: number): readonly string[] {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return []; // gone meanwhile
+  }
+}
+
+async function endKnownKeeper(run: string): Promise<void> {
   try {
     const client = await KeeperClient.connect(path.join(run, "keeper.sock"));
     const { instances } = await client.call("list", {});

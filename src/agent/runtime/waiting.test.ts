@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { socketInode } from "../../keeper/proc.ts";
 import { waitingOn, type Waiting } from "./waiting.ts";
 
-/** Starts a program with a bound socket as fd 3; answers how it waits on it, once that is `wanted` or two seconds passed. */
+/** Starts a program with a bound socket as fd 3; answers how it waits on it, once that is `wanted` or twenty seconds passed. */
 async function waitingOf(t: TestContext, argv: readonly string[], wanted: Waiting): Promise<Waiting> {
   const bound = new net.BoundSocket({ host: "127.0.0.1", port: 0 });
   t.after(() => bound.close());
@@ -16,7 +16,7 @@ async function waitingOf(t: TestContext, argv: readonly string[], wanted: Waitin
   assert.ok(pid !== undefined);
   t.after(() => process.kill(-pid, "SIGKILL"));
   const inode = socketInode(`/proc/self/fd/${bound.fd()}`) ?? 0;
-  for (let n = 0; n < 100 && waitingOn(pid, inode) !== wanted; n++) await sleep(20);
+  for (let n = 0; n < 1000 && waitingOn(pid, inode) !== wanted; n++) await sleep(20);
   return waitingOn(pid, inode);
 }
 
@@ -45,7 +45,7 @@ const ways: [name: string, argv: string[], wanted: Waiting][] = [
   ["holding it only", python("time.sleep(60)"), "holds"],
   [
     "poll of something else",
-    python("o = socket.socketpair()[0]\np = select.poll()\np.register(o, select.POLLIN)\np.poll()"),
+    python("o, kept = socket.socketpair()\np = select.poll()\np.register(o, select.POLLIN)\np.poll()"),
     "holds",
   ],
   ["having closed it", python("s.close()\ntime.sleep(60)"), "no"],
