@@ -1,6 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { AppContext } from "./app-context.ts";
+import { comesTrue } from "./comes-true.ts";
 import { linesOf, type Line } from "./command-lines.ts";
 import { readCurrent } from "./folders.ts";
 import { ailingOf, failingOf, type Failing } from "./health.ts";
@@ -8,7 +9,6 @@ import { missingOf } from "./inspect.ts";
 import type { AppRecord } from "./records.ts";
 import type { AppRuntime } from "./runtime/runtime.ts";
 import { wantedOf } from "./upkeep.ts";
-import { until } from "./until.ts";
 
 interface Patient {
   readonly context: AppContext;
@@ -17,9 +17,8 @@ interface Patient {
   readonly signal: AbortSignal;
 }
 
-/** Longest wait for instances to come back. */
-const BACK_MS = 60_000;
-const LOOK_EACH_MS = 200;
+/** Longest wait for instances to come back, and how often it is looked. */
+const BACK = { withinMs: 60_000, eachMs: 200 } as const;
 
 /**
  * Makes an app here what its order says: mends files under whatever runs from them, brings back instances that are
@@ -102,13 +101,12 @@ async function* bringBack(patient: Patient): AsyncGenerator<Line, void> {
   const missing = await missingOf(context, runtime, record);
   if (!lost && missing.length === 0) return;
   context.doubt(record.app);
-  using over = until([signal], BACK_MS);
-  while ((await isLost()) || (await missingOf(context, runtime, record)).length > 0) {
-    await context.clock.sleep(LOOK_EACH_MS, over.signal).catch(() => undefined);
-    signal.throwIfAborted();
+  const isBack = async (): Promise<boolean> => {
     giveWay(patient);
-    if (over.signal.aborted) throw notBack(record, await missingOf(context, runtime, record));
-  }
+    return !(await isLost()) && (await missingOf(context, runtime, record)).length === 0;
+  };
+  if (!(await comesTrue(isBack, { ...BACK, clock: context.clock, signal })))
+    throw notBack(record, await missingOf(context, runtime, record));
   if (lost) yield { type: "current", release: record.reached?.release ?? null };
   for (const { release, process, serving, wanted } of missing)
     yield { type: "started", release, process, instances: wanted - serving };
@@ -126,19 +124,13 @@ async function* replace(patient: Patient, { key, instance }: Failing): AsyncGene
   giveWay(patient);
   const { context, runtime, record, signal } = patient;
   await runtime.bounce(key, false);
-  using over = until([signal], BACK_MS);
-  const isWell = async (): Promise<boolean> => {
+  const isWell = async (within: AbortSignal): Promise<boolean> => {
+    giveWay(patient);
     const rows = (await runtime.list()).filter((row) => row.key === key);
     if (!rows.some(({ state }) => state === "serving")) return false;
-    return !(await ailingOf(context, runtime, record, over.signal)).some(({ row }) => row.key === key);
+    return !(await ailingOf(context, runtime, record, within)).some(({ row }) => row.key === key);
   };
-  while (!(await isWell())) {
-    await context.clock.sleep(LOOK_EACH_MS, over.signal).catch(() => undefined);
-    signal.throwIfAborted();
-    giveWay(patient);
-    if (over.signal.aborted) {
-      throw new SkeinError("START_FAILED", `${instance} does not come back`, { data: { instance } });
-    }
-  }
+  if (!(await comesTrue(isWell, { ...BACK, clock: context.clock, signal })))
+    throw new SkeinError("START_FAILED", `${instance} does not come back`, { data: { instance } });
   yield { type: "replaced", instance };
 }
