@@ -15,7 +15,6 @@ import {
 } from "../operator/cache/local-cache.ts";
 import { cachedNames, nameIfThere } from "../operator/cache/names.ts";
 import { numberOf, wordOf } from "../operator/commands.ts";
-import { cacheDir } from "../operator/home.ts";
 import type { KnownNode } from "../operator/nodes.ts";
 import { openSource, type OpenedSource } from "../operator/source.ts";
 import { checkCache, collectCache } from "../release/cache-contents.ts";
@@ -82,7 +81,7 @@ async function sourceAt(context: Context, where: string): Promise<OpenedSource> 
   const origin = { kind: "path", path: path.resolve(cwd, where) } as const;
   return await openSource(origin, {
     env,
-    cacheDir: cacheDir(paths),
+    paths,
     onLine: (line) => io.say(line),
     signal,
   });

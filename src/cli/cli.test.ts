@@ -11,6 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import net, { type AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -287,17 +288,28 @@ test("a mistyped verb of the agent is not run in place of apps", (t) => {
   assert.match(typo.err, /unknown command 'agent instal'[^]*skein agent run -- COMMAND/);
 });
 
-test("an operator is made once and shown the second time", (t) => {
+/** One that nobody listens on. */
+async function closedPort(): Promise<number> {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+test("an operator is made once and shown the second time", async (t) => {
   const dir = folder(t);
-  const first = lastLine(skein(dir, "init", "--json", "--name", "ann").out);
-  const second = lastLine(skein(dir, "init", "--json").out);
+  const hub = `127.0.0.1:${await closedPort()}`;
+  const first = lastLine(skein(dir, "init", "--json", "--name", "ann", "--hub", hub).out);
+  const second = lastLine(skein(dir, "init", "--json", "--hub", hub).out);
   assert.equal(first["already"], false);
   assert.equal(second["already"], true);
   assert.equal(second["fingerprint"], first["fingerprint"]);
   assert.match(String(first["fingerprint"]), /^[0-9a-f]{64}$/);
-  const elsewhere = skein(dir, "init", "--hub", `127.0.0.1:7400#${"ab".repeat(32)}`);
+  const elsewhere = skein(dir, "init", "--hub", `${hub}#${"ab".repeat(32)}`);
   assert.equal(elsewhere.exit, 1, "its charter would make that hub useless");
-  assert.match(elsewhere.err, /names another hub: 127\.0\.0\.1:7400#[0-9a-f]{64}\n[^]*WRONG_CLUSTER/);
+  assert.match(elsewhere.err, /names another hub: 127\.0\.0\.1:\d+#[0-9a-f]{64}\n[^]*WRONG_CLUSTER/);
   const unreachable = skein(dir, "status");
   assert.equal(unreachable.exit, 1);
   assert.match(unreachable.err, /HUB_UNREACHABLE/);

@@ -4,7 +4,6 @@ import type { Release, Strategy } from "../trust/documents.ts";
 import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import type { Tell } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
-import { cacheDir } from "./home.ts";
 import { APPLY_WITHIN_MS, readLine, type Line } from "./order.ts";
 import { knownNodes, selectNodes } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
@@ -122,7 +121,7 @@ const sourceOptions = (
   operator: Operator,
   options: Pick<FindOptions, "env" | "app" | "tell" | "signal">,
 ) => ({
-  cacheDir: cacheDir(operator.paths),
+  paths: operator.paths,
   env: options.env,
   ...(options.app === null ? {} : { app: options.app }),
   onLine: (line: string) => options.tell({ type: "output", line }),

@@ -5,7 +5,9 @@ import { appNameFrom, MANIFEST_FILE, manifestOfTree, type TreeReader } from "../
 import type { Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { TreeSource } from "../release/tree-source.ts";
-import { directorySource } from "../source/directory.ts";
+import type { Paths } from "../lib/paths.ts";
+import { cacheDir } from "./home.ts";
+import { directorySource, isOneOf } from "../source/directory.ts";
 import { build } from "../source/build.ts";
 import { GitObjects } from "../source/git-objects.ts";
 import { gitSource } from "../source/git.ts";
@@ -35,8 +37,8 @@ export interface SourceOptions {
   readonly env: string;
   /** Overrides what the place suggests; an app that the manifest names must be this one. */
   readonly app?: string;
-  /** Where builds' package managers may keep things. */
-  readonly cacheDir: string;
+  /** This machine's own: builds' package managers keep things there, and no part of it is ever released. */
+  readonly paths: Paths;
   readonly onLine: (line: string) => void;
   readonly signal: AbortSignal;
 }
@@ -159,16 +161,16 @@ async function finished(
   const { run, test, files, withinMs } = manifest.build;
   const chosen = files === null ? {} : { files };
   if (run === null && test === null) {
-    if (origin.kind === "path") return directorySource(origin.path, chosen);
+    if (origin.kind === "path") return directorySource(origin.path, { ...chosen, own: ownOf(options.paths) });
     const reading = objects === undefined ? {} : { objects };
     return stack.use(await gitSource({ ...origin, ...chosen, ...reading }, options.signal));
   }
-  const dir = await workFolder(origin, stack, options.signal);
+  const dir = await workFolder(origin, stack, options);
   const { onLine, signal } = options;
   const { commit, name } =
     origin.kind === "commit" ? origin : { commit: null, name: path.basename(await fs.realpath(origin.path)) };
   const env = { CI: "1", ...proxies(), ...(commit === null ? {} : { SKEIN_COMMIT: commit }) };
-  await build({ dir, run, test, withinMs, cacheDir: options.cacheDir, env, onLine, signal });
+  await build({ dir, run, test, withinMs, cacheDir: cacheDir(options.paths), env, onLine, signal });
   return directorySource(dir, { commit, name, ...chosen });
 }
 
@@ -181,19 +183,27 @@ function proxies(): Record<string, string> {
 }
 
 /** A clean copy that a build may write into. */
-async function workFolder(origin: Origin, stack: AsyncDisposableStack, signal: AbortSignal): Promise<string> {
+async function workFolder(
+  origin: Origin,
+  stack: AsyncDisposableStack,
+  { paths, signal }: SourceOptions,
+): Promise<string> {
   const dir = await scratch(stack);
   if (origin.kind === "commit") {
     await checkOut(origin.repo, origin.commit, dir, signal);
     return path.join(dir, origin.folder);
   }
+  const isOurs = isOneOf(ownOf(paths));
   await fs.cp(origin.path, dir, {
     recursive: true,
     verbatimSymlinks: true,
-    filter: (from) => path.basename(from) !== ".git",
+    filter: (from) => path.basename(from) !== ".git" && !isOurs(from),
   });
   return dir;
 }
+
+/** Keys of the operator, the hub and the node lie there: none of it belongs into a release. */
+const ownOf = (paths: Paths): readonly string[] => Object.values(paths);
 
 /** A folder of our own that is gone when the stack is. */
 export async function scratch(stack: AsyncDisposableStack): Promise<string> {

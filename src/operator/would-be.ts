@@ -4,7 +4,6 @@ import type { ReleaseId } from "../lib/ids.ts";
 import { publish } from "../release/publish.ts";
 import { releaseIdOf } from "../trust/documents.ts";
 import type { FindOptions } from "./asked.ts";
-import { cacheDir } from "./home.ts";
 import type { Operator } from "./operator.ts";
 import { lookAhead } from "./release.ts";
 import { openSource, type Origin } from "./source.ts";
@@ -27,7 +26,7 @@ export interface WouldBe {
 export async function wouldBe(operator: Operator, origin: Origin, options: FindOptions): Promise<WouldBe> {
   const { env, app, tell, signal, depot } = options;
   await using opened = await openSource(origin, {
-    cacheDir: cacheDir(operator.paths),
+    paths: operator.paths,
     env,
     ...(app === null ? {} : { app }),
     onLine: (line) => tell({ type: "output", line }),

@@ -120,6 +120,28 @@ test("setgid on a folder is dropped, and the reserved name is left out with a no
   assert.match(source.notes.join(), /\.skein is left out/);
 });
 
+test("what is Skein's own is left out with a note, by whatever name it is called", async (t) => {
+  const dir = folder(t);
+  const home = path.join(dir, "deep", "state");
+  for (const name of ["etc/operator", "lib", "src/etc"])
+    fs.mkdirSync(path.join(home, name), { recursive: true });
+  fs.writeFileSync(path.join(home, "etc/operator/operator.key"), "secret");
+  fs.writeFileSync(path.join(home, "src/etc/hosts"), "");
+  const link = path.join(folder(t), "link");
+  fs.symlinkSync(home, link);
+  const own = ["etc", "lib", "run"].map((name) => path.join(link, name));
+  const source = directorySource(dir, { own });
+  const paths = (await source.entries(t.signal)).map((entry) => entry.path).sort();
+  assert.deepEqual(paths, [
+    "deep",
+    "deep/state",
+    "deep/state/src",
+    "deep/state/src/etc",
+    "deep/state/src/etc/hosts",
+  ]);
+  assert.match(source.notes.join("; "), /deep\/state\/etc is left out: Skein keeps its keys/);
+});
+
 test("a path that is no folder is SOURCE_NOT_FOUND", (t) => {
   const dir = folder(t);
   assert.throws(() => directorySource(path.join(dir, "none")), { code: "SOURCE_NOT_FOUND" });

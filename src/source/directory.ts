@@ -14,6 +14,8 @@ export interface DirectoryOptions {
   readonly files?: readonly string[];
   /** Set when the folder is a clean checkout. */
   readonly commit?: string | null;
+  /** Folders of this machine that are Skein's own, with its keys: left out wherever they lie. */
+  readonly own?: readonly string[];
   /** What the release document calls it. Default: the folder's own name. */
   readonly name?: string;
 }
@@ -33,7 +35,7 @@ export function directorySource(dir: string, options: DirectoryOptions = {}): Tr
     commit: options.commit ?? null,
     cacheKey: `dir:${root}`,
     notes,
-    entries: (signal) => walk(root, options.files, notes, signal),
+    entries: (signal) => walk(root, options, notes, signal),
     [Symbol.asyncDispose]: async () => undefined,
   };
 }
@@ -48,18 +50,34 @@ function realDirectory(dir: string): string {
   throw new SkeinError("SOURCE_NOT_FOUND", `${dir} is not a directory`, { data: { path: dir } });
 }
 
+/** Whether a path is one of these folders, whatever links lead there. Folders that are not there count for nothing. */
+export function isOneOf(folders: readonly string[]): (file: string) => boolean {
+  const real = new Set(folders.flatMap((folder) => realPathOf(folder) ?? []));
+  const names = new Set([...real].map((folder) => path.basename(folder)));
+  return (file) => names.has(path.basename(file)) && real.has(realPathOf(file) ?? "");
+}
+
+function realPathOf(folder: string): string | undefined {
+  try {
+    return fs.realpathSync(folder);
+  } catch {
+    return undefined;
+  }
+}
+
 async function walk(
   root: string,
-  globs: readonly string[] | undefined,
+  { files, own = [] }: DirectoryOptions,
   notes: string[],
   signal: AbortSignal,
 ): Promise<SourceEntry[]> {
-  const wanted = globFilter(globs);
+  const wanted = globFilter(files);
+  const isOurs = isOneOf(own);
   const found: SourceEntry[] = [];
   const folders = [""];
   for (let turn = 1; folders.length > 0; turn++) {
     const folder = folders.pop() ?? "";
-    for (const entry of readFolder(root, folder, wanted, notes)) {
+    for (const entry of readFolder({ root, wanted, isOurs, notes }, folder)) {
       if (entry.kind === "d") folders.push(`${entry.path}/`);
       // With globs, a folder is there for what was chosen below it: parents are added with their files.
       if (entry.kind !== "d" || wanted(entry.path)) found.push(entry);
@@ -73,17 +91,21 @@ async function walk(
   return found;
 }
 
-function* readFolder(
-  root: string,
-  folder: string,
-  wanted: (path: string) => boolean,
-  notes: string[],
-): Generator<SourceEntry> {
+interface Walk {
+  readonly root: string;
+  readonly wanted: (path: string) => boolean;
+  readonly isOurs: (folder: string) => boolean;
+  readonly notes: string[];
+}
+
+function* readFolder({ root, wanted, isOurs, notes }: Walk, folder: string): Generator<SourceEntry> {
   for (const entry of readNames(root, folder)) {
     const at = folder + entry.name;
     if (entry.name === ".git") continue;
     if (at === RESERVED) {
       notes.push(`${RESERVED} is left out: the name is reserved`);
+    } else if (entry.isDirectory() && isOurs(path.join(root, at))) {
+      notes.push(`${at} is left out: Skein keeps its keys and state there`);
     } else if (entry.isDirectory()) {
       yield { kind: "d", path: at };
     } else if (wanted(at)) {

@@ -4,7 +4,6 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
 import { commitOf, workTreeOf } from "../git.ts";
-import { cacheDir } from "../home.ts";
 import { APPLY_WITHIN_MS } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
 import { isApp, openSource, originOf, readManifest, type Origin } from "../source.ts";
@@ -167,7 +166,7 @@ async function make(operator: BucketOperator, origin: Origin, options: BucketDep
   await using opened = await openSource(origin, {
     env,
     ...(app === null ? {} : { app }),
-    cacheDir: cacheDir(operator.paths),
+    paths: operator.paths,
     onLine: (line) => tell({ type: "output", line }),
     signal,
   });

@@ -5,7 +5,6 @@ import { pipeline } from "node:stream/promises";
 import type { BucketFiles } from "../../bucket/files.ts";
 import { revisionOf, revisionWord } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
-import { cacheDir } from "../home.ts";
 import { openSource, scratch } from "../source.ts";
 import { lineOf } from "./bucket-order.ts";
 import { lookAt, type BucketOperator } from "./bucket-operator.ts";
@@ -104,7 +103,7 @@ async function importOne(
   const opening = {
     env: "default",
     app,
-    cacheDir: cacheDir(operator.paths),
+    paths: operator.paths,
     onLine: () => undefined,
     signal,
   };

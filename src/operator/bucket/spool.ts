@@ -2,7 +2,6 @@ import path from "node:path";
 import { packageOfFile, revisionOf } from "../../bucket/layout.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Tell } from "../events.ts";
-import { cacheDir } from "../home.ts";
 import { openSource } from "../source.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { writeFtlRevision } from "./ftl-layout.ts";
@@ -36,7 +35,7 @@ export async function spool(operator: BucketOperator, file: string, options: Spo
   const { name, app } = packageOfFile(path.basename(path.resolve(file)));
   const origin = { kind: "path", path: file } as const;
   const onLine = (line: string): void => tell({ type: "output", line });
-  const opening = { env, app, cacheDir: cacheDir(operator.paths), onLine, signal };
+  const opening = { env, app, paths: operator.paths, onLine, signal };
   await using opened = await openSource(origin, opening);
   const made = await releaseToBucket(operator, {
     app,
