@@ -1,11 +1,11 @@
 import path from "node:path";
-import { firstAnswer } from "../test/support/answers.ts";
 import { type AgentProcess, type Cluster, startCluster } from "../test/support/cluster.ts";
 import { freePort } from "../test/support/processes.ts";
 import { type SourceRepo, sourceRepo } from "../test/support/repo.ts";
 import { alternately, type Bench, type Figure, rounded } from "./bench.ts";
 import { type PropagitCluster, startPropagit } from "./peers/propagit.ts";
 import { builtPackage } from "./support/built.ts";
+import { firstAnswer } from "./support/first-answer.ts";
 import { serviceFiles } from "./support/service.ts";
 
 const GOAL = 0.5;
@@ -78,9 +78,7 @@ async function deployNext(
   const begin = performance.now();
   await cluster.okGit(repo.dir, "push", "-q", cluster.gitUrl("web"), "master");
   const deployed = cluster.okIn(repo.dir, "deploy", "web", commit);
-  await Promise.all(
-    nodes.map(({ address }) => firstAnswer(`http://${address}:${port}/`, commit, cluster.signal)),
-  );
+  await Promise.all(nodes.map(({ address }) => firstAnswer(address, port, commit, cluster.signal)));
   const ms = performance.now() - begin;
   await deployed; // the next round begins when this one is settled
   return ms;

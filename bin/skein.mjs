@@ -1,8 +1,9 @@
 // The entry of a checkout: TypeScript as it lies there, its compiled form kept in a folder that only this user can write.
-import { lstatSync, mkdirSync } from "node:fs";
-import module from "node:module";
-import os from "node:os";
-import path from "node:path";
+// Its own needs are not imported: that would evaluate all that these modules export.
+const { lstatSync, mkdirSync } = process.getBuiltinModule("node:fs");
+const module = process.getBuiltinModule("node:module");
+const os = process.getBuiltinModule("node:os");
+const path = process.getBuiltinModule("node:path");
 
 try {
   const cache = path.join(

@@ -61,6 +61,7 @@ export async function openKept(dir: string, write: WriteFile = writeFileAtomic):
     names.add(`${name}.json`);
     faultPoint("agent.document-kept");
   };
+  const releases = new Map<ReleaseId, Envelope>();
   const get = async (name: string): Promise<unknown> => {
     const text = await readIfThere(path.join(dir, `${name}.json`));
     return text === undefined ? undefined : JSON.parse(text);
@@ -68,8 +69,13 @@ export async function openKept(dir: string, write: WriteFile = writeFileAtomic):
   return {
     putRelease: async (id, release) => put(id, JSON.stringify(release)),
     async release(id) {
+      const known = releases.get(id);
+      if (known !== undefined) return known;
       const found = await get(id);
-      return found === undefined ? undefined : parseEnvelope(found);
+      if (found === undefined) return undefined;
+      const release = parseEnvelope(found);
+      releases.set(id, release);
+      return release;
     },
     putRoster: async (digest, roster) => put(digest, JSON.stringify(roster)),
     async roster(digest) {
@@ -82,6 +88,7 @@ export async function openKept(dir: string, write: WriteFile = writeFileAtomic):
         if (wanted.has(id)) continue;
         await fs.rm(path.join(dir, name), { force: true });
         names.delete(name);
+        releases.delete(id);
       }
     },
   };

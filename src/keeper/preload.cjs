@@ -16,13 +16,12 @@
 const fs = require("fs");
 const net = require("net");
 const http = require("http");
-const tls = require("tls");
-const https = require("https");
 const dgram = require("dgram");
-const cluster = require("cluster");
 const childProcess = require("child_process");
 
+/** A gate opens soon after the app listens, or much later: looked at ever less often, from 1 ms to this. */
 const GATE_POLL_MS = 10;
+const GATE_PATIENCE = 1.05;
 const plan = readPlan();
 const { listen, close: closeNet } = net.Server.prototype;
 const { bind } = dgram.Socket.prototype;
@@ -32,6 +31,7 @@ const taken = new Set(); // names: a second server (localhost is two addresses) 
 const connections = new Set();
 const silent = new Map(); // connections, with the bytes read before their first request
 const sessions = new Set(); // HTTP/2
+const drainsOnClose = new Set();
 const onGo = [];
 let children = 0;
 let open = false;
@@ -82,12 +82,15 @@ function whenOpen(act) {
   }
   onGo.push(act);
   if (onGo.length > 1) return;
-  const timer = setInterval(() => {
-    if (!gateIsOpen()) return;
-    clearInterval(timer);
-    for (const waiting of onGo.splice(0)) waiting();
-  }, GATE_POLL_MS);
-  timer.unref();
+  lookAgainIn(1);
+}
+
+function lookAgainIn(ms) {
+  const look = () => {
+    if (gateIsOpen()) for (const waiting of onGo.splice(0)) waiting();
+    else lookAgainIn(Math.min(ms * GATE_PATIENCE, GATE_POLL_MS));
+  };
+  setTimeout(look, ms).unref();
 }
 
 /** Which of the plan's sockets a listen or bind means. */
@@ -111,6 +114,7 @@ function patchListen() {
     const callback = args.find((arg) => typeof arg === "function");
     if (taken.has(socket.name)) return listen.call(this, { port: 0, host: "127.0.0.1" }, callback);
     taken.add(socket.name);
+    if (isTls(this)) drainOnClose(require("https").Server);
     if (!servers.has(this)) track(this);
     servers.set(this, null);
     this.once("listening", () => tell(`listening ${socket.name}`));
@@ -125,12 +129,17 @@ function publicAddress({ host, port }) {
   return { address: host, family: net.isIPv6(host) ? "IPv6" : "IPv4", port };
 }
 
+/** Told without Node's TLS, which takes longer to load than most apps: whose server it is has loaded it. */
+function isTls(server) {
+  return typeof server.setSecureContext === "function";
+}
+
 function track(server) {
   server.prependListener("connection", (socket) => {
     connections.add(socket);
     socket.once("close", () => connections.delete(socket));
   });
-  const begins = server instanceof tls.Server ? "secureConnection" : "connection";
+  const begins = isTls(server) ? "secureConnection" : "connection";
   server.prependListener(begins, (socket) => {
     silent.set(socket, socket.bytesRead);
     socket.once("close", () => silent.delete(socket));
@@ -192,15 +201,19 @@ function patchClose() {
     if (twin) closeNet.call(twin);
     return closeNet.call(this, done);
   };
-  for (const { prototype } of [http.Server, https.Server]) {
-    const { close } = prototype;
-    prototype.close = function (done) {
-      if (!draining || !servers.has(this)) return close.call(this, done);
-      holdOpen();
-      stopAccepting(this, done);
-      return this;
-    };
-  }
+  drainOnClose(http.Server);
+}
+
+function drainOnClose({ prototype }) {
+  if (drainsOnClose.has(prototype)) return;
+  drainsOnClose.add(prototype);
+  const { close } = prototype;
+  prototype.close = function (done) {
+    if (!draining || !servers.has(this)) return close.call(this, done);
+    holdOpen();
+    stopAccepting(this, done);
+    return this;
+  };
 }
 
 function patchAnswers() {
@@ -352,7 +365,7 @@ function handOn(options) {
   while (all.length < 3) all.push("pipe");
   const give = (fd) => all.push(fd) - 1;
   // a cluster's worker listens through its primary, by the primary's numbers
-  const worker = cluster.isMaster && pairs.some((pair) => pair.startsWith("NODE_UNIQUE_ID="));
+  const worker = require("cluster").isMaster && pairs.some((pair) => pair.startsWith("NODE_UNIQUE_ID="));
   const renumber = (socket) => ({ ...socket, fd: give(socket.fd), probe: give(socket.probe) });
   const sockets = worker ? plan.sockets : plan.sockets.map(renumber);
   const next = { ...plan, sockets, gate: give(plan.gate), status: give(plan.status) };

@@ -52,6 +52,17 @@ test("each key counts once, and keys that may not sign do not count", async () =
   assert.throws(() => openEnvelope(both, "revoke.1", keys(one), 0), { code: "DOC_UNSIGNED" });
 });
 
+test("what was found out about an envelope is good for the same key alone, and the envelope cannot change", async () => {
+  const envelope = parseEnvelope(JSON.stringify(await seal("revoke.1", body, [one])));
+  assert.equal(parseEnvelope(envelope), envelope);
+  const { body: read } = openEnvelope(envelope, "revoke.1", keys(one), 1);
+  const other = new Map([[one.kid, { alg: two.alg, pub: two.pub }]]);
+  assert.throws(() => openEnvelope(envelope, "revoke.1", other, 1), { code: "DOC_UNSIGNED" });
+  assert.deepEqual(openEnvelope(envelope, "revoke.1", keys(one), 1).body, body);
+  const [signature] = envelope.s;
+  for (const part of [envelope, envelope.s, signature, read]) assert.ok(Object.isFrozen(part));
+});
+
 test("a changed byte of the payload or the type is refused", async () => {
   const envelope = await seal("revoke.1", body, [one]);
   const changed = {

@@ -13,12 +13,25 @@ const MAX_SIGNATURE_CHARS = 2048;
 
 const base64url = z.string().refine(isBase64Url, "not base64url in its one spelling");
 
-/** How every signed document travels: type, payload, signatures (docs/formats/envelope.md). */
-export const envelopeSchema = z.strictObject({
-  t: z.string().regex(/^[a-z]{1,32}\.[1-9]\d{0,3}$/),
-  p: base64url.max(MAX_ENVELOPE_BYTES),
-  s: z.array(z.strictObject({ k: keyId, s: base64url.max(MAX_SIGNATURE_CHARS) })).max(MAX_SIGNATURES),
-});
+/** What was found out about an envelope. All of it follows from bytes that cannot change any more. */
+interface Findings {
+  digest?: Digest;
+  body?: unknown;
+  /** By the key's algorithm and bytes, and the signature. */
+  readonly signatures: Map<string, boolean>;
+}
+
+/** Each step that leads from an order to its deed opens the same few documents anew: read once, they are looked up. */
+const FINDINGS = new WeakMap<object, Findings>();
+
+/** How every signed document travels: type, payload, signatures (docs/formats/envelope.md). Frozen once it is read. */
+export const envelopeSchema = z
+  .strictObject({
+    t: z.string().regex(/^[a-z]{1,32}\.[1-9]\d{0,3}$/),
+    p: base64url.max(MAX_ENVELOPE_BYTES),
+    s: z.array(z.strictObject({ k: keyId, s: base64url.max(MAX_SIGNATURE_CHARS) })).max(MAX_SIGNATURES),
+  })
+  .overwrite(frozen);
 export type Envelope = z.infer<typeof envelopeSchema>;
 
 /** A document whose signatures were checked. */
@@ -39,6 +52,7 @@ export function parseEnvelope(source: unknown): Envelope {
   if (size > MAX_ENVELOPE_BYTES) {
     throw new SkeinError("DOC_TOO_BIG", `an envelope of ${size} bytes; the most is ${MAX_ENVELOPE_BYTES}`);
   }
+  if (isKnown(value)) return value;
   const parsed = envelopeSchema.safeParse(value);
   if (!parsed.success) throw malformed("envelope", z.prettifyError(parsed.error));
   return parsed.data;
@@ -80,12 +94,11 @@ export function openEnvelope<T extends DocumentType>(
   threshold: number,
 ): Opened<T> {
   const envelope = typedEnvelope(source, type);
-  const bytes = signedBytes(envelope);
   const signers = new Set<KeyId>();
   for (const { k, s } of envelope.s) {
     const key = keys.get(k);
     if (key === undefined || signers.has(k)) continue;
-    if (verifySignature(key, bytes, Buffer.from(s, "base64url"))) signers.add(k);
+    if (isSigned(envelope, key, s)) signers.add(k);
   }
   if (threshold < 1 || signers.size < threshold) {
     throw new SkeinError(
@@ -96,7 +109,7 @@ export function openEnvelope<T extends DocumentType>(
       },
     );
   }
-  return { body: parseBody(type, payloadOf(envelope)), digest: digestOf(bytes), signers };
+  return { body: bodyOf(type, envelope), digest: digestOfEnvelope(envelope), signers };
 }
 
 /**
@@ -104,12 +117,54 @@ export function openEnvelope<T extends DocumentType>(
  * @throws SkeinError DOC_WRONG_TYPE, DOC_TOO_BIG, DOC_MALFORMED
  */
 export function readUnverified<T extends DocumentType>(source: unknown, type: T): DocumentBody<T> {
-  return parseBody(type, payloadOf(typedEnvelope(source, type)));
+  return bodyOf(type, typedEnvelope(source, type));
 }
 
 /** SHA-256 of the bytes that signatures cover: type and payload. More signatures do not change it. */
 export function digestOfEnvelope(envelope: Envelope): Digest {
-  return digestOf(signedBytes(envelope));
+  const found = FINDINGS.get(envelope);
+  if (found === undefined) return digestOf(signedBytes(envelope));
+  return (found.digest ??= digestOf(signedBytes(envelope)));
+}
+
+/** Is `value` an envelope that was read here already? */
+function isKnown(value: unknown): value is Envelope {
+  return typeof value === "object" && value !== null && FINDINGS.has(value);
+}
+
+function isSigned(envelope: Envelope, key: PublicKey, signature: string): boolean {
+  const { signatures } = findingsOf(envelope);
+  const name = `${key.alg} ${key.pub} ${signature}`;
+  const known = signatures.get(name);
+  if (known !== undefined) return known;
+  const isValid = verifySignature(key, signedBytes(envelope), Buffer.from(signature, "base64url"));
+  signatures.set(name, isValid);
+  return isValid;
+}
+
+function bodyOf<T extends DocumentType>(type: T, envelope: Envelope): DocumentBody<T> {
+  const found = findingsOf(envelope);
+  return (found.body ??= deepFrozen(parseBody(type, payloadOf(envelope)))) as DocumentBody<T>;
+}
+
+function findingsOf(envelope: Envelope): Findings {
+  const found = FINDINGS.get(envelope);
+  if (found === undefined) throw new SkeinError("INTERNAL", "an envelope that was not read");
+  return found;
+}
+
+/** Called with what has the right fields; where one of them is refused, nobody gets what is made here. */
+function frozen<T extends { s: unknown[] }>(envelope: T): T {
+  for (const signature of envelope.s) Object.freeze(signature);
+  Object.freeze(envelope.s);
+  FINDINGS.set(envelope, { signatures: new Map() });
+  return Object.freeze(envelope);
+}
+
+function deepFrozen<T>(value: T): T {
+  if (typeof value !== "object" || value === null) return value;
+  for (const inner of Object.values(value)) deepFrozen(inner);
+  return Object.freeze(value);
 }
 
 /** DSSE's pre-authentication encoding: no two pairs of type and payload have the same. */

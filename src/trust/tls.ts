@@ -118,6 +118,8 @@ function clientTlsOptions(options: ConnectOptions): tls.ConnectionOptions {
     minVersion: "TLSv1.3",
     maxVersion: "TLSv1.3",
     rejectUnauthorized: false,
+    // Else Node reads all the CAs that it knows, and a command waits for it.
+    ca: [],
     ALPNProtocols: ["http/1.1"],
     noDelay: true,
     keepAlive: true,
