@@ -52,6 +52,17 @@ const noLocales: Plugin = {
   },
 };
 
+/** commander starts programs only for commands that are programs of their own; none of ours is, and help is there sooner. */
+const noSubprograms: Plugin = {
+  name: "no-subprograms",
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      /[\\/]commander[\\/]/.test(importer) ? { path: "none", namespace: "no-subprograms" } : undefined,
+    );
+    esbuild.onLoad({ filter: /./, namespace: "no-subprograms" }, () => ({ contents: "export default {};" }));
+  },
+};
+
 /** AWS's chain of credentials is as large as all of Skein's commands: a file of its own, for those who need it. */
 const awsApart: Plugin = {
   name: "aws-apart",
@@ -112,7 +123,7 @@ async function bundle(entryPoints: Record<string, string>, inParts: boolean): Pr
     legalComments: "none",
     minifyWhitespace: true,
     minifySyntax: true,
-    plugins: [lazyBuiltins, noLocales, awsApart],
+    plugins: [noSubprograms, lazyBuiltins, noLocales, awsApart],
     // Programs are imported by an entry that turns on the compile cache first.
     define: { "import.meta.main": "true" },
     // Some dependencies are CommonJS and call require() for Node's own modules.

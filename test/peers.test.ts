@@ -7,7 +7,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { nodeKeys } from "../src/agent/node-keys.ts";
 import { HubClient } from "../src/api/hub-client.ts";
-import { splitAddress } from "../src/api/wire.ts";
+import { splitAddress } from "../src/api/hub-address.ts";
 import { PeerClient } from "../src/depot/peers/peer-client.ts";
 import { invite } from "../src/operator/nodes.ts";
 import { spkiDigestOf } from "../src/trust/keys.ts";

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import path from "node:path";
-import type { HubAddress } from "../api/hub-client.ts";
+import type { HubAddress } from "../api/hub-address.ts";
 import type { Reported } from "../api/schemas.ts";
 import { messageOf } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";

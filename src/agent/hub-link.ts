@@ -1,4 +1,5 @@
-import { HubClient, type HubAddress } from "../api/hub-client.ts";
+import type { HubAddress } from "../api/hub-address.ts";
+import { HubClient } from "../api/hub-client.ts";
 import type { Charter } from "../trust/documents.ts";
 import type { Paths } from "../lib/paths.ts";
 import { tlsIdentity } from "../trust/tls.ts";

@@ -1,6 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { HubClient, type HubAddress } from "../api/hub-client.ts";
+import type { HubAddress } from "../api/hub-address.ts";
+import { HubClient } from "../api/hub-client.ts";
 import type { Clock } from "../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";

@@ -8,7 +8,8 @@ import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { jsonOf } from "../trust/http-client.ts";
 import { ephemeralIdentity, serverTlsOptions } from "../trust/tls.ts";
-import { HubClient, type HubAddress } from "./hub-client.ts";
+import type { HubAddress } from "./hub-address.ts";
+import { HubClient } from "./hub-client.ts";
 
 const INFO = {
   cluster: null,

@@ -3,7 +3,7 @@
  * schema, ends within its time limit or the signal, and throws the hub's own SkeinError.
  */
 import type { IncomingMessage } from "node:http";
-import type { Duplex, Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import type { z } from "zod";
 import { fromWire, isSkeinError, SkeinError, type WireError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
@@ -11,28 +11,16 @@ import { systemClock, type Clock } from "../lib/clock.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { Roster } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
-import { pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
-import type { TlsIdentity } from "../trust/tls.ts";
+import type { RequestOptions } from "../trust/http-client.ts";
 import { Conversation } from "./conversation.ts";
+import { HubLine, type HubLineOptions } from "./hub-line.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
 import { errorBody } from "./parts.ts";
 import { ROUTES, type Route, type RouteName } from "./routes.ts";
 import type * as s from "./schemas.ts";
-import { bodyOf, cutOff, pathOf, payloadOf, sessionHeader, splitAddress, type Query } from "./wire.ts";
+import { bodyOf, cutOff, pathOf, payloadOf, type Query } from "./wire.ts";
 
-/** Where a hub is and which key it must hold. */
-export interface HubAddress {
-  readonly spki: string;
-  /** `host:port`; IPv6 in brackets. */
-  readonly address: string;
-}
-
-export interface HubClientOptions {
-  /** Tried in turn; the one that answered last is tried first. */
-  readonly hubs: readonly HubAddress[];
-  readonly identity: TlsIdentity;
-  /** An operator's session.1 that vouches for `identity`. */
-  readonly session?: Envelope;
+export interface HubClientOptions extends HubLineOptions {
   /** For one call, in ms. Default 30 000. */
   readonly timeoutMs?: number;
   readonly clock?: Clock;
@@ -73,19 +61,17 @@ const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
 
 export class HubClient implements Disposable {
   readonly #options: HubClientOptions;
-  readonly #clients = new Map<HubAddress, PinnedClient>();
-  #order: readonly HubAddress[];
+  readonly #line: HubLine;
   readonly #talk = new Conversation();
 
   constructor(options: HubClientOptions) {
-    if (options.hubs.length === 0) throw new SkeinError("HUB_UNREACHABLE", "no hub is known");
     this.#options = options;
-    this.#order = options.hubs;
+    this.#line = new HubLine(options);
   }
 
   /** For messages. */
   get name(): string {
-    return `hub ${this.#order[0]?.address ?? ""}`;
+    return this.#line.name;
   }
 
   async hub(signal?: AbortSignal): Promise<s.HubInfo> {
@@ -261,18 +247,6 @@ export class HubClient implements Disposable {
     response.resume();
   }
 
-  /** A raw connection to git-upload-pack or git-receive-pack of a repository. */
-  async git(
-    repo: string,
-    service: "git-upload-pack" | "git-receive-pack",
-    signal?: AbortSignal,
-  ): Promise<Duplex> {
-    const path = pathOf("git", { repo, service }, {});
-    return await this.#any((client) =>
-      client.upgrade({ method: "GET", path, protocol: "skein-git", headers: this.#headers(), signal }),
-    );
-  }
-
   /** Any route by name; its answer is checked against the route's schema. */
   async call<N extends RouteName>(name: N, options: CallOptions = {}): Promise<Answer<N>> {
     return await this.#read(name, await this.#send(name, options));
@@ -280,14 +254,11 @@ export class HubClient implements Disposable {
 
   /** The raw response of a request that is no JSON: blobs. */
   async raw(request: RequestOptions): Promise<IncomingMessage> {
-    return await this.#any((client) =>
-      client.send({ ...request, headers: { ...this.#headers(), ...request.headers } }),
-    );
+    return await this.#line.send(request);
   }
 
   close(): void {
-    for (const client of this.#clients.values()) client.close();
-    this.#clients.clear();
+    this.#line.close();
   }
 
   [Symbol.dispose](): void {
@@ -336,7 +307,7 @@ export class HubClient implements Disposable {
     response: IncomingMessage,
     { isGood = () => true, body = () => bodyOf(response, this.name) }: Reading<N> = {},
   ): Promise<Answer<N>> {
-    const [asked] = this.#order;
+    const { first } = this.#line;
     try {
       const route: Route = ROUTES[name];
       const parsed = route.response?.safeParse(await body());
@@ -345,42 +316,9 @@ export class HubClient implements Disposable {
       const why = `${this.name} answered ${name} in a form this version does not read`;
       throw new SkeinError("BAD_REQUEST", why, { cause: parsed?.error });
     } catch (err) {
-      this.#order = [...this.#order.filter((hub) => hub !== asked), ...(asked === undefined ? [] : [asked])];
+      this.#line.askLast(first);
       throw err;
     }
-  }
-
-  /** Tries the hubs in turn while they cannot be reached. */
-  async #any<T>(attempt: (client: PinnedClient) => Promise<T>): Promise<T> {
-    let failure: unknown;
-    for (const hub of this.#order) {
-      try {
-        const result = await attempt(this.#client(hub));
-        if (this.#order[0] !== hub) this.#order = [hub, ...this.#order.filter((other) => other !== hub)];
-        return result;
-      } catch (err) {
-        if (!isSkeinError(err, "HUB_UNREACHABLE", "PIN_MISMATCH")) throw err;
-        if (!isSkeinError(failure, "PIN_MISMATCH")) failure = err;
-      }
-    }
-    throw failure;
-  }
-
-  #client(hub: HubAddress): PinnedClient {
-    const known = this.#clients.get(hub);
-    if (known !== undefined) return known;
-    const client = pinnedClient({
-      ...splitAddress(hub.address),
-      pins: [hub.spki],
-      identity: this.#options.identity,
-    });
-    this.#clients.set(hub, client);
-    return client;
-  }
-
-  #headers(): Record<string, string> {
-    const { session } = this.#options;
-    return session === undefined ? {} : { "skein-session": sessionHeader(session) };
   }
 
   async #backOff(failures: number, signal: AbortSignal): Promise<void> {

@@ -3,6 +3,7 @@
  * the authorisation test are made from it; what is not in it cannot be called (default deny).
  */
 import * as z from "zod";
+import { GIT_ROUTE } from "./hub-address.ts";
 import { appName, digest, envName, keyId, nodeName, repoName } from "./parts.ts";
 import * as s from "./schemas.ts";
 
@@ -318,7 +319,7 @@ export const ROUTES = {
   },
   git: {
     method: "GET",
-    path: "/v1/git/:repo/:service",
+    path: GIT_ROUTE,
     summary: "Upgrade to `skein-git`: a raw connection to git-upload-pack or git-receive-pack",
     roles: OPERATORS,
     raw: true,

@@ -1,28 +1,11 @@
 /** How the client's calls look on the wire. */
 import type { IncomingMessage } from "node:http";
 import { SkeinError } from "../lib/errors.ts";
-import type { Envelope } from "../trust/envelope.ts";
 import { bytesOf, jsonOf, type RequestOptions } from "../trust/http-client.ts";
 import { CODED, contentIn, decode, type Content, type Shared } from "./coding.ts";
 import { ROUTES, type Route, type RouteName } from "./routes.ts";
 
 export type Query = Readonly<Record<string, string | number | undefined>>;
-
-/** The value of the header `skein-session`. */
-export function sessionHeader(session: Envelope): string {
-  return Buffer.from(JSON.stringify(session)).toString("base64url");
-}
-
-/** `host:port`, `[v6]:port`. @throws SkeinError USAGE */
-export function splitAddress(address: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})$/.exec(address);
-  const [, v6, name, port] = match ?? [];
-  const host = v6 ?? name;
-  if (host === undefined || Number(port) > 65_535) {
-    throw new SkeinError("USAGE", `'${address}' is not host:port`, { data: { address } });
-  }
-  return { host, port: Number(port) };
-}
 
 /** A route's path with its parameters and query filled in. */
 export function pathOf(name: RouteName, params: Readonly<Record<string, string>>, query: Query): string {

@@ -40,8 +40,28 @@ Exit codes: 0 wanted state reached, 1 error and nothing changed, 2 usage or mani
 const LEAF_FOOT = `
 skein --help lists the flags of every command (--app, --env, --on, --json, --timeout …) and the exit codes.`;
 
-/** The whole grammar. Bodies set the exit code through `done`. */
-export function cliProgram(done: (exit: number) => void): Command {
+/** Who defines which verbs. Defining all of them takes longer than many a command. */
+const GROUPS: readonly (readonly [(program: Command, run: Run) => void, string])[] = [
+  [registerServers, "init up hub agent keeper"],
+  [registerNodes, "node"],
+  [registerViews, "list ls status releases show ports check verify logs"],
+  [registerDeploy, "build deploy plan rollback"],
+  [registerStage, "cp stage"],
+  [registerRollouts, "watch abort pause resume"],
+  [registerRelease, "release"],
+  [registerLifecycle, "start stop restart"],
+  [registerFtl, "spool sync jump jump-back purge ftl"],
+  [registerRepair, "drift compare-checksums repair"],
+  [registerCache, "cache"],
+  [registerTools, "validate gc completion version"],
+  [registerDemo, "demo"],
+];
+
+/**
+ * The grammar. Bodies set the exit code through `done`.
+ * @param words what was typed: where it begins with a verb, those that are defined with it are enough
+ */
+export function cliProgram(done: (exit: number) => void, words: readonly string[] = []): Command {
   const program = new Command("skein")
     .description("Deploys to servers you run yourself: signed, content-addressed, with no request lost.")
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
@@ -51,19 +71,8 @@ export function cliProgram(done: (exit: number) => void): Command {
   for (const option of GLOBALS) program.addOption(option);
   const run: Run = async (command, body) =>
     done(await runBody(nameOf(command), command.optsWithGlobals<Globals>(), body));
-  registerServers(program, run);
-  registerNodes(program, run);
-  registerViews(program, run);
-  registerDeploy(program, run);
-  registerStage(program, run);
-  registerRollouts(program, run);
-  registerRelease(program, run);
-  registerLifecycle(program, run);
-  registerFtl(program, run);
-  registerRepair(program, run);
-  registerCache(program, run);
-  registerTools(program, run);
-  registerDemo(program, run);
+  const asked = GROUPS.filter(([, verbs]) => verbs.split(" ").includes(words[0] ?? ""));
+  for (const [register] of asked.length === 0 ? GROUPS : asked) register(program, run);
   // What cannot be read is reported as every other failure is, by main.
   const silent = { outputError: (): void => undefined };
   program.configureOutput(silent);

@@ -17,6 +17,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
+import { cliProgram } from "./cli-program.ts";
 
 const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
 
@@ -66,8 +67,12 @@ test("servers are started with little room for new objects, publishing with much
   for (const made of [bin, path.dirname(node)]) mkdirSync(made, { recursive: true });
   copyFileSync(LAUNCHER, path.join(bin, "skein"));
   writeFileSync(node, '#!/bin/sh\necho "$@"\n', { mode: 0o755 });
-  const started = (...args: string[]): string =>
-    spawnSync(path.join(bin, "skein"), args, { encoding: "utf8" }).stdout;
+  const startedWith = (more: Record<string, string>, ...args: string[]): string =>
+    spawnSync(path.join(bin, "skein"), args, {
+      encoding: "utf8",
+      env: { ...process.env, SKEIN_BUCKET: "", ...more },
+    }).stdout;
+  const started = (...args: string[]): string => startedWith({}, ...args);
   const entry = path.join(bin, "skein.mjs");
   for (const words of [
     "agent run",
@@ -91,11 +96,31 @@ test("servers are started with little room for new objects, publishing with much
   ]) {
     assert.match(
       started(...words.split(" ")),
-      /^--min-semi-space-size=16 --max-semi-space-size=32 --disable/,
+      /^(--use-openssl-ca )?--min-semi-space-size=16 --max-semi-space-size=32 --disable/,
     );
+  }
+  assert.match(started("deploy", "shop"), /^--use-openssl-ca /);
+  for (const said of [
+    startedWith({ SKEIN_BUCKET: "b" }, "deploy"),
+    started("build"),
+    started("spool", "x"),
+  ]) {
+    assert.doesNotMatch(said, /-ca /, "what may ask a bucket believes the CAs that Node knows");
   }
   for (const words of ["", "plan", "status --on agent", "--version", "logs build", "ftl sync"]) {
     assert.doesNotMatch(started(...words.split(" ")), /semi-space/);
+  }
+});
+
+test("a command is defined alone just as among all", () => {
+  const all = cliProgram(() => undefined).commands;
+  for (const command of all) {
+    for (const verb of [command.name(), ...command.aliases()]) {
+      const few = cliProgram(() => undefined, [verb]).commands;
+      assert.ok(few.length < all.length, verb);
+      const alone = few.find((one) => one.name() === command.name());
+      assert.equal(alone?.helpInformation(), command.helpInformation());
+    }
   }
 });
 

@@ -12,7 +12,7 @@ import { originOf } from "../operator/source.ts";
 import { appHere } from "./app-here.ts";
 import { HELPER_DIR, type Context, type Result } from "./context.ts";
 import type { DeployFlags } from "./deploy-commands.ts";
-import { hasBucket } from "./ftl-settings.ts";
+import { hasBucket } from "./has-bucket.ts";
 import { amountFlag, deployWords, durationFlag, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import { progress, type Progress } from "./progress.ts";

@@ -6,9 +6,7 @@ import { configIfThere } from "../operator/home.ts";
 import type { Context } from "./context.ts";
 import type { PlaceFlags } from "./ftl-commands.ts";
 import { usage } from "./grammar.ts";
-
-/** What FTL took from the environment alone, by its names and Skein's; no file is needed. */
-type Environment = Readonly<Record<string, string | undefined>>;
+import { first, type Environment } from "./has-bucket.ts";
 
 /** A plain name is a bucket's, as with FTL. @throws SkeinError USAGE */
 export function bucketAddress(flags: PlaceFlags, env: Environment = process.env): string {
@@ -21,10 +19,6 @@ export function bucketAddress(flags: PlaceFlags, env: Environment = process.env)
   }
   return /^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(named) ? `s3://${named}` : named;
 }
-
-/** Whether this machine is told to use a bucket. */
-export const hasBucket = (flags: PlaceFlags, env: Environment = process.env): boolean =>
-  first(flags.bucket, env["SKEIN_BUCKET"]) !== undefined;
 
 /** To be disposed of: connections that stay open would keep the command from ending. */
 export async function bucketHere(
@@ -66,6 +60,3 @@ export async function pinHere({ paths }: Context, root?: string): Promise<Digest
   const { pinnedHere } = await import("../agent/subscriber/listing.ts");
   return await pinnedHere(root).catch(() => null);
 }
-
-const first = (...values: readonly (string | undefined)[]): string | undefined =>
-  values.find((value) => value !== undefined && value !== "");

@@ -3,7 +3,8 @@ import { systemClock } from "../lib/clock.ts";
 import { formatBytes } from "../lib/units.ts";
 import { tidy, type Tidied } from "../release/upkeep/tidy.ts";
 import type { Context, Result } from "./context.ts";
-import { bucketHere, hasBucket } from "./ftl-settings.ts";
+import { bucketHere } from "./ftl-settings.ts";
+import { hasBucket } from "./has-bucket.ts";
 import { columns } from "./io.ts";
 
 /** A large depot takes a while to look through. */

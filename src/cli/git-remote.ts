@@ -5,8 +5,7 @@
  */
 import type { Duplex, Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
-import type { HubAddress } from "../api/hub-client.ts";
-import { splitAddress } from "../api/wire.ts";
+import { splitAddress, type HubAddress } from "../api/hub-address.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { PushWatch } from "./push-watch.ts";
 

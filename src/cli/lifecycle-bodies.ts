@@ -6,7 +6,7 @@ import { commandNodes } from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
 import { finish } from "./deploy-bodies.ts";
-import { hasBucket } from "./ftl-settings.ts";
+import { hasBucket } from "./has-bucket.ts";
 import { subject, usage, type Subject } from "./grammar.ts";
 import type { StopFlags } from "./lifecycle-commands.ts";
 import { progress } from "./progress.ts";

@@ -43,7 +43,7 @@ async function main(words: readonly string[]): Promise<number> {
   let exit = 0;
   const program = cliProgram((code) => {
     exit = code;
-  });
+  }, words);
   try {
     refuseHelpOf(program, words);
     await program.parseAsync([...words], { from: "user" });

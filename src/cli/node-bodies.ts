@@ -2,7 +2,7 @@ import { shortRelease } from "../lib/ids.ts";
 import * as nodes from "../operator/nodes.ts";
 import { labelKey, labelValue, nodeName } from "../trust/fields.ts";
 import { confirmName, type Context, type Result } from "./context.ts";
-import { hasBucket } from "./ftl-settings.ts";
+import { hasBucket } from "./has-bucket.ts";
 import { durationFlag, labelWords, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import type { InviteFlags } from "./node-commands.ts";

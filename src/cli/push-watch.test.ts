@@ -33,6 +33,13 @@ for (const size of [1, 7, 100_000]) {
   });
 }
 
+test("what git asks for is told at once, but for what it wants removed", () => {
+  const told: string[] = [];
+  const watch = new PushWatch(({ branch, commit }) => told.push(`${branch} ${commit}`));
+  watch.sent(Buffer.from(REQUESTS));
+  assert.deepEqual(told, [`main ${ONE}`, `next ${TWO}`]);
+});
+
 test("nothing is pushed before the hub says so, nor where git does not speak its protocol", () => {
   assert.deepEqual(watched(REQUESTS, "", 10).pushed, []);
   assert.deepEqual(

@@ -18,6 +18,12 @@ export class PushWatch {
   #isHead = true;
   #tail = Buffer.alloc(0);
   readonly #asked: PushedBranch[] = [];
+  readonly #onAsked: (one: PushedBranch) => void;
+
+  /** @param onAsked told of each branch that git wants to have pushed; the hub may refuse it */
+  constructor(onAsked: (one: PushedBranch) => void = () => undefined) {
+    this.#onAsked = onAsked;
+  }
 
   /** Bytes on their way to the hub. */
   sent(bytes: Buffer): void {
@@ -43,13 +49,13 @@ export class PushWatch {
   /** The branches that the hub took; those that were deleted are not among them. */
   get pushed(): readonly PushedBranch[] {
     const report = this.#tail.toString("utf8");
-    return this.#asked.filter(
-      ({ branch, commit }) => !/^0+$/.test(commit) && report.includes(`ok refs/heads/${branch}\n`),
-    );
+    return this.#asked.filter(({ branch }) => report.includes(`ok refs/heads/${branch}\n`));
   }
 
   #take(line: string): void {
     const [, , commit, branch] = COMMAND.exec(line) ?? [];
-    if (commit !== undefined && branch !== undefined) this.#asked.push({ branch, commit });
+    if (commit === undefined || branch === undefined || /^0+$/.test(commit)) return;
+    this.#asked.push({ branch, commit });
+    this.#onAsked({ branch, commit });
   }
 }

@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { HubClient, type HubAddress } from "../api/hub-client.ts";
+import type { HubAddress } from "../api/hub-address.ts";
+import { HubClient } from "../api/hub-client.ts";
 import { isInBucket } from "../depot/open-depot.ts";
 import { KEEPER_NODE_FLAGS } from "../keeper/client.ts";
 import { kernel } from "../keeper/ffi.ts";
@@ -19,7 +20,7 @@ import type { Charter } from "../trust/documents.ts";
 import { parseEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
 import { ephemeralIdentity } from "../trust/tls.ts";
 import type { Context, Result } from "./context.ts";
-import { hasBucket } from "./ftl-settings.ts";
+import { hasBucket } from "./has-bucket.ts";
 import { hostPort, usage, type HostPort } from "./grammar.ts";
 import type { Io } from "./io.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";

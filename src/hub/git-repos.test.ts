@@ -10,10 +10,11 @@ import { generateSigner, type LocalSigner } from "../trust/keys.ts";
 import { seal } from "../trust/envelope.ts";
 import { ephemeralIdentity } from "../trust/tls.ts";
 import {
-  HOUR,
   at,
+  HOUR,
   makeCluster,
   operatorClient,
+  operatorLine,
   startTestHub,
   tempHome,
   type TestHub,
@@ -21,7 +22,7 @@ import {
 
 const exec = promisify(execFile);
 const helperModule = fileURLToPath(new URL("../cli/git-remote.ts", import.meta.url));
-const clientModule = fileURLToPath(new URL("../api/hub-client.ts", import.meta.url));
+const lineModule = fileURLToPath(new URL("../api/hub-line.ts", import.meta.url));
 
 interface Work {
   readonly dir: string;
@@ -51,8 +52,8 @@ async function workTree(
   await fs.writeFile(
     program,
     `import { gitRemote, parseSkeinUrl } from ${JSON.stringify(helperModule)};
-     import { HubClient } from ${JSON.stringify(clientModule)};
-     const client = new HubClient(${JSON.stringify({ hubs, identity, session })});
+     import { HubLine } from ${JSON.stringify(lineModule)};
+     const client = new HubLine(${JSON.stringify({ hubs, identity, session })});
      const { repo } = parseSkeinUrl(process.argv[3]);
      try {
        await gitRemote({ input: process.stdin, output: process.stdout, connect: (s) => client.git(repo, s) });
@@ -125,11 +126,12 @@ test("a commit of any branch is fetched by its hash", async (t) => {
 
 test("a push that breaks off is never seen, and the next one goes through", async (t) => {
   const hub = await startTestHub(t);
-  const socket = await hub.client.git("shop", "git-receive-pack");
+  using line = await operatorLine(hub);
+  const socket = await line.git("shop", "git-receive-pack");
   await once(socket, "readable");
   assert.match((await reposOf(hub)).join(), /^\.unborn-/);
   assert.deepEqual(await hub.client.repos(), []);
-  await assert.rejects(hub.client.git("shop", "git-upload-pack"), { code: "NOT_FOUND" });
+  await assert.rejects(line.git("shop", "git-upload-pack"), { code: "NOT_FOUND" });
   // The command for a ref, then half of a pack.
   const command = `${"0".repeat(40)} ${"1".repeat(40)} refs/heads/main\0report-status`;
   socket.write(`${(command.length + 4).toString(16).padStart(4, "0")}${command}0000PACK`);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { HubClient, type HubAddress } from "../api/hub-client.ts";
-import { splitAddress } from "../api/wire.ts";
+import { splitAddress, type HubAddress } from "../api/hub-address.ts";
+import { HubClient } from "../api/hub-client.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
 import { ephemeralIdentity } from "../trust/tls.ts";
 import { seal } from "../trust/envelope.ts";

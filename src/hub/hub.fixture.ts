@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { HubClient } from "../api/hub-client.ts";
+import { HubLine, type HubLineOptions } from "../api/hub-line.ts";
 import type { Report, Wanted } from "../api/schemas.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import type { Digest, KeyId, ReleaseId, TreeId } from "../lib/ids.ts";
@@ -131,13 +132,22 @@ export async function operatorClient(
   address: string,
   operator: LocalSigner = cluster.operator,
 ): Promise<HubClient> {
+  return new HubClient(await sessionOf(cluster, address, operator));
+}
+
+/** The connections below such a client, for what is no call of the API. */
+export async function operatorLine({ cluster, address }: TestHub): Promise<HubLine> {
+  return new HubLine(await sessionOf(cluster, address, cluster.operator));
+}
+
+async function sessionOf(cluster: Cluster, address: string, operator: LocalSigner): Promise<HubLineOptions> {
   const identity = ephemeralIdentity();
   const session = await seal(
     "session.1",
     { cluster: cluster.id, operator: operator.kid, key: identity.spki, issued: at(), expires: at(HOUR) },
     [operator],
   );
-  return new HubClient({ hubs: [{ spki: spkiDigestOf(cluster.hubKey.pub), address }], identity, session });
+  return { hubs: [{ spki: spkiDigestOf(cluster.hubKey.pub), address }], identity, session };
 }
 
 /** A client with a key of its own and nothing that vouches for it, unless it is a node's. */

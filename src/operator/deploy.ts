@@ -5,12 +5,12 @@ import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./a
 import type { Tell } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
 import { APPLY_WITHIN_MS, readLine, type Line } from "./order.ts";
-import { knownNodes, selectNodes } from "./nodes.ts";
+import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease, lookAhead, makeRelease, type Ahead, type MadeRelease } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
-import { resend } from "./sent.ts";
+import { isUnsent, resend } from "./sent.ts";
 import { openSource, type Origin } from "./source.ts";
 
 export interface DeployOptions extends FindOptions {
@@ -37,12 +37,11 @@ export interface Target {
  * @throws SkeinError of every layer; nothing was changed then
  */
 export async function deploy(operator: Operator, options: DeployOptions): Promise<PublishedOrder> {
+  const asked = await askEarly(operator, options);
   const target = await findTarget(operator, options);
   await deliverEarlier(operator, target.app, options);
-  const [line, known] = await Promise.all([
-    readLine(operator, target.app, options.env, options.signal),
-    knownNodes(operator, options.signal),
-  ]);
+  const { line, known } = await (isFresh(operator, asked) ? asked : askNow(operator, target.app, options))
+    .answer;
   const { selector, implied } = selectorFor(options.selector, target.manifest, line);
   const { nodes } = selectNodes(known, selector);
   await refuseUnfitting(operator, { ...target, env: options.env, nodes }, options.signal);
@@ -59,6 +58,41 @@ export async function deploy(operator: Operator, options: DeployOptions): Promis
   } as const;
   const { tell, signal } = options;
   return await publishOrder(operator, line, intent, { tell, implied, signal, known });
+}
+
+/** What an order is made from. */
+interface Situation {
+  readonly line: Line;
+  readonly known: readonly KnownNode[];
+}
+
+interface Question {
+  readonly app: string;
+  /** In ms since the epoch. */
+  readonly at: number;
+  readonly answer: Promise<Situation>;
+}
+
+/** What was asked for so long ago may have changed: a build may take minutes. */
+const FRESH_MS = 2000;
+
+function askNow(operator: Operator, app: string, { env, signal }: DeployOptions): Question {
+  const both = Promise.all([readLine(operator, app, env, signal), knownNodes(operator, signal)]);
+  return { app, at: operator.clock.now(), answer: both.then(([line, known]) => ({ line, known })) };
+}
+
+/** Asks while the release is still being found or made, where nothing of an earlier command comes first. */
+async function askEarly(operator: Operator, options: DeployOptions): Promise<Question | undefined> {
+  const { app, env } = options;
+  if (app === null || (await isUnsent(operator, app, env))) return undefined;
+  const question = askNow(operator, app, options);
+  // Told to whoever waits for it, and nobody may come to.
+  question.answer.catch(() => undefined);
+  return question;
+}
+
+function isFresh({ clock }: Operator, asked: Question | undefined): asked is Question {
+  return asked !== undefined && clock.now() - asked.at < FRESH_MS;
 }
 
 /** An earlier command that was cut may have signed an order: it comes first. */

@@ -15,9 +15,25 @@ async function git(cwd: string, args: readonly string[], signal: AbortSignal): P
   return stdout.trim();
 }
 
-/** The work tree that `dir` lies in, or undefined. */
-export async function workTreeOf(dir: string, signal: AbortSignal): Promise<string | undefined> {
-  return await git(dir, ["rev-parse", "--show-toplevel"], signal).catch((err: unknown) => quiet(err, signal));
+/** A commit of the work tree that a folder lies in. */
+export interface PlacedCommit {
+  /** The top of the work tree. */
+  readonly repo: string;
+  readonly commit: string;
+}
+
+/** Both at once, in one start of git; undefined where either is not there. */
+export async function placedCommit(
+  dir: string,
+  revision: string,
+  signal: AbortSignal,
+): Promise<PlacedCommit | undefined> {
+  if (revision.startsWith("-")) return undefined;
+  const asked = ["rev-parse", "--show-toplevel", "--verify", "--quiet", `${revision}^{commit}`];
+  const text = await git(dir, asked, signal).catch((err: unknown) => quiet(err, signal));
+  // A folder's name may have line breaks in it.
+  const [, repo, commit] = /^([^]+)\n([0-9a-f]+)$/.exec(text ?? "") ?? [];
+  return repo === undefined || commit === undefined ? undefined : { repo, commit };
 }
 
 /** The full commit that a revision (hash, branch, tag, `HEAD~1`) names here, or undefined. */

@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import type { HubAddress } from "../api/hub-client.ts";
+import type { HubAddress } from "../api/hub-address.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Paths } from "../lib/paths.ts";

@@ -3,7 +3,7 @@ import fs from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import type { HubAddress } from "../api/hub-client.ts";
+import type { HubAddress } from "../api/hub-address.ts";
 import { shareOfDisk } from "../agent/depots.ts";
 import { blobCache } from "../depot/cache/blob-cache.ts";
 import { forgiving } from "../depot/cache/forgiving.ts";

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import os from "node:os";
-import type { HubAddress } from "../api/hub-client.ts";
+import type { HubAddress } from "../api/hub-address.ts";
 import type { Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";

@@ -1,4 +1,5 @@
-import { HubClient, type HubAddress } from "../api/hub-client.ts";
+import type { HubAddress } from "../api/hub-address.ts";
+import { HubClient } from "../api/hub-client.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -6,9 +7,9 @@ import type { Paths } from "../lib/paths.ts";
 import { nextCharter, openChain } from "../trust/charter.ts";
 import type { Charter } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
-import { fileSigner, type Signer } from "../trust/keys.ts";
-import { agentSigner } from "../trust/ssh-agent.ts";
-import { keepCharter, keyFile, readCharters, readConfig, type OperatorConfig } from "./home.ts";
+import type { Signer } from "../trust/keys.ts";
+import { keepCharter, readCharters, readConfig, type OperatorConfig } from "./home.ts";
+import { hubsFor, signerFor } from "./here.ts";
 import { openSession } from "./session.ts";
 
 /** An operator at work: an identity, the current charter, and a connection to a hub. */
@@ -61,20 +62,6 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
     client.close();
     throw err;
   }
-}
-
-export async function signerFor(paths: Paths, config: OperatorConfig): Promise<Signer> {
-  return config.key.kind === "file"
-    ? await fileSigner(keyFile(paths))
-    : await agentSigner({ kid: config.key.kid });
-}
-
-/** The hubs that may be asked: one that was named, this machine's own list, the charter's. */
-export function hubsFor(config: OperatorConfig, charter: Charter, named?: HubAddress): HubAddress[] {
-  const listed = Object.entries(charter.hubs).flatMap(([spki, addresses]) =>
-    addresses.map((address) => ({ spki, address })),
-  );
-  return [...(named === undefined ? [] : [named]), ...config.hubs, ...listed];
 }
 
 async function newestCharter(

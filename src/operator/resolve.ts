@@ -1,6 +1,6 @@
 import path from "node:path";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import { commitOf, fetchFromHub, workTreeOf } from "./git.ts";
+import { fetchFromHub, placedCommit } from "./git.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
 import { scratch, type Origin } from "./source.ts";
@@ -57,8 +57,9 @@ async function localCommit(
   version: string,
   signal: AbortSignal,
 ): Promise<(Origin & { readonly kind: "commit" }) | undefined> {
-  const [repo, commit] = await Promise.all([workTreeOf(cwd, signal), commitOf(cwd, version, signal)]);
-  if (repo === undefined || commit === undefined) return undefined;
+  const placed = await placedCommit(cwd, version, signal);
+  if (placed === undefined) return undefined;
+  const { repo, commit } = placed;
   const folder = path.relative(repo, cwd);
   return { kind: "commit", repo, commit, folder, name: path.basename(folder === "" ? repo : folder) };
 }

@@ -49,6 +49,11 @@ export async function send(operator: Operator, sent: Sent, signal: AbortSignal):
   }
 }
 
+/** Is there something that an earlier command had signed and could not deliver? */
+export async function isUnsent({ paths }: Operator, app: string, env: string): Promise<boolean> {
+  return (await readIfThere(fileOf(paths, app, env))) !== undefined;
+}
+
 /**
  * Sends what an earlier command had signed for this app and could not deliver.
  * @returns its digest, or undefined when there was nothing, or another order has come first

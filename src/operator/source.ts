@@ -12,7 +12,7 @@ import { build } from "../source/build.ts";
 import { GitObjects } from "../source/git-objects.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
-import { checkOut, commitOf, uncommitted, workTreeOf } from "./git.ts";
+import { checkOut, placedCommit, uncommitted } from "./git.ts";
 import { commitReader, folderReader, sourceReader } from "./tree-reader.ts";
 
 /** What is to be released: a folder or file as it is, or a commit of a repository on this machine. */
@@ -51,12 +51,9 @@ export async function originOf(
   dir: string,
   signal: AbortSignal,
 ): Promise<{ origin: Origin; left: readonly string[] }> {
-  const [repo, commit, left] = await Promise.all([
-    workTreeOf(dir, signal),
-    commitOf(dir, "HEAD", signal),
-    uncommitted(dir, signal),
-  ]);
-  if (repo === undefined || commit === undefined) return { origin: { kind: "path", path: dir }, left: [] };
+  const [placed, left] = await Promise.all([placedCommit(dir, "HEAD", signal), uncommitted(dir, signal)]);
+  if (placed === undefined) return { origin: { kind: "path", path: dir }, left: [] };
+  const { repo, commit } = placed;
   const folder = path.relative(repo, await fs.realpath(dir));
   const origin = {
     kind: "commit",

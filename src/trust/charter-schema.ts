@@ -32,34 +32,35 @@ function isScope(scope: string): boolean {
     });
 }
 
-const scope = z.string().max(512).refine(isScope, "not a scope like deploy:shop/prod");
-const keyRecord = z.strictObject({ alg: z.enum(["raw", "sshsig", "sk"]), pub: publicKey });
+const scope = () => z.string().max(512).refine(isScope, "not a scope like deploy:shop/prod");
+const keyRecord = () => z.strictObject({ alg: z.enum(["raw", "sshsig", "sk"]), pub: publicKey });
 const few = (max: number): [(all: object) => boolean, string] => [
   (all) => Object.keys(all).length <= max,
   `more than ${max} entries`,
 ];
 
-const fields = z.strictObject({
-  cluster: clusterId,
-  version: serialNumber,
-  epoch: count,
-  issued: time,
-  expires: time,
-  recovery: z.strictObject({ keys: z.array(keyId).min(1).max(32), threshold: serialNumber }),
-  keys: z.record(keyId, keyRecord).refine(...few(1024)),
-  operators: z.record(keyId, z.strictObject({ name: text(64), allow: z.array(scope).max(256) })),
-  builders: z.record(
-    keyId,
-    z.strictObject({ name: text(64), apps: z.array(z.string().regex(new RegExp(`^${GLOB}$`))).max(256) }),
-  ),
-  quorum: z.record(appEnv, serialNumber.max(32)).refine(...few(4096)),
-  hubs: z.record(spkiDigest, z.array(address).max(16)).refine(...few(64)),
-  commands: z.boolean(),
-  limits: z.record(z.string().regex(/^[a-z][A-Za-z0-9]{0,63}$/), count).refine(...few(256)),
-});
+const fields = () =>
+  z.strictObject({
+    cluster: clusterId,
+    version: serialNumber,
+    epoch: count,
+    issued: time,
+    expires: time,
+    recovery: z.strictObject({ keys: z.array(keyId).min(1).max(32), threshold: serialNumber }),
+    keys: z.record(keyId, keyRecord()).refine(...few(1024)),
+    operators: z.record(keyId, z.strictObject({ name: text(64), allow: z.array(scope()).max(256) })),
+    builders: z.record(
+      keyId,
+      z.strictObject({ name: text(64), apps: z.array(z.string().regex(new RegExp(`^${GLOB}$`))).max(256) }),
+    ),
+    quorum: z.record(appEnv, serialNumber.max(32)).refine(...few(4096)),
+    hubs: z.record(spkiDigest, z.array(address).max(16)).refine(...few(64)),
+    commands: z.boolean(),
+    limits: z.record(z.string().regex(/^[a-z][A-Za-z0-9]{0,63}$/), count).refine(...few(256)),
+  });
 
 /** What must fit together inside one charter; each broken rule would let a key count twice or stand for nothing. */
-const RULES: readonly [(charter: z.infer<typeof fields>) => boolean, string][] = [
+const RULES: readonly [(charter: z.infer<ReturnType<typeof fields>>) => boolean, string][] = [
   [
     (c) => Object.entries(c.keys).every(([kid, key]) => keyIdOf(key) === kid),
     "a key is not the one its id names",
@@ -73,11 +74,12 @@ const RULES: readonly [(charter: z.infer<typeof fields>) => boolean, string][] =
   [(c) => c.issued < c.expires, "it expires before it is issued"],
 ];
 
-export const charterSchema = fields.superRefine((charter, context) => {
-  for (const [holds, message] of RULES) {
-    if (!holds(charter)) context.addIssue({ code: "custom", message });
-  }
-});
+export const charterSchema = () =>
+  fields().superRefine((charter, context) => {
+    for (const [holds, message] of RULES) {
+      if (!holds(charter)) context.addIssue({ code: "custom", message });
+    }
+  });
 
 function distinct(list: readonly string[]): boolean {
   return new Set(list).size === list.length;

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { digestOf, type Digest, type ReleaseId, type TreeId } from "../lib/ids.ts";
+import { lazily } from "../lib/lazily.ts";
 import { charterSchema } from "./charter-schema.ts";
 import {
   address,
@@ -29,214 +30,230 @@ const selector = z.string().min(1).max(1024).refine(isSelector, "not a selector"
 const amount = z.union([serialNumber, percent]);
 
 /** The manifest's `strategy` with every default written out, so that what was signed does not change with Skein. */
-export const strategySchema = z.strictObject({
-  type: z.enum(["rolling", "canary", "blue_green", "all_at_once"]),
-  batch: amount,
-  maxUnavailable: amount,
-  maxAbsent: z.union([count, percent]),
-  maxFailed: z.union([count, percent]),
-  steps: z
-    .array(
-      z.union([
-        z.strictObject({ traffic: percent, holdMs: count }),
-        z.strictObject({ nodes: amount, holdMs: count }),
-      ]),
-    )
-    .max(32),
-  judge: z
-    .strictObject({ minRequests: count, errorRate: text(32).nullable(), p99: text(32).nullable() })
-    .nullable(),
-  bakeMs: count,
-  onFailure: z.enum(["undo", "pause"]),
-  /** Without a hub, nodes start at a moment of their own within this time. */
-  spreadMs: count,
-});
-export type Strategy = z.infer<typeof strategySchema>;
+const strategy = () =>
+  z.strictObject({
+    type: z.enum(["rolling", "canary", "blue_green", "all_at_once"]),
+    batch: amount,
+    maxUnavailable: amount,
+    maxAbsent: z.union([count, percent]),
+    maxFailed: z.union([count, percent]),
+    steps: z
+      .array(
+        z.union([
+          z.strictObject({ traffic: percent, holdMs: count }),
+          z.strictObject({ nodes: amount, holdMs: count }),
+        ]),
+      )
+      .max(32),
+    judge: z
+      .strictObject({ minRequests: count, errorRate: text(32).nullable(), p99: text(32).nullable() })
+      .nullable(),
+    bakeMs: count,
+    onFailure: z.enum(["undo", "pause"]),
+    /** Without a hub, nodes start at a moment of their own within this time. */
+    spreadMs: count,
+  });
+export type Strategy = z.infer<ReturnType<typeof strategy>>;
 
-export const releaseSchema = z.strictObject({
-  cluster: clusterId,
-  app: appName,
-  tree: treeId,
-  rows: digest,
-  since: digest.nullable(),
-  commit: commit.nullable(),
-  source: z.strictObject({ kind: z.enum(["git", "dir", "archive", "file"]), name: text(255) }),
-  builder: keyId,
-  created: time,
-  files: count,
-  bytes: count,
-});
+const release = () =>
+  z.strictObject({
+    cluster: clusterId,
+    app: appName,
+    tree: treeId,
+    rows: digest,
+    since: digest.nullable(),
+    commit: commit.nullable(),
+    source: z.strictObject({ kind: z.enum(["git", "dir", "archive", "file"]), name: text(255) }),
+    builder: keyId,
+    created: time,
+    files: count,
+    bytes: count,
+  });
 
 /** What serials are counted by: one app in one environment. */
 const serial = { app: appName, env: envName, epoch: count, seq: serialNumber };
 
-export const orderSchema = z.strictObject({
-  cluster: clusterId,
-  epoch: serial.epoch,
-  seq: serial.seq,
-  prev: digest.nullable(),
-  app: serial.app,
-  env: serial.env,
-  release: releaseId,
-  state: z.enum(["run", "stopped"]),
-  generation: count,
-  beside: z.array(releaseId).max(1000),
-  fallback: releaseId.nullable(),
-  selector,
-  roster: digest,
-  strategy: strategySchema,
-  hooks: z.enum(["run", "skip"]),
-  issued: time,
-  applyBefore: time,
-  undoBefore: time,
-});
+const order = () =>
+  z.strictObject({
+    cluster: clusterId,
+    epoch: serial.epoch,
+    seq: serial.seq,
+    prev: digest.nullable(),
+    app: serial.app,
+    env: serial.env,
+    release: releaseId,
+    state: z.enum(["run", "stopped"]),
+    generation: count,
+    beside: z.array(releaseId).max(1000),
+    fallback: releaseId.nullable(),
+    selector,
+    roster: digest,
+    strategy: strategy(),
+    hooks: z.enum(["run", "skip"]),
+    issued: time,
+    applyBefore: time,
+    undoBefore: time,
+  });
 
-export const settleSchema = z.strictObject({
-  cluster: clusterId,
-  order: digest,
-  ...serial,
-  needs: count.max(32),
-  before: time,
-  issued: time,
-});
+const settle = () =>
+  z.strictObject({
+    cluster: clusterId,
+    order: digest,
+    ...serial,
+    needs: count.max(32),
+    before: time,
+    issued: time,
+  });
 
-export const receiptSchema = z.strictObject({
-  cluster: clusterId,
-  node: keyId,
-  key: publicKey,
-  ...serial,
-  order: digest,
-  release: releaseId,
-  verdict: z.enum(["ok", "failed", "undone", "refused"]),
-  code: z
-    .string()
-    .regex(/^[A-Z][A-Z0-9_]{1,63}$/)
-    .nullable(),
-  message: text(1024).nullable(),
-  /** Connections that were cut when the old release's drain ran out. */
-  cut: count,
-  at: time,
-});
+const receipt = () =>
+  z.strictObject({
+    cluster: clusterId,
+    node: keyId,
+    key: publicKey,
+    ...serial,
+    order: digest,
+    release: releaseId,
+    verdict: z.enum(["ok", "failed", "undone", "refused"]),
+    code: z
+      .string()
+      .regex(/^[A-Z][A-Z0-9_]{1,63}$/)
+      .nullable(),
+    message: text(1024).nullable(),
+    /** Connections that were cut when the old release's drain ran out. */
+    cut: count,
+    at: time,
+  });
 
-export const labelSchema = z.strictObject({
-  cluster: clusterId,
-  node: keyId,
-  serial: serialNumber,
-  name: nodeName,
-  labels,
-  issued: time,
-});
+const label = () =>
+  z.strictObject({
+    cluster: clusterId,
+    node: keyId,
+    serial: serialNumber,
+    name: nodeName,
+    labels,
+    issued: time,
+  });
 
-const point = z.strictObject({ epoch: serial.epoch, seq: serial.seq });
-export const ticketSchema = z.strictObject({
-  cluster: clusterId,
-  charter: digest,
-  key: publicKey,
-  name: nodeName.nullable(),
-  labels,
-  issued: time,
-  expires: time,
-  replace: keyId.nullable(),
-  floor: z.record(appEnv, point).refine((all) => Object.keys(all).length <= 4096, "more than 4096 apps"),
-});
+const point = () => z.strictObject({ epoch: serial.epoch, seq: serial.seq });
+const ticket = () =>
+  z.strictObject({
+    cluster: clusterId,
+    charter: digest,
+    key: publicKey,
+    name: nodeName.nullable(),
+    labels,
+    issued: time,
+    expires: time,
+    replace: keyId.nullable(),
+    floor: z.record(appEnv, point()).refine((all) => Object.keys(all).length <= 4096, "more than 4096 apps"),
+  });
 
-export const enrolSchema = z.strictObject({
-  cluster: clusterId,
-  ticket: digest,
-  key: publicKey,
-  sealing: publicKey,
-  name: nodeName,
-  issued: time,
-});
+const enrol = () =>
+  z.strictObject({
+    cluster: clusterId,
+    ticket: digest,
+    key: publicKey,
+    sealing: publicKey,
+    name: nodeName,
+    issued: time,
+  });
 
-export const revokeSchema = z.strictObject({
-  cluster: clusterId,
-  node: keyId,
-  reason: text(255),
-  issued: time,
-});
+const revoke = () =>
+  z.strictObject({
+    cluster: clusterId,
+    node: keyId,
+    reason: text(255),
+    issued: time,
+  });
 
-export const sessionSchema = z.strictObject({
-  cluster: clusterId,
-  operator: keyId,
-  key: spkiDigest,
-  issued: time,
-  expires: time,
-});
+const session = () =>
+  z.strictObject({
+    cluster: clusterId,
+    operator: keyId,
+    key: spkiDigest,
+    issued: time,
+    expires: time,
+  });
 
-export const beaconSchema = z.strictObject({
-  cluster: clusterId,
-  hub: spkiDigest,
-  incarnation: text(64),
-  at: time,
-});
+const beacon = () =>
+  z.strictObject({
+    cluster: clusterId,
+    hub: spkiDigest,
+    incarnation: text(64),
+    at: time,
+  });
 
-const argument = z.union([text(4096), z.int(), z.boolean(), z.null()]);
-export const commandSchema = z.strictObject({
-  cluster: clusterId,
-  kind: z.string().regex(/^[a-z][a-z-]{0,31}$/),
-  app: appName.nullable(),
-  env: envName.nullable(),
-  args: z.record(
-    z.string().regex(/^[a-z][A-Za-z0-9]{0,31}$/),
-    z.union([argument, z.array(argument).max(256)]),
-  ),
-  nodes: z.array(keyId).min(1).max(10_000),
-  nonce: z.string().regex(/^[0-9a-f]{32}$/),
-  issued: time,
-  expires: time,
-});
+const argument = () => z.union([text(4096), z.int(), z.boolean(), z.null()]);
+const command = () =>
+  z.strictObject({
+    cluster: clusterId,
+    kind: z.string().regex(/^[a-z][a-z-]{0,31}$/),
+    app: appName.nullable(),
+    env: envName.nullable(),
+    args: z.record(
+      z.string().regex(/^[a-z][A-Za-z0-9]{0,31}$/),
+      z.union([argument(), z.array(argument()).max(256)]),
+    ),
+    nodes: z.array(keyId).min(1).max(10_000),
+    nonce: z.string().regex(/^[0-9a-f]{32}$/),
+    issued: time,
+    expires: time,
+  });
 
 /** A node changes its key; signed by the old and the new one. */
-export const noderotSchema = z.strictObject({
-  cluster: clusterId,
-  node: keyId,
-  key: publicKey,
-  sealing: publicKey,
-  serial: serialNumber,
-  issued: time,
-});
+const noderot = () =>
+  z.strictObject({
+    cluster: clusterId,
+    node: keyId,
+    key: publicKey,
+    sealing: publicKey,
+    serial: serialNumber,
+    issued: time,
+  });
 
 /** Proves a sealed secret; each node gets its own stanza beside it. */
-export const credsSchema = z.strictObject({
-  cluster: clusterId,
-  ...serial,
-  ciphertext: digest,
-  bytes: count,
-  commitment: digest,
-  ephemeral: publicKey,
-  context: text(255),
-  nodes: z.array(keyId).max(10_000),
-  issued: time,
-});
+const creds = () =>
+  z.strictObject({
+    cluster: clusterId,
+    ...serial,
+    ciphertext: digest,
+    bytes: count,
+    commitment: digest,
+    ephemeral: publicKey,
+    context: text(255),
+    nodes: z.array(keyId).max(10_000),
+    issued: time,
+  });
 
 /** Where a node may be reached; signed by the node. */
-export const endpointSchema = z.strictObject({
-  cluster: clusterId,
-  node: keyId,
-  key: publicKey,
-  incarnation: count,
-  addresses: z.array(address).max(16),
-  at: time,
-});
+const endpoint = () =>
+  z.strictObject({
+    cluster: clusterId,
+    node: keyId,
+    key: publicKey,
+    incarnation: count,
+    addresses: z.array(address).max(16),
+    at: time,
+  });
 
-export const DOCUMENT_SCHEMAS = {
+/** A command reads few of them, and making a schema costs more than reading with it. */
+export const DOCUMENT_SCHEMAS = lazily({
   "charter.1": charterSchema,
-  "release.1": releaseSchema,
-  "order.1": orderSchema,
-  "settle.1": settleSchema,
-  "label.1": labelSchema,
-  "ticket.1": ticketSchema,
-  "enrol.1": enrolSchema,
-  "noderot.1": noderotSchema,
-  "session.1": sessionSchema,
-  "revoke.1": revokeSchema,
-  "receipt.1": receiptSchema,
-  "beacon.1": beaconSchema,
-  "creds.1": credsSchema,
-  "command.1": commandSchema,
-  "endpoint.1": endpointSchema,
-} as const;
+  "release.1": release,
+  "order.1": order,
+  "settle.1": settle,
+  "label.1": label,
+  "ticket.1": ticket,
+  "enrol.1": enrol,
+  "noderot.1": noderot,
+  "session.1": session,
+  "revoke.1": revoke,
+  "receipt.1": receipt,
+  "beacon.1": beacon,
+  "creds.1": creds,
+  "command.1": command,
+  "endpoint.1": endpoint,
+});
 
 export type DocumentType = keyof typeof DOCUMENT_SCHEMAS;
 export type DocumentBody<T extends DocumentType> = z.infer<(typeof DOCUMENT_SCHEMAS)[T]>;

@@ -36,7 +36,7 @@ const schema = z.strictObject({
   format: z.literal(1),
   pin: digest,
   charters: z.array(envelopeSchema).min(1),
-  charter: charterSchema,
+  charter: charterSchema(),
   clock: z.int(),
   identity: z.strictObject({ node: keyId, name: nodeName, labels, serial: count }).nullable(),
   documents: z.strictObject({

@@ -1,5 +1,5 @@
 import type { NodeDocuments } from "../../api/schemas.ts";
-import { splitAddress } from "../../api/wire.ts";
+import { splitAddress } from "../../api/hub-address.ts";
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import type { PieceRange } from "../../depot/cache/cached.ts";
 import type { DepotReader } from "../../depot/depot.ts";

@@ -3,7 +3,7 @@ import { revisionOf } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
-import { commitOf, workTreeOf } from "../git.ts";
+import { placedCommit } from "../git.ts";
 import { APPLY_WITHIN_MS } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
 import { isApp, openSource, originOf, readManifest, type Origin } from "../source.ts";
@@ -128,10 +128,9 @@ async function fromCommit(
   version: string,
   options: BucketDeployOptions,
 ): Promise<Target> {
-  const repo = await workTreeOf(options.cwd, options.signal);
-  const commit = repo === undefined ? undefined : await commitOf(repo, version, options.signal);
-  if (repo !== undefined && commit !== undefined) {
-    const origin = { kind: "commit", repo, commit, folder: "", name: options.app ?? "" } as const;
+  const placed = await placedCommit(options.cwd, version, options.signal);
+  if (placed !== undefined) {
+    const origin = { kind: "commit", ...placed, folder: "", name: options.app ?? "" } as const;
     return await make(operator, origin, options);
   }
   throw new SkeinError("RELEASE_NOT_FOUND", `${version} is neither in the bucket nor in a repository here`, {

@@ -10,7 +10,7 @@ import { nextCharter, openChain } from "../../trust/charter.ts";
 import type { Charter } from "../../trust/documents.ts";
 import type { Signer } from "../../trust/keys.ts";
 import { keepCharter, readCharters as keptCharters, readConfig, type OperatorConfig } from "../home.ts";
-import { signerFor } from "../operator.ts";
+import { signerFor } from "../here.ts";
 
 /** An operator of a cluster that has a bucket and need not have a hub. */
 export interface BucketOperator {
