@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
@@ -85,10 +85,9 @@ export async function flipCurrent(folders: AppFolders, release: ReleaseId | null
  * An app's own user must be able to reach its files.
  * @throws SkeinError USER_REFUSED naming the folder that it may not enter
  */
-export async function refuseUnreachable(dir: string): Promise<void> {
+export function refuseUnreachable(dir: string): void {
   for (let at = dir; at !== path.dirname(at); at = path.dirname(at)) {
-    const { mode } = await fs.stat(at);
-    if ((mode & 0o001) !== 0) continue;
+    if ((statSync(at).mode & 0o001) !== 0) continue;
     throw new SkeinError("USER_REFUSED", `apps run as users of their own, and those may not enter ${at}`, {
       hint: `Run chmod o+x ${at}, or keep SKEIN_HOME elsewhere.`,
       data: { path: at },

@@ -220,7 +220,7 @@ export class Releases {
     const dir = path.join(folders.revs, id);
     const manifest = await this.#manifest(name, dir);
     const user = await this.#user(name, manifest);
-    if (user !== undefined) await refuseUnreachable(dir);
+    if (user !== undefined) refuseUnreachable(dir);
     const self = identity();
     return {
       id,

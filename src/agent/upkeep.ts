@@ -5,9 +5,13 @@ import { readCurrent } from "./folders.ts";
 import type { Actual, Goal } from "./plan.ts";
 import type { AppRecord } from "./records.ts";
 
-/** What is on this node of an app now. */
+/** What is on this node of an app now. An attempt goes on by what is written of it: while it does, nobody looks round. */
 export async function actualOf(context: AppContext, app: string): Promise<Actual> {
   const record = context.records.get(app);
+  if (record !== undefined && record.attempt !== null) {
+    const { reached, attempt } = record;
+    return { current: null, reached, attempt, running: [], tableOnly: [] };
+  }
   const runs = await context.instances.running(app);
   const running = new Set(runs.map(({ release }) => release));
   const reached = new Set(runs.filter((run) => !run.tableOnly).map(({ release }) => release));
@@ -15,7 +19,7 @@ export async function actualOf(context: AppContext, app: string): Promise<Actual
   return {
     current: await readCurrent(context.folders(app)),
     reached: record?.reached ?? null,
-    attempt: record?.attempt ?? null,
+    attempt: null,
     running: [...running],
     tableOnly: runs.map(({ release }) => release).filter((id) => !reached.has(id)),
   };

@@ -1,16 +1,27 @@
+/**
+ * Small files. Calls that only touch the kernel's memory are made at once: handing each to another thread and waiting for
+ * it takes several times as long. What waits for the disk, and what is long, does not hold up the process.
+ */
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
-import fs from "node:fs/promises";
+import fs from "node:fs";
 import path from "node:path";
+import { promisify } from "node:util";
 import { errnoOf, SkeinError } from "./errors.ts";
+
+const { O_RDONLY, O_DIRECTORY } = fs.constants;
+const flush = promisify(fs.fsync);
+/** Longer data is written by another thread. */
+const SHORT_BYTES = 256 * 1024;
+
+type Data = string | Uint8Array | Iterable<Uint8Array>;
 
 /** Flushes a directory's entries, so that a rename or unlink in it survives a power cut. */
 export async function syncDirectory(dir: string): Promise<void> {
-  const handle = await fs.open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
+  const fd = fs.openSync(dir, O_RDONLY | O_DIRECTORY);
   try {
-    await handle.sync();
+    await flush(fd);
   } finally {
-    await handle.close();
+    fs.closeSync(fd);
   }
 }
 
@@ -20,26 +31,37 @@ export async function syncDirectory(dir: string): Promise<void> {
  */
 export async function writeFileAtomic(
   file: string,
-  data: string | Uint8Array | Iterable<Uint8Array>,
+  data: Data,
   mode = 0o600,
   aside = asideOf(file),
 ): Promise<void> {
   try {
     await writeFlushed(aside, data, mode);
-    await fs.rename(aside, file);
+    fs.renameSync(aside, file);
   } catch (err) {
-    await dropAside(aside);
+    dropAside(aside);
     throw asSkeinError(err, file);
   }
   await syncDirectory(path.dirname(file));
 }
 
-async function writeFlushed(
-  file: string,
-  data: string | Uint8Array | Iterable<Uint8Array>,
-  mode: number,
-): Promise<void> {
-  const handle = await fs.open(file, "wx", mode);
+async function writeFlushed(file: string, data: Data, mode: number): Promise<void> {
+  if (!isShort(data)) return await writeLong(file, data, mode);
+  const fd = fs.openSync(file, "wx", mode);
+  try {
+    fs.writeFileSync(fd, data);
+    await flush(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function isShort(data: Data): data is string | Uint8Array {
+  return (typeof data === "string" || data instanceof Uint8Array) && data.length <= SHORT_BYTES;
+}
+
+async function writeLong(file: string, data: Data, mode: number): Promise<void> {
+  const handle = await fs.promises.open(file, "wx", mode);
   try {
     await handle.writeFile(data);
     await handle.sync();
@@ -55,28 +77,32 @@ export async function writeFileOnce(file: string, data: string, mode = 0o600): P
   const aside = asideOf(file);
   try {
     await writeFlushed(aside, data, mode);
-    await fs.link(aside, file);
+    fs.linkSync(aside, file);
   } catch (err) {
     if (errnoOf(err) !== "EEXIST") throw asSkeinError(err, file);
   } finally {
-    await dropAside(aside);
+    dropAside(aside);
   }
   await syncDirectory(path.dirname(file));
 }
 
 /** What went wrong before says more than what goes wrong here. */
-async function dropAside(aside: string): Promise<void> {
-  await fs.rm(aside, { force: true }).catch(() => undefined);
+function dropAside(aside: string): void {
+  try {
+    fs.rmSync(aside, { force: true });
+  } catch {
+    // It is swept at the next start.
+  }
 }
 
 /** Points the symlink `link` at `target` in one step: there is no moment without a link. */
 export async function replaceSymlink(target: string, link: string): Promise<void> {
   const aside = asideOf(link);
-  await fs.symlink(target, aside);
+  fs.symlinkSync(target, aside);
   try {
-    await fs.rename(aside, link);
+    fs.renameSync(aside, link);
   } catch (err) {
-    await fs.rm(aside, { force: true });
+    fs.rmSync(aside, { force: true });
     throw err;
   }
   await syncDirectory(path.dirname(link));
@@ -85,7 +111,7 @@ export async function replaceSymlink(target: string, link: string): Promise<void
 /** The file's text, or undefined when there is none. */
 export async function readIfThere(file: string): Promise<string | undefined> {
   try {
-    return await fs.readFile(file, "utf8");
+    return fs.readFileSync(file, "utf8");
   } catch (err) {
     if (errnoOf(err) === "ENOENT") return undefined;
     throw err;

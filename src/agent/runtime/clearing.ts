@@ -32,6 +32,7 @@ export async function stopAll(link: KeeperLink, held: readonly Held[], withinMs?
 
 /** Forgets stopped instances with everything that was theirs alone, and closes what the app no longer uses. */
 export async function forgetAll(link: KeeperLink, held: readonly Held[]): Promise<void> {
+  if (held.length === 0) return;
   for (const { view, meta } of held) {
     const { key } = view.spec;
     await link.call("forget", { key });
