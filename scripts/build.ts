@@ -82,7 +82,9 @@ await bundle({ main: "src/cli/main.ts" }, true);
 await bundle({ commands: "src/cli/main.ts", "git-remote-main": "src/cli/git-remote-main.ts" }, false);
 const inParts =
   'isServer || process.argv.length < 3 || has("help", "--help", "-h", "--version", "completion")';
-writeEntry("skein", `${inParts} ? "./main.mjs" : "./commands.mjs"`);
+/** The compile cache keeps of a file what its first run called: under a name of its own that is what deploying calls. */
+const inOne = 'has("deploy") ? "./commands.mjs?deploy" : "./commands.mjs"';
+writeEntry("skein", `${inParts} ? "./main.mjs" : ${inOne}`);
 writeEntry("git-remote-skein", '"./git-remote-main.mjs"');
 await bundle({ keeper: "src/keeper/main.ts" }, false);
 const delta = {

@@ -12,6 +12,8 @@ export interface HubLineOptions {
   readonly identity: TlsIdentity;
   /** An operator's session.1 that vouches for `identity`. */
   readonly session?: Envelope;
+  /** Short requests take turns on one connection: for whoever asks many of them and ends. */
+  readonly thrifty?: boolean;
 }
 
 /** Pinned connections to a cluster's hubs. Knows nothing of what is said on them, so it is loaded in no time. */
@@ -92,8 +94,8 @@ export class HubLine implements Disposable {
   #client(hub: HubAddress): PinnedClient {
     const known = this.#clients.get(hub);
     if (known !== undefined) return known;
-    const { identity } = this.#options;
-    const client = pinnedClient({ ...splitAddress(hub.address), pins: [hub.spki], identity });
+    const { identity, thrifty = false } = this.#options;
+    const client = pinnedClient({ ...splitAddress(hub.address), pins: [hub.spki], identity, thrifty });
     this.#clients.set(hub, client);
     return client;
   }

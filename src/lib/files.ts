@@ -91,7 +91,7 @@ function dropAside(aside: string): void {
   try {
     fs.rmSync(aside, { force: true });
   } catch {
-    // It is swept at the next start.
+    // It stays behind, and nobody reads it.
   }
 }
 

@@ -45,7 +45,7 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
     throw new SkeinError("NO_HUB", "the charter lists no hub, and this command asks one");
   }
   const { identity, session } = await openSession(paths, config.cluster, signer, clock);
-  const client = new HubClient({ hubs, identity, session, clock });
+  const client = new HubClient({ hubs, identity, session, clock, thrifty: true });
   try {
     const charter = await newestCharter(paths, client, chain, clock, signal);
     return {

@@ -48,6 +48,21 @@ test("requests share a kept connection", async (t) => {
   assert.equal(connections.length, 1);
 });
 
+test("where it is told to be thrifty, short requests at one time take turns, and a long one holds nobody up", async (t) => {
+  const { port, connections } = await start(t, (req, res) => {
+    if (req.url === "/long") res.write("so far");
+    else res.end();
+  });
+  using client = pinnedClient({ host: "127.0.0.1", port, pins: [hub.spki], identity: me, thrifty: true });
+  const ask = async (path: string): Promise<void> =>
+    void (await jsonOf(await client.send({ method: "GET", path })));
+  const paths = Array.from({ length: 16 }, (_, n) => `/${n}`);
+  await Promise.all(paths.map(ask));
+  assert.ok(connections.length < 16, `${connections.length} connections for 16 short requests`);
+  await client.send({ method: "GET", path: "/long" });
+  await Promise.all(["/a", "/b"].map(ask));
+});
+
 test("a wrong pin is told and no request is sent", async (t) => {
   let requests = 0;
   const { port } = await start(t, (_req, res) => {

@@ -7,6 +7,7 @@ import type { Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { errnoOf, fromWire, SkeinError, type WireError } from "../lib/errors.ts";
 import { connectPinned, type TlsIdentity } from "./tls.ts";
+import { Turns } from "./turns.ts";
 
 export interface PinnedClientOptions {
   readonly host: string;
@@ -19,6 +20,8 @@ export interface PinnedClientOptions {
   readonly connectTimeoutMs?: number;
   /** Connections at a time. Default 16. */
   readonly maxSockets?: number;
+  /** Short requests take turns on one connection. Default: each request that finds none free opens one. */
+  readonly thrifty?: boolean;
 }
 
 export interface RequestOptions {
@@ -58,7 +61,8 @@ const SLOWEST_BYTES_PER_MS = 16;
 
 export function pinnedClient(options: PinnedClientOptions): PinnedClient {
   const address = `${options.host}:${options.port}`;
-  const agent = new PinnedAgent(options);
+  const turns = options.thrifty === true ? new Turns(options.maxSockets ?? DEFAULTS.maxSockets) : undefined;
+  const agent = new PinnedAgent(options, turns);
   const closed = new AbortController();
   const close = (): void => {
     closed.abort(
@@ -67,7 +71,7 @@ export function pinnedClient(options: PinnedClientOptions): PinnedClient {
     agent.destroy();
   };
   const attempt = async (request: RequestOptions): Promise<http.IncomingMessage> =>
-    await exchange(agent, options, request, closed.signal);
+    await inTurn(turns, async () => await exchange(agent, options, request, closed.signal));
   return {
     address,
     async send(request) {
@@ -81,11 +85,29 @@ export function pinnedClient(options: PinnedClientOptions): PinnedClient {
   };
 }
 
+async function inTurn(
+  turns: Turns | undefined,
+  ask: () => Promise<http.IncomingMessage>,
+): Promise<http.IncomingMessage> {
+  if (turns === undefined) return await ask();
+  const end = await turns.take();
+  try {
+    const response = await ask();
+    // Its connection is kept for others a moment after the last byte was read.
+    response.once("close", () => setImmediate(end));
+    return response;
+  } catch (err) {
+    end();
+    throw err;
+  }
+}
+
 /** Opens sockets through `connectPinned`; `http`, not `https`: the TLS is ours. */
 class PinnedAgent extends http.Agent {
   readonly #options: PinnedClientOptions;
+  readonly #turns: Turns | undefined;
 
-  constructor(options: PinnedClientOptions) {
+  constructor(options: PinnedClientOptions, turns: Turns | undefined) {
     super({
       keepAlive: true,
       // Else TCP asks every second whether an idle connection's other end is there.
@@ -94,6 +116,7 @@ class PinnedAgent extends http.Agent {
       timeout: DEFAULTS.idleMs,
     });
     this.#options = options;
+    this.#turns = turns;
   }
 
   override createConnection(
@@ -102,8 +125,12 @@ class PinnedAgent extends http.Agent {
   ): undefined {
     const { host, port, pins, identity, connectTimeoutMs } = this.#options;
     const timeout = connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs };
+    const began = performance.now();
     connectPinned({ host, port, pins, identity, ...timeout }).then(
-      (socket) => callback?.(null, socket),
+      (socket) => {
+        this.#turns?.opened(performance.now() - began);
+        callback?.(null, socket);
+      },
       // Node's type wants a stream beside the error; its agent reads only the error.
       (err: unknown) => callback?.(err as Error, undefined as unknown as Duplex),
     );
