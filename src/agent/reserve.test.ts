@@ -14,12 +14,13 @@ test("room is held from the first start on, given up once for all, and taken aga
   await openReserve(dir);
   assert.equal(held(), 2 ** 20);
   const write = await openReserve(dir);
-  const [open, statfs] = [fs.promises.open, fs.promises.statfs];
+  const { openSync } = fs;
+  const { statfs } = fs.promises;
   let isFull = true;
-  t.mock.method(fs.promises, "open", async (...args: Parameters<typeof open>) => {
+  t.mock.method(fs, "openSync", (...args: Parameters<typeof openSync>) => {
     if (isFull && held() !== undefined && args[1] === "wx")
       throw Object.assign(new Error(), { code: "ENOSPC" });
-    return await open(...args);
+    return openSync(...args);
   });
   t.mock.method(fs.promises, "statfs", async (at: string) =>
     Object.assign(await statfs(at), { bsize: 1, bavail: isFull ? 2 ** 20 : 2 ** 23 }),

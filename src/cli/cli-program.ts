@@ -53,7 +53,8 @@ const GROUPS: readonly (readonly [(program: Command, run: Run) => void, string])
   [registerFtl, "spool sync jump jump-back purge ftl"],
   [registerRepair, "drift compare-checksums repair"],
   [registerCache, "cache"],
-  [registerTools, "validate gc completion version"],
+  // completion is not named: it tells of all.
+  [registerTools, "validate gc version"],
   [registerDemo, "demo"],
 ];
 

@@ -112,12 +112,12 @@ test("servers are started with little room for new objects, publishing with much
   }
 });
 
-test("a command is defined alone just as among all", () => {
+test("a command is defined alone just as among all, but for the one that tells of all", () => {
   const all = cliProgram(() => undefined).commands;
   for (const command of all) {
     for (const verb of [command.name(), ...command.aliases()]) {
       const few = cliProgram(() => undefined, [verb]).commands;
-      assert.ok(few.length < all.length, verb);
+      assert.equal(few.length < all.length, verb !== "completion", verb);
       const alone = few.find((one) => one.name() === command.name());
       assert.equal(alone?.helpInformation(), command.helpInformation());
     }
