@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import fs from "node:fs";
+import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
@@ -36,14 +36,18 @@ export async function measured(
   return { cpu: user + system, wall, stdout };
 }
 
+type Starts = Readonly<Record<"publish" | "install", readonly string[]>>;
+
 /** Runs our steps as processes of their own, as they are installed: in one file, with the launcher's flags. */
 export class Steps {
   readonly #worker: string;
   readonly #signal: AbortSignal;
-  readonly #flags = { publish: launcherFlags("deploy"), install: launcherFlags("agent") };
+  /** As each is started, up to the program. */
+  readonly #starts: Starts;
 
-  private constructor(worker: string, signal: AbortSignal) {
+  private constructor(worker: string, starts: Starts, signal: AbortSignal) {
     this.#worker = worker;
+    this.#starts = starts;
     this.#signal = signal;
   }
 
@@ -57,7 +61,8 @@ export class Steps {
       outfile: worker,
       logLevel: "error",
     });
-    return new Steps(worker, signal);
+    const starts = { publish: await launchedWith("deploy", dir), install: await launchedWith("agent", dir) };
+    return new Steps(worker, starts, signal);
   }
 
   /** `previous`: what an earlier one gave as `json`, or empty. */
@@ -70,7 +75,7 @@ export class Steps {
   }
 
   async #run(step: "publish" | "install", args: readonly string[]): Promise<StepResult> {
-    const words = [process.execPath, ...this.#flags[step], this.#worker, step, ...args];
+    const words = [...this.#starts[step], this.#worker, step, ...args];
     const { cpu, wall, stdout } = await measured(words.map((word) => `'${word}'`).join(" "), this.#signal);
     const {
       rss,
@@ -81,11 +86,17 @@ export class Steps {
   }
 }
 
-/** The flags that `bin/skein` starts a verb with. */
-function launcherFlags(verb: string): string[] {
-  const launcher = fs.readFileSync(path.join(ROOT, "bin/skein"), "utf8");
-  for (const [, verbs = "", flags = ""] of launcher.matchAll(/^\s+([a-z |]+)\) young='?([^';]+)'? ;;/gm)) {
-    if (verbs.split("|").some((one) => one.trim() === verb)) return flags.split(" ");
-  }
-  throw new Error(`bin/skein has no flags for ${verb}`);
+/** What `bin/skein` puts before the program when it starts a verb: a Node that only says so is put in its place. */
+async function launchedWith(verb: string, dir: string): Promise<string[]> {
+  const root = await fs.mkdtemp(path.join(dir, "launcher-"));
+  const node = path.join(root, "node_modules/.bin/node");
+  for (const folder of ["bin", "node_modules/.bin"])
+    await fs.mkdir(path.join(root, folder), { recursive: true });
+  await fs.copyFile(path.join(ROOT, "bin/skein"), path.join(root, "bin/skein"));
+  const arena = 'MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-}"';
+  await fs.writeFile(node, `#!/bin/sh\nprintf '%s\\n' ${arena} "$@"\n`, { mode: 0o755 });
+  const { stdout } = await run(path.join(root, "bin/skein"), [verb]);
+  const [setting = "", ...words] = stdout.trim().split("\n");
+  const flags = words.filter((word) => word.startsWith("-"));
+  return ["env", ...(setting.endsWith("=") ? [] : [setting]), process.execPath, ...flags];
 }
