@@ -1,4 +1,4 @@
-import { groupMembers, readOr, socketsOf } from "./proc.ts";
+import { groupMembers, readOr, socketsOf, statOf } from "./proc.ts";
 
 const TCP_ESTABLISHED = "01";
 const UNIX_CONNECTED = "03";
@@ -11,7 +11,17 @@ export interface ClientSide {
 
 /** Inodes of the established client connections that the processes of a group hold. */
 export function clientConnections(group: number, side: ClientSide): Set<number> {
+  return connectionsOf(groupMembers(group), side);
+}
+
+/** The same of a group that stays: undefined where one of its processes was ending meanwhile, which let go of some. */
+export function steadyConnections(group: number, side: ClientSide): Set<number> | undefined {
   const pids = groupMembers(group);
+  const found = connectionsOf(pids, side);
+  return pids.every((pid) => statOf(pid)?.ending === false) ? found : undefined;
+}
+
+function connectionsOf(pids: readonly number[], side: ClientSide): Set<number> {
   const first = pids[0];
   if (first === undefined || side.ports.size + side.paths.size === 0) return new Set();
   const held = new Set(pids.flatMap((pid) => [...socketsOf(pid).values()]));

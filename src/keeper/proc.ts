@@ -10,15 +10,26 @@ export interface ProcessStat {
   /** Clock ticks after boot: with the pid it names a process for good. */
   readonly startTime: string;
   readonly threads: number;
+  /** On its way out: what it holds goes one by one (PF_EXITING of the kernel's `sched.h`, in proc(5)'s `flags`). */
+  readonly ending: boolean;
 }
+
+const PF_EXITING = 0x4;
 
 export function statOf(pid: number): ProcessStat | undefined {
   const text = readOr(`/proc/${pid}/stat`, "");
   const rest = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const [state = "", parent = "", group = ""] = rest;
+  const [state = "", parent = "", group = "", , , , flags] = rest;
   const [threads, , startTime] = rest.slice(17);
   if (startTime === undefined) return undefined;
-  return { state, parent: Number(parent), group: Number(group), startTime, threads: Number(threads) };
+  return {
+    state,
+    parent: Number(parent),
+    group: Number(group),
+    startTime,
+    threads: Number(threads),
+    ending: (Number(flags) & PF_EXITING) !== 0,
+  };
 }
 
 /** Does exactly this process still run? A zombie does not. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { clientConnections, type ClientSide } from "./connections.ts";
+import { clientConnections, steadyConnections, type ClientSide } from "./connections.ts";
 import type { StopSpec } from "./protocol.ts";
 import { groupExists, groupMembers, signalGroup, statOf } from "./proc.ts";
 
@@ -32,7 +32,7 @@ export async function endGroup(group: number, stop: StopSpec, side: ClientSide):
     if (!isAlive(group)) return { forced: false, cut: elapsed() < stop.windowMs ? last.size : 0 };
     if (last.size === 0 || elapsed() > stop.windowMs || elapsed() < lookAgain) continue;
     const before = elapsed();
-    last = intersect(last, clientConnections(group, side));
+    last = intersect(last, steadyConnections(group, side) ?? last);
     lookAgain = elapsed() + LOOK_SHARE * (elapsed() - before);
   }
   const cut = clientConnections(group, side).size;
