@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile, readlink } from "node:fs/promises";
 import path from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { agentOptions, answer, eventually, webApp } from "../../agent/agent.fixture.ts";
 import { runAgent } from "../../agent/agent.ts";
 import { endKeeper, freePort } from "../../agent/runtime/runtime.fixture.ts";
@@ -16,12 +16,7 @@ import { inviteToBucket } from "./bucket-invite.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 
 /** An agent with its keeper that knows nothing but the bucket and the fingerprint. */
-async function agent(
-  t: TestContext,
-  world: BucketWorld,
-  name: string,
-  line?: string,
-): Promise<() => Promise<void>> {
+async function agent(world: BucketWorld, name: string, line?: string): Promise<() => Promise<void>> {
   const paths = pathsFrom({ SKEIN_HOME: path.join(world.dir, name) });
   const { bucket, pin } = world;
   const stop = new AbortController();
@@ -45,7 +40,7 @@ async function agent(
     stop.abort();
     assert.equal(await ended, undefined);
   };
-  t.after(async () => {
+  world.onEnd(async () => {
     await end();
     await endKeeper(paths.run);
   });
@@ -64,7 +59,7 @@ async function handedOver(world: BucketWorld, name: string): Promise<void> {
 test("an agent pulls a service from a bucket, updates it, and brings it back without the bucket's help", async (t) => {
   const world = await bucketWorld(t);
   const port = await freePort();
-  const end = await agent(t, world, "n1");
+  const end = await agent(world, "n1");
   const serves = async (version: string): Promise<void> => {
     await eventually(`version ${version}`, async () => ((await answer(port)) === version ? true : undefined));
   };
@@ -75,7 +70,7 @@ test("an agent pulls a service from a bucket, updates it, and brings it back wit
   await handedOver(world, "n1");
   await end();
   assert.equal(await answer(port), "v2", "the agent's end stops nobody");
-  await agent(t, world, "n1");
+  await agent(world, "n1");
   await world.jumpBack("shop");
   await serves("v1");
 });
@@ -84,7 +79,7 @@ test("a node that was invited has its labels, for its agent and for sync on the 
   const world = await bucketWorld(t);
   const wish = { name: "web1", labels: { role: "web" }, validMs: 60_000 };
   const { line } = await inviteToBucket(await world.operator(), wish);
-  const end = await agent(t, world, "n1", line);
+  const end = await agent(world, "n1", line);
   await world.jump(await world.spool("site", { version: "v1" }), { selector: "role=db" });
   await world.jump(await world.spool("site", { version: "v2" }), { selector: "role=web" });
   const at = path.join(world.dir, "n1", "lib", "apps", "site", "current", "version");
@@ -128,7 +123,7 @@ test("a ticket is for one cluster and one time, and what is none is refused", as
 test("without a hub each node begins a spread order at its own moment", async (t) => {
   const world = await bucketWorld(t);
   const port = await freePort();
-  await agent(t, world, "n1");
+  await agent(world, "n1");
   await world.jump(await world.spool("shop", webApp(port, "v1")), { spreadMs: 3_000_000_000 });
   await world.jump(await world.spool("other", { "post-jump.sh": "true" }));
   const current = path.join(world.dir, "n1", "lib", "apps", "other", "current");

@@ -38,6 +38,8 @@ export interface BucketWorld {
   jumpBack(name: string): Promise<number | null>;
   purge(revision: string): Promise<void>;
   machine(name: string, packages: readonly string[], change?: Partial<SyncTools>): Machine;
+  /** What has to end before the folders go, the newest first. */
+  onEnd(work: () => Promise<void>): void;
 }
 
 export interface Machine {
@@ -57,7 +59,11 @@ export interface Machine {
 export async function bucketWorld(t: TestContext): Promise<BucketWorld> {
   const dir = mkdtempSync(path.join(os.tmpdir(), "skein-bw-"));
   chmodSync(dir, 0o755);
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const ends: (() => Promise<void>)[] = [];
+  t.after(async () => {
+    for (const end of ends.reverse()) await end();
+    rmSync(dir, { recursive: true, force: true });
+  });
   const { signal } = t;
   const bucketDir = path.join(dir, "bucket");
   const bucket = await openBucket(`dir:${bucketDir}`, { env: {}, writing: true, signal });
@@ -84,6 +90,7 @@ export async function bucketWorld(t: TestContext): Promise<BucketWorld> {
     bucket,
     pin,
     operator,
+    onEnd: (work) => void ends.push(work),
     async spool(name, tree, layout = "skein") {
       const from = path.join(dir, "src", String((packed += 1)));
       const file = path.join(from, `${name}.tgz`);
