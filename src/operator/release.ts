@@ -87,11 +87,14 @@ export async function makeRelease(operator: Operator, options: MakeOptions): Pro
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   });
   const id = releaseIdOf({ app, tree: published.tree, commit: source.commit });
-  const [same] = await Promise.all([
+  const asked = Promise.all([
     releaseIfThere(operator, app, id, signal),
     refuseOtherBuild(operator, app, source.commit, id, signal),
-    depot.settled(),
   ]);
+  asked.catch(() => undefined);
+  // However this ends, nothing is on its way any more then.
+  await depot.settled();
+  const [same] = await asked;
   if (same !== undefined)
     return { id, release: openRelease(charter, same.release, now).body, already: true, published };
   const release: Release = {
