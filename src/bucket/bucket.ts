@@ -4,6 +4,7 @@ import type { PrunableDepot } from "../depot/depot.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import { directoryDocuments } from "../depot/directory-documents.ts";
 import type { DocumentStore } from "../depot/documents.ts";
+import { isInBucket } from "../depot/open-depot.ts";
 import type { S3Bucket } from "../depot/s3/bucket.ts";
 import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
@@ -38,7 +39,7 @@ const PRESIGNED = "presigned:";
 export async function openBucket(address: string, options: BucketOptions): Promise<Bucket> {
   const dir = folderOf(address);
   if (dir !== undefined) return inFolder(dir, options);
-  if (/^s3:\/\//i.test(address)) {
+  if (isInBucket(address)) {
     const { openBucket: openServer } = await import("../depot/s3/bucket.ts");
     return await onServer(address, await openServer(address, options.env), options);
   }
