@@ -5,11 +5,12 @@ import { Asker, FAST, nextPort, urlOf, writeSource } from "./support/apps.ts";
 import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
 import { resultEvent } from "./support/refusals.ts";
 
-/** Asks the say of its own release, wherever that runs, for every request. */
+/** Asks the say of its own release, wherever that runs, for every request; again where an agent was killed over its answer. */
 const WEB = `const { createServer } = require("node:http");
+const lookUp = () => fetch(process.env.SKEIN_REGISTRY + "/services/say");
 createServer(async (q, r) => {
   try {
-    const found = await (await fetch(process.env.SKEIN_REGISTRY + "/services/say")).json();
+    const found = await (await lookUp().catch(lookUp)).json();
     if (found.length === 0) throw new Error("no say");
     const said = await fetch("http://" + found[0].host + ":" + found[0].port);
     r.end(VERSION + " " + (await said.text()));
@@ -23,13 +24,14 @@ const SAY = `require("node:http").createServer((q, r) => r.end("says " + VERSION
 let cluster: Cluster;
 let stop: AbortController;
 let sayNode: AgentProcess | undefined;
+let webNode: AgentProcess | undefined;
 const port = nextPort();
 
 before(async () => {
   stop = new AbortController();
   cluster = await startCluster({ signal: stop.signal });
   const web = { labels: { role: "web" } };
-  [sayNode] = await cluster.addNodes({ a: { labels: { role: "say" } }, b: web, c: web });
+  [sayNode, webNode] = await cluster.addNodes({ a: { labels: { role: "say" } }, b: web, c: web });
 });
 
 after(async () => {
@@ -102,6 +104,18 @@ test("every web finds the say of its own release, in every batch, when taken bac
     await untilSays(1);
     unharmed();
   });
+
+  await t.test(
+    "an agent that dies while no hub answers comes back with what its services look up",
+    async () => {
+      await cluster.hub.kill();
+      await webNode?.restart();
+      const onBoth = await Promise.all(urls.map(async (url) => (await fetch(url)).status));
+      assert.deepEqual(onBoth, [200, 200]);
+      unharmed();
+      await cluster.hub.start();
+    },
+  );
 
   const answers = await Promise.all(urls.map(async (url) => await (await fetch(url)).text()));
   assert.deepEqual(answers, ["v4 says v4", "v4 says v4"]);

@@ -24,6 +24,7 @@ import { watchHealth } from "./live.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys, type NodeKeys } from "./node-keys.ts";
 import type { NodeStore } from "./node-store.ts";
+import { knownBefore, Neighbours } from "./neighbours.ts";
 import { openNode, type OpenNodeOptions } from "./open-node.ts";
 import { openOutbox } from "./receipts.ts";
 import { receiptOf } from "./receipt-of.ts";
@@ -116,6 +117,7 @@ class Agent implements AsyncDisposable {
   readonly #workers = new Map<string, AppWorker>();
   readonly #work = new Set<Promise<void>>();
   readonly #near: NearDepots;
+  readonly #neighbours: Neighbours;
   readonly #boot = randomBytes(12).toString("hex");
   readonly #refused = new Set<string>();
   #gates: Pace["gates"] = new Map();
@@ -129,12 +131,13 @@ class Agent implements AsyncDisposable {
     options: AgentOptions,
     keys: NodeKeys,
     parts: {
+      readonly stateDir: string;
       readonly store: NodeStore;
       readonly runtime: AppRuntime;
       readonly near: NearDepots;
       readonly kept: KeptDocuments;
       readonly registry: RegistryHost;
-      readonly context: Omit<AppContext, "pace" | "depots" | "cache" | "doubt" | "onNews">;
+      readonly context: Omit<AppContext, "pace" | "depots" | "cache" | "doubt" | "neighbours" | "onNews">;
     },
   ) {
     this.#options = options;
@@ -153,8 +156,15 @@ class Agent implements AsyncDisposable {
     });
     this.#near = parts.near;
     this.#near.source = () => this.#source;
+    this.#neighbours = new Neighbours({
+      ...this.#loop("ports"),
+      stateDir: parts.stateDir,
+      registry: parts.registry,
+      source: () => this.#openSource(),
+    });
     this.#context = {
       ...parts.context,
+      neighbours: this.#neighbours,
       pace: () => this.#pace(),
       depots: (how) => this.#near.readers(how),
       cache: this.#near.cache,
@@ -180,7 +190,9 @@ class Agent implements AsyncDisposable {
     const records = await openRecords(path.join(stateDir, "apps"), write);
     const identity = (): Identity => selfOf(store, keys, options.begin === undefined ? null : options.name);
     const node = (): string => identity().name;
-    const registry = await openRegistryHost({ runtime, records, stateDir, self: keys.signer.kid, node, log });
+    const remote = await knownBefore(stateDir, log);
+    const self = keys.signer.kid;
+    const registry = await openRegistryHost({ runtime, records, stateDir, self, node, remote, log });
     const folders = (app: string): AppFolders => appFolders(paths, app);
     const releases = new Releases({
       folders,
@@ -210,7 +222,7 @@ class Agent implements AsyncDisposable {
       folders,
     };
     const context = { ...shared, logOf: appLogs(paths.log) };
-    return new Agent(options, keys, { store, runtime, near, kept, registry, context });
+    return new Agent(options, keys, { stateDir, store, runtime, near, kept, registry, context });
   }
 
   async run(): Promise<void> {
@@ -225,7 +237,12 @@ class Agent implements AsyncDisposable {
     await sweepLeft(this.#context);
     this.#startWorkers();
     try {
-      await Promise.all([this.#listenLoop(), this.#reports.run(), this.#portsLoop(), this.#healthLoop()]);
+      await Promise.all([
+        this.#listenLoop(),
+        this.#reports.run(),
+        this.#neighbours.run(),
+        this.#healthLoop(),
+      ]);
     } finally {
       stop();
       await Promise.allSettled(this.#work);
@@ -347,13 +364,6 @@ class Agent implements AsyncDisposable {
       endpoint: this.#near.endpoint,
       version: this.#options.version ?? "0",
       catchingUp: this.#catchingUp,
-    });
-  }
-
-  async #portsLoop(): Promise<void> {
-    await forever(this.#loop("ports"), async (signal) => {
-      const source = await this.#openSource();
-      for await (const ports of source.ports(signal)) this.#registry.setRemote(ports);
     });
   }
 

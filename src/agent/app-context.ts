@@ -12,6 +12,7 @@ import type { Pace } from "./goal.ts";
 import type { Groups } from "./groups.ts";
 import type { Hold } from "./hold.ts";
 import type { Instances } from "./instances.ts";
+import type { Neighbours } from "./neighbours.ts";
 import type { NodeStore } from "./node-store.ts";
 import type { Outbox } from "./receipts.ts";
 import type { Records } from "./records.ts";
@@ -52,6 +53,8 @@ export interface AppContext {
   readonly cache?: BlobCache;
   /** Lets the app's worker look for instances that are missing, and for a lost `current`. */
   readonly doubt: (app: string) => void;
+  /** Knows the services on other nodes. Absent: there are none. */
+  readonly neighbours?: Pick<Neighbours, "refresh">;
   /** What a person on this machine asked for in place of the order; null: nothing. */
   readonly hold?: (app: string) => Hold | null;
   /** Told of each step that failed, also of those that hold nothing up. */

@@ -9,6 +9,7 @@ export interface Capabilities {
   /** Names this caller in a URL, and lets it in. */
   of(caller: Caller): string;
   readonly callerOf: (capability: string) => Caller | undefined;
+  readonly callers: () => Iterable<Caller>;
   /** Where the registry listened last, or 0. */
   readonly port: number;
   keepPort(port: number): Promise<void>;
@@ -36,6 +37,7 @@ export async function openCapabilities(stateDir: string): Promise<Capabilities> 
       return capability;
     },
     callerOf: (capability) => callers.get(capability),
+    callers: () => callers.values(),
     get port() {
       return port;
     },

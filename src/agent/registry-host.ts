@@ -5,6 +5,7 @@ import type { PortEntry } from "../api/schemas.ts";
 import { openCapabilities, type Capabilities } from "./capabilities.ts";
 import { currentOf, type Records } from "./records.ts";
 import {
+  isVisible,
   serveRegistry,
   serviceTable,
   type Caller,
@@ -24,6 +25,8 @@ export interface RegistryHost extends AsyncDisposable {
   /** Reads the keeper's list anew. */
   refresh(): Promise<void>;
   setRemote(ports: readonly PortEntry[]): void;
+  /** Whether anybody on this node is told of it. */
+  sees(entry: PortEntry): boolean;
 }
 
 export interface RegistryHostOptions {
@@ -32,6 +35,8 @@ export interface RegistryHostOptions {
   readonly stateDir: string;
   readonly self: KeyId;
   readonly node: () => string;
+  /** What is known of other nodes until their first table comes. Default: nothing. */
+  readonly remote?: readonly PortEntry[];
   readonly log: Log;
 }
 
@@ -43,6 +48,7 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
   const { runtime, self, log } = options;
   const capabilities = await openCapabilities(options.stateDir);
   const table = serviceTable(self);
+  table.setRemote((options.remote ?? []).flatMap(remoteService));
   const { promise: ready, resolve: isReady } = Promise.withResolvers<void>();
   const server = await listen(runtime, capabilities, { table, callerOf: capabilities.callerOf, ready, log });
   await capabilities.keepPort(server.port);
@@ -80,6 +86,12 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
     refresh,
     setRemote: (ports) => {
       table.setRemote(ports.flatMap(remoteService));
+    },
+    sees(entry) {
+      const callers = [...capabilities.callers()];
+      return remoteService(entry).some(
+        (service) => service.nodeId !== self && callers.some((caller) => isVisible(service, caller)),
+      );
     },
     async [Symbol.asyncDispose]() {
       stop();

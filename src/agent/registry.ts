@@ -235,7 +235,8 @@ function reply(response: http.ServerResponse, status: number, body: unknown): vo
   response.end(text);
 }
 
-function isVisible(service: Service, caller: Caller): boolean {
+/** Whether a caller is told of a service: one of its own release, or the current one of an app that it uses. */
+export function isVisible(service: Service, caller: Caller): boolean {
   if (service.env !== caller.env) return false;
   if (service.app === caller.app) return service.release === caller.release;
   return service.current && caller.uses.includes(nameFor(service, caller));

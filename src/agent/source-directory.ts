@@ -37,6 +37,7 @@ export async function directorySource(dir: string, node: KeyId): Promise<Source>
     },
     async *ports(signal) {
       const file = path.join(dir, "ports.json");
+      if ((await readIfThere(file)) === undefined) yield [];
       for (let etag: string | undefined; !signal.aborted;) {
         const text = await textOtherThan(file, etag, 60_000, signal);
         if (text === undefined) continue;

@@ -7,6 +7,7 @@ import { runHook, runVerify, type Addresses, type HookTools, type HookWord } fro
 import type { Change } from "./instances.ts";
 import { oldServes, sparesTableOnly, type Attempt, type StepName } from "./plan.ts";
 import type { LoadedRelease } from "./releases.ts";
+import type { ReleasePlan } from "./runtime/plan.ts";
 import type { AppRecord } from "./records.ts";
 
 /** What one step of an attempt works on. */
@@ -166,15 +167,23 @@ async function judge(loaded: LoadedRelease, input: StepInput): Promise<Change> {
     ({ release, generation }) =>
       !attempt.beside.includes(release) && (release !== attempt.release || generation !== attempt.generation),
   );
+  const plan = loaded.plan(attempt.generation);
+  if (waitsForOthers(plan.processes)) await context.neighbours?.refresh(signal);
   faultPoint("agent.judge");
   const verify = async (addresses: Addresses, within: AbortSignal): Promise<void> => {
     const tools = { ...toolsOf(input), signal: within };
     await runVerify(loaded.place(attempt.previous), versionOf(loaded), addresses, tools);
     faultPoint("agent.verified");
   };
-  const change = await context.instances.judge(loaded.plan(attempt.generation), others, verify, signal);
+  const change = await context.instances.judge(plan, others, verify, signal);
   faultPoint("agent.judged");
   return change;
+}
+
+/** Whether a process here starts after one that runs elsewhere, and will look it up. */
+function waitsForOthers(processes: ReleasePlan["processes"]): boolean {
+  const here = new Set(processes.map(({ name }) => name));
+  return processes.some(({ after }) => after.some((name) => !here.has(name)));
 }
 
 function sumOf(changes: readonly Change[]): Change {

@@ -36,9 +36,10 @@ export async function takeReport(parts: ReportParts, node: KeyId, report: Report
     await catchUp.heardFrom(node);
     if (!catchUp.on) parts.wanted.wake();
   }
-  const receipts = await parts.receipts.take(node, report.receipts);
-  // Two agents with one key would take turns in deleting each other's instances.
+  // Before its receipts: whoever's turn they bring finds in the table what came up here. And two agents with one key
+  // would take turns in deleting each other's instances.
   if (!duplicate) await parts.ports.renew(node, report.instances);
+  const receipts = await parts.receipts.take(node, report.receipts);
   parts.rollouts.progress(node, report.progress);
   return { receipts, duplicate, catchingUp: catchUp.on, hubTime: timeOf(core.clock.now()) };
 }
