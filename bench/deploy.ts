@@ -5,7 +5,7 @@ import { type SourceRepo, sourceRepo } from "../test/support/repo.ts";
 import { alternately, type Bench, type Figure, rounded } from "./bench.ts";
 import { type PropagitCluster, startPropagit } from "./peers/propagit.ts";
 import { builtPackage } from "./support/built.ts";
-import { firstAnswer } from "./support/first-answer.ts";
+import { currentMoves, firstAnswer } from "./support/first-answer.ts";
 import { serviceFiles } from "./support/service.ts";
 
 const GOAL = 0.5;
@@ -75,11 +75,22 @@ async function deployNext(
   port: number,
 ): Promise<number> {
   const commit = await repo.commit(serviceFiles(port));
+  const answers = nodes.map(async (node) => await answersNext(cluster, node, port, commit));
   const begin = performance.now();
   await cluster.okGit(repo.dir, "push", "-q", cluster.gitUrl("web"), "master");
   const deployed = cluster.okIn(repo.dir, "deploy", "web", commit);
-  await Promise.all(nodes.map(({ address }) => firstAnswer(address, port, commit, cluster.signal)));
+  await Promise.all(answers);
   const ms = performance.now() - begin;
   await deployed; // the next round begins when this one is settled
   return ms;
+}
+
+async function answersNext(
+  { signal }: Cluster,
+  node: AgentProcess,
+  port: number,
+  commit: string,
+): Promise<void> {
+  await currentMoves(node.home, "web", signal);
+  await firstAnswer(node.address, port, commit, signal);
 }

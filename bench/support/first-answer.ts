@@ -1,11 +1,14 @@
+import fs from "node:fs/promises";
 import net from "node:net";
+import path from "node:path";
 import { until } from "../../test/support/processes.ts";
 
-const EVERY_MS = 5;
+const EVERY_MS = 2;
+const WITHIN_MS = 60_000;
 
 /**
  * Resolves as soon as `host:port` answers 200 with exactly `text`. A version that runs answers each time it is asked, so
- * asking costs as little as it can: a bare socket, 5 ms after the last answer.
+ * asking costs as little as it can: a bare socket, 2 ms after the last answer.
  */
 export async function firstAnswer(
   host: string,
@@ -17,7 +20,22 @@ export async function firstAnswer(
     const answer = await ask(host, port);
     return answer.startsWith("HTTP/1.1 200 ") && answer.includes(text) ? true : undefined;
   };
-  await until(`${host}:${port} answers ${text}`, isIt, { everyMs: EVERY_MS, withinMs: 60_000, signal });
+  await until(`${host}:${port} answers ${text}`, isIt, { everyMs: EVERY_MS, withinMs: WITHIN_MS, signal });
+}
+
+/**
+ * Resolves when `current` of an app on a node leads elsewhere, which is before the new version gets its first request:
+ * until then asking can tell nothing, and costs the version that answers, and this program, half a core. At once where
+ * the app was never there.
+ */
+export async function currentMoves(home: string, app: string, signal: AbortSignal): Promise<void> {
+  const folder = path.join(home, "lib/apps", app);
+  const within = AbortSignal.any([signal, AbortSignal.timeout(WITHIN_MS)]);
+  try {
+    for await (const { filename } of fs.watch(folder, { signal: within })) if (filename === "current") return;
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== "ENOENT") throw err;
+  }
 }
 
 async function ask(host: string, port: number): Promise<string> {
