@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
-import { nodeKeys } from "../src/agent/node-keys.ts";
+import { nodeKeys } from "../src/agent/node/node-keys.ts";
 import { HubClient } from "../src/api/hub-client.ts";
 import { splitAddress } from "../src/api/hub-address.ts";
 import { PeerClient } from "../src/depot/peers/peer-client.ts";

@@ -1,7 +1,7 @@
 /** An app that looks up another one's current service on another node, end to end. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { ServiceAnswer } from "../src/agent/registry.ts";
+import type { ServiceAnswer } from "../src/agent/registry/registry.ts";
 import { get } from "./support/answers.ts";
 import { FAST, nextPort, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";

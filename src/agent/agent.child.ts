@@ -4,7 +4,7 @@ import { stderrLog, silentLog } from "../lib/log.ts";
 import { pathsFrom } from "../lib/paths.ts";
 import { agentOptions } from "./agent.fixture.ts";
 import { runAgent } from "./agent.ts";
-import { directorySource } from "./source-directory.ts";
+import { directorySource } from "./source/source-directory.ts";
 
 const [, , folder = "", name = ""] = process.argv;
 const stop = new AbortController();

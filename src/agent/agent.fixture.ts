@@ -23,10 +23,10 @@ import { timeOf } from "../trust/fields.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { acceptBirth, newNodeState } from "../trust/node-state.ts";
 import { runAgent } from "./agent.ts";
-import { nodeKeys } from "./node-keys.ts";
-import { createNodeStore } from "./node-store.ts";
+import { nodeKeys } from "./node/node-keys.ts";
+import { createNodeStore } from "./node/node-store.ts";
 import { endKeeper, get } from "./runtime/runtime.fixture.ts";
-import { directorySource } from "./source-directory.ts";
+import { directorySource } from "./source/source-directory.ts";
 
 const HOUR = 3_600_000;
 

@@ -5,21 +5,21 @@ import type { ErrorCode } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import type { LocalSigner } from "../trust/keys.ts";
-import type { AppLog } from "./app-log.ts";
-import type { Nearness } from "./depots.ts";
-import type { AppFolders } from "./folders.ts";
-import type { Pace } from "./goal.ts";
-import type { Groups } from "./groups.ts";
-import type { Hold } from "./hold.ts";
-import type { Instances } from "./instances.ts";
-import type { Neighbours } from "./neighbours.ts";
-import type { NodeStore } from "./node-store.ts";
-import type { Outbox } from "./receipts.ts";
-import type { Records } from "./records.ts";
-import type { When } from "./report-loop.ts";
-import type { Releases } from "./releases.ts";
-import type { Staged } from "./staged.ts";
-import type { StepName } from "./plan.ts";
+import type { AppLog } from "./programs/app-log.ts";
+import type { Nearness } from "./source/depots.ts";
+import type { AppFolders } from "./installs/folders.ts";
+import type { Pace } from "./attempt/goal.ts";
+import type { Groups } from "./programs/groups.ts";
+import type { Hold } from "./attempt/hold.ts";
+import type { Instances } from "./attempt/instances.ts";
+import type { Neighbours } from "./registry/neighbours.ts";
+import type { NodeStore } from "./node/node-store.ts";
+import type { Outbox } from "./attempt/receipts.ts";
+import type { Records } from "./attempt/records.ts";
+import type { When } from "./reporting/report-loop.ts";
+import type { Releases } from "./installs/releases.ts";
+import type { Staged } from "./installs/staged.ts";
+import type { StepName } from "./attempt/plan.ts";
 
 /** A step, or a hook, that did not do what it should. */
 export interface StepFailure {

@@ -1,6 +1,6 @@
 import type { AgentOptions } from "../agent/agent.ts";
-import { joinBucket } from "../agent/join-bucket.ts";
-import { bucketSource } from "../agent/source-bucket.ts";
+import { joinBucket } from "../agent/node/join-bucket.ts";
+import { bucketSource } from "../agent/source/source-bucket.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { isDigest } from "../lib/ids.ts";

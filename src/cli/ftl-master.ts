@@ -1,4 +1,4 @@
-import { unpinned } from "../agent/join-bucket.ts";
+import { unpinned } from "../agent/node/join-bucket.ts";
 import { packageNamed, revisionOf, revisionWord, type Package } from "../bucket/layout.ts";
 import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";

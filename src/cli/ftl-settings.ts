@@ -1,5 +1,5 @@
 import path from "node:path";
-import { loadNodeStore } from "../agent/node-store.ts";
+import { loadNodeStore } from "../agent/node/node-store.ts";
 import { openBucket, type Bucket } from "../bucket/bucket.ts";
 import { isDigest, type Digest } from "../lib/ids.ts";
 import { configIfThere } from "../operator/home.ts";

@@ -32,7 +32,7 @@ async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
     flags.source === undefined
       ? undefined
       : await (await import("./agent-source.ts")).bucketOptions(context, flags, silentLog);
-  const { joinNode } = await import("../agent/open-node.ts");
+  const { joinNode } = await import("../agent/node/open-node.ts");
   const name = flags.name ?? nodeNameHere();
   const { join } = flags;
   await joinNode({ paths, name, join, begin: far?.begin, clock: systemClock, log: silentLog, signal });

@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import type { NearOptions } from "../agent/depots.ts";
+import type { NearOptions } from "../agent/source/depots.ts";
 import type { TrafficLimits } from "../depot/traffic/traffic.ts";
 import { parseSizeBytes } from "../lib/units.ts";
 import { usage } from "./grammar.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { joinNode } from "../agent/open-node.ts";
+import { joinNode } from "../agent/node/open-node.ts";
 import { systemClock } from "../lib/clock.ts";
 import { silentLog } from "../lib/log.ts";
 import { pathsFrom } from "../lib/paths.ts";

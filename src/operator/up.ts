@@ -1,7 +1,7 @@
 import path from "node:path";
 import { runAgent } from "../agent/agent.ts";
-import type { NearOptions } from "../agent/depots.ts";
-import { loadNodeStore } from "../agent/node-store.ts";
+import type { NearOptions } from "../agent/source/depots.ts";
+import { loadNodeStore } from "../agent/node/node-store.ts";
 import { KeeperClient } from "../keeper/client.ts";
 import { systemClock } from "../lib/clock.ts";
 import { isSkeinError } from "../lib/errors.ts";

@@ -13,8 +13,8 @@ import { silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
 import { testCluster, testNode, type TestCluster, type TestNode } from "../../trust/cluster.fixture.ts";
 import { newNodeState } from "../../trust/node-state.ts";
-import { NearDepots } from "../depots.ts";
-import { directorySource } from "../source-directory.ts";
+import { NearDepots } from "../source/depots.ts";
+import { directorySource } from "../source/source-directory.ts";
 
 const BYTES = randomBytes(5 * 2 ** 20);
 

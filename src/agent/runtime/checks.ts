@@ -4,7 +4,7 @@ import net from "node:net";
 import type { Check } from "../../app/manifest.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
-import { runCommand, describeEnd } from "../command.ts";
+import { runCommand, describeEnd } from "../programs/command.ts";
 import type { SocketAddress } from "./address.ts";
 import { argvOf, type ReleasePlan } from "./plan.ts";
 

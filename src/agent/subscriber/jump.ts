@@ -6,7 +6,7 @@ import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { msOf, timeOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
-import { readCurrent } from "../folders.ts";
+import { readCurrent } from "../installs/folders.ts";
 import { keepDocument } from "./fetching.ts";
 import { openPackage, type OpenPackage } from "./open.ts";
 import type { PackagePlace } from "./place.ts";

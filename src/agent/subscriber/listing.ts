@@ -6,9 +6,9 @@ import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { readUnverified } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
-import { readCurrent } from "../folders.ts";
-import { readHold } from "../hold.ts";
-import { loadNodeStore } from "../node-store.ts";
+import { readCurrent } from "../installs/folders.ts";
+import { readHold } from "../attempt/hold.ts";
+import { loadNodeStore } from "../node/node-store.ts";
 import { subscriptions, type PackagePlace } from "./place.ts";
 
 /** A revision that is on this machine whole. */

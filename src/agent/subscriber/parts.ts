@@ -1,6 +1,6 @@
-import type { Outbox } from "../receipts.ts";
-import type { Pace } from "../goal.ts";
-import type { Change, Instances } from "../instances.ts";
+import type { Outbox } from "../attempt/receipts.ts";
+import type { Pace } from "../attempt/goal.ts";
+import type { Change, Instances } from "../attempt/instances.ts";
 
 /** What a package has in the place of an agent's keeper, hub and receipts. */
 

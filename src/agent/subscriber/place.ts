@@ -4,7 +4,7 @@ import path from "node:path";
 import { packageNamed, type Package } from "../../bucket/layout.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { asSkeinError } from "../../lib/files.ts";
-import type { AppFolders } from "../folders.ts";
+import type { AppFolders } from "../installs/folders.ts";
 
 /**
  * A package that this machine subscribes to is a folder of the root, as with FTL: `revs/`, `current` and `.lock` are

@@ -1,8 +1,8 @@
 import type { ReleaseId } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { readCurrent } from "../folders.ts";
-import { runHook } from "../hooks.ts";
-import { newRecord, type AppRecord } from "../records.ts";
+import { readCurrent } from "../installs/folders.ts";
+import { runHook } from "../programs/hooks.ts";
+import { newRecord, type AppRecord } from "../attempt/records.ts";
 import type { OpenPackage } from "./open.ts";
 
 /** What of the package's record is there, or a first one. */

@@ -7,8 +7,8 @@ import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
-import { neededBy, removeLeft, removeRelease } from "../gc.ts";
-import { readCurrent } from "../folders.ts";
+import { neededBy, removeLeft, removeRelease } from "../installs/gc.ts";
+import { readCurrent } from "../installs/folders.ts";
 import type { OpenPackage } from "./open.ts";
 import { recordOf } from "./prefetch.ts";
 

@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { shareOfDisk } from "../../agent/depots.ts";
+import { shareOfDisk } from "../../agent/source/depots.ts";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { cacheDepot } from "../../depot/cache/cache-depot.ts";
 import type { BlobSource, Depot, DepotReader } from "../../depot/depot.ts";

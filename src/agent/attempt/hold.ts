@@ -1,0 +1,74 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import * as z from "zod";
+import { readIfThere, syncDirectory, writeFileAtomic } from "../../lib/files.ts";
+import { digestOf, type Digest } from "../../lib/ids.ts";
+import { count, envName, releaseId, time } from "../../trust/fields.ts";
+import { appStateOf, type NodeState } from "../../trust/node-state.ts";
+import { compareSerials } from "../../trust/orders.ts";
+import type { Goal } from "./plan.ts";
+import type { AppRecord } from "./records.ts";
+
+/**
+ * A release that a person on this machine asked for (`jump REV`): it needs no key, for it was signed, and it counts
+ * until an order comes that is newer than the one it was asked over.
+ */
+const holdSchema = z.strictObject({
+  env: envName,
+  release: releaseId,
+  /** The serial of the newest order then; null: there was none. */
+  over: z.strictObject({ epoch: count, seq: count }).nullable(),
+  at: time,
+});
+export type Hold = Readonly<z.infer<typeof holdSchema>>;
+
+/** A damaged file holds nothing: the order counts then. */
+export async function readHold(file: string): Promise<Hold | null> {
+  const text = await readIfThere(file);
+  if (text === undefined) return null;
+  try {
+    return holdSchema.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+/** null ends it. Durable when it resolves. */
+export async function writeHold(file: string, hold: Hold | null): Promise<void> {
+  if (hold !== null) return await writeFileAtomic(file, `${JSON.stringify(hold)}\n`);
+  await fs.rm(file, { force: true });
+  await syncDirectory(path.dirname(file));
+}
+
+/** What stands in a record in an order's place. */
+export function holdDigest({ release, at }: Hold): Digest {
+  return digestOf(`hold ${release} ${at}`);
+}
+
+/** Has no newer order come since? */
+export function isHeld({ env, over }: Hold, app: string, state: NodeState): boolean {
+  const { head } = appStateOf(state, app, env);
+  return head === null || (over !== null && compareSerials(head, over) <= 0);
+}
+
+/** The goal while a hold counts and did not fail here; undefined: the order's. */
+export function heldGoal(hold: Hold | null, record: AppRecord, state: NodeState): Goal | undefined {
+  if (hold === null || !isHeld(hold, record.app, state)) return undefined;
+  const order = holdDigest(hold);
+  const verdict = record.verdicts[order];
+  if (verdict !== undefined && verdict !== "ok") return undefined;
+  const { epoch, seq } = hold.over ?? { epoch: 0, seq: 0 };
+  return {
+    order,
+    release: hold.release,
+    state: "run",
+    generation: record.reached?.generation ?? 0,
+    beside: [],
+    hooks: true,
+    back: false,
+    go: true,
+    everywhere: true,
+    local: true,
+    answers: { epoch, seq, release: hold.release },
+  };
+}

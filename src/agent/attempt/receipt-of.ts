@@ -1,0 +1,70 @@
+import type { ErrorCode } from "../../lib/errors.ts";
+import { timeOf } from "../../trust/fields.ts";
+import type { Verdict } from "../../trust/documents.ts";
+import { seal, type Envelope } from "../../trust/envelope.ts";
+import type { Digest } from "../../lib/ids.ts";
+import type { AppContext } from "../app-context.ts";
+import type { Answers } from "./plan.ts";
+
+export interface ReceiptInput {
+  readonly app: string;
+  readonly env: string;
+  readonly order: Digest;
+  readonly answers: Answers;
+  readonly verdict: Verdict;
+  readonly code: ErrorCode | null;
+  readonly message: string | null;
+  readonly cut: number;
+}
+
+const MESSAGE_CHARS = 1024;
+
+/** Signs what this node did with an order. */
+export async function receiptOf(
+  input: ReceiptInput,
+  context: Pick<AppContext, "clock" | "signer" | "store">,
+): Promise<Envelope> {
+  const { signer, store, clock } = context;
+  const { app, env, order, answers, verdict, code, cut } = input;
+  return await seal(
+    "receipt.1",
+    {
+      cluster: store.state.charter.cluster,
+      node: signer.kid,
+      key: signer.pub,
+      app,
+      env,
+      epoch: answers.epoch,
+      seq: answers.seq,
+      order,
+      release: answers.release,
+      verdict,
+      code,
+      message: input.message === null ? null : oneLine(input.message),
+      cut,
+      at: timeOf(clock.now()),
+    },
+    [signer],
+  );
+}
+
+/** The form of text that documents take: no control characters, bounded; its end is what tells most. */
+export function oneLine(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- these are what must go
+  const clean = text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g, " ").trim();
+  if (clean.length <= MESSAGE_CHARS) return clean;
+  const head = clean.slice(0, 200);
+  return `${head} … ${clean.slice(clean.length - (MESSAGE_CHARS - head.length - 3))}`;
+}
+
+/** What was said last by what failed: a hook, a verification, an instance. */
+export function lastLines(data: Readonly<Record<string, unknown>>): readonly string[] {
+  const last = data["lines"] ?? data["tail"];
+  return Array.isArray(last) ? last.map(String).filter((line) => line.trim() !== "") : [];
+}
+
+/** An error as a receipt tells it: its message, then the last lines of what was run, or of the instance's log. */
+export function failureText(message: string, data: Readonly<Record<string, unknown>>): string {
+  const lines = lastLines(data);
+  return lines.length === 0 ? message : `${message}: ${lines.join(" | ")}`;
+}

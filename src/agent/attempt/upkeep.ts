@@ -1,0 +1,92 @@
+import { faultPoint } from "../../lib/fault.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import type { AppContext } from "../app-context.ts";
+import { readCurrent } from "../installs/folders.ts";
+import type { Actual, Goal } from "./plan.ts";
+import type { AppRecord } from "./records.ts";
+
+/** What is on this node of an app now. An attempt goes on by what is written of it: while it does, nobody looks round. */
+export async function actualOf(context: AppContext, app: string): Promise<Actual> {
+  const record = context.records.get(app);
+  if (record !== undefined && record.attempt !== null) {
+    const { reached, attempt } = record;
+    return { current: null, reached, attempt, running: [], tableOnly: [] };
+  }
+  const runs = await context.instances.running(app);
+  const running = new Set(runs.map(({ release }) => release));
+  const reached = new Set(runs.filter((run) => !run.tableOnly).map(({ release }) => release));
+  if (record !== undefined) for (const id of await idle(context, record, running)) running.add(id);
+  return {
+    current: await readCurrent(context.folders(app)),
+    reached: record?.reached ?? null,
+    attempt: null,
+    running: [...running],
+    tableOnly: runs.map(({ release }) => release).filter((id) => !reached.has(id)),
+  };
+}
+
+/**
+ * Starts what had run before a reboot, or before the keeper lost it. Resolves to whether that changed anything.
+ * Works without any hub as long as the release is on the disk.
+ * @param all also look into releases that run, for instances of theirs that are missing
+ */
+export async function revive(
+  context: AppContext,
+  record: AppRecord,
+  all: boolean,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { instances, releases, log, depots } = context;
+  const { reached } = record;
+  const running = new Set((await instances.running(record.app)).map(({ release }) => release));
+  for (const id of wantedOf(record).filter((one) => all || !running.has(one))) {
+    faultPoint("agent.revive");
+    if (!(await releases.isInstalled(record.app, id))) {
+      await releases.ensure(record, id, depots(), signal, () => undefined);
+    }
+    const plan = (await releases.load(record, id)).plan(reached?.generation ?? 0);
+    await instances.serve(plan, signal);
+    if (!running.has(id)) log.info("brought back", { app: record.app, release: id });
+    // Nothing of it is for this node: then there is nothing to bring back either.
+    if (plan.processes.length === 0 && !all) return false;
+  }
+  context.onNews("now");
+  return true;
+}
+
+/** Retires what nobody asks for any more, but for what callers on other nodes may still look up. */
+export async function tidy(context: AppContext, record: AppRecord, goal: Goal | null): Promise<void> {
+  const { instances, log } = context;
+  const spare = goal?.everywhere !== true;
+  const wanted = wantedOf(record);
+  for (const run of await instances.running(record.app)) {
+    if (wanted.includes(run.release)) continue;
+    const { cut } = await instances.retire(run, spare);
+    const fields = { app: record.app, release: run.release };
+    if (cut > 0) log.warn(`${cut} connections were cut`, { ...fields, "err.code": "CONNECTIONS_CUT" });
+    else log.info("retired", fields);
+    faultPoint("agent.tidied");
+  }
+  context.onNews("now");
+}
+
+/** What should run here, the current one first. */
+export function wantedOf({ reached }: AppRecord): readonly ReleaseId[] {
+  if (reached === null || reached.state === "stopped") return [];
+  return [reached.release, ...reached.beside].filter((id) => id !== null);
+}
+
+/** A release without processes on this node serves by being there. */
+async function idle(
+  { releases }: AppContext,
+  record: AppRecord,
+  running: ReadonlySet<ReleaseId>,
+): Promise<readonly ReleaseId[]> {
+  const found: ReleaseId[] = [];
+  for (const id of wantedOf(record)) {
+    if (running.has(id) || !(await releases.isInstalled(record.app, id))) continue;
+    const loaded = await releases.load(record, id);
+    if (loaded.plan(0).processes.length === 0) found.push(id);
+  }
+  return found;
+}

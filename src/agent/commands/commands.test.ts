@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import fs from "node:fs";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import { generateSigner } from "../../trust/keys.ts";
+import { answer, eventually, world, type World } from "../agent.fixture.ts";
+import { ask } from "../programs/command.fixture.ts";
+import { freePort } from "../runtime/runtime.fixture.ts";
+
+async function running(t: TestContext): Promise<{ w: World; port: number }> {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const ordered = await w.deploy({
+    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }\nverify: sh smoke.sh\n`,
+    "web.js": `console.log("hello"); require("node:http").createServer((q, r) => r.end(String(process.pid))).listen(process.env.PORT, process.env.HOST);`,
+    "smoke.sh": `[ -n "$SKEIN_ADDRESS_HTTP" ] && [ ! -e "$SKEIN_DATA/broken" ] || { echo it is broken; exit 5; }`,
+  });
+  await w.receipt(ordered.digest, "ok");
+  return { w, port };
+}
+
+test("logs gives the last lines of a process, then the result", async (t) => {
+  const { w } = await running(t);
+  const lines = await ask(w, "logs", { process: "web", lines: 5, follow: false });
+  assert.deepEqual(lines, [
+    { type: "line", instance: "web.1", line: "hello" },
+    { type: "result", ok: true },
+  ]);
+});
+
+test("verify runs the release's own verification where it serves", async (t) => {
+  const { w } = await running(t);
+  assert.deepEqual(await ask(w, "verify", {}), [{ type: "result", ok: true }]);
+  fs.writeFileSync(path.join(w.paths.lib, "apps/shop/data/broken"), "");
+  const [result] = await ask(w, "verify", {});
+  assert.deepEqual([result?.["ok"], result?.["code"]], [false, "VERIFY_FAILED"]);
+});
+
+test("an instance is restarted and stopped by its name", async (t) => {
+  const { w, port } = await running(t);
+  const before = await answer(port);
+  assert.equal((await ask(w, "restart-instance", { instance: "web.1" })).at(-1)?.["ok"], true);
+  await eventually("another process", async () => ((await answer(port)) === before ? undefined : true));
+  assert.equal((await ask(w, "stop-instance", { instance: "web.1" })).at(-1)?.["ok"], true);
+  const states = (): unknown => w.report()?.instances.map(({ state }) => state);
+  await eventually("it is stopped", async () => (String(states()) === "stopped" ? true : undefined));
+  await sleep(500);
+  assert.deepEqual(states(), ["stopped"], "nobody started it again");
+  const [unknown] = await ask(w, "stop-instance", { instance: "web.9" });
+  assert.equal(unknown?.["code"], "NOT_FOUND");
+});
+
+test("commands that nobody may give, or that this agent does not know, do nothing", async (t) => {
+  const { w } = await running(t);
+  const stranger = await ask(w, "verify", {}, { signer: generateSigner() });
+  assert.equal(stranger[0]?.["code"], "DOC_UNSIGNED");
+  const unknown = await ask(w, "exec", {});
+  assert.equal(unknown[0]?.["code"], "NOT_AUTHORISED");
+});
+
+test("a command that a source hands over again, also after a restart, acts once", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  const end = await w.agent();
+  const ordered = await w.deploy({
+    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }\n`,
+    "web.js": `require("node:http").createServer((q, r) => r.end(String(process.pid))).listen(process.env.PORT, process.env.HOST);`,
+  });
+  await w.receipt(ordered.digest, "ok");
+  const pid = async (): Promise<string> => await eventually("the app", async () => await answer(port));
+  const before = await pid();
+  const lines = await ask(w, "restart-instance", { instance: "web.1" });
+  assert.equal(lines.at(-1)?.["ok"], true);
+  const after = await eventually("another process", async () => {
+    const now = await answer(port);
+    return now === before ? undefined : now;
+  });
+  const answers = path.join(w.home, "hub/answers");
+  await end();
+  fs.rmSync(answers, { recursive: true });
+  fs.mkdirSync(answers);
+  await w.agent();
+  const file = await eventually("an answer", async () =>
+    fs.readdirSync(answers).find((name) => name.endsWith(".ndjson")),
+  );
+  assert.match(fs.readFileSync(path.join(answers, file), "utf8"), /"code":"CONFLICT"/);
+  assert.equal(await pid(), after);
+});

@@ -1,0 +1,198 @@
+import path from "node:path";
+import { isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
+import { isReleaseId, type Digest } from "../../lib/ids.ts";
+import type { Command } from "../../trust/documents.ts";
+import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { msOf } from "../../trust/fields.ts";
+import { openCommand } from "../../trust/sessions.ts";
+import type { AppContext } from "../app-context.ts";
+import { begunCommands, type Begun } from "./begun.ts";
+import type { Line } from "./command-lines.ts";
+import { cacheCommand, isCacheCommand } from "./cache-commands.ts";
+import { collect } from "../installs/gc.ts";
+import { forecast } from "./forecast.ts";
+import { inspect } from "./inspect.ts";
+import { followLogs } from "./log-lines.ts";
+import type { AppRecord } from "../attempt/records.ts";
+import { pin, purge } from "./purge.ts";
+import { repair } from "./repair.ts";
+import { instanceId } from "../reporting/reports.ts";
+import type { AppRuntime } from "../runtime/runtime.ts";
+import type { InstanceRow } from "../runtime/view.ts";
+import type { Source } from "../source/source.ts";
+import { stage } from "./stage.ts";
+import { until } from "../until.ts";
+import { verifyServing } from "../programs/verify.ts";
+
+/** Leaves room for the command's own way within the second that `stop --now` promises. */
+const STOP_NOW_MS = 700;
+
+/** Commands answered at once, and remembered as seen: a source may hand over as many as it likes. */
+const MOST_AT_ONCE = 64;
+const SEEN_KEPT = 1000;
+/** Kinds that change nothing may come again, and so may one that comes again until it is done. */
+const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "drift", "forecast", "stage"]);
+
+/** A promise: it tells nothing but how it ended. */
+type Handler = (
+  record: AppRecord,
+  command: Command,
+  signal: AbortSignal,
+) => AsyncGenerator<Line, void> | Promise<void>;
+
+/** Carries out operators' signed commands, each once, and streams what comes of them to whoever handed them over. */
+export class CommandDesk {
+  readonly #context: AppContext;
+  readonly #runtime: AppRuntime;
+  readonly #begun: Begun;
+  /** Answered or being answered: what is handed over at each poll is not read each time. Oldest first. */
+  readonly #seen = new Set<Digest>();
+  #answering = 0;
+  readonly #handlers: Readonly<Record<string, Handler>> = {
+    logs: (record, command, signal) => this.#logs(record, command, signal),
+    verify: (record, { args }, signal) => this.#verify(record, args["release"], signal),
+    drift: (record, command, signal) => inspect(this.#context, this.#runtime, record, command, signal),
+    repair: (record, { args }, signal) =>
+      repair({ context: this.#context, runtime: this.#runtime, record, signal }, args["full"] === true),
+    gc: (record, { args }) => this.#collect(record, args),
+    purge: (record, { args }) => purge(this.#context, record, args),
+    "stop-now": (record) => this.#stopNow(record),
+    "restart-instance": (record, { args }) => this.#bounce(record, args["instance"], false),
+    "stop-instance": (record, { args }) => this.#bounce(record, args["instance"], true),
+  };
+
+  constructor(context: AppContext, runtime: AppRuntime) {
+    this.#context = context;
+    this.#runtime = runtime;
+    this.#begun = begunCommands(path.join(context.paths.lib, "state"));
+  }
+
+  /** Undefined for a command that was begun before. */
+  begin(envelope: Envelope, source: Source | undefined, signal: AbortSignal): Promise<void> | undefined {
+    const digest = digestOfEnvelope(envelope);
+    if (this.#seen.has(digest) || source === undefined || this.#answering >= MOST_AT_ONCE) return undefined;
+    this.#seen.add(digest);
+    const [oldest] = this.#seen;
+    if (this.#seen.size > SEEN_KEPT && oldest !== undefined) this.#seen.delete(oldest);
+    this.#answering += 1;
+    const answered = source.answer(digest, encoded(this.#lines(envelope, signal)), signal);
+    return answered
+      .catch((err: unknown) => {
+        // Nobody has the answer: whoever hands the command over again shall have one.
+        this.#seen.delete(digest);
+        throw err;
+      })
+      .finally(() => (this.#answering -= 1));
+  }
+
+  async *#lines(envelope: Envelope, signal: AbortSignal): AsyncGenerator<Line, void> {
+    try {
+      const { store, clock, signer } = this.#context;
+      const context = { now: clock.now(), self: signer.kid };
+      const { body, digest } = openCommand(store.state.charter, envelope, context);
+      const isNew =
+        REPEATABLE.has(body.kind) || (await this.#begun.begin(digest, msOf(body.expires), context.now));
+      if (!isNew) throw new SkeinError("CONFLICT", "this very command was carried out before");
+      if (isCacheCommand(body.kind)) yield* cacheCommand(this.#context, body, signal);
+      else if (body.kind === "stage") yield* stage(this.#context, { body, digest }, this.#begun, signal);
+      else yield* this.#carryOut(body, signal);
+      yield { type: "result", ok: true };
+    } catch (err) {
+      if (signal.aborted) return;
+      yield { type: "result", ok: false, ...toWire(err) };
+    }
+  }
+
+  /** @throws SkeinError APP_NOT_FOUND */
+  #recordFor({ app, env }: Command): AppRecord {
+    const record = app === null ? undefined : this.#context.records.get(app);
+    if (record !== undefined && (env === null || record.env === env)) return record;
+    throw new SkeinError("APP_NOT_FOUND", `this node holds no ${app ?? "such app"}`);
+  }
+
+  async *#carryOut(command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
+    if (command.kind === "pin") {
+      await pin(this.#context, command);
+      return;
+    }
+    if (command.kind === "forecast") {
+      yield await forecast(this.#context, command, signal);
+      return;
+    }
+    const record = this.#recordFor(command);
+    const handler = this.#handlers[command.kind];
+    if (handler === undefined) {
+      throw new SkeinError("USAGE", `this agent does not know the command ${command.kind}`);
+    }
+    const work = handler(record, command, signal);
+    if (work instanceof Promise) await work;
+    else yield* work;
+  }
+
+  async *#logs(record: AppRecord, command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
+    const { clock, paths } = this.#context;
+    using over = until([signal], remainingMs(command, clock.now()));
+    for await (const line of followLogs(paths.log, record.app, logOptions(command.args), over.signal))
+      yield { ...line };
+  }
+
+  async *#bounce(record: AppRecord, instance: unknown, stay: boolean): AsyncGenerator<Line, void> {
+    const row = await this.#instance(record, typeof instance === "string" ? instance : "");
+    await this.#runtime.bounce(row.key, stay);
+    yield { type: "line", instance: instanceId(row), line: stay ? "stopped" : "restarted" };
+  }
+
+  async #verify(record: AppRecord, wanted: unknown, signal: AbortSignal): Promise<void> {
+    const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : record.reached?.release;
+    if (release === null || release === undefined)
+      throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${record.app} runs here`);
+    await verifyServing(this.#context, record, release, signal);
+  }
+
+  async *#collect(record: AppRecord, { count, before, dry }: Command["args"]): AsyncGenerator<Line, void> {
+    const wish = {
+      count: typeof count === "number" ? count : undefined,
+      before: typeof before === "number" ? before : undefined,
+      dry: dry === true,
+    };
+    for (const release of await collect(this.#context, record, wish)) yield { type: "removed", release };
+  }
+
+  /** Every instance of the app, without waiting for what it has open. The order to stop follows. */
+  async #stopNow(record: AppRecord): Promise<void> {
+    const rows = (await this.#runtime.list()).filter(({ app }) => app === record.app);
+    const keys = [...new Set(rows.map(({ key }) => key))];
+    await Promise.all(keys.map((key) => this.#runtime.bounce(key, true, STOP_NOW_MS)));
+  }
+
+  /** By the id that reports give, or `web.1` of what is current. */
+  async #instance(record: AppRecord, name: string): Promise<InstanceRow> {
+    const rows = (await this.#runtime.list()).filter(({ app }) => app === record.app);
+    const found =
+      rows.find((row) => instanceId(row) === name) ??
+      rows.findLast((row) => row.instance === name && row.release === record.reached?.release);
+    if (found !== undefined) return found;
+    throw new SkeinError("NOT_FOUND", `no instance ${name} of ${record.app} on this node`, {
+      data: { instances: [...new Set(rows.map(instanceId))] },
+    });
+  }
+}
+
+function logOptions(args: Command["args"]): Parameters<typeof followLogs>[2] {
+  const process = args["process"];
+  return {
+    process: typeof process === "string" ? process : undefined,
+    lines: Number(args["lines"] ?? 100),
+    follow: args["follow"] === true,
+  };
+}
+
+const remainingMs = ({ expires }: Command, now: number): number => Math.max(1, Date.parse(expires) - now);
+
+async function* encoded(lines: AsyncIterable<Line>): AsyncGenerator<Uint8Array, void> {
+  try {
+    for await (const line of lines) yield Buffer.from(`${JSON.stringify(line)}\n`);
+  } catch (err) {
+    if (!isSkeinError(err)) throw err;
+  }
+}

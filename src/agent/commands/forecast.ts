@@ -1,0 +1,44 @@
+import fs from "node:fs";
+import { freedBytes } from "../../release/freed.ts";
+import { SPARE_BYTES } from "../../release/room.ts";
+import type { Command } from "../../trust/documents.ts";
+import type { AppContext } from "../app-context.ts";
+import { broughtRelease } from "./command-args.ts";
+import type { Line } from "./command-lines.ts";
+import { collect } from "../installs/gc.ts";
+import { newRecord } from "../attempt/records.ts";
+
+/**
+ * What placing a release here would fetch and take, what would be free after, and what gc would free now. Changes
+ * nothing. The command brings the release's document, which this node may not have.
+ * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what reading the release's tables throws
+ */
+export async function forecast(
+  context: AppContext,
+  command: Pick<Command, "app" | "env" | "args">,
+  signal: AbortSignal,
+): Promise<Line> {
+  const { app, id, document } = broughtRelease(command);
+  const record = context.records.get(app) ?? newRecord(app, command.env ?? "default");
+  const measured = await context.releases.measure(record, id, document, context.depots(), signal);
+  const { revs, root } = context.folders(app);
+  const gone = fs.existsSync(revs) ? await collect(context, record, { dry: true }) : [];
+  const { bavail, bsize } = fs.statfsSync(fs.existsSync(root) ? root : context.paths.lib);
+  return {
+    type: "forecast",
+    ...measured,
+    freeBytes: Math.max(0, bavail * bsize - SPARE_BYTES),
+    gcReleases: gone.length,
+    gcBytes: freedBytes(revs, gone),
+  };
+}
+
+/**
+ * Free bytes for reports, rounded down to a power of two: what is certainly there, and changes seldom enough to be no
+ * news each time.
+ */
+export function roomBytes(dir: string): number {
+  const { bavail, bsize } = fs.statfsSync(dir);
+  const free = bavail * bsize - SPARE_BYTES;
+  return free < 1 ? 0 : 2 ** Math.floor(Math.log2(free));
+}

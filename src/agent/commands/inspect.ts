@@ -1,0 +1,93 @@
+import { SkeinError } from "../../lib/errors.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import type { Command } from "../../trust/documents.ts";
+import type { AppContext } from "../app-context.ts";
+import type { Line } from "./command-lines.ts";
+import { readCurrent } from "../installs/folders.ts";
+import { failingOf } from "../reporting/health.ts";
+import type { AppRecord } from "../attempt/records.ts";
+import type { AppRuntime } from "../runtime/runtime.ts";
+import { wantedOf } from "../attempt/upkeep.ts";
+
+/** Differing files that are named; the rest is counted. */
+const NAMED = 1000;
+
+/**
+ * Tells what there is of an app here, and changes nothing: what should run and what does, and (`files`) each installed
+ * file that is not what was signed, and (`health`) each instance that fails its check, and why.
+ * @throws SkeinError RELEASE_NOT_FOUND when a release that is asked about is not installed
+ */
+export async function* inspect(
+  context: AppContext,
+  runtime: AppRuntime,
+  record: AppRecord,
+  { args }: Pick<Command, "args">,
+  signal: AbortSignal,
+): AsyncGenerator<Line, void> {
+  const asked = typeof args["release"] === "string" && isReleaseId(args["release"]) ? args["release"] : null;
+  if (asked === null) yield* running(context, runtime, record);
+  if (args["files"] === true) {
+    for (const id of asked === null ? wantedOf(record) : [asked]) yield* files(context, record, id, signal);
+  }
+  if (args["health"] !== true) return;
+  for (const { instance, why } of await failingOf(context, runtime, record, signal))
+    yield { type: "ailing", instance, why };
+}
+
+async function* running(
+  context: AppContext,
+  runtime: AppRuntime,
+  record: AppRecord,
+): AsyncGenerator<Line, void> {
+  const { reached, attempt } = record;
+  const current = await readCurrent(context.folders(record.app));
+  const { order = null, release = null, state = null, generation = null } = reached ?? {};
+  yield { type: "running", current, order, release, state, generation, busy: attempt !== null };
+  for (const missing of await missingOf(context, runtime, record)) yield { type: "missing", ...missing };
+}
+
+export interface Missing {
+  readonly release: ReleaseId;
+  readonly process: string;
+  /** How many of its instances serve, and how many should. */
+  readonly serving: number;
+  readonly wanted: number;
+}
+
+/** Processes of which fewer instances serve than should. */
+export async function missingOf(
+  context: AppContext,
+  runtime: AppRuntime,
+  record: AppRecord,
+): Promise<readonly Missing[]> {
+  const rows = (await runtime.list()).filter(({ app, state }) => app === record.app && state === "serving");
+  const missing: Missing[] = [];
+  for (const release of wantedOf(record)) {
+    if (!(await context.releases.isInstalled(record.app, release))) continue;
+    const { processes } = (await context.releases.load(record, release)).plan(
+      record.reached?.generation ?? 0,
+    );
+    for (const { name, count } of processes) {
+      const own = rows.filter((row) => row.release === release && row.process === name);
+      const serving = new Set(own.map(({ key }) => key)).size;
+      if (serving < count) missing.push({ release, process: name, serving, wanted: count });
+    }
+  }
+  return missing;
+}
+
+async function* files(
+  context: AppContext,
+  record: AppRecord,
+  release: ReleaseId,
+  signal: AbortSignal,
+): AsyncGenerator<Line, void> {
+  if (!(await context.releases.isInstalled(record.app, release))) {
+    throw new SkeinError("RELEASE_NOT_FOUND", `${record.app}@${release.slice(0, 8)} is not installed here`, {
+      data: { release },
+    });
+  }
+  const differences = await context.releases.differences(record, release, signal);
+  for (const one of differences.slice(0, NAMED)) yield { type: "difference", release, ...one };
+  yield { type: "compared", release, differences: differences.length };
+}

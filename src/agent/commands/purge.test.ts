@@ -1,0 +1,150 @@
+/** What gc, purge and pins remove and keep on a node, also while it is being deployed to. */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import { releaseIdOf } from "../../trust/documents.ts";
+import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { answer, eventually, webApp, world, type World } from "../agent.fixture.ts";
+import { ask, type Line } from "../programs/command.fixture.ts";
+import { freePort } from "../runtime/runtime.fixture.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+
+const idOf = (release: Envelope): ReleaseId => releaseIdOf(readUnverified(release, "release.1"));
+const revs = (w: World): Set<string> =>
+  new Set(
+    fs.readdirSync(path.join(w.paths.lib, "apps/shop/revs")).filter((name) => /^[0-9a-f]{32}$/.test(name)),
+  );
+
+async function stage(w: World, release: Envelope): Promise<void> {
+  const lines = await ask(w, "stage", { release: idOf(release), document: JSON.stringify(release) });
+  assert.equal(lines.at(-1)?.["ok"], true);
+}
+
+const removedIn = (lines: readonly Line[]): unknown[] =>
+  lines.filter(({ type }) => type === "removed").map(({ release }) => release);
+
+test("one release is purged by name; what is active, held by an order or pinned is not", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const [spare, held] = [await w.publish(webApp(port, "spare")), await w.publish(webApp(port, "held"))];
+  const running = await w.deploy(webApp(port, "v1"));
+  await w.receipt(running.digest, "ok");
+  await stage(w, spare);
+  const refusal = async (release: string): Promise<unknown> =>
+    (await ask(w, "purge", { release })).at(-1)?.["code"];
+  assert.equal(await refusal(running.release), "REVISION_ACTIVE");
+  await ask(w, "pin", { release: idOf(spare), pinned: true });
+  assert.equal(await refusal(idOf(spare)), "REVISION_ACTIVE");
+  await ask(w, "pin", { release: idOf(spare), pinned: false });
+  assert.deepEqual(removedIn(await ask(w, "purge", { release: idOf(spare), dry: true })), [idOf(spare)]);
+  assert.ok(revs(w).has(idOf(spare)), "only asked");
+  assert.deepEqual(removedIn(await ask(w, "purge", { release: idOf(spare) })), [idOf(spare)]);
+  assert.deepEqual(revs(w), new Set([running.release]));
+  assert.deepEqual(removedIn(await ask(w, "purge", { release: idOf(spare) })), [], "it is gone already");
+  // An order that may not start yet needs its release all the same.
+  await stage(w, held);
+  const order = await w.order(held);
+  const releases = [...w.offered.releases, held];
+  w.offer({ orders: [order.envelope], releases, gates: { [order.digest]: "hold" } });
+  await eventually("the order is known", async () => {
+    const head = w.report()?.apps[0]?.head;
+    return head === order.digest ? true : undefined;
+  });
+  assert.equal(await refusal(idOf(held)), "REVISION_ACTIVE");
+});
+
+test("gc keeps pins whatever it is told, goes by count and age, and tells before it does", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const ids: ReleaseId[] = [];
+  for (const version of ["v1", "v2", "v3", "v4"]) {
+    const deployed = await w.deploy(webApp(port, version));
+    await w.receipt(deployed.digest, "ok");
+    ids.push(deployed.release);
+  }
+  const [v1, v2, v3, v4] = ids;
+  await ask(w, "pin", { release: v1 ?? "", pinned: true });
+  const tomorrow = Date.now() + 86_400_000;
+  assert.deepEqual(removedIn(await ask(w, "gc", { count: 1, before: 1 })), [], "nothing is that old");
+  assert.deepEqual(removedIn(await ask(w, "gc", { count: 1, dry: true })), [v2]);
+  assert.equal(revs(w).size, 4);
+  assert.deepEqual(removedIn(await ask(w, "gc", { count: 1, before: tomorrow })), [v2]);
+  assert.deepEqual(revs(w), new Set([v1, v3, v4]), "the pin, what was good before, what runs");
+  assert.equal(await answer(port), "v4");
+});
+
+test("a release that is only pinned can still be looked at after a restart of the agent", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  const stop = await w.agent();
+  const running = await w.deploy(webApp(port, "v1"));
+  await w.receipt(running.digest, "ok");
+  const pinned = await w.publish(webApp(port, "pinned"));
+  await stage(w, pinned);
+  await ask(w, "pin", { release: idOf(pinned), pinned: true });
+  for (const later of ["a", "b", "c"]) await stage(w, await w.publish(webApp(port, later)));
+  await stop();
+  await w.agent();
+  const lines = await ask(w, "drift", { files: true, release: idOf(pinned) });
+  assert.deepEqual(
+    lines.map(({ type, ok, code }) => [type, ok, code]),
+    [
+      ["compared", undefined, undefined],
+      ["result", true, undefined],
+    ],
+  );
+});
+
+test("what was fetched of a release that nobody wants any more goes with the next deployment", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const first = await w.deploy(webApp(port, "v1"));
+  await w.receipt(first.digest, "ok");
+  const installs = path.join(w.paths.lib, "apps/shop/revs/.install");
+  const staged = idOf(await w.publish(webApp(port, "staged")));
+  await ask(w, "pin", { release: staged, pinned: true });
+  const begun = [`${"0".repeat(32)}.stage`, `${"1".repeat(32)}.fresh`, `${staged}.stage`];
+  for (const name of begun) fs.mkdirSync(path.join(installs, name, "folder"), { recursive: true });
+  fs.mkdirSync(path.join(path.dirname(installs), "2".repeat(32)));
+  const next = await w.deploy(webApp(port, "v2"));
+  await w.receipt(next.digest, "ok");
+  await eventually("it is gone", async () => {
+    const left = fs.readdirSync(installs).filter((name) => !name.endsWith(".record"));
+    assert.deepEqual(left, [`${staged}.stage`]);
+    assert.deepEqual(revs(w), new Set([first.release, next.release]));
+    return true;
+  });
+});
+
+test("no gc takes what is being installed, staged or switched to", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const first = await w.deploy(webApp(port, "v0"));
+  await w.receipt(first.digest, "ok");
+  const stop = new AbortController();
+  const collecting = (async () => {
+    while (!stop.signal.aborted) assert.equal((await ask(w, "gc", { count: 0 })).at(-1)?.["ok"], true);
+  })();
+  for (const version of ["v1", "v2"]) {
+    const noise = { "noise.txt": `${version} `.repeat(200_000) };
+    const next = await w.publish(webApp(port, version, noise));
+    await stage(w, next);
+    const ordered = await w.order(next);
+    const releases = [...w.offered.releases, next];
+    w.offer({ orders: [ordered.envelope], releases, gates: { [ordered.digest]: "go" } });
+    await w.receipt(ordered.digest, "ok");
+    assert.equal(await answer(port), version);
+    const drift = await ask(w, "drift", { files: true });
+    assert.deepEqual(
+      drift.filter(({ type }) => type === "difference" || type === "missing"),
+      [],
+    );
+  }
+  stop.abort();
+  await collecting;
+});

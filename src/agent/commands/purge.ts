@@ -1,0 +1,47 @@
+import { SkeinError } from "../../lib/errors.ts";
+import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import type { Command } from "../../trust/documents.ts";
+import type { AppContext } from "../app-context.ts";
+import { namedRelease } from "./command-args.ts";
+import type { Line } from "./command-lines.ts";
+import { inUse, removeRelease } from "../installs/gc.ts";
+import type { AppRecord } from "../attempt/records.ts";
+
+/**
+ * Removes one release from this node, also one that was staged. With `dry` it only says whether it would.
+ * @throws SkeinError REVISION_ACTIVE when it runs, is ordered, may be gone back to, or is pinned
+ */
+export async function* purge(
+  context: AppContext,
+  record: AppRecord,
+  args: Command["args"],
+): AsyncGenerator<Line, void> {
+  const { app } = record;
+  const id = namedRelease(args);
+  if ((await inUse(context, record)).has(id))
+    throw refused(app, id, "is active, or what this node goes back to");
+  if (context.staged.pins(app).includes(id)) throw refused(app, id, "is pinned");
+  if (!(await context.releases.isInstalled(app, id))) return;
+  if (args["dry"] !== true) {
+    await context.staged.forget(app, [id]);
+    const isGone = await removeRelease(context, record, id);
+    if (!isGone) throw refused(app, id, "came into use meanwhile");
+  }
+  yield { type: "removed", release: id };
+}
+
+/** Keeps a release of an app from every gc, or lets it go again. It need not be here yet. */
+export async function pin(
+  { staged }: AppContext,
+  { app, args }: Pick<Command, "app" | "args">,
+): Promise<void> {
+  if (app === null) throw new SkeinError("DOC_MALFORMED", "the command names no app");
+  await staged.pin(app, namedRelease(args), args["pinned"] === true);
+}
+
+function refused(app: string, id: ReleaseId, why: string): SkeinError {
+  return new SkeinError("REVISION_ACTIVE", `${shortRelease(app, id)} ${why}; it was not purged`, {
+    hint: `Deploy another version first, or unpin it: skein releases unpin ${app} ${id.slice(0, 8)}`,
+    data: { app, release: id },
+  });
+}

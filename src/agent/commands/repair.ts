@@ -1,0 +1,136 @@
+import { SkeinError } from "../../lib/errors.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import type { AppContext } from "../app-context.ts";
+import { comesTrue } from "./comes-true.ts";
+import { linesOf, type Line } from "./command-lines.ts";
+import { readCurrent } from "../installs/folders.ts";
+import { ailingOf, failingOf, type Failing } from "../reporting/health.ts";
+import { missingOf } from "./inspect.ts";
+import type { AppRecord } from "../attempt/records.ts";
+import type { AppRuntime } from "../runtime/runtime.ts";
+import { wantedOf } from "../attempt/upkeep.ts";
+
+interface Patient {
+  readonly context: AppContext;
+  readonly runtime: AppRuntime;
+  readonly record: AppRecord;
+  readonly signal: AbortSignal;
+}
+
+/** Longest wait for instances to come back, and how often it is looked. */
+const BACK = { withinMs: 60_000, eachMs: 200 } as const;
+
+/**
+ * Makes an app here what its order says: mends files under whatever runs from them, brings back instances that are
+ * missing and a `current` that is lost, and where the app still fails its verification fetches its release anew and
+ * replaces its instances, one at a time, with their sockets held: who calls meanwhile waits for the next one.
+ * `full`: every file is fetched anew in any case. Tells each thing that was done. It gives way to an order that comes
+ * meanwhile: what that leads to is not to be judged by what ran before.
+ * @throws SkeinError CONFLICT (an order is under way, or came), VERIFY_FAILED, START_FAILED (an instance does not come
+ *   back), and what `mendInstall` throws
+ */
+export async function* repair(patient: Patient, full: boolean): AsyncGenerator<Line, void> {
+  giveWay(patient);
+  try {
+    yield* heal(patient, full);
+  } catch (err) {
+    // Whatever failed may have failed for that.
+    giveWay(patient);
+    throw err;
+  }
+}
+
+/** @throws SkeinError CONFLICT */
+function giveWay({ context, record: { app, reached } }: Patient): void {
+  const now = context.records.get(app);
+  if (now?.attempt === null && now.reached?.order === reached?.order) return;
+  throw new SkeinError("CONFLICT", `an order for ${app} is under way on this node, or has just ended`, {
+    hint: `Wait for its end: skein watch ${app}; then repair what is still to be repaired.`,
+  });
+}
+
+async function* heal(patient: Patient, full: boolean): AsyncGenerator<Line, void> {
+  const { context, runtime, record, signal } = patient;
+  for (const id of wantedOf(record)) yield* mend(patient, id, full);
+  giveWay(patient);
+  yield* bringBack(patient);
+  const ailing = await failingOf(context, runtime, record, signal);
+  if (ailing.length === 0) return;
+  yield* ailing.map(({ instance, why }) => ({ type: "ailing", instance, why }));
+  if (!full) for (const id of new Set(ailing.map(({ release }) => release))) yield* mend(patient, id, true);
+  for (const one of ailing) yield* replace(patient, one);
+  const [still] = await failingOf(context, runtime, record, signal);
+  signal.throwIfAborted();
+  if (still === undefined) return;
+  throw new SkeinError("VERIFY_FAILED", `${still.instance} still fails: ${still.why}`, {
+    data: { app: record.app, instance: still.instance },
+  });
+}
+
+async function* mend(patient: Patient, id: ReleaseId, full: boolean): AsyncGenerator<Line, void> {
+  giveWay(patient);
+  const { context, record, signal } = patient;
+  const { releases, clock, log, depots } = context;
+  const mending = yield* linesOf(
+    async (onProgress) =>
+      await releases.mend(record, id, { depots: depots(full ? "anew" : "near"), full, signal, onProgress }),
+    clock,
+  );
+  const { differences, files, shared, bytesFetched, sources } = mending;
+  for (const one of differences.slice(0, NAMED)) yield { type: "mended", release: id, ...one };
+  if (differences.length === 0 && files === 0) return;
+  log.warn("files were mended", {
+    app: record.app,
+    release: id,
+    differences: differences.length,
+    files,
+    shared,
+  });
+  yield { type: "files", release: id, differences: differences.length, files, shared, bytesFetched, sources };
+}
+
+const NAMED = 1000;
+
+/** The app's worker does it, as after a restart of the agent; nobody else starts what an order runs. */
+async function* bringBack(patient: Patient): AsyncGenerator<Line, void> {
+  const { context, runtime, record, signal } = patient;
+  const folders = context.folders(record.app);
+  const isLost = async (): Promise<boolean> =>
+    (await readCurrent(folders)) !== (record.reached?.release ?? null);
+  const lost = await isLost();
+  const missing = await missingOf(context, runtime, record);
+  if (!lost && missing.length === 0) return;
+  context.doubt(record.app);
+  const isBack = async (): Promise<boolean> => {
+    giveWay(patient);
+    return !(await isLost()) && (await missingOf(context, runtime, record)).length === 0;
+  };
+  if (!(await comesTrue(isBack, { ...BACK, clock: context.clock, signal })))
+    throw notBack(record, await missingOf(context, runtime, record));
+  if (lost) yield { type: "current", release: record.reached?.release ?? null };
+  for (const { release, process, serving, wanted } of missing)
+    yield { type: "started", release, process, instances: wanted - serving };
+}
+
+function notBack({ app }: AppRecord, missing: Awaited<ReturnType<typeof missingOf>>): SkeinError {
+  const names = missing.map(({ process, serving, wanted }) => `${process} (${serving} of ${wanted})`);
+  return new SkeinError("START_FAILED", `instances of ${app} do not come back: ${names.join(", ")}`, {
+    data: { app, missing },
+  });
+}
+
+/** Stops one instance, drained, starts it again, and waits until it serves and passes its check. */
+async function* replace(patient: Patient, { key, instance }: Failing): AsyncGenerator<Line, void> {
+  giveWay(patient);
+  const { context, runtime, record, signal } = patient;
+  await runtime.bounce(key, false);
+  const isWell = async (within: AbortSignal): Promise<boolean> => {
+    giveWay(patient);
+    const rows = (await runtime.list()).filter((row) => row.key === key);
+    if (!rows.some(({ state }) => state === "serving")) return false;
+    return !(await ailingOf(context, runtime, record, within)).some(({ row }) => row.key === key);
+  };
+  if (!(await comesTrue(isWell, { ...BACK, clock: context.clock, signal })))
+    throw new SkeinError("START_FAILED", `${instance} does not come back`, { data: { instance } });
+  yield { type: "replaced", instance };
+}

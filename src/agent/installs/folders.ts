@@ -1,0 +1,132 @@
+import { constants, statSync } from "node:fs";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { replaceSymlink, syncDirectory } from "../../lib/files.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import type { Paths } from "../../lib/paths.ts";
+import type { RunAs } from "../programs/command.ts";
+
+/** Where one app is on this node. */
+export interface AppFolders {
+  /** `<lib>/apps`: what FTL calls its root. */
+  readonly root: string;
+  readonly app: string;
+  readonly revs: string;
+  /** The symlink that names the active revision. */
+  readonly current: string;
+  /** Outlives releases; the app's HOME. */
+  readonly data: string;
+}
+
+export function appFolders(paths: Paths, app: string): AppFolders {
+  const root = path.join(paths.lib, "apps");
+  const dir = path.join(root, app);
+  return {
+    root,
+    app: dir,
+    revs: path.join(dir, "revs"),
+    current: path.join(dir, "current"),
+    data: path.join(dir, "data"),
+  };
+}
+
+/** The node's own folders; only root, or who runs the agent, gets into `stateDir`. */
+export async function makeNodeFolders(paths: Paths, stateDir: string): Promise<void> {
+  for (const dir of [paths.etc, paths.lib, paths.run, paths.log]) {
+    await fs.mkdir(dir, { recursive: true, mode: 0o755 });
+  }
+  await fs.mkdir(stateDir, { recursive: true, mode: 0o700 });
+}
+
+/** The app's folders, with a data folder that belongs to its user alone. */
+export async function makeAppFolders(folders: AppFolders, user: RunAs | undefined): Promise<void> {
+  await fs.mkdir(folders.revs, { recursive: true, mode: 0o755 });
+  await fs.mkdir(folders.data, { recursive: true, mode: 0o700 });
+  if (user !== undefined) await fs.chown(folders.data, user.uid, user.gid);
+}
+
+/**
+ * Where `writable` paths lead: folders of the app's user inside its data folder, made when they are not there.
+ * Path in the tree to absolute target.
+ */
+export async function writableTargets(
+  folders: AppFolders,
+  writable: readonly string[],
+  user: RunAs | undefined,
+): Promise<ReadonlyMap<string, string>> {
+  const targets = new Map<string, string>();
+  for (const name of writable) {
+    const parts = name.split("/").filter((piece) => piece !== "");
+    await makeOwned(folders.data, parts, user);
+    targets.set(name.replace(/\/+$/, ""), path.join(folders.data, ...parts));
+  }
+  return targets;
+}
+
+/** The release that `current` names, or null. */
+export async function readCurrent(folders: AppFolders): Promise<ReleaseId | null> {
+  const target = await fs.readlink(folders.current).catch(() => "");
+  const id = path.basename(target);
+  return isReleaseId(id) ? id : null;
+}
+
+/** Points `current` at a release in one step; null removes it. */
+export async function flipCurrent(folders: AppFolders, release: ReleaseId | null): Promise<void> {
+  if (release === null) {
+    await fs.rm(folders.current, { force: true });
+    await syncDirectory(folders.app);
+    return;
+  }
+  await replaceSymlink(path.join("revs", release), folders.current);
+}
+
+/**
+ * An app's own user must be able to reach its files.
+ * @throws SkeinError USER_REFUSED naming the folder that it may not enter
+ */
+export function refuseUnreachable(dir: string): void {
+  for (let at = dir; at !== path.dirname(at); at = path.dirname(at)) {
+    if ((statSync(at).mode & 0o001) !== 0) continue;
+    throw new SkeinError("USER_REFUSED", `apps run as users of their own, and those may not enter ${at}`, {
+      hint: `Run chmod o+x ${at}, or keep SKEIN_HOME elsewhere.`,
+      data: { path: at },
+    });
+  }
+}
+
+/**
+ * Makes folders in the app's own data, one in the other. The app may write there while this runs, so each step begins
+ * at a folder that is held open: a path would be looked up anew, through whatever link the app has laid meanwhile.
+ */
+async function makeOwned(data: string, parts: readonly string[], user: RunAs | undefined): Promise<void> {
+  let dir = data;
+  let held = await openFolder(dir, dir);
+  try {
+    for (const part of parts) {
+      const inside = process.platform === "linux" ? `/proc/self/fd/${held.fd}/${part}` : path.join(dir, part);
+      dir = path.join(dir, part);
+      await fs.mkdir(inside, { mode: 0o700 }).catch((err: unknown) => {
+        if (errnoOf(err) !== "EEXIST") throw err;
+      });
+      const next = await openFolder(inside, dir);
+      await held.close();
+      held = next;
+      if (user !== undefined && (await held.stat()).uid !== user.uid) await held.chown(user.uid, user.gid);
+    }
+  } finally {
+    await held.close();
+  }
+}
+
+/** @throws SkeinError USER_REFUSED when it is no folder, or a link to one */
+async function openFolder(at: string, dir: string): Promise<fs.FileHandle> {
+  try {
+    return await fs.open(at, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  } catch (err) {
+    if (errnoOf(err) !== "ENOTDIR" && errnoOf(err) !== "ELOOP") throw err;
+    throw new SkeinError("USER_REFUSED", `${dir} is to be a writable folder, and something else is there`, {
+      cause: err,
+    });
+  }
+}

@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { removable } from "./gc.ts";
+
+const id = (n: number): ReleaseId => String(n).repeat(32) as ReleaseId;
+const ids = (...all: number[]): ReleaseId[] => all.map(id);
+const KEEP = { releases: 3, good: 2, freeDisk: 0.1 };
+
+const TABLE: readonly [
+  what: string,
+  installed: number[],
+  good: number[],
+  needed: number[],
+  tight: boolean,
+  gone: number[],
+][] = [
+  ["nothing beyond the policy", [3, 2, 1], [3, 2, 1], [3], false, []],
+  ["the oldest goes", [4, 3, 2, 1], [4, 3, 2, 1], [4], false, [1]],
+  ["failed ones never push good ones out", [9, 8, 7, 6, 2, 1], [2, 1], [2], false, [8, 7, 6]],
+  ["what is needed stays, however old", [5, 4, 3, 2, 1], [5, 4], [5, 1], false, [3, 2]],
+  ["a tight disk keeps only what is needed and the good ones", [5, 4, 3, 2, 1], [4, 3, 1], [5], true, [2, 1]],
+  ["what ran well but is no more there counts for nothing", [5, 2, 1], [4, 3, 2, 1], [5], true, []],
+];
+
+for (const [what, installed, good, needed, isTight, gone] of TABLE) {
+  test(`gc: ${what}`, () => {
+    const found = removable({
+      installed: ids(...installed),
+      good: ids(...good),
+      needed: new Set(ids(...needed)),
+      keep: KEEP,
+      isTight,
+    });
+    assert.deepEqual(found, ids(...gone));
+  });
+}

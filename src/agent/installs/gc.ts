@@ -1,0 +1,221 @@
+import fs from "node:fs/promises";
+import { DEFAULTS } from "../../app/defaults.ts";
+import type { Keep } from "../../app/manifest.ts";
+import { isSkeinError, messageOf } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { listInstalls } from "../../release/install-record.ts";
+import { listLeft, removeInstall } from "../../release/remove-install.ts";
+import { appStateOf, orderOf } from "../../trust/node-state.ts";
+import type { AppContext } from "../app-context.ts";
+import { readCurrent } from "./folders.ts";
+import { runHook } from "../programs/hooks.ts";
+import { lastLines } from "../attempt/receipt-of.ts";
+import type { AppRecord } from "../attempt/records.ts";
+import { stagedKept } from "./staged.ts";
+
+const REMOVE_MS = 10 * 60_000;
+
+export interface Collectable {
+  /** Installed releases, the latest first. */
+  readonly installed: readonly ReleaseId[];
+  /** Releases that ran well, the latest first. */
+  readonly good: readonly ReleaseId[];
+  /** What runs, what is current, was before, stands, or may be gone back to. */
+  readonly needed: ReadonlySet<ReleaseId>;
+  readonly keep: Keep;
+  /** The disk has less room than `keep.freeDisk` asks for. */
+  readonly isTight: boolean;
+}
+
+/**
+ * What may go: beyond the newest `releases`, never anything needed nor the newest `good` that ran well. Failed
+ * releases do not push good ones out: those are counted on their own. On a tight disk only what is needed and the
+ * good ones stay.
+ */
+export function removable({ installed, good, needed, keep, isTight }: Collectable): readonly ReleaseId[] {
+  const kept = new Set([...needed, ...good.filter((id) => installed.includes(id)).slice(0, keep.good)]);
+  let left = Math.max(0, (isTight ? 0 : keep.releases) - kept.size);
+  return installed.filter((id) => {
+    if (kept.has(id)) return false;
+    left -= 1;
+    return left < 0;
+  });
+}
+
+/** What a person asked for, in place of parts of the policy. */
+export interface GcWish {
+  /** In place of `keep.releases`. */
+  readonly count?: number | undefined;
+  /** Only releases that were made before this, in ms since the epoch. */
+  readonly before?: number | undefined;
+  /** Tell, and remove nothing. */
+  readonly dry?: boolean | undefined;
+}
+
+/** Removes old releases of an app by its manifest's policy. A failure is logged: it must not hold up orders. */
+export async function collectGarbage(context: AppContext, record: AppRecord): Promise<void> {
+  try {
+    await collect(context, record, {});
+  } catch (err) {
+    context.log.warn("old releases were not removed", { app: record.app, "err.message": messageOf(err) });
+  }
+}
+
+/** Removes what the policy, or a person's wish, lets go. @returns what went, or would go */
+export async function collect(
+  context: AppContext,
+  record: AppRecord,
+  wish: GcWish,
+): Promise<readonly ReleaseId[]> {
+  const { app } = record;
+  const { revs } = context.folders(app);
+  const needed = new Set([...(await neededBy(context, record)), ...context.releases.lanes.busy(app)]);
+  const installed = await listInstalls(revs);
+  const policy = await keepOf(context, record);
+  const isTight = (await freeShare(revs)) < policy.freeDisk;
+  const keep = { ...policy, releases: wish.count ?? policy.releases };
+  const gone: ReleaseId[] = [];
+  for (const id of removable({ installed, good: record.good, needed, keep, isTight })) {
+    if (wish.before !== undefined && !(await isOlder(context, record, id, wish.before))) continue;
+    if (wish.dry === true || (await removeRelease(context, record, id))) gone.push(id);
+  }
+  if (wish.dry === true) return gone;
+  const current = record.reached?.release ?? null;
+  await context.staged.forget(app, current === null ? gone : [...gone, current]);
+  const now = await neededBy(context, context.records.get(app) ?? record);
+  await removeLeft(context, app, needed.union(now));
+  return gone;
+}
+
+/** What the current release's manifest says; where nothing runs yet, the defaults. */
+async function keepOf({ releases }: AppContext, record: AppRecord): Promise<Keep> {
+  const current = record.reached?.release ?? null;
+  return current === null ? DEFAULTS.keep : (await releases.load(record, current)).manifest.keep;
+}
+
+async function isOlder(
+  context: AppContext,
+  record: AppRecord,
+  id: ReleaseId,
+  before: number,
+): Promise<boolean> {
+  try {
+    const { created } = await context.releases.document(record, id);
+    return Date.parse(created) < before;
+  } catch (err) {
+    if (isSkeinError(err, "ORDER_UNKNOWN_RELEASE")) return false; // nobody can say how old it is
+    throw err;
+  }
+}
+
+/**
+ * Removes an installed release that nothing needs. Its pre-remove hook runs first, whose failure does not keep it on
+ * the disk. @returns false where an order, a staging or a running instance came to need it meanwhile
+ */
+export async function removeRelease(context: AppContext, record: AppRecord, id: ReleaseId): Promise<boolean> {
+  const signal = AbortSignal.timeout(REMOVE_MS);
+  const isNeeded = async (): Promise<boolean> =>
+    (await neededBy(context, context.records.get(record.app) ?? record)).has(id);
+  const work = async (): Promise<boolean> => {
+    if (await isNeeded()) return false;
+    await preRemove(context, record, id, signal);
+    if (await isNeeded()) return false;
+    await remove(context, record.app, id);
+    return true;
+  };
+  // Whoever comes to need it waits until it is gone, and installs it anew.
+  return await context.releases.lanes.alone(record.app, id, work, { signal });
+}
+
+async function preRemove(
+  context: AppContext,
+  record: AppRecord,
+  id: ReleaseId,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, groups, logOf, log } = context;
+  try {
+    const loaded = await context.releases.load(record, id);
+    const tools = { clock, groups, log: logOf(record.app), signal };
+    await runHook("pre-remove", loaded.place(record.reached?.release ?? null), tools);
+  } catch (err) {
+    const code = isSkeinError(err) ? err.code : "INTERNAL";
+    const failure = { "err.code": code, "err.message": messageOf(err) };
+    const lines = isSkeinError(err) ? lastLines(err.data) : [];
+    context.onFailure?.({ app: record.app, step: "pre-remove", code, message: messageOf(err), lines });
+    log.warn("pre-remove failed", { app: record.app, release: id, ...failure });
+  }
+}
+
+async function remove({ folders, log }: AppContext, app: string, id: ReleaseId): Promise<void> {
+  faultPoint("agent.remove");
+  await removeInstall(folders(app).revs, id);
+  log.info("release removed", { app, release: id });
+}
+
+/**
+ * Removes what is no install: what a removal leaves that was cut, and what was fetched of a release that nobody wants
+ * any more. `needed` stays, and so does what is worked on now. @returns what was removed
+ */
+export async function removeLeft(
+  { folders, releases: { lanes } }: AppContext,
+  app: string,
+  needed: ReadonlySet<ReleaseId>,
+): Promise<readonly ReleaseId[]> {
+  const { revs } = folders(app);
+  const gone: ReleaseId[] = [];
+  const signal = AbortSignal.timeout(REMOVE_MS);
+  for (const id of await listLeft(revs)) {
+    if (needed.has(id) || lanes.busy(app).includes(id)) continue;
+    await lanes.alone(app, id, async () => await removeInstall(revs, id), { signal });
+    gone.push(id);
+  }
+  return gone;
+}
+
+/** The same for all apps of an agent that starts. A failure is logged: it must not hold up orders. */
+export async function sweepLeft(context: AppContext): Promise<void> {
+  const { records, staged, store, folders, log } = context;
+  const held = [...records.all(), ...staged.all(), ...Object.values(store.state.apps)];
+  for (const app of new Set(held.map((one) => one.app))) {
+    try {
+      const known = records.all().filter((record) => record.app === app);
+      const needed = await Promise.all(known.map(async (record) => await neededBy(context, record)));
+      const current = await readCurrent(folders(app));
+      const stay = new Set([...needed.flatMap((ids) => [...ids]), ...(current === null ? [] : [current])]);
+      const left = await removeLeft(context, app, stay);
+      if (left.length > 0) log.info("what was left of releases is gone", { app, releases: left });
+    } catch (err) {
+      log.warn("what was left of releases stays", { app, "err.message": messageOf(err) });
+    }
+  }
+}
+
+/** What no gc takes: what this node cannot do without, what was staged, and pins. */
+export async function neededBy(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
+  const { staged, clock } = context;
+  const { app } = record;
+  const wanted = [...stagedKept(staged.all(), app, clock.now()), ...staged.pins(app)];
+  return new Set([...(await inUse(context, record)), ...wanted]);
+}
+
+/** What orders name, and what this node runs, was before or is coming to. */
+export async function inUse(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
+  const { store, instances } = context;
+  const { app, env, reached, attempt } = record;
+  const { head, standing, prior } = appStateOf(store.state, app, env);
+  const orders = [head, standing, prior].flatMap((held) => (held === null ? [] : [orderOf(held)]));
+  const ordered = orders.flatMap(({ release, beside }) => [release, ...beside]);
+  // Only the head can still be taken back, and only until it is settled.
+  if (head !== null && head.settle === null)
+    ordered.push(...[orderOf(head).fallback].filter((id) => id !== null));
+  const own = [reached?.release, ...(reached?.beside ?? []), attempt?.release, attempt?.previous];
+  const running = (await instances.running(app)).map(({ release }) => release);
+  return new Set([...ordered, ...own, ...running].filter((id) => id !== null && id !== undefined));
+}
+
+async function freeShare(dir: string): Promise<number> {
+  const { bavail, blocks } = await fs.statfs(dir);
+  return blocks === 0 ? 1 : bavail / blocks;
+}

@@ -1,0 +1,374 @@
+import { renameSync } from "node:fs";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { MANIFEST_FILE, manifestOfTree, type TreeReader } from "../../app/conventions.ts";
+import type { Manifest } from "../../app/manifest.ts";
+import type { BlobCache } from "../../depot/cache/blob-cache.ts";
+import type { DepotReader } from "../../depot/depot.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { readIfThere } from "../../lib/files.ts";
+import { settleMemory } from "../../lib/settle-memory.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { keepNewest } from "../../lib/keep-newest.ts";
+import { addSources, type InstallProgress } from "../../release/install-progress.ts";
+import { install, makeWritable, removeTree, type Installed } from "../../release/install.ts";
+import { listInstalls, openRecord, stagingDir } from "../../release/install-record.ts";
+import { measureInstall, type Measured } from "../../release/measure.ts";
+import { mendInstall, type Mending } from "../../release/mend.ts";
+import { verifyInstall, type Difference } from "../../release/verify-install.ts";
+import type { Release } from "../../trust/documents.ts";
+import type { Envelope } from "../../trust/envelope.ts";
+import type { Identity } from "../../trust/identity.ts";
+import type { NodeState } from "../../trust/node-state.ts";
+import { openOrder, orderMayRoot, releaseOf } from "../../trust/orders.ts";
+import { matches, parseSelector } from "../../trust/selector.ts";
+import { appUser } from "../programs/app-user.ts";
+import type { RunAs } from "../programs/command.ts";
+import {
+  makeAppFolders,
+  readCurrent,
+  refuseUnreachable,
+  writableTargets,
+  type AppFolders,
+} from "./folders.ts";
+import type { HookPlace } from "../programs/hooks.ts";
+import type { KeptDocuments } from "../node/kept.ts";
+import { withRoom } from "./make-room.ts";
+import type { Caller } from "../registry/registry.ts";
+import { ReleaseLanes } from "./release-lanes.ts";
+import type { ReleasePlan } from "../runtime/plan.ts";
+import type { AppUsers } from "../programs/users.ts";
+
+/** A release that is installed here, with all that is needed to run it. */
+export interface LoadedRelease {
+  readonly id: ReleaseId;
+  readonly document: Release;
+  readonly manifest: Manifest;
+  readonly user: RunAs | undefined;
+  readonly dir: string;
+  plan(generation: number): ReleasePlan;
+  place(previous: ReleaseId | null): HookPlace;
+}
+
+export interface ReleasesOptions {
+  readonly folders: (app: string) => AppFolders;
+  readonly kept: KeptDocuments;
+  readonly users: AppUsers;
+  readonly state: () => NodeState;
+  readonly identity: () => Identity;
+  readonly now: () => number;
+  /** Nothing is run here but hooks: a tree that only looks like a service is taken as files. */
+  readonly filesOnly?: boolean;
+  /** Runs in place of every service release's own processes (propagit's `-- CMD`). */
+  readonly command: readonly string[] | undefined;
+  readonly registryUrl: (caller: Caller) => string | null;
+  /** Gives way where the disk is full. Absent: nothing does. */
+  readonly cache?: BlobCache;
+}
+
+export interface AppName {
+  readonly app: string;
+  readonly env: string;
+}
+
+export interface FetchOptions {
+  readonly depots: readonly DepotReader[];
+  /** Fetch everything, and use nothing that this machine has of it. */
+  readonly full: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: InstallProgress) => void;
+}
+
+/** An install of so many files leaves objects behind that are worth a collection. */
+const MANY_FILES = 5000;
+
+/** Of so many installs: an agent may see thousands before it is started again. */
+const MANIFESTS_KEPT = 256;
+
+/** Puts releases down on this node, and says how to run them. */
+export class Releases {
+  /** Who works on which release's files. */
+  readonly lanes = new ReleaseLanes();
+  readonly #options: ReleasesOptions;
+  /** By environment and folder: what is installed never changes. The one used longest ago goes first. */
+  readonly #manifests = new Map<string, Manifest>();
+
+  constructor(options: ReleasesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Fetches and installs a release; goes on where an earlier try was cut. Whoever asks for one that is being installed
+   * waits for that.
+   * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `install` throws
+   */
+  async ensure(
+    name: AppName,
+    id: ReleaseId,
+    depots: readonly DepotReader[],
+    signal: AbortSignal,
+    onProgress: (progress: InstallProgress) => void,
+  ): Promise<Installed> {
+    const { cache, folders } = this.#options;
+    const work = async (tell: typeof onProgress): Promise<Installed> =>
+      await withRoom(
+        async () => await this.#install(name, id, { depots, signal, full: false, onProgress: tell }),
+        { cache, dir: folders(name.app).revs },
+      );
+    return await this.lanes.alone(name.app, id, work, { signal, onProgress });
+  }
+
+  /**
+   * Makes an install what its release says again, while it is in use; installs it where it is not here, or where nobody
+   * can tell any more what is. `full`: every file is fetched and replaced.
+   * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `mendInstall` and `install` throw
+   */
+  async mend(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Mending> {
+    const { cache, folders } = this.#options;
+    const { revs } = folders(name.app);
+    const once = async (tell: FetchOptions["onProgress"]): Promise<Mending> => {
+      if (writableOf(revs, id) === undefined) {
+        const { files, bytesFetched, sources } = await this.#install(name, id, { ...how, onProgress: tell });
+        return { differences: [{ path: "", reason: "missing" }], files, shared: 0, bytesFetched, sources };
+      }
+      const tree = await this.document(name, id);
+      return await mendInstall({ ...how, release: id, tree, revs, onProgress: tell });
+    };
+    const work = async (tell: FetchOptions["onProgress"]): Promise<Mending> =>
+      await withRoom(async () => await once(tell), { cache, dir: revs });
+    try {
+      return await this.lanes.alone(name.app, id, work, how);
+    } finally {
+      // It may have been read while it was another.
+      for (const key of this.#manifests.keys()) {
+        if (key.endsWith(` ${path.join(revs, id)}`)) this.#manifests.delete(key);
+      }
+    }
+  }
+
+  /**
+   * What installing a release would cost here; its document need not be known yet.
+   * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `measureInstall` throws
+   */
+  async measure(
+    { app }: AppName,
+    id: ReleaseId,
+    document: Envelope,
+    depots: readonly DepotReader[],
+    signal: AbortSignal,
+  ): Promise<Measured> {
+    const { state, now, users, folders } = this.#options;
+    const tree = releaseOf(state().charter, { app, id }, [document], now()).body;
+    const link = (await users.of(app)) !== undefined;
+    return await measureInstall({ release: id, tree, depots, revs: folders(app).revs, link, signal });
+  }
+
+  /** How the files here differ from what was signed. @throws SkeinError RELEASE_NOT_FOUND, ORDER_UNKNOWN_RELEASE */
+  async differences(name: AppName, id: ReleaseId, signal: AbortSignal): Promise<readonly Difference[]> {
+    const { tree } = await this.document(name, id);
+    const { revs } = this.#options.folders(name.app);
+    const work = async (): Promise<readonly Difference[]> => await verifyInstall(revs, id, tree, signal);
+    return await this.lanes.alone(name.app, id, work, { signal });
+  }
+
+  async #install(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Installed> {
+    const document = await this.document(name, id);
+    const folders = this.#options.folders(name.app);
+    if (how.depots.length === 0 && !(await this.isInstalled(name.app, id))) {
+      throw new SkeinError("HUB_UNREACHABLE", "nobody has answered yet who has the release");
+    }
+    const automatic = await this.#options.users.of(name.app);
+    await makeAppFolders(folders, automatic);
+    const tree = { tree: document.tree, rows: document.rows, since: document.since };
+    const link = automatic !== undefined;
+    const { onProgress, ...from } = how;
+    const options = { ...from, release: id, tree, revs: folders.revs, link };
+    const guess = await this.#writable(name, folders, await readCurrent(folders));
+    const first = await install({ ...options, writable: guess, onProgress });
+    if (!first.already && first.files >= MANY_FILES) settleMemory();
+    const writable = await this.#writable(name, folders, id);
+    const laid = writableOf(folders.revs, id);
+    if (laid === undefined || sameKeys(laid, writable)) return first;
+    // The manifest is in the tree, so which folders it wants linked is known only now; the next release guesses right.
+    const stage = stagingDir(folders.revs, id);
+    stageAgain(first.dir, stage, [...laid.keys(), ...writable.keys()]);
+    const second = await install({ ...options, writable });
+    const bytesFetched = first.bytesFetched + second.bytesFetched;
+    return { ...first, already: false, bytesFetched, sources: addSources(first.sources, second.sources) };
+  }
+
+  /**
+   * Keeps the signed document of a release that no order brought.
+   * @throws SkeinError ORDER_UNKNOWN_RELEASE when it is not the release's, or nobody may have signed it
+   */
+  async learn({ app }: AppName, id: ReleaseId, document: Envelope): Promise<void> {
+    const { kept, state, now } = this.#options;
+    releaseOf(state().charter, { app, id }, [document], now());
+    await kept.putRelease(id, document);
+  }
+
+  /** Is it here in full? */
+  async isInstalled(app: string, id: ReleaseId): Promise<boolean> {
+    return (await listInstalls(this.#options.folders(app).revs)).includes(id);
+  }
+
+  /** @throws SkeinError ORDER_UNKNOWN_RELEASE, MANIFEST_INVALID, MANIFEST_LATER, USER_REFUSED, NOT_AUTHORISED */
+  async load(name: AppName, id: ReleaseId): Promise<LoadedRelease> {
+    const document = await this.document(name, id);
+    const { identity, registryUrl } = this.#options;
+    const folders = this.#options.folders(name.app);
+    const dir = path.join(folders.revs, id);
+    const manifest = await this.#manifest(name, dir);
+    const user = await this.#user(name, manifest);
+    if (user !== undefined) refuseUnreachable(dir);
+    const self = identity();
+    return {
+      id,
+      document,
+      manifest,
+      user,
+      dir,
+      plan: (generation) => ({
+        app: name.app,
+        release: id,
+        generation,
+        environment: name.env,
+        commit: document.commit,
+        repo: name.app,
+        dir,
+        data: folders.data,
+        user: user ?? null,
+        env: manifest.env,
+        processes: Object.entries(manifest.processes)
+          .filter(([, { on }]) => on === null || matches(parseSelector(on), self))
+          .map(([process, spec]) => {
+            const uses = [...new Set([...manifest.uses, ...spec.uses])].sort();
+            const registry = registryUrl({ app: name.app, env: name.env, release: id, uses });
+            return { ...spec, name: process, uses, registry };
+          }),
+      }),
+      place: (previous) => ({
+        app: name.app,
+        env: name.env,
+        release: id,
+        commit: document.commit,
+        previous,
+        node: self.name,
+        root: folders.root,
+        package: path.basename(folders.app),
+        dir,
+        data: folders.data,
+        user,
+        manifest,
+      }),
+    };
+  }
+
+  /** The signed document of a release, checked under the charter in force. */
+  async document({ app }: AppName, id: ReleaseId): Promise<Release> {
+    const { kept, state, now } = this.#options;
+    const offered = await kept.release(id);
+    return releaseOf(state().charter, { app, id }, offered === undefined ? [] : [offered], now()).body;
+  }
+
+  async #manifest({ app, env }: AppName, dir: string): Promise<Manifest> {
+    const key = `${env} ${dir}`;
+    const manifest = this.#manifests.get(key) ?? (await this.#readManifest(app, env, dir));
+    keepNewest(this.#manifests, MANIFESTS_KEPT, key, manifest);
+    return manifest;
+  }
+
+  async #readManifest(app: string, env: string, dir: string): Promise<Manifest> {
+    const tree = installedTree(dir);
+    const manifest = await manifestOfTree(tree, { app, env });
+    const { command, filesOnly } = this.#options;
+    if (filesOnly === true) return asFiles(manifest, (await tree.read(MANIFEST_FILE)) !== undefined);
+    // A tree without a manifest says nothing of its kind; one that says `kind: files` is left alone.
+    const isFiles = manifest.kind === "files" && (await tree.read(MANIFEST_FILE)) !== undefined;
+    if (command === undefined || isFiles) return manifest;
+    return { ...manifest, kind: "service", processes: await this.#ownCommand(command, app, env) };
+  }
+
+  /** The agent's own command as the only process, named like the node, with a port of its own. */
+  async #ownCommand(command: readonly string[], app: string, env: string): Promise<Manifest["processes"]> {
+    const { parseManifest } = await import("../../app/parse.ts");
+    const name = this.#options.identity().name.replaceAll(/[^a-z0-9-]/g, "-");
+    const argv = command.map((word) => word.replaceAll("$", "$$$$"));
+    const convention = { processes: { [name]: { run: argv, listen: { [name]: { port: "auto" } } } } };
+    return parseManifest("", { file: "the agent's own command", env, app, convention }).processes;
+  }
+
+  async #writable(
+    name: AppName,
+    folders: AppFolders,
+    id: ReleaseId | null,
+  ): Promise<ReadonlyMap<string, string>> {
+    if (id === null || !(await this.isInstalled(name.app, id))) return new Map();
+    const manifest = await this.#manifest(name, path.join(folders.revs, id));
+    if (manifest.writable.length === 0) return new Map();
+    return await writableTargets(folders, manifest.writable, await this.#user(name, manifest));
+  }
+
+  async #user(name: AppName, manifest: Manifest): Promise<RunAs | undefined> {
+    return await appUser(manifest.user, name.app, this.#options.users, this.#mayRoot(name));
+  }
+
+  /** Did a signer of any order that this node holds of the app have the right to run it as root? */
+  #mayRoot({ app, env }: AppName): boolean {
+    const { state, now } = this.#options;
+    const { charter, apps } = state();
+    const held = apps[`${app}/${env}`];
+    return [held?.head, held?.standing, held?.prior].some((order) => {
+      if (!order) return false;
+      try {
+        return orderMayRoot(charter, openOrder(charter, order.order, now()));
+      } catch (err) {
+        if (err instanceof SkeinError) return false;
+        throw err;
+      }
+    });
+  }
+}
+
+/** @throws SkeinError NEEDS_AGENT when the manifest itself asks for processes */
+function asFiles(manifest: Manifest, isSaid: boolean): Manifest {
+  if (manifest.kind !== "service") return manifest;
+  if (!isSaid) return { ...manifest, kind: "files", processes: {} };
+  throw new SkeinError("NEEDS_AGENT", `${manifest.app} runs processes, and only files are placed here`, {
+    data: { app: manifest.app, processes: Object.keys(manifest.processes) },
+  });
+}
+
+/** The links that an install laid; undefined when it has no record. */
+function writableOf(revs: string, id: ReleaseId): ReadonlyMap<string, string> | undefined {
+  using record = openRecord(revs, id);
+  return record?.writable;
+}
+
+function sameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
+  return a.size === b.size && [...a.keys()].every((key) => b.has(key));
+}
+
+/** Turns an install back into what an unfinished one leaves, without the paths that are to be laid anew. */
+function stageAgain(dir: string, stage: string, without: readonly string[]): void {
+  removeTree(stage);
+  makeWritable(dir);
+  for (const at of without) removeTree(path.join(dir, at));
+  renameSync(dir, stage);
+}
+
+function installedTree(dir: string): TreeReader {
+  return {
+    list: async () => {
+      const entries = await fs.readdir(dir, { withFileTypes: true });
+      return await Promise.all(
+        entries.map(async (entry) => ({
+          name: entry.name,
+          kind: entry.isDirectory() ? "directory" : entry.isSymbolicLink() ? "link" : "file",
+          executable: entry.isFile() && ((await fs.stat(path.join(dir, entry.name))).mode & 0o111) !== 0,
+        })),
+      );
+    },
+    read: async (name) => await readIfThere(path.join(dir, name)),
+  };
+}

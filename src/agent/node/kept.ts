@@ -1,0 +1,95 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { faultPoint } from "../../lib/fault.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import { rosterSchema, type Roster } from "../../trust/documents.ts";
+import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { orderOf, type NodeState } from "../../trust/node-state.ts";
+import type { AppRecord } from "../attempt/records.ts";
+import type { WriteFile } from "./reserve.ts";
+import type { Staged } from "../installs/staged.ts";
+
+/**
+ * Documents that accepted orders lead to: releases, and the rosters that prove settles. On disk before the order
+ * that names them is accepted, so that a node without any hub has all it needs. Nothing in here is trusted: every
+ * reader checks signatures or digests again.
+ */
+export interface KeptDocuments {
+  putRelease(id: ReleaseId, release: Envelope): Promise<void>;
+  release(id: ReleaseId): Promise<Envelope | undefined>;
+  putRoster(digest: Digest, roster: Roster): Promise<void>;
+  roster(digest: Digest): Promise<Roster | undefined>;
+  /** Forgets all but these. */
+  keepOnly(names: ReadonlySet<ReleaseId | Digest>): Promise<void>;
+}
+
+/** What held orders, this node's own records, staged releases and pins lead to. */
+export function namedDocuments(
+  state: NodeState,
+  records: readonly AppRecord[],
+  staged: Pick<Staged, "releases">,
+): ReadonlySet<ReleaseId | Digest> {
+  const orders = Object.values(state.apps)
+    .flatMap(({ head, standing, prior }) => [head, standing, prior])
+    .flatMap((held) => (held === null ? [] : [orderOf(held)]));
+  const ordered = orders.flatMap(({ release, fallback, beside, roster }) => [
+    release,
+    fallback,
+    roster,
+    ...beside,
+  ]);
+  const own = records.flatMap(({ reached, attempt, good, synced }) => {
+    const now = [reached?.release, attempt?.release, attempt?.previous, ...(reached?.beside ?? [])];
+    return [...now, ...good, ...synced];
+  });
+  return new Set(
+    [...ordered, ...own, ...staged.releases()].filter((name) => name !== null && name !== undefined),
+  );
+}
+
+export async function openKept(dir: string, write: WriteFile = writeFileAtomic): Promise<KeptDocuments> {
+  await fs.mkdir(dir, { recursive: true, mode: 0o700 });
+  const names = new Set<string>();
+  for (const name of await fs.readdir(dir)) {
+    if (name.endsWith(".json")) names.add(name);
+    else await fs.rm(path.join(dir, name), { force: true });
+  }
+  const put = async (name: string, text: string): Promise<void> => {
+    if (names.has(`${name}.json`)) return;
+    await write(path.join(dir, `${name}.json`), text);
+    names.add(`${name}.json`);
+    faultPoint("agent.document-kept");
+  };
+  const releases = new Map<ReleaseId, Envelope>();
+  const get = async (name: string): Promise<unknown> => {
+    const text = await readIfThere(path.join(dir, `${name}.json`));
+    return text === undefined ? undefined : JSON.parse(text);
+  };
+  return {
+    putRelease: async (id, release) => put(id, JSON.stringify(release)),
+    async release(id) {
+      const known = releases.get(id);
+      if (known !== undefined) return known;
+      const found = await get(id);
+      if (found === undefined) return undefined;
+      const release = parseEnvelope(found);
+      releases.set(id, release);
+      return release;
+    },
+    putRoster: async (digest, roster) => put(digest, JSON.stringify(roster)),
+    async roster(digest) {
+      const found = await get(digest);
+      return found === undefined ? undefined : rosterSchema.parse(found);
+    },
+    async keepOnly(wanted) {
+      for (const name of names) {
+        const id = name.slice(0, -".json".length) as ReleaseId;
+        if (wanted.has(id)) continue;
+        await fs.rm(path.join(dir, name), { force: true });
+        names.delete(name);
+        releases.delete(id);
+      }
+    },
+  };
+}

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import { lockHome } from "./lock.ts";
+import { nodeKeys } from "./node-keys.ts";
+import { appUsers } from "../programs/users.ts";
+
+async function folder(t: TestContext): Promise<string> {
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-agent-"));
+  t.after(async () => fs.rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+test("a second agent for one home is refused; the lock ends with its holder", async (t) => {
+  const dir = await folder(t);
+  {
+    await using held = await lockHome(dir);
+    assert.ok(held);
+    await assert.rejects(lockHome(dir), { code: "AGENT_RUNNING" });
+    await using other = await lockHome(await folder(t));
+    assert.ok(other);
+  }
+  await using again = await lockHome(dir);
+  assert.ok(again);
+});
+
+test("a lock whose holder was killed is free at once", async (t) => {
+  const dir = await folder(t);
+  const module = new URL("./lock.ts", import.meta.url).href;
+  const code = `await (await import(${JSON.stringify(module)})).lockHome(process.argv[1]);
+    console.log("held"); setInterval(() => {}, 1000);`;
+  const holder = spawn(process.execPath, ["--input-type=module", "-e", code, dir], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.after(() => holder.kill("SIGKILL"));
+  await once(holder.stdout, "data");
+  await assert.rejects(lockHome(dir), { code: "AGENT_RUNNING" });
+  holder.kill("SIGKILL");
+  await once(holder, "exit");
+  await using held = await lockHome(dir);
+  assert.ok(held);
+});
+
+test("who asks for a node's keys at the same time gets the same ones", async (t) => {
+  const dir = await folder(t);
+  const all = await Promise.all(Array.from({ length: 8 }, async () => await nodeKeys(dir)));
+  assert.equal(new Set(all.map(({ signer }) => signer.kid)).size, 1);
+  assert.equal(new Set(all.map(({ sealing }) => sealing)).size, 1);
+  assert.deepEqual((await fs.readdir(dir)).sort(), ["node.key", "sealing.key"]);
+});
+
+test("each app has a uid of its own, the same for ever", async (t) => {
+  const dir = await folder(t);
+  const users = appUsers(dir, true);
+  const [a, b, again] = await Promise.all([users.of("a"), users.of("b"), users.of("a")]);
+  assert.deepEqual([a, b, again], [{ uid: 70_000, gid: 70_000 }, { uid: 70_001, gid: 70_001 }, a]);
+  assert.deepEqual(await appUsers(dir, true).of("b"), b);
+  assert.equal(await appUsers(dir, false).of("b"), undefined);
+});
+
+test("uids end with their range", async (t) => {
+  const dir = await folder(t);
+  const all = Object.fromEntries(Array.from({ length: 1000 }, (_, n) => [`app-${n}`, 70_000 + n]));
+  await fs.writeFile(path.join(dir, "uids.json"), JSON.stringify(all));
+  await assert.rejects(appUsers(dir, true).of("one-more"), { code: "USER_REFUSED" });
+});

@@ -1,0 +1,76 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import { faultPoint } from "../../lib/fault.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { nodeStateText, readNodeState } from "../../trust/node-state-file.ts";
+import type { NodeState, Outcome, Step } from "../../trust/node-state.ts";
+import type { WriteFile } from "./reserve.ts";
+
+/** The node's state on disk. What a change returns is durable before it resolves, so that it may be acted on. */
+export interface NodeStore {
+  readonly state: NodeState;
+  /**
+   * Applies steps one after the other and writes the result once. Changes queue up behind each other.
+   * Resolves to what came of each step.
+   */
+  apply(steps: readonly ((state: NodeState) => Step)[]): Promise<readonly Outcome[]>;
+}
+
+const FILE = "node.json";
+
+/**
+ * Undefined when this machine has not joined.
+ * @throws SkeinError STORE_CORRUPT
+ */
+export async function loadNodeStore(
+  dir: string,
+  write: WriteFile = writeFileAtomic,
+): Promise<NodeStore | undefined> {
+  const text = await readIfThere(path.join(dir, FILE));
+  if (text === undefined) return undefined;
+  return storeOf(dir, readNodeState(text), write);
+}
+
+/** Writes a first state. */
+export async function createNodeStore(dir: string, state: NodeState): Promise<NodeStore> {
+  await save(dir, state, writeFileAtomic);
+  return storeOf(dir, state, writeFileAtomic);
+}
+
+/** `loadNodeStore` for the one agent that holds the home's lock: removes what killed writers left beside the state. */
+export async function openNodeStore(dir: string, write?: WriteFile): Promise<NodeStore | undefined> {
+  const left = (await fs.readdir(dir)).filter((name) => /^node\.json\.[0-9a-f]+\.tmp$/.test(name));
+  await Promise.all(left.map(async (name) => fs.rm(path.join(dir, name), { force: true })));
+  return await loadNodeStore(dir, write);
+}
+
+function storeOf(dir: string, first: NodeState, write: WriteFile): NodeStore {
+  let state = first;
+  let queue: Promise<unknown> = Promise.resolve();
+  return {
+    get state() {
+      return state;
+    },
+    async apply(steps) {
+      const turn = queue.then(async () => {
+        let next = state;
+        const outcomes = steps.map((step) => {
+          const { state: after, outcome } = step(next);
+          next = after;
+          return outcome;
+        });
+        if (next !== state) await save(dir, next, write);
+        state = next;
+        return outcomes;
+      });
+      queue = turn.catch(() => undefined);
+      return turn;
+    },
+  };
+}
+
+async function save(dir: string, state: NodeState, write: WriteFile): Promise<void> {
+  faultPoint("agent.node-save");
+  await write(path.join(dir, FILE), nodeStateText(state));
+  faultPoint("agent.node-saved");
+}

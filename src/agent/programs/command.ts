@@ -1,0 +1,172 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import type { Clock } from "../../lib/clock.ts";
+import { errnoOf, messageOf } from "../../lib/errors.ts";
+import { until } from "../until.ts";
+
+/** Who a command runs as; undefined where the agent is not root. */
+export interface RunAs {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface CommandSpec {
+  readonly argv: readonly [string, ...string[]];
+  readonly cwd: string;
+  /** The whole environment: nothing is inherited. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly user: RunAs | undefined;
+  readonly withinMs: number;
+  /** Every line of stdout and stderr as it comes, without its newline. */
+  readonly onLine: (line: string) => void;
+  /** Told the process group as soon as there is one, so that it can be ended after the agent's own death. */
+  readonly onGroup?: (pgid: number) => void;
+}
+
+export type CommandEnd =
+  | { readonly kind: "exit"; readonly code: number }
+  | { readonly kind: "signal"; readonly name: string }
+  | { readonly kind: "timeout" }
+  | { readonly kind: "unstarted"; readonly message: string };
+
+export interface CommandResult {
+  readonly end: CommandEnd;
+  /** The last lines, at most `TAIL_LINES`. */
+  readonly tail: readonly string[];
+}
+
+export const TAIL_LINES = 20;
+const LINE_BYTES = 4096;
+const LINES_KEPT = 10_000;
+const PIPE_GRACE_MS = 500;
+
+/**
+ * Runs one command in a process group of its own and always leaves that group empty: what a script left in the
+ * background would otherwise outlive its time limit. Rejects only when `signal` aborts (after the group is gone).
+ */
+export async function runCommand(
+  spec: CommandSpec,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<CommandResult> {
+  signal.throwIfAborted();
+  const lines = lineKeeper(spec.onLine);
+  const [file, ...args] = confined(spec);
+  const child = spawn(file, args, {
+    cwd: spec.cwd,
+    env: spec.env,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  if (child.pid !== undefined) spec.onGroup?.(child.pid);
+  child.stdout.on("data", lines.feed("out"));
+  child.stderr.on("data", lines.feed("err"));
+  const end = await endOf(child, spec.withinMs, clock, signal);
+  await pipesClosed(child, clock);
+  lines.flush();
+  signal.throwIfAborted();
+  return { end, tail: lines.tail };
+}
+
+/** One sentence about how a command ended. */
+export function describeEnd(end: CommandEnd, withinMs: number): string {
+  if (end.kind === "exit") return `exit status ${end.code}`;
+  if (end.kind === "signal") return `ended by ${end.name}`;
+  if (end.kind === "timeout") return `no end within ${withinMs / 1000}s`;
+  return end.message;
+}
+
+/** Kills a process group; a group that is gone already is fine. */
+export function killGroup(pgid: number): void {
+  try {
+    process.kill(-pgid, "SIGKILL");
+  } catch (err) {
+    if (errnoOf(err) !== "ESRCH") throw err;
+  }
+}
+
+function confined(spec: CommandSpec): readonly [string, ...string[]] {
+  if (process.platform !== "linux") return spec.argv;
+  if (spec.user === undefined) return ["setpriv", "--no-new-privs", "--", ...spec.argv];
+  return [
+    "setpriv",
+    `--reuid=${spec.user.uid}`,
+    `--regid=${spec.user.gid}`,
+    "--clear-groups",
+    "--no-new-privs",
+    "--bounding-set=-all",
+    "--inh-caps=-all",
+    "--",
+    ...spec.argv,
+  ];
+}
+
+async function endOf(
+  child: ChildProcess,
+  withinMs: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<CommandEnd> {
+  using over = until([signal]);
+  try {
+    const ended = once(child, "exit").then(([code, name]: unknown[]): CommandEnd => {
+      if (typeof name === "string") return { kind: "signal", name };
+      return { kind: "exit", code: typeof code === "number" ? code : 1 };
+    });
+    const limit = clock.sleep(withinMs, over.signal).then((): CommandEnd => ({ kind: "timeout" }));
+    limit.catch(() => undefined);
+    return await Promise.race([ended, limit]);
+  } catch (err) {
+    if (signal.aborted) return { kind: "timeout" };
+    return { kind: "unstarted", message: messageOf(err) };
+  } finally {
+    over.abort();
+    if (child.pid !== undefined) killGroup(child.pid);
+  }
+}
+
+/** A descendant that left the group can hold the pipes for ever: it gets a moment, then is no longer listened to. */
+async function pipesClosed(child: ChildProcess, clock: Clock): Promise<void> {
+  if (child.pid === undefined) return;
+  const open = [child.stdout, child.stderr].filter((pipe) => pipe !== null && !pipe.closed);
+  const stop = new AbortController();
+  const grace = clock.sleep(PIPE_GRACE_MS, stop.signal).catch(() => undefined);
+  await Promise.race([Promise.all(open.map(async (pipe) => pipe && once(pipe, "close"))), grace]);
+  stop.abort();
+  for (const pipe of open) pipe?.destroy();
+}
+
+interface LineKeeper {
+  readonly tail: readonly string[];
+  feed(stream: "out" | "err"): (chunk: Buffer) => void;
+  flush(): void;
+}
+
+function lineKeeper(onLine: (line: string) => void): LineKeeper {
+  const rest = { out: "", err: "" };
+  const tail: string[] = [];
+  let count = 0;
+  const take = (line: string): void => {
+    const text = line.length > LINE_BYTES ? `${line.slice(0, LINE_BYTES)}…` : line;
+    tail.push(text);
+    if (tail.length > TAIL_LINES) tail.shift();
+    count += 1;
+    if (count < LINES_KEPT) onLine(text);
+    else if (count === LINES_KEPT) onLine("(further output is not kept)");
+  };
+  return {
+    tail,
+    feed: (stream) => (chunk) => {
+      const parts = (rest[stream] + chunk.toString("utf8")).split("\n");
+      const last = parts.pop() ?? "";
+      for (const line of parts) take(line);
+      rest[stream] = last.length > LINE_BYTES ? (take(last), "") : last;
+    },
+    flush() {
+      for (const stream of ["out", "err"] as const) {
+        if (rest[stream] !== "") take(rest[stream]);
+        rest[stream] = "";
+      }
+    },
+  };
+}

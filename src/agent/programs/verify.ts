@@ -1,0 +1,26 @@
+import { SkeinError } from "../../lib/errors.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import type { AppContext } from "../app-context.ts";
+import { runVerify } from "./hooks.ts";
+import type { AppRecord } from "../attempt/records.ts";
+import { versionOf } from "../attempt/steps.ts";
+
+/**
+ * Runs a release's own verification against what of it serves now.
+ * @throws SkeinError VERIFY_FAILED, also when it has processes and none of them serves here
+ */
+export async function verifyServing(
+  { releases, instances, clock, groups, logOf }: AppContext,
+  record: AppRecord,
+  release: ReleaseId,
+  signal: AbortSignal,
+): Promise<void> {
+  const run = (await instances.running(record.app)).findLast((one) => one.release === release);
+  const loaded = await releases.load(record, release);
+  if (run === undefined && Object.keys(loaded.manifest.processes).length > 0) {
+    throw new SkeinError("VERIFY_FAILED", `${record.app}@${release.slice(0, 8)} does not run here`);
+  }
+  const addresses = run === undefined ? {} : await instances.addresses(run);
+  const tools = { clock, groups, signal, log: logOf(record.app) };
+  await runVerify(loaded.place(null), versionOf(loaded), addresses, tools);
+}

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import type { PortEntry } from "../../api/schemas.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { silentLog } from "../../lib/log.ts";
+import { generateSigner } from "../../trust/keys.ts";
+import { knownBefore, Neighbours } from "./neighbours.ts";
+import type { Source } from "../source/source.ts";
+
+const entry = (instance: string, app = "shop"): PortEntry => ({
+  app,
+  env: "default",
+  release: "ab".repeat(16) as never,
+  commit: null,
+  process: "say",
+  socket: "say",
+  protocol: "tcp",
+  host: "10.0.0.2",
+  port: 20_001,
+  pid: 7,
+  state: "serving",
+  since: "2026-01-01T00:00:00.000Z",
+  current: true,
+  instance,
+  node: generateSigner().kid,
+  nodeName: "n2",
+  stale: false,
+});
+
+/** One life of an agent, as far as neighbours go. */
+function life(t: TestContext, stateDir: string, ports: Source["ports"]) {
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const known: PortEntry[] = [];
+  const neighbours = new Neighbours({
+    stateDir,
+    clock: systemClock,
+    log: silentLog,
+    signal: stop.signal,
+    source: async () => await Promise.resolve({ ports } as Source),
+    registry: {
+      setRemote: (entries) => known.splice(0, known.length, ...entries),
+      sees: ({ app }) => app === "shop",
+    },
+  });
+  const names = (): string[] => known.map(({ instance }) => instance);
+  return { neighbours, names, stop };
+}
+
+function folder(t: TestContext): string {
+  const dir = mkdtempSync(path.join(tmpdir(), "skein-neighbours-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  return dir;
+}
+
+test("the table of now is waited for while the source is away", async (t) => {
+  let asked = 0;
+  const { neighbours, names } = life(t, folder(t), async function* () {
+    asked += 1;
+    if (asked < 3) throw new SkeinError("HUB_UNREACHABLE", "away");
+    yield await Promise.resolve([entry("say.2")]);
+    throw new Error("one table is enough");
+  });
+  await neighbours.refresh(AbortSignal.timeout(20_000));
+  assert.deepEqual(names(), ["say.2"]);
+});
+
+test("who is told to turn round waits for no table", async (t) => {
+  const { neighbours } = life(t, folder(t), async function* (signal) {
+    signal.throwIfAborted();
+    yield await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  });
+  const turn = new AbortController();
+  const asked = neighbours.refresh(turn.signal);
+  turn.abort(new Error("superseded"));
+  await assert.rejects(asked, /superseded/);
+});
+
+test("an agent that starts where no hub answers knows what its callers knew before", async (t) => {
+  const dir = folder(t);
+  const first = life(t, dir, async function* () {
+    yield await Promise.resolve([entry("say.1"), entry("far.1", "bank")]);
+  });
+  await first.neighbours.refresh(AbortSignal.timeout(20_000));
+  assert.deepEqual(first.names(), ["say.1", "far.1"]);
+  const known = await knownBefore(dir, silentLog);
+  assert.deepEqual(
+    known.map(({ instance }) => instance),
+    ["say.1"],
+    "what nobody here is told of is not kept",
+  );
+});
+
+test("a kept table that was torn or changed says nothing", async (t) => {
+  for (const text of ["", '[{"app":', '[{"app":1}]']) {
+    const dir = folder(t);
+    writeFileSync(path.join(dir, "services.json"), text);
+    assert.deepEqual(await knownBefore(dir, silentLog), []);
+  }
+});

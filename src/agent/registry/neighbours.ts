@@ -1,0 +1,88 @@
+import { writeFile, rename } from "node:fs/promises";
+import path from "node:path";
+import * as z from "zod";
+import { portEntry, type PortEntry } from "../../api/schemas.ts";
+import { messageOf } from "../../lib/errors.ts";
+import { readIfThere } from "../../lib/files.ts";
+import type { Log } from "../../lib/log.ts";
+import { forever, type ForeverOptions } from "../forever.ts";
+import type { RegistryHost } from "./registry-host.ts";
+import type { Source } from "../source/source.ts";
+import { until } from "../until.ts";
+
+/** Longest wait for the table of now, in ms: a hub that is away for longer must not hold a deployment up for ever. */
+const REFRESH_MS = 30_000;
+
+export interface NeighboursOptions extends Omit<ForeverOptions, "what" | "onFailure"> {
+  readonly stateDir: string;
+  readonly source: () => Promise<Source>;
+  readonly registry: Pick<RegistryHost, "setRemote" | "sees">;
+}
+
+const fileIn = (stateDir: string): string => path.join(stateDir, "services.json");
+
+/**
+ * What was known before this agent started: where no hub answers, callers on this node go on finding what they found.
+ * A file that a crash left torn says nothing.
+ */
+export async function knownBefore(stateDir: string, log: Log): Promise<readonly PortEntry[]> {
+  const text = await readIfThere(fileIn(stateDir));
+  try {
+    return text === undefined ? [] : z.array(portEntry).parse(JSON.parse(text));
+  } catch (err) {
+    log.warn("services of other nodes were not kept", { "err.message": messageOf(err) });
+    return [];
+  }
+}
+
+/** What this node knows of services on other nodes: the source's port table, and between two tables the last one. */
+export class Neighbours {
+  readonly #options: NeighboursOptions;
+  readonly #file: string;
+  #kept = "";
+
+  constructor(options: NeighboursOptions) {
+    this.#options = options;
+    this.#file = fileIn(options.stateDir);
+  }
+
+  /** Follows the source's table until the signal aborts. */
+  async run(): Promise<void> {
+    await forever({ ...this.#options, what: "ports" }, async (signal) => {
+      const source = await this.#options.source();
+      for await (const ports of source.ports(signal)) await this.#take(ports);
+    });
+  }
+
+  /**
+   * Asks for the table as it is now. A node may hear that its turn has come before it hears what came up on others in
+   * the turn before. Where nobody answers within 30 s, what is known must do.
+   */
+  async refresh(signal: AbortSignal): Promise<void> {
+    using asking = until([signal, this.#options.signal], REFRESH_MS);
+    await forever({ ...this.#options, what: "ports", signal: asking.signal }, async () => {
+      const source = await this.#options.source();
+      for await (const ports of source.ports(asking.signal)) {
+        await this.#take(ports);
+        break;
+      }
+      asking.abort();
+    });
+    signal.throwIfAborted();
+  }
+
+  async #take(ports: readonly PortEntry[]): Promise<void> {
+    const { registry, log } = this.#options;
+    registry.setRemote(ports);
+    const text = JSON.stringify(ports.filter((entry) => registry.sees(entry)));
+    if (text === this.#kept) return;
+    this.#kept = text;
+    try {
+      // Not flushed: after a power cut nothing runs here that could look anybody up.
+      await writeFile(`${this.#file}.tmp`, text, { mode: 0o600 });
+      await rename(`${this.#file}.tmp`, this.#file);
+    } catch (err) {
+      log.warn("services of other nodes are not kept", { "err.message": messageOf(err) });
+    }
+  }
+}

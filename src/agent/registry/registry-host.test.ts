@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import { errnoOf } from "../../lib/errors.ts";
+import { silentLog } from "../../lib/log.ts";
+import { generateSigner } from "../../trust/keys.ts";
+import { openRecords } from "../attempt/records.ts";
+import { openRegistryHost } from "./registry-host.ts";
+import {
+  bench,
+  deploy,
+  eventually,
+  listenAt,
+  plainNode,
+  processPlan,
+  releasePlan,
+} from "../runtime/runtime.fixture.ts";
+
+test("a dead instance leaves the table with the event of its end, though the keeper answers nothing more", async (t) => {
+  const b = await bench(t);
+  const release = randomBytes(16).toString("hex");
+  const plan = releasePlan(
+    b.release({ "app.js": plainNode("here") }),
+    processPlan("node app.js", { listen: { http: listenAt(null) }, restart: { ...RESTART } }),
+    { release },
+  );
+  await deploy(b.runtime, plan, undefined, b.signal);
+  const state = path.join(b.home, "state");
+  fs.mkdirSync(state);
+  await using host = await openRegistryHost({
+    runtime: b.runtime,
+    records: await openRecords(path.join(state, "apps")),
+    stateDir: state,
+    self: generateSigner().kid,
+    node: () => "n1",
+    log: silentLog,
+  });
+  const caller = { app: "shop", env: "default", release: release as never, uses: [] };
+  const table = async (): Promise<unknown[]> =>
+    (await (await fetch(`${host.url(caller)}/services`)).json()) as never;
+  assert.equal((await table()).length, 1);
+  const keeper = b.keeperPid();
+  t.after(() => goOn(keeper));
+  const told = Promise.withResolvers<void>();
+  t.after(
+    b.runtime.onEvent((event) => {
+      if (event.type !== "exited") return;
+      process.kill(keeper, "SIGSTOP"); // whoever asks it for its list now waits
+      told.resolve();
+    }),
+  );
+  const [row] = await b.runtime.list();
+  process.kill(row?.pid ?? 0, "SIGKILL");
+  await told.promise;
+  assert.deepEqual(await table(), []);
+  goOn(keeper);
+  await eventually(async () => (await table()).length === 1, 15_000); // its successor is found again
+});
+
+/** The keeper may have been ended by then. */
+function goOn(keeper: number): void {
+  try {
+    process.kill(keeper, "SIGCONT");
+  } catch (err) {
+    if (errnoOf(err) !== "ESRCH") throw err;
+  }
+}
+
+/** At once again, and for ever. */
+const RESTART = { backoffMinMs: 200, backoffMaxMs: 200, limit: 100, limitWithinMs: 60_000 };

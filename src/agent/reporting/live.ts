@@ -1,0 +1,112 @@
+import type { Live } from "../../app/manifest.ts";
+import { messageOf } from "../../lib/errors.ts";
+import { isReleaseId } from "../../lib/ids.ts";
+import type { AppContext } from "../app-context.ts";
+import { askInstance } from "./health.ts";
+import type { LoadedRelease } from "../installs/releases.ts";
+import type { AppRuntime } from "../runtime/runtime.ts";
+import type { InstanceRow } from "../runtime/view.ts";
+
+const TICK_MS = 500;
+
+/** How one instance has been doing. */
+interface Pulse {
+  nextAt: number;
+  fails: number;
+  busy: boolean;
+}
+
+/**
+ * Asks instances whose manifest has a `health.live` how they are, each at its own pace, and replaces one that failed
+ * its checks too often in a row. In mode `node` each is asked on its own private socket; in mode `socket` several
+ * instances behind one socket answer for each other: then only a check that runs a command can tell them apart.
+ */
+export async function watchHealth(
+  context: AppContext,
+  runtime: AppRuntime,
+  signal: AbortSignal,
+): Promise<void> {
+  const pulses = new Map<string, Pulse>();
+  while (!signal.aborted) {
+    await context.clock.sleep(TICK_MS, signal).catch(() => undefined);
+    try {
+      const releases = await withLive(context);
+      if (releases.length === 0) continue;
+      const rows = (await runtime.list()).filter(({ state }) => state === "serving");
+      for (const key of pulses.keys()) if (!rows.some((row) => row.key === key)) pulses.delete(key);
+      for (const key of new Set(rows.map((row) => row.key))) {
+        const own = rows.filter((row) => row.key === key);
+        const due = dueCheck(own, releases, pulses, context.clock.now());
+        if (due !== undefined) void beat(due, context, runtime, signal);
+      }
+    } catch (err) {
+      if (!signal.aborted) context.log.warn("live checks failed", { "err.message": messageOf(err) });
+    }
+  }
+}
+
+async function withLive(context: AppContext): Promise<readonly LoadedRelease[]> {
+  const found: LoadedRelease[] = [];
+  for (const record of context.records.all()) {
+    const { reached } = record;
+    if (reached === null || reached.state === "stopped") continue;
+    for (const id of [reached.release, ...reached.beside]) {
+      if (id === null) continue;
+      const loaded = await context.releases.load(record, id);
+      if (Object.values(loaded.manifest.processes).some(({ live }) => live !== null)) found.push(loaded);
+    }
+  }
+  return found;
+}
+
+interface Due {
+  readonly rows: readonly InstanceRow[];
+  readonly loaded: LoadedRelease;
+  readonly live: Live;
+  readonly pulse: Pulse;
+}
+
+function dueCheck(
+  rows: readonly InstanceRow[],
+  releases: readonly LoadedRelease[],
+  pulses: Map<string, Pulse>,
+  now: number,
+): Due | undefined {
+  const [row] = rows;
+  if (row === undefined || !isReleaseId(row.release)) return undefined;
+  const loaded = releases.find(({ id, document }) => id === row.release && document.app === row.app);
+  const live = loaded?.manifest.processes[row.process]?.live ?? null;
+  if (loaded === undefined || live === null) return undefined;
+  const pulse = pulses.get(row.key) ?? { nextAt: now + live.everyMs, fails: 0, busy: false };
+  pulses.set(row.key, pulse);
+  return pulse.busy || now < pulse.nextAt ? undefined : { rows, loaded, live, pulse };
+}
+
+async function beat(
+  { rows, loaded, live, pulse }: Due,
+  context: AppContext,
+  runtime: AppRuntime,
+  signal: AbortSignal,
+): Promise<void> {
+  const [row] = rows;
+  if (row === undefined) return;
+  pulse.busy = true;
+  try {
+    const why = await askInstance(rows, live.check, loaded, { clock: context.clock, signal });
+    pulse.fails = why === null ? 0 : pulse.fails + 1;
+    if (pulse.fails < live.fails) return;
+    pulse.fails = 0;
+    context.log.warn("an instance is replaced: it failed its live checks", {
+      app: row.app,
+      instance: row.key,
+      why,
+    });
+    await runtime.bounce(row.key, false);
+  } catch (err) {
+    if (!signal.aborted)
+      context.log.warn("a live check failed", { instance: row.key, "err.message": messageOf(err) });
+  } finally {
+    pulse.busy = false;
+    pulse.nextAt = context.clock.now() + live.everyMs;
+  }
+}

@@ -1,0 +1,66 @@
+import type { Report, Reported } from "../../api/schemas.ts";
+import { forever, News, type ForeverOptions } from "../forever.ts";
+import type { Source } from "../source/source.ts";
+
+/** Longest time between two reports; the port table forgets a node after 60 s. */
+const REPORT_EVERY_MS = 20_000;
+/** News that come within this time are reported together. */
+const GATHER_MS = 40;
+/** How long news may wait for others. */
+const WITHIN_MS = { now: 0, soon: 2000, later: 8000 } as const;
+
+/** `now`: somebody waits for it. `soon`: how far a long step is. `later`: what another report will mostly tell before. */
+export type When = keyof typeof WITHIN_MS;
+
+export interface ReportLoopOptions extends Omit<ForeverOptions, "onFailure"> {
+  readonly source: () => Promise<Source>;
+  readonly report: () => Promise<Report>;
+  readonly delivered: (reported: Reported) => Promise<void>;
+  /** Default 20 000. */
+  readonly everyMs?: number | undefined;
+}
+
+/** Says what this node does: at news, and often enough that what the hub knows of it lives on. */
+export class ReportLoop {
+  readonly #options: ReportLoopOptions;
+  readonly #everyMs: number;
+  readonly #news: News;
+  #last: { readonly text: string; readonly at: number } | undefined;
+
+  constructor(options: ReportLoopOptions) {
+    this.#options = options;
+    this.#everyMs = options.everyMs ?? REPORT_EVERY_MS;
+    this.#news = new News(options.clock, options.signal);
+  }
+
+  tell(when: When): void {
+    // Until it has said anything nobody knows that this node is there.
+    this.#news.tell(this.#last === undefined ? 0 : WITHIN_MS[when]);
+  }
+
+  /** Until the signal aborts. */
+  async run(): Promise<void> {
+    // What could not be reported is news still.
+    const onFailure = (): void => {
+      this.#last = undefined;
+      this.#news.tell();
+    };
+    await forever({ ...this.#options, onFailure }, (signal) => this.#turn(signal));
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { clock, source, report, delivered } = this.#options;
+    const since = this.#last === undefined ? 0 : clock.now() - this.#last.at;
+    const mostMs = Math.min(this.#everyMs, Math.max(0, this.#everyMs - since));
+    await this.#news.wait({ mostMs, gatherMs: GATHER_MS }, signal);
+    const from = await source();
+    const said = await report();
+    // Receipts are told until they were taken; everything else need not be told twice.
+    const text = JSON.stringify({ ...said, at: null, receipts: null });
+    const isDue = this.#last === undefined || clock.now() - this.#last.at >= this.#everyMs;
+    if (!isDue && said.receipts.length === 0 && text === this.#last?.text) return;
+    const reported = await from.report(said, signal);
+    this.#last = { text, at: clock.now() };
+    await delivered(reported);
+  }
+}

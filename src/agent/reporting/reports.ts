@@ -1,0 +1,157 @@
+import type { Report, ReportedHead } from "../../api/schemas.ts";
+import { DOCUMENT_TYPES, type Order } from "../../trust/documents.ts";
+import type { Envelope } from "../../trust/envelope.ts";
+import { timeOf } from "../../trust/fields.ts";
+import { orderOf } from "../../trust/node-state.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import type { AppContext } from "../app-context.ts";
+import { roomBytes } from "../commands/forecast.ts";
+import type { KeptDocuments } from "../node/kept.ts";
+import { currentOf } from "../attempt/records.ts";
+import type { AppName } from "../installs/releases.ts";
+import type { AppRuntime } from "../runtime/runtime.ts";
+import type { InstanceRow } from "../runtime/view.ts";
+import type { AppWorker } from "../attempt/worker.ts";
+
+const RECEIPTS_AT_ONCE = 64;
+
+export interface ReportInput {
+  readonly context: AppContext;
+  readonly runtime: AppRuntime;
+  readonly kept: KeptDocuments;
+  readonly workers: readonly AppWorker[];
+  readonly boot: string;
+  readonly address: string;
+  readonly endpoint: Envelope | null;
+  readonly version: string;
+  /** The hub lost its memory and asks for what the node holds. */
+  readonly catchingUp: boolean;
+}
+
+/** Unique on the node, unlike `web.1`, which every release has: `shop.web.1.3f9c2ab1`, with `.g2` after two restarts. */
+export function instanceId(row: Pick<InstanceRow, "app" | "instance" | "release" | "generation">): string {
+  const restarts = row.generation === 0 ? "" : `.g${row.generation}`;
+  return `${row.app}.${row.instance}.${row.release.slice(0, 8)}${restarts}`;
+}
+
+/** What this node does, for the hub. */
+export async function reportOf(input: ReportInput): Promise<Report> {
+  const { context, workers } = input;
+  const waiting = context.outbox.waiting(RECEIPTS_AT_ONCE);
+  const again = input.catchingUp ? context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []) : [];
+  const rows = await input.runtime.list();
+  return {
+    boot: input.boot,
+    at: timeOf(context.clock.now()),
+    address: input.address,
+    endpoint: input.endpoint,
+    version: input.version,
+    knows: [...DOCUMENT_TYPES],
+    ...(input.catchingUp ? { heads: await headsOf(input) } : {}),
+    receipts: [...waiting, ...again].slice(0, 256),
+    instances: instancesOf(rows, context),
+    apps: (await Promise.all(workers.map(async (worker) => await appOf(worker, rows, context)))).flat(),
+    progress: workers.flatMap(({ progress }) => progress ?? []),
+    roomBytes: roomBytes(context.paths.lib),
+  };
+}
+
+function instancesOf(rows: readonly InstanceRow[], context: AppContext): Report["instances"] {
+  return rows.flatMap((row, n) => {
+    if (!isReleaseId(row.release)) return [];
+    const {
+      app,
+      environment: env,
+      release,
+      commit,
+      process,
+      socket,
+      protocol,
+      host,
+      port,
+      state,
+      since,
+    } = row;
+    const pid = row.pid === 0 ? null : row.pid;
+    const current = state === "serving" && currentOf(context.records.get(app), env) === release;
+    const address = { socket, protocol, host, port };
+    const shared = { app, env, release, commit, process, ...address, pid, state, since, current };
+    const isFurther = socket !== null && rows.findIndex(({ key }) => key === row.key) !== n;
+    return [{ ...shared, instance: isFurther ? `${instanceId(row)}:${socket}` : instanceId(row) }];
+  });
+}
+
+async function appOf(
+  worker: AppWorker,
+  rows: readonly InstanceRow[],
+  context: AppContext,
+): Promise<Report["apps"]> {
+  const { record, progress, moved } = worker;
+  if (record === undefined) return [];
+  const { app, env, reached } = record;
+  const head = context.store.state.apps[`${app}/${env}`]?.head?.digest ?? null;
+  const runs = reached !== null && reached.state === "run" ? reached.release : null;
+  const settled = runs === null ? "stopped" : worker.isFailing ? "failed" : "running";
+  const sources = moved === undefined || moved.order !== head ? {} : { sources: moved.sources };
+  const state = progress === undefined ? settled : "deploying";
+  const notes = notesOf(rows.filter((row) => row.app === app && row.environment === env));
+  const staged = await stagedOf(context, { app, env }, runs);
+  return [{ app, env, release: runs, state, head, ...sources, ...staged, ...notes }];
+}
+
+/** Those that are here whole, and do not run. */
+async function stagedOf(
+  { staged, releases }: AppContext,
+  { app, env }: AppName,
+  runs: ReleaseId | null,
+): Promise<Pick<Report["apps"][number], "staged">> {
+  const own = staged.all().filter((one) => one.app === app && one.env === env && one.release !== runs);
+  const here = await Promise.all(own.map(async ({ release }) => await releases.isInstalled(app, release)));
+  const placed = own.filter((_, n) => here[n] === true).map(({ release }) => release);
+  return placed.length === 0 ? {} : { staged: placed };
+}
+
+/** What the app's instances have less of than they should: nobody would see it otherwise. */
+export function notesOf(
+  rows: readonly Pick<InstanceRow, "unenforced">[],
+  isRoot: boolean = process.getuid?.() === 0,
+): Pick<Report["apps"][number], "notes"> {
+  const unenforced = [...new Set(rows.flatMap((row) => row.unenforced))];
+  const notes = [
+    ...(rows.length > 0 && !isRoot ? ["not isolated"] : []),
+    ...(unenforced.length > 0 ? [`limits not enforced: ${unenforced.join(", ")}`] : []),
+  ];
+  return notes.length === 0 ? {} : { notes };
+}
+
+async function headsOf({ context, kept }: ReportInput): Promise<ReportedHead[]> {
+  const heads: ReportedHead[] = [];
+  for (const { app, env, head, standing } of Object.values(context.store.state.apps)) {
+    for (const held of new Set([head, standing])) {
+      const roster = held === null ? undefined : await kept.roster(orderOf(held).roster);
+      if (held === null || roster === undefined) continue;
+      const { settle } = held;
+      heads.push({
+        app,
+        env,
+        order: held.order,
+        roster,
+        settle: settle?.document ?? null,
+        receipts: [...(settle?.receipts ?? [])],
+        releases: await releasesOf(orderOf(held), kept),
+      });
+    }
+  }
+  return heads;
+}
+
+/** A hub that forgot a release could take no order that goes back to it. */
+async function releasesOf(order: Order, kept: KeptDocuments): Promise<Envelope[]> {
+  const named = new Set([
+    order.release,
+    ...order.beside,
+    ...(order.fallback === null ? [] : [order.fallback]),
+  ]);
+  const found = await Promise.all([...named].map(async (id) => await kept.release(id)));
+  return found.filter((release) => release !== undefined);
+}

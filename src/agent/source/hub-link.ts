@@ -1,0 +1,70 @@
+import type { HubAddress } from "../../api/hub-address.ts";
+import { HubClient } from "../../api/hub-client.ts";
+import type { Charter } from "../../trust/documents.ts";
+import type { Paths } from "../../lib/paths.ts";
+import { tlsIdentity } from "../../trust/tls.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { hubDepot } from "./hub-depot.ts";
+import { firstHub } from "../node/join.ts";
+import type { NodeKeys } from "../node/node-keys.ts";
+import type { Source } from "./source.ts";
+import { hubSource } from "./source-hub.ts";
+
+/** A source that knows by which hubs it was made, so that a new charter makes a new one. */
+interface LinkedSource extends Source {
+  readonly madeFor: string;
+  readonly client: HubClient;
+}
+
+interface HubLinkOptions {
+  readonly hub?: HubAddress | undefined;
+  readonly name: string;
+  readonly paths: Paths;
+  /** This agent's nonce. */
+  readonly boot: string;
+}
+
+/**
+ * The hub source for the charter in force: the hubs it lists, and the ones given on the command line. The same source
+ * as before, unless the list changed.
+ * @throws SkeinError HUB_UNREACHABLE when none is known
+ */
+export async function hubFor(
+  charter: Charter,
+  keys: NodeKeys,
+  options: HubLinkOptions,
+  before: Source | undefined,
+): Promise<Source> {
+  const hubs = await hubsOf(charter, options);
+  const madeFor = JSON.stringify(hubs);
+  if (before !== undefined && isLinked(before)) {
+    if (before.madeFor === madeFor) return before;
+    before.client.close();
+  }
+  if (hubs.length === 0)
+    throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub, and none was given");
+  const identity = tlsIdentity(keys.signer.privateKey, options.name);
+  const client = new HubClient({ hubs, identity });
+  const source = hubSource(client, hubDepot(client), keys.signer.kid, options.boot);
+  return Object.assign(source, { madeFor, client }) satisfies LinkedSource;
+}
+
+async function hubsOf(
+  charter: Charter,
+  { hub, paths }: { readonly hub?: HubAddress | undefined; readonly paths: Paths },
+): Promise<readonly HubAddress[]> {
+  const listed = Object.entries(charter.hubs).flatMap(([spki, addresses]) =>
+    addresses.map((address) => ({ spki, address })),
+  );
+  const first = await firstHub(paths.etc);
+  // The ticket's hub counts only while the charter still lists its key.
+  const known = first !== undefined && Object.hasOwn(charter.hubs, first.spki) ? [first] : [];
+  const all = [...(hub === undefined ? [] : [hub]), ...known, ...listed];
+  return all.filter((one, n) => all.findIndex((other) => sameHub(one, other)) === n);
+}
+
+const sameHub = (a: HubAddress, b: HubAddress): boolean => a.spki === b.spki && a.address === b.address;
+
+function isLinked(source: Source): source is LinkedSource {
+  return "madeFor" in source && "client" in source;
+}

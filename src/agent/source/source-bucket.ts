@@ -1,0 +1,97 @@
+import type { Bucket } from "../../bucket/bucket.ts";
+import { lookAgain, type Seen } from "../../bucket/looking.ts";
+import { rootText, type Root } from "../../bucket/root.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { digestOf } from "../../lib/ids.ts";
+import type { Log } from "../../lib/log.ts";
+import { seesRetired } from "../../release/upkeep/retired.ts";
+import { digestOfEnvelope } from "../../trust/envelope.ts";
+import { bucketOffer, type Wish } from "./bucket-offer.ts";
+import type { NodeStore } from "../node/node-store.ts";
+import type { Offered, Source } from "./source.ts";
+
+export interface BucketSourceOptions {
+  readonly bucket: Bucket;
+  /** Which apps and environments this node takes orders of. */
+  readonly wish: Wish;
+  /** Time between two looks at the root, in ms; each is up to a quarter shorter or longer. Default 30 000. */
+  readonly everyMs?: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const EVERY_MS = 30_000;
+
+/**
+ * A bucket in a hub's place. A look that finds nothing new is one conditional request. Nobody paces: an order begins
+ * here at a moment of this node's own within its `spread`. Nobody collects receipts or knows of others' ports either.
+ */
+export function bucketSource(store: NodeStore, options: BucketSourceOptions): Source {
+  const { bucket, clock, log, everyMs = EVERY_MS } = options;
+  const memory: Memory = { said: new Set(), passed: new Set() };
+  let seen: Seen | undefined;
+  return {
+    name: bucket.name,
+    depots: [seesRetired(bucket.depot)],
+    paced: false,
+    async wanted(etag, _waitMs, signal) {
+      if (etag !== undefined) await clock.sleep(everyMs * (0.75 + Math.random() / 2), signal);
+      const now = await lookAgain(bucket.documents, seen, clock.now(), signal);
+      const isKnown = now.isSame && etag === digestOf(rootText(now.root));
+      const offer = isKnown ? undefined : await offered(now.root, store, options, memory, signal);
+      // Only now: what could not be read is asked for again.
+      seen = now;
+      return offer;
+    },
+    report: async ({ receipts, at }) =>
+      Promise.resolve({
+        receipts: receipts.map(digestOfEnvelope),
+        catchingUp: false,
+        duplicate: false,
+        hubTime: at,
+      }),
+    async *ports(signal) {
+      yield [];
+      // An abort that was before says so to no listener any more.
+      if (signal.aborted) return;
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    },
+    async answer(command, lines) {
+      for await (const _line of lines) continue;
+      log.warn("a command was answered to nobody", { command });
+    },
+  };
+}
+
+interface Memory {
+  /** Troubles that were logged. */
+  readonly said: Set<string>;
+  /** Orders that are for others. A new label counts from the next order on, or from a start of the agent. */
+  readonly passed: Set<string>;
+}
+
+async function offered(
+  root: Root,
+  store: NodeStore,
+  { bucket, wish, log }: BucketSourceOptions,
+  { said, passed }: Memory,
+  signal: AbortSignal,
+): Promise<Offered> {
+  const offer = await bucketOffer(bucket.documents, root, store.state, { wish, passed, signal });
+  for (const name of offer.others) passed.add(name);
+  for (const { code, message } of offer.troubles) {
+    if (said.has(message) || said.size >= 1000) continue;
+    said.add(message);
+    log.error(message, { "err.code": code });
+  }
+  return {
+    etag: digestOf(rootText(root)),
+    incarnation: "bucket",
+    catchingUp: false,
+    duplicate: false,
+    charters: [...offer.charters],
+    identity: null,
+    apps: [...offer.apps],
+    commands: [],
+  };
+}

@@ -1,0 +1,48 @@
+import type { NodeDocuments, PortEntry, Report, Reported, Wanted } from "../../api/schemas.ts";
+import type { DepotReader } from "../../depot/depot.ts";
+import type { PieceProof } from "../../depot/peers/proof.ts";
+import type { Digest, KeyId } from "../../lib/ids.ts";
+
+/** What a source tells of other nodes that may have the same blobs. Nothing of it is believed unproved. */
+export interface PeerHints {
+  /** Nodes and where they say they listen (`host:port`); undefined: the same as `etag` stood for. */
+  list(etag: string | undefined, signal: AbortSignal): Promise<PeerList | undefined>;
+  /** What proves a node's identity. @throws SkeinError NODE_NOT_FOUND */
+  documents(node: KeyId, signal: AbortSignal): Promise<NodeDocuments>;
+  /** What a blob's pieces hash to; undefined where nobody says. */
+  proof(name: string, signal: AbortSignal): Promise<PieceProof | undefined>;
+}
+
+export interface PeerList {
+  readonly etag: string;
+  readonly peers: readonly { readonly node: string; readonly address: string }[];
+}
+
+/** What a source says is wanted. A hub says more of it. */
+export type Offered = Omit<Wanted, "beacon" | "identity"> & {
+  /** null: the source knows nobody by name. */
+  readonly identity: NodeDocuments | null;
+};
+
+/**
+ * What an agent converges from: signed documents and the blobs they lead to. A source is never trusted; it may be
+ * slow, stale or gone, and can only delay. All calls end when `signal` aborts.
+ */
+export interface Source {
+  /** For messages. */
+  readonly name: string;
+  /** Blobs of releases, tried in this order. */
+  readonly depots: readonly DepotReader[];
+  /** Absent: nobody tells of peers, and none are asked. */
+  readonly peers?: PeerHints;
+  /** Whether gates are given here: then nothing starts without one. */
+  readonly paced: boolean;
+  /** What this node should run; undefined when within `waitMs` nothing but `etag` came. */
+  wanted(etag: string | undefined, waitMs: number, signal: AbortSignal): Promise<Offered | undefined>;
+  /** Says what this node does; the answer tells which receipts need not be sent again. */
+  report(report: Report, signal: AbortSignal): Promise<Reported>;
+  /** The whole port table, each time it changed. Throws when it cannot be reached. */
+  ports(signal: AbortSignal): AsyncIterable<readonly PortEntry[]>;
+  /** Answers a command with lines of JSON, the last of which is `{"type": "result", ...}`. */
+  answer(command: Digest, lines: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+}
