@@ -358,7 +358,8 @@ const name = fc.stringMatching(/^[a-z][a-z0-9]{0,5}$/);
 const word = fc.stringMatching(/^[A-Za-z0-9./-]{1,8}$/);
 const duration = fc.integer({ min: 0, max: 10_000_000 }).map((ms) => `${ms}ms`);
 const share = fc.integer({ min: 1, max: 100 }).map((n) => `${n}%` as const);
-const service = fc.tuple(name, name).map(([app, process]) => `z${app}.${process}`);
+/** Never the app's own, whose name has no dash here. */
+const service = fc.tuple(name, name).map(([app, process]) => `other-${app}.${process}`);
 const optional = { requiredKeys: [] };
 const process_ = fc.record(
   {

@@ -1,4 +1,4 @@
-import { writeFile, rename } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
 import { portEntry, type PortEntry } from "../../api/schemas.ts";
@@ -78,9 +78,8 @@ export class Neighbours {
     if (text === this.#kept) return;
     this.#kept = text;
     try {
-      // Not flushed: after a power cut nothing runs here that could look anybody up.
-      await writeFile(`${this.#file}.tmp`, text, { mode: 0o600 });
-      await rename(`${this.#file}.tmp`, this.#file);
+      // In place and not flushed: a torn one says nothing, and after a power cut nothing runs here that looks anybody up.
+      await writeFile(this.#file, text, { mode: 0o600 });
     } catch (err) {
       log.warn("services of other nodes are not kept", { "err.message": messageOf(err) });
     }
