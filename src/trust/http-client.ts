@@ -32,8 +32,8 @@ export interface RequestOptions {
   readonly body?: string | Uint8Array | Readable | AsyncIterable<Uint8Array> | undefined;
   /** Until the response's head has come, in ms. Default 30 000. */
   readonly timeoutMs?: number | undefined;
-  /** `102 Processing` begins the time anew: whoever answers is still at it. Then the signal must bound the whole. */
-  readonly patient?: boolean;
+  /** Told of each `102 Processing`: whoever answers is still at it. */
+  readonly onProcessing?: () => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -169,7 +169,7 @@ async function exchange(
   const address = `${options.host}:${options.port}`;
   const timeoutMs = request.timeoutMs ?? DEFAULTS.timeoutMs;
   const timer = setTimeout(() => req.destroy(late(address, request, timeoutMs)), timeoutMs);
-  if (request.patient === true) req.on("information", () => timer.refresh());
+  if (request.onProcessing !== undefined) req.on("information", request.onProcessing);
   let answered = false;
   req.once("response", (response) => {
     answered = true;

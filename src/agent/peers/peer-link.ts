@@ -8,7 +8,7 @@ import type { PeerServer, PeerServerOptions } from "../../depot/peers/peer-serve
 import { Forest } from "../../depot/peers/picking.ts";
 import type { PieceProof } from "../../depot/peers/proof.ts";
 import { Standing } from "../../depot/peers/standing.ts";
-import { Swarm, type AskOptions, type PeerAnswer, type PeerNet } from "../../depot/peers/swarm.ts";
+import { Swarm, type AskOptions, type PeerGift, type PeerNet } from "../../depot/peers/swarm.ts";
 import type { Traffic } from "../../depot/traffic/traffic.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -110,7 +110,7 @@ export class PeerLink implements PeerNet, AsyncDisposable {
     return await known;
   }
 
-  async ask(node: string, want: PieceRange, options: AskOptions): Promise<PeerAnswer> {
+  async ask(node: string, want: PieceRange, options: AskOptions): Promise<PeerGift> {
     const address = this.#places.get(node);
     const spki = address === undefined ? undefined : await this.#members.spki(node as KeyId);
     if (address === undefined || spki === undefined) {

@@ -4,8 +4,9 @@ import { SkeinError } from "../../lib/errors.ts";
 import { pinnedClient, type PinnedClient } from "../../trust/http-client.ts";
 import type { TlsIdentity } from "../../trust/tls.ts";
 import type { PieceRange } from "../cache/cached.ts";
-import { ENDS_HEADER, HELD_HEADER, PIECES_PATH, PROCESSING_MS } from "./peer-wire.ts";
-import type { AskOptions, PeerAnswer } from "./swarm.ts";
+import { ENDS_HEADER, HELD_HEADER, PIECES_PATH, PROCESSING_MS, WAITED_HEADER } from "./peer-wire.ts";
+import { LOOK_MS, Patience, type RunOut } from "./patience.ts";
+import type { AskOptions, PeerGift } from "./swarm.ts";
 
 /** Where a peer is, and the key that it must hold. */
 export interface PeerPlace {
@@ -17,8 +18,8 @@ export interface PeerPlace {
 const CONNECT_MS = 1500;
 /** Who says nothing for so long is gone. */
 const SILENT_MS = 4 * PROCESSING_MS;
-/** How often it is looked whether patience is at its end. */
-const LOOK_MS = 250;
+/** Never reached: patience ends before. */
+const WHOLE_MS = 120_000;
 const SOCKETS = 3;
 /** Peers to which connections are kept; beyond that the one used longest ago is hung up on. */
 const PEERS = 96;
@@ -33,14 +34,13 @@ export class PeerClient implements Disposable {
   }
 
   /** @throws SkeinError BLOB_MISSING, TOO_MANY, TIMEOUT (no patience left), PIN_MISMATCH, HUB_UNREACHABLE */
-  async ask(node: string, place: PeerPlace, want: PieceRange, options: AskOptions): Promise<PeerAnswer> {
-    const { patienceMs, turn } = options;
-    let sending = false;
-    let isOurs = false;
+  async ask(node: string, place: PeerPlace, want: PieceRange, options: AskOptions): Promise<PeerGift> {
+    const wait = { silentMs: SILENT_MS, wholeMs: options.patienceMs };
+    const patience = new Patience(wait, performance.now());
     const stop = new AbortController();
-    let began = performance.now();
     const look = (): void => {
-      if (!isOurs && performance.now() - began > patienceMs()) stop.abort(late(place, patienceMs(), sending));
+      const out = patience.look(performance.now());
+      if (out !== undefined) stop.abort(impatient(place, out));
     };
     const timer = setInterval(look, LOOK_MS);
     const signal = AbortSignal.any([options.signal, stop.signal]);
@@ -52,19 +52,15 @@ export class PeerClient implements Disposable {
           range: `bytes=${want.start}-${want.end - 1}`,
           ...(options.held ? { [HELD_HEADER]: "1" } : {}),
         },
-        timeoutMs: SILENT_MS,
-        patient: true,
+        timeoutMs: WHOLE_MS,
+        onProcessing: () => patience.heard(),
         signal,
       });
-      sending = true;
-      const asked = performance.now();
-      // That we wait for ourselves is no fault of the peer's.
-      isOurs = true;
-      using _turn = await turn?.(signal);
-      isOurs = false;
-      began += performance.now() - asked;
+      patience.sending();
+      using _turn = await patience.pausedFor(options.turn?.(signal));
       const bytes = await bodyOf(response, want.end - want.start);
-      return { bytes, ends: response.headers[ENDS_HEADER] === "1" };
+      const { headers } = response;
+      return { bytes, ends: headers[ENDS_HEADER] === "1", waitedMs: Number(headers[WAITED_HEADER] ?? 0) };
     } catch (err) {
       throw stop.signal.aborted ? stop.signal.reason : err;
     } finally {
@@ -104,9 +100,11 @@ export class PeerClient implements Disposable {
   }
 }
 
-function late({ host, port }: PeerPlace, patienceMs: number, sending: boolean): SkeinError {
-  return new SkeinError("TIMEOUT", `${host}:${port} did not give a piece within ${patienceMs} ms`, {
-    data: { sending },
+function impatient({ host, port }: PeerPlace, out: RunOut): SkeinError {
+  const peer = `${host}:${port}`;
+  if (out === "silent") return new SkeinError("HUB_UNREACHABLE", `${peer} was silent for ${SILENT_MS} ms`);
+  return new SkeinError("TIMEOUT", `${peer} took too long to give a piece`, {
+    data: { sending: out === "slow" },
   });
 }
 

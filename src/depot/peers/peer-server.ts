@@ -14,7 +14,7 @@ import { keyIdOf } from "../../trust/keys.ts";
 import { peerKey, serverTlsOptions, type TlsIdentity } from "../../trust/tls.ts";
 import { checkBlobName } from "../blob-name.ts";
 import type { PieceRange } from "../cache/cached.ts";
-import { ENDS_HEADER, HELD_HEADER, PIECES_PATH, PROCESSING_MS } from "./peer-wire.ts";
+import { ENDS_HEADER, HELD_HEADER, PIECES_PATH, PROCESSING_MS, WAITED_HEADER } from "./peer-wire.ts";
 import { PIECE_BYTES } from "./picking.ts";
 import type { PeerAnswer } from "./swarm.ts";
 
@@ -108,15 +108,19 @@ class Desk {
   async #give(req: http.IncomingMessage, res: http.ServerResponse, signal: AbortSignal): Promise<void> {
     const want = wantOf(req);
     const telling = setInterval(() => res.writeProcessing(), PROCESSING_MS);
+    const began = performance.now();
     let answer: PeerAnswer;
+    let waitedMs: number;
     try {
       answer = await this.#options.give(want, req.headers[HELD_HEADER] === "1", signal);
+      waitedMs = Math.round(performance.now() - began);
       await this.#options.pace?.(answer.bytes.length, signal);
     } finally {
       clearInterval(telling);
     }
     const { bytes, ends } = answer;
-    res.writeHead(200, { "content-length": bytes.length, [ENDS_HEADER]: ends ? "1" : "0" });
+    const told = { [ENDS_HEADER]: ends ? "1" : "0", [WAITED_HEADER]: waitedMs };
+    res.writeHead(200, { "content-length": bytes.length, ...told });
     res.end(bytes);
   }
 

@@ -14,7 +14,7 @@ import { servePeers, type PeerServerOptions } from "./peer-server.ts";
 import { Forest } from "./picking.ts";
 import { proveBlob } from "./proof.ts";
 import { Standing } from "./standing.ts";
-import { Swarm, type PeerAnswer, type PeerNet } from "./swarm.ts";
+import { Swarm, type PeerGift, type PeerNet } from "./swarm.ts";
 
 /** A hub's depot of one blob, which counts what it gives. */
 export interface Origin extends DepotReader {
@@ -71,7 +71,7 @@ export interface TestPeer {
   readonly by: Map<string, number>;
   readonly place: PeerPlace;
   /** Asks another one over the wire. */
-  ask(other: TestPeer, want: PieceRange, signal: AbortSignal): Promise<PeerAnswer>;
+  ask(other: TestPeer, want: PieceRange, signal: AbortSignal): Promise<PeerGift>;
   /** Reads the whole blob, or a range of it. */
   read(range?: ByteRange): Promise<Buffer>;
   stop(): Promise<void>;

@@ -43,7 +43,10 @@ test("in each stripe exactly one node asks the origin, and every way leads to it
       assert.equal([...parent.values()].filter((up) => up === undefined).length, 1);
       const children = Map.groupBy(all, (name) => parent.get(name));
       for (const [up, below] of children) assert.ok(up === undefined || below.length <= 4);
-      for (const name of all) assert.ok(depth(name, parent) <= 4, name);
+      for (const name of all) {
+        assert.ok(depth(name, parent) <= 4, name);
+        assert.equal(forest.depth(stripe, name, nobody), depth(name, parent), name);
+      }
     }),
   );
 });

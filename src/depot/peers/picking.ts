@@ -64,6 +64,15 @@ export class Forest {
     return before[Math.floor((before.length - 1) / ARITY)];
   }
 
+  /** How many nodes a piece of this stripe passes before it comes to `self`: each may have to wait for the one before. */
+  depth(stripe: number, self: string, out: ReadonlySet<string>): number {
+    const { nodes, at } = this.#order(stripe);
+    let before = nodes.slice(0, at.get(self) ?? 0).filter((node) => !out.has(node)).length;
+    let depth = 0;
+    for (; before > 0; before = Math.floor((before - 1) / ARITY)) depth += 1;
+    return depth;
+  }
+
   /**
    * Who may have a piece when the origin does not answer, the likeliest first. Only what they hold may be asked of
    * these: who stands after `self` may be waiting for it.

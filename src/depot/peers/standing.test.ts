@@ -43,11 +43,37 @@ test("a liar stays out far longer than who was busy or late", () => {
 
 test("a peer that gives at less than a fifth of the median's rate is slow, one at half of it is not", () => {
   const { made } = standing();
-  for (const name of ["a", "b", "c"]) made.gave(name, 262_144, 600);
-  made.gave("half", 262_144, 1200);
+  const gave = (name: string, ms: number): void => {
+    for (let piece = 0; piece < 3; piece++) made.gave(name, 262_144, ms);
+  };
+  for (const name of ["a", "b", "c"]) gave(name, 600);
+  gave("half", 1200);
   assert.deepEqual([...made.out()], []);
-  made.gave("slow", 262_144, 5000);
+  gave("slow", 5000);
   assert.deepEqual([...made.out()], ["slow"]);
+});
+
+test("nobody is slow for his first two pieces, or for what he had to wait for himself", () => {
+  const { made } = standing();
+  for (const name of ["a", "b", "c"]) made.gave(name, 262_144, 600);
+  for (const ms of [5000, 5000]) made.gave("new", 262_144, ms);
+  for (const ms of [5000, 5000, 5000, 5000]) made.gave("below", 262_144, ms, ms - 600);
+  assert.deepEqual([...made.out()], []);
+  made.gave("new", 262_144, 5000);
+  assert.deepEqual([...made.out()], ["new"]);
+});
+
+test("questions that were open when a fault was found are that same fault", () => {
+  const { made, advance } = standing();
+  made.gave("b", 1000, 1);
+  advance(10_000);
+  for (const ms of [2000, 2000, 1900, 0]) made.failed("a", "gone", ms);
+  advance(5000);
+  assert.deepEqual([...made.out()], []);
+  // Asked since: another one.
+  made.failed("a", "gone", 4999);
+  advance(19_999);
+  assert.deepEqual([...made.out()], ["a"]);
 });
 
 test("nobody is slow while too few are known, or for what took half a second", () => {
@@ -65,6 +91,15 @@ test("a piece is waited for six times as long as the median took, within bounds"
   assert.equal(Math.round(made.patienceMs(262_144)), 6000);
   assert.equal(made.patienceMs(1000), 3000);
   assert.equal(made.patienceMs(10_000_000), 45_000);
+});
+
+test("who stands further back waits longer: those before it may have to find out first", () => {
+  const { made } = standing();
+  made.originGave(262_144, 50);
+  assert.deepEqual(
+    [0, 1, 2, 3, 20].map((depth) => made.patienceMs(262_144, depth)),
+    [3000, 3000, 6000, 9000, 45_000],
+  );
 });
 
 test("while the origin is slow, peers are given the time that it takes them", () => {

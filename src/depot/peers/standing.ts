@@ -25,6 +25,8 @@ const ASIDE = {
 const SLOW_SHARE = 0.2;
 /** Nobody is called slow for what took less, in ms. */
 const QUICK_MS = 500;
+/** Nobody is called slow before he gave so many pieces: the first comes with the handshake. */
+const TRIED = 3;
 /** The median counts from so many peers on. */
 const ENOUGH = 2;
 /** Weight of the newest measurement in a peer's rate. */
@@ -43,7 +45,11 @@ const KEPT = 2048;
 interface Peer {
   /** Bytes a ms, from question to last byte; undefined: it gave nothing yet. */
   rate: number | undefined;
+  /** Pieces that it gave. */
+  given: number;
   faults: number;
+  /** When the last of them was found. */
+  faultAt: number;
   asideUntil: number;
   lied: boolean;
 }
@@ -84,21 +90,29 @@ export class Standing {
     this.#originRate = blended(this.#originRate, bytes, ms);
   }
 
-  /** A peer gave so many bytes; `ms` counts from the question to the last byte. */
-  gave(node: string, bytes: number, ms: number): void {
+  /**
+   * A peer gave so many bytes; `ms` counts from the question to the last byte.
+   * @param waitedMs for how much of it the peer had to wait for the bytes itself: no fault of its own
+   */
+  gave(node: string, bytes: number, ms: number, waitedMs = 0): void {
     const peer = this.#peer(node);
-    peer.rate = blended(peer.rate, bytes, ms);
-    const median = this.#medianRate();
-    if (ms > QUICK_MS && median !== undefined && peer.rate < median * SLOW_SHARE) this.failed(node, "slow");
+    const ownMs = ms - Math.min(ms, Math.max(0, waitedMs));
+    peer.rate = blended(peer.rate, bytes, ownMs);
+    peer.given += 1;
+    if (ownMs > QUICK_MS && this.#isSlow(peer)) this.failed(node, "slow", ms);
     else peer.faults = 0;
   }
 
-  failed(node: string, fault: Fault): void {
+  /** @param ms since it was asked: several questions that one fault leaves without an answer are one fault */
+  failed(node: string, fault: Fault, ms = 0): void {
     const peer = this.#peer(node);
+    const now = this.#now();
+    if (fault !== "lied" && now - ms <= peer.faultAt) return;
     peer.faults += 1;
+    peer.faultAt = now;
     peer.lied ||= fault === "lied";
     const delayMs = retryDelayMs(peer.faults, { ...ASIDE[fault], random: this.#random });
-    peer.asideUntil = Math.max(peer.asideUntil, this.#now() + delayMs);
+    peer.asideUntil = Math.max(peer.asideUntil, now + delayMs);
     if (fault === "gone") this.#lookForWall();
   }
 
@@ -106,15 +120,24 @@ export class Standing {
    * How long a piece of so many bytes is waited for, all in all, in ms. To be asked again while waiting: what others
    * gave meanwhile tells.
    *
-   *   patience = 6 * bytes / rate     at least 3 s, at most 45 s; 20 s while no rate is known
+   *   patience = depth * 6 * bytes / rate     at least depth * 3 s, at most 45 s; 20 s while no rate is known
    *   rate     = the origin's; that of peers in the median while the origin gave nothing yet
    *
-   * By the origin's, because peers that wait for a slow one look slow themselves.
+   * By the origin's, because peers that wait for a slow one look slow themselves. By the depth, because who is asked
+   * may itself have to find out that somebody before it stands still, and go on without: who stood behind it with the
+   * same patience would run out of it at the same time, and all of them would turn to the origin.
+   * @param depth how many nodes the piece passes on its way
    */
-  patienceMs(bytes: number): number {
+  patienceMs(bytes: number, depth = 1): number {
     const rate = this.#originRate ?? this.#medianRate();
     if (rate === undefined) return FIRST_PATIENCE_MS;
-    return Math.min(MOST_PATIENCE_MS, Math.max(LEAST_PATIENCE_MS, (PATIENCE * bytes) / rate));
+    const eachMs = Math.max(LEAST_PATIENCE_MS, (PATIENCE * bytes) / rate);
+    return Math.min(MOST_PATIENCE_MS, Math.max(1, depth) * eachMs);
+  }
+
+  #isSlow({ rate = Infinity, given }: Peer): boolean {
+    const median = this.#medianRate();
+    return given >= TRIED && median !== undefined && rate < median * SLOW_SHARE;
   }
 
   #medianRate(): number | undefined {
@@ -129,12 +152,21 @@ export class Standing {
   }
 
   #peer(node: string): Peer {
-    const known = this.#peers.get(node) ?? { rate: undefined, faults: 0, asideUntil: 0, lied: false };
+    const known = this.#peers.get(node) ?? { ...UNKNOWN };
     // Who was heard of last is the last to be forgotten.
     keepNewest(this.#peers, KEPT, node, known);
     return known;
   }
 }
+
+const UNKNOWN: Peer = {
+  rate: undefined,
+  given: 0,
+  faults: 0,
+  faultAt: -Infinity,
+  asideUntil: 0,
+  lied: false,
+};
 
 function blended(before: number | undefined, bytes: number, ms: number): number {
   const rate = bytes / Math.max(ms, 1);

@@ -19,6 +19,12 @@ export interface PeerAnswer {
   readonly ends: boolean;
 }
 
+/** The same, as it came. */
+export interface PeerGift extends PeerAnswer {
+  /** How long the peer had to wait for it, as it says, in ms. */
+  readonly waitedMs: number;
+}
+
 /** The peers that a node knows of, and how they are asked. */
 export interface PeerNet {
   readonly self: string;
@@ -31,7 +37,7 @@ export interface PeerNet {
    * @throws SkeinError BLOB_MISSING, TOO_MANY (it has too much to do), TIMEOUT (with `sending` in its data: whether it
    *   had begun to), and anything else where it is gone
    */
-  ask(node: string, want: PieceRange, options: AskOptions): Promise<PeerAnswer>;
+  ask(node: string, want: PieceRange, options: AskOptions): Promise<PeerGift>;
 }
 
 export interface AskOptions {
@@ -162,10 +168,12 @@ export class Swarm implements PieceSource {
     const stripe = stripeOf(want.name, Math.floor(want.start / PIECE_BYTES));
     const tried = new Set<string>();
     while (tried.size < TRIES) {
-      const parent = forest.parent(stripe, net.self, standing.out().union(tried));
+      const out = standing.out().union(tried);
+      const parent = forest.parent(stripe, net.self, out);
       if (parent === undefined) return undefined;
       tried.add(parent);
-      const piece = await this.#fromPeer(parent, want, false, signal);
+      const depth = forest.depth(stripe, net.self, out);
+      const piece = await this.#fromPeer(parent, want, { held: false, depth }, signal);
       if (piece !== undefined) return piece;
     }
     return undefined;
@@ -196,7 +204,7 @@ export class Swarm implements PieceSource {
     // Better one that was slow than nobody.
     const ordered = [...all.filter((node) => !out.has(node)), ...all.filter((node) => out.has(node))];
     for (const node of ordered.slice(0, HOLDERS)) {
-      const piece = await this.#fromPeer(node, want, true, signal);
+      const piece = await this.#fromPeer(node, want, { held: true, depth: 1 }, signal);
       if (piece !== undefined) return piece;
     }
     return undefined;
@@ -206,14 +214,15 @@ export class Swarm implements PieceSource {
   async #fromPeer(
     node: string,
     want: PieceRange,
-    held: boolean,
+    how: AskHow,
     signal: AbortSignal,
   ): Promise<Piece | undefined> {
     const { standing } = this.#options;
     const began = performance.now();
+    const tookMs = (): number => performance.now() - began;
     try {
-      const { bytes, ends } = await this.#ask(node, want, held, signal);
-      standing.gave(node, bytes.length, performance.now() - began);
+      const { bytes, ends, waitedMs } = await this.#ask(node, want, how, signal);
+      standing.gave(node, bytes.length, tookMs(), waitedMs);
       if (await this.#isDamaged(want, bytes, ends, signal)) {
         standing.failed(node, "lied");
         return undefined;
@@ -222,15 +231,16 @@ export class Swarm implements PieceSource {
       return { bytes, ends, kind: "peer" };
     } catch (err) {
       signal.throwIfAborted();
-      if (!isSkeinError(err, "BLOB_MISSING")) standing.failed(node, faultIn(err));
+      if (!isSkeinError(err, "BLOB_MISSING")) standing.failed(node, faultIn(err), tookMs());
       return undefined;
     }
   }
 
   /** Who has too much to do is asked again a little later: the origin would have to give it once more. */
-  async #ask(node: string, want: PieceRange, held: boolean, signal: AbortSignal): Promise<PeerAnswer> {
+  async #ask(node: string, want: PieceRange, how: AskHow, signal: AbortSignal): Promise<PeerGift> {
     const { net, standing } = this.#options;
-    const patienceMs = (): number => standing.patienceMs(want.end - want.start);
+    const { held, depth } = how;
+    const patienceMs = (): number => standing.patienceMs(want.end - want.start, depth);
     const began = performance.now();
     for (;;) {
       try {
@@ -258,6 +268,13 @@ export class Swarm implements PieceSource {
     const key = `${want.name} ${Math.floor(want.start / PIECE_BYTES)}`;
     keepNewest(this.#from, PROVENANCES, key, node);
   }
+}
+
+interface AskHow {
+  /** Only for what it has on its disk. */
+  readonly held: boolean;
+  /** How many nodes the piece passes on its way, this one included. */
+  readonly depth: number;
 }
 
 function faultIn(err: unknown): Fault {
