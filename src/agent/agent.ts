@@ -37,6 +37,7 @@ import { reportOf } from "./reporting/reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
 import type { Offered, Source } from "./source/source.ts";
 import { selfOf } from "./node/self.ts";
+import { Spares, type SparesOptions } from "./installs/spares.ts";
 import { openStaged } from "./installs/staged.ts";
 import { appUsers } from "./programs/users.ts";
 import { AppWorker } from "./attempt/worker.ts";
@@ -194,6 +195,8 @@ class Agent implements AsyncDisposable {
     const self = keys.signer.kid;
     const registry = await openRegistryHost({ runtime, records, stateDir, self, node, remote, log });
     const folders = (app: string): AppFolders => appFolders(paths, app);
+    const wishOf: SparesOptions["wishOf"] = async (app, release) => await releases.spareWish(app, release);
+    const spares = new Spares({ clock, log, records, folders, wishOf });
     const releases = new Releases({
       folders,
       kept,
@@ -204,6 +207,7 @@ class Agent implements AsyncDisposable {
       command: options.command,
       registryUrl: registry.url,
       cache: near.cache,
+      spares,
     });
     const staged = await openStaged(stateDir, write);
     await kept.keepOnly(namedDocuments(store.state, records.all(), staged));
@@ -216,6 +220,7 @@ class Agent implements AsyncDisposable {
       records,
       outbox: await openOutbox(path.join(stateDir, "receipts"), write),
       releases,
+      spares,
       staged,
       instances: runtimeInstances(runtime),
       groups,
@@ -236,6 +241,7 @@ class Agent implements AsyncDisposable {
     await this.#openSource().catch(() => undefined);
     await sweepLeft(this.#context);
     this.#startWorkers();
+    this.#track(this.#context.spares?.run(this.#options.signal) ?? Promise.resolve());
     try {
       await Promise.all([
         this.#listenLoop(),

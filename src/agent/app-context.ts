@@ -18,6 +18,7 @@ import type { Outbox } from "./attempt/receipts.ts";
 import type { Records } from "./attempt/records.ts";
 import type { When } from "./reporting/report-loop.ts";
 import type { Releases } from "./installs/releases.ts";
+import type { Spares } from "./installs/spares.ts";
 import type { Staged } from "./installs/staged.ts";
 import type { StepName } from "./attempt/plan.ts";
 
@@ -51,6 +52,8 @@ export interface AppContext {
   readonly depots: (how?: Nearness) => readonly DepotReader[];
   /** What this node fetched, and keeps. Absent: it keeps nothing. */
   readonly cache?: BlobCache;
+  /** Prepares next installs while nothing is to be done. Absent: nobody does. */
+  readonly spares?: Spares;
   /** Lets the app's worker look for instances that are missing, and for a lost `current`. */
   readonly doubt: (app: string) => void;
   /** Knows the services on other nodes. Absent: there are none. */

@@ -3,7 +3,7 @@ import type { Digest } from "../lib/ids.ts";
 import type { ChunkRef } from "./pack.ts";
 import type { RecordFile } from "./record-file.ts";
 import { isFileRow, type FileRow } from "./rows.ts";
-import type { LoadedTree } from "./tree-blobs.ts";
+import type { KnownTree } from "./tree-blobs.ts";
 
 /** A file of an earlier install, as its record says that it is. */
 export interface EarlierFile {
@@ -29,7 +29,7 @@ const keyOf = ({ kind, sha256 }: FileRow): string => (kind === "f" ? sha256 : `x
  * would be most of the memory of an update.
  */
 export class EarlierContent {
-  readonly #tree: LoadedTree;
+  readonly #tree: KnownTree;
   readonly #rows: readonly FileRow[];
   readonly #records: readonly RecordFile[];
   readonly #dirs: readonly string[];
@@ -46,7 +46,7 @@ export class EarlierContent {
   readonly #head: Int32Array;
 
   /** `records`: the latest first. They stay open as long as this is used. */
-  constructor(tree: LoadedTree, records: readonly RecordFile[], revs: string) {
+  constructor(tree: KnownTree, records: readonly RecordFile[], revs: string) {
     this.#tree = tree;
     this.#rows = records.length === 0 ? [] : tree.rows.filter(isFileRow);
     this.#records = records;

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { listInstalls, readRecord, stagingDir } from "./install-record.ts";
+import { listInstalls, readRecord, spareDir, stagingDir } from "./install-record.ts";
 import type { Installed } from "./install.ts";
 import type { Published } from "./publish.ts";
 import { makeWorld, noise, readTree, releaseId, writeTree, type Tree } from "./release.fixture.ts";
@@ -105,6 +105,50 @@ for (const point of INSTALL_POINTS) {
     // The tables, and the first 16 KiB of a pack, which hold its head: no content is fetched twice.
     if (point === "install.fetched")
       assert.ok(installed.bytesFetched < 18_000, `${installed.bytesFetched} fetched anew`);
+  });
+}
+
+/** OLD was installed; then it was made a spare of, killed at the first point; then NEW was installed, killed at the second. */
+const SPARE_POINTS = [
+  ["spare.placing", ""],
+  ["spare.placing:3", ""],
+  ["spare.filled", ""],
+  ["spare.flushed", ""],
+  ["spare.made", ""],
+  ["", "install.planned"],
+  ["", "install.spare-taken"],
+  ["", "install.spare-cleared"],
+  ["", "install.placed"],
+  ["", "install.local"],
+  ["", "install.filled"],
+  ["", "install.flushed"],
+  ["", "install.recorded"],
+  ["", "install.renamed"],
+] as const;
+
+for (const [making, taking] of SPARE_POINTS) {
+  test(`a spare is whole or of no use, killed at ${making || taking}`, async (t) => {
+    const world = makeWorld(t);
+    const gone: Tree = { "old/gone.txt": "gone", "z.txt": "gone too", "a/two.sh": "of another kind" };
+    const first = await world.publish({ ...OLD, ...gone });
+    await world.install(1, first);
+    const second = await world.publish(NEW, { previous: first });
+    const words = ["spare", path.join(world.dir, "depot"), world.revs];
+    assert.equal(run(making, ...words, "1").signal, making === "" ? null : "SIGKILL");
+    const isMade = making === "" || making === "spare.made";
+    assert.equal(fs.existsSync(spareDir(world.revs, releaseId(1))), isMade);
+    // Where it goes on at once, and where an order comes first.
+    if (making.startsWith("spare.placing")) assert.equal(run("", ...words, "1").status, 0);
+
+    const args = ["install", path.join(world.dir, "depot"), world.revs, "2", JSON.stringify(second)];
+    assert.equal(run(taking, ...args).signal, taking === "" ? null : "SIGKILL");
+    assert.equal(run("", ...args).status, 0);
+    assert.deepEqual(readTree(path.join(world.revs, releaseId(2))), { ...NEW, a: null });
+    assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
+    assert.deepEqual(await verifyInstall(world.revs, releaseId(1), first.tree, t.signal), []);
+    assert.equal(run("", ...words, "2").status, 0);
+    const left = fs.readdirSync(path.join(world.revs, ".install")).sort();
+    assert.deepEqual(left, [`${releaseId(1)}.record`, `${releaseId(2)}.record`, `${releaseId(2)}.spare`]);
   });
 }
 

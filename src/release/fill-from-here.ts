@@ -8,6 +8,8 @@ import type { InstallPlan } from "./install-plan.ts";
 import type { InstallMeter } from "./install-progress.ts";
 import { modeOf, type Placer, type PlannedFile } from "./placer.ts";
 import type { FreshContents } from "./reach-tree.ts";
+import type { FileRow } from "./rows.ts";
+import { removeStrays } from "./strays.ts";
 import { comparePaths } from "./tree-path.ts";
 
 export interface LocalOptions {
@@ -43,6 +45,8 @@ export async function fillFromHere(
   placer: Placer,
   options: LocalOptions,
 ): Promise<FilledFromHere> {
+  // What an earlier try took as a spare may have been left as it was.
+  if (options.resuming) await removeStrays(plan, setImmediate);
   const local = new LocalFiller(plan, fresh, placer, options);
   try {
     for (let at = 0; at < plan.files.length; at += FILES_PER_TURN) {
@@ -201,14 +205,18 @@ export function folded(file: string, cause: unknown): SkeinError {
 }
 
 /** An unchanged size, time and inode is what a link is worth: whoever can fake them can read nothing new by it. */
-function isAsRecorded(plan: PlannedFile, earlier: EarlierFile): boolean {
-  const stat = fs.lstatSync(earlier.file, { throwIfNoEntry: false });
-  return (
+function isAsRecorded({ row }: PlannedFile, { file, inode, time }: EarlierFile): boolean {
+  return inodeOf(file, row, time) === inode;
+}
+
+/** Its inode, when a file is as this row and this time say; else 0. */
+export function inodeOf(file: string, row: FileRow, time: number): number {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  const isAsSaid =
     stat !== undefined &&
     stat.isFile() &&
-    stat.size === plan.row.size &&
-    stat.ino === earlier.inode &&
-    Math.round(stat.mtimeMs) === earlier.time &&
-    (stat.mode & 0o7777) === modeOf(plan.row)
-  );
+    stat.size === row.size &&
+    Math.round(stat.mtimeMs) === time &&
+    (stat.mode & 0o7777) === modeOf(row);
+  return isAsSaid ? stat.ino : 0;
 }

@@ -14,10 +14,13 @@ import { Placer, type PlannedFile } from "./placer.ts";
 import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "./record-file.ts";
 import { neededRoom, SPARE_BYTES } from "./room.ts";
+import { isFileRow, type Row } from "./rows.ts";
 
 export interface FillOptions extends LocalOptions {
   /** Told what lies in files and not yet on the disk. */
   readonly flushes: EarlyFlushes;
+  /** Per file row: its inode where it is there already, beyond the plan's files. Default: none is. */
+  readonly inodes?: Float64Array;
 }
 
 type Lists = ReadonlyMap<Digest, readonly ChunkRef[]>;
@@ -38,13 +41,12 @@ const CHUNKS_PER_COLLECTION = 10_000;
  */
 export async function fillStage(
   plan: InstallPlan,
-  { packs, fresh }: ReachedTree,
+  { rows, packs, fresh }: ReachedTree,
   options: FillOptions,
 ): Promise<Filled> {
   checkSpace(plan, fresh, options);
-  const placer = new Placer(plan.fileRows);
-  const { meter } = options;
-  meter.bytesTotal = plan.bytes;
+  const { meter, inodes = new Float64Array(plan.fileRows) } = options;
+  const placer = new Placer(inodes);
   const lists = plan.earlier.lists();
   let counts: Counts;
   try {
@@ -54,7 +56,7 @@ export async function fillStage(
     faultPoint("install.local");
     await fillFromDepots(plan, local.todo, lists, packs, placer, options);
     faultPoint("install.fetched");
-    for (const { file, target } of plan.links) makeLink(file, target);
+    for (const { file, target } of plan.links) placeLink(file, target);
   } catch (err) {
     const isFile = err instanceof Error && "path" in err && typeof err.path === "string";
     throw errnoOf(err) === "EEXIST" && isFile ? folded(String(err.path), err) : err;
@@ -62,12 +64,12 @@ export async function fillStage(
     placer.close();
   }
   for (const { row, index } of plan.files) {
-    if (placer.inodes[index] !== 0) continue;
+    if (inodes[index] !== 0) continue;
     throw new SkeinError("CHUNK_CORRUPT", `${JSON.stringify(row.path)} could not be put together`, {
       data: { path: row.path },
     });
   }
-  return { inodes: placer.inodes, lists: listsOf(plan, lists, packs), counts };
+  return { inodes, lists: listsOf(rows, inodes, lists, packs), counts };
 }
 
 /** Space is checked before the first byte: a node whose disk is full goes on as it is. */
@@ -86,10 +88,16 @@ function checkSpace(plan: InstallPlan, fresh: FreshContents, { link, resuming }:
 /** What would have to be freed, in bytes; nothing where it is not bytes that lack. */
 const lacking = (bytes: number): { readonly lacking?: number } => (bytes > 0 ? { lacking: bytes } : {});
 
-function makeLink(file: string, target: string): void {
-  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
-  if (stat !== undefined) fs.rmSync(file, { recursive: true });
+/** Whatever stands there makes way. */
+export function placeLink(file: string, target: string): void {
+  if (fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined) fs.rmSync(file, { recursive: true });
   fs.symlinkSync(target, file);
+}
+
+/** Where a link leads; undefined where none is. */
+export function linkText(file: string): string | undefined {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  return stat?.isSymbolicLink() === true ? fs.readlinkSync(file) : undefined;
 }
 
 async function fillFromDepots(
@@ -162,10 +170,13 @@ function takeChunks(fd: number, chunks: readonly ChunkRef[], placer: Placer): vo
 }
 
 /** The chunk lists that a later install may use, each with one file that is made of it. */
-function listsOf(plan: InstallPlan, lists: Lists, packs: PackMap): RecordList[] {
+function listsOf(rows: Iterable<Row>, inodes: Float64Array, lists: Lists, packs: PackMap): RecordList[] {
   const used = new Map<Digest, RecordList>();
-  for (const { row } of plan.files) {
-    if (row.size <= MIN_CHUNK || used.has(row.sha256)) continue;
+  let index = 0;
+  for (const row of rows) {
+    if (!isFileRow(row)) continue;
+    const isThere = inodes[index++] !== 0;
+    if (!isThere || row.size <= MIN_CHUNK || used.has(row.sha256)) continue;
     const chunks = packs.lists.get(row.sha256) ?? lists.get(row.sha256);
     if (chunks !== undefined) used.set(row.sha256, { path: row.path, sha256: row.sha256, chunks });
   }

@@ -3,16 +3,23 @@ import { EarlierContent } from "./earlier-content.ts";
 import type { PlannedFile } from "./placer.ts";
 import type { RecordFile } from "./record-file.ts";
 import { isFileRow, type FileRow } from "./rows.ts";
-import type { LoadedTree } from "./tree-blobs.ts";
+import type { KnownTree } from "./tree-blobs.ts";
+
+export interface PlannedLink {
+  readonly file: string;
+  readonly target: string;
+}
 
 /** What an install has to do, decided before anything is written. */
 export interface InstallPlan {
   readonly stage: string;
-  readonly tree: LoadedTree;
+  readonly tree: KnownTree;
   readonly files: readonly PlannedFile[];
   /** Absolute, parents first. */
   readonly folders: readonly string[];
-  readonly links: readonly { readonly file: string; readonly target: string }[];
+  /** Folders in which something is to be laid, or was taken away. */
+  readonly changed: readonly string[];
+  readonly links: readonly PlannedLink[];
   readonly writable: ReadonlyMap<string, string>;
   /** Sum of the files' sizes. */
   readonly bytes: number;
@@ -48,11 +55,11 @@ class StagedFile implements PlannedFile {
   }
 }
 
-export function planInstall(tree: LoadedTree, options: PlanOptions): InstallPlan {
+export function planInstall(tree: KnownTree, options: PlanOptions): InstallPlan {
   const { stage, writable } = options;
   const files: PlannedFile[] = [];
   const folders = [stage];
-  const links: { file: string; target: string }[] = [];
+  const links: PlannedLink[] = [];
   let index = 0;
   for (const row of tree.rows) {
     const at = isFileRow(row) ? index++ : 0;
@@ -67,7 +74,7 @@ export function planInstall(tree: LoadedTree, options: PlanOptions): InstallPlan
   }
   const bytes = files.reduce((sum, { row }) => sum + row.size, 0);
   const earlier = new EarlierContent(tree, options.records, options.revs);
-  return { stage, tree, files, folders, links, writable, bytes, earlier, fileRows: index };
+  return { stage, tree, files, folders, changed: folders, links, writable, bytes, earlier, fileRows: index };
 }
 
 function addFolders(folders: string[], stage: string, at: string): void {

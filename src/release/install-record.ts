@@ -32,6 +32,10 @@ export const stagingDir = (revs: string, id: ReleaseId): string =>
   path.join(installsDir(revs), `${id}.stage`);
 /** Where files that replace damaged ones are put together. */
 export const mendingDir = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.mend`);
+/** A spare copy of a release's tree, whole (`spare.ts`). */
+export const spareDir = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.spare`);
+/** What is to become one. */
+export const spareStage = (revs: string, id: ReleaseId): string => `${spareDir(revs, id)}.new`;
 const recordFile = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.record`);
 
 export async function writeRecord(revs: string, record: RecordContent): Promise<void> {

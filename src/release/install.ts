@@ -16,6 +16,8 @@ import { installsDir, listInstalls, openRecord, stagingDir, writeRecord } from "
 import type { PublishedTree } from "./published.ts";
 import { reachTree } from "./reach-tree.ts";
 import type { RecordFile } from "./record-file.ts";
+import { removeTree } from "./remove-tree.ts";
+import { takeSpare, type TakeOptions } from "./take-spare.ts";
 
 export interface InstallOptions {
   readonly release: ReleaseId;
@@ -109,19 +111,22 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   const tree = await reachTree(fetcher, { wanted: options.tree, revs, release, records, mayAsk, onContent });
   collectAfter(tree.rows.length);
   const stage = stagingDir(revs, release);
-  const plan = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, records });
+  const whole = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, records });
   faultPoint("install.planned");
-  const fresh = await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
+  const begun = await beginStage(whole, { ...options, records });
+  const { plan } = begun;
+  meter.bytesTotal = whole.bytes;
+  meter.fromDisk(whole.bytes - plan.bytes);
   const flushes = new EarlyFlushes(stage, signal);
-  const done = await fillStage(plan, tree, { ...options, meter, flushes, resuming: fresh === undefined });
+  const done = await fillStage(plan, tree, { ...options, ...begun, meter, flushes });
   faultPoint("install.filled");
   meter.enter("flush");
   await flushes.end();
-  await finishStage(plan, stage, signal);
+  await finishStage(whole, plan, signal);
   faultPoint("install.flushed");
   const { rows, segments, times } = tree;
   const { inodes, lists } = done;
-  const { writable } = plan;
+  const { writable } = whole;
   const id = options.tree.tree;
   await writeRecord(revs, { release, tree: id, rows, segments, times, inodes, lists, writable });
   faultPoint("install.recorded");
@@ -130,8 +135,9 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   return {
     dir,
     already: false,
-    files: plan.files.length,
+    files: whole.files.length,
     ...done.counts,
+    linked: done.counts.linked + begun.linked,
     bytesFetched: fetcher.bytes,
     sources: meter.sources,
   };
@@ -147,12 +153,42 @@ async function earlierRecords(revs: string, release: ReleaseId): Promise<RecordF
   return records;
 }
 
-/** All of it goes to the disk. Root's folders are shut to others as they are. */
-async function finishStage(plan: InstallPlan, stage: string, signal: AbortSignal): Promise<void> {
-  if (process.getuid?.() !== 0) {
-    for (const folder of plan.folders.toReversed()) if (folder !== stage) fs.chmodSync(folder, 0o555);
+interface BegunStage {
+  /** What is left to be put down. */
+  readonly plan: InstallPlan;
+  readonly inodes?: Float64Array;
+  /** Files that are there and shared with an earlier release. */
+  readonly linked: number;
+  readonly resuming: boolean;
+}
+
+/** The staging directory: what an earlier try left, else a spare where files may be shared, else an empty one. */
+async function beginStage(
+  plan: InstallPlan,
+  options: TakeOptions & Pick<InstallOptions, "link">,
+): Promise<BegunStage> {
+  const { stage } = plan;
+  if (fs.existsSync(stage)) return { plan, linked: 0, resuming: true };
+  const taken = options.link ? await takeSpare(plan, options) : undefined;
+  if (taken !== undefined) {
+    const { inodes, linked } = taken;
+    return { plan: taken.plan, inodes, linked, resuming: false };
   }
-  await flushPut(stage, plan.files, plan.folders, signal);
+  await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
+  return { plan, linked: 0, resuming: false };
+}
+
+/** What was put down goes to the disk. Root's folders are shut to others as they are. */
+async function finishStage(
+  whole: InstallPlan,
+  { files, changed }: InstallPlan,
+  signal: AbortSignal,
+): Promise<void> {
+  const { stage, folders } = whole;
+  if (process.getuid?.() !== 0) {
+    for (const folder of folders.toReversed()) if (folder !== stage) fs.chmodSync(folder, 0o555);
+  }
+  await flushPut(stage, files, changed, signal);
 }
 
 /** The finished tree takes its name. What stood there without a record (never by our hand) makes way. */
@@ -170,19 +206,4 @@ async function appear(stage: string, dir: string): Promise<void> {
   faultPoint("install.renamed");
   if (process.getuid?.() !== 0) fs.chmodSync(dir, 0o555);
   await syncDirectory(path.dirname(dir));
-}
-
-/** Removes a tree whose folders may not be writable. */
-export function removeTree(dir: string): void {
-  if (process.getuid?.() !== 0) makeWritable(dir);
-  fs.rmSync(dir, { recursive: true, force: true });
-}
-
-export function makeWritable(dir: string): void {
-  const stat = fs.lstatSync(dir, { throwIfNoEntry: false });
-  if (stat === undefined || !stat.isDirectory()) return;
-  fs.chmodSync(dir, 0o700);
-  for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
-    if (entry.isDirectory()) makeWritable(path.join(dir, entry.name));
-  }
 }

@@ -7,13 +7,14 @@ import type { ReleaseId } from "../lib/ids.ts";
 import { Fetcher } from "./fetch.ts";
 import { fillStage } from "./fill-stage.ts";
 import { EarlyFlushes, flushFileSystem } from "./flush.ts";
-import { removeTree, type InstallOptions } from "./install.ts";
+import type { InstallOptions } from "./install.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
 import { addSources, InstallMeter, type BytesBySource } from "./install-progress.ts";
 import { listInstalls, mendingDir, openRecord, writeRecord } from "./install-record.ts";
 import { placeFile, placeLinkTo, setRight } from "./put-in-place.ts";
 import { reachTree } from "./reach-tree.ts";
 import type { RecordFile } from "./record-file.ts";
+import { removeTree } from "./remove-tree.ts";
 import { isFileRow, type Row } from "./rows.ts";
 import { assertInstall, verifyInstall, type Difference } from "./verify-install.ts";
 
@@ -150,6 +151,7 @@ async function freshCopies(
   const tree = await reachTree(fetcher, { wanted, revs, release, records: known, mayAsk: false, onContent });
   const { writable } = record;
   const plan = part(planInstall(tree, { revs, stage, writable, records: others.all }), files);
+  meter.bytesTotal = plan.bytes;
   const flushes = new EarlyFlushes(stage, signal);
   await fillStage(plan, tree, { link: false, resuming: false, signal, meter, flushes });
   await flushes.end();

@@ -66,8 +66,8 @@ export class Placer {
   /** Told the bytes of content as they are written. */
   onWritten: (bytes: number) => void = () => undefined;
 
-  constructor(files: number) {
-    this.inodes = new Float64Array(files);
+  constructor(inodes: Float64Array) {
+    this.inodes = inodes;
   }
 
   /** A file without content is there at once. */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { removeTree } from "./install.ts";
+import { removeTree } from "./remove-tree.ts";
 import { modeOf } from "./placer.ts";
 import type { Row } from "./rows.ts";
 import type { Difference } from "./verify-install.ts";

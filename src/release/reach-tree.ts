@@ -62,7 +62,8 @@ async function sameTree(
   if (digestOf(encodeRoot(segments)) !== wanted.rows) return undefined;
   const pieces = segments.map(({ id }) => record.segment(id) ?? Buffer.alloc(0));
   if (treeIdOf(pieces) !== wanted.tree) return undefined;
-  const rows = pieces.flatMap((bytes) => decodeRows(bytes));
+  const decoded = pieces.map((bytes) => decodeRows(bytes));
+  const rows = decoded.flat();
   const times = record.times();
   const isSame = wanted.since !== null && digestOf(encodeSince(times)) === wanted.since;
   // Only an old file that was tampered with makes its packs be asked for.
@@ -70,7 +71,7 @@ async function sameTree(
     (await fetcher.try(async (depot) => await readIndex(depot, wanted.tree, fetcher.signal))).packs;
   return {
     rows,
-    segments,
+    segments: segments.map((segment, n) => ({ ...segment, rows: decoded[n]?.length ?? 0 })),
     times: isSame ? times : await loadTimes(fetcher, wanted, rows),
     packs: new PackMap(fetcher, index, packsElsewhere(fetcher, wanted.tree)),
   };

@@ -7,8 +7,9 @@ import { publish } from "./publish.ts";
 import type { PublishedTree } from "./published.ts";
 import { plainSource, releaseId } from "./release.fixture.ts";
 import { removeInstall } from "./remove-install.ts";
+import { makeSpare } from "./spare.ts";
 
-/** For tests of what only another process can meet: publishes, installs, mends or removes, and prints the result as JSON. */
+/** For tests of what only another process can meet: publishes, installs, mends, removes or makes a spare, and prints the result as JSON. */
 const [step, depot = "", place = "", more = "", tree = "null"] = process.argv.slice(2);
 const { signal } = new AbortController();
 
@@ -82,6 +83,10 @@ async function runRemove(): Promise<unknown> {
   return {};
 }
 
+async function runSpare(): Promise<unknown> {
+  return await makeSpare({ revs: place, release: releaseId(Number(more)), leastFiles: 0, signal });
+}
+
 const steps: Readonly<Record<string, () => Promise<unknown>>> = {
   publish: runPublish,
   install: () => runInstall(),
@@ -89,5 +94,6 @@ const steps: Readonly<Record<string, () => Promise<unknown>>> = {
   "install-on-filling": installOnFilling,
   mend: runMend,
   remove: runRemove,
+  spare: runSpare,
 };
 process.stdout.write(JSON.stringify(await steps[step ?? ""]?.()));

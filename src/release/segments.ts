@@ -8,6 +8,7 @@ import { encodeRow, isFileRow, type Row } from "./rows.ts";
  */
 export interface Segment extends SegmentRef {
   readonly bytes: Buffer;
+  readonly rows: number;
   /** How many of its rows are files. */
   readonly files: number;
 }
@@ -28,16 +29,19 @@ export function cutSegments(rows: readonly Row[]): Segment[] {
 /** The same one after the other, for whoever need not hold all their bytes. */
 export function* eachSegment(rows: readonly Row[]): Generator<Segment, void> {
   let text = "";
+  let rowsIn = 0;
   let files = 0;
   const end = (): Segment => {
     const bytes = Buffer.from(text);
-    const segment = { id: digestOf(bytes), length: bytes.length, bytes, files };
+    const segment = { id: digestOf(bytes), length: bytes.length, bytes, rows: rowsIn, files };
     text = "";
+    rowsIn = 0;
     files = 0;
     return segment;
   };
   for (const row of rows) {
     text += encodeRow(row);
+    rowsIn += 1;
     if (isFileRow(row)) files += 1;
     // Lengths are counted in UTF-16 units of the text: exact enough to bound, and the same everywhere.
     if (text.length >= MAX_SEGMENT || (text.length >= MIN_SEGMENT && endsSegment(row.path))) yield end();

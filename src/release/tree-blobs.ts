@@ -16,16 +16,21 @@ export const TABLE_BYTES = 64 * 1024 * 1024;
 
 /** Rows that travelled together. */
 export interface TreeSegment extends SegmentRef {
+  readonly rows: number;
   /** How many of its rows are files. */
   readonly files: number;
 }
 
-export interface LoadedTree {
+/** A tree as it is put down. */
+export interface KnownTree {
   readonly rows: readonly Row[];
   /** What the rows came in, in order. */
   readonly segments: readonly TreeSegment[];
   /** When each file's content first appeared, in ms since the epoch; 0 when the release does not say. */
   readonly times: readonly number[];
+}
+
+export interface LoadedTree extends KnownTree {
   /** Where the tree's chunks are. */
   readonly packs: PackMap;
 }
@@ -84,7 +89,7 @@ export async function loadTree(
   const segments = refs.map((ref, i): TreeSegment => {
     const decoded = decodeRows(pieces[i] ?? Buffer.alloc(0));
     for (const row of decoded) rows.push(row);
-    return { ...ref, files: decoded.filter(isFileRow).length };
+    return { ...ref, rows: decoded.length, files: decoded.filter(isFileRow).length };
   });
   for (const bytes of pieces) freeNow(bytes);
   checkRows(rows);

@@ -159,10 +159,18 @@ export class AppWorker {
     }
     if (step === undefined) {
       this.#failures = 0;
+      this.#wantSpare(actual);
       return goal !== null && !goal.go ? HELD_LOOK_MS : -1;
     }
+    this.#context.spares?.giveWay();
     if (actual.attempt !== null && step !== "turn") return await this.#advance(actual.attempt, step, signal);
     return await this.#outside(step, goal, actual, signal);
+  }
+
+  /** The next install is prepared while nothing is to be done. */
+  #wantSpare({ reached }: Actual): void {
+    if (reached === null || reached.state !== "run" || reached.release === null) return;
+    this.#context.spares?.want(this.app, reached.release);
   }
 
   /** Steps outside of an attempt's row. */

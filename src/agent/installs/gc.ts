@@ -6,6 +6,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { listLeft, removeInstall } from "../../release/remove-install.ts";
+import { dropSpares, type SpareWish } from "../../release/spare.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import type { AppContext } from "../app-context.ts";
 import { readCurrent } from "./folders.ts";
@@ -78,7 +79,7 @@ export async function collect(
   const gone: ReleaseId[] = [];
   for (const id of removable({ installed, good: record.good, needed, keep, isTight })) {
     if (wish.before !== undefined && !(await isOlder(context, record, id, wish.before))) continue;
-    if (wish.dry === true || (await removeRelease(context, record, id))) gone.push(id);
+    if (wish.dry === true || (await removeRelease(context, record, id, true))) gone.push(id);
   }
   if (wish.dry === true) return gone;
   const current = record.reached?.release ?? null;
@@ -86,6 +87,17 @@ export async function collect(
   const now = await neededBy(context, context.records.get(app) ?? record);
   await removeLeft(context, app, needed.union(now));
   return gone;
+}
+
+/** The current release may use the tree of one that goes as its spare; a tight disk has no room for any. */
+async function heirOf(context: AppContext, record: AppRecord): Promise<SpareWish | undefined> {
+  const { spares, releases } = context;
+  const { reached } = record;
+  if (spares === undefined || reached?.state !== "run" || reached.release === null) return undefined;
+  const wish = await releases.spareWish(record, reached.release);
+  if (wish === undefined || (await freeShare(wish.revs)) >= wish.freeDisk) return wish;
+  dropSpares(wish.revs);
+  return undefined;
 }
 
 /** What the current release's manifest says; where nothing runs yet, the defaults. */
@@ -112,8 +124,14 @@ async function isOlder(
 /**
  * Removes an installed release that nothing needs. Its pre-remove hook runs first, whose failure does not keep it on
  * the disk. @returns false where an order, a staging or a running instance came to need it meanwhile
+ * @param reuse its tree may become the current release's spare. Default false
  */
-export async function removeRelease(context: AppContext, record: AppRecord, id: ReleaseId): Promise<boolean> {
+export async function removeRelease(
+  context: AppContext,
+  record: AppRecord,
+  id: ReleaseId,
+  reuse = false,
+): Promise<boolean> {
   const signal = AbortSignal.timeout(REMOVE_MS);
   const isNeeded = async (): Promise<boolean> =>
     (await neededBy(context, context.records.get(record.app) ?? record)).has(id);
@@ -121,7 +139,7 @@ export async function removeRelease(context: AppContext, record: AppRecord, id: 
     if (await isNeeded()) return false;
     await preRemove(context, record, id, signal);
     if (await isNeeded()) return false;
-    await remove(context, record.app, id);
+    await remove(context, record.app, id, reuse ? await heirOf(context, record) : undefined);
     return true;
   };
   // Whoever comes to need it waits until it is gone, and installs it anew.
@@ -148,9 +166,14 @@ async function preRemove(
   }
 }
 
-async function remove({ folders, log }: AppContext, app: string, id: ReleaseId): Promise<void> {
+async function remove(
+  { folders, log }: AppContext,
+  app: string,
+  id: ReleaseId,
+  heir: SpareWish | undefined,
+): Promise<void> {
   faultPoint("agent.remove");
-  await removeInstall(folders(app).revs, id);
+  await removeInstall(folders(app).revs, id, heir);
   log.info("release removed", { app, release: id });
 }
 

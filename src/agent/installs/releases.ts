@@ -11,10 +11,12 @@ import { settleMemory } from "../../lib/settle-memory.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import { addSources, type InstallProgress } from "../../release/install-progress.ts";
-import { install, makeWritable, removeTree, type Installed } from "../../release/install.ts";
+import { install, type Installed } from "../../release/install.ts";
 import { listInstalls, openRecord, stagingDir } from "../../release/install-record.ts";
 import { measureInstall, type Measured } from "../../release/measure.ts";
 import { mendInstall, type Mending } from "../../release/mend.ts";
+import { makeWritable, removeTree } from "../../release/remove-tree.ts";
+import type { SpareWish } from "../../release/spare.ts";
 import { verifyInstall, type Difference } from "../../release/verify-install.ts";
 import type { Release } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
@@ -37,6 +39,7 @@ import { withRoom } from "./make-room.ts";
 import type { Caller } from "../registry/registry.ts";
 import { ReleaseLanes } from "./release-lanes.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
+import type { Spares } from "./spares.ts";
 import type { AppUsers } from "../programs/users.ts";
 
 /** A release that is installed here, with all that is needed to run it. */
@@ -64,6 +67,8 @@ export interface ReleasesOptions {
   readonly registryUrl: (caller: Caller) => string | null;
   /** Gives way where the disk is full. Absent: nothing does. */
   readonly cache?: BlobCache;
+  /** Prepares installs. Absent: nobody does. */
+  readonly spares?: Spares | undefined;
 }
 
 export interface AppName {
@@ -109,11 +114,10 @@ export class Releases {
     signal: AbortSignal,
     onProgress: (progress: InstallProgress) => void,
   ): Promise<Installed> {
-    const { cache, folders } = this.#options;
     const work = async (tell: typeof onProgress): Promise<Installed> =>
-      await withRoom(
+      await this.#filling(
+        name,
         async () => await this.#install(name, id, { depots, signal, full: false, onProgress: tell }),
-        { cache, dir: folders(name.app).revs },
       );
     return await this.lanes.alone(name.app, id, work, { signal, onProgress });
   }
@@ -124,8 +128,7 @@ export class Releases {
    * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `mendInstall` and `install` throw
    */
   async mend(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Mending> {
-    const { cache, folders } = this.#options;
-    const { revs } = folders(name.app);
+    const { revs } = this.#options.folders(name.app);
     const once = async (tell: FetchOptions["onProgress"]): Promise<Mending> => {
       if (writableOf(revs, id) === undefined) {
         const { files, bytesFetched, sources } = await this.#install(name, id, { ...how, onProgress: tell });
@@ -135,7 +138,7 @@ export class Releases {
       return await mendInstall({ ...how, release: id, tree, revs, onProgress: tell });
     };
     const work = async (tell: FetchOptions["onProgress"]): Promise<Mending> =>
-      await withRoom(async () => await once(tell), { cache, dir: revs });
+      await this.#filling(name, async () => await once(tell));
     try {
       return await this.lanes.alone(name.app, id, work, how);
     } finally {
@@ -169,6 +172,13 @@ export class Releases {
     const { revs } = this.#options.folders(name.app);
     const work = async (): Promise<readonly Difference[]> => await verifyInstall(revs, id, tree, signal);
     return await this.lanes.alone(name.app, id, work, { signal });
+  }
+
+  /** Work that fills the disk: what can gives way to it. */
+  async #filling<T>({ app }: AppName, work: () => Promise<T>): Promise<T> {
+    const { cache, spares, folders } = this.#options;
+    const roomy = async (): Promise<T> => await withRoom(work, { cache, spares, dir: folders(app).revs });
+    return spares === undefined ? await roomy() : await spares.without(roomy);
   }
 
   async #install(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Installed> {
@@ -205,6 +215,16 @@ export class Releases {
     const { kept, state, now } = this.#options;
     releaseOf(state().charter, { app, id }, [document], now());
     await kept.putRelease(id, document);
+  }
+
+  /** What the spare of an app's current release is to be; undefined where releases share no files. */
+  async spareWish(
+    name: AppName,
+    release: ReleaseId,
+  ): Promise<Required<Omit<SpareWish, "leastFiles">> | undefined> {
+    if ((await this.#options.users.of(name.app)) === undefined) return undefined;
+    const { freeDisk } = (await this.load(name, release)).manifest.keep;
+    return { revs: this.#options.folders(name.app).revs, release, freeDisk };
   }
 
   /** Is it here in full? */

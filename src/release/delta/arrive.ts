@@ -143,8 +143,8 @@ function prove({ rows, times }: TreeState, wanted: PublishedTree): TreeSegment[]
 
 /** The bytes of the rows' segments, each only until the next one is asked for; what they are goes into `segments`. */
 function* cutting(rows: readonly Row[], segments: TreeSegment[]): Generator<Buffer, void> {
-  for (const { id, length, files, bytes } of eachSegment(rows)) {
-    segments.push({ id, length, files });
+  for (const { bytes, ...segment } of eachSegment(rows)) {
+    segments.push(segment);
     yield bytes;
     freeNow(bytes);
   }

@@ -1,0 +1,42 @@
+import fs from "node:fs";
+import { removeTree } from "./remove-tree.ts";
+import type { InstallPlan } from "./install-plan.ts";
+
+type Places = Pick<InstallPlan, "stage" | "files" | "folders" | "links">;
+const FOLDERS_PER_TURN = 32;
+
+type Kind = "folder" | "file" | "link";
+
+/**
+ * Removes what lies in a staging directory and has no place in the plan, or is something else there. Follows no link.
+ * @param rest waited for now and then
+ */
+export async function removeStrays(plan: Places, rest: () => Promise<void>): Promise<void> {
+  const places = new Map<string, Kind>();
+  for (const folder of plan.folders) places.set(folder, "folder");
+  for (const { file } of plan.files) places.set(file, "file");
+  for (const { file } of plan.links) places.set(file, "link");
+  const folders = [plan.stage];
+  for (let n = 1; folders.length > 0; n++) {
+    folders.push(...clear(folders.pop() ?? "", places));
+    if (n % FOLDERS_PER_TURN === 0) await rest();
+  }
+}
+
+/** @returns the folders that stay in a folder */
+function clear(dir: string, places: ReadonlyMap<string, Kind>): readonly string[] {
+  if (process.getuid?.() !== 0) fs.chmodSync(dir, 0o755);
+  const folders: string[] = [];
+  for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
+    const at = `${dir}/${entry.name}`;
+    if (places.get(at) !== kindOf(entry)) removeTree(at);
+    else if (entry.isDirectory()) folders.push(at);
+  }
+  return folders;
+}
+
+function kindOf(entry: fs.Dirent): Kind | undefined {
+  if (entry.isDirectory()) return "folder";
+  if (entry.isFile()) return "file";
+  return entry.isSymbolicLink() ? "link" : undefined;
+}
