@@ -34,6 +34,8 @@ const OPERATORS = ["operator"] as const;
 const NODES = ["node"] as const;
 const MIB = 2 ** 20;
 
+const gitService = z.enum(["git-upload-pack", "git-receive-pack"]);
+
 const count = (fallback: number, max: number): z.ZodDefault<z.ZodCoercedNumber> =>
   z.coerce.number().int().min(0).max(max).default(fallback);
 
@@ -324,6 +326,21 @@ export const ROUTES = {
     roles: OPERATORS,
     raw: true,
   },
+  gitRefs: {
+    method: "GET",
+    path: "/v1/git/:repo/info/refs",
+    summary: "What a repository has, as git's own HTTP asks for it; a first push needs the upgrade",
+    roles: OPERATORS,
+    query: z.object({ service: gitService }),
+    raw: true,
+  },
+  gitExchange: {
+    method: "POST",
+    path: GIT_ROUTE,
+    summary: "One fetch or push of git's own HTTP",
+    roles: OPERATORS,
+    raw: true,
+  },
   postCommand: {
     method: "POST",
     path: "/v1/commands",
@@ -354,5 +371,5 @@ export const PATH_PARAMS = {
   app: appName,
   id: z.string().regex(/^[0-9a-f]{4,40}$/),
   repo: repoName,
-  service: z.enum(["git-upload-pack", "git-receive-pack"]),
+  service: gitService,
 } as const satisfies Record<string, z.ZodType>;

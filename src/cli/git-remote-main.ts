@@ -1,12 +1,16 @@
-/** The program behind `bin/git-remote-skein REMOTE URL`. */
+/**
+ * The program behind `bin/git-remote-skein REMOTE URL`. Where git's own HTTPS was used instead: `--why REMOTE URL` says
+ * what a hub has against a push, `--pushed REMOTE URL SOURCE:REF...` does what pushed manifests ask for.
+ */
 import { execFile } from "node:child_process";
+import type { HubAddress } from "../api/hub-address.ts";
 import { HubLine } from "../api/hub-line.ts";
 import { systemClock } from "../lib/clock.ts";
 import { isSkeinError, messageOf } from "../lib/errors.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";
 import { hubsFor, signerFor } from "../operator/here.ts";
 import { readConfig, readCharters } from "../operator/home.ts";
-import { openSession } from "../operator/session.ts";
+import { openSession, type Session } from "../operator/session.ts";
 import { openChain } from "../trust/charter.ts";
 import { shown } from "./io.ts";
 import { PushWatch, type PushedBranch } from "./push-watch.ts";
@@ -18,19 +22,10 @@ const MANIFEST = "skein.yaml";
 /** @returns the exit status */
 export async function gitRemoteMain(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   try {
-    const { hub, repo } = parseSkeinUrl(args[1] ?? args[0] ?? "");
-    const paths = pathsFrom(env);
-    const config = await readConfig(paths);
-    const charter = openChain(await readCharters(paths), config.pin, systemClock.now()).body;
-    const signer = await signerFor(paths, config);
-    const { identity, session } = await openSession(paths, config.cluster, signer, systemClock);
-    const hubs = hubsNamed(hub, hubsFor(config, charter));
-    using line = new HubLine({ hubs, identity, session });
-    const connect = async (service: GitService) => await line.git(repo, service);
-    const wishes = new Wishes();
-    const watch = new PushWatch(({ commit }) => wishes.lookEarly(commit));
-    await gitRemote({ input: process.stdin, output: process.stdout, connect, watch });
-    await afterPush(watch.pushed, wishes, repo, paths, env);
+    const [mode, ...rest] = args;
+    if (mode === "--why") await sayWhy(rest, env);
+    else if (mode === "--pushed") await afterOwnPush(rest, env);
+    else await speakGit(args, env);
     return 0;
   } catch (err) {
     const code = isSkeinError(err) ? ` [${err.code}]` : "";
@@ -40,12 +35,77 @@ export async function gitRemoteMain(args: readonly string[], env: NodeJS.Process
   }
 }
 
+async function speakGit(args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const opened = await open(args, env);
+  using line = opened.line;
+  const connect = async (service: GitService) => await line.git(opened.repo, service);
+  const wishes = new Wishes();
+  const watch = new PushWatch(({ commit }) => wishes.lookEarly(commit));
+  await gitRemote({ input: process.stdin, output: process.stdout, connect, watch });
+  if (watch.pushed.length === 0) return;
+  await afterPush(watch.pushed, wishes, opened, env);
+  const [hub] = opened.hubs;
+  // git does not try a second one.
+  const isOnly = opened.hubs.every(({ address, spki }) => address === hub?.address && spki === hub.spki);
+  if (hub === undefined || !isOnly) return;
+  const { letGitCall } = await import("./git-https.ts");
+  // The push stands, and the next one goes this way again.
+  await letGitCall({ ...opened, hub, now: systemClock.now() }).catch(() => undefined);
+}
+
+interface Opened {
+  readonly paths: Paths;
+  readonly named: string;
+  readonly repo: string;
+  readonly hubs: readonly HubAddress[];
+  readonly session: Session;
+  readonly line: HubLine;
+}
+
+async function open(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Opened> {
+  const { hub: named, repo } = parseSkeinUrl(args[1] ?? args[0] ?? "");
+  const paths = pathsFrom(env);
+  const config = await readConfig(paths);
+  const charter = openChain(await readCharters(paths), config.pin, systemClock.now()).body;
+  const signer = await signerFor(paths, config);
+  const session = await openSession(paths, config.cluster, signer, systemClock);
+  const hubs = hubsNamed(named, hubsFor(config, charter));
+  return { paths, named, repo, hubs, session, line: new HubLine({ hubs, ...session }) };
+}
+
+async function sayWhy(args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const { line, repo } = await open(args, env);
+  using _ = line;
+  (await line.git(repo, "git-receive-pack")).destroy();
+}
+
+/** Only what the hub has now was taken. */
+async function afterOwnPush(
+  [remote = "", url = remote, ...pairs]: string[],
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
+  const pushed: PushedBranch[] = [];
+  for (const pair of pairs) {
+    const [source = "", ref = ""] = pair.split(":");
+    if (!ref.startsWith("refs/heads/")) continue;
+    const commit = (await git("rev-parse", `${source}^{commit}`)).trim();
+    const there = await git("ls-remote", url, ref);
+    if (there.startsWith(commit)) pushed.push({ branch: ref.slice("refs/heads/".length), commit });
+  }
+  await afterPush(pushed, new Wishes(), { repo: parseSkeinUrl(url).repo, paths: pathsFrom(env) }, env);
+}
+
+async function git(...args: string[]): Promise<string> {
+  return await new Promise((resolve, reject) => {
+    execFile("git", args, (err, text) => (err === null ? resolve(text) : reject(err)));
+  });
+}
+
 /** What a manifest asks for with `stage_on_push`. Most ask for nothing, and their pushes wait for nothing. */
 async function afterPush(
   pushed: readonly PushedBranch[],
   wishes: Wishes,
-  repo: string,
-  paths: Paths,
+  { repo, paths }: Pick<Opened, "repo" | "paths">,
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
   const asking: PushedBranch[] = [];

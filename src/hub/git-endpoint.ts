@@ -3,7 +3,7 @@ import type http from "node:http";
 import type { Duplex } from "node:stream";
 import { SkeinError, toWire } from "../lib/errors.ts";
 import type { GitService } from "./git-repos.ts";
-import { mayPush } from "./handlers.ts";
+import { needPush } from "./handlers.ts";
 import { statusOf } from "./http.ts";
 import type { Hub } from "./hub.ts";
 import { admit, type RouterParts } from "./router.ts";
@@ -36,11 +36,7 @@ async function takeOver(
   }
   const repo = params["repo"] ?? "";
   const service = params["service"] as GitService;
-  if (!mayPush(hub, caller.kid, repo)) {
-    throw new SkeinError("NOT_AUTHORISED", `this needs the right deploy:${repo}/ENV`, {
-      data: { scope: `deploy:${repo}/*` },
-    });
-  }
+  needPush(hub, caller.kid, repo);
   await hub.git.check(repo, service);
   hub.core.log.info("git", { service, repo, operator: caller.kid });
   req.socket.setTimeout(IDLE_MS, () => socket.destroy());

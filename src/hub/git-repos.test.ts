@@ -3,6 +3,7 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -196,6 +197,44 @@ test("a push needs a right to deploy that app; a path is no name", async (t) => 
   await stranger.commit("a.txt", "one");
   await assert.rejects(stranger.git("push", `skein://${hub.address}/shop`, "main"), /UNKNOWN_CLIENT/);
   assert.deepEqual(await reposOf(hub), ["shop.git"]);
+});
+
+test("git's own HTTP is for the same operators, and finds only repositories that are there", async (t) => {
+  const cluster = await makeCluster(["deploy:shop/staging"]);
+  const hub = await startTestHub(t, { cluster });
+  const ask = async (repo: string): Promise<string> => {
+    const path = `/v1/git/${repo}/info/refs?service=git-receive-pack`;
+    return await text(await hub.client.raw({ method: "GET", path }));
+  };
+  await assert.rejects(ask("shop"), { code: "NOT_FOUND" });
+  await assert.rejects(ask("bank"), { code: "NOT_AUTHORISED" });
+  const body = { method: "POST", path: "/v1/git/bank/git-receive-pack", body: "0000" } as const;
+  await assert.rejects(hub.client.raw(body), { code: "NOT_AUTHORISED" });
+  const work = await workTree(t, hub);
+  const commit = await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  const refs = await ask("shop");
+  assert.ok(refs.startsWith("001f# service=git-receive-pack\n0000"), refs);
+  assert.ok(refs.includes(`${commit} refs/heads/main`), refs);
+});
+
+test("what many pushes left behind is packed after them", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  const dir = path.join(hub.home, "lib", "git", "shop.git");
+  const packs = async (): Promise<number> => {
+    const files = await fs.readdir(path.join(dir, "objects", "pack"));
+    return files.filter((file) => file.endsWith(".pack")).length;
+  };
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  await fs.appendFile(path.join(dir, "config"), "[receive]\n\tunpackLimit = 1\n[gc]\n\tautoPackLimit = 1\n");
+  await work.commit("b.txt", "two");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  assert.equal(await packs(), 1);
+  await work.commit("c.txt", "three");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  while ((await packs()) !== 1) await new Promise((resolve) => setTimeout(resolve, 10));
 });
 
 test("first pushes at the same time make one repository with both branches", async (t) => {

@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
-import type { Duplex } from "node:stream";
+import type { Duplex, Readable, Writable } from "node:stream";
 import { faultPoint } from "../lib/fault.ts";
 import { syncDirectory } from "../lib/files.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
@@ -15,6 +15,20 @@ import type { Log } from "../lib/log.ts";
 import { Lanes } from "./lanes.ts";
 
 export type GitService = "git-upload-pack" | "git-receive-pack";
+
+/** One request of git's own HTTP. */
+export interface GitRequest {
+  readonly repo: string;
+  readonly service: GitService;
+  /** What the client says it speaks besides: the value of GIT_PROTOCOL. */
+  readonly protocol: string | undefined;
+}
+
+/** What git reads and writes. It ends when `output` is closed. */
+interface Ends {
+  readonly input: Readable | undefined;
+  readonly output: Writable;
+}
 
 /** Longest push, as git counts it. */
 const MAX_PUSH_BYTES = 2 * 2 ** 30;
@@ -67,7 +81,34 @@ export class GitRepos {
   async serve(repo: string, service: GitService, socket: Duplex, signal: AbortSignal): Promise<void> {
     const dir = this.#dirOf(repo);
     if (service === "git-receive-pack") return await this.#receive(repo, dir, socket, signal);
-    await this.#converse(service, dir, socket, signal);
+    await this.#converse([service], dir, { input: socket, output: socket }, signal);
+  }
+
+  /** Fails where there is nothing to serve by git's own HTTP: a first push needs a connection of its own. @throws SkeinError NOT_FOUND, TOO_MANY */
+  async checkThere(repo: string): Promise<void> {
+    await this.check(repo, "git-upload-pack");
+  }
+
+  /** Writes what a repository has, which git asks for before it fetches or pushes. */
+  async advertise(
+    { repo, service, protocol }: GitRequest,
+    output: Writable,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const words = [service, "--stateless-rpc", "--advertise-refs"];
+    await this.#converse(words, this.#dirOf(repo), { input: undefined, output }, signal, protocol);
+  }
+
+  /** Answers one fetch or push; resolves when the refs are final. */
+  async exchange(
+    { repo, service, protocol }: GitRequest,
+    input: Readable,
+    output: Writable,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const dir = this.#dirOf(repo);
+    await this.#converse([service, "--stateless-rpc"], dir, { input, output }, signal, protocol);
+    if (service === "git-receive-pack") await this.#taken(dir);
   }
 
   /** Ends every git process. */
@@ -82,8 +123,8 @@ export class GitRepos {
       const born = await this.#lanes.run(repo, async () => await this.#firstPush(dir, socket, signal));
       if (born) return;
     }
-    await this.#converse("git-receive-pack", dir, socket, signal);
-    await pointHead(dir);
+    await this.#converse(["git-receive-pack"], dir, { input: socket, output: socket }, signal);
+    await this.#taken(dir);
   }
 
   /** @returns false when somebody else's first push came to its end meanwhile */
@@ -92,7 +133,7 @@ export class GitRepos {
     const unborn = path.join(this.#root, `${UNBORN}${randomBytes(8).toString("hex")}`);
     try {
       await this.#git(["init", "--bare", "--quiet", "--template=", unborn]);
-      await this.#converse("git-receive-pack", unborn, socket, signal);
+      await this.#converse(["git-receive-pack"], unborn, { input: socket, output: socket }, signal);
       if ((await refsOf(unborn)).length === 0) return true;
       await pointHead(unborn);
       faultPoint("hub.git");
@@ -104,23 +145,40 @@ export class GitRepos {
     }
   }
 
-  async #converse(service: GitService, dir: string, socket: Duplex, signal: AbortSignal): Promise<void> {
-    const child = spawn("git", [...this.#config(), service.slice("git-".length), dir], {
-      env: this.#environment(),
+  /** A push has come. Packing what many pushes brought may take long, and nobody waits for it. */
+  async #taken(dir: string): Promise<void> {
+    await pointHead(dir);
+    const words = [...this.#config(), "-C", dir, "gc", "--auto", "--quiet"];
+    const child = spawn("git", words, { env: this.#environment(), stdio: "ignore" });
+    this.#running.add(child);
+    child.on("error", (err) => this.#log.error("git gc cannot be started", { err: String(err) }));
+    child.once("close", () => this.#running.delete(child));
+  }
+
+  async #converse(
+    [service = "", ...options]: readonly string[],
+    dir: string,
+    { input, output }: Ends,
+    signal: AbortSignal,
+    protocol?: string,
+  ): Promise<void> {
+    const child = spawn("git", [...this.#config(), service.slice("git-".length), ...options, dir], {
+      env: { ...this.#environment(), ...(protocol === undefined ? {} : { GIT_PROTOCOL: protocol }) },
       stdio: ["pipe", "pipe", "pipe"],
     });
     this.#running.add(child);
     const stop = (): void => void child.kill("SIGTERM");
     signal.addEventListener("abort", stop, { once: true });
     // A pusher that goes away must end git too: it would wait for the rest for ever.
-    socket.once("close", stop);
-    socket.on("error", () => undefined);
+    output.once("close", stop);
+    output.on("error", () => undefined);
     child.stdin.on("error", () => undefined);
     child.stderr.on("data", (text: Buffer) =>
       this.#log.info("git", { service, said: text.toString("utf8").trim() }),
     );
-    socket.pipe(child.stdin);
-    child.stdout.pipe(socket, { end: false });
+    if (input === undefined) child.stdin.end();
+    else input.pipe(child.stdin);
+    child.stdout.pipe(output, { end: false });
     try {
       await once(child, "close");
     } catch (err) {
@@ -128,8 +186,8 @@ export class GitRepos {
     } finally {
       this.#running.delete(child);
       signal.removeEventListener("abort", stop);
-      socket.off("close", stop);
-      socket.unpipe(child.stdin);
+      output.off("close", stop);
+      input?.unpipe(child.stdin);
     }
   }
 
@@ -156,7 +214,7 @@ export class GitRepos {
       "receive.maxInputSize": String(MAX_PUSH_BYTES),
       "receive.denyCurrentBranch": "ignore",
       "receive.denyDeleteCurrent": "ignore",
-      "receive.autogc": "true",
+      "receive.autogc": "false",
       "gc.autoDetach": "false",
       "gc.pruneExpire": "never",
       "core.fsync": "committed,reference",

@@ -9,6 +9,8 @@ import { seesRetired } from "../release/upkeep/retired.ts";
 import { collectDepot } from "./depot-upkeep.ts";
 import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, uploadOffset } from "./depot-routes.ts";
 import { hubEvents } from "./events.ts";
+import { gitRequest, sendExchange, sendRefs } from "./git-http.ts";
+import type { GitService } from "./git-repos.ts";
 import type { Hub } from "./hub.ts";
 import { sendWanted } from "./wanted-answer.ts";
 import { forgetOldOrders } from "./old-orders.ts";
@@ -180,6 +182,17 @@ function relays(hub: Hub) {
     git: async () => {
       throw new SkeinError("BAD_REQUEST", "this route needs `upgrade: skein-git`");
     },
+    gitRefs: async (call) => {
+      needPush(hub, call.caller.kid, param(call, "repo"));
+      const request = gitRequest(param(call, "repo"), call.query.service, call.req);
+      await sendRefs(hub.git, request, call.res, call.signal);
+    },
+    gitExchange: async (call) => {
+      needPush(hub, call.caller.kid, param(call, "repo"));
+      const request = gitRequest(param(call, "repo"), param(call, "service") as GitService, call.req);
+      hub.core.log.info("git", { service: request.service, repo: request.repo, operator: call.caller.kid });
+      await sendExchange(hub.git, request, call.req, call.res, call.signal);
+    },
     postCommand: async (call) => hub.commands.lines(await hub.commands.begin(call.body.command), call.signal),
     answerCommand: async (call) => {
       const node = call.caller.kid;
@@ -212,13 +225,16 @@ function needSomeDeploy(hub: Hub, call: Named): void {
   });
 }
 
-/** May this operator deploy the app anywhere? Then it may push to its repository. */
-export function mayPush(hub: Hub, operator: KeyId, app: string): boolean {
+/** Whoever may deploy an app anywhere may push to its repository. @throws SkeinError NOT_AUTHORISED */
+export function needPush(hub: Hub, operator: KeyId, app: string): void {
   const { charter } = hub.charters.need();
   const scopes = charter.operators[operator]?.allow ?? [];
   const environments = scopes.flatMap((scope) => /^deploy:[^/]+\/(.+)$/.exec(scope)?.[1] ?? []);
   // A glob matches itself, so asking for each scope's own environment asks for any.
-  return environments.some((env) => allows(charter, operator, { kind: "deploy", app, env }));
+  if (environments.some((env) => allows(charter, operator, { kind: "deploy", app, env }))) return;
+  throw new SkeinError("NOT_AUTHORISED", `this needs the right deploy:${app}/ENV`, {
+    data: { scope: `deploy:${app}/*` },
+  });
 }
 
 async function done(work: Promise<unknown>): Promise<Record<string, never>> {

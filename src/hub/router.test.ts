@@ -47,6 +47,8 @@ const ALLOWED: Readonly<Record<keyof typeof ROUTES, string>> = {
   depotCollect: "operator",
   repos: "operator",
   git: "operator",
+  gitRefs: "operator",
+  gitExchange: "operator",
   postCommand: "operator",
   answerCommand: "node",
 };

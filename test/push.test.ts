@@ -1,0 +1,140 @@
+/** Pushes after the first one go by git's own HTTPS, with the same key, pin and session. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { test, type TestContext } from "node:test";
+import { startCluster, type Cluster } from "./support/cluster.ts";
+import { sourceRepo, type SourceRepo } from "./support/repo.ts";
+
+interface Said {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** git called the hub by itself. */
+  readonly own: boolean;
+}
+
+interface Story extends AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly repo: SourceRepo;
+  /** What git was left after a push through the helper. */
+  readonly settings: string;
+  readonly git: (...args: string[]) => Promise<Said>;
+  /** Commits and pushes. */
+  readonly push: (...args: string[]) => Promise<Said & { readonly commit: string }>;
+}
+
+async function story({ signal }: TestContext): Promise<Story> {
+  const cluster = await startCluster({ signal });
+  const repo = await sourceRepo(path.join(cluster.dir, "source"));
+  const settings = path.join(cluster.operatorHome, "etc/operator/git", `web@${cluster.hubAddress}`);
+  const env = { ...cluster.env(cluster.operatorHome), GIT_TRACE_CURL: "1" };
+  const git = async (...args: string[]): Promise<Said> => {
+    const child = spawn("git", args, { cwd: repo.dir, env, signal, stdio: ["ignore", "pipe", "pipe"] });
+    const [stdout, stderr, [code]] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      once(child, "close") as Promise<[number | null]>,
+    ]);
+    return { code, stdout, stderr, own: stderr.includes("=> Send header") };
+  };
+  let count = 0;
+  const push = async (...args: string[]): Promise<Said & { commit: string }> => {
+    const commit = await repo.commit({ "a.txt": String(++count) });
+    return { ...(await git("push", ...args, cluster.gitUrl("web"), "HEAD:refs/heads/master")), commit };
+  };
+  return { cluster, repo, settings, git, push, [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose]() };
+}
+
+async function firstPush(made: Story): Promise<void> {
+  const { code, own, stderr } = await made.push();
+  assert.deepEqual([code, own], [0, false], stderr);
+  assert.match(await fs.readFile(made.settings, "utf8"), /^# https:\/\/\S+\/v1\/git\/web \d{10}\n/);
+}
+
+test("the first push goes through the helper, the next one and a clone by git's own HTTPS", async (t) => {
+  await using made = await story(t);
+  const { cluster, git, push, repo } = made;
+  await firstPush(made);
+  const second = await push();
+  assert.deepEqual([second.code, second.own], [0, true], second.stderr);
+  const copy = path.join(cluster.dir, "copy");
+  const cloned = await git("clone", "--quiet", cluster.gitUrl("web"), copy);
+  assert.deepEqual([cloned.code, cloned.own], [0, true], cloned.stderr);
+  assert.equal(await repo.git("-C", copy, "rev-parse", "HEAD"), second.commit);
+});
+
+test("a push that the hub refuses is told by git, and leaves nobody waiting", async (t) => {
+  await using made = await story(t);
+  const { cluster, git, repo } = made;
+  await firstPush(made);
+  await made.push();
+  await repo.git("reset", "-q", "--hard", "HEAD~1");
+  const late = await made.push();
+  assert.equal(late.code, 1);
+  assert.match(late.stderr, /\[rejected\]/);
+  const forced = await git(
+    "push",
+    "--force",
+    cluster.gitUrl("web"),
+    "HEAD:refs/heads/master",
+    "HEAD:refs/heads/more",
+  );
+  assert.equal(forced.code, 0, forced.stderr);
+  const gone = await git("push", cluster.gitUrl("web"), ":refs/heads/more");
+  assert.equal(gone.code, 0, gone.stderr);
+  const refs = await git("ls-remote", "--heads", cluster.gitUrl("web"));
+  assert.equal(refs.stdout, `${late.commit}\trefs/heads/master\n`);
+});
+
+test("without the hub a push says so in our words", async (t) => {
+  await using made = await story(t);
+  await firstPush(made);
+  await made.cluster.hub.kill();
+  const { code, stderr } = await made.push();
+  assert.notEqual(code, 0);
+  assert.match(stderr, /HUB_UNREACHABLE/);
+  await assert.rejects(fs.access(made.settings), { code: "ENOENT" });
+});
+
+test("git holds to the pinned key, and a push that met another is taken by the helper the next time", async (t) => {
+  await using made = await story(t);
+  await firstPush(made);
+  const settings = await fs.readFile(made.settings, "utf8");
+  const other = Buffer.alloc(32, 7).toString("base64");
+  await fs.writeFile(made.settings, settings.replace(/sha256\/\/\S+/, `sha256//${other}`));
+  const refused = await made.push();
+  assert.notEqual(refused.code, 0);
+  assert.match(refused.stderr, /pinned public key/);
+  const again = await made.push();
+  assert.equal(again.code, 0, again.stderr);
+  assert.equal((await made.push()).own, true);
+});
+
+test("settings that are over, or older than what the operator knows of the cluster, are not used", async (t) => {
+  await using made = await story(t);
+  await firstPush(made);
+  const settings = await fs.readFile(made.settings, "utf8");
+  await fs.writeFile(made.settings, settings.replace(/ \d{10}\n/, " 1700000000\n"));
+  assert.equal((await made.push()).own, false);
+  assert.equal((await made.push()).own, true);
+  await fs.utimes(
+    path.join(path.dirname(made.settings), "../charters"),
+    new Date(),
+    new Date(Date.now() + 1000),
+  );
+  assert.equal((await made.push()).own, false);
+});
+
+test("a git that cannot call by itself goes on through the helper", async (t) => {
+  await using made = await story(t);
+  await fs.mkdir(path.dirname(made.settings), { recursive: true });
+  await fs.writeFile(made.settings, `# https://${made.cluster.hubAddress}/v1/git/web 0\n`);
+  for (const round of [1, 2]) {
+    const { code, own, stderr } = await made.push();
+    assert.deepEqual([code, own], [0, false], `round ${round}: ${stderr}`);
+  }
+});
