@@ -1,8 +1,14 @@
+import { once } from "node:events";
 import net from "node:net";
 import fs from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { digestOf } from "../../lib/ids.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
+
+/** A program that a killed agent was just starting holds the lock until it has become itself. */
+const HELD_MS = 1000;
+const AGAIN_MS = 25;
 
 /**
  * One agent for one home. The lock is a listening unix socket, on Linux in the abstract namespace, so the kernel
@@ -11,18 +17,19 @@ import { errnoOf, SkeinError } from "../../lib/errors.ts";
  */
 export async function lockHome(dir: string): Promise<AsyncDisposable> {
   const real = await fs.realpath(dir);
-  const server = net.createServer((socket) => socket.destroy());
-  server.unref();
-  try {
-    await listen(server, socketName(real));
-  } catch (err) {
-    if (errnoOf(err) !== "EADDRINUSE") throw err;
-    throw new SkeinError("AGENT_RUNNING", `an agent runs already for ${real}`, { data: { dir: real } });
+  const until = performance.now() + HELD_MS;
+  let server = await listening(socketName(real));
+  while (server === undefined) {
+    if (performance.now() > until)
+      throw new SkeinError("AGENT_RUNNING", `an agent runs already for ${real}`, { data: { dir: real } });
+    await sleep(AGAIN_MS);
+    server = await listening(socketName(real));
   }
+  const held = server;
   return {
     async [Symbol.asyncDispose]() {
       await new Promise<void>((resolve) => {
-        server.close(() => {
+        held.close(() => {
           resolve();
         });
       });
@@ -35,12 +42,15 @@ function socketName(dir: string): string {
   return path.join(dir, "agent.lock");
 }
 
-async function listen(server: net.Server, name: string): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ path: name }, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
+/** @returns undefined where somebody else has the name */
+async function listening(name: string): Promise<net.Server | undefined> {
+  const server = net.createServer((socket) => socket.destroy()).listen({ path: name });
+  server.unref();
+  try {
+    await once(server, "listening");
+    return server;
+  } catch (err) {
+    if (errnoOf(err) === "EADDRINUSE") return undefined;
+    throw err;
+  }
 }

@@ -45,6 +45,15 @@ test("a lock whose holder was killed is free at once", async (t) => {
   assert.ok(held);
 });
 
+test("a lock that is given up within a moment is waited for", async (t) => {
+  const dir = await folder(t);
+  const first = await lockHome(dir);
+  const second = lockHome(dir);
+  await first[Symbol.asyncDispose]();
+  await using held = await second;
+  assert.ok(held);
+});
+
 test("who asks for a node's keys at the same time gets the same ones", async (t) => {
   const dir = await folder(t);
   const all = await Promise.all(Array.from({ length: 8 }, async () => await nodeKeys(dir)));
