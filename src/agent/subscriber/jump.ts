@@ -67,11 +67,14 @@ function holdFor({ store, place }: OpenPackage, release: ReleaseId, { env, clock
   return { env, release, over, at: timeOf(clock.now()) };
 }
 
-/** What was active before, as `jump-back` means it. */
+/** What was active before, as `jump-back` means it: here, or where this machine is new, in its cluster. */
 async function before(open: OpenPackage, { env }: SyncTools): Promise<ReleaseId> {
   const current = await readCurrent(open.place.folders);
   const installed = await listInstalls(open.place.folders.revs);
-  const id = recordOf(open, env).good.find((one) => one !== current && installed.includes(one));
+  const { head } = appStateOf(open.store.state, open.place.package.app, env);
+  const ordered = head === null ? null : orderOf(head).fallback;
+  const earlier = [...recordOf(open, env).good, ...(ordered === null ? [] : [ordered])];
+  const id = earlier.find((one) => one !== current && installed.includes(one));
   if (id !== undefined) return id;
   const { name } = open.place.package;
   throw new SkeinError("RELEASE_NOT_FOUND", `no other revision of ${name} was active here before`, {

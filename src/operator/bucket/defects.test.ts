@@ -108,6 +108,11 @@ test("4: going back runs every script, and no sync undoes it", async (t) => {
   await world.jumpBack("site");
   await machine.sync();
   assert.deepEqual(machine.scripts(), ["ran pre-jump of v2", "ran un-jump of v1", "ran post-jump of v2"]);
+  const late = world.machine("late", ["site"]);
+  await late.sync();
+  assert.equal(late.current("site"), machine.current("site"));
+  await late.jump("site", null);
+  assert.equal(late.current("site"), current, "a machine that never ran the one before has it all the same");
 });
 
 test("5: a failing un-jump holds nobody where it is, and is told", async (t) => {
