@@ -73,6 +73,16 @@ const awsApart: Plugin = {
   },
 };
 
+/** The verbs of deploying alone: what is read and compiled at each start is half of all commands. */
+const deployingOnly: Plugin = {
+  name: "deploying-only",
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /[\\/]groups\.ts$/ }, ({ resolveDir }) => ({
+      path: path.join(resolveDir, "deploy-group.ts"),
+    }));
+  },
+};
+
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
 /** In parts: servers hold what they use, and help is there at once. */
@@ -82,8 +92,8 @@ await bundle({ main: "src/cli/main.ts" }, true);
 await bundle({ commands: "src/cli/main.ts", "git-remote-main": "src/cli/git-remote-main.ts" }, false);
 const inParts =
   'isServer || process.argv.length < 3 || has("help", "--help", "-h", "--version", "completion")';
-/** The compile cache keeps of a file what its first run called: under a name of its own that is what deploying calls. */
-const inOne = 'has("deploy") ? "./commands.mjs?deploy" : "./commands.mjs"';
+await bundle({ deploy: "src/cli/main.ts" }, false, [deployingOnly]);
+const inOne = 'process.argv[2] === "deploy" ? "./deploy.mjs" : "./commands.mjs"';
 writeEntry("skein", `${inParts} ? "./main.mjs" : ${inOne}`);
 writeEntry("git-remote-skein", '"./git-remote-main.mjs"');
 await bundle({ keeper: "src/keeper/main.ts" }, false);
@@ -110,7 +120,11 @@ function writeEntry(program: string, imported: string): void {
   writeFileSync(path.join(stage, `dist/${program}.mjs`), entry.replace('"../src/cli/main.ts"', imported));
 }
 
-async function bundle(entryPoints: Record<string, string>, inParts: boolean): Promise<void> {
+async function bundle(
+  entryPoints: Record<string, string>,
+  inParts: boolean,
+  plugins: readonly Plugin[] = [],
+): Promise<void> {
   await build({
     entryPoints,
     absWorkingDir: root,
@@ -125,7 +139,7 @@ async function bundle(entryPoints: Record<string, string>, inParts: boolean): Pr
     legalComments: "none",
     minifyWhitespace: true,
     minifySyntax: true,
-    plugins: [noSubprograms, lazyBuiltins, noLocales, awsApart],
+    plugins: [...plugins, noSubprograms, lazyBuiltins, noLocales, awsApart],
     // Programs are imported by an entry that turns on the compile cache first.
     define: { "import.meta.main": "true" },
     // Some dependencies are CommonJS and call require() for Node's own modules.

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { CacheGcFlags } from "./cache-words.ts";
-import type { Run } from "./cli-program.ts";
+import type { Run } from "./group.ts";
 
 export interface CacheFlags {
   readonly address?: string;

@@ -1,21 +1,7 @@
 import { Command, Option } from "commander";
-import { registerCache } from "./cache-commands.ts";
-import { runBody, type Body, type Globals } from "./context.ts";
-import { registerDemo } from "./demo-commands.ts";
-import { registerDeploy } from "./deploy-commands.ts";
-import { registerFtl } from "./ftl-commands.ts";
-import { registerLifecycle } from "./lifecycle-commands.ts";
-import { registerNodes } from "./node-commands.ts";
-import { registerRelease } from "./release-commands.ts";
-import { registerRollouts } from "./rollout-commands.ts";
-import { registerRepair } from "./repair-commands.ts";
-import { registerServers } from "./server-commands.ts";
-import { registerStage } from "./stage-commands.ts";
-import { registerTools } from "./tool-commands.ts";
-import { registerViews } from "./view-commands.ts";
-
-/** Defines one command whose body is loaded when it runs. */
-export type Run = (command: Command, body: Body) => Promise<void>;
+import { runBody, type Globals } from "./context.ts";
+import type { Run } from "./group.ts";
+import { GROUPS } from "./groups.ts";
 
 const GLOBALS: readonly Option[] = [
   new Option("--app <app>", "the app, where it is not a word").env("SKEIN_APP"),
@@ -39,24 +25,6 @@ Exit codes: 0 wanted state reached, 1 error and nothing changed, 2 usage or mani
 10 plan or diff has changes, 130 interrupted, 141 whoever read the output has gone.`;
 const LEAF_FOOT = `
 skein --help lists the flags of every command (--app, --env, --on, --json, --timeout …) and the exit codes.`;
-
-/** Who defines which verbs. Defining all of them takes longer than many a command. */
-const GROUPS: readonly (readonly [(program: Command, run: Run) => void, string])[] = [
-  [registerServers, "init up hub agent keeper"],
-  [registerNodes, "node"],
-  [registerViews, "list ls status releases show ports check verify logs"],
-  [registerDeploy, "build deploy plan rollback"],
-  [registerStage, "cp stage"],
-  [registerRollouts, "watch abort pause resume"],
-  [registerRelease, "release"],
-  [registerLifecycle, "start stop restart"],
-  [registerFtl, "spool sync jump jump-back purge ftl"],
-  [registerRepair, "drift compare-checksums repair"],
-  [registerCache, "cache"],
-  // completion is not named: it tells of all.
-  [registerTools, "validate gc version"],
-  [registerDemo, "demo"],
-];
 
 /**
  * The grammar. Bodies set the exit code through `done`.

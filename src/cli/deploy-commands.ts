@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Run } from "./cli-program.ts";
+import type { Run } from "./group.ts";
 
 export interface DeployFlags {
   readonly from?: string;

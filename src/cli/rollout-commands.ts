@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Run } from "./cli-program.ts";
+import type { Run } from "./group.ts";
 
 /** watch, abort, pause, resume: what is said to the newest rollout of an app. */
 export function registerRollouts(program: Command, run: Run): void {

@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import type { Run } from "./cli-program.ts";
+import type { Run } from "./group.ts";
 import { usage } from "./grammar.ts";
 import {
   cacheSizeOption,

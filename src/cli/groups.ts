@@ -1,0 +1,32 @@
+import { registerCache } from "./cache-commands.ts";
+import { registerDemo } from "./demo-commands.ts";
+import { registerDeploy } from "./deploy-commands.ts";
+import { registerFtl } from "./ftl-commands.ts";
+import { registerLifecycle } from "./lifecycle-commands.ts";
+import { registerNodes } from "./node-commands.ts";
+import { registerRelease } from "./release-commands.ts";
+import { registerRollouts } from "./rollout-commands.ts";
+import { registerRepair } from "./repair-commands.ts";
+import { registerServers } from "./server-commands.ts";
+import { registerStage } from "./stage-commands.ts";
+import { registerTools } from "./tool-commands.ts";
+import { registerViews } from "./view-commands.ts";
+import type { Groups } from "./group.ts";
+
+/** Who defines which verbs. Defining all of them takes longer than many a command. */
+export const GROUPS: Groups = [
+  [registerServers, "init up hub agent keeper"],
+  [registerNodes, "node"],
+  [registerViews, "list ls status releases show ports check verify logs"],
+  [registerDeploy, "build deploy plan rollback"],
+  [registerStage, "cp stage"],
+  [registerRollouts, "watch abort pause resume"],
+  [registerRelease, "release"],
+  [registerLifecycle, "start stop restart"],
+  [registerFtl, "spool sync jump jump-back purge ftl"],
+  [registerRepair, "drift compare-checksums repair"],
+  [registerCache, "cache"],
+  // completion is not named: it tells of all.
+  [registerTools, "validate gc version"],
+  [registerDemo, "demo"],
+];
