@@ -36,8 +36,8 @@ export interface AskedSource {
   readonly origin: Origin;
   /** Where it was read already. */
   readonly manifest?: Manifest;
-  /** The hub knew no release of it a moment ago. */
-  readonly unknown: boolean;
+  /** When the hub knew no release of it, in ms since the epoch. */
+  readonly unknownAt?: number;
   /** Where it was begun already. */
   readonly ahead?: Ahead;
 }
@@ -53,7 +53,7 @@ export async function whatIsAsked(
   stack: AsyncDisposableStack,
 ): Promise<Asked> {
   const { app, version, from, cwd, helperDir, signal } = options;
-  if (from !== null) return { kind: "source", origin: { kind: "path", path: from }, unknown: false };
+  if (from !== null) return { kind: "source", origin: { kind: "path", path: from } };
   if (version === null) {
     const here = await hereIfItIs(app, options);
     if (here !== undefined) return sourceHere(here, options);
@@ -63,7 +63,7 @@ export async function whatIsAsked(
   const ahead = lookAhead(operator, app, options.depot, signal);
   const found = await resolveVersion(operator, { app, version, cwd, helperDir, stack, signal });
   if (found.kind === "release") return found;
-  return { kind: "source", origin: found.origin, unknown: true, ahead };
+  return { kind: "source", origin: found.origin, unknownAt: found.unknownAt, ahead };
 }
 
 export interface Here {
@@ -97,7 +97,7 @@ function sourceHere({ origin, left, manifest }: Here, { tell }: FindOptions): As
       text: `${left.length} uncommitted change${left.length === 1 ? " is" : "s are"} not deployed (HEAD is); --from . takes the folder as it is.`,
     });
   }
-  return { kind: "source", origin, unknown: false, ...(manifest === undefined ? {} : { manifest }) };
+  return { kind: "source", origin, ...(manifest === undefined ? {} : { manifest }) };
 }
 
 const nothingHere = (cwd: string): SkeinError =>

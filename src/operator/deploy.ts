@@ -8,7 +8,7 @@ import { APPLY_WITHIN_MS, readLine, type Line } from "./order.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
-import { findRelease, lookAhead, makeRelease, type Ahead, type MadeRelease } from "./release.ts";
+import { beginRelease, findRelease, FRESH_MS, lookAhead, type Ahead, type BegunRelease } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
 import { isUnsent, resend } from "./sent.ts";
 import { openSource, type Origin } from "./source.ts";
@@ -38,7 +38,21 @@ export interface Target {
  */
 export async function deploy(operator: Operator, options: DeployOptions): Promise<PublishedOrder> {
   const asked = await askEarly(operator, options);
-  const target = await findTarget(operator, options);
+  const target = await beginTarget(operator, options);
+  try {
+    return await orderOf(operator, target, asked, options);
+  } finally {
+    // However this ends, nothing is on its way any more then.
+    await target.posted?.catch(() => undefined);
+  }
+}
+
+async function orderOf(
+  operator: Operator,
+  target: BegunTarget,
+  asked: Question | undefined,
+  options: DeployOptions,
+): Promise<PublishedOrder> {
   await deliverEarlier(operator, target.app, options);
   const { line, known } = await (isFresh(operator, asked) ? asked : askNow(operator, target.app, options))
     .answer;
@@ -57,7 +71,8 @@ export async function deploy(operator: Operator, options: DeployOptions): Promis
     attended: options.attended,
   } as const;
   const { tell, signal } = options;
-  return await publishOrder(operator, line, intent, { tell, implied, signal, known });
+  const after = target.posted === undefined ? {} : { after: target.posted };
+  return await publishOrder(operator, line, intent, { tell, implied, signal, known, ...after });
 }
 
 /** What an order is made from. */
@@ -72,9 +87,6 @@ interface Question {
   readonly at: number;
   readonly answer: Promise<Situation>;
 }
-
-/** What was asked for so long ago may have changed: a build may take minutes. */
-const FRESH_MS = 2000;
 
 function askNow(operator: Operator, app: string, { env, signal }: DeployOptions): Question {
   const both = Promise.all([readLine(operator, app, env, signal), knownNodes(operator, signal)]);
@@ -110,6 +122,17 @@ export async function deliverEarlier(
 }
 
 export async function findTarget(operator: Operator, options: FindOptions): Promise<Target> {
+  const { posted, ...target } = await beginTarget(operator, options);
+  await posted;
+  return target;
+}
+
+/** A target whose release may still be on its way to the hub. */
+interface BegunTarget extends Target {
+  readonly posted?: Promise<void>;
+}
+
+async function beginTarget(operator: Operator, options: FindOptions): Promise<BegunTarget> {
   const { env, depot, signal } = options;
   await using stack = new AsyncDisposableStack();
   const asked = await whatIsAsked(operator, options, stack);
@@ -119,24 +142,33 @@ export async function findTarget(operator: Operator, options: FindOptions): Prom
   return { app: release.app, release: id, commit: release.commit, manifest, size: release };
 }
 
-async function make(operator: Operator, asked: AskedSource, options: FindOptions): Promise<Target> {
-  const { origin, unknown, ahead } = asked;
-  if (origin.kind === "commit" && !unknown) {
+async function make(operator: Operator, asked: AskedSource, options: FindOptions): Promise<BegunTarget> {
+  const { origin, ahead } = asked;
+  let { unknownAt } = asked;
+  if (origin.kind === "commit" && unknownAt === undefined) {
     const manifest = asked.manifest ?? (await manifestOf(origin, options));
+    unknownAt = operator.clock.now();
     const known = await knownCommit(operator, { commit: origin.commit, manifest }, options);
     if (known !== undefined) return known;
   }
-  return await makeAnew(operator, origin, options, ahead);
+  return await makeAnew(operator, origin, options, { unknownAt, ahead });
+}
+
+/** What was asked before a release is made. */
+interface Before {
+  readonly unknownAt?: number | undefined;
+  readonly ahead?: Ahead | undefined;
 }
 
 async function makeAnew(
   operator: Operator,
   origin: Origin,
   options: FindOptions,
-  ahead?: Ahead,
-): Promise<Target> {
-  const { made, manifest } = await buildRelease(operator, origin, options, ahead);
-  return { app: manifest.app, release: made.id, commit: made.release.commit, manifest, size: made.release };
+  before: Before,
+): Promise<BegunTarget> {
+  const { made, manifest } = await beginBuild(operator, origin, options, before);
+  const { id, release, posted } = made;
+  return { app: manifest.app, release: id, commit: release.commit, manifest, size: release, posted };
 }
 
 /** A commit that has a release needs no building again. */
@@ -162,28 +194,43 @@ const sourceOptions = (
   signal: options.signal,
 });
 
+type BuildOptions = Pick<FindOptions, "env" | "app" | "tell" | "signal" | "depot">;
+
+interface Built {
+  readonly made: BegunRelease;
+  readonly manifest: Manifest;
+}
+
 /** Builds a source and publishes it. */
 export async function buildRelease(
   operator: Operator,
   origin: Origin,
-  options: Pick<FindOptions, "env" | "app" | "tell" | "signal" | "depot">,
-  asked?: Ahead,
-): Promise<{ readonly made: MadeRelease; readonly manifest: Manifest }> {
+  options: BuildOptions,
+): Promise<Built> {
+  const built = await beginBuild(operator, origin, options, {});
+  await built.made.posted;
+  return built;
+}
+
+async function beginBuild(
+  operator: Operator,
+  origin: Origin,
+  options: BuildOptions,
+  { unknownAt, ahead }: Before,
+): Promise<Built> {
   await using opened = await openSource(origin, sourceOptions(operator, options));
   const { manifest, source } = opened;
-  const made = await makeRelease(operator, {
+  const { app } = manifest;
+  const made = await beginRelease(operator, {
     source,
-    ahead:
-      asked?.app === manifest.app ? asked : lookAhead(operator, manifest.app, options.depot, options.signal),
+    ahead: ahead?.app === app ? ahead : lookAhead(operator, app, options.depot, options.signal),
+    unknownAt,
     signal: options.signal,
     onProgress: (progress) => options.tell({ type: "publishing", ...progress }),
   });
   for (const text of made.published.notes) options.tell({ type: "note", text });
   const { already, published } = made;
-  tellRelease(options.tell, manifest.app, made.id, made.release, {
-    already,
-    storedBytes: published.storedBytes,
-  });
+  tellRelease(options.tell, app, made.id, made.release, { already, storedBytes: published.storedBytes });
   return { made, manifest };
 }
 
@@ -191,7 +238,7 @@ function tellRelease(
   tell: Tell,
   app: string,
   release: ReleaseId,
-  { commit, files, bytes }: MadeRelease["release"],
+  { commit, files, bytes }: BegunRelease["release"],
   more: { readonly already: boolean; readonly storedBytes: number },
 ): void {
   tell({ type: "release", app, release, commit, files, bytes, ...more });

@@ -66,13 +66,18 @@ const PER_FILE_BYTES = 8192;
  */
 export async function refuseUnfitting(
   operator: Operator,
-  wish: ForecastWish & { readonly size: Pick<Release, "files" | "bytes"> },
+  wish: ForecastWish & {
+    readonly size: Pick<Release, "files" | "bytes">;
+    /** Settles when the hub has the release; else it has it. */
+    readonly posted?: Promise<void>;
+  },
   signal: AbortSignal,
 ): Promise<void> {
   const { app, release, size } = wish;
   const most = size.bytes + size.files * PER_FILE_BYTES;
   const doubtful = wish.nodes.filter((node) => node.present && (node.roomBytes ?? Infinity) < most);
   if (doubtful.length === 0) return;
+  await wish.posted;
   const answers = await forecast(operator, { ...wish, nodes: doubtful }, signal);
   const full = [...answers].filter(([, { diskBytes, freeBytes }]) => diskBytes > freeBytes);
   if (full.length === 0) return;

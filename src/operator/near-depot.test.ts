@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import path from "node:path";
 import { test } from "node:test";
 import type { BlobSource, Depot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { bytesBlob, readBlob } from "../release/blobs.ts";
+import { tempDir } from "../release/release.fixture.ts";
+import { keptBlobs } from "./kept-blobs.ts";
 import { nearDepot } from "./near-depot.ts";
 
 const signal = new AbortController().signal;
@@ -49,6 +52,24 @@ test("a small blob that was expected is asked for once, whole or in parts", asyn
   assert.equal((await readBlob(near, "packs/a", 100, signal, { start: 4, end: 400 })).toString(), "ef");
   assert.equal(Buffer.from((await expected) ?? []).toString(), "abcdef");
   assert.deepEqual(far.asked, ["get packs/a"]);
+});
+
+test("what an earlier command put or read is not asked for again, where it is expected", async (t) => {
+  const far = farDepot();
+  const kept = keptBlobs(path.join(tempDir(t), "blobs"));
+  const name = `packs/${"1".repeat(64)}`;
+  far.let();
+  const before = nearDepot(far.depot, kept);
+  await before.put(name, bytesBlob(Buffer.from("abcdef")), signal);
+  await before.settled();
+  while ((await kept.read(name)) === undefined) await new Promise(setImmediate);
+  const near = nearDepot(far.depot, kept);
+  assert.equal(Buffer.from((await near.expect(name, signal)) ?? []).toString(), "abcdef");
+  assert.equal((await readBlob(near, name, 100, signal, { start: 2, end: 4 })).toString(), "cd");
+  assert.deepEqual(far.asked, [`put ${name}`]);
+  const other = nearDepot(far.depot, kept);
+  assert.equal((await readBlob(other, name, 100, signal)).toString(), "abcdef");
+  assert.deepEqual(far.asked, [`put ${name}`, `get ${name}`]);
 });
 
 test("a large blob is not held", async () => {

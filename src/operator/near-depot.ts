@@ -2,6 +2,7 @@ import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
 import type { ByteRange, Depot } from "../depot/depot.ts";
 import { bytesBlob } from "../release/blobs.ts";
+import type { KeptBlobs } from "./kept-blobs.ts";
 
 /** Blobs up to this size are held whole, in bytes. A larger one passes as it comes. */
 const SMALL_BYTES = 256 * 1024;
@@ -22,13 +23,22 @@ export interface NearDepot extends Depot {
  * it, so a blob that was read is good for the whole command. The put of a small blob may return before the depot has
  * it, but an index is put only when all that was put before it has arrived: the depot never holds an index that leads
  * nowhere, wherever the command breaks off.
+ * @param kept holds what earlier commands put or read; only what is expected is looked for there, since whoever reads
+ * something else wants to know whether the depot has it
  */
-export function nearDepot(far: Depot): NearDepot {
+export function nearDepot(far: Depot, kept?: KeptBlobs): NearDepot {
   const uploads = new Uploads();
   const reads = new Map<string, Promise<Uint8Array | undefined>>();
   let held = 0;
+  const readNear = async (name: string, signal: AbortSignal): Promise<Uint8Array | undefined> => {
+    const here = await kept?.read(name);
+    if (here !== undefined) return here;
+    const bytes = await readSmall(far, name, signal);
+    if (bytes !== undefined) void kept?.write(name, bytes);
+    return bytes;
+  };
   const expect = async (name: string, signal: AbortSignal): Promise<Uint8Array | undefined> => {
-    const begun = reads.get(name) ?? readSmall(far, name, signal);
+    const begun = reads.get(name) ?? readNear(name, signal);
     reads.set(name, begun);
     const bytes = await begun.catch(() => undefined);
     if (bytes === undefined || held > HELD_BYTES) reads.delete(name);
@@ -51,7 +61,10 @@ export function nearDepot(far: Depot): NearDepot {
       if (blob.size > SMALL_BYTES) return await far.put(name, blob, signal);
       // The source may be gone when its turn comes.
       const bytes = await buffer(Readable.from(blob.open(0)));
-      await uploads.begin(async () => await far.put(name, bytesBlob(bytes), signal));
+      await uploads.begin(async () => {
+        await far.put(name, bytesBlob(bytes), signal);
+        void kept?.write(name, bytes);
+      });
     },
     delete: async (name, signal) => await far.delete(name, signal),
     settled: async () => await uploads.settled(),

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import type { NodeView } from "../api/schemas.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { NodeDocuments, NodeView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { KeyId } from "../lib/ids.ts";
 import { seal } from "../trust/envelope.ts";
@@ -8,6 +9,7 @@ import { openBirth, openLabel, relabelled, type Identity } from "../trust/identi
 import { signerFromSeed } from "../trust/keys.ts";
 import { select } from "../trust/selection.ts";
 import { formatTicketLine } from "../trust/ticket-line.ts";
+import { keepDocuments, readDocuments } from "./kept-documents.ts";
 import type { Operator } from "./operator.ts";
 
 /** A node as the hub sees it, with the name and labels that its documents prove. */
@@ -33,16 +35,39 @@ export async function knownNodes(operator: Operator, signal: AbortSignal): Promi
 }
 
 async function proven(operator: Operator, node: NodeView, signal: AbortSignal): Promise<KnownNode> {
+  const kept = await keptIdentity(operator, node);
+  if (kept !== undefined) return { ...node, identity: kept };
   const documents = await operator.client.nodeDocuments(node.node, signal);
+  const identity = identityIn(operator, node, documents);
+  await keepDocuments(operator.paths, node.node, documents);
+  return { ...node, identity };
+}
+
+/** @throws SkeinError where the documents prove no identity, or another node's */
+function identityIn(operator: Operator, node: NodeView, documents: NodeDocuments): Identity {
   const { identity: born } = openBirth(operator.charter, documents, { pin: operator.pin });
   if (born.node !== node.node) {
     throw new SkeinError("DOC_UNSIGNED", `the hub shows another node's documents for ${node.name}`, {
       data: { node: node.node, found: born.node },
     });
   }
-  if (documents.label === null) return { ...node, identity: born };
-  const label = openLabel(operator.charter, documents.label, born, operator.clock.now());
-  return { ...node, identity: relabelled(born, label) };
+  if (documents.label === null) return born;
+  return relabelled(born, openLabel(operator.charter, documents.label, born, operator.clock.now()));
+}
+
+/** What documents from an earlier time prove: they hold while the hub shows the node as they do. */
+async function keptIdentity(operator: Operator, node: NodeView): Promise<Identity | undefined> {
+  const documents = await readDocuments(operator.paths, node.node);
+  if (documents === undefined) return undefined;
+  try {
+    const identity = identityIn(operator, node, documents);
+    const { name, labels, serial } = identity;
+    return isDeepStrictEqual([name, labels, serial], [node.name, node.labels, node.labelSerial])
+      ? identity
+      : undefined;
+  } catch {
+    return undefined; // the charter has changed, say: the hub may have others
+  }
 }
 
 export interface Selected<T> {

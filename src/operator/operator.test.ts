@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import type { PortEntry } from "../api/schemas.ts";
@@ -201,6 +201,34 @@ test("one commit that builds to two trees is refused with the earlier release", 
   await assert.rejects(buildRelease(operator, origin, options({})), { code: "BUILD_DIFFERS" });
 });
 
+test("a node's documents are asked for once, and again when the hub shows the node otherwise", async (t) => {
+  const { operator, absent, paths, signal } = await cluster(t);
+  await absent("n1", { role: "web" });
+  await absent("n2");
+  const asked = t.mock.method(operator.client, "nodeDocuments");
+  const labels = async (): Promise<unknown> =>
+    (await knownNodes(operator, signal)).map(({ identity }) => [identity.name, { ...identity.labels }]);
+  const before = [
+    ["n1", { role: "web" }],
+    ["n2", {}],
+  ];
+  assert.deepEqual(await labels(), before);
+  assert.deepEqual(await labels(), before);
+  assert.equal(asked.mock.callCount(), 2);
+  await labelNode(operator, "n1", { role: "db" }, signal);
+  assert.deepEqual(await labels(), [
+    ["n1", { role: "db" }],
+    ["n2", {}],
+  ]);
+  assert.equal(asked.mock.callCount(), 3);
+  const folder = path.join(paths.etc, "operator/cache/nodes");
+  const [one = "", other = ""] = readdirSync(folder);
+  copyFileSync(path.join(folder, one), path.join(folder, other));
+  writeFileSync(path.join(folder, one), "{");
+  assert.equal((await knownNodes(operator, signal)).length, 2);
+  assert.equal(asked.mock.callCount(), 5);
+});
+
 test("what was signed is sent again after a cut with the same bytes, and gives way to another order", async (t) => {
   const { operator, absent, options, dir, paths, signal } = await cluster(t);
   await absent("n1");
@@ -223,6 +251,14 @@ test("what was signed is sent again after a cut with the same bytes, and gives w
   const kept = path.join(paths.etc, "operator", "sent", `${app}.default.json`);
   writeFileSync(kept, JSON.stringify(sent));
   assert.equal(await resend(operator, app, "default", signal), order);
+  assert.deepEqual(readdirSync(path.dirname(kept)), []);
+  // It is written down while its release is still on its way, and not sent where that does not arrive.
+  const arrival = Promise.withResolvers<void>();
+  arrival.promise.catch(() => undefined);
+  const sending = send(operator, sent, signal, arrival.promise);
+  while (readdirSync(path.dirname(kept)).length === 0) await new Promise(setImmediate);
+  arrival.reject(new SkeinError("DISK_FULL", "the hub's disk is full"));
+  await assert.rejects(sending, { code: "DISK_FULL" });
   assert.deepEqual(readdirSync(path.dirname(kept)), []);
   assert.equal(openOrder(operator.charter, held.order, systemClock.now()).digest, order);
 });

@@ -112,8 +112,8 @@ async function find(operator: Operator, options: DeployOptions): Promise<Found> 
 }
 
 async function ofSource(operator: Operator, asked: AskedSource, options: DeployOptions): Promise<Found> {
-  const { origin, unknown } = asked;
-  if (origin.kind === "commit" && !unknown) {
+  const { origin, unknownAt } = asked;
+  if (origin.kind === "commit" && unknownAt === undefined) {
     const manifest = asked.manifest ?? (await manifestOf(origin, options));
     const made = await findRelease(operator, manifest.app, origin.commit, options.signal);
     if (made !== undefined) return { manifest, release: made.id, commit: origin.commit, unpublished: null };

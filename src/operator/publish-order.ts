@@ -28,27 +28,14 @@ export async function publishOrder(
     readonly known?: readonly KnownNode[];
     /** It is a rollback. */
     readonly goesBack?: true;
+    /** Settles before the order is sent: it may be signed and written down meanwhile. */
+    readonly after?: Promise<void>;
   },
 ): Promise<PublishedOrder> {
   const { tell, implied, signal } = options;
   const draft = draftOrder(operator, line, intent, options.known ?? (await knownNodes(operator, signal)));
-  const { order, nodes, present, roster } = draft;
-  const here = new Set(present);
-  tell({
-    type: "selection",
-    app: order.app,
-    env: order.env,
-    selector: order.selector,
-    nodes: nodes.map(({ identity }) => identity.name),
-    absent: nodes.filter((node) => !here.has(node)).map(({ identity }) => identity.name),
-    implied,
-  });
-  if (present.length === 0) {
-    tell({
-      type: "warning",
-      text: "No node of the selection is present: the order stands unproven, and they converge when they come.",
-    });
-  }
+  const { order, nodes, roster } = draft;
+  tellSelection(tell, draft, implied);
   const signed = await signOrder(operator, draft, intent.attended);
   const digest = await send(
     operator,
@@ -61,6 +48,7 @@ export async function publishOrder(
       goesBack: options.goesBack === true,
     },
     signal,
+    options.after,
   );
   tell({
     type: "order",
@@ -73,6 +61,24 @@ export async function publishOrder(
     nodes: nodes.length,
   });
   return { order: digest, draft, attended: intent.attended };
+}
+
+function tellSelection(tell: Tell, { order, nodes, present }: Draft, implied: boolean): void {
+  const here = new Set(present);
+  tell({
+    type: "selection",
+    app: order.app,
+    env: order.env,
+    selector: order.selector,
+    nodes: nodes.map(({ identity }) => identity.name),
+    absent: nodes.filter((node) => !here.has(node)).map(({ identity }) => identity.name),
+    implied,
+  });
+  if (present.length > 0) return;
+  tell({
+    type: "warning",
+    text: "No node of the selection is present: the order stands unproven, and they converge when they come.",
+  });
 }
 
 export interface Followed {

@@ -1,3 +1,4 @@
+import path from "node:path";
 import type { ReleaseView } from "../api/schemas.ts";
 import type { Depot } from "../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
@@ -12,6 +13,7 @@ import { seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openRelease } from "../trust/orders.ts";
 import { cacheDir } from "./home.ts";
+import { keptBlobs } from "./kept-blobs.ts";
 import { nearDepot, type NearDepot } from "./near-depot.ts";
 import type { Operator } from "./operator.ts";
 
@@ -23,6 +25,12 @@ export interface MadeRelease {
   readonly published: Published;
 }
 
+/** One that is being posted: whoever signs an order for it may do so meanwhile, and sends it afterwards. */
+export interface BegunRelease extends MadeRelease {
+  /** Settles when nothing is on its way any more. @throws what putting and posting throw */
+  readonly posted: Promise<void>;
+}
+
 /** What publishing an app will need to know, asked for while its source is still being read. */
 export interface Ahead {
   readonly app: string;
@@ -32,10 +40,12 @@ export interface Ahead {
 }
 
 const PACKS_AHEAD = 4;
+/** What the hub said so long ago may have changed: a build may take minutes. */
+export const FRESH_MS = 2000;
 
 /** Begins to ask. Nobody need wait for the answers, and a failure is told only to whoever does. */
 export function lookAhead(operator: Operator, app: string, far: Depot, signal: AbortSignal): Ahead {
-  const depot = nearDepot(far);
+  const depot = nearDepot(far, keptBlobs(path.join(cacheDir(operator.paths), "blobs")));
   const previous = previousTree(operator, app, signal);
   previous.then(async (tree) => await expectTree(depot, tree, signal)).catch(() => undefined);
   return { app, depot, previous };
@@ -64,6 +74,8 @@ async function expectTree(depot: NearDepot, tree: PublishedTree | null, signal: 
 export interface MakeOptions {
   readonly source: TreeSource;
   readonly ahead: Ahead;
+  /** When the hub knew no release of the source's commit, in ms since the epoch. */
+  readonly unknownAt?: number | undefined;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: PublishProgress) => void;
 }
@@ -73,6 +85,13 @@ export interface MakeOptions {
  * @throws SkeinError TREE_REFUSED, ARCHIVE_REFUSED, BUILD_DIFFERS, NOT_AUTHORISED, HUB_UNREACHABLE
  */
 export async function makeRelease(operator: Operator, options: MakeOptions): Promise<MadeRelease> {
+  const begun = await beginRelease(operator, options);
+  await begun.posted;
+  return begun;
+}
+
+/** The same, without waiting until it is posted. */
+export async function beginRelease(operator: Operator, options: MakeOptions): Promise<BegunRelease> {
   const { source, signal } = options;
   const { app, depot, previous } = options.ahead;
   const { client, clock, charter, signer } = operator;
@@ -87,16 +106,15 @@ export async function makeRelease(operator: Operator, options: MakeOptions): Pro
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   });
   const id = releaseIdOf({ app, tree: published.tree, commit: source.commit });
-  const asked = Promise.all([
-    releaseIfThere(operator, app, id, signal),
-    refuseOtherBuild(operator, app, source.commit, id, signal),
-  ]);
-  asked.catch(() => undefined);
-  // However this ends, nothing is on its way any more then.
-  await depot.settled();
-  const [same] = await asked;
-  if (same !== undefined)
-    return { id, release: openRelease(charter, same.release, now).body, already: true, published };
+  const same = await earlier(operator, options, id).catch(async (err: unknown) => {
+    // However this ends, nothing is on its way any more then.
+    await depot.settled();
+    throw err;
+  });
+  if (same !== undefined) {
+    const release = openRelease(charter, same.release, now).body;
+    return { id, release, already: true, published, posted: depot.settled() };
+  }
   const release: Release = {
     cluster: charter.cluster,
     app,
@@ -110,8 +128,25 @@ export async function makeRelease(operator: Operator, options: MakeOptions): Pro
     files: published.files,
     bytes: published.bytes,
   };
-  await client.postRelease(await seal("release.1", release, [signer]), signal);
-  return { id, release, already: false, published };
+  const sealed = await seal("release.1", release, [signer]);
+  const posted = depot.settled().then(async () => void (await client.postRelease(sealed, signal)));
+  // Told to whoever waits for it.
+  posted.catch(() => undefined);
+  return { id, release, already: false, published, posted };
+}
+
+/** The very release, where it is there; one commit has one release. @throws SkeinError BUILD_DIFFERS */
+async function earlier(
+  operator: Operator,
+  { ahead: { app }, source: { commit }, unknownAt, signal }: MakeOptions,
+  id: ReleaseId,
+): Promise<ReleaseView | undefined> {
+  if (unknownAt !== undefined && operator.clock.now() - unknownAt < FRESH_MS) return undefined;
+  const [same] = await Promise.all([
+    releaseIfThere(operator, app, id, signal),
+    refuseOtherBuild(operator, app, commit, id, signal),
+  ]);
+  return same;
 }
 
 function treeOf(operator: Operator, view: ReleaseView | undefined): PublishedTree | null {

@@ -8,8 +8,12 @@ import { scratch, type Origin } from "./source.ts";
 /** What a version word stands for: a release that is published, or a commit to make one of. */
 export type Version =
   | { readonly kind: "release"; readonly found: FoundRelease }
-  /** The hub knew no release of it a moment ago. */
-  | { readonly kind: "commit"; readonly origin: Origin & { readonly kind: "commit" } };
+  | {
+      readonly kind: "commit";
+      readonly origin: Origin & { readonly kind: "commit" };
+      /** When the hub knew no release of it, in ms since the epoch. */
+      readonly unknownAt: number;
+    };
 
 export interface ResolveOptions {
   readonly app: string;
@@ -32,6 +36,7 @@ export interface ResolveOptions {
 export async function resolveVersion(operator: Operator, options: ResolveOptions): Promise<Version> {
   const { app, version, signal } = options;
   if (version === null) return await fromHub(operator, options);
+  const unknownAt = operator.clock.now();
   const [release, local] = await Promise.all([
     findRelease(operator, app, version, signal),
     localCommit(options.cwd, version, signal),
@@ -46,7 +51,7 @@ export async function resolveVersion(operator: Operator, options: ResolveOptions
   if (release !== undefined) return { kind: "release", found: release };
   if (local === undefined) return await fromHub(operator, options);
   const made = local.commit === version ? undefined : await findRelease(operator, app, local.commit, signal);
-  return made === undefined ? { kind: "commit", origin: local } : { kind: "release", found: made };
+  return made === undefined ? { kind: "commit", origin: local, unknownAt } : { kind: "release", found: made };
 }
 
 const isNamedByCommit = ({ release }: FoundRelease, version: string): boolean =>
@@ -72,12 +77,13 @@ async function fromHub(operator: Operator, options: ResolveOptions): Promise<Ver
   const address = operator.client.name.replace(/^hub /, "");
   const url = `skein://${address}/${app}`;
   const commit = await fetchFromHub({ url, commit: version, into, helperDir: options.helperDir }, signal);
+  const unknownAt = operator.clock.now();
   const made = await findRelease(operator, app, commit, signal).catch((err: unknown) => {
     if (isSkeinError(err, "RELEASE_NOT_FOUND")) return undefined;
     throw err;
   });
   if (made !== undefined) return { kind: "release", found: made };
-  return { kind: "commit", origin: { kind: "commit", repo: into, commit, folder: "", name: app } };
+  return { kind: "commit", origin: { kind: "commit", repo: into, commit, folder: "", name: app }, unknownAt };
 }
 
 function notFound(app: string, version: string | null): SkeinError {

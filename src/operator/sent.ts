@@ -31,13 +31,22 @@ export type Sent = z.infer<typeof sentSchema>;
 const fileOf = (paths: Paths, app: string, env: string): string =>
   path.join(operatorDir(paths), "sent", `${app}.${env}.json`);
 
-/** Publishes a signed order. @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, HUB_UNREACHABLE after some tries */
-export async function send(operator: Operator, sent: Sent, signal: AbortSignal): Promise<Digest> {
+/**
+ * Publishes a signed order, `after` what it needs has arrived.
+ * @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, HUB_UNREACHABLE after some tries; what `after` throws
+ */
+export async function send(
+  operator: Operator,
+  sent: Sent,
+  signal: AbortSignal,
+  after?: Promise<void>,
+): Promise<Digest> {
   const file = fileOf(operator.paths, sent.app, sent.env);
   await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
   await writeFileAtomic(file, JSON.stringify(sent));
   faultPoint("operator.signed");
   try {
+    await after;
     const digest = await post(operator, sent, signal);
     await fs.rm(file, { force: true });
     return digest;

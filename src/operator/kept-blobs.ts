@@ -1,0 +1,60 @@
+import { createHash } from "node:crypto";
+import fs from "node:fs/promises";
+import path from "node:path";
+
+/** Small blobs on this machine. It may hold any of them or none: whatever goes wrong is as if there were none. */
+export interface KeptBlobs {
+  read(name: string): Promise<Uint8Array | undefined>;
+  write(name: string, bytes: Uint8Array): Promise<void>;
+}
+
+/** More cost a look at each when the folder is tidied; fewer would miss the release before the last of many apps. */
+const MOST = 256;
+const DIGEST_BYTES = 32;
+/** Of these the name carries the digest of the content. An index may be made anew under its name. */
+const LASTING = /^(packs|rows|since)\/[0-9a-f]{64}$/;
+
+/**
+ * What publishing a release sends is what publishing the next one reads first: kept here, it need not be asked for.
+ * A file is the digest of the bytes, then the bytes: one that was cut is none.
+ */
+export function keptBlobs(folder: string): KeptBlobs {
+  const fileOf = (name: string): string => path.join(folder, name.replace("/", "-"));
+  let tidied: Promise<void> | undefined;
+  return {
+    async read(name) {
+      if (!LASTING.test(name)) return undefined;
+      const file = await fs.readFile(fileOf(name)).catch(() => undefined);
+      const bytes = file?.subarray(DIGEST_BYTES);
+      return bytes !== undefined && file?.subarray(0, DIGEST_BYTES).equals(digestOf(bytes)) === true
+        ? bytes
+        : undefined;
+    },
+    async write(name, bytes) {
+      if (!LASTING.test(name)) return;
+      try {
+        await (tidied ??= tidy(folder));
+        await fs.writeFile(fileOf(name), Buffer.concat([digestOf(bytes), bytes]), { mode: 0o600 });
+      } catch {
+        // It is asked for the next time.
+      }
+    },
+  };
+}
+
+const digestOf = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
+
+/** Makes room for what one command brings: the oldest go. */
+async function tidy(folder: string): Promise<void> {
+  await fs.mkdir(folder, { recursive: true, mode: 0o700 });
+  const names = await fs.readdir(folder);
+  if (names.length <= MOST) return;
+  const files = await Promise.all(
+    names.map(async (name) => {
+      const file = path.join(folder, name);
+      return { file, at: (await fs.stat(file)).mtimeMs };
+    }),
+  );
+  const oldest = files.toSorted((a, b) => a.at - b.at).slice(0, names.length - MOST / 2);
+  await Promise.all(oldest.map(async ({ file }) => await fs.rm(file, { force: true })));
+}
