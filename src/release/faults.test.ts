@@ -129,7 +129,7 @@ const SPARE_POINTS = [
 for (const [making, taking] of SPARE_POINTS) {
   test(`a spare is whole or of no use, killed at ${making || taking}`, async (t) => {
     const world = makeWorld(t);
-    const gone: Tree = { "old/gone.txt": "gone", "z.txt": "gone too", "a/two.sh": "of another kind" };
+    const gone: Tree = { "old/gone.txt": "gone", "z.txt": "gone too", "a/two.sh": "two" };
     const first = await world.publish({ ...OLD, ...gone });
     await world.install(1, first);
     const second = await world.publish(NEW, { previous: first });
@@ -149,6 +149,25 @@ for (const [making, taking] of SPARE_POINTS) {
     assert.equal(run("", ...words, "2").status, 0);
     const left = fs.readdirSync(path.join(world.revs, ".install")).sort();
     assert.deepEqual(left, [`${releaseId(1)}.record`, `${releaseId(2)}.record`, `${releaseId(2)}.spare`]);
+  });
+}
+
+for (const point of ["install.spare-taken", "install.spare-cleared"]) {
+  test(`an earlier release stays as it is where its spare's files need another time, killed at ${point}`, async (t) => {
+    const world = makeWorld(t);
+    const first = await world.publish(OLD);
+    const between = await world.publish({ ...OLD, "same.bin": "other" }, { previous: first });
+    const last = await world.publish(OLD, { previous: between, now: 1_800_000_000_000 });
+    const { dir } = await world.install(1, first);
+    const timeOf = (): number => fs.lstatSync(path.join(dir, "same.bin")).mtimeMs;
+    const before = timeOf();
+    const depot = path.join(world.dir, "depot");
+    run("", "spare", depot, world.revs, "1");
+    const args = ["install", depot, world.revs, "2", JSON.stringify(last)];
+    assert.equal(run(point, ...args).signal, "SIGKILL");
+    assert.equal(run("", ...args).status, 0);
+    assert.equal(timeOf(), before);
+    assert.notEqual(fs.lstatSync(path.join(world.revs, releaseId(2), "same.bin")).mtimeMs, before);
   });
 }
 

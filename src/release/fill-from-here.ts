@@ -6,7 +6,7 @@ import type { Digest } from "../lib/ids.ts";
 import type { EarlierFile } from "./earlier-content.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import type { InstallMeter } from "./install-progress.ts";
-import { modeOf, type Placer, type PlannedFile } from "./placer.ts";
+import { isAsPut, type Placer, type PlannedFile } from "./placer.ts";
 import type { FreshContents } from "./reach-tree.ts";
 import type { FileRow } from "./rows.ts";
 import { removeStrays } from "./strays.ts";
@@ -211,12 +211,16 @@ function isAsRecorded({ row }: PlannedFile, { file, inode, time }: EarlierFile):
 
 /** Its inode, when a file is as this row and this time say; else 0. */
 export function inodeOf(file: string, row: FileRow, time: number): number {
-  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
-  const isAsSaid =
-    stat !== undefined &&
-    stat.isFile() &&
-    stat.size === row.size &&
-    Math.round(stat.mtimeMs) === time &&
-    (stat.mode & 0o7777) === modeOf(row);
-  return isAsSaid ? stat.ino : 0;
+  const stat = statOf(file);
+  return stat !== undefined && isAsPut(stat, row, time) ? stat.ino : 0;
+}
+
+/** undefined also where what should be a folder above it is a file, or a link that leads nowhere. */
+function statOf(file: string): fs.Stats | undefined {
+  try {
+    return fs.lstatSync(file, { throwIfNoEntry: false });
+  } catch (err) {
+    if (["ENOTDIR", "ELOOP"].includes(errnoOf(err) ?? "")) return undefined;
+    throw err;
+  }
 }

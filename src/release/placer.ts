@@ -47,6 +47,20 @@ const COPY_BYTES = 1024 * 1024;
 /** Files never change once they are put down: whoever may run them may only read and run them. */
 export const modeOf = (row: FileRow): number => (row.kind === "x" ? 0o555 : 0o444);
 
+/** Whoever owns a file or folder may change it, whatever its mode is. */
+export const isOurs = ({ uid }: fs.Stats): boolean => (process.geteuid?.() ?? uid) === uid;
+
+/** A row's file that is there: of its kind, time and mode, and nobody else's. */
+export function isAsPut(stat: fs.Stats, row: FileRow, time: number): boolean {
+  return (
+    stat.isFile() &&
+    stat.size === row.size &&
+    Math.round(stat.mtimeMs) === time &&
+    (stat.mode & 0o7777) === modeOf(row) &&
+    isOurs(stat)
+  );
+}
+
 /**
  * Puts files down from chunks in any order. Every file is proved by its own digest before it counts: a chunk list
  * only says where chunks go.
@@ -157,12 +171,13 @@ export class Placer {
 
   /**
    * Whether an earlier try finished the file. What it left unfinished may be gone on with; anything that shares its
-   * inode with another release's file is taken away, never written to.
+   * inode with another release's file, and would have to be changed, is taken away.
    */
   isThere(plan: PlannedFile): boolean {
     const stat = fs.lstatSync(plan.file, { throwIfNoEntry: false });
     if (stat === undefined) return false;
-    if (stat.isFile() && stat.size === plan.row.size && this.#isRight(plan)) return true;
+    const mayBe = stat.nlink === 1 ? stat.size === plan.row.size : isAsPut(stat, plan.row, plan.time);
+    if (stat.isFile() && mayBe && this.#isRight(plan)) return true;
     if (!stat.isFile() || stat.nlink > 1 || plan.row.size <= MIN_CHUNK)
       fs.rmSync(plan.file, { recursive: true });
     else fs.chmodSync(plan.file, 0o600);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
@@ -163,6 +164,7 @@ for (const [what, damage] of Object.entries({
     fs.symlinkSync("/etc/passwd", path.join(spare, "link"));
   },
   "a folder is open to everybody": (_: string, spare: string) => fs.chmodSync(path.join(spare, "a"), 0o777),
+  "the uppermost folder is open to everybody": (_: string, spare: string) => fs.chmodSync(spare, 0o777),
 } satisfies Record<string, (release: string, spare: string) => void>)) {
   test(`nothing of it gets into an install: ${what}`, async (t) => {
     const world = makeWorld(t);
@@ -177,6 +179,84 @@ for (const [what, damage] of Object.entries({
     await recordOf(world, 2);
   });
 }
+
+test("nothing that came into a spare without folders gets into an install", async (t) => {
+  const world = makeWorld(t);
+  const first = await world.publish({ "a.txt": "a" });
+  const second = await world.publish({ "b.txt": "b" }, { previous: first });
+  await world.install(1, first);
+  await made(t, world, 1);
+  fs.writeFileSync(path.join(spareDir(world.revs, ONE), "stray"), "stray");
+  const { dir } = await world.install(2, second);
+  assert.deepEqual(readTree(dir), { "b.txt": "b" });
+});
+
+const asRoot = { skip: process.getuid?.() !== 0 && "needs root" };
+
+test("what was given away is nobody else's in the next install", asRoot, async (t) => {
+  const { world, first, second } = await two(t);
+  const owners = (n: number): Set<number> => {
+    const dir = path.join(world.revs, releaseId(n));
+    const all = fs.readdirSync(dir, { recursive: true, encoding: "utf8" });
+    const stats = ["", ...all].map((at) => fs.lstatSync(path.join(dir, at)));
+    return new Set(stats.filter((stat) => !stat.isSymbolicLink()).map(({ uid }) => uid));
+  };
+  // A hook gave a release to its app.
+  spawnSync("chown", ["-R", "12345:12345", path.join(world.revs, ONE)]);
+  await removeInstall(world.revs, ONE, { revs: world.revs, release: TWO, leastFiles: 0 });
+  await made(t, world, 2);
+  await world.install(3, first);
+  assert.deepEqual(owners(3), new Set([0]));
+  await made(t, world, 3);
+  fs.chownSync(path.join(spareDir(world.revs, releaseId(3)), "a/b"), 12345, 12345);
+  await world.install(4, first);
+  assert.deepEqual(owners(4), new Set([0]));
+  assert.deepEqual(await verifyInstall(world.revs, releaseId(4), first.tree, t.signal), []);
+  assert.deepEqual(await verifyInstall(world.revs, TWO, second.tree, t.signal), []);
+});
+
+test("a link in place of a release's folder, or of what is to be a spare, is not followed", async (t) => {
+  const { world } = await two(t);
+  const outside = path.join(world.dir, "outside");
+  fs.mkdirSync(outside);
+  fs.writeFileSync(path.join(outside, "precious"), "precious");
+  fs.chmodSync(outside, 0o755);
+  fs.rmSync(path.join(world.revs, ONE), { recursive: true });
+  fs.symlinkSync(outside, path.join(world.revs, ONE));
+  await removeInstall(world.revs, ONE, { revs: world.revs, release: TWO, leastFiles: 0 });
+  await made(t, world, 2);
+  fs.renameSync(spareDir(world.revs, TWO), path.join(world.dir, "aside"));
+  fs.symlinkSync(outside, spareStage(world.revs, TWO));
+  await made(t, world, 2);
+  assert.ok(fs.lstatSync(spareDir(world.revs, TWO)).isDirectory());
+  assert.equal(fs.lstatSync(outside).mode & 0o777, 0o755);
+  assert.deepEqual(readTree(outside), { precious: "precious" });
+});
+
+test("a release whose folders are files or links now still has a spare and a successor", async (t) => {
+  const world = makeWorld(t);
+  const first = await world.publish(OLD);
+  const second = await world.publish({ ...OLD, "a/one.txt": "ONE" }, { previous: first });
+  const { dir } = await world.install(1, first);
+  for (const at of ["a", "hollow"]) fs.rmSync(path.join(dir, at), { recursive: true });
+  fs.writeFileSync(path.join(dir, "a"), "");
+  fs.symlinkSync("hollow", path.join(dir, "hollow"));
+  assert.equal(await made(t, world, 1), true);
+  await world.install(2, second);
+  assert.deepEqual(await verifyInstall(world.revs, TWO, second.tree, t.signal), []);
+});
+
+test("a folder that leaves the tree stays where an app's own folder lies in it", async (t) => {
+  const world = makeWorld(t);
+  const writable = new Map([["cache/of/app", path.join(world.dir, "data")]]);
+  const first = await world.publish({ "cache/of/release": "1", "app.js": "1" });
+  const second = await world.publish({ "app.js": "2" }, { previous: first });
+  await world.install(1, first, { writable });
+  await made(t, world, 1);
+  const { dir } = await world.install(2, second, { writable });
+  assert.deepEqual(await verifyInstall(world.revs, TWO, second.tree, t.signal), []);
+  assert.deepEqual(fs.readdirSync(path.join(dir, "cache/of")), ["app"]);
+});
 
 test("a spare is used only where the app's own folders are laid as they will be", async (t) => {
   const world = makeWorld(t);

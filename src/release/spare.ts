@@ -26,6 +26,8 @@ import { removeStrays } from "./strays.ts";
 
 /** A release of fewer files is put down quickly enough without. */
 const LEAST_FILES = 2000;
+/** Of a link that cannot be made: too many, no such file, or the release's folders are not what they should be. */
+const NO_LINKS = ["EMLINK", "EXDEV", "EPERM", "ENOTSUP", "ENOENT", "ENOTDIR", "ELOOP"];
 /** Things put down before other work of the process gets its turn. */
 const PER_TURN = 32;
 
@@ -53,6 +55,7 @@ export interface SpareOptions extends SpareWish {
  */
 export async function makeSpare(options: SpareOptions): Promise<boolean> {
   const { revs, release, signal } = options;
+  signal.throwIfAborted();
   const dir = spareDir(revs, release);
   if (!fs.existsSync(dir) && !(await makeAnew(dir, options))) {
     dropSpares(revs);
@@ -92,9 +95,14 @@ export function keepForSpare(gone: ReleaseId, wish: SpareWish): void {
   const { revs, release } = wish;
   using record = recordOf(wish);
   const tree = path.join(revs, gone);
-  if (record === undefined || sparesIn(revs).length > 0 || !fs.existsSync(tree)) return;
+  if (record === undefined || sparesIn(revs).length > 0 || !isFolder(tree)) return;
   fs.chmodSync(tree, 0o700);
-  fs.renameSync(tree, spareStage(revs, release));
+  try {
+    fs.renameSync(tree, spareStage(revs, release));
+  } catch (err) {
+    // A folder of an image's lower layer, or one that something is mounted on, stays where it is.
+    if (!["EXDEV", "EBUSY"].includes(errnoOf(err) ?? "")) throw err;
+  }
 }
 
 /** Removes all spares. @returns how many */
@@ -122,9 +130,13 @@ function sparesIn(revs: string): readonly string[] {
   });
 }
 
+/** A link to one is none: what lies there is not ours. */
+const isFolder = (at: string): boolean => fs.lstatSync(at, { throwIfNoEntry: false })?.isDirectory() === true;
+
 /** With what there is of a tree: most of it will be the same. @returns whether something is there */
 function begin(revs: string, stage: string): boolean {
-  if (fs.existsSync(stage)) return true;
+  if (isFolder(stage)) return true;
+  removeTree(stage);
   const [other] = sparesIn(revs);
   if (other === undefined) fs.mkdirSync(stage, { recursive: true, mode: 0o700 });
   else fs.renameSync(other, stage);
@@ -195,13 +207,7 @@ class Filler {
   }
 
   #folder(folder: string): void {
-    if (folder === this.#plan.stage) return;
-    try {
-      fs.mkdirSync(folder, 0o755);
-    } catch (err) {
-      if (errnoOf(err) !== "EEXIST") throw err;
-      fs.chmodSync(folder, 0o755);
-    }
+    if (!fs.existsSync(folder)) fs.mkdirSync(folder, 0o755);
   }
 
   /** What cannot be linked is left out: an install puts that down itself. */
@@ -214,7 +220,7 @@ class Filler {
     try {
       fs.linkSync(path.join(this.#dir, row.path), file);
     } catch (err) {
-      if (!["EMLINK", "EXDEV", "EPERM", "ENOTSUP", "ENOENT"].includes(errnoOf(err) ?? "")) throw err;
+      if (!NO_LINKS.includes(errnoOf(err) ?? "")) throw err;
     }
   }
 

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { removeTree } from "./remove-tree.ts";
 import type { InstallPlan } from "./install-plan.ts";
+import { isOurs } from "./placer.ts";
 
 type Places = Pick<InstallPlan, "stage" | "files" | "folders" | "links">;
 const FOLDERS_PER_TURN = 32;
@@ -8,12 +9,13 @@ const FOLDERS_PER_TURN = 32;
 type Kind = "folder" | "file" | "link";
 
 /**
- * Removes what lies in a staging directory and has no place in the plan, or is something else there. Follows no link.
+ * Removes what lies in a staging directory and has no place in the plan, or is something else there, and takes its
+ * folders back from whoever they were given to. Follows no link.
  * @param rest waited for now and then
  */
 export async function removeStrays(plan: Places, rest: () => Promise<void>): Promise<void> {
   const places = new Map<string, Kind>();
-  for (const folder of plan.folders) places.set(folder, "folder");
+  for (const folder of plan.folders) if (folder !== plan.stage) places.set(folder, "folder");
   for (const { file } of plan.files) places.set(file, "file");
   for (const { file } of plan.links) places.set(file, "link");
   const folders = [plan.stage];
@@ -25,7 +27,7 @@ export async function removeStrays(plan: Places, rest: () => Promise<void>): Pro
 
 /** @returns the folders that stay in a folder */
 function clear(dir: string, places: ReadonlyMap<string, Kind>): readonly string[] {
-  if (process.getuid?.() !== 0) fs.chmodSync(dir, 0o755);
+  takeBack(dir, places.has(dir) ? 0o755 : 0o700);
   const folders: string[] = [];
   for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
     const at = `${dir}/${entry.name}`;
@@ -33,6 +35,12 @@ function clear(dir: string, places: ReadonlyMap<string, Kind>): readonly string[
     else if (entry.isDirectory()) folders.push(at);
   }
   return folders;
+}
+
+/** First, so that nobody else puts anything into it any more: a hook may have given it to its app. */
+function takeBack(dir: string, mode: number): void {
+  if (!isOurs(fs.lstatSync(dir))) fs.lchownSync(dir, process.geteuid?.() ?? -1, process.getegid?.() ?? -1);
+  fs.chmodSync(dir, mode);
 }
 
 function kindOf(entry: fs.Dirent): Kind | undefined {

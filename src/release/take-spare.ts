@@ -6,7 +6,7 @@ import { inodeOf } from "./fill-from-here.ts";
 import { linkText } from "./fill-stage.ts";
 import { isUnder, type InstallPlan } from "./install-plan.ts";
 import { spareDir } from "./install-record.ts";
-import type { PlannedFile } from "./placer.ts";
+import { isOurs, type PlannedFile } from "./placer.ts";
 import type { RecordFile } from "./record-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import { differenceOf } from "./tree-difference.ts";
@@ -50,9 +50,12 @@ export async function takeSpare(plan: InstallPlan, options: TakeOptions): Promis
   fs.renameSync(spare, plan.stage);
   faultPoint("install.spare-taken");
   const remains = new Remains(plan, missing);
-  // What is in a folder comes after it.
-  for (const { path: at } of gone.toReversed())
-    if (!isUnder(at, plan.writable)) remains.remove(`${plan.stage}/${at}`);
+  const folders = new Set(plan.folders);
+  // What is in a folder comes after it. One that the tree does not have may hold a link to an app's own folder.
+  for (const { kind, path: at } of gone.toReversed()) {
+    const isKept = isUnder(at, plan.writable) || (kind === "d" && folders.has(`${plan.stage}/${at}`));
+    if (!isKept) remains.remove(`${plan.stage}/${at}`);
+  }
   faultPoint("install.spare-cleared");
   await remains.look(record, same, options.signal);
   return remains;
@@ -63,14 +66,19 @@ export async function takeSpare(plan: InstallPlan, options: TakeOptions): Promis
  * of them were given one time then. So what each name leads to is as it was, and only the files need to be looked at.
  */
 function missingFolders(spare: string, { stage, folders }: InstallPlan): ReadonlySet<string> | undefined {
-  const made = fs.lstatSync(spare).mtimeMs;
+  const top = fs.lstatSync(spare);
+  const made = top.mtimeMs;
+  // A whole second, as hardly any time is that the system gives.
+  if (!top.isDirectory() || made % 1000 !== 0) return undefined;
+  const modeIn = (folder: string): number => (folder === stage ? 0o700 : 0o755);
   const missing = new Set<string>();
   for (const folder of folders) {
     // Below what is no folder there may be a link's target.
     const at = missing.has(path.dirname(folder)) ? undefined : spare + folder.slice(stage.length);
     const stat = at === undefined ? undefined : fs.lstatSync(at, { throwIfNoEntry: false });
     if (stat === undefined || !stat.isDirectory()) missing.add(folder);
-    else if (stat.mtimeMs !== made || (folder !== stage && (stat.mode & 0o7777) !== 0o755)) return undefined;
+    else if (stat.mtimeMs !== made || !isOurs(stat) || (stat.mode & 0o7777) !== modeIn(folder))
+      return undefined;
   }
   return missing;
 }
