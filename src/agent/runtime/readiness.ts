@@ -67,6 +67,8 @@ export interface Watched {
   readonly logFile: string;
 }
 
+const NO_ANSWER = "there was no answer";
+
 /**
  * Waits until the instance is ready by its manifest's own measure.
  * @throws SkeinError APP_EXITED, START_FAILED, HEALTH_TIMEOUT, SOCKET_NOT_TAKEN
@@ -76,17 +78,18 @@ export async function untilReady(watched: Watched, signal: AbortSignal): Promise
   const { ready } = started.request.process;
   const began = performance.now();
   let passes = 0;
-  let reason = "it was never asked";
+  let reason: string | undefined;
   while (performance.now() - began < ready.withinMs) {
     if (watch.exit !== undefined) throw exitError(watched, watch.exit);
     const why = await askOnce(watched, performance.now() - began, signal);
     if (watch.exit !== undefined) throw exitError(watched, watch.exit);
     passes = why === null ? passes + 1 : 0;
     if (passes >= (ready.check === null ? 1 : ready.passes)) return;
-    reason = why ?? reason;
+    // The last check is often cut by the end of the time: what one before it said tells more.
+    if (why !== null && (why !== NO_ANSWER || reason === undefined)) reason = why;
     await watch.pause(passes > 0 ? ready.everyMs : Math.min(ready.everyMs, POLL_MS), signal);
   }
-  throw timeoutError(watched, reason);
+  throw timeoutError(watched, reason ?? "it was never asked");
 }
 
 async function askOnce(watched: Watched, livedMs: number, signal: AbortSignal): Promise<string | null> {
@@ -106,7 +109,7 @@ async function askOnce(watched: Watched, livedMs: number, signal: AbortSignal): 
     return await runCheck(check, { ...context, signal: AbortSignal.any([signal, giveUp]) });
   } catch (err) {
     signal.throwIfAborted();
-    if (giveUp.aborted) return "there was no answer";
+    if (giveUp.aborted) return NO_ANSWER;
     throw err;
   }
 }

@@ -88,19 +88,29 @@ test("a killed keeper's successor takes instances and sockets over, and no reque
 test("an adopted instance that dies is noticed and started again with its own environment", async (t) => {
   const b = await bench(t);
   const port = await freePort();
-  const one = webPlan(b, port, "one");
+  const tells = `require("http").createServer((q, r) => r.end(process.env.COMMIT + process.env.MODE)).listen(process.env.PORT)`;
+  const planOf = (commit: string, at: number | null): ReleasePlan =>
+    releasePlan(
+      b.release({ "app.js": tells }),
+      processPlan("node app.js", { listen: { http: listenAt(at) }, env: { MODE: ` mode of ${commit}` } }),
+      { commit: commit.repeat(40) },
+    );
+  const one = planOf("1", port);
   await deploy(b.runtime, one, undefined, b.signal);
   const [before] = await b.runtime.list();
   const keeper = b.keeperPid();
   process.kill(keeper, "SIGKILL");
   await eventually(() => b.keeperPid() !== keeper);
+  // A newer one is started after it, beside it.
+  await deploy(b.runtime, planOf("2", null), undefined, b.signal);
   process.kill(-(before?.pid ?? 1), "SIGKILL");
-  const [after] = await eventually(async () => {
-    const rows = await b.runtime.list();
-    return rows[0]?.state === "serving" && rows[0].pid !== before?.pid ? rows : undefined;
+  const after = await eventually(async () => {
+    const row = (await b.runtime.list()).find(({ release }) => release === one.release);
+    return row?.state === "serving" && row.pid !== before?.pid ? row : undefined;
   });
-  assert.equal(after?.crashes, 1);
-  assert.equal((await eventually(() => get(port).catch(() => undefined))).body, "one");
+  assert.equal(after.crashes, 1);
+  const { body } = await eventually(() => get(port).catch(() => undefined));
+  assert.equal(body, `${"1".repeat(40)} mode of 1`);
 });
 
 test("what a keeper lost together with all of its instances is said and bound anew", async (t) => {
