@@ -77,7 +77,13 @@ export const nodeDocuments = z.object({
 });
 export type NodeDocuments = z.infer<typeof nodeDocuments>;
 
-export const releasePost = z.strictObject({ release: envelope });
+/** A small blob, whole: for what a release needs, in the same request. */
+const smallBlob = z.strictObject({ name: z.string().max(200), base64: z.base64().max(350_000) });
+export const releasePost = z.strictObject({
+  release: envelope,
+  /** Stored before the release, those under `index/` last. */
+  blobs: z.array(smallBlob).max(64).default([]),
+});
 export const releaseView = z.object({
   id: releaseId,
   app: appName,

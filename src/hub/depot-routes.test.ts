@@ -14,8 +14,17 @@ import { directoryDepot } from "../depot/directory.ts";
 import { httpDepot } from "../depot/http.ts";
 import { Traffic } from "../depot/traffic/traffic.ts";
 import { systemClock } from "../lib/clock.ts";
+import { digestOf } from "../lib/ids.ts";
+import { readBlob } from "../release/blobs.ts";
 import { getBlob } from "./depot-routes.ts";
-import { joinNode, makeCluster, operatorClient, startTestHub, type TestHub } from "./hub.fixture.ts";
+import {
+  joinNode,
+  makeCluster,
+  makeRelease,
+  operatorClient,
+  startTestHub,
+  type TestHub,
+} from "./hub.fixture.ts";
 
 depotConformance("http", async (t) => {
   const hub = await startTestHub(t);
@@ -190,6 +199,25 @@ test("nodes read blobs and write none; deleting is for admins", async (t) => {
   await assert.rejects(depot.put("packs/b", blobOf(bytes), t.signal), { code: "NOT_AUTHORISED" });
   await assert.rejects(depot.delete("packs/a", t.signal), { code: "NOT_AUTHORISED" });
   await assert.rejects(httpDepot(hub.client).delete("packs/a", t.signal), { code: "NOT_AUTHORISED" });
+});
+
+test("small blobs come with a release, and are held to what uploads are", async (t) => {
+  const hub = await startTestHub(t);
+  const depot = httpDepot(hub.client);
+  const { envelope } = await makeRelease(hub.cluster, "shop", "one");
+  const pack = Buffer.from("a pack");
+  const named = { name: `packs/${digestOf(pack)}`, bytes: pack };
+  const index = { name: "index/a", bytes: Buffer.from("leads to it") };
+  await hub.client.postRelease(envelope, t.signal, [index, named]);
+  assert.equal((await hub.client.releases({ app: "shop" })).length, 1);
+  assert.equal((await readBlob(depot, named.name, 100, t.signal)).toString(), "a pack");
+  assert.equal((await readBlob(depot, index.name, 100, t.signal)).toString(), "leads to it");
+  const two = (await makeRelease(hub.cluster, "shop", "two")).envelope;
+  for (const name of [`packs/${"0".repeat(64)}`, "upkeep/ledger", "retired/a", "../a"]) {
+    const bad = { name, bytes: pack };
+    await assert.rejects(hub.client.postRelease(two, t.signal, [bad]), { code: "BAD_REQUEST" }, name);
+  }
+  assert.equal((await hub.client.releases({ app: "shop" })).length, 1);
 });
 
 test("an odd range, or an upload without its headers, is refused", async (t) => {

@@ -1,8 +1,11 @@
 /** Blobs over HTTP, on the raw streams: ranges on the way out, resumable uploads on the way in. */
 import { once } from "node:events";
 import type http from "node:http";
+import { Readable } from "node:stream";
+import { checkBlobName } from "../depot/blob-name.ts";
 import type { ByteRange, DepotReader, ReceivingDepot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { digestOf } from "../lib/ids.ts";
 import { sendJson } from "./http.ts";
 
 /** Largest blob that an upload may announce. */
@@ -104,6 +107,24 @@ export async function putBlob(
   refuseLedger(name);
   const state = await depot.append(name, { size, sha256 }, offset, bytes);
   sendJson(res, 200, state, { "upload-offset": String(state.offset) });
+}
+
+/** Stores small blobs that came with something else, what leads to others last. @throws SkeinError BAD_REQUEST */
+export async function putSmall(
+  depot: ReceivingDepot,
+  blobs: readonly { readonly name: string; readonly base64: string }[],
+): Promise<void> {
+  const put = async ({ name, base64 }: (typeof blobs)[number]): Promise<void> => {
+    const bytes = Buffer.from(base64, "base64");
+    const sha256 = digestOf(bytes);
+    checkBlobName(name);
+    refuseMisnamed(name, sha256);
+    refuseLedger(name);
+    await depot.append(name, { size: bytes.length, sha256, inMemory: true }, 0, Readable.from([bytes]));
+  };
+  const leads = ({ name }: { readonly name: string }): boolean => name.startsWith("index/");
+  await Promise.all(blobs.filter((blob) => !leads(blob)).map(put));
+  await Promise.all(blobs.filter(leads).map(put));
 }
 
 /** A pack is named by its bytes: others under its name would take it from every app that shares it. */

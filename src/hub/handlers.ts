@@ -7,7 +7,7 @@ import { readUnverified } from "../trust/envelope.ts";
 import { allows } from "../trust/rights.ts";
 import { seesRetired } from "../release/upkeep/retired.ts";
 import { collectDepot } from "./depot-upkeep.ts";
-import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, uploadOffset } from "./depot-routes.ts";
+import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, putSmall, uploadOffset } from "./depot-routes.ts";
 import { hubEvents } from "./events.ts";
 import { gitRequest, sendExchange, sendRefs } from "./git-http.ts";
 import type { GitService } from "./git-repos.ts";
@@ -58,6 +58,10 @@ function publishing(hub: Hub) {
   const { releases, orders, catchUp } = hub;
   return {
     postRelease: async (call) => {
+      const { blobs } = call.body;
+      if (blobs.length > 0) needSomeDeploy(hub, call);
+      await putSmall(hub.core.depot, blobs);
+      for (const { name } of blobs) hub.peers.forget(name);
       const view = await releases.post(call.body.release);
       const release = readUnverified(view.release, "release.1");
       hub.layouts.expect(release);

@@ -59,17 +59,39 @@ test("what an earlier command put or read is not asked for again, where it is ex
   const kept = keptBlobs(path.join(tempDir(t), "blobs"));
   const name = `packs/${"1".repeat(64)}`;
   far.let();
-  const before = nearDepot(far.depot, kept);
+  const before = nearDepot(far.depot, { kept });
   await before.put(name, bytesBlob(Buffer.from("abcdef")), signal);
   await before.settled();
   while ((await kept.read(name)) === undefined) await new Promise(setImmediate);
-  const near = nearDepot(far.depot, kept);
+  const near = nearDepot(far.depot, { kept });
   assert.equal(Buffer.from((await near.expect(name, signal)) ?? []).toString(), "abcdef");
   assert.equal((await readBlob(near, name, 100, signal, { start: 2, end: 4 })).toString(), "cd");
   assert.deepEqual(far.asked, [`put ${name}`]);
-  const other = nearDepot(far.depot, kept);
+  const other = nearDepot(far.depot, { kept });
   assert.equal((await readBlob(other, name, 100, signal)).toString(), "abcdef");
   assert.deepEqual(far.asked, [`put ${name}`, `get ${name}`]);
+});
+
+test("small blobs are gathered while they are few, and then sent in their order, an index after the others", async () => {
+  const far = farDepot();
+  far.let();
+  const near = nearDepot(far.depot, { gathers: true });
+  await near.put("packs/a", bytesBlob(Buffer.from("a")), signal);
+  await near.put("index/a", bytesBlob(Buffer.from("i")), signal);
+  await near.settled();
+  assert.deepEqual(far.asked, []);
+  assert.deepEqual(
+    near.gathered().map(({ name }) => name),
+    ["packs/a", "index/a"],
+  );
+  assert.deepEqual(near.gathered(), []);
+  const many = nearDepot(far.depot, { gathers: true });
+  const part = Buffer.alloc(200 * 1024);
+  for (const name of ["packs/b", "rows/b", "packs/c", "index/b"])
+    await many.put(name, bytesBlob(part), signal);
+  await many.settled();
+  assert.deepEqual(far.asked, ["put packs/b", "put rows/b", "put packs/c", "put index/b"]);
+  assert.deepEqual(many.gathered(), []);
 });
 
 test("a large blob is not held", async () => {

@@ -201,6 +201,25 @@ test("one commit that builds to two trees is refused with the earlier release", 
   await assert.rejects(buildRelease(operator, origin, options({})), { code: "BUILD_DIFFERS" });
 });
 
+test("a hub that takes no blobs with a release is given them before", async (t) => {
+  const { operator, options, dir } = await cluster(t);
+  const { client } = operator;
+  const post = client.postRelease.bind(client);
+  const posts: number[] = [];
+  t.mock.method(client, "postRelease", async (...args: Parameters<typeof post>) => {
+    const [release, within, blobs] = args;
+    posts.push(blobs?.length ?? 0);
+    if (blobs !== undefined) throw new SkeinError("BAD_REQUEST", "the body: unrecognized key");
+    return await post(release, within);
+  });
+  writeFileSync(path.join(dir, "one"), "1");
+  const wish = options({ from: path.join(dir, "one") });
+  const { app, release } = await findTarget(operator, wish);
+  assert.deepEqual(posts, [4, 0]);
+  // Its manifest is read from its tree.
+  assert.equal((await findTarget(operator, options({ app, version: release }))).release, release);
+});
+
 test("a node's documents are asked for once, and again when the hub shows the node otherwise", async (t) => {
   const { operator, absent, paths, signal } = await cluster(t);
   await absent("n1", { role: "web" });

@@ -1,8 +1,10 @@
 import path from "node:path";
+import type { SmallBlob } from "../api/hub-client.ts";
 import type { ReleaseView } from "../api/schemas.ts";
 import type { Depot } from "../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
+import { bytesBlob } from "../release/blobs.ts";
 import { packName } from "../release/pack.ts";
 import { publish, type Published } from "../release/publish.ts";
 import type { PublishedTree, PublishProgress } from "../release/published.ts";
@@ -45,7 +47,10 @@ export const FRESH_MS = 2000;
 
 /** Begins to ask. Nobody need wait for the answers, and a failure is told only to whoever does. */
 export function lookAhead(operator: Operator, app: string, far: Depot, signal: AbortSignal): Ahead {
-  const depot = nearDepot(far, keptBlobs(path.join(cacheDir(operator.paths), "blobs")));
+  const depot = nearDepot(far, {
+    kept: keptBlobs(path.join(cacheDir(operator.paths), "blobs")),
+    gathers: true,
+  });
   const previous = previousTree(operator, app, signal);
   previous.then(async (tree) => await expectTree(depot, tree, signal)).catch(() => undefined);
   return { app, depot, previous };
@@ -106,6 +111,7 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   });
   const id = releaseIdOf({ app, tree: published.tree, commit: source.commit });
+  const blobs = depot.gathered();
   const same = await earlier(operator, options, id).catch(async (err: unknown) => {
     // However this ends, nothing is on its way any more then.
     await depot.settled();
@@ -113,7 +119,7 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
   });
   if (same !== undefined) {
     const release = openRelease(charter, same.release, now).body;
-    return { id, release, already: true, published, posted: depot.settled() };
+    return { id, release, already: true, published, posted: putApart(depot, blobs, signal) };
   }
   const release: Release = {
     cluster: charter.cluster,
@@ -129,10 +135,23 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
     bytes: published.bytes,
   };
   const sealed = await seal("release.1", release, [signer]);
-  const posted = depot.settled().then(async () => void (await client.postRelease(sealed, signal)));
+  const posted = depot.settled().then(async () => {
+    try {
+      await client.postRelease(sealed, signal, blobs);
+    } catch (err) {
+      if (blobs.length === 0 || !isSkeinError(err, "BAD_REQUEST")) throw err;
+      await putApart(depot, blobs, signal); // a hub that knows of no blobs there
+      await client.postRelease(sealed, signal);
+    }
+  });
   // Told to whoever waits for it.
   posted.catch(() => undefined);
   return { id, release, already: false, published, posted };
+}
+
+async function putApart(depot: NearDepot, blobs: readonly SmallBlob[], signal: AbortSignal): Promise<void> {
+  for (const { name, bytes } of blobs) await depot.put(name, bytesBlob(bytes), signal);
+  await depot.settled();
 }
 
 /** The very release, where it is there; one commit has one release. @throws SkeinError BUILD_DIFFERS */
