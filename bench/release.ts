@@ -79,6 +79,7 @@ class ManyFiles {
   async *#install(first: StepResult): AsyncGenerator<Figure> {
     const ours: StepResult[] = [];
     const updates: StepResult[] = [];
+    const prepared: StepResult[] = [];
     const peer: Cost[] = [];
     const tree = await this.#changed(first);
     for (let round = 0; round < ROUNDS; round++) {
@@ -92,6 +93,7 @@ class ManyFiles {
           this.#signal,
         ),
       );
+      prepared.push(await this.#steps.prepare(revs, 1));
       updates.push(await this.#steps.install(tree.json, this.#at("depot"), revs, 2));
     }
     const peerName = "zstd -d | tar x, sync -f";
@@ -100,7 +102,9 @@ class ManyFiles {
     yield this.#ratio("install, s", { ours: medianOf(ours, "wall"), peer: wall, peerName }, GOAL_LANDING);
     const update = { ours: medianOf(updates, "wall"), peer: wall, peerName };
     yield this.#ratio("update of 1 %, s", update, GOAL_UPDATE);
-    const rss = Math.max(...[...ours, ...updates].map((step) => step.rss));
+    const toPrepare = { ours: medianOf(prepared, "cpu"), peer: cpu, peerName };
+    yield this.#ratio("preparing an update beforehand, CPU s", toPrepare);
+    const rss = Math.max(...[...ours, ...prepared, ...updates].map((step) => step.rss));
     yield this.#limit("install and update, MiB at most", rss, GOAL_INSTALL_MIB);
   }
 
@@ -136,7 +140,7 @@ class ManyFiles {
     return path.join(this.#dir, name);
   }
 
-  #ratio(name: string, times: { ours: number; peer: number; peerName: string }, goal: number): Figure {
+  #ratio(name: string, times: { ours: number; peer: number; peerName: string }, goal?: number): Figure {
     const ratio = times.ours / times.peer;
     return {
       bench: "release",
@@ -145,8 +149,8 @@ class ManyFiles {
       peer: rounded(times.peer),
       peer_name: times.peerName,
       ratio: rounded(ratio),
-      goal: `ratio <= ${goal}`,
-      met: ratio <= goal,
+      goal: goal === undefined ? "shown only" : `ratio <= ${goal}`,
+      met: goal === undefined || ratio <= goal,
     };
   }
 

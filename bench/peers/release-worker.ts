@@ -3,6 +3,7 @@ import type { ReleaseId } from "../../src/lib/ids.ts";
 import { install } from "../../src/release/install.ts";
 import { publish } from "../../src/release/publish.ts";
 import type { PublishedTree } from "../../src/release/published.ts";
+import { makeSpare } from "../../src/release/spare.ts";
 import { directorySource } from "../../src/source/directory.ts";
 
 /** One step of the release benchmark in a process of its own, so that its CPU time can be told from the rest. */
@@ -36,7 +37,16 @@ async function runInstall(tree: string, depot: string, revs: string, release: st
   });
 }
 
+async function runSpare(revs: string, release: string): Promise<unknown> {
+  return { made: await makeSpare({ revs, release: release as ReleaseId, signal }) };
+}
+
 const [a = "", b = "", c = "", d = ""] = args;
-const result = step === "publish" ? await runPublish(a, b, c, d) : await runInstall(a, b, c, d);
+const steps: Readonly<Record<string, () => Promise<unknown>>> = {
+  publish: () => runPublish(a, b, c, d),
+  install: () => runInstall(a, b, c, d),
+  spare: () => runSpare(a, b),
+};
+const result = await steps[step ?? ""]?.();
 const rss = Math.round(process.resourceUsage().maxRSS / 1024);
 process.stdout.write(`${JSON.stringify({ ...(result as object), rss })}\n`);

@@ -36,6 +36,8 @@ export async function measured(
   return { cpu: user + system, wall, stdout };
 }
 
+const idOf = (n: number): string => String(n).padStart(32, "0");
+
 type Starts = Readonly<Record<"publish" | "install", readonly string[]>>;
 
 /** Runs our steps as processes of their own, as they are installed: in one file, with the launcher's flags. */
@@ -71,11 +73,16 @@ export class Steps {
   }
 
   async install(tree: string, depot: string, revs: string, n: number): Promise<StepResult> {
-    return await this.#run("install", [tree, depot, revs, String(n).padStart(32, "0")]);
+    return await this.#run("install", [tree, depot, revs, idOf(n)]);
   }
 
-  async #run(step: "publish" | "install", args: readonly string[]): Promise<StepResult> {
-    const words = [...this.#starts[step], this.#worker, step, ...args];
+  /** What an agent does between two installs. */
+  async prepare(revs: string, n: number): Promise<StepResult> {
+    return await this.#run("spare", [revs, idOf(n)]);
+  }
+
+  async #run(step: "publish" | "install" | "spare", args: readonly string[]): Promise<StepResult> {
+    const words = [...this.#starts[step === "publish" ? step : "install"], this.#worker, step, ...args];
     const { cpu, wall, stdout } = await measured(words.map((word) => `'${word}'`).join(" "), this.#signal);
     const {
       rss,

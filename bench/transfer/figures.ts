@@ -100,7 +100,14 @@ export function pairFigures(costs: PairCosts, packs: number | undefined): Figure
     add("CPU s, sender", "senderCpu", cost, peerName);
     add("CPU s, receivers", "receiverCpu", cost, peerName);
   }
+  figures.push(shown(`${name}: CPU s, receivers, for the next update while they idle`, costs.settleCpu));
   return figures;
+}
+
+/** No peer has anything like it, and nothing was promised. */
+function shown(name: string, ours: number): Figure {
+  const nothing = { peer: null, peer_name: "none", ratio: null, goal: "shown only", met: true } as const;
+  return { bench: "transfer", case: name, ours: rounded(ours), ...nothing };
 }
 
 export function firstCopyFigure({ pair, first, peers }: PairCosts): Figure {

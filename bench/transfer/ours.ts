@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import type { Readable } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
 import { until } from "../../test/support/processes.ts";
 import { httpDepot } from "../../src/depot/http.ts";
@@ -35,6 +36,8 @@ export interface Published {
 export interface Receivers extends AsyncDisposable {
   /** Orders a release on all of them. @returns what it cost until all had it and nothing more was said */
   receive(published: Published): Promise<Cost>;
+  /** Resolves when the agents have no work of their own left. @returns the CPU seconds of all that */
+  settled(): Promise<number>;
   /** The tree that is current at the first one. */
   tree(app: string): string;
   /** The most memory that one agent ever had, in MiB. */
@@ -76,7 +79,7 @@ async function publish(cluster: Cluster, app: string, tree: string): Promise<Pub
     const [, release = ""] = /@([0-9a-f]{32})$/.exec(stdout.trim()) ?? [];
     if (release === "") throw new Error(`skein build said: ${stdout}${stderr}`);
     // The hub makes its deltas after it has the release.
-    await deltasMade(cluster.hub.pid, look);
+    await resting(cluster.hub.pid, cluster.signal, look);
     return { app, release: release as ReleaseId, peakMib: peak };
   } finally {
     clearInterval(watch);
@@ -101,8 +104,15 @@ async function receivers(
     );
   }
   await quiet(wire);
+  const { signal } = cluster;
   return {
     receive: (published) => receive(cluster, wire, nodes, `group=${group}`, published),
+    settled: async () => {
+      const pids = nodes.map(({ pid }) => pid);
+      const before = cpuOf(pids);
+      for (const pid of pids) await resting(pid, signal);
+      return cpuOf(pids) - before;
+    },
     tree: (app) => path.join(nodes[0]?.home ?? "", "lib/apps", app, "current"),
     peakMib: () => peakMib(nodes.map(({ pid }) => pid)),
     [Symbol.asyncDispose]: async () => {
@@ -166,17 +176,20 @@ async function textOf(stream: Readable): Promise<string> {
   return Buffer.concat(await stream.toArray()).toString("utf8");
 }
 
-const STILL_MS = 500;
+/** Longer than an agent waits until it takes itself as idle. */
+const STILL_MS = 1500;
 const STILL_CPU_S = 0.03;
 
-/** Whatever the hub has to do after a release came, it has done when its processes rest. */
-async function deltasMade(hub: number, look: () => void): Promise<void> {
+/**
+ * Whatever a hub or an agent has to do after a release came, it has done when its processes rest: the deltas of a large
+ * tree, and flushes, are made by processes of their own.
+ */
+async function resting(pid: number, signal: AbortSignal, look: () => void = () => undefined): Promise<void> {
   for (let before = -1; ;) {
-    const now = cpuOf([hub]);
-    // A delta of a large tree is made by a process of its own.
-    if (before >= 0 && now - before < STILL_CPU_S && sizeOfGroup(hub) === 1) return;
+    const now = cpuOf([pid]);
+    if (before >= 0 && now - before < STILL_CPU_S && sizeOfGroup(pid) === 1) return;
     before = now;
     look();
-    await new Promise((resolve) => setTimeout(resolve, STILL_MS));
+    await setTimeout(STILL_MS, undefined, { signal });
   }
 }

@@ -18,6 +18,8 @@ export interface PairCosts {
   readonly ours: Cost;
   /** Ours, the old tree to machines that had nothing. */
   readonly first: Cost;
+  /** CPU seconds of what our receivers do by themselves between the two. */
+  readonly settleCpu: number;
   /** By name. */
   readonly peers: ReadonlyMap<string, Cost>;
   /** The most memory of one of our receivers, in MiB. */
@@ -41,6 +43,7 @@ export async function costsOf(
   { receivers, rounds, peers }: RoundsOptions,
 ): Promise<PairCosts> {
   const costs = { ours: [] as Cost[], first: [] as Cost[] };
+  const settling: number[] = [];
   const theirs = new Map<string, Cost[]>(peers.map(({ name }) => [name, []]));
   let peakMib = 0;
   const old = await ours.publish(pair.name, pair.old);
@@ -49,6 +52,8 @@ export async function costsOf(
     field.signal.throwIfAborted();
     await using nodes = await ours.receivers(receivers);
     costs.first.push(await nodes.receive(old));
+    // As between two deployments: what a node prepares for the next one is there.
+    settling.push(await nodes.settled());
     costs.ours.push(await nodes.receive(fresh));
     peakMib = Math.max(peakMib, nodes.peakMib());
     await same(nodes.tree(pair.name), pair.new, field.signal);
@@ -61,6 +66,7 @@ export async function costsOf(
     receivers,
     ours: middle(costs.ours),
     first: middle(costs.first),
+    settleCpu: median(settling),
     peers: new Map([...theirs].map(([name, list]) => [name, middle(list)])),
     peakMib,
     publisherMib: Math.max(old.peakMib, fresh.peakMib),

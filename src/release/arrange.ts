@@ -18,7 +18,6 @@ export function arrange(entries: readonly SourceEntry[]): SourceEntry[] {
   for (const entry of entries) add(byPath, entry);
   for (const entry of entries) addParents(byPath, entry.path);
   checkLinks(byPath);
-  // The language's own order of text is that of the bytes, as long as no surrogate is about.
   const isPlain = !entries.some((entry) => BEYOND.test(entry.path));
   const sorted = [...byPath.values()];
   if (!isPlain) return sorted.sort((a, b) => comparePaths(a.path, b.path));
@@ -32,12 +31,11 @@ export function arrange(entries: readonly SourceEntry[]): SourceEntry[] {
  */
 export function checkRows(rows: readonly Row[]): void {
   if (rows.length > MAX_ENTRIES) throw refused(".", `it has more than ${MAX_ENTRIES} entries`);
-  const folders = new Set<string>();
+  const folders = new Folders();
   const links = new Map<string, string>();
   let before = "";
   for (const row of rows) {
-    const slash = row.path.lastIndexOf("/");
-    if (comparePaths(before, row.path) >= 0 || (slash > 0 && !folders.has(row.path.slice(0, slash)))) {
+    if (!isBefore(before, row.path) || !folders.hasParentOf(row.path)) {
       throw new SkeinError("TREE_CORRUPT", `${JSON.stringify(row.path)} stands where no such row may`);
     }
     if (row.kind === "d") folders.add(row.path);
@@ -48,6 +46,28 @@ export function checkRows(rows: readonly Row[]): void {
     const fault = linkFault(path, target, links);
     if (fault !== undefined) throw refused(path, fault);
   }
+}
+
+class Folders {
+  readonly #all = new Set<string>();
+  /** What was asked for last: most rows stand beside the one before. */
+  #last = "";
+
+  add(path: string): void {
+    this.#all.add(path);
+  }
+
+  hasParentOf(path: string): boolean {
+    const slash = path.lastIndexOf("/");
+    if (slash === -1 || (slash === this.#last.length && path.startsWith(this.#last))) return true;
+    this.#last = path.slice(0, slash);
+    return this.#all.has(this.#last);
+  }
+}
+
+/** The language's own order of text is that of the bytes, as long as no surrogate is about. */
+function isBefore(a: string, b: string): boolean {
+  return BEYOND.test(a) || BEYOND.test(b) ? comparePaths(a, b) < 0 : a < b;
 }
 
 function add(byPath: Map<string, SourceEntry>, entry: SourceEntry): void {

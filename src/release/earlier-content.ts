@@ -2,6 +2,7 @@ import path from "node:path";
 import type { Digest } from "../lib/ids.ts";
 import type { ChunkRef } from "./pack.ts";
 import type { RecordFile } from "./record-file.ts";
+import { MIN_CHUNK } from "./gear.ts";
 import { isFileRow, type FileRow } from "./rows.ts";
 import type { KnownTree } from "./tree-blobs.ts";
 
@@ -18,6 +19,24 @@ interface EarlierChunks {
   readonly chunks: readonly ChunkRef[];
 }
 
+/** A file of the tree that is looked for. */
+interface WantedFile {
+  readonly row: FileRow;
+  /** Where it stands among the tree's files. */
+  readonly index: number;
+}
+
+export interface EarlierOptions {
+  readonly tree: KnownTree;
+  /** Those that are looked for, in order. */
+  readonly files: readonly WantedFile[];
+  /** Others of the tree's files are there already. */
+  readonly isPart: boolean;
+  /** The latest first; they stay open as long as this is used. */
+  readonly records: readonly RecordFile[];
+  readonly revs: string;
+}
+
 const NONE = -1;
 
 /** A link shares mode and times too, so a plain file is not the same as an executable one. */
@@ -30,35 +49,40 @@ const keyOf = ({ kind, sha256 }: FileRow): string => (kind === "f" ? sha256 : `x
  */
 export class EarlierContent {
   readonly #tree: KnownTree;
-  readonly #rows: readonly FileRow[];
+  readonly #files: readonly WantedFile[];
+  readonly #isPart: boolean;
+  /** File row of the tree → where it stands among the wanted ones. */
+  readonly #places: Int32Array;
   readonly #records: readonly RecordFile[];
   readonly #dirs: readonly string[];
   readonly #inodes: readonly Float64Array[];
   readonly #times: readonly (readonly number[])[];
-  /** Per file row: which record has the content, and which of its files it is. */
+  /** Per wanted file: which record has the content, and which of its files it is. */
   readonly #record: Int8Array;
   readonly #index: Int32Array;
-  /** Path there, per file row whose content lies under another one. */
+  /** Path there, per wanted file whose content lies under another one. */
   readonly #moved = new Map<number, string>();
-  /** Content → the first file row that has it. */
+  /** Content → the first wanted file that has it. */
   readonly #heads = new Map<string, number>();
-  /** Per file row: the first one of its content. */
+  /** Per wanted file: the first one of its content. */
   readonly #head: Int32Array;
 
-  /** `records`: the latest first. They stay open as long as this is used. */
-  constructor(tree: KnownTree, records: readonly RecordFile[], revs: string) {
+  constructor({ tree, files, isPart, records, revs }: EarlierOptions) {
     this.#tree = tree;
-    this.#rows = records.length === 0 ? [] : tree.rows.filter(isFileRow);
+    this.#files = records.length === 0 ? [] : files;
+    this.#isPart = isPart;
+    this.#places = new Int32Array(tree.segments.reduce((sum, one) => sum + one.files, 0)).fill(NONE);
+    for (const [at, { index }] of this.#files.entries()) this.#places[index] = at;
     this.#records = records;
     this.#dirs = records.map(({ release }) => path.join(revs, release));
     this.#inodes = records.map((record) => record.inodes());
     this.#times = records.map((record) => record.times());
-    this.#record = new Int8Array(this.#rows.length).fill(NONE);
-    this.#index = new Int32Array(this.#rows.length);
+    this.#record = new Int8Array(this.#files.length).fill(NONE);
+    this.#index = new Int32Array(this.#files.length);
     for (const n of records.keys()) this.#findSegments(n);
-    this.#head = new Int32Array(this.#rows.length);
-    for (let at = 0; at < this.#rows.length; at++) {
-      const key = keyOf(this.#rows[at] as FileRow);
+    this.#head = new Int32Array(this.#files.length);
+    for (const [at, { row }] of this.#files.entries()) {
+      const key = keyOf(row);
       const head = this.#heads.get(key);
       if (head === undefined) this.#heads.set(key, at);
       this.#head[at] = head ?? at;
@@ -70,12 +94,13 @@ export class EarlierContent {
   }
 
   /** Whether the very content of a file row is here. */
-  has(at: number): boolean {
-    return (this.#record[at] ?? NONE) !== NONE;
+  has(index: number): boolean {
+    return this.#isFound(this.#places[index] ?? NONE);
   }
 
   /** Where it is. */
-  get(at: number): EarlierFile | undefined {
+  get(row: number): EarlierFile | undefined {
+    const at = this.#places[row] ?? NONE;
     const record = this.#record[at] ?? NONE;
     if (record === NONE) return undefined;
     const index = this.#index[at] ?? 0;
@@ -96,16 +121,17 @@ export class EarlierContent {
   /** The chunk lists of contents that the tree has. */
   lists(): Map<Digest, readonly ChunkRef[]> {
     const lists = new Map<Digest, readonly ChunkRef[]>();
+    if (this.#records.length === 0) return lists;
+    const large = this.#tree.rows.filter((row) => isFileRow(row) && row.size > MIN_CHUNK) as FileRow[];
+    const contents = new Set(large.map(({ sha256 }) => sha256));
     for (const record of this.#records) {
-      for (const { sha256, chunks } of record.lists()) {
-        if (this.#heads.has(sha256) || this.#heads.has(`x${sha256}`)) lists.set(sha256, chunks);
-      }
+      for (const { sha256, chunks } of record.lists()) if (contents.has(sha256)) lists.set(sha256, chunks);
     }
     return lists;
   }
 
   #pathOf(at: number): string {
-    return this.#moved.get(at) ?? this.#rows[at]?.path ?? "";
+    return this.#moved.get(at) ?? this.#files[at]?.row.path ?? "";
   }
 
   #findSegments(n: number): void {
@@ -118,14 +144,15 @@ export class EarlierContent {
     let at = 0;
     for (const { id, files } of this.#tree.segments) {
       const there = starts.get(id);
-      if (there !== undefined) for (let i = 0; i < files; i++) this.#found(at + i, n, there + i);
+      if (there !== undefined)
+        for (let i = 0; i < files; i++) this.#found(this.#places[at + i] ?? NONE, n, there + i);
       at += files;
     }
   }
 
-  /** Looks through the rows that stand in no segment of the tree. */
+  /** Looks through the rows that stand in no segment of the tree: those in one are its own, and looked for as such. */
   #findContents(n: number): void {
-    const seen = new Set(this.#tree.segments.map(({ id }) => id));
+    const seen = new Set(this.#isPart ? [] : this.#tree.segments.map(({ id }) => id));
     const record = this.#records[n];
     let start = 0;
     for (const [i, { id, files }] of (record?.segments ?? []).entries()) {
@@ -138,20 +165,24 @@ export class EarlierContent {
     }
   }
 
+  #isFound(at: number): boolean {
+    return (this.#record[at] ?? NONE) !== NONE;
+  }
+
   /** What one row has, all rows of the same content have. */
   #share(): void {
     const give = (from: number, to: number): void => {
-      if (this.has(from) && !this.has(to))
+      if (this.#isFound(from) && !this.#isFound(to))
         this.#found(to, this.#record[from] ?? NONE, this.#index[from] ?? 0, this.#pathOf(from));
     };
-    for (let at = 0; at < this.#rows.length; at++) give(at, this.#head[at] ?? at);
-    for (let at = 0; at < this.#rows.length; at++) give(this.#head[at] ?? at, at);
+    for (const [at, head] of this.#head.entries()) give(at, head);
+    for (const [at, head] of this.#head.entries()) give(head, at);
   }
 
   #found(at: number, record: number, index: number, where?: string): void {
     if (record === NONE || this.#record[at] !== NONE || this.#inodes[record]?.[index] === 0) return;
     this.#record[at] = record;
     this.#index[at] = index;
-    if (where !== undefined && where !== this.#rows[at]?.path) this.#moved.set(at, where);
+    if (where !== undefined && where !== this.#files[at]?.row.path) this.#moved.set(at, where);
   }
 }

@@ -10,8 +10,8 @@ export interface PlannedLink {
   readonly target: string;
 }
 
-/** What an install has to do, decided before anything is written. */
-export interface InstallPlan {
+/** What is to be laid where. */
+export interface Layout {
   readonly stage: string;
   readonly tree: KnownTree;
   readonly files: readonly PlannedFile[];
@@ -23,40 +23,56 @@ export interface InstallPlan {
   readonly writable: ReadonlyMap<string, string>;
   /** Sum of the files' sizes. */
   readonly bytes: number;
-  readonly earlier: EarlierContent;
   /** Files of the tree, also those that are not put down. */
   readonly fileRows: number;
 }
 
-export interface PlanOptions {
-  readonly revs: string;
+/** What an install has to do, decided before anything is written. */
+export interface InstallPlan extends Layout {
+  readonly earlier: EarlierContent;
+}
+
+interface LayoutOptions {
   readonly stage: string;
   readonly writable: ReadonlyMap<string, string>;
+}
+
+interface EarlierOptions {
+  readonly revs: string;
   /** Of earlier installs, the latest first; open. */
   readonly records: readonly RecordFile[];
 }
 
 /** Makes its path when it is asked for: kept, the paths would be a fifth of the memory of an install. */
 class StagedFile implements PlannedFile {
-  readonly #stage: string;
+  /** Not a private field: those take longer to make, for each of many thousand files. */
+  readonly stage: string;
   readonly row: FileRow;
   readonly index: number;
   readonly time: number;
 
   constructor(stage: string, row: FileRow, index: number, time: number) {
-    this.#stage = stage;
+    this.stage = stage;
     this.row = row;
     this.index = index;
     this.time = time;
   }
 
   get file(): string {
-    return `${this.#stage}/${this.row.path}`;
+    return `${this.stage}/${this.row.path}`;
   }
 }
 
-export function planInstall(tree: KnownTree, options: PlanOptions): InstallPlan {
-  const { stage, writable } = options;
+export function planInstall(tree: KnownTree, options: LayoutOptions & EarlierOptions): InstallPlan {
+  const layout = layOut(tree, options);
+  const { revs, records } = options;
+  return {
+    ...layout,
+    earlier: new EarlierContent({ tree, files: layout.files, isPart: false, records, revs }),
+  };
+}
+
+export function layOut(tree: KnownTree, { stage, writable }: LayoutOptions): Layout {
   const files: PlannedFile[] = [];
   const folders = [stage];
   const links: PlannedLink[] = [];
@@ -73,8 +89,7 @@ export function planInstall(tree: KnownTree, options: PlanOptions): InstallPlan 
     links.push({ file: `${stage}/${at}`, target });
   }
   const bytes = files.reduce((sum, { row }) => sum + row.size, 0);
-  const earlier = new EarlierContent(tree, options.records, options.revs);
-  return { stage, tree, files, folders, changed: folders, links, writable, bytes, earlier, fileRows: index };
+  return { stage, tree, files, folders, changed: folders, links, writable, bytes, fileRows: index };
 }
 
 function addFolders(folders: string[], stage: string, at: string): void {

@@ -7,14 +7,15 @@ import { faultPoint } from "../lib/fault.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import { forgetDelta } from "./delta/arrive.ts";
+import { EarlierContent } from "./earlier-content.ts";
 import { Fetcher } from "./fetch.ts";
 import { EarlyFlushes, flushPut } from "./flush.ts";
 import { fillStage } from "./fill-stage.ts";
-import { planInstall, type InstallPlan } from "./install-plan.ts";
+import { layOut, type InstallPlan, type Layout } from "./install-plan.ts";
 import { InstallMeter, type BytesBySource, type InstallProgress } from "./install-progress.ts";
 import { installsDir, listInstalls, openRecord, stagingDir, writeRecord } from "./install-record.ts";
 import type { PublishedTree } from "./published.ts";
-import { reachTree } from "./reach-tree.ts";
+import { reachTree, type ReachedTree } from "./reach-tree.ts";
 import type { RecordFile } from "./record-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import { takeSpare, type TakeOptions } from "./take-spare.ts";
@@ -72,7 +73,6 @@ export async function install(options: InstallOptions): Promise<Installed> {
     using record = !full && fs.existsSync(dir) ? openRecord(revs, release) : undefined;
     if (record === undefined) {
       const done = await putDown(dir, options);
-      collectAfter(done.files);
       return done;
     }
     forgetDelta(revs, release);
@@ -109,12 +109,11 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
     meter.tell();
   };
   const tree = await reachTree(fetcher, { wanted: options.tree, revs, release, records, mayAsk, onContent });
-  collectAfter(tree.rows.length);
   const stage = stagingDir(revs, release);
-  const whole = planInstall(tree, { ...options, writable: options.writable ?? new Map(), stage, records });
+  const whole = layOut(tree, { writable: options.writable ?? new Map(), stage });
   faultPoint("install.planned");
   const begun = await beginStage(whole, { ...options, records });
-  const { plan } = begun;
+  const plan = planRest(begun, tree, records, revs);
   meter.bytesTotal = whole.bytes;
   meter.fromDisk(whole.bytes - plan.bytes);
   const flushes = new EarlyFlushes(stage, signal);
@@ -132,6 +131,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   faultPoint("install.recorded");
   await appear(stage, dir);
   forgetDelta(revs, release);
+  collectAfter(plan.files.length);
   return {
     dir,
     already: false,
@@ -155,7 +155,7 @@ async function earlierRecords(revs: string, release: ReleaseId): Promise<RecordF
 
 interface BegunStage {
   /** What is left to be put down. */
-  readonly plan: InstallPlan;
+  readonly layout: Layout;
   readonly inodes?: Float64Array;
   /** Files that are there and shared with an earlier release. */
   readonly linked: number;
@@ -164,26 +164,34 @@ interface BegunStage {
 
 /** The staging directory: what an earlier try left, else a spare where files may be shared, else an empty one. */
 async function beginStage(
-  plan: InstallPlan,
+  layout: Layout,
   options: TakeOptions & Pick<InstallOptions, "link">,
 ): Promise<BegunStage> {
-  const { stage } = plan;
-  if (fs.existsSync(stage)) return { plan, linked: 0, resuming: true };
-  const taken = options.link ? await takeSpare(plan, options) : undefined;
+  const { stage } = layout;
+  if (fs.existsSync(stage)) return { layout, linked: 0, resuming: true };
+  const taken = options.link ? await takeSpare(layout, options) : undefined;
   if (taken !== undefined) {
     const { inodes, linked } = taken;
-    return { plan: taken.plan, inodes, linked, resuming: false };
+    return { layout: taken.layout, inodes, linked, resuming: false };
   }
   await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
-  return { plan, linked: 0, resuming: false };
+  return { layout, linked: 0, resuming: false };
+}
+
+/** Nothing needs to be looked for that came along. */
+function planRest(
+  { layout, inodes }: BegunStage,
+  tree: ReachedTree,
+  records: readonly RecordFile[],
+  revs: string,
+): InstallPlan {
+  const files = layout.files.filter(({ row }) => !tree.fresh.has(row.sha256));
+  const isPart = inodes !== undefined;
+  return { ...layout, earlier: new EarlierContent({ tree, files, isPart, records, revs }) };
 }
 
 /** What was put down goes to the disk. Root's folders are shut to others as they are. */
-async function finishStage(
-  whole: InstallPlan,
-  { files, changed }: InstallPlan,
-  signal: AbortSignal,
-): Promise<void> {
+async function finishStage(whole: Layout, { files, changed }: Layout, signal: AbortSignal): Promise<void> {
   const { stage, folders } = whole;
   if (process.getuid?.() !== 0) {
     for (const folder of folders.toReversed()) if (folder !== stage) fs.chmodSync(folder, 0o555);

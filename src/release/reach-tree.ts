@@ -1,10 +1,11 @@
+import { collectAfter } from "../lib/collect.ts";
 import { digestOf, type Digest } from "../lib/ids.ts";
 import { arriveByDelta, type ArriveOptions } from "./delta/arrive.ts";
 import { PackMap, type Fetcher } from "./fetch.ts";
 import type { RecordFile } from "./record-file.ts";
 import type { PublishedTree } from "./published.ts";
 import type { ReleaseIndex } from "./release-index.ts";
-import { decodeRows, treeIdOf } from "./rows.ts";
+import { rereadRows, treeIdOf } from "./rows.ts";
 import { encodeRoot } from "./segments.ts";
 import { encodeSince } from "./since.ts";
 import { loadTimes, loadTree, packsElsewhere, readIndex, type LoadedTree } from "./tree-blobs.ts";
@@ -43,7 +44,9 @@ export async function reachTree(fetcher: Fetcher, options: ReachOptions): Promis
     if (arrived !== undefined) return { ...arrived, packs };
   }
   const have = (id: Digest): Buffer | undefined => segmentOf(records, id);
-  return { ...(await loadTree(fetcher, wanted, { have, packs })), fresh: NOTHING };
+  const loaded = await loadTree(fetcher, wanted, { have, packs });
+  collectAfter(loaded.rows.length);
+  return { ...loaded, fresh: NOTHING };
 }
 
 /** Calls `make` once, when the first one asks. */
@@ -62,7 +65,7 @@ async function sameTree(
   if (digestOf(encodeRoot(segments)) !== wanted.rows) return undefined;
   const pieces = segments.map(({ id }) => record.segment(id) ?? Buffer.alloc(0));
   if (treeIdOf(pieces) !== wanted.tree) return undefined;
-  const decoded = pieces.map((bytes) => decodeRows(bytes));
+  const decoded = pieces.map((bytes) => rereadRows(bytes));
   const rows = decoded.flat();
   const times = record.times();
   const isSame = wanted.since !== null && digestOf(encodeSince(times)) === wanted.since;

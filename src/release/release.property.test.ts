@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { arrange } from "./arrange.ts";
 import { cutAt, MAX_CHUNK, MIN_CHUNK } from "./gear.ts";
 import { makeWorld, noise, readTree } from "./release.fixture.ts";
-import { decodeRows, encodeRow, treeIdOf, type Row } from "./rows.ts";
+import { decodeRows, encodeRow, rereadRows, treeIdOf, type Row } from "./rows.ts";
 import { cutSegments, decodeRoot, encodeRoot, SEGMENT_BOUND } from "./segments.ts";
 import { decodeSince, encodeSince } from "./since.ts";
 import { comparePaths, linkFault, pathFault } from "./tree-path.ts";
@@ -37,6 +37,7 @@ test("rows come back from their encoding, and encode to the same bytes", () => {
     fc.property(fc.array(row, { maxLength: 50 }), (rows) => {
       const bytes = Buffer.from(rows.map(encodeRow).join(""));
       assert.deepEqual(decodeRows(bytes), rows);
+      assert.deepEqual(rereadRows(bytes), rows);
     }),
   );
 });

@@ -20,6 +20,7 @@ export interface FileRow {
 }
 
 const TREE_LABEL = "skein-tree-1\0";
+const DIGEST_LENGTH = 64;
 /** A link's text, as long as Linux allows one. */
 const MAX_TARGET_BYTES = 4095;
 
@@ -53,6 +54,29 @@ export function decodeRows(bytes: Uint8Array): Row[] {
     at = end + 1;
   }
   return rows;
+}
+
+/** The same of rows that were parsed when they came, and are proved to be those still. */
+export function rereadRows(bytes: Uint8Array): Row[] {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+  const rows: Row[] = [];
+  for (let at = 0; at < text.length;) {
+    const end = text.indexOf("\n", at);
+    rows.push(rereadRow(text, at, end));
+    at = end + 1;
+  }
+  return rows;
+}
+
+function rereadRow(text: string, at: number, end: number): Row {
+  const kind = text.charAt(at) as Row["kind"];
+  if (kind === "d") return { kind, path: text.slice(at + 2, end) };
+  const zero = text.indexOf("\0", at);
+  const path = text.slice(at + 2, zero);
+  if (kind === "l") return { kind, path, target: text.slice(zero + 1, end) };
+  const space = end - DIGEST_LENGTH - 1;
+  const size = Number(text.slice(zero + 1, space));
+  return { kind, path, size, sha256: text.slice(space + 1, end) as Digest };
 }
 
 function decodeRow(line: string): Row {

@@ -23,14 +23,16 @@ export function encodeSince(times: readonly number[]): Buffer {
 export function decodeSince(bytes: Uint8Array, files: number): number[] {
   const text = Buffer.from(bytes).toString("latin1");
   if (!text.startsWith(SINCE_HEAD) || !text.endsWith("\n")) throw badSince();
-  const times: number[] = [];
+  const times = Array.from({ length: files }, () => 0);
+  let known = 0;
   for (const line of text.slice(SINCE_HEAD.length).split("\n").slice(0, -1)) {
     const match = /^([1-9][0-9]{0,8}) ([0-9]{1,14})$/.exec(line);
     const count = Number(match?.[1]);
-    if (match === null || times.length + count > files) throw badSince();
-    for (let i = 0; i < count; i++) times.push(Number(match[2]));
+    if (match === null || known + count > files) throw badSince();
+    times.fill(Number(match[2]), known, known + count);
+    known += count;
   }
-  if (times.length !== files) throw badSince();
+  if (known !== files) throw badSince();
   return times;
 }
 

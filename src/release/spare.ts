@@ -8,7 +8,7 @@ import { syncDirectory } from "../lib/files.ts";
 import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
 import { linkText, placeLink } from "./fill-stage.ts";
 import { flushFileSystem } from "./flush.ts";
-import { planInstall, type InstallPlan, type PlannedLink } from "./install-plan.ts";
+import { layOut, type Layout, type PlannedLink } from "./install-plan.ts";
 import { removeTree } from "./remove-tree.ts";
 import { installsDir, openRecord, spareDir, spareStage } from "./install-record.ts";
 import { modeOf, type PlannedFile } from "./placer.ts";
@@ -72,10 +72,10 @@ async function makeAnew(dir: string, options: SpareOptions): Promise<boolean> {
   if (record === undefined) return false;
   const stage = spareStage(revs, release);
   const isBegun = begin(revs, stage);
-  const plan = await planOf(record, stage, options);
-  if (!hasRoom(plan, options)) return false;
-  if (isBegun) await removeStrays(plan, () => turn(options));
-  await new Filler(plan, record, options).fill();
+  const layout = await layoutOf(record, stage, options);
+  if (!hasRoom(layout, options)) return false;
+  if (isBegun) await removeStrays(layout, () => turn(options));
+  await new Filler(layout, record, options).fill();
   faultPoint("spare.filled");
   await flushFileSystem(stage, signal);
   signal.throwIfAborted();
@@ -83,7 +83,7 @@ async function makeAnew(dir: string, options: SpareOptions): Promise<boolean> {
   fs.renameSync(stage, dir);
   await syncDirectory(installsDir(revs));
   faultPoint("spare.made");
-  collectAfter(plan.files.length);
+  collectAfter(layout.files.length);
   return true;
 }
 
@@ -144,16 +144,16 @@ function begin(revs: string, stage: string): boolean {
 }
 
 /** What was put down of the release. */
-async function planOf(record: RecordFile, stage: string, options: SpareOptions): Promise<InstallPlan> {
+async function layoutOf(record: RecordFile, stage: string, options: SpareOptions): Promise<Layout> {
   const decoded: Row[][] = [];
   await inTurns(record.segments.keys(), options, (n) => decoded.push(record.rowsOf(n)));
   const segments = record.segments.map((segment, n) => ({ ...segment, rows: decoded[n]?.length ?? 0 }));
   const tree = { rows: decoded.flat(), segments, times: record.times() };
-  return planInstall(tree, { revs: options.revs, stage, writable: record.writable, records: [] });
+  return layOut(tree, { stage, writable: record.writable });
 }
 
 /** The folders are all that it takes. */
-function hasRoom({ folders, links }: InstallPlan, { revs, freeDisk = 0 }: SpareWish): boolean {
+function hasRoom({ folders, links }: Layout, { revs, freeDisk = 0 }: SpareWish): boolean {
   const { bsize, blocks, bavail, ffree, files: inodes } = fs.statfsSync(revs);
   const entries = folders.length + links.length;
   const kept = Math.max(freeDisk * blocks * bsize, SPARE_BYTES);
@@ -184,20 +184,20 @@ async function turn({ signal, rest }: SpareOptions, busyMs = 1): Promise<void> {
 
 /** Makes a folder the same as an install, file by file, whatever is in it that has a place. */
 class Filler {
-  readonly #plan: InstallPlan;
+  readonly #layout: Layout;
   readonly #dir: string;
   readonly #inodes: Float64Array;
   readonly #options: SpareOptions;
 
-  constructor(plan: InstallPlan, record: RecordFile, options: SpareOptions) {
-    this.#plan = plan;
+  constructor(layout: Layout, record: RecordFile, options: SpareOptions) {
+    this.#layout = layout;
     this.#dir = path.join(options.revs, record.release);
     this.#inodes = record.inodes();
     this.#options = options;
   }
 
   async fill(): Promise<void> {
-    const { folders, files, links } = this.#plan;
+    const { folders, files, links } = this.#layout;
     await inTurns(folders, this.#options, (folder) => this.#folder(folder));
     await inTurns(files, this.#options, (file) => this.#file(file));
     await inTurns(links, this.#options, (link) => this.#link(link));

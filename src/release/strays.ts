@@ -1,9 +1,9 @@
 import fs from "node:fs";
 import { removeTree } from "./remove-tree.ts";
-import type { InstallPlan } from "./install-plan.ts";
+import type { Layout } from "./install-plan.ts";
 import { isOurs } from "./placer.ts";
 
-type Places = Pick<InstallPlan, "stage" | "files" | "folders" | "links">;
+type Places = Pick<Layout, "stage" | "files" | "folders" | "links">;
 const FOLDERS_PER_TURN = 32;
 
 type Kind = "folder" | "file" | "link";

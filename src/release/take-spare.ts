@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { faultPoint } from "../lib/fault.ts";
 import { inodeOf } from "./fill-from-here.ts";
 import { linkText } from "./fill-stage.ts";
-import { isUnder, type InstallPlan } from "./install-plan.ts";
+import { isUnder, type Layout } from "./install-plan.ts";
 import { spareDir } from "./install-record.ts";
 import { isOurs, type PlannedFile } from "./placer.ts";
 import type { RecordFile } from "./record-file.ts";
@@ -14,7 +14,7 @@ import { differenceOf } from "./tree-difference.ts";
 /** What a spare leaves to be done. */
 export interface TakenSpare {
   /** Without what is there. */
-  readonly plan: InstallPlan;
+  readonly layout: Layout;
   /** Per file row: its inode where the file is there, else 0. */
   readonly inodes: Float64Array;
   /** Files that are there and shared with the earlier release. */
@@ -36,25 +36,25 @@ const FILES_PER_TURN = 256;
  * the tree, or is not as it was put down.
  * @returns undefined, and no staging directory, where there is none, or one that may hold what nobody knows of
  */
-export async function takeSpare(plan: InstallPlan, options: TakeOptions): Promise<TakenSpare | undefined> {
+export async function takeSpare(layout: Layout, options: TakeOptions): Promise<TakenSpare | undefined> {
   const { revs, records } = options;
   const record = records.find(({ release }) => fs.existsSync(spareDir(revs, release)));
-  if (record === undefined || !isSameMap(record.writable, plan.writable)) return undefined;
+  if (record === undefined || !isSameMap(record.writable, layout.writable)) return undefined;
   const spare = spareDir(revs, record.release);
-  const missing = missingFolders(spare, plan);
+  const missing = missingFolders(spare, layout);
   if (missing === undefined) {
     removeTree(spare);
     return undefined;
   }
-  const { same, gone } = differenceOf(record, plan.tree);
-  fs.renameSync(spare, plan.stage);
+  const { same, gone } = differenceOf(record, layout.tree);
+  fs.renameSync(spare, layout.stage);
   faultPoint("install.spare-taken");
-  const remains = new Remains(plan, missing);
-  const folders = new Set(plan.folders);
+  const remains = new Remains(layout, missing);
+  const folders = new Set(layout.folders);
   // What is in a folder comes after it. One that the tree does not have may hold a link to an app's own folder.
   for (const { kind, path: at } of gone.toReversed()) {
-    const isKept = isUnder(at, plan.writable) || (kind === "d" && folders.has(`${plan.stage}/${at}`));
-    if (!isKept) remains.remove(`${plan.stage}/${at}`);
+    const isKept = isUnder(at, layout.writable) || (kind === "d" && folders.has(`${layout.stage}/${at}`));
+    if (!isKept) remains.remove(`${layout.stage}/${at}`);
   }
   faultPoint("install.spare-cleared");
   await remains.look(record, same, options.signal);
@@ -65,7 +65,7 @@ export async function takeSpare(plan: InstallPlan, options: TakeOptions): Promis
  * The plan's folders that a spare does not have; undefined where one that it has was touched since it was made: all
  * of them were given one time then. So what each name leads to is as it was, and only the files need to be looked at.
  */
-function missingFolders(spare: string, { stage, folders }: InstallPlan): ReadonlySet<string> | undefined {
+function missingFolders(spare: string, { stage, folders }: Layout): ReadonlySet<string> | undefined {
   const top = fs.lstatSync(spare);
   const made = top.mtimeMs;
   // A whole second, as hardly any time is that the system gives.
@@ -85,24 +85,24 @@ function missingFolders(spare: string, { stage, folders }: InstallPlan): Readonl
 
 /** What remains to be done when a spare's files were looked at. */
 class Remains implements TakenSpare {
-  readonly #plan: InstallPlan;
+  readonly #layout: Layout;
   readonly #missing: readonly string[];
   readonly #changed = new Set<string>();
   readonly #files: PlannedFile[] = [];
   readonly inodes: Float64Array;
   linked = 0;
 
-  constructor(plan: InstallPlan, missing: ReadonlySet<string>) {
-    this.#plan = plan;
+  constructor(layout: Layout, missing: ReadonlySet<string>) {
+    this.#layout = layout;
     this.#missing = [...missing];
-    this.inodes = new Float64Array(plan.fileRows);
-    this.#changed.add(plan.stage);
+    this.inodes = new Float64Array(layout.fileRows);
+    this.#changed.add(layout.stage);
   }
 
   /** Keeps the files that are those of the tree, and as they were put down; the rest goes. */
   async look(record: RecordFile, same: Int32Array, signal: AbortSignal): Promise<void> {
     const inodes = record.inodes();
-    for (const [n, planned] of this.#plan.files.entries()) {
+    for (const [n, planned] of this.#layout.files.entries()) {
       const { file, index, row, time } = planned;
       const at = same[index] ?? -1;
       const inode = at < 0 ? 0 : inodeOf(file, row, time);
@@ -126,13 +126,13 @@ class Remains implements TakenSpare {
     this.#changed.add(path.dirname(at));
   }
 
-  get plan(): InstallPlan {
+  get layout(): Layout {
     const files = this.#files;
-    const links = this.#plan.links.filter(({ file, target }) => linkText(file) !== target);
+    const links = this.#layout.links.filter(({ file, target }) => linkText(file) !== target);
     const made = [...files.map(({ file }) => file), ...links.map(({ file }) => file), ...this.#missing];
     const changed = this.#changed.union(new Set([...made.map((at) => path.dirname(at)), ...this.#missing]));
     const bytes = files.reduce((sum, { row }) => sum + row.size, 0);
-    return { ...this.#plan, files, links, folders: this.#missing, changed: [...changed], bytes };
+    return { ...this.#layout, files, links, folders: this.#missing, changed: [...changed], bytes };
   }
 }
 

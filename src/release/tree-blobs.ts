@@ -7,7 +7,7 @@ import { getCompressed, readBlob } from "./blobs.ts";
 import { type Fetcher, PackMap } from "./fetch.ts";
 import type { PublishedTree } from "./published.ts";
 import { decodeIndex, INDEX_BYTES, indexName, type ReleaseIndex } from "./release-index.ts";
-import { decodeRows, isFileRow, treeIdOf, type Row } from "./rows.ts";
+import { decodeRows, isFileRow, rereadRows, treeIdOf, type Row } from "./rows.ts";
 import { decodeRoot, type SegmentRef } from "./segments.ts";
 import { decodeSince } from "./since.ts";
 
@@ -59,7 +59,7 @@ export async function readIndex(
 }
 
 export interface LoadOptions {
-  /** Gives a segment's bytes where they are here already. Default: none are. */
+  /** Gives a segment's bytes where they are here, and were parsed and proved already. Default: none are. */
   readonly have?: (segment: Digest) => Buffer | undefined;
   /** Where the tree's chunks are, if its index was read before. */
   readonly packs?: PackMap;
@@ -79,7 +79,7 @@ export async function loadTree(
     await fetcher.try((depot) => getCompressed(depot, "rows", wanted.rows, TABLE_BYTES, signal)),
   );
   const packs = options.packs ?? (await packsOf(fetcher, wanted.tree));
-  const pieces = await fetchSegments(packs, refs, options.have ?? (() => undefined));
+  const { pieces, fetched } = await fetchSegments(packs, refs, options.have ?? (() => undefined));
   if (treeIdOf(pieces) !== wanted.tree) {
     throw new SkeinError("TREE_CORRUPT", "the rows do not lead to the signed tree id", {
       data: { tree: wanted.tree },
@@ -87,7 +87,8 @@ export async function loadTree(
   }
   const rows: Row[] = [];
   const segments = refs.map((ref, i): TreeSegment => {
-    const decoded = decodeRows(pieces[i] ?? Buffer.alloc(0));
+    const bytes = pieces[i] ?? Buffer.alloc(0);
+    const decoded = fetched.has(ref.id) ? decodeRows(bytes) : rereadRows(bytes);
     for (const row of decoded) rows.push(row);
     return { ...ref, rows: decoded.length, files: decoded.filter(isFileRow).length };
   });
@@ -113,18 +114,22 @@ async function fetchSegments(
   packs: PackMap,
   refs: readonly SegmentRef[],
   have: (segment: Digest) => Buffer | undefined,
-): Promise<Buffer[]> {
+): Promise<{ readonly pieces: readonly Buffer[]; readonly fetched: ReadonlySet<string> }> {
   const pieces = new Map<Digest, Buffer>();
   const lacking = new Set<ChunkId>();
+  const fetched = new Set<string>();
   for (const { id } of refs) {
     const bytes = have(id);
-    if (bytes === undefined) lacking.add(id as string as ChunkId);
-    else pieces.set(id, bytes);
+    if (bytes !== undefined) pieces.set(id, bytes);
+    else {
+      lacking.add(id as string as ChunkId);
+      fetched.add(id);
+    }
   }
   await packs.fetch(lacking, (chunk, bytes) => {
     pieces.set(chunk.id as string as Digest, Buffer.from(bytes));
   });
-  return refs.map(({ id }) => pieces.get(id) ?? Buffer.alloc(0));
+  return { pieces: refs.map(({ id }) => pieces.get(id) ?? Buffer.alloc(0)), fetched };
 }
 
 /** The times of a tree's files, in order. @throws SkeinError BLOB_MISSING, TREE_CORRUPT */

@@ -21,15 +21,14 @@ type Pending = { readonly row: Row; readonly content?: number };
 /** @throws SkeinError DELTA_CORRUPT */
 export function decodeTree(bytes: Buffer, rows: readonly Row[], old: OldFiles): PendingTree {
   const reader = new TreeReader(bytes, rows, old);
-  const pending = reader.rows();
-  const { fresh } = reader;
+  const arrived = reader.rows();
+  const { fresh, lacking } = reader;
   return {
     fresh,
     finish: (digests) => {
-      const arrived = pending.map(({ row, content }): Row => {
-        if (content === undefined || !isFileRow(row)) return row;
-        return { ...row, sha256: digests[content] as Digest };
-      });
+      for (const [at, content] of lacking) {
+        arrived[at] = { ...(arrived[at] as FileRow), sha256: digests[content] as Digest };
+      }
       return { rows: arrived, times: reader.times(arrived) };
     },
   };
@@ -39,10 +38,11 @@ class TreeReader {
   readonly #columns: Columns<ByteReader>;
   readonly #oldRows: readonly Row[];
   readonly #old: OldFiles;
-  readonly #rows: Pending[] = [];
+  readonly #rows: Row[] = [];
   readonly fresh: FreshContent[] = [];
+  /** Which row → which of the new contents it is of. */
+  readonly lacking = new Map<number, number>();
   #ref = 0;
-  #path = "";
   /** What the rows described so far come to. */
   #described = 0;
 
@@ -56,7 +56,8 @@ class TreeReader {
     if (!all.isDone) throw damaged("its tree has bytes too many");
   }
 
-  rows(): readonly Pending[] {
+  /** Without the digests of new contents. */
+  rows(): Row[] {
     const { ops } = this.#columns;
     const old = this.#oldRows;
     let next = 0;
@@ -68,8 +69,9 @@ class TreeReader {
       // Every inserted row has at least its kind in a column: the count is bounded by what is there.
       for (let i = 0; i < count; i++) {
         const before = op === OPS.insert ? undefined : old[next++];
-        if (op !== OPS.drop)
-          this.#add(op === OPS.keep && before !== undefined ? { row: before } : this.#read(before));
+        if (op === OPS.drop) continue;
+        if (op === OPS.keep && before !== undefined) this.#rows.push(before);
+        else this.#add(this.#read(before));
       }
     }
     if (next !== old.length) throw damaged("it does not say what becomes of every row");
@@ -81,9 +83,9 @@ class TreeReader {
     return readTimes(this.#columns.times, known, this.#old.times);
   }
 
-  #add(pending: Pending): void {
-    this.#path = pending.row.path;
-    this.#rows.push(pending);
+  #add({ row, content }: Pending): void {
+    if (content !== undefined) this.lacking.set(this.#rows.length, content);
+    this.#rows.push(row);
   }
 
   #read(old: Row | undefined): Pending {
@@ -138,9 +140,10 @@ class TreeReader {
     const head = this.#columns.numbers.number();
     const tail = moved === undefined ? 0 : this.#columns.numbers.number();
     const middle = this.#readText();
-    if (head > this.#path.length || tail > (moved?.length ?? 0)) throw damaged("a path refers too far");
+    const before = this.#rows.at(-1)?.path ?? "";
+    if (head > before.length || tail > (moved?.length ?? 0)) throw damaged("a path refers too far");
     this.#count(head + middle.length + tail);
-    const path = this.#path.slice(0, head) + middle + (moved ?? "").slice((moved?.length ?? 0) - tail);
+    const path = before.slice(0, head) + middle + (moved ?? "").slice((moved?.length ?? 0) - tail);
     // A path with the end of a row in it would be hashed as two rows.
     if (pathFault(path) !== undefined) throw damaged("it has a path that may not be");
     return path;

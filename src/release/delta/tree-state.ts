@@ -1,4 +1,5 @@
 import type { Digest } from "../../lib/ids.ts";
+import { comparePaths } from "../tree-path.ts";
 import { isFileRow, type FileRow, type Row } from "../rows.ts";
 
 /** A tree with its times: what an install has put down, or is to. */
@@ -20,24 +21,42 @@ export interface FreshContent {
 export class OldFiles {
   readonly files: readonly FileRow[];
   readonly times: readonly number[];
-  readonly #byPath = new Map<string, number>();
-  readonly #byContent = new Map<Digest, number>();
+  /** By content, one more than the index of its first file; 0 where there is none. Full slots push the next ones on. */
+  readonly #slots: Int32Array;
 
   constructor({ rows, times }: TreeState) {
     this.files = rows.filter(isFileRow);
     this.times = times;
-    for (const [i, row] of this.files.entries()) {
-      this.#byPath.set(row.path, i);
+    // Numbers: a map of as many texts takes ten times as long to make.
+    this.#slots = new Int32Array(2 ** Math.ceil(Math.log2(2 * this.files.length + 1)));
+    for (const [i, { sha256 }] of this.files.entries()) {
+      const slot = this.#slotOf(sha256);
       // The first one of a content is meant, whoever looks.
-      if (!this.#byContent.has(row.sha256)) this.#byContent.set(row.sha256, i);
+      if (this.#slots[slot] === 0) this.#slots[slot] = i + 1;
     }
   }
 
   at(path: string): number | undefined {
-    return this.#byPath.get(path);
+    let [low, high] = [0, this.files.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (comparePaths(this.files[middle]?.path ?? "", path) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return this.files[low]?.path === path ? low : undefined;
   }
 
   withContent(sha256: Digest): number | undefined {
-    return this.#byContent.get(sha256);
+    const index = this.#slots[this.#slotOf(sha256)] ?? 0;
+    return index === 0 ? undefined : index - 1;
+  }
+
+  /** Where the content is, or would be put. */
+  #slotOf(sha256: Digest): number {
+    const mask = this.#slots.length - 1;
+    for (let slot = Number.parseInt(sha256.slice(0, 8), 16) & mask; ; slot = (slot + 1) & mask) {
+      const index = this.#slots[slot] ?? 0;
+      if (index === 0 || this.files[index - 1]?.sha256 === sha256) return slot;
+    }
   }
 }
