@@ -30,6 +30,8 @@ export interface CutOptions {
 export interface StoredTree {
   readonly rows: readonly Row[];
   readonly segments: readonly Segment[];
+  /** Digest of a file of more than one chunk → its chunks in order. */
+  readonly lists: ReadonlyMap<Digest, readonly ChunkRef[]>;
   readonly filesRead: number;
   readonly writer: PackWriter | undefined;
   /** Packs that the tree needs, newest first; undefined when its index is there already. */
@@ -63,7 +65,6 @@ export async function cutAndStore(
       cut = remembered !== undefined && isStored(entry, remembered, catalogue) ? remembered : null;
       if (cut === null) {
         cut = await reader.cut(entry, sink, between);
-        cache.set(entry, cut);
         filesRead += 1;
       }
       if (cut.list.length > 0) {
@@ -81,7 +82,14 @@ export async function cutAndStore(
   }
   const segments = cutSegments(rows);
   await storeSegments(segments, writer, signal);
-  return { rows, segments, filesRead, writer, packs: packsOf(segments, rows, lists, catalogue, writer) };
+  return {
+    rows,
+    segments,
+    lists,
+    filesRead,
+    writer,
+    packs: packsOf(segments, rows, lists, catalogue, writer),
+  };
 }
 
 async function packsBefore({ previous, depot, signal }: CutOptions): Promise<readonly Digest[]> {

@@ -1,4 +1,4 @@
-import type { ChunkId, Digest } from "../lib/ids.ts";
+import type { Digest } from "../lib/ids.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Depot } from "../depot/depot.ts";
 import { piecesBlob } from "./blobs.ts";
@@ -16,6 +16,8 @@ import {
   type PackedFrame,
 } from "./pack.ts";
 
+/** In the catalogue, the pack of a chunk or list whose pack is not stored yet. */
+const UNSTORED = "" as Digest;
 /** Keeps a head under 2 MiB, also when a tree has many thousand tiny files. */
 const MAX_ENTRIES = 50_000;
 
@@ -41,8 +43,6 @@ export class PackWriter {
   #entries = 0;
   #lists = new Map<Digest, readonly ChunkRef[]>();
   #storing: Promise<void> = Promise.resolve();
-  /** Chunks and lists of packs that are not stored yet: known, but not anywhere. */
-  readonly #pending = new Set<ChunkId | Digest>();
 
   readonly stored: Digest[] = [];
   newChunks = 0;
@@ -59,21 +59,21 @@ export class PackWriter {
 
   /** Takes a chunk unless the depot has it; the bytes are copied. */
   add(chunk: ChunkRef, bytes: Buffer): void {
-    if (this.#known.chunks.has(chunk.id) || this.#pending.has(chunk.id)) return;
+    if (this.#known.chunks.has(chunk.id)) return;
     if (this.#filled + chunk.length > FRAME_BYTES) this.endFrame();
     bytes.copy(this.#frame, this.#filled);
     this.#filled += chunk.length;
     this.#frameChunks.push(chunk);
-    this.#pending.add(chunk.id);
+    this.#known.chunks.set(chunk.id, UNSTORED);
     this.#entries += 1;
     this.newChunks += 1;
     this.newBytes += chunk.length;
   }
 
   addList(file: Digest, chunks: readonly ChunkRef[]): void {
-    if (this.#known.lists.has(file) || this.#pending.has(file)) return;
+    if (this.#known.lists.has(file)) return;
     this.#lists.set(file, chunks);
-    this.#pending.add(file);
+    this.#known.lists.set(file, UNSTORED);
     this.#entries += chunks.length + 1;
   }
 
@@ -100,8 +100,7 @@ export class PackWriter {
     if (this.#frames.length === 0 && this.#lists.size === 0) return;
     signal.throwIfAborted();
     const pack = encodePack(this.#frames, this.#body.subarray(0, this.#packed), this.#lists);
-    const chunks = this.#frames.flatMap((frame) => frame.chunks);
-    this.#storing = this.#store(pack, chunks, this.#lists, signal);
+    this.#storing = this.#store(pack, this.#frames, this.#lists, signal);
     // A failure is told to whoever flushes next, or ends.
     this.#storing.catch(() => undefined);
     [this.#body, this.#spare] = [this.#spare ?? Buffer.allocUnsafeSlow(PACK_BYTES), this.#body];
@@ -119,16 +118,15 @@ export class PackWriter {
 
   async #store(
     pack: EncodedPack,
-    chunks: readonly ChunkRef[],
+    frames: readonly PackedFrame[],
     lists: ReadonlyMap<Digest, unknown>,
     signal: AbortSignal,
   ): Promise<void> {
     faultPoint("publish.pack");
     await this.#depot.put(packName(pack.id), piecesBlob(pack.pieces, pack.id), signal);
     faultPoint("publish.packed");
-    for (const { id } of chunks) this.#known.chunks.set(id, pack.id);
+    for (const { chunks } of frames) for (const { id } of chunks) this.#known.chunks.set(id, pack.id);
     for (const file of lists.keys()) this.#known.lists.set(file, pack.id);
-    for (const id of [...chunks.map((chunk) => chunk.id), ...lists.keys()]) this.#pending.delete(id);
     this.stored.push(pack.id);
     this.storedBytes += pack.size;
   }

@@ -6,7 +6,7 @@ import { arrange } from "./arrange.ts";
 import { bytesBlob, putCompressed } from "./blobs.ts";
 import { cutAndStore, toRow, type StoredTree } from "./cut-and-store.ts";
 import { Fetcher } from "./fetch.ts";
-import { packName } from "./pack.ts";
+import { packName, type ChunkRef } from "./pack.ts";
 import { encodeIndex, indexName } from "./release-index.ts";
 import { isFileRow, treeIdOf, type FileRow, type Row } from "./rows.ts";
 import { cutSegments, encodeRoot } from "./segments.ts";
@@ -81,7 +81,7 @@ async function publishOnce(
   const entries = arrange(await source.entries(signal));
   const cache = openStatCache(options.cacheDir, source.cacheKey, listed);
   const done = await publishEntries(entries, cache, options);
-  const { rows, segments, writer, filesRead } = done;
+  const { rows, segments, lists, writer, filesRead } = done;
   const tree = treeIdOf(segments.map((segment) => segment.bytes));
   const files = rows.filter(isFileRow);
   faultPoint("publish.rows");
@@ -94,7 +94,7 @@ async function publishOnce(
     [whole] = await Promise.all([isWhole(done, options), depot.put(indexName(tree), index, signal)]);
   }
   faultPoint("publish.indexed");
-  await cache.save();
+  await cache.save({ entries, rows, lists });
   const published = {
     tree,
     rows: rowsId,
@@ -143,23 +143,28 @@ async function publishEntries(
 ): Promise<StoredTree> {
   const known = knownRows(entries, cache);
   if (known !== undefined) {
-    const segments = cutSegments(known);
+    const segments = cutSegments(known.rows);
     if (await isPublished(treeIdOf(segments.map((s) => s.bytes)), options)) {
-      return { rows: known, segments, filesRead: 0, writer: undefined, packs: undefined };
+      return { ...known, segments, filesRead: 0, writer: undefined, packs: undefined };
     }
   }
   return await cutAndStore(entries, cache, options);
 }
 
 /** The tree's rows when every file's content is known without reading it. */
-function knownRows(entries: readonly SourceEntry[], cache: StatCache): Row[] | undefined {
+function knownRows(
+  entries: readonly SourceEntry[],
+  cache: StatCache,
+): Pick<StoredTree, "rows" | "lists"> | undefined {
   const rows: Row[] = [];
+  const lists = new Map<Digest, readonly ChunkRef[]>();
   for (const entry of entries) {
     const cut = entry.kind === "f" || entry.kind === "x" ? cache.get(entry) : null;
     if (cut === undefined) return undefined;
+    if (cut !== null && cut.list.length > 0) lists.set(cut.sha256, cut.list);
     rows.push(toRow(entry, cut));
   }
-  return rows;
+  return { rows, lists };
 }
 
 /** Whether the tree's index is there, and all packs that it names. */

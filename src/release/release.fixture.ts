@@ -87,7 +87,8 @@ export function plainEntries(dir: string, under: string): SourceEntry[] {
     const stat = fs.statSync(file);
     const kind: SourceFile["kind"] = (stat.mode & 0o100) === 0 ? "f" : "x";
     const stamp = `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`;
-    return [{ kind, path: at, size: stat.size, content: { file, offset: 0 }, stamp }];
+    const changedMs = Math.max(stat.mtimeMs, stat.ctimeMs);
+    return [{ kind, path: at, size: stat.size, content: { file, offset: 0 }, stamp, changedMs }];
   });
 }
 

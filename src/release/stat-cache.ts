@@ -5,7 +5,8 @@ import { writeFileAtomic } from "../lib/files.ts";
 import { NO_LIST, type CutFile } from "./content-reader.ts";
 import { CUTTER } from "./gear.ts";
 import type { ChunkRef } from "./pack.ts";
-import type { SourceFile } from "./tree-source.ts";
+import { isFileRow, type Row } from "./rows.ts";
+import type { SourceEntry, SourceFile } from "./tree-source.ts";
 
 /**
  * Remembers what each file of a source was cut to, by its stamp, so that an unchanged file is not read again.
@@ -14,82 +15,97 @@ import type { SourceFile } from "./tree-source.ts";
  */
 export interface StatCache {
   get(file: SourceFile): CutFile | undefined;
-  set(file: SourceFile, cut: CutFile): void;
-  /** Keeps what was got or set since loading. Does nothing when that is what was loaded. */
-  save(): Promise<void>;
+  /** Keeps what the files of a tree were cut to, and no others. Does nothing when that is what was loaded. */
+  save(tree: CutTree): Promise<void>;
 }
 
-interface Entry {
+export interface CutTree {
+  readonly entries: readonly SourceEntry[];
+  /** One for each entry. */
+  readonly rows: readonly Row[];
+  /** Digest of a file of more than one chunk → its chunks in order. */
+  readonly lists: ReadonlyMap<Digest, readonly ChunkRef[]>;
+}
+
+interface Remembered {
   readonly stamp: string;
-  readonly sha256: Digest;
-  /** Alternating id and length; empty when the file is one chunk or none. */
-  readonly list: readonly (string | number)[];
+  readonly cut: CutFile;
 }
 
-const NO_ENTRIES: Entry["list"] = [];
-const VERSION = `skein-stat-1 ${CUTTER}`;
+const VERSION = `skein-stat-2 ${CUTTER}`;
 const RACY_MS = 2000;
 
 /** `dir` null: nothing is kept. `now`: when the source was listed, in ms since the epoch. */
 export function openStatCache(dir: string | null, key: string | null, now: number): StatCache {
-  if (dir === null || key === null)
-    return { get: () => undefined, set: () => undefined, save: async () => {} };
+  if (dir === null || key === null) return { get: () => undefined, save: async () => {} };
   const file = path.join(dir, "stat", `${digestOf(key).slice(0, 32)}.json`);
   const old = load(file);
-  const kept = new Map<string, Entry>();
-  let changed = false;
   return {
-    get: (source) => {
-      const entry = old.get(source.path);
-      if (entry === undefined || source.stamp === null || entry.stamp !== source.stamp) return undefined;
-      kept.set(source.path, entry);
-      return { sha256: entry.sha256, list: entry.list.length === 0 ? NO_LIST : chunksOf(entry) };
+    get: ({ path: at, stamp }) => {
+      const entry = old.get(at);
+      return stamp !== null && entry?.stamp === stamp ? entry.cut : undefined;
     },
-    set: (source, cut) => {
-      if (source.stamp === null || isRacy(source.stamp, now)) return;
-      const list = cut.list.length === 0 ? NO_ENTRIES : cut.list.flatMap((chunk) => [chunk.id, chunk.length]);
-      kept.set(source.path, { stamp: source.stamp, sha256: cut.sha256, list });
-      changed = true;
-    },
-    save: async () => {
-      if (!changed && kept.size === old.size) return;
+    save: async (tree) => {
+      const text = encode(tree, old, now);
+      if (text === undefined) return;
       mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-      const rows = [...kept].map(([at, entry]) => [at, entry.stamp, entry.sha256, ...entry.list]);
-      await writeFileAtomic(file, JSON.stringify([VERSION, ...rows]));
+      await writeFileAtomic(file, text);
     },
   };
 }
 
-function chunksOf(entry: Entry): ChunkRef[] {
-  const chunks: ChunkRef[] = [];
-  for (let i = 0; i < entry.list.length; i += 2) {
-    chunks.push({ id: entry.list[i] as ChunkId, length: Number(entry.list[i + 1]) });
+/**
+ * One array for all: a path, its stamp, its digest, how many chunks, and an id and a length for each. An array for
+ * each file takes twice as long to write. Undefined when it would say what `old` says.
+ */
+function encode(
+  { entries, rows, lists }: CutTree,
+  old: ReadonlyMap<string, Remembered>,
+  now: number,
+): string | undefined {
+  const words: (string | number)[] = [VERSION];
+  let files = 0;
+  let same = 0;
+  for (const [i, entry] of entries.entries()) {
+    const row = rows[i];
+    if (row === undefined || !isFileRow(row) || !("stamp" in entry)) continue;
+    const { path: at, stamp } = entry;
+    if (stamp === null || entry.changedMs > now - RACY_MS) continue;
+    const list = lists.get(row.sha256) ?? NO_LIST;
+    words.push(at, stamp, row.sha256, list.length);
+    for (const { id, length } of list) words.push(id, length);
+    files += 1;
+    if (saysTheSame(old.get(at), stamp, row.sha256)) same += 1;
   }
-  return chunks;
+  return same === files && files === old.size ? undefined : JSON.stringify(words);
 }
 
-function isRacy(stamp: string, now: number): boolean {
-  const mtime = stamp.indexOf(" ") + 1;
-  // Numbers end at the blank that follows them.
-  const ctime = stamp.indexOf(" ", mtime) + 1;
-  return (
-    Math.max(Number.parseFloat(stamp.slice(mtime)), Number.parseFloat(stamp.slice(ctime))) > now - RACY_MS
-  );
-}
+const saysTheSame = (before: Remembered | undefined, stamp: string, sha256: Digest): boolean =>
+  before?.stamp === stamp && before.cut.sha256 === sha256;
 
-function load(file: string): Map<string, Entry> {
-  const entries = new Map<string, Entry>();
+function load(file: string): Map<string, Remembered> {
+  const entries = new Map<string, Remembered>();
   try {
-    const [version, ...rows] = JSON.parse(readFileSync(file, "utf8")) as [
-      string,
-      ...[string, string, Digest][],
-    ];
-    if (version !== VERSION) return entries;
-    for (const [at, stamp, sha256, ...list] of rows) {
-      entries.set(at, { stamp, sha256, list: list.length === 0 ? NO_ENTRIES : list });
+    const words = JSON.parse(readFileSync(file, "utf8")) as (string | number)[];
+    if (words[0] !== VERSION) return entries;
+    for (let at = 1; at < words.length;) {
+      const next = at + 4 + 2 * Number(words[at + 3]);
+      const list = next === at + 4 ? NO_LIST : chunksOf(words.slice(at + 4, next));
+      const cut = { sha256: words[at + 2] as Digest, list };
+      entries.set(words[at] as string, { stamp: words[at + 1] as string, cut });
+      at = next;
     }
   } catch {
     entries.clear();
   }
   return entries;
+}
+
+/** Of alternating ids and lengths. */
+function chunksOf(words: readonly (string | number)[]): ChunkRef[] {
+  const chunks: ChunkRef[] = [];
+  for (let i = 0; i < words.length; i += 2) {
+    chunks.push({ id: words[i] as ChunkId, length: Number(words[i + 1]) });
+  }
+  return chunks;
 }

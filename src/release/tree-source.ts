@@ -18,6 +18,8 @@ export interface SourceFile {
   readonly content: Content;
   /** Changes whenever the content may have changed (size, times, inode; or a git object's id); null: unknown. */
   readonly stamp: string | null;
+  /** When it was last changed, in ms since the epoch; 0 when its stamp is enough to tell (a git object's id). */
+  readonly changedMs: number;
 }
 
 /** Something that a release is made of: a folder, a commit, an archive, a file. Disposing removes what it unpacked. */

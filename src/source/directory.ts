@@ -54,7 +54,7 @@ function realDirectory(dir: string): string {
 export function isOneOf(folders: readonly string[]): (file: string) => boolean {
   const real = new Set(folders.flatMap((folder) => realPathOf(folder) ?? []));
   const names = new Set([...real].map((folder) => path.basename(folder)));
-  return (file) => names.has(path.basename(file)) && real.has(realPathOf(file) ?? "");
+  return (file) => names.has(file.slice(file.lastIndexOf("/") + 1)) && real.has(realPathOf(file) ?? "");
 }
 
 function realPathOf(folder: string): string | undefined {
@@ -77,11 +77,7 @@ async function walk(
   const folders = [""];
   for (let turn = 1; folders.length > 0; turn++) {
     const folder = folders.pop() ?? "";
-    for (const entry of readFolder({ root, wanted, isOurs, notes }, folder)) {
-      if (entry.kind === "d") folders.push(`${entry.path}/`);
-      // With globs, a folder is there for what was chosen below it: parents are added with their files.
-      if (entry.kind !== "d" || wanted(entry.path)) found.push(entry);
-    }
+    readFolder({ root, wanted, isOurs, notes, found, folders }, folder);
     if (turn % FOLDERS_PER_TURN !== 0) continue;
     await setImmediate();
     signal.throwIfAborted();
@@ -96,22 +92,34 @@ interface Walk {
   readonly wanted: (path: string) => boolean;
   readonly isOurs: (folder: string) => boolean;
   readonly notes: string[];
+  readonly found: SourceEntry[];
+  /** Still to be read, each with a slash at its end. */
+  readonly folders: string[];
 }
 
-function* readFolder({ root, wanted, isOurs, notes }: Walk, folder: string): Generator<SourceEntry> {
+function readFolder(walk: Walk, folder: string): void {
+  const { root, wanted, notes, found } = walk;
   for (const entry of readNames(root, folder)) {
     const at = folder + entry.name;
     if (entry.name === ".git") continue;
     if (at === RESERVED) {
       notes.push(`${RESERVED} is left out: the name is reserved`);
-    } else if (entry.isDirectory() && isOurs(path.join(root, at))) {
-      notes.push(`${at} is left out: Skein keeps its keys and state there`);
     } else if (entry.isDirectory()) {
-      yield { kind: "d", path: at };
+      findFolder(walk, at);
     } else if (wanted(at)) {
-      yield readEntry(root, at, entry);
+      found.push(readEntry(root, at, entry));
     }
   }
+}
+
+function findFolder({ root, wanted, isOurs, notes, found, folders }: Walk, at: string): void {
+  if (isOurs(`${root}/${at}`)) {
+    notes.push(`${at} is left out: Skein keeps its keys and state there`);
+    return;
+  }
+  folders.push(`${at}/`);
+  // With globs, a folder is there for what was chosen below it: parents are added with their files.
+  if (wanted(at)) found.push({ kind: "d", path: at });
 }
 
 function readNames(root: string, folder: string): fs.Dirent[] {
@@ -140,19 +148,26 @@ class DirectoryFile implements SourceFile {
   readonly path: string;
   readonly size: number;
   readonly stamp: string;
+  readonly changedMs: number;
   readonly #root: string;
 
   constructor(root: string, at: string, stat: fs.Stats) {
     this.kind = (stat.mode & 0o100) === 0 ? "f" : "x";
     this.path = at;
     this.size = stat.size;
-    this.stamp = `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`;
+    this.stamp = stampOf(stat);
+    this.changedMs = Math.max(stat.mtimeMs, stat.ctimeMs);
     this.#root = root;
   }
 
   get content(): Content {
     return { file: `${this.#root}/${this.path}`, offset: 0 };
   }
+}
+
+/** What a file's content is told by to have changed. */
+export function stampOf({ size, mtimeMs, ctimeMs, ino }: fs.Stats): string {
+  return `${size} ${mtimeMs} ${ctimeMs} ${ino}`;
 }
 
 function readLink(file: string, at: string): string {

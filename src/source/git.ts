@@ -189,7 +189,8 @@ async function readEntries(
       throw refuse("TREE_REFUSED", path, `its mode is ${mode}`);
     }
     const content = spool.contentAt(blob.offset);
-    return { kind: mode === MODES.run ? "x" : "f", path, size: blob.size, content, stamp: `git ${id}` };
+    const kind = mode === MODES.run ? "x" : "f";
+    return { kind, path, size: blob.size, content, stamp: `git ${id}`, changedMs: 0 };
   });
 }
 

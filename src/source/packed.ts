@@ -5,6 +5,7 @@ import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
 import { arrange } from "../release/arrange.ts";
 import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
+import { stampOf } from "./directory.ts";
 import { ARCHIVE_LIMITS, type ArchiveLimits } from "./limits.ts";
 import { refuse } from "./refuse.ts";
 import { Spool } from "./spool.ts";
@@ -64,8 +65,9 @@ function inspect(file: string): { start: Buffer; stat: fs.Stats } {
 }
 
 function plainFile(file: string, name: string, stat: fs.Stats): TreeSource {
-  const stamp = `${stat.size} ${stat.mtimeMs} ${stat.ctimeMs} ${stat.ino}`;
-  const entry = { path: name, size: stat.size, content: { file: fs.realpathSync(file), offset: 0 }, stamp };
+  const content = { file: fs.realpathSync(file), offset: 0 };
+  const changedMs = Math.max(stat.mtimeMs, stat.ctimeMs);
+  const entry = { path: name, size: stat.size, content, stamp: stampOf(stat), changedMs };
   const cacheKey = `file:${path.resolve(file)}`;
   return source("file", name, cacheKey, [{ kind: kindOf(stat), ...entry }], [], undefined);
 }
@@ -102,7 +104,7 @@ async function gzipSource(
     if (isTar === undefined) spool.write(held);
     const path = name.replace(/\.gz$/i, "");
     const content = spool.contentAt(0);
-    const entry = { kind: kindOf(stat), path, size: spool.end, content, stamp: null };
+    const entry = { kind: kindOf(stat), path, size: spool.end, content, stamp: null, changedMs: 0 };
     return source("file", name, null, [entry], [], spool);
   });
 }

@@ -154,7 +154,7 @@ export class TarReader {
     this.#expect(header.size);
     const kind = (header.mode & EXECUTABLE) === 0 ? "f" : "x";
     const content = this.#spool.contentAt(this.#spool.end);
-    const file: SourceFile = { kind, path, size: header.size, content, stamp: null };
+    const file: SourceFile = { kind, path, size: header.size, content, stamp: null, changedMs: 0 };
     this.#files.set(path, file);
     return file;
   }
