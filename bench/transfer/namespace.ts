@@ -58,6 +58,12 @@ async function namespaceOf(holder: ChildProcess): Promise<string> {
 /** The queue holds back what does not fit through at once; without a pace, TCP takes late answers for lost segments. */
 const CABLE = ["tbf", "rate", "1gbit", "burst", "64kb", "limit", "4mb"];
 
+/**
+ * What comes in goes through one processor's queue, given as its bit. With a queue for each, segments overtake each
+ * other, and TCP sends again what it takes for lost: up to a twentieth of 4 MB in one run of four.
+ */
+const IN_ORDER = "mount -t sysfs sysfs /sys && echo 1 > /sys/class/net/$0/queues/rx-0/rps_cpus";
+
 /** Segments as they would be on a cable: without this the kernel hands over up to 64 KiB as one frame. */
 function up(within: readonly string[], name: string, address: string): void {
   const command = (...words: string[]): void => {
@@ -70,6 +76,8 @@ function up(within: readonly string[], name: string, address: string): void {
   // Words about IPv6 addresses that nobody here uses would be counted.
   command("ip", "link", "set", name, "addrgenmode", "none");
   command("ip", "link", "set", name, "up", "gso_max_segs", "1");
+  // In a mount namespace of its own: it shows the links of who mounts it.
+  command("unshare", "--mount", "sh", "-c", IN_ORDER, name);
 }
 
 function ip(...words: string[]): void {
