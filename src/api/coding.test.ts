@@ -31,6 +31,9 @@ test("what is coded after a content costs what is new in it", async () => {
   assert.ok(coded.length < 64, String(coded.length));
   assert.deepEqual(await decode(coded, 10_000, content), news);
   assert.deepEqual(await decode(await encode(news), 10_000), news);
+  // Short, and says much.
+  const long = Buffer.alloc(300_000);
+  assert.deepEqual(await decode(await encode(long), 300_000), long);
 });
 
 test("a content that is larger than a window's usual size is found in whole", async () => {

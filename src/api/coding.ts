@@ -43,8 +43,7 @@ const ETAG_DIGITS = 24;
 /** Which of a few. */
 const SAID_DIGITS = 8;
 /**
- * Up to this much, dictionary included, compressing is done at once: handing it to another thread costs three times the
- * CPU. Above it the best compression of a body alone costs more time than it saves on a wire.
+ * Up to this much, dictionary included, it is done at once: handing it to another thread costs three times the CPU. Above it the best compression of a body alone costs more time than it saves on a wire.
  */
 const SMALL_BYTES = 65_536;
 /** Largest window that a frame may ask memory for, as a power of two. */
@@ -93,17 +92,30 @@ export async function decode(body: Buffer, maxBytes: number, after?: Shared): Pr
 }
 
 async function inflate(body: Buffer, maxBytes: number, dictionary: Buffer | undefined): Promise<Buffer> {
+  const options = {
+    maxOutputLength: maxBytes,
+    params: { [ZSTD_d_windowLogMax]: MOST_WINDOW_LOG },
+    ...(dictionary === undefined ? {} : { dictionary }),
+  };
   try {
-    return await decompress(body, {
-      maxOutputLength: maxBytes,
-      params: { [ZSTD_d_windowLogMax]: MOST_WINDOW_LOG },
-      ...(dictionary === undefined ? {} : { dictionary }),
-    });
+    return smallIn(body, options) ?? (await decompress(body, options));
   } catch (err) {
     if (err instanceof RangeError)
       throw new SkeinError("DOC_TOO_BIG", `a body that inflates to more than ${maxBytes} bytes`, {
         data: { maxBytes },
       });
     throw new SkeinError("BAD_REQUEST", "the body is not the zstd that it says", { cause: err });
+  }
+}
+
+/** What a short body says, where that is not much; undefined where another thread is to find out. */
+function smallIn(body: Buffer, options: zlib.ZstdOptions & { maxOutputLength: number }): Buffer | undefined {
+  if (body.length > SMALL_BYTES) return undefined;
+  const maxOutputLength = Math.min(SMALL_BYTES, options.maxOutputLength);
+  try {
+    return zlib.zstdDecompressSync(body, { ...options, maxOutputLength });
+  } catch (err) {
+    if (err instanceof RangeError && maxOutputLength < options.maxOutputLength) return undefined;
+    throw err;
   }
 }

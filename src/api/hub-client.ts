@@ -5,17 +5,18 @@
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import type { z } from "zod";
+import type { ProvenBlob } from "../depot/peers/proof.ts";
 import { fromWire, isSkeinError, SkeinError, type WireError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { Roster } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
-import type { RequestOptions } from "../trust/http-client.ts";
+import { bytesOf, type RequestOptions } from "../trust/http-client.ts";
 import { Conversation } from "./conversation.ts";
 import { HubLine, type HubLineOptions } from "./hub-line.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
-import { errorBody } from "./parts.ts";
+import { BLOB_TYPE, errorBody } from "./parts.ts";
 import { ROUTES, type Route, type RouteName } from "./routes.ts";
 import type * as s from "./schemas.ts";
 import { bodyOf, cutOff, pathOf, payloadOf, type Query } from "./wire.ts";
@@ -257,6 +258,14 @@ export class HubClient implements Disposable {
       signal,
     });
     response.resume();
+  }
+
+  /** What a blob's pieces hash to, or the blob itself where it is that small. @throws SkeinError BLOB_MISSING */
+  async provenBlob(blob: string, whole: number, signal?: AbortSignal): Promise<ProvenBlob> {
+    const response = await this.#send("depotPieces", { params: { blob }, query: { whole }, signal });
+    if (response.headers["content-type"] !== BLOB_TYPE) return await this.#read("depotPieces", response);
+    const bytes = await bytesOf(response, { maxBytes: whole });
+    return { size: bytes.length, hashes: "", bytes };
   }
 
   /** Any route by name; its answer is checked against the route's schema. */

@@ -88,3 +88,6 @@ export const progress = z.object({
   note: z.string().max(1000).nullable(),
 });
 export type Progress = z.infer<typeof progress>;
+
+/** What a blob's bytes are called where JSON could come as well. */
+export const BLOB_TYPE = "application/octet-stream";

@@ -279,8 +279,9 @@ export const ROUTES = {
   depotPieces: {
     method: "GET",
     path: "/v1/depot/pieces/*",
-    summary: "What a blob's pieces hash to",
+    summary: "What a blob's pieces hash to; its bytes where it has at most `whole` and is small",
     roles: MEMBERS,
+    query: z.object({ whole: count(0, Number.MAX_SAFE_INTEGER) }),
     response: s.pieceProof,
   },
   depotHead: {

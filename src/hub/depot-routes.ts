@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import type http from "node:http";
 import { Readable } from "node:stream";
+import { BLOB_TYPE } from "../api/parts.ts";
 import { checkBlobName } from "../depot/blob-name.ts";
 import type { ByteRange, DepotReader, ReceivingDepot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
@@ -43,6 +44,11 @@ export async function getBlob(
   if (second.done === true) headers["content-length"] = String(first.done === true ? 0 : first.value.length);
   res.writeHead(range === undefined ? 200 : 206, headers);
   await sendPieces(withBegin([first, second], pieces), res, patience);
+}
+
+/** A small blob that is at hand. */
+export function sendBytes(res: http.ServerResponse, bytes: Uint8Array): void {
+  res.writeHead(200, { "content-type": BLOB_TYPE, "content-length": bytes.length }).end(bytes);
 }
 
 /** Who does not read what was asked for, or by the drop, is cut: it would hold a turn for ever. */

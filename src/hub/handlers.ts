@@ -7,7 +7,16 @@ import { readUnverified } from "../trust/envelope.ts";
 import { allows } from "../trust/rights.ts";
 import { seesRetired } from "../release/upkeep/retired.ts";
 import { collectDepot } from "./depot-upkeep.ts";
-import { deleteBlob, getBlob, hasBlobs, listBlobs, putBlob, putSmall, uploadOffset } from "./depot-routes.ts";
+import {
+  deleteBlob,
+  getBlob,
+  hasBlobs,
+  listBlobs,
+  putBlob,
+  putSmall,
+  sendBytes,
+  uploadOffset,
+} from "./depot-routes.ts";
 import { hubEvents } from "./events.ts";
 import { gitRequest, sendExchange, sendRefs } from "./git-http.ts";
 import type { GitService } from "./git-repos.ts";
@@ -158,8 +167,12 @@ function depot(hub: Hub) {
     },
     depotPieces: async (call) => {
       const blob = name(call);
-      await hub.deltas.need(blob, call.signal);
-      return await hub.peers.proof(blob);
+      if (!hub.peers.hasProof(blob)) await hub.deltas.need(blob, call.signal);
+      const { size, hashes, bytes } = await hub.peers.proof(blob);
+      const isGiven = bytes !== undefined && call.query.whole > 0 && size <= call.query.whole;
+      if (!isGiven) return { size, hashes };
+      await traffic.up(size, call.signal);
+      return sendBytes(call.res, bytes);
     },
     depotHead: async (call) => await uploadOffset(blobs, name(call), call.req, call.res),
     depotPut: async (call) => {

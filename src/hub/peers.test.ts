@@ -99,6 +99,36 @@ test("a blob's pieces are hashed once, and anew when the blob came again", async
   await assert.rejects(none, { code: "BLOB_MISSING" });
 });
 
+test("a small blob is given at once to who would take it whole, a larger one's hashes", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "one");
+  for (const [size, whole, isGiven] of [
+    [1000, 16_384, true],
+    [16_384, 16_384, true],
+    [16_385, 16_384, false],
+    [1000, 999, false],
+    [1000, 0, false],
+    [0, 16_384, true],
+  ] as const) {
+    const bytes = randomBytes(size);
+    const name = `deltas/${size}.${whole}`;
+    const blob = {
+      size,
+      sha256: createHash("sha256").update(bytes).digest("hex"),
+      async *open() {
+        yield bytes;
+      },
+    };
+    await hub.hub.core.depot.put(name, blob, t.signal);
+    const proven = await node.client.provenBlob(name, whole, t.signal);
+    assert.equal(proven.size, size);
+    assert.equal(proven.bytes !== undefined, isGiven, `${size} bytes for who takes ${whole}`);
+    if (proven.bytes !== undefined) assert.ok(bytes.equals(proven.bytes));
+  }
+  const none = node.client.provenBlob("deltas/none", 16_384, t.signal);
+  await assert.rejects(none, { code: "BLOB_MISSING" });
+});
+
 test("whoever asks while a blob comes again is told of the one before, and afterwards of the new one", async (t) => {
   const hub = await startTestHub(t);
   const node = await joinNode(t, hub, "one");

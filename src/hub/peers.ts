@@ -4,7 +4,7 @@
  * it is in the store: after a restart, nodes tell it again with their next reports.
  */
 import type { PeerList } from "../api/schemas.ts";
-import { proveBlob, type PieceProof } from "../depot/peers/proof.ts";
+import { proveBlob, type ProvenBlob } from "../depot/peers/proof.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import { digestOf, type KeyId } from "../lib/ids.ts";
 import { keepNewest } from "../lib/keep-newest.ts";
@@ -30,7 +30,7 @@ interface Groups {
 
 /** Who belongs to which app changes with orders; who is there, at any time: looked at anew after so long, in ms. */
 const GROUPS_MS = 2000;
-/** Blobs whose pieces' hashes are kept: at 2 KiB for a pack, 1 MiB of memory. */
+/** Blobs whose pieces' hashes are kept: 2 KiB for a pack, at most 16 KiB for what is kept whole. */
 const PROOFS = 512;
 
 export interface PeersParts {
@@ -47,7 +47,7 @@ export class Peers {
   #version = 0;
   #groups: Groups | undefined;
   /** Blob → its proof; the one asked for longest ago first. */
-  readonly #proofs = new Map<string, Promise<PieceProof>>();
+  readonly #proofs = new Map<string, Promise<ProvenBlob>>();
 
   constructor(parts: PeersParts) {
     this.#parts = parts;
@@ -81,8 +81,13 @@ export class Peers {
     return { etag: now, peers: now === etag ? null : peers };
   }
 
+  /** Is it known what the blob's pieces hash to? Then it was there. */
+  hasProof(name: string): boolean {
+    return this.#proofs.has(name);
+  }
+
   /** @throws SkeinError BLOB_MISSING */
-  async proof(name: string): Promise<PieceProof> {
+  async proof(name: string): Promise<ProvenBlob> {
     const { depot, signal } = this.#parts.core;
     const known = this.#proofs.get(name) ?? proveBlob(depot, name, signal);
     keepNewest(this.#proofs, PROOFS, name, known);

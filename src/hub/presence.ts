@@ -194,6 +194,11 @@ export class Presence {
     return this.#nodes.members().flatMap(({ node }) => this.view(node) ?? []);
   }
 
+  /** Did it ever say what it runs? Not asked of those whose documents do not verify. */
+  hasReported(node: KeyId): boolean {
+    return this.#view(node).boot !== null && this.#nodes.identity(node) !== undefined;
+  }
+
   /** What a node says it runs of an app. */
   app(node: KeyId, app: string, env: string): AppOnNode | undefined {
     return this.#view(node).apps.find((one) => one.app === app && one.env === env);

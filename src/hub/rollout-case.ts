@@ -22,7 +22,7 @@ export interface CaseParts {
   readonly core: Pick<Core, "store" | "mirror" | "clock">;
   readonly orders: Pick<Orders, "settle" | "log" | "body">;
   readonly nodes: { members(): readonly Identity[] };
-  readonly presence: Pick<Presence, "present" | "view" | "app">;
+  readonly presence: Pick<Presence, "present" | "hasReported" | "app">;
 }
 
 export class Case {
@@ -141,9 +141,9 @@ export class Case {
 
   /** Whoever has not said what it runs is taken to run something: a returning node is paced from its first poll. */
   serving(node: KeyId): boolean {
+    const { presence } = this.#parts;
     const { app, env } = this.place;
-    const { boot } = this.#parts.presence.view(node) ?? { boot: null };
-    return boot === null || (this.#parts.presence.app(node, app, env)?.release ?? null) !== null;
+    return !presence.hasReported(node) || (presence.app(node, app, env)?.release ?? null) !== null;
   }
 
   #take(value: string): void {

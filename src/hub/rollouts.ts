@@ -34,7 +34,7 @@ export interface RolloutParts {
     "appEnvs" | "head" | "log" | "find" | "body" | "roster" | "settle" | "publishSettle"
   >;
   readonly nodes: Pick<Nodes, "members">;
-  readonly presence: Pick<Presence, "present" | "view" | "app">;
+  readonly presence: Pick<Presence, "present" | "hasReported" | "app">;
   /** Which processes of the order's release look up which, and where they run. Default: none does. */
   readonly layoutOf?: (order: Order) => Promise<Layout>;
   /** Per app and environment, beside those that nodes may still come to. Default 100. */

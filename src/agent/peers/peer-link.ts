@@ -6,7 +6,7 @@ import type { DepotReader } from "../../depot/depot.ts";
 import { PeerClient } from "../../depot/peers/peer-client.ts";
 import type { PeerServer, PeerServerOptions } from "../../depot/peers/peer-server.ts";
 import { Forest } from "../../depot/peers/picking.ts";
-import type { PieceProof } from "../../depot/peers/proof.ts";
+import type { ProvenBlob } from "../../depot/peers/proof.ts";
 import { Standing } from "../../depot/peers/standing.ts";
 import { Swarm, type AskOptions, type PeerGift, type PeerNet } from "../../depot/peers/swarm.ts";
 import type { Traffic } from "../../depot/traffic/traffic.ts";
@@ -41,6 +41,8 @@ export interface PeerLinkOptions {
 /** The list of peers is looked at anew when it is older, in ms; where nothing changed that costs a few bytes. */
 const LIST_MS = 10_000;
 const LIST_WAIT_MS = 3000;
+/** A hub may have to make the delta first: who gave up sooner would fetch all of it from the hub, as would all others. */
+const DELTA_WAIT_MS = 12_000;
 const PROOFS = 128;
 
 /** This node among its peers: it serves them, knows of them, and asks them. */
@@ -56,7 +58,7 @@ export class PeerLink implements PeerNet, AsyncDisposable {
   #places: ReadonlyMap<string, string> = new Map();
   #forest: Forest;
   #looking: Promise<void> | undefined;
-  readonly #proofs = new Map<string, Promise<PieceProof | undefined>>();
+  readonly #proofs = new Map<string, Promise<ProvenBlob | undefined>>();
 
   private constructor(options: PeerLinkOptions, members: Members, server: PeerServer, endpoint: Envelope) {
     this.#options = options;
@@ -104,10 +106,13 @@ export class PeerLink implements PeerNet, AsyncDisposable {
     return this.#forest;
   }
 
-  async proof(name: string): Promise<PieceProof | undefined> {
+  async proof(name: string): Promise<ProvenBlob | undefined> {
     const known = this.#proofs.get(name) ?? this.#ask(name);
     keepNewest(this.#proofs, PROOFS, name, known);
-    return await known;
+    const proof = await known;
+    // Who is given the bytes has no more questions.
+    if (proof?.bytes !== undefined) this.#proofs.delete(name);
+    return proof;
   }
 
   async ask(node: string, want: PieceRange, options: AskOptions): Promise<PeerGift> {
@@ -144,9 +149,9 @@ export class PeerLink implements PeerNet, AsyncDisposable {
   }
 
   /** Asked once for each blob; where nobody answers, it is asked again with the next piece. */
-  #ask(name: string): Promise<PieceProof | undefined> {
-    const asking = (async () =>
-      await this.#options.hints()?.proof(name, AbortSignal.timeout(LIST_WAIT_MS)))();
+  #ask(name: string): Promise<ProvenBlob | undefined> {
+    const waitMs = name.startsWith("deltas/") ? DELTA_WAIT_MS : LIST_WAIT_MS;
+    const asking = (async () => await this.#options.hints()?.proof(name, AbortSignal.timeout(waitMs)))();
     return asking.catch(() => {
       this.#proofs.delete(name);
       return undefined;

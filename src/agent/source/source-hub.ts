@@ -1,6 +1,7 @@
 import type { HubClient } from "../../api/hub-client.ts";
 import type { PortEntry } from "../../api/schemas.ts";
 import type { DepotReader } from "../../depot/depot.ts";
+import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import type { PeerHints, Source } from "./source.ts";
 
@@ -35,7 +36,7 @@ function hintsOf(client: HubClient): PeerHints {
       return peers === null ? undefined : { etag: now, peers };
     },
     documents: async (node, signal) => await client.nodeDocuments(node, signal),
-    proof: async (name, signal) => await client.call("depotPieces", { params: { blob: name }, signal }),
+    proof: async (name, signal) => await client.provenBlob(name, WHOLE_BYTES, signal),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { NodeDocuments, PortEntry, Report, Reported, Wanted } from "../../api/schemas.ts";
 import type { DepotReader } from "../../depot/depot.ts";
-import type { PieceProof } from "../../depot/peers/proof.ts";
+import type { ProvenBlob } from "../../depot/peers/proof.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 
 /** What a source tells of other nodes that may have the same blobs. Nothing of it is believed unproved. */
@@ -9,8 +9,8 @@ export interface PeerHints {
   list(etag: string | undefined, signal: AbortSignal): Promise<PeerList | undefined>;
   /** What proves a node's identity. @throws SkeinError NODE_NOT_FOUND */
   documents(node: KeyId, signal: AbortSignal): Promise<NodeDocuments>;
-  /** What a blob's pieces hash to; undefined where nobody says. */
-  proof(name: string, signal: AbortSignal): Promise<PieceProof | undefined>;
+  /** What a blob's pieces hash to, with the bytes of a small one; undefined where nobody says. */
+  proof(name: string, signal: AbortSignal): Promise<ProvenBlob | undefined>;
 }
 
 export interface PeerList {

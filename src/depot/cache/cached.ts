@@ -26,12 +26,19 @@ export interface Piece {
   readonly kind: DepotKind;
 }
 
+export interface Looked {
+  /** Of the blob, in bytes. */
+  readonly size: number;
+  /** All of it, from afar, where it is so small that asking for it anew would cost more. */
+  readonly bytes?: Uint8Array;
+}
+
 /** Gives single pieces: peers, and the far depot where they cannot. */
 export interface PieceSource {
   /** Whether a read of so many bytes is worth asking for in pieces; Infinity: nobody knows how many. */
   worthAsking(bytes: number, signal: AbortSignal): Promise<boolean>;
-  /** How long a blob is; undefined where nobody says. */
-  size(name: string, signal: AbortSignal): Promise<number | undefined>;
+  /** What is known of a blob before it is read; undefined where nobody says, or nobody else may have it. */
+  look(name: string, signal: AbortSignal): Promise<Looked | undefined>;
   /** @throws SkeinError BLOB_MISSING, HUB_UNREACHABLE */
   piece(want: PieceRange, signal: AbortSignal): Promise<Piece>;
   /** The bytes of this range that were given out are damaged. */
@@ -66,7 +73,7 @@ type Count = (kind: DepotKind, bytes: number) => void;
 /** Indexes of releases are remade under their name, and small: a depot's own is asked for each time. */
 const isRemade = (name: string): boolean => name.startsWith("index/");
 
-/** Of these it is worth a question how long they are, where there are peers. */
+/** Of these it is worth a look how long they are, where there are peers. */
 const isLarge = (name: string): boolean => name.startsWith("deltas/") || name.startsWith("packs/");
 
 /** Pieces on their way at a time; so many times 256 KiB of memory for each reader. */
@@ -121,17 +128,22 @@ class Reading {
   }
 
   async *run(range: ByteRange | undefined): AsyncGenerator<Uint8Array, void> {
-    const start = range?.start ?? 0;
     this.#failed.delete(this.#name);
     try {
-      const end = range?.end ?? (await this.#size()) ?? Infinity;
-      if (isRemade(this.#name)) yield* this.#freshFirst(start, end);
-      else yield* this.#nearFirst(start, end);
+      yield* this.#bytes(range?.start ?? 0, range?.end);
     } catch (err) {
       const lack = isSkeinError(err, "BLOB_MISSING") ? err : undefined;
       if (this.#failed.size < 1000) this.#failed.set(this.#name, lack);
       throw err;
     }
+  }
+
+  async *#bytes(start: number, upTo: number | undefined): AsyncGenerator<Uint8Array, void> {
+    const looked = upTo === undefined ? await this.#look() : undefined;
+    const end = upTo ?? looked?.size ?? Infinity;
+    if (looked?.bytes !== undefined) yield* this.#whole(looked.bytes, start);
+    else if (isRemade(this.#name)) yield* this.#freshFirst(start, end);
+    else yield* this.#nearFirst(start, end);
   }
 
   async *#nearFirst(start: number, end: number): AsyncGenerator<Uint8Array, void> {
@@ -152,8 +164,19 @@ class Reading {
     }
   }
 
-  async #size(): Promise<number | undefined> {
-    return isLarge(this.#name) ? await this.#options.pieces?.size(this.#name, this.#signal) : undefined;
+  async #look(): Promise<Looked | undefined> {
+    return isLarge(this.#name) ? await this.#options.pieces?.look(this.#name, this.#signal) : undefined;
+  }
+
+  /** What came at once. */
+  async *#whole(bytes: Uint8Array, start: number): AsyncGenerator<Uint8Array, void> {
+    const { near, far, behind } = this.#options;
+    const keeping = new Keeping(near, this.#name, 0, behind);
+    await keeping.take(bytes);
+    await keeping.finish(true);
+    const wanted = bytes.subarray(start);
+    this.#count(far.kind, wanted.length);
+    if (wanted.length > 0) yield wanted;
   }
 
   /** The newest from far; what is held only while far cannot be reached. */

@@ -13,10 +13,19 @@ export interface PieceProof {
   readonly hashes: string;
 }
 
+/** The same with the bytes of a blob that is not worth asking peers for. */
+export interface ProvenBlob extends PieceProof {
+  /** Absent: it is larger than `WHOLE_BYTES`. */
+  readonly bytes?: Uint8Array;
+}
+
+/** A blob of at most so many bytes is given at once to whoever asks what its pieces hash to. */
+export const WHOLE_BYTES = 16_384;
 const HASH_CHARS = 32;
 
 /** Reads a blob once. @throws SkeinError BLOB_MISSING */
-export async function proveBlob(depot: DepotReader, name: string, signal: AbortSignal): Promise<PieceProof> {
+export async function proveBlob(depot: DepotReader, name: string, signal: AbortSignal): Promise<ProvenBlob> {
+  const whole: Uint8Array[] = [];
   let size = 0;
   let hashes = "";
   let sum = createHash("sha256");
@@ -25,6 +34,7 @@ export async function proveBlob(depot: DepotReader, name: string, signal: AbortS
     sum = createHash("sha256");
   };
   for await (const bytes of depot.get(name, signal)) {
+    if (size + bytes.length <= WHOLE_BYTES) whole.push(Buffer.from(bytes));
     for (let rest = bytes; rest.length > 0;) {
       const part = rest.subarray(0, PIECE_BYTES - (size % PIECE_BYTES));
       sum.update(part);
@@ -34,7 +44,7 @@ export async function proveBlob(depot: DepotReader, name: string, signal: AbortS
     }
   }
   if (size % PIECE_BYTES !== 0) end();
-  return { size, hashes };
+  return size <= WHOLE_BYTES ? { size, hashes, bytes: Buffer.concat(whole) } : { size, hashes };
 }
 
 /** Whether bytes that were given for `start` and what follows may be the blob's: nothing says otherwise. */

@@ -22,6 +22,21 @@ test("ten nodes that read at once cost the origin about one copy", async (t) => 
   assert.ok(peers.every(({ by }) => (by.get("peer") ?? 0) > 0));
 });
 
+test("a small blob comes with the answer to the first question, and is kept", async (t) => {
+  const far = origin(16_384);
+  const [peer] = await swarmOf(t, 3, far);
+  for (const kind of ["hub", "cache"]) {
+    const pieces: Uint8Array[] = [];
+    const counted = new Map<string, number>();
+    const depot = peer?.depot.counted((from, bytes) => counted.set(from, bytes));
+    const range = kind === "cache" ? { start: 0, end: far.bytes.length } : undefined;
+    for await (const piece of depot?.get(BLOB, t.signal, range) ?? []) pieces.push(piece);
+    assert.ok(Buffer.concat(pieces).equals(far.bytes));
+    assert.deepEqual([...counted], [[kind, far.bytes.length]]);
+  }
+  assert.equal(far.given, 0, "the origin was asked for nothing more");
+});
+
 test("a node that comes when all others are done costs the origin nothing", async (t) => {
   const far = origin(SIZE);
   const peers = await swarmOf(t, 6, far);

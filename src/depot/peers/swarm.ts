@@ -6,10 +6,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import type { BlobCache } from "../cache/blob-cache.ts";
-import type { Piece, PieceRange, PieceSource } from "../cache/cached.ts";
+import type { Looked, Piece, PieceRange, PieceSource } from "../cache/cached.ts";
 import type { DepotReader } from "../depot.ts";
 import { isDirect, PIECE_BYTES, stripeOf, type Forest } from "./picking.ts";
-import { mayBe, type PieceProof } from "./proof.ts";
+import { mayBe, type ProvenBlob } from "./proof.ts";
 import type { Fault, Standing } from "./standing.ts";
 
 /** What a peer answered. */
@@ -30,8 +30,8 @@ export interface PeerNet {
   readonly self: string;
   /** The nodes to ask now, this one among them; looked up anew when they are too old. Never throws. */
   forest(signal: AbortSignal): Promise<Forest>;
-  /** What the hub says of a blob's pieces; undefined where nobody says anything. Never throws. */
-  proof(name: string, signal: AbortSignal): Promise<PieceProof | undefined>;
+  /** What the hub says of a blob's pieces, or the whole of a small one; undefined: nobody says anything. Never throws. */
+  proof(name: string, signal: AbortSignal): Promise<ProvenBlob | undefined>;
   /**
    * Asks one peer.
    * @throws SkeinError BLOB_MISSING, TOO_MANY (it has too much to do), TIMEOUT (with `sending` in its data: whether it
@@ -93,10 +93,12 @@ export class Swarm implements PieceSource {
     return !isDirect(bytes, (await net.forest(signal)).others(net.self));
   }
 
-  async size(name: string, signal: AbortSignal): Promise<number | undefined> {
+  async look(name: string, signal: AbortSignal): Promise<Looked | undefined> {
     const { net } = this.#options;
-    if ((await net.forest(signal)).others(net.self) === 0) return undefined;
-    return (await net.proof(name, signal))?.size;
+    const proof = await net.proof(name, signal);
+    signal.throwIfAborted();
+    if (proof === undefined || proof.bytes !== undefined) return proof;
+    return (await net.forest(signal)).others(net.self) === 0 ? undefined : { size: proof.size };
   }
 
   async piece(want: PieceRange, signal: AbortSignal): Promise<Piece> {
