@@ -22,6 +22,8 @@ interface Story extends AsyncDisposable {
   readonly repo: SourceRepo;
   /** What git was left after a push through the helper. */
   readonly settings: string;
+  /** git's environment from now on. */
+  readonly env: NodeJS.ProcessEnv;
   readonly git: (...args: string[]) => Promise<Said>;
   /** Commits and pushes. */
   readonly push: (...args: string[]) => Promise<Said & { readonly commit: string }>;
@@ -31,7 +33,7 @@ async function story({ signal }: TestContext): Promise<Story> {
   const cluster = await startCluster({ signal });
   const repo = await sourceRepo(path.join(cluster.dir, "source"));
   const settings = path.join(cluster.operatorHome, "etc/operator/git", `web@${cluster.hubAddress}`);
-  const env = { ...cluster.env(cluster.operatorHome), GIT_TRACE_CURL: "1" };
+  const env: NodeJS.ProcessEnv = { ...cluster.env(cluster.operatorHome), GIT_TRACE_CURL: "1" };
   const git = async (...args: string[]): Promise<Said> => {
     const child = spawn("git", args, { cwd: repo.dir, env, signal, stdio: ["ignore", "pipe", "pipe"] });
     const [stdout, stderr, [code]] = await Promise.all([
@@ -46,13 +48,21 @@ async function story({ signal }: TestContext): Promise<Story> {
     const commit = await repo.commit({ "a.txt": String(++count) });
     return { ...(await git("push", ...args, cluster.gitUrl("web"), "HEAD:refs/heads/master")), commit };
   };
-  return { cluster, repo, settings, git, push, [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose]() };
+  return {
+    cluster,
+    repo,
+    settings,
+    env,
+    git,
+    push,
+    [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
+  };
 }
 
 async function firstPush(made: Story): Promise<void> {
   const { code, own, stderr } = await made.push();
   assert.deepEqual([code, own], [0, false], stderr);
-  assert.match(await fs.readFile(made.settings, "utf8"), /^# https:\/\/\S+\/v1\/git\/web \d{10}\n/);
+  assert.match(await fs.readFile(made.settings, "utf8"), /^# https:\/\/\S+\/v1\/git\/web \d{10} \//);
 }
 
 test("the first push goes through the helper, the next one and a clone by git's own HTTPS", async (t) => {
@@ -109,6 +119,7 @@ test("git holds to the pinned key, and a push that met another is taken by the h
   const refused = await made.push();
   assert.notEqual(refused.code, 0);
   assert.match(refused.stderr, /pinned public key/);
+  assert.doesNotMatch(refused.stderr, /Terminated/);
   const again = await made.push();
   assert.equal(again.code, 0, again.stderr);
   assert.equal((await made.push()).own, true);
@@ -118,7 +129,7 @@ test("settings that are over, or older than what the operator knows of the clust
   await using made = await story(t);
   await firstPush(made);
   const settings = await fs.readFile(made.settings, "utf8");
-  await fs.writeFile(made.settings, settings.replace(/ \d{10}\n/, " 1700000000\n"));
+  await fs.writeFile(made.settings, settings.replace(/ \d{10} /, " 1700000000 "));
   assert.equal((await made.push()).own, false);
   assert.equal((await made.push()).own, true);
   await fs.utimes(
@@ -136,5 +147,107 @@ test("a git that cannot call by itself goes on through the helper", async (t) =>
   for (const round of [1, 2]) {
     const { code, own, stderr } = await made.push();
     assert.deepEqual([code, own], [0, false], `round ${round}: ${stderr}`);
+  }
+});
+
+test("what the user set for other servers neither stops a push nor is told the hub", async (t) => {
+  await using made = await story(t);
+  const { cluster, env, git } = made;
+  await firstPush(made);
+  const nowhere = "http://127.0.0.1:1";
+  const config = [
+    ["http.proxy", nowhere],
+    [`http.https://${cluster.hubAddress}/v1/git.proxy`, nowhere],
+    [`http.https://${cluster.hubAddress}/v1.sslVerify`, "true"],
+    ["http.extraHeader", "Authorization: Bearer of-another-server"],
+    ["http.sslCertPasswordProtected", "true"],
+    ["url.ssh://127.0.0.1:1/.insteadOf", "https://"],
+    ["protocol.allow", "never"],
+    ["protocol.skein.allow", "always"],
+    ["remote.origin.url", cluster.gitUrl("web")],
+    ["remote.origin.proxy", nowhere],
+  ] as const;
+  for (const [key, value] of config) await git("config", key, value);
+  Object.assign(env, { https_proxy: nowhere, GIT_SSL_NO_VERIFY: "1", GIT_ALLOW_PROTOCOL: "skein" });
+  for (const _ of [1, 2]) {
+    await made.repo.commit({ "b.txt": String(Math.random()) });
+    const { code, own, stderr } = await git("push", "origin", "HEAD:refs/heads/master");
+    assert.deepEqual([code, own], [0, true], stderr);
+    assert.doesNotMatch(stderr, /header: (Authorization|CONNECT)/i);
+    // What is tried after a push through the helper gets through just the same.
+    await fs.rm(made.settings);
+    assert.equal((await git("push", "--force", "origin", "HEAD~1:refs/heads/other")).own, false);
+  }
+});
+
+test("pushes at the same time leave settings that are used", async (t) => {
+  await using made = await story(t);
+  const { cluster, git, repo } = made;
+  await firstPush(made);
+  await fs.rm(made.settings);
+  await repo.commit({ "b.txt": "b" });
+  const pushes = ["a", "b", "c", "d", "e", "f"].map(
+    async (branch) => await git("push", cluster.gitUrl("web"), `HEAD:refs/heads/${branch}`),
+  );
+  for (const { code, stderr } of await Promise.all(pushes)) assert.equal(code, 0, stderr);
+  assert.equal((await made.push()).own, true);
+  const left = (await fs.readdir(path.dirname(made.settings))).filter((name) => !name.endsWith(".pem"));
+  assert.deepEqual(left, [path.basename(made.settings)]);
+});
+
+/** git's own programs, but for its HTTPS, which does something first and holds to no pin. */
+async function unpinGit(made: Story, first: string): Promise<void> {
+  const real = (await made.repo.git("--exec-path")).trim();
+  const folder = path.join(made.cluster.dir, "git-core");
+  await fs.mkdir(folder);
+  for (const name of await fs.readdir(real)) {
+    if (name !== "git-remote-https") await fs.symlink(path.join(real, name), path.join(folder, name));
+  }
+  const lines = [
+    "#!/bin/sh",
+    first,
+    "n=$((GIT_CONFIG_COUNT - 1))",
+    'eval "settings=\\$GIT_CONFIG_VALUE_$n"',
+    'grep -v pinned "$settings" > "$0.settings"',
+    'export "GIT_CONFIG_VALUE_$n=$0.settings"',
+    `exec ${real}/git-remote-https "$@"`,
+  ];
+  await fs.writeFile(path.join(folder, "git-remote-https"), lines.join("\n"), { mode: 0o755 });
+  made.env["GIT_EXEC_PATH"] = folder;
+}
+
+for (const [what, first] of [
+  ["does not look at the hub's key", ""],
+  // Somebody in between may let the first call through and cut the second one.
+  [
+    "fails for another reason than the key",
+    '[ ! -e "$0.once" ] || { rm "$0.once"; exit 128; }; touch "$0.once"',
+  ],
+] as const) {
+  test(`git is not let call the hub where it ${what}`, async (t) => {
+    await using made = await story(t);
+    await unpinGit(made, first);
+    for (const _ of [1, 2]) {
+      const { code, own, stderr } = await made.push();
+      assert.deepEqual([code, own], [0, false], stderr);
+    }
+    assert.match(await fs.readFile(made.settings, "utf8"), / 0\n$/);
+  });
+}
+
+test("a commit that is pushed by whatever names it does what its manifest asks for", async (t) => {
+  await using made = await story(t);
+  const { cluster, git, repo } = made;
+  await firstPush(made);
+  await repo.commit({ "skein.yaml": "app: web\nkind: files\nstage_on_push: master\n" });
+  for (const source of ["HEAD", "@{0}", "HEAD^{/Commit: or  other|.}", ":/."]) {
+    await git("push", "--delete", cluster.gitUrl("web"), "refs/heads/master");
+    const pushed = await git("push", "--force", cluster.gitUrl("web"), `${source}:refs/heads/master`);
+    assert.equal(pushed.own, true);
+    assert.match(
+      pushed.stderr,
+      /staging master \([0-9a-f]{12}\): stage_on_push/,
+      `${source}: ${pushed.stderr}`,
+    );
   }
 });

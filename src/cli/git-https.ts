@@ -3,9 +3,12 @@
  * through the helper, git's settings for the same key, pin and session are left in a file beside the operator's key;
  * `bin/git-remote-skein` uses it while the session lasts and nothing about the cluster was written since.
  */
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import type { HubAddress } from "../api/hub-address.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Paths } from "../lib/paths.ts";
@@ -33,9 +36,12 @@ const SPARE_MS = 30 * 60_000;
 const NOBODYS_KEY = "0".repeat(64);
 const PROBE_MS = 5000;
 
+/** How git says that the server holds another key, whatever TLS it is built on. Nothing but the check says so. */
+const REFUSED = /public key does not match pinned public key/;
+
 /**
- * Writes the settings, unless this git does not get through with them or, worse, gets through to a hub with another key:
- * that is tried. What does not work is not tried again for as long as a session lasts.
+ * Writes the settings, unless this git does not get through with them or, worse, does not see that a hub has another
+ * key: both are tried. What does not work is not tried again for as long as a session lasts.
  */
 export async function letGitCall(calls: GitCalls): Promise<void> {
   const { paths, named, repo, hub, session, now } = calls;
@@ -46,23 +52,34 @@ export async function letGitCall(calls: GitCalls): Promise<void> {
   await removeOld(folder, now);
   const key = path.join(folder, `${session.identity.spki.slice(0, 32)}.pem`);
   await writeFileAtomic(key, session.identity.key + session.identity.cert);
-  const settings = (pin: string): string => settingsOf({ ...calls, hub: { ...hub, spki: pin } }, key);
+  const program = await findProgram("git-remote-https");
   const address = addressOf(hub, repo);
-  const works = await reaches(address, `${file}.try`, settings(hub.spki));
-  const isPinned = works && !(await reaches(address, `${file}.try`, settings(NOBODYS_KEY)));
+  const own = { key, program: program ?? "" };
+  const settings = (spki: string): string => settingsOf({ ...calls, hub: { ...hub, spki } }, own);
+  const trial = async (spki: string): Promise<Trial> =>
+    await tryOut(own.program, address, `${file}.${randomBytes(6).toString("hex")}.try`, settings(spki));
+  const works = program !== undefined && (await trial(hub.spki)).code === 0;
+  const isPinned = works && REFUSED.test((await trial(NOBODYS_KEY)).stderr);
   await writeFileAtomic(file, isPinned ? settings(hub.spki) : `# ${address} 0\n`);
 }
 
 const addressOf = ({ address }: HubAddress, repo: string): string => `https://${address}/v1/git/${repo}`;
 
-/** Its first line is the launcher's: `# ADDRESS UNTIL`, the last in seconds since the epoch. */
-function settingsOf({ repo, hub, session }: GitCalls, key: string): string {
+interface Own {
+  readonly key: string;
+  /** git's HTTPS that was tried: another one might not hold to the pin. */
+  readonly program: string;
+}
+
+/** Its first line is the launcher's: `# ADDRESS UNTIL PROGRAM`, the second in seconds since the epoch. */
+function settingsOf({ repo, hub, session }: GitCalls, { key, program }: Own): string {
   const until = Math.floor((msOf(readUnverified(session.session, "session.1").expires) - SPARE_MS) / 1000);
   const header = Buffer.from(JSON.stringify(session.session)).toString("base64url");
   const quoted = JSON.stringify(key);
   return [
-    `# ${addressOf(hub, repo)} ${until}`,
-    `[http "https://${hub.address}"]`,
+    `# ${addressOf(hub, repo)} ${until} ${program}`,
+    // The whole address: nothing that the user set for a part of it counts more.
+    `[http "${addressOf(hub, repo)}"]`,
     // No CA, no name: what counts is the hub's key.
     "\tsslVerify = false",
     `\tpinnedPubkey = sha256//${Buffer.from(hub.spki, "hex").toString("base64")}`,
@@ -75,9 +92,14 @@ function settingsOf({ repo, hub, session }: GitCalls, key: string): string {
     "\tversion = HTTP/1.1",
     "\tproxy =",
     "\tfollowRedirects = false",
+    "\tsslCertPasswordProtected = false",
+    // What the user has others told is not the hub's to know.
+    "\textraHeader =",
     `\textraHeader = skein-session: ${header}`,
     "[credential]",
     "\thelper =",
+    '[protocol "https"]',
+    "\tallow = always",
     "",
   ].join("\n");
 }
@@ -90,31 +112,67 @@ async function wasRefused(file: string, now: number): Promise<boolean> {
 async function removeOld(folder: string, now: number): Promise<void> {
   for (const name of await fs.readdir(folder)) {
     const file = path.join(folder, name);
-    if (now - (await fs.stat(file)).mtimeMs >= KEPT_MS) await fs.rm(file, { force: true });
+    // Another push may have removed it.
+    const stat = await fs.stat(file).catch(() => undefined);
+    if (stat !== undefined && now - stat.mtimeMs >= KEPT_MS) await fs.rm(file, { force: true });
   }
 }
 
-/** Does git get an answer with these settings? */
-async function reaches(address: string, file: string, settings: string): Promise<boolean> {
+/** The first of that name on the PATH, on which git itself puts its own programs first. */
+async function findProgram(name: string): Promise<string | undefined> {
+  for (const folder of (process.env["PATH"] ?? "").split(path.delimiter)) {
+    const file = path.join(folder, name);
+    const isThere = async (): Promise<void> => await fs.access(file, fs.constants.X_OK);
+    if (
+      path.isAbsolute(folder) &&
+      (await isThere().then(
+        () => true,
+        () => false,
+      ))
+    )
+      return file;
+  }
+  return undefined;
+}
+
+interface Trial {
+  readonly code: number | null;
+  readonly stderr: string;
+}
+
+/** Asks the hub what it has, as a push does. */
+async function tryOut(program: string, address: string, file: string, settings: string): Promise<Trial> {
   await writeFileAtomic(file, settings);
   try {
-    return await new Promise((resolve) => {
-      const env = { ...process.env, ...included(file), GIT_TERMINAL_PROMPT: "0", GIT_ASKPASS: "true" };
-      for (const name of Object.keys(env)) if (name.startsWith("GIT_SSL_")) Reflect.deleteProperty(env, name);
-      execFile("git", ["ls-remote", address, "HEAD"], { env, timeout: PROBE_MS }, (err) =>
-        resolve(err === null),
-      );
-    });
+    const options = { env: environment(address, file), timeout: PROBE_MS } as const;
+    const child = spawn(program, [address, address], { ...options, stdio: ["pipe", "ignore", "pipe"] });
+    child.stdin.on("error", () => undefined);
+    child.stdin.end("list for-push\n\n");
+    const [stderr, [code]] = await Promise.all([
+      text(child.stderr),
+      once(child, "close") as Promise<[number | null]>,
+    ]);
+    return { code, stderr };
   } finally {
     await fs.rm(file, { force: true });
   }
 }
 
-function included(file: string): Record<string, string> {
+/** As `bin/git-remote-skein` has it. */
+function environment(address: string, settings: string): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("GIT_SSL_") && name !== "GIT_ALLOW_PROTOCOL",
+  );
   const count = Number(process.env["GIT_CONFIG_COUNT"] ?? 0);
   return {
-    GIT_CONFIG_COUNT: String(count + 1),
-    [`GIT_CONFIG_KEY_${count}`]: "include.path",
-    [`GIT_CONFIG_VALUE_${count}`]: file,
+    ...Object.fromEntries(kept),
+    [`GIT_CONFIG_KEY_${count}`]: `http.${address}.sslVerify`,
+    [`GIT_CONFIG_VALUE_${count}`]: "true",
+    [`GIT_CONFIG_KEY_${count + 1}`]: "include.path",
+    [`GIT_CONFIG_VALUE_${count + 1}`]: settings,
+    GIT_CONFIG_COUNT: String(count + 2),
+    GIT_TERMINAL_PROMPT: "0",
+    GIT_ASKPASS: "true",
+    LC_ALL: "C",
   };
 }

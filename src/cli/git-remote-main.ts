@@ -86,9 +86,9 @@ async function afterOwnPush(
 ): Promise<void> {
   const pushed: PushedBranch[] = [];
   for (const pair of pairs) {
-    const [source = "", ref = ""] = pair.split(":");
+    const [, source = "", ref = ""] = /^(.*):([^:]*)$/s.exec(pair) ?? [];
     if (!ref.startsWith("refs/heads/")) continue;
-    const commit = (await git("rev-parse", `${source}^{commit}`)).trim();
+    const commit = (await git("rev-parse", "--verify", source)).trim();
     const there = await git("ls-remote", url, ref);
     if (there.startsWith(commit)) pushed.push({ branch: ref.slice("refs/heads/".length), commit });
   }
