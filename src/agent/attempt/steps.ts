@@ -51,7 +51,9 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
   },
   judge: async (input) => {
     if (input.attempt.release === null) return {};
-    return await judge(await load(input, input.attempt.release), input);
+    const change = await judge(await load(input, input.attempt.release), input);
+    // What was judged well and runs is judged again in no time.
+    return { ...change, evident: change.cut === 0 };
   },
   "pre-jump": async (input) => {
     return await hook("pre-jump", input.attempt.release, input.attempt.previous, input);
@@ -65,7 +67,8 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     faultPoint("agent.flip");
     await flipCurrent(context.folders(record.app), attempt.release);
     faultPoint("agent.flipped");
-    return {};
+    // Done once more it leads to the same. Without an un-jump on the disk it is what keeps other orders from its place.
+    return { evident: attempt.done.includes("un-jump") };
   },
   attach: async (input) => {
     const { context, attempt, signal } = input;
