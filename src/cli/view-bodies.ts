@@ -65,13 +65,12 @@ async function versions(context: Context): Promise<Result> {
     context.signal,
   );
   const rows = apps.flatMap(({ app, env, nodes }) =>
-    nodes.flatMap(({ node, release, state, staged }) =>
-      [[release, state] as const, ...staged.map((id) => [id, "staged"] as const)].map(([id, how]) => [
-        node,
-        `${app}/${env}`,
-        id === null ? "-" : shortRelease(app, id),
-        how,
-      ]),
+    nodes.flatMap(({ node, release, state, beside, staged }) =>
+      [
+        [release, state] as const,
+        ...beside.map((id) => [id, "beside"] as const),
+        ...staged.map((id) => [id, "staged"] as const),
+      ].map(([id, how]) => [node, `${app}/${env}`, id === null ? "-" : shortRelease(app, id), how]),
     ),
   );
   return printed(context, rows.length === 0 ? [] : columns([["NODE", "APP", "VERSION", "STATE"], ...rows]), {
@@ -97,7 +96,13 @@ function statusLines(one: views.AppStatus): string[] {
     `  ${node.node}`,
     node.release === null ? "-" : shortRelease(app, node.release),
     node.current ? node.state : `${node.state} (differs)`,
-    [node.present ? "" : "absent", node.note ?? ""].filter((text) => text !== "").join(" "),
+    [
+      node.present ? "" : "absent",
+      ...node.beside.map((id) => `beside ${shortRelease(app, id)}`),
+      node.note ?? "",
+    ]
+      .filter((text) => text !== "")
+      .join(" "),
   ]);
   return [head, ...columns(rows)];
 }

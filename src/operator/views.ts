@@ -13,6 +13,8 @@ export interface NodeStatus {
   readonly present: boolean;
   readonly release: ReleaseId | null;
   readonly state: string;
+  /** Other releases that serve there as well. */
+  readonly beside: readonly ReleaseId[];
   /** What waits there for its deployment. */
   readonly staged: readonly ReleaseId[];
   /** Does it run what is in force? True, too, of a node that the newest order does not mean. */
@@ -53,7 +55,10 @@ export async function statusOf(
 
 async function appStatus(operator: Operator, summary: AppSummary, signal: AbortSignal): Promise<AppStatus> {
   const { app, env, release, state, phase, issued, head } = summary;
-  const { head: newest, standing, view } = await readLine(operator, app, env, signal);
+  const [{ head: newest, standing, view }, ports] = await Promise.all([
+    readLine(operator, app, env, signal),
+    portsOf(operator, { app, env }, signal),
+  ]);
   const order = phase === "undone" ? standing?.order : { release, state };
   const selector = newest === null ? undefined : parseSelector(newest.order.selector);
   const inForce = order === undefined || order.state === "stopped" ? null : order.release;
@@ -66,6 +71,7 @@ async function appStatus(operator: Operator, summary: AppSummary, signal: AbortS
       present: node.present,
       release: there,
       state: own?.state ?? "nothing yet",
+      beside: otherReleases(ports, node.name, there),
       staged: own?.staged ?? [],
       current: !isMeant || there === inForce,
       note: noteOf(node, isMeant, own?.notes ?? []),
@@ -73,6 +79,15 @@ async function appStatus(operator: Operator, summary: AppSummary, signal: AbortS
   });
   const unsettled = head !== (standing?.digest ?? null);
   return { app, env, release, state, phase, issued, unsettled, inForce, nodes };
+}
+
+function otherReleases(
+  ports: readonly PortEntry[],
+  node: string,
+  current: ReleaseId | null,
+): readonly ReleaseId[] {
+  const there = ports.filter(({ nodeName, state }) => nodeName === node && state === "serving");
+  return [...new Set(there.map(({ release }) => release))].filter((release) => release !== current);
 }
 
 function noteOf(
