@@ -54,7 +54,8 @@ export async function deploy(
   const result = await finish(context, operator, published, shown);
   if (flags.follow !== true || context.globals.detach === true) return result;
   const { logs } = await import("./log-bodies.ts");
-  await logs(context, published.draft.order.app, { follow: true, lines: "0" });
+  const { app, release } = published.draft.order;
+  await logs(context, app, { follow: true, lines: "1000" }, release);
   return result;
 }
 

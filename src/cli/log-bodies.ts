@@ -1,4 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
+import type { ReleaseId } from "../lib/ids.ts";
 import { refusedBy, runCommand, wordOf, type NamedLine } from "../operator/commands.ts";
 import { commandNodes } from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
@@ -11,7 +12,13 @@ const BEGIN_WITHIN_MS = 60_000;
 const FOLLOW_MS = 11 * 3_600_000;
 const VERIFY_MS = 15 * 60_000;
 
-export async function logs(context: Context, word: string | undefined, flags: LogFlags): Promise<Result> {
+/** @param since only what instances of this release print, from their start on */
+export async function logs(
+  context: Context,
+  word: string | undefined,
+  flags: LogFlags,
+  since?: ReleaseId,
+): Promise<Result> {
   if (!/^\d{1,5}$/.test(flags.lines)) throw usage(`${flags.lines} is no number of lines`, "--lines 100");
   const operator = await context.operator();
   const app = await appHere(context, word);
@@ -21,11 +28,7 @@ export async function logs(context: Context, word: string | undefined, flags: Lo
     context.signal,
   );
   const follow = flags.follow === true;
-  const args = {
-    lines: Number(flags.lines),
-    follow,
-    ...(flags.process === undefined ? {} : { process: flags.process }),
-  };
+  const args = argsOf(flags, since);
   const wish = {
     kind: "logs",
     app,
@@ -48,6 +51,13 @@ export async function logs(context: Context, word: string | undefined, flags: Lo
   if (failed !== undefined) throw refusedBy(failed, "NOT_FOUND");
   return { app };
 }
+
+const argsOf = ({ lines, follow, process }: LogFlags, since: ReleaseId | undefined) => ({
+  lines: Number(lines),
+  follow: follow === true,
+  ...(process === undefined ? {} : { process }),
+  ...(since === undefined ? {} : { since }),
+});
 
 const nothingOf = (app: string, process: string | undefined): string =>
   process === undefined

@@ -132,8 +132,17 @@ export class CommandDesk {
   async *#logs(record: AppRecord, command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
     const { clock, paths } = this.#context;
     using over = until([signal], remainingMs(command, clock.now()));
-    for await (const line of followLogs(paths.log, record.app, logOptions(command.args), over.signal))
-      yield { ...line };
+    const options = { ...logOptions(command.args), since: await this.#logStarts(record, command.args) };
+    for await (const line of followLogs(paths.log, record.app, options, over.signal)) yield { ...line };
+  }
+
+  /** Where the logs of the release that `since` names begin. */
+  async #logStarts({ app }: AppRecord, { since }: Command["args"]): Promise<Map<string, number> | undefined> {
+    if (typeof since !== "string") return undefined;
+    const rows = (await this.#runtime.list()).filter((row) => row.app === app && row.release === since);
+    return new Map(
+      rows.flatMap(({ instance, logFrom }) => (logFrom === undefined ? [] : [[instance, logFrom]])),
+    );
   }
 
   async *#bounce(record: AppRecord, instance: unknown, stay: boolean): AsyncGenerator<Line, void> {

@@ -8,6 +8,8 @@ export interface LogOptions {
   /** Last lines of each file. */
   readonly lines: number;
   readonly follow: boolean;
+  /** Where to begin, by instance, in bytes: nothing before that is given, and of others nothing that is there now. */
+  readonly since?: ReadonlyMap<string, number> | undefined;
 }
 
 export interface LogLine {
@@ -33,8 +35,10 @@ export async function* followLogs(
     for (const name of await logNames(dir, options.process)) {
       const tail = tails.get(name) ?? { offset: first ? -1 : 0, rest: "" };
       tails.set(name, tail);
-      const lines = await readOn(path.join(dir, name), tail, options.lines);
-      for (const line of lines) yield { type: "line", instance: name.slice(0, -".log".length), line };
+      const instance = name.slice(0, -".log".length);
+      const from = options.since === undefined ? 0 : (options.since.get(instance) ?? Infinity);
+      const lines = await readOn(path.join(dir, name), tail, { last: options.lines, from });
+      for (const line of lines) yield { type: "line", instance, line };
     }
     if (options.follow) await timers.setTimeout(LOOK_MS, undefined, { signal }).catch(() => undefined);
   }
@@ -52,11 +56,20 @@ async function logNames(dir: string, process: string | undefined): Promise<reado
   return process === undefined ? logs : logs.filter((name) => name.replace(/\.\d+\.log$/, "") === process);
 }
 
-async function readOn(file: string, tail: Tail, last: number): Promise<readonly string[]> {
+/** A file that is shorter than that was rotated meanwhile. */
+const beginning = (from: number, size: number): number =>
+  from <= size ? from : Number.isFinite(from) ? 0 : size;
+
+/** @param first of what is there when it is read for the first time: so many lines, none before that byte */
+async function readOn(
+  file: string,
+  tail: Tail,
+  first: { readonly last: number; readonly from: number },
+): Promise<readonly string[]> {
   await using handle = await fs.open(file, "r");
   const { size } = await handle.stat();
   const isFirst = tail.offset < 0;
-  if (isFirst) tail.offset = Math.max(0, size - TAIL_BYTES);
+  if (isFirst) tail.offset = Math.max(beginning(first.from, size), size - TAIL_BYTES);
   // Rotation copies and truncates: a file that shrank begins anew.
   if (size < tail.offset) tail.offset = 0;
   const buffer = Buffer.alloc(Math.min(size - tail.offset, 4 * TAIL_BYTES));
@@ -64,5 +77,5 @@ async function readOn(file: string, tail: Tail, last: number): Promise<readonly 
   tail.offset += bytesRead;
   const lines = (tail.rest + buffer.toString("utf8", 0, bytesRead)).split("\n");
   tail.rest = lines.pop() ?? "";
-  return isFirst ? lines.slice(Math.max(0, lines.length - last)) : lines;
+  return isFirst ? lines.slice(Math.max(0, lines.length - first.last)) : lines;
 }

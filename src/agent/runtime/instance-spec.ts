@@ -47,6 +47,8 @@ export interface InstanceMeta {
   readonly checked: readonly SocketAddress[];
   /** What other machines are told once it serves. */
   readonly told: readonly SocketAddress[];
+  /** Bytes that its log held when it was started; absent in the notes of older agents. */
+  readonly logFrom?: number;
 }
 
 export function publicSocket(app: string, listen: Listen, place: Place): SocketSpec {
@@ -105,7 +107,13 @@ export interface SpecInput {
   readonly held: Readonly<Record<string, string>>;
   /** Serves from the start. */
   readonly attached: boolean;
+  /** Bytes that its log holds now. */
+  readonly logFrom: number;
 }
+
+/** @param instance `web.1` */
+export const logFileOf = ({ logs }: Pick<Place, "logs">, app: string, instance: string): string =>
+  path.join(logs, app, `${instance}.log`);
 
 export function instanceSpec(input: SpecInput): InstanceSpec {
   const { plan, process, index, place, style } = input;
@@ -128,7 +136,7 @@ export function instanceSpec(input: SpecInput): InstanceSpec {
     sockets: [...input.passed.map((socket) => socket.key), ...input.probes],
     gate: style === "node",
     log: {
-      file: path.join(place.logs, plan.app, `${instanceName(process.name, index)}.log`),
+      file: logFileOf(place, plan.app, instanceName(process.name, index)),
       maxBytes: LOG_BYTES,
       keep: LOG_FILES,
     },
@@ -161,6 +169,7 @@ function metaOf(input: SpecInput): InstanceMeta {
     held,
     checked: input.checked,
     told: input.told,
+    logFrom: input.logFrom,
   };
 }
 

@@ -5,6 +5,7 @@ import type { InstanceView } from "../../keeper/protocol.ts";
 import { reachable, type SocketAddress } from "./address.ts";
 import {
   instanceSpec,
+  logFileOf,
   privateSocket,
   publicSocket,
   type Phase,
@@ -12,7 +13,7 @@ import {
   type SpecInput,
 } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { instanceKey, type ProcessPlan, type ReleasePlan } from "./plan.ts";
+import { instanceKey, instanceName, type ProcessPlan, type ReleasePlan } from "./plan.ts";
 import { styleOf, type Style } from "./style.ts";
 
 /** What an instance is started with. */
@@ -73,7 +74,9 @@ export async function startInstance(link: KeeperLink, place: Place, request: Sta
     if (isHeld(listen, style)) await openHeld(link, place, { request, style, key, name, listen, sockets });
     else await chooseOwn(link, place, { request, style, key, name, listen, sockets });
   }
-  const input: SpecInput = { ...request, place, style, ...sockets };
+  const log = logFileOf(place, plan.app, instanceName(process.name, index));
+  const logFrom = fs.statSync(log, { throwIfNoEntry: false })?.size ?? 0;
+  const input: SpecInput = { ...request, place, style, ...sockets, logFrom };
   const spec = instanceSpec(input);
   const view: InstanceView = await link.call("start", { instance: spec });
   const { inodes, reached: addresses } = sockets;

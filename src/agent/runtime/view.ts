@@ -35,6 +35,8 @@ export interface InstanceRow {
   readonly since: string;
   readonly crashes: number;
   readonly unenforced: readonly string[];
+  /** Where in its log its own lines begin, in bytes; undefined when an older agent started it. */
+  readonly logFrom: number | undefined;
 }
 
 export function rowsOf(stock: Stock): InstanceRow[] {
@@ -69,6 +71,7 @@ function commonOf({ view, meta }: Held): Common {
     instance: instanceName(meta.process, meta.index),
     uses: meta.uses ?? [],
     tableOnly: isTableOnly(meta),
+    logFrom: meta.logFrom,
     pid: view.pid,
     state: stateOf(view.state, view.attached),
     since: view.since,
