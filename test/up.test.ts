@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { execFile, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -9,7 +11,7 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker } from "./support/apps.ts";
-import { freePort, Processes, processesIn, until } from "./support/processes.ts";
+import { ended, freePort, Processes, processesIn, until } from "./support/processes.ts";
 import { tested } from "./support/program.ts";
 import { gitEnv } from "./support/repo.ts";
 
@@ -243,6 +245,92 @@ test("a folder without a manifest is files that are brought to their place, with
 test("the version, of the tool and of the program that asks", async () => {
   const { version } = await result<{ version: string }>("version");
   assert.equal((await skein("--version")).stdout, `skein ${version}\n`);
+});
+
+/** A command that goes on until it is interrupted. */
+function going(...args: string[]): { readonly said: () => string; readonly interrupt: () => Promise<void> } {
+  const log = path.join(dir, `going-${randomUUID()}.log`);
+  const child = processes.start(tested.command, [...tested.args, ...args], { cwd: dir, env: env(), log });
+  return {
+    said: () => readFileSync(log, "utf8"),
+    async interrupt() {
+      child.kill("SIGINT");
+      await ended(child);
+      assert.equal(child.exitCode, 130, readFileSync(log, "utf8"));
+    },
+  };
+}
+
+async function untilSaid(said: () => string, text: string): Promise<void> {
+  await until(text, async () => (said().includes(text) ? true : undefined));
+}
+
+async function untilAnswered(app: string, text: string): Promise<void> {
+  await firstAnswer(await urlOf(app), text);
+}
+
+test("two versions side by side are both shown, and stopped together at once", async () => {
+  const manifest = "app: twice\nrun: node server.js\nlisten: auto\n";
+  await write({ "twice/skein.yaml": manifest, "twice/server.js": server("one") });
+  await result("deploy", "./twice", ...FAST);
+  await write({ "twice/server.js": server("two") });
+  await result("deploy", "./twice", ...FAST, "--keep-old");
+  const { releases } = await result<{ releases: { id: string }[] }>("releases", "twice");
+  const [two, one] = releases.map(({ id }) => id.slice(0, 8));
+  const versions = (await skein("list", "versions", "--app", "twice")).stdout;
+  assert.match(
+    versions,
+    new RegExp(`here +twice/default +twice@${two} +running\nhere +twice/default +twice@${one} +beside$`, "m"),
+  );
+  assert.match(
+    (await skein("status", "twice")).stdout,
+    new RegExp(`here +twice@${two} +running .*beside twice@${one}`),
+  );
+  const { ports } = await result<{ ports: { host: string; port: number }[] }>("ports", "--app", "twice");
+  assert.equal(ports.length, 2);
+  const differs = await skein("check", "twice", one ?? "");
+  assert.deepEqual([differs.code, /VERSION_DIFFERS/.test(differs.stderr)], [1, true]);
+  await result("stop", "twice", "--all", "--now");
+  for (const { host, port } of ports)
+    await assert.rejects(get(`http://${host}:${port}/`), { code: "ECONNREFUSED" });
+  assert.doesNotMatch((await skein("list", "versions", "--app", "twice")).stdout, /running|beside/);
+});
+
+test("a deployment that is interrupted goes on, and says how to come back; --follow prints what is new from its start on", async () => {
+  const manifest = "app: tail\nrun: node server.js\nlisten: auto\n";
+  await write({ "tail/skein.yaml": manifest, "tail/server.js": server("one") });
+  const first = going("deploy", "./tail", "--bake", "2s");
+  await untilSaid(first.said, "baking");
+  await first.interrupt();
+  assert.match(first.said(), /next {3}It goes on without you\. Come back: skein watch tail$/m);
+  assert.equal((await skein("watch", "tail")).code, 0);
+  await untilAnswered("tail", "one");
+
+  await write({ "tail/server.js": server("two") });
+  const second = going("deploy", "./tail", ...FAST, "--follow");
+  await untilSaid(second.said, "web.1  says two");
+  await second.interrupt();
+  assert.doesNotMatch(second.said(), /says one/);
+});
+
+test("deploy --watch deploys each change, and a bad one harms nobody", async () => {
+  const manifest = "app: live\nrun: node server.js\nlisten: auto\n";
+  await write({ "live/skein.yaml": manifest, "live/server.js": server("one") });
+  const watching = going("deploy", "./live", ...FAST, "--watch");
+  await untilSaid(watching.said, "order ");
+  await write({ "live/server.js": server("one more") }); // while the first one is under way
+  await until("it answers", async () => {
+    const url = await urlOf("live").catch(() => undefined);
+    return url !== undefined && (await get(url)).text === "one more" ? true : undefined;
+  });
+  await write({ "live/skein.yaml": `${manifest}lissten: 1\n` });
+  await untilSaid(watching.said, "MANIFEST_INVALID");
+  assert.equal((await get(await urlOf("live"))).text, "one more");
+  await write({ "live/skein.yaml": manifest, "live/server.js": server("two") });
+  await until("the change answers", async () =>
+    (await get(await urlOf("live"))).text === "two" ? true : undefined,
+  );
+  await watching.interrupt();
 });
 
 /** Ctrl-C, and what is left of it. */

@@ -29,8 +29,9 @@ export async function deployWatch(
   const folder = from ?? context.cwd;
   const again = { ...flags, from: folder };
   const named = app === null ? [] : [app];
+  const changed = changes(folder, context.signal);
   await once(context, named, again);
-  for await (const _change of changes(folder, context.signal)) {
+  for await (const _change of changed) {
     context.io.say("The files changed.");
     await once(context, named, again);
   }
@@ -47,8 +48,8 @@ async function once(context: Context, words: readonly string[], flags: DeployFla
   }
 }
 
-/** One item for each burst of changes under a folder. Ends with `signal`. */
-async function* changes(folder: string, signal: AbortSignal): AsyncGenerator<true, void> {
+/** One item for each burst of changes under a folder, from now on. Ends with `signal`. */
+function changes(folder: string, signal: AbortSignal): AsyncGenerator<true, void> {
   let news = Promise.withResolvers<true>();
   const follow = async (): Promise<void> => {
     for await (const { filename } of watch(folder, { recursive: true, signal })) {
@@ -60,11 +61,14 @@ async function* changes(folder: string, signal: AbortSignal): AsyncGenerator<tru
     news.promise.catch(() => undefined);
     news.reject(err);
   });
-  while (!signal.aborted) {
-    await news.promise;
-    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-    news = Promise.withResolvers<true>();
-    yield true;
-  }
-  await ended;
+  const bursts = async function* (): AsyncGenerator<true, void> {
+    while (!signal.aborted) {
+      await news.promise;
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+      news = Promise.withResolvers<true>();
+      yield true;
+    }
+    await ended;
+  };
+  return bursts();
 }
