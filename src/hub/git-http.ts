@@ -37,7 +37,7 @@ export async function sendExchange(
   signal: AbortSignal,
 ): Promise<void> {
   await git.checkThere(request.repo);
-  const body = bodyOf(req, request.service);
+  const body = bodyOf(req, res, request.service);
   begin(res, `${request.service}-result`);
   await git.exchange(request, body, res, signal);
   res.end();
@@ -49,7 +49,7 @@ function begin(res: http.ServerResponse, type: string): void {
 }
 
 /** git packs a long list of what it has and wants, and never what it pushes. */
-function bodyOf(req: http.IncomingMessage, service: GitService): Readable {
+function bodyOf(req: http.IncomingMessage, res: http.ServerResponse, service: GitService): Readable {
   const coding = req.headers["content-encoding"];
   if (coding === undefined) return req;
   if (coding !== "gzip" || service !== "git-upload-pack")
@@ -57,7 +57,8 @@ function bodyOf(req: http.IncomingMessage, service: GitService): Readable {
       data: { coding },
     });
   const plain = createGunzip();
-  plain.once("error", () => req.destroy());
+  // The request itself may have come whole: git would wait for the rest of it as long as the caller waits for git.
+  plain.once("error", () => res.destroy());
   return req.pipe(plain);
 }
 

@@ -3,13 +3,16 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
+import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { generateSigner, type LocalSigner } from "../trust/keys.ts";
 import { seal } from "../trust/envelope.ts";
+import { silentLog } from "../lib/log.ts";
 import { ephemeralIdentity } from "../trust/tls.ts";
+import { GitRepos } from "./git-repos.ts";
 import {
   at,
   HOUR,
@@ -216,6 +219,55 @@ test("git's own HTTP is for the same operators, and finds only repositories that
   const refs = await ask("shop");
   assert.ok(refs.startsWith("001f# service=git-receive-pack\n0000"), refs);
   assert.ok(refs.includes(`${commit} refs/heads/main`), refs);
+});
+
+/** A repository `shop` with a commit. */
+async function shop(t: TestContext): Promise<TestHub> {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  return hub;
+}
+
+test("a fetch whose request cannot be unpacked ends at once", async (t) => {
+  const hub = await shop(t);
+  const headers = { "content-encoding": "gzip" };
+  const path = "/v1/git/shop/git-upload-pack";
+  // What waits until then is ended with the test.
+  const asking = hub.client.raw({ method: "POST", path, headers, body: "0000", timeoutMs: HOUR });
+  await assert.rejects(asking, { code: "HUB_UNREACHABLE" });
+});
+
+test("of many who come at once, the hub starts git for some", async (t) => {
+  const hub = await shop(t);
+  const repos = await GitRepos.open(path.join(hub.home, "lib", "git"), silentLog);
+  const request = { repo: "shop", service: "git-receive-pack", protocol: undefined } as const;
+  const running: Promise<void>[] = [];
+  const asking = Array.from({ length: 48 }, async () => {
+    await repos.checkThere("shop");
+    running.push(repos.exchange(request, new PassThrough(), new PassThrough(), t.signal));
+  });
+  const answers = await Promise.allSettled(asking);
+  const refused = answers.filter(({ status }) => status === "rejected");
+  await repos.close();
+  await Promise.all(running);
+  await repos.close();
+  assert.equal(refused.length, 16);
+});
+
+test("what pushes left that were killed goes, unless it may still be used", async (t) => {
+  const hub = await shop(t);
+  const root = path.join(hub.home, "lib", "git");
+  const objects = path.join(root, "shop.git", "objects");
+  for (const name of ["old", "young"]) await fs.mkdir(path.join(objects, `tmp_objdir-incoming-${name}`));
+  const before = new Date(Date.now() - 25 * HOUR);
+  await fs.utimes(path.join(objects, "tmp_objdir-incoming-old"), before, before);
+  await using _ = hub;
+  await hub.close();
+  await GitRepos.open(root, silentLog);
+  const left = (await fs.readdir(objects)).filter((name) => name.startsWith("tmp_"));
+  assert.deepEqual(left, ["tmp_objdir-incoming-young"]);
 });
 
 test("what many pushes left behind is packed after them", async (t) => {

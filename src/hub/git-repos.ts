@@ -34,6 +34,9 @@ interface Ends {
 const MAX_PUSH_BYTES = 2 * 2 ** 30;
 const MAX_PROCESSES = 32;
 const UNBORN = ".unborn-";
+/** Where git keeps what a push brings until it has taken all of it. */
+const QUARANTINE = "tmp_objdir-";
+const QUARANTINE_MS = 24 * 3_600_000;
 
 export class GitRepos {
   readonly #root: string;
@@ -48,13 +51,14 @@ export class GitRepos {
     this.#log = log;
   }
 
-  /** Makes the folders, and removes repositories whose first push never ended. */
+  /** Makes the folders, and removes repositories whose first push never ended, and what other pushes left that did not. */
   static async open(root: string, log: Log): Promise<GitRepos> {
     const repos = new GitRepos(root, log);
     await fs.mkdir(root, { recursive: true, mode: 0o700 });
     await fs.mkdir(repos.#hooks, { recursive: true, mode: 0o555 });
     for (const name of await fs.readdir(root)) {
       if (name.startsWith(UNBORN)) await fs.rm(path.join(root, name), { recursive: true, force: true });
+      if (name.endsWith(".git")) await removeQuarantines(path.join(root, name, "objects"));
     }
     return repos;
   }
@@ -71,10 +75,11 @@ export class GitRepos {
 
   /** Fails before anything is promised to the client. @throws SkeinError NOT_FOUND, TOO_MANY */
   async check(repo: string, service: GitService): Promise<void> {
-    if (this.#running.size >= MAX_PROCESSES) throw new SkeinError("TOO_MANY", "too many git connections");
     if (service === "git-upload-pack" && !(await isThere(this.#dirOf(repo)))) {
       throw new SkeinError("NOT_FOUND", `the hub has no repository ${repo}`, { data: { repo } });
     }
+    // Last: of many who come at once, each sees the processes of those before.
+    if (this.#running.size >= MAX_PROCESSES) throw new SkeinError("TOO_MANY", "too many git connections");
   }
 
   /** Speaks git over the connection until either side ends it; resolves when the refs are final. */
@@ -113,7 +118,8 @@ export class GitRepos {
 
   /** Ends every git process. */
   async close(): Promise<void> {
-    const ended = [...this.#running].map(async (child) => await once(child, "exit"));
+    // One that has exited is among them until what it wrote was read.
+    const ended = [...this.#running].map(async (child) => await once(child, "close"));
     for (const child of this.#running) child.kill("SIGTERM");
     await Promise.all(ended);
   }
@@ -245,6 +251,15 @@ async function isThere(dir: string): Promise<boolean> {
   }
 }
 
+/** git removes them itself, unless it is killed. One that is young may be that of a git which outlived the hub before. */
+async function removeQuarantines(objects: string): Promise<void> {
+  for (const name of await fs.readdir(objects).catch(() => [])) {
+    const dir = path.join(objects, name);
+    if (!name.startsWith(QUARANTINE) || Date.now() - (await fs.stat(dir)).mtimeMs < QUARANTINE_MS) continue;
+    await fs.rm(dir, { recursive: true, force: true });
+  }
+}
+
 /** Names under refs/heads, loose and packed. */
 async function refsOf(dir: string): Promise<string[]> {
   const heads = path.join(dir, "refs", "heads");
@@ -263,8 +278,10 @@ async function pointHead(dir: string): Promise<void> {
   const current = await headOf(dir);
   if (refs.length === 0 || (current !== null && refs.includes(current))) return;
   const branch = ["main", "master"].find((name) => refs.includes(name)) ?? refs[0] ?? "main";
-  await fs.writeFile(path.join(dir, "HEAD.new"), `ref: refs/heads/${branch}\n`);
-  await fs.rename(path.join(dir, "HEAD.new"), path.join(dir, "HEAD"));
+  // Another push may be at it, too.
+  const aside = path.join(dir, `HEAD.${randomBytes(6).toString("hex")}.new`);
+  await fs.writeFile(aside, `ref: refs/heads/${branch}\n`);
+  await fs.rename(aside, path.join(dir, "HEAD"));
 }
 
 async function headOf(dir: string): Promise<string | null> {
