@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { Digest } from "../../lib/ids.ts";
+import { collectAfter } from "../../lib/collect.ts";
 import { freeNow } from "../../lib/free.ts";
 import type { Content } from "../tree-source.ts";
 import { readBlocks, type Block } from "./block-reader.ts";
@@ -11,7 +12,7 @@ import { JoinedContent } from "./read-content.ts";
 import { SectionOpener } from "./section-opener.ts";
 import { decodeTree } from "./read-tree.ts";
 import { OldFiles, type FreshContent, type TreeState } from "./tree-state.ts";
-import { openFrame } from "./zstd.ts";
+import { freeFrame, openFrame } from "./zstd.ts";
 
 /** Takes the new contents, one after the other, each from its first byte to its last. */
 export interface FreshSink {
@@ -33,6 +34,9 @@ export interface OldTree {
   content(file: number): Content;
 }
 
+/** Making so much is worth a look at the heap of an agent that holds a large tree. */
+const MUCH_BYTES = 16 * 1024 * 1024;
+
 /**
  * Follows a delta from an older tree, as its bytes arrive. What comes out is not proved: it is the caller's to compare
  * the tree with what was signed, and only then to use any of the contents.
@@ -51,6 +55,8 @@ export async function applyDelta(
     const files = new OldFiles(state);
     const tree = decodeTree(bytes, state.rows, files);
     sink.expect(tree.fresh);
+    // What the trees' texts left behind would be held while contents take as much again.
+    if (bytesOf(tree.fresh) >= MUCH_BYTES) collectAfter(state.rows.length);
     stream.bound(mostBlockBytes(tree.fresh));
     using maker = new ContentMaker(tree.fresh, { files, content: (file) => old.content(file) }, sink);
     for await (const block of readBlocks(stream)) {
@@ -63,6 +69,9 @@ export async function applyDelta(
     await stream.close();
   }
 }
+
+const bytesOf = (contents: readonly FreshContent[]): number =>
+  contents.reduce((sum, { size }) => sum + size, 0);
 
 async function readTree(stream: ByteStream): Promise<Buffer> {
   const magic = await stream.bytes(DELTA_MAGIC.length, DELTA_MAGIC.length);
@@ -180,13 +189,16 @@ class ContentMaker implements Disposable {
     const frame = frames.bytes(control.number());
     if (making.size > DICTIONARY_BYTES || making.old.size > DICTIONARY_BYTES)
       throw damaged("a frame with a dictionary is too large");
-    const bytes = openFrame(frame, making.size, making.old.slice(0, making.old.size));
+    const dictionary = making.old.slice(0, making.old.size);
+    const bytes = openFrame(frame, making.size, dictionary);
+    freeNow(dictionary);
     for (let done = 0; done < bytes.length;) {
       const into = await this.#sink.space();
       const length = bytes.copy(into, 0, done);
       this.#sink.filled(length);
       done += length;
     }
+    freeFrame(bytes);
     making.left = 0;
   }
 

@@ -1,9 +1,13 @@
 import { setImmediate } from "node:timers/promises";
 import { constants, createZstdDecompress, type ZstdDecompress } from "node:zlib";
 import { messageOf } from "../../lib/errors.ts";
+import { freeNow } from "../../lib/free.ts";
 import { damaged } from "./byte-io.ts";
 import { WINDOW_LOG } from "./limits.ts";
 import { ZSTD_MAGIC } from "./zstd.ts";
+
+/** Larger than what zlib would take from memory that it shares with others. */
+const CHUNK_BYTES = 256 * 1024;
 
 /** Inflates one section of all blocks, block by block, and never further than the block says. */
 export class SectionOpener implements Disposable {
@@ -39,7 +43,7 @@ export class SectionOpener implements Disposable {
   #begin(): void {
     this[Symbol.dispose]();
     const params = { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG };
-    const stream = createZstdDecompress({ params, chunkSize: 256 * 1024 });
+    const stream = createZstdDecompress({ params, chunkSize: CHUNK_BYTES });
     stream.on("data", (piece: Buffer) => {
       if (this.#filled + piece.length > this.#into.length) {
         this.#failure ??= new Error("it goes past its end");
@@ -47,6 +51,7 @@ export class SectionOpener implements Disposable {
         return;
       }
       this.#filled += piece.copy(this.#into, this.#filled);
+      freeWhenLast(piece);
     });
     stream.on("error", (err) => {
       this.#failure ??= err;
@@ -64,4 +69,10 @@ export class SectionOpener implements Disposable {
       stream.write(bytes, done);
     });
   }
+}
+
+/** Pieces come one after the other from a buffer of the stream's; it makes another when this one is used up. */
+function freeWhenLast({ buffer, byteOffset, byteLength }: Buffer): void {
+  if (byteOffset + byteLength === CHUNK_BYTES && buffer.byteLength === CHUNK_BYTES)
+    freeNow(new Uint8Array(buffer));
 }

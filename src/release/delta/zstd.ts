@@ -1,5 +1,6 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { messageOf } from "../../lib/errors.ts";
+import { freeNow } from "../../lib/free.ts";
 import { damaged } from "./byte-io.ts";
 import { DICTIONARY_BYTES } from "./limits.ts";
 
@@ -21,21 +22,39 @@ export function packFrame(bytes: Uint8Array, level: number, dictionary?: Buffer)
   return frame.subarray(ZSTD_MAGIC.length);
 }
 
+/** Room beside what a frame should inflate to: without any, zlib makes as much again to find that there is no more. */
+const SLACK_BYTES = 64;
 const WINDOW_LOG_MAX = Math.log2(DICTIONARY_BYTES) + 2;
 
 /** @throws SkeinError DELTA_CORRUPT when the frame does not inflate to exactly `length` bytes */
 export function openFrame(frame: Uint8Array, length: number, dictionary?: Buffer): Buffer {
+  const whole = Buffer.allocUnsafeSlow(ZSTD_MAGIC.length + frame.length);
+  whole.set(ZSTD_MAGIC);
+  whole.set(frame, ZSTD_MAGIC.length);
   let bytes: Buffer;
   try {
-    bytes = zstdDecompressSync(Buffer.concat([ZSTD_MAGIC, frame]), {
+    bytes = zstdDecompressSync(whole, {
       maxOutputLength: Math.max(1, length),
-      chunkSize: length + 64,
+      chunkSize: chunkBytes(length),
       params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX },
       ...(dictionary === undefined ? {} : { dictionary }),
     });
   } catch (err) {
     throw damaged(`a frame cannot be inflated (${messageOf(err)})`, err);
+  } finally {
+    freeNow(whole);
   }
   if (bytes.length !== length) throw damaged("a frame inflates to another length than it should");
   return bytes;
+}
+
+/** Gives the memory back of what `openFrame` returned. */
+export function freeFrame({ buffer, byteOffset, byteLength }: Buffer): void {
+  const isOwn = byteOffset === 0 && buffer.byteLength === chunkBytes(byteLength);
+  if (isOwn) freeNow(new Uint8Array(buffer));
+}
+
+/** Shorter ones would lie in memory that they share with others, and that is held until nobody uses any of it. */
+function chunkBytes(length: number): number {
+  return Math.max(length + SLACK_BYTES, Buffer.poolSize);
 }
