@@ -96,7 +96,7 @@ test("servers are started with little room for new objects, publishing with much
   ]) {
     assert.match(
       started(...words.split(" ")),
-      /^(--use-openssl-ca )?--min-semi-space-size=16 --max-semi-space-size=32 --disable/,
+      /^(--use-openssl-ca )?--min-semi-space-size=16 --max-semi-space-size=16 --disable/,
     );
   }
   assert.match(started("deploy", "shop"), /^--use-openssl-ca /);
