@@ -132,7 +132,6 @@ class Agent implements AsyncDisposable {
     options: AgentOptions,
     keys: NodeKeys,
     parts: {
-      readonly stateDir: string;
       readonly store: NodeStore;
       readonly runtime: AppRuntime;
       readonly near: NearDepots;
@@ -159,7 +158,7 @@ class Agent implements AsyncDisposable {
     this.#near.source = () => this.#source;
     this.#neighbours = new Neighbours({
       ...this.#loop("ports"),
-      stateDir: parts.stateDir,
+      runDir: options.paths.run,
       registry: parts.registry,
       source: () => this.#openSource(),
     });
@@ -191,7 +190,7 @@ class Agent implements AsyncDisposable {
     const records = await openRecords(path.join(stateDir, "apps"), write);
     const identity = (): Identity => selfOf(store, keys, options.begin === undefined ? null : options.name);
     const node = (): string => identity().name;
-    const remote = await knownBefore(stateDir, log);
+    const remote = await knownBefore(paths.run, log);
     const self = keys.signer.kid;
     const registry = await openRegistryHost({ runtime, records, stateDir, self, node, remote, log });
     const folders = (app: string): AppFolders => appFolders(paths, app);
@@ -227,7 +226,7 @@ class Agent implements AsyncDisposable {
       folders,
     };
     const context = { ...shared, logOf: appLogs(paths.log) };
-    return new Agent(options, keys, { stateDir, store, runtime, near, kept, registry, context });
+    return new Agent(options, keys, { store, runtime, near, kept, registry, context });
   }
 
   async run(): Promise<void> {

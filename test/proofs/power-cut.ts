@@ -53,7 +53,7 @@ export const powerCut: Proof = async ([given], say, signal) => {
     await cluster.ok("deploy", "--from", await source(cluster, port, round), ...FAST, "--detach");
     await sleep((SPREAD_MS * round) / rounds);
     answered = (await isAnswered(cluster)) ? round : answered;
-    await cutPower(node);
+    await cutPower(cluster, node, image);
     const current = await inspect(image);
     assert.ok(current >= answered && current <= round, `v${current} is there, v${answered} was answered for`);
     const where = current === round ? "after the switch" : "before it";
@@ -90,9 +90,11 @@ async function isAnswered(cluster: Cluster): Promise<boolean> {
   return nodes.every(({ verdict }) => verdict === "ok");
 }
 
-async function cutPower(node: AgentProcess): Promise<void> {
+async function cutPower(cluster: Cluster, node: AgentProcess, image: string): Promise<void> {
   await run("python3", ["-c", SHUTDOWN, `/proc/${node.pid}/root${path.join(node.home, "lib")}`]);
   await node.powerOff();
+  // The last of what was killed lets go of the disk a moment after its end; until then it would be mounted as it is.
+  await cluster.until("the disk is free", async () => (await run("losetup", ["-j", image])).stdout === "");
   await fs.rm(path.join(node.home, "run"), { recursive: true, force: true }); // a tmpfs on a real machine
 }
 

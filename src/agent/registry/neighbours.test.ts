@@ -32,12 +32,12 @@ const entry = (instance: string, app = "shop"): PortEntry => ({
 });
 
 /** One life of an agent, as far as neighbours go. */
-function life(t: TestContext, stateDir: string, ports: Source["ports"]) {
+function life(t: TestContext, runDir: string, ports: Source["ports"]) {
   const stop = new AbortController();
   t.after(() => stop.abort());
   const known: PortEntry[] = [];
   const neighbours = new Neighbours({
-    stateDir,
+    runDir,
     clock: systemClock,
     log: silentLog,
     signal: stop.signal,

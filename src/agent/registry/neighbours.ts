@@ -14,19 +14,19 @@ import { until } from "../until.ts";
 const REFRESH_MS = 30_000;
 
 export interface NeighboursOptions extends Omit<ForeverOptions, "what" | "onFailure"> {
-  readonly stateDir: string;
+  readonly runDir: string;
   readonly source: () => Promise<Source>;
   readonly registry: Pick<RegistryHost, "setRemote" | "sees">;
 }
 
-const fileIn = (stateDir: string): string => path.join(stateDir, "services.json");
+const fileIn = (runDir: string): string => path.join(runDir, "services.json");
 
 /**
  * What was known before this agent started: where no hub answers, callers on this node go on finding what they found.
  * A file that a crash left torn says nothing.
  */
-export async function knownBefore(stateDir: string, log: Log): Promise<readonly PortEntry[]> {
-  const text = await readIfThere(fileIn(stateDir));
+export async function knownBefore(runDir: string, log: Log): Promise<readonly PortEntry[]> {
+  const text = await readIfThere(fileIn(runDir));
   try {
     return text === undefined ? [] : z.array(portEntry).parse(JSON.parse(text));
   } catch (err) {
@@ -43,7 +43,7 @@ export class Neighbours {
 
   constructor(options: NeighboursOptions) {
     this.#options = options;
-    this.#file = fileIn(options.stateDir);
+    this.#file = fileIn(options.runDir);
   }
 
   /** Follows the source's table until the signal aborts. */
@@ -78,7 +78,7 @@ export class Neighbours {
     if (text === this.#kept) return;
     this.#kept = text;
     try {
-      // In place and not flushed: a torn one says nothing, and after a power cut nothing runs here that looks anybody up.
+      // In place and not flushed: a torn one says nothing, and the folder is gone when the machine starts anew.
       await writeFile(this.#file, text, { mode: 0o600 });
     } catch (err) {
       log.warn("services of other nodes are not kept", { "err.message": messageOf(err) });
