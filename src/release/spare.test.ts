@@ -323,6 +323,42 @@ test("a release that goes becomes the spare, and so does another's spare", async
   assert.deepEqual(readTree(spare), readTree(path.join(world.revs, TWO)));
 });
 
+/** Installs 200 files on a disk of its own, and makes the spare. @returns what that said, and what is beside the record */
+async function madeOn(t: TestContext, content: string, inodes: number): Promise<readonly string[]> {
+  const world = makeWorld(t);
+  const { revs } = world;
+  const tree = Object.fromEntries(Array.from({ length: 200 }, (_, n) => [`${n}`, content]));
+  const published = JSON.stringify(await world.publish(tree));
+  const script = path.join(import.meta.dirname, "release-run.fixture.ts");
+  const run = (step: string): string => {
+    const words = [process.execPath, script, step, path.join(world.dir, "depot"), revs, "1", published];
+    return words.map((word) => `'${word}'`).join(" ");
+  };
+  const mount = `mount -t tmpfs -o size=64m,nr_inodes=${inodes} x '${revs}'`;
+  const command = [mount, `${run("install")} >&2`, run("spare"), "echo", `ls '${revs}/.install'`].join(
+    " && ",
+  );
+  fs.mkdirSync(revs);
+  const { stdout, stderr } = spawnSync("unshare", ["-m", "sh", "-c", command], { encoding: "utf8" });
+  const [said = "", record, ...left] = stdout.trim().split("\n");
+  assert.equal(record, `${ONE}.record`, stderr);
+  return [said, ...left];
+}
+
+const mounting = {
+  skip: spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "x", "/mnt"]).status !== 0 && "cannot mount",
+};
+
+test("a spare is not made of a disk's last inodes", mounting, async (t) => {
+  assert.deepEqual(await madeOn(t, "", 1000), ["true", `${ONE}.spare`]);
+  assert.deepEqual(await madeOn(t, "", 300), ["false"]);
+});
+
+test("a disk that turns out to be full keeps nothing of a spare", mounting, async (t) => {
+  // Here a link takes an inode, too, which is not foreseen.
+  assert.deepEqual(await madeOn(t, "text", 300), ["false"]);
+});
+
 test("a small release has no spare, and one that is removed takes its own along", async (t) => {
   const { world } = await two(t);
   await made(t, world, 1);

@@ -38,7 +38,7 @@ export interface SpareWish {
   readonly release: ReleaseId;
   /** A release of fewer files has none. Default 2000. */
   readonly leastFiles?: number;
-  /** This part of the disk stays free. Default 0. */
+  /** This part of the disk, and of its inodes, stays free. Default 0. */
   readonly freeDisk?: number;
 }
 
@@ -75,7 +75,7 @@ async function makeAnew(dir: string, options: SpareOptions): Promise<boolean> {
   const layout = await layoutOf(record, stage, options);
   if (!hasRoom(layout, options)) return false;
   if (isBegun) await removeStrays(layout, () => turn(options));
-  await new Filler(layout, record, options).fill();
+  if (!(await isFilled(new Filler(layout, record, options)))) return false;
   faultPoint("spare.filled");
   await flushFileSystem(stage, signal);
   signal.throwIfAborted();
@@ -152,12 +152,25 @@ async function layoutOf(record: RecordFile, stage: string, options: SpareOptions
   return layOut(tree, { stage, writable: record.writable });
 }
 
-/** The folders are all that it takes. */
-function hasRoom({ folders, links }: Layout, { revs, freeDisk = 0 }: SpareWish): boolean {
+/** What is no hard link is all that it takes. */
+function hasRoom({ folders, links, files }: Layout, { revs, freeDisk = 0 }: SpareWish): boolean {
   const { bsize, blocks, bavail, ffree, files: inodes } = fs.statfsSync(revs);
-  const entries = folders.length + links.length;
-  const kept = Math.max(freeDisk * blocks * bsize, SPARE_BYTES);
-  return entries * bsize + kept <= bavail * bsize && (inodes === 0 || entries <= ffree);
+  const taken = folders.length + links.length;
+  const empty = files.filter(({ row }) => row.size === 0).length;
+  const keptBytes = Math.max(freeDisk * blocks * bsize, SPARE_BYTES);
+  const hasInodes = inodes === 0 || taken + empty + freeDisk * inodes <= ffree;
+  return taken * bsize + keptBytes <= bavail * bsize && hasInodes;
+}
+
+/** Others fill the disk at the same time. */
+async function isFilled(filler: Filler): Promise<boolean> {
+  try {
+    await filler.fill();
+    return true;
+  } catch (err) {
+    if (["ENOSPC", "EDQUOT"].includes(errnoOf(err) ?? "")) return false;
+    throw err;
+  }
 }
 
 /** Does work for each thing, in turns between which others' work gets its own. */
