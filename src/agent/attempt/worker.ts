@@ -167,10 +167,10 @@ export class AppWorker {
     return await this.#outside(step, goal, actual, signal);
   }
 
-  /** The next install is prepared while nothing is to be done. */
+  /** The next install is prepared while nothing is to be done; that of an app which was stopped may be long in coming. */
   #wantSpare({ reached }: Actual): void {
-    if (reached === null || reached.state !== "run" || reached.release === null) return;
-    this.#context.spares?.want(this.app, reached.release);
+    if (reached !== null)
+      this.#context.spares?.want(this.app, reached.state === "run" ? reached.release : null);
   }
 
   /** Steps outside of an attempt's row. */

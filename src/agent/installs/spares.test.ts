@@ -115,6 +115,20 @@ async function begun(t: TestContext): Promise<{ w: World; release: ReleaseId }> 
   return { w, release: await deployed(w, "1") };
 }
 
+test("nothing is prepared for an app that was stopped", options, async (t) => {
+  const { w, release } = await begun(t);
+  const spare = await spareOf(w, release);
+  const tell = async (state: "run" | "stopped"): Promise<void> => {
+    const ordered = await w.order(w.offered.releases[0]!, { state });
+    w.offer({ orders: [ordered.envelope], gates: { [ordered.digest]: "go" } });
+    assert.equal((await w.receipt(ordered.digest)).verdict, "ok");
+  };
+  await tell("stopped");
+  await eventually("no spare", async () => (fs.existsSync(spare) ? undefined : true));
+  await tell("run");
+  await spareOf(w, release);
+});
+
 test("what is being prepared gives way to an order", options, async (t) => {
   const { w, release } = await begun(t);
   const stage = spareStage(revsOf(w), release);

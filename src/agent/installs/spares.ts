@@ -27,8 +27,8 @@ const REST_PER_WORK = 3;
  */
 export class Spares {
   readonly #options: SparesOptions;
-  /** App → its current release. */
-  readonly #wanted = new Map<string, ReleaseId>();
+  /** App → its current release; null: it is to have no spare. */
+  readonly #wanted = new Map<string, ReleaseId | null>();
   #working = 0;
   #making: AbortController | undefined;
   #news = Promise.withResolvers<void>();
@@ -37,8 +37,8 @@ export class Spares {
     this.#options = options;
   }
 
-  /** Told whenever an app is where it should be: the release that is current then. */
-  want(app: string, release: ReleaseId): void {
+  /** Told whenever an app is where it should be: the release that runs then; null where none does. */
+  want(app: string, release: ReleaseId | null): void {
     if (this.#wanted.get(app) === release) return;
     this.#wanted.set(app, release);
     this.#news.resolve();
@@ -85,8 +85,8 @@ export class Spares {
     }
   }
 
-  async #make(app: string, release: ReleaseId, signal: AbortSignal): Promise<void> {
-    const { clock, log, records, wishOf } = this.#options;
+  async #make(app: string, release: ReleaseId | null, signal: AbortSignal): Promise<void> {
+    const { clock, log, records, folders, wishOf } = this.#options;
     if (this.#working > 0 || records.all().some(({ attempt }) => attempt !== null))
       return this.#news.resolve();
     const record = records.get(app);
@@ -97,6 +97,7 @@ export class Spares {
     const rest = async (busyMs: number): Promise<void> =>
       await clock.sleep(busyMs * REST_PER_WORK, within.signal).catch(() => undefined);
     try {
+      if (release === null) return void dropSpares(folders(app).revs);
       const wish = await wishOf(record, release);
       if (wish !== undefined) await makeSpare({ ...wish, rest, signal: within.signal });
     } catch (err) {
