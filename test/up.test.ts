@@ -248,9 +248,16 @@ test("the version, of the tool and of the program that asks", async () => {
 });
 
 /** A command that goes on until it is interrupted. */
-function going(...args: string[]): { readonly said: () => string; readonly interrupt: () => Promise<void> } {
+function going(
+  more: Readonly<Record<string, string>>,
+  ...args: string[]
+): { readonly said: () => string; readonly interrupt: () => Promise<void> } {
   const log = path.join(dir, `going-${randomUUID()}.log`);
-  const child = processes.start(tested.command, [...tested.args, ...args], { cwd: dir, env: env(), log });
+  const child = processes.start(tested.command, [...tested.args, ...args], {
+    cwd: dir,
+    env: { ...env(), ...more },
+    log,
+  });
   return {
     said: () => readFileSync(log, "utf8"),
     async interrupt() {
@@ -270,10 +277,10 @@ async function untilAnswered(app: string, text: string): Promise<void> {
 }
 
 test("two versions side by side are both shown, and stopped together at once", async () => {
-  const manifest = "app: twice\nrun: node server.js\nlisten: auto\n";
-  await write({ "twice/skein.yaml": manifest, "twice/server.js": server("one") });
+  const manifest = "app: twice\nrun: node server.js\nlisten: auto\nversion: cat VERSION\n";
+  await write({ "twice/skein.yaml": manifest, "twice/server.js": server("one"), "twice/VERSION": "1.0\n" });
   await result("deploy", "./twice", ...FAST);
-  await write({ "twice/server.js": server("two") });
+  await write({ "twice/server.js": server("two"), "twice/VERSION": "2.0\n" });
   await result("deploy", "./twice", ...FAST, "--keep-old");
   const { releases } = await result<{ releases: { id: string }[] }>("releases", "twice");
   const [two, one] = releases.map(({ id }) => id.slice(0, 8));
@@ -288,8 +295,13 @@ test("two versions side by side are both shown, and stopped together at once", a
   );
   const { ports } = await result<{ ports: { host: string; port: number }[] }>("ports", "--app", "twice");
   assert.equal(ports.length, 2);
-  const differs = await skein("check", "twice", one ?? "");
-  assert.deepEqual([differs.code, /VERSION_DIFFERS/.test(differs.stderr)], [1, true]);
+  assert.match((await skein("check", "twice")).stdout, new RegExp(`^here +twice@${two} +2\\.0`));
+  for (const same of [two ?? "", "2.0"]) assert.equal((await skein("check", "twice", same)).stdout, "OK\n");
+  for (const other of [one ?? "", "1.0"]) {
+    const { code, stderr } = await skein("check", "twice", other);
+    assert.equal(code, 1);
+    assert.match(stderr, /1 of 1 nodes do not run twice.*here: 2\.0$.*VERSION_DIFFERS/ms);
+  }
   await result("stop", "twice", "--all", "--now");
   for (const { host, port } of ports)
     await assert.rejects(get(`http://${host}:${port}/`), { code: "ECONNREFUSED" });
@@ -299,7 +311,7 @@ test("two versions side by side are both shown, and stopped together at once", a
 test("a deployment that is interrupted goes on, and says how to come back; --follow prints what is new from its start on", async () => {
   const manifest = "app: tail\nrun: node server.js\nlisten: auto\n";
   await write({ "tail/skein.yaml": manifest, "tail/server.js": server("one") });
-  const first = going("deploy", "./tail", "--bake", "2s");
+  const first = going({}, "deploy", "./tail", "--bake", "2s");
   await untilSaid(first.said, "baking");
   await first.interrupt();
   assert.match(first.said(), /next {3}It goes on without you\. Come back: skein watch tail$/m);
@@ -307,7 +319,7 @@ test("a deployment that is interrupted goes on, and says how to come back; --fol
   await untilAnswered("tail", "one");
 
   await write({ "tail/server.js": server("two") });
-  const second = going("deploy", "./tail", ...FAST, "--follow");
+  const second = going({}, "deploy", "./tail", ...FAST, "--follow");
   await untilSaid(second.said, "web.1  says two");
   await second.interrupt();
   assert.doesNotMatch(second.said(), /says one/);
@@ -316,7 +328,7 @@ test("a deployment that is interrupted goes on, and says how to come back; --fol
 test("deploy --watch deploys each change, and a bad one harms nobody", async () => {
   const manifest = "app: live\nrun: node server.js\nlisten: auto\n";
   await write({ "live/skein.yaml": manifest, "live/server.js": server("one") });
-  const watching = going("deploy", "./live", ...FAST, "--watch");
+  const watching = going({}, "deploy", "./live", ...FAST, "--watch");
   await untilSaid(watching.said, "order ");
   await write({ "live/server.js": server("one more") }); // while the first one is under way
   await until("it answers", async () => {
@@ -331,6 +343,17 @@ test("deploy --watch deploys each change, and a bad one harms nobody", async () 
     (await get(await urlOf("live"))).text === "two" ? true : undefined,
   );
   await watching.interrupt();
+});
+
+test("the demo cleans up after itself when it is interrupted", async () => {
+  const tmp = path.join(dir, "tmp");
+  await fs.mkdir(tmp, { mode: 0o755 });
+  const demo = going({ TMPDIR: tmp }, "demo");
+  await untilSaid(demo.said, "git push, then deploy");
+  assert.notDeepEqual(processesIn(path.join(tmp, "skein-demo-")), []);
+  await demo.interrupt();
+  assert.deepEqual(processesIn(path.join(tmp, "skein-demo-")), []);
+  assert.deepEqual(await fs.readdir(tmp), []);
 });
 
 /** Ctrl-C, and what is left of it. */

@@ -1,8 +1,9 @@
 import type { PortEntry, ReleaseView } from "../api/schemas.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { formatBytes } from "../lib/units.ts";
 import { knownNodes, selectNodes } from "../operator/nodes.ts";
+import { saidVersions } from "../operator/said-versions.ts";
 import * as views from "../operator/views.ts";
 import { appHere } from "./app-here.ts";
 import type { Context, Result } from "./context.ts";
@@ -180,28 +181,52 @@ export async function check(
   const operator = await context.operator();
   const app = await appHere(context, word);
   const wish = { app, env: context.env, selector: context.globals.on ?? null };
-  const running = await views.running(operator, wish, context.signal);
-  if (version === undefined) {
-    const rows = running.map(({ node, release, commit, present }) => [
-      node,
-      release === null ? "nothing" : shortRelease(app, release),
-      commit ?? "-",
-      present ? "" : "absent",
-    ]);
-    return printed(context, columns(rows), { app, running });
-  }
-  const wanted = await foundNamed(context, app, version);
-  const others = running.filter(({ release }) => release !== wanted.id);
-  if (others.length === 0) return printed(context, ["OK"], { app, release: wanted.id, running });
-  const differs = others.map(
-    ({ node, release }) => `${node}: ${release === null ? "nothing" : shortRelease(app, release)}`,
+  const found = await views.running(operator, wish, context.signal);
+  const ids = found.map(({ release }) => release);
+  const said = await saidVersions(operator, wish, ids, context.signal);
+  const running = found.map((one) => ({ ...one, version: said.get(one.node) ?? null }));
+  if (version !== undefined) return await compared(context, app, version, running);
+  const rows = running.map((one) => [
+    one.node,
+    one.release === null ? "nothing" : shortRelease(app, one.release),
+    one.version ?? one.commit ?? "-",
+    one.present ? "" : "absent",
+  ]);
+  return printed(context, columns(rows), { app, running });
+}
+
+type Checked = views.Running & {
+  /** What the manifest's `version` printed there. */
+  readonly version: string | null;
+};
+
+/** @throws SkeinError VERSION_DIFFERS, RELEASE_NOT_FOUND */
+async function compared(
+  context: Context,
+  app: string,
+  version: string,
+  running: readonly Checked[],
+): Promise<Result> {
+  const isSaid = running.some((one) => one.version !== null);
+  const wanted = await foundNamed(context, app, version).catch((err: unknown) => {
+    if (isSaid && isSkeinError(err, "RELEASE_NOT_FOUND")) return undefined;
+    throw err;
+  });
+  const release = wanted?.id ?? null;
+  const others = running.filter(
+    (one) => one.version !== version && (release === null || one.release !== release),
   );
-  throw new SkeinError(
-    "VERSION_DIFFERS",
-    `${others.length} of ${running.length} nodes do not run ${shortRelease(app, wanted.id)}`,
-    {
-      hint: `Deploy it: skein deploy ${app} ${wanted.id.slice(0, 8)}`,
-      data: { app, release: wanted.id, lines: differs, running },
-    },
-  );
+  if (others.length === 0) return printed(context, ["OK"], { app, release, running });
+  const name = release === null ? `${app} ${version}` : shortRelease(app, release);
+  const differs = others.map((one) => {
+    const what = one.version ?? (one.release === null ? "nothing" : shortRelease(app, one.release));
+    return `${one.node}: ${what}`;
+  });
+  throw new SkeinError("VERSION_DIFFERS", `${others.length} of ${running.length} nodes do not run ${name}`, {
+    hint:
+      release === null
+        ? `See what runs: skein check ${app}`
+        : `Deploy it: skein deploy ${app} ${release.slice(0, 8)}`,
+    data: { app, release, version, lines: differs, running },
+  });
 }

@@ -61,6 +61,7 @@ export function openBeacon(charter: Charter, source: unknown, pub: string): Open
 const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["logs", MAX_SESSION_MS],
   ["verify", 15 * 60_000],
+  ["version", 5 * 60_000],
   ["gc", 15 * 60_000],
   ["restart-instance", 5 * 60_000],
   ["stop-instance", 5 * 60_000],

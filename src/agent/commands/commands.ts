@@ -1,6 +1,6 @@
 import path from "node:path";
 import { isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
-import { isReleaseId, type Digest } from "../../lib/ids.ts";
+import { isReleaseId, type Digest, type ReleaseId } from "../../lib/ids.ts";
 import type { Command } from "../../trust/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
@@ -22,7 +22,7 @@ import type { InstanceRow } from "../runtime/view.ts";
 import type { Source } from "../source/source.ts";
 import { stage } from "./stage.ts";
 import { until } from "../until.ts";
-import { verifyServing } from "../programs/verify.ts";
+import { verifyServing, versionSaid } from "../programs/verify.ts";
 
 /** Leaves room for the command's own way within the second that `stop --now` promises. */
 const STOP_NOW_MS = 700;
@@ -31,7 +31,7 @@ const STOP_NOW_MS = 700;
 const MOST_AT_ONCE = 64;
 const SEEN_KEPT = 1000;
 /** Kinds that change nothing may come again, and so may one that comes again until it is done. */
-const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "drift", "forecast", "stage"]);
+const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "version", "drift", "forecast", "stage"]);
 
 /** A promise: it tells nothing but how it ended. */
 type Handler = (
@@ -51,6 +51,7 @@ export class CommandDesk {
   readonly #handlers: Readonly<Record<string, Handler>> = {
     logs: (record, command, signal) => this.#logs(record, command, signal),
     verify: (record, { args }, signal) => this.#verify(record, args["release"], signal),
+    version: (record, _command, signal) => this.#version(record, signal),
     drift: (record, command, signal) => inspect(this.#context, this.#runtime, record, command, signal),
     repair: (record, { args }, signal) =>
       repair({ context: this.#context, runtime: this.#runtime, record, signal }, args["full"] === true),
@@ -152,10 +153,13 @@ export class CommandDesk {
   }
 
   async #verify(record: AppRecord, wanted: unknown, signal: AbortSignal): Promise<void> {
-    const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : record.reached?.release;
-    if (release === null || release === undefined)
-      throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${record.app} runs here`);
+    const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : reachedBy(record);
     await verifyServing(this.#context, record, release, signal);
+  }
+
+  async *#version(record: AppRecord, signal: AbortSignal): AsyncGenerator<Line, void> {
+    const release = reachedBy(record);
+    yield { type: "version", release, version: await versionSaid(this.#context, record, release, signal) };
   }
 
   async *#collect(record: AppRecord, { count, before, dry }: Command["args"]): AsyncGenerator<Line, void> {
@@ -185,6 +189,12 @@ export class CommandDesk {
       data: { instances: [...new Set(rows.map(instanceId))] },
     });
   }
+}
+
+/** @throws SkeinError RELEASE_NOT_FOUND */
+function reachedBy({ app, reached }: AppRecord): ReleaseId {
+  if (reached !== null && reached.release !== null) return reached.release;
+  throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${app} runs here`);
 }
 
 function logOptions(args: Command["args"]): Parameters<typeof followLogs>[2] {

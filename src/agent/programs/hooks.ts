@@ -92,6 +92,25 @@ export async function runVerify(
   }
 }
 
+/**
+ * What the manifest's `version` prints last; undefined when there is no such command.
+ * @throws SkeinError HOOK_FAILED, HOOK_TIMEOUT
+ */
+export async function runVersion(place: HookPlace, tools: HookTools): Promise<string | undefined> {
+  const { version } = place.manifest;
+  if (version === null) return undefined;
+  const env = hookEnvironment(place);
+  const result = await runOwn("version", commandArgv(version, env, []), HOOK_MS, env, place, tools);
+  if (result.end.kind === "exit" && result.end.code === 0)
+    return result.tail.findLast((line) => line.trim() !== "")?.trim() ?? "";
+  throw ownFailure(
+    result.end.kind === "timeout" ? "HOOK_TIMEOUT" : "HOOK_FAILED",
+    "version",
+    result,
+    HOOK_MS,
+  );
+}
+
 /** The last `{"health": n}` among the lines that a verification printed. */
 export function printedHealth(lines: readonly string[]): number | undefined {
   for (const line of lines.toReversed()) {

@@ -1,9 +1,21 @@
 import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { AppContext } from "../app-context.ts";
-import { runVerify } from "./hooks.ts";
+import { runVerify, runVersion } from "./hooks.ts";
 import type { AppRecord } from "../attempt/records.ts";
 import { versionOf } from "../attempt/steps.ts";
+
+/** What a release says that its version is: what its `version` prints, else its commit or id. */
+export async function versionSaid(
+  { releases, clock, groups, logOf }: AppContext,
+  record: AppRecord,
+  release: ReleaseId,
+  signal: AbortSignal,
+): Promise<string> {
+  const loaded = await releases.load(record, release);
+  const tools = { clock, groups, signal, log: logOf(record.app) };
+  return (await runVersion(loaded.place(null), tools)) ?? versionOf(loaded);
+}
 
 /**
  * Runs a release's own verification against what of it serves now.
