@@ -128,6 +128,7 @@ describe("names that nothing has", () => {
     [["check", "shop", "0123abcd"], 7, "RELEASE_NOT_FOUND", /0123abcd/],
     [["node", "show", "nosuch"], 7, "NODE_NOT_FOUND", /nosuch/],
     [["node", "rm", "nosuch", "--yes"], 7, "NODE_NOT_FOUND", /nosuch/],
+    [["node", "rm", "web1"], 2, "NAME_NOT_GIVEN", /web1 was not typed/],
     [["deploy", "shop", "nosuch", "HEAD"], 7, "NODE_NOT_FOUND", /nosuch/],
     [["stop", "shop", "--on", "role=none"], 7, "SELECTION_EMPTY", /role=none/],
     [["node", "ls", "role=&"], 2, "SELECTOR_BAD", /role=&/],
@@ -156,10 +157,18 @@ describe("names that nothing has", () => {
     });
   }
 
-  test("an export finds what it is told, by commit or not at all", async () => {
+  test("an export finds what it is told, by commit or not at all, and is taken elsewhere", async () => {
     const file = path.join(cluster.dir, "exported.skein");
     await cluster.okIn(repo, "release", "export", "shop", "HEAD", "--output", file);
     assert.ok((await fs.stat(file)).size > 0);
+    const elsewhere = ["--bucket", `dir:${path.join(cluster.dir, "elsewhere")}`];
+    for (const [words, says] of [
+      [[], /^shop@[0-9a-f]{8} is already in hub /],
+      [elsewhere, /^shop@[0-9a-f]{8} is now in dir:/],
+      [elsewhere, /^shop@[0-9a-f]{8} is already in dir:/],
+    ] as const) {
+      assert.match((await cluster.okIn(repo, "release", "import", file, ...words)).stdout, says);
+    }
     const none = ["release", "export", "shop", "nope", "--output", `${file}-none`];
     await refused(cluster, [7, "RELEASE_NOT_FOUND"], none, { cwd: repo });
     await assert.rejects(fs.stat(`${file}-none`), { code: "ENOENT" });

@@ -51,18 +51,20 @@ async function place(t: TestContext) {
       });
     },
     office: async (...words: string[]) => await run(ftl, office, words),
+    frontOffice: async (...words: string[]) => await run(SKEIN, office, words),
     /** A machine that is told of a root and nothing else. */
     bare: async (root: string, ...words: string[]) =>
       await run(ftl, { SKEIN_HOME: path.join(dir, "bare-home"), FTL_ROOT: root }, words),
     node(name: string) {
       const root = path.join(dir, name);
       mkdirSync(path.join(root, "my_site"), { recursive: true });
-      const env = { SKEIN_HOME: path.join(dir, `${name}-home`), FTL_ROOT: root, SKEIN_CHARTER: pin };
+      const env = { SKEIN_HOME: path.join(dir, `${name}-home`), SKEIN_CHARTER: pin };
       return {
         root,
-        ftl: async (...words: string[]) => await run(ftl, env, words),
+        ftl: async (...words: string[]) => await run(ftl, { ...env, FTL_ROOT: root }, words),
+        /** At the front door, with Skein's own names for what FTL's variables say. */
         skein: async (...words: string[]) =>
-          await run(SKEIN, { ...env, SKEIN_BUCKET: `s3://${shared.FTL_BUCKET}` }, words),
+          await run(SKEIN, { ...env, SKEIN_ROOT: root, SKEIN_BUCKET: `s3://${shared.FTL_BUCKET}` }, words),
         page: () => readFileSync(path.join(root, "my_site/current/src/index.html"), "utf8"),
       };
     },
@@ -108,6 +110,10 @@ test("spool, sync on three machines, jump; a fourth boots later; jump back; purg
   assert.match(unknown.err, /has no package my_sit\n/);
   const front = await late.skein("list", "--master", "my_site");
   assert.equal(front.out, `${v1}  previous\n${v2}  active\n`, "the front door has the plain verbs too");
+  assert.equal((await late.skein("jump-back", "my_site")).out, `${v1}\n`);
+  const held = await late.skein("sync");
+  assert.match(held.err, new RegExp(`held at ${v1} by a jump on this machine`));
+  assert.equal((await late.skein("jump", v2)).out, `${v2}\n`);
 
   assert.equal((await at.office("jump-back", "--master", "my_site")).out, `${v1}\n`);
   for (const { code, out } of await all("sync")) assert.deepEqual([code, out], [0, `${v1}\n`]);
@@ -116,9 +122,9 @@ test("spool, sync on three machines, jump; a fourth boots later; jump back; purg
   assert.equal(purge.code, 1);
   assert.match(purge.err, /REVISION_ACTIVE/);
   await at.pack("v3");
-  const v3 = (await at.office("spool", "my_site.tgz")).out.trim();
-  await at.office("jump", "--master", v3);
-  assert.equal((await at.office("purge", "--master", v2)).code, 0);
+  const v3 = (await at.frontOffice("spool", "my_site.tgz")).out.trim();
+  assert.equal((await at.frontOffice("jump", "--master", v3)).out, `${v3}\n`);
+  assert.equal((await at.frontOffice("purge", "--master", v2)).code, 0);
   for (const { code } of await all("sync")) assert.equal(code, 0);
   assert.equal((await nodes[2]?.ftl("list", "my_site"))?.out, `${v1}\n${v3}  active\n`);
 });

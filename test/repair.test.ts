@@ -59,6 +59,8 @@ test("a flipped byte on one node and a stopped process on the other are named, a
   assert.ok(await isMended(file));
   assert.equal((await get(`http://${n2.address}:${port}/`)).text, "one");
   await cluster.ok("drift", "shop", "--files");
+  const copied = (await cluster.ok("repair", "shop", "--full-copy")).stdout;
+  for (const name of ["n1", "n2"]) assert.match(copied, new RegExp(`${name} +3 files were replaced`));
 
   await damage(file);
   const watch = cluster.processes.start(

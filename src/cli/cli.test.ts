@@ -178,6 +178,50 @@ test("in --json the last line is the result, with the error's code and exit", (t
   assert.deepEqual(lastLine(skein(dir, "version", "--json").out)["ok"], true);
 });
 
+test("variables mirror the flags", (t) => {
+  const dir = folder(t);
+  const { stdout, stderr, status } = spawnSync(LAUNCHER, ["status"], {
+    cwd: dir,
+    env: { PATH: process.env["PATH"], HOME: dir, SKEIN_JSON: "1" },
+    encoding: "utf8",
+  });
+  assert.deepEqual([status, stderr, lastLine(stdout)["exit"]], [7, "", 7]);
+});
+
+test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
+  const dir = folder(t);
+  assert.equal(skein(dir, "init", "--bucket", `dir:${dir}/bucket`).exit, 0);
+  const { exit, err } = skein(dir, "status");
+  assert.equal(exit, 1);
+  assert.match(err, /lists no hub.*skein list --master.*NO_HUB/s);
+});
+
+test("an operator whose key an ssh-agent holds signs with it, and without it signs nothing", async (t) => {
+  const dir = folder(t);
+  const socket = path.join(dir, "agent.sock");
+  const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: ["ignore", "pipe", "ignore"] });
+  t.after(() => agent.kill("SIGKILL"));
+  await once(agent.stdout, "data");
+  const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: path.join(dir, "home") };
+  const type = (command: string, words: readonly string[], more: Record<string, string>): Said => {
+    const said = spawnSync(command, words, { cwd: dir, env: { ...env, ...more }, encoding: "utf8" });
+    return { exit: said.status, out: said.stdout, err: said.stderr };
+  };
+  const held = { SSH_AUTH_SOCK: socket, SKEIN_BUCKET: `dir:${dir}/bucket` };
+  assert.equal(type("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", "key"], {}).exit, 0);
+  assert.equal(type("ssh-add", ["-q", "key"], held).exit, 0);
+  const made = type(LAUNCHER, ["init", "--ssh-agent"], held);
+  assert.equal(made.exit, 0, made.err);
+  assert.ok(!existsSync(path.join(dir, "home/etc/operator/operator.key")), "no key file");
+  writeFileSync(path.join(dir, "notes.txt"), "one");
+  const spooled = type(LAUNCHER, ["spool", "notes.txt"], held);
+  assert.match(spooled.out, /^notes\.\d{17}-[0-9a-f]{8}\n$/, spooled.err);
+  const refused = type(LAUNCHER, ["jump", "--master", spooled.out.trim()], { ...held, SSH_AUTH_SOCK: "" });
+  assert.equal(refused.exit, 4);
+  assert.match(refused.err, /no ssh-agent.*KEY_UNREADABLE/s);
+  assert.equal(type(LAUNCHER, ["jump", "--master", spooled.out.trim()], held).out, spooled.out);
+});
+
 test("validate names every problem with its place, and prints the expansion of what is right", (t) => {
   const dir = folder(t);
   writeFileSync(
