@@ -165,6 +165,12 @@ test("what is wrong with the words or the surroundings is said in one sentence",
     [await at.office("list"), 2, /FTL_ROOT/],
     [await node.ftl("jump-back", "other"), 7, /does not subscribe to other/],
   ] as const;
+  const front = await node.skein("list");
+  assert.equal(front.code, 7);
+  assert.match(front.err, /next {3}What is here: skein ftl list/);
+  const unsigned = await node.skein("deploy");
+  assert.equal(unsigned.code, 4);
+  assert.match(unsigned.err, /next {3}On an operator's machine: skein deploy$/m);
   for (const [{ code, err, out }, exit, text] of rows) {
     assert.equal(code, exit, err);
     assert.match(err, text);

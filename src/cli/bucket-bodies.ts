@@ -57,7 +57,7 @@ export async function deploy(
   }
   const { env, cwd, signal, globals, io } = context;
   using bucket = await bucketHere({}, context, "writing");
-  const operator = await operatorHere(context, bucket, `skein deploy ${words.join(" ")}`);
+  const operator = await operatorHere(context, bucket, ["skein deploy", ...words].join(" "));
   const { tell } = progress(io);
   const { app, on, ...rest } = { app: globals.app, on: globals.on, version: flags.version, from: flags.from };
   const deployed = await deployToBucket(operator, {

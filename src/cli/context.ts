@@ -1,8 +1,9 @@
 import path from "node:path";
-import { SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";
 import type { Operator } from "../operator/operator.ts";
 import { durationFlag } from "./grammar.ts";
+import { first } from "./has-bucket.ts";
 import { processIo, type Io } from "./io.ts";
 
 /** The flags that every command takes; `SKEIN_*` variables mirror them. */
@@ -110,7 +111,16 @@ function timeoutOf(
 
 async function openHere(paths: Paths, signal: AbortSignal): Promise<Operator> {
   const { openOperator } = await import("../operator/operator.ts");
-  return await openOperator({ paths, signal });
+  return await openOperator({ paths, signal }).catch((err: unknown) => {
+    const told = first(process.env["SKEIN_BUCKET"], process.env["FTL_BUCKET"]);
+    if (told === undefined || !isSkeinError(err, "NO_CLUSTER")) throw err;
+    // A machine that pulls: a cluster of its own is the last thing that it wants.
+    throw new SkeinError("NO_CLUSTER", err.message, {
+      hint: "What is here: skein ftl list [PACKAGE]; what the bucket has: skein list --master [PACKAGE].",
+      data: err.data,
+      cause: err,
+    });
+  });
 }
 
 /** The `skein` that units start. */

@@ -38,7 +38,6 @@ export const DEPOT_ERROR_CODES = {
     "There is no bucket of that name at the endpoint.",
     "Check name, region and endpoint, or make the bucket.",
   ),
-  BLOB_EXISTS: entry(1, "A blob of that name is there already.", "Nothing to do."),
   CHUNK_MISSING: entry(
     1,
     "The depot lacks a chunk of the release.",
