@@ -76,6 +76,34 @@ test("gc keeps pins whatever it is told, goes by count and age, and tells before
   assert.equal(await answer(port), "v4");
 });
 
+test("a forecast tells what a release would cost, and what gc would free, which gc then frees", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const tree = (version: string, more = ""): Record<string, string> => ({
+    "skein.yaml": `${String(webApp(port, version)["skein.yaml"])}keep: { releases: 1, good: 1 }\n`,
+    "web.js": String(webApp(port, version)["web.js"]),
+    "own.txt": more,
+  });
+  const first = await w.deploy(tree("v1", "x".repeat(50_000)));
+  await w.receipt(first.digest, "ok");
+  await ask(w, "pin", { release: first.release, pinned: true });
+  for (const version of ["v2", "v3"]) await w.receipt((await w.deploy(tree(version))).digest, "ok");
+  const next = await w.publish(tree("v4", "y".repeat(20_000)));
+  const told = async (): Promise<Line> => {
+    const [line] = await ask(w, "forecast", { release: idOf(next), document: JSON.stringify(next) });
+    return line ?? {};
+  };
+  const pinned = await told();
+  assert.deepEqual([pinned["gcReleases"], pinned["gcBytes"]], [0, 0]);
+  assert.ok(Number(pinned["diskBytes"]) >= 20_000);
+  await ask(w, "pin", { release: first.release, pinned: false });
+  const free = await told();
+  assert.equal(free["gcReleases"], 1);
+  assert.ok(Number(free["gcBytes"]) >= 50_000, JSON.stringify(free));
+  assert.deepEqual(removedIn(await ask(w, "gc", {})), [first.release]);
+});
+
 test("a release that is only pinned can still be looked at after a restart of the agent", async (t) => {
   const w = await world(t);
   const port = await freePort();
