@@ -10,6 +10,7 @@ import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { get } from "./support/answers.ts";
 import { FAST, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
+import { processesIn } from "./support/processes.ts";
 
 const server = sharedS3Server({ conditional: false });
 
@@ -54,6 +55,11 @@ test("a hub keeps its releases in a bucket, makes deltas there, tidies it up, an
     async () => (await get(await urlOf(cluster, "shop", "n2"))).text === "two",
   );
   assert.match((await cluster.ok("gc", "--depot")).stdout, /in use/);
+  const secret = s3.env["AWS_SECRET_ACCESS_KEY"];
+  assert.ok(secret !== undefined);
+  const seen = [await cluster.hub.printed(), ...processesIn(cluster.dir).map(({ command }) => command)];
+  assert.ok(seen.length > 4);
+  for (const text of seen) assert.ok(!text.includes(secret), "the bucket's key is in no log and no argv");
   assert.equal((await stored("owners/")).length, 1);
 
   // A second cluster in the same place would lose its releases to the first one's collections.

@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { execFile, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import http from "node:http";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -323,6 +325,28 @@ test("a deployment that is interrupted goes on, and says how to come back; --fol
   await untilSaid(second.said, "web.1  says two");
   await second.interrupt();
   assert.doesNotMatch(second.said(), /says one/);
+});
+
+test("connections that do not end in time are cut, and the deployment says how many", async () => {
+  const port = await freePort();
+  const manifest = `app: holds\nprocesses:\n  web: { run: node server.js, listen: ${port}, drain: { window: 50ms, within: 300ms } }\n`;
+  const holding = (text: string): string =>
+    `require("node:http").createServer((q, r) => { r.writeHead(200); r.write("${text}"); if (q.url !== "/hold") r.end(); }).listen(process.env.PORT, process.env.HOST);\n`;
+  await write({ "holds/skein.yaml": manifest, "holds/server.js": holding("one") });
+  assert.match((await skein("deploy", "./holds", ...FAST)).stdout, /^holds@[0-9a-f]{8} runs on 1 node$/m);
+  const held = http.get(`http://127.0.0.1:${port}/hold`, { agent: false });
+  const [response] = (await once(held, "response")) as [http.IncomingMessage];
+  response.resume();
+  const cut = once(response, "error");
+  await write({ "holds/server.js": holding("two") });
+  const { code, stdout } = await skein("deploy", "./holds", ...FAST);
+  assert.match(
+    stdout,
+    /^holds@[0-9a-f]{8} runs on 1 node; 1 connection cut while draining \(CONNECTIONS_CUT\)$/m,
+  );
+  assert.equal(code, 0);
+  await cut;
+  assert.equal((await get(`http://127.0.0.1:${port}/`)).text, "two");
 });
 
 test("deploy --watch deploys each change, and a bad one harms nobody", async () => {
