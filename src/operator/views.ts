@@ -43,22 +43,28 @@ export async function statusOf(
   env: string | null,
   signal: AbortSignal,
 ): Promise<AppStatus[]> {
-  const { apps } = await operator.client.apps(signal);
+  const [{ apps }, ports] = await Promise.all([
+    operator.client.apps(signal),
+    portsOf(operator, { app, env }, signal),
+  ]);
   const wanted = apps.filter((one) => (app === null || one.app === app) && (env === null || one.env === env));
   if (app !== null && wanted.length === 0) {
     throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, {
       data: { app, apps: apps.map((one) => one.app) },
     });
   }
-  return await Promise.all(wanted.map((one) => appStatus(operator, one, signal)));
+  return await Promise.all(wanted.map(async (one) => await appStatus(operator, one, ports, signal)));
 }
 
-async function appStatus(operator: Operator, summary: AppSummary, signal: AbortSignal): Promise<AppStatus> {
+async function appStatus(
+  operator: Operator,
+  summary: AppSummary,
+  ports: readonly PortEntry[],
+  signal: AbortSignal,
+): Promise<AppStatus> {
   const { app, env, release, state, phase, issued, head } = summary;
-  const [{ head: newest, standing, view }, ports] = await Promise.all([
-    readLine(operator, app, env, signal),
-    portsOf(operator, { app, env }, signal),
-  ]);
+  const { head: newest, standing, view } = await readLine(operator, app, env, signal);
+  const serving = ports.filter((one) => one.app === app && one.env === env && one.state === "serving");
   const order = phase === "undone" ? standing?.order : { release, state };
   const selector = newest === null ? undefined : parseSelector(newest.order.selector);
   const inForce = order === undefined || order.state === "stopped" ? null : order.release;
@@ -71,7 +77,7 @@ async function appStatus(operator: Operator, summary: AppSummary, signal: AbortS
       present: node.present,
       release: there,
       state: own?.state ?? "nothing yet",
-      beside: otherReleases(ports, node.name, there),
+      beside: otherReleases(serving, node.name, there),
       staged: own?.staged ?? [],
       current: !isMeant || there === inForce,
       note: noteOf(node, isMeant, own?.notes ?? []),
@@ -82,11 +88,11 @@ async function appStatus(operator: Operator, summary: AppSummary, signal: AbortS
 }
 
 function otherReleases(
-  ports: readonly PortEntry[],
+  serving: readonly PortEntry[],
   node: string,
   current: ReleaseId | null,
 ): readonly ReleaseId[] {
-  const there = ports.filter(({ nodeName, state }) => nodeName === node && state === "serving");
+  const there = serving.filter(({ nodeName }) => nodeName === node);
   return [...new Set(there.map(({ release }) => release))].filter((release) => release !== current);
 }
 
