@@ -13,7 +13,7 @@ import { collect } from "../installs/gc.ts";
 import { forecast } from "./forecast.ts";
 import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
-import type { AppRecord } from "../attempt/records.ts";
+import { currentOf, type AppRecord } from "../attempt/records.ts";
 import { pin, purge } from "./purge.ts";
 import { repair } from "./repair.ts";
 import { instanceId } from "../reporting/reports.ts";
@@ -153,12 +153,12 @@ export class CommandDesk {
   }
 
   async #verify(record: AppRecord, wanted: unknown, signal: AbortSignal): Promise<void> {
-    const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : reachedBy(record);
+    const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : servingBy(record);
     await verifyServing(this.#context, record, release, signal);
   }
 
   async *#version(record: AppRecord, signal: AbortSignal): AsyncGenerator<Line, void> {
-    const release = reachedBy(record);
+    const release = servingBy(record);
     yield { type: "version", release, version: await versionSaid(this.#context, record, release, signal) };
   }
 
@@ -191,9 +191,14 @@ export class CommandDesk {
   }
 }
 
-/** @throws SkeinError RELEASE_NOT_FOUND */
-function reachedBy({ app, reached }: AppRecord): ReleaseId {
-  if (reached !== null && reached.release !== null) return reached.release;
+/**
+ * What serves: while an order is being ended, its receipt is out before what it reached is recorded.
+ * @throws SkeinError RELEASE_NOT_FOUND
+ */
+function servingBy(record: AppRecord): ReleaseId {
+  const { app, env, reached } = record;
+  const release = currentOf(record, env) ?? reached?.release ?? null;
+  if (release !== null) return release;
   throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${app} runs here`);
 }
 
