@@ -121,14 +121,17 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   faultPoint("install.filled");
   meter.enter("flush");
   await flushes.end();
-  await finishStage(whole, plan, signal);
-  faultPoint("install.flushed");
+  const flushed = finishStage(whole, plan, signal);
+  // Both take the disk's time; a failure is met when the record is written.
+  flushed.catch(() => undefined);
   const { rows, segments, times } = tree;
   const { inodes, lists } = done;
   const { writable } = whole;
   const id = options.tree.tree;
   await writeRecord(revs, { release, tree: id, rows, segments, times, inodes, lists, writable });
   faultPoint("install.recorded");
+  await flushed;
+  faultPoint("install.flushed");
   await appear(stage, dir);
   forgetDelta(revs, release);
   collectAfter(plan.files.length);

@@ -30,6 +30,8 @@ export interface FreshSink {
 export interface OldTree {
   /** Asked for once, when the delta's own tree is there. */
   readonly state: TreeState;
+  /** Tells the wanted tree's times from others; see `PendingTree.finish`. */
+  readonly isTimes?: (times: readonly number[]) => boolean;
   /** Of a file, by its index among the files. */
   content(file: number): Content;
 }
@@ -64,7 +66,7 @@ export async function applyDelta(
       await maker.take(block);
       for (const section of Object.values<Buffer>({ ...block })) freeNow(section);
     }
-    return tree.finish(maker.end());
+    return tree.finish(maker.end(), old.isTimes?.bind(old));
   } finally {
     await stream.close();
   }

@@ -1,6 +1,5 @@
 import fs from "node:fs";
 import path from "node:path";
-import { collectAfter } from "../../lib/collect.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { freeNow } from "../../lib/free.ts";
@@ -58,13 +57,11 @@ export async function arriveByDelta(fetcher: Fetcher, options: ArriveOptions): P
       try {
         const state = await applyDelta(
           blob.read(depot, name, signal),
-          new InstalledTree(from, revs),
+          new InstalledTree(from, revs, wanted.since),
           sink,
           signal,
         );
         faultPoint("install.delta-applied");
-        // The older tree's tables are needed no more.
-        collectAfter(state.rows.length);
         return { ...state, segments: prove(state, wanted), fresh: sink.files };
       } catch (err) {
         signal.throwIfAborted();
@@ -99,9 +96,11 @@ class InstalledTree implements OldTree {
   readonly #dir: string;
   readonly #inodes: Float64Array;
   readonly #times: readonly number[];
+  readonly #since: Digest | null;
   #files: readonly FileRow[] = [];
 
-  constructor(record: RecordFile, revs: string) {
+  constructor(record: RecordFile, revs: string, since: Digest | null) {
+    this.#since = since;
     this.#record = record;
     this.#dir = path.join(revs, record.release);
     this.#inodes = record.inodes();
@@ -113,6 +112,10 @@ class InstalledTree implements OldTree {
     const rows = this.#record.segments.flatMap((_, n) => this.#record.rowsOf(n));
     this.#files = rows.filter(isFileRow);
     return { rows, times: this.#times };
+  }
+
+  isTimes(times: readonly number[]): boolean {
+    return this.#since !== null && digestOf(encodeSince(times)) === this.#since;
   }
 
   content(index: number): Content {

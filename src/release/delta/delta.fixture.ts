@@ -6,7 +6,7 @@ import { digestOf, type Digest } from "../../lib/ids.ts";
 import { plainEntries, tempDir, writeTree, type Tree } from "../release.fixture.ts";
 import { arrange } from "../arrange.ts";
 import { isFileRow, treeIdOf, encodeRow, type FileRow, type Row } from "../rows.ts";
-import { applyDelta, type FreshSink } from "./apply-delta.ts";
+import { applyDelta, type FreshSink, type OldTree } from "./apply-delta.ts";
 import { encodeHere } from "./encode-batch.ts";
 import { encodeDelta, planDelta, type Encoder } from "./encode-delta.ts";
 import type { TreeState } from "./tree-state.ts";
@@ -88,12 +88,13 @@ export async function follow(
   delta: Buffer,
   signal: AbortSignal,
   step = 1000,
+  isTimes: OldTree["isTimes"] = () => false,
 ): Promise<TreeState> {
   const pieces = async function* (): AsyncGenerator<Uint8Array, void> {
     for (let at = 0; at < delta.length; at += step) yield delta.subarray(at, at + step);
   };
   const content = (index: number) => contentOf(from, from.files[index]);
-  return await applyDelta(pieces(), { state: from.state, content }, new HashingSink(), signal);
+  return await applyDelta(pieces(), { state: from.state, content, isTimes }, new HashingSink(), signal);
 }
 
 export const treeId = ({ rows }: TreeState): string =>

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import * as fc from "fast-check";
 import { isSkeinError } from "../../lib/errors.ts";
 import { noise, type Tree } from "../release.fixture.ts";
@@ -57,9 +58,13 @@ test("a delta between any two trees leads from one to the other", async (t) => {
   await fc.assert(
     fc.asyncProperty(trees, trees, fc.integer({ min: 1, max: 100_000 }), async (before, after, step) => {
       const { from, to } = pair(t, before, after);
-      const got = await follow(from, await deltaBetween(from, to), t.signal, step);
-      assert.equal(treeId(got), treeId(to.state));
-      assert.deepEqual(got.times, to.state.times);
+      const delta = await deltaBetween(from, to);
+      const isTimes = (times: readonly number[]): boolean => isDeepStrictEqual(times, to.state.times);
+      for (const tell of [undefined, isTimes]) {
+        const got = await follow(from, delta, t.signal, step, tell);
+        assert.equal(treeId(got), treeId(to.state));
+        assert.deepEqual(got.times, to.state.times);
+      }
     }),
     { numRuns: 30 },
   );

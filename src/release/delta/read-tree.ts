@@ -11,12 +11,20 @@ import type { FreshContent, OldFiles, TreeState } from "./tree-state.ts";
 /** A tree whose new contents are not hashed yet. */
 export interface PendingTree {
   readonly fresh: readonly FreshContent[];
-  /** The tree, once the contents' digests are known, in the order of `fresh`. */
-  finish(digests: readonly Digest[]): TreeState;
+  /**
+   * The tree, once the contents' digests are known, in the order of `fresh`.
+   * @param isRight tells the tree's own times from others; they are found sooner then. Default: nobody can tell
+   */
+  finish(digests: readonly Digest[], isRight?: (times: readonly number[]) => boolean): TreeState;
 }
 
 /** What is known of a row: all, or all but the digest of the new content `content`. */
-type Pending = { readonly row: Row; readonly content?: number };
+interface Pending {
+  readonly row: Row;
+  readonly content?: number;
+  /** The older tree's file whose content it has. */
+  readonly from?: number;
+}
 
 /** @throws SkeinError DELTA_CORRUPT */
 export function decodeTree(bytes: Buffer, rows: readonly Row[], old: OldFiles): PendingTree {
@@ -25,20 +33,25 @@ export function decodeTree(bytes: Buffer, rows: readonly Row[], old: OldFiles): 
   const { fresh, lacking } = reader;
   return {
     fresh,
-    finish: (digests) => {
+    finish: (digests, isRight = () => false) => {
       for (const [at, content] of lacking) {
         arrived[at] = { ...(arrived[at] as FileRow), sha256: digests[content] as Digest };
       }
-      return { rows: arrived, times: reader.times(arrived) };
+      const likely = reader.likelyTimes();
+      return { rows: arrived, times: isRight(likely) ? likely : reader.times(arrived) };
     },
   };
 }
 
 class TreeReader {
   readonly #columns: Columns<ByteReader>;
+  /** Its column of times. */
+  readonly #times: Buffer;
   readonly #oldRows: readonly Row[];
   readonly #old: OldFiles;
   readonly #rows: Row[] = [];
+  /** Per file row, where the older tree has it, as far as that was said. */
+  readonly #likely: (number | undefined)[] = [];
   readonly fresh: FreshContent[] = [];
   /** Which row → which of the new contents it is of. */
   readonly lacking = new Map<number, number>();
@@ -52,7 +65,10 @@ class TreeReader {
     const all = new ByteReader(bytes);
     const lengths = COLUMNS.map(() => all.number());
     let i = 0;
-    this.#columns = columns(() => new ByteReader(all.bytes(lengths[i++] ?? 0)));
+    const parts = columns(() => all.bytes(lengths[i++] ?? 0));
+    this.#times = parts.times;
+    const readers = COLUMNS.map((name) => [name, new ByteReader(parts[name])] as const);
+    this.#columns = Object.fromEntries(readers) as Columns<ByteReader>;
     if (!all.isDone) throw damaged("its tree has bytes too many");
   }
 
@@ -61,6 +77,7 @@ class TreeReader {
     const { ops } = this.#columns;
     const old = this.#oldRows;
     let next = 0;
+    let file = 0;
     while (!ops.isDone) {
       const run = ops.number();
       const op = run % 4;
@@ -69,9 +86,10 @@ class TreeReader {
       // Every inserted row has at least its kind in a column: the count is bounded by what is there.
       for (let i = 0; i < count; i++) {
         const before = op === OPS.insert ? undefined : old[next++];
+        const from = before !== undefined && isFileRow(before) ? file++ : undefined;
         if (op === OPS.drop) continue;
-        if (op === OPS.keep && before !== undefined) this.#rows.push(before);
-        else this.#add(this.#read(before));
+        if (op === OPS.keep && before !== undefined) this.#add(before, from);
+        else this.#describe(this.#read(before));
       }
     }
     if (next !== old.length) throw damaged("it does not say what becomes of every row");
@@ -80,12 +98,22 @@ class TreeReader {
 
   times(rows: readonly Row[]): number[] {
     const known = rows.filter(isFileRow).map(({ sha256 }) => this.#old.withContent(sha256));
-    return readTimes(this.#columns.times, known, this.#old.times);
+    return readTimes(new ByteReader(this.#times), known, this.#old.times);
   }
 
-  #add({ row, content }: Pending): void {
-    if (content !== undefined) this.lacking.set(this.#rows.length, content);
+  /** What `times` gives where all files of one content have one time, as they have in a release. */
+  likelyTimes(): number[] {
+    return readTimes(new ByteReader(this.#times), this.#likely, this.#old.times);
+  }
+
+  #add(row: Row, from: number | undefined): void {
     this.#rows.push(row);
+    if (isFileRow(row)) this.#likely.push(from);
+  }
+
+  #describe({ row, content, from }: Pending): void {
+    if (content !== undefined) this.lacking.set(this.#rows.length, content);
+    this.#add(row, from);
   }
 
   #read(old: Row | undefined): Pending {
@@ -102,7 +130,7 @@ class TreeReader {
   #readFile(kind: FileRow["kind"], source: number, old: Row | undefined): Pending {
     const moved = source === SOURCES.old ? this.#moved() : undefined;
     const path = old?.path ?? this.#readPath(moved?.path);
-    if (moved !== undefined) return { row: { ...moved, kind, path } };
+    if (moved !== undefined) return { row: { ...moved, kind, path }, from: this.#ref - 1 };
     if (source === SOURCES.fresh) return this.#readFresh(kind, path, old);
     if (source === SOURCES.again) return this.#again(kind, path, this.#columns.numbers.number());
     if (source === SOURCES.empty) return { row: { kind, path, size: 0, sha256: EMPTY_SHA256 } };

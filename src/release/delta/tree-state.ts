@@ -22,18 +22,11 @@ export class OldFiles {
   readonly files: readonly FileRow[];
   readonly times: readonly number[];
   /** By content, one more than the index of its first file; 0 where there is none. Full slots push the next ones on. */
-  readonly #slots: Int32Array;
+  #slots = new Int32Array();
 
   constructor({ rows, times }: TreeState) {
     this.files = rows.filter(isFileRow);
     this.times = times;
-    // Numbers: a map of as many texts takes ten times as long to make.
-    this.#slots = new Int32Array(2 ** Math.ceil(Math.log2(2 * this.files.length + 1)));
-    for (const [i, { sha256 }] of this.files.entries()) {
-      const slot = this.#slotOf(sha256);
-      // The first one of a content is meant, whoever looks.
-      if (this.#slots[slot] === 0) this.#slots[slot] = i + 1;
-    }
   }
 
   at(path: string): number | undefined {
@@ -46,9 +39,20 @@ export class OldFiles {
     return this.files[low]?.path === path ? low : undefined;
   }
 
+  /** The first one of a content is meant, whoever looks. */
   withContent(sha256: Digest): number | undefined {
+    if (this.#slots.length === 0) this.#fill();
     const index = this.#slots[this.#slotOf(sha256)] ?? 0;
     return index === 0 ? undefined : index - 1;
+  }
+
+  /** Numbers: a map of as many texts takes much longer to make. */
+  #fill(): void {
+    this.#slots = new Int32Array(2 ** Math.ceil(Math.log2(2 * this.files.length + 1)));
+    for (const [i, { sha256 }] of this.files.entries()) {
+      const slot = this.#slotOf(sha256);
+      if (this.#slots[slot] === 0) this.#slots[slot] = i + 1;
+    }
   }
 
   /** Where the content is, or would be put. */
