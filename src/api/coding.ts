@@ -43,7 +43,8 @@ const ETAG_DIGITS = 24;
 /** Which of a few. */
 const SAID_DIGITS = 8;
 /**
- * Up to this much, dictionary included, it is done at once: handing it to another thread costs three times the CPU. Above it the best compression of a body alone costs more time than it saves on a wire.
+ * Up to this much, dictionary included, a body is compressed or inflated at once: handing it to another thread costs
+ * three times the CPU. Above it the best compression of a body alone costs more time than it saves on a wire.
  */
 const SMALL_BYTES = 65_536;
 /** Largest window that a frame may ask memory for, as a power of two. */

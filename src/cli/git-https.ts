@@ -122,17 +122,18 @@ async function removeOld(folder: string, now: number): Promise<void> {
 async function findProgram(name: string): Promise<string | undefined> {
   for (const folder of (process.env["PATH"] ?? "").split(path.delimiter)) {
     const file = path.join(folder, name);
-    const isThere = async (): Promise<void> => await fs.access(file, fs.constants.X_OK);
-    if (
-      path.isAbsolute(folder) &&
-      (await isThere().then(
-        () => true,
-        () => false,
-      ))
-    )
-      return file;
+    if (path.isAbsolute(folder) && (await mayRun(file))) return file;
   }
   return undefined;
+}
+
+async function mayRun(file: string): Promise<boolean> {
+  try {
+    await fs.access(file, fs.constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 interface Trial {

@@ -131,11 +131,8 @@ class Wishes {
 }
 
 async function asksForMore(commit: string): Promise<boolean> {
-  return await new Promise((resolve) => {
-    execFile("git", ["cat-file", "blob", `${commit}:${MANIFEST}`], (err, text) =>
-      resolve(err === null && /^\s*["']?stage_on_push\b/m.test(text)),
-    );
-  });
+  const manifest = await git("cat-file", "blob", `${commit}:${MANIFEST}`).catch(() => "");
+  return /^\s*["']?stage_on_push\b/m.test(manifest);
 }
 
 if (import.meta.main) process.exitCode = await gitRemoteMain(process.argv.slice(2), process.env);

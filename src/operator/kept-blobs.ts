@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
+import { digestOf } from "../lib/ids.ts";
 
 /** Small blobs on this machine. It may hold any of them or none: whatever goes wrong is as if there were none. */
 export interface KeptBlobs {
@@ -10,7 +10,7 @@ export interface KeptBlobs {
 
 /** More cost a look at each when the folder is tidied; fewer would miss the release before the last of many apps. */
 const MOST = 256;
-const DIGEST_BYTES = 32;
+const DIGEST_CHARS = 64;
 /** Of these the name carries the digest of the content. An index may be made anew under its name. */
 const LASTING = /^(packs|rows|since)\/[0-9a-f]{64}$/;
 
@@ -25,24 +25,23 @@ export function keptBlobs(folder: string): KeptBlobs {
     async read(name) {
       if (!LASTING.test(name)) return undefined;
       const file = await fs.readFile(fileOf(name)).catch(() => undefined);
-      const bytes = file?.subarray(DIGEST_BYTES);
-      return bytes !== undefined && file?.subarray(0, DIGEST_BYTES).equals(digestOf(bytes)) === true
-        ? bytes
-        : undefined;
+      if (file === undefined) return undefined;
+      const bytes = file.subarray(DIGEST_CHARS);
+      return file.toString("latin1", 0, DIGEST_CHARS) === digestOf(bytes) ? bytes : undefined;
     },
     async write(name, bytes) {
       if (!LASTING.test(name)) return;
       try {
         await (tidied ??= tidy(folder));
-        await fs.writeFile(fileOf(name), Buffer.concat([digestOf(bytes), bytes]), { mode: 0o600 });
+        await fs.writeFile(fileOf(name), Buffer.concat([Buffer.from(digestOf(bytes)), bytes]), {
+          mode: 0o600,
+        });
       } catch {
         // It is asked for the next time.
       }
     },
   };
 }
-
-const digestOf = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
 
 /** Makes room for what one command brings: the oldest go. */
 async function tidy(folder: string): Promise<void> {

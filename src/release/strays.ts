@@ -11,7 +11,7 @@ type Kind = "folder" | "file" | "link";
 /**
  * Removes what lies in a staging directory and has no place in the plan, or is something else there, and takes its
  * folders back from whoever they were given to. Follows no link.
- * @param rest waited for now and then
+ * @param rest called after some folders each, and awaited: others get their turn
  */
 export async function removeStrays(plan: Places, rest: () => Promise<void>): Promise<void> {
   const places = new Map<string, Kind>();

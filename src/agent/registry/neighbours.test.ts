@@ -44,7 +44,7 @@ function life(t: TestContext, runDir: string, ports: Source["ports"]) {
     source: async () => await Promise.resolve({ ports } as Source),
     registry: {
       setRemote: (entries) => known.splice(0, known.length, ...entries),
-      sees: ({ app }) => app === "shop",
+      seen: (ports) => ports.filter(({ app }) => app === "shop"),
     },
   });
   const names = (): string[] => known.map(({ instance }) => instance);

@@ -16,7 +16,7 @@ const REFRESH_MS = 30_000;
 export interface NeighboursOptions extends Omit<ForeverOptions, "what" | "onFailure"> {
   readonly runDir: string;
   readonly source: () => Promise<Source>;
-  readonly registry: Pick<RegistryHost, "setRemote" | "sees">;
+  readonly registry: Pick<RegistryHost, "setRemote" | "seen">;
 }
 
 const fileIn = (runDir: string): string => path.join(runDir, "services.json");
@@ -74,7 +74,7 @@ export class Neighbours {
   async #take(ports: readonly PortEntry[]): Promise<void> {
     const { registry, log } = this.#options;
     registry.setRemote(ports);
-    const text = JSON.stringify(ports.filter((entry) => registry.sees(entry)));
+    const text = JSON.stringify(registry.seen(ports));
     if (text === this.#kept) return;
     this.#kept = text;
     try {

@@ -25,8 +25,8 @@ export interface RegistryHost extends AsyncDisposable {
   /** Reads the keeper's list anew. */
   refresh(): Promise<void>;
   setRemote(ports: readonly PortEntry[]): void;
-  /** Whether anybody on this node is told of it. */
-  sees(entry: PortEntry): boolean;
+  /** Those that somebody on this node is told of. */
+  seen(ports: readonly PortEntry[]): readonly PortEntry[];
 }
 
 export interface RegistryHostOptions {
@@ -87,11 +87,11 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
     setRemote: (ports) => {
       table.setRemote(ports.flatMap(remoteService));
     },
-    sees(entry) {
+    seen(ports) {
       const callers = [...capabilities.callers()];
-      return remoteService(entry).some(
-        (service) => service.nodeId !== self && callers.some((caller) => isVisible(service, caller)),
-      );
+      const isSeen = (service: Service): boolean =>
+        service.nodeId !== self && callers.some((caller) => isVisible(service, caller));
+      return ports.filter((entry) => remoteService(entry).some(isSeen));
     },
     async [Symbol.asyncDispose]() {
       stop();
