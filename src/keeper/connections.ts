@@ -14,9 +14,10 @@ export function clientConnections(group: number, side: ClientSide): Set<number> 
   return connectionsOf(groupMembers(group), side);
 }
 
-/** The same of a group that stays: undefined where one of its processes was ending meanwhile, which let go of some. */
+/** The same of a group that stays: undefined where it is gone, or one of its processes was ending, which let go of some. */
 export function steadyConnections(group: number, side: ClientSide): Set<number> | undefined {
   const pids = groupMembers(group);
+  if (pids.length === 0) return undefined;
   const found = connectionsOf(pids, side);
   return pids.every((pid) => statOf(pid)?.ending === false) ? found : undefined;
 }

@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import net from "node:net";
+import test from "node:test";
+import { clientConnections, steadyConnections } from "./connections.ts";
+
+test("a group that is gone says nothing of the connections that it had", async (t) => {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  t.after(() => server.close());
+  await once(server, "listening");
+  const { port } = server.address() as net.AddressInfo;
+  // It holds an accepted connection, as a server does.
+  const client = net.connect(port, "127.0.0.1");
+  t.after(() => client.destroy());
+  const [accepted] = (await once(server, "connection")) as [net.Socket];
+  const holder = spawn("sleep", ["60"], { detached: true, stdio: ["ignore", "ignore", "ignore", accepted] });
+  t.after(() => holder.kill("SIGKILL"));
+  await once(holder, "spawn");
+  const side = { ports: new Set([port]), paths: new Set<string>() };
+  const group = holder.pid ?? 0;
+  assert.equal(clientConnections(group, side).size, 1);
+  assert.equal(steadyConnections(group, side)?.size, 1);
+  holder.kill("SIGKILL");
+  await once(holder, "exit");
+  assert.equal(clientConnections(group, side).size, 0);
+  assert.equal(steadyConnections(group, side), undefined, "it did not let go of them before it ended");
+});
