@@ -16,10 +16,27 @@ import type { Context, Result } from "./context.ts";
 import { bucketHere } from "./ftl-settings.ts";
 import { deployWords, durationFlag, subject, usage } from "./grammar.ts";
 import { progress } from "./progress.ts";
-import type { DeployFlags } from "./deploy-commands.ts";
-import type { InviteFlags } from "./node-commands.ts";
-import type { InitFlags } from "./server-commands.ts";
+import type { PlaceFlags } from "./has-bucket.ts";
 import { shellWord } from "./unit-words.ts";
+
+/** Of each verb's flags those that count without a hub, or are refused. */
+interface InitFlags extends PlaceFlags {
+  readonly name?: string;
+  readonly sshAgent?: boolean;
+}
+interface DeployFlags {
+  readonly from?: string;
+  readonly version?: string;
+  readonly keepOld?: boolean;
+  readonly hooks: boolean;
+  readonly attended?: boolean;
+  readonly applyWithin?: string;
+  readonly follow?: boolean;
+}
+interface InviteFlags {
+  readonly valid: string;
+  readonly replace?: string;
+}
 
 /** The operator's identity and charter as ever, and the charter in the bucket: there is no server to start. */
 export async function initBucket(context: Context, flags: InitFlags): Promise<Result> {

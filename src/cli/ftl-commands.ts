@@ -1,11 +1,8 @@
 import type { Command } from "commander";
 import type { Run } from "./group.ts";
+import type { PlaceFlags } from "./has-bucket.ts";
 import { VERSION } from "./version.ts";
 
-export interface PlaceFlags {
-  readonly bucket?: string;
-  readonly root?: string;
-}
 export interface MasterFlags extends PlaceFlags {
   readonly master?: boolean;
   readonly again?: boolean;

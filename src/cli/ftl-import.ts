@@ -2,7 +2,7 @@ import { openBucket } from "../bucket/bucket.ts";
 import { importFtl } from "../operator/bucket/import-ftl.ts";
 import { operatorHere } from "./bucket-bodies.ts";
 import type { Context, Result } from "./context.ts";
-import type { PlaceFlags } from "./ftl-commands.ts";
+import type { PlaceFlags } from "./has-bucket.ts";
 import { bucketAddress, bucketHere } from "./ftl-settings.ts";
 import { tellTrouble } from "./report-error.ts";
 

@@ -16,8 +16,9 @@ import {
 import { spool as spoolFile } from "../operator/bucket/spool.ts";
 import { operatorHere } from "./bucket-bodies.ts";
 import type { Context, Result } from "./context.ts";
-import type { MasterFlags, PlaceFlags, SpoolFlags } from "./ftl-commands.ts";
+import type { MasterFlags, SpoolFlags } from "./ftl-commands.ts";
 import { bucketHere, hasRoot, pinHere, rootHere } from "./ftl-settings.ts";
+import type { PlaceFlags } from "./has-bucket.ts";
 import { durationFlag, usage } from "./grammar.ts";
 import { columns } from "./io.ts";
 import { progress } from "./progress.ts";

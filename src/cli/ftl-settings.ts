@@ -4,9 +4,8 @@ import { openBucket, type Bucket } from "../bucket/bucket.ts";
 import { isDigest, type Digest } from "../lib/ids.ts";
 import { configIfThere } from "../operator/home.ts";
 import type { Context } from "./context.ts";
-import type { PlaceFlags } from "./ftl-commands.ts";
 import { usage } from "./grammar.ts";
-import { first, type Environment } from "./has-bucket.ts";
+import { first, type Environment, type PlaceFlags } from "./has-bucket.ts";
 
 /** A plain name is a bucket's, as with FTL. @throws SkeinError USAGE */
 export function bucketAddress(flags: PlaceFlags, env: Environment = process.env): string {

@@ -1,4 +1,8 @@
-import type { PlaceFlags } from "./ftl-commands.ts";
+/** The flags that say where, of verbs that work with a bucket. */
+export interface PlaceFlags {
+  readonly bucket?: string;
+  readonly root?: string;
+}
 
 /** What FTL took from the environment alone, by its names and Skein's; no file is needed. */
 export type Environment = Readonly<Record<string, string | undefined>>;

@@ -16,7 +16,7 @@ export interface KeepPolicy {
 
 export const KEEP: KeepPolicy = { orders: 20, releases: 20 };
 
-interface KeptParts {
+export interface KeptParts {
   readonly orders: Pick<Orders, "appEnvs" | "log" | "body" | "settle">;
   readonly releases: Pick<Releases, "get" | "list">;
   readonly commands: Pick<Commands, "releases">;
