@@ -4,7 +4,7 @@ import path from "node:path";
 import type { Command } from "commander";
 import { manifestJsonSchema } from "../src/app/json-schema.ts";
 import { cliProgram } from "../src/cli/cli-program.ts";
-import { VERSION } from "../src/cli/version.ts";
+import { VERSION } from "../src/cli/command/version.ts";
 import { openApiDocument } from "../src/api/openapi.ts";
 import { ERROR_CODES } from "../src/lib/error-codes.ts";
 

@@ -4,7 +4,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import type { Digest } from "../src/lib/ids.ts";
-import { nodeUnits } from "../src/cli/units.ts";
+import { nodeUnits } from "../src/cli/units/units.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
 import { type AgentProcess, type Cluster, joinLineIn, startCluster } from "./support/cluster.ts";

@@ -1,6 +1,6 @@
 import { Command, Option } from "commander";
-import { runBody, type Globals } from "./context.ts";
-import type { Run } from "./group.ts";
+import { runBody, type Globals } from "./command/context.ts";
+import type { Run } from "./command/group.ts";
 import { GROUPS } from "./groups.ts";
 
 const GLOBALS: readonly Option[] = [

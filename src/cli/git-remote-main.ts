@@ -12,9 +12,9 @@ import { hubsFor, signerFor } from "../operator/here.ts";
 import { readConfig, readCharters } from "../operator/home.ts";
 import { openSession, type Session } from "../operator/session.ts";
 import { openChain } from "../trust/charter.ts";
-import { shown } from "./io.ts";
-import { PushWatch, type PushedBranch } from "./push-watch.ts";
-import { gitRemote, hubsNamed, parseSkeinUrl, type GitService } from "./git-remote.ts";
+import { shown } from "./terminal/io.ts";
+import { PushWatch, type PushedBranch } from "./git/push-watch.ts";
+import { gitRemote, hubsNamed, parseSkeinUrl, type GitService } from "./git/git-remote.ts";
 
 /** Spelled out: its own module would load the whole language of manifests. */
 const MANIFEST = "skein.yaml";
@@ -48,7 +48,7 @@ async function speakGit(args: readonly string[], env: NodeJS.ProcessEnv): Promis
   // git does not try a second one.
   const isOnly = opened.hubs.every(({ address, spki }) => address === hub?.address && spki === hub.spki);
   if (hub === undefined || !isOnly) return;
-  const { letGitCall } = await import("./git-https.ts");
+  const { letGitCall } = await import("./git/git-https.ts");
   // The push stands, and the next one goes this way again.
   await letGitCall({ ...opened, hub, now: systemClock.now() }).catch(() => undefined);
 }
@@ -111,7 +111,7 @@ async function afterPush(
   const asking: PushedBranch[] = [];
   for (const one of pushed) if (await wishes.asksForMore(one.commit)) asking.push(one);
   if (asking.length === 0) return;
-  const { stagePushed } = await import("./stage-pushed.ts");
+  const { stagePushed } = await import("./git/stage-pushed.ts");
   const { signal } = new AbortController();
   const options = { paths, repo, env: env["SKEIN_ENV"] ?? "default", cwd: process.cwd() };
   await stagePushed({ ...options, pushed: asking, signal });

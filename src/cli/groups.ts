@@ -1,17 +1,17 @@
-import { registerCache } from "./cache-commands.ts";
-import { registerDemo } from "./demo-commands.ts";
-import { registerDeploy } from "./deploy-commands.ts";
-import { registerFtl } from "./ftl-commands.ts";
-import { registerLifecycle } from "./lifecycle-commands.ts";
-import { registerNodes } from "./node-commands.ts";
-import { registerRelease } from "./release-commands.ts";
-import { registerRollouts } from "./rollout-commands.ts";
-import { registerRepair } from "./repair-commands.ts";
-import { registerServers } from "./server-commands.ts";
-import { registerStage } from "./stage-commands.ts";
-import { registerTools } from "./tool-commands.ts";
-import { registerViews } from "./view-commands.ts";
-import type { Groups } from "./group.ts";
+import { registerCache } from "./cache/cache-commands.ts";
+import { registerDemo } from "./demo/demo-commands.ts";
+import { registerDeploy } from "./deploy/deploy-commands.ts";
+import { registerFtl } from "./bucket/ftl-commands.ts";
+import { registerLifecycle } from "./deploy/lifecycle-commands.ts";
+import { registerNodes } from "./node/node-commands.ts";
+import { registerRelease } from "./release/release-commands.ts";
+import { registerRollouts } from "./deploy/rollout-commands.ts";
+import { registerRepair } from "./repair/repair-commands.ts";
+import { registerServers } from "./server/server-commands.ts";
+import { registerStage } from "./deploy/stage-commands.ts";
+import { registerTools } from "./tool/tool-commands.ts";
+import { registerViews } from "./view/view-commands.ts";
+import type { Groups } from "./command/group.ts";
 
 /** Who defines which verbs. Defining all of them takes longer than many a command. */
 export const GROUPS: Groups = [

@@ -1,8 +1,8 @@
 import { CommanderError, type Command } from "commander";
 import { SkeinError } from "../lib/errors.ts";
 import { cliProgram } from "./cli-program.ts";
-import { processIo } from "./io.ts";
-import { VERSION } from "./version.ts";
+import { processIo } from "./terminal/io.ts";
+import { VERSION } from "./command/version.ts";
 
 const LINGER_MS = 1000;
 /** As shells tell of a program that SIGPIPE ended. */
@@ -84,7 +84,7 @@ function commandOf(program: Command, words: readonly string[]): string {
 }
 
 async function report(words: readonly string[], thrown: unknown, command: string): Promise<number> {
-  const { ofCommand, reportError } = await import("./report-error.ts");
+  const { ofCommand, reportError } = await import("./terminal/report-error.ts");
   const err = ofCommand(thrown, command);
   const json = words.includes("--json") || process.env["SKEIN_JSON"] !== undefined;
   return reportError(processIo({ json, verbose: words.includes("--verbose") }), err);

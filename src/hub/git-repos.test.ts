@@ -25,7 +25,7 @@ import {
 } from "./hub.fixture.ts";
 
 const exec = promisify(execFile);
-const helperModule = fileURLToPath(new URL("../cli/git-remote.ts", import.meta.url));
+const helperModule = fileURLToPath(new URL("../cli/git/git-remote.ts", import.meta.url));
 const lineModule = fileURLToPath(new URL("../api/hub-line.ts", import.meta.url));
 
 interface Work {

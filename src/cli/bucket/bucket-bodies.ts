@@ -1,0 +1,165 @@
+import type { Bucket } from "../../bucket/bucket.ts";
+import { publishCharters } from "../../bucket/publish.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { shortRelease } from "../../lib/ids.ts";
+import { formatDuration } from "../../lib/units.ts";
+import { deployToBucket, reorderInBucket } from "../../operator/bucket/bucket-deploy.ts";
+import { inviteToBucket } from "../../operator/bucket/bucket-invite.ts";
+import { openBucketOperator, type BucketOperator } from "../../operator/bucket/bucket-operator.ts";
+import { readCharters } from "../../operator/home.ts";
+import { initCluster } from "../../operator/init.ts";
+import { claimDepot } from "../../release/upkeep/owner.ts";
+import type { Strategy } from "../../trust/documents.ts";
+import { appHere } from "../command/app-here.ts";
+import type { Context, Result } from "../command/context.ts";
+import { bucketHere } from "./ftl-settings.ts";
+import { deployWords, durationFlag, subject, usage } from "../command/grammar.ts";
+import { progress } from "../terminal/progress.ts";
+import type { PlaceFlags } from "../command/has-bucket.ts";
+import { shellWord } from "../units/unit-words.ts";
+
+/** Of each verb's flags those that count without a hub, or are refused. */
+interface InitFlags extends PlaceFlags {
+  readonly name?: string;
+  readonly sshAgent?: boolean;
+}
+interface DeployFlags {
+  readonly from?: string;
+  readonly version?: string;
+  readonly keepOld?: boolean;
+  readonly hooks: boolean;
+  readonly attended?: boolean;
+  readonly applyWithin?: string;
+  readonly follow?: boolean;
+}
+interface InviteFlags {
+  readonly valid: string;
+  readonly replace?: string;
+}
+
+/** The operator's identity and charter as ever, and the charter in the bucket: there is no server to start. */
+export async function initBucket(context: Context, flags: InitFlags): Promise<Result> {
+  const { paths, signal, io } = context;
+  using bucket = await bucketHere(flags, context, "writing");
+  const made = await initCluster({
+    paths,
+    name: flags.name,
+    key: flags.sshAgent === true ? "ssh-agent" : "file",
+    hubs: [],
+    clock: systemClock,
+  });
+  const tools = { documents: bucket.documents, clock: systemClock, signal };
+  await claimDepot(bucket.depot, made.cluster, signal);
+  await publishCharters(await readCharters(paths), tools);
+  if (made.already) io.say("There was a cluster here already; its charter is in the bucket now.");
+  io.print(`cluster      ${made.cluster}`);
+  io.print(`fingerprint  ${made.pin}`);
+  io.print(`operator     ${made.operator}`);
+  io.print(`bucket       ${bucket.name}`);
+  io.say(`next  skein ftl spool FILE; on each machine: SKEIN_CHARTER=${made.pin} skein ftl sync`);
+  const { cluster, pin, operator, already } = made;
+  return { cluster, fingerprint: pin, operator, already, bucket: bucket.name };
+}
+
+/** `deploy` where SKEIN_BUCKET is set. */
+export async function deploy(
+  context: Context,
+  words: readonly string[],
+  flags: DeployFlags,
+  strategy: Partial<Strategy>,
+): Promise<Result> {
+  if (flags.attended === true || flags.follow === true) {
+    throw usage("nobody reports to a bucket", "Leave --attended and --follow out, or deploy through a hub.");
+  }
+  const { env, cwd, signal, globals, io } = context;
+  using bucket = await bucketHere({}, context, "writing");
+  const operator = await operatorHere(context, bucket, ["skein deploy", ...words].join(" "));
+  const { tell } = progress(io);
+  const { app, on, ...rest } = { app: globals.app, on: globals.on, version: flags.version, from: flags.from };
+  const deployed = await deployToBucket(operator, {
+    ...deployWords(words, { app, on, ...rest }),
+    env,
+    cwd,
+    keepOld: flags.keepOld === true,
+    hooks: flags.hooks ? "run" : "skip",
+    ...(flags.applyWithin === undefined ? {} : { applyWithinMs: durationFlag(flags.applyWithin) }),
+    strategy,
+    tell,
+    signal,
+  });
+  io.print(shortRelease(deployed.app, deployed.release));
+  const when = deployed.spreadMs === 0 ? "at their next look" : `within ${formatDuration(deployed.spreadMs)}`;
+  io.say(`order ${deployed.seq} to ${deployed.selector}: nodes begin ${when}, unpaced; nobody watches them`);
+  return { ...deployed };
+}
+
+/** stop, start and restart where SKEIN_BUCKET is set. */
+export async function reorder(
+  context: Context,
+  what: "stop" | "start" | "restart",
+  word: string | undefined,
+): Promise<Result> {
+  const { env, signal, io, globals } = context;
+  const named = subject(word, globals.app);
+  if (named.kind === "instance" || named.release !== null) {
+    throw usage("through a bucket only the whole app can be told so", `skein ${what} APP`);
+  }
+  const app = await appHere(context, named.app);
+  using bucket = await bucketHere({}, context, "writing");
+  const operator = await operatorHere(context, bucket, `skein ${what} ${app}`);
+  const seq = await reorderInBucket(operator, what, { app, env, signal });
+  io.say(`order ${seq}: nodes begin unpaced; nobody watches them`);
+  return { app, seq };
+}
+
+/** `rollback` where SKEIN_BUCKET is set: what was ordered before, or another release. */
+export async function rollback(
+  context: Context,
+  word: string | undefined,
+  to: string | undefined,
+): Promise<Result> {
+  const app = await appHere(context, word);
+  const { jump, jumpBack } = await import("./ftl-master.ts");
+  return to === undefined
+    ? await jumpBack(context, app, { master: true })
+    : await jump(context, `${app}.${to.replace(/^.*@/, "")}`, { master: true });
+}
+
+/** `node invite` where SKEIN_BUCKET is set. */
+export async function invite(
+  context: Context,
+  name: string | undefined,
+  labels: Readonly<Record<string, string>>,
+  flags: InviteFlags,
+): Promise<Result> {
+  if (flags.replace !== undefined)
+    throw usage("nobody is told of a node's end through a bucket", "Leave --replace out.");
+  using bucket = await bucketHere({}, context, "reading");
+  const operator = await operatorHere(context, bucket, "skein node invite");
+  const wish = { name: name ?? null, labels, validMs: durationFlag(flags.valid) };
+  const invitation = await inviteToBucket(operator, wish);
+  const command = `skein agent run --source ${shellWord(bucket.address)} --join ${invitation.line}`;
+  context.io.say(
+    `Run this on the new node until ${invitation.expires}. Whoever has it can join till then; keep it to yourself.`,
+  );
+  context.io.print(command);
+  return { ...invitation, command };
+}
+
+/** @throws SkeinError NOT_AUTHORISED with what to type on an operator's machine */
+export async function operatorHere(
+  { paths, signal }: Context,
+  bucket: Bucket,
+  typed: string,
+): Promise<BucketOperator> {
+  try {
+    return await openBucketOperator({ paths, bucket, clock: systemClock, signal });
+  } catch (err) {
+    if (!isSkeinError(err, "NO_CLUSTER")) throw err;
+    throw new SkeinError("NOT_AUTHORISED", "this machine has no operator's key, and this must be signed", {
+      cause: err,
+      hint: `On an operator's machine: ${typed}`,
+    });
+  }
+}

@@ -1,0 +1,69 @@
+import { launcher, type Context, type Result } from "../command/context.ts";
+import type { SyncFlags } from "./ftl-commands.ts";
+import { bucketAddress, pinHere, rootHere } from "./ftl-settings.ts";
+import { commandWord, cronWord, environmentWord } from "../units/unit-words.ts";
+
+/** Prints what runs `sync` on its own: two systemd units and, for machines without, a line for cron and for boot. */
+export async function print(context: Context, flags: SyncFlags): Promise<Result> {
+  const root = rootHere(flags);
+  const pin = await pinHere(context, root);
+  const settings = {
+    SKEIN_BUCKET: bucketAddress(flags),
+    SKEIN_ROOT: root,
+    ...(pin === null ? {} : { SKEIN_CHARTER: pin }),
+    ...namedSettings(process.env),
+  };
+  const text = unitText(launcher(), settings);
+  context.io.print(text);
+  return { text };
+}
+
+/** Where things are, and no secrets: those belong into a file that only root reads. */
+const NAMED = [
+  "REGION",
+  "DEFAULT_REGION",
+  "ENDPOINT_URL",
+  "ENDPOINT_URL_S3",
+  "S3_STYLE",
+  "PROFILE",
+  "CA_BUNDLE",
+];
+
+function namedSettings(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const names = ["SKEIN_HOME", ...NAMED.flatMap((name) => [`AWS_${name}`, `SKEIN_AWS_${name}`])];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = env[name];
+      return value === undefined || value === "" ? [] : [[name, value]];
+    }),
+  );
+}
+
+export function unitText(skein: string, settings: Readonly<Record<string, string>>): string {
+  const entries = Object.entries(settings);
+  const environment = entries
+    .map(([name, value]) => `Environment=${environmentWord(name, value)}`)
+    .join("\n");
+  const inline = entries.map(([name, value]) => `${name}=${cronWord(value)}`).join(" ");
+  const sync = `${inline} ${cronWord(skein)} ftl sync --quiet`;
+  return `# /etc/systemd/system/skein-sync.service
+[Unit]
+Description=Skein sync: brings packages to what the bucket says
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+${environment}
+# Credentials, where the machine has no role of its own: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, readable by root.
+EnvironmentFile=-/etc/skein/sync.env
+ExecStart=${commandWord(skein)} ftl sync --every 30s
+Restart=always
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+
+# Without systemd, in /etc/cron.d/skein (the first line catches up at boot):
+@reboot      root  ${sync}
+*/5 * * * *  root  ${sync}`;
+}

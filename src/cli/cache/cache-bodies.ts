@@ -1,0 +1,300 @@
+import path from "node:path";
+import type { DepotReader } from "../../depot/depot.ts";
+import { httpDepot } from "../../depot/http.ts";
+import { formatBytes } from "../../lib/units.ts";
+import { cacheNodes, fetchInto, heldOn, onCaches } from "../../operator/cache/far-cache.ts";
+import {
+  blobsOf,
+  cacheHere,
+  diffTree,
+  forgetGone,
+  getTree,
+  persist as persistTrees,
+  putSource,
+  putTree,
+} from "../../operator/cache/local-cache.ts";
+import { cachedNames, nameIfThere } from "../../operator/cache/names.ts";
+import { numberOf, wordOf } from "../../operator/commands.ts";
+import type { KnownNode } from "../../operator/nodes.ts";
+import { openSource, type OpenedSource } from "../../operator/source.ts";
+import { checkCache, collectCache } from "../../release/cache-contents.ts";
+import type { CacheFlags } from "./cache-commands.ts";
+import { cacheGcWords, cacheSubject, type CacheGcFlags } from "./cache-words.ts";
+import type { Context, Result } from "../command/context.ts";
+import { usage } from "../command/grammar.ts";
+import { columns } from "../terminal/io.ts";
+import { foundNamed } from "../command/release-named.ts";
+
+/** The nodes whose caches are meant; null: this machine's. */
+async function nodesMeant(context: Context, { address }: CacheFlags): Promise<readonly KnownNode[] | null> {
+  const { on } = context.globals;
+  if (address === undefined && on === undefined) return null;
+  if (address !== undefined && on !== undefined)
+    throw usage("--address and --on both say whose cache", "Leave one of them out.");
+  return await cacheNodes(await context.operator(), { address, on }, context.signal);
+}
+
+export async function list(context: Context, flags: CacheFlags): Promise<Result> {
+  const { io, paths, signal } = context;
+  const nodes = await nodesMeant(context, flags);
+  if (nodes !== null) {
+    const held = await heldOn(await context.operator(), nodes, [], signal);
+    for (const { node, blobs, bytes } of held) io.print(`${node}  ${blobs} blobs  ${formatBytes(bytes)}`);
+    return { nodes: held.map(({ node, blobs, bytes }) => ({ node, blobs, bytes })) };
+  }
+  const names = await cachedNames(paths);
+  const blobs = await cacheHere(paths).blobs();
+  const bytes = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
+  for (const line of columns(names.map(({ name, tree }) => [name, tree.slice(0, 12)]))) io.print(line);
+  io.print(`${blobs.length} blobs  ${formatBytes(bytes)}`);
+  return { names, blobs: blobs.length, bytes };
+}
+
+export async function put(context: Context, words: readonly string[], flags: CacheFlags): Promise<Result> {
+  const { io, paths, signal } = context;
+  const subject = cacheSubject(words);
+  const nodes = await nodesMeant(context, flags);
+  if (subject.kind === "path") {
+    const kept = await putPath(context, subject.path);
+    if (nodes !== null) await sendTo(context, [kept], nodes);
+    io.print(`${kept.name}  ${kept.tree.slice(0, 12)}`);
+    return { ...kept };
+  }
+  const operator = await context.operator();
+  const { id, release } = await foundNamed(context, subject.app, subject.version);
+  const depot = httpDepot(operator.client);
+  const name = `${subject.app}@${id.slice(0, 8)}`;
+  if (nodes === null) await putTree(paths, name, release, depot, signal);
+  else await fetchInto(operator, nodes, await blobsOf(depot, release, signal), signal);
+  io.print(`${name}  ${release.tree.slice(0, 12)}`);
+  return { name, tree: release.tree, release: id };
+}
+
+async function putPath(context: Context, where: string) {
+  await using opened = await sourceAt(context, where);
+  return await putSource(context.paths, opened.manifest.app, opened.source, context.signal);
+}
+
+/** A folder, archive or file as it is; where its manifest says so, what is built of it. */
+async function sourceAt(context: Context, where: string): Promise<OpenedSource> {
+  const { cwd, env, io, paths, signal } = context;
+  const origin = { kind: "path", path: path.resolve(cwd, where) } as const;
+  return await openSource(origin, {
+    env,
+    paths,
+    onLine: (line) => io.say(line),
+    signal,
+  });
+}
+
+export async function get(
+  context: Context,
+  name: string,
+  to: string | undefined,
+  flags: CacheFlags,
+): Promise<Result> {
+  if ((await nodesMeant(context, flags)) !== null) {
+    throw usage(
+      "get reads this machine's cache",
+      `skein cache put ${name}, and then: skein cache get ${name}`,
+    );
+  }
+  const target = to ?? name.split("@")[0] ?? name;
+  await getTree(context.paths, name, path.resolve(context.cwd, target), context.signal);
+  context.io.print(`${name} is written to ${target}, every file checked`);
+  return { name, to: target };
+}
+
+export async function diff(context: Context, where: string, flags: CacheFlags): Promise<Result> {
+  const { io, paths, signal } = context;
+  await using opened = await sourceAt(context, where);
+  const name = opened.manifest.app;
+  const nodes = await nodesMeant(context, flags);
+  if (nodes !== null) return await diffFar(context, await putPath(context, where), nodes);
+  const found = await diffTree(paths, name, opened.source, signal);
+  for (const kind of ["missing", "extra", "different"] as const) {
+    for (const file of found[kind]) io.print(`${kind.padEnd(9)}  ${file}`);
+  }
+  const count = found.missing.length + found.extra.length + found.different.length;
+  if (count === 0) io.say(`${name} in the cache is what is here.`);
+  return { name, ...found, ...(count === 0 ? {} : { exit: 10 }) };
+}
+
+/** Nodes tell which blobs they hold: a source is there when all of its blobs are. */
+async function diffFar(
+  context: Context,
+  kept: Parameters<typeof blobsOf>[1],
+  nodes: readonly KnownNode[],
+): Promise<Result> {
+  const { io, signal } = context;
+  const blobs = await blobsOf(await depotHere(context), kept, signal);
+  const held = await heldOn(await context.operator(), nodes, blobs, signal);
+  const rows = held.map(({ node, missing }) => {
+    io.print(missing === 0 ? `${node}  same` : `${node}  missing ${missing} of ${blobs.length} blobs`);
+    return { node, missing };
+  });
+  return { nodes: rows, ...(rows.some(({ missing }) => missing > 0) ? { exit: 10 } : {}) };
+}
+
+async function depotHere({ paths }: Context): Promise<DepotReader> {
+  const { cacheDepot } = await import("../../depot/cache/cache-depot.ts");
+  return cacheDepot(cacheHere(paths));
+}
+
+export async function update(context: Context, where: string, flags: CacheFlags): Promise<Result> {
+  const { io, paths } = context;
+  const nodes = await nodesMeant(context, flags);
+  const before = await nameIfThere(paths, (await appAt(context, where)) ?? "-");
+  const kept = await putPath(context, where);
+  if (nodes !== null) await sendTo(context, [kept], nodes);
+  const changed = before?.tree !== kept.tree;
+  io.print(`${kept.name}  ${kept.tree.slice(0, 12)}  ${changed ? "updated" : "was up to date"}`);
+  return { ...kept, changed };
+}
+
+async function appAt(context: Context, where: string): Promise<string | undefined> {
+  const { readManifest } = await import("../../operator/source.ts");
+  const origin = { kind: "path", path: path.resolve(context.cwd, where) } as const;
+  return (await readManifest(origin, { env: context.env, signal: context.signal })).app;
+}
+
+export async function repair(context: Context, where: string, flags: CacheFlags): Promise<Result> {
+  const { io, paths, signal } = context;
+  const nodes = await nodesMeant(context, flags);
+  if (nodes !== null) {
+    if (flags.rebuild === true) return await update(context, where, flags);
+    const answers = await onCaches(await context.operator(), nodes, "cache-repair", {}, signal);
+    const rows = answers.map(({ node, lines }) => {
+      const of = (type: string) =>
+        lines.filter((line) => line["type"] === type).map((line) => wordOf(line, "blob"));
+      const [mended, forgotten] = [of("mended"), of("forgotten")];
+      const says = [
+        ...(mended.length > 0 ? [`${mended.length} mended`] : []),
+        ...(forgotten.length > 0 ? [`${forgotten.length} removed, nobody has them any more`] : []),
+      ];
+      io.print(`${node}  ${says.length === 0 ? "whole" : says.join(", ")}`);
+      return { node, mended, forgotten };
+    });
+    return { nodes: rows };
+  }
+  const { checked, damaged } = await checkCache(cacheHere(paths), signal);
+  for (const name of damaged) io.print(`damaged, removed  ${name}`);
+  const rebuilt = flags.rebuild === true ? await rebuild(context, where) : {};
+  const mended = await mend(context, damaged);
+  io.print(`${checked} blobs read, ${damaged.length} damaged, ${mended} fetched anew`);
+  return { checked, damaged, mended, ...rebuilt };
+}
+
+/** What is built from scratch is put in where it differs. */
+async function rebuild(context: Context, where: string): Promise<Result> {
+  const { io, paths } = context;
+  const before = await nameIfThere(paths, (await appAt(context, where)) ?? "-");
+  const { name, tree } = await putPath(context, where);
+  const same = before?.tree === tree;
+  io.print(
+    `${name}  ${tree.slice(0, 12)}  ${same ? "as built from scratch" : "differed from a build from scratch"}`,
+  );
+  return { name, tree, same };
+}
+
+/** From the hub, where this machine knows one; else a damaged blob is fetched when it is needed. */
+async function mend(context: Context, damaged: readonly string[]): Promise<number> {
+  if (damaged.length === 0) return 0;
+  const { configIfThere } = await import("../../operator/home.ts");
+  if ((await configIfThere(context.paths)) === undefined) return 0;
+  const { cached } = await import("../../depot/cache/cached.ts");
+  const { isSkeinError } = await import("../../lib/errors.ts");
+  const depot = cached({ near: cacheHere(context.paths), far: httpDepot((await context.operator()).client) });
+  let mended = 0;
+  for (const name of damaged) {
+    try {
+      for await (const _ of depot.get(name, context.signal)) void _;
+      mended += 1;
+    } catch (err) {
+      if (!isSkeinError(err, "BLOB_MISSING")) throw err;
+    }
+  }
+  return mended;
+}
+
+/** An address of a bucket, rather than a node's or a bucket's plain name. */
+const BUCKET = /^(s3:\/\/|dir:|\/|\.)/i;
+
+export async function persist(context: Context, to: string | undefined, flags: CacheFlags): Promise<Result> {
+  const { io, paths, signal } = context;
+  const { s3Bucket } = flags;
+  const bucket = s3Bucket === undefined || BUCKET.test(s3Bucket) ? s3Bucket : `s3://${s3Bucket}`;
+  const target = bucket ?? to ?? flags.address;
+  if (target === undefined) throw usage("send it where?", "skein cache persist NODE, or --s3-bucket BUCKET.");
+  const names = await cachedNames(paths);
+  if (names.length === 0) throw usage("nothing was put into the cache", "skein cache put");
+  if (BUCKET.test(target)) {
+    const { openBucket } = await import("../../bucket/bucket.ts");
+    using opened = await openBucket(target, { env: process.env, writing: true, signal });
+    const { sent, bytes } = await persistTrees(paths, names, opened.depot, signal);
+    io.print(`${opened.name}  ${sent} blobs sent  ${formatBytes(bytes)}`);
+    return { to: opened.name, sent, bytes };
+  }
+  const nodes = await cacheNodes(await context.operator(), { address: target }, signal);
+  const { sent, bytes } = await sendTo(context, names, nodes);
+  for (const { identity } of nodes)
+    io.print(`${identity.name}  has ${names.map(({ name }) => name).join(", ")}`);
+  return { to: nodes.map(({ identity }) => identity.name), sent, bytes };
+}
+
+/** By way of the hub's depot: nodes fetch from where they get releases. */
+async function sendTo(
+  context: Context,
+  trees: Parameters<typeof persistTrees>[1],
+  nodes: readonly KnownNode[],
+): Promise<{ readonly sent: number; readonly bytes: number }> {
+  const operator = await context.operator();
+  const { paths, signal } = context;
+  const { blobs, sent, bytes } = await persistTrees(paths, trees, httpDepot(operator.client), signal);
+  await fetchInto(operator, nodes, blobs, signal);
+  return { sent, bytes };
+}
+
+export async function flush(context: Context, flags: CacheFlags): Promise<Result> {
+  return await freed(context, flags, "cache-flush", {}, async () => ({
+    bytes: await cacheHere(context.paths).shrinkTo(0),
+  }));
+}
+
+export async function gc(
+  context: Context,
+  words: readonly string[],
+  flags: CacheFlags & CacheGcFlags,
+): Promise<Result> {
+  const { count, older } = flags;
+  const given = { ...(count === undefined ? {} : { count }), ...(older === undefined ? {} : { older }) };
+  const wish = { ...cacheGcWords(words, given, Date.now()), dry: context.globals.dryRun === true };
+  return await freed(context, flags, "cache-gc", wish, async () => {
+    const { removed, bytes } = await collectCache(cacheHere(context.paths), wish, context.signal);
+    return { bytes, blobs: removed.length };
+  });
+}
+
+async function freed(
+  context: Context,
+  flags: CacheFlags,
+  kind: string,
+  args: Record<string, number | boolean>,
+  here: () => Promise<{ readonly bytes: number; readonly blobs?: number }>,
+): Promise<Result> {
+  const nodes = await nodesMeant(context, flags);
+  const word = args["dry"] === true ? "would be freed" : "freed";
+  if (nodes === null) {
+    const done = await here();
+    await forgetGone(context.paths, context.signal);
+    context.io.print(`${formatBytes(done.bytes)} ${word}`);
+    return { ...done };
+  }
+  const answers = await onCaches(await context.operator(), nodes, kind, args, context.signal);
+  const rows = answers.map(({ node, lines }) => {
+    const bytes = lines.reduce((sum, line) => sum + numberOf(line, "bytes"), 0);
+    context.io.print(`${node}  ${formatBytes(bytes)} ${word}`);
+    return { node, bytes };
+  });
+  return { nodes: rows };
+}

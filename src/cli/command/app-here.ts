@@ -1,0 +1,22 @@
+import { SkeinError } from "../../lib/errors.ts";
+import { originOf, readManifest } from "../../operator/source.ts";
+import type { Context } from "./context.ts";
+import { usage } from "./grammar.ts";
+
+/** The app that a word or `--app` names, else that of the manifest here. @throws SkeinError USAGE */
+export async function appHere(context: Context, word: string | null | undefined): Promise<string> {
+  const flag = context.globals.app;
+  const named = word ?? flag;
+  if (named !== undefined && named !== (flag ?? named)) {
+    throw usage(`the app is given twice: ${named} and ${flag ?? ""}`, "Leave one of them out.");
+  }
+  if (named !== undefined) return named;
+  const { origin } = await originOf(context.cwd, context.signal);
+  try {
+    const manifest = await readManifest(origin, { env: context.env, signal: context.signal });
+    return manifest.app;
+  } catch (err) {
+    if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) throw err;
+    throw usage("which app? There is no manifest here", "Name it, for example: skein status APP");
+  }
+}

@@ -1,0 +1,144 @@
+import path from "node:path";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { pathsFrom, type Paths } from "../../lib/paths.ts";
+import type { Operator } from "../../operator/operator.ts";
+import { durationFlag } from "./grammar.ts";
+import { first } from "./has-bucket.ts";
+import { processIo, type Io } from "../terminal/io.ts";
+
+/** The flags that every command takes; `SKEIN_*` variables mirror them. */
+export interface Globals {
+  readonly app?: string | undefined;
+  readonly env?: string | undefined;
+  readonly on?: string | undefined;
+  readonly json?: boolean | undefined;
+  readonly quiet?: boolean | undefined;
+  readonly verbose?: boolean | undefined;
+  readonly timeout?: string | undefined;
+  readonly detach?: boolean | undefined;
+  readonly dryRun?: boolean | undefined;
+  readonly yes?: boolean | undefined;
+  readonly color?: boolean | undefined;
+}
+
+/** What a command body works with. */
+export interface Context {
+  readonly io: Io;
+  readonly globals: Globals;
+  /** The environment of apps: `default` where none is named. */
+  readonly env: string;
+  readonly paths: Paths;
+  readonly cwd: string;
+  /** Ends with Ctrl-C (INTERRUPTED) or `--timeout` (TIMEOUT). */
+  readonly signal: AbortSignal;
+  /** The operator of this machine; closed with the command. */
+  operator(): Promise<Operator>;
+  /** Told when a wait is cut short: how to come back. */
+  comeBack(hint: string): void;
+}
+
+/** Folder with `git-remote-skein`. */
+export const HELPER_DIR = path.resolve(
+  import.meta.dirname,
+  import.meta.filename.endsWith(".ts") ? "../../../bin" : "../bin",
+);
+
+/** What the result event says; `exit` is the exit code where it is not 0. */
+export type Result = Readonly<Record<string, unknown>> & { readonly exit?: number };
+
+export type Body = (context: Context) => Promise<Result | undefined>;
+
+/**
+ * Runs a command's body: opens what it asks for, turns Ctrl-C and `--timeout` into errors, prints the result event.
+ * @param name the command's own, as it is typed
+ * @returns the exit code
+ */
+export async function runBody(name: string, globals: Globals, body: Body): Promise<number> {
+  const io = processIo(globals);
+  const ended = new AbortController();
+  let hint: string | undefined;
+  let opened: Promise<Operator> | undefined;
+  const onSignal = (): void => {
+    if (ended.signal.aborted) process.exit(130);
+    ended.abort(
+      new SkeinError("INTERRUPTED", "interrupted", { hint: hint ?? "Nothing is half-done; run it again." }),
+    );
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  const timer = timeoutOf(globals, ended, () => hint);
+  try {
+    const paths = pathsFrom(process.env);
+    const result = await body({
+      io,
+      globals,
+      env: globals.env ?? "default",
+      paths,
+      cwd: process.cwd(),
+      signal: ended.signal,
+      operator: async () => await (opened ??= openHere(paths, ended.signal)),
+      comeBack: (text) => {
+        hint = text;
+      },
+    });
+    const { exit = 0, ...data } = result ?? {};
+    io.event({ type: "result", ok: exit === 0, ...(exit === 0 ? {} : { exit }), ...data });
+    return exit;
+  } catch (err) {
+    const { ofCommand, reportError } = await import("../terminal/report-error.ts");
+    return reportError(io, ended.signal.aborted ? ended.signal.reason : ofCommand(err, name));
+  } finally {
+    clearTimeout(timer);
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+    (await opened?.catch(() => undefined))?.[Symbol.dispose]();
+  }
+}
+
+function timeoutOf(
+  globals: Globals,
+  ended: AbortController,
+  hint: () => string | undefined,
+): NodeJS.Timeout | undefined {
+  if (globals.timeout === undefined) return undefined;
+  const ms = durationFlag(globals.timeout);
+  return setTimeout(() => {
+    const text = hint();
+    const message = `not done within ${String(globals.timeout)}; what was started goes on`;
+    ended.abort(new SkeinError("TIMEOUT", message, text === undefined ? {} : { hint: text }));
+  }, ms);
+}
+
+async function openHere(paths: Paths, signal: AbortSignal): Promise<Operator> {
+  const { openOperator } = await import("../../operator/operator.ts");
+  return await openOperator({ paths, signal }).catch((err: unknown) => {
+    const told = first(process.env["SKEIN_BUCKET"], process.env["FTL_BUCKET"]);
+    if (told === undefined || !isSkeinError(err, "NO_CLUSTER")) throw err;
+    // A machine that pulls: a cluster of its own is the last thing that it wants.
+    throw new SkeinError("NO_CLUSTER", err.message, {
+      hint: "What is here: skein ftl list [PACKAGE]; what the bucket has: skein list --master [PACKAGE].",
+      data: err.data,
+      cause: err,
+    });
+  });
+}
+
+/** The `skein` that units start. */
+export const launcher = (): string => path.join(HELPER_DIR, "skein");
+
+/** Asks for the name of what is destroyed, unless `--yes` was given with it. @throws SkeinError NAME_NOT_GIVEN */
+export async function confirmName({ io, globals }: Context, what: string, name: string): Promise<void> {
+  if (globals.yes === true) return;
+  const refusal = new SkeinError("NAME_NOT_GIVEN", `${what}, and ${name} was not typed`, {
+    hint: "Type the name when asked, or add --yes.",
+    data: { name },
+  });
+  if (!process.stdin.isTTY || io.json) throw refusal;
+  const { createInterface } = process.getBuiltinModule("node:readline/promises");
+  const reader = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    if ((await reader.question(`${what}. Type ${name} to go on: `)) !== name) throw refusal;
+  } finally {
+    reader.close();
+  }
+}

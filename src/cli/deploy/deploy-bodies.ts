@@ -1,0 +1,202 @@
+import type { Strategy } from "../../trust/documents.ts";
+import { httpDepot } from "../../depot/http.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { shortRelease } from "../../lib/ids.ts";
+import { formatBytes } from "../../lib/units.ts";
+import { buildRelease, deploy as deployOrder, type DeployOptions } from "../../operator/deploy.ts";
+import type { Operator } from "../../operator/operator.ts";
+import { planDeploy, type Cost, type Plan } from "../../operator/plan.ts";
+import { followOrder, type Followed, type PublishedOrder } from "../../operator/publish-order.ts";
+import { rollback } from "../../operator/rollback.ts";
+import { originOf } from "../../operator/source.ts";
+import { appHere } from "../command/app-here.ts";
+import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
+import type { DeployFlags } from "./deploy-commands.ts";
+import { hasBucket } from "../command/has-bucket.ts";
+import { amountFlag, deployWords, durationFlag, usage } from "../command/grammar.ts";
+import { columns } from "../terminal/io.ts";
+import { progress, type Progress } from "../terminal/progress.ts";
+import { releaseNamed } from "../command/release-named.ts";
+
+const PLAN_HAS_CHANGES = 10;
+
+export async function build(context: Context, source: string | undefined): Promise<Result> {
+  const operator = await context.operator();
+  const shown = progress(context.io);
+  const { origin } =
+    source === undefined
+      ? await originOf(context.cwd, context.signal)
+      : { origin: { kind: "path", path: source } as const };
+  const { made, manifest } = await buildRelease(operator, origin, {
+    app: context.globals.app ?? null,
+    env: context.env,
+    depot: httpDepot(operator.client),
+    tell: shown.tell,
+    signal: context.signal,
+  });
+  shown.end();
+  context.io.print(`${manifest.app}@${made.id}`);
+  return { app: manifest.app, release: made.id, commit: made.release.commit, already: made.already };
+}
+
+export async function deploy(
+  context: Context,
+  words: readonly string[],
+  flags: DeployFlags,
+): Promise<Result | undefined> {
+  if (context.globals.dryRun === true) return await plan(context, words, flags);
+  if (hasBucket({})) {
+    return await (
+      await import("../bucket/bucket-bodies.ts")
+    ).deploy(context, words, flags, strategyOf(flags));
+  }
+  const operator = await context.operator();
+  const shown = progress(context.io);
+  const published = await deployOrder(operator, optionsOf(context, operator, words, flags, shown));
+  const result = await finish(context, operator, published, shown);
+  if (flags.follow !== true || context.globals.detach === true) return result;
+  const { logs } = await import("../view/log-bodies.ts");
+  const { app, release } = published.draft.order;
+  await logs(context, app, { follow: true, lines: "1000" }, release);
+  return result;
+}
+
+export async function plan(context: Context, words: readonly string[], flags: DeployFlags): Promise<Result> {
+  if (hasBucket({})) {
+    throw usage(
+      "a plan needs to know what nodes run, and no node tells a bucket",
+      "skein list --master APP shows what is ordered.",
+    );
+  }
+  const operator = await context.operator();
+  const shown = progress(context.io);
+  const planned = await planDeploy(operator, optionsOf(context, operator, words, flags, shown));
+  for (const line of planLines(planned)) context.io.print(line);
+  return { plan: planned, ...(planned.changes > 0 ? { exit: PLAN_HAS_CHANGES } : {}) };
+}
+
+export async function goBack(
+  context: Context,
+  word: string | undefined,
+  flags: { readonly to?: string; readonly attended?: boolean },
+): Promise<Result | undefined> {
+  if (hasBucket({}))
+    return await (await import("../bucket/bucket-bodies.ts")).rollback(context, word, flags.to);
+  const operator = await context.operator();
+  const shown = progress(context.io);
+  const app = await appHere(context, word);
+  const published = await rollback(operator, {
+    app,
+    env: context.env,
+    release: flags.to === undefined ? null : await releaseNamed(context, app, flags.to),
+    selector: context.globals.on ?? null,
+    attended: flags.attended === true,
+    tell: shown.tell,
+    signal: context.signal,
+  });
+  return await finish(context, operator, published, shown);
+}
+
+/** Follows a published order unless detached, and prints how it ended. */
+export async function finish(
+  context: Context,
+  operator: Operator,
+  published: PublishedOrder,
+  shown: Progress,
+): Promise<Result | undefined> {
+  const { app } = published.draft.order;
+  context.comeBack(`It goes on without you. Come back: skein watch ${app}`);
+  if (context.globals.detach === true) {
+    context.io.print(published.order);
+    return { order: published.order, app, detached: true };
+  }
+  try {
+    const followed = await followOrder(operator, published, { tell: shown.tell, signal: context.signal });
+    shown.end();
+    context.io.print(endText(followed));
+    return { ...followed };
+  } finally {
+    shown.end();
+  }
+}
+
+function endText({ app, release, state, nodes, cut }: Followed): string {
+  const where = `${nodes} node${nodes === 1 ? "" : "s"}`;
+  const lost =
+    cut === 0 ? "" : `; ${cut} connection${cut === 1 ? "" : "s"} cut while draining (CONNECTIONS_CUT)`;
+  return `${shortRelease(app, release)} ${state === "run" ? "runs" : "is stopped"} on ${where}${lost}`;
+}
+
+function optionsOf(
+  context: Context,
+  operator: Operator,
+  words: readonly string[],
+  flags: DeployFlags,
+  shown: Progress,
+): DeployOptions {
+  const { globals } = context;
+  const wish = deployWords(words, {
+    app: globals.app,
+    on: globals.on,
+    version: flags.version,
+    from: flags.from,
+  });
+  return {
+    ...wish,
+    env: context.env,
+    cwd: context.cwd,
+    keepOld: flags.keepOld === true,
+    hooks: flags.hooks ? "run" : "skip",
+    attended: flags.attended === true,
+    ...(flags.applyWithin === undefined ? {} : { applyWithinMs: durationFlag(flags.applyWithin) }),
+    strategy: strategyOf(flags),
+    depot: httpDepot(operator.client),
+    helperDir: HELPER_DIR,
+    tell: shown.tell,
+    signal: context.signal,
+  };
+}
+
+function strategyOf(flags: DeployFlags): Partial<Strategy> {
+  if (flags.allAtOnce === true && flags.batch !== undefined) {
+    throw new SkeinError("AMBIGUOUS", "--all-at-once and --batch say two things", {
+      hint: "Leave one of them out.",
+    });
+  }
+  return {
+    ...(flags.allAtOnce === true ? { type: "all_at_once" } : {}),
+    ...(flags.batch === undefined ? {} : { type: "rolling", batch: amountFlag(flags.batch) }),
+    ...(flags.bake === undefined ? {} : { bakeMs: durationFlag(flags.bake) }),
+  };
+}
+
+function planLines({ app, env, release, isNew, commit, selector, nodes, changes }: Plan): string[] {
+  const what = `${isNew ? "a new release, " : ""}${shortRelease(app, release)}`;
+  const of = commit === null ? "" : ` (commit ${commit.slice(0, 12)})`;
+  const rows = nodes.map((node) => [
+    `  ${node.node}`,
+    node.from === null ? "nothing" : shortRelease(app, node.from),
+    node.change ? `-> ${shortRelease(app, release)}` : "as it is",
+    node.present ? "" : "absent",
+    ...(node.cost === null ? [] : costCells(node.cost)),
+  ]);
+  return [
+    `${what}${of} to ${app}/${env} on ${selector}: ${changes} of ${nodes.length} node${nodes.length === 1 ? "" : "s"} would change`,
+    ...columns(rows),
+  ];
+}
+
+function costCells({ fetchBytes, atMost, diskBytes, freeAfter, gcBytes }: Cost): string[] {
+  const after =
+    freeAfter === null
+      ? ""
+      : freeAfter < 0
+        ? `DISK_FULL, ${formatBytes(-freeAfter)} short`
+        : `${formatBytes(freeAfter)} free after`;
+  return [
+    `fetch ${atMost && fetchBytes > 0 ? "at most " : ""}${formatBytes(fetchBytes)}`,
+    `disk ${formatBytes(diskBytes)}`,
+    after,
+    gcBytes === null || gcBytes === 0 ? "" : `gc would free ${formatBytes(gcBytes)}`,
+  ];
+}

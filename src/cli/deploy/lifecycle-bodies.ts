@@ -1,0 +1,135 @@
+import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
+import * as lifecycle from "../../operator/lifecycle.ts";
+import { knownNodes, nodeNamed } from "../../operator/nodes.ts";
+import type { PublishedOrder } from "../../operator/publish-order.ts";
+import { commandNodes } from "../../operator/views.ts";
+import { appHere } from "../command/app-here.ts";
+import type { Context, Result } from "../command/context.ts";
+import { finish } from "./deploy-bodies.ts";
+import { hasBucket } from "../command/has-bucket.ts";
+import { subject, usage, type Subject } from "../command/grammar.ts";
+import type { StopFlags } from "./lifecycle-commands.ts";
+import { progress } from "../terminal/progress.ts";
+
+const COMMAND_VALID_MS = 60_000;
+
+export async function start(
+  context: Context,
+  word: string | undefined,
+  flags: StopFlags,
+): Promise<Result | undefined> {
+  if (hasBucket({}))
+    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "start", word);
+  const what = subject(word, context.globals.app);
+  if (what.kind === "instance")
+    throw usage("an instance is started by its app", "skein start APP, or skein restart INSTANCE");
+  return await order(context, what, flags, lifecycle.start);
+}
+
+export async function restart(
+  context: Context,
+  word: string | undefined,
+  flags: StopFlags,
+): Promise<Result | undefined> {
+  if (hasBucket({}))
+    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "restart", word);
+  const what = subject(word, context.globals.app);
+  if (what.kind === "instance") return await instance(context, what, "restart-instance");
+  return await order(context, what, flags, lifecycle.restart);
+}
+
+export async function stop(
+  context: Context,
+  word: string | undefined,
+  flags: StopFlags,
+): Promise<Result | undefined> {
+  if (hasBucket({})) return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "stop", word);
+  const what = subject(word, context.globals.app);
+  if (what.kind === "instance") return await instance(context, what, "stop-instance");
+  if (flags.now === true) await stopNow(context, what);
+  return await order(context, what, flags, (operator, options) =>
+    lifecycle.stop(operator, { ...options, all: flags.all === true }),
+  );
+}
+
+type Publish = (
+  operator: Parameters<typeof lifecycle.start>[0],
+  options: lifecycle.LifecycleOptions,
+) => Promise<PublishedOrder>;
+
+async function order(
+  context: Context,
+  what: Subject & { readonly kind: "app" },
+  flags: StopFlags,
+  publish: Publish,
+): Promise<Result | undefined> {
+  const operator = await context.operator();
+  const shown = progress(context.io);
+  const published = await publish(operator, {
+    app: await appHere(context, what.app),
+    env: context.env,
+    release: what.release,
+    selector: context.globals.on ?? null,
+    attended: flags.attended === true,
+    tell: shown.tell,
+    signal: context.signal,
+  });
+  return await finish(context, operator, published, shown);
+}
+
+/** Ends the app's instances at once; the order that follows keeps them down. */
+async function stopNow(context: Context, what: Subject & { readonly kind: "app" }): Promise<void> {
+  const operator = await context.operator();
+  const wish = {
+    app: await appHere(context, what.app),
+    env: context.env,
+    selector: context.globals.on ?? null,
+  };
+  const nodes = await commandNodes(operator, wish, context.signal);
+  const command = {
+    kind: "stop-now",
+    app: wish.app,
+    env: wish.env,
+    args: {},
+    nodes,
+    validMs: COMMAND_VALID_MS,
+  };
+  for await (const line of runCommand(operator, command, context.signal))
+    context.io.event({ ...line, type: "stopped" });
+}
+
+async function instance(
+  context: Context,
+  what: Subject & { readonly kind: "instance" },
+  kind: "restart-instance" | "stop-instance",
+): Promise<Result> {
+  const operator = await context.operator();
+  const node = nodeNamed(await knownNodes(operator, context.signal), what.node);
+  const app = await appOfInstance(context, node, what);
+  const args = { instance: what.instance };
+  const command = { kind, app, env: context.env, args, nodes: [node], validMs: COMMAND_VALID_MS };
+  for await (const line of runCommand(operator, command, context.signal)) {
+    if (line.type === "line") context.io.say(`${line.name}  ${wordOf(line, "line")}`);
+    if (line.type !== "result" || line["ok"] === true) continue;
+    throw refusedBy(line, "NOT_FOUND");
+  }
+  context.io.print(
+    `${what.instance}@${what.node} ${kind === "stop-instance" ? "is stopped" : "was restarted"}`,
+  );
+  return { app, instance: what.instance, node: what.node };
+}
+
+/** The app that was named, else the only one on the node with such a process, as the port table shows. */
+async function appOfInstance(
+  context: Context,
+  node: Awaited<ReturnType<typeof knownNodes>>[number],
+  what: Subject & { readonly kind: "instance" },
+): Promise<string> {
+  if (context.globals.app !== undefined) return context.globals.app;
+  const [only, ...others] = node.apps.filter(({ env }) => env === context.env).map(({ app }) => app);
+  if (only !== undefined && others.length === 0) return only;
+  throw usage(
+    `whose instance is ${what.instance}?`,
+    `Say --app: ${node.apps.map(({ app }) => app).join(", ")}`,
+  );
+}

@@ -1,0 +1,48 @@
+import type { Command } from "commander";
+import type { Run } from "../command/group.ts";
+
+export interface StopFlags {
+  readonly all?: boolean;
+  readonly now?: boolean;
+  readonly attended?: boolean;
+}
+
+/** start, stop, restart. */
+export function registerLifecycle(program: Command, run: Run): void {
+  const subject = "APP, APP@RELEASE, or an instance such as web.1@node1; default: the manifest's app";
+  program
+    .command("start")
+    .description("run what was stopped")
+    .argument("[subject]", subject)
+    .option("--attended", "sign that it stands only after the receipts were seen")
+    .action(async (word: string | undefined, flags: StopFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./lifecycle-bodies.ts")).start(context, word, flags),
+      );
+    });
+  program
+    .command("stop")
+    .description("stop the current version, gracefully")
+    .argument("[subject]", subject)
+    .option("--all", "every version")
+    .option("--now", "within one second")
+    .option("--attended", "sign that it stands only after the receipts were seen")
+    .action(async (word: string | undefined, flags: StopFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./lifecycle-bodies.ts")).stop(context, word, flags),
+      );
+    });
+  program
+    .command("restart")
+    .description("hand over to new instances of the same version; nothing is lost")
+    .argument("[subject]", subject)
+    .option("--attended", "sign that it stands only after the receipts were seen")
+    .action(async (word: string | undefined, flags: StopFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./lifecycle-bodies.ts")).restart(context, word, flags),
+      );
+    });
+}

@@ -1,0 +1,86 @@
+import type { RolloutView, Steering } from "../../api/schemas.ts";
+import { shortRelease } from "../../lib/ids.ts";
+import { failureOf } from "../../operator/follow.ts";
+import type { Operator } from "../../operator/operator.ts";
+import { headOf, readLine, type HeldOrder } from "../../operator/order.ts";
+import { followDigest } from "../../operator/publish-order.ts";
+import { appHere } from "../command/app-here.ts";
+import type { Context, Result } from "../command/context.ts";
+import { progress } from "../terminal/progress.ts";
+
+/** The newest order of an app, and who speaks to the hub about it. */
+interface Steered {
+  readonly operator: Operator;
+  readonly head: HeldOrder;
+}
+
+export async function watch(context: Context, word: string | undefined): Promise<Result> {
+  return await toItsEnd(context, await newest(context, word));
+}
+
+/** Ends well when everything is back: that is what was asked for. */
+export async function abort(context: Context, word: string | undefined): Promise<Result> {
+  const steered = await say(context, word, "abort");
+  const { app, release, fallback } = steered.head.order;
+  const order = steered.head.digest;
+  if (context.globals.detach === true) {
+    context.io.print(`${shortRelease(app, release)} is being taken back`);
+    return { app, order, detached: true };
+  }
+  const last = await followed(context, steered);
+  const left = fallback === null ? null : shortRelease(app, fallback);
+  const failure = last.phase === "undone" ? undefined : failureOf(last, left);
+  if (failure !== undefined) throw failure;
+  const serves = left === null ? "nothing of it runs" : `${left} serves`;
+  context.io.print(`${shortRelease(app, release)} was taken back: ${serves}`);
+  return { app, order, release: fallback };
+}
+
+export async function pause(context: Context, word: string | undefined): Promise<Result> {
+  const { head } = await say(context, word, "pause");
+  const { app, release } = head.order;
+  context.io.print(
+    `${shortRelease(app, release)} is paused; skein resume ${app} goes on, skein abort ${app} goes back`,
+  );
+  return { app, order: head.digest, release };
+}
+
+export async function resume(context: Context, word: string | undefined): Promise<Result> {
+  const steered = await say(context, word, "resume");
+  if (context.globals.detach !== true) return await toItsEnd(context, steered);
+  const { app, release } = steered.head.order;
+  context.io.print(`${shortRelease(app, release)} goes on`);
+  return { app, order: steered.head.digest, detached: true };
+}
+
+async function say(context: Context, app: string | undefined, word: Steering): Promise<Steered> {
+  const steered = await newest(context, app);
+  await steered.operator.client.steerRollout(steered.head.digest, word, context.signal);
+  return steered;
+}
+
+async function newest(context: Context, word: string | undefined): Promise<Steered> {
+  const operator = await context.operator();
+  const app = await appHere(context, word);
+  return { operator, head: headOf(await readLine(operator, app, context.env, context.signal)) };
+}
+
+async function toItsEnd(context: Context, steered: Steered): Promise<Result> {
+  const { order, digest } = steered.head;
+  const { app, release, state, fallback } = order;
+  const last = await followed(context, steered);
+  const failure = failureOf(last, fallback === null ? null : shortRelease(app, fallback));
+  if (failure !== undefined) throw failure;
+  context.io.print(`${shortRelease(app, release)} ${state === "run" ? "runs" : "is stopped"}`);
+  return { app, order: digest, release };
+}
+
+async function followed(context: Context, { operator, head }: Steered): Promise<RolloutView> {
+  const shown = progress(context.io);
+  context.comeBack(`It goes on without you. Come back: skein watch ${head.order.app}`);
+  try {
+    return await followDigest(operator, head.digest, { tell: shown.tell, signal: context.signal });
+  } finally {
+    shown.end();
+  }
+}

@@ -1,0 +1,36 @@
+import { httpDepot } from "../../depot/http.ts";
+import { stage as stageRelease, STAGE_WITHIN_MS } from "../../operator/stage.ts";
+import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
+import { deployWords, durationFlag, usage } from "../command/grammar.ts";
+import { progress } from "../terminal/progress.ts";
+import type { StageFlags } from "./stage-commands.ts";
+import { sayStaged } from "./stage-text.ts";
+
+export async function stage(context: Context, words: readonly string[], flags: StageFlags): Promise<Result> {
+  const operator = await context.operator();
+  const { globals, env, cwd, signal } = context;
+  const { version, from } = flags;
+  const wish = deployWords(words, { app: globals.app, on: globals.on, version, from }, "cp");
+  const shown = progress(context.io);
+  context.comeBack("The nodes go on without you. Run it again to see how far they are.");
+  const staged = await stageRelease(operator, {
+    ...wish,
+    env,
+    cwd,
+    full: flags.full === true,
+    throughCache: flags.throughCache === true,
+    withinMs: withinOf(flags),
+    depot: httpDepot(operator.client),
+    helperDir: HELPER_DIR,
+    tell: shown.tell,
+    signal,
+  });
+  sayStaged(context.io, staged);
+  return { ...staged };
+}
+
+function withinOf({ applyWithin }: StageFlags): number {
+  const ms = applyWithin === undefined ? STAGE_WITHIN_MS.usual : durationFlag(applyWithin);
+  if (ms <= STAGE_WITHIN_MS.longest) return ms;
+  throw usage(`${applyWithin ?? ""} is too long to wait for a node`, "At most --apply-within 7d.");
+}

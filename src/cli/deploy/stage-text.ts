@@ -1,0 +1,18 @@
+import { shortRelease } from "../../lib/ids.ts";
+import { formatBytes } from "../../lib/units.ts";
+import type { StagedNode } from "../../operator/events.ts";
+import type { StageResult } from "../../operator/stage.ts";
+import { sourcesText } from "../terminal/board.ts";
+import { columns, type Io } from "../terminal/io.ts";
+
+/** Where a release was placed, node by node. */
+export function sayStaged(io: Io, { app, release, nodes }: StageResult): void {
+  const placed = nodes.filter(({ outcome }) => outcome === "staged").length;
+  io.print(`${shortRelease(app, release)} is placed on ${placed} of ${nodes.length} nodes`);
+  for (const line of columns(nodes.map((node) => [`  ${node.node}`, outcomeText(node)]))) io.print(line);
+}
+
+function outcomeText({ outcome, already, bytesFetched, sources }: StagedNode): string {
+  if (outcome === "later") return "absent: it gets the release when it comes";
+  return already ? "was there already" : `${formatBytes(bytesFetched)} fetched${sourcesText(sources)}`;
+}

@@ -1,0 +1,140 @@
+import { shortRelease } from "../../lib/ids.ts";
+import * as nodes from "../../operator/nodes.ts";
+import { labelKey, labelValue, nodeName } from "../../trust/fields.ts";
+import { confirmName, type Context, type Result } from "../command/context.ts";
+import { hasBucket } from "../command/has-bucket.ts";
+import { durationFlag, labelWords, usage } from "../command/grammar.ts";
+import { columns } from "../terminal/io.ts";
+import type { InviteFlags } from "./node-commands.ts";
+
+export async function invite(
+  context: Context,
+  name: string | undefined,
+  flags: InviteFlags,
+): Promise<Result> {
+  const labels = labelsOf(flags.label);
+  refuseName(name);
+  const given = Object.entries(labels).filter((entry): entry is [string, string] => entry[1] !== null);
+  if (given.length < Object.keys(labels).length)
+    throw usage("an invitation has no label to take away", "--label role=web");
+  if (hasBucket({})) {
+    const { invite: inviteHere } = await import("../bucket/bucket-bodies.ts");
+    return await inviteHere(context, name, Object.fromEntries(given), flags);
+  }
+  if (flags.replace !== undefined) {
+    await confirmName(context, `This ends the identity of node ${flags.replace}`, flags.replace);
+  }
+  const operator = await context.operator();
+  const invitation = await nodes.invite(
+    operator,
+    {
+      name: name ?? null,
+      labels: Object.fromEntries(given),
+      validMs: durationFlag(flags.valid),
+      replace: flags.replace ?? null,
+    },
+    context.signal,
+  );
+  context.io.say(`Run this on the new node until ${invitation.expires}. It works once; keep it to yourself.`);
+  context.io.print(`skein agent --join ${invitation.line}`);
+  return { ...invitation, command: `skein agent --join ${invitation.line}` };
+}
+
+/** @throws SkeinError USAGE for what could not be signed as a node's name */
+function refuseName(name: string | undefined): void {
+  if (name === undefined || nodeName.safeParse(name).success) return;
+  throw usage(`${name} is no node's name`, "Write a-z, 0-9, - and dots: web3, web3.fra.");
+}
+
+/** @throws SkeinError USAGE for what could not be signed as labels */
+function labelsOf(words: readonly string[]): Record<string, string | null> {
+  const changes = labelWords(words);
+  for (const [key, value] of Object.entries(changes)) {
+    const isRight =
+      labelKey.safeParse(key).success && (value === null || labelValue.safeParse(value).success);
+    if (!isRight) {
+      throw usage(
+        `${key}${value === null ? "" : `=${value}`} is no label`,
+        "Write a-z, 0-9, - and _ before the =, letters, digits, - _ . : after it: role=web.",
+      );
+    }
+  }
+  return changes;
+}
+
+export async function list(context: Context, selector: string | undefined): Promise<Result> {
+  const operator = await context.operator();
+  const all = await nodes.knownNodes(operator, context.signal);
+  const wanted = selector ?? context.globals.on;
+  const shown = wanted === undefined ? all : nodes.selectNodes(all, wanted).nodes;
+  for (const line of nodeLines(shown)) context.io.print(line);
+  if (all.length === 0) context.io.say("There is no node yet: skein node invite");
+  return { nodes: shown };
+}
+
+/** The table of nodes: name, whether it is there, address, labels, what it runs. */
+export function nodeLines(shown: readonly nodes.KnownNode[]): string[] {
+  if (shown.length === 0) return [];
+  return columns([
+    ["NODE", "STATE", "ADDRESS", "LABELS", "APPS"],
+    ...shown.map((node) => [
+      node.identity.name,
+      stateOf(node),
+      node.address ?? "-",
+      labelText(node.identity.labels) || "-",
+      appsText(node) || "-",
+    ]),
+  ]);
+}
+
+function stateOf(node: nodes.KnownNode): string {
+  if (node.duplicate) return "DUPLICATE";
+  return node.present ? "present" : "absent";
+}
+
+const labelText = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => (value === "true" ? key : `${key}=${value}`))
+    .join(",");
+
+const appsText = ({ apps }: nodes.KnownNode): string =>
+  apps
+    .map(({ app, release, state }) => (release === null ? `${app} (${state})` : shortRelease(app, release)))
+    .join(" ");
+
+export async function show(context: Context, name: string): Promise<Result> {
+  const operator = await context.operator();
+  const node = nodes.nodeNamed(await nodes.knownNodes(operator, context.signal), name);
+  const rows = [
+    ["node", node.identity.name],
+    ["key", node.identity.node],
+    ["state", stateOf(node)],
+    ["address", node.address ?? "-"],
+    ["labels", labelText(node.identity.labels) || "-"],
+    ["last seen", node.lastSeen ?? "never"],
+    ["version", node.version ?? "-"],
+    ["clock", node.skewMs === null ? "-" : `${node.skewMs} ms off the hub's`],
+    ...node.apps.map(({ app, env, release, state }) => [
+      `${app}/${env}`,
+      `${release === null ? "nothing" : shortRelease(app, release)}  ${state}`,
+    ]),
+  ];
+  for (const line of columns(rows)) context.io.print(line);
+  return { node };
+}
+
+export async function remove(context: Context, name: string): Promise<Result> {
+  await confirmName(context, `This ends the membership of node ${name}`, name);
+  const node = await nodes.removeNode(await context.operator(), name, context.signal);
+  context.io.print(
+    `${node.identity.name} is no member any more; what runs there goes on until it is stopped there`,
+  );
+  return { node: node.identity.node, name };
+}
+
+export async function label(context: Context, name: string, words: readonly string[]): Promise<Result> {
+  const changes = labelsOf(words);
+  const identity = await nodes.labelNode(await context.operator(), name, changes, context.signal);
+  context.io.print(`${identity.name}  ${labelText(identity.labels) || "-"}`);
+  return { node: identity.node, name: identity.name, labels: identity.labels };
+}

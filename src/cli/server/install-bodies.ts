@@ -1,0 +1,128 @@
+import { execFile } from "node:child_process";
+import { access, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+import { systemClock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { silentLog } from "../../lib/log.ts";
+import { launcher, type Context, type Result } from "../command/context.ts";
+import { nodeNameHere } from "../command/node-name.ts";
+import type { AgentFlags, HubFlags } from "./server-commands.ts";
+import { NEAR_FLAGS, type NearFlags } from "./traffic-flags.ts";
+import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
+
+const run = promisify(execFile);
+const UNITS = "/etc/systemd/system";
+
+/** The units of keeper and agent. */
+export async function installNode(context: Context, flags: AgentFlags): Promise<Result> {
+  const secrets = flags.source === undefined ? undefined : "/etc/skein/agent.env";
+  const options = unitOptions(secrets, agentArgs(flags));
+  // A ticket in a unit would be there for everybody to read, and one that is no good would fail there unseen.
+  const joined =
+    flags.print === true ? options : unitOptions(secrets, agentArgs({ ...flags, join: undefined }));
+  const first = async (): Promise<void> => await joinFirst(context, flags);
+  return await install(context, { program: "agent", options, units: nodeUnits(joined), first }, flags);
+}
+
+async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
+  if (flags.join === undefined) return;
+  const { paths, signal } = context;
+  using far =
+    flags.source === undefined
+      ? undefined
+      : await (await import("./agent-source.ts")).bucketOptions(context, flags, silentLog);
+  const { joinNode } = await import("../../agent/node/open-node.ts");
+  const name = flags.name ?? nodeNameHere();
+  const { join } = flags;
+  await joinNode({ paths, name, join, begin: far?.begin, clock: systemClock, log: silentLog, signal });
+}
+
+/** The hub's unit; its key is made here, so that it can be told at once. */
+export async function installHub(context: Context, flags: HubFlags): Promise<Result> {
+  const secrets = flags.depot === undefined ? undefined : "/etc/skein/hub.env";
+  const options = unitOptions(secrets, hubArgs(flags));
+  const done = await install(context, { program: "hub", options, units: [hubUnit(options)] }, flags);
+  if (flags.print === true) return done;
+  const { hubHere } = await import("../../operator/hub-server.ts");
+  const { spki } = await hubHere(context.paths, "");
+  context.io.say(`its key is ${spki}; on your own machine: skein init --hub HOST:PORT#${spki}`);
+  return { ...done, key: spki };
+}
+
+function unitOptions(environmentFile: string | undefined, args: readonly string[]): UnitOptions {
+  const home = process.env["SKEIN_HOME"];
+  return {
+    skein: launcher(),
+    ...(home === undefined || home === "" ? {} : { home: path.resolve(home) }),
+    ...(environmentFile === undefined ? {} : { environmentFile }),
+    args,
+  };
+}
+
+interface Installation {
+  readonly program: "agent" | "hub";
+  readonly options: UnitOptions;
+  readonly units: readonly Unit[];
+  /** Before anything is written. */
+  readonly first?: () => Promise<void>;
+}
+
+/** Writes the units and starts them; without systemd, or with `--print`, shows what to do instead. */
+async function install(
+  { io }: Context,
+  { program, options, units, first }: Installation,
+  { print = false }: { readonly print?: boolean },
+): Promise<Result> {
+  const boot = bootText(program, options).trimEnd();
+  if (print) {
+    for (const unit of units) io.print(`# ${path.join(UNITS, unit.file)}\n${unit.text}`);
+    io.print(boot);
+    return { units };
+  }
+  if (!(await hasSystemd())) {
+    throw new SkeinError("USAGE", "there is no systemd on this machine", {
+      hint: `skein ${program} install --print shows the line for boot.`,
+      data: { lines: boot.split("\n") },
+    });
+  }
+  if (process.getuid?.() !== 0) {
+    throw new SkeinError("NOT_AUTHORISED", "units are written by root", {
+      hint: `sudo ${launcher()} ${program} install`,
+    });
+  }
+  await first?.();
+  for (const unit of units) await writeFile(path.join(UNITS, unit.file), unit.text);
+  await run("systemctl", ["daemon-reload"]);
+  await run("systemctl", ["enable", "--now", ...units.map(({ file }) => file)]);
+  io.print(`installed and started ${units.map(({ file }) => file).join(" and ")}`);
+  return { units: units.map(({ file }) => file) };
+}
+
+function agentArgs(flags: Omit<AgentFlags, "join"> & { readonly join?: string | undefined }): string[] {
+  const { join, name, address, bind, source, charter } = flags;
+  return [...wordsOf({ join, name, address, bind, source, charter }), ...nearArgs(flags)];
+}
+
+function hubArgs(flags: HubFlags): string[] {
+  const { listen, charter, depot } = flags;
+  const file = charter === undefined ? undefined : path.resolve(charter);
+  return [...wordsOf({ listen, charter: file, depot }), ...nearArgs(flags)];
+}
+
+const nearArgs = (flags: NearFlags): string[] =>
+  wordsOf(
+    Object.fromEntries(
+      Object.entries(NEAR_FLAGS).map(([key, flag]) => [flag, flags[key as keyof NearFlags]]),
+    ),
+  );
+
+const wordsOf = (given: Readonly<Record<string, string | undefined>>): string[] =>
+  Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag}`, value]));
+
+async function hasSystemd(): Promise<boolean> {
+  return await access("/run/systemd/system").then(
+    () => true,
+    () => false,
+  );
+}

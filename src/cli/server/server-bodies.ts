@@ -1,0 +1,281 @@
+import { readFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import type { HubAddress } from "../../api/hub-address.ts";
+import { HubClient } from "../../api/hub-client.ts";
+import { isInBucket } from "../../depot/open-depot.ts";
+import { KEEPER_NODE_FLAGS } from "../../keeper/client.ts";
+import { kernel } from "../../keeper/ffi.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { jsonLog, silentLog, type Log } from "../../lib/log.ts";
+import type { Paths } from "../../lib/paths.ts";
+import { programFile } from "../../lib/program.ts";
+import { settleMemory } from "../../lib/settle-memory.ts";
+import type { HubBucket } from "../../operator/hub-server.ts";
+import { configIfThere, operatorDir, parseHub, readCharters } from "../../operator/home.ts";
+import { initCluster, type Initialised } from "../../operator/init.ts";
+import { offerCharter, refuseTaken } from "../../operator/operator.ts";
+import type { Charter } from "../../trust/documents.ts";
+import { parseEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { ephemeralIdentity } from "../../trust/tls.ts";
+import type { Context, Result } from "../command/context.ts";
+import { hasBucket } from "../command/has-bucket.ts";
+import { hostPort, usage, type HostPort } from "../command/grammar.ts";
+import type { Io } from "../terminal/io.ts";
+import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
+import { cacheBytesOf, limitsOf, nearOf } from "./traffic-flags.ts";
+import { nodeNameHere } from "../command/node-name.ts";
+import { VERSION } from "../command/version.ts";
+
+const DEFAULT_PORT = 7400;
+
+/** Loaded only where a hub is meant: an agent would keep all of it in its memory. */
+const hubServer = async () => await import("../../operator/hub-server.ts");
+
+/** Servers log JSON lines to stderr; `--quiet` keeps them to themselves. */
+const logOf = ({ io }: Context): Log => (io.quiet ? silentLog : jsonLog((line) => io.raw(line)));
+
+export async function init(context: Context, flags: InitFlags): Promise<Result> {
+  const { paths, signal, io } = context;
+  if (hasBucket(flags)) return await (await import("../bucket/bucket-bodies.ts")).initBucket(context, flags);
+  const elsewhere = parseHub(flags.hub);
+  const hub =
+    elsewhere ?? (await (await hubServer()).hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));
+  if (elsewhere !== undefined) await refuseUnlisted(paths, elsewhere);
+  using client =
+    elsewhere === undefined ? undefined : new HubClient({ hubs: [elsewhere], identity: ephemeralIdentity() });
+  if (client !== undefined) await refuseTaken(client, (await configIfThere(paths))?.cluster ?? null, signal);
+  const made = await initCluster({
+    paths,
+    name: flags.name,
+    key: flags.sshAgent === true ? "ssh-agent" : "file",
+    hubs: [hub],
+    clock: systemClock,
+  });
+  if (client !== undefined) await offerCharter(client, made.charter, signal);
+  tellMade(io, made, elsewhere === undefined && !(await isServed(hub, made, signal)));
+  const { cluster, pin, operator, already } = made;
+  return { cluster, fingerprint: pin, operator, already, hub };
+}
+
+/** A hub that runs here already, without a charter, would otherwise have to be started anew. */
+async function isServed(hub: HubAddress, { charter }: Initialised, signal: AbortSignal): Promise<boolean> {
+  using client = new HubClient({ hubs: [hub], identity: ephemeralIdentity() });
+  try {
+    await offerCharter(client, charter, signal);
+    return true;
+  } catch (err) {
+    if (isSkeinError(err, "HUB_UNREACHABLE", "PIN_MISMATCH")) return false;
+    throw err;
+  }
+}
+
+function tellMade(io: Io, made: Initialised, startsHub: boolean): void {
+  if (made.already) io.say("There was a cluster here already; it was left as it is.");
+  io.print(`cluster      ${made.cluster}`);
+  io.print(`fingerprint  ${made.pin}`);
+  io.print(`operator     ${made.operator}`);
+  const starts = startsHub && !made.already;
+  io.say(starts ? "next  on this machine: skein hub; then: skein node invite" : "next  skein node invite");
+}
+
+/** A hub that the charter does not list could be given it, and would serve nobody from then on. */
+async function refuseUnlisted(paths: Paths, hub: HubAddress): Promise<void> {
+  const last = (await readCharters(paths)).at(-1);
+  if (last === undefined) return;
+  const listed = readUnverified(last, "charter.1").hubs;
+  if (Object.hasOwn(listed, hub.spki)) return;
+  const hubs = Object.entries(listed).flatMap(([key, at]) => at.map((address) => `${address}#${key}`));
+  throw new SkeinError(
+    "WRONG_CLUSTER",
+    `the cluster that was made here names ${hubs.length === 0 ? "no hub" : `another hub: ${hubs.join(" ")}`}`,
+    {
+      hint: `Where it is of no use yet, move ${operatorDir(paths)} away, and type this again.`,
+      data: { hubs, told: `${hub.address}#${hub.spki}` },
+    },
+  );
+}
+
+export async function upHere(context: Context, flags: UpFlags): Promise<Result> {
+  const { paths, io, signal } = context;
+  const listen = await listenFor(context, flags.listen, "127.0.0.1");
+  const place = addresses(flags, "127.0.0.1");
+  const { up } = await import("../../operator/up.ts");
+  await up({
+    paths,
+    listen,
+    name: flags.name ?? nodeNameHere(),
+    ...place,
+    near: nearOf(flags),
+    version: VERSION,
+    log: io.verbose ? logOf(context) : warningsOf(context),
+    ready: ({ hub: at, node, pin, made }) => {
+      io.event({ type: "ready", hub: at, node, fingerprint: pin, made });
+      if (made) io.say(`A new cluster; its fingerprint is ${pin}`);
+      io.say(`hub ${at}, node ${node}. Ctrl-C stops both. In another terminal: skein deploy`);
+    },
+    signal,
+  });
+  io.say("Stopped. skein up brings everything back.");
+  return {};
+}
+
+/** Only what needs a look: a person sits in front. */
+function warningsOf({ io }: Context): Log {
+  const log: Log = {
+    info: () => undefined,
+    warn: (msg, fields) => io.say(line(io.paint("yellow", "warning"), msg, fields)),
+    error: (msg, fields) => io.say(line(io.paint("red", "error"), msg, fields)),
+    with: () => log,
+  };
+  return log;
+}
+
+const line = (level: string, msg: string, fields: object = {}): string =>
+  `${level} ${msg} ${JSON.stringify(fields)}`;
+
+export async function hub(context: Context, flags: HubFlags): Promise<Result> {
+  const { paths, io, signal } = context;
+  const listen = await listenFor(context, flags.listen, "0.0.0.0");
+  const charters =
+    flags.charter === undefined ? await readCharters(paths) : [await readCharter(flags.charter)];
+  await using running = await (
+    await hubServer()
+  ).serveHub({
+    paths,
+    listen,
+    charters,
+    bucket: hubBucket(flags),
+    limits: limitsOf(flags),
+    log: logOf(context),
+    version: VERSION,
+    signal,
+  });
+  const { address, spki } = running;
+  settleMemory();
+  io.event({ type: "ready", hub: address, key: spki });
+  io.say(`hub ${address}#${spki}`);
+  if ((await running.hub.info()).charterVersion === 0) {
+    const reachable = address.replace(/^(0\.0\.0\.0|\[::\]):/, "HOST:");
+    io.say(`It has no charter yet. On your own machine: skein init --hub ${reachable}#${spki}`);
+  }
+  warnOfStrangeKey(context, spki, running.hub.charters.current);
+  await untilAborted(signal);
+  return { hub: address };
+}
+
+/** Where a backup was restored on a new machine, and the key was not. */
+function warnOfStrangeKey(context: Context, spki: string, charter: Charter | undefined): void {
+  if (charter === undefined || Object.hasOwn(charter.hubs, spki)) return;
+  const what =
+    "the charter lists no hub of this key, and nobody speaks to it: put the old hub's key in its place";
+  const file = path.join(context.paths.etc, "hub.key");
+  logOf(context).warn(what, { key: file, listed: Object.keys(charter.hubs) });
+}
+
+/** @throws SkeinError USAGE */
+function hubBucket({ depot: address, ...flags }: HubFlags): HubBucket | undefined {
+  if (address === undefined) return undefined;
+  if (isInBucket(address)) return { address, env: process.env, cacheBytes: cacheBytesOf(flags) };
+  throw usage(`--depot ${address} is no bucket`, "Write s3://BUCKET/PREFIX, or leave it out.");
+}
+
+async function readCharter(file: string): Promise<Envelope> {
+  return parseEnvelope(await readFile(file, "utf8"));
+}
+
+/** Where the hub listens: as told, else where the charter says that this machine's hub is, else on `host`. */
+async function listenFor({ paths }: Context, told: string | undefined, host: string): Promise<HostPort> {
+  if (told !== undefined) return hostPort(told, host);
+  const charters = await readCharters(paths);
+  const last = charters.at(-1);
+  const { spki } = await (await hubServer()).hubHere(paths, "");
+  const charter: Charter | undefined = last === undefined ? undefined : readUnverified(last, "charter.1");
+  const own = Object.entries(charter?.hubs ?? {}).find(([key]) => key === spki)?.[1][0];
+  if (own === undefined) return { host, port: DEFAULT_PORT };
+  const listed = hostPort(own, host);
+  // A name, or an address behind NAT, cannot be bound: only a loopback one is taken as it is.
+  return isLoopback(listed.host) ? listed : { host, port: listed.port };
+}
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || host.startsWith("127.");
+
+const addressText = ({ host, port }: HostPort): string =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+
+export async function backup(context: Context, file: string): Promise<Result> {
+  await (await hubServer()).backupHub(context.paths, file);
+  context.io.print(`${file} is a whole copy of the hub's state`);
+  const key = path.join(context.paths.etc, "hub.key");
+  context.io.say(`Keep ${key} as well, once: everybody knows the hub by that key.`);
+  return { file };
+}
+
+export async function restore(context: Context, file: string): Promise<Result> {
+  const { revision, incarnation } = await (await hubServer()).restoreHub(context.paths, file);
+  context.io.print(`restored at revision ${revision}; its agents tell the hub what they know since`);
+  return { revision, incarnation };
+}
+
+/** Everything after `--` is the command; `run` before it was taken by the grammar. */
+export async function agent(context: Context, words: readonly string[], flags: AgentFlags): Promise<Result> {
+  const { paths, signal } = context;
+  kernel()?.returnMemory();
+  const { runAgent } = await import("../../agent/agent.ts");
+  const log = logOf(context);
+  using far =
+    flags.source === undefined
+      ? undefined
+      : await (await import("./agent-source.ts")).bucketOptions(context, flags, log);
+  settleMemory();
+  await runAgent({
+    paths,
+    name: flags.name ?? nodeNameHere(),
+    ...addresses(flags),
+    near: nearOf(flags),
+    source: far?.source,
+    begin: far?.begin,
+    join: flags.join,
+    command: words.length === 0 ? undefined : words,
+    awaitKeeper: flags.keeper === false,
+    version: VERSION,
+    log,
+    clock: systemClock,
+    signal,
+  });
+  return {};
+}
+
+/** What others are told, and what sockets bind to. */
+export function addresses(
+  flags: Pick<AgentFlags, "address" | "bind">,
+  fallback: string = firstAddress(),
+): { readonly address: string; readonly bind: string } {
+  const address = flags.address ?? fallback;
+  return { address, bind: flags.bind ?? (isLoopback(address) ? address : "0.0.0.0") };
+}
+
+function firstAddress(): string {
+  const all = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
+  return all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "127.0.0.1";
+}
+
+/** Becomes the keeper: it must be small, so nothing of this program stays in its memory. */
+export async function keeper({ paths }: Context): Promise<Result> {
+  if (process.execve === undefined)
+    throw usage("the keeper cannot be started here", "The agent starts it by itself.");
+  const env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
+  process.execve(
+    process.execPath,
+    [process.execPath, ...KEEPER_NODE_FLAGS, programFile("keeper"), paths.run],
+    env,
+  );
+  throw new SkeinError("INTERNAL", "execve returned");
+}
+
+async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+}

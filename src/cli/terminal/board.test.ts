@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
+import type { Digest, KeyId, ReleaseId } from "../../lib/ids.ts";
+import { board, boardLines, counters, worst } from "./board.ts";
+import { columns, type Io } from "./io.ts";
+
+const node = (name: string, more: Partial<RolloutNode> = {}): RolloutNode => ({
+  node: name as KeyId,
+  name,
+  batch: 0,
+  present: true,
+  gate: "go",
+  state: "judge",
+  verdict: null,
+  code: null,
+  message: null,
+  bytesDone: 0,
+  bytesTotal: null,
+  note: null,
+  cut: 0,
+  ...more,
+});
+
+const view = (nodes: RolloutNode[], phase: RolloutView["phase"] = "running"): RolloutView => ({
+  order: "0".repeat(64) as Digest,
+  app: "shop",
+  env: "default",
+  release: "3f9c2ab1".padEnd(32, "0") as ReleaseId,
+  phase,
+  nodes,
+  verdict: null,
+  revision: 1,
+});
+
+const plain = { columns: 60, paint: (_colour: string, text: string) => text };
+const failed = { verdict: "failed", code: "HEALTH_TIMEOUT", message: "not ready in 30s" } as const;
+
+test("a board has a line for each node, with what it does and why it failed", () => {
+  const lines = boardLines(
+    view([
+      node("n1", { bytesDone: 512, bytesTotal: 2048 }),
+      node("n2", { gate: "hold" }),
+      node("n3", failed),
+      node("n4", { verdict: "ok", cut: 2, sources: { disk: 40_000_000, hub: 1200 } }),
+    ]),
+    plain,
+  );
+  assert.deepEqual(lines, [
+    "shop@3f9c2ab1  running",
+    "  n1  judge  512 B of 2.0 KB",
+    "  n2  waits for its batch",
+    "  n3  failed  HEALTH_TIMEOUT not ready in 30s",
+    "  n4  ok  hub 1.2 KB, disk 40.0 MB  2 connections cut",
+  ]);
+});
+
+test("above twenty nodes it shows counters and those that differ, worst first", () => {
+  const nodes = [
+    ...Array.from({ length: 30 }, (_, i) => node(`ok${i}`, { verdict: "ok" })),
+    node("slow"),
+    node("bad", failed),
+    node("later", { gate: "hold" }),
+  ];
+  assert.equal(counters({ nodes }), "30 ok · 1 judge · 1 failed · 1 waiting");
+  assert.deepEqual(
+    worst(nodes).map(({ name }) => name),
+    ["bad", "slow"],
+  );
+  assert.equal(boardLines(view(nodes), plain).length, 4);
+});
+
+test("no line is wider than the terminal", () => {
+  const lines = boardLines(view([node("n1", { ...failed, message: "x".repeat(200) })]), plain);
+  assert.ok(lines.every((line) => line.length < 60));
+});
+
+function recorder(live: boolean): { io: Io; said: string[]; drawn: string[] } {
+  const said: string[] = [];
+  const drawn: string[] = [];
+  const io: Io = {
+    json: false,
+    quiet: false,
+    verbose: false,
+    live,
+    columns: 60,
+    print: () => undefined,
+    say: (line) => void said.push(line),
+    raw: (text) => void drawn.push(text),
+    event: () => undefined,
+    paint: (_colour, text) => text,
+  };
+  return { io, said, drawn };
+}
+
+test("elsewhere than on a terminal each change is one line, and nothing is redrawn", () => {
+  const { io, said, drawn } = recorder(false);
+  const shown = board(io);
+  shown.show(view([node("n1")]));
+  shown.show(view([node("n1")]));
+  shown.show(view([node("n1", { verdict: "ok" })], "ok"));
+  shown.end();
+  assert.deepEqual(said, ["n1  judge", "n1  ok", "shop@3f9c2ab1  ok"]);
+  assert.deepEqual(drawn, []);
+});
+
+test("on a terminal a burst of views is drawn once, over the last picture", () => {
+  const { io, drawn } = recorder(true);
+  const shown = board(io);
+  for (let i = 0; i < 100; i++) shown.show(view([node("n1", { note: String(i) })]));
+  shown.end();
+  assert.equal(drawn.length, 1);
+  assert.match(drawn[0] ?? "", /n1 {2}judge {2}99/);
+  shown.show(view([node("n1", { verdict: "ok" })], "ok"));
+  shown.end();
+  assert.ok(drawn[1]?.startsWith("\x1b[2A"));
+});
+
+test("columns are as wide as their widest cell", () => {
+  assert.deepEqual(
+    columns([
+      ["a", "bb", "c"],
+      ["aaa", "b", ""],
+    ]),
+    ["a    bb  c", "aaa  b"],
+  );
+});

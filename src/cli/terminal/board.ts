@@ -1,0 +1,142 @@
+import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
+import { shortRelease } from "../../lib/ids.ts";
+import { formatBytes } from "../../lib/units.ts";
+import { readReason } from "../../operator/follow.ts";
+import { columns, plain, type Io } from "./io.ts";
+
+/** Shows a rollout: redrawn on a terminal, a line for each change elsewhere. */
+export interface Board {
+  show(view: RolloutView): void;
+  /** Leaves the last picture where it is. */
+  end(): void;
+}
+
+/** Above this many nodes only counters and the nodes that differ are shown. */
+const MANY = 20;
+const WORST_SHOWN = 10;
+const REDRAW_MS = 50;
+
+export function board(io: Io): Board {
+  return io.live ? liveBoard(io) : plainBoard(io);
+}
+
+function plainBoard(io: Io): Board {
+  const said = new Map<string, string>();
+  const once = (key: string, line: string): void => {
+    if (said.get(key) === line) return;
+    said.set(key, line);
+    io.say(line);
+  };
+  return {
+    show: (view) => {
+      if (view.nodes.length > MANY) once("counters", counters(view));
+      const shown = view.nodes.length > MANY ? worst(view.nodes) : view.nodes;
+      for (const node of shown) once(node.node, `${node.name}  ${nodeText(node, false)}`);
+      if (view.phase !== "running" && view.phase !== "pending")
+        once("phase", `${releaseOf(view)}  ${view.phase}`);
+    },
+    end: () => undefined,
+  };
+}
+
+function liveBoard(io: Io): Board {
+  let drawn = 0;
+  let latest: RolloutView | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const draw = (): void => {
+    timer = undefined;
+    if (latest === undefined) return;
+    const lines = boardLines(latest, io);
+    const up = drawn === 0 ? "" : `\x1b[${drawn}A`;
+    io.raw(
+      `${up}${lines.map((line) => `\x1b[2K${line}\n`).join("")}${"\x1b[2K\n".repeat(Math.max(0, drawn - lines.length))}`,
+    );
+    drawn = Math.max(lines.length, drawn);
+  };
+  return {
+    show: (view) => {
+      latest = view;
+      timer ??= setTimeout(draw, REDRAW_MS);
+    },
+    end: () => {
+      if (timer === undefined) return;
+      clearTimeout(timer);
+      draw();
+    },
+  };
+}
+
+/** The picture of a rollout as lines that fit the terminal. */
+export function boardLines(view: RolloutView, io: Pick<Io, "columns" | "paint">): string[] {
+  const head = `${io.paint("bold", releaseOf(view))}  ${phaseText(view, io)}`;
+  const many = view.nodes.length > MANY;
+  const rows = (many ? worst(view.nodes) : view.nodes).map((node) => [
+    `  ${node.name}`,
+    nodeText(node, true),
+  ]);
+  const body = columns(rows).map((line) => line.slice(0, Math.max(20, io.columns - 1)));
+  return [head, ...(many ? [`  ${counters(view)}`] : []), ...body];
+}
+
+const releaseOf = ({ app, release }: RolloutView): string => shortRelease(app, release);
+
+const QUIET: ReadonlySet<RolloutView["phase"]> = new Set(["pending", "running", "paused", "baking"]);
+
+function phaseText({ phase }: RolloutView, io: Pick<Io, "paint">): string {
+  if (phase === "ok") return io.paint("green", phase);
+  return QUIET.has(phase) ? phase : io.paint("red", phase);
+}
+
+export function counters({ nodes }: Pick<RolloutView, "nodes">): string {
+  const counts = new Map<string, number>();
+  for (const node of nodes) {
+    const word = node.verdict ?? (node.gate === "hold" ? "waiting" : node.state);
+    counts.set(word, (counts.get(word) ?? 0) + 1);
+  }
+  return [...counts].map(([word, count]) => `${count} ${word}`).join(" · ");
+}
+
+const BADNESS: Readonly<Record<string, number>> = { refused: 3, failed: 3, undone: 2, ok: -1 };
+
+/** Those that differ from the rest, worst first; those that are well are left to the counters. */
+export function worst(nodes: readonly RolloutNode[]): RolloutNode[] {
+  const bad = (node: RolloutNode): number => BADNESS[node.verdict ?? ""] ?? (node.gate === "hold" ? -1 : 0);
+  return nodes
+    .filter((node) => bad(node) >= 0)
+    .toSorted((a, b) => bad(b) - bad(a))
+    .slice(0, WORST_SHOWN);
+}
+
+/** A node's own words among ours. */
+const nodeText = (node: RolloutNode, withBytes: boolean): string => plain(textOf(node, withBytes));
+
+function textOf(node: RolloutNode, withBytes: boolean): string {
+  if (node.verdict !== null) return verdictText(node);
+  if (!node.present) return "away";
+  if (node.gate === "hold") return "waits for its batch";
+  const bytes = withBytes ? bytesText(node) : "";
+  return `${node.state}${bytes}${node.note === null ? "" : `  ${node.note}`}`;
+}
+
+function verdictText({ verdict, code, message, cut, sources }: RolloutNode): string {
+  const reason = message === null ? null : readReason(message).reason;
+  const why = [code, reason].filter((part) => part !== null).join(" ");
+  const lost = cut === 0 ? "" : `  ${cut} connection${cut === 1 ? "" : "s"} cut`;
+  const moved = verdict === "ok" ? sourcesText(sources) : "";
+  return `${verdict ?? ""}${why === "" ? "" : `  ${why}`}${moved}${lost}`;
+}
+
+/** `  hub 1.2 MB, disk 40.0 MB`: what travelled first, then what the node had. */
+export function sourcesText(sources: RolloutNode["sources"] = {}): string {
+  const { disk, ...travelled } = sources;
+  const parts = Object.entries({ ...travelled, disk }).filter(
+    ([, bytes]) => bytes !== undefined && bytes > 0,
+  );
+  if (parts.length === 0) return "";
+  return `  ${parts.map(([source, bytes]) => `${source} ${formatBytes(bytes ?? 0)}`).join(", ")}`;
+}
+
+function bytesText({ bytesDone, bytesTotal, sources }: RolloutNode): string {
+  if (bytesTotal === null || bytesTotal === 0 || bytesDone >= bytesTotal) return "";
+  return `  ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}${sourcesText(sources)}`;
+}

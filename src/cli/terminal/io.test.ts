@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { test } from "node:test";
+import type { RolloutView } from "../../api/schemas.ts";
+import type { KeyId } from "../../lib/ids.ts";
+import { wordOf } from "../../operator/commands.ts";
+import { boardLines } from "./board.ts";
+
+const IO = JSON.stringify(new URL("./io.ts", import.meta.url).href);
+const REPORT = JSON.stringify(new URL("./report-error.ts", import.meta.url).href);
+const ERRORS = JSON.stringify(new URL("../../lib/errors.ts", import.meta.url).href);
+/** Sets the window's title, clears the screen, hides what follows, writes the clipboard, turns text around. */
+const EVIL = "\x1b]0;owned\x07 \x1b[2J\x1b[H \x1b[8m \x1b]52;c;ZWNobw==\x07 \x9b2J \u202etxt\r";
+const ACTS = new RegExp(
+  String.raw`[\0-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\x1b(?!\[\d*m)`,
+);
+
+function run(script: string): { readonly out: string; readonly err: string } {
+  const args = ["--input-type=module", "-e", `const EVIL = ${JSON.stringify(EVIL)}; ${script}`];
+  const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  return { out: stdout, err: stderr };
+}
+
+test("what apps, nodes and hubs say cannot act on the terminal", () => {
+  const { out, err } = run(`
+    const { processIo } = await import(${IO});
+    const io = processIo({});
+    io.print("web1 web.1  " + EVIL + "\\tgood \\x1b[31mred\\x1b[39m");
+    io.say("web1  " + EVIL);
+  `);
+  assert.doesNotMatch(out + err, ACTS);
+  assert.match(out, /owned/, "it is shown, as what it is");
+  assert.ok(out.endsWith("\tgood \x1b[31mred\x1b[39m\n"), "colours and tabs stay");
+});
+
+test("an error's message, lines and hint are held to the same", () => {
+  const { err } = run(`
+    const { processIo } = await import(${IO});
+    const { reportError } = await import(${REPORT});
+    const { SkeinError } = await import(${ERRORS});
+    reportError(processIo({}), new SkeinError("IO", EVIL, { hint: EVIL, data: { lines: [EVIL], state: EVIL } }));
+    reportError(processIo({}), new Error(EVIL));
+  `);
+  assert.match(err, /code {3}IO/);
+  assert.doesNotMatch(err, ACTS);
+});
+
+test("events are JSON without a raw control character", () => {
+  const { out } = run(`
+    const { processIo } = await import(${IO});
+    processIo({ json: true }).event({ type: "log", line: EVIL });
+  `);
+  assert.doesNotMatch(out, ACTS);
+  assert.deepEqual(JSON.parse(out), { type: "log", line: EVIL });
+});
+
+test("a node's words on the board move nothing", () => {
+  const node = { node: "n", name: "web1", batch: 0, gate: "go", state: `x\x1b[9A${EVIL}`, verdict: null };
+  const rest = { code: null, message: null, bytesDone: 0, bytesTotal: null, note: `a\nb${EVIL}`, cut: 0 };
+  const view = { app: "shop", release: "0".repeat(32), phase: "running", nodes: [{ ...node, ...rest }] };
+  const lines = boardLines(view as unknown as RolloutView, { columns: 500, paint: (_colour, text) => text });
+  assert.equal(lines.length, 2);
+  // oxlint-disable-next-line no-control-regex -- none may be left
+  for (const line of lines) assert.doesNotMatch(line, /[\u0000-\u001f\u007f-\u009f\u202a-\u202e]/);
+});
+
+test("one line of a node's log is one line, so that it cannot speak for another node", () => {
+  const line = { node: "0".repeat(32) as KeyId, type: "line", name: "web1", line: "a\r\nweb2 web.1  b" };
+  assert.equal(wordOf(line, "line"), "a web2 web.1  b");
+});

@@ -1,0 +1,56 @@
+import { keptInBucket } from "../../bucket/kept.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { formatBytes } from "../../lib/units.ts";
+import { tidy, type Tidied } from "../../release/upkeep/tidy.ts";
+import type { Context, Result } from "../command/context.ts";
+import { bucketHere } from "../bucket/ftl-settings.ts";
+import { hasBucket } from "../command/has-bucket.ts";
+import { columns } from "../terminal/io.ts";
+
+/** A large depot takes a while to look through. */
+const DEPOT_MS = 10 * 60_000;
+/** What becomes of a blob, in this order: a short word, and what happens to it next. */
+const WORDS = {
+  kept: ["in use", ""],
+  noted: ["unneeded", "the next run takes them out of use"],
+  retired: ["retired", "out of use from now on"],
+  waiting: ["waiting", "out of use, not long enough to delete them"],
+  deleted: ["deleted", ""],
+} as const;
+
+/** Collects the hub's depot, which the hub does, or a bucket's, which is done from here. */
+export async function gcDepot(context: Context, flags: { readonly bucket?: string }): Promise<Result> {
+  const { io, globals } = context;
+  const dryRun = globals.dryRun === true;
+  const collected = hasBucket(flags) ? await ofBucket(context, flags, dryRun) : await ofHub(context, dryRun);
+  const rows = Object.entries(WORDS).map(([what, [word, next]]) => {
+    const { blobs, bytes } = collected[what as keyof typeof WORDS];
+    return [word, `${blobs} ${blobs === 1 ? "blob" : "blobs"}`, formatBytes(bytes), next];
+  });
+  for (const line of columns(rows)) io.print(line);
+  const { replaced, made, bytes } = collected.repacked;
+  if (replaced > 0) io.print(`${replaced} packs put together into ${made} (${formatBytes(bytes)})`);
+  if (collected.unreadable.length > 0) {
+    io.say(
+      `${collected.unreadable.length} kept releases have no index that can be read: no pack is removed.`,
+    );
+  }
+  return { depot: collected };
+}
+
+async function ofHub(context: Context, dryRun: boolean) {
+  const { client } = await context.operator();
+  const options = { body: { dryRun }, signal: context.signal, timeoutMs: DEPOT_MS };
+  return await client.call("depotCollect", options);
+}
+
+async function ofBucket(
+  context: Context,
+  flags: { readonly bucket?: string },
+  dryRun: boolean,
+): Promise<Tidied> {
+  const { signal } = context;
+  using bucket = await bucketHere(flags, context, dryRun ? "reading" : "writing");
+  const roots = () => keptInBucket(bucket.documents, signal);
+  return await tidy({ depot: bucket.depot, roots, dryRun, clock: systemClock, signal });
+}

@@ -1,0 +1,71 @@
+import path from "node:path";
+import { stringify } from "yaml";
+import { manifestWords } from "../../app/print.ts";
+import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
+import { readManifest } from "../../operator/source.ts";
+import { commandNodes } from "../../operator/views.ts";
+import { appHere } from "../command/app-here.ts";
+import type { Context, Result } from "../command/context.ts";
+import { gcWords, momentFlag, usage, type GcWords } from "../command/grammar.ts";
+import { VERSION } from "../command/version.ts";
+
+export async function validate(context: Context, where: string, full: boolean): Promise<Result> {
+  const named = path.basename(where) === "skein.yaml" ? path.dirname(where) : where;
+  const options = { env: context.env, signal: context.signal };
+  const manifest = await readManifest({ kind: "path", path: path.resolve(named) }, options);
+  const words = manifestWords(manifest);
+  if (full) context.io.print(stringify(words, { lineWidth: 110 }).trimEnd());
+  else context.io.print(`OK  ${manifest.app}: ${summary(Object.keys(manifest.processes))}`);
+  return { manifest: words };
+}
+
+const summary = (processes: readonly string[]): string =>
+  processes.length === 0 ? "files, nothing runs" : `runs ${processes.join(", ")}`;
+
+const GC_VALID_MS = 10 * 60_000;
+
+interface GcFlags {
+  readonly count?: string;
+  readonly older?: string;
+  readonly depot?: boolean;
+  readonly bucket?: string;
+}
+
+export async function gc(context: Context, words: readonly string[], flags: GcFlags): Promise<Result> {
+  if (flags.depot === true) return await (await import("./gc-depot.ts")).gcDepot(context, flags);
+  if (flags.bucket !== undefined)
+    throw usage("a bucket is collected as a depot", `skein gc --depot --bucket ${flags.bucket}`);
+  const said = gcWords(words, { ...flags, app: context.globals.app });
+  const args = gcArgs(context, said);
+  const operator = await context.operator();
+  const app = await appHere(context, said.app);
+  const selection = { app, env: context.env, selector: context.globals.on ?? null };
+  const nodes = await commandNodes(operator, selection, context.signal);
+  const wish = { kind: "gc", app, env: context.env, args, nodes, validMs: GC_VALID_MS };
+  const removed: { node: string; release: string }[] = [];
+  for await (const line of runCommand(operator, wish, context.signal)) {
+    if (line.type === "result" && line["ok"] !== true) throw refusedBy(line, "IO");
+    if (line.type !== "removed") continue;
+    const release = wordOf(line, "release");
+    removed.push({ node: line.name, release });
+    context.io.print(
+      `${line.name}  ${app}@${release.slice(0, 8)} ${context.globals.dryRun === true ? "would go" : "removed"}`,
+    );
+  }
+  if (removed.length === 0) context.io.say("Nothing to remove.");
+  return { app, removed };
+}
+
+function gcArgs({ globals }: Context, { count, older }: GcWords): Record<string, number | boolean> {
+  if (count !== null && !/^\d{1,4}$/.test(count)) throw usage(`${count} is no number`, "--count 3");
+  return {
+    ...(count === null ? {} : { count: Number(count) }),
+    ...(older === null ? {} : { before: momentFlag(older, Date.now()) }),
+    ...(globals.dryRun === true ? { dry: true } : {}),
+  };
+}
+
+export async function version(context: Context): Promise<Result> {
+  context.io.print(`skein ${VERSION}`);
+  return { version: VERSION, node: process.versions.node };
+}

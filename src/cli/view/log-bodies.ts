@@ -1,0 +1,109 @@
+import { SkeinError } from "../../lib/errors.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/commands.ts";
+import { commandNodes } from "../../operator/views.ts";
+import { appHere } from "../command/app-here.ts";
+import type { Context, Result } from "../command/context.ts";
+import { usage } from "../command/grammar.ts";
+import { releaseNamed } from "../command/release-named.ts";
+import type { LogFlags } from "./view-commands.ts";
+
+const BEGIN_WITHIN_MS = 60_000;
+const FOLLOW_MS = 11 * 3_600_000;
+const VERIFY_MS = 15 * 60_000;
+
+/** @param since only what instances of this release print, from their start on */
+export async function logs(
+  context: Context,
+  word: string | undefined,
+  flags: LogFlags,
+  since?: ReleaseId,
+): Promise<Result> {
+  if (!/^\d{1,5}$/.test(flags.lines)) throw usage(`${flags.lines} is no number of lines`, "--lines 100");
+  const operator = await context.operator();
+  const app = await appHere(context, word);
+  const nodes = await commandNodes(
+    operator,
+    { app, env: context.env, selector: context.globals.on ?? null },
+    context.signal,
+  );
+  const follow = flags.follow === true;
+  const args = argsOf(flags, since);
+  const wish = {
+    kind: "logs",
+    app,
+    env: context.env,
+    args,
+    nodes,
+    validMs: follow ? FOLLOW_MS : BEGIN_WITHIN_MS,
+  };
+  context.comeBack(`skein logs ${app} --follow`);
+  let failed: NamedLine | undefined;
+  let shown = 0;
+  for await (const line of runCommand(operator, wish, context.signal)) {
+    if (line.type === "result") failed = line["ok"] === true ? failed : line;
+    else {
+      showLine(context, line);
+      shown += 1;
+    }
+  }
+  if (failed === undefined && shown === 0 && args.lines > 0) context.io.say(nothingOf(app, flags.process));
+  if (failed !== undefined) throw refusedBy(failed, "NOT_FOUND");
+  return { app };
+}
+
+const argsOf = ({ lines, follow, process }: LogFlags, since: ReleaseId | undefined) => ({
+  lines: Number(lines),
+  follow: follow === true,
+  ...(process === undefined ? {} : { process }),
+  ...(since === undefined ? {} : { since }),
+});
+
+const nothingOf = (app: string, process: string | undefined): string =>
+  process === undefined
+    ? `Nothing of ${app} has printed anything yet.`
+    : `No process ${process} of ${app} has printed anything.`;
+
+function showLine(context: Context, line: NamedLine): void {
+  context.io.event({ ...line, type: "log" });
+  const from = wordOf(line, "instance") || wordOf(line, "source");
+  context.io.print(`${line.name}${from === "" ? "" : ` ${from}`}  ${wordOf(line, "line")}`);
+}
+
+export async function verify(
+  context: Context,
+  word: string | undefined,
+  version: string | undefined,
+): Promise<Result> {
+  const operator = await context.operator();
+  const app = await appHere(context, word);
+  const nodes = await commandNodes(
+    operator,
+    { app, env: context.env, selector: context.globals.on ?? null },
+    context.signal,
+  );
+  const release = version === undefined ? undefined : await releaseNamed(context, app, version);
+  const args = release === undefined ? {} : { release };
+  const wish = { kind: "verify", app, env: context.env, args, nodes, validMs: VERIFY_MS };
+  const bad: NamedLine[] = [];
+  const heard = new Set<string>();
+  for await (const line of runCommand(operator, wish, context.signal)) {
+    context.io.event({ ...line, type: "verify" });
+    if (line.type !== "result") continue;
+    heard.add(line.name);
+    const ok = line["ok"] === true;
+    context.io.print(
+      `${line.name}  ${ok ? "OK" : `ERROR ${wordOf(line, "code")} ${wordOf(line, "message")}`}`,
+    );
+    if (!ok) bad.push(line);
+  }
+  const silent = nodes.map(({ identity }) => identity.name).filter((name) => !heard.has(name));
+  if (bad.length === 0 && silent.length === 0) return { app, nodes: [...heard] };
+  throw new SkeinError(
+    "VERIFY_FAILED",
+    `${bad.length + silent.length} of ${nodes.length} nodes failed the verification`,
+    {
+      data: { app, failed: bad.map(({ name }) => name), silent },
+    },
+  );
+}

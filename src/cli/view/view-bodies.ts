@@ -1,0 +1,232 @@
+import type { PortEntry, ReleaseView } from "../../api/schemas.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { shortRelease } from "../../lib/ids.ts";
+import { formatBytes } from "../../lib/units.ts";
+import { knownNodes, selectNodes } from "../../operator/nodes.ts";
+import { saidVersions } from "../../operator/said-versions.ts";
+import * as views from "../../operator/views.ts";
+import { appHere } from "../command/app-here.ts";
+import type { Context, Result } from "../command/context.ts";
+import { appOrSelector, listing, usage } from "../command/grammar.ts";
+import { columns } from "../terminal/io.ts";
+import { nodeLines } from "../node/node-bodies.ts";
+import { foundNamed } from "../command/release-named.ts";
+import type { PortFlags } from "./view-commands.ts";
+
+export async function list(context: Context, word: string | undefined): Promise<Result> {
+  const operator = await context.operator();
+  const what = listing(word);
+  if (what.kind === "versions") return await versions(context);
+  const nodes = await knownNodes(operator, context.signal);
+  if (what.kind === "nodes") return printed(context, nodeLines(nodes), { nodes });
+  const apps = await views.statusOf(operator, null, context.globals.env ?? null, context.signal);
+  if (what.kind === "all") {
+    const lines = [
+      ...appLines(apps),
+      ...(apps.length > 0 && nodes.length > 0 ? [""] : []),
+      ...nodeLines(nodes),
+    ];
+    return printed(context, lines, { apps, nodes });
+  }
+  const names = nodes.flatMap(({ identity }) => [identity.name, ...Object.keys(identity.labels)]);
+  if (appOrSelector(what.word, { apps: apps.map(({ app }) => app), names }) === "app") {
+    return await releases(context, what.word, "20");
+  }
+  const { nodes: selected } = selectNodes(nodes, what.word);
+  return printed(context, nodeLines(selected), { nodes: selected });
+}
+
+function printed(context: Context, lines: readonly string[], data: Result): Result {
+  for (const line of lines) context.io.print(line);
+  if (lines.length === 0) context.io.say("Nothing yet.");
+  return data;
+}
+
+function appLines(apps: readonly views.AppStatus[]): string[] {
+  if (apps.length === 0) return [];
+  return columns([
+    ["APP", "ENV", "RELEASE", "STATE", "NODES", "SINCE"],
+    ...apps.map(({ app, env, release, inForce, state, phase, issued, nodes }) => [
+      app,
+      env,
+      shortRelease(app, inForce ?? release),
+      state === "stopped" ? "stopped" : phase,
+      `${nodes.filter(({ current }) => current).length}/${nodes.length}`,
+      issued,
+    ]),
+  ]);
+}
+
+async function versions(context: Context): Promise<Result> {
+  const operator = await context.operator();
+  const apps = await views.statusOf(
+    operator,
+    context.globals.app ?? null,
+    context.globals.env ?? null,
+    context.signal,
+  );
+  const rows = apps.flatMap(({ app, env, nodes }) =>
+    nodes.flatMap(({ node, release, state, beside, staged }) =>
+      [
+        [release, state] as const,
+        ...beside.map((id) => [id, "beside"] as const),
+        ...staged.map((id) => [id, "staged"] as const),
+      ].map(([id, how]) => [node, `${app}/${env}`, id === null ? "-" : shortRelease(app, id), how]),
+    ),
+  );
+  return printed(context, rows.length === 0 ? [] : columns([["NODE", "APP", "VERSION", "STATE"], ...rows]), {
+    apps,
+  });
+}
+
+export async function status(context: Context, word: string | undefined): Promise<Result> {
+  const operator = await context.operator();
+  const app = word ?? context.globals.app ?? null;
+  const apps = await views.statusOf(operator, app, context.globals.env ?? null, context.signal);
+  const lines = apps.flatMap((one, i) => [...(i === 0 ? [] : [""]), ...statusLines(one)]);
+  return printed(context, lines, { apps });
+}
+
+function statusLines(one: views.AppStatus): string[] {
+  const { app, env, release, inForce, state, phase, unsettled, nodes } = one;
+  const settled = unsettled && phase !== "undone" && phase !== "failed" ? "  UNSETTLED" : "";
+  const back = phase === "undone" && inForce !== null ? `, ${shortRelease(app, inForce)} is in force` : "";
+  const how = state === "stopped" && phase !== "undone" ? "stopped" : phase;
+  const head = `${shortRelease(app, release)}  ${env}  ${how}${back}${settled}`;
+  const rows = nodes.map((node) => [
+    `  ${node.node}`,
+    node.release === null ? "-" : shortRelease(app, node.release),
+    node.current ? node.state : `${node.state} (differs)`,
+    [
+      node.present ? "" : "absent",
+      ...node.beside.map((id) => `beside ${shortRelease(app, id)}`),
+      node.note ?? "",
+    ]
+      .filter((text) => text !== "")
+      .join(" "),
+  ]);
+  return [head, ...columns(rows)];
+}
+
+export async function releases(context: Context, word: string | undefined, limit: string): Promise<Result> {
+  const operator = await context.operator();
+  if (!/^[1-9]\d{0,3}$/.test(limit)) throw usage(`${limit} is no number`, "--limit 50");
+  const app = word ?? context.globals.app ?? null;
+  const found = await views.releasesOf(operator, app, Number(limit), context.signal);
+  if (app !== null && found.length === 0) {
+    throw new SkeinError("APP_NOT_FOUND", `there is no release of ${app}`, { data: { app } });
+  }
+  const rows = found.map((one) => [
+    shortRelease(one.app, one.id),
+    one.commit?.slice(0, 12) ?? "-",
+    one.created,
+    String(one.files),
+    formatBytes(one.bytes),
+  ]);
+  const table =
+    rows.length === 0 ? [] : columns([["RELEASE", "COMMIT", "CREATED", "FILES", "SIZE"], ...rows]);
+  return printed(context, table, { releases: found.map(withoutEnvelope) });
+}
+
+function withoutEnvelope({ id, app, commit, created, files, bytes }: ReleaseView): Result {
+  return { id, app, commit, created, files, bytes };
+}
+
+export async function ports(context: Context, flags: PortFlags): Promise<Result> {
+  if (flags.by !== undefined && flags.by !== "commit")
+    throw usage(`the table is not kept by ${flags.by}`, "--by commit");
+  const operator = await context.operator();
+  const query = { app: context.globals.app ?? null, env: context.globals.env ?? null };
+  const table = await views.portsOf(operator, query, context.signal);
+  if (flags.by === "commit") {
+    const byCommit = views.portsByCommit(table);
+    context.io.print(JSON.stringify(byCommit, undefined, 2));
+    return { ports: byCommit };
+  }
+  return printed(context, portLines(table), { ports: table });
+}
+
+function portLines(table: readonly PortEntry[]): string[] {
+  if (table.length === 0) return [];
+  const rows = table.map((entry) => [
+    shortRelease(entry.app, entry.release),
+    entry.instance,
+    entry.nodeName,
+    entry.port === null ? "-" : hostPortText(entry),
+    entry.protocol ?? "-",
+    `${entry.state}${entry.stale ? " (stale)" : ""}`,
+  ]);
+  return columns([["RELEASE", "INSTANCE", "NODE", "LISTENS", "PROTOCOL", "STATE"], ...rows]);
+}
+
+const hostPortText = ({ host, port }: PortEntry): string =>
+  `${host?.includes(":") === true ? `[${host}]` : (host ?? "*")}:${port ?? ""}`;
+
+export async function watchPorts(context: Context): Promise<Result> {
+  const operator = await context.operator();
+  await ports(context, {});
+  for await (const event of operator.client.watch(context.signal, { prefix: "ports" })) {
+    if (event.type !== "port") continue;
+    context.io.event({ ...event, type: "port" });
+    context.io.print(`${event.value === null ? "-" : "+"} ${event.key.replace(/^\/ports\//, "")}`);
+  }
+  return {};
+}
+
+export async function check(
+  context: Context,
+  word: string | undefined,
+  version: string | undefined,
+): Promise<Result> {
+  const operator = await context.operator();
+  const app = await appHere(context, word);
+  const wish = { app, env: context.env, selector: context.globals.on ?? null };
+  const found = await views.running(operator, wish, context.signal);
+  const ids = found.map(({ release }) => release);
+  const said = await saidVersions(operator, wish, ids, context.signal);
+  const running = found.map((one) => ({ ...one, version: said.get(one.node) ?? null }));
+  if (version !== undefined) return await compared(context, app, version, running);
+  const rows = running.map((one) => [
+    one.node,
+    one.release === null ? "nothing" : shortRelease(app, one.release),
+    one.version ?? one.commit ?? "-",
+    one.present ? "" : "absent",
+  ]);
+  return printed(context, columns(rows), { app, running });
+}
+
+type Checked = views.Running & {
+  /** What the manifest's `version` printed there. */
+  readonly version: string | null;
+};
+
+/** @throws SkeinError VERSION_DIFFERS, RELEASE_NOT_FOUND */
+async function compared(
+  context: Context,
+  app: string,
+  version: string,
+  running: readonly Checked[],
+): Promise<Result> {
+  const isSaid = running.some((one) => one.version !== null);
+  const wanted = await foundNamed(context, app, version).catch((err: unknown) => {
+    if (isSaid && isSkeinError(err, "RELEASE_NOT_FOUND")) return undefined;
+    throw err;
+  });
+  const release = wanted?.id ?? null;
+  const others = running.filter(
+    (one) => one.version !== version && (release === null || one.release !== release),
+  );
+  if (others.length === 0) return printed(context, ["OK"], { app, release, running });
+  const name = release === null ? `${app} ${version}` : shortRelease(app, release);
+  const differs = others.map((one) => {
+    const what = one.version ?? (one.release === null ? "nothing" : shortRelease(app, one.release));
+    return `${one.node}: ${what}`;
+  });
+  throw new SkeinError("VERSION_DIFFERS", `${others.length} of ${running.length} nodes do not run ${name}`, {
+    hint:
+      release === null
+        ? `See what runs: skein check ${app}`
+        : `Deploy it: skein deploy ${app} ${release.slice(0, 8)}`,
+    data: { app, release, version, lines: differs, running },
+  });
+}

@@ -1,0 +1,137 @@
+import type { Command } from "commander";
+import type { Run } from "../command/group.ts";
+import type { MasterFlags } from "../bucket/ftl-commands.ts";
+
+export interface PortFlags {
+  readonly by?: string;
+}
+export interface LogFlags {
+  readonly follow?: boolean;
+  readonly lines: string;
+  readonly process?: string;
+}
+
+/** list, status, releases, show, ports, check, verify, logs. */
+export function registerViews(program: Command, run: Run): void {
+  program
+    .command("list")
+    .alias("ls")
+    .description("apps, then nodes; or: nodes, versions, an app's releases, the nodes of a selector")
+    .argument("[what]")
+    .option("--master", "what a bucket has: its packages, or a package's revisions (skein ftl list)")
+    .option("--bucket <address>", "with --master: dir:PATH or s3://BUCKET/PREFIX")
+    .action(async (what: string | undefined, flags: MasterFlags, command: Command) => {
+      await run(command, async (context) => {
+        if (flags.master === true)
+          return await (await import("../bucket/ftl-master.ts")).list(context, what, flags);
+        return await (await import("./view-bodies.ts")).list(context, what);
+      });
+    });
+  program
+    .command("status")
+    .description("what should run, and what does, on each node")
+    .argument("[app]")
+    .action(async (app: string | undefined, _flags: object, command: Command) => {
+      await run(command, async (context) => await (await import("./view-bodies.ts")).status(context, app));
+    });
+  const releases = program
+    .command("releases")
+    .description("the releases of an app, newest first")
+    .argument("[app]")
+    .option("--limit <n>", "how many", "20")
+    .action(async (app: string | undefined, flags: { limit: string }, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./view-bodies.ts")).releases(context, app, flags.limit),
+      );
+    });
+  registerPins(releases, run);
+  registerPorts(program, run);
+  registerQuestions(program, run);
+}
+
+function registerPins(releases: Command, run: Run): void {
+  for (const [verb, does] of [
+    ["pin", "keep a release on the nodes, whatever gc would remove"],
+    ["unpin", "let gc remove it again"],
+  ] as const) {
+    releases
+      .command(verb)
+      .description(does)
+      .argument("<app>")
+      .argument("<version>", "commit, tag, branch or release")
+      .action(async (app: string, version: string, _flags: object, command: Command) => {
+        await run(
+          command,
+          async (context) =>
+            await (await import("../bucket/purge-bodies.ts")).pin(context, app, version, verb === "pin"),
+        );
+      });
+  }
+}
+
+/** What the nodes are asked themselves. */
+function registerQuestions(program: Command, run: Run): void {
+  program
+    .command("check")
+    .description("print what runs; with a version: OK, or exit 1")
+    .argument("[app]")
+    .argument("[version]")
+    .action(
+      async (app: string | undefined, version: string | undefined, _flags: object, command: Command) => {
+        await run(
+          command,
+          async (context) => await (await import("./view-bodies.ts")).check(context, app, version),
+        );
+      },
+    );
+  program
+    .command("verify")
+    .description("run the manifest's verification on each node")
+    .argument("[app]")
+    .argument("[version]")
+    .action(
+      async (app: string | undefined, version: string | undefined, _flags: object, command: Command) => {
+        await run(
+          command,
+          async (context) => await (await import("./log-bodies.ts")).verify(context, app, version),
+        );
+      },
+    );
+  program
+    .command("logs")
+    .description("what an app's instances and hooks print")
+    .argument("[app]")
+    .option("-f, --follow", "go on until Ctrl-C")
+    .option("--lines <n>", "of each instance", "100")
+    .option("--process <name>", "of this process only")
+    .action(async (app: string | undefined, flags: LogFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./log-bodies.ts")).logs(context, app, flags),
+      );
+    });
+}
+
+function registerPorts(program: Command, run: Run): void {
+  program
+    .command("show")
+    .description("the port table")
+    .option("--by <column>", "commit: a JSON table by commit and process")
+    .action(async (flags: PortFlags, command: Command) => {
+      await run(command, async (context) => await (await import("./view-bodies.ts")).ports(context, flags));
+    });
+  const ports = program
+    .command("ports")
+    .description("the port table: which instance listens where")
+    .option("--by <column>", "commit: a JSON table by commit and process")
+    .action(async (flags: PortFlags, command: Command) => {
+      await run(command, async (context) => await (await import("./view-bodies.ts")).ports(context, flags));
+    });
+  ports
+    .command("watch")
+    .description("follow the table's changes")
+    .action(async (_flags: object, command: Command) => {
+      await run(command, async (context) => await (await import("./view-bodies.ts")).watchPorts(context));
+    });
+}
