@@ -45,6 +45,18 @@ const WITHIN: Readonly<Record<string, readonly string[]>> = {
     "command",
     "terminal",
   ],
+  hub: [
+    "git",
+    "depot",
+    "reporting",
+    "wanted",
+    "rollouts",
+    "commands",
+    "orders",
+    "cluster",
+    "records",
+    "http",
+  ],
 };
 
 const root = path.resolve(import.meta.dirname, "..");

@@ -3,8 +3,8 @@ import type { AppList, AppSummary, AppView, OrderSummary, OrderView } from "../a
 import { SkeinError } from "../lib/errors.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
 import type { Hub } from "./hub.ts";
-import type { OrderRecord } from "./keys.ts";
-import type { AppEnv } from "./orders.ts";
+import type { OrderRecord } from "./records/keys.ts";
+import type { AppEnv } from "./orders/orders.ts";
 
 const RELEASES_SHOWN = 20;
 

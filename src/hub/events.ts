@@ -2,7 +2,7 @@
 import { setImmediate as immediate } from "node:timers/promises";
 import type { HubEvent } from "../api/schemas.ts";
 import type { StoreEvent } from "../store/store.ts";
-import type { Core } from "./core.ts";
+import type { Core } from "./records/core.ts";
 
 export type EventPrefix = "apps" | "ports" | "nodes" | "rollouts";
 

@@ -2,11 +2,11 @@
 import type http from "node:http";
 import type { Duplex } from "node:stream";
 import { SkeinError, toWire } from "../lib/errors.ts";
-import type { GitService } from "./git-repos.ts";
+import type { GitService } from "./git/git-repos.ts";
 import { needPush } from "./handlers.ts";
-import { statusOf } from "./http.ts";
+import { statusOf } from "./http/http.ts";
 import type { Hub } from "./hub.ts";
-import { admit, type RouterParts } from "./router.ts";
+import { admit, type RouterParts } from "./http/router.ts";
 
 /** How long the other side may take to end its half. */
 const LINGER_MS = 5000;

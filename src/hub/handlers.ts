@@ -6,7 +6,7 @@ import type { Digest, KeyId } from "../lib/ids.ts";
 import { readUnverified } from "../trust/envelope.ts";
 import { allows } from "../trust/rights.ts";
 import { seesRetired } from "../release/upkeep/retired.ts";
-import { collectDepot } from "./depot-upkeep.ts";
+import { collectDepot } from "./depot/depot-upkeep.ts";
 import {
   deleteBlob,
   getBlob,
@@ -16,15 +16,15 @@ import {
   putSmall,
   sendBytes,
   uploadOffset,
-} from "./depot-routes.ts";
+} from "./depot/depot-routes.ts";
 import { hubEvents } from "./events.ts";
-import { gitRequest, sendExchange, sendRefs } from "./git-http.ts";
-import type { GitService } from "./git-repos.ts";
+import { gitRequest, sendExchange, sendRefs } from "./git/git-http.ts";
+import type { GitService } from "./git/git-repos.ts";
 import type { Hub } from "./hub.ts";
-import { sendWanted } from "./wanted-answer.ts";
-import { forgetOldOrders } from "./old-orders.ts";
-import { takeReport } from "./reports.ts";
-import type { Call, Handlers } from "./router.ts";
+import { sendWanted } from "./wanted/wanted-answer.ts";
+import { forgetOldOrders } from "./orders/old-orders.ts";
+import { takeReport } from "./reporting/reports.ts";
+import type { Call, Handlers } from "./http/router.ts";
 import { appViews, appSummaries, orderHistory } from "./app-views.ts";
 
 type Named = Pick<Call, "params" | "caller">;

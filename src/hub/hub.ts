@@ -1,21 +1,21 @@
 /** All parts of a running hub, put together once. */
 import type { HubInfo } from "../api/schemas.ts";
-import type { Charters } from "./charters.ts";
-import type { CatchUp } from "./catch-up.ts";
-import type { Commands } from "./commands.ts";
-import type { Core } from "./core.ts";
-import type { Deltas } from "./deltas.ts";
-import type { Rollouts } from "./gates.ts";
-import type { GitRepos } from "./git-repos.ts";
-import type { Layouts } from "./layout.ts";
-import type { Nodes } from "./nodes.ts";
-import type { Orders } from "./orders.ts";
-import type { Peers } from "./peers.ts";
-import type { PortTable } from "./port-table.ts";
-import type { Presence } from "./presence.ts";
-import type { Receipts } from "./receipts.ts";
-import type { Releases } from "./releases.ts";
-import type { WantedDesk } from "./wanted.ts";
+import type { Charters } from "./cluster/charters.ts";
+import type { CatchUp } from "./cluster/catch-up.ts";
+import type { Commands } from "./commands/commands.ts";
+import type { Core } from "./records/core.ts";
+import type { Deltas } from "./depot/deltas.ts";
+import type { Rollouts } from "./orders/gates.ts";
+import type { GitRepos } from "./git/git-repos.ts";
+import type { Layouts } from "./rollouts/layout.ts";
+import type { Nodes } from "./cluster/nodes.ts";
+import type { Orders } from "./orders/orders.ts";
+import type { Peers } from "./reporting/peers.ts";
+import type { PortTable } from "./reporting/port-table.ts";
+import type { Presence } from "./cluster/presence.ts";
+import type { Receipts } from "./orders/receipts.ts";
+import type { Releases } from "./orders/releases.ts";
+import type { WantedDesk } from "./wanted/wanted.ts";
 
 export interface Hub {
   readonly core: Core;

@@ -1,0 +1,85 @@
+/** The chain of charters in the store, and the current one. The hub verifies it like everybody else. */
+import { faultPoint } from "../../lib/fault.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import type { Digest } from "../../lib/ids.ts";
+import { nextCharter, openChain, openCharter } from "../../trust/charter.ts";
+import type { Charter } from "../../trust/documents.ts";
+import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { commit, put, unchanged, type Core } from "../records/core.ts";
+import { keys } from "../records/keys.ts";
+
+export class Charters {
+  readonly #core: Core;
+  readonly #expected: Digest | undefined;
+  #pin: Digest | undefined;
+  #current: { readonly charter: Charter; readonly count: number } | undefined;
+
+  /** @param expected digest that the first charter must have; undefined: any */
+  constructor(core: Core, expected?: Digest) {
+    this.#core = core;
+    this.#expected = expected;
+  }
+
+  /** Takes the charter that the hub was started with, if the store has none yet. @throws SkeinError CHARTER_PIN, DOC_* */
+  async begin(first: readonly Envelope[]): Promise<void> {
+    const stored = this.after(0);
+    const [given] = first;
+    const [held] = stored;
+    if (given !== undefined && held !== undefined && digestOfEnvelope(given) !== digestOfEnvelope(held)) {
+      throw new SkeinError("CHARTER_PIN", "the store holds the charter of another cluster", {
+        data: { found: digestOfEnvelope(held), pinned: digestOfEnvelope(given) },
+      });
+    }
+    if (held === undefined && given !== undefined) {
+      openCharter(given, this.#expected ?? digestOfEnvelope(given));
+      await commit(this.#core, [unchanged(keys.charter(1), 0)], [put(keys.charter(1), given)]);
+    }
+    for (const charter of first.slice(Math.max(1, stored.length))) await this.post(charter);
+  }
+
+  /** Digest of the first charter. */
+  get pin(): Digest | undefined {
+    const [first] = this.after(0);
+    if (first !== undefined) this.#pin ??= digestOfEnvelope(first);
+    return this.#pin;
+  }
+
+  /** The current charter; undefined while the hub has none. */
+  get current(): Charter | undefined {
+    const chain = this.after(0);
+    if (chain.length !== this.#current?.count && this.pin !== undefined) {
+      const { body } = openChain(chain, this.pin, this.#core.clock.now());
+      this.#current = { charter: body, count: chain.length };
+    }
+    return this.#current?.charter;
+  }
+
+  /** @throws SkeinError NOT_FOUND */
+  need(): { readonly charter: Charter; readonly pin: Digest } {
+    const { current, pin } = this;
+    if (current !== undefined && pin !== undefined) return { charter: current, pin };
+    throw new SkeinError("NOT_FOUND", "the hub has no charter yet", {
+      hint: "Start it with the charter: skein hub.",
+    });
+  }
+
+  after(version: number): Envelope[] {
+    return this.#core.mirror
+      .list(keys.charters)
+      .map(({ value }) => value)
+      .slice(version);
+  }
+
+  /** Stores the next version; the very same bytes again are no error. @throws SkeinError CHARTER_ROLLBACK, DOC_* … */
+  async post(envelope: Envelope): Promise<void> {
+    await this.#core.lanes.run("charters", async () => {
+      const { charter } = this.need();
+      const stored = this.#core.mirror.get(keys.charter(charter.version));
+      if (stored !== undefined && digestOfEnvelope(stored) === digestOfEnvelope(envelope)) return;
+      const { body } = nextCharter(charter, envelope, this.#core.clock.now());
+      const key = keys.charter(body.version);
+      faultPoint("hub.charter");
+      await commit(this.#core, [unchanged(key, 0)], [put(key, envelope)]);
+    });
+  }
+}

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { seal } from "../../trust/envelope.ts";
+import { generateSigner } from "../../trust/keys.ts";
+import {
+  HOUR,
+  at,
+  joinNode,
+  keyClient,
+  makeCluster,
+  makeEnrol,
+  makeTicket,
+  operatorClient,
+  reportOf,
+  startTestHub,
+} from "../hub.fixture.ts";
+
+test("a ticket lets in one node, once; the same enrolment again is no error", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  assert.equal(await node.client.enrol(node.enrol), node.kid);
+
+  const [join, key] = [generateSigner(), generateSigner()];
+  const ticket = await makeTicket(hub.cluster, join);
+  assert.equal((await hub.client.postTicket(ticket)).state, "open");
+  const client = keyClient(hub.cluster, hub.address, key);
+  t.after(() => client.close());
+  const viaJoinKey = await client.ticket(join.kid);
+  assert.deepEqual(viaJoinKey.ticket, ticket);
+  await client.enrol(await makeEnrol(hub.cluster, ticket, join, key, "web2"));
+  assert.equal((await client.ticket(join.kid)).state, "used");
+
+  const thief = generateSigner();
+  const other = keyClient(hub.cluster, hub.address, thief);
+  t.after(() => other.close());
+  await assert.rejects(other.enrol(await makeEnrol(hub.cluster, ticket, join, thief, "web3")), {
+    code: "TICKET_USED",
+  });
+});
+
+test("an enrolment is taken only over a connection with its own key", async (t) => {
+  const hub = await startTestHub(t);
+  const [join, key] = [generateSigner(), generateSigner()];
+  const ticket = await makeTicket(hub.cluster, join);
+  await hub.client.postTicket(ticket);
+  const relay = keyClient(hub.cluster, hub.address);
+  t.after(() => relay.close());
+  const enrol = await makeEnrol(hub.cluster, ticket, join, key, "web1");
+  await assert.rejects(relay.enrol(enrol), { code: "UNKNOWN_CLIENT" });
+});
+
+test("tickets that expired, are forged, or for another cluster let nobody in", async (t) => {
+  const hub = await startTestHub(t);
+  const join = generateSigner();
+  const expired = await makeTicket(hub.cluster, join, { issued: at(-2 * HOUR), expires: at(-HOUR) });
+  await assert.rejects(hub.client.postTicket(expired), { code: "TICKET_EXPIRED" });
+  const forged = await makeTicket(hub.cluster, join, {}, generateSigner());
+  await assert.rejects(hub.client.postTicket(forged), { code: "DOC_UNSIGNED" });
+  const foreign = await makeTicket(await makeCluster(), join);
+  await assert.rejects(hub.client.postTicket(foreign), { code: "WRONG_CLUSTER" });
+  const key = generateSigner();
+  const client = keyClient(hub.cluster, hub.address, key);
+  t.after(() => client.close());
+  const enrol = await makeEnrol(hub.cluster, await makeTicket(hub.cluster, join), join, key, "web1");
+  await assert.rejects(client.enrol(enrol), { code: "TICKET_BAD" });
+});
+
+test("a name belongs to one node; a replacing ticket ends the old identity", async (t) => {
+  const hub = await startTestHub(t);
+  const old = await joinNode(t, hub, "web1");
+  const join = generateSigner();
+  await assert.rejects(hub.client.postTicket(await makeTicket(hub.cluster, join, { name: "web1" })), {
+    code: "NAME_TAKEN",
+  });
+  const ticket = await makeTicket(hub.cluster, join, { name: "web1", replace: old.kid });
+  await hub.client.postTicket(ticket);
+  const key = generateSigner();
+  const client = keyClient(hub.cluster, hub.address, key);
+  t.after(() => client.close());
+  await client.enrol(await makeEnrol(hub.cluster, ticket, join, key, "web1"));
+  await assert.rejects(old.client.report(reportOf()), { code: "REVOKED" });
+  await client.report(reportOf());
+  const { nodes } = await hub.client.nodes();
+  assert.deepEqual(
+    nodes.map(({ node, name }) => [node, name]),
+    [[key.kid, "web1"]],
+  );
+});
+
+test("labels change by signed documents with growing serials", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  const label = async (serial: number, name: string, labels: Record<string, string>) =>
+    await seal("label.1", { cluster: hub.cluster.id, node: node.kid, serial, name, labels, issued: at() }, [
+      hub.cluster.operator,
+    ]);
+  const first = await label(1, "db1", { role: "db" });
+  await hub.client.postLabel(first);
+  await hub.client.postLabel(first);
+  const [view] = (await hub.client.nodes()).nodes;
+  assert.deepEqual([view?.name, view?.labels, view?.labelSerial], ["db1", { role: "db" }, 1]);
+  await assert.rejects(hub.client.postLabel(await label(1, "db1", { role: "web" })), {
+    code: "DOC_ROLLBACK",
+  });
+  await assert.rejects(hub.client.nodeDocuments("web1"), { code: "NODE_NOT_FOUND" });
+  assert.deepEqual((await hub.client.nodeDocuments("db1")).label, first);
+  const wanted = await node.client.wanted(undefined, 0);
+  assert.deepEqual(wanted?.identity.label, first);
+});
+
+test("an operator without the right to enrol invites nobody", async (t) => {
+  const hub = await startTestHub(t, { cluster: await makeCluster(["deploy:*/*"]) });
+  await assert.rejects(
+    hub.client.postTicket(await makeTicket(hub.cluster, generateSigner(), { labels: { a: "b" } })),
+    {
+      code: "DOC_UNSIGNED",
+    },
+  );
+});
+
+test("an empty hub takes its first charter, then only what follows it", async (t) => {
+  const cluster = await makeCluster();
+  const hub = await startTestHub(t, { cluster, charters: [] });
+  assert.equal((await hub.client.hub()).charterVersion, 0);
+  await hub.client.postCharter(cluster.charter);
+  assert.equal((await hub.client.hub()).charterVersion, 1);
+  await hub.client.postCharter(cluster.charter);
+  const other = await makeCluster();
+  await assert.rejects(hub.client.postCharter(other.charter), { code: "WRONG_CLUSTER" });
+  const stranger = keyClient(cluster, hub.address);
+  t.after(() => stranger.close());
+  await assert.rejects(stranger.postCharter(other.charter), { code: "UNKNOWN_CLIENT" });
+});
+
+test("a hub that was told its charter's fingerprint takes no other", async (t) => {
+  const cluster = await makeCluster();
+  const hub = await startTestHub(t, { cluster, charters: [], pin: cluster.pin });
+  const impostor = await makeCluster();
+  const client = await operatorClient({ ...impostor, hubKey: cluster.hubKey }, hub.address);
+  t.after(() => client.close());
+  await assert.rejects(client.postCharter(impostor.charter), { code: "CHARTER_PIN" });
+  await hub.client.postCharter(cluster.charter);
+});
+
+test("an operator who left the charter is out with the next version", async (t) => {
+  const cluster = await makeCluster();
+  const hub = await startTestHub(t, { cluster });
+  const { version, keys, ...rest } = JSON.parse(Buffer.from(cluster.charter.p, "base64url").toString()) as {
+    version: number;
+    keys: Record<string, { alg: "raw"; pub: string }>;
+    [key: string]: unknown;
+  };
+  const heir = generateSigner();
+  const body = {
+    ...rest,
+    version: version + 1,
+    issued: at(),
+    keys: { ...keys, [heir.kid]: { alg: "raw" as const, pub: heir.pub } },
+    operators: { [heir.kid]: { name: "bob", allow: ["admin"] } },
+  };
+  await hub.client.nodes();
+  // The fields' order is the schema's business, not this test's.
+  await hub.client.postCharter(await seal("charter.1", body as never, [cluster.operator]));
+  await assert.rejects(hub.client.nodes(), { code: "UNKNOWN_CLIENT" });
+  const bob = await operatorClient(cluster, hub.address, heir);
+  t.after(() => bob.close());
+  await bob.nodes();
+  assert.equal((await bob.charters(1)).length, 1);
+});

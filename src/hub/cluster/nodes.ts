@@ -1,0 +1,251 @@
+/** Who belongs to the cluster: tickets, enrolments, labels, revocations. Every document is verified before it is kept. */
+import type { NodeDocuments, TicketView } from "../../api/schemas.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { isKeyId, type KeyId } from "../../lib/ids.ts";
+import type { Op } from "../../store/store.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { msOf } from "../../trust/fields.ts";
+import {
+  openBirth,
+  openLabel,
+  openRevoke,
+  openTicket,
+  relabelled,
+  type Identity,
+} from "../../trust/identity.ts";
+import { keyIdOf } from "../../trust/keys.ts";
+import type { Charters } from "./charters.ts";
+import { commit, put, unchanged, type Core } from "../records/core.ts";
+import { keys, type TicketRecord } from "../records/keys.ts";
+
+interface Resolved {
+  /** What it was made from; another stamp means: look again. */
+  readonly stamp: string;
+  readonly identity: Identity | undefined;
+}
+
+export class Nodes {
+  readonly #core: Core;
+  readonly #charters: Charters;
+  readonly #resolved = new Map<KeyId, Resolved>();
+  #all: readonly KeyId[] | undefined;
+
+  constructor(core: Core, charters: Charters) {
+    this.#core = core;
+    this.#charters = charters;
+    const stop = core.mirror.onChange((changed) => {
+      if (changed.some((key) => key.endsWith("/enrol"))) this.#all = undefined;
+    });
+    core.signal.addEventListener("abort", stop, { once: true });
+  }
+
+  /** A member's verified identity; undefined for strangers and for those that were revoked. */
+  identity(node: KeyId): Identity | undefined {
+    return this.revoked(node) ? undefined : this.#resolve(node);
+  }
+
+  revoked(node: KeyId): boolean {
+    return this.#core.mirror.get(keys.node(node, "revoke")) !== undefined;
+  }
+
+  membership(node: KeyId): "member" | "revoked" | undefined {
+    if (this.revoked(node)) return "revoked";
+    return this.#resolve(node) === undefined ? undefined : "member";
+  }
+
+  /** Every node that ever enrolled, revoked ones included. */
+  all(): readonly KeyId[] {
+    if (this.#all !== undefined) return this.#all;
+    const enrolled = this.#core.mirror.list(keys.nodes).filter(({ key }) => key.endsWith("/enrol"));
+    return (this.#all = enrolled.map(({ key }) => key.split("/")[2] ?? "").filter(isKeyId));
+  }
+
+  members(): Identity[] {
+    return this.all().flatMap((node) => this.identity(node) ?? []);
+  }
+
+  /** By name or key id. @throws SkeinError NODE_NOT_FOUND */
+  find(name: string): KeyId {
+    const named = this.#core.mirror.get(keys.name(name));
+    if (named !== undefined) return named;
+    if (isKeyId(name) && this.#core.mirror.get(keys.node(name, "enrol")) !== undefined) return name;
+    throw new SkeinError("NODE_NOT_FOUND", `no node ${name}`, { data: { node: name } });
+  }
+
+  /** @throws SkeinError NODE_NOT_FOUND */
+  documents(node: KeyId): NodeDocuments {
+    const { mirror } = this.#core;
+    const ticket = mirror.get(keys.node(node, "ticket"));
+    const enrol = mirror.get(keys.node(node, "enrol"));
+    if (ticket === undefined || enrol === undefined) {
+      throw new SkeinError("NODE_NOT_FOUND", `no node ${node}`, { data: { node } });
+    }
+    const label = mirror.get(keys.node(node, "label")) ?? null;
+    return { ticket, enrol, label, revoke: mirror.get(keys.node(node, "revoke")) ?? null };
+  }
+
+  /** @throws SkeinError NAME_TAKEN, TICKET_BAD, TICKET_EXPIRED, DOC_* */
+  async postTicket(ticket: Envelope): Promise<TicketView> {
+    const { charter, pin } = this.#charters.need();
+    const opened = openTicket(charter, ticket, { pin, now: this.#core.clock.now() });
+    const key = keys.ticket(opened.digest);
+    await this.#core.lanes.run("nodes", async () => {
+      if (this.#core.mirror.get(key) !== undefined) return;
+      const { name, replace } = opened.body;
+      if (name !== null) this.#refuseTaken(name, replace);
+      const record: TicketRecord = { ticket, node: null };
+      const join = keyIdOf({ alg: "raw", pub: opened.body.key });
+      await commit(this.#core, [unchanged(key, 0)], [put(key, record), put(keys.join(join), opened.digest)]);
+    });
+    return this.ticket(opened.digest);
+  }
+
+  /** By digest or by the id of its join key. @throws SkeinError TICKET_BAD */
+  ticket(name: string): TicketView {
+    const { mirror, clock } = this.#core;
+    const record = mirror.get(keys.ticket(mirror.get(keys.join(name)) ?? name));
+    if (record === undefined) throw new SkeinError("TICKET_BAD", "the hub knows no such ticket");
+    const { expires } = readUnverified(record.ticket, "ticket.1");
+    const used = record.node !== null;
+    const state = used ? "used" : clock.now() >= msOf(expires) ? "expired" : "open";
+    return { ticket: record.ticket, state, node: record.node };
+  }
+
+  /**
+   * Uses a ticket for the key that the caller holds. The very same enrolment again is no error.
+   * @throws SkeinError TICKET_USED, TICKET_EXPIRED, TICKET_BAD, NAME_TAKEN, REVOKED, UNKNOWN_CLIENT, DOC_*
+   */
+  async enrol(enrol: Envelope, caller: KeyId): Promise<KeyId> {
+    return await this.#core.lanes.run("nodes", async () => {
+      const claimed = readUnverified(enrol, "enrol.1");
+      const ticketKey = keys.ticket(claimed.ticket);
+      const { value: record, modRevision } = this.#core.mirror.entry(ticketKey);
+      if (record === undefined) throw new SkeinError("TICKET_BAD", "the hub knows no such ticket");
+      if (record.node !== null && record.node === caller && this.#same(caller, enrol)) return caller;
+      const { charter, pin } = this.#charters.need();
+      if (record.node !== null) throw new SkeinError("TICKET_USED", "the ticket was used before");
+      const now = this.#core.clock.now();
+      const { identity, ticket } = openBirth(charter, { ticket: record.ticket, enrol }, { pin, now });
+      this.#refuseKey(identity.node, caller);
+      this.#refuseTaken(identity.name, ticket.replace);
+      faultPoint("hub.enrol");
+      await commit(
+        this.#core,
+        [unchanged(ticketKey, modRevision), unchanged(keys.node(identity.node, "enrol"), 0)],
+        [
+          put(ticketKey, { ticket: record.ticket, node: identity.node } satisfies TicketRecord),
+          put(keys.node(identity.node, "ticket"), record.ticket),
+          put(keys.node(identity.node, "enrol"), enrol),
+          put(keys.name(identity.name), identity.node),
+          ...this.#replacing(ticket.replace, record.ticket, identity.name),
+        ],
+      );
+      return identity.node;
+    });
+  }
+
+  /** @throws SkeinError NODE_NOT_FOUND, NAME_TAKEN, DOC_ROLLBACK, DOC_* */
+  async postLabel(label: Envelope): Promise<void> {
+    await this.#core.lanes.run("nodes", async () => {
+      const { node } = readUnverified(label, "label.1");
+      const current = this.identity(node);
+      if (current === undefined)
+        throw new SkeinError("NODE_NOT_FOUND", `no node ${node}`, { data: { node } });
+      const key = keys.node(node, "label");
+      const { value: stored, modRevision } = this.#core.mirror.entry(key);
+      if (stored !== undefined && digestOfEnvelope(stored) === digestOfEnvelope(label)) return;
+      const { charter } = this.#charters.need();
+      const next = relabelled(current, openLabel(charter, label, current, this.#core.clock.now()));
+      this.#refuseTaken(next.name, node);
+      const renamed: Op[] =
+        next.name === current.name
+          ? []
+          : [{ op: "delete", key: keys.name(current.name) }, put(keys.name(next.name), node)];
+      await commit(this.#core, [unchanged(key, modRevision)], [put(key, label), ...renamed]);
+    });
+  }
+
+  /** @throws SkeinError NODE_NOT_FOUND, DOC_* */
+  async postRevocation(revoke: Envelope): Promise<void> {
+    await this.#core.lanes.run("nodes", async () => {
+      const { node } = readUnverified(revoke, "revoke.1");
+      if (this.revoked(node)) return;
+      const current = this.#resolve(node);
+      if (current === undefined)
+        throw new SkeinError("NODE_NOT_FOUND", `no node ${node}`, { data: { node } });
+      const { charter } = this.#charters.need();
+      openRevoke(charter, revoke, current, this.#core.clock.now());
+      await commit(this.#core, [], this.#ending(node, revoke, current.name));
+    });
+  }
+
+  #resolve(node: KeyId): Identity | undefined {
+    const { mirror } = this.#core;
+    const label = mirror.entry(keys.node(node, "label"));
+    const enrol = mirror.entry(keys.node(node, "enrol"));
+    if (enrol.value === undefined) return undefined;
+    const stamp = `${this.#charters.current?.version}.${enrol.modRevision}.${label.modRevision}`;
+    const known = this.#resolved.get(node);
+    if (known?.stamp === stamp) return known.identity;
+    const identity = this.#verify(node, label.value);
+    this.#resolved.set(node, { stamp, identity });
+    return identity;
+  }
+
+  /** Under the current charter, as everybody else sees it: a birth that it no longer vouches for makes no member. */
+  #verify(node: KeyId, label: Envelope | undefined): Identity | undefined {
+    try {
+      const { charter, pin } = this.#charters.need();
+      const { identity } = openBirth(charter, this.documents(node), { pin });
+      if (label === undefined) return identity;
+      // Verified when it was posted, against the labels of that time; those of the birth would be the wrong measure.
+      const { name, labels, serial } = readUnverified(label, "label.1");
+      return { node, name, labels, serial };
+    } catch (err) {
+      this.#core.log.warn("a node's documents do not verify", { node, err });
+      return undefined;
+    }
+  }
+
+  #same(node: KeyId, enrol: Envelope): boolean {
+    const stored = this.#core.mirror.get(keys.node(node, "enrol"));
+    return stored !== undefined && digestOfEnvelope(stored) === digestOfEnvelope(enrol);
+  }
+
+  #refuseKey(node: KeyId, caller: KeyId): void {
+    if (node !== caller) {
+      throw new SkeinError(
+        "UNKNOWN_CLIENT",
+        "a node enrols itself: the connection must use the enrolled key",
+      );
+    }
+    if (this.revoked(node)) throw new SkeinError("REVOKED", "this key was revoked; a new one must be made");
+    if (this.#core.mirror.get(keys.node(node, "enrol")) !== undefined) {
+      throw new SkeinError("TICKET_BAD", "this key is enrolled already");
+    }
+  }
+
+  #refuseTaken(name: string, except: KeyId | null): void {
+    const holder = this.#core.mirror.get(keys.name(name));
+    if (holder === undefined || holder === except) return;
+    throw new SkeinError("NAME_TAKEN", `there is a node ${name}`, { data: { name, node: holder } });
+  }
+
+  /** A ticket that replaces a node ends the old identity in the moment that the new one begins. */
+  #replacing(old: KeyId | null, ticket: Envelope, newName: string): Op[] {
+    if (old === null || this.revoked(old)) return [];
+    const identity = this.#resolve(old);
+    if (identity === undefined) return [];
+    return this.#ending(old, ticket, identity.name === newName ? undefined : identity.name);
+  }
+
+  #ending(node: KeyId, proof: Envelope, name: string | undefined): Op[] {
+    const holder = name === undefined ? undefined : this.#core.mirror.get(keys.name(name));
+    return [
+      put(keys.node(node, "revoke"), proof),
+      { op: "deletePrefix", prefix: keys.ports(node) },
+      ...(name !== undefined && holder === node ? [{ op: "delete", key: keys.name(name) } as const] : []),
+    ];
+  }
+}

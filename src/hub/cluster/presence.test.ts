@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { fakeClock } from "../../lib/fake-clock.ts";
+import { joinNode, makeCluster, reportOf, startTestHub, type TestHub } from "../hub.fixture.ts";
+
+const presentOf = (hub: TestHub): boolean[] => hub.hub.presence.views().map(({ present }) => present);
+
+test("a node that falls silent is absent after 30 s, and present with its next word", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock, cluster: await makeCluster() });
+  const node = await joinNode(t, hub, "web1");
+  const report = async (): Promise<unknown> =>
+    await node.client.report(reportOf({ at: new Date(clock.now()).toISOString() }));
+  await report();
+  assert.deepEqual(presentOf(hub), [true]);
+  clock.advance(29_000);
+  assert.deepEqual(presentOf(hub), [true]);
+  clock.advance(1500);
+  assert.deepEqual(presentOf(hub), [false]);
+  await report();
+  assert.deepEqual(presentOf(hub), [true]);
+});
+
+test("a poll whose connection broke makes a node absent after 5 s", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const node = await joinNode(t, hub, "web1");
+  await node.client.report(reportOf({ at: new Date(clock.now()).toISOString() }));
+  const { etag } = (await node.client.wanted(undefined, 0)) ?? {};
+  const poll = node.client.wanted(etag, 60_000).catch(() => undefined);
+  while (!hub.hub.wanted.isWaiting(node.kid)) await new Promise(setImmediate);
+  clock.advance(40_000);
+  assert.deepEqual(presentOf(hub), [true], "it holds a poll of 60 s");
+  node.client.close();
+  await poll;
+  while (hub.hub.wanted.isWaiting(node.kid)) await new Promise(setImmediate);
+  clock.advance(5100);
+  assert.deepEqual(presentOf(hub), [false]);
+});
+
+test("a node whose connections closed between two polls is absent after 5 s, whatever of it is read later", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const node = await joinNode(t, hub, "web1");
+  const { presence } = hub.hub;
+  await node.client.report(reportOf({ at: new Date(clock.now()).toISOString() }));
+  assert.ok(presence.isConnected(node.kid));
+  node.client.close();
+  while (presence.isConnected(node.kid)) await new Promise(setImmediate);
+  clock.advance(1500);
+  presence.heard(node.kid);
+  assert.deepEqual([presentOf(hub), presence.gone(node.kid)], [[true], false]);
+  clock.advance(5100);
+  assert.deepEqual([presentOf(hub), presence.gone(node.kid)], [[false], true]);
+});
+
+test("the break of an earlier poll says nothing while a later one waits", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const { kid } = await joinNode(t, hub, "web1");
+  const { presence } = hub.hub;
+  presence.polled(kid, 60_000, "before");
+  presence.polled(kid, 60_000, "restarted");
+  presence.pollEnded(kid, true);
+  clock.advance(40_000);
+  assert.deepEqual([presentOf(hub), presence.gone(kid)], [[true], false]);
+  presence.pollEnded(kid, true);
+  clock.advance(1500);
+  assert.deepEqual([presentOf(hub), presence.gone(kid)], [[true], true]);
+});
+
+test("two agents with one key are told apart while both only wait", async (t) => {
+  const hub = await startTestHub(t);
+  const { client, kid } = await joinNode(t, hub, "web1");
+  const { etag } = (await client.wanted(undefined, 0)) ?? {};
+  const ask = async (boot: string) => await client.wanted(etag, 60_000, t.signal, boot);
+  const first = ask("boot-first");
+  while (!hub.hub.wanted.isWaiting(kid)) await new Promise(setImmediate);
+  const second = ask("boot-second");
+  assert.equal(await first, undefined, "its poll is answered although nothing is new");
+  assert.equal(hub.hub.presence.duplicate(kid), false, "it may have been restarted");
+  assert.equal((await ask("boot-first"))?.duplicate, true);
+  assert.equal(hub.hub.presence.duplicate(kid), true);
+  assert.equal(await second, undefined);
+  const both = await Promise.all([ask("boot-second"), ask("boot-first")]);
+  assert.deepEqual(
+    both.map((wanted) => wanted?.duplicate),
+    [true, true],
+  );
+  const known = both[0]?.etag;
+  const quiet = client.wanted(known, 300, t.signal, "boot-second");
+  while (!hub.hub.wanted.isWaiting(kid)) await new Promise(setImmediate);
+  assert.equal(await client.wanted(known, 0, t.signal, "boot-first"), undefined);
+  assert.ok(hub.hub.wanted.isWaiting(kid), "two that are told apart wait in peace");
+  assert.equal(await quiet, undefined);
+});
+
+test("after a restart of the hub, who was there has the usual time to call again", async (t) => {
+  const first = await startTestHub(t);
+  const node = await joinNode(t, first, "web1");
+  await node.client.report(reportOf());
+  await first.close();
+  const clock = fakeClock(Date.now());
+  const second = await startTestHub(t, { cluster: first.cluster, home: first.home, clock });
+  assert.deepEqual(presentOf(second), [true]);
+  clock.advance(31_000);
+  assert.deepEqual(presentOf(second), [false]);
+});

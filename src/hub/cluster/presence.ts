@@ -1,0 +1,274 @@
+/**
+ * Which nodes are there. A node is present while the hub hears of it, nobody else uses its key, and its clock is about
+ * right. What matters of it is in the store, so that watchers learn of it and a restarted hub remembers.
+ */
+import type { Duplex } from "node:stream";
+import type { AppOnNode, Report } from "../../api/schemas.ts";
+import type { NodeView } from "../../api/schemas.ts";
+import type { KeyId } from "../../lib/ids.ts";
+import { MAX_AHEAD_MS } from "../../trust/charter.ts";
+import { timeOf } from "../../trust/fields.ts";
+import { put, type Core } from "../records/core.ts";
+import { keys, type ViewRecord } from "../records/keys.ts";
+import type { Nodes } from "./nodes.ts";
+
+/** Silence after which a node counts as absent. Longer forgives slower agents, and failures are seen later. */
+const SILENCE_MS = 30_000;
+/** The same after a poll whose connection broke, or without any connection left: the agent has likely ended. */
+const CUT_MS = 5000;
+/** A node that calls again this soon after its connection broke was never gone: its agent was restarted, or a router. */
+const CALLS_AGAIN_MS = 1000;
+/** A second boot nonce that alternates with the first is remembered so long. */
+const DUPLICATE_MS = 60_000;
+const SWEEP_MS = 1000;
+
+interface Live {
+  deadline: number;
+  lastSeen: number;
+  /** Polls that wait for news. */
+  polls: number;
+  /** When its last poll broke or its last connection closed, unless it was heard of since. */
+  cutAt: number | null;
+  /** Those that are open; null before the first. */
+  connections: Set<Duplex> | null;
+  boot: string | null;
+  /** Boots that were superseded → when they spoke last. */
+  readonly earlier: Map<string, number>;
+  /** Until when two agents are taken to use this key. */
+  duplicateUntil: number;
+}
+
+const NOTHING_KNOWN: ViewRecord = {
+  address: null,
+  present: false,
+  lastSeen: null,
+  version: null,
+  boot: null,
+  skewMs: null,
+  duplicate: false,
+  knows: [],
+  apps: [],
+  roomBytes: null,
+};
+
+export class Presence {
+  readonly #core: Core;
+  readonly #nodes: Nodes;
+  readonly #live = new Map<KeyId, Live>();
+
+  constructor(core: Core, nodes: Nodes) {
+    this.#core = core;
+    this.#nodes = nodes;
+    const now = core.clock.now();
+    // Those who were there when the hub stopped have the usual time to call again.
+    for (const node of nodes.all()) {
+      const view = this.#view(node);
+      if (!view.present) continue;
+      this.#live.set(node, { ...fresh(now), deadline: now + SILENCE_MS, boot: view.boot });
+    }
+  }
+
+  /** Marks who fell silent, until the hub ends. */
+  async run(): Promise<void> {
+    const { clock, signal } = this.#core;
+    while (!signal.aborted) {
+      await clock.sleep(SWEEP_MS, signal).catch(() => undefined);
+      if (!signal.aborted) await this.#sweep();
+    }
+  }
+
+  /** A node speaks through this connection: between its polls, too, its end is seen. */
+  connected(node: KeyId, connection: Duplex): void {
+    const live = this.#liveOf(node);
+    const connections = live.connections ?? new Set();
+    if (connections.has(connection) || connection.destroyed) return;
+    live.connections = connections.add(connection);
+    connection.once("close", () => {
+      connections.delete(connection);
+      if (connections.size === 0 && live.polls === 0) this.#cut(live);
+    });
+  }
+
+  /** Is any of its connections open? */
+  isConnected(node: KeyId): boolean {
+    return (this.#live.get(node)?.connections?.size ?? 0) > 0;
+  }
+
+  /** A node was heard of. `forMs` is how long its silence means nothing. */
+  heard(node: KeyId, forMs = 0): void {
+    const live = this.#liveOf(node);
+    live.lastSeen = this.#core.clock.now();
+    // Its last words, read when it had hung up.
+    if (live.connections?.size === 0) return this.#cut(live);
+    live.cutAt = null;
+    live.deadline = live.lastSeen + forMs + SILENCE_MS;
+  }
+
+  /**
+   * A node asks what is wanted. @param boot its agent's nonce; undefined from older ones
+   * @returns whether it is news that another agent had spoken last with this key: restarted since, or a second one
+   */
+  polled(node: KeyId, waitMs: number, boot: string | undefined): boolean {
+    this.heard(node, waitMs);
+    const live = this.#live.get(node);
+    const before = live?.boot ?? null;
+    if (live !== undefined) live.polls++;
+    if (live === undefined || boot === undefined || boot === before) return false;
+    const isKnown = this.duplicate(node);
+    noteBoot(live, boot, this.#core.clock.now());
+    return before !== null && !isKnown;
+  }
+
+  /** A node's poll ended: answered, or because its connection broke. */
+  pollEnded(node: KeyId, cut: boolean): void {
+    const live = this.#live.get(node);
+    if (live === undefined || --live.polls > 0) return;
+    if (cut) return this.#cut(live);
+    live.cutAt = null;
+    live.deadline = this.#core.clock.now() + SILENCE_MS;
+  }
+
+  /** @returns whether two live agents use this key */
+  async reported(node: KeyId, report: Report): Promise<boolean> {
+    this.heard(node);
+    const live = this.#live.get(node);
+    const now = this.#core.clock.now();
+    if (live !== undefined) noteBoot(live, report.boot, now);
+    const skewMs = now - Date.parse(report.at);
+    const before = this.#view(node);
+    await this.#write(node, {
+      ...before,
+      address: report.address,
+      version: report.version,
+      boot: report.boot,
+      knows: report.knows,
+      apps: report.apps,
+      roomBytes: report.roomBytes ?? null,
+      // A changing millisecond is no news.
+      skewMs: Math.abs(skewMs - (before.skewMs ?? Infinity)) > 1000 ? skewMs : before.skewMs,
+      duplicate: this.duplicate(node),
+    });
+    return this.duplicate(node);
+  }
+
+  duplicate(node: KeyId): boolean {
+    return (this.#live.get(node)?.duplicateUntil ?? 0) > this.#core.clock.now();
+  }
+
+  /** Nothing was heard of it for longer than it may be silent. */
+  silent(node: KeyId): boolean {
+    return (this.#live.get(node)?.deadline ?? 0) <= this.#core.clock.now();
+  }
+
+  /** Nobody would hear what is said to it: it is silent, or its connection broke and it did not call again. */
+  gone(node: KeyId): boolean {
+    const cutAt = this.#live.get(node)?.cutAt ?? Infinity;
+    return this.silent(node) || cutAt + CALLS_AGAIN_MS <= this.#core.clock.now();
+  }
+
+  present(node: KeyId): boolean {
+    const skewed = Math.abs(this.#view(node).skewMs ?? 0) > MAX_AHEAD_MS;
+    return !this.silent(node) && !skewed && !this.duplicate(node) && !this.#nodes.revoked(node);
+  }
+
+  /** @returns undefined for those whose documents do not verify */
+  view(node: KeyId): NodeView | undefined {
+    const identity = this.#nodes.identity(node);
+    if (identity === undefined) return undefined;
+    const lastSeen = this.#live.get(node)?.lastSeen;
+    const view = this.#view(node);
+    return {
+      node,
+      name: identity.name,
+      labels: { ...identity.labels },
+      labelSerial: identity.serial,
+      ...view,
+      lastSeen: lastSeen === undefined ? view.lastSeen : timeOf(lastSeen),
+      present: this.present(node),
+      duplicate: this.duplicate(node),
+      revoked: false,
+    };
+  }
+
+  views(): NodeView[] {
+    return this.#nodes.members().flatMap(({ node }) => this.view(node) ?? []);
+  }
+
+  /** Did it ever say what it runs? Not asked of those whose documents do not verify. */
+  hasReported(node: KeyId): boolean {
+    return this.#view(node).boot !== null && this.#nodes.identity(node) !== undefined;
+  }
+
+  /** What a node says it runs of an app. */
+  app(node: KeyId, app: string, env: string): AppOnNode | undefined {
+    return this.#view(node).apps.find((one) => one.app === app && one.env === env);
+  }
+
+  #liveOf(node: KeyId): Live {
+    const known = this.#live.get(node);
+    if (known !== undefined) return known;
+    const live = fresh(this.#core.clock.now());
+    this.#live.set(node, live);
+    return live;
+  }
+
+  #cut(live: Live): void {
+    live.cutAt = this.#core.clock.now();
+    live.deadline = live.cutAt + CUT_MS;
+  }
+
+  async #sweep(): Promise<void> {
+    for (const node of this.#live.keys()) {
+      const view = this.#view(node);
+      const duplicate = this.duplicate(node);
+      if (view.present !== this.present(node) || view.duplicate !== duplicate) {
+        await this.#write(node, { ...view, duplicate });
+      }
+    }
+  }
+
+  #view(node: KeyId): ViewRecord {
+    return this.#core.mirror.get(keys.view(node)) ?? NOTHING_KNOWN;
+  }
+
+  async #write(node: KeyId, view: ViewRecord): Promise<void> {
+    await this.#core.lanes.run(`view ${node}`, async () => {
+      const key = keys.view(node);
+      const stored = this.#core.mirror.get(key);
+      const next = { ...view, present: viewPresent(this.present(node), view), lastSeen: view.lastSeen };
+      if (stored !== undefined && JSON.stringify(stored) === JSON.stringify(next)) return;
+      const lastSeen = this.#live.get(node)?.lastSeen;
+      const record = { ...next, lastSeen: lastSeen === undefined ? next.lastSeen : timeOf(lastSeen) };
+      const { revision } = await this.#core.store.txn({ compare: [], then: [put(key, record)] });
+      await this.#core.mirror.reached(revision);
+    });
+  }
+}
+
+function fresh(now: number): Live {
+  const deadline = now + SILENCE_MS;
+  return {
+    deadline,
+    lastSeen: now,
+    polls: 0,
+    cutAt: null,
+    connections: null,
+    boot: null,
+    earlier: new Map(),
+    duplicateUntil: 0,
+  };
+}
+
+/** The skew in `view` may be newer than the stored one that `present` looked at. */
+function viewPresent(present: boolean, view: ViewRecord): boolean {
+  return present && Math.abs(view.skewMs ?? 0) <= MAX_AHEAD_MS && !view.duplicate;
+}
+
+/** A restarted agent has a new boot nonce and the old one is never heard again; with a clone they alternate. */
+function noteBoot(live: Live, boot: string, now: number): void {
+  if (live.boot === boot) return;
+  for (const [earlier, at] of live.earlier) if (at + DUPLICATE_MS < now) live.earlier.delete(earlier);
+  if (live.earlier.has(boot)) live.duplicateUntil = now + DUPLICATE_MS;
+  if (live.boot !== null) live.earlier.set(live.boot, now);
+  live.boot = boot;
+}

@@ -1,0 +1,233 @@
+/**
+ * Commands on their way: an operator's signed request is handed to the nodes it names with what they want next, and
+ * what they answer flows straight back. What is under way ends with the hub, but for commands that wait for absent
+ * nodes: those are stored, and are handed over whether somebody reads the answers or not. The others are answered by the
+ * hub for nodes that are gone, so that nobody waits for these until the command expires.
+ */
+import { SkeinError, type ErrorCode } from "../../lib/errors.ts";
+import { isReleaseId, type Digest, type KeyId, type ReleaseId } from "../../lib/ids.ts";
+import { ndjsonLines } from "../../api/ndjson.ts";
+import type { CommandLine } from "../../api/schemas.ts";
+import { refuseForeign, refuseFuture } from "../../trust/charter.ts";
+import type { Command } from "../../trust/documents.ts";
+import { openEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { msOf } from "../../trust/fields.ts";
+import { keysWith } from "../../trust/rights.ts";
+import { longestCommandMs, rightFor } from "../../trust/sessions.ts";
+import type { Charters } from "../cluster/charters.ts";
+import type { Core } from "../records/core.ts";
+import { isLasting, LastingCommands } from "./lasting-commands.ts";
+import type { Presence } from "../cluster/presence.ts";
+import { RelayQueue } from "./relay-queue.ts";
+
+/** Of those that last, and as many of those that do not. */
+const MAX_OPEN = 200;
+/** How often it is looked whether those who have to answer are still there. */
+const LOOK_MS = 1000;
+
+interface Open {
+  readonly envelope: Envelope;
+  readonly expires: number;
+  /** Who has not ended its answer. */
+  readonly waiting: Set<KeyId>;
+  /** Who has begun to answer. */
+  readonly answering: Set<KeyId>;
+  readonly queue: RelayQueue;
+  /** It goes on without a reader. */
+  readonly lasting: boolean;
+}
+
+export class Commands {
+  readonly #core: Core;
+  readonly #charters: Charters;
+  readonly #presence: Pick<Presence, "gone" | "silent">;
+  readonly #lasting: LastingCommands;
+  readonly #open = new Map<Digest, Open>();
+  /** Told which nodes have a new command. */
+  onNews: (node: KeyId) => void = () => undefined;
+
+  constructor(core: Core, charters: Charters, presence: Pick<Presence, "gone" | "silent">) {
+    this.#core = core;
+    this.#charters = charters;
+    this.#presence = presence;
+    this.#lasting = new LastingCommands(core);
+    for (const { digest, command, expires, waiting } of this.#lasting.all()) {
+      this.#begin(digest, command, { expires, nodes: waiting, lasting: true }).close();
+    }
+  }
+
+  /** Commands that the node has not begun to answer. */
+  openFor(node: KeyId): Envelope[] {
+    const now = this.#core.clock.now();
+    return [...this.#open.values()]
+      .filter((open) => open.waiting.has(node) && !open.answering.has(node) && open.expires > now)
+      .map(({ envelope }) => envelope);
+  }
+
+  /** Releases that commands which wait for their nodes name. */
+  releases(): { readonly app: string; readonly release: ReleaseId }[] {
+    return this.#lasting.all().flatMap(({ command }) => {
+      const { app, args } = readUnverified(command, "command.1");
+      const { release } = args;
+      return app !== null && typeof release === "string" && isReleaseId(release) ? [{ app, release }] : [];
+    });
+  }
+
+  /** @throws SkeinError NOT_AUTHORISED, DOC_*, TOO_MANY, CONFLICT */
+  async begin(envelope: Envelope): Promise<Digest> {
+    const { body, digest } = this.#read(envelope);
+    const now = this.#core.clock.now();
+    for (const [known, { expires, queue }] of this.#open)
+      if (expires <= now && queue.closed) this.#end(known);
+    if (this.#open.has(digest)) throw new SkeinError("CONFLICT", "this very command is under way");
+    const { nodes, kind } = body;
+    const lasting = isLasting(kind);
+    const alike = [...this.#open.values()].filter((open) => open.lasting === lasting).length;
+    if (alike >= MAX_OPEN) throw new SkeinError("TOO_MANY", "too many commands are under way");
+    this.#begin(digest, envelope, { expires: msOf(body.expires), nodes, lasting });
+    if (lasting) await this.#keep(digest, envelope, body);
+    for (const node of nodes) this.onNews(node);
+    return digest;
+  }
+
+  /** What the nodes answer, until all have, the command expires, or the reader leaves. */
+  async *lines(digest: Digest, signal: AbortSignal): AsyncGenerator<CommandLine, void> {
+    const open = this.#open.get(digest);
+    if (open === undefined) return;
+    const timeout = AbortSignal.timeout(Math.max(1, open.expires - this.#core.clock.now()));
+    const stop = AbortSignal.any([signal, timeout]);
+    try {
+      // It is stored now, and waits for them whoever listens.
+      if (open.lasting) for (const node of open.waiting) yield { node, type: "kept" };
+      while (!stop.aborted) {
+        if (!open.lasting) this.#answerForGone(open);
+        const line = open.queue.shift();
+        if (line !== undefined) yield line;
+        else if (open.waiting.size === 0) return;
+        else await this.#change(open, stop);
+      }
+      if (signal.aborted) return;
+      for (const node of open.waiting)
+        yield noAnswer(node, "TIMEOUT", "no answer before the command expired");
+    } finally {
+      if (open.lasting && open.waiting.size > 0) open.queue.close();
+      else this.#end(digest);
+    }
+  }
+
+  /** A node's answer. @throws SkeinError NOT_FOUND when nobody waits for it (any more) */
+  async answer(digest: Digest, node: KeyId, body: AsyncIterable<Uint8Array>): Promise<void> {
+    const open = this.#open.get(digest);
+    if (open === undefined || !open.waiting.has(node) || open.answering.has(node)) {
+      throw new SkeinError("NOT_FOUND", "nobody waits for this node's answer to this command");
+    }
+    open.answering.add(node);
+    let ended = false;
+    try {
+      for await (const line of ndjsonLines(body)) {
+        if (!open.waiting.has(node)) return;
+        ended = isResult(line);
+        const said = { ...(line as object), node } as CommandLine;
+        await open.queue.push({ ...said, type: typeof said.type === "string" ? said.type : "line" });
+      }
+    } finally {
+      await this.#answered(digest, open, node, ended);
+    }
+  }
+
+  /** An answer that was cut off is the node's last word, unless the command lasts: then it is handed over again. */
+  async #answered(digest: Digest, open: Open, node: KeyId, ended: boolean): Promise<void> {
+    if (!open.waiting.has(node)) return;
+    const cut = noAnswer(node, "HUB_UNREACHABLE", "the answer was cut off");
+    if (open.lasting && !ended) {
+      open.answering.delete(node);
+      open.queue.pushEnd({ ...cut, type: "cut" });
+      return this.onNews(node);
+    }
+    open.waiting.delete(node);
+    if (!ended) open.queue.pushEnd(cut);
+    open.queue.wake();
+    if (!open.lasting) return;
+    await this.#lasting.ended(digest, node);
+    if (open.waiting.size === 0 && open.queue.closed) this.#end(digest);
+  }
+
+  /** One that has begun to answer has a connection for that, whose end is seen. */
+  #answerForGone(open: Open): void {
+    for (const node of open.waiting) {
+      if (open.answering.has(node) ? !this.#presence.silent(node) : !this.#presence.gone(node)) continue;
+      open.waiting.delete(node);
+      open.queue.pushEnd(noAnswer(node, "NODES_SILENT", "it is away: the hub hears nothing of it"));
+    }
+  }
+
+  /** Until there may be something to read, or it is time to look who is still there. */
+  async #change({ queue }: Open, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const look = this.#core.clock.sleep(LOOK_MS, either).catch(() => undefined);
+    await Promise.race([queue.change(either), look]);
+    over.abort();
+  }
+
+  /** @throws SkeinError NOT_AUTHORISED, DOC_* */
+  #read(envelope: Envelope): { readonly body: Command; readonly digest: Digest } {
+    const { charter } = this.#charters.need();
+    const claimed = readUnverified(envelope, "command.1");
+    refuseForeign("command", claimed.cluster, charter);
+    const { body, digest } = openEnvelope(envelope, "command.1", keysWith(charter, rightFor(claimed)), 1);
+    const now = this.#core.clock.now();
+    refuseFuture("command", body.issued, now);
+    const expires = msOf(body.expires);
+    if (expires <= now || expires - now > longestCommandMs(body.kind)) {
+      throw new SkeinError("NOT_AUTHORISED", `the command's time is over, or too long: ${body.expires}`);
+    }
+    return { body, digest };
+  }
+
+  #begin(
+    digest: Digest,
+    envelope: Envelope,
+    how: { readonly expires: number; readonly nodes: readonly KeyId[]; readonly lasting: boolean },
+  ): RelayQueue {
+    const queue = new RelayQueue();
+    const { expires, lasting } = how;
+    const waiting = new Set(how.nodes);
+    this.#open.set(digest, { envelope, expires, waiting, answering: new Set(), queue, lasting });
+    return queue;
+  }
+
+  async #keep(digest: Digest, envelope: Envelope, body: Command): Promise<void> {
+    try {
+      for (const dropped of await this.#lasting.keep(digest, envelope, body)) this.#end(dropped);
+    } catch (err) {
+      this.#end(digest);
+      throw err;
+    }
+  }
+
+  /** Nobody is handed it any more, and whoever reads it has reached its end. */
+  #end(digest: Digest): void {
+    const open = this.#open.get(digest);
+    if (open === undefined) return;
+    this.#open.delete(digest);
+    const waiting = [...open.waiting];
+    open.waiting.clear();
+    open.queue.close();
+    open.queue.wake();
+    for (const node of waiting) this.onNews(node);
+  }
+}
+
+/** What the hub says for a node. */
+const noAnswer = (node: KeyId, code: ErrorCode, message: string): CommandLine => ({
+  node,
+  type: "result",
+  ok: false,
+  code,
+  message,
+});
+
+function isResult(line: unknown): boolean {
+  return typeof line === "object" && line !== null && "type" in line && line.type === "result";
+}

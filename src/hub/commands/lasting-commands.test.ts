@@ -1,0 +1,94 @@
+/** Commands that wait for nodes that are away. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { Readable } from "node:stream";
+import test from "node:test";
+import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
+import { at, joinNode, startTestHub, wantedUntil, type TestHub, type TestNode } from "../hub.fixture.ts";
+
+async function stageFor(hub: TestHub, nodes: readonly TestNode[], more: object = {}): Promise<Envelope> {
+  const body = {
+    cluster: hub.cluster.id,
+    kind: "stage",
+    app: "shop",
+    env: "default",
+    args: { release: "a".repeat(32), document: "{}" },
+    nodes: nodes.map(({ kid }) => kid),
+    nonce: randomBytes(16).toString("hex"),
+    issued: at(),
+    expires: at(86_400_000),
+    ...more,
+  };
+  return await seal("command.1", body, [hub.cluster.operator]);
+}
+
+/** Hands a command in and leaves. */
+async function handIn(hub: TestHub, command: Envelope): Promise<void> {
+  for await (const line of hub.client.command(command, AbortSignal.timeout(10_000))) {
+    assert.equal(line.type, "kept");
+    break;
+  }
+}
+
+async function answer({ client, kid }: TestNode, command: Envelope, ...lines: object[]): Promise<void> {
+  const body = Readable.from(lines.map((line) => Buffer.from(`${JSON.stringify(line)}\n`)));
+  await client.answerCommand(digestOfEnvelope(command), kid, body, AbortSignal.timeout(10_000));
+}
+
+const commandsOf = async ({ client }: TestNode): Promise<Envelope[]> => [
+  ...((await client.wanted(undefined, 0))?.commands ?? []),
+];
+
+test("a command waits for its nodes when its reader has left, and over a restart of the hub", async (t) => {
+  const first = await startTestHub(t);
+  const [one, two] = [await joinNode(t, first, "web1"), await joinNode(t, first, "web2")];
+  const command = await stageFor(first, [one, two]);
+  await handIn(first, command);
+  assert.deepEqual(await commandsOf(one), [command]);
+  await answer(one, command, { type: "result", ok: true });
+  assert.deepEqual(await commandsOf(one), [], "it has done it");
+
+  const { cluster, home, port } = first;
+  await first.closeHubOnly();
+  const second = await startTestHub(t, { cluster, home, listen: { host: "127.0.0.1", port } });
+  assert.deepEqual([await commandsOf(one), await commandsOf(two)], [[], [command]]);
+  await answer(two, command, { type: "line" }, { type: "result", ok: false, code: "DISK_FULL" });
+  assert.deepEqual(await commandsOf(two), [], "a node's no is an answer, too");
+  assert.deepEqual((await second.hub.core.store.range("/commands/")).entries, [], "nothing is left of it");
+});
+
+test("an answer that is cut off is no answer: the node is handed the command again", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  const command = await stageFor(hub, [node]);
+  const got: string[] = [];
+  for await (const line of hub.client.command(command, t.signal)) {
+    got.push(line.type);
+    if (line.type === "kept") {
+      await wantedUntil(node.client, ({ commands }) => commands.length > 0);
+      await answer(node, command, { type: "progress" });
+    }
+    if (line.type !== "cut") continue;
+    assert.deepEqual(await commandsOf(node), [command]);
+    await answer(node, command, { type: "result", ok: true });
+  }
+  assert.deepEqual(got, ["kept", "progress", "cut", "result"]);
+});
+
+test("only the last three of an app and environment wait, and none after its time", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  const commands: Envelope[] = [];
+  for (let n = 0; n < 4; n++) {
+    const command = await stageFor(hub, [node], { issued: at(n), expires: at(n + 60_000) });
+    commands.push(command);
+    await handIn(hub, command);
+  }
+  const other = await stageFor(hub, [node], { env: "prod", issued: at(-2000), expires: at(400) });
+  await handIn(hub, other);
+  const waiting = await commandsOf(node);
+  assert.deepEqual(new Set(waiting), new Set([...commands.slice(1), other]));
+  await wantedUntil(node.client, ({ commands }) => commands.length === 3);
+  const tooLong = await stageFor(hub, [node], { expires: at(8 * 86_400_000) });
+  await assert.rejects(handIn(hub, tooLong), { code: "NOT_AUTHORISED" });
+});

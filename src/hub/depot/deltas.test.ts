@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import fs from "node:fs/promises";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import { buffer } from "node:stream/consumers";
+import { Readable } from "node:stream";
+import { httpDepot } from "../../depot/http.ts";
+import { fakeClock } from "../../lib/fake-clock.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { install } from "../../release/install.ts";
+import { publish, type Published } from "../../release/publish.ts";
+import {
+  noise,
+  plainSource,
+  releaseId,
+  tempDir,
+  writeTree,
+  type Tree,
+} from "../../release/release.fixture.ts";
+import { deltaName } from "../../release/release-index.ts";
+import { indexOf } from "../../release/tree-blobs.ts";
+import { verifyInstall } from "../../release/verify-install.ts";
+import { releaseIdOf } from "../../trust/documents.ts";
+import { seal } from "../../trust/envelope.ts";
+import { likelyFrom } from "./delta-pairs.ts";
+import { at, startTestHub, type TestHub } from "../hub.fixture.ts";
+
+interface Made {
+  readonly published: Published;
+  readonly id: ReleaseId;
+}
+
+/** Publishes a tree to the hub's depot, and its document when `isTold`. */
+async function released(
+  t: TestContext,
+  hub: TestHub,
+  tree: Tree,
+  { app = "shop", isTold = true } = {},
+): Promise<Made> {
+  const published = await publish({
+    source: plainSource(writeTree(path.join(tempDir(t), "tree"), tree)),
+    depot: httpDepot(hub.client),
+    previous: null,
+    now: 1_700_000_000_000,
+    cacheDir: null,
+    signal: t.signal,
+  });
+  const { tree: id, rows, since, files, bytes } = published;
+  const body = {
+    cluster: hub.cluster.id,
+    app,
+    tree: id,
+    rows,
+    since,
+    commit: null,
+    source: { kind: "dir" as const, name: app },
+    builder: hub.cluster.operator.kid,
+    created: at(),
+    files,
+    bytes,
+  };
+  const envelope = await seal("release.1", body, [hub.cluster.operator]);
+  if (isTold) await hub.client.postRelease(envelope, t.signal);
+  return { published, id: releaseIdOf(body) };
+}
+
+async function get(t: TestContext, hub: TestHub, name: string): Promise<Buffer> {
+  return await buffer(Readable.from(httpDepot(hub.client).get(name, t.signal)));
+}
+
+const SMALL: Tree = { "skein.yaml": "app: shop\n", "run.js": "console.log(1);\n".repeat(50) };
+const LARGE: Tree = { ...SMALL, "big.bin": noise(900_000, 3) };
+const edited = Buffer.from(noise(900_000, 3));
+edited.fill(1, 5000, 5100);
+
+for (const [size, before, after] of [
+  ["small", SMALL, { ...SMALL, "run.js": "console.log(2);\n".repeat(50) }],
+  ["large", LARGE, { ...LARGE, "big.bin": edited }],
+] as const) {
+  test(`a ${size} release's deltas are made when it is published, and nodes follow them`, async (t) => {
+    const hub = await startTestHub(t);
+    const first = await released(t, hub, before);
+    const revs = path.join(tempDir(t), "revs");
+    const options = { revs, link: true, signal: t.signal, depots: [httpDepot(hub.client)] };
+    await install({ ...options, release: releaseId(1), tree: first.published });
+    const second = await released(t, hub, after);
+    const installed = await install({ ...options, release: releaseId(2), tree: second.published });
+    assert.deepEqual(await verifyInstall(revs, releaseId(2), second.published.tree, t.signal), []);
+    assert.ok(installed.bytesFetched < 400, `${installed.bytesFetched} bytes`);
+    const index = await indexOf(hub.hub.core.depot, second.published.tree, t.signal);
+    assert.deepEqual(
+      index?.deltas.map(({ from }) => from),
+      [first.published.tree],
+    );
+  });
+}
+
+test("what most nodes come from is made at once, other pairs a little later without being asked for", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  for (const seed of [1, 2]) await released(t, hub, { ...SMALL, more: noise(3000, seed) });
+  const newest = await released(t, hub, { ...SMALL, more: noise(3000, 2), another: "x" });
+  const { core, deltas } = hub.hub;
+  const [likeliest, other] = likelyFrom(hub.hub, "shop", newest.published.tree);
+  assert.ok(likeliest !== undefined && other !== undefined);
+  const listed = async (): Promise<unknown> =>
+    (await indexOf(core.depot, newest.published.tree, t.signal))?.deltas.map(({ from }) => from);
+  await deltas.need(deltaName(newest.published.tree, likeliest.tree), t.signal);
+  assert.deepEqual(await listed(), [likeliest.tree]);
+  clock.advance(3000);
+  while (!isDeepStrictEqual(await listed(), [other.tree, likeliest.tree])) await setImmediate();
+});
+
+test("a delta that nobody made is made for whoever asks first, once", async (t) => {
+  const hub = await startTestHub(t);
+  const made: Made[] = [];
+  for (let i = 0; i < 5; i++) made.push(await released(t, hub, { ...SMALL, more: noise(3000, i + 1) }));
+  const [oldest] = made;
+  const newest = await released(t, hub, { ...SMALL, more: noise(3000, 1), another: "x" });
+  const name = deltaName(newest.published.tree, oldest?.published.tree ?? newest.published.tree);
+  const [one, two] = await Promise.all([get(t, hub, name), get(t, hub, name)]);
+  assert.ok(one.length > 0);
+  assert.deepEqual(one, two);
+  const index = await indexOf(hub.hub.core.depot, newest.published.tree, t.signal);
+  const listed = index?.deltas.filter(({ from }) => from === oldest?.published.tree);
+  assert.deepEqual(listed, [{ from: oldest?.published.tree, bytes: one.length }]);
+});
+
+test("what is not a pair of one app's releases is not made", async (t) => {
+  const hub = await startTestHub(t);
+  const shop = await released(t, hub, SMALL);
+  const other = await released(t, hub, { ...SMALL, other: "app" }, { app: "other" });
+  const unknown = await released(t, hub, { ...SMALL, un: "told" }, { isTold: false });
+  for (const from of [other, unknown]) {
+    const name = deltaName(shop.published.tree, from.published.tree);
+    await assert.rejects(get(t, hub, name), { code: "BLOB_MISSING" });
+  }
+  const nonsense = `deltas/${"0".repeat(64)}.${"1".repeat(64)}`;
+  await assert.rejects(get(t, hub, nonsense), { code: "BLOB_MISSING" });
+});
+
+test("a pair that packs serve better is asked for in vain, and looked at once", async (t) => {
+  const hub = await startTestHub(t);
+  const first = await released(t, hub, { a: noise(400_000, 1) });
+  const second = await released(t, hub, { a: noise(400_000, 2) });
+  const name = deltaName(second.published.tree, first.published.tree);
+  await assert.rejects(get(t, hub, name), { code: "BLOB_MISSING" });
+  const index = await indexOf(hub.hub.core.depot, second.published.tree, t.signal);
+  assert.deepEqual(index?.deltas, [{ from: first.published.tree, bytes: 0 }]);
+  await assert.rejects(get(t, hub, name), { code: "BLOB_MISSING" });
+});
+
+test("a hub that stops while it makes a delta leaves nothing half-made", async (t) => {
+  const hub = await startTestHub(t);
+  await released(t, hub, LARGE);
+  const second = await released(t, hub, { ...LARGE, "big.bin": edited });
+  await hub.close();
+  const left = await fs.readdir(path.join(hub.hub.core.depot.scratch, "blobs/deltas")).catch(() => []);
+  const index = await indexOf(hub.hub.core.depot, second.published.tree, AbortSignal.timeout(5000));
+  assert.ok((index?.deltas.length ?? 0) <= left.length, "the index lists nothing that is not there");
+});

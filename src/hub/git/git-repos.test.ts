@@ -1,0 +1,315 @@
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import test, { type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
+import { seal } from "../../trust/envelope.ts";
+import { silentLog } from "../../lib/log.ts";
+import { ephemeralIdentity } from "../../trust/tls.ts";
+import { GitRepos } from "./git-repos.ts";
+import {
+  at,
+  HOUR,
+  makeCluster,
+  operatorClient,
+  operatorLine,
+  startTestHub,
+  tempHome,
+  type TestHub,
+} from "../hub.fixture.ts";
+
+const exec = promisify(execFile);
+const helperModule = fileURLToPath(new URL("../../cli/git/git-remote.ts", import.meta.url));
+const lineModule = fileURLToPath(new URL("../../api/hub-line.ts", import.meta.url));
+
+interface Work {
+  readonly dir: string;
+  git(...args: string[]): Promise<string>;
+  commit(file: string, content: string | Buffer): Promise<string>;
+}
+
+/** A repository, with a `git-remote-skein` on git's PATH that calls this hub as `operator`. */
+async function workTree(
+  t: TestContext,
+  hub: TestHub,
+  operator: LocalSigner = hub.cluster.operator,
+): Promise<Work> {
+  const home = await tempHome(t);
+  const dir = path.join(home, "work");
+  const bin = path.join(home, "bin");
+  await fs.mkdir(dir);
+  await fs.mkdir(bin);
+  const identity = ephemeralIdentity();
+  const session = await seal(
+    "session.1",
+    { cluster: hub.cluster.id, operator: operator.kid, key: identity.spki, issued: at(), expires: at(HOUR) },
+    [operator],
+  );
+  const hubs = [{ spki: hub.spki, address: hub.address }];
+  const program = path.join(bin, "helper.mjs");
+  await fs.writeFile(
+    program,
+    `import { gitRemote, parseSkeinUrl } from ${JSON.stringify(helperModule)};
+     import { HubLine } from ${JSON.stringify(lineModule)};
+     const client = new HubLine(${JSON.stringify({ hubs, identity, session })});
+     const { repo } = parseSkeinUrl(process.argv[3]);
+     try {
+       await gitRemote({ input: process.stdin, output: process.stdout, connect: (s) => client.git(repo, s) });
+     } catch (err) {
+       console.error(err.code, err.message);
+       process.exitCode = 1;
+     } finally {
+       client.close();
+     }`,
+  );
+  const script = `#!/bin/sh\nexec ${process.execPath} ${program} "$@"\n`;
+  await fs.writeFile(path.join(bin, "git-remote-skein"), script, { mode: 0o755 });
+  const env = {
+    PATH: `${bin}:${process.env["PATH"]}`,
+    HOME: home,
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_AUTHOR_NAME: "a",
+    GIT_AUTHOR_EMAIL: "a@b",
+    GIT_COMMITTER_NAME: "a",
+    GIT_COMMITTER_EMAIL: "a@b",
+  };
+  const git = async (...args: string[]): Promise<string> => {
+    const { stdout, stderr } = await exec("git", args, { cwd: dir, env });
+    return (stdout + stderr).trim();
+  };
+  await git("init", "--quiet", "--initial-branch=main");
+  const commit = async (file: string, content: string | Buffer): Promise<string> => {
+    await fs.writeFile(path.join(dir, file), content);
+    await git("add", file);
+    await git("commit", "--quiet", "-m", file);
+    return await git("rev-parse", "HEAD");
+  };
+  return { dir, git, commit };
+}
+
+const reposOf = async (hub: TestHub): Promise<string[]> => {
+  const names = await fs.readdir(path.join(hub.home, "lib", "git"));
+  return names.filter((name) => name !== ".no-hooks");
+};
+
+test("a first push creates the repository, and when it returned everybody finds it", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  const first = await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  assert.deepEqual(await reposOf(hub), ["shop.git"]);
+  assert.deepEqual(await hub.client.repos(), [{ name: "shop", head: "main" }]);
+
+  const second = await work.commit("b.txt", "two");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  const other = await workTree(t, hub);
+  await other.git("clone", "--quiet", `skein://${hub.address}/shop`, "copy");
+  assert.equal(await other.git("-C", "copy", "rev-parse", "HEAD"), second);
+  assert.equal(await other.git("-C", "copy", "rev-parse", "HEAD~1"), first);
+});
+
+test("a commit of any branch is fetched by its hash", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  await work.git("checkout", "--quiet", "-b", "feature");
+  const old = await work.commit("b.txt", "two");
+  await work.commit("c.txt", "three");
+  await work.git("push", `skein://${hub.address}/shop`, "feature");
+  assert.deepEqual(await hub.client.repos(), [{ name: "shop", head: "feature" }], "the only branch there is");
+  const other = await workTree(t, hub);
+  await other.git("fetch", "--quiet", "--depth=1", `skein://${hub.address}/shop`, old);
+  assert.equal(await other.git("rev-parse", "FETCH_HEAD"), old);
+});
+
+test("a push that breaks off is never seen, and the next one goes through", async (t) => {
+  const hub = await startTestHub(t);
+  using line = await operatorLine(hub);
+  const socket = await line.git("shop", "git-receive-pack");
+  await once(socket, "readable");
+  assert.match((await reposOf(hub)).join(), /^\.unborn-/);
+  assert.deepEqual(await hub.client.repos(), []);
+  await assert.rejects(line.git("shop", "git-upload-pack"), { code: "NOT_FOUND" });
+  // The command for a ref, then half of a pack.
+  const command = `${"0".repeat(40)} ${"1".repeat(40)} refs/heads/main\0report-status`;
+  socket.write(`${(command.length + 4).toString(16).padStart(4, "0")}${command}0000PACK`);
+  socket.destroy();
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  assert.deepEqual(await reposOf(hub), ["shop.git"]);
+});
+
+test("what a killed hub left of a first push is removed at the next start", async (t) => {
+  const home = await tempHome(t);
+  const left = path.join(home, "lib", "git", ".unborn-0123", "refs");
+  await fs.mkdir(left, { recursive: true });
+  const hub = await startTestHub(t, { home });
+  assert.deepEqual(await reposOf(hub), []);
+});
+
+test("hooks that stand in a repository never run", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  const mark = path.join(hub.home, "ran");
+  const hooks = path.join(hub.home, "lib", "git", "shop.git", "hooks");
+  await fs.mkdir(hooks, { recursive: true });
+  for (const name of ["pre-receive", "update", "post-receive", "post-update", "reference-transaction"]) {
+    await fs.writeFile(path.join(hooks, name), `#!/bin/sh\ntouch ${mark}\n`, { mode: 0o755 });
+  }
+  await work.commit("b.txt", "two");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  await assert.rejects(fs.access(mark));
+});
+
+test("objects that git finds unsound are refused", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  const blob = await work.git("hash-object", "-w", "a.txt");
+  const child = spawn("git", ["mktree", "--missing"], { cwd: work.dir, stdio: ["pipe", "pipe", "ignore"] });
+  child.stdin.end(`100644 blob ${blob}\t.git\n`);
+  const [tree] = (await once(child.stdout, "data")) as [Buffer];
+  const commit = await work.git("commit-tree", tree.toString().trim(), "-m", "bad");
+  await assert.rejects(
+    work.git("push", `skein://${hub.address}/shop`, `${commit}:refs/heads/main`),
+    /hasDotgit|fsck/,
+  );
+  assert.deepEqual(await reposOf(hub), []);
+});
+
+test("a push needs a right to deploy that app; a path is no name", async (t) => {
+  const cluster = await makeCluster(["deploy:shop/staging"]);
+  const hub = await startTestHub(t, { cluster });
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  await assert.rejects(work.git("push", `skein://${hub.address}/bank`, "main"), /NOT_AUTHORISED/);
+  for (const name of ["..%2fshop", "a%2fb", "Shop", ".hidden"]) {
+    await assert.rejects(work.git("push", `skein://${hub.address}/${name}`, "main"), /BAD_REQUEST/);
+  }
+  const stranger = await workTree(t, hub, generateSigner());
+  await stranger.commit("a.txt", "one");
+  await assert.rejects(stranger.git("push", `skein://${hub.address}/shop`, "main"), /UNKNOWN_CLIENT/);
+  assert.deepEqual(await reposOf(hub), ["shop.git"]);
+});
+
+test("git's own HTTP is for the same operators, and finds only repositories that are there", async (t) => {
+  const cluster = await makeCluster(["deploy:shop/staging"]);
+  const hub = await startTestHub(t, { cluster });
+  const ask = async (repo: string): Promise<string> => {
+    const path = `/v1/git/${repo}/info/refs?service=git-receive-pack`;
+    return await text(await hub.client.raw({ method: "GET", path }));
+  };
+  await assert.rejects(ask("shop"), { code: "NOT_FOUND" });
+  await assert.rejects(ask("bank"), { code: "NOT_AUTHORISED" });
+  const body = { method: "POST", path: "/v1/git/bank/git-receive-pack", body: "0000" } as const;
+  await assert.rejects(hub.client.raw(body), { code: "NOT_AUTHORISED" });
+  const work = await workTree(t, hub);
+  const commit = await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  const refs = await ask("shop");
+  assert.ok(refs.startsWith("001f# service=git-receive-pack\n0000"), refs);
+  assert.ok(refs.includes(`${commit} refs/heads/main`), refs);
+});
+
+/** A repository `shop` with a commit. */
+async function shop(t: TestContext): Promise<TestHub> {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  return hub;
+}
+
+test("a fetch whose request cannot be unpacked ends at once", async (t) => {
+  const hub = await shop(t);
+  const headers = { "content-encoding": "gzip" };
+  const path = "/v1/git/shop/git-upload-pack";
+  // What waits until then is ended with the test.
+  const asking = hub.client.raw({ method: "POST", path, headers, body: "0000", timeoutMs: HOUR });
+  await assert.rejects(asking, { code: "HUB_UNREACHABLE" });
+});
+
+test("of many who come at once, the hub starts git for some", async (t) => {
+  const hub = await shop(t);
+  const repos = await GitRepos.open(path.join(hub.home, "lib", "git"), silentLog);
+  const request = { repo: "shop", service: "git-receive-pack", protocol: undefined } as const;
+  const running: Promise<void>[] = [];
+  const asking = Array.from({ length: 48 }, async () => {
+    await repos.checkThere("shop");
+    running.push(repos.exchange(request, new PassThrough(), new PassThrough(), t.signal));
+  });
+  const answers = await Promise.allSettled(asking);
+  const refused = answers.filter(({ status }) => status === "rejected");
+  await repos.close();
+  await Promise.all(running);
+  await repos.close();
+  assert.equal(refused.length, 16);
+});
+
+test("what pushes left that were killed goes, unless it may still be used", async (t) => {
+  const hub = await shop(t);
+  const root = path.join(hub.home, "lib", "git");
+  const objects = path.join(root, "shop.git", "objects");
+  for (const name of ["old", "young"]) await fs.mkdir(path.join(objects, `tmp_objdir-incoming-${name}`));
+  const before = new Date(Date.now() - 25 * HOUR);
+  await fs.utimes(path.join(objects, "tmp_objdir-incoming-old"), before, before);
+  await using _ = hub;
+  await hub.close();
+  await GitRepos.open(root, silentLog);
+  const left = (await fs.readdir(objects)).filter((name) => name.startsWith("tmp_"));
+  assert.deepEqual(left, ["tmp_objdir-incoming-young"]);
+});
+
+test("what many pushes left behind is packed after them", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  const dir = path.join(hub.home, "lib", "git", "shop.git");
+  const packs = async (): Promise<number> => {
+    const files = await fs.readdir(path.join(dir, "objects", "pack"));
+    return files.filter((file) => file.endsWith(".pack")).length;
+  };
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  await fs.appendFile(path.join(dir, "config"), "[receive]\n\tunpackLimit = 1\n[gc]\n\tautoPackLimit = 1\n");
+  await work.commit("b.txt", "two");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  assert.equal(await packs(), 1);
+  await work.commit("c.txt", "three");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  while ((await packs()) !== 1) await new Promise((resolve) => setTimeout(resolve, 10));
+});
+
+test("first pushes at the same time make one repository with both branches", async (t) => {
+  const hub = await startTestHub(t);
+  const pushes = ["main", "other"].map(async (branch) => {
+    const work = await workTree(t, hub);
+    await work.commit(`${branch}.txt`, branch);
+    await work.git("push", `skein://${hub.address}/shop`, `HEAD:refs/heads/${branch}`);
+  });
+  await Promise.all(pushes);
+  const work = await workTree(t, hub);
+  const refs = await work.git("ls-remote", "--heads", `skein://${hub.address}/shop`);
+  assert.deepEqual(
+    refs.split("\n").map((line) => line.split("\t")[1]),
+    ["refs/heads/main", "refs/heads/other"],
+  );
+});
+
+test("only git connections are upgraded", async (t) => {
+  const hub = await startTestHub(t);
+  const client = await operatorClient(hub.cluster, hub.address);
+  t.after(() => client.close());
+  await assert.rejects(client.call("git", { params: { repo: "shop", service: "git-upload-pack" } }), {
+    code: "BAD_REQUEST",
+  });
+});

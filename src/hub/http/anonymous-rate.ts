@@ -1,0 +1,39 @@
+import type { Clock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { keepNewest } from "../../lib/keep-newest.ts";
+
+/** Requests that an address may make at once before it is held to the rate. */
+const BURST = 100;
+const ADDRESSES_KEPT = 4096;
+
+interface Bucket {
+  tokens: number;
+  at: number;
+}
+
+/**
+ * Holds callers whom nobody vouches for to a rate: each costs the hub a handshake and a look-up.
+ *
+ *   tokens = min(BURST, tokens + elapsed * perSec)      per address; one token a request
+ *
+ * A higher rate lets more nodes of one address join at once, and strangers cost more.
+ */
+export class AnonymousRate {
+  readonly #clock: Clock;
+  readonly #perSec: number;
+  readonly #buckets = new Map<string, Bucket>();
+
+  constructor(clock: Clock, perSec = 20) {
+    this.#clock = clock;
+    this.#perSec = perSec;
+  }
+
+  /** @throws SkeinError TOO_MANY */
+  take(address: string): void {
+    const now = this.#clock.now();
+    const bucket = this.#buckets.get(address) ?? { tokens: BURST, at: now };
+    const tokens = Math.min(BURST, bucket.tokens + ((now - bucket.at) / 1000) * this.#perSec);
+    if (tokens < 1) throw new SkeinError("TOO_MANY", `too many requests from ${address}`);
+    keepNewest(this.#buckets, ADDRESSES_KEPT, address, { tokens: tokens - 1, at: now });
+  }
+}

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { PassThrough } from "node:stream";
+import test, { type TestContext } from "node:test";
+import tls from "node:tls";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ephemeralIdentity } from "../../trust/tls.ts";
+import { joinNode, keyClient, startTestHub, type TestHub } from "../hub.fixture.ts";
+import { Strangers } from "./strangers.ts";
+
+async function connected(t: TestContext, hub: TestHub): Promise<tls.TLSSocket> {
+  const { key, cert } = ephemeralIdentity();
+  const socket = tls.connect({ host: "127.0.0.1", port: hub.port, key, cert, rejectUnauthorized: false });
+  t.after(() => socket.destroy());
+  socket.on("error", () => undefined);
+  await once(socket, "secureConnect");
+  return socket;
+}
+
+test("who says nothing, or says it a byte at a time, is not waited for", async (t) => {
+  const hub = await startTestHub(t, { strangerMs: 400 });
+  const [silent, slow] = [await connected(t, hub), await connected(t, hub)];
+  const closed = Promise.all([ended(silent), ended(slow)]);
+  silent.resume();
+  slow.resume();
+  slow.write("POST /v1/enrol HTTP/1.1\r\nhost: hub\r\ncontent-length: 100000\r\n\r\n");
+  const drip = setInterval(() => slow.write(" "), 20);
+  t.after(() => clearInterval(drip));
+  await Promise.race([
+    closed,
+    sleep(8000).then(() => assert.fail("a stranger's connection is open for ever")),
+  ]);
+  clearInterval(drip);
+});
+
+/** By whichever way: one that writes in that very moment is reset. */
+async function ended(socket: tls.TLSSocket): Promise<void> {
+  await new Promise((resolve) => socket.once("close", resolve));
+}
+
+test("who is known keeps its connection, and strangers may come back", async (t) => {
+  const hub = await startTestHub(t, { strangerMs: 400 });
+  const node = await joinNode(t, hub, "web1");
+  const first = await node.client.wanted(undefined, 0);
+  assert.equal(await node.client.wanted(first?.etag, 1200), undefined, "the poll waited to its end");
+  using stranger = keyClient(hub.cluster, hub.address);
+  assert.equal((await stranger.hub()).charterVersion, 1);
+  await sleep(600);
+  assert.equal((await stranger.hub()).charterVersion, 1);
+});
+
+test("of too many strangers the oldest goes, of the same address first", () => {
+  const strangers = new Strangers(60_000);
+  const sockets = Array.from({ length: 700 }, () => new PassThrough());
+  const [lonely] = sockets;
+  for (const [n, socket] of sockets.entries()) strangers.came(socket, n === 0 ? "10.0.0.1" : "10.0.0.2");
+  assert.equal(lonely?.destroyed, false);
+  assert.equal(sockets[1]?.destroyed, true);
+  assert.equal(sockets.filter((socket) => !socket.destroyed).length, 513);
+  for (const socket of sockets) strangers.known(socket);
+});
+
+test("a bad session counts as a stranger's request", async (t) => {
+  const hub = await startTestHub(t, { anonymousPerSec: 1 });
+  using client = keyClient(hub.cluster, hub.address);
+  const codes = new Set<string>();
+  for (let n = 0; n < 130; n++) {
+    await client
+      .raw({ method: "GET", path: "/v1/apps", headers: { "skein-session": "bm9uZQ" } })
+      .catch((err: unknown) => codes.add((err as { code: string }).code));
+  }
+  assert.equal(codes.has("TOO_MANY"), true, [...codes].join(" "));
+});

@@ -1,0 +1,22 @@
+/** What the hub needs of the rollout controller. */
+import type { Gate, Progress } from "../../api/parts.ts";
+import type { RolloutView, Steering } from "../../api/schemas.ts";
+import type { Digest, KeyId } from "../../lib/ids.ts";
+
+export interface Gates {
+  /** Whether the node may start this order, must wait, or goes back. Answered from memory. */
+  gateFor(order: Digest, node: KeyId): Gate;
+  /** Whether anything was decided about this order yet; what was just published is held until then. */
+  isDecided(order: Digest): boolean;
+}
+
+export interface Rollouts extends Gates, AsyncDisposable {
+  /** How far an order is; undefined when it was never heard of. */
+  view(order: Digest): Promise<RolloutView | undefined>;
+  /** Is the order's rollout still going on? Then the app takes no other order. */
+  underWay(order: Digest): boolean;
+  /** A person's word on how it goes on, or back. @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_FOUND */
+  steer(order: Digest, word: Steering): Promise<void>;
+  /** What a node said it is doing; not durable. */
+  progress(node: KeyId, progress: readonly Progress[]): void;
+}

@@ -1,0 +1,361 @@
+/**
+ * Orders and settles. The hub checks them like a node does before it stores them, so that what it serves is worth
+ * fetching; nodes check again. Publishing is a compare-and-set on the app's head, and sending the same bytes again
+ * after a cut is answered as the first time.
+ */
+import type { OrderPost, RolloutView } from "../../api/schemas.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import { keepNewest } from "../../lib/keep-newest.ts";
+import type { Op } from "../../store/store.ts";
+import { rosterDigest, rosterText, type Charter, type Order, type Roster } from "../../trust/documents.ts";
+import { digestOfEnvelope, readUnverified, type Envelope, type Opened } from "../../trust/envelope.ts";
+import { msOf } from "../../trust/fields.ts";
+import { compareSerials, openOrder, openSettle, refuseUnproven, serialText } from "../../trust/orders.ts";
+import type { Charters } from "../cluster/charters.ts";
+import { commit, put, unchanged, type Core } from "../records/core.ts";
+import type { Rollouts } from "./gates.ts";
+import { keys, type Key, type OrderRecord, type SettleRecord, type StandingRecord } from "../records/keys.ts";
+import type { Releases } from "./releases.ts";
+
+export interface AppEnv {
+  readonly app: string;
+  readonly env: string;
+}
+
+const ROSTERS_KEPT = 64;
+
+export class Orders {
+  readonly #core: Core;
+  readonly #charters: Charters;
+  readonly #releases: Releases;
+  readonly #bodies = new WeakMap<OrderRecord, Order>();
+  readonly #rosters = new Map<string, Roster>();
+  /** Asked for each node at each change: listed once until something changes there. */
+  #appEnvs: readonly AppEnv[] | undefined;
+  readonly #logs = new Map<string, readonly OrderRecord[]>();
+  /** Digest → its place, for what is in the log. */
+  readonly #places = new Map<string, Key<OrderRecord>>();
+
+  constructor(core: Core, charters: Charters, releases: Releases) {
+    this.#core = core;
+    this.#charters = charters;
+    this.#releases = releases;
+    const stop = core.mirror.onChange((changed) => this.#forget(changed));
+    core.signal.addEventListener("abort", stop, { once: true });
+  }
+
+  /** Every app and environment that ever had an order. */
+  appEnvs(): readonly AppEnv[] {
+    if (this.#appEnvs !== undefined) return this.#appEnvs;
+    const heads = this.#core.mirror.list(keys.orders).filter(({ key }) => key.endsWith("/head"));
+    return (this.#appEnvs = heads.map(({ key }) => placeOf(key)));
+  }
+
+  head({ app, env }: AppEnv): OrderRecord | undefined {
+    return this.#core.mirror.get(keys.head(app, env));
+  }
+
+  standing({ app, env }: AppEnv): OrderRecord | undefined {
+    const standing = this.#core.mirror.get(keys.standing(app, env));
+    return standing === undefined ? undefined : this.#core.mirror.get(keys.logged(app, env, standing));
+  }
+
+  /** Newest first. */
+  log({ app, env }: AppEnv): readonly OrderRecord[] {
+    const prefix = keys.log(app, env);
+    const known = this.#logs.get(prefix);
+    if (known !== undefined) return known;
+    const log = this.#core.mirror.list(prefix).map(({ value }) => value);
+    this.#logs.set(prefix, log.reverse());
+    return log;
+  }
+
+  body(record: OrderRecord): Order {
+    const known = this.#bodies.get(record) ?? readUnverified(record.order, "order.1");
+    this.#bodies.set(record, known);
+    return known;
+  }
+
+  /** The order of this digest, if it is in a log. */
+  find(digest: string): OrderRecord | undefined {
+    const place = this.#places.get(digest);
+    const found = place === undefined ? undefined : this.#core.mirror.get(place);
+    if (found?.digest === digest) return found;
+    for (const { key, value } of this.#core.mirror.list(keys.orders as Key<OrderRecord>)) {
+      if (!key.includes("/log/")) continue;
+      this.#places.set(value.digest, key);
+      if (value.digest === digest) return value;
+    }
+    return undefined;
+  }
+
+  settle(order: string): SettleRecord | undefined {
+    return this.#core.mirror.get(keys.settle(order));
+  }
+
+  async roster(digest: string): Promise<Roster | undefined> {
+    const known = this.#rosters.get(digest);
+    if (known !== undefined) return known;
+    const entry = await this.#core.store.get(keys.roster(digest));
+    if (entry === undefined) return undefined;
+    const roster = JSON.parse(entry.value) as Roster;
+    keepNewest(this.#rosters, ROSTERS_KEPT, digest, roster);
+    return roster;
+  }
+
+  /**
+   * @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, ORDER_FORK, ORDER_EXPIRED, ORDER_UNKNOWN_RELEASE, NODES…, DOC_*
+   */
+  async post({ order: source, roster, settle, goesBack }: OrderPost, rollouts: Rollouts): Promise<Digest> {
+    const digest = digestOfEnvelope(source);
+    // What was accepted before is answered before anything that may have changed since is asked.
+    if (this.find(digest) !== undefined) return digest;
+    const { charter } = this.#charters.need();
+    const order = openOrder(charter, source, this.#core.clock.now());
+    const place = { app: order.body.app, env: order.body.env };
+    this.#refuseUseless(order, roster);
+    if (settle !== null) this.#refuseForeignSettle(charter, settle, order);
+    return await this.#core.lanes.run(`orders ${place.app}/${place.env}`, async () => {
+      if (this.find(digest) !== undefined) return digest;
+      const head = this.#core.mirror.entry(keys.head(place.app, place.env));
+      refuseMoved(order.body, head.value);
+      if (head.value !== undefined && rollouts.underWay(head.value.digest))
+        throw inProgress(place, await rollouts.view(head.value.digest), head.value);
+      const record = { ...recordOf(order, source), ...(goesBack ? { goesBack } : {}) };
+      faultPoint("hub.order");
+      const written = commit(
+        this.#core,
+        [unchanged(keys.head(place.app, place.env), head.modRevision)],
+        [...headOps(record, place, roster), ...settleOps(digest, settle)],
+      );
+      await written.catch((err: unknown) => {
+        if (!isSkeinError(err, "CONFLICT")) throw err;
+        throw new SkeinError("HEAD_MOVED", `another order of ${place.app}/${place.env} came first`, {
+          cause: err,
+        });
+      });
+      faultPoint("hub.ordered");
+      return digest;
+    });
+  }
+
+  /** Keeps the settle of an order that is here. @throws SkeinError NOT_FOUND, SETTLE_UNPROVEN, CONFLICT, DOC_* */
+  async postSettle(settle: Envelope): Promise<void> {
+    const { charter } = this.#charters.need();
+    const claimed = readUnverified(settle, "settle.1");
+    const record = this.find(claimed.order);
+    if (record === undefined) throw new SkeinError("NOT_FOUND", "the hub has no order that this settles");
+    this.#refuseForeignSettle(charter, settle, { body: this.body(record), digest: record.digest });
+    await this.#core.lanes.run(`settle ${record.digest}`, async () => {
+      const stored = this.#core.mirror.entry(keys.settle(record.digest));
+      if (stored.value !== undefined) {
+        if (digestOfEnvelope(stored.value.settle) === digestOfEnvelope(settle)) return;
+        if (stored.value.published) throw new SkeinError("CONFLICT", "the order is settled already");
+      }
+      const next: SettleRecord = { settle, published: false, receipts: [] };
+      const key = keys.settle(record.digest);
+      await commit(this.#core, [unchanged(key, stored.modRevision)], [put(key, next)]);
+    });
+  }
+
+  /**
+   * Makes an order the standing one: from now on its settle is served, with the receipts that make it count.
+   * For the rollout controller, once the whole rollout ended well. Idempotent.
+   * @returns false when there is no settle yet, or too few receipts
+   */
+  async publishSettle(digest: Digest, more: readonly Envelope[] = []): Promise<boolean> {
+    const record = this.find(digest);
+    if (record === undefined) return false;
+    return await this.#core.lanes.run(`settle ${digest}`, async () => {
+      const stored = this.#core.mirror.entry(keys.settle(digest));
+      if (stored.value === undefined) return false;
+      if (stored.value.published) return true;
+      const proof = await this.#proof(record, stored.value.settle, more);
+      if (proof === undefined) return false;
+      const next: SettleRecord = { settle: stored.value.settle, published: true, receipts: proof };
+      faultPoint("hub.settle");
+      await commit(
+        this.#core,
+        [unchanged(keys.settle(digest), stored.modRevision)],
+        [put(keys.settle(digest), next), ...this.#standingOps(record)],
+      );
+      return true;
+    });
+  }
+
+  /** Takes an order that a node holds and this store lost: signed by operators, so it is as good as from them. */
+  async restore(held: {
+    readonly order: Envelope;
+    readonly roster: Roster;
+    readonly settle?: Envelope | null | undefined;
+    readonly receipts?: readonly Envelope[] | undefined;
+    readonly releases?: readonly Envelope[] | undefined;
+  }): Promise<void> {
+    for (const release of held.releases ?? []) await this.#restoreRelease(release);
+    const digest = digestOfEnvelope(held.order);
+    if (this.find(digest) === undefined) await this.#restoreOrder(held.order, held.roster);
+    if (held.settle === null || held.settle === undefined) return;
+    if (this.settle(digest)?.published !== true) {
+      await this.postSettle(held.settle);
+      await this.publishSettle(digest, held.receipts ?? []);
+    }
+  }
+
+  #forget(changed: readonly string[]): void {
+    for (const key of changed) {
+      if (!key.startsWith(keys.orders)) continue;
+      const { app, env } = placeOf(key);
+      this.#logs.delete(keys.log(app, env));
+      if (key.endsWith("/head")) this.#appEnvs = undefined;
+    }
+  }
+
+  /** One that no builder of this charter signed is nobody's loss. */
+  async #restoreRelease(release: Envelope): Promise<void> {
+    await this.#releases.post(release).catch((err: unknown) => {
+      if (!isSkeinError(err)) throw err;
+    });
+  }
+
+  async #restoreOrder(source: Envelope, roster: Roster): Promise<void> {
+    const order = openOrder(this.#charters.need().charter, source, this.#core.clock.now());
+    if (rosterDigest(roster) !== order.body.roster) throw wrongRoster();
+    const { app, env } = order.body;
+    await this.#core.lanes.run(`orders ${app}/${env}`, async () => {
+      const record = recordOf(order, source);
+      const head = this.#core.mirror.entry(keys.head(app, env));
+      const logged = this.#core.mirror.entry(keys.logged(app, env, record));
+      if (logged.value !== undefined) return;
+      const newer = head.value === undefined || compareSerials(record, head.value) > 0;
+      const ops = headOps(record, { app, env }, roster);
+      await commit(
+        this.#core,
+        [unchanged(keys.head(app, env), head.modRevision), unchanged(keys.logged(app, env, record), 0)],
+        newer
+          ? ops
+          : ops.filter(
+              ({ op, ...rest }) => op !== "put" || !("key" in rest) || rest.key !== keys.head(app, env),
+            ),
+      );
+    });
+  }
+
+  async #proof(
+    record: OrderRecord,
+    settle: Envelope,
+    more: readonly Envelope[],
+  ): Promise<readonly Envelope[] | undefined> {
+    const { entries } = await this.#core.store.range(keys.receipts(record.digest));
+    const stored = entries.map(({ value }) => JSON.parse(value) as Envelope);
+    const order = this.body(record);
+    try {
+      return refuseUnproven({
+        settle: readUnverified(settle, "settle.1"),
+        order,
+        orderDigest: record.digest,
+        roster: (await this.roster(order.roster)) ?? null,
+        receipts: [...stored, ...more],
+      }) as readonly Envelope[];
+    } catch {
+      return undefined;
+    }
+  }
+
+  #standingOps(record: OrderRecord): Op[] {
+    const { app, env } = this.body(record);
+    const standing = this.#core.mirror.get(keys.standing(app, env));
+    if (standing !== undefined && compareSerials(standing, record) >= 0) return [];
+    const { digest, epoch, seq } = record;
+    return [put(keys.standing(app, env), { digest, epoch, seq } satisfies StandingRecord)];
+  }
+
+  #refuseUseless({ body }: Opened<"order.1">, roster: Roster): void {
+    if (rosterDigest(roster) !== body.roster) throw wrongRoster();
+    if (msOf(body.applyBefore) <= this.#core.clock.now()) {
+      throw new SkeinError("ORDER_EXPIRED", `the order could be applied until ${body.applyBefore}`);
+    }
+    const named = [body.release, ...body.beside, ...(body.fallback === null ? [] : [body.fallback])];
+    const missing = named.find((id: ReleaseId) => this.#releases.get(body.app, id) === undefined);
+    if (missing === undefined) return;
+    throw new SkeinError(
+      "ORDER_UNKNOWN_RELEASE",
+      `the hub has no release ${body.app}@${missing.slice(0, 8)}`,
+      {
+        data: { app: body.app, release: missing },
+      },
+    );
+  }
+
+  #refuseForeignSettle(charter: Charter, settle: Envelope, order: { body: Order; digest: Digest }): void {
+    const { body } = openSettle(charter, settle, this.#core.clock.now());
+    const { app, env } = order.body;
+    if (
+      body.order === order.digest &&
+      body.app === app &&
+      body.env === env &&
+      compareSerials(body, order.body) === 0
+    )
+      return;
+    throw new SkeinError("SETTLE_UNPROVEN", "the settle is for another order", {
+      data: { order: body.order },
+    });
+  }
+}
+
+function placeOf(key: string): AppEnv {
+  const [, , app = "", env = ""] = key.split("/");
+  return { app, env };
+}
+
+function recordOf(order: Opened<"order.1">, source: Envelope): OrderRecord {
+  return { digest: order.digest, epoch: order.body.epoch, seq: order.body.seq, order: source };
+}
+
+function headOps(record: OrderRecord, { app, env }: AppEnv, roster: Roster): Op[] {
+  return [
+    put(keys.head(app, env), record),
+    put(keys.logged(app, env, record), record),
+    { op: "put", key: keys.roster(rosterDigest(roster)), value: rosterText(roster) },
+  ];
+}
+
+function settleOps(order: Digest, settle: Envelope | null): Op[] {
+  if (settle === null) return [];
+  return [put(keys.settle(order), { settle, published: false, receipts: [] } satisfies SettleRecord)];
+}
+
+/** The signer must have seen the head that it replaces. */
+function refuseMoved(order: Order, head: OrderRecord | undefined): void {
+  const moved = (why: string): SkeinError =>
+    new SkeinError("HEAD_MOVED", `${order.app}/${order.env}: ${why}`, {
+      data: { head: head?.digest ?? null, epoch: head?.epoch ?? 0, seq: head?.seq ?? 0 },
+    });
+  if (order.prev !== (head?.digest ?? null)) throw moved("the order does not follow the newest one");
+  if (head === undefined) return;
+  if (compareSerials(order, head) <= 0) throw moved(`${serialText(order)} is not after ${serialText(head)}`);
+  if (order.epoch === head.epoch && order.seq !== head.seq + 1)
+    throw moved(`after ${serialText(head)} comes ${head.seq + 1}`);
+}
+
+/** Says what holds it up: for somebody in a hurry, a node that went away is another matter than one at work. */
+function inProgress(place: AppEnv, view: RolloutView | undefined, head: OrderRecord): SkeinError {
+  const nodes = view?.nodes.filter(({ verdict }) => verdict === null) ?? [];
+  const away = nodes.filter(({ present }) => !present).map(({ name }) => name);
+  const waits = away.length > 0 ? away : nodes.map(({ name }) => name);
+  const shown = waits.slice(0, 5).join(", ") + (waits.length > 5 ? ` and ${waits.length - 5} more` : "");
+  const missing = away.length === 1 ? "which is away" : "which are away";
+  const why = waits.length === 0 ? "" : ` and waits for ${shown}${away.length > 0 ? `, ${missing}` : ""}`;
+  return new SkeinError(
+    "DEPLOY_IN_PROGRESS",
+    `a deployment of ${place.app}/${place.env} is under way${why}`,
+    {
+      data: { ...place, order: head.digest, waitsFor: waits },
+    },
+  );
+}
+
+function wrongRoster(): SkeinError {
+  return new SkeinError("DOC_MALFORMED", "the roster is not the one that the order signed");
+}

@@ -1,0 +1,51 @@
+/** What every part of the hub works with. */
+import type { Clock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import type { Log } from "../../lib/log.ts";
+import type { Paths } from "../../lib/paths.ts";
+import type { ReceivingDepot } from "../../depot/depot.ts";
+import type { Traffic } from "../../depot/traffic/traffic.ts";
+import type { Compare, Op, Store } from "../../store/store.ts";
+import type { LocalSigner } from "../../trust/keys.ts";
+import type { TlsIdentity } from "../../trust/tls.ts";
+import type { Mirror } from "./mirror.ts";
+import type { Lanes } from "./lanes.ts";
+
+export interface Core {
+  readonly store: Store;
+  readonly depot: ReceivingDepot;
+  /** Holds blobs on their way in and out to the hub's limits. */
+  readonly traffic: Traffic;
+  readonly paths: Paths;
+  readonly mirror: Mirror;
+  readonly signer: LocalSigner;
+  readonly identity: TlsIdentity;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly version: string;
+  /** Ends with the hub. */
+  readonly signal: AbortSignal;
+  readonly lanes: Lanes;
+}
+
+export const put = (key: string, value: unknown, lease?: number): Op => ({
+  op: "put",
+  key,
+  value: JSON.stringify(value),
+  ...(lease === undefined ? {} : { lease }),
+});
+
+/** The key is as it was when `modRevision` was read; 0: it is not there. */
+export const unchanged = (key: string, modRevision: number): Compare => ({
+  key,
+  target: "modRevision",
+  op: "=",
+  value: modRevision,
+});
+
+/** Writes under conditions and waits until the mirror shows it. @throws SkeinError CONFLICT */
+export async function commit(core: Core, compare: readonly Compare[], then: readonly Op[]): Promise<void> {
+  const { succeeded, revision } = await core.store.txn({ compare, then });
+  if (!succeeded) throw new SkeinError("CONFLICT", "somebody else changed the same thing first");
+  await core.mirror.reached(revision);
+}

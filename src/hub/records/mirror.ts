@@ -1,0 +1,160 @@
+/**
+ * The hub's picture of what it reads often, kept by following the store: reading it costs nothing and needs no await.
+ * Never the truth: every write is a compare-and-set on the store, and `reached` waits until the picture has it.
+ */
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import type { Key } from "./keys.ts";
+import type { Store, StoreEvent } from "../../store/store.ts";
+
+interface Cell {
+  readonly value: string;
+  readonly modRevision: number;
+  parsed?: unknown;
+}
+
+interface Waiter {
+  readonly revision: number;
+  readonly resolve: () => void;
+  readonly reject: (err: SkeinError) => void;
+}
+
+export interface Cached<T> {
+  readonly key: string;
+  readonly value: T;
+  readonly modRevision: number;
+}
+
+type Listener = (keys: readonly string[], revision: number) => void;
+
+/** Read on demand instead: many, and seldom asked for. */
+const NOT_KEPT = ["/receipts/", "/rosters/"] as const;
+
+export class Mirror {
+  readonly #store: Store;
+  /** `/nodes/` → its cells by key. */
+  readonly #folders = new Map<string, Map<string, Cell>>();
+  readonly #listeners = new Set<Listener>();
+  #waiting: Waiter[] = [];
+  #ended = false;
+  #revision = 0;
+
+  private constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Reads the store, then follows it until `signal` aborts. `failed` hears of the end of that, if it is not asked for. */
+  static async follow(store: Store, signal: AbortSignal, failed: (err: unknown) => void): Promise<Mirror> {
+    const mirror = new Mirror(store);
+    await mirror.#load();
+    const run = mirror.#run(signal).catch(failed);
+    void run.finally(() => mirror.#end());
+    return mirror;
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get<T>(key: Key<T>): T | undefined {
+    const cell = this.#folders.get(folderOf(key))?.get(key);
+    return cell === undefined ? undefined : (parsedOf(cell) as T);
+  }
+
+  /** With the revision to compare with; 0 when there is none. */
+  entry<T>(key: Key<T>): { readonly value: T | undefined; readonly modRevision: number } {
+    const cell = this.#folders.get(folderOf(key))?.get(key);
+    if (cell === undefined) return { value: undefined, modRevision: 0 };
+    return { value: parsedOf(cell) as T, modRevision: cell.modRevision };
+  }
+
+  /** What is under a prefix that goes at least as deep as one folder, by key. */
+  list<T>(prefix: Key<T>): Cached<T>[] {
+    const found: Cached<T>[] = [];
+    for (const [key, cell] of this.#folders.get(folderOf(prefix)) ?? []) {
+      if (!key.startsWith(prefix)) continue;
+      found.push({ key, value: parsedOf(cell) as T, modRevision: cell.modRevision });
+    }
+    return found.sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  /** Resolves when the picture shows `revision`. @throws SkeinError STORE_CLOSED when it no longer will */
+  async reached(revision: number): Promise<void> {
+    if (this.#revision >= revision) return;
+    if (this.#ended) throw ended();
+    await new Promise<void>((resolve, reject) => this.#waiting.push({ revision, resolve, reject }));
+  }
+
+  /** Told the keys of every revision after the picture has them; returns how to stop. */
+  onChange(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #end(): void {
+    this.#ended = true;
+    for (const { reject } of this.#waiting) reject(ended());
+    this.#waiting = [];
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        for await (const batch of this.#store.watch("", this.#revision + 1, signal)) this.#take(batch);
+      } catch (err) {
+        if (!isSkeinError(err, "STORE_COMPACTED")) throw err;
+        await this.#load();
+      }
+    }
+  }
+
+  async #load(): Promise<void> {
+    const { entries, revision } = await this.#store.range("");
+    this.#folders.clear();
+    for (const { key, value, modRevision } of entries) this.#put(key, { value, modRevision });
+    this.#arrive(
+      entries.map(({ key }) => key),
+      revision,
+    );
+  }
+
+  #take(batch: readonly StoreEvent[]): void {
+    for (const event of batch) {
+      if (event.type === "put") this.#put(event.key, { value: event.value, modRevision: event.revision });
+      else this.#folders.get(folderOf(event.key))?.delete(event.key);
+    }
+    const revision = batch.at(-1)?.revision ?? this.#revision;
+    this.#arrive(
+      batch.map(({ key }) => key),
+      revision,
+    );
+  }
+
+  #put(key: string, cell: Cell): void {
+    if (NOT_KEPT.some((prefix) => key.startsWith(prefix))) return;
+    const name = folderOf(key);
+    const folder = this.#folders.get(name) ?? new Map<string, Cell>();
+    this.#folders.set(name, folder);
+    folder.set(key, cell);
+  }
+
+  #arrive(keys: readonly string[], revision: number): void {
+    this.#revision = revision;
+    const due = this.#waiting.filter((waiter) => waiter.revision <= revision);
+    this.#waiting = this.#waiting.filter((waiter) => waiter.revision > revision);
+    for (const listener of this.#listeners) listener(keys, revision);
+    for (const { resolve } of due) resolve();
+  }
+}
+
+function parsedOf(cell: Cell): unknown {
+  cell.parsed ??= JSON.parse(cell.value);
+  return cell.parsed;
+}
+
+function folderOf(key: string): string {
+  return key.slice(0, key.indexOf("/", 1) + 1);
+}
+
+function ended(): SkeinError {
+  return new SkeinError("STORE_CLOSED", "the hub stops");
+}

@@ -1,0 +1,133 @@
+/**
+ * The port table: which instance listens where. A node's entries hang on one lease of 60 s that its reports renew;
+ * while the hub is away no lease ends, so the table that it left is the table that it finds.
+ */
+import type { InstanceReport } from "../../api/parts.ts";
+import type { PortEntry } from "../../api/schemas.ts";
+import { isSkeinError } from "../../lib/errors.ts";
+import type { KeyId } from "../../lib/ids.ts";
+import type { Op } from "../../store/store.ts";
+import type { Identity } from "../../trust/identity.ts";
+import { put, type Core } from "../records/core.ts";
+import { keys } from "../records/keys.ts";
+import type { Nodes } from "../cluster/nodes.ts";
+import type { AppEnv, Orders } from "../orders/orders.ts";
+import type { Presence } from "../cluster/presence.ts";
+
+const LEASE_MS = 60_000;
+/** Which orders there are, and which name a node by its labels. */
+export interface PortOrders {
+  readonly orders: Pick<Orders, "log" | "body" | "roster">;
+  readonly names: (identity: Identity, place: AppEnv) => boolean;
+}
+
+/** Below the store's bound of 128 operations. */
+const OPS_AT_ONCE = 100;
+
+export class PortTable {
+  readonly #core: Core;
+  readonly #nodes: Nodes;
+  readonly #presence: Presence;
+  readonly #orders: PortOrders;
+  readonly #leases = new Map<KeyId, number>();
+
+  constructor(core: Core, nodes: Nodes, presence: Presence, orders: PortOrders) {
+    this.#core = core;
+    this.#nodes = nodes;
+    this.#presence = presence;
+    this.#orders = orders;
+  }
+
+  /** Makes the node's part of the table what it reports of apps that were ordered to it, for another 60 s. */
+  async renew(node: KeyId, reported: readonly InstanceReport[]): Promise<void> {
+    const instances = await this.#ordered(node, reported);
+    await this.#core.lanes.run(`ports ${node}`, async () => {
+      const { lease, old } = await this.#lease(node);
+      const ops = this.#changes(node, instances, lease, old);
+      for (let at = 0; at < ops.length; at += OPS_AT_ONCE) {
+        const { revision } = await this.#core.store.txn({
+          compare: [],
+          then: ops.slice(at, at + OPS_AT_ONCE),
+        });
+        await this.#core.mirror.reached(revision);
+      }
+    });
+  }
+
+  list(filter: { readonly app?: string | undefined; readonly env?: string | undefined }): PortEntry[] {
+    const found: PortEntry[] = [];
+    for (const { key, value } of this.#core.mirror.list(keys.allPorts)) {
+      if (filter.app !== undefined && value.app !== filter.app) continue;
+      if (filter.env !== undefined && value.env !== filter.env) continue;
+      const node = key.split("/")[2] as KeyId;
+      const identity = this.#nodes.identity(node);
+      if (identity === undefined) continue;
+      found.push({ ...value, node, nodeName: identity.name, stale: !this.#presence.present(node) });
+    }
+    return found;
+  }
+
+  /** A node that was never given an app would answer other nodes' lookups of it with whatever it likes. */
+  async #ordered(node: KeyId, reported: readonly InstanceReport[]): Promise<readonly InstanceReport[]> {
+    const known = new Map<string, boolean>();
+    const ordered: InstanceReport[] = [];
+    for (const instance of reported) {
+      const key = `${instance.app}/${instance.env}`;
+      const may = known.get(key) ?? (await this.#concerns(node, instance));
+      known.set(key, may);
+      if (may) ordered.push(instance);
+      else this.#core.log.warn("an instance of an app that the node was not given", { node, app: key });
+    }
+    return ordered;
+  }
+
+  /** By its labels now, or by a roster: what an order started goes on when labels change. */
+  async #concerns(node: KeyId, place: AppEnv): Promise<boolean> {
+    const identity = this.#nodes.identity(node);
+    if (identity === undefined) return false;
+    const { orders, names } = this.#orders;
+    if (names(identity, place)) return true;
+    for (const record of orders.log(place)) {
+      const roster = await orders.roster(orders.body(record).roster);
+      if (roster?.nodes.some((one) => one.node === node) === true) return true;
+    }
+    return false;
+  }
+
+  #changes(node: KeyId, instances: readonly InstanceReport[], lease: number, renewAll: boolean): Op[] {
+    const held = new Map(this.#core.mirror.list(keys.ports(node)).map(({ key, value }) => [key, value]));
+    const ops: Op[] = [];
+    for (const instance of instances) {
+      const key = keys.port(node, instance.instance);
+      const same = JSON.stringify(held.get(key)) === JSON.stringify(instance);
+      held.delete(key);
+      if (renewAll || !same) ops.push(put(key, instance, lease));
+    }
+    for (const key of held.keys()) ops.push({ op: "delete", key });
+    return ops;
+  }
+
+  /** The node's lease with its full time; `old` when entries made under another one must be put again. */
+  async #lease(node: KeyId): Promise<{ lease: number; old: boolean }> {
+    const { store } = this.#core;
+    const known = this.#leases.get(node) ?? (await this.#leaseInStore(node));
+    if (known !== undefined) {
+      try {
+        await store.keepAlive(known);
+        this.#leases.set(node, known);
+        return { lease: known, old: false };
+      } catch (err) {
+        if (!isSkeinError(err, "LEASE_NOT_FOUND")) throw err;
+      }
+    }
+    const lease = await store.grant(LEASE_MS);
+    this.#leases.set(node, lease);
+    return { lease, old: true };
+  }
+
+  async #leaseInStore(node: KeyId): Promise<number | undefined> {
+    const { entries } = await this.#core.store.range(keys.ports(node), { limit: 1 });
+    const lease = entries[0]?.lease ?? 0;
+    return lease === 0 ? undefined : lease;
+  }
+}

@@ -1,0 +1,218 @@
+/** One order in the rollout controller's hands: what is known of it, gathered from the store and the nodes. */
+import type { Progress } from "../../api/parts.ts";
+import type { AppOnNode } from "../../api/schemas.ts";
+import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
+import type { Digest, KeyId } from "../../lib/ids.ts";
+import type { Facts, NodeFacts } from "../../rollout/facts.ts";
+import { limitsOf, type Limits } from "../../rollout/limits.ts";
+import type { Plan } from "../../rollout/plan.ts";
+import type { Rollout } from "../../rollout/rollout.ts";
+import type { Order, Receipt, Roster, Strategy } from "../../trust/documents.ts";
+import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { msOf } from "../../trust/fields.ts";
+import type { Identity } from "../../trust/identity.ts";
+import { matches, parseSelector, type Selector } from "../../trust/selector.ts";
+import type { Core } from "../records/core.ts";
+import { keys } from "../records/keys.ts";
+import type { AppEnv, Orders } from "../orders/orders.ts";
+import type { Presence } from "../cluster/presence.ts";
+import { planOfRecord, rolloutOfRecord } from "../records/rollout-record.ts";
+
+export interface CaseParts {
+  readonly core: Pick<Core, "store" | "mirror" | "clock">;
+  readonly orders: Pick<Orders, "settle" | "log" | "body">;
+  readonly nodes: { members(): readonly Identity[] };
+  readonly presence: Pick<Presence, "present" | "hasReported" | "app">;
+}
+
+export class Case {
+  readonly digest: Digest;
+  readonly order: Order;
+  readonly place: AppEnv;
+  readonly selector: Selector;
+  readonly limits: Limits;
+  /** Why the order cannot be paced by this version, if it cannot. */
+  readonly refusal: SkeinError | undefined;
+  /** The roster's nodes that the selector names, in the roster's order. */
+  readonly members: readonly KeyId[];
+  readonly roster: readonly KeyId[];
+  /** Rises with everything that a view shows. */
+  version: number;
+  /** When a node last said something about the order. */
+  heardAt = 0;
+  readonly #parts: CaseParts;
+  readonly #names: ReadonlyMap<KeyId, string>;
+  readonly #receipts = new Map<KeyId, Receipt>();
+  readonly #progress = new Map<KeyId, Progress>();
+  #away = "";
+  #cached: { readonly modRevision: number; readonly rollout: Rollout } | undefined;
+  #plan: Plan | undefined;
+
+  constructor(parts: CaseParts, digest: Digest, order: Order, roster: Roster) {
+    this.#parts = parts;
+    this.digest = digest;
+    this.order = order;
+    this.place = { app: order.app, env: order.env };
+    this.selector = parseSelector(order.selector);
+    this.roster = roster.nodes.map(({ node }) => node);
+    this.#names = new Map(roster.nodes.map(({ node, name }) => [node, name]));
+    this.members = roster.nodes.filter((node) => matches(this.selector, node)).map(({ node }) => node);
+    [this.limits, this.refusal] = limitsOrRefusal(order.strategy, this.members.length);
+    this.version = parts.core.mirror.revision;
+  }
+
+  /** What was decided so far; undefined before the first decision. */
+  get rollout(): Rollout | undefined {
+    const { value, modRevision } = this.#parts.core.mirror.entry(keys.rollout(this.digest));
+    if (value === undefined) return undefined;
+    if (this.#cached?.modRevision !== modRevision) {
+      this.#cached = { modRevision, rollout: rolloutOfRecord(value, this.roster) };
+    }
+    return this.#cached.rollout;
+  }
+
+  get plan(): Plan | undefined {
+    const record = this.#parts.core.mirror.get(keys.plan(this.digest));
+    if (record !== undefined) this.#plan ??= planOfRecord(record, this.roster);
+    return this.#plan;
+  }
+
+  nameOf(node: KeyId): string | undefined {
+    return this.#names.get(node);
+  }
+
+  receipt(node: KeyId): Receipt | undefined {
+    return this.#receipts.get(node);
+  }
+
+  progress(node: KeyId): Progress | undefined {
+    return this.#progress.get(node);
+  }
+
+  /** Where the node's bytes for this order came from, as it said last. */
+  sources(node: KeyId): AppOnNode["sources"] {
+    const app = this.#parts.presence.app(node, this.place.app, this.place.env);
+    return app?.head === this.digest ? app.sources : undefined;
+  }
+
+  present(node: KeyId): boolean {
+    return this.#parts.presence.present(node);
+  }
+
+  /** Nodes come and go without a word in the store: whoever follows the order is to see it. */
+  lookAround(): void {
+    const away = this.members.filter((node) => !this.present(node)).join(" ");
+    if (away !== this.#away) this.version += 1;
+    this.#away = away;
+  }
+
+  async readReceipts(): Promise<void> {
+    const { entries } = await this.#parts.core.store.range(keys.receipts(this.digest));
+    for (const { value } of entries) this.#take(value);
+  }
+
+  async readReceipt(node: string): Promise<void> {
+    const entry = await this.#parts.core.store.get(keys.receipt(this.digest, node));
+    if (entry !== undefined) this.#take(entry.value);
+  }
+
+  heard(node: KeyId, progress: Progress): void {
+    this.#progress.set(node, progress);
+    this.heardAt = this.#parts.core.clock.now();
+    this.version += 1;
+  }
+
+  /** @param since when the controller began to look */
+  facts(since: number): Facts {
+    const { core, orders } = this.#parts;
+    const settle = orders.settle(this.digest);
+    const nodes = new Map(this.members.map((node) => [node, this.#node(node, this.#names.get(node) ?? "")]));
+    if (settle?.published === true || this.rollout?.ended === "ok") this.#addLate(nodes);
+    return {
+      now: core.clock.now(),
+      since,
+      heardAt: this.heardAt,
+      nodes,
+      settle: settle === undefined ? null : this.#settle(settle.settle, settle.published),
+      applyBefore: msOf(this.order.applyBefore),
+      undoBefore: msOf(this.order.undoBefore),
+    };
+  }
+
+  /** Whoever has not said what it runs is taken to run something: a returning node is paced from its first poll. */
+  serving(node: KeyId): boolean {
+    const { presence } = this.#parts;
+    const { app, env } = this.place;
+    return !presence.hasReported(node) || (presence.app(node, app, env)?.release ?? null) !== null;
+  }
+
+  #take(value: string): void {
+    const receipt = readUnverified(JSON.parse(value), "receipt.1");
+    this.#receipts.set(receipt.node, receipt);
+    this.heardAt = this.#parts.core.clock.now();
+    this.version += 1;
+  }
+
+  #node(node: KeyId, name: string): NodeFacts {
+    const receipt = this.#receipts.get(node) ?? null;
+    return {
+      name,
+      present: this.#parts.presence.present(node),
+      serving: this.serving(node),
+      receipt: receipt ?? this.#restored(node),
+    };
+  }
+
+  /** A store that was restored lacks receipts of what stands; what such a node runs says enough. */
+  #restored(node: KeyId): NodeFacts["receipt"] {
+    if (this.#parts.orders.settle(this.digest)?.published !== true) return null;
+    const app = this.#parts.presence.app(node, this.place.app, this.place.env);
+    const done = app?.head === this.digest && app.release === this.order.release;
+    return done ? { verdict: "ok", code: null, message: null } : null;
+  }
+
+  /** Nodes that the selector names by now; those that a newer order names are that one's. */
+  #addLate(nodes: Map<KeyId, NodeFacts>): void {
+    const newer = this.#newerSelectors();
+    for (const identity of this.#parts.nodes.members()) {
+      const { node, name } = identity;
+      const elsewhere = newer.some((selector) => matches(selector, identity));
+      if (elsewhere) nodes.delete(node);
+      else if (!nodes.has(node) && matches(this.selector, identity)) nodes.set(node, this.#node(node, name));
+    }
+  }
+
+  /** Of the newer orders that were not taken back: nodes fall back to what stands below those. */
+  #newerSelectors(): Selector[] {
+    const { orders, core } = this.#parts;
+    const log = orders.log(this.place);
+    const own = log.findIndex(({ digest }) => digest === this.digest);
+    const alive = log.slice(0, Math.max(0, own)).filter(({ digest }) => {
+      const ended = core.mirror.get(keys.rollout(digest))?.ended;
+      return ended !== "undone" && ended !== "failed";
+    });
+    return [...new Set(alive.map((record) => orders.body(record).selector))].map(parseSelector);
+  }
+
+  #settle(envelope: Envelope, published: boolean): Facts["settle"] {
+    const { needs, before } = readUnverified(envelope, "settle.1");
+    const members = new Set(this.roster);
+    const counts = [...this.#receipts.values()].filter(
+      (receipt) =>
+        receipt.verdict === "ok" &&
+        receipt.release === this.order.release &&
+        members.has(receipt.node) &&
+        msOf(receipt.at) < msOf(before),
+    );
+    return { needs, have: counts.length, published };
+  }
+}
+
+function limitsOrRefusal(strategy: Strategy, total: number): [Limits, SkeinError | undefined] {
+  try {
+    return [limitsOf(strategy, total), undefined];
+  } catch (err) {
+    if (!isSkeinError(err)) throw err;
+    return [limitsOf({ ...strategy, type: "rolling" }, total), err];
+  }
+}

@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import test, { type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RolloutView } from "../../api/schemas.ts";
+import { isSkeinError } from "../../lib/errors.ts";
+import type { Receipt } from "../../trust/documents.ts";
+import type { Envelope } from "../../trust/envelope.ts";
+import {
+  joinNode,
+  makeOrder,
+  makeReceipt,
+  makeRelease,
+  makeSettle,
+  reportOf,
+  rosterOf,
+  startTestHub,
+  type MadeOrder,
+  type TestHub,
+  type TestNode,
+} from "../hub.fixture.ts";
+
+type Answer = Partial<Receipt>;
+
+interface Story {
+  hub: TestHub;
+  readonly nodes: readonly TestNode[];
+  readonly order: MadeOrder;
+  /** In the order in which they came. */
+  readonly said: string[];
+}
+
+async function begin(t: TestContext, bakeMs = 0): Promise<Story> {
+  const hub = await startTestHub(t);
+  const nodes = await Promise.all(["web1", "web2", "web3"].map(async (name) => await joinNode(t, hub, name)));
+  for (const node of nodes) {
+    const app = {
+      app: "shop",
+      env: "default",
+      release: "0".repeat(32) as never,
+      state: "running",
+      head: null,
+    };
+    await node.client.report(reportOf({ boot: `boot-${node.name}`, apps: [app] }));
+  }
+  const release = await makeRelease(hub.cluster, "shop", "one");
+  await hub.client.postRelease(release.envelope);
+  const roster = rosterOf(nodes);
+  const strategy = {
+    type: "rolling",
+    batch: 1,
+    maxUnavailable: 1,
+    maxAbsent: 0,
+    maxFailed: 0,
+    steps: [],
+  } as const;
+  const order = await makeOrder(hub.cluster, release.id, roster, {
+    strategy: { ...strategy, steps: [], judge: null, bakeMs, onFailure: "undo", spreadMs: 1000 },
+  });
+  await hub.client.postOrder(order.envelope, roster, await makeSettle(hub.cluster, order, 3));
+  return { hub, nodes, order, said: [] };
+}
+
+/** Does what an agent does with its gates, until `signal` aborts; what it has to say it says until it is heard. */
+async function beAgent(story: Story, node: TestNode, answer: Answer, signal: AbortSignal): Promise<void> {
+  let etag: string | undefined;
+  let last: string | undefined;
+  let unheard: Envelope[] = [];
+  while (!signal.aborted) {
+    try {
+      if (unheard.length > 0) {
+        await node.client.report(reportOf({ boot: `boot-${node.name}`, receipts: unheard }), signal);
+        unheard = [];
+      }
+      const wanted = await node.client.wanted(etag, 2000, signal);
+      etag = wanted?.etag ?? etag;
+      const next = nextWord(wanted?.apps[0]?.gates[story.order.digest], last, answer);
+      if (next === undefined) continue;
+      last = next.verdict ?? "ok";
+      story.said.push(`${node.name} ${last}`);
+      unheard = [await makeReceipt(story.hub.cluster, node, story.order, next)];
+    } catch (err) {
+      if (signal.aborted) return;
+      if (!isSkeinError(err, "HUB_UNREACHABLE", "TIMEOUT")) throw err;
+      await sleep(20);
+    }
+  }
+}
+
+function nextWord(gate: string | undefined, last: string | undefined, answer: Answer): Answer | undefined {
+  if (gate === "go" && last === undefined) return answer;
+  const back = last === "failed" || last === "undone";
+  return gate === "undo" && !back ? { verdict: "undone" } : undefined;
+}
+
+async function ended(story: Story): Promise<RolloutView> {
+  for (;;) {
+    const view = await story.hub.client.rollout(story.order.digest).catch(() => undefined);
+    if (view !== undefined && view.verdict !== null) return view;
+    await sleep(20);
+  }
+}
+
+async function withAgents(
+  story: Story,
+  answers: readonly Answer[],
+  body: () => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController();
+  const agents = story.nodes.map((node, n) => beAgent(story, node, answers[n] ?? {}, stop.signal));
+  try {
+    await body();
+  } finally {
+    stop.abort();
+    await Promise.allSettled(agents);
+  }
+}
+
+test(
+  "three polling nodes are let go one after the other, and then the order stands",
+  { timeout: 30_000 },
+  async (t) => {
+    const story = await begin(t);
+    await withAgents(story, [], async () => {
+      assert.equal((await ended(story)).phase, "ok");
+    });
+    assert.deepEqual(story.said, ["web1 ok", "web2 ok", "web3 ok"]);
+    const [view] = await story.hub.client.app("shop");
+    assert.equal(view?.standing?.digest, story.order.digest);
+  },
+);
+
+test(
+  "when the second node fails the first is taken back, and the third never starts",
+  { timeout: 30_000 },
+  async (t) => {
+    const story = await begin(t);
+    await withAgents(story, [{}, { verdict: "failed", code: "HEALTH_TIMEOUT" }], async () => {
+      const view = await ended(story);
+      assert.equal(view.phase, "undone");
+      assert.equal(view.verdict?.code, "DEPLOY_FAILED");
+    });
+    assert.deepEqual(story.said.slice(0, 2), ["web1 ok", "web2 failed"]);
+    assert.ok(story.said.includes("web1 undone"));
+    assert.ok(!story.said.includes("web3 ok"));
+    const [view] = await story.hub.client.app("shop");
+    assert.equal(view?.standing, null);
+  },
+);
+
+test(
+  "a hub that is ended in the middle and started again goes on where it was",
+  { timeout: 30_000 },
+  async (t) => {
+    const story = await begin(t, 200);
+    const { home, cluster, port } = story.hub;
+    await withAgents(story, [], async () => {
+      while (story.said.length < 1) await sleep(5);
+      await story.hub.close();
+      story.hub = await startTestHub(t, { home, cluster, listen: { host: "127.0.0.1", port } });
+      assert.equal((await ended(story)).phase, "ok");
+    });
+    assert.deepEqual(story.said, ["web1 ok", "web2 ok", "web3 ok"]);
+  },
+);

@@ -1,0 +1,37 @@
+import type http from "node:http";
+import { CODED, CODED_AFTER, encode, type Content } from "../../api/coding.ts";
+import type { Wanted } from "../../api/schemas.ts";
+import type { KeyId } from "../../lib/ids.ts";
+import { acceptedCodings, sendBody } from "../http/http.ts";
+import type { Told } from "./told.ts";
+
+export interface Answer {
+  readonly content: Content;
+  readonly wanted: Wanted;
+}
+
+/**
+ * In full to whoever reads nothing else; as one zstd frame; or, to a node that was told `held` by this hub and still
+ * has it, as what is new since. The last leaves out what belongs to the moment: the node was told that before.
+ */
+export async function sendWanted(
+  call: { readonly req: http.IncomingMessage; readonly res: http.ServerResponse },
+  { content, wanted }: Answer,
+  node: KeyId,
+  told: Told,
+): Promise<void> {
+  const { req, res } = call;
+  const codings = acceptedCodings(req);
+  const held = codings.has(CODED_AFTER) ? told.after(node, req.headers["if-none-match"]) : undefined;
+  if (codings.has(CODED) || codings.has(CODED_AFTER)) told.keep(node, content, held === undefined);
+  if (held !== undefined) {
+    const begin = Buffer.from(`{"etag":"${content.etag}",`);
+    const body = Buffer.concat([begin, content.text.subarray(1)]);
+    const coded = await encode(body, held);
+    res.writeHead(200, { "content-encoding": CODED_AFTER, "content-length": coded.length }).end(coded);
+    return;
+  }
+  const body = Buffer.from(JSON.stringify(wanted));
+  if (codings.size === 0) return sendBody(res, 200, body, { etag: content.etag });
+  return sendBody(res, 200, await encode(body), { "content-encoding": CODED });
+}

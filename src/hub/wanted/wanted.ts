@@ -1,0 +1,234 @@
+/**
+ * What one node should run, as a level: whoever missed everything converges from one answer. Only documents that it
+ * can verify itself, and the gates that pace it. A poll waits until the answer differs from the one that it knows.
+ */
+import { contentOf } from "../../api/coding.ts";
+import type { Wanted, WantedApp } from "../../api/schemas.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { type Digest, type KeyId } from "../../lib/ids.ts";
+import { seal, type Envelope } from "../../trust/envelope.ts";
+import { timeOf } from "../../trust/fields.ts";
+import type { Identity } from "../../trust/identity.ts";
+import { matches, parseSelector, type Selector } from "../../trust/selector.ts";
+import type { CatchUp } from "../cluster/catch-up.ts";
+import type { Charters } from "../cluster/charters.ts";
+import type { Commands } from "../commands/commands.ts";
+import type { Core } from "../records/core.ts";
+import type { Gates } from "../orders/gates.ts";
+import { keys, type OrderRecord } from "../records/keys.ts";
+import type { Nodes } from "../cluster/nodes.ts";
+import type { AppEnv, Orders } from "../orders/orders.ts";
+import type { Presence } from "../cluster/presence.ts";
+import type { Receipts } from "../orders/receipts.ts";
+import type { Releases } from "../orders/releases.ts";
+import { Told } from "./told.ts";
+import type { Answer } from "./wanted-answer.ts";
+
+export interface WantedParts {
+  readonly core: Core;
+  readonly charters: Charters;
+  readonly nodes: Nodes;
+  readonly orders: Orders;
+  readonly releases: Releases;
+  readonly receipts: Receipts;
+  readonly presence: Presence;
+  readonly commands: Commands;
+  readonly catchUp: CatchUp;
+  readonly gates: Gates;
+}
+
+/** What of the store can change an answer; a node's own keys are looked at apart. */
+const RELEVANT = ["/charters/", "/orders/", "/settles/", "/rollouts/", "/releases/", "/meta/"] as const;
+const BEACON_MS = 1000;
+/** How long an answer waits for the first decision about an order in it: mostly some ms, more for a large tree. */
+const DECISION_MS = 1500;
+
+export class WantedDesk {
+  /** What each node was told last. */
+  readonly told = new Told();
+  readonly #parts: WantedParts;
+  /** What wakes each waiting poll: with `false` it is over. */
+  readonly #waiting = new Map<KeyId, Set<(again: boolean) => void>>();
+  readonly #selectors = new Map<string, Selector>();
+  #beacon: { readonly at: number; readonly envelope: Promise<Envelope> } | undefined;
+
+  constructor(parts: WantedParts) {
+    this.#parts = parts;
+    const stop = parts.core.mirror.onChange((changed) => this.#wakeFor(changed));
+    parts.core.signal.addEventListener("abort", stop, { once: true });
+  }
+
+  /** The answer, once it differs from `etag` or `waitMs` are over. @returns undefined when it does not differ */
+  async poll(
+    node: KeyId,
+    etag: string | undefined,
+    waitMs: number,
+    signal: AbortSignal,
+  ): Promise<Answer | undefined> {
+    const until = performance.now() + waitMs;
+    let ripe = Infinity;
+    for (;;) {
+      const news = this.#nextNews(node, signal);
+      try {
+        const answer = await this.#compute(node);
+        const isNew = answer.content.etag !== etag;
+        // A node that is told of an order and then that it may start it is told twice.
+        if (isNew) ripe = Math.min(ripe, performance.now() + Math.min(waitMs, DECISION_MS));
+        const leftMs = (isNew ? ripe : until) - performance.now();
+        if (isNew && (leftMs <= 0 || this.#isDecided(answer.wanted))) return answer;
+        if (leftMs <= 0 || (!(await news.within(leftMs)) && !isNew)) return undefined;
+      } finally {
+        news.stop();
+      }
+      signal.throwIfAborted();
+    }
+  }
+
+  /** Does a poll of this node wait for news? */
+  isWaiting(node: KeyId): boolean {
+    return this.#waiting.has(node);
+  }
+
+  /** Lets polls look again: something that is not in the store changed. `undefined`: all of them. */
+  wake(node?: KeyId): void {
+    const sets = node === undefined ? [...this.#waiting.values()] : [this.#waiting.get(node) ?? []];
+    for (const set of sets) for (const wake of set) wake(true);
+  }
+
+  /** Answers waiting polls of a node as if their time were over: whoever asked and lives asks again. */
+  dismiss(node: KeyId): void {
+    for (const wake of this.#waiting.get(node) ?? []) wake(false);
+  }
+
+  /** Signed afresh at most once a second: it is what nodes set their idea of the hub's clock by. */
+  async beacon(): Promise<Envelope> {
+    const { core, charters } = this.#parts;
+    const now = core.clock.now();
+    if (this.#beacon === undefined || now - this.#beacon.at >= BEACON_MS) {
+      const { cluster } = charters.need().charter;
+      const body = { cluster, hub: core.identity.spki, incarnation: core.store.incarnation, at: timeOf(now) };
+      this.#beacon = { at: now, envelope: seal("beacon.1", body, [core.signer]) };
+    }
+    return await this.#beacon.envelope;
+  }
+
+  /** Head, then standing, among the orders whose selector names this node. */
+  ordersFor(identity: Identity, place: AppEnv): OrderRecord[] {
+    const mine = this.#parts.orders.log(place).filter((record) => this.#concerns(identity, record));
+    const [head] = mine;
+    if (head === undefined) return [];
+    const standing = mine.find(({ digest }) => this.#parts.orders.settle(digest)?.published === true);
+    return standing === undefined || standing === head ? [head] : [head, standing];
+  }
+
+  async #compute(node: KeyId): Promise<Answer> {
+    const { core, charters, nodes, presence, commands, catchUp, orders, receipts } = this.#parts;
+    const identity = nodes.identity(node);
+    if (identity === undefined) throw gone(core, node);
+    const duplicate = presence.duplicate(node);
+    const apps: WantedApp[] = [];
+    if (!duplicate) {
+      for (const place of orders.appEnvs()) {
+        const wanted = await this.#app(identity, place);
+        if (wanted !== undefined) apps.push(wanted);
+      }
+    }
+    const fields = {
+      incarnation: core.store.incarnation,
+      catchingUp: catchUp.on,
+      duplicate,
+      charters: charters.after(0),
+      identity: nodes.documents(node),
+      apps,
+      commands: commands.openFor(node),
+    };
+    const content = contentOf(fields);
+    const moment = { beacon: await this.beacon(), lastReceipts: receipts.own(node) };
+    return { content, wanted: { etag: content.etag, ...fields, ...moment } };
+  }
+
+  #isDecided({ apps }: Wanted): boolean {
+    return apps.every(({ gates }) =>
+      Object.entries(gates).every(
+        ([order, gate]) => gate !== "hold" || this.#parts.gates.isDecided(order as Digest),
+      ),
+    );
+  }
+
+  async #app(identity: Identity, place: AppEnv): Promise<WantedApp | undefined> {
+    const { orders, gates } = this.#parts;
+    const records = this.ordersFor(identity, place);
+    if (records.length === 0) return undefined;
+    const rosters: WantedApp["rosters"] = {};
+    const settles: WantedApp["settles"] = [];
+    for (const record of records) {
+      const { roster } = orders.body(record);
+      const held = await orders.roster(roster);
+      if (held !== undefined) rosters[roster] = held;
+      const settle = orders.settle(record.digest);
+      if (settle?.published === true) settles.push({ settle: settle.settle, receipts: [...settle.receipts] });
+    }
+    return {
+      ...place,
+      orders: records.map(({ order }) => order),
+      rosters,
+      settles,
+      releases: this.#releasesOf(place.app, records),
+      gates: Object.fromEntries(records.map(({ digest }) => [digest, gates.gateFor(digest, identity.node)])),
+    };
+  }
+
+  #releasesOf(app: string, records: readonly OrderRecord[]): Envelope[] {
+    const ids = new Set(
+      records.flatMap((record) => {
+        const { release, fallback, beside } = this.#parts.orders.body(record);
+        return [release, ...beside, ...(fallback === null ? [] : [fallback])];
+      }),
+    );
+    return [...ids].flatMap((id) => this.#parts.releases.get(app, id) ?? []);
+  }
+
+  #concerns(identity: Identity, record: OrderRecord): boolean {
+    const { selector: text } = this.#parts.orders.body(record);
+    const selector = this.#selectors.get(text) ?? parseSelector(text);
+    this.#selectors.set(text, selector);
+    return matches(selector, identity);
+  }
+
+  #nextNews(node: KeyId, signal: AbortSignal): { within(ms: number): Promise<boolean>; stop(): void } {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const wake = (again: boolean): void => resolve(again);
+    const aborted = (): void => resolve(true);
+    const set = this.#waiting.get(node) ?? new Set();
+    this.#waiting.set(node, set.add(wake));
+    signal.addEventListener("abort", aborted, { once: true });
+    let timer: NodeJS.Timeout | undefined;
+    return {
+      within: async (ms) => {
+        timer = setTimeout(() => resolve(false), ms);
+        return await promise;
+      },
+      stop: () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", aborted);
+        set.delete(wake);
+        if (set.size === 0 && this.#waiting.get(node) === set) this.#waiting.delete(node);
+      },
+    };
+  }
+
+  #wakeFor(changed: readonly string[]): void {
+    if (changed.some((key) => RELEVANT.some((prefix) => key.startsWith(prefix)))) return this.wake();
+    for (const node of this.#waiting.keys()) {
+      if (changed.some((key) => ["label", "revoke"].some((part) => key === `/nodes/${node}/${part}`)))
+        this.wake(node);
+    }
+  }
+}
+
+/** What a node that is no member any more is told, with the proof. */
+function gone(core: Core, node: KeyId): SkeinError {
+  const revoke = core.mirror.get(keys.node(node, "revoke"));
+  if (revoke === undefined) return new SkeinError("UNKNOWN_CLIENT", "this key belongs to no node");
+  return new SkeinError("REVOKED", "this node was revoked", { data: { revoke } });
+}
