@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
+import path from "node:path";
 import test from "node:test";
+import { SkeinError } from "../../lib/errors.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
-import { joinNode, makeCluster, reportOf, startTestHub, type TestHub } from "../hub.fixture.ts";
+import { openSqliteStore } from "../../store/sqlite.ts";
+import { joinNode, makeCluster, reportOf, startTestHub, tempHome, type TestHub } from "../hub.fixture.ts";
+import { keys } from "../records/keys.ts";
 
 const presentOf = (hub: TestHub): boolean[] => hub.hub.presence.views().map(({ present }) => present);
 
@@ -19,6 +23,26 @@ test("a node that falls silent is absent after 30 s, and present with its next w
   assert.deepEqual(presentOf(hub), [false]);
   await report();
   assert.deepEqual(presentOf(hub), [true]);
+});
+
+test("a store that refuses a write does not end the watch over who is present", async (t) => {
+  const clock = fakeClock(Date.now());
+  const home = await tempHome(t);
+  const store = await openSqliteStore(path.join(home, "hub.db"));
+  const hub = await startTestHub(t, { clock, home, store });
+  const node = await joinNode(t, hub, "web1");
+  await node.client.report(reportOf({ at: new Date(clock.now()).toISOString() }));
+  const isPresent = (): boolean | undefined => hub.hub.core.mirror.get(keys.view(node.kid))?.present;
+  const refuse = t.mock.method(store, "txn", async () => {
+    throw new SkeinError("DISK_FULL", "no space left");
+  });
+  clock.advance(31_000);
+  while (refuse.mock.callCount() === 0) await new Promise(setImmediate);
+  refuse.mock.restore();
+  while (isPresent() === true) {
+    clock.advance(1000);
+    await new Promise(setImmediate);
+  }
 });
 
 test("a poll whose connection broke makes a node absent after 5 s", async (t) => {

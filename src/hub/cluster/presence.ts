@@ -68,12 +68,17 @@ export class Presence {
     }
   }
 
-  /** Marks who fell silent, until the hub ends. */
+  /** Marks who fell silent, until the hub ends. What the store refuses once is tried again at the next look. */
   async run(): Promise<void> {
-    const { clock, signal } = this.#core;
+    const { clock, log, signal } = this.#core;
     while (!signal.aborted) {
       await clock.sleep(SWEEP_MS, signal).catch(() => undefined);
-      if (!signal.aborted) await this.#sweep();
+      if (signal.aborted) return;
+      try {
+        await this.#sweep();
+      } catch (err) {
+        if (!signal.aborted) log.error("who is present could not be written", { err: String(err) });
+      }
     }
   }
 
