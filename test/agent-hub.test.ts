@@ -6,6 +6,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../src/lib/at-end.fixture.ts";
 import { ended, eventually } from "../src/agent/agent.fixture.ts";
 import { endKeeper, freePort } from "../src/agent/runtime/runtime.fixture.ts";
 import { at, makeTicket, startTestHub, type TestHub } from "../src/hub/hub.fixture.ts";
@@ -28,7 +29,7 @@ function newNode(t: TestContext, name: string, line: string): Node {
   const home = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
   fs.chmodSync(home, 0o755);
   const children: ChildProcess[] = [];
-  t.after(async () => {
+  atEnd(t, async () => {
     for (const child of children) child.kill("SIGKILL");
     await endKeeper(path.join(home, "run"));
     fs.rmSync(home, { recursive: true, force: true });

@@ -5,6 +5,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, w
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../src/lib/at-end.fixture.ts";
 import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { tested } from "./support/program.ts";
 
@@ -21,7 +22,7 @@ interface Ended {
 async function place(t: TestContext) {
   const dir = mkdtempSync(path.join(os.tmpdir(), "skein-ftl-"));
   chmodSync(dir, 0o755);
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => rmSync(dir, { recursive: true, force: true }));
   const s3 = await server();
   const ftl = path.join(dir, "ftl");
   symlinkSync(SKEIN, ftl);

@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Gate } from "../api/parts.ts";
 import type { Report } from "../api/schemas.ts";
 import { directoryDepot, type DirectoryDepot } from "../depot/directory.ts";
@@ -87,7 +88,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
   const paths = pathsFrom({ SKEIN_HOME: home });
   const stops: (() => Promise<void>)[] = [];
   const children: ChildProcess[] = [];
-  t.after(async () => {
+  atEnd(t, async () => {
     for (const child of children) child.kill("SIGKILL");
     for (const stop of stops) await stop();
     await endKeeper(paths.run);

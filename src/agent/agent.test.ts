@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { labelFor } from "../trust/cluster.fixture.ts";
 import { timeOf } from "../trust/fields.ts";
 import { answer, ended, eventually, settleOf, webApp, world, type World } from "./agent.fixture.ts";
@@ -27,7 +28,7 @@ function load(
   good: readonly string[],
 ): () => Promise<{ asked: number; bad: string[] }> {
   const over = new AbortController();
-  t.after(() => {
+  atEnd(t, () => {
     over.abort();
   });
   let asked = 0;

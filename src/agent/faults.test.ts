@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { answer, ended, eventually, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
 import { freePort } from "./runtime/runtime.fixture.ts";
 
@@ -252,6 +253,6 @@ async function serving(t: TestContext) {
   await w.receipt((await w.deploy(tree(port, "v0", ":"))).digest);
   await stopped(child);
   const load = watchful(port, good);
-  t.after(async () => load.end());
+  atEnd(t, async () => load.end());
   return { w, port, load, good };
 }

@@ -6,6 +6,7 @@ import https from "node:https";
 import type { AddressInfo } from "node:net";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { jsonOf } from "../trust/http-client.ts";
 import { ephemeralIdentity, serverTlsOptions } from "../trust/tls.ts";
 import type { HubAddress } from "./hub-address.ts";
@@ -25,7 +26,7 @@ async function hubThat(t: TestContext, answer: http.RequestListener): Promise<Hu
   const server = https.createServer(serverTlsOptions(identity), answer);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  t.after(() => {
+  atEnd(t, () => {
     server.close();
     server.closeAllConnections();
   });
@@ -34,7 +35,7 @@ async function hubThat(t: TestContext, answer: http.RequestListener): Promise<Hu
 
 function clientOf(t: TestContext, ...hubs: HubAddress[]): HubClient {
   const client = new HubClient({ hubs, identity: ephemeralIdentity() });
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   return client;
 }
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import type { DocumentStore } from "../depot/documents.ts";
 import { systemClock } from "../lib/clock.ts";
 import { rosterOf, sealOrder, settleBody, type TestCluster } from "../trust/cluster.fixture.ts";
@@ -13,7 +14,7 @@ import type { PublishTools } from "./publish.ts";
 /** A folder of the test's own. */
 export function folder(t: TestContext): string {
   const dir = mkdtempSync(path.join(os.tmpdir(), "skein-bucket-"));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 

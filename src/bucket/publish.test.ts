@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { directoryDocuments } from "../depot/directory-documents.ts";
 import type { DocumentStore } from "../depot/documents.ts";
 import { sharedS3Server, type S3Server } from "../depot/s3/s3-server.fixture.ts";
@@ -29,7 +30,7 @@ const KINDS = [
 async function onServer(t: TestContext, server: S3Server, compares: boolean) {
   const address = `s3://${await server.makeBucket()}/some/prefix`;
   const bucket = await openBucket(address, { env: server.env, writing: true, signal: t.signal });
-  t.after(() => bucket[Symbol.dispose]());
+  atEnd(t, () => bucket[Symbol.dispose]());
   assert.equal(bucket.documents.conditional, compares);
   return bucket.documents;
 }

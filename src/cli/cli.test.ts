@@ -17,6 +17,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { cliProgram } from "./cli-program.ts";
 
 const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
@@ -29,7 +30,7 @@ interface Said {
 
 function folder(t: TestContext): string {
   const dir = mkdtempSync(path.join(os.tmpdir(), "skein-cli-"));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
@@ -200,7 +201,7 @@ test("an operator whose key an ssh-agent holds signs with it, and without it sig
   const dir = folder(t);
   const socket = path.join(dir, "agent.sock");
   const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: ["ignore", "pipe", "ignore"] });
-  t.after(() => agent.kill("SIGKILL"));
+  atEnd(t, () => agent.kill("SIGKILL"));
   await once(agent.stdout, "data");
   const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: path.join(dir, "home") };
   const type = (command: string, words: readonly string[], more: Record<string, string>): Said => {
@@ -324,7 +325,7 @@ test("a hub that runs without a charter is given the one that is made beside it"
     stdio: ["ignore", "pipe", "inherit"],
   });
   const ended = once(hub, "exit");
-  t.after(async () => {
+  atEnd(t, async () => {
     hub.kill();
     await ended;
   });

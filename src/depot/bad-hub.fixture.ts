@@ -2,6 +2,7 @@ import { once } from "node:events";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { toWire } from "../lib/errors.ts";
 import { pinnedClient, type RequestOptions } from "../trust/http-client.ts";
 import { ephemeralIdentity, serverTlsOptions } from "../trust/tls.ts";
@@ -40,7 +41,7 @@ export async function badHub(t: TestContext, honest: Pick<DepotReader, "get">): 
   const { port } = server.address() as AddressInfo;
   const pins = [identity.spki];
   const client = pinnedClient({ host: "127.0.0.1", port, pins, identity: ephemeralIdentity() });
-  t.after(() => {
+  atEnd(t, () => {
     client.close();
     server.close();
     server.closeAllConnections();

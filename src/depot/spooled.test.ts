@@ -5,6 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { blobCache } from "./cache/blob-cache.ts";
 import { depotConformance, prunableConformance } from "./depot.conformance.ts";
 import type { PrunableDepot, ReceivingDepot, UploadInfo } from "./depot.ts";
@@ -30,7 +31,7 @@ interface World {
 
 async function openWorld(t: TestContext): Promise<World> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-spooled-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   const bucket = s3Depot(await freshBucket(t, await server()), "", PARTS);
   const again = (far: PrunableDepot = bucket): ReceivingDepot =>
     spooledDepot({

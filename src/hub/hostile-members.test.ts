@@ -1,6 +1,7 @@
 /** Members that lie or overstep: what a node reports of others, and what an operator of one app does to all. */
 import assert from "node:assert/strict";
 import test from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { digestOf, type ReleaseId } from "../lib/ids.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { digestOfEnvelope, seal } from "../trust/envelope.ts";
@@ -112,7 +113,7 @@ test("who may deploy one app cannot write over the packs of another", async (t) 
   const { body } = await charterWith(cluster, limited.kid, limited.pub);
   await hub.client.postCharter(body);
   const client = await operatorClient(cluster, hub.address, limited);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   const good = Buffer.from("a pack of somebody else");
   const name = `packs/${digestOf(good)}`;
   await put(hub.client, name, good);

@@ -6,6 +6,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import type { HubClient } from "../api/hub-client.ts";
 import { generateSigner } from "../trust/keys.ts";
 import {
@@ -49,7 +50,7 @@ async function machine(t: TestContext): Promise<Machine> {
       env,
       stdio: ["ignore", "pipe", "ignore"],
     });
-    t.after(() => child.kill("SIGKILL"));
+    atEnd(t, () => child.kill("SIGKILL"));
     const died = once(child, "exit").then(() => [Buffer.from("")]);
     const [line] = (await Promise.race([once(child.stdout, "data"), died])) as [Buffer];
     assert.ok(line.length > 0, "the hub ended before it listened");
@@ -59,7 +60,7 @@ async function machine(t: TestContext): Promise<Machine> {
   const first = await start();
   const address = `127.0.0.1:${port}`;
   const client = await operatorClient(cluster, address);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   await stop(first);
   return {
     cluster,
@@ -68,7 +69,7 @@ async function machine(t: TestContext): Promise<Machine> {
     client,
     nodeClient: (key) => {
       const made = keyClient(cluster, address, key);
-      t.after(() => made.close());
+      atEnd(t, () => made.close());
       return made;
     },
   };

@@ -3,6 +3,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { HubClient } from "../api/hub-client.ts";
 import { HubLine, type HubLineOptions } from "../api/hub-line.ts";
 import type { Report, Wanted } from "../api/schemas.ts";
@@ -88,7 +89,7 @@ export interface TestHub extends RunningHub {
 /** A folder of its own under the system's temporary one, removed when the test ends. */
 export async function tempHome(t: TestContext): Promise<string> {
   const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-hub-"));
-  t.after(async () => await fs.rm(home, { recursive: true, force: true }));
+  atEnd(t, async () => await fs.rm(home, { recursive: true, force: true }));
   return home;
 }
 
@@ -123,7 +124,7 @@ export async function startTestHub(
     client.close();
     await closeHubOnly();
   };
-  t.after(close);
+  atEnd(t, close);
   return { ...hub, cluster, home, client, close, closeHubOnly, [Symbol.asyncDispose]: close };
 }
 
@@ -218,7 +219,7 @@ export async function joinNode(
   const ticket = await makeTicket(cluster, join, { labels: { ...labels } });
   await hub.client.postTicket(ticket);
   const client = keyClient(cluster, hub.address, key);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   const enrol = await makeEnrol(cluster, ticket, join, key, name);
   await client.enrol(enrol);
   return { key, kid: key.kid, name, labels, client, ticket, enrol };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { seal } from "../trust/envelope.ts";
 import {
@@ -60,14 +61,14 @@ test("a poll without news ends after its time with nothing", async (t) => {
 test("who is not known may do nothing but look and join", async (t) => {
   const hub = await startTestHub(t);
   const stranger = keyClient(hub.cluster, hub.address);
-  t.after(() => stranger.close());
+  atEnd(t, () => stranger.close());
   assert.equal((await stranger.hub()).cluster, hub.cluster.id);
   assert.deepEqual(await stranger.charters(0), [hub.cluster.charter]);
   await assert.rejects(stranger.nodes(), { code: "UNKNOWN_CLIENT" });
   await assert.rejects(stranger.wanted(undefined, 0), { code: "UNKNOWN_CLIENT" });
 
   const mallory = await operatorClient(hub.cluster, hub.address, generateSigner());
-  t.after(() => mallory.close());
+  atEnd(t, () => mallory.close());
   await assert.rejects(mallory.nodes(), { code: "UNKNOWN_CLIENT" });
 });
 
@@ -75,7 +76,7 @@ test("a hub with another key is not spoken to", async (t) => {
   const hub = await startTestHub(t);
   const other = await makeCluster();
   const client = await operatorClient({ ...hub.cluster, hubKey: other.hubKey }, hub.address);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   await assert.rejects(client.hub(), { code: "PIN_MISMATCH" });
 });
 

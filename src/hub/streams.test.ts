@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { PassThrough, Readable } from "node:stream";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import type { InstanceReport } from "../api/parts.ts";
 import type { CommandLine, HubEvent } from "../api/schemas.ts";
 import { fakeClock } from "../lib/fake-clock.ts";
@@ -122,7 +123,7 @@ test("events resume after the last one seen, also across a restart of the hub", 
   const node = await joinNode(t, first, "web1");
   await giveShop(first, node);
   const stop = new AbortController();
-  t.after(() => stop.abort());
+  atEnd(t, () => stop.abort());
   const seen: HubEvent[] = [];
   let news = Promise.withResolvers<undefined>();
   const follow = (async () => {
@@ -166,7 +167,7 @@ test("a watch from a revision that was compacted away is told so", async (t) => 
   const { revision } = await hub.client.nodes();
   await hub.hub.core.store.compact(revision);
   const stop = new AbortController();
-  t.after(() => stop.abort());
+  atEnd(t, () => stop.abort());
   const watch = hub.client.watch(stop.signal, { from: 1 });
   await assert.rejects(
     async () => {

@@ -3,19 +3,20 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import net from "node:net";
 import test from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { clientConnections, steadyConnections } from "./connections.ts";
 
 test("a group that is gone says nothing of the connections that it had", async (t) => {
   const server = net.createServer().listen(0, "127.0.0.1");
-  t.after(() => server.close());
+  atEnd(t, () => server.close());
   await once(server, "listening");
   const { port } = server.address() as net.AddressInfo;
   // It holds an accepted connection, as a server does.
   const client = net.connect(port, "127.0.0.1");
-  t.after(() => client.destroy());
+  atEnd(t, () => client.destroy());
   const [accepted] = (await once(server, "connection")) as [net.Socket];
   const holder = spawn("sleep", ["60"], { detached: true, stdio: ["ignore", "ignore", "ignore", accepted] });
-  t.after(() => holder.kill("SIGKILL"));
+  atEnd(t, () => holder.kill("SIGKILL"));
   await once(holder, "spawn");
   const side = { ports: new Set([port]), paths: new Set<string>() };
   const group = holder.pid ?? 0;

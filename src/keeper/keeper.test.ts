@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { programFile } from "../lib/program.ts";
 import { ensureKeeper, KeeperClient } from "./client.ts";
 import { groupMembers, statOf } from "./proc.ts";
@@ -23,7 +24,7 @@ async function keeperFor(t: TestContext): Promise<Fixture> {
   fs.chmodSync(home, 0o755);
   const run = path.join(home, "run");
   const keeper = await ensureKeeper({ run, logFile: path.join(home, "keeper.log"), signal: t.signal });
-  t.after(async () => {
+  atEnd(t, async () => {
     const client = await KeeperClient.connect(path.join(run, "keeper.sock"));
     for (const { pid } of (await client.call("list", {})).instances) if (pid > 1) killGroup(pid);
     await client.call("shutdown", {});
@@ -308,13 +309,13 @@ test("notes outlive the keeper that took them", async (t) => {
 
 test("whoever waits for a unit's keeper starts none", async (t) => {
   const home = fs.mkdtempSync(path.join(os.tmpdir(), "kp-"));
-  t.after(() => fs.rmSync(home, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(home, { recursive: true, force: true }));
   const [run, logFile] = [path.join(home, "run"), path.join(home, "keeper.log")];
   const waiting = ensureKeeper({ run, logFile, awaitKeeper: true, signal: t.signal });
   await assert.rejects(KeeperClient.connect(path.join(run, "keeper.sock")), { code: "KEEPER_UNREACHABLE" });
   assert.equal(fs.existsSync(logFile), false, "one that it started would write there");
   const unit = spawn(process.execPath, [programFile("keeper"), run], { stdio: "ignore" });
-  t.after(() => unit.kill("SIGKILL"));
+  atEnd(t, () => unit.kill("SIGKILL"));
   await using keeper = await waiting;
   assert.equal(keeper.hello.pid, unit.pid);
   assert.equal(fs.existsSync(logFile), false);

@@ -3,11 +3,12 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { rotate } from "./log-file.ts";
 
 test("a log that its writer stretches without writing is not copied hole by hole", (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   const log = { file: path.join(dir, "web.log"), maxBytes: 64 * 1024, keep: 2 };
   fs.writeFileSync(log.file, "first\n");
   fs.truncateSync(log.file, 256 * 1024 * 1024);
@@ -24,7 +25,7 @@ test("a log that its writer stretches without writing is not copied hole by hole
 
 test("a log a little over its bound is kept whole", (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   const log = { file: path.join(dir, "web.log"), maxBytes: 10, keep: 2 };
   for (const text of ["one one one\n", "two two two\n", "three three\n"]) {
     fs.writeFileSync(log.file, text);

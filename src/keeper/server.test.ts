@@ -5,6 +5,7 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { Audience } from "./server.ts";
 
 test("a listener that stands still is dropped, one that reads goes on", async (t) => {
@@ -17,7 +18,7 @@ test("a listener that stands still is dropped, one that reads goes on", async (t
     audience.add(socket);
   });
   const clients: net.Socket[] = [];
-  t.after(() => {
+  atEnd(t, () => {
     for (const socket of [...clients, ...served]) socket.destroy();
     server.close();
     fs.rmSync(dir, { recursive: true, force: true });

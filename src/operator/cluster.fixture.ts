@@ -3,6 +3,7 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { join } from "../agent/node/join.ts";
 import { nodeKeys } from "../agent/node/node-keys.ts";
 import { httpDepot } from "../depot/http.ts";
@@ -46,7 +47,7 @@ export async function cluster(t: TestContext): Promise<Cluster> {
     signal: stop.signal,
   });
   const operator = await openOperator({ paths, signal: stop.signal });
-  t.after(async () => {
+  atEnd(t, async () => {
     operator[Symbol.dispose]();
     await running.close();
     rmSync(dir, { recursive: true, force: true });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { badHub } from "../depot/bad-hub.fixture.ts";
 import type { Fault } from "../depot/depot-faults.conformance.ts";
 import type { Depot, DepotReader } from "../depot/depot.ts";
@@ -49,7 +50,7 @@ async function badBucket(t: TestContext): Promise<BadWorld> {
   const options = { clock, patience: { connectMs: 5000, ...PATIENCE } };
   const bucket = await freshBucket(t, await server(), options, middle.env);
   const straight = await openBucket(bucket.name, (await server()).env);
-  t.after(() => straight[Symbol.dispose]());
+  atEnd(t, () => straight[Symbol.dispose]());
   const honest = s3Depot(straight, "");
   let requests = 0;
   const tree = await publishTo(t, folder, honest);

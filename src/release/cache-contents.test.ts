@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { blobCache, type BlobCache } from "../depot/cache/blob-cache.ts";
 import { cacheDepot, isWhole } from "../depot/cache/cache-depot.ts";
 import { PIECE_BYTES } from "../depot/peers/picking.ts";
@@ -19,7 +20,7 @@ interface Place {
 
 function place(t: TestContext): Place {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-contents-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   let now = Date.parse("2026-11-01T00:00:00.000Z");
   const cache = blobCache({ dir: path.join(dir, "cache"), maxBytes: 2 ** 30, now: () => now });
   return {

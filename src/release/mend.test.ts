@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Published } from "./publish.ts";
 import { mendInstall, type Mending, type MendOptions } from "./mend.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "./release.fixture.ts";
@@ -61,7 +62,7 @@ test("a flipped byte is mended wherever the file is shared, while it is open, an
   const world = makeWorld(t);
   const [first, second] = await twoReleases(world);
   const open = fs.openSync(at(world, 2, "same.bin"), "r");
-  t.after(() => fs.closeSync(open));
+  atEnd(t, () => fs.closeSync(open));
   flipByte(at(world, 2, "same.bin"));
   const damaged = fs.readFileSync(open);
   const mending = await mend(world, 2, second);

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { directoryDepot, type DirectoryDepot } from "../depot/directory.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { SourceEntry, SourceFile, TreeSource } from "./tree-source.ts";
@@ -11,7 +12,7 @@ import { publish, type Published, type PublishOptions } from "./publish.ts";
 /** For tests: a folder that goes away with the test. */
 export function tempDir(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-release-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 

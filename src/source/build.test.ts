@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { build, type BuildOptions } from "./build.ts";
 import { tempDir } from "./source.fixture.ts";
 
@@ -30,7 +31,7 @@ test("build runs first, then test, in the checkout, and their output streams", a
 
 test("the environment is built from nothing, with a home and a cache", async (t) => {
   process.env["SKEIN_TEST_SECRET"] = "s3cret";
-  t.after(() => delete process.env["SKEIN_TEST_SECRET"]);
+  atEnd(t, () => delete process.env["SKEIN_TEST_SECRET"]);
   const o = options(t, { run: 'env; test -d "$HOME"; test -w "$XDG_CACHE_HOME"', env: { EXTRA: "1" } });
   await build(o);
   const names = o.lines.map((line) => line.slice("build: ".length).split("=")[0]);

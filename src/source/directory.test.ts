@@ -5,11 +5,12 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { directorySource } from "./directory.ts";
 
 function folder(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-source-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
@@ -76,7 +77,7 @@ test("what a release may not hold is refused by name and reason", async (t) => {
 test("a socket is refused", async (t) => {
   const dir = folder(t);
   const server = net.createServer().listen(path.join(dir, "sock"));
-  t.after(() => server.close());
+  atEnd(t, () => server.close());
   await new Promise((resolve) => server.once("listening", resolve));
   await assert.rejects(directorySource(dir).entries(t.signal), { code: "TREE_REFUSED" });
 });

@@ -6,6 +6,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { fakeClock } from "../lib/fake-clock.ts";
 import { openSqliteStore, restoreSqliteStore } from "./sqlite.ts";
 import { storeConformance } from "./store.conformance.ts";
@@ -45,7 +46,7 @@ async function writing(store: Store, keys: readonly string[], work: () => Promis
 
 async function tempFile(t: TestContext): Promise<string> {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-store-"));
-  t.after(() => fs.rm(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rm(dir, { recursive: true, force: true }));
   return path.join(dir, "store.db");
 }
 

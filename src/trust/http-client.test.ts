@@ -7,6 +7,7 @@ import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import type { TLSSocket } from "node:tls";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { SkeinError, toWire } from "../lib/errors.ts";
 import { jsonOf, pinnedClient, type PinnedClient } from "./http-client.ts";
 import { ephemeralIdentity, peerKey, serverTlsOptions } from "./tls.ts";
@@ -29,7 +30,7 @@ async function start(t: TestContext, handler: http.RequestListener): Promise<Sta
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const client = pinnedClient({ host: "127.0.0.1", port, pins: [hub.spki], identity: me });
-  t.after(() => {
+  atEnd(t, () => {
     client.close();
     for (const socket of connections) socket.destroy();
     server.close();

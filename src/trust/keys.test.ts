@@ -3,6 +3,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import {
   fileSigner,
   generateKeyFile,
@@ -17,7 +18,7 @@ const message = Buffer.from("what is signed");
 
 test("a key file is private, is never overwritten and signs as the key that was made", async (t) => {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-keys-"));
-  t.after(() => fs.rm(dir, { recursive: true }));
+  atEnd(t, () => fs.rm(dir, { recursive: true }));
   const file = path.join(dir, "operator.key");
   const made = await generateKeyFile(file);
   assert.equal((await fs.stat(file)).mode & 0o777, 0o600);
@@ -29,7 +30,7 @@ test("a key file is private, is never overwritten and signs as the key that was 
 
 test("a key file that others can read is refused, and so is what is no key", async (t) => {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-keys-"));
-  t.after(() => fs.rm(dir, { recursive: true }));
+  atEnd(t, () => fs.rm(dir, { recursive: true }));
   const file = path.join(dir, "operator.key");
   await generateKeyFile(file);
   for (const mode of [0o640, 0o604, 0o660]) {

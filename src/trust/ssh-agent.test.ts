@@ -8,6 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { promisify } from "node:util";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Revoke } from "./documents.ts";
 import { openEnvelope, seal } from "./envelope.ts";
 import { keyIdOf, verifySignature } from "./keys.ts";
@@ -23,7 +24,7 @@ const message = Buffer.from("what is signed");
 
 async function temporary(t: TestContext): Promise<string> {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-ssh-"));
-  t.after(() => fs.rm(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rm(dir, { recursive: true, force: true }));
   return dir;
 }
 
@@ -32,7 +33,7 @@ async function realAgent(t: TestContext, types: readonly string[]): Promise<{ di
   const dir = await temporary(t);
   const socket = path.join(dir, "agent.sock");
   const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: ["ignore", "pipe", "ignore"] });
-  t.after(() => agent.kill("SIGKILL"));
+  atEnd(t, () => agent.kill("SIGKILL"));
   await once(agent.stdout, "data");
   for (const type of types) {
     const file = path.join(dir, `id_${type}`);
@@ -121,7 +122,7 @@ test("no agent, a dead one and one that talks nonsense are told apart from a ref
     const socket = path.join(dir, `odd-${answer.join("-")}`);
     const server = net.createServer((peer) => peer.on("error", () => undefined).end(Buffer.from(answer)));
     await new Promise<void>((resolve) => server.listen(socket, resolve));
-    t.after(() => server.close());
+    atEnd(t, () => server.close());
     await assert.rejects(agentSigners({ socket }), { code: "KEY_UNREADABLE" });
   }
 });
@@ -135,7 +136,7 @@ test("waiting for an agent ends with the caller's signal", async (t) => {
     stop.abort();
   });
   await new Promise<void>((resolve) => server.listen(socket, resolve));
-  t.after(() => server.close());
+  atEnd(t, () => server.close());
   await assert.rejects(agentSigners({ socket, signal: stop.signal }), { name: "AbortError" });
 });
 

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
 import tls from "node:tls";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { connectPinned, ephemeralIdentity, peerKey, serverTlsOptions, tlsIdentity } from "./tls.ts";
 
 const server = tlsIdentity(generateKeyPairSync("ed25519").privateKey, "hub");
@@ -30,7 +31,7 @@ async function start(t: TestContext): Promise<Started> {
   await once(listener, "listening");
   const sockets = new Set<net.Socket>();
   listener.on("connection", (socket: net.Socket) => sockets.add(socket));
-  t.after(() => {
+  atEnd(t, () => {
     for (const socket of sockets) socket.destroy();
     listener.close();
   });
@@ -104,8 +105,8 @@ test("nobody listening is HUB_UNREACHABLE with the address", async () => {
 });
 
 test("a server that never shakes hands is given up on", async (t) => {
-  const mute = net.createServer((socket) => t.after(() => socket.destroy())).listen(0, "127.0.0.1");
-  t.after(() => mute.close());
+  const mute = net.createServer((socket) => atEnd(t, () => socket.destroy())).listen(0, "127.0.0.1");
+  atEnd(t, () => mute.close());
   await once(mute, "listening");
   const { port } = mute.address() as net.AddressInfo;
   const options = { host: "127.0.0.1", port, pins: [server.spki], identity: client };

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import { attemptFor, type Attempt, type Goal, type Reached, type StepName } from "./plan.ts";
 import { currentOf, newRecord, openRecords, type AppRecord } from "./records.ts";
@@ -51,7 +52,7 @@ for (const [what, record, release] of CURRENT) {
 
 test("a change is told once it can be read, and no more after the listener left", async (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-"));
-  t.after(() => {
+  atEnd(t, () => {
     fs.rmSync(dir, { recursive: true, force: true });
   });
   const records = await openRecords(dir);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { answer, eventually, webApp, world, type Ordered, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";
 import { Load } from "../runtime/load.fixture.ts";
@@ -53,7 +54,7 @@ function damage(file: string): void {
 
 function callsTo(port: number, t: TestContext): Load {
   const calls = new Load({ port, perSec: 200, mode: "one" });
-  t.after(async () => await calls.end());
+  atEnd(t, async () => await calls.end());
   return calls;
 }
 

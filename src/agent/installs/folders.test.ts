@@ -3,12 +3,13 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { pathsFrom } from "../../lib/paths.ts";
 import { appFolders, makeAppFolders, writableTargets, type AppFolders } from "./folders.ts";
 
 async function made(t: TestContext): Promise<{ home: string; folders: AppFolders }> {
   const home = await fs.mkdtemp(path.join(os.tmpdir(), "sk-"));
-  t.after(async () => await fs.rm(home, { recursive: true, force: true }));
+  atEnd(t, async () => await fs.rm(home, { recursive: true, force: true }));
   const folders = appFolders(pathsFrom({ SKEIN_HOME: home }), "shop");
   await makeAppFolders(folders, undefined);
   return { home, folders };

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { openStaged, stagedKept, type StagedRelease } from "./staged.ts";
 
@@ -25,7 +26,7 @@ test("the last three of an app are kept, for seven days each", () => {
 
 test("what was staged is known after a restart, until it is forgotten", async (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
-  t.after(() => fs.rmSync(dir, { recursive: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true }));
   const first = await openStaged(dir);
   await Promise.all([first.add(staged(1, 1)), first.add(staged(2, 2)), first.add(staged(1, 3))]);
   const second = await openStaged(dir);

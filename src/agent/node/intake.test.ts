@@ -3,6 +3,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Wanted } from "../../api/schemas.ts";
 import {
   at,
@@ -22,7 +23,7 @@ import { createNodeStore } from "./node-store.ts";
 
 test("a source leaves no rosters on the disk but those that orders signed", async (t) => {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "sk-"));
-  t.after(async () => await fs.rm(dir, { recursive: true, force: true }));
+  atEnd(t, async () => await fs.rm(dir, { recursive: true, force: true }));
   const cluster = await testCluster();
   const node = await testNode(cluster, "web1");
   const store = await createNodeStore(dir, newNodeState(cluster.envelope, cluster.pin, T0));

@@ -5,13 +5,14 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys } from "./node-keys.ts";
 import { appUsers } from "../programs/users.ts";
 
 async function folder(t: TestContext): Promise<string> {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-agent-"));
-  t.after(async () => fs.rm(dir, { recursive: true, force: true }));
+  atEnd(t, async () => fs.rm(dir, { recursive: true, force: true }));
   return dir;
 }
 
@@ -36,7 +37,7 @@ test("a lock whose holder was killed is free at once", async (t) => {
   const holder = spawn(process.execPath, ["--input-type=module", "-e", code, dir], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  t.after(() => holder.kill("SIGKILL"));
+  atEnd(t, () => holder.kill("SIGKILL"));
   await once(holder.stdout, "data");
   await assert.rejects(lockHome(dir), { code: "AGENT_RUNNING" });
   holder.kill("SIGKILL");

@@ -3,11 +3,12 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openReserve } from "./reserve.ts";
 
 test("room is held from the first start on, given up once for all, and taken again when there is some", async (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-reserve-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   const reserve = path.join(dir, "reserve");
   const record = path.join(dir, "record.json");
   const held = (): number | undefined => fs.statSync(reserve, { throwIfNoEntry: false })?.size;

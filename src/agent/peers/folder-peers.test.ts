@@ -5,6 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Report } from "../../api/schemas.ts";
 import { directoryDepot } from "../../depot/directory.ts";
 import type { TrafficLimits } from "../../depot/traffic/traffic.ts";
@@ -49,7 +50,7 @@ async function openNode(
     signer,
     store: { state, apply: async () => [] },
   });
-  t.after(async () => await near[Symbol.asyncDispose]());
+  atEnd(t, async () => await near[Symbol.asyncDispose]());
   const source = await directorySource(path.join(dir, "hub"), signer.kid);
   near.source = () => source;
   const documents = { ticket, enrol, label: null, revoke: null };
@@ -75,7 +76,7 @@ async function openNode(
 
 async function world(t: TestContext): Promise<{ dir: string; cluster: TestCluster }> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-folder-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   const blob = {
     size: BYTES.length,
     sha256: createHash("sha256").update(BYTES).digest("hex"),

@@ -3,6 +3,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { errnoOf } from "../../lib/errors.ts";
@@ -18,7 +19,7 @@ async function bench(
   manifest: Partial<Manifest> = {},
 ) {
   const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-hooks-"));
-  t.after(async () => fs.rm(home, { recursive: true, force: true }));
+  atEnd(t, async () => fs.rm(home, { recursive: true, force: true }));
   const dir = path.join(home, "apps/shop/revs/r1");
   await fs.mkdir(dir, { recursive: true });
   await fs.mkdir(path.join(home, "data"));
@@ -165,7 +166,7 @@ test("a group that a dead agent left behind is found by its mark; a recycled num
   const left = await tools.groups.open("shop-pre-jump");
   const child = spawn("sleep", ["60"], { detached: true, env: { ...left.mark }, stdio: "ignore" });
   const other = spawn("sleep", ["60"], { detached: true, env: {}, stdio: "ignore" });
-  t.after(() => {
+  atEnd(t, () => {
     child.kill("SIGKILL");
     other.kill("SIGKILL");
   });

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { openCapabilities } from "./capabilities.ts";
 import type { Caller } from "./registry.ts";
@@ -11,7 +12,7 @@ const CALLER: Caller = { app: "shop", env: "prod", release: "a".repeat(32) as Re
 
 function stateDir(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-"));
-  t.after(() => {
+  atEnd(t, () => {
     fs.rmSync(dir, { recursive: true, force: true });
   });
   return dir;

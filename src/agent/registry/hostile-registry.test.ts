@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { KeyId, ReleaseId } from "../../lib/ids.ts";
 import { silentLog } from "../../lib/log.ts";
 import { serveRegistry, serviceTable } from "./registry.ts";
@@ -12,14 +13,14 @@ async function registry(t: TestContext, limits: object) {
   const table = serviceTable("0".repeat(32) as KeyId);
   const callerOf = (capability: string) => (capability.startsWith("cap") ? caller : undefined);
   const server = await serveRegistry({ table, callerOf, log: silentLog, ...limits });
-  t.after(async () => await server[Symbol.asyncDispose]());
+  atEnd(t, async () => await server[Symbol.asyncDispose]());
   return server;
 }
 
 test("idle connections are bounded, and end soon when they say nothing", async (t) => {
   const { port } = await registry(t, { maxConnections: 20, silentMs: 300 });
   const sockets = Array.from({ length: 60 }, () => net.connect(port, "127.0.0.1"));
-  t.after(() => sockets.forEach((socket) => socket.destroy()));
+  atEnd(t, () => sockets.forEach((socket) => socket.destroy()));
   const closings = sockets.map(async (socket) => {
     socket.on("error", () => undefined);
     socket.resume();
@@ -36,7 +37,7 @@ test("idle connections are bounded, and end soon when they say nothing", async (
 test("one caller's waits are bounded, and another caller still waits", async (t) => {
   const { port } = await registry(t, { maxWaits: 5 });
   const gone = new AbortController();
-  t.after(() => gone.abort());
+  atEnd(t, () => gone.abort());
   const url = (capability: string): string => `http://127.0.0.1:${port}/${capability}/services/db?wait=30s`;
   const ask = async (capability: string): Promise<number> =>
     (await fetch(url(capability), { signal: gone.signal })).status;

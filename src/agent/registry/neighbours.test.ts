@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { PortEntry } from "../../api/schemas.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -34,7 +35,7 @@ const entry = (instance: string, app = "shop"): PortEntry => ({
 /** One life of an agent, as far as neighbours go. */
 function life(t: TestContext, runDir: string, ports: Source["ports"]) {
   const stop = new AbortController();
-  t.after(() => stop.abort());
+  atEnd(t, () => stop.abort());
   const known: PortEntry[] = [];
   const neighbours = new Neighbours({
     runDir,
@@ -53,7 +54,7 @@ function life(t: TestContext, runDir: string, ports: Source["ports"]) {
 
 function folder(t: TestContext): string {
   const dir = mkdtempSync(path.join(tmpdir(), "skein-neighbours-"));
-  t.after(() => rmSync(dir, { recursive: true }));
+  atEnd(t, () => rmSync(dir, { recursive: true }));
   return dir;
 }
 

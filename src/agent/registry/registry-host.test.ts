@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { errnoOf } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
 import { generateSigner } from "../../trust/keys.ts";
@@ -42,9 +43,10 @@ test("a dead instance leaves the table with the event of its end, though the kee
     (await (await fetch(`${host.url(caller)}/services`)).json()) as never;
   assert.equal((await table()).length, 1);
   const keeper = b.keeperPid();
-  t.after(() => goOn(keeper));
+  atEnd(t, () => goOn(keeper));
   const told = Promise.withResolvers<void>();
-  t.after(
+  atEnd(
+    t,
     b.runtime.onEvent((event) => {
       if (event.type !== "exited") return;
       process.kill(keeper, "SIGSTOP"); // whoever asks it for its list now waits

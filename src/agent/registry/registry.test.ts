@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { KeyId, ReleaseId } from "../../lib/ids.ts";
 import { silentLog } from "../../lib/log.ts";
 import { serveRegistry, serviceTable, type Caller, type Service, type ServiceTable } from "./registry.ts";
@@ -30,7 +31,7 @@ async function open(
 ): Promise<{ table: ServiceTable; get: (path: string) => Promise<Response> }> {
   const table = serviceTable(SELF);
   const server = await serveRegistry({ table, callerOf: (cap) => CALLERS[cap], log: silentLog });
-  t.after(async () => server[Symbol.asyncDispose]());
+  atEnd(t, async () => server[Symbol.asyncDispose]());
   return { table, get: async (path) => fetch(`http://127.0.0.1:${server.port}${path}`) };
 }
 
@@ -51,7 +52,7 @@ test("who asks before the callers are known waits for that, and is no stranger",
   const callers = new Map<string, Caller>();
   const callerOf = (capability: string): Caller | undefined => callers.get(capability);
   const server = await serveRegistry({ table: serviceTable(SELF), callerOf, ready, log: silentLog });
-  t.after(async () => server[Symbol.asyncDispose]());
+  atEnd(t, async () => server[Symbol.asyncDispose]());
   const asked = fetch(`http://127.0.0.1:${server.port}/one/services`);
   await fetch(`http://127.0.0.1:${server.port}/one/services`, { signal: AbortSignal.timeout(100) }).catch(
     () => undefined,

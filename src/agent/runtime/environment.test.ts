@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { isNodeCommand } from "./style.ts";
 import { startOrder } from "./plan.ts";
 import {
@@ -19,7 +20,7 @@ test("an instance sees its own environment and nothing of the agent's", async (t
   const b = await bench(t);
   const port = await freePort();
   process.env["SECRET_OF_THE_AGENT"] = "x";
-  t.after(() => delete process.env["SECRET_OF_THE_AGENT"]);
+  atEnd(t, () => delete process.env["SECRET_OF_THE_AGENT"]);
   const app = `require("http").createServer((q, r) => r.end(JSON.stringify({ env: process.env, cwd: process.cwd(), version: process.version, pid: process.pid }))).listen(process.env.PORT)`;
   const registry = "http://127.0.0.1:9/cap";
   const web = processPlan("node app.js", {

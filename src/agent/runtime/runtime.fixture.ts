@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Listen } from "../../app/manifest.ts";
 import { splitCommand } from "../../app/command.ts";
 import { KeeperClient } from "../../keeper/client.ts";
@@ -45,7 +46,7 @@ export async function bench(t: TestContext): Promise<Bench> {
     opened.push(runtime);
     return runtime;
   };
-  t.after(async () => {
+  atEnd(t, async () => {
     for (const runtime of opened) await runtime[Symbol.asyncDispose]();
     await endKeeper(run);
     fs.rmSync(home, { recursive: true, force: true });

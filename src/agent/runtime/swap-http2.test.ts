@@ -3,6 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import http2 from "node:http2";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { selfSignedCertificate } from "../../trust/x509.ts";
 import {
   bench,
@@ -110,7 +111,7 @@ for (const [kind, own] of [
     let old = appOf(b, port, 0, own);
     await deploy(b.runtime, old, undefined, b.signal);
     const streams = new Streams(port);
-    t.after(async () => await streams.end());
+    atEnd(t, async () => await streams.end());
     await sleep(150);
     let cut = 0;
     for (let n = 1; n <= SWAPS; n++) {

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import {
   bench,
   deploy,
@@ -53,7 +54,7 @@ test("a port of mode port that somebody takes in between: the instance gets anot
   const plan = releasePlan(dir, processPlan({ sh }, { listen: { http: listenAt(null) } }));
   await deploy(b.runtime, plan, undefined, b.signal);
   const [pid = 0, taken] = fs.readFileSync(path.join(plan.data, "thief"), "utf8").split(" ").map(Number);
-  t.after(() => process.kill(pid, "SIGKILL"));
+  atEnd(t, () => process.kill(pid, "SIGKILL"));
   const [row] = await b.runtime.list();
   assert.ok(row?.port);
   assert.notEqual(row.port, taken);

@@ -7,6 +7,7 @@ import type net from "node:net";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { groupMembers } from "../../keeper/proc.ts";
 import { programFile } from "../../lib/program.ts";
 import type { ProcessPlan } from "./plan.ts";
@@ -182,12 +183,12 @@ for (const [kind, run, file, text] of [
     let old = planOf(0);
     await deploy(b.runtime, old, undefined, b.signal);
     const client = dgram.createSocket("udp4");
-    t.after(() => client.close());
+    atEnd(t, () => client.close());
     const answers: Record<string, number> = {};
     client.on("message", (message) => (answers[String(message)] = (answers[String(message)] ?? 0) + 1));
     let sent = 0;
     const timer = setInterval(() => client.send("?", port, "127.0.0.1", () => (sent += 1)), 5);
-    t.after(() => clearInterval(timer));
+    atEnd(t, () => clearInterval(timer));
     for (let n = 1; n <= 2; n++) {
       await sleep(150);
       const next = planOf(n);
@@ -294,7 +295,7 @@ test("gate: off attaches unjudged and says so", async (t) => {
 test("a port that another program has is PORT_TAKEN", async (t) => {
   const b = await bench(t);
   const other = http.createServer().listen(0, "127.0.0.1");
-  t.after(() => other.close());
+  atEnd(t, () => other.close());
   await eventually(() => other.listening);
   const { port } = other.address() as net.AddressInfo;
   const plan = releasePlan(
@@ -327,7 +328,7 @@ test("a unix socket's path stays through a swap", async (t) => {
 test("a first deployment that fails leaves no socket behind, also when nothing was started yet", async (t) => {
   const b = await bench(t);
   const [free, other] = [await freePort(), http.createServer().listen(0, "127.0.0.1")];
-  t.after(() => other.close());
+  atEnd(t, () => other.close());
   await eventually(() => other.listening);
   const listen = { a: listenAt(free), b: listenAt((other.address() as net.AddressInfo).port) };
   const plan = releasePlan(b.release({ "app.js": "" }), processPlan("node app.js", { listen }));
@@ -343,7 +344,7 @@ test("where sockets cannot be held, the modes that need it are refused and the o
     env: { SKEIN_WITHOUT_FFI: "1" },
     stdio: "ignore",
   });
-  t.after(() => keeper.kill("SIGKILL"));
+  atEnd(t, () => keeper.kill("SIGKILL"));
   await untilKeeper(b.run);
   const runtime = await b.openAnother();
   const files = { "app.js": plainNode("own") };

@@ -3,18 +3,19 @@ import { spawn } from "node:child_process";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { socketInode } from "../../keeper/proc.ts";
 import { waitingOn, type Waiting } from "./waiting.ts";
 
 /** Starts a program with a bound socket as fd 3; answers how it waits on it, once that is `wanted` or twenty seconds passed. */
 async function waitingOf(t: TestContext, argv: readonly string[], wanted: Waiting): Promise<Waiting> {
   const bound = new net.BoundSocket({ host: "127.0.0.1", port: 0 });
-  t.after(() => bound.close());
+  atEnd(t, () => bound.close());
   const [file = "", ...args] = argv;
   const child = spawn(file, args, { detached: true, stdio: ["ignore", "inherit", "inherit", bound.fd()] });
   const { pid } = child;
   assert.ok(pid !== undefined);
-  t.after(() => process.kill(-pid, "SIGKILL"));
+  atEnd(t, () => process.kill(-pid, "SIGKILL"));
   const inode = socketInode(`/proc/self/fd/${bound.fd()}`) ?? 0;
   for (let n = 0; n < 1000 && waitingOn(pid, inode) !== wanted; n++) await sleep(20);
   return waitingOn(pid, inode);

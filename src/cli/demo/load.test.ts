@@ -4,6 +4,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
 import timers from "node:timers/promises";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { Load } from "./load.ts";
 
 async function server(
@@ -12,7 +13,7 @@ async function server(
 ): Promise<{ host: string; port: number }> {
   const server = http.createServer(handler).listen(0, "127.0.0.1");
   await once(server, "listening");
-  t.after(() => server.close());
+  atEnd(t, () => server.close());
   return { host: "127.0.0.1", port: (server.address() as AddressInfo).port };
 }
 

@@ -5,6 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 
 const SKEIN = path.resolve(import.meta.dirname, "../../../bin/skein.mjs");
 
@@ -95,6 +96,6 @@ function skipped(shell: string): string | false {
 
 function folder(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-shell-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }

@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { array, assert as holds, integer, property, record } from "fast-check";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { depotConformance } from "../depot.conformance.ts";
 import type { ByteRange, Depot, DepotReader } from "../depot.ts";
@@ -18,7 +19,7 @@ import { decodePiece, encodePiece, heldFrom, withPart } from "./piece-file.ts";
 
 function tempDir(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-cache-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { tlsIdentity } from "../../trust/tls.ts";
@@ -96,7 +97,7 @@ export async function swarmOf(
   options: SwarmOptionsForTests = {},
 ): Promise<TestPeer[]> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-peers-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   const keys = Array.from({ length: count }, () => generateSigner());
   const names = keys.map(({ kid }) => String(kid));
   const places = new Map<string, PeerPlace>();
@@ -139,7 +140,7 @@ export async function swarmOf(
       client[Symbol.dispose]();
       await server[Symbol.asyncDispose]();
     };
-    t.after(stop);
+    atEnd(t, stop);
     peers.push({
       name,
       depot,

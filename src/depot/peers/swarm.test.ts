@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { tlsIdentity } from "../../trust/tls.ts";
@@ -183,7 +184,7 @@ test("strangers that are being looked up take no member's turn", async (t) => {
   const want = { name: BLOB, start: 0, end: PIECE_BYTES };
   const clients = Array.from({ length: AT_ONCE / 3 }, () => {
     const client = new PeerClient(tlsIdentity(stranger.privateKey, "stranger"));
-    t.after(() => client[Symbol.dispose]());
+    atEnd(t, () => client[Symbol.dispose]());
     return client;
   });
   const options = { held: false, patienceMs: () => 60_000, signal: t.signal };

@@ -3,6 +3,7 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import type { TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { answerWith, type Fault } from "../depot-faults.conformance.ts";
 import type { S3Server } from "./s3-server.fixture.ts";
 
@@ -31,7 +32,7 @@ export async function badMiddle(t: TestContext, server: S3Server): Promise<BadMi
   });
   proxy.listen(0, "127.0.0.1");
   await once(proxy, "listening");
-  t.after(() => {
+  atEnd(t, () => {
     proxy.close();
     proxy.closeAllConnections();
     agent.destroy();

@@ -8,6 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { promisify } from "node:util";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { openBucket } from "./bucket.ts";
@@ -49,7 +50,7 @@ async function* justOnce(bytes: Buffer): AsyncGenerator<Buffer> {
 
 function home(t: TestContext, files: Readonly<Record<string, string>>): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-aws-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   fs.mkdirSync(path.join(dir, ".aws"));
   for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(dir, ".aws", name), text);
   return dir;
@@ -65,7 +66,7 @@ async function serve(
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  t.after(() => server.close());
+  atEnd(t, () => server.close());
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 

@@ -4,6 +4,7 @@ import net, { type AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openLine, PATIENCE } from "./exchange.ts";
 
 const BODY = Buffer.alloc(12 * 2 ** 20);
@@ -30,7 +31,7 @@ test("a connection whose answer came before the whole body was sent is used agai
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   using line = openLine(false, undefined, PATIENCE);
-  t.after(() => server.close());
+  atEnd(t, () => server.close());
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   for (let n = 0; n < 4; n++) {
     read = Promise.withResolvers();

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { openPresigned, presignAll } from "./presigned.ts";
@@ -14,7 +15,7 @@ const server = sharedS3Server({ conditional: false });
 
 function fileOf(t: TestContext, content: unknown): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-book-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   const file = path.join(dir, "book.json");
   fs.writeFileSync(file, JSON.stringify(content));
   return file;

@@ -6,6 +6,7 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { depotFaultsConformance } from "../depot-faults.conformance.ts";
 import type { BlobSource } from "../depot.ts";
@@ -209,7 +210,7 @@ async function liar(t: TestContext): Promise<S3Bucket> {
   await once(lies, "listening");
   const endpoint = `http://127.0.0.1:${(lies.address() as AddressInfo).port}`;
   const bucket = await openBucket("s3://bucket", { ...(await server()).env, AWS_ENDPOINT_URL: endpoint });
-  t.after(() => {
+  atEnd(t, () => {
     bucket[Symbol.dispose]();
     lies.close();
   });

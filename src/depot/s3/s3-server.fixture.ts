@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { after, type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openBucket, type BucketOptions, type S3Bucket } from "./bucket.ts";
 import type { Environment } from "./settings.ts";
 
@@ -69,6 +70,6 @@ export async function freshBucket(
   env: Environment = server.env,
 ): Promise<S3Bucket> {
   const bucket = await openBucket(`s3://${await server.makeBucket()}/some/prefix`, env, options);
-  t.after(() => bucket[Symbol.dispose]());
+  atEnd(t, () => bucket[Symbol.dispose]());
   return bucket;
 }

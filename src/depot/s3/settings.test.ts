@@ -3,11 +3,12 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { originOf, s3Settings } from "./settings.ts";
 
 function home(t: TestContext, config?: string): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-aws-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   if (config !== undefined) {
     fs.mkdirSync(path.join(dir, ".aws"));
     fs.writeFileSync(path.join(dir, ".aws/config"), config);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { seal } from "../../trust/envelope.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import {
@@ -24,7 +25,7 @@ test("a ticket lets in one node, once; the same enrolment again is no error", as
   const ticket = await makeTicket(hub.cluster, join);
   assert.equal((await hub.client.postTicket(ticket)).state, "open");
   const client = keyClient(hub.cluster, hub.address, key);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   const viaJoinKey = await client.ticket(join.kid);
   assert.deepEqual(viaJoinKey.ticket, ticket);
   await client.enrol(await makeEnrol(hub.cluster, ticket, join, key, "web2"));
@@ -32,7 +33,7 @@ test("a ticket lets in one node, once; the same enrolment again is no error", as
 
   const thief = generateSigner();
   const other = keyClient(hub.cluster, hub.address, thief);
-  t.after(() => other.close());
+  atEnd(t, () => other.close());
   await assert.rejects(other.enrol(await makeEnrol(hub.cluster, ticket, join, thief, "web3")), {
     code: "TICKET_USED",
   });
@@ -44,7 +45,7 @@ test("an enrolment is taken only over a connection with its own key", async (t) 
   const ticket = await makeTicket(hub.cluster, join);
   await hub.client.postTicket(ticket);
   const relay = keyClient(hub.cluster, hub.address);
-  t.after(() => relay.close());
+  atEnd(t, () => relay.close());
   const enrol = await makeEnrol(hub.cluster, ticket, join, key, "web1");
   await assert.rejects(relay.enrol(enrol), { code: "UNKNOWN_CLIENT" });
 });
@@ -60,7 +61,7 @@ test("tickets that expired, are forged, or for another cluster let nobody in", a
   await assert.rejects(hub.client.postTicket(foreign), { code: "WRONG_CLUSTER" });
   const key = generateSigner();
   const client = keyClient(hub.cluster, hub.address, key);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   const enrol = await makeEnrol(hub.cluster, await makeTicket(hub.cluster, join), join, key, "web1");
   await assert.rejects(client.enrol(enrol), { code: "TICKET_BAD" });
 });
@@ -76,7 +77,7 @@ test("a name belongs to one node; a replacing ticket ends the old identity", asy
   await hub.client.postTicket(ticket);
   const key = generateSigner();
   const client = keyClient(hub.cluster, hub.address, key);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   await client.enrol(await makeEnrol(hub.cluster, ticket, join, key, "web1"));
   await assert.rejects(old.client.report(reportOf()), { code: "REVOKED" });
   await client.report(reportOf());
@@ -128,7 +129,7 @@ test("an empty hub takes its first charter, then only what follows it", async (t
   const other = await makeCluster();
   await assert.rejects(hub.client.postCharter(other.charter), { code: "WRONG_CLUSTER" });
   const stranger = keyClient(cluster, hub.address);
-  t.after(() => stranger.close());
+  atEnd(t, () => stranger.close());
   await assert.rejects(stranger.postCharter(other.charter), { code: "UNKNOWN_CLIENT" });
 });
 
@@ -137,7 +138,7 @@ test("a hub that was told its charter's fingerprint takes no other", async (t) =
   const hub = await startTestHub(t, { cluster, charters: [], pin: cluster.pin });
   const impostor = await makeCluster();
   const client = await operatorClient({ ...impostor, hubKey: cluster.hubKey }, hub.address);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   await assert.rejects(client.postCharter(impostor.charter), { code: "CHARTER_PIN" });
   await hub.client.postCharter(cluster.charter);
 });
@@ -163,7 +164,7 @@ test("an operator who left the charter is out with the next version", async (t) 
   await hub.client.postCharter(await seal("charter.1", body as never, [cluster.operator]));
   await assert.rejects(hub.client.nodes(), { code: "UNKNOWN_CLIENT" });
   const bob = await operatorClient(cluster, hub.address, heir);
-  t.after(() => bob.close());
+  atEnd(t, () => bob.close());
   await bob.nodes();
   assert.equal((await bob.charters(1)).length, 1);
 });

@@ -7,6 +7,7 @@ import net, { type AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { HubClient } from "../../api/hub-client.ts";
 import { depotConformance } from "../../depot/depot.conformance.ts";
 import type { BlobSource, Depot, DepotReader } from "../../depot/depot.ts";
@@ -91,13 +92,13 @@ async function badLine(
   });
   proxy.listen(0, "127.0.0.1");
   await once(proxy, "listening");
-  t.after(() => {
+  atEnd(t, () => {
     for (const socket of open) socket.destroy();
     proxy.close();
   });
   const address = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
   const client = await operatorClient(hub.cluster, address);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   return { client, cut: () => cuts - left };
 }
 
@@ -145,19 +146,19 @@ async function impatient(t: TestContext, depot: DepotReader): Promise<number> {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  t.after(() => server.close());
+  atEnd(t, () => server.close());
   return (server.address() as AddressInfo).port;
 }
 
 test("a reader that does not read is cut, and the next one gets its turn", async (t) => {
   const bytes = randomBytes(32_000_000);
   const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-slow-"));
-  t.after(async () => fs.rm(home, { recursive: true, force: true }));
+  atEnd(t, async () => fs.rm(home, { recursive: true, force: true }));
   const far = directoryDepot(home);
   await far.put("packs/big", blobOf(bytes), t.signal);
   const port = await impatient(t, new Traffic({ atOnce: 1 }, systemClock).sending(far));
   const stuck = net.connect(port, "127.0.0.1").pause();
-  t.after(() => stuck.destroy());
+  atEnd(t, () => stuck.destroy());
   stuck.write("GET /packs/big HTTP/1.1\r\nhost: hub\r\n\r\n");
   await once(stuck, "readable");
   const answer = await fetch(`http://127.0.0.1:${port}/packs/big`);
@@ -248,7 +249,7 @@ test("a blob's name that is too long to upload is refused as such", async (t) =>
 
 test("what a cut upload left is swept while the hub runs", async (t) => {
   const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-sweep-"));
-  t.after(async () => fs.rm(home, { recursive: true, force: true }));
+  atEnd(t, async () => fs.rm(home, { recursive: true, force: true }));
   await startTestHub(t, { home, uploadsSweptEachMs: 20 });
   const uploads = path.join(home, "lib", "depot", "uploads");
   await fs.mkdir(uploads, { recursive: true });

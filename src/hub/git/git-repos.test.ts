@@ -8,6 +8,7 @@ import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
 import { seal } from "../../trust/envelope.ts";
 import { silentLog } from "../../lib/log.ts";
@@ -308,7 +309,7 @@ test("first pushes at the same time make one repository with both branches", asy
 test("only git connections are upgraded", async (t) => {
   const hub = await startTestHub(t);
   const client = await operatorClient(hub.cluster, hub.address);
-  t.after(() => client.close());
+  atEnd(t, () => client.close());
   await assert.rejects(client.call("git", { params: { repo: "shop", service: "git-upload-pack" } }), {
     code: "BAD_REQUEST",
   });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type http from "node:http";
 import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { ROLES, ROUTES, type Role, type Route } from "../../api/routes.ts";
 import type { HubClient } from "../../api/hub-client.ts";
 import { isSkeinError } from "../../lib/errors.ts";
@@ -92,7 +93,7 @@ test("every route lets in exactly the roles of its row, tried one by one", async
   const hub = await startTestHub(t, { anonymousPerSec: 1e6 });
   const node = await joinNode(t, hub, "web1");
   const stranger = keyClient(hub.cluster, hub.address);
-  t.after(() => stranger.close());
+  atEnd(t, () => stranger.close());
   const clients: Record<Role, HubClient> = { anonymous: stranger, node: node.client, operator: hub.client };
   for (const [name, route] of Object.entries<Route>(ROUTES)) {
     for (const role of ROLES) {
@@ -136,7 +137,7 @@ test("bodies are bounded, and unknown fields refused", async (t) => {
 test("strangers are held to a rate; those who are known are not", async (t) => {
   const hub = await startTestHub(t, { anonymousPerSec: 0.001 });
   const stranger = keyClient(hub.cluster, hub.address);
-  t.after(() => stranger.close());
+  atEnd(t, () => stranger.close());
   const many = Array.from({ length: 110 }, async () => await stranger.hub());
   const refused = (await Promise.allSettled(many)).filter(({ status }) => status === "rejected");
   assert.equal(refused.length, 10);

@@ -4,6 +4,7 @@ import { PassThrough } from "node:stream";
 import test, { type TestContext } from "node:test";
 import tls from "node:tls";
 import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { ephemeralIdentity } from "../../trust/tls.ts";
 import { joinNode, keyClient, startTestHub, type TestHub } from "../hub.fixture.ts";
 import { Strangers } from "./strangers.ts";
@@ -11,7 +12,7 @@ import { Strangers } from "./strangers.ts";
 async function connected(t: TestContext, hub: TestHub): Promise<tls.TLSSocket> {
   const { key, cert } = ephemeralIdentity();
   const socket = tls.connect({ host: "127.0.0.1", port: hub.port, key, cert, rejectUnauthorized: false });
-  t.after(() => socket.destroy());
+  atEnd(t, () => socket.destroy());
   socket.on("error", () => undefined);
   await once(socket, "secureConnect");
   return socket;
@@ -25,7 +26,7 @@ test("who says nothing, or says it a byte at a time, is not waited for", async (
   slow.resume();
   slow.write("POST /v1/enrol HTTP/1.1\r\nhost: hub\r\ncontent-length: 100000\r\n\r\n");
   const drip = setInterval(() => slow.write(" "), 20);
-  t.after(() => clearInterval(drip));
+  atEnd(t, () => clearInterval(drip));
   await Promise.race([
     closed,
     sleep(8000).then(() => assert.fail("a stranger's connection is open for ever")),

@@ -1,4 +1,5 @@
 /** Hubs without their network, over one store and a clock that stands still, and nodes that do as they are told. */
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { AppOnNode } from "../../api/schemas.ts";
 import fs from "node:fs/promises";
 import os from "node:os";
@@ -117,7 +118,7 @@ export class RolloutWorld {
       await sharedNodes(),
       count,
     );
-    t.after(async () => {
+    atEnd(t, async () => {
       await world.stopHub();
       await world.store[Symbol.asyncDispose]();
       await fs.rm(dir, { recursive: true });

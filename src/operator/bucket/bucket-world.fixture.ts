@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { promisify } from "node:util";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { jumpHere } from "../../agent/subscriber/jump.ts";
 import { localRevisions } from "../../agent/subscriber/listing.ts";
 import { packagePlace } from "../../agent/subscriber/place.ts";
@@ -60,7 +61,7 @@ export async function bucketWorld(t: TestContext): Promise<BucketWorld> {
   const dir = mkdtempSync(path.join(os.tmpdir(), "skein-bw-"));
   chmodSync(dir, 0o755);
   const ends: (() => Promise<void>)[] = [];
-  t.after(async () => {
+  atEnd(t, async () => {
     for (const end of ends.reverse()) await end();
     rmSync(dir, { recursive: true, force: true });
   });

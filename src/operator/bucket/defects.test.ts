@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { readRoot } from "../../bucket/entries.ts";
 import { orderName, orderPlaceOf, releasePlace, revisionWord } from "../../bucket/layout.ts";
 import { publishOrder, publishRelease } from "../../bucket/publish.ts";
@@ -147,7 +148,7 @@ test("6: there is no moment without current while it jumps", async (t) => {
     ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
-  t.after(() => watcher.kill("SIGKILL"));
+  atEnd(t, () => watcher.kill("SIGKILL"));
   let said = "";
   watcher.stdout.on("data", (piece: Buffer) => (said += piece.toString()));
   await once(watcher.stdout, "data");

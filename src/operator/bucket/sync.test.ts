@@ -17,6 +17,7 @@ import {
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { packagePlace } from "../../agent/subscriber/place.ts";
 import { syncForever } from "../../agent/subscriber/sync.ts";
 import { takeTurn } from "../../agent/subscriber/turn.ts";
@@ -449,7 +450,7 @@ test("who waits too long is told who it is; a holder that died holds nothing", a
   const machine = world.machine("m", ["site"], { waitMs: 50 });
   await world.jump(await world.spool("site", scripts("v1", { "post-sync": "sleep 60" })));
   const holder = child(world, machine);
-  t.after(() => holder.kill("SIGKILL"));
+  atEnd(t, () => holder.kill("SIGKILL"));
   for await (const piece of holder.stdout) if (String(piece).includes("ran post-sync")) break;
   const held = (await machine.sync()).packages[0]?.troubles[0];
   assert.equal(held?.code, "LOCK_HELD");

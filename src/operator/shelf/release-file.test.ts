@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openBucket, type Bucket } from "../../bucket/bucket.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { install } from "../../release/install.ts";
@@ -44,7 +45,7 @@ async function bucketAt(t: TestContext, name: string): Promise<Bucket> {
     writing: true,
     signal: t.signal,
   });
-  t.after(() => bucket[Symbol.dispose]());
+  atEnd(t, () => bucket[Symbol.dispose]());
   return bucket;
 }
 

@@ -3,13 +3,14 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { origin, BLOB } from "../../depot/peers/peers.fixture.ts";
 import { ArrivingBlob } from "./arriving-blob.ts";
 import { FreshFiles } from "./fresh-files.ts";
 
 function folder(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-arriving-"));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
