@@ -27,6 +27,8 @@ mkdirSync(compiled, { recursive: true, mode: 0o700 });
 /** Most tests wait for sockets and processes rather than for a core: so many at once keep two cores busy. */
 const AT_ONCE = 4;
 const LIMIT_MS = 180_000;
+/** The limit is for a test; a file whose tests are over may still be held by what one of them left open. */
+const SILENT_MS = LIMIT_MS + 60_000;
 /** Packages of other states of the source. */
 const KEPT_MS = 24 * 3_600_000;
 /** The longest begin first, so that none of them is what all the others' cores wait for in the end. */
@@ -66,7 +68,23 @@ process.exitCode = 1;
 tests.on("test:summary", ({ file, success }) => {
   if (file === undefined && success) process.exitCode = 0;
 });
+endWhenSilent();
 tests.compose(spec).pipe(process.stdout);
+
+/** Says which files never ended, and fails, instead of waiting with them. */
+function endWhenSilent() {
+  const running = new Set();
+  const silent = setTimeout(() => {
+    console.error(`test: nothing ended for ${SILENT_MS / 1000} s; still running: ${[...running].join(", ")}`);
+    stop.abort();
+  }, SILENT_MS);
+  tests.on("test:dequeue", ({ name, file }) => name === file && running.add(file));
+  tests.on("test:complete", ({ name, file }) => {
+    if (name === file) running.delete(file);
+    silent.refresh();
+  });
+  tests.on("test:summary", ({ file }) => file === undefined && clearTimeout(silent));
+}
 
 /** What ships, built once. Its name is its content's: two runs at once may share it, and what Node compiled of it stays good. */
 async function builtPackage() {
