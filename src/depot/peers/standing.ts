@@ -34,7 +34,8 @@ const NEWEST = 0.3;
 /** A piece is waited for so many times as long as pieces take in the median. */
 const PATIENCE = 6;
 const LEAST_PATIENCE_MS = 3000;
-const MOST_PATIENCE_MS = 45_000;
+/** Also how long a piece is waited for that nobody else could give sooner. */
+export const MOST_PATIENCE_MS = 45_000;
 /** While nothing is known of how long pieces take: a hub with a thin line may be slow for all. */
 const FIRST_PATIENCE_MS = 20_000;
 /** So many peers that were never reached, and none that was: there is a wall between them and this node. */

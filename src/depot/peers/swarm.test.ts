@@ -126,6 +126,24 @@ test("without the origin, what any peer holds is found", async (t) => {
   await assert.rejects(async () => await peers[0]?.swarm.piece(nowhere, t.signal), { code: "BLOB_MISSING" });
 });
 
+test("without the origin, a slow peer is waited for: nobody could give it sooner", async (t) => {
+  const far = origin(SIZE);
+  const [one, last] = await swarmOf(t, 2, far);
+  assert.ok(one !== undefined && last !== undefined);
+  await one.read();
+  far.isGone = true;
+  // Pieces came fast from the origin while it was there: who takes ten seconds for one is slow by that.
+  last.standing.originGave(PIECE_BYTES, 1);
+  type Ask = PeerClient["ask"];
+  const slow = async (...[, , want, how]: Parameters<Ask>): ReturnType<Ask> => {
+    if (how.patienceMs() < 10_000) throw new SkeinError("TIMEOUT", "slow", { data: { sending: true } });
+    return { bytes: far.bytes.subarray(want.start, want.end), ends: want.end >= SIZE, waitedMs: 0 };
+  };
+  const asked = t.mock.method(PeerClient.prototype, "ask", slow);
+  assert.ok((await last.read()).equals(far.bytes));
+  assert.ok(asked.mock.callCount() > 0, "it had some of it from the other's questions, not all");
+});
+
 test("strangers are given nothing, and a peer that holds another key is sent nothing", async (t) => {
   const far = origin(PIECE_BYTES);
   const [peer] = await swarmOf(t, 1, far);

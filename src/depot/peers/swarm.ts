@@ -10,7 +10,7 @@ import type { Looked, Piece, PieceRange, PieceSource } from "../cache/cached.ts"
 import type { DepotReader } from "../depot.ts";
 import { isDirect, PIECE_BYTES, stripeOf, type Forest } from "./picking.ts";
 import { mayBe, type ProvenBlob } from "./proof.ts";
-import type { Fault, Standing } from "./standing.ts";
+import { MOST_PATIENCE_MS, type Fault, type Standing } from "./standing.ts";
 
 /** What a peer answered. */
 export interface PeerAnswer {
@@ -175,7 +175,8 @@ export class Swarm implements PieceSource {
       if (parent === undefined) return undefined;
       tried.add(parent);
       const depth = forest.depth(stripe, net.self, out);
-      const piece = await this.#fromPeer(parent, want, { held: false, depth }, signal);
+      const patienceMs = (): number => standing.patienceMs(want.end - want.start, depth);
+      const piece = await this.#fromPeer(parent, want, { held: false, patienceMs }, signal);
       if (piece !== undefined) return piece;
     }
     return undefined;
@@ -205,8 +206,9 @@ export class Swarm implements PieceSource {
     const all = forest.holders(stripe, net.self, standing.liars());
     // Better one that was slow than nobody.
     const ordered = [...all.filter((node) => !out.has(node)), ...all.filter((node) => out.has(node))];
+    const patienceMs = (): number => MOST_PATIENCE_MS;
     for (const node of ordered.slice(0, HOLDERS)) {
-      const piece = await this.#fromPeer(node, want, { held: true, depth: 1 }, signal);
+      const piece = await this.#fromPeer(node, want, { held: true, patienceMs }, signal);
       if (piece !== undefined) return piece;
     }
     return undefined;
@@ -240,15 +242,12 @@ export class Swarm implements PieceSource {
 
   /** Who has too much to do is asked again a little later: the origin would have to give it once more. */
   async #ask(node: string, want: PieceRange, how: AskHow, signal: AbortSignal): Promise<PeerGift> {
-    const { net, standing } = this.#options;
-    const { held, depth } = how;
-    const patienceMs = (): number => standing.patienceMs(want.end - want.start, depth);
     const began = performance.now();
     for (;;) {
       try {
-        return await net.ask(node, want, { held, patienceMs, signal });
+        return await this.#options.net.ask(node, want, { ...how, signal });
       } catch (err) {
-        if (!isSkeinError(err, "TOO_MANY") || performance.now() - began > patienceMs()) throw err;
+        if (!isSkeinError(err, "TOO_MANY") || performance.now() - began > how.patienceMs()) throw err;
       }
       await sleep(BUSY_MS * (0.5 + Math.random()), undefined, { signal });
     }
@@ -272,12 +271,7 @@ export class Swarm implements PieceSource {
   }
 }
 
-interface AskHow {
-  /** Only for what it has on its disk. */
-  readonly held: boolean;
-  /** How many nodes the piece passes on its way, this one included. */
-  readonly depth: number;
-}
+type AskHow = Pick<AskOptions, "held" | "patienceMs">;
 
 function faultIn(err: unknown): Fault {
   if (isSkeinError(err, "TOO_MANY")) return "busy";
