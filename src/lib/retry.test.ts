@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fakeClock } from "./fake-clock.ts";
-import { retry, retryDelayMs } from "./retry.ts";
+import { FailureRow, retry, retryDelayMs } from "./retry.ts";
 
 test("delays grow with the square of the tries up to a bound, and no two who wait know of each other", () => {
   const at = (n: number, random: number): number =>
@@ -35,4 +35,18 @@ test("only what may pass is tried again, so often and no more, and the last fail
   assert.deepEqual(await outcomeOf(2), [3, "done"]);
   assert.deepEqual(await outcomeOf(9), [3, "failure 3"]);
   assert.deepEqual(await outcomeOf(9, false), [1, "failure 1"]);
+});
+
+test("who gets further between failures begins a new row of them", () => {
+  const row = new FailureRow();
+  const lengths: number[] = [];
+  for (const done of [10, 5, 10, 11, 0, 11]) {
+    row.reached(done);
+    row.failed();
+    lengths.push(row.length);
+  }
+  row.end();
+  row.reached(1);
+  row.failed();
+  assert.deepEqual([...lengths, row.length], [1, 2, 3, 1, 2, 3, 1]);
 });

@@ -19,6 +19,36 @@ export function retryDelayMs(n: number, backoff: Backoff): number {
   return Math.min(backoff.baseMs * n * n, backoff.maxMs) * (0.5 + backoff.random());
 }
 
+/**
+ * Failures in a row of work that goes on where it ended: who got further than ever before has begun a new row, so that
+ * cuts of a poor line do not add up to longer and longer pauses.
+ */
+export class FailureRow {
+  #length = 0;
+  #furthest = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  failed(): void {
+    this.#length += 1;
+  }
+
+  /** @param done of this try, in any unit that is the same for all of them */
+  reached(done: number): void {
+    if (done <= this.#furthest) return;
+    this.#furthest = done;
+    this.#length = 0;
+  }
+
+  /** The work is done, or another one begins. */
+  end(): void {
+    this.#length = 0;
+    this.#furthest = 0;
+  }
+}
+
 export interface RetryOptions extends Backoff {
   /** Tries in all, the first included. */
   readonly tries: number;

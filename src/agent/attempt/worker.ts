@@ -1,7 +1,7 @@
 import { isSkeinError, messageOf, toSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { shortRelease, type Digest } from "../../lib/ids.ts";
-import { retryDelayMs } from "../../lib/retry.ts";
+import { FailureRow, retryDelayMs } from "../../lib/retry.ts";
 import { AppBook } from "./app-book.ts";
 import type { AppContext } from "../app-context.ts";
 import { endOf } from "./ending.ts";
@@ -63,7 +63,7 @@ export class AppWorker {
   #kick = Promise.withResolvers<void>();
   /** Ends the step that is under way, where it may be broken off. */
   #step: AbortController | undefined;
-  #failures = 0;
+  readonly #failures = new FailureRow();
   /** Whether what should run may have lost instances: after a start of the agent or of the keeper. */
   #isUnsure = true;
   #warnings: Warning[] = [];
@@ -112,7 +112,7 @@ export class AppWorker {
 
   /** Whether what should run could not be made to. */
   get isFailing(): boolean {
-    return this.#failures > 0;
+    return this.#failures.length > 0;
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -125,7 +125,7 @@ export class AppWorker {
       } catch (err) {
         if (signal.aborted) return;
         this.#context.log.error("convergence failed", { app: this.app, "err.message": messageOf(err) });
-        this.#failures += 1;
+        this.#failures.failed();
         await this.#rest(this.#backoffMs(), undefined, signal);
       }
     }
@@ -140,8 +140,8 @@ export class AppWorker {
       signal.throwIfAborted();
       const waitMs = await this.#once(signal);
       if (waitMs === 0) continue;
-      if (this.#failures === 0) return waitMs < 0 ? "reached" : "held";
-      if (this.#failures >= CONVERGE_TRIES) return "failing";
+      if (this.#failures.length === 0) return waitMs < 0 ? "reached" : "held";
+      if (this.#failures.length >= CONVERGE_TRIES) return "failing";
       await this.#rest(waitMs, undefined, signal);
     }
   }
@@ -158,7 +158,7 @@ export class AppWorker {
       return await this.#revive(true, signal);
     }
     if (step === undefined) {
-      this.#failures = 0;
+      this.#failures.end();
       this.#wantSpare(actual);
       return goal !== null && !goal.go ? HELD_LOOK_MS : -1;
     }
@@ -221,7 +221,7 @@ export class AppWorker {
       if (turned(this.goal(), attempt) !== null) return 0;
       const result = await this.#do(attempt, step as AttemptStep, within);
       await this.#done(attempt, step, result);
-      this.#failures = 0;
+      this.#failures.end();
     } catch (err) {
       signal.throwIfAborted();
       if (breakOff.signal.aborted) return 0;
@@ -240,6 +240,7 @@ export class AppWorker {
       signal,
       onProgress: ({ stage, bytesDone, bytesTotal, sources }) => {
         this.moved = { order: attempt.order, sources };
+        this.#failures.reached(bytesDone);
         this.#note(attempt, stage, bytesDone, bytesTotal);
       },
     });
@@ -266,7 +267,7 @@ export class AppWorker {
   }
 
   async #failed(attempt: Attempt, step: StepName, err: unknown): Promise<number> {
-    this.#failures += 1;
+    this.#failures.failed();
     if (this.#mayPass(step, err)) return this.#backoffMs();
     const { code, message, data } = toSkeinError(err);
     this.#context.log.error("step failed", {
@@ -283,7 +284,7 @@ export class AppWorker {
       await this.#book.keep({ ...this.#book.existing, attempt: { ...attempt, back } });
       faultPoint("agent.turned-back");
       // Only now: what cannot be written down (a full disk) is tried again ever more seldom.
-      this.#failures = 0;
+      this.#failures.end();
       return 0;
     }
     const stuck =
@@ -292,13 +293,13 @@ export class AppWorker {
       ...this.#book.existing,
       attempt: { ...attempt, stuck, done: [...attempt.done, step] },
     });
-    this.#failures = 0;
+    this.#failures.end();
     return 0;
   }
 
   /** A keeper that does not answer says as little about the release as a cut line does. */
   #mayPass(step: StepName, err: unknown): boolean {
-    if (isSkeinError(err, "KEEPER_UNREACHABLE")) return this.#failures < KEEPER_TRIES;
+    if (isSkeinError(err, "KEEPER_UNREACHABLE")) return this.#failures.length < KEEPER_TRIES;
     return step === "install" && isPassing(err);
   }
 
@@ -332,11 +333,11 @@ export class AppWorker {
   async #revive(all: boolean, signal: AbortSignal): Promise<number> {
     try {
       const changed = await revive(this.#context, this.#book.existing, all, signal);
-      this.#failures = 0;
+      this.#failures.end();
       return changed || all ? 0 : -1;
     } catch (err) {
       signal.throwIfAborted();
-      this.#failures += 1;
+      this.#failures.failed();
       this.#context.log.error("could not be brought back", { app: this.app, "err.message": messageOf(err) });
       return all ? 0 : this.#backoffMs();
     }
@@ -350,7 +351,7 @@ export class AppWorker {
   }
 
   #backoffMs(): number {
-    return retryDelayMs(this.#failures, { ...BACKOFF, random: Math.random });
+    return retryDelayMs(this.#failures.length, { ...BACKOFF, random: Math.random });
   }
 
   async #rest(ms: number, kicked: Promise<void> | undefined, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
-import { retryDelayMs } from "../../lib/retry.ts";
+import { FailureRow, retryDelayMs } from "../../lib/retry.ts";
 import type { InstallProgress } from "../../release/install-progress.ts";
 import type { Installed } from "../../release/install.ts";
 import type { Command } from "../../trust/documents.ts";
@@ -47,7 +47,8 @@ export async function* stage(
   const placed = yield* linesOf(
     async (tell) =>
       await outlasting(
-        async () => await place(context, wish, { signal: over.signal, onProgress: tell }),
+        async (onProgress) => await place(context, wish, { signal: over.signal, onProgress }),
+        tell,
         context,
         over.signal,
       ),
@@ -67,7 +68,7 @@ type Placed = Pick<Installed, "already" | "files" | "bytesFetched" | "sources">;
 async function place(
   { releases, depots }: AppContext,
   { name, id, full, throughCache }: Wish,
-  how: { readonly signal: AbortSignal; readonly onProgress: (progress: InstallProgress) => void },
+  how: { readonly signal: AbortSignal; readonly onProgress: Tell },
 ): Promise<Placed> {
   if (full || throughCache) {
     const anew = { ...how, full: true, depots: depots(throughCache ? "anew" : "far") };
@@ -110,16 +111,29 @@ function wishOf(context: AppContext, command: Command, isDone: boolean): Wish {
   return { name, id, document, ...flags };
 }
 
-/** What a cut line to a depot fails is tried again, with growing pauses, until `signal` aborts. */
-async function outlasting<T>(work: () => Promise<T>, { clock }: AppContext, signal: AbortSignal): Promise<T> {
-  for (let n = 1; ; n++) {
+/** What a cut line to a depot fails is tried again, with pauses that grow while nothing comes, until `signal` aborts. */
+async function outlasting<T>(
+  work: (tell: Tell) => Promise<T>,
+  tell: Tell,
+  { clock }: AppContext,
+  signal: AbortSignal,
+): Promise<T> {
+  const row = new FailureRow();
+  for (;;) {
     try {
-      return await work();
+      return await work((progress) => {
+        row.reached(progress.bytesDone);
+        tell(progress);
+      });
     } catch (err) {
       if (signal.aborted)
         throw new SkeinError("ORDER_EXPIRED", "it could not be fetched in time", { cause: err });
       if (!isPassing(err)) throw err;
     }
-    await clock.sleep(retryDelayMs(n, { ...BACKOFF, random: Math.random }), signal).catch(() => undefined);
+    row.failed();
+    const pauseMs = retryDelayMs(row.length, { ...BACKOFF, random: Math.random });
+    await clock.sleep(pauseMs, signal).catch(() => undefined);
   }
 }
+
+type Tell = (progress: InstallProgress) => void;
