@@ -1,6 +1,6 @@
 /** How often it is looked how much of it is left, in ms. */
 export const LOOK_MS = 250;
-/** More time than that between two looks was not the peer's: this process did not get to run. */
+/** More time than that between two looks was not the peer's: this process was stopped. */
 const MOST_MS = 2 * LOOK_MS;
 
 export interface PatienceOptions {
@@ -25,7 +25,7 @@ export class Patience {
   #isSending = false;
   #isPaused = false;
 
-  /** @param now in ms, as in each `look` */
+  /** @param now in ms of own time, as in each `look` */
   constructor(options: PatienceOptions, now: number) {
     this.#options = options;
     this.#lookedAt = now;

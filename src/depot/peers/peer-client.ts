@@ -1,6 +1,7 @@
 /** Asks other nodes for pieces, over a few kept connections to each, to few of them at a time. */
 import type { IncomingMessage } from "node:http";
 import { SkeinError } from "../../lib/errors.ts";
+import { ownTimeMs } from "../../lib/own-time.ts";
 import { pinnedClient, type PinnedClient } from "../../trust/http-client.ts";
 import type { TlsIdentity } from "../../trust/tls.ts";
 import type { PieceRange } from "../cache/cached.ts";
@@ -36,10 +37,10 @@ export class PeerClient implements Disposable {
   /** @throws SkeinError BLOB_MISSING, TOO_MANY, TIMEOUT (no patience left), PIN_MISMATCH, HUB_UNREACHABLE */
   async ask(node: string, place: PeerPlace, want: PieceRange, options: AskOptions): Promise<PeerGift> {
     const wait = { silentMs: SILENT_MS, wholeMs: options.patienceMs };
-    const patience = new Patience(wait, performance.now());
+    const patience = new Patience(wait, ownTimeMs());
     const stop = new AbortController();
     const look = (): void => {
-      const out = patience.look(performance.now());
+      const out = patience.look(ownTimeMs());
       if (out !== undefined) stop.abort(impatient(place, out));
     };
     const timer = setInterval(look, LOOK_MS);

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
+import { ownTimeMs } from "../../lib/own-time.ts";
 import type { BlobCache } from "../cache/blob-cache.ts";
 import type { Looked, Piece, PieceRange, PieceSource } from "../cache/cached.ts";
 import type { DepotReader } from "../depot.ts";
@@ -183,10 +184,10 @@ export class Swarm implements PieceSource {
   }
 
   async #fromOrigin(want: PieceRange, signal: AbortSignal): Promise<Piece> {
-    const began = performance.now();
+    const began = ownTimeMs();
     try {
       const piece = await readPiece(this.#options.origin, want, signal);
-      this.#options.standing.originGave(piece.bytes.length, performance.now() - began);
+      this.#options.standing.originGave(piece.bytes.length, ownTimeMs() - began);
       return piece;
     } catch (err) {
       signal.throwIfAborted();
@@ -222,11 +223,10 @@ export class Swarm implements PieceSource {
     signal: AbortSignal,
   ): Promise<Piece | undefined> {
     const { standing } = this.#options;
-    const began = performance.now();
-    const tookMs = (): number => performance.now() - began;
+    const began = { own: ownTimeMs(), wall: performance.now() };
     try {
       const { bytes, ends, waitedMs } = await this.#ask(node, want, how, signal);
-      standing.gave(node, bytes.length, tookMs(), waitedMs);
+      standing.gave(node, bytes.length, ownTimeMs() - began.own, waitedMs);
       if (await this.#isDamaged(want, bytes, ends, signal)) {
         standing.failed(node, "lied");
         return undefined;
@@ -235,19 +235,20 @@ export class Swarm implements PieceSource {
       return { bytes, ends, kind: "peer" };
     } catch (err) {
       signal.throwIfAborted();
-      if (!isSkeinError(err, "BLOB_MISSING")) standing.failed(node, faultIn(err), tookMs());
+      const tookMs = performance.now() - began.wall;
+      if (!isSkeinError(err, "BLOB_MISSING")) standing.failed(node, faultIn(err), tookMs);
       return undefined;
     }
   }
 
   /** Who has too much to do is asked again a little later: the origin would have to give it once more. */
   async #ask(node: string, want: PieceRange, how: AskHow, signal: AbortSignal): Promise<PeerGift> {
-    const began = performance.now();
+    const began = ownTimeMs();
     for (;;) {
       try {
         return await this.#options.net.ask(node, want, { ...how, signal });
       } catch (err) {
-        if (!isSkeinError(err, "TOO_MANY") || performance.now() - began > how.patienceMs()) throw err;
+        if (!isSkeinError(err, "TOO_MANY") || ownTimeMs() - began > how.patienceMs()) throw err;
       }
       await sleep(BUSY_MS * (0.5 + Math.random()), undefined, { signal });
     }
