@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import http from "node:http";
+import { text as textOf } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../lib/at-end.fixture.ts";
@@ -72,7 +75,7 @@ const webSource = (version: string): string =>
 const tree = (port: number, version: string, postJump: string): Record<string, string> => ({
   "skein.yaml": `app: shop
 processes:
-  web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } }
+  web: { run: node web.js, listen: ${port}, drain: { window: ${WINDOW_MS}ms, within: 1s } }
 verify: sh verify.sh
 keep: { releases: 2, good: 1 }
 `,
@@ -89,8 +92,8 @@ keep: { releases: 2, good: 1 }
 const withSay = (port: number, version: string): Record<string, string> => ({
   "skein.yaml": `app: shop
 processes:
-  web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } }
-  say: { run: node say.js, listen: { say: { port: auto } }, drain: { window: 50ms, within: 1s } }
+  web: { run: node web.js, listen: ${port}, drain: { window: ${WINDOW_MS}ms, within: 1s } }
+  say: { run: node say.js, listen: { say: { port: auto } }, drain: { window: ${WINDOW_MS}ms, within: 1s } }
 `,
   "web.js": webSource(version),
   "say.js": webSource(version),
@@ -101,29 +104,56 @@ async function stopped(child: ChildProcess): Promise<void> {
   await ended(child);
 }
 
+/** What of the drain is long enough for a client that is let run: the time from connecting to the first byte. */
+const WINDOW_MS = 50;
+
+/**
+ * Asks without a pause, each time on a new connection. A client that itself stood still for longer than the drain's
+ * window between connecting and asking (this process also publishes, forks and waits for a core) is told the
+ * connection is closed, and has lost nothing: that is what the window says. Whatever else is not answered is lost.
+ */
 function watchful(
   port: number,
   good: ReadonlySet<string>,
-): { readonly bad: string[]; end(): Promise<number> } {
+): { readonly bad: string[]; readonly late: string[]; end(): Promise<number> } {
   const bad: string[] = [];
+  const late: string[] = [];
   let asked = 0;
   const stop = new AbortController();
   const work = (async () => {
     while (!stop.signal.aborted) {
       asked += 1;
-      const text = await answer(port).catch((err: unknown) => String(err));
-      if (!good.has(text)) bad.push(text);
+      const { text, sentAfterMs } = await ask(port);
+      if (!good.has(text)) (sentAfterMs > WINDOW_MS && HUNG_UP.test(text) ? late : bad).push(text);
       await sleep(5);
     }
   })();
   return {
     bad,
+    late,
     async end() {
       stop.abort();
       await work;
       return asked;
     },
   };
+}
+
+const HUNG_UP = /ECONNRESET|EPIPE|socket hang up/;
+
+/** @returns the answer or the failure, and when the request had left, in ms since it was begun */
+async function ask(port: number): Promise<{ text: string; sentAfterMs: number }> {
+  const began = performance.now();
+  let sentAfterMs: number | undefined;
+  const request = http.get({ host: "127.0.0.1", port, agent: false, timeout: 5000 });
+  request.once("finish", () => (sentAfterMs = performance.now() - began));
+  request.once("timeout", () => request.destroy(new Error("no answer")));
+  const heard = async (): Promise<string> => {
+    const [response] = (await once(request, "response")) as [http.IncomingMessage];
+    return await textOf(response);
+  };
+  const text = await heard().catch((err: unknown) => String(err));
+  return { text, sentAfterMs: sentAfterMs ?? performance.now() - began };
 }
 
 interface Sweep {
@@ -190,7 +220,9 @@ for (const [name, faults] of [
       },
       faults,
     );
-    t.diagnostic(`${faults.length} points, ${await load.end()} requests, ${load.bad.length} lost`);
+    t.diagnostic(
+      `${faults.length} points, ${await load.end()} requests, ${load.bad.length} lost, ${load.late.length} asked too late`,
+    );
   });
 }
 
@@ -216,7 +248,9 @@ test("an agent killed at any point of its own undo goes back at its next start",
     },
     BACK,
   );
-  t.diagnostic(`${BACK.length} points, ${await load.end()} requests, ${load.bad.length} lost`);
+  t.diagnostic(
+    `${BACK.length} points, ${await load.end()} requests, ${load.bad.length} lost, ${load.late.length} asked too late`,
+  );
 });
 
 test("an agent killed between two old releases that it tidies away ends the rest at its next start", async (t) => {
