@@ -204,6 +204,11 @@ export const ERROR_CODES = {
 
   // manifest
   MANIFEST_INVALID: entry(2, "skein.yaml does not say what Skein can do.", "Change the line named."),
+  MANIFEST_UNCOMMITTED: entry(
+    2,
+    "skein.yaml lies in the folder, but not in the commit that would be deployed.",
+    "Commit it, or take the folder as it is: --from .",
+  ),
   MANIFEST_LATER: entry(2, "A key that this version knows but does not do yet.", "Leave it out."),
 
   // hub and api

@@ -5,7 +5,7 @@ import type { Tell } from "./events.ts";
 import type { Operator } from "./operator.ts";
 import { lookAhead, type Ahead, type FoundRelease } from "./release.ts";
 import { resolveVersion } from "./resolve.ts";
-import { isApp, originOf, readManifest, type Origin } from "./source.ts";
+import { isApp, originOf, readManifest, refuseNewManifest, type Origin } from "./source.ts";
 
 export interface Wish {
   /** null: what the manifest here says. */
@@ -77,12 +77,17 @@ export interface Here {
 export async function hereIfItIs(app: string | null, options: FindOptions): Promise<Here | undefined> {
   const { origin, left } = await originOf(options.cwd, options.signal);
   const read = { env: options.env, signal: options.signal };
-  if (app === null) return (await isApp(origin, read)) ? { origin, left } : undefined;
+  if (app === null) {
+    await refuseNewManifest({ origin, left }, options.cwd, options.signal);
+    return (await isApp(origin, read)) ? { origin, left } : undefined;
+  }
   const manifest = await readManifest(origin, read).catch((err: unknown) => {
     if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return undefined;
     throw err;
   });
-  return manifest?.app === app ? { origin, left, manifest } : undefined;
+  if (manifest?.app !== app) return undefined;
+  await refuseNewManifest({ origin, left }, options.cwd, options.signal);
+  return { origin, left, manifest };
 }
 
 /** The manifest of a source that was asked for. */

@@ -6,11 +6,19 @@ import { SkeinError } from "../lib/errors.ts";
 
 const run = promisify(execFile);
 
-/** What an operator asks of a repository on this machine. git's own environment variables must not redirect it. */
-async function git(cwd: string, args: readonly string[], signal: AbortSignal): Promise<string> {
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^GIT_(DIR|WORK_TREE|INDEX)/.test(name)),
-  );
+/** What `git rev-parse --local-env-vars` names, but for settings, and what is for pushes that are being received. */
+const REDIRECTS =
+  /^GIT_(DIR|WORK_TREE|IMPLICIT_WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|SHALLOW_FILE|GRAFT_FILE|NO_REPLACE_OBJECTS|REPLACE_REF_BASE|NAMESPACE|PREFIX|QUARANTINE_PATH)$/;
+
+/** Of a repository on this machine. A hook, an alias or a shell may have another one in git's variables. */
+async function git(
+  cwd: string,
+  args: readonly string[],
+  signal: AbortSignal,
+  more: NodeJS.ProcessEnv = {},
+): Promise<string> {
+  const kept = Object.entries(process.env).filter(([name]) => !REDIRECTS.test(name));
+  const env = { ...Object.fromEntries(kept), ...more };
   const { stdout } = await run("git", ["-C", cwd, ...args], { signal, env, maxBuffer: 64 * 2 ** 20 });
   return stdout.trim();
 }
@@ -55,6 +63,19 @@ export async function uncommitted(dir: string, signal: AbortSignal): Promise<str
   return (text ?? "").split("\n").filter((line) => line !== "");
 }
 
+/** Is there a file of that name in a folder's part of a commit? */
+export async function isCommitted(
+  dir: string,
+  name: string,
+  commit: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const listed = await git(dir, ["ls-tree", commit, "--", name], signal).catch((err: unknown) =>
+    quiet(err, signal),
+  );
+  return listed !== "";
+}
+
 function quiet(_err: unknown, signal: AbortSignal): undefined {
   signal.throwIfAborted();
 }
@@ -89,17 +110,11 @@ export interface HubFetch {
 /** Fetches from the hub's repository; git itself checks that what came is what was asked for. Returns the commit. */
 export async function fetchFromHub(options: HubFetch, signal: AbortSignal): Promise<string> {
   const { url, commit, into, helperDir } = options;
-  const env = { ...process.env, PATH: `${helperDir}${path.delimiter}${process.env["PATH"] ?? ""}` };
+  const PATH = `${helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`;
   try {
-    await run("git", ["init", "--quiet", "--bare", into], { signal });
-    await run(
-      "git",
-      ["-C", into, "fetch", "--quiet", url, "+refs/heads/*:refs/heads/*", "+HEAD:refs/skein/head"],
-      {
-        signal,
-        env,
-      },
-    );
+    await git(into, ["init", "--quiet", "--bare"], signal);
+    const refs = ["+refs/heads/*:refs/heads/*", "+HEAD:refs/skein/head"];
+    await git(into, ["fetch", "--quiet", url, ...refs], signal, { PATH });
   } catch (err) {
     throw failed(err, `cannot fetch from ${url}`, signal);
   }

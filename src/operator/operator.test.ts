@@ -122,6 +122,28 @@ test("a commit is released from its own content; what is not committed is left a
   await assert.rejects(deploy(operator, options({ cwd: dir, app: "nothere" })), { code: "COMMIT_NOT_FOUND" });
 });
 
+test("a manifest that was written but not committed is not passed over", async (t) => {
+  const { absent, operator, options, dir } = await cluster(t);
+  await absent("n1");
+  const repo = path.join(dir, "shop");
+  mkdirSync(repo);
+  git(repo, "init", "-q", "-b", "main");
+  writeFileSync(path.join(repo, "server.js"), "");
+  git(repo, "add", "-A");
+  git(repo, "commit", "-qm", "one");
+  writeFileSync(path.join(repo, "skein.yaml"), "app: shop\nkind: files\ntargets: n1\n");
+  const refused = { code: "MANIFEST_UNCOMMITTED" } as const;
+  await assert.rejects(deploy(operator, options({ cwd: repo })), refused);
+  await assert.rejects(deploy(operator, options({ cwd: repo, app: "shop" })), refused);
+  await assert.rejects(planDeploy(operator, options({ cwd: repo })), refused);
+  git(repo, "add", "-A");
+  await assert.rejects(deploy(operator, options({ cwd: repo })), refused);
+  git(repo, "commit", "-qm", "two");
+  writeFileSync(path.join(repo, "skein.yaml"), "app: shop\nkind: files\n");
+  const { draft } = await deploy(operator, options({ cwd: repo }));
+  assert.equal(draft.order.selector, "name=n1", "a change of it is left, and told, as any other");
+});
+
 test("a folder that says nothing of itself is not deployed by accident", async (t) => {
   const { operator, absent, options, dir } = await cluster(t);
   await absent("n1");

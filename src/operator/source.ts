@@ -12,7 +12,7 @@ import { build } from "../source/build.ts";
 import { GitObjects } from "../source/git-objects.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
-import { checkOut, placedCommit, uncommitted } from "./git.ts";
+import { checkOut, isCommitted, placedCommit, uncommitted } from "./git.ts";
 import { commitReader, folderReader, sourceReader } from "./tree-reader.ts";
 
 /** What is to be released: a folder or file as it is, or a commit of a repository on this machine. */
@@ -63,6 +63,28 @@ export async function originOf(
     name: path.basename(folder === "" ? repo : folder),
   } as const;
   return { origin, left };
+}
+
+/**
+ * A commit without the manifest that lies in the folder would be deployed by conventions, to all nodes: nobody who has
+ * just written one means that.
+ * @throws SkeinError MANIFEST_UNCOMMITTED
+ */
+export async function refuseNewManifest(
+  { origin, left }: { readonly origin: Origin; readonly left: readonly string[] },
+  dir: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (origin.kind !== "commit" || left.length === 0) return;
+  const isHere = await fs.stat(path.join(dir, MANIFEST_FILE)).then(
+    () => true,
+    () => false,
+  );
+  if (!isHere || (await isCommitted(dir, MANIFEST_FILE, origin.commit, signal))) return;
+  throw new SkeinError("MANIFEST_UNCOMMITTED", `${MANIFEST_FILE} is here, but not in the commit (HEAD)`, {
+    hint: `Commit it: git add ${MANIFEST_FILE} && git commit. Or take the folder as it is: --from .`,
+    data: { path: dir, commit: origin.commit },
+  });
 }
 
 /**

@@ -6,7 +6,7 @@ import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
 import { placedCommit } from "../git.ts";
 import { APPLY_WITHIN_MS } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
-import { isApp, openSource, originOf, readManifest, type Origin } from "../source.ts";
+import { isApp, openSource, originOf, readManifest, refuseNewManifest, type Origin } from "../source.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import { meantRelease, releaseToBucket, type BucketRelease } from "./bucket-releases.ts";
@@ -142,6 +142,7 @@ async function fromCommit(
 /** @throws SkeinError SOURCE_NOT_FOUND when nothing here is the app that was named, or any */
 async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions): Promise<Origin> {
   const { origin, left } = await originOf(cwd, signal);
+  await refuseNewManifest({ origin, left }, cwd, signal);
   if (app === null && !(await isApp(origin, { env, signal }))) {
     throw new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
       hint: "Write a skein.yaml, or take the folder's plain files with --from .",
