@@ -26,9 +26,22 @@ const OPEN_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW;
 export const EMPTY_SHA256 = hash("sha256", "", "hex") as Digest;
 const EMPTY: CutFile = { sha256: EMPTY_SHA256, list: NO_LIST };
 
+/** Where the bytes that a sink takes are wanted in the end. */
+export interface Room {
+  readonly buffer: Buffer;
+  /** Where in it so many bytes may be read to; undefined where they do not fit. */
+  at(bytes: number): number | undefined;
+}
+
 /** Reads files through one buffer, cuts and hashes them: fresh buffers for 36,000 files cost five times as much. */
 export class ContentReader {
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  readonly #room: Room | undefined;
+
+  /** `room`: small files are read to there, and need not be copied by the sink. */
+  constructor(room?: Room) {
+    this.#room = room;
+  }
 
   /**
    * Cuts a small file at once, without a promise, or a large one window by window; `between` runs after each window,
@@ -49,21 +62,35 @@ export class ContentReader {
   #cutSmall(file: SourceFile, fd: number, sink: ChunkSink): CutFile {
     // One byte more than there should be shows in the same read whether the file has grown.
     const { file: where, offset } = file.content;
+    const { size } = file;
     const more = typeof where === "string" ? 1 : 0;
-    if (fill(fd, this.#buffer, file.size, offset, more) !== file.size) throw changed(file);
-    const bytes = this.#buffer.subarray(0, file.size);
-    if (file.size <= MIN_CHUNK) {
+    const { buffer, start } = this.#placeFor(size + more);
+    if (fill(fd, buffer, start, size, offset, more) !== size) throw changed(file);
+    const bytes = buffer.subarray(start, start + size);
+    if (size <= MIN_CHUNK) {
       const sha256 = hash("sha256", bytes, "hex") as Digest;
-      sink({ id: sha256 as string as ChunkId, length: file.size }, bytes);
+      sink({ id: sha256 as string as ChunkId, length: size }, bytes);
       return { sha256, list: NO_LIST };
     }
+    return this.#cutChunks(bytes, sink);
+  }
+
+  #placeFor(bytes: number): { readonly buffer: Buffer; readonly start: number } {
+    const start = this.#room?.at(bytes);
+    if (this.#room === undefined || start === undefined) return { buffer: this.#buffer, start: 0 };
+    return { buffer: this.#room.buffer, start };
+  }
+
+  #cutChunks(bytes: Buffer, sink: ChunkSink): CutFile {
     const chunks: ChunkRef[] = [];
-    this.#cutWindow(bytes, file.size, true, chunks, sink);
+    this.#cutWindow(bytes, bytes.length, true, (chunk) => chunks.push(chunk));
     const [only, second] = chunks;
-    if (only !== undefined && second === undefined) {
-      return { sha256: only.id as string as Digest, list: NO_LIST };
-    }
-    return { sha256: hash("sha256", bytes, "hex") as Digest, list: chunks };
+    const isOne = only !== undefined && second === undefined;
+    // Before the sink takes them: it may move what comes after a chunk that it has.
+    const sha256 = isOne ? (only.id as string as Digest) : (hash("sha256", bytes, "hex") as Digest);
+    let from = 0;
+    for (const chunk of chunks) sink(chunk, bytes.subarray(from, (from += chunk.length)));
+    return { sha256, list: isOne ? NO_LIST : chunks };
   }
 
   async #cutLarge(file: SourceFile, sink: ChunkSink, between: () => Promise<void>): Promise<CutFile> {
@@ -86,11 +113,13 @@ export class ContentReader {
     let kept = 0;
     for (let at = 0; at < file.size;) {
       const length = Math.min(BUFFER_BYTES - kept, file.size - at);
-      if (fill(fd, this.#buffer.subarray(kept), length, file.content.offset + at) !== length)
-        throw changed(file);
+      if (fill(fd, this.#buffer, kept, length, file.content.offset + at) !== length) throw changed(file);
       at += length;
       const end = kept + length;
-      const cut = this.#cutWindow(this.#buffer, end, at === file.size, chunks, sink);
+      const cut = this.#cutWindow(this.#buffer, end, at === file.size, (chunk, bytes) => {
+        chunks.push(chunk);
+        sink(chunk, bytes);
+      });
       sum.update(this.#buffer.subarray(0, cut));
       this.#buffer.copyWithin(0, cut, end);
       kept = end - cut;
@@ -101,15 +130,13 @@ export class ContentReader {
   }
 
   /** Cuts as far as the window decides it, and says how far that is. */
-  #cutWindow(bytes: Buffer, end: number, isLast: boolean, chunks: ChunkRef[], sink: ChunkSink): number {
+  #cutWindow(bytes: Buffer, end: number, isLast: boolean, sink: ChunkSink): number {
     const decided = isLast ? end : end - MAX_CHUNK + 1;
     let start = 0;
     while (start < decided) {
       const stop = cutAt(bytes, start, end);
       const piece = bytes.subarray(start, stop);
-      const chunk = { id: hash("sha256", piece, "hex") as ChunkId, length: stop - start };
-      chunks.push(chunk);
-      sink(chunk, piece);
+      sink({ id: hash("sha256", piece, "hex") as ChunkId, length: stop - start }, piece);
       start = stop;
     }
     return start;
@@ -126,11 +153,11 @@ function open(file: SourceFile): { fd: number; close: boolean } {
   }
 }
 
-/** Reads until `length` bytes, and perhaps some `more`, are there or the file ends; the number read. */
-function fill(fd: number, buffer: Buffer, length: number, position: number, more = 0): number {
+/** Reads until `length` bytes, and perhaps some `more`, are at `start` or the file ends; the number read. */
+function fill(fd: number, buffer: Buffer, start: number, length: number, position: number, more = 0): number {
   let done = 0;
   while (done < length) {
-    const read = fs.readSync(fd, buffer, done, length + more - done, position + done);
+    const read = fs.readSync(fd, buffer, start + done, length + more - done, position + done);
     if (read === 0) break;
     done += read;
   }

@@ -50,7 +50,7 @@ export async function cutAndStore(
   const { depot, signal } = options;
   const catalogue = await readCatalogue(depot, await packsBefore(options), options.cacheDir, signal);
   const writer = new PackWriter(depot, catalogue, levelFor(entries, cache));
-  const reader = new ContentReader();
+  const reader = new ContentReader(writer.room);
   const rows: Row[] = [];
   const lists = new Map<Digest, readonly ChunkRef[]>();
   let filesRead = 0;
@@ -58,7 +58,7 @@ export async function cutAndStore(
   const between = async (): Promise<void> => {
     if (writer.isFull) await writer.flush(signal);
   };
-  for (const [n, entry] of entries.entries()) {
+  for (const entry of entries) {
     let cut: CutFile | null = null;
     if (entry.kind === "f" || entry.kind === "x") {
       const remembered = cache.get(entry);
@@ -74,11 +74,11 @@ export async function cutAndStore(
       if (writer.isFull) await writer.flush(signal);
     }
     rows.push(toRow(entry, cut));
-    if (n % ENTRIES_PER_TURN !== 0) continue;
+    if (rows.length % ENTRIES_PER_TURN !== 1) continue;
     // A pack that is being stored goes on meanwhile.
     await setImmediate();
     signal.throwIfAborted();
-    options.onProgress?.({ files: n + 1, filesTotal: entries.length, storedBytes: writer.storedBytes });
+    options.onProgress?.({ files: rows.length, filesTotal: entries.length, storedBytes: writer.storedBytes });
   }
   const segments = cutSegments(rows);
   await storeSegments(segments, writer, signal);

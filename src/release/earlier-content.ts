@@ -3,7 +3,7 @@ import type { Digest } from "../lib/ids.ts";
 import type { ChunkRef } from "./pack.ts";
 import type { RecordFile } from "./record-file.ts";
 import { MIN_CHUNK } from "./gear.ts";
-import { isFileRow, type FileRow } from "./rows.ts";
+import { isFileRow, type FileRow, type Row } from "./rows.ts";
 import type { KnownTree } from "./tree-blobs.ts";
 
 /** A file of an earlier install, as its record says that it is. */
@@ -150,16 +150,27 @@ export class EarlierContent {
     }
   }
 
-  /** Looks through the rows that stand in no segment of the tree: those in one are its own, and looked for as such. */
+  /**
+   * Looks through a record's rows. Those in a segment of the tree are the tree's own: they are not read again, and of
+   * no use where all of its files are looked for.
+   */
   #findContents(n: number): void {
-    const seen = new Set(this.#isPart ? [] : this.#tree.segments.map(({ id }) => id));
     const record = this.#records[n];
+    const own = new Map<Digest, readonly Row[]>();
+    let at = 0;
+    for (const { id, rows } of this.#tree.segments) {
+      own.set(id, this.#isPart ? this.#tree.rows.slice(at, at + rows) : []);
+      at += rows;
+    }
     let start = 0;
     for (const [i, { id, files }] of (record?.segments ?? []).entries()) {
-      const rows = seen.has(id) ? [] : (record?.rowsOf(i).filter(isFileRow) ?? []);
-      for (const [j, row] of rows.entries()) {
-        const at = this.#heads.get(keyOf(row));
-        if (at !== undefined) this.#found(at, n, start + j, row.path);
+      const rows = own.get(id) ?? record?.rowsOf(i);
+      let file = start;
+      for (const row of rows ?? []) {
+        if (!isFileRow(row)) continue;
+        const found = this.#heads.get(keyOf(row));
+        if (found !== undefined) this.#found(found, n, file, row.path);
+        file += 1;
       }
       start += files;
     }

@@ -3,7 +3,7 @@ import { faultPoint } from "../lib/fault.ts";
 import type { Depot } from "../depot/depot.ts";
 import { piecesBlob } from "./blobs.ts";
 import type { Catalogue } from "./catalogue.ts";
-import { BUFFER_BYTES } from "./content-reader.ts";
+import { BUFFER_BYTES, type Room } from "./content-reader.ts";
 import { freeNow } from "../lib/free.ts";
 import {
   compress,
@@ -44,6 +44,11 @@ export class PackWriter {
   #lists = new Map<Digest, readonly ChunkRef[]>();
   #storing: Promise<void> = Promise.resolve();
 
+  /** The rest of the frame. */
+  readonly room: Room = {
+    buffer: this.#frame,
+    at: (bytes) => (this.#filled + bytes > FRAME_BYTES ? undefined : this.#filled),
+  };
   readonly stored: Digest[] = [];
   newChunks = 0;
   /** Inflated bytes of the chunks that the depot lacked. */
@@ -57,11 +62,12 @@ export class PackWriter {
     this.#level = level;
   }
 
-  /** Takes a chunk unless the depot has it; the bytes are copied. */
+  /** Takes a chunk unless the depot has it; the bytes are copied, where they do not lie where they belong. */
   add(chunk: ChunkRef, bytes: Buffer): void {
     if (this.#known.chunks.has(chunk.id)) return;
     if (this.#filled + chunk.length > FRAME_BYTES) this.endFrame();
-    bytes.copy(this.#frame, this.#filled);
+    const isThere = bytes.buffer === this.#frame.buffer && bytes.byteOffset === this.#filled;
+    if (!isThere) bytes.copy(this.#frame, this.#filled);
     this.#filled += chunk.length;
     this.#frameChunks.push(chunk);
     this.#known.chunks.set(chunk.id, UNSTORED);

@@ -47,8 +47,11 @@ const COPY_BYTES = 1024 * 1024;
 /** Files never change once they are put down: whoever may run them may only read and run them. */
 export const modeOf = (row: FileRow): number => (row.kind === "x" ? 0o555 : 0o444);
 
+/** Asked once: this process never becomes somebody else, and to ask for each of many thousand files is a call each. */
+const ourUid = process.geteuid?.();
+
 /** Whoever owns a file or folder may change it, whatever its mode is. */
-export const isOurs = ({ uid }: fs.Stats): boolean => (process.geteuid?.() ?? uid) === uid;
+export const isOurs = ({ uid }: fs.Stats): boolean => (ourUid ?? uid) === uid;
 
 /** A row's file that is there: of its kind, time and mode, and nobody else's. */
 export function isAsPut(stat: fs.Stats, row: FileRow, time: number): boolean {

@@ -185,6 +185,22 @@ test("any tree comes back as it was, with an id that the order of reading does n
   );
 });
 
+test("a tree is the same in whatever order its entries come, with or without its folders", () => {
+  const paths = fc.uniqueArray(at, { maxLength: 30 });
+  fc.assert(
+    fc.property(paths, fc.infiniteStream(fc.nat()), (all, random) => {
+      const files = all.filter((one) => !all.some((other) => other.startsWith(`${one}/`)));
+      const sorted = arrange(files.map((path) => ({ kind: "l" as const, path, target: "x" })));
+      const read = sorted.map((entry) => entry.path);
+      assert.deepEqual(read, read.toSorted(comparePaths));
+      const keys = new Map(sorted.map((entry) => [entry, random.next().value as number]));
+      const shuffled = sorted.toSorted((a, b) => (keys.get(a) ?? 0) - (keys.get(b) ?? 0));
+      for (const entries of [sorted, shuffled, shuffled.filter(({ kind }) => kind !== "d")])
+        assert.deepEqual(arrange(entries), sorted);
+    }),
+  );
+});
+
 test("a tree's rules hold when it is made", () => {
   const refused = (...paths: string[]): void => {
     const entries = paths.map((path) => ({ kind: "d" as const, path }));

@@ -66,16 +66,17 @@ function encode(
   const words: (string | number)[] = [VERSION];
   let files = 0;
   let same = 0;
-  for (const [i, entry] of entries.entries()) {
-    const row = rows[i];
+  let at = 0;
+  for (const entry of entries) {
+    const row = rows[at++];
     if (row === undefined || !isFileRow(row) || !("stamp" in entry)) continue;
-    const { path: at, stamp } = entry;
+    const { path: where, stamp } = entry;
     if (stamp === null || entry.changedMs > now - RACY_MS) continue;
     const list = lists.get(row.sha256) ?? NO_LIST;
-    words.push(at, stamp, row.sha256, list.length);
+    words.push(where, stamp, row.sha256, list.length);
     for (const { id, length } of list) words.push(id, length);
     files += 1;
-    if (saysTheSame(old.get(at), stamp, row.sha256)) same += 1;
+    if (saysTheSame(old.get(where), stamp, row.sha256)) same += 1;
   }
   return same === files && files === old.size ? undefined : JSON.stringify(words);
 }

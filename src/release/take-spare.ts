@@ -102,7 +102,8 @@ class Remains implements TakenSpare {
   /** Keeps the files that are those of the tree, and as they were put down; the rest goes. */
   async look(record: RecordFile, same: Int32Array, signal: AbortSignal): Promise<void> {
     const inodes = record.inodes();
-    for (const [n, planned] of this.#layout.files.entries()) {
+    let looked = 0;
+    for (const planned of this.#layout.files) {
       const { file, index, row, time } = planned;
       const at = same[index] ?? -1;
       const inode = at < 0 ? 0 : inodeOf(file, row, time);
@@ -114,7 +115,7 @@ class Remains implements TakenSpare {
         if (at >= 0) this.remove(file);
         this.#files.push(planned);
       }
-      if (n % FILES_PER_TURN !== 0) continue;
+      if (++looked % FILES_PER_TURN !== 0) continue;
       await setImmediate();
       signal.throwIfAborted();
     }

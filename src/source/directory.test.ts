@@ -6,6 +6,8 @@ import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
+import { arrange } from "../release/arrange.ts";
+import { comparePaths } from "../release/tree-path.ts";
 import { directorySource } from "./directory.ts";
 
 function folder(t: TestContext): string {
@@ -28,6 +30,19 @@ test("a folder gives everything in it but .git, at any depth", async (t) => {
   fs.chmodSync(path.join(dir, "a/x"), 0o755);
   fs.symlinkSync("a/x", path.join(dir, "link"));
   assert.deepEqual(await paths(t, dir), ["d a", "d empty", "d vendor", "f vendor/y", "l link", "x a/x"]);
+});
+
+test("what a folder gives is in the order of a tree's rows", async (t) => {
+  const dir = folder(t);
+  for (const at of ["a/b/c", "a/b-/c", "a-/x", "a.d/x", "a b/x", "empty"])
+    fs.mkdirSync(path.join(dir, path.dirname(`${at}/x`)), { recursive: true });
+  for (const at of ["a/b/c/x", "a/b/c.x", "a/b-/c/x", "a/b-x", "a/b.x", "a-/x/x", "a.d/x/x", "a0", "a!", "Z"])
+    fs.writeFileSync(path.join(dir, at), "");
+  const entries = await directorySource(dir).entries(t.signal);
+  const read = entries.map((entry) => entry.path);
+  assert.deepEqual(read, read.toSorted(comparePaths));
+  assert.deepEqual(arrange(entries), entries);
+  assert.ok(read.indexOf("a/b/c") > read.indexOf("a/b-/c/x"));
 });
 
 test("the manifest's globs choose, later ones win, and a folder's name takes what is below", async (t) => {

@@ -74,11 +74,18 @@ async function walk(
   const wanted = globFilter(files);
   const isOurs = isOneOf(own);
   const found: SourceEntry[] = [];
-  const folders = [""];
-  for (let turn = 1; folders.length > 0; turn++) {
-    const folder = folders.pop() ?? "";
-    readFolder({ root, wanted, isOurs, notes, found, folders }, folder);
-    if (turn % FOLDERS_PER_TURN !== 0) continue;
+  /** What is still to be handed on or read, the next one last. */
+  const todo: Found[] = [{ path: "" }];
+  for (let turn = 1, next = todo.pop(); next !== undefined; next = todo.pop()) {
+    if ("kind" in next) {
+      found.push(next);
+      continue;
+    }
+    const inside = readFolder({ root, wanted, isOurs, notes }, next.path);
+    // As a tree's rows are sorted, so that nobody has to sort many thousand.
+    inside.sort((a, b) => (a.path < b.path ? 1 : -1));
+    for (const one of inside) todo.push(one);
+    if (turn++ % FOLDERS_PER_TURN !== 0) continue;
     await setImmediate();
     signal.throwIfAborted();
   }
@@ -87,39 +94,41 @@ async function walk(
   return found;
 }
 
+/** An entry, or a folder that is still to be read: that has a slash at its end, and stands where what is in it does. */
+type Found = SourceEntry | { readonly path: string };
+
 interface Walk {
   readonly root: string;
   readonly wanted: (path: string) => boolean;
   readonly isOurs: (folder: string) => boolean;
   readonly notes: string[];
-  readonly found: SourceEntry[];
-  /** Still to be read, each with a slash at its end. */
-  readonly folders: string[];
 }
 
-function readFolder(walk: Walk, folder: string): void {
-  const { root, wanted, notes, found } = walk;
+function readFolder(walk: Walk, folder: string): Found[] {
+  const { root, wanted, notes } = walk;
+  const found: Found[] = [];
   for (const entry of readNames(root, folder)) {
     const at = folder + entry.name;
     if (entry.name === ".git") continue;
     if (at === RESERVED) {
       notes.push(`${RESERVED} is left out: the name is reserved`);
     } else if (entry.isDirectory()) {
-      findFolder(walk, at);
+      for (const one of findFolder(walk, at)) found.push(one);
     } else if (wanted(at)) {
       found.push(readEntry(root, at, entry));
     }
   }
+  return found;
 }
 
-function findFolder({ root, wanted, isOurs, notes, found, folders }: Walk, at: string): void {
+function findFolder({ root, wanted, isOurs, notes }: Walk, at: string): Found[] {
   if (isOurs(`${root}/${at}`)) {
     notes.push(`${at} is left out: Skein keeps its keys and state there`);
-    return;
+    return [];
   }
-  folders.push(`${at}/`);
+  const inside = { path: `${at}/` };
   // With globs, a folder is there for what was chosen below it: parents are added with their files.
-  if (wanted(at)) found.push({ kind: "d", path: at });
+  return wanted(at) ? [{ kind: "d", path: at }, inside] : [inside];
 }
 
 function readNames(root: string, folder: string): fs.Dirent[] {
