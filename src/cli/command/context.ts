@@ -125,20 +125,3 @@ async function openHere(paths: Paths, signal: AbortSignal): Promise<Operator> {
 
 /** The `skein` that units start. */
 export const launcher = (): string => path.join(HELPER_DIR, "skein");
-
-/** Asks for the name of what is destroyed, unless `--yes` was given with it. @throws SkeinError NAME_NOT_GIVEN */
-export async function confirmName({ io, globals }: Context, what: string, name: string): Promise<void> {
-  if (globals.yes === true) return;
-  const refusal = new SkeinError("NAME_NOT_GIVEN", `${what}, and ${name} was not typed`, {
-    hint: "Type the name when asked, or add --yes.",
-    data: { name },
-  });
-  if (!process.stdin.isTTY || io.json) throw refusal;
-  const { createInterface } = process.getBuiltinModule("node:readline/promises");
-  const reader = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    if ((await reader.question(`${what}. Type ${name} to go on: `)) !== name) throw refusal;
-  } finally {
-    reader.close();
-  }
-}

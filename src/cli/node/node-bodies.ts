@@ -1,7 +1,8 @@
 import { shortRelease } from "../../lib/ids.ts";
 import * as nodes from "../../operator/nodes.ts";
 import { labelKey, labelValue, nodeName } from "../../trust/fields.ts";
-import { confirmName, type Context, type Result } from "../command/context.ts";
+import { confirmName } from "../command/confirm.ts";
+import type { Context, Result } from "../command/context.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { durationFlag, labelWords, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
