@@ -31,6 +31,7 @@ const LAYERS = [
 const WITHIN: Readonly<Record<string, readonly string[]>> = {
   cli: [
     "demo",
+    "snapshot",
     "git",
     "tool",
     "server",
