@@ -98,6 +98,11 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
   await cluster.until("none of them differs", async () => {
     return !(await cluster.ok("status", "paced")).stdout.includes("differs");
   });
+  for (const words of [["status"], ["list"], ["list", "versions"], ["ports"]]) {
+    const { stdout } = await cluster.ok(...words, "--on", "b");
+    assert.match(stdout, /\bb\b/);
+    assert.doesNotMatch(stdout, /^( *|paced\S* +\S+ +)[ac]\b/m, `${words.join(" ")} tells of others`);
+  }
   for (const asker of askers) {
     asker.unharmed();
     await asker[Symbol.asyncDispose]();

@@ -2,7 +2,8 @@ import type { PortEntry, ReleaseView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
-import { knownNodes, selectNodes } from "../../operator/nodes.ts";
+import { knownNodes, selectNodes, type KnownNode } from "../../operator/nodes.ts";
+import type { Operator } from "../../operator/operator.ts";
 import { saidVersions } from "../../operator/said-versions.ts";
 import * as views from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
@@ -17,9 +18,9 @@ export async function list(context: Context, word: string | undefined): Promise<
   const operator = await context.operator();
   const what = listing(word);
   if (what.kind === "versions") return await versions(context);
-  const nodes = await knownNodes(operator, context.signal);
+  const nodes = await nodesMeant(context, operator);
   if (what.kind === "nodes") return printed(context, nodeLines(nodes), { nodes });
-  const apps = await views.statusOf(operator, null, context.globals.env ?? null, context.signal);
+  const apps = await statusHere(context, operator, null);
   if (what.kind === "all") {
     const lines = [
       ...appLines(apps),
@@ -34,6 +35,30 @@ export async function list(context: Context, word: string | undefined): Promise<
   }
   const { nodes: selected } = selectNodes(nodes, what.word);
   return printed(context, nodeLines(selected), { nodes: selected });
+}
+
+/** All nodes, or those that `--on` names. @throws SkeinError SELECTION_EMPTY, SELECTOR_BAD, NODE_NOT_FOUND */
+async function nodesMeant({ globals, signal }: Context, operator: Operator): Promise<readonly KnownNode[]> {
+  const nodes = await knownNodes(operator, signal);
+  return globals.on === undefined ? nodes : selectNodes(nodes, globals.on).nodes;
+}
+
+/** The same by name; undefined: all, and nobody was asked. */
+async function namesMeant(context: Context, operator: Operator): Promise<ReadonlySet<string> | undefined> {
+  if (context.globals.on === undefined) return undefined;
+  return new Set((await nodesMeant(context, operator)).map(({ identity }) => identity.name));
+}
+
+async function statusHere(
+  context: Context,
+  operator: Operator,
+  app: string | null,
+): Promise<views.AppStatus[]> {
+  const names = await namesMeant(context, operator);
+  const apps = await views.statusOf(operator, app, context.globals.env ?? null, context.signal);
+  if (names === undefined) return apps;
+  const here = apps.map((one) => ({ ...one, nodes: one.nodes.filter(({ node }) => names.has(node)) }));
+  return here.filter(({ nodes }) => nodes.length > 0);
 }
 
 function printed(context: Context, lines: readonly string[], data: Result): Result {
@@ -59,12 +84,7 @@ function appLines(apps: readonly views.AppStatus[]): string[] {
 
 async function versions(context: Context): Promise<Result> {
   const operator = await context.operator();
-  const apps = await views.statusOf(
-    operator,
-    context.globals.app ?? null,
-    context.globals.env ?? null,
-    context.signal,
-  );
+  const apps = await statusHere(context, operator, context.globals.app ?? null);
   const rows = apps.flatMap(({ app, env, nodes }) =>
     nodes.flatMap(({ node, release, state, beside, staged }) =>
       [
@@ -82,7 +102,7 @@ async function versions(context: Context): Promise<Result> {
 export async function status(context: Context, word: string | undefined): Promise<Result> {
   const operator = await context.operator();
   const app = word ?? context.globals.app ?? null;
-  const apps = await views.statusOf(operator, app, context.globals.env ?? null, context.signal);
+  const apps = await statusHere(context, operator, app);
   const lines = apps.flatMap((one, i) => [...(i === 0 ? [] : [""]), ...statusLines(one)]);
   return printed(context, lines, { apps });
 }
@@ -137,7 +157,9 @@ export async function ports(context: Context, flags: PortFlags): Promise<Result>
     throw usage(`the table is not kept by ${flags.by}`, "--by commit");
   const operator = await context.operator();
   const query = { app: context.globals.app ?? null, env: context.globals.env ?? null };
-  const table = await views.portsOf(operator, query, context.signal);
+  const names = await namesMeant(context, operator);
+  const all = await views.portsOf(operator, query, context.signal);
+  const table = all.filter(({ nodeName }) => names?.has(nodeName) ?? true);
   if (flags.by === "commit") {
     const byCommit = views.portsByCommit(table);
     context.io.print(JSON.stringify(byCommit, undefined, 2));
