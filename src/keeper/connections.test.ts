@@ -5,6 +5,33 @@ import net from "node:net";
 import test from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { clientConnections, steadyConnections } from "./connections.ts";
+import { signalGroup } from "./proc.ts";
+
+test("a connection is found whoever of the group holds it, also when its first process is gone", async (t) => {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  atEnd(t, () => server.close());
+  await once(server, "listening");
+  const { port } = server.address() as net.AddressInfo;
+  const client = net.connect(port, "127.0.0.1");
+  atEnd(t, () => client.destroy());
+  const [accepted] = (await once(server, "connection")) as [net.Socket];
+  // The shell holds no connection; the one below it does, and stays when the shell is told to go.
+  const script = "sleep 60 0<&3 & exec 3<&-; echo; read _";
+  const leader = spawn("/bin/sh", ["-c", script], {
+    detached: true,
+    stdio: ["pipe", "pipe", "ignore", accepted],
+  });
+  const group = leader.pid ?? 0;
+  atEnd(t, () => signalGroup(group, "SIGKILL"));
+  const side = { ports: new Set([port]), paths: new Set<string>() };
+  await once(leader.stdout as NodeJS.ReadableStream, "data");
+  assert.equal(clientConnections(group, side).size, 1);
+  (leader.stdin as NodeJS.WritableStream).end("\n");
+  await once(leader, "exit");
+  assert.equal(clientConnections(group, side).size, 1);
+  assert.equal(steadyConnections(group, side)?.size, 1);
+  assert.equal(clientConnections(group, { ...side, ports: new Set([port + 1]) }).size, 0);
+});
 
 test("a group that is gone says nothing of the connections that it had", async (t) => {
   const server = net.createServer().listen(0, "127.0.0.1");

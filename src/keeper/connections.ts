@@ -1,4 +1,4 @@
-import { groupMembers, readOr, socketsOf, statOf } from "./proc.ts";
+import { groupMembers, isDead, readOr, socketsOf, statOf } from "./proc.ts";
 
 const TCP_ESTABLISHED = "01";
 const UNIX_CONNECTED = "03";
@@ -11,24 +11,33 @@ export interface ClientSide {
 
 /** Inodes of the established client connections that the processes of a group hold. */
 export function clientConnections(group: number, side: ClientSide): Set<number> {
-  return connectionsOf(groupMembers(group), side);
+  const established = connectedOn(memberOf(group), side);
+  // Mostly nobody is connected: then not all processes of the machine are gone through.
+  return established.size === 0 ? established : heldBy(groupMembers(group), established);
 }
 
 /** The same of a group that stays: undefined where it is gone, or one of its processes was ending, which let go of some. */
 export function steadyConnections(group: number, side: ClientSide): Set<number> | undefined {
   const pids = groupMembers(group);
   if (pids.length === 0) return undefined;
-  const found = connectionsOf(pids, side);
+  const found = heldBy(pids, connectedOn(pids[0], side));
   return pids.every((pid) => statOf(pid)?.ending === false) ? found : undefined;
 }
 
-function connectionsOf(pids: readonly number[], side: ClientSide): Set<number> {
-  const first = pids[0];
-  if (first === undefined || side.ports.size + side.paths.size === 0) return new Set();
-  const held = new Set(pids.flatMap((pid) => [...socketsOf(pid).values()]));
-  return new Set(
-    [...tcpInodes(first, side.ports), ...unixInodes(first, side.paths)].filter((i) => held.has(i)),
-  );
+/** A living process of the group: its first one, as a rule. */
+function memberOf(group: number): number | undefined {
+  const first = statOf(group);
+  return first?.group === group && !isDead(first) ? group : groupMembers(group)[0];
+}
+
+/** Who is connected there in the network that this process sees, whoever holds the other end. */
+function connectedOn(pid: number | undefined, side: ClientSide): Set<number> {
+  if (pid === undefined) return new Set();
+  return new Set([...tcpInodes(pid, side.ports), ...unixInodes(pid, side.paths)]);
+}
+
+function heldBy(pids: readonly number[], inodes: ReadonlySet<number>): Set<number> {
+  return new Set(pids.flatMap((pid) => [...socketsOf(pid).values()]).filter((inode) => inodes.has(inode)));
 }
 
 function* tcpInodes(pid: number, ports: ReadonlySet<number>): Generator<number> {

@@ -39,7 +39,8 @@ export function runs(pid: number, startTime: string): boolean {
 }
 
 /** A process whose first thread alone has ended looks like a zombie, and holds its sockets while others go on. */
-const isDead = ({ state, threads }: ProcessStat): boolean => state === "X" || (state === "Z" && threads <= 1);
+export const isDead = ({ state, threads }: ProcessStat): boolean =>
+  state === "X" || (state === "Z" && threads <= 1);
 
 export function allPids(): number[] {
   return listOr("/proc")

@@ -21,8 +21,11 @@ export interface Ended {
  */
 export async function endGroup(group: number, stop: StopSpec, side: ClientSide): Promise<Ended> {
   const young = clientConnections(group, side);
-  if (young.size > 0) await sleep(OLD_MS);
-  let last = intersect(young, clientConnections(group, side));
+  let last: Set<number> = young;
+  if (young.size > 0) {
+    await sleep(OLD_MS);
+    last = intersect(young, clientConnections(group, side));
+  }
   let lookAgain = 0;
   const began = performance.now();
   signalGroup(group, stop.signal as NodeJS.Signals);

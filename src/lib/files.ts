@@ -45,6 +45,21 @@ export async function writeFileAtomic(
   await syncDirectory(path.dirname(file));
 }
 
+/**
+ * As `writeFileAtomic`, without waiting for the disk: for what may be lost at any time. After a power cut it may be there
+ * and be short of something, which its readers have to notice.
+ */
+export async function writeCacheFile(file: string, data: string | Uint8Array): Promise<void> {
+  const aside = asideOf(file);
+  try {
+    await fs.promises.writeFile(aside, data, { flag: "wx", mode: 0o600 });
+    fs.renameSync(aside, file);
+  } catch (err) {
+    dropAside(aside);
+    throw asSkeinError(err, file);
+  }
+}
+
 async function writeFlushed(file: string, data: Data, mode: number): Promise<void> {
   if (!isShort(data)) return await writeLong(file, data, mode);
   const fd = fs.openSync(file, "wx", mode);

@@ -1,7 +1,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { isDigest, type ChunkId, type Digest } from "../lib/ids.ts";
-import { writeFileAtomic } from "../lib/files.ts";
+import { writeCacheFile } from "../lib/files.ts";
 import type { Depot, DepotReader } from "../depot/depot.ts";
 import { readHeadBytes } from "./blobs.ts";
 import { chunksOf, decodeHead, packName, type PackHead } from "./pack.ts";
@@ -59,7 +59,7 @@ async function headOf(
     const head = decodeHead(bytes);
     if (file !== undefined) {
       await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-      await writeFileAtomic(file, bytes);
+      await writeCacheFile(file, bytes);
     }
     return head;
   } catch (err) {

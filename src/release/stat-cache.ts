@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { digestOf, type ChunkId, type Digest } from "../lib/ids.ts";
-import { writeFileAtomic } from "../lib/files.ts";
+import { writeCacheFile } from "../lib/files.ts";
 import { NO_LIST, type CutFile } from "./content-reader.ts";
 import { CUTTER } from "./gear.ts";
 import type { ChunkRef } from "./pack.ts";
@@ -49,7 +49,7 @@ export function openStatCache(dir: string | null, key: string | null, now: numbe
       const text = encode(tree, old, now);
       if (text === undefined) return;
       mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-      await writeFileAtomic(file, text);
+      await writeCacheFile(file, text);
     },
   };
 }
