@@ -38,6 +38,9 @@ async function takeOver(
   const service = params["service"] as GitService;
   needPush(hub, caller.kid, repo);
   await hub.git.check(repo, service);
+  const gone = new AbortController();
+  socket.once("close", () => gone.abort());
+  using _ = await hub.git.place(caller.kid, AbortSignal.any([parts.signal, gone.signal]));
   hub.core.log.info("git", { service, repo, operator: caller.kid });
   req.socket.setTimeout(IDLE_MS, () => socket.destroy());
   socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: skein-git\r\n\r\n");

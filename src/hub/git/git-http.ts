@@ -14,7 +14,7 @@ export function gitRequest(repo: string, service: GitService, req: http.Incoming
   return { repo, service, protocol: known ? said : undefined };
 }
 
-/** @throws SkeinError NOT_FOUND, TOO_MANY */
+/** Whoever calls has a place for it. @throws SkeinError NOT_FOUND */
 export async function sendRefs(
   git: GitRepos,
   request: GitRequest,
@@ -28,7 +28,7 @@ export async function sendRefs(
   res.end();
 }
 
-/** @throws SkeinError NOT_FOUND, TOO_MANY, CODING_UNKNOWN */
+/** Whoever calls has a place for it. @throws SkeinError NOT_FOUND, CODING_UNKNOWN */
 export async function sendExchange(
   git: GitRepos,
   request: GitRequest,

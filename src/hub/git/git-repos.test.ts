@@ -3,7 +3,7 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { PassThrough } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
 import { seal } from "../../trust/envelope.ts";
 import { silentLog } from "../../lib/log.ts";
+import { findByEnvironment } from "../../keeper/proc.ts";
 import { ephemeralIdentity } from "../../trust/tls.ts";
 import { GitRepos } from "./git-repos.ts";
 import {
@@ -240,35 +241,86 @@ test("a fetch whose request cannot be unpacked ends at once", async (t) => {
   await assert.rejects(asking, { code: "HUB_UNREACHABLE" });
 });
 
-test("of many who come at once, the hub starts git for some", async (t) => {
+/** Repositories by themselves, with those of a hub that has gone. */
+async function reposLeft(t: TestContext, limits = {}): Promise<{ root: string; repos: GitRepos }> {
   const hub = await shop(t);
-  const repos = await GitRepos.open(path.join(hub.home, "lib", "git"), silentLog);
-  const request = { repo: "shop", service: "git-receive-pack", protocol: undefined } as const;
-  const running: Promise<void>[] = [];
-  const asking = Array.from({ length: 48 }, async () => {
-    await repos.checkThere("shop");
-    running.push(repos.exchange(request, new PassThrough(), new PassThrough(), t.signal));
+  await hub.close();
+  const root = path.join(hub.home, "lib", "git");
+  const repos = await GitRepos.open(root, silentLog, limits);
+  atEnd(t, async () => await repos.close());
+  return { root, repos };
+}
+
+const PUSH = { repo: "shop", service: "git-receive-pack", protocol: undefined } as const;
+
+test("of many who come at once, some have a git and others wait for it", async (t) => {
+  const { repos } = await reposLeft(t, { most: 3, mostOfOne: 2 });
+  let [running, most, done] = [0, 0, 0];
+  const asking = Array.from({ length: 12 }, async () => {
+    using _ = await repos.place("somebody", t.signal);
+    most = Math.max(most, (running += 1));
+    await repos.exchange(PUSH, Readable.from("0000"), new PassThrough().resume(), t.signal);
+    running -= 1;
+    done += 1;
   });
-  const answers = await Promise.allSettled(asking);
-  const refused = answers.filter(({ status }) => status === "rejected");
-  await repos.close();
-  await Promise.all(running);
-  await repos.close();
-  assert.equal(refused.length, 16);
+  await Promise.all(asking);
+  assert.deepEqual([most, done], [2, 12]);
 });
 
-test("what pushes left that were killed goes, unless it may still be used", async (t) => {
-  const hub = await shop(t);
+test("whoever went away while others were served leaves no git that waits for them", async (t) => {
+  const { repos } = await reposLeft(t);
+  const gone = new PassThrough();
+  gone.destroy();
+  await repos.exchange(PUSH, gone, gone, t.signal);
+  await repos.serve("shop", "git-receive-pack", gone, t.signal);
+  await repos.serve("another", "git-receive-pack", gone, t.signal);
+  await repos.exchange(PUSH, new PassThrough(), new PassThrough(), AbortSignal.abort());
+});
+
+test("what gits left that were killed is gone at the next start, and so are those that live on", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
   const root = path.join(hub.home, "lib", "git");
-  const objects = path.join(root, "shop.git", "objects");
-  for (const name of ["old", "young"]) await fs.mkdir(path.join(objects, `tmp_objdir-incoming-${name}`));
-  const before = new Date(Date.now() - 25 * HOUR);
-  await fs.utimes(path.join(objects, "tmp_objdir-incoming-old"), before, before);
-  await using _ = hub;
-  await hub.close();
+  const dir = path.join(root, "shop.git");
+  const left = [
+    "refs/heads/main.lock",
+    "packed-refs.lock",
+    "HEAD.lock",
+    "config.lock",
+    "gc.pid",
+    "HEAD.0123456789ab.new",
+    "objects/pack/tmp_pack_1",
+    "objects/pack/.tmp-1-pack-1.idx",
+    "objects/tmp_objdir-incoming-1/a",
+  ];
+  for (const name of left) {
+    await fs.mkdir(path.dirname(path.join(dir, name)), { recursive: true });
+    await fs.writeFile(path.join(dir, name), "");
+  }
+  const outlived = spawn("sleep", ["1000"], { env: { ...process.env, HOME: root } });
+  await work.commit("b.txt", "two");
+  await assert.rejects(work.git("push", `skein://${hub.address}/shop`, "main"), /main\.lock/);
   await GitRepos.open(root, silentLog);
-  const left = (await fs.readdir(objects)).filter((name) => name.startsWith("tmp_"));
-  assert.deepEqual(left, ["tmp_objdir-incoming-young"]);
+  assert.equal(outlived.signalCode ?? (await once(outlived, "exit"))[1], "SIGKILL");
+  for (const name of left) await assert.rejects(fs.lstat(path.join(dir, name)), { code: "ENOENT" }, name);
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+});
+
+test("a git that was killed leaves no lock", async (t) => {
+  const { root, repos } = await reposLeft(t);
+  const lock = path.join(root, "shop.git", "refs", "heads", "main.lock");
+  await fs.writeFile(lock, "");
+  const pushing = repos.exchange(PUSH, new PassThrough(), new PassThrough(), t.signal);
+  let pid: number | undefined;
+  while (pid === undefined) {
+    pid = findByEnvironment(`HOME=${root}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  process.kill(pid, "SIGKILL");
+  await pushing;
+  await assert.rejects(fs.lstat(lock), { code: "ENOENT" });
 });
 
 test("what many pushes left behind is packed after them", async (t) => {

@@ -13,6 +13,8 @@ import { syncDirectory } from "../../lib/files.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import { Lanes } from "../records/lanes.ts";
+import { endLeftGits, removeLeft } from "./left-behind.ts";
+import { Places, type PlaceLimits } from "./places.ts";
 
 export type GitService = "git-upload-pack" | "git-receive-pack";
 
@@ -32,33 +34,34 @@ interface Ends {
 
 /** Longest push, as git counts it. */
 const MAX_PUSH_BYTES = 2 * 2 ** 30;
-const MAX_PROCESSES = 32;
 const UNBORN = ".unborn-";
-/** Where git keeps what a push brings until it has taken all of it. */
-const QUARANTINE = "tmp_objdir-";
-const QUARANTINE_MS = 24 * 3_600_000;
 
 export class GitRepos {
   readonly #root: string;
   readonly #hooks: string;
   readonly #log: Log;
   readonly #lanes = new Lanes();
-  readonly #running = new Set<ChildProcess>();
+  readonly #places: Places;
+  /** Each git with the repository that it works on. */
+  readonly #running = new Map<ChildProcess, string>();
+  #isClosed = false;
 
-  private constructor(root: string, log: Log) {
+  private constructor(root: string, log: Log, limits: PlaceLimits) {
     this.#root = root;
+    this.#places = new Places(limits);
     this.#hooks = path.join(root, ".no-hooks");
     this.#log = log;
   }
 
-  /** Makes the folders, and removes repositories whose first push never ended, and what other pushes left that did not. */
-  static async open(root: string, log: Log): Promise<GitRepos> {
-    const repos = new GitRepos(root, log);
+  /** Makes the folders, and removes repositories whose first push never ended, and what other gits left that were killed. */
+  static async open(root: string, log: Log, limits: PlaceLimits = {}): Promise<GitRepos> {
+    const repos = new GitRepos(root, log, limits);
+    await endLeftGits(root);
     await fs.mkdir(root, { recursive: true, mode: 0o700 });
     await fs.mkdir(repos.#hooks, { recursive: true, mode: 0o555 });
     for (const name of await fs.readdir(root)) {
       if (name.startsWith(UNBORN)) await fs.rm(path.join(root, name), { recursive: true, force: true });
-      if (name.endsWith(".git")) await removeQuarantines(path.join(root, name, "objects"));
+      if (name.endsWith(".git")) removeLeft(path.join(root, name));
     }
     return repos;
   }
@@ -73,13 +76,18 @@ export class GitRepos {
     );
   }
 
-  /** Fails before anything is promised to the client. @throws SkeinError NOT_FOUND, TOO_MANY */
+  /**
+   * Waits for a place among the gits that run at once, before anything is promised to the client: whoever is served has one.
+   * @throws SkeinError TOO_MANY
+   */
+  async place(operator: string, signal: AbortSignal): Promise<Disposable> {
+    return await this.#places.take(operator, signal);
+  }
+
+  /** @throws SkeinError NOT_FOUND */
   async check(repo: string, service: GitService): Promise<void> {
-    if (service === "git-upload-pack" && !(await isThere(this.#dirOf(repo)))) {
-      throw new SkeinError("NOT_FOUND", `the hub has no repository ${repo}`, { data: { repo } });
-    }
-    // Last: of many who come at once, each sees the processes of those before.
-    if (this.#running.size >= MAX_PROCESSES) throw new SkeinError("TOO_MANY", "too many git connections");
+    if (service === "git-upload-pack") await this.checkThere(repo);
+    else this.#dirOf(repo);
   }
 
   /** Speaks git over the connection until either side ends it; resolves when the refs are final. */
@@ -89,9 +97,10 @@ export class GitRepos {
     await this.#converse([service], dir, { input: socket, output: socket }, signal);
   }
 
-  /** Fails where there is nothing to serve by git's own HTTP: a first push needs a connection of its own. @throws SkeinError NOT_FOUND, TOO_MANY */
+  /** Fails where there is nothing to serve: by git's own HTTP nothing is pushed for the first time. @throws SkeinError NOT_FOUND */
   async checkThere(repo: string): Promise<void> {
-    await this.check(repo, "git-upload-pack");
+    if (await isThere(this.#dirOf(repo))) return;
+    throw new SkeinError("NOT_FOUND", `the hub has no repository ${repo}`, { data: { repo } });
   }
 
   /** Writes what a repository has, which git asks for before it fetches or pushes. */
@@ -118,9 +127,10 @@ export class GitRepos {
 
   /** Ends every git process. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     // One that has exited is among them until what it wrote was read.
-    const ended = [...this.#running].map(async (child) => await once(child, "close"));
-    for (const child of this.#running) child.kill("SIGTERM");
+    const ended = [...this.#running.keys()].map(async (child) => await once(child, "close"));
+    for (const child of this.#running.keys()) child.kill("SIGTERM");
     await Promise.all(ended);
   }
 
@@ -154,11 +164,20 @@ export class GitRepos {
   /** A push has come. Packing what many pushes brought may take long, and nobody waits for it. */
   async #taken(dir: string): Promise<void> {
     await pointHead(dir);
+    if (this.#isClosed) return;
     const words = [...this.#config(), "-C", dir, "gc", "--auto", "--quiet"];
     const child = spawn("git", words, { env: this.#environment(), stdio: "ignore" });
-    this.#running.add(child);
+    this.#running.set(child, dir);
     child.on("error", (err) => this.#log.error("git gc cannot be started", { err: String(err) }));
-    child.once("close", () => this.#running.delete(child));
+    child.once("close", () => this.#ended(child, dir));
+  }
+
+  /** A git that was killed (for want of memory, say) has left its locks. */
+  #ended(child: ChildProcess, dir: string): void {
+    this.#running.delete(child);
+    if (child.signalCode !== "SIGKILL" || [...this.#running.values()].includes(dir)) return;
+    this.#log.error("git was killed", { repo: path.basename(dir, ".git") });
+    removeLeft(dir);
   }
 
   async #converse(
@@ -168,11 +187,13 @@ export class GitRepos {
     signal: AbortSignal,
     protocol?: string,
   ): Promise<void> {
+    // Whoever has gone already is heard of no more: git would wait for them for ever.
+    if (this.#isClosed || signal.aborted || output.destroyed || input?.destroyed === true) return;
     const child = spawn("git", [...this.#config(), service.slice("git-".length), ...options, dir], {
       env: { ...this.#environment(), ...(protocol === undefined ? {} : { GIT_PROTOCOL: protocol }) },
       stdio: ["pipe", "pipe", "pipe"],
     });
-    this.#running.add(child);
+    this.#running.set(child, dir);
     const stop = (): void => void child.kill("SIGTERM");
     signal.addEventListener("abort", stop, { once: true });
     // A pusher that goes away must end git too: it would wait for the rest for ever.
@@ -190,7 +211,7 @@ export class GitRepos {
     } catch (err) {
       throw new SkeinError("GIT_FAILED", "git cannot be started on the hub", { cause: err });
     } finally {
-      this.#running.delete(child);
+      this.#ended(child, dir);
       signal.removeEventListener("abort", stop);
       output.off("close", stop);
       input?.unpipe(child.stdin);
@@ -248,15 +269,6 @@ async function isThere(dir: string): Promise<boolean> {
   } catch (err) {
     if (errnoOf(err) === "ENOENT") return false;
     throw err;
-  }
-}
-
-/** git removes them itself, unless it is killed. One that is young may be that of a git which outlived the hub before. */
-async function removeQuarantines(objects: string): Promise<void> {
-  for (const name of await fs.readdir(objects).catch(() => [])) {
-    const dir = path.join(objects, name);
-    if (!name.startsWith(QUARANTINE) || Date.now() - (await fs.stat(dir)).mtimeMs < QUARANTINE_MS) continue;
-    await fs.rm(dir, { recursive: true, force: true });
   }
 }
 
