@@ -20,6 +20,7 @@ const TABLE: readonly [
   ["failed ones never push good ones out", [9, 8, 7, 6, 2, 1], [2, 1], [2], false, [8, 7, 6]],
   ["what is needed stays, however old", [5, 4, 3, 2, 1], [5, 4], [5, 1], false, [3, 2]],
   ["a tight disk keeps only what is needed and the good ones", [5, 4, 3, 2, 1], [4, 3, 1], [5], true, [2, 1]],
+  ["what is needed and not here pushes nothing out", [3, 2, 1], [3], [5, 4, 3], false, []],
   ["what ran well but is no more there counts for nothing", [5, 2, 1], [4, 3, 2, 1], [5], true, []],
 ];
 

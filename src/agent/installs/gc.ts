@@ -36,7 +36,8 @@ export interface Collectable {
  */
 export function removable({ installed, good, needed, keep, isTight }: Collectable): readonly ReleaseId[] {
   const kept = new Set([...needed, ...good.filter((id) => installed.includes(id)).slice(0, keep.good)]);
-  let left = Math.max(0, (isTight ? 0 : keep.releases) - kept.size);
+  // What is needed and not here yet, or not any more, pushes nothing out.
+  let left = Math.max(0, (isTight ? 0 : keep.releases) - installed.filter((id) => kept.has(id)).length);
   return installed.filter((id) => {
     if (kept.has(id)) return false;
     left -= 1;
