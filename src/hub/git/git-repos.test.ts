@@ -342,6 +342,35 @@ test("what many pushes left behind is packed after them", async (t) => {
   while ((await packs()) !== 1) await new Promise((resolve) => setTimeout(resolve, 10));
 });
 
+test("what packs a repository ends with the hub, and so does all that it started", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  const folder = path.join(hub.home, "bin");
+  const file = path.join(folder, "started");
+  const { PATH } = process.env;
+  await fs.mkdir(folder);
+  const lines = [
+    `#!/bin/sh`,
+    `case " $* " in *" gc "*) sleep 300 & echo $! > "${file}.new"; mv "${file}.new" "${file}"; wait;; esac`,
+    `PATH="${PATH}" exec git "$@"`,
+  ];
+  await fs.writeFile(path.join(folder, "git"), lines.join("\n"), { mode: 0o755 });
+  atEnd(t, () => (process.env["PATH"] = PATH));
+  process.env["PATH"] = `${folder}:${PATH}`;
+  await work.commit("b.txt", "two");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  const started = async (): Promise<string> => await fs.readFile(file, "utf8").catch(() => "");
+  while ((await started()) === "") await new Promise((resolve) => setTimeout(resolve, 10));
+  const stat = `/proc/${(await started()).trim()}/stat`;
+  await hub.closeHubOnly();
+  // Whoever takes over what has lost its parent may be late to look at its end.
+  const isGone = async (): Promise<boolean> =>
+    /^$|\) Z /.test(await fs.readFile(stat, "utf8").catch(() => ""));
+  while (!(await isGone())) await new Promise((resolve) => setTimeout(resolve, 10));
+});
+
 test("first pushes at the same time make one repository with both branches", async (t) => {
   const hub = await startTestHub(t);
   const pushes = ["main", "other"].map(async (branch) => {

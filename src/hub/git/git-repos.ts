@@ -44,6 +44,8 @@ export class GitRepos {
   readonly #places: Places;
   /** Each git with the repository that it works on. */
   readonly #running = new Map<ChildProcess, string>();
+  /** Those that have groups of their own: `git gc` leaves what it started to itself when it is ended. */
+  readonly #packing = new Set<ChildProcess>();
   #isClosed = false;
 
   private constructor(root: string, log: Log, limits: PlaceLimits) {
@@ -131,6 +133,7 @@ export class GitRepos {
     // One that has exited is among them until what it wrote was read.
     const ended = [...this.#running.keys()].map(async (child) => await once(child, "close"));
     for (const child of this.#running.keys()) child.kill("SIGTERM");
+    for (const child of this.#packing) endGroup(child);
     await Promise.all(ended);
   }
 
@@ -166,8 +169,9 @@ export class GitRepos {
     await pointHead(dir);
     if (this.#isClosed) return;
     const words = [...this.#config(), "-C", dir, "gc", "--auto", "--quiet"];
-    const child = spawn("git", words, { env: this.#environment(), stdio: "ignore" });
+    const child = spawn("git", words, { env: this.#environment(), stdio: "ignore", detached: true });
     this.#running.set(child, dir);
+    this.#packing.add(child);
     child.on("error", (err) => this.#log.error("git gc cannot be started", { err: String(err) }));
     child.once("close", () => this.#ended(child, dir));
   }
@@ -175,6 +179,7 @@ export class GitRepos {
   /** A git that was killed (for want of memory, say) has left its locks. */
   #ended(child: ChildProcess, dir: string): void {
     this.#running.delete(child);
+    this.#packing.delete(child);
     if (child.signalCode !== "SIGKILL" || [...this.#running.values()].includes(dir)) return;
     this.#log.error("git was killed", { repo: path.basename(dir, ".git") });
     removeLeft(dir);
@@ -260,6 +265,15 @@ export class GitRepos {
       GIT_TERMINAL_PROMPT: "0",
       LC_ALL: "C",
     };
+  }
+}
+
+function endGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGTERM");
+  } catch (err) {
+    if (errnoOf(err) !== "ESRCH") throw err;
   }
 }
 
