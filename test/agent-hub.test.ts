@@ -19,6 +19,7 @@ import { digestOfEnvelope, seal } from "../src/trust/envelope.ts";
 import { generateSigner, seedOf, spkiDigestOf } from "../src/trust/keys.ts";
 import { formatTicketLine } from "../src/trust/ticket-line.ts";
 import { directoryDepot } from "../src/depot/directory.ts";
+import { PATIENCE_MS } from "../src/lib/patience.fixture.ts";
 
 interface Node {
   readonly home: string;
@@ -73,7 +74,7 @@ async function deploy(hub: TestHub, home: string, port: number, seq: number): Pr
     "web.js": `require("node:http").createServer((q, r) => r.end("v${seq}")).listen(process.env.PORT, process.env.HOST);`,
   });
   const depot = directoryDepot(path.join(hub.home, "lib/depot"));
-  const signal = AbortSignal.timeout(20_000);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
   const done = await publish({
     source: directorySource(dir),
     depot,

@@ -286,10 +286,13 @@ test("two versions side by side are both shown, and stopped together at once", a
   await result("deploy", "./twice", ...FAST, "--keep-old");
   const { releases } = await result<{ releases: { id: string }[] }>("releases", "twice");
   const [two, one] = releases.map(({ id }) => id.slice(0, 8));
-  const versions = (await skein("list", "versions", "--app", "twice")).stdout;
-  assert.match(
-    versions,
-    new RegExp(`here +twice/default +twice@${two} +running\nhere +twice/default +twice@${one} +beside$`, "m"),
+  const both = new RegExp(
+    `here +twice/default +twice@${two} +running\nhere +twice/default +twice@${one} +beside$`,
+    "m",
+  );
+  // A deployment has ended when its receipt came; what the node says of itself follows.
+  await until("both are listed", async () =>
+    both.test((await skein("list", "versions", "--app", "twice")).stdout) ? true : undefined,
   );
   assert.match(
     (await skein("status", "twice")).stdout,
@@ -312,10 +315,13 @@ test("two versions side by side are both shown, and stopped together at once", a
 
 test("a deployment that is interrupted goes on, and says how to come back; --follow prints what is new from its start on", async () => {
   const manifest = "app: tail\nrun: node server.js\nlisten: auto\n";
-  await write({ "tail/skein.yaml": manifest, "tail/server.js": server("one") });
-  const first = going({}, "deploy", "./tail", "--bake", "2s");
-  await untilSaid(first.said, "baking");
+  const gate = path.join(dir, "tail-may-begin");
+  const waits = `const wait = setInterval(() => { if (!require("node:fs").existsSync(${JSON.stringify(gate)})) return; clearInterval(wait); ${server("one")} }, 20);\n`;
+  await write({ "tail/skein.yaml": manifest, "tail/server.js": waits });
+  const first = going({}, "deploy", "./tail", ...FAST);
+  await untilSaid(first.said, "order ");
   await first.interrupt();
+  await write({ "tail-may-begin": "" });
   assert.match(first.said(), /next {3}It goes on without you\. Come back: skein watch tail$/m);
   assert.equal((await skein("watch", "tail")).code, 0);
   await untilAnswered("tail", "one");

@@ -28,6 +28,7 @@ import { nodeKeys } from "./node/node-keys.ts";
 import { createNodeStore } from "./node/node-store.ts";
 import { endKeeper, get } from "./runtime/runtime.fixture.ts";
 import { directorySource } from "./source/source-directory.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 
 const HOUR = 3_600_000;
 
@@ -135,7 +136,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
         previous: null,
         now: Date.now(),
         cacheDir: null,
-        signal: AbortSignal.timeout(30_000),
+        signal: AbortSignal.timeout(PATIENCE_MS),
       };
       const done = await publish({ ...options, source: treeOf(dir), depot });
       const body: Release = {
@@ -359,7 +360,7 @@ async function joined(cluster: TestCluster, paths: Paths, name: string): Promise
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined>,
-  withinMs = 20_000,
+  withinMs = PATIENCE_MS,
 ): Promise<T> {
   const until = performance.now() + withinMs;
   for (;;) {

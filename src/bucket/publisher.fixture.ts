@@ -4,8 +4,9 @@ import { directoryDocuments } from "../depot/directory-documents.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { OrderEntry } from "./entries.ts";
 import { publishOrder } from "./publish.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 
 const [, , dir = ""] = process.argv;
 const entry = JSON.parse(await text(process.stdin)) as OrderEntry;
-const signal = AbortSignal.timeout(30_000);
+const signal = AbortSignal.timeout(PATIENCE_MS);
 await publishOrder(entry, { documents: directoryDocuments(dir), clock: systemClock, signal });

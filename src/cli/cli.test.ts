@@ -19,6 +19,7 @@ import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { cliProgram } from "./cli-program.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 
 const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
 
@@ -40,7 +41,7 @@ function skein(dir: string, ...args: string[]): Said {
     cwd: dir,
     env,
     encoding: "utf8",
-    timeout: 20_000,
+    timeout: PATIENCE_MS,
   });
   return { exit: status, out: stdout, err: stderr };
 }
@@ -256,7 +257,7 @@ function asNumber(t: TestContext, env: Record<string, string>, ...args: string[]
     gid: NUMBER,
     env: { PATH: process.env["PATH"], ...env },
     encoding: "utf8",
-    timeout: 20_000,
+    timeout: PATIENCE_MS,
   });
   return { exit: status, out: stdout, err: stderr, dir };
 }

@@ -11,6 +11,7 @@ import { programFile } from "../lib/program.ts";
 import { ensureKeeper, KeeperClient } from "./client.ts";
 import { groupMembers, statOf } from "./proc.ts";
 import type { InstanceSpec, KeeperEvent, SocketSpec } from "./protocol.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 
 interface Fixture {
   readonly home: string;
@@ -76,7 +77,7 @@ const tcp = (over: Partial<SocketSpec> = {}): SocketSpec => ({
 });
 
 async function until<T>(ask: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-  for (let n = 0; n < 300; n++) {
+  for (const end = performance.now() + PATIENCE_MS; performance.now() < end;) {
     const got = await ask();
     if (got !== undefined && got !== false) return got;
     await sleep(20);

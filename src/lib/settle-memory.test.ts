@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { PATIENCE_MS } from "./patience.fixture.ts";
 
 const run = promisify(execFile);
 
@@ -18,6 +19,8 @@ test("what starting left behind is given back, and the program ends when it has 
       clearInterval(look);
       console.log("collected");
     }, 50);`;
-  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { timeout: 30_000 });
+  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], {
+    timeout: PATIENCE_MS,
+  });
   assert.equal(stdout, "collected\n");
 });

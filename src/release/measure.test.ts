@@ -4,6 +4,7 @@ import { freedBytes } from "./freed.ts";
 import { measureInstall, type MeasureOptions } from "./measure.ts";
 import type { Published } from "./publish.ts";
 import { makeWorld, noise, readTree, releaseId, type World } from "./release.fixture.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 
 const optionsFor = (world: World, n: number, tree: Published): MeasureOptions => ({
   release: releaseId(n),
@@ -11,7 +12,7 @@ const optionsFor = (world: World, n: number, tree: Published): MeasureOptions =>
   depots: [world.depot],
   revs: world.revs,
   link: true,
-  signal: AbortSignal.timeout(20_000),
+  signal: AbortSignal.timeout(PATIENCE_MS),
 });
 
 test("what an install will fetch and write is known before, about to the byte, and nothing is changed", async (t) => {

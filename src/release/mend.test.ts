@@ -8,6 +8,7 @@ import type { Published } from "./publish.ts";
 import { mendInstall, type Mending, type MendOptions } from "./mend.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "./release.fixture.ts";
 import { verifyInstall } from "./verify-install.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",
@@ -40,7 +41,7 @@ async function mend(
     depots: [world.depot],
     revs: world.revs,
     full: false,
-    signal: AbortSignal.timeout(20_000),
+    signal: AbortSignal.timeout(PATIENCE_MS),
     ...more,
   });
 }

@@ -1,5 +1,6 @@
 import http from "node:http";
 import { until } from "./processes.ts";
+import { PATIENCE_MS } from "../../src/lib/patience.fixture.ts";
 
 export interface Answer {
   readonly status: number;
@@ -11,10 +12,10 @@ export async function get(url: string, signal?: AbortSignal): Promise<Answer> {
   return await new Promise((resolve, reject) => {
     const request = http.get(url, {
       agent: false,
-      timeout: 5000,
+      timeout: PATIENCE_MS,
       ...(signal === undefined ? {} : { signal }),
     });
-    request.once("timeout", () => request.destroy(new Error(`${url}: no answer within 5 s`)));
+    request.once("timeout", () => request.destroy(new Error(`${url}: no answer`)));
     request.once("error", reject);
     request.once("response", (response) => {
       let text = "";
@@ -34,7 +35,6 @@ export async function firstAnswer(url: string, text: string, signal?: AbortSigna
   };
   await until(`${url} answers ${JSON.stringify(text)}`, probe, {
     everyMs: 5,
-    withinMs: 60_000,
     ...(signal === undefined ? {} : { signal }),
   });
 }

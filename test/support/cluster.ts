@@ -15,7 +15,6 @@ import { ended, freePort, Processes, processesIn, signalQuietly, until } from ".
 import { type Program, tested } from "./program.ts";
 import { gitEnv } from "./repo.ts";
 
-const READY_MS = 30_000;
 const INVITED_MS = 600_000;
 
 export interface ClusterOptions {
@@ -188,10 +187,10 @@ export class Cluster implements AsyncDisposable {
     return (await client.ports({}, this.signal)).ports;
   }
 
-  /** Waits until `holds` answers true; rejects with `what` after 30 s. */
+  /** Waits until `holds` answers true; rejects with `what` when it never does. */
   async until(what: string, holds: () => Promise<boolean>): Promise<void> {
     const probe = async (): Promise<true | undefined> => ((await holds()) ? true : undefined);
-    await until(what, probe, { withinMs: READY_MS, signal: this.signal });
+    await until(what, probe, { signal: this.signal });
   }
 
   env(home: string): NodeJS.ProcessEnv {
@@ -274,7 +273,6 @@ abstract class Daemon {
     };
     return await until(`skein ${args[0]} is ready`, isReady, {
       signal,
-      withinMs: READY_MS,
       giveUp: isEnded,
     }).catch(async (err: unknown) => {
       throw new Error(`skein ${args.join(" ")} did not start:\n${await this.printed()}`, { cause: err });

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import { PATIENCE_MS } from "../../src/lib/patience.fixture.ts";
 
 export interface StartOptions {
   readonly cwd: string;
@@ -116,7 +117,7 @@ export async function freePort(host = "127.0.0.1"): Promise<number> {
 export async function until<T>(
   what: string,
   probe: () => Promise<T | undefined> | T | undefined,
-  { withinMs = 20_000, everyMs = 20, signal, giveUp }: UntilOptions = {},
+  { withinMs = PATIENCE_MS, everyMs = 20, signal, giveUp }: UntilOptions = {},
 ): Promise<T> {
   const end = performance.now() + withinMs;
   let last: unknown;

@@ -10,6 +10,7 @@ import { errnoOf } from "../../lib/errors.ts";
 import { appLog } from "./app-log.ts";
 import { processGroups } from "./groups.ts";
 import { printedHealth, runHook, runVerify, type HookPlace, type HookTools } from "./hooks.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 const BARE: Pick<Manifest, "hooks" | "env" | "verify"> = { hooks: {}, env: {}, verify: null };
 
@@ -125,12 +126,12 @@ test("what a hook says is prefixed, kept, and comes with its failure", async (t)
 
 test("a hanging hook ends with all it started, within its time", async (t) => {
   const hooks = {
-    pre_jump: { sh: "sleep 60 & echo $! > $SKEIN_DATA/pid; echo up; sleep 60", withinMs: 400 },
+    pre_jump: { sh: "sleep 60 & echo $! > $SKEIN_DATA/pid; echo up; sleep 60", withinMs: 2000 },
   };
   const { place, tools, home } = await bench(t, {}, { hooks });
   await assert.rejects(runHook("pre-jump", place, tools), {
     code: "HOOK_TIMEOUT",
-    message: "pre-jump: no end within 0.4s",
+    message: "pre-jump: no end within 2s",
   });
   await gone(Number(await fs.readFile(path.join(home, "data/pid"), "utf8")));
 });
@@ -209,7 +210,7 @@ test("health is read from the last line that has it", () => {
 });
 
 async function eventually<T>(look: () => Promise<T | undefined>): Promise<T> {
-  for (let n = 0; n < 500; n++) {
+  for (const end = performance.now() + PATIENCE_MS; performance.now() < end;) {
     const found = await look().catch(() => undefined);
     if (found !== undefined) return found;
     await systemClock.sleep(10);

@@ -6,6 +6,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { KeyId, ReleaseId } from "../../lib/ids.ts";
 import { silentLog } from "../../lib/log.ts";
 import { serveRegistry, serviceTable } from "./registry.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 const caller = { app: "shop", env: "prod", release: "a".repeat(32) as ReleaseId, uses: [] };
 
@@ -27,7 +28,7 @@ test("idle connections are bounded, and end soon when they say nothing", async (
     await new Promise((resolve) => socket.once("close", resolve));
   });
   const late = new Promise((_resolve, reject) => {
-    setTimeout(() => reject(new Error("a silent connection stayed")), 10_000).unref();
+    setTimeout(() => reject(new Error("a silent connection stayed")), PATIENCE_MS).unref();
   });
   await Promise.race([Promise.all(closings), late]);
   const answer = await fetch(`http://127.0.0.1:${port}/cap1/services`);
@@ -44,7 +45,7 @@ test("one caller's waits are bounded, and another caller still waits", async (t)
   const waiting = Array.from({ length: 5 }, () => ask("cap1").catch(() => 0));
   const statuses: number[] = [];
   for (let tries = 0; tries < 100 && !statuses.includes(429); tries++) {
-    const late = fetch(url("cap1"), { signal: AbortSignal.any([gone.signal, AbortSignal.timeout(200)]) });
+    const late = fetch(url("cap1"), { signal: AbortSignal.any([gone.signal, AbortSignal.timeout(1000)]) });
     statuses.push(await late.then((response) => response.status).catch(() => 0));
   }
   assert.equal(statuses.includes(429), true);

@@ -66,7 +66,7 @@ test("the table of now is waited for while the source is away", async (t) => {
     yield await Promise.resolve([entry("say.2")]);
     throw new Error("one table is enough");
   });
-  await neighbours.refresh(AbortSignal.timeout(20_000));
+  await neighbours.refresh(t.signal);
   assert.deepEqual(names(), ["say.2"]);
 });
 
@@ -86,7 +86,7 @@ test("an agent that starts where no hub answers knows what its callers knew befo
   const first = life(t, dir, async function* () {
     yield await Promise.resolve([entry("say.1"), entry("far.1", "bank")]);
   });
-  await first.neighbours.refresh(AbortSignal.timeout(20_000));
+  await first.neighbours.refresh(t.signal);
   assert.deepEqual(first.names(), ["say.1", "far.1"]);
   const known = await knownBefore(dir, silentLog);
   assert.deepEqual(

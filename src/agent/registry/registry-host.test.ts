@@ -58,7 +58,7 @@ test("a dead instance leaves the table with the event of its end, though the kee
   await told.promise;
   assert.deepEqual(await table(), []);
   goOn(keeper);
-  await eventually(async () => (await table()).length === 1, 15_000); // its successor is found again
+  await eventually(async () => (await table()).length === 1); // its successor is found again
 });
 
 /** The keeper may have been ended by then. */

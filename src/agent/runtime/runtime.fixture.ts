@@ -15,6 +15,7 @@ import { statOf } from "../../keeper/proc.ts";
 import { silentLog } from "../../lib/log.ts";
 import type { ProcessPlan, ReleasePlan } from "./plan.ts";
 import { AppRuntime } from "./runtime.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 /** A node of its own for one test: folders, keeper, runtime; everything it started is gone afterwards. */
 export interface Bench {
@@ -160,7 +161,7 @@ export function processPlan(run: string | ProcessPlan["run"], over: Partial<Proc
     count: 1,
     on: null,
     listen: {},
-    ready: { check: null, everyMs: 50, passes: 1, withinMs: 8000, aliveMs: 300 },
+    ready: { check: null, everyMs: 50, passes: 1, withinMs: PATIENCE_MS, aliveMs: 300 },
     live: null,
     drain: { signal: "TERM", windowMs: 150, withinMs: 4000, now: "KILL" },
     restart: { backoffMinMs: 50, backoffMaxMs: 400, limit: 3, limitWithinMs: 60_000 },
@@ -213,13 +214,16 @@ export async function get(port: number, url = "/"): Promise<Answer> {
       response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
       response.on("error", reject);
     });
-    request.setTimeout(5000, () => request.destroy(new Error("no answer")));
+    request.setTimeout(PATIENCE_MS, () => request.destroy(new Error("no answer")));
     request.on("error", reject);
   });
 }
 
 /** Repeats until `ask` gives something truthy; fails after `withinMs`. */
-export async function eventually<T>(ask: () => T | Promise<T>, withinMs = 5000): Promise<NonNullable<T>> {
+export async function eventually<T>(
+  ask: () => T | Promise<T>,
+  withinMs = PATIENCE_MS,
+): Promise<NonNullable<T>> {
   const until = performance.now() + withinMs;
   for (;;) {
     const got = await ask();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import type { ProcessPlan } from "./plan.ts";
 import {
   bench,
   deploy,
@@ -59,20 +60,19 @@ test("a server that takes fd 3 is started privately, then on the public socket",
 test("a check that is a command judges by its exit status, and is told where the judged instance listens", async (t) => {
   const b = await bench(t);
   const port = await freePort();
-  const ready = {
-    ...processPlan("x").ready,
-    check: { type: "run", run: { argv: ["sh", "ready.sh"] } },
-    withinMs: 1500,
-  } as const;
-  const planOf = (version: string, script: string) =>
+  const check = { type: "run", run: { argv: ["sh", "ready.sh"] } } as const;
+  const planOf = (version: string, script: string, over: Partial<ProcessPlan["ready"]> = {}) =>
     releasePlan(
       b.release({ "app.js": plainNode(version), "ready.sh": script }),
-      processPlan("node app.js", { listen: { http: listenAt(port) }, ready }),
+      processPlan("node app.js", {
+        listen: { http: listenAt(port) },
+        ready: { ...processPlan("x").ready, check, ...over },
+      }),
     );
   const asks = `exec node -e 'fetch("http://" + process.env.SKEIN_ADDRESS_HTTP).then(async (r) => process.exit(await r.text() === "one" ? 0 : 1))'`;
   const one = planOf("one", asks);
   await deploy(b.runtime, one, undefined, b.signal);
-  const bad = planOf("two", "echo the greeting is wrong; exit 3");
+  const bad = planOf("two", "echo the greeting is wrong; exit 3", { withinMs: 3000 });
   await assert.rejects(b.runtime.judge(bad, {}, b.signal), {
     code: "HEALTH_TIMEOUT",
     message: /exit status 3: the greeting is wrong/,

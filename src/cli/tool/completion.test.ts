@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 const SKEIN = path.resolve(import.meta.dirname, "../../../bin/skein.mjs");
 
@@ -75,7 +76,7 @@ for (const { name, driver, args } of SHELLS) {
     const done = spawnSync(name, [...args(program), script, ...CASES.map(([typed]) => typed)], {
       cwd: dir, // empty: nothing here that a file's name could complete
       encoding: "utf8",
-      timeout: 60_000,
+      timeout: PATIENCE_MS,
     });
     assert.deepEqual(
       done.stdout

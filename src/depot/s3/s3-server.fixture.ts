@@ -8,6 +8,7 @@ import { after, type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openBucket, type BucketOptions, type S3Bucket } from "./bucket.ts";
 import type { Environment } from "./settings.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 /** A real S3 server: OpenStack Swift (s3-server.py), which ends with this process. */
 export interface S3Server extends AsyncDisposable {
@@ -44,7 +45,7 @@ export async function startS3Server({ conditional }: S3ServerOptions): Promise<S
     async makeBucket() {
       const name = `bucket-${(buckets += 1)}`;
       using bucket = await openBucket(`s3://${name}`, env);
-      await bucket.tell({ method: "PUT", signal: AbortSignal.timeout(10_000) });
+      await bucket.tell({ method: "PUT", signal: AbortSignal.timeout(PATIENCE_MS) });
       return name;
     },
     async [Symbol.asyncDispose]() {

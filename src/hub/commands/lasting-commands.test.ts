@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import test from "node:test";
 import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
 import { at, joinNode, startTestHub, wantedUntil, type TestHub, type TestNode } from "../hub.fixture.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 async function stageFor(hub: TestHub, nodes: readonly TestNode[], more: object = {}): Promise<Envelope> {
   const body = {
@@ -24,7 +25,7 @@ async function stageFor(hub: TestHub, nodes: readonly TestNode[], more: object =
 
 /** Hands a command in and leaves. */
 async function handIn(hub: TestHub, command: Envelope): Promise<void> {
-  for await (const line of hub.client.command(command, AbortSignal.timeout(10_000))) {
+  for await (const line of hub.client.command(command, AbortSignal.timeout(PATIENCE_MS))) {
     assert.equal(line.type, "kept");
     break;
   }
@@ -32,7 +33,7 @@ async function handIn(hub: TestHub, command: Envelope): Promise<void> {
 
 async function answer({ client, kid }: TestNode, command: Envelope, ...lines: object[]): Promise<void> {
   const body = Readable.from(lines.map((line) => Buffer.from(`${JSON.stringify(line)}\n`)));
-  await client.answerCommand(digestOfEnvelope(command), kid, body, AbortSignal.timeout(10_000));
+  await client.answerCommand(digestOfEnvelope(command), kid, body, AbortSignal.timeout(PATIENCE_MS));
 }
 
 const commandsOf = async ({ client }: TestNode): Promise<Envelope[]> => [

@@ -115,50 +115,38 @@ async function withAgents(
   }
 }
 
-test(
-  "three polling nodes are let go one after the other, and then the order stands",
-  { timeout: 30_000 },
-  async (t) => {
-    const story = await begin(t);
-    await withAgents(story, [], async () => {
-      assert.equal((await ended(story)).phase, "ok");
-    });
-    assert.deepEqual(story.said, ["web1 ok", "web2 ok", "web3 ok"]);
-    const [view] = await story.hub.client.app("shop");
-    assert.equal(view?.standing?.digest, story.order.digest);
-  },
-);
+test("three polling nodes are let go one after the other, and then the order stands", async (t) => {
+  const story = await begin(t);
+  await withAgents(story, [], async () => {
+    assert.equal((await ended(story)).phase, "ok");
+  });
+  assert.deepEqual(story.said, ["web1 ok", "web2 ok", "web3 ok"]);
+  const [view] = await story.hub.client.app("shop");
+  assert.equal(view?.standing?.digest, story.order.digest);
+});
 
-test(
-  "when the second node fails the first is taken back, and the third never starts",
-  { timeout: 30_000 },
-  async (t) => {
-    const story = await begin(t);
-    await withAgents(story, [{}, { verdict: "failed", code: "HEALTH_TIMEOUT" }], async () => {
-      const view = await ended(story);
-      assert.equal(view.phase, "undone");
-      assert.equal(view.verdict?.code, "DEPLOY_FAILED");
-    });
-    assert.deepEqual(story.said.slice(0, 2), ["web1 ok", "web2 failed"]);
-    assert.ok(story.said.includes("web1 undone"));
-    assert.ok(!story.said.includes("web3 ok"));
-    const [view] = await story.hub.client.app("shop");
-    assert.equal(view?.standing, null);
-  },
-);
+test("when the second node fails the first is taken back, and the third never starts", async (t) => {
+  const story = await begin(t);
+  await withAgents(story, [{}, { verdict: "failed", code: "HEALTH_TIMEOUT" }], async () => {
+    const view = await ended(story);
+    assert.equal(view.phase, "undone");
+    assert.equal(view.verdict?.code, "DEPLOY_FAILED");
+  });
+  assert.deepEqual(story.said.slice(0, 2), ["web1 ok", "web2 failed"]);
+  assert.ok(story.said.includes("web1 undone"));
+  assert.ok(!story.said.includes("web3 ok"));
+  const [view] = await story.hub.client.app("shop");
+  assert.equal(view?.standing, null);
+});
 
-test(
-  "a hub that is ended in the middle and started again goes on where it was",
-  { timeout: 30_000 },
-  async (t) => {
-    const story = await begin(t, 200);
-    const { home, cluster, port } = story.hub;
-    await withAgents(story, [], async () => {
-      while (story.said.length < 1) await sleep(5);
-      await story.hub.close();
-      story.hub = await startTestHub(t, { home, cluster, listen: { host: "127.0.0.1", port } });
-      assert.equal((await ended(story)).phase, "ok");
-    });
-    assert.deepEqual(story.said, ["web1 ok", "web2 ok", "web3 ok"]);
-  },
-);
+test("a hub that is ended in the middle and started again goes on where it was", async (t) => {
+  const story = await begin(t, 200);
+  const { home, cluster, port } = story.hub;
+  await withAgents(story, [], async () => {
+    while (story.said.length < 1) await sleep(5);
+    await story.hub.close();
+    story.hub = await startTestHub(t, { home, cluster, listen: { host: "127.0.0.1", port } });
+    assert.equal((await ended(story)).phase, "ok");
+  });
+  assert.deepEqual(story.said, ["web1 ok", "web2 ok", "web3 ok"]);
+});

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { writeTree } from "../../release/release.fixture.ts";
 import { deployToBucket, reorderInBucket, type BucketDeployOptions } from "./bucket-deploy.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 function wish(world: BucketWorld, change: Partial<BucketDeployOptions>): BucketDeployOptions {
   return {
@@ -20,7 +21,7 @@ function wish(world: BucketWorld, change: Partial<BucketDeployOptions>): BucketD
     hooks: "run",
     strategy: { spreadMs: 0 },
     tell: () => undefined,
-    signal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.timeout(PATIENCE_MS),
     ...change,
   };
 }

@@ -5,6 +5,7 @@ import { systemClock } from "../../lib/clock.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 const [, , address = "", pin = "", root = "", home = ""] = process.argv;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -12,7 +13,7 @@ const { isDone, packages } = await sync(root, {
   bucket: await openBucket(address, {
     env: process.env,
     writing: false,
-    signal: AbortSignal.timeout(60_000),
+    signal: AbortSignal.timeout(PATIENCE_MS),
   }),
   pin: pin as Digest,
   env: "default",
@@ -24,7 +25,7 @@ const { isDone, packages } = await sync(root, {
   waitMs: 60_000,
   maxAgeMs: null,
   say,
-  signal: AbortSignal.timeout(60_000),
+  signal: AbortSignal.timeout(PATIENCE_MS),
 });
 for (const { troubles } of packages) for (const one of troubles) say(`${one.code} ${one.message}`);
 process.exitCode = isDone ? 0 : 1;
