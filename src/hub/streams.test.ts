@@ -12,6 +12,7 @@ import {
   at,
   joinNode,
   makeOrder,
+  makeReceipt,
   makeRelease,
   reportOf,
   rosterOf,
@@ -116,6 +117,32 @@ test("an unchanged report writes nothing, and a new hub takes over the lease", a
   const entries = await second.hub.core.store.range("/ports/");
   assert.equal(entries.entries.length, 1);
   assert.ok((entries.entries[0]?.modRevision ?? 0) <= before, "the entry was not written again");
+});
+
+test("a report is one transaction, with what it says of the node, its instances and its receipts", async (t) => {
+  const hub = await startTestHub(t);
+  const node = await joinNode(t, hub, "web1");
+  const roster = rosterOf([node]);
+  const order = await makeOrder(hub.cluster, "a".repeat(32) as ReleaseId, roster);
+  await hub.hub.orders.restore({ order: order.envelope, roster });
+  await node.client.report(reportOf({ instances: [instanceOf("web.1", 8001)] }));
+  const { revision } = hub.hub.core.mirror;
+  const receipt = await makeReceipt(hub.cluster, node, order);
+  const instances = [instanceOf("web.1", 8002), instanceOf("web.2", 8003)];
+  const said = await node.client.report(reportOf({ version: "2", instances, receipts: [receipt, receipt] }));
+  assert.equal(said.receipts.length, 2);
+  let wrote: readonly string[] = [];
+  for await (const events of hub.hub.core.store.watch("", revision + 1, t.signal)) {
+    wrote = events.map(({ key }) => key.replace(node.kid, "NODE").replace(order.digest, "ORDER"));
+    if (wrote.some((key) => key.includes("NODE"))) break;
+  }
+  assert.deepEqual(wrote, [
+    "/nodes/NODE/view",
+    "/ports/NODE/web.1",
+    "/ports/NODE/web.2",
+    "/receipts/ORDER/NODE",
+    "/nodes/NODE/receipts/shop/default",
+  ]);
 });
 
 test("events resume after the last one seen, also across a restart of the hub", async (t) => {

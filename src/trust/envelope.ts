@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { deepFrozen } from "../lib/deep-frozen.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { digestOf, type Digest, type KeyId } from "../lib/ids.ts";
 import { DOCUMENT_SCHEMAS, type DocumentBody, type DocumentType } from "./documents.ts";
@@ -24,6 +25,9 @@ interface Findings {
 /** Each step that leads from an order to its deed opens the same few documents anew: read once, they are looked up. */
 const FINDINGS = new WeakMap<object, Findings>();
 
+/** What was read from an object that cannot change any more. */
+const READ = new WeakMap<object, Envelope>();
+
 /** How every signed document travels: type, payload, signatures (docs/formats/envelope.md). Frozen once it is read. */
 export const envelopeSchema = z
   .strictObject({
@@ -48,13 +52,15 @@ export interface Opened<T extends DocumentType> {
  */
 export function parseEnvelope(source: unknown): Envelope {
   const value = typeof source === "string" ? parseText(source) : source;
+  const before = readBefore(value);
+  if (before !== undefined) return before;
   const size = roughSize(value);
   if (size > MAX_ENVELOPE_BYTES) {
     throw new SkeinError("DOC_TOO_BIG", `an envelope of ${size} bytes; the most is ${MAX_ENVELOPE_BYTES}`);
   }
-  if (isKnown(value)) return value;
   const parsed = envelopeSchema.safeParse(value);
   if (!parsed.success) throw malformed("envelope", z.prettifyError(parsed.error));
+  if (isFrozen(value, parsed.data)) READ.set(value, parsed.data);
   return parsed.data;
 }
 
@@ -127,9 +133,10 @@ export function digestOfEnvelope(envelope: Envelope): Digest {
   return (found.digest ??= digestOf(signedBytes(envelope)));
 }
 
-/** Is `value` an envelope that was read here already? */
-function isKnown(value: unknown): value is Envelope {
-  return typeof value === "object" && value !== null && FINDINGS.has(value);
+/** The envelope that `value` is, or was read as; undefined where it was not read here. */
+function readBefore(value: unknown): Envelope | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  return FINDINGS.has(value) ? (value as Envelope) : READ.get(value);
 }
 
 function isSigned(envelope: Envelope, key: PublicKey, signature: string): boolean {
@@ -161,10 +168,11 @@ function frozen<T extends { s: unknown[] }>(envelope: T): T {
   return Object.freeze(envelope);
 }
 
-function deepFrozen<T>(value: T): T {
-  if (typeof value !== "object" || value === null) return value;
-  for (const inner of Object.values(value)) deepFrozen(inner);
-  return Object.freeze(value);
+/** Whole: an envelope goes three deep. */
+function isFrozen(value: unknown, { s }: Envelope): value is object {
+  if (typeof value !== "object" || value === null || !("s" in value) || !Array.isArray(value.s)) return false;
+  const parts: readonly unknown[] = value.s;
+  return s.length === parts.length && [value, parts, ...parts].every(Object.isFrozen);
 }
 
 /** DSSE's pre-authentication encoding: no two pairs of type and payload have the same. */

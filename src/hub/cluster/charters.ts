@@ -13,11 +13,17 @@ export class Charters {
   readonly #expected: Digest | undefined;
   #pin: Digest | undefined;
   #current: { readonly charter: Charter; readonly count: number } | undefined;
+  /** Asked for with every request: listed once until one comes. */
+  #chain: readonly Envelope[] | undefined;
 
   /** @param expected digest that the first charter must have; undefined: any */
   constructor(core: Core, expected?: Digest) {
     this.#core = core;
     this.#expected = expected;
+    const stop = core.mirror.onChange((changed) => {
+      if (changed.some((key) => key.startsWith(keys.charters))) this.#chain = undefined;
+    });
+    core.signal.addEventListener("abort", stop, { once: true });
   }
 
   /** Takes the charter that the hub was started with, if the store has none yet. @throws SkeinError CHARTER_PIN, DOC_* */
@@ -64,10 +70,8 @@ export class Charters {
   }
 
   after(version: number): Envelope[] {
-    return this.#core.mirror
-      .list(keys.charters)
-      .map(({ value }) => value)
-      .slice(version);
+    this.#chain ??= this.#core.mirror.list(keys.charters).map(({ value }) => value);
+    return this.#chain.slice(version);
   }
 
   /** Stores the next version; the very same bytes again are no error. @throws SkeinError CHARTER_ROLLBACK, DOC_* … */

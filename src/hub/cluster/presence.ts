@@ -8,7 +8,8 @@ import type { NodeView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { MAX_AHEAD_MS } from "../../trust/charter.ts";
 import { timeOf } from "../../trust/fields.ts";
-import { put, type Core } from "../records/core.ts";
+import type { Op } from "../../store/store.ts";
+import { nodeLane, put, write, type Core } from "../records/core.ts";
 import { keys, type ViewRecord } from "../records/keys.ts";
 import type { Nodes } from "./nodes.ts";
 
@@ -133,27 +134,25 @@ export class Presence {
     live.deadline = this.#core.clock.now() + SILENCE_MS;
   }
 
-  /** @returns whether two live agents use this key */
-  async reported(node: KeyId, report: Report): Promise<boolean> {
+  /**
+   * A node said what it does.
+   * @returns whether two live agents use this key, and what of it is to be written: asked for in the node's lane
+   */
+  reported(node: KeyId, report: Report): { readonly duplicate: boolean; readonly changes: () => Op[] } {
     this.heard(node);
     const live = this.#live.get(node);
     const now = this.#core.clock.now();
     if (live !== undefined) noteBoot(live, report.boot, now);
     const skewMs = now - Date.parse(report.at);
-    const before = this.#view(node);
-    await this.#write(node, {
-      ...before,
-      address: report.address,
-      version: report.version,
-      boot: report.boot,
-      knows: report.knows,
-      apps: report.apps,
-      roomBytes: report.roomBytes ?? null,
+    const { address, version, boot, knows, apps, roomBytes = null } = report;
+    const said = { address, version, boot, knows, apps, roomBytes };
+    const changes = (): Op[] => {
+      const before = this.#view(node);
       // A changing millisecond is no news.
-      skewMs: Math.abs(skewMs - (before.skewMs ?? Infinity)) > 1000 ? skewMs : before.skewMs,
-      duplicate: this.duplicate(node),
-    });
-    return this.duplicate(node);
+      const skew = Math.abs(skewMs - (before.skewMs ?? Infinity)) > 1000 ? skewMs : before.skewMs;
+      return this.#changes(node, { ...before, ...said, skewMs: skew, duplicate: this.duplicate(node) });
+    };
+    return { duplicate: this.duplicate(node), changes };
   }
 
   duplicate(node: KeyId): boolean {
@@ -227,7 +226,9 @@ export class Presence {
       const view = this.#view(node);
       const duplicate = this.duplicate(node);
       if (view.present !== this.present(node) || view.duplicate !== duplicate) {
-        await this.#write(node, { ...view, duplicate });
+        await this.#core.lanes.run(nodeLane(node), async () => {
+          await write(this.#core, this.#changes(node, { ...this.#view(node), duplicate }));
+        });
       }
     }
   }
@@ -236,17 +237,13 @@ export class Presence {
     return this.#core.mirror.get(keys.view(node)) ?? NOTHING_KNOWN;
   }
 
-  async #write(node: KeyId, view: ViewRecord): Promise<void> {
-    await this.#core.lanes.run(`view ${node}`, async () => {
-      const key = keys.view(node);
-      const stored = this.#core.mirror.get(key);
-      const next = { ...view, present: viewPresent(this.present(node), view), lastSeen: view.lastSeen };
-      if (stored !== undefined && JSON.stringify(stored) === JSON.stringify(next)) return;
-      const lastSeen = this.#live.get(node)?.lastSeen;
-      const record = { ...next, lastSeen: lastSeen === undefined ? next.lastSeen : timeOf(lastSeen) };
-      const { revision } = await this.#core.store.txn({ compare: [], then: [put(key, record)] });
-      await this.#core.mirror.reached(revision);
-    });
+  #changes(node: KeyId, view: ViewRecord): Op[] {
+    const key = keys.view(node);
+    const stored = this.#core.mirror.get(key);
+    const next = { ...view, present: viewPresent(this.present(node), view), lastSeen: view.lastSeen };
+    if (stored !== undefined && JSON.stringify(stored) === JSON.stringify(next)) return [];
+    const lastSeen = this.#live.get(node)?.lastSeen;
+    return [put(key, { ...next, lastSeen: lastSeen === undefined ? next.lastSeen : timeOf(lastSeen) })];
   }
 }
 

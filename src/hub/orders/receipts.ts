@@ -1,5 +1,4 @@
 /** What nodes say they did with an order: verified, kept, and served to those who settle. */
-import { faultPoint } from "../../lib/fault.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import type { Order, Receipt } from "../../trust/documents.ts";
@@ -7,9 +6,17 @@ import { digestOfEnvelope, readUnverified, type Envelope, type Opened } from "..
 import { compareSerials, openReceipt } from "../../trust/orders.ts";
 import { msOf } from "../../trust/fields.ts";
 import type { Charters } from "../cluster/charters.ts";
-import { put, type Core } from "../records/core.ts";
-import { keys } from "../records/keys.ts";
+import type { Core } from "../records/core.ts";
+import { keys, type Key } from "../records/keys.ts";
 import type { Orders } from "./orders.ts";
+
+/** By their keys: of two about one thing in one report, the later one. */
+type Puts = Map<Key<Envelope>, Envelope>;
+
+export interface Taken {
+  readonly done: readonly Digest[];
+  readonly puts: ReadonlyMap<string, Envelope>;
+}
 
 export class Receipts {
   readonly #core: Core;
@@ -22,12 +29,15 @@ export class Receipts {
     this.#orders = orders;
   }
 
-  /** @returns those that need not be sent again: stored durably, or never going to be */
-  async take(node: KeyId, receipts: readonly Envelope[]): Promise<Digest[]> {
-    const done: Digest[] = [];
+  /**
+   * Called in the node's lane.
+   * @returns what is to be written, and those that need not be sent again then: stored, or never going to be
+   */
+  async take(node: KeyId, receipts: readonly Envelope[]): Promise<Taken> {
+    const taken = { done: [] as Digest[], puts: new Map<Key<Envelope>, Envelope>() };
     for (const receipt of receipts)
-      if (await this.#takeOne(node, receipt)) done.push(digestOfEnvelope(receipt));
-    return done;
+      if (await this.#takeOne(node, receipt, taken.puts)) taken.done.push(digestOfEnvelope(receipt));
+    return taken;
   }
 
   /** The node's newest receipt of each app and environment. */
@@ -35,7 +45,7 @@ export class Receipts {
     return this.#core.mirror.list(keys.lastReceipts(node)).map(({ value }) => value);
   }
 
-  async #takeOne(node: KeyId, source: Envelope): Promise<boolean> {
+  async #takeOne(node: KeyId, source: Envelope, puts: Puts): Promise<boolean> {
     const { charter } = this.#charters.need();
     let opened: Opened<"receipt.1">;
     try {
@@ -51,26 +61,24 @@ export class Receipts {
     if (record === undefined) return false;
     // Else a node could fill the store with receipts of apps that nobody has.
     if (!answers(opened.body, this.#orders.body(record))) return true;
-    await this.#core.lanes.run(`receipt ${node}`, async () => await this.#store(opened, source));
+    await this.#keep(opened, source, puts);
     return true;
   }
 
-  async #store({ body }: Opened<"receipt.1">, source: Envelope): Promise<void> {
+  async #keep({ body }: Opened<"receipt.1">, source: Envelope, puts: Puts): Promise<void> {
     const key = keys.receipt(body.order, body.node);
-    const stored = await this.#core.store.get(key);
-    if (stored !== undefined) {
-      const before = readUnverified(JSON.parse(stored.value), "receipt.1");
-      if (msOf(before.at) >= msOf(body.at)) return;
-    }
+    const before = puts.get(key) ?? (await this.#stored(key));
+    if (before !== undefined && msOf(readUnverified(before, "receipt.1").at) >= msOf(body.at)) return;
+    puts.set(key, source);
     const lastKey = keys.lastReceipt(body.node, body.app, body.env);
-    const last = this.#core.mirror.get(lastKey);
-    const newest = last === undefined || compareSerials(readUnverified(last, "receipt.1"), body) <= 0;
-    faultPoint("hub.receipt");
-    const { revision } = await this.#core.store.txn({
-      compare: [],
-      then: [put(key, source), ...(newest ? [put(lastKey, source)] : [])],
-    });
-    await this.#core.mirror.reached(revision);
+    const last = puts.get(lastKey) ?? this.#core.mirror.get(lastKey);
+    const isNewest = last === undefined || compareSerials(readUnverified(last, "receipt.1"), body) <= 0;
+    if (isNewest) puts.set(lastKey, source);
+  }
+
+  async #stored(key: Key<Envelope>): Promise<unknown> {
+    const stored = await this.#core.store.get(key);
+    return stored === undefined ? undefined : JSON.parse(stored.value);
   }
 }
 

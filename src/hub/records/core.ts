@@ -1,6 +1,7 @@
 /** What every part of the hub works with. */
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import type { KeyId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
 import type { ReceivingDepot } from "../../depot/depot.ts";
@@ -42,6 +43,20 @@ export const unchanged = (key: string, modRevision: number): Compare => ({
   op: "=",
   value: modRevision,
 });
+
+/** What a node says is written one after the other. */
+export const nodeLane = (node: KeyId): string => `node ${node}`;
+
+/** Below the store's bound of 128 operations. */
+const OPS_AT_ONCE = 100;
+
+/** Writes in one transaction, where it is not too much for one, in this order; waits until the mirror shows it. */
+export async function write(core: Pick<Core, "store" | "mirror">, ops: readonly Op[]): Promise<void> {
+  for (let at = 0; at < ops.length; at += OPS_AT_ONCE) {
+    const { revision } = await core.store.txn({ compare: [], then: ops.slice(at, at + OPS_AT_ONCE) });
+    await core.mirror.reached(revision);
+  }
+}
 
 /** Writes under conditions and waits until the mirror shows it. @throws SkeinError CONFLICT */
 export async function commit(core: Core, compare: readonly Compare[], then: readonly Op[]): Promise<void> {

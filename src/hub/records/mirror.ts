@@ -2,6 +2,7 @@
  * The hub's picture of what it reads often, kept by following the store: reading it costs nothing and needs no await.
  * Never the truth: every write is a compare-and-set on the store, and `reached` waits until the picture has it.
  */
+import { deepFrozen } from "../../lib/deep-frozen.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Key } from "./keys.ts";
 import type { Store, StoreEvent } from "../../store/store.ts";
@@ -31,8 +32,10 @@ const NOT_KEPT = ["/receipts/", "/rosters/"] as const;
 
 export class Mirror {
   readonly #store: Store;
-  /** `/nodes/` → its cells by key. */
+  /** The first two names of a key, `/nodes/KID/` → its cells by key: a node's own are found among ten thousand's. */
   readonly #folders = new Map<string, Map<string, Cell>>();
+  /** `/nodes/` → its folders. */
+  readonly #within = new Map<string, Set<string>>();
   readonly #listeners = new Set<Listener>();
   #waiting: Waiter[] = [];
   #ended = false;
@@ -70,9 +73,12 @@ export class Mirror {
   /** What is under a prefix that goes at least as deep as one folder, by key. */
   list<T>(prefix: Key<T>): Cached<T>[] {
     const found: Cached<T>[] = [];
-    for (const [key, cell] of this.#folders.get(folderOf(prefix)) ?? []) {
-      if (!key.startsWith(prefix)) continue;
-      found.push({ key, value: parsedOf(cell) as T, modRevision: cell.modRevision });
+    const folder = folderOf(prefix);
+    for (const name of this.#within.get(folder) ?? [folder]) {
+      for (const [key, cell] of this.#folders.get(name) ?? []) {
+        if (!key.startsWith(prefix)) continue;
+        found.push({ key, value: parsedOf(cell) as T, modRevision: cell.modRevision });
+      }
     }
     return found.sort((a, b) => (a.key < b.key ? -1 : 1));
   }
@@ -110,6 +116,7 @@ export class Mirror {
   async #load(): Promise<void> {
     const { entries, revision } = await this.#store.range("");
     this.#folders.clear();
+    this.#within.clear();
     for (const { key, value, modRevision } of entries) this.#put(key, { value, modRevision });
     this.#arrive(
       entries.map(({ key }) => key),
@@ -120,7 +127,7 @@ export class Mirror {
   #take(batch: readonly StoreEvent[]): void {
     for (const event of batch) {
       if (event.type === "put") this.#put(event.key, { value: event.value, modRevision: event.revision });
-      else this.#folders.get(folderOf(event.key))?.delete(event.key);
+      else this.#delete(event.key);
     }
     const revision = batch.at(-1)?.revision ?? this.#revision;
     this.#arrive(
@@ -132,9 +139,22 @@ export class Mirror {
   #put(key: string, cell: Cell): void {
     if (NOT_KEPT.some((prefix) => key.startsWith(prefix))) return;
     const name = folderOf(key);
-    const folder = this.#folders.get(name) ?? new Map<string, Cell>();
-    this.#folders.set(name, folder);
-    folder.set(key, cell);
+    const known = this.#folders.get(name);
+    if (known !== undefined) return void known.set(key, cell);
+    this.#folders.set(name, new Map([[key, cell]]));
+    const top = topOf(key);
+    const others = this.#within.get(top);
+    if (others === undefined) this.#within.set(top, new Set([name]));
+    else others.add(name);
+  }
+
+  #delete(key: string): void {
+    const name = folderOf(key);
+    const folder = this.#folders.get(name);
+    folder?.delete(key);
+    if (folder?.size !== 0) return;
+    this.#folders.delete(name);
+    this.#within.get(topOf(key))?.delete(name);
   }
 
   #arrive(keys: readonly string[], revision: number): void {
@@ -147,11 +167,17 @@ export class Mirror {
 }
 
 function parsedOf(cell: Cell): unknown {
-  cell.parsed ??= JSON.parse(cell.value);
+  cell.parsed ??= deepFrozen(JSON.parse(cell.value));
   return cell.parsed;
 }
 
+/** `/nodes/KID/` of `/nodes/KID/view`; `/names/` of `/names/web-1`. */
 function folderOf(key: string): string {
+  const second = key.indexOf("/", key.indexOf("/", 1) + 1);
+  return second === -1 ? topOf(key) : key.slice(0, second + 1);
+}
+
+function topOf(key: string): string {
   return key.slice(0, key.indexOf("/", 1) + 1);
 }
 

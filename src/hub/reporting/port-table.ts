@@ -21,9 +21,6 @@ export interface PortOrders {
   readonly names: (identity: Identity, place: AppEnv) => boolean;
 }
 
-/** Below the store's bound of 128 operations. */
-const OPS_AT_ONCE = 100;
-
 export class PortTable {
   readonly #core: Core;
   readonly #nodes: Nodes;
@@ -38,20 +35,14 @@ export class PortTable {
     this.#orders = orders;
   }
 
-  /** Makes the node's part of the table what it reports of apps that were ordered to it, for another 60 s. */
-  async renew(node: KeyId, reported: readonly InstanceReport[]): Promise<void> {
+  /**
+   * Keeps the node's part of the table for another 60 s. Called in the node's lane.
+   * @returns what makes it what the node reports of apps that were ordered to it
+   */
+  async renew(node: KeyId, reported: readonly InstanceReport[]): Promise<Op[]> {
     const instances = await this.#ordered(node, reported);
-    await this.#core.lanes.run(`ports ${node}`, async () => {
-      const { lease, old } = await this.#lease(node);
-      const ops = this.#changes(node, instances, lease, old);
-      for (let at = 0; at < ops.length; at += OPS_AT_ONCE) {
-        const { revision } = await this.#core.store.txn({
-          compare: [],
-          then: ops.slice(at, at + OPS_AT_ONCE),
-        });
-        await this.#core.mirror.reached(revision);
-      }
-    });
+    const { lease, old } = await this.#lease(node);
+    return this.#changes(node, instances, lease, old);
   }
 
   list(filter: { readonly app?: string | undefined; readonly env?: string | undefined }): PortEntry[] {
@@ -59,12 +50,18 @@ export class PortTable {
     for (const { key, value } of this.#core.mirror.list(keys.allPorts)) {
       if (filter.app !== undefined && value.app !== filter.app) continue;
       if (filter.env !== undefined && value.env !== filter.env) continue;
-      const node = key.split("/")[2] as KeyId;
-      const identity = this.#nodes.identity(node);
-      if (identity === undefined) continue;
-      found.push({ ...value, node, nodeName: identity.name, stale: !this.#presence.present(node) });
+      const entry = this.entry(key, value);
+      if (entry !== undefined) found.push(entry);
     }
     return found;
+  }
+
+  /** What stands under a key, with whose it is; undefined where its node is no member. */
+  entry(key: string, reported: InstanceReport): PortEntry | undefined {
+    const node = key.split("/")[2] as KeyId;
+    const identity = this.#nodes.identity(node);
+    if (identity === undefined) return undefined;
+    return { ...reported, node, nodeName: identity.name, stale: !this.#presence.present(node) };
   }
 
   /** A node that was never given an app would answer other nodes' lookups of it with whatever it likes. */

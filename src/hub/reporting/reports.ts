@@ -1,10 +1,11 @@
 /** One report of a node, taken apart: heads, receipts, instances, progress, presence. */
 import type { Report, Reported, ReportedHead } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import type { Digest, KeyId } from "../../lib/ids.ts";
 import { timeOf } from "../../trust/fields.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
-import type { Core } from "../records/core.ts";
+import { nodeLane, put, write, type Core } from "../records/core.ts";
 import type { Rollouts } from "../orders/gates.ts";
 import type { Orders } from "../orders/orders.ts";
 import type { Peers } from "./peers.ts";
@@ -28,7 +29,8 @@ export interface ReportParts {
 export async function takeReport(parts: ReportParts, node: KeyId, report: Report): Promise<Reported> {
   const { core, presence, catchUp } = parts;
   const before = presence.duplicate(node);
-  const duplicate = await presence.reported(node, report);
+  const said = presence.reported(node, report);
+  const { duplicate } = said;
   parts.peers.note(node, report.endpoint ?? null);
   if (duplicate !== before) parts.wanted.wake(node);
   for (const held of report.heads ?? []) await takeHead(parts, node, held);
@@ -36,12 +38,29 @@ export async function takeReport(parts: ReportParts, node: KeyId, report: Report
     await catchUp.heardFrom(node);
     if (!catchUp.on) parts.wanted.wake();
   }
-  // Before its receipts: whoever's turn they bring finds in the table what came up here. And two agents with one key
-  // would take turns in deleting each other's instances.
-  if (!duplicate) await parts.ports.renew(node, report.instances);
-  const receipts = await parts.receipts.take(node, report.receipts);
+  const receipts = await core.lanes.run(nodeLane(node), async () => await keep(parts, node, report, said));
   parts.rollouts.progress(node, report.progress);
   return { receipts, duplicate, catchingUp: catchUp.on, hubTime: timeOf(core.clock.now()) };
+}
+
+/**
+ * In one transaction: a report costs one flush, and one look at what it changes. Receipts come last where it takes
+ * more: whoever's turn they bring finds in the table what came up here.
+ * @returns the receipts that need not be sent again
+ */
+async function keep(
+  { core, ports, receipts }: ReportParts,
+  node: KeyId,
+  report: Report,
+  { duplicate, changes }: ReturnType<Presence["reported"]>,
+): Promise<Digest[]> {
+  // Two agents with one key would take turns in deleting each other's instances.
+  const instances = duplicate ? [] : await ports.renew(node, report.instances);
+  const { done, puts } = await receipts.take(node, report.receipts);
+  if (puts.size > 0) faultPoint("hub.receipt");
+  const kept = [...puts].map(([key, receipt]) => put(key, receipt));
+  await write(core, [...changes(), ...instances, ...kept]);
+  return [...done];
 }
 
 /** What a node holds is believed for the operators' signatures on it; what does not verify is nobody's loss. */

@@ -196,13 +196,14 @@ export class Case {
 
   #settle(envelope: Envelope, published: boolean): Facts["settle"] {
     const { needs, before } = readUnverified(envelope, "settle.1");
+    const beforeMs = msOf(before);
     const members = new Set(this.roster);
     const counts = [...this.#receipts.values()].filter(
       (receipt) =>
         receipt.verdict === "ok" &&
         receipt.release === this.order.release &&
         members.has(receipt.node) &&
-        msOf(receipt.at) < msOf(before),
+        msOf(receipt.at) < beforeMs,
     );
     return { needs, have: counts.length, published };
   }

@@ -31,7 +31,7 @@ import { rosterDigest, rosterText, type Order, type Receipt, type Strategy } fro
 import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { Charters } from "../cluster/charters.ts";
-import { put, type Core } from "../records/core.ts";
+import { put, write, type Core } from "../records/core.ts";
 import type { Rollouts } from "../orders/gates.ts";
 import { keys } from "../records/keys.ts";
 import { Lanes } from "../records/lanes.ts";
@@ -61,6 +61,7 @@ export interface Agent {
 }
 
 interface LiveHub {
+  readonly core: Core;
   readonly orders: Orders;
   readonly presence: Presence;
   readonly rollouts: Rollouts;
@@ -161,6 +162,7 @@ export class RolloutWorld {
     const parts = { core: mortal, orders, nodes, presence, ordersKept: 3 };
     const rollouts = startRollouts(layoutOf === undefined ? parts : { ...parts, layoutOf });
     this.#hub = {
+      core,
       orders,
       presence,
       rollouts,
@@ -219,7 +221,7 @@ export class RolloutWorld {
     for (const { node, present, serves } of this.agents) {
       if (!present) continue;
       const release = serves === null ? null : orderBody(serves).release;
-      await this.hub.presence.reported(node.identity.node, {
+      const { changes } = this.hub.presence.reported(node.identity.node, {
         boot: `boot-${node.identity.name}`,
         at: timeOf(this.clock.now()),
         address: null,
@@ -230,6 +232,7 @@ export class RolloutWorld {
         progress: [],
         apps: [{ app: "shop", env: "default", release, state: "running", head: null, ...more }],
       });
+      await write(this.hub.core, changes());
     }
   }
 

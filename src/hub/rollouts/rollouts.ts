@@ -47,6 +47,8 @@ const RETRY_MS = 1000;
 const LOOK_MS = 60_000;
 /** A shorter pass needs no rest after it. */
 const LONG_PASS_MS = 50;
+/** What of the store rollouts are decided by. */
+const NEWS: ReadonlySet<string> = new Set(["receipts", "orders", "settles", "nodes", "rollouts", "charters"]);
 /** Decisions taken in one pass before they are written. */
 const STEPS = 100;
 
@@ -147,12 +149,10 @@ class Controller implements Rollouts {
   #note(changed: readonly string[]): void {
     let news = false;
     for (const key of changed) {
-      const [, folder, order = "", node = ""] = key.split("/");
-      if (folder === "receipts") {
-        this.#receipts.set(order, (this.#receipts.get(order) ?? new Set()).add(node));
-      }
-      if (folder === "nodes" || folder === "charters") this.#members = undefined;
-      news ||= ["receipts", "orders", "settles", "nodes", "rollouts", "charters"].includes(folder ?? "");
+      const [, folder = "", id = "", what = ""] = key.split("/");
+      if (folder === "receipts") this.#receipts.set(id, (this.#receipts.get(id) ?? new Set()).add(what));
+      if (isOfMembers(folder, what)) this.#members = undefined;
+      news ||= NEWS.has(folder);
     }
     if (news) this.#wake.resolve(undefined);
   }
@@ -322,6 +322,11 @@ class Controller implements Rollouts {
         : wakeAt(rollout, { plan, limits: one.limits, facts });
     return at === undefined ? LOOK_MS : Math.max(1, at - facts.now);
   }
+}
+
+/** What a node says of itself, with every report, makes it no other member. */
+function isOfMembers(folder: string, what: string): boolean {
+  return folder === "charters" || (folder === "nodes" && what !== "view" && what !== "receipts");
 }
 
 /** With very many nodes there is always news: at most half of the time is spent on looking at it. */

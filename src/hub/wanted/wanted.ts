@@ -3,7 +3,7 @@
  * can verify itself, and the gates that pace it. A poll waits until the answer differs from the one that it knows.
  */
 import { contentOf } from "../../api/coding.ts";
-import type { Wanted, WantedApp } from "../../api/schemas.ts";
+import type { NodeDocuments, WantedApp } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { type Digest, type KeyId } from "../../lib/ids.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
@@ -15,7 +15,7 @@ import type { Charters } from "../cluster/charters.ts";
 import type { Commands } from "../commands/commands.ts";
 import type { Core } from "../records/core.ts";
 import type { Gates } from "../orders/gates.ts";
-import { keys, type OrderRecord } from "../records/keys.ts";
+import { keys, type OrderRecord, type SettleRecord } from "../records/keys.ts";
 import type { Nodes } from "../cluster/nodes.ts";
 import type { AppEnv, Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
@@ -43,6 +43,26 @@ const BEACON_MS = 1000;
 /** How long an answer waits for the first decision about an order in it: mostly some ms, more for a large tree. */
 const DECISION_MS = 1500;
 
+/** What an answer is made of: little work, where making it is much. */
+interface Stuff {
+  readonly catchingUp: boolean;
+  readonly duplicate: boolean;
+  readonly charters: readonly Envelope[];
+  readonly documents: NodeDocuments;
+  readonly apps: readonly AppStuff[];
+  readonly commands: readonly Envelope[];
+  /** Differs where the answer would. */
+  readonly stamp: string;
+}
+
+interface AppStuff {
+  readonly place: AppEnv;
+  readonly records: readonly OrderRecord[];
+  readonly settles: readonly SettleRecord[];
+  readonly releases: readonly Envelope[];
+  readonly gates: WantedApp["gates"];
+}
+
 export class WantedDesk {
   /** What each node was told last. */
   readonly told = new Told();
@@ -50,6 +70,11 @@ export class WantedDesk {
   /** What wakes each waiting poll: with `false` it is over. */
   readonly #waiting = new Map<KeyId, Set<(again: boolean) => void>>();
   readonly #selectors = new Map<string, Selector>();
+  /** Which of them name whom: many orders have one selector, and a changed identity is another object. */
+  readonly #matching = new WeakMap<Identity, Map<string, boolean>>();
+  /** Of the last answer that was made for a node, and its etag. */
+  readonly #made = new Map<KeyId, { readonly stamp: string; readonly etag: string }>();
+  readonly #numbers = new Numbers();
   #beacon: { readonly at: number; readonly envelope: Promise<Envelope> } | undefined;
 
   constructor(parts: WantedParts) {
@@ -70,13 +95,17 @@ export class WantedDesk {
     for (;;) {
       const news = this.#nextNews(node, signal);
       try {
-        const answer = await this.#compute(node);
-        const isNew = answer.content.etag !== etag;
+        const stuff = this.#stuffFor(node);
+        const isNew = !this.#isMade(node, stuff, etag);
         // A node that is told of an order and then that it may start it is told twice.
         if (isNew) ripe = Math.min(ripe, performance.now() + Math.min(waitMs, DECISION_MS));
         const leftMs = (isNew ? ripe : until) - performance.now();
-        if (isNew && (leftMs <= 0 || this.#isDecided(answer.wanted))) return answer;
-        if (leftMs <= 0 || (!(await news.within(leftMs)) && !isNew)) return undefined;
+        if (isNew && (leftMs <= 0 || this.#isDecided(stuff))) {
+          const answer = await this.#answer(node, stuff);
+          if (answer.content.etag !== etag) return answer;
+          // It was told before this hub started.
+          ripe = Infinity;
+        } else if (leftMs <= 0 || (!(await news.within(leftMs)) && !isNew)) return undefined;
       } finally {
         news.stop();
       }
@@ -117,37 +146,78 @@ export class WantedDesk {
     const mine = this.#parts.orders.log(place).filter((record) => this.#concerns(identity, record));
     const [head] = mine;
     if (head === undefined) return [];
-    const standing = mine.find(({ digest }) => this.#parts.orders.settle(digest)?.published === true);
+    const standing = mine.find((record) => this.#published(record) !== undefined);
     return standing === undefined || standing === head ? [head] : [head, standing];
   }
 
-  async #compute(node: KeyId): Promise<Answer> {
-    const { core, charters, nodes, presence, commands, catchUp, orders, receipts } = this.#parts;
+  #stuffFor(node: KeyId): Stuff {
+    const { core, charters, nodes, presence, commands, catchUp, orders } = this.#parts;
     const identity = nodes.identity(node);
     if (identity === undefined) throw gone(core, node);
     const duplicate = presence.duplicate(node);
-    const apps: WantedApp[] = [];
-    if (!duplicate) {
-      for (const place of orders.appEnvs()) {
-        const wanted = await this.#app(identity, place);
-        if (wanted !== undefined) apps.push(wanted);
-      }
-    }
-    const fields = {
-      incarnation: core.store.incarnation,
+    const places = duplicate ? [] : orders.appEnvs();
+    const stuff = {
       catchingUp: catchUp.on,
       duplicate,
       charters: charters.after(0),
-      identity: nodes.documents(node),
-      apps,
+      documents: nodes.documents(node),
+      apps: places.flatMap((place) => this.#appStuff(identity, place) ?? []),
       commands: commands.openFor(node),
     };
+    return { ...stuff, stamp: this.#stampOf(stuff) };
+  }
+
+  #stampOf({ catchingUp, duplicate, charters, documents, apps, commands }: Omit<Stuff, "stamp">): string {
+    const parts = apps.map(({ records, settles, releases, gates }) => {
+      const words = Object.values(gates).join(" ");
+      return `${words} ${this.#numbers.of([...records, ...settles, ...releases])}`;
+    });
+    const rest = this.#numbers.of([...charters, ...Object.values(documents), ...commands]);
+    return [catchingUp, duplicate, rest, ...parts].join(" ");
+  }
+
+  #appStuff(identity: Identity, place: AppEnv): AppStuff | undefined {
+    const { orders, releases, gates } = this.#parts;
+    const records = this.ordersFor(identity, place);
+    if (records.length === 0) return undefined;
+    const ids = new Set(
+      records.flatMap((record) => {
+        const { release, fallback, beside } = orders.body(record);
+        return [release, ...beside, ...(fallback === null ? [] : [fallback])];
+      }),
+    );
+    return {
+      place,
+      records,
+      settles: records.flatMap((record) => this.#published(record) ?? []),
+      releases: [...ids].flatMap((id) => releases.get(place.app, id) ?? []),
+      gates: Object.fromEntries(records.map(({ digest }) => [digest, gates.gateFor(digest, identity.node)])),
+    };
+  }
+
+  async #answer(node: KeyId, stuff: Stuff): Promise<Answer> {
+    const fields = {
+      incarnation: this.#parts.core.store.incarnation,
+      catchingUp: stuff.catchingUp,
+      duplicate: stuff.duplicate,
+      charters: [...stuff.charters],
+      identity: stuff.documents,
+      apps: await Promise.all(stuff.apps.map(async (app) => await this.#app(app))),
+      commands: [...stuff.commands],
+    };
     const content = contentOf(fields);
-    const moment = { beacon: await this.beacon(), lastReceipts: receipts.own(node) };
+    this.#made.set(node, { stamp: stuff.stamp, etag: content.etag });
+    const moment = { beacon: await this.beacon(), lastReceipts: this.#parts.receipts.own(node) };
     return { content, wanted: { etag: content.etag, ...fields, ...moment } };
   }
 
-  #isDecided({ apps }: Wanted): boolean {
+  /** Is that what the answer of this etag was made of? */
+  #isMade(node: KeyId, { stamp }: Stuff, etag: string | undefined): boolean {
+    const made = this.#made.get(node);
+    return made?.stamp === stamp && made.etag === etag;
+  }
+
+  #isDecided({ apps }: Stuff): boolean {
     return apps.every(({ gates }) =>
       Object.entries(gates).every(
         ([order, gate]) => gate !== "hold" || this.#parts.gates.isDecided(order as Digest),
@@ -155,44 +225,42 @@ export class WantedDesk {
     );
   }
 
-  async #app(identity: Identity, place: AppEnv): Promise<WantedApp | undefined> {
-    const { orders, gates } = this.#parts;
-    const records = this.ordersFor(identity, place);
-    if (records.length === 0) return undefined;
+  async #app({ place, records, settles, releases, gates }: AppStuff): Promise<WantedApp> {
+    const { orders } = this.#parts;
     const rosters: WantedApp["rosters"] = {};
-    const settles: WantedApp["settles"] = [];
     for (const record of records) {
       const { roster } = orders.body(record);
       const held = await orders.roster(roster);
       if (held !== undefined) rosters[roster] = held;
-      const settle = orders.settle(record.digest);
-      if (settle?.published === true) settles.push({ settle: settle.settle, receipts: [...settle.receipts] });
     }
     return {
       ...place,
       orders: records.map(({ order }) => order),
       rosters,
-      settles,
-      releases: this.#releasesOf(place.app, records),
-      gates: Object.fromEntries(records.map(({ digest }) => [digest, gates.gateFor(digest, identity.node)])),
+      settles: settles.map(({ settle, receipts }) => ({ settle, receipts: [...receipts] })),
+      releases: [...releases],
+      gates,
     };
   }
 
-  #releasesOf(app: string, records: readonly OrderRecord[]): Envelope[] {
-    const ids = new Set(
-      records.flatMap((record) => {
-        const { release, fallback, beside } = this.#parts.orders.body(record);
-        return [release, ...beside, ...(fallback === null ? [] : [fallback])];
-      }),
-    );
-    return [...ids].flatMap((id) => this.#parts.releases.get(app, id) ?? []);
+  #published({ digest }: OrderRecord): SettleRecord | undefined {
+    const settle = this.#parts.orders.settle(digest);
+    return settle?.published === true ? settle : undefined;
   }
 
   #concerns(identity: Identity, record: OrderRecord): boolean {
-    const { selector: text } = this.#parts.orders.body(record);
+    const { selector } = this.#parts.orders.body(record);
+    const known = this.#matching.get(identity) ?? new Map<string, boolean>();
+    this.#matching.set(identity, known);
+    const is = known.get(selector) ?? matches(this.#selectorOf(selector), identity);
+    known.set(selector, is);
+    return is;
+  }
+
+  #selectorOf(text: string): Selector {
     const selector = this.#selectors.get(text) ?? parseSelector(text);
     this.#selectors.set(text, selector);
-    return matches(selector, identity);
+    return selector;
   }
 
   #nextNews(node: KeyId, signal: AbortSignal): { within(ms: number): Promise<boolean>; stop(): void } {
@@ -223,6 +291,22 @@ export class WantedDesk {
       if (changed.some((key) => ["label", "revoke"].some((part) => key === `/nodes/${node}/${part}`)))
         this.wake(node);
     }
+  }
+}
+
+/** Numbers for objects that stay the same ones while what they say does, as the mirror's do. */
+class Numbers {
+  readonly #known = new WeakMap<object, number>();
+  #last = 0;
+
+  of(objects: readonly (object | null)[]): string {
+    return objects.map((object) => (object === null ? 0 : this.#one(object))).join(".");
+  }
+
+  #one(object: object): number {
+    const known = this.#known.get(object) ?? ++this.#last;
+    this.#known.set(object, known);
+    return known;
   }
 }
 
