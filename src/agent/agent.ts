@@ -377,7 +377,8 @@ class Agent implements AsyncDisposable {
   }
 
   async #openSource(): Promise<Source> {
-    const options = { ...this.#options, boot: this.#boot };
+    const charterVersion = (): number => this.#store.state.charter.version;
+    const options = { ...this.#options, boot: this.#boot, charterVersion };
     if (options.source !== undefined) return (this.#source ??= await options.source(this.#keys, this.#store));
     return (this.#source = await hubFor(this.#store.state.charter, this.#keys, options, this.#source));
   }

@@ -333,7 +333,7 @@ export const hubEvent = z.object({
     "port",
   ]),
   key: z.string(),
-  /** The stored value, or null when the key was deleted. */
+  /** The stored value, of ports the table's entry; null when the key was deleted. */
   value: z.unknown(),
   /** Another event of the same revision follows. */
   more: z.boolean(),

@@ -2,7 +2,9 @@
 import { setImmediate as immediate } from "node:timers/promises";
 import type { HubEvent } from "../api/schemas.ts";
 import type { StoreEvent } from "../store/store.ts";
+import type { InstanceReport } from "../api/parts.ts";
 import type { Core } from "./records/core.ts";
+import type { PortTable } from "./reporting/port-table.ts";
 
 export type EventPrefix = "apps" | "ports" | "nodes" | "rollouts";
 
@@ -20,15 +22,23 @@ const TOLD: readonly (readonly [RegExp, EventType, EventPrefix | undefined])[] =
   [/^\/ports\//, "port", "ports"],
 ];
 
+/** Where all that a stream tells is under one prefix. Each node follows the ports: of other changes it is not even asked. */
+const FOLDER: Readonly<Record<string, string>> = { ports: "/ports/", nodes: "/nodes/" };
+
+export interface EventParts {
+  readonly core: Core;
+  readonly ports: Pick<PortTable, "entry">;
+}
+
 /** @throws SkeinError STORE_COMPACTED */
 export async function* hubEvents(
-  core: Core,
+  { core, ports }: EventParts,
   from: number,
   prefix: EventPrefix | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<HubEvent, void> {
   const start = from === 0 ? core.mirror.revision + 1 : from;
-  const watch = core.store.watch("", start, signal)[Symbol.asyncIterator]();
+  const watch = core.store.watch(FOLDER[prefix ?? ""] ?? "", start, signal)[Symbol.asyncIterator]();
   const first = watch.next();
   // It may fail while the reader has not come for it yet.
   first.catch(() => undefined);
@@ -37,7 +47,7 @@ export async function* hubEvents(
   try {
     yield { revision: start, type: "synced", key: "", value: null, more: false };
     for (let next = await first; next.done !== true; next = await watch.next()) {
-      const told = next.value.flatMap((event) => toldAs(event, prefix) ?? []);
+      const told = next.value.flatMap((event) => toldAs(event, prefix, ports) ?? []);
       for (const [at, event] of told.entries()) yield { ...event, more: at < told.length - 1 };
     }
   } finally {
@@ -45,9 +55,30 @@ export async function* hubEvents(
   }
 }
 
-function toldAs(event: StoreEvent, prefix: EventPrefix | undefined): Omit<HubEvent, "more"> | undefined {
+function toldAs(
+  event: StoreEvent,
+  prefix: EventPrefix | undefined,
+  ports: EventParts["ports"],
+): Omit<HubEvent, "more"> | undefined {
   const rule = TOLD.find(([pattern]) => pattern.test(event.key));
   if (rule === undefined || (prefix !== undefined && rule[2] !== prefix)) return undefined;
-  const value: unknown = event.type === "put" ? JSON.parse(event.value) : null;
+  const value = event.type === "put" ? valueOf(event, rule[1], ports) : null;
   return { revision: event.revision, type: rule[1], key: event.key, value };
+}
+
+/** Read once for all who are told of it. */
+const VALUES = new WeakMap<StoreEvent, unknown>();
+
+/** As it is stored; of the port table as it stands there, so that whoever follows it need not ask for all of it. */
+function valueOf(
+  event: Extract<StoreEvent, { type: "put" }>,
+  type: EventType,
+  ports: EventParts["ports"],
+): unknown {
+  const known = VALUES.get(event);
+  if (known !== undefined) return known;
+  const stored: unknown = JSON.parse(event.value);
+  const value = type === "port" ? (ports.entry(event.key, stored as InstanceReport) ?? null) : stored;
+  VALUES.set(event, value);
+  return value;
 }

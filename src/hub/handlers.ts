@@ -145,7 +145,7 @@ function agents(hub: Hub) {
       ports: ports.list({ app: call.query.app, env: call.query.env }),
       revision: core.mirror.revision,
     }),
-    events: async (call) => hubEvents(core, call.query.from, call.query.prefix, call.signal),
+    events: async (call) => hubEvents(hub, call.query.from, call.query.prefix, call.signal),
   } satisfies Partial<Handlers>;
 }
 

@@ -22,6 +22,8 @@ interface HubLinkOptions {
   readonly paths: Paths;
   /** This agent's nonce. */
   readonly boot: string;
+  /** Version of the charter in force, at any time. */
+  readonly charterVersion: () => number;
 }
 
 /**
@@ -45,7 +47,8 @@ export async function hubFor(
     throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub, and none was given");
   const identity = tlsIdentity(keys.signer.privateKey, options.name);
   const client = new HubClient({ hubs, identity });
-  const source = hubSource(client, hubDepot(client), keys.signer.kid, options.boot);
+  const { boot, charterVersion } = options;
+  const source = hubSource(client, hubDepot(client), { node: keys.signer.kid, boot, charterVersion });
   return Object.assign(source, { madeFor, client }) satisfies LinkedSource;
 }
 

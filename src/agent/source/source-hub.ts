@@ -1,18 +1,21 @@
 import type { HubClient } from "../../api/hub-client.ts";
-import type { PortEntry } from "../../api/schemas.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
 import type { KeyId } from "../../lib/ids.ts";
+import { portTables } from "./port-tables.ts";
 import type { PeerHints, Source } from "./source.ts";
-
-/** Changes of the table that come within this time are given as one. */
-const GATHER_MS = 20;
 
 /**
  * A hub, through its typed client over pinned TLS.
- * @param boot this agent's nonce: it tells the hub at once when another live agent has the same key
+ * @param options.boot this agent's nonce: it tells the hub at once when another live agent has the same key
+ * @param options.charterVersion of the charter in force, at any time
  */
-export function hubSource(client: HubClient, depot: DepotReader, node: KeyId, boot: string): Source {
+export function hubSource(
+  client: HubClient,
+  depot: DepotReader,
+  options: { readonly node: KeyId; readonly boot: string; readonly charterVersion: () => number },
+): Source {
+  const { node, boot, charterVersion } = options;
   return {
     get name() {
       return client.name;
@@ -22,7 +25,7 @@ export function hubSource(client: HubClient, depot: DepotReader, node: KeyId, bo
     paced: true,
     wanted: async (etag, waitMs, signal) => await client.wanted(etag, waitMs, signal, boot),
     report: async (report, signal) => await client.report(report, signal),
-    ports: (signal) => portTables(client, signal),
+    ports: (signal) => portTables(client, charterVersion, signal),
     answer: async (command, lines, signal) => {
       await client.answerCommand(command, node, lines, signal);
     },
@@ -38,15 +41,4 @@ function hintsOf(client: HubClient): PeerHints {
     documents: async (node, signal) => await client.nodeDocuments(node, signal),
     proof: async (name, signal) => await client.provenBlob(name, WHOLE_BYTES, signal),
   };
-}
-
-/** The table at first, then again after each burst of changes. */
-async function* portTables(client: HubClient, signal: AbortSignal): AsyncGenerator<readonly PortEntry[]> {
-  const first = await client.ports({}, signal);
-  yield first.ports;
-  for await (const event of client.watch(signal, { from: first.revision + 1, prefix: "ports" })) {
-    if (event.type !== "port") continue;
-    await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
-    yield (await client.ports({}, signal)).ports;
-  }
 }
