@@ -20,7 +20,9 @@ async function world() {
   const clock = fakeClock(T0);
   let asked = 0;
   let answer: () => NodeDocuments = () => documentsOf(node);
+  const listed = new Set<string>();
   const members = new Members({
+    isListed: async (kid) => listed.has(kid),
     state: () => ({ charter: cluster.charter, pin: cluster.pin }),
     documents: async () => {
       asked += 1;
@@ -29,7 +31,7 @@ async function world() {
     clock,
   });
   const answers = (next: () => NodeDocuments) => (answer = next);
-  return { cluster, node, clock, members, asked: () => asked, answers };
+  return { cluster, node, clock, members, listed, asked: () => asked, answers };
 }
 
 const gone = (): never => {
@@ -47,6 +49,24 @@ test("a node whose birth certificate verifies is known by its key, and looked up
   clock.advance(2000);
   await members.spki(kid);
   assert.equal(asked(), 2);
+});
+
+test("while a node is listed its documents are not asked for again; off the list, it is looked up", async () => {
+  const { members, node, clock, listed, asked, answers } = await world();
+  const { kid, pub } = node.signer;
+  listed.add(kid);
+  for (let minute = 0; minute < 10; minute++) {
+    assert.equal(await members.spki(kid), spkiDigestOf(pub));
+    clock.advance(61_000);
+  }
+  assert.equal(asked(), 1);
+  listed.delete(kid);
+  answers(() => ({ ...documentsOf(node), revoke: node.ticket }));
+  assert.equal(await members.spki(kid), undefined);
+  listed.add(kid);
+  clock.advance(61_000);
+  assert.equal(await members.spki(kid), undefined, "being listed makes nobody a member");
+  assert.equal(asked(), 3);
 });
 
 test("nobody is let in on the word of who hands the documents over", async () => {

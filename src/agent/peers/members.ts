@@ -11,10 +11,12 @@ export interface MembersOptions {
   readonly state: () => Pick<NodeState, "charter" | "pin">;
   /** What proves a node's identity, from whoever has it. */
   readonly documents: (node: KeyId, signal: AbortSignal) => Promise<NodeDocuments>;
+  /** Does whoever hands them over say, now, that it is a node still? For all nodes at once that is one short question. */
+  readonly isListed: (node: KeyId) => Promise<boolean>;
   readonly clock: Clock;
 }
 
-/** What was found out holds so long; a revocation is noticed after that. */
+/** What was found out holds so long; a revocation is noticed after that, since who was revoked is listed no more. */
 const FRESH_MS = 60_000;
 /** What was found out last counts so long where nobody can be asked. */
 const STALE_MS = 24 * 3_600_000;
@@ -47,16 +49,23 @@ export class Members {
   /** The digest of the node's TLS key; undefined for strangers and for those that were revoked. Never throws. */
   async spki(node: KeyId): Promise<Digest | undefined> {
     const now = this.#options.clock.now();
-    const known = this.#known.get(node);
-    const version = this.#options.state().charter.version;
-    const freshMs = known?.spki === undefined ? STRANGER_MS : FRESH_MS;
-    if (known !== undefined && known.charter === version && now - known.at < freshMs) return known.spki;
+    const known = this.#underCharter(node);
+    if (known !== undefined && isFresh(known, now)) return known.spki;
+    // Documents do not change but by a new charter; whoever could hide a revocation could hold it back as well.
+    if (known?.spki !== undefined && (await this.#options.isListed(node))) {
+      keepNewest(this.#known, KEPT, node, { ...known, at: now });
+      return known.spki;
+    }
     const found = await (this.#asking.get(node) ?? this.#ask(node));
     if (found !== undefined) return found.spki;
     // Nobody answered: a member stays one for a while under the charter that made it one.
-    return known !== undefined && known.charter === version && now - known.at < STALE_MS
-      ? known.spki
-      : undefined;
+    return known !== undefined && now - known.at < STALE_MS ? known.spki : undefined;
+  }
+
+  /** What was found out under the charter in force. */
+  #underCharter(node: KeyId): Known | undefined {
+    const known = this.#known.get(node);
+    return known?.charter === this.#options.state().charter.version ? known : undefined;
   }
 
   #ask(node: KeyId): Promise<Known | undefined> {
@@ -91,4 +100,8 @@ export class Members {
       throw err;
     }
   }
+}
+
+function isFresh({ spki, at }: Known, now: number): boolean {
+  return now - at < (spki === undefined ? STRANGER_MS : FRESH_MS);
 }

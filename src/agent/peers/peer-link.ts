@@ -44,6 +44,17 @@ const LIST_WAIT_MS = 3000;
 /** A hub may have to make the delta first: who gave up sooner would fetch all of it from the hub, as would all others. */
 const DELTA_WAIT_MS = 12_000;
 const PROOFS = 128;
+/** For what ends by itself. */
+const NEVER = new AbortController().signal;
+
+interface PeersKnown {
+  readonly etag: string;
+  /** When it was asked for last. */
+  readonly at: number;
+  /** When it was answered last; undefined: never. */
+  readonly heard: number | undefined;
+  readonly from: PeerHints;
+}
 
 /** This node among its peers: it serves them, knows of them, and asks them. */
 export class PeerLink implements PeerNet, AsyncDisposable {
@@ -54,7 +65,7 @@ export class PeerLink implements PeerNet, AsyncDisposable {
   readonly #client: PeerClient;
   readonly #standing: Standing;
   readonly #server: PeerServer;
-  #list: { readonly etag: string; readonly at: number; readonly from: PeerHints } | undefined;
+  #list: PeersKnown | undefined;
   #places: ReadonlyMap<string, string> = new Map();
   #forest: Forest;
   #looking: Promise<void> | undefined;
@@ -78,12 +89,14 @@ export class PeerLink implements PeerNet, AsyncDisposable {
       if (from === undefined) throw new SkeinError("HUB_UNREACHABLE", "nobody tells of peers");
       return await from.documents(node, signal);
     };
-    const members = new Members({ state, documents, clock });
+    let made: PeerLink | undefined;
+    const isListed = async (node: KeyId): Promise<boolean> => (await made?.isListed(node)) ?? false;
+    const members = new Members({ state, documents, isListed, clock });
     const admits = async (node: KeyId): Promise<boolean> => (await members.spki(node)) !== undefined;
     const { servePeers } = await import("../../depot/peers/peer-server.ts");
     const pace: PeerServerOptions["pace"] = async (bytes, signal) => await traffic.up(bytes, signal);
     const server = await servePeers({ identity, host: bind, port, admits, give, pace });
-    return new PeerLink(options, members, server, await endpointAt(options, server.port));
+    return (made = new PeerLink(options, members, server, await endpointAt(options, server.port)));
   }
 
   get self(): string {
@@ -104,6 +117,16 @@ export class PeerLink implements PeerNet, AsyncDisposable {
       signal.throwIfAborted();
     }
     return this.#forest;
+  }
+
+  /** Was the node named by who tells of peers, some seconds ago at most? */
+  async isListed(node: KeyId): Promise<boolean> {
+    const { clock, hints } = this.#options;
+    const from = hints();
+    if (from?.listsMembers !== true) return false;
+    await this.forest(NEVER);
+    const heard = this.#list?.from === from ? this.#list.heard : undefined;
+    return clock.now() - (heard ?? -Infinity) <= LIST_MS + LIST_WAIT_MS && this.#places.has(node);
   }
 
   async proof(name: string): Promise<ProvenBlob | undefined> {
@@ -136,15 +159,16 @@ export class PeerLink implements PeerNet, AsyncDisposable {
   /** Where nobody answers, what was known stays. */
   async #look(hints: PeerHints): Promise<void> {
     const at = this.#options.clock.now();
-    const before = this.#list?.from === hints ? this.#list.etag : undefined;
+    const known = this.#list?.from === hints ? this.#list : undefined;
+    const before = known?.etag;
     try {
       const found = await hints.list(before, AbortSignal.timeout(LIST_WAIT_MS));
-      this.#list = { etag: found?.etag ?? before ?? "", at, from: hints };
+      this.#list = { etag: found?.etag ?? before ?? "", at, heard: at, from: hints };
       if (found === undefined) return;
       this.#places = new Map(found.peers.map(({ node, address }) => [node, address]));
       this.#forest = new Forest([this.self, ...this.#places.keys()]);
     } catch {
-      this.#list = { etag: before ?? "", at, from: hints };
+      this.#list = { etag: before ?? "", at, heard: known?.heard, from: hints };
     }
   }
 

@@ -65,6 +65,7 @@ function folderHints(dir: string, self: KeyId): PeerHints {
       const now = digestOf(JSON.stringify(peers));
       return now === etag ? undefined : { etag: now, peers };
     },
+    listsMembers: false,
     async documents(node) {
       const text = await readIfThere(path.join(dir, "wanted", `${node}.json`));
       if (text !== undefined) return parse(wantedSchema, text).identity;

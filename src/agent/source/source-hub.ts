@@ -38,6 +38,7 @@ function hintsOf(client: HubClient): PeerHints {
       const { etag: now, peers } = await client.call("peers", { query: { etag }, signal });
       return peers === null ? undefined : { etag: now, peers };
     },
+    listsMembers: true,
     documents: async (node, signal) => await client.nodeDocuments(node, signal),
     proof: async (name, signal) => await client.provenBlob(name, WHOLE_BYTES, signal),
   };

@@ -7,6 +7,8 @@ import type { Digest, KeyId } from "../../lib/ids.ts";
 export interface PeerHints {
   /** Nodes and where they say they listen (`host:port`); undefined: the same as `etag` stood for. */
   list(etag: string | undefined, signal: AbortSignal): Promise<PeerList | undefined>;
+  /** Whether who was revoked is left out of the list. */
+  readonly listsMembers: boolean;
   /** What proves a node's identity. @throws SkeinError NODE_NOT_FOUND */
   documents(node: KeyId, signal: AbortSignal): Promise<NodeDocuments>;
   /** What a blob's pieces hash to, with the bytes of a small one; undefined where nobody says. */
