@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import test from "node:test";
 import zlib from "node:zlib";
-import { contentIn, contentOf, decode, encode, sharedOf } from "./coding.ts";
+import { contentIn, contentOf, decode, encode, encodeContent, sharedOf } from "./coding.ts";
+import { packJson } from "./packed-json.ts";
 
 const envelope = { t: "ticket.1", p: randomBytes(400).toString("base64url"), s: [] };
 const fields = {
@@ -34,6 +35,21 @@ test("what is coded after a content costs what is new in it", async () => {
   // Short, and says much.
   const long = Buffer.alloc(300_000);
   assert.deepEqual(await decode(await encode(long), 300_000), long);
+});
+
+test("an answer is coded as its JSON is, whatever was packed apart and before", async () => {
+  const held = contentOf(fields);
+  const said = Buffer.from(JSON.stringify({ boot: "ab".repeat(30), receipts: [envelope] }));
+  const shared = sharedOf(held, said);
+  const next = contentOf({ ...fields, commands: [envelope] });
+  const json = Buffer.from(`{"etag":"${next.etag}",${next.text.toString("utf8").slice(1)}`);
+  for (let time = 0; time < 2; time++) {
+    const coded = await encodeContent(next, shared);
+    assert.deepEqual(coded, await encode(json, shared));
+    assert.deepEqual(await decode(coded, 10_000, shared), json);
+  }
+  const together = packJson(Buffer.concat([held.text, said]));
+  assert.deepEqual(Buffer.concat([packJson(held.text), packJson(said)]), together, "as older sides pack it");
 });
 
 test("a content that is larger than a window's usual size is found in whole", async () => {

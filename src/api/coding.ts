@@ -29,13 +29,14 @@ export interface Content {
 /** A dictionary that both sides hold, and how a request names it. */
 export interface Shared {
   readonly tag: string;
-  readonly bytes: Buffer;
+  /** One after the other, each a whole JSON object: so they are packed apart as they are together. */
+  readonly parts: readonly Buffer[];
 }
 
 /** @param said the last report of the node, as JSON, where the hub took one since it started */
 export function sharedOf({ etag, text }: Content, said?: Buffer): Shared {
-  if (said === undefined) return { tag: etag, bytes: text };
-  return { tag: `${etag}.${digestOf(said).slice(0, SAID_DIGITS)}`, bytes: Buffer.concat([text, said]) };
+  if (said === undefined) return { tag: etag, parts: [text] };
+  return { tag: `${etag}.${digestOf(said).slice(0, SAID_DIGITS)}`, parts: [text, said] };
 }
 
 /** 96 bits: enough to tell any two contents of a node apart. */
@@ -67,8 +68,29 @@ export function contentIn(answer: unknown): Content | undefined {
 }
 
 export async function encode(body: Buffer, after?: Shared): Promise<Buffer> {
-  const packed = after === undefined ? body : packJson(body);
-  const dictionary = after === undefined ? undefined : packJson(after.bytes);
+  return after === undefined
+    ? await compressed(body, undefined)
+    : await compressed(packJson(body), dictionaryOf(after));
+}
+
+/** An answer to `wanted`, less what belongs to the moment, after what was told before. */
+export async function encodeContent({ etag, text }: Content, after: Shared): Promise<Buffer> {
+  const begin = packJson(Buffer.from(`{"etag":"${etag}",`));
+  return await compressed(Buffer.concat([begin, packedOnce(text).subarray(1)]), dictionaryOf(after));
+}
+
+/** What a node was told is coded once, and then coded after: an answer, the report that follows, the next answer. */
+const PACKED = new WeakMap<Buffer, Buffer>();
+
+function packedOnce(bytes: Buffer): Buffer {
+  const known = PACKED.get(bytes) ?? packJson(bytes);
+  PACKED.set(bytes, known);
+  return known;
+}
+
+const dictionaryOf = ({ parts }: Shared): Buffer => Buffer.concat(parts.map(packedOnce));
+
+async function compressed(packed: Buffer, dictionary: Buffer | undefined): Promise<Buffer> {
   const total = packed.length + (dictionary?.length ?? 0);
   const isSmall = total <= SMALL_BYTES;
   // Faster levels find little in a large dictionary; without one they do nearly as well.
@@ -88,7 +110,7 @@ export async function encode(body: Buffer, after?: Shared): Promise<Buffer> {
  * @throws SkeinError DOC_TOO_BIG, BAD_REQUEST
  */
 export async function decode(body: Buffer, maxBytes: number, after?: Shared): Promise<Buffer> {
-  const packed = await inflate(body, maxBytes, after === undefined ? undefined : packJson(after.bytes));
+  const packed = await inflate(body, maxBytes, after === undefined ? undefined : dictionaryOf(after));
   return after === undefined ? packed : unpackJson(packed, maxBytes);
 }
 

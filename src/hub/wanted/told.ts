@@ -3,8 +3,8 @@ import type { KeyId } from "../../lib/ids.ts";
 
 /** Contents of the last answers that each node was given: it may code a report after one of them while it is sent another. */
 const PER_NODE = 2;
-/** Of all texts together. What does not fit is sent in full. */
-const MAX_BYTES = 64 * 2 ** 20;
+/** Of all texts together; packed as well (api/coding.ts), they take half as much again. What does not fit is sent in full. */
+const MAX_BYTES = 40 * 2 ** 20;
 
 interface Talk {
   readonly contents: readonly Content[];
@@ -21,7 +21,7 @@ export class Told {
   readonly #talks = new Map<KeyId, Talk>();
   #bytes = 0;
 
-  /** @param maxBytes default 64 MiB */
+  /** @param maxBytes default 40 MiB */
   constructor(maxBytes = MAX_BYTES) {
     this.#maxBytes = maxBytes;
   }

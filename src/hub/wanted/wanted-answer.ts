@@ -1,5 +1,5 @@
 import type http from "node:http";
-import { CODED, CODED_AFTER, encode, type Content } from "../../api/coding.ts";
+import { CODED, CODED_AFTER, encode, encodeContent, type Content } from "../../api/coding.ts";
 import type { Wanted } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { acceptedCodings, sendBody } from "../http/http.ts";
@@ -25,9 +25,7 @@ export async function sendWanted(
   const held = codings.has(CODED_AFTER) ? told.after(node, req.headers["if-none-match"]) : undefined;
   if (codings.has(CODED) || codings.has(CODED_AFTER)) told.keep(node, content, held === undefined);
   if (held !== undefined) {
-    const begin = Buffer.from(`{"etag":"${content.etag}",`);
-    const body = Buffer.concat([begin, content.text.subarray(1)]);
-    const coded = await encode(body, held);
+    const coded = await encodeContent(content, held);
     res.writeHead(200, { "content-encoding": CODED_AFTER, "content-length": coded.length }).end(coded);
     return;
   }
