@@ -131,14 +131,14 @@ export function manyFigures(many: PairCosts, one: PairCosts): Figure[] {
   const { pair, receivers, ours, first, peers } = many;
   const name = `${pair.name}, ${receivers} receivers`;
   const cpu = peers.get(RSYNC)?.senderCpu ?? Number.NaN;
+  const serving = (what: string, seconds: number, most?: number): Figure => {
+    const figure = { name: `${name}: CPU s, sender, ${what}`, ours: seconds, peer: cpu / receivers };
+    return compared({ ...figure, peerName: RSYNC, ...(most === undefined ? {} : { most }) });
+  };
   return [
-    compared({
-      name: `${name}: CPU s, sender, for each`,
-      ours: ours.senderCpu / receivers,
-      peer: cpu / receivers,
-      peerName: RSYNC,
-      most: GOALS.serving,
-    }),
+    serving("for each", ours.senderCpu / receivers, GOALS.serving),
+    serving("for each, with what the operator looks up", ours.askedCpu / receivers),
+    serving("for each further one", (ours.senderCpu - one.ours.senderCpu) / (receivers - 1)),
     egress(`${name}: bytes from the sender`, ours, one.ours),
     egress(`${name}: first copy, bytes from the sender`, first, one.first),
   ];

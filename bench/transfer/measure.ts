@@ -13,18 +13,26 @@ export interface Cost {
   readonly wallMs: number;
   /** The same with what whoever gives that word looked up before. */
   readonly askedMs: number;
-  /** CPU seconds, user and system, children included. */
+  /** CPU seconds, user and system, children included; from the word that starts the transfer until nothing more is said. */
   readonly senderCpu: number;
+  /** The same with what whoever gives that word looked up before. */
+  readonly askedCpu: number;
   readonly receiverCpu: number;
 }
 
 const exec = promisify(execFile);
 
+/** By `performance.now()`, and the sender's CPU seconds until then. */
+export interface Moment {
+  readonly at: number;
+  readonly senderCpu: number;
+}
+
 export interface Transferred {
   /** CPU seconds of receivers that ended meanwhile. */
   readonly receiverCpu: number;
-  /** When the word was given, by `performance.now()`; undefined: at once. */
-  readonly began?: number | undefined;
+  /** When the word was given; undefined: at once. */
+  readonly began?: Moment | undefined;
   /** What is still said about it afterwards; its time is not counted. */
   readonly over?: Promise<unknown> | undefined;
 }
@@ -52,17 +60,19 @@ export async function costOf(
     sender: cpuOf(processes.sender),
     receiver: cpuOf(processes.receiver),
   };
-  const begin = performance.now();
+  const begin: Moment = { at: performance.now(), senderCpu: before.sender };
   const { receiverCpu, began = begin, over } = await transfer();
   const end = performance.now();
   await over;
   await quiet(wire);
+  const senderCpu = cpuOf(processes.sender);
   return {
     bytes: wire.bytes() - before.bytes,
     sent: wire.sent() - before.sent,
-    wallMs: end - began,
-    askedMs: end - begin,
-    senderCpu: cpuOf(processes.sender) - before.sender,
+    wallMs: end - began.at,
+    askedMs: end - begin.at,
+    senderCpu: senderCpu - began.senderCpu,
+    askedCpu: senderCpu - begin.senderCpu,
     receiverCpu: receiverCpu + cpuOf(processes.receiver) - before.receiver,
   };
 }

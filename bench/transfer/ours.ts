@@ -12,7 +12,17 @@ import { deploy } from "../../src/operator/deploy.ts";
 import type { Tell } from "../../src/operator/events.ts";
 import { followOrder } from "../../src/operator/publish-order.ts";
 import { builtPackage } from "../support/built.ts";
-import { type Cost, costOf, cpuOf, peakMib, peakOfGroup, quiet, sizeOfGroup, written } from "./measure.ts";
+import {
+  type Cost,
+  costOf,
+  cpuOf,
+  type Moment,
+  peakMib,
+  peakOfGroup,
+  quiet,
+  sizeOfGroup,
+  written,
+} from "./measure.ts";
 import type { Wire } from "./namespace.ts";
 
 const COUNTER = path.resolve(import.meta.dirname, "../peers/transfer-requests.mjs");
@@ -131,10 +141,10 @@ async function receive(
 ): Promise<Cost> {
   const { signal } = cluster;
   const operator = await cluster.operator();
-  let began: number | undefined;
+  let began: Moment | undefined;
   // Told when everything is known that goes into the order, right before it is signed.
   const tell: Tell = ({ type }) => {
-    if (type === "selection") began = performance.now();
+    if (type === "selection") began = { at: performance.now(), senderCpu: cpuOf([cluster.hub.pid]) };
   };
   const processes = {
     sender: [cluster.hub.pid],

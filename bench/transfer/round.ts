@@ -113,6 +113,7 @@ function middle(costs: readonly Cost[]): Cost {
     wallMs: of("wallMs"),
     askedMs: of("askedMs"),
     senderCpu: of("senderCpu"),
+    askedCpu: of("askedCpu"),
     receiverCpu: of("receiverCpu"),
   };
 }

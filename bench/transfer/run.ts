@@ -41,7 +41,8 @@ export async function* figuresOf(field: Field, { pairs, quick, extras }: Work): 
   if (extras.includes("simulated")) yield simulated();
   if (extras.includes("many")) {
     for (const one of all.filter(({ pair }) => FOR_MANY.includes(pair.name))) {
-      const many = await costsOf(one.pair, ours, field, { receivers: MANY, rounds: 1, peers: [MEASURED] });
+      const rounds = LARGE.includes(one.pair.name) ? 1 : ROUNDS;
+      const many = await costsOf(one.pair, ours, field, { receivers: MANY, rounds, peers: [MEASURED] });
       yield* pairFigures(many, undefined);
       yield* manyFigures(many, one);
     }
