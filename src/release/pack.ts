@@ -139,10 +139,15 @@ export function openFrame(
 }
 
 /**
- * At level 3, for much data, zstd's tables have half the size that it would give them: they stay in a core's cache
- * beside the frame, which takes a seventh off its time and costs 1 % more bytes.
+ * At level 3, for much data, zstd's table for long matches has half the size that it would give it, and the one for
+ * short matches a quarter: they stay in a core's cache beside the frame, which takes a seventh off its time. Matches of
+ * four bytes give back what the smaller table loses; in all it costs 1 % more bytes.
  */
-const SMALL_TABLES = { [constants.ZSTD_c_hashLog]: 16, [constants.ZSTD_c_chainLog]: 15 };
+const SMALL_TABLES = {
+  [constants.ZSTD_c_hashLog]: 16,
+  [constants.ZSTD_c_chainLog]: 14,
+  [constants.ZSTD_c_minMatch]: 4,
+};
 
 export function compress(bytes: Uint8Array, level: number): Buffer {
   const params = {

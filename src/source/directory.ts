@@ -35,7 +35,7 @@ export function directorySource(dir: string, options: DirectoryOptions = {}): Tr
     commit: options.commit ?? null,
     cacheKey: `dir:${root}`,
     notes,
-    entries: (signal) => walk(root, options, notes, signal),
+    entries: (signal) => entriesIn(root, options, notes, signal),
     [Symbol.asyncDispose]: async () => undefined,
   };
 }
@@ -65,27 +65,16 @@ function realPathOf(folder: string): string | undefined {
   }
 }
 
-async function walk(
+async function entriesIn(
   root: string,
   { files, own = [] }: DirectoryOptions,
   notes: string[],
   signal: AbortSignal,
 ): Promise<SourceEntry[]> {
-  const wanted = globFilter(files);
-  const isOurs = isOneOf(own);
   const found: SourceEntry[] = [];
-  /** What is still to be handed on or read, the next one last. */
-  const todo: Found[] = [{ path: "" }];
-  for (let turn = 1, next = todo.pop(); next !== undefined; next = todo.pop()) {
-    if ("kind" in next) {
-      found.push(next);
-      continue;
-    }
-    const inside = readFolder({ root, wanted, isOurs, notes }, next.path);
-    // As a tree's rows are sorted, so that nobody has to sort many thousand.
-    inside.sort((a, b) => (a.path < b.path ? 1 : -1));
-    for (const one of inside) todo.push(one);
-    if (turn++ % FOLDERS_PER_TURN !== 0) continue;
+  const walk = { root, wanted: globFilter(files), isOurs: isOneOf(own), notes, todo: [{ path: "" }], found };
+  while (walk.todo.length > 0) {
+    readFolders(walk, FOLDERS_PER_TURN);
     await setImmediate();
     signal.throwIfAborted();
   }
@@ -102,6 +91,26 @@ interface Walk {
   readonly wanted: (path: string) => boolean;
   readonly isOurs: (folder: string) => boolean;
   readonly notes: string[];
+  /** What is still to be handed on or read, the next one last. */
+  readonly todo: Found[];
+  readonly found: SourceEntry[];
+}
+
+/** Goes on until so many folders were read, or nothing is left. */
+function readFolders(walk: Walk, count: number): void {
+  const { todo, found } = walk;
+  for (let left = count; left > 0;) {
+    const next = todo.pop();
+    if (next === undefined) return;
+    if ("kind" in next) found.push(next);
+    else {
+      const inside = readFolder(walk, next.path);
+      // As a tree's rows are sorted, so that nobody has to sort many thousand.
+      inside.sort((a, b) => (a.path < b.path ? 1 : -1));
+      for (const one of inside) todo.push(one);
+      left -= 1;
+    }
+  }
 }
 
 function readFolder(walk: Walk, folder: string): Found[] {
