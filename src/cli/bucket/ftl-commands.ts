@@ -102,8 +102,10 @@ function jumps(program: Command, run: Run): void {
       await run(command, async (context) => await (await bodies(flags)).jumpBack(context, name, flags));
     });
   placed(program.command("purge"))
-    .description("--master PACKAGE.REVISION: from the bucket; APP VERSION: from a hub's nodes")
-    .argument("<what>", "PACKAGE.REVISION, which machines remove at their next sync; or an app")
+    .description(
+      "remove one release: APP VERSION from a hub's nodes, --master PACKAGE.REVISION from the bucket",
+    )
+    .argument("<what>", "an app; or PACKAGE.REVISION, which machines remove at their next sync")
     .argument("[version]", "commit, tag, branch or release; refused while a node needs it")
     .option("--master", "from the bucket")
     .action(async (word: string, version: string | undefined, flags: MasterFlags, command: Command) => {
