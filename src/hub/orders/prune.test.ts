@@ -1,44 +1,52 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { put } from "../records/core.ts";
-import { forgetOldOrders } from "./old-orders.ts";
-import { keys } from "../records/keys.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KeyId } from "../../lib/ids.ts";
+import { rosterDigest } from "../../trust/documents.ts";
 import { makeOrder, makeRelease, startTestHub } from "../hub.fixture.ts";
+import { put } from "../records/core.ts";
+import { keys } from "../records/keys.ts";
 
-test("100 orders are kept, and of the older ones those that a node may still stand on", async (t) => {
+const rosterOf = (name: string) => ({
+  nodes: [{ node: name.repeat(32) as KeyId, name, labels: {} }],
+});
+const [OLD, NEW, ALONE] = [rosterOf("a"), rosterOf("b"), rosterOf("c")];
+/** Of the orders that are too old to be kept for their age, those that some node may still stand on. */
+const STANDS = [2, 3, 5];
+
+test("100 orders are kept, and of the older ones those that a node may still stand on; no roster goes that another app names", async (t) => {
   const hub = await startTestHub(t);
   const { core, orders } = hub.hub;
-  const release = await makeRelease(hub.cluster, "shop", "one");
-  const place = { app: "shop", env: "default" };
   const digests: string[] = [];
-  for (let seq = 1; seq <= 110; seq++) {
+  const publish = async (app: string, seq: number, roster: typeof OLD, published: boolean): Promise<void> => {
+    const release = await makeRelease(hub.cluster, app, "one");
     const selector = seq === 2 || seq === 3 ? "role=db" : "role=web";
-    const roster = { nodes: [] };
-    const { envelope, digest } = await makeOrder(hub.cluster, release.id, roster, { seq, selector });
+    const { envelope, digest } = await makeOrder(hub.cluster, release.id, roster, { app, seq, selector });
     const record = { digest, epoch: 0, seq, order: envelope };
-    const settle = { settle: envelope, published: seq === 2 || seq === 5, receipts: [] };
     const then = [
-      put(keys.logged("shop", "default", record), record),
-      put(keys.head("shop", "default"), record),
+      put(keys.roster(rosterDigest(roster)), roster),
+      put(keys.settle(digest), { settle: envelope, published, receipts: [] }),
+      put(keys.receipt(digest, "0".repeat(32)), envelope),
+      put(keys.logged(app, "default", record), record),
+      put(keys.head(app, "default"), record),
     ];
-    await core.store.txn({ compare: [], then: [...then, put(keys.settle(digest), settle)] });
-    await core.store.txn({ compare: [], then: [put(keys.receipt(digest, "0".repeat(32)), envelope)] });
+    await core.store.txn({ compare: [], then });
     digests.push(digest);
+  };
+  for (let seq = 1; seq <= 110; seq++) {
+    const old = seq === 1 ? ALONE : OLD;
+    await publish("shop", seq, seq <= 10 && !STANDS.includes(seq) ? old : NEW, seq === 2 || seq === 5);
+    if (seq === 1) await publish("blog", 1, OLD, true);
   }
-  await core.mirror.reached((await core.store.range("", { limit: 1 })).revision);
-  await forgetOldOrders(core, orders, place);
-  const kept = orders.log(place).map(({ seq }) => seq);
-  assert.deepEqual(
-    kept.slice(0, 100),
-    Array.from({ length: 100 }, (_, i) => 110 - i),
-  );
-  assert.deepEqual(
-    kept.slice(100),
-    [5, 3, 2],
-    "the newest settled for web, the newest and the newest settled for db",
-  );
-  for (const [at, digest] of digests.slice(0, 10).entries()) {
+  const kept = (): number[] => orders.log({ app: "shop", env: "default" }).map(({ seq }) => seq);
+  const newest = Array.from({ length: 100 }, (_, i) => 110 - i);
+  while (kept()[0] !== 110 || kept().length > 103) await sleep(10);
+  assert.deepEqual(kept(), [...newest, 5, 3, 2], "the newest settled for web, the newest two for db");
+  const [first = "", , ...others] = digests;
+  for (const [at, digest] of [first, ...others.slice(0, 9)].entries()) {
     const { entries } = await core.store.range(keys.receipts(digest));
-    assert.equal(entries.length, [2, 3, 5].includes(at + 1) ? 1 : 0, `${at + 1}`);
+    assert.equal(entries.length, STANDS.includes(at + 1) ? 1 : 0, `${at + 1}`);
   }
+  const rosters = (await core.store.range("/rosters/")).entries.map(({ key }) => key);
+  assert.deepEqual(rosters, [OLD, NEW].map((roster) => keys.roster(rosterDigest(roster))).toSorted());
 });
