@@ -38,6 +38,11 @@ export const ERROR_CODES = {
     "The disk has no room for what must be written.",
     "Free space (skein gc) and run it again.",
   ),
+  MOUNTED: entry(
+    1,
+    "Something is mounted in a folder that Skein is to remove or set right.",
+    "Unmount it there (umount PATH). What an app keeps belongs into 'writable' paths of its manifest.",
+  ),
   IO: entry(1, "The operating system refused a read or a write.", "See the path and reason in the message."),
 
   // store

@@ -14,7 +14,7 @@ import { listInstalls, mendingDir, openRecord, writeRecord } from "./install-rec
 import { placeFile, placeLinkTo, setRight } from "./put-in-place.ts";
 import { reachTree } from "./reach-tree.ts";
 import type { RecordFile } from "./record-file.ts";
-import { removeTree } from "./remove-tree.ts";
+import { refuseMounts, removeTree } from "./remove-tree.ts";
 import { isFileRow, type Row } from "./rows.ts";
 import { assertInstall, verifyInstall, type Difference } from "./verify-install.ts";
 
@@ -43,7 +43,7 @@ const PASSES = 3;
  * Makes an installed release what its document says again, under whatever runs from it: each differing file is put
  * together aside, proved, and takes its name in one step; who has the old one open keeps that. Other releases that
  * share a damaged file by a hard link get the good one first, so that a crash in between hides no damage.
- * @throws SkeinError RELEASE_NOT_FOUND, TREE_CORRUPT, INSTALL_TAMPERED when it differs still, and what `install` throws
+ * @throws SkeinError RELEASE_NOT_FOUND, MOUNTED, TREE_CORRUPT, INSTALL_TAMPERED when it differs still, and what `install` throws
  */
 export async function mendInstall(options: MendOptions): Promise<Mending> {
   const { revs, release, tree, signal } = options;
@@ -74,6 +74,7 @@ async function mendOnce(options: MendOptions): Promise<Mending> {
   const differences = await verifyInstall(revs, release, tree.tree, signal);
   const nothing = { differences, files: 0, shared: 0, bytesFetched: 0, sources: {} };
   if (differences.length === 0 && !full) return nothing;
+  refuseMounts(path.join(revs, release));
   using record = openRecord(revs, release);
   if (record === undefined) {
     throw new SkeinError("RELEASE_NOT_FOUND", `release ${release} is not installed here`, {

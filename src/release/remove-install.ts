@@ -3,17 +3,21 @@ import path from "node:path";
 import { faultPoint } from "../lib/fault.ts";
 import { syncDirectory } from "../lib/files.ts";
 import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
-import { removeTree } from "./remove-tree.ts";
+import { refuseMounts, removeTree } from "./remove-tree.ts";
 import { keepForSpare, type SpareWish } from "./spare.ts";
 import { installsDir, listInstalls, removeRecord } from "./install-record.ts";
 
 /**
  * Removes an install, and what an unfinished one, a mending or a delta left of it. Idempotent. Its record goes first,
  * for good: what a removal that is cut leaves is no install any more (`listLeft`).
+ * @throws SkeinError MOUNTED, before anything is removed
  * @param heir what its tree may become the spare of, in place of being removed
  */
 export async function removeInstall(revs: string, release: ReleaseId, heir?: SpareWish): Promise<void> {
   const installs = installsDir(revs);
+  const begun = namesIn(installs).filter((name) => releaseIn(name) === release);
+  const trees = [path.join(revs, release), ...begun.map((name) => path.join(installs, name))];
+  for (const tree of trees) refuseMounts(tree);
   if (existsSync(installs)) {
     await removeRecord(revs, release);
     await syncDirectory(installs);
@@ -21,10 +25,7 @@ export async function removeInstall(revs: string, release: ReleaseId, heir?: Spa
   faultPoint("install.unrecorded");
   if (heir !== undefined) keepForSpare(release, heir);
   faultPoint("install.bequeathed");
-  removeTree(path.join(revs, release));
-  for (const name of namesIn(installs)) {
-    if (releaseIn(name) === release) removeTree(path.join(installs, name));
-  }
+  for (const tree of trees) removeTree(tree);
 }
 
 /** Releases of which there is something here and no install: begun and not ended, or not removed to the end. */

@@ -5,6 +5,7 @@ import { collectAfter } from "../lib/collect.ts";
 import { errnoOf } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { syncDirectory } from "../lib/files.ts";
+import { mountBelow } from "../lib/mounts.ts";
 import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
 import { linkText, placeLink } from "./fill-stage.ts";
 import { flushFileSystem } from "./flush.ts";
@@ -62,7 +63,7 @@ export async function makeSpare(options: SpareOptions): Promise<boolean> {
     return false;
   }
   signal.throwIfAborted();
-  for (const other of sparesIn(revs)) if (other !== dir) removeTree(other);
+  removeAll(sparesIn(revs).filter((other) => other !== dir));
   return true;
 }
 
@@ -107,9 +108,14 @@ export function keepForSpare(gone: ReleaseId, wish: SpareWish): void {
 
 /** Removes all spares. @returns how many */
 export function dropSpares(revs: string): number {
-  const spares = sparesIn(revs);
-  for (const dir of spares) removeTree(dir);
-  return spares.length;
+  return removeAll(sparesIn(revs));
+}
+
+/** What is mounted in one is not ours: it stays, and so does the spare. @returns how many went */
+function removeAll(spares: readonly string[]): number {
+  const free = spares.filter((dir) => mountBelow(dir) === undefined);
+  for (const dir of free) removeTree(dir);
+  return free.length;
 }
 
 /** The open record of a release that is to have a spare. */
@@ -137,7 +143,7 @@ const isFolder = (at: string): boolean => fs.lstatSync(at, { throwIfNoEntry: fal
 function begin(revs: string, stage: string): boolean {
   if (isFolder(stage)) return true;
   removeTree(stage);
-  const [other] = sparesIn(revs);
+  const other = sparesIn(revs).find((dir) => mountBelow(dir) === undefined);
   if (other === undefined) fs.mkdirSync(stage, { recursive: true, mode: 0o700 });
   else fs.renameSync(other, stage);
   return other !== undefined;

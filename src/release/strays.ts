@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { removeTree } from "./remove-tree.ts";
+import { refuseMounts, removeTree } from "./remove-tree.ts";
 import type { Layout } from "./install-plan.ts";
 import { isOurs } from "./placer.ts";
 
@@ -11,9 +11,11 @@ type Kind = "folder" | "file" | "link";
 /**
  * Removes what lies in a staging directory and has no place in the plan, or is something else there, and takes its
  * folders back from whoever they were given to. Follows no link.
+ * @throws SkeinError MOUNTED
  * @param rest called after some folders each, and awaited: others get their turn
  */
 export async function removeStrays(plan: Places, rest: () => Promise<void>): Promise<void> {
+  refuseMounts(plan.stage);
   const places = new Map<string, Kind>();
   for (const folder of plan.folders) if (folder !== plan.stage) places.set(folder, "folder");
   for (const { file } of plan.files) places.set(file, "file");

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { faultPoint } from "../lib/fault.ts";
+import { mountBelow } from "../lib/mounts.ts";
 import { inodeOf } from "./fill-from-here.ts";
 import { linkText } from "./fill-stage.ts";
 import { isUnder, type Layout } from "./install-plan.ts";
@@ -41,6 +42,7 @@ export async function takeSpare(layout: Layout, options: TakeOptions): Promise<T
   const record = records.find(({ release }) => fs.existsSync(spareDir(revs, release)));
   if (record === undefined || !isSameMap(record.writable, layout.writable)) return undefined;
   const spare = spareDir(revs, record.release);
+  if (mountBelow(spare) !== undefined) return undefined;
   const missing = missingFolders(spare, layout);
   if (missing === undefined) {
     removeTree(spare);

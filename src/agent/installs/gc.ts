@@ -1,4 +1,5 @@
 import fs from "node:fs/promises";
+import path from "node:path";
 import { DEFAULTS } from "../../app/defaults.ts";
 import type { Keep } from "../../app/manifest.ts";
 import { isSkeinError, messageOf } from "../../lib/errors.ts";
@@ -6,6 +7,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { listLeft, removeInstall } from "../../release/remove-install.ts";
+import { refuseMounts } from "../../release/remove-tree.ts";
 import { dropSpares, type SpareWish } from "../../release/spare.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import type { AppContext } from "../app-context.ts";
@@ -80,7 +82,8 @@ export async function collect(
   const gone: ReleaseId[] = [];
   for (const id of removable({ installed, good: record.good, needed, keep, isTight })) {
     if (wish.before !== undefined && !(await isOlder(context, record, id, wish.before))) continue;
-    if (wish.dry === true || (await removeRelease(context, record, id, true))) gone.push(id);
+    const isGone = async (): Promise<boolean> => await removeRelease(context, record, id, true);
+    if (wish.dry === true || (await unlessMounted(context, app, id, isGone))) gone.push(id);
   }
   if (wish.dry === true) return gone;
   const current = record.reached?.release ?? null;
@@ -88,6 +91,23 @@ export async function collect(
   const now = await neededBy(context, context.records.get(app) ?? record);
   await removeLeft(context, app, needed.union(now));
   return gone;
+}
+
+/** What is mounted in one release keeps that one, and holds up nobody else. @returns whether it went */
+async function unlessMounted(
+  { log }: AppContext,
+  app: string,
+  release: ReleaseId,
+  remove: () => Promise<boolean>,
+): Promise<boolean> {
+  try {
+    return await remove();
+  } catch (err) {
+    if (!isSkeinError(err, "MOUNTED")) throw err;
+    const { code, message } = err;
+    log.warn("a release cannot be removed", { app, release, "err.code": code, "err.message": message });
+    return false;
+  }
 }
 
 /** The current release may use the tree of one that goes as its spare; a tight disk has no room for any. */
@@ -124,7 +144,8 @@ async function isOlder(
 
 /**
  * Removes an installed release that nothing needs. Its pre-remove hook runs first, whose failure does not keep it on
- * the disk. @returns false where an order, a staging or a running instance came to need it meanwhile
+ * the disk. @throws SkeinError MOUNTED
+ * @returns false where an order, a staging or a running instance came to need it meanwhile
  * @param reuse its tree may become the current release's spare. Default false
  */
 export async function removeRelease(
@@ -138,6 +159,7 @@ export async function removeRelease(
     (await neededBy(context, context.records.get(record.app) ?? record)).has(id);
   const work = async (): Promise<boolean> => {
     if (await isNeeded()) return false;
+    refuseMounts(path.join(context.folders(record.app).revs, id));
     await preRemove(context, record, id, signal);
     if (await isNeeded()) return false;
     await remove(context, record.app, id, reuse ? await heirOf(context, record) : undefined);
@@ -183,17 +205,22 @@ async function remove(
  * any more. `needed` stays, and so does what is worked on now. @returns what was removed
  */
 export async function removeLeft(
-  { folders, releases: { lanes } }: AppContext,
+  context: AppContext,
   app: string,
   needed: ReadonlySet<ReleaseId>,
 ): Promise<readonly ReleaseId[]> {
-  const { revs } = folders(app);
+  const { lanes } = context.releases;
+  const { revs } = context.folders(app);
   const gone: ReleaseId[] = [];
   const signal = AbortSignal.timeout(REMOVE_MS);
   for (const id of await listLeft(revs)) {
     if (needed.has(id) || lanes.busy(app).includes(id)) continue;
-    await lanes.alone(app, id, async () => await removeInstall(revs, id), { signal });
-    gone.push(id);
+    const remove = async (): Promise<boolean> => {
+      await removeInstall(revs, id);
+      return true;
+    };
+    const removeAlone = async () => await lanes.alone(app, id, remove, { signal });
+    if (await unlessMounted(context, app, id, removeAlone)) gone.push(id);
   }
   return gone;
 }

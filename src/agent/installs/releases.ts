@@ -15,7 +15,7 @@ import { install, type Installed } from "../../release/install.ts";
 import { listInstalls, openRecord, stagingDir } from "../../release/install-record.ts";
 import { measureInstall, type Measured } from "../../release/measure.ts";
 import { mendInstall, type Mending } from "../../release/mend.ts";
-import { makeWritable, removeTree } from "../../release/remove-tree.ts";
+import { makeWritable, refuseMounts, removeTree } from "../../release/remove-tree.ts";
 import type { SpareWish } from "../../release/spare.ts";
 import { verifyInstall, type Difference } from "../../release/verify-install.ts";
 import type { Release } from "../../trust/documents.ts";
@@ -371,6 +371,7 @@ function sameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknow
 
 /** Turns an install back into what an unfinished one leaves, without the paths that are to be laid anew. */
 function stageAgain(dir: string, stage: string, without: readonly string[]): void {
+  refuseMounts(dir);
   removeTree(stage);
   makeWritable(dir);
   for (const at of without) removeTree(path.join(dir, at));
