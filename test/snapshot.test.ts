@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { before, test, type TestContext } from "node:test";
 import { promisify } from "node:util";
+import { bootId, identityOf } from "../src/cli/snapshot/place.ts";
 import { atEnd } from "../src/lib/at-end.fixture.ts";
 import { startCluster } from "./support/cluster.ts";
 import { until } from "./support/processes.ts";
@@ -55,6 +56,13 @@ async function make({ root, caches }: Installed): Promise<void> {
   await run(process.execPath, [...FLAGS, path.join(root, "dist/make-snapshot.mjs")], { env });
 }
 
+/** Says of what is there that it was seen to start. */
+function stamp({ root, snapshot }: Installed): void {
+  const files = [process.execPath, path.join(root, "dist/deploy-snapshot.cjs"), `${snapshot}.snapshot`];
+  const lines = [bootId(), ...files.map((file) => identityOf(file)), ""];
+  fs.writeFileSync(`${snapshot}.stamp`, lines.join("\n"), { mode: 0o600 });
+}
+
 /** A copy with a snapshot of its own, whose ordinary program only says so. */
 async function other(t: TestContext): Promise<Installed> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-snapshot-"));
@@ -100,9 +108,12 @@ test("a deployment that went well leaves a snapshot, and the next one begins wit
     return done.stdout;
   };
   assert.match(await deploy("1", own), /^web@\w+ runs on 1 node$/m);
-  const stamp = path.join(own, "skein/snapshots", shared.root, "deploy.stamp");
-  await until("a snapshot is made", () => (fs.existsSync(stamp) ? true : undefined), { signal: t.signal });
-  assert.equal(fs.readFileSync(stamp, "utf8").split("\n").length, 5);
+  const made = path.join(own, "skein/snapshots", shared.root, "deploy.stamp");
+  await until("a snapshot is made", () => (fs.existsSync(made) ? true : undefined), {
+    withinMs: 120_000,
+    signal: t.signal,
+  });
+  assert.equal(fs.readFileSync(made, "utf8").split("\n").length, 5);
   const plain = path.join(shared.root, "dist/deploy.mjs");
   fs.renameSync(plain, `${plain}.away`);
   atEnd(t, () => fs.renameSync(`${plain}.away`, plain));
@@ -172,12 +183,15 @@ const CHANGES: Readonly<Record<string, (one: Installed) => void>> = {
 
 test("a snapshot is used while nothing has changed, and whatever has changed, the command runs", async (t) => {
   const one = await other(t);
+  const whole = path.join(one.root, "whole");
+  fs.copyFileSync(`${one.snapshot}.snapshot`, whole);
   for (const [what, change] of Object.entries(CHANGES)) {
-    await make(one);
     assert.match(await help(one), FROM_SNAPSHOT, `before ${what}`);
     change(one);
     assert.match(await help(one), WITHOUT, what);
-    fs.rmSync(path.dirname(one.snapshot), { recursive: true });
+    for (const file of ["snapshot", "stamp"]) fs.rmSync(`${one.snapshot}.${file}`, { force: true });
+    fs.copyFileSync(whole, `${one.snapshot}.snapshot`);
+    stamp(one);
   }
 });
 
