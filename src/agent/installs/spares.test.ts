@@ -32,11 +32,13 @@ async function deployed(w: World, version: string): Promise<ReleaseId> {
 }
 
 const revsOf = (w: World): string => path.join(w.paths.lib, "apps/shop/revs");
+/** A spare comes when the whole file system was flushed, whatever others write there. */
+const FLUSHED_MS = 120_000;
 const inodeOf = (dir: string): number => fs.lstatSync(path.join(dir, "lib/7")).ino;
 
 async function spareOf(w: World, release: ReleaseId): Promise<string> {
   const dir = spareDir(revsOf(w), release);
-  return await eventually("a spare", async () => (fs.existsSync(dir) ? dir : undefined));
+  return await eventually("a spare", async () => (fs.existsSync(dir) ? dir : undefined), FLUSHED_MS);
 }
 
 test(
@@ -86,7 +88,7 @@ for (const [what, points] of [
         if (done === null) break;
         const made = (): true | undefined =>
           child.signalCode !== null || fs.existsSync(spareDir(revsOf(w), release)) ? true : undefined;
-        await eventually(`${point} or a spare`, async () => made());
+        await eventually(`${point} or a spare`, async () => made(), FLUSHED_MS);
       }
       assert.equal(child.signalCode, "SIGKILL", point);
     }
@@ -101,8 +103,10 @@ for (const [what, points] of [
     };
     const wanted = { others: [`${current}.spare`], installed: 2 };
     // What is of no use any more goes after it has its name.
-    await eventually("one spare, and nothing else", async () =>
-      isDeepStrictEqual(await left(), wanted) ? true : undefined,
+    await eventually(
+      "one spare, and nothing else",
+      async () => (isDeepStrictEqual(await left(), wanted) ? true : undefined),
+      FLUSHED_MS,
     ).catch(async (err: unknown) => assert.deepEqual(await left(), wanted, String(err)));
     last.kill("SIGKILL");
     await ended(last);
