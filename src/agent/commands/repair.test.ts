@@ -40,6 +40,11 @@ verify: sh smoke.sh
     "asset.txt": "as it was signed",
   });
   await w.receipt(ordered.digest, "ok");
+  // A receipt is there a moment before the agent has noted what it reached.
+  await eventually("it has noted what it reached", async () => {
+    const [line] = await ask(w, "drift", {});
+    return line?.["busy"] === false ? true : undefined;
+  });
   return { w, port, ordered };
 }
 
