@@ -133,7 +133,7 @@ export class AppWorker {
 
   /**
    * Does what there is to do and returns, for whoever does not wait for news. `held`: something will be begun later.
-   * `failing`: what may pass by itself did not pass within a few tries.
+   * `failing`: what may pass by itself did not pass within a few tries that got no further.
    */
   async converge(signal: AbortSignal): Promise<"reached" | "held" | "failing"> {
     for (;;) {
