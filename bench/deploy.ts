@@ -4,7 +4,7 @@ import { freePort } from "../test/support/processes.ts";
 import { type SourceRepo, sourceRepo } from "../test/support/repo.ts";
 import { alternately, type Bench, type Figure, rounded } from "./bench.ts";
 import { type PropagitCluster, startPropagit } from "./peers/propagit.ts";
-import { builtPackage, withSnapshot } from "./support/built.ts";
+import { builtPackage } from "./support/built.ts";
 import { currentMoves, firstAnswer } from "./support/first-answer.ts";
 import { serviceFiles } from "./support/service.ts";
 
@@ -17,7 +17,7 @@ const WARM_UPS = 1;
  * ms: a hub and two nodes on loopback, a service of one file that answers with its commit.
  */
 export const bench: Bench = async function* ({ quick, signal }) {
-  const program = await withSnapshot(await builtPackage(signal), signal);
+  const program = await builtPackage(signal);
   await using cluster = await startCluster({ signal, program });
   const ours = await oursReady(cluster);
   await using peer = await startPropagit(signal);

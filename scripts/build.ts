@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { build, type BuildOptions, type Plugin } from "esbuild";
+import { build, type Plugin } from "esbuild";
 
 const root = path.resolve(import.meta.dirname, "..");
 /** `node scripts/build.ts [FOLDER]`: emptied first. */
@@ -29,13 +29,11 @@ const lazyBuiltins: Plugin = {
   },
 };
 
-function exportedBy(id: string): string[] {
-  const names = Object.keys(process.getBuiltinModule(id) ?? {});
-  return names.filter((name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default");
-}
-
 function namedExports(id: string): string {
-  const exported = exportedBy(id);
+  const names = Object.keys(process.getBuiltinModule(id) ?? {}).filter((name) =>
+    /^[A-Za-z_$][\w$]*$/.test(name),
+  );
+  const exported = names.filter((name) => name !== "default");
   return [
     `const builtin = process.getBuiltinModule(${JSON.stringify(id)});`,
     "export default builtin;",
@@ -43,41 +41,6 @@ function namedExports(id: string): string {
     `export { ${exported.map((name) => `_${name} as ${name}`).join(", ")} };`,
   ].join("\n");
 }
-
-/**
- * What V8 cannot keep in a snapshot is loaded after the start. These stand for what Node's modules export without
- * loading them.
- */
-const LATE = ["node:http", "node:https", "node:sqlite", "node:tls"];
-const lateBuiltins: Plugin = {
-  name: "late-builtins",
-  setup(esbuild) {
-    esbuild.onLoad({ filter: new RegExp(`^(${LATE.join("|")})$`), namespace: "builtin" }, ({ path: id }) => ({
-      contents: [
-        `const late = (name) => new Proxy(function () {}, {`,
-        `  get: (_, key) => of(name)[key],`,
-        `  apply: (_, self, given) => Reflect.apply(of(name), self, given),`,
-        `  construct: (_, given) => Reflect.construct(of(name), given),`,
-        `});`,
-        `const of = (name) => {`,
-        `  const builtin = process.getBuiltinModule(${JSON.stringify(id)});`,
-        `  return name === undefined ? builtin : builtin[name];`,
-        `};`,
-        `export default late();`,
-        ...exportedBy(id).map((name) => `const _${name} = /* @__PURE__ */ late("${name}");`),
-        `export { ${exportedBy(id)
-          .map((name) => `_${name} as ${name}`)
-          .join(", ")} };`,
-      ].join("\n"),
-    }));
-    // The program's own place, which Node tells a module that is no snapshot.
-    esbuild.initialOptions.define = {
-      ...esbuild.initialOptions.define,
-      "import.meta.dirname": "__dirname",
-      "import.meta.filename": "__filename",
-    };
-  },
-};
 
 /** zod exports all its languages by name; messages are English, which it takes by itself. */
 const noLocales: Plugin = {
@@ -120,20 +83,6 @@ const deployingOnly: Plugin = {
   },
 };
 
-const ALWAYS = [noSubprograms, lazyBuiltins, noLocales, awsApart];
-const COMMON = {
-  absWorkingDir: root,
-  outdir: path.join(stage, "dist"),
-  bundle: true,
-  platform: "node",
-  target: "node26",
-  legalComments: "none",
-  minifyWhitespace: true,
-  minifySyntax: true,
-  // Programs are imported by an entry that turns on the compile cache first.
-  define: { "import.meta.main": "true" },
-} as const satisfies BuildOptions;
-
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
 /** In parts: servers hold what they use, and help is there at once. */
@@ -145,8 +94,6 @@ const inParts =
   'isServer || process.argv.length < 3 || has("help", "--help", "-h", "--version", "completion")';
 await bundle({ deploy: "src/cli/main.ts" }, false, [deployingOnly]);
 const inOne = 'process.argv[2] === "deploy" ? "./deploy.mjs" : "./commands.mjs"';
-await bundleSnapshot();
-await bundle({ "make-snapshot": "src/cli/snapshot/make-main.ts" }, false);
 writeEntry("skein", `${inParts} ? "./main.mjs" : ${inOne}`);
 writeEntry("git-remote-skein", '"./git-remote-main.mjs"');
 await bundle({ keeper: "src/keeper/main.ts" }, false);
@@ -179,31 +126,26 @@ async function bundle(
   plugins: readonly Plugin[] = [],
 ): Promise<void> {
   await build({
-    ...COMMON,
     entryPoints,
+    absWorkingDir: root,
+    outdir: path.join(stage, "dist"),
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunk-[hash]",
+    bundle: true,
     splitting: inParts,
     format: "esm",
-    plugins: [...plugins, ...ALWAYS],
+    platform: "node",
+    target: "node26",
+    legalComments: "none",
+    minifyWhitespace: true,
+    minifySyntax: true,
+    plugins: [...plugins, noSubprograms, lazyBuiltins, noLocales, awsApart],
+    // Programs are imported by an entry that turns on the compile cache first.
+    define: { "import.meta.main": "true" },
     // Some dependencies are CommonJS and call require() for Node's own modules.
     banner: {
       js: 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);',
     },
-  });
-}
-
-/** What `node --build-snapshot` runs on the machine where it will be used (src/cli/snapshot). */
-async function bundleSnapshot(): Promise<void> {
-  await build({
-    ...COMMON,
-    entryPoints: { "deploy-snapshot": "src/cli/snapshot-main.ts" },
-    outExtension: { ".js": ".cjs" },
-    format: "cjs",
-    // V8 ends in the middle of a snapshot where `using` is its own.
-    supported: { using: false },
-    plugins: [deployingOnly, lateBuiltins, ...ALWAYS],
-    banner: { js: "globalThis.__zod_globalConfig = { jitless: true };" },
   });
 }
 

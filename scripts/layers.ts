@@ -31,7 +31,6 @@ const LAYERS = [
 const WITHIN: Readonly<Record<string, readonly string[]>> = {
   cli: [
     "demo",
-    "snapshot",
     "git",
     "tool",
     "server",

@@ -61,12 +61,7 @@ const tests = run({
   concurrency: AT_ONCE,
   timeout: LIMIT_MS,
   testNamePatterns: values["test-name-pattern"],
-  env: {
-    ...process.env,
-    NODE_COMPILE_CACHE: compiled,
-    SKEIN_TEST_PACKAGE: await builtPackage(),
-    SKEIN_SNAPSHOT: process.env["SKEIN_SNAPSHOT"] ?? "no", // one would be made beside the tests
-  },
+  env: { ...process.env, NODE_COMPILE_CACHE: compiled, SKEIN_TEST_PACKAGE: await builtPackage() },
   signal: stop.signal,
 });
 process.exitCode = 1;

@@ -2,12 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Envelope } from "../trust/envelope.ts";
-import {
-  pinnedClient,
-  type PinnedClient,
-  type PinnedClientOptions,
-  type RequestOptions,
-} from "../trust/http-client.ts";
+import { pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
 import type { TlsIdentity } from "../trust/tls.ts";
 import { GIT_ROUTE, splitAddress, type HubAddress } from "./hub-address.ts";
 
@@ -19,8 +14,6 @@ export interface HubLineOptions {
   readonly session?: Envelope;
   /** Short requests take turns on one connection: for whoever asks many of them and ends. */
   readonly thrifty?: boolean;
-  /** How a hub is reached. Default: `pinnedClient`. */
-  readonly connect?: (options: PinnedClientOptions) => PinnedClient;
 }
 
 /** Pinned connections to a cluster's hubs. Knows nothing of what is said on them, so it is loaded in no time. */
@@ -101,8 +94,8 @@ export class HubLine implements Disposable {
   #client(hub: HubAddress): PinnedClient {
     const known = this.#clients.get(hub);
     if (known !== undefined) return known;
-    const { identity, thrifty = false, connect = pinnedClient } = this.#options;
-    const client = connect({ ...splitAddress(hub.address), pins: [hub.spki], identity, thrifty });
+    const { identity, thrifty = false } = this.#options;
+    const client = pinnedClient({ ...splitAddress(hub.address), pins: [hub.spki], identity, thrifty });
     this.#clients.set(hub, client);
     return client;
   }

@@ -1,5 +1,96 @@
-import { beginSnapshot } from "./snapshot/begin.ts";
-import { start } from "./start.ts";
+import { CommanderError, type Command } from "commander";
+import { SkeinError } from "../lib/errors.ts";
+import { cliProgram } from "./cli-program.ts";
+import { processIo } from "./terminal/io.ts";
+import { VERSION } from "./command/version.ts";
 
-await start();
-if (process.argv[2] === "deploy" && process.exitCode === 0) beginSnapshot();
+const LINGER_MS = 1000;
+/** As shells tell of a program that SIGPIPE ended. */
+const READER_GONE = 128 + 13;
+
+/**
+ * Whoever reads the result may have seen enough (`| head`): that ends the command, and is no crash. Whoever reads what
+ * is said besides may be gone, too: servers outlive it.
+ */
+function endWithReader(): void {
+  process.stdout.on("error", (err: NodeJS.ErrnoException) => {
+    if (err.code === "EPIPE") process.exit(READER_GONE);
+    const code = err.code === "ENOSPC" ? "DISK_FULL" : "IO";
+    process.stderr.write(
+      `error what this command prints cannot be written: ${err.message}\n  code   ${code}\n`,
+    );
+    process.exit(1);
+  });
+  process.stderr.on("error", (err: NodeJS.ErrnoException) => {
+    if (err.code !== "EPIPE") process.exit(1);
+  });
+}
+
+/** The words before the verb: `--version` there is the tool's, after it a value. */
+function versionAsked(words: readonly string[]): boolean {
+  for (const word of words) {
+    if (word === "--version" || word === "-V") return true;
+    if (!word.startsWith("-")) return false;
+  }
+  return false;
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  if (versionAsked(words)) {
+    process.stdout.write(`skein ${VERSION}\n`);
+    return 0;
+  }
+  let exit = 0;
+  const program = cliProgram((code) => {
+    exit = code;
+  }, words);
+  try {
+    refuseHelpOf(program, words);
+    await program.parseAsync([...words], { from: "user" });
+    return exit;
+  } catch (err) {
+    if (!(err instanceof CommanderError)) return await report(words, err, commandOf(program, words));
+    if (err.exitCode === 0) return 0;
+    // Help that nobody asked for was printed already: a verb is missing.
+    return err.code === "commander.help" ? 2 : await report(words, misread(err), commandOf(program, words));
+  }
+}
+
+/** What commander could not read, as every other failure looks. */
+function misread({ message }: CommanderError): SkeinError {
+  const [what = "", ...more] = message.replace(/^error: /, "").split("\n");
+  const suggestion = more.join(" ").replace(/^\((.*)\)$/, "$1");
+  return new SkeinError("USAGE", what, suggestion === "" ? {} : { hint: suggestion });
+}
+
+/** Commander answers `help` of a word that is no verb with everything there is. */
+function refuseHelpOf(program: Command, [first, verb]: readonly string[]): void {
+  if (first !== "help" || verb === undefined || verb.startsWith("-")) return;
+  const isVerb = program.commands.some((one) => one.name() === verb || one.aliases().includes(verb));
+  if (!isVerb && verb !== "help")
+    throw new SkeinError("USAGE", `unknown command '${verb}'`, { hint: "skein --help lists them." });
+}
+
+/** As much of a command's name as these words are. */
+function commandOf(program: Command, words: readonly string[]): string {
+  const names = [program.name()];
+  let command = program;
+  for (const word of words) {
+    const next = command.commands.find((one) => one.name() === word || one.aliases().includes(word));
+    if (next !== undefined) names.push(next.name());
+    command = next ?? command;
+  }
+  return names.join(" ");
+}
+
+async function report(words: readonly string[], thrown: unknown, command: string): Promise<number> {
+  const { ofCommand, reportError } = await import("./terminal/report-error.ts");
+  const err = ofCommand(thrown, command);
+  const json = words.includes("--json") || process.env["SKEIN_JSON"] !== undefined;
+  return reportError(processIo({ json, verbose: words.includes("--verbose") }), err);
+}
+
+endWithReader();
+process.exitCode = await main(process.argv.slice(2));
+// Whatever a failed command left open must not keep its caller waiting; the timer itself keeps nobody.
+setTimeout(() => process.exit(), LINGER_MS).unref();

@@ -1,5 +1,5 @@
 import type { HubAddress } from "../api/hub-address.ts";
-import { HubClient, type HubClientOptions } from "../api/hub-client.ts";
+import { HubClient } from "../api/hub-client.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -29,8 +29,6 @@ export interface OpenOptions {
   readonly clock?: Clock;
   /** Asked before the charter's hubs. */
   readonly hub?: HubAddress;
-  /** How a hub is reached. Default: over pinned TLS. */
-  readonly connect?: NonNullable<HubClientOptions["connect"]>;
 }
 
 /**
@@ -47,8 +45,7 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
     throw new SkeinError("NO_HUB", "the charter lists no hub, and this command asks one");
   }
   const { identity, session } = await openSession(paths, config.cluster, signer, clock);
-  const connect = options.connect === undefined ? {} : { connect: options.connect };
-  const client = new HubClient({ hubs, identity, session, clock, thrifty: true, ...connect });
+  const client = new HubClient({ hubs, identity, session, clock, thrifty: true });
   try {
     const charter = await newestCharter(paths, client, chain, clock, signal);
     return {

@@ -62,7 +62,7 @@ const SLOWEST_BYTES_PER_MS = 16;
 export function pinnedClient(options: PinnedClientOptions): PinnedClient {
   const address = `${options.host}:${options.port}`;
   const turns = options.thrifty === true ? new Turns(options.maxSockets ?? DEFAULTS.maxSockets) : undefined;
-  const agent = pinnedAgent(options, turns);
+  const agent = new PinnedAgent(options, turns);
   const closed = new AbortController();
   const close = (): void => {
     closed.abort(
@@ -103,30 +103,38 @@ async function inTurn(
 }
 
 /** Opens sockets through `connectPinned`; `http`, not `https`: the TLS is ours. */
-function pinnedAgent(options: PinnedClientOptions, turns: Turns | undefined): http.Agent {
-  const { host, port, pins, identity, connectTimeoutMs } = options;
-  const timeout = connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs };
-  const agent = new http.Agent({
-    keepAlive: true,
-    // Else TCP asks every second whether an idle connection's other end is there.
-    keepAliveMsecs: DEFAULTS.probeMs,
-    maxSockets: options.maxSockets ?? DEFAULTS.maxSockets,
-    timeout: DEFAULTS.idleMs,
-  });
-  // Not in a class of our own: Node's would have to be there when this module is read (cli/snapshot).
-  agent.createConnection = (_options, callback) => {
+class PinnedAgent extends http.Agent {
+  readonly #options: PinnedClientOptions;
+  readonly #turns: Turns | undefined;
+
+  constructor(options: PinnedClientOptions, turns: Turns | undefined) {
+    super({
+      keepAlive: true,
+      // Else TCP asks every second whether an idle connection's other end is there.
+      keepAliveMsecs: DEFAULTS.probeMs,
+      maxSockets: options.maxSockets ?? DEFAULTS.maxSockets,
+      timeout: DEFAULTS.idleMs,
+    });
+    this.#options = options;
+    this.#turns = turns;
+  }
+
+  override createConnection(
+    _options: http.ClientRequestArgs,
+    callback?: (err: Error | null, stream: Duplex) => void,
+  ): undefined {
+    const { host, port, pins, identity, connectTimeoutMs } = this.#options;
+    const timeout = connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs };
     const began = performance.now();
     connectPinned({ host, port, pins, identity, ...timeout }).then(
       (socket) => {
-        turns?.opened(performance.now() - began);
+        this.#turns?.opened(performance.now() - began);
         callback?.(null, socket);
       },
       // Node's type wants a stream beside the error; its agent reads only the error.
       (err: unknown) => callback?.(err as Error, undefined as unknown as Duplex),
     );
-    return undefined;
-  };
-  return agent;
+  }
 }
 
 class StaleConnection extends Error {}

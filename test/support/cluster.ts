@@ -199,7 +199,6 @@ export class Cluster implements AsyncDisposable {
       HOME: os.homedir(), // where the compile cache is
       PATH: `${this.program.helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`,
       SKEIN_HOME: home,
-      SKEIN_SNAPSHOT: process.env["SKEIN_SNAPSHOT"] ?? "no", // one would be made beside each test
     };
   }
 

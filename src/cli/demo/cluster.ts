@@ -115,7 +115,6 @@ export class DemoCluster implements AsyncDisposable {
     const bin = path.resolve(path.dirname(programFile("cli")), "../bin");
     return {
       ...process.env,
-      SKEIN_SNAPSHOT: "no", // it would stay behind
       SKEIN_HOME: path.join(this.folder, home),
       PATH: `${bin}:${process.env["PATH"] ?? ""}`,
       GIT_CONFIG_GLOBAL: "/dev/null",

@@ -1,4 +1,0 @@
-import path from "node:path";
-import { makeSnapshot } from "./make.ts";
-
-await makeSnapshot(path.resolve(import.meta.dirname, ".."), process.env);
