@@ -16,6 +16,7 @@ import { operatorDir } from "../../operator/home.ts";
 import type { Session } from "../../operator/session.ts";
 import { readUnverified } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
+import { HELPER_DIR } from "../command/context.ts";
 
 export interface GitCalls {
   readonly paths: Paths;
@@ -57,7 +58,7 @@ export async function letGitCall(calls: GitCalls): Promise<void> {
   const own = { key, program: program ?? "" };
   const settings = (spki: string): string => settingsOf({ ...calls, hub: { ...hub, spki } }, own);
   const trial = async (spki: string): Promise<Trial> =>
-    await tryOut(own.program, address, `${file}.${randomBytes(6).toString("hex")}.try`, settings(spki));
+    await tryOut(`${file}.${randomBytes(6).toString("hex")}.try`, settings(spki));
   const works = program !== undefined && (await trial(hub.spki)).code === 0;
   const isPinned = works && REFUSED.test((await trial(NOBODYS_KEY)).stderr);
   await writeFileAtomic(file, isPinned ? settings(hub.spki) : `# ${address} 0\n`);
@@ -141,12 +142,14 @@ interface Trial {
   readonly stderr: string;
 }
 
-/** Asks the hub what it has, as a push does. */
-async function tryOut(program: string, address: string, file: string, settings: string): Promise<Trial> {
+/** Asks the hub what it has, as a push does, and by the same way. */
+async function tryOut(file: string, settings: string): Promise<Trial> {
   await writeFileAtomic(file, settings);
   try {
-    const options = { env: environment(address, file), timeout: PROBE_MS } as const;
-    const child = spawn(program, [address, address], { ...options, stdio: ["pipe", "ignore", "pipe"] });
+    const env = { ...process.env, LC_ALL: "C" };
+    const launcher = path.join(HELPER_DIR, "git-remote-skein");
+    const stdio = ["pipe", "ignore", "pipe"] as const;
+    const child = spawn(launcher, ["--try", file], { env, timeout: PROBE_MS, stdio: [...stdio] });
     child.stdin.on("error", () => undefined);
     child.stdin.end("list for-push\n\n");
     const [stderr, [code]] = await Promise.all([
@@ -157,23 +160,4 @@ async function tryOut(program: string, address: string, file: string, settings: 
   } finally {
     await fs.rm(file, { force: true });
   }
-}
-
-/** As `bin/git-remote-skein` has it. */
-function environment(address: string, settings: string): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(
-    ([name]) => !name.startsWith("GIT_SSL_") && name !== "GIT_ALLOW_PROTOCOL",
-  );
-  const count = Number(process.env["GIT_CONFIG_COUNT"] ?? 0);
-  return {
-    ...Object.fromEntries(kept),
-    [`GIT_CONFIG_KEY_${count}`]: `http.${address}.sslVerify`,
-    [`GIT_CONFIG_VALUE_${count}`]: "true",
-    [`GIT_CONFIG_KEY_${count + 1}`]: "include.path",
-    [`GIT_CONFIG_VALUE_${count + 1}`]: settings,
-    GIT_CONFIG_COUNT: String(count + 2),
-    GIT_TERMINAL_PROMPT: "0",
-    GIT_ASKPASS: "true",
-    LC_ALL: "C",
-  };
 }
