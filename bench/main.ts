@@ -4,6 +4,8 @@ import type { Bench, Figure } from "./bench.ts";
 
 /** `npm run bench -- NAME [--json] [--quick]`: exits with 1 when a goal is not met, with 2 when there is no such bench. */
 const NOT_BENCHES = new Set(["bench.ts", "main.ts"]);
+/** As shells tell of a program that SIGINT ended. */
+const STOPPED = 128 + 2;
 
 async function names(): Promise<string[]> {
   const files = await fs.readdir(import.meta.dirname);
@@ -40,9 +42,15 @@ async function main(): Promise<number> {
   process.once("SIGTERM", () => stop.abort());
   const { bench } = (await import(`./${name}.ts`)) as { bench: Bench };
   let met = true;
-  for await (const figure of bench({ quick: values.quick, signal: stop.signal })) {
-    print(figure, values.json);
-    met &&= figure.met;
+  try {
+    for await (const figure of bench({ quick: values.quick, signal: stop.signal })) {
+      print(figure, values.json);
+      met &&= figure.met;
+    }
+  } catch (err) {
+    if (!stop.signal.aborted) throw err;
+    process.stderr.write("stopped\n");
+    return STOPPED;
   }
   return met ? 0 : 1;
 }

@@ -4,6 +4,7 @@
  */
 const PROOFS: Readonly<Record<string, () => Promise<Proof>>> = {
   systemd: async () => (await import("./systemd.ts")).systemd,
+  install: async () => (await import("./install.ts")).install,
   "power-cut": async () => (await import("./power-cut.ts")).powerCut,
 };
 
