@@ -40,7 +40,8 @@ export interface EarlierOptions {
 const NONE = -1;
 
 /** A link shares mode and times too, so a plain file is not the same as an executable one. */
-const keyOf = ({ kind, sha256 }: FileRow): string => (kind === "f" ? sha256 : `x${sha256}`);
+const keyOf = ({ kind, sha256 }: Pick<FileRow, "sha256"> & Pick<Row, "kind">): string =>
+  kind === "f" ? sha256 : `x${sha256}`;
 
 /**
  * Where earlier installs have what a tree needs. A file is found by its place in a segment of rows that both trees
@@ -155,24 +156,40 @@ export class EarlierContent {
    * no use where all of its files are looked for.
    */
   #findContents(n: number): void {
-    const record = this.#records[n];
-    const own = new Map<Digest, readonly Row[]>();
+    const starts = new Map<Digest, number>();
     let at = 0;
     for (const { id, rows } of this.#tree.segments) {
-      own.set(id, this.#isPart ? this.#tree.rows.slice(at, at + rows) : []);
+      starts.set(id, at);
       at += rows;
     }
     let start = 0;
-    for (const [i, { id, files }] of (record?.segments ?? []).entries()) {
-      const rows = own.get(id) ?? record?.rowsOf(i);
-      let file = start;
-      for (const row of rows ?? []) {
-        if (!isFileRow(row)) continue;
-        const found = this.#heads.get(keyOf(row));
-        if (found !== undefined) this.#found(found, n, file, row.path);
-        file += 1;
-      }
+    for (const [i, { id, files }] of (this.#records[n]?.segments ?? []).entries()) {
+      const own = starts.get(id);
+      if (own === undefined) this.#findIn(n, i, start);
+      else if (this.#isPart) this.#findInOwn(n, own, start, files);
       start += files;
+    }
+  }
+
+  /** @param start the number of the segment's first file in the record's tree, as below */
+  #findIn(n: number, segment: number, start: number): void {
+    const cursor = this.#records[n]?.cursorOf(segment);
+    for (let file = start; cursor?.next() === true;) {
+      if (!cursor.isFile) continue;
+      const found = this.#heads.get(keyOf(cursor));
+      if (found !== undefined) this.#found(found, n, file, cursor.path);
+      file += 1;
+    }
+  }
+
+  /** @param at where the segment begins among the tree's rows */
+  #findInOwn(n: number, at: number, start: number, files: number): void {
+    for (let file = start; file < start + files; at++) {
+      const row = this.#tree.rows[at] as Row;
+      if (!isFileRow(row)) continue;
+      const found = this.#heads.get(keyOf(row));
+      if (found !== undefined) this.#found(found, n, file, row.path);
+      file += 1;
     }
   }
 

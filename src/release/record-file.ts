@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { StringDecoder } from "node:string_decoder";
 import type { ChunkId, Digest, ReleaseId, TreeId } from "../lib/ids.ts";
 import type { ChunkRef } from "./pack.ts";
-import { encodeRow, rereadRows, type Row } from "./rows.ts";
+import { encodeRow, rereadRows, RowCursor, type Row } from "./rows.ts";
 import { decodeSince, encodeSince } from "./since.ts";
 
 /**
@@ -174,6 +174,11 @@ export class RecordFile implements RecordHeader, Disposable {
   /** The rows of a segment, by its place. */
   rowsOf(n: number): Row[] {
     return rereadRows(this.#bytesOf(n));
+  }
+
+  /** The same, to be looked at one by one. */
+  cursorOf(n: number): RowCursor {
+    return new RowCursor(this.#bytesOf(n));
   }
 
   /** Per file row, in order: its inode; 0 where nothing was put down. */

@@ -58,25 +58,66 @@ export function decodeRows(bytes: Uint8Array): Row[] {
 
 /** The same of rows that were parsed when they came, and are proved to be those still. */
 export function rereadRows(bytes: Uint8Array): Row[] {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
   const rows: Row[] = [];
-  for (let at = 0; at < text.length;) {
-    const end = text.indexOf("\n", at);
-    rows.push(rereadRow(text, at, end));
-    at = end + 1;
-  }
+  for (const cursor = new RowCursor(bytes); cursor.next();) rows.push(cursor.row());
   return rows;
 }
 
-function rereadRow(text: string, at: number, end: number): Row {
-  const kind = text.charAt(at) as Row["kind"];
-  if (kind === "d") return { kind, path: text.slice(at + 2, end) };
-  const zero = text.indexOf("\0", at);
-  const path = text.slice(at + 2, zero);
-  if (kind === "l") return { kind, path, target: text.slice(zero + 1, end) };
-  const space = end - DIGEST_LENGTH - 1;
-  const size = Number(text.slice(zero + 1, space));
-  return { kind, path, size, sha256: text.slice(space + 1, end) as Digest };
+/**
+ * Goes through rows that are proved, one after the other, without an object for each: V8 keeps objects where it was
+ * seen to keep those of another reading, and many thousand that are looked at once would be garbage there.
+ */
+export class RowCursor {
+  readonly #text: string;
+  #at = 0;
+  /** Where the row ends, and its path. */
+  #end = -1;
+  #zero = -1;
+  kind: Row["kind"] = "d";
+
+  constructor(bytes: Uint8Array) {
+    this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+  }
+
+  /** Goes to the next row, first to the first one. @returns false, with none to be asked for, behind the last */
+  next(): boolean {
+    this.#at = this.#end + 1;
+    if (this.#at >= this.#text.length) return false;
+    this.#end = this.#text.indexOf("\n", this.#at);
+    this.kind = this.#text.charAt(this.#at) as Row["kind"];
+    this.#zero = this.kind === "d" ? this.#end : this.#text.indexOf("\0", this.#at);
+    return true;
+  }
+
+  get isFile(): boolean {
+    return this.kind === "f" || this.kind === "x";
+  }
+
+  get path(): string {
+    return this.#text.slice(this.#at + 2, this.#zero);
+  }
+
+  /** Of a link. */
+  get target(): string {
+    return this.#text.slice(this.#zero + 1, this.#end);
+  }
+
+  /** Of a file. */
+  get size(): number {
+    return Number(this.#text.slice(this.#zero + 1, this.#end - DIGEST_LENGTH - 1));
+  }
+
+  /** Of a file. */
+  get sha256(): Digest {
+    return this.#text.slice(this.#end - DIGEST_LENGTH, this.#end) as Digest;
+  }
+
+  row(): Row {
+    const { kind, path } = this;
+    if (kind === "d") return { kind, path };
+    if (kind === "l") return { kind, path, target: this.target };
+    return { kind, path, size: this.size, sha256: this.sha256 };
+  }
 }
 
 function decodeRow(line: string): Row {

@@ -8,7 +8,7 @@ import { encodeRecord, RecordFile } from "./record-file.ts";
 import { releaseId, tempDir } from "./release.fixture.ts";
 import { encodeRow, isFileRow, type Row } from "./rows.ts";
 import { cutSegments } from "./segments.ts";
-import { differenceOf } from "./tree-difference.ts";
+import { differenceOf, type GoneRow } from "./tree-difference.ts";
 import { comparePaths } from "./tree-path.ts";
 
 /** Enough for many segments, with a path of every kind of order. */
@@ -46,12 +46,12 @@ function recordOf(t: TestContext, rows: readonly Row[]): RecordFile {
 }
 
 /** The slow and plain way. */
-function expected(old: readonly Row[], rows: readonly Row[]): { same: number[]; gone: Row[] } {
+function expected(old: readonly Row[], rows: readonly Row[]): { same: number[]; gone: GoneRow[] } {
   const before = old.filter(isFileRow).map(encodeRow);
   const after = new Set(rows.map(encodeRow));
   return {
     same: rows.filter(isFileRow).map((row) => before.indexOf(encodeRow(row))),
-    gone: old.filter((row) => !after.has(encodeRow(row))),
+    gone: old.filter((row) => !after.has(encodeRow(row))).map(({ kind, path }) => ({ kind, path })),
   };
 }
 
