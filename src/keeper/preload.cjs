@@ -166,9 +166,17 @@ function drainWhenClosed(server) {
 
 /** First only that no more streams are to come: those that the client has sent meanwhile are answered still. */
 function sayGoodbye(session) {
-  if (session.destroyed || session.closed) return;
+  if (session.destroyed) return;
+  holdFor(session);
+  if (session.closed) return;
   session.goaway(0, 2 ** 31 - 1);
   setTimeout(() => session.close(), plan.windowMs).unref();
+}
+
+/** While a session closes it may neither read nor write for a moment, which Node takes for the end of all work. */
+function holdFor(session) {
+  const held = setInterval(() => undefined, 1000);
+  session.once("close", () => clearInterval(held));
 }
 
 /** A twin accepts on the public socket and gives all it accepts to the app's server. */
