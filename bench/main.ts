@@ -2,9 +2,9 @@ import fs from "node:fs/promises";
 import { parseArgs } from "node:util";
 import type { Bench, Figure } from "./bench.ts";
 
-/** `npm run bench -- NAME [--json] [--quick]`: exits with 1 when a goal is not met, with 2 when there is no such bench. */
+/** `npm run bench -- NAME [--json] [--quick]`: exits with 1 when a goal is not met, 2 when there is no such bench. */
 const NOT_BENCHES = new Set(["bench.ts", "main.ts"]);
-/** As shells tell of a program that SIGINT ended. */
+/** By a signal: as shells tell of a program that SIGINT ended. */
 const STOPPED = 128 + 2;
 
 async function names(): Promise<string[]> {
