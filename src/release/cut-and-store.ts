@@ -3,7 +3,7 @@ import type { Digest } from "../lib/ids.ts";
 import type { Depot } from "../depot/depot.ts";
 import { readCatalogue, type Catalogue } from "./catalogue.ts";
 import { ContentReader, type ChunkSink, type CutFile } from "./content-reader.ts";
-import type { ChunkRef } from "./pack.ts";
+import type { ChunkRef, Effort } from "./pack.ts";
 import { PackWriter } from "./pack-writer.ts";
 import { isFileRow, type Row } from "./rows.ts";
 import { cutSegments, type Segment } from "./segments.ts";
@@ -12,10 +12,8 @@ import { indexOf } from "./tree-blobs.ts";
 import type { PublishedTree, PublishProgress } from "./published.ts";
 import type { SourceEntry, SourceFile } from "./tree-source.ts";
 
-/** New data up to this size is compressed harder: three times the CPU for a tenth fewer bytes. */
+/** Of more new data than this the time counts for more than the last bytes. */
 const SMALL_BYTES = 64 * 1024 * 1024;
-const SMALL_LEVEL = 9;
-const LEVEL = 3;
 /** Entries handled before other work of the process gets its turn. */
 const ENTRIES_PER_TURN = 64;
 
@@ -49,7 +47,7 @@ export async function cutAndStore(
 ): Promise<StoredTree> {
   const { depot, signal } = options;
   const catalogue = await readCatalogue(depot, await packsBefore(options), options.cacheDir, signal);
-  const writer = new PackWriter(depot, catalogue, levelFor(entries, cache));
+  const writer = new PackWriter(depot, catalogue, effortFor(entries, cache));
   const reader = new ContentReader(writer.room);
   const rows: Row[] = [];
   const lists = new Map<Digest, readonly ChunkRef[]>();
@@ -127,12 +125,12 @@ function isStored({ size }: SourceFile, { sha256, list }: CutFile, { chunks }: C
   return size === 0 || chunks.has(sha256 as string as ChunkRef["id"]);
 }
 
-function levelFor(entries: readonly SourceEntry[], cache: StatCache): number {
+function effortFor(entries: readonly SourceEntry[], cache: StatCache): Effort {
   let unknown = 0;
   for (const entry of entries) {
     if ((entry.kind === "f" || entry.kind === "x") && cache.get(entry) === undefined) unknown += entry.size;
   }
-  return unknown < SMALL_BYTES ? SMALL_LEVEL : LEVEL;
+  return unknown < SMALL_BYTES ? "hard" : "quick";
 }
 
 /** The new packs, last one first, then the others. */

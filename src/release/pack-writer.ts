@@ -6,12 +6,13 @@ import type { Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES, type Room } from "./content-reader.ts";
 import { freeNow } from "../lib/free.ts";
 import {
-  compress,
+  compressFrame,
   encodePack,
   FRAME_BYTES,
   PACK_BYTES,
   packName,
   type ChunkRef,
+  type Effort,
   type EncodedPack,
   type PackedFrame,
 } from "./pack.ts";
@@ -29,7 +30,7 @@ const MAX_ENTRIES = 50_000;
 export class PackWriter {
   readonly #depot: Depot;
   readonly #known: Catalogue;
-  readonly #level: number;
+  readonly #effort: Effort;
   readonly #frame = Buffer.allocUnsafeSlow(FRAME_BYTES);
   #filled = 0;
   #frameChunks: ChunkRef[] = [];
@@ -56,10 +57,10 @@ export class PackWriter {
   /** Bytes of the packs stored. */
   storedBytes = 0;
 
-  constructor(depot: Depot, known: Catalogue, level: number) {
+  constructor(depot: Depot, known: Catalogue, effort: Effort) {
     this.#depot = depot;
     this.#known = known;
-    this.#level = level;
+    this.#effort = effort;
   }
 
   /** Takes a chunk unless the depot has it; the bytes are copied, where they do not lie where they belong. */
@@ -86,7 +87,8 @@ export class PackWriter {
   /** The next chunk begins a frame of its own, so that it can be fetched without what came before. */
   endFrame(): void {
     if (this.#filled === 0) return;
-    const compressed = compress(this.#frame.subarray(0, this.#filled), this.#level);
+    const bytes = this.#frame.subarray(0, this.#filled);
+    const compressed = compressFrame(bytes, this.#frameChunks.length, this.#effort);
     this.#frames.push({ length: compressed.length, chunks: this.#frameChunks });
     this.#packed += compressed.copy(this.#body, this.#packed);
     freeNow(compressed);

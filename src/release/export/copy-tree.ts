@@ -9,9 +9,6 @@ import { encodeIndex, indexName } from "../release-index.ts";
 import { loadTree, type LoadedTree, TABLE_BYTES } from "../tree-blobs.ts";
 import { chunksOfTree, walkChunks } from "./chunk-walk.ts";
 
-/** As when little is published: smaller files, for three times the CPU. */
-const LEVEL = 9;
-
 export interface CopyOptions {
   readonly tree: PublishedTree;
   readonly from: DepotReader;
@@ -48,7 +45,7 @@ export async function copyTree(options: CopyOptions): Promise<Copied> {
 /** As `copyTree`, without tables and index: nobody would find what is copied. */
 export async function copyChunks({ tree, from, to, known, signal }: CopyOptions): Promise<Copied> {
   const loaded = await loadTree(new Fetcher([from], signal), tree);
-  const writer = new PackWriter(to, known, LEVEL);
+  const writer = new PackWriter(to, known, "hard");
   const flushFull = async (): Promise<void> => {
     if (writer.isFull) await writer.flush(signal);
   };

@@ -38,9 +38,6 @@ export interface Repacked {
   readonly bytes: number;
 }
 
-/** As when much is published: this runs beside other work. */
-const LEVEL = 3;
-
 /** A tree of which something is damaged stays as it is. @throws whatever the depot throws */
 export async function repack(options: RepackOptions): Promise<Repacked> {
   const { depot, signal, rule = REPACK } = options;
@@ -48,7 +45,8 @@ export async function repack(options: RepackOptions): Promise<Repacked> {
   for await (const root of options.roots(signal)) roots.set(root.tree, root);
   const chosen = packsToRewrite(await census(depot, [...roots.values()], signal), rule);
   const known: Catalogue = { chunks: new Map(), lists: new Map() };
-  const writer = new PackWriter(depot, known, LEVEL);
+  // This runs beside other work.
+  const writer = new PackWriter(depot, known, "quick");
   const moved: Moved[] = [];
   const stay = new Set<Digest>();
   for (const root of chosen.size === 0 ? [] : roots.values()) {
