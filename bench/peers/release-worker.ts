@@ -47,6 +47,8 @@ const steps: Readonly<Record<string, () => Promise<unknown>>> = {
   install: () => runInstall(a, b, c, d),
   spare: () => runSpare(a, b),
 };
+const began = performance.now();
 const result = await steps[step ?? ""]?.();
+const wall = (performance.now() - began) / 1000;
 const rss = Math.round(process.resourceUsage().maxRSS / 1024);
-process.stdout.write(`${JSON.stringify({ ...(result as object), rss })}\n`);
+process.stdout.write(`${JSON.stringify({ ...(result as object), wall, rss })}\n`);

@@ -15,6 +15,7 @@ export interface Cost {
   readonly wall: number;
 }
 
+/** Its time is that of the step alone: whoever installs runs already. Its CPU is the whole process's. */
 export interface StepResult extends Cost {
   /** What was published, as `install` and the next `publish` take it. */
   readonly json: string;
@@ -83,12 +84,9 @@ export class Steps {
 
   async #run(step: "publish" | "install" | "spare", args: readonly string[]): Promise<StepResult> {
     const words = [...this.#starts[step === "publish" ? step : "install"], this.#worker, step, ...args];
-    const { cpu, wall, stdout } = await measured(words.map((word) => `'${word}'`).join(" "), this.#signal);
-    const {
-      rss,
-      bytesFetched = 0,
-      storedBytes = 0,
-    } = JSON.parse(stdout) as Partial<StepResult> & { rss: number };
+    const { cpu, stdout } = await measured(words.map((word) => `'${word}'`).join(" "), this.#signal);
+    const told = JSON.parse(stdout) as Partial<StepResult> & { rss: number; wall: number };
+    const { rss, wall, bytesFetched = 0, storedBytes = 0 } = told;
     return { cpu, wall, json: stdout.trim(), rss, bytesFetched, storedBytes };
   }
 }
