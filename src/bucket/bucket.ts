@@ -46,7 +46,7 @@ export async function openBucket(address: string, options: BucketOptions): Promi
   if (address.startsWith(PRESIGNED)) {
     const { openPresigned } = await import("../depot/s3/presigned.ts");
     const file = path.resolve(address.slice(PRESIGNED.length));
-    const server = await openPresigned(file, { clock: systemClock });
+    const server = await openPresigned(file, options.env, { clock: systemClock });
     return await onServer(PRESIGNED + file, server, { ...options, writing: false });
   }
   throw new SkeinError("USAGE", `${address} is no bucket`, {

@@ -1,10 +1,9 @@
 /** A bucket over its HTTP API: every request signed, answered or refused with one clear error, tried again where that helps. */
-import fs from "node:fs/promises";
-import { rootCertificates } from "node:tls";
 import { systemClock, type Clock } from "../../lib/clock.ts";
-import { isSkeinError, messageOf, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { retryDelayMs } from "../../lib/retry.ts";
+import { ownCertificates } from "./certificates.ts";
 import { credentialChain, type CredentialSource } from "./credentials.ts";
 import {
   LineFailed,
@@ -62,22 +61,11 @@ export async function openBucket(
   options: BucketOptions = {},
 ): Promise<S3Bucket> {
   const settings = await s3Settings(location, env);
-  const { caFile } = settings;
-  const own = caFile === undefined ? undefined : await readCertificates(caFile);
   const secure = settings.endpoint?.protocol !== "http:";
-  const ca = own === undefined ? undefined : [...rootCertificates, own];
-  const line = openLine(secure, ca, options.patience ?? PATIENCE);
+  const line = openLine(secure, await ownCertificates(env), options.patience ?? PATIENCE);
   const clock = options.clock ?? systemClock;
   const credentials = options.credentials ?? credentialChain(settings, env, clock);
   return new S3Bucket(settings, credentials, line, options);
-}
-
-async function readCertificates(file: string): Promise<string> {
-  try {
-    return await fs.readFile(file, "utf8");
-  } catch (err) {
-    throw new SkeinError("DEPOT_SETTINGS", `AWS_CA_BUNDLE cannot be read: ${messageOf(err)}`);
-  }
 }
 
 export class S3Bucket implements Disposable {

@@ -179,7 +179,20 @@ async function* incoming(
   }
 }
 
+/** What Node says of a certificate that does not hold, as OpenSSL names it; not of one of ours that was refused. */
+const UNTRUSTED = /^(?!ERR_SSL_).*(?:CERT|VERIFY_LEAF|HOSTNAME_MISMATCH)/;
+
 function failed(err: unknown): Error {
   if (err instanceof LineFailed || err instanceof SourceFailed || err instanceof SkeinError) return err;
-  return new LineFailed(errnoOf(err) ?? messageOf(err), { cause: err });
+  const why = errnoOf(err) ?? messageOf(err);
+  if (!UNTRUSTED.test(why)) return new LineFailed(why, { cause: err });
+  // To ask again helps nobody.
+  return new SkeinError(
+    "DEPOT_SETTINGS",
+    `the bucket's server shows a certificate that is not trusted: ${why}`,
+    {
+      hint: "For a server of your own name a file with its CA's certificate in AWS_CA_BUNDLE.",
+      cause: err,
+    },
+  );
 }

@@ -31,7 +31,7 @@ test("who holds a list of addresses reads the bucket without keys, and only read
   const book = await presignAll(bucket, 600, systemClock, t.signal);
   assert.deepEqual(book.objects.map(({ key }) => key).sort(), ["packs/a", "releases/a b/ä.json"]);
 
-  using reader = await openPresigned(fileOf(t, book), { clock: systemClock });
+  using reader = await openPresigned(fileOf(t, book), {}, { clock: systemClock });
   const [depot, documents] = [s3Depot(reader, ""), s3Documents(reader, "")];
   const read = await Array.fromAsync(depot.get("packs/a", t.signal, { start: 7, end: 40_000 }));
   assert.ok(Buffer.concat(read).equals(bytes.subarray(7, 40_000)));
@@ -65,12 +65,13 @@ test("a list that has expired, was tampered with or is none is refused, and no a
   await s3Documents(bucket, "").write("a", Buffer.from("a"), {}, t.signal);
   await s3Documents(bucket, "").write("b", Buffer.from("b"), {}, t.signal);
   const book = await presignAll(bucket, 600, systemClock, t.signal);
-  const open = async (content: unknown) => await openPresigned(fileOf(t, content), { clock: systemClock });
+  const open = async (content: unknown) =>
+    await openPresigned(fileOf(t, content), {}, { clock: systemClock });
   await assert.rejects(open({ ...book, expires: "2020-01-01T00:00:00Z" }), { code: "DEPOT_CREDENTIALS" });
   await assert.rejects(open({ ...book, format: 2 }), (err: Error & { code?: string }) => {
     return err.code === "DEPOT_SETTINGS" && !JSON.stringify(err).includes("X-Amz-Signature");
   });
-  await assert.rejects(openPresigned("/nowhere/book.json", { clock: systemClock }), { code: "IO" });
+  await assert.rejects(openPresigned("/nowhere/book.json", {}, { clock: systemClock }), { code: "IO" });
   const [a, b] = book.objects.map(({ url }) => new URL(url)) as [URL, URL];
   a.searchParams.set("X-Amz-Signature", b.searchParams.get("X-Amz-Signature") ?? "");
   const objects = book.objects.map((object, i) => (i === 0 ? { ...object, url: a.href } : object));

@@ -8,8 +8,10 @@ import type { Clock } from "../../lib/clock.ts";
 import { asSkeinError } from "../../lib/files.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { S3Bucket, type BucketOptions } from "./bucket.ts";
+import { ownCertificates } from "./certificates.ts";
 import { openLine, PATIENCE, type Answer, type Line, type Outgoing } from "./exchange.ts";
 import { pagesOf } from "./listing.ts";
+import type { Environment } from "./settings.ts";
 import { escapeXml } from "./xml.ts";
 
 const bookSchema = z.strictObject({
@@ -56,6 +58,7 @@ export async function presignAll(
 /** @throws SkeinError DEPOT_SETTINGS when the file is none, DEPOT_CREDENTIALS when it has expired, IO */
 export async function openPresigned(
   file: string,
+  env: Environment,
   options: BucketOptions & { readonly clock: Clock },
 ): Promise<S3Bucket> {
   const book = await readBook(file);
@@ -65,7 +68,8 @@ export async function openPresigned(
     });
   }
   const origin = new URL(book.objects[0]?.url ?? "").origin;
-  const line = openLine(origin.startsWith("https:"), undefined, options.patience ?? PATIENCE);
+  const own = await ownCertificates(env);
+  const line = openLine(origin.startsWith("https:"), own, options.patience ?? PATIENCE);
   const settings = {
     bucket: NAME,
     prefix: "",
@@ -75,7 +79,6 @@ export async function openPresigned(
     style: "path",
     anonymous: true,
     profile: undefined,
-    caFile: undefined,
   } as const;
   const none = new SkeinError("DEPOT_CREDENTIALS", "a list of addresses has no credentials");
   const credentials = { get: async () => await Promise.reject(none), forget: () => undefined };

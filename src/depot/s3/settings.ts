@@ -20,8 +20,6 @@ export interface S3Settings {
   readonly anonymous: boolean;
   /** `[name]` of the shared files. */
   readonly profile: string | undefined;
-  /** A file of certificates that are trusted besides the system's. */
-  readonly caFile: string | undefined;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -62,7 +60,6 @@ export async function s3Settings(location: string, env: Environment): Promise<S3
     style: style === undefined ? defaultStyle(bucket, endpoint) : checkedStyle(style),
     anonymous: options.get("anonymous") === "yes",
     profile,
-    caFile: awsVariable(env, "AWS_CA_BUNDLE"),
   };
 }
 
