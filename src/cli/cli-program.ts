@@ -14,7 +14,9 @@ const GLOBALS: readonly Option[] = [
     "SKEIN_TIMEOUT",
   ),
   new Option("--detach", "do not wait for the end").env("SKEIN_DETACH"),
-  new Option("--dry-run", "show what would be done").env("SKEIN_DRY_RUN"),
+  new Option("--dry-run", "only say what would be done: deploy, gc, purge, cache gc; others refuse it").env(
+    "SKEIN_DRY_RUN",
+  ),
   new Option("--yes", "do not ask for the name of what is destroyed"),
   new Option("--no-color", "no colours"),
 ];

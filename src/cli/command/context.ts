@@ -4,6 +4,7 @@ import { pathsFrom, type Paths } from "../../lib/paths.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { durationFlag } from "./grammar.ts";
 import { first } from "./has-bucket.ts";
+import { refuseIgnored } from "./wish.ts";
 import { processIo, type Io } from "../terminal/io.ts";
 
 /** The flags that every command takes; `SKEIN_*` variables mirror them. */
@@ -68,6 +69,7 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
   process.on("SIGTERM", onSignal);
   const timer = timeoutOf(globals, ended, () => hint);
   try {
+    refuseIgnored(name, globals);
     const paths = pathsFrom(process.env);
     const result = await body({
       io,
