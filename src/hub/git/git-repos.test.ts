@@ -1,104 +1,15 @@
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
-import test, { type TestContext } from "node:test";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import test from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
-import { seal } from "../../trust/envelope.ts";
-import { silentLog } from "../../lib/log.ts";
-import { findByEnvironment } from "../../keeper/proc.ts";
-import { ephemeralIdentity } from "../../trust/tls.ts";
-import { GitRepos } from "./git-repos.ts";
-import {
-  at,
-  HOUR,
-  makeCluster,
-  operatorClient,
-  operatorLine,
-  startTestHub,
-  tempHome,
-  type TestHub,
-} from "../hub.fixture.ts";
-
-const exec = promisify(execFile);
-const helperModule = fileURLToPath(new URL("../../cli/git/git-remote.ts", import.meta.url));
-const lineModule = fileURLToPath(new URL("../../api/hub-line.ts", import.meta.url));
-
-interface Work {
-  readonly dir: string;
-  git(...args: string[]): Promise<string>;
-  commit(file: string, content: string | Buffer): Promise<string>;
-}
-
-/** A repository, with a `git-remote-skein` on git's PATH that calls this hub as `operator`. */
-async function workTree(
-  t: TestContext,
-  hub: TestHub,
-  operator: LocalSigner = hub.cluster.operator,
-): Promise<Work> {
-  const home = await tempHome(t);
-  const dir = path.join(home, "work");
-  const bin = path.join(home, "bin");
-  await fs.mkdir(dir);
-  await fs.mkdir(bin);
-  const identity = ephemeralIdentity();
-  const session = await seal(
-    "session.1",
-    { cluster: hub.cluster.id, operator: operator.kid, key: identity.spki, issued: at(), expires: at(HOUR) },
-    [operator],
-  );
-  const hubs = [{ spki: hub.spki, address: hub.address }];
-  const program = path.join(bin, "helper.mjs");
-  await fs.writeFile(
-    program,
-    `import { gitRemote, parseSkeinUrl } from ${JSON.stringify(helperModule)};
-     import { HubLine } from ${JSON.stringify(lineModule)};
-     const client = new HubLine(${JSON.stringify({ hubs, identity, session })});
-     const { repo } = parseSkeinUrl(process.argv[3]);
-     try {
-       await gitRemote({ input: process.stdin, output: process.stdout, connect: (s) => client.git(repo, s) });
-     } catch (err) {
-       console.error(err.code, err.message);
-       process.exitCode = 1;
-     } finally {
-       client.close();
-     }`,
-  );
-  const script = `#!/bin/sh\nexec ${process.execPath} ${program} "$@"\n`;
-  await fs.writeFile(path.join(bin, "git-remote-skein"), script, { mode: 0o755 });
-  const env = {
-    PATH: `${bin}:${process.env["PATH"]}`,
-    HOME: home,
-    GIT_CONFIG_NOSYSTEM: "1",
-    GIT_AUTHOR_NAME: "a",
-    GIT_AUTHOR_EMAIL: "a@b",
-    GIT_COMMITTER_NAME: "a",
-    GIT_COMMITTER_EMAIL: "a@b",
-  };
-  const git = async (...args: string[]): Promise<string> => {
-    const { stdout, stderr } = await exec("git", args, { cwd: dir, env });
-    return (stdout + stderr).trim();
-  };
-  await git("init", "--quiet", "--initial-branch=main");
-  const commit = async (file: string, content: string | Buffer): Promise<string> => {
-    await fs.writeFile(path.join(dir, file), content);
-    await git("add", file);
-    await git("commit", "--quiet", "-m", file);
-    return await git("rev-parse", "HEAD");
-  };
-  return { dir, git, commit };
-}
-
-const reposOf = async (hub: TestHub): Promise<string[]> => {
-  const names = await fs.readdir(path.join(hub.home, "lib", "git"));
-  return names.filter((name) => name !== ".no-hooks");
-};
+import { generateSigner } from "../../trust/keys.ts";
+import { PUSH, reposLeft, reposOf, shop, workTree } from "./git.fixture.ts";
+import { HOUR, makeCluster, operatorClient, operatorLine, startTestHub, tempHome } from "../hub.fixture.ts";
 
 test("a first push creates the repository, and when it returned everybody finds it", async (t) => {
   const hub = await startTestHub(t);
@@ -223,15 +134,6 @@ test("git's own HTTP is for the same operators, and finds only repositories that
   assert.ok(refs.includes(`${commit} refs/heads/main`), refs);
 });
 
-/** A repository `shop` with a commit. */
-async function shop(t: TestContext): Promise<TestHub> {
-  const hub = await startTestHub(t);
-  const work = await workTree(t, hub);
-  await work.commit("a.txt", "one");
-  await work.git("push", `skein://${hub.address}/shop`, "main");
-  return hub;
-}
-
 test("a fetch whose request cannot be unpacked ends at once", async (t) => {
   const hub = await shop(t);
   const headers = { "content-encoding": "gzip" };
@@ -240,18 +142,6 @@ test("a fetch whose request cannot be unpacked ends at once", async (t) => {
   const asking = hub.client.raw({ method: "POST", path, headers, body: "0000", timeoutMs: HOUR });
   await assert.rejects(asking, { code: "HUB_UNREACHABLE" });
 });
-
-/** Repositories by themselves, with those of a hub that has gone. */
-async function reposLeft(t: TestContext, limits = {}): Promise<{ root: string; repos: GitRepos }> {
-  const hub = await shop(t);
-  await hub.close();
-  const root = path.join(hub.home, "lib", "git");
-  const repos = await GitRepos.open(root, silentLog, limits);
-  atEnd(t, async () => await repos.close());
-  return { root, repos };
-}
-
-const PUSH = { repo: "shop", service: "git-receive-pack", protocol: undefined } as const;
 
 test("of many who come at once, some have a git and others wait for it", async (t) => {
   const { repos } = await reposLeft(t, { most: 3, mostOfOne: 2 });
@@ -275,52 +165,6 @@ test("whoever went away while others were served leaves no git that waits for th
   await repos.serve("shop", "git-receive-pack", gone, t.signal);
   await repos.serve("another", "git-receive-pack", gone, t.signal);
   await repos.exchange(PUSH, new PassThrough(), new PassThrough(), AbortSignal.abort());
-});
-
-test("what gits left that were killed is gone at the next start, and so are those that live on", async (t) => {
-  const hub = await startTestHub(t);
-  const work = await workTree(t, hub);
-  await work.commit("a.txt", "one");
-  await work.git("push", `skein://${hub.address}/shop`, "main");
-  const root = path.join(hub.home, "lib", "git");
-  const dir = path.join(root, "shop.git");
-  const left = [
-    "refs/heads/main.lock",
-    "packed-refs.lock",
-    "HEAD.lock",
-    "config.lock",
-    "gc.pid",
-    "HEAD.0123456789ab.new",
-    "objects/pack/tmp_pack_1",
-    "objects/pack/.tmp-1-pack-1.idx",
-    "objects/tmp_objdir-incoming-1/a",
-  ];
-  for (const name of left) {
-    await fs.mkdir(path.dirname(path.join(dir, name)), { recursive: true });
-    await fs.writeFile(path.join(dir, name), "");
-  }
-  const outlived = spawn("sleep", ["1000"], { env: { ...process.env, HOME: root } });
-  await work.commit("b.txt", "two");
-  await assert.rejects(work.git("push", `skein://${hub.address}/shop`, "main"), /main\.lock/);
-  await GitRepos.open(root, silentLog);
-  assert.equal(outlived.signalCode ?? (await once(outlived, "exit"))[1], "SIGKILL");
-  for (const name of left) await assert.rejects(fs.lstat(path.join(dir, name)), { code: "ENOENT" }, name);
-  await work.git("push", `skein://${hub.address}/shop`, "main");
-});
-
-test("a git that was killed leaves no lock", async (t) => {
-  const { root, repos } = await reposLeft(t);
-  const lock = path.join(root, "shop.git", "refs", "heads", "main.lock");
-  await fs.writeFile(lock, "");
-  const pushing = repos.exchange(PUSH, new PassThrough(), new PassThrough(), t.signal);
-  let pid: number | undefined;
-  while (pid === undefined) {
-    pid = findByEnvironment(`HOME=${root}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  process.kill(pid, "SIGKILL");
-  await pushing;
-  await assert.rejects(fs.lstat(lock), { code: "ENOENT" });
 });
 
 test("what many pushes left behind is packed after them", async (t) => {

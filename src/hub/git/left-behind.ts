@@ -7,24 +7,27 @@ import { findByEnvironment } from "../../keeper/proc.ts";
 const POLL_MS = 20;
 const END_MS = 5000;
 
-/** Where locks and pieces lie, and whether deeper, too. */
-const PLACES = [
-  ["", false],
-  ["refs", true],
-  ["objects", false],
-  ["objects/info", true],
-  ["objects/pack", false],
-] as const;
-/** A lock; a pack, an object or a push that was not whole yet; gc's own lock; HEAD before its rename. No ref has such a name. */
+/** git lets no ref end so. */
+const LOCK = /\.lock$/;
+/** A lock; a pack, an object or a push that was not whole yet; gc's own lock; HEAD before its rename. Branches are called so, too. */
 const LEFT = /\.lock$|^(\.?tmp[-_])|^gc\.pid$|^HEAD\.[0-9a-f]+\.new$/;
+
+/** Where they lie, which names they have there, and whether deeper, too. */
+const PLACES = [
+  ["", LEFT, false],
+  ["refs", LOCK, true],
+  ["objects", LEFT, false],
+  ["objects/info", LEFT, true],
+  ["objects/pack", LEFT, false],
+] as const;
 
 /** Nobody else ends them: git waits for no lock, and fails for ever where one was left. */
 export function removeLeft(repo: string): void {
-  for (const [place, deep] of PLACES) {
+  for (const [place, names, deep] of PLACES) {
     const dir = path.join(repo, place);
     if (!fs.existsSync(dir)) continue;
     for (const entry of fs.readdirSync(dir, { recursive: deep, withFileTypes: true })) {
-      if (LEFT.test(entry.name))
+      if (names.test(entry.name))
         fs.rmSync(path.join(entry.parentPath, entry.name), { recursive: true, force: true });
     }
   }
