@@ -79,7 +79,7 @@ function undoneOf(error: Refusal, cause: string, why: RegExp): void {
   assert.match(error.message, why);
   assert.match(String(error.data["state"]), /undone: .+@[0-9a-f]{8} serves/);
   assert.match(error.hint, /skein logs/);
-  if (cause === "SOCKET_NOT_TAKEN") assert.match(error.hint, /handover: port or gap/);
+  if (cause === "SOCKET_NOT_TAKEN") assert.match(error.hint, /listen on \$PORT.*handover: gap/);
 }
 
 describe("a manifest", () => {
@@ -179,6 +179,27 @@ describe("names that nothing has", () => {
 });
 
 describe("a place that is not what was meant", () => {
+  test("a manifest with a mistake stops deployments, and nobody who looks, stops or goes back", async () => {
+    const cwd = await source("mended", { "skein.yaml": `app: mended\n${RUN}`, "server.js": server("v1") });
+    const manifest = path.join(cwd, "skein.yaml");
+    await cluster.okIn(cwd, "deploy", "--from", ".", ...FAST);
+    await fs.writeFile(path.join(cwd, "server.js"), server("v2"));
+    await cluster.okIn(cwd, "deploy", "--from", ".", ...FAST);
+    await fs.writeFile(manifest, "app: mended\nrunn: node server.js\n");
+    for (const words of [["deploy"], ["deploy", "mended"], ["plan"]]) {
+      const error = await refused(cluster, [2, "MANIFEST_INVALID"], words, { cwd });
+      assert.match(error.message, /did you mean run\?/);
+    }
+    for (const verb of ["check", "logs", "drift", "watch"]) {
+      assert.match((await cluster.okIn(cwd, verb)).stderr, /^note skein\.yaml:2:1: runn/m, verb);
+    }
+    assert.match((await cluster.okIn(cwd, "rollback")).stderr, /^Going back to mended@/m);
+    await cluster.okIn(cwd, "stop");
+    await fs.writeFile(manifest, "run: [\n");
+    const unnamed = await refused(cluster, [2, "MANIFEST_INVALID"], ["rollback"], { cwd });
+    assert.match(unnamed.hint, /Or name the app/);
+  });
+
   test("an empty folder has nothing to deploy", async () => {
     const cwd = await source("empty", {});
     const told = await refusedInWords(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy"], { cwd });
@@ -270,6 +291,13 @@ describe("a version that is no good", () => {
       {
         "post-jump.sh": "#!/bin/sh\nexit 3\n",
       },
+    ],
+    [
+      "listens where it likes",
+      "SOCKET_NOT_TAKEN",
+      /never listened on its socket http \(\$PORT\)/,
+      "run: node own.js\nlisten: PORT\nhealth: { ready: { tcp: true, within: 3s } }\n",
+      { "own.js": `require("node:net").createServer().listen(0)` },
     ],
     [
       "cannot take the socket that is passed to it",

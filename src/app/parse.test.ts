@@ -257,6 +257,16 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["an empty command", 'run: ""', /run: the command is empty/],
   ["an open quote", "run: echo 'a", /a quote is left open/],
   ["run and processes", "run: a\nprocesses: { b: c }", /write either run or processes/],
+  [
+    "a socket without its name",
+    "run: a\nlisten: { port: 80 }",
+    /^skein\.yaml:2:11: listen\.port: a socket's keys stand under its name: listen: \{ http: \{ port/,
+  ],
+  [
+    "a hand-over without its socket",
+    "processes: { a: { run: b, listen: { http: 80, handover: gap } } }",
+    /^skein\.yaml:1:47: processes\.a\.listen\.handover: a socket's keys stand under its name[^\n]*$/,
+  ],
   ["listen without run", "listen: 80", /listen at the top goes with run/],
   ["a service that runs nothing", "kind: service", /nothing says what to run/],
   ["files that run", "kind: files\nrun: a", /runs nothing/],
@@ -347,6 +357,15 @@ for (const [name, text, pattern] of BAD) {
     assert.equal(error.exit, 2);
   });
 }
+
+test("a refusal says which app it is about, where that is beyond doubt", () => {
+  const about = (text: string): unknown => refusal(text).data["app"];
+  assert.equal(about("app: web\nrun: [\nhealth: /up"), "web");
+  assert.equal(about("app: web\nhealht: /up"), "web");
+  assert.equal(about("healht: /up"), "shop", "as its folder is called");
+  assert.equal(about("app: Web"), undefined);
+  assert.equal(about("run: a: b\nhealth: /up"), undefined, "what cannot be read may name it");
+});
 
 test("an alias bomb and an alias of nothing are refused, not expanded", () => {
   const levels = Array.from({ length: 9 }, (_, i) => `x-${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);

@@ -8,6 +8,7 @@ import { overlay, withoutExtras } from "./overlay.ts";
 import { invalid, pathText, type KeyPath, type Problem } from "./problem.ts";
 import { fileSchema, manifestSchema } from "./schema.ts";
 import { suggest } from "./suggest.ts";
+import { appName } from "./words.ts";
 import { placeOf } from "./yaml-place.ts";
 
 export interface ParseOptions {
@@ -44,20 +45,38 @@ export function parseManifest(text: string, options: ParseOptions): Manifest {
   }
   const lines = new LineCounter();
   const document = parseDocument(text, { version: "1.2", lineCounter: lines, merge: false });
-  refuseBrokenYaml(document, options.file);
-  const { manifest, problems } = read(plain(document, options.file), options);
+  const about = { file: options.file, app: nameIn(document, options.app) };
+  refuseBrokenYaml(document, about);
+  const { manifest, problems } = read(plain(document, about), options);
   if (problems.length > 0)
-    throw refusal(problems, (problem) => place(document, lines, problem, options.file));
+    throw refusalOf(
+      about,
+      problems.map((problem) => place(document, lines, problem, options.file)),
+    );
   if (manifest === undefined) throw new SkeinError("INTERNAL", "a manifest without problems did not expand");
   return manifest;
 }
 
+/** What a refusal tells besides its problems. */
+interface About {
+  readonly file: string;
+  /** The app that it is about, as far as that is beyond doubt. */
+  readonly app: string | undefined;
+}
+
+function nameIn(document: Document, fallback: string): string | undefined {
+  const said: unknown = document.get("app");
+  if (said === undefined) return document.errors.length === 0 ? fallback : undefined;
+  return appName.safeParse(said).data;
+}
+
 /** Aliases that lead nowhere, or to too much, come to light only here. */
-function plain(document: Document, file: string): unknown {
+function plain(document: Document, about: About): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 });
   } catch (err) {
-    throw refusalOf([
+    const { file } = about;
+    throw refusalOf(about, [
       { code: "MANIFEST_INVALID", file, line: 1, column: 1, key: "", message: messageOf(err) },
     ]);
   }
@@ -158,15 +177,15 @@ function has(value: unknown, path: KeyPath): boolean {
   return true;
 }
 
-function refuseBrokenYaml(document: Document, file: string): void {
+function refuseBrokenYaml(document: Document, about: About): void {
   const [first] = document.errors;
   if (first === undefined) return;
   const problems = document.errors.map((error): PlacedProblem => {
     const at = error.linePos?.[0] ?? { line: 1, col: 1 };
     const message = (error.message.split("\n")[0] ?? "").replace(/ at line \d+, column \d+:?$/, "");
-    return { code: "MANIFEST_INVALID", file, line: at.line, column: at.col, key: "", message };
+    return { code: "MANIFEST_INVALID", file: about.file, line: at.line, column: at.col, key: "", message };
   });
-  throw refusalOf(problems);
+  throw refusalOf(about, problems);
 }
 
 function place(document: Document, lines: LineCounter, problem: Problem, file: string): PlacedProblem {
@@ -174,11 +193,8 @@ function place(document: Document, lines: LineCounter, problem: Problem, file: s
   return { code: problem.code, file, line, column, key: pathText(problem.path), message: problem.message };
 }
 
-function refusal(problems: readonly Problem[], placed: (problem: Problem) => PlacedProblem): SkeinError {
-  return refusalOf(problems.map(placed).toSorted((a, b) => a.line - b.line || a.column - b.column));
-}
-
-function refusalOf(problems: readonly PlacedProblem[]): SkeinError {
+function refusalOf({ app }: About, found: readonly PlacedProblem[]): SkeinError {
+  const problems = found.toSorted((a, b) => a.line - b.line || a.column - b.column);
   const code = problems.some((problem) => problem.code === "MANIFEST_INVALID")
     ? "MANIFEST_INVALID"
     : "MANIFEST_LATER";
@@ -188,6 +204,6 @@ function refusalOf(problems: readonly PlacedProblem[]): SkeinError {
   });
   const [first] = problems;
   return new SkeinError(code, text.join("\n"), {
-    data: { file: first?.file, line: first?.line, column: first?.column, problems },
+    data: { file: first?.file, line: first?.line, column: first?.column, app, problems },
   });
 }

@@ -32,8 +32,13 @@ const listenFull = z.strictObject({
   backlog: count.min(1).max(65_535).optional(),
 });
 
+/** Who writes a socket's keys where sockets are named would else get a socket named `port`. */
+const socketName = partName.refine((name) => !Object.hasOwn(listenFull.shape, name), {
+  error: "a socket's keys stand under its name: listen: { http: { port: 8080, handover: gap } }",
+});
+
 const listen = z
-  .union([port, z.record(partName, z.union([port, listenFull]))])
+  .union([port, z.record(socketName, z.union([port, listenFull]))])
   .meta({ description: "A port, or sockets by name: { http: { port: 8080 } }." });
 
 const httpPath = z.string().startsWith("/", "write a path that starts with /, for example /up");

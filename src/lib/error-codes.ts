@@ -347,7 +347,7 @@ export const ERROR_CODES = {
   SOCKET_NOT_TAKEN: entry(
     1,
     "The app did not take the socket that was passed to it.",
-    "Let it take fd 3 (LISTEN_FDS), or use handover: port or gap.",
+    "Let it listen on $PORT (under Node) or take fd 3 (LISTEN_FDS), or say listen: { http: { port: 8080, handover: gap } }.",
   ),
   HANDOVER_REFUSED: entry(
     2,

@@ -82,8 +82,9 @@ export async function hereIfItIs(app: string | null, options: FindOptions): Prom
     return (await isApp(origin, read)) ? { origin, left } : undefined;
   }
   const manifest = await readManifest(origin, read).catch((err: unknown) => {
-    if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return undefined;
-    throw err;
+    if (!(err instanceof SkeinError && err.code.startsWith("MANIFEST_"))) throw err;
+    if (err.data["app"] === app) throw err;
+    return undefined;
   });
   if (manifest?.app !== app) return undefined;
   await refuseNewManifest({ origin, left }, options.cwd, options.signal);
@@ -107,6 +108,6 @@ function sourceHere({ origin, left, manifest }: Here, { tell }: FindOptions): As
 
 const nothingHere = (cwd: string): SkeinError =>
   new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
-    hint: "Write a skein.yaml, name an app, or take the folder's plain files with --from .",
+    hint: "Say in skein.yaml how it runs (run: python3 app.py, listen: 8080), name an app, or take plain files with --from .",
     data: { path: cwd },
   });

@@ -3,6 +3,7 @@ import type { KeeperEvent } from "../../keeper/protocol.ts";
 import { tailOf } from "../../keeper/log-file.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import { formatDuration } from "../../lib/units.ts";
 import { addressVariables } from "./address.ts";
 import { runCheck } from "./checks.ts";
 import { listensOn } from "./listening.ts";
@@ -100,7 +101,7 @@ async function askOnce(watched: Watched, livedMs: number, signal: AbortSignal): 
     if (started.addresses.length === 0) return livedMs >= aliveMs ? null : "it has not lived long enough";
     return takenReason(watched, livedMs);
   }
-  if (check.type === "tcp" && takenReason(watched, livedMs) !== null) return "nothing waits on the socket";
+  if (check.type === "tcp" && takenReason(watched, livedMs) !== null) return "nothing listens on its sockets";
   const env = { ...started.env, ...addressVariables(started.addresses) };
   const left = AbortSignal.timeout(Math.max(1, Math.ceil(process.ready.withinMs - livedMs)));
   const giveUp = AbortSignal.any([watched.watch.ended, left]);
@@ -122,6 +123,10 @@ function takenReason(watched: Watched, livedMs: number): string | null {
   }
   return null;
 }
+
+/** A socket as its app finds it: most have one, and only know its port. */
+const socketWord = ({ started }: Watched, name: string): string =>
+  started.addresses[0]?.name === name ? `${name} ($PORT)` : name;
 
 type Seen = "waits" | "unseen" | "no";
 
@@ -153,7 +158,7 @@ export async function untilTaken(watched: Watched, signal: AbortSignal): Promise
     const lived = performance.now() - began;
     const seen = started.addresses.map((address) => socketSeen(watched, address.name, lived));
     if (seen.every((one) => one !== "no")) return seen.includes("unseen");
-    if (lived > withinMs) throw timeoutError(watched, "nothing waits on the socket");
+    if (lived > withinMs) throw timeoutError(watched, "nothing listens on its sockets");
     await watch.pause(Math.min(POLL_MS, withinMs), signal);
   }
 }
@@ -173,7 +178,6 @@ function exitError(watched: Watched, event: Extract<KeeperEvent, { type: "exited
   const data = { process: watched.started.request.process.name, code, signal, tail };
   if (watched.started.inodes.size > 0 && endedInUse(watched)) {
     return new SkeinError("SOCKET_NOT_TAKEN", `${name} binds its port itself and found it held (${how})`, {
-      hint: TAKE_HINT,
       data: { ...data, modes: ["port", "gap"] },
     });
   }
@@ -183,9 +187,6 @@ function exitError(watched: Watched, event: Extract<KeeperEvent, { type: "exited
   return new SkeinError("APP_EXITED", `${name} ended before it was ready (${how})`, { data });
 }
 
-const TAKE_HINT =
-  "Let it take the passed socket (fd 3, $LISTEN_FDS, $SKEIN_FD_<NAME>), or use handover: port or gap.";
-
 function timeoutError(watched: Watched, reason: string): SkeinError {
   const { started } = watched;
   const name = nameOf(watched);
@@ -194,12 +195,19 @@ function timeoutError(watched: Watched, reason: string): SkeinError {
   const data = { process: started.request.process.name, reason, withinMs, tail };
   const idle = [...started.inodes.keys()].find((socket) => socketSeen(watched, socket, WORDLESS_MS) === "no");
   if (idle !== undefined) {
-    return new SkeinError("SOCKET_NOT_TAKEN", `${name} never waited on its socket ${idle}`, {
-      hint: TAKE_HINT,
-      data: { ...data, modes: ["port", "gap"] },
-    });
+    return new SkeinError(
+      "SOCKET_NOT_TAKEN",
+      `${name} never listened on its socket ${socketWord(watched, idle)}`,
+      {
+        data: { ...data, modes: ["port", "gap"] },
+      },
+    );
   }
-  return new SkeinError("HEALTH_TIMEOUT", `${name} was not ready within ${withinMs} ms: ${reason}`, { data });
+  return new SkeinError(
+    "HEALTH_TIMEOUT",
+    `${name} was not ready within ${formatDuration(withinMs)}: ${reason}`,
+    { data },
+  );
 }
 
 function nameOf({ started }: Watched): string {

@@ -92,7 +92,7 @@ test("trap 3: an app that can only bind its port itself is told which modes will
   );
   await assert.rejects(b.runtime.judge(plan, {}, b.signal), (err: { code: string; hint: string }) => {
     assert.equal(err.code, "SOCKET_NOT_TAKEN");
-    assert.match(err.hint, /port or gap/);
+    assert.match(err.hint, /handover: gap/);
     return true;
   });
   assert.deepEqual(await b.runtime.list(), []);

@@ -16,7 +16,21 @@ export async function appHere(context: Context, word: string | null | undefined)
     const manifest = await readManifest(origin, { env: context.env, signal: context.signal });
     return manifest.app;
   } catch (err) {
-    if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) throw err;
+    if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return nameOfBroken(context, err);
     throw usage("which app? There is no manifest here", "Name it, for example: skein status APP");
   }
+}
+
+/** What runs can be looked at, stopped and taken back while the manifest here is being mended. */
+function nameOfBroken({ io }: Context, err: SkeinError): string {
+  const { app } = err.data;
+  if (typeof app === "string") {
+    io.say(`${io.paint("yellow", "note")} ${err.message}`);
+    return app;
+  }
+  throw new SkeinError(err.code, err.message, {
+    hint: `${err.hint} Or name the app: skein status APP`,
+    data: err.data,
+    cause: err,
+  });
 }

@@ -145,7 +145,7 @@ async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions):
   await refuseNewManifest({ origin, left }, cwd, signal);
   if (app === null && !(await isApp(origin, { env, signal }))) {
     throw new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
-      hint: "Write a skein.yaml, or take the folder's plain files with --from .",
+      hint: "Say in skein.yaml how it runs (run: python3 app.py, listen: 8080), or take plain files with --from .",
       data: { path: cwd },
     });
   }
