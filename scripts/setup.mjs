@@ -22,6 +22,7 @@ const TEST_PROGRAMS = {
   zstd: "zstd",
   "ssh-agent": "openssh-client",
   setcap: "libcap2-bin",
+  chattr: "e2fsprogs",
   setpriv: "util-linux",
   strace: "strace",
   zsh: "zsh",

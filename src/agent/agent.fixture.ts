@@ -58,8 +58,11 @@ export interface World {
   /** Writes what the source says. */
   offer(parts: Partial<Offer>): void;
   readonly offered: Offer;
-  /** Runs an agent in this process until the returned function is called. */
-  agent(options?: { command?: readonly string[] }): Promise<() => Promise<void>>;
+  /** Runs an agent in this process until the returned function is called. `onLog` takes each line of its log. */
+  agent(options?: {
+    command?: readonly string[];
+    onLog?: (line: string) => void;
+  }): Promise<() => Promise<void>>;
   /** The same as its own process, with a named fault. */
   child(fault?: string): ChildProcess;
   receipt(order: Digest, verdict?: Receipt["verdict"], withinMs?: number): Promise<Receipt>;
@@ -210,12 +213,11 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
       fs.writeFileSync(`${wantedFile}.new`, JSON.stringify(wanted));
       fs.renameSync(`${wantedFile}.new`, wantedFile);
     },
-    async agent({ command } = {}) {
+    async agent({ command, onLog } = {}) {
       const stop = new AbortController();
-      const log =
-        process.env["SKEIN_TEST_LOG"] === undefined
-          ? silentLog
-          : jsonLog((line) => process.stderr.write(line));
+      const shown = process.env["SKEIN_TEST_LOG"] === undefined ? undefined : stderrLine;
+      const write = onLog ?? shown;
+      const log = write === undefined ? silentLog : jsonLog(write);
       const running = runAgent({
         ...agentOptions(paths, name),
         command,
@@ -281,6 +283,8 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
   made.offer({});
   return made;
 }
+
+const stderrLine = (line: string): void => void process.stderr.write(line);
 
 export function agentOptions(paths: Paths, name: string) {
   return { paths, name, address: "127.0.0.1", bind: "127.0.0.1", version: "0.0.0-test" };

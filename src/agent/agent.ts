@@ -169,9 +169,7 @@ class Agent implements AsyncDisposable {
       depots: (how) => this.#near.readers(how),
       cache: this.#near.cache,
       doubt: (app) => this.#workers.get(app)?.doubt(),
-      onNews: (when) => {
-        this.#reports.tell(when);
-      },
+      onNews: (when) => this.#reports.tell(when),
     };
     this.#commands = new CommandDesk(this.#context, this.#runtime);
   }
@@ -207,6 +205,7 @@ class Agent implements AsyncDisposable {
       registryUrl: registry.url,
       cache: near.cache,
       spares,
+      log,
     });
     const staged = await openStaged(stateDir, write);
     await kept.keepOnly(namedDocuments(store.state, records.all(), staged));

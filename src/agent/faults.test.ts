@@ -49,6 +49,7 @@ const FORWARD = [
   "agent.answered",
   "agent.finished",
   "agent.remove",
+  "install.moved",
   "install.unrecorded",
   "agent.collected",
   "agent.receipt-delivered",

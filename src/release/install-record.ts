@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { lstatSync, statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { isReleaseId, type Digest, type ReleaseId, type TreeId } from "../lib/ids.ts";
@@ -36,7 +36,23 @@ export const mendingDir = (revs: string, id: ReleaseId): string => path.join(ins
 export const spareDir = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.spare`);
 /** What is to become one. */
 export const spareStage = (revs: string, id: ReleaseId): string => `${spareDir(revs, id)}.new`;
+/** What was told of a release that cannot be removed (`stuck.ts`). */
+export const toldFile = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.told`);
 const recordFile = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.record`);
+
+/** A name that is free, for what has to make way. */
+export function asideDir(revs: string, id: ReleaseId): string {
+  for (let n = 1; ; n++) {
+    const dir = path.join(installsDir(revs), `${id}.aside-${n}`);
+    if (lstatSync(dir, { throwIfNoEntry: false }) === undefined) return dir;
+  }
+}
+
+/** The release that something beside the records is of. */
+export function releaseIn(name: string): ReleaseId | undefined {
+  const [id = ""] = name.split(".", 1);
+  return isReleaseId(id) ? id : undefined;
+}
 
 export async function writeRecord(revs: string, record: RecordContent): Promise<void> {
   await writeFileAtomic(recordFile(revs, record.release), encodeRecord(record));

@@ -13,11 +13,18 @@ import { EarlyFlushes, flushPut } from "./flush.ts";
 import { fillStage } from "./fill-stage.ts";
 import { layOut, type InstallPlan, type Layout } from "./install-plan.ts";
 import { InstallMeter, type BytesBySource, type InstallProgress } from "./install-progress.ts";
-import { installsDir, listInstalls, openRecord, stagingDir, writeRecord } from "./install-record.ts";
+import {
+  asideDir,
+  installsDir,
+  listInstalls,
+  openRecord,
+  stagingDir,
+  writeRecord,
+} from "./install-record.ts";
 import type { PublishedTree } from "./published.ts";
 import { reachTree, type ReachedTree } from "./reach-tree.ts";
 import type { RecordFile } from "./record-file.ts";
-import { removeTree } from "./remove-tree.ts";
+import { clearAway, isStuck, type OnStuck } from "./stuck.ts";
 import { takeSpare, type TakeOptions } from "./take-spare.ts";
 
 export interface InstallOptions {
@@ -36,6 +43,8 @@ export interface InstallOptions {
   readonly full?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: InstallProgress) => void;
+  /** Told what an earlier try or a spare left that cannot be removed, and is done without. */
+  readonly onStuck?: OnStuck | undefined;
 }
 
 export interface Installed {
@@ -69,30 +78,47 @@ export async function install(options: InstallOptions): Promise<Installed> {
   try {
     await fs.promises.mkdir(revs, { recursive: true });
     await fs.promises.mkdir(installsDir(revs), { recursive: true, mode: 0o700 });
-    if (full) forget(revs, release);
+    if (full) forget(options);
     using record = !full && fs.existsSync(dir) ? openRecord(revs, release) : undefined;
     if (record === undefined) {
-      const done = await putDown(dir, options);
+      const done = await putDownAnyway(dir, options);
       return done;
     }
     forgetDelta(revs, release);
     return { ...nothingDone(dir), files: record.files };
   } catch (err) {
-    const failure = asSkeinError(err, dir);
+    const failure = asSkeinError(err, pathOf(err) ?? dir);
     // A full disk is not helped by what could not be finished there.
-    if (isSkeinError(failure, "DISK_FULL")) forget(revs, release);
+    if (isSkeinError(failure, "DISK_FULL")) forget(options);
     throw failure;
   }
 }
 
 /** Removes what an unfinished install left. */
-function forget(revs: string, release: ReleaseId): void {
-  removeTree(stagingDir(revs, release));
+function forget({ revs, release, onStuck }: InstallOptions): void {
+  clearAway(stagingDir(revs, release), onStuck);
   forgetDelta(revs, release);
+}
+
+/** What the system refused. */
+function pathOf(err: unknown): string | undefined {
+  return err instanceof Error && "path" in err && typeof err.path === "string" ? err.path : undefined;
 }
 
 function nothingDone(dir: string): Installed {
   return { dir, already: true, files: 0, linked: 0, copied: 0, resumed: 0, bytesFetched: 0, sources: {} };
+}
+
+/** From nothing, where what an earlier try or a spare left is stuck. */
+async function putDownAnyway(dir: string, options: InstallOptions): Promise<Installed> {
+  const { revs, release, onStuck } = options;
+  const stage = stagingDir(revs, release);
+  try {
+    return await putDown(dir, options);
+  } catch (err) {
+    if (!isStuck(err) || !fs.existsSync(stage) || !clearAway(stage, onStuck)) throw err;
+    return await putDown(dir, options);
+  }
 }
 
 async function putDown(dir: string, options: InstallOptions): Promise<Installed> {
@@ -132,7 +158,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   faultPoint("install.recorded");
   await flushed;
   faultPoint("install.flushed");
-  await appear(stage, dir);
+  await appear(stage, dir, options);
   forgetDelta(revs, release);
   collectAfter(plan.files.length);
   return {
@@ -203,14 +229,13 @@ async function finishStage(whole: Layout, { files, changed }: Layout, signal: Ab
 }
 
 /** The finished tree takes its name. What stood there without a record (never by our hand) makes way. */
-async function appear(stage: string, dir: string): Promise<void> {
+async function appear(stage: string, dir: string, { revs, release, onStuck }: InstallOptions): Promise<void> {
   fs.chmodSync(stage, 0o755);
   if (fs.existsSync(dir)) {
-    const aside = `${stage}.old`;
-    removeTree(aside);
+    const aside = asideDir(revs, release);
     fs.renameSync(dir, aside);
     fs.renameSync(stage, dir);
-    removeTree(aside);
+    clearAway(aside, onStuck);
   } else {
     fs.renameSync(stage, dir);
   }

@@ -278,7 +278,7 @@ export class Placer {
   #finish(plan: PlannedFile, fd: number): void {
     const stat = fs.fstatSync(fd);
     if ((stat.mode & 0o7777) !== modeOf(plan.row)) fs.fchmodSync(fd, modeOf(plan.row));
-    fs.futimesSync(fd, plan.time / 1000, plan.time / 1000);
+    if (Math.round(stat.mtimeMs) !== plan.time) fs.futimesSync(fd, plan.time / 1000, plan.time / 1000);
     this.inodes[plan.index] = stat.ino;
   }
 

@@ -96,4 +96,9 @@ const steps: Readonly<Record<string, () => Promise<unknown>>> = {
   remove: runRemove,
   spare: runSpare,
 };
+const user = Number(process.env["RUN_AS"] ?? process.getuid?.());
+if (user !== process.getuid?.()) {
+  process.setgid?.(user);
+  process.setuid?.(user);
+}
 process.stdout.write(JSON.stringify(await steps[step ?? ""]?.()));

@@ -1,13 +1,21 @@
 import fs from "node:fs";
 import path from "node:path";
-import { SkeinError } from "../lib/errors.ts";
+import { errnoOf, messageOf, SkeinError } from "../lib/errors.ts";
 import { mountBelow } from "../lib/mounts.ts";
 
-/** Removes a tree whose folders may not be writable. @throws SkeinError MOUNTED */
+/**
+ * Removes a tree whose folders may not be writable, and of one that cannot go as a whole all that can.
+ * @throws SkeinError MOUNTED, before anything is removed; IO, naming the first file that stays
+ */
 export function removeTree(dir: string): void {
   if (fs.lstatSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) refuseMounts(dir);
-  if (process.getuid?.() !== 0) makeWritable(dir);
-  fs.rmSync(dir, { recursive: true, force: true });
+  try {
+    if (process.getuid?.() !== 0) makeWritable(dir);
+    fs.rmSync(dir, { recursive: true, force: true });
+  } catch {
+    const stays = removeRest(dir);
+    if (stays !== undefined) throw stays;
+  }
 }
 
 /**
@@ -23,11 +31,66 @@ export function refuseMounts(dir: string): void {
   });
 }
 
+/**
+ * To be asked before anything is done about a release that is to go.
+ * @throws SkeinError MOUNTED; IO where its folder cannot be moved
+ */
+export function refuseFixed(dir: string): void {
+  refuseMounts(dir);
+  const stat = fs.lstatSync(dir, { throwIfNoEntry: false });
+  if (stat?.isDirectory() !== true) return;
+  try {
+    fs.chmodSync(dir, stat.mode & 0o7777);
+  } catch (err) {
+    throw notRemoved(dir, err);
+  }
+}
+
 export function makeWritable(dir: string): void {
   const stat = fs.lstatSync(dir, { throwIfNoEntry: false });
   if (stat === undefined || !stat.isDirectory()) return;
   fs.chmodSync(dir, 0o700);
   for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
     if (entry.isDirectory()) makeWritable(path.join(dir, entry.name));
+  }
+}
+
+/** The failure of a file or folder that cannot be removed. */
+export function notRemoved(at: string, cause: unknown): SkeinError {
+  const errno = errnoOf(cause);
+  return new SkeinError("IO", `${at} cannot be removed: ${errno ?? messageOf(cause)}`, {
+    hint: "See whose it and its folder are (ls -ld), and whether one is immutable (lsattr -d; chattr -i lets it go).",
+    data: { path: at, errno },
+    cause,
+  });
+}
+
+/** One by one: what stays holds up nothing beside it. @returns why the first of them stays */
+function removeRest(at: string): SkeinError | undefined {
+  let first: SkeinError | undefined;
+  try {
+    const stat = fs.lstatSync(at, { throwIfNoEntry: false });
+    if (stat === undefined) return undefined;
+    if (!stat.isDirectory()) {
+      fs.unlinkSync(at);
+      return undefined;
+    }
+    openUp(at);
+    for (const name of fs.readdirSync(at)) {
+      const stays = removeRest(path.join(at, name));
+      first ??= stays;
+    }
+    if (first === undefined) fs.rmdirSync(at);
+    return first;
+  } catch (err) {
+    return notRemoved(at, err);
+  }
+}
+
+function openUp(dir: string): void {
+  try {
+    fs.chmodSync(dir, 0o700);
+  } catch {
+    // What is in it may go all the same.
   }
 }

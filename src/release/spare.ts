@@ -17,6 +17,7 @@ import type { RecordFile } from "./record-file.ts";
 import { SPARE_BYTES } from "./room.ts";
 import type { FileRow, Row } from "./rows.ts";
 import { removeStrays } from "./strays.ts";
+import { clearAway, isStuck, moved, type OnStuck } from "./stuck.ts";
 
 /**
  * A spare is a second tree of the release that is current, of hard links, made while nothing else is to be done. The
@@ -47,6 +48,8 @@ export interface SpareOptions extends SpareWish {
   readonly signal: AbortSignal;
   /** Told how long a turn took, in ms; the next one begins when this resolves. Default: at once. */
   readonly rest?: (busyMs: number) => Promise<void>;
+  /** Told what cannot be removed, and is done without. */
+  readonly onStuck?: OnStuck | undefined;
 }
 
 /**
@@ -58,13 +61,27 @@ export async function makeSpare(options: SpareOptions): Promise<boolean> {
   const { revs, release, signal } = options;
   signal.throwIfAborted();
   const dir = spareDir(revs, release);
-  if (!fs.existsSync(dir) && !(await makeAnew(dir, options))) {
-    dropSpares(revs);
+  if (!fs.existsSync(dir) && !(await makeAnyway(dir, options))) {
+    dropSpares(revs, options.onStuck);
     return false;
   }
   signal.throwIfAborted();
-  removeAll(sparesIn(revs).filter((other) => other !== dir));
+  removeAll(
+    sparesIn(revs).filter((other) => other !== dir),
+    options.onStuck,
+  );
   return true;
+}
+
+/** Of nothing, where that of which it was to be made is stuck. */
+async function makeAnyway(dir: string, options: SpareOptions): Promise<boolean> {
+  const { revs, release, onStuck } = options;
+  try {
+    return await makeAnew(dir, options);
+  } catch (err) {
+    if (!isStuck(err) || !clearAway(spareStage(revs, release), onStuck)) throw err;
+    return await makeAnew(dir, options);
+  }
 }
 
 async function makeAnew(dir: string, options: SpareOptions): Promise<boolean> {
@@ -89,33 +106,25 @@ async function makeAnew(dir: string, options: SpareOptions): Promise<boolean> {
 }
 
 /**
- * Lets the tree of a release that is to go become the spare of another, where there is none yet. It is no install any
- * more: its record is gone.
+ * Lets the tree of a release that is gone become the spare of another, where there is none yet. It lies beside the
+ * records; where it could not be moved there, it is of no use.
  */
-export function keepForSpare(gone: ReleaseId, wish: SpareWish): void {
+export function keepForSpare(tree: string, wish: SpareWish): void {
   const { revs, release } = wish;
   using record = recordOf(wish);
-  const tree = path.join(revs, gone);
-  if (record === undefined || sparesIn(revs).length > 0 || !isFolder(tree)) return;
-  fs.chmodSync(tree, 0o700);
-  try {
-    fs.renameSync(tree, spareStage(revs, release));
-  } catch (err) {
-    // A folder of an image's lower layer, or one that something is mounted on, stays where it is.
-    if (!["EXDEV", "EBUSY"].includes(errnoOf(err) ?? "")) throw err;
-  }
+  const isMovable = path.dirname(tree) === installsDir(revs) && isFolder(tree);
+  if (record === undefined || sparesIn(revs).length > 0 || !isMovable) return;
+  fs.renameSync(tree, spareStage(revs, release));
 }
 
 /** Removes all spares. @returns how many */
-export function dropSpares(revs: string): number {
-  return removeAll(sparesIn(revs));
+export function dropSpares(revs: string, onStuck?: OnStuck): number {
+  return removeAll(sparesIn(revs), onStuck);
 }
 
 /** What is mounted in one is not ours: it stays, and so does the spare. @returns how many went */
-function removeAll(spares: readonly string[]): number {
-  const free = spares.filter((dir) => mountBelow(dir) === undefined);
-  for (const dir of free) removeTree(dir);
-  return free.length;
+function removeAll(spares: readonly string[], onStuck?: OnStuck): number {
+  return spares.filter((dir) => mountBelow(dir) === undefined && clearAway(dir, onStuck)).length;
 }
 
 /** The open record of a release that is to have a spare. */
@@ -143,9 +152,8 @@ const isFolder = (at: string): boolean => fs.lstatSync(at, { throwIfNoEntry: fal
 function begin(revs: string, stage: string): boolean {
   if (isFolder(stage)) return true;
   removeTree(stage);
-  const other = sparesIn(revs).find((dir) => mountBelow(dir) === undefined);
+  const other = sparesIn(revs).find((dir) => mountBelow(dir) === undefined && moved(dir, stage));
   if (other === undefined) fs.mkdirSync(stage, { recursive: true, mode: 0o700 });
-  else fs.renameSync(other, stage);
   return other !== undefined;
 }
 

@@ -9,7 +9,7 @@ import { isUnder, type Layout } from "./install-plan.ts";
 import { spareDir } from "./install-record.ts";
 import { isOurs, type PlannedFile } from "./placer.ts";
 import type { RecordFile } from "./record-file.ts";
-import { removeTree } from "./remove-tree.ts";
+import { clearAway, moved, type OnStuck } from "./stuck.ts";
 import { differenceOf } from "./tree-difference.ts";
 
 /** What a spare leaves to be done. */
@@ -27,6 +27,8 @@ export interface TakeOptions {
   /** Of earlier installs, open: what a spare should be is in its release's record. */
   readonly records: readonly RecordFile[];
   readonly signal: AbortSignal;
+  /** Told what cannot be removed, and is done without. */
+  readonly onStuck?: OnStuck | undefined;
 }
 
 /** Files looked at before other work of the process gets its turn. */
@@ -38,18 +40,21 @@ const FILES_PER_TURN = 256;
  * @returns undefined, and no staging directory, where there is none, or one that may hold what nobody knows of
  */
 export async function takeSpare(layout: Layout, options: TakeOptions): Promise<TakenSpare | undefined> {
-  const { revs, records } = options;
+  const { revs, records, onStuck } = options;
   const record = records.find(({ release }) => fs.existsSync(spareDir(revs, release)));
   if (record === undefined || !isSameMap(record.writable, layout.writable)) return undefined;
   const spare = spareDir(revs, record.release);
   if (mountBelow(spare) !== undefined) return undefined;
   const missing = missingFolders(spare, layout);
   if (missing === undefined) {
-    removeTree(spare);
+    clearAway(spare, onStuck);
     return undefined;
   }
   const { same, gone } = differenceOf(record, layout.tree);
-  fs.renameSync(spare, layout.stage);
+  if (!moved(spare, layout.stage)) {
+    clearAway(spare, onStuck);
+    return undefined;
+  }
   faultPoint("install.spare-taken");
   const remains = new Remains(layout, missing);
   const folders = new Set(layout.folders);

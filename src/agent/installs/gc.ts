@@ -2,13 +2,14 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { DEFAULTS } from "../../app/defaults.ts";
 import type { Keep } from "../../app/manifest.ts";
-import { isSkeinError, messageOf } from "../../lib/errors.ts";
+import { isSkeinError, messageOf, toSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { listLeft, removeInstall } from "../../release/remove-install.ts";
-import { refuseMounts } from "../../release/remove-tree.ts";
+import { refuseFixed } from "../../release/remove-tree.ts";
 import { dropSpares, type SpareWish } from "../../release/spare.ts";
+import { isNews, isStuck } from "../../release/stuck.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import type { AppContext } from "../app-context.ts";
 import { readCurrent } from "./folders.ts";
@@ -16,6 +17,7 @@ import { runHook } from "../programs/hooks.ts";
 import { lastLines } from "../attempt/receipt-of.ts";
 import type { AppRecord } from "../attempt/records.ts";
 import { stagedKept } from "./staged.ts";
+import { tellStuck } from "./tell-stuck.ts";
 
 const REMOVE_MS = 10 * 60_000;
 
@@ -83,7 +85,7 @@ export async function collect(
   for (const id of removable({ installed, good: record.good, needed, keep, isTight })) {
     if (wish.before !== undefined && !(await isOlder(context, record, id, wish.before))) continue;
     const isGone = async (): Promise<boolean> => await removeRelease(context, record, id, true);
-    if (wish.dry === true || (await unlessMounted(context, app, id, isGone))) gone.push(id);
+    if (wish.dry === true || (await unlessStuck(context, app, id, isGone))) gone.push(id);
   }
   if (wish.dry === true) return gone;
   const current = record.reached?.release ?? null;
@@ -93,9 +95,12 @@ export async function collect(
   return gone;
 }
 
-/** What is mounted in one release keeps that one, and holds up nobody else. @returns whether it went */
-async function unlessMounted(
-  { log }: AppContext,
+/**
+ * What cannot be removed, or has something mounted in it, keeps the one release and holds up nobody else. It is told
+ * once. @returns whether it went
+ */
+export async function unlessStuck(
+  { log, folders }: AppContext,
   app: string,
   release: ReleaseId,
   remove: () => Promise<boolean>,
@@ -103,9 +108,11 @@ async function unlessMounted(
   try {
     return await remove();
   } catch (err) {
-    if (!isSkeinError(err, "MOUNTED")) throw err;
-    const { code, message } = err;
-    log.warn("a release cannot be removed", { app, release, "err.code": code, "err.message": message });
+    if (!isSkeinError(err, "MOUNTED") && !isStuck(err)) throw err;
+    const failure = toSkeinError(err);
+    const { code, message, hint } = failure;
+    const told = { app, release, "err.code": code, "err.message": message, hint };
+    if (isNews(folders(app).revs, release, failure)) log.warn("a release cannot be removed", told);
     return false;
   }
 }
@@ -117,7 +124,7 @@ async function heirOf(context: AppContext, record: AppRecord): Promise<SpareWish
   if (spares === undefined || reached?.state !== "run" || reached.release === null) return undefined;
   const wish = await releases.spareWish(record, reached.release);
   if (wish === undefined || (await freeShare(wish.revs)) >= wish.freeDisk) return wish;
-  dropSpares(wish.revs);
+  dropSpares(wish.revs, tellStuck(context.log, record.app));
   return undefined;
 }
 
@@ -144,7 +151,7 @@ async function isOlder(
 
 /**
  * Removes an installed release that nothing needs. Its pre-remove hook runs first, whose failure does not keep it on
- * the disk. @throws SkeinError MOUNTED
+ * the disk. @throws SkeinError MOUNTED, IO
  * @returns false where an order, a staging or a running instance came to need it meanwhile
  * @param reuse its tree may become the current release's spare. Default false
  */
@@ -159,7 +166,7 @@ export async function removeRelease(
     (await neededBy(context, context.records.get(record.app) ?? record)).has(id);
   const work = async (): Promise<boolean> => {
     if (await isNeeded()) return false;
-    refuseMounts(path.join(context.folders(record.app).revs, id));
+    refuseFixed(path.join(context.folders(record.app).revs, id));
     await preRemove(context, record, id, signal);
     if (await isNeeded()) return false;
     await remove(context, record.app, id, reuse ? await heirOf(context, record) : undefined);
@@ -220,7 +227,7 @@ export async function removeLeft(
       return true;
     };
     const removeAlone = async () => await lanes.alone(app, id, remove, { signal });
-    if (await unlessMounted(context, app, id, removeAlone)) gone.push(id);
+    if (await unlessStuck(context, app, id, removeAlone)) gone.push(id);
   }
   return gone;
 }

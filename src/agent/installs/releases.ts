@@ -1,4 +1,3 @@
-import { renameSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { MANIFEST_FILE, manifestOfTree, type TreeReader } from "../../app/conventions.ts";
@@ -9,14 +8,15 @@ import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere } from "../../lib/files.ts";
 import { settleMemory } from "../../lib/settle-memory.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import type { Log } from "../../lib/log.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import { addSources, type InstallProgress } from "../../release/install-progress.ts";
 import { install, type Installed } from "../../release/install.ts";
-import { listInstalls, openRecord, stagingDir } from "../../release/install-record.ts";
+import { listInstalls, openRecord } from "../../release/install-record.ts";
 import { measureInstall, type Measured } from "../../release/measure.ts";
 import { mendInstall, type Mending } from "../../release/mend.ts";
-import { makeWritable, refuseMounts, removeTree } from "../../release/remove-tree.ts";
 import type { SpareWish } from "../../release/spare.ts";
+import { stageAgain } from "../../release/stage-again.ts";
 import { verifyInstall, type Difference } from "../../release/verify-install.ts";
 import type { Release } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
@@ -40,6 +40,7 @@ import type { Caller } from "../registry/registry.ts";
 import { ReleaseLanes } from "./release-lanes.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
 import type { Spares } from "./spares.ts";
+import { tellStuck } from "./tell-stuck.ts";
 import type { AppUsers } from "../programs/users.ts";
 
 /** A release that is installed here, with all that is needed to run it. */
@@ -69,6 +70,7 @@ export interface ReleasesOptions {
   readonly cache?: BlobCache;
   /** Prepares installs. Absent: nobody does. */
   readonly spares?: Spares | undefined;
+  readonly log: Log;
 }
 
 export interface AppName {
@@ -192,7 +194,8 @@ export class Releases {
     const tree = { tree: document.tree, rows: document.rows, since: document.since };
     const link = automatic !== undefined;
     const { onProgress, ...from } = how;
-    const options = { ...from, release: id, tree, revs: folders.revs, link };
+    const onStuck = tellStuck(this.#options.log, name.app);
+    const options = { ...from, release: id, tree, revs: folders.revs, link, onStuck };
     const guess = await this.#writable(name, folders, await readCurrent(folders));
     const first = await install({ ...options, writable: guess, onProgress });
     if (!first.already && first.files >= MANY_FILES) settleMemory();
@@ -200,8 +203,7 @@ export class Releases {
     const laid = writableOf(folders.revs, id);
     if (laid === undefined || sameKeys(laid, writable)) return first;
     // The manifest is in the tree, so which folders it wants linked is known only now; the next release guesses right.
-    const stage = stagingDir(folders.revs, id);
-    stageAgain(first.dir, stage, [...laid.keys(), ...writable.keys()]);
+    stageAgain(folders.revs, id, [...laid.keys(), ...writable.keys()]);
     const second = await install({ ...options, writable });
     const bytesFetched = first.bytesFetched + second.bytesFetched;
     return { ...first, already: false, bytesFetched, sources: addSources(first.sources, second.sources) };
@@ -367,15 +369,6 @@ function writableOf(revs: string, id: ReleaseId): ReadonlyMap<string, string> | 
 
 function sameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
   return a.size === b.size && [...a.keys()].every((key) => b.has(key));
-}
-
-/** Turns an install back into what an unfinished one leaves, without the paths that are to be laid anew. */
-function stageAgain(dir: string, stage: string, without: readonly string[]): void {
-  refuseMounts(dir);
-  removeTree(stage);
-  makeWritable(dir);
-  for (const at of without) removeTree(path.join(dir, at));
-  renameSync(dir, stage);
 }
 
 function installedTree(dir: string): TreeReader {

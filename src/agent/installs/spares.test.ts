@@ -68,7 +68,13 @@ const TAKING = [
   "install.filled",
   "install.recorded",
 ] as const;
-const REMOVING = ["agent.remove", "install.unrecorded", "install.bequeathed", "agent.collected"] as const;
+const REMOVING = [
+  "agent.remove",
+  "install.moved",
+  "install.unrecorded",
+  "install.bequeathed",
+  "agent.collected",
+] as const;
 
 for (const [what, points] of [
   ["preparing", MAKING],

@@ -5,6 +5,7 @@ import type { Log } from "../../lib/log.ts";
 import { dropSpares, makeSpare, type SpareWish } from "../../release/spare.ts";
 import type { AppRecord, Records } from "../attempt/records.ts";
 import type { AppFolders } from "./folders.ts";
+import { tellStuck } from "./tell-stuck.ts";
 import { until } from "../until.ts";
 
 export interface SparesOptions {
@@ -66,8 +67,8 @@ export class Spares {
   /** For whoever needs the room. @returns whether there were any */
   dropAll(): boolean {
     this.giveWay();
-    const { records, folders } = this.#options;
-    return records.all().filter(({ app }) => dropSpares(folders(app).revs) > 0).length > 0;
+    const apps = this.#options.records.all().map(({ app }) => app);
+    return apps.filter((app) => this.#drop(app) > 0).length > 0;
   }
 
   /** Makes spares until the signal aborts. */
@@ -85,8 +86,14 @@ export class Spares {
     }
   }
 
+  /** @returns how many went */
+  #drop(app: string): number {
+    const { folders, log } = this.#options;
+    return dropSpares(folders(app).revs, tellStuck(log, app));
+  }
+
   async #make(app: string, release: ReleaseId | null, signal: AbortSignal): Promise<void> {
-    const { clock, log, records, folders, wishOf } = this.#options;
+    const { clock, log, records, wishOf } = this.#options;
     if (this.#working > 0 || records.all().some(({ attempt }) => attempt !== null))
       return this.#news.resolve();
     const record = records.get(app);
@@ -97,9 +104,10 @@ export class Spares {
     const rest = async (busyMs: number): Promise<void> =>
       await clock.sleep(busyMs * REST_PER_WORK, within.signal).catch(() => undefined);
     try {
-      if (release === null) return void dropSpares(folders(app).revs);
+      if (release === null) return void this.#drop(app);
       const wish = await wishOf(record, release);
-      if (wish !== undefined) await makeSpare({ ...wish, rest, signal: within.signal });
+      const onStuck = tellStuck(log, app);
+      if (wish !== undefined) await makeSpare({ ...wish, rest, onStuck, signal: within.signal });
     } catch (err) {
       if (within.signal.aborted) return;
       log.warn("the next release's tree was not prepared", { app, release, "err.message": messageOf(err) });

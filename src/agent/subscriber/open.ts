@@ -128,7 +128,7 @@ function releasesOf(
   store: NodeStore,
   kept: KeptDocuments,
   { keys }: Self,
-  { paths, clock, node }: SubscriberTools,
+  { paths, clock, node, log }: SubscriberTools,
 ): Releases {
   const anonymous: Identity = { node: keys.signer.kid, name: node, labels: {}, serial: 0 };
   return new Releases({
@@ -142,6 +142,7 @@ function releasesOf(
     filesOnly: true,
     command: undefined,
     registryUrl: () => null,
+    log,
   });
 }
 

@@ -7,7 +7,7 @@ import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
-import { neededBy, removeLeft, removeRelease } from "../installs/gc.ts";
+import { neededBy, removeLeft, removeRelease, unlessStuck } from "../installs/gc.ts";
 import { readCurrent } from "../installs/folders.ts";
 import type { OpenPackage } from "./open.ts";
 import { recordOf } from "./prefetch.ts";
@@ -41,7 +41,10 @@ export async function removeGone(
   const spare = installed.filter((id) => !needed.has(id));
   const spent = spare.filter((id, n) => (there !== undefined && !there.has(id)) || n >= SPOOLED_KEPT);
   const gone: ReleaseId[] = [];
-  for (const id of spent) if (await removeRelease(open.context, recordOf(open, env), id)) gone.push(id);
+  for (const id of spent) {
+    const remove = async () => await removeRelease(open.context, recordOf(open, env), id);
+    if (await unlessStuck(open.context, app, id, remove)) gone.push(id);
+  }
   await removeLeft(open.context, app, needed);
   // What is needed now and gone from the bucket is looked at again: it goes when it is needed no more.
   const isSettled = there !== undefined && installed.every((id) => there.has(id) || gone.includes(id));

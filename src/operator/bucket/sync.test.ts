@@ -471,6 +471,7 @@ const FAULTS = [
   "agent.hooked-pre-jump",
   "agent.flipped",
   "agent.finished",
+  "install.moved",
   "install.unrecorded",
 ] as const;
 
