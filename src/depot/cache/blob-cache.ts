@@ -80,6 +80,7 @@ interface Entry {
 const LEFT_MS = 60_000;
 /** The time of its last use is written down when it is that much older on the disk. */
 const TOUCH_MS = 10 * 60_000;
+const NOTHING: PieceContent = { parts: [], ends: false };
 const NUMBER = /^P(0|[1-9][0-9]{0,9})$/;
 
 /** Reads nothing until it is first asked: an agent at rest has no list of pieces in its memory. */
@@ -243,7 +244,9 @@ class PieceFolder implements BlobCache {
 
   async #add(key: string, part: { start: number; bytes: Uint8Array }, ends: boolean): Promise<void> {
     const entries = await this.#list();
-    const before = (await this.#content(key)) ?? { parts: [], ends: false };
+    // What another process kept of it meanwhile is in these bytes, too.
+    const isWhole = part.start === 0 && part.bytes.length === PIECE_BYTES;
+    const before = isWhole && !entries.has(key) ? NOTHING : ((await this.#content(key)) ?? NOTHING);
     const content = withPart(before, part, ends);
     if (content === undefined) return;
     const file = encodePiece(content);
@@ -262,8 +265,7 @@ class PieceFolder implements BlobCache {
   async #put(file: string, bytes: Buffer): Promise<void> {
     const aside = `${file}.${randomBytes(6).toString("hex")}.tmp`;
     try {
-      await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-      await fs.writeFile(aside, bytes, { mode: 0o600 });
+      await writeFile(aside, bytes);
       faultPoint("cache.written");
       await fs.rename(aside, file);
       faultPoint("cache.renamed");
@@ -308,6 +310,17 @@ class PieceFolder implements BlobCache {
     }
     this.#bytes = found.reduce((sum, [, { bytes }]) => sum + bytes, 0);
     return new Map(found.sort(([, a], [, b]) => a.usedAt - b.usedAt));
+  }
+}
+
+/** Most pieces come where others of their blob are: its folder is made when it is not there. */
+async function writeFile(file: string, bytes: Buffer): Promise<void> {
+  try {
+    await fs.writeFile(file, bytes, { mode: 0o600 });
+  } catch (err) {
+    if (errnoOf(err) !== "ENOENT") throw err;
+    await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+    await fs.writeFile(file, bytes, { mode: 0o600 });
   }
 }
 
