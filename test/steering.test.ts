@@ -109,6 +109,32 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
   }
 });
 
+test("what was said to one node alone is about that node, and the next thing about all of them again", async () => {
+  const calm = await writeSource(cluster, "calm", {
+    "skein.yaml": `app: calm\n${RUN}strategy: { batch: 100%, bake: 0s }\n`,
+    "server.js": serverSource("one"),
+  });
+  await cluster.ok("deploy", "--from", calm);
+  const meant = (stderr: string): string | undefined => /^nodes {2}(\S+): /m.exec(stderr)?.[1];
+  assert.equal(meant((await cluster.ok("stop", "calm", "--on", "b")).stderr), "name=b");
+  assert.equal((await cluster.ok("drift", "calm")).stdout, "a  OK\nb  OK\nc  OK\n");
+  assert.equal(meant((await cluster.ok("restart", "calm", "--on", "c")).stderr), "name=c");
+  await cluster.ok("repair", "calm");
+  assert.match((await cluster.ok("status", "calm")).stdout, /^ {2}b {2}- +stopped/m, "it is to be stopped");
+  const verified = (await cluster.skein(["verify", "calm"])).stdout;
+  assert.deepEqual(verified.match(/^[abc](?= )/gm)?.toSorted(), ["a", "b", "c"], verified);
+  assert.equal(meant((await cluster.ok("start", "calm")).stderr), "all");
+  await fs.writeFile(path.join(calm, "server.js"), serverSource("two"));
+  await cluster.ok("stop", "calm", "--on", "b");
+  assert.equal(meant((await cluster.ok("deploy", "--from", calm)).stderr), "all");
+  await cluster.ok("stop", "calm", "--on", "b");
+  assert.equal(meant((await cluster.ok("rollback", "calm")).stderr), "all");
+  // Another release is for those alone that were given it, until somebody says otherwise.
+  await cluster.ok("deploy", "--from", calm, "--on", "a");
+  assert.equal(meant((await cluster.ok("restart", "calm")).stderr), "name=a");
+  await cluster.ok("stop", "calm");
+});
+
 test("a rollout that waits for a node that went away says so, and abort makes way for the next one", async () => {
   // While a is at it, the other two go away: they were never told to begin.
   const flag = path.join(cluster.dir, "go-on");

@@ -147,7 +147,8 @@ export class HubClient implements Disposable {
 
   /**
    * Sends the same bytes again after a cut: the hub answers alike.
-   * @param goesBack it is a rollback: the next one goes further back
+   * @param said goesBack: it is a rollback, and the next one goes further back; part: it is for some of the app's nodes
+   *   alone, and the next one is not
    * @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, HUB_CATCHING_UP, DOC_UNSIGNED …
    */
   async postOrder(
@@ -155,9 +156,11 @@ export class HubClient implements Disposable {
     roster: Roster,
     settle: Envelope | null,
     signal?: AbortSignal,
-    goesBack = false,
+    { goesBack = false, part = false }: { readonly goesBack?: boolean; readonly part?: boolean } = {},
   ): Promise<Digest> {
-    return (await this.call("postOrder", { body: { order, roster, settle, goesBack }, signal })).digest;
+    // An older hub refuses a field that it does not know.
+    const body = { order, roster, settle, goesBack, ...(part ? { part } : {}) };
+    return (await this.call("postOrder", { body, signal })).digest;
   }
 
   async postSettle(settle: Envelope, signal?: AbortSignal): Promise<void> {

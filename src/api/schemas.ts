@@ -102,6 +102,8 @@ export const orderPost = z.strictObject({
   settle: envelope.nullable(),
   /** Said and not signed: it only decides what the next rollback offers. */
   goesBack: z.boolean().default(false),
+  /** Said and not signed: it is for some of the app's nodes alone, and the next one is for all of them again. */
+  part: z.boolean().default(false),
 });
 export type OrderPost = z.infer<typeof orderPost>;
 export const orderAccepted = z.object({ digest });
@@ -130,6 +132,8 @@ export const appView = z.object({
   head: orderView.nullable(),
   /** The newest order whose settle counts. */
   standing: orderView.nullable(),
+  /** The newest order that was not for some of the app's nodes alone; null: the head. Older hubs do not tell. */
+  whole: orderView.nullable().default(null),
   releases: z.array(releaseView),
   nodes: z.array(nodeView),
 });

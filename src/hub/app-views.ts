@@ -64,6 +64,7 @@ export async function orderHistory(hub: Hub, place: AppEnv): Promise<{ orders: O
 async function appView(hub: Hub, place: AppEnv): Promise<AppView> {
   const head = hub.orders.head(place);
   const standing = hub.orders.standing(place);
+  const whole = head?.part === true ? hub.orders.log(place).find(({ part }) => part !== true) : undefined;
   const selector = head === undefined ? undefined : parseSelector(hub.orders.body(head).selector);
   const nodes = hub.presence.views().filter((node) => {
     const runs = node.apps.some(({ app, env }) => app === place.app && env === place.env);
@@ -73,6 +74,7 @@ async function appView(hub: Hub, place: AppEnv): Promise<AppView> {
     ...place,
     head: head === undefined ? null : await orderView(hub, head),
     standing: standing === undefined ? null : await orderView(hub, standing),
+    whole: whole === undefined ? null : await orderView(hub, whole),
     releases: hub.releases.list(place.app, RELEASES_SHOWN),
     nodes,
   };

@@ -1,7 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import { isSilence, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
-import { readLine, type Line } from "./order.ts";
+import { readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 
 /** What one node answered to a command. */
@@ -38,7 +38,7 @@ export async function nodesOf(operator: Operator, place: Place, signal: AbortSig
   ]);
   if (line.head === null)
     throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, { data: { app, env } });
-  return { line, nodes: selectNodes(known, selector ?? line.head.order.selector).nodes };
+  return { line, nodes: selectNodes(known, selector ?? selectorOf(line) ?? "all").nodes };
 }
 
 /** Asks nodes by one signed command and gathers what each says, in their order. Absent nodes are not waited for. */

@@ -4,7 +4,7 @@ import type { Release, Strategy } from "../trust/documents.ts";
 import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import type { Tell } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
-import { APPLY_WITHIN_MS, readLine, type Line } from "./order.ts";
+import { APPLY_WITHIN_MS, readLine, selectorOf, type Line } from "./order.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
@@ -251,7 +251,7 @@ export function selectorFor(
 ): { readonly selector: string; readonly implied: boolean } {
   const said = asked ?? manifest?.targets ?? null;
   if (said !== null) return { selector: said, implied: false };
-  const before = line.head?.order.selector;
+  const before = selectorOf(line);
   return before === undefined ? { selector: "all", implied: true } : { selector: before, implied: false };
 }
 

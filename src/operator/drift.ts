@@ -3,6 +3,7 @@ import { shortRelease } from "../lib/ids.ts";
 import { ask, nodesOf, type Answer, type Place } from "./ask.ts";
 import { numberOf, wordOf, type NamedLine } from "./commands.ts";
 import type { Order } from "../trust/documents.ts";
+import { matches, parseSelector } from "../trust/selector.ts";
 import type { Operator } from "./operator.ts";
 import type { Line } from "./order.ts";
 
@@ -43,7 +44,11 @@ export async function drift(
   const command = { kind: "drift", app: wish.app, env: wish.env, args, nodes, validMs: ASK_MS };
   const answers = await ask(operator, command, signal);
   const order = await orderInForce(operator, line, signal);
-  return answers.map((answer) => driftOf(answer, order));
+  const selector = order === undefined ? undefined : parseSelector(order.selector);
+  const meant = nodes.filter(({ identity }) => selector !== undefined && matches(selector, identity));
+  const names = new Set(meant.map(({ identity }) => identity.name));
+  // One that the order does not mean was told something else: whether it keeps to that is its own to say.
+  return answers.map((answer) => driftOf(answer, names.has(answer.node) ? order : undefined));
 }
 
 /** The newest order, or, where it was taken back, the one that stands: nodes that went back are right. */

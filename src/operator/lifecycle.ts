@@ -1,7 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { Tell } from "./events.ts";
-import { APPLY_WITHIN_MS, headOf, readLine, type HeldOrder, type Intent } from "./order.ts";
+import { APPLY_WITHIN_MS, headOf, readLine, selectorOf, type HeldOrder, type Intent } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease } from "./release.ts";
@@ -12,7 +12,7 @@ export interface LifecycleOptions {
   readonly env: string;
   /** `app@release`'s second half; null: the current one. */
   readonly release: string | null;
-  /** null: those of the last order. */
+  /** null: those of the last order that was not for some of them alone. */
   readonly selector: string | null;
   readonly attended: boolean;
   readonly tell: Tell;
@@ -38,14 +38,20 @@ async function reorder(
     state: order.state,
     generation: order.generation,
     beside: order.beside,
-    selector: options.selector ?? order.selector,
+    selector: options.selector ?? selectorOf(line) ?? order.selector,
     strategy: order.strategy,
     hooks: order.hooks,
     applyWithinMs: APPLY_WITHIN_MS,
     attended: options.attended,
     ...change(head, named),
   };
-  return await publishOrder(operator, line, intent, { tell, implied: false, signal });
+  return await publishOrder(operator, line, intent, {
+    tell,
+    implied: false,
+    signal,
+    // What one node is given another release by goes on to be about that node: the others do not run it.
+    part: options.selector !== null && intent.release === line.whole?.order.release,
+  });
 }
 
 async function releaseNamed(

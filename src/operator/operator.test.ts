@@ -286,6 +286,7 @@ test("what was signed is sent again after a cut with the same bytes, and gives w
     roster: draft.roster,
     settle: held.settle,
     goesBack: false,
+    part: false,
   };
   assert.equal(await send(operator, sent, signal), order);
   assert.equal(await resend(operator, app, "default", signal), undefined);

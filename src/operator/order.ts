@@ -22,6 +22,8 @@ export interface Line {
   readonly env: string;
   readonly head: HeldOrder | null;
   readonly standing: HeldOrder | null;
+  /** The newest order that was not for some of the app's nodes alone. */
+  readonly whole: HeldOrder | null;
   readonly view: AppView | null;
 }
 
@@ -47,6 +49,7 @@ export async function readLine(
     env,
     head: held(operator, view?.head ?? null),
     standing: held(operator, view?.standing ?? null),
+    whole: held(operator, view?.whole ?? view?.head ?? null),
     view,
   };
 }
@@ -56,6 +59,9 @@ function held(operator: Operator, view: OrderView | null): HeldOrder | null {
   const opened = openOrder(operator.charter, view.order, operator.clock.now());
   return { order: opened.body, digest: opened.digest };
 }
+
+/** Whom an app is for where nobody says; undefined where nothing was ever ordered. */
+export const selectorOf = ({ whole }: Pick<Line, "whole">): string | undefined => whole?.order.selector;
 
 /** @throws SkeinError APP_NOT_FOUND where nothing was ever ordered */
 export function headOf(line: Line): HeldOrder {

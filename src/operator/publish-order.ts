@@ -28,6 +28,8 @@ export async function publishOrder(
     readonly known?: readonly KnownNode[];
     /** It is a rollback. */
     readonly goesBack?: true;
+    /** It is for some of the app's nodes alone: what comes next and names none is not. */
+    readonly part?: boolean;
     /** Settles before the order is sent: it may be signed and written down meanwhile. */
     readonly after?: Promise<void>;
   },
@@ -46,6 +48,7 @@ export async function publishOrder(
       roster,
       settle: signed.settle,
       goesBack: options.goesBack === true,
+      part: options.part === true,
     },
     signal,
     options.after,

@@ -1,7 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { OrderSummary } from "../api/schemas.ts";
-import { APPLY_WITHIN_MS, headOf, readLine, type Line } from "./order.ts";
+import { APPLY_WITHIN_MS, headOf, readLine, selectorOf, type Line } from "./order.ts";
 import type { LifecycleOptions } from "./lifecycle.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
@@ -25,7 +25,7 @@ export async function rollback(operator: Operator, options: LifecycleOptions): P
     state: "run",
     generation: order.generation,
     beside: order.beside.filter((id) => id !== target),
-    selector: options.selector ?? order.selector,
+    selector: options.selector ?? selectorOf(line) ?? order.selector,
     strategy: order.strategy,
     hooks: order.hooks,
     applyWithinMs: APPLY_WITHIN_MS,

@@ -25,6 +25,8 @@ const sentSchema = z.strictObject({
   settle: envelopeSchema.nullable(),
   /** It is a rollback. */
   goesBack: z.boolean().default(false),
+  /** It is for some of the app's nodes alone. */
+  part: z.boolean().default(false),
 });
 export type Sent = z.infer<typeof sentSchema>;
 
@@ -95,7 +97,7 @@ export async function resend(
 async function post(operator: Operator, sent: Sent, signal: AbortSignal): Promise<Digest> {
   const { client, clock } = operator;
   const digest = digestOfEnvelope(sent.order);
-  await retry(() => client.postOrder(sent.order, sent.roster, sent.settle, signal, sent.goesBack), {
+  await retry(() => client.postOrder(sent.order, sent.roster, sent.settle, signal, sent), {
     tries: 8,
     baseMs: 200,
     maxMs: 5000,

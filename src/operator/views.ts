@@ -3,7 +3,7 @@ import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
-import { readLine } from "./order.ts";
+import { readLine, selectorOf } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
 
@@ -170,7 +170,7 @@ export async function running(
   if (line.head === null)
     throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, { data: { app, env } });
   const releases = line.view?.releases ?? [];
-  const { nodes } = selectNodes(await knownNodes(operator, signal), selector ?? line.head.order.selector);
+  const { nodes } = selectNodes(await knownNodes(operator, signal), selector ?? selectorOf(line) ?? "all");
   return nodes.map((node) => {
     const release = node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
     const commit = releases.find(({ id }) => id === release)?.commit ?? null;
@@ -207,7 +207,7 @@ export async function commandNodes(
     throw new SkeinError("APP_NOT_FOUND", `there is no app ${wish.app}`, { data: { app: wish.app } });
   const { nodes } = selectNodes(
     await knownNodes(operator, signal),
-    wish.selector ?? line.head.order.selector,
+    wish.selector ?? selectorOf(line) ?? "all",
   );
   const present = nodes.filter((node) => node.present);
   if (present.length > 0) return present;

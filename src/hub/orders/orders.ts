@@ -108,7 +108,10 @@ export class Orders {
   /**
    * @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, ORDER_FORK, ORDER_EXPIRED, ORDER_UNKNOWN_RELEASE, NODES…, DOC_*
    */
-  async post({ order: source, roster, settle, goesBack }: OrderPost, rollouts: Rollouts): Promise<Digest> {
+  async post(
+    { order: source, roster, settle, goesBack, part }: OrderPost,
+    rollouts: Rollouts,
+  ): Promise<Digest> {
     const digest = digestOfEnvelope(source);
     // What was accepted before is answered before anything that may have changed since is asked.
     if (this.find(digest) !== undefined) return digest;
@@ -123,7 +126,8 @@ export class Orders {
       refuseMoved(order.body, head.value);
       if (head.value !== undefined && rollouts.underWay(head.value.digest))
         throw inProgress(place, await rollouts.view(head.value.digest), head.value);
-      const record = { ...recordOf(order, source), ...(goesBack ? { goesBack } : {}) };
+      const said = { ...(goesBack ? { goesBack } : {}), ...(part ? { part } : {}) };
+      const record = { ...recordOf(order, source), ...said };
       faultPoint("hub.order");
       const written = commit(
         this.#core,

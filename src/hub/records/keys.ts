@@ -23,6 +23,8 @@ export interface OrderRecord extends Serial {
   readonly order: Envelope;
   /** It was a rollback, as its operator said. */
   readonly goesBack?: true;
+  /** It is for some of the app's nodes alone, as its operator said. */
+  readonly part?: true;
 }
 
 /** The newest order whose settle counts. */

@@ -27,9 +27,9 @@ export interface LineOptions {
 export async function readBucketLine(app: string, env: string, options: LineOptions): Promise<BucketLine> {
   for await (const found of ordersBack(app, env, options)) {
     const { entry, ...held } = found;
-    return { app, env, head: held, standing: held, view: null, entry };
+    return { app, env, head: held, standing: held, whole: held, view: null, entry };
   }
-  return { app, env, head: null, standing: null, view: null, entry: null };
+  return { app, env, head: null, standing: null, whole: null, view: null, entry: null };
 }
 
 /** An app's valid orders, newest first. */
