@@ -224,6 +224,11 @@ export const ERROR_CODES = {
   ),
   HUB_UNREACHABLE: entry(1, "The hub does not answer.", "Check that it runs (skein hub) and its address."),
   BAD_REQUEST: entry(2, "The hub cannot read the request.", "Use matching versions of Skein on both sides."),
+  REPO_DAMAGED: entry(
+    1,
+    "A repository on the hub is damaged; the hub and its other repositories go on.",
+    "Move its folder away on the hub's machine, then push all branches again.",
+  ),
   HEAD_MOVED: entry(
     6,
     "Another deployment of the app came first.",

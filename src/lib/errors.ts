@@ -82,8 +82,10 @@ export function toWire(err: unknown): WireError {
   return { code, message, hint, data };
 }
 
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(ERROR_CODES, text);
+
 export function fromWire(wire: WireError): SkeinError {
-  const code = Object.hasOwn(ERROR_CODES, wire.code) ? wire.code : "INTERNAL";
+  const code = isErrorCode(wire.code) ? wire.code : "INTERNAL";
   return new SkeinError(code, wire.message, {
     ...(wire.hint === undefined ? {} : { hint: wire.hint }),
     ...(wire.data === undefined ? {} : { data: wire.data }),

@@ -35,6 +35,53 @@ test("whatever repository git's variables name, only the one that was asked for 
   assert.equal(git(mine.dir, "for-each-ref"), before);
 });
 
+/** An empty folder, and one with a repository in it that has `main` and the tag `v1`. */
+function theirs(t: TestContext) {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "git-"));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
+  const { dir: url, commit } = repository(dir, "theirs");
+  git(url, "tag", "-a", "v1", "-m", "v1");
+  const fetch = async (named: string | null): Promise<string> => {
+    const into = fs.mkdtempSync(path.join(dir, "into-"));
+    return await fetchFromHub({ url, commit: named, into, helperDir: dir }, t.signal);
+  };
+  return { dir, url, commit, fetch };
+}
+
+test("branches and tags are found where HEAD leads nowhere, and where no branch is left", async (t) => {
+  const { url, commit, fetch } = theirs(t);
+  assert.equal(await fetch(null), commit);
+  git(url, "symbolic-ref", "HEAD", "refs/heads/none");
+  assert.equal(await fetch("main"), commit);
+  await assert.rejects(fetch(null), { code: "COMMIT_NOT_FOUND" });
+  git(url, "branch", "-D", "main");
+  assert.equal(await fetch("v1"), commit);
+  assert.equal(await fetch(commit), commit);
+  await assert.rejects(fetch("main"), { code: "COMMIT_NOT_FOUND" });
+});
+
+for (const [who, lines] of [
+  ["the helper", ["skein: too many of them [TOO_MANY]", "skein: Wait."]],
+  [
+    "git, of the other side",
+    ["remote: x", "remote: too many of them [TOO_MANY]   ", "remote: Wait.   ", "fatal: y"],
+  ],
+  ["git, at the end", ["fatal: remote error: too many of them [TOO_MANY]", "Wait."]],
+] as const) {
+  test(`what ${who} says is the failure, with its code and what to do next`, async (t) => {
+    const { dir } = theirs(t);
+    const helper = ["#!/bin/sh", ...lines.map((line) => `echo '${line}' >&2`), "exit 1", ""].join("\n");
+    fs.writeFileSync(path.join(dir, "git-remote-skein"), helper, { mode: 0o755 });
+    const into = fs.mkdtempSync(path.join(dir, "into-"));
+    const options = { url: "skein://hub/web", commit: null, into, helperDir: dir };
+    await assert.rejects(fetchFromHub(options, t.signal), {
+      code: "TOO_MANY",
+      message: "cannot fetch from skein://hub/web: too many of them",
+      hint: "Wait.",
+    });
+  });
+}
+
 const NAMES = ["GIT_DIR", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"];
 
 function repository(dir: string, name: string): { readonly dir: string; readonly commit: string } {

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { SkeinError } from "../lib/errors.ts";
+import { isErrorCode, SkeinError } from "../lib/errors.ts";
 
 const run = promisify(execFile);
 
@@ -113,7 +113,8 @@ export async function fetchFromHub(options: HubFetch, signal: AbortSignal): Prom
   const PATH = `${helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`;
   try {
     await git(into, ["init", "--quiet", "--bare"], signal);
-    const refs = ["+refs/heads/*:refs/heads/*", "+HEAD:refs/skein/head"];
+    // As a pattern, since a HEAD that leads nowhere is none: other branches may still be there.
+    const refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD*:refs/skein/head*"];
     await git(into, ["fetch", "--quiet", url, ...refs], signal, { PATH });
   } catch (err) {
     throw failed(err, `cannot fetch from ${url}`, signal);
@@ -123,8 +124,13 @@ export async function fetchFromHub(options: HubFetch, signal: AbortSignal): Prom
   throw new SkeinError("COMMIT_NOT_FOUND", `${url} has no ${commit ?? "commit"}`, { data: { url, commit } });
 }
 
+/** As the helper, or git for a hub, says what the hub or the way to it has against a call, and what to do next. */
+const SAID = /^(?:skein|remote|fatal: remote error): (.+) \[([A-Z_]+)\] *\n(?:(?:skein|remote): )?(.+?) *$/m;
+
 function failed(err: unknown, what: string, signal: AbortSignal): unknown {
   signal.throwIfAborted();
-  const said = err instanceof Error && "stderr" in err ? String(err.stderr).trim() : "";
-  return new SkeinError("GIT_FAILED", `${what}${said === "" ? "" : `: ${said}`}`, { cause: err });
+  const text = err instanceof Error && "stderr" in err ? String(err.stderr).trim() : "";
+  const [, said, code = "", hint = ""] = SAID.exec(text) ?? [];
+  if (isErrorCode(code)) return new SkeinError(code, `${what}: ${said}`, { hint, cause: err });
+  return new SkeinError("GIT_FAILED", `${what}${text === "" ? "" : `: ${text}`}`, { cause: err });
 }

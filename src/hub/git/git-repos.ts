@@ -2,7 +2,7 @@
  * Bare repositories under `lib/git`, served by git itself. A repository appears by one rename after its first push was
  * taken whole; git keeps what a push brings in quarantine until then. Nothing that a push brings is ever run.
  */
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, type ChildProcess, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs/promises";
@@ -10,11 +10,13 @@ import path from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { faultPoint } from "../../lib/fault.ts";
 import { syncDirectory } from "../../lib/files.ts";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { errnoOf, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import { Lanes } from "../records/lanes.ts";
+import { errorPacket, fatalPacket, passOn } from "./answer.ts";
 import { endLeftGits, removeLeft } from "./left-behind.ts";
 import { Places, type PlaceLimits } from "./places.ts";
+import { findDamage, hasRefs, headOf, isThere, pointHead } from "./repo-files.ts";
 
 export type GitService = "git-upload-pack" | "git-receive-pack";
 
@@ -30,11 +32,14 @@ export interface GitRequest {
 interface Ends {
   readonly input: Readable | undefined;
   readonly output: Writable;
+  /** Keeps the report on a push back. Default: false. */
+  readonly holdsReport?: boolean | undefined;
 }
 
 /** Longest push, as git counts it. */
 const MAX_PUSH_BYTES = 2 * 2 ** 30;
 const UNBORN = ".unborn-";
+const SILENT = "git ended on the hub without a word";
 
 export class GitRepos {
   readonly #root: string;
@@ -63,7 +68,7 @@ export class GitRepos {
     await fs.mkdir(repos.#hooks, { recursive: true, mode: 0o555 });
     for (const name of await fs.readdir(root)) {
       if (name.startsWith(UNBORN)) await fs.rm(path.join(root, name), { recursive: true, force: true });
-      if (name.endsWith(".git")) removeLeft(path.join(root, name));
+      if (name.endsWith(".git")) repos.#tidy(path.join(root, name));
     }
     return repos;
   }
@@ -86,10 +91,10 @@ export class GitRepos {
     return await this.#places.take(operator, signal);
   }
 
-  /** @throws SkeinError NOT_FOUND */
+  /** @throws SkeinError NOT_FOUND, REPO_DAMAGED */
   async check(repo: string, service: GitService): Promise<void> {
     if (service === "git-upload-pack") await this.checkThere(repo);
-    else this.#dirOf(repo);
+    else await isThere(this.#dirOf(repo));
   }
 
   /** Speaks git over the connection until either side ends it; resolves when the refs are final. */
@@ -99,7 +104,7 @@ export class GitRepos {
     await this.#converse([service], dir, { input: socket, output: socket }, signal);
   }
 
-  /** Fails where there is nothing to serve: by git's own HTTP nothing is pushed for the first time. @throws SkeinError NOT_FOUND */
+  /** Fails where there is nothing to serve: by git's own HTTP nothing is pushed for the first time. @throws SkeinError NOT_FOUND, REPO_DAMAGED */
   async checkThere(repo: string): Promise<void> {
     if (await isThere(this.#dirOf(repo))) return;
     throw new SkeinError("NOT_FOUND", `the hub has no repository ${repo}`, { data: { repo } });
@@ -138,37 +143,52 @@ export class GitRepos {
   }
 
   async #receive(repo: string, dir: string, socket: Duplex, signal: AbortSignal): Promise<void> {
-    if (!(await isThere(dir))) {
-      const born = await this.#lanes.run(repo, async () => await this.#firstPush(dir, socket, signal));
-      if (born) return;
-    }
+    if (!(await isThere(dir))) return await this.#firstPush(repo, dir, socket, signal);
     await this.#converse(["git-receive-pack"], dir, { input: socket, output: socket }, signal);
     await this.#taken(dir);
   }
 
-  /** @returns false when somebody else's first push came to its end meanwhile */
-  async #firstPush(dir: string, socket: Duplex, signal: AbortSignal): Promise<boolean> {
-    if (await isThere(dir)) return false;
+  /** Whoever pushes is told that all went well when it has. */
+  async #firstPush(repo: string, dir: string, socket: Duplex, signal: AbortSignal): Promise<void> {
     const unborn = path.join(this.#root, `${UNBORN}${randomBytes(8).toString("hex")}`);
+    let said = errorPacket;
     try {
       await this.#git(["init", "--bare", "--quiet", "--template=", unborn]);
-      await this.#converse(["git-receive-pack"], unborn, { input: socket, output: socket }, signal);
-      if ((await refsOf(unborn)).length === 0) return true;
-      await pointHead(unborn);
-      faultPoint("hub.git");
-      await fs.rename(unborn, dir);
-      await syncDirectory(this.#root);
-      return true;
+      const ends = { input: socket, output: socket, holdsReport: true };
+      const report = await this.#converse(["git-receive-pack"], unborn, ends, signal);
+      said = fatalPacket;
+      if (await hasRefs(unborn)) await this.#lanes.run(repo, async () => await this.#bear(unborn, dir));
+      for (const packet of report) socket.write(packet);
+    } catch (err) {
+      const { code, message, hint } = toSkeinError(err);
+      this.#log.error("a first push failed", { repo, err: message });
+      socket.write(said(`${message} [${code}]\n${hint}\n`));
     } finally {
       await fs.rm(unborn, { recursive: true, force: true });
     }
+  }
+
+  /** What a first push has brought is given its name, or comes to what another one brought meanwhile. */
+  async #bear(unborn: string, dir: string): Promise<void> {
+    if (await isThere(dir)) {
+      const fetch = ["fetch", "--quiet", "--atomic", "--no-write-fetch-head", unborn, "refs/*:refs/*"];
+      await this.#git(
+        [...this.#config(), "--git-dir", dir, ...fetch],
+        "Another first push came first: push again.",
+      );
+      return;
+    }
+    await pointHead(unborn);
+    faultPoint("hub.git");
+    await fs.rename(unborn, dir);
+    await syncDirectory(this.#root);
   }
 
   /** A push has come. Packing what many pushes brought may take long, and nobody waits for it. */
   async #taken(dir: string): Promise<void> {
     await pointHead(dir);
     if (this.#isClosed) return;
-    const words = [...this.#config(), "-C", dir, "gc", "--auto", "--quiet"];
+    const words = [...this.#config(), "--git-dir", dir, "gc", "--auto", "--quiet"];
     const child = spawn("git", words, { env: this.#environment(), stdio: "ignore", detached: true });
     this.#running.set(child, dir);
     this.#packing.add(child);
@@ -182,37 +202,41 @@ export class GitRepos {
     this.#packing.delete(child);
     if (child.signalCode !== "SIGKILL" || [...this.#running.values()].includes(dir)) return;
     this.#log.error("git was killed", { repo: path.basename(dir, ".git") });
-    removeLeft(dir);
+    this.#tidy(dir);
   }
 
+  /** A repository in which that cannot be done stops no other one. */
+  #tidy(dir: string): void {
+    try {
+      removeLeft(dir);
+    } catch (err) {
+      this.#log.error("a repository cannot be tidied up", {
+        repo: path.basename(dir, ".git"),
+        err: String(err),
+      });
+    }
+  }
+
+  /** @returns what was held back */
   async #converse(
     [service = "", ...options]: readonly string[],
     dir: string,
-    { input, output }: Ends,
+    { input, output, holdsReport }: Ends,
     signal: AbortSignal,
     protocol?: string,
-  ): Promise<void> {
+  ): Promise<readonly Buffer[]> {
     // Whoever has gone already is heard of no more: git would wait for them for ever.
-    if (this.#isClosed || signal.aborted || output.destroyed || input?.destroyed === true) return;
-    const child = spawn("git", [...this.#config(), service.slice("git-".length), ...options, dir], {
-      env: { ...this.#environment(), ...(protocol === undefined ? {} : { GIT_PROTOCOL: protocol }) },
-      stdio: ["pipe", "pipe", "pipe"],
-    });
-    this.#running.set(child, dir);
+    if (this.#isClosed || signal.aborted || output.destroyed || input?.destroyed === true) return [];
+    const child = this.#start([service.slice("git-".length), ...options, dir], dir, protocol);
     const stop = (): void => void child.kill("SIGTERM");
     signal.addEventListener("abort", stop, { once: true });
     // A pusher that goes away must end git too: it would wait for the rest for ever.
     output.once("close", stop);
     output.on("error", () => undefined);
-    child.stdin.on("error", () => undefined);
-    child.stderr.on("data", (text: Buffer) =>
-      this.#log.info("git", { service, said: text.toString("utf8").trim() }),
-    );
     if (input === undefined) child.stdin.end();
     else input.pipe(child.stdin);
-    child.stdout.pipe(output, { end: false });
     try {
-      await once(child, "close");
+      return await this.#passOn(child, dir, { output, holdsReport }, signal);
     } catch (err) {
       throw new SkeinError("GIT_FAILED", "git cannot be started on the hub", { cause: err });
     } finally {
@@ -221,6 +245,50 @@ export class GitRepos {
       output.off("close", stop);
       input?.unpipe(child.stdin);
     }
+  }
+
+  #start(
+    words: readonly string[],
+    dir: string,
+    protocol: string | undefined,
+  ): ChildProcessWithoutNullStreams {
+    const child = spawn("git", [...this.#config(), ...words], {
+      env: { ...this.#environment(), ...(protocol === undefined ? {} : { GIT_PROTOCOL: protocol }) },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    this.#running.set(child, dir);
+    child.stdin.on("error", () => undefined);
+    child.stderr.on("data", (text: Buffer) =>
+      this.#log.info("git", { service: words[0], said: text.toString("utf8").trim() }),
+    );
+    return child;
+  }
+
+  async #passOn(
+    child: ChildProcessWithoutNullStreams,
+    dir: string,
+    { output, holdsReport = false }: Omit<Ends, "input">,
+    signal: AbortSignal,
+  ): Promise<readonly Buffer[]> {
+    const explain = async (): Promise<string | undefined> => await this.#explain(dir, signal);
+    const [answer, [code]] = await Promise.all([
+      passOn(child.stdout, output, { explain, holdsReport }),
+      once(child, "close") as Promise<[number | null]>,
+    ]);
+    if (code === 0 || answer.isFailed || output.destroyed || signal.aborted) return answer.held;
+    const why = (await explain()) ?? (answer.isBegun ? undefined : SILENT);
+    if (why !== undefined) output.write(errorPacket(why));
+    return answer.held;
+  }
+
+  /** A conversation failed: is it the repository's fault? */
+  async #explain(dir: string, signal: AbortSignal): Promise<string | undefined> {
+    if (this.#isClosed || signal.aborted) return undefined;
+    const damage = await findDamage(dir, { words: this.#config(), env: this.#environment() }, signal);
+    if (damage === undefined) return undefined;
+    const { code, message, hint, data } = damage;
+    this.#log.error("a repository is damaged", data);
+    return `${message} [${code}]\n${hint}`;
   }
 
   #dirOf(repo: string): string {
@@ -232,10 +300,17 @@ export class GitRepos {
     return path.join(this.#root, `${repo}.git`);
   }
 
-  async #git(args: readonly string[]): Promise<void> {
-    const child = spawn("git", args, { env: this.#environment(), stdio: "ignore" });
-    const [code] = (await once(child, "exit")) as [number | null];
-    if (code !== 0) throw new SkeinError("GIT_FAILED", `git ${args[0]} failed on the hub`);
+  async #git(args: readonly string[], hint?: string): Promise<void> {
+    const details = hint === undefined ? {} : { hint };
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    execFile("git", args, { env: this.#environment() }, (err, _, said) => {
+      if (err === null) resolve();
+      else
+        reject(
+          new SkeinError("GIT_FAILED", `git failed on the hub: ${said.trim()}`, { ...details, cause: err }),
+        );
+    });
+    return await promise;
   }
 
   /** Given on the command line, these win over whatever a repository's own config says. */
@@ -275,42 +350,4 @@ function endGroup({ pid }: ChildProcess): void {
   } catch (err) {
     if (errnoOf(err) !== "ESRCH") throw err;
   }
-}
-
-async function isThere(dir: string): Promise<boolean> {
-  try {
-    return (await fs.lstat(dir)).isDirectory();
-  } catch (err) {
-    if (errnoOf(err) === "ENOENT") return false;
-    throw err;
-  }
-}
-
-/** Names under refs/heads, loose and packed. */
-async function refsOf(dir: string): Promise<string[]> {
-  const heads = path.join(dir, "refs", "heads");
-  const loose = await fs.readdir(heads, { recursive: true, withFileTypes: true }).catch(() => []);
-  const packed = await fs.readFile(path.join(dir, "packed-refs"), "utf8").catch(() => "");
-  const names = loose
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.relative(heads, path.join(entry.parentPath, entry.name)));
-  for (const [, name] of packed.matchAll(/^[0-9a-f]+ refs\/heads\/(.+)$/gm)) names.push(name ?? "");
-  return [...new Set(names)].sort();
-}
-
-/** Where HEAD names no branch, cloning gives an empty folder: point it at the likeliest branch that is there. */
-async function pointHead(dir: string): Promise<void> {
-  const refs = await refsOf(dir);
-  const current = await headOf(dir);
-  if (refs.length === 0 || (current !== null && refs.includes(current))) return;
-  const branch = ["main", "master"].find((name) => refs.includes(name)) ?? refs[0] ?? "main";
-  // Another push may be at it, too.
-  const aside = path.join(dir, `HEAD.${randomBytes(6).toString("hex")}.new`);
-  await fs.writeFile(aside, `ref: refs/heads/${branch}\n`);
-  await fs.rename(aside, path.join(dir, "HEAD"));
-}
-
-async function headOf(dir: string): Promise<string | null> {
-  const text = await fs.readFile(path.join(dir, "HEAD"), "utf8").catch(() => "");
-  return /^ref: refs\/heads\/(.+)$/m.exec(text)?.[1] ?? null;
 }
