@@ -120,7 +120,9 @@ test("what was said to one node alone is about that node, and the next thing abo
   assert.equal((await cluster.ok("drift", "calm")).stdout, "a  OK\nb  OK\nc  OK\n");
   assert.equal(meant((await cluster.ok("restart", "calm", "--on", "c")).stderr), "name=c");
   await cluster.ok("repair", "calm");
-  assert.match((await cluster.ok("status", "calm")).stdout, /^ {2}b {2}- +stopped/m, "it is to be stopped");
+  await cluster.until("b is stopped, as it was told", async () =>
+    /^ {2}b {2}- +stopped/m.test((await cluster.ok("status", "calm")).stdout),
+  );
   const verified = (await cluster.skein(["verify", "calm"])).stdout;
   assert.deepEqual(verified.match(/^[abc](?= )/gm)?.toSorted(), ["a", "b", "c"], verified);
   assert.equal(meant((await cluster.ok("start", "calm")).stderr), "all");
@@ -133,6 +135,29 @@ test("what was said to one node alone is about that node, and the next thing abo
   await cluster.ok("deploy", "--from", calm, "--on", "a");
   assert.equal(meant((await cluster.ok("restart", "calm")).stderr), "name=a");
   await cluster.ok("stop", "calm");
+});
+
+test("an order for what runs already, and a restart, are taken back like any other", async () => {
+  const even = await writeSource(cluster, "even", {
+    "skein.yaml": `app: even\n${RUN}strategy: { batch: 100%, bake: 0s }\n`,
+    "server.js": serverSource("even"),
+  });
+  await cluster.ok("deploy", "--from", even);
+  const { client } = await cluster.operator();
+  for (const words of [
+    ["deploy", "--from", even, "--bake", "1m"],
+    ["restart", "even"],
+  ]) {
+    await cluster.ok(...words, "--detach");
+    await cluster.until("all are done and are watched", async () => {
+      const [view] = await client.app("even", "default", stop.signal);
+      if (!view?.head) return false;
+      return (await client.rollout(view.head.digest, stop.signal)).phase === "baking";
+    });
+    const { stdout } = await cluster.ok("abort", "even", "--timeout", "30s");
+    assert.match(stdout, /^even@[0-9a-f]{8} was taken back: even@[0-9a-f]{8} serves$/m);
+  }
+  await cluster.ok("drift", "even");
 });
 
 test("a rollout that waits for a node that went away says so, and abort makes way for the next one", async () => {

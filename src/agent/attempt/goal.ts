@@ -36,7 +36,9 @@ export function goalOf(
   if (now.why === "undone") {
     const { state: was, generation, beside } = app.reached ?? { ...order, state: "run", beside: [] };
     const release = backTo(now, app);
-    return { ...shared, release, state: was, generation, beside, back: true, everywhere: true };
+    const said = app.verdicts[now.digest];
+    const isAnswered = said === "undone" || said === "failed";
+    return { ...shared, release, state: was, generation, beside, back: true, isAnswered, everywhere: true };
   }
   const { release, state: wish, generation, beside } = order;
   const everywhere = held.settle !== null;

@@ -163,6 +163,12 @@ const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: s
     { ...SERVING, reached: reached({ generation: 4 }) },
     "",
   ],
+  [
+    "an order for what ran before that is taken back changes nothing, and is answered",
+    goal({ order: ONE, release: A, back: true, isAnswered: false }),
+    { ...SERVING, reached: reached({ generation: 4 }) },
+    "adopt",
+  ],
 ];
 
 for (const [what, to, actual, steps] of TABLE) {

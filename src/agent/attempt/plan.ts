@@ -17,6 +17,8 @@ export interface Goal {
   readonly hooks: boolean;
   /** The order itself was taken back; `release` is where it goes back to. */
   readonly back: boolean;
+  /** false: it was taken back, and no receipt says so yet. The rollout waits for one. */
+  readonly isAnswered?: boolean | undefined;
   /** Whether it may begin. What has begun goes on without it. */
   readonly go: boolean;
   /** The order is settled or taken back: no other node is still on its way from the old release. */
@@ -147,7 +149,7 @@ export function plan(goal: Goal | null, actual: Actual): readonly StepName[] {
   if (goal === null) return keep;
   const { reached } = actual;
   if (reached === null || !isReached(goal, reached)) return goal.go ? ["begin"] : keep;
-  return reached.order === goal.order ? keep : ["adopt", ...keep];
+  return reached.order === goal.order && goal.isAnswered !== false ? keep : ["adopt", ...keep];
 }
 
 /** The attempt that `begin` writes down. */
