@@ -25,7 +25,7 @@ import type { StepName } from "./attempt/plan.ts";
 /** A step, or a hook, that did not do what it should. */
 export interface StepFailure {
   readonly app: string;
-  readonly step: StepName | "pre-remove";
+  readonly step: StepName | "pre-remove" | "gc";
   readonly code: ErrorCode;
   readonly message: string;
   /** The last lines of what was run. */

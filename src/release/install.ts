@@ -203,7 +203,7 @@ async function beginStage(
     const { inodes, linked } = taken;
     return { layout: taken.layout, inodes, linked, resuming: false };
   }
-  await fs.promises.mkdir(stage, { recursive: true, mode: 0o700 });
+  await fs.promises.mkdir(stage, { mode: 0o700 });
   return { layout, linked: 0, resuming: false };
 }
 

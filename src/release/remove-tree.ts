@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
-import { errnoOf, messageOf, SkeinError } from "../lib/errors.ts";
+import { errnoOf, isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
+import { asSkeinError } from "../lib/files.ts";
 import { mountBelow } from "../lib/mounts.ts";
 
 /**
@@ -9,11 +10,22 @@ import { mountBelow } from "../lib/mounts.ts";
  */
 export function removeTree(dir: string): void {
   if (fs.lstatSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) refuseMounts(dir);
-  try {
+  remove(dir, () => {
     if (process.getuid?.() !== 0) makeWritable(dir);
-    fs.rmSync(dir, { recursive: true, force: true });
+  });
+}
+
+/** Removes what lies in a tree in which nothing is mounted. @throws SkeinError IO, naming the first file that stays */
+export function removeWithin(at: string): void {
+  remove(at, () => undefined);
+}
+
+function remove(at: string, prepare: () => void): void {
+  try {
+    prepare();
+    fs.rmSync(at, { recursive: true, force: true });
   } catch {
-    const stays = removeRest(dir);
+    const stays = removeRest(at);
     if (stays !== undefined) throw stays;
   }
 }
@@ -58,6 +70,9 @@ export function makeWritable(dir: string): void {
 /** The failure of a file or folder that cannot be removed. */
 export function notRemoved(at: string, cause: unknown): SkeinError {
   const errno = errnoOf(cause);
+  const failure = asSkeinError(cause, at);
+  // Some file systems need room for it.
+  if (isSkeinError(failure, "DISK_FULL")) return failure;
   return new SkeinError("IO", `${at} cannot be removed: ${errno ?? messageOf(cause)}`, {
     hint: "See whose it and its folder are (ls -ld), and whether one is immutable (lsattr -d; chattr -i lets it go).",
     data: { path: at, errno },

@@ -75,10 +75,11 @@ export async function makeSpare(options: SpareOptions): Promise<boolean> {
 
 /** Of nothing, where that of which it was to be made is stuck. */
 async function makeAnyway(dir: string, options: SpareOptions): Promise<boolean> {
-  const { revs, release, onStuck } = options;
+  const { revs, release, onStuck, signal } = options;
   try {
     return await makeAnew(dir, options);
   } catch (err) {
+    signal.throwIfAborted();
     if (!isStuck(err) || !clearAway(spareStage(revs, release), onStuck)) throw err;
     return await makeAnew(dir, options);
   }
@@ -153,7 +154,7 @@ function begin(revs: string, stage: string): boolean {
   if (isFolder(stage)) return true;
   removeTree(stage);
   const other = sparesIn(revs).find((dir) => mountBelow(dir) === undefined && moved(dir, stage));
-  if (other === undefined) fs.mkdirSync(stage, { recursive: true, mode: 0o700 });
+  if (other === undefined) fs.mkdirSync(stage, { mode: 0o700 });
   return other !== undefined;
 }
 

@@ -9,6 +9,7 @@ import { isUnder, type Layout } from "./install-plan.ts";
 import { spareDir } from "./install-record.ts";
 import { isOurs, type PlannedFile } from "./placer.ts";
 import type { RecordFile } from "./record-file.ts";
+import { removeWithin } from "./remove-tree.ts";
 import { clearAway, moved, type OnStuck } from "./stuck.ts";
 import { differenceOf } from "./tree-difference.ts";
 
@@ -129,7 +130,7 @@ class Remains implements TakenSpare {
   }
 
   remove(at: string): void {
-    fs.rmSync(at, { force: true, recursive: true });
+    removeWithin(at);
     this.#changed.delete(at);
     this.#changed.add(path.dirname(at));
   }

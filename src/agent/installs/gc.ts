@@ -100,7 +100,7 @@ export async function collect(
  * once. @returns whether it went
  */
 export async function unlessStuck(
-  { log, folders }: AppContext,
+  { log, folders, onFailure }: AppContext,
   app: string,
   release: ReleaseId,
   remove: () => Promise<boolean>,
@@ -111,8 +111,9 @@ export async function unlessStuck(
     if (!isSkeinError(err, "MOUNTED") && !isStuck(err)) throw err;
     const failure = toSkeinError(err);
     const { code, message, hint } = failure;
-    const told = { app, release, "err.code": code, "err.message": message, hint };
-    if (isNews(folders(app).revs, release, failure)) log.warn("a release cannot be removed", told);
+    if (!isNews(folders(app).revs, release, failure)) return false;
+    log.warn("a release cannot be removed", { app, release, "err.code": code, "err.message": message, hint });
+    onFailure?.({ app, step: "gc", code, message, lines: [] });
     return false;
   }
 }

@@ -97,7 +97,8 @@ export class Spares {
     if (this.#working > 0 || records.all().some(({ attempt }) => attempt !== null))
       return this.#news.resolve();
     const record = records.get(app);
-    if (record === undefined) return;
+    // It was until a moment ago.
+    if (record === undefined || (release !== null && record.reached?.release !== release)) return;
     const making = new AbortController();
     this.#making = making;
     using within = until([signal, making.signal]);

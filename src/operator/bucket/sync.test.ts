@@ -27,6 +27,7 @@ import { revisionWord } from "../../bucket/layout.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { isReleaseId } from "../../lib/ids.ts";
+import { stick, sticking } from "../../release/stuck.fixture.ts";
 import { jumpMaster, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
 
@@ -509,6 +510,38 @@ test("killed anywhere, the next sync goes on and ends with the order carried out
     assert.equal(revsOf(machine, "site").length, (await machine.revisions("site")).length, fault);
   }
 });
+
+test(
+  "a file that cannot be removed is told by one sync, and holds up nothing that it should do",
+  sticking,
+  async (t) => {
+    const world = await bucketWorld(t);
+    const machine = world.machine("m", ["site"]);
+    const old: string[] = [];
+    for (const version of ["v1", "v2", "v3"]) {
+      old.push(await world.spool("site", { version }));
+      await world.jump(old.at(-1) ?? "");
+      await machine.sync();
+    }
+    const last = await world.spool("site", { version: "v4" });
+    await world.jump(last);
+    await machine.sync();
+    const files = revsOf(machine, "site").map((id) => path.join(machine.root, "site/revs", id, "version"));
+    const stuck = files.find((file) => readFileSync(file, "utf8") === "v1") ?? assert.fail("v1 is not here");
+    stick(t, "i", stuck, machine.root);
+    for (const revision of old.slice(0, 2)) await world.purge(revision);
+    const { packages, isDone } = await machine.sync();
+    assert.equal(isDone, true);
+    const [trouble, ...others] = packages[0]?.troubles ?? [];
+    assert.deepEqual(others, []);
+    assert.match(trouble?.message ?? "", /version cannot be removed: EPERM$/);
+    assert.deepEqual(await machine.revisions("site"), [old[2], last]);
+    for (let n = 0; n < 2; n++) {
+      const again = await machine.sync();
+      assert.deepEqual([again.isDone, again.packages[0]?.troubles], [true, []]);
+    }
+  },
+);
 
 test("a purge or a jump in the middle of a sync leaves a machine that the next sync brings home", async (t) => {
   const world = await bucketWorld(t);
