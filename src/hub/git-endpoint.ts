@@ -40,7 +40,7 @@ async function takeOver(
   await hub.git.check(repo, service);
   const gone = new AbortController();
   socket.once("close", () => gone.abort());
-  using _ = await hub.git.place(caller.kid, AbortSignal.any([parts.signal, gone.signal]));
+  using _ = await hub.git.place(caller.kid, req.socket, AbortSignal.any([parts.signal, gone.signal]));
   hub.core.log.info("git", { service, repo, operator: caller.kid });
   req.socket.setTimeout(IDLE_MS, () => socket.destroy());
   socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: skein-git\r\n\r\n");

@@ -199,14 +199,14 @@ function relays(hub: Hub) {
     gitRefs: async (call) => {
       needPush(hub, call.caller.kid, param(call, "repo"));
       const request = gitRequest(param(call, "repo"), call.query.service, call.req);
-      using _ = await hub.git.place(call.caller.kid, call.signal);
+      using _ = await hub.git.place(call.caller.kid, call.req.socket, call.signal);
       await sendRefs(hub.git, request, call.res, call.signal);
     },
     gitExchange: async (call) => {
       needPush(hub, call.caller.kid, param(call, "repo"));
       const request = gitRequest(param(call, "repo"), param(call, "service") as GitService, call.req);
       hub.core.log.info("git", { service: request.service, repo: request.repo, operator: call.caller.kid });
-      using _ = await hub.git.place(call.caller.kid, call.signal);
+      using _ = await hub.git.place(call.caller.kid, call.req.socket, call.signal);
       await sendExchange(hub.git, request, call.req, call.res, call.signal);
     },
     postCommand: async (call) => hub.commands.lines(await hub.commands.begin(call.body.command), call.signal),

@@ -28,6 +28,7 @@ import type { Core } from "./records/core.ts";
 import { Deltas } from "./depot/deltas.ts";
 import { collectQuietly } from "./depot/depot-upkeep.ts";
 import { GitRepos } from "./git/git-repos.ts";
+import type { PlaceLimits } from "./git/places.ts";
 import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
 import type { Hub } from "./hub.ts";
@@ -70,6 +71,8 @@ export interface HubOptions {
   readonly anonymousPerSec?: number;
   /** How long a connection may stay without a request by anybody known, in ms. Default 30 000. */
   readonly strangerMs?: number;
+  /** Who may have a git run, and for how long others wait. */
+  readonly gits?: PlaceLimits;
   /** How often uploads that nobody goes on with are looked for, in ms. Default: an hour. */
   readonly uploadsSweptEachMs?: number;
   /** How often the depot is looked through for what no kept release needs, in ms. Default: six hours. */
@@ -182,7 +185,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const orders = new Orders(core, charters, releases);
   const receipts = new Receipts(core, charters, orders);
   const commands = new Commands(core, charters, presence);
-  const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log);
+  const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log, options.gits);
   const layouts = new Layouts({ core, nodes, releases, orders });
   const rollouts = startRollouts({ core, orders, nodes, presence, layoutOf: layouts.of });
   const wanted = new WantedDesk({

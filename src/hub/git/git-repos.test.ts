@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
+import { Socket } from "node:net";
 import path from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
@@ -147,7 +148,7 @@ test("of many who come at once, some have a git and others wait for it", async (
   const { repos } = await reposLeft(t, { most: 3, mostOfOne: 2 });
   let [running, most, done] = [0, 0, 0];
   const asking = Array.from({ length: 12 }, async () => {
-    using _ = await repos.place("somebody", t.signal);
+    using _ = await repos.place("somebody", new Socket(), t.signal);
     most = Math.max(most, (running += 1));
     await repos.exchange(PUSH, Readable.from("0000"), new PassThrough().resume(), t.signal);
     running -= 1;
@@ -155,6 +156,17 @@ test("of many who come at once, some have a git and others wait for it", async (
   });
   await Promise.all(asking);
   assert.deepEqual([most, done], [2, 12]);
+});
+
+test("a push that nobody goes on with gives way to who waits", async (t) => {
+  const hub = await startTestHub(t, { gits: { most: 1, stillMs: 0, waitMs: HOUR } });
+  const work = await workTree(t, hub);
+  await work.commit("a.txt", "one");
+  using line = await operatorLine(hub);
+  const silent = await line.git("shop", "git-receive-pack");
+  const cut = once(silent.resume(), "close");
+  await work.git("push", `skein://${hub.address}/shop`, "main");
+  await cut;
 });
 
 test("whoever went away while others were served leaves no git that waits for them", async (t) => {

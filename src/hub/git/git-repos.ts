@@ -6,6 +6,7 @@ import { execFile, spawn, type ChildProcess, type ChildProcessWithoutNullStreams
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs/promises";
+import type net from "node:net";
 import path from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { faultPoint } from "../../lib/fault.ts";
@@ -15,7 +16,7 @@ import type { Log } from "../../lib/log.ts";
 import { Lanes } from "../records/lanes.ts";
 import { errorPacket, fatalPacket, passOn } from "./answer.ts";
 import { endLeftGits, removeLeft } from "./left-behind.ts";
-import { Places, type PlaceLimits } from "./places.ts";
+import { Places, type Conversation, type PlaceLimits } from "./places.ts";
 import { findDamage, hasRefs, headOf, isThere, pointHead } from "./repo-files.ts";
 
 export type GitService = "git-upload-pack" | "git-receive-pack";
@@ -87,8 +88,17 @@ export class GitRepos {
    * Waits for a place among the gits that run at once, before anything is promised to the client: whoever is served has one.
    * @throws SkeinError TOO_MANY
    */
-  async place(operator: string, signal: AbortSignal): Promise<Disposable> {
-    return await this.#places.take(operator, signal);
+  async place(operator: string, socket: net.Socket, signal: AbortSignal): Promise<Disposable> {
+    const [received, sent] = [socket.bytesRead, socket.bytesWritten];
+    const talk: Conversation = {
+      received: () => socket.bytesRead - received,
+      sent: () => socket.bytesWritten - sent,
+      cut: () => {
+        this.#log.warn("a git connection stood still while others waited", { operator });
+        socket.destroy();
+      },
+    };
+    return await this.#places.take(operator, talk, signal);
   }
 
   /** @throws SkeinError NOT_FOUND, REPO_DAMAGED */
