@@ -200,6 +200,13 @@ describe("a place that is not what was meant", () => {
     assert.match(unnamed.hint, /Or name the app/);
   });
 
+  test("a node that is not there is told before anything is built", async () => {
+    const manifest = `app: unbuilt\nbuild: { run: "exit 9" }\n${RUN}`;
+    const cwd = await source("unbuilt", { "skein.yaml": manifest, "server.js": server("v1") });
+    for (const verb of ["deploy", "cp"])
+      await refused(cluster, [7, "NODE_NOT_FOUND"], [verb, "--from", ".", "--on", "wbe1"], { cwd });
+  });
+
   test("an empty folder has nothing to deploy", async () => {
     const cwd = await source("empty", {});
     const told = await refusedInWords(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy"], { cwd });

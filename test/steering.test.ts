@@ -158,6 +158,7 @@ test("an order for what runs already, and a restart, are taken back like any oth
     assert.match(stdout, /^even@[0-9a-f]{8} was taken back: even@[0-9a-f]{8} serves$/m);
   }
   await cluster.ok("drift", "even");
+  await cluster.ok("stop", "even", "--timeout", "30s"); // a minute's bake is for what runs
 });
 
 test("a rollout that waits for a node that went away says so, and abort makes way for the next one", async () => {

@@ -244,6 +244,13 @@ test("a folder without a manifest is files that are brought to their place, with
   assert.match((await skein("logs", "conf")).stdout, /jumped to [0-9a-f]+/);
 });
 
+test("who follows logs ends that with Ctrl-C, and nothing is said of it", async () => {
+  const following = going({}, "logs", "conf", "--follow");
+  await untilSaid(following.said, "jumped to ");
+  await following.interrupt();
+  assert.doesNotMatch(following.said(), /error|INTERRUPTED/);
+});
+
 test("the version, of the tool and of the program that asks", async () => {
   const { version } = await result<{ version: string }>("version");
   assert.equal((await skein("--version")).stdout, `skein ${version}\n`);

@@ -37,6 +37,7 @@ export interface Target {
  * @throws SkeinError of every layer; nothing was changed then
  */
 export async function deploy(operator: Operator, options: DeployOptions): Promise<PublishedOrder> {
+  await refuseNobody(operator, options);
   const asked = await askEarly(operator, options);
   const target = await beginTarget(operator, options);
   try {
@@ -45,6 +46,14 @@ export async function deploy(operator: Operator, options: DeployOptions): Promis
     // However this ends, nothing is on its way any more then.
     await target.posted?.catch(() => undefined);
   }
+}
+
+/** Before anything is built: a mistyped node is told at once. @throws SkeinError SELECTION_EMPTY, SELECTOR_BAD, NODE_NOT_FOUND */
+export async function refuseNobody(
+  operator: Operator,
+  { selector, signal }: Pick<DeployOptions, "selector" | "signal">,
+): Promise<void> {
+  if (selector !== null) selectNodes(await knownNodes(operator, signal), selector);
 }
 
 async function orderOf(

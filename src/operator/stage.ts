@@ -5,7 +5,7 @@ import { openRelease } from "../trust/orders.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { numberOf, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { hereIfItIs, type FindOptions } from "./asked.ts";
-import { findTarget, selectorFor, type Target } from "./deploy.ts";
+import { findTarget, refuseNobody, selectorFor, type Target } from "./deploy.ts";
 import type { StagedNode } from "./events.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine } from "./order.ts";
@@ -42,6 +42,7 @@ export interface StageResult {
  */
 export async function stage(operator: Operator, options: StageOptions): Promise<StageResult> {
   const { env, tell, signal } = options;
+  await refuseNobody(operator, options);
   const target = await stageTarget(operator, options);
   const { app, release } = target;
   if (!mayDeploy(operator.charter, operator.signer.kid, app, env)) throw notAllowed(operator, app, env);

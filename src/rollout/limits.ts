@@ -22,7 +22,7 @@ type Amount = number | string;
  * unavailable are at least one node), what is away is rounded up: one machine of three may be off.
  * @throws SkeinError MANIFEST_LATER for canary and blue_green
  */
-export function limitsOf(strategy: Strategy, total: number): Limits {
+export function limitsOf(strategy: Strategy, total: number, state: "run" | "stopped" = "run"): Limits {
   const { type, bakeMs, onFailure } = strategy;
   if (type !== "rolling" && type !== "all_at_once") {
     throw new SkeinError("MANIFEST_LATER", `strategy.type: ${type} is not done by this version.`, {
@@ -36,7 +36,7 @@ export function limitsOf(strategy: Strategy, total: number): Limits {
     maxUnavailable: all ? whole : Math.max(1, Math.floor(amountOf(strategy.maxUnavailable, total))),
     maxAbsent: Math.ceil(amountOf(strategy.maxAbsent, total)),
     maxFailed: Math.floor(amountOf(strategy.maxFailed, total)),
-    bakeMs,
+    bakeMs: state === "stopped" ? 0 : bakeMs, // there is nothing to watch
     onFailure,
   };
 }

@@ -23,6 +23,11 @@ test("amounts are numbers or shares: batches round down to one at least, absence
   }
 });
 
+test("an order to stop is not watched when it is done: nothing is there to be watched", () => {
+  assert.equal(limitsOf({ ...ROLLING, bakeMs: 30_000 }, 3, "run").bakeMs, 30_000);
+  assert.equal(limitsOf({ ...ROLLING, bakeMs: 30_000 }, 3, "stopped").bakeMs, 0);
+});
+
 test("strategies of a later version are refused by name", () => {
   for (const type of ["canary", "blue_green"] as const) {
     assert.throws(() => limitsOf({ ...ROLLING, type }, 3), { code: "MANIFEST_LATER", data: { type } });

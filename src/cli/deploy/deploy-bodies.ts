@@ -57,8 +57,7 @@ export async function deploy(
   if (flags.follow !== true || context.globals.detach === true) return result;
   const { logs } = await import("../view/log-bodies.ts");
   const { app, release } = published.draft.order;
-  await logs(context, app, { follow: true, lines: "1000" }, release);
-  return result;
+  return { ...result, ...(await logs(context, app, { follow: true, lines: "1000" }, release)) };
 }
 
 export async function plan(context: Context, words: readonly string[], flags: DeployFlags): Promise<Result> {

@@ -12,7 +12,6 @@ export async function stage(context: Context, words: readonly string[], flags: S
   const { version, from } = flags;
   const wish = deployWords(words, { app: globals.app, on: globals.on, version, from }, "cp");
   const shown = progress(context.io);
-  context.comeBack("The nodes go on without you. Run it again to see how far they are.");
   const staged = await stageRelease(operator, {
     ...wish,
     env,
@@ -22,7 +21,11 @@ export async function stage(context: Context, words: readonly string[], flags: S
     withinMs: withinOf(flags),
     depot: httpDepot(operator.client),
     helperDir: HELPER_DIR,
-    tell: shown.tell,
+    tell: (event) => {
+      shown.tell(event);
+      if (event.type === "staging")
+        context.comeBack("The nodes go on without you. Run it again to see how far they are.");
+    },
     signal,
   });
   sayStaged(context.io, staged);

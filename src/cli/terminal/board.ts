@@ -33,7 +33,7 @@ function plainBoard(io: Io): Board {
       const shown = view.nodes.length > MANY ? worst(view.nodes) : view.nodes;
       for (const node of shown) once(node.node, `${node.name}  ${nodeText(node, false)}`);
       if (view.phase !== "running" && view.phase !== "pending")
-        once("phase", `${releaseOf(view)}  ${view.phase}`);
+        once("phase", `${releaseOf(view)}  ${view.phase}${view.phase === "baking" ? BAKING : ""}`);
     },
     end: () => undefined,
   };
@@ -80,10 +80,13 @@ export function boardLines(view: RolloutView, io: Pick<Io, "columns" | "paint">)
 
 const releaseOf = ({ app, release }: RolloutView): string => shortRelease(app, release);
 
+const BAKING = "  (it serves, and is watched for the strategy's bake time)";
+
 const QUIET: ReadonlySet<RolloutView["phase"]> = new Set(["pending", "running", "paused", "baking"]);
 
 function phaseText({ phase }: RolloutView, io: Pick<Io, "paint">): string {
   if (phase === "ok") return io.paint("green", phase);
+  if (phase === "baking") return `${phase}${io.paint("dim", BAKING)}`;
   return QUIET.has(phase) ? phase : io.paint("red", phase);
 }
 

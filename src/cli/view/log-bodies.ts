@@ -1,10 +1,11 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/commands.ts";
 import { commandNodes } from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";
+import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
 import { releaseNamed } from "../command/release-named.ts";
 import type { LogFlags } from "./view-commands.ts";
 
@@ -40,7 +41,7 @@ export async function logs(
   context.comeBack(`skein logs ${app} --follow`);
   let failed: NamedLine | undefined;
   let shown = 0;
-  for await (const line of runCommand(operator, wish, context.signal)) {
+  for await (const line of untilCtrlC(runCommand(operator, wish, context.signal), follow, context.signal)) {
     if (line.type === "result") failed = line["ok"] === true ? failed : line;
     else {
       showLine(context, line);
@@ -49,7 +50,23 @@ export async function logs(
   }
   if (failed === undefined && shown === 0 && args.lines > 0) context.io.say(nothingOf(app, flags.process));
   if (failed !== undefined) throw refusedBy(failed, "NOT_FOUND");
-  return { app };
+  return endOf(app, context.signal);
+}
+
+const endOf = (app: string, { aborted }: AbortSignal): Result =>
+  aborted ? { app, exit: INTERRUPTED_EXIT } : { app };
+
+/** Who follows ends that with Ctrl-C, as asked: nothing is to be said of it. */
+async function* untilCtrlC<T>(
+  lines: AsyncIterable<T>,
+  follow: boolean,
+  signal: AbortSignal,
+): AsyncGenerator<T> {
+  try {
+    yield* lines;
+  } catch (err) {
+    if (!follow || !isSkeinError(signal.reason, "INTERRUPTED")) throw err;
+  }
 }
 
 const argsOf = ({ lines, follow, process }: LogFlags, since: ReleaseId | undefined) => ({

@@ -7,7 +7,7 @@ import type { Facts, NodeFacts } from "../../rollout/facts.ts";
 import { limitsOf, type Limits } from "../../rollout/limits.ts";
 import type { Plan } from "../../rollout/plan.ts";
 import type { Rollout } from "../../rollout/rollout.ts";
-import type { Order, Receipt, Roster, Strategy } from "../../trust/documents.ts";
+import type { Order, Receipt, Roster } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import type { Identity } from "../../trust/identity.ts";
@@ -57,7 +57,7 @@ export class Case {
     this.roster = roster.nodes.map(({ node }) => node);
     this.#names = new Map(roster.nodes.map(({ node, name }) => [node, name]));
     this.members = roster.nodes.filter((node) => matches(this.selector, node)).map(({ node }) => node);
-    [this.limits, this.refusal] = limitsOrRefusal(order.strategy, this.members.length);
+    [this.limits, this.refusal] = limitsOrRefusal(order, this.members.length);
     this.version = parts.core.mirror.revision;
   }
 
@@ -209,11 +209,11 @@ export class Case {
   }
 }
 
-function limitsOrRefusal(strategy: Strategy, total: number): [Limits, SkeinError | undefined] {
+function limitsOrRefusal({ strategy, state }: Order, total: number): [Limits, SkeinError | undefined] {
   try {
-    return [limitsOf(strategy, total), undefined];
+    return [limitsOf(strategy, total, state), undefined];
   } catch (err) {
     if (!isSkeinError(err)) throw err;
-    return [limitsOf({ ...strategy, type: "rolling" }, total), err];
+    return [limitsOf({ ...strategy, type: "rolling" }, total, state), err];
   }
 }
