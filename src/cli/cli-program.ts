@@ -22,6 +22,8 @@ const GLOBALS: readonly Option[] = [
 ];
 
 const FOOT = `
+First steps: skein up in one terminal, and in another, in a folder with an app: skein deploy.
+
 Exit codes: 0 wanted state reached, 1 error and nothing changed, 2 usage or manifest, 3 failed and undone,
 4 not authorised, 5 a human is needed, 6 another deployment holds the app, 7 not found, 8 timed out,
 10 plan or diff has changes, 130 interrupted, 141 whoever read the output has gone.`;
@@ -43,7 +45,10 @@ export function cliProgram(done: (exit: number) => void, words: readonly string[
   const run: Run = async (command, body) =>
     done(await runBody(nameOf(command), command.optsWithGlobals<Globals>(), body));
   const asked = GROUPS.filter(([, verbs]) => verbs.split(" ").includes(words[0] ?? ""));
-  for (const [register] of asked.length === 0 ? GROUPS : asked) register(program, run);
+  for (const [register, , title] of asked.length === 0 ? GROUPS : asked) {
+    program.commandsGroup(`${title}:`);
+    register(program, run);
+  }
   // What cannot be read is reported as every other failure is, by main.
   const silent = { outputError: (): void => undefined };
   program.configureOutput(silent);

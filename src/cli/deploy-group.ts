@@ -2,4 +2,4 @@
 import { registerDeploy } from "./deploy/deploy-commands.ts";
 import type { Groups } from "./command/group.ts";
 
-export const GROUPS: Groups = [[registerDeploy, "deploy"]];
+export const GROUPS: Groups = [[registerDeploy, "deploy", "Deploying"]];

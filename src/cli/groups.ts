@@ -13,20 +13,20 @@ import { registerTools } from "./tool/tool-commands.ts";
 import { registerViews } from "./view/view-commands.ts";
 import type { Groups } from "./command/group.ts";
 
-/** Who defines which verbs. Defining all of them takes longer than many a command. */
+/** Who defines which verbs, and under which title help shows them. Defining all of them takes longer than many a command. */
 export const GROUPS: Groups = [
-  [registerServers, "init up hub agent keeper"],
-  [registerNodes, "node"],
-  [registerViews, "list ls status releases show ports check verify logs"],
-  [registerDeploy, "build deploy plan rollback"],
-  [registerStage, "cp stage"],
-  [registerRollouts, "watch abort pause resume"],
-  [registerRelease, "release"],
-  [registerLifecycle, "start stop restart"],
-  [registerFtl, "spool sync jump jump-back purge ftl"],
-  [registerRepair, "drift compare-checksums repair"],
-  [registerCache, "cache"],
+  [registerServers, "init up hub agent keeper", "Machines"],
+  [registerNodes, "node", "Machines"],
+  [registerViews, "list ls status releases show ports check verify logs", "Looking"],
+  [registerDeploy, "build deploy plan rollback", "Deploying"],
+  [registerStage, "cp stage", "Deploying"],
+  [registerRollouts, "watch abort pause resume", "Deploying"],
+  [registerRelease, "release", "Elsewhere: buckets, files, machines without a hub"],
+  [registerLifecycle, "start stop restart", "Deploying"],
+  [registerFtl, "spool sync jump jump-back purge ftl", "Elsewhere: buckets, files, machines without a hub"],
+  [registerRepair, "drift compare-checksums repair", "Mending and tidying"],
+  [registerCache, "cache", "Mending and tidying"],
   // completion is not named: it tells of all.
-  [registerTools, "validate gc version"],
-  [registerDemo, "demo"],
+  [registerTools, "validate gc version", "Tools"],
+  [registerDemo, "demo", "Tools"],
 ];

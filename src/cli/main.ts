@@ -2,6 +2,7 @@ import { CommanderError, type Command } from "commander";
 import { SkeinError } from "../lib/errors.ts";
 import { cliProgram } from "./cli-program.ts";
 import { processIo } from "./terminal/io.ts";
+import { habitHint } from "./command/habits.ts";
 import { VERSION } from "./command/version.ts";
 
 const LINGER_MS = 1000;
@@ -45,38 +46,55 @@ async function main(words: readonly string[]): Promise<number> {
     exit = code;
   }, words);
   try {
-    refuseHelpOf(program, words);
-    await program.parseAsync([...words], { from: "user" });
+    await program.parseAsync(helpAsked(program, words), { from: "user" });
     return exit;
   } catch (err) {
     if (!(err instanceof CommanderError)) return await report(words, err, commandOf(program, words));
     if (err.exitCode === 0) return 0;
     // Help that nobody asked for was printed already: a verb is missing.
-    return err.code === "commander.help" ? 2 : await report(words, misread(err), commandOf(program, words));
+    if (err.code === "commander.help") return 2;
+    const command = commandOf(program, words);
+    return await report(words, misread(err, command), command);
   }
 }
 
 /** What commander could not read, as every other failure looks. */
-function misread({ message }: CommanderError): SkeinError {
+function misread({ message }: CommanderError, command: string): SkeinError {
   const [what = "", ...more] = message.replace(/^error: /, "").split("\n");
-  const suggestion = more.join(" ").replace(/^\((.*)\)$/, "$1");
+  const [, verb = ""] = /^unknown command '(.*)'$/.exec(what) ?? [];
+  const known = habitHint(`${command} ${verb}`.replace(/^skein /, ""));
+  const suggestion = known ?? more.join(" ").replace(/^\((.*)\)$/, "$1");
   return new SkeinError("USAGE", what, suggestion === "" ? {} : { hint: suggestion });
 }
 
-/** Commander answers `help` of a word that is no verb with everything there is. */
-function refuseHelpOf(program: Command, [first, verb]: readonly string[]): void {
-  if (first !== "help" || verb === undefined || verb.startsWith("-")) return;
-  const isVerb = program.commands.some((one) => one.name() === verb || one.aliases().includes(verb));
-  if (!isVerb && verb !== "help")
-    throw new SkeinError("USAGE", `unknown command '${verb}'`, { hint: "skein --help lists them." });
+/**
+ * `help node invite` is `node invite --help`. Commander answers with the help of `node`, and that of a word that is no
+ * verb with everything there is.
+ */
+function helpAsked(program: Command, words: readonly string[]): string[] {
+  const [first, ...asked] = words;
+  if (first !== "help" || asked.length === 0 || asked.some((word) => word.startsWith("-"))) return [...words];
+  let command = program;
+  for (const word of asked) {
+    const next = below(command, word);
+    if (next === undefined && word !== "help")
+      throw new SkeinError("USAGE", `unknown command '${asked.join(" ")}'`, {
+        hint: "skein --help lists them.",
+      });
+    command = next ?? command;
+  }
+  return [...asked.filter((word) => word !== "help"), "--help"];
 }
+
+const below = (command: Command, word: string): Command | undefined =>
+  command.commands.find((one) => one.name() === word || one.aliases().includes(word));
 
 /** As much of a command's name as these words are. */
 function commandOf(program: Command, words: readonly string[]): string {
   const names = [program.name()];
   let command = program;
   for (const word of words) {
-    const next = command.commands.find((one) => one.name() === word || one.aliases().includes(word));
+    const next = below(command, word);
     if (next !== undefined) names.push(next.name());
     command = next ?? command;
   }

@@ -222,7 +222,11 @@ export const ERROR_CODES = {
     "The cluster has no hub, which this command asks.",
     "In a bucket: skein list --master shows what is ordered; on a machine, skein ftl list what is there. For a hub: skein hub, then skein init --hub HOST:PORT#KEY.",
   ),
-  HUB_UNREACHABLE: entry(1, "The hub does not answer.", "Check that it runs (skein hub) and its address."),
+  HUB_UNREACHABLE: entry(
+    1,
+    "The hub does not answer.",
+    "Check that it runs (skein hub, or skein up) and its address.",
+  ),
   BAD_REQUEST: entry(2, "The hub cannot read the request.", "Use matching versions of Skein on both sides."),
   REPO_DAMAGED: entry(
     1,

@@ -103,7 +103,7 @@ function registerQuestions(program: Command, run: Run): void {
     .description("what an app's instances and hooks print")
     .argument("[app]")
     .option("-f, --follow", "go on until Ctrl-C")
-    .option("--lines <n>", "of each instance", "100")
+    .option("-n, --lines <n>", "of each instance", "100")
     .option("--process <name>", "of this process only")
     .action(async (app: string | undefined, flags: LogFlags, command: Command) => {
       await run(
