@@ -49,6 +49,21 @@ test("more bytes than announced are refused", async (t) => {
   await assert.rejects(depot.append("a", blob, 0, once(Buffer.from("1234"))), { code: "CHUNK_CORRUPT" });
 });
 
+test(
+  "an upload that does not fit is refused, and leaves the disk's last room to others",
+  { skip: process.getuid?.() === 0 ? false : "needs root for a small disk of its own" },
+  (t) => {
+    const program = path.join(import.meta.dirname, "full-disk.fixture.ts");
+    const small = 'mount -t tmpfs -o size=24m skein "$1" && "$2" "$3" "$1"';
+    // The mount is private to the child and ends with it.
+    const args = ["-m", "sh", "-c", small, "sh", tempDir(t), process.execPath, program];
+    const { stdout, stderr } = spawnSync("unshare", args, { encoding: "utf8" });
+    const found = stdout === "" ? stderr : (JSON.parse(stdout) as unknown);
+    const refused = { large: "DISK_FULL", left: 0, small: "DISK_FULL" };
+    assert.deepEqual(found, { ...refused, uploads: [], free: true });
+  },
+);
+
 test("uploads that nobody goes on with are swept away", async (t) => {
   const dir = tempDir(t);
   const depot = directoryDepot(dir);

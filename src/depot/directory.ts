@@ -23,6 +23,9 @@ export interface DirectoryDepot extends ReceivingDepot {
 const READ_BYTES = 256 * 1024;
 /** To the system at once: 16 MiB in one call take it two to four times as long as in pieces of this size. */
 const WRITE_BYTES = 1024 * 1024;
+/** From here on it is looked whether an upload fits, and this stays free beside it. */
+const LARGE_BYTES = 1024 * 1024;
+const LEFT_FREE_BYTES = 16 * 1024 * 1024;
 /** Of a file name; an upload's has 30 to spare for who has taken it (upload-file.ts). */
 const MAX_UPLOAD_FILE_BYTES = 255 - 30;
 
@@ -34,22 +37,8 @@ export function directoryDepot(root: string): DirectoryDepot {
     return path.join(blobs, name);
   };
   const uploadOf = (name: string, sha256: string): string => path.join(uploads, uploadName(name, sha256));
-  const append: DirectoryDepot["append"] = async (name, blob, offset, data) => {
-    const upload = uploadOf(name, blob.sha256);
-    const final = fileOf(name);
-    await fs.mkdir(uploads, { recursive: true, mode: 0o700 });
-    const own = await take(upload);
-    try {
-      const { arrived, sum } = await receive(own, blob, offset, data);
-      if (arrived < blob.size) return { offset: arrived, done: false };
-      await finish(own, final, name, blob.sha256, sum);
-      return { offset: arrived, done: true };
-    } catch (err) {
-      throw asSkeinError(err, final);
-    } finally {
-      await giveBack(upload, own);
-    }
-  };
+  const append: DirectoryDepot["append"] = async (name, blob, offset, data) =>
+    await appendTo({ upload: uploadOf(name, blob.sha256), final: fileOf(name), name }, blob, offset, data);
   return {
     kind: "directory",
     name: `dir:${root}`,
@@ -87,6 +76,37 @@ export function directoryDepot(root: string): DirectoryDepot {
   };
 }
 
+interface Upload {
+  readonly upload: string;
+  readonly final: string;
+  readonly name: string;
+}
+
+async function appendTo(
+  { upload, final, name }: Upload,
+  blob: UploadInfo,
+  offset: number,
+  data: AsyncIterable<Uint8Array>,
+): Promise<UploadState> {
+  const uploads = path.dirname(upload);
+  await fs.mkdir(uploads, { recursive: true, mode: 0o700 });
+  const own = await take(upload);
+  try {
+    await needRoom(uploads, final, blob.size - offset);
+    const { arrived, sum } = await receive(own, blob, offset, data);
+    if (arrived < blob.size) return { offset: arrived, done: false };
+    await finish(own, final, name, blob.sha256, sum);
+    return { offset: arrived, done: true };
+  } catch (err) {
+    const failure = asSkeinError(err, final);
+    // Nobody can go on with it until there is room, and it takes the last of that.
+    if (isSkeinError(failure, "DISK_FULL")) await fs.rm(own, { force: true });
+    throw failure;
+  } finally {
+    await giveBack(upload, own);
+  }
+}
+
 /** @throws SkeinError BAD_REQUEST */
 function uploadName(name: string, sha256: string): string {
   checkBlobName(name);
@@ -106,6 +126,17 @@ async function* stoppable(blob: BlobSource, offset: number, signal: AbortSignal)
     signal.throwIfAborted();
     yield piece;
   }
+}
+
+/** A large one that does not fit is refused before it fills the disk on which others write, too. @throws SkeinError DISK_FULL */
+async function needRoom(dir: string, final: string, bytes: number): Promise<void> {
+  if (bytes < LARGE_BYTES) return;
+  const { bavail, bsize } = await fs.statfs(dir);
+  const free = bavail * bsize;
+  if (bytes + LEFT_FREE_BYTES <= free) return;
+  throw new SkeinError("DISK_FULL", `${final}: ${bytes} bytes are to come, and ${free} are free`, {
+    data: { path: final, bytes, free },
+  });
 }
 
 /** Writes what arrives at `offset`; what was there beyond it is dropped. */
