@@ -5,7 +5,14 @@ import type { Tell } from "./events.ts";
 import type { Operator } from "./operator.ts";
 import { lookAhead, type Ahead, type FoundRelease } from "./release.ts";
 import { resolveVersion } from "./resolve.ts";
-import { isApp, originOf, readManifest, refuseNewManifest, type Origin } from "./source.ts";
+import {
+  isApp,
+  originOf,
+  readManifest,
+  refuseBelowManifest,
+  refuseNewManifest,
+  type Origin,
+} from "./source.ts";
 
 export interface Wish {
   /** null: what the manifest here says. */
@@ -78,6 +85,7 @@ export async function hereIfItIs(app: string | null, options: FindOptions): Prom
   const { origin, left } = await originOf(options.cwd, options.signal);
   const read = { env: options.env, signal: options.signal };
   if (app === null) {
+    await refuseBelowManifest(origin, options.cwd);
     await refuseNewManifest({ origin, left }, options.cwd, options.signal);
     return (await isApp(origin, read)) ? { origin, left } : undefined;
   }

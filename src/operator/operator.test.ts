@@ -144,6 +144,24 @@ test("a manifest that was written but not committed is not passed over", async (
   assert.equal(draft.order.selector, "name=n1", "a change of it is left, and told, as any other");
 });
 
+test("a folder below a manifest is no app of its own, unless it is named", async (t) => {
+  const { absent, operator, options, dir } = await cluster(t);
+  await absent("n1");
+  const repo = path.join(dir, "shop");
+  const below = path.join(repo, "src/deep");
+  mkdirSync(below, { recursive: true });
+  git(repo, "init", "-q", "-b", "main");
+  writeFileSync(path.join(repo, "skein.yaml"), "app: shop\nkind: files\n");
+  writeFileSync(path.join(below, "server.js"), "");
+  git(repo, "add", "-A");
+  git(repo, "commit", "-qm", "one");
+  const refused = { code: "SOURCE_NOT_FOUND", hint: /cd \.\.\/\.\.\./ } as const;
+  await assert.rejects(deploy(operator, options({ cwd: below })), refused);
+  await assert.rejects(planDeploy(operator, options({ cwd: below })), refused);
+  assert.equal((await deploy(operator, options({ cwd: repo }))).draft.order.app, "shop");
+  assert.equal((await deploy(operator, options({ cwd: below, app: "deep" }))).draft.order.app, "deep");
+});
+
 test("a folder that says nothing of itself is not deployed by accident", async (t) => {
   const { operator, absent, options, dir } = await cluster(t);
   await absent("n1");

@@ -76,16 +76,36 @@ export async function refuseNewManifest(
   signal: AbortSignal,
 ): Promise<void> {
   if (origin.kind !== "commit" || left.length === 0) return;
-  const isHere = await fs.stat(path.join(dir, MANIFEST_FILE)).then(
-    () => true,
-    () => false,
-  );
-  if (!isHere || (await isCommitted(dir, MANIFEST_FILE, origin.commit, signal))) return;
+  if (!(await hasManifest(dir)) || (await isCommitted(dir, MANIFEST_FILE, origin.commit, signal))) return;
   throw new SkeinError("MANIFEST_UNCOMMITTED", `${MANIFEST_FILE} is here, but not in the commit (HEAD)`, {
     hint: `Commit it: git add ${MANIFEST_FILE} && git commit. Or take the folder as it is: --from .`,
     data: { path: dir, commit: origin.commit },
   });
 }
+
+/**
+ * Who is in a folder of the app (`src`) and names none means the app, and not another one that is called like the
+ * folder.
+ * @throws SkeinError SOURCE_NOT_FOUND
+ */
+export async function refuseBelowManifest(origin: Origin, dir: string): Promise<void> {
+  if (origin.kind !== "commit" || (await hasManifest(dir))) return;
+  const from = await fs.realpath(dir);
+  for (let above = from; above !== origin.repo && above !== path.dirname(above);) {
+    above = path.dirname(above);
+    if (!(await hasManifest(above))) continue;
+    throw new SkeinError("SOURCE_NOT_FOUND", `${MANIFEST_FILE} is in ${above}, not here`, {
+      hint: `Run it there: cd ${path.relative(from, above)}. Or take this folder as an app of its own: --from .`,
+      data: { path: dir, above },
+    });
+  }
+}
+
+const hasManifest = async (dir: string): Promise<boolean> =>
+  await fs.stat(path.join(dir, MANIFEST_FILE)).then(
+    () => true,
+    () => false,
+  );
 
 /**
  * Opens an origin: reads its manifest and, where that says so, builds and tests it in a clean copy first.

@@ -6,7 +6,15 @@ import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
 import { placedCommit } from "../git.ts";
 import { APPLY_WITHIN_MS } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
-import { isApp, openSource, originOf, readManifest, refuseNewManifest, type Origin } from "../source.ts";
+import {
+  isApp,
+  openSource,
+  originOf,
+  readManifest,
+  refuseBelowManifest,
+  refuseNewManifest,
+  type Origin,
+} from "../source.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import { meantRelease, releaseToBucket, type BucketRelease } from "./bucket-releases.ts";
@@ -142,6 +150,7 @@ async function fromCommit(
 /** @throws SkeinError SOURCE_NOT_FOUND when nothing here is the app that was named, or any */
 async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions): Promise<Origin> {
   const { origin, left } = await originOf(cwd, signal);
+  if (app === null) await refuseBelowManifest(origin, cwd);
   await refuseNewManifest({ origin, left }, cwd, signal);
   if (app === null && !(await isApp(origin, { env, signal }))) {
     throw new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
