@@ -2,6 +2,7 @@ import type { BlobCache } from "../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ErrorCode } from "../lib/errors.ts";
+import type { ReleaseId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import type { LocalSigner } from "../trust/keys.ts";
@@ -60,6 +61,8 @@ export interface AppContext {
   readonly neighbours?: Pick<Neighbours, "refresh">;
   /** What a person on this machine asked for in place of the order; null: nothing. */
   readonly hold?: (app: string) => Hold | null;
+  /** Releases that are to be here beside those that orders name: no gc takes them. Absent: there are none. */
+  readonly wanted?: () => Iterable<ReleaseId>;
   /** Told of each step that failed, also of those that hold nothing up. */
   readonly onFailure?: (failure: StepFailure) => void;
   /** Told whenever something changed that a report tells of. */

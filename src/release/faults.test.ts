@@ -186,3 +186,19 @@ test("a file that cannot be written down whole fails the install with what the s
   assert.equal((JSON.parse(again.stdout) as Installed).already, false, again.stdout);
   assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
 });
+
+test("a record that was not written to the end is in nobody's way, and does not stay", async (t) => {
+  const world = makeWorld(t);
+  const installs = path.join(world.revs, ".install");
+  const args = [
+    "install",
+    path.join(world.dir, "depot"),
+    world.revs,
+    "1",
+    JSON.stringify(await world.publish(OLD)),
+  ];
+  fs.mkdirSync(installs, { recursive: true });
+  fs.writeFileSync(path.join(installs, `${releaseId(1)}.record.new`), "half of");
+  assert.equal(run("", ...args).status, 0);
+  assert.deepEqual(fs.readdirSync(installs), [`${releaseId(1)}.record`]);
+});

@@ -55,7 +55,11 @@ export function releaseIn(name: string): ReleaseId | undefined {
 }
 
 export async function writeRecord(revs: string, record: RecordContent): Promise<void> {
-  await writeFileAtomic(recordFile(revs, record.release), encodeRecord(record));
+  const file = recordFile(revs, record.release);
+  // By one name: one that was cut leaves nothing that stays as long as its release.
+  const aside = `${file}.new`;
+  await fs.rm(aside, { force: true });
+  await writeFileAtomic(file, encodeRecord(record), 0o600, aside);
 }
 
 /** The open record, or undefined when there is none that can be read: then nothing is linked from that install. */

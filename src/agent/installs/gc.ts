@@ -255,7 +255,11 @@ export async function sweepLeft(context: AppContext): Promise<void> {
 export async function neededBy(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
   const { staged, clock } = context;
   const { app } = record;
-  const wanted = [...stagedKept(staged.all(), app, clock.now()), ...staged.pins(app)];
+  const wanted = [
+    ...stagedKept(staged.all(), app, clock.now()),
+    ...staged.pins(app),
+    ...(context.wanted?.() ?? []),
+  ];
   return new Set([...(await inUse(context, record)), ...wanted]);
 }
 

@@ -9,6 +9,7 @@ import { msOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { openRelease } from "../../trust/orders.ts";
 import type { OpenPackage } from "./open.ts";
+import { lastSeen } from "./poll.ts";
 import { prefetch } from "./prefetch.ts";
 
 /** A release that is to be here, and whether its post-sync is to have run. */
@@ -37,7 +38,7 @@ export async function fetchWanted(
   tools: FetchTools,
 ): Promise<readonly SkeinError[]> {
   const troubles: SkeinError[] = [];
-  for (const wanted of await wantedReleases(open, root, tools)) {
+  for (const wanted of await wantedReleases(open, root, tools.env)) {
     try {
       if (!(await keepDocument(open, wanted, tools))) continue;
       const done = await prefetch(open, { ...wanted, env: tools.env }, tools.signal);
@@ -48,6 +49,16 @@ export async function fetchWanted(
     }
   }
   return troubles;
+}
+
+/** Has gc leave what the next sync would fetch again. @param root null: as it was read last */
+export async function keepWanted(
+  open: OpenPackage,
+  root: Root | null,
+  { documents, env }: Pick<FetchTools, "documents" | "env">,
+): Promise<void> {
+  const seen = root ?? (await lastSeen(open.place.folders.root, documents));
+  open.keep((await wantedReleases(open, seen, env)).map(({ id }) => id));
 }
 
 /** Keeps a release's document, after it was checked. @returns whether there is one */
@@ -70,11 +81,8 @@ export async function keepDocument(
   return true;
 }
 
-async function wantedReleases(
-  open: OpenPackage,
-  root: Root | null,
-  { env }: FetchTools,
-): Promise<readonly Wanted[]> {
+/** What is to be here, each once. */
+async function wantedReleases(open: OpenPackage, root: Root | null, env: string): Promise<readonly Wanted[]> {
   const { app } = open.place.package;
   const wanted: Wanted[] = [];
   const { head, standing } = appStateOf(open.store.state, app, env);

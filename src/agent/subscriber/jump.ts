@@ -7,7 +7,7 @@ import { listInstalls } from "../../release/install-record.ts";
 import { msOf, timeOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { readCurrent } from "../installs/folders.ts";
-import { keepDocument } from "./fetching.ts";
+import { keepDocument, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage } from "./open.ts";
 import type { PackagePlace } from "./place.ts";
 import { prefetch, recordOf } from "./prefetch.ts";
@@ -39,6 +39,7 @@ export async function jumpHere(
   using _turn = await takeTurn(place, { command: "jump", waitMs, clock, signal });
   const open = await openPackage(place, null, tools);
   const id = revision === null ? await before(open, tools) : await found(open, revision, tools);
+  await keepWanted(open, null, { documents: tools.bucket.documents, env: tools.env });
   await prefetch(open, { id, env: tools.env, hooks: true }, signal);
   await open.setHold(holdFor(open, id, tools));
   faultPoint("subscriber.held");

@@ -6,7 +6,7 @@ import { readCharters } from "../../bucket/entries.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { seesRetired } from "../../release/upkeep/retired.ts";
@@ -57,6 +57,8 @@ export interface OpenPackage {
   readonly failures: readonly StepFailure[];
   hold(): Hold | null;
   setHold(hold: Hold | null): Promise<void>;
+  /** What a sync would fetch again: no gc takes it while the package is open. */
+  keep(wanted: readonly ReleaseId[]): void;
 }
 
 /**
@@ -79,6 +81,7 @@ export async function openPackage(
   await groups.sweep();
   const holdFile = path.join(state, "hold.json");
   let hold = await readHold(holdFile);
+  let wanted: readonly ReleaseId[] = [];
   const failures: StepFailure[] = [];
   const log = appLog(place.logs, place.package.name, tools.onLine);
   const context: AppContext = {
@@ -99,6 +102,7 @@ export async function openPackage(
     depots: () => [seesRetired(tools.bucket.depot)],
     doubt: () => undefined,
     hold: () => hold,
+    wanted: () => wanted,
     onFailure: (failure) => failures.push(failure),
     onNews: () => undefined,
   };
@@ -114,6 +118,9 @@ export async function openPackage(
     async setHold(next) {
       await writeHold(holdFile, next);
       hold = next;
+    },
+    keep(next) {
+      wanted = next;
     },
   };
 }

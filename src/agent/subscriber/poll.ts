@@ -2,7 +2,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
 import { lookAgain, type Seen, type SeenNow } from "../../bucket/looking.ts";
-import { parseRoot, rootText } from "../../bucket/root.ts";
+import { parseRoot, rootText, type Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
@@ -26,12 +26,17 @@ export async function poll(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<SeenNow> {
-  const file = path.join(rootFolder(root), "poll.json");
+  const file = memoryFile(root);
   const before = await recall(file, documents.name);
   const seen = await lookAgain(documents, before, clock.now(), signal);
   const isKept = seen.isSame && seen.etag === before?.etag && seen.listedMs === before?.listedMs;
   if (!isKept) await remember(file, documents.name, seen);
   return seen;
+}
+
+/** The bucket's root as this machine read it last; null: it has not. */
+export async function lastSeen(root: string, { name }: DocumentStore): Promise<Root | null> {
+  return (await recall(memoryFile(root), name))?.root ?? null;
 }
 
 /** What cannot be read is forgotten. */
@@ -46,6 +51,8 @@ async function recall(file: string, bucket: string): Promise<Seen | undefined> {
     return undefined;
   }
 }
+
+const memoryFile = (root: string): string => path.join(rootFolder(root), "poll.json");
 
 async function remember(file: string, bucket: string, { root, etag, listedMs }: Seen): Promise<void> {
   await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o755 });

@@ -10,7 +10,7 @@ import { readCurrent } from "../installs/folders.ts";
 import { unpacedStartMs } from "../attempt/goal.ts";
 import { isHeld } from "../attempt/hold.ts";
 import { takeIn } from "../node/intake.ts";
-import { fetchWanted } from "./fetching.ts";
+import { fetchWanted, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage, type SubscriberTools } from "./open.ts";
 import type { PackagePlace } from "./place.ts";
 import { passBy, passedBefore } from "./passed.ts";
@@ -81,6 +81,7 @@ async function bringAbout(open: OpenPackage, root: Root | null, tools: SyncTools
   const onFetched = (id: ReleaseId): void => {
     tools.say(`${open.place.package.name}: fetched ${id.slice(0, 8)}`);
   };
+  await keepWanted(open, root, { documents: bucket.documents, env });
   const fetched = await fetchWanted(open, root, { documents: bucket.documents, env, signal, onFetched });
   troubles.push(...fetched);
   faultPoint("subscriber.ready");

@@ -511,6 +511,26 @@ test("killed anywhere, the next sync goes on and ends with the order carried out
   }
 });
 
+test("neither a jump here nor a sync removes what the next sync would fetch again", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const older: string[] = [];
+  for (let n = 0; n < 6; n++) older.push(await world.spool("site", { version: `older ${n}` }));
+  await world.jump(await world.spool("site", { version: "ordered" }));
+  await machine.sync();
+  const since = await world.spool("site", { version: "since" });
+  await machine.sync();
+  for (const revision of older) await machine.jump("site", revisionWord(revision).revision);
+  assert.ok((await machine.revisions("site")).includes(since), "after a jump");
+  await world.jump(older.at(-1) ?? "");
+  await machine.sync();
+  await machine.sync();
+  assert.deepEqual(
+    machine.said.filter((line) => line.includes(since.slice(-8))),
+    [`site: fetched ${since.slice(-8)}`],
+  );
+});
+
 test(
   "a file that cannot be removed is told by one sync, and holds up nothing that it should do",
   sticking,
