@@ -1,8 +1,10 @@
 /** Repositories that are damaged on the hub's disk, and pushes that come to nothing there. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { promisify } from "node:util";
 import { silentLog } from "../../lib/log.ts";
 import { startTestHub } from "../hub.fixture.ts";
 import { reposOf, workTree, type Work } from "./git.fixture.ts";
@@ -97,6 +99,24 @@ for (const [what, { by, damage }] of Object.entries(DAMAGES)) {
     await work.git("clone", "--quiet", `${url}/shop`, "again");
   });
 }
+
+test(
+  "a repository that the hub's user may not write is told as such",
+  { skip: process.getuid?.() === 0 ? false : "needs root for a mount of its own" },
+  async (t) => {
+    const { dir } = await shop(t);
+    const program = `
+      import { findDamage } from ${JSON.stringify(new URL("./repo-files.ts", import.meta.url).href)};
+      const { signal } = new AbortController();
+      const found = await findDamage(process.argv[1], { words: [], env: process.env }, signal);
+      console.log(found.message, found.hint);`;
+    const sealed = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"';
+    const node = [process.execPath, "--input-type=module", "--eval", program, dir];
+    const args = ["-m", "sh", "-c", sealed, "sh", path.join(dir, "objects"), ...node];
+    const { stdout } = await promisify(execFile)("unshare", args);
+    assert.match(stdout, /is damaged: EROFS at \S+shop.git\/objects On .* read and write \S+shop.git /);
+  },
+);
 
 test("a push that is refused for what it brings does not blame the repository", async (t) => {
   const { work, push } = await shop(t);

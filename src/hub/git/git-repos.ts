@@ -11,7 +11,7 @@ import path from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { faultPoint } from "../../lib/fault.ts";
 import { syncDirectory } from "../../lib/files.ts";
-import { errnoOf, SkeinError, toSkeinError } from "../../lib/errors.ts";
+import { errnoOf, messageOf, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import { Lanes } from "../records/lanes.ts";
 import { errorPacket, fatalPacket, passOn } from "./answer.ts";
@@ -317,7 +317,10 @@ export class GitRepos {
       if (err === null) resolve();
       else
         reject(
-          new SkeinError("GIT_FAILED", `git failed on the hub: ${said.trim()}`, { ...details, cause: err }),
+          new SkeinError("GIT_FAILED", `git failed on the hub: ${said.trim() || messageOf(err)}`, {
+            ...details,
+            cause: err,
+          }),
         );
     });
     return await promise;

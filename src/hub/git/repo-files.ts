@@ -27,6 +27,8 @@ export async function findDamage(
   { words, env }: { readonly words: readonly string[]; readonly env: NodeJS.ProcessEnv },
   signal: AbortSignal,
 ): Promise<SkeinError | undefined> {
+  const barred = await findBarred(dir);
+  if (barred !== undefined) return barred;
   const fsck = ["--git-dir", dir, "fsck", "--full", "--no-dangling", "--no-progress"];
   const { promise, resolve } = Promise.withResolvers<SkeinError | undefined>();
   execFile("git", [...words, ...fsck], { env, signal, timeout: FSCK_MS }, (err, stdout, stderr) => {
@@ -37,10 +39,27 @@ export async function findDamage(
   return await promise;
 }
 
-function damaged(dir: string, said: string): SkeinError {
+/** What the hub's user may not use cannot be judged; moving it away would be too much. */
+async function findBarred(dir: string): Promise<SkeinError | undefined> {
+  const { R_OK, W_OK, X_OK } = fs.constants;
+  for (const place of ["", "objects", "refs"]) {
+    try {
+      await fs.access(path.join(dir, place), R_OK | W_OK | X_OK);
+    } catch (err) {
+      const errno = errnoOf(err) ?? "";
+      if (!["EACCES", "EPERM", "EROFS"].includes(errno)) return undefined;
+      const hint = `On the hub's machine let the hub's user read and write ${dir} and all in it.`;
+      return damaged(dir, `${errno} at ${path.join(dir, place)}`, hint);
+    }
+  }
+  return undefined;
+}
+
+function damaged(dir: string, said: string, hint?: string): SkeinError {
   const repo = path.basename(dir, ".git");
+  const away = `On the hub's machine move ${dir} away, then push all branches again; git fsck there tells the rest.`;
   return new SkeinError("REPO_DAMAGED", `the hub's repository ${repo} is damaged: ${said}`, {
-    hint: `On the hub's machine move ${dir} away, then push all branches again; git fsck there tells the rest.`,
+    hint: hint ?? away,
     data: { repo, dir, said },
   });
 }
