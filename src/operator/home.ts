@@ -44,9 +44,13 @@ export async function makeOperatorDir(paths: Paths): Promise<void> {
 export async function readConfig(paths: Paths): Promise<OperatorConfig> {
   const config = await configIfThere(paths);
   if (config !== undefined) return config;
-  throw new SkeinError("NO_CLUSTER", `this machine operates no cluster (${operatorDir(paths)} is empty)`, {
-    data: { path: operatorDir(paths) },
-  });
+  throw new SkeinError(
+    "NO_CLUSTER",
+    `this machine operates no cluster (there is no operator.json in ${operatorDir(paths)})`,
+    {
+      data: { path: operatorDir(paths) },
+    },
+  );
 }
 
 export async function configIfThere(paths: Paths): Promise<OperatorConfig | undefined> {
