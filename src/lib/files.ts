@@ -140,3 +140,12 @@ export function asSkeinError(err: unknown, where: string): unknown {
   const code = errno === "ENOSPC" || errno === "EDQUOT" ? "DISK_FULL" : "IO";
   return new SkeinError(code, `${where}: ${errno}`, { cause: err, data: { path: where, errno } });
 }
+
+/** What the system refused, where it says so: of a rename, the file that is in the way, or else what was to be renamed. */
+export function refusedAt(err: unknown): string | undefined {
+  if (!(err instanceof Error)) return undefined;
+  if ("dest" in err && typeof err.dest === "string" && isThere(err.dest)) return err.dest;
+  return "path" in err && typeof err.path === "string" ? err.path : undefined;
+}
+
+const isThere = (at: string): boolean => fs.lstatSync(at, { throwIfNoEntry: false }) !== undefined;

@@ -55,8 +55,12 @@ export function releaseIn(name: string): ReleaseId | undefined {
 }
 
 export async function writeRecord(revs: string, record: RecordContent): Promise<void> {
+  await writeFileAtomic(recordFile(revs, record.release), encodeRecord(record));
+}
+
+/** The same for the one who puts the release down: what an earlier try left of it, cut while it wrote, makes way. */
+export async function writeFirstRecord(revs: string, record: RecordContent): Promise<void> {
   const file = recordFile(revs, record.release);
-  // By one name: one that was cut leaves nothing that stays as long as its release.
   const aside = `${file}.new`;
   await fs.rm(aside, { force: true });
   await writeFileAtomic(file, encodeRecord(record), 0o600, aside);

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { collectAfter } from "../lib/collect.ts";
-import { asSkeinError, syncDirectory } from "../lib/files.ts";
+import { asSkeinError, refusedAt, syncDirectory } from "../lib/files.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { ReleaseId } from "../lib/ids.ts";
@@ -19,7 +19,7 @@ import {
   listInstalls,
   openRecord,
   stagingDir,
-  writeRecord,
+  writeFirstRecord,
 } from "./install-record.ts";
 import type { PublishedTree } from "./published.ts";
 import { reachTree, type ReachedTree } from "./reach-tree.ts";
@@ -87,7 +87,7 @@ export async function install(options: InstallOptions): Promise<Installed> {
     forgetDelta(revs, release);
     return { ...nothingDone(dir), files: record.files };
   } catch (err) {
-    const failure = asSkeinError(err, pathOf(err) ?? dir);
+    const failure = asSkeinError(err, refusedAt(err) ?? dir);
     // A full disk is not helped by what could not be finished there.
     if (isSkeinError(failure, "DISK_FULL")) forget(options);
     throw failure;
@@ -98,11 +98,6 @@ export async function install(options: InstallOptions): Promise<Installed> {
 function forget({ revs, release, onStuck }: InstallOptions): void {
   clearAway(stagingDir(revs, release), onStuck);
   forgetDelta(revs, release);
-}
-
-/** What the system refused. */
-function pathOf(err: unknown): string | undefined {
-  return err instanceof Error && "path" in err && typeof err.path === "string" ? err.path : undefined;
 }
 
 function nothingDone(dir: string): Installed {
@@ -154,7 +149,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   const { inodes, lists } = done;
   const { writable } = whole;
   const id = options.tree.tree;
-  await writeRecord(revs, { release, tree: id, rows, segments, times, inodes, lists, writable });
+  await writeFirstRecord(revs, { release, tree: id, rows, segments, times, inodes, lists, writable });
   faultPoint("install.recorded");
   await flushed;
   faultPoint("install.flushed");

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { asSkeinError } from "../lib/files.ts";
+import { asSkeinError, refusedAt } from "../lib/files.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { ReleaseId } from "../lib/ids.ts";
@@ -97,7 +97,7 @@ async function mendOnce(options: MendOptions): Promise<Mending> {
     await rewriteRecord(revs, record, inodes);
     return { ...nothing, ...fresh.counts, files: fresh.files.size, shared };
   } catch (err) {
-    throw asSkeinError(err, stage);
+    throw asSkeinError(err, refusedAt(err) ?? stage);
   } finally {
     removeTree(stage);
   }

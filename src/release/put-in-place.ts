@@ -20,11 +20,7 @@ export function placeFile(from: string, to: string): number {
 
 /** Lets `to` be the same file as `from`. */
 export function placeLinkTo(from: string, to: string): void {
-  const aside = `${to}.${randomBytes(6).toString("hex")}.tmp`;
-  inFolder(to, () => {
-    fs.linkSync(from, aside);
-    fs.renameSync(aside, to);
-  });
+  placeAside(to, (aside) => fs.linkSync(from, aside));
 }
 
 /** Mends one difference that needs no content. Files whose content is wrong are left to `placeFile`. */
@@ -44,10 +40,20 @@ function placeFolder(to: string): void {
 
 function placeSymlink(target: string, to: string): void {
   makeWay(to);
+  placeAside(to, (aside) => fs.symlinkSync(target, aside));
+}
+
+/** What cannot take its name leaves nothing beside it. */
+function placeAside(to: string, make: (aside: string) => void): void {
   const aside = `${to}.${randomBytes(6).toString("hex")}.tmp`;
   inFolder(to, () => {
-    fs.symlinkSync(target, aside);
-    fs.renameSync(aside, to);
+    make(aside);
+    try {
+      fs.renameSync(aside, to);
+    } catch (err) {
+      fs.rmSync(aside, { force: true });
+      throw err;
+    }
   });
 }
 

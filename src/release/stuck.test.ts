@@ -5,6 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { listInstalls, spareDir, spareStage, stagingDir } from "./install-record.ts";
+import { mendInstall } from "./mend.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "./release.fixture.ts";
 import { listLeft, removeInstall } from "./remove-install.ts";
 import { dropSpares, makeSpare } from "./spare.ts";
@@ -177,6 +178,38 @@ test("spares that cannot be removed are dropped as far as they can, and once", s
   assert.equal(dropSpares(world.revs, onStuck), 0);
   assert.equal(told.length, 2, told.join("\n"));
 });
+
+for (const full of [false, true]) {
+  test(
+    `a repair${full ? " by a full copy" : ""} names the file that it cannot replace, and leaves nothing`,
+    sticking,
+    async (t) => {
+      const { world, first, second } = await begun(t);
+      await world.install(2, second);
+      // One file of both releases.
+      const file = inRelease(world, 1, "a/same.txt");
+      if (!full) {
+        fs.chmodSync(file, 0o644);
+        fs.writeFileSync(file, "SAME");
+      }
+      stick(t, "i", file, world.dir);
+      const before = [1, 2].map((n) => Object.keys(readTree(inRelease(world, n, ""))));
+      const mending = mendInstall({
+        release: releaseId(1),
+        tree: first,
+        depots: [world.depot],
+        revs: world.revs,
+        full,
+        signal: t.signal,
+      });
+      await assert.rejects(mending, { code: "IO", message: /\/a\/same\.txt: EPERM$/ });
+      assert.deepEqual(
+        [1, 2].map((n) => Object.keys(readTree(inRelease(world, n, "")))),
+        before,
+      );
+    },
+  );
+}
 
 const asRoot = { skip: process.getuid?.() !== 0 && "needs root" };
 
