@@ -20,8 +20,8 @@ test("packets come out whole, however the bytes are cut, and what is none as it 
       const found: string[] = [];
       const places = [0, ...cuts.toSorted((a, b) => a - b), bytes.length];
       for (const [at, place] of places.entries())
-        for (const each of packets.push(bytes.subarray(places[at - 1] ?? 0, place)))
-          found.push(each.toString());
+        for (const part of packets.push(bytes.subarray(places[at - 1] ?? 0, place)))
+          found.push(part.bytes.toString());
       assert.deepEqual(found.slice(0, whole.length), whole);
       assert.equal(found.slice(whole.length).join("") + packets.rest.toString(), rest);
     }),
@@ -60,4 +60,23 @@ test("a report is held back with all that follows it", async () => {
     assert.equal(text, `${refs}${packet("\u0002going")}`);
     assert.equal(Buffer.concat(held).toString(), `${report}0000`);
   }
+});
+
+test("data goes on as it comes, and what is inside it is taken for no failure", () => {
+  const data = packet(`\u0001${"x".repeat(100)}0000\u0003ERR ERR `);
+  const packets = new Packets();
+  const parts = [data.slice(0, 109), data.slice(109, 114), `${data.slice(114)}0000`].map((piece) => [
+    ...packets.push(Buffer.from(piece)),
+  ]);
+  assert.deepEqual(
+    parts.map((some) => some.map(({ bytes, isPacket }) => [bytes.length, isPacket])),
+    [
+      [[109, false]],
+      [[5, false]],
+      [
+        [data.length - 114, false],
+        [4, true],
+      ],
+    ],
+  );
 });

@@ -28,6 +28,8 @@ const PROGRESS_BAND = 2;
 const ERROR_BAND = 3;
 /** Of a packet with its head, and of what stands behind the head and the band. */
 const MAX_PACKET_BYTES = 65_520;
+/** So many bytes of a packet tell whether it is a report. */
+const TELLING_BYTES = 16;
 const NO_BYTES = Buffer.alloc(0);
 
 /** Ends with either side. */
@@ -39,19 +41,20 @@ export async function passOn(
   const packets = new Packets();
   const held: Buffer[] = [];
   let isBegun = false;
-  let isFailed = false;
+  let hasFailed = false;
   for await (const piece of from as AsyncIterable<Buffer>) {
     isBegun = true;
     const going: Buffer[] = [];
-    for (const whole of packets.push(piece)) {
-      isFailed ||= isFailure(whole);
-      const isHeld = holdsReport && (held.length > 0 || isReport(whole));
-      (isHeld ? held : going).push(...(await explained(whole, explain)));
+    for (const { bytes, isPacket } of packets.push(piece)) {
+      const isFailed = isPacket && isFailure(bytes);
+      hasFailed ||= isFailed;
+      const isHeld = holdsReport && (held.length > 0 || (isPacket && isReport(bytes)));
+      (isHeld ? held : going).push(...(isFailed ? await explained(bytes, explain) : [bytes]));
     }
-    if (!(await written(output, Buffer.concat(going)))) break;
+    if (!(await written(output, joined(going)))) break;
   }
   await written(output, packets.rest);
-  return { isBegun, isFailed, held };
+  return { isBegun, isFailed: hasFailed, held };
 }
 
 /** As git says what ends a conversation, before anything else was said. */
@@ -80,7 +83,7 @@ const isFailure = (whole: Buffer): boolean =>
   isError(whole) || isFailedReport(whole) || whole[HEAD_BYTES] === ERROR_BAND;
 
 async function explained(whole: Buffer, explain: Explain): Promise<Buffer[]> {
-  const why = isFailure(whole) ? await explain() : undefined;
+  const why = await explain();
   if (why === undefined) return [whole];
   if (!isError(whole)) return [bandPacket(PROGRESS_BAND, `${why}\n`), whole];
   return [packet(Buffer.concat([whole.subarray(HEAD_BYTES), Buffer.from(`\n${why}`)]))];
@@ -98,28 +101,58 @@ function isFailedReport(whole: Buffer): boolean {
   return !text.includes("unpack ok\n") || / missing necessary objects\n/.test(text);
 }
 
-/** Cuts bytes into whole packets. What is none comes as it is. */
+/** Without copying where they follow each other already, as those of one piece do. */
+function joined(parts: readonly Buffer[]): Buffer {
+  const [first = NO_BYTES] = parts;
+  let end = first.byteOffset;
+  for (const { buffer, byteOffset, length } of parts) {
+    if (buffer !== first.buffer || byteOffset !== end) return Buffer.concat(parts);
+    end += length;
+  }
+  return Buffer.from(first.buffer, first.byteOffset, end - first.byteOffset);
+}
+
+export interface Part {
+  readonly bytes: Buffer;
+  /** A whole packet; else a part of one that carries data, or no packet at all. */
+  readonly isPacket: boolean;
+}
+
+/** Cuts bytes into packets. What carries much data, and what is no packet, goes on as it comes. */
 export class Packets {
   #kept: Buffer = NO_BYTES;
   #isRaw = false;
+  /** What is still to come of a packet that goes on as it comes. */
+  #left = 0;
 
-  *push(piece: Buffer): Generator<Buffer, void> {
+  *push(piece: Buffer): Generator<Part, void> {
     let rest = this.#kept.length === 0 ? piece : Buffer.concat([this.#kept, piece]);
-    while (rest.length >= HEAD_BYTES && !this.#isRaw) {
-      const head = rest.toString("latin1", 0, HEAD_BYTES);
-      this.#isRaw = !/^[0-9a-f]{4}$/.test(head);
-      // Below 4: marks, which are heads alone.
-      const length = Math.max(Number.parseInt(head, 16), HEAD_BYTES);
-      if (this.#isRaw || rest.length < length) break;
-      yield rest.subarray(0, length);
+    while (rest.length > 0) {
+      const length = this.#isRaw ? rest.length : this.#left || this.#next(rest);
+      if (length === 0) break;
+      const bytes = rest.subarray(0, length);
+      yield { bytes, isPacket: !this.#isRaw && this.#left === 0 && bytes.length === length };
+      this.#left = this.#isRaw ? 0 : length - bytes.length;
       rest = rest.subarray(length);
     }
-    this.#kept = this.#isRaw ? NO_BYTES : rest;
-    if (this.#isRaw && rest.length > 0) yield rest;
+    this.#kept = rest;
   }
 
   /** What has come of a packet that never came whole. */
   get rest(): Buffer {
     return this.#kept;
+  }
+
+  /** The next packet's length; 0 where more must have come first. */
+  #next(rest: Buffer): number {
+    if (rest.length < HEAD_BYTES) return 0;
+    const head = rest.toString("latin1", 0, HEAD_BYTES);
+    this.#isRaw = !/^[0-9a-f]{4}$/.test(head);
+    if (this.#isRaw) return rest.length;
+    // Below 4: marks, which are heads alone.
+    const length = Math.max(Number.parseInt(head, 16), HEAD_BYTES);
+    if (rest.length >= length) return length;
+    const isData = rest.length >= TELLING_BYTES && rest[HEAD_BYTES] === REPORT_BAND && !isReport(rest);
+    return isData ? length : 0;
   }
 }
