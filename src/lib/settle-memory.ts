@@ -1,6 +1,8 @@
 import { collect } from "./collect.ts";
 
-const AFTER_START_MS = 3000;
+const AFTER_MS = 3000;
+/** What is done with fewer files leaves too little behind. */
+const MANY_FILES = 5000;
 
 /**
  * For daemons that idle for days: gives back, once, what starting up left behind (source text, compiled code that runs
@@ -10,5 +12,10 @@ const AFTER_START_MS = 3000;
 export function settleMemory(): void {
   setTimeout(() => {
     collect({ type: "major", execution: "sync", flavor: "last-resort" });
-  }, AFTER_START_MS).unref();
+  }, AFTER_MS).unref();
+}
+
+/** The same after a piece of work with so many files, where they were many. */
+export function settleMemoryAfter(files: number): void {
+  if (files >= MANY_FILES) settleMemory();
 }

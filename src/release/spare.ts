@@ -6,6 +6,7 @@ import { errnoOf } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { syncDirectory } from "../lib/files.ts";
 import { mountBelow } from "../lib/mounts.ts";
+import { settleMemoryAfter } from "../lib/settle-memory.ts";
 import { isReleaseId, type ReleaseId } from "../lib/ids.ts";
 import { linkText, placeLink } from "./fill-stage.ts";
 import { flushFileSystem } from "./flush.ts";
@@ -91,6 +92,8 @@ async function makeAnew(dir: string, options: SpareOptions): Promise<boolean> {
   if (record === undefined) return false;
   const stage = spareStage(revs, release);
   const isBegun = begin(revs, stage);
+  // What the install before left behind would lie beside all that is looked at now.
+  collectAfter(record.files);
   const layout = await layoutOf(record, stage, options);
   if (!hasRoom(layout, options)) return false;
   if (isBegun) await removeStrays(layout, () => turn(options));
@@ -102,7 +105,7 @@ async function makeAnew(dir: string, options: SpareOptions): Promise<boolean> {
   fs.renameSync(stage, dir);
   await syncDirectory(installsDir(revs));
   faultPoint("spare.made");
-  collectAfter(layout.files.length);
+  settleMemoryAfter(layout.files.length);
   return true;
 }
 

@@ -6,7 +6,7 @@ import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere } from "../../lib/files.ts";
-import { settleMemory } from "../../lib/settle-memory.ts";
+import { settleMemoryAfter } from "../../lib/settle-memory.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
@@ -85,9 +85,6 @@ export interface FetchOptions {
   readonly signal: AbortSignal;
   readonly onProgress: (progress: InstallProgress) => void;
 }
-
-/** An install of so many files leaves objects behind that are worth a collection. */
-const MANY_FILES = 5000;
 
 /** Of so many installs: an agent may see thousands before it is started again. */
 const MANIFESTS_KEPT = 256;
@@ -198,7 +195,7 @@ export class Releases {
     const options = { ...from, release: id, tree, revs: folders.revs, link, onStuck };
     const guess = await this.#writable(name, folders, await readCurrent(folders));
     const first = await install({ ...options, writable: guess, onProgress });
-    if (!first.already && first.files >= MANY_FILES) settleMemory();
+    if (!first.already) settleMemoryAfter(first.files);
     const writable = await this.#writable(name, folders, id);
     const laid = writableOf(folders.revs, id);
     if (laid === undefined || sameKeys(laid, writable)) return first;
