@@ -105,6 +105,8 @@ async function makeAnew(dir: string, options: SpareOptions): Promise<boolean> {
   fs.renameSync(stage, dir);
   await syncDirectory(installsDir(revs));
   faultPoint("spare.made");
+  // An order may come before that settles.
+  collectAfter(layout.files.length);
   settleMemoryAfter(layout.files.length);
   return true;
 }
