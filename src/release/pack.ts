@@ -161,7 +161,7 @@ const TWO_TABLES: Tables = {
 /** Another seventh off for 3 % more bytes where files are small; where they are large, less off for more. */
 const ONE_TABLE: Tables = {
   [constants.ZSTD_c_strategy]: constants.ZSTD_fast,
-  [constants.ZSTD_c_hashLog]: 17,
+  [constants.ZSTD_c_hashLog]: 16,
   [constants.ZSTD_c_minMatch]: 5,
   [constants.ZSTD_c_targetLength]: 0,
 };

@@ -42,7 +42,7 @@ export function openStatCache(dir: string | null, key: string | null, now: numbe
   const old = load(file);
   return {
     get: ({ path: at, stamp }) => {
-      const entry = old.get(at);
+      const entry = lookUp(old, at);
       return stamp !== null && entry?.stamp === stamp ? entry.cut : undefined;
     },
     save: async (tree) => {
@@ -76,10 +76,14 @@ function encode(
     words.push(where, stamp, row.sha256, list.length);
     for (const { id, length } of list) words.push(id, length);
     files += 1;
-    if (saysTheSame(old.get(where), stamp, row.sha256)) same += 1;
+    if (saysTheSame(lookUp(old, where), stamp, row.sha256)) same += 1;
   }
   return same === files && files === old.size ? undefined : JSON.stringify(words);
 }
+
+/** A path is hashed when it is looked up for the first time, and of a first publish none is there. */
+const lookUp = (old: ReadonlyMap<string, Remembered>, at: string): Remembered | undefined =>
+  old.size === 0 ? undefined : old.get(at);
 
 const saysTheSame = (before: Remembered | undefined, stamp: string, sha256: Digest): boolean =>
   before?.stamp === stamp && before.cut.sha256 === sha256;
