@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../src/lib/at-end.fixture.ts";
-import { ended, eventually } from "../src/agent/agent.fixture.ts";
+import { ended } from "../src/agent/agent.fixture.ts";
 import { endKeeper, freePort } from "../src/agent/runtime/runtime.fixture.ts";
 import { at, makeTicket, startTestHub, type TestHub } from "../src/hub/hub.fixture.ts";
 import type { KeyId } from "../src/lib/ids.ts";
@@ -20,6 +20,7 @@ import { generateSigner, seedOf, spkiDigestOf } from "../src/trust/keys.ts";
 import { formatTicketLine } from "../src/trust/ticket-line.ts";
 import { directoryDepot } from "../src/depot/directory.ts";
 import { PATIENCE_MS } from "../src/lib/patience.fixture.ts";
+import { eventually } from "../src/lib/eventually.fixture.ts";
 
 interface Node {
   readonly home: string;
@@ -159,7 +160,7 @@ async function deploy(hub: TestHub, home: string, port: number, seq: number): Pr
 const answers = async (port: number, text: string): Promise<void> => {
   await eventually(text, async () => {
     const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } });
-    return (await response.text()) === text ? true : undefined;
+    return (await response.text()) === text;
   });
 };
 
@@ -182,7 +183,7 @@ test("a join that is cut at any point goes on at the next start, with the same o
   assert.equal((fs.statSync(path.join(node.home, "etc/node.key")).mode & 0o777).toString(8), "600");
   // The hub knows of it before it has tidied up.
   const joining = path.join(node.home, "etc/joining.json");
-  await eventually("the end of its joining", async () => (fs.existsSync(joining) ? undefined : true));
+  await eventually("the end of its joining", async () => !fs.existsSync(joining));
   assert.match(kid, /^[0-9a-f]{32}$/);
 });
 
@@ -214,9 +215,7 @@ test("a node that was away converges when it comes back", async (t) => {
   await present(hub, "n1");
   await deploy(hub, node.home, port, 1);
   await answers(port, "v1");
-  await eventually("the settle", async () =>
-    (await hub.client.app("shop"))[0]?.standing === null ? undefined : true,
-  );
+  await eventually("the settle", async () => (await hub.client.app("shop"))[0]?.standing !== null);
   child.kill("SIGKILL");
   await ended(child);
   await deploy(hub, node.home, port, 2);
@@ -239,9 +238,7 @@ test("two live agents with one key are told apart, and neither gets a new order"
   for (const name of ["etc", "lib"])
     fs.cpSync(path.join(node.home, name), path.join(clone.home, name), { recursive: true });
   clone.start();
-  await eventually("the alarm", async () =>
-    (await hub.client.nodes()).nodes[0]?.duplicate ? true : undefined,
-  );
+  await eventually("the alarm", async () => (await hub.client.nodes()).nodes[0]?.duplicate);
   await deploy(hub, node.home, port, 1).catch(() => undefined);
   await new Promise((resolve) => setTimeout(resolve, 1500));
   await assert.rejects(fetch(`http://127.0.0.1:${port}/`));

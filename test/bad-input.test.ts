@@ -10,9 +10,10 @@ import { after, before, describe, test } from "node:test";
 import { get } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";
-import { freePort, until } from "./support/processes.ts";
+import { freePort } from "./support/processes.ts";
 import { refused, refusedInWords, type Refusal, resultEvent } from "./support/refusals.ts";
 import { sourceRepo } from "./support/repo.ts";
+import { eventually } from "../src/lib/eventually.fixture.ts";
 
 let cluster: Cluster;
 let stop: AbortController;
@@ -451,7 +452,7 @@ test("a disk that fills in the middle of an install: the old one serves, and the
   // As its own mount namespace shows it.
   const lib = `/proc/${node.pid}/root${path.join(node.home, "lib")}`;
   const deploying = refused(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", dir, ...FAST]);
-  await until("the install has put down some files", () => (countFiles(lib) > 40 ? true : undefined), {
+  await eventually("the install has put down some files", () => countFiles(lib) > 40, {
     everyMs: 1,
     signal: stop.signal,
   });

@@ -13,7 +13,7 @@ import { invite } from "../src/operator/nodes.ts";
 import { spkiDigestOf } from "../src/trust/keys.ts";
 import { tlsIdentity } from "../src/trust/tls.ts";
 import { startCluster, type AgentProcess, type Cluster, type NodeOptions } from "./support/cluster.ts";
-import { until } from "./support/processes.ts";
+import { eventually } from "../src/lib/eventually.fixture.ts";
 
 const MIB = 2 ** 20;
 
@@ -138,8 +138,8 @@ test("a node behind a slow line slows nobody else", async (t) => {
   const source = await writeNoise(cluster, 8 * MIB);
   await cluster.skein(["--timeout", "5s", "cp", "--from", "."], { cwd: source });
   for (const node of others) {
-    const placed = async (): Promise<true | undefined> => ((await isPlaced(node)) ? true : undefined);
-    await until(`${node.name} has it`, placed, { signal: t.signal });
+    const placed = async (): Promise<boolean> => await isPlaced(node);
+    await eventually(`${node.name} has it`, placed, { signal: t.signal });
   }
   assert.equal(await isPlaced(slow), false);
   assert.ok((await cachedBytes(slow)) < 4 * MIB, "the others did not wait for it");

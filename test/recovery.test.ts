@@ -8,9 +8,9 @@ import { nodeUnits } from "../src/cli/units/units.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
 import { type AgentProcess, type Cluster, joinLineIn, startCluster } from "./support/cluster.ts";
-import { until } from "./support/processes.ts";
 import { tested } from "./support/program.ts";
 import { refused, resultEvent } from "./support/refusals.ts";
+import { eventually } from "../src/lib/eventually.fixture.ts";
 
 const LAUNCHER = path.join(tested.helperDir, "skein");
 const NAMES = ["a", "b", "c"] as const;
@@ -253,9 +253,7 @@ test("a ticket lets in one node, once, within its time", async () => {
   await cluster.ok("node", "rm", "f", "--yes");
   const again = ["deploy", "--from", await folder("mine", "v2", { targets: "name=f" }), ...FAST];
   await refused(cluster, [7, "SELECTION_EMPTY"], again);
-  await until("the agent learns that it was removed", async () =>
-    /REVOKED/.test(await f.printed()) ? true : undefined,
-  );
+  await eventually("the agent learns that it was removed", async () => /REVOKED/.test(await f.printed()));
   assert.equal(await answerAt(url), "mine v1", "what runs there goes on");
 });
 

@@ -13,9 +13,10 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker } from "./support/apps.ts";
-import { ended, freePort, Processes, processesIn, until } from "./support/processes.ts";
+import { ended, freePort, Processes, processesIn } from "./support/processes.ts";
 import { tested } from "./support/program.ts";
 import { gitEnv } from "./support/repo.ts";
+import { eventually } from "../src/lib/eventually.fixture.ts";
 
 const FAST = ["--bake", "0s"];
 const run = promisify(execFile);
@@ -68,9 +69,7 @@ async function startUp(): Promise<void> {
   await fs.rm(log, { force: true });
   const args = [...tested.args, "--json", "up", "--listen", hub, "--name", "here"];
   upProcess = processes.start(tested.command, args, { cwd: dir, env: env(), log });
-  await until("skein up is ready", async () =>
-    /"type":"ready"/.test(await fs.readFile(log, "utf8")) ? true : undefined,
-  );
+  await eventually("skein up is ready", async () => /"type":"ready"/.test(await fs.readFile(log, "utf8")));
 }
 
 before(async () => {
@@ -278,7 +277,7 @@ function going(
 }
 
 async function untilSaid(said: () => string, text: string): Promise<void> {
-  await until(text, async () => (said().includes(text) ? true : undefined));
+  await eventually(text, async () => said().includes(text));
 }
 
 async function untilAnswered(app: string, text: string): Promise<void> {
@@ -298,8 +297,8 @@ test("two versions side by side are both shown, and stopped together at once", a
     "m",
   );
   // A deployment has ended when its receipt came; what the node says of itself follows.
-  await until("both are listed", async () =>
-    both.test((await skein("list", "versions", "--app", "twice")).stdout) ? true : undefined,
+  await eventually("both are listed", async () =>
+    both.test((await skein("list", "versions", "--app", "twice")).stdout),
   );
   assert.match(
     (await skein("status", "twice")).stdout,
@@ -368,17 +367,15 @@ test("deploy --watch deploys each change, and a bad one harms nobody", async () 
   const watching = going({}, "deploy", "./live", ...FAST, "--watch");
   await untilSaid(watching.said, "order ");
   await write({ "live/server.js": server("one more") }); // while the first one is under way
-  await until("it answers", async () => {
+  await eventually("it answers", async () => {
     const url = await urlOf("live").catch(() => undefined);
-    return url !== undefined && (await get(url)).text === "one more" ? true : undefined;
+    return url !== undefined && (await get(url)).text === "one more";
   });
   await write({ "live/skein.yaml": `${manifest}lissten: 1\n` });
   await untilSaid(watching.said, "MANIFEST_INVALID");
   assert.equal((await get(await urlOf("live"))).text, "one more");
   await write({ "live/skein.yaml": manifest, "live/server.js": server("two") });
-  await until("the change answers", async () =>
-    (await get(await urlOf("live"))).text === "two" ? true : undefined,
-  );
+  await eventually("the change answers", async () => (await get(await urlOf("live"))).text === "two");
   await watching.interrupt();
 });
 
@@ -396,7 +393,7 @@ test("the demo cleans up after itself when it is interrupted", async () => {
 /** Ctrl-C, and what is left of it. */
 async function interruptUp(): Promise<void> {
   upProcess.kill("SIGINT");
-  await until("skein up ends", () => (upProcess.exitCode === null ? undefined : true));
+  await eventually("skein up ends", () => upProcess.exitCode !== null);
   assert.equal(upProcess.exitCode, 0, await fs.readFile(path.join(dir, "up.log"), "utf8"));
   assert.deepEqual(processesIn(dir), []);
 }

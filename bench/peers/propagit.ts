@@ -8,8 +8,9 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { freePort, Processes, until } from "../../test/support/processes.ts";
+import { freePort, Processes } from "../../test/support/processes.ts";
 import { gitEnv, type SourceRepo, sourceRepo } from "../../test/support/repo.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 const run = promisify(execFile);
 const PACKAGES = ["propagit@0.6.4", "seaport@2.0.9"];
@@ -99,11 +100,11 @@ async function startProgrammes(
   const tableAddress = `127.0.0.1:${table}`;
   const script = path.join(import.meta.dirname, "propagit-client.cjs");
   const client = new Client(start("client", script, installed, hubAddress, tableAddress));
-  const drones = async (): Promise<true | undefined> => {
+  const drones = async (): Promise<boolean> => {
     const names = await client.ask({ ask: "drones" });
-    return Array.isArray(names) && names.length === DRONES.length ? true : undefined;
+    return Array.isArray(names) && names.length === DRONES.length;
   };
-  await until("both drones at the hub", drones, { signal });
+  await eventually("both drones at the hub", drones, { signal });
   const gitUrl = `http://git:${SECRET}@127.0.0.1:${git}/web.git`;
   return { folder, installed, hub: hubAddress, table: tableAddress, gitUrl, client };
 }
@@ -157,13 +158,13 @@ async function spawnByCommand(
 /** The command returns while a drone may still be checking out; a spawn into a folder that is not there kills the drone. */
 async function treeOnDisk(basedir: string, commit: string, signal: AbortSignal): Promise<void> {
   const dir = path.join(basedir, "deploy", `web.${commit}`);
-  const checkedOut = async (): Promise<true | undefined> => {
+  const checkedOut = async (): Promise<boolean> => {
     const head = await fs.readFile(path.join(dir, ".git/HEAD"), "utf8");
-    if (head.trim() !== commit) return undefined;
+    if (head.trim() !== commit) return false;
     await fs.access(path.join(dir, "server.js"));
     return true;
   };
-  await until(`the tree in ${dir}`, checkedOut, { everyMs: 5, signal });
+  await eventually(`the tree in ${dir}`, checkedOut, { everyMs: 5, signal });
 }
 
 /** One file, as in their README: ask the table for a port, listen there. The commit is the answer. */
@@ -228,7 +229,7 @@ async function listening(port: number, signal: AbortSignal): Promise<void> {
         resolve(true);
       });
     });
-  await until(`port ${port}`, connect, { signal });
+  await eventually(`port ${port}`, connect, { signal });
 }
 
 /** @returns the folder whose node_modules holds both packages. */

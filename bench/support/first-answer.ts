@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
-import { until } from "../../test/support/processes.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 const EVERY_MS = 2;
 const WITHIN_MS = 60_000;
@@ -16,11 +16,15 @@ export async function firstAnswer(
   text: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const isIt = async (): Promise<true | undefined> => {
+  const isIt = async (): Promise<boolean> => {
     const answer = await ask(host, port);
-    return answer.startsWith("HTTP/1.1 200 ") && answer.includes(text) ? true : undefined;
+    return answer.startsWith("HTTP/1.1 200 ") && answer.includes(text);
   };
-  await until(`${host}:${port} answers ${text}`, isIt, { everyMs: EVERY_MS, withinMs: WITHIN_MS, signal });
+  await eventually(`${host}:${port} answers ${text}`, isIt, {
+    everyMs: EVERY_MS,
+    withinMs: WITHIN_MS,
+    signal,
+  });
 }
 
 /**

@@ -1,7 +1,8 @@
 import net from "node:net";
 import path from "node:path";
-import { ended, signalQuietly, until } from "../../test/support/processes.ts";
+import { ended, signalQuietly } from "../../test/support/processes.ts";
 import type { Field } from "./peer.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 export interface Daemon {
   readonly pid: number;
@@ -20,7 +21,7 @@ export async function listening(
   const child = field.processes.start(command, args, { cwd: field.dir, env: process.env, log });
   const { pid } = child;
   if (pid === undefined) throw new Error(`${command} did not start`);
-  await until(`${command} listens`, () => connects(field.wire.sender, port), { signal: field.signal });
+  await eventually(`${command} listens`, () => connects(field.wire.sender, port), { signal: field.signal });
   return {
     pid,
     stop: async () => {

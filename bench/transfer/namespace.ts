@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
-import { until } from "../../test/support/processes.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 const SENDER = "10.77.0.1";
 const RECEIVERS = "10.77.0.2";
@@ -52,7 +52,9 @@ export async function layWire(): Promise<Wire> {
 async function namespaceOf(holder: ChildProcess): Promise<string> {
   const net = `/proc/${holder.pid}/ns/net`;
   const own = fs.readlinkSync("/proc/self/ns/net");
-  return await until("a second network namespace", () => (fs.readlinkSync(net) === own ? undefined : net));
+  return await eventually("a second network namespace", () =>
+    fs.readlinkSync(net) === own ? undefined : net,
+  );
 }
 
 /** The queue holds back what does not fit through at once; without a pace, TCP takes late answers for lost segments. */

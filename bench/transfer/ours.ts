@@ -5,7 +5,6 @@ import path from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
-import { until } from "../../test/support/processes.ts";
 import { httpDepot } from "../../src/depot/http.ts";
 import type { ReleaseId } from "../../src/lib/ids.ts";
 import { deploy } from "../../src/operator/deploy.ts";
@@ -24,6 +23,7 @@ import {
   written,
 } from "./measure.ts";
 import type { Wire } from "./namespace.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 const COUNTER = path.resolve(import.meta.dirname, "../peers/transfer-requests.mjs");
 
@@ -172,9 +172,8 @@ async function becomesCurrent(
   release: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const probe = async (): Promise<true | undefined> =>
-    (await isCurrent(node, app, release)) ? true : undefined;
-  await until(`${app} on ${node.name}`, probe, { everyMs: 5, withinMs: 600_000, signal });
+  const probe = async (): Promise<boolean> => await isCurrent(node, app, release);
+  await eventually(`${app} on ${node.name}`, probe, { everyMs: 5, withinMs: 600_000, signal });
 }
 
 async function isCurrent(node: AgentProcess, app: string, release: string): Promise<boolean> {

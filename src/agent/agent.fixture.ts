@@ -5,7 +5,6 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Gate } from "../api/parts.ts";
 import type { Report } from "../api/schemas.ts";
@@ -29,6 +28,7 @@ import { createNodeStore } from "./node/node-store.ts";
 import { endKeeper, get } from "./runtime/runtime.fixture.ts";
 import { directorySource } from "./source/source-directory.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
 
 const HOUR = 3_600_000;
 
@@ -261,7 +261,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
           }
           return undefined;
         },
-        withinMs,
+        withinMs === undefined ? {} : { withinMs },
       );
     },
     report() {
@@ -358,21 +358,6 @@ async function joined(cluster: TestCluster, paths: Paths, name: string): Promise
   fs.mkdirSync(path.join(paths.lib, "state"), { recursive: true });
   await createNodeStore(path.join(paths.lib, "state"), born.state);
   return { signer, identity: { node: signer.kid, name, labels, serial: 0 }, ticket, enrol };
-}
-
-/** Polls until there is an answer; a test's own patience is the limit. */
-export async function eventually<T>(
-  what: string,
-  look: () => Promise<T | undefined>,
-  withinMs = PATIENCE_MS,
-): Promise<T> {
-  const until = performance.now() + withinMs;
-  for (;;) {
-    const found = await look().catch(() => undefined);
-    if (found !== undefined) return found;
-    if (performance.now() > until) throw new Error(`${what} did not come within ${withinMs} ms`);
-    await sleep(15);
-  }
 }
 
 export async function ended(child: ChildProcess): Promise<{ code: number | null; signal: string | null }> {

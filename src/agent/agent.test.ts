@@ -5,9 +5,10 @@ import test, { type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { labelFor } from "../trust/cluster.fixture.ts";
 import { timeOf } from "../trust/fields.ts";
-import { answer, ended, eventually, settleOf, webApp, world, type World } from "./agent.fixture.ts";
+import { answer, ended, settleOf, webApp, world, type World } from "./agent.fixture.ts";
 import { endKeeper, freePort } from "./runtime/runtime.fixture.ts";
 import { KeeperClient } from "../keeper/client.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
 
 /** Quick to judge: ready when it waits on its socket. */
 const quick = (port: number, version: string, extra = ""): Record<string, string> => ({
@@ -56,9 +57,7 @@ test("a first order is fetched, judged, attached and answered with a receipt", a
   assert.equal(w.current(), first.release);
   await eventually("a report of it", async () => {
     const report = w.report();
-    return report?.apps[0]?.state === "running" && report.instances[0]?.state === "serving"
-      ? true
-      : undefined;
+    return report?.apps[0]?.state === "running" && report.instances[0]?.state === "serving";
   });
 });
 
@@ -179,7 +178,7 @@ test("an undo after the settle, or of an order never begun", async (t) => {
   const one = await w.deploy(quick(port, "one"), { settle: true });
   await w.receipt(one.digest, "ok");
   const held = await w.deploy(quick(port, "two"), { gate: "hold" });
-  await eventually("the head", async () => (w.report()?.apps[0]?.head === held.digest ? true : undefined));
+  await eventually("the head", async () => w.report()?.apps[0]?.head === held.digest);
   assert.equal(await answer(port), "one");
   w.offer({ gates: { [held.digest]: "undo" } });
   assert.equal((await w.receipt(held.digest)).verdict, "undone");
@@ -190,9 +189,7 @@ test("a held order waits for its gate", async (t) => {
   const { w, port } = await started(t);
   const one = await w.deploy(quick(port, "one"), { gate: "hold" });
   await eventually("the head in a report", async () => {
-    return w.report() !== undefined && fs.existsSync(path.join(w.paths.lib, "state/documents"))
-      ? true
-      : undefined;
+    return w.report() !== undefined && fs.existsSync(path.join(w.paths.lib, "state/documents"));
   });
   assert.notEqual(await answer(port).catch(() => "nobody is there"), "one");
   w.offer({ gates: { [one.digest]: "go" } });
@@ -247,7 +244,7 @@ test("a release kept beside goes on answering on its own port until it is retire
   const ordered = await w.order(w.offered.releases[1]!, { beside: [] });
   w.offer({ orders: [ordered.envelope], gates: { [ordered.digest]: "go" } });
   await w.receipt(ordered.digest);
-  await eventually("one instance", async () => (w.report()?.instances.length === 1 ? true : undefined));
+  await eventually("one instance", async () => w.report()?.instances.length === 1);
 });
 
 test("instances find each other in the registry, and a dead one leaves it before its entry runs out", async (t) => {
@@ -268,7 +265,7 @@ test("instances find each other in the registry, and a dead one leaves it before
   process.kill(say?.pid ?? 0, "SIGKILL");
   const killed = performance.now();
   const table = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${port}/table`)).text();
-  await eventually("an empty table", async () => ((await table()).trim() === "[]" ? true : undefined));
+  await eventually("an empty table", async () => (await table()).trim() === "[]");
   t.diagnostic(`gone after ${Math.round(performance.now() - killed)} ms`);
 });
 
@@ -296,7 +293,7 @@ test("an agent's end and restart stop nobody; without any source it brings back 
   const stop = load(t, port, ["one"]);
   await end();
   const again = await w.agent();
-  await eventually("a report", async () => (w.report()?.apps[0]?.state === "running" ? true : undefined));
+  await eventually("a report", async () => w.report()?.apps[0]?.state === "running");
   await again();
   assert.deepEqual((await stop()).bad, []);
   await endKeeper(w.paths.run);
@@ -318,7 +315,7 @@ test("an instance that fails its live checks is replaced", async (t) => {
   await w.receipt((await w.deploy(tree)).digest);
   const before = await answer(port);
   await fetch(`http://127.0.0.1:${port}/sicken`);
-  await eventually("another process", async () => ((await answer(port)) === before ? undefined : true));
+  await eventually("another process", async () => (await answer(port)) !== before);
 });
 
 test("old releases are removed after their pre-remove, never what runs or ran well before", async (t) => {

@@ -6,8 +6,9 @@ import { text as textOf } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { answer, ended, eventually, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
+import { answer, ended, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
 import { freePort } from "./runtime/runtime.fixture.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
 
 /** Passed on the way to a new version, in this order; `:n` is the n-th passage. */
 const FORWARD = [
@@ -212,9 +213,7 @@ for (const [name, faults] of [
         expects: async (ordered, fault) => {
           const receipt = await w.receipt(ordered.digest);
           assert.deepEqual([fault, receipt.verdict, receipt.message], [fault, "ok", null]);
-          await eventually(`v${version}`, async () =>
-            (await answer(port)) === `v${version}` ? true : undefined,
-          );
+          await eventually(`v${version}`, async () => (await answer(port)) === `v${version}`);
           assert.equal(w.current(), ordered.release, fault);
           assert.deepEqual(load.bad, [], fault);
         },
@@ -242,7 +241,7 @@ test("an agent killed at any point of its own undo goes back at its next start",
       expects: async (ordered, fault) => {
         const receipt = await w.receipt(ordered.digest);
         assert.deepEqual([fault, receipt.verdict, receipt.code], [fault, "failed", "HOOK_FAILED"]);
-        await eventually("v0 again", async () => ((await answer(port)) === "v0" ? true : undefined));
+        await eventually("v0 again", async () => (await answer(port)) === "v0");
         assert.equal(w.current(), current, fault);
         assert.deepEqual(load.bad, [], fault);
       },
@@ -260,7 +259,7 @@ test("an agent killed between two old releases that it tidies away ends the rest
   const says = async (count: number): Promise<void> => {
     await eventually(`${count} say`, async () => {
       const rows = w.report()?.instances.filter(({ process }) => process === "say") ?? [];
-      return rows.length === count ? true : undefined;
+      return rows.length === count;
     });
   };
   let last: Ordered | undefined;

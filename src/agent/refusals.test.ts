@@ -7,8 +7,9 @@ import { addSignature, digestOfEnvelope, seal, type Envelope } from "../trust/en
 import { timeOf } from "../trust/fields.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { settleBody } from "../trust/cluster.fixture.ts";
-import { answer, eventually, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
+import { answer, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
 import { freePort } from "./runtime/runtime.fixture.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
 
 const MINUTE = 60_000;
 const from = (ms: number): string => timeOf(Date.now() + ms);

@@ -5,13 +5,12 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { programFile } from "../lib/program.ts";
 import { ensureKeeper, KeeperClient } from "./client.ts";
 import { groupMembers, statOf } from "./proc.ts";
 import type { InstanceSpec, KeeperEvent, SocketSpec } from "./protocol.ts";
-import { PATIENCE_MS } from "../lib/patience.fixture.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
 
 interface Fixture {
   readonly home: string;
@@ -29,7 +28,7 @@ async function keeperFor(t: TestContext): Promise<Fixture> {
     const client = await KeeperClient.connect(path.join(run, "keeper.sock"));
     for (const { pid } of (await client.call("list", {})).instances) if (pid > 1) killGroup(pid);
     await client.call("shutdown", {});
-    await until(() => (statOf(client.hello.pid)?.state ?? "Z") === "Z"); // it takes its socket file away at the very end
+    await eventually("its end", () => (statOf(client.hello.pid)?.state ?? "Z") === "Z"); // it takes its socket file away at the very end
     await keeper[Symbol.asyncDispose]();
     fs.rmSync(home, { recursive: true, force: true });
   });
@@ -75,15 +74,6 @@ const tcp = (over: Partial<SocketSpec> = {}): SocketSpec => ({
   backlog: 16,
   ...over,
 });
-
-async function until<T>(ask: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-  for (const end = performance.now() + PATIENCE_MS; performance.now() < end;) {
-    const got = await ask();
-    if (got !== undefined && got !== false) return got;
-    await sleep(20);
-  }
-  throw new assert.AssertionError({ message: "it did not happen in time" });
-}
 
 const lines = (f: Fixture): string[] =>
   fs
@@ -138,7 +128,7 @@ test("a started process has a group, a log, LISTEN_PID and nothing else that it 
     restart: null,
   });
   await f.keeper.call("start", { instance });
-  await until(() => f.events.some((event) => event.type === "exited"));
+  await eventually("its exit", () => f.events.some((event) => event.type === "exited"));
   const got = lines(f).filter((line) => !/^(_|PWD|OLDPWD|SHLVL)=/.test(line));
   const pid = /pid (\d+)/.exec(got.join("\n"))?.[1];
   assert.deepEqual(got.sort(), [`1`, `A=1`, `LISTEN_PID=${pid}`, `pid ${pid}`].sort());
@@ -165,7 +155,9 @@ test("a crashing instance is started again with backoff, up to its limit, and th
   const { port, key } = await f.keeper.call("listen", { socket: tcp() });
   const instance = spec(f.home, { argv: ["/bin/sh", "-c", "echo run; exit 7"], sockets: [key] });
   await f.keeper.call("start", { instance });
-  await until(() => f.events.some((event) => event.type === "exited" && event.state === "failed"));
+  await eventually("its exit", () =>
+    f.events.some((event) => event.type === "exited" && event.state === "failed"),
+  );
   assert.deepEqual(lines(f), ["run", "run", "run"]);
   const exits = f.events.flatMap((event) =>
     event.type === "exited" ? [[event.exit.code, event.restartInMs]] : [],
@@ -175,7 +167,7 @@ test("a crashing instance is started again with backoff, up to its limit, and th
     [7, 60],
     [7, null],
   ]);
-  await until(async () => (await f.keeper.call("list", {})).sockets.length === 0);
+  await eventually("no socket", async () => (await f.keeper.call("list", {})).sockets.length === 0);
   const refused = net.connect(port, "127.0.0.1");
   await assert.rejects(new Promise((_, reject) => refused.once("error", reject)), { code: "ECONNREFUSED" });
 });
@@ -183,7 +175,7 @@ test("a crashing instance is started again with backoff, up to its limit, and th
 test("an instance that was not attached is not started again", async (t) => {
   const f = await keeperFor(t);
   await f.keeper.call("start", { instance: spec(f.home, { argv: ["false"], attached: false }) });
-  await until(() => f.events.some((event) => event.type === "exited"));
+  await eventually("its exit", () => f.events.some((event) => event.type === "exited"));
   assert.equal((await f.keeper.call("list", {})).instances[0]?.state, "exited");
 });
 
@@ -193,7 +185,7 @@ test("stop ends the whole group, by force when its time is up", async (t) => {
   const { pid } = await f.keeper.call("start", {
     instance: spec(f.home, { argv: ["/bin/sh", "-c", stubborn] }),
   });
-  await until(() => groupMembers(pid).length >= 3);
+  await eventually("its children", () => groupMembers(pid).length >= 3);
   const result = await f.keeper.call("stop", { key: "app/1/web.1", withinMs: 150 });
   assert.equal(result.forced, true);
   assert.deepEqual(groupMembers(pid), []);
@@ -205,7 +197,7 @@ test("trap 4: a server that ends a clean stop by raising the signal on itself di
   const f = await keeperFor(t);
   const puma = "trap 'trap - TERM; kill -TERM $$' TERM; echo up; while :; do sleep 0.02; done";
   await f.keeper.call("start", { instance: spec(f.home, { argv: ["/bin/sh", "-c", puma] }) });
-  await until(() => fs.existsSync(path.join(f.home, "log", "web.log")) && lines(f).includes("up"));
+  await eventually("it is up", () => lines(f).includes("up"));
   const result = await f.keeper.call("stop", { key: "app/1/web.1" });
   assert.deepEqual([result.exit?.signal, result.forced, result.cut], ["SIGTERM", false, 0]);
   assert.equal((await f.keeper.call("list", {})).instances[0]?.state, "stopped");
@@ -216,9 +208,9 @@ test("a log is rotated by copy when it is larger than its bound, and its writer 
   const log = { file: path.join(f.home, "log", "web.log"), maxBytes: 2000, keep: 2 };
   const chatty = "while :; do echo 0123456789012345678901234567890123456789; sleep 0.005; done";
   await f.keeper.call("start", { instance: spec(f.home, { argv: ["/bin/sh", "-c", chatty], log }) });
-  await until(() => fs.existsSync(`${log.file}.1`));
+  await eventually("the first is full", () => fs.existsSync(`${log.file}.1`));
   const { size } = fs.statSync(log.file);
-  await until(() => fs.statSync(log.file).size !== size);
+  await eventually("the second grows", () => fs.statSync(log.file).size !== size);
 });
 
 test(
@@ -235,7 +227,7 @@ test(
       limits,
     });
     await f.keeper.call("start", { instance });
-    await until(() => f.events.some((event) => event.type === "exited"));
+    await eventually("its exit", () => f.events.some((event) => event.type === "exited"));
     const none = "0000000000000000";
     assert.deepEqual(
       lines(f).map((line) => line.replace(/\s+/g, " ")),
@@ -251,9 +243,7 @@ test("limits that this machine cannot set are listed, the others hold", async (t
   const instance = spec(f.home, { argv: ["/bin/sh", "-c", script], limits, restart: null });
   const view = await f.keeper.call("start", { instance });
   if (view.unenforced.includes("pids")) return;
-  await until(
-    () => fs.existsSync(path.join(f.home, "log", "web.log")) && /fork|made/.test(lines(f).join("\n")),
-  );
+  await eventually("its end", () => /fork|made/.test(lines(f).join("\n")));
   assert.match(lines(f).join("\n"), /[Cc]annot fork|Resource temporarily/);
 });
 
@@ -267,7 +257,7 @@ test("of what an instance says on its status pipe, the last lines are kept, each
   '`;
   const env = { PATH: `${path.dirname(process.execPath)}:/usr/bin:/bin` };
   await f.keeper.call("start", { instance: spec(f.home, { argv: ["sh", "-c", script], env, gate: true }) });
-  const status = await until(async () => {
+  const status = await eventually("its last words", async () => {
     const [view] = (await f.keeper.call("list", {})).instances;
     return view?.status.at(-1) === "last" && view.status;
   });

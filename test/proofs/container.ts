@@ -2,7 +2,8 @@ import { type ChildProcess, execFile } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
-import { ended, type Processes, signalQuietly, until } from "../support/processes.ts";
+import { ended, type Processes, signalQuietly } from "../support/processes.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 const run = promisify(execFile);
 
@@ -51,14 +52,14 @@ export class Container {
     );
     this.#child = child;
     const pid = child.pid ?? 0;
-    this.#init = await until("the container has a PID 1", () => initBelow(pid), { signal });
-    await until(
+    this.#init = await eventually("the container has a PID 1", () => initBelow(pid), { signal });
+    await eventually(
       "systemd is up",
       async () => {
         const { stdout } = await this.#enter(["systemctl", "is-system-running"]).catch(
           (err: unknown) => err as { stdout: string },
         );
-        return /^(running|degraded)/.test(stdout) ? true : undefined;
+        return /^(running|degraded)/.test(stdout);
       },
       { withinMs: 60_000, everyMs: 100, signal },
     );

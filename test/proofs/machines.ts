@@ -1,7 +1,8 @@
 import { type ChildProcess, execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { type Processes, until } from "../support/processes.ts";
+import { type Processes } from "../support/processes.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 /** A person without rights on each of them. */
 export const USER = "ada";
@@ -38,7 +39,7 @@ export async function startMachines<Name extends string>(
   const cable = start(["-n", "sleep", "infinity"], "switch").pid ?? 0;
   const inSwitch = async (...words: string[]): Promise<void> =>
     await done("nsenter", ["-t", String(cable), "-n", "ip", ...words], signal);
-  await until("there is a switch", async () => {
+  await eventually("there is a switch", async () => {
     await inSwitch("link", "add", "br0", "type", "bridge");
     return true;
   });
@@ -50,7 +51,7 @@ export async function startMachines<Name extends string>(
     await fs.mkdir(own, { recursive: true });
     const spaces = ["-m", "-n", "-u", "-p", "-f", "--kill-child", "--propagation", "private", "--mount-proc"];
     const child = start([...spaces, "sh", "-ec", bootScript(name, own, alias)], name);
-    const pid = await until(`${name} is up`, async () => {
+    const pid = await eventually(`${name} is up`, async () => {
       const [found = ""] = (await fs.readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")).split(
         " ",
       );
@@ -113,7 +114,7 @@ export class Machine {
     processes.start("nsenter", this.#words(line, user, folder), { cwd: dir, env: process.env, log });
     const printed = async (): Promise<string> => await fs.readFile(log, "utf8");
     try {
-      return await until(
+      return await eventually(
         `${this.name}$ ${line}`,
         async () => (ready(await printed()) ? await printed() : undefined),
         { signal },

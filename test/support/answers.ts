@@ -1,6 +1,6 @@
 import http from "node:http";
-import { until } from "./processes.ts";
 import { PATIENCE_MS } from "../../src/lib/patience.fixture.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 export interface Answer {
   readonly status: number;
@@ -29,11 +29,11 @@ export async function get(url: string, signal?: AbortSignal): Promise<Answer> {
 
 /** Resolves as soon as `url` answers 200 with exactly `text`, asking every 5 ms. */
 export async function firstAnswer(url: string, text: string, signal?: AbortSignal): Promise<void> {
-  const probe = async (): Promise<true | undefined> => {
+  const probe = async (): Promise<boolean> => {
     const answer = await get(url, signal);
-    return answer.status === 200 && answer.text === text ? true : undefined;
+    return answer.status === 200 && answer.text === text;
   };
-  await until(`${url} answers ${JSON.stringify(text)}`, probe, {
+  await eventually(`${url} answers ${JSON.stringify(text)}`, probe, {
     everyMs: 5,
     ...(signal === undefined ? {} : { signal }),
   });

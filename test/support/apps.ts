@@ -4,7 +4,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { get } from "./answers.ts";
 import type { Cluster } from "./cluster.ts";
-import { until } from "./processes.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 /** All nodes at once, and no waiting afterwards. */
 export const FAST = ["--bake", "0s", "--all-at-once"] as const;
@@ -39,7 +39,7 @@ export async function writeSource(
 
 /** Where the app's instance listens on a node (default: on any). */
 export async function urlOf(cluster: Cluster, app: string, node?: string): Promise<string> {
-  return await until(`${app} in the port table`, async () => {
+  return await eventually(`${app} in the port table`, async () => {
     const entry = (await cluster.ports()).find(
       (one) => one.app === app && one.port !== null && (node === undefined || one.nodeName === node),
     );

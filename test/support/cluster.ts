@@ -11,9 +11,10 @@ import type { NodeView, PortEntry } from "../../src/api/schemas.ts";
 import { pathsFrom } from "../../src/lib/paths.ts";
 import { invite } from "../../src/operator/nodes.ts";
 import { openOperator, type Operator } from "../../src/operator/operator.ts";
-import { ended, freePort, Processes, processesIn, signalQuietly, until } from "./processes.ts";
+import { ended, freePort, Processes, processesIn, signalQuietly } from "./processes.ts";
 import { type Program, tested } from "./program.ts";
 import { gitEnv } from "./repo.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 const INVITED_MS = 600_000;
 
@@ -189,8 +190,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Waits until `holds` answers true; rejects with `what` when it never does. */
   async until(what: string, holds: () => Promise<boolean>): Promise<void> {
-    const probe = async (): Promise<true | undefined> => ((await holds()) ? true : undefined);
-    await until(what, probe, { signal: this.signal });
+    await eventually(what, holds, { signal: this.signal });
   }
 
   env(home: string): NodeJS.ProcessEnv {
@@ -270,7 +270,7 @@ abstract class Daemon {
       if (match === null && (child.exitCode !== null || child.signalCode !== null)) throw new Ended();
       return match ?? undefined;
     };
-    return await until(`skein ${args[0]} is ready`, isReady, {
+    return await eventually(`skein ${args[0]} is ready`, isReady, {
       signal,
       giveUp: isEnded,
     }).catch(async (err: unknown) => {
@@ -342,10 +342,10 @@ export class AgentProcess extends Daemon {
   /** Power off: agent, keeper and every instance at once. */
   async powerOff(): Promise<void> {
     await this.kill("SIGKILL");
-    await until(`${this.name} is off`, () => {
+    await eventually(`${this.name} is off`, () => {
       const left = processesIn(`${this.home}/`);
       for (const { pid } of left) signalQuietly(pid, "SIGKILL");
-      return left.length === 0 ? true : undefined;
+      return left.length === 0;
     });
   }
 }

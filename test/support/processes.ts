@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import { PATIENCE_MS } from "../../src/lib/patience.fixture.ts";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 export interface StartOptions {
   readonly cwd: string;
@@ -110,46 +110,11 @@ export async function freePort(host = "127.0.0.1"): Promise<number> {
   return address.port;
 }
 
-/**
- * Asks `probe` again and again until it answers something, and returns that. A probe that throws answers nothing.
- * @throws Error naming `what` and the last failure when `withinMs` is over.
- */
-export async function until<T>(
-  what: string,
-  probe: () => Promise<T | undefined> | T | undefined,
-  { withinMs = PATIENCE_MS, everyMs = 20, signal, giveUp }: UntilOptions = {},
-): Promise<T> {
-  const end = performance.now() + withinMs;
-  let last: unknown;
-  for (;;) {
-    signal?.throwIfAborted();
-    try {
-      const answer = await probe();
-      if (answer !== undefined) return answer;
-    } catch (err) {
-      if (giveUp?.(err) === true) throw err;
-      last = err;
-    }
-    if (performance.now() > end) {
-      throw new Error(`${what}: not within ${withinMs} ms`, { cause: last });
-    }
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
-  }
-}
-
-export interface UntilOptions {
-  readonly withinMs?: number;
-  readonly everyMs?: number;
-  readonly signal?: AbortSignal;
-  /** Failures of the probe after which asking again is no use. */
-  readonly giveUp?: (err: unknown) => boolean;
-}
-
 async function goneFrom(folder: string): Promise<void> {
-  await until(`the processes of ${folder} end`, () => {
+  await eventually(`the processes of ${folder} end`, () => {
     const left = processesIn(folder);
     for (const { pid } of left) signalQuietly(pid, "SIGKILL");
-    return left.length === 0 ? true : undefined;
+    return left.length === 0;
   });
 }
 

@@ -4,9 +4,10 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { generateSigner } from "../../trust/keys.ts";
-import { answer, eventually, world, type World } from "../agent.fixture.ts";
+import { answer, world, type World } from "../agent.fixture.ts";
 import { ask } from "../programs/command.fixture.ts";
 import { freePort } from "../runtime/runtime.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 async function running(t: TestContext): Promise<{ w: World; port: number }> {
   const w = await world(t);
@@ -42,10 +43,10 @@ test("an instance is restarted and stopped by its name", async (t) => {
   const { w, port } = await running(t);
   const before = await answer(port);
   assert.equal((await ask(w, "restart-instance", { instance: "web.1" })).at(-1)?.["ok"], true);
-  await eventually("another process", async () => ((await answer(port)) === before ? undefined : true));
+  await eventually("another process", async () => (await answer(port)) !== before);
   assert.equal((await ask(w, "stop-instance", { instance: "web.1" })).at(-1)?.["ok"], true);
   const states = (): unknown => w.report()?.instances.map(({ state }) => state);
-  await eventually("it is stopped", async () => (String(states()) === "stopped" ? true : undefined));
+  await eventually("it is stopped", async () => String(states()) === "stopped");
   await sleep(500);
   assert.deepEqual(states(), ["stopped"], "nobody started it again");
   const [unknown] = await ask(w, "stop-instance", { instance: "web.9" });

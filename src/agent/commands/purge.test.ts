@@ -5,10 +5,11 @@ import path from "node:path";
 import test from "node:test";
 import { releaseIdOf } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { answer, eventually, webApp, world, type World } from "../agent.fixture.ts";
+import { answer, webApp, world, type World } from "../agent.fixture.ts";
 import { ask, type Line } from "../programs/command.fixture.ts";
 import { freePort } from "../runtime/runtime.fixture.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 const idOf = (release: Envelope): ReleaseId => releaseIdOf(readUnverified(release, "release.1"));
 const revs = (w: World): Set<string> =>
@@ -50,7 +51,7 @@ test("one release is purged by name; what is active, held by an order or pinned 
   w.offer({ orders: [order.envelope], releases, gates: { [order.digest]: "hold" } });
   await eventually("the order is known", async () => {
     const head = w.report()?.apps[0]?.head;
-    return head === order.digest ? true : undefined;
+    return head === order.digest;
   });
   assert.equal(await refusal(idOf(held)), "REVISION_ACTIVE");
 });

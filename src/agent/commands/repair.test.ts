@@ -4,10 +4,11 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { answer, eventually, webApp, world, type Ordered, type World } from "../agent.fixture.ts";
+import { answer, webApp, world, type Ordered, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";
 import { Load } from "../runtime/load.fixture.ts";
 import { freePort } from "../runtime/runtime.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 interface Running {
   readonly w: World;
@@ -43,7 +44,7 @@ verify: sh smoke.sh
   // A receipt is there a moment before the agent has noted what it reached.
   await eventually("it has noted what it reached", async () => {
     const [line] = await ask(w, "drift", {});
-    return line?.["busy"] === false ? true : undefined;
+    return line?.["busy"] === false;
   });
   return { w, port, ordered };
 }
@@ -118,9 +119,7 @@ test("an instance that fails its check is fetched anew and replaced, and no call
   assert.ok(Number(done.find(({ type }) => type === "files")?.["bytesFetched"]) > 0);
   assert.deepEqual((await calls.end()).classes, {}, "no request is lost");
   const pids = new Set<string>();
-  await eventually("both instances answer", async () =>
-    pids.add(await answer(port)).size > 1 ? true : undefined,
-  );
+  await eventually("both instances answer", async () => pids.add(await answer(port)).size > 1);
   assert.ok(!pids.has(sick));
 });
 
@@ -157,7 +156,7 @@ test("a repair gives way to an order that comes meanwhile, and undoes nothing of
   const command = await commandTo(w, "repair", {});
   w.offer({ commands: [command] });
   await eventually("it replaces the instance, and waits for its health", async () => {
-    return starts() > before ? true : undefined;
+    return starts() > before;
   });
   const second = await w.deploy(webApp(port, "v2"));
   await w.receipt(second.digest, "ok");
@@ -166,7 +165,7 @@ test("a repair gives way to an order that comes meanwhile, and undoes nothing of
   assert.equal(w.current(), second.release);
   await eventually("nothing else runs", async () => {
     const releases = new Set(w.report()?.instances.map(({ release }) => release));
-    return releases.size === 1 && releases.has(second.release) ? true : undefined;
+    return releases.size === 1 && releases.has(second.release);
   });
   assert.equal(await answer(port), "v2");
 });

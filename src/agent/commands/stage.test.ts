@@ -7,9 +7,10 @@ import { releaseIdOf, type Command } from "../../trust/documents.ts";
 import { readUnverified, seal, type Envelope } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
-import { answer, ended, eventually, webApp, world, type World } from "../agent.fixture.ts";
+import { answer, ended, webApp, world, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";
 import { freePort } from "../runtime/runtime.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 const idOf = (release: Envelope): string => releaseIdOf(readUnverified(release, "release.1"));
 const argsFor = (release: Envelope) => ({ release: idOf(release), document: JSON.stringify(release) });

@@ -6,7 +6,8 @@ import test from "node:test";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { PIECE_BYTES } from "../../depot/peers/picking.ts";
 import { releaseId } from "../../release/release.fixture.ts";
-import { eventually, world, type World } from "../agent.fixture.ts";
+import { world, type World } from "../agent.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 const PIECES = 8;
 
@@ -65,7 +66,7 @@ test("a folder that a cut removal left goes when the agent starts; installs and 
   fs.chmodSync(path.join(left, "deep"), 0o555);
   fs.mkdirSync(path.join(revs, "mine"));
   await w.agent();
-  await eventually("it is gone", async () => (fs.existsSync(left) ? undefined : true));
+  await eventually("it is gone", async () => !fs.existsSync(left));
   assert.deepEqual(fs.readdirSync(revs).sort(), [".install", "mine", release].sort());
   assert.equal(fs.readFileSync(path.join(revs, release, "site.txt"), "utf8"), "here");
 });

@@ -6,7 +6,8 @@ import { isDeepStrictEqual } from "node:util";
 import { listInstalls, spareDir, spareStage } from "../../release/install-record.ts";
 import { readTree, type Tree } from "../../release/release.fixture.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { ended, eventually, world, type World } from "../agent.fixture.ts";
+import { ended, world, type World } from "../agent.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 /** Apps share files between releases only where they have users of their own. */
 const options = { skip: process.getuid?.() !== 0 && "needs root" };
@@ -38,7 +39,9 @@ const inodeOf = (dir: string): number => fs.lstatSync(path.join(dir, "lib/7")).i
 
 async function spareOf(w: World, release: ReleaseId): Promise<string> {
   const dir = spareDir(revsOf(w), release);
-  return await eventually("a spare", async () => (fs.existsSync(dir) ? dir : undefined), FLUSHED_MS);
+  return await eventually("a spare", async () => (fs.existsSync(dir) ? dir : undefined), {
+    withinMs: FLUSHED_MS,
+  });
 }
 
 test(
@@ -92,9 +95,8 @@ for (const [what, points] of [
         const { digest, release } = await w.deploy(files(String(version)));
         const done = await Promise.race([ended(child).then(() => null), w.receipt(digest)]);
         if (done === null) break;
-        const made = (): true | undefined =>
-          child.signalCode !== null || fs.existsSync(spareDir(revsOf(w), release)) ? true : undefined;
-        await eventually(`${point} or a spare`, async () => made(), FLUSHED_MS);
+        const made = (): boolean => child.signalCode !== null || fs.existsSync(spareDir(revsOf(w), release));
+        await eventually(`${point} or a spare`, made, { withinMs: FLUSHED_MS });
       }
       assert.equal(child.signalCode, "SIGKILL", point);
     }
@@ -109,11 +111,9 @@ for (const [what, points] of [
     };
     const wanted = { others: [`${current}.spare`], installed: 2 };
     // What is of no use any more goes after it has its name.
-    await eventually(
-      "one spare, and nothing else",
-      async () => (isDeepStrictEqual(await left(), wanted) ? true : undefined),
-      FLUSHED_MS,
-    ).catch(async (err: unknown) => assert.deepEqual(await left(), wanted, String(err)));
+    await eventually("one spare, and nothing else", async () => isDeepStrictEqual(await left(), wanted), {
+      withinMs: FLUSHED_MS,
+    }).catch(async (err: unknown) => assert.deepEqual(await left(), wanted, String(err)));
     last.kill("SIGKILL");
     await ended(last);
   });
@@ -134,7 +134,7 @@ test("nothing is prepared for an app that was stopped", options, async (t) => {
     assert.equal((await w.receipt(ordered.digest)).verdict, "ok");
   };
   await tell("stopped");
-  await eventually("no spare", async () => (fs.existsSync(spare) ? undefined : true));
+  await eventually("no spare", async () => !fs.existsSync(spare));
   await tell("run");
   await spareOf(w, release);
 });

@@ -6,8 +6,9 @@ import test from "node:test";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/install-record.ts";
 import { stick, sticking, unstick } from "../../release/stuck.fixture.ts";
-import { eventually, world } from "../agent.fixture.ts";
+import { world } from "../agent.fixture.ts";
 import { ask } from "../programs/command.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 const told = (lines: readonly string[]): unknown[] =>
   lines.map((line) => JSON.parse(line) as Record<string, string>).filter(({ level }) => level === "warn");

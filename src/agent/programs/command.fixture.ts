@@ -5,7 +5,8 @@ import type { Command } from "../../trust/documents.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import type { LocalSigner } from "../../trust/keys.ts";
-import { eventually, type World } from "../agent.fixture.ts";
+import { type World } from "../agent.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 export type Line = Record<string, unknown>;
 

@@ -10,7 +10,7 @@ import { errnoOf } from "../../lib/errors.ts";
 import { appLog } from "./app-log.ts";
 import { processGroups } from "./groups.ts";
 import { printedHealth, runHook, runVerify, type HookPlace, type HookTools } from "./hooks.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 const BARE: Pick<Manifest, "hooks" | "env" | "verify"> = { hooks: {}, env: {}, verify: null };
 
@@ -155,7 +155,7 @@ test("an aborted hook is ended before it rejects", async (t) => {
   const abort = new AbortController();
   const run = runHook("pre-jump", place, { ...tools, signal: abort.signal });
   const file = path.join(home, "data/pid");
-  const pid = await eventually(async () => Number(await fs.readFile(file, "utf8")) || undefined);
+  const pid = await eventually("its pid", async () => Number(await fs.readFile(file, "utf8")) || undefined);
   abort.abort();
   await assert.rejects(run, { name: "AbortError" });
   await gone(pid);
@@ -209,23 +209,14 @@ test("health is read from the last line that has it", () => {
   assert.equal(printedHealth(["0.5", "null", "[]"]), undefined);
 });
 
-async function eventually<T>(look: () => Promise<T | undefined>): Promise<T> {
-  for (const end = performance.now() + PATIENCE_MS; performance.now() < end;) {
-    const found = await look().catch(() => undefined);
-    if (found !== undefined) return found;
-    await systemClock.sleep(10);
-  }
-  throw new Error("it did not come to be");
-}
-
 /** Waits until a process is gone or only a zombie that somebody else must reap. */
 async function gone(pid: number): Promise<void> {
-  await eventually(async () => {
+  await eventually(`the end of ${pid}`, async () => {
     try {
       const stat = await fs.readFile(`/proc/${pid}/stat`, "utf8");
-      return /\) Z /.test(stat) ? true : undefined;
+      return /\) Z /.test(stat);
     } catch (err) {
-      return errnoOf(err) === "ENOENT" || errnoOf(err) === "ESRCH" ? true : undefined;
+      return errnoOf(err) === "ENOENT" || errnoOf(err) === "ESRCH";
     }
   });
 }

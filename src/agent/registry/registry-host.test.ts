@@ -9,15 +9,8 @@ import { silentLog } from "../../lib/log.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { openRecords } from "../attempt/records.ts";
 import { openRegistryHost } from "./registry-host.ts";
-import {
-  bench,
-  deploy,
-  eventually,
-  listenAt,
-  plainNode,
-  processPlan,
-  releasePlan,
-} from "../runtime/runtime.fixture.ts";
+import { bench, deploy, listenAt, plainNode, processPlan, releasePlan } from "../runtime/runtime.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 test("a dead instance leaves the table with the event of its end, though the keeper answers nothing more", async (t) => {
   const b = await bench(t);
@@ -58,7 +51,7 @@ test("a dead instance leaves the table with the event of its end, though the kee
   await told.promise;
   assert.deepEqual(await table(), []);
   goOn(keeper);
-  await eventually(async () => (await table()).length === 1); // its successor is found again
+  await eventually("one again", async () => (await table()).length === 1); // its successor is found again
 });
 
 /** The keeper may have been ended by then. */

@@ -5,16 +5,8 @@ import test from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { isNodeCommand } from "./style.ts";
 import { startOrder } from "./plan.ts";
-import {
-  bench,
-  deploy,
-  eventually,
-  freePort,
-  get,
-  listenAt,
-  processPlan,
-  releasePlan,
-} from "./runtime.fixture.ts";
+import { bench, deploy, freePort, get, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 test("an instance sees its own environment and nothing of the agent's", async (t) => {
   const b = await bench(t);
@@ -76,8 +68,8 @@ test("where the machine has a Node of its own, an app's node is that one", async
   const app = `require("fs").writeFileSync(process.env.HOME + "/exe", process.execPath); setInterval(() => {}, 1000)`;
   const plan = releasePlan(b.release({ "app.js": app }), processPlan("node app.js", { name: "worker" }));
   await b.runtime.judge(plan, {}, b.signal);
-  const exe = await eventually(() => fs.existsSync(out) && fs.readFileSync(out, "utf8"));
-  assert.equal(fs.realpathSync(String(exe)), fs.realpathSync(own));
+  const exe = await eventually("its answer", () => fs.readFileSync(out, "utf8") || undefined);
+  assert.equal(fs.realpathSync(exe), fs.realpathSync(own));
 });
 
 test("as root an app in mode node runs as its own user", { skip: process.getuid?.() !== 0 }, async (t) => {

@@ -7,7 +7,6 @@ import { Load } from "./load.fixture.ts";
 import {
   bench,
   deploy,
-  eventually,
   freePort,
   get,
   listenAt,
@@ -15,6 +14,7 @@ import {
   processPlan,
   releasePlan,
 } from "./runtime.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 /** Fails when another one of its kind holds the lock, and writes its life into a journal. */
 const worker = (home: string, version: string): string => `
@@ -42,7 +42,7 @@ test("a worker that must never run twice never does, and a bad successor brings 
   await deploy(b.runtime, one, undefined, b.signal);
   await deploy(b.runtime, two, one, b.signal);
   await assert.rejects(b.runtime.judge(bad, {}, b.signal), { code: "APP_EXITED" });
-  const journal = await eventually(() => {
+  const journal = await eventually("six lines", () => {
     const lines = fs.readFileSync(path.join(b.home, "journal"), "utf8").trim().split("\n");
     return lines.length === 6 && lines;
   });
@@ -86,7 +86,7 @@ test("a gap is said with its length, and a bad successor brings the old one back
   assert.ok(Number(gap?.data["gapMs"]) > 0, JSON.stringify(attached.warnings));
   assert.equal((await get(port, "/v")).body, "two");
   await assert.rejects(b.runtime.judge(bad, {}, b.signal), { code: "APP_EXITED" });
-  const answer = await eventually(() => get(port, "/v").catch(() => undefined));
+  const answer = await eventually("an answer", async () => await get(port, "/v"));
   assert.equal(answer.body, "two");
 });
 

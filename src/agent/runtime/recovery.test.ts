@@ -10,7 +10,6 @@ import {
   bench,
   deploy,
   endKeeper,
-  eventually,
   freePort,
   get,
   listenAt,
@@ -20,6 +19,7 @@ import {
   untilKeeper,
   type Bench,
 } from "./runtime.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 const webPlan = (b: Bench, port: number, version: string): ReleasePlan =>
   releasePlan(
@@ -72,7 +72,7 @@ test("a killed keeper's successor takes instances and sockets over, and no reque
   await sleep(100);
   const pid = b.keeperPid();
   process.kill(pid, "SIGKILL");
-  await eventually(() => b.keeperPid() !== pid);
+  await eventually("another keeper", () => b.keeperPid() !== pid);
   const hello = (await b.runtime.link.client()).hello;
   assert.deepEqual([hello.lost, hello.adopted], [[], [before?.key]]);
   const [after] = await b.runtime.list();
@@ -100,16 +100,16 @@ test("an adopted instance that dies is noticed and started again with its own en
   const [before] = await b.runtime.list();
   const keeper = b.keeperPid();
   process.kill(keeper, "SIGKILL");
-  await eventually(() => b.keeperPid() !== keeper);
+  await eventually("another keeper", () => b.keeperPid() !== keeper);
   // A newer one is started after it, beside it.
   await deploy(b.runtime, planOf("2", null), undefined, b.signal);
   process.kill(-(before?.pid ?? 1), "SIGKILL");
-  const after = await eventually(async () => {
+  const after = await eventually("it serves again", async () => {
     const row = (await b.runtime.list()).find(({ release }) => release === one.release);
     return row?.state === "serving" && row.pid !== before?.pid ? row : undefined;
   });
   assert.equal(after.crashes, 1);
-  const { body } = await eventually(() => get(port).catch(() => undefined));
+  const { body } = await eventually("an answer", async () => await get(port));
   assert.equal(body, `${"1".repeat(40)} mode of 1`);
 });
 
@@ -125,7 +125,7 @@ test("what a keeper lost together with all of its instances is said and bound an
   const { lost } = (await again.link.client()).hello;
   assert.equal(lost.length, 2, lost.join("\n"));
   assert.match(lost.join("\n"), /bound anew/);
-  assert.equal((await eventually(() => get(port).catch(() => undefined))).body, "one");
+  assert.equal((await eventually("an answer", async () => await get(port))).body, "one");
 });
 
 /** Every place where the keeper may be killed, and how often it is passed before the second version is asked for. */
@@ -163,7 +163,7 @@ for (const fault of FAULTS) {
       await deploy(runtime, two, one, b.signal);
     };
     await assert.rejects(attempt(), { code: "KEEPER_UNREACHABLE" });
-    await eventually(() => b.keeperPid() !== pid);
+    await eventually("another keeper", () => b.keeperPid() !== pid);
     await runtime.reconcile([two], [], b.signal);
     const rows = await runtime.list();
     assert.deepEqual(

@@ -1,11 +1,9 @@
-import assert from "node:assert/strict";
 import fs from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Listen } from "../../app/manifest.ts";
 import { splitCommand } from "../../app/command.ts";
@@ -16,6 +14,7 @@ import { silentLog } from "../../lib/log.ts";
 import type { ProcessPlan, ReleasePlan } from "./plan.ts";
 import { AppRuntime } from "./runtime.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 /** A node of its own for one test: folders, keeper, runtime; everything it started is gone afterwards. */
 export interface Bench {
@@ -101,7 +100,7 @@ async function endKnownKeeper(run: string): Promise<void> {
     const { instances } = await client.call("list", {});
     for (const { pid } of instances) killQuietly(-pid);
     await client.call("shutdown", {});
-    await eventually(() => (statOf(client.hello.pid)?.state ?? "Z") === "Z"); // its last act takes the socket file away
+    await eventually("its end", () => (statOf(client.hello.pid)?.state ?? "Z") === "Z"); // its last act takes the socket file away
   } catch {
     // it is gone; what it had is in its file
     const state = readJson(path.join(run, "keeper.json"));
@@ -112,9 +111,8 @@ async function endKnownKeeper(run: string): Promise<void> {
 
 /** Waits until a keeper that somebody else starts answers. */
 export async function untilKeeper(run: string): Promise<void> {
-  const connect = async () =>
-    await KeeperClient.connect(path.join(run, "keeper.sock")).catch(() => undefined);
-  const client = await eventually(connect);
+  const connect = async () => await KeeperClient.connect(path.join(run, "keeper.sock"));
+  const client = await eventually("a keeper", connect);
   await client[Symbol.asyncDispose]();
 }
 
@@ -217,20 +215,6 @@ export async function get(port: number, url = "/"): Promise<Answer> {
     request.setTimeout(PATIENCE_MS, () => request.destroy(new Error("no answer")));
     request.on("error", reject);
   });
-}
-
-/** Repeats until `ask` gives something truthy; fails after `withinMs`. */
-export async function eventually<T>(
-  ask: () => T | Promise<T>,
-  withinMs = PATIENCE_MS,
-): Promise<NonNullable<T>> {
-  const until = performance.now() + withinMs;
-  for (;;) {
-    const got = await ask();
-    if (got !== undefined && got !== null && got !== false) return got;
-    assert.ok(performance.now() < until, "it did not happen in time");
-    await sleep(20);
-  }
 }
 
 /** Judge, attach and retire: a whole hand-over. */

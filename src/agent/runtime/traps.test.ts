@@ -15,7 +15,6 @@ import {
   bench,
   deploy,
   endKeeper,
-  eventually,
   freePort,
   get,
   listenAt,
@@ -46,6 +45,7 @@ while True:
     c.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: ${version.length}\\r\\n\\r\\n${version}")
     c.close()
 `;
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 function socketProcess(port: number, over: Partial<ProcessPlan> = {}): ProcessPlan {
   return processPlan("/usr/bin/python3 app.py", {
@@ -296,7 +296,7 @@ test("a port that another program has is PORT_TAKEN", async (t) => {
   const b = await bench(t);
   const other = http.createServer().listen(0, "127.0.0.1");
   atEnd(t, () => other.close());
-  await eventually(() => other.listening);
+  await eventually("it listens", () => other.listening);
   const { port } = other.address() as net.AddressInfo;
   const plan = releasePlan(
     b.release({ "app.js": "" }),
@@ -329,7 +329,7 @@ test("a first deployment that fails leaves no socket behind, also when nothing w
   const b = await bench(t);
   const [free, other] = [await freePort(), http.createServer().listen(0, "127.0.0.1")];
   atEnd(t, () => other.close());
-  await eventually(() => other.listening);
+  await eventually("it listens", () => other.listening);
   const listen = { a: listenAt(free), b: listenAt((other.address() as net.AddressInfo).port) };
   const plan = releasePlan(b.release({ "app.js": "" }), processPlan("node app.js", { listen }));
   await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "PORT_TAKEN" });

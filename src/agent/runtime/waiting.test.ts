@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { socketInode } from "../../keeper/proc.ts";
 import { waitingOn, type Waiting } from "./waiting.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
-/** Starts a program with a bound socket as fd 3; answers how it waits on it, once that is `wanted` or twenty seconds passed. */
-async function waitingOf(t: TestContext, argv: readonly string[], wanted: Waiting): Promise<Waiting> {
+/** Starts a program with a bound socket as fd 3, and waits until it waits on it in this way. */
+async function untilWaiting(t: TestContext, argv: readonly string[], wanted: Waiting): Promise<void> {
   const bound = new net.BoundSocket({ host: "127.0.0.1", port: 0 });
   atEnd(t, () => bound.close());
   const [file = "", ...args] = argv;
@@ -17,8 +17,10 @@ async function waitingOf(t: TestContext, argv: readonly string[], wanted: Waitin
   assert.ok(pid !== undefined);
   atEnd(t, () => process.kill(-pid, "SIGKILL"));
   const inode = socketInode(`/proc/self/fd/${bound.fd()}`) ?? 0;
-  for (let n = 0; n < 1000 && waitingOn(pid, inode) !== wanted; n++) await sleep(20);
-  return waitingOn(pid, inode);
+  await eventually(wanted, () => {
+    assert.equal(waitingOn(pid, inode), wanted);
+    return true;
+  });
 }
 
 const python = (code: string): string[] => [
@@ -54,6 +56,6 @@ const ways: [name: string, argv: string[], wanted: Waiting][] = [
 
 for (const [name, argv, wanted] of ways) {
   test(`${name}: ${wanted}`, async (t) => {
-    assert.equal(await waitingOf(t, argv, wanted), wanted);
+    await untilWaiting(t, argv, wanted);
   });
 }

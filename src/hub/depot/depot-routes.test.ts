@@ -26,6 +26,7 @@ import {
   startTestHub,
   type TestHub,
 } from "../hub.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 depotConformance("http", async (t) => {
   const hub = await startTestHub(t);
@@ -260,8 +261,6 @@ test("what a cut upload left is swept while the hub runs", async (t) => {
   const longAgo = new Date(Date.now() - 25 * 3_600_000);
   await fs.utimes(aside, longAgo, longAgo);
   await fs.rename(aside, old);
-  while ((await fs.readdir(uploads)).includes("packs+old")) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await eventually("the old one goes", async () => !(await fs.readdir(uploads)).includes("packs+old"));
   assert.deepEqual(await fs.readdir(uploads), ["packs+fresh"]);
 });

@@ -11,6 +11,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { PUSH, reposLeft, reposOf, shop, workTree } from "./git.fixture.ts";
 import { HOUR, makeCluster, operatorClient, operatorLine, startTestHub, tempHome } from "../hub.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 test("a first push creates the repository, and when it returned everybody finds it", async (t) => {
   const hub = await startTestHub(t);
@@ -195,7 +196,7 @@ test("what many pushes left behind is packed after them", async (t) => {
   assert.equal(await packs(), 1);
   await work.commit("c.txt", "three");
   await work.git("push", `skein://${hub.address}/shop`, "main");
-  while ((await packs()) !== 1) await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually("one pack", async () => (await packs()) === 1);
 });
 
 test("what packs a repository ends with the hub, and so does all that it started", async (t) => {
@@ -217,14 +218,13 @@ test("what packs a repository ends with the hub, and so does all that it started
   process.env["PATH"] = `${folder}:${PATH}`;
   await work.commit("b.txt", "two");
   await work.git("push", `skein://${hub.address}/shop`, "main");
-  const started = async (): Promise<string> => await fs.readFile(file, "utf8").catch(() => "");
-  while ((await started()) === "") await new Promise((resolve) => setTimeout(resolve, 10));
-  const stat = `/proc/${(await started()).trim()}/stat`;
+  const started = await eventually("what it starts", async () => await fs.readFile(file, "utf8"));
+  const stat = `/proc/${started.trim()}/stat`;
   await hub.closeHubOnly();
   // Whoever takes over what has lost its parent may be late to look at its end.
   const isGone = async (): Promise<boolean> =>
     /^$|\) Z /.test(await fs.readFile(stat, "utf8").catch(() => ""));
-  while (!(await isGone())) await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually("its end", isGone);
 });
 
 test("first pushes at the same time make one repository with both branches", async (t) => {

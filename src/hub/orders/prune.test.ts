@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { KeyId } from "../../lib/ids.ts";
 import { rosterDigest } from "../../trust/documents.ts";
 import { makeOrder, makeRelease, startTestHub } from "../hub.fixture.ts";
 import { put } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 const rosterOf = (name: string) => ({
   nodes: [{ node: name.repeat(32) as KeyId, name, labels: {} }],
@@ -40,7 +40,7 @@ test("100 orders are kept, and of the older ones those that a node may still sta
   }
   const kept = (): number[] => orders.log({ app: "shop", env: "default" }).map(({ seq }) => seq);
   const newest = Array.from({ length: 100 }, (_, i) => 110 - i);
-  while (kept()[0] !== 110 || kept().length > 103) await sleep(10);
+  await eventually("the old ones go", () => kept()[0] === 110 && kept().length <= 103);
   assert.deepEqual(kept(), [...newest, 5, 3, 2], "the newest settled for web, the newest two for db");
   const [first = "", , ...others] = digests;
   for (const [at, digest] of [first, ...others.slice(0, 9)].entries()) {

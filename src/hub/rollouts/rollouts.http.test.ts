@@ -18,6 +18,7 @@ import {
   type TestHub,
   type TestNode,
 } from "../hub.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 type Answer = Partial<Receipt>;
 
@@ -93,11 +94,10 @@ function nextWord(gate: string | undefined, last: string | undefined, answer: An
 }
 
 async function ended(story: Story): Promise<RolloutView> {
-  for (;;) {
-    const view = await story.hub.client.rollout(story.order.digest).catch(() => undefined);
-    if (view !== undefined && view.verdict !== null) return view;
-    await sleep(20);
-  }
+  return await eventually("its verdict", async () => {
+    const view = await story.hub.client.rollout(story.order.digest);
+    return view.verdict !== null && view;
+  });
 }
 
 async function withAgents(
@@ -143,7 +143,7 @@ test("a hub that is ended in the middle and started again goes on where it was",
   const story = await begin(t, 200);
   const { home, cluster, port } = story.hub;
   await withAgents(story, [], async () => {
-    while (story.said.length < 1) await sleep(5);
+    await eventually("the first word", () => story.said.length > 0);
     await story.hub.close();
     story.hub = await startTestHub(t, { home, cluster, listen: { host: "127.0.0.1", port } });
     assert.equal((await ended(story)).phase, "ok");

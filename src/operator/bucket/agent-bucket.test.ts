@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile, readlink } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
-import { agentOptions, answer, eventually, webApp } from "../../agent/agent.fixture.ts";
+import { agentOptions, answer, webApp } from "../../agent/agent.fixture.ts";
 import { runAgent } from "../../agent/agent.ts";
 import { endKeeper, freePort } from "../../agent/runtime/runtime.fixture.ts";
 import { joinBucket } from "../../agent/node/join-bucket.ts";
@@ -14,6 +14,7 @@ import { silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
 import { inviteToBucket } from "./bucket-invite.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 /** An agent with its keeper that knows nothing but the bucket and the fingerprint. */
 async function agent(world: BucketWorld, name: string, line?: string): Promise<() => Promise<void>> {
@@ -52,7 +53,7 @@ async function handedOver(world: BucketWorld, name: string): Promise<void> {
   const record = path.join(world.dir, name, "lib", "state", "apps", "shop.json");
   await eventually("the end of the hand-over", async () => {
     const { attempt } = JSON.parse(await readFile(record, "utf8")) as { attempt: unknown };
-    return await Promise.resolve(attempt === null ? true : undefined);
+    return await Promise.resolve(attempt === null);
   });
 }
 
@@ -61,7 +62,7 @@ test("an agent pulls a service from a bucket, updates it, and brings it back wit
   const port = await freePort();
   const end = await agent(world, "n1");
   const serves = async (version: string): Promise<void> => {
-    await eventually(`version ${version}`, async () => ((await answer(port)) === version ? true : undefined));
+    await eventually(`version ${version}`, async () => (await answer(port)) === version);
   };
   await world.jump(await world.spool("shop", webApp(port, "v1")));
   await serves("v1");

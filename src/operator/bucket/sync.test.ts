@@ -30,6 +30,7 @@ import { isReleaseId } from "../../lib/ids.ts";
 import { stick, sticking } from "../../release/stuck.fixture.ts";
 import { jumpMaster, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 
 const revsOf = (machine: Machine, name: string): string[] =>
   readdirSync(path.join(machine.root, name, "revs")).filter(isReleaseId);
@@ -234,17 +235,13 @@ test("staying, it polls again and again, and acts when something is new", async 
   await world.jump(await world.spool("site", { version: "v1" }));
   let results = 0;
   const running = syncForever(machine.root, 30_000, machine.tools, () => (results += 1));
-  const turns = async (until: () => boolean): Promise<void> => {
-    for (let n = 0; n < 4000 && !until(); n++) await systemClock.sleep(5);
-    assert.ok(until());
-  };
-  await turns(() => results >= 1);
+  await eventually("its first turn", () => results >= 1);
   calls.length = 0;
-  await turns(() => calls.length >= 3);
+  await eventually("three more questions", () => calls.length >= 3);
   assert.deepEqual(new Set(calls), new Set(["read root.json"]));
   assert.ok(waits.every((ms) => ms >= 22_500 && ms <= 37_500) && new Set(waits).size > 1, "jittered");
   await world.jump(await world.spool("site", { version: "v2" }));
-  await turns(() => results >= 2 && pageOf(machine) === "v2");
+  await eventually("the second version", () => results >= 2 && pageOf(machine) === "v2");
   stop.abort();
   await running;
 });
