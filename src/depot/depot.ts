@@ -80,7 +80,12 @@ export interface UploadInfo {
   readonly sha256: string;
   /** As a blob's: the digest need not be made again of bytes from 0 on. */
   readonly inMemory?: boolean;
+  /** Looks at all of its bytes before it appears; what this throws is the upload's end. Default: they are taken as they are. */
+  readonly prove?: (read: ReadRange) => Promise<void>;
 }
+
+/** Reads a range of a blob; shorter only where the blob ends. */
+export type ReadRange = (range: Required<ByteRange>) => Promise<Buffer>;
 
 export interface UploadState {
   /** Bytes that have arrived. */

@@ -95,7 +95,7 @@ async function appendTo(
     await needRoom(uploads, final, blob.size - offset);
     const { arrived, sum } = await receive(own, blob, offset, data);
     if (arrived < blob.size) return { offset: arrived, done: false };
-    await finish(own, final, name, blob.sha256, sum);
+    await finish(own, final, name, blob, sum);
     return { offset: arrived, done: true };
   } catch (err) {
     const failure = asSkeinError(err, final);
@@ -173,16 +173,17 @@ async function finish(
   file: string,
   final: string,
   name: string,
-  sha256: string,
+  { sha256, prove }: UploadInfo,
   sum: string | undefined,
 ): Promise<void> {
   {
     await using handle = await fs.open(file, constants.O_RDWR | constants.O_NOFOLLOW);
-    if ((sum ?? (await hashOf(handle))) !== sha256) {
+    try {
+      if ((sum ?? (await hashOf(handle))) !== sha256) throw differs(name);
+      await prove?.(async ({ start, end }) => await readRange(handle, start, end));
+    } catch (err) {
       await fs.rm(file, { force: true });
-      throw new SkeinError("CHUNK_CORRUPT", `${name} arrived with other bytes than announced`, {
-        data: { blob: name },
-      });
+      throw err;
     }
     await handle.sync();
   }
@@ -192,6 +193,23 @@ async function finish(
   await fs.rename(file, final);
   faultPoint("depot.renamed");
   await syncDirectory(dir);
+}
+
+function differs(name: string): SkeinError {
+  return new SkeinError("CHUNK_CORRUPT", `${name} arrived with other bytes than announced`, {
+    data: { blob: name },
+  });
+}
+
+async function readRange(handle: fs.FileHandle, start: number, end: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(end - start);
+  let at = 0;
+  while (at < buffer.length) {
+    const { bytesRead } = await handle.read(buffer, at, buffer.length - at, start + at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return buffer.subarray(0, at);
 }
 
 async function hashOf(handle: fs.FileHandle): Promise<string> {

@@ -16,6 +16,7 @@ import {
   putSmall,
   sendBytes,
   uploadOffset,
+  type Intake,
 } from "./depot/depot-routes.ts";
 import { hubEvents } from "./events.ts";
 import { gitRequest, sendExchange, sendRefs } from "./git/git-http.ts";
@@ -68,7 +69,7 @@ function publishing(hub: Hub) {
     postRelease: async (call) => {
       const { blobs } = call.body;
       if (blobs.length > 0) needSomeDeploy(hub, call);
-      await putSmall(hub.core.depot, blobs);
+      await putSmall(intakeOf(hub, call), blobs);
       for (const { name } of blobs) hub.peers.forget(name);
       const view = await releases.post(call.body.release);
       const release = readUnverified(view.release, "release.1");
@@ -175,7 +176,7 @@ function depot(hub: Hub) {
     depotPut: async (call) => {
       needSomeDeploy(hub, call);
       const bytes = traffic.receiving(call.req as AsyncIterable<Uint8Array>, call.signal);
-      await putBlob(blobs, name(call), bytes, call.req, call.res);
+      await putBlob(intakeOf(hub, call), name(call), bytes, call.req, call.res);
       // Only now: who asked while it came was told of what was there before.
       hub.peers.forget(name(call));
     },
@@ -230,6 +231,11 @@ function needRight(hub: Hub, call: Named, right: Parameters<typeof allows>[2]): 
         ? "enrol"
         : `${right.kind}:${right.app}/${right.env}`;
   throw new SkeinError("NOT_AUTHORISED", `this needs the right ${scope}`, { data: { scope } });
+}
+
+function intakeOf({ core, admissions, charters }: Hub, { caller: { kid } }: Named): Intake {
+  const isAdmin = allows(charters.need().charter, kid, { kind: "admin" });
+  return { depot: core.depot, admissions, writer: { kid, isAdmin } };
 }
 
 /** Blobs belong to no app: whoever may deploy anything may add to them. */

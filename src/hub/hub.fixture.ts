@@ -24,7 +24,7 @@ import {
   type Strategy,
   type Ticket,
 } from "../trust/documents.ts";
-import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
+import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/envelope.ts";
 import { generateSigner, spkiDigestOf, type LocalSigner } from "../trust/keys.ts";
 import { ephemeralIdentity, tlsIdentity } from "../trust/tls.ts";
 import { startHub, type HubOptions, type RunningHub } from "./start-hub.ts";
@@ -76,6 +76,23 @@ export async function makeCluster(
   };
   const charter = await seal("charter.1", body, [operator]);
   return { id, operator, hubKey, charter, pin: digestOfEnvelope(charter) };
+}
+
+/** The next charter, which lists one operator more. */
+export async function charterWithOperator(
+  cluster: Cluster,
+  { kid, pub }: LocalSigner,
+  allow: readonly string[],
+): Promise<Envelope> {
+  const before = readUnverified(cluster.charter, "charter.1");
+  const body: Charter = {
+    ...before,
+    version: before.version + 1,
+    issued: at(),
+    keys: { ...before.keys, [kid]: { alg: "raw", pub } },
+    operators: { ...before.operators, [kid]: { name: "bob", allow: [...allow] } },
+  };
+  return await seal("charter.1", body, [cluster.operator]);
 }
 
 export interface TestHub extends RunningHub {

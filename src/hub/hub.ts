@@ -4,6 +4,7 @@ import type { Charters } from "./cluster/charters.ts";
 import type { CatchUp } from "./cluster/catch-up.ts";
 import type { Commands } from "./commands/commands.ts";
 import type { Core } from "./records/core.ts";
+import type { Admissions } from "./depot/admission.ts";
 import type { Deltas } from "./depot/deltas.ts";
 import type { Rollouts } from "./orders/gates.ts";
 import type { GitRepos } from "./git/git-repos.ts";
@@ -25,6 +26,7 @@ export interface Hub {
   readonly peers: Peers;
   readonly releases: Releases;
   readonly layouts: Layouts;
+  readonly admissions: Admissions;
   readonly deltas: Deltas;
   readonly orders: Orders;
   readonly receipts: Receipts;

@@ -25,6 +25,7 @@ import { CatchUp } from "./cluster/catch-up.ts";
 import { Charters } from "./cluster/charters.ts";
 import { Commands } from "./commands/commands.ts";
 import type { Core } from "./records/core.ts";
+import { Admissions } from "./depot/admission.ts";
 import { Deltas } from "./depot/deltas.ts";
 import { collectQuietly } from "./depot/depot-upkeep.ts";
 import { GitRepos } from "./git/git-repos.ts";
@@ -215,6 +216,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     peers: new Peers({ core, charters, nodes, orders, presence }),
     releases,
     layouts,
+    admissions: new Admissions({ core, charters, releases }),
     deltas: new Deltas(core, { releases, orders, presence }),
     orders,
     receipts,

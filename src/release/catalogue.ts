@@ -1,18 +1,31 @@
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
-import { isDigest, type ChunkId, type Digest } from "../lib/ids.ts";
+import { digestOf, isDigest, type ChunkId, type Digest } from "../lib/ids.ts";
 import { writeCacheFile } from "../lib/files.ts";
 import type { Depot, DepotReader } from "../depot/depot.ts";
 import { readHeadBytes } from "./blobs.ts";
-import { chunksOf, decodeHead, packName, type PackHead } from "./pack.ts";
+import { chunksOf, decodeHead, packName, type ChunkRef, type PackHead } from "./pack.ts";
 
 /** What a depot holds, as far as its packs' heads say. */
 export interface Catalogue {
   /** Which pack a chunk is in. */
   readonly chunks: Map<ChunkId, Digest>;
-  /** Which pack has the chunk list of a file. */
-  readonly lists: Map<Digest, Digest>;
+  /** Which pack has the chunk list of a file, and what it says. */
+  readonly lists: Map<Digest, KnownList>;
 }
+
+export interface KnownList {
+  readonly pack: Digest;
+  /** As `markOf` gives it; of no list where packs say different things. */
+  readonly mark: string;
+}
+
+/** Of packs that contradict each other: whoever knows the list stores it again. */
+const DISPUTED = "";
+
+/** Tells lists apart: a head is proved by nothing in what it says of files, and whoever wrote it may have lied. */
+export const markOf = (list: readonly ChunkRef[]): string =>
+  digestOf(list.map(({ id, length }) => `${id} ${length}\n`).join(""));
 
 /** Packs whose heads are read; more are not looked at, and their chunks are stored again. */
 const MAX_HEADS = 512;
@@ -32,8 +45,18 @@ export async function readCatalogue(
     const id = name.slice("packs/".length);
     if (names.size < MAX_HEADS && isDigest(id)) names.add(id);
   }
+  return await readHeads(depot, names, cacheDir, signal);
+}
+
+/** What these packs hold; those that cannot be read hold nothing. */
+export async function readHeads(
+  depot: DepotReader,
+  packs: Iterable<Digest>,
+  cacheDir: string | null,
+  signal: AbortSignal,
+): Promise<Catalogue> {
   const catalogue: Catalogue = { chunks: new Map(), lists: new Map() };
-  const todo = [...names];
+  const todo = [...packs];
   const work = async (): Promise<void> => {
     for (let id = todo.shift(); id !== undefined; id = todo.shift()) {
       const head = await headOf(depot, id, cacheDir, signal);
@@ -83,10 +106,15 @@ function isUnreadable(err: unknown): boolean {
   );
 }
 
-function enter(catalogue: Catalogue, id: Digest, head: PackHead): void {
+export function enter(catalogue: Catalogue, id: Digest, head: PackHead): void {
   for (const frame of head.frames) {
     for (const chunk of chunksOf(frame))
       if (!catalogue.chunks.has(chunk.id)) catalogue.chunks.set(chunk.id, id);
   }
-  for (const file of head.lists.keys()) if (!catalogue.lists.has(file)) catalogue.lists.set(file, id);
+  for (const [file, list] of head.lists) {
+    const known = catalogue.lists.get(file);
+    const mark = markOf(list);
+    if (known === undefined) catalogue.lists.set(file, { pack: id, mark });
+    else if (known.mark !== mark) catalogue.lists.set(file, { pack: id, mark: DISPUTED });
+  }
 }

@@ -154,7 +154,7 @@ function packsOf(
     use(
       list === undefined
         ? catalogue.chunks.get(row.sha256 as string as ChunkRef["id"])
-        : catalogue.lists.get(row.sha256),
+        : catalogue.lists.get(row.sha256)?.pack,
     );
   }
   return [...used];

@@ -2,7 +2,7 @@ import type { Digest } from "../lib/ids.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Depot } from "../depot/depot.ts";
 import { piecesBlob } from "./blobs.ts";
-import type { Catalogue } from "./catalogue.ts";
+import { markOf, type Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES, type Room } from "./content-reader.ts";
 import { freeNow } from "../lib/free.ts";
 import {
@@ -77,10 +77,12 @@ export class PackWriter {
     this.newBytes += chunk.length;
   }
 
+  /** Takes a file's list unless the depot has that very one. */
   addList(file: Digest, chunks: readonly ChunkRef[]): void {
-    if (this.#known.lists.has(file)) return;
+    const mark = markOf(chunks);
+    if (this.#known.lists.get(file)?.mark === mark) return;
     this.#lists.set(file, chunks);
-    this.#known.lists.set(file, UNSTORED);
+    this.#known.lists.set(file, { pack: UNSTORED, mark });
     this.#entries += chunks.length + 1;
   }
 
@@ -127,14 +129,14 @@ export class PackWriter {
   async #store(
     pack: EncodedPack,
     frames: readonly PackedFrame[],
-    lists: ReadonlyMap<Digest, unknown>,
+    lists: ReadonlyMap<Digest, readonly ChunkRef[]>,
     signal: AbortSignal,
   ): Promise<void> {
     faultPoint("publish.pack");
     await this.#depot.put(packName(pack.id), piecesBlob(pack.pieces, pack.id), signal);
     faultPoint("publish.packed");
     for (const { chunks } of frames) for (const { id } of chunks) this.#known.chunks.set(id, pack.id);
-    for (const file of lists.keys()) this.#known.lists.set(file, pack.id);
+    for (const [file, list] of lists) this.#known.lists.set(file, { pack: pack.id, mark: markOf(list) });
     this.stored.push(pack.id);
     this.storedBytes += pack.size;
   }

@@ -3,17 +3,18 @@ import { faultPoint } from "../lib/fault.ts";
 import type { Depot } from "../depot/depot.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import { arrange } from "./arrange.ts";
-import { bytesBlob, putCompressed } from "./blobs.ts";
+import { bytesBlob, getCompressed, putCompressed } from "./blobs.ts";
 import { cutAndStore, toRow, type StoredTree } from "./cut-and-store.ts";
 import { Fetcher } from "./fetch.ts";
+import { leadsIn, type Leads } from "./leads.ts";
 import { packName, type ChunkRef } from "./pack.ts";
 import { encodeIndex, indexName } from "./release-index.ts";
 import { isFileRow, treeIdOf, type FileRow, type Row } from "./rows.ts";
 import { cutSegments, encodeRoot } from "./segments.ts";
-import { encodeSince } from "./since.ts";
+import { decodeSince, encodeSince } from "./since.ts";
 import type { PublishedTree, PublishProgress } from "./published.ts";
 import { openStatCache, type StatCache } from "./stat-cache.ts";
-import { indexOf, loadTree } from "./tree-blobs.ts";
+import { loadTree, TABLE_BYTES } from "./tree-blobs.ts";
 import type { SourceEntry, TreeSource } from "./tree-source.ts";
 
 export interface PublishOptions {
@@ -80,7 +81,8 @@ async function publishOnce(
   const listed = Date.now();
   const entries = arrange(await source.entries(signal));
   const cache = openStatCache(options.cacheDir, source.cacheKey, listed);
-  const done = await publishEntries(entries, cache, options);
+  const leads = leadsIn(depot, options.cacheDir, source.cacheKey, signal);
+  const done = await publishEntries(entries, cache, leads, options);
   const { rows, segments, lists, writer, filesRead } = done;
   const tree = treeIdOf(segments.map((segment) => segment.bytes));
   const files = rows.filter(isFileRow);
@@ -94,6 +96,7 @@ async function publishOnce(
     [whole] = await Promise.all([isWhole(done, options), depot.put(indexName(tree), index, signal)]);
   }
   faultPoint("publish.indexed");
+  if (done.packs !== undefined && whole) await leads.note(tree, done.packs);
   await cache.save({ entries, rows, lists });
   const published = {
     tree,
@@ -114,10 +117,27 @@ async function publishOnce(
 async function storeTimes(files: readonly FileRow[], tree: TreeId, options: PublishOptions): Promise<Digest> {
   const { previous, depot, signal } = options;
   if (previous?.tree === tree && previous.since !== null) {
-    const there = await depot.has([`since/${previous.since}`], signal);
-    if (there.size > 0) return previous.since;
+    const before = await timesAgain(depot, previous.since, files.length, signal);
+    if (before !== undefined) return await putCompressed(depot, "since", before, signal);
   }
   return await putCompressed(depot, "since", encodeSince(await timesOf(files, options)), signal);
+}
+
+/** The table as it was, where it can still be read: what lies in the depot may be damaged, and is put there again. */
+async function timesAgain(
+  depot: Depot,
+  since: Digest,
+  files: number,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  try {
+    const table = await getCompressed(depot, "since", since, TABLE_BYTES, signal);
+    decodeSince(table, files);
+    return table;
+  } catch (err) {
+    if (isSkeinError(err, "BLOB_MISSING", "TREE_CORRUPT", "PACK_CORRUPT")) return undefined;
+    throw err;
+  }
 }
 
 async function timesOf(files: readonly FileRow[], options: PublishOptions): Promise<number[]> {
@@ -139,12 +159,13 @@ async function timesOf(files: readonly FileRow[], options: PublishOptions): Prom
 async function publishEntries(
   entries: readonly SourceEntry[],
   cache: StatCache,
+  leads: Leads,
   options: PublishOptions,
 ): Promise<StoredTree> {
   const known = knownRows(entries, cache);
   if (known !== undefined) {
     const segments = cutSegments(known.rows);
-    if (await isPublished(treeIdOf(segments.map((s) => s.bytes)), options)) {
+    if (await leads.isPublished(known, segments)) {
       return { ...known, segments, filesRead: 0, writer: undefined, packs: undefined };
     }
   }
@@ -165,12 +186,4 @@ function knownRows(
     rows.push(toRow(entry, cut));
   }
   return { rows, lists };
-}
-
-/** Whether the tree's index is there, and all packs that it names. */
-async function isPublished(tree: TreeId, options: PublishOptions): Promise<boolean> {
-  const index = await indexOf(options.depot, tree, options.signal);
-  if (index === undefined) return false;
-  const names = index.packs.map(packName);
-  return (await options.depot.has(names, options.signal)).size === new Set(names).size;
 }

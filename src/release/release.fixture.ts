@@ -79,6 +79,17 @@ export function plainSource(dir: string): TreeSource {
   };
 }
 
+/** The same source, whose files changed a minute before they did. */
+export function aged(source: TreeSource): TreeSource {
+  return {
+    ...source,
+    entries: async (signal) =>
+      (await source.entries(signal)).map((entry) =>
+        "changedMs" in entry ? { ...entry, changedMs: entry.changedMs - 60_000 } : entry,
+      ),
+  };
+}
+
 export function plainEntries(dir: string, under: string): SourceEntry[] {
   return fs.readdirSync(path.join(dir, under), { withFileTypes: true }).flatMap((entry): SourceEntry[] => {
     const at = under + entry.name;

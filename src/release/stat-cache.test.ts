@@ -4,7 +4,7 @@ import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { directoryDepot } from "../depot/directory.ts";
 import { publish, type Published } from "./publish.ts";
-import { noise, plainSource, tempDir, writeTree } from "./release.fixture.ts";
+import { aged, noise, plainSource, tempDir, writeTree } from "./release.fixture.ts";
 
 const TREE = {
   "a.txt": "a",
@@ -36,18 +36,7 @@ function place(t: TestContext): Place {
     source,
     kept: () => path.join(stat, fs.readdirSync(stat)[0] ?? ""),
     publish: async () =>
-      await publish({ ...options, source: aged(source), cacheDir: path.join(dir, "cache") }),
-  };
-}
-
-function aged(dir: string): ReturnType<typeof plainSource> {
-  const source = plainSource(dir);
-  return {
-    ...source,
-    entries: async (signal) =>
-      (await source.entries(signal)).map((entry) =>
-        "changedMs" in entry ? { ...entry, changedMs: entry.changedMs - 60_000 } : entry,
-      ),
+      await publish({ ...options, source: aged(plainSource(source)), cacheDir: path.join(dir, "cache") }),
   };
 }
 

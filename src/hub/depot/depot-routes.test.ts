@@ -15,8 +15,8 @@ import { directoryDepot } from "../../depot/directory.ts";
 import { httpDepot } from "../../depot/http.ts";
 import { Traffic } from "../../depot/traffic/traffic.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { digestOf } from "../../lib/ids.ts";
 import { readBlob } from "../../release/blobs.ts";
+import { encodePack, packName } from "../../release/pack.ts";
 import { getBlob } from "./depot-routes.ts";
 import {
   joinNode,
@@ -58,6 +58,12 @@ const blobOf = (bytes: Buffer): BlobSource => ({
     for (let at = offset; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
   },
 });
+
+/** A pack of nothing. */
+function smallPack(): { readonly name: string; readonly bytes: Buffer } {
+  const { id, pieces } = encodePack([], Buffer.alloc(0), new Map());
+  return { name: packName(id), bytes: Buffer.concat(pieces) };
+}
 
 /** A line to the hub that breaks after so many bytes in a direction, `cuts` times, then holds. */
 async function badLine(
@@ -194,29 +200,28 @@ test("nodes read blobs and write none; deleting is for admins", async (t) => {
   const cluster = await makeCluster(["deploy:shop/*", "enrol:*"]);
   const hub = await startTestHub(t, { cluster });
   const node = await joinNode(t, hub, "web1");
-  const bytes = Buffer.from("bytes");
-  await httpDepot(hub.client).put("packs/a", blobOf(bytes), t.signal);
+  const { name, bytes } = smallPack();
+  await httpDepot(hub.client).put(name, blobOf(bytes), t.signal);
   const depot = httpDepot(node.client);
-  assert.ok((await readAll(depot, "packs/a", t.signal)).equals(bytes));
-  await assert.rejects(depot.put("packs/b", blobOf(bytes), t.signal), { code: "NOT_AUTHORISED" });
-  await assert.rejects(depot.delete("packs/a", t.signal), { code: "NOT_AUTHORISED" });
-  await assert.rejects(httpDepot(hub.client).delete("packs/a", t.signal), { code: "NOT_AUTHORISED" });
+  assert.ok((await readAll(depot, name, t.signal)).equals(bytes));
+  await assert.rejects(depot.put(name, blobOf(bytes), t.signal), { code: "NOT_AUTHORISED" });
+  await assert.rejects(depot.delete(name, t.signal), { code: "NOT_AUTHORISED" });
+  await assert.rejects(httpDepot(hub.client).delete(name, t.signal), { code: "NOT_AUTHORISED" });
 });
 
 test("small blobs come with a release, and are held to what uploads are", async (t) => {
   const hub = await startTestHub(t);
   const depot = httpDepot(hub.client);
   const { envelope } = await makeRelease(hub.cluster, "shop", "one");
-  const pack = Buffer.from("a pack");
-  const named = { name: `packs/${digestOf(pack)}`, bytes: pack };
+  const named = smallPack();
   const index = { name: "index/a", bytes: Buffer.from("leads to it") };
   await hub.client.postRelease(envelope, t.signal, [index, named]);
   assert.equal((await hub.client.releases({ app: "shop" })).length, 1);
-  assert.equal((await readBlob(depot, named.name, 100, t.signal)).toString(), "a pack");
+  assert.ok((await readBlob(depot, named.name, 1000, t.signal)).equals(named.bytes));
   assert.equal((await readBlob(depot, index.name, 100, t.signal)).toString(), "leads to it");
   const two = (await makeRelease(hub.cluster, "shop", "two")).envelope;
   for (const name of [`packs/${"0".repeat(64)}`, "upkeep/ledger", "retired/a", "../a"]) {
-    const bad = { name, bytes: pack };
+    const bad = { name, bytes: named.bytes };
     await assert.rejects(hub.client.postRelease(two, t.signal, [bad]), { code: "BAD_REQUEST" }, name);
   }
   assert.equal((await hub.client.releases({ app: "shop" })).length, 1);

@@ -8,9 +8,7 @@ import type { ByteRange, DepotReader, ReceivingDepot } from "../../depot/depot.t
 import { SkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { sendJson } from "../http/http.ts";
-
-/** Largest blob that an upload may announce. */
-const MAX_BLOB_BYTES = 4 * 2 ** 30;
+import { MAX_INDEX_BYTES, treeOfIndex, type Admission, type Admissions, type Writer } from "./admission.ts";
 
 /** So much is written before its going out is waited for, in bytes. */
 const WRITTEN_AHEAD = 262_144;
@@ -94,8 +92,15 @@ export async function uploadOffset(
   res.end();
 }
 
+/** Where uploads go, and who sends them. */
+export interface Intake {
+  readonly depot: ReceivingDepot;
+  readonly admissions: Admissions;
+  readonly writer: Writer;
+}
+
 export async function putBlob(
-  depot: ReceivingDepot,
+  { depot, admissions, writer }: Intake,
   name: string,
   bytes: AsyncIterable<Uint8Array>,
   req: http.IncomingMessage,
@@ -103,47 +108,63 @@ export async function putBlob(
 ): Promise<void> {
   const size = numberOf(req, "upload-length");
   const offset = numberOf(req, "upload-offset");
-  if (size > MAX_BLOB_BYTES || offset > size) {
+  const sha256 = sha256Of(req);
+  const tree = treeOfIndex(name);
+  const isIndex = tree !== undefined;
+  const { maxBytes, prove } = isIndex ? INDEX : admissions.of(name, { size, sha256 }, writer);
+  if (size > maxBytes || offset > size) {
     throw new SkeinError("BAD_REQUEST", `an upload of ${size} bytes from ${offset} on`, {
       data: { size, offset },
     });
   }
-  const sha256 = sha256Of(req);
-  refuseMisnamed(name, sha256);
-  refuseLedger(name);
-  const state = await depot.append(name, { size, sha256 }, offset, bytes);
+  if (isIndex) await admissions.putIndex(tree, await wholeOf(bytes, { size, sha256, offset }), writer);
+  const state = isIndex
+    ? { offset: size, done: true }
+    : await depot.append(name, { size, sha256, ...(prove && { prove }) }, offset, bytes);
   sendJson(res, 200, state, { "upload-offset": String(state.offset) });
 }
 
-/** Stores small blobs that came with something else, what leads to others last. @throws SkeinError BAD_REQUEST */
+const INDEX: Admission = { maxBytes: MAX_INDEX_BYTES };
+
+/** An index is taken in one piece. @throws SkeinError CONFLICT, CHUNK_CORRUPT */
+async function wholeOf(
+  bytes: AsyncIterable<Uint8Array>,
+  { size, sha256, offset }: { readonly size: number; readonly sha256: string; readonly offset: number },
+): Promise<Buffer> {
+  if (offset > 0) throw new SkeinError("CONFLICT", "an index is sent whole", { data: { offset: 0 } });
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of bytes) {
+    length += piece.length;
+    if (length > size) break;
+    pieces.push(piece);
+  }
+  const whole = Buffer.concat(pieces);
+  if (length === size && digestOf(whole) === sha256) return whole;
+  throw new SkeinError("CHUNK_CORRUPT", "an index arrived with other bytes than announced");
+}
+
+/**
+ * Stores small blobs that came with something else, what leads to others last.
+ * @throws SkeinError BAD_REQUEST, NOT_AUTHORISED, PACK_CORRUPT, CHUNK_CORRUPT, TREE_CORRUPT
+ */
 export async function putSmall(
-  depot: ReceivingDepot,
+  { depot, admissions, writer }: Intake,
   blobs: readonly { readonly name: string; readonly base64: string }[],
 ): Promise<void> {
   const put = async ({ name, base64 }: (typeof blobs)[number]): Promise<void> => {
     const bytes = Buffer.from(base64, "base64");
-    const sha256 = digestOf(bytes);
     checkBlobName(name);
-    refuseMisnamed(name, sha256);
-    refuseLedger(name);
-    await depot.append(name, { size: bytes.length, sha256, inMemory: true }, 0, Readable.from([bytes]));
+    const tree = treeOfIndex(name);
+    if (tree !== undefined) return await admissions.putIndex(tree, bytes, writer);
+    const info = { size: bytes.length, sha256: digestOf(bytes) };
+    const { prove } = admissions.of(name, info, writer);
+    const upload = { ...info, inMemory: true, ...(prove && { prove }) };
+    await depot.append(name, upload, 0, Readable.from([bytes]));
   };
   const leads = ({ name }: { readonly name: string }): boolean => name.startsWith("index/");
   await Promise.all(blobs.filter((blob) => !leads(blob)).map(put));
   await Promise.all(blobs.filter(leads).map(put));
-}
-
-/** A pack is named by its bytes: others under its name would take it from every app that shares it. */
-function refuseMisnamed(name: string, sha256: string): void {
-  const [, id] = /^packs\/([0-9a-f]{64})$/.exec(name) ?? [];
-  if (id === undefined || id === sha256) return;
-  throw new SkeinError("BAD_REQUEST", `${name} is to hold bytes of another digest`, { data: { blob: name } });
-}
-
-/** What a collection keeps its accounts in (release/upkeep/ledger.ts): whoever wrote there could hasten it. */
-function refuseLedger(name: string): void {
-  if (!name.startsWith("upkeep/") && !name.startsWith("retired/")) return;
-  throw new SkeinError("BAD_REQUEST", `${name} is the hub's own to write`, { data: { blob: name } });
 }
 
 async function* withBegin(

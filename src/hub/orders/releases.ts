@@ -1,7 +1,7 @@
 /** Signed releases. Found by id, by a unique prefix of it, or by the commit they were made from. */
 import type { ReleaseView } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId, TreeId } from "../../lib/ids.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { releaseIdOf } from "../../trust/documents.ts";
 import { openRelease } from "../../trust/orders.ts";
@@ -34,6 +34,12 @@ export class Releases {
 
   get(app: string, id: ReleaseId): Envelope | undefined {
     return this.#core.mirror.get(keys.release(app, id));
+  }
+
+  /** Of whatever app. */
+  ofTree(tree: TreeId): Envelope[] {
+    const all = this.#core.mirror.list(keys.releases(undefined)).map(({ value }) => value);
+    return all.filter((envelope) => readUnverified(envelope, "release.1").tree === tree);
   }
 
   /** Newest first. */

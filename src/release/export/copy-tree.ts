@@ -64,7 +64,7 @@ export async function copyChunks({ tree, from, to, known, signal }: CopyOptions)
   const made = writer.stored.toReversed();
   const used = new Set(made);
   for (const id of [...segments, ...chunks]) used.add(packOf(known.chunks.get(id)));
-  for (const [file] of listsOf(loaded)) used.add(packOf(known.lists.get(file)));
+  for (const [file] of listsOf(loaded)) used.add(packOf(known.lists.get(file)?.pack));
   return { made, packs: [...used] };
 }
 

@@ -4,7 +4,7 @@ import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { bytesBlob, getCompressed, readBlob, readHead } from "../blobs.ts";
-import type { Catalogue } from "../catalogue.ts";
+import { enter, type Catalogue } from "../catalogue.ts";
 import { chunksOf, packName } from "../pack.ts";
 import type { PublishedTree } from "../published.ts";
 import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../release-index.ts";
@@ -44,15 +44,13 @@ export async function gatherExport(options: GatherOptions): Promise<ExportHead["
 }
 
 async function enterTree(
-  { chunks, lists }: Catalogue,
+  known: Catalogue,
   depot: DepotReader,
   tree: TreeId,
   signal: AbortSignal,
 ): Promise<void> {
   for (const id of decodeIndex(await readBlob(depot, indexName(tree), INDEX_BYTES, signal)).packs) {
-    const head = await readHead(depot, id, signal);
-    for (const frame of head.frames) for (const chunk of chunksOf(frame)) chunks.set(chunk.id, id);
-    for (const file of head.lists.keys()) lists.set(file, id);
+    enter(known, id, await readHead(depot, id, signal));
   }
 }
 

@@ -3,7 +3,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
 import { bytesBlob, readHead } from "../blobs.ts";
-import type { Catalogue } from "../catalogue.ts";
+import { markOf, readHeads, type Catalogue } from "../catalogue.ts";
 import { chunksOfTree, walkChunks } from "../export/chunk-walk.ts";
 import { Fetcher } from "../fetch.ts";
 import { chunksOf, type ChunkRef } from "../pack.ts";
@@ -158,32 +158,18 @@ async function moveOut(
       if (writer.isFull) await writer.flush(signal);
     },
   );
-  const elsewhere = await listsIn(
-    depot,
-    index.packs.filter((pack) => !chosen.has(pack)),
-    signal,
-  );
+  const others = index.packs.filter((pack) => !chosen.has(pack));
+  const { lists: elsewhere } = await readHeads(depot, others, null, signal);
   const lists: Digest[] = [];
   for (const row of tree.rows) {
     const list = isFileRow(row) ? tree.packs.lists.get(row.sha256) : undefined;
-    if (list === undefined || !isFileRow(row) || elsewhere.has(row.sha256)) continue;
+    if (list === undefined || !isFileRow(row)) continue;
+    if (elsewhere.get(row.sha256)?.mark === markOf(list)) continue;
     writer.addList(row.sha256, list);
     lists.push(row.sha256);
     if (writer.isFull) await writer.flush(signal);
   }
   return { tree: root.tree, packs: index.packs, chunks, lists };
-}
-
-async function listsIn(
-  depot: Depot,
-  packs: readonly Digest[],
-  signal: AbortSignal,
-): Promise<ReadonlySet<Digest>> {
-  const lists = new Set<Digest>();
-  for (const pack of packs) {
-    for (const file of (await readHead(depot, pack, signal)).lists.keys()) lists.add(file);
-  }
-  return lists;
 }
 
 /** Names the new packs in place of the old ones. One that was remade meanwhile is left: it leads somewhere else. */
@@ -199,7 +185,7 @@ async function pointIndex(
   const made = new Set<Digest>();
   for (const pack of [
     ...chunks.map((id) => known.chunks.get(id)),
-    ...lists.map((file) => known.lists.get(file)),
+    ...lists.map((file) => known.lists.get(file)?.pack),
   ]) {
     if (pack !== undefined) made.add(pack);
   }
