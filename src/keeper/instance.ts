@@ -152,8 +152,8 @@ export class Instance {
     const sockets = spec.sockets.map((key) => this.#around.socket(key).fd);
     const cage = makeCage(spec.key, spec.limits);
     this.#cages = cage.folders;
-    const files = spec.limits.files !== null && !canBoundFiles() ? ["files"] : [];
-    this.#unenforced = [...cage.unenforced, ...files];
+    const { files } = spec.limits;
+    this.#unenforced = [...cage.unenforced, ...(files === null || canBoundFiles(files) ? [] : ["files"])];
     this.#become("running", { pid: 0 });
     faultPoint("keeper.spawn");
     const log = openLog(spec.log);

@@ -247,6 +247,16 @@ test("limits that this machine cannot set are listed, the others hold", async (t
   assert.match(lines(f).join("\n"), /[Cc]annot fork|Resource temporarily/);
 });
 
+test("who asks for more descriptors than this machine gives gets the most of them, and is told", async (t) => {
+  const f = await keeperFor(t);
+  const limits = { memoryBytes: null, cpu: null, files: 2 ** 30, pids: null };
+  const instance = spec(f.home, { argv: ["/bin/sh", "-c", "ulimit -n"], limits, restart: null });
+  const view = await f.keeper.call("start", { instance });
+  assert.ok(view.unenforced.includes("files"));
+  await until(() => f.events.some((event) => event.type === "exited"));
+  assert.match(lines(f).join(), /^\d{2,9}$/);
+});
+
 test("of what an instance says on its status pipe, the last lines are kept, each cut", async (t) => {
   const f = await keeperFor(t);
   const script = `node -e '

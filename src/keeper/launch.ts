@@ -43,15 +43,28 @@ export function launch({ spec, log, fds, statusPipe, cages }: Launch): ChildProc
   }
 }
 
-function bounded(spec: InstanceSpec): string[] {
-  const { files } = spec.limits;
+function bounded({ limits: { files } }: InstanceSpec): string[] {
   const prlimit = tool("prlimit");
   if (files === null || prlimit === undefined) return [];
-  return [prlimit, `--nofile=${files}:${files}`];
+  const bound = Math.min(files, mostFiles());
+  return [prlimit, `--nofile=${bound}:${bound}`];
 }
 
-/** Whether `limits.files` can be set here. */
-export const canBoundFiles = (): boolean => tool("prlimit") !== undefined;
+/** Whether an instance can be given so many descriptors here, and no more. */
+export const canBoundFiles = (files: number): boolean =>
+  tool("prlimit") !== undefined && files <= mostFiles();
+
+/** CAP_SYS_RESOURCE, see capabilities(7): who has it may go over its own hard limit. */
+const RESOURCE_BIT = 1n << 24n;
+
+/** The most descriptors that this process may give to another: its own hard limit, or with the right the kernel's. */
+function mostFiles(): number {
+  const [, hard = ""] =
+    /^Max open files +\S+ +(\S+)/m.exec(fs.readFileSync("/proc/self/limits", "utf8")) ?? [];
+  const [, rights = "0"] = /^CapEff:\s*(\S+)/m.exec(fs.readFileSync("/proc/self/status", "utf8")) ?? [];
+  const mayRaise = hard === "unlimited" || (BigInt(`0x${rights}`) & RESOURCE_BIT) !== 0n;
+  return Number(mayRaise ? fs.readFileSync("/proc/sys/fs/nr_open", "utf8") : hard);
+}
 
 function confined(spec: InstanceSpec): string[] {
   const setpriv = tool("setpriv");
