@@ -8,6 +8,7 @@ import { errnoOf } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { openRecords } from "../attempt/records.ts";
+import { instanceId } from "../runtime/view.ts";
 import { openRegistryHost } from "./registry-host.ts";
 import { bench, deploy, listenAt, plainNode, processPlan, releasePlan } from "../runtime/runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
@@ -35,6 +36,16 @@ test("a dead instance leaves the table with the event of its end, though the kee
   const table = async (): Promise<unknown[]> =>
     (await (await fetch(`${host.url(caller)}/services`)).json()) as never;
   assert.equal((await table()).length, 1);
+  const [own] = await b.runtime.list();
+  assert.ok(own !== undefined);
+  // Instances are called what they find in SKEIN_INSTANCE, wherever they are.
+  const far = { ...own, env: own.environment, instance: `${instanceId(own)}:http`, nodeName: "n2" };
+  host.setRemote([{ ...far, node: generateSigner().kid, stale: false, current: true } as never]);
+  assert.deepEqual(
+    (await table()).map((answer) => (answer as { readonly instance: string }).instance),
+    ["web.1", "web.1"],
+  );
+  host.setRemote([]);
   const keeper = b.keeperPid();
   atEnd(t, () => goOn(keeper));
   const told = Promise.withResolvers<void>();

@@ -14,7 +14,7 @@ import {
   type ServiceTable,
 } from "./registry.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import type { InstanceRow } from "../runtime/view.ts";
+import { instanceOf, type InstanceRow } from "../runtime/view.ts";
 
 const HOST = "127.0.0.1";
 const BACKLOG = 512;
@@ -145,10 +145,11 @@ function servicesOf(
 const isOwnPort = (port: number): boolean => port >= 20_000 && port <= 29_999;
 
 function remoteService(entry: PortEntry): readonly Service[] {
-  const { app, env, release, host, port, nodeName, node, instance, state } = entry;
+  const { app, env, release, host, port, nodeName, node, state } = entry;
   if (host === null || port === null || port === 0 || state !== "serving") return [];
   const current = entry.current === true;
   const name = nameOf(entry);
+  const instance = instanceOf(entry.instance, entry);
   return [{ app, env, release, name, host, port, node: nodeName, nodeId: node, instance, current }];
 }
 

@@ -5,10 +5,9 @@ import type { AppContext } from "../app-context.ts";
 import { hookEnvironment } from "../programs/hooks.ts";
 import type { LoadedRelease } from "../installs/releases.ts";
 import type { AppRecord } from "../attempt/records.ts";
-import { instanceId } from "./reports.ts";
 import { runCheck } from "../runtime/checks.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import type { InstanceRow } from "../runtime/view.ts";
+import { instanceId, type InstanceRow } from "../runtime/view.ts";
 import { wantedOf } from "../attempt/upkeep.ts";
 import { verifyServing } from "../programs/verify.ts";
 

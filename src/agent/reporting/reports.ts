@@ -10,7 +10,7 @@ import type { KeptDocuments } from "../node/kept.ts";
 import { currentOf } from "../attempt/records.ts";
 import type { AppName } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import type { InstanceRow } from "../runtime/view.ts";
+import { instanceId, type InstanceRow } from "../runtime/view.ts";
 import type { AppWorker } from "../attempt/worker.ts";
 
 const RECEIPTS_AT_ONCE = 64;
@@ -26,12 +26,6 @@ export interface ReportInput {
   readonly version: string;
   /** The hub lost its memory and asks for what the node holds. */
   readonly catchingUp: boolean;
-}
-
-/** Unique on the node, unlike `web.1`, which every release has: `shop.web.1.3f9c2ab1`, with `.g2` after two restarts. */
-export function instanceId(row: Pick<InstanceRow, "app" | "instance" | "release" | "generation">): string {
-  const restarts = row.generation === 0 ? "" : `.g${row.generation}`;
-  return `${row.app}.${row.instance}.${row.release.slice(0, 8)}${restarts}`;
 }
 
 /** What this node does, for the hub. */

@@ -253,9 +253,13 @@ export function addresses(
   flags: Pick<AgentFlags, "address" | "bind">,
   fallback: string = firstAddress(),
 ): { readonly address: string; readonly bind: string } {
-  const address = flags.address ?? fallback;
+  const address = flags.address ?? (isOneAddress(flags.bind) ? flags.bind : fallback);
   return { address, bind: flags.bind ?? (isLoopback(address) ? address : "0.0.0.0") };
 }
+
+/** Who binds to one address cannot be reached at another. */
+const isOneAddress = (bind: string | undefined): bind is string =>
+  bind !== undefined && bind !== "0.0.0.0" && bind !== "::";
 
 function firstAddress(): string {
   const all = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
