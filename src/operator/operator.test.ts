@@ -213,7 +213,7 @@ test("a build runs in a clean checkout and its output is released; a failing tes
   git(repo, "commit", "-qm", "one");
   const { origin } = await originOf(repo, signal);
   const { made } = await buildRelease(operator, origin, options({}));
-  assert.equal(made.release.files, 1);
+  assert.equal(made.release.files, 2, "what was built, and the manifest");
   assert.ok(events.some((event) => event.type === "output" && event.line === "built"));
   assert.deepEqual(readdirSync(repo).toSorted(), [".git", "skein.yaml"]);
   assert.equal((await buildRelease(operator, origin, options({}))).made.already, true);
@@ -226,6 +226,33 @@ test("a build runs in a clean checkout and its output is released; a failing tes
     return true;
   });
   assert.equal((await operator.client.releases({ app: "shop" }, signal)).length, 1);
+});
+
+test("what is chosen for a release says what it is, and always holds the manifest", async (t) => {
+  const { operator, options, dir, signal } = await cluster(t);
+  const repo = path.join(dir, "shop");
+  mkdirSync(repo);
+  git(repo, "init", "-q", "-b", "main");
+  const runs = async (manifest: string): Promise<{ readonly run: unknown; readonly files: number }> => {
+    writeFileSync(path.join(repo, "skein.yaml"), `app: shop\n${manifest}\n`);
+    git(repo, "add", "-A");
+    git(repo, "commit", "-qm", "next");
+    const { origin } = await originOf(repo, signal);
+    const { manifest: said, made } = await buildRelease(operator, origin, options({}));
+    return { run: said.processes["web"]?.run, files: made.release.files };
+  };
+  writeFileSync(path.join(repo, "package.json"), '{"scripts": {"start": "node a.js"}}');
+  writeFileSync(path.join(repo, "a.js"), "");
+  const own = { argv: ["./a"] };
+  const npm = { argv: ["npm", "start"] };
+  const node = { argv: ["node", "server.js"] };
+  assert.deepEqual(await runs("run: ./a\nbuild: { files: [a.js] }"), { run: own, files: 2 });
+  assert.deepEqual(await runs('run: ./a\nbuild: { files: ["!*.yaml"] }'), { run: own, files: 3 });
+  assert.deepEqual(await runs("build: { files: [package.json] }"), { run: npm, files: 2 });
+  assert.deepEqual(await runs("build: { files: [a.js] }"), { run: undefined, files: 2 });
+  assert.deepEqual(await runs("build: rm package.json; mv a.js server.js"), { run: node, files: 2 });
+  const made = "build: { run: rm package.json; mv a.js server.js, files: [server.js] }";
+  assert.deepEqual(await runs(made), { run: node, files: 2 });
 });
 
 test("one commit that builds to two trees is refused with the earlier release", async (t) => {

@@ -2,9 +2,9 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { appNameFrom, MANIFEST_FILE, manifestOfTree, type TreeReader } from "../app/conventions.ts";
-import type { Manifest } from "../app/manifest.ts";
+import type { Build, Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
-import type { TreeSource } from "../release/tree-source.ts";
+import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
 import type { Paths } from "../lib/paths.ts";
 import { cacheDir } from "./home.ts";
 import { directorySource, isOneOf } from "../source/directory.ts";
@@ -108,15 +108,17 @@ const hasManifest = async (dir: string): Promise<boolean> =>
   );
 
 /**
- * Opens an origin: reads its manifest and, where that says so, builds and tests it in a clean copy first.
+ * Opens an origin: reads its manifest and, where that says so, builds and tests it in a clean copy first. The manifest
+ * given back is that of what is released, as every node will read it: a build may make or leave out what it rests on.
  * @throws SkeinError SOURCE_NOT_FOUND, MANIFEST_*, BUILD_FAILED, TREE_REFUSED, ARCHIVE_REFUSED, GIT_FAILED
  */
 export async function openSource(origin: Origin, options: SourceOptions): Promise<OpenedSource> {
   const stack = new AsyncDisposableStack();
   try {
     const place = await placeOf(origin, stack, options.signal);
-    const manifest = await manifestFor(origin, place.reader, options);
-    const source = await finished(origin, place, manifest, stack, options);
+    const said = await manifestFor(origin, place.reader, options);
+    const { source, reader } = await finished(origin, place, said, stack, options);
+    const manifest = reader === place.reader ? said : await manifestFor(origin, reader, options);
     const owned = stack.move();
     return { manifest, source, [Symbol.asyncDispose]: () => owned.disposeAsync() };
   } catch (err) {
@@ -125,7 +127,7 @@ export async function openSource(origin: Origin, options: SourceOptions): Promis
   }
 }
 
-/** Only the manifest of an origin; nothing is built. */
+/** Only the manifest of an origin, as it stands there; nothing is built. */
 export async function readManifest(
   origin: Origin,
   options: Pick<SourceOptions, "env" | "app" | "signal">,
@@ -189,28 +191,64 @@ async function placeOf(origin: Origin, stack: AsyncDisposableStack, signal: Abor
   });
 }
 
+interface Finished {
+  readonly source: TreeSource;
+  /** Of what is in it. */
+  readonly reader: TreeReader;
+}
+
 async function finished(
   origin: Origin,
-  { packed, objects }: Place,
-  manifest: Manifest,
+  { packed, reader, objects }: Place,
+  { build: steps }: Manifest,
   stack: AsyncDisposableStack,
   options: SourceOptions,
-): Promise<TreeSource> {
-  if (packed !== undefined) return packed;
-  const { run, test, files, withinMs } = manifest.build;
-  const chosen = files === null ? {} : { files };
-  if (run === null && test === null) {
-    if (origin.kind === "path") return directorySource(origin.path, { ...chosen, own: ownOf(options.paths) });
-    const reading = objects === undefined ? {} : { objects };
-    return stack.use(await gitSource({ ...origin, ...chosen, ...reading }, options.signal));
+): Promise<Finished> {
+  if (packed !== undefined) return { source: packed, reader };
+  // Without its manifest a node would not know what to run.
+  const chosen = steps.files === null ? {} : { files: [...steps.files, MANIFEST_FILE] };
+  const isListed = steps.files !== null;
+  if (steps.run !== null || steps.test !== null) {
+    const dir = await built(origin, steps, stack, options);
+    const source = directorySource(dir, { ...(await nameOf(origin)), ...chosen });
+    return isListed ? listed(source, options.signal) : { source, reader: folderReader(dir) };
   }
+  const reading = objects === undefined ? {} : { objects };
+  const source =
+    origin.kind === "path"
+      ? directorySource(origin.path, { ...chosen, own: ownOf(options.paths) })
+      : stack.use(await gitSource({ ...origin, ...chosen, ...reading }, options.signal));
+  return isListed ? listed(source, options.signal) : { source, reader };
+}
+
+/** A source of which a part is chosen has to be listed to know its top; once is enough for that and for a release. */
+function listed(whole: TreeSource, signal: AbortSignal): Finished {
+  let entries: Promise<readonly SourceEntry[]> | undefined;
+  const source = {
+    ...whole,
+    entries: async (within: AbortSignal) => await (entries ??= whole.entries(within)),
+  };
+  return { source, reader: sourceReader(source, signal) };
+}
+
+/** A clean copy in which the build and the test have run. */
+async function built(
+  origin: Origin,
+  { run, test, withinMs }: Build,
+  stack: AsyncDisposableStack,
+  options: SourceOptions,
+): Promise<string> {
   const dir = await workFolder(origin, stack, options);
+  const { commit } = await nameOf(origin);
   const { onLine, signal } = options;
-  const { commit, name } =
-    origin.kind === "commit" ? origin : { commit: null, name: path.basename(await fs.realpath(origin.path)) };
   const env = { CI: "1", ...proxies(), ...(commit === null ? {} : { SKEIN_COMMIT: commit }) };
   await build({ dir, run, test, withinMs, cacheDir: cacheDir(options.paths), env, onLine, signal });
-  return directorySource(dir, { commit, name, ...chosen });
+  return dir;
+}
+
+async function nameOf(origin: Origin): Promise<{ readonly commit: string | null; readonly name: string }> {
+  if (origin.kind === "commit") return { commit: origin.commit, name: origin.name };
+  return { commit: null, name: path.basename(await fs.realpath(origin.path)) };
 }
 
 /** How this machine reaches the network is no secret, and a build may have to. */

@@ -2,7 +2,8 @@ import path from "node:path";
 import { stringify } from "yaml";
 import { manifestWords } from "../../app/print.ts";
 import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
-import { readManifest } from "../../operator/source.ts";
+import { openSource, readManifest, type Origin } from "../../operator/source.ts";
+import type { Manifest } from "../../app/manifest.ts";
 import { commandNodes } from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
@@ -11,12 +12,20 @@ import { VERSION } from "../command/version.ts";
 
 export async function validate(context: Context, where: string, full: boolean): Promise<Result> {
   const named = path.basename(where) === "skein.yaml" ? path.dirname(where) : where;
-  const options = { env: context.env, signal: context.signal };
-  const manifest = await readManifest({ kind: "path", path: path.resolve(named) }, options);
+  const manifest = await manifestAt({ kind: "path", path: path.resolve(named) }, context);
   const words = manifestWords(manifest);
   if (full) context.io.print(stringify(words, { lineWidth: 110 }).trimEnd());
   else context.io.print(`OK  ${manifest.app}: ${summary(Object.keys(manifest.processes))}`);
   return { manifest: words };
+}
+
+/** Of what would be released, as far as that can be said without a build. */
+async function manifestAt(origin: Origin, { env, signal, paths }: Context): Promise<Manifest> {
+  const manifest = await readManifest(origin, { env, signal });
+  const { run, test, files } = manifest.build;
+  if (files === null || run !== null || test !== null) return manifest;
+  await using opened = await openSource(origin, { env, signal, paths, onLine: () => undefined });
+  return opened.manifest;
 }
 
 const summary = (processes: readonly string[]): string =>
