@@ -253,7 +253,7 @@ test("who asks for more descriptors than this machine gives gets the most of the
   const instance = spec(f.home, { argv: ["/bin/sh", "-c", "ulimit -n"], limits, restart: null });
   const view = await f.keeper.call("start", { instance });
   assert.ok(view.unenforced.includes("files"));
-  await until(() => f.events.some((event) => event.type === "exited"));
+  await eventually("its exit", () => f.events.some((event) => event.type === "exited"));
   assert.match(lines(f).join(), /^\d{2,9}$/);
 });
 
