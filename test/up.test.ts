@@ -313,6 +313,10 @@ test("two versions side by side are both shown, and stopped together at once", a
     assert.equal(code, 1);
     assert.match(stderr, /1 of 1 nodes do not run twice.*here: 2\.0$.*VERSION_DIFFERS/ms);
   }
+  const early = await skein("stop", "twice", "--now");
+  assert.equal(early.code, 2, "the older version would go on, and would have been ended with the other");
+  assert.match(early.stderr, /another one is to go on[^]*--all --now/);
+  for (const { host, port } of ports) assert.equal((await get(`http://${host}:${port}/`)).status, 200);
   await result("stop", "twice", "--all", "--now");
   for (const { host, port } of ports)
     await assert.rejects(get(`http://${host}:${port}/`), { code: "ECONNREFUSED" });

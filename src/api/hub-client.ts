@@ -26,6 +26,8 @@ export interface HubClientOptions extends HubLineOptions {
   readonly timeoutMs?: number;
   readonly clock?: Clock;
   readonly random?: () => number;
+  /** For a dry run: a request that could change something is a defect. Default: no. */
+  readonly asksOnly?: boolean;
 }
 
 export interface WatchOptions {
@@ -64,6 +66,12 @@ const HEARTBEAT_LOST_MS = 25_000;
 /** What a header can carry: an etag is sent back in one. */
 const ETAG = /^[\x21-\x7e]{1,256}$/;
 const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
+/** They are posted for their length, and may ask only. */
+const QUESTIONS: ReadonlySet<string> = new Set([
+  ROUTES.depotHas.path,
+  ROUTES.depotCollect.path,
+  ROUTES.postCommand.path,
+]);
 
 export class HubClient implements Disposable {
   readonly #options: HubClientOptions;
@@ -278,6 +286,9 @@ export class HubClient implements Disposable {
 
   /** The raw response of a request that is no JSON: blobs. */
   async raw(request: RequestOptions): Promise<IncomingMessage> {
+    const { method, path } = request;
+    if (this.#options.asksOnly === true && method !== "GET" && !QUESTIONS.has(path))
+      throw new SkeinError("INTERNAL", `a dry run was about to send ${method} ${path}`);
     return await this.#line.send(request);
   }
 

@@ -26,6 +26,8 @@ export interface BucketOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Something is to be written: whether the server keeps conditions is found out, for two or three requests. */
   readonly writing: boolean;
+  /** It will not come to that: nothing is tried out. Default: it will. */
+  readonly dry?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -104,13 +106,13 @@ const isFolder = async (dir: string): Promise<boolean> =>
 async function onServer(
   address: string,
   server: S3Bucket,
-  { writing, signal }: BucketOptions,
+  { writing, dry = false, signal }: BucketOptions,
 ): Promise<Bucket> {
   const { s3Depot } = await import("../depot/s3/s3-depot.ts");
   const { keepsConditions, s3Documents } = await import("../depot/s3/s3-documents.ts");
   const { serverFiles } = await import("./server-files.ts");
   try {
-    const conditional = writing && (await keepsConditions(server, "", signal));
+    const conditional = writing && !dry && (await keepsConditions(server, "", signal));
     return {
       name: server.name,
       address,

@@ -14,9 +14,7 @@ const GLOBALS: readonly Option[] = [
     "SKEIN_TIMEOUT",
   ),
   new Option("--detach", "do not wait for the end").env("SKEIN_DETACH"),
-  new Option("--dry-run", "only say what would be done: deploy, gc, purge, cache gc; others refuse it").env(
-    "SKEIN_DRY_RUN",
-  ),
+  new Option("--dry-run", "only say what would be done; deploy does what plan does").env("SKEIN_DRY_RUN"),
   new Option("--yes", "do not ask for the name of what is destroyed"),
   new Option("--no-color", "no colours"),
 ];

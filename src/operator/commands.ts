@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { CommandLine } from "../api/schemas.ts";
 import { SkeinError, type ErrorCode } from "../lib/errors.ts";
-import type { KeyId } from "../lib/ids.ts";
+import { shortRelease, type KeyId, type ReleaseId } from "../lib/ids.ts";
 import type { Command } from "../trust/documents.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
+import { announce, namesOf, type Deed } from "./dry-run.ts";
 import type { KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 
@@ -21,12 +22,51 @@ export interface CommandWish {
 /** A line of a command's output with the name of the node it came from. */
 export type NamedLine = CommandLine & { readonly name: string };
 
-/** Signs a command, has it relayed, and gives what the nodes answer; ends when all have answered or time is up. */
+/** Kinds that change nothing on a node. */
+const QUESTIONS: ReadonlySet<string> = new Set([
+  "logs",
+  "verify",
+  "version",
+  "drift",
+  "forecast",
+  "cache-list",
+]);
+const isQuestion = ({ kind, args }: CommandWish): boolean => QUESTIONS.has(kind) || args["dry"] === true;
+
+const DEEDS: Readonly<Record<string, (what: string, instance: string) => string>> = {
+  stage: (release) => `${release} would be placed`,
+  pin: (release) => `${release} would be pinned`,
+  unpin: (release) => `${release} would not be pinned any more`,
+  "stop-now": (app) => `the instances of ${app} would be ended at once`,
+  "stop-instance": (app, instance) => `${instance} of ${app} would be stopped`,
+  "restart-instance": (app, instance) => `${instance} of ${app} would be restarted`,
+  "cache-flush": () => "all that the cache holds would be removed",
+};
+
+/** A command as it is told in a dry run. */
+export function deedOf({ kind, app, env, args, nodes }: CommandWish): Deed {
+  const { document: _document, ...said } = args;
+  const names = nodes.map(({ identity }) => identity.name);
+  const word = kind === "pin" && args["pinned"] === false ? "unpin" : kind;
+  const { release, instance } = said;
+  const what = typeof release === "string" ? shortRelease(app ?? "", release as ReleaseId) : (app ?? "");
+  const text = DEEDS[word]?.(what, String(instance)) ?? `the command ${kind} would be given`;
+  return {
+    text: `${text} on ${namesOf(names)}`,
+    data: { deed: word, app, env, ...said, nodes: names },
+  };
+}
+
+/**
+ * Signs a command, has it relayed, and gives what the nodes answer; ends when all have answered or time is up.
+ * @throws DryRunEnd in a dry run, but for questions
+ */
 export async function* runCommand(
   operator: Operator,
   wish: CommandWish,
   signal: AbortSignal,
 ): AsyncGenerator<NamedLine, void> {
+  if (!isQuestion(wish)) announce(operator, () => deedOf(wish));
   const now = operator.clock.now();
   const command: Command = {
     cluster: operator.charter.cluster,

@@ -10,7 +10,7 @@ import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { beginRelease, findRelease, FRESH_MS, lookAhead, type Ahead, type BegunRelease } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
-import { isUnsent, resend } from "./sent.ts";
+import { deliverEarlier, isUnsent } from "./sent.ts";
 import { openSource, type Origin } from "./source.ts";
 
 export interface DeployOptions extends FindOptions {
@@ -114,20 +114,6 @@ async function askEarly(operator: Operator, options: DeployOptions): Promise<Que
 
 function isFresh({ clock }: Operator, asked: Question | undefined): asked is Question {
   return asked !== undefined && clock.now() - asked.at < FRESH_MS;
-}
-
-/** An earlier command that was cut may have signed an order: it comes first. */
-export async function deliverEarlier(
-  operator: Operator,
-  app: string,
-  options: Pick<FindOptions, "env" | "tell" | "signal">,
-): Promise<void> {
-  const earlier = await resend(operator, app, options.env, options.signal);
-  if (earlier === undefined) return;
-  options.tell({
-    type: "note",
-    text: `An order that was signed before (${earlier.slice(0, 12)}) was delivered now.`,
-  });
 }
 
 export async function findTarget(operator: Operator, options: FindOptions): Promise<Target> {
@@ -239,7 +225,9 @@ async function beginBuild(
   });
   for (const text of made.published.notes) options.tell({ type: "note", text });
   const { already, published } = made;
-  tellRelease(options.tell, app, made.id, made.release, { already, storedBytes: published.storedBytes });
+  // What a dry run would publish, it says itself.
+  if (operator.dryRun === undefined || already)
+    tellRelease(options.tell, app, made.id, made.release, { already, storedBytes: published.storedBytes });
   return { made, manifest };
 }
 

@@ -1,11 +1,22 @@
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
+import { ask } from "./ask.ts";
+import { deedOf } from "./commands.ts";
+import { toBeDone } from "./dry-run.ts";
 import type { Tell } from "./events.ts";
-import { APPLY_WITHIN_MS, headOf, readLine, selectorOf, type HeldOrder, type Intent } from "./order.ts";
+import {
+  APPLY_WITHIN_MS,
+  headOf,
+  readLine,
+  selectorOf,
+  type Draft,
+  type HeldOrder,
+  type Intent,
+} from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease } from "./release.ts";
-import { resend } from "./sent.ts";
+import { deliverEarlier } from "./sent.ts";
 
 export interface LifecycleOptions {
   readonly app: string;
@@ -17,6 +28,8 @@ export interface LifecycleOptions {
   readonly attended: boolean;
   readonly tell: Tell;
   readonly signal: AbortSignal;
+  /** As `publishOrder` has it. */
+  readonly first?: (draft: Draft) => Promise<void>;
 }
 
 type Change = Partial<Pick<Intent, "release" | "state" | "generation" | "beside">>;
@@ -28,7 +41,7 @@ async function reorder(
   change: (head: HeldOrder, named: ReleaseId | null) => Change,
 ): Promise<PublishedOrder> {
   const { app, env, tell, signal } = options;
-  await resend(operator, app, env, signal);
+  await deliverEarlier(operator, app, options);
   const line = await readLine(operator, app, env, signal);
   const head = headOf(line);
   const named = options.release === null ? null : await releaseNamed(operator, app, options.release, signal);
@@ -49,6 +62,7 @@ async function reorder(
     tell,
     implied: false,
     signal,
+    ...(options.first === undefined ? {} : { first: options.first }),
     // What one node is given another release by goes on to be about that node: the others do not run it.
     part: options.selector !== null && intent.release === line.whole?.order.release,
   });
@@ -91,9 +105,15 @@ export async function start(operator: Operator, options: LifecycleOptions): Prom
  */
 export async function stop(
   operator: Operator,
-  options: LifecycleOptions & { readonly all: boolean },
+  options: LifecycleOptions & {
+    /** Every version, and not the current one alone. */
+    readonly all: boolean;
+    /** Ends all instances first, within a second. */
+    readonly now: boolean;
+  },
 ): Promise<PublishedOrder> {
-  return await reorder(operator, options, ({ order }, named) => {
+  const first = async (draft: Draft): Promise<void> => await endNow(operator, draft, options.signal);
+  return await reorder(operator, { ...options, ...(options.now ? { first } : {}) }, ({ order }, named) => {
     if (options.all) return { state: "stopped", beside: [] };
     if (named !== null && named !== order.release) {
       if (!order.beside.includes(named)) throw notRunning(options.app, named);
@@ -102,6 +122,22 @@ export async function stop(
     const [next, ...others] = order.beside;
     return next === undefined ? { state: "stopped" } : { release: next, beside: others };
   });
+}
+
+const END_NOW_VALID_MS = 60_000;
+
+/** Ends an app's instances on the nodes of an order at once; the order that follows keeps them down. */
+async function endNow(operator: Operator, { order, present }: Draft, signal: AbortSignal): Promise<void> {
+  const { app, env, state } = order;
+  if (state !== "stopped") {
+    throw new SkeinError("USAGE", `--now ends every version of ${app}, and another one is to go on`, {
+      hint: `skein stop ${app} --all --now, or leave --now out.`,
+    });
+  }
+  const nodes = present;
+  const wish = { kind: "stop-now", app, env, args: {}, nodes, validMs: END_NOW_VALID_MS };
+  if (nodes.length === 0 || !toBeDone(operator, () => deedOf(wish))) return;
+  await ask(operator, wish, signal);
 }
 
 function notCurrent(app: string, named: ReleaseId, current: ReleaseId): SkeinError {

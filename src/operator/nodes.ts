@@ -9,6 +9,7 @@ import { openBirth, openLabel, relabelled, type Identity } from "../trust/identi
 import { signerFromSeed } from "../trust/keys.ts";
 import { select } from "../trust/selection.ts";
 import { formatTicketLine } from "../trust/ticket-line.ts";
+import { announce, type Deed } from "./dry-run.ts";
 import { keepDocuments, readDocuments } from "./kept-documents.ts";
 import type { Operator } from "./operator.ts";
 
@@ -137,14 +138,17 @@ export async function invite(
   const seed = randomBytes(32);
   const now = clock.now();
   const expires = timeOf(now + options.validMs);
+  const name = options.name ?? old?.identity.name ?? null;
+  const labels = old === null ? options.labels : { ...old.identity.labels, ...options.labels };
+  announce(operator, () => inviteDeed({ name, labels, replaces: old?.identity.name ?? null, expires }));
   const ticket = await seal(
     "ticket.1",
     {
       cluster: charter.cluster,
       charter: pin,
       key: signerFromSeed(seed).pub,
-      name: options.name ?? old?.identity.name ?? null,
-      labels: old === null ? options.labels : { ...old.identity.labels, ...options.labels },
+      name,
+      labels,
       issued: timeOf(now),
       expires,
       replace: old?.identity.node ?? null,
@@ -156,6 +160,26 @@ export async function invite(
   await client.postTicket(ticket, signal);
   return { line: formatTicketLine({ pin, seed, hub }), expires, replaced: old?.identity.node ?? null };
 }
+
+/** An invitation as it is told in a dry run. Pure. */
+export function inviteDeed(said: {
+  readonly name: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly replaces: string | null;
+  readonly expires: string;
+}): Deed {
+  const { name, labels, replaces, expires } = said;
+  const who = name === null ? "one node, by its own name," : `a node ${name}`;
+  const what = Object.keys(labels).length === 0 ? "" : ` with the labels ${labelText(labels)}`;
+  const ends = replaces === null ? "" : `; the identity of ${replaces} would end`;
+  return { text: `${who} could join until ${expires}${what}${ends}`, data: { deed: "invite", ...said } };
+}
+
+/** `role=web,canary`. */
+export const labelText = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => (value === "true" ? key : `${key}=${value}`))
+    .join(",");
 
 /** What a new node must not go below, whoever hands it orders. */
 async function floorOf(
@@ -185,6 +209,10 @@ export async function labelNode(
   const labels = Object.fromEntries(
     Object.entries({ ...identity.labels, ...changes }).filter(([, value]) => value !== null),
   ) as Record<string, string>;
+  announce(operator, () => ({
+    text: `node ${identity.name} would have the labels ${labelText(labels) || "-"}`,
+    data: { deed: "label", node: identity.node, name: identity.name, labels, before: identity.labels },
+  }));
   const label = await seal(
     "label.1",
     {
@@ -204,6 +232,10 @@ export async function labelNode(
 /** Ends a node's membership. What runs there goes on until somebody stops it. */
 export async function removeNode(operator: Operator, name: string, signal: AbortSignal): Promise<KnownNode> {
   const node = nodeNamed(await knownNodes(operator, signal), name);
+  announce(operator, () => ({
+    text: `node ${node.identity.name} would be no member any more; what runs there goes on`,
+    data: { deed: "revoke", node: node.identity.node, name: node.identity.name },
+  }));
   await revokeNode(operator, node, "removed", signal);
   return node;
 }

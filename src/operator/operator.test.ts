@@ -10,6 +10,7 @@ import type { KeyId, ReleaseId } from "../lib/ids.ts";
 import { openOrder } from "../trust/orders.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { buildRelease, deploy, findTarget } from "./deploy.ts";
+import { DryRun } from "./dry-run.ts";
 import { parseHub, readCharters } from "./home.ts";
 import { backupHub } from "./hub-server.ts";
 import { initCluster } from "./init.ts";
@@ -17,7 +18,7 @@ import { knownNodes, labelNode, nodeNamed, removeNode, selectNodes } from "./nod
 import { offerCharter, openOperator, refuseTaken } from "./operator.ts";
 import { readLine } from "./order.ts";
 import { planDeploy } from "./plan.ts";
-import { resend, send } from "./sent.ts";
+import { deliverEarlier, send } from "./sent.ts";
 import { originOf } from "./source.ts";
 import { portsByCommit } from "./views.ts";
 
@@ -316,7 +317,7 @@ test("a node's documents are asked for once, and again when the hub shows the no
 });
 
 test("what was signed is sent again after a cut with the same bytes, and gives way to another order", async (t) => {
-  const { operator, absent, options, dir, paths, signal } = await cluster(t);
+  const { operator, absent, options, dir, paths, events, signal } = await cluster(t);
   await absent("n1");
   writeFileSync(path.join(dir, "one"), "1");
   const { draft, order } = await deploy(operator, options({ from: path.join(dir, "one") }));
@@ -334,10 +335,19 @@ test("what was signed is sent again after a cut with the same bytes, and gives w
     part: false,
   };
   assert.equal(await send(operator, sent, signal), order);
-  assert.equal(await resend(operator, app, "default", signal), undefined);
+  events.length = 0;
+  await deliverEarlier(operator, app, options({}));
+  assert.deepEqual(events, []);
   const kept = path.join(paths.etc, "operator", "sent", `${app}.default.json`);
   writeFileSync(kept, JSON.stringify(sent));
-  assert.equal(await resend(operator, app, "default", signal), order);
+  await deliverEarlier({ ...operator, dryRun: new DryRun() }, app, options({}));
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ["warning"],
+  );
+  assert.equal(readdirSync(path.dirname(kept)).length, 1, "a dry run sends nothing");
+  await deliverEarlier(operator, app, options({}));
+  assert.ok(JSON.stringify(events.at(-1)).includes(order.slice(0, 12)));
   assert.deepEqual(readdirSync(path.dirname(kept)), []);
   // It is written down while its release is still on its way, and not sent where that does not arrive.
   const arrival = Promise.withResolvers<void>();

@@ -8,12 +8,13 @@ import { nextCharter, openChain } from "../trust/charter.ts";
 import type { Charter } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import type { Signer } from "../trust/keys.ts";
+import { signerIn, type Doer } from "./dry-run.ts";
 import { keepCharter, readCharters, readConfig, type OperatorConfig } from "./home.ts";
 import { hubsFor, signerFor } from "./here.ts";
 import { openSession } from "./session.ts";
 
 /** An operator at work: an identity, the current charter, and a connection to a hub. */
-export interface Operator extends Disposable {
+export interface Operator extends Doer, Disposable {
   readonly paths: Paths;
   readonly config: OperatorConfig;
   readonly pin: Digest;
@@ -23,7 +24,7 @@ export interface Operator extends Disposable {
   readonly clock: Clock;
 }
 
-export interface OpenOptions {
+export interface OpenOptions extends Doer {
   readonly paths: Paths;
   readonly signal: AbortSignal;
   readonly clock?: Clock;
@@ -36,7 +37,7 @@ export interface OpenOptions {
  * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, NO_HUB, HUB_UNREACHABLE, PIN_MISMATCH, CHARTER_*
  */
 export async function openOperator(options: OpenOptions): Promise<Operator> {
-  const { paths, signal, clock = systemClock } = options;
+  const { paths, signal, dryRun, clock = systemClock } = options;
   const config = await readConfig(paths);
   const signer = await signerFor(paths, config);
   const chain = openChain(await readCharters(paths), config.pin, clock.now()).body;
@@ -45,7 +46,14 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
     throw new SkeinError("NO_HUB", "the charter lists no hub, and this command asks one");
   }
   const { identity, session } = await openSession(paths, config.cluster, signer, clock);
-  const client = new HubClient({ hubs, identity, session, clock, thrifty: true });
+  const client = new HubClient({
+    hubs,
+    identity,
+    session,
+    clock,
+    thrifty: true,
+    asksOnly: dryRun !== undefined,
+  });
   try {
     const charter = await newestCharter(paths, client, chain, clock, signal);
     return {
@@ -53,9 +61,10 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
       config,
       pin: config.pin,
       charter,
-      signer,
+      signer: signerIn(options, signer),
       client,
       clock,
+      dryRun,
       [Symbol.dispose]: () => client.close(),
     };
   } catch (err) {

@@ -1,12 +1,13 @@
 import type { ReleaseId } from "../lib/ids.ts";
-import type { Strategy } from "../trust/documents.ts";
+import type { Release, Strategy } from "../trust/documents.ts";
 import type { Manifest } from "../app/manifest.ts";
 import { manifestOf, whatIsAsked, type AskedSource } from "./asked.ts";
 import { selectorFor, type DeployOptions } from "./deploy.ts";
-import { forecast, type Forecast } from "./forecast.ts";
+import { forecast, refuseUnfitting, type Forecast } from "./forecast.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
-import { readLine } from "./order.ts";
+import { readLine, refuseUnauthorised, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
+import { refuseHeld } from "./publish-order.ts";
 import { findRelease } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
 import { wouldBe } from "./would-be.ts";
@@ -46,6 +47,7 @@ interface Found {
   readonly manifest: Manifest;
   readonly release: ReleaseId;
   readonly commit: string | null;
+  readonly size: Pick<Release, "files" | "bytes">;
   /** Of a release that is not published: what storing it would take, and its size, in bytes. */
   readonly unpublished: { readonly storedBytes: number; readonly bytes: number } | null;
 }
@@ -62,6 +64,7 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
   const line = await readLine(operator, app, env, signal);
   const wanted = selectorFor(options.selector, manifest, line).selector;
   const { selector, nodes: chosen } = selectNodes(await knownNodes(operator, signal), wanted);
+  if (operator.dryRun !== undefined) await refuseAsDeploy(operator, found, { line, nodes: chosen }, signal);
   const runs = (node: KnownNode): ReleaseId | null =>
     node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
   const changing = chosen.filter((node) => runs(node) !== release);
@@ -76,6 +79,20 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
   const strategy = { ...manifest.strategy, ...options.strategy };
   const isNew = unpublished !== null;
   return { app, env, release, isNew, commit, selector, strategy, nodes, changes: changing.length };
+}
+
+/** A plan may be made at any time, by anybody; `deploy --dry-run` fails where `deploy` would. */
+async function refuseAsDeploy(
+  operator: Operator,
+  { release, size, unpublished }: Found,
+  { line, nodes }: { readonly line: Line; readonly nodes: readonly KnownNode[] },
+  signal: AbortSignal,
+): Promise<void> {
+  const { app, env } = line;
+  refuseUnauthorised(operator, line);
+  // No node can tell what it would take of a release that is nowhere yet.
+  if (unpublished === null) await refuseUnfitting(operator, { app, env, release, size, nodes }, signal);
+  await refuseHeld(operator, line, signal);
 }
 
 /** As the nodes themselves say. */
@@ -108,7 +125,7 @@ async function find(operator: Operator, options: DeployOptions): Promise<Found> 
   if (asked.kind === "source") return await ofSource(operator, asked, options);
   const { id, release } = asked.found;
   const manifest = await manifestOfRelease(asked.found, { depot, env, signal });
-  return { manifest, release: id, commit: release.commit, unpublished: null };
+  return { manifest, release: id, commit: release.commit, size: release, unpublished: null };
 }
 
 async function ofSource(operator: Operator, asked: AskedSource, options: DeployOptions): Promise<Found> {
@@ -116,9 +133,13 @@ async function ofSource(operator: Operator, asked: AskedSource, options: DeployO
   if (origin.kind === "commit" && unknownAt === undefined) {
     const manifest = asked.manifest ?? (await manifestOf(origin, options));
     const made = await findRelease(operator, manifest.app, origin.commit, options.signal);
-    if (made !== undefined) return { manifest, release: made.id, commit: origin.commit, unpublished: null };
+    if (made !== undefined) {
+      const { id, release } = made;
+      return { manifest, release: id, commit: origin.commit, size: release, unpublished: null };
+    }
   }
-  const { manifest, release, commit, storedBytes, bytes } = await wouldBe(operator, origin, options);
+  const { manifest, release, commit, storedBytes, files, bytes } = await wouldBe(operator, origin, options);
   const made = await findRelease(operator, manifest.app, release, options.signal);
-  return { manifest, release, commit, unpublished: made === undefined ? { storedBytes, bytes } : null };
+  const unpublished = made === undefined ? { storedBytes, bytes } : null;
+  return { manifest, release, commit, size: { files, bytes }, unpublished };
 }

@@ -1,9 +1,12 @@
+import { inProgress } from "../api/in-progress.ts";
 import type { RolloutView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { shortRelease } from "../lib/ids.ts";
+import { announce } from "./dry-run.ts";
 import type { Tell } from "./events.ts";
 import { endingOf, failureOf, follow } from "./follow.ts";
+import { orderDeed } from "./order-deed.ts";
 import { draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
 import { knownNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
@@ -15,7 +18,10 @@ export interface PublishedOrder {
   readonly attended: boolean;
 }
 
-/** Signs the next order of a line, keeps it, sends it. Tells the selection before and the order's id after. */
+/**
+ * Signs the next order of a line, keeps it, sends it. Tells the selection before and the order's id after.
+ * @throws DryRunEnd in a dry run; before that DEPLOY_IN_PROGRESS, which else the hub says
+ */
 export async function publishOrder(
   operator: Operator,
   line: Line,
@@ -32,12 +38,17 @@ export async function publishOrder(
     readonly part?: boolean;
     /** Settles before the order is sent: it may be signed and written down meanwhile. */
     readonly after?: Promise<void>;
+    /** Done when everything about the order is decided, and before it is signed. */
+    readonly first?: (draft: Draft) => Promise<void>;
   },
 ): Promise<PublishedOrder> {
   const { tell, implied, signal } = options;
   const draft = draftOrder(operator, line, intent, options.known ?? (await knownNodes(operator, signal)));
   const { order, nodes, roster } = draft;
   tellSelection(tell, draft, implied);
+  if (operator.dryRun !== undefined) await refuseHeld(operator, line, signal);
+  await options.first?.(draft);
+  announce(operator, () => orderDeed(draft, line));
   const signed = await signOrder(operator, draft, intent.attended);
   const digest = await send(
     operator,
@@ -64,6 +75,17 @@ export async function publishOrder(
     nodes: nodes.length,
   });
   return { order: digest, draft, attended: intent.attended };
+}
+
+/** What the hub says to an order while another one is under way. @throws SkeinError DEPLOY_IN_PROGRESS */
+export async function refuseHeld(
+  { client }: Operator,
+  { app, env, head }: Line,
+  signal: AbortSignal,
+): Promise<void> {
+  if (head === null) return;
+  const view = await client.rollout(head.digest, signal);
+  if (view.verdict === null && view.phase !== "ok") throw inProgress({ app, env }, head.digest, view);
 }
 
 function tellSelection(tell: Tell, { order, nodes, present }: Draft, implied: boolean): void {

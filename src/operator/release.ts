@@ -11,13 +11,16 @@ import type { PublishedTree, PublishProgress } from "../release/published.ts";
 import { decodeIndex, indexName } from "../release/release-index.ts";
 import type { TreeSource } from "../release/tree-source.ts";
 import { releaseIdOf, type Release } from "../trust/documents.ts";
+import { formatBytes } from "../lib/units.ts";
 import { seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openRelease } from "../trust/orders.ts";
+import { toBeDone, type Deed } from "./dry-run.ts";
 import { cacheDir } from "./home.ts";
 import { keptBlobs } from "./kept-blobs.ts";
 import { nearDepot, type NearDepot } from "./near-depot.ts";
 import type { Operator } from "./operator.ts";
+import { unwritten } from "./unwritten.ts";
 
 export interface MadeRelease {
   readonly id: ReleaseId;
@@ -95,18 +98,18 @@ export async function makeRelease(operator: Operator, options: MakeOptions): Pro
   return begun;
 }
 
-/** The same, without waiting until it is posted. */
+/** The same, without waiting until it is posted. In a dry run it is made, told of, and kept nowhere. */
 export async function beginRelease(operator: Operator, options: MakeOptions): Promise<BegunRelease> {
   const { source, signal } = options;
   const { app, depot, previous } = options.ahead;
-  const { client, clock, charter, signer } = operator;
+  const { client, clock, charter, signer, dryRun } = operator;
   const now = clock.now();
   const published = await publish({
     source,
-    depot,
+    depot: dryRun === undefined ? depot : unwritten(depot),
     previous: await previous,
     now,
-    cacheDir: cacheDir(operator.paths),
+    cacheDir: dryRun === undefined ? cacheDir(operator.paths) : null,
     signal,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   });
@@ -134,6 +137,8 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
     files: published.files,
     bytes: published.bytes,
   };
+  if (!toBeDone(operator, () => releaseDeed(id, release)))
+    return { id, release, already: false, published, posted: Promise.resolve() };
   const sealed = await seal("release.1", release, [signer]);
   const posted = depot.settled().then(async () => {
     try {
@@ -147,6 +152,15 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
   // Told to whoever waits for it.
   posted.catch(() => undefined);
   return { id, release, already: false, published, posted };
+}
+
+/** Pure. */
+export function releaseDeed(id: ReleaseId, { app, commit, files, bytes }: Release): Deed {
+  const of = commit === null ? "" : ` of commit ${commit.slice(0, 12)}`;
+  return {
+    text: `${shortRelease(app, id)}${of} would be published: ${files} file${files === 1 ? "" : "s"}, ${formatBytes(bytes)}`,
+    data: { deed: "release", app, release: id, commit, files, bytes },
+  };
 }
 
 async function putApart(depot: NearDepot, blobs: readonly SmallBlob[], signal: AbortSignal): Promise<void> {

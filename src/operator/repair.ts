@@ -1,4 +1,5 @@
 import { ask, nodesOf, type Answer, type Place } from "./ask.ts";
+import { announce, namesOf } from "./dry-run.ts";
 import { numberOf, wordOf, type NamedLine } from "./commands.ts";
 import { drift, type NodeDrift } from "./drift.ts";
 import type { Operator } from "./operator.ts";
@@ -33,6 +34,7 @@ export async function repair(
   const { signal, tell } = options;
   const { nodes } = await nodesOf(operator, wish, signal);
   const looked = await drift(operator, { ...wish, files: true, health: true }, signal);
+  announceRepair(operator, wish, looked);
   const done: RepairedNode[] = [];
   for (const node of nodes) {
     const { name } = node.identity;
@@ -43,6 +45,23 @@ export async function repair(
     done.push(row);
   }
   return done;
+}
+
+function announceRepair(
+  operator: Operator,
+  { app, env, full }: RepairWish,
+  looked: readonly NodeDrift[],
+): void {
+  const nodes = looked.filter((one) => whyIdle(one, full) === null);
+  if (nodes.length === 0) return;
+  announce(operator, () => ({
+    text: `${app} would be mended on ${namesOf(nodes.map(({ node }) => node))}`,
+    rows: nodes.flatMap(({ node, differs, files }) => [
+      ...differs.map((text) => [`  ${node}`, text]),
+      ...files.map(({ reason, path }) => [`  ${node}`, `${reason} ${path}`]),
+    ]),
+    data: { deed: "repair", app, env, full, nodes },
+  }));
 }
 
 /** null: something is to be done there. */

@@ -6,7 +6,7 @@ import type { LifecycleOptions } from "./lifecycle.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease } from "./release.ts";
-import { resend } from "./sent.ts";
+import { deliverEarlier } from "./sent.ts";
 
 /**
  * Goes back to the version that last ran well before the current one; called again, one further back.
@@ -15,7 +15,7 @@ import { resend } from "./sent.ts";
  */
 export async function rollback(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
   const { app, env, tell, signal } = options;
-  await resend(operator, app, env, signal);
+  await deliverEarlier(operator, app, options);
   const line = await readLine(operator, app, env, signal);
   const target = await rollbackTarget(operator, line, options);
   const { order } = headOf(line);

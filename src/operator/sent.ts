@@ -11,6 +11,7 @@ import { rosterSchema } from "../trust/documents.ts";
 import { digestOfEnvelope, envelopeSchema } from "../trust/envelope.ts";
 import { appName, envName } from "../trust/fields.ts";
 import { operatorDir } from "./home.ts";
+import type { Tell } from "./events.ts";
 import type { Operator } from "./operator.ts";
 
 /**
@@ -65,11 +66,29 @@ export async function isUnsent({ paths }: Operator, app: string, env: string): P
   return (await readIfThere(fileOf(paths, app, env))) !== undefined;
 }
 
+/** An earlier command that was cut may have signed an order: it comes first. A dry run tells of it. */
+export async function deliverEarlier(
+  operator: Operator,
+  app: string,
+  { env, tell, signal }: { readonly env: string; readonly tell: Tell; readonly signal: AbortSignal },
+): Promise<void> {
+  if (operator.dryRun !== undefined) {
+    if (!(await isUnsent(operator, app, env))) return;
+    return tell({ type: "warning", text: "An order that was signed before would be delivered first." });
+  }
+  const earlier = await resend(operator, app, env, signal);
+  if (earlier === undefined) return;
+  tell({
+    type: "note",
+    text: `An order that was signed before (${earlier.slice(0, 12)}) was delivered now.`,
+  });
+}
+
 /**
  * Sends what an earlier command had signed for this app and could not deliver.
  * @returns its digest, or undefined when there was nothing, or another order has come first
  */
-export async function resend(
+async function resend(
   operator: Operator,
   app: string,
   env: string,

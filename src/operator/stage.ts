@@ -3,9 +3,10 @@ import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
 import { openRelease } from "../trust/orders.ts";
 import { mayDeploy } from "../trust/rights.ts";
-import { numberOf, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
+import { deedOf, numberOf, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { hereIfItIs, type FindOptions } from "./asked.ts";
 import { findTarget, refuseNobody, selectorFor, type Target } from "./deploy.ts";
+import { announce } from "./dry-run.ts";
 import type { StagedNode } from "./events.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine } from "./order.ts";
@@ -46,19 +47,23 @@ export async function stage(operator: Operator, options: StageOptions): Promise<
   const target = await stageTarget(operator, options);
   const { app, release } = target;
   if (!mayDeploy(operator.charter, operator.signer.kid, app, env)) throw notAllowed(operator, app, env);
-  const [line, known, document] = await Promise.all([
+  const asked = documentOf(operator, app, release, signal);
+  // A dry run does not come to it, and knows releases that the hub does not have.
+  asked.catch(() => undefined);
+  const [line, known] = await Promise.all([
     readLine(operator, app, env, signal),
     knownNodes(operator, signal),
-    documentOf(operator, app, release, signal),
   ]);
   const { selector, implied } = selectorFor(options.selector, target.manifest, line);
   const { nodes } = selectNodes(known, selector);
   const absent = nodes.filter((node) => !isHere(node)).map(({ identity }) => identity.name);
   const names = nodes.map(({ identity }) => identity.name);
   tell({ type: "selection", app, env, selector, nodes: names, absent, implied });
-  const args = { release, document: JSON.stringify(document), ...flagsOf(options) };
+  const args = { release, ...flagsOf(options) };
   const wish = { kind: "stage", app, env, args, nodes, validMs: options.withinMs };
-  const ended = await follow(operator, wish, options);
+  announce(operator, () => deedOf(wish));
+  const document = JSON.stringify(await asked);
+  const ended = await follow(operator, { ...wish, args: { ...args, document } }, options);
   const rows = nodes.map(({ identity }) => ended.get(identity.name) ?? later(identity.name));
   const failed = rows.filter(({ outcome }) => outcome === "failed");
   if (failed.length > 0) throw stageFailed(target, rows, failed);

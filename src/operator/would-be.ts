@@ -1,4 +1,3 @@
-import type { Depot } from "../depot/depot.ts";
 import type { Manifest } from "../app/manifest.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { publish } from "../release/publish.ts";
@@ -7,6 +6,7 @@ import type { FindOptions } from "./asked.ts";
 import type { Operator } from "./operator.ts";
 import { lookAhead } from "./release.ts";
 import { openSource, type Origin } from "./source.ts";
+import { unwritten } from "./unwritten.ts";
 
 /** The release that a source would be. */
 export interface WouldBe {
@@ -44,24 +44,4 @@ export async function wouldBe(operator: Operator, origin: Origin, options: FindO
   });
   const release = releaseIdOf({ app: manifest.app, tree, commit: source.commit });
   return { manifest, release, commit: source.commit, files, bytes, storedBytes };
-}
-
-/** A depot that takes everything and keeps nothing. */
-function unwritten(depot: Depot): Depot {
-  const kept = new Set<string>();
-  return {
-    kind: depot.kind,
-    name: depot.name,
-    has: async (names, signal) => {
-      const there = await depot.has(
-        names.filter((name) => !kept.has(name)),
-        signal,
-      );
-      return new Set([...there, ...names.filter((name) => kept.has(name))]);
-    },
-    list: (prefix, signal) => depot.list(prefix, signal),
-    get: (name, signal, range) => depot.get(name, signal, range),
-    put: async (name) => void kept.add(name),
-    delete: async () => undefined,
-  };
 }

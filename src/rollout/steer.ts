@@ -1,6 +1,6 @@
 import { SkeinError } from "../lib/errors.ts";
 import type { Steering } from "../api/schemas.ts";
-import type { Rollout } from "./rollout.ts";
+import { phaseOf, type Phase, type Rollout } from "./rollout.ts";
 import type { Facts } from "./facts.ts";
 import { mayUndo, turned, type Scene } from "./step.ts";
 import { tallyOf } from "./tally.ts";
@@ -16,13 +16,31 @@ export function steer(rollout: Rollout, word: Steering, scene: Scene): Rollout {
     if (rollout.direction === "back" && rollout.ended !== "failed") return rollout;
     const next = abort(rollout, scene.facts);
     if (next !== rollout) return next;
-    throw new SkeinError("UNDO_TOO_LATE", "the order has ended, or its time to be undone is over");
+    throw tooLate();
   }
-  if (rollout.ended !== null || rollout.direction === "back") {
-    const why = rollout.ended === null ? "it is being taken back" : `it ended: ${rollout.ended}`;
-    throw new SkeinError("ROLLOUT_ENDED", `there is nothing to ${word}, ${why}`, { data: { word } });
-  }
+  if (rollout.ended !== null || rollout.direction === "back")
+    throw nothingTo(word, rollout.ended === null ? "undoing" : phaseOf(rollout));
   return word === "pause" ? pause(rollout, scene.facts) : resume(rollout, scene);
+}
+
+/**
+ * The same refusals for whoever knows the phase alone, and only asks. What time has run out for, it cannot tell.
+ * @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED
+ */
+export function refuseSteering(phase: Phase, word: Steering): void {
+  if (word === "abort") {
+    if (phase === "ok" || phase === "failed") throw tooLate();
+    return;
+  }
+  if (["ok", "failed", "undone", "undoing"].includes(phase)) throw nothingTo(word, phase);
+}
+
+const tooLate = (): SkeinError =>
+  new SkeinError("UNDO_TOO_LATE", "the order has ended, or its time to be undone is over");
+
+function nothingTo(word: Steering, phase: Phase): SkeinError {
+  const why = phase === "undoing" ? "it is being taken back" : `it ended: ${phase}`;
+  return new SkeinError("ROLLOUT_ENDED", `there is nothing to ${word}, ${why}`, { data: { word } });
 }
 
 /** A person takes everything back; the same object when that is no longer possible. */

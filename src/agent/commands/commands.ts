@@ -91,7 +91,9 @@ export class CommandDesk {
       const context = { now: clock.now(), self: signer.kid };
       const { body, digest } = openCommand(store.state.charter, envelope, context);
       const isNew =
-        REPEATABLE.has(body.kind) || (await this.#begun.begin(digest, msOf(body.expires), context.now));
+        REPEATABLE.has(body.kind) ||
+        body.args["dry"] === true ||
+        (await this.#begun.begin(digest, msOf(body.expires), context.now));
       if (!isNew) throw new SkeinError("CONFLICT", "this very command was carried out before");
       if (isCacheCommand(body.kind)) yield* cacheCommand(this.#context, body, signal);
       else if (body.kind === "stage") yield* stage(this.#context, { body, digest }, this.#begun, signal);

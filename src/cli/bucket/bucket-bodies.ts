@@ -149,12 +149,12 @@ export async function invite(
 
 /** @throws SkeinError NOT_AUTHORISED with what to type on an operator's machine */
 export async function operatorHere(
-  { paths, signal }: Context,
+  { paths, signal, dryRun }: Context,
   bucket: Bucket,
   typed: string,
 ): Promise<BucketOperator> {
   try {
-    return await openBucketOperator({ paths, bucket, clock: systemClock, signal });
+    return await openBucketOperator({ paths, bucket, clock: systemClock, signal, dryRun });
   } catch (err) {
     if (!isSkeinError(err, "NO_CLUSTER")) throw err;
     throw new SkeinError("NOT_AUTHORISED", "this machine has no operator's key, and this must be signed", {

@@ -20,7 +20,6 @@ import type { MasterFlags, SpoolFlags } from "./ftl-commands.ts";
 import { bucketHere, hasRoot, pinHere, rootHere } from "./ftl-settings.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { durationFlag, usage } from "../command/grammar.ts";
-import { noDryRun } from "../command/wish.ts";
 import { columns } from "../terminal/io.ts";
 import { progress } from "../terminal/progress.ts";
 
@@ -94,7 +93,6 @@ export async function purge(context: Context, word: string, flags: MasterFlags):
       `skein ftl purge --master ${word}`,
     );
   }
-  if (context.globals.dryRun === true) throw noDryRun("purge --master");
   const wanted = revisionWord(word);
   using bucket = await bucketHere(flags, context, "writing");
   const operator = await operatorHere(context, bucket, `skein ftl purge --master ${word}`);

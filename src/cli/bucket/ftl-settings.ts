@@ -22,10 +22,15 @@ export function bucketAddress(flags: PlaceFlags, env: Environment = process.env)
 /** To be disposed of: connections that stay open would keep the command from ending. */
 export async function bucketHere(
   flags: PlaceFlags,
-  { signal }: Context,
+  { signal, dryRun }: Context,
   why: "reading" | "writing",
 ): Promise<Bucket> {
-  return await openBucket(bucketAddress(flags), { env: process.env, writing: why === "writing", signal });
+  return await openBucket(bucketAddress(flags), {
+    env: process.env,
+    writing: why === "writing",
+    dry: dryRun !== undefined,
+    signal,
+  });
 }
 
 const rootNamed = (flags: PlaceFlags): string | undefined =>

@@ -13,6 +13,7 @@ import {
   putSource,
   putTree,
 } from "../../operator/cache/local-cache.ts";
+import { announce } from "../../operator/dry-run.ts";
 import { cachedNames, nameIfThere } from "../../operator/cache/names.ts";
 import { numberOf, wordOf } from "../../operator/commands.ts";
 import type { KnownNode } from "../../operator/nodes.ts";
@@ -256,9 +257,15 @@ async function sendTo(
 }
 
 export async function flush(context: Context, flags: CacheFlags): Promise<Result> {
-  return await freed(context, flags, "cache-flush", {}, async () => ({
-    bytes: await cacheHere(context.paths).shrinkTo(0),
-  }));
+  return await freed(context, flags, "cache-flush", {}, async () => {
+    const cache = cacheHere(context.paths);
+    const held = (await cache.blobs()).reduce((sum, { bytes }) => sum + bytes, 0);
+    announce(context, () => ({
+      text: `${formatBytes(held)} would be freed`,
+      data: { deed: "cache-flush", bytes: held },
+    }));
+    return { bytes: await cache.shrinkTo(0) };
+  });
 }
 
 export async function gc(
@@ -286,7 +293,7 @@ async function freed(
   const word = args["dry"] === true ? "would be freed" : "freed";
   if (nodes === null) {
     const done = await here();
-    await forgetGone(context.paths, context.signal);
+    if (context.dryRun === undefined) await forgetGone(context.paths, context.signal);
     context.io.print(`${formatBytes(done.bytes)} ${word}`);
     return { ...done };
   }

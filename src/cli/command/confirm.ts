@@ -4,15 +4,15 @@ import type { Context } from "./context.ts";
 
 /**
  * Asks for the name of what is destroyed, unless `--yes` was given with it. Where nobody can see the question or answer
- * it, it is refused at once.
+ * it, it is refused at once. A dry run destroys nothing.
  * @throws SkeinError NAME_NOT_GIVEN, and what Ctrl-C and `--timeout` end everything with
  */
 export async function confirmName(
-  { io, globals, signal }: Context,
+  { io, globals, signal, dryRun }: Context,
   what: string,
   name: string,
 ): Promise<void> {
-  if (globals.yes === true) return;
+  if (globals.yes === true || dryRun !== undefined) return;
   const isAsked = process.stdin.isTTY && process.stderr.isTTY && !io.json;
   if (isAsked) {
     process.stderr.write(`${what}. Type ${name} to go on: `);

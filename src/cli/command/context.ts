@@ -1,11 +1,12 @@
 import path from "node:path";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { pathsFrom, type Paths } from "../../lib/paths.ts";
+import { DryRun, DryRunEnd, type Doer } from "../../operator/dry-run.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { durationFlag } from "./grammar.ts";
 import { first } from "./has-bucket.ts";
 import { refuseIgnored } from "./wish.ts";
-import { processIo, type Io } from "../terminal/io.ts";
+import { columns, processIo, type Io } from "../terminal/io.ts";
 
 /** The flags that every command takes; `SKEIN_*` variables mirror them. */
 export interface Globals {
@@ -18,12 +19,14 @@ export interface Globals {
   readonly timeout?: string | undefined;
   readonly detach?: boolean | undefined;
   readonly dryRun?: boolean | undefined;
+  /** Of FTL's verbs: for all machines. */
+  readonly master?: boolean | undefined;
   readonly yes?: boolean | undefined;
   readonly color?: boolean | undefined;
 }
 
 /** What a command body works with. */
-export interface Context {
+export interface Context extends Doer {
   readonly io: Io;
   readonly globals: Globals;
   /** The environment of apps: `default` where none is named. */
@@ -56,6 +59,7 @@ export type Body = (context: Context) => Promise<Result | undefined>;
  */
 export async function runBody(name: string, globals: Globals, body: Body): Promise<number> {
   const io = processIo(globals);
+  const dryRun = globals.dryRun === true ? new DryRun() : undefined;
   const ended = new AbortController();
   let hint: string | undefined;
   let opened: Promise<Operator> | undefined;
@@ -71,20 +75,22 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
   try {
     refuseIgnored(name, globals);
     const paths = pathsFrom(process.env);
-    const result = await body({
+    const result = await untilDryRunEnd(body, {
       io,
+      dryRun,
       globals,
       env: globals.env ?? "default",
       paths,
       cwd: process.cwd(),
       signal: ended.signal,
-      operator: async () => await (opened ??= openHere(paths, ended.signal)),
+      operator: async () => await (opened ??= openHere(paths, ended.signal, dryRun)),
       comeBack: (text) => {
         hint = text;
       },
     });
     const { exit = 0, ...data } = result ?? {};
-    io.event({ type: "result", ok: exit === 0, ...(exit === 0 ? {} : { exit }), ...data });
+    const told = dryRun === undefined ? {} : tellDeeds(io, dryRun);
+    io.event({ type: "result", ok: exit === 0, ...(exit === 0 ? {} : { exit }), ...told, ...data });
     return exit;
   } catch (err) {
     const { ofCommand, reportError } = await import("../terminal/report-error.ts");
@@ -95,6 +101,23 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
     process.off("SIGTERM", onSignal);
     (await opened?.catch(() => undefined))?.[Symbol.dispose]();
   }
+}
+
+/** A dry run leaves its command where the real one begins to act. */
+async function untilDryRunEnd(body: Body, context: Context): Promise<Result | undefined> {
+  try {
+    return await body(context);
+  } catch (err) {
+    if (err instanceof DryRunEnd) return {};
+    throw err;
+  }
+}
+
+/** What a dry run found that the command would do; verbs that answer for themselves have announced nothing. */
+function tellDeeds(io: Io, { deeds }: DryRun): Result {
+  for (const { text, rows = [] } of deeds) for (const line of [text, ...columns(rows)]) io.print(line);
+  if (deeds.length > 0) io.say("A dry run: nothing was signed, sent or changed.");
+  return { dryRun: true, ...(deeds.length > 0 ? { would: deeds.map(({ data }) => data) } : {}) };
 }
 
 function timeoutOf(
@@ -111,9 +134,9 @@ function timeoutOf(
   }, ms);
 }
 
-async function openHere(paths: Paths, signal: AbortSignal): Promise<Operator> {
+async function openHere(paths: Paths, signal: AbortSignal, dryRun: DryRun | undefined): Promise<Operator> {
   const { openOperator } = await import("../../operator/operator.ts");
-  return await openOperator({ paths, signal }).catch((err: unknown) => {
+  return await openOperator({ paths, signal, dryRun }).catch((err: unknown) => {
     const told = first(process.env["SKEIN_BUCKET"], process.env["FTL_BUCKET"]);
     if (told === undefined || !isSkeinError(err, "NO_CLUSTER")) throw err;
     // A machine that pulls: a cluster of its own is the last thing that it wants.

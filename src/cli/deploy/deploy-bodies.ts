@@ -44,12 +44,12 @@ export async function deploy(
   words: readonly string[],
   flags: DeployFlags,
 ): Promise<Result | undefined> {
-  if (context.globals.dryRun === true) return await plan(context, words, flags);
   if (hasBucket({})) {
     return await (
       await import("../bucket/bucket-bodies.ts")
     ).deploy(context, words, flags, strategyOf(flags));
   }
+  if (context.dryRun !== undefined) return await plan(context, words, flags);
   const operator = await context.operator();
   const shown = progress(context.io);
   const published = await deployOrder(operator, optionsOf(context, operator, words, flags, shown));

@@ -2,7 +2,6 @@ import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
 import * as lifecycle from "../../operator/lifecycle.ts";
 import { knownNodes, nodeNamed } from "../../operator/nodes.ts";
 import type { PublishedOrder } from "../../operator/publish-order.ts";
-import { commandNodes } from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { finish } from "./deploy-bodies.ts";
@@ -46,9 +45,8 @@ export async function stop(
   if (hasBucket({})) return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "stop", word);
   const what = subject(word, context.globals.app);
   if (what.kind === "instance") return await instance(context, what, "stop-instance");
-  if (flags.now === true) await stopNow(context, what);
   return await order(context, what, flags, (operator, options) =>
-    lifecycle.stop(operator, { ...options, all: flags.all === true }),
+    lifecycle.stop(operator, { ...options, all: flags.all === true, now: flags.now === true }),
   );
 }
 
@@ -75,27 +73,6 @@ async function order(
     signal: context.signal,
   });
   return await finish(context, operator, published, shown);
-}
-
-/** Ends the app's instances at once; the order that follows keeps them down. */
-async function stopNow(context: Context, what: Subject & { readonly kind: "app" }): Promise<void> {
-  const operator = await context.operator();
-  const wish = {
-    app: await appHere(context, what.app),
-    env: context.env,
-    selector: context.globals.on ?? null,
-  };
-  const nodes = await commandNodes(operator, wish, context.signal);
-  const command = {
-    kind: "stop-now",
-    app: wish.app,
-    env: wish.env,
-    args: {},
-    nodes,
-    validMs: COMMAND_VALID_MS,
-  };
-  for await (const line of runCommand(operator, command, context.signal))
-    context.io.event({ ...line, type: "stopped" });
 }
 
 async function instance(

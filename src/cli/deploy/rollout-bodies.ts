@@ -4,6 +4,7 @@ import { failureOf } from "../../operator/follow.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { headOf, readLine, type HeldOrder } from "../../operator/order.ts";
 import { followDigest } from "../../operator/publish-order.ts";
+import { steer } from "../../operator/steer.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { progress } from "../terminal/progress.ts";
@@ -55,7 +56,7 @@ export async function resume(context: Context, word: string | undefined): Promis
 
 async function say(context: Context, app: string | undefined, word: Steering): Promise<Steered> {
   const steered = await newest(context, app);
-  await steered.operator.client.steerRollout(steered.head.digest, word, context.signal);
+  await steer(steered.operator, steered.head, word, context.signal);
   return steered;
 }
 

@@ -82,7 +82,7 @@ export function nodeLines(shown: readonly nodes.KnownNode[]): string[] {
       node.identity.name,
       stateOf(node),
       node.address ?? "-",
-      labelText(node.identity.labels) || "-",
+      nodes.labelText(node.identity.labels) || "-",
       appsText(node) || "-",
     ]),
   ]);
@@ -92,11 +92,6 @@ function stateOf(node: nodes.KnownNode): string {
   if (node.duplicate) return "DUPLICATE";
   return node.present ? "present" : "absent";
 }
-
-const labelText = (labels: Readonly<Record<string, string>>): string =>
-  Object.entries(labels)
-    .map(([key, value]) => (value === "true" ? key : `${key}=${value}`))
-    .join(",");
 
 const appsText = ({ apps }: nodes.KnownNode): string =>
   apps
@@ -111,7 +106,7 @@ export async function show(context: Context, name: string): Promise<Result> {
     ["key", node.identity.node],
     ["state", stateOf(node)],
     ["address", node.address ?? "-"],
-    ["labels", labelText(node.identity.labels) || "-"],
+    ["labels", nodes.labelText(node.identity.labels) || "-"],
     ["last seen", node.lastSeen ?? "never"],
     ["version", node.version ?? "-"],
     ["clock", node.skewMs === null ? "-" : `${node.skewMs} ms off the hub's`],
@@ -136,6 +131,6 @@ export async function remove(context: Context, name: string): Promise<Result> {
 export async function label(context: Context, name: string, words: readonly string[]): Promise<Result> {
   const changes = labelsOf(words);
   const identity = await nodes.labelNode(await context.operator(), name, changes, context.signal);
-  context.io.print(`${identity.name}  ${labelText(identity.labels) || "-"}`);
+  context.io.print(`${identity.name}  ${nodes.labelText(identity.labels) || "-"}`);
   return { node: identity.node, name: identity.name, labels: identity.labels };
 }

@@ -40,7 +40,9 @@ export async function importFrom(context: Context, file: string, flags: ShelfFla
   const { io, cwd, signal } = context;
   await using stack = new AsyncDisposableStack();
   const shelf = await shelfHere(context, flags, "writing", stack);
-  const wish = { file: path.resolve(cwd, file), pin: await pinOr(context), clock: systemClock, signal };
+  const { dryRun } = context;
+  const named = path.resolve(cwd, file);
+  const wish = { file: named, pin: await pinOr(context), clock: systemClock, signal, dryRun };
   const made = await importRelease(shelf, wish);
   io.print(`${shortRelease(made.app, made.id)} is ${made.already ? "already" : "now"} in ${shelf.name}`);
   return { ...made };

@@ -87,7 +87,7 @@ export async function repair(
   if (flags.every !== undefined && flags.watch !== true)
     throw usage("--every says how often --watch looks", "Add --watch, or leave --every out.");
   const app = await appHere(context, word);
-  if (flags.watch !== true)
+  if (flags.watch !== true || context.dryRun !== undefined)
     return await repairOnce(context, app, { full: flags.fullCopy === true, quiet: false });
   const everyMs = durationFlag(flags.every ?? "30s");
   context.comeBack("What was mended stays so.");

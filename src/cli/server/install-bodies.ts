@@ -15,7 +15,8 @@ const run = promisify(execFile);
 const UNITS = "/etc/systemd/system";
 
 /** The units of keeper and agent. */
-export async function installNode(context: Context, flags: AgentFlags): Promise<Result> {
+export async function installNode(context: Context, given: AgentFlags): Promise<Result> {
+  const flags = printedIn(context, given);
   const secrets = flags.source === undefined ? undefined : "/etc/skein/agent.env";
   const options = unitOptions(secrets, agentArgs(flags));
   // A ticket in a unit would be there for everybody to read, and one that is no good would fail there unseen.
@@ -39,7 +40,8 @@ async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
 }
 
 /** The hub's unit; its key is made here, so that it can be told at once. */
-export async function installHub(context: Context, flags: HubFlags): Promise<Result> {
+export async function installHub(context: Context, given: HubFlags): Promise<Result> {
+  const flags = printedIn(context, given);
   const secrets = flags.depot === undefined ? undefined : "/etc/skein/hub.env";
   const options = unitOptions(secrets, hubArgs(flags));
   const done = await install(context, { program: "hub", options, units: [hubUnit(options)] }, flags);
@@ -49,6 +51,10 @@ export async function installHub(context: Context, flags: HubFlags): Promise<Res
   context.io.say(`its key is ${spki}; on your own machine: skein init --hub HOST:PORT#${spki}`);
   return { ...done, key: spki };
 }
+
+/** What a dry run says is what `--print` says. */
+const printedIn = <F extends { readonly print?: boolean }>({ dryRun }: Context, flags: F): F =>
+  dryRun === undefined ? flags : { ...flags, print: true };
 
 function unitOptions(environmentFile: string | undefined, args: readonly string[]): UnitOptions {
   const home = process.env["SKEIN_HOME"];

@@ -3,7 +3,8 @@
  * fetching; nodes check again. Publishing is a compare-and-set on the app's head, and sending the same bytes again
  * after a cut is answered as the first time.
  */
-import type { OrderPost, RolloutView } from "../../api/schemas.ts";
+import { inProgress } from "../../api/in-progress.ts";
+import type { OrderPost } from "../../api/schemas.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
@@ -125,7 +126,7 @@ export class Orders {
       const head = this.#core.mirror.entry(keys.head(place.app, place.env));
       refuseMoved(order.body, head.value);
       if (head.value !== undefined && rollouts.underWay(head.value.digest))
-        throw inProgress(place, await rollouts.view(head.value.digest), head.value);
+        throw inProgress(place, head.value.digest, await rollouts.view(head.value.digest));
       const said = { ...(goesBack ? { goesBack } : {}), ...(part ? { part } : {}) };
       const record = { ...recordOf(order, source), ...said };
       faultPoint("hub.order");
@@ -341,23 +342,6 @@ function refuseMoved(order: Order, head: OrderRecord | undefined): void {
   if (compareSerials(order, head) <= 0) throw moved(`${serialText(order)} is not after ${serialText(head)}`);
   if (order.epoch === head.epoch && order.seq !== head.seq + 1)
     throw moved(`after ${serialText(head)} comes ${head.seq + 1}`);
-}
-
-/** Says what holds it up: for somebody in a hurry, a node that went away is another matter than one at work. */
-function inProgress(place: AppEnv, view: RolloutView | undefined, head: OrderRecord): SkeinError {
-  const nodes = view?.nodes.filter(({ verdict }) => verdict === null) ?? [];
-  const away = nodes.filter(({ present }) => !present).map(({ name }) => name);
-  const waits = away.length > 0 ? away : nodes.map(({ name }) => name);
-  const shown = waits.slice(0, 5).join(", ") + (waits.length > 5 ? ` and ${waits.length - 5} more` : "");
-  const missing = away.length === 1 ? "which is away" : "which are away";
-  const why = waits.length === 0 ? "" : ` and waits for ${shown}${away.length > 0 ? `, ${missing}` : ""}`;
-  return new SkeinError(
-    "DEPLOY_IN_PROGRESS",
-    `a deployment of ${place.app}/${place.env} is under way${why}`,
-    {
-      data: { ...place, order: head.digest, waitsFor: waits },
-    },
-  );
 }
 
 function wrongRoster(): SkeinError {

@@ -188,6 +188,17 @@ async function make(operator: BucketOperator, origin: Origin, options: BucketDep
   });
   const { place, release, already, storedBytes } = made;
   const { commit, files, bytes } = release;
-  tell({ type: "release", app: manifest.app, release: place.id, commit, already, files, bytes, storedBytes });
+  // What a dry run would publish, it says itself.
+  if (operator.dryRun === undefined || already)
+    tell({
+      type: "release",
+      app: manifest.app,
+      release: place.id,
+      commit,
+      already,
+      files,
+      bytes,
+      storedBytes,
+    });
   return { ...made, manifest };
 }

@@ -6,6 +6,8 @@ import type { Ticket } from "../../trust/documents.ts";
 import { seal } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { signerFromSeed } from "../../trust/keys.ts";
+import { announce } from "../dry-run.ts";
+import { inviteDeed } from "../nodes.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 
 export interface BucketInvitation {
@@ -16,23 +18,26 @@ export interface BucketInvitation {
 
 /** Makes a ticket that the line itself carries. Whoever has it may join with its labels until it expires. */
 export async function inviteToBucket(
-  { charter, config, signer, clock, root }: BucketOperator,
+  operator: BucketOperator,
   wish: {
     readonly name: string | null;
     readonly labels: Readonly<Record<string, string>>;
     readonly validMs: number;
   },
 ): Promise<BucketInvitation> {
-  const { pin } = config;
+  const { charter, signer, clock, root } = operator;
+  const { pin } = operator.config;
   const seed = randomBytes(32);
   const now = clock.now();
   const expires = timeOf(now + wish.validMs);
+  const { name, labels } = wish;
+  announce(operator, () => inviteDeed({ name, labels, replaces: null, expires }));
   const body: Ticket = {
     cluster: charter.cluster,
     charter: pin,
     key: signerFromSeed(seed).pub,
-    name: wish.name,
-    labels: { ...wish.labels },
+    name,
+    labels: { ...labels },
     issued: timeOf(now),
     expires,
     replace: null,

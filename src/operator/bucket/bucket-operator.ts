@@ -9,11 +9,12 @@ import type { Paths } from "../../lib/paths.ts";
 import { nextCharter, openChain } from "../../trust/charter.ts";
 import type { Charter } from "../../trust/documents.ts";
 import type { Signer } from "../../trust/keys.ts";
+import { signerIn, type Doer } from "../dry-run.ts";
 import { keepCharter, readCharters as keptCharters, readConfig, type OperatorConfig } from "../home.ts";
 import { signerFor } from "../here.ts";
 
 /** An operator of a cluster that has a bucket and need not have a hub. */
-export interface BucketOperator {
+export interface BucketOperator extends Doer {
   readonly paths: Paths;
   readonly config: OperatorConfig;
   readonly charter: Charter;
@@ -24,7 +25,7 @@ export interface BucketOperator {
   readonly clock: Clock;
 }
 
-export interface BucketOperatorOptions {
+export interface BucketOperatorOptions extends Doer {
   readonly paths: Paths;
   readonly bucket: Bucket;
   readonly clock: Clock;
@@ -36,9 +37,9 @@ export interface BucketOperatorOptions {
  * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, CHARTER_PIN where the bucket is another cluster's, CHARTER_*
  */
 export async function openBucketOperator(options: BucketOperatorOptions): Promise<BucketOperator> {
-  const { paths, bucket, clock, signal } = options;
+  const { paths, bucket, clock, signal, dryRun } = options;
   const config = await readConfig(paths);
-  const signer = await signerFor(paths, config);
+  const signer = signerIn(options, await signerFor(paths, config));
   const chain = await keptCharters(paths);
   let charter = openChain(chain, config.pin, clock.now()).body;
   const { root } = await lookAt(bucket, signal);
@@ -47,7 +48,7 @@ export async function openBucketOperator(options: BucketOperatorOptions): Promis
     charter = nextCharter(charter, envelope, clock.now()).body;
     await keepCharter(paths, charter.version, envelope);
   }
-  return { paths, config, charter, signer, bucket, root, clock };
+  return { paths, config, charter, signer, bucket, root, clock, dryRun };
 }
 
 export const publishTools = ({ bucket, clock }: BucketOperator, signal: AbortSignal): PublishTools => ({

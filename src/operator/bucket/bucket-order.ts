@@ -8,7 +8,9 @@ import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { digestOf, type Digest } from "../../lib/ids.ts";
 import { releaseIdOf, type Order, type Roster } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { announce } from "../dry-run.ts";
 import { operatorDir } from "../home.ts";
+import { orderDeed } from "../order-deed.ts";
 import { composeOrder, refuseUnauthorised, signOrder, type Draft, type Intent } from "../order.ts";
 import { readBucketLine, type BucketLine } from "./bucket-line.ts";
 import { publishTools, type BucketOperator } from "./bucket-operator.ts";
@@ -34,7 +36,8 @@ const TRIES = 4;
  * Signs the next order of a line with its settle, keeps both, and publishes them. What an earlier command signed for
  * the app and could not deliver is delivered first.
  * @param intentOf makes the order from the line as it is
- * @throws SkeinError HEAD_MOVED when another order came first, NOT_AUTHORISED, and what the bucket throws
+ * @throws SkeinError HEAD_MOVED when another order came first, NOT_AUTHORISED, and what the bucket throws; DryRunEnd in
+ *   a dry run
  */
 export async function orderInBucket(
   operator: BucketOperator,
@@ -51,6 +54,7 @@ export async function orderInBucket(
     const generation = intent.generation ?? line.head?.order.generation ?? 0;
     const order = composeOrder(operator, line, { ...intent, generation }, NOBODY, leastSeq);
     const draft: Draft = { order, roster: NOBODY, nodes: [], present: [], needs: 0 };
+    announce(operator, () => orderDeed(draft, line));
     const signed = await signOrder(operator, draft, false);
     if (signed.settle === null) throw new SkeinError("INTERNAL", "an order of a bucket without its settle");
     const entry: OrderEntry = {
@@ -112,12 +116,16 @@ async function send(
   }
 }
 
-/** Sends what an earlier command had signed for an app and could not deliver; another order may have come first. */
+/**
+ * Sends what an earlier command had signed for an app and could not deliver; another order may have come first. A dry
+ * run leaves it.
+ */
 export async function deliverEarlier(
   operator: BucketOperator,
   name: { readonly app: string; readonly env: string },
   signal: AbortSignal,
 ): Promise<void> {
+  if (operator.dryRun !== undefined) return;
   const file = sentFile(operator, name);
   const text = await readIfThere(file);
   if (text === undefined) return;

@@ -18,8 +18,11 @@ import { releaseIdOf, type Charter, type Release } from "../../trust/documents.t
 import { seal, type Envelope } from "../../trust/envelope.ts";
 import { msOf, timeOf } from "../../trust/fields.ts";
 import { openRelease } from "../../trust/orders.ts";
+import { toBeDone } from "../dry-run.ts";
 import { cacheDir } from "../home.ts";
 import { nearDepot } from "../near-depot.ts";
+import { releaseDeed } from "../release.ts";
+import { unwritten } from "../unwritten.ts";
 import { deltasInBucket, depotAtHand } from "./bucket-deltas.ts";
 import { publishTools, type BucketOperator } from "./bucket-operator.ts";
 
@@ -49,22 +52,22 @@ export interface MakeOptions {
 
 /**
  * Publishes a source as a release: its chunks first, then its signed document. The same content is the same release:
- * then nothing is written.
+ * then nothing is written. In a dry run it is made, told of, and kept nowhere; its envelope has no signature then.
  * @throws SkeinError TREE_REFUSED, ARCHIVE_REFUSED, and what the bucket throws
  */
 export async function releaseToBucket(operator: BucketOperator, options: MakeOptions): Promise<MadeInBucket> {
   const { app, source, signal, onProgress } = options;
-  const { bucket, charter, signer, clock, paths } = operator;
+  const { bucket, charter, signer, clock, paths, dryRun } = operator;
   const atHand = depotAtHand(operator);
   const depot = nearDepot(atHand);
   const earlier = await newestTrees(operator, app, signal);
   const created = options.createdMs ?? clock.now();
   const published = await publish({
     source,
-    depot,
+    depot: dryRun === undefined ? depot : unwritten(depot),
     previous: earlier[0] ?? null,
     now: created,
-    cacheDir: cacheDir(paths),
+    cacheDir: dryRun === undefined ? cacheDir(paths) : null,
     signal,
     ...(onProgress === undefined ? {} : { onProgress }),
   });
@@ -74,10 +77,9 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
   const there = await releaseWithId(bucket, charter, app, id, clock.now(), signal);
   if (there !== undefined) {
     // Whoever put it may have died before the root said so.
-    await remakeRoot(publishTools(operator, signal));
+    if (dryRun === undefined) await remakeRoot(publishTools(operator, signal));
     return { ...there, already: true, storedBytes, notes };
   }
-  const untold = await deltasInBucket(operator, published, earlier, { depot: atHand, signal });
   const release: Release = {
     cluster: charter.cluster,
     app,
@@ -91,8 +93,13 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
     files,
     bytes,
   };
-  const envelope = await seal("release.1", release, [signer]);
   const place = releasePlace(app, created, id);
+  if (!toBeDone(operator, () => releaseDeed(id, release))) {
+    const envelope = await seal("release.1", release, []);
+    return { place, release, envelope, already: false, storedBytes, notes };
+  }
+  const untold = await deltasInBucket(operator, published, earlier, { depot: atHand, signal });
+  const envelope = await seal("release.1", release, [signer]);
   await publishRelease(place, envelope, publishTools(operator, signal));
   return { place, release, envelope, already: false, storedBytes, notes: [...notes, ...untold] };
 }

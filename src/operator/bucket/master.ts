@@ -16,6 +16,7 @@ import { releaseIdOf, type Charter } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { releaseOf } from "../../trust/orders.ts";
+import { announce } from "../dry-run.ts";
 import { APPLY_WITHIN_MS } from "../order.ts";
 import { ordersBack, readBucketLine, type BucketLine } from "./bucket-line.ts";
 import { deliverEarlier, lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
@@ -146,6 +147,10 @@ export async function purgeMaster(
       },
     );
   }
+  announce(operator, () => ({
+    text: `${name}.${revisionOf(place)} would go from the bucket, and from machines at their next sync`,
+    data: { deed: "purge", package: name, revision: revisionOf(place), release: place.id },
+  }));
   const tools = { documents: operator.bucket.documents, clock: operator.clock, signal };
   for (const one of await releasePlaces(operator.bucket, app, signal)) {
     if (one.id === place.id) await withdrawRelease(one, tools);

@@ -2,6 +2,7 @@ import path from "node:path";
 import { packageOfFile, revisionOf } from "../../bucket/layout.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Tell } from "../events.ts";
+import { toBeDone } from "../dry-run.ts";
 import { openSource } from "../source.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { writeFtlRevision } from "./ftl-layout.ts";
@@ -46,9 +47,15 @@ export async function spool(operator: BucketOperator, file: string, options: Spo
   for (const text of made.notes) tell({ type: "note", text });
   const { place, release, already, storedBytes } = made;
   const { commit, files, bytes } = release;
-  tell({ type: "release", app, release: place.id, commit, already, files, bytes, storedBytes });
+  // What a dry run would publish, it says itself.
+  if (operator.dryRun === undefined || already)
+    tell({ type: "release", app, release: place.id, commit, already, files, bytes, storedBytes });
   const revision = revisionOf(place);
-  if (layout === "ftl")
+  const asFtl = () => ({
+    text: `${name}.${revision} would be written as FTL's own clients read it`,
+    data: { deed: "layout", layout, package: name, revision },
+  });
+  if (layout === "ftl" && toBeDone(operator, asFtl))
     await writeFtlRevision(operator.bucket.files, { file, package: name, revision }, signal);
   return { package: name, app, revision, release: place.id, already };
 }

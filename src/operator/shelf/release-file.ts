@@ -13,6 +13,8 @@ import { gatherExport, keepImport } from "../../release/export/export-release.ts
 import { seesRetired } from "../../release/upkeep/retired.ts";
 import type { Release } from "../../trust/documents.ts";
 import { openRelease } from "../../trust/orders.ts";
+import { announce, type Doer } from "../dry-run.ts";
+import { releaseDeed } from "../release.ts";
 import { scratch } from "../source.ts";
 import { newerChain, type Shelf } from "./shelf.ts";
 
@@ -59,7 +61,7 @@ export async function exportRelease(shelf: Shelf, wish: ExportWish): Promise<Rel
   return { app: body.app, id, bytes: fs.statSync(file).size };
 }
 
-export interface ImportWish {
+export interface ImportWish extends Doer {
   readonly file: string;
   /** The cluster's fingerprint. */
   readonly pin: Digest;
@@ -95,6 +97,7 @@ export async function importRelease(shelf: Shelf, wish: ImportWish): Promise<Imp
   const head = await decodeExport(fs.createReadStream(file), staging, accept, signal);
   const { body, id, chain } = prove(head);
   const tree: Release = body;
+  announce(wish, () => releaseDeed(id, body));
   const brought = await keepImport({ tree, head, staging, depot: shelf.depot, signal });
   faultPoint("import.blobs");
   await shelf.post(head.release, chain, signal);
