@@ -59,8 +59,14 @@ test(
     const args = ["-m", "sh", "-c", small, "sh", tempDir(t), process.execPath, program];
     const { stdout, stderr } = spawnSync("unshare", args, { encoding: "utf8" });
     const found = stdout === "" ? stderr : (JSON.parse(stdout) as unknown);
-    const refused = { large: "DISK_FULL", left: 0, small: "DISK_FULL" };
-    assert.deepEqual(found, { ...refused, uploads: [], free: true });
+    assert.deepEqual(found, {
+      large: "DISK_FULL",
+      left: 0,
+      both: [true, "DISK_FULL"],
+      small: [true, "DISK_FULL", "DISK_FULL"],
+      uploads: [],
+      free: 8,
+    });
   },
 );
 

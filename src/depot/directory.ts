@@ -23,9 +23,9 @@ export interface DirectoryDepot extends ReceivingDepot {
 const READ_BYTES = 256 * 1024;
 /** To the system at once: 16 MiB in one call take it two to four times as long as in pieces of this size. */
 const WRITE_BYTES = 1024 * 1024;
-/** From here on it is looked whether an upload fits, and this stays free beside it. */
-const LARGE_BYTES = 1024 * 1024;
+/** What stays free beside an upload; half of it beside one that is smaller than `LARGE_BYTES`. */
 const LEFT_FREE_BYTES = 16 * 1024 * 1024;
+const LARGE_BYTES = 1024 * 1024;
 /** Of a file name; an upload's has 30 to spare for who has taken it (upload-file.ts). */
 const MAX_UPLOAD_FILE_BYTES = 255 - 30;
 
@@ -92,7 +92,8 @@ async function appendTo(
   await fs.mkdir(uploads, { recursive: true, mode: 0o700 });
   const own = await take(upload);
   try {
-    await needRoom(uploads, final, blob.size - offset);
+    using held = await holdRoom(uploads, final, blob.size - offset);
+    void held;
     const { arrived, sum } = await receive(own, blob, offset, data);
     if (arrived < blob.size) return { offset: arrived, done: false };
     await finish(own, final, name, blob, sum);
@@ -128,12 +129,21 @@ async function* stoppable(blob: BlobSource, offset: number, signal: AbortSignal)
   }
 }
 
-/** A large one that does not fit is refused before it fills the disk on which others write, too. @throws SkeinError DISK_FULL */
-async function needRoom(dir: string, final: string, bytes: number): Promise<void> {
-  if (bytes < LARGE_BYTES) return;
+/** Folder → bytes that are to come of uploads under way. What has come of them counts twice: they end soon. */
+const toCome = new Map<string, number>();
+
+/**
+ * One that does not fit is refused before it fills the disk on which others write, too.
+ * @throws SkeinError DISK_FULL
+ */
+async function holdRoom(dir: string, final: string, bytes: number): Promise<Disposable> {
   const { bavail, bsize } = await fs.statfs(dir);
-  const free = bavail * bsize;
-  if (bytes + LEFT_FREE_BYTES <= free) return;
+  const others = toCome.get(dir) ?? 0;
+  const free = bavail * bsize - others;
+  if (bytes + (bytes < LARGE_BYTES ? LEFT_FREE_BYTES / 2 : LEFT_FREE_BYTES) <= free) {
+    toCome.set(dir, others + bytes);
+    return { [Symbol.dispose]: () => void toCome.set(dir, (toCome.get(dir) ?? 0) - bytes) };
+  }
   throw new SkeinError("DISK_FULL", `${final}: ${bytes} bytes are to come, and ${free} are free`, {
     data: { path: final, bytes, free },
   });

@@ -7,16 +7,18 @@ import { directoryDepot } from "./directory.ts";
 
 const root = process.argv[2] ?? "";
 const depot = directoryDepot(root);
-const sha256 = createHash("sha256").update("").digest("hex");
 
 async function* zeros(bytes: number): AsyncGenerator<Buffer> {
   for (let left = bytes; left > 0; left -= 65_536) yield Buffer.alloc(Math.min(left, 65_536));
 }
 
+const digestOfZeros = (bytes: number): string =>
+  createHash("sha256").update(Buffer.alloc(bytes)).digest("hex");
+
 /** Announces `size` bytes and sends them. */
 async function upload(name: string, size: number): Promise<unknown> {
   try {
-    return await depot.append(name, { size, sha256 }, 0, zeros(size));
+    return (await depot.append(name, { size, sha256: digestOfZeros(size) }, 0, zeros(size))).done;
   } catch (err) {
     return isSkeinError(err) ? err.code : String(err);
   }
@@ -30,7 +32,12 @@ async function freeBytes(): Promise<number> {
 const before = await freeBytes();
 const large = await upload("packs/large", before);
 const left = before - (await freeBytes());
-await fs.writeFile(path.join(root, "filler"), Buffer.alloc((await freeBytes()) - 500_000));
-const small = await upload("packs/small", 900_000);
+const MIB = 2 ** 20;
+// Each fits, both do not.
+const both = await Promise.all([upload("packs/one", 5 * MIB), upload("packs/two", 5 * MIB)]);
+const small: unknown[] = [];
+await fs.writeFile(path.join(root, "filler"), Buffer.alloc((await freeBytes()) - 9.5 * MIB));
+for (let n = 0; n < 3; n++) small.push(await upload(`packs/small-${n}`, MIB - 1));
 const uploads = await fs.readdir(path.join(root, "uploads"));
-process.stdout.write(JSON.stringify({ large, left, small, uploads, free: (await freeBytes()) > 400_000 }));
+const free = Math.floor((await freeBytes()) / MIB);
+process.stdout.write(JSON.stringify({ large, left, both, small, uploads, free }));

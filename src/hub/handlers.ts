@@ -1,5 +1,6 @@
 /** One handler a route. Each checks the rights that the route table cannot know, then calls the part that does it. */
 import type { Steering } from "../api/schemas.ts";
+import { atPace, PACE } from "../depot/pace.ts";
 import { checkBlobName } from "../depot/blob-name.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
@@ -175,7 +176,9 @@ function depot(hub: Hub) {
     depotHead: async (call) => await uploadOffset(blobs, name(call), call.req, call.res),
     depotPut: async (call) => {
       needSomeDeploy(hub, call);
-      const bytes = traffic.receiving(call.req as AsyncIterable<Uint8Array>, call.signal);
+      // Who hangs or drips would hold a turn for ever; it goes on later, where it was.
+      const sent = atPace(call.req as AsyncIterable<Uint8Array>, PACE, () => call.req.destroy());
+      const bytes = traffic.receiving(sent, call.signal);
       await putBlob(intakeOf(hub, call), name(call), bytes, call.req, call.res);
       // Only now: who asked while it came was told of what was there before.
       hub.peers.forget(name(call));

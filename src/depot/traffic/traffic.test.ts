@@ -93,6 +93,31 @@ test("no more transfers run than may, the first to come go first, and who leaves
   assert.deepEqual(order, ["a", "b"]);
 });
 
+test("what comes in takes turns with what goes out, and an upload that ends gives its turn back", async (t) => {
+  const traffic = new Traffic({ atOnce: 1 }, fakeClock(0));
+  const sent = Promise.withResolvers<Uint8Array>();
+  const cut = new Error("cut");
+  const upload = traffic.receiving(
+    (async function* () {
+      yield await sent.promise;
+      throw cut;
+    })(),
+    t.signal,
+  );
+  const first = upload.next();
+  let isRead = false;
+  const reading = (async () => {
+    for await (const _ of traffic.sending(origin(1000)).get(BLOB, t.signal)) isRead = true;
+  })();
+  await new Promise(setImmediate);
+  assert.equal(isRead, false);
+  sent.resolve(Buffer.from("all of it"));
+  await first;
+  await assert.rejects(upload.next(), cut);
+  await reading;
+  assert.equal(isRead, true);
+});
+
 test("who asks in the moment that a turn is handed on waits behind those who waited", async (t) => {
   const traffic = new Traffic({ atOnce: 1 }, fakeClock(0));
   const first = await traffic.turn(t.signal);

@@ -65,8 +65,10 @@ export class Traffic {
     return this.#held(depot, this.up.bind(this));
   }
 
-  /** The same bytes, taken in within the limits. */
+  /** The same bytes, taken in within the limits: one transfer. */
   async *receiving(bytes: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
+    using held = await this.turn(signal);
+    void held;
     for await (const piece of bytes) {
       await this.down(piece.length, signal);
       yield piece;
