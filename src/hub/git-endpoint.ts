@@ -30,7 +30,7 @@ async function takeOver(
   socket: Duplex,
   head: Buffer,
 ): Promise<void> {
-  const { name, params, caller } = admit(parts, req, new URL(req.url ?? "/", "http://hub"));
+  const { name, params, caller } = admit(parts, req);
   if (name !== "git" || req.headers.upgrade !== "skein-git") {
     throw new SkeinError("BAD_REQUEST", "only git connections can be upgraded");
   }

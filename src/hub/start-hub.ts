@@ -33,6 +33,7 @@ import type { PlaceLimits } from "./git/places.ts";
 import { upgradeListener } from "./git-endpoint.ts";
 import { handlersOf } from "./handlers.ts";
 import type { Hub } from "./hub.ts";
+import { keys } from "./records/keys.ts";
 import { Lanes } from "./records/lanes.ts";
 import { Layouts } from "./rollouts/layout.ts";
 import { Mirror } from "./records/mirror.ts";
@@ -45,6 +46,7 @@ import { Receipts } from "./orders/receipts.ts";
 import { Releases } from "./orders/releases.ts";
 import { startRollouts } from "./rollouts/rollouts.ts";
 import { requestListener, type RouterParts } from "./http/router.ts";
+import { Members } from "./http/members.ts";
 import { Strangers } from "./http/strangers.ts";
 import { WantedDesk } from "./wanted/wanted.ts";
 
@@ -261,12 +263,22 @@ async function serve(server: https.Server, hub: Hub, options: HubOptions): Promi
   const callers = new Callers(known, core.clock);
   const rate = new AnonymousRate(core.clock, options.anonymousPerSec);
   const strangers = new Strangers(options.strangerMs ?? STRANGER_MS);
+  const members = new Members((key) => {
+    const isOperator = Object.hasOwn(charters.current?.operators ?? {}, key);
+    return isOperator || nodes.membership(key) === "member";
+  });
+  core.mirror.onChange((changed) => {
+    if (changed.some((key) => key.startsWith(keys.charters) || key.endsWith("/revoke"))) members.changed();
+  });
   server.on("secureConnection", (socket) => strangers.came(socket, socket.remoteAddress ?? ""));
   const parts: RouterParts = {
     handlers: handlersOf(hub),
     callerOf: (req) => {
       const caller = callers.of(req);
-      if (caller.role !== "anonymous") strangers.known(req.socket);
+      if (caller.role !== "anonymous") {
+        strangers.known(req.socket);
+        members.came(caller.kid, req.socket);
+      }
       if (caller.role === "node") hub.presence.connected(caller.kid, req.socket);
       return caller;
     },

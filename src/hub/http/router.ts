@@ -39,6 +39,11 @@ export interface Found {
   readonly params: Readonly<Record<string, string>>;
 }
 
+export interface Admitted extends Found {
+  readonly caller: Caller;
+  readonly url: URL;
+}
+
 export interface RouterParts {
   readonly handlers: Handlers;
   /** @throws SkeinError UNKNOWN_CLIENT */
@@ -68,8 +73,7 @@ async function answer(
   req: http.IncomingMessage,
   res: http.ServerResponse,
 ): Promise<void> {
-  const url = new URL(req.url ?? "/", "http://hub");
-  const { name, route, params, caller } = admit(parts, req, url);
+  const { name, route, params, caller, url } = admit(parts, req);
   const closed = new AbortController();
   res.once("close", () => closed.abort(new SkeinError("INTERRUPTED", "the caller has gone")));
   const body =
@@ -98,18 +102,15 @@ async function answer(
 
 /**
  * The one way in: finds the route and lets through only the roles that its row names.
- * @throws SkeinError NOT_FOUND, UNKNOWN_CLIENT, REVOKED, NOT_AUTHORISED, TOO_MANY
+ * @throws SkeinError BAD_REQUEST, NOT_FOUND, UNKNOWN_CLIENT, REVOKED, NOT_AUTHORISED, TOO_MANY
  */
-export function admit(
-  parts: RouterParts,
-  req: http.IncomingMessage,
-  url: URL,
-): Found & { readonly caller: Caller } {
+export function admit(parts: RouterParts, req: http.IncomingMessage): Admitted {
   const caller = callerOf(parts, req);
   if (caller.role === "anonymous") parts.strangerCame(req);
+  const url = urlOf(req);
   const found = findRoute(req.method ?? "", url.pathname);
   if (found === undefined) throw new SkeinError("NOT_FOUND", `there is no ${req.method} ${url.pathname}`);
-  if (found.route.roles.includes(caller.role)) return { ...found, caller };
+  if (found.route.roles.includes(caller.role)) return { ...found, caller, url };
   if (caller.role !== "anonymous") {
     throw new SkeinError("NOT_AUTHORISED", `${found.name} is not for ${caller.role}s`, {
       data: { route: found.name },
@@ -117,6 +118,13 @@ export function admit(
   }
   if (caller.revoked) throw new SkeinError("REVOKED", "this key was revoked");
   throw new SkeinError("UNKNOWN_CLIENT", "this key belongs to no node, and no session vouches for it");
+}
+
+/** @throws SkeinError BAD_REQUEST */
+function urlOf({ url = "/" }: http.IncomingMessage): URL {
+  const found = url.startsWith("/") ? URL.parse(`http://hub${url}`) : null;
+  if (found !== null) return found;
+  throw new SkeinError("BAD_REQUEST", "the request asks for no path");
 }
 
 /** A session that does not hold costs as much to look at as any stranger's request. */

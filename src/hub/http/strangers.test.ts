@@ -5,6 +5,7 @@ import test, { type TestContext } from "node:test";
 import tls from "node:tls";
 import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../../lib/at-end.fixture.ts";
+import { silentLog } from "../../lib/log.ts";
 import { ephemeralIdentity } from "../../trust/tls.ts";
 import { joinNode, keyClient, startTestHub, type TestHub } from "../hub.fixture.ts";
 import { Strangers } from "./strangers.ts";
@@ -73,4 +74,19 @@ test("a bad session counts as a stranger's request", async (t) => {
       .catch((err: unknown) => codes.add((err as { code: string }).code));
   }
   assert.equal(codes.has("TOO_MANY"), true, [...codes].join(" "));
+});
+
+test("a request for no path is refused, and the log is not written full by it", async (t) => {
+  const said: string[] = [];
+  const log = { ...silentLog, error: (msg: string) => void said.push(msg) };
+  const hub = await startTestHub(t, { log });
+  for (const target of ["//", "http://[", "*", "http://elsewhere/v1/hub"]) {
+    const { socket, closed } = await connected(t, hub);
+    let answer = "";
+    socket.on("data", (data: Buffer) => (answer += data.toString()));
+    socket.write(`GET ${target} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n`);
+    await closed;
+    assert.match(answer, /^HTTP\/1\.1 40[04] /, target);
+  }
+  assert.deepEqual(said, []);
 });
