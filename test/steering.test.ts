@@ -118,6 +118,11 @@ test("what was said to one node alone is about that node, and the next thing abo
   const meant = (stderr: string): string | undefined => /^nodes {2}(\S+): /m.exec(stderr)?.[1];
   assert.equal(meant((await cluster.ok("stop", "calm", "--on", "b")).stderr), "name=b");
   assert.equal((await cluster.ok("drift", "calm")).stdout, "a  OK\nb  OK\nc  OK\n");
+  assert.match(
+    (await cluster.ok("status", "calm")).stdout,
+    /^calm@[0-9a-f]{8} {2}default {2}ok$/m,
+    "two run it",
+  );
   assert.equal(meant((await cluster.ok("restart", "calm", "--on", "c")).stderr), "name=c");
   await cluster.ok("repair", "calm");
   await cluster.until("b is stopped, as it was told", async () =>
@@ -135,6 +140,49 @@ test("what was said to one node alone is about that node, and the next thing abo
   await cluster.ok("deploy", "--from", calm, "--on", "a");
   assert.equal(meant((await cluster.ok("restart", "calm")).stderr), "name=a");
   await cluster.ok("stop", "calm");
+});
+
+test("after a deployment that was taken back, restart, stop and start are about what serves", async () => {
+  const sure = async (text: string, more = ""): Promise<string> =>
+    await writeSource(cluster, "sure", {
+      "skein.yaml": `app: sure\n${RUN}strategy: { batch: 1, bake: 0s }\n`,
+      "server.js": `${more}${serverSource(text)}`,
+    });
+  await cluster.ok("deploy", "--from", await sure("good"));
+  const serving = async (): Promise<string[]> => {
+    const ports = (await cluster.ports()).filter(({ app, state }) => app === "sure" && state === "serving");
+    const texts = ports.map(async ({ nodeName, host, port }) => {
+      return `${nodeName} ${(await get(`http://${host}:${port}/`)).text}`;
+    });
+    return (await Promise.all(texts)).toSorted();
+  };
+  const served = async (...lines: readonly string[]): Promise<void> =>
+    await cluster.until(lines.join(), async () => (await serving()).join() === lines.join());
+  const fails = [
+    "deploy",
+    "--from",
+    await sure("bad", 'if (process.env.SKEIN_NODE === "b") process.exit(3);\n'),
+  ];
+  await refused(cluster, [3, "DEPLOY_FAILED"], fails);
+  await served("a good", "b good", "c good");
+  await cluster.ok("restart", "sure");
+  await served("a good", "b good", "c good");
+  await refused(cluster, [3, "DEPLOY_FAILED"], fails);
+  await cluster.ok("stop", "sure");
+  await served();
+  await cluster.ok("start", "sure");
+  await served("a good", "b good", "c good");
+  // One that was stopped by itself takes nothing from the others when the next deployment is taken back.
+  await cluster.ok("stop", "sure", "--on", "b");
+  const said = await refusedInWords(cluster, [3, "DEPLOY_FAILED"], fails);
+  assert.match(said, /It was undone: sure@[0-9a-f]{8} serves/);
+  await cluster.until("a and c serve what they did", async () => {
+    const now = await serving();
+    return (
+      ["a good", "c good"].every((line) => now.includes(line)) && now.every((line) => line.endsWith("good"))
+    );
+  });
+  await cluster.ok("stop", "sure");
 });
 
 test("an order for what runs already, and a restart, are taken back like any other", async () => {

@@ -132,7 +132,12 @@ export const appView = z.object({
   head: orderView.nullable(),
   /** The newest order whose settle counts. */
   standing: orderView.nullable(),
-  /** The newest order that was not for some of the app's nodes alone; null: the head. Older hubs do not tell. */
+  /** How the head's rollout is; null: there is none, or an older hub does not tell. */
+  phase: z.string().nullable().default(null),
+  /**
+   * The newest order that was neither for some of the app's nodes alone nor taken back; null: the head. Older hubs do
+   * not tell.
+   */
   whole: orderView.nullable().default(null),
   releases: z.array(releaseView),
   nodes: z.array(nodeView),

@@ -14,6 +14,8 @@ const orderEntrySchema = z.strictObject({
   roster: rosterSchema,
   /** Of every release that the order names. */
   releases: z.array(envelopeSchema).max(1100),
+  /** Said and not signed: it is for some of the app's nodes alone, and the next one is for all of them again. */
+  part: z.literal(true).optional(),
 });
 export type OrderEntry = z.infer<typeof orderEntrySchema>;
 

@@ -16,7 +16,6 @@ export async function appSummaries(hub: Hub): Promise<AppList> {
     if (head === undefined) continue;
     const { digest, epoch, seq } = head;
     const { release, state, issued } = hub.orders.body(head);
-    const view = await hub.rollouts.view(digest);
     apps.push({
       ...place,
       head: digest,
@@ -26,7 +25,7 @@ export async function appSummaries(hub: Hub): Promise<AppList> {
       state,
       issued,
       standing: hub.orders.standing(place)?.digest ?? null,
-      phase: view?.phase ?? "pending",
+      phase: await phaseOf(hub, head),
     });
   }
   return { apps, revision };
@@ -54,9 +53,9 @@ export async function orderHistory(hub: Hub, place: AppEnv): Promise<{ orders: O
   const orders = hub.orders.log(place).map(async (record): Promise<OrderSummary> => {
     const { digest, epoch, seq } = record;
     const { release, state, issued } = hub.orders.body(record);
-    const view = await hub.rollouts.view(digest);
+    const phase = await phaseOf(hub, record);
     const goesBack = record.goesBack === true;
-    return { digest, epoch, seq, release, state, issued, phase: view?.phase ?? "pending", goesBack };
+    return { digest, epoch, seq, release, state, issued, phase, goesBack };
   });
   return { orders: await Promise.all(orders) };
 }
@@ -64,7 +63,8 @@ export async function orderHistory(hub: Hub, place: AppEnv): Promise<{ orders: O
 async function appView(hub: Hub, place: AppEnv): Promise<AppView> {
   const head = hub.orders.head(place);
   const standing = hub.orders.standing(place);
-  const whole = head?.part === true ? hub.orders.log(place).find(({ part }) => part !== true) : undefined;
+  const phase = head === undefined ? null : await phaseOf(hub, head);
+  const whole = await wholeOrder(hub, place);
   const selector = head === undefined ? undefined : parseSelector(hub.orders.body(head).selector);
   const nodes = hub.presence.views().filter((node) => {
     const runs = node.apps.some(({ app, env }) => app === place.app && env === place.env);
@@ -74,10 +74,22 @@ async function appView(hub: Hub, place: AppEnv): Promise<AppView> {
     ...place,
     head: head === undefined ? null : await orderView(hub, head),
     standing: standing === undefined ? null : await orderView(hub, standing),
+    phase,
     whole: whole === undefined ? null : await orderView(hub, whole),
     releases: hub.releases.list(place.app, RELEASES_SHOWN),
     nodes,
   };
+}
+
+const phaseOf = async (hub: Hub, { digest }: OrderRecord): Promise<string> =>
+  (await hub.rollouts.view(digest))?.phase ?? "pending";
+
+/** What the app's nodes were last told together, and keep to. */
+async function wholeOrder(hub: Hub, place: AppEnv): Promise<OrderRecord | undefined> {
+  for (const record of hub.orders.log(place)) {
+    if (record.part !== true && (await phaseOf(hub, record)) !== "undone") return record;
+  }
+  return undefined;
 }
 
 async function orderView(hub: Hub, record: OrderRecord): Promise<OrderView> {

@@ -104,18 +104,22 @@ export async function manifestOf(origin: Origin, { app, env, signal }: FindOptio
   return await readManifest(origin, { env, signal, ...(app === null ? {} : { app }) });
 }
 
+/** Changes that lie here and that nothing is told of. */
+export function tellLeft({ left }: Pick<Here, "left">, tell: Tell): void {
+  if (left.length === 0) return;
+  tell({
+    type: "warning",
+    text: `${left.length} uncommitted change${left.length === 1 ? " is" : "s are"} not deployed (HEAD is); --from . takes the folder as it is.`,
+  });
+}
+
 function sourceHere({ origin, left, manifest }: Here, { tell }: FindOptions): AskedSource {
-  if (left.length > 0) {
-    tell({
-      type: "warning",
-      text: `${left.length} uncommitted change${left.length === 1 ? " is" : "s are"} not deployed (HEAD is); --from . takes the folder as it is.`,
-    });
-  }
+  tellLeft({ left }, tell);
   return { kind: "source", origin, ...(manifest === undefined ? {} : { manifest }) };
 }
 
-const nothingHere = (cwd: string): SkeinError =>
+export const nothingHere = (cwd: string): SkeinError =>
   new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
-    hint: "Say in skein.yaml how it runs (run: python3 app.py, listen: 8080), name an app, or take plain files with --from .",
+    hint: "Say in skein.yaml how it runs (run: python3 app.py, listen: 8080), name an app and a version, or take plain files with --from .",
     data: { path: cwd },
   });

@@ -4,7 +4,7 @@ import type { Release, Strategy } from "../trust/documents.ts";
 import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import type { Tell } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
-import { APPLY_WITHIN_MS, readLine, selectorOf, type Line } from "./order.ts";
+import { APPLY_WITHIN_MS, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
@@ -260,9 +260,9 @@ export function besideFor(
   target: Pick<Target, "release" | "manifest">,
   keepOld: boolean,
 ): ReleaseId[] {
-  const { head } = line;
+  const before = orderInForce(line)?.order;
   const most = keepOld || target.manifest.beside === "all" ? MAX_BESIDE : target.manifest.beside;
-  if (head === null) return [];
-  const running = head.order.state === "run" ? [head.order.release, ...head.order.beside] : head.order.beside;
+  if (before === undefined) return [];
+  const running = before.state === "run" ? [before.release, ...before.beside] : before.beside;
   return [...new Set(running)].filter((id) => id !== target.release).slice(0, most);
 }

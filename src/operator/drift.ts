@@ -5,7 +5,7 @@ import { numberOf, wordOf, type NamedLine } from "./commands.ts";
 import type { Order } from "../trust/documents.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
 import type { Operator } from "./operator.ts";
-import type { Line } from "./order.ts";
+import { orderInForce } from "./order.ts";
 
 const ASK_MS = 15 * 60_000;
 
@@ -43,23 +43,12 @@ export async function drift(
   const args = { files: wish.files, health: wish.health };
   const command = { kind: "drift", app: wish.app, env: wish.env, args, nodes, validMs: ASK_MS };
   const answers = await ask(operator, command, signal);
-  const order = await orderInForce(operator, line, signal);
+  const order = orderInForce(line)?.order;
   const selector = order === undefined ? undefined : parseSelector(order.selector);
   const meant = nodes.filter(({ identity }) => selector !== undefined && matches(selector, identity));
   const names = new Set(meant.map(({ identity }) => identity.name));
   // One that the order does not mean was told something else: whether it keeps to that is its own to say.
   return answers.map((answer) => driftOf(answer, names.has(answer.node) ? order : undefined));
-}
-
-/** The newest order, or, where it was taken back, the one that stands: nodes that went back are right. */
-async function orderInForce(
-  operator: Operator,
-  { head, standing }: Line,
-  signal: AbortSignal,
-): Promise<Order | undefined> {
-  if (head === null || head.digest === standing?.digest) return head?.order;
-  const { phase } = await operator.client.rollout(head.digest, signal);
-  return phase === "undone" ? standing?.order : head.order;
 }
 
 /** The installed files of one release on each node, against its signed tree. */
@@ -69,7 +58,7 @@ export async function compareFiles(
   signal: AbortSignal,
 ): Promise<{ readonly release: ReleaseId; readonly nodes: readonly NodeDrift[] }> {
   const { line, nodes } = await nodesOf(operator, wish, signal);
-  const release = wish.release ?? line.head?.order.release;
+  const release = wish.release ?? (orderInForce(line) ?? line.head)?.order.release;
   if (release === undefined) throw new TypeError("an app that has nodes has an order");
   const args = { files: true, release };
   const command = { kind: "drift", app: wish.app, env: wish.env, args, nodes, validMs: ASK_MS };

@@ -7,6 +7,7 @@ import type { Tell } from "./events.ts";
 import {
   APPLY_WITHIN_MS,
   headOf,
+  orderInForce,
   readLine,
   selectorOf,
   type Draft,
@@ -34,29 +35,31 @@ export interface LifecycleOptions {
 
 type Change = Partial<Pick<Intent, "release" | "state" | "generation" | "beside">>;
 
-/** The last order once more, but for `change`. */
+/** What is in force once more, but for `change`. What was taken back is not what anybody means by the app. */
 async function reorder(
   operator: Operator,
   options: LifecycleOptions,
-  change: (head: HeldOrder, named: ReleaseId | null) => Change,
+  change: (base: HeldOrder, named: ReleaseId | null, newest: HeldOrder) => Change,
 ): Promise<PublishedOrder> {
   const { app, env, tell, signal } = options;
   await deliverEarlier(operator, app, options);
   const line = await readLine(operator, app, env, signal);
-  const head = headOf(line);
+  const newest = headOf(line);
+  const base = orderInForce(line) ?? newest;
   const named = options.release === null ? null : await releaseNamed(operator, app, options.release, signal);
-  const { order } = head;
+  const { order } = base;
   const intent: Intent = {
     release: order.release,
     state: order.state,
     generation: order.generation,
     beside: order.beside,
     selector: options.selector ?? selectorOf(line) ?? order.selector,
-    strategy: order.strategy,
-    hooks: order.hooks,
+    // How to go about it was said last by the newest order, whatever became of that.
+    strategy: newest.order.strategy,
+    hooks: newest.order.hooks,
     applyWithinMs: APPLY_WITHIN_MS,
     attended: options.attended,
-    ...change(head, named),
+    ...change(base, named, newest),
   };
   return await publishOrder(operator, line, intent, {
     tell,
@@ -84,9 +87,9 @@ async function releaseNamed(
 
 /** A hand-over to new instances of the same release: nothing is lost. */
 export async function restart(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
-  return await reorder(operator, options, ({ order }, named) => {
+  return await reorder(operator, options, ({ order }, named, newest) => {
     if (named !== null && named !== order.release) throw notCurrent(options.app, named, order.release);
-    return { state: "run", generation: order.generation + 1 };
+    return { state: "run", generation: Math.max(order.generation, newest.order.generation) + 1 };
   });
 }
 

@@ -5,7 +5,7 @@ import type { Order, Strategy } from "../trust/documents.ts";
 import { DEFAULTS } from "../app/defaults.ts";
 import type { KnownNode } from "./nodes.ts";
 import { orderDeed } from "./order-deed.ts";
-import type { Draft, HeldOrder } from "./order.ts";
+import type { Draft, HeldOrder, Line } from "./order.ts";
 
 const id = (letter: string): ReleaseId => letter.repeat(32) as ReleaseId;
 
@@ -28,7 +28,8 @@ const node = (name: string, release: ReleaseId | null, present = true): KnownNod
 
 function told(more: Partial<Order>, before: Partial<Order> | null, nodes: readonly KnownNode[]) {
   const head = before === null ? null : ({ order: order(before) } as HeldOrder);
-  const deed = orderDeed({ order: order(more), nodes } as Draft, { head });
+  const line = { head, standing: head, takenBack: false } as Line;
+  const deed = orderDeed({ order: order(more), nodes } as Draft, line);
   return [deed.text, ...(deed.rows ?? []).map((row) => row.join(" ").trim())];
 }
 

@@ -3,7 +3,7 @@ import { limitsOf } from "../rollout/limits.ts";
 import type { Order } from "../trust/documents.ts";
 import type { Deed } from "./dry-run.ts";
 import type { KnownNode } from "./nodes.ts";
-import type { Draft, Line } from "./order.ts";
+import { orderInForce, type Draft, type Line } from "./order.ts";
 
 /** What an order would make of one node. */
 interface NodeChange {
@@ -17,8 +17,8 @@ interface NodeChange {
 }
 
 /** A drafted order as it is told in a dry run. Pure. */
-export function orderDeed({ order, nodes }: Draft, { head }: Pick<Line, "head">): Deed {
-  const anew = isAnew(order, head?.order);
+export function orderDeed({ order, nodes }: Draft, line: Line): Deed {
+  const anew = isAnew(order, orderInForce(line)?.order);
   const changes = nodes.map((node) => changeOf(order, node, anew));
   const { app, env, seq, release, state, beside, fallback, selector, generation, strategy, hooks } = order;
   const said = { app, env, seq, release, state, generation, beside, fallback, selector, strategy, hooks };

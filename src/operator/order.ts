@@ -11,7 +11,7 @@ import {
 } from "../trust/documents.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
-import { openOrder } from "../trust/orders.ts";
+import { compareSerials, openOrder } from "../trust/orders.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
@@ -22,8 +22,10 @@ export interface Line {
   readonly env: string;
   readonly head: HeldOrder | null;
   readonly standing: HeldOrder | null;
-  /** The newest order that was not for some of the app's nodes alone. */
+  /** The newest order that was neither for some of the app's nodes alone nor taken back. */
   readonly whole: HeldOrder | null;
+  /** The newest order was taken back, everywhere. */
+  readonly takenBack: boolean;
   readonly view: AppView | null;
 }
 
@@ -50,6 +52,7 @@ export async function readLine(
     head: held(operator, view?.head ?? null),
     standing: held(operator, view?.standing ?? null),
     whole: held(operator, view?.whole ?? view?.head ?? null),
+    takenBack: view?.phase === "undone",
     view,
   };
 }
@@ -59,6 +62,10 @@ function held(operator: Operator, view: OrderView | null): HeldOrder | null {
   const opened = openOrder(operator.charter, view.order, operator.clock.now());
   return { order: opened.body, digest: opened.digest };
 }
+
+/** What nodes are to run: the newest order, or, where it was taken back, the one that stands. null: nothing ever ran. */
+export const orderInForce = ({ head, standing, takenBack }: Line): HeldOrder | null =>
+  takenBack ? standing : head;
 
 /** Whom an app is for where nobody says; undefined where nothing was ever ordered. */
 export const selectorOf = ({ whole }: Pick<Line, "whole">): string | undefined => whole?.order.selector;
@@ -171,9 +178,11 @@ export function composeOrder(
   };
 }
 
-/** To what an order may go back: what stands, if it runs. */
-function fallbackOf({ standing }: Line): ReleaseId | null {
-  return standing?.order.state === "run" ? standing.order.release : null;
+/** To what an order may go back: what stands, if it runs; after some nodes were stopped, what the others run. */
+function fallbackOf({ standing, whole }: Line): ReleaseId | null {
+  if (standing === null || standing.order.state === "run") return standing?.order.release ?? null;
+  const isOlder = whole !== null && compareSerials(whole.order, standing.order) < 0;
+  return isOlder && whole.order.state === "run" ? whole.order.release : null;
 }
 
 function rosterOf(nodes: readonly KnownNode[]): Roster {

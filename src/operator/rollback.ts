@@ -1,7 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { OrderSummary } from "../api/schemas.ts";
-import { APPLY_WITHIN_MS, headOf, readLine, selectorOf, type Line } from "./order.ts";
+import { APPLY_WITHIN_MS, headOf, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
 import type { LifecycleOptions } from "./lifecycle.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
@@ -18,16 +18,17 @@ export async function rollback(operator: Operator, options: LifecycleOptions): P
   await deliverEarlier(operator, app, options);
   const line = await readLine(operator, app, env, signal);
   const target = await rollbackTarget(operator, line, options);
-  const { order } = headOf(line);
+  const { order: newest } = headOf(line);
+  const { beside } = (orderInForce(line) ?? headOf(line)).order;
   tell({ type: "note", text: `Going back to ${shortRelease(app, target)}.` });
   const intent = {
     release: target,
     state: "run",
-    generation: order.generation,
-    beside: order.beside.filter((id) => id !== target),
-    selector: options.selector ?? selectorOf(line) ?? order.selector,
-    strategy: order.strategy,
-    hooks: order.hooks,
+    generation: newest.generation,
+    beside: beside.filter((id) => id !== target),
+    selector: options.selector ?? selectorOf(line) ?? newest.selector,
+    strategy: newest.strategy,
+    hooks: newest.hooks,
     applyWithinMs: APPLY_WITHIN_MS,
     attended: options.attended,
   } as const;

@@ -3,7 +3,7 @@ import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
-import { readLine, selectorOf } from "./order.ts";
+import { orderInForce, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
 
@@ -26,6 +26,7 @@ export interface AppStatus {
   readonly app: string;
   readonly env: string;
   readonly release: ReleaseId;
+  /** `stopped` where no node is to run it: one that was stopped by itself makes the app no stopped one. */
   readonly state: "run" | "stopped";
   readonly phase: string;
   readonly issued: string;
@@ -63,10 +64,11 @@ async function appStatus(
   signal: AbortSignal,
 ): Promise<AppStatus> {
   const { app, env, release, state, phase, issued, head } = summary;
-  const { head: newest, standing, view } = await readLine(operator, app, env, signal);
+  const line = await readLine(operator, app, env, signal);
+  const { standing, view } = line;
   const serving = ports.filter((one) => one.app === app && one.env === env && one.state === "serving");
-  const order = phase === "undone" ? standing?.order : { release, state };
-  const selector = newest === null ? undefined : parseSelector(newest.order.selector);
+  const order = orderInForce(line)?.order;
+  const selector = order === undefined ? undefined : parseSelector(order.selector);
   const inForce = order === undefined || order.state === "stopped" ? null : order.release;
   const nodes = (view?.nodes ?? []).toSorted(byName).map((node): NodeStatus => {
     const own = node.apps.find((one) => one.app === app && one.env === env);
@@ -84,8 +86,13 @@ async function appStatus(
     };
   });
   const unsettled = head !== (standing?.digest ?? null);
-  return { app, env, release, state, phase, issued, unsettled, inForce, nodes };
+  const runs = isOfSome(line) && nodes.some((node) => node.release !== null);
+  return { app, env, release, state: runs ? "run" : state, phase, issued, unsettled, inForce, nodes };
 }
+
+/** Was the newest order for some of the app's nodes alone? Then it says nothing of the others. */
+const isOfSome = ({ head, whole, takenBack }: Line): boolean =>
+  !takenBack && whole !== null && whole.digest !== head?.digest;
 
 function otherReleases(
   serving: readonly PortEntry[],

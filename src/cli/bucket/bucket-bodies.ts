@@ -33,6 +33,10 @@ interface DeployFlags {
   readonly applyWithin?: string;
   readonly follow?: boolean;
 }
+interface StopFlags {
+  readonly now?: boolean;
+  readonly attended?: boolean;
+}
 interface InviteFlags {
   readonly valid: string;
   readonly replace?: string;
@@ -99,8 +103,14 @@ export async function reorder(
   context: Context,
   what: "stop" | "start" | "restart",
   word: string | undefined,
+  flags: StopFlags,
 ): Promise<Result> {
   const { env, signal, io, globals } = context;
+  if (flags.now === true || flags.attended === true)
+    throw usage(
+      "nobody is told anything at once through a bucket, and nobody reports to it",
+      "Leave --now and --attended out.",
+    );
   const named = subject(word, globals.app);
   if (named.kind === "instance" || named.release !== null) {
     throw usage("through a bucket only the whole app can be told so", `skein ${what} APP`);
@@ -108,7 +118,8 @@ export async function reorder(
   const app = await appHere(context, named.app);
   using bucket = await bucketHere({}, context, "writing");
   const operator = await operatorHere(context, bucket, `skein ${what} ${app}`);
-  const seq = await reorderInBucket(operator, what, { app, env, signal });
+  const selector = globals.on ?? null;
+  const seq = await reorderInBucket(operator, what, { app, env, selector, signal });
   io.say(`order ${seq}: nodes begin unpaced; nobody watches them`);
   return { app, seq };
 }
@@ -117,8 +128,9 @@ export async function reorder(
 export async function rollback(
   context: Context,
   word: string | undefined,
-  to: string | undefined,
+  { to, attended }: { readonly to?: string; readonly attended?: boolean },
 ): Promise<Result> {
+  if (attended === true) throw usage("nobody reports to a bucket", "Leave --attended out.");
   const app = await appHere(context, word);
   const { jump, jumpBack } = await import("./ftl-master.ts");
   return to === undefined

@@ -79,8 +79,7 @@ export async function goBack(
   word: string | undefined,
   flags: { readonly to?: string; readonly attended?: boolean },
 ): Promise<Result | undefined> {
-  if (hasBucket({}))
-    return await (await import("../bucket/bucket-bodies.ts")).rollback(context, word, flags.to);
+  if (hasBucket({})) return await (await import("../bucket/bucket-bodies.ts")).rollback(context, word, flags);
   const operator = await context.operator();
   const shown = progress(context.io);
   const app = await appHere(context, word);

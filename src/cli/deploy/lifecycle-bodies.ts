@@ -18,7 +18,7 @@ export async function start(
   flags: StopFlags,
 ): Promise<Result | undefined> {
   if (hasBucket({}))
-    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "start", word);
+    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "start", word, flags);
   const what = subject(word, context.globals.app);
   if (what.kind === "instance")
     throw usage("an instance is started by its app", "skein start APP, or skein restart INSTANCE");
@@ -31,7 +31,7 @@ export async function restart(
   flags: StopFlags,
 ): Promise<Result | undefined> {
   if (hasBucket({}))
-    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "restart", word);
+    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "restart", word, flags);
   const what = subject(word, context.globals.app);
   if (what.kind === "instance") return await instance(context, what, "restart-instance");
   return await order(context, what, flags, lifecycle.restart);
@@ -42,7 +42,8 @@ export async function stop(
   word: string | undefined,
   flags: StopFlags,
 ): Promise<Result | undefined> {
-  if (hasBucket({})) return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "stop", word);
+  if (hasBucket({}))
+    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "stop", word, flags);
   const what = subject(word, context.globals.app);
   if (what.kind === "instance") return await instance(context, what, "stop-instance");
   return await order(context, what, flags, (operator, options) =>

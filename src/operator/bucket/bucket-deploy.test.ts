@@ -5,6 +5,9 @@ import path from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { writeTree } from "../../release/release.fixture.ts";
+import { nothingHere } from "../asked.ts";
+import { lineOf } from "./bucket-order.ts";
+import { masterRevisions } from "./master.ts";
 import { deployToBucket, reorderInBucket, type BucketDeployOptions } from "./bucket-deploy.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
@@ -70,12 +73,50 @@ test("stop and start through a bucket keep the release, and what is nowhere is s
   const operator = await world.operator();
   const from = writeTree(path.join(world.dir, "site"), { version: "one" });
   const { seq } = await deployToBucket(operator, wish(world, { from }));
-  const at = { app: "site", env: "default", signal: t.signal };
+  const at = { app: "site", env: "default", selector: null, signal: t.signal };
   assert.equal(await reorderInBucket(operator, "stop", at), seq + 1);
   assert.equal(await reorderInBucket(operator, "start", at), seq + 2);
   assert.equal(await reorderInBucket(operator, "restart", at), seq + 3);
   await assert.rejects(reorderInBucket(operator, "stop", { ...at, app: "other" }), { code: "APP_NOT_FOUND" });
   const nowhere = wish(world, { app: "site", version: "v9" });
   await assert.rejects(deployToBucket(operator, nowhere), { code: "RELEASE_NOT_FOUND" });
-  await assert.rejects(deployToBucket(operator, wish(world, {})), { code: "SOURCE_NOT_FOUND" });
+  await assert.rejects(deployToBucket(operator, wish(world, {})), {
+    code: "SOURCE_NOT_FOUND",
+    hint: nothingHere(world.dir).hint,
+  });
+});
+
+test("what is said to some machines through a bucket is about these, and the next word about all again", async (t) => {
+  const world = await bucketWorld(t);
+  const operator = await world.operator();
+  const from = writeTree(path.join(world.dir, "site"), { version: "one" });
+  const one = await deployToBucket(operator, wish(world, { from }));
+  const at = { app: "site", env: "default", selector: null, signal: t.signal };
+  const some = { ...at, selector: "role=db" };
+  const head = async () => (await lineOf(operator, at, t.signal)).head?.order;
+  const active = async () => {
+    const found = await masterRevisions("site", { ...operator, env: "default", signal: t.signal });
+    return found.filter(({ state }) => state === "active").map(({ revision }) => revision);
+  };
+  await reorderInBucket(operator, "stop", some);
+  assert.deepEqual([(await head())?.selector, (await head())?.state], ["role=db", "stopped"]);
+  assert.deepEqual(await active(), [one.revision], "the others run it");
+  await assert.rejects(world.purge(`site.${one.revision}`), {
+    code: "REVISION_ACTIVE",
+    message: /is active/,
+  });
+  await reorderInBucket(operator, "restart", some);
+  await reorderInBucket(operator, "start", at);
+  assert.deepEqual([(await head())?.selector, (await head())?.state], ["all", "run"]);
+  await reorderInBucket(operator, "stop", some);
+  writeTree(from, { version: "two" });
+  const two = await deployToBucket(operator, wish(world, { from }));
+  assert.deepEqual([two.selector, (await head())?.fallback], ["all", one.release]);
+  await reorderInBucket(operator, "stop", some);
+  await world.jump(`site.${one.revision}`, { selector: null });
+  assert.equal((await head())?.selector, "all");
+  // Another release is for those alone that were given it, until somebody says otherwise.
+  await world.jump(`site.${two.revision}`, { selector: "role=db" });
+  await reorderInBucket(operator, "restart", at);
+  assert.equal((await head())?.selector, "role=db");
 });

@@ -2,9 +2,10 @@ import type { Manifest } from "../../app/manifest.ts";
 import { revisionOf } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import { nothingHere, tellLeft } from "../asked.ts";
 import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
 import { placedCommit } from "../git.ts";
-import { APPLY_WITHIN_MS } from "../order.ts";
+import { APPLY_WITHIN_MS, selectorOf } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
 import {
   isApp,
@@ -70,6 +71,8 @@ export async function deployToBucket(
 export interface ReorderOptions {
   readonly app: string;
   readonly env: string;
+  /** null: those of the last order that was not for some of them alone. */
+  readonly selector: string | null;
   readonly signal: AbortSignal;
 }
 
@@ -77,26 +80,28 @@ export interface ReorderOptions {
 export async function reorderInBucket(
   operator: BucketOperator,
   what: "stop" | "start" | "restart",
-  { app, env, signal }: ReorderOptions,
+  { app, env, selector, signal }: ReorderOptions,
 ): Promise<number> {
   const published = await orderInBucket(
     operator,
     { app, env },
-    ({ head, entry }): BucketIntent => {
+    (line): BucketIntent => {
+      const { head, entry, whole } = line;
       if (head === null || entry === null) {
         throw new SkeinError("APP_NOT_FOUND", `${app} was never ordered in ${env}`, { data: { app, env } });
       }
-      const { release, beside, selector, strategy, hooks, generation } = head.order;
+      const { release, beside, strategy, hooks, generation } = head.order;
       return {
         release,
         state: what === "stop" ? "stopped" : "run",
         generation: what === "restart" ? generation + 1 : generation,
         beside: what === "stop" ? [] : beside,
-        selector,
+        selector: selector ?? selectorOf(line) ?? head.order.selector,
         strategy,
         hooks,
         applyWithinMs: APPLY_WITHIN_MS,
         releases: entry.releases,
+        part: selector !== null && release === whole?.order.release,
       };
     },
     signal,
@@ -152,12 +157,7 @@ async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions):
   const { origin, left } = await originOf(cwd, signal);
   if (app === null) await refuseBelowManifest(origin, cwd);
   await refuseNewManifest({ origin, left }, cwd, signal);
-  if (app === null && !(await isApp(origin, { env, signal }))) {
-    throw new SkeinError("SOURCE_NOT_FOUND", `nothing in ${cwd} says what to deploy`, {
-      hint: "Say in skein.yaml how it runs (run: python3 app.py, listen: 8080), or take plain files with --from .",
-      data: { path: cwd },
-    });
-  }
+  if (app === null && !(await isApp(origin, { env, signal }))) throw nothingHere(cwd);
   const { app: own } = app === null ? { app } : await readManifest(origin, { env, signal });
   if (app !== own) {
     throw new SkeinError("SOURCE_NOT_FOUND", `${cwd} is the app ${own}, not ${app}`, {
@@ -165,8 +165,7 @@ async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions):
       data: { path: cwd, app, own },
     });
   }
-  if (left.length > 0)
-    tell({ type: "warning", text: `${left.length} uncommitted changes are not deployed (HEAD is).` });
+  tellLeft({ left }, tell);
   return origin;
 }
 

@@ -25,19 +25,25 @@ export interface LineOptions {
  * old. Documents that nobody may have signed are passed over.
  */
 export async function readBucketLine(app: string, env: string, options: LineOptions): Promise<BucketLine> {
+  let head: FoundOrder | null = null;
+  let whole: FoundOrder | null = null;
   for await (const found of ordersBack(app, env, options)) {
-    const { entry, ...held } = found;
-    return { app, env, head: held, standing: held, whole: held, view: null, entry };
+    head ??= found;
+    whole = found;
+    if (found.entry.part !== true) break;
   }
-  return { app, env, head: null, standing: null, whole: null, view: null, entry: null };
+  // Nobody tells a bucket what became of an order: it stands as soon as it is read.
+  return { app, env, head, standing: head, whole, takenBack: false, view: null, entry: head?.entry ?? null };
 }
+
+type FoundOrder = HeldOrder & { readonly entry: OrderEntry };
 
 /** An app's valid orders, newest first. */
 export async function* ordersBack(
   app: string,
   env: string,
   { bucket, charter, now, signal }: LineOptions,
-): AsyncGenerator<HeldOrder & { readonly entry: OrderEntry }> {
+): AsyncGenerator<FoundOrder> {
   const places = await ordersOf(app, env, { documents: bucket.documents, signal });
   for (const place of places.toReversed()) {
     try {

@@ -19,6 +19,8 @@ import { publishTools, type BucketOperator } from "./bucket-operator.ts";
 export interface BucketIntent extends Omit<Intent, "attended" | "generation"> {
   /** Default: that of the order before. */
   readonly generation?: number;
+  /** It is for some of the app's nodes alone: what comes next and names none is not. Default: no. */
+  readonly part?: boolean;
   /** Of the release, and of those beside it. */
   readonly releases: readonly Envelope[];
 }
@@ -50,7 +52,7 @@ export async function orderInBucket(
   let leastSeq = await freeSeq(operator, name, signal);
   for (let n = 1; n <= TRIES; n++) {
     const line = await lineOf(operator, name, signal);
-    const { releases, ...intent } = await intentOf(line);
+    const { releases, part = false, ...intent } = await intentOf(line);
     const generation = intent.generation ?? line.head?.order.generation ?? 0;
     const order = composeOrder(operator, line, { ...intent, generation }, NOBODY, leastSeq);
     const draft: Draft = { order, roster: NOBODY, nodes: [], present: [], needs: 0 };
@@ -62,6 +64,7 @@ export async function orderInBucket(
       settle: signed.settle,
       roster: NOBODY,
       releases: documentsFor(order, [...releases, ...(line.entry?.releases ?? [])]),
+      ...(part ? { part } : {}),
     };
     if ((await send(operator, name, entry, signal)) === "published") return { order, digest: signed.digest };
     leastSeq = order.seq + 2;

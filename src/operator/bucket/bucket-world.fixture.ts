@@ -35,7 +35,7 @@ export interface BucketWorld {
   spool(name: string, tree: Tree, layout?: SpoolOptions["layout"]): Promise<string>;
   /** Spools a file as it is. */
   spoolFile(file: string): Promise<string>;
-  jump(revision: string, options?: { selector?: string; spreadMs?: number }): Promise<number | null>;
+  jump(revision: string, options?: { selector?: string | null; spreadMs?: number }): Promise<number | null>;
   jumpBack(name: string): Promise<number | null>;
   purge(revision: string): Promise<void>;
   machine(name: string, packages: readonly string[], change?: Partial<SyncTools>): Machine;

@@ -17,8 +17,8 @@ import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { releaseOf } from "../../trust/orders.ts";
 import { announce } from "../dry-run.ts";
-import { APPLY_WITHIN_MS } from "../order.ts";
-import { ordersBack, readBucketLine, type BucketLine } from "./bucket-line.ts";
+import { APPLY_WITHIN_MS, selectorOf, type HeldOrder } from "../order.ts";
+import { ordersBack, readBucketLine } from "./bucket-line.ts";
 import { deliverEarlier, lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { meantRelease, releasePlaces, type BucketRelease } from "./bucket-releases.ts";
@@ -49,7 +49,7 @@ export async function masterRevisions(
 ): Promise<readonly MasterRevision[]> {
   const { bucket, charter, env, clock, signal } = options;
   const line = await readBucketLine(app, env, { bucket, charter, now: clock.now(), signal });
-  const { active, previous } = inForce(line);
+  const { active, previous } = inForce(line.whole);
   const places = await releasePlaces(bucket, app, signal);
   return places.map((place) => ({
     revision: revisionOf(place),
@@ -135,9 +135,12 @@ export async function purgeMaster(
   const { app, name } = word.package;
   const { place } = await meantRelease(operator, { app, name, revision: word.revision }, signal);
   for (const one of new Set([env, ...Object.keys(operator.root.apps[app]?.orders ?? {})])) {
-    const { active, previous } = inForce(await lineOf(operator, { app, env: one }, signal));
-    if (place.id !== active && place.id !== previous) continue;
-    const how = place.id === active ? "active" : "what machines may go back to";
+    const { head, whole } = await lineOf(operator, { app, env: one }, signal);
+    const said = [inForce(whole), inForce(head)].find(
+      ({ active, previous }) => place.id === active || place.id === previous,
+    );
+    if (said === undefined) continue;
+    const how = place.id === said.active ? "active" : "what machines may go back to";
     throw new SkeinError(
       "REVISION_ACTIVE",
       `${name}.${revisionOf(place)} is ${how}${one === env ? "" : ` in ${one}`}`,
@@ -159,7 +162,7 @@ export async function purgeMaster(
 }
 
 /** What runs where the order was carried out, and what it goes back to. */
-function inForce({ head }: BucketLine): { active: ReleaseId | null; previous: ReleaseId | null } {
+function inForce(head: HeldOrder | null): { active: ReleaseId | null; previous: ReleaseId | null } {
   if (head === null) return { active: null, previous: null };
   const { release, fallback, state } = head.order;
   const previous = fallback === release ? null : fallback;
@@ -176,7 +179,7 @@ async function order(
   await deliverEarlier(operator, { app, env }, signal);
   const line = await lineOf(operator, { app, env }, signal);
   const told = { app, revision: revisionOf(place), release: id, spreadMs };
-  const selector = options.selector ?? line.head?.order.selector ?? "all";
+  const selector = options.selector ?? selectorOf(line) ?? "all";
   const isActive = line.head?.order.release === id && line.head.order.state === "run";
   if (isActive && options.again !== true && line.head?.order.selector === selector)
     return { ...told, seq: null };
