@@ -16,6 +16,7 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { parseArgs } from "node:util";
 import { buildPackage } from "../test/support/program.ts";
+import { RunFolder } from "./run-folder.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
 const cache = path.join(root, "node_modules", ".cache");
@@ -33,9 +34,13 @@ const SILENT_MS = LIMIT_MS + 60_000;
 const KEPT_MS = 24 * 3_600_000;
 /** The longest begin first, so that none of them is what all the others' cores wait for in the end. */
 const LONGEST = [
-  "test/{bad-input,recovery}.test.ts",
   "src/agent/faults.test.ts",
-  "test/{up,peers,steering}.test.ts",
+  "test/{bad-input,recovery}.test.ts",
+  "src/agent/installs/spares.test.ts",
+  "test/{up,steering,peers}.test.ts",
+  "src/operator/bucket/sync.test.ts",
+  "src/release/faults.test.ts",
+  "src/hub/git/damaged.test.ts",
   "src/agent/agent.test.ts",
   "test/*.test.ts",
   "src/agent/**/*.test.ts",
@@ -54,14 +59,25 @@ if (missing.length > 0) {
 }
 
 const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => stop.abort());
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stop.abort());
+const folder = new RunFolder();
+process.on("exit", () => {
+  if (stop.signal.aborted) folder.breakOff();
+  else if (!folder.end()) process.exitCode = 1;
+});
+const shipped = await builtPackage();
 const tests = run({
   files: [...files].map((file) => path.resolve(root, file)),
   cwd: root,
   concurrency: AT_ONCE,
   timeout: LIMIT_MS,
   testNamePatterns: values["test-name-pattern"],
-  env: { ...process.env, NODE_COMPILE_CACHE: compiled, SKEIN_TEST_PACKAGE: await builtPackage() },
+  env: {
+    ...process.env,
+    TMPDIR: folder.path,
+    NODE_COMPILE_CACHE: compiled,
+    SKEIN_TEST_PACKAGE: shipped,
+  },
   signal: stop.signal,
 });
 process.exitCode = 1;

@@ -390,7 +390,7 @@ test("the demo cleans up after itself when it is interrupted", async () => {
   await untilSaid(demo.said, "git push, then deploy");
   assert.notDeepEqual(processesIn(path.join(tmp, "skein-demo-")), []);
   await demo.interrupt();
-  assert.deepEqual(processesIn(path.join(tmp, "skein-demo-")), []);
+  await eventually("nothing runs", () => processesIn(path.join(tmp, "skein-demo-")).length === 0);
   assert.deepEqual(await fs.readdir(tmp), []);
 });
 
@@ -399,7 +399,7 @@ async function interruptUp(): Promise<void> {
   upProcess.kill("SIGINT");
   await eventually("skein up ends", () => upProcess.exitCode !== null);
   assert.equal(upProcess.exitCode, 0, await fs.readFile(path.join(dir, "up.log"), "utf8"));
-  assert.deepEqual(processesIn(dir), []);
+  await eventually("nothing runs", () => processesIn(dir).length === 0); // the keeper answers before its last act
 }
 
 test("Ctrl-C stops everything, and the next up brings it back", async () => {

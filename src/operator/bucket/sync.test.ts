@@ -443,10 +443,13 @@ test("two syncs at once take turns: each script runs once, and both end well", a
   assert.equal(said.split("| ran post-jump of v1").length, 2, said);
 });
 
+/** It outlives whoever runs it, and ends with the test's folder. */
+const untilRemoved = 'while [ -e "$PWD" ]; do sleep 0.1; done';
+
 test("who waits too long is told who it is; a holder that died holds nothing", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"], { waitMs: 50 });
-  await world.jump(await world.spool("site", scripts("v1", { "post-sync": "sleep 60" })));
+  await world.jump(await world.spool("site", scripts("v1", { "post-sync": untilRemoved })));
   const holder = child(world, machine);
   atEnd(t, () => holder.kill("SIGKILL"));
   for await (const piece of holder.stdout) if (String(piece).includes("ran post-sync")) break;
