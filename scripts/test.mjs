@@ -15,6 +15,7 @@ import path from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { parseArgs } from "node:util";
+import { build } from "esbuild";
 import { buildPackage } from "../test/support/program.ts";
 import { RunFolder } from "./run-folder.ts";
 
@@ -30,6 +31,7 @@ const AT_ONCE = 4;
 const LIMIT_MS = 180_000;
 /** The limit is for a test; a file whose tests are over may still be held by what one of them left open. */
 const SILENT_MS = LIMIT_MS + 60_000;
+const AGENT = "dist/agent.child.mjs";
 /** Packages of other states of the source. */
 const KEPT_MS = 24 * 3_600_000;
 /** The longest begin first, so that none of them is what all the others' cores wait for in the end. */
@@ -77,6 +79,7 @@ const tests = run({
     TMPDIR: folder.path,
     NODE_COMPILE_CACHE: compiled,
     SKEIN_TEST_PACKAGE: shipped,
+    SKEIN_TEST_AGENT: path.join(shipped, AGENT),
   },
   signal: stop.signal,
 });
@@ -102,10 +105,25 @@ function endWhenSilent() {
   tests.on("test:summary", ({ file }) => file === undefined && clearTimeout(silent));
 }
 
+/** The agent that tests start and kill, beside the programs that it starts. */
+async function buildAgent(outfile) {
+  const require = 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);';
+  await build({
+    entryPoints: [path.join(root, "src/agent/agent.child.ts")],
+    outfile,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    banner: { js: require },
+    logLevel: "error",
+  });
+}
+
 /** What ships, built once. Its name is its content's: two runs at once may share it, and what Node compiled of it stays good. */
 async function builtPackage() {
   const fresh = path.join(packages, `new-${process.pid}`);
   await buildPackage(fresh, stop.signal);
+  await buildAgent(path.join(fresh, "package", AGENT));
   const hash = createHash("sha256");
   const dist = path.join(fresh, "package", "dist");
   for (const name of readdirSync(dist).sort())

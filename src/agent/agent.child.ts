@@ -1,4 +1,4 @@
-/** `node agent.child.ts <folder> <name>`: an agent as a process of its own, for tests that kill it. */
+/** `node agent.child.ts <folder> <name> [<fewest files of a spare>]`: an agent as a process of its own, for tests that kill it. */
 import { systemClock } from "../lib/clock.ts";
 import { stderrLog, silentLog } from "../lib/log.ts";
 import { pathsFrom } from "../lib/paths.ts";
@@ -6,7 +6,7 @@ import { agentOptions } from "./agent.fixture.ts";
 import { runAgent } from "./agent.ts";
 import { directorySource } from "./source/source-directory.ts";
 
-const [, , folder = "", name = ""] = process.argv;
+const [, , folder = "", name = "", leastSpareFiles] = process.argv;
 const stop = new AbortController();
 process.on("SIGTERM", () => {
   stop.abort();
@@ -16,5 +16,6 @@ await runAgent({
   source: async (keys) => await directorySource(folder, keys.signer.kid),
   log: process.env["SKEIN_TEST_LOG"] === undefined ? silentLog : stderrLog,
   clock: systemClock,
+  leastSpareFiles: leastSpareFiles === undefined ? undefined : Number(leastSpareFiles),
   signal: stop.signal,
 });

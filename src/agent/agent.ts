@@ -30,7 +30,7 @@ import { openOutbox } from "./attempt/receipts.ts";
 import { receiptOf } from "./attempt/receipt-of.ts";
 import { openRecords } from "./attempt/records.ts";
 import { openRegistryHost, type RegistryHost } from "./registry/registry-host.ts";
-import { Releases } from "./installs/releases.ts";
+import { Releases, type ReleasesOptions } from "./installs/releases.ts";
 import { openReserve, type WriteFile } from "./node/reserve.ts";
 import { ReportLoop, type When } from "./reporting/report-loop.ts";
 import { reportOf } from "./reporting/reports.ts";
@@ -42,7 +42,7 @@ import { openStaged } from "./installs/staged.ts";
 import { appUsers } from "./programs/users.ts";
 import { AppWorker } from "./attempt/worker.ts";
 
-export interface AgentOptions extends OpenNodeOptions {
+export interface AgentOptions extends OpenNodeOptions, Pick<ReleasesOptions, "leastSpareFiles"> {
   /** What others are told. */
   readonly address: string;
   /** What sockets bind to; numeric. */
@@ -205,6 +205,7 @@ class Agent implements AsyncDisposable {
       registryUrl: registry.url,
       cache: near.cache,
       spares,
+      leastSpareFiles: options.leastSpareFiles,
       log,
     });
     const staged = await openStaged(stateDir, write);

@@ -127,7 +127,7 @@ function watchful(
       asked += 1;
       const { text, sentAfterMs } = await ask(port);
       if (!good.has(text)) (sentAfterMs > WINDOW_MS && HUNG_UP.test(text) ? late : bad).push(text);
-      await sleep(5);
+      await sleep(15); // an agent's start takes hundreds
     }
   })();
   return {

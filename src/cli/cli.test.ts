@@ -20,8 +20,7 @@ import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { cliProgram } from "./cli-program.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
-
-const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
+import { LAUNCHER } from "../lib/launcher.fixture.ts";
 
 interface Said {
   readonly exit: number | null;

@@ -70,6 +70,8 @@ export interface ReleasesOptions {
   readonly cache?: BlobCache;
   /** Prepares installs. Absent: nobody does. */
   readonly spares?: Spares | undefined;
+  /** A release of fewer files has no spare. Default 2000. */
+  readonly leastSpareFiles?: number | undefined;
   readonly log: Log;
 }
 
@@ -220,10 +222,12 @@ export class Releases {
   async spareWish(
     name: AppName,
     release: ReleaseId,
-  ): Promise<Required<Omit<SpareWish, "leastFiles">> | undefined> {
+  ): Promise<(SpareWish & { readonly freeDisk: number }) | undefined> {
     if ((await this.#options.users.of(name.app)) === undefined) return undefined;
     const { freeDisk } = (await this.load(name, release)).manifest.keep;
-    return { revs: this.#options.folders(name.app).revs, release, freeDisk };
+    const { folders, leastSpareFiles: leastFiles } = this.#options;
+    const wish = { revs: folders(name.app).revs, release, freeDisk };
+    return leastFiles === undefined ? wish : { ...wish, leastFiles };
   }
 
   /** Is it here in full? */

@@ -13,20 +13,23 @@ import { eventually } from "../../lib/eventually.fixture.ts";
 const options = { skip: process.getuid?.() !== 0 && "needs root" };
 
 /** Enough files to be worth a spare. */
-function files(version: string, changes: Tree = {}): Tree {
+const MANY = 2000;
+/** Enough for agents that are told so, which are killed again and again. */
+const FEW = 200;
+
+function files(version: string, count = MANY): Tree {
   const many: Record<string, string> = {};
-  for (let n = 0; n < 2000; n++) many[`lib/${n % 40}/file-${n}.js`] = `module.exports = ${n};\n`;
+  for (let n = 0; n < count; n++) many[`lib/${n % 40}/file-${n}.js`] = `module.exports = ${n};\n`;
   return {
     "skein.yaml": "app: shop\nkind: files\nkeep: { releases: 2, good: 1 }\n",
     ...many,
     "version.txt": version,
-    ...changes,
   };
 }
 
 /** What a deployment left, and what is told of it. */
-async function deployed(w: World, version: string): Promise<ReleaseId> {
-  const { digest, release } = await w.deploy(files(version));
+async function deployed(w: World, version: string, count = MANY): Promise<ReleaseId> {
+  const { digest, release } = await w.deploy(files(version, count));
   assert.equal((await w.receipt(digest)).verdict, "ok");
   assert.equal(fs.readFileSync(path.join(revsOf(w), release, "version.txt"), "utf8"), version);
   return release;
@@ -64,7 +67,7 @@ test(
   },
 );
 
-const MAKING = ["spare.placing:500", "spare.filled", "spare.flushed", "spare.made"] as const;
+const MAKING = ["spare.placing:50", "spare.filled", "spare.flushed", "spare.made"] as const;
 const TAKING = [
   "install.spare-taken",
   "install.spare-cleared",
@@ -88,11 +91,11 @@ for (const [what, points] of [
     const w = await world(t);
     let version = 0;
     for (const point of points) {
-      const child = w.child(point);
+      const child = w.child(point, FEW);
       for (let tries = 0; child.signalCode === null; tries += 1) {
         assert.ok(tries < 4, `${point} was never passed`);
         version += 1;
-        const { digest, release } = await w.deploy(files(String(version)));
+        const { digest, release } = await w.deploy(files(String(version), FEW));
         const done = await Promise.race([ended(child).then(() => null), w.receipt(digest)]);
         if (done === null) break;
         const made = (): boolean => child.signalCode !== null || fs.existsSync(spareDir(revsOf(w), release));
@@ -100,10 +103,10 @@ for (const [what, points] of [
       }
       assert.equal(child.signalCode, "SIGKILL", point);
     }
-    const last = w.child();
+    const last = w.child(undefined, FEW);
     // What was begun of an order stays until two others came.
-    await deployed(w, "the last but one");
-    const current = await deployed(w, "the last one");
+    await deployed(w, "the last but one", FEW);
+    const current = await deployed(w, "the last one", FEW);
     const left = async () => {
       const names = fs.readdirSync(path.join(revsOf(w), ".install"));
       const others = names.filter((name) => !name.endsWith(".record"));

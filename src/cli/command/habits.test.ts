@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import os from "node:os";
-import path from "node:path";
 import { test } from "node:test";
 import { cliProgram, everyCommand } from "../cli-program.ts";
 import { habitHint } from "./habits.ts";
-
-const LAUNCHER = path.resolve(import.meta.dirname, "../../../bin/skein");
+import { LAUNCHER } from "../../lib/launcher.fixture.ts";
 
 function skein(...words: string[]): { readonly exit: number | null; readonly said: string } {
   const { status, output } = spawnSync(LAUNCHER, words, { cwd: os.tmpdir(), encoding: "utf8" });

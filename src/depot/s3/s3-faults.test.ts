@@ -182,7 +182,12 @@ for (const point of ["s3.part:2", "s3.completed"]) {
     const script = path.join(import.meta.dirname, "s3-put.fixture.ts");
     const put = (fault: string) =>
       spawnSync(process.execPath, [script, location], {
-        env: { PATH: process.env["PATH"], ...env, SKEIN_FAULT: fault },
+        env: {
+          PATH: process.env["PATH"],
+          NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
+          ...env,
+          SKEIN_FAULT: fault,
+        },
         encoding: "utf8",
       });
     assert.equal(put(point).signal, "SIGKILL");
@@ -231,7 +236,12 @@ test("uploads that nobody went on with are swept away", async (t) => {
   const location = `s3://${await (await server()).makeBucket()}`;
   const script = path.join(import.meta.dirname, "s3-put.fixture.ts");
   spawnSync(process.execPath, [script, location], {
-    env: { PATH: process.env["PATH"], ...env, SKEIN_FAULT: "s3.part" },
+    env: {
+      PATH: process.env["PATH"],
+      NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
+      ...env,
+      SKEIN_FAULT: "s3.part",
+    },
   });
   using bucket = await openBucket(location, env);
   const depot = s3Depot(bucket, "");

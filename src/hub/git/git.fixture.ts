@@ -62,6 +62,7 @@ export async function workTree(
   const env = {
     PATH: `${bin}:${process.env["PATH"]}`,
     HOME: home,
+    NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
     GIT_CONFIG_NOSYSTEM: "1",
     GIT_AUTHOR_NAME: "a",
     GIT_AUTHOR_EMAIL: "a@b",

@@ -8,8 +8,7 @@ import { listRoot, readRoot } from "../../bucket/entries.ts";
 import { writeTree } from "../../release/release.fixture.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import { lineOf } from "./bucket-order.ts";
-
-const SKEIN = path.resolve(import.meta.dirname, "../../../bin/skein");
+import { LAUNCHER } from "../../lib/launcher.fixture.ts";
 
 /** One command in a process of its own, killed at a named point. */
 async function killed(world: BucketWorld, fault: string, ...words: string[]): Promise<void> {
@@ -19,7 +18,7 @@ async function killed(world: BucketWorld, fault: string, ...words: string[]): Pr
     SKEIN_BUCKET: world.bucket.name,
     SKEIN_FAULT: fault,
   };
-  const run = spawn(SKEIN, ["ftl", ...words], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const run = spawn(LAUNCHER, ["ftl", ...words], { env, stdio: ["ignore", "ignore", "pipe"] });
   const said = text(run.stderr);
   const [, signal] = (await once(run, "close")) as [number | null, string | null];
   assert.equal(signal, "SIGKILL", `${fault}: ${await said}`);
