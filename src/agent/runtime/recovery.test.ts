@@ -39,6 +39,11 @@ test("an agent that comes back finds its instances and goes on with them", async
   const two = webPlan(b, port, "two");
   await deploy(again, two, one, b.signal);
   assert.equal((await get(port)).body, "two");
+  const moved = await b.openAnother("192.0.2.7");
+  assert.deepEqual(
+    (await moved.list()).map(({ host }) => host),
+    ["192.0.2.7"],
+  );
 });
 
 test("an agent that dies between judging and attaching leaves nothing that reconcile does not mend", async (t) => {

@@ -25,7 +25,7 @@ export interface Bench {
   /** A release directory with these files. */
   release(files: Readonly<Record<string, string>>): string;
   /** Another agent on the same keeper. */
-  openAnother(): Promise<AppRuntime>;
+  openAnother(address?: string): Promise<AppRuntime>;
   keeperPid(): number;
 }
 
@@ -34,12 +34,12 @@ export async function bench(t: TestContext): Promise<Bench> {
   fs.chmodSync(home, 0o755);
   const run = path.join(home, "run");
   const opened: AppRuntime[] = [];
-  const open = async (): Promise<AppRuntime> => {
+  const open = async (address = "127.0.0.1"): Promise<AppRuntime> => {
     const options = {
       run,
       logs: path.join(home, "log"),
       bind: "127.0.0.1",
-      address: "127.0.0.1",
+      address,
       node: "n1",
     };
     const runtime = await AppRuntime.open({ ...options, log: silentLog });

@@ -115,7 +115,7 @@ export class AppRuntime implements AsyncDisposable {
 
   /** Every instance with every socket of it: the local part of the port table. */
   async list(): Promise<InstanceRow[]> {
-    return rowsOf(await readStock(this.#link));
+    return rowsOf(await readStock(this.#link), this.#place.address);
   }
 
   /**

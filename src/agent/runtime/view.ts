@@ -51,17 +51,18 @@ export function instanceOf(id: string, { app, release }: Pick<InstanceRow, "app"
   return id.startsWith(`${app}.`) && end > app.length ? id.slice(app.length + 1, end) : id;
 }
 
-export function rowsOf(stock: Stock): InstanceRow[] {
+/** @param address the node's own: it may be another one than when an instance started */
+export function rowsOf(stock: Stock, address: string): InstanceRow[] {
   return stock.instances.flatMap((held): InstanceRow[] => {
     const common = commonOf(held);
     if (held.meta.told.length === 0) {
       return [{ ...common, socket: null, protocol: null, host: null, port: null, path: null, checked: null }];
     }
-    return held.meta.told.map(({ name, protocol, host, port, path }) => ({
+    return held.meta.told.map(({ name, protocol, port, path }) => ({
       ...common,
       socket: name,
       protocol,
-      host,
+      host: address,
       port,
       path,
       checked: held.meta.checked.find((one) => one.name === name) ?? null,
