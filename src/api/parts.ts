@@ -72,6 +72,8 @@ export const instanceReport = z.object({
   protocol: z.string().max(16).nullable(),
   host: z.string().max(255).nullable(),
   port: z.int().min(0).max(65_535).nullable(),
+  /** Of a unix socket, whose port is 0: where it lies on its node. */
+  path: z.string().max(108).optional(),
   pid: z.int().nullable(),
   state: z.string().max(32),
   since: time,

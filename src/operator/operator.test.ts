@@ -392,6 +392,7 @@ test("the port table by commit has the seed's shape", () => {
     entry("c1", "say", 13_308),
     entry(null, "x", 1),
     entry("c2", "y", null),
+    entry("c2", "of a unix socket", 0),
   ]);
   assert.deepEqual(table, {
     c1: { http: [{ host: "127.0.0.1", port: 15_194 }], say: [{ host: "127.0.0.1", port: 13_308 }] },

@@ -152,7 +152,7 @@ export function portsByCommit(
 ): Record<string, Record<string, { host: string; port: number }[]>> {
   const table: Record<string, Record<string, { host: string; port: number }[]>> = {};
   for (const { commit, release, process, host, port } of ports) {
-    if (host === null || port === null) continue;
+    if (host === null || port === null || port === 0) continue;
     const processes = (table[commit ?? release] ??= {});
     (processes[process] ??= []).push({ host, port });
   }

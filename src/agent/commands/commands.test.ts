@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import fs from "node:fs";
+import http from "node:http";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { generateSigner } from "../../trust/keys.ts";
 import { answer, world, type World } from "../agent.fixture.ts";
@@ -25,10 +27,31 @@ async function running(t: TestContext): Promise<{ w: World; port: number }> {
 test("logs gives the last lines of a process, then the result", async (t) => {
   const { w } = await running(t);
   const lines = await ask(w, "logs", { process: "web", lines: 5, follow: false });
-  assert.deepEqual(lines, [
+  const web = [
     { type: "line", instance: "web.1", line: "hello" },
     { type: "result", ok: true },
-  ]);
+  ];
+  assert.deepEqual(lines, web);
+  assert.deepEqual(await ask(w, "logs", { process: "web.1", lines: 5, follow: false }), web);
+  const [hook] = await ask(w, "logs", { process: "hooks", lines: 5, follow: false });
+  assert.match(String(hook?.["line"]), /verify \| /);
+});
+
+test("a unix socket is reported by its path", async (t) => {
+  const w = await world(t);
+  await w.agent();
+  const ordered = await w.deploy({
+    "skein.yaml":
+      "app: shop\nrun: node web.js\nlisten: { http: { protocol: unix, path: web.sock, handover: socket } }\n",
+    "web.js": `require("node:http").createServer((q, r) => r.end("here")).listen({ fd: 3 });`,
+  });
+  await w.receipt(ordered.digest, "ok");
+  const socketPath = await eventually("its entry", () => w.report()?.instances[0]?.path);
+  const answer = await new Promise((resolve, reject) => {
+    const asked = http.get({ socketPath }, (got) => resolve(text(got)));
+    asked.on("error", reject);
+  });
+  assert.equal(answer, "here");
 });
 
 test("verify runs the release's own verification where it serves", async (t) => {

@@ -3,7 +3,7 @@ import path from "node:path";
 import timers from "node:timers/promises";
 
 export interface LogOptions {
-  /** Only this process's instances; absent: all, and the hooks. */
+  /** Only this process's instances, or one (`web.1`), or `hooks`; absent: all. */
   readonly process: string | undefined;
   /** Last lines of each file. */
   readonly lines: number;
@@ -35,7 +35,7 @@ export async function* followLogs(
     for (const name of await logNames(dir, options.process)) {
       const tail = tails.get(name) ?? { offset: first ? -1 : 0, rest: "" };
       tails.set(name, tail);
-      const instance = name.slice(0, -".log".length);
+      const instance = instanceOf(name);
       const from = options.since === undefined ? 0 : (options.since.get(instance) ?? Infinity);
       const lines = await readOn(path.join(dir, name), tail, { last: options.lines, from });
       for (const line of lines) yield { type: "line", instance, line };
@@ -53,8 +53,11 @@ interface Tail {
 async function logNames(dir: string, process: string | undefined): Promise<readonly string[]> {
   const names = await fs.readdir(dir).catch(() => []);
   const logs = names.filter((name) => name.endsWith(".log")).sort();
-  return process === undefined ? logs : logs.filter((name) => name.replace(/\.\d+\.log$/, "") === process);
+  return process === undefined ? logs : logs.filter((name) => [instanceOf(name), processOf(name)].includes(process));
 }
+
+const instanceOf = (log: string): string => log.slice(0, -".log".length);
+const processOf = (log: string): string => instanceOf(log).replace(/\.\d+$/, "");
 
 /** A file that is shorter than that was rotated meanwhile. */
 const beginning = (from: number, size: number): number =>

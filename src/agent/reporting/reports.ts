@@ -63,12 +63,13 @@ function instancesOf(rows: readonly InstanceRow[], context: AppContext): Report[
       protocol,
       host,
       port,
+      path,
       state,
       since,
     } = row;
     const pid = row.pid === 0 ? null : row.pid;
     const current = state === "serving" && currentOf(context.records.get(app), env) === release;
-    const address = { socket, protocol, host, port };
+    const address = { socket, protocol, host, port, ...(path === null ? {} : { path }) };
     const shared = { app, env, release, commit, process, ...address, pid, state, since, current };
     const isFurther = socket !== null && rows.findIndex(({ key }) => key === row.key) !== n;
     return [{ ...shared, instance: isFurther ? `${instanceId(row)}:${socket}` : instanceId(row) }];

@@ -174,7 +174,7 @@ function portLines(table: readonly PortEntry[]): string[] {
     shortRelease(entry.app, entry.release),
     entry.instance,
     entry.nodeName,
-    entry.port === null ? "-" : hostPortText(entry),
+    entry.path ?? (entry.port === null ? "-" : hostPortText(entry)),
     entry.protocol ?? "-",
     `${entry.state}${entry.stale ? " (stale)" : ""}`,
   ]);

@@ -104,7 +104,7 @@ function registerQuestions(program: Command, run: Run): void {
     .argument("[app]")
     .option("-f, --follow", "go on until Ctrl-C")
     .option("-n, --lines <n>", "of each instance", "100")
-    .option("--process <name>", "of this process only")
+    .option("--process <name>", "of this process only, or of one instance (web.1), or hooks")
     .action(async (app: string | undefined, flags: LogFlags, command: Command) => {
       await run(
         command,
