@@ -381,7 +381,7 @@ export const ERROR_CODES = {
   USER_REFUSED: entry(
     1,
     "The app cannot be run as that user here.",
-    "Run the agent as root, or leave user out.",
+    "Run the agent as root, and make the user there; or leave user out: the app then gets one of its own.",
   ),
 } as const satisfies Record<string, CodeEntry>;
 

@@ -1,3 +1,4 @@
+import fs from "node:fs/promises";
 import path from "node:path";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { fetchFromHub, placedCommit } from "./git.ts";
@@ -72,7 +73,7 @@ async function localCommit(
 async function fromHub(operator: Operator, options: ResolveOptions): Promise<Version> {
   const { app, version, signal } = options;
   const repos = await operator.client.repos(signal);
-  if (!repos.some(({ name }) => name === app)) throw notFound(app, version);
+  if (!repos.some(({ name }) => name === app)) throw await notFound(app, version, options.cwd);
   const into = await scratch(options.stack);
   const address = operator.client.name.replace(/^hub /, "");
   const url = `skein://${address}/${app}`;
@@ -86,13 +87,19 @@ async function fromHub(operator: Operator, options: ResolveOptions): Promise<Ver
   return { kind: "commit", origin: { kind: "commit", repo: into, commit, folder: "", name: app }, unknownAt };
 }
 
-function notFound(app: string, version: string | null): SkeinError {
+async function notFound(app: string, version: string | null, cwd: string): Promise<SkeinError> {
   if (version === null) {
+    const isFile = await fs.stat(path.join(cwd, app)).then(
+      () => true,
+      () => false,
+    );
     return new SkeinError(
       "COMMIT_NOT_FOUND",
       `there is neither a manifest of ${app} here nor a repository ${app} on the hub`,
       {
-        hint: `Push it: git push skein://HUB/${app} main; or run this in its folder.`,
+        hint: isFile
+          ? `${app} here is named as a path: ./${app}.`
+          : `Push it: git push skein://HUB/${app} main; or run this in its folder.`,
         data: { app },
       },
     );
