@@ -60,10 +60,14 @@ export interface World {
   /** Writes what the source says. */
   offer(parts: Partial<Offer>): void;
   readonly offered: Offer;
-  /** Runs an agent in this process until the returned function is called. `onLog` takes each line of its log. */
+  /**
+   * Runs an agent in this process until the returned function is called. `onLog` takes each line of its log, `onReport`
+   * each report before it is sent.
+   */
   agent(options?: {
     command?: readonly string[];
     onLog?: (line: string) => void;
+    onReport?: (report: Report) => void;
   }): Promise<() => Promise<void>>;
   /** The same as its own process, with a named fault. */
   child(fault?: string, leastSpareFiles?: number): ChildProcess;
@@ -217,7 +221,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
       fs.writeFileSync(`${wantedFile}.new`, JSON.stringify(wanted));
       fs.renameSync(`${wantedFile}.new`, wantedFile);
     },
-    async agent({ command, onLog } = {}) {
+    async agent({ command, onLog, onReport = () => undefined } = {}) {
       const stop = new AbortController();
       const shown = process.env["SKEIN_TEST_LOG"] === undefined ? undefined : stderrLine;
       const write = onLog ?? shown;
@@ -225,7 +229,14 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
       const running = runAgent({
         ...agentOptions(paths, name),
         command,
-        source: async (keys) => await directorySource(hub, keys.signer.kid),
+        source: async (keys) => {
+          const source = await directorySource(hub, keys.signer.kid);
+          const report = async (one: Report, signal: AbortSignal) => {
+            onReport(one);
+            return await source.report(one, signal);
+          };
+          return { ...source, report };
+        },
         log,
         clock: systemClock,
         signal: stop.signal,

@@ -3,7 +3,9 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
+import type { Report } from "../api/schemas.ts";
 import { labelFor } from "../trust/cluster.fixture.ts";
+import { readUnverified } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { answer, ended, settleOf, webApp, world, type World } from "./agent.fixture.ts";
 import { endKeeper, freePort } from "./runtime/runtime.fixture.ts";
@@ -282,6 +284,35 @@ test("the registry's address and capabilities survive the agent's restart, calle
   const asked = answer(port);
   await w.agent();
   assert.match(await asked, /"name":"web"/);
+});
+
+test("a report that brings a receipt tells what the node has come to", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  // Slower than reports are gathered: what is told may not wait for what is written down.
+  const flush = fs.fsync.bind(fs);
+  t.mock.method(fs, "fsync", (fd: number, done: fs.NoParamCallback) => {
+    setTimeout(() => flush(fd, done), 60);
+  });
+  const told = new Map<string, string>();
+  const onReport = ({ receipts, apps: [app], progress }: Report): void => {
+    for (const receipt of receipts) {
+      const { order } = readUnverified(receipt, "receipt.1");
+      if (!told.has(order)) told.set(order, `${app?.state} ${app?.release} ${progress.length}`);
+    }
+  };
+  await w.agent({ onReport });
+  const one = await w.deploy(quick(port, "one"));
+  await w.receipt(one.digest);
+  const two = await w.deploy(quick(port, "two"));
+  await w.receipt(two.digest);
+  const broken = await w.deploy({ ...quick(port, "three"), "web.js": "process.exit(1)" });
+  await w.receipt(broken.digest, "failed");
+  await eventually("three reports", () => told.size === 3);
+  assert.deepEqual(
+    [one, two, broken].map(({ digest }) => told.get(digest)),
+    [`running ${one.release} 0`, `running ${two.release} 0`, `running ${two.release} 0`],
+  );
 });
 
 test("an agent's end and restart stop nobody; without any source it brings back what should run", async (t) => {

@@ -9,7 +9,10 @@ import { promisify } from "node:util";
 import { errnoOf, SkeinError } from "./errors.ts";
 
 const { O_RDONLY, O_DIRECTORY } = fs.constants;
-const flush = promisify(fs.fsync);
+// Looked up at each call, so that a test can put a slow disk in its place.
+const flush = promisify((fd: number, done: fs.NoParamCallback) => {
+  fs.fsync(fd, done);
+});
 /** Longer data is written by another thread. */
 const SHORT_BYTES = 256 * 1024;
 

@@ -20,6 +20,7 @@ import {
   type Actual,
   type Attempt,
   type Goal,
+  type Reached,
   type StepName,
 } from "./plan.ts";
 import { failureText, lastLines } from "./receipt-of.ts";
@@ -67,6 +68,8 @@ export class AppWorker {
   /** Whether what should run may have lost instances: after a start of the agent or of the keeper. */
   #isUnsure = true;
   #warnings: Warning[] = [];
+  /** Of the attempt that has ended, while that is being told and written down. */
+  #outcome: Reached | undefined;
   progress: WorkerProgress | undefined;
   moved: Moved | undefined;
 
@@ -91,6 +94,11 @@ export class AppWorker {
 
   get record(): AppRecord | undefined {
     return this.#book.record;
+  }
+
+  /** What the app has come to. Who hears the receipt of an order hears this of the same moment. */
+  get reached(): Reached | null {
+    return this.#outcome ?? this.record?.reached ?? null;
   }
 
   goal(): Goal | null {
@@ -308,13 +316,16 @@ export class AppWorker {
     const ended = endOf(attempt, this.#warnings);
     await this.#book.markEnded(attempt, ended);
     faultPoint("agent.finish-marked");
-    await this.#book.answer(ended, attempt);
     const reached = outcomeOf(attempt);
+    this.#outcome = reached;
+    this.progress = undefined;
+    await this.#book.answer(ended, attempt);
     const next =
       attempt.back === null && reached.release !== null
         ? withGood(this.#book.existing, reached.release)
         : this.#book.existing;
     await this.#book.keep({ ...next, reached, attempt: null });
+    this.#outcome = undefined;
     faultPoint("agent.finished");
     if (reached.release !== null) {
       instances.settle({ app: this.app, release: reached.release, generation: reached.generation });
@@ -325,7 +336,6 @@ export class AppWorker {
       verdict: ended.verdict,
       "err.code": ended.code,
     });
-    this.progress = undefined;
     await collectGarbage(this.#context, this.#book.existing);
     faultPoint("agent.collected");
   }

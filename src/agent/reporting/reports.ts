@@ -81,9 +81,9 @@ async function appOf(
   rows: readonly InstanceRow[],
   context: AppContext,
 ): Promise<Report["apps"]> {
-  const { record, progress, moved } = worker;
+  const { record, reached, progress, moved } = worker;
   if (record === undefined) return [];
-  const { app, env, reached } = record;
+  const { app, env } = record;
   const head = context.store.state.apps[`${app}/${env}`]?.head?.digest ?? null;
   const runs = reached !== null && reached.state === "run" ? reached.release : null;
   const settled = runs === null ? "stopped" : worker.isFailing ? "failed" : "running";
