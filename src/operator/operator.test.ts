@@ -123,7 +123,10 @@ test("a commit is released from its own content; what is not committed is left a
   await assert.rejects(deploy(operator, options({ cwd: dir, app: "nothere" })), { code: "COMMIT_NOT_FOUND" });
   writeFileSync(path.join(dir, "tool"), "");
   const hint = "tool here is named as a path: ./tool.";
-  await assert.rejects(deploy(operator, options({ cwd: dir, app: "tool" })), { code: "COMMIT_NOT_FOUND", hint });
+  await assert.rejects(deploy(operator, options({ cwd: dir, app: "tool" })), {
+    code: "COMMIT_NOT_FOUND",
+    hint,
+  });
 });
 
 test("a manifest that was written but not committed is not passed over", async (t) => {

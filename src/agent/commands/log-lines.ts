@@ -53,7 +53,9 @@ interface Tail {
 async function logNames(dir: string, process: string | undefined): Promise<readonly string[]> {
   const names = await fs.readdir(dir).catch(() => []);
   const logs = names.filter((name) => name.endsWith(".log")).sort();
-  return process === undefined ? logs : logs.filter((name) => [instanceOf(name), processOf(name)].includes(process));
+  return process === undefined
+    ? logs
+    : logs.filter((name) => [instanceOf(name), processOf(name)].includes(process));
 }
 
 const instanceOf = (log: string): string => log.slice(0, -".log".length);
