@@ -5,8 +5,17 @@ import { errorBody } from "./parts.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** By version. It takes 10 ms to make, and anybody may ask a hub for it. */
+const MADE = new Map<string, Json>();
+
 /** The document as plain data; `version` is Skein's. Written to docs/openapi.json by `npm run docs`. */
 export function openApiDocument(version: string): Json {
+  const made = MADE.get(version) ?? documentOf(version);
+  MADE.set(version, made);
+  return made;
+}
+
+function documentOf(version: string): Json {
   const paths: Record<string, Record<string, Json>> = {};
   for (const [name, route] of Object.entries<Route>(ROUTES)) {
     const path = route.path.replaceAll(/:(\w+)/g, "{$1}").replace("*", "{blob}");
