@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { SkeinError } from "../lib/errors.ts";
 
 /**
@@ -15,6 +16,8 @@ export interface Kernel {
   lockFile(fd: number): boolean;
   /** Lets other processes of this user copy descriptors from this one also where Yama would forbid it. */
   allowCopies(): void;
+  /** What whoever started this process had open stays open here, and goes to none of its children. */
+  keepStrays(): void;
   /** A copy of another process's descriptor (pidfd_open, pidfd_getfd). */
   takeFd(pid: number, fd: number): number;
   /** From now on memory that is freed goes back to the system at once; nothing where the C library has no such thing. */
@@ -31,6 +34,9 @@ const PR_SET_PTRACER = 0x59616d61;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+const O_CLOEXEC = 0o2000000;
 /** mallopt's names. Without them glibc keeps up to twice its largest freed block, in each of up to eight heaps a core. */
 const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
@@ -83,6 +89,9 @@ function load(): Kernel | undefined {
     allowCopies() {
       libc.prctl(PR_SET_PTRACER, -1n, 0n, 0n, 0n); // fails where there is no Yama, which is as good
     },
+    keepStrays() {
+      for (const fd of strays()) libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
+    },
     takeFd(pid, fd) {
       const handle = libc.syscall(PIDFD_OPEN, BigInt(pid), 0n, 0n, 0n);
       if (handle < 0n) fail(`pidfd_open ${pid}`, errno());
@@ -94,6 +103,22 @@ function load(): Kernel | undefined {
     },
     returnMemory,
   };
+}
+
+/** All that Node opens is closed on exec; what came over an exec is not. Node sees to the lowest of these alone. */
+function strays(): number[] {
+  const fds = fs.readdirSync("/proc/self/fdinfo").map(Number);
+  return fds.filter((fd) => fd > 2 && !isClosedOnExec(fd));
+}
+
+function isClosedOnExec(fd: number): boolean {
+  try {
+    const [, flags = "0"] =
+      /^flags:\s*([0-7]+)/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, "utf8")) ?? [];
+    return (Number.parseInt(flags, 8) & O_CLOEXEC) !== 0;
+  } catch {
+    return true; // the one that the folder was read by
+  }
 }
 
 function returnMemory(): void {

@@ -93,6 +93,32 @@ test("a held socket takes connections into its queue before anybody accepts", as
   await assert.rejects(new Promise((_, reject) => refused.once("error", reject)), { code: "ECONNREFUSED" });
 });
 
+test("what the keeper's parent left open goes to no instance", async (t) => {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), "kp-"));
+  const secret = fs.openSync(path.join(home, "secret"), "w+", 0o600);
+  const far = 200;
+  const nothing = Array.from({ length: far - 3 }, () => "ignore" as const);
+  const run = path.join(home, "run");
+  const child = spawn(process.execPath, [programFile("keeper"), run], {
+    stdio: ["ignore", "ignore", "ignore", ...nothing, secret],
+  });
+  fs.closeSync(secret);
+  atEnd(t, () => {
+    child.kill("SIGKILL");
+    fs.rmSync(home, { recursive: true, force: true });
+  });
+  const keeper = await eventually("the keeper", async () =>
+    KeeperClient.connect(path.join(run, "keeper.sock")).catch(() => undefined),
+  );
+  atEnd(t, async () => keeper[Symbol.asyncDispose]());
+  assert.equal(fs.readlinkSync(`/proc/${child.pid}/fd/${far}`), path.join(home, "secret"));
+  const { pid } = await keeper.call("start", { instance: spec(home, {}) });
+  atEnd(t, () => killGroup(pid));
+  const isUp = (): boolean => fs.readFileSync(`/proc/${pid}/cmdline`, "latin1") === "sleep\u000060\0";
+  await eventually("the instance's own program", isUp);
+  assert.equal(fs.readdirSync(`/proc/${pid}/fd`).includes(String(far)), false);
+});
+
 test("a port that is taken is said to be, and nothing is held", async (t) => {
   const { keeper } = await keeperFor(t);
   const { port } = await keeper.call("listen", { socket: tcp() });

@@ -23,6 +23,7 @@ if (!isFirst(run)) {
   process.exit(0);
 }
 kernel()?.allowCopies();
+kernel()?.keepStrays();
 const audience = new Audience();
 const keeper = new Keeper(run, (event) => audience.tell(event));
 const server = await serve(path.join(run, "keeper.sock"), keeper, audience);

@@ -223,6 +223,7 @@ export async function restore(context: Context, file: string): Promise<Result> {
 export async function agent(context: Context, words: readonly string[], flags: AgentFlags): Promise<Result> {
   const { paths, signal } = context;
   kernel()?.returnMemory();
+  kernel()?.keepStrays();
   const { runAgent } = await import("../../agent/agent.ts");
   const log = logOf(context);
   using far =
