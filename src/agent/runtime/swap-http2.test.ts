@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
 import http2 from "node:http2";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -19,6 +20,7 @@ import type { ReleasePlan } from "./plan.ts";
 const SWAPS = 3;
 /** Each answer takes that long, in ms: there are always streams that a hand-over finds open. */
 const ANSWER_MS = 60;
+const WINDOW_MS = 400;
 
 /**
  * Asks over HTTP/2 as browsers do: many streams on one connection, and another connection as soon as the server says
@@ -90,13 +92,13 @@ function appOf(b: Bench, port: number, version: number, own = ""): ReleasePlan {
   const key = JSON.stringify(privateKey.export({ type: "pkcs8", format: "pem" }));
   const cert = JSON.stringify(selfSignedCertificate(privateKey, "x"));
   const app = `const s = require("http2").createSecureServer({ key: ${key}, cert: ${cert}, allowHTTP1: true },
-    (q, r) => setTimeout(() => r.end("v${version}"), ${ANSWER_MS})).listen(+process.env.PORT);${own}`;
+    (q, r) => q.method === "GET" && setTimeout(() => r.end("v${version}"), ${ANSWER_MS})).listen(+process.env.PORT);${own}`;
   return releasePlan(
     b.release({ "app.js": app }),
     processPlan("node app.js", {
       listen: { http: listenAt(port, { protocol: "tls" }) },
       ready: { ...processPlan("x").ready, check: { type: "http", path: "/", socket: "http", tls: true } },
-      drain: { signal: "TERM", windowMs: 400, withinMs: 5000, now: "KILL" },
+      drain: { signal: "TERM", windowMs: WINDOW_MS, withinMs: 5000, now: "KILL" },
     }),
   );
 }
@@ -126,3 +128,25 @@ for (const [kind, own] of [
     assert.ok(streams.sessions > SWAPS, "each version told its clients to go");
   });
 }
+
+// While a session closes it keeps its program running no more than this one does, for a moment.
+test("a program whose HTTP/2 session is all that it has stays until the session's connection is closed", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const waits = `s.prependListener("session", (session) => session.unref());
+    s.on("stream", (stream) => stream.on("end", () => stream.end("v0")).resume());`;
+  const old = appOf(b, port, 0, waits);
+  await deploy(b.runtime, old, undefined, b.signal);
+  const session = http2.connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
+  session.on("error", () => undefined);
+  atEnd(t, () => session.destroy());
+  const stream = session.request({ ":path": "/", ":method": "POST" });
+  const answer = textOf(stream);
+  const goodbye = once(session, "goaway");
+  const swapped = deploy(b.runtime, appOf(b, port, 1), old, b.signal);
+  await goodbye;
+  await sleep(WINDOW_MS + 200); // since its window is over the old one has had nothing to do
+  stream.end();
+  assert.equal(await answer, "v0");
+  assert.equal((await swapped).retired?.cut, 0);
+});
