@@ -99,6 +99,7 @@ async function refuseUnlisted(paths: Paths, hub: HubAddress): Promise<void> {
 
 export async function upHere(context: Context, flags: UpFlags): Promise<Result> {
   const { paths, io, signal } = context;
+  kernel()?.keepStrays();
   const listen = await listenFor(context, flags.listen, "127.0.0.1");
   const place = addresses(flags, "127.0.0.1");
   const { up } = await import("../../operator/up.ts");

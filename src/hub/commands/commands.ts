@@ -20,13 +20,16 @@ import { isLasting, LastingCommands } from "./lasting-commands.ts";
 import type { Presence } from "../cluster/presence.ts";
 import { RelayQueue } from "./relay-queue.ts";
 
-/** Of those that last, and as many of those that do not. */
-const MAX_OPEN = 200;
+/** Of those that last, and as many of those that do not: in all, and by one operator, who leaves others their half. */
+const MAX_OPEN = 400;
+const MAX_OPEN_BY_ONE = MAX_OPEN / 2;
 /** How often it is looked whether those who have to answer are still there. */
 const LOOK_MS = 1000;
 
 interface Open {
   readonly envelope: Envelope;
+  /** The operator who signed it; undefined: nobody who might any more. */
+  readonly by: KeyId | undefined;
   readonly expires: number;
   /** Who has not ended its answer. */
   readonly waiting: Set<KeyId>;
@@ -52,7 +55,12 @@ export class Commands {
     this.#presence = presence;
     this.#lasting = new LastingCommands(core);
     for (const { digest, command, expires, waiting } of this.#lasting.all()) {
-      this.#begin(digest, command, { expires, nodes: waiting, lasting: true }).close();
+      this.#begin(digest, command, {
+        expires,
+        nodes: waiting,
+        lasting: true,
+        by: this.#byOf(command),
+      }).close();
     }
   }
 
@@ -75,19 +83,26 @@ export class Commands {
 
   /** @throws SkeinError NOT_AUTHORISED, DOC_*, TOO_MANY, CONFLICT */
   async begin(envelope: Envelope): Promise<Digest> {
-    const { body, digest } = this.#read(envelope);
+    const { body, digest, by } = this.#read(envelope);
     const now = this.#core.clock.now();
     for (const [known, { expires, queue }] of this.#open)
       if (expires <= now && queue.closed) this.#end(known);
     if (this.#open.has(digest)) throw new SkeinError("CONFLICT", "this very command is under way");
     const { nodes, kind } = body;
     const lasting = isLasting(kind);
-    const alike = [...this.#open.values()].filter((open) => open.lasting === lasting).length;
-    if (alike >= MAX_OPEN) throw new SkeinError("TOO_MANY", "too many commands are under way");
-    this.#begin(digest, envelope, { expires: msOf(body.expires), nodes, lasting });
+    this.#refuseMore(lasting, by);
+    this.#begin(digest, envelope, { expires: msOf(body.expires), nodes, lasting, by });
     if (lasting) await this.#keep(digest, envelope, body);
     for (const node of nodes) this.onNews(node);
     return digest;
+  }
+
+  /** @throws SkeinError TOO_MANY */
+  #refuseMore(lasting: boolean, by: KeyId | undefined): void {
+    const alike = [...this.#open.values()].filter((open) => open.lasting === lasting);
+    const own = alike.filter((open) => open.by === by);
+    if (alike.length < MAX_OPEN && own.length < MAX_OPEN_BY_ONE) return;
+    throw new SkeinError("TOO_MANY", "too many commands are under way");
   }
 
   /** What the nodes answer, until all have, the command expires, or the reader leaves. */
@@ -171,29 +186,42 @@ export class Commands {
   }
 
   /** @throws SkeinError NOT_AUTHORISED, DOC_* */
-  #read(envelope: Envelope): { readonly body: Command; readonly digest: Digest } {
+  #read(envelope: Envelope): {
+    readonly body: Command;
+    readonly digest: Digest;
+    readonly by: KeyId | undefined;
+  } {
     const { charter } = this.#charters.need();
     const claimed = readUnverified(envelope, "command.1");
     refuseForeign("command", claimed.cluster, charter);
-    const { body, digest } = openEnvelope(envelope, "command.1", keysWith(charter, rightFor(claimed)), 1);
+    const keys = keysWith(charter, rightFor(claimed));
+    const { body, digest, signers } = openEnvelope(envelope, "command.1", keys, 1);
     const now = this.#core.clock.now();
     refuseFuture("command", body.issued, now);
     const expires = msOf(body.expires);
     if (expires <= now || expires - now > longestCommandMs(body.kind)) {
       throw new SkeinError("NOT_AUTHORISED", `the command's time is over, or too long: ${body.expires}`);
     }
-    return { body, digest };
+    const [by] = signers;
+    return { body, digest, by };
+  }
+
+  #byOf(envelope: Envelope): KeyId | undefined {
+    try {
+      return this.#read(envelope).by;
+    } catch {
+      return undefined;
+    }
   }
 
   #begin(
     digest: Digest,
     envelope: Envelope,
-    how: { readonly expires: number; readonly nodes: readonly KeyId[]; readonly lasting: boolean },
+    how: Pick<Open, "expires" | "lasting" | "by"> & { readonly nodes: readonly KeyId[] },
   ): RelayQueue {
     const queue = new RelayQueue();
-    const { expires, lasting } = how;
-    const waiting = new Set(how.nodes);
-    this.#open.set(digest, { envelope, expires, waiting, answering: new Set(), queue, lasting });
+    const { nodes, ...rest } = how;
+    this.#open.set(digest, { envelope, ...rest, waiting: new Set(nodes), answering: new Set(), queue });
     return queue;
   }
 

@@ -4,10 +4,24 @@ import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import test from "node:test";
 import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
-import { at, joinNode, startTestHub, wantedUntil, type TestHub, type TestNode } from "../hub.fixture.ts";
+import { generateSigner } from "../../trust/keys.ts";
+import {
+  at,
+  charterWithOperator,
+  joinNode,
+  startTestHub,
+  wantedUntil,
+  type TestHub,
+  type TestNode,
+} from "../hub.fixture.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
-async function stageFor(hub: TestHub, nodes: readonly TestNode[], more: object = {}): Promise<Envelope> {
+async function stageFor(
+  hub: TestHub,
+  nodes: readonly TestNode[],
+  more: object = {},
+  signer = hub.cluster.operator,
+): Promise<Envelope> {
   const body = {
     cluster: hub.cluster.id,
     kind: "stage",
@@ -20,7 +34,7 @@ async function stageFor(hub: TestHub, nodes: readonly TestNode[], more: object =
     expires: at(86_400_000),
     ...more,
   };
-  return await seal("command.1", body, [hub.cluster.operator]);
+  return await seal("command.1", body, [signer]);
 }
 
 /** Hands a command in and leaves. */
@@ -92,4 +106,17 @@ test("only the last three of an app and environment wait, and none after its tim
   await wantedUntil(node.client, ({ commands }) => commands.length === 3);
   const tooLong = await stageFor(hub, [node], { expires: at(8 * 86_400_000) });
   await assert.rejects(handIn(hub, tooLong), { code: "NOT_AUTHORISED" });
+});
+
+test("one operator's commands leave room for another's", async (t) => {
+  const hub = await startTestHub(t);
+  const bob = generateSigner();
+  await hub.client.postCharter(await charterWithOperator(hub.cluster, bob, ["deploy:blog/*"]));
+  const node = await joinNode(t, hub, "web1");
+  const { commands } = hub.hub;
+  const ofBob = async (env: string): Promise<Envelope> =>
+    await stageFor(hub, [node], { app: "blog", env }, bob);
+  for (let n = 0; n < 200; n++) await commands.begin(await ofBob(`env-${n}`));
+  await assert.rejects(commands.begin(await ofBob("more")), { code: "TOO_MANY" });
+  await handIn(hub, await stageFor(hub, [node]));
 });

@@ -33,7 +33,7 @@ export async function takeReport(parts: ReportParts, node: KeyId, report: Report
   const { duplicate } = said;
   parts.peers.note(node, report.endpoint ?? null);
   if (duplicate !== before) parts.wanted.wake(node);
-  for (const held of report.heads ?? []) await takeHead(parts, node, held);
+  await takeHeads(parts, node, report.heads ?? []);
   if (report.heads !== undefined && catchUp.on) {
     await catchUp.heardFrom(node);
     if (!catchUp.on) parts.wanted.wake();
@@ -63,12 +63,25 @@ async function keep(
   return [...done];
 }
 
-/** What a node holds is believed for the operators' signatures on it; what does not verify is nobody's loss. */
-async function takeHead({ core, orders }: ReportParts, node: KeyId, held: ReportedHead): Promise<void> {
-  try {
-    await orders.restore(held);
-  } catch (err) {
-    if (!isSkeinError(err)) throw err;
-    core.log.warn("a node's head was not taken", { node, app: held.app, env: held.env, code: err.code });
+/**
+ * What a node holds is believed for the operators' signatures on it; what does not verify is nobody's loss, and said
+ * once for a report: there may be thousands.
+ */
+async function takeHeads(
+  { core, orders }: ReportParts,
+  node: KeyId,
+  heads: readonly ReportedHead[],
+): Promise<void> {
+  const refused: { readonly app: string; readonly env: string; readonly code: string }[] = [];
+  for (const held of heads) {
+    try {
+      await orders.restore(held);
+    } catch (err) {
+      if (!isSkeinError(err)) throw err;
+      refused.push({ app: held.app, env: held.env, code: err.code });
+    }
   }
+  const [first] = refused;
+  if (first !== undefined)
+    core.log.warn("a node's heads were not taken", { node, heads: refused.length, ...first });
 }
