@@ -16,7 +16,7 @@ export interface Waiting {
 export async function eventually<T>(
   what: string,
   look: () => T | Promise<T>,
-  { withinMs = PATIENCE_MS, everyMs = 10, signal, giveUp }: Waiting = {},
+  { withinMs = PATIENCE_MS, everyMs = 20, signal, giveUp }: Waiting = {},
 ): Promise<Exclude<T, undefined | null | false>> {
   const end = performance.now() + withinMs;
   for (;;) {

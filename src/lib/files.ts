@@ -113,6 +113,21 @@ function dropAside(aside: string): void {
   }
 }
 
+const ASIDE = /\.[0-9a-f]{12}\.tmp$/;
+/** Whoever still writes a file has written to it since. */
+const LEFT_MS = 3_600_000;
+
+/** Removes what these functions have left in a folder, killed before they gave it its name. No folder: nothing. */
+export function removeLeft(dir: string): void {
+  if (!isThere(dir)) return;
+  for (const name of fs.readdirSync(dir)) {
+    if (!ASIDE.test(name)) continue;
+    const file = path.join(dir, name);
+    const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+    if (stat !== undefined && Date.now() - stat.mtimeMs > LEFT_MS) dropAside(file);
+  }
+}
+
 /** Points the symlink `link` at `target` in one step: there is no moment without a link. */
 export async function replaceSymlink(target: string, link: string): Promise<void> {
   const aside = asideOf(link);
