@@ -8,6 +8,7 @@ import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
 import { s3Depot } from "../../depot/s3/s3-depot.ts";
 import { freshBucket, sharedS3Server } from "../../depot/s3/s3-server.fixture.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
+import { digestOf, type TreeId } from "../../lib/ids.ts";
 import { bytesBlob } from "../blobs.ts";
 import { Fetcher } from "../fetch.ts";
 import { publish, type Published } from "../publish.ts";
@@ -140,6 +141,16 @@ test("while a kept release's index cannot be read, no pack goes", async (t) => {
   await world.depot.put(indexName(kept.tree), bytesBlob(Buffer.from("damaged")), t.signal);
   for (let n = 0; n < 4; n++) assert.deepEqual((await world.collect()).unreadable, [kept.tree]);
   assert.equal((await world.names()).used.filter((name) => name.startsWith("packs/")).length, 2);
+});
+
+test("a kept release that was never stored, or is gone, keeps no pack of others from going", async (t) => {
+  const world = makeWorld(t);
+  const [kept] = [await world.publish(1), await world.publish(2)];
+  const bogus = { ...kept, tree: digestOf("no tree") as string as TreeId, rows: digestOf("no rows") };
+  world.roots.push(kept, bogus);
+  for (let n = 0; n < 4; n++) assert.deepEqual((await world.collect()).unreadable, []);
+  assert.equal((await world.names()).used.filter((name) => name.startsWith("packs/")).length, 1);
+  await loadTree(new Fetcher([world.depot], t.signal), kept);
 });
 
 test("a dry run counts and changes nothing; other names and damaged notes are passed over", async (t) => {

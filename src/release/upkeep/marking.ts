@@ -10,7 +10,10 @@ import { decodeIndex, INDEX_BYTES, indexName } from "../release-index.ts";
 export class Marking {
   readonly #names = new Set<string>();
   readonly #trees = new Set<string>();
-  /** Trees whose index cannot be read: which packs they need is not known, so no pack is unreferenced. */
+  /**
+   * Trees whose index is damaged: which packs they need is not known, so no pack is unreferenced. One without an index
+   * is not here, whatever signed document names it: nobody could install it, and whoever publishes it looks for packs.
+   */
   readonly unreadable: TreeId[] = [];
 
   async add(depot: DepotReader, root: PublishedTree, signal: AbortSignal): Promise<void> {
@@ -25,8 +28,8 @@ export class Marking {
       const index = await readBlob(depot, indexName(root.tree), INDEX_BYTES, signal);
       for (const id of decodeIndex(index).packs) this.#names.add(packName(id));
     } catch (err) {
-      if (!isSkeinError(err, "BLOB_MISSING", "PACK_CORRUPT")) throw err;
-      this.unreadable.push(root.tree);
+      if (isSkeinError(err, "PACK_CORRUPT")) this.unreadable.push(root.tree);
+      else if (!isSkeinError(err, "BLOB_MISSING")) throw err;
     }
   }
 
