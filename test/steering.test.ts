@@ -109,6 +109,40 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
   }
 });
 
+test("what crashes, or fails its live check, while all is watched is taken back everywhere", async () => {
+  const frail = async (text: string, then = ""): Promise<string> =>
+    await writeSource(cluster, "frail", {
+      "skein.yaml": `app: frail\nrun: node server.js\nlisten: auto\nstrategy: { batch: 100%, bake: 1m }
+health: { ready: { http: /, every: 50ms }, live: { http: /live, every: 500ms, fails: 1 } }\n`,
+      "server.js": `let ill = false;\n${then}\nrequire("node:http").createServer((q, r) => {
+  r.statusCode = ill && q.url === "/live" ? 500 : 200;
+  r.end("${text}");
+}).listen(process.env.PORT, process.env.HOST);\n`,
+    });
+  await cluster.ok("deploy", "--from", await frail("good"), "--bake", "0s");
+  const later = (what: string): string =>
+    `if (process.env.SKEIN_NODE === "b") setTimeout(() => { ${what} }, 1500);`;
+  const said = await refusedInWords(
+    cluster,
+    [3, "DEPLOY_FAILED"],
+    ["deploy", "--from", await frail("crashes", later("process.exit(7)"))],
+  );
+  assert.match(said, /^error frail failed on b: web\.1 ended by itself \(exit status 7\)/m);
+  assert.match(said, /It was undone: frail@[0-9a-f]{8} serves/);
+  const ill = await refusedInWords(
+    cluster,
+    [3, "DEPLOY_FAILED"],
+    ["deploy", "--from", await frail("ill", later("ill = true"))],
+  );
+  assert.match(ill, /^error frail failed on b: web\.1 was replaced: .*500/m);
+  await cluster.until("all are back", async () => {
+    const ports = (await cluster.ports()).filter(({ app }) => app === "frail");
+    const texts = ports.map(async ({ host, port }) => (await get(`http://${host}:${port}/`)).text);
+    return (await Promise.all(texts)).join() === "good,good,good";
+  });
+  await cluster.ok("stop", "frail");
+});
+
 test("what was said to one node alone is about that node, and the next thing about all of them again", async () => {
   const calm = await writeSource(cluster, "calm", {
     "skein.yaml": `app: calm\n${RUN}strategy: { batch: 100%, bake: 0s }\n`,

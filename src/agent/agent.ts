@@ -21,6 +21,7 @@ import { takeIn, type Refusal } from "./node/intake.ts";
 import { forgetJoining } from "./node/join.ts";
 import { namedDocuments, openKept, type KeptDocuments } from "./node/kept.ts";
 import { watchHealth } from "./reporting/live.ts";
+import { Replaced } from "./reporting/unwell.ts";
 import { lockHome } from "./node/lock.ts";
 import { nodeKeys, type NodeKeys } from "./node/node-keys.ts";
 import type { NodeStore } from "./node/node-store.ts";
@@ -119,6 +120,7 @@ class Agent implements AsyncDisposable {
   readonly #work = new Set<Promise<void>>();
   readonly #near: NearDepots;
   readonly #neighbours: Neighbours;
+  readonly #replaced = new Replaced();
   readonly #boot = randomBytes(12).toString("hex");
   readonly #refused = new Set<string>();
   #gates: Pace["gates"] = new Map();
@@ -246,7 +248,7 @@ class Agent implements AsyncDisposable {
         this.#listenLoop(),
         this.#reports.run(),
         this.#neighbours.run(),
-        this.#healthLoop(),
+        watchHealth(this.#context, this.#runtime, this.#replaced, this.#options.signal),
       ]);
     } finally {
       stop();
@@ -364,16 +366,13 @@ class Agent implements AsyncDisposable {
       runtime: this.#runtime,
       kept: this.#kept,
       workers: [...this.#workers.values()],
+      replaced: this.#replaced,
       boot: this.#boot,
       address: this.#options.address,
       endpoint: this.#near.endpoint,
       version: this.#options.version ?? "0",
       catchingUp: this.#catchingUp,
     });
-  }
-
-  async #healthLoop(): Promise<void> {
-    await watchHealth(this.#context, this.#runtime, this.#options.signal);
   }
 
   async #openSource(): Promise<Source> {

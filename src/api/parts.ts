@@ -52,6 +52,11 @@ export const appOnNode = z.object({
   staged: z.array(releaseId).max(32).optional(),
   /** What is less than was asked for, for people: `not isolated`, `limits not enforced: memory`. */
   notes: z.array(z.string().max(120)).max(8).optional(),
+  /**
+   * Instances of that release crashed, or were replaced for failing their live checks: the last time, by the node's
+   * clock, and for people what it was.
+   */
+  unwell: z.object({ at: time, message: z.string().max(300) }).optional(),
 });
 
 export const instanceReport = z.object({

@@ -71,7 +71,7 @@ export function failureOf(view: RolloutView, fallback: string | null): SkeinErro
 
 /** How the cause is mended, where that is more than looking at what it said. */
 function hintFor(cause: string | null, look: string): string {
-  const mend = cause === null || !isCode(cause) ? "" : ERROR_CODES[cause].mend;
+  const mend = cause === null || cause === "DEPLOY_FAILED" || !isCode(cause) ? "" : ERROR_CODES[cause].mend;
   return mend === "" || mend.startsWith("See its") ? look : `${mend} ${look}`;
 }
 
@@ -88,7 +88,7 @@ export function readReason(message: string): { readonly reason: string; readonly
   return { reason: first.slice(0, colon) + state, lines: [first.slice(colon + 2), ...rest, line] };
 }
 
-/** The first node that failed of itself; else the rollout's own reason. */
+/** The first node that failed of itself; else the rollout's own reason, which may name one (`n1: it crashed`). */
 function culpritOf({ nodes, verdict: whole }: RolloutView): {
   node: string | null;
   code: string | null;
@@ -96,7 +96,10 @@ function culpritOf({ nodes, verdict: whole }: RolloutView): {
 } {
   const node = nodes.find(({ verdict }) => verdict === "failed" || verdict === "refused");
   const { code, message } = node ?? whole ?? { code: null, message: null };
-  return { node: node?.name ?? null, code, message: message ?? code ?? "it failed" };
+  const said = message ?? code ?? "it failed";
+  if (node !== undefined) return { node: node.name, code, message: said };
+  const named = nodes.find(({ name }) => said.startsWith(`${name}: `))?.name ?? null;
+  return { node: named, code, message: named === null ? said : said.slice(named.length + 2) };
 }
 
 function nodeSummary({ name, state, verdict, code, message }: RolloutNode): Record<string, unknown> {

@@ -1,4 +1,4 @@
-import type { AppSummary, NodeView, PortEntry, ReleaseView } from "../api/schemas.ts";
+import type { AppOnNode, AppSummary, NodeView, PortEntry, ReleaseView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
@@ -82,7 +82,7 @@ async function appStatus(
       beside: otherReleases(serving, node.name, there),
       staged: own?.staged ?? [],
       current: !isMeant || there === inForce,
-      note: noteOf(node, isMeant, own?.notes ?? []),
+      note: noteOf(node, isMeant, own),
     };
   });
   const unsettled = head !== (standing?.digest ?? null);
@@ -106,12 +106,13 @@ function otherReleases(
 function noteOf(
   { duplicate }: Pick<NodeView, "duplicate">,
   isMeant: boolean,
-  own: readonly string[],
+  own: AppOnNode | undefined,
 ): string | null {
   const notes = [
     ...(isMeant ? [] : ["not meant by the newest order"]),
     ...(duplicate ? ["DUPLICATE"] : []),
-    ...own,
+    ...(own?.notes ?? []),
+    ...(own?.unwell === undefined ? [] : [own.unwell.message]),
   ];
   return notes.length === 0 ? null : notes.join(", ");
 }

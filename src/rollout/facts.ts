@@ -14,6 +14,8 @@ export interface NodeFacts {
     readonly code: string | null;
     readonly message: string | null;
   } | null;
+  /** Since that receipt the release has crashed there, or failed its live checks: the last time; null: it has not. */
+  readonly unwell: string | null;
 }
 
 /** All that decides about the next step, beside the rollout itself. Times are ms since the epoch. */
@@ -31,7 +33,7 @@ export interface Facts {
   readonly undoBefore: number;
 }
 
-const AWAY: NodeFacts = { name: "", present: false, serving: false, receipt: null };
+const AWAY: NodeFacts = { name: "", present: false, serving: false, receipt: null, unwell: null };
 
 export function factsOf(facts: Facts, node: KeyId): NodeFacts {
   return facts.nodes.get(node) ?? AWAY;

@@ -23,6 +23,37 @@ test("one node after the other goes, bakes, and the rollout ends well", () => {
   assert.deepEqual(verdictOf(world.rollout), { ok: true, code: null, message: null });
 });
 
+test("a node that is not well after it was done has failed, until the bake is over", () => {
+  const crash = "web.1 ended by itself (exit status 1)";
+  const early = new World(3);
+  early.report(0, "ok");
+  early.change(0, { unwell: crash });
+  early.run();
+  assert.equal(early.phase, "undoing");
+  assert.deepEqual(early.gates(), ["go", "undo", "undo"]);
+  assert.equal(verdictOf({ ...early.rollout, ended: "undone" })?.message, `n0: ${crash}`);
+  const baking = new World(2);
+  baking.report(0, "ok");
+  baking.report(1, "ok");
+  baking.pass(29_999);
+  baking.change(1, { unwell: crash });
+  baking.run();
+  assert.equal(baking.phase, "undoing");
+  const late = new World(2);
+  late.report(0, "ok");
+  late.report(1, "ok");
+  late.pass(30_000);
+  late.change(1, { unwell: crash });
+  late.run();
+  assert.equal(late.phase, "ok");
+  const borne = new World(2, { strategy: { maxFailed: 1 } });
+  borne.report(0, "ok");
+  borne.change(0, { unwell: crash });
+  borne.report(1, "ok");
+  borne.pass(30_000);
+  assert.equal(borne.phase, "ok");
+});
+
 test("a batch is judged as a whole before the next one starts", () => {
   const world = new World(6, { strategy: { batch: 3, maxUnavailable: 2 } });
   assert.deepEqual(world.gates(), ["go", "go", "hold", "hold", "hold", "hold"]);

@@ -251,9 +251,10 @@ function stalled(rollout: Rollout, facts: Facts): boolean {
 
 function failureOf(tally: Tally, facts: Facts): Cause {
   const node = tally.failed[0];
-  const receipt = node === undefined ? null : factsOf(facts, node).receipt;
+  const { receipt, unwell } = node === undefined ? { receipt: null, unwell: null } : factsOf(facts, node);
   const name = node === undefined ? "a node" : nameOf(facts, node);
   if (receipt === null) return { code: "TIMEOUT", message: `${name}: nothing was heard for too long` };
+  if (unwell !== null) return { code: "DEPLOY_FAILED", message: `${name}: ${unwell}` };
   const said = [receipt.code, receipt.message].filter((part) => part !== null).join(": ");
   return { code: "DEPLOY_FAILED", message: `${name}: ${said === "" ? receipt.verdict : said}` };
 }

@@ -6,7 +6,7 @@ import type { Rollout } from "./rollout.ts";
 /** Each node of a rollout that goes forward is in one of these, in the plan's order. */
 export interface Tally {
   readonly ok: readonly KeyId[];
-  /** Said so, or given up. */
+  /** Said so, or given up; or done, and not doing well since. */
   readonly failed: readonly KeyId[];
   /** Told to start, there, and not done. */
   readonly inFlight: readonly KeyId[];
@@ -33,7 +33,8 @@ export function tallyOf(plan: Plan, rollout: Rollout, facts: Facts): Tally {
 
 /** One group; a node that did it and is away since is in two. */
 function groupsOf(rollout: Rollout, facts: Facts, node: KeyId): readonly Group[] {
-  const { present, receipt } = factsOf(facts, node);
+  const { present, receipt, unwell } = factsOf(facts, node);
+  if (receipt?.verdict === "ok" && unwell !== null) return ["failed"];
   if (receipt?.verdict === "ok") return present ? ["ok"] : ["ok", "gone"];
   if (receipt !== null || rollout.lost.has(node)) return ["failed"];
   if (!present) return ["absent"];

@@ -52,7 +52,8 @@ export class World {
     const empty = new Set(options.empty);
     this.settle = options.settle ?? null;
     for (let n = 0; n < count; n++) {
-      this.nodes.set(kid(n), { name: `n${n}`, present: !away.has(n), serving: !empty.has(n), receipt: null });
+      const whole = { name: `n${n}`, receipt: null, unwell: null };
+      this.nodes.set(kid(n), { ...whole, present: !away.has(n), serving: !empty.has(n) });
     }
     this.limits = limitsOf({ ...ROLLING, ...options.strategy }, count);
     this.plan = planOf([...this.nodes.keys()], this.facts(), this.limits, options.layout ?? NO_LAYOUT);
@@ -79,7 +80,13 @@ export class World {
   }
 
   change(n: number, facts: Partial<NodeFacts>): void {
-    const old = this.nodes.get(kid(n)) ?? { name: `n${n}`, present: true, serving: false, receipt: null };
+    const old = this.nodes.get(kid(n)) ?? {
+      name: `n${n}`,
+      present: true,
+      serving: false,
+      receipt: null,
+      unwell: null,
+    };
     this.nodes.set(kid(n), { ...old, ...facts });
   }
 

@@ -6,6 +6,7 @@ import { askInstance } from "./health.ts";
 import type { LoadedRelease } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import type { InstanceRow } from "../runtime/view.ts";
+import type { Replaced } from "./unwell.ts";
 
 const TICK_MS = 500;
 
@@ -24,6 +25,7 @@ interface Pulse {
 export async function watchHealth(
   context: AppContext,
   runtime: AppRuntime,
+  replaced: Replaced,
   signal: AbortSignal,
 ): Promise<void> {
   const pulses = new Map<string, Pulse>();
@@ -32,12 +34,14 @@ export async function watchHealth(
     try {
       const releases = await withLive(context);
       if (releases.length === 0) continue;
-      const rows = (await runtime.list()).filter(({ state }) => state === "serving");
+      const all = await runtime.list();
+      replaced.keep(new Set(all.map(({ key }) => key)));
+      const rows = all.filter(({ state }) => state === "serving");
       for (const key of pulses.keys()) if (!rows.some((row) => row.key === key)) pulses.delete(key);
       for (const key of new Set(rows.map((row) => row.key))) {
         const own = rows.filter((row) => row.key === key);
         const due = dueCheck(own, releases, pulses, context.clock.now());
-        if (due !== undefined) void beat(due, context, runtime, signal);
+        if (due !== undefined) void beat({ ...due, replaced }, context, runtime, signal);
       }
     } catch (err) {
       if (!signal.aborted) context.log.warn("live checks failed", { "err.message": messageOf(err) });
@@ -83,7 +87,7 @@ function dueCheck(
 }
 
 async function beat(
-  { rows, loaded, live, pulse }: Due,
+  { rows, loaded, live, pulse, replaced }: Due & { readonly replaced: Replaced },
   context: AppContext,
   runtime: AppRuntime,
   signal: AbortSignal,
@@ -101,7 +105,9 @@ async function beat(
       instance: row.key,
       why,
     });
+    replaced.note(row, why ?? "", context.clock.now());
     await runtime.bounce(row.key, false);
+    context.onNews("now");
   } catch (err) {
     if (!signal.aborted)
       context.log.warn("a live check failed", { instance: row.key, "err.message": messageOf(err) });

@@ -12,6 +12,7 @@ import type { AppName } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId, type InstanceRow } from "../runtime/view.ts";
 import type { AppWorker } from "../attempt/worker.ts";
+import { unwellOf, type Replaced } from "./unwell.ts";
 
 const RECEIPTS_AT_ONCE = 64;
 
@@ -20,6 +21,7 @@ export interface ReportInput {
   readonly runtime: AppRuntime;
   readonly kept: KeptDocuments;
   readonly workers: readonly AppWorker[];
+  readonly replaced: Replaced;
   readonly boot: string;
   readonly address: string;
   readonly endpoint: Envelope | null;
@@ -44,7 +46,7 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     ...(input.catchingUp ? { heads: await headsOf(input) } : {}),
     receipts: [...waiting, ...again].slice(0, 256),
     instances: instancesOf(rows, context),
-    apps: (await Promise.all(workers.map(async (worker) => await appOf(worker, rows, context)))).flat(),
+    apps: (await Promise.all(workers.map(async (worker) => await appOf(worker, rows, input)))).flat(),
     progress: workers.flatMap(({ progress }) => progress ?? []),
     roomBytes: roomBytes(context.paths.lib),
   };
@@ -79,7 +81,7 @@ function instancesOf(rows: readonly InstanceRow[], context: AppContext): Report[
 async function appOf(
   worker: AppWorker,
   rows: readonly InstanceRow[],
-  context: AppContext,
+  { context, replaced }: Pick<ReportInput, "context" | "replaced">,
 ): Promise<Report["apps"]> {
   const { record, reached, progress, moved } = worker;
   if (record === undefined) return [];
@@ -89,9 +91,11 @@ async function appOf(
   const settled = runs === null ? "stopped" : worker.isFailing ? "failed" : "running";
   const sources = moved === undefined || moved.order !== head ? {} : { sources: moved.sources };
   const state = progress === undefined ? settled : "deploying";
-  const notes = notesOf(rows.filter((row) => row.app === app && row.environment === env));
+  const own = rows.filter((row) => row.app === app && row.environment === env);
   const staged = await stagedOf(context, { app, env }, runs);
-  return [{ app, env, release: runs, state, head, ...sources, ...staged, ...notes }];
+  const serving = own.filter(({ release }) => release === runs);
+  const health = { ...notesOf(own), ...unwellOf(serving, replaced) };
+  return [{ app, env, release: runs, state, head, ...sources, ...staged, ...health }];
 }
 
 /** Those that are here whole, and do not run. */

@@ -1,4 +1,4 @@
-import type { InstanceState } from "../../keeper/protocol.ts";
+import type { ExitView, InstanceState } from "../../keeper/protocol.ts";
 import type { Protocol } from "../../app/manifest.ts";
 import type { SocketAddress } from "./address.ts";
 import { instanceName } from "./plan.ts";
@@ -33,7 +33,10 @@ export interface InstanceRow {
   readonly pid: number;
   readonly state: RowState;
   readonly since: string;
+  /** Since it was started by request. */
   readonly crashes: number;
+  /** How its last process ended, if one did. */
+  readonly exit: ExitView | null;
   readonly unenforced: readonly string[];
   /** Where in its log its own lines begin, in bytes; undefined when an older agent started it. */
   readonly logFrom: number | undefined;
@@ -89,6 +92,7 @@ function commonOf({ view, meta }: Held): Common {
     state: stateOf(view.state, view.attached),
     since: view.since,
     crashes: view.crashes,
+    exit: view.exit,
     unenforced: view.unenforced,
   };
 }

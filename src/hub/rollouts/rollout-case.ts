@@ -160,7 +160,15 @@ export class Case {
       present: this.#parts.presence.present(node),
       serving: this.serving(node),
       receipt: receipt ?? this.#restored(node),
+      unwell: receipt === null ? null : this.#unwell(node, receipt),
     };
+  }
+
+  /** Both times are the node's own. What ailed what ran before the order is nobody's reason to take it back. */
+  #unwell(node: KeyId, receipt: Receipt): string | null {
+    const app = this.#parts.presence.app(node, this.place.app, this.place.env);
+    const sign = app?.release === this.order.release ? app.unwell : undefined;
+    return sign !== undefined && msOf(sign.at) > msOf(receipt.at) ? sign.message : null;
   }
 
   /** A store that was restored lacks receipts of what stands; what such a node runs says enough. */

@@ -65,6 +65,27 @@ test("the first failure takes the others back, and the settle never counts", asy
   );
 });
 
+test("what crashes while it bakes is taken back, and what crashed before the order is not asked for", async (t) => {
+  const world = await RolloutWorld.open(t, 2);
+  await world.startHub();
+  const crashed = async (ms: number): Promise<void> => {
+    const at = new Date(world.clock.now() + ms).toISOString();
+    await world.report({ unwell: { at, message: "web.1 ended by itself (exit status 1)" } });
+    await world.quiet();
+  };
+  const order = await world.publish(1, { ...PLAIN, bakeMs: 5000 }, 2);
+  await world.pass(3);
+  await crashed(-60_000);
+  assert.equal(await world.phase(order), "baking");
+  await crashed(1000);
+  assert.equal(await world.phase(order), "undoing");
+  await world.pass(3);
+  assert.equal(await world.phase(order), "undone");
+  assert.equal(await published(world, order), false);
+  const view = await world.hub.rollouts.view(order.digest);
+  assert.equal(view?.verdict?.message, "web1: web.1 ended by itself (exit status 1)");
+});
+
 test("an operator's abort takes all back, but not what stands", async (t) => {
   const world = await RolloutWorld.open(t, 2);
   await world.startHub();
