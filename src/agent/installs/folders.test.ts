@@ -5,7 +5,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { pathsFrom } from "../../lib/paths.ts";
-import { appFolders, makeAppFolders, makeNodeFolders, writableTargets, type AppFolders } from "./folders.ts";
+import { appFolders, makeAppFolders, writableTargets, type AppFolders } from "./folders.ts";
 
 async function made(t: TestContext): Promise<{ home: string; folders: AppFolders }> {
   const home = await fs.mkdtemp(path.join(os.tmpdir(), "sk-"));
@@ -53,20 +53,4 @@ test("a link laid between two steps leads nobody out of the app's data", async (
   await writableTargets(folders, ["cache/deep"], undefined);
   assert.deepEqual(await fs.readdir(victim), []);
   assert.deepEqual(await fs.readdir(`${cache}.was`), ["deep"]);
-});
-
-test("an agent's start removes what one that was killed had not written to the end", async (t) => {
-  const { home } = await made(t);
-  const state = path.join(home, "lib", "state");
-  await fs.mkdir(path.join(state, "apps"), { recursive: true });
-  const left = ["reserve.0123456789ab.tmp", "apps/shop.json.0123456789ab.tmp"];
-  const stays = ["commands.json.ba9876543210.tmp", "uids.json", "apps/shop.json"];
-  const longAgo = new Date(Date.now() - 2 * 3_600_000);
-  for (const name of [...left, ...stays]) {
-    await fs.writeFile(path.join(state, name), "begun");
-    if (name !== stays[0]) await fs.utimes(path.join(state, name), longAgo, longAgo);
-  }
-  await makeNodeFolders(pathsFrom({ SKEIN_HOME: home }), state);
-  const names = (await fs.readdir(state, { recursive: true })).filter((name) => name !== "apps");
-  assert.deepEqual(names.sort(), stays.sort(), "what may be written at this moment stays");
 });

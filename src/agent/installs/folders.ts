@@ -6,7 +6,6 @@ import { replaceSymlink, syncDirectory } from "../../lib/files.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
 import type { RunAs } from "../programs/command.ts";
-import { removeLeft } from "../../lib/files.ts";
 
 /** Where one app is on this node. */
 export interface AppFolders {
@@ -38,7 +37,6 @@ export async function makeNodeFolders(paths: Paths, stateDir: string): Promise<v
     await fs.mkdir(dir, { recursive: true, mode: 0o755 });
   }
   await fs.mkdir(stateDir, { recursive: true, mode: 0o700 });
-  for (const name of ["", "apps", "documents", "receipts"]) removeLeft(path.join(stateDir, name));
 }
 
 /** The app's folders, with a data folder that belongs to its user alone. */

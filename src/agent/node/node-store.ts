@@ -1,7 +1,6 @@
-import fs from "node:fs/promises";
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
 import { nodeStateText, readNodeState } from "../../trust/node-state-file.ts";
 import type { NodeState, Outcome, Step } from "../../trust/node-state.ts";
 import type { WriteFile } from "./reserve.ts";
@@ -37,10 +36,12 @@ export async function createNodeStore(dir: string, state: NodeState): Promise<No
   return storeOf(dir, state, writeFileAtomic);
 }
 
-/** `loadNodeStore` for the one agent that holds the home's lock: removes what killed writers left beside the state. */
+/** Everything below the state's folder that is written by `writeFileAtomic`. */
+const WRITTEN = ["", "apps", "documents", "receipts"];
+
+/** `loadNodeStore` at the start of who works with it: removes what killed writers left there. */
 export async function openNodeStore(dir: string, write?: WriteFile): Promise<NodeStore | undefined> {
-  const left = (await fs.readdir(dir)).filter((name) => /^node\.json\.[0-9a-f]+\.tmp$/.test(name));
-  await Promise.all(left.map(async (name) => fs.rm(path.join(dir, name), { force: true })));
+  for (const folder of WRITTEN) removeLeft(path.join(dir, folder));
   return await loadNodeStore(dir, write);
 }
 

@@ -26,8 +26,9 @@ const drain = { signal: "TERM", windowMs: 200, withinMs: 6000, now: "KILL" };
 /**
  * Servers with an event loop in front close, when they stop, a connection that they had accepted and not yet read.
  * Nobody but the server can mend that (docs/how-to/handover.md); what the hand-over answers for is everything else.
+ * One or two of some hundred, and more where all wait for a core.
  */
-const MAY_CLOSE_UNREAD = 2;
+const MAY_CLOSE_UNREAD = 8;
 
 for (const [name, run, file, text, unread] of [
   ["gunicorn (LISTEN_FDS)", "gunicorn -w 2 app:app", "app.py", wsgi, 0],
