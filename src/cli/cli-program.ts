@@ -1,12 +1,28 @@
 import { Command, Option } from "commander";
 import { runBody, type Globals } from "./command/context.ts";
 import type { Run } from "./command/group.ts";
+import { usage } from "./command/grammar.ts";
 import { GROUPS } from "./groups.ts";
 
+/** Of a flag that is given twice the last one would count, and the first be forgotten. */
+const once =
+  (flag: string, hint: string) =>
+  (value: string, before: string | undefined): string => {
+    if (before === undefined || before === value) return value;
+    throw usage(`${flag} is given twice: ${before} and ${value}`, hint);
+  };
+const ONE_OF_THEM = "Leave one of them out.";
+
 const GLOBALS: readonly Option[] = [
-  new Option("--app <app>", "the app, where it is not a word").env("SKEIN_APP"),
-  new Option("--env <name>", "the environment (default: default)").env("SKEIN_ENV"),
-  new Option("--on <selector>", "the nodes: role=web & env!=prod, a node's name, all").env("SKEIN_ON"),
+  new Option("--app <app>", "the app, where it is not a word")
+    .env("SKEIN_APP")
+    .argParser(once("--app", ONE_OF_THEM)),
+  new Option("--env <name>", "the environment (default: default)")
+    .env("SKEIN_ENV")
+    .argParser(once("--env", ONE_OF_THEM)),
+  new Option("--on <selector>", "the nodes: role=web & env!=prod, a node's name, all")
+    .env("SKEIN_ON")
+    .argParser(once("--on", "All of both: --on 'web1 | web2'.")),
   new Option("--json", "one event a line; the last one is the result").env("SKEIN_JSON"),
   new Option("--quiet", "no progress").env("SKEIN_QUIET"),
   new Option("--verbose", "causes and stacks of errors").env("SKEIN_VERBOSE"),
@@ -18,6 +34,18 @@ const GLOBALS: readonly Option[] = [
   new Option("--yes", "do not ask for the name of what is destroyed"),
   new Option("--no-color", "no colours"),
 ];
+
+/** A shell exports what is empty, and says no by a word; to commander whatever is there is a yes. */
+const NO = /^(|0|no|false|off)$/i;
+
+/** Forgets variables that mirror a flag and say nothing, or no. */
+export function forgetUnsaid(env: NodeJS.ProcessEnv): void {
+  for (const option of GLOBALS) {
+    const said = option.envVar === undefined ? undefined : env[option.envVar];
+    if (option.envVar === undefined || said === undefined) continue;
+    if (said === "" || (option.isBoolean() && NO.test(said))) delete env[option.envVar];
+  }
+}
 
 const FOOT = `
 First steps: skein up in one terminal, and in another, in a folder with an app: skein deploy.

@@ -179,16 +179,6 @@ test("in --json the last line is the result, with the error's code and exit", (t
   assert.deepEqual(lastLine(skein(dir, "version", "--json").out)["ok"], true);
 });
 
-test("variables mirror the flags", (t) => {
-  const dir = folder(t);
-  const { stdout, stderr, status } = spawnSync(LAUNCHER, ["status"], {
-    cwd: dir,
-    env: { PATH: process.env["PATH"], HOME: dir, SKEIN_JSON: "1" },
-    encoding: "utf8",
-  });
-  assert.deepEqual([status, stderr, lastLine(stdout)["exit"]], [7, "", 7]);
-});
-
 test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
   const dir = folder(t);
   assert.equal(skein(dir, "init", "--bucket", `dir:${dir}/bucket`).exit, 0);
@@ -309,6 +299,13 @@ test("a word or flag that lacks its partner is named, before anything is asked o
     [["cache", "ls", "--address", "web1", "--on", "all"], /Leave one of them out/],
     [["sync", "--dry-run"], /skein sync has no dry run, and nothing was done: it works on this machine/],
     [["help", "nope"], /^error unknown command 'nope'/],
+    [["stop", "web", "--on", "web1", "--on", "web2"], /given twice: web1 and web2[^]*'web1 \| web2'/],
+    [["rollback", "../web"], /'\.\.\/web' is no app's name/],
+    [["status", "web", "--app", "shop"], /the app is given twice: web and shop/],
+    [["status", "--env", "A B"], /'A B' is no environment's name/],
+    [["hub", "--cache-size", "1GiB"], /Name it with --depot/],
+    [["hub", "install", "--print", "--listen", "x:y:z"], /x:y:z is no address/],
+    [["agent", "install", "--print", "--cache-size", "much"], /--cache-size much/],
   ] as const;
   for (const [words, text] of rows) {
     const { exit, err } = skein(dir, ...words);

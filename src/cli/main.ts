@@ -1,6 +1,6 @@
 import { CommanderError, type Command } from "commander";
 import { SkeinError } from "../lib/errors.ts";
-import { cliProgram } from "./cli-program.ts";
+import { cliProgram, forgetUnsaid } from "./cli-program.ts";
 import { processIo } from "./terminal/io.ts";
 import { habitHint } from "./command/habits.ts";
 import { VERSION } from "./command/version.ts";
@@ -42,6 +42,7 @@ async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   let exit = 0;
+  forgetUnsaid(process.env);
   const program = cliProgram((code) => {
     exit = code;
   }, words);
@@ -51,12 +52,16 @@ async function main(words: readonly string[]): Promise<number> {
   } catch (err) {
     if (!(err instanceof CommanderError)) return await report(words, err, commandOf(program, words));
     if (err.exitCode === 0) return 0;
-    // Help that nobody asked for was printed already: a verb is missing.
-    if (err.code === "commander.help") return 2;
     const command = commandOf(program, words);
+    // Help that nobody asked for was printed already: a verb is missing.
+    if (err.code === "commander.help")
+      return isJson(words) ? await report(words, noVerb(command), command) : 2;
     return await report(words, misread(err, command), command);
   }
 }
+
+const noVerb = (command: string): SkeinError =>
+  new SkeinError("USAGE", `which command of ${command}?`, { hint: `${command} --help lists them.` });
 
 /** What commander could not read, as every other failure looks. */
 function misread({ message }: CommanderError, command: string): SkeinError {
@@ -101,11 +106,13 @@ function commandOf(program: Command, words: readonly string[]): string {
   return names.join(" ");
 }
 
+const isJson = (words: readonly string[]): boolean =>
+  words.includes("--json") || process.env["SKEIN_JSON"] !== undefined;
+
 async function report(words: readonly string[], thrown: unknown, command: string): Promise<number> {
   const { ofCommand, reportError } = await import("./terminal/report-error.ts");
   const err = ofCommand(thrown, command);
-  const json = words.includes("--json") || process.env["SKEIN_JSON"] !== undefined;
-  return reportError(processIo({ json, verbose: words.includes("--verbose") }), err);
+  return reportError(processIo({ json: isJson(words), verbose: words.includes("--verbose") }), err);
 }
 
 endWithReader();

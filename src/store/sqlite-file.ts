@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { backup, DatabaseSync } from "node:sqlite";
-import { errnoOf, type ErrorCode, messageOf, SkeinError } from "../lib/errors.ts";
+import { errnoOf, type ErrorCode, messageOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { asSkeinError, syncDirectory } from "../lib/files.ts";
 import { APPLICATION_ID, FORMAT, SCHEMA } from "./sqlite-tables.ts";
@@ -60,11 +60,12 @@ export async function backupFile(
  */
 export async function restoreFile(from: string, target: string): Promise<void> {
   if (!(await exists(from))) throw new SkeinError("NOT_FOUND", `there is no ${from}`);
+  if (!(await fs.stat(from)).isFile()) throw new SkeinError("NOT_FOUND", `${from} is no file`);
   await installed(target, async (aside) => {
     await fs.copyFile(from, aside);
     // A copy made by hand of a stopped hub's file may have its journal beside it.
     if (await exists(`${from}-wal`)) await fs.copyFile(`${from}-wal`, `${aside}-wal`);
-    const db = connect(aside);
+    const db = opened(aside, from);
     try {
       checkWhole(db, from);
       db.prepare("UPDATE meta SET value = ? WHERE name = 'incarnation'").run(newIncarnation());
@@ -74,6 +75,15 @@ export async function restoreFile(from: string, target: string): Promise<void> {
     }
     await emptyJournal(target);
   });
+}
+
+/** The copy is one of `from`: that is what a person named. */
+function opened(aside: string, from: string): DatabaseSync {
+  try {
+    return connect(aside);
+  } catch (err) {
+    throw isSkeinError(err, "STORE_CORRUPT") ? corrupt(from, "it is no store", err) : err;
+  }
 }
 
 async function create(file: string): Promise<void> {

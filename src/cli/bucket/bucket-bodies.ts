@@ -131,7 +131,7 @@ export async function rollback(
   { to, attended }: { readonly to?: string; readonly attended?: boolean },
 ): Promise<Result> {
   if (attended === true) throw usage("nobody reports to a bucket", "Leave --attended out.");
-  const app = await appHere(context, word);
+  const app = word ?? (await appHere(context, word)); // FTL's names have more letters
   const { jump, jumpBack } = await import("./ftl-master.ts");
   return to === undefined
     ? await jumpBack(context, app, { master: true })

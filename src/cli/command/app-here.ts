@@ -1,15 +1,11 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { originOf, readManifest } from "../../operator/source.ts";
 import type { Context } from "./context.ts";
-import { usage } from "./grammar.ts";
+import { appWord, usage } from "./grammar.ts";
 
 /** The app that a word or `--app` names, else that of the manifest here. @throws SkeinError USAGE */
 export async function appHere(context: Context, word: string | null | undefined): Promise<string> {
-  const flag = context.globals.app;
-  const named = word ?? flag;
-  if (named !== undefined && named !== (flag ?? named)) {
-    throw usage(`the app is given twice: ${named} and ${flag ?? ""}`, "Leave one of them out.");
-  }
+  const named = appWord(word, context.globals.app);
   if (named !== undefined) return named;
   const { origin } = await originOf(context.cwd, context.signal);
   try {

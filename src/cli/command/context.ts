@@ -3,7 +3,7 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { pathsFrom, type Paths } from "../../lib/paths.ts";
 import { DryRun, DryRunEnd, type Doer } from "../../operator/dry-run.ts";
 import type { Operator } from "../../operator/operator.ts";
-import { durationFlag } from "./grammar.ts";
+import { appNamed, durationFlag, envNamed } from "./grammar.ts";
 import { first } from "./has-bucket.ts";
 import { refuseIgnored } from "./wish.ts";
 import { columns, processIo, type Io } from "../terminal/io.ts";
@@ -74,12 +74,13 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
   const timer = timeoutOf(globals, ended, () => hint);
   try {
     refuseIgnored(name, globals);
+    if (globals.app !== undefined) appNamed(globals.app);
     const paths = pathsFrom(process.env);
     const result = await untilDryRunEnd(body, {
       io,
       dryRun,
       globals,
-      env: globals.env ?? "default",
+      env: envNamed(globals.env ?? "default"),
       paths,
       cwd: process.cwd(),
       signal: ended.signal,

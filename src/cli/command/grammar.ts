@@ -35,9 +35,29 @@ export function deployWords(words: readonly string[], flags: DeployFlags, verb =
   return { app, version, selector, from: from === null ? null : path.resolve(from) };
 }
 
+/** @throws SkeinError USAGE for what no app can be called */
+export function appNamed(word: string): string {
+  if (APP.test(word)) return word;
+  throw usage(`'${word}' is no app's name`, "An app's name has a-z, 0-9 and -.");
+}
+
+/** The same of an environment. */
+export function envNamed(word: string): string {
+  if (APP.test(word)) return word;
+  throw usage(`'${word}' is no environment's name`, "Its name has a-z, 0-9 and -: --env prod.");
+}
+
+/** The app that a word or `--app` names, where either does. @throws SkeinError USAGE */
+export function appWord(word: string | null | undefined, flag: string | undefined): string | undefined {
+  const named = word ?? flag;
+  if (named === undefined) return undefined;
+  if (flag !== undefined && named !== flag)
+    throw usage(`the app is given twice: ${named} and ${flag}`, "Leave one of them out.");
+  return appNamed(named);
+}
+
 function refuseMismatch({ app, version, from }: DeployWords, verb: string): void {
-  if (app !== null && !APP.test(app))
-    throw usage(`${app} is no app's name`, "An app's name has a-z, 0-9 and -.");
+  if (app !== null) appNamed(app);
   if (from !== null && version !== null) {
     throw usage("a source that is taken as it is has no version", `skein ${verb} --from ${from}`);
   }

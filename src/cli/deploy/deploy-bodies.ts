@@ -80,9 +80,9 @@ export async function goBack(
   flags: { readonly to?: string; readonly attended?: boolean },
 ): Promise<Result | undefined> {
   if (hasBucket({})) return await (await import("../bucket/bucket-bodies.ts")).rollback(context, word, flags);
+  const app = await appHere(context, word);
   const operator = await context.operator();
   const shown = progress(context.io);
-  const app = await appHere(context, word);
   const published = await rollback(operator, {
     app,
     env: context.env,

@@ -61,8 +61,8 @@ async function say(context: Context, app: string | undefined, word: Steering): P
 }
 
 async function newest(context: Context, word: string | undefined): Promise<Steered> {
-  const operator = await context.operator();
   const app = await appHere(context, word);
+  const operator = await context.operator();
   return { operator, head: headOf(await readLine(operator, app, context.env, context.signal)) };
 }
 

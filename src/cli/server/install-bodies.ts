@@ -6,9 +6,10 @@ import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
 import { launcher, type Context, type Result } from "../command/context.ts";
+import { hostPort } from "../command/grammar.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import type { AgentFlags, HubFlags } from "./server-commands.ts";
-import { NEAR_FLAGS, type NearFlags } from "./traffic-flags.ts";
+import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "./traffic-flags.ts";
 import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
 
 const run = promisify(execFile);
@@ -17,6 +18,7 @@ const UNITS = "/etc/systemd/system";
 /** The units of keeper and agent. */
 export async function installNode(context: Context, given: AgentFlags): Promise<Result> {
   const flags = printedIn(context, given);
+  nearOf(flags); // what a unit would fail with at boot is told now
   const secrets = flags.source === undefined ? undefined : "/etc/skein/agent.env";
   const options = unitOptions(secrets, agentArgs(flags));
   // A ticket in a unit would be there for everybody to read, and one that is no good would fail there unseen.
@@ -42,6 +44,8 @@ async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
 /** The hub's unit; its key is made here, so that it can be told at once. */
 export async function installHub(context: Context, given: HubFlags): Promise<Result> {
   const flags = printedIn(context, given);
+  limitsOf(flags);
+  if (flags.listen !== undefined) hostPort(flags.listen, "0.0.0.0");
   const secrets = flags.depot === undefined ? undefined : "/etc/skein/hub.env";
   const options = unitOptions(secrets, hubArgs(flags));
   const done = await install(context, { program: "hub", options, units: [hubUnit(options)] }, flags);

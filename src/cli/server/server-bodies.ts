@@ -177,8 +177,15 @@ function warnOfStrangeKey(context: Context, spki: string, charter: Charter | und
 
 /** @throws SkeinError USAGE */
 function hubBucket({ depot: address, ...flags }: HubFlags): HubBucket | undefined {
-  if (address === undefined) return undefined;
-  if (isInBucket(address)) return { address, env: process.env, cacheBytes: cacheBytesOf(flags) };
+  const cacheBytes = cacheBytesOf(flags);
+  if (address === undefined) {
+    if (cacheBytes === undefined) return undefined;
+    throw usage(
+      "--cache-size is of a hub whose depot is a bucket",
+      "Name it with --depot, or leave --cache-size out.",
+    );
+  }
+  if (isInBucket(address)) return { address, env: process.env, cacheBytes };
   throw usage(`--depot ${address} is no bucket`, "Write s3://BUCKET/PREFIX, or leave it out.");
 }
 

@@ -33,7 +33,7 @@ const view = (nodes: RolloutNode[], phase: RolloutView["phase"] = "running"): Ro
   revision: 1,
 });
 
-const plain = { columns: 60, paint: (_colour: string, text: string) => text };
+const plain = { columns: 60, rows: 24, paint: (_colour: string, text: string) => text };
 const failed = { verdict: "failed", code: "HEALTH_TIMEOUT", message: "not ready in 30s" } as const;
 
 test("a board has a line for each node, with what it does and why it failed", () => {
@@ -75,6 +75,32 @@ test("no line is wider than the terminal", () => {
   assert.ok(lines.every((line) => line.length < 60));
 });
 
+test("what is redrawn wraps on no terminal, and scrolls out of none", () => {
+  const nodes = Array.from({ length: 18 }, (_, i) => node(`n${i}`, i % 2 === 0 ? failed : {}));
+  const painted: string[] = [];
+  const paint = (_colour: string, text: string): string => {
+    painted.push(text);
+    return text;
+  };
+  for (const [width, height] of [
+    [80, 24],
+    [40, 10],
+    [12, 4],
+    [1, 1],
+  ] as const) {
+    const lines = boardLines(view(nodes, "baking"), { columns: width, rows: height, paint });
+    assert.ok(
+      lines.every((line) => line.length < Math.max(2, width)),
+      `${width}: ${lines.join("|")}`,
+    );
+    assert.ok(lines.length < Math.max(3, height), `${height}: ${lines.length}`);
+  }
+  assert.equal(boardLines(view(nodes), { columns: 80, rows: 24, paint }).length, 19);
+  const few = boardLines(view(nodes), { columns: 80, rows: 8, paint });
+  assert.deepEqual([few.length, few[1]], [7, "  9 failed · 9 judge"]);
+  assert.ok(!painted.includes(""));
+});
+
 function recorder(live: boolean): { io: Io; said: string[]; drawn: string[] } {
   const said: string[] = [];
   const drawn: string[] = [];
@@ -84,6 +110,7 @@ function recorder(live: boolean): { io: Io; said: string[]; drawn: string[] } {
     verbose: false,
     live,
     columns: 60,
+    rows: 24,
     print: () => undefined,
     say: (line) => void said.push(line),
     raw: (text) => void drawn.push(text),

@@ -2,7 +2,7 @@ import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { readReason } from "../../operator/follow.ts";
-import { columns, plain, type Io } from "./io.ts";
+import { columns, plain, type Colour, type Io } from "./io.ts";
 
 /** Shows a rollout: redrawn on a terminal, a line for each change elsewhere. */
 export interface Board {
@@ -66,16 +66,34 @@ function liveBoard(io: Io): Board {
   };
 }
 
-/** The picture of a rollout as lines that fit the terminal. */
-export function boardLines(view: RolloutView, io: Pick<Io, "columns" | "paint">): string[] {
-  const head = `${io.paint("bold", releaseOf(view))}  ${phaseText(view, io)}`;
-  const many = view.nodes.length > MANY;
+/** The picture of a rollout as lines that fit the terminal: what wraps or scrolls away cannot be drawn over. */
+export function boardLines(view: RolloutView, io: Pick<Io, "columns" | "rows" | "paint">): string[] {
+  const width = Math.max(1, io.columns - 1);
+  // Beside the head, and the line that the cursor is left on.
+  const most = Math.max(1, io.rows - 2);
+  const many = view.nodes.length > Math.min(MANY, most);
   const rows = (many ? worst(view.nodes) : view.nodes).map((node) => [
     `  ${node.name}`,
     nodeText(node, true),
   ]);
-  const body = columns(rows).map((line) => line.slice(0, Math.max(20, io.columns - 1)));
-  return [head, ...(many ? [`  ${counters(view)}`] : []), ...body];
+  const body = [...(many ? [`  ${counters(view)}`] : []), ...columns(rows)];
+  return [headLine(view, io, width), ...body.slice(0, most).map((line) => line.slice(0, width))];
+}
+
+function headLine(view: RolloutView, { paint }: Pick<Io, "paint">, width: number): string {
+  let room = width;
+  const fitting = (colour: Colour | null, text: string): string => {
+    const shown = text.slice(0, room);
+    room -= shown.length;
+    return colour === null || shown === "" ? shown : paint(colour, shown);
+  };
+  const { phase } = view;
+  return [
+    fitting("bold", releaseOf(view)),
+    fitting(null, "  "),
+    fitting(phase === "ok" ? "green" : QUIET.has(phase) ? null : "red", phase),
+    fitting("dim", phase === "baking" ? BAKING : ""),
+  ].join("");
 }
 
 const releaseOf = ({ app, release }: RolloutView): string => shortRelease(app, release);
@@ -83,12 +101,6 @@ const releaseOf = ({ app, release }: RolloutView): string => shortRelease(app, r
 const BAKING = "  (it serves, and is watched for the strategy's bake time)";
 
 const QUIET: ReadonlySet<RolloutView["phase"]> = new Set(["pending", "running", "paused", "baking"]);
-
-function phaseText({ phase }: RolloutView, io: Pick<Io, "paint">): string {
-  if (phase === "ok") return io.paint("green", phase);
-  if (phase === "baking") return `${phase}${io.paint("dim", BAKING)}`;
-  return QUIET.has(phase) ? phase : io.paint("red", phase);
-}
 
 export function counters({ nodes }: Pick<RolloutView, "nodes">): string {
   const counts = new Map<string, number>();

@@ -58,7 +58,11 @@ test("a node's words on the board move nothing", () => {
   const node = { node: "n", name: "web1", batch: 0, gate: "go", state: `x\x1b[9A${EVIL}`, verdict: null };
   const rest = { code: null, message: null, bytesDone: 0, bytesTotal: null, note: `a\nb${EVIL}`, cut: 0 };
   const view = { app: "shop", release: "0".repeat(32), phase: "running", nodes: [{ ...node, ...rest }] };
-  const lines = boardLines(view as unknown as RolloutView, { columns: 500, paint: (_colour, text) => text });
+  const lines = boardLines(view as unknown as RolloutView, {
+    columns: 500,
+    rows: 24,
+    paint: (_colour, text) => text,
+  });
   assert.equal(lines.length, 2);
   // oxlint-disable-next-line no-control-regex -- none may be left
   for (const line of lines) assert.doesNotMatch(line, /[\u0000-\u001f\u007f-\u009f\u202a-\u202e]/);

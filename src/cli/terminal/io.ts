@@ -7,8 +7,9 @@ export interface Io {
   readonly verbose: boolean;
   /** stderr is a terminal that may be redrawn. */
   readonly live: boolean;
-  /** Columns of the terminal. */
+  /** Columns of the terminal, as wide as it is now. */
   readonly columns: number;
+  readonly rows: number;
   /** One line of result. Nothing in `--json`. */
   print(line: string): void;
   /** One line of progress. Nothing in `--json` or `--quiet`. */
@@ -41,7 +42,13 @@ export function processIo(options: IoOptions): Io {
     quiet,
     verbose: options.verbose === true,
     live: stderr.isTTY && !json && !quiet && process.env["TERM"] !== "dumb",
-    columns: stderr.columns ?? 80,
+    // A terminal that does not know says 0.
+    get columns() {
+      return stderr.columns || 80;
+    },
+    get rows() {
+      return stderr.rows || 24;
+    },
     print: (line) => {
       if (!json) stdout.write(`${shown(line)}\n`);
     },

@@ -8,7 +8,7 @@ import { saidVersions } from "../../operator/said-versions.ts";
 import * as views from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
-import { appOrSelector, listing, usage } from "../command/grammar.ts";
+import { appOrSelector, appWord, listing, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 import { nodeLines } from "../node/node-bodies.ts";
 import { foundNamed } from "../command/release-named.ts";
@@ -100,8 +100,8 @@ async function versions(context: Context): Promise<Result> {
 }
 
 export async function status(context: Context, word: string | undefined): Promise<Result> {
+  const app = appWord(word, context.globals.app) ?? null;
   const operator = await context.operator();
-  const app = word ?? context.globals.app ?? null;
   const apps = await statusHere(context, operator, app);
   const lines = apps.flatMap((one, i) => [...(i === 0 ? [] : [""]), ...statusLines(one)]);
   return printed(context, lines, { apps });
@@ -131,7 +131,7 @@ function statusLines(one: views.AppStatus): string[] {
 export async function releases(context: Context, word: string | undefined, limit: string): Promise<Result> {
   const operator = await context.operator();
   if (!/^[1-9]\d{0,3}$/.test(limit)) throw usage(`${limit} is no number`, "--limit 50");
-  const app = word ?? context.globals.app ?? null;
+  const app = appWord(word, context.globals.app) ?? null;
   const found = await views.releasesOf(operator, app, Number(limit), context.signal);
   if (app !== null && found.length === 0) {
     throw new SkeinError("APP_NOT_FOUND", `there is no release of ${app}`, { data: { app } });

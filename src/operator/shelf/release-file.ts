@@ -106,7 +106,12 @@ export async function importRelease(shelf: Shelf, wish: ImportWish): Promise<Imp
 
 function sizeOf(file: string): number {
   try {
-    return fs.statSync(file).size;
+    const found = fs.statSync(file);
+    if (found.isFile()) return found.size;
+    throw new SkeinError("SOURCE_NOT_FOUND", `${file} is no file`, {
+      hint: "Name what skein release export wrote.",
+      data: { file },
+    });
   } catch (err) {
     if (errnoOf(err) !== "ENOENT") throw asSkeinError(err, file);
     throw new SkeinError("SOURCE_NOT_FOUND", `there is no file ${file}`, {

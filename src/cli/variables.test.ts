@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+import { atEnd } from "../lib/at-end.fixture.ts";
+
+const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
+
+function skein(t: TestContext, said: Readonly<Record<string, string>>, ...words: readonly string[]) {
+  const dir = mkdtempSync(path.join(os.tmpdir(), "skein-said-"));
+  atEnd(t, () => rmSync(dir, { recursive: true, force: true }));
+  const env = { PATH: process.env["PATH"], HOME: dir, ...said };
+  return spawnSync(LAUNCHER, words, { cwd: dir, env, encoding: "utf8" });
+}
+
+interface Said {
+  readonly type: string;
+  readonly exit: number;
+  readonly error: { readonly code: string; readonly message: string };
+}
+
+const resultOf = (stdout: string): Said => JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Said;
+
+test("variables mirror the flags; what is empty, or says no, is not said", (t) => {
+  const yes = skein(t, { SKEIN_JSON: "1" }, "status");
+  assert.deepEqual([yes.status, yes.stderr, resultOf(yes.stdout).exit], [7, "", 7]);
+  const said = {
+    SKEIN_JSON: "0",
+    SKEIN_APP: "",
+    SKEIN_QUIET: "no",
+    SKEIN_DRY_RUN: "false",
+    SKEIN_ENV: "A B",
+  };
+  const no = skein(t, said, "sync");
+  assert.deepEqual([no.status, no.stdout], [2, ""]);
+  assert.match(no.stderr, /^error 'A B' is no environment's name/);
+});
+
+test("in --json a verb that is missing is a result as every failure is", (t) => {
+  for (const words of [["--json"], ["node", "--json"], ["--json", "cache"]]) {
+    const { status, stdout } = skein(t, {}, ...words);
+    const { type, exit, error } = resultOf(stdout);
+    assert.deepEqual([status, type, exit, error.code], [2, "result", 2, "USAGE"]);
+    assert.match(error.message, /^which command of skein/);
+  }
+});
