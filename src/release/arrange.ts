@@ -4,7 +4,7 @@ import { comparePaths, linkFault, pathFault } from "./tree-path.ts";
 import type { SourceEntry } from "./tree-source.ts";
 
 /** More entries than this are refused: rows are held in memory. */
-const MAX_ENTRIES = 1_000_000;
+export const MAX_ENTRIES = 1_000_000;
 
 const BEYOND = /[\ud800-\uffff]/;
 

@@ -3,6 +3,7 @@ import type { ReadRange } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { digestOf } from "../lib/ids.ts";
 import { decodeHead, headLength, inflateAside, openFrame, PRELUDE_BYTES } from "./pack.ts";
+import { ROOT_BYTES } from "./segments.ts";
 import { TABLE_BYTES } from "./tree-blobs.ts";
 
 /**
@@ -21,10 +22,16 @@ export async function provePack(read: ReadRange, size: number): Promise<void> {
 }
 
 /** A table (`rows/`, `since/`) inflates to what its name is the digest of. @throws SkeinError TREE_CORRUPT, PACK_CORRUPT */
-export async function proveTable(id: string, read: ReadRange, size: number): Promise<void> {
+export async function proveTable(
+  folder: "rows" | "since",
+  id: string,
+  read: ReadRange,
+  size: number,
+): Promise<void> {
   const bytes = await read({ start: 0, end: size });
   const length = bytes.length < 4 ? 0 : bytes.readUInt32LE(0);
-  if (length > TABLE_BYTES) throw new SkeinError("TREE_CORRUPT", "a table inflates too far");
+  if (length > (folder === "rows" ? ROOT_BYTES : TABLE_BYTES))
+    throw new SkeinError("TREE_CORRUPT", "a table inflates too far");
   if (digestOf(await inflateAside(bytes.subarray(4), length)) === id) return;
   throw new SkeinError("TREE_CORRUPT", "a table has other bytes than its name says");
 }

@@ -26,6 +26,11 @@ export function cutSegments(rows: readonly Row[]): Segment[] {
   return [...eachSegment(rows)];
 }
 
+/** Longest list of segments, in bytes: many times what a million rows need. */
+export const ROOT_BYTES = 4 * 1024 * 1024;
+/** All rows of a tree, encoded: a million of them, each of 256 bytes. Whoever reads a tree holds so much at once. */
+const ROWS_BYTES = 256 * 1024 * 1024;
+
 /** The same one after the other, for whoever need not hold all their bytes. */
 export function* eachSegment(rows: readonly Row[]): Generator<Segment, void> {
   let text = "";
@@ -73,7 +78,7 @@ export function decodeRoot(bytes: Uint8Array): SegmentRef[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
   if (!text.startsWith(ROOT_HEAD) || !text.endsWith("\n")) throw badRoot();
   const lines = text.slice(ROOT_HEAD.length).split("\n").slice(0, -1);
-  return lines.map((line) => {
+  const refs = lines.map((line) => {
     const [id = "", digits = "", ...more] = line.split(" ");
     const length = Number(digits);
     if (!isDigest(id) || !/^[1-9][0-9]{0,5}$/.test(digits) || length > SEGMENT_BOUND || more.length > 0) {
@@ -81,6 +86,10 @@ export function decodeRoot(bytes: Uint8Array): SegmentRef[] {
     }
     return { id, length };
   });
+  // Rows are in order and none comes twice: a segment that is named again and again costs its writer one.
+  if (new Set(refs.map(({ id }) => id)).size < refs.length) throw badRoot();
+  if (refs.reduce((sum, { length }) => sum + length, 0) > ROWS_BYTES) throw badRoot();
+  return refs;
 }
 
 function badRoot(): SkeinError {

@@ -5,6 +5,8 @@ import { SkeinError } from "../lib/errors.ts";
  * Installing sets the file's mtime to it, so caches and `make` see a change exactly when there is one.
  */
 const SINCE_HEAD = "skein-since-1\n";
+/** Longest run, in bytes. */
+const RUN_BYTES = "999999999 99999999999999\n".length;
 
 /** `times`: milliseconds since the epoch, one per file row. */
 export function encodeSince(times: readonly number[]): Buffer {
@@ -21,6 +23,8 @@ export function encodeSince(times: readonly number[]): Buffer {
 
 /** @throws SkeinError TREE_CORRUPT when it is not a table of exactly `files` times */
 export function decodeSince(bytes: Uint8Array, files: number): number[] {
+  // Each run is of a file at least: a longer table would cost memory before its first run is looked at.
+  if (bytes.length > SINCE_HEAD.length + files * RUN_BYTES) throw badSince();
   const text = Buffer.from(bytes).toString("latin1");
   if (!text.startsWith(SINCE_HEAD) || !text.endsWith("\n")) throw badSince();
   const times = Array.from({ length: files }, () => 0);

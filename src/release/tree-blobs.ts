@@ -2,16 +2,16 @@ import type { ChunkId, Digest, TreeId } from "../lib/ids.ts";
 import { freeNow } from "../lib/free.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { DepotReader } from "../depot/depot.ts";
-import { checkRows } from "./arrange.ts";
+import { checkRows, MAX_ENTRIES } from "./arrange.ts";
 import { getCompressed, readBlob } from "./blobs.ts";
 import { type Fetcher, PackMap } from "./fetch.ts";
 import type { PublishedTree } from "./published.ts";
 import { decodeIndex, INDEX_BYTES, indexName, type ReleaseIndex } from "./release-index.ts";
 import { decodeRows, isFileRow, rereadRows, treeIdOf, type Row } from "./rows.ts";
-import { decodeRoot, type SegmentRef } from "./segments.ts";
+import { decodeRoot, ROOT_BYTES, type SegmentRef } from "./segments.ts";
 import { decodeSince } from "./since.ts";
 
-/** Longest list of segments and longest table of times, inflated, in bytes. */
+/** Longest table of times, inflated, in bytes. */
 export const TABLE_BYTES = 64 * 1024 * 1024;
 
 /** Rows that travelled together. */
@@ -76,7 +76,7 @@ export async function loadTree(
 ): Promise<LoadedTree> {
   const { signal } = fetcher;
   const refs = decodeRoot(
-    await fetcher.try((depot) => getCompressed(depot, "rows", wanted.rows, TABLE_BYTES, signal)),
+    await fetcher.try((depot) => getCompressed(depot, "rows", wanted.rows, ROOT_BYTES, signal)),
   );
   const packs = options.packs ?? (await packsOf(fetcher, wanted.tree));
   const { pieces, fetched } = await fetchSegments(packs, refs, options.have ?? (() => undefined));
@@ -90,6 +90,8 @@ export async function loadTree(
     const bytes = pieces[i] ?? Buffer.alloc(0);
     const decoded = fetched.has(ref.id) ? decodeRows(bytes) : rereadRows(bytes);
     for (const row of decoded) rows.push(row);
+    // Now, and not when all are here: a row may be a few bytes long.
+    if (rows.length > MAX_ENTRIES) checkRows(rows);
     return { ...ref, rows: decoded.length, files: decoded.filter(isFileRow).length };
   });
   for (const bytes of pieces) freeNow(bytes);

@@ -59,8 +59,9 @@ export class Admissions {
    * @throws SkeinError BAD_REQUEST, NOT_AUTHORISED
    */
   of(name: string, info: { readonly size: number; readonly sha256: string }, writer: Writer): Admission {
-    const [, folder = "", id = ""] = /^(packs|rows|since)\/([0-9a-f]{64})$/.exec(name) ?? [];
-    if (folder === "") return other(name, writer);
+    const [, word, id = ""] = /^(packs|rows|since)\/([0-9a-f]{64})$/.exec(name) ?? [];
+    if (word === undefined) return other(name, writer);
+    const folder = word as "packs" | "rows" | "since";
     if (folder === "packs" && id !== info.sha256) throw refused(name, "is to hold bytes of another digest");
     const { lanes } = this.#parts.core;
     return {
@@ -70,7 +71,7 @@ export class Admissions {
         await lanes.run("prove", async () => {
           // Loaded here: an idle hub stays small.
           const { provePack, proveTable } = await import("../../release/prove-blob.ts");
-          await (folder === "packs" ? provePack(read, info.size) : proveTable(id, read, info.size));
+          await (folder === "packs" ? provePack(read, info.size) : proveTable(folder, id, read, info.size));
         }),
     };
   }

@@ -37,7 +37,7 @@ async function released(
   t: TestContext,
   hub: TestHub,
   tree: Tree,
-  { app = "shop", isTold = true } = {},
+  { app = "shop", isTold = true, says = {} } = {},
 ): Promise<Made> {
   const published = await publish({
     source: plainSource(writeTree(path.join(tempDir(t), "tree"), tree)),
@@ -60,6 +60,7 @@ async function released(
     created: at(),
     files,
     bytes,
+    ...says,
   };
   const envelope = await seal("release.1", body, [hub.cluster.operator]);
   if (isTold) await hub.client.postRelease(envelope, t.signal);
@@ -111,6 +112,16 @@ test("what most nodes come from is made at once, other pairs a little later with
   assert.deepEqual(await listed(), [likeliest.tree]);
   clock.advance(3000);
   while (!isDeepStrictEqual(await listed(), [other.tree, likeliest.tree])) await setImmediate();
+});
+
+test("a release that is larger than its document says is not compared beside the hub's other work", async (t) => {
+  const hub = await startTestHub(t);
+  const says = { bytes: 1, files: 1 };
+  const before = await released(t, hub, LARGE, { says });
+  const after = await released(t, hub, { ...LARGE, "big.bin": edited }, { says });
+  const name = deltaName(after.published.tree, before.published.tree);
+  await hub.hub.deltas.need(name, t.signal);
+  assert.equal((await hub.hub.core.depot.has([name], t.signal)).size, 0);
 });
 
 test("a delta that nobody made is made for whoever asks first, once", async (t) => {

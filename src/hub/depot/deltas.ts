@@ -138,7 +138,8 @@ export class Deltas implements AsyncDisposable {
       import("../../release/delta/encode-batch.ts"),
     ]);
     const { depot, signal } = this.#core;
-    return await publishDeltas({ depot, to, from, encoder: encodeHere, scratch, signal });
+    const most = { bytes: HERE_BYTES, files: HERE_FILES };
+    return await publishDeltas({ depot, to, from, encoder: encodeHere, scratch, most, signal });
   }
 
   async #makeApart(task: MakerTask): Promise<readonly DeltaRef[]> {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { BlobSource, DepotReader } from "../../depot/depot.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import { Fetcher } from "../fetch.ts";
 import type { PublishedTree } from "../published.ts";
 import { isFileRow, type FileRow } from "../rows.ts";
@@ -17,6 +18,8 @@ export interface MakeDeltaOptions {
   readonly encoder: Encoder;
   /** A folder with room for what changed, old and new. Default: the system's for scratch files. */
   readonly scratch?: string;
+  /** The largest tree that is made a delta to. Default: any. */
+  readonly most?: { readonly bytes: number; readonly files: number };
   readonly signal: AbortSignal;
 }
 
@@ -38,6 +41,7 @@ export async function makeDelta(options: MakeDeltaOptions): Promise<MadeDelta | 
   const [from, to] = (await Promise.all(
     [options.from, options.to].map(async (tree) => await loadTree(new Fetcher([depot], signal), tree)),
   )) as [LoadedTree, LoadedTree];
+  if (options.most !== undefined) refuseLarger(from, to, options.most);
   const plan = planDelta(from, to);
   const most = (await costByPacks(plan, from, to)) * WORTH;
   using contents = await gather(plan, from, to, options);
@@ -64,6 +68,21 @@ export async function makeDelta(options: MakeDeltaOptions): Promise<MadeDelta | 
 }
 
 class TooDear extends Error {}
+
+/** Nobody said how large the older tree may be; it takes less work than the newer one. */
+const OLDER_TIMES = 16;
+
+/** What a release document says of a tree's size is its writer's word. */
+function refuseLarger(from: LoadedTree, to: LoadedTree, most: NonNullable<MakeDeltaOptions["most"]>): void {
+  if (isWithin(to, most, 1) && isWithin(from, most, OLDER_TIMES)) return;
+  throw new SkeinError("TREE_REFUSED", "a tree is larger than its release document says");
+}
+
+function isWithin({ rows }: LoadedTree, most: NonNullable<MakeDeltaOptions["most"]>, times: number): boolean {
+  const files = rows.filter(isFileRow);
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  return files.length <= most.files * times && bytes <= most.bytes * times;
+}
 
 async function costByPacks(plan: DeltaPlan, from: LoadedTree, to: LoadedTree): Promise<number> {
   const rows = plan.leads.map(({ row }) => row);
