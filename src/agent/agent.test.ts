@@ -315,6 +315,30 @@ test("a report that brings a receipt tells what the node has come to", async (t)
   );
 });
 
+test("an app of which an instance is given up has failed, and says how it ended", async (t) => {
+  const w = await world(t);
+  await w.agent();
+  const ordered = await w.deploy({
+    "skein.yaml": `app: shop
+processes:
+  web:
+    run: node web.js
+    listen: auto
+    health: { ready: { tcp: true, every: 50ms } }
+    restart: { backoff: 50ms..50ms, limit: 1 in 1m }
+`,
+    "web.js":
+      "require('node:net').createServer().listen(process.env.PORT, process.env.HOST);\nsetTimeout(() => process.exit(9), 1500);\n",
+  });
+  await w.receipt(ordered.digest, "ok");
+  const told = await eventually("it is given up", () => {
+    const [app] = w.report()?.apps ?? [];
+    return app?.state === "failed" && app;
+  });
+  assert.equal(told.release, ordered.release);
+  assert.equal(told.unwell?.message, "web.1 ended by itself (exit status 9), 2 times");
+});
+
 test("an agent's end and restart stop nobody; without any source it brings back what should run", async (t) => {
   const w = await world(t);
   const port = await freePort();

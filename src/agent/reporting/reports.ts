@@ -83,19 +83,24 @@ async function appOf(
   rows: readonly InstanceRow[],
   { context, replaced }: Pick<ReportInput, "context" | "replaced">,
 ): Promise<Report["apps"]> {
-  const { record, reached, progress, moved } = worker;
+  const { record, reached, moved } = worker;
   if (record === undefined) return [];
   const { app, env } = record;
   const head = context.store.state.apps[`${app}/${env}`]?.head?.digest ?? null;
   const runs = reached !== null && reached.state === "run" ? reached.release : null;
-  const settled = runs === null ? "stopped" : worker.isFailing ? "failed" : "running";
   const sources = moved === undefined || moved.order !== head ? {} : { sources: moved.sources };
-  const state = progress === undefined ? settled : "deploying";
   const own = rows.filter((row) => row.app === app && row.environment === env);
-  const staged = await stagedOf(context, { app, env }, runs);
   const serving = own.filter(({ release }) => release === runs);
+  const state = runs === null && worker.progress === undefined ? "stopped" : stateOf(worker, serving);
+  const staged = await stagedOf(context, { app, env }, runs);
   const health = { ...notesOf(own), ...unwellOf(serving, replaced) };
   return [{ app, env, release: runs, state, head, ...sources, ...staged, ...health }];
+}
+
+/** An instance that is not started again any more has failed, whatever runs beside it. */
+function stateOf({ progress, isFailing }: AppWorker, serving: readonly InstanceRow[]): string {
+  if (progress !== undefined) return "deploying";
+  return isFailing || serving.some(({ state }) => state === "failed") ? "failed" : "running";
 }
 
 /** Those that are here whole, and do not run. */
