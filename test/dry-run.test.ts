@@ -291,6 +291,7 @@ test("in a bucket nothing is written either", async () => {
   }
   for (const args of [
     ["stop", "nope"],
+    ["stop", "site", "--on", "role=="],
     ["jump-back", "--master", "site"],
     ["purge", "--master", `site.${one}`],
   ]) {

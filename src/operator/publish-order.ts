@@ -1,6 +1,6 @@
 import { inProgress } from "../api/in-progress.ts";
 import type { RolloutView } from "../api/schemas.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { announce } from "./dry-run.ts";
@@ -84,8 +84,11 @@ export async function refuseHeld(
   signal: AbortSignal,
 ): Promise<void> {
   if (head === null) return;
-  const view = await client.rollout(head.digest, signal);
-  if (view.verdict === null && view.phase !== "ok") throw inProgress({ app, env }, head.digest, view);
+  const view = await client.rollout(head.digest, signal).catch((err: unknown) => {
+    if (isSkeinError(err, "NOT_FOUND")) return undefined; // too long ago
+    throw err;
+  });
+  if (view?.verdict === null) throw inProgress({ app, env }, head.digest, view);
 }
 
 function tellSelection(tell: Tell, { order, nodes, present }: Draft, implied: boolean): void {

@@ -78,6 +78,9 @@ test("stop and start through a bucket keep the release, and what is nowhere is s
   assert.equal(await reorderInBucket(operator, "start", at), seq + 2);
   assert.equal(await reorderInBucket(operator, "restart", at), seq + 3);
   await assert.rejects(reorderInBucket(operator, "stop", { ...at, app: "other" }), { code: "APP_NOT_FOUND" });
+  await assert.rejects(reorderInBucket(operator, "stop", { ...at, selector: "(a" }), {
+    code: "SELECTOR_BAD",
+  });
   const nowhere = wish(world, { app: "site", version: "v9" });
   await assert.rejects(deployToBucket(operator, nowhere), { code: "RELEASE_NOT_FOUND" });
   await assert.rejects(deployToBucket(operator, wish(world, {})), {

@@ -8,6 +8,7 @@ import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { digestOf, type Digest } from "../../lib/ids.ts";
 import { releaseIdOf, type Order, type Roster } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { parseSelector } from "../../trust/selector.ts";
 import { announce } from "../dry-run.ts";
 import { operatorDir } from "../home.ts";
 import { orderDeed } from "../order-deed.ts";
@@ -38,8 +39,8 @@ const TRIES = 4;
  * Signs the next order of a line with its settle, keeps both, and publishes them. What an earlier command signed for
  * the app and could not deliver is delivered first.
  * @param intentOf makes the order from the line as it is
- * @throws SkeinError HEAD_MOVED when another order came first, NOT_AUTHORISED, and what the bucket throws; DryRunEnd in
- *   a dry run
+ * @throws SkeinError HEAD_MOVED when another order came first, NOT_AUTHORISED, SELECTOR_BAD, and what the bucket throws;
+ *   DryRunEnd in a dry run
  */
 export async function orderInBucket(
   operator: BucketOperator,
@@ -53,6 +54,7 @@ export async function orderInBucket(
   for (let n = 1; n <= TRIES; n++) {
     const line = await lineOf(operator, name, signal);
     const { releases, part = false, ...intent } = await intentOf(line);
+    parseSelector(intent.selector); // nobody resolves it before it is signed
     const generation = intent.generation ?? line.head?.order.generation ?? 0;
     const order = composeOrder(operator, line, { ...intent, generation }, NOBODY, leastSeq);
     const draft: Draft = { order, roster: NOBODY, nodes: [], present: [], needs: 0 };
