@@ -86,6 +86,7 @@ function checkKind(
 }
 
 function checkAfter(processes: Readonly<Record<string, Process>>, report: Report): void {
+  const groups = groupsOf(processes);
   for (const [name, process] of Object.entries(processes)) {
     for (const [i, other] of process.after.entries()) {
       const path = ["processes", name, "after", i];
@@ -93,24 +94,52 @@ function checkAfter(processes: Readonly<Record<string, Process>>, report: Report
         const near = suggest(other, Object.keys(processes));
         const hint = near === undefined ? "" : `: did you mean ${near}?`;
         report(invalid(path, `there is no process ${other}${hint}`));
-      } else if (reaches(processes, other, name)) {
+      } else if (groups.get(other) === groups.get(name)) {
         report(invalid(path, `${name} and ${other} wait for each other`));
       }
     }
   }
 }
 
-/** Does `from` wait for `to`, directly or through others? */
-function reaches(processes: Readonly<Record<string, Process>>, from: string, to: string): boolean {
+type Graph = ReadonlyMap<string, readonly string[]>;
+
+/**
+ * Process → its group, of those that wait for each other, directly or through others. In two walks (Kosaraju's): a
+ * manifest is anybody's text, and asking for each pair takes minutes where there are hundreds.
+ */
+function groupsOf(processes: Readonly<Record<string, Process>>): ReadonlyMap<string, number> {
+  const after = new Map(
+    Object.entries(processes).map(([name, process]) => [
+      name,
+      process.after.filter((other) => Object.hasOwn(processes, other)),
+    ]),
+  );
+  const before = new Map([...after.keys()].map((name): [string, string[]] => [name, []]));
+  for (const [name, others] of after) for (const other of others) before.get(other)?.push(name);
+  const left: string[] = [];
   const seen = new Set<string>();
-  const queue = [from];
-  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-    if (name === to) return true;
-    if (seen.has(name)) continue;
-    seen.add(name);
-    queue.push(...(processes[name]?.after ?? []));
+  for (const name of after.keys()) walk(after, name, seen, (done) => left.push(done));
+  const groups = new Map<string, number>();
+  const grouped = new Set<string>();
+  for (const [group, name] of left.toReversed().entries())
+    walk(before, name, grouped, (done) => groups.set(done, group));
+  return groups;
+}
+
+/** Everything that `from` leads to and that was not seen yet, each after what it leads to. */
+function walk(graph: Graph, from: string, seen: Set<string>, leave: (name: string) => void): void {
+  const path = seen.has(from) ? [] : [{ name: from, next: 0 }];
+  seen.add(from);
+  for (let here = path.at(-1); here !== undefined; here = path.at(-1)) {
+    const other = graph.get(here.name)?.[here.next++];
+    if (other === undefined) {
+      leave(here.name);
+      path.pop();
+    } else if (!seen.has(other)) {
+      seen.add(other);
+      path.push({ name: other, next: 0 });
+    }
   }
-  return false;
 }
 
 function checkPorts(processes: Readonly<Record<string, Process>>, report: Report): void {

@@ -104,9 +104,12 @@ interface JsonSchema {
   readonly anyOf?: readonly JsonSchema[];
 }
 
+let wholeSchema: JsonSchema | undefined;
+
 /** The keys that the schema knows at a place. */
 function keysAt(path: KeyPath): string[] {
-  let here: JsonSchema[] = [z.toJSONSchema(fileSchema, { io: "input" }) as JsonSchema];
+  // Made once: a text may have thousands of unknown keys.
+  let here: JsonSchema[] = [(wholeSchema ??= z.toJSONSchema(fileSchema, { io: "input" }) as JsonSchema)];
   for (const part of path) here = here.flatMap(branches).flatMap((schema) => below(schema, part));
   return here.flatMap(branches).flatMap(({ properties }) => Object.keys(properties ?? {}));
 }

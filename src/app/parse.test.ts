@@ -448,3 +448,38 @@ test("no text at all makes it fail otherwise than by saying what is wrong", () =
     { numRuns: 200 },
   );
 });
+
+test("of very many problems the first hundred are told, and a text that would take long to read is refused", () => {
+  const keys = (many: number): string => Array.from({ length: many }, (_, n) => `zz${n}: 1\n`).join("");
+  const told = lines(keys(250));
+  assert.equal(told.length, 101);
+  assert.match(told[99] ?? "", /^skein\.yaml:100:1: zz99: /);
+  assert.equal(told[100], "skein.yaml: and 150 more problems");
+  assert.match(refusal(keys(8000)).message, /larger than 64 KiB/);
+});
+
+test("processes that wait for each other are named, and not those on the way between such groups", () => {
+  const text = Object.entries({ a: "b", b: "a", c: "b", d: "c", e: "[d, f]", f: "e", g: "g" })
+    .map(([name, after]) => `  ${name}: { run: x, after: ${after.startsWith("[") ? after : `[${after}]`} }\n`)
+    .join("");
+  assert.deepEqual(
+    lines(`processes:\n${text}`).map((line) => line.replace(/^.*\]: /, "")),
+    [
+      "a and b wait for each other",
+      "b and a wait for each other",
+      "e and f wait for each other",
+      "f and e wait for each other",
+      "g and g wait for each other",
+    ],
+  );
+});
+
+test("more environments or processes than anybody has are refused before they are read", () => {
+  const many = (count: number, value: string): string =>
+    Array.from({ length: count }, (_, n) => `  x${n}: ${value}\n`).join("");
+  assert.equal(Object.keys(read(`processes:\n${many(256, "run")}`).processes).length, 256);
+  assert.match(refusal(`processes:\n${many(257, "run")}`).message, /processes: write at most 256/);
+  const shared = `x-all: &all\n${many(257, "run")}run: a\nenvironments: { e: { processes: *all } }\n`;
+  assert.match(refusal(shared).message, /processes: write at most 256/);
+  assert.match(refusal(`run: a\nenvironments:\n${many(65, "{}")}`).message, /environments: write at most 64/);
+});

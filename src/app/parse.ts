@@ -33,11 +33,15 @@ export interface PlacedProblem {
   readonly message: string;
 }
 
-const MAX_BYTES = 256 * 1024;
+/** Reading takes time that grows with the square of how many keys a map has: 0.3 s for one of so many bytes. */
+const MAX_BYTES = 64 * 1024;
+/** Problems that are told; of more, how many. */
+const MOST_TOLD = 100;
 
 /**
  * The manifest that a text says, fully expanded, as one environment sees it. All environments are checked.
- * @throws SkeinError MANIFEST_INVALID or MANIFEST_LATER with every problem found, each with its line and column
+ * @throws SkeinError MANIFEST_INVALID or MANIFEST_LATER with every problem found (the first hundred), each with its line
+ * and column
  */
 export function parseManifest(text: string, options: ParseOptions): Manifest {
   if (Buffer.byteLength(text) > MAX_BYTES) {
@@ -48,11 +52,11 @@ export function parseManifest(text: string, options: ParseOptions): Manifest {
   const about = { file: options.file, app: nameIn(document, options.app) };
   refuseBrokenYaml(document, about);
   const { manifest, problems } = read(plain(document, about), options);
-  if (problems.length > 0)
-    throw refusalOf(
-      about,
-      problems.map((problem) => place(document, lines, problem, options.file)),
-    );
+  if (problems.length > 0) {
+    const told = problems.slice(0, MOST_TOLD);
+    const placed = told.map((problem) => place(document, lines, problem, options.file));
+    throw refusalOf(about, placed, problems.length - told.length);
+  }
   if (manifest === undefined) throw new SkeinError("INTERNAL", "a manifest without problems did not expand");
   return manifest;
 }
@@ -93,6 +97,8 @@ function read(data: unknown, options: ParseOptions): Reading {
   if (!isMap(raw))
     return { manifest: undefined, problems: [invalid([], "write keys, for example app: shop")] };
   const { environments, ...base } = raw;
+  const crowded = tooMany("environments", environments);
+  if (crowded.length > 0) return { manifest: undefined, problems: crowded };
   const shape = fileSchema
     .pick({ environments: true })
     .safeParse({ environments: environments ?? {} }, REPORT);
@@ -109,9 +115,19 @@ function read(data: unknown, options: ParseOptions): Reading {
   return { manifest, problems };
 }
 
+/** Each environment is read with all processes. */
+const MOST = { environments: 64, processes: 256 } as const;
+
+function tooMany(key: keyof typeof MOST, named: unknown): Problem[] {
+  const isMore = isMap(named) && Object.keys(named).length > MOST[key];
+  return isMore ? [invalid([key], `write at most ${MOST[key]} of them`, true)] : [];
+}
+
 const REPORT = { reportInput: true } as const;
 
 function view(raw: unknown, options: ParseOptions): Reading {
+  const crowded = isMap(raw) ? tooMany("processes", raw["processes"]) : [];
+  if (crowded.length > 0) return { manifest: undefined, problems: crowded };
   const later = findLater(raw);
   const covered = new Set(later.map(({ path }) => pathText(path)));
   const parsed = manifestSchema.safeParse(withConvention(raw, options), REPORT);
@@ -193,7 +209,7 @@ function place(document: Document, lines: LineCounter, problem: Problem, file: s
   return { code: problem.code, file, line, column, key: pathText(problem.path), message: problem.message };
 }
 
-function refusalOf({ app }: About, found: readonly PlacedProblem[]): SkeinError {
+function refusalOf({ app, file: name }: About, found: readonly PlacedProblem[], more = 0): SkeinError {
   const problems = found.toSorted((a, b) => a.line - b.line || a.column - b.column);
   const code = problems.some((problem) => problem.code === "MANIFEST_INVALID")
     ? "MANIFEST_INVALID"
@@ -202,6 +218,7 @@ function refusalOf({ app }: About, found: readonly PlacedProblem[]): SkeinError 
     const at = `${file}:${line}:${column}`;
     return key === "" ? `${at}: ${message}` : `${at}: ${key}: ${message}`;
   });
+  if (more > 0) text.push(`${name}: and ${more} more problems`);
   const [first] = problems;
   return new SkeinError(code, text.join("\n"), {
     data: { file: first?.file, line: first?.line, column: first?.column, app, problems },

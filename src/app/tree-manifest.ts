@@ -1,3 +1,4 @@
+import { SkeinError } from "../lib/errors.ts";
 import type { ChunkId } from "../lib/ids.ts";
 import { isFileRow, type FileRow } from "../release/rows.ts";
 import type { LoadedTree } from "../release/tree-blobs.ts";
@@ -20,13 +21,24 @@ export function readerOfTree(tree: LoadedTree): TreeReader {
   };
 }
 
+/** Longest file that is read whole: what a release holds may be of any size, and a list may name a chunk many times. */
+const MOST_BYTES = 1024 * 1024;
+
 /** A file of one chunk has that chunk's id as its hash; a larger one has a list of chunks beside the rows. */
 async function textOf({ packs }: LoadedTree, file: FileRow): Promise<string> {
   if (file.size === 0) return "";
+  if (file.size > MOST_BYTES) throw unreadable(file, "it is too large");
   const alone = file.sha256 as string as ChunkId;
   await packs.readUntil(() => packs.chunks.has(alone) || packs.lists.has(file.sha256));
-  const ids = packs.lists.get(file.sha256)?.map(({ id }) => id) ?? [alone];
+  const list = packs.lists.get(file.sha256);
+  if (list !== undefined && list.reduce((sum, { length }) => sum + length, 0) !== file.size)
+    throw unreadable(file, "its chunks do not make it up");
+  const ids = list?.map(({ id }) => id) ?? [alone];
   const pieces = new Map<ChunkId, Buffer>();
   await packs.fetch(new Set(ids), (chunk, bytes) => pieces.set(chunk.id, Buffer.from(bytes)));
   return Buffer.concat(ids.map((id) => pieces.get(id) ?? Buffer.alloc(0))).toString("utf8");
+}
+
+function unreadable({ path }: FileRow, why: string): SkeinError {
+  return new SkeinError("MANIFEST_INVALID", `${path} is not read: ${why}`);
 }
