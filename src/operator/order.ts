@@ -9,6 +9,7 @@ import {
   type Settle,
   type Strategy,
 } from "../trust/documents.ts";
+import { limitsOf } from "../rollout/limits.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { compareSerials, openOrder } from "../trust/orders.ts";
@@ -122,7 +123,7 @@ export function draftOrder(
   const present = nodes.filter(({ present: there, duplicate }) => there && !duplicate);
   const roster = rosterOf(nodes);
   const order = composeOrder(operator, line, { ...intent, selector }, roster);
-  return { order, roster, nodes, present, needs: needsOf(present.length, intent.strategy) };
+  return { order, roster, nodes, present, needs: needsOf(nodes.length, present.length, intent.strategy) };
 }
 
 /** What signing an order needs of an operator, hub or not. */
@@ -190,12 +191,14 @@ function rosterOf(nodes: readonly KnownNode[]): Roster {
   return JSON.parse(rosterText({ nodes: rows })) as Roster;
 }
 
-/** The nodes present at signing less those that may fail, 1 to 32; 0 where none is present. */
-function needsOf(present: number, { maxFailed }: Strategy): number {
+/**
+ * Where none is present nobody is waited for. Else as many as there have to be for the rollout to end well: whoever may
+ * be away, or fail, is not asked for, also when that happens only after this was signed.
+ */
+export function needsOf(total: number, present: number, strategy: Strategy): number {
   if (present === 0) return 0;
-  const mayFail =
-    typeof maxFailed === "number" ? maxFailed : Math.floor((Number.parseFloat(maxFailed) / 100) * present);
-  return Math.min(MAX_NEEDS, Math.max(1, present - mayFail));
+  const { maxAbsent, maxFailed } = limitsOf(strategy, total);
+  return Math.min(MAX_NEEDS, Math.max(1, Math.min(present, total - maxAbsent) - maxFailed));
 }
 
 export interface SignedOrder {
