@@ -115,7 +115,12 @@ export interface Followed {
   readonly env: string;
   readonly release: ReleaseId;
   readonly state: "run" | "stopped";
+  /** Those that the order was made for. */
   readonly nodes: number;
+  /** Of them, by name, those that were away: they take it when they come. */
+  readonly away: readonly string[];
+  /** Of them those on which it failed, as many as the strategy lets. */
+  readonly failed: readonly string[];
   /** Connections that were cut while old versions drained. */
   readonly cut: number;
 }
@@ -145,6 +150,8 @@ export async function followOrder(
     release: order.release,
     state: order.state,
     nodes: published.draft.nodes.length,
+    away: last.nodes.filter(({ verdict }) => verdict === null).map(({ name }) => name),
+    failed: last.nodes.filter(({ verdict }) => verdict !== null && verdict !== "ok").map(({ name }) => name),
     cut: last.nodes.reduce((sum, { cut }) => sum + cut, 0),
   };
 }

@@ -3,6 +3,7 @@ import { httpDepot } from "../../depot/http.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
+import { namesOf } from "../../operator/dry-run.ts";
 import { buildRelease, deploy as deployOrder, type DeployOptions } from "../../operator/deploy.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { planDeploy, type Cost, type Plan } from "../../operator/plan.ts";
@@ -118,11 +119,24 @@ export async function finish(
   }
 }
 
-function endText({ app, release, state, nodes, cut }: Followed): string {
-  const where = `${nodes} node${nodes === 1 ? "" : "s"}`;
+export function endText({
+  app,
+  release,
+  state,
+  nodes,
+  away,
+  failed,
+  cut,
+}: Omit<Followed, "order" | "env">): string {
+  const done = nodes - away.length - failed.length;
+  const where = done === nodes ? `${nodes} node${nodes === 1 ? "" : "s"}` : `${done} of ${nodes} nodes`;
+  const missing = [
+    ...(failed.length === 0 ? [] : [`; failed on ${namesOf(failed)}`]),
+    ...(away.length === 0 ? [] : [`; away, and will take it when back: ${namesOf(away)}`]),
+  ].join("");
   const lost =
     cut === 0 ? "" : `; ${cut} connection${cut === 1 ? "" : "s"} cut while draining (CONNECTIONS_CUT)`;
-  return `${shortRelease(app, release)} ${state === "run" ? "runs" : "is stopped"} on ${where}${lost}`;
+  return `${shortRelease(app, release)} ${state === "run" ? "runs" : "is stopped"} on ${where}${missing}${lost}`;
 }
 
 function optionsOf(
