@@ -108,12 +108,21 @@ test("a peer that stands still is passed over, and is not asked again for a whil
     },
   });
   const others = peers.filter((_, n) => n !== 1);
+  // Noted when it happens: at the end of a long read the while may be over.
+  const putAside = new Set<string>();
+  for (const { standing } of others) {
+    const failed = standing.failed.bind(standing);
+    t.mock.method(standing, "failed", (...args: Parameters<typeof failed>) => {
+      failed(...args);
+      for (const name of standing.out()) putAside.add(name);
+    });
+  }
   for (const peer of others) {
     for (const one of others) if (one !== peer) peer.standing.gave(one.name, PIECE_BYTES, 20);
   }
   const read = await Promise.all(others.map(async (peer) => await peer.read()));
   for (const bytes of read) assert.ok(bytes.equals(far.bytes));
-  assert.ok(others.some((peer) => peer.standing.out().has(peers[1]?.name ?? "")));
+  assert.ok(putAside.has(peers[1]?.name ?? ""));
   assert.ok(far.given <= 2 * SIZE, `${far.given / SIZE} copies`);
 });
 
