@@ -94,13 +94,19 @@ function argumentsOf(pid: number): readonly string[] {
   }
 }
 
+/** Its first thread may be over while others still hold its files, and with them its lock. */
+function hasEnded(pid: number): boolean {
+  const stat = statOf(pid);
+  return stat === undefined || (stat.state === "Z" && stat.threads <= 1);
+}
+
 async function endKnownKeeper(run: string): Promise<void> {
   try {
     const client = await KeeperClient.connect(path.join(run, "keeper.sock"));
     const { instances } = await client.call("list", {});
     for (const { pid } of instances) killQuietly(-pid);
     await client.call("shutdown", {});
-    await eventually("its end", () => (statOf(client.hello.pid)?.state ?? "Z") === "Z"); // its last act takes the socket file away
+    await eventually("its end", () => hasEnded(client.hello.pid)); // its last act takes the socket file away
   } catch {
     // it is gone; what it had is in its file
     const state = readJson(path.join(run, "keeper.json"));
