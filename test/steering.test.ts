@@ -120,20 +120,23 @@ health: { ready: { http: /, every: 50ms }, live: { http: /live, every: 500ms, fa
 }).listen(process.env.PORT, process.env.HOST);\n`,
     });
   await cluster.ok("deploy", "--from", await frail("good"), "--bake", "0s");
-  const later = (what: string): string =>
-    `if (process.env.SKEIN_NODE === "b") setTimeout(() => { ${what} }, 1500);`;
-  const said = await refusedInWords(
-    cluster,
-    [3, "DEPLOY_FAILED"],
-    ["deploy", "--from", await frail("crashes", later("process.exit(7)"))],
-  );
+  const { client } = await cluster.operator();
+  const whenWatched = async (text: string, what: string): Promise<string> => {
+    const flag = path.join(cluster.dir, text);
+    const then = `setInterval(() => { if (require("node:fs").existsSync(${JSON.stringify(flag)})) { ${what} } }, 50);`;
+    const source = await frail(text, `if (process.env.SKEIN_NODE === "b") ${then}`);
+    const deploying = refusedInWords(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", source]);
+    await cluster.until("all are done and are watched", async () => {
+      const [app] = await client.app("frail", "default", stop.signal);
+      return app?.head !== null && app?.phase === "baking";
+    });
+    await fs.writeFile(flag, "");
+    return await deploying;
+  };
+  const said = await whenWatched("crashes", "process.exit(7)");
   assert.match(said, /^error frail failed on b: web\.1 ended by itself \(exit status 7\)/m);
   assert.match(said, /It was undone: frail@[0-9a-f]{8} serves/);
-  const ill = await refusedInWords(
-    cluster,
-    [3, "DEPLOY_FAILED"],
-    ["deploy", "--from", await frail("ill", later("ill = true"))],
-  );
+  const ill = await whenWatched("ill", "ill = true");
   assert.match(ill, /^error frail failed on b: web\.1 was replaced: .*500/m);
   await cluster.until("all are back", async () => {
     const ports = (await cluster.ports()).filter(({ app }) => app === "frail");
