@@ -54,6 +54,44 @@ test("a worker that must never run twice never does, and a bad successor brings 
   );
 });
 
+test("a port goes from a held socket to an app that binds it itself and back, whichever process has it", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const plan = (name: string, handover: "node" | "socket" | "gap", text: string, source = plainNode(text)) =>
+    releasePlan(
+      b.release({ "app.js": source }),
+      processPlan("node app.js", { name, listen: { http: listenAt(port, { handover }) } }),
+    );
+  const answers = async (text: string): Promise<void> => {
+    assert.equal((await eventually("an answer", async () => await get(port))).body, text);
+    assert.equal((await b.runtime.list()).filter(({ state }) => state === "serving").length, 1);
+  };
+  const held = plan("web", "node", "held");
+  await deploy(b.runtime, held, undefined, b.signal);
+  const bad = plan("web", "gap", "bad", "process.exit(3)");
+  await assert.rejects(b.runtime.judge(bad, {}, b.signal), { code: "APP_EXITED" });
+  await answers("held");
+  const own = plan("web", "gap", "own");
+  await deploy(b.runtime, own, held, b.signal);
+  await answers("own");
+  const other = plan("api", "gap", "other");
+  await deploy(b.runtime, other, own, b.signal);
+  await answers("other");
+  const broken = plan("web", "node", "broken", "process.exit(3)");
+  await assert.rejects(b.runtime.judge(broken, {}, b.signal), { code: "APP_EXITED" });
+  await answers("other");
+  const again = plan("web", "node", "again");
+  await deploy(b.runtime, again, other, b.signal);
+  await answers("again");
+  const third = plan("api", "gap", "third");
+  await deploy(b.runtime, third, again, b.signal);
+  await answers("third");
+  await b.runtime.reconcile([held], [], b.signal);
+  await answers("held");
+  await b.runtime.reconcile([third], [], b.signal);
+  await answers("third");
+});
+
 test("with overlap: false requests wait in the socket's queue and none is lost", async (t) => {
   const b = await bench(t);
   const port = await freePort();

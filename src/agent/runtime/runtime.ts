@@ -9,6 +9,7 @@ import { programFile } from "../../lib/program.ts";
 import { addressText, variableName, type SocketAddress } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { closeUnused, forgetAll, stopAll } from "./clearing.ts";
+import { inTheWay, inTheWayOf, makeWay, type Comer } from "./make-way.ts";
 import type { Place } from "./instance-spec.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
 import {
@@ -22,16 +23,7 @@ import {
 } from "./plan.ts";
 import { endedInUse, InstanceWatch, untilReady, type Watched } from "./readiness.ts";
 import { startInstance, type Started } from "./starter.ts";
-import {
-  isLive,
-  isServing,
-  isTableOnly,
-  ofRun,
-  otherRuns,
-  readStock,
-  type Held,
-  type Stock,
-} from "./stock.ts";
+import { isServing, isTableOnly, ofRun, otherRuns, readStock, type Held, type Stock } from "./stock.ts";
 import { styleOf } from "./style.ts";
 import type { Warning } from "./warning.ts";
 import { rowsOf, type InstanceRow } from "./view.ts";
@@ -73,6 +65,8 @@ export interface RetireOutcome extends Outcome {
 interface Draft {
   /** Old instances that had to stop first, and what that cut. */
   readonly stopped: Held[];
+  /** Sockets that were closed for it. */
+  readonly closed: SocketSpec[];
   /** Instances of the very run that served before: neither judged again nor ended with it. */
   readonly serving: readonly Held[];
   readonly warnings: Warning[];
@@ -129,7 +123,7 @@ export class AppRuntime implements AsyncDisposable {
     const { hello } = await this.#link.client();
     for (const process of plan.processes) styleOf(process, plan.dir, hello.ffi);
     const serving = await this.#clearRun(plan);
-    const draft: Draft = { stopped: [], serving, warnings: [], gapBegan: undefined };
+    const draft: Draft = { stopped: [], closed: [], serving, warnings: [], gapBegan: undefined };
     this.#drafts.set(runKey(plan), draft);
     try {
       const replaces = options.replaces ?? otherRuns(await readStock(this.#link), plan);
@@ -193,10 +187,10 @@ export class AppRuntime implements AsyncDisposable {
     const spared = new Set(draft?.serving.map(({ view }) => view.spec.key));
     const held = ofRun(await readStock(this.#link), run).filter(({ view }) => !spared.has(view.spec.key));
     await stopAll(this.#link, held);
+    for (const socket of draft?.closed ?? []) await this.#link.call("listen", { socket });
     const known = new Set((await readStock(this.#link)).instances.map(({ view }) => view.spec.key));
-    for (const { view } of draft?.stopped ?? []) {
-      if (known.has(view.spec.key)) await this.#link.call("again", { key: view.spec.key });
-    }
+    const stopped = new Set(draft?.stopped.map(({ view }) => view.spec.key));
+    for (const key of stopped) if (known.has(key)) await this.#link.call("again", { key });
     await forgetAll(this.#link, held);
     await closeUnused(this.#link, new Set([run.app]));
   }
@@ -221,8 +215,8 @@ export class AppRuntime implements AsyncDisposable {
     const before = await readStock(this.#link);
     const extra = (stock: Stock): Held[] =>
       stock.instances.filter(({ meta }) => names.has(meta.app) && !plans.some((plan) => belongs(plan, meta)));
-    const exclusive = extra(before).filter((held) => makesWay(held, plans));
-    await stopAll(this.#link, exclusive);
+    const { ffi } = (await this.#link.client()).hello;
+    await makeWay(this.#link, inTheWayOf(plans, extra(before), before, { place: this.#place, ffi }));
     const failed = new Set<string>();
     for (const plan of plans) {
       try {
@@ -277,7 +271,7 @@ export class AppRuntime implements AsyncDisposable {
   ): Promise<Watched[]> {
     const { hello } = await this.#link.client();
     const style = styleOf(process, plan.dir, hello.ffi);
-    if (!process.overlap || style === "gap") await this.#makeWay(process, style === "gap", replaces, draft);
+    await this.#makeWay({ app: plan.app, process, style }, replaces, draft);
     if (gateIsOff(process) && style === "socket") {
       const message = `${plan.app} ${process.name}: gate is off, it is attached without being judged`;
       draft.warnings.push({ code: "GATE_UNSEEN", message, data: { process: process.name } });
@@ -297,19 +291,16 @@ export class AppRuntime implements AsyncDisposable {
     return judged;
   }
 
-  async #makeWay(process: ProcessPlan, gap: boolean, runs: readonly RunRef[], draft: Draft): Promise<void> {
-    const { instances } = await readStock(this.#link);
-    const old = instances.filter(
-      (held) =>
-        held.meta.process === process.name && runs.some((run) => sameRun(run, held.meta)) && isLive(held),
-    );
-    if (old.length === 0) return;
-    draft.stopped.push(...old);
-    if (gap) draft.gapBegan = performance.now();
-    const { cut, forced } = await stopAll(this.#link, old);
+  async #makeWay(comer: Comer, runs: readonly RunRef[], draft: Draft): Promise<void> {
+    const way = inTheWay(comer, runs, await readStock(this.#link), this.#place);
+    draft.closed.push(...way.sockets);
+    draft.stopped.push(...way.instances);
+    if (way.instances.length > 0 && comer.style === "gap") draft.gapBegan ??= performance.now();
+    const { cut, forced } = await makeWay(this.#link, way);
     if (cut === 0) return;
-    const message = `${cut} connections were cut when the old ${process.name} stopped`;
-    draft.warnings.push({ code: "CONNECTIONS_CUT", message, data: { cut, forced, process: process.name } });
+    const { name } = comer.process;
+    const message = `${cut} connections were cut when the old ${name} stopped`;
+    draft.warnings.push({ code: "CONNECTIONS_CUT", message, data: { cut, forced, process: name } });
   }
 
   async #judgeInstance(
@@ -347,12 +338,6 @@ const gateIsOff = (process: ProcessPlan): boolean =>
 function belongs(plan: ReleasePlan, meta: Held["meta"]): boolean {
   if (!sameRun(plan, meta)) return false;
   return plan.processes.some((process) => process.name === meta.process && meta.index <= process.count);
-}
-
-/** Must it end before the plan's own instance of that process may start? */
-function makesWay({ meta }: Held, plans: readonly ReleasePlan[]): boolean {
-  const process = plans.find((plan) => plan.app === meta.app)?.processes.find((p) => p.name === meta.process);
-  return process !== undefined && (!process.overlap || meta.style === "gap");
 }
 
 /** Waits for all, also when one fails, so that nothing goes on behind the caller's back; then throws the first failure. */
