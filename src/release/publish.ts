@@ -14,7 +14,7 @@ import { cutSegments, encodeRoot } from "./segments.ts";
 import { decodeSince, encodeSince } from "./since.ts";
 import type { PublishedTree, PublishProgress } from "./published.ts";
 import { openStatCache, type StatCache } from "./stat-cache.ts";
-import { loadTree, TABLE_BYTES } from "./tree-blobs.ts";
+import { isUnreadable, loadTree, TABLE_BYTES } from "./tree-blobs.ts";
 import type { SourceEntry, TreeSource } from "./tree-source.ts";
 
 export interface PublishOptions {
@@ -144,8 +144,7 @@ async function timesOf(files: readonly FileRow[], options: PublishOptions): Prom
   const { previous, depot, signal, now } = options;
   if (previous === null) return files.map(() => now);
   const before = await loadTree(new Fetcher([depot], signal), previous).catch((err: unknown) => {
-    if (isSkeinError(err, "BLOB_MISSING", "CHUNK_MISSING", "CHUNK_CORRUPT", "TREE_CORRUPT", "PACK_CORRUPT"))
-      return undefined;
+    if (isUnreadable(err)) return undefined;
     throw err;
   });
   const times = new Map<Digest, number>();

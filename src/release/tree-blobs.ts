@@ -15,6 +15,10 @@ import { decodeSince } from "./since.ts";
 export const TABLE_BYTES = 64 * 1024 * 1024;
 
 /** Rows that travelled together. */
+/** Does it say that what lies in a depot is not the whole tree, or not the one that was asked for? */
+export const isUnreadable = (err: unknown): boolean =>
+  isSkeinError(err, "BLOB_MISSING", "CHUNK_MISSING", "CHUNK_CORRUPT", "TREE_CORRUPT", "PACK_CORRUPT");
+
 export interface TreeSegment extends SegmentRef {
   readonly rows: number;
   /** How many of its rows are files. */

@@ -11,7 +11,7 @@ import { bytesBlob } from "../../release/blobs.ts";
 import { PACK_BYTES, packName, PRELUDE_BYTES } from "../../release/pack.ts";
 import type { PublishedTree } from "../../release/published.ts";
 import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../../release/release-index.ts";
-import { indexOf, TABLE_BYTES } from "../../release/tree-blobs.ts";
+import { indexOf, isUnreadable, TABLE_BYTES } from "../../release/tree-blobs.ts";
 import type { Release } from "../../trust/documents.ts";
 import { readUnverified } from "../../trust/envelope.ts";
 import { releaseKeys } from "../../trust/rights.ts";
@@ -123,20 +123,11 @@ export class Admissions {
       await lanes.run("prove", async () => await verifyTree([depot], tree, signal));
       return true;
     } catch (err) {
-      if (isSkeinError(err, ...UNREADABLE)) return false;
+      if (isUnreadable(err) || isSkeinError(err, "TREE_REFUSED")) return false;
       throw err;
     }
   }
 }
-
-const UNREADABLE = [
-  "BLOB_MISSING",
-  "CHUNK_MISSING",
-  "CHUNK_CORRUPT",
-  "PACK_CORRUPT",
-  "TREE_CORRUPT",
-  "TREE_REFUSED",
-] as const;
 
 /** The tree whose index a name is. */
 export function treeOfIndex(name: string): TreeId | undefined {

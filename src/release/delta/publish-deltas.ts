@@ -1,10 +1,9 @@
-import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Depot } from "../../depot/depot.ts";
 import { bytesBlob } from "../blobs.ts";
 import type { PublishedTree } from "../published.ts";
 import { deltaName, encodeIndex, indexName, type DeltaRef } from "../release-index.ts";
-import { indexOf } from "../tree-blobs.ts";
+import { indexOf, isUnreadable } from "../tree-blobs.ts";
 import { makeDelta, type MakeDeltaOptions } from "./make-delta.ts";
 
 export interface PublishDeltasOptions extends Omit<MakeDeltaOptions, "depot" | "from"> {
@@ -55,8 +54,7 @@ async function storeDelta(options: PublishDeltasOptions, from: PublishedTree): P
     await depot.put(deltaName(to.tree, from.tree), delta, signal);
     return delta.size;
   } catch (err) {
-    if (isSkeinError(err, "BLOB_MISSING", "CHUNK_MISSING", "CHUNK_CORRUPT", "TREE_CORRUPT", "PACK_CORRUPT"))
-      return undefined;
+    if (isUnreadable(err)) return undefined;
     throw err;
   }
 }

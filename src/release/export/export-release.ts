@@ -9,7 +9,7 @@ import { chunksOf, packName } from "../pack.ts";
 import type { PublishedTree } from "../published.ts";
 import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../release-index.ts";
 import { isFileRow } from "../rows.ts";
-import { indexOf, TABLE_BYTES, type LoadedTree } from "../tree-blobs.ts";
+import { indexOf, isUnreadable, TABLE_BYTES, type LoadedTree } from "../tree-blobs.ts";
 import { chunksOfTree } from "./chunk-walk.ts";
 import { copyTree } from "./copy-tree.ts";
 import type { ExportHead } from "./export-file.ts";
@@ -141,15 +141,7 @@ async function prove({ tree, head, staging, depot, signal }: KeepOptions): Promi
     if (head.from !== null && isSkeinError(cause, "CHUNK_MISSING", "BLOB_MISSING")) {
       throw new SkeinError("EXPORT_NEEDS", `${depot.name} lacks chunks that the file leaves out`, { cause });
     }
-    const lies = [
-      "BLOB_MISSING",
-      "CHUNK_MISSING",
-      "CHUNK_CORRUPT",
-      "PACK_CORRUPT",
-      "TREE_CORRUPT",
-      "TREE_REFUSED",
-    ];
-    if (!lies.includes(cause.code)) throw cause;
+    if (!isUnreadable(cause) && !isSkeinError(cause, "TREE_REFUSED")) throw cause;
     throw new SkeinError("EXPORT_DAMAGED", `the file does not hold what its release says: ${cause.message}`, {
       cause,
     });

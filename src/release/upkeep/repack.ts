@@ -1,5 +1,4 @@
 import type { Depot } from "../../depot/depot.ts";
-import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
 import { bytesBlob, readHead } from "../blobs.ts";
@@ -11,7 +10,7 @@ import { PackWriter } from "../pack-writer.ts";
 import type { PublishedTree } from "../published.ts";
 import { encodeIndex, indexName } from "../release-index.ts";
 import { isFileRow } from "../rows.ts";
-import { indexOf, loadTree, type LoadedTree } from "../tree-blobs.ts";
+import { indexOf, isUnreadable, loadTree, type LoadedTree } from "../tree-blobs.ts";
 import { packsToRewrite, REPACK, type Census, type RepackRule } from "./repack-plan.ts";
 
 /**
@@ -54,7 +53,7 @@ export async function repack(options: RepackOptions): Promise<Repacked> {
       const part = await moveOut(depot, root, chosen, writer, signal);
       if (part !== undefined) moved.push(part);
     } catch (err) {
-      if (!isSkeinError(err, ...UNREADABLE)) throw err;
+      if (!isUnreadable(err)) throw err;
       for (const pack of (await indexOf(depot, root.tree, signal))?.packs ?? []) stay.add(pack);
     }
   }
@@ -113,18 +112,10 @@ async function treeOrNone(
   try {
     return await loadTree(new Fetcher([depot], signal), root);
   } catch (err) {
-    if (isSkeinError(err, ...UNREADABLE)) return undefined;
+    if (isUnreadable(err)) return undefined;
     throw err;
   }
 }
-
-const UNREADABLE = [
-  "BLOB_MISSING",
-  "CHUNK_MISSING",
-  "CHUNK_CORRUPT",
-  "PACK_CORRUPT",
-  "TREE_CORRUPT",
-] as const;
 
 /** Chunks of files and rows. */
 async function neededBy(tree: LoadedTree): Promise<Set<ChunkId>> {
