@@ -327,10 +327,12 @@ processes:
     health: { ready: { tcp: true, every: 50ms } }
     restart: { backoff: 50ms..50ms, limit: 1 in 1m }
 `,
-    "web.js":
-      "require('node:net').createServer().listen(process.env.PORT, process.env.HOST);\nsetTimeout(() => process.exit(9), 1500);\n",
+    "web.js": `require("node:net").createServer().listen(process.env.PORT, process.env.HOST);
+setInterval(() => { if (require("node:fs").existsSync(process.env.SKEIN_DATA + "/die")) process.exit(9); }, 50);
+`,
   });
   await w.receipt(ordered.digest, "ok");
+  fs.writeFileSync(path.join(w.paths.lib, "apps/shop/data/die"), "");
   const told = await eventually("it is given up", () => {
     const [app] = w.report()?.apps ?? [];
     return app?.state === "failed" && app;
