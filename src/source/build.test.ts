@@ -72,7 +72,7 @@ test("a build that takes too long is ended with everything that it started", asy
   const o = options(t, { run: "sleep 300 & echo $! > pid; wait", withinMs: 2000 });
   await assert.rejects(build(o), { code: "BUILD_FAILED", message: /within 2s/ });
   const pid = Number(fs.readFileSync(path.join(o.dir, "pid"), "utf8"));
-  assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
+  assert.ok(hasEnded(pid));
 });
 
 test("what a good build leaves running ends with it", async (t) => {
