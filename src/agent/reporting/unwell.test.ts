@@ -30,6 +30,8 @@ test("of crashes and failed live checks the newest is told", () => {
   });
   replaced.note(row("web.3"), "no answer", T + 8000);
   assert.deepEqual(unwellOf(crashed, replaced), { at: iso(8), message: "web.3 was replaced: no answer" });
+  replaced.note(row("web.3"), "x".repeat(5000), T + 9000);
+  assert.equal(unwellOf(crashed, replaced)?.message.length, 300, "what the hub takes");
   replaced.keep(new Set(["shop/web.1"]));
   assert.equal(unwellOf(crashed, replaced)?.at, iso(7));
 });

@@ -1,6 +1,9 @@
 import { timeOf } from "../../trust/fields.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 
+/** The hub takes no longer one, and with it none of the report. */
+const MESSAGE_LENGTH = 300;
+
 /** The newest sign that a release does not do well where it serves. */
 export interface Unwell {
   /** By this machine's clock. */
@@ -13,7 +16,8 @@ export class Replaced {
   readonly #all = new Map<string, Unwell>();
 
   note({ key, instance }: Pick<InstanceRow, "key" | "instance">, why: string, now: number): void {
-    this.#all.set(key, { at: timeOf(now), message: `${instance} was replaced: ${why}` });
+    const message = `${instance} was replaced: ${why}`.slice(0, MESSAGE_LENGTH);
+    this.#all.set(key, { at: timeOf(now), message });
   }
 
   of(key: string): Unwell | undefined {
