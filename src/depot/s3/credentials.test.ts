@@ -1,94 +1,40 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { once } from "node:events";
-import fs from "node:fs";
-import http from "node:http";
-import type { AddressInfo } from "node:net";
-import os from "node:os";
 import path from "node:path";
-import test, { type TestContext } from "node:test";
-import { promisify } from "node:util";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import test from "node:test";
 import { fakeClock } from "../../lib/fake-clock.ts";
-import { digestOf } from "../../lib/ids.ts";
-import { openBucket } from "./bucket.ts";
+import { home, seenBy, serve } from "./chain.fixture.ts";
 import { renewed } from "./credentials.ts";
-import { s3Depot } from "./s3-depot.ts";
 import { sharedS3Server } from "./s3-server.fixture.ts";
 
 const server = sharedS3Server({ conditional: false });
 const KEYS = { AccessKeyId: "test:tester", SecretAccessKey: "testing" };
 const ENDS = { Expiration: "2099-01-01T00:00:00Z" };
 
-/** A bucket with one blob, and what a process that knows only `env` makes of it. */
-async function seenBy(t: TestContext, env: Readonly<Record<string, string>>): Promise<string> {
-  const location = `s3://${await (await server()).makeBucket()}`;
-  using bucket = await openBucket(location, (await server()).env);
-  const bytes = Buffer.from("x");
-  await s3Depot(bucket, "").put(
-    "found",
-    { size: 1, sha256: digestOf(bytes), open: () => justOnce(bytes) },
-    t.signal,
-  );
-  const script = path.join(import.meta.dirname, "s3-list.fixture.ts");
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [script, location], {
-    env: {
-      PATH: process.env["PATH"],
-      AWS_REGION: "us-east-1",
-      AWS_ENDPOINT_URL_S3: (await server()).endpoint,
-      AWS_EC2_METADATA_DISABLED: "true",
-      ...env,
-    },
-  });
-  assert.ok(!(stdout + stderr).includes("testing"), "a secret was printed");
-  return stdout;
-}
-
-async function* justOnce(bytes: Buffer): AsyncGenerator<Buffer> {
-  yield await Promise.resolve(bytes);
-}
-
-function home(t: TestContext, files: Readonly<Record<string, string>>): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-aws-"));
-  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
-  fs.mkdirSync(path.join(dir, ".aws"));
-  for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(dir, ".aws", name), text);
-  return dir;
-}
-
-async function serve(
-  t: TestContext,
-  answer: (req: http.IncomingMessage) => string | undefined,
-): Promise<string> {
-  const server = http.createServer((req, res) => {
-    const text = answer(req);
-    res.writeHead(text === undefined ? 404 : 200).end(text);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  atEnd(t, () => server.close());
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
 const SHARED = "[default]\naws_access_key_id = test:tester\naws_secret_access_key = testing\n";
 
 test("keys are taken from variables, or those that are named Skein's", async (t) => {
   const named = { SKEIN_AWS_ACCESS_KEY_ID: "test:tester", SKEIN_AWS_SECRET_ACCESS_KEY: "testing" };
   const wrong = { AWS_ACCESS_KEY_ID: "test:tester", AWS_SECRET_ACCESS_KEY: "wrong" };
-  assert.equal(await seenBy(t, { ...wrong, ...named, HOME: home(t, {}) }), "found");
-  assert.match(await seenBy(t, { ...wrong, HOME: home(t, {}) }), /^DEPOT_DENIED /);
+  assert.equal(await seenBy(t, await server(), { ...wrong, ...named, HOME: home(t, {}) }), "found");
+  assert.match(await seenBy(t, await server(), { ...wrong, HOME: home(t, {}) }), /^DEPOT_DENIED /);
 });
 
 test("keys are taken from the shared files: the default profile, a named one, a process of a profile", async (t) => {
-  assert.equal(await seenBy(t, { HOME: home(t, { credentials: SHARED }) }), "found");
+  assert.equal(await seenBy(t, await server(), { HOME: home(t, { credentials: SHARED }) }), "found");
   const maker = path.join(
     home(t, { "keys.json": JSON.stringify({ Version: 1, ...KEYS, ...ENDS }) }),
     ".aws/keys.json",
   );
   const config = `[profile far]\ncredential_process = cat ${maker}\n[profile broken]\ncredential_process = false hunter2`;
   const env = { HOME: home(t, { config, credentials: SHARED.replace("testing", "wrong") }) };
-  assert.equal(await seenBy(t, { ...env, AWS_PROFILE: "far" }), "found");
-  const broken = await seenBy(t, { ...env, SKEIN_AWS_PROFILE: "broken" });
+  assert.equal(await seenBy(t, await server(), { ...env, AWS_PROFILE: "far" }), "found");
+  const stale = { AWS_ACCESS_KEY_ID: "test:tester", AWS_SECRET_ACCESS_KEY: "wrong" };
+  const good = { ...stale, AWS_SECRET_ACCESS_KEY: "testing" };
+  assert.match(await seenBy(t, await server(), { ...env, ...stale, AWS_PROFILE: "far" }), /^DEPOT_DENIED /);
+  assert.equal(await seenBy(t, await server(), { ...env, ...good, AWS_PROFILE: "broken" }), "found");
+  assert.equal(await seenBy(t, await server(), { ...env, ...stale, SKEIN_AWS_PROFILE: "far" }), "found");
+  assert.equal(await seenBy(t, await server(), { ...env, ...stale }, "?profile=far"), "found");
+  const broken = await seenBy(t, await server(), { ...env, SKEIN_AWS_PROFILE: "broken" });
   assert.match(broken, /^DEPOT_CREDENTIALS /);
   assert.ok(!broken.includes("hunter2"), broken);
 });
@@ -102,7 +48,7 @@ test("keys are taken from a container's or pod's agent, and from the machine's r
     AWS_CONTAINER_CREDENTIALS_FULL_URI: `${pod}/v1`,
     AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: token,
   };
-  assert.equal(await seenBy(t, { ...inPod, HOME: home(t, {}) }), "found");
+  assert.equal(await seenBy(t, await server(), { ...inPod, HOME: home(t, {}) }), "found");
   const machine = await serve(t, ({ method, url = "", headers }) => {
     if (method === "PUT" && url === "/latest/api/token") return "session";
     if (headers["x-aws-ec2-metadata-token"] !== "session") return undefined;
@@ -113,11 +59,14 @@ test("keys are taken from a container's or pod's agent, and from the machine's r
       : undefined;
   });
   const onMachine = { AWS_EC2_METADATA_DISABLED: "false", AWS_EC2_METADATA_SERVICE_ENDPOINT: machine };
-  assert.equal(await seenBy(t, { ...onMachine, HOME: home(t, {}) }), "found");
+  assert.equal(await seenBy(t, await server(), { ...onMachine, HOME: home(t, {}) }), "found");
 });
 
 test("where there are none, that is said", async (t) => {
-  assert.match(await seenBy(t, { HOME: home(t, {}) }), /^DEPOT_CREDENTIALS no credentials for S3/);
+  assert.match(
+    await seenBy(t, await server(), { HOME: home(t, {}) }),
+    /^DEPOT_CREDENTIALS no credentials for S3/,
+  );
 });
 
 test("credentials are loaded once for many who ask, renewed before they end, and again when they are refused", async () => {

@@ -15,26 +15,29 @@ export interface CredentialSource {
 const RENEW_BEFORE_MS = 5 * 60_000;
 
 /**
- * The standard chain: variables, then the shared files (profiles, SSO, processes, web identity), then the container's
+ * The standard chain: variables (unless the profile is named for us alone), then the shared files (profiles, SSO, processes, web identity), then the container's
  * or pod's and the machine's role. Variables are read here; for all else AWS's own chain is loaded, at first use.
  */
 export function credentialChain(settings: S3Settings, env: Environment, clock: Clock): CredentialSource {
   let chain: Promise<() => Promise<Credentials>> | undefined;
-  return renewed(clock, async () => {
+  const load = async (): Promise<Credentials> => {
     const own = variables(env);
-    if (own !== undefined && settings.profile === undefined) return own;
-    chain ??= import("./aws-chain.ts").then(({ awsChain }) => awsChain(settings.region, settings.profile));
+    if (own !== undefined && !settings.profileGoesFirst) return own;
+    chain ??= import("./aws-chain.ts").then(({ awsChain }) =>
+      awsChain(settings.region, settings.profile, env),
+    );
     return await (
       await chain
     )();
-  });
+  };
+  return renewed(clock, load, settings.profile);
 }
 
 /**
  * Keeps what `load` gave until shortly before it ends; many who ask at once wait for one load. Where it cannot be
  * renewed yet, it serves to its end.
  */
-export function renewed(clock: Clock, load: () => Promise<Credentials>): CredentialSource {
+export function renewed(clock: Clock, load: () => Promise<Credentials>, profile?: string): CredentialSource {
   let kept: Credentials | undefined;
   let loading: Promise<Credentials> | undefined;
   const leftMs = (): number => (kept === undefined ? -Infinity : (kept.expiresMs ?? Infinity) - clock.now());
@@ -43,7 +46,7 @@ export function renewed(clock: Clock, load: () => Promise<Credentials>): Credent
       return (kept = await load());
     } catch (err) {
       if (kept !== undefined && leftMs() > 0) return kept;
-      throw none(err);
+      throw none(err, profile);
     } finally {
       loading = undefined;
     }
@@ -67,8 +70,9 @@ function variables(env: Environment): Credentials | undefined {
 }
 
 /** Not with the cause: what a `credential_process` was called with may be a secret. */
-function none(err: unknown): SkeinError {
+function none(err: unknown, profile: string | undefined): SkeinError {
   const [line = ""] = messageOf(err).split("\n", 1);
   const why = line.startsWith("Command failed") ? "the credential_process ended with an error" : line;
-  return new SkeinError("DEPOT_CREDENTIALS", `no credentials for S3: ${why.slice(0, 300)}`);
+  const where = profile === undefined ? "" : `, by the profile ${profile}`;
+  return new SkeinError("DEPOT_CREDENTIALS", `no credentials for S3${where}: ${why.slice(0, 300)}`);
 }

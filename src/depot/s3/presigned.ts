@@ -79,6 +79,7 @@ export async function openPresigned(
     style: "path",
     anonymous: true,
     profile: undefined,
+    profileGoesFirst: false,
   } as const;
   const none = new SkeinError("DEPOT_CREDENTIALS", "a list of addresses has no credentials");
   const credentials = { get: async () => await Promise.reject(none), forget: () => undefined };

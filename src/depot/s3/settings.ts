@@ -20,6 +20,8 @@ export interface S3Settings {
   readonly anonymous: boolean;
   /** `[name]` of the shared files. */
   readonly profile: string | undefined;
+  /** It is named in the address or for Skein alone, and goes before keys in variables. */
+  readonly profileGoesFirst: boolean;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -42,7 +44,8 @@ export function awsVariable(env: Environment, name: string): string | undefined 
  */
 export async function s3Settings(location: string, env: Environment): Promise<S3Settings> {
   const { bucket, prefix, options } = parseLocation(location);
-  const profile = options.get("profile") ?? awsVariable(env, "AWS_PROFILE");
+  const ownProfile = options.get("profile") ?? (env["SKEIN_AWS_PROFILE"] || undefined);
+  const profile = ownProfile ?? awsVariable(env, "AWS_PROFILE");
   const shared = await sharedConfig(env, profile ?? "default");
   const said = (option: string, variables: readonly string[], inFile?: string): string | undefined =>
     options.get(option) ??
@@ -60,6 +63,7 @@ export async function s3Settings(location: string, env: Environment): Promise<S3
     style: style === undefined ? defaultStyle(bucket, endpoint) : checkedStyle(style),
     anonymous: options.get("anonymous") === "yes",
     profile,
+    profileGoesFirst: ownProfile !== undefined,
   };
 }
 
