@@ -14,7 +14,15 @@ import {
 } from "./cluster.fixture.ts";
 import type { Charter, Enrol } from "./documents.ts";
 import { digestOfEnvelope, readUnverified, seal, type Envelope } from "./envelope.ts";
-import { openBirth, openLabel, openRevoke, openTicket, relabelled, ticketDigest } from "./identity.ts";
+import {
+  openBirth,
+  openLabel,
+  openReplacement,
+  openRevoke,
+  openTicket,
+  relabelled,
+  ticketDigest,
+} from "./identity.ts";
 import { generateSigner, type LocalSigner } from "./keys.ts";
 
 const cluster = await testCluster();
@@ -131,6 +139,26 @@ test("a label document needs the right to all that it gives and takes, and a hig
   assert.throws(() => openLabel(charter, foreign, self, T0), { code: "WRONG_CLUSTER" });
 });
 
+test("another name takes the right to all of a node's labels: orders name nodes by it", async () => {
+  const self = web1.identity;
+  const db = { ...self, labels: { role: "db" } };
+  const byBob = await labelFor(bob, self.node, { name: "web9", labels: { role: "db" } });
+  assert.throws(() => openLabel(limited, byBob, db, T0), { code: "DOC_UNSIGNED" });
+  openLabel(charter, byBob, db, T0);
+  openLabel(limited, await labelFor(bob, self.node, { name: "web9", labels: { role: "web" } }), self, T0);
+});
+
+test("a ticket that takes a node's place is by who may end that one", async () => {
+  const self = web1.identity;
+  const ticket = readUnverified(await ticketFor(cluster, { replace: self.node }), "ticket.1");
+  const byBob = await seal("ticket.1", ticket, [bob]);
+  openTicket(limited, byBob, { pin, now: T0 });
+  openReplacement(limited, byBob, self);
+  const db = { ...self, labels: { role: "db" } };
+  assert.throws(() => openReplacement(limited, byBob, db), { code: "DOC_UNSIGNED" });
+  openReplacement(limited, await seal("ticket.1", ticket, [alice]), db);
+});
+
 test("a node is revoked by an admin or by who may give all of its labels", async () => {
   const self = web1.identity;
   const body = { cluster: CLUSTER, node: self.node, reason: "stolen", issued: at(0) };
@@ -141,4 +169,13 @@ test("a node is revoked by an admin or by who may give all of its labels", async
   assert.throws(() => openRevoke(limited, byBob, db, T0), { code: "DOC_UNSIGNED" });
   const byItself = await seal("revoke.1", body, [web1.signer]);
   assert.throws(() => openRevoke(charter, byItself, self, T0), { code: "DOC_UNSIGNED" });
+  const cases: [Partial<typeof body>, string][] = [
+    [{ cluster: "d".repeat(32) }, "WRONG_CLUSTER"],
+    [{ node: bob.kid }, "ORDER_NOT_FOR_NODE"],
+    [{ issued: at(11) }, "DOC_FROM_FUTURE"],
+  ];
+  for (const [change, code] of cases) {
+    const bad = await seal("revoke.1", { ...body, ...change }, [alice]);
+    assert.throws(() => openRevoke(charter, bad, self, T0), { code });
+  }
 });

@@ -80,7 +80,8 @@ export function openBirth(
 }
 
 /**
- * A node's new name and labels, by an operator who may give and take every label that changes.
+ * A node's new name and labels, by an operator who may give and take every label that changes. Orders name nodes by
+ * their names, too: for another one it takes the right to all of its labels, as for its end.
  * @throws SkeinError ORDER_NOT_FOR_NODE, DOC_ROLLBACK when its serial is not higher, WRONG_CLUSTER, DOC_*
  */
 export function openLabel(
@@ -94,7 +95,8 @@ export function openLabel(
   if (claimed.node !== current.node) throw notFor("label", claimed.node, current);
   const changing = changedLabels(current.labels, claimed.labels);
   const keys = changing.map((labels) => keysWith(charter, { kind: "enrol", labels }));
-  const opened = openEnvelope(source, "label.1", inBoth(keys), 1);
+  if (claimed.name !== current.name) keys.push(keysToEnd(charter, current));
+  const opened = openEnvelope(source, "label.1", inAll(keys), 1);
   refuseFuture("label", opened.body.issued, now);
   if (opened.body.serial > current.serial) return opened;
   throw new SkeinError(
@@ -124,15 +126,17 @@ export function openRevoke(
   const claimed = readUnverified(source, "revoke.1");
   refuseForeign("revocation", claimed.cluster, charter);
   if (claimed.node !== current.node) throw notFor("revocation", claimed.node, current);
-  const enrol = keysWith(charter, { kind: "enrol", labels: current.labels });
-  const opened = openEnvelope(
-    source,
-    "revoke.1",
-    new Map([...keysWith(charter, { kind: "admin" }), ...enrol]),
-    1,
-  );
+  const opened = openEnvelope(source, "revoke.1", keysToEnd(charter, current), 1);
   refuseFuture("revocation", opened.body.issued, now);
   return opened;
+}
+
+/**
+ * A ticket that takes another node's place ends that one: only who may revoke it can sign such a ticket.
+ * @throws SkeinError DOC_*
+ */
+export function openReplacement(charter: Charter, source: unknown, replaced: Identity): Opened<"ticket.1"> {
+  return openEnvelope(source, "ticket.1", keysToEnd(charter, replaced), 1);
 }
 
 /** A ticket's digest without a look at its signatures: its name in the store and in an enrolment. */
@@ -149,7 +153,12 @@ function changedLabels(before: Labels, after: Labels): readonly [Labels, Labels]
   return [missing(after, before), missing(before, after)];
 }
 
-function inBoth([first, ...rest]: readonly Keys[]): Keys {
+/** Who may end this identity: admins, and operators who may give all of its labels. */
+function keysToEnd(charter: Charter, { labels }: Identity): Keys {
+  return new Map([...keysWith(charter, { kind: "admin" }), ...keysWith(charter, { kind: "enrol", labels })]);
+}
+
+function inAll([first, ...rest]: readonly Keys[]): Keys {
   return new Map([...(first ?? [])].filter(([kid]) => rest.every((keys) => keys.has(kid))));
 }
 

@@ -6,6 +6,7 @@ import { generateSigner } from "../../trust/keys.ts";
 import {
   HOUR,
   at,
+  charterWithOperator,
   joinNode,
   keyClient,
   makeCluster,
@@ -107,6 +108,72 @@ test("labels change by signed documents with growing serials", async (t) => {
   assert.deepEqual((await hub.client.nodeDocuments("db1")).label, first);
   const wanted = await node.client.wanted(undefined, 0);
   assert.deepEqual(wanted?.identity.label, first);
+});
+
+test("who may enrol test machines neither ends, nor takes the place of, nor renames another", async (t) => {
+  const cluster = await makeCluster();
+  const hub = await startTestHub(t, { cluster });
+  const db = await joinNode(t, hub, "db1", { role: "db" });
+  const later = await joinNode(t, hub, "t1", { role: "test" });
+  const bob = generateSigner();
+  await hub.client.postCharter(await charterWithOperator(cluster, bob, ["enrol:role=test"]));
+  const client = await operatorClient(cluster, hub.address, bob);
+  atEnd(t, () => client.close());
+  const label = async (
+    node: string,
+    serial: number,
+    name: string,
+    labels: Record<string, string>,
+    by = bob,
+  ) =>
+    await seal("label.1", { cluster: cluster.id, node: node as never, serial, name, labels, issued: at() }, [
+      by,
+    ]);
+
+  const join = generateSigner();
+  const ticket = await makeTicket(cluster, join, { name: "db1", replace: db.kid }, bob);
+  await assert.rejects(client.postTicket(ticket), { code: "DOC_UNSIGNED" });
+  await assert.rejects(client.postLabel(await label(db.kid, 1, "old1", { role: "db" })), {
+    code: "DOC_UNSIGNED",
+  });
+
+  // Its own it may replace, until that one has labels that are not his to end.
+  const own = await makeTicket(cluster, join, { name: "t1", replace: later.kid }, bob);
+  await client.postTicket(own);
+  await hub.client.postLabel(
+    await label(later.kid, 1, "t1", { role: "test", env: "prod" }, cluster.operator),
+  );
+  const key = generateSigner();
+  const thief = keyClient(cluster, hub.address, key);
+  atEnd(t, () => thief.close());
+  const enrol = await makeEnrol(cluster, own, join, key, "t1");
+  await assert.rejects(thief.enrol(enrol), { code: "DOC_UNSIGNED" });
+  await db.client.report(reportOf());
+  await later.client.report(reportOf());
+  assert.deepEqual((await hub.client.nodes()).nodes.map(({ name }) => name).sort(), ["db1", "t1"]);
+});
+
+test("labels are taken that whoever knows but the birth certificate can judge", async (t) => {
+  const cluster = await makeCluster();
+  const hub = await startTestHub(t, { cluster });
+  const node = await joinNode(t, hub, "web1");
+  const bob = generateSigner();
+  await hub.client.postCharter(await charterWithOperator(cluster, bob, ["enrol:role=*"]));
+  const client = await operatorClient(cluster, hub.address, bob);
+  atEnd(t, () => client.close());
+  const label = async (serial: number, labels: Record<string, string>, by = cluster.operator) =>
+    await seal(
+      "label.1",
+      { cluster: cluster.id, node: node.kid, serial, name: "web1", labels, issued: at() },
+      [by],
+    );
+  await client.postLabel(await label(1, { role: "api" }, bob));
+  await hub.client.postLabel(await label(2, { role: "api", canary: "true" }));
+  // To who missed the second one it would look as if bob had given `canary`.
+  await assert.rejects(client.postLabel(await label(3, { role: "web", canary: "true" }, bob)), {
+    code: "DOC_UNSIGNED",
+  });
+  await hub.client.postLabel(await label(3, { role: "web", canary: "true" }));
 });
 
 test("an operator without the right to enrol invites nobody", async (t) => {

@@ -9,6 +9,7 @@ import { msOf } from "../../trust/fields.ts";
 import {
   openBirth,
   openLabel,
+  openReplacement,
   openRevoke,
   openTicket,
   relabelled,
@@ -94,6 +95,7 @@ export class Nodes {
       if (this.#core.mirror.get(key) !== undefined) return;
       const { name, replace } = opened.body;
       if (name !== null) this.#refuseTaken(name, replace);
+      this.#refuseReplacement(ticket, replace);
       const record: TicketRecord = { ticket, node: null };
       const join = keyIdOf({ alg: "raw", pub: opened.body.key });
       await commit(this.#core, [unchanged(key, 0)], [put(key, record), put(keys.join(join), opened.digest)]);
@@ -129,6 +131,7 @@ export class Nodes {
       const { identity, ticket } = openBirth(charter, { ticket: record.ticket, enrol }, { pin, now });
       this.#refuseKey(identity.node, caller);
       this.#refuseTaken(identity.name, ticket.replace);
+      this.#refuseReplacement(record.ticket, ticket.replace);
       faultPoint("hub.enrol");
       await commit(
         this.#core,
@@ -155,8 +158,11 @@ export class Nodes {
       const key = keys.node(node, "label");
       const { value: stored, modRevision } = this.#core.mirror.entry(key);
       if (stored !== undefined && digestOfEnvelope(stored) === digestOfEnvelope(label)) return;
-      const { charter } = this.#charters.need();
-      const next = relabelled(current, openLabel(charter, label, current, this.#core.clock.now()));
+      const { charter, pin } = this.#charters.need();
+      const now = this.#core.clock.now();
+      // Whoever missed those in between, or meets the node now, judges it by the birth certificate.
+      openLabel(charter, label, openBirth(charter, this.documents(node), { pin }).identity, now);
+      const next = relabelled(current, openLabel(charter, label, current, now));
       this.#refuseTaken(next.name, node);
       const renamed: Op[] =
         next.name === current.name
@@ -230,6 +236,12 @@ export class Nodes {
     const holder = this.#core.mirror.get(keys.name(name));
     if (holder === undefined || holder === except) return;
     throw new SkeinError("NAME_TAKEN", `there is a node ${name}`, { data: { name, node: holder } });
+  }
+
+  /** What was revoked already, nobody ends any more. */
+  #refuseReplacement(ticket: Envelope, old: KeyId | null): void {
+    const replaced = old === null ? undefined : this.identity(old);
+    if (replaced !== undefined) openReplacement(this.#charters.need().charter, ticket, replaced);
   }
 
   /** A ticket that replaces a node ends the old identity in the moment that the new one begins. */
