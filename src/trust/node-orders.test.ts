@@ -265,9 +265,23 @@ test("orders for another node, cluster or environment are refused", async () => 
   node.order(five);
   const staging = await orderOf(1, { env: "staging", prev: null });
   assert.equal(node.order(staging), "ENV_CONFLICT");
+  const settled = await settleOf(1, staging, { env: "staging" });
+  assert.equal(node.settle(settled, staging), "ENV_CONFLICT");
   const stop = await orderOf(6, { state: "stopped", prev: digestOfEnvelope(five) });
   assert.equal(node.order(stop), "accepted");
   assert.equal(node.order(staging), "accepted", "a stopped app does not hold the environment");
+});
+
+test("of two environments that are wanted when a clock was set back, only the first is started", async () => {
+  const node = new Node();
+  node.order(five);
+  node.minutes = 61;
+  const staging = await orderOf(1, { env: "staging", prev: null, applyBefore: at(200) });
+  assert.equal(node.order(staging), "accepted", "the other one has expired");
+  node.minutes = 0;
+  assert.equal(node.start(five), "accepted");
+  const second = started(node.state, { ...nameOf(staging), env: "staging" }, when(0));
+  assert.equal(node.take(second), "ENV_CONFLICT");
 });
 
 test("a settle without its receipts changes nothing", async () => {

@@ -47,6 +47,12 @@ function tampered(envelope: Envelope, from: string, to: string): Envelope {
   return { ...envelope, p: Buffer.from(text.replace(from, to)).toString("base64url") };
 }
 
+/** The same signature, said to be by somebody else. */
+const signedAs = (k: KeyId, envelope: Envelope): Envelope => ({
+  ...envelope,
+  s: envelope.s.map((one) => ({ ...one, k })),
+});
+
 test("an order is signed by an operator of its app and environment", async () => {
   const envelope = await sealOrder(orderBody(3), alice);
   const opened = openOrder(charter, envelope, T0);
@@ -134,6 +140,15 @@ test("a settle counts with the receipts that it needs, and with nothing else", a
       one,
       await receiptBy({ ...web2, signer: web1.signer }, order, envelope, { node: web2.signer.kid }),
     ],
+    "one by another key under the node's name": [
+      one,
+      signedAs(
+        web2.signer.kid,
+        await receiptBy({ ...web2, signer: web1.signer }, order, envelope, { node: web2.signer.kid }),
+      ),
+    ],
+    "one of another environment": [one, await receiptBy(web2, order, envelope, { env: "staging" })],
+    "one of another app": [one, await receiptBy(web2, order, envelope, { app: "shop2" })],
     "one that the node did not sign": [
       one,
       await seal("receipt.1", { ...(await bodyOf(one)), node: web2.signer.kid, key: web2.signer.pub }, [
@@ -148,6 +163,12 @@ test("a settle counts with the receipts that it needs, and with nothing else", a
   assert.throws(() => proof([one, two], { roster: null }), { code: "SETTLE_UNPROVEN" });
   const wider = rosterOf(...nodes, outsider);
   assert.throws(() => proof([one, two], { roster: wider }), { code: "SETTLE_UNPROVEN" });
+  for (const change of [{ env: "staging" }, { app: "shop2" }, { epoch: 1 }]) {
+    const elsewhere = settleBody(order, envelope, { needs: 0, ...change });
+    assert.throws(() => refuseUnproven({ settle: elsewhere, order, orderDigest, roster, receipts: [] }), {
+      code: "SETTLE_UNPROVEN",
+    });
+  }
   const other = settleBody(orderBody(4), await sealOrder(orderBody(4), alice), { needs: 0 });
   assert.throws(() => refuseUnproven({ settle: other, order, orderDigest, roster, receipts: [] }), {
     code: "SETTLE_UNPROVEN",
@@ -169,6 +190,10 @@ test("a tampered settle and one by a stranger are refused", async () => {
   assert.throws(() => openSettle(charter, stranger, T0), { code: "DOC_UNSIGNED" });
   const future = await seal("settle.1", settleBody(order, envelope, { issued: at(11) }), [alice]);
   assert.throws(() => openSettle(charter, future, T0), { code: "DOC_FROM_FUTURE" });
+  const foreign = await seal("settle.1", settleBody(order, envelope, { cluster: "d".repeat(32) }), [alice]);
+  assert.throws(() => openSettle(charter, foreign, T0), { code: "WRONG_CLUSTER" });
+  const unknown = await seal("settle.1", settleBody(order, envelope, { epoch: 1 }), [alice]);
+  assert.throws(() => openSettle(charter, unknown, T0), { code: "CHARTER_ROLLBACK" });
   await assert.rejects(seal("settle.1", settleBody(order, envelope, { needs: 33 }), [alice]), {
     code: "DOC_MALFORMED",
   });
@@ -226,6 +251,8 @@ test("a release document is signed by the builder it names, who may build the ap
   assert.throws(() => openRelease(built, inAlicesName, T0), { code: "DOC_UNSIGNED" });
   const future = await seal("release.1", { ...releaseBody, created: at(11) }, [alice]);
   assert.throws(() => openRelease(charter, future, T0), { code: "DOC_FROM_FUTURE" });
+  const foreign = await seal("release.1", { ...releaseBody, cluster: "d".repeat(32) }, [alice]);
+  assert.throws(() => openRelease(charter, foreign, T0), { code: "WRONG_CLUSTER" });
 });
 
 test("an order's release is found among those offered only if its document is genuine", async () => {
@@ -248,5 +275,10 @@ test("a receipt speaks for the node whose key it carries", async () => {
   assert.equal(openReceipt(CLUSTER, good).body.node, web1.signer.kid);
   const borrowed = await receiptBy(web1, order, envelope, { node: "f".repeat(32) as KeyId });
   assert.throws(() => openReceipt(CLUSTER, borrowed), { code: "DOC_UNSIGNED" });
+  // The key in it fits the signature, and the name on it is the other node's: all that is wrong is whose key that is.
+  for (const { signer } of [web2, { signer: { kid: "f".repeat(32) as KeyId } }]) {
+    const inAnothersName = signedAs(signer.kid, await receiptBy(web1, order, envelope, { node: signer.kid }));
+    assert.throws(() => openReceipt(CLUSTER, inAnothersName), { code: "DOC_UNSIGNED" });
+  }
   assert.throws(() => openReceipt("d".repeat(32), good), { code: "WRONG_CLUSTER" });
 });

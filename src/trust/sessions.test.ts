@@ -43,6 +43,8 @@ test("a beacon is by a hub that the charter lists", async () => {
   assert.equal(openBeacon(listed, beacon, hub.pub).body.incarnation, "one");
   assert.throws(() => openBeacon(charter, beacon, hub.pub), { code: "PIN_MISMATCH" });
   assert.throws(() => openBeacon(listed, beacon, tls.pub), { code: "PIN_MISMATCH" });
+  const foreign = await seal("beacon.1", { ...body, cluster: "d".repeat(32) }, [hub]);
+  assert.throws(() => openBeacon(listed, foreign, hub.pub), { code: "WRONG_CLUSTER" });
   const forged = await seal("beacon.1", body, [tls]);
   assert.throws(() => openBeacon(listed, forged, hub.pub), { code: "DOC_UNSIGNED" });
 });
@@ -81,6 +83,7 @@ test("a command is for minutes, for the nodes it names, and within the charter's
     [await command({ expires: at(721) }), "ORDER_EXPIRED", "too long even for a log"],
     [await command({ issued: at(12), expires: at(13) }), "DOC_FROM_FUTURE", "of the future"],
     [await command({}, generateSigner()), "DOC_UNSIGNED", "by a stranger"],
+    [await command({ cluster: "d".repeat(32) }), "WRONG_CLUSTER", "of another cluster"],
   ];
   for (const [envelope, code, why] of cases)
     assert.throws(() => openCommand(charter, envelope, context), { code }, why);
