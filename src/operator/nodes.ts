@@ -12,6 +12,7 @@ import { formatTicketLine } from "../trust/ticket-line.ts";
 import { announce, type Deed } from "./dry-run.ts";
 import { keepDocuments, readDocuments } from "./kept-documents.ts";
 import type { Operator } from "./operator.ts";
+import { shown } from "./shown.ts";
 
 /** A node as the hub sees it, with the name and labels that its documents prove. */
 export interface KnownNode extends NodeView {
@@ -39,7 +40,7 @@ async function proven(operator: Operator, node: NodeView, signal: AbortSignal): 
   const kept = await keptIdentity(operator, node);
   if (kept !== undefined) return { ...node, identity: kept };
   const documents = await operator.client.nodeDocuments(node.node, signal);
-  const identity = identityIn(operator, node, documents);
+  const identity = shown(`a node ${node.name}`, () => identityIn(operator, node, documents));
   await keepDocuments(operator.paths, node.node, documents);
   return { ...node, identity };
 }

@@ -13,6 +13,7 @@ import { limitsOf } from "../rollout/limits.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { compareSerials, openOrder } from "../trust/orders.ts";
+import { shown } from "./shown.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
@@ -47,20 +48,21 @@ export async function readLine(
     throw err;
   });
   const view = views.find((candidate) => candidate.env === env) ?? null;
+  const place = `${app}/${env}`;
   return {
     app,
     env,
-    head: held(operator, view?.head ?? null),
-    standing: held(operator, view?.standing ?? null),
-    whole: held(operator, view?.whole ?? view?.head ?? null),
+    head: held(operator, view?.head ?? null, place),
+    standing: held(operator, view?.standing ?? null, place),
+    whole: held(operator, view?.whole ?? view?.head ?? null, place),
     takenBack: view?.phase === "undone",
     view,
   };
 }
 
-function held(operator: Operator, view: OrderView | null): HeldOrder | null {
+function held({ charter, clock }: Operator, view: OrderView | null, place: string): HeldOrder | null {
   if (view === null) return null;
-  const opened = openOrder(operator.charter, view.order, operator.clock.now());
+  const opened = shown(`an order of ${place}`, () => openOrder(charter, view.order, clock.now()));
   return { order: opened.body, digest: opened.digest };
 }
 

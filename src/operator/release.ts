@@ -20,6 +20,7 @@ import { cacheDir } from "./home.ts";
 import { keptBlobs } from "./kept-blobs.ts";
 import { nearDepot, type NearDepot } from "./near-depot.ts";
 import type { Operator } from "./operator.ts";
+import { shown } from "./shown.ts";
 import { unwritten } from "./unwritten.ts";
 
 export interface MadeRelease {
@@ -184,7 +185,7 @@ async function earlier(
 
 function treeOf(operator: Operator, view: ReleaseView | undefined): PublishedTree | null {
   if (view === undefined) return null;
-  const { tree, rows, since } = openRelease(operator.charter, view.release, operator.clock.now()).body;
+  const { tree, rows, since } = readShown(operator, view.app, view.release).body;
   return { tree, rows, since };
 }
 
@@ -240,7 +241,7 @@ export async function findRelease(
   if (named !== app || !/^[0-9a-f]{4,64}$/.test(id)) return undefined;
   const view = await releaseIfThere(operator, app, id, signal);
   if (view === undefined) return undefined;
-  const opened = openRelease(operator.charter, view.release, operator.clock.now());
+  const opened = readShown(operator, app, view.release);
   if (opened.body.app !== app || opened.id !== view.id) {
     throw new SkeinError("ORDER_UNKNOWN_RELEASE", `the hub shows another release for ${version}`, {
       data: { asked: version, found: opened.id },
@@ -248,6 +249,10 @@ export async function findRelease(
   }
   return { id: opened.id, release: opened.body };
 }
+
+/** @throws SkeinError DOC_UNSIGNED and the like where nobody who may build the app signed it */
+export const readShown = ({ charter, clock }: Operator, app: string, release: Envelope) =>
+  shown(`a release of ${app}`, () => openRelease(charter, release, clock.now()));
 
 /** The document that the nodes will check, checked here first. */
 export async function documentOf(
@@ -257,7 +262,7 @@ export async function documentOf(
   signal: AbortSignal,
 ): Promise<Envelope> {
   const { release } = await operator.client.release(id, app, signal);
-  const opened = openRelease(operator.charter, release, operator.clock.now());
+  const opened = readShown(operator, app, release);
   if (opened.id === id && opened.body.app === app) return release;
   throw new SkeinError(
     "ORDER_UNKNOWN_RELEASE",

@@ -1,7 +1,6 @@
 import { bytesBySource } from "../api/parts.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
-import { openRelease } from "../trust/orders.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { deedOf, numberOf, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { hereIfItIs, type FindOptions } from "./asked.ts";
@@ -11,7 +10,7 @@ import type { StagedNode } from "./events.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine } from "./order.ts";
 import type { Operator } from "./operator.ts";
-import { documentOf } from "./release.ts";
+import { documentOf, readShown } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
 import { readManifest, type Origin } from "./source.ts";
 
@@ -123,7 +122,7 @@ async function latestRelease(
 ): Promise<StageTarget | undefined> {
   const [view] = await operator.client.releases({ app, limit: 1 }, signal);
   if (view === undefined) return undefined;
-  const { id, body } = openRelease(operator.charter, view.release, operator.clock.now());
+  const { id, body } = readShown(operator, app, view.release);
   if (body.app !== app) return undefined;
   const manifest = await manifestOfRelease({ id, release: body }, { depot, env, signal });
   return { app, release: id, manifest, commit: body.commit };

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import path from "node:path";
 import test from "node:test";
+import { openSqliteStore } from "../../store/sqlite.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { seal } from "../../trust/envelope.ts";
 import { generateSigner } from "../../trust/keys.ts";
@@ -31,6 +33,9 @@ test("a ticket lets in one node, once; the same enrolment again is no error", as
   assert.deepEqual(viaJoinKey.ticket, ticket);
   await client.enrol(await makeEnrol(hub.cluster, ticket, join, key, "web2"));
   assert.equal((await client.ticket(join.kid)).state, "used");
+  await assert.rejects(client.enrol(await makeEnrol(hub.cluster, ticket, join, key, "web9")), {
+    code: "TICKET_USED",
+  });
 
   const thief = generateSigner();
   const other = keyClient(hub.cluster, hub.address, thief);
@@ -87,6 +92,48 @@ test("a name belongs to one node; a replacing ticket ends the old identity", asy
     nodes.map(({ node, name }) => [node, name]),
     [[key.kid, "web1"]],
   );
+});
+
+test("who joins or is renamed takes no other node's name, by whatever ticket", async (t) => {
+  const hub = await startTestHub(t);
+  const { cluster } = hub;
+  const [one, two] = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
+  await assert.rejects(joinNode(t, hub, "web1"), { code: "NAME_TAKEN" });
+  const body = {
+    cluster: cluster.id,
+    node: two.kid,
+    serial: 1,
+    name: "web1",
+    labels: two.labels,
+    issued: at(),
+  };
+  const label = await seal("label.1", { ...body, labels: { ...body.labels } }, [cluster.operator]);
+  await assert.rejects(hub.client.postLabel(label), { code: "NAME_TAKEN" });
+  assert.deepEqual((await hub.client.nodeDocuments("web1")).enrol, one.enrol);
+});
+
+test("a key is enrolled once, and one that was revoked never again", async (t) => {
+  const hub = await startTestHub(t);
+  const { cluster } = hub;
+  const node = await joinNode(t, hub, "web1");
+  const again = async (name: string): Promise<string> => {
+    const join = generateSigner();
+    const ticket = await makeTicket(cluster, join);
+    await hub.client.postTicket(ticket);
+    return await node.client.enrol(await makeEnrol(cluster, ticket, join, node.key, name));
+  };
+  await assert.rejects(again("web2"), { code: "TICKET_BAD" });
+  const stranger = { cluster: cluster.id, node: generateSigner().kid, reason: "lost", issued: at() };
+  await assert.rejects(hub.client.postRevocation(await seal("revoke.1", stranger, [cluster.operator])), {
+    code: "NODE_NOT_FOUND",
+  });
+  const revoke = await seal("revoke.1", { ...stranger, node: node.kid }, [cluster.operator]);
+  await hub.client.postRevocation(revoke);
+  await hub.client.postRevocation(revoke);
+  await assert.rejects(again("web1"), { code: "REVOKED" });
+  const body = { cluster: cluster.id, node: node.kid, serial: 1, name: "web1", labels: {}, issued: at() };
+  const label = await seal("label.1", body, [cluster.operator]);
+  await assert.rejects(hub.client.postLabel(label), { code: "NODE_NOT_FOUND" });
 });
 
 test("labels change by signed documents with growing serials", async (t) => {
@@ -208,6 +255,12 @@ test("a hub that was told its charter's fingerprint takes no other", async (t) =
   atEnd(t, () => client.close());
   await assert.rejects(client.postCharter(impostor.charter), { code: "CHARTER_PIN" });
   await hub.client.postCharter(cluster.charter);
+  await hub.closeHubOnly();
+  const store = await openSqliteStore(path.join(hub.home, "lib/hub.db"));
+  atEnd(t, async () => await store[Symbol.asyncDispose]());
+  await assert.rejects(startTestHub(t, { cluster, home: hub.home, store, charters: [impostor.charter] }), {
+    code: "CHARTER_PIN",
+  });
 });
 
 test("an operator who left the charter is out with the next version", async (t) => {
