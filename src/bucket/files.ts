@@ -1,33 +1,40 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import type { BlobSource } from "../depot/depot.ts";
 import { asSkeinError, syncDirectory } from "../lib/files.ts";
-import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 
 /**
  * Whole files at the top of a bucket, by any name: what FTL's own clients read there. Nothing of a cluster's own
  * depends on them.
  */
 export interface BucketFiles {
-  /** Names at the top, sorted. */
-  list(signal: AbortSignal): Promise<readonly string[]>;
+  /** Names at the top that begin so, sorted. */
+  list(prefix: string, signal: AbortSignal): Promise<readonly string[]>;
   /** @throws SkeinError BLOB_MISSING */
   get(name: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Replaces what is there, whole or not at all. */
   put(name: string, file: BlobSource, signal: AbortSignal): Promise<void>;
+  /** Idempotent. */
+  delete(name: string, signal: AbortSignal): Promise<void>;
 }
 
-/** A file on this machine, to be put. */
-export async function blobOfFile(file: string, signal: AbortSignal): Promise<BlobSource> {
-  const sum = createHash("sha256");
-  let size = 0;
-  for await (const piece of createReadStream(file, { signal })) {
-    sum.update(piece as Buffer);
-    size += (piece as Buffer).length;
+/** A file that holds a line; more of it is not read. undefined: there is none. */
+export async function topText(
+  files: BucketFiles,
+  name: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    for await (const piece of files.get(name, signal))
+      return Buffer.from(piece.subarray(0, 1024)).toString("utf8");
+    return "";
+  } catch (err) {
+    if (isSkeinError(err, "BLOB_MISSING")) return undefined;
+    throw err;
   }
-  return { size, sha256: sum.digest("hex"), open: (offset) => createReadStream(file, { start: offset }) };
 }
 
 export function folderFiles(dir: string): BucketFiles {
@@ -36,13 +43,13 @@ export function folderFiles(dir: string): BucketFiles {
     throw new SkeinError("BAD_REQUEST", `${JSON.stringify(name)} is no name of a file`);
   };
   return {
-    async list() {
+    async list(prefix) {
       const entries = await fs.readdir(dir, { withFileTypes: true }).catch((err: unknown) => {
         if (errnoOf(err) === "ENOENT") return [];
         throw asSkeinError(err, dir);
       });
       return entries
-        .filter((entry) => entry.isFile() && !entry.name.startsWith("."))
+        .filter((entry) => entry.isFile() && !entry.name.startsWith(".") && entry.name.startsWith(prefix))
         .map(({ name }) => name)
         .sort();
     },
@@ -67,6 +74,9 @@ export function folderFiles(dir: string): BucketFiles {
         await fs.rm(aside, { force: true });
         throw asSkeinError(err, final);
       }
+    },
+    async delete(name) {
+      await fs.rm(fileOf(name), { force: true });
     },
   };
 }

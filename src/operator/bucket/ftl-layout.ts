@@ -1,13 +1,15 @@
 import path from "node:path";
+import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { packageOfFile } from "../../bucket/layout.ts";
-import { blobOfFile, type BucketFiles } from "../../bucket/files.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { bytesBlob } from "../../release/blobs.ts";
 import type { Release } from "../../trust/documents.ts";
+import { ftlArchive } from "./ftl-archive.ts";
 
 /**
- * What FTL's own clients read at the top of a bucket: `PKG.REV.tar.gz` for each revision, and `PKG.rev`, which names
- * the active one. Unsigned, and read by nobody but them.
+ * What FTL's own clients read at the top of a bucket: `PKG.REV.tar.gz` for each revision, and what names the active
+ * one: `PKG.rev` for its first versions, `PKG.current` and `PKG.previous` for those since. Unsigned, and read by nobody
+ * but them.
  */
 export async function writeFtlRevision(
   files: BucketFiles,
@@ -17,13 +19,14 @@ export async function writeFtlRevision(
   const { file, revision } = spooled;
   const given = path.basename(file).slice(spooled.package.length);
   const suffix = given === ".tgz" ? ".tar.gz" : given;
-  await files.put(`${spooled.package}.${revision}${suffix}`, await blobOfFile(file, signal), signal);
-  // Nothing is activated by spooling: the list of what is active only has to be there.
-  if (await hasActive(files, spooled.package, signal)) return;
-  await putActive(files, spooled.package, "", signal);
+  const archive = await ftlArchive(file, revision, signal);
+  await files.put(`${spooled.package}.${revision}${suffix}`, archive, signal);
+  // Nothing is activated by spooling: that something may be has only to be there.
+  if ((await activeOf(files, spooled.package, signal)) !== undefined) return;
+  for (const mark of ["rev", "current"]) await putMark(files, spooled.package, mark, "", signal);
 }
 
-/** Tells FTL's own clients what is active, where the package has any. */
+/** Tells FTL's own clients what is active, where the package has any. Done again it changes nothing. */
 export async function writeFtlActive(
   files: BucketFiles,
   { source }: Pick<Release, "source">,
@@ -31,8 +34,23 @@ export async function writeFtlActive(
   signal: AbortSignal,
 ): Promise<void> {
   const name = packageNameOf(source.name);
-  if (name === undefined || !(await hasActive(files, name, signal))) return;
-  await putActive(files, name, `${name}.${revision}`, signal);
+  const was = name === undefined ? undefined : await activeOf(files, name, signal);
+  if (name === undefined || was === undefined) return;
+  const active = `${name}.${revision}`;
+  if (was !== active && was !== "") await putMark(files, name, "previous", was, signal);
+  for (const mark of ["rev", "current"]) await putMark(files, name, mark, active, signal);
+}
+
+/** Takes a revision that was purged from FTL's own clients, too. */
+export async function removeFtlRevision(
+  files: BucketFiles,
+  { source }: Pick<Release, "source">,
+  revision: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const name = packageNameOf(source.name);
+  if (name === undefined || (await activeOf(files, name, signal)) === undefined) return;
+  for (const file of await files.list(`${name}.${revision}.`, signal)) await files.delete(file, signal);
 }
 
 /** As the file was called that the release was made of. */
@@ -45,16 +63,19 @@ function packageNameOf(sourceName: string): string | undefined {
   }
 }
 
-async function hasActive(files: BucketFiles, name: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    for await (const _piece of files.get(`${name}.rev`, signal)) break;
-    return true;
-  } catch (err) {
-    if (isSkeinError(err, "BLOB_MISSING")) return false;
-    throw err;
-  }
+/** What FTL's clients take for active; empty: nothing; undefined: nobody wrote this package for them. */
+async function activeOf(files: BucketFiles, name: string, signal: AbortSignal): Promise<string | undefined> {
+  const current = await topText(files, `${name}.current`, signal);
+  const rev = await topText(files, `${name}.rev`, signal);
+  return current === undefined || current === "" ? (rev ?? current) : current;
 }
 
-async function putActive(files: BucketFiles, name: string, text: string, signal: AbortSignal): Promise<void> {
-  await files.put(`${name}.rev`, bytesBlob(Buffer.from(text)), signal);
+async function putMark(
+  files: BucketFiles,
+  name: string,
+  mark: string,
+  text: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await files.put(`${name}.${mark}`, bytesBlob(Buffer.from(text)), signal);
 }

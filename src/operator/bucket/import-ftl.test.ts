@@ -20,12 +20,16 @@ test("names in an FTL bucket tell of packages, revisions and times", () => {
     "my_site.current",
     "my_site.previous",
     "tool.054aR4G0L",
-    "tool.054bR4G0L",
+    "tool.054bR4~_~",
+    "old.201303057568Wq.tgz",
+    "old.2013030612_~.1.0-beta_2.tar.gz",
+    "old.123456789.tgz",
+    "old.20261128031502917-3f9c2ab1.tar.gz",
     "readme",
     "123.abc.tgz",
     ".hidden",
   ]);
-  assert.deepEqual([...found.keys()], ["my_site", "tool"]);
+  assert.deepEqual([...found.keys()].sort(), ["my_site", "old", "tool"]);
   assert.deepEqual(
     found.get("my_site")?.map(({ revision, madeMs }) => [revision, madeMs]),
     [
@@ -35,8 +39,19 @@ test("names in an FTL bucket tell of packages, revisions and times", () => {
     ],
   );
   assert.deepEqual(
-    found.get("tool")?.map(({ revision }) => revision),
-    ["054aR4G0L", "054bR4G0L"],
+    found.get("tool")?.map(({ revision, madeMs }) => [revision, madeMs]),
+    [
+      ["054aR4G0L", Date.parse("2013-02-21T00:37:24Z")],
+      ["054bR4~_~", Date.parse("2013-02-21T18:49:51Z")],
+    ],
+  );
+  assert.deepEqual(
+    found.get("old")?.map(({ revision, madeMs }) => [revision, madeMs]),
+    [
+      ["123456789", null],
+      ["201303057568Wq", Date.parse("2013-03-05T02:06:08Z")],
+      ["2013030612_~", Date.parse("2013-03-06T00:00:12Z")],
+    ],
   );
 });
 

@@ -2,7 +2,7 @@ import { createWriteStream } from "node:fs";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { BucketFiles } from "../../bucket/files.ts";
+import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { revisionOf, revisionWord } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import { openSource, scratch } from "../source.ts";
@@ -41,7 +41,7 @@ export async function importFtl(
   old: BucketFiles,
   options: ImportOptions,
 ): Promise<readonly Imported[]> {
-  const found = [...oldRevisions(await old.list(options.signal))].filter(
+  const found = [...oldRevisions(await old.list("", options.signal))].filter(
     ([name]) => options.packages.length === 0 || options.packages.includes(name),
   );
   if (found.length === 0) {
@@ -68,10 +68,11 @@ async function importPackage(
   const { signal, env, onImported } = options;
   const taken = new Map<string, string>();
   const done: Imported[] = [];
+  // Where names tell no time, they follow each other by a millisecond, before those that do.
+  const firstMs = revisions.find(({ madeMs }) => madeMs !== null)?.madeMs ?? operator.clock.now();
   for (const [n, one] of revisions.entries()) {
     const from = `${name}.${one.revision}`;
-    // Where names tell no time, they follow each other by a millisecond, all before now.
-    const createdMs = one.madeMs ?? operator.clock.now() - (revisions.length - n);
+    const createdMs = one.madeMs ?? firstMs - (revisions.length - n);
     const to = await importOne(operator, old, one, createdMs, signal).catch((err: unknown) => {
       signal.throwIfAborted();
       if (isSkeinError(err, "ARCHIVE_REFUSED", "TREE_REFUSED") || isManifest(err)) return toSkeinError(err);
@@ -125,7 +126,7 @@ async function orderActive(
   { env, signal }: Pick<ImportOptions, "env" | "signal">,
 ): Promise<string | undefined> {
   const marked = async (mark: string): Promise<string | undefined> => {
-    const text = await textOf(old, `${name}.${mark}`, signal);
+    const text = await topText(old, `${name}.${mark}`, signal);
     return taken.get(markedRevision(name, text ?? "") ?? "");
   };
   const active = (await marked("current")) ?? (await marked("rev"));
@@ -138,16 +139,4 @@ async function orderActive(
     await jumpMaster(operator, revisionWord(one), jump);
   }
   return active;
-}
-
-/** A mark is a line; more of it is not read. */
-async function textOf(old: BucketFiles, file: string, signal: AbortSignal): Promise<string | undefined> {
-  try {
-    for await (const piece of old.get(file, signal))
-      return Buffer.from(piece.subarray(0, 1024)).toString("utf8");
-    return "";
-  } catch (err) {
-    if (isSkeinError(err, "BLOB_MISSING")) return undefined;
-    throw err;
-  }
 }

@@ -22,7 +22,7 @@ import { ordersBack, readBucketLine } from "./bucket-line.ts";
 import { deliverEarlier, lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { meantRelease, releasePlaces, type BucketRelease } from "./bucket-releases.ts";
-import { writeFtlActive } from "./ftl-layout.ts";
+import { removeFtlRevision, writeFtlActive } from "./ftl-layout.ts";
 
 /** What FTL calls the master: what the bucket says of a package, for all machines. */
 export interface MasterRevision {
@@ -133,7 +133,7 @@ export async function purgeMaster(
   { env, signal }: Pick<JumpOptions, "env" | "signal">,
 ): Promise<ReleasePlace> {
   const { app, name } = word.package;
-  const { place } = await meantRelease(operator, { app, name, revision: word.revision }, signal);
+  const { place, release } = await meantRelease(operator, { app, name, revision: word.revision }, signal);
   for (const one of new Set([env, ...Object.keys(operator.root.apps[app]?.orders ?? {})])) {
     const { head, whole } = await lineOf(operator, { app, env: one }, signal);
     const said = [inForce(whole), inForce(head)].find(
@@ -158,6 +158,7 @@ export async function purgeMaster(
   for (const one of await releasePlaces(operator.bucket, app, signal)) {
     if (one.id === place.id) await withdrawRelease(one, tools);
   }
+  await removeFtlRevision(operator.bucket.files, release, revisionOf(place), signal);
   return place;
 }
 
@@ -181,8 +182,12 @@ async function order(
   const told = { app, revision: revisionOf(place), release: id, spreadMs };
   const selector = options.selector ?? selectorOf(line) ?? "all";
   const isActive = line.head?.order.release === id && line.head.order.state === "run";
-  if (isActive && options.again !== true && line.head?.order.selector === selector)
+  if (isActive && options.again !== true && line.head?.order.selector === selector) {
+    // Whoever ordered it may have been killed before FTL's own clients were told.
+    if (operator.dryRun === undefined)
+      await writeFtlActive(operator.bucket.files, release, told.revision, signal);
     return { ...told, seq: null };
+  }
   const intent: BucketIntent = {
     release: id,
     state: "run",
