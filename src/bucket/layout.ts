@@ -74,6 +74,7 @@ export function orderPlaceOf(name: string): OrderPlace | undefined {
   const [, app = "", env = "", epoch = "", seq = "", digest] = ORDER.exec(name) ?? [];
   const isNamed = appName.safeParse(app).success && envName.safeParse(env).success;
   if (!isNamed || (digest !== undefined && !isDigest(digest))) return undefined;
+  if (Number(seq) > Number.MAX_SAFE_INTEGER) return undefined; // no order can have it
   return { app, env, epoch: Number(epoch), seq: Number(seq), digest: digest ?? null };
 }
 

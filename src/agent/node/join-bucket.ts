@@ -1,5 +1,6 @@
 import type { Bucket } from "../../bucket/bucket.ts";
-import { readCharters, readRoot } from "../../bucket/entries.ts";
+import { readRoot } from "../../bucket/entries.ts";
+import { charterChain } from "../../bucket/following.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
@@ -59,16 +60,17 @@ export function unpinned(): SkeinError {
 async function pinnedState({ bucket, keys, clock, signal }: BucketJoin, pin: Digest): Promise<NodeState> {
   const look = await readRoot(bucket.documents, undefined, signal);
   const newest = look === "same" ? 0 : look.root.charter;
-  const [first, ...later] = await readCharters(bucket.documents, 0, newest, signal);
-  if (first === undefined) {
+  const now = clock.now();
+  const chain = await charterChain(bucket.documents, pin, newest, { now, signal });
+  if (chain === undefined) {
     throw new SkeinError("CHARTER_PIN", `${bucket.name} has no charter`, {
       hint: `On an operator's machine: skein init --bucket ${bucket.name}`,
     });
   }
-  const context = { now: clock.now(), self: keys.signer.kid };
+  const [first, ...later] = chain.envelopes;
   return later.reduce(
-    (state, charter) => accepted(acceptCharter(state, charter, context)),
-    newNodeState(first, pin, clock.now()),
+    (state, charter) => accepted(acceptCharter(state, charter, { now, self: keys.signer.kid })),
+    newNodeState(first, pin, now),
   );
 }
 

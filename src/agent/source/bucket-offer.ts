@@ -1,12 +1,14 @@
-import { readCharters, readOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
+import { readOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
+import { followCharters, told, VOID } from "../../bucket/following.ts";
 import { compareOrders, orderName, orderPlaceOf, type OrderPlace } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { WantedApp } from "../../api/schemas.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { rosterDigest } from "../../trust/documents.ts";
+import { rosterDigest, type Charter } from "../../trust/documents.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { openOrder } from "../../trust/orders.ts";
 import { appStateOf, type NodeState } from "../../trust/node-state.ts";
 import { matches, parseSelector } from "../../trust/selector.ts";
 
@@ -27,6 +29,7 @@ export interface OfferOptions {
   readonly wish: Wish;
   /** What `others` told before. */
   readonly passed: ReadonlySet<string>;
+  readonly now: number;
   readonly signal: AbortSignal;
 }
 
@@ -35,54 +38,98 @@ const READ_BACK = 20;
 
 /**
  * Reads what the root leads to beyond what the node holds: nothing where it holds everything.
- * @throws SkeinError DOC_MALFORMED for a charter, and what the store throws
+ * @throws SkeinError what the store throws
  */
 export async function bucketOffer(
   documents: DocumentStore,
   root: Root,
   state: NodeState,
-  { wish, passed, signal }: OfferOptions,
+  { wish, passed, now, signal }: OfferOptions,
 ): Promise<BucketOffer> {
-  const known = state.charters.length;
-  const charters = await readCharters(documents, known, root.charter, signal);
+  const { envelopes, charter, trouble } = await followCharters(documents, state.charter, root.charter, {
+    now,
+    signal,
+  });
   const apps: WantedApp[] = [];
-  const troubles: SkeinError[] = [...staleness(root, state, wish)];
+  const troubles: SkeinError[] = [
+    ...(trouble === undefined ? [] : [trouble]),
+    ...staleness(root, state, wish),
+  ];
   const others: string[] = [];
   for (const name of newestOrders(root, wish)) {
     const place = orderPlaceOf(name);
     if (place === undefined || passed.has(name) || compareWithHeld(place, state) !== "newer") continue;
-    try {
-      const own = await newestFor(documents, place, state, signal);
-      if (own !== undefined) apps.push(own.wanted);
-      if (own?.name !== name) others.push(name);
-    } catch (err) {
-      if (!isSkeinError(err, "DOC_MALFORMED", "DOC_TOO_BIG", "DOC_WRONG_TYPE")) throw err;
-      troubles.push(err);
-    }
+    const own = await newestFor(documents, place, state, { charter, now, signal });
+    if (own.found !== undefined) apps.push(own.found.wanted);
+    troubles.push(...own.troubles);
+    // What nobody signed is looked past each time: an order that is older by its name may come yet.
+    if (own.found?.name !== name && own.troubles.length === 0) others.push(name);
   }
-  return { charters, apps, troubles, others };
+  return { charters: envelopes, apps, troubles, others };
 }
 
-/** The newest order of an app that names this node; a selector need not name the same nodes each time. */
+interface OrderLook {
+  /** The newest one, offered with the order or known. */
+  readonly charter: Charter;
+  readonly now: number;
+  readonly signal: AbortSignal;
+}
+
+interface FoundOrder {
+  readonly found: { readonly name: string; readonly wanted: WantedApp } | undefined;
+  readonly troubles: readonly SkeinError[];
+}
+
+/**
+ * The newest order of an app that names this node; a selector need not name the same nodes each time. What is no order
+ * that anybody may sign is told, and passed over: whoever can write the bucket can give it any name.
+ */
 async function newestFor(
   documents: DocumentStore,
   newest: OrderPlace,
   state: NodeState,
-  signal: AbortSignal,
-): Promise<{ readonly name: string; readonly wanted: WantedApp } | undefined> {
+  look: OrderLook,
+): Promise<FoundOrder> {
   let places: readonly OrderPlace[] = [newest];
+  const troubles: SkeinError[] = [];
   for (let n = 0; n < READ_BACK; n++) {
     const place = places.at(-1);
-    if (place === undefined || compareWithHeld(place, state) !== "newer") return undefined;
+    if (place === undefined || compareWithHeld(place, state) !== "newer") break;
     // Nothing there: it was withdrawn since, and the next root says so.
-    const entry = await readOrderEntry(documents, orderName(place), signal);
-    if (entry !== undefined && isFor(entry, state)) {
-      return { name: orderName(place), wanted: wantedOf(place, entry) };
-    }
-    if (n === 0) places = await olderThan(newest, documents, signal);
+    const entry = await orderEntry(documents, place, look).catch((err: unknown) => {
+      if (!isSkeinError(err, ...VOID)) throw err;
+      troubles.push(told(orderName(place), "order", err));
+      return undefined;
+    });
+    if (entry !== undefined && isFor(entry, state))
+      return { found: { name: orderName(place), wanted: wantedOf(place, entry) }, troubles };
+    if (n === 0) places = await olderThan(newest, documents, look.signal);
     else places = places.slice(0, -1);
   }
-  return undefined;
+  return { found: undefined, troubles };
+}
+
+async function orderEntry(
+  documents: DocumentStore,
+  place: OrderPlace,
+  { charter, now, signal }: OrderLook,
+): Promise<OrderEntry | undefined> {
+  const entry = await readOrderEntry(documents, orderName(place), signal);
+  if (entry === undefined) return undefined;
+  const { app, env, epoch, seq } = readUnverified(entry.order, "order.1");
+  if (app !== place.app || env !== place.env || epoch !== place.epoch || seq !== place.seq)
+    throw new SkeinError("DOC_MALFORMED", `it is order ${seq} of ${app}/${env}`, { data: { app, env } });
+  refuseVoid(charter, entry.order, now);
+  return entry;
+}
+
+/** What else is wrong with it is told when it is taken in. */
+function refuseVoid(charter: Charter, order: Envelope, now: number): void {
+  try {
+    openOrder(charter, order, now);
+  } catch (err) {
+    if (!isSkeinError(err) || isSkeinError(err, ...VOID)) throw err;
+  }
 }
 
 async function olderThan(
@@ -100,22 +147,8 @@ function isFor({ order }: OrderEntry, { identity }: NodeState): boolean {
   return identity === null ? selector.kind === "all" : matches(selector, identity);
 }
 
-/**
- * What a bucket's order tells an agent: all that a hub would, but for a gate.
- * @throws SkeinError DOC_MALFORMED for an order of another app or environment: those have their own readers
- */
-function wantedOf(place: OrderPlace, entry: OrderEntry): WantedApp {
-  const { order, settle, roster, releases } = entry;
-  const { app, env } = readUnverified(order, "order.1");
-  if (app !== place.app || env !== place.env) {
-    throw new SkeinError(
-      "DOC_MALFORMED",
-      `an order of ${app}/${env} lies among those of ${place.app}/${place.env}`,
-      {
-        data: { app, env },
-      },
-    );
-  }
+/** What a bucket's order tells an agent: all that a hub would, but for a gate. */
+function wantedOf({ app, env }: OrderPlace, { order, settle, roster, releases }: OrderEntry): WantedApp {
   return {
     app,
     env,

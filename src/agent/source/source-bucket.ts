@@ -73,11 +73,12 @@ interface Memory {
 async function offered(
   root: Root,
   store: NodeStore,
-  { bucket, wish, log }: BucketSourceOptions,
+  { bucket, wish, log, clock }: BucketSourceOptions,
   { said, passed }: Memory,
   signal: AbortSignal,
 ): Promise<Offered> {
-  const offer = await bucketOffer(bucket.documents, root, store.state, { wish, passed, signal });
+  const look = { wish, passed, now: clock.now(), signal };
+  const offer = await bucketOffer(bucket.documents, root, store.state, look);
   for (const name of offer.others) passed.add(name);
   for (const { code, message } of offer.troubles) {
     if (said.has(message) || said.size >= 1000) continue;

@@ -102,7 +102,7 @@ async function takeInFrom(root: Root, open: OpenPackage, tools: SyncTools): Prom
     await takeIn({ charters: [], apps: [], identity }, store, kept, now);
   }
   const passed = await passedBefore(open);
-  const look = { wish, passed, signal: tools.signal };
+  const look = { wish, passed, now: now.now, signal: tools.signal };
   const offer = await bucketOffer(tools.bucket.documents, root, store.state, look);
   const offered = { charters: offer.charters, apps: offer.apps, identity, lastReceipts: [] };
   const refusals = await takeIn(offered, store, kept, now);

@@ -161,12 +161,13 @@ export async function invite(
 
 /** @throws SkeinError NOT_AUTHORISED with what to type on an operator's machine */
 export async function operatorHere(
-  { paths, signal, dryRun }: Context,
+  { paths, signal, dryRun, io }: Context,
   bucket: Bucket,
   typed: string,
 ): Promise<BucketOperator> {
   try {
-    return await openBucketOperator({ paths, bucket, clock: systemClock, signal, dryRun });
+    const note = (text: string): void => io.say(text);
+    return await openBucketOperator({ paths, bucket, clock: systemClock, signal, dryRun, note });
   } catch (err) {
     if (!isSkeinError(err, "NO_CLUSTER")) throw err;
     throw new SkeinError("NOT_AUTHORISED", "this machine has no operator's key, and this must be signed", {

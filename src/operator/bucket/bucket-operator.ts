@@ -1,5 +1,6 @@
 import type { Bucket } from "../../bucket/bucket.ts";
-import { readCharters, readRoot, type Look } from "../../bucket/entries.ts";
+import { readRoot, type Look } from "../../bucket/entries.ts";
+import { charterChain, followCharters } from "../../bucket/following.ts";
 import type { PublishTools } from "../../bucket/publish.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -23,12 +24,16 @@ export interface BucketOperator extends Doer {
   /** The bucket's root as it was when this began. */
   readonly root: Root;
   readonly clock: Clock;
+  /** Told of what was found in the bucket and mended. */
+  readonly note: (text: string) => void;
 }
 
 export interface BucketOperatorOptions extends Doer {
   readonly paths: Paths;
   readonly bucket: Bucket;
   readonly clock: Clock;
+  /** Default: nobody is told. */
+  readonly note?: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -44,11 +49,19 @@ export async function openBucketOperator(options: BucketOperatorOptions): Promis
   let charter = openChain(chain, config.pin, clock.now()).body;
   const { root } = await lookAt(bucket, signal);
   await refuseOther(bucket, root, config.pin, clock, signal);
-  for (const envelope of await readCharters(bucket.documents, charter.version, root.charter, signal)) {
-    charter = nextCharter(charter, envelope, clock.now()).body;
+  const note = options.note ?? ((): void => undefined);
+  const now = clock.now();
+  const { envelopes, trouble } = await followCharters(bucket.documents, charter, root.charter, {
+    now,
+    signal,
+  });
+  for (const envelope of envelopes) {
+    charter = nextCharter(charter, envelope, now).body;
     await keepCharter(paths, charter.version, envelope);
   }
-  return { paths, config, charter, signer, bucket, root, clock, dryRun };
+  if (trouble?.code === "DOC_FROM_FUTURE") throw trouble;
+  if (trouble !== undefined) note(trouble.message);
+  return { paths, config, charter, signer, bucket, root, clock, note, dryRun };
 }
 
 export const publishTools = ({ bucket, clock }: BucketOperator, signal: AbortSignal): PublishTools => ({
@@ -71,9 +84,9 @@ export async function charterIn(
   now: number,
   signal: AbortSignal,
 ): Promise<Charter> {
-  const chain = await readCharters(bucket.documents, 0, root.charter, signal);
-  if (chain.length === 0) throw noCluster(bucket);
-  return openChain(chain, pin, now).body;
+  const chain = await charterChain(bucket.documents, pin, root.charter, { now, signal });
+  if (chain === undefined) throw noCluster(bucket);
+  return chain.charter;
 }
 
 async function refuseOther(

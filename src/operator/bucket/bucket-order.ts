@@ -15,6 +15,7 @@ import { orderDeed } from "../order-deed.ts";
 import { composeOrder, refuseUnauthorised, signOrder, type Draft, type Intent } from "../order.ts";
 import { readBucketLine, type BucketLine } from "./bucket-line.ts";
 import { publishTools, type BucketOperator } from "./bucket-operator.ts";
+import { removeVoidOrders } from "./void-orders.ts";
 
 /** What an order in a bucket should say. */
 export interface BucketIntent extends Omit<Intent, "attended" | "generation"> {
@@ -122,8 +123,8 @@ async function send(
 }
 
 /**
- * Sends what an earlier command had signed for an app and could not deliver; another order may have come first. A dry
- * run leaves it.
+ * Sends what an earlier command had signed for an app and could not deliver; another order may have come first. What
+ * is in the way of any order goes before. A dry run leaves both.
  */
 export async function deliverEarlier(
   operator: BucketOperator,
@@ -131,6 +132,7 @@ export async function deliverEarlier(
   signal: AbortSignal,
 ): Promise<void> {
   if (operator.dryRun !== undefined) return;
+  await removeVoidOrders(operator, name, signal);
   const file = sentFile(operator, name);
   const text = await readIfThere(file);
   if (text === undefined) return;

@@ -1,5 +1,6 @@
 import type { Bucket } from "../../bucket/bucket.ts";
-import { readCharters, readSigned } from "../../bucket/entries.ts";
+import { readSigned } from "../../bucket/entries.ts";
+import { charterChain } from "../../bucket/following.ts";
 import { isMeant, releaseName, releasePlace } from "../../bucket/layout.ts";
 import { publishCharters, publishRelease } from "../../bucket/publish.ts";
 import type { Depot } from "../../depot/depot.ts";
@@ -48,7 +49,8 @@ export function hubShelf({ client, paths }: Operator): Shelf {
 export function bucketShelf(bucket: Bucket, clock: Clock): Shelf {
   const chain = async (signal: AbortSignal): Promise<readonly Envelope[]> => {
     const { root } = await lookAt(bucket, signal);
-    return await readCharters(bucket.documents, 0, root.charter, signal);
+    const now = clock.now();
+    return (await charterChain(bucket.documents, undefined, root.charter, { now, signal }))?.envelopes ?? [];
   };
   return {
     name: bucket.name,
