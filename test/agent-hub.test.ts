@@ -9,7 +9,11 @@ import test, { type TestContext } from "node:test";
 import { atEnd } from "../src/lib/at-end.fixture.ts";
 import { ended } from "../src/agent/agent.fixture.ts";
 import { endKeeper, freePort } from "../src/agent/runtime/runtime.fixture.ts";
-import { at, makeTicket, startTestHub, type TestHub } from "../src/hub/hub.fixture.ts";
+import { at, keyClient, makeTicket, startTestHub, type TestHub } from "../src/hub/hub.fixture.ts";
+import { joinNode } from "../src/agent/node/open-node.ts";
+import { systemClock } from "../src/lib/clock.ts";
+import { silentLog } from "../src/lib/log.ts";
+import { pathsFrom } from "../src/lib/paths.ts";
 import type { KeyId } from "../src/lib/ids.ts";
 import { publish } from "../src/release/publish.ts";
 import { writeTree } from "../src/release/release.fixture.ts";
@@ -163,6 +167,34 @@ const answers = async (port: number, text: string): Promise<void> => {
     return (await response.text()) === text;
   });
 };
+
+test("a machine that joins when many others of its address have just called waits for its turn", async (t) => {
+  const hub = await startTestHub(t, { anonymousPerSec: 3 });
+  const line = await ticketLine(hub);
+  using stranger = keyClient(hub.cluster, hub.address);
+  const ask = (): Promise<unknown> => stranger.charters(0, AbortSignal.timeout(PATIENCE_MS));
+  await assert.rejects(
+    async () => {
+      for (let n = 0; n < 200; n++) await ask();
+    },
+    { code: "TOO_MANY" },
+  );
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
+  atEnd(t, () => fs.rmSync(home, { recursive: true, force: true }));
+  const said: string[] = [];
+  const log = { ...silentLog, warn: (msg: string) => void said.push(msg) };
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  await joinNode({
+    paths: pathsFrom({ SKEIN_HOME: home }),
+    name: "late",
+    join: line,
+    log,
+    clock: systemClock,
+    signal,
+  });
+  assert.match(said[0] ?? "", /trying again/);
+  assert.ok((await hub.client.nodes()).nodes.some(({ name }) => name === "late"));
+});
 
 test("a join that is cut at any point goes on at the next start, with the same one-use ticket", async (t) => {
   const hub = await startTestHub(t);

@@ -1,14 +1,18 @@
 import path from "node:path";
-import { SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
+import { retry } from "../../lib/retry.ts";
 import { makeNodeFolders } from "../installs/folders.ts";
 import { forgetJoining, join } from "./join.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys, type NodeKeys } from "./node-keys.ts";
 import { loadNodeStore, openNodeStore, type NodeStore } from "./node-store.ts";
 import type { WriteFile } from "./reserve.ts";
+
+/** A hub holds an address to a rate as long as it does not know who calls: many machines behind one wait for their turn. */
+const TURN = { tries: 60, baseMs: 500, maxMs: 10_000, random: Math.random };
 
 export interface OpenNodeOptions {
   readonly paths: Paths;
@@ -58,8 +62,22 @@ async function joinNow(options: OpenNodeOptions, stateDir: string, keys: NodeKey
       data: { home: options.paths.lib },
     });
   }
-  const { name, clock, signal, join: line } = options;
-  const store = await join({ etc: options.paths.etc, stateDir, line, name, keys, clock, signal });
-  options.log.info("joined", { node: store.state.identity?.name });
+  const { name, clock, signal, log, join: line } = options;
+  const { etc } = options.paths;
+  const attempt = async (): Promise<NodeStore> =>
+    await join({ etc, stateDir, line, name, keys, clock, signal });
+  const store = await retry(attempt, {
+    ...TURN,
+    clock,
+    signal,
+    worthRetrying(err) {
+      if (!isSkeinError(err, "TOO_MANY")) return false;
+      log.warn("the hub takes so many from this address at once; trying again", {
+        "err.message": err.message,
+      });
+      return true;
+    },
+  });
+  log.info("joined", { node: store.state.identity?.name });
   return store;
 }
