@@ -5,7 +5,8 @@ import { shortRelease, type KeyId, type ReleaseId } from "../lib/ids.ts";
 import type { Command } from "../trust/documents.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
-import { announce, namesOf, type Deed } from "./dry-run.ts";
+import { announce, type Deed } from "./dry-run.ts";
+import { namesOf } from "./names-of.ts";
 import type { KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 

@@ -64,12 +64,3 @@ export function signerIn({ dryRun }: Doer, signer: Signer): Signer {
     },
   };
 }
-
-const NAMES_SHOWN = 12;
-
-/** `web1, web2`; of many, `web1, web2 … and 5 more`. */
-export function namesOf(names: readonly string[]): string {
-  const shown = names.slice(0, NAMES_SHOWN);
-  const more = names.length - shown.length;
-  return more > 0 ? `${shown.join(", ")} and ${more} more` : shown.join(", ");
-}

@@ -1,5 +1,6 @@
 import { ask, nodesOf, type Answer, type Place } from "./ask.ts";
-import { announce, namesOf } from "./dry-run.ts";
+import { announce } from "./dry-run.ts";
+import { namesOf } from "./names-of.ts";
 import { numberOf, wordOf, type NamedLine } from "./commands.ts";
 import { drift, type NodeDrift } from "./drift.ts";
 import type { Operator } from "./operator.ts";

@@ -3,7 +3,7 @@ import { httpDepot } from "../../depot/http.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
-import { namesOf } from "../../operator/dry-run.ts";
+import { namesOf } from "../../operator/names-of.ts";
 import { buildRelease, deploy as deployOrder, type DeployOptions } from "../../operator/deploy.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { planDeploy, type Cost, type Plan } from "../../operator/plan.ts";

@@ -1,6 +1,7 @@
 import type { OperatorEvent, Tell } from "../../operator/events.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
+import { namesOf } from "../../operator/names-of.ts";
 import { board, type Board } from "./board.ts";
 import type { Io } from "./io.ts";
 
@@ -11,8 +12,6 @@ export interface Progress {
   /** Id of the order that was published, once there is one. */
   readonly order: { readonly digest: string; readonly app: string } | undefined;
 }
-
-const NAMES_SHOWN = 12;
 
 export function progress(io: Io): Progress {
   let shown: Board | undefined;
@@ -67,14 +66,9 @@ function releaseLine(event: OperatorEvent & { type: "release" }): string {
 }
 
 function selectionLines(event: OperatorEvent & { type: "selection" }): string[] {
-  const names = namesText(event.nodes);
+  const names = namesOf(event.nodes, " ");
   const where = event.implied
     ? `No selector was given, so this acts on all ${event.nodes.length} node${event.nodes.length === 1 ? "" : "s"}: ${names}`
     : `nodes  ${event.selector}: ${names}`;
-  return [where, ...(event.absent.length === 0 ? [] : [`absent  ${namesText(event.absent)}`])];
-}
-
-function namesText(names: readonly string[]): string {
-  const more = names.length - NAMES_SHOWN;
-  return `${names.slice(0, NAMES_SHOWN).join(" ")}${more > 0 ? ` and ${more} more` : ""}`;
+  return [where, ...(event.absent.length === 0 ? [] : [`absent  ${namesOf(event.absent, " ")}`])];
 }
