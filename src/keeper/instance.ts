@@ -6,7 +6,7 @@ import { faultPoint } from "../lib/fault.ts";
 import { makeCage, removeCage } from "./cgroup.ts";
 import type { ClientSide } from "./connections.ts";
 import { makeGate, openGate, removeGate } from "./gate.ts";
-import { canBoundFiles, launch } from "./launch.ts";
+import { descriptorsOf, launch } from "./launch.ts";
 import { openLog } from "./log-file.ts";
 import type {
   ExitView,
@@ -152,15 +152,16 @@ export class Instance {
     const sockets = spec.sockets.map((key) => this.#around.socket(key).fd);
     const cage = makeCage(spec.key, spec.limits);
     this.#cages = cage.folders;
-    const { files } = spec.limits;
-    this.#unenforced = [...cage.unenforced, ...(files === null || canBoundFiles(files) ? [] : ["files"])];
+    const wanted = spec.limits.files;
+    const files = wanted === null ? null : descriptorsOf(wanted);
+    this.#unenforced = [...cage.unenforced, ...(files === wanted ? [] : ["files"])];
     this.#become("running", { pid: 0 });
     faultPoint("keeper.spawn");
     const log = openLog(spec.log);
     const gate = spec.gate ? this.#newGate() : undefined;
     const fds = gate === undefined ? sockets : [...sockets, gate];
     try {
-      const child = launch({ spec, log, fds, statusPipe: gate !== undefined, cages: cage.folders });
+      const child = launch({ spec, log, fds, statusPipe: gate !== undefined, cages: cage.folders, files });
       this.#own(child, gate === undefined ? undefined : 3 + fds.length);
     } catch (err) {
       this.#become("failed", { pid: 0 });

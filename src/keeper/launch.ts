@@ -11,6 +11,8 @@ export interface Launch {
   /** Whether a pipe for status lines comes after them. */
   readonly statusPipe: boolean;
   readonly cages: readonly string[];
+  /** How many descriptors it may have open; null: as many as this process. */
+  readonly files: number | null;
 }
 
 /**
@@ -19,13 +21,13 @@ export interface Launch {
  * pid stays. Not bound to this process's life in any way.
  * @throws SkeinError START_FAILED, USER_REFUSED
  */
-export function launch({ spec, log, fds, statusPipe, cages }: Launch): ChildProcess {
+export function launch({ spec, log, fds, statusPipe, cages, files }: Launch): ChildProcess {
   const script = [
     ...cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`),
     "export LISTEN_PID=$$",
     'exec "$@"',
   ].join("\n");
-  const argv = [...bounded(spec), ...confined(spec), ...spec.argv];
+  const argv = [...bounded(files), ...confined(spec), ...spec.argv];
   try {
     const child = spawn("/bin/sh", ["-c", script, "sh", ...argv], {
       cwd: spec.cwd,
@@ -43,16 +45,15 @@ export function launch({ spec, log, fds, statusPipe, cages }: Launch): ChildProc
   }
 }
 
-function bounded({ limits: { files } }: InstanceSpec): string[] {
+function bounded(files: number | null): string[] {
   const prlimit = tool("prlimit");
-  if (files === null || prlimit === undefined) return [];
-  const bound = Math.min(files, mostFiles());
-  return [prlimit, `--nofile=${bound}:${bound}`];
+  return files === null || prlimit === undefined ? [] : [prlimit, `--nofile=${files}:${files}`];
 }
 
-/** Whether an instance can be given so many descriptors here, and no more. */
-export const canBoundFiles = (files: number): boolean =>
-  tool("prlimit") !== undefined && files <= mostFiles();
+/** How many descriptors an instance can be given here of so many that it shall have; null: it cannot be bounded. */
+export function descriptorsOf(files: number): number | null {
+  return tool("prlimit") === undefined ? null : Math.min(files, mostFiles());
+}
 
 /** CAP_SYS_RESOURCE, see capabilities(7): who has it may go over its own hard limit. */
 const RESOURCE_BIT = 1n << 24n;
