@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 import { depotConformance, prunableConformance } from "./depot.conformance.ts";
 import { directoryDepot } from "./directory.ts";
 
@@ -62,7 +63,7 @@ test(
     assert.deepEqual(found, {
       large: "DISK_FULL",
       left: 0,
-      both: [true, "DISK_FULL"],
+      both: ["DISK_FULL", true],
       small: [true, "DISK_FULL", "DISK_FULL"],
       uploads: [],
       free: 8,
@@ -112,3 +113,15 @@ for (const point of ["depot.received:2", "depot.checked", "depot.renamed"]) {
     assert.ok(Buffer.concat(pieces).equals(Buffer.alloc(300_000, 7)));
   });
 }
+
+test("a folder in which none can be made is told at once", () => {
+  // Of what is not in /proc, mkdir says that /proc is not there.
+  for (const dir of ["/proc", "/proc/nope/depot"]) {
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [path.join(import.meta.dirname, "put.fixture.ts"), dir],
+      { encoding: "utf8", timeout: PATIENCE_MS, killSignal: "SIGKILL" },
+    );
+    assert.deepEqual([status, /ENOENT/.test(stderr)], [1, true], stderr);
+  }
+});

@@ -6,7 +6,7 @@ import { asSkeinError, syncDirectory } from "../lib/files.ts";
 import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { checkBlobName } from "./blob-name.ts";
-import { entriesOf, fileStat, makeFolder } from "./folder-files.ts";
+import { entriesOf, fileStat, madeFolders, makeFolder } from "./folder-files.ts";
 import { freeBytes, giveBack, take } from "./upload-file.ts";
 import type { BlobEntry, BlobSource, ByteRange, ReceivingDepot, UploadInfo, UploadState } from "./depot.ts";
 
@@ -89,7 +89,7 @@ async function appendTo(
   data: AsyncIterable<Uint8Array>,
 ): Promise<UploadState> {
   const uploads = path.dirname(upload);
-  await fs.mkdir(uploads, { recursive: true, mode: 0o700 });
+  await madeFolders(uploads, 0o700);
   const own = await take(upload);
   try {
     using held = await holdRoom(uploads, final, blob.size - offset);
