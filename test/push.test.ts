@@ -77,6 +77,27 @@ test("the first push goes through the helper, the next one and a clone by git's 
   assert.equal(await repo.git("-C", copy, "rev-parse", "HEAD"), second.commit);
 });
 
+test("SKEIN_DRY_RUN refuses a push, by git's own HTTPS too, and nothing of it comes to the hub", async (t) => {
+  await using made = await story(t);
+  const { env, git, push, cluster } = made;
+  const url = cluster.gitUrl("web");
+  env["SKEIN_DRY_RUN"] = "1";
+  const refused = async (): Promise<void> => {
+    const { code, stderr } = await push();
+    assert.deepEqual([code, /SKEIN_DRY_RUN.*nothing was pushed/.test(stderr)], [128, true], stderr);
+  };
+  await refused();
+  env["SKEIN_DRY_RUN"] = "off";
+  await firstPush(made);
+  const there = (await git("ls-remote", url)).stdout;
+  env["SKEIN_DRY_RUN"] = "yes";
+  await refused();
+  assert.equal((await git("ls-remote", url)).stdout, there, "reading goes on");
+  env["SKEIN_DRY_RUN"] = "";
+  const told = await push("--dry-run");
+  assert.deepEqual([told.code, (await git("ls-remote", url)).stdout], [0, there], told.stderr);
+});
+
 test("a push that the hub refuses is told by git, and leaves nobody waiting", async (t) => {
   await using made = await story(t);
   const { cluster, git, repo } = made;

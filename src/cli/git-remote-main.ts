@@ -3,15 +3,17 @@
  * what a hub has against a push, `--pushed REMOTE URL SOURCE:REF...` does what pushed manifests ask for.
  */
 import { execFile } from "node:child_process";
+import type { Duplex } from "node:stream";
 import type { HubAddress } from "../api/hub-address.ts";
 import { HubLine } from "../api/hub-line.ts";
 import { systemClock } from "../lib/clock.ts";
-import { isSkeinError, messageOf } from "../lib/errors.ts";
+import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";
 import { hubsFor, signerFor } from "../operator/here.ts";
 import { readConfig, readCharters } from "../operator/home.ts";
 import { openSession, type Session } from "../operator/session.ts";
 import { openChain } from "../trust/charter.ts";
+import { saysNo } from "./command/says-no.ts";
 import { shown } from "./terminal/io.ts";
 import { PushWatch, type PushedBranch } from "./git/push-watch.ts";
 import { gitRemote, hubsNamed, parseSkeinUrl, type GitService } from "./git/git-remote.ts";
@@ -38,7 +40,10 @@ export async function gitRemoteMain(args: readonly string[], env: NodeJS.Process
 async function speakGit(args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
   const opened = await open(args, env);
   using line = opened.line;
-  const connect = async (service: GitService) => await line.git(opened.repo, service);
+  const connect = async (service: GitService): Promise<Duplex> => {
+    if (service === "git-receive-pack") refuseDryRun(env);
+    return await line.git(opened.repo, service);
+  };
   const wishes = new Wishes();
   const watch = new PushWatch(({ commit }) => wishes.lookEarly(commit));
   await gitRemote({ input: process.stdin, output: process.stdout, connect, watch });
@@ -51,6 +56,18 @@ async function speakGit(args: readonly string[], env: NodeJS.ProcessEnv): Promis
   const { letGitCall } = await import("./git/git-https.ts");
   // The push stands, and the next one goes this way again.
   await letGitCall({ ...opened, hub, now: systemClock.now() }).catch(() => undefined);
+}
+
+/** What git is to do, it alone knows: whether it was told to push nothing is not told to a helper. */
+function refuseDryRun({ SKEIN_DRY_RUN = "" }: NodeJS.ProcessEnv): void {
+  if (saysNo(SKEIN_DRY_RUN)) return;
+  throw new SkeinError(
+    "USAGE",
+    "SKEIN_DRY_RUN is set, and git push knows nothing of it: nothing was pushed",
+    {
+      hint: "Unset it, and say git push --dry-run for a push that only tells.",
+    },
+  );
 }
 
 interface Opened {
