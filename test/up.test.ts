@@ -241,6 +241,8 @@ test("a folder without a manifest is files that are brought to their place, with
   const current = path.join(dir, "home/lib/apps/conf/current/app.conf");
   assert.equal(await fs.readFile(current, "utf8"), "level=1\n");
   assert.match((await skein("logs", "conf")).stdout, /jumped to [0-9a-f]+/);
+  assert.equal((await skein("verify", "conf")).stdout, "here  no verification in its manifest\n");
+  assert.deepEqual((await result<{ unverified: string[] }>("verify", "conf")).unverified, ["here"]);
 });
 
 test("who follows logs ends that with Ctrl-C, and nothing is said of it", async () => {

@@ -153,9 +153,9 @@ export class CommandDesk {
     yield { type: "line", instance: instanceId(row), line: stay ? "stopped" : "restarted" };
   }
 
-  async #verify(record: AppRecord, wanted: unknown, signal: AbortSignal): Promise<void> {
+  async *#verify(record: AppRecord, wanted: unknown, signal: AbortSignal): AsyncGenerator<Line, void> {
     const release = typeof wanted === "string" && isReleaseId(wanted) ? wanted : servingBy(record);
-    await verifyServing(this.#context, record, release, signal);
+    if (!(await verifyServing(this.#context, record, release, signal))) yield { type: "unverified", release };
   }
 
   async *#version(record: AppRecord, signal: AbortSignal): AsyncGenerator<Line, void> {

@@ -1,6 +1,8 @@
 import fs from "node:fs/promises";
 import path from "node:path";
+import { StringDecoder } from "node:string_decoder";
 import timers from "node:timers/promises";
+import { errnoOf } from "../../lib/errors.ts";
 
 export interface LogOptions {
   /** Only this process's instances, or one (`web.1`), or `hooks`; absent: all. */
@@ -21,6 +23,7 @@ export interface LogLine {
 
 const LOOK_MS = 200;
 const TAIL_BYTES = 256 * 1024;
+const MOST_AT_ONCE = 4 * TAIL_BYTES;
 
 /** The last lines of an app's logs, then (with `follow`) what is added, until `signal` aborts. */
 export async function* followLogs(
@@ -33,7 +36,7 @@ export async function* followLogs(
   const tails = new Map<string, Tail>();
   for (let first = true; first || (options.follow && !signal.aborted); first = false) {
     for (const name of await logNames(dir, options.process)) {
-      const tail = tails.get(name) ?? { offset: first ? -1 : 0, rest: "" };
+      const tail = tails.get(name) ?? newTail(first ? -1 : 0);
       tails.set(name, tail);
       const instance = instanceOf(name);
       const from = options.since === undefined ? 0 : (options.since.get(instance) ?? Infinity);
@@ -47,8 +50,13 @@ export async function* followLogs(
 interface Tail {
   /** Next byte to read; -1: the last lines are wanted first. */
   offset: number;
+  /** A line whose end was not read yet. */
   rest: string;
+  /** Holds back a character of which not all bytes were read yet. */
+  readonly decoder: StringDecoder;
 }
+
+const newTail = (offset: number): Tail => ({ offset, rest: "", decoder: new StringDecoder("utf8") });
 
 async function logNames(dir: string, process: string | undefined): Promise<readonly string[]> {
   const names = await fs.readdir(dir).catch(() => []);
@@ -74,13 +82,44 @@ async function readOn(
   await using handle = await fs.open(file, "r");
   const { size } = await handle.stat();
   const isFirst = tail.offset < 0;
-  if (isFirst) tail.offset = Math.max(beginning(first.from, size), size - TAIL_BYTES);
-  // Rotation copies and truncates: a file that shrank begins anew.
-  if (size < tail.offset) tail.offset = 0;
-  const buffer = Buffer.alloc(Math.min(size - tail.offset, 4 * TAIL_BYTES));
-  const { bytesRead } = await handle.read(buffer, 0, buffer.length, tail.offset);
-  tail.offset += bytesRead;
-  const lines = (tail.rest + buffer.toString("utf8", 0, bytesRead)).split("\n");
+  const before = isFirst
+    ? await startOf(file, tail, first.from, size)
+    : await restOfRotated(file, tail, size);
+  const bytes = await readAt(handle, tail.offset, size - tail.offset);
+  tail.offset += bytes.length;
+  const lines = (tail.rest + before + tail.decoder.write(bytes)).split("\n");
   tail.rest = lines.pop() ?? "";
   return isFirst ? lines.slice(Math.max(0, lines.length - first.last)) : lines;
+}
+
+/** Where to begin. @returns what of the log that was rotated last belongs to the last lines, when this one is short */
+async function startOf(file: string, tail: Tail, from: number, size: number): Promise<string> {
+  tail.offset = Math.max(beginning(from, size), size - TAIL_BYTES);
+  if (from > 0 || tail.offset > 0) return "";
+  return await ofRotated(file, tail, (rotated) => Math.max(0, rotated - (TAIL_BYTES - size)));
+}
+
+/** Rotation copies and truncates: of a file that shrank, what came since the last look is in the copy. */
+async function restOfRotated(file: string, tail: Tail, size: number): Promise<string> {
+  if (size >= tail.offset) return "";
+  const { offset } = tail;
+  tail.offset = 0;
+  return await ofRotated(file, tail, () => offset);
+}
+
+async function ofRotated(file: string, tail: Tail, startAt: (size: number) => number): Promise<string> {
+  try {
+    await using handle = await fs.open(`${file}.1`, "r");
+    const { size } = await handle.stat();
+    return tail.decoder.write(await readAt(handle, startAt(size), size - startAt(size)));
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT") return "";
+    throw err;
+  }
+}
+
+async function readAt(handle: fs.FileHandle, at: number, bytes: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(Math.min(Math.max(0, bytes), MOST_AT_ONCE));
+  const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+  return buffer.subarray(0, bytesRead);
 }

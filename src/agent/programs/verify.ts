@@ -19,6 +19,7 @@ export async function versionSaid(
 
 /**
  * Runs a release's own verification against what of it serves now.
+ * @returns whether it has one
  * @throws SkeinError VERIFY_FAILED, also when it has processes and none of them serves here
  */
 export async function verifyServing(
@@ -26,7 +27,7 @@ export async function verifyServing(
   record: AppRecord,
   release: ReleaseId,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const run = (await instances.running(record.app)).findLast((one) => one.release === release);
   const loaded = await releases.load(record, release);
   if (run === undefined && Object.keys(loaded.manifest.processes).length > 0) {
@@ -35,4 +36,5 @@ export async function verifyServing(
   const addresses = run === undefined ? {} : await instances.addresses(run);
   const tools = { clock, groups, signal, log: logOf(record.app) };
   await runVerify(loaded.place(null), versionOf(loaded), addresses, tools);
+  return loaded.manifest.verify !== null;
 }

@@ -104,18 +104,17 @@ export async function verify(
   const wish = { kind: "verify", app, env: context.env, args, nodes, validMs: VERIFY_MS };
   const bad: NamedLine[] = [];
   const heard = new Set<string>();
+  const without = new Set<string>();
   for await (const line of runCommand(operator, wish, context.signal)) {
-    context.io.event({ ...line, type: "verify" });
+    if (line.type === "unverified") without.add(line.name);
     if (line.type !== "result") continue;
     heard.add(line.name);
-    const ok = line["ok"] === true;
-    context.io.print(
-      `${line.name}  ${ok ? "OK" : `ERROR ${wordOf(line, "code")} ${wordOf(line, "message")}`}`,
-    );
-    if (!ok) bad.push(line);
+    context.io.event({ ...line, type: "verify", verified: line["ok"] === true && !without.has(line.name) });
+    context.io.print(`${line.name}  ${verdictOf(line, without.has(line.name))}`);
+    if (line["ok"] !== true) bad.push(line);
   }
   const silent = nodes.map(({ identity }) => identity.name).filter((name) => !heard.has(name));
-  if (bad.length === 0 && silent.length === 0) return { app, nodes: [...heard] };
+  if (bad.length === 0 && silent.length === 0) return { app, nodes: [...heard], unverified: [...without] };
   throw new SkeinError(
     "VERIFY_FAILED",
     `${bad.length + silent.length} of ${nodes.length} nodes failed the verification`,
@@ -123,4 +122,10 @@ export async function verify(
       data: { app, failed: bad.map(({ name }) => name), silent },
     },
   );
+}
+
+/** No verification is no failure: what was not asked for cannot fail. But it is no success either. */
+function verdictOf(line: NamedLine, isWithout: boolean): string {
+  if (line["ok"] !== true) return `ERROR ${wordOf(line, "code")} ${wordOf(line, "message")}`;
+  return isWithout ? "no verification in its manifest" : "OK";
 }

@@ -87,7 +87,7 @@ function registerQuestions(program: Command, run: Run): void {
     );
   program
     .command("verify")
-    .description("run the manifest's verification on each node")
+    .description("run the manifest's verification on each node, and say where there is none")
     .argument("[app]")
     .argument("[version]")
     .action(

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import { openLog, rotate, type LogFile } from "../../keeper/log-file.ts";
+import { atEnd } from "../../lib/at-end.fixture.ts";
+import { followLogs, type LogLine } from "./log-lines.ts";
+
+interface Log {
+  write(bytes: string | Buffer): void;
+  rotate(): void;
+  /** What `skein logs` gives. */
+  follow(lines: number, signal?: AbortSignal): AsyncGenerator<LogLine, void>;
+}
+
+function log(t: TestContext): Log {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-log-"));
+  const file: LogFile = { file: path.join(dir, "shop/web.1.log"), maxBytes: 1, keep: 2 };
+  const fd = openLog(file);
+  atEnd(t, () => {
+    fs.closeSync(fd);
+    fs.rmSync(dir, { recursive: true });
+  });
+  return {
+    write: (bytes) => void fs.writeSync(fd, Buffer.from(bytes)),
+    rotate: () => rotate({ ...file, maxBytes: fs.fstatSync(fd).size - 1 }),
+    follow: (lines, signal) =>
+      followLogs(
+        dir,
+        "shop",
+        { process: undefined, lines, follow: signal !== undefined },
+        signal ?? t.signal,
+      ),
+  };
+}
+
+async function all(lines: AsyncGenerator<LogLine, void>): Promise<string[]> {
+  return (await Array.fromAsync(lines)).map(({ line }) => line);
+}
+
+/** The first lines of somebody who follows; the lines that come while he looks are written by `then`. */
+async function followed(
+  shop: Log,
+  count: number,
+  then: (seen: readonly string[]) => void,
+): Promise<string[]> {
+  const over = new AbortController();
+  const seen: string[] = [];
+  for await (const { line } of shop.follow(10, over.signal)) {
+    seen.push(line);
+    if (seen.length === count) over.abort();
+    else then(seen);
+  }
+  return seen;
+}
+
+test("a character that is read in two parts is one", async (t) => {
+  const shop = log(t);
+  const snowman = Buffer.from("\u2603\n");
+  shop.write("a\n");
+  shop.write(snowman.subarray(0, 2));
+  assert.deepEqual(await followed(shop, 2, () => shop.write(snowman.subarray(2))), ["a", "\u2603"]);
+});
+
+test("who follows misses nothing of what was written before a rotation", async (t) => {
+  const shop = log(t);
+  shop.write("the first one\ntw");
+  const seen = await followed(shop, 4, ({ length }) => {
+    if (length > 1) return;
+    shop.write("o\nthr");
+    shop.rotate();
+    shop.write("ee\nfour\n");
+  });
+  assert.deepEqual(seen, ["the first one", "two", "three", "four"]);
+});
+
+test("the last lines go back into the log that was rotated last", async (t) => {
+  const shop = log(t);
+  shop.write("one\ntwo\nthr");
+  assert.deepEqual(await all(shop.follow(10)), ["one", "two"]);
+  shop.rotate();
+  shop.write("ee\nfour\n");
+  assert.deepEqual(await all(shop.follow(10)), ["one", "two", "three", "four"]);
+  assert.deepEqual(await all(shop.follow(2)), ["three", "four"]);
+  shop.rotate();
+  assert.deepEqual(await all(shop.follow(1)), ["four"]);
+});
