@@ -1,7 +1,9 @@
 import { Command, Option } from "commander";
 import { runBody, type Globals } from "./command/context.ts";
 import type { Run } from "./command/group.ts";
+import { everyCommand } from "./command/every-command.ts";
 import { usage } from "./command/grammar.ts";
+import { saysNo } from "./command/says-no.ts";
 import { GROUPS } from "./groups.ts";
 
 /** Of a flag that is given twice the last one would count, and the first be forgotten. */
@@ -35,15 +37,12 @@ const GLOBALS: readonly Option[] = [
   new Option("--no-color", "no colours"),
 ];
 
-/** A shell exports what is empty, and says no by a word; to commander whatever is there is a yes. */
-const NO = /^(|0|no|false|off)$/i;
-
-/** Forgets variables that mirror a flag and say nothing, or no. */
+/** Forgets variables that mirror a flag and say nothing, or no: to commander whatever is there is a yes. */
 export function forgetUnsaid(env: NodeJS.ProcessEnv): void {
   for (const option of GLOBALS) {
     const said = option.envVar === undefined ? undefined : env[option.envVar];
     if (option.envVar === undefined || said === undefined) continue;
-    if (said === "" || (option.isBoolean() && NO.test(said))) delete env[option.envVar];
+    if (said === "" || (option.isBoolean() && saysNo(said))) delete env[option.envVar];
   }
 }
 
@@ -75,6 +74,8 @@ export function cliProgram(done: (exit: number) => void, words: readonly string[
     program.commandsGroup(`${title}:`);
     register(program, run);
   }
+  // Of the group that is named last, as the tools are.
+  program.helpCommand("help [command]", "how a command is used");
   // What cannot be read is reported as every other failure is, by main.
   const silent = { outputError: (): void => undefined };
   program.configureOutput(silent);
@@ -87,7 +88,3 @@ export function cliProgram(done: (exit: number) => void, words: readonly string[
 
 const nameOf = (command: Command): string =>
   command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`;
-
-export function everyCommand(command: Command): Command[] {
-  return command.commands.flatMap((one) => [one, ...everyCommand(one)]);
-}

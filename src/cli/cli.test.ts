@@ -55,7 +55,16 @@ test("help and the version need no cluster and no network", (t) => {
   for (const verb of ["init", "up", "deploy", "rollback", "node", "ports", "completion"]) {
     assert.match(help.out, new RegExp(`^ {2}${verb}\\b`, "m"));
   }
+  // Every verb stands under what it is for, help itself too.
+  assert.doesNotMatch(help.out, /^Commands:/m);
+  assert.match(help.out, /^Tools:\n(?: {2}.*\n)+ {2}help \[command\]/m);
   assert.match(skein(dir, "--version").out, /^skein \d+\.\d+\.\d+\n$/);
+  for (const words of [
+    ["version", "--json"],
+    ["--json", "-V"],
+    ["--version", "--json"],
+  ])
+    assert.match(String(lastLine(skein(dir, ...words).out)["version"]), /^\d+\.\d+\.\d+$/, words.join(" "));
   const one = skein(dir, "deploy", "--help");
   assert.equal(one.exit, 0);
   assert.match(one.out, /skein --help lists the flags of every command/);

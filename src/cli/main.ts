@@ -3,7 +3,7 @@ import { SkeinError } from "../lib/errors.ts";
 import { cliProgram, forgetUnsaid } from "./cli-program.ts";
 import { processIo } from "./terminal/io.ts";
 import { habitHint } from "./command/habits.ts";
-import { VERSION } from "./command/version.ts";
+import { tellVersion } from "./command/version.ts";
 
 const LINGER_MS = 1000;
 /** As shells tell of a program that SIGPIPE ended. */
@@ -37,12 +37,13 @@ function versionAsked(words: readonly string[]): boolean {
 }
 
 async function main(words: readonly string[]): Promise<number> {
+  forgetUnsaid(process.env);
   if (versionAsked(words)) {
-    process.stdout.write(`skein ${VERSION}\n`);
+    const io = processIo({ json: isJson(words) });
+    io.event({ type: "result", ok: true, ...tellVersion(io) });
     return 0;
   }
   let exit = 0;
-  forgetUnsaid(process.env);
   const program = cliProgram((code) => {
     exit = code;
   }, words);

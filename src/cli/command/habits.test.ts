@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import os from "node:os";
 import { test } from "node:test";
-import { cliProgram, everyCommand } from "../cli-program.ts";
+import { cliProgram } from "../cli-program.ts";
+import { everyCommand } from "./every-command.ts";
 import { habitHint } from "./habits.ts";
 import { LAUNCHER } from "../../lib/launcher.fixture.ts";
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cliProgram, everyCommand } from "../cli-program.ts";
+import { cliProgram } from "../cli-program.ts";
+import { everyCommand } from "./every-command.ts";
 import { refuseIgnored } from "./wish.ts";
 
 /** What was typed to reach each verb. */

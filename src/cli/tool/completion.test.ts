@@ -19,6 +19,11 @@ const CASES = [
   ["skein node invite --lab", "--label"],
   ["skein agent install --pri", "--print"],
   ["skein deploy shop --det", "--detach"],
+  ["skein --app shop rollb", "rollback"],
+  ["skein --app=shop --on web1 node inv", "invite"],
+  ["skein node --on web1 inv", "invite"],
+  ["skein deploy --version v1 --det", "--detach"],
+  ["skein completion fi", "fish"],
 ] as const;
 
 interface Shell {
@@ -51,6 +56,7 @@ end
 `;
 const BASH = String.raw`. "$1"; shift
 for typed; do
+  typed=${"$"}{typed//=/ = } # a word of its own to bash
   read -ra COMP_WORDS <<<"$typed"
   COMP_CWORD=$((${"$"}{#COMP_WORDS[@]} - 1))
   _skein

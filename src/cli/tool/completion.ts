@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Context, Result } from "../command/context.ts";
+import { everyCommand } from "../command/every-command.ts";
 import { usage } from "../command/grammar.ts";
 
 interface Verb {
@@ -7,36 +8,60 @@ interface Verb {
   readonly words: readonly string[];
 }
 
+interface Grammar {
+  readonly verbs: readonly Verb[];
+  /** Flags after which a value stands, wherever they stand. */
+  readonly valued: readonly string[];
+}
+
 /** Completion of verbs and flags, made from the grammar itself. */
 export function completion(context: Context, program: Command, shell: string): Result {
   const script = SHELLS[shell];
   if (script === undefined)
     throw usage(`there is no completion for ${shell}`, "skein completion bash|zsh|fish");
-  context.io.print(script(verbs(program)));
+  context.io.print(script(grammarOf(program)));
   return { shell };
 }
 
-const SHELLS: Readonly<Record<string, (verbs: readonly Verb[]) => string>> = { bash, zsh, fish };
+const SHELLS: Readonly<Record<string, (grammar: Grammar) => string>> = { bash, zsh, fish };
 
-/** Every verb with what may follow it: verbs below it and flags. */
-export function verbs(program: Command): Verb[] {
-  const globals = program.options.flatMap(({ long }) => (typeof long === "string" ? [long] : []));
+/** Every verb with what may follow it: verbs below it and flags. What help does not show is not offered either. */
+export function grammarOf(program: Command): Grammar {
+  const help = program.createHelp();
+  const long = ({ options }: Command): string[] =>
+    options.flatMap((option) => (typeof option.long === "string" ? [option.long] : []));
+  const globals = long(program);
   const walk = (command: Command, path: string): Verb[] => {
-    const names = command.commands.flatMap((one) => [one.name(), ...one.aliases()]);
-    const flags = command.options.flatMap(({ long }) => (typeof long === "string" ? [long] : []));
-    const own = { path, words: [...new Set([...names, ...flags, ...globals, "--help"])] };
-    return [own, ...command.commands.flatMap((one) => walk(one, `${path} ${one.name()}`.trim()))];
+    const below = help.visibleCommands(command);
+    const names = below.flatMap((one) => [one.name(), ...one.aliases()]);
+    const given = path === "completion" ? Object.keys(SHELLS) : [];
+    const own = { path, words: [...new Set([...names, ...given, ...long(command), ...globals, "--help"])] };
+    return [own, ...below.flatMap((one) => walk(one, `${path} ${one.name()}`.trim()))];
   };
-  return walk(program, "");
+  const options = [program, ...everyCommand(program)].flatMap((command) => command.options);
+  const takes = (boolean: boolean): Set<string> =>
+    new Set(
+      options.flatMap((one) =>
+        typeof one.long === "string" && one.isBoolean() === boolean ? [one.long] : [],
+      ),
+    );
+  return { verbs: walk(program, ""), valued: [...takes(false).difference(takes(true))] };
 }
 
-function bash(all: readonly Verb[]): string {
-  const cases = all.map(({ path, words }) => `    "${path}") words="${words.join(" ")}" ;;`).join("\n");
+function bash({ verbs, valued }: Grammar): string {
+  const cases = verbs.map(({ path, words }) => `    "${path}") words="${words.join(" ")}" ;;`).join("\n");
+  // "=" is a word of its own to bash.
   return `# eval "$(skein completion bash)"
 _skein() {
-  local path="" word words
+  local path="" word words value=""
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "$word" in -*) ;; *) case "$path" in *" "*) ;; *) path="\${path:+$path }$word" ;; esac ;; esac
+    if [ "$word" = = ]; then value=yes; continue; fi
+    if [ -n "$value" ]; then value=""; continue; fi
+    case "$word" in
+      ${valued.join("|")}) value=yes ;;
+      -*) ;;
+      *) case "$path" in *" "*) ;; *) path="\${path:+$path }$word" ;; esac ;;
+    esac
   done
   case "$path" in
 ${cases}
@@ -50,15 +75,20 @@ complete -o default -F _skein skein`;
 }
 
 /** zsh has a function of its own: bash's would overwrite `path`, which is zsh's PATH. */
-function zsh(all: readonly Verb[]): string {
-  const cases = all.map(({ path, words }) => `    "${path}") found=(${words.join(" ")}) ;;`).join("\n");
+function zsh({ verbs, valued }: Grammar): string {
+  const cases = verbs.map(({ path, words }) => `    "${path}") found=(${words.join(" ")}) ;;`).join("\n");
   return `#compdef skein
 # eval "$(skein completion zsh)"
 _skein() {
-  local verb="" word
+  local verb="" word value=""
   local -a found
   for word in "\${(@)words[2,CURRENT-1]}"; do
-    [[ $word == -* || $verb == *" "* ]] || verb="\${verb:+$verb }$word"
+    if [[ -n $value ]]; then value=""; continue; fi
+    case "$word" in
+      ${valued.join("|")}) value=yes ;;
+      -*) ;;
+      *) [[ $verb == *" "* ]] || verb="\${verb:+$verb }$word" ;;
+    esac
   done
   case "$verb" in
 ${cases}
@@ -71,18 +101,30 @@ ${cases}
 compdef _skein skein`;
 }
 
-function fish(all: readonly Verb[]): string {
-  const lines = all.flatMap(({ path, words }) => {
-    const below = words.filter((word) => !word.startsWith("-"));
-    const given = path.split(" ").map((word) => `__fish_seen_subcommand_from ${word}`);
-    const seen = path === "" ? "__fish_use_subcommand" : given.join("; and ");
-    const none =
-      below.length === 0 || path === "" ? "" : `; and not __fish_seen_subcommand_from ${below.join(" ")}`;
-    return words.map((word) =>
+function fish({ verbs, valued }: Grammar): string {
+  const pairs = verbs.filter(({ path }) => path.includes(" ")).map(({ path }) => `"${path}"`);
+  const lines = verbs.flatMap(({ path, words }) =>
+    words.map((word) =>
       word.startsWith("--")
-        ? `complete -c skein -n "${seen}" -l ${word.slice(2)}`
-        : `complete -c skein -n "${seen}${none}" -f -a ${word}`,
-    );
-  });
-  return `# skein completion fish | source\n${lines.join("\n")}`;
+        ? `complete -c skein -n "__skein_at ${path}" -l ${word.slice(2)}${valued.includes(word) ? " -r" : ""}`
+        : `complete -c skein -n "__skein_at ${path}" -f -a ${word}`,
+    ),
+  );
+  return `# skein completion fish | source
+function __skein_at
+  set -l verb
+  set -l value
+  for word in (commandline -opc)[2..]
+    if test -n "$value"
+      set value
+    else if contains -- $word ${valued.join(" ")}
+      set value yes
+    else if test (count $verb) -lt 2; and not string match -q -- '-*' $word
+      set -a verb $word
+    end
+  end
+  contains -- "$verb" ${pairs.join(" ")}; or set verb $verb[1]
+  test "$verb" = "$argv"
+end
+${lines.join("\n")}`;
 }

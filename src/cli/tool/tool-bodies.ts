@@ -8,7 +8,6 @@ import { commandNodes } from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { gcWords, momentFlag, usage, type GcWords } from "../command/grammar.ts";
-import { VERSION } from "../command/version.ts";
 
 export async function validate(context: Context, where: string, full: boolean): Promise<Result> {
   const named = path.basename(where) === "skein.yaml" ? path.dirname(where) : where;
@@ -72,9 +71,4 @@ function gcArgs({ globals }: Context, { count, older }: GcWords): Record<string,
     ...(older === null ? {} : { before: momentFlag(older, Date.now()) }),
     ...(globals.dryRun === true ? { dry: true } : {}),
   };
-}
-
-export async function version(context: Context): Promise<Result> {
-  context.io.print(`skein ${VERSION}`);
-  return { version: VERSION, node: process.versions.node };
 }

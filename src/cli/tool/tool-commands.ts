@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
+import { tellVersion } from "../command/version.ts";
 
 /** validate, gc, completion, version. */
 export function registerTools(program: Command, run: Run): void {
@@ -48,6 +49,6 @@ export function registerTools(program: Command, run: Run): void {
     .command("version")
     .description("print the version")
     .action(async (_flags: object, command: Command) => {
-      await run(command, async (context) => await (await import("./tool-bodies.ts")).version(context));
+      await run(command, async ({ io }) => tellVersion(io));
     });
 }
