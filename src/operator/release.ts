@@ -7,7 +7,7 @@ import { shortRelease, type ReleaseId } from "../lib/ids.ts";
 import { bytesBlob } from "../release/blobs.ts";
 import { packName } from "../release/pack.ts";
 import { publish, type Published } from "../release/publish.ts";
-import type { PublishedTree, PublishProgress } from "../release/published.ts";
+import { isLate, type PublishedTree, type PublishProgress } from "../release/published.ts";
 import { decodeIndex, indexName } from "../release/release-index.ts";
 import type { TreeSource } from "../release/tree-source.ts";
 import { releaseIdOf, type Release } from "../trust/documents.ts";
@@ -41,6 +41,8 @@ export interface BegunRelease extends MadeRelease {
 export interface Ahead {
   readonly app: string;
   readonly depot: NearDepot;
+  /** The same without what this command remembers of it. */
+  readonly far: Depot;
   /** The tree that was released last. */
   readonly previous: Promise<PublishedTree | null>;
 }
@@ -57,7 +59,7 @@ export function lookAhead(operator: Operator, app: string, far: Depot, signal: A
   });
   const previous = previousTree(operator, app, signal);
   previous.then(async (tree) => await expectTree(depot, tree, signal)).catch(() => undefined);
-  return { app, depot, previous };
+  return { app, depot, far, previous };
 }
 
 async function previousTree(
@@ -102,16 +104,14 @@ export async function makeRelease(operator: Operator, options: MakeOptions): Pro
 /** The same, without waiting until it is posted. In a dry run it is made, told of, and kept nowhere. */
 export async function beginRelease(operator: Operator, options: MakeOptions): Promise<BegunRelease> {
   const { source, signal } = options;
-  const { app, depot, previous } = options.ahead;
+  const { app, depot, far } = options.ahead;
   const { client, clock, charter, signer, dryRun } = operator;
   const now = clock.now();
+  const publishing = { source, previous: await options.ahead.previous, now, signal };
   const published = await publish({
-    source,
+    ...publishing,
     depot: dryRun === undefined ? depot : unwritten(depot),
-    previous: await previous,
-    now,
     cacheDir: dryRun === undefined ? cacheDir(operator.paths) : null,
-    signal,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   });
   const id = releaseIdOf({ app, tree: published.tree, commit: source.commit });
@@ -149,6 +149,7 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
       await putApart(depot, blobs, signal); // a hub that knows of no blobs there
       await client.postRelease(sealed, signal);
     }
+    if (isLate(now, clock.now())) await publish({ ...publishing, depot: far, cacheDir: null });
   });
   // Told to whoever waits for it.
   posted.catch(() => undefined);

@@ -12,7 +12,7 @@ import { publishRelease, remakeRoot } from "../../bucket/publish.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { publish } from "../../release/publish.ts";
-import type { PublishedTree, PublishProgress } from "../../release/published.ts";
+import { isLate, type PublishedTree, type PublishProgress } from "../../release/published.ts";
 import type { TreeSource } from "../../release/tree-source.ts";
 import { releaseIdOf, type Charter, type Release } from "../../trust/documents.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
@@ -61,14 +61,13 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
   const atHand = depotAtHand(operator);
   const depot = nearDepot(atHand);
   const earlier = await newestTrees(operator, app, signal);
-  const created = options.createdMs ?? clock.now();
+  const begunMs = clock.now();
+  const created = options.createdMs ?? begunMs;
+  const publishing = { source, previous: earlier[0] ?? null, now: created, signal };
   const published = await publish({
-    source,
+    ...publishing,
     depot: dryRun === undefined ? depot : unwritten(depot),
-    previous: earlier[0] ?? null,
-    now: created,
     cacheDir: dryRun === undefined ? cacheDir(paths) : null,
-    signal,
     ...(onProgress === undefined ? {} : { onProgress }),
   });
   await depot.settled();
@@ -101,6 +100,7 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
   const untold = await deltasInBucket(operator, published, earlier, { depot: atHand, signal });
   const envelope = await seal("release.1", release, [signer]);
   await publishRelease(place, envelope, publishTools(operator, signal));
+  if (isLate(begunMs, clock.now())) await publish({ ...publishing, depot: bucket.depot, cacheDir: null });
   return { place, release, envelope, already: false, storedBytes, notes: [...notes, ...untold] };
 }
 

@@ -4,9 +4,11 @@ import path from "node:path";
 import test from "node:test";
 import { keptInBucket } from "../../bucket/kept.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
-import { collect, GRACE_MS } from "../../release/upkeep/collect.ts";
+import { GRACE_MS } from "../../release/published.ts";
+import { collect } from "../../release/upkeep/collect.ts";
 import { noise } from "../../release/release.fixture.ts";
 import { bucketWorld } from "./bucket-world.fixture.ts";
+import { spool } from "./spool.ts";
 
 function bytesOnDisk(dir: string): number {
   const files = fs.readdirSync(dir, { recursive: true, withFileTypes: true }).filter((one) => one.isFile());
@@ -42,6 +44,40 @@ test("a bucket's depot keeps what its releases and orders need, and loses what w
   const machine = world.machine("one", ["site"]);
   await machine.sync();
   assert.match(machine.current("site") ?? "", new RegExp(`^revs/${second.split("-").at(-1) ?? ""}`));
+});
+
+test("a publisher whose machine slept for days in the middle publishes again what was collected meanwhile", async (t) => {
+  const world = await bucketWorld(t);
+  const clock = fakeClock(Date.now());
+  const { bucket } = world;
+  const roots = () => keptInBucket(bucket.documents, t.signal);
+  const sleep = async (): Promise<void> => {
+    for (let n = 0; n < 4; n++) {
+      clock.advance(GRACE_MS + 1);
+      await collect({ depot: bucket.depot, roots, clock, signal: t.signal });
+    }
+  };
+  const operator = await world.operator();
+  const documents: typeof bucket.documents = {
+    ...bucket.documents,
+    async write(name, ...rest) {
+      if (name.startsWith("releases/")) await sleep();
+      return await bucket.documents.write(name, ...rest);
+    },
+  };
+  const file = path.join(world.dir, "site.bin");
+  fs.writeFileSync(file, noise(30_000, 1));
+  const sleepy = { ...operator, clock, bucket: { ...bucket, documents } };
+  const made = await spool(sleepy, file, {
+    env: "default",
+    layout: "skein",
+    tell: () => undefined,
+    signal: t.signal,
+  });
+  const machine = world.machine("one", ["site"], { clock });
+  const { packages } = await machine.sync();
+  assert.deepEqual(packages[0]?.troubles, []);
+  assert.deepEqual(await machine.revisions("site"), [`site.${made.revision}`]);
 });
 
 test("while one of a bucket's documents cannot be read, nothing goes", async (t) => {

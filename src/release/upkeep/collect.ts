@@ -4,7 +4,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { TreeId } from "../../lib/ids.ts";
-import type { PublishedTree } from "../published.ts";
+import { GRACE_MS, type PublishedTree } from "../published.ts";
 import { planOf, type PlanCounts, type Step } from "./collect-plan.ts";
 import { FOLDERS, forgetRun, isOwn, readRuns, retiredIn, runId, writeRun } from "./ledger.ts";
 import { Marking } from "./marking.ts";
@@ -42,8 +42,6 @@ export interface Collected extends PlanCounts {
   /** Kept releases whose index cannot be read: while there is one, no pack is removed. */
   readonly unreadable: readonly TreeId[];
 }
-
-export const GRACE_MS = 24 * 3_600_000;
 
 /** @throws whatever the depot and the roots throw; what was done until then stays done, and the next run goes on */
 export async function collect(options: CollectOptions): Promise<Collected> {
