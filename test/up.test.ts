@@ -245,6 +245,22 @@ test("a folder without a manifest is files that are brought to their place, with
   assert.deepEqual((await result<{ unverified: string[] }>("verify", "conf")).unverified, ["here"]);
 });
 
+test("a hook whose failure holds nothing back is told, and the command says so", async () => {
+  await write(
+    { "conf/un-jump.sh": "#!/bin/sh\nexit 5\n", "conf/pre-remove.sh": "#!/bin/sh\nexit 6\n" },
+    0o755,
+  );
+  await result("deploy", "./conf", ...FAST);
+  for (const level of ["2", "3", "4"]) {
+    await write({ "conf/app.conf": `level=${level}\n` });
+    const { code, stdout } = await skein("deploy", "./conf", ...FAST);
+    assert.deepEqual([code, /; a hook failed on here/.test(stdout)], [5, true], stdout);
+  }
+  const { code, stdout, stderr } = await skein("gc", "conf", "count", "1");
+  assert.match(stderr, /^here {2}pre-remove of conf@[0-9a-f]{8} failed: exit status 6 \(HOOK_FAILED\)$/m);
+  assert.deepEqual([code, /removed/.test(stdout)], [5, true], "it goes all the same");
+});
+
 test("who follows logs ends that with Ctrl-C, and nothing is said of it", async () => {
   const following = going({}, "logs", "conf", "--follow");
   await untilSaid(following.said, "jumped to ");

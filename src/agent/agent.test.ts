@@ -140,7 +140,8 @@ test("a failing un-jump does not hold the node back", async (t) => {
   const { w, port } = await started(t);
   await w.receipt((await w.deploy({ ...quick(port, "one"), "un-jump.sh": "exit 9" })).digest);
   const two = await w.deploy(quick(port, "two"));
-  assert.equal((await w.receipt(two.digest)).verdict, "ok");
+  const { verdict, code, message } = await w.receipt(two.digest);
+  assert.deepEqual([verdict, code, message], ["ok", "HOOK_FAILED", "un-jump: exit status 9"]);
   assert.equal(await answer(port), "two");
   assert.match(w.hooksLog(), /un-jump \| \(exit status 9\)/);
 });

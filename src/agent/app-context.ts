@@ -27,6 +27,8 @@ import type { StepName } from "./attempt/plan.ts";
 export interface StepFailure {
   readonly app: string;
   readonly step: StepName | "pre-remove" | "gc";
+  /** Of which release, where it is not the one that is ordered. */
+  readonly release?: ReleaseId;
   readonly code: ErrorCode;
   readonly message: string;
   /** The last lines of what was run. */

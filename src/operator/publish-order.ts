@@ -1,6 +1,6 @@
 import { inProgress } from "../api/in-progress.ts";
 import type { RolloutView } from "../api/schemas.ts";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError, type ErrorCode } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { announce } from "./dry-run.ts";
@@ -121,9 +121,13 @@ export interface Followed {
   readonly away: readonly string[];
   /** Of them those on which it failed, as many as the strategy lets. */
   readonly failed: readonly string[];
+  /** Of them those on which a hook failed that does not hold a node back. */
+  readonly hooks: readonly string[];
   /** Connections that were cut while old versions drained. */
   readonly cut: number;
 }
+
+const HOOK_CODES: ReadonlySet<string | null> = new Set<ErrorCode>(["HOOK_FAILED", "HOOK_TIMEOUT"]);
 
 /**
  * Follows an order to its end, and settles it then if it is attended.
@@ -152,6 +156,9 @@ export async function followOrder(
     nodes: published.draft.nodes.length,
     away: last.nodes.filter(({ verdict }) => verdict === null).map(({ name }) => name),
     failed: last.nodes.filter(({ verdict }) => verdict !== null && verdict !== "ok").map(({ name }) => name),
+    hooks: last.nodes
+      .filter(({ verdict, code }) => verdict === "ok" && HOOK_CODES.has(code))
+      .map(({ name }) => name),
     cut: last.nodes.reduce((sum, { cut }) => sum + cut, 0),
   };
 }

@@ -295,6 +295,8 @@ export class AppWorker {
       this.#failures.end();
       return 0;
     }
+    // The receipt tells of it: whoever gave the order has nothing else to see it by.
+    if (attempt.back === null) this.#warnings.unshift({ code, message: text, data });
     const stuck =
       step === "back-attach" || step === "back-flip" || attempt.mode === "stop" ? text : attempt.stuck;
     await this.#book.keep({

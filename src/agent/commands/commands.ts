@@ -10,6 +10,7 @@ import { begunCommands, type Begun } from "./begun.ts";
 import type { Line } from "./command-lines.ts";
 import { cacheCommand, isCacheCommand } from "./cache-commands.ts";
 import { collect } from "../installs/gc.ts";
+import { troubles } from "./troubles.ts";
 import { forecast } from "./forecast.ts";
 import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
@@ -169,7 +170,9 @@ export class CommandDesk {
       before: typeof before === "number" ? before : undefined,
       dry: dry === true,
     };
-    for (const release of await collect(this.#context, record, wish)) yield { type: "removed", release };
+    const told = troubles(this.#context);
+    for (const release of await collect(told.context, record, wish)) yield { type: "removed", release };
+    yield* told.lines();
   }
 
   /** Every instance of the app, without waiting for what it has open. The order to stop follows. */

@@ -5,6 +5,7 @@ import type { AppContext } from "../app-context.ts";
 import { namedRelease } from "./command-args.ts";
 import type { Line } from "./command-lines.ts";
 import { inUse, removeRelease } from "../installs/gc.ts";
+import { troubles } from "./troubles.ts";
 import type { AppRecord } from "../attempt/records.ts";
 
 /**
@@ -22,12 +23,14 @@ export async function* purge(
     throw refused(app, id, "is active, or what this node goes back to");
   if (context.staged.pins(app).includes(id)) throw refused(app, id, "is pinned");
   if (!(await context.releases.isInstalled(app, id))) return;
+  const told = troubles(context);
   if (args["dry"] !== true) {
     await context.staged.forget(app, [id]);
-    const isGone = await removeRelease(context, record, id);
+    const isGone = await removeRelease(told.context, record, id);
     if (!isGone) throw refused(app, id, "came into use meanwhile");
   }
   yield { type: "removed", release: id };
+  yield* told.lines();
 }
 
 /** Keeps a release of an app from every gc, or lets it go again. It need not be here yet. */

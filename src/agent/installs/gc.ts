@@ -113,7 +113,7 @@ export async function unlessStuck(
     const { code, message, hint } = failure;
     if (!isNews(folders(app).revs, release, failure)) return false;
     log.warn("a release cannot be removed", { app, release, "err.code": code, "err.message": message, hint });
-    onFailure?.({ app, step: "gc", code, message, lines: [] });
+    onFailure?.({ app, release, step: "gc", code, message, lines: [] });
     return false;
   }
 }
@@ -192,7 +192,8 @@ async function preRemove(
     const code = isSkeinError(err) ? err.code : "INTERNAL";
     const failure = { "err.code": code, "err.message": messageOf(err) };
     const lines = isSkeinError(err) ? lastLines(err.data) : [];
-    context.onFailure?.({ app: record.app, step: "pre-remove", code, message: messageOf(err), lines });
+    const message = messageOf(err);
+    context.onFailure?.({ app: record.app, release: id, step: "pre-remove", code, message, lines });
     log.warn("pre-remove failed", { app: record.app, release: id, ...failure });
   }
 }

@@ -2,6 +2,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import * as operator from "../../operator/purge.ts";
 import type { Context, Result } from "../command/context.ts";
+import { TROUBLED_EXIT, troubleText } from "../command/trouble.ts";
 import { releaseNamed } from "../command/release-named.ts";
 
 export async function purge(context: Context, app: string, version: string): Promise<Result> {
@@ -20,7 +21,10 @@ export async function purge(context: Context, app: string, version: string): Pro
       data: { nodes: silent },
     });
   }
-  return { app, release, removed: removed.map(({ node }) => node) };
+  const troubles = answers.flatMap(({ lines }) => lines.filter(({ type }) => type === "trouble"));
+  for (const line of troubles) io.say(troubleText(app, line));
+  const exit = troubles.length === 0 ? {} : { exit: TROUBLED_EXIT };
+  return { app, release, removed: removed.map(({ node }) => node), troubles, ...exit };
 }
 
 export async function pin(context: Context, app: string, version: string, pinned: boolean): Promise<Result> {

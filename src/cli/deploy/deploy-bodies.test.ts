@@ -5,7 +5,16 @@ import { endText } from "./deploy-bodies.ts";
 
 test("the last line of a deployment counts the nodes that have it, and names the others", () => {
   const release = `ab${"0".repeat(30)}` as ReleaseId;
-  const whole = { app: "shop", release, state: "run", nodes: 3, away: [], failed: [], cut: 0 } as const;
+  const whole = {
+    app: "shop",
+    release,
+    state: "run",
+    nodes: 3,
+    away: [],
+    failed: [],
+    hooks: [],
+    cut: 0,
+  } as const;
   assert.equal(endText(whole), "shop@ab000000 runs on 3 nodes");
   assert.equal(endText({ ...whole, nodes: 1, state: "stopped" }), "shop@ab000000 is stopped on 1 node");
   assert.equal(
@@ -15,5 +24,9 @@ test("the last line of a deployment counts the nodes that have it, and names the
   assert.equal(
     endText({ ...whole, failed: ["n1", "n2"] }),
     "shop@ab000000 runs on 1 of 3 nodes; failed on n1, n2",
+  );
+  assert.equal(
+    endText({ ...whole, hooks: ["n1"] }),
+    "shop@ab000000 runs on 3 nodes; a hook failed on n1, which holds no node back",
   );
 });

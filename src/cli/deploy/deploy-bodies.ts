@@ -18,6 +18,7 @@ import { amountFlag, deployWords, durationFlag, usage } from "../command/grammar
 import { columns } from "../terminal/io.ts";
 import { progress, type Progress } from "../terminal/progress.ts";
 import { releaseNamed } from "../command/release-named.ts";
+import { TROUBLED_EXIT } from "../command/trouble.ts";
 
 const PLAN_HAS_CHANGES = 10;
 
@@ -113,7 +114,7 @@ export async function finish(
     const followed = await followOrder(operator, published, { tell: shown.tell, signal: context.signal });
     shown.end();
     context.io.print(endText(followed));
-    return { ...followed };
+    return { ...followed, ...(followed.hooks.length === 0 ? {} : { exit: TROUBLED_EXIT }) };
   } finally {
     shown.end();
   }
@@ -126,12 +127,14 @@ export function endText({
   nodes,
   away,
   failed,
+  hooks,
   cut,
 }: Omit<Followed, "order" | "env">): string {
   const done = nodes - away.length - failed.length;
   const where = done === nodes ? `${nodes} node${nodes === 1 ? "" : "s"}` : `${done} of ${nodes} nodes`;
   const missing = [
     ...(failed.length === 0 ? [] : [`; failed on ${namesOf(failed)}`]),
+    ...(hooks.length === 0 ? [] : [`; a hook failed on ${namesOf(hooks)}, which holds no node back`]),
     ...(away.length === 0 ? [] : [`; away, and will take it when back: ${namesOf(away)}`]),
   ].join("");
   const lost =

@@ -1,12 +1,13 @@
 import path from "node:path";
 import { stringify } from "yaml";
 import { manifestWords } from "../../app/print.ts";
-import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
+import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/commands.ts";
 import { openSource, readManifest, type Origin } from "../../operator/source.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { commandNodes } from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
+import { TROUBLED_EXIT, troubleText } from "../command/trouble.ts";
 import { gcWords, momentFlag, usage, type GcWords } from "../command/grammar.ts";
 
 export async function validate(context: Context, where: string, full: boolean): Promise<Result> {
@@ -51,8 +52,13 @@ export async function gc(context: Context, words: readonly string[], flags: GcFl
   const nodes = await commandNodes(operator, selection, context.signal);
   const wish = { kind: "gc", app, env: context.env, args, nodes, validMs: GC_VALID_MS };
   const removed: { node: string; release: string }[] = [];
+  const troubles: NamedLine[] = [];
   for await (const line of runCommand(operator, wish, context.signal)) {
     if (line.type === "result" && line["ok"] !== true) throw refusedBy(line, "IO");
+    if (line.type === "trouble") {
+      troubles.push(line);
+      context.io.say(troubleText(app, line));
+    }
     if (line.type !== "removed") continue;
     const release = wordOf(line, "release");
     removed.push({ node: line.name, release });
@@ -61,7 +67,7 @@ export async function gc(context: Context, words: readonly string[], flags: GcFl
     );
   }
   if (removed.length === 0) context.io.say("Nothing to remove.");
-  return { app, removed };
+  return { app, removed, troubles, ...(troubles.length === 0 ? {} : { exit: TROUBLED_EXIT }) };
 }
 
 function gcArgs({ globals }: Context, { count, older }: GcWords): Record<string, number | boolean> {
