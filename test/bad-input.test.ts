@@ -217,6 +217,8 @@ describe("a place that is not what was meant", () => {
   test("a path that is not there is named", async () => {
     const error = await refused(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy", "./nosuch"]);
     assert.match(error.message, /nosuch/);
+    const below = path.join(await source("a-file", { "a.txt": "" }), "a.txt", "below");
+    await refused(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy", "--from", below]);
   });
 
   test("outside a repository a commit is looked for on the hub, and not found", async () => {

@@ -342,6 +342,36 @@ setInterval(() => { if (require("node:fs").existsSync(process.env.SKEIN_DATA + "
   assert.equal(told.unwell?.message, "web.1 ended by itself (exit status 9), 2 times");
 });
 
+test("what crashes after it was switched to and before the receipt is told as that order's", async (t) => {
+  const w = await world(t);
+  await w.agent();
+  const ordered = await w.deploy({
+    "skein.yaml": `app: shop
+processes:
+  web:
+    run: node web.js
+    listen: auto
+    health: { ready: { tcp: true, every: 50ms } }
+    restart: { backoff: 50ms..50ms }
+hooks:
+  post_jump: { run: "touch $SKEIN_DATA/die; until [ -e $SKEIN_DATA/died ]; do sleep 0.05; done", within: 20s }
+`,
+    "web.js": `require("node:net").createServer().listen(process.env.PORT, process.env.HOST);
+const fs = require("node:fs"), data = process.env.SKEIN_DATA;
+setInterval(() => {
+  if (!fs.existsSync(data + "/die") || fs.existsSync(data + "/died")) return;
+  fs.writeFileSync(data + "/died", "");
+  process.exit(9);
+}, 20);
+`,
+  });
+  const receipt = await w.receipt(ordered.digest, "ok");
+  const told = await eventually("it is told", () => w.report()?.apps[0]?.unwell);
+  assert.match(told.message, /^web\.1 ended by itself \(exit status 9\)/);
+  assert.ok(told.at <= receipt.at, "it was before the receipt");
+  assert.equal(told.order, ordered.digest);
+});
+
 test("an agent's end and restart stop nobody; without any source it brings back what should run", async (t) => {
   const w = await world(t);
   const port = await freePort();

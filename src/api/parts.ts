@@ -54,9 +54,10 @@ export const appOnNode = z.object({
   notes: z.array(z.string().max(120)).max(8).optional(),
   /**
    * Instances of that release crashed, or were replaced for failing their live checks: the last time, by the node's
-   * clock, and for people what it was.
+   * clock, and for people what it was. `order`: the one that this agent carried out last, where that had begun to serve
+   * by then.
    */
-  unwell: z.object({ at: time, message: z.string().max(300) }).optional(),
+  unwell: z.object({ at: time, message: z.string().max(300), order: digest.optional() }).optional(),
 });
 
 export const instanceReport = z.object({

@@ -105,6 +105,7 @@ export class Instance {
   /** @throws SkeinError START_FAILED, USER_REFUSED, NOT_FOUND (a socket) */
   start(): void {
     this.#crashTimes = [];
+    this.#exit = null;
     this.#spawn();
   }
 
@@ -187,7 +188,6 @@ export class Instance {
     }
     faultPoint("keeper.spawned");
     this.#status = [];
-    this.#exit = null;
     this.#become("running", { pid });
     child.once("exit", (code, signal) => this.#gone(pid, { code, signal, at: now() }));
     if (statusFd !== undefined) this.#readStatus(child.stdio[statusFd] as Readable);

@@ -198,6 +198,21 @@ test("a crashing instance is started again with backoff, up to its limit, and th
   await assert.rejects(new Promise((_, reject) => refused.once("error", reject)), { code: "ECONNREFUSED" });
 });
 
+test("how an instance crashed is told while it runs again, until somebody starts it anew", async (t) => {
+  const f = await keeperFor(t);
+  const once = 'if [ -e "$0" ]; then exec sleep 60; fi; touch "$0"; exit 7';
+  const instance = spec(f.home, { argv: ["/bin/sh", "-c", once, path.join(f.home, "once")] });
+  await f.keeper.call("start", { instance });
+  const view = async () => (await f.keeper.call("list", {})).instances[0];
+  await eventually("its second start", () => f.events.filter(({ type }) => type === "started").length === 2);
+  const again = await view();
+  assert.deepEqual([again?.state, again?.crashes, again?.exit?.code], ["running", 1, 7]);
+  await f.keeper.call("stop", { key: instance.key, withinMs: 50 });
+  await f.keeper.call("start", { instance });
+  const anew = await view();
+  assert.deepEqual([anew?.state, anew?.crashes, anew?.exit], ["running", 0, null]);
+});
+
 test("an instance that was not attached is not started again", async (t) => {
   const f = await keeperFor(t);
   await f.keeper.call("start", { instance: spec(f.home, { argv: ["false"], attached: false }) });

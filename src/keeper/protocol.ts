@@ -105,7 +105,7 @@ export interface InstanceView {
   readonly since: string;
   /** Crashes since it was started by request. */
   readonly crashes: number;
-  /** How the last process ended; null while the first runs, code and signal null when unknown (adopted). */
+  /** How the process before this one ended, or the last one; null while the first runs, code and signal null when unknown (adopted). */
   readonly exit: ExitView | null;
   /** Lines that the process wrote to its status pipe, newest last, at most 20. */
   readonly status: readonly string[];

@@ -178,7 +178,7 @@ async function placeOf(origin: Origin, stack: AsyncDisposableStack, signal: Abor
     return { reader: commitReader(objects, commit, folder, signal), packed: undefined, objects };
   }
   const stat = await fs.stat(origin.path).catch((err: unknown) => {
-    if (errnoOf(err) === "ENOENT") return undefined;
+    if (["ENOENT", "ENOTDIR"].includes(errnoOf(err) ?? "")) return undefined;
     throw err;
   });
   if (stat?.isDirectory() === true) return { reader: folderReader(origin.path), packed: undefined };

@@ -29,6 +29,7 @@ import type { BytesBySource } from "../../release/install-progress.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
 import type { Warning } from "../runtime/warning.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";
+import type { Served } from "../reporting/unwell.ts";
 import { until } from "../until.ts";
 
 /** Where the bytes of an order's release came from. */
@@ -72,6 +73,7 @@ export class AppWorker {
   #outcome: Reached | undefined;
   progress: WorkerProgress | undefined;
   moved: Moved | undefined;
+  served: Served | undefined;
 
   constructor(app: string, context: AppContext) {
     this.app = app;
@@ -241,6 +243,8 @@ export class AppWorker {
   }
 
   async #do(attempt: Attempt, step: AttemptStep, signal: AbortSignal): Promise<StepResult> {
+    // What crashes from here on crashes under this order, long before its receipt perhaps: the old release drains.
+    if (step === "attach") this.served = { order: attempt.order, at: this.#context.clock.now() };
     const result = await STEPS[step]({
       context: this.#context,
       record: this.#book.existing,

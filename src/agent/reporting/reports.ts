@@ -93,7 +93,7 @@ async function appOf(
   const serving = own.filter(({ release }) => release === runs);
   const state = runs === null && worker.progress === undefined ? "stopped" : stateOf(worker, serving);
   const staged = await stagedOf(context, { app, env }, runs);
-  const health = { ...notesOf(own), ...unwellOf(serving, replaced) };
+  const health = { ...notesOf(own), ...unwellOf(serving, replaced, worker.served) };
   return [{ app, env, release: runs, state, head, ...sources, ...staged, ...health }];
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Replaced, unwellOf as signOf, type Unwell } from "./unwell.ts";
+import type { Digest } from "../../lib/ids.ts";
+import { Replaced, unwellOf as signOf, type Served, type Unwell } from "./unwell.ts";
 
 const T = Date.parse("2026-11-28T12:00:00Z");
 const iso = (seconds: number): string => new Date(T + seconds * 1000).toISOString();
@@ -17,7 +18,10 @@ const row = (
   exit: crashes === 0 ? null : { code, signal, at: iso(seconds) },
 });
 
-const unwellOf = (...args: Parameters<typeof signOf>): Unwell | undefined => signOf(...args).unwell;
+const ORDER = "ab".repeat(32) as Digest;
+type Rows = Parameters<typeof signOf>[0];
+const unwellOf = (rows: Rows, replaced: Replaced, served?: Served): Unwell | undefined =>
+  signOf(rows, replaced, served).unwell;
 
 test("of crashes and failed live checks the newest is told", () => {
   const replaced = new Replaced();
@@ -40,4 +44,12 @@ test("an end that nobody saw, and one with status 0, say nothing of the release"
   const replaced = new Replaced();
   assert.equal(unwellOf([row("web.1", 1, null, 5)], replaced), undefined);
   assert.equal(unwellOf([row("web.1", 4, 0, 5)], replaced), undefined);
+});
+
+test("a sign since an order's release serves is told with that order, an earlier one without", () => {
+  const crashed = [row("web.1", 1, 1, 5)];
+  const under = (seconds: number) =>
+    unwellOf(crashed, new Replaced(), { order: ORDER, at: T + seconds * 1000 });
+  assert.equal(under(5)?.order, ORDER);
+  assert.equal(under(6)?.order, undefined);
 });

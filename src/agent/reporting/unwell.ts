@@ -1,4 +1,5 @@
-import { timeOf } from "../../trust/fields.ts";
+import type { Digest } from "../../lib/ids.ts";
+import { msOf, timeOf } from "../../trust/fields.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 
 /** The hub takes no longer one, and with it none of the report. */
@@ -9,6 +10,15 @@ export interface Unwell {
   /** By this machine's clock. */
   readonly at: string;
   readonly message: string;
+  /** It came under this order, also where that had not ended yet. */
+  readonly order?: Digest;
+}
+
+/** The order whose release was given the public sockets last, and since when. */
+export interface Served {
+  readonly order: Digest;
+  /** By this machine's clock, ms. */
+  readonly at: number;
 }
 
 /** Instances that were replaced because they failed their live checks: of each the last time, by its key. */
@@ -34,10 +44,13 @@ export class Replaced {
 export function unwellOf(
   rows: readonly Pick<InstanceRow, "key" | "instance" | "crashes" | "exit">[],
   replaced: Pick<Replaced, "of">,
+  served: Served | undefined,
 ): { readonly unwell?: Unwell } {
   const signs = rows.flatMap((row) => [crashOf(row) ?? [], replaced.of(row.key) ?? []].flat());
   const [unwell] = signs.toSorted((a, b) => (a.at < b.at ? 1 : -1));
-  return unwell === undefined ? {} : { unwell };
+  if (unwell === undefined) return {};
+  const isUnder = served !== undefined && msOf(unwell.at) >= served.at;
+  return { unwell: isUnder ? { ...unwell, order: served.order } : unwell };
 }
 
 /**

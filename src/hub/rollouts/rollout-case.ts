@@ -164,11 +164,15 @@ export class Case {
     };
   }
 
-  /** Both times are the node's own. What ailed what ran before the order is nobody's reason to take it back. */
+  /**
+   * Both times are the node's own. What ailed what ran before the order is nobody's reason to take it back; what came
+   * between the switch and the receipt is, and the node says so.
+   */
   #unwell(node: KeyId, receipt: Receipt): string | null {
     const app = this.#parts.presence.app(node, this.place.app, this.place.env);
     const sign = app?.release === this.order.release ? app.unwell : undefined;
-    return sign !== undefined && msOf(sign.at) > msOf(receipt.at) ? sign.message : null;
+    if (sign === undefined) return null;
+    return sign.order === this.digest || msOf(sign.at) > msOf(receipt.at) ? sign.message : null;
   }
 
   /** A store that was restored lacks receipts of what stands; what such a node runs says enough. */

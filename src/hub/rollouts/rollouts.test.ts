@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import type { Digest } from "../../lib/ids.ts";
 import type { Verdict } from "../../trust/documents.ts";
 import { keys } from "../records/keys.ts";
 import { dyingAt, RolloutWorld, type Published } from "./rollouts.fixture.ts";
@@ -68,14 +69,15 @@ test("the first failure takes the others back, and the settle never counts", asy
 test("what crashes while it bakes is taken back, and what crashed before the order is not asked for", async (t) => {
   const world = await RolloutWorld.open(t, 2);
   await world.startHub();
-  const crashed = async (ms: number): Promise<void> => {
+  const crashed = async (ms: number, more: { order?: Digest } = {}): Promise<void> => {
     const at = new Date(world.clock.now() + ms).toISOString();
-    await world.report({ unwell: { at, message: "web.1 ended by itself (exit status 1)" } });
+    await world.report({ unwell: { at, message: "web.1 ended by itself (exit status 1)", ...more } });
     await world.quiet();
   };
   const order = await world.publish(1, { ...PLAIN, bakeMs: 5000 }, 2);
   await world.pass(3);
   await crashed(-60_000);
+  await crashed(-60_000, { order: "ab".repeat(32) as Digest });
   assert.equal(await world.phase(order), "baking");
   await crashed(1000);
   assert.equal(await world.phase(order), "undoing");
@@ -84,6 +86,17 @@ test("what crashes while it bakes is taken back, and what crashed before the ord
   assert.equal(await published(world, order), false);
   const view = await world.hub.rollouts.view(order.digest);
   assert.equal(view?.verdict?.message, "web1: web.1 ended by itself (exit status 1)");
+});
+
+test("what crashed between its switch and its receipt is taken back: the node says under which order that was", async (t) => {
+  const world = await RolloutWorld.open(t, 2);
+  await world.startHub();
+  const order = await world.publish(1, { ...PLAIN, bakeMs: 5000 }, 2);
+  await world.pass(3);
+  const at = new Date(world.clock.now() - 60_000).toISOString();
+  await world.report({ unwell: { at, message: "web.1 was replaced: no answer", order: order.digest } });
+  await world.pass(3);
+  assert.equal(await world.phase(order), "undone");
 });
 
 test("an operator's abort takes all back, but not what stands", async (t) => {
