@@ -98,6 +98,21 @@ test("a replaced or damaged object does not pass for the commit asked for", asyn
   );
 });
 
+test("a commit whose tree is no list of files is refused", { timeout: 20_000 }, async (t) => {
+  const { repo } = repository(t);
+  const bytes: Record<string, Buffer> = {
+    "no end of a name": Buffer.from("100644 a".padEnd(60, "x")),
+    "no space": Buffer.from(`100644\0${"x".repeat(20)}`),
+    "a hash cut off": Buffer.from("100644 a\0abc"),
+  };
+  for (const [what, tree] of Object.entries(bytes)) {
+    const input = { cwd: repo, input: tree, env: { ...process.env, ...WHO } };
+    const id = execFileSync("git", ["hash-object", "-t", "tree", "-w", "--literally", "--stdin"], input);
+    const commit = git(repo, "commit-tree", "-m", what, id.toString().trim());
+    await assert.rejects(gitSource({ repo, commit }, t.signal), { code: "TREE_REFUSED" }, what);
+  }
+});
+
 test("a folder that is no repository is GIT_FAILED with git's words", async (t) => {
   const repo = tempDir(t);
   await assert.rejects(gitSource({ repo, commit: "0".repeat(40) }, t.signal), {

@@ -140,6 +140,9 @@ function parseTree(under: string, bytes: Buffer): TreeEntry[] {
   for (let at = 0; at < bytes.length;) {
     const zero = bytes.indexOf(0, at);
     const space = bytes.indexOf(0x20, at);
+    // git itself takes any bytes for a tree that somebody writes with hash-object.
+    if (space < at || zero < space || zero + 21 > bytes.length)
+      throw refuse("TREE_REFUSED", under, "git's list of what is in it is damaged");
     const name = bytes.subarray(space + 1, zero);
     entries.push({
       mode: bytes.toString("latin1", at, space),

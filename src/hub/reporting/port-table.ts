@@ -8,7 +8,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import type { Op } from "../../store/store.ts";
 import type { Identity } from "../../trust/identity.ts";
-import { put, type Core } from "../records/core.ts";
+import { put, write, type Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 import type { Nodes } from "../cluster/nodes.ts";
 import type { AppEnv, Orders } from "../orders/orders.ts";
@@ -33,6 +33,10 @@ export class PortTable {
     this.#nodes = nodes;
     this.#presence = presence;
     this.#orders = orders;
+    const stop = core.mirror.onChange((changed) => {
+      if (changed.some((key) => key.startsWith(keys.charters))) this.#endStrangers();
+    });
+    core.signal.addEventListener("abort", stop, { once: true });
   }
 
   /**
@@ -58,10 +62,26 @@ export class PortTable {
 
   /** What stands under a key, with whose it is; undefined where its node is no member. */
   entry(key: string, reported: InstanceReport): PortEntry | undefined {
-    const node = key.split("/")[2] as KeyId;
+    const node = nodeOf(key);
     const identity = this.#nodes.identity(node);
     if (identity === undefined) return undefined;
     return { ...reported, node, nodeName: identity.name, stale: !this.#presence.present(node) };
+  }
+
+  /** A charter that vouches for some nodes no more: whoever follows the table hears at once that their entries are gone. */
+  #endStrangers(): void {
+    const listed = this.#core.mirror.list(keys.allPorts).map(({ key }) => nodeOf(key));
+    const gone = [...new Set(listed)].filter((node) => this.#nodes.identity(node) === undefined);
+    if (gone.length === 0) return;
+    const ended = write(
+      this.#core,
+      gone.map((node) => ({ op: "deletePrefix", prefix: keys.ports(node) })),
+    );
+    ended.catch((err: unknown) =>
+      this.#core.log.warn("entries of nodes that are no members stay until they expire", {
+        err: String(err),
+      }),
+    );
   }
 
   /** A node that was never given an app would answer other nodes' lookups of it with whatever it likes. */
@@ -128,3 +148,5 @@ export class PortTable {
     return lease === 0 ? undefined : lease;
   }
 }
+
+const nodeOf = (key: string): KeyId => key.split("/")[2] as KeyId;

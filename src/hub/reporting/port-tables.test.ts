@@ -4,9 +4,16 @@ import type { InstanceReport } from "../../api/parts.ts";
 import type { HubEvent, PortEntry } from "../../api/schemas.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import { readUnverified, seal } from "../../trust/envelope.ts";
+import { generateSigner } from "../../trust/keys.ts";
 import {
+  at,
+  charterWithOperator,
   joinNode,
+  keyClient,
+  makeEnrol,
   makeOrder,
+  makeTicket,
   reportOf,
   rosterOf,
   startTestHub,
@@ -95,6 +102,32 @@ test("a node reads the table once and then only what changes, however many other
   await two.client.report(reportOf({ instances: [] }));
   await shows("web1:8000", "web3:8220");
   assert.equal(state.asked, 1);
+});
+
+test("a node that is revoked, or that a charter vouches for no more, leaves the followers' tables at once", async (t) => {
+  const { hub, nodes } = await shopOn(t, ["web1", "web2"]);
+  const { cluster } = hub;
+  const [one, two] = nodes as [TestNode, TestNode];
+  const bob = generateSigner();
+  await hub.client.postCharter(await charterWithOperator(cluster, bob, ["enrol:*"]));
+  const [join, key] = [generateSigner(), generateSigner()];
+  const ticket = await makeTicket(cluster, join, { labels: { role: "web" } }, bob);
+  await hub.client.postTicket(ticket);
+  const three = keyClient(cluster, hub.address, key);
+  atEnd(t, () => three.close());
+  await three.enrol(await makeEnrol(cluster, ticket, join, key, "web3"));
+  for (const [n, client] of [one.client, two.client, three].entries())
+    await client.report(reportOf({ instances: [instanceOf("web.1", 8000 + n)] }));
+  const { state, shows } = follower(t, one);
+  await shows("web1:8000", "web2:8001", "web3:8002");
+
+  const body = { cluster: cluster.id, node: two.kid, reason: "lost", issued: at() };
+  await hub.client.postRevocation(await seal("revoke.1", body, [cluster.operator]));
+  await shows("web1:8000", "web3:8002");
+  const without = { ...readUnverified(cluster.charter, "charter.1"), version: 3, issued: at() };
+  await hub.client.postCharter(await seal("charter.1", without, [cluster.operator]));
+  await shows("web1:8000");
+  assert.equal(state.asked, 1, "nothing was read anew");
 });
 
 test("a new charter, and a hub that tells less, have a node read all of it again", async (t) => {
