@@ -3,7 +3,7 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fromWire, messageOf, SkeinError } from "../lib/errors.ts";
+import { fromWire, isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
 import { programFile } from "../lib/program.ts";
 import { kernel } from "./ffi.ts";
 import {
@@ -20,6 +20,8 @@ import {
 
 const CALL_MS = 30_000;
 const START_MS = 10_000;
+/** Longer than any app's drain is likely to be. */
+const SHUTDOWN_MS = 300_000;
 
 interface Waiting {
   readonly resolve: (value: unknown) => void;
@@ -161,6 +163,16 @@ export async function ensureKeeper(options: EnsureOptions): Promise<KeeperClient
     } catch (err) {
       if (performance.now() > until) throw err;
     }
+  }
+}
+
+/** Ends the keeper with all it runs, each app as its manifest says; none there is as good. */
+export async function shutDown(run: string): Promise<void> {
+  try {
+    await using keeper = await KeeperClient.connect(path.join(run, "keeper.sock"));
+    await keeper.call("shutdown", {}, SHUTDOWN_MS);
+  } catch (err) {
+    if (!isSkeinError(err, "KEEPER_UNREACHABLE")) throw err;
   }
 }
 

@@ -338,6 +338,12 @@ export const ERROR_CODES = {
     "Find out who restored it, then publish again; what runs goes on.",
   ),
 
+  UNIT_FAILED: entry(
+    5,
+    "A unit of systemd was installed, and what it starts ends at once.",
+    "Read what it printed: journalctl -u UNIT.",
+  ),
+
   // keeper
   KEEPER_UNREACHABLE: entry(1, "The keeper does not answer.", "Start it: skein agent run starts one."),
   KEEPER_PROTOCOL: entry(

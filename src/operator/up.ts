@@ -2,9 +2,8 @@ import path from "node:path";
 import { runAgent } from "../agent/agent.ts";
 import type { NearOptions } from "../agent/source/depots.ts";
 import { loadNodeStore } from "../agent/node/node-store.ts";
-import { KeeperClient } from "../keeper/client.ts";
+import { shutDown } from "../keeper/client.ts";
 import { systemClock } from "../lib/clock.ts";
-import { isSkeinError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import { configIfThere, readCharters } from "./home.ts";
@@ -32,9 +31,6 @@ export interface UpOptions {
   }) => void;
   readonly signal: AbortSignal;
 }
-
-/** Longer than any app's drain is likely to be. */
-const SHUTDOWN_MS = 90_000;
 
 /**
  * A hub and one agent on this machine, from an empty folder on. Ends with `signal`; what ran is stopped then, and
@@ -76,7 +72,7 @@ export async function up(options: UpOptions): Promise<void> {
       signal,
     });
   } finally {
-    await stopInstances(paths);
+    await shutDown(paths.run); // nothing is left behind on a machine where somebody only tried it
   }
 }
 
@@ -88,14 +84,4 @@ async function ticket({ paths, name, signal }: UpOptions): Promise<string> {
   using operator = await openOperator({ paths, signal });
   const wish = { name, labels: {}, validMs: 10 * 60_000, replace: null };
   return (await invite(operator, wish, signal)).line;
-}
-
-/** Ends the keeper with all it runs: nothing is left behind on a machine where somebody only tried it. */
-async function stopInstances(paths: Paths): Promise<void> {
-  try {
-    await using keeper = await KeeperClient.connect(path.join(paths.run, "keeper.sock"));
-    await keeper.call("shutdown", {}, SHUTDOWN_MS);
-  } catch (err) {
-    if (!isSkeinError(err, "KEEPER_UNREACHABLE")) throw err;
-  }
 }

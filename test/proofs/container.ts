@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { type ChildProcess, execFile } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -38,7 +39,13 @@ export class Container {
     const { root, shows, log, processes, signal } = this.#options;
     const binds = shows.map((show) => `--bind-ro=${show}`);
     // Copying a descriptor out of a process (pidfd_getfd) is what a new keeper finds its sockets by.
-    const flags = ["--register=no", "--keep-unit", "--quiet", "--system-call-filter=pidfd_getfd"];
+    const flags = [
+      "--register=no",
+      "--keep-unit",
+      "--quiet",
+      "--link-journal=no", // else a machine without an id of its own boots none
+      "--system-call-filter=pidfd_getfd",
+    ];
     const words = ["systemd-nspawn", ...flags, `--kill-signal=${HALT}`, "-D", root, ...binds, "-b"];
     const script = 'mount -t tmpfs none /run && exec "$@"';
     const child = processes.start(
@@ -74,6 +81,13 @@ export class Container {
   async powerOff(): Promise<void> {
     if (this.#child === undefined) return;
     signalQuietly(this.#init, "SIGKILL"); // the end of its PID 1 is the end of all of them
+    await ended(this.#child);
+  }
+
+  /** Shuts it down as a person does. */
+  async halt(): Promise<void> {
+    assert.ok(this.#child);
+    await this.run("systemctl", "--no-block", "poweroff");
     await ended(this.#child);
   }
 

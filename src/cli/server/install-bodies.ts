@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { access, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -14,6 +15,9 @@ import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../un
 
 const run = promisify(execFile);
 const UNITS = "/etc/systemd/system";
+/** How long a unit is watched after it was started, where it does not say that it serves. */
+const TRIED_MS = 15_000;
+const SERVES = /"msg":"(agent started|hub)"/;
 
 /** The units of keeper and agent. */
 export async function installNode(context: Context, given: AgentFlags): Promise<Result> {
@@ -45,14 +49,14 @@ async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
 export async function installHub(context: Context, given: HubFlags): Promise<Result> {
   const flags = printedIn(context, given);
   limitsOf(flags);
-  if (flags.listen !== undefined) hostPort(flags.listen, "0.0.0.0");
+  const port = flags.listen === undefined ? "PORT" : hostPort(flags.listen, "0.0.0.0").port;
   const secrets = flags.depot === undefined ? undefined : "/etc/skein/hub.env";
   const options = unitOptions(secrets, hubArgs(flags));
   const done = await install(context, { program: "hub", options, units: [hubUnit(options)] }, flags);
   if (flags.print === true) return done;
   const { hubHere } = await import("../../operator/hub-server.ts");
   const { spki } = await hubHere(context.paths, "");
-  context.io.say(`its key is ${spki}; on your own machine: skein init --hub HOST:PORT#${spki}`);
+  context.io.say(`its key is ${spki}; on your own machine: skein init --hub HOST:${port}#${spki}`);
   return { ...done, key: spki };
 }
 
@@ -80,7 +84,7 @@ interface Installation {
 
 /** Writes the units and starts them; without systemd, or with `--print`, shows what to do instead. */
 async function install(
-  { io }: Context,
+  { io, signal }: Context,
   { program, options, units, first }: Installation,
   { print = false }: { readonly print?: boolean },
 ): Promise<Result> {
@@ -104,9 +108,46 @@ async function install(
   await first?.();
   for (const unit of units) await writeFile(path.join(UNITS, unit.file), unit.text);
   await run("systemctl", ["daemon-reload"]);
-  await run("systemctl", ["enable", "--now", ...units.map(({ file }) => file)]);
-  io.print(`installed and started ${units.map(({ file }) => file).join(" and ")}`);
-  return { units: units.map(({ file }) => file) };
+  const files = units.map(({ file }) => file);
+  await run("systemctl", ["enable", ...files]);
+  // One that ran already gets its new flags and program; instances do not notice. A keeper, which the agent's unit
+  // wants, is started with it where there is none, and goes on as it is where there is.
+  const [last = ""] = files.slice(-1);
+  await run("systemctl", ["restart", last]);
+  await serves(last, signal);
+  io.print(`installed and started ${files.join(" and ")}`);
+  return { units: files };
+}
+
+/** What cannot run (its port is taken, a node never joined) ends before it says that it serves. */
+async function serves(unit: string, signal: AbortSignal): Promise<void> {
+  const invocation = await show(unit, "InvocationID", signal);
+  const until = performance.now() + TRIED_MS;
+  while (performance.now() < until) {
+    const state = await show(unit, "SubState", signal);
+    const isSame = (await show(unit, "InvocationID", signal)) === invocation;
+    if (state !== "running" || !isSame) throw await failed(unit, signal);
+    if (SERVES.test(await journal([`_SYSTEMD_INVOCATION_ID=${invocation}`], signal))) return;
+    await sleep(100, undefined, { signal });
+  }
+}
+
+async function show(unit: string, property: string, signal: AbortSignal): Promise<string> {
+  return (
+    await run("systemctl", ["show", "--value", `--property=${property}`, unit], { signal })
+  ).stdout.trim();
+}
+
+async function failed(unit: string, signal: AbortSignal): Promise<SkeinError> {
+  const said = await journal(["--unit", unit, "--identifier", "skein", "--lines", "3"], signal);
+  return new SkeinError("UNIT_FAILED", `${unit} is installed, and ends whenever it is started:\n${said}`, {
+    hint: `systemd tries again every second: mend that, or install it again with other flags. journalctl -u ${unit} has it all.`,
+    data: { unit, said },
+  });
+}
+
+async function journal(words: readonly string[], signal: AbortSignal): Promise<string> {
+  return (await run("journalctl", ["--output", "cat", "--no-pager", ...words], { signal })).stdout.trim();
 }
 
 function agentArgs(flags: Omit<AgentFlags, "join"> & { readonly join?: string | undefined }): string[] {

@@ -4,7 +4,7 @@ import path from "node:path";
 import type { HubAddress } from "../../api/hub-address.ts";
 import { HubClient } from "../../api/hub-client.ts";
 import { isInBucket } from "../../depot/open-depot.ts";
-import { KEEPER_NODE_FLAGS } from "../../keeper/client.ts";
+import { KEEPER_NODE_FLAGS, shutDown } from "../../keeper/client.ts";
 import { kernel } from "../../keeper/ffi.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
@@ -276,7 +276,11 @@ function firstAddress(): string {
 }
 
 /** Becomes the keeper: it must be small, so nothing of this program stays in its memory. */
-export async function keeper({ paths }: Context): Promise<Result> {
+export async function keeper({ paths }: Context, flags: { readonly shutdown?: boolean }): Promise<Result> {
+  if (flags.shutdown === true) {
+    await shutDown(paths.run);
+    return {};
+  }
   if (process.execve === undefined)
     throw usage("the keeper cannot be started here", "The agent starts it by itself.");
   const env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };

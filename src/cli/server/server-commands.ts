@@ -72,8 +72,12 @@ export function registerServers(program: Command, run: Run): void {
   program
     .command("keeper", { hidden: true })
     .description("hold sockets and instances; started by the agent, or by its unit")
-    .action(async (_flags: object, command: Command) => {
-      await run(command, async (context) => await (await import("./server-bodies.ts")).keeper(context));
+    .option("--shutdown", "end the keeper that runs here, and every instance as its manifest says")
+    .action(async (flags: { readonly shutdown?: boolean }, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./server-bodies.ts")).keeper(context, flags),
+      );
     });
 }
 

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
 import { test } from "node:test";
+import { promisify } from "node:util";
+import { atEnd } from "../../lib/at-end.fixture.ts";
 import { bootText, hubUnit, nodeUnits } from "./units.ts";
 
 test("the units leave instances alone when the keeper or the agent is stopped", () => {
@@ -37,4 +43,22 @@ test("a hub's unit reads secrets from a file, never from the command line", () =
   assert.match(text, /^ExecStart=\/usr\/bin\/skein hub --depot s3:\/\/releases\/skein$/m);
   assert.match(text, /^EnvironmentFile=-\/etc\/skein\/hub\.env$/m);
   assert.match(bootText("hub", options), /^setsid \/usr\/bin\/skein hub --depot s3:\/\/releases\/skein </m);
+});
+
+test("instances are ended with the machine, and not with the keeper alone", async (t) => {
+  const dir = await mkdtemp(path.join(os.tmpdir(), "skein-units-"));
+  atEnd(t, async () => await rm(dir, { recursive: true, force: true }));
+  const skein = path.join(dir, "it's 50% $kein");
+  const [keeper] = nodeUnits({ skein, args: [] });
+  const [, line = ""] = /^ExecStop=\/bin\/sh -c "(.*)"$/m.exec(keeper.text) ?? [];
+  const script = line.replaceAll(/\\(.)/g, "$1").replaceAll("$$", "$").replaceAll("%%", "%"); // as systemd reads it
+  await writeFile(skein, '#!/bin/sh\necho "skein $*"\n', { mode: 0o755 });
+  const when = async (state: string): Promise<string> => {
+    await writeFile(path.join(dir, "systemctl"), `#!/bin/sh\necho ${state}\nexit 1\n`, { mode: 0o755 });
+    const env = { PATH: `${dir}:/usr/bin:/bin` };
+    return (await promisify(execFile)("/bin/sh", ["-c", script], { env })).stdout;
+  };
+  assert.equal(await when("stopping"), "skein keeper --shutdown\n");
+  assert.equal(await when("running"), "");
+  assert.equal(await when("degraded"), "");
 });

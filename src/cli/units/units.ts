@@ -39,6 +39,8 @@ Type=simple
 ${environment}ExecStart=${skein} keeper
 Restart=always
 RestartSec=1
+ExecStop=${atHalt(options)}
+TimeoutStopSec=300
 KillMode=process
 OOMPolicy=continue
 OOMScoreAdjust=-500
@@ -72,6 +74,15 @@ WantedBy=multi-user.target
     },
   ];
 }
+
+/**
+ * When the machine goes down, instances end as their manifests say, while there are a network and file systems; left
+ * to systemd, they would be told after it took those away. When only the keeper is stopped, nothing happens to them.
+ */
+const atHalt = ({ skein }: UnitOptions): string => {
+  const ask = '[ "$(systemctl is-system-running)" != stopping ]';
+  return `/bin/sh -c ${commandWord(`${ask} || exec ${shellWord(skein)} keeper --shutdown`)}`;
+};
 
 /** A hub holds nothing that must outlive it. As many connections as there are nodes want as many descriptors. */
 export function hubUnit(options: UnitOptions): Unit {
