@@ -69,6 +69,9 @@ test("a paused rollout begins nowhere else, and goes on when it is told to", asy
   await cluster.ok("pause", "paced");
   const { apps } = (await cluster.json("status", "paced")) as { apps: { phase: string }[] };
   assert.equal(apps[0]?.phase, "paused");
+  const held = await refused(cluster, [6, "DEPLOY_IN_PROGRESS"], ["deploy", "--from", v2]);
+  assert.match(held.message, /is paused and waits for b, c$/);
+  assert.match(held.hint, /skein resume paced/);
   await fs.writeFile(flag, "");
   assert.equal((await answers())[2], "v1");
   const resumed = await cluster.ok("resume", "paced");
@@ -95,6 +98,8 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
   const status = (await cluster.ok("status", "paced")).stdout;
   assert.equal(/not isolated/.test(status), process.getuid?.() !== 0);
   assert.match(status, /^paced@[0-9a-f]{8} {2}default {2}undone, paced@[0-9a-f]{8} is in force$/m);
+  const list = (await cluster.ok("list")).stdout;
+  assert.match(list, /^paced {2}default {2}(paced@[0-9a-f]{8}) {2}(?!\1)paced@[0-9a-f]{8} undone {2}3\/3/m);
   await cluster.until("none of them differs", async () => {
     return !(await cluster.ok("status", "paced")).stdout.includes("differs");
   });

@@ -20,9 +20,15 @@ export function inProgress(
   const shown = waits.slice(0, NAMES_SHOWN).join(", ") + more;
   const missing = away.length === 1 ? "which is away" : "which are away";
   const why = waits.length === 0 ? "" : ` and waits for ${shown}${away.length > 0 ? `, ${missing}` : ""}`;
+  const isPaused = view?.phase === "paused";
   return new SkeinError(
     "DEPLOY_IN_PROGRESS",
-    `a deployment of ${place.app}/${place.env} is under way${why}`,
-    { data: { ...place, order, waitsFor: waits } },
+    `a deployment of ${place.app}/${place.env} is ${isPaused ? "paused" : "under way"}${why}`,
+    {
+      data: { ...place, order, waitsFor: waits },
+      ...(isPaused
+        ? { hint: `Go on with it (skein resume ${place.app}) or take it back (skein abort).` }
+        : {}),
+    },
   );
 }

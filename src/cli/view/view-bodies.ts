@@ -1,6 +1,6 @@
 import type { PortEntry, ReleaseView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { shortRelease } from "../../lib/ids.ts";
+import { type ReleaseId, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { knownNodes, selectNodes, type KnownNode } from "../../operator/nodes.ts";
 import type { Operator } from "../../operator/operator.ts";
@@ -75,12 +75,16 @@ function appLines(apps: readonly views.AppStatus[]): string[] {
       app,
       env,
       shortRelease(app, inForce ?? release),
-      state === "stopped" ? "stopped" : phase,
+      // What became of another release says nothing of the one that serves.
+      state === "stopped" ? "stopped" : other(app, inForce, release) + phase,
       `${nodes.filter(({ current }) => current).length}/${nodes.length}`,
       issued,
     ]),
   ]);
 }
+
+const other = (app: string, inForce: ReleaseId | null, release: ReleaseId): string =>
+  inForce === null || inForce === release ? "" : `${shortRelease(app, release)} `;
 
 async function versions(context: Context): Promise<Result> {
   const operator = await context.operator();
