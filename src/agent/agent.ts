@@ -377,7 +377,7 @@ class Agent implements AsyncDisposable {
 
   async #openSource(): Promise<Source> {
     const charterVersion = (): number => this.#store.state.charter.version;
-    const options = { ...this.#options, boot: this.#boot, charterVersion };
+    const options = { ...this.#options, boot: this.#boot, charterVersion, kept: this.#kept };
     if (options.source !== undefined) return (this.#source ??= await options.source(this.#keys, this.#store));
     return (this.#source = await hubFor(this.#store.state.charter, this.#keys, options, this.#source));
   }

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import test from "node:test";
+import { promisify } from "node:util";
 import zlib from "node:zlib";
 import { contentIn, contentOf, decode, encode, encodeContent, sharedOf } from "./coding.ts";
 import { packJson } from "./packed-json.ts";
@@ -78,4 +80,22 @@ test("a body that is no zstd, or cut, or coded after something else, is refused"
   const body = await encode(Buffer.from(JSON.stringify(fields)));
   await assert.rejects(decode(Buffer.from("{}"), 1000), { code: "BAD_REQUEST" });
   await assert.rejects(decode(body.subarray(0, 20), 10_000), { code: "BAD_REQUEST" });
+});
+
+test("hundreds of large bodies that are coded at once take the memory of a few", async () => {
+  const module = new URL("./coding.ts", import.meta.url).href;
+  const script = `
+    import { randomBytes } from "node:crypto";
+    import { readFileSync } from "node:fs";
+    import { encode, sharedOf } from ${JSON.stringify(module)};
+    const peak = () => Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) / 1024;
+    const body = () => Buffer.from(JSON.stringify(Array.from({ length: 2000 }, () => randomBytes(16).toString("hex"))));
+    const held = sharedOf({ etag: "one", text: body() });
+    const next = body();
+    const before = peak();
+    await Promise.all(Array.from({ length: 300 }, async () => await encode(next, held)));
+    console.log(Math.round(peak() - before));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script]);
+  // All at once they take over 500 MiB.
+  assert.ok(Number(stdout) < 250, `${stdout.trim()} MiB more`);
 });

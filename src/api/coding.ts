@@ -48,11 +48,26 @@ const SAID_DIGITS = 8;
  * three times the CPU. Above it the best compression of a body alone costs more time than it saves on a wire.
  */
 const SMALL_BYTES = 65_536;
+/** Each on a thread takes some MiB for its tables and window: a fleet that is told something at once must not. */
+const LANES = 4;
 /** Largest window that a frame may ask memory for, as a power of two. */
 const MOST_WINDOW_LOG = 24;
 const { ZSTD_c_compressionLevel: LEVEL, ZSTD_c_windowLog: WINDOW, ZSTD_d_windowLogMax } = zlib.constants;
-const compress = promisify(zlib.zstdCompress);
-const decompress = promisify(zlib.zstdDecompress);
+const compress = inLanes(promisify(zlib.zstdCompress));
+const decompress = inLanes(promisify(zlib.zstdDecompress));
+
+function inLanes<Args extends unknown[], T>(
+  work: (...args: Args) => Promise<T>,
+): (...args: Args) => Promise<T> {
+  const tails = Array.from({ length: LANES }, () => Promise.resolve<unknown>(undefined));
+  let turn = 0;
+  return async (...args) => {
+    const lane = turn++ % LANES;
+    const mine = (tails[lane] ?? Promise.resolve()).then(async () => await work(...args));
+    tails[lane] = mine.catch(() => undefined);
+    return await mine;
+  };
+}
 
 export function contentOf(fields: Omit<Wanted, "etag" | "beacon" | "lastReceipts">): Content {
   const text = Buffer.from(JSON.stringify(fields));

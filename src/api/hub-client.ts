@@ -212,6 +212,16 @@ export class HubClient implements Disposable {
     });
   }
 
+  /** Not proved: an order signed the digest. Undefined where this hub has none. */
+  async roster(digest: Digest, signal?: AbortSignal): Promise<Roster | undefined> {
+    try {
+      return await this.call("roster", { params: { digest }, signal });
+    } catch (err) {
+      if (isSkeinError(err, "NOT_FOUND")) return undefined;
+      throw err;
+    }
+  }
+
   async report(report: s.Report, signal?: AbortSignal): Promise<s.Reported> {
     const send = async (body: Buffer, headers: Readonly<Record<string, string>>): Promise<s.Reported> =>
       await this.call("report", { body, headers, signal });

@@ -4,7 +4,7 @@
  */
 import * as z from "zod";
 import { GIT_ROUTE } from "./hub-address.ts";
-import { appName, digest, envName, keyId, nodeName, repoName } from "./parts.ts";
+import { appName, digest, envName, keyId, nodeName, repoName, roster } from "./parts.ts";
 import * as s from "./schemas.ts";
 
 /** Who a caller can be. `anonymous` holds a key that nobody vouches for. */
@@ -211,6 +211,13 @@ export const ROUTES = {
     // The agent's boot nonce, as in its reports: two that ask in turn are two agents with one key.
     query: z.object({ wait: count(0, 120_000), boot: s.bootNonce.optional() }),
     response: s.wanted,
+  },
+  roster: {
+    method: "GET",
+    path: "/v1/rosters/:digest",
+    summary: "The nodes that an order is for, by the digest that it signed; small ones come with `wanted`",
+    roles: MEMBERS,
+    response: roster,
   },
   report: {
     method: "POST",

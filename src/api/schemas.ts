@@ -228,7 +228,7 @@ export const wantedApp = z.object({
   env: envName,
   /** The newest order that names the node, then the newest settled one where that is another. */
   orders: z.array(envelope),
-  /** digest → roster, for those orders and settles. */
+  /** digest → roster, for those orders and settles, less the large ones: `/v1/rosters` has them. */
   rosters: z.record(z.string(), roster),
   settles: z.array(z.object({ settle: envelope, receipts: z.array(envelope) })),
   /** For every release that the orders name. */

@@ -23,6 +23,7 @@ import { hubEvents } from "./events.ts";
 import { gitRequest, sendExchange, sendRefs } from "./git/git-http.ts";
 import type { GitService } from "./git/git-repos.ts";
 import type { Hub } from "./hub.ts";
+import { sendRoster } from "./wanted/rosters.ts";
 import { sendWanted } from "./wanted/wanted-answer.ts";
 import { takeReport } from "./reporting/reports.ts";
 import type { Call, Handlers } from "./http/router.ts";
@@ -133,6 +134,12 @@ function agents(hub: Hub) {
       } finally {
         presence.pollEnded(node, call.res.destroyed && !core.signal.aborted);
       }
+    },
+    roster: async (call) => {
+      const digest = param(call, "digest");
+      const roster = await hub.orders.roster(digest);
+      if (roster === undefined) throw new SkeinError("NOT_FOUND", `no order has the roster ${digest}`);
+      await sendRoster(call, roster);
     },
     peers: async (call) => hub.peers.list(call.caller.kid, call.query.etag),
     report: async (call) => {

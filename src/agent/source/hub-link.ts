@@ -6,6 +6,7 @@ import { tlsIdentity } from "../../trust/tls.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { hubDepot } from "./hub-depot.ts";
 import { firstHub } from "../node/join.ts";
+import type { KeptDocuments } from "../node/kept.ts";
 import type { NodeKeys } from "../node/node-keys.ts";
 import type { Source } from "./source.ts";
 import { hubSource } from "./source-hub.ts";
@@ -24,6 +25,7 @@ interface HubLinkOptions {
   readonly boot: string;
   /** Version of the charter in force, at any time. */
   readonly charterVersion: () => number;
+  readonly kept: Pick<KeptDocuments, "roster">;
 }
 
 /**
@@ -47,8 +49,9 @@ export async function hubFor(
     throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub, and none was given");
   const identity = tlsIdentity(keys.signer.privateKey, options.name);
   const client = new HubClient({ hubs, identity });
-  const { boot, charterVersion } = options;
-  const source = hubSource(client, hubDepot(client), { node: keys.signer.kid, boot, charterVersion });
+  const { boot, charterVersion, kept } = options;
+  const own = { node: keys.signer.kid, boot, charterVersion, kept };
+  const source = hubSource(client, hubDepot(client), own);
   return Object.assign(source, { madeFor, client }) satisfies LinkedSource;
 }
 

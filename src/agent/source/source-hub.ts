@@ -2,20 +2,28 @@ import type { HubClient } from "../../api/hub-client.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
 import type { KeyId } from "../../lib/ids.ts";
+import type { KeptDocuments } from "../node/kept.ts";
 import { portTables } from "./port-tables.ts";
+import { withRosters } from "./rosters.ts";
 import type { PeerHints, Source } from "./source.ts";
 
 /**
  * A hub, through its typed client over pinned TLS.
  * @param options.boot this agent's nonce: it tells the hub at once when another live agent has the same key
  * @param options.charterVersion of the charter in force, at any time
+ * @param options.kept the rosters that this node has
  */
 export function hubSource(
   client: HubClient,
   depot: DepotReader,
-  options: { readonly node: KeyId; readonly boot: string; readonly charterVersion: () => number },
+  options: {
+    readonly node: KeyId;
+    readonly boot: string;
+    readonly charterVersion: () => number;
+    readonly kept: Pick<KeptDocuments, "roster">;
+  },
 ): Source {
-  const { node, boot, charterVersion } = options;
+  const { node, boot, charterVersion, kept } = options;
   return {
     get name() {
       return client.name;
@@ -23,7 +31,14 @@ export function hubSource(
     depots: [depot],
     peers: hintsOf(client),
     paced: true,
-    wanted: async (etag, waitMs, signal) => await client.wanted(etag, waitMs, signal, boot),
+    async wanted(etag, waitMs, signal) {
+      const wanted = await client.wanted(etag, waitMs, signal, boot);
+      if (wanted === undefined) return undefined;
+      return await withRosters(
+        wanted,
+        async (digest) => (await kept.roster(digest)) ?? (await client.roster(digest, signal)),
+      );
+    },
     report: async (report, signal) => await client.report(report, signal),
     ports: (signal) => portTables(client, charterVersion, signal),
     answer: async (command, lines, signal) => {

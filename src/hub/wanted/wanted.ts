@@ -21,6 +21,7 @@ import type { AppEnv, Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
 import type { Receipts } from "../orders/receipts.ts";
 import type { Releases } from "../orders/releases.ts";
+import { goesAlong } from "./rosters.ts";
 import { Told } from "./told.ts";
 import type { Answer } from "./wanted-answer.ts";
 
@@ -231,7 +232,7 @@ export class WantedDesk {
     for (const record of records) {
       const { roster } = orders.body(record);
       const held = await orders.roster(roster);
-      if (held !== undefined) rosters[roster] = held;
+      if (held !== undefined && goesAlong(held)) rosters[roster] = held;
     }
     return {
       ...place,
