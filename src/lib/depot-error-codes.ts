@@ -46,14 +46,18 @@ export const DEPOT_ERROR_CODES = {
   CHUNK_CORRUPT: entry(
     1,
     "Bytes do not hash to their id.",
-    "The piece is fetched again from elsewhere; if it stays, check the depot's disk.",
+    "It is fetched again from elsewhere; if it stays: skein gc --depot --damaged (--bucket without a hub), then publish again.",
   ),
   TREE_CORRUPT: entry(
     1,
     "A tree's rows do not lead to the signed tree id.",
-    "Publish the release again: skein deploy.",
+    "Remove it with skein gc --depot --damaged (and --bucket without a hub), then publish the release again.",
   ),
-  PACK_CORRUPT: entry(1, "A pack's index or frames are damaged.", "Publish the release again: skein deploy."),
+  PACK_CORRUPT: entry(
+    1,
+    "A pack's index or frames are damaged.",
+    "Remove it with skein gc --depot --damaged (and --bucket without a hub), then publish the release again.",
+  ),
   DELTA_CORRUPT: entry(
     1,
     "A delta between two releases is damaged or does not lead to the signed tree.",

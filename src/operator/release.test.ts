@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { globSync, rmSync } from "node:fs";
+import { globSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { systemClock } from "../lib/clock.ts";
 import { httpDepot } from "../depot/http.ts";
 import { GRACE_MS } from "../release/published.ts";
 import { noise, plainSource, writeTree } from "../release/release.fixture.ts";
+import { removeDamaged } from "../release/upkeep/damaged.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { lookAhead, makeRelease } from "./release.ts";
 
@@ -36,4 +37,25 @@ test("a publisher whose machine slept for days in the middle sends again what th
   });
   assert.ok(before.length > 0);
   assert.deepEqual(packs(), before);
+});
+
+test("what is damaged in a hub's depot is found from afar and removed, and sent again by who publishes", async (t) => {
+  const { operator, dir, signal } = await cluster(t);
+  const source = plainSource(writeTree(path.join(dir, "app"), { big: noise(1_000_000, 1) }));
+  const depot = httpDepot(operator.client);
+  const make = async () => {
+    await makeRelease(operator, { source, ahead: lookAhead(operator, "app", depot, signal), signal });
+    return (
+      globSync(path.join(dir, "**/packs/*")).find((file) => statSync(file).size > 1_000_000) ?? assert.fail()
+    );
+  };
+  const pack = await make();
+  const good = readFileSync(pack);
+  const bad = Buffer.from(good);
+  bad.writeUInt8(bad.readUInt8(500_000) ^ 1, 500_000);
+  writeFileSync(pack, bad);
+  const damaged = async () => (await removeDamaged({ depot, dryRun: false, signal })).damaged.length;
+  assert.deepEqual([await damaged(), await damaged()], [1, 0]);
+  assert.equal(await make(), pack);
+  assert.ok(readFileSync(pack).equals(good));
 });

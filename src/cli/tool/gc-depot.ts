@@ -1,11 +1,18 @@
 import { keptInBucket } from "../../bucket/kept.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { formatBytes } from "../../lib/units.ts";
+import { httpDepot } from "../../depot/http.ts";
+import { removeDamaged } from "../../release/upkeep/damaged.ts";
 import { tidy, type Tidied } from "../../release/upkeep/tidy.ts";
 import type { Context, Result } from "../command/context.ts";
 import { bucketHere } from "../bucket/ftl-settings.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { columns } from "../terminal/io.ts";
+
+interface DepotFlags {
+  readonly bucket?: string;
+  readonly damaged?: boolean;
+}
 
 /** A large depot takes a while to look through. */
 const DEPOT_MS = 10 * 60_000;
@@ -19,9 +26,10 @@ const WORDS = {
 } as const;
 
 /** Collects the hub's depot, which the hub does, or a bucket's, which is done from here. */
-export async function gcDepot(context: Context, flags: { readonly bucket?: string }): Promise<Result> {
+export async function gcDepot(context: Context, flags: DepotFlags): Promise<Result> {
   const { io, globals } = context;
   const dryRun = globals.dryRun === true;
+  if (flags.damaged === true) return await gcDamaged(context, flags, dryRun);
   const collected = hasBucket(flags) ? await ofBucket(context, flags, dryRun) : await ofHub(context, dryRun);
   const rows = Object.entries(WORDS).map(([what, [word, next]]) => {
     const { blobs, bytes } = collected[what as keyof typeof WORDS];
@@ -36,6 +44,23 @@ export async function gcDepot(context: Context, flags: { readonly bucket?: strin
     );
   }
   return { depot: collected };
+}
+
+/** Whoever asks reads all of the depot: a hub is not kept busy with it. */
+async function gcDamaged(context: Context, flags: DepotFlags, dryRun: boolean): Promise<Result> {
+  const { io, signal } = context;
+  using bucket = hasBucket(flags)
+    ? await bucketHere(flags, context, dryRun ? "reading" : "writing")
+    : undefined;
+  const depot = bucket?.depot ?? httpDepot((await context.operator()).client);
+  const { blobs, bytes, damaged } = await removeDamaged({ depot, dryRun, signal });
+  for (const { name, why } of damaged) io.print(`${name}  ${dryRun ? "damaged" : "removed"}: ${why.message}`);
+  io.print(`${blobs} blobs  ${formatBytes(bytes)} read, ${damaged.length} damaged`);
+  if (damaged.length > 0)
+    io.say(
+      "Publish again what needs them: skein deploy, or skein ftl spool FILE. Machines then fetch it whole.",
+    );
+  return { blobs, bytes, damaged: damaged.map(({ name }) => name) };
 }
 
 async function ofHub(context: Context, dryRun: boolean) {

@@ -37,13 +37,19 @@ interface GcFlags {
   readonly count?: string;
   readonly older?: string;
   readonly depot?: boolean;
+  readonly damaged?: boolean;
   readonly bucket?: string;
+}
+
+function refuseDepotFlags({ damaged, bucket }: GcFlags): void {
+  if (damaged === true) throw usage("a depot is searched for damage", "skein gc --depot --damaged");
+  if (bucket !== undefined)
+    throw usage("a bucket is collected as a depot", `skein gc --depot --bucket ${bucket}`);
 }
 
 export async function gc(context: Context, words: readonly string[], flags: GcFlags): Promise<Result> {
   if (flags.depot === true) return await (await import("./gc-depot.ts")).gcDepot(context, flags);
-  if (flags.bucket !== undefined)
-    throw usage("a bucket is collected as a depot", `skein gc --depot --bucket ${flags.bucket}`);
+  refuseDepotFlags(flags);
   const said = gcWords(words, { ...flags, app: context.globals.app });
   const args = gcArgs(context, said);
   const operator = await context.operator();

@@ -23,11 +23,12 @@ export function registerTools(program: Command, run: Run): void {
     .option("--count <n>", "keep this many")
     .option("--older <when>", "only what is older than 3d, or than a date")
     .option("--depot", "from the hub's depot, or a bucket, instead: what no kept release needs")
+    .option("--damaged", "with --depot: read all of it, and remove what is damaged or not what it says")
     .option("--bucket <address>", "with --depot: dir:PATH or s3://BUCKET/PREFIX (default: SKEIN_BUCKET)")
     .action(
       async (
         words: string[],
-        flags: { count?: string; older?: string; depot?: boolean; bucket?: string },
+        flags: { count?: string; older?: string; depot?: boolean; damaged?: boolean; bucket?: string },
         command: Command,
       ) => {
         await run(
