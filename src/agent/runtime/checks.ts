@@ -9,6 +9,7 @@ import type { SocketAddress } from "./address.ts";
 import { argvOf, type ReleasePlan } from "./plan.ts";
 
 const ANSWER_MS = 5000;
+const LEAVE_MS = 1000;
 
 export interface CheckContext {
   readonly plan: ReleasePlan;
@@ -79,14 +80,23 @@ async function tcpCheck(address: SocketAddress, context: CheckContext): Promise<
   );
   socket.setTimeout(ANSWER_MS, () => resolve("no answer"));
   socket.once("connect", () => resolve(null));
-  socket.once("error", (err) => resolve(errnoOf(err) ?? messageOf(err)));
+  socket.on("error", (err) => resolve(errnoOf(err) ?? messageOf(err)));
   const stop = (): void => resolve("no answer");
   context.signal.addEventListener("abort", stop, { once: true });
   try {
-    return await promise;
+    const outcome = await promise;
+    if (outcome === null) takeLeave(socket);
+    else socket.destroy();
+    return outcome;
   } finally {
-    socket.destroy();
     context.signal.removeEventListener("abort", stop);
     context.signal.throwIfAborted();
   }
+}
+
+/** A server that speaks first is heard out: closed with something unread, a connection is reset, and some end of that. */
+function takeLeave(socket: net.Socket): void {
+  socket.resume().end();
+  const timer = setTimeout(() => socket.destroy(), LEAVE_MS).unref();
+  socket.unref().once("close", () => clearTimeout(timer));
 }
