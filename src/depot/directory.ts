@@ -2,11 +2,11 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { asSkeinError, syncDirectory } from "../lib/files.ts";
+import { asSkeinError, madeFolders, syncDirectory } from "../lib/files.ts";
 import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { checkBlobName } from "./blob-name.ts";
-import { entriesOf, fileStat, madeFolders, makeFolder } from "./folder-files.ts";
+import { entriesOf, fileStat, makeFolder } from "./folder-files.ts";
 import { freeBytes, giveBack, take } from "./upload-file.ts";
 import type { BlobEntry, BlobSource, ByteRange, ReceivingDepot, UploadInfo, UploadState } from "./depot.ts";
 

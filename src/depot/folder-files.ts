@@ -2,7 +2,7 @@ import type { Dirent, Stats } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { errnoOf } from "../lib/errors.ts";
-import { asSkeinError, syncDirectory } from "../lib/files.ts";
+import { asSkeinError, madeFolders, syncDirectory } from "../lib/files.ts";
 
 /** What is in a folder; nothing where there is none. */
 export async function entriesOf(dir: string): Promise<Dirent[]> {
@@ -36,31 +36,5 @@ export async function makeFolder(dir: string): Promise<void> {
     for (let at = dir; at.length >= made.length; at = path.dirname(at)) await syncDirectory(path.dirname(at));
   } catch (err) {
     throw asSkeinError(err, dir);
-  }
-}
-
-/**
- * What `recursive` of fs.mkdir does, which never ends where a folder is there that nothing can be made in and the system
- * says ENOENT, such as /proc. @returns the outermost one that was made; undefined: all were there
- */
-export async function madeFolders(dir: string, mode: number): Promise<string | undefined> {
-  try {
-    return (await madeFolder(dir, mode)) ? dir : undefined;
-  } catch (err) {
-    if (errnoOf(err) !== "ENOENT" || path.dirname(dir) === dir) throw err;
-  }
-  const outermost = await madeFolders(path.dirname(dir), mode);
-  const made = await madeFolder(dir, mode);
-  return outermost ?? (made ? dir : undefined);
-}
-
-/** @returns false where it was there, or a file in its place: whoever looks in meets that */
-async function madeFolder(dir: string, mode: number): Promise<boolean> {
-  try {
-    await fs.mkdir(dir, mode);
-    return true;
-  } catch (err) {
-    if (errnoOf(err) === "EEXIST") return false;
-    throw err;
   }
 }

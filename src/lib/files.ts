@@ -167,3 +167,29 @@ export function refusedAt(err: unknown): string | undefined {
 }
 
 const isThere = (at: string): boolean => fs.lstatSync(at, { throwIfNoEntry: false }) !== undefined;
+
+/**
+ * What `recursive` of fs.mkdir does, which never ends where a folder is there that nothing can be made in and the system
+ * says ENOENT, such as /proc. @returns the outermost one that was made; undefined: all were there
+ */
+export async function madeFolders(dir: string, mode: number): Promise<string | undefined> {
+  try {
+    return (await madeFolder(dir, mode)) ? dir : undefined;
+  } catch (err) {
+    if (errnoOf(err) !== "ENOENT" || path.dirname(dir) === dir) throw err;
+  }
+  const outermost = await madeFolders(path.dirname(dir), mode);
+  const made = await madeFolder(dir, mode);
+  return outermost ?? (made ? dir : undefined);
+}
+
+/** @returns false where it was there, or a file in its place: whoever looks in meets that */
+async function madeFolder(dir: string, mode: number): Promise<boolean> {
+  try {
+    await fs.promises.mkdir(dir, mode);
+    return true;
+  } catch (err) {
+    if (errnoOf(err) === "EEXIST") return false;
+    throw err;
+  }
+}

@@ -4,7 +4,7 @@ import path from "node:path";
 import { backup, DatabaseSync } from "node:sqlite";
 import { errnoOf, type ErrorCode, messageOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { asSkeinError, syncDirectory } from "../lib/files.ts";
+import { asSkeinError, madeFolders, syncDirectory } from "../lib/files.ts";
 import { APPLICATION_ID, FORMAT, SCHEMA } from "./sqlite-tables.ts";
 
 /**
@@ -106,7 +106,7 @@ async function create(file: string): Promise<void> {
 async function installed(target: string, write: (aside: string) => Promise<void>): Promise<void> {
   const aside = `${target}.${randomBytes(6).toString("hex")}.tmp`;
   try {
-    await fs.mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
+    await madeFolders(path.dirname(target), 0o700);
     await fs.writeFile(aside, "", { flag: "wx", mode: 0o600 });
     await write(aside);
     const handle = await fs.open(aside, "r+");

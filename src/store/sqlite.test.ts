@@ -173,6 +173,12 @@ test("a backup taken while writers write is one moment, and restores under a new
   );
 });
 
+test("a backup to where nothing can be written is told at once", async (t) => {
+  await using store = await openSqliteStore(await tempFile(t));
+  // Node's own recursive mkdir would not end there.
+  await assert.rejects(store.backup("/proc/nope/backup"), { code: "IO" });
+});
+
 test("a backup that begins among commits fails none of the time, and closing waits for it", async (t) => {
   const file = await tempFile(t);
   await using store = await openSqliteStore(file);
