@@ -400,9 +400,19 @@ test("a command whose time is up says that what it started goes on", async () =>
   });
   const args = ["deploy", "--from", dir, ...FAST, "--timeout", "4s"];
   const error = await refused(cluster, [8, "TIMEOUT"], args);
+  assert.match(error.message, /what was started goes on/);
   assert.match(error.hint, /skein watch slow/);
   await cluster.ok("watch", "slow");
   assert.equal((await get(await urlOf(cluster, "slow"))).text, "slow v1");
+});
+
+test("where nothing was ordered before the time was up, nothing is said to go on", async () => {
+  const dir = await source("slow-build", {
+    "skein.yaml": `app: slow\n${RUN}build: sleep 600\n`,
+    "server.js": server("never"),
+  });
+  const error = await refused(cluster, [8, "TIMEOUT"], ["build", dir, "--timeout", "2s"]);
+  assert.equal(error.message, "not done within 2s");
 });
 
 /** Can this process give another one a file system of its own? */

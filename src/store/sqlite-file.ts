@@ -59,7 +59,8 @@ export async function backupFile(
  * @throws SkeinError NOT_FOUND, STORE_CORRUPT when the backup is damaged, STORE_BUSY when the store is open
  */
 export async function restoreFile(from: string, target: string): Promise<void> {
-  if (!(await exists(from))) throw new SkeinError("NOT_FOUND", `there is no ${from}`);
+  if (!(await exists(from)))
+    throw new SkeinError("NOT_FOUND", `there is no ${from}`, { hint: "Name the file of a backup." });
   if (!(await fs.stat(from)).isFile()) throw new SkeinError("NOT_FOUND", `${from} is no file`);
   await installed(target, async (aside) => {
     await fs.copyFile(from, aside);

@@ -130,7 +130,9 @@ function timeoutOf(
   const ms = durationFlag(globals.timeout);
   return setTimeout(() => {
     const text = hint();
-    const message = `not done within ${String(globals.timeout)}; what was started goes on`;
+    // Without it nothing was ordered: a build, say, ends with its command.
+    const goesOn = text === undefined ? "" : "; what was started goes on";
+    const message = `not done within ${String(globals.timeout)}${goesOn}`;
     ended.abort(new SkeinError("TIMEOUT", message, text === undefined ? {} : { hint: text }));
   }, ms);
 }
