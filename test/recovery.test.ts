@@ -147,6 +147,7 @@ test("a node that was away during a deployment converges when it comes, and a la
   await deployed("late", "v1");
   const url = await urlOf(cluster, "late", "c");
   await node("c").kill("SIGTERM");
+  assert.ok((await node("c").records()).some(({ msg }) => msg === "agent ended"));
   await cluster.absent("c");
   await deployed("late", "v2");
   assert.equal(await answerAt(url), "late v1", "what ran there goes on");

@@ -163,6 +163,7 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   }
   warnOfStrangeKey(context, spki, running.hub.charters.current);
   await untilAborted(signal);
+  logOf(context).info("hub ended");
   return { hub: address };
 }
 
@@ -254,6 +255,7 @@ export async function agent(context: Context, words: readonly string[], flags: A
     clock: systemClock,
     signal,
   });
+  log.info("agent ended"); // by a signal: what crashes or is killed does not say so
   return {};
 }
 

@@ -41,6 +41,7 @@ test("a hub's unit reads secrets from a file, never from the command line", () =
   const { file, text } = hubUnit(options);
   assert.equal(file, "skein-hub.service");
   assert.match(text, /^ExecStart=\/usr\/bin\/skein hub --depot s3:\/\/releases\/skein$/m);
+  assert.match(text, /^NoNewPrivileges=yes$/m);
   assert.match(text, /^EnvironmentFile=-\/etc\/skein\/hub\.env$/m);
   assert.match(bootText("hub", options), /^setsid \/usr\/bin\/skein hub --depot s3:\/\/releases\/skein </m);
 });

@@ -84,6 +84,19 @@ const atHalt = ({ skein }: UnitOptions): string => {
   return `/bin/sh -c ${commandWord(`${ask} || exec ${shellWord(skein)} keeper --shutdown`)}`;
 };
 
+/**
+ * What a hub never needs. Nothing of it takes folders away or makes them read-only: where a hub's are is its
+ * operator's to say. An agent starts what needs all of this, as users of their own.
+ */
+const CONFINED = `NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_DAC_OVERRIDE CAP_FOWNER CAP_CHOWN
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native`;
+
 /** A hub holds nothing that must outlive it. As many connections as there are nodes want as many descriptors. */
 export function hubUnit(options: UnitOptions): Unit {
   const { skein, environment, secrets } = wordsOf(options);
@@ -102,6 +115,7 @@ Restart=always
 RestartSec=1
 TimeoutStopSec=20
 LimitNOFILE=65536
+${CONFINED}
 
 [Install]
 WantedBy=multi-user.target
