@@ -196,7 +196,7 @@ export const ERROR_CODES = {
   SELECTOR_BAD: entry(
     2,
     "The selector cannot be read.",
-    "Write for example 'role=web & env!=prod', a node name, or all.",
+    "Write for example 'role=web & env!=prod', 'web1 | web2', or all.",
   ),
   SELECTOR_AMBIGUOUS: entry(
     2,

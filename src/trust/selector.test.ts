@@ -77,6 +77,7 @@ test("what is not a selector is refused with the place", () => {
     assert.equal(isSelector(text), false);
   }
   assert.throws(() => parseSelector("role=web & $"), { message: /cannot read '\$'/ });
+  assert.throws(() => parseSelector("web1,web2"), { hint: /'web1 \| web2'/ });
   assert.throws(() => parseSelector(`${"(".repeat(100)}a${")".repeat(100)}`), { code: "SELECTOR_BAD" });
   assert.throws(() => parseSelector(`${"!".repeat(100)}a`), { code: "SELECTOR_BAD" });
 });
