@@ -44,7 +44,10 @@ export async function proveBlob(depot: DepotReader, name: string, signal: AbortS
     }
   }
   if (size % PIECE_BYTES !== 0) end();
-  return size <= WHOLE_BYTES ? { size, hashes, bytes: Buffer.concat(whole) } : { size, hashes };
+  // Of their own: small buffers are parts of one of 64 KiB, all of which would be kept as long as they are.
+  return size <= WHOLE_BYTES
+    ? { size, hashes, bytes: new Uint8Array(Buffer.concat(whole)) }
+    : { size, hashes };
 }
 
 /** Whether bytes that were given for `start` and what follows may be the blob's: nothing says otherwise. */
