@@ -277,6 +277,30 @@ test(
   },
 );
 
+test(
+  "what an app has the loader do is done as its user, not as root before that",
+  { skip: process.getuid?.() !== 0 },
+  async (t) => {
+    const f = await keeperFor(t);
+    const dir = path.join(f.home, "loaded");
+    fs.mkdirSync(dir);
+    fs.chmodSync(dir, 0o777);
+    // The loader writes such a file for whoever it loads a program.
+    const env = { PATH: "/usr/bin:/bin", LD_DEBUG: "libs", LD_DEBUG_OUTPUT: path.join(dir, "by") };
+    const user = { uid: 70_999, gid: 70_999 };
+    const limits = { memoryBytes: null, cpu: null, files: 123, pids: null };
+    const script = 'echo "$LISTEN_PID $$"; env | grep -c SKEIN_CARRIED';
+    const argv = ["/bin/sh", "-c", script] as const;
+    await f.keeper.call("start", { instance: spec(f.home, { argv, user, env, limits, restart: null }) });
+    await eventually("its exit", () => f.events.some((event) => event.type === "exited"));
+    const [pids, carried] = lines(f);
+    assert.match(pids ?? "", /^(\d+) \1$/);
+    assert.equal(carried, "0");
+    const owners = fs.readdirSync(dir).map((name) => fs.statSync(path.join(dir, name)).uid);
+    assert.deepEqual([...new Set(owners)], [user.uid]);
+  },
+);
+
 test("limits that this machine cannot set are listed, the others hold", async (t) => {
   const f = await keeperFor(t);
   const limits = { memoryBytes: null, cpu: null, files: null, pids: 3 };

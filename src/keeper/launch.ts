@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import fs from "node:fs";
+import { carriedEnv } from "../lib/carried-env.ts";
 import { errnoOf, messageOf, SkeinError } from "../lib/errors.ts";
 import type { InstanceSpec } from "./protocol.ts";
 
@@ -15,23 +16,25 @@ export interface Launch {
   readonly files: number | null;
 }
 
+const EXEC = 'exec "$@"';
+
 /**
- * Starts the process as the leader of its own session. It goes through a shell for LISTEN_PID and its control
- * groups, `prlimit` for descriptors and `setpriv` for user and rights; all of these become the app by exec, so the
- * pid stays. Not bound to this process's life in any way.
+ * Starts the process as the leader of its own session. It goes through a shell for its control groups, `prlimit` for
+ * descriptors, `setpriv` for user and rights, and a shell for its environment and LISTEN_PID; all of these become the
+ * app by exec, so the pid stays. Not bound to this process's life in any way.
  * @throws SkeinError START_FAILED, USER_REFUSED
  */
 export function launch({ spec, log, fds, statusPipe, cages, files }: Launch): ChildProcess {
-  const script = [
-    ...cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`),
-    "export LISTEN_PID=$$",
-    'exec "$@"',
-  ].join("\n");
-  const argv = [...bounded(files), ...confined(spec), ...spec.argv];
+  const { env, script } = carriedEnv(spec.env);
+  const before = [...cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`), EXEC].join(
+    "\n",
+  );
+  const after = [script, "export LISTEN_PID=$$", EXEC].join("\n");
+  const argv = [...bounded(files), ...confined(spec), "/bin/sh", "-c", after, "sh", ...spec.argv];
   try {
-    const child = spawn("/bin/sh", ["-c", script, "sh", ...argv], {
+    const child = spawn("/bin/sh", ["-c", before, "sh", ...argv], {
       cwd: spec.cwd,
-      env: { ...spec.env },
+      env,
       detached: true,
       stdio: ["ignore", log, log, ...fds, ...(statusPipe ? (["pipe"] as const) : [])],
     });

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import type { Clock } from "../../lib/clock.ts";
+import { carriedEnv } from "../../lib/carried-env.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
 import { until } from "../until.ts";
 
@@ -51,10 +52,11 @@ export async function runCommand(
 ): Promise<CommandResult> {
   signal.throwIfAborted();
   const lines = lineKeeper(spec.onLine);
-  const [file, ...args] = confined(spec);
+  const { argv, env } = confined(spec);
+  const [file, ...args] = argv;
   const child = spawn(file, args, {
     cwd: spec.cwd,
-    env: spec.env,
+    env,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -85,20 +87,23 @@ export function killGroup(pgid: number): void {
   }
 }
 
-function confined(spec: CommandSpec): readonly [string, ...string[]] {
-  if (process.platform !== "linux") return spec.argv;
-  if (spec.user === undefined) return ["setpriv", "--no-new-privs", "--", ...spec.argv];
-  return [
-    "setpriv",
-    `--reuid=${spec.user.uid}`,
-    `--regid=${spec.user.gid}`,
-    "--clear-groups",
-    "--no-new-privs",
-    "--bounding-set=-all",
-    "--inh-caps=-all",
-    "--",
-    ...spec.argv,
-  ];
+/** What is to be started so that the command runs as its user, without rights, in its environment. */
+function confined({ argv, env, user }: CommandSpec): Pick<CommandSpec, "argv" | "env"> {
+  if (process.platform !== "linux") return { argv, env };
+  const carried = carriedEnv(env);
+  const givenUp =
+    user === undefined
+      ? ["--no-new-privs"]
+      : [
+          `--reuid=${user.uid}`,
+          `--regid=${user.gid}`,
+          "--clear-groups",
+          "--no-new-privs",
+          "--bounding-set=-all",
+          "--inh-caps=-all",
+        ];
+  const shell = ["/bin/sh", "-c", `${carried.script}\nexec "$@"`, "sh"];
+  return { argv: ["setpriv", ...givenUp, "--", ...shell, ...argv], env: carried.env };
 }
 
 async function endOf(

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { runCommand } from "./command.ts";
+
+const APP = { uid: 70_998, gid: 70_998 };
+
+test(
+  "an app's environment is put on when rights were given up: nothing that it names runs or is loaded as root",
+  { skip: process.getuid?.() !== 0 && "needs root" },
+  async (t) => {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-command-"));
+    atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
+    fs.chmodSync(dir, 0o777);
+    const bin = path.join(dir, "bin");
+    fs.mkdirSync(bin);
+    for (const tool of ["setpriv", "sh"])
+      fs.writeFileSync(path.join(bin, tool), `#!/bin/sh\nid -u > ${dir}/${tool}\n`, { mode: 0o755 });
+    const said: string[] = [];
+    const env = {
+      PATH: `${bin}:/usr/bin:/bin`,
+      // The loader writes that file for whoever it loads a program.
+      LD_DEBUG: "libs",
+      LD_DEBUG_OUTPUT: path.join(dir, "loaded"),
+      TEXT: "two\nlines, a 'quote' and $HOME",
+    };
+    const { end } = await runCommand(
+      {
+        argv: ["/bin/sh", "-c", 'id -u; echo "$PATH"; echo "$TEXT"; env | grep -c SKEIN_CARRIED'],
+        cwd: dir,
+        env,
+        user: APP,
+        withinMs: 20_000,
+        onLine: (line) => said.push(line),
+      },
+      systemClock,
+      t.signal,
+    );
+    assert.deepEqual(end, { kind: "exit", code: 1 }, "grep finds none that was carried");
+    assert.deepEqual(said, [String(APP.uid), env.PATH, ...env.TEXT.split("\n"), "0"]);
+    assert.deepEqual(
+      ["setpriv", "sh"].filter((tool) => fs.existsSync(path.join(dir, tool))),
+      [],
+    );
+    const loaded = fs.readdirSync(dir).filter((name) => name.startsWith("loaded."));
+    assert.ok(loaded.length > 0, "the loader heard of it in the end");
+    assert.deepEqual(
+      loaded.filter((name) => fs.statSync(path.join(dir, name)).uid !== APP.uid),
+      [],
+    );
+  },
+);
