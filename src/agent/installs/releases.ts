@@ -242,7 +242,7 @@ export class Releases {
     const folders = this.#options.folders(name.app);
     const dir = path.join(folders.revs, id);
     const manifest = await this.#manifest(name, dir);
-    const user = await this.#user(name, manifest);
+    const user = await this.#user(name, id, manifest);
     if (user !== undefined) refuseUnreachable(dir);
     const self = identity();
     return {
@@ -329,22 +329,27 @@ export class Releases {
     if (id === null || !(await this.isInstalled(name.app, id))) return new Map();
     const manifest = await this.#manifest(name, path.join(folders.revs, id));
     if (manifest.writable.length === 0) return new Map();
-    return await writableTargets(folders, manifest.writable, await this.#user(name, manifest));
+    return await writableTargets(folders, manifest.writable, await this.#user(name, id, manifest));
   }
 
-  async #user(name: AppName, manifest: Manifest): Promise<RunAs | undefined> {
-    return await appUser(manifest.user, name.app, this.#options.users, this.#mayRoot(name));
+  async #user(name: AppName, id: ReleaseId, manifest: Manifest): Promise<RunAs | undefined> {
+    return await appUser(manifest.user, name.app, this.#options.users, this.#mayRoot(name, id));
   }
 
-  /** Did a signer of any order that this node holds of the app have the right to run it as root? */
-  #mayRoot({ app, env }: AppName): boolean {
+  /**
+   * Did a signer of an order that names this very release, as what is to run, beside it or to go back to, have the right
+   * to run it as root? The right of whoever ordered another release of the app says nothing of this one.
+   */
+  #mayRoot({ app, env }: AppName, id: ReleaseId): boolean {
     const { state, now } = this.#options;
     const { charter, apps } = state();
     const held = apps[`${app}/${env}`];
     return [held?.head, held?.standing, held?.prior].some((order) => {
       if (!order) return false;
       try {
-        return orderMayRoot(charter, openOrder(charter, order.order, now()));
+        const opened = openOrder(charter, order.order, now());
+        const { release, beside, fallback } = opened.body;
+        return [release, ...beside, fallback].includes(id) && orderMayRoot(charter, opened);
       } catch (err) {
         if (err instanceof SkeinError) return false;
         throw err;

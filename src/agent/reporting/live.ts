@@ -1,7 +1,8 @@
 import type { Live } from "../../app/manifest.ts";
-import { messageOf } from "../../lib/errors.ts";
-import { isReleaseId } from "../../lib/ids.ts";
+import { isSkeinError, messageOf } from "../../lib/errors.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { AppContext } from "../app-context.ts";
+import type { AppRecord } from "../attempt/records.ts";
 import { askInstance } from "./health.ts";
 import type { LoadedRelease } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
@@ -56,11 +57,26 @@ async function withLive(context: AppContext): Promise<readonly LoadedRelease[]> 
     if (reached === null || reached.state === "stopped") continue;
     for (const id of [reached.release, ...reached.beside]) {
       if (id === null) continue;
-      const loaded = await context.releases.load(record, id);
-      if (Object.values(loaded.manifest.processes).some(({ live }) => live !== null)) found.push(loaded);
+      const loaded = await readable(context, record, id);
+      const isWatched = Object.values(loaded?.manifest.processes ?? {}).some(({ live }) => live !== null);
+      if (loaded !== undefined && isWatched) found.push(loaded);
     }
   }
   return found;
+}
+
+/** What this node may not run any more is nobody's reason to leave other apps unwatched. */
+async function readable(
+  { releases }: AppContext,
+  record: AppRecord,
+  id: ReleaseId,
+): Promise<LoadedRelease | undefined> {
+  try {
+    return await releases.load(record, id);
+  } catch (err) {
+    if (isSkeinError(err, "NOT_AUTHORISED", "USER_REFUSED")) return undefined;
+    throw err;
+  }
 }
 
 interface Due {
