@@ -10,6 +10,7 @@
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import { SkeinError } from "../lib/errors.ts";
+import { unpooled } from "../lib/free.ts";
 import { digestOf } from "../lib/ids.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
 import type { Wanted } from "./schemas.ts";
@@ -70,7 +71,7 @@ function inLanes<Args extends unknown[], T>(
 }
 
 export function contentOf(fields: Omit<Wanted, "etag" | "beacon" | "lastReceipts">): Content {
-  const text = Buffer.from(JSON.stringify(fields));
+  const text = unpooled(Buffer.from(JSON.stringify(fields)));
   return { etag: digestOf(text).slice(0, ETAG_DIGITS), text };
 }
 
@@ -98,7 +99,7 @@ export async function encodeContent({ etag, text }: Content, after: Shared): Pro
 const PACKED = new WeakMap<Buffer, Buffer>();
 
 function packedOnce(bytes: Buffer): Buffer {
-  const known = PACKED.get(bytes) ?? packJson(bytes);
+  const known = PACKED.get(bytes) ?? unpooled(packJson(bytes));
   PACKED.set(bytes, known);
   return known;
 }

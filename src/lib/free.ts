@@ -14,3 +14,11 @@ export function freeNow(bytes: Uint8Array): void {
   const isOwn = byteOffset === 0 && (isWhole || buffer.byteLength >= NO_POOL_BYTES);
   if (isOwn && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
+
+/** The same bytes for keeping: a small buffer shares 64 KiB with others, which live as long as any of them. */
+export function unpooled(bytes: Buffer): Buffer {
+  if (bytes.length === bytes.buffer.byteLength) return bytes;
+  const own = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(own);
+  return own;
+}

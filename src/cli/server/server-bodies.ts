@@ -138,6 +138,7 @@ const line = (level: string, msg: string, fields: object = {}): string =>
 
 export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   const { paths, io, signal } = context;
+  kernel()?.returnMemory();
   const listen = await listenFor(context, flags.listen, "0.0.0.0");
   const charters =
     flags.charter === undefined ? await readCharters(paths) : [await readCharter(flags.charter)];

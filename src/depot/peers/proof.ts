@@ -1,5 +1,6 @@
 import { createHash, hash } from "node:crypto";
 import type { DepotReader } from "../depot.ts";
+import { unpooled } from "../../lib/free.ts";
 import { PIECE_BYTES } from "./picking.ts";
 
 /**
@@ -44,10 +45,7 @@ export async function proveBlob(depot: DepotReader, name: string, signal: AbortS
     }
   }
   if (size % PIECE_BYTES !== 0) end();
-  // Of their own: small buffers are parts of one of 64 KiB, all of which would be kept as long as they are.
-  return size <= WHOLE_BYTES
-    ? { size, hashes, bytes: new Uint8Array(Buffer.concat(whole)) }
-    : { size, hashes };
+  return size <= WHOLE_BYTES ? { size, hashes, bytes: unpooled(Buffer.concat(whole)) } : { size, hashes };
 }
 
 /** Whether bytes that were given for `start` and what follows may be the blob's: nothing says otherwise. */

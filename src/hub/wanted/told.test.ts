@@ -45,3 +45,12 @@ test("whoever was heard of longest ago is forgotten first when there is too much
   told.keep(node(3), content("huge", 1000), false);
   assert.equal(told.after(node(3), "huge"), undefined);
 });
+
+test("what is kept of a report takes no more memory than it has bytes", () => {
+  const told = new Told();
+  told.keep(node(1), content("a"), false);
+  told.heard(node(1), Buffer.from("{}"));
+  const kept = told.after(node(1), "a")?.parts.at(-1);
+  assert.equal(kept?.toString(), "{}");
+  assert.equal(kept?.buffer.byteLength, 2);
+});

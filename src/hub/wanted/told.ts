@@ -1,4 +1,5 @@
 import { sharedOf, type Content, type Shared } from "../../api/coding.ts";
+import { unpooled } from "../../lib/free.ts";
 import type { KeyId } from "../../lib/ids.ts";
 
 /** Contents of the last answers that each node was given: it may code a report after one of them while it is sent another. */
@@ -52,7 +53,7 @@ export class Told {
   /** A report was taken. Kept only of nodes that were told something: others code nothing. */
   heard(node: KeyId, said: Buffer): void {
     const talk = this.#talks.get(node);
-    if (talk !== undefined) this.#set(node, { ...talk, said });
+    if (talk !== undefined) this.#set(node, { ...talk, said: unpooled(said) });
   }
 
   #set(node: KeyId, talk: Talk): void {
