@@ -90,9 +90,18 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   await cluster.okIn(source, "cache", "persist", "n1");
   const there = await cluster.okIn(source, "cache", "diff", "--address", node.address);
   assert.match(there.stdout, /^n1 {2}same$/m);
+  await fs.rm(path.join(cluster.operatorHome, "lib/cache/packs"), { recursive: true });
+  const far = path.join(cluster.dir, "far");
+  await cluster.okIn(source, "cache", "get", "tool", far, "--on", "n1");
+  assert.equal(await fs.readFile(path.join(far, "new.txt"), "utf8"), "new\n");
   assert.match((await cluster.ok("cache", "repair", "--on", "n1")).stdout, /^n1 {2}whole$/m);
   assert.match((await cluster.ok("cache", "flush", "--on", "all")).stdout, /^n1 {2}.*B freed$/m);
   assert.equal((await cluster.skein(["cache", "diff", "--address", "n1"], { cwd: source })).code, 10);
+  const flushed = await cluster.skein(["cache", "get", "tool", `${far}2`, "--address", "n1"], {
+    cwd: source,
+  });
+  assert.match(flushed.stderr, /the cache of n1 does not hold all of tool.*\n.*skein cache persist n1/);
+  assert.equal(flushed.code, 1, flushed.stderr);
 
   await cluster.ok("cache", "gc", "count", "0");
   assert.deepEqual(await filesIn(path.join(cluster.operatorHome, "lib/cache/packs")), []);

@@ -31,6 +31,7 @@ const QUESTIONS: ReadonlySet<string> = new Set([
   "drift",
   "forecast",
   "cache-list",
+  "cache-read",
 ]);
 const isQuestion = ({ kind, args }: CommandWish): boolean => QUESTIONS.has(kind) || args["dry"] === true;
 

@@ -71,6 +71,7 @@ const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["cache-gc", 15 * 60_000],
   ["cache-repair", 2 * 3_600_000],
   ["cache-fetch", 2 * 3_600_000],
+  ["cache-read", 2 * 3_600_000],
   ["drift", 15 * 60_000],
   ["forecast", 15 * 60_000],
   ["purge", 15 * 60_000],

@@ -2,8 +2,12 @@ import { collectCache, checkCache } from "../../release/cache-contents.ts";
 import type { Command } from "../../trust/documents.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { checkBlobName } from "../../depot/blob-name.ts";
+import { cacheDepot } from "../../depot/cache/cache-depot.ts";
 import type { AppContext } from "../app-context.ts";
 import type { Line } from "./command-lines.ts";
+
+/** Of a blob in one line of an answer. */
+const LINE_BYTES = 256 * 1024;
 
 export const isCacheCommand = (kind: string): boolean => kind.startsWith("cache-");
 
@@ -37,6 +41,9 @@ export async function* cacheCommand(
       for (const name of damaged) yield await mend(context, name, signal);
       return;
     }
+    case "cache-read":
+      for (const name of namesIn(args)) yield* readBlob(context, name, signal);
+      return;
     case "cache-fetch":
       for (const name of namesIn(args))
         yield { type: "fetched", blob: name, bytes: await fetchBlob(context, name, signal) };
@@ -70,6 +77,22 @@ async function mend(context: AppContext, name: string, signal: AbortSignal): Pro
     if (!isSkeinError(err, "BLOB_MISSING")) throw err;
     return { type: "forgotten", blob: name };
   }
+}
+
+/** What the cache itself holds, and no depot behind it. @throws SkeinError BLOB_MISSING */
+async function* readBlob(
+  { cache }: AppContext,
+  name: string,
+  signal: AbortSignal,
+): AsyncGenerator<Line, void> {
+  if (cache === undefined) return;
+  for await (const bytes of cacheDepot(cache).get(name, signal))
+    for (let at = 0; at < bytes.length; at += LINE_BYTES)
+      yield {
+        type: "piece",
+        blob: name,
+        bytes: Buffer.from(bytes.subarray(at, at + LINE_BYTES)).toString("base64"),
+      };
 }
 
 /** Reads a blob through the cache, which keeps it. @returns its bytes; @throws what the last depot did */

@@ -1,10 +1,12 @@
 import path from "node:path";
 import type { DepotReader } from "../../depot/depot.ts";
 import { httpDepot } from "../../depot/http.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { formatBytes } from "../../lib/units.ts";
-import { cacheNodes, fetchInto, heldOn, onCaches } from "../../operator/cache/far-cache.ts";
+import { cacheNodes, cacheOf, fetchInto, heldOn, onCaches } from "../../operator/cache/far-cache.ts";
 import {
   blobsOf,
+  cachedTree,
   cacheHere,
   diffTree,
   forgetGone,
@@ -94,16 +96,37 @@ export async function get(
   to: string | undefined,
   flags: CacheFlags,
 ): Promise<Result> {
-  if ((await nodesMeant(context, flags)) !== null) {
-    throw usage(
-      "get reads this machine's cache",
-      `skein cache put ${name}, and then: skein cache get ${name}`,
-    );
-  }
+  const nodes = await nodesMeant(context, flags);
+  if (nodes !== null) await bring(context, name, nodes);
   const target = to ?? name.split("@")[0] ?? name;
   await getTree(context.paths, name, path.resolve(context.cwd, target), context.signal);
   context.io.print(`${name} is written to ${target}, every file checked`);
   return { name, to: target };
+}
+
+/** From a node's cache into this machine's. */
+async function bring(context: Context, name: string, nodes: readonly KnownNode[]): Promise<void> {
+  const { paths, signal } = context;
+  const [node, ...others] = nodes;
+  if (node === undefined || others.length > 0)
+    throw usage(`it is read from one node, and ${nodes.length} are meant`, "Name it: --on NODE.");
+  const subject = cacheSubject([name]);
+  const tree =
+    subject.kind === "path"
+      ? await cachedTree(paths, name)
+      : (await foundNamed(context, subject.app, subject.version)).release;
+  try {
+    await putTree(paths, name, tree, cacheOf(await context.operator(), node), signal);
+  } catch (err) {
+    if (!isSkeinError(err, "BLOB_MISSING")) throw err;
+    const on = node.identity.name;
+    const fetch =
+      subject.kind === "path" ? `skein cache persist ${on}` : `skein cache put ${name} --on ${on}`;
+    throw new SkeinError("BLOB_MISSING", `the cache of ${on} does not hold all of ${name}`, {
+      hint: `This has it fetch the rest: ${fetch}`,
+      cause: err,
+    });
+  }
 }
 
 export async function diff(context: Context, where: string, flags: CacheFlags): Promise<Result> {
@@ -204,7 +227,6 @@ async function mend(context: Context, damaged: readonly string[]): Promise<numbe
   const { configIfThere } = await import("../../operator/home.ts");
   if ((await configIfThere(context.paths)) === undefined) return 0;
   const { cached } = await import("../../depot/cache/cached.ts");
-  const { isSkeinError } = await import("../../lib/errors.ts");
   const depot = cached({ near: cacheHere(context.paths), far: httpDepot((await context.operator()).client) });
   let mended = 0;
   for (const name of damaged) {

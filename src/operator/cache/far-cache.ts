@@ -1,13 +1,16 @@
 /** Nodes' caches, by signed commands. */
+import type { DepotReader } from "../../depot/depot.ts";
 import { fromWire, SkeinError, type WireError } from "../../lib/errors.ts";
 import type { Command } from "../../trust/documents.ts";
 import { ask, type Answer } from "../ask.ts";
-import { numberOf, wordOf, type NamedLine } from "../commands.ts";
+import { numberOf, refusedBy, runCommand, wordOf, type NamedLine } from "../commands.ts";
 import { knownNodes, nodeNamed, selectNodes, type KnownNode } from "../nodes.ts";
 import type { Operator } from "../operator.ts";
 
 const VALID_MS = 15 * 60_000;
 const LONG_MS = 2 * 3_600_000;
+/** Of a blob, packs being the longest: who sends more would fill the memory here. */
+const MOST_BYTES = 128 * 2 ** 20;
 /** Names that one command may hold. */
 const BLOBS_AT_ONCE = 256;
 
@@ -97,6 +100,43 @@ export class Tally {
   of(node: string): Held {
     return this.#held.get(node) ?? { node, blobs: 0, bytes: 0, missing: this.#wanted.size };
   }
+}
+
+/** What one node's cache holds, read over the line that commands take. Nothing of it is believed unproved. */
+export function cacheOf(operator: Operator, node: KnownNode): DepotReader {
+  const { name } = node.identity;
+  const lines = async function* (kind: string, args: Command["args"], signal: AbortSignal) {
+    const wish = { kind, app: null, env: null, args, nodes: [node], validMs: LONG_MS };
+    for await (const line of runCommand(operator, wish, signal)) {
+      if (line.type !== "result") yield line;
+      else if (line["ok"] !== true) throw refusedBy(line, "BLOB_MISSING");
+    }
+  };
+  const list = async function* (prefix: string, signal: AbortSignal) {
+    const held: string[] = [];
+    for await (const line of lines("cache-list", {}, signal)) held.push(wordOf(line, "blob"));
+    yield* held.filter((blob) => blob.startsWith(prefix)).sort();
+  };
+  return {
+    kind: "cache",
+    name: `the cache of ${name}`,
+    list,
+    async has(names, signal) {
+      const held = new Set(await Array.fromAsync(list("", signal)));
+      return new Set(names.filter((one) => held.has(one)));
+    },
+    async *get(blob, signal, range) {
+      const { start = 0, end = Infinity } = range ?? {};
+      let at = 0;
+      for await (const line of lines("cache-read", { blobs: [blob] }, signal)) {
+        const bytes = Buffer.from(wordOf(line, "bytes"), "base64");
+        yield bytes.subarray(Math.max(0, start - at), Math.max(0, end - at));
+        at += bytes.length;
+        if (at > MOST_BYTES)
+          throw new SkeinError("BAD_REQUEST", `${name} sends more of ${blob} than a blob has`);
+      }
+    },
+  };
 }
 
 /** Has nodes fetch blobs from where they get releases, and keep them. */
