@@ -90,9 +90,16 @@ async function tellStory(cluster: Cluster, extra: Readonly<Record<string, string
   assert.equal(await textAt(oldHttp, "/HUG"), "HUG ALL HUMANS\n", "each talks to the say of its own version");
 
   const release = await cluster.json("releases", "webapp");
-  const oldRelease = (release["releases"] as { id: string; commit: string }[]).find(
-    (r) => r.commit === first,
+  const listed = release["releases"] as { id: string; commit: string; nodes: string[] }[];
+  const names = cluster.nodes.map(({ name }) => name).sort();
+  assert.deepEqual(
+    listed.map(({ nodes }) => nodes.toSorted()),
+    [names, names],
+    "both serve",
   );
+  const tables = [await cluster.json("ports"), await cluster.json("ports", "webapp")];
+  assert.deepEqual(tables[1]?.["ports"], tables[0]?.["ports"]);
+  const oldRelease = listed.find((r) => r.commit === first);
   assert.ok(oldRelease);
   await cluster.ok("stop", `webapp@${oldRelease.id.slice(0, 8)}`);
   await cluster.until("the old version leaves the table", async () => !(first in (await tableOf(cluster))));

@@ -6,6 +6,7 @@ import { SkeinError } from "../lib/errors.ts";
 import { DEFAULTS } from "./defaults.ts";
 import type { Manifest } from "./manifest.ts";
 import { parseManifest, type PlacedProblem } from "./parse.ts";
+import { formatSize } from "../lib/units.ts";
 import { manifestWords } from "./print.ts";
 
 const read = (text: string, env = "default"): Manifest =>
@@ -120,6 +121,17 @@ processes:
     tls: false,
   });
   assert.equal(processes["job"]?.ready.check, null);
+});
+
+test("a size is printed as a person would write it", () => {
+  const rows = [
+    [0, "0B"],
+    [512 * 2 ** 20, "512MiB"],
+    [1_000_000_000, "1GB"],
+    [1536, "1536B"],
+    [3 * 2 ** 30, "3GiB"],
+  ] as const;
+  for (const [bytes, text] of rows) assert.equal(formatSize(bytes), text);
 });
 
 test("services of other apps are named for all processes, for one, and per environment", () => {

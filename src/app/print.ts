@@ -1,4 +1,4 @@
-import { formatDuration } from "../lib/units.ts";
+import { formatDuration, formatSize } from "../lib/units.ts";
 import {
   HOOK_NAMES,
   type Check,
@@ -71,7 +71,7 @@ function processWords(process: Process): Record<string, unknown> {
       limit: `${restart.limit} in ${formatDuration(restart.limitWithinMs)}`,
     },
     limits: known({
-      memory: limits.memoryBytes === null ? null : `${limits.memoryBytes}B`,
+      memory: limits.memoryBytes === null ? null : formatSize(limits.memoryBytes),
       cpu: limits.cpu,
       files: limits.files,
       pids: limits.pids,

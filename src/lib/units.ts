@@ -40,6 +40,13 @@ export function parseSizeBytes(text: string): number | undefined {
   return Math.round(Number(match[1]) * SIZE[match[2] as keyof typeof SIZE]);
 }
 
+/** The shortest exact form of a size: `536870912` is `512MiB`. */
+export function formatSize(bytes: number): string {
+  const units = Object.entries(SIZE).sort(([, a], [, b]) => b - a);
+  const [unit, size] = units.find(([, one]) => bytes >= one && bytes % one === 0) ?? ["B", 1];
+  return `${bytes / size}${unit}`;
+}
+
 /** For people: `1.4 MB`, `512 B`. */
 export function formatBytes(bytes: number): string {
   for (const unit of ["GB", "MB", "KB"] as const) {

@@ -68,7 +68,7 @@ function releaseLine(event: OperatorEvent & { type: "release" }): string {
 function selectionLines(event: OperatorEvent & { type: "selection" }): string[] {
   const names = namesOf(event.nodes, " ");
   const where = event.implied
-    ? `No selector was given, so this acts on all ${event.nodes.length} node${event.nodes.length === 1 ? "" : "s"}: ${names}`
+    ? `No selector was given, so this acts on ${event.nodes.length === 1 ? "the only node" : `all ${event.nodes.length} nodes`}: ${names}`
     : `nodes  ${event.selector}: ${names}`;
   return [where, ...(event.absent.length === 0 ? [] : [`absent  ${namesOf(event.absent, " ")}`])];
 }

@@ -140,27 +140,35 @@ export async function releases(context: Context, word: string | undefined, limit
   if (app !== null && found.length === 0) {
     throw new SkeinError("APP_NOT_FOUND", `there is no release of ${app}`, { data: { app } });
   }
-  const rows = found.map((one) => [
+  const apps = await statusHere(context, operator, null);
+  const shown = found.map((one) => ({ ...withoutEnvelope(one), nodes: nodesWith(one, apps) }));
+  const rows = shown.map((one) => [
     shortRelease(one.app, one.id),
     one.commit?.slice(0, 12) ?? "-",
     one.created,
     String(one.files),
     formatBytes(one.bytes),
+    one.nodes.length === 0 ? "-" : String(one.nodes.length),
   ]);
-  const table =
-    rows.length === 0 ? [] : columns([["RELEASE", "COMMIT", "CREATED", "FILES", "SIZE"], ...rows]);
-  return printed(context, table, { releases: found.map(withoutEnvelope) });
+  const heads = ["RELEASE", "COMMIT", "CREATED", "FILES", "SIZE", "NODES"];
+  return printed(context, rows.length === 0 ? [] : columns([heads, ...rows]), { releases: shown });
 }
 
-function withoutEnvelope({ id, app, commit, created, files, bytes }: ReleaseView): Result {
+function withoutEnvelope({ id, app, commit, created, files, bytes }: ReleaseView) {
   return { id, app, commit, created, files, bytes };
 }
 
-export async function ports(context: Context, flags: PortFlags): Promise<Result> {
+/** The nodes on which a release serves, also beside another. */
+function nodesWith({ app, id }: ReleaseView, apps: readonly views.AppStatus[]): readonly string[] {
+  const nodes = apps.flatMap((one) => (one.app === app ? one.nodes : []));
+  return nodes.filter(({ release, beside }) => release === id || beside.includes(id)).map(({ node }) => node);
+}
+
+export async function ports(context: Context, word: string | undefined, flags: PortFlags): Promise<Result> {
   if (flags.by !== undefined && flags.by !== "commit")
     throw usage(`the table is not kept by ${flags.by}`, "--by commit");
   const operator = await context.operator();
-  const query = { app: context.globals.app ?? null, env: context.globals.env ?? null };
+  const query = { app: appWord(word, context.globals.app) ?? null, env: context.globals.env ?? null };
   const names = await namesMeant(context, operator);
   const all = await views.portsOf(operator, query, context.signal);
   const table = all.filter(({ nodeName }) => names?.has(nodeName) ?? true);
@@ -190,7 +198,7 @@ const hostPortText = ({ host, port }: PortEntry): string =>
 
 export async function watchPorts(context: Context): Promise<Result> {
   const operator = await context.operator();
-  await ports(context, {});
+  await ports(context, undefined, {});
   for await (const event of operator.client.watch(context.signal, { prefix: "ports" })) {
     if (event.type !== "port") continue;
     context.io.event({ ...event, type: "port" });

@@ -117,16 +117,24 @@ function registerPorts(program: Command, run: Run): void {
   program
     .command("show")
     .description("the port table")
+    .argument("[app]")
     .option("--by <column>", "commit: a JSON table by commit and process")
-    .action(async (flags: PortFlags, command: Command) => {
-      await run(command, async (context) => await (await import("./view-bodies.ts")).ports(context, flags));
+    .action(async (app: string | undefined, flags: PortFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./view-bodies.ts")).ports(context, app, flags),
+      );
     });
   const ports = program
     .command("ports")
     .description("the port table: which instance listens where")
+    .argument("[app]")
     .option("--by <column>", "commit: a JSON table by commit and process")
-    .action(async (flags: PortFlags, command: Command) => {
-      await run(command, async (context) => await (await import("./view-bodies.ts")).ports(context, flags));
+    .action(async (app: string | undefined, flags: PortFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./view-bodies.ts")).ports(context, app, flags),
+      );
     });
   ports
     .command("watch")
