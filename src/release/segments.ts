@@ -4,7 +4,8 @@ import { encodeRow, isFileRow, type Row } from "./rows.ts";
 
 /**
  * A tree's rows travel in segments of about 16 KiB. Where one ends depends on paths alone, so a file whose content
- * changed costs its own segment, and one that came or went costs at most a neighbour more.
+ * changed costs its own segment, and one that came or went costs a neighbour more at most (one in a thousand, some more:
+ * where it moves a cut, later ones have to find together again).
  */
 export interface Segment extends SegmentRef {
   readonly bytes: Buffer;

@@ -125,19 +125,20 @@ export class Places {
   /** Cuts one that stands still, and whose place `owner` could have. */
   #makeRoom(owner: string): void {
     const isFull = (this.#taken.get(owner) ?? 0) >= this.#limits.mostOfOne;
+    const now = performance.now();
     const late = [...this.#holders]
       .filter((holder) => !holder.isCut && (!isFull || holder.owner === owner))
-      .map((holder) => ({ holder, byMs: this.#lateMs(holder) }))
+      .map((holder) => ({ holder, byMs: this.#lateMs(holder, now) }))
       .toSorted((a, b) => b.byMs - a.byMs)[0];
     if (late === undefined || late.byMs < 0) return;
     late.holder.isCut = true;
     late.holder.talk.cut();
   }
 
-  #lateMs(holder: Holder): number {
+  #lateMs(holder: Holder, now: number): number {
     look(holder, this.#limits.lookMs / 2);
     const { movedAt, talk } = holder;
-    return performance.now() - movedAt - this.#limits.stillMs - talk.received() / WORKED_BYTES_PER_MS;
+    return now - movedAt - this.#limits.stillMs - talk.received() / WORKED_BYTES_PER_MS;
   }
 
   #callNext(): void {
