@@ -7,7 +7,7 @@ import { orderEntryBytes } from "../../bucket/entries.ts";
 import { orderName, revisionWord } from "../../bucket/layout.ts";
 import { remakeRoot } from "../../bucket/publish.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { seal } from "../../trust/envelope.ts";
+import { seal, type Envelope } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
@@ -132,6 +132,18 @@ test("what lies in the next charter's place and cannot be it holds nobody up, an
     const after = await machine.sync();
     assert.deepEqual([after.packages[0]?.troubles, `site.${after.packages[0]?.active}`], [[], v2]);
   }
+});
+
+test("a charter of a later format is left to those who know it", async (t) => {
+  const name = "charters/0000000002.json";
+  const { world, v2, jump, isThere } = await attacked(t, name, "{}");
+  const { signer } = await world.operator();
+  const first = JSON.parse(
+    readFileSync(path.join(world.bucketDir, "charters/0000000001.json"), "utf8"),
+  ) as Envelope;
+  await put(world, t, name, JSON.stringify({ ...first, t: "charter.2", s: [{ k: signer.kid, s: "AAAA" }] }));
+  await jump(v2);
+  assert.ok(isThere());
 });
 
 test("who knows an old charter removes nothing: the order may be good under the next one", async (t) => {

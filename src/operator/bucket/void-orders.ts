@@ -2,7 +2,7 @@ import { readOrderEntry } from "../../bucket/entries.ts";
 import { followCharters, VOID } from "../../bucket/following.ts";
 import { charterName, orderName, type OrderPlace } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { openOrder } from "../../trust/orders.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
@@ -45,7 +45,7 @@ async function isNewestCharter(
   const seen = { now: clock.now(), signal };
   const { envelopes, trouble } = await followCharters(bucket.documents, charter, next, seen);
   if (trouble === undefined) return envelopes.length === 0;
-  if (!isSkeinError(trouble, ...VOID)) return false;
+  if (!isSkeinError(trouble, ...VOID) || isLater(trouble)) return false;
   note(`${charterName(next)}: removed`);
   await bucket.documents.delete(charterName(next), signal);
   return true;
@@ -62,7 +62,13 @@ async function isVoid(
     const { app, env, epoch, seq } = openOrder(charter, entry.order, clock.now()).body;
     return app !== place.app || env !== place.env || epoch !== place.epoch || seq !== place.seq;
   } catch (err) {
-    if (isSkeinError(err, ...VOID)) return true;
+    if (isSkeinError(err, ...VOID)) return !isLater(err);
     throw err;
   }
+}
+
+/** `charter.2` in the place of a `charter.1`: who does not know that format cannot say that nobody signed it. */
+function isLater({ data }: SkeinError): boolean {
+  const [found, known] = [data["type"], data["expected"]].map(String).map((type) => type.split("."));
+  return found?.[0] === known?.[0] && Number(found?.[1]) > Number(known?.[1]);
 }
