@@ -83,6 +83,16 @@ const deployingOnly: Plugin = {
   },
 };
 
+/** Help in one file: what a verb does is loaded when it is done, which here it never is. */
+const namesOnly: Plugin = {
+  name: "names-only",
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /^\.{1,2}\// }, ({ kind }) =>
+      kind === "dynamic-import" ? { path: "./main.mjs", external: true } : undefined,
+    );
+  },
+};
+
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
 /** In parts: servers hold what they use, and help is there at once. */
@@ -90,11 +100,13 @@ await bundle({ "aws-chain": "src/depot/s3/aws-chain.ts" }, true);
 await bundle({ main: "src/cli/main.ts" }, true);
 /** In one file: a command would load some 90 of the parts, which costs a quarter of its start. */
 await bundle({ commands: "src/cli/main.ts", "git-remote-main": "src/cli/git-remote-main.ts" }, false);
-const inParts =
-  'isServer || process.argv.length < 3 || has("help", "--help", "-h", "--version", "completion")';
+const inParts = 'isServer || has("help", "--help", "-h", "--version", "completion")';
+const help =
+  'process.argv.length < 3 || (process.argv.length === 3 && has("help", "--help", "-h", "--version"))';
+await bundle({ help: "src/cli/main.ts" }, false, [namesOnly]);
 await bundle({ deploy: "src/cli/main.ts" }, false, [deployingOnly]);
 const inOne = 'process.argv[2] === "deploy" ? "./deploy.mjs" : "./commands.mjs"';
-writeEntry("skein", `${inParts} ? "./main.mjs" : ${inOne}`);
+writeEntry("skein", `${help} ? "./help.mjs" : ${inParts} ? "./main.mjs" : ${inOne}`);
 writeEntry("git-remote-skein", '"./git-remote-main.mjs"');
 await bundle({ keeper: "src/keeper/main.ts" }, false);
 const delta = {
