@@ -49,7 +49,7 @@ const SAID_DIGITS = 8;
  * three times the CPU. Above it the best compression of a body alone costs more time than it saves on a wire.
  */
 const SMALL_BYTES = 65_536;
-/** Each on a thread takes some MiB for its tables and window: a fleet that is told something at once must not. */
+/** Bodies that are coded on other threads at once: each takes some MiB for its tables and window. */
 const LANES = 4;
 /** Largest window that a frame may ask memory for, as a power of two. */
 const MOST_WINDOW_LOG = 24;
