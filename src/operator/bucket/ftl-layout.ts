@@ -23,7 +23,7 @@ export async function writeFtlRevision(
   await files.put(`${spooled.package}.${revision}${suffix}`, archive, signal);
   // Nothing is activated by spooling: that something may be has only to be there.
   if ((await activeOf(files, spooled.package, signal)) !== undefined) return;
-  for (const mark of ["rev", "current"]) await putMark(files, spooled.package, mark, "", signal);
+  await putActive(files, spooled.package, "", signal);
 }
 
 /** Tells FTL's own clients what is active, where the package has any. Done again it changes nothing. */
@@ -38,7 +38,7 @@ export async function writeFtlActive(
   if (name === undefined || was === undefined) return;
   const active = `${name}.${revision}`;
   if (was !== active && was !== "") await putMark(files, name, "previous", was, signal);
-  for (const mark of ["rev", "current"]) await putMark(files, name, mark, active, signal);
+  await putActive(files, name, active, signal);
 }
 
 /** Takes a revision that was purged from FTL's own clients, too. */
@@ -68,6 +68,11 @@ async function activeOf(files: BucketFiles, name: string, signal: AbortSignal): 
   const current = await topText(files, `${name}.current`, signal);
   const rev = await topText(files, `${name}.rev`, signal);
   return current === undefined || current === "" ? (rev ?? current) : current;
+}
+
+/** For FTL's first versions, and for those since. */
+async function putActive(files: BucketFiles, name: string, text: string, signal: AbortSignal): Promise<void> {
+  for (const mark of ["rev", "current"]) await putMark(files, name, mark, text, signal);
 }
 
 async function putMark(
