@@ -57,6 +57,7 @@ const WITHIN: Readonly<Record<string, readonly string[]>> = {
     "records",
     "http",
   ],
+  release: ["upkeep", "export", "install", "delta", "publish", "record", "fetch", "tree"],
 };
 
 const root = path.resolve(import.meta.dirname, "..");

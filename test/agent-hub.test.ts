@@ -15,7 +15,7 @@ import { systemClock } from "../src/lib/clock.ts";
 import { silentLog } from "../src/lib/log.ts";
 import { pathsFrom } from "../src/lib/paths.ts";
 import type { KeyId } from "../src/lib/ids.ts";
-import { publish } from "../src/release/publish.ts";
+import { publish } from "../src/release/publish/publish.ts";
 import { writeTree } from "../src/release/release.fixture.ts";
 import { directorySource } from "../src/source/directory.ts";
 import { releaseIdOf, rosterDigest, type Order } from "../src/trust/documents.ts";

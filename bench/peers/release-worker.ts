@@ -1,9 +1,9 @@
 import { directoryDepot } from "../../src/depot/directory.ts";
 import type { ReleaseId } from "../../src/lib/ids.ts";
-import { install } from "../../src/release/install.ts";
-import { publish } from "../../src/release/publish.ts";
-import type { PublishedTree } from "../../src/release/published.ts";
-import { makeSpare } from "../../src/release/spare.ts";
+import { install } from "../../src/release/install/install.ts";
+import { publish } from "../../src/release/publish/publish.ts";
+import type { PublishedTree } from "../../src/release/tree/published.ts";
+import { makeSpare } from "../../src/release/install/spare.ts";
 import { directorySource } from "../../src/source/directory.ts";
 
 /** One step of the release benchmark in a process of its own, so that its CPU time can be told from the rest. */

@@ -13,7 +13,7 @@ import { systemClock } from "../lib/clock.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { jsonLog, silentLog } from "../lib/log.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";
-import { publish } from "../release/publish.ts";
+import { publish } from "../release/publish/publish.ts";
 import { writeTree, type Tree } from "../release/release.fixture.ts";
 import { directorySource as treeOf } from "../source/directory.ts";
 import { rosterOf, testCluster, type TestCluster, type TestNode } from "../trust/cluster.fixture.ts";

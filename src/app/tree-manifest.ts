@@ -1,7 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import type { ChunkId } from "../lib/ids.ts";
-import { isFileRow, type FileRow } from "../release/rows.ts";
-import type { LoadedTree } from "../release/tree-blobs.ts";
+import { isFileRow, type FileRow } from "../release/tree/rows.ts";
+import type { LoadedTree } from "../release/fetch/tree-blobs.ts";
 import type { TopEntry, TreeReader } from "./conventions.ts";
 
 /** What the manifest and the conventions need of a tree that lies in a depot. */

@@ -1,5 +1,5 @@
 import type { DocumentStore } from "../depot/documents.ts";
-import type { PublishedTree } from "../release/published.ts";
+import type { PublishedTree } from "../release/tree/published.ts";
 import { readUnverified } from "../trust/envelope.ts";
 import { namesUnder, readOrderEntry, readSigned } from "./entries.ts";
 import { ORDERS, orderPlaceOf, releasePlaceOf, RELEASES } from "./layout.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { digestOf, type ReleaseId } from "../lib/ids.ts";
-import { encodePack, packName } from "../release/pack.ts";
+import { encodePack, packName } from "../release/tree/pack.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { digestOfEnvelope } from "../trust/envelope.ts";
 import type { HubClient } from "../api/hub-client.ts";

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { httpDepot } from "../depot/http.ts";
-import { bytesBlob } from "../release/blobs.ts";
+import { bytesBlob } from "../release/fetch/blobs.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { announce, DryRun, DryRunEnd, toBeDone } from "./dry-run.ts";
 import { knownNodes, labelNode } from "./nodes.ts";

@@ -3,7 +3,7 @@ import path from "node:path";
 import { test } from "node:test";
 import type { BlobSource, Depot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { bytesBlob, readBlob } from "../release/blobs.ts";
+import { bytesBlob, readBlob } from "../release/fetch/blobs.ts";
 import { tempDir } from "../release/release.fixture.ts";
 import { keptBlobs } from "./kept-blobs.ts";
 import { nearDepot } from "./near-depot.ts";

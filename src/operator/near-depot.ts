@@ -2,7 +2,7 @@ import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
 import type { SmallBlob } from "../api/hub-client.ts";
 import type { BlobSource, ByteRange, Depot } from "../depot/depot.ts";
-import { bytesBlob } from "../release/blobs.ts";
+import { bytesBlob } from "../release/fetch/blobs.ts";
 import type { KeptBlobs } from "./kept-blobs.ts";
 
 /** Blobs up to this size are held whole, in bytes. A larger one passes as it comes. */

@@ -2,8 +2,8 @@ import { manifestOfTree } from "../app/conventions.ts";
 import type { Manifest } from "../app/manifest.ts";
 import { readerOfTree } from "../app/tree-manifest.ts";
 import type { DepotReader } from "../depot/depot.ts";
-import { Fetcher } from "../release/fetch.ts";
-import { loadTree } from "../release/tree-blobs.ts";
+import { Fetcher } from "../release/fetch/fetch.ts";
+import { loadTree } from "../release/fetch/tree-blobs.ts";
 import type { FoundRelease } from "./release.ts";
 
 export interface ReleaseManifestOptions {

@@ -4,7 +4,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { systemClock } from "../lib/clock.ts";
 import { httpDepot } from "../depot/http.ts";
-import { GRACE_MS } from "../release/published.ts";
+import { GRACE_MS } from "../release/tree/published.ts";
 import { noise, plainSource, writeTree } from "../release/release.fixture.ts";
 import { removeDamaged } from "../release/upkeep/damaged.ts";
 import { cluster } from "./cluster.fixture.ts";

@@ -4,7 +4,7 @@ import path from "node:path";
 import { appNameFrom, MANIFEST_FILE, manifestOfTree, type TreeReader } from "../app/conventions.ts";
 import type { Build, Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
-import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
+import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
 import type { Paths } from "../lib/paths.ts";
 import { cacheDir } from "./home.ts";
 import { directorySource, isOneOf } from "../source/directory.ts";

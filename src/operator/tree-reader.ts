@@ -3,7 +3,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import type { TopEntry, TreeReader } from "../app/conventions.ts";
 import { errnoOf } from "../lib/errors.ts";
-import type { SourceEntry, SourceFile, TreeSource } from "../release/tree-source.ts";
+import type { SourceEntry, SourceFile, TreeSource } from "../release/tree/tree-source.ts";
 import type { GitObjects } from "../source/git-objects.ts";
 import { MODES, topOfCommit, type TreeEntry } from "../source/git.ts";
 

@@ -1,6 +1,6 @@
 import type { Manifest } from "../app/manifest.ts";
 import type { ReleaseId } from "../lib/ids.ts";
-import { publish } from "../release/publish.ts";
+import { publish } from "../release/publish/publish.ts";
 import { releaseIdOf } from "../trust/documents.ts";
 import type { FindOptions } from "./asked.ts";
 import type { Operator } from "./operator.ts";

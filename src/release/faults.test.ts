@@ -3,11 +3,11 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { listInstalls, readRecord, spareDir, stagingDir } from "./install-record.ts";
-import type { Installed } from "./install.ts";
-import type { Published } from "./publish.ts";
+import { listInstalls, readRecord, spareDir, stagingDir } from "./record/install-record.ts";
+import type { Installed } from "./install/install.ts";
+import type { Published } from "./publish/publish.ts";
 import { makeWorld, noise, readTree, releaseId, writeTree, type Tree } from "./release.fixture.ts";
-import { verifyInstall } from "./verify-install.ts";
+import { verifyInstall } from "./install/verify-install.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",

@@ -4,7 +4,7 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { promisify } from "node:util";
 import { directoryDepot } from "../depot/directory.ts";
-import { publish, type Published } from "./publish.ts";
+import { publish, type Published } from "./publish/publish.ts";
 import { noise, plainSource, tempDir, type Tree, writeTree } from "./release.fixture.ts";
 
 const FILES = 4000;

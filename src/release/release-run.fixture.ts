@@ -1,13 +1,13 @@
 import fs from "node:fs";
 import path from "node:path";
 import { directoryDepot } from "../depot/directory.ts";
-import { install, type InstallOptions } from "./install.ts";
-import { mendInstall } from "./mend.ts";
-import { publish } from "./publish.ts";
-import type { PublishedTree } from "./published.ts";
+import { install, type InstallOptions } from "./install/install.ts";
+import { mendInstall } from "./install/mend.ts";
+import { publish } from "./publish/publish.ts";
+import type { PublishedTree } from "./tree/published.ts";
 import { plainSource, releaseId } from "./release.fixture.ts";
-import { removeInstall } from "./remove-install.ts";
-import { makeSpare } from "./spare.ts";
+import { removeInstall } from "./install/remove-install.ts";
+import { makeSpare } from "./install/spare.ts";
 
 /** For tests of what only another process can meet: publishes, installs, mends, removes or makes a spare, and prints the result as JSON. */
 const [step, depot = "", place = "", more = "", tree = "null"] = process.argv.slice(2);

@@ -5,9 +5,9 @@ import type { TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { directoryDepot, type DirectoryDepot } from "../depot/directory.ts";
 import type { ReleaseId } from "../lib/ids.ts";
-import type { SourceEntry, SourceFile, TreeSource } from "./tree-source.ts";
-import { install, type InstallOptions, type Installed } from "./install.ts";
-import { publish, type Published, type PublishOptions } from "./publish.ts";
+import type { SourceEntry, SourceFile, TreeSource } from "./tree/tree-source.ts";
+import { install, type InstallOptions, type Installed } from "./install/install.ts";
+import { publish, type Published, type PublishOptions } from "./publish/publish.ts";
 
 /** For tests: a folder that goes away with the test. */
 export function tempDir(t: TestContext): string {

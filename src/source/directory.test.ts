@@ -6,8 +6,8 @@ import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { arrange } from "../release/arrange.ts";
-import { comparePaths } from "../release/tree-path.ts";
+import { arrange } from "../release/tree/arrange.ts";
+import { comparePaths } from "../release/tree/tree-path.ts";
 import { directorySource } from "./directory.ts";
 
 function folder(t: TestContext): string {

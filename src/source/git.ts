@@ -1,6 +1,6 @@
 import path from "node:path";
 import { SkeinError } from "../lib/errors.ts";
-import type { SourceEntry, TreeSource } from "../release/tree-source.ts";
+import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
 import { GitObjects } from "./git-objects.ts";
 import { globFilter } from "./globs.ts";
 import { refuse } from "./refuse.ts";

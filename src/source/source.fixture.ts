@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import type { TreeSource } from "../release/tree-source.ts";
+import type { TreeSource } from "../release/tree/tree-source.ts";
 
 /** For tests: a folder that goes away with the test. */
 export function tempDir(t: TestContext): string {

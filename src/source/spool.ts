@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import type { Content } from "../release/tree-source.ts";
+import type { Content } from "../release/tree/tree-source.ts";
 
 /**
  * One file for all that was unpacked, without a name: names from an archive never reach a disk before they are

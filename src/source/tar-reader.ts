@@ -1,4 +1,4 @@
-import type { SourceEntry, SourceFile } from "../release/tree-source.ts";
+import type { SourceEntry, SourceFile } from "../release/tree/tree-source.ts";
 import type { ArchiveLimits } from "./limits.ts";
 import { parsePax, type Pax } from "./pax.ts";
 import { refuse } from "./refuse.ts";

@@ -1,6 +1,6 @@
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { InstallProgress } from "../../release/install-progress.ts";
+import type { InstallProgress } from "../../release/install/install-progress.ts";
 import type { AppContext } from "../app-context.ts";
 import { flipCurrent } from "../installs/folders.ts";
 import { runHook, runVerify, type Addresses, type HookTools, type HookWord } from "../programs/hooks.ts";

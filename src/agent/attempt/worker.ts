@@ -25,7 +25,7 @@ import {
 } from "./plan.ts";
 import { failureText, lastLines } from "./receipt-of.ts";
 import { newRecord, withGood, type AppRecord } from "./records.ts";
-import type { BytesBySource } from "../../release/install-progress.ts";
+import type { BytesBySource } from "../../release/install/install-progress.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
 import type { Warning } from "../runtime/warning.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";

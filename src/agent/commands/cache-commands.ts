@@ -1,4 +1,4 @@
-import { collectCache, checkCache } from "../../release/cache-contents.ts";
+import { collectCache, checkCache } from "../../release/upkeep/cache-contents.ts";
 import type { Command } from "../../trust/documents.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { checkBlobName } from "../../depot/blob-name.ts";

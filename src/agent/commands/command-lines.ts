@@ -1,5 +1,5 @@
 import type { Clock } from "../../lib/clock.ts";
-import type { InstallProgress } from "../../release/install-progress.ts";
+import type { InstallProgress } from "../../release/install/install-progress.ts";
 
 /** One line of a command's answer, as JSON. */
 export type Line = Readonly<Record<string, unknown>>;

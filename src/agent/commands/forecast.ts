@@ -1,6 +1,6 @@
 import fs from "node:fs";
-import { freedBytes } from "../../release/freed.ts";
-import { SPARE_BYTES } from "../../release/room.ts";
+import { freedBytes } from "../../release/install/freed.ts";
+import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 import type { Command } from "../../trust/documents.ts";
 import type { AppContext } from "../app-context.ts";
 import { broughtRelease } from "./command-args.ts";
@@ -27,7 +27,7 @@ export async function forecast(
   return {
     type: "forecast",
     ...measured,
-    freeBytes: Math.max(0, bavail * bsize - SPARE_BYTES),
+    freeBytes: Math.max(0, bavail * bsize - KEPT_FREE_BYTES),
     gcReleases: gone.length,
     gcBytes: freedBytes(revs, gone),
   };
@@ -39,6 +39,6 @@ export async function forecast(
  */
 export function roomBytes(dir: string): number {
   const { bavail, bsize } = fs.statfsSync(dir);
-  const free = bavail * bsize - SPARE_BYTES;
+  const free = bavail * bsize - KEPT_FREE_BYTES;
   return free < 1 ? 0 : 2 ** Math.floor(Math.log2(free));
 }

@@ -1,5 +1,5 @@
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { InstallProgress } from "../../release/install-progress.ts";
+import type { InstallProgress } from "../../release/install/install-progress.ts";
 import { until } from "../until.ts";
 
 type Listener = (progress: InstallProgress) => void;

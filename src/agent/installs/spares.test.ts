@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { listInstalls, spareDir, spareStage } from "../../release/install-record.ts";
+import { listInstalls, spareDir, spareStage } from "../../release/record/install-record.ts";
 import { readTree, type Tree } from "../../release/release.fixture.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { ended, world, type World } from "../agent.fixture.ts";

@@ -2,7 +2,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { messageOf } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
-import { dropSpares, makeSpare, type SpareWish } from "../../release/spare.ts";
+import { dropSpares, makeSpare, type SpareWish } from "../../release/install/spare.ts";
 import type { AppRecord, Records } from "../attempt/records.ts";
 import type { AppFolders } from "./folders.ts";
 import { tellStuck } from "./tell-stuck.ts";
@@ -23,7 +23,7 @@ const IDLE_MS = 1000;
 const REST_PER_WORK = 3;
 
 /**
- * Has the spare of each app's current release made while nothing else is to be done on this node (`release/spare.ts`).
+ * Has the spare of each app's current release made while nothing else is to be done on this node (`release/install/spare.ts`).
  * Whoever has something to do makes it give way.
  */
 export class Spares {

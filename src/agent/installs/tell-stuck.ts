@@ -1,5 +1,5 @@
 import type { Log } from "../../lib/log.ts";
-import type { OnStuck } from "../../release/stuck.ts";
+import type { OnStuck } from "../../release/install/stuck.ts";
 
 /** Has what nothing can be done about told in the agent's log: work goes on without it. */
 export function tellStuck(log: Log, app: string): OnStuck {

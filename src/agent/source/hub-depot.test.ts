@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { badHub } from "../../depot/bad-hub.fixture.ts";
 import type { Fault } from "../../depot/depot-faults.conformance.ts";
 import { directoryDepot } from "../../depot/directory.ts";
-import { bytesBlob } from "../../release/blobs.ts";
+import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { noise, tempDir } from "../../release/release.fixture.ts";
 import { hubDepot } from "./hub-depot.ts";
 

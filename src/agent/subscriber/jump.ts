@@ -3,7 +3,7 @@ import { isMeant, RELEASES, releasePlace, releasePlaceOf, type ReleasePlace } fr
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { listInstalls } from "../../release/install-record.ts";
+import { listInstalls } from "../../release/record/install-record.ts";
 import { msOf, timeOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { readCurrent } from "../installs/folders.ts";

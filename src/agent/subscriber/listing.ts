@@ -3,7 +3,7 @@ import { releasePlace, revisionOf } from "../../bucket/layout.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere } from "../../lib/files.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
-import { listInstalls } from "../../release/install-record.ts";
+import { listInstalls } from "../../release/record/install-record.ts";
 import { readUnverified } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { readCurrent } from "../installs/folders.ts";

@@ -5,7 +5,7 @@ import type { Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { listInstalls } from "../../release/install-record.ts";
+import { listInstalls } from "../../release/record/install-record.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { neededBy, removeLeft, removeRelease, unlessStuck } from "../installs/gc.ts";
 import { readCurrent } from "../installs/folders.ts";

@@ -6,7 +6,7 @@ import { lockFolder } from "../../depot/folder-lock.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import { installsDir } from "../../release/install-record.ts";
+import { installsDir } from "../../release/record/install-record.ts";
 import { until } from "../until.ts";
 import type { PackagePlace } from "./place.ts";
 

@@ -20,7 +20,7 @@ import { cachedNames, nameIfThere } from "../../operator/cache/names.ts";
 import { numberOf, wordOf } from "../../operator/commands.ts";
 import type { KnownNode } from "../../operator/nodes.ts";
 import { openSource, type OpenedSource } from "../../operator/source.ts";
-import { checkCache, collectCache } from "../../release/cache-contents.ts";
+import { checkCache, collectCache } from "../../release/upkeep/cache-contents.ts";
 import type { CacheFlags } from "./cache-commands.ts";
 import { cacheGcWords, cacheSubject, type CacheGcFlags } from "./cache-words.ts";
 import type { Context, Result } from "../command/context.ts";

@@ -7,11 +7,11 @@ import type { ReadRange } from "../../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import { digestOf, type Digest, type KeyId, type TreeId } from "../../lib/ids.ts";
-import { bytesBlob } from "../../release/blobs.ts";
-import { PACK_BYTES, packName, PRELUDE_BYTES } from "../../release/pack.ts";
-import type { PublishedTree } from "../../release/published.ts";
-import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../../release/release-index.ts";
-import { indexOf, isUnreadable, TABLE_BYTES } from "../../release/tree-blobs.ts";
+import { bytesBlob } from "../../release/fetch/blobs.ts";
+import { PACK_BYTES, packName, PRELUDE_BYTES } from "../../release/tree/pack.ts";
+import type { PublishedTree } from "../../release/tree/published.ts";
+import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../../release/tree/release-index.ts";
+import { indexOf, isUnreadable, TABLE_BYTES } from "../../release/fetch/tree-blobs.ts";
 import type { Release } from "../../trust/documents.ts";
 import { readUnverified } from "../../trust/envelope.ts";
 import { releaseKeys } from "../../trust/rights.ts";
@@ -70,7 +70,7 @@ export class Admissions {
       prove: async (read) =>
         await lanes.run("prove", async () => {
           // Loaded here: an idle hub stays small.
-          const { provePack, proveTable } = await import("../../release/prove-blob.ts");
+          const { provePack, proveTable } = await import("../../release/fetch/prove-blob.ts");
           await (folder === "packs" ? provePack(read, info.size) : proveTable(folder, id, read, info.size));
         }),
     };

@@ -1,6 +1,6 @@
 /** Which deltas a hub may be asked for, and which it makes by itself. */
 import type { ReleaseId, TreeId } from "../../lib/ids.ts";
-import type { PublishedTree } from "../../release/published.ts";
+import type { PublishedTree } from "../../release/tree/published.ts";
 import type { Release } from "../../trust/documents.ts";
 import { readUnverified } from "../../trust/envelope.ts";
 import type { Orders } from "../orders/orders.ts";

@@ -9,8 +9,8 @@ import { Readable } from "node:stream";
 import { httpDepot } from "../../depot/http.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { install } from "../../release/install.ts";
-import { publish, type Published } from "../../release/publish.ts";
+import { install } from "../../release/install/install.ts";
+import { publish, type Published } from "../../release/publish/publish.ts";
 import {
   noise,
   plainSource,
@@ -19,9 +19,9 @@ import {
   writeTree,
   type Tree,
 } from "../../release/release.fixture.ts";
-import { deltaName } from "../../release/release-index.ts";
-import { indexOf } from "../../release/tree-blobs.ts";
-import { verifyInstall } from "../../release/verify-install.ts";
+import { deltaName } from "../../release/tree/release-index.ts";
+import { indexOf } from "../../release/fetch/tree-blobs.ts";
+import { verifyInstall } from "../../release/install/verify-install.ts";
 import { releaseIdOf } from "../../trust/documents.ts";
 import { seal } from "../../trust/envelope.ts";
 import { likelyFrom } from "./delta-pairs.ts";

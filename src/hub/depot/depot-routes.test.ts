@@ -15,8 +15,8 @@ import { directoryDepot } from "../../depot/directory.ts";
 import { httpDepot } from "../../depot/http.ts";
 import { Traffic } from "../../depot/traffic/traffic.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { readBlob } from "../../release/blobs.ts";
-import { encodePack, packName } from "../../release/pack.ts";
+import { readBlob } from "../../release/fetch/blobs.ts";
+import { encodePack, packName } from "../../release/tree/pack.ts";
 import { getBlob } from "./depot-routes.ts";
 import {
   joinNode,

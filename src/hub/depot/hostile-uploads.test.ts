@@ -6,10 +6,10 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { HubClient } from "../../api/hub-client.ts";
 import { httpDepot } from "../../depot/http.ts";
 import { digestOf, type ChunkId } from "../../lib/ids.ts";
-import { bytesBlob } from "../../release/blobs.ts";
-import { install } from "../../release/install.ts";
-import { compress, encodePack, packName, type EncodedPack } from "../../release/pack.ts";
-import { publish, type Published, type PublishOptions } from "../../release/publish.ts";
+import { bytesBlob } from "../../release/fetch/blobs.ts";
+import { install } from "../../release/install/install.ts";
+import { compress, encodePack, packName, type EncodedPack } from "../../release/tree/pack.ts";
+import { publish, type Published, type PublishOptions } from "../../release/publish/publish.ts";
 import {
   noise,
   plainSource,
@@ -19,8 +19,8 @@ import {
   writeTree,
   type Tree,
 } from "../../release/release.fixture.ts";
-import { decodeIndex, encodeIndex, indexName, type DeltaRef } from "../../release/release-index.ts";
-import { readBlob } from "../../release/blobs.ts";
+import { decodeIndex, encodeIndex, indexName, type DeltaRef } from "../../release/tree/release-index.ts";
+import { readBlob } from "../../release/fetch/blobs.ts";
 import { seal } from "../../trust/envelope.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { at, charterWithOperator, operatorClient, startTestHub, type TestHub } from "../hub.fixture.ts";

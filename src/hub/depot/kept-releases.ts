@@ -1,4 +1,4 @@
-import type { PublishedTree } from "../../release/published.ts";
+import type { PublishedTree } from "../../release/tree/published.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Order } from "../../trust/documents.ts";
 import { readUnverified } from "../../trust/envelope.ts";

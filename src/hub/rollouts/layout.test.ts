@@ -3,7 +3,7 @@ import test from "node:test";
 import { directoryDepot } from "../../depot/directory.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { silentLog } from "../../lib/log.ts";
-import { publish, type Published } from "../../release/publish.ts";
+import { publish, type Published } from "../../release/publish/publish.ts";
 import { plainSource, tempDir, writeTree } from "../../release/release.fixture.ts";
 import { at, CLUSTER, orderBody, testCluster } from "../../trust/cluster.fixture.ts";
 import { releaseIdOf, type Order } from "../../trust/documents.ts";

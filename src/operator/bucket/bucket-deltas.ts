@@ -6,7 +6,7 @@ import type { Depot } from "../../depot/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { encodeInWorkers } from "../../release/delta/encode-workers.ts";
 import { publishDeltas } from "../../release/delta/publish-deltas.ts";
-import type { PublishedTree } from "../../release/published.ts";
+import type { PublishedTree } from "../../release/tree/published.ts";
 import { cacheDir } from "../home.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 

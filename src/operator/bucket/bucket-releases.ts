@@ -11,9 +11,9 @@ import {
 import { publishRelease, remakeRoot } from "../../bucket/publish.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { publish } from "../../release/publish.ts";
-import { isLate, type PublishedTree, type PublishProgress } from "../../release/published.ts";
-import type { TreeSource } from "../../release/tree-source.ts";
+import { publish } from "../../release/publish/publish.ts";
+import { isLate, type PublishedTree, type PublishProgress } from "../../release/tree/published.ts";
+import type { TreeSource } from "../../release/tree/tree-source.ts";
 import { releaseIdOf, type Charter, type Release } from "../../trust/documents.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
 import { msOf, timeOf } from "../../trust/fields.ts";

@@ -4,7 +4,7 @@ import path from "node:path";
 import test from "node:test";
 import { keptInBucket } from "../../bucket/kept.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
-import { GRACE_MS } from "../../release/published.ts";
+import { GRACE_MS } from "../../release/tree/published.ts";
 import { collect } from "../../release/upkeep/collect.ts";
 import { noise } from "../../release/release.fixture.ts";
 import { bucketWorld } from "./bucket-world.fixture.ts";

@@ -2,7 +2,7 @@ import path from "node:path";
 import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { packageOfFile } from "../../bucket/layout.ts";
 import { isSkeinError } from "../../lib/errors.ts";
-import { bytesBlob } from "../../release/blobs.ts";
+import { bytesBlob } from "../../release/fetch/blobs.ts";
 import type { Release } from "../../trust/documents.ts";
 import { ftlArchive } from "./ftl-archive.ts";
 

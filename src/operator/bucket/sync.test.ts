@@ -27,7 +27,7 @@ import { revisionWord } from "../../bucket/layout.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { isReleaseId } from "../../lib/ids.ts";
-import { stick, sticking } from "../../release/stuck.fixture.ts";
+import { stick, sticking } from "../../release/install/stuck.fixture.ts";
 import { jumpMaster, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";

@@ -14,16 +14,16 @@ import type { BlobSource, Depot, DepotReader } from "../../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { digestOf, type ReleaseId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { packName } from "../../release/pack.ts";
-import { Fetcher } from "../../release/fetch.ts";
-import { install } from "../../release/install.ts";
-import { publish } from "../../release/publish.ts";
-import type { PublishedTree } from "../../release/published.ts";
-import { indexName } from "../../release/release-index.ts";
-import { removeTree } from "../../release/remove-tree.ts";
-import { encodeRow, type Row } from "../../release/rows.ts";
-import { loadTree, readIndex } from "../../release/tree-blobs.ts";
-import type { TreeSource } from "../../release/tree-source.ts";
+import { packName } from "../../release/tree/pack.ts";
+import { Fetcher } from "../../release/fetch/fetch.ts";
+import { install } from "../../release/install/install.ts";
+import { publish } from "../../release/publish/publish.ts";
+import type { PublishedTree } from "../../release/tree/published.ts";
+import { indexName } from "../../release/tree/release-index.ts";
+import { removeTree } from "../../release/install/remove-tree.ts";
+import { encodeRow, type Row } from "../../release/tree/rows.ts";
+import { loadTree, readIndex } from "../../release/fetch/tree-blobs.ts";
+import type { TreeSource } from "../../release/tree/tree-source.ts";
 import { cachedNames, forgetName, keepName, nameIfThere, type CachedName } from "./names.ts";
 
 /** The cache that this machine's agent uses. */

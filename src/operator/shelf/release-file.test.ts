@@ -6,7 +6,7 @@ import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openBucket, type Bucket } from "../../bucket/bucket.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { install } from "../../release/install.ts";
+import { install } from "../../release/install/install.ts";
 import {
   noise,
   plainSource,

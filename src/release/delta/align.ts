@@ -1,4 +1,4 @@
-import { TABLE } from "../gear.ts";
+import { TABLE } from "../tree/gear.ts";
 
 /**
  * Finds what of a new content lies, exactly or nearly, in an old one. Places of the old content are sampled by a

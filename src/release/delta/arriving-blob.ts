@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
 import type { DepotReader } from "../../depot/depot.ts";
-import { SPARE_BYTES } from "../room.ts";
+import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 
 const READ_BYTES = 256 * 1024;
 
@@ -33,7 +33,7 @@ export class ArrivingBlob {
     );
     try {
       const { bsize, bavail } = fs.statfsSync(path.dirname(this.#file));
-      this.keepAtMost(bavail * bsize - SPARE_BYTES);
+      this.keepAtMost(bavail * bsize - KEPT_FREE_BYTES);
       let at = 0;
       for (;;) {
         const bytes = Buffer.allocUnsafe(READ_BYTES);

@@ -1,5 +1,5 @@
-import { isFileRow, type FileRow } from "../rows.ts";
-import type { Content } from "../tree-source.ts";
+import { isFileRow, type FileRow } from "../tree/rows.ts";
+import type { Content } from "../tree/tree-source.ts";
 import { BlockWriter } from "./block-writer.ts";
 import { ByteWriter } from "./byte-io.ts";
 import type { Effort } from "./encode-content.ts";

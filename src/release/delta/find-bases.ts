@@ -1,5 +1,5 @@
-import type { FileRow } from "../rows.ts";
-import type { Content } from "../tree-source.ts";
+import type { FileRow } from "../tree/rows.ts";
+import type { Content } from "../tree/tree-source.ts";
 import { extensionOf, plainName } from "./alike-names.ts";
 import { MAX_BASES } from "./limits.ts";
 import { sketchOf, type Sketch } from "./sketch.ts";

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Digest } from "../../lib/ids.ts";
-import { SPARE_BYTES } from "../room.ts";
+import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 import type { FreshSink } from "./apply-delta.ts";
 import type { FreshContent } from "./tree-state.ts";
 
@@ -53,7 +53,7 @@ export class FreshFiles implements FreshSink, Disposable {
   /** @throws SkeinError DISK_FULL before the first byte */
   expect(contents: readonly FreshContent[]): void {
     const { bsize, bavail, ffree, files: inodes } = fs.statfsSync(this.#dir);
-    const needed = contents.reduce((sum, { size }) => sum + Math.ceil(size / bsize) * bsize, SPARE_BYTES);
+    const needed = contents.reduce((sum, { size }) => sum + Math.ceil(size / bsize) * bsize, KEPT_FREE_BYTES);
     const room = bavail * bsize - needed;
     if (room >= 0 && (inodes === 0 || contents.length <= ffree)) return this.onRoom(room);
     throw new SkeinError("DISK_FULL", `new contents need ${needed} bytes`, { data: { path: this.#dir } });

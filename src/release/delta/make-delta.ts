@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import type { BlobSource, DepotReader } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { Fetcher } from "../fetch.ts";
-import type { PublishedTree } from "../published.ts";
-import { isFileRow, type FileRow } from "../rows.ts";
-import { loadTree, type LoadedTree } from "../tree-blobs.ts";
-import type { Content } from "../tree-source.ts";
+import { Fetcher } from "../fetch/fetch.ts";
+import type { PublishedTree } from "../tree/published.ts";
+import { isFileRow, type FileRow } from "../tree/rows.ts";
+import { loadTree, type LoadedTree } from "../fetch/tree-blobs.ts";
+import type { Content } from "../tree/tree-source.ts";
 import { encodeDelta, planDelta, type Contents, type DeltaPlan, type Encoder } from "./encode-delta.ts";
 import { ScratchFile } from "./scratch-file.ts";
 import { layContents, packCost } from "./tree-contents.ts";

@@ -1,4 +1,4 @@
-import type { Content } from "../tree-source.ts";
+import type { Content } from "../tree/tree-source.ts";
 import { ByteWriter } from "./byte-io.ts";
 import { BLOCK_BYTES, CONTROL_BYTES } from "./limits.ts";
 

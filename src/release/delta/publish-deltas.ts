@@ -1,9 +1,9 @@
 import { faultPoint } from "../../lib/fault.ts";
 import type { Depot } from "../../depot/depot.ts";
-import { bytesBlob } from "../blobs.ts";
-import type { PublishedTree } from "../published.ts";
-import { deltaName, encodeIndex, indexName, type DeltaRef } from "../release-index.ts";
-import { indexOf, isUnreadable } from "../tree-blobs.ts";
+import { bytesBlob } from "../fetch/blobs.ts";
+import type { PublishedTree } from "../tree/published.ts";
+import { deltaName, encodeIndex, indexName, type DeltaRef } from "../tree/release-index.ts";
+import { indexOf, isUnreadable } from "../fetch/tree-blobs.ts";
 import { makeDelta, type MakeDeltaOptions } from "./make-delta.ts";
 
 export interface PublishDeltasOptions extends Omit<MakeDeltaOptions, "depot" | "from"> {

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { SkeinError } from "../../lib/errors.ts";
-import type { Content } from "../tree-source.ts";
+import type { Content } from "../tree/tree-source.ts";
 
 /** An open content, read by ranges. */
 export class ContentFile implements Disposable {

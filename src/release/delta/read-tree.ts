@@ -1,7 +1,7 @@
 import type { Digest } from "../../lib/ids.ts";
-import { EMPTY_SHA256 } from "../content-reader.ts";
-import { isFileRow, targetFault, type FileRow, type Row } from "../rows.ts";
-import { pathFault } from "../tree-path.ts";
+import { EMPTY_SHA256 } from "../publish/content-reader.ts";
+import { isFileRow, targetFault, type FileRow, type Row } from "../tree/rows.ts";
+import { pathFault } from "../tree/tree-path.ts";
 import { ByteReader, damaged } from "./byte-io.ts";
 import { DESCRIBED_BYTES, ROW_BYTES } from "./limits.ts";
 import { readTimes } from "./time-changes.ts";

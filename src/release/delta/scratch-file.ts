@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import type { Content } from "../tree-source.ts";
+import type { Content } from "../tree/tree-source.ts";
 
 const READ_BYTES = 256 * 1024;
 

@@ -1,6 +1,6 @@
-import { TABLE } from "../gear.ts";
+import { TABLE } from "../tree/gear.ts";
 import { JoinedContent } from "./read-content.ts";
-import type { Content } from "../tree-source.ts";
+import type { Content } from "../tree/tree-source.ts";
 
 /**
  * A few places of a content, chosen by what stands there: two contents that share stretches of bytes share places,

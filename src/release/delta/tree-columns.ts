@@ -1,4 +1,4 @@
-import type { Row } from "../rows.ts";
+import type { Row } from "../tree/rows.ts";
 
 /** What becomes of a run of the older tree's rows; INSERT takes none of them. docs/formats/delta.md. */
 export const OPS = { keep: 0, drop: 1, replace: 2, insert: 3 } as const;

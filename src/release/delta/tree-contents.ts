@@ -1,10 +1,10 @@
 import type { ChunkId, Digest } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import type { FrameRef } from "../pack.ts";
-import type { ChunkRef } from "../pack.ts";
-import type { PackMap } from "../fetch.ts";
-import type { FileRow } from "../rows.ts";
-import type { Content } from "../tree-source.ts";
+import type { FrameRef } from "../tree/pack.ts";
+import type { ChunkRef } from "../tree/pack.ts";
+import type { PackMap } from "../fetch/fetch.ts";
+import type { FileRow } from "../tree/rows.ts";
+import type { Content } from "../tree/tree-source.ts";
 import type { ScratchFile } from "./scratch-file.ts";
 
 /** What a file is made of, once the heads of the packs were read. @throws SkeinError CHUNK_MISSING */

@@ -1,6 +1,6 @@
 import type { Digest } from "../../lib/ids.ts";
-import { comparePaths } from "../tree-path.ts";
-import { isFileRow, type FileRow, type Row } from "../rows.ts";
+import { comparePaths } from "../tree/tree-path.ts";
+import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
 
 /** A tree with its times: what an install has put down, or is to. */
 export interface TreeState {

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { tempDir, writeTree } from "../release.fixture.ts";
-import { decodeRows, encodeRow, isFileRow } from "../rows.ts";
+import { decodeRows, encodeRow, isFileRow } from "../tree/rows.ts";
 import { follow } from "./delta.fixture.ts";
 
 interface Side {

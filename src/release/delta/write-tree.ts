@@ -1,6 +1,6 @@
 import type { Digest } from "../../lib/ids.ts";
-import { isFileRow, type FileRow, type Row } from "../rows.ts";
-import { comparePaths } from "../tree-path.ts";
+import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
+import { comparePaths } from "../tree/tree-path.ts";
 import { ByteWriter } from "./byte-io.ts";
 import { writeTimes } from "./time-changes.ts";
 import { columns, COLUMNS, OPS, ROW_KINDS, SOURCES } from "./tree-columns.ts";

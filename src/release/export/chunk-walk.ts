@@ -1,9 +1,9 @@
 import type { ChunkId } from "../../lib/ids.ts";
-import type { PackMap } from "../fetch.ts";
-import type { ChunkTaker } from "../fetch-frames.ts";
-import type { FrameRef } from "../pack.ts";
-import { isFileRow } from "../rows.ts";
-import type { LoadedTree } from "../tree-blobs.ts";
+import type { PackMap } from "../fetch/fetch.ts";
+import type { ChunkTaker } from "../fetch/fetch-frames.ts";
+import type { FrameRef } from "../tree/pack.ts";
+import { isFileRow } from "../tree/rows.ts";
+import type { LoadedTree } from "../fetch/tree-blobs.ts";
 
 /** Frames whose chunks are fetched at once; a pack being written has room for as many (pack-writer.ts). */
 const FRAMES_AT_ONCE = 3;

@@ -1,12 +1,12 @@
 import type { ChunkId, Digest } from "../../lib/ids.ts";
 import type { Depot, DepotReader } from "../../depot/depot.ts";
-import { bytesBlob, readBlob } from "../blobs.ts";
-import type { Catalogue } from "../catalogue.ts";
-import { Fetcher } from "../fetch.ts";
-import { PackWriter } from "../pack-writer.ts";
-import type { PublishedTree } from "../published.ts";
-import { encodeIndex, indexName } from "../release-index.ts";
-import { loadTree, type LoadedTree, TABLE_BYTES } from "../tree-blobs.ts";
+import { bytesBlob, readBlob } from "../fetch/blobs.ts";
+import type { Catalogue } from "../publish/catalogue.ts";
+import { Fetcher } from "../fetch/fetch.ts";
+import { PackWriter } from "../publish/pack-writer.ts";
+import type { PublishedTree } from "../tree/published.ts";
+import { encodeIndex, indexName } from "../tree/release-index.ts";
+import { loadTree, type LoadedTree, TABLE_BYTES } from "../fetch/tree-blobs.ts";
 import { chunksOfTree, walkChunks } from "./chunk-walk.ts";
 
 export interface CopyOptions {

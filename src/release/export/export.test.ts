@@ -6,9 +6,9 @@ import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
 import type { Envelope } from "../../trust/envelope.ts";
-import { bytesBlob } from "../blobs.ts";
-import { install } from "../install.ts";
-import { publish, type Published } from "../publish.ts";
+import { bytesBlob } from "../fetch/blobs.ts";
+import { install } from "../install/install.ts";
+import { publish, type Published } from "../publish/publish.ts";
 import {
   noise,
   plainSource,

@@ -2,11 +2,11 @@ import { createHash } from "node:crypto";
 import { SkeinError } from "../../lib/errors.ts";
 import type { ChunkId } from "../../lib/ids.ts";
 import type { DepotReader } from "../../depot/depot.ts";
-import { Fetcher } from "../fetch.ts";
-import type { ChunkRef } from "../pack.ts";
-import type { PublishedTree } from "../published.ts";
-import { isFileRow, type FileRow } from "../rows.ts";
-import { loadTree, type LoadedTree } from "../tree-blobs.ts";
+import { Fetcher } from "../fetch/fetch.ts";
+import type { ChunkRef } from "../tree/pack.ts";
+import type { PublishedTree } from "../tree/published.ts";
+import { isFileRow, type FileRow } from "../tree/rows.ts";
+import { loadTree, type LoadedTree } from "../fetch/tree-blobs.ts";
 import { walkChunks } from "./chunk-walk.ts";
 
 /** Chunks of a file that are held at once: 4 MiB at most. */

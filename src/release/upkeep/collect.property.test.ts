@@ -6,12 +6,12 @@ import * as fc from "fast-check";
 import { directoryDepot } from "../../depot/directory.ts";
 import type { PrunableDepot } from "../../depot/depot.ts";
 import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
-import { bytesBlob } from "../blobs.ts";
-import { Fetcher } from "../fetch.ts";
-import { packName } from "../pack.ts";
-import { publish, type Published } from "../publish.ts";
+import { bytesBlob } from "../fetch/blobs.ts";
+import { Fetcher } from "../fetch/fetch.ts";
+import { packName } from "../tree/pack.ts";
+import { publish, type Published } from "../publish/publish.ts";
 import { noise, plainSource, tempDir, writeTree } from "../release.fixture.ts";
-import { indexOf, loadTree } from "../tree-blobs.ts";
+import { indexOf, loadTree } from "../fetch/tree-blobs.ts";
 import { collect, type Collected } from "./collect.ts";
 import { seesRetired } from "./retired.ts";
 

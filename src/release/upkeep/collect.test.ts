@@ -9,12 +9,12 @@ import { s3Depot } from "../../depot/s3/s3-depot.ts";
 import { freshBucket, sharedS3Server } from "../../depot/s3/s3-server.fixture.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { digestOf, type TreeId } from "../../lib/ids.ts";
-import { bytesBlob } from "../blobs.ts";
-import { Fetcher } from "../fetch.ts";
-import { publish, type Published } from "../publish.ts";
-import { indexName } from "../release-index.ts";
+import { bytesBlob } from "../fetch/blobs.ts";
+import { Fetcher } from "../fetch/fetch.ts";
+import { publish, type Published } from "../publish/publish.ts";
+import { indexName } from "../tree/release-index.ts";
 import { noise, plainSource, tempDir, writeTree } from "../release.fixture.ts";
-import { loadTree } from "../tree-blobs.ts";
+import { loadTree } from "../fetch/tree-blobs.ts";
 import { collect, type Collected } from "./collect.ts";
 import { seesRetired } from "./retired.ts";
 

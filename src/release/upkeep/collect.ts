@@ -4,7 +4,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { TreeId } from "../../lib/ids.ts";
-import { GRACE_MS, type PublishedTree } from "../published.ts";
+import { GRACE_MS, type PublishedTree } from "../tree/published.ts";
 import { planOf, type PlanCounts, type Step } from "./collect-plan.ts";
 import { FOLDERS, forgetRun, isOwn, readRuns, retiredIn, runId, writeRun } from "./ledger.ts";
 import { Marking } from "./marking.ts";

@@ -1,9 +1,9 @@
 import type { Depot, ReadRange } from "../../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
-import { PACK_BYTES } from "../pack.ts";
-import { provePack, proveTable } from "../prove-blob.ts";
-import { decodeIndex } from "../release-index.ts";
+import { PACK_BYTES } from "../tree/pack.ts";
+import { provePack, proveTable } from "../fetch/prove-blob.ts";
+import { decodeIndex } from "../tree/release-index.ts";
 import { isOwn } from "./ledger.ts";
 
 export interface Damaged {

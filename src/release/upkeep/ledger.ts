@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { PrunableDepot } from "../../depot/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
-import { bytesBlob, readBlob } from "../blobs.ts";
+import { bytesBlob, readBlob } from "../fetch/blobs.ts";
 
 /**
  * What collections of a depot leave for the next one, in the depot itself, so that anybody may go on:

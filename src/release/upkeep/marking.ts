@@ -1,10 +1,10 @@
 import { isSkeinError } from "../../lib/errors.ts";
 import type { TreeId } from "../../lib/ids.ts";
 import type { DepotReader } from "../../depot/depot.ts";
-import { readBlob } from "../blobs.ts";
-import { packName } from "../pack.ts";
-import type { PublishedTree } from "../published.ts";
-import { decodeIndex, INDEX_BYTES, indexName } from "../release-index.ts";
+import { readBlob } from "../fetch/blobs.ts";
+import { packName } from "../tree/pack.ts";
+import type { PublishedTree } from "../tree/published.ts";
+import { decodeIndex, INDEX_BYTES, indexName } from "../tree/release-index.ts";
 
 /** Which blobs the kept releases need. */
 export class Marking {

@@ -1,6 +1,6 @@
 import type { PrunableDepot } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { bytesBlob } from "../blobs.ts";
+import { bytesBlob } from "../fetch/blobs.ts";
 
 /** `owners/CLUSTER`, empty: whose releases a collection of this depot keeps. Nothing else is needed by anybody. */
 const OWNERS = "owners/";

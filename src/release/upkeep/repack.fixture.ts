@@ -1,5 +1,5 @@
 import { directoryDepot } from "../../depot/directory.ts";
-import type { PublishedTree } from "../published.ts";
+import type { PublishedTree } from "../tree/published.ts";
 import { repack } from "./repack.ts";
 
 /** For tests: repacks the depot in the folder that is named, for kept trees given as JSON. */

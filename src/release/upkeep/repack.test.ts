@@ -7,9 +7,9 @@ import * as fc from "fast-check";
 import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import type { Digest } from "../../lib/ids.ts";
-import { publish, type Published } from "../publish.ts";
+import { publish, type Published } from "../publish/publish.ts";
 import { noise, plainSource, tempDir, writeTree, type Tree } from "../release.fixture.ts";
-import { indexOf } from "../tree-blobs.ts";
+import { indexOf } from "../fetch/tree-blobs.ts";
 import { verifyTree } from "../export/verify-tree.ts";
 import { collect } from "./collect.ts";
 import { repack, type Repacked } from "./repack.ts";
@@ -123,8 +123,8 @@ test("a damaged pack is left to those that need it, and the others are put toget
 });
 
 test("deltas that an index names stay named", async (t) => {
-  const { encodeIndex, indexName } = await import("../release-index.ts");
-  const { bytesBlob } = await import("../blobs.ts");
+  const { encodeIndex, indexName } = await import("../tree/release-index.ts");
+  const { bytesBlob } = await import("../fetch/blobs.ts");
   const world = makeWorld(t);
   const before = await world.publish({ kept: noise(60_000, 1), lost: noise(900_000, 3) });
   const root = await world.publish({ kept: noise(60_000, 1) });

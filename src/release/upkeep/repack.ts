@@ -1,16 +1,16 @@
 import type { Depot } from "../../depot/depot.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
-import { bytesBlob, readHead } from "../blobs.ts";
-import { markOf, readHeads, type Catalogue } from "../catalogue.ts";
+import { bytesBlob, readHead } from "../fetch/blobs.ts";
+import { markOf, readHeads, type Catalogue } from "../publish/catalogue.ts";
 import { chunksOfTree, walkChunks } from "../export/chunk-walk.ts";
-import { Fetcher } from "../fetch.ts";
-import { chunksOf, type ChunkRef } from "../pack.ts";
-import { PackWriter } from "../pack-writer.ts";
-import type { PublishedTree } from "../published.ts";
-import { encodeIndex, indexName } from "../release-index.ts";
-import { isFileRow } from "../rows.ts";
-import { indexOf, isUnreadable, loadTree, type LoadedTree } from "../tree-blobs.ts";
+import { Fetcher } from "../fetch/fetch.ts";
+import { chunksOf, type ChunkRef } from "../tree/pack.ts";
+import { PackWriter } from "../publish/pack-writer.ts";
+import type { PublishedTree } from "../tree/published.ts";
+import { encodeIndex, indexName } from "../tree/release-index.ts";
+import { isFileRow } from "../tree/rows.ts";
+import { indexOf, isUnreadable, loadTree, type LoadedTree } from "../fetch/tree-blobs.ts";
 import { packsToRewrite, REPACK, type Census, type RepackRule } from "./repack-plan.ts";
 
 /**

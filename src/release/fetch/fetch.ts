@@ -1,0 +1,207 @@
+import { systemClock, type Clock } from "../../lib/clock.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import type { ChunkId, Digest } from "../../lib/ids.ts";
+import { retryDelayMs } from "../../lib/retry.ts";
+import type { DepotKind, DepotReader } from "../../depot/depot.ts";
+import { readBy } from "../../depot/read-by.ts";
+import { readHead } from "./blobs.ts";
+import { ChunkTable } from "./chunk-table.ts";
+import { fetchFrames, missingChunk, type ChunkTaker } from "./fetch-frames.ts";
+import type { ChunkRef, FrameRef } from "../tree/pack.ts";
+
+const TRIES = 5;
+const BACKOFF = { baseMs: 100, maxMs: 3000 } as const;
+const PACKS_AT_ONCE = 2;
+
+/** Depots tried in order: whoever lacks something, fails or lies is passed over for the next. Counts what came. */
+export class Fetcher {
+  readonly #depots: readonly DepotReader[];
+  readonly #clock: Clock;
+  readonly signal: AbortSignal;
+  /** Bytes that came so far, of everything, by what they came from. */
+  readonly bytesBy = new Map<DepotKind, number>();
+
+  constructor(depots: readonly DepotReader[], signal: AbortSignal, clock: Clock = systemClock) {
+    this.#depots = depots.map((depot) => counting(depot, (kind, bytes) => this.#count(kind, bytes)));
+    this.#clock = clock;
+    this.signal = signal;
+  }
+
+  /**
+   * Runs `attempt` on one depot after the other until one succeeds. A lack or damage rules a depot out; anything
+   * else (a cut connection) is tried again with growing pauses.
+   * @throws the last failure, or BLOB_MISSING when there is no depot; what {@link NotTaken} was caused by, at once
+   */
+  async try<T>(attempt: (depot: DepotReader) => Promise<T>): Promise<T> {
+    let depots = [...this.#depots];
+    let failure: unknown = new SkeinError("BLOB_MISSING", "there is no depot to read from");
+    for (let n = 1; n <= TRIES && depots.length > 0; n++) {
+      if (n > 1)
+        await this.#clock.sleep(retryDelayMs(n - 1, { ...BACKOFF, random: Math.random }), this.signal);
+      for (const depot of depots) {
+        this.signal.throwIfAborted();
+        try {
+          return await attempt(depot);
+        } catch (err) {
+          this.signal.throwIfAborted();
+          if (err instanceof NotTaken) throw err.cause;
+          // A real fault outlives a lack elsewhere: it says more about what to do.
+          if (!isSkeinError(failure) || isSkeinError(failure, "BLOB_MISSING")) failure = err;
+          if (isFinal(err)) depots = depots.filter((other) => other !== depot);
+        }
+      }
+    }
+    throw failure;
+  }
+
+  /** What each of the depots gives; those that give nothing are passed over. */
+  async each<T>(attempt: (depot: DepotReader) => Promise<T>): Promise<T[]> {
+    const all = await Promise.allSettled(this.#depots.map(attempt));
+    this.signal.throwIfAborted();
+    return all.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  }
+
+  get bytes(): number {
+    return this.bytesBy.values().reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  #count(kind: DepotKind, bytes: number): void {
+    this.bytesBy.set(kind, (this.bytesBy.get(kind) ?? 0) + bytes);
+  }
+}
+
+/** Whoever took the bytes failed (a full disk): another depot would only bring them again. */
+class NotTaken extends Error {}
+
+function counting(depot: DepotReader, count: (kind: DepotKind, bytes: number) => void): DepotReader {
+  if (depot.counted !== undefined) return depot.counted(count);
+  return readBy(depot, async function* (name, signal, range) {
+    for await (const piece of depot.get(name, signal, range)) {
+      count(depot.kind, piece.length);
+      yield piece;
+    }
+  });
+}
+
+function isFinal(err: unknown): boolean {
+  return isSkeinError(
+    err,
+    "BLOB_MISSING",
+    "CHUNK_CORRUPT",
+    "PACK_CORRUPT",
+    "TREE_CORRUPT",
+    "DELTA_CORRUPT",
+    "DISK_FULL",
+  );
+}
+
+interface Place {
+  readonly pack: Digest;
+  readonly frame: FrameRef;
+}
+
+/** Chunks to be fetched; what is taken may be wanted no more from then on. */
+export interface WantedChunks extends Iterable<ChunkId> {
+  has(id: ChunkId): boolean;
+}
+
+/** Where chunks are, learnt from the heads of a release's packs, one head after the other as they are needed. */
+export class PackMap {
+  readonly #fetcher: Fetcher;
+  #packs: Digest[] | undefined;
+  readonly #readPacks: () => Promise<readonly Digest[]>;
+  #readOthers: (() => Promise<readonly Digest[]>) | undefined;
+  readonly #seen = new Set<Digest>();
+  /** Why a pack could not be read. */
+  #lost: SkeinError | undefined;
+  readonly chunks = new ChunkTable<Place>();
+  readonly lists = new Map<Digest, readonly ChunkRef[]>();
+
+  /**
+   * @param packs newest first; a function is called when the first of them is needed
+   * @param others more packs, asked for where the first ones do not lead to all that is wanted: an index is unsigned,
+   * and one depot's may lie where another's does not
+   */
+  constructor(
+    fetcher: Fetcher,
+    packs: readonly Digest[] | (() => Promise<readonly Digest[]>),
+    others?: () => Promise<readonly Digest[]>,
+  ) {
+    this.#fetcher = fetcher;
+    this.#readPacks = typeof packs === "function" ? packs : async () => packs;
+    this.#readOthers = others;
+  }
+
+  /** Reads heads until `isEnough` says so or there are no more. @throws why one could not be read, where it lacks */
+  async readUntil(isEnough: () => boolean): Promise<void> {
+    while (!isEnough()) {
+      this.#packs ??= [...(await this.#readPacks())];
+      const pack = this.#packs.shift() ?? (await this.#otherPack());
+      if (pack === undefined) {
+        if (this.#lost !== undefined) throw this.#lost;
+        return;
+      }
+      this.#seen.add(pack);
+      await this.#readHead(pack);
+    }
+  }
+
+  async #readHead(pack: Digest): Promise<void> {
+    try {
+      const head = await this.#fetcher.try((depot) => readHead(depot, pack, this.#fetcher.signal));
+      for (const frame of head.frames) this.chunks.add({ pack, frame });
+      for (const [file, list] of head.lists) if (!this.lists.has(file)) this.lists.set(file, list);
+    } catch (err) {
+      if (!isSkeinError(err, "BLOB_MISSING", "PACK_CORRUPT")) throw err;
+      this.#lost ??= err;
+    }
+  }
+
+  async #otherPack(): Promise<Digest | undefined> {
+    const others = (await this.#readOthers?.()) ?? [];
+    this.#readOthers = undefined;
+    this.#packs = [...new Set(others)].filter((pack) => !this.#seen.has(pack));
+    return this.#packs.shift();
+  }
+
+  /**
+   * Fetches chunks in the order in which they lie in their packs, checks and hands them on.
+   * @throws SkeinError CHUNK_MISSING when no pack has one; CHUNK_CORRUPT, PACK_CORRUPT when no depot has it whole
+   */
+  async fetch(wanted: WantedChunks, take: ChunkTaker): Promise<void> {
+    const byPack = new Map<Digest, Set<FrameRef>>();
+    let last: Place | undefined;
+    const isPlaced = (id: ChunkId): boolean => {
+      const place = this.chunks.get(id);
+      if (place === undefined) return false;
+      if (place === last) return true;
+      last = place;
+      byPack.set(place.pack, (byPack.get(place.pack) ?? new Set()).add(place.frame));
+      return true;
+    };
+    const ids = wanted[Symbol.iterator]();
+    let next = ids.next();
+    await this.readUntil(() => {
+      while (next.done !== true && isPlaced(next.value)) next = ids.next();
+      return next.done === true;
+    });
+    if (next.done !== true) throw missingChunk(next.value);
+    const todo = [...byPack];
+    const takeWanted: ChunkTaker = (chunk, bytes) => {
+      if (!wanted.has(chunk.id)) return;
+      try {
+        take(chunk, bytes);
+      } catch (cause) {
+        throw new NotTaken("the bytes could not be taken", { cause });
+      }
+    };
+    const work = async (): Promise<void> => {
+      for (let next = todo.shift(); next !== undefined; next = todo.shift()) {
+        const [pack, frames] = next;
+        const ordered = [...frames].sort((a, b) => a.start - b.start);
+        await fetchFrames(this.#fetcher, pack, ordered, takeWanted);
+      }
+    };
+    await Promise.all(Array.from({ length: PACKS_AT_ONCE }, work));
+  }
+}

@@ -1,0 +1,226 @@
+import fs from "node:fs";
+import path from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import type { Digest } from "../../lib/ids.ts";
+import type { EarlierFile } from "./earlier-content.ts";
+import type { InstallPlan } from "./install-plan.ts";
+import type { InstallMeter } from "./install-progress.ts";
+import { isAsPut, type Placer, type PlannedFile } from "./placer.ts";
+import type { FreshContents } from "./reach-tree.ts";
+import type { FileRow } from "../tree/rows.ts";
+import { removeStrays } from "./strays.ts";
+import { comparePaths } from "../tree/tree-path.ts";
+
+export interface LocalOptions {
+  readonly link: boolean;
+  /** An earlier try left something in the staging directory. */
+  readonly resuming: boolean;
+  readonly signal: AbortSignal;
+  readonly meter: InstallMeter;
+}
+
+/** How many files came from where. */
+export interface Counts {
+  linked: number;
+  copied: number;
+  resumed: number;
+}
+
+export interface FilledFromHere {
+  /** The files whose content is not on this machine. */
+  readonly todo: readonly PlannedFile[];
+  readonly counts: Readonly<Counts>;
+}
+
+/** Files looked at while those before them are linked, and before other work of the process gets its turn. */
+const FILES_PER_TURN = 32;
+/** The file has as many links as its file system allows, or cannot be linked to. */
+const REFUSALS = ["EMLINK", "EXDEV", "EPERM", "ENOTSUP"];
+
+/** Makes the folders, and puts down the files that came with a delta, that an earlier try left or earlier installs have. */
+export async function fillFromHere(
+  plan: InstallPlan,
+  fresh: FreshContents,
+  placer: Placer,
+  options: LocalOptions,
+): Promise<FilledFromHere> {
+  // What an earlier try took as a spare may have been left as it was.
+  if (options.resuming) await removeStrays(plan, setImmediate);
+  const local = new LocalFiller(plan, fresh, placer, options);
+  try {
+    for (let at = 0; at < plan.files.length; at += FILES_PER_TURN) {
+      await local.fill(plan.files.slice(at, at + FILES_PER_TURN));
+    }
+    local.makeFolders();
+    return local;
+  } finally {
+    // Nothing is put down any more once this has ended, however it ended.
+    await local.end();
+  }
+}
+
+/** A file to be linked, and what it is linked to. */
+interface Linking {
+  readonly plan: PlannedFile;
+  readonly earlier: EarlierFile;
+}
+
+/** Goes through the files in order. Links are made by the thread pool while this thread looks at the next files. */
+class LocalFiller implements FilledFromHere {
+  readonly #plan: InstallPlan;
+  readonly #fresh: FreshContents;
+  readonly #placer: Placer;
+  readonly #options: LocalOptions;
+  readonly todo: PlannedFile[] = [];
+  readonly counts: Counts = { linked: 0, copied: 0, resumed: 0 };
+  /** Content that came with a delta → the file that it was moved to. */
+  readonly #moved = new Map<Digest, string>();
+  #foldersMade = 0;
+  #linking: Promise<void> = Promise.resolve();
+
+  constructor(plan: InstallPlan, fresh: FreshContents, placer: Placer, options: LocalOptions) {
+    this.#plan = plan;
+    this.#fresh = fresh;
+    this.#placer = placer;
+    this.#options = options;
+  }
+
+  async fill(files: readonly PlannedFile[]): Promise<void> {
+    const { meter, signal } = this.#options;
+    this.makeFolders(files.at(-1));
+    const links: Linking[] = [];
+    for (const file of files) this.#place(file, links);
+    await this.#linking;
+    meter.tell();
+    signal.throwIfAborted();
+    this.#linking = this.#link(links);
+    // A failure is told to whoever waits next.
+    this.#linking.catch(() => undefined);
+    await setImmediate();
+  }
+
+  /** The folders up to a file, in order; without one, all that are left. */
+  makeFolders(last?: PlannedFile): void {
+    const { folders, stage } = this.#plan;
+    for (; this.#foldersMade < folders.length; this.#foldersMade++) {
+      const folder = folders[this.#foldersMade] ?? "";
+      if (last !== undefined && comparePaths(folder, last.file) > 0) return;
+      if (folder !== stage) makeFolder(folder, this.#options.resuming);
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#linking;
+  }
+
+  #place(file: PlannedFile, links: Linking[]): void {
+    const fresh = this.#fresh.get(file.row.sha256);
+    if (fresh !== undefined) return this.#placeFresh(file, fresh);
+    const { resuming, link } = this.#options;
+    if (resuming && this.#placer.isThere(file)) return this.#count(file, "resumed");
+    if (file.row.size === 0) return this.#placer.placeEmpty(file);
+    const earlier = this.#plan.earlier.get(file.index);
+    if (earlier === undefined || !isAsRecorded(file, earlier)) this.todo.push(file);
+    else if (link && earlier.time === file.time) links.push({ plan: file, earlier });
+    else this.#copy(file, earlier);
+  }
+
+  /** Contents that came with a delta take their names; a second file of the same content is copied from the first. */
+  #placeFresh(file: PlannedFile, from: string): void {
+    const { resuming } = this.#options;
+    const { sha256 } = file.row;
+    if (resuming && this.#placer.isThere(file)) return;
+    if (resuming) fs.rmSync(file.file, { force: true });
+    const first = this.#moved.get(sha256);
+    if (first !== undefined) this.#placer.copyFrom(first, file);
+    else this.#placer.moveFrom(from, file);
+    this.#moved.set(sha256, first ?? file.file);
+  }
+
+  #copy(file: PlannedFile, earlier: EarlierFile): void {
+    if (this.#placer.copyFrom(earlier.file, file)) this.#count(file, "copied");
+    else this.todo.push(file);
+  }
+
+  async #link(links: readonly Linking[]): Promise<void> {
+    const refused = new Set(await linkAll(links));
+    for (const one of links) {
+      if (refused.has(one)) this.#copy(one.plan, one.earlier);
+      else {
+        this.#placer.inodes[one.plan.index] = one.earlier.inode;
+        this.#count(one.plan, "linked");
+      }
+    }
+  }
+
+  #count({ row }: PlannedFile, how: keyof Counts): void {
+    this.counts[how] += 1;
+    this.#options.meter.fromDisk(row.size);
+  }
+}
+
+/** Resolves when all are done. @returns those that were refused */
+async function linkAll(links: readonly Linking[]): Promise<readonly Linking[]> {
+  const refused: Linking[] = [];
+  let left = links.length;
+  if (left === 0) return refused;
+  return await new Promise((resolve, reject) => {
+    let failure: Error | null = null;
+    for (const link of links) {
+      fs.link(link.earlier.file, link.plan.file, (err) => {
+        if (err !== null && REFUSALS.includes(err.code ?? "")) refused.push(link);
+        else failure ??= err;
+        left -= 1;
+        if (left > 0) return;
+        if (failure === null) resolve(refused);
+        else reject(failure);
+      });
+    }
+  });
+}
+
+/** Nobody else gets past the staging directory itself, so what is in it has its final mode at once. */
+function makeFolder(folder: string, resuming: boolean): void {
+  try {
+    fs.mkdirSync(folder, 0o755);
+  } catch (err) {
+    if (errnoOf(err) !== "EEXIST") throw err;
+    if (resuming && fs.lstatSync(folder).isDirectory()) return fs.chmodSync(folder, 0o755);
+    throw folded(folder, err);
+  }
+}
+
+/** Two rows cannot have one path; when their names meet on the disk, it is the disk that folds them. */
+export function folded(file: string, cause: unknown): SkeinError {
+  const reason = "its name is the same as another's on this disk";
+  return new SkeinError(
+    "TREE_REFUSED",
+    `${JSON.stringify(path.basename(file))} cannot be installed: ${reason}`,
+    {
+      data: { path: file, reason },
+      cause,
+    },
+  );
+}
+
+/** An unchanged size, time and inode is what a link is worth: whoever can fake them can read nothing new by it. */
+function isAsRecorded({ row }: PlannedFile, { file, inode, time }: EarlierFile): boolean {
+  return inodeOf(file, row, time) === inode;
+}
+
+/** Its inode, when a file is as this row and this time say; else 0. */
+export function inodeOf(file: string, row: FileRow, time: number): number {
+  const stat = statOf(file);
+  return stat !== undefined && isAsPut(stat, row, time) ? stat.ino : 0;
+}
+
+/** undefined also where what should be a folder above it is a file, or a link that leads nowhere. */
+function statOf(file: string): fs.Stats | undefined {
+  try {
+    return fs.lstatSync(file, { throwIfNoEntry: false });
+  } catch (err) {
+    if (["ENOTDIR", "ELOOP"].includes(errnoOf(err) ?? "")) return undefined;
+    throw err;
+  }
+}

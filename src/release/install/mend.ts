@@ -1,0 +1,225 @@
+import fs from "node:fs";
+import path from "node:path";
+import { asSkeinError, refusedAt } from "../../lib/files.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { Fetcher } from "../fetch/fetch.ts";
+import { fillStage } from "./fill-stage.ts";
+import { EarlyFlushes, flushFileSystem } from "./flush.ts";
+import type { InstallOptions } from "./install.ts";
+import { planInstall, type InstallPlan } from "./install-plan.ts";
+import { addSources, InstallMeter, type BytesBySource } from "./install-progress.ts";
+import { listInstalls, mendingDir, openRecord, writeRecord } from "../record/install-record.ts";
+import { placeFile, placeLinkTo, setRight } from "./put-in-place.ts";
+import { reachTree } from "./reach-tree.ts";
+import type { RecordFile } from "../record/record-file.ts";
+import { refuseMounts, removeTree } from "./remove-tree.ts";
+import { isFileRow, type Row } from "../tree/rows.ts";
+import { assertInstall, verifyInstall, type Difference } from "./verify-install.ts";
+
+export interface MendOptions extends Pick<
+  InstallOptions,
+  "release" | "tree" | "depots" | "revs" | "signal" | "onProgress"
+> {
+  /** Fetch and replace every file, also those that are as they should be, and use nothing that this machine has. */
+  readonly full: boolean;
+}
+
+export interface Mending {
+  /** What was found, in order of path. */
+  readonly differences: readonly Difference[];
+  /** Files that were replaced, in this release and in others that shared them by hard links. */
+  readonly files: number;
+  readonly shared: number;
+  readonly bytesFetched: number;
+  readonly sources: BytesBySource;
+}
+
+/** What is behind something that was mended may turn out to be wrong, too: a folder that was a link, for example. */
+const PASSES = 3;
+
+/**
+ * Makes an installed release what its document says again, under whatever runs from it: each differing file is put
+ * together aside, proved, and takes its name in one step; who has the old one open keeps that. Other releases that
+ * share a damaged file by a hard link get the good one first, so that a crash in between hides no damage.
+ * @throws SkeinError RELEASE_NOT_FOUND, MOUNTED, TREE_CORRUPT, INSTALL_TAMPERED when it differs still, and what `install` throws
+ */
+export async function mendInstall(options: MendOptions): Promise<Mending> {
+  const { revs, release, tree, signal } = options;
+  let mending = await mendOnce(options);
+  for (let pass = 1; pass < PASSES && mending.differences.length > 0; pass++) {
+    const more = await mendOnce({ ...options, full: false });
+    if (more.differences.length === 0) return mending;
+    mending = sumOf(mending, more);
+  }
+  await assertInstall(revs, release, tree.tree, signal);
+  return mending;
+}
+
+function sumOf(a: Mending, b: Mending): Mending {
+  return {
+    differences: [...a.differences, ...b.differences],
+    files: a.files + b.files,
+    shared: a.shared + b.shared,
+    bytesFetched: a.bytesFetched + b.bytesFetched,
+    sources: addSources(a.sources, b.sources),
+  };
+}
+
+async function mendOnce(options: MendOptions): Promise<Mending> {
+  const { revs, release, tree, signal, full } = options;
+  const stage = mendingDir(revs, release);
+  removeTree(stage);
+  const differences = await verifyInstall(revs, release, tree.tree, signal);
+  const nothing = { differences, files: 0, shared: 0, bytesFetched: 0, sources: {} };
+  if (differences.length === 0 && !full) return nothing;
+  refuseMounts(path.join(revs, release));
+  using record = openRecord(revs, release);
+  if (record === undefined) {
+    throw new SkeinError("RELEASE_NOT_FOUND", `release ${release} is not installed here`, {
+      data: { release },
+    });
+  }
+  const rows = new Map(rowsOf(record).map((row) => [row.path, row]));
+  try {
+    const fresh = await freshCopies(stage, record, [...rows.values()], differences, options);
+    faultPoint("mend.filled");
+    const dir = path.join(revs, release);
+    for (const one of differences) setRight(path.join(dir, one.path), one, rows.get(one.path));
+    const shared = full ? 0 : await mendShared(revs, release, { stage, files: fresh.files });
+    faultPoint("mend.shared");
+    const inodes = record.inodes();
+    for (const [index, at] of fresh.files)
+      inodes[index] = placeFile(path.join(stage, at), path.join(dir, at));
+    faultPoint("mend.placed");
+    await flushFileSystem(dir, signal);
+    await rewriteRecord(revs, record, inodes);
+    return { ...nothing, ...fresh.counts, files: fresh.files.size, shared };
+  } catch (err) {
+    throw asSkeinError(err, refusedAt(err) ?? stage);
+  } finally {
+    removeTree(stage);
+  }
+}
+
+const rowsOf = (record: RecordFile): Row[] => record.segments.flatMap((_, n) => record.rowsOf(n));
+
+async function rewriteRecord(revs: string, record: RecordFile, inodes: Float64Array): Promise<void> {
+  const { release, tree, segments, writable } = record;
+  const rows = rowsOf(record);
+  await writeRecord(revs, {
+    release,
+    tree,
+    segments,
+    writable,
+    rows,
+    times: record.times(),
+    inodes,
+    lists: record.lists(),
+  });
+}
+
+interface Fresh {
+  /** Index to path of the files that lie in the stage. */
+  readonly files: ReadonlyMap<number, string>;
+  readonly counts: Pick<Mending, "bytesFetched" | "sources">;
+}
+
+/** Proved copies of the files whose content is wrong or gone, on the disk beside the install. */
+async function freshCopies(
+  stage: string,
+  record: RecordFile,
+  rows: readonly Row[],
+  differences: readonly Difference[],
+  options: MendOptions,
+): Promise<Fresh> {
+  const { revs, tree: wanted, release, depots, signal, onProgress, full } = options;
+  const bad = new Set(differences.filter(({ reason }) => reason !== "mode").map((one) => one.path));
+  const files = new Map<number, string>();
+  const inodes = record.inodes();
+  for (const [index, row] of rows.filter(isFileRow).entries()) {
+    if (full ? inodes[index] !== 0 : bad.has(row.path)) files.set(index, row.path);
+  }
+  if (files.size === 0) return { files, counts: { bytesFetched: 0, sources: {} } };
+  fs.mkdirSync(stage, { recursive: true, mode: 0o700 });
+  using others = full ? new Records([]) : await otherInstalls(revs, release);
+  const fetcher = new Fetcher(depots, signal);
+  const meter = new InstallMeter(fetcher.bytesBy, onProgress);
+  // The rows are here, and proved by what was signed: without a file to fetch nobody is asked.
+  const known = full ? [] : [record];
+  const onContent = (bytes: number): void => meter.fromDepot(bytes);
+  const tree = await reachTree(fetcher, { wanted, revs, release, records: known, mayAsk: false, onContent });
+  const { writable } = record;
+  const plan = part(planInstall(tree, { revs, stage, writable, records: others.all }), files);
+  meter.bytesTotal = plan.bytes;
+  const flushes = new EarlyFlushes(stage, signal);
+  await fillStage(plan, tree, { link: false, resuming: false, signal, meter, flushes });
+  await flushes.end();
+  await flushFileSystem(stage, signal);
+  return { files, counts: { bytesFetched: fetcher.bytes, sources: meter.sources } };
+}
+
+/** The plan for some of its files only. */
+function part(plan: InstallPlan, wanted: ReadonlyMap<number, string>): InstallPlan {
+  const files = plan.files.filter(({ index }) => wanted.has(index));
+  const folders = new Set<string>();
+  for (const { file } of files) {
+    for (let at = path.dirname(file); at.length >= plan.stage.length; at = path.dirname(at)) folders.add(at);
+  }
+  return {
+    ...plan,
+    files,
+    links: [],
+    folders: plan.folders.filter((folder) => folders.has(folder)),
+    bytes: files.reduce((sum, { row }) => sum + row.size, 0),
+  };
+}
+
+/** Open records, closed together. */
+class Records implements Disposable {
+  readonly all: readonly RecordFile[];
+
+  constructor(all: readonly RecordFile[]) {
+    this.all = all;
+  }
+
+  [Symbol.dispose](): void {
+    for (const record of this.all) record[Symbol.dispose]();
+  }
+}
+
+async function otherInstalls(revs: string, release: ReleaseId): Promise<Records> {
+  const others = (await listInstalls(revs)).filter((id) => id !== release);
+  return new Records(others.flatMap((id) => openRecord(revs, id) ?? []));
+}
+
+/** What is wrong in a file is wrong in every release that has it by the same inode. @returns how many files */
+async function mendShared(
+  revs: string,
+  release: ReleaseId,
+  { stage, files }: { readonly stage: string; readonly files: ReadonlyMap<number, string> },
+): Promise<number> {
+  const bad = new Map<number, string>();
+  for (const at of files.values()) {
+    const stat = fs.lstatSync(path.join(revs, release, at), { throwIfNoEntry: false });
+    if (stat !== undefined && stat.nlink > 1) bad.set(stat.ino, path.join(stage, at));
+  }
+  if (bad.size === 0) return 0;
+  let count = 0;
+  using others = await otherInstalls(revs, release);
+  for (const other of others.all) {
+    const inodes = other.inodes();
+    const shared = [...inodes.entries()].filter(([, inode]) => bad.has(inode));
+    if (shared.length === 0) continue;
+    const rows = rowsOf(other).filter(isFileRow);
+    for (const [index, inode] of shared) {
+      const good = bad.get(inode) ?? "";
+      placeLinkTo(good, path.join(revs, other.release, rows[index]?.path ?? ""));
+      inodes[index] = fs.lstatSync(good).ino;
+    }
+    await rewriteRecord(revs, other, inodes);
+    count += shared.length;
+  }
+  return count;
+}

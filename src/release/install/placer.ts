@@ -1,0 +1,322 @@
+import { createHash, type Hash } from "node:crypto";
+import fs from "node:fs";
+import { digestOf, type ChunkId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { faultPoint } from "../../lib/fault.ts";
+import { MIN_CHUNK } from "../tree/gear.ts";
+import type { WantedChunks } from "../fetch/fetch.ts";
+import type { ChunkRef } from "../tree/pack.ts";
+import type { FileRow } from "../tree/rows.ts";
+
+/** A file that is to be put down. */
+export interface PlannedFile {
+  readonly row: FileRow;
+  /** Where it stands among the tree's files. */
+  readonly index: number;
+  /** Absolute, in the staging directory. */
+  readonly file: string;
+  /** In ms since the epoch. */
+  readonly time: number;
+}
+
+interface Growing {
+  readonly plan: PlannedFile;
+  /** Chunks that are not there yet. */
+  left: number;
+  /** Digest of the content from its start, as far as there is no gap. */
+  readonly sum: Hash;
+  hashed: number;
+  /** Offset → length of chunks that came before what stands in front of them. */
+  readonly ahead: Map<number, number>;
+}
+
+interface Target {
+  readonly file: Growing;
+  readonly offset: number;
+}
+
+/** A file that is one chunk, or a place in a larger one. */
+type Use = PlannedFile | Target;
+
+const { O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
+const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+/** Files of many chunks that are kept open at once. */
+const MAX_OPEN = 32;
+const COPY_BYTES = 1024 * 1024;
+
+/** Files never change once they are put down: whoever may run them may only read and run them. */
+export const modeOf = (row: FileRow): number => (row.kind === "x" ? 0o555 : 0o444);
+
+/** Asked once: this process never becomes somebody else, and to ask for each of many thousand files is a call each. */
+const ourUid = process.geteuid?.();
+
+/** Whoever owns a file or folder may change it, whatever its mode is. */
+export const isOurs = ({ uid }: fs.Stats): boolean => (ourUid ?? uid) === uid;
+
+/** A row's file that is there: of its kind, time and mode, and nobody else's. */
+export function isAsPut(stat: fs.Stats, row: FileRow, time: number): boolean {
+  return (
+    stat.isFile() &&
+    stat.size === row.size &&
+    Math.round(stat.mtimeMs) === time &&
+    (stat.mode & 0o7777) === modeOf(row) &&
+    isOurs(stat)
+  );
+}
+
+/**
+ * Puts files down from chunks in any order. Every file is proved by its own digest before it counts: a chunk list
+ * only says where chunks go.
+ */
+export class Placer {
+  /** Where each chunk that is wanted goes; most have one place. */
+  readonly #uses = new Map<ChunkId, Use | Use[]>();
+  readonly #open = new Map<Growing, number>();
+  readonly #buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
+  /** Inode of each file that is finished, by the file's index. */
+  readonly inodes: Float64Array;
+  /** Chunks that are still wanted; what is placed is wanted no more. */
+  readonly wanted: WantedChunks = {
+    has: (id) => this.#uses.has(id),
+    [Symbol.iterator]: () => this.#uses.keys(),
+  };
+  /** Told the bytes of content as they are written. */
+  onWritten: (bytes: number) => void = () => undefined;
+
+  constructor(inodes: Float64Array) {
+    this.inodes = inodes;
+  }
+
+  /** A file without content is there at once. */
+  placeEmpty(plan: PlannedFile): void {
+    this.#writeWhole(plan, Buffer.alloc(0));
+  }
+
+  /** The file is one chunk. */
+  expectWhole(plan: PlannedFile): void {
+    this.#expect(plan.row.sha256 as string as ChunkId, plan);
+  }
+
+  /** The file is these chunks; what an earlier try left of it is looked through and kept. */
+  expectChunks(plan: PlannedFile, chunks: readonly ChunkRef[]): void {
+    const growing: Growing = {
+      plan,
+      left: chunks.length,
+      sum: createHash("sha256"),
+      hashed: 0,
+      ahead: new Map(),
+    };
+    const fd = fs.openSync(plan.file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+    const size = fs.fstatSync(fd).size;
+    this.#keepOpen(growing, fd);
+    let offset = 0;
+    for (const chunk of chunks) {
+      const bytes = this.#buffer.subarray(0, chunk.length);
+      const there =
+        offset + chunk.length <= size &&
+        fs.readSync(fd, bytes, 0, chunk.length, offset) === chunk.length &&
+        digestOf(bytes) === String(chunk.id);
+      if (there) {
+        this.onWritten(chunk.length);
+        this.#advance(growing, bytes, offset);
+      } else this.#expect(chunk.id, { file: growing, offset });
+      offset += chunk.length;
+    }
+    if (offset !== plan.row.size) throw wrong(plan.row);
+  }
+
+  /** Takes a chunk whose bytes were checked; writes it wherever it is wanted. */
+  take(chunk: ChunkRef, bytes: Buffer): void {
+    faultPoint("install.placed");
+    const uses = this.#uses.get(chunk.id) ?? [];
+    this.#uses.delete(chunk.id);
+    if (!Array.isArray(uses)) return this.#place(uses, bytes);
+    for (const use of uses) this.#place(use, bytes);
+  }
+
+  /**
+   * Takes the whole file from one that is here, checked by its digest on the way.
+   * @returns false, with nothing left behind, when that file has other content
+   */
+  copyFrom(source: string, plan: PlannedFile): boolean {
+    const from = fs.openSync(source, fs.constants.O_RDONLY | O_NOFOLLOW);
+    try {
+      const fd = fs.openSync(plan.file, CREATE, 0o600);
+      try {
+        if (this.#pump(from, fd) === String(plan.row.sha256)) {
+          this.#finish(plan, fd);
+          this.onWritten(plan.row.size);
+          return true;
+        }
+      } finally {
+        fs.closeSync(fd);
+      }
+      fs.unlinkSync(plan.file);
+      return false;
+    } finally {
+      fs.closeSync(from);
+    }
+  }
+
+  /** Takes a file whose content was proved under its own name, with the time and mode that it is to have. */
+  moveFrom(source: string, plan: PlannedFile): void {
+    const stat = fs.lstatSync(plan.file, { throwIfNoEntry: false });
+    if (stat !== undefined) throw exists(plan.file);
+    const fd = fs.openSync(source, fs.constants.O_RDONLY | O_NOFOLLOW);
+    try {
+      this.#finish(plan, fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    faultPoint("install.placed");
+    fs.renameSync(source, plan.file);
+  }
+
+  /**
+   * Whether an earlier try finished the file. What it left unfinished may be gone on with; anything that shares its
+   * inode with another release's file, and would have to be changed, is taken away.
+   */
+  isThere(plan: PlannedFile): boolean {
+    const stat = fs.lstatSync(plan.file, { throwIfNoEntry: false });
+    if (stat === undefined) return false;
+    const mayBe = stat.nlink === 1 ? stat.size === plan.row.size : isAsPut(stat, plan.row, plan.time);
+    if (stat.isFile() && mayBe && this.#isRight(plan)) return true;
+    if (!stat.isFile() || stat.nlink > 1 || plan.row.size <= MIN_CHUNK)
+      fs.rmSync(plan.file, { recursive: true });
+    else fs.chmodSync(plan.file, 0o600);
+    return false;
+  }
+
+  #isRight(plan: PlannedFile): boolean {
+    const fd = fs.openSync(plan.file, fs.constants.O_RDONLY | O_NOFOLLOW);
+    try {
+      if (this.#pump(fd, undefined) !== String(plan.row.sha256)) return false;
+      this.#finish(plan, fd);
+      return true;
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** Closes what is open; what is unfinished stays for the next try. */
+  close(): void {
+    for (const fd of this.#open.values()) fs.closeSync(fd);
+    this.#open.clear();
+  }
+
+  #pump(from: number, to: number | undefined): string {
+    const sum = createHash("sha256");
+    for (let at = 0; ;) {
+      const length = fs.readSync(from, this.#buffer, 0, COPY_BYTES, at);
+      if (length === 0) return sum.digest("hex");
+      const bytes = this.#buffer.subarray(0, length);
+      sum.update(bytes);
+      if (to !== undefined) write(to, bytes, at);
+      at += length;
+    }
+  }
+
+  #writeWhole(plan: PlannedFile, bytes: Buffer): void {
+    if (bytes.length !== plan.row.size) throw wrong(plan.row);
+    const fd = fs.openSync(plan.file, CREATE, modeOf(plan.row));
+    try {
+      write(fd, bytes, 0);
+      this.#finish(plan, fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    this.onWritten(bytes.length);
+  }
+
+  #expect(id: ChunkId, use: Use): void {
+    const others = this.#uses.get(id);
+    if (others === undefined) this.#uses.set(id, use);
+    else if (Array.isArray(others)) others.push(use);
+    else this.#uses.set(id, [others, use]);
+  }
+
+  #place(use: Use, bytes: Buffer): void {
+    if ("row" in use) return this.#writeWhole(use, bytes);
+    write(this.#descriptor(use.file), bytes, use.offset);
+    this.onWritten(bytes.length);
+    this.#advance(use.file, bytes, use.offset);
+  }
+
+  #advance(growing: Growing, bytes: Buffer, offset: number): void {
+    growing.ahead.set(offset, bytes.length);
+    if (growing.hashed === offset) this.#hash(growing, bytes);
+    growing.left -= 1;
+    if (growing.left > 0) return;
+    const { plan } = growing;
+    const fd = this.#descriptor(growing);
+    fs.ftruncateSync(fd, plan.row.size);
+    const sha256 = growing.sum.digest("hex");
+    const right = sha256 === String(plan.row.sha256);
+    if (right) this.#finish(plan, fd);
+    this.#open.delete(growing);
+    fs.closeSync(fd);
+    if (right) return;
+    fs.unlinkSync(plan.file);
+    throw wrong(plan.row);
+  }
+
+  /** Goes on with the digest over the chunk that closed a gap, and what had come ahead of it: each byte once. */
+  #hash(growing: Growing, closing: Buffer): void {
+    const { ahead, sum } = growing;
+    sum.update(closing);
+    ahead.delete(growing.hashed);
+    growing.hashed += closing.length;
+    for (let length = ahead.get(growing.hashed); length !== undefined; length = ahead.get(growing.hashed)) {
+      const bytes = this.#buffer.subarray(0, length);
+      if (fs.readSync(this.#descriptor(growing), bytes, 0, length, growing.hashed) !== length) return;
+      sum.update(bytes);
+      ahead.delete(growing.hashed);
+      growing.hashed += length;
+    }
+  }
+
+  #finish(plan: PlannedFile, fd: number): void {
+    const stat = fs.fstatSync(fd);
+    if ((stat.mode & 0o7777) !== modeOf(plan.row)) fs.fchmodSync(fd, modeOf(plan.row));
+    if (Math.round(stat.mtimeMs) !== plan.time) fs.futimesSync(fd, plan.time / 1000, plan.time / 1000);
+    this.inodes[plan.index] = stat.ino;
+  }
+
+  #descriptor(growing: Growing): number {
+    const open = this.#open.get(growing);
+    if (open !== undefined) return open;
+    const fd = fs.openSync(growing.plan.file, O_RDWR | O_NOFOLLOW);
+    this.#keepOpen(growing, fd);
+    return fd;
+  }
+
+  #keepOpen(growing: Growing, fd: number): void {
+    for (const [oldest, old] of this.#open) {
+      if (this.#open.size < MAX_OPEN) break;
+      this.#open.delete(oldest);
+      fs.closeSync(old);
+    }
+    this.#open.set(growing, fd);
+  }
+}
+
+function write(fd: number, bytes: Buffer, offset: number): void {
+  for (let done = 0; done < bytes.length;) {
+    done += fs.writeSync(fd, bytes, done, bytes.length - done, offset + done);
+  }
+}
+
+/** As the system says it where a file is created: a rename would take the other's place without a word. */
+function exists(file: string): Error {
+  return Object.assign(new Error(`EEXIST: ${file}`), { code: "EEXIST", path: file });
+}
+
+function wrong(row: FileRow): SkeinError {
+  return new SkeinError(
+    "CHUNK_CORRUPT",
+    `the chunks of ${JSON.stringify(row.path)} do not make up its content`,
+    {
+      data: { path: row.path },
+    },
+  );
+}

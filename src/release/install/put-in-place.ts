@@ -1,0 +1,77 @@
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { removeTree } from "./remove-tree.ts";
+import { modeOf } from "./placer.ts";
+import type { Row } from "../tree/rows.ts";
+import type { Difference } from "./verify-install.ts";
+
+/**
+ * Changes in an installed tree, each in one step, so that whoever runs from it sees the old thing or the new one. Root's
+ * folders are open to root; others' are opened for the moment of the change.
+ */
+
+/** Gives a finished file its name; whoever has the old one open keeps that. @returns its inode */
+export function placeFile(from: string, to: string): number {
+  makeWay(to);
+  inFolder(to, () => fs.renameSync(from, to));
+  return fs.lstatSync(to).ino;
+}
+
+/** Lets `to` be the same file as `from`. */
+export function placeLinkTo(from: string, to: string): void {
+  placeAside(to, (aside) => fs.linkSync(from, aside));
+}
+
+/** Mends one difference that needs no content. Files whose content is wrong are left to `placeFile`. */
+export function setRight(file: string, { reason }: Difference, row: Row | undefined): void {
+  if (reason === "added") return inFolder(file, () => removeTree(file));
+  if (row?.kind === "d") return placeFolder(file);
+  if (row?.kind === "l") return placeSymlink(row.target, file);
+  if (row !== undefined && reason === "mode") fs.chmodSync(file, modeOf(row));
+}
+
+function placeFolder(to: string): void {
+  inFolder(to, () => {
+    removeTree(to);
+    fs.mkdirSync(to, folderMode());
+  });
+}
+
+function placeSymlink(target: string, to: string): void {
+  makeWay(to);
+  placeAside(to, (aside) => fs.symlinkSync(target, aside));
+}
+
+/** What cannot take its name leaves nothing beside it. */
+function placeAside(to: string, make: (aside: string) => void): void {
+  const aside = `${to}.${randomBytes(6).toString("hex")}.tmp`;
+  inFolder(to, () => {
+    make(aside);
+    try {
+      fs.renameSync(aside, to);
+    } catch (err) {
+      fs.rmSync(aside, { force: true });
+      throw err;
+    }
+  });
+}
+
+/** Nothing can be renamed over a folder. */
+function makeWay(to: string): void {
+  if (fs.lstatSync(to, { throwIfNoEntry: false })?.isDirectory() === true) inFolder(to, () => removeTree(to));
+}
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+const folderMode = (): number => (isRoot() ? 0o755 : 0o555);
+
+function inFolder(file: string, work: () => void): void {
+  if (isRoot()) return work();
+  const folder = path.dirname(file);
+  fs.chmodSync(folder, 0o755);
+  try {
+    work();
+  } finally {
+    fs.chmodSync(folder, 0o555);
+  }
+}

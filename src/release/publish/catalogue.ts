@@ -1,0 +1,120 @@
+import { mkdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { digestOf, isDigest, type ChunkId, type Digest } from "../../lib/ids.ts";
+import { writeCacheFile } from "../../lib/files.ts";
+import type { Depot, DepotReader } from "../../depot/depot.ts";
+import { readHeadBytes } from "../fetch/blobs.ts";
+import { chunksOf, decodeHead, packName, type ChunkRef, type PackHead } from "../tree/pack.ts";
+
+/** What a depot holds, as far as its packs' heads say. */
+export interface Catalogue {
+  /** Which pack a chunk is in. */
+  readonly chunks: Map<ChunkId, Digest>;
+  /** Which pack has the chunk list of a file, and what it says. */
+  readonly lists: Map<Digest, KnownList>;
+}
+
+export interface KnownList {
+  readonly pack: Digest;
+  /** As `markOf` gives it; of no list where packs say different things. */
+  readonly mark: string;
+}
+
+/** Of packs that contradict each other: whoever knows the list stores it again. */
+const DISPUTED = "";
+
+/** Tells lists apart: a head is proved by nothing in what it says of files, and whoever wrote it may have lied. */
+export const markOf = (list: readonly ChunkRef[]): string =>
+  digestOf(list.map(({ id, length }) => `${id} ${length}\n`).join(""));
+
+/** Packs whose heads are read; more are not looked at, and their chunks are stored again. */
+const MAX_HEADS = 512;
+const AT_ONCE = 8;
+
+/** Reads the heads of the depot's packs, `first` before others; heads are kept in `cacheDir`. */
+export async function readCatalogue(
+  depot: Depot,
+  first: readonly Digest[],
+  cacheDir: string | null,
+  signal: AbortSignal,
+): Promise<Catalogue> {
+  const names = new Set<Digest>();
+  const there = await depot.has(first.map(packName), signal);
+  for (const id of first) if (there.has(packName(id))) names.add(id);
+  for await (const name of depot.list("packs/", signal)) {
+    const id = name.slice("packs/".length);
+    if (names.size < MAX_HEADS && isDigest(id)) names.add(id);
+  }
+  return await readHeads(depot, names, cacheDir, signal);
+}
+
+/** What these packs hold; those that cannot be read hold nothing. */
+export async function readHeads(
+  depot: DepotReader,
+  packs: Iterable<Digest>,
+  cacheDir: string | null,
+  signal: AbortSignal,
+): Promise<Catalogue> {
+  const catalogue: Catalogue = { chunks: new Map(), lists: new Map() };
+  const todo = [...packs];
+  const work = async (): Promise<void> => {
+    for (let id = todo.shift(); id !== undefined; id = todo.shift()) {
+      const head = await headOf(depot, id, cacheDir, signal);
+      if (head !== undefined) enter(catalogue, id, head);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return catalogue;
+}
+
+/** The head, or undefined when it cannot be read: such a pack's chunks are stored again. */
+async function headOf(
+  depot: DepotReader,
+  id: Digest,
+  cacheDir: string | null,
+  signal: AbortSignal,
+): Promise<PackHead | undefined> {
+  const file = cacheDir === null ? undefined : path.join(cacheDir, "heads", id);
+  const kept = file === undefined ? undefined : await readKept(file);
+  if (kept !== undefined) return kept;
+  try {
+    const bytes = await readHeadBytes(depot, id, signal);
+    const head = decodeHead(bytes);
+    if (file !== undefined) {
+      await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+      await writeCacheFile(file, bytes);
+    }
+    return head;
+  } catch (err) {
+    signal.throwIfAborted();
+    if (isUnreadable(err)) return undefined;
+    throw err;
+  }
+}
+
+async function readKept(file: string): Promise<PackHead | undefined> {
+  try {
+    return decodeHead(await readFile(file));
+  } catch {
+    return undefined;
+  }
+}
+
+function isUnreadable(err: unknown): boolean {
+  return (
+    err instanceof Error && "code" in err && (err.code === "PACK_CORRUPT" || err.code === "BLOB_MISSING")
+  );
+}
+
+export function enter(catalogue: Catalogue, id: Digest, head: PackHead): void {
+  for (const frame of head.frames) {
+    for (const chunk of chunksOf(frame))
+      if (!catalogue.chunks.has(chunk.id)) catalogue.chunks.set(chunk.id, id);
+  }
+  for (const [file, list] of head.lists) {
+    const known = catalogue.lists.get(file);
+    const mark = markOf(list);
+    if (known === undefined) catalogue.lists.set(file, { pack: id, mark });
+    else if (known.mark !== mark) catalogue.lists.set(file, { pack: id, mark: DISPUTED });
+  }
+}

@@ -1,0 +1,16 @@
+import assert from "node:assert/strict";
+import path from "node:path";
+import { test } from "node:test";
+import { makeWorld, noise, readTree } from "../release.fixture.ts";
+
+test("a file whose first chunks are stored already keeps its content", async (t) => {
+  const world = makeWorld(t);
+  // It fits into a frame: it is read to where its new chunks belong, and those come after others that do not.
+  const start = noise(300_000, 3);
+  await world.publish({ old: start });
+  const tree = { new: Buffer.concat([start, noise(200_000, 5), start]), small: "small", twice: start };
+  const published = await world.publish(tree);
+  assert.ok(published.newBytes > 200_000 && published.newBytes < 700_000, `${published.newBytes} are new`);
+  const { dir } = await world.install(1, published);
+  assert.deepEqual(readTree(dir), readTree(path.join(world.dir, "source-1")));
+});

@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { digestOf } from "../../lib/ids.ts";
+import { decodeRoot, encodeRoot, SEGMENT_BOUND } from "./segments.ts";
+
+const segment = (n: number, length: number) => ({ id: digestOf(`segment ${n}`), length });
+
+test("a list leads to no more than a tree may have, and to nothing twice", () => {
+  const list = Array.from({ length: 1000 }, (_, n) => segment(n, SEGMENT_BOUND));
+  assert.deepEqual(decodeRoot(encodeRoot(list)), list);
+  const bad = [
+    [segment(1, 10), segment(2, 20), segment(1, 10)],
+    Array.from({ length: 1200 }, (_, n) => segment(n, SEGMENT_BOUND)),
+  ];
+  for (const [n, refs] of bad.entries())
+    assert.throws(() => decodeRoot(encodeRoot(refs)), { code: "TREE_CORRUPT" }, String(n));
+});
