@@ -11,6 +11,8 @@ const GO = "go\n\n";
 export function makeGate(folder: string, key: string, open: boolean): string {
   fs.mkdirSync(folder, { recursive: true, mode: 0o711 });
   const file = path.join(folder, encodeURIComponent(key));
+  // What crashed is started again also where nothing can be written.
+  if (open && isOpen(file)) return file;
   fs.rmSync(file, { force: true });
   fs.writeFileSync(file, open ? GO : WAIT, { mode: 0o644 });
   return file;
@@ -22,4 +24,8 @@ export function openGate(file: string): void {
 
 export function removeGate(file: string): void {
   fs.rmSync(file, { force: true });
+}
+
+function isOpen(file: string): boolean {
+  return fs.existsSync(file) && fs.readFileSync(file, "utf8") === GO;
 }

@@ -7,7 +7,7 @@ import { makeCage, removeCage } from "./cgroup.ts";
 import type { ClientSide } from "./connections.ts";
 import { makeGate, openGate, removeGate } from "./gate.ts";
 import { descriptorsOf, launch } from "./launch.ts";
-import { openLog } from "./log-file.ts";
+import { openLog, openLogOrNone } from "./log-file.ts";
 import type {
   ExitView,
   InstanceSpec,
@@ -30,8 +30,10 @@ export interface Surroundings {
   readonly gates: string;
   socket(key: string): SocketView;
   emit(event: KeeperEvent): void;
-  /** Called before and after every step that a later keeper must know of. */
+  /** Called before every step that a later keeper must know of. @throws what the disk refuses */
   save(): void;
+  /** The same after what has happened already: it is written as soon as the disk takes it. */
+  saveSoon(): void;
 }
 
 /** All that a later keeper needs to take an instance over. */
@@ -102,16 +104,28 @@ export class Instance {
     return { spec, state, attached, pid, since, exit, status, unenforced, startTime, crashTimes, cages };
   }
 
-  /** @throws SkeinError START_FAILED, USER_REFUSED, NOT_FOUND (a socket) */
+  /** @throws SkeinError START_FAILED, USER_REFUSED, NOT_FOUND (a socket), what the disk refuses; then nothing runs */
   start(): void {
     this.#crashTimes = [];
     this.#exit = null;
-    this.#spawn();
+    this.#become("running", { pid: 0 });
+    try {
+      this.#spawn(openLog(this.spec.log));
+    } catch (err) {
+      this.#became("failed", { pid: 0 });
+      throw err;
+    }
   }
 
   attach(): void {
+    const before = this.#attached;
     this.#attached = true;
-    this.#around.save();
+    try {
+      this.#around.save();
+    } catch (err) {
+      this.#attached = before; // its gate is shut: nobody may take it for open
+      throw err;
+    }
     faultPoint("keeper.attach");
     if (this.#gate !== "") openGate(this.#gate);
   }
@@ -148,25 +162,22 @@ export class Instance {
 
   // Private
 
-  #spawn(): void {
+  /** @param log is closed */
+  #spawn(log: number): void {
     const { spec } = this;
-    const sockets = spec.sockets.map((key) => this.#around.socket(key).fd);
-    const cage = makeCage(spec.key, spec.limits);
-    this.#cages = cage.folders;
-    const wanted = spec.limits.files;
-    const files = wanted === null ? null : descriptorsOf(wanted);
-    this.#unenforced = [...cage.unenforced, ...(files === wanted ? [] : ["files"])];
-    this.#become("running", { pid: 0 });
-    faultPoint("keeper.spawn");
-    const log = openLog(spec.log);
-    const gate = spec.gate ? this.#newGate() : undefined;
-    const fds = gate === undefined ? sockets : [...sockets, gate];
+    let gate: number | undefined;
     try {
+      const sockets = spec.sockets.map((key) => this.#around.socket(key).fd);
+      const cage = makeCage(spec.key, spec.limits);
+      this.#cages = cage.folders;
+      const wanted = spec.limits.files;
+      const files = wanted === null ? null : descriptorsOf(wanted);
+      this.#unenforced = [...cage.unenforced, ...(files === wanted ? [] : ["files"])];
+      faultPoint("keeper.spawn");
+      gate = spec.gate ? this.#newGate() : undefined;
+      const fds = gate === undefined ? sockets : [...sockets, gate];
       const child = launch({ spec, log, fds, statusPipe: gate !== undefined, cages: cage.folders, files });
       this.#own(child, gate === undefined ? undefined : 3 + fds.length);
-    } catch (err) {
-      this.#become("failed", { pid: 0 });
-      throw err;
     } finally {
       fs.closeSync(log);
       if (gate !== undefined) fs.closeSync(gate);
@@ -188,7 +199,7 @@ export class Instance {
     }
     faultPoint("keeper.spawned");
     this.#status = [];
-    this.#become("running", { pid });
+    this.#became("running", { pid });
     child.once("exit", (code, signal) => this.#gone(pid, { code, signal, at: now() }));
     if (statusFd !== undefined) this.#readStatus(child.stdio[statusFd] as Readable);
     this.#around.emit({ type: "started", key: this.spec.key, pid });
@@ -218,7 +229,7 @@ export class Instance {
 
   /** The process ended while no keeper looked. */
   #afterLoss(record: InstanceRecord): void {
-    if (record.state === "stopping") this.#become("stopped", { pid: 0 });
+    if (record.state === "stopping") this.#became("stopped", { pid: 0 });
     else this.#crashed(record.pid, { code: null, signal: null, at: now() });
   }
 
@@ -234,7 +245,7 @@ export class Instance {
     const delay = this.#attached ? restartDelayMs(this.#crashTimes, restart, Date.now()) : undefined;
     this.#crashTimes = [...this.#crashTimes, Date.now()].slice(-1000);
     const last = this.#attached && restart !== null ? "failed" : "exited";
-    this.#become(delay === undefined ? last : "waiting", { pid: 0 });
+    this.#became(delay === undefined ? last : "waiting", { pid: 0 });
     // Told before anything else is done: callers must not be led there any more.
     const restartInMs = delay ?? null;
     this.#around.emit({ type: "exited", key: this.spec.key, pid, exit, state: this.#state, restartInMs });
@@ -251,9 +262,11 @@ export class Instance {
     }, delay);
   }
 
+  /** Serving comes before being written down, and before a log. */
   #tryAgain(): void {
+    this.#became("running", { pid: 0 });
     try {
-      this.#spawn();
+      this.#spawn(openLogOrNone(this.spec.log));
     } catch {
       this.#crashed(0, { code: null, signal: null, at: now() });
     }
@@ -271,7 +284,7 @@ export class Instance {
     faultPoint("keeper.stop");
     const ended = await endGroup(group, { ...this.spec.stop, withinMs }, this.#clientSide());
     await new Promise((resolve) => setImmediate(resolve)); // lets the exit event of the leader come first
-    this.#become("stopped", { pid: 0 });
+    this.#became("stopped", { pid: 0 });
     faultPoint("keeper.stopped");
     this.#around.emit({ type: "stopped", key: this.spec.key });
     const cut = ended.forced ? ended.cut : (this.#cutTold() ?? ended.cut);
@@ -298,12 +311,29 @@ export class Instance {
     };
   }
 
+  /** @throws what the disk refuses; then it is what it was */
   #become(state: InstanceState, { pid }: { pid: number }): void {
+    const before = [this.#state, this.#pid, this.#startTime, this.#since] as const;
+    this.#set(state, pid);
+    try {
+      this.#around.save();
+    } catch (err) {
+      [this.#state, this.#pid, this.#startTime, this.#since] = before;
+      throw err;
+    }
+  }
+
+  /** Nobody waits for it who could be told that it cannot be written down. */
+  #became(state: InstanceState, { pid }: { pid: number }): void {
+    this.#set(state, pid);
+    this.#around.saveSoon();
+  }
+
+  #set(state: InstanceState, pid: number): void {
     this.#state = state;
     this.#pid = pid;
     this.#startTime = pid === 0 ? "" : (statOf(pid)?.startTime ?? "");
     this.#since = now();
-    this.#around.save();
   }
 }
 

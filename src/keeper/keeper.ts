@@ -24,7 +24,7 @@ import { HeldSockets } from "./sockets.ts";
 import { readState, saveState, type KeeperState } from "./state.ts";
 
 const NOTE_BYTES = 65_536;
-const ROTATE_EVERY_MS = 1000;
+const EACH_MS = 1000;
 
 /** The ops by name, each a function of its arguments. */
 export type Handlers = {
@@ -43,12 +43,17 @@ export class Keeper {
   readonly #adopted: string[] = [];
   readonly #startedAt = new Date().toISOString();
   #recovering = false;
+  /** What the disk has not taken yet. */
+  #unsaved = false;
 
   constructor(run: string, emit: (event: KeeperEvent) => void) {
     this.#run = run;
     this.#emit = emit;
     this.#recover();
-    setInterval(() => this.#rotateLogs(), ROTATE_EVERY_MS).unref();
+    setInterval(() => {
+      this.#rotateLogs();
+      if (this.#unsaved) this.#saveSoon();
+    }, EACH_MS).unref();
   }
 
   hello(): Hello {
@@ -63,26 +68,33 @@ export class Keeper {
   }
 
   listen(socket: SocketSpec): SocketView {
+    const wasHeld = this.#sockets.has(socket.key);
     const view = this.#sockets.listen(socket);
-    this.#save();
+    try {
+      this.#save();
+    } catch (err) {
+      // Whoever connected to what nobody knows of would wait there for ever.
+      if (!wasHeld) this.#sockets.close(socket.key);
+      throw err;
+    }
     faultPoint("keeper.listen");
     return view;
   }
 
   unlisten(key: string): void {
     this.#sockets.close(key);
-    this.#save();
+    this.#saveSoon();
   }
 
   lockPort(key: string, host: string, avoid: readonly number[]): number {
     const port = this.#ports.take(key, host, avoid);
-    this.#save();
+    this.#saveSoon();
     return port;
   }
 
   unlockPort(key: string): void {
     this.#ports.release(key);
-    this.#save();
+    this.#saveSoon();
   }
 
   start(spec: InstanceSpec): InstanceView {
@@ -124,7 +136,7 @@ export class Keeper {
     instance.clean();
     faultPoint("keeper.forget");
     this.#instances.delete(key);
-    this.#save();
+    this.#saveSoon();
   }
 
   list(): OpResult<"list"> {
@@ -147,7 +159,7 @@ export class Keeper {
     await Promise.all([...this.#instances.values()].map((instance) => instance.stop()));
     for (const key of this.#instances.keys()) this.forget(key);
     for (const { key } of this.#sockets.views()) this.#sockets.close(key);
-    this.#save();
+    this.#saveSoon();
   }
 
   // Private
@@ -167,6 +179,7 @@ export class Keeper {
         if (event.type === "exited" && event.state === "failed") this.#closeUnused(event.key);
       },
       save: () => this.#save(),
+      saveSoon: () => this.#saveSoon(),
     };
   }
 
@@ -190,6 +203,16 @@ export class Keeper {
       notes: Object.fromEntries(this.#notes),
     };
     saveState(this.#run, state);
+    this.#unsaved = false;
+  }
+
+  /** What has happened is so whether or not it can be written down. */
+  #saveSoon(): void {
+    try {
+      this.#save();
+    } catch {
+      this.#unsaved = true; // a full or vanished disk must not end the keeper
+    }
   }
 
   /** Takes over what an earlier keeper left: a no-op after a clean start, a shutdown or a reboot. */
@@ -216,7 +239,7 @@ export class Keeper {
     }
     this.#recovering = false;
     faultPoint("keeper.recover");
-    this.#save();
+    this.#saveSoon();
   }
 
   #rotateLogs(): void {

@@ -25,6 +25,15 @@ export function openLog(log: LogFile): number {
   );
 }
 
+/** The same, where running without a log is better than not to run. */
+export function openLogOrNone(log: LogFile): number {
+  try {
+    return openLog(log);
+  } catch {
+    return fs.openSync("/dev/null", "w");
+  }
+}
+
 /** Rotates when the file is larger than its bound. */
 export function rotate(log: LogFile): void {
   const size = fs.statSync(log.file, { throwIfNoEntry: false })?.size ?? 0;

@@ -19,6 +19,10 @@ export class HeldSockets {
     return [...this.#held.values()].map((held) => held.view);
   }
 
+  has(key: string): boolean {
+    return this.#held.has(key);
+  }
+
   /** @throws SkeinError NOT_FOUND */
   get(key: string): SocketView {
     const held = this.#held.get(key);
