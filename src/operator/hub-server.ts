@@ -4,7 +4,7 @@ import net from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import type { HubAddress } from "../api/hub-address.ts";
-import { shareOfDisk } from "../agent/source/depots.ts";
+import { shareOfDisk } from "../agent/source/node-cache.ts";
 import { blobCache } from "../depot/cache/blob-cache.ts";
 import { forgiving } from "../depot/cache/forgiving.ts";
 import type { ReceivingDepot } from "../depot/depot.ts";

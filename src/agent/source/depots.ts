@@ -1,13 +1,10 @@
-import { statfsSync } from "node:fs";
-import path from "node:path";
-import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
+import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import { cached, type PieceRange } from "../../depot/cache/cached.ts";
-import { forgiving } from "../../depot/cache/forgiving.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import type { PeerAnswer, Swarm } from "../../depot/peers/swarm.ts";
 import { Traffic, type TrafficLimits } from "../../depot/traffic/traffic.ts";
 import type { Clock } from "../../lib/clock.ts";
-import { messageOf, SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
 import type { Envelope } from "../../trust/envelope.ts";
@@ -15,6 +12,7 @@ import type { LocalSigner } from "../../trust/keys.ts";
 import { tlsIdentity } from "../../trust/tls.ts";
 import type { NodeStore } from "../node/node-store.ts";
 import { PeerLink } from "../peers/peer-link.ts";
+import { nodeCache } from "./node-cache.ts";
 import type { Source } from "./source.ts";
 
 /** What a node reads from before it asks its source, and what it gives to others. */
@@ -52,15 +50,7 @@ interface Made {
 }
 
 /** Pieces of a stream that go to the cache while more come. */
-const BEHIND = 4;
-const DISK_SHARE = 0.05;
-const MOST_BYTES = 4 * 2 ** 30;
-
-/** The cache's size where none is given, in bytes. */
-export function shareOfDisk(dir: string): number {
-  const { blocks, bsize } = statfsSync(dir);
-  return Math.min(MOST_BYTES, Math.floor(blocks * bsize * DISK_SHARE));
-}
+export const BEHIND = 4;
 
 /**
  * What this node reads blobs from, the nearest first: its cache, its peers, then where its source says they are. Every
@@ -76,11 +66,7 @@ export class NearDepots implements AsyncDisposable {
 
   private constructor({ options: { paths, clock, log, near = {} } }: NodeParts) {
     this.#traffic = new Traffic(near.limits ?? {}, clock);
-    const maxBytes = near.cacheBytes ?? shareOfDisk(paths.lib);
-    const cache = blobCache({ dir: path.join(paths.lib, "cache"), maxBytes, now: () => clock.now() });
-    this.cache = forgiving(cache, (err) => {
-      log.warn("the cache rests for a minute", { "err.message": messageOf(err) });
-    });
+    this.cache = nodeCache({ paths, cacheBytes: near.cacheBytes, clock, log });
   }
 
   /** Begins to serve peers. @throws SkeinError PORT_TAKEN where a port was asked for by its number */

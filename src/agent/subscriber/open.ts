@@ -9,7 +9,6 @@ import { SkeinError } from "../../lib/errors.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { seesRetired } from "../../release/upkeep/retired.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { newNodeState } from "../../trust/node-state.ts";
 import type { AppContext, StepFailure } from "../app-context.ts";
@@ -25,12 +24,15 @@ import { Releases } from "../installs/releases.ts";
 import { openStaged } from "../installs/staged.ts";
 import { appUsers } from "../programs/users.ts";
 import { AppWorker } from "../attempt/worker.ts";
+import type { NearBucket } from "./near.ts";
 import { noInstances, noOutbox, UNPACED } from "./parts.ts";
 import { rootFolder, type PackagePlace } from "./place.ts";
 
 /** What opening a package needs from outside of it. */
 export interface SubscriberTools {
   readonly bucket: Bucket;
+  /** The same bucket's blobs, and what this machine has of them. */
+  readonly near: NearBucket;
   /** Fingerprint of the first charter; null: as it was pinned here before. */
   readonly pin: Digest | null;
   readonly env: string;
@@ -99,7 +101,8 @@ export async function openPackage(
     folders: () => place.folders,
     logOf: () => log,
     pace: () => UNPACED,
-    depots: () => [seesRetired(tools.bucket.depot)],
+    depots: () => tools.near.depots,
+    cache: tools.near.cache,
     doubt: () => undefined,
     hold: () => hold,
     wanted: () => wanted,
@@ -135,7 +138,7 @@ function releasesOf(
   store: NodeStore,
   kept: KeptDocuments,
   { keys }: Self,
-  { paths, clock, node, log }: SubscriberTools,
+  { paths, clock, near, node, log }: SubscriberTools,
 ): Releases {
   const anonymous: Identity = { node: keys.signer.kid, name: node, labels: {}, serial: 0 };
   return new Releases({
@@ -149,6 +152,7 @@ function releasesOf(
     filesOnly: true,
     command: undefined,
     registryUrl: () => null,
+    cache: near.cache,
     log,
   });
 }

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
+import { fetchOptions, type NearFlags } from "../command/traffic-flags.ts";
 import { VERSION } from "../command/version.ts";
 
 export interface MasterFlags extends PlaceFlags {
@@ -11,7 +12,7 @@ export interface MasterFlags extends PlaceFlags {
 export interface SpoolFlags extends PlaceFlags {
   readonly layout: string;
 }
-export interface SyncFlags extends PlaceFlags {
+export interface SyncFlags extends PlaceFlags, NearFlags {
   readonly every?: string;
   readonly wait: string;
   readonly print?: boolean;
@@ -68,7 +69,7 @@ function verbs(program: Command, run: Run): void {
         async (context) => await (await import("./ftl-master.ts")).spool(context, file, flags),
       );
     });
-  placed(program.command("sync"))
+  fetchOptions(placed(program.command("sync")))
     .description("bring this machine's packages to what the bucket says")
     .option("--every <duration>", "stay, and look again so often")
     .option("--wait <duration>", "for another process that works on a package", "5m")

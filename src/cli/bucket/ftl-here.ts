@@ -1,5 +1,6 @@
 import { jumpHere } from "../../agent/subscriber/jump.ts";
 import { localRevisions } from "../../agent/subscriber/listing.ts";
+import { nearBucket } from "../../agent/subscriber/near.ts";
 import { subscribed, subscriptions } from "../../agent/subscriber/place.ts";
 import type { PackageResult, SyncTools } from "../../agent/subscriber/sync-package.ts";
 import { sync as syncOnce, syncForever, type SyncResult } from "../../agent/subscriber/sync.ts";
@@ -13,6 +14,7 @@ import type { MasterFlags, SyncFlags } from "./ftl-commands.ts";
 import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { durationFlag, usage } from "../command/grammar.ts";
+import { nearOf, nearVariables, type NearFlags } from "../command/traffic-flags.ts";
 import { columns } from "../terminal/io.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import { tellTrouble } from "../terminal/report-error.ts";
@@ -42,7 +44,8 @@ export async function sync(context: Context, flags: SyncFlags): Promise<Result> 
   using bucket = await bucketHere(flags, context, "reading");
   const maxAgeMs = flags.maxAge === undefined ? null : durationFlag(flags.maxAge);
   const waitMs = durationFlag(flags.wait);
-  const tools = { ...(await toolsHere(context, { bucket, root, waitMs })), maxAgeMs };
+  const near = { ...nearVariables(process.env), ...flags };
+  const tools = { ...(await toolsHere(context, { bucket, root, waitMs, near })), maxAgeMs };
   if (flags.every !== undefined) {
     let before: ReadonlySet<string> = new Set();
     await syncForever(root, durationFlag(flags.every), tools, (result) => {
@@ -111,7 +114,8 @@ async function here(
   const root = rootHere(flags);
   const place = await subscribed(root, wanted);
   using bucket = await bucketHere(flags, context, "reading");
-  const tools = await toolsHere(context, { bucket, root, waitMs: WAIT_MS });
+  const near = nearVariables(process.env);
+  const tools = await toolsHere(context, { bucket, root, waitMs: WAIT_MS, near });
   const { troubles, ...jumped } = await jumpHere(place, revision, tools);
   context.io.print(`${jumped.package}.${jumped.active}`);
   if (jumped.held) {
@@ -132,18 +136,21 @@ interface Here {
   readonly bucket: Bucket;
   readonly root: string;
   readonly waitMs: number;
+  readonly near: NearFlags;
 }
 
-async function toolsHere(context: Context, { bucket, root, waitMs }: Here): Promise<SyncTools> {
+async function toolsHere(context: Context, { bucket, root, waitMs, near }: Here): Promise<SyncTools> {
   const { io, env, paths, signal } = context;
+  const log = io.verbose ? jsonLog((line) => io.raw(line)) : silentLog;
   return {
     bucket,
+    near: nearBucket({ ...nearOf(near), bucket, paths, clock: systemClock, log }),
     pin: await pinHere(context, root),
     env,
     paths,
     node: nodeNameHere(),
     clock: systemClock,
-    log: io.verbose ? jsonLog((line) => io.raw(line)) : silentLog,
+    log,
     onLine: (line) => io.say(line),
     waitMs,
     maxAgeMs: null,

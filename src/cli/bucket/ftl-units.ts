@@ -1,4 +1,5 @@
 import { launcher, type Context, type Result } from "../command/context.ts";
+import { nearOf, nearVariables, variablesOf } from "../command/traffic-flags.ts";
 import type { SyncFlags } from "./ftl-commands.ts";
 import { bucketAddress, pinHere, rootHere } from "./ftl-settings.ts";
 import { commandWord, cronWord, environmentWord } from "../units/unit-words.ts";
@@ -7,10 +8,13 @@ import { commandWord, cronWord, environmentWord } from "../units/unit-words.ts";
 export async function print(context: Context, flags: SyncFlags): Promise<Result> {
   const root = rootHere(flags);
   const pin = await pinHere(context, root);
+  const near = { ...nearVariables(process.env), ...flags };
+  nearOf(near); // what a unit would fail with at boot is told now
   const settings = {
     SKEIN_BUCKET: bucketAddress(flags),
     SKEIN_ROOT: root,
     ...(pin === null ? {} : { SKEIN_CHARTER: pin }),
+    ...variablesOf(near),
     ...namedSettings(process.env),
   };
   const text = unitText(launcher(), settings);

@@ -10,7 +10,7 @@ import { launcher, type Context, type Result } from "../command/context.ts";
 import { hostPort } from "../command/grammar.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import type { AgentFlags, HubFlags } from "./server-commands.ts";
-import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "./traffic-flags.ts";
+import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "../command/traffic-flags.ts";
 import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
 
 const run = promisify(execFile);

@@ -24,7 +24,7 @@ import { hasBucket } from "../command/has-bucket.ts";
 import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
-import { cacheBytesOf, limitsOf, nearOf } from "./traffic-flags.ts";
+import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import { VERSION } from "../command/version.ts";
 

@@ -7,7 +7,7 @@ import {
   nearOptions,
   type LimitFlags,
   type NearFlags,
-} from "./traffic-flags.ts";
+} from "../command/traffic-flags.ts";
 
 export interface InitFlags {
   readonly name?: string;

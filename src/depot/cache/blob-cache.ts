@@ -80,6 +80,8 @@ interface Entry {
 const LEFT_MS = 60_000;
 /** The time of its last use is written down when it is that much older on the disk. */
 const TOUCH_MS = 10 * 60_000;
+/** Agents, syncs and people of one machine share a cache, and each counts what it put there itself: all is counted again. */
+const COUNT_AGAIN_MS = 10 * 60_000;
 const NOTHING: PieceContent = { parts: [], ends: false };
 const NUMBER = /^P(0|[1-9][0-9]{0,9})$/;
 
@@ -95,6 +97,9 @@ class PieceFolder implements BlobCache {
   /** `<blob>/P<number>` → its file; the one used longest ago first. */
   #entries: Promise<Map<string, Entry>> | undefined;
   #bytes = 0;
+  #countedAt = 0;
+  /** Of what is on its way to the disk, in bytes. */
+  #coming = 0;
   /** One writer a piece: two parts of it that come at once must both stay. Readers wait for what is on its way. */
   readonly #writing = new Map<string, Promise<void>>();
   /** How large it may be at present, in bytes: the least of them counts. */
@@ -243,6 +248,7 @@ class PieceFolder implements BlobCache {
   }
 
   async #add(key: string, part: { start: number; bytes: Uint8Array }, ends: boolean): Promise<void> {
+    if (Math.abs(this.#now() - this.#countedAt) > COUNT_AGAIN_MS) this.#entries = undefined;
     const entries = await this.#list();
     // What another process kept of it meanwhile is in these bytes, too.
     const isWhole = part.start === 0 && part.bytes.length === PIECE_BYTES;
@@ -250,16 +256,22 @@ class PieceFolder implements BlobCache {
     const content = withPart(before, part, ends);
     if (content === undefined) return;
     const file = encodePiece(content);
-    const room = Math.min(this.maxBytes, ...[...this.#caps].map((cap) => cap.bytes));
-    if (file.length > room) return;
-    await this.shrinkTo(room - file.length);
     const { length } = file;
-    await this.#put(path.join(this.dir, key), file);
-    freeNow(file);
-    this.#bytes += length - (entries.get(key)?.bytes ?? 0);
-    const at = this.#now();
-    entries.delete(key);
-    entries.set(key, { bytes: length, usedAt: at, writtenAt: at });
+    const room = Math.min(this.maxBytes, ...[...this.#caps].map((cap) => cap.bytes));
+    // What others are writing at the moment needs its room, too.
+    if (this.#coming + length > room) return;
+    this.#coming += length;
+    try {
+      await this.shrinkTo(room - this.#coming);
+      await this.#put(path.join(this.dir, key), file);
+      freeNow(file);
+      this.#bytes += length - (entries.get(key)?.bytes ?? 0);
+      const at = this.#now();
+      entries.delete(key);
+      entries.set(key, { bytes: length, usedAt: at, writtenAt: at });
+    } finally {
+      this.#coming -= length;
+    }
   }
 
   async #put(file: string, bytes: Buffer): Promise<void> {
@@ -287,6 +299,7 @@ class PieceFolder implements BlobCache {
 
   async #list(): Promise<Map<string, Entry>> {
     if (this.#entries === undefined) {
+      this.#countedAt = this.#now();
       const scanning = this.#scan();
       this.#entries = scanning;
       // A disk that failed once is looked at again.

@@ -286,6 +286,35 @@ test("it keeps to its bytes: what was used longest ago goes first", async (t) =>
   assert.deepEqual(fs.readdirSync(path.join(dir, "packs")), []);
 });
 
+test("what is written at once keeps to its bytes together", async (t) => {
+  const dir = tempDir(t);
+  const near = cacheIn(dir, 6 * (PIECE_BYTES + 100));
+  const names = Array.from({ length: 12 }, (_, n) => `packs/${n}`);
+  for (let n = 0; n < names.length; n += 4) {
+    const together = names.slice(n, n + 4);
+    await Promise.all(
+      together.map(async (name) => await near.write(name, 0, randomBytes(PIECE_BYTES), true)),
+    );
+    const kept = fs.readdirSync(path.join(dir, "packs"));
+    assert.ok(kept.length <= 6, `${kept.length} pieces are kept`);
+  }
+});
+
+test("several processes of one machine keep to its bytes together", async (t) => {
+  const dir = tempDir(t);
+  let at = Date.now();
+  const open = (): BlobCache => blobCache({ dir, maxBytes: 4 * (PIECE_BYTES + 100), now: () => (at += 1) });
+  const agent = open();
+  for (const name of ["packs/a", "packs/b", "packs/c"])
+    await agent.write(name, 0, randomBytes(PIECE_BYTES), true);
+  const sync = open();
+  for (const name of ["packs/d", "packs/e", "packs/f"])
+    await sync.write(name, 0, randomBytes(PIECE_BYTES), true);
+  at += 11 * 60_000;
+  await agent.write("packs/g", 0, randomBytes(PIECE_BYTES), true);
+  assert.equal(fs.readdirSync(path.join(dir, "packs")).length, 4);
+});
+
 test("parts of one piece that are written at once are all kept", async (t) => {
   const near = cacheIn(tempDir(t));
   const bytes = randomBytes(8000);

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { jumpHere } from "../../agent/subscriber/jump.ts";
 import { localRevisions } from "../../agent/subscriber/listing.ts";
+import { nearBucket } from "../../agent/subscriber/near.ts";
 import { packagePlace } from "../../agent/subscriber/place.ts";
 import { sync, type SyncResult } from "../../agent/subscriber/sync.ts";
 import type { SyncTools } from "../../agent/subscriber/sync-package.ts";
@@ -117,9 +118,11 @@ function machine(home: string, packages: readonly string[], given: Given): Machi
   const root = path.join(home, "deploy");
   for (const name of packages) mkdirSync(path.join(root, name), { recursive: true });
   const said: string[] = [];
+  const paths = given.paths ?? pathsFrom({ SKEIN_HOME: path.join(home, "skein") });
   const tools: SyncTools = {
     env: "default",
-    paths: pathsFrom({ SKEIN_HOME: path.join(home, "skein") }),
+    paths,
+    near: nearBucket({ bucket: given.bucket, paths, clock: given.clock ?? systemClock, log: silentLog }),
     node: path.basename(home),
     clock: systemClock,
     log: silentLog,

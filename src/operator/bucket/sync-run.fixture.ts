@@ -1,4 +1,5 @@
 /** A machine's sync in a process of its own, for tests that kill it or let two run at once. */
+import { nearBucket } from "../../agent/subscriber/near.ts";
 import { sync } from "../../agent/subscriber/sync.ts";
 import { openBucket } from "../../bucket/bucket.ts";
 import { systemClock } from "../../lib/clock.ts";
@@ -9,15 +10,18 @@ import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
 const [, , address = "", pin = "", root = "", home = ""] = process.argv;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
+const bucket = await openBucket(address, {
+  env: process.env,
+  writing: false,
+  signal: AbortSignal.timeout(PATIENCE_MS),
+});
+const paths = pathsFrom({ SKEIN_HOME: home });
 const { isDone, packages } = await sync(root, {
-  bucket: await openBucket(address, {
-    env: process.env,
-    writing: false,
-    signal: AbortSignal.timeout(PATIENCE_MS),
-  }),
+  bucket,
+  near: nearBucket({ bucket, paths, clock: systemClock, log: silentLog }),
   pin: pin as Digest,
   env: "default",
-  paths: pathsFrom({ SKEIN_HOME: home }),
+  paths,
   node: "m",
   clock: systemClock,
   log: silentLog,

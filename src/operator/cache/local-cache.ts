@@ -3,11 +3,10 @@
  * it. Whatever comes out is checked against the tree id under which it went in.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { shareOfDisk } from "../../agent/source/depots.ts";
+import { cacheFolder, makeCacheFolder, shareOfDisk } from "../../agent/source/node-cache.ts";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { cacheDepot } from "../../depot/cache/cache-depot.ts";
 import type { BlobSource, Depot, DepotReader } from "../../depot/depot.ts";
@@ -26,10 +25,10 @@ import { loadTree, readIndex } from "../../release/fetch/tree-blobs.ts";
 import type { TreeSource } from "../../release/tree/tree-source.ts";
 import { cachedNames, forgetName, keepName, nameIfThere, type CachedName } from "./names.ts";
 
-/** The cache that this machine's agent uses. */
+/** The cache that this machine's agent and syncs use. */
 export function cacheHere(paths: Paths): BlobCache {
-  const dir = path.join(paths.lib, "cache");
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  makeCacheFolder(paths);
+  const dir = cacheFolder(paths);
   return blobCache({ dir, maxBytes: shareOfDisk(dir), now: () => Date.now() });
 }
 

@@ -2,7 +2,7 @@ import { Option, type Command } from "commander";
 import type { NearOptions } from "../../agent/source/depots.ts";
 import type { TrafficLimits } from "../../depot/traffic/traffic.ts";
 import { parseSizeBytes } from "../../lib/units.ts";
-import { usage } from "../command/grammar.ts";
+import { usage } from "./grammar.ts";
 
 /** What a server may use of its line for blobs. */
 export interface LimitFlags {
@@ -59,6 +59,34 @@ export function nearOptions(command: Command): Command {
       "--peer-port <port>",
       "where other nodes fetch from this one; off: nowhere (default: any)",
     ).env("SKEIN_PEER_PORT"),
+  );
+}
+
+/** For a verb that fetches, and gives nothing to anybody. */
+export function fetchOptions(command: Command): Command {
+  const size = "most bytes of releases that come in a second, such as 5MB";
+  const transfers = "most transfers at a time; others wait";
+  return cacheSizeOption(command)
+    .addOption(new Option("--limit-down <size>", size).env("SKEIN_LIMIT_DOWN"))
+    .addOption(new Option("--limit-transfers <count>", transfers).env("SKEIN_LIMIT_TRANSFERS"));
+}
+
+const variableOf = (flag: string): string => `SKEIN_${flag.toUpperCase().replaceAll("-", "_")}`;
+
+/** What the variables of these flags say, for a verb without them. */
+export function nearVariables(env: Readonly<Record<string, string | undefined>>): NearFlags {
+  const named = Object.entries(NEAR_FLAGS).flatMap(([key, flag]) => {
+    const value = env[variableOf(flag)] ?? "";
+    return value === "" ? [] : [[key, value]];
+  });
+  return Object.fromEntries(named) as NearFlags;
+}
+
+/** The variables that say the same. */
+export function variablesOf(flags: NearFlags): Record<string, string> {
+  const named = Object.entries(NEAR_FLAGS) as [keyof NearFlags, string][];
+  return Object.fromEntries(
+    named.flatMap(([key, flag]) => (flags[key] === undefined ? [] : [[variableOf(flag), flags[key]]])),
   );
 }
 
