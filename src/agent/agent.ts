@@ -17,7 +17,7 @@ import type { Pace } from "./attempt/goal.ts";
 import { processGroups } from "./programs/groups.ts";
 import { hubFor } from "./source/hub-link.ts";
 import { runtimeInstances } from "./attempt/instances.ts";
-import { takeIn, type Refusal } from "./node/intake.ts";
+import { takeIn } from "./node/intake.ts";
 import { forgetJoining } from "./node/join.ts";
 import { namedDocuments, openKept, type KeptDocuments } from "./node/kept.ts";
 import { watchHealth } from "./reporting/live.ts";
@@ -28,11 +28,13 @@ import type { NodeStore } from "./node/node-store.ts";
 import { knownBefore, Neighbours } from "./registry/neighbours.ts";
 import { openNode, type OpenNodeOptions } from "./node/open-node.ts";
 import { openOutbox } from "./attempt/receipts.ts";
-import { receiptOf } from "./attempt/receipt-of.ts";
+import { openRemembered, type Remembered } from "./node/remembered.ts";
 import { openRecords } from "./attempt/records.ts";
 import { openRegistryHost, type RegistryHost } from "./registry/registry-host.ts";
 import { Releases, type ReleasesOptions } from "./installs/releases.ts";
 import { openReserve, type WriteFile } from "./node/reserve.ts";
+import { Refusals } from "./reporting/refusals.ts";
+import { Reminders } from "./reporting/reminders.ts";
 import { ReportLoop, type When } from "./reporting/report-loop.ts";
 import { reportOf } from "./reporting/reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
@@ -66,7 +68,6 @@ const WAIT_MS = 30_000;
 /** A hub that was silent for this long is taken as away; a restart of it is shorter. */
 const AWAY_MS = 60_000;
 const SKEW_MS = 10 * 60_000;
-const REFUSALS_KEPT = 1000;
 
 /**
  * Runs a node's agent until `signal` aborts: joins if need be, brings back what should run, and converges to what it
@@ -122,7 +123,8 @@ class Agent implements AsyncDisposable {
   readonly #neighbours: Neighbours;
   readonly #replaced = new Replaced();
   readonly #boot = randomBytes(12).toString("hex");
-  readonly #refused = new Set<string>();
+  readonly #refusals: Refusals;
+  readonly #reminders: Reminders;
   #gates: Pace["gates"] = new Map();
   #source: Source | undefined;
   #heardAt: number;
@@ -138,6 +140,7 @@ class Agent implements AsyncDisposable {
       readonly runtime: AppRuntime;
       readonly near: NearDepots;
       readonly kept: KeptDocuments;
+      readonly remembered: Remembered;
       readonly registry: RegistryHost;
       readonly context: Omit<AppContext, "pace" | "depots" | "cache" | "doubt" | "neighbours" | "onNews">;
     },
@@ -174,6 +177,8 @@ class Agent implements AsyncDisposable {
       onNews: (when) => this.#reports.tell(when),
     };
     this.#commands = new CommandDesk(this.#context, this.#runtime);
+    this.#refusals = new Refusals(this.#context, options.log);
+    this.#reminders = new Reminders(parts.store, parts.remembered, options.clock);
   }
 
   static async open(
@@ -228,7 +233,8 @@ class Agent implements AsyncDisposable {
       folders,
     };
     const context = { ...shared, logOf: appLogs(paths.log) };
-    return new Agent(options, keys, { store, runtime, near, kept, registry, context });
+    const remembered = await openRemembered(stateDir, write);
+    return new Agent(options, keys, { store, runtime, near, kept, remembered, registry, context });
   }
 
   async run(): Promise<void> {
@@ -302,20 +308,21 @@ class Agent implements AsyncDisposable {
       const wanted = await source.wanted(etag, WAIT_MS, signal);
       this.#heardAt = this.#options.clock.now();
       if (wanted === undefined) return;
-      await this.#take(wanted);
+      await Promise.all([this.#reminders.heard(wanted, source, signal), this.#take(wanted)]);
+      if (this.#reminders.isDue()) this.#reports.tell("now");
       etag = wanted.etag;
     });
   }
 
   async #take(wanted: Offered): Promise<void> {
     const refusals = await takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
-    for (const refusal of refusals) await this.#refuse(refusal);
+    for (const refusal of refusals) await this.#refusals.refuse(refusal);
     this.#gates = new Map(
       wanted.apps.flatMap(({ gates }) => Object.entries(gates) as [Digest, "hold" | "go" | "undo"][]),
     );
     this.#duplicate = wanted.duplicate;
     this.#catchingUp = wanted.catchingUp;
-    if (wanted.duplicate) this.#alarm("DUPLICATE", "another live agent uses this node's key");
+    if (wanted.duplicate) this.#refusals.alarm("DUPLICATE", "another live agent uses this node's key");
     this.#startWorkers();
     this.#kickAll(wanted.catchingUp ? "now" : "later");
     const { signal } = this.#options;
@@ -325,31 +332,9 @@ class Agent implements AsyncDisposable {
     }
   }
 
-  /** Said once for each document: in the log, and for an order in a receipt. */
-  async #refuse({ type, code, message, alarm, order }: Refusal): Promise<void> {
-    const key = `${code} ${order?.digest ?? message}`;
-    if (this.#refused.has(key) || this.#refused.size >= REFUSALS_KEPT) return;
-    this.#refused.add(key);
-    this.#options.log.warn("document refused", { type, alarm, "err.code": code, "err.message": message });
-    if (order === null) return;
-    const { app, env, epoch, seq, release } = order.body;
-    const answers = { epoch, seq, release };
-    const input = {
-      app,
-      env,
-      order: order.digest,
-      answers,
-      verdict: "refused",
-      code,
-      message,
-      cut: 0,
-    } as const;
-    await this.#context.outbox.put(await receiptOf(input, this.#context));
-    this.#reports.tell("now");
-  }
-
   async #delivered(reported: Reported): Promise<void> {
     this.#heardAt = this.#options.clock.now();
+    this.#reminders.delivered();
     await this.#context.outbox.delivered(reported.receipts);
     if (this.#context.outbox.waiting(1).length > 0) this.#reports.tell("now");
     if (reported.catchingUp && !this.#catchingUp) this.#reports.tell("now");
@@ -357,10 +342,11 @@ class Agent implements AsyncDisposable {
     this.#duplicate = reported.duplicate;
     const skewMs = Date.parse(reported.hubTime) - this.#options.clock.now();
     if (Math.abs(skewMs) > SKEW_MS)
-      this.#alarm("CLOCK_SKEW", `the hub's clock differs by ${Math.round(skewMs / 1000)} s`);
+      this.#refusals.alarm("CLOCK_SKEW", `the hub's clock differs by ${Math.round(skewMs / 1000)} s`);
   }
 
   async #report(): ReturnType<typeof reportOf> {
+    const all = this.#catchingUp || this.#reminders.isDue();
     return await reportOf({
       context: this.#context,
       runtime: this.#runtime,
@@ -371,13 +357,14 @@ class Agent implements AsyncDisposable {
       address: this.#options.address,
       endpoint: this.#near.endpoint,
       version: this.#options.version ?? "0",
-      catchingUp: this.#catchingUp,
+      all: all ? { reminder: this.#reminders.toTell() } : null,
     });
   }
 
   async #openSource(): Promise<Source> {
     const charterVersion = (): number => this.#store.state.charter.version;
-    const options = { ...this.#options, boot: this.#boot, charterVersion, kept: this.#kept };
+    const papers = (): ReturnType<Reminders["papers"]> => this.#reminders.papers();
+    const options = { ...this.#options, boot: this.#boot, charterVersion, kept: this.#kept, papers };
     if (options.source !== undefined) return (this.#source ??= await options.source(this.#keys, this.#store));
     return (this.#source = await hubFor(this.#store.state.charter, this.#keys, options, this.#source));
   }
@@ -385,12 +372,6 @@ class Agent implements AsyncDisposable {
   #loop(what: string): ForeverOptions {
     const { clock, log, signal } = this.#options;
     return { what, clock, log, signal };
-  }
-
-  #alarm(code: "DUPLICATE" | "CLOCK_SKEW", message: string): void {
-    if (this.#refused.has(code)) return;
-    this.#refused.add(code);
-    this.#options.log.error(message, { "err.code": code });
   }
 
   #nodeContext(): Context {

@@ -18,6 +18,7 @@ import { HubLine, type HubLineOptions } from "./hub-line.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
 import { BLOB_TYPE, errorBody } from "./parts.ts";
 import { ROUTES, type Route, type RouteName } from "./routes.ts";
+import type * as m from "./member-schemas.ts";
 import type * as s from "./schemas.ts";
 import { bodyOf, cutOff, pathOf, payloadOf, type Query } from "./wire.ts";
 
@@ -100,12 +101,12 @@ export class HubClient implements Disposable {
     await this.call("postCharter", { body: { charter }, signal });
   }
 
-  async postTicket(ticket: Envelope, signal?: AbortSignal): Promise<s.TicketView> {
+  async postTicket(ticket: Envelope, signal?: AbortSignal): Promise<m.TicketView> {
     return await this.call("postTicket", { body: { ticket }, signal });
   }
 
   /** By the ticket's digest, or by the id of its join key (what the line of `node invite` carries). */
-  async ticket(ticket: string, signal?: AbortSignal): Promise<s.TicketView> {
+  async ticket(ticket: string, signal?: AbortSignal): Promise<m.TicketView> {
     return await this.call("ticket", { params: { ticket }, signal });
   }
 
@@ -118,7 +119,7 @@ export class HubClient implements Disposable {
     return await this.call("nodes", { signal });
   }
 
-  async nodeDocuments(name: string, signal?: AbortSignal): Promise<s.NodeDocuments> {
+  async nodeDocuments(name: string, signal?: AbortSignal): Promise<m.NodeDocuments> {
     return await this.call("nodeDocuments", { params: { name }, signal });
   }
 

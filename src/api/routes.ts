@@ -5,6 +5,7 @@
 import * as z from "zod";
 import { GIT_ROUTE } from "./hub-address.ts";
 import { appName, digest, envName, keyId, nodeName, repoName, roster } from "./parts.ts";
+import * as m from "./member-schemas.ts";
 import * as s from "./schemas.ts";
 
 /** Who a caller can be. `anonymous` holds a key that nobody vouches for. */
@@ -33,7 +34,6 @@ const MEMBERS = ["node", "operator"] as const;
 const OPERATORS = ["operator"] as const;
 const NODES = ["node"] as const;
 const MIB = 2 ** 20;
-
 const gitService = z.enum(["git-upload-pack", "git-receive-pack"]);
 
 const count = (fallback: number, max: number): z.ZodDefault<z.ZodCoercedNumber> =>
@@ -60,14 +60,14 @@ export const ROUTES = {
     summary: "Charter versions above `after`",
     roles: EVERYBODY,
     query: z.object({ after: count(0, 1e9) }),
-    response: s.charterList,
+    response: m.charterList,
   },
   postCharter: {
     method: "POST",
     path: "/v1/charters",
     summary: "Stores the next charter version; the first one, while the hub has none",
     roles: EVERYBODY,
-    body: s.charterPost,
+    body: m.charterPost,
     response: s.empty,
   },
   postTicket: {
@@ -75,23 +75,40 @@ export const ROUTES = {
     path: "/v1/tickets",
     summary: "Stores a ticket that lets one node in",
     roles: OPERATORS,
-    body: s.ticketPost,
-    response: s.ticketView,
+    body: m.ticketPost,
+    response: m.ticketView,
   },
   ticket: {
     method: "GET",
     path: "/v1/tickets/:ticket",
     summary: "One ticket, by its digest or by its join key's id",
     roles: EVERYBODY,
-    response: s.ticketView,
+    response: m.ticketView,
   },
   enrol: {
     method: "POST",
     path: "/v1/enrol",
     summary: "Uses a ticket: the caller's key becomes a node",
     roles: EVERYBODY,
-    body: s.enrolPost,
-    response: s.enrolled,
+    body: m.enrolPost,
+    response: m.enrolled,
+  },
+  comeBack: {
+    method: "POST",
+    path: "/v1/returns",
+    summary: "A node that this hub let in, and that its store forgot, is taken up again",
+    roles: EVERYBODY,
+    body: m.returnPost,
+    response: m.enrolled,
+  },
+  membership: {
+    method: "GET",
+    path: "/v1/membership",
+    summary:
+      "What a node keeps for a hub whose store is set back: new labels and revocations after a revision",
+    roles: NODES,
+    query: z.object({ after: count(0, Number.MAX_SAFE_INTEGER) }),
+    response: m.membership,
   },
   nodes: { method: "GET", path: "/v1/nodes", summary: "All nodes", roles: MEMBERS, response: s.nodeList },
   nodeDocuments: {
@@ -99,14 +116,14 @@ export const ROUTES = {
     path: "/v1/nodes/:name/documents",
     summary: "What proves a node's identity (by name or key id)",
     roles: MEMBERS,
-    response: s.nodeDocuments,
+    response: m.nodeDocuments,
   },
   postLabel: {
     method: "POST",
     path: "/v1/labels",
     summary: "Gives a node other labels or another name",
     roles: OPERATORS,
-    body: s.labelPost,
+    body: m.labelPost,
     response: s.empty,
   },
   postRevocation: {
@@ -114,7 +131,7 @@ export const ROUTES = {
     path: "/v1/revocations",
     summary: "Ends a node's membership",
     roles: OPERATORS,
-    body: s.revocationPost,
+    body: m.revocationPost,
     response: s.empty,
   },
   postRelease: {

@@ -1,6 +1,7 @@
 /** Bodies of the hub's API. Requests are strict (unknown fields are refused), responses may grow. */
 import * as z from "zod";
 import { address } from "../trust/fields.ts";
+import { nodeDocuments, reminder } from "./member-schemas.ts";
 import {
   appName,
   appOnNode,
@@ -30,19 +31,6 @@ export const hubInfo = z.object({
 });
 export type HubInfo = z.infer<typeof hubInfo>;
 
-export const charterList = z.object({ charters: z.array(envelope) });
-export const charterPost = z.strictObject({ charter: envelope });
-export const ticketPost = z.strictObject({ ticket: envelope });
-export const ticketView = z.object({
-  ticket: envelope,
-  state: z.enum(["open", "used", "expired", "revoked"]),
-  node: keyId.nullable(),
-});
-export const enrolPost = z.strictObject({ enrol: envelope });
-export const enrolled = z.object({ node: keyId });
-export const labelPost = z.strictObject({ label: envelope });
-export const revocationPost = z.strictObject({ revoke: envelope });
-
 export const nodeView = z.object({
   node: keyId,
   name: nodeName,
@@ -67,15 +55,6 @@ export const nodeView = z.object({
 });
 export type NodeView = z.infer<typeof nodeView>;
 export const nodeList = z.object({ nodes: z.array(nodeView), revision: z.int() });
-
-/** What proves a node's identity, name and labels. */
-export const nodeDocuments = z.object({
-  ticket: envelope,
-  enrol: envelope,
-  label: envelope.nullable(),
-  revoke: envelope.nullable(),
-});
-export type NodeDocuments = z.infer<typeof nodeDocuments>;
 
 /** A small blob, whole: for what a release needs, in the same request. */
 const smallBlob = z.strictObject({ name: z.string().max(200), base64: z.base64().max(350_000) });
@@ -242,6 +221,8 @@ export const wanted = z.object({
   incarnation: z.string(),
   /** The hub wants `heads` in the next report. */
   catchingUp: z.boolean(),
+  /** Grows with each node that was relabelled or revoked: `/v1/membership` tells what is new. Older hubs do not tell. */
+  members: z.int().optional(),
   /** Another live agent uses this node's key: no new orders are served to either. */
   duplicate: z.boolean(),
   /** Absent in an answer that is coded after an earlier one. */
@@ -280,6 +261,8 @@ export const report = z.strictObject({
   knows: z.array(z.string().max(32)).max(64),
   /** Every order that the node holds as head or standing; absent when the hub need not know. */
   heads: z.array(reportedHead).max(2000).optional(),
+  /** What of the cluster's members the hub seems to have forgotten. */
+  reminder: reminder.optional(),
   receipts: z.array(envelope).max(256),
   instances: z.array(instanceReport).max(2000),
   apps: z.array(appOnNode).max(1000),
@@ -392,7 +375,6 @@ export const reposList = z.object({
 });
 export const empty = z.object({});
 export type ReposList = z.infer<typeof reposList>;
-export type TicketView = z.infer<typeof ticketView>;
 export type NodeList = z.infer<typeof nodeList>;
 export type AppList = z.infer<typeof appList>;
 export type PortList = z.infer<typeof portList>;

@@ -44,7 +44,7 @@ export function handlersOf(hub: Hub): Handlers {
 }
 
 function membership(hub: Hub) {
-  const { charters, nodes, presence, core } = hub;
+  const { charters, nodes, presence, catchUp, reminders, core } = hub;
   return {
     hub: async () => await hub.info(),
     openapi: async () => (await import("../api/openapi.ts")).openApiDocument(core.version),
@@ -57,7 +57,13 @@ function membership(hub: Hub) {
     },
     postTicket: async (call) => await nodes.postTicket(call.body.ticket),
     ticket: async (call) => nodes.ticket(param(call, "ticket")),
-    enrol: async (call) => ({ node: await nodes.enrol(call.body.enrol, call.caller.kid) }),
+    enrol: async (call) => {
+      // The ticket may have been used: its node is heard first.
+      catchUp.refuse();
+      return { node: await nodes.enrol(call.body.enrol, call.caller.kid) };
+    },
+    comeBack: async (call) => ({ node: await reminders.comeBack(call.body, call.caller.kid) }),
+    membership: async (call) => reminders.membershipOf(call.caller.kid, call.query.after),
     nodes: async () => ({ nodes: presence.views(), revision: core.mirror.revision }),
     nodeDocuments: async (call) => nodes.documents(nodes.find(param(call, "name"))),
     postLabel: async (call) => await done(nodes.postLabel(call.body.label)),

@@ -107,6 +107,7 @@ test("a hub killed between any two of its writes goes on where the same call is 
   const nodeClient = box.nodeClient(key);
   const enrol = await makeEnrol(cluster, ticket, join, key, "web1");
   const node: TestNode = {
+    join,
     key,
     kid: key.kid,
     name: "web1",

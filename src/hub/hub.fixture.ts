@@ -175,6 +175,8 @@ export function keyClient(cluster: Cluster, address: string, key: LocalSigner = 
 }
 
 export interface TestNode {
+  /** What the line of its ticket carried. */
+  readonly join: LocalSigner;
   readonly key: LocalSigner;
   readonly kid: KeyId;
   readonly name: string;
@@ -239,7 +241,7 @@ export async function joinNode(
   atEnd(t, () => client.close());
   const enrol = await makeEnrol(cluster, ticket, join, key, name);
   await client.enrol(enrol);
-  return { key, kid: key.kid, name, labels, client, ticket, enrol };
+  return { join, key, kid: key.kid, name, labels, client, ticket, enrol };
 }
 
 /** Polls like an agent until the answer is the one waited for; fails after 20 s. */

@@ -10,6 +10,7 @@ import type { Rollouts } from "./orders/gates.ts";
 import type { GitRepos } from "./git/git-repos.ts";
 import type { Layouts } from "./rollouts/layout.ts";
 import type { Nodes } from "./cluster/nodes.ts";
+import type { Reminders } from "./cluster/reminders.ts";
 import type { Orders } from "./orders/orders.ts";
 import type { Peers } from "./reporting/peers.ts";
 import type { PortTable } from "./reporting/port-table.ts";
@@ -22,6 +23,7 @@ export interface Hub {
   readonly core: Core;
   readonly charters: Charters;
   readonly nodes: Nodes;
+  readonly reminders: Reminders;
   readonly presence: Presence;
   readonly peers: Peers;
   readonly releases: Releases;

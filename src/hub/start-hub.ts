@@ -22,6 +22,7 @@ import { serverTlsOptions, tlsIdentity } from "../trust/tls.ts";
 import { AnonymousRate } from "./http/anonymous-rate.ts";
 import { Callers } from "./http/caller.ts";
 import { CatchUp } from "./cluster/catch-up.ts";
+import { Changes } from "./cluster/changes.ts";
 import { Charters } from "./cluster/charters.ts";
 import { Commands } from "./commands/commands.ts";
 import type { Core } from "./records/core.ts";
@@ -45,6 +46,7 @@ import { Presence } from "./cluster/presence.ts";
 import { Receipts } from "./orders/receipts.ts";
 import { Releases } from "./orders/releases.ts";
 import { startRollouts } from "./rollouts/rollouts.ts";
+import { Reminders } from "./cluster/reminders.ts";
 import { requestListener, type RouterParts } from "./http/router.ts";
 import { Members } from "./http/members.ts";
 import { Strangers } from "./http/strangers.ts";
@@ -183,6 +185,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const catchUp = new CatchUp(core, nodes);
   await catchUp.begin();
   await lookAtDepot(core, charters);
+  const changes = new Changes(core, charters, nodes);
   const presence = new Presence(core, nodes);
   const releases = new Releases(core, charters);
   const orders = new Orders(core, charters, releases);
@@ -195,6 +198,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     core,
     charters,
     nodes,
+    changes,
     orders,
     releases,
     receipts,
@@ -214,6 +218,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     core,
     charters,
     nodes,
+    reminders: new Reminders(core, { charters, nodes, changes, catchUp }),
     presence,
     peers: new Peers({ core, charters, nodes, orders, presence }),
     releases,

@@ -1,11 +1,11 @@
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { refuseForeign, refuseFuture } from "./charter.ts";
-import type { Charter, Enrol, Ticket } from "./documents.ts";
+import type { Charter, DocumentBody, Enrol, Ticket } from "./documents.ts";
 import { digestOfEnvelope, openEnvelope, parseEnvelope, readUnverified, type Opened } from "./envelope.ts";
 import { msOf } from "./fields.ts";
 import { keyIdOf, type PublicKey } from "./keys.ts";
-import { keysWith, type Keys } from "./rights.ts";
+import { enrollerKeys, keysWith, type Keys } from "./rights.ts";
 
 /** Who a node is: from its birth certificate (ticket and enrolment), and the labels it was given since. */
 export interface Identity {
@@ -129,6 +129,24 @@ export function openRevoke(
   const opened = openEnvelope(source, "revoke.1", keysToEnd(charter, current), 1);
   refuseFuture("revocation", opened.body.issued, now);
   return opened;
+}
+
+/**
+ * As much as can be said of a label or a revocation by who does not know the node: some operator who has to do with
+ * nodes signed it. Whether that was this node's to say shows when its birth certificate is there.
+ * @throws SkeinError WRONG_CLUSTER, DOC_*
+ */
+export function openUnplaced<T extends "label.1" | "revoke.1">(
+  charter: Charter,
+  source: unknown,
+  type: T,
+  now: number,
+): DocumentBody<T> {
+  const { body } = openEnvelope(source, type, enrollerKeys(charter), 1);
+  const { cluster, issued }: Pick<DocumentBody<"revoke.1">, "cluster" | "issued"> = body;
+  refuseForeign(type, cluster, charter);
+  refuseFuture(type, issued, now);
+  return body;
 }
 
 /**

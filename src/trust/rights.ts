@@ -56,6 +56,14 @@ export function operatorKeys(charter: Charter): Keys {
   return keysOf(charter, Object.keys(charter.operators) as KeyId[]);
 }
 
+/** The keys of admins, and of operators who may give some labels: who is neither can say nothing of any node. */
+export function enrollerKeys(charter: Charter): Keys {
+  const kids = Object.entries(charter.operators)
+    .filter(([, { allow }]) => allow.some((scope) => scope === "admin" || scope.startsWith("enrol:")))
+    .map(([kid]) => kid as KeyId);
+  return keysOf(charter, kids);
+}
+
 export function keysOf(charter: Charter, kids: readonly KeyId[]): Keys {
   const keys = new Map<KeyId, PublicKey>();
   for (const kid of kids) {

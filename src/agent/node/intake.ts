@@ -1,4 +1,5 @@
-import type { NodeDocuments, WantedApp } from "../../api/schemas.ts";
+import type { NodeDocuments } from "../../api/member-schemas.ts";
+import type { WantedApp } from "../../api/schemas.ts";
 import type { ErrorCode } from "../../lib/errors.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { isDigest, type Digest } from "../../lib/ids.ts";

@@ -11,7 +11,10 @@ import { nodeKeys, type NodeKeys } from "./node-keys.ts";
 import { loadNodeStore, openNodeStore, type NodeStore } from "./node-store.ts";
 import type { WriteFile } from "./reserve.ts";
 
-/** A hub holds an address to a rate as long as it does not know who calls: many machines behind one wait for their turn. */
+/**
+ * A hub holds an address to a rate as long as it does not know who calls: many machines behind one wait for their turn.
+ * One that was restored lets nobody in before its nodes told it who is.
+ */
 const TURN = { tries: 60, baseMs: 500, maxMs: 10_000, random: Math.random };
 
 export interface OpenNodeOptions {
@@ -71,10 +74,8 @@ async function joinNow(options: OpenNodeOptions, stateDir: string, keys: NodeKey
     clock,
     signal,
     worthRetrying(err) {
-      if (!isSkeinError(err, "TOO_MANY")) return false;
-      log.warn("the hub takes so many from this address at once; trying again", {
-        "err.message": err.message,
-      });
+      if (!isSkeinError(err, "TOO_MANY", "HUB_CATCHING_UP")) return false;
+      log.warn("the hub lets nobody in now; trying again", { "err.message": err.message });
       return true;
     },
   });

@@ -1,4 +1,4 @@
-import type { NodeDocuments } from "../../api/schemas.ts";
+import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";

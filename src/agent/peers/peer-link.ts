@@ -1,4 +1,4 @@
-import type { NodeDocuments } from "../../api/schemas.ts";
+import type { NodeDocuments } from "../../api/member-schemas.ts";
 import { splitAddress } from "../../api/hub-address.ts";
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import type { PieceRange } from "../../depot/cache/cached.ts";

@@ -1,3 +1,4 @@
+import type { Reminder } from "../../api/member-schemas.ts";
 import type { Report, ReportedHead } from "../../api/schemas.ts";
 import { DOCUMENT_TYPES, type Order } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
@@ -26,15 +27,16 @@ export interface ReportInput {
   readonly address: string;
   readonly endpoint: Envelope | null;
   readonly version: string;
-  /** The hub lost its memory and asks for what the node holds. */
-  readonly catchingUp: boolean;
+  /** The hub lost some of its memory: what the node holds is said, and what it knows of members. */
+  readonly all: { readonly reminder: Reminder | undefined } | null;
 }
 
 /** What this node does, for the hub. */
 export async function reportOf(input: ReportInput): Promise<Report> {
   const { context, workers } = input;
   const waiting = context.outbox.waiting(RECEIPTS_AT_ONCE);
-  const again = input.catchingUp ? context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []) : [];
+  const again =
+    input.all !== null ? context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []) : [];
   const rows = await input.runtime.list();
   return {
     boot: input.boot,
@@ -43,7 +45,8 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     endpoint: input.endpoint,
     version: input.version,
     knows: [...DOCUMENT_TYPES],
-    ...(input.catchingUp ? { heads: await headsOf(input) } : {}),
+    ...(input.all === null ? {} : { heads: await headsOf(input) }),
+    ...(input.all?.reminder === undefined ? {} : { reminder: input.all.reminder }),
     receipts: [...waiting, ...again].slice(0, 256),
     instances: instancesOf(rows, context),
     apps: (await Promise.all(workers.map(async (worker) => await appOf(worker, rows, input)))).flat(),

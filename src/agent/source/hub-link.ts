@@ -1,5 +1,6 @@
 import type { HubAddress } from "../../api/hub-address.ts";
 import { HubClient } from "../../api/hub-client.ts";
+import type { ReturnPost } from "../../api/member-schemas.ts";
 import type { Charter } from "../../trust/documents.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { tlsIdentity } from "../../trust/tls.ts";
@@ -26,6 +27,8 @@ interface HubLinkOptions {
   /** Version of the charter in force, at any time. */
   readonly charterVersion: () => number;
   readonly kept: Pick<KeptDocuments, "roster">;
+  /** What a hub is told that does not know this node. */
+  readonly papers: () => ReturnPost | undefined;
 }
 
 /**
@@ -49,8 +52,8 @@ export async function hubFor(
     throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub, and none was given");
   const identity = tlsIdentity(keys.signer.privateKey, options.name);
   const client = new HubClient({ hubs, identity });
-  const { boot, charterVersion, kept } = options;
-  const own = { node: keys.signer.kid, boot, charterVersion, kept };
+  const { boot, charterVersion, kept, papers } = options;
+  const own = { node: keys.signer.kid, boot, charterVersion, kept, papers };
   const source = hubSource(client, hubDepot(client), own);
   return Object.assign(source, { madeFor, client }) satisfies LinkedSource;
 }

@@ -1,4 +1,5 @@
-import type { NodeDocuments, PortEntry, Report, Reported, Wanted } from "../../api/schemas.ts";
+import type { Membership, NodeDocuments } from "../../api/member-schemas.ts";
+import type { PortEntry, Report, Reported, Wanted } from "../../api/schemas.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import type { ProvenBlob } from "../../depot/peers/proof.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
@@ -43,6 +44,8 @@ export interface Source {
   wanted(etag: string | undefined, waitMs: number, signal: AbortSignal): Promise<Offered | undefined>;
   /** Says what this node does; the answer tells which receipts need not be sent again. */
   report(report: Report, signal: AbortSignal): Promise<Reported>;
+  /** What this node is to keep of members that changed after a revision. Absent: nobody tells. */
+  membership?(after: number, signal: AbortSignal): Promise<Membership>;
   /** The whole port table, each time it changed. Throws when it cannot be reached. */
   ports(signal: AbortSignal): AsyncIterable<readonly PortEntry[]>;
   /** Answers a command with lines of JSON, the last of which is `{"type": "result", ...}`. */

@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import type { NodeDocuments } from "../../api/schemas.ts";
+import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import { readCharters } from "../../bucket/entries.ts";
 import type { Root } from "../../bucket/root.ts";

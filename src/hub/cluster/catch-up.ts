@@ -1,7 +1,7 @@
 /**
  * A store that was restored from a backup (its incarnation changed) may have forgotten orders that nodes accepted. The
- * hub then asks its agents for what they hold and takes no order before the nodes that it knew as present have told
- * it, or some time has passed; what comes later is still taken, whenever it comes.
+ * hub then asks its agents for what they hold, and takes no order and lets nobody in before the nodes that it knows have
+ * told it, or some time has passed; what comes later is still taken, whenever it comes.
  */
 import { SkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
@@ -10,10 +10,10 @@ import { keys } from "../records/keys.ts";
 import type { Nodes } from "./nodes.ts";
 
 /**
- * Longer than an agent's longest backoff (10 s times 1.5): whoever lives has called by then. A longer wait would only
+ * Longer than an agent's longest backoff (15 s times 1.5): whoever lives has called by then. A longer wait would only
  * hold up deployments for nodes that are off.
  */
-const LONGEST_MS = 16_000;
+const LONGEST_MS = 24_000;
 
 export class CatchUp {
   readonly #core: Core;
@@ -49,6 +49,8 @@ export class CatchUp {
   async heardFrom(node: KeyId): Promise<void> {
     if (!this.#on) return;
     this.#awaited.delete(node);
+    // Others told of the end of some.
+    for (const awaited of this.#awaited) if (this.#nodes.revoked(awaited)) this.#awaited.delete(awaited);
     if (this.#awaited.size === 0) await this.#end();
   }
 

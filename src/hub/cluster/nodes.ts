@@ -1,5 +1,5 @@
 /** Who belongs to the cluster: tickets, enrolments, labels, revocations. Every document is verified before it is kept. */
-import type { NodeDocuments, TicketView } from "../../api/schemas.ts";
+import type { NodeDocuments, TicketView } from "../../api/member-schemas.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { isKeyId, type KeyId } from "../../lib/ids.ts";
@@ -121,30 +121,23 @@ export class Nodes {
   async enrol(enrol: Envelope, caller: KeyId): Promise<KeyId> {
     return await this.#core.lanes.run("nodes", async () => {
       const claimed = readUnverified(enrol, "enrol.1");
-      const ticketKey = keys.ticket(claimed.ticket);
-      const { value: record, modRevision } = this.#core.mirror.entry(ticketKey);
+      const record = this.#core.mirror.get(keys.ticket(claimed.ticket));
       if (record === undefined) throw new SkeinError("TICKET_BAD", "the hub knows no such ticket");
-      if (record.node !== null && record.node === caller && this.#same(caller, enrol)) return caller;
-      const { charter, pin } = this.#charters.need();
-      if (record.node !== null) throw new SkeinError("TICKET_USED", "the ticket was used before");
-      const now = this.#core.clock.now();
-      const { identity, ticket } = openBirth(charter, { ticket: record.ticket, enrol }, { pin, now });
-      this.#refuseKey(identity.node, caller);
-      this.#refuseTaken(identity.name, ticket.replace);
-      this.#refuseReplacement(record.ticket, ticket.replace);
-      faultPoint("hub.enrol");
-      await commit(
-        this.#core,
-        [unchanged(ticketKey, modRevision), unchanged(keys.node(identity.node, "enrol"), 0)],
-        [
-          put(ticketKey, { ticket: record.ticket, node: identity.node } satisfies TicketRecord),
-          put(keys.node(identity.node, "ticket"), record.ticket),
-          put(keys.node(identity.node, "enrol"), enrol),
-          put(keys.name(identity.name), identity.node),
-          ...this.#replacing(ticket.replace, record.ticket, identity.name),
-        ],
-      );
-      return identity.node;
+      if (record.node === caller && this.#same(caller, enrol)) return caller;
+      refuseUsed(record);
+      return await this.#letIn(record.ticket, enrol, caller, { now: this.#core.clock.now() });
+    });
+  }
+
+  /**
+   * Takes up again who was let in before and is not in this store: that this was so, who calls this has found out. Its
+   * ticket may have expired since. The very same enrolment again is no error.
+   * @throws SkeinError TICKET_USED, TICKET_BAD, NAME_TAKEN, REVOKED, UNKNOWN_CLIENT, DOC_*
+   */
+  async takeBack(ticket: Envelope, enrol: Envelope, caller: KeyId): Promise<KeyId> {
+    return await this.#core.lanes.run("nodes", async () => {
+      if (!this.revoked(caller) && this.#same(caller, enrol)) return caller;
+      return await this.#letIn(ticket, enrol, caller, {});
     });
   }
 
@@ -184,6 +177,43 @@ export class Nodes {
       openRevoke(charter, revoke, current, this.#core.clock.now());
       await commit(this.#core, [], this.#ending(node, revoke, current.name));
     });
+  }
+
+  /** @param options now: its ticket is used now, and must not have expired */
+  async #letIn(
+    source: Envelope,
+    enrol: Envelope,
+    caller: KeyId,
+    options: { readonly now?: number },
+  ): Promise<KeyId> {
+    const { charter, pin } = this.#charters.need();
+    const { identity, ticket, ticketDigest } = openBirth(
+      charter,
+      { ticket: source, enrol },
+      { pin, ...options },
+    );
+    const key = keys.ticket(ticketDigest);
+    const { value: record, modRevision } = this.#core.mirror.entry(key);
+    const { node, name } = identity;
+    this.#refuseKey(node, caller);
+    refuseUsed(record);
+    this.#refuseTaken(name, ticket.replace);
+    this.#refuseReplacement(source, ticket.replace);
+    faultPoint("hub.enrol");
+    await commit(
+      this.#core,
+      [unchanged(key, modRevision), unchanged(keys.node(node, "enrol"), 0)],
+      [
+        put(key, { ticket: source, node } satisfies TicketRecord),
+        put(keys.join(keyIdOf({ alg: "raw", pub: ticket.key })), ticketDigest),
+        put(keys.node(node, "ticket"), source),
+        put(keys.node(node, "enrol"), enrol),
+        put(keys.name(name), node),
+        { op: "delete", key: keys.change(node) },
+        ...this.#replacing(ticket.replace, source, name),
+      ],
+    );
+    return node;
   }
 
   #resolve(node: KeyId): Identity | undefined {
@@ -226,7 +256,10 @@ export class Nodes {
         "a node enrols itself: the connection must use the enrolled key",
       );
     }
-    if (this.revoked(node)) throw new SkeinError("REVOKED", "this key was revoked; a new one must be made");
+    // Of a node that is not here the right to end it cannot be judged: what an operator signed holds it off.
+    const heard = this.#core.mirror.get(keys.change(node))?.revoke ?? null;
+    if (this.revoked(node) || heard !== null)
+      throw new SkeinError("REVOKED", "this key was revoked; a new one must be made");
     if (this.#core.mirror.get(keys.node(node, "enrol")) !== undefined) {
       throw new SkeinError("TICKET_BAD", "this key is enrolled already");
     }
@@ -260,4 +293,9 @@ export class Nodes {
       ...(name !== undefined && holder === node ? [{ op: "delete", key: keys.name(name) } as const] : []),
     ];
   }
+}
+
+function refuseUsed(record: TicketRecord | undefined): void {
+  if (record !== undefined && record.node !== null)
+    throw new SkeinError("TICKET_USED", "the ticket was used before");
 }

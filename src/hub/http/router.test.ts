@@ -17,6 +17,8 @@ const ALLOWED: Readonly<Record<keyof typeof ROUTES, string>> = {
   postTicket: "operator",
   ticket: "anonymous node operator",
   enrol: "anonymous node operator",
+  comeBack: "anonymous node operator",
+  membership: "node",
   nodes: "node operator",
   nodeDocuments: "node operator",
   postLabel: "operator",

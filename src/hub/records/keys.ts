@@ -2,6 +2,7 @@
 import type { InstanceReport } from "../../api/parts.ts";
 import type { NodeView } from "../../api/schemas.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
+import type { Change } from "../../trust/changes.ts";
 import type { Command } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
 import type { Serial } from "../../trust/orders.ts";
@@ -82,6 +83,9 @@ export const keys = {
   lastReceipts: (kid: string): Key<Envelope> => `/nodes/${kid}/receipts/`,
   lastReceipt: (kid: string, app: string, env: string): Key<Envelope> =>
     `/nodes/${kid}/receipts/${app}/${env}`,
+  changes: "/changes/" as Key<Change>,
+  /** What other nodes remember of one that is not here. */
+  change: (kid: string): Key<Change> => `/changes/${kid}`,
   name: (name: string): Key<KeyId> => `/names/${name}`,
   releases: (app: string | undefined): Key<Envelope> =>
     app === undefined ? "/releases/" : `/releases/${app}/`,

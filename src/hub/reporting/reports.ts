@@ -7,6 +7,7 @@ import { timeOf } from "../../trust/fields.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
 import { nodeLane, put, write, type Core } from "../records/core.ts";
 import type { Rollouts } from "../orders/gates.ts";
+import type { Reminders } from "../cluster/reminders.ts";
 import type { Orders } from "../orders/orders.ts";
 import type { Peers } from "./peers.ts";
 import type { PortTable } from "./port-table.ts";
@@ -22,6 +23,7 @@ export interface ReportParts {
   readonly presence: Presence;
   readonly peers: Peers;
   readonly catchUp: CatchUp;
+  readonly reminders: Reminders;
   readonly rollouts: Rollouts;
   readonly wanted: WantedDesk;
 }
@@ -33,6 +35,7 @@ export async function takeReport(parts: ReportParts, node: KeyId, report: Report
   const { duplicate } = said;
   parts.peers.note(node, report.endpoint ?? null);
   if (duplicate !== before) parts.wanted.wake(node);
+  if (report.reminder !== undefined) await parts.reminders.take(node, report.reminder);
   await takeHeads(parts, node, report.heads ?? []);
   if (report.heads !== undefined && catchUp.on) {
     await catchUp.heardFrom(node);

@@ -33,7 +33,7 @@ test("a large roster is asked for by its digest, and only by a node that does no
     return await ask(which, signal);
   };
   const kept = new Map<Digest, Roster>();
-  const own = { node: node.kid, boot: "b".repeat(24), charterVersion: () => 1 };
+  const own = { node: node.kid, boot: "b".repeat(24), charterVersion: () => 1, papers: () => undefined };
   const source = hubSource(node.client, hubDepot(node.client), {
     ...own,
     kept: { roster: async (which) => await Promise.resolve(kept.get(which)) },

@@ -3,7 +3,8 @@
  * can verify itself, and the gates that pace it. A poll waits until the answer differs from the one that it knows.
  */
 import { contentOf } from "../../api/coding.ts";
-import type { NodeDocuments, WantedApp } from "../../api/schemas.ts";
+import type { NodeDocuments } from "../../api/member-schemas.ts";
+import type { WantedApp } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { type Digest, type KeyId } from "../../lib/ids.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
@@ -11,6 +12,7 @@ import { timeOf } from "../../trust/fields.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { matches, parseSelector, type Selector } from "../../trust/selector.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
+import { isChange, type Changes } from "../cluster/changes.ts";
 import type { Charters } from "../cluster/charters.ts";
 import type { Commands } from "../commands/commands.ts";
 import type { Core } from "../records/core.ts";
@@ -29,6 +31,7 @@ export interface WantedParts {
   readonly core: Core;
   readonly charters: Charters;
   readonly nodes: Nodes;
+  readonly changes: Changes;
   readonly orders: Orders;
   readonly releases: Releases;
   readonly receipts: Receipts;
@@ -47,6 +50,7 @@ const DECISION_MS = 1500;
 /** What an answer is made of: little work, where making it is much. */
 interface Stuff {
   readonly catchingUp: boolean;
+  readonly members: number;
   readonly duplicate: boolean;
   readonly charters: readonly Envelope[];
   readonly documents: NodeDocuments;
@@ -152,13 +156,14 @@ export class WantedDesk {
   }
 
   #stuffFor(node: KeyId): Stuff {
-    const { core, charters, nodes, presence, commands, catchUp, orders } = this.#parts;
+    const { core, charters, nodes, changes, presence, commands, catchUp, orders } = this.#parts;
     const identity = nodes.identity(node);
     if (identity === undefined) throw gone(core, node);
     const duplicate = presence.duplicate(node);
     const places = duplicate ? [] : orders.appEnvs();
     const stuff = {
       catchingUp: catchUp.on,
+      members: changes.revision,
       duplicate,
       charters: charters.after(0),
       documents: nodes.documents(node),
@@ -168,13 +173,14 @@ export class WantedDesk {
     return { ...stuff, stamp: this.#stampOf(stuff) };
   }
 
-  #stampOf({ catchingUp, duplicate, charters, documents, apps, commands }: Omit<Stuff, "stamp">): string {
+  #stampOf({ catchingUp, members, duplicate, charters, ...more }: Omit<Stuff, "stamp">): string {
+    const { documents, apps, commands } = more;
     const parts = apps.map(({ records, settles, releases, gates }) => {
       const words = Object.values(gates).join(" ");
       return `${words} ${this.#numbers.of([...records, ...settles, ...releases])}`;
     });
     const rest = this.#numbers.of([...charters, ...Object.values(documents), ...commands]);
-    return [catchingUp, duplicate, rest, ...parts].join(" ");
+    return [catchingUp, members, duplicate, rest, ...parts].join(" ");
   }
 
   #appStuff(identity: Identity, place: AppEnv): AppStuff | undefined {
@@ -200,6 +206,7 @@ export class WantedDesk {
     const fields = {
       incarnation: this.#parts.core.store.incarnation,
       catchingUp: stuff.catchingUp,
+      members: stuff.members,
       duplicate: stuff.duplicate,
       charters: [...stuff.charters],
       identity: stuff.documents,
@@ -287,11 +294,9 @@ export class WantedDesk {
   }
 
   #wakeFor(changed: readonly string[]): void {
-    if (changed.some((key) => RELEVANT.some((prefix) => key.startsWith(prefix)))) return this.wake();
-    for (const node of this.#waiting.keys()) {
-      if (changed.some((key) => ["label", "revoke"].some((part) => key === `/nodes/${node}/${part}`)))
-        this.wake(node);
-    }
+    const concerns = (key: string): boolean =>
+      RELEVANT.some((prefix) => key.startsWith(prefix)) || isChange(key);
+    if (changed.some(concerns)) this.wake();
   }
 }
 

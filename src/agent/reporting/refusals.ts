@@ -1,0 +1,39 @@
+import type { Log } from "../../lib/log.ts";
+import type { AppContext } from "../app-context.ts";
+import { receiptOf } from "../attempt/receipt-of.ts";
+import type { Refusal } from "../node/intake.ts";
+
+const KEPT = 1000;
+
+/** What this node did not take, and what is wrong with it: each is said once. */
+export class Refusals {
+  readonly #context: Pick<AppContext, "outbox" | "onNews"> & Parameters<typeof receiptOf>[1];
+  readonly #log: Log;
+  readonly #said = new Set<string>();
+
+  constructor(context: AppContext, log: Log) {
+    this.#context = context;
+    this.#log = log;
+  }
+
+  /** In the log, and for an order in a receipt. */
+  async refuse({ type, code, message, alarm, order }: Refusal): Promise<void> {
+    const key = `${code} ${order?.digest ?? message}`;
+    if (this.#said.has(key) || this.#said.size >= KEPT) return;
+    this.#said.add(key);
+    this.#log.warn("document refused", { type, alarm, "err.code": code, "err.message": message });
+    if (order === null) return;
+    const { app, env, epoch, seq, release } = order.body;
+    const answers = { epoch, seq, release };
+    const verdict = "refused" as const;
+    const input = { app, env, order: order.digest, answers, verdict, code, message, cut: 0 };
+    await this.#context.outbox.put(await receiptOf(input, this.#context));
+    this.#context.onNews("now");
+  }
+
+  alarm(code: "DUPLICATE" | "CLOCK_SKEW", message: string): void {
+    if (this.#said.has(code)) return;
+    this.#said.add(code);
+    this.#log.error(message, { "err.code": code });
+  }
+}

@@ -1,0 +1,130 @@
+/** A hub that is restored from a backup, and what its agents, real ones, then tell it of the cluster's members. */
+import assert from "node:assert/strict";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
+import { firstAnswer } from "./support/answers.ts";
+import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
+
+let cluster: Cluster;
+let stop: AbortController;
+
+before(async () => {
+  stop = new AbortController();
+  cluster = await startCluster({ signal: stop.signal });
+  const web = { labels: { role: "web" } };
+  await cluster.addNodes({ a: web, b: web, c: web });
+});
+
+after(async () => {
+  stop.abort();
+  await cluster[Symbol.asyncDispose]();
+});
+
+const port = nextPort();
+
+async function deployed(version: string): Promise<void> {
+  const manifest = `app: shop\ntargets: role=web\n${RUN.replace("auto", String(port))}`;
+  const files = { "skein.yaml": manifest, "server.js": serverSource(`shop ${version}`) };
+  await cluster.ok("deploy", "--from", await writeSource(cluster, version, files), ...FAST);
+}
+
+function node(name: string): AgentProcess {
+  const found = cluster.nodes.find((one) => one.name === name);
+  assert.ok(found);
+  return found;
+}
+
+async function backup(name: string): Promise<string> {
+  const file = path.join(cluster.dir, name);
+  const made = await cluster.skein(["hub", "backup", file], { home: cluster.hub.home });
+  assert.equal(made.code, 0, made.stderr);
+  return file;
+}
+
+async function restore(file: string): Promise<void> {
+  await cluster.hub.kill();
+  const made = await cluster.skein(["hub", "restore", file], { home: cluster.hub.home });
+  assert.equal(made.code, 0, made.stderr);
+  await cluster.hub.start();
+}
+
+/** Names of all members, with their labels as a person writes them. */
+async function members(): Promise<Readonly<Record<string, string>>> {
+  const { client } = await cluster.operator();
+  const { nodes } = await client.nodes(stop.signal);
+  const text = (labels: object): string =>
+    Object.entries(labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .toSorted()
+      .join(",");
+  return Object.fromEntries(nodes.map(({ name, labels }) => [name, text(labels)]));
+}
+
+async function untilMembers(expected: Readonly<Record<string, string>>): Promise<void> {
+  const isSo = async (): Promise<boolean> => {
+    const found = await members();
+    const names = Object.keys(found).toSorted();
+    return (
+      names.join() === Object.keys(expected).toSorted().join() && names.every((n) => found[n] === expected[n])
+    );
+  };
+  await cluster.until(`the members are ${JSON.stringify(expected)}`, isSo);
+}
+
+test("who was removed since the backup stays out, who joined is back, and new labels count", async () => {
+  await deployed("v1");
+  const yesterday = await backup("yesterday.db");
+  await cluster.ok("node", "rm", "b", "--yes");
+  await cluster.ok("node", "label", "c", "tier=gold");
+  await cluster.addNode("d", { labels: { role: "web" } });
+  await deployed("v2");
+  const url = await urlOf(cluster, "shop", "d");
+  const now = { a: "role=web", c: "role=web,tier=gold", d: "role=web" };
+  await untilMembers(now);
+
+  await restore(yesterday);
+  await untilMembers(now);
+  for (const name of Object.keys(now)) await cluster.present(name);
+  await deployed("v3");
+  await firstAnswer(url, "shop v3", stop.signal);
+  assert.match(await node("b").printed(), /REVOKED/);
+});
+
+test("what no agent can tell a restored hub, the operator's machine does with its next command", async () => {
+  const before = { a: "role=web", c: "role=web,tier=gold", d: "role=web" };
+  await untilMembers(before);
+  const file = await backup("before.db");
+  // Nobody is there to hear of it but the one that is removed.
+  for (const name of ["a", "d"]) await node(name).kill();
+  await cluster.ok("node", "label", "a", "tier=silver");
+  await cluster.ok("node", "rm", "c", "--yes");
+  await restore(file);
+  await cluster.present("c");
+  assert.deepEqual(await members(), before);
+
+  assert.doesNotMatch((await cluster.ok("node", "ls")).stdout, /gold/);
+  const now = { a: "role=web,tier=silver", d: "role=web" };
+  assert.deepEqual(await members(), now);
+  for (const name of Object.keys(now)) await node(name).start();
+  await untilMembers(now);
+});
+
+test("an agent that comes long after a restore still tells what it holds", async () => {
+  const file = await backup("older.db");
+  await deployed("v4");
+  const { client } = await cluster.operator();
+  const headOf = async (): Promise<string | undefined> =>
+    (await client.app("shop", "default", stop.signal))[0]?.head?.digest;
+  const head = await headOf();
+  for (const name of ["a", "d"]) await node(name).kill();
+  await restore(file);
+  assert.notEqual(await headOf(), head);
+  await cluster.until("the hub waits no longer", async () => !(await client.hub(stop.signal)).catchingUp);
+  await node("a").start();
+  await cluster.until("the hub knows the order again", async () => (await headOf()) === head);
+  await node("d").start();
+  await cluster.present("d");
+  await deployed("v5");
+  await firstAnswer(await urlOf(cluster, "shop", "a"), "shop v5", stop.signal);
+});
