@@ -1,13 +1,14 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { nodeDocuments, type NodeDocuments } from "../api/schemas.ts";
+import { nodeDocuments, type NodeDocuments } from "../api/member-schemas.ts";
 import type { KeyId } from "../lib/ids.ts";
 import type { Paths } from "../lib/paths.ts";
 import { cacheDir } from "./home.ts";
 
 /**
- * Documents that proved nodes' identities, kept so that a command asks for those of new and relabelled nodes only. They
- * are signed, and verified each time; whatever goes wrong with a file is as if there were none.
+ * Documents that proved nodes' identities, and their ends, kept so that a command asks for those of new and relabelled
+ * nodes only, and so that a hub which forgets some is told. They are signed, and verified each time; whatever goes wrong
+ * with a file is as if there were none.
  */
 const folderOf = (paths: Paths): string => path.join(cacheDir(paths), "nodes");
 

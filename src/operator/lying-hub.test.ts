@@ -7,7 +7,8 @@ import type { HubClient } from "../api/hub-client.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import { cluster, type Cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy.ts";
-import { knownNodes } from "./nodes.ts";
+import { DryRun } from "./dry-run.ts";
+import { knownNodes, labelNode, removeNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { readLine } from "./order.ts";
 import { documentOf } from "./release.ts";
@@ -117,4 +118,28 @@ test("a hub adds no node, and gives none a label or a name", async (t) => {
     }),
   });
   await assert.rejects(knownNodes(forging, signal), ALTERED);
+});
+
+test("a hub that shows a removed node, or labels of before, is not believed over what was signed here", async (t) => {
+  const { operator, signal } = await deployed(t);
+  await knownNodes(operator, signal);
+  const before = await operator.client.nodes(signal);
+  await labelNode(operator, "n1", { tier: "gold" }, signal);
+  await removeNode(operator, "n2", signal);
+  const asked: string[] = [];
+  const setBack = liedTo(operator, {
+    nodes: () => before,
+    nodeDocuments: () => asked.push("documents"),
+    postLabel: () => asked.push("label"),
+    postRevocation: () => asked.push("revocation"),
+  });
+  const seen = await knownNodes(setBack, signal);
+  assert.deepEqual(
+    seen.map(({ name, labels, labelSerial, identity }) => [name, labels, labelSerial, identity.labels]),
+    [["n1", { role: "web", tier: "gold" }, 1, { role: "web", tier: "gold" }]],
+  );
+  assert.deepEqual(asked.toSorted(), ["label", "revocation"], "and it is told");
+  const dry = { ...setBack, dryRun: new DryRun() };
+  assert.equal((await knownNodes(dry, signal)).length, 1);
+  assert.equal(asked.length, 2, "but not by a dry run");
 });

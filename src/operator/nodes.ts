@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import type { NodeDocuments, NodeView } from "../api/schemas.ts";
-import { SkeinError } from "../lib/errors.ts";
+import type { NodeDocuments } from "../api/member-schemas.ts";
+import type { NodeView } from "../api/schemas.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { KeyId } from "../lib/ids.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
-import { openBirth, openLabel, relabelled, type Identity } from "../trust/identity.ts";
+import { openBirth, openLabel, openRevoke, relabelled, type Identity } from "../trust/identity.ts";
 import { signerFromSeed } from "../trust/keys.ts";
 import { select } from "../trust/selection.ts";
 import { formatTicketLine } from "../trust/ticket-line.ts";
@@ -22,7 +23,8 @@ export interface KnownNode extends NodeView {
 const AT_ONCE = 16;
 
 /**
- * All members, each with its identity verified here: a hub cannot add a node or a label to what is signed.
+ * All members, each with its identity verified here: a hub cannot add a node or a label to what is signed. What this
+ * machine saw signed and the hub does not show any more, its store being set back, it is told again.
  * @throws SkeinError when a node's documents do not prove what the hub says
  */
 export async function knownNodes(operator: Operator, signal: AbortSignal): Promise<KnownNode[]> {
@@ -31,18 +33,53 @@ export async function knownNodes(operator: Operator, signal: AbortSignal): Promi
   const known: KnownNode[] = [];
   for (let i = 0; i < members.length; i += AT_ONCE) {
     const some = members.slice(i, i + AT_ONCE);
-    known.push(...(await Promise.all(some.map((node) => proven(operator, node, signal)))));
+    const proofs = await Promise.all(some.map((node) => proven(operator, node, signal)));
+    known.push(...proofs.filter((node) => node !== undefined));
   }
   return known.toSorted((a, b) => (a.identity.name < b.identity.name ? -1 : 1));
 }
 
-async function proven(operator: Operator, node: NodeView, signal: AbortSignal): Promise<KnownNode> {
-  const kept = await keptIdentity(operator, node);
-  if (kept !== undefined) return { ...node, identity: kept };
+/** Undefined: it was removed. */
+async function proven(
+  operator: Operator,
+  node: NodeView,
+  signal: AbortSignal,
+): Promise<KnownNode | undefined> {
+  const kept = await keptProof(operator, node);
+  if (kept !== undefined) {
+    const { identity, documents } = kept;
+    if (isShown(identity, node) && documents.revoke === null) return { ...node, identity };
+    if (documents.revoke !== null || identity.serial > node.labelSerial)
+      return await reminded(operator, node, kept, signal);
+  }
   const documents = await operator.client.nodeDocuments(node.node, signal);
   const identity = shown(`a node ${node.name}`, () => identityIn(operator, node, documents));
   await keepDocuments(operator.paths, node.node, documents);
   return { ...node, identity };
+}
+
+/** Tells the hub what it has forgotten of a node; the node is taken as what was signed, whatever the hub says to that. */
+async function reminded(
+  { client, dryRun }: Operator,
+  node: NodeView,
+  { identity, documents: { label, revoke } }: Proof,
+  signal: AbortSignal,
+): Promise<KnownNode | undefined> {
+  const tell = async (post: () => Promise<void>): Promise<void> => {
+    if (dryRun !== undefined) return;
+    await post().catch((err: unknown) => {
+      if (!isSkeinError(err) || err.code === "HUB_UNREACHABLE") throw err;
+    });
+  };
+  // First: who ended the node may have had the right to by these labels alone.
+  if (label !== null && identity.serial > node.labelSerial)
+    await tell(async () => await client.postLabel(label, signal));
+  if (revoke !== null) {
+    await tell(async () => await client.postRevocation(revoke, signal));
+    return undefined;
+  }
+  const { name, labels, serial } = identity;
+  return { ...node, name, labels: { ...labels }, labelSerial: serial, identity };
 }
 
 /** @throws SkeinError where the documents prove no identity, or another node's */
@@ -57,20 +94,27 @@ function identityIn(operator: Operator, node: NodeView, documents: NodeDocuments
   return relabelled(born, openLabel(operator.charter, documents.label, born, operator.clock.now()));
 }
 
-/** What documents from an earlier time prove: they hold while the hub shows the node as they do. */
-async function keptIdentity(operator: Operator, node: NodeView): Promise<Identity | undefined> {
+interface Proof {
+  readonly documents: NodeDocuments;
+  readonly identity: Identity;
+}
+
+/** What documents from an earlier time prove. */
+async function keptProof(operator: Operator, node: NodeView): Promise<Proof | undefined> {
   const documents = await readDocuments(operator.paths, node.node);
   if (documents === undefined) return undefined;
   try {
     const identity = identityIn(operator, node, documents);
-    const { name, labels, serial } = identity;
-    return isDeepStrictEqual([name, labels, serial], [node.name, node.labels, node.labelSerial])
-      ? identity
-      : undefined;
+    if (documents.revoke !== null)
+      openRevoke(operator.charter, documents.revoke, identity, operator.clock.now());
+    return { documents, identity };
   } catch {
     return undefined; // the charter has changed, say: the hub may have others
   }
 }
+
+const isShown = ({ name, labels, serial }: Identity, node: NodeView): boolean =>
+  isDeepStrictEqual([name, labels, serial], [node.name, node.labels, node.labelSerial]);
 
 export interface Selected<T> {
   /** As it is signed: every bare word is spelled out. */
@@ -227,6 +271,7 @@ export async function labelNode(
     [operator.signer],
   );
   await operator.client.postLabel(label, signal);
+  await keepChange(operator, identity.node, { label });
   return { ...identity, labels, serial: identity.serial + 1 };
 }
 
@@ -258,4 +303,11 @@ async function revokeNode(
     [operator.signer],
   );
   await operator.client.postRevocation(revoke, signal);
+  await keepChange(operator, node.identity.node, { revoke });
+}
+
+/** So that a hub which forgets it is told by this machine. */
+async function keepChange({ paths }: Operator, node: KeyId, change: Partial<NodeDocuments>): Promise<void> {
+  const documents = await readDocuments(paths, node);
+  if (documents !== undefined) await keepDocuments(paths, node, { ...documents, ...change });
 }
