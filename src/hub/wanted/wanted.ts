@@ -3,6 +3,7 @@
  * can verify itself, and the gates that pace it. A poll waits until the answer differs from the one that it knows.
  */
 import { contentOf } from "../../api/coding.ts";
+import type { InstanceReport } from "../../api/parts.ts";
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { WantedApp } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -58,6 +59,8 @@ interface Stuff {
   readonly commands: readonly Envelope[];
   /** Differs where the answer would. */
   readonly stamp: string;
+  /** Differs where more than a settle does: then the answer cannot wait. */
+  readonly urgent: string;
 }
 
 interface AppStuff {
@@ -78,7 +81,7 @@ export class WantedDesk {
   /** Which of them name whom: many orders have one selector, and a changed identity is another object. */
   readonly #matching = new WeakMap<Identity, Map<string, boolean>>();
   /** Of the last answer that was made for a node, and its etag. */
-  readonly #made = new Map<KeyId, { readonly stamp: string; readonly etag: string }>();
+  readonly #made = new Map<KeyId, Pick<Stuff, "stamp" | "urgent"> & { readonly etag: string }>();
   readonly #numbers = new Numbers();
   #beacon: { readonly at: number; readonly envelope: Promise<Envelope> } | undefined;
 
@@ -95,24 +98,25 @@ export class WantedDesk {
     waitMs: number,
     signal: AbortSignal,
   ): Promise<Answer | undefined> {
-    const until = performance.now() + waitMs;
+    let until = performance.now() + waitMs;
     let ripe = Infinity;
     for (;;) {
-      const news = this.#nextNews(node, signal);
+      const wake = this.#nextNews(node, signal);
       try {
         const stuff = this.#stuffFor(node);
-        const isNew = !this.#isMade(node, stuff, etag);
+        const news = this.#newsIn(stuff, node, etag);
+        const isUrgent = news === "urgent";
         // A node that is told of an order and then that it may start it is told twice.
-        if (isNew) ripe = Math.min(ripe, performance.now() + Math.min(waitMs, DECISION_MS));
-        const leftMs = (isNew ? ripe : until) - performance.now();
-        if (isNew && (leftMs <= 0 || this.#isDecided(stuff))) {
-          const answer = await this.#answer(node, stuff);
-          if (answer.content.etag !== etag) return answer;
+        if (isUrgent) ripe = Math.min(ripe, performance.now() + Math.min(waitMs, DECISION_MS));
+        const leftMs = (isUrgent ? ripe : until) - performance.now();
+        if (leftMs <= 0 || (isUrgent && this.#isDecided(stuff))) {
+          const answer = news === "none" ? undefined : await this.#answer(node, stuff);
+          if (answer === undefined || answer.content.etag !== etag) return answer;
           // It was told before this hub started.
           ripe = Infinity;
-        } else if (leftMs <= 0 || (!(await news.within(leftMs)) && !isNew)) return undefined;
+        } else if (!(await wake.within(leftMs)) && !isUrgent) until = 0;
       } finally {
-        news.stop();
+        wake.stop();
       }
       signal.throwIfAborted();
     }
@@ -170,36 +174,51 @@ export class WantedDesk {
       apps: places.flatMap((place) => this.#appStuff(identity, place) ?? []),
       commands: commands.openFor(node),
     };
-    return { ...stuff, stamp: this.#stampOf(stuff) };
+    return { ...stuff, ...this.#stampsOf(stuff) };
   }
 
-  #stampOf({ catchingUp, members, duplicate, charters, ...more }: Omit<Stuff, "stamp">): string {
+  #stampsOf({
+    catchingUp,
+    members,
+    duplicate,
+    charters,
+    ...more
+  }: Omit<Stuff, "stamp" | "urgent">): Pick<Stuff, "stamp" | "urgent"> {
     const { documents, apps, commands } = more;
     const parts = apps.map(({ records, settles, releases, gates }) => {
       const words = Object.values(gates).join(" ");
       return `${words} ${this.#numbers.of([...records, ...settles, ...releases])}`;
     });
+    const heads = apps.map(({ place, records: [head], gates }) => {
+      if (head === undefined) return "";
+      return `${gates[head.digest]} ${this.#numbers.of([head, ...this.#releasesOf(place, [head])])}`;
+    });
     const rest = this.#numbers.of([...charters, ...Object.values(documents), ...commands]);
-    return [catchingUp, members, duplicate, rest, ...parts].join(" ");
+    const stampOf = (own: readonly string[]): string =>
+      [catchingUp, members, duplicate, rest, ...own].join(" ");
+    return { stamp: stampOf(parts), urgent: stampOf(heads) };
   }
 
   #appStuff(identity: Identity, place: AppEnv): AppStuff | undefined {
-    const { orders, releases, gates } = this.#parts;
     const records = this.ordersFor(identity, place);
     if (records.length === 0) return undefined;
-    const ids = new Set(
-      records.flatMap((record) => {
-        const { release, fallback, beside } = orders.body(record);
-        return [release, ...beside, ...(fallback === null ? [] : [fallback])];
-      }),
-    );
+    const { gates } = this.#parts;
     return {
       place,
       records,
       settles: records.flatMap((record) => this.#published(record) ?? []),
-      releases: [...ids].flatMap((id) => releases.get(place.app, id) ?? []),
+      releases: this.#releasesOf(place, records),
       gates: Object.fromEntries(records.map(({ digest }) => [digest, gates.gateFor(digest, identity.node)])),
     };
+  }
+
+  #releasesOf({ app }: AppEnv, records: readonly OrderRecord[]): Envelope[] {
+    const { orders, releases } = this.#parts;
+    const ids = records.flatMap((record) => {
+      const { release, fallback, beside } = orders.body(record);
+      return [release, ...beside, ...(fallback === null ? [] : [fallback])];
+    });
+    return [...new Set(ids)].flatMap((id) => releases.get(app, id) ?? []);
   }
 
   async #answer(node: KeyId, stuff: Stuff): Promise<Answer> {
@@ -214,15 +233,35 @@ export class WantedDesk {
       commands: [...stuff.commands],
     };
     const content = contentOf(fields);
-    this.#made.set(node, { stamp: stuff.stamp, etag: content.etag });
+    const { stamp, urgent } = stuff;
+    this.#made.set(node, { stamp, urgent, etag: content.etag });
     const moment = { beacon: await this.beacon(), lastReceipts: this.#parts.receipts.own(node) };
     return { content, wanted: { etag: content.etag, ...fields, ...moment } };
   }
 
-  /** Is that what the answer of this etag was made of? */
-  #isMade(node: KeyId, { stamp }: Stuff, etag: string | undefined): boolean {
+  /**
+   * What is new since the answer of this etag. A settle that the node can do without for a while is not urgent: it makes
+   * what the node runs stand, so it goes with the next news, or ends the poll in place of none.
+   */
+  #newsIn(
+    { stamp, urgent, apps }: Stuff,
+    node: KeyId,
+    etag: string | undefined,
+  ): "none" | "settle" | "urgent" {
     const made = this.#made.get(node);
-    return made?.stamp === stamp && made.etag === etag;
+    if (made?.etag !== etag) return "urgent";
+    if (made?.stamp === stamp) return "none";
+    const canWait = made?.urgent === urgent && !apps.some((app) => this.#isAwaited(node, app));
+    return canWait ? "settle" : "urgent";
+  }
+
+  /** What is left of an earlier release ends with the settle; and who does not run the head may look at what stands. */
+  #isAwaited(node: KeyId, { place, records: [head], gates }: AppStuff): boolean {
+    if (head === undefined || gates[head.digest] !== "go") return true;
+    const { release } = this.#parts.orders.body(head);
+    const isLeft = (one: InstanceReport): boolean =>
+      one.app === place.app && one.env === place.env && one.release !== release;
+    return this.#parts.core.mirror.list(keys.ports(node)).some(({ value }) => isLeft(value));
   }
 
   #isDecided({ apps }: Stuff): boolean {
