@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { isSkeinError } from "../lib/errors.ts";
+import type { AlongBlob } from "./along.ts";
 import {
   AFTER_HEADER,
   CODED,
@@ -24,6 +25,8 @@ export class Conversation {
   #said: readonly Buffer[] = [];
   /** The last one of them that the hub said it took. */
   #taken: Buffer | undefined;
+  /** The last blob that came with an answer, until it is asked for. */
+  #along: AlongBlob | undefined;
 
   /** Headers of a poll for news after `etag`. */
   asking(etag: string | undefined): Headers {
@@ -40,8 +43,9 @@ export class Conversation {
     if (coding === CODED_AFTER && held !== undefined) {
       // The hub may have taken a report whose answer is still on its way.
       const said = this.#said.map((one) => sharedOf(held, one));
-      const { body, content } = await bodyAfter(response, name, [...said, sharedOf(held)]);
+      const { body, content, along } = await bodyAfter(response, name, [...said, sharedOf(held)]);
       this.#told = content;
+      this.#along = along ?? this.#along;
       return body;
     }
     const body = await bodyOf(response, name);
@@ -49,6 +53,14 @@ export class Conversation {
     this.#taken = undefined;
     if (coding !== undefined) this.#told = contentIn(body);
     return body;
+  }
+
+  /** The bytes of a blob that came with an answer; told once. */
+  came(blob: string): Uint8Array | undefined {
+    if (this.#along?.name !== blob) return undefined;
+    const { bytes } = this.#along;
+    this.#along = undefined;
+    return bytes;
   }
 
   /** Sends a report, coded where the hub will know how to read it, else as it is. */

@@ -226,7 +226,7 @@ export const ROUTES = {
     summary: "What the calling node should run; waits for news when `if-none-match` is current",
     roles: NODES,
     // The agent's boot nonce, as in its reports: two that ask in turn are two agents with one key.
-    query: z.object({ wait: count(0, 120_000), boot: s.bootNonce.optional() }),
+    query: z.object({ wait: count(0, 120_000), boot: s.bootNonce.optional(), along: s.alongBytes }),
     response: s.wanted,
   },
   roster: {

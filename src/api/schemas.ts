@@ -249,6 +249,8 @@ export const reportedHead = z.strictObject({
 export type ReportedHead = z.infer<typeof reportedHead>;
 /** Made anew at each start of an agent. */
 export const bootNonce = z.string().min(8).max(64);
+/** Most bytes of a delta that may follow the JSON of an answer; its header `skein-along` says which, and how long. */
+export const alongBytes = z.coerce.number().int().min(0).max(1_048_576).default(0);
 
 export const report = z.strictObject({
   /** Random, made once by each agent process: tells two live agents with one key apart. */

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { SkeinError } from "../lib/errors.ts";
 import { bytesOf, jsonOf, type RequestOptions } from "../trust/http-client.ts";
+import { ALONG_HEADER, withoutAlong, type AlongBlob } from "./along.ts";
 import { CODED, contentIn, decode, type Content, type Shared } from "./coding.ts";
 import { ROUTES, type Route, type RouteName } from "./routes.ts";
 
@@ -35,23 +36,27 @@ export async function bodyOf(response: IncomingMessage, name: string): Promise<u
 }
 
 /**
- * The parsed body of an answer to `wanted` that is coded after one of these, and its content.
+ * The parsed body of an answer to `wanted` that is coded after one of these, its content, and what came along.
  * @throws SkeinError HUB_UNREACHABLE where it is coded after none of them
  */
 export async function bodyAfter(
   response: IncomingMessage,
   name: string,
   candidates: readonly Shared[],
-): Promise<{ readonly body: unknown; readonly content: Content }> {
+): Promise<{
+  readonly body: unknown;
+  readonly content: Content;
+  readonly along: AlongBlob | undefined;
+}> {
   try {
-    const bytes = await bytesOf(response);
+    const { body: coded, along } = withoutAlong(await bytesOf(response), response.headers[ALONG_HEADER]);
     for (const shared of candidates) {
-      const body = await decode(bytes, MAX_BODY_BYTES, shared)
+      const body = await decode(coded, MAX_BODY_BYTES, shared)
         .then((text) => JSON.parse(text.toString("utf8")) as unknown)
         .catch(() => undefined);
       // Coded after something else it says nothing, or what its etag does not stand for.
       const content = contentIn(body);
-      if (content !== undefined) return { body, content };
+      if (content !== undefined) return { body, content, along };
     }
     throw new Error("coded after what is not known here");
   } catch (err) {

@@ -135,8 +135,9 @@ function agents(hub: Hub) {
       if (presence.polled(node, waitMs, call.query.boot)) hub.wanted.dismiss(node);
       try {
         const wanted = await hub.wanted.poll(node, call.req.headers["if-none-match"], waitMs, call.signal);
-        if (wanted !== undefined) return await sendWanted(call, wanted, node, hub.wanted.told);
-        return void call.res.writeHead(304).end();
+        if (wanted === undefined) return void call.res.writeHead(304).end();
+        const along = await hub.along.to(node, hub.wanted.headsFor(node), call.query.along);
+        return await sendWanted(call, wanted, node, hub.wanted.told, along);
       } finally {
         presence.pollEnded(node, call.res.destroyed && !core.signal.aborted);
       }

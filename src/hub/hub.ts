@@ -5,6 +5,7 @@ import type { CatchUp } from "./cluster/catch-up.ts";
 import type { Commands } from "./commands/commands.ts";
 import type { Core } from "./records/core.ts";
 import type { Admissions } from "./depot/admission.ts";
+import type { Along } from "./depot/along.ts";
 import type { Deltas } from "./depot/deltas.ts";
 import type { Rollouts } from "./orders/gates.ts";
 import type { GitRepos } from "./git/git-repos.ts";
@@ -30,6 +31,7 @@ export interface Hub {
   readonly layouts: Layouts;
   readonly admissions: Admissions;
   readonly deltas: Deltas;
+  readonly along: Along;
   readonly orders: Orders;
   readonly receipts: Receipts;
   readonly ports: PortTable;

@@ -27,6 +27,7 @@ import { Charters } from "./cluster/charters.ts";
 import { Commands } from "./commands/commands.ts";
 import type { Core } from "./records/core.ts";
 import { Admissions } from "./depot/admission.ts";
+import { Along } from "./depot/along.ts";
 import { Deltas } from "./depot/deltas.ts";
 import { collectQuietly } from "./depot/depot-upkeep.ts";
 import { GitRepos } from "./git/git-repos.ts";
@@ -213,6 +214,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     // A restored hub does not know yet what it had given to whom: the table stays as the nodes say.
     names: (identity, place) => catchUp.on || wanted.ordersFor(identity, place).length > 0,
   });
+  const peers = new Peers({ core, charters, nodes, orders, presence });
   const info = async (): Promise<HubInfo> => await infoOf(core, charters, catchUp, wanted);
   return {
     core,
@@ -220,11 +222,12 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     nodes,
     reminders: new Reminders(core, { charters, nodes, changes, catchUp }),
     presence,
-    peers: new Peers({ core, charters, nodes, orders, presence }),
+    peers,
     releases,
     layouts,
     admissions: new Admissions({ core, charters, releases }),
-    deltas: new Deltas(core, { releases, orders, presence }),
+    deltas: new Deltas(core, { releases, orders, presence, peers }),
+    along: new Along({ core, orders, releases, presence, peers }),
     orders,
     receipts,
     ports,

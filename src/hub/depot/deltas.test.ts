@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
 import { httpDepot } from "../../depot/http.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { install } from "../../release/install/install.ts";
@@ -95,6 +96,9 @@ for (const [size, before, after] of [
       index?.deltas.map(({ from }) => from),
       [first.published.tree],
     );
+    // Small ones are at hand for whoever is told of an order.
+    const name = deltaName(second.published.tree, first.published.tree);
+    await eventually("its proof", () => hub.hub.peers.hasProof(name));
   });
 }
 

@@ -5,6 +5,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
+import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
 import { isInBucket } from "../../depot/open-depot.ts";
 import { messageOf } from "../../lib/errors.ts";
 import { isDigest, type TreeId } from "../../lib/ids.ts";
@@ -15,6 +16,7 @@ import type { PublishedTree } from "../../release/tree/published.ts";
 import { deltaName, type DeltaRef } from "../../release/tree/release-index.ts";
 import type { Release } from "../../trust/documents.ts";
 import type { Core } from "../records/core.ts";
+import type { Peers } from "../reporting/peers.ts";
 import { likelyFrom, pairOf, type PairParts } from "./delta-pairs.ts";
 
 /** Longest that a node is kept waiting: it takes packs then. The delta is made all the same. */
@@ -38,9 +40,13 @@ interface Task {
   readonly lane: "here" | "apart";
 }
 
+export interface DeltaParts extends PairParts {
+  readonly peers: Pick<Peers, "proof">;
+}
+
 export class Deltas implements AsyncDisposable {
   readonly #core: Pick<Core, "depot" | "clock" | "log" | "signal">;
-  readonly #parts: PairParts;
+  readonly #parts: DeltaParts;
   /** By the delta's name: made now, or waiting for its turn. None of these rejects. */
   readonly #making = new Map<string, Promise<void>>();
   /** Deltas that there are none of, as far as is known → since when, in ms since the epoch. */
@@ -49,7 +55,7 @@ export class Deltas implements AsyncDisposable {
   readonly #last = { here: Promise.resolve(), apart: Promise.resolve() };
   #child: ChildProcess | undefined;
 
-  constructor(core: Pick<Core, "depot" | "clock" | "log" | "signal">, parts: PairParts) {
+  constructor(core: Pick<Core, "depot" | "clock" | "log" | "signal">, parts: DeltaParts) {
     this.#core = core;
     this.#parts = parts;
   }
@@ -129,7 +135,11 @@ export class Deltas implements AsyncDisposable {
     const { address, scratch } = this.#core.depot;
     const task = { depot: address, scratch, to: treeOf(to), from: [treeOf(from)] };
     const [made] = lane === "here" ? await this.#makeHere(task) : await this.#makeApart(task);
-    if (made !== undefined) this.#core.log.info("delta", { app: to.app, tree: to.tree, ...made });
+    if (made === undefined) return;
+    this.#core.log.info("delta", { app: to.app, tree: to.tree, ...made });
+    // At hand for those who are told of an order for it.
+    if (made.bytes > 0 && made.bytes <= WHOLE_BYTES)
+      await this.#parts.peers.proof(deltaName(to.tree, from.tree));
   }
 
   async #makeHere({ scratch, to, from }: MakerTask): Promise<readonly DeltaRef[]> {

@@ -1,4 +1,5 @@
 import type http from "node:http";
+import { withAlong, type AlongBlob } from "../../api/along.ts";
 import { CODED, CODED_AFTER, encode, encodeContent, type Content } from "../../api/coding.ts";
 import type { Wanted } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
@@ -13,20 +14,23 @@ export interface Answer {
 /**
  * In full to whoever reads nothing else; as one zstd frame; or, to a node that was told `held` by this hub and still
  * has it, as what is new since. The last leaves out what belongs to the moment: the node was told that before.
+ * @param along goes with the last; others are not told of one order but of all
  */
 export async function sendWanted(
   call: { readonly req: http.IncomingMessage; readonly res: http.ServerResponse },
   { content, wanted }: Answer,
   node: KeyId,
   told: Told,
+  along?: AlongBlob,
 ): Promise<void> {
   const { req, res } = call;
   const codings = acceptedCodings(req);
   const held = codings.has(CODED_AFTER) ? told.after(node, req.headers["if-none-match"]) : undefined;
   if (codings.has(CODED) || codings.has(CODED_AFTER)) told.keep(node, content, held === undefined);
   if (held !== undefined) {
-    const coded = await encodeContent(content, held);
-    res.writeHead(200, { "content-encoding": CODED_AFTER, "content-length": coded.length }).end(coded);
+    const { bytes, headers } = withAlong(await encodeContent(content, held), along);
+    res.writeHead(200, { "content-encoding": CODED_AFTER, "content-length": bytes.length, ...headers });
+    res.end(bytes);
     return;
   }
   const body = Buffer.from(JSON.stringify(wanted));

@@ -159,6 +159,14 @@ export class WantedDesk {
     return standing === undefined || standing === head ? [head] : [head, standing];
   }
 
+  /** The newest order of each app that names this node. */
+  headsFor(node: KeyId): OrderRecord[] {
+    const { nodes, orders, presence } = this.#parts;
+    const identity = nodes.identity(node);
+    if (identity === undefined || presence.duplicate(node)) return [];
+    return orders.appEnvs().flatMap((place) => this.ordersFor(identity, place).slice(0, 1));
+  }
+
   #stuffFor(node: KeyId): Stuff {
     const { core, charters, nodes, changes, presence, commands, catchUp, orders } = this.#parts;
     const identity = nodes.identity(node);
