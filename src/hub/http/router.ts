@@ -4,6 +4,7 @@ import type { z } from "zod";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { PATH_PARAMS, ROUTES, type Route, type RouteName } from "../../api/routes.ts";
 import type { Caller } from "./caller.ts";
+import { OpenCalls } from "./open-calls.ts";
 import { answerJson, checked, readJson, sendError, sendLines, type Held, type JsonBody } from "./http.ts";
 
 const MAX_BODY = 2 * 2 ** 20;
@@ -19,7 +20,7 @@ export interface Call<N extends RouteName = RouteName> {
   readonly text: Buffer;
   readonly req: http.IncomingMessage;
   readonly res: http.ServerResponse;
-  /** Ends with the connection and with the hub. */
+  /** Ends when the caller goes before it was answered, and with the hub. */
   readonly signal: AbortSignal;
 }
 
@@ -57,11 +58,12 @@ export interface RouterParts {
 }
 
 export function requestListener(parts: RouterParts): http.RequestListener {
+  const calls = new OpenCalls(parts.signal);
   return (req, res) => {
     // Each answer to each of many nodes carries its head: what HTTP/1.1 does without is left out.
     res.sendDate = false;
     res.removeHeader("connection");
-    answer(parts, req, res).catch((err: unknown) => {
+    answer(parts, calls, req, res).catch((err: unknown) => {
       if (!isSkeinError(err) && !res.destroyed) parts.failed(req, err);
       sendError(req, res, err);
     });
@@ -70,19 +72,18 @@ export function requestListener(parts: RouterParts): http.RequestListener {
 
 async function answer(
   parts: RouterParts,
+  calls: OpenCalls,
   req: http.IncomingMessage,
   res: http.ServerResponse,
 ): Promise<void> {
   const { name, route, params, caller, url } = admit(parts, req);
-  const closed = new AbortController();
-  res.once("close", () => closed.abort(new SkeinError("INTERRUPTED", "the caller has gone")));
+  const signal = calls.begin(res);
   const body =
     route.body === undefined
       ? NO_BODY
       : await readJson(req, route.body, route.maxBody ?? MAX_BODY, parts.held(caller));
   const query =
     route.query === undefined ? {} : checked(route.query, Object.fromEntries(url.searchParams), "the query");
-  const signal = AbortSignal.any([closed.signal, parts.signal]);
   // The schemas of this very route were applied above; TypeScript cannot follow that through the table.
   const handler = parts.handlers[name] as (call: unknown) => Promise<unknown>;
   const result = await handler({
