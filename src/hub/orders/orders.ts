@@ -17,6 +17,7 @@ import { compareSerials, openOrder, openSettle, refuseUnproven, serialText } fro
 import type { Charters } from "../cluster/charters.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import type { Rollouts } from "./gates.ts";
+import { storedEnvelope } from "../records/envelopes.ts";
 import { keys, type Key, type OrderRecord, type SettleRecord, type StandingRecord } from "../records/keys.ts";
 import type { Releases } from "./releases.ts";
 
@@ -253,7 +254,7 @@ export class Orders {
     more: readonly Envelope[],
   ): Promise<readonly Envelope[] | undefined> {
     const { entries } = await this.#core.store.range(keys.receipts(record.digest));
-    const stored = entries.map(({ value }) => JSON.parse(value) as Envelope);
+    const stored = entries.map(({ value }) => storedEnvelope(value));
     const order = this.body(record);
     try {
       return refuseUnproven({

@@ -7,6 +7,7 @@ import { compareSerials, openReceipt } from "../../trust/orders.ts";
 import { msOf } from "../../trust/fields.ts";
 import type { Charters } from "../cluster/charters.ts";
 import type { Core } from "../records/core.ts";
+import { storedEnvelope } from "../records/envelopes.ts";
 import { keys, type Key } from "../records/keys.ts";
 import type { Orders } from "./orders.ts";
 
@@ -76,9 +77,9 @@ export class Receipts {
     if (isNewest) puts.set(lastKey, source);
   }
 
-  async #stored(key: Key<Envelope>): Promise<unknown> {
+  async #stored(key: Key<Envelope>): Promise<Envelope | undefined> {
     const stored = await this.#core.store.get(key);
-    return stored === undefined ? undefined : JSON.parse(stored.value);
+    return stored === undefined ? undefined : storedEnvelope(stored.value);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { deepFrozen } from "../../lib/deep-frozen.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { knownEnvelope } from "./envelopes.ts";
 import type { Key } from "./keys.ts";
 import type { Store, StoreEvent } from "../../store/store.ts";
 
@@ -167,7 +168,7 @@ export class Mirror {
 }
 
 function parsedOf(cell: Cell): unknown {
-  cell.parsed ??= deepFrozen(JSON.parse(cell.value));
+  cell.parsed ??= knownEnvelope(cell.value) ?? deepFrozen(JSON.parse(cell.value));
   return cell.parsed;
 }
 

@@ -5,7 +5,9 @@ import { faultPoint } from "../../lib/fault.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import { timeOf } from "../../trust/fields.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
-import { nodeLane, put, write, type Core } from "../records/core.ts";
+import type { Op } from "../../store/store.ts";
+import { nodeLane, write, type Core } from "../records/core.ts";
+import { envelopeText } from "../records/envelopes.ts";
 import type { Rollouts } from "../orders/gates.ts";
 import type { Reminders } from "../cluster/reminders.ts";
 import type { Orders } from "../orders/orders.ts";
@@ -61,7 +63,7 @@ async function keep(
   const instances = duplicate ? [] : await ports.renew(node, report.instances);
   const { done, puts } = await receipts.take(node, report.receipts);
   if (puts.size > 0) faultPoint("hub.receipt");
-  const kept = [...puts].map(([key, receipt]) => put(key, receipt));
+  const kept = [...puts].map(([key, receipt]): Op => ({ op: "put", key, value: envelopeText(receipt) }));
   await write(core, [...changes(), ...instances, ...kept]);
   return [...done];
 }

@@ -13,6 +13,7 @@ import { msOf } from "../../trust/fields.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { matches, parseSelector, type Selector } from "../../trust/selector.ts";
 import type { Core } from "../records/core.ts";
+import { storedEnvelope } from "../records/envelopes.ts";
 import { keys } from "../records/keys.ts";
 import type { AppEnv, Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
@@ -147,7 +148,7 @@ export class Case {
   }
 
   #take(value: string): void {
-    const receipt = readUnverified(JSON.parse(value), "receipt.1");
+    const receipt = readUnverified(storedEnvelope(value), "receipt.1");
     this.#receipts.set(receipt.node, receipt);
     this.heardAt = this.#parts.core.clock.now();
     this.version += 1;
