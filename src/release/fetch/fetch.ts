@@ -6,7 +6,7 @@ import type { DepotKind, DepotReader } from "../../depot/depot.ts";
 import { readBy } from "../../depot/read-by.ts";
 import { readHead } from "./blobs.ts";
 import { ChunkTable } from "./chunk-table.ts";
-import { fetchFrames, missingChunk, type ChunkTaker } from "./fetch-frames.ts";
+import { fetchFrames, missingChunk, type ChunkTaker, type FrameTaker, type Takers } from "./fetch-frames.ts";
 import type { ChunkRef, FrameRef } from "../tree/pack.ts";
 
 const TRIES = 5;
@@ -166,9 +166,10 @@ export class PackMap {
 
   /**
    * Fetches chunks in the order in which they lie in their packs, checks and hands them on.
+   * @param takeFrame is asked first, for each frame in which something is wanted
    * @throws SkeinError CHUNK_MISSING when no pack has one; CHUNK_CORRUPT, PACK_CORRUPT when no depot has it whole
    */
-  async fetch(wanted: WantedChunks, take: ChunkTaker): Promise<void> {
+  async fetch(wanted: WantedChunks, take: ChunkTaker, takeFrame?: FrameTaker): Promise<void> {
     const byPack = new Map<Digest, Set<FrameRef>>();
     let last: Place | undefined;
     const isPlaced = (id: ChunkId): boolean => {
@@ -187,21 +188,33 @@ export class PackMap {
     });
     if (next.done !== true) throw missingChunk(next.value);
     const todo = [...byPack];
-    const takeWanted: ChunkTaker = (chunk, bytes) => {
-      if (!wanted.has(chunk.id)) return;
-      try {
-        take(chunk, bytes);
-      } catch (cause) {
-        throw new NotTaken("the bytes could not be taken", { cause });
-      }
-    };
+    const takers = takersOf(wanted, take, takeFrame);
     const work = async (): Promise<void> => {
       for (let next = todo.shift(); next !== undefined; next = todo.shift()) {
         const [pack, frames] = next;
         const ordered = [...frames].sort((a, b) => a.start - b.start);
-        await fetchFrames(this.#fetcher, pack, ordered, takeWanted);
+        await fetchFrames(this.#fetcher, pack, ordered, takers);
       }
     };
     await Promise.all(Array.from({ length: PACKS_AT_ONCE }, work));
   }
+}
+
+/** Whoever takes may find a depot's bytes wrong; whatever else fails is no depot's fault. */
+function takersOf(wanted: WantedChunks, take: ChunkTaker, takeFrame?: FrameTaker): Takers {
+  const notTaken = (cause: unknown): Error => new NotTaken("the bytes could not be taken", { cause });
+  return {
+    take: (chunk, bytes) => {
+      if (!wanted.has(chunk.id)) return;
+      try {
+        take(chunk, bytes);
+      } catch (err) {
+        throw notTaken(err);
+      }
+    },
+    takeFrame: (frame, bytes) =>
+      takeFrame?.(frame, bytes)?.catch((err: unknown) => {
+        throw isSkeinError(err, "CHUNK_CORRUPT", "PACK_CORRUPT") ? err : notTaken(err);
+      }),
+  };
 }

@@ -7,10 +7,12 @@ import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
 import { fillFromHere, folded, type Counts, type LocalOptions } from "./fill-from-here.ts";
 import type { EarlyFlushes } from "./flush.ts";
 import type { PackMap } from "../fetch/fetch.ts";
+import type { FrameTaker } from "../fetch/fetch-frames.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import { MAX_CHUNK, MIN_CHUNK } from "../tree/gear.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import { Placer, type PlannedFile } from "./placer.ts";
+import { PlacingThread } from "./placing-thread.ts";
 import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "../record/record-file.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
@@ -35,6 +37,8 @@ export interface Filled {
 
 /** Chunks taken before their garbage is collected. */
 const CHUNKS_PER_COLLECTION = 10_000;
+/** Fewer are put down by this thread before another has begun. */
+const FILES_PER_THREAD = 2000;
 
 /**
  * Fills the staging directory: from what an earlier try left, from earlier installs, then from the depots.
@@ -133,10 +137,16 @@ async function fillFromDepots(
     meter.tell();
   };
   let taken = 0;
-  await packs.fetch(placer.wanted, (chunk, bytes) => {
-    placer.take(chunk, bytes);
-    if (++taken % CHUNKS_PER_COLLECTION === 0) collectAfter(CHUNKS_PER_COLLECTION);
-  });
+  await using thread = todo.length < FILES_PER_THREAD ? undefined : new PlacingThread(placer);
+  const takeFrame: FrameTaker | undefined = thread && ((frame, bytes) => thread.takeFrame(frame, bytes));
+  await packs.fetch(
+    placer.wanted,
+    (chunk, bytes) => {
+      placer.take(chunk, bytes);
+      if (++taken % CHUNKS_PER_COLLECTION === 0) collectAfter(CHUNKS_PER_COLLECTION);
+    },
+    takeFrame,
+  );
 }
 
 const isChunk = (packs: PackMap, id: Digest): boolean => packs.chunks.has(id as string as ChunkId);

@@ -5,7 +5,8 @@ import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { MIN_CHUNK } from "../tree/gear.ts";
 import type { WantedChunks } from "../fetch/fetch.ts";
-import type { ChunkRef } from "../tree/pack.ts";
+import { chunksOf, type ChunkRef, type FrameRef } from "../tree/pack.ts";
+import { CREATE, finishFile, modeOf, putFile, writeAt, type FileLook } from "./put-file.ts";
 import type { FileRow } from "../tree/rows.ts";
 
 /** A file that is to be put down. */
@@ -38,14 +39,17 @@ interface Target {
 /** A file that is one chunk, or a place in a larger one. */
 type Use = PlannedFile | Target;
 
-const { O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
-const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+/** Of what is wanted of a frame, what somebody else puts down. Each `at` is where the bytes are in the frame. */
+export interface Claim {
+  readonly files: readonly { readonly plan: PlannedFile; readonly at: number }[];
+  /** Chunks that are a part of larger files: for {@link Placer.take}, when they were checked. */
+  readonly parts: readonly { readonly chunk: ChunkRef; readonly at: number }[];
+}
+
+const { O_RDWR, O_CREAT, O_NOFOLLOW } = fs.constants;
 /** Files of many chunks that are kept open at once. */
 const MAX_OPEN = 32;
 const COPY_BYTES = 1024 * 1024;
-
-/** Files never change once they are put down: whoever may run them may only read and run them. */
-export const modeOf = (row: FileRow): number => (row.kind === "x" ? 0o555 : 0o444);
 
 /** Asked once: this process never becomes somebody else, and to ask for each of many thousand files is a call each. */
 const ourUid = process.geteuid?.();
@@ -134,6 +138,36 @@ export class Placer {
     for (const use of uses) this.#place(use, bytes);
   }
 
+  /** The whole files of a frame, for somebody else to put down: they are wanted no more until they are given back. */
+  claim(frame: FrameRef): Claim {
+    const files: { plan: PlannedFile; at: number }[] = [];
+    const parts: { chunk: ChunkRef; at: number }[] = [];
+    let at = 0;
+    for (const chunk of chunksOf(frame)) {
+      const uses = [this.#uses.get(chunk.id) ?? []].flat();
+      const rest = uses.filter((use) => !("row" in use) || use.row.size !== chunk.length);
+      for (const use of uses) if (!rest.includes(use)) files.push({ plan: use as PlannedFile, at });
+      if (rest.length > 0) parts.push({ chunk, at });
+      if (rest.length > 0) this.#uses.set(chunk.id, rest);
+      else this.#uses.delete(chunk.id);
+      at += chunk.length;
+    }
+    return { files, parts };
+  }
+
+  /** They are there. @param inodes of the claim's files, in order */
+  settle({ files }: Claim, inodes: readonly number[]): void {
+    for (const [n, { plan }] of files.entries()) {
+      this.inodes[plan.index] = inodes[n] as number;
+      this.onWritten(plan.row.size);
+    }
+  }
+
+  /** They are not there, and wanted again. */
+  giveBack({ files }: Claim): void {
+    for (const { plan } of files) this.expectWhole(plan);
+  }
+
   /**
    * Takes the whole file from one that is here, checked by its digest on the way.
    * @returns false, with nothing left behind, when that file has other content
@@ -211,20 +245,14 @@ export class Placer {
       if (length === 0) return sum.digest("hex");
       const bytes = this.#buffer.subarray(0, length);
       sum.update(bytes);
-      if (to !== undefined) write(to, bytes, at);
+      if (to !== undefined) writeAt(to, bytes, at);
       at += length;
     }
   }
 
   #writeWhole(plan: PlannedFile, bytes: Buffer): void {
     if (bytes.length !== plan.row.size) throw wrong(plan.row);
-    const fd = fs.openSync(plan.file, CREATE, modeOf(plan.row));
-    try {
-      write(fd, bytes, 0);
-      this.#finish(plan, fd);
-    } finally {
-      fs.closeSync(fd);
-    }
+    this.inodes[plan.index] = putFile(plan.file, bytes, lookOf(plan));
     this.onWritten(bytes.length);
   }
 
@@ -237,7 +265,7 @@ export class Placer {
 
   #place(use: Use, bytes: Buffer): void {
     if ("row" in use) return this.#writeWhole(use, bytes);
-    write(this.#descriptor(use.file), bytes, use.offset);
+    writeAt(this.#descriptor(use.file), bytes, use.offset);
     this.onWritten(bytes.length);
     this.#advance(use.file, bytes, use.offset);
   }
@@ -276,10 +304,7 @@ export class Placer {
   }
 
   #finish(plan: PlannedFile, fd: number): void {
-    const stat = fs.fstatSync(fd);
-    if ((stat.mode & 0o7777) !== modeOf(plan.row)) fs.fchmodSync(fd, modeOf(plan.row));
-    if (Math.round(stat.mtimeMs) !== plan.time) fs.futimesSync(fd, plan.time / 1000, plan.time / 1000);
-    this.inodes[plan.index] = stat.ino;
+    this.inodes[plan.index] = finishFile(fd, lookOf(plan));
   }
 
   #descriptor(growing: Growing): number {
@@ -300,11 +325,7 @@ export class Placer {
   }
 }
 
-function write(fd: number, bytes: Buffer, offset: number): void {
-  for (let done = 0; done < bytes.length;) {
-    done += fs.writeSync(fd, bytes, done, bytes.length - done, offset + done);
-  }
-}
+const lookOf = ({ row, time }: PlannedFile): FileLook => ({ mode: modeOf(row), time });
 
 /** As the system says it where a file is created: a rename would take the other's place without a word. */
 function exists(file: string): Error {

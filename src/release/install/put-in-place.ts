@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { removeTree } from "./remove-tree.ts";
-import { modeOf } from "./placer.ts";
+import { modeOf } from "./put-file.ts";
 import type { Row } from "../tree/rows.ts";
 import type { Difference } from "./verify-install.ts";
 

@@ -6,7 +6,7 @@ import type { ReleaseId, TreeId } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { isUnder } from "./install-plan.ts";
 import { readRecord, type InstallRecord } from "../record/install-record.ts";
-import { modeOf } from "./placer.ts";
+import { modeOf } from "./put-file.ts";
 import type { FileRow, Row } from "../tree/rows.ts";
 
 /** An installed path that is not what its release says. */
