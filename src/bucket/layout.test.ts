@@ -25,12 +25,35 @@ test("a package is the file's name up to the first dot", () => {
     ["my.site.tar.gz", "my", "my"],
     ["tool", "tool", "tool"],
     ["Shop2.v1.tar", "Shop2", "shop2"],
+    ["my--site.tgz", "my--site", "my--site"],
   ] as const;
   for (const [file, name, app] of rows) assert.deepEqual(packageOfFile(file), { name, app });
 });
 
+test("packages that an app's name cannot tell apart are told apart all the same", () => {
+  const long = "a-name-that-is-longer-than-any-app-may-be-called";
+  const names = [
+    "9lives",
+    "lives",
+    "\u00dcn\u00efcode",
+    "n-code",
+    "Odd Name!",
+    "odd-name",
+    "odd+name",
+    `${long}-1`,
+    `${long}-2`,
+  ];
+  const apps = names.map((name) => packageOfFile(`${name}.tgz`).app);
+  assert.equal(new Set(apps).size, names.length, apps.join(" "));
+  for (const app of apps) {
+    assert.match(app, /^[a-z][a-z0-9-]{0,38}$/);
+    assert.equal(packageOfFile(app).app, app, "and by that name they are found, too");
+  }
+  assert.equal(packageOfFile("U\u0308n\u00efcode").app, packageOfFile("\u00dcn\u00efcode").app);
+});
+
 test("a file whose name says nothing is refused, and crashes nobody", () => {
-  for (const file of ["", ".profile", "...", "123", "_._"]) {
+  for (const file of ["", ".profile", "...", "123", "_._", "new\nline.tgz", "bell\u0007.tgz"]) {
     assert.throws(() => packageOfFile(file), { code: "USAGE" });
   }
 });

@@ -1,7 +1,7 @@
 import { appNameFrom } from "../app/conventions.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { isDigest, isReleaseId, type Digest, type ReleaseId } from "../lib/ids.ts";
-import { appName, envName } from "../trust/fields.ts";
+import { digestOf, isDigest, isReleaseId, type Digest, type ReleaseId } from "../lib/ids.ts";
+import { appName, asText, envName, text } from "../trust/fields.ts";
 
 /**
  * Where each document of a cluster without a hub lies in its bucket, and what people call it there
@@ -17,6 +17,9 @@ const EPOCH_DIGITS = 10;
 /** The largest safe integer has 16. */
 const SEQ_DIGITS = 16;
 const REV_ID_CHARS = 8;
+/** Of a file's name on any disk. */
+const MOST_NAME_CHARS = 255;
+const MOST_APP_CHARS = 39;
 
 export function charterName(version: number): string {
   return `${CHARTERS}${padded(version, VERSION_DIGITS)}.json`;
@@ -99,14 +102,26 @@ export function packageOfFile(fileName: string): Package {
   return packageNamed(fileName.split(".")[0] ?? "");
 }
 
-/** @throws SkeinError USAGE when nothing of the name could be an app's */
+const TOLD_APART_CHARS = 8;
+
+/**
+ * Two packages are two apps: where more than case and the kind of its dashes is lost, the app's name ends with the
+ * beginning of a digest.
+ * @throws SkeinError USAGE when nothing of the name could be an app's, or a terminal would not show it
+ */
 export function packageNamed(name: string): Package {
-  const app = appNameFrom(name);
-  if (app !== "") return { name, app };
-  throw new SkeinError("USAGE", `'${name}' is no name of a package`, {
-    hint: "A package's name begins with a letter and goes up to the first dot.",
-    data: { package: name },
-  });
+  const composed = name.normalize("NFC");
+  const nearest = appNameFrom(composed);
+  if (nearest === "" || !text(MOST_NAME_CHARS).safeParse(name).success) {
+    throw new SkeinError("USAGE", `'${asText(name, MOST_NAME_CHARS)}' is no name of a package`, {
+      hint: "A package's name has a letter in it, is one line, and goes up to the first dot.",
+      data: { package: name },
+    });
+  }
+  const spelled = name.toLowerCase().replaceAll("_", "-");
+  if (appName.safeParse(spelled).success) return { name, app: spelled };
+  const begin = nearest.slice(0, MOST_APP_CHARS - TOLD_APART_CHARS - 1).replace(/-+$/, "");
+  return { name, app: `${begin}-${digestOf(composed).slice(0, TOLD_APART_CHARS)}` };
 }
 
 /** A revision as a person names it: its package, and REV or any beginning of a release's id. */

@@ -13,7 +13,7 @@ import type { TreeSource } from "../release/tree/tree-source.ts";
 import { releaseIdOf, type Release } from "../trust/documents.ts";
 import { formatBytes } from "../lib/units.ts";
 import { seal, type Envelope } from "../trust/envelope.ts";
-import { timeOf } from "../trust/fields.ts";
+import { asText, timeOf } from "../trust/fields.ts";
 import { openRelease } from "../trust/orders.ts";
 import { toBeDone, type Deed } from "./dry-run.ts";
 import { cacheDir } from "./home.ts";
@@ -132,7 +132,7 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
     rows: published.rows,
     since: published.since,
     commit: source.commit,
-    source: { kind: source.kind, name: source.name.slice(0, 255) },
+    source: { kind: source.kind, name: asText(source.name, 255) },
     builder: signer.kid,
     created: timeOf(now),
     files: published.files,

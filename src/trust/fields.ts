@@ -69,6 +69,12 @@ export const text = (max: number): z.ZodType<string, string> =>
     .max(max)
     // oxlint-disable-next-line no-control-regex -- these are what is refused
     .regex(/^[^\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$/, "control characters");
+
+/** A text that comes from anywhere in that form: what may not be in it becomes a space. */
+export const asText = (words: string, max: number): string =>
+  // oxlint-disable-next-line no-control-regex -- these are what must go
+  words.replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g, " ").slice(0, max);
+
 export const address = z
   .string()
   .regex(/^(\[[0-9a-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):\d{1,5}$/, "not host:port");

@@ -50,10 +50,11 @@ export function goalOf(
  *
  *   start = issued + hash(node, order) mod spread
  *
- * The same for every try, and spread evenly over the nodes, so that a thousand of them do not flip at once.
+ * The same for every try, and spread evenly over the nodes, so that a thousand of them do not flip at once. Where nothing
+ * is to be spread it is any time: a node whose clock is behind has no reason to wait.
  */
 export function unpacedStartMs(node: KeyId, order: Digest, issuedMs: number, spreadMs: number): number {
-  if (spreadMs <= 0) return issuedMs;
+  if (spreadMs <= 0) return 0;
   const draw = Number.parseInt(hash("sha256", `${node} ${order}`, "hex").slice(0, 12), 16);
   return issuedMs + (draw % spreadMs);
 }

@@ -1,5 +1,5 @@
 import type { ErrorCode } from "../../lib/errors.ts";
-import { timeOf } from "../../trust/fields.ts";
+import { asText, timeOf } from "../../trust/fields.ts";
 import type { Verdict } from "../../trust/documents.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
 import type { Digest } from "../../lib/ids.ts";
@@ -50,8 +50,7 @@ export async function receiptOf(
 
 /** The form of text that documents take: no control characters, bounded; its end is what tells most. */
 export function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are what must go
-  const clean = text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]+/g, " ").trim();
+  const clean = asText(text, Infinity).trim();
   if (clean.length <= MESSAGE_CHARS) return clean;
   const head = clean.slice(0, 200);
   return `${head} … ${clean.slice(clean.length - (MESSAGE_CHARS - head.length - 3))}`;

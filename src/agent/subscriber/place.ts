@@ -86,8 +86,9 @@ async function entriesOf(root: string): Promise<Dirent[]> {
   try {
     return await fs.readdir(root, { withFileTypes: true });
   } catch (err) {
-    if (errnoOf(err) !== "ENOENT") throw asSkeinError(err, root);
-    throw new SkeinError("NOT_FOUND", `there is no ${root}`, {
+    const errno = errnoOf(err);
+    if (errno !== "ENOENT" && errno !== "ENOTDIR") throw asSkeinError(err, root);
+    throw new SkeinError("NOT_FOUND", `there is no folder ${root}`, {
       hint: "Make it, and in it a folder for each package that this machine is to have.",
       data: { root },
     });

@@ -30,7 +30,8 @@ export async function poll(
   const before = await recall(file, documents.name);
   const seen = await lookAgain(documents, before, clock.now(), signal);
   const isKept = seen.isSame && seen.etag === before?.etag && seen.listedMs === before?.listedMs;
-  if (!isKept) await remember(file, documents.name, seen);
+  // A root that cannot be written says so itself, package by package.
+  if (!isKept) await remember(file, documents.name, seen).catch(() => undefined);
   return seen;
 }
 

@@ -1,3 +1,5 @@
+import path from "node:path";
+import type { Package } from "../../bucket/layout.ts";
 import type { Root } from "../../bucket/root.ts";
 import { toSkeinError, type SkeinError } from "../../lib/errors.ts";
 import { retryDelayMs } from "../../lib/retry.ts";
@@ -20,6 +22,8 @@ const AT_ONCE = 4;
 export async function sync(root: string, tools: SyncTools): Promise<SyncResult> {
   const { places, strange } = await subscriptions(root);
   for (const name of strange) tools.say(`${name}: no package can be called that; the folder is left alone`);
+  if (places.length === 0)
+    tools.say(`this machine subscribes to nothing yet: mkdir ${path.join(root, "PACKAGE")}`);
   const { signal, clock, bucket } = tools;
   let seen: Root | null = null;
   let unread: SkeinError | null = null;
@@ -29,8 +33,14 @@ export async function sync(root: string, tools: SyncTools): Promise<SyncResult> 
     signal.throwIfAborted();
     unread = toSkeinError(err);
   }
+  if (seen !== null) for (const { package: one } of places) tellUnknown(one, seen, tools);
   const packages = await eachOf(places, async (place) => await syncPackage(place, seen, tools));
   return { packages, unread, isDone: unread === null && packages.every(({ isDone }) => isDone) };
+}
+
+/** A folder's name may be mistyped; or somebody is yet to spool it. */
+function tellUnknown({ name, app }: Package, { apps }: Root, { say, bucket }: SyncTools): void {
+  if (!Object.hasOwn(apps, app)) say(`${name}: nothing was spooled to ${bucket.name} by that name yet`);
 }
 
 /**

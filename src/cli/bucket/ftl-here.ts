@@ -17,6 +17,7 @@ import { durationFlag, usage } from "../command/grammar.ts";
 import { nearOf, nearVariables, type NearFlags } from "../command/traffic-flags.ts";
 import { columns } from "../terminal/io.ts";
 import { nodeNameHere } from "../command/node-name.ts";
+import { shellWord } from "../units/unit-words.ts";
 import { tellTrouble } from "../terminal/report-error.ts";
 
 /** FTL's verbs about this machine. They run from cron, often: nothing of an operator's is loaded for them. */
@@ -119,7 +120,7 @@ async function here(
   const { troubles, ...jumped } = await jumpHere(place, revision, tools);
   context.io.print(`${jumped.package}.${jumped.active}`);
   if (jumped.held) {
-    const named = `${jumped.package}.${jumped.active}`;
+    const named = shellWord(`${jumped.package}.${jumped.active}`);
     context.io.say(`It stays until a newer order; for all machines: skein ftl jump --master ${named}`);
   }
   const exits = troubles.map((trouble) => tellTrouble(context.io, jumped.package, trouble));

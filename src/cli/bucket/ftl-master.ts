@@ -21,6 +21,7 @@ import { bucketHere, hasRoot, pinHere, rootHere } from "./ftl-settings.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { durationFlag, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
+import { shellWord } from "../units/unit-words.ts";
 import { progress } from "../terminal/progress.ts";
 
 /** FTL's verbs about the bucket, for all machines. */
@@ -29,7 +30,7 @@ export async function spool(context: Context, file: string, flags: SpoolFlags): 
   if (layout !== "skein" && layout !== "ftl")
     throw usage(`there is no layout ${layout}`, "Write --layout ftl.");
   using bucket = await bucketHere(flags, context, "writing");
-  const operator = await operatorHere(context, bucket, `skein ftl spool ${file}`);
+  const operator = await operatorHere(context, bucket, `skein ftl spool ${shellWord(file)}`);
   const { tell } = progress(context.io);
   const { env, signal } = context;
   const spooled = await spoolFile(operator, file, { env, layout, tell, signal });
@@ -69,14 +70,14 @@ export async function list(context: Context, word: string | undefined, flags: Pl
 export async function jump(context: Context, word: string, flags: MasterFlags): Promise<Result> {
   const wanted = revisionWord(word);
   using bucket = await bucketHere(flags, context, "writing");
-  const operator = await operatorHere(context, bucket, `skein ftl jump --master ${word}`);
+  const operator = await operatorHere(context, bucket, `skein ftl jump --master ${shellWord(word)}`);
   return tellJumped(context, wanted.package, await jumpMaster(operator, wanted, jumpOptions(context, flags)));
 }
 
 export async function jumpBack(context: Context, word: string, flags: MasterFlags): Promise<Result> {
   const wanted = packageNamed(word);
   using bucket = await bucketHere(flags, context, "writing");
-  const operator = await operatorHere(context, bucket, `skein ftl jump-back --master ${word}`);
+  const operator = await operatorHere(context, bucket, `skein ftl jump-back --master ${shellWord(word)}`);
   return tellJumped(context, wanted, await jumpBackMaster(operator, wanted, jumpOptions(context, flags)));
 }
 
@@ -90,12 +91,12 @@ export async function purge(context: Context, word: string, flags: MasterFlags):
   if (flags.master !== true) {
     throw usage(
       "a revision is purged from the bucket, and machines remove it at their next sync",
-      `skein ftl purge --master ${word}`,
+      `skein ftl purge --master ${shellWord(word)}`,
     );
   }
   const wanted = revisionWord(word);
   using bucket = await bucketHere(flags, context, "writing");
-  const operator = await operatorHere(context, bucket, `skein ftl purge --master ${word}`);
+  const operator = await operatorHere(context, bucket, `skein ftl purge --master ${shellWord(word)}`);
   const { env, signal } = context;
   const place = await purgeMaster(operator, wanted, { env, signal });
   const revision = revisionOf(place);

@@ -16,7 +16,7 @@ import { isLate, type PublishedTree, type PublishProgress } from "../../release/
 import type { TreeSource } from "../../release/tree/tree-source.ts";
 import { releaseIdOf, type Charter, type Release } from "../../trust/documents.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
-import { msOf, timeOf } from "../../trust/fields.ts";
+import { asText, msOf, timeOf } from "../../trust/fields.ts";
 import { openRelease } from "../../trust/orders.ts";
 import { toBeDone } from "../dry-run.ts";
 import { cacheDir } from "../home.ts";
@@ -86,7 +86,7 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
     rows,
     since,
     commit: source.commit,
-    source: { kind: source.kind, name: source.name.slice(0, 255) },
+    source: { kind: source.kind, name: asText(source.name, 255) },
     builder: signer.kid,
     created: timeOf(created),
     files,

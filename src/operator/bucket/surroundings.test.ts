@@ -1,0 +1,87 @@
+/** Machines whose clock, root or folders are not as one would wish, and packages with names that nobody foresaw. */
+import assert from "node:assert/strict";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { sync } from "../../agent/subscriber/sync.ts";
+import { fakeClock } from "../../lib/fake-clock.ts";
+import { bucketWorld } from "./bucket-world.fixture.ts";
+
+const MINUTE = 60_000;
+
+test("a machine whose clock is a few minutes behind activates what is ordered at once", async (t) => {
+  const world = await bucketWorld(t);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  const clock = fakeClock(Date.now() - 9 * MINUTE);
+  const machine = world.machine("behind", ["site"], { clock });
+  const { isDone } = await machine.sync();
+  assert.ok(isDone);
+  assert.match(machine.current("site") ?? "", /^revs\//);
+});
+
+test("a machine whose clock is far behind says so, and catches up when it is set", async (t) => {
+  const world = await bucketWorld(t);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  const machine = world.machine("far", ["site"], { clock: fakeClock(Date.now() - 20 * MINUTE) });
+  const { packages } = await machine.sync();
+  assert.deepEqual(
+    packages[0]?.troubles.map(({ code, hint }) => [code, hint]),
+    [["DOC_FROM_FUTURE", "Set the clock of the machine that differs."]],
+  );
+  const right = world.machine("far", ["site"]);
+  assert.ok((await right.sync()).isDone);
+});
+
+test("a root that is missing or a file is told as such, and one without packages how to have one", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", []);
+  const { tools } = machine;
+  const root = path.join(world.dir, "m/deploy");
+  for (const make of [() => undefined, () => writeFileSync(root, "")]) {
+    make();
+    await assert.rejects(sync(root, tools), { code: "NOT_FOUND", message: `there is no folder ${root}` });
+    rmSync(root, { force: true });
+  }
+  mkdirSync(root);
+  assert.ok((await sync(root, tools)).isDone);
+  assert.deepEqual(machine.said, [`this machine subscribes to nothing yet: mkdir ${root}/PACKAGE`]);
+});
+
+test("a folder that nothing was spooled for is told of, since its name may be mistyped", async (t) => {
+  const world = await bucketWorld(t);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  const machine = world.machine("m", ["site", "siet"]);
+  assert.ok((await machine.sync()).isDone);
+  const told = machine.said.filter((line) => line.includes("nothing was spooled"));
+  assert.deepEqual(told, [`siet: nothing was spooled to dir:${world.bucketDir} by that name yet`]);
+});
+
+test("what was read last need not be written down: the packages of the root are brought all the same", async (t) => {
+  const world = await bucketWorld(t);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  const machine = world.machine("m", ["site"]);
+  mkdirSync(path.join(machine.root, ".skein/poll.json"), { recursive: true });
+  const { unread, isDone } = await machine.sync();
+  assert.deepEqual([unread, isDone], [null, true]);
+});
+
+test("two packages that an app's name cannot tell apart are two, for those who spool and those who fetch", async (t) => {
+  const world = await bucketWorld(t);
+  const names = [
+    "Odd Name!",
+    "odd-name",
+    "9lives",
+    "lives",
+    `${"long-".repeat(9)}a`,
+    `${"long-".repeat(9)}b`,
+  ];
+  for (const name of names) await world.jump(await world.spool(name, { version: name }));
+  const machine = world.machine("m", names);
+  const { packages, isDone } = await machine.sync();
+  assert.ok(isDone);
+  assert.equal(new Set(packages.map(({ active }) => active)).size, names.length);
+  const file = path.join(world.dir, "of\nb.bin");
+  writeFileSync(file, "x");
+  await assert.rejects(world.spoolFile(file), { code: "USAGE", message: /'of b' is no name of a package/ });
+  assert.match(await world.spool("plain.b\u0007c", { version: "v1" }), /^plain\.\d{17}-/);
+});
