@@ -81,6 +81,19 @@ test("uploads that nobody goes on with are swept away", async (t) => {
   assert.deepEqual(fs.readdirSync(path.join(dir, "uploads")), []);
 });
 
+test("an upload that is being received is nobody's to sweep away, however old its file looks", async (t) => {
+  const depot = directoryDepot(tempDir(t));
+  const bytes = Buffer.from("received");
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  async function* slowly(): AsyncGenerator<Uint8Array> {
+    yield bytes.subarray(0, 4);
+    assert.equal(await depot.sweepUploads(60_000, Date.now() + 120_000), 0);
+    yield bytes.subarray(4);
+  }
+  const state = await depot.append("a", { size: bytes.length, sha256 }, 0, slowly());
+  assert.equal(state.done, true);
+});
+
 test("a link laid in the depot's folder is not followed", async (t) => {
   const dir = tempDir(t);
   fs.mkdirSync(path.join(dir, "blobs"), { recursive: true });

@@ -7,7 +7,7 @@ import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { checkBlobName } from "./blob-name.ts";
 import { entriesOf, fileStat, makeFolder } from "./folder-files.ts";
-import { freeBytes, giveBack, take } from "./upload-file.ts";
+import { freeBytes, giveBack, isTaken, take } from "./upload-file.ts";
 import type { BlobEntry, BlobSource, ByteRange, ReceivingDepot, UploadInfo, UploadState } from "./depot.ts";
 
 /**
@@ -307,7 +307,7 @@ async function sweep(uploads: string, before: number): Promise<number> {
   for (const entry of await entriesOf(uploads)) {
     const file = path.join(uploads, entry.name);
     const stat = await fs.lstat(file).catch(gone);
-    if (stat === undefined || stat.mtimeMs >= before) continue;
+    if (stat === undefined || stat.mtimeMs >= before || isTaken(file)) continue;
     await fs.rm(file, { force: true });
     removed += 1;
   }

@@ -53,6 +53,11 @@ async function free(upload: string): Promise<string[]> {
   return [upload, ...left.map((name) => path.join(dir, name))];
 }
 
+const OWN = /\.\d+\.[0-9a-f]{8}$/;
+
+/** Somebody who lives is writing this file, or will give it back. */
+export const isTaken = (file: string): boolean => OWN.test(file) && !isLeft(file);
+
 function isLeft(own: string): boolean {
   if (taken.has(own)) return false;
   const pid = Number(own.split(".").at(-2));

@@ -23,6 +23,8 @@ export interface ClusterOptions {
   readonly program?: Program;
   /** Where the hub listens. Default 127.0.0.1. */
   readonly hubHost?: string;
+  /** What runs as the hub. Default: `program`. */
+  readonly hubProgram?: Program;
   /** More of the hub's environment. */
   readonly hubEnv?: Readonly<Record<string, string>>;
 }
@@ -79,6 +81,7 @@ export class Cluster implements AsyncDisposable {
   readonly nodes: AgentProcess[] = [];
   readonly signal: AbortSignal;
   readonly program: Program;
+  readonly hubProgram: Program;
   readonly processes: Processes;
   /** Its nodes' loopback addresses: other clusters run at the same time. */
   readonly network = `127.${randomInt(16, 250)}.${randomInt(256)}`;
@@ -87,8 +90,9 @@ export class Cluster implements AsyncDisposable {
   constructor(
     dir: string,
     hubPort: number,
-    { signal, program = tested, hubHost = "127.0.0.1", hubEnv = {} }: ClusterOptions,
+    { signal, program = tested, hubProgram = program, hubHost = "127.0.0.1", hubEnv = {} }: ClusterOptions,
   ) {
+    this.hubProgram = hubProgram;
     this.hubEnv = hubEnv;
     this.dir = dir;
     this.operatorHome = path.join(dir, "op");
@@ -251,8 +255,13 @@ abstract class Daemon {
     return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
+  protected program(): Program {
+    return this.cluster.program;
+  }
+
   protected async launch(args: readonly string[], ready: RegExp): Promise<RegExpExecArray> {
-    const { program, processes, signal } = this.cluster;
+    const { processes, signal } = this.cluster;
+    const program = this.program();
     this.#logged = await fs.stat(this.log).then(
       ({ size }) => size,
       () => 0,
@@ -289,6 +298,10 @@ export class HubProcess extends Daemon {
   constructor(cluster: Cluster) {
     super(cluster, "hub");
     this.env = cluster.hubEnv;
+  }
+
+  protected override program(): Program {
+    return this.cluster.hubProgram;
   }
 
   async start(): Promise<void> {
