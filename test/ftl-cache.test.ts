@@ -129,6 +129,17 @@ test("the cache of a machine keeps to its size, or is not there at all", async (
     assert.ok(printed.includes(text), printed);
 });
 
+test("a revision is put into the cache by hand, and a sync then moves none of its bytes", async (t) => {
+  const at = await place(t);
+  const one = await at.spool("one.tgz", { big: randomBytes(BIG) });
+  const machine = at.machine("m");
+  assert.match(await machine.skein("cache", "put", one), /^one@[0-9a-f]{8} {2}[0-9a-f]{12}\n$/);
+  assert.ok(at.fetched() >= BIG);
+  await machine.root("deploy", "one")("sync");
+  assert.equal(at.fetched(), 0);
+  assert.match(await machine.skein("cache", "ls"), /^one@[0-9a-f]{8} /);
+});
+
 test("a machine whose cache cannot be written syncs all the same", async (t) => {
   const at = await place(t);
   await at.spool("one.tgz", { big: randomBytes(1000) });

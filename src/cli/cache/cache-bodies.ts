@@ -1,7 +1,9 @@
 import path from "node:path";
 import type { DepotReader } from "../../depot/depot.ts";
 import { httpDepot } from "../../depot/http.ts";
+import type { RevisionWord } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { cacheNodes, cacheOf, fetchInto, heldOn, onCaches } from "../../operator/cache/far-cache.ts";
 import {
@@ -20,11 +22,13 @@ import { cachedNames, nameIfThere } from "../../operator/cache/names.ts";
 import { numberOf, wordOf } from "../../operator/commands.ts";
 import type { KnownNode } from "../../operator/nodes.ts";
 import { openSource, type OpenedSource } from "../../operator/source.ts";
+import { seesRetired } from "../../release/upkeep/retired.ts";
 import { checkCache, collectCache } from "../../release/upkeep/cache-contents.ts";
 import type { CacheFlags } from "./cache-commands.ts";
-import { cacheGcWords, cacheSubject, type CacheGcFlags } from "./cache-words.ts";
+import { cacheGcWords, cacheSubject, revisionMeant, type CacheGcFlags } from "./cache-words.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";
+import { hasBucket } from "../command/has-bucket.ts";
 import { columns } from "../terminal/io.ts";
 import { foundNamed } from "../command/release-named.ts";
 
@@ -55,8 +59,10 @@ export async function list(context: Context, flags: CacheFlags): Promise<Result>
 
 export async function put(context: Context, words: readonly string[], flags: CacheFlags): Promise<Result> {
   const { io, paths, signal } = context;
-  const subject = cacheSubject(words);
   const nodes = await nodesMeant(context, flags);
+  const revision = nodes === null ? revisionMeant(words, hasBucket({})) : undefined;
+  if (revision !== undefined) return await putRevision(context, revision);
+  const subject = cacheSubject(words);
   if (subject.kind === "path") {
     const kept = await putPath(context, subject.path);
     if (nodes !== null) await sendTo(context, [kept], nodes);
@@ -71,6 +77,19 @@ export async function put(context: Context, words: readonly string[], flags: Cac
   else await fetchInto(operator, nodes, await blobsOf(depot, release, signal), signal);
   io.print(`${name}  ${release.tree.slice(0, 12)}`);
   return { name, tree: release.tree, release: id };
+}
+
+/** From the bucket: no hub, and no key. */
+async function putRevision(context: Context, word: RevisionWord): Promise<Result> {
+  const { io, paths, signal } = context;
+  const { bucketHere } = await import("../bucket/ftl-settings.ts");
+  const { releaseInBucket } = await import("../bucket/release-in-bucket.ts");
+  using bucket = await bucketHere({}, context, "reading");
+  const { place, release } = await releaseInBucket(context, word, bucket);
+  const name = shortRelease(place.app, place.id);
+  await putTree(paths, name, release, seesRetired(bucket.depot), signal);
+  io.print(`${name}  ${release.tree.slice(0, 12)}`);
+  return { name, tree: release.tree, release: place.id };
 }
 
 async function putPath(context: Context, where: string) {

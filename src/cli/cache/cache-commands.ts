@@ -26,11 +26,12 @@ export function registerCache(program: Command, run: Run): void {
   verb("ls", "what was put in, and what else is held").action(async (flags: CacheFlags, command: Command) => {
     await run(command, async (context) => await (await bodies()).list(context, flags));
   });
-  verb("put [what...]", "keep a folder, archive or file, or a release: APP@RELEASE, APP VERSION").action(
-    async (words: string[], flags: CacheFlags, command: Command) => {
-      await run(command, async (context) => await (await bodies()).put(context, words, flags));
-    },
-  );
+  verb(
+    "put [what...]",
+    "keep a folder, archive or file, or a release: APP@RELEASE, APP VERSION, PACKAGE.REVISION",
+  ).action(async (words: string[], flags: CacheFlags, command: Command) => {
+    await run(command, async (context) => await (await bodies()).put(context, words, flags));
+  });
   verb("get <name> [to]", "write out what was put in, every file checked").action(
     async (name: string, to: string | undefined, flags: CacheFlags, command: Command) => {
       await run(command, async (context) => await (await bodies()).get(context, name, to, flags));

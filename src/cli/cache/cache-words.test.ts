@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cacheGcWords, cacheSubject } from "./cache-words.ts";
+import { cacheGcWords, cacheSubject, revisionMeant } from "./cache-words.ts";
 
 const NOW = Date.parse("2026-11-28T12:00:00.000Z");
 
@@ -29,4 +29,15 @@ test("a release is named by app and version, anything else is a path", () => {
   assert.deepEqual(cacheSubject(["shop@3f9c2ab1"]), { kind: "release", app: "shop", version: "3f9c2ab1" });
   assert.deepEqual(cacheSubject(["shop", "v1"]), { kind: "release", app: "shop", version: "v1" });
   assert.throws(() => cacheSubject(["a", "b", "c"]), { code: "USAGE" });
+});
+
+test("a revision as spool prints it is a bucket's, and so is a release where there is a bucket", () => {
+  const revision = "20261128031502917-3f9c2ab1";
+  const meant = { package: { name: "my_site", app: "my-site" }, revision };
+  assert.deepEqual(revisionMeant([`my_site.${revision}`], false), meant);
+  assert.equal(revisionMeant(["shop@3f9c2ab1"], false), undefined);
+  assert.equal(revisionMeant(["shop@3f9c2ab1"], true)?.revision, "3f9c2ab1");
+  assert.equal(revisionMeant(["shop", revision], true)?.revision, revision);
+  for (const words of [[], ["dist/app.tar.gz"], [`./my_site.${revision}`]])
+    assert.equal(revisionMeant(words, true), undefined);
 });

@@ -1,3 +1,4 @@
+import { revisionWord, type RevisionWord } from "../../bucket/layout.ts";
 import { momentFlag, usage } from "../command/grammar.ts";
 
 export interface CacheGcFlags {
@@ -36,6 +37,19 @@ function pairsOf(words: readonly string[], given: Map<string, string>): Readonly
     given.set(what, value);
   }
   return given;
+}
+
+const SPOOLED = /^[^.@/]+\.\d{17}-[0-9a-f]{8}$/;
+
+/**
+ * The revision in a bucket that `put` is given: `PACKAGE.REVISION`, as spool prints it; where SKEIN_BUCKET is set, also
+ * a release as a hub's is named. @throws SkeinError USAGE
+ */
+export function revisionMeant(words: readonly string[], hasBucket: boolean): RevisionWord | undefined {
+  const [first = ".", ...others] = words;
+  if (others.length === 0 && SPOOLED.test(first)) return revisionWord(first);
+  const subject = hasBucket ? cacheSubject(words) : undefined;
+  return subject?.kind === "release" ? revisionWord(`${subject.app}@${subject.version}`) : undefined;
 }
 
 /** What `put` is given: a release of an app, or a folder or file. */
