@@ -82,6 +82,7 @@ const LEFT_MS = 60_000;
 const TOUCH_MS = 10 * 60_000;
 /** Agents, syncs and people of one machine share a cache, and each counts what it put there itself: all is counted again. */
 const COUNT_AGAIN_MS = 10 * 60_000;
+const FOLDER_TRIES = 10;
 const NOTHING: PieceContent = { parts: [], ends: false };
 const NUMBER = /^P(0|[1-9][0-9]{0,9})$/;
 
@@ -191,10 +192,15 @@ class PieceFolder implements BlobCache {
   }
 
   async shrinkTo(bytes: number): Promise<number> {
+    return await this.#shrink(() => this.#bytes <= bytes);
+  }
+
+  /** @param isEnough asked before each piece, since others write and remove meanwhile */
+  async #shrink(isEnough: () => boolean): Promise<number> {
     const entries = await this.#list();
     const before = this.#bytes;
     for (const key of entries.keys()) {
-      if (this.#bytes <= bytes) break;
+      if (isEnough()) break;
       await this.#remove(key);
     }
     return before - this.#bytes;
@@ -248,8 +254,8 @@ class PieceFolder implements BlobCache {
   }
 
   async #add(key: string, part: { start: number; bytes: Uint8Array }, ends: boolean): Promise<void> {
-    if (Math.abs(this.#now() - this.#countedAt) > COUNT_AGAIN_MS) this.#entries = undefined;
     const entries = await this.#list();
+    if (Math.abs(this.#now() - this.#countedAt) > COUNT_AGAIN_MS) void this.#countAgain(entries);
     // What another process kept of it meanwhile is in these bytes, too.
     const isWhole = part.start === 0 && part.bytes.length === PIECE_BYTES;
     const before = isWhole && !entries.has(key) ? NOTHING : ((await this.#content(key)) ?? NOTHING);
@@ -262,7 +268,7 @@ class PieceFolder implements BlobCache {
     if (this.#coming + length > room) return;
     this.#coming += length;
     try {
-      await this.shrinkTo(room - this.#coming);
+      await this.#shrink(() => this.#bytes + this.#coming <= room);
       await this.#put(path.join(this.dir, key), file);
       freeNow(file);
       this.#bytes += length - (entries.get(key)?.bytes ?? 0);
@@ -300,12 +306,32 @@ class PieceFolder implements BlobCache {
   async #list(): Promise<Map<string, Entry>> {
     if (this.#entries === undefined) {
       this.#countedAt = this.#now();
-      const scanning = this.#scan();
+      const scanning = this.#scan().then((found) => this.#take(found));
       this.#entries = scanning;
       // A disk that failed once is looked at again.
       scanning.catch(() => (this.#entries = undefined));
     }
     return await this.#entries;
+  }
+
+  /** Nobody waits for it; what is used meanwhile counts as it is known here. A disk that fails is met by whoever writes. */
+  async #countAgain(before: ReadonlyMap<string, Entry>): Promise<void> {
+    this.#countedAt = this.#now();
+    const began = this.#countedAt;
+    const found = await this.#scan().catch(() => undefined);
+    if (found === undefined) return;
+    for (const [key, entry] of before) {
+      if (entry.usedAt < began) continue;
+      found.delete(key);
+      found.set(key, entry);
+    }
+    this.#take(found);
+  }
+
+  #take(found: Map<string, Entry>): Map<string, Entry> {
+    this.#bytes = found.values().reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#entries = Promise.resolve(found);
+    return found;
   }
 
   /** Other processes write and remove here meanwhile. */
@@ -321,19 +347,21 @@ class PieceFolder implements BlobCache {
         await fs.rm(file, { force: true });
       }
     }
-    this.#bytes = found.reduce((sum, [, { bytes }]) => sum + bytes, 0);
     return new Map(found.sort(([, a], [, b]) => a.usedAt - b.usedAt));
   }
 }
 
 /** Most pieces come where others of their blob are: its folder is made when it is not there. */
 async function writeFile(file: string, bytes: Buffer): Promise<void> {
-  try {
-    await fs.writeFile(file, bytes, { mode: 0o600 });
-  } catch (err) {
-    if (errnoOf(err) !== "ENOENT") throw err;
-    await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-    await fs.writeFile(file, bytes, { mode: 0o600 });
+  for (let tries = 1; ; tries++) {
+    try {
+      await fs.writeFile(file, bytes, { mode: 0o600 });
+      return;
+    } catch (err) {
+      // It goes with its last piece, which may be at any moment.
+      if (errnoOf(err) !== "ENOENT" || tries >= FOLDER_TRIES) throw err;
+      await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 }).catch(ifGone);
+    }
   }
 }
 
