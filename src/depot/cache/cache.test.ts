@@ -293,16 +293,18 @@ test("what is written at once fills its bytes, and no more, and meets no folder 
   const near = cacheIn(dir, most * (PIECE_BYTES + 100));
   const bytes = randomBytes(PIECE_BYTES);
   const lane = async (blob: number): Promise<void> => {
-    for (let round = 0; round < 12; round++) {
-      const pieces = [0, 1, 2].map((n) => n * PIECE_BYTES);
-      await Promise.all(
-        pieces.map(async (at) => await near.write(`packs/${blob}-${round}`, at, bytes, false)),
-      );
+    const writing = new Set<Promise<void>>();
+    for (let n = 0; n < 60; n++) {
+      const [name, at] = [`packs/${blob}-${Math.floor(n / 6)}`, (n % 6) * PIECE_BYTES];
+      const written = near.write(name, at, bytes, false).finally(() => writing.delete(written));
+      writing.add(written);
+      if (writing.size === 4) await Promise.race(writing);
     }
+    await Promise.all(writing);
   };
   await Promise.all([0, 1, 2].map(lane));
   const files = fs.readdirSync(dir, { recursive: true, withFileTypes: true }).filter((one) => one.isFile());
-  assert.ok(files.length <= most && files.length > most / 2, `${files.length} pieces are kept`);
+  assert.ok(files.length <= most && files.length >= most - 2, `${files.length} pieces are kept`);
 });
 
 test("several processes of one machine keep to its bytes together", async (t) => {
