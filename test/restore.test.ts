@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import { after, before, test } from "node:test";
+import type { AppView } from "../src/api/schemas.ts";
 import { FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { firstAnswer } from "./support/answers.ts";
 import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
@@ -22,11 +23,29 @@ after(async () => {
 });
 
 const port = nextPort();
+const SLOWLY = "strategy: { batch: 1, bake: 0s }\nhooks: { pre_jump: { run: sleep 1 } }\n";
+
+/** The folder of a version. */
+async function source(version: string, more = ""): Promise<string> {
+  const manifest = `app: shop\ntargets: role=web\n${RUN.replace("auto", String(port))}${more}`;
+  const files = { "skein.yaml": manifest, "server.js": serverSource(`shop ${version}`) };
+  return await writeSource(cluster, version, files);
+}
 
 async function deployed(version: string): Promise<void> {
-  const manifest = `app: shop\ntargets: role=web\n${RUN.replace("auto", String(port))}`;
-  const files = { "skein.yaml": manifest, "server.js": serverSource(`shop ${version}`) };
-  await cluster.ok("deploy", "--from", await writeSource(cluster, version, files), ...FAST);
+  await cluster.ok("deploy", "--from", await source(version), ...FAST);
+}
+
+async function shop(): Promise<AppView | undefined> {
+  const { client } = await cluster.operator();
+  return (await client.app("shop", "default", stop.signal))[0];
+}
+
+/** Some node is done with the newest order, and not all are. */
+async function isHalfway(): Promise<boolean> {
+  const { client } = await cluster.operator();
+  const { nodes } = await client.rollout((await shop())?.head?.digest ?? "", stop.signal);
+  return nodes.some(({ verdict }) => verdict !== null) && nodes.some(({ verdict }) => verdict === null);
 }
 
 function node(name: string): AgentProcess {
@@ -84,6 +103,7 @@ test("who was removed since the backup stays out, who joined is back, and new la
   await untilMembers(now);
 
   await restore(yesterday);
+  await restore(yesterday); // before the agents have said all
   await untilMembers(now);
   for (const name of Object.keys(now)) await cluster.present(name);
   await deployed("v3");
@@ -114,8 +134,7 @@ test("an agent that comes long after a restore still tells what it holds", async
   const file = await backup("older.db");
   await deployed("v4");
   const { client } = await cluster.operator();
-  const headOf = async (): Promise<string | undefined> =>
-    (await client.app("shop", "default", stop.signal))[0]?.head?.digest;
+  const headOf = async (): Promise<string | undefined> => (await shop())?.head?.digest;
   const head = await headOf();
   for (const name of ["a", "d"]) await node(name).kill();
   await restore(file);
@@ -127,4 +146,31 @@ test("an agent that comes long after a restore still tells what it holds", async
   await cluster.present("d");
   await deployed("v5");
   await firstAnswer(await urlOf(cluster, "shop", "a"), "shop v5", stop.signal);
+});
+
+test("a hub that is restored while a rollout goes on ends it, and what was deployed stands", async () => {
+  const file = await backup("halfway.db");
+  const isSettled = async (): Promise<boolean> => {
+    const view = await shop();
+    return view?.head?.digest === view?.standing?.digest;
+  };
+  // Attached, the command waits for the hub and says again what that has forgotten.
+  const attached = cluster.skein(["deploy", "--from", await source("v6", SLOWLY)]);
+  await cluster.until("it is halfway", isHalfway);
+  await restore(file);
+  const { code, stdout, stderr } = await attached;
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /runs on 2 nodes/);
+  await cluster.until("it stands", isSettled);
+
+  // Detached, the next command about the app does.
+  const again = await backup("again.db");
+  await cluster.ok("deploy", "--from", await source("v7", SLOWLY), "--detach");
+  await cluster.until("it is halfway", isHalfway);
+  const head = (await shop())?.head?.digest;
+  await restore(again);
+  await cluster.until("the hub knows the order again", async () => (await shop())?.head?.digest === head);
+  assert.equal(await isSettled(), false);
+  await cluster.ok("watch", "shop");
+  await cluster.until("it stands", isSettled);
 });

@@ -13,26 +13,38 @@ const ENDED: Readonly<Record<string, Ending>> = {
   failed: "failed",
   stuck: "stuck",
 };
+const PASSING = ["HUB_UNREACHABLE", "TOO_MANY", "HUB_CATCHING_UP"] as const;
 const POLL_MS = 120;
 /** The hub's share of the time: a large view is asked for less often. */
 const IDLE_SHARE = 4;
 
 /**
- * The progress of an order, each time it changed, until it ended. A hub that restarts meanwhile is waited for.
+ * The progress of an order, each time it changed, until it ended. A hub that restarts meanwhile is waited for, and so is
+ * one that was restored until it knows the order again.
+ * @param forgotten called when it does
  * @throws SkeinError NOT_FOUND when the hub knows no such order
  */
 export async function* follow(
   operator: Pick<Operator, "client" | "clock">,
   order: Digest,
   signal: AbortSignal,
+  forgotten: () => Promise<void> = async () => undefined,
 ): AsyncGenerator<RolloutView, void> {
   let shown = -1;
+  let isForgotten = false;
   while (!signal.aborted) {
     const asked = operator.clock.now();
-    const view = await operator.client.rollout(order, signal).catch((err: unknown) => {
-      if (isSkeinError(err, "HUB_UNREACHABLE", "TOO_MANY", "HUB_CATCHING_UP")) return undefined;
-      throw err;
+    const view = await operator.client.rollout(order, signal).catch(async (err: unknown) => {
+      if (isSkeinError(err, ...PASSING)) return undefined;
+      if (!isSkeinError(err, "NOT_FOUND")) throw err;
+      isForgotten = await isCatchingUp(operator, signal);
+      // It may have ended to catch up between the two questions.
+      return isForgotten ? undefined : await operator.client.rollout(order, signal);
     });
+    if (view !== undefined && isForgotten) {
+      isForgotten = false;
+      await forgotten();
+    }
     if (view !== undefined && view.revision !== shown) {
       shown = view.revision;
       yield view;
@@ -40,6 +52,15 @@ export async function* follow(
     if (view !== undefined && endingOf(view) !== undefined) return;
     const took = operator.clock.now() - asked;
     await operator.clock.sleep(Math.max(POLL_MS, took * IDLE_SHARE), signal);
+  }
+}
+
+async function isCatchingUp({ client }: Pick<Operator, "client">, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await client.hub(signal)).catchingUp;
+  } catch (err) {
+    if (isSkeinError(err, ...PASSING)) return true;
+    throw err;
   }
 }
 

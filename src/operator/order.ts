@@ -17,6 +17,7 @@ import { shown } from "./shown.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
+import { remindOfSettle } from "./sent.ts";
 
 /** What an app's next order is made from: the newest one and the newest that stands, verified here. */
 export interface Line {
@@ -43,11 +44,7 @@ export async function readLine(
   env: string,
   signal: AbortSignal,
 ): Promise<Line> {
-  const views = await operator.client.app(app, env, signal).catch((err: unknown) => {
-    if (isSkeinError(err, "APP_NOT_FOUND", "NOT_FOUND")) return [];
-    throw err;
-  });
-  const view = views.find((candidate) => candidate.env === env) ?? null;
+  const view = await viewOf(operator, app, env, signal);
   const place = `${app}/${env}`;
   return {
     app,
@@ -58,6 +55,22 @@ export async function readLine(
     takenBack: view?.phase === "undone",
     view,
   };
+}
+
+/** As the hub shows it; where that does not know the newest order's settle, and this machine signed one, it is told. */
+async function viewOf(
+  operator: Operator,
+  app: string,
+  env: string,
+  signal: AbortSignal,
+): Promise<AppView | null> {
+  const views = await operator.client.app(app, env, signal).catch((err: unknown) => {
+    if (isSkeinError(err, "APP_NOT_FOUND", "NOT_FOUND")) return [];
+    throw err;
+  });
+  const view = views.find((candidate) => candidate.env === env) ?? null;
+  if (view?.head?.settle === null) await remindOfSettle(operator, view.head, signal);
+  return view;
 }
 
 function held({ charter, clock }: Operator, view: OrderView | null, place: string): HeldOrder | null {

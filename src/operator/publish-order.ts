@@ -10,7 +10,7 @@ import { orderDeed } from "./order-deed.ts";
 import { draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
 import { knownNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
-import { send } from "./sent.ts";
+import { remindOfSettle, send } from "./sent.ts";
 
 export interface PublishedOrder {
   readonly order: Digest;
@@ -140,7 +140,10 @@ export async function followOrder(
 ): Promise<Followed> {
   const { order } = published.draft;
   const fallback = order.fallback === null ? null : shortRelease(order.app, order.fallback);
-  const last = await followDigest(operator, published.order, options);
+  const { app, env } = order;
+  const forgotten = async (): Promise<void> =>
+    await remindOfSettle(operator, { app, env, digest: published.order }, options.signal);
+  const last = await followDigest(operator, published.order, { ...options, forgotten });
   const failure = failureOf(last, fallback);
   if (failure !== undefined) throw failure;
   if (published.attended) {
@@ -167,10 +170,16 @@ export async function followOrder(
 export async function followDigest(
   operator: Operator,
   order: Digest,
-  { tell, signal }: { readonly tell: Tell; readonly signal: AbortSignal },
+  options: {
+    readonly tell: Tell;
+    readonly signal: AbortSignal;
+    /** See follow. */
+    readonly forgotten?: () => Promise<void>;
+  },
 ): Promise<RolloutView> {
+  const { tell, signal, forgotten } = options;
   let last: RolloutView | undefined;
-  for await (const view of follow(operator, order, signal)) {
+  for await (const view of follow(operator, order, signal, forgotten)) {
     last = view;
     tell({ type: "rollout", view });
   }

@@ -33,6 +33,9 @@ export type Sent = z.infer<typeof sentSchema>;
 
 const fileOf = (paths: Paths, app: string, env: string): string =>
   path.join(operatorDir(paths), "sent", `${app}.${env}.json`);
+/** The newest that arrived. */
+const arrivedFile = (paths: Paths, app: string, env: string): string =>
+  path.join(operatorDir(paths), "arrived", `${app}.${env}.json`);
 
 /**
  * Publishes a signed order, `after` what it needs has arrived.
@@ -51,13 +54,48 @@ export async function send(
   try {
     await after;
     const digest = await post(operator, sent, signal);
-    await fs.rm(file, { force: true });
+    await noteArrival(operator.paths, sent);
     return digest;
   } catch (err) {
     // The hub has read these bytes and will not take them: nothing is left to send again.
     if (!isSkeinError(err, "HUB_UNREACHABLE", "INTERRUPTED") && !signal.aborted)
       await fs.rm(file, { force: true });
     throw err;
+  }
+}
+
+async function noteArrival(paths: Paths, { app, env }: Sent): Promise<void> {
+  const file = arrivedFile(paths, app, env);
+  await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  await fs.rename(fileOf(paths, app, env), file);
+}
+
+/**
+ * Tells a hub the settle of an order that was signed here, should it have forgotten that: nodes hear of a settle, and
+ * remember it, only when the whole rollout ended well.
+ * @throws SkeinError HUB_UNREACHABLE
+ */
+export async function remindOfSettle(
+  { paths, client, dryRun }: Operator,
+  { app, env, digest }: { readonly app: string; readonly env: string; readonly digest: Digest },
+  signal: AbortSignal,
+): Promise<void> {
+  const text = dryRun === undefined ? await readIfThere(arrivedFile(paths, app, env)) : undefined;
+  if (text === undefined) return;
+  const arrived = sentSchema.safeParse(jsonOrNull(text));
+  if (!arrived.success || digestOfEnvelope(arrived.data.order) !== digest) return;
+  const { settle } = arrived.data;
+  if (settle === null) return;
+  await client.postSettle(settle, signal).catch((err: unknown) => {
+    if (!isSkeinError(err) || err.code === "HUB_UNREACHABLE") throw err;
+  });
+}
+
+function jsonOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }
 
@@ -104,7 +142,7 @@ async function resend(
   }
   try {
     const digest = await post(operator, sent.data, signal);
-    await fs.rm(file, { force: true });
+    await noteArrival(operator.paths, sent.data);
     return digest;
   } catch (err) {
     if (isSkeinError(err, "HUB_UNREACHABLE")) throw err;
