@@ -178,7 +178,9 @@ class Agent implements AsyncDisposable {
     };
     this.#commands = new CommandDesk(this.#context, this.#runtime);
     this.#refusals = new Refusals(this.#context, options.log);
-    this.#reminders = new Reminders(parts.store, parts.remembered, options.clock);
+    this.#reminders = new Reminders(parts.store, parts.remembered, options.clock, () =>
+      parts.context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []),
+    );
   }
 
   static async open(

@@ -13,6 +13,7 @@ import {
   CLUSTER,
   labelFor,
   orderBody,
+  receiptBy,
   sealOrder,
   settleBody,
   T0,
@@ -55,6 +56,8 @@ interface World {
   readonly other: TestNode;
   readonly store: NodeStore;
   readonly clock: FakeClock;
+  /** The node's own. */
+  readonly receipts: Envelope[];
   readonly hub: Hub;
   /** As an agent that is started now. */
   readonly started: () => Promise<Reminders>;
@@ -70,6 +73,7 @@ async function world(t: TestContext): Promise<World> {
   await store.apply([(state) => acceptBirth(state, self, contextOf(self))]);
   const clock = fakeClock(T0);
   const hub = new Hub();
+  const receipts: Envelope[] = [];
   const documents = { ticket: self.ticket, enrol: self.enrol, label: null, revoke: null };
   return {
     cluster,
@@ -77,8 +81,10 @@ async function world(t: TestContext): Promise<World> {
     other,
     store,
     clock,
+    receipts,
     hub,
-    started: async () => new Reminders(store, await openRemembered(dir, writeFileAtomic), clock),
+    started: async () =>
+      new Reminders(store, await openRemembered(dir, writeFileAtomic), clock, () => receipts),
     hear: async (reminders, more = {}) => {
       const fields = { etag: "e", catchingUp: false, duplicate: false, apps: [], commands: [] };
       const { incarnation } = hub;
@@ -186,4 +192,21 @@ test("nothing is kept that no operator signed, and an older hub is told nothing"
   await hear(withOld, { members: undefined });
   assert.equal(withOld.isDue(), false);
   assert.equal(withOld.toTell(), undefined);
+});
+
+test("a receipt that the hub does not show is told again, whoever told it of the order", async (t) => {
+  const { cluster, self, receipts, started, hear } = await world(t);
+  const order = orderBody(1);
+  const receipt = await receiptBy(self, order, await sealOrder(order, cluster.alice));
+  receipts.push(receipt);
+  const reminders = await started();
+  await hear(reminders);
+  assert.equal(reminders.isDue(), false, "an answer that is coded after another does not say");
+  await hear(reminders, { lastReceipts: [receipt] });
+  assert.equal(reminders.isDue(), false);
+  await hear(reminders, { lastReceipts: [] });
+  assert.equal(reminders.isDue(), true);
+  reminders.toTell();
+  reminders.delivered();
+  assert.equal(reminders.isDue(), false);
 });

@@ -9,7 +9,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { labelSerial, NO_CHANGE, saysMore, type Change } from "../../trust/changes.ts";
 import type { DocumentType } from "../../trust/documents.ts";
-import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { openUnplaced } from "../../trust/identity.ts";
 import type { NodeState } from "../../trust/node-state.ts";
 import { compareSerials, type Serial } from "../../trust/orders.ts";
@@ -34,6 +34,7 @@ export class Reminders {
   readonly #store: NodeStore;
   readonly #remembered: Remembered;
   readonly #clock: Clock;
+  readonly #receipts: () => readonly Envelope[];
   /** An older hub reads no reminders. */
   #isRead = false;
   #lack = NONE;
@@ -42,7 +43,9 @@ export class Reminders {
   #telling = NONE;
   #told = { ...NONE, at: -Infinity };
 
-  constructor(store: NodeStore, remembered: Remembered, clock: Clock) {
+  /** @param receipts this node's newest of each app */
+  constructor(store: NodeStore, remembered: Remembered, clock: Clock, receipts: () => readonly Envelope[]) {
+    this.#receipts = receipts;
     this.#store = store;
     this.#remembered = remembered;
     this.#clock = clock;
@@ -129,7 +132,7 @@ export class Reminders {
     return [...byNode([...this.#remembered.memory.changes, ...own]).values()];
   }
 
-  #lackOf({ incarnation, charters, identity, apps, duplicate }: Offered): Lack {
+  #lackOf({ incarnation, charters, identity, apps, duplicate, lastReceipts }: Offered): Lack {
     const { state } = this.#store;
     const serial = state.identity?.serial ?? 0;
     const shown = identity === null ? serial : labelSerial({ label: identity.label, revoke: null });
@@ -140,6 +143,10 @@ export class Reminders {
     ];
     // A node that has a double is shown no orders.
     const orders = duplicate ? [] : ordersBeyond(state, apps);
+    // Who waits for this one would do so for ever: others may have told of the order, but not of this.
+    const shownReceipts = lastReceipts?.map(digestOfEnvelope);
+    const receipts = shownReceipts === undefined ? [] : this.#receipts().map(digestOfEnvelope);
+    orders.push(...receipts.filter((one) => shownReceipts?.includes(one) === false));
     const told = (what: readonly string[]): string =>
       what.length === 0 ? "" : [incarnation, ...what].join(" ");
     return { members: told(members), orders: told(orders) };
