@@ -168,8 +168,8 @@ class Controller implements Rollouts {
       const one = this.#cases.get(record.digest) ?? (await this.#open(record));
       if (one === undefined) continue;
       this.#cases.set(record.digest, one);
-      await this.#parts.core.lanes.run(`rollout ${one.digest}`, async () => await this.#advance(one));
-      waitMs = Math.min(waitMs, this.#untilWake(one));
+      const advance = async (): Promise<number> => await this.#advance(one);
+      waitMs = Math.min(waitMs, await this.#parts.core.lanes.run(`rollout ${one.digest}`, advance));
     }
     return waitMs;
   }
@@ -216,15 +216,22 @@ class Controller implements Rollouts {
     }
   }
 
-  async #advance(one: Case): Promise<void> {
+  /** @returns how long until the next look, if there is no news */
+  async #advance(one: Case): Promise<number> {
     const plan = one.rollout === undefined && !this.#ready(one) ? undefined : await this.#begin(one, true);
-    if (plan === undefined) return;
+    // It waits for the nodes, or until it is clear that they do not come.
+    if (plan === undefined) return RETRY_MS;
     for (let current = one.rollout; current !== undefined;) {
-      const next = this.#decide(one, plan, current);
-      if (!(await this.#settled(one, next)) || next === current) return;
+      const facts = one.facts(this.#since);
+      const next = this.#decide(one, { plan, facts }, current);
+      if (!(await this.#settled(one, next)) || next === current) {
+        const at = wakeAt(current, { plan, limits: one.limits, facts });
+        return at === undefined ? LOOK_MS : Math.max(1, at - facts.now);
+      }
       await this.#write(one, next);
       current = one.rollout;
     }
+    return RETRY_MS;
   }
 
   /** Is it known who is there? */
@@ -243,7 +250,7 @@ class Controller implements Rollouts {
     const { core } = this.#parts;
     const facts = one.facts(this.#since);
     const [plan, untouched] = await this.#planned(one, facts);
-    const first = touched ? this.#decide(one, plan, untouched) : untouched;
+    const first = touched ? this.#decide(one, { plan, facts }, untouched) : untouched;
     const rollout = first.ended === null ? first : untouched;
     faultPoint("rollout.plan");
     const { revision } = await core.store.txn({
@@ -275,8 +282,11 @@ class Controller implements Rollouts {
     }
   }
 
-  #decide(one: Case, plan: Plan, from: Rollout): Rollout {
-    const facts = one.facts(this.#since);
+  #decide(
+    one: Case,
+    { plan, facts }: { readonly plan: Plan; readonly facts: Facts },
+    from: Rollout,
+  ): Rollout {
     const head = this.#parts.orders.head(one.place)?.digest;
     let next = head === one.digest || facts.settle?.published === true ? from : overtaken(from, facts);
     for (let steps = 0; steps < STEPS; steps++) {
@@ -310,17 +320,6 @@ class Controller implements Rollouts {
     await core.mirror.reached(revision);
     faultPoint("rollout.written");
     one.version = Math.max(one.version + 1, revision);
-  }
-
-  #untilWake(one: Case): number {
-    const { plan, rollout } = one;
-    const facts = one.facts(this.#since);
-    // Before the plan it waits for the nodes, or until it is clear that they do not come.
-    const at =
-      rollout === undefined || plan === undefined
-        ? facts.now + RETRY_MS
-        : wakeAt(rollout, { plan, limits: one.limits, facts });
-    return at === undefined ? LOOK_MS : Math.max(1, at - facts.now);
   }
 }
 
