@@ -184,8 +184,15 @@ export class HubClient implements Disposable {
     return (await this.call("app", { params: { app }, query: { env }, signal })).apps;
   }
 
-  async rollout(digest: string, signal?: AbortSignal): Promise<s.RolloutView> {
-    return await this.call("rollout", { params: { digest }, signal });
+  /** @param news the revision that is known, and how long to wait for another; the end is told at once */
+  async rollout(
+    digest: string,
+    signal?: AbortSignal,
+    news: { readonly after: number; readonly waitMs: number } = { after: -1, waitMs: 0 },
+  ): Promise<s.RolloutView> {
+    const { after, waitMs } = news;
+    const query = waitMs === 0 ? {} : { after, wait: waitMs };
+    return await this.call("rollout", { params: { digest }, query, timeoutMs: waitMs + 30_000, signal });
   }
 
   /** @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_AUTHORISED, NOT_FOUND */

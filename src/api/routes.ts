@@ -195,8 +195,9 @@ export const ROUTES = {
   rollout: {
     method: "GET",
     path: "/v1/rollouts/:digest",
-    summary: "How far an order is",
+    summary: "How far an order is; waits for news while `after` is its revision",
     roles: MEMBERS,
+    query: s.viewNews,
     response: s.rolloutView,
   },
   abortRollout: {
@@ -225,7 +226,6 @@ export const ROUTES = {
     path: "/v1/wanted",
     summary: "What the calling node should run; waits for news when `if-none-match` is current",
     roles: NODES,
-    // The agent's boot nonce, as in its reports: two that ask in turn are two agents with one key.
     query: z.object({ wait: count(0, 120_000), boot: s.bootNonce.optional(), along: s.alongBytes }),
     response: s.wanted,
   },

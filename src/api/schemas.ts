@@ -186,6 +186,10 @@ export const rolloutPhase = z.enum([
   "undone",
   "stuck",
 ]);
+export const viewNews = z.object({
+  after: z.coerce.number().int().default(-1),
+  wait: z.coerce.number().int().min(0).max(60_000).default(0),
+});
 export const rolloutView = z.object({
   order: digest,
   app: appName,
@@ -247,7 +251,7 @@ export const reportedHead = z.strictObject({
   releases: z.array(envelope).max(128).optional(),
 });
 export type ReportedHead = z.infer<typeof reportedHead>;
-/** Made anew at each start of an agent. */
+/** Made anew at each start of an agent: two that ask in turn are two agents with one key. */
 export const bootNonce = z.string().min(8).max(64);
 /** Most bytes of a delta that may follow the JSON of an answer; its header `skein-along` says which, and how long. */
 export const alongBytes = z.coerce.number().int().min(0).max(1_048_576).default(0);

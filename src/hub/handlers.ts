@@ -115,7 +115,9 @@ function rollouts(hub: Hub) {
   };
   return {
     rollout: async (call) => {
-      const view = await hub.rollouts.view(known(param(call, "digest")));
+      const { after, wait: waitMs } = call.query;
+      const order = known(param(call, "digest"));
+      const view = await hub.rollouts.nextView(order, { after, waitMs }, call.signal);
       if (view !== undefined) return view;
       throw new SkeinError("NOT_FOUND", "nothing is known of this rollout any more");
     },

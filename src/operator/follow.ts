@@ -14,9 +14,10 @@ const ENDED: Readonly<Record<string, Ending>> = {
   stuck: "stuck",
 };
 const PASSING = ["HUB_UNREACHABLE", "TOO_MANY", "HUB_CATCHING_UP"] as const;
+/** How long the hub may wait for news. */
+const WAIT_MS = 20_000;
+/** Least time between two looks, however soon the first was answered. */
 const POLL_MS = 120;
-/** The hub's share of the time: a large view is asked for less often. */
-const IDLE_SHARE = 4;
 
 /**
  * The progress of an order, each time it changed, until it ended. A hub that restarts meanwhile is waited for, and so is
@@ -34,7 +35,8 @@ export async function* follow(
   let isForgotten = false;
   while (!signal.aborted) {
     const asked = operator.clock.now();
-    const view = await operator.client.rollout(order, signal).catch(async (err: unknown) => {
+    const news = { after: shown, waitMs: shown < 0 ? 0 : WAIT_MS };
+    const view = await operator.client.rollout(order, signal, news).catch(async (err: unknown) => {
       if (isSkeinError(err, ...PASSING)) return undefined;
       if (!isSkeinError(err, "NOT_FOUND")) throw err;
       isForgotten = await isCatchingUp(operator, signal);
@@ -51,7 +53,7 @@ export async function* follow(
     }
     if (view !== undefined && endingOf(view) !== undefined) return;
     const took = operator.clock.now() - asked;
-    await operator.clock.sleep(Math.max(POLL_MS, took * IDLE_SHARE), signal);
+    await operator.clock.sleep(Math.max(0, POLL_MS - took), signal);
   }
 }
 

@@ -10,9 +10,20 @@ export interface Gates {
   isDecided(order: Digest): boolean;
 }
 
+export interface ViewNews {
+  /** The revision of the view that is known. */
+  readonly after: number;
+  readonly waitMs: number;
+}
+
 export interface Rollouts extends Gates, AsyncDisposable {
   /** How far an order is; undefined when it was never heard of. */
   view(order: Digest): Promise<RolloutView | undefined>;
+  /**
+   * The same once it is another than `after`, or after `waitMs`. What comes together is told together, but the end at
+   * once.
+   */
+  nextView(order: Digest, news: ViewNews, signal: AbortSignal): Promise<RolloutView | undefined>;
   /** Is the order's rollout still going on? Then the app takes no other order. */
   underWay(order: Digest): boolean;
   /** A person's word on how it goes on, or back. @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_FOUND */

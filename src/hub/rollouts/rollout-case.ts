@@ -37,12 +37,12 @@ export class Case {
   /** The roster's nodes that the selector names, in the roster's order. */
   readonly members: readonly KeyId[];
   readonly roster: readonly KeyId[];
-  /** Rises with everything that a view shows. */
-  version: number;
   /** When a node last said something about the order. */
   heardAt = 0;
   readonly #parts: CaseParts;
   readonly #names: ReadonlyMap<KeyId, string>;
+  #version: number;
+  #change = Promise.withResolvers<void>();
   readonly #receipts = new Map<KeyId, Receipt>();
   readonly #progress = new Map<KeyId, Progress>();
   #away = "";
@@ -59,7 +59,23 @@ export class Case {
     this.#names = new Map(roster.nodes.map(({ node, name }) => [node, name]));
     this.members = roster.nodes.filter((node) => matches(this.selector, node)).map(({ node }) => node);
     [this.limits, this.refusal] = limitsOrRefusal(order, this.members.length);
-    this.version = parts.core.mirror.revision;
+    this.#version = parts.core.mirror.revision;
+  }
+
+  /** Rises with everything that a view shows. */
+  get version(): number {
+    return this.#version;
+  }
+
+  set version(version: number) {
+    this.#version = version;
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+
+  /** Resolves when the version rises next. */
+  get change(): Promise<void> {
+    return this.#change.promise;
   }
 
   /** What was decided so far; undefined before the first decision. */

@@ -6,6 +6,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import type { Receipt } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
 import {
+  at,
   joinNode,
   makeOrder,
   makeReceipt,
@@ -149,4 +150,29 @@ test("a hub that is ended in the middle and started again goes on where it was",
     assert.equal((await ended(story)).phase, "ok");
   });
   assert.deepEqual(story.said, ["web1 ok", "web2 ok", "web3 ok"]);
+});
+
+test("who follows an order is answered when there is news of it, at its end, or after the time that it waits", async (t) => {
+  const { hub, nodes, order } = await begin(t);
+  const { client } = hub;
+  const known = await eventually("the first gate", async () => {
+    const view = await client.rollout(order.digest);
+    return view.nodes[0]?.gate === "go" && view;
+  });
+  const same = await client.rollout(order.digest, t.signal, { after: known.revision, waitMs: 300 });
+  assert.deepEqual(same, known);
+  const held = client.rollout(order.digest, t.signal, { after: known.revision, waitMs: 60_000 });
+  const [first] = nodes;
+  assert.ok(first);
+  await first.client.report(reportOf({ receipts: [await makeReceipt(hub.cluster, first, order)] }));
+  const news = await held;
+  assert.ok(news.revision > known.revision);
+  assert.equal(news.nodes.find(({ name }) => name === first.name)?.verdict, "ok");
+  await client.steerRollout(order.digest, "abort");
+  for (const node of nodes) {
+    const undone = await makeReceipt(hub.cluster, node, order, { verdict: "undone", at: at(1000) });
+    await node.client.report(reportOf({ receipts: [undone] }));
+  }
+  for (let view = news; view.verdict === null;)
+    view = await client.rollout(order.digest, t.signal, { after: view.revision, waitMs: 60_000 });
 });

@@ -17,7 +17,7 @@ import { overtaken, step, wakeAt } from "../../rollout/step.ts";
 import type { Order } from "../../trust/documents.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { put, unchanged, type Core } from "../records/core.ts";
-import type { Rollouts } from "../orders/gates.ts";
+import type { Rollouts, ViewNews } from "../orders/gates.ts";
 import { keys, type OrderRecord } from "../records/keys.ts";
 import type { Nodes } from "../cluster/nodes.ts";
 import type { Orders } from "../orders/orders.ts";
@@ -47,6 +47,8 @@ const RETRY_MS = 1000;
 const LOOK_MS = 60_000;
 /** A shorter pass needs no rest after it. */
 const LONG_PASS_MS = 50;
+/** What changed within this is told together to who follows an order, and so often it is seen who came or went. */
+const GATHER_MS = 250;
 /** What of the store rollouts are decided by. */
 const NEWS: ReadonlySet<string> = new Set(["receipts", "orders", "settles", "nodes", "rollouts", "charters"]);
 /** Decisions taken in one pass before they are written. */
@@ -102,6 +104,28 @@ class Controller implements Rollouts {
     const one = await this.#caseOf(order);
     one?.lookAround();
     return one === undefined ? undefined : viewOf(one);
+  }
+
+  async nextView(
+    order: Digest,
+    { after, waitMs }: ViewNews,
+    signal: AbortSignal,
+  ): Promise<RolloutView | undefined> {
+    const { clock } = this.#parts.core;
+    const asked = clock.now();
+    for (let one = await this.#caseOf(order); one !== undefined; one = await this.#caseOf(order)) {
+      one.lookAround();
+      const isOver = one.rollout !== undefined && !isUnderWay(one.rollout);
+      const gatherMs = Math.max(GATHER_MS, one.members.length);
+      const leftMs = asked + (one.version === after ? waitMs : Math.min(waitMs, gatherMs)) - clock.now();
+      if (isOver || leftMs <= 0) return viewOf(one);
+      const over = new AbortController();
+      const sleep = clock.sleep(Math.min(leftMs, GATHER_MS), AbortSignal.any([signal, over.signal]));
+      await Promise.race([one.change, sleep.catch(() => undefined)]);
+      over.abort();
+      signal.throwIfAborted();
+    }
+    return undefined;
   }
 
   async steer(order: Digest, word: Steering): Promise<void> {
