@@ -39,6 +39,7 @@ import { ReportLoop, type When } from "./reporting/report-loop.ts";
 import { reportOf } from "./reporting/reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
 import type { Offered, Source } from "./source/source.ts";
+import { Untaken } from "./reporting/stuck.ts";
 import { selfOf } from "./node/self.ts";
 import { Spares, type SparesOptions } from "./installs/spares.ts";
 import { openStaged } from "./installs/staged.ts";
@@ -78,8 +79,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const { paths } = options;
   const stateDir = path.join(paths.lib, "state");
   await makeNodeFolders(paths, stateDir);
-  await using lock = await lockHome(paths.lib);
-  void lock;
+  await using _lock = await lockHome(paths.lib);
   const keys = await nodeKeys(paths.etc);
   const write = await openReserve(stateDir);
   const store = await openNode(options, stateDir, keys, write);
@@ -95,8 +95,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: options.log,
   });
   await using near = await NearDepots.open({ options, signer: keys.signer, store });
-  const parts = await Agent.open(options, stateDir, keys, store, { runtime, near, write });
-  await using agent = parts;
+  await using agent = await Agent.open(options, stateDir, keys, store, { runtime, near, write });
   await agent.run();
 }
 
@@ -122,6 +121,7 @@ class Agent implements AsyncDisposable {
   readonly #near: NearDepots;
   readonly #neighbours: Neighbours;
   readonly #replaced = new Replaced();
+  readonly #untaken = new Untaken(() => this.#reports.tell("now"));
   readonly #boot = randomBytes(12).toString("hex");
   readonly #refusals: Refusals;
   readonly #reminders: Reminders;
@@ -193,8 +193,8 @@ class Agent implements AsyncDisposable {
     const { paths, clock, log } = options;
     const groups = processGroups(path.join(paths.run, "groups"));
     await groups.sweep();
-    const kept = await openKept(path.join(stateDir, "documents"), write);
-    const records = await openRecords(path.join(stateDir, "apps"), write);
+    const kept = await openKept(path.join(stateDir, "documents"), write, log);
+    const records = await openRecords(path.join(stateDir, "apps"), write, log);
     const identity = (): Identity => selfOf(store, keys, options.begin === undefined ? null : options.name);
     const node = (): string => identity().name;
     const remote = await knownBefore(paths.run, log);
@@ -217,24 +217,24 @@ class Agent implements AsyncDisposable {
       leastSpareFiles: options.leastSpareFiles,
       log,
     });
-    const staged = await openStaged(stateDir, write);
+    const staged = await openStaged(stateDir, write, log);
     await kept.keepOnly(namedDocuments(store.state, records.all(), staged));
-    const shared = {
+    const context = {
       paths,
       clock,
       log,
       signer: keys.signer,
       store,
       records,
-      outbox: await openOutbox(path.join(stateDir, "receipts"), write),
+      outbox: await openOutbox(path.join(stateDir, "receipts"), write, records, log),
       releases,
       spares,
       staged,
       instances: runtimeInstances(runtime),
       groups,
       folders,
+      logOf: appLogs(paths.log),
     };
-    const context = { ...shared, logOf: appLogs(paths.log) };
     const remembered = await openRemembered(stateDir, write);
     return new Agent(options, keys, { store, runtime, near, kept, remembered, registry, context });
   }
@@ -317,8 +317,8 @@ class Agent implements AsyncDisposable {
   }
 
   async #take(wanted: Offered): Promise<void> {
-    const refusals = await takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
-    for (const refusal of refusals) await this.#refusals.refuse(refusal);
+    const taking = takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
+    for (const refusal of await this.#untaken.after(wanted.apps, taking)) await this.#refusals.refuse(refusal);
     this.#gates = new Map(
       wanted.apps.flatMap(({ gates }) => Object.entries(gates) as [Digest, "hold" | "go" | "undo"][]),
     );
@@ -355,6 +355,7 @@ class Agent implements AsyncDisposable {
       kept: this.#kept,
       workers: [...this.#workers.values()],
       replaced: this.#replaced,
+      untaken: this.#untaken,
       boot: this.#boot,
       address: this.#options.address,
       endpoint: this.#near.endpoint,

@@ -44,11 +44,18 @@ export function toSkeinError(err: unknown): SkeinError {
 
 const FULL: readonly string[] = ["ENOSPC", "EDQUOT"];
 const FORBIDDEN: readonly string[] = ["EACCES", "EPERM", "EROFS"];
+/** Said of disks alone, also where a read or write of an open file names none. */
+const OF_A_DISK: readonly string[] = [...FULL, "EIO", "EROFS", "EUCLEAN"];
 
 /** What the system refused about a file is told by its path; it is no defect. */
 function refusedFile(err: unknown): SkeinError | undefined {
   const errno = errnoOf(err);
-  if (errno === undefined || !(err instanceof Error) || !("path" in err)) return undefined;
+  if (errno === undefined || !(err instanceof Error)) return undefined;
+  if (!("path" in err)) {
+    if (!OF_A_DISK.includes(errno)) return undefined;
+    const code = FULL.includes(errno) ? "DISK_FULL" : "IO";
+    return new SkeinError(code, messageOf(err), { cause: err, data: { errno } });
+  }
   return new SkeinError(FULL.includes(errno) ? "DISK_FULL" : "IO", messageOf(err), {
     ...(FORBIDDEN.includes(errno)
       ? { hint: "Run it as a user who may use that path, or name another." }

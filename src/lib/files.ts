@@ -147,16 +147,25 @@ export async function readIfThere(file: string): Promise<string | undefined> {
     return fs.readFileSync(file, "utf8");
   } catch (err) {
     if (errnoOf(err) === "ENOENT") return undefined;
-    throw err;
+    throw asSkeinError(err, file);
   }
 }
+
+/** What a person who meets it can do something with, where the system's word says little. */
+const MEANT: Readonly<Record<string, string>> = {
+  EIO: " (the disk failed)",
+  EROFS: " (the file system is read-only)",
+};
 
 /** Turns the errors of a full disk into DISK_FULL, and other system errors into IO with the path. */
 export function asSkeinError(err: unknown, where: string): unknown {
   const errno = errnoOf(err);
   if (err instanceof SkeinError || errno === undefined) return err;
   const code = errno === "ENOSPC" || errno === "EDQUOT" ? "DISK_FULL" : "IO";
-  return new SkeinError(code, `${where}: ${errno}`, { cause: err, data: { path: where, errno } });
+  return new SkeinError(code, `${where}: ${errno}${MEANT[errno] ?? ""}`, {
+    cause: err,
+    data: { path: where, errno },
+  });
 }
 
 /** What the system refused, where it says so: of a rename, the file that is in the way, or else what was to be renamed. */

@@ -2,7 +2,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
 import type { HubAddress } from "../api/hub-address.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { messageOf, SkeinError } from "../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Paths } from "../lib/paths.ts";
 import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
@@ -79,7 +79,19 @@ export async function readCharters(paths: Paths): Promise<Envelope[]> {
   for (let version = 1; ; version++) {
     const text = await readIfThere(charterFile(paths, version));
     if (text === undefined) return chain;
-    chain.push(parseEnvelope(text));
+    chain.push(parsedCharter(text, charterFile(paths, version)));
+  }
+}
+
+function parsedCharter(text: string, file: string): Envelope {
+  try {
+    return parseEnvelope(text);
+  } catch (err) {
+    throw new SkeinError("IO", `${file} is damaged: ${messageOf(err)}`, {
+      hint: "Put a copy of it there, from another of the operator's machines or a backup.",
+      data: { path: file },
+      cause: err,
+    });
   }
 }
 

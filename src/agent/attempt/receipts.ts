@@ -3,7 +3,10 @@ import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
 import { syncDirectory } from "../../lib/files.ts";
 import { isDigest, type Digest } from "../../lib/ids.ts";
+import type { Log } from "../../lib/log.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { readOwn } from "../node/own-file.ts";
+import type { Records } from "./records.ts";
 import type { WriteFile } from "../node/reserve.ts";
 
 /** Signed receipts that are still to be delivered, one file each: `<receipt digest>.json`. */
@@ -16,13 +19,23 @@ export interface Outbox {
   delivered(receipts: readonly Digest[]): Promise<void>;
 }
 
-export async function openOutbox(dir: string, write: WriteFile): Promise<Outbox> {
+/** @param records have the newest ones as well: one that is damaged in here is delivered nevertheless */
+export async function openOutbox(
+  dir: string,
+  write: WriteFile,
+  records: Pick<Records, "all">,
+  log: Log,
+): Promise<Outbox> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
+  const known = records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []);
   const waiting = new Map<Digest, Envelope>();
   for (const name of await fs.readdir(dir)) {
     const digest = name.slice(0, -".json".length);
-    if (!name.endsWith(".json") || !isDigest(digest)) await fs.rm(path.join(dir, name), { force: true });
-    else waiting.set(digest, parseEnvelope(await fs.readFile(path.join(dir, name), "utf8")));
+    const isOurs = name.endsWith(".json") && isDigest(digest);
+    const read = isOurs ? await readOwn(path.join(dir, name), parseEnvelope, log) : undefined;
+    const receipt = read ?? known.find((one) => digestOfEnvelope(one) === digest);
+    if (receipt !== undefined && isOurs) waiting.set(digest, receipt);
+    else await fs.rm(path.join(dir, name), { force: true });
   }
   return {
     async put(receipt) {

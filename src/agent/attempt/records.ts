@@ -3,11 +3,13 @@ import path from "node:path";
 import * as z from "zod";
 import { ERROR_CODES, type ErrorCode } from "../../lib/error-codes.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { writeFileAtomic } from "../../lib/files.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import { silentLog, type Log } from "../../lib/log.ts";
 import { envelopeSchema } from "../../trust/envelope.ts";
 import { appName, digest, envName, releaseId } from "../../trust/fields.ts";
 import type { StepName } from "./plan.ts";
+import { readOwn } from "../node/own-file.ts";
 import type { WriteFile } from "../node/reserve.ts";
 
 const reached = z.object({
@@ -99,8 +101,15 @@ export function withVerdict(
   };
 }
 
-/** One file per app under `dir`. */
-export async function openRecords(dir: string, write: WriteFile = writeFileAtomic): Promise<Records> {
+/**
+ * One file per app under `dir`. An app whose record is damaged is one that nothing happened to yet: its order is
+ * carried out anew, over what serves.
+ */
+export async function openRecords(
+  dir: string,
+  write: WriteFile = writeFileAtomic,
+  log: Log = silentLog,
+): Promise<Records> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
   const records = new Map<string, AppRecord>();
   const listeners = new Set<() => void>();
@@ -112,9 +121,8 @@ export async function openRecords(dir: string, write: WriteFile = writeFileAtomi
       await fs.rm(path.join(dir, name), { force: true });
       continue;
     }
-    const text = await readIfThere(path.join(dir, name));
-    const record = recordSchema.parse(JSON.parse(text ?? ""));
-    records.set(record.app, record);
+    const record = await readOwn(path.join(dir, name), (text) => recordSchema.parse(JSON.parse(text)), log);
+    if (record !== undefined) records.set(record.app, record);
   }
   return {
     all: () => [...records.values()],

@@ -3,6 +3,7 @@ import type { ReleaseId } from "../../lib/ids.ts";
 import type { AppContext } from "../app-context.ts";
 import { readCurrent } from "../installs/folders.ts";
 import type { Actual, Goal } from "./plan.ts";
+import type { ReleasePlan } from "../runtime/plan.ts";
 import type { AppRecord } from "./records.ts";
 
 /** What is on this node of an app now. An attempt goes on by what is written of it: while it does, nobody looks round. */
@@ -44,13 +45,35 @@ export async function revive(
     if (!(await releases.isInstalled(record.app, id))) {
       await releases.ensure(record, id, depots(), signal, () => undefined);
     }
-    const plan = (await releases.load(record, id)).plan(reached?.generation ?? 0);
-    await instances.serve(plan, signal);
+    const start = async (): Promise<ReleasePlan> => {
+      const found = (await releases.load(record, id)).plan(reached?.generation ?? 0);
+      await instances.serve(found, signal);
+      return found;
+    };
+    const plan = await start().catch(async (err: unknown) => {
+      signal.throwIfAborted();
+      if (running.has(id) || !(await isMended(context, record, id, signal))) throw err;
+      return await start();
+    });
     if (!running.has(id)) log.info("brought back", { app: record.app, release: id });
     // Nothing of it is for this node: then there is nothing to bring back either.
     if (plan.processes.length === 0 && !all) return false;
   }
   context.onNews("now");
+  return true;
+}
+
+/** What does not start may lack files that its disk lost: puts them back. @returns whether there was anything to mend */
+async function isMended(
+  { releases, depots, log }: AppContext,
+  record: AppRecord,
+  release: ReleaseId,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const how = { depots: depots(), full: false, signal, onProgress: () => undefined };
+  const { differences } = await releases.mend(record, release, how);
+  if (differences.length === 0) return false;
+  log.warn("files were mended", { app: record.app, release, differences: differences.length });
   return true;
 }
 

@@ -29,6 +29,7 @@ import type { BytesBySource } from "../../release/install/install-progress.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
 import type { Warning } from "../runtime/warning.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";
+import { stuckAt } from "../reporting/stuck.ts";
 import type { Served } from "../reporting/unwell.ts";
 import { until } from "../until.ts";
 
@@ -136,6 +137,7 @@ export class AppWorker {
         if (signal.aborted) return;
         this.#context.log.error("convergence failed", { app: this.app, "err.message": messageOf(err) });
         this.#failures.failed();
+        this.#tellStuck(err);
         await this.#rest(this.#backoffMs(), undefined, signal);
       }
     }
@@ -169,6 +171,7 @@ export class AppWorker {
     }
     if (step === undefined) {
       this.#failures.end();
+      this.progress = undefined;
       this.#wantSpare(actual);
       return goal !== null && !goal.go ? HELD_LOOK_MS : -1;
     }
@@ -364,6 +367,13 @@ export class AppWorker {
     this.progress = { order: attempt.order, stage, bytesDone, bytesTotal, note };
     // What is fetched in no time is told with how it ended.
     this.#context.onNews((bytesTotal ?? 0) > LONG_BYTES ? "soon" : "later");
+  }
+
+  #tellStuck(err: unknown): void {
+    const order = this.record?.attempt?.order ?? this.goal()?.order;
+    if (order === undefined) return;
+    this.progress = stuckAt(order, err);
+    this.#context.onNews("now");
   }
 
   #backoffMs(): number {

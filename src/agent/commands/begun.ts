@@ -1,7 +1,9 @@
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { writeFileAtomic } from "../../lib/files.ts";
 import { isDigest, type Digest } from "../../lib/ids.ts";
+import type { Log } from "../../lib/log.ts";
+import { readOwn } from "../node/own-file.ts";
 
 /** Commands that were begun here and could still be handed over again: each acts once, also across a restart. */
 export interface Begun {
@@ -11,13 +13,15 @@ export interface Begun {
 }
 
 /** `commands.json`: digest to when it expires, in ms. What has expired is refused for that and need not be known. */
-export function begunCommands(stateDir: string): Begun {
+export function begunCommands(stateDir: string, log: Log): Begun {
   const file = path.join(stateDir, "commands.json");
   let queue: Promise<unknown> = Promise.resolve();
+  const read = async (): Promise<ReadonlyMap<Digest, number>> =>
+    (await readOwn(file, parse, log)) ?? new Map<Digest, number>();
   return {
     begin: async (command, expiresMs, nowMs) => {
       const turn = queue.then(async () => {
-        const known = parse(await readIfThere(file));
+        const known = await read();
         if (known.has(command)) return false;
         const kept = [...known].filter(([, expires]) => expires > nowMs);
         await writeFileAtomic(file, JSON.stringify(Object.fromEntries([...kept, [command, expiresMs]])));
@@ -29,14 +33,14 @@ export function begunCommands(stateDir: string): Begun {
     },
     has: async (command) => {
       await queue;
-      return parse(await readIfThere(file)).has(command);
+      return (await read()).has(command);
     },
   };
 }
 
-function parse(text: string | undefined): ReadonlyMap<Digest, number> {
+function parse(text: string): ReadonlyMap<Digest, number> {
   const known = new Map<Digest, number>();
-  const parsed: unknown = text === undefined ? null : JSON.parse(text);
+  const parsed: unknown = JSON.parse(text);
   if (typeof parsed !== "object" || parsed === null) return known;
   for (const [digest, expires] of Object.entries(parsed)) {
     if (isDigest(digest) && typeof expires === "number") known.set(digest, expires);

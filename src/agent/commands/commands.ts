@@ -65,7 +65,7 @@ export class CommandDesk {
   constructor(context: AppContext, runtime: AppRuntime) {
     this.#context = context;
     this.#runtime = runtime;
-    this.#begun = begunCommands(path.join(context.paths.lib, "state"));
+    this.#begun = begunCommands(path.join(context.paths.lib, "state"), context.log);
   }
 
   /** Undefined for a command that was begun before. */

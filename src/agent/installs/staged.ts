@@ -2,9 +2,11 @@ import path from "node:path";
 import * as z from "zod";
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { writeFileAtomic } from "../../lib/files.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import { silentLog, type Log } from "../../lib/log.ts";
 import { appName, envName, releaseId } from "../../trust/fields.ts";
+import { readOwn } from "../node/own-file.ts";
 import type { WriteFile } from "../node/reserve.ts";
 
 const stagedRelease = z.object({
@@ -57,12 +59,15 @@ export function stagedKept(all: readonly StagedRelease[], app: string, now: numb
     .map(({ release }) => release);
 }
 
-/** @throws SkeinError when the file cannot be read or is of another format */
-export async function openStaged(stateDir: string, write: WriteFile = writeFileAtomic): Promise<Staged> {
+/** A damaged file protects nothing: what it named is still ordered, or staged and pinned again. */
+export async function openStaged(
+  stateDir: string,
+  write: WriteFile = writeFileAtomic,
+  log: Log = silentLog,
+): Promise<Staged> {
   const file = path.join(stateDir, "staged.json");
-  const text = await readIfThere(file);
-  const read = text === undefined ? { v: 1, staged: [] } : (JSON.parse(text) as unknown);
-  let content: Content = fileSchema.parse(read);
+  const read = await readOwn(file, (text) => fileSchema.parse(JSON.parse(text)), log);
+  let content: Content = read ?? { v: 1, staged: [], pinned: [] };
   let queue: Promise<unknown> = Promise.resolve();
   const change = async (next: (now: Content) => Partial<Content>): Promise<void> => {
     const turn = queue.then(async () => {

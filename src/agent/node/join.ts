@@ -57,13 +57,15 @@ export async function forgetJoining(etc: string): Promise<void> {
   await fs.rm(pendingFile(etc), { force: true });
 }
 
-/** The hub that the ticket named: asked as long as the charter does not list others. */
+/** The hub that the ticket named. A file that is damaged, or cannot be read, names none: the charter lists hubs, too. */
 export async function firstHub(etc: string): Promise<HubAddress | undefined> {
-  const text = await readIfThere(path.join(etc, "hub.json"));
-  if (text === undefined) return undefined;
-  const parsed: unknown = JSON.parse(text);
-  const isHub = typeof parsed === "object" && parsed !== null && "spki" in parsed && "address" in parsed;
-  return isHub ? { spki: String(parsed.spki), address: String(parsed.address) } : undefined;
+  try {
+    const parsed: unknown = JSON.parse((await readIfThere(path.join(etc, "hub.json"))) ?? "null");
+    const isHub = typeof parsed === "object" && parsed !== null && "spki" in parsed && "address" in parsed;
+    return isHub ? { spki: String(parsed.spki), address: String(parsed.address) } : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function pinnedState(line: TicketLine, charters: readonly Envelope[], options: JoinOptions): NodeState {

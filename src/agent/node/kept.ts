@@ -1,12 +1,14 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { writeFileAtomic } from "../../lib/files.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import { silentLog, type Log } from "../../lib/log.ts";
 import { rosterSchema, type Roster } from "../../trust/documents.ts";
 import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { orderOf, type NodeState } from "../../trust/node-state.ts";
 import type { AppRecord } from "../attempt/records.ts";
+import { readOwn } from "./own-file.ts";
 import type { WriteFile } from "./reserve.ts";
 import type { Staged } from "../installs/staged.ts";
 
@@ -48,7 +50,11 @@ export function namedDocuments(
   );
 }
 
-export async function openKept(dir: string, write: WriteFile = writeFileAtomic): Promise<KeptDocuments> {
+export async function openKept(
+  dir: string,
+  write: WriteFile = writeFileAtomic,
+  log: Log = silentLog,
+): Promise<KeptDocuments> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
   const names = new Set<string>();
   for (const name of await fs.readdir(dir)) {
@@ -62,25 +68,25 @@ export async function openKept(dir: string, write: WriteFile = writeFileAtomic):
     faultPoint("agent.document-kept");
   };
   const releases = new Map<ReleaseId, Envelope>();
-  const get = async (name: string): Promise<unknown> => {
-    const text = await readIfThere(path.join(dir, `${name}.json`));
-    return text === undefined ? undefined : JSON.parse(text);
+  /** One that is damaged is taken again from whoever offers it. */
+  const get = async <T>(name: string, parse: (text: string) => T): Promise<T | undefined> => {
+    const file = `${name}.json`;
+    const found = await readOwn(path.join(dir, file), parse, log);
+    if (found === undefined) names.delete(file);
+    return found;
   };
   return {
     putRelease: async (id, release) => put(id, JSON.stringify(release)),
     async release(id) {
       const known = releases.get(id);
       if (known !== undefined) return known;
-      const found = await get(id);
-      if (found === undefined) return undefined;
-      const release = parseEnvelope(found);
-      releases.set(id, release);
+      const release = await get(id, parseEnvelope);
+      if (release !== undefined) releases.set(id, release);
       return release;
     },
     putRoster: async (digest, roster) => put(digest, JSON.stringify(roster)),
     async roster(digest) {
-      const found = await get(digest);
-      return found === undefined ? undefined : rosterSchema.parse(found);
+      return await get(digest, (text) => rosterSchema.parse(JSON.parse(text)));
     },
     async keepOnly(wanted) {
       for (const name of names) {

@@ -1,7 +1,9 @@
 import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { writeFileAtomic } from "../../lib/files.ts";
+import { silentLog, type Log } from "../../lib/log.ts";
+import { readOwn } from "../node/own-file.ts";
 import type { Caller } from "./registry.ts";
 
 /** What a URL of the local registry is made of, the same after every restart. */
@@ -18,9 +20,9 @@ export interface Capabilities {
 const SECRET_BYTES = 32;
 
 /** A secret of this node's own, and the port beside it: `registry.json`, mode 0600. */
-export async function openCapabilities(stateDir: string): Promise<Capabilities> {
+export async function openCapabilities(stateDir: string, log: Log = silentLog): Promise<Capabilities> {
   const file = path.join(stateDir, "registry.json");
-  let { secret, port } = parse(await readIfThere(file));
+  let { secret, port } = (await readOwn(file, parse, log)) ?? { secret: undefined, port: 0 };
   if (secret === undefined) {
     secret = randomBytes(SECRET_BYTES).toString("hex");
     await writeFileAtomic(file, JSON.stringify({ secret, port }));
@@ -49,8 +51,7 @@ export async function openCapabilities(stateDir: string): Promise<Capabilities> 
   };
 }
 
-function parse(text: string | undefined): { readonly secret: string | undefined; readonly port: number } {
-  if (text === undefined) return { secret: undefined, port: 0 };
+function parse(text: string): { readonly secret: string | undefined; readonly port: number } {
   const parsed: unknown = JSON.parse(text);
   if (typeof parsed !== "object" || parsed === null) return { secret: undefined, port: 0 };
   const secret = "secret" in parsed && typeof parsed.secret === "string" ? parsed.secret : undefined;

@@ -46,7 +46,7 @@ export interface RegistryHostOptions {
  */
 export async function openRegistryHost(options: RegistryHostOptions): Promise<RegistryHost> {
   const { runtime, self, log } = options;
-  const capabilities = await openCapabilities(options.stateDir);
+  const capabilities = await openCapabilities(options.stateDir, options.log);
   const table = serviceTable(self);
   table.setRemote((options.remote ?? []).flatMap(remoteService));
   const { promise: ready, resolve: isReady } = Promise.withResolvers<void>();

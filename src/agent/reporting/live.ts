@@ -30,11 +30,15 @@ export async function watchHealth(
   signal: AbortSignal,
 ): Promise<void> {
   const pulses = new Map<string, Pulse>();
+  let isTold = false;
   while (!signal.aborted) {
     await context.clock.sleep(TICK_MS, signal).catch(() => undefined);
     try {
       const releases = await withLive(context);
-      if (releases.length === 0) continue;
+      if (releases.length === 0) {
+        isTold = false;
+        continue;
+      }
       const all = await runtime.list();
       replaced.keep(new Set(all.map(({ key }) => key)));
       const rows = all.filter(({ state }) => state === "serving");
@@ -44,8 +48,11 @@ export async function watchHealth(
         const due = dueCheck(own, releases, pulses, context.clock.now());
         if (due !== undefined) void beat({ ...due, replaced }, context, runtime, signal);
       }
+      isTold = false;
     } catch (err) {
-      if (!signal.aborted) context.log.warn("live checks failed", { "err.message": messageOf(err) });
+      if (!signal.aborted && !isTold)
+        context.log.warn("live checks failed", { "err.message": messageOf(err) });
+      isTold = true; // once, until it has passed
     }
   }
 }

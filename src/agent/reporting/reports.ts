@@ -13,6 +13,7 @@ import type { AppName } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId, type InstanceRow } from "../runtime/view.ts";
 import type { AppWorker } from "../attempt/worker.ts";
+import type { Untaken } from "./stuck.ts";
 import { unwellOf, type Replaced } from "./unwell.ts";
 
 const RECEIPTS_AT_ONCE = 64;
@@ -23,6 +24,7 @@ export interface ReportInput {
   readonly kept: KeptDocuments;
   readonly workers: readonly AppWorker[];
   readonly replaced: Replaced;
+  readonly untaken: Untaken;
   readonly boot: string;
   readonly address: string;
   readonly endpoint: Envelope | null;
@@ -50,7 +52,7 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     receipts: [...waiting, ...again].slice(0, 256),
     instances: instancesOf(rows, context),
     apps: (await Promise.all(workers.map(async (worker) => await appOf(worker, rows, input)))).flat(),
-    progress: workers.flatMap(({ progress }) => progress ?? []),
+    progress: [...workers.flatMap(({ progress }) => progress ?? []), ...input.untaken.progress].slice(0, 256),
     roomBytes: roomBytes(context.paths.lib),
   };
 }
@@ -84,7 +86,7 @@ function instancesOf(rows: readonly InstanceRow[], context: AppContext): Report[
 async function appOf(
   worker: AppWorker,
   rows: readonly InstanceRow[],
-  { context, replaced }: Pick<ReportInput, "context" | "replaced">,
+  { context, replaced, untaken }: Pick<ReportInput, "context" | "replaced" | "untaken">,
 ): Promise<Report["apps"]> {
   const { record, reached, moved } = worker;
   if (record === undefined) return [];
@@ -96,7 +98,10 @@ async function appOf(
   const serving = own.filter(({ release }) => release === runs);
   const state = runs === null && worker.progress === undefined ? "stopped" : stateOf(worker, serving);
   const staged = await stagedOf(context, { app, env }, runs);
-  const health = { ...notesOf(own), ...unwellOf(serving, replaced, worker.served) };
+  const health = {
+    ...notesOf(own, untaken.noteOf(app, worker.progress)),
+    ...unwellOf(serving, replaced, worker.served),
+  };
   return [{ app, env, release: runs, state, head, ...sources, ...staged, ...health }];
 }
 
@@ -118,13 +123,17 @@ async function stagedOf(
   return placed.length === 0 ? {} : { staged: placed };
 }
 
-/** What the app's instances have less of than they should: nobody would see it otherwise. */
+const NOTE_CHARS = 120;
+
+/** What the app's instances have less of than they should, and what its order waits for: nobody would see it otherwise. */
 export function notesOf(
   rows: readonly Pick<InstanceRow, "unenforced">[],
+  stuck: string | null,
   isRoot: boolean = process.getuid?.() === 0,
 ): Pick<Report["apps"][number], "notes"> {
   const unenforced = [...new Set(rows.flatMap((row) => row.unenforced))];
   const notes = [
+    ...(stuck === null ? [] : [`stuck: ${stuck}`.slice(0, NOTE_CHARS)]),
     ...(rows.length > 0 && !isRoot ? ["not isolated"] : []),
     ...(unenforced.length > 0 ? [`limits not enforced: ${unenforced.join(", ")}`] : []),
   ];

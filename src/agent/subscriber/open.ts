@@ -75,9 +75,9 @@ export async function openPackage(
   const { state } = place;
   const store = await storeOf(place, root, tools);
   const self = await selfOf(store, tools, rootFolder(place.folders.root));
-  const kept = await openKept(path.join(state, "documents"));
-  const records = await openRecords(path.join(state, "apps"));
-  const staged = await openStaged(state);
+  const kept = await openKept(path.join(state, "documents"), undefined, tools.log);
+  const records = await openRecords(path.join(state, "apps"), undefined, tools.log);
+  const staged = await openStaged(state, undefined, tools.log);
   await kept.keepOnly(namedDocuments(store.state, records.all(), staged));
   const groups = processGroups(path.join(state, "groups"));
   await groups.sweep();

@@ -1,0 +1,32 @@
+/** What a disk lost, by the first start after it. */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import { eventually } from "../../lib/eventually.fixture.ts";
+import { answer, webApp, world } from "../agent.fixture.ts";
+import { endKeeper, freePort } from "../runtime/runtime.fixture.ts";
+
+/** Names below the node's own folder, given what runs. */
+const LOST: readonly [what: string, names: (release: string) => readonly string[]][] = [
+  ["a file of its release", (release) => [`apps/shop/revs/${release}/web.js`]],
+  ["its release's folder", (release) => [`apps/shop/revs/${release}`]],
+  ["its release's record", (release) => [`apps/shop/revs/.install/${release}.record`]],
+  ["all of the app, and what is known of it", () => ["apps/shop", "state/apps/shop.json"]],
+];
+
+test("what an app lost on the disk is put back by the next start, and it serves again", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  let end = await w.agent();
+  const { digest, release } = await w.deploy(webApp(port, "v1"), { settle: true });
+  assert.equal((await w.receipt(digest)).verdict, "ok");
+  for (const [what, names] of LOST) {
+    await end();
+    await endKeeper(w.paths.run);
+    for (const name of names(release)) fs.rmSync(path.join(w.paths.lib, name), { recursive: true });
+    end = await w.agent();
+    await eventually(`without ${what} it serves again`, async () => (await answer(port)) === "v1");
+    await eventually("it is current", () => w.current() === release);
+  }
+});
