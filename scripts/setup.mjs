@@ -23,6 +23,7 @@ const TEST_PROGRAMS = {
   "ssh-agent": "openssh-client",
   setcap: "libcap2-bin",
   chattr: "e2fsprogs",
+  losetup: "mount",
   setpriv: "util-linux",
   strace: "strace",
   zsh: "zsh",

@@ -27,7 +27,12 @@ export interface ClusterOptions {
   readonly hubProgram?: Program;
   /** More of the hub's environment. */
   readonly hubEnv?: Readonly<Record<string, string>>;
+  /** Words before the hub's own command. */
+  readonly hubWithin?: Within;
 }
+
+/** Words before a command, given the home of what is started: a namespace of its own, for example. */
+export type Within = (home: string) => readonly string[] | Promise<readonly string[]>;
 
 export interface Result {
   readonly code: number | null;
@@ -40,14 +45,15 @@ export interface RunOptions {
   /** SKEIN_HOME. Default: the operator's. */
   readonly home?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Words before the command. */
+  readonly within?: readonly string[];
 }
 
 export interface NodeOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Runs in place of every release's own processes: `agent run ... -- COMMAND`. */
   readonly command?: readonly string[];
-  /** Words before the agent's own command, given its home: a namespace of its own, for example. */
-  readonly within?: (home: string) => readonly string[];
+  readonly within?: Within;
 }
 
 /** @param options.signal ends every wait; the processes end with the disposal */
@@ -90,7 +96,14 @@ export class Cluster implements AsyncDisposable {
   constructor(
     dir: string,
     hubPort: number,
-    { signal, program = tested, hubProgram = program, hubHost = "127.0.0.1", hubEnv = {} }: ClusterOptions,
+    {
+      signal,
+      program = tested,
+      hubProgram = program,
+      hubHost = "127.0.0.1",
+      hubEnv = {},
+      hubWithin,
+    }: ClusterOptions,
   ) {
     this.hubProgram = hubProgram;
     this.hubEnv = hubEnv;
@@ -100,13 +113,18 @@ export class Cluster implements AsyncDisposable {
     this.signal = signal;
     this.program = program;
     this.processes = new Processes(dir);
-    this.hub = new HubProcess(this);
+    this.hub = new HubProcess(this, hubWithin);
   }
 
   /** Runs `skein` to its end. */
   async skein(args: readonly string[], options: RunOptions = {}): Promise<Result> {
-    const { command, args: first } = this.program;
-    return await runToEnd(command, [...first, ...args], {
+    const [command = "", ...words] = [
+      ...(options.within ?? []),
+      this.program.command,
+      ...this.program.args,
+      ...args,
+    ];
+    return await runToEnd(command, words, {
       cwd: options.cwd ?? this.dir,
       env: { ...this.env(options.home ?? this.operatorHome), ...options.env },
       signal: this.signal,
@@ -220,12 +238,14 @@ abstract class Daemon {
   readonly log: string;
   protected readonly cluster: Cluster;
   protected child: ChildProcess | undefined;
-  protected prefix: readonly string[] = [];
+  readonly #within: Within | undefined;
+  #prefix: readonly string[] | undefined;
   protected env: Readonly<Record<string, string>> = {};
   #logged = 0;
 
-  constructor(cluster: Cluster, name: string) {
+  constructor(cluster: Cluster, name: string, within: Within | undefined) {
     this.cluster = cluster;
+    this.#within = within;
     this.home = path.join(cluster.dir, name);
     this.log = path.join(cluster.dir, `${name}.log`);
   }
@@ -267,7 +287,8 @@ abstract class Daemon {
       () => 0,
     );
     await fs.mkdir(this.home, { recursive: true });
-    const [command = "", ...words] = [...this.prefix, program.command, ...program.args, ...args];
+    this.#prefix ??= (await this.#within?.(this.home)) ?? [];
+    const [command = "", ...words] = [...this.#prefix, program.command, ...program.args, ...args];
     const child = processes.start(command, words, {
       cwd: this.home,
       env: { ...this.cluster.env(this.home), ...this.env },
@@ -295,8 +316,8 @@ export class HubProcess extends Daemon {
   /** Its pinned key, once it has run. */
   key = "";
 
-  constructor(cluster: Cluster) {
-    super(cluster, "hub");
+  constructor(cluster: Cluster, within: Within | undefined) {
+    super(cluster, "hub", within);
     this.env = cluster.hubEnv;
   }
 
@@ -323,11 +344,10 @@ export class AgentProcess extends Daemon {
   readonly #command: readonly string[];
 
   constructor(cluster: Cluster, name: string, index: number, options: NodeOptions = {}) {
-    super(cluster, `n${index}`); // short: a unix socket's path has at most 107 bytes
+    super(cluster, `n${index}`, options.within); // short: a unix socket's path has at most 107 bytes
     this.name = name;
     this.address = `${cluster.network}.${index}`;
     this.#command = options.command ?? [];
-    this.prefix = options.within?.(this.home) ?? [];
   }
 
   /** @param join needed the first time */
