@@ -54,3 +54,42 @@ test(
     );
   },
 );
+
+const NONE = "0".repeat(16);
+const RIGHTS: readonly [who: string, user: typeof APP | undefined, said: readonly string[]][] = [
+  [
+    "an app's user",
+    APP,
+    [`${APP.uid}`, `${APP.gid}`, `CapInh:\t${NONE}`, `CapEff:\t${NONE}`, `CapBnd:\t${NONE}`],
+  ],
+  ["the agent's own user", undefined, []],
+];
+
+for (const [who, user, said] of RIGHTS) {
+  test(
+    `what is run as ${who} has that user's rights alone, and can get no more`,
+    { skip: process.getuid?.() !== 0 && "needs root" },
+    async (t) => {
+      const own = process.getgroups?.() ?? [];
+      atEnd(t, () => process.setgroups?.(own));
+      process.setgroups?.([...own, 4]); // an agent that somebody starts by hand may have some
+      const lines: string[] = [];
+      const script = "id -u; id -G; grep -E '^(CapInh|CapEff|CapBnd|NoNewPrivs):' /proc/self/status";
+      const { end } = await runCommand(
+        {
+          argv: ["/bin/sh", "-c", script],
+          cwd: "/",
+          env: { PATH: "/usr/bin:/bin" },
+          user,
+          withinMs: 20_000,
+          onLine: (line) => lines.push(line),
+        },
+        systemClock,
+        t.signal,
+      );
+      assert.deepEqual(end, { kind: "exit", code: 0 });
+      assert.equal(lines.pop(), "NoNewPrivs:\t1");
+      if (user !== undefined) assert.deepEqual(lines, said);
+    },
+  );
+}
