@@ -206,7 +206,7 @@ class Agent implements AsyncDisposable {
     const releases = new Releases({
       folders,
       kept,
-      users: appUsers(stateDir, process.getuid?.() === 0),
+      users: appUsers(stateDir, process.getuid?.() === 0, path.join(paths.lib, "apps")),
       state: () => store.state,
       identity,
       now: () => clock.now(),
@@ -318,7 +318,8 @@ class Agent implements AsyncDisposable {
 
   async #take(wanted: Offered): Promise<void> {
     const taking = takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
-    for (const refusal of await this.#untaken.after(wanted.apps, taking)) await this.#refusals.refuse(refusal);
+    for (const refusal of await this.#untaken.after(wanted.apps, taking))
+      await this.#refusals.refuse(refusal);
     this.#gates = new Map(
       wanted.apps.flatMap(({ gates }) => Object.entries(gates) as [Digest, "hold" | "go" | "undo"][]),
     );

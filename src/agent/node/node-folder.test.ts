@@ -72,6 +72,37 @@ test("each app has a uid of its own, the same for ever", async (t) => {
   assert.equal(await appUsers(dir, false).of("b"), undefined);
 });
 
+test(
+  "where the table was lost, each app gets the uid that its data has, and a new one none of those",
+  { skip: process.getuid?.() !== 0 && "needs root" },
+  async (t) => {
+    const dir = await folder(t);
+    const apps = path.join(dir, "apps");
+    const owned: readonly (readonly [app: string, uid: number])[] = [
+      ["old", 70_000],
+      ["shop", 70_002],
+      ["twin", 70_002],
+      ["mine", 1000],
+    ];
+    for (const [app, uid] of owned) {
+      await fs.mkdir(path.join(apps, app, "data"), { recursive: true });
+      await fs.chown(path.join(apps, app, "data"), uid, uid);
+    }
+    const users = appUsers(dir, true, apps);
+    const uids: unknown[] = [];
+    for (const app of ["old", "new", "mine", "shop"]) uids.push((await users.of(app))?.uid);
+    assert.deepEqual(uids, [70_000, 70_001, 70_003, 70_004], "nobody can say whose 70002 was");
+  },
+);
+
+for (const text of ["", "\0\0", '{"shop": "root"}', "[1]"]) {
+  test(`a table of uids that holds ${JSON.stringify(text)} is not guessed at`, async (t) => {
+    const dir = await folder(t);
+    await fs.writeFile(path.join(dir, "uids.json"), text);
+    await assert.rejects(appUsers(dir, true).of("shop"), { code: "STORE_CORRUPT" });
+  });
+}
+
 test("uids end with their range", async (t) => {
   const dir = await folder(t);
   const all = Object.fromEntries(Array.from({ length: 1000 }, (_, n) => [`app-${n}`, 70_000 + n]));
