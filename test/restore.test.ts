@@ -1,5 +1,6 @@
 /** A hub that is restored from a backup, and what its agents, real ones, then tell it of the cluster's members. */
 import assert from "node:assert/strict";
+import fs from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import type { AppView } from "../src/api/schemas.ts";
@@ -173,4 +174,30 @@ test("a hub that is restored while a rollout goes on ends it, and what was deplo
   assert.equal(await isSettled(), false);
   await cluster.ok("watch", "shop");
   await cluster.until("it stands", isSettled);
+});
+
+test("a store that lost its last minutes without being restored learns the same", async () => {
+  const store = path.join(cluster.hub.home, "lib/hub");
+  const earlier = path.join(cluster.dir, "earlier");
+  await cluster.hub.kill("SIGTERM");
+  await fs.cp(store, earlier, { recursive: true });
+  await cluster.hub.start();
+  await cluster.present("a");
+  await cluster.ok("node", "label", "a", "tier=iron");
+  await cluster.ok("node", "rm", "d", "--yes");
+  await cluster.addNode("e", { labels: { role: "web" } });
+  await deployed("v8");
+  const now = { a: "role=web,tier=iron", e: "role=web" };
+  await untilMembers(now);
+  const head = (await shop())?.head?.digest;
+
+  await cluster.hub.kill();
+  await fs.rm(store, { recursive: true });
+  await fs.rename(earlier, store);
+  await cluster.hub.start();
+  await untilMembers(now);
+  await cluster.until("the hub knows the order again", async () => (await shop())?.head?.digest === head);
+  await cluster.ok("watch", "shop");
+  await deployed("v9");
+  await firstAnswer(await urlOf(cluster, "shop", "e"), "shop v9", stop.signal);
 });

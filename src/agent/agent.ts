@@ -305,7 +305,9 @@ class Agent implements AsyncDisposable {
   /** Listens for what is wanted, for ever; everything else goes on while nobody answers. */
   async #listenLoop(): Promise<void> {
     let etag: string | undefined;
-    await forever(this.#loop("wanted"), async (signal) => {
+    // Only an answer in full shows which receipts a hub has that comes back with less than it had.
+    const onFailure = (): void => (etag = undefined);
+    await forever({ ...this.#loop("wanted"), onFailure }, async (signal) => {
       const source = await this.#openSource();
       const wanted = await source.wanted(etag, WAIT_MS, signal);
       this.#heardAt = this.#options.clock.now();
