@@ -105,7 +105,7 @@ export function pairFigures(costs: PairCosts, packs: number | undefined): Figure
 }
 
 /** No peer has anything like it, and nothing was promised. */
-function shown(name: string, ours: number): Figure {
+export function shown(name: string, ours: number): Figure {
   const nothing = { peer: null, peer_name: "none", ratio: null, goal: "shown only", met: true } as const;
   return { bench: "transfer", case: name, ours: rounded(ours), ...nothing };
 }

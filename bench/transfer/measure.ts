@@ -122,6 +122,11 @@ export function peakMib(pids: readonly number[]): number {
   return Math.max(0, ...pids.map((pid) => peakOf(String(pid))));
 }
 
+/** From now on the peak of these processes counts from what they hold now. */
+export function forgetPeaks(pids: readonly number[]): void {
+  for (const pid of pids) fs.writeFileSync(`/proc/${pid}/clear_refs`, "5");
+}
+
 /** The same of all processes of a group. */
 export function peakOfGroup(leader: number): number {
   return Math.max(0, ...groupOf(leader).map(peakOf));

@@ -16,6 +16,7 @@ import {
   costOf,
   cpuOf,
   type Moment,
+  forgetPeaks,
   peakMib,
   peakOfGroup,
   quiet,
@@ -52,6 +53,7 @@ export interface Receivers extends AsyncDisposable {
   tree(app: string): string;
   /** The most memory that one agent ever had, in MiB. */
   peakMib(): number;
+  forgetPeak(): void;
 }
 
 /** @param dir for the list of requests */
@@ -125,6 +127,7 @@ async function receivers(
     },
     tree: (app) => path.join(nodes[0]?.home ?? "", "lib/apps", app, "current"),
     peakMib: () => peakMib(nodes.map(({ pid }) => pid)),
+    forgetPeak: () => forgetPeaks(nodes.map(({ pid }) => pid)),
     [Symbol.asyncDispose]: async () => {
       for (const node of nodes) await node.powerOff();
       for (const { home } of nodes) await fs.rm(home, { recursive: true, force: true });

@@ -22,9 +22,9 @@ export interface PairCosts {
   readonly settleCpu: number;
   /** By name. */
   readonly peers: ReadonlyMap<string, Cost>;
-  /** The most memory of one of our receivers, in MiB. */
-  readonly peakMib: number;
-  /** The same of whoever publishes, the hub, and what makes deltas for it. */
+  /** The most memory of one of our receivers, in MiB: in the first copy, and from then on until the update is there. */
+  readonly peaks: { readonly first: number; readonly update: number };
+  /** The most memory of whoever publishes, the hub, and what makes deltas for it. */
   readonly publisherMib: number;
 }
 
@@ -45,17 +45,19 @@ export async function costsOf(
   const costs = { ours: [] as Cost[], first: [] as Cost[] };
   const settling: number[] = [];
   const theirs = new Map<string, Cost[]>(peers.map(({ name }) => [name, []]));
-  let peakMib = 0;
+  const peaks = { first: 0, update: 0 };
   const old = await ours.publish(pair.name, pair.old);
   const fresh = await ours.publish(pair.name, pair.new);
   for (let round = 0; round < rounds; round++) {
     field.signal.throwIfAborted();
     await using nodes = await ours.receivers(receivers);
     costs.first.push(await nodes.receive(old));
+    peaks.first = Math.max(peaks.first, nodes.peakMib());
+    nodes.forgetPeak();
     // As between two deployments: what a node prepares for the next one is there.
     settling.push(await nodes.settled());
     costs.ours.push(await nodes.receive(fresh));
-    peakMib = Math.max(peakMib, nodes.peakMib());
+    peaks.update = Math.max(peaks.update, nodes.peakMib());
     await same(nodes.tree(pair.name), pair.new, field.signal);
     for (const peer of round === 0 ? peers : peers.slice(0, 1)) {
       theirs.get(peer.name)?.push(await peerCost(peer, pair, field, receivers));
@@ -68,7 +70,7 @@ export async function costsOf(
     first: middle(costs.first),
     settleCpu: median(settling),
     peers: new Map([...theirs].map(([name, list]) => [name, middle(list)])),
-    peakMib,
+    peaks,
     publisherMib: Math.max(old.peakMib, fresh.peakMib),
   };
 }

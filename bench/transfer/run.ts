@@ -5,7 +5,7 @@ import { git } from "../peers/transfer-git.ts";
 import { rsync } from "../peers/transfer-rsync.ts";
 import { patch, wholeArchive, zsync } from "../peers/transfer-tar.ts";
 import { landing, largeRelease, rateLimit, simulated, unchanged } from "./cases.ts";
-import { firstCopyFigure, GOALS, limited, manyFigures, medianFigure, pairFigures } from "./figures.ts";
+import { firstCopyFigure, GOALS, limited, manyFigures, medianFigure, pairFigures, shown } from "./figures.ts";
 import { type Ours, startOurs } from "./ours.ts";
 import type { Pair } from "./pairs.ts";
 import type { Field, Peer } from "./peer.ts";
@@ -53,9 +53,10 @@ export async function* figuresOf(field: Field, { pairs, quick, extras }: Work): 
 }
 
 async function* figuresOfPair(costs: PairCosts, ours: Ours): AsyncGenerator<Figure> {
-  const { pair, peakMib, publisherMib } = costs;
+  const { pair, peaks, publisherMib } = costs;
   yield* pairFigures(costs, pair.unlike ? await packsOf(pair, ours) : undefined);
-  yield limited(`${pair.name}: receiver's peak memory, MiB`, peakMib, GOALS.receiverMib);
+  yield limited(`${pair.name}: receiver's peak memory, MiB`, peaks.update, GOALS.receiverMib);
+  yield shown(`${pair.name}: the same of the first copy, MiB`, peaks.first);
   yield limited(`${pair.name}: publisher's and hub's peak memory, MiB`, publisherMib, GOALS.publisherMib);
   if (pair.name === WEB) yield* [firstCopyFigure(costs), landing(costs, "first", GOALS.wall)];
   if (pair.name === PERCENT) yield landing(costs, "update", GOALS.wallOfPercent);
