@@ -314,18 +314,18 @@ class PieceFolder implements BlobCache {
     return await this.#entries;
   }
 
-  /** Nobody waits for it; what is used meanwhile counts as it is known here. A disk that fails is met by whoever writes. */
+  /** Nobody waits for it. A disk that fails is met by whoever writes. */
   async #countAgain(before: ReadonlyMap<string, Entry>): Promise<void> {
     this.#countedAt = this.#now();
     const began = this.#countedAt;
     const found = await this.#scan().catch(() => undefined);
     if (found === undefined) return;
+    // When something was used last is written down only now and then: what is known here is newer.
     for (const [key, entry] of before) {
-      if (entry.usedAt < began) continue;
-      found.delete(key);
-      found.set(key, entry);
+      const { bytes } = found.get(key) ?? entry;
+      if (found.has(key) || entry.usedAt >= began) found.set(key, { ...entry, bytes });
     }
-    this.#take(found);
+    this.#take(inOrderOfUse(found));
   }
 
   #take(found: Map<string, Entry>): Map<string, Entry> {
@@ -347,9 +347,12 @@ class PieceFolder implements BlobCache {
         await fs.rm(file, { force: true });
       }
     }
-    return new Map(found.sort(([, a], [, b]) => a.usedAt - b.usedAt));
+    return inOrderOfUse(found);
   }
 }
+
+const inOrderOfUse = (entries: Iterable<[string, Entry]>): Map<string, Entry> =>
+  new Map([...entries].sort(([, a], [, b]) => a.usedAt - b.usedAt));
 
 /** Most pieces come where others of their blob are: its folder is made when it is not there. */
 async function writeFile(file: string, bytes: Buffer): Promise<void> {
