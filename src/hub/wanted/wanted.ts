@@ -63,6 +63,8 @@ interface Stuff {
   readonly urgent: string;
 }
 
+type News = "none" | "settle" | "urgent";
+
 interface AppStuff {
   readonly place: AppEnv;
   readonly records: readonly OrderRecord[];
@@ -110,11 +112,14 @@ export class WantedDesk {
         if (isUrgent) ripe = Math.min(ripe, performance.now() + Math.min(waitMs, DECISION_MS));
         const leftMs = (isUrgent ? ripe : until) - performance.now();
         if (leftMs <= 0 || (isUrgent && this.#isDecided(stuff))) {
-          const answer = news === "none" ? undefined : await this.#answer(node, stuff);
+          const answer = await this.#answer(node, stuff, news);
           if (answer === undefined || answer.content.etag !== etag) return answer;
           // It was told before this hub started.
           ripe = Infinity;
-        } else if (!(await wake.within(leftMs)) && !isUrgent) until = 0;
+        } else if (!(await wake.within(leftMs)) && !isUrgent) {
+          if (news === "none") return undefined;
+          until = 0;
+        }
       } finally {
         wake.stop();
       }
@@ -229,7 +234,8 @@ export class WantedDesk {
     return [...new Set(ids)].flatMap((id) => releases.get(app, id) ?? []);
   }
 
-  async #answer(node: KeyId, stuff: Stuff): Promise<Answer> {
+  async #answer(node: KeyId, stuff: Stuff, news: News): Promise<Answer | undefined> {
+    if (news === "none") return undefined;
     const fields = {
       incarnation: this.#parts.core.store.incarnation,
       catchingUp: stuff.catchingUp,
@@ -251,11 +257,7 @@ export class WantedDesk {
    * What is new since the answer of this etag. A settle that the node can do without for a while is not urgent: it makes
    * what the node runs stand, so it goes with the next news, or ends the poll in place of none.
    */
-  #newsIn(
-    { stamp, urgent, apps }: Stuff,
-    node: KeyId,
-    etag: string | undefined,
-  ): "none" | "settle" | "urgent" {
+  #newsIn({ stamp, urgent, apps }: Stuff, node: KeyId, etag: string | undefined): News {
     const made = this.#made.get(node);
     if (made?.etag !== etag) return "urgent";
     if (made?.stamp === stamp) return "none";
