@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { collectAfter } from "../../lib/collect.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
@@ -137,7 +138,8 @@ async function fillFromDepots(
     meter.tell();
   };
   let taken = 0;
-  await using thread = todo.length < FILES_PER_THREAD ? undefined : new PlacingThread(placer);
+  const isWorthIt = todo.length >= FILES_PER_THREAD && os.availableParallelism() > 1;
+  await using thread = isWorthIt ? new PlacingThread(placer) : undefined;
   const takeFrame: FrameTaker | undefined = thread && ((frame, bytes) => thread.takeFrame(frame, bytes));
   await packs.fetch(
     placer.wanted,
