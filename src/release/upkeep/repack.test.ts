@@ -122,6 +122,21 @@ test("a damaged pack is left to those that need it, and the others are put toget
   await verifyTree([world.depot], fine, t.signal);
 });
 
+test("a tree of which a pack is out of use holds nothing up", async (t) => {
+  const world = makeWorld(t);
+  const shared = noise(60_000, 1);
+  const one = await world.publish({ shared });
+  const two = await world.publish({ shared, two: noise(60_000, 3) });
+  world.roots.push(two);
+  // Its rows lie in its own pack: what is lacking is found out by who looks for the chunks of its files.
+  const [pack = assert.fail()] = (await indexOf(world.depot, one.tree, t.signal))?.packs ?? [];
+  const aside = `retired/${pack}`;
+  await world.depot.rename(`packs/${pack}`, aside, t.signal);
+  assert.deepEqual(await world.repack(), { replaced: 0, made: 0, bytes: 0 });
+  await world.depot.rename(aside, `packs/${pack}`, t.signal);
+  await verifyAll(t, world);
+});
+
 test("deltas that an index names stay named", async (t) => {
   const { encodeIndex, indexName } = await import("../tree/release-index.ts");
   const { bytesBlob } = await import("../fetch/blobs.ts");

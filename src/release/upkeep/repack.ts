@@ -79,10 +79,11 @@ async function census(depot: Depot, roots: readonly PublishedTree[], signal: Abo
   const live = new Map<Digest, Set<number>>();
   const trees: (readonly Digest[])[] = [];
   for (const root of roots) {
-    const tree = await treeOrNone(depot, root, signal);
-    if (tree === undefined) continue;
+    const needing = await needingOrNone(depot, root, signal);
+    if (needing === undefined) continue;
+    const { tree, needed: ids } = needing;
     const packs = new Set<Digest>();
-    for (const id of await neededBy(tree)) {
+    for (const id of ids) {
       const pack = tree.packs.chunks.get(id)?.pack;
       if (pack === undefined) continue;
       packs.add(pack);
@@ -103,25 +104,30 @@ async function census(depot: Depot, roots: readonly PublishedTree[], signal: Abo
 /** 48 bits of a hash tell the chunks of one pack apart; a mistake would cost a few bytes. */
 const shortOf = (id: ChunkId): number => Number.parseInt(id.slice(0, 12), 16);
 
-/** A tree that cannot be read is left as it is. */
-async function treeOrNone(
+interface Needing {
+  readonly tree: LoadedTree;
+  /** Chunks of files and rows. */
+  readonly needed: ReadonlySet<ChunkId>;
+}
+
+/**
+ * A tree that cannot be read is left as it is: something of it is damaged, or was out of use when it came to be kept,
+ * and the collection that follows brings that back.
+ */
+async function needingOrNone(
   depot: Depot,
   root: PublishedTree,
   signal: AbortSignal,
-): Promise<LoadedTree | undefined> {
+): Promise<Needing | undefined> {
   try {
-    return await loadTree(new Fetcher([depot], signal), root);
+    const tree = await loadTree(new Fetcher([depot], signal), root);
+    const needed = await chunksOfTree(tree);
+    for (const { id } of tree.segments) needed.add(id as string as ChunkId);
+    return { tree, needed };
   } catch (err) {
     if (isUnreadable(err)) return undefined;
     throw err;
   }
-}
-
-/** Chunks of files and rows. */
-async function neededBy(tree: LoadedTree): Promise<Set<ChunkId>> {
-  const chunks = await chunksOfTree(tree);
-  for (const { id } of tree.segments) chunks.add(id as string as ChunkId);
-  return chunks;
 }
 
 /** Copies what a tree needs of the chosen packs; undefined where it needs nothing of them. */
@@ -132,14 +138,14 @@ async function moveOut(
   writer: PackWriter,
   signal: AbortSignal,
 ): Promise<Moved | undefined> {
-  const tree = await treeOrNone(depot, root, signal);
-  const index = tree && (await indexOf(depot, root.tree, signal));
-  if (tree === undefined || index?.packs.some((pack) => chosen.has(pack)) !== true) return undefined;
+  const needing = await needingOrNone(depot, root, signal);
+  const index = needing && (await indexOf(depot, root.tree, signal));
+  if (needing === undefined || index?.packs.some((pack) => chosen.has(pack)) !== true) return undefined;
+  const { tree, needed } = needing;
   const isGivenUp = (id: ChunkId): boolean => {
     const place = tree.packs.chunks.get(id);
     return place !== undefined && chosen.has(place.pack);
   };
-  const needed = await neededBy(tree);
   const chunks = [...needed].filter(isGivenUp);
   await walkChunks(
     tree.packs,
