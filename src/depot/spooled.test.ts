@@ -133,6 +133,33 @@ test("contents that come under one name at a time are sent on whole, and one of 
   assert.deepEqual(spooledFiles(dir), []);
 });
 
+test("bytes that another upload has sent on and cleared away meanwhile are there", async (t) => {
+  const { depot, far, dir } = await openWorld(t);
+  const bytes = randomBytes(10_000);
+  await depot.append("packs/x", infoOf(bytes), 0, pieces(bytes));
+  const spool = directoryDepot(path.join(dir, "spool"));
+  const overtaken = spooledDepot({
+    far,
+    address: "s3://bucket",
+    spool: {
+      ...spool,
+      append: async (name, ...more) => {
+        const state = await spool.append(name, ...more);
+        await spool.delete(name, t.signal);
+        return state;
+      },
+    },
+    near: blobCache({ dir: path.join(dir, "cache"), maxBytes: 2 ** 26, now: () => Date.now() }),
+    signal: t.signal,
+  });
+  const again = await overtaken.append("packs/x", infoOf(bytes), 0, pieces(bytes));
+  assert.deepEqual(again, { offset: bytes.length, done: true });
+  const other = randomBytes(10_000);
+  await assert.rejects(async () => await overtaken.append("packs/y", infoOf(other), 0, pieces(other)), {
+    code: "BLOB_MISSING",
+  });
+});
+
 test("uploads that nobody goes on with are swept away, arrived or not", async (t) => {
   const { far, dir, again } = await openWorld(t);
   const bytes = randomBytes(50_000);

@@ -1,5 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
+import { isSkeinError } from "../lib/errors.ts";
 import type { BlobCache } from "./cache/blob-cache.ts";
 import { cached } from "./cache/cached.ts";
 import { keep } from "./cache/keeping.ts";
@@ -101,13 +102,21 @@ class Relay {
     return undefined;
   }
 
-  /** Whoever comes again after a cut waits for the same one. */
+  /**
+   * Whoever comes again after a cut waits for the same one. Of two who bring the same bytes at a time, one may have sent
+   * them on and cleared them away when the other's are whole.
+   */
   async #sentOn(name: string, spooled: string, blob: UploadInfo): Promise<void> {
+    const { far, signal } = this.#options;
     const begun =
       this.#sending.get(spooled) ??
       this.#sendOn(name, spooled, blob).finally(() => this.#sending.delete(spooled));
     this.#sending.set(spooled, begun);
-    await begun;
+    try {
+      await begun;
+    } catch (err) {
+      if (!isSkeinError(err, "BLOB_MISSING") || !(await far.has([name], signal)).has(name)) throw err;
+    }
   }
 
   async #sendOn(name: string, spooled: string, { size, sha256 }: UploadInfo): Promise<void> {
