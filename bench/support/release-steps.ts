@@ -57,11 +57,15 @@ export class Steps {
   static async open(dir: string, signal: AbortSignal): Promise<Steps> {
     const worker = path.join(dir, "worker.mjs");
     await build({
-      entryPoints: [path.join(ROOT, "bench/peers/release-worker.ts")],
+      entryPoints: {
+        worker: path.join(ROOT, "bench/peers/release-worker.ts"),
+        "placing-worker": path.join(ROOT, "src/release/install/placing-worker.ts"),
+      },
       bundle: true,
       platform: "node",
       format: "esm",
-      outfile: worker,
+      outdir: dir,
+      outExtension: { ".js": ".mjs" },
       logLevel: "error",
     });
     const starts = { publish: await launchedWith("deploy", dir), install: await launchedWith("agent", dir) };

@@ -200,7 +200,7 @@ export class PackMap {
   }
 }
 
-/** Whoever takes may find a depot's bytes wrong; whatever else fails is no depot's fault. */
+/** Whoever takes frames tells by a code what may be better the next time; what the system refuses will not be. */
 function takersOf(wanted: WantedChunks, take: ChunkTaker, takeFrame?: FrameTaker): Takers {
   const notTaken = (cause: unknown): Error => new NotTaken("the bytes could not be taken", { cause });
   return {
@@ -214,7 +214,7 @@ function takersOf(wanted: WantedChunks, take: ChunkTaker, takeFrame?: FrameTaker
     },
     takeFrame: (frame, bytes) =>
       takeFrame?.(frame, bytes)?.catch((err: unknown) => {
-        throw isSkeinError(err, "CHUNK_CORRUPT", "PACK_CORRUPT") ? err : notTaken(err);
+        throw isSkeinError(err) ? err : notTaken(err);
       }),
   };
 }

@@ -134,6 +134,19 @@ test("it leaves frames to the other thread when it has enough to do", async (t) 
   await Promise.all(taken.filter((promise) => promise !== undefined));
 });
 
+test("when it ends, what it had is wanted again, and it takes nothing more", async (t) => {
+  const stage = new Stage(t);
+  const one = Buffer.from("one");
+  stage.placer.expectWhole(stage.plan("a", one));
+  const frame = frameOf([one]);
+  const taken = stage.thread.takeFrame(frame.ref, frame.bytes());
+  const ended = stage.thread[Symbol.asyncDispose]();
+  await assert.rejects(async () => await taken, { code: "IO" });
+  await ended;
+  assert.equal(stage.thread.takeFrame(frame.ref, frame.bytes()), undefined);
+  assert.deepEqual([...stage.placer.wanted], [idOf(one)]);
+});
+
 /** More files than are worth a second thread, of every kind. */
 const MANY: Tree = {
   ...Object.fromEntries(

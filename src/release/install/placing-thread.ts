@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { arrived, type CarriedError } from "../../lib/carried-error.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -48,6 +47,7 @@ const HEAP = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 } as cons
 export class PlacingThread implements AsyncDisposable {
   readonly #placer: Placer;
   readonly #worker = new Worker(programFile("placingWorker"), { resourceLimits: HEAP });
+  #hasEnded = false;
   /** Who waits for its answers, in order. */
   readonly #waiting: PromiseWithResolvers<PutDown>[] = [];
 
@@ -60,35 +60,31 @@ export class PlacingThread implements AsyncDisposable {
 
   /**
    * Takes a compressed frame and resolves when all that is wanted of it lies in its files.
-   * @returns undefined when it has enough to do: then the bytes are still the caller's
+   * @returns undefined when it has enough to do, or could not go on: then the bytes are still the caller's
    */
   takeFrame(frame: FrameRef, bytes: Buffer): Promise<void> | undefined {
-    if (this.#waiting.length > AHEAD) return undefined;
+    if (this.#hasEnded || this.#waiting.length > AHEAD) return undefined;
     return this.#place(frame, bytes);
   }
 
   /** Nothing is put down any more when this resolves. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const exited = once(this.#worker, "exit");
     await this.#worker.terminate();
-    await exited;
   }
 
   async #place(frame: FrameRef, bytes: Buffer): Promise<void> {
     const claim = this.#placer.claim(frame);
-    try {
-      const { inodes, raw } = await this.#ask(claim, frame, bytes);
-      this.#placer.settle(claim, inodes);
-      if (raw === undefined) return;
-      const inflated = Buffer.from(raw.buffer, raw.byteOffset, raw.length);
-      for (const { chunk, at } of claim.parts) {
-        this.#placer.take(chunk, inflated.subarray(at, at + chunk.length));
-      }
-      freeNow(inflated);
-    } catch (err) {
+    const { inodes, raw } = await this.#ask(claim, frame, bytes).catch((err: unknown) => {
       this.#placer.giveBack(claim);
       throw err;
+    });
+    this.#placer.settle(claim, inodes);
+    if (raw === undefined) return;
+    const inflated = Buffer.from(raw.buffer, raw.byteOffset, raw.length);
+    for (const { chunk, at } of claim.parts) {
+      this.#placer.take(chunk, inflated.subarray(at, at + chunk.length));
     }
+    freeNow(inflated);
   }
 
   async #ask({ files, parts }: Claim, { raw, entries }: FrameRef, bytes: Buffer): Promise<PutDown> {
@@ -116,7 +112,9 @@ export class PlacingThread implements AsyncDisposable {
     else waiting?.reject(arrived(placed.failure));
   }
 
+  /** What it had is asked for anew, and put down by the thread that is left. */
   #fail(cause?: unknown): void {
+    this.#hasEnded = true;
     const failure = new SkeinError("IO", "the thread that puts files down ended", { cause });
     for (const waiting of this.#waiting.splice(0)) waiting.reject(failure);
   }
