@@ -5,7 +5,8 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
-import { type Cluster, type Result, startCluster } from "./support/cluster.ts";
+import { type Cluster, startCluster } from "./support/cluster.ts";
+import type { Result } from "./support/run.ts";
 import { eventually } from "../src/lib/eventually.fixture.ts";
 import { resultEvent } from "./support/refusals.ts";
 

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
-import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
 import { httpDepot } from "../../src/depot/http.ts";
@@ -87,7 +87,7 @@ async function publish(cluster: Cluster, app: string, tree: string): Promise<Pub
   };
   const watch = setInterval(look, 20);
   try {
-    const [stdout, stderr] = await Promise.all([textOf(child.stdout), textOf(child.stderr)]);
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
     const [, release = ""] = /@([0-9a-f]{32})$/.exec(stdout.trim()) ?? [];
     if (release === "") throw new Error(`skein build said: ${stdout}${stderr}`);
     // The hub makes its deltas after it has the release.
@@ -182,10 +182,6 @@ async function becomesCurrent(
 async function isCurrent(node: AgentProcess, app: string, release: string): Promise<boolean> {
   const target = await fs.readlink(path.join(node.home, "lib/apps", app, "current")).catch(() => "");
   return target.endsWith(release);
-}
-
-async function textOf(stream: Readable): Promise<string> {
-  return Buffer.concat(await stream.toArray()).toString("utf8");
 }
 
 /** Longer than an agent waits until it takes itself as idle. */

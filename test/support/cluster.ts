@@ -2,7 +2,7 @@
  * A whole cluster of real processes for end-to-end tests and benchmarks: one operator, one hub, any number of nodes,
  * each with a SKEIN_HOME of its own in one temporary folder. Nothing of it survives the disposal.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { randomInt } from "node:crypto";
 import fs from "node:fs/promises";
 import os from "node:os";
@@ -14,6 +14,7 @@ import { openOperator, type Operator } from "../../src/operator/operator.ts";
 import { ended, freePort, Processes, processesIn, signalQuietly } from "./processes.ts";
 import { type Program, tested } from "./program.ts";
 import { gitEnv } from "./repo.ts";
+import { expectSuccess, runToEnd, type Result } from "./run.ts";
 import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 const INVITED_MS = 600_000;
@@ -33,12 +34,6 @@ export interface ClusterOptions {
 
 /** Words before a command, given the home of what is started: a namespace of its own, for example. */
 export type Within = (home: string) => readonly string[] | Promise<readonly string[]>;
-
-export interface Result {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -381,31 +376,6 @@ export class AgentProcess extends Daemon {
       return left.length === 0;
     });
   }
-}
-
-async function runToEnd(
-  command: string,
-  args: readonly string[],
-  options: { readonly cwd: string; readonly env: NodeJS.ProcessEnv; readonly signal: AbortSignal },
-): Promise<Result> {
-  const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
-  const [stdout, stderr] = [textOf(child.stdout), textOf(child.stderr)];
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  return { code, stdout: await stdout, stderr: await stderr };
-}
-
-async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
-  let text = "";
-  for await (const part of stream.setEncoding("utf8")) text += String(part);
-  return text;
-}
-
-function expectSuccess(what: string, result: Result): Result {
-  if (result.code === 0) return result;
-  throw new Error(`${what} ended with ${result.code}:\n${result.stdout}\n${result.stderr}`);
 }
 
 /** `node invite` prints the whole command for the new machine; the line itself is its last word. */

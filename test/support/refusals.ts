@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import type { Cluster, Result, RunOptions } from "./cluster.ts";
+import type { Cluster, RunOptions } from "./cluster.ts";
+import type { Result } from "./run.ts";
 
 /** What the result event of a command that failed says. */
 export interface Refusal {
