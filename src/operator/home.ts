@@ -7,6 +7,7 @@ import { readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Paths } from "../lib/paths.ts";
 import { parseEnvelope, type Envelope } from "../trust/envelope.ts";
 import { address, clusterId, digest, keyId, spkiDigest } from "../trust/fields.ts";
+import { jsonIn } from "../lib/json.ts";
 
 /**
  * What an operator's machine keeps of one cluster, under `etc/operator/`: who it is, the pinned charter with all its
@@ -56,17 +57,9 @@ export async function readConfig(paths: Paths): Promise<OperatorConfig> {
 export async function configIfThere(paths: Paths): Promise<OperatorConfig | undefined> {
   const text = await readIfThere(configFile(paths));
   if (text === undefined) return undefined;
-  const parsed = configSchema.safeParse(jsonOrUndefined(text));
+  const parsed = configSchema.safeParse(jsonIn(text));
   if (parsed.success) return parsed.data;
   throw new SkeinError("IO", `${configFile(paths)} is damaged: ${z.prettifyError(parsed.error)}`);
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 export async function writeConfig(paths: Paths, config: OperatorConfig): Promise<void> {

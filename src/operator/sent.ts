@@ -13,6 +13,7 @@ import { appName, envName } from "../trust/fields.ts";
 import { operatorDir } from "./home.ts";
 import type { Tell } from "./events.ts";
 import type { Operator } from "./operator.ts";
+import { jsonIn } from "../lib/json.ts";
 
 /**
  * What was signed is on disk before it is sent, and after a cut these very bytes are sent again: signing anew could
@@ -82,21 +83,13 @@ export async function remindOfSettle(
 ): Promise<void> {
   const text = dryRun === undefined ? await readIfThere(arrivedFile(paths, app, env)) : undefined;
   if (text === undefined) return;
-  const arrived = sentSchema.safeParse(jsonOrNull(text));
+  const arrived = sentSchema.safeParse(jsonIn(text));
   if (!arrived.success || digestOfEnvelope(arrived.data.order) !== digest) return;
   const { settle } = arrived.data;
   if (settle === null) return;
   await client.postSettle(settle, signal).catch((err: unknown) => {
     if (!isSkeinError(err) || err.code === "HUB_UNREACHABLE") throw err;
   });
-}
-
-function jsonOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }
 
 /** Is there something that an earlier command had signed and could not deliver? */

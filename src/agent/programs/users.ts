@@ -7,6 +7,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { RunAs } from "./command.ts";
+import { jsonIn } from "../../lib/json.ts";
 
 const FIRST_UID = 70_000;
 const LAST_UID = 70_999;
@@ -62,20 +63,12 @@ async function newUid(file: string, app: string, apps: string | undefined): Prom
 }
 
 async function readTable(file: string): Promise<Map<string, number>> {
-  const parsed = z.record(z.string(), z.int()).safeParse(jsonOf((await readIfThere(file)) ?? "{}"));
+  const parsed = z.record(z.string(), z.int()).safeParse(jsonIn((await readIfThere(file)) ?? "{}"));
   if (parsed.success) return new Map(Object.entries(parsed.data));
   throw new SkeinError("STORE_CORRUPT", `${file} is damaged: it says which uid each app has`, {
     hint: 'Write it anew by the owners of the apps\' data folders, as {"APP": UID}; or remove it where no machine pulls without an agent: it is then made of these.',
     data: { path: file },
   });
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Whose the apps' data is, of those that have a uid of this range. */

@@ -9,6 +9,7 @@ import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
 import { until } from "../until.ts";
 import type { PackagePlace } from "./place.ts";
+import { jsonIn } from "../../lib/json.ts";
 
 export interface TurnOptions {
   /** How messages call who holds it: `sync`. */
@@ -83,18 +84,10 @@ function refuseOthers(dir: string, { uid, gid, mode }: Stats, isAbove: boolean):
 
 /** What `owner.json` says, for people; as it is where it says something else. */
 function ownerWords(text: string): string {
-  const parsed = ownerSchema.safeParse(jsonOf(text));
+  const parsed = ownerSchema.safeParse(jsonIn(text));
   if (!parsed.success) return text.trim();
   const { command, pid, since } = parsed.data;
   return `${command} (process ${pid}, since ${since})`;
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 const ownerSchema = z.object({ pid: z.int(), command: z.string(), since: z.string() });
