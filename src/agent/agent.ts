@@ -312,7 +312,10 @@ class Agent implements AsyncDisposable {
       const wanted = await source.wanted(etag, WAIT_MS, signal);
       this.#heardAt = this.#options.clock.now();
       if (wanted === undefined) return;
-      await Promise.all([this.#reminders.heard(wanted, source, signal), this.#take(wanted)]);
+      const work = [this.#reminders.heard(wanted, source, signal), this.#take(wanted)];
+      // Neither goes on beside the next answer where the other fails.
+      await Promise.allSettled(work);
+      await Promise.all(work);
       if (this.#reminders.isDue()) this.#reports.tell("now");
       etag = wanted.etag;
     });

@@ -144,12 +144,17 @@ export class Placer {
     const parts: { chunk: ChunkRef; at: number }[] = [];
     let at = 0;
     for (const chunk of chunksOf(frame)) {
-      const uses = [this.#uses.get(chunk.id) ?? []].flat();
-      const rest = uses.filter((use) => !("row" in use) || use.row.size !== chunk.length);
-      for (const use of uses) if (!rest.includes(use)) files.push({ plan: use as PlannedFile, at });
-      if (rest.length > 0) parts.push({ chunk, at });
-      if (rest.length > 0) this.#uses.set(chunk.id, rest);
-      else this.#uses.delete(chunk.id);
+      const uses = this.#uses.get(chunk.id) ?? [];
+      const rest: Use[] = [];
+      for (const use of Array.isArray(uses) ? uses : [uses]) {
+        if ("row" in use && use.row.size === chunk.length) files.push({ plan: use, at });
+        else rest.push(use);
+      }
+      if (rest.length === 0) this.#uses.delete(chunk.id);
+      else {
+        this.#uses.set(chunk.id, rest);
+        parts.push({ chunk, at });
+      }
       at += chunk.length;
     }
     return { files, parts };
