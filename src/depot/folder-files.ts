@@ -14,6 +14,17 @@ export async function entriesOf(dir: string): Promise<Dirent[]> {
   }
 }
 
+/** What is below a folder and is no folder itself, as paths from there. */
+export async function filesUnder(dir: string, prefix = ""): Promise<string[]> {
+  const files: string[] = [];
+  for (const entry of await entriesOf(path.join(dir, prefix))) {
+    const name = `${prefix}${entry.name}`;
+    if (entry.isDirectory()) files.push(...(await filesUnder(dir, `${name}/`)));
+    else files.push(name);
+  }
+  return files;
+}
+
 /** Of a plain file; undefined where there is none. */
 export async function fileStat(file: string): Promise<Stats | undefined> {
   try {

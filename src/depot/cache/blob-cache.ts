@@ -6,7 +6,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import { freeNow } from "../../lib/free.ts";
 import { asSkeinError } from "../../lib/files.ts";
 import { checkBlobName } from "../blob-name.ts";
-import { entriesOf } from "../folder-files.ts";
+import { filesUnder } from "../folder-files.ts";
 import { PIECE_BYTES } from "../peers/picking.ts";
 import { decodePiece, encodePiece, endsAt, heldFrom, withPart, type PieceContent } from "./piece-file.ts";
 
@@ -306,32 +306,37 @@ class PieceFolder implements BlobCache {
   async #list(): Promise<Map<string, Entry>> {
     if (this.#entries === undefined) {
       this.#countedAt = this.#now();
-      const scanning = this.#scan().then((found) => this.#take(found));
-      this.#entries = scanning;
+      const scanning = this.#scan();
+      this.#entries = scanning.then((found) => {
+        this.#bytes = sizeOf(found);
+        return found;
+      });
       // A disk that failed once is looked at again.
       scanning.catch(() => (this.#entries = undefined));
     }
     return await this.#entries;
   }
 
-  /** Nobody waits for it. A disk that fails is met by whoever writes. */
-  async #countAgain(before: ReadonlyMap<string, Entry>): Promise<void> {
+  /**
+   * Nobody waits for it. A disk that fails is met by whoever writes.
+   * @param entries changed in place: whoever is at work meanwhile notes in it what was done
+   */
+  async #countAgain(entries: Map<string, Entry>): Promise<void> {
     this.#countedAt = this.#now();
     const began = this.#countedAt;
+    const before = new Set(entries.keys());
     const found = await this.#scan().catch(() => undefined);
     if (found === undefined) return;
     // When something was used last is written down only now and then: what is known here is newer.
-    for (const [key, entry] of before) {
+    for (const [key, entry] of entries) {
       const { bytes } = found.get(key) ?? entry;
       if (found.has(key) || entry.usedAt >= began) found.set(key, { ...entry, bytes });
     }
-    this.#take(inOrderOfUse(found));
-  }
-
-  #take(found: Map<string, Entry>): Map<string, Entry> {
-    this.#bytes = found.values().reduce((sum, { bytes }) => sum + bytes, 0);
-    this.#entries = Promise.resolve(found);
-    return found;
+    const isGone = (key: string): boolean => before.has(key) && !entries.has(key);
+    const counted = [...inOrderOfUse(found)].filter(([key]) => !isGone(key));
+    entries.clear();
+    for (const [key, entry] of counted) entries.set(key, entry);
+    this.#bytes = sizeOf(entries);
   }
 
   /** Other processes write and remove here meanwhile. */
@@ -350,6 +355,9 @@ class PieceFolder implements BlobCache {
     return inOrderOfUse(found);
   }
 }
+
+const sizeOf = (entries: ReadonlyMap<string, Entry>): number =>
+  entries.values().reduce((sum, { bytes }) => sum + bytes, 0);
 
 const inOrderOfUse = (entries: Iterable<[string, Entry]>): Map<string, Entry> =>
   new Map([...entries].sort(([, a], [, b]) => a.usedAt - b.usedAt));
@@ -370,16 +378,6 @@ async function writeFile(file: string, bytes: Buffer): Promise<void> {
 
 function ifGone(err: unknown): undefined {
   if (errnoOf(err) !== "ENOENT") throw err;
-}
-
-async function filesUnder(dir: string, prefix = ""): Promise<string[]> {
-  const files: string[] = [];
-  for (const entry of await entriesOf(path.join(dir, prefix))) {
-    const name = `${prefix}${entry.name}`;
-    if (entry.isDirectory()) files.push(...(await filesUnder(dir, `${name}/`)));
-    else files.push(name);
-  }
-  return files;
 }
 
 /** @throws SkeinError BAD_REQUEST */

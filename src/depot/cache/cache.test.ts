@@ -5,6 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { array, assert as holds, integer, property, record } from "fast-check";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -323,6 +324,33 @@ test("several processes of one machine keep to its bytes together", async (t) =>
     await agent.write("packs/g", 0, randomBytes(PIECE_BYTES), true);
     return fs.readdirSync(path.join(dir, "packs")).length <= 4;
   });
+});
+
+test("what is put there and removed while all is counted again is known all the same", async (t) => {
+  const dir = tempDir(t);
+  let at = Date.now();
+  const near = blobCache({ dir, maxBytes: 64 * 2 ** 20, now: () => at });
+  for (const name of ["packs/a", "packs/b"]) await near.write(name, 0, randomBytes(100), true);
+  at += 11 * 60_000;
+  // Both were seen to be there, and are still to be counted, when one goes; what comes is there only afterwards.
+  const [seen, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const { lstat, rename } = fs.promises;
+  t.mock.method(fs.promises, "lstat", async (file: string) => {
+    const stat = await lstat(file);
+    if (!file.includes("packs/b")) return stat;
+    seen.resolve();
+    await goOn.promise;
+    return stat;
+  });
+  t.mock.method(fs.promises, "rename", async (from: string, to: string) => {
+    await seen.promise;
+    await rename(from, to);
+    await near.drop("packs/a");
+    goOn.resolve();
+    await sleep(50); // it ends counting before the writer notes what is there
+  });
+  await near.write("packs/c", 0, randomBytes(100), true);
+  assert.deepEqual((await near.blobs()).map(({ name }) => name).toSorted(), ["packs/b", "packs/c"]);
 });
 
 test("parts of one piece that are written at once are all kept", async (t) => {
