@@ -1,7 +1,7 @@
 import path from "node:path";
+import { freePort } from "../src/lib/free-port.fixture.ts";
 import { firstAnswer } from "../test/support/answers.ts";
 import { type AgentProcess, type Cluster, startCluster } from "../test/support/cluster.ts";
-import { freePort } from "../test/support/processes.ts";
 import { sourceRepo } from "../test/support/repo.ts";
 import { alternately, type Bench, rounded } from "./bench.ts";
 import { bareNode } from "./peers/bare-node.ts";

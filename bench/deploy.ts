@@ -1,6 +1,6 @@
 import path from "node:path";
+import { freePort } from "../src/lib/free-port.fixture.ts";
 import { type AgentProcess, type Cluster, startCluster } from "../test/support/cluster.ts";
-import { freePort } from "../test/support/processes.ts";
 import { type SourceRepo, sourceRepo } from "../test/support/repo.ts";
 import { alternately, type Bench, type Figure, rounded } from "./bench.ts";
 import { type PropagitCluster, startPropagit } from "./peers/propagit.ts";

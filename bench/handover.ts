@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { freePort } from "../src/lib/free-port.fixture.ts";
 import { DEFAULTS } from "../src/app/defaults.ts";
 import type { Handover, Process } from "../src/app/manifest.ts";
 import type { LoadOptions, LoadResult } from "../src/agent/runtime/load.fixture.ts";
@@ -293,12 +294,4 @@ async function untilOpen(port: number, signal: AbortSignal): Promise<void> {
     if (open) return;
     await sleep(10, undefined, { signal });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -8,7 +8,8 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { freePort, Processes } from "../../test/support/processes.ts";
+import { freePort } from "../../src/lib/free-port.fixture.ts";
+import { Processes } from "../../test/support/processes.ts";
 import { gitEnv, type SourceRepo, sourceRepo } from "../../test/support/repo.ts";
 import { eventually } from "../../src/lib/eventually.fixture.ts";
 

@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { freePort } from "../lib/free-port.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Report } from "../api/schemas.ts";
 import { labelFor } from "../trust/cluster.fixture.ts";
 import { readUnverified } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { answer, ended, settleOf, webApp, world, type World } from "./agent.fixture.ts";
-import { endKeeper, freePort } from "./runtime/runtime.fixture.ts";
+import { endKeeper } from "./runtime/runtime.fixture.ts";
 import { KeeperClient } from "../keeper/client.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
 

@@ -5,9 +5,9 @@ import http from "node:http";
 import { text as textOf } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../lib/free-port.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { answer, ended, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
-import { freePort } from "./runtime/runtime.fixture.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
 
 /** Passed on the way to a new version, in this order; `:n` is the n-th passage. */

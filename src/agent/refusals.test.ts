@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { freePort } from "../lib/free-port.fixture.ts";
 import type { Order } from "../trust/documents.ts";
 import { addSignature, digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { settleBody } from "../trust/cluster.fixture.ts";
 import { answer, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
-import { freePort } from "./runtime/runtime.fixture.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
 
 const MINUTE = 60_000;

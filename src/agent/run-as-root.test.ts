@@ -1,11 +1,11 @@
 /** A manifest asks for root, and a signer of the very order must have the right to give it. */
 import assert from "node:assert/strict";
 import test from "node:test";
+import { freePort } from "../lib/free-port.fixture.ts";
 import type { Charter } from "../trust/documents.ts";
 import { seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { answer, world, type Ordered } from "./agent.fixture.ts";
-import { freePort } from "./runtime/runtime.fixture.ts";
 
 const NOT_ROOT = process.getuid?.() !== 0 && "only root can run an app as root";
 

@@ -10,11 +10,11 @@ import { randomUUID } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
+import { freePort } from "../../src/lib/free-port.fixture.ts";
 import { firstAnswer, get } from "../support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "../support/apps.ts";
 import { type Cluster, joinLineIn, startCluster } from "../support/cluster.ts";
 import { checkout } from "../support/program.ts";
-import { freePort } from "../support/processes.ts";
 import { Container } from "./container.ts";
 import type { Proof } from "./main.ts";
 

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 import { answer, webApp, world } from "../agent.fixture.ts";
-import { endKeeper, freePort } from "../runtime/runtime.fixture.ts";
+import { endKeeper } from "../runtime/runtime.fixture.ts";
 
 /** Names below the node's own folder, given what runs. */
 const LOST: readonly [what: string, names: (release: string) => readonly string[]][] = [

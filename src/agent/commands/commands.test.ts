@@ -5,10 +5,10 @@ import http from "node:http";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { answer, world, type World } from "../agent.fixture.ts";
 import { ask } from "../programs/command.fixture.ts";
-import { freePort } from "../runtime/runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
 async function running(t: TestContext): Promise<{ w: World; port: number }> {

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { releaseIdOf } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { answer, webApp, world, type World } from "../agent.fixture.ts";
 import { ask, type Line } from "../programs/command.fixture.ts";
-import { freePort } from "../runtime/runtime.fixture.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { answer, webApp, world, type Ordered, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";
 import { Load } from "../runtime/load.fixture.ts";
-import { freePort } from "../runtime/runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
 interface Running {

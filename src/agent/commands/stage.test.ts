@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { releaseIdOf, type Command } from "../../trust/documents.ts";
 import { readUnverified, seal, type Envelope } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
 import { answer, ended, webApp, world, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";
-import { freePort } from "../runtime/runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
 const idOf = (release: Envelope): string => releaseIdOf(readUnverified(release, "release.1"));

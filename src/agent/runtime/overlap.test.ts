@@ -3,17 +3,9 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { Load } from "./load.fixture.ts";
-import {
-  bench,
-  deploy,
-  freePort,
-  get,
-  listenAt,
-  plainNode,
-  processPlan,
-  releasePlan,
-} from "./runtime.fixture.ts";
+import { bench, deploy, get, listenAt, plainNode, processPlan, releasePlan } from "./runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
 /** Fails when another one of its kind holds the lock, and writes its life into a journal. */

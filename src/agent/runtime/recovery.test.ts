@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { startKeeper } from "../../keeper/client.ts";
 import { Load } from "./load.fixture.ts";
 import type { ReleasePlan } from "./plan.ts";
@@ -10,7 +11,6 @@ import {
   bench,
   deploy,
   endKeeper,
-  freePort,
   get,
   listenAt,
   plainNode,

@@ -1,16 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import type { ProcessPlan } from "./plan.ts";
-import {
-  bench,
-  deploy,
-  freePort,
-  get,
-  listenAt,
-  plainNode,
-  processPlan,
-  releasePlan,
-} from "./runtime.fixture.ts";
+import { bench, deploy, get, listenAt, plainNode, processPlan, releasePlan } from "./runtime.fixture.ts";
 
 test("a plain Node app is judged privately, attached, and replaced by the next version", async (t) => {
   const b = await bench(t);

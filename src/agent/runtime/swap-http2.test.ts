@@ -4,17 +4,10 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { selfSignedCertificate } from "../../trust/x509.ts";
-import {
-  bench,
-  deploy,
-  freePort,
-  listenAt,
-  processPlan,
-  releasePlan,
-  type Bench,
-} from "./runtime.fixture.ts";
+import { bench, deploy, listenAt, processPlan, releasePlan, type Bench } from "./runtime.fixture.ts";
 import type { ReleasePlan } from "./plan.ts";
 
 const SWAPS = 3;

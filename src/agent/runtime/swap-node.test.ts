@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import net from "node:net";
 import test from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import {
   bench,
   deploy,
-  freePort,
   get,
   listenAt,
   plainNode,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import type { ProcessPlan } from "./plan.ts";
-import { bench, freePort, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
+import { bench, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";
 
 const wsgi = (n: number) => `

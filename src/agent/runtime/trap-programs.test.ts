@@ -4,17 +4,9 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import {
-  bench,
-  deploy,
-  freePort,
-  get,
-  listenAt,
-  plainNode,
-  processPlan,
-  releasePlan,
-} from "./runtime.fixture.ts";
+import { bench, deploy, get, listenAt, plainNode, processPlan, releasePlan } from "./runtime.fixture.ts";
 import { isNodeExecutable } from "./node-executable.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";
 

@@ -7,6 +7,7 @@ import type net from "node:net";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { groupMembers } from "../../keeper/proc.ts";
 import { programFile } from "../../lib/program.ts";
@@ -15,7 +16,6 @@ import {
   bench,
   deploy,
   endKeeper,
-  freePort,
   get,
   listenAt,
   plainNode,
