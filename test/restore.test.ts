@@ -42,12 +42,23 @@ async function shop(): Promise<AppView | undefined> {
   return (await client.app("shop", "default", stop.signal))[0];
 }
 
-/** Some node is done with the newest order, and not all are. */
-async function isHalfway(): Promise<boolean> {
+const headOf = async (): Promise<string | undefined> => (await shop())?.head?.digest;
+
+/** Of each node, whether it is done with the newest order. */
+async function done(): Promise<boolean[]> {
   const { client } = await cluster.operator();
-  const { nodes } = await client.rollout((await shop())?.head?.digest ?? "", stop.signal);
-  return nodes.some(({ verdict }) => verdict !== null) && nodes.some(({ verdict }) => verdict === null);
+  const { nodes } = await client.rollout((await headOf()) ?? "", stop.signal);
+  return nodes.map(({ verdict }) => verdict !== null);
 }
+
+/** The hub knows this order, and of all its nodes what they did. */
+async function untilTold(order: string | undefined): Promise<void> {
+  const isTold = async (): Promise<boolean> => (await headOf()) === order && (await done()).every(Boolean);
+  await cluster.until("the nodes have said what they did", isTold);
+}
+
+/** Some node is done with the newest order, and not all are. */
+const isHalfway = async (): Promise<boolean> => new Set(await done()).size === 2;
 
 function node(name: string): AgentProcess {
   const found = cluster.nodes.find((one) => one.name === name);
@@ -102,11 +113,12 @@ test("who was removed since the backup stays out, who joined is back, and new la
   const url = await urlOf(cluster, "shop", "d");
   const now = { a: "role=web", c: "role=web,tier=gold", d: "role=web" };
   await untilMembers(now);
+  const head = await headOf();
 
   await restore(yesterday);
   await restore(yesterday); // before the agents have said all
   await untilMembers(now);
-  for (const name of Object.keys(now)) await cluster.present(name);
+  await untilTold(head);
   await deployed("v3");
   await firstAnswer(url, "shop v3", stop.signal);
   assert.match(await node("b").printed(), /REVOKED/);
@@ -135,7 +147,6 @@ test("an agent that comes long after a restore still tells what it holds", async
   const file = await backup("older.db");
   await deployed("v4");
   const { client } = await cluster.operator();
-  const headOf = async (): Promise<string | undefined> => (await shop())?.head?.digest;
   const head = await headOf();
   for (const name of ["a", "d"]) await node(name).kill();
   await restore(file);
@@ -144,7 +155,7 @@ test("an agent that comes long after a restore still tells what it holds", async
   await node("a").start();
   await cluster.until("the hub knows the order again", async () => (await headOf()) === head);
   await node("d").start();
-  await cluster.present("d");
+  await untilTold(head);
   await deployed("v5");
   await firstAnswer(await urlOf(cluster, "shop", "a"), "shop v5", stop.signal);
 });
