@@ -84,7 +84,8 @@ describe("a disk that fails", { skip: noDisks("test/disk-faults.test.ts") }, () 
     await using asker = new Asker(url, [serving(), `v${version + 1}`]);
     {
       await using _frozen = await ofNode.freeze();
-      await refused(cluster, [8, "TIMEOUT"], ["deploy", "--from", await next(), ...FAST, "--timeout", "2s"]);
+      await cluster.ok("deploy", "--from", await next(), ...FAST, "--detach");
+      await refused(cluster, [8, "TIMEOUT"], ["watch", "shop", "--timeout", "2s"]);
     }
     await isThere();
     asker.unharmed();
