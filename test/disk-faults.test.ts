@@ -61,7 +61,9 @@ describe("a disk that fails", { skip: noDisks("test/disk-faults.test.ts") }, () 
     assert.ok(order);
     await cluster.until("it is told", async () => {
       const { nodes } = await client.rollout(order, stop.signal);
-      return nodes.some(({ state, note }) => state === "stuck" && why.test(note ?? ""));
+      const [{ state, note } = {}] = nodes;
+      assert.match(`${state} ${note}`, why);
+      return state === "stuck";
     });
     await cluster.until("it is shown", async () => why.test((await cluster.ok("status", "shop")).stdout));
   }

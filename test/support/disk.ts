@@ -116,8 +116,8 @@ export class Disk implements AsyncDisposable {
   /** From now on nothing that files hold can be read or written, until `mend`. */
   async loseReads(): Promise<void> {
     await this.#run("sync", "-f", this.#home);
-    await run("python3", ["-c", FORGET, this.root]);
     await this.#limit(READABLE);
+    await run("python3", ["-c", FORGET, this.root]); // last: what is read meanwhile would be remembered again
   }
 
   async mend(): Promise<void> {
