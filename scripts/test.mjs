@@ -16,6 +16,7 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
+import { S3_OF_RUN, startS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { buildPackage } from "../test/support/program.ts";
 import { RunFolder } from "./run-folder.ts";
 
@@ -63,7 +64,9 @@ if (missing.length > 0) {
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stop.abort());
 const folder = new RunFolder();
+const s3 = startS3Servers();
 process.on("exit", () => {
+  s3.end();
   if (stop.signal.aborted) folder.breakOff();
   else if (!folder.end()) process.exitCode = 1;
 });
@@ -78,6 +81,7 @@ const tests = run({
     ...process.env,
     TMPDIR: folder.path,
     NODE_COMPILE_CACHE: compiled,
+    ...(await s3.env),
     SKEIN_TEST_PACKAGE: shipped,
     SKEIN_TEST_AGENT: path.join(shipped, AGENT),
   },
@@ -89,6 +93,27 @@ tests.on("test:summary", ({ file, success }) => {
 });
 endWhenSilent();
 tests.compose(spec).pipe(process.stdout);
+
+/** One of each kind for all files that use one: each takes seconds to start. Where none starts, the files say so. */
+function startS3Servers() {
+  const isUsed = [...files].some((file) =>
+    readFileSync(path.resolve(root, file), "utf8").includes("sharedS3Server"),
+  );
+  const starting = isUsed
+    ? [false, true].map((conditional) => startS3Server({ conditional, within: folder.path }))
+    : [];
+  const servers = [];
+  for (const one of starting) one.then((server) => servers.push(server)).catch(() => undefined);
+  return {
+    env: Promise.all(starting).then(
+      (all) => (isUsed ? { [S3_OF_RUN]: JSON.stringify(all.map(({ endpoint }) => endpoint)) } : {}),
+      () => ({}),
+    ),
+    end() {
+      for (const server of servers) void server[Symbol.asyncDispose]();
+    },
+  };
+}
 
 /** Says which files never ended, and fails, instead of waiting with them. */
 function endWhenSilent() {

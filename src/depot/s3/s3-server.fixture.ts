@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs";
 import os from "node:os";
@@ -22,14 +23,22 @@ export interface S3Server extends AsyncDisposable {
 export interface S3ServerOptions {
   /** Whether it keeps conditions of writes, as S3 does and Swift does not. */
   readonly conditional: boolean;
+  /** Where its folder is made; else where temporary files go. */
+  readonly within?: string;
 }
 
 /** Debian's own: another Python on the path does not see Debian's packages. */
 const PYTHON = "/usr/bin/python3";
 const KEYS = { AWS_ACCESS_KEY_ID: "test:tester", AWS_SECRET_ACCESS_KEY: "testing" };
 
-export async function startS3Server({ conditional }: S3ServerOptions): Promise<S3Server> {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "skein-s3-"));
+/** What a run of tests says to its files: the endpoints of servers that it started for all of them. */
+export const S3_OF_RUN = "SKEIN_TEST_S3";
+
+export async function startS3Server({
+  conditional,
+  within = os.tmpdir(),
+}: S3ServerOptions): Promise<S3Server> {
+  const folder = fs.mkdtempSync(path.join(within, "skein-s3-"));
   const script = path.join(import.meta.dirname, "s3-server.py");
   const flags = conditional ? ["conditional"] : [];
   const child = spawn(PYTHON, [script, folder, ...flags], { stdio: ["pipe", "pipe", "inherit"] });
@@ -37,30 +46,46 @@ export async function startS3Server({ conditional }: S3ServerOptions): Promise<S
   const [line] = (await Promise.race([once(createInterface(child.stdout), "line"), ended])) as [unknown];
   if (typeof line !== "string") throw new Error(`the S3 server ended with ${String(line)}`);
   const { endpoint } = JSON.parse(line) as { endpoint: string };
-  const env = { ...KEYS, AWS_REGION: "us-east-1", AWS_ENDPOINT_URL: endpoint, HOME: folder };
-  let buckets = 0;
+  // Nobody stays for its sake.
+  for (const handle of [child, child.stdin, child.stdout] as { unref: () => void }[]) handle.unref();
+  return serverAt(endpoint, folder, async () => {
+    child.ref();
+    child.kill("SIGKILL");
+    await ended;
+  });
+}
+
+function serverAt(endpoint: string, home: string, end: () => Promise<void>): S3Server {
+  const env = { ...KEYS, AWS_REGION: "us-east-1", AWS_ENDPOINT_URL: endpoint, HOME: home };
   return {
     endpoint,
     env,
     async makeBucket() {
-      const name = `bucket-${(buckets += 1)}`;
+      const name = `bucket-${randomBytes(6).toString("hex")}`;
       using bucket = await openBucket(`s3://${name}`, env);
       await bucket.tell({ method: "PUT", signal: AbortSignal.timeout(PATIENCE_MS) });
       return name;
     },
     async [Symbol.asyncDispose]() {
-      child.kill("SIGKILL");
-      await ended;
-      fs.rmSync(folder, { recursive: true, force: true });
+      await end();
+      fs.rmSync(home, { recursive: true, force: true });
     },
   };
 }
 
-/** One server for a file of tests, started when the first of them asks. */
+/** The run's server; where a file is run by itself, one for the file, started when the first test asks. */
 export function sharedS3Server(options: S3ServerOptions): () => Promise<S3Server> {
   let server: Promise<S3Server> | undefined;
   after(async () => await (await server)?.[Symbol.asyncDispose]());
-  return async () => await (server ??= startS3Server(options));
+  return async () => await (server ??= serverOfRun(options));
+}
+
+async function serverOfRun(options: S3ServerOptions): Promise<S3Server> {
+  const ofRun = process.env[S3_OF_RUN];
+  if (ofRun === undefined) return await startS3Server(options);
+  const [plain, conditional] = JSON.parse(ofRun) as [string, string];
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), "skein-s3-"));
+  return serverAt(options.conditional ? conditional : plain, home, async () => undefined);
 }
 
 /** A bucket of the test's own, opened with the server's keys. */
