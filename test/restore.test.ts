@@ -168,7 +168,8 @@ test("a hub that is restored while a rollout goes on ends it, and what was deplo
   };
   // Attached, the command waits for the hub and says again what that has forgotten.
   const attached = cluster.skein(["deploy", "--from", await source("v6", SLOWLY)]);
-  await cluster.until("it is halfway", isHalfway);
+  const early = attached.then((result) => assert.fail(`it ended with ${result.code}: ${result.stderr}`));
+  await Promise.race([cluster.until("it is halfway", isHalfway), early]);
   await restore(file);
   const { code, stdout, stderr } = await attached;
   assert.equal(code, 0, stderr);
