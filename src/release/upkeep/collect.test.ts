@@ -26,9 +26,16 @@ interface World {
   readonly roots: Published[];
   publish(n: number): Promise<Published>;
   /** After the grace, or at once. */
-  collect(options?: { readonly atOnce?: boolean; readonly dryRun?: boolean }): Promise<Collected>;
+  collect(options?: CollectWish): Promise<Collected>;
   /** Names of what the releases consist of, and of what was taken out of use. */
   names(): Promise<{ readonly used: string[]; readonly retired: string[] }>;
+}
+
+interface CollectWish {
+  readonly atOnce?: boolean;
+  readonly dryRun?: boolean;
+  /** When the depot was listed, and the kept releases are asked for. */
+  readonly meanwhile?: () => Promise<void>;
 }
 
 function makeWorld(t: TestContext, depot?: PrunableDepot): World {
@@ -44,11 +51,14 @@ function makeWorld(t: TestContext, depot?: PrunableDepot): World {
       const options = { previous: null, now: 0, cacheDir: null, signal: t.signal };
       return await publish({ source: plainSource(dir), depot: world, ...options });
     },
-    async collect({ atOnce = false, dryRun = false } = {}) {
+    async collect({ atOnce = false, dryRun = false, meanwhile } = {}) {
       if (!atOnce) clock.advance(GRACE_MS + 1);
       return await collect({
         depot: world,
-        roots: () => roots,
+        async *roots() {
+          await meanwhile?.();
+          yield* roots;
+        },
         graceMs: GRACE_MS,
         dryRun,
         clock,
@@ -109,6 +119,23 @@ test("what was taken out of use a moment ago is left by another collector, whate
   await world.collect();
   await world.collect();
   for (let n = 0; n < 3; n++) assert.deepEqual(counts(await world.collect({ atOnce: true })), { waiting: 4 });
+});
+
+test("an index that is written anew while a collection runs stays: the one that was out of use leads to what goes", async (t) => {
+  const world = makeWorld(t);
+  const part = writeTree(tempDir(t), { own: noise(20_000, 1) });
+  const options = { previous: null, now: 0, cacheDir: null, signal: t.signal };
+  await publish({ source: plainSource(part), depot: world.depot, ...options });
+  const shared = await world.publish(1); // in two packs
+  await world.collect();
+  await world.collect();
+  world.roots.push(shared);
+  const meanwhile = async (): Promise<void> => void (await world.publish(1)); // in one pack, since none is found
+  await world.collect({ meanwhile });
+  await loadTree(new Fetcher([world.depot], t.signal), shared);
+  await world.collect();
+  await loadTree(new Fetcher([world.depot], t.signal), shared);
+  assert.deepEqual((await world.names()).retired, []);
 });
 
 test("who publishes after that stores it again, and that is not what is deleted", async (t) => {

@@ -78,12 +78,14 @@ async function listAll(depot: PrunableDepot, signal: AbortSignal): Promise<BlobE
 
 /** Somebody else may have taken the step already. */
 async function take(depot: PrunableDepot, step: Step, signal: AbortSignal): Promise<void> {
-  if (step.to === null) {
-    await depot.delete(step.from, signal);
+  const { from, to } = step;
+  // An index that was written since the depot was listed may lead elsewhere, and what the old one leads to may go.
+  if (to === null || (isOwn(to) && (await depot.has([to], signal)).size > 0)) {
+    await depot.delete(from, signal);
     return;
   }
   try {
-    await depot.rename(step.from, step.to, signal);
+    await depot.rename(from, to, signal);
   } catch (err) {
     if (!isSkeinError(err, "BLOB_MISSING")) throw err;
   }
