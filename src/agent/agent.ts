@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import path from "node:path";
 import type { HubAddress } from "../api/hub-address.ts";
 import type { Reported } from "../api/schemas.ts";
+import { allEnded } from "../lib/all-ended.ts";
 import { messageOf } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Identity } from "../trust/identity.ts";
@@ -312,10 +313,7 @@ class Agent implements AsyncDisposable {
       const wanted = await source.wanted(etag, WAIT_MS, signal);
       this.#heardAt = this.#options.clock.now();
       if (wanted === undefined) return;
-      const work = [this.#reminders.heard(wanted, source, signal), this.#take(wanted)];
-      // Neither goes on beside the next answer where the other fails.
-      await Promise.allSettled(work);
-      await Promise.all(work);
+      await allEnded([this.#reminders.heard(wanted, source, signal), this.#take(wanted)]);
       if (this.#reminders.isDue()) this.#reports.tell("now");
       etag = wanted.etag;
     });

@@ -1,4 +1,5 @@
 import type { Digest, TreeId } from "../../lib/ids.ts";
+import { allEnded } from "../../lib/all-ended.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Depot } from "../../depot/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
@@ -93,7 +94,7 @@ async function publishOnce(
   if (done.packs !== undefined) {
     faultPoint("publish.index");
     const index = bytesBlob(encodeIndex({ packs: done.packs, deltas: [] }));
-    [whole] = await Promise.all([isWhole(done, options), depot.put(indexName(tree), index, signal)]);
+    [whole] = await allEnded([isWhole(done, options), depot.put(indexName(tree), index, signal)]);
   }
   faultPoint("publish.indexed");
   if (done.packs !== undefined && whole) await leads.note(tree, done.packs);
