@@ -115,10 +115,11 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
 });
 
 test("what crashes, or fails its live check, while all is watched is taken back everywhere", async () => {
-  const frail = async (text: string, then = ""): Promise<string> =>
+  const live = "live: { http: /live, every: 500ms, fails: 1 }";
+  const frail = async (text: string, then = "", more = ""): Promise<string> =>
     await writeSource(cluster, "frail", {
       "skein.yaml": `app: frail\nrun: node server.js\nlisten: auto\nstrategy: { batch: 100%, bake: 1m }
-health: { ready: { http: /, every: 50ms }, live: { http: /live, every: 500ms, fails: 1 } }\n`,
+health: { ready: { http: /, every: 50ms }, ${more} }\n`,
       "server.js": `let ill = false;\n${then}\nrequire("node:http").createServer((q, r) => {
   r.statusCode = ill && q.url === "/live" ? 500 : 200;
   r.end("${text}");
@@ -126,10 +127,10 @@ health: { ready: { http: /, every: 50ms }, live: { http: /live, every: 500ms, fa
     });
   await cluster.ok("deploy", "--from", await frail("good"), "--bake", "0s");
   const { client } = await cluster.operator();
-  const whenWatched = async (text: string, what: string): Promise<string> => {
+  const whenWatched = async (text: string, what: string, more = ""): Promise<string> => {
     const flag = path.join(cluster.dir, text);
     const then = `setInterval(() => { if (require("node:fs").existsSync(${JSON.stringify(flag)})) { ${what} } }, 50);`;
-    const source = await frail(text, `if (process.env.SKEIN_NODE === "b") ${then}`);
+    const source = await frail(text, `if (process.env.SKEIN_NODE === "b") ${then}`, more);
     const deploying = refusedInWords(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", source]);
     await cluster.until("all are done and are watched", async () => {
       const [app] = await client.app("frail", "default", stop.signal);
@@ -138,10 +139,11 @@ health: { ready: { http: /, every: 50ms }, live: { http: /live, every: 500ms, fa
     await fs.writeFile(flag, "");
     return await deploying;
   };
+  // Without a live check: one that is under way would fail first, and be what is told.
   const said = await whenWatched("crashes", "process.exit(7)");
   assert.match(said, /^error frail failed on b: web\.1 ended by itself \(exit status 7\)/m);
   assert.match(said, /It was undone: frail@[0-9a-f]{8} serves/);
-  const ill = await whenWatched("ill", "ill = true");
+  const ill = await whenWatched("ill", "ill = true", live);
   assert.match(ill, /^error frail failed on b: web\.1 was replaced: .*500/m);
   await cluster.until("all are back", async () => {
     const ports = (await cluster.ports()).filter(({ app }) => app === "frail");
