@@ -30,8 +30,10 @@ for folder, _, names in os.walk(sys.argv[1]):
         except OSError: continue
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(file)`;
-/** Where the first group's tables end, so that names are still found while nothing that files hold is. */
-const READABLE = 6 * 2 ** 20;
+/** Tables and journal at its beginning: a journal that cannot be written turns the file system read-only. */
+const FORMAT = ["-qF", "-b", "1024", "-N", "8192", "-E", "packed_meta_blocks=1", "-J", "size=4"];
+/** Where these end, so that names are still found while nothing that files hold is. */
+const READABLE = 6449 * 1024;
 /**
  * Not even SIGKILL ends what waits for a frozen file system: it thaws by itself should the test die before it does.
  * Whoever tidies up after a test finds what it started by names of folders, and this has none.
@@ -63,7 +65,7 @@ export class Disk implements AsyncDisposable {
     const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-disk-"));
     const disk = new Disk(dir);
     await run("truncate", ["-s", SIZE, disk.#image]);
-    await run("mkfs.ext4", ["-qF", disk.#image]);
+    await run("mkfs.ext4", [...FORMAT, disk.#image]);
     return disk;
   }
 
