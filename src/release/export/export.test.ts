@@ -214,3 +214,37 @@ test("a head that lists what is no release's blob, or one twice, is refused befo
     });
   }
 });
+
+test("a file that goes on after its end is refused, and so is a head that announces too much, before it is read", async (t) => {
+  const world = makeWorld(t);
+  const tree = await world.publish("tree", TREE);
+  const file = await world.export(tree);
+  const longer = Buffer.concat([file, Buffer.from("x")]);
+  await assert.rejects(world.import(tree, longer), { code: "EXPORT_DAMAGED", message: /after its end/ });
+  assert.deepEqual(await Array.fromAsync(world.target.list("", t.signal)), []);
+
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(64 * 2 ** 20 + 1);
+  let read = 0;
+  const endless = async function* (): AsyncGenerator<Uint8Array, void> {
+    yield await Promise.resolve(Buffer.concat([Buffer.from("skein-export-1\n"), length]));
+    for (; read < 100; read++) yield Buffer.alloc(2 ** 20);
+  };
+  const accept = async (): Promise<void> => await Promise.resolve();
+  await assert.rejects(decodeExport(endless(), world.target, accept, t.signal), {
+    code: "EXPORT_DAMAGED",
+    message: /longer than it may be/,
+  });
+  assert.equal(read, 0);
+});
+
+test("a blob that is not as long any more as the head says ends the export", async (t) => {
+  const world = makeWorld(t);
+  const name = `packs/${digestOf("one")}`;
+  await world.source.put(name, bytesBlob(Buffer.from("one")), t.signal);
+  const blobs = [{ name, size: 4, sha256: digestOf("one") }];
+  const head: ExportHead = { charters: [DOCUMENT], release: DOCUMENT, from: null, blobs };
+  await assert.rejects(Array.fromAsync(encodeExport(head, world.source, t.signal)), {
+    code: "CHUNK_CORRUPT",
+  });
+});
