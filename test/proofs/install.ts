@@ -17,9 +17,11 @@ import type { Proof } from "./main.ts";
 const run = promisify(execFile);
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const HUB = "hub.example.com";
-/** Neither a checkout's programs nor what npm told this one. */
+const { NODE_EXTRA_CA_CERTS } = process.env;
+/** Neither a checkout's programs nor what npm told this one; but whom this machine trusts, where that is said here. */
 const OUTSIDE = {
   HOME: os.homedir(),
+  ...(NODE_EXTRA_CA_CERTS === undefined ? {} : { NODE_EXTRA_CA_CERTS }),
   PATH: (process.env["PATH"] ?? "")
     .split(path.delimiter)
     .filter((dir) => !dir.includes("node_modules"))
