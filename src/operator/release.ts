@@ -123,7 +123,7 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
   });
   if (same !== undefined) {
     const release = openRelease(charter, same.release, now).body;
-    return { id, release, already: true, published, posted: putApart(depot, blobs, signal) };
+    return { id, release, already: true, published, posted: toldLater(putApart(depot, blobs, signal)) };
   }
   const release: Release = {
     cluster: charter.cluster,
@@ -151,9 +151,13 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
     }
     if (isLate(now, clock.now())) await publish({ ...publishing, depot: far, cacheDir: null });
   });
-  // Told to whoever waits for it.
-  posted.catch(() => undefined);
-  return { id, release, already: false, published, posted };
+  return { id, release, already: false, published, posted: toldLater(posted) };
+}
+
+/** Its failure is told to whoever waits for it, and nobody may do so yet. */
+function toldLater(work: Promise<void>): Promise<void> {
+  work.catch(() => undefined);
+  return work;
 }
 
 /** Pure. */
