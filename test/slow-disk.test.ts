@@ -1,18 +1,14 @@
 /** Disks on which every flush takes long, under a real hub and a real node: all takes longer, and nothing is lost. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
 import { Asker, FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
+import { noTrace } from "./support/trace.ts";
 
 const FLUSHES = "fsync,fdatasync,syncfs,sync_file_range";
 const DELAY_MS = 100;
-
-/** In CI nothing may be missing. */
-const canTrace = (): boolean =>
-  process.env["CI"] !== undefined || spawnSync("strace", ["-o", "/dev/null", "true"]).status === 0;
 
 /** Words before a command that make its disk slow. */
 const slowed = (home: string): readonly string[] => {
@@ -24,7 +20,7 @@ const traceOf = (home: string): string => `${home}.trace`;
 
 const SLOW = "where every flush takes a tenth of a second, a deployment ends well and no request is lost";
 
-test(SLOW, { skip: !canTrace() }, async (t) => {
+test(SLOW, { skip: noTrace("test/slow-disk.test.ts") }, async (t) => {
   await using cluster = await startCluster({ signal: t.signal, hubWithin: slowed });
   const node = await cluster.addNode("slow", { within: slowed });
   const port = nextPort();

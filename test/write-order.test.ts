@@ -3,46 +3,54 @@
  * flushed, and all of that before what depends on it.
  */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
 import { Asker, FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
-import { type Call, flushAfter, folderOf, madeBy, readTrace, target, unflushed } from "./support/trace.ts";
+import {
+  type Call,
+  flushAfter,
+  folderOf,
+  madeBy,
+  noTrace,
+  readTrace,
+  target,
+  unflushed,
+} from "./support/trace.ts";
 
 const TRACED = "openat,rename,renameat,renameat2,fsync,fdatasync,syncfs,symlink,symlinkat,mkdir,mkdirat";
 
-/** In CI nothing may be missing. */
-const canTrace = (): boolean =>
-  process.env["CI"] !== undefined || spawnSync("strace", ["-o", "/dev/null", "true"]).status === 0;
-
-test("a deployment's every step is on the disk before the next one", { skip: !canTrace() }, async (t) => {
-  await using cluster = await startCluster({ signal: t.signal });
-  const trace = path.join(cluster.dir, "trace");
-  const strace = ["strace", "-f", "-qq", "-y", "-s", "400", "-o", trace, "-e", `trace=${TRACED}`];
-  const node = await cluster.addNode("traced", { within: () => strace });
-  const port = nextPort();
-  const source = async (version: string): Promise<string> =>
-    await writeSource(cluster, version, {
-      "skein.yaml": `app: shop\n${RUN.replace("auto", String(port))}`,
-      "server.js": serverSource(version),
-      "post-sync.sh": ":",
-    });
-  await cluster.ok("deploy", "--from", await source("v1"), ...FAST);
-  {
-    await using asker = new Asker(await urlOf(cluster, "shop"), ["v1", "v2"]);
-    await cluster.ok("deploy", "--from", await source("v2"), ...FAST);
-    asker.unharmed();
-  }
-  const lib = path.join(node.home, "lib");
-  const calls = readTrace(await fs.readFile(trace, "utf8"));
-  const durable = calls.flatMap((call, at) => (isDurable(target(call), lib) ? [at] : []));
-  for (const at of durable) checkRename(calls, at);
-  t.diagnostic(`${durable.length} durable renames of ${calls.length} calls`);
-  assert.ok(durable.length > 20);
-  assert.equal(checkDeployments(calls, lib), 2);
-});
+test(
+  "a deployment's every step is on the disk before the next one",
+  { skip: noTrace("test/write-order.test.ts") },
+  async (t) => {
+    await using cluster = await startCluster({ signal: t.signal });
+    const trace = path.join(cluster.dir, "trace");
+    const strace = ["strace", "-f", "-qq", "-y", "-s", "400", "-o", trace, "-e", `trace=${TRACED}`];
+    const node = await cluster.addNode("traced", { within: () => strace });
+    const port = nextPort();
+    const source = async (version: string): Promise<string> =>
+      await writeSource(cluster, version, {
+        "skein.yaml": `app: shop\n${RUN.replace("auto", String(port))}`,
+        "server.js": serverSource(version),
+        "post-sync.sh": ":",
+      });
+    await cluster.ok("deploy", "--from", await source("v1"), ...FAST);
+    {
+      await using asker = new Asker(await urlOf(cluster, "shop"), ["v1", "v2"]);
+      await cluster.ok("deploy", "--from", await source("v2"), ...FAST);
+      asker.unharmed();
+    }
+    const lib = path.join(node.home, "lib");
+    const calls = readTrace(await fs.readFile(trace, "utf8"));
+    const durable = calls.flatMap((call, at) => (isDurable(target(call), lib) ? [at] : []));
+    for (const at of durable) checkRename(calls, at);
+    t.diagnostic(`${durable.length} durable renames of ${calls.length} calls`);
+    assert.ok(durable.length > 20);
+    assert.equal(checkDeployments(calls, lib), 2);
+  },
+);
 
 /**
  * The cache and the app's own data may be lost in a power cut; what is moved within an install that is not finished

@@ -1,4 +1,12 @@
+import { spawnSync } from "node:child_process";
 import path from "node:path";
+
+/** For `skip` of a test that needs strace. In CI nothing may be missing. */
+export function noTrace(file: string): string | false {
+  if (process.env["CI"] !== undefined) return false;
+  if (spawnSync("strace", ["-o", "/dev/null", "true"]).status === 0) return false;
+  return `needs strace: sudo npm test -- ${file}`;
+}
 
 /** One system call that succeeded, in the order in which they ended. */
 export interface Call {
