@@ -10,7 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { firstAnswer } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
-import { Disk, noDisks } from "./support/disk.ts";
+import { Disk, noDisks, UNREADABLE } from "./support/disk.ts";
 import { refused, resultEvent } from "./support/refusals.ts";
 
 describe("a disk that fails", { skip: noDisks("test/disk-faults.test.ts") }, () => {
@@ -96,7 +96,7 @@ describe("a disk that fails", { skip: noDisks("test/disk-faults.test.ts") }, () 
   test("a node whose disk fails says so, serves on, and goes on when it is well again", async () => {
     await using asker = new Asker(url, [serving(), `v${version + 1}`]);
     await ofNode.loseReads();
-    await isStuck(/IO .*node\.json: EIO/);
+    await isStuck(new RegExp(String.raw`IO .*node\.json: ${UNREADABLE}`));
     await ofNode.mend();
     await isThere();
     asker.unharmed();
@@ -214,7 +214,7 @@ describe("a disk that fails", { skip: noDisks("test/disk-faults.test.ts") }, () 
     const words = ["deploy", "--from", source, ...FAST];
     await disk.loseReads();
     const failed = await refused(cluster, [1, "IO"], words, here);
-    assert.match(failed.message, /operator.*: EIO \(the disk failed\)/);
+    assert.match(failed.message, new RegExp(`operator.*: ${UNREADABLE}`));
     await disk.mend();
     await disk.fail();
     assert.equal((await cluster.skein(["status"], here)).code, 0);

@@ -32,8 +32,10 @@ for folder, _, names in os.walk(sys.argv[1]):
         os.close(file)`;
 /** Tables and journal at its beginning: a journal that cannot be written turns the file system read-only. */
 const FORMAT = ["-qF", "-b", "1024", "-N", "8192", "-E", "packed_meta_blocks=1", "-J", "size=4"];
-/** Where these end, so that names are still found while nothing that files hold is. */
-const READABLE = 6449 * 1024;
+/** The first group of blocks has these and most folders: names are still found while nothing that files hold is. */
+const READABLE = 8193 * 1024;
+/** Why a file cannot be written then; the second where its folder is beyond, and the system remembers it no more. */
+export const UNREADABLE = String.raw`E(?:IO \(the disk failed\)|NOMEM)`;
 /**
  * Not even SIGKILL ends what waits for a frozen file system: it thaws by itself should the test die before it does.
  * Whoever tidies up after a test finds what it started by names of folders, and this has none.
