@@ -2,13 +2,15 @@ import assert from "node:assert/strict";
 import { globSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { systemClock } from "../lib/clock.ts";
+import type { Depot } from "../depot/depot.ts";
 import { httpDepot } from "../depot/http.ts";
 import { GRACE_MS } from "../release/tree/published.ts";
 import { noise, plainSource, writeTree } from "../release/release.fixture.ts";
 import { removeDamaged } from "../release/upkeep/damaged.ts";
 import { cluster } from "./cluster.fixture.ts";
-import { lookAhead, makeRelease } from "./release.ts";
+import { beginRelease, lookAhead, makeRelease } from "./release.ts";
 
 test("a publisher whose machine slept for days in the middle sends again what the hub collected meanwhile", async (t) => {
   const { operator, dir, signal } = await cluster(t);
@@ -58,4 +60,22 @@ test("what is damaged in a hub's depot is found from afar and removed, and sent 
   assert.deepEqual([await damaged(), await damaged()], [1, 0]);
   assert.equal(await make(), pack);
   assert.ok(readFileSync(pack).equals(good));
+});
+
+test("where the blobs of a release that is known do not arrive, whoever waits for it is told, however late", async (t) => {
+  const { operator, dir, signal } = await cluster(t);
+  const source = plainSource(writeTree(path.join(dir, "app"), { small: "a" }));
+  const whole = httpDepot(operator.client);
+  await makeRelease(operator, { source, ahead: lookAhead(operator, "app", whole, signal), signal });
+  for (const pack of globSync(path.join(dir, "**/packs/*"))) rmSync(pack);
+  const lost = new Error("lost");
+  const broken: Depot = { ...whole, put: async () => await Promise.reject(lost) };
+  const begun = await beginRelease(operator, {
+    source,
+    ahead: lookAhead(operator, "app", broken, signal),
+    signal,
+  });
+  assert.ok(begun.already);
+  for (let turns = 0; turns < 100; turns += 1) await turn(); // rejected by now, and nobody waits
+  await assert.rejects(begun.posted, lost);
 });
