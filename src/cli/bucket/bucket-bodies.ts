@@ -1,12 +1,9 @@
-import type { Bucket } from "../../bucket/bucket.ts";
 import { publishCharters } from "../../bucket/publish.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatDuration } from "../../lib/units.ts";
 import { deployToBucket, reorderInBucket } from "../../operator/bucket/bucket-deploy.ts";
 import { inviteToBucket } from "../../operator/bucket/bucket-invite.ts";
-import { openBucketOperator, type BucketOperator } from "../../operator/bucket/bucket-operator.ts";
 import { readCharters } from "../../operator/home.ts";
 import { initCluster } from "../../operator/init.ts";
 import { claimDepot } from "../../release/upkeep/owner.ts";
@@ -14,6 +11,7 @@ import type { Strategy } from "../../trust/documents.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { bucketHere } from "./ftl-settings.ts";
+import { operatorHere } from "./operator-here.ts";
 import { deployWords, durationFlag, subject, usage } from "../command/grammar.ts";
 import { progress } from "../terminal/progress.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
@@ -157,22 +155,4 @@ export async function invite(
   );
   context.io.print(command);
   return { ...invitation, command };
-}
-
-/** @throws SkeinError NOT_AUTHORISED with what to type on an operator's machine */
-export async function operatorHere(
-  { paths, signal, dryRun, io }: Context,
-  bucket: Bucket,
-  typed: string,
-): Promise<BucketOperator> {
-  try {
-    const note = (text: string): void => io.say(text);
-    return await openBucketOperator({ paths, bucket, clock: systemClock, signal, dryRun, note });
-  } catch (err) {
-    if (!isSkeinError(err, "NO_CLUSTER")) throw err;
-    throw new SkeinError("NOT_AUTHORISED", "this machine has no operator's key, and this must be signed", {
-      cause: err,
-      hint: `On an operator's machine: ${typed}`,
-    });
-  }
 }

@@ -1,23 +1,9 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
-import { fetchOptions, type NearFlags } from "../command/traffic-flags.ts";
+import { fetchOptions } from "../command/traffic-flags.ts";
 import { VERSION } from "../command/version.ts";
-
-export interface MasterFlags extends PlaceFlags {
-  readonly master?: boolean;
-  readonly again?: boolean;
-  readonly spread?: string;
-}
-export interface SpoolFlags extends PlaceFlags {
-  readonly layout: string;
-}
-export interface SyncFlags extends PlaceFlags, NearFlags {
-  readonly every?: string;
-  readonly wait: string;
-  readonly print?: boolean;
-  readonly maxAge?: string;
-}
+import type { MasterFlags, SpoolFlags, SyncFlags } from "./ftl-flags.ts";
 
 const FOOT = `
 FTL_BUCKET and FTL_ROOT (or SKEIN_BUCKET and SKEIN_ROOT) say where; SKEIN_CHARTER is the cluster's fingerprint.

@@ -10,7 +10,7 @@ import { systemClock } from "../../lib/clock.ts";
 import type { SkeinError } from "../../lib/errors.ts";
 import { jsonLog, silentLog } from "../../lib/log.ts";
 import type { Context, Result } from "../command/context.ts";
-import type { MasterFlags, SyncFlags } from "./ftl-commands.ts";
+import type { MasterFlags, SyncFlags } from "./ftl-flags.ts";
 import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { durationFlag, usage } from "../command/grammar.ts";

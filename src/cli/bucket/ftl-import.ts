@@ -1,6 +1,6 @@
 import { openBucket } from "../../bucket/bucket.ts";
 import { importFtl } from "../../operator/bucket/import-ftl.ts";
-import { operatorHere } from "./bucket-bodies.ts";
+import { operatorHere } from "./operator-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { bucketAddress, bucketHere } from "./ftl-settings.ts";

@@ -14,9 +14,9 @@ import {
   type JumpOptions,
 } from "../../operator/bucket/master.ts";
 import { spool as spoolFile } from "../../operator/bucket/spool.ts";
-import { operatorHere } from "./bucket-bodies.ts";
+import { operatorHere } from "./operator-here.ts";
 import type { Context, Result } from "../command/context.ts";
-import type { MasterFlags, SpoolFlags } from "./ftl-commands.ts";
+import type { MasterFlags, SpoolFlags } from "./ftl-flags.ts";
 import { bucketHere, hasRoot, pinHere, rootHere } from "./ftl-settings.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { durationFlag, usage } from "../command/grammar.ts";

@@ -1,6 +1,6 @@
 import { launcher, type Context, type Result } from "../command/context.ts";
 import { nearOf, nearVariables, variablesOf } from "../command/traffic-flags.ts";
-import type { SyncFlags } from "./ftl-commands.ts";
+import type { SyncFlags } from "./ftl-flags.ts";
 import { bucketAddress, pinHere, rootHere } from "./ftl-settings.ts";
 import { commandWord, cronWord, environmentWord } from "../units/unit-words.ts";
 

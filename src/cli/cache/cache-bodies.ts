@@ -24,13 +24,18 @@ import type { KnownNode } from "../../operator/nodes.ts";
 import { openSource, type OpenedSource } from "../../operator/source.ts";
 import { seesRetired } from "../../release/upkeep/retired.ts";
 import { checkCache, collectCache } from "../../release/upkeep/cache-contents.ts";
-import type { CacheFlags } from "./cache-commands.ts";
 import { cacheGcWords, cacheSubject, revisionMeant, type CacheGcFlags } from "./cache-words.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { columns } from "../terminal/io.ts";
 import { foundNamed } from "../command/release-named.ts";
+
+export interface CacheFlags {
+  readonly address?: string;
+  readonly rebuild?: boolean;
+  readonly s3Bucket?: string;
+}
 
 /** The nodes whose caches are meant; null: this machine's. */
 async function nodesMeant(context: Context, { address }: CacheFlags): Promise<readonly KnownNode[] | null> {

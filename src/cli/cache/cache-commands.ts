@@ -1,12 +1,7 @@
 import type { Command } from "commander";
 import type { CacheGcFlags } from "./cache-words.ts";
 import type { Run } from "../command/group.ts";
-
-export interface CacheFlags {
-  readonly address?: string;
-  readonly rebuild?: boolean;
-  readonly s3Bucket?: string;
-}
+import type { CacheFlags } from "./cache-bodies.ts";
 
 const ELSEWHERE = ["--address <node>", "a node's name or address; default: this machine"] as const;
 

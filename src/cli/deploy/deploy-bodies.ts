@@ -12,13 +12,26 @@ import { rollback } from "../../operator/rollback.ts";
 import { originOf } from "../../operator/source.ts";
 import { appHere } from "../command/app-here.ts";
 import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
-import type { DeployFlags } from "./deploy-commands.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { amountFlag, deployWords, durationFlag, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 import { progress, type Progress } from "../terminal/progress.ts";
 import { releaseNamed } from "../command/release-named.ts";
 import { TROUBLED_EXIT } from "../command/trouble.ts";
+
+export interface DeployFlags {
+  readonly from?: string;
+  readonly version?: string;
+  readonly keepOld?: boolean;
+  readonly hooks: boolean;
+  readonly attended?: boolean;
+  readonly applyWithin?: string;
+  readonly allAtOnce?: boolean;
+  readonly batch?: string;
+  readonly bake?: string;
+  readonly follow?: boolean;
+  readonly watch?: boolean;
+}
 
 const PLAN_HAS_CHANGES = 10;
 

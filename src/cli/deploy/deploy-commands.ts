@@ -1,19 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-
-export interface DeployFlags {
-  readonly from?: string;
-  readonly version?: string;
-  readonly keepOld?: boolean;
-  readonly hooks: boolean;
-  readonly attended?: boolean;
-  readonly applyWithin?: string;
-  readonly allAtOnce?: boolean;
-  readonly batch?: string;
-  readonly bake?: string;
-  readonly follow?: boolean;
-  readonly watch?: boolean;
-}
+import type { DeployFlags } from "./deploy-bodies.ts";
 
 /** build, deploy, plan, rollback. */
 export function registerDeploy(program: Command, run: Run): void {

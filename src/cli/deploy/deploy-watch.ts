@@ -1,8 +1,7 @@
 import { watch } from "node:fs/promises";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Context, Result } from "../command/context.ts";
-import { deploy } from "./deploy-bodies.ts";
-import type { DeployFlags } from "./deploy-commands.ts";
+import { deploy, type DeployFlags } from "./deploy-bodies.ts";
 import { deployWords } from "../command/grammar.ts";
 import { exitOf, reportError } from "../terminal/report-error.ts";
 

@@ -7,8 +7,13 @@ import type { Context, Result } from "../command/context.ts";
 import { finish } from "./deploy-bodies.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { subject, usage, type Subject } from "../command/grammar.ts";
-import type { StopFlags } from "./lifecycle-commands.ts";
 import { progress } from "../terminal/progress.ts";
+
+export interface StopFlags {
+  readonly all?: boolean;
+  readonly now?: boolean;
+  readonly attended?: boolean;
+}
 
 const COMMAND_VALID_MS = 60_000;
 

@@ -1,11 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-
-export interface StopFlags {
-  readonly all?: boolean;
-  readonly now?: boolean;
-  readonly attended?: boolean;
-}
+import type { StopFlags } from "./lifecycle-bodies.ts";
 
 /** start, stop, restart. */
 export function registerLifecycle(program: Command, run: Run): void {

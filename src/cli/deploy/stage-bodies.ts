@@ -3,8 +3,15 @@ import { stage as stageRelease, STAGE_WITHIN_MS } from "../../operator/stage.ts"
 import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
 import { deployWords, durationFlag, usage } from "../command/grammar.ts";
 import { progress } from "../terminal/progress.ts";
-import type { StageFlags } from "./stage-commands.ts";
 import { sayStaged } from "./stage-text.ts";
+
+export interface StageFlags {
+  readonly from?: string;
+  readonly version?: string;
+  readonly full?: boolean;
+  readonly throughCache?: boolean;
+  readonly applyWithin?: string;
+}
 
 export async function stage(context: Context, words: readonly string[], flags: StageFlags): Promise<Result> {
   const operator = await context.operator();

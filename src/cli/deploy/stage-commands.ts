@@ -1,13 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-
-export interface StageFlags {
-  readonly from?: string;
-  readonly version?: string;
-  readonly full?: boolean;
-  readonly throughCache?: boolean;
-  readonly applyWithin?: string;
-}
+import type { StageFlags } from "./stage-bodies.ts";
 
 /** cp. */
 export function registerStage(program: Command, run: Run): void {

@@ -6,7 +6,12 @@ import type { Context, Result } from "../command/context.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { durationFlag, labelWords, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
-import type { InviteFlags } from "./node-commands.ts";
+
+export interface InviteFlags {
+  readonly label: readonly string[];
+  readonly valid: string;
+  readonly replace?: string;
+}
 
 export async function invite(
   context: Context,

@@ -1,11 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-
-export interface InviteFlags {
-  readonly label: readonly string[];
-  readonly valid: string;
-  readonly replace?: string;
-}
+import type { InviteFlags } from "./node-bodies.ts";
 
 const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 

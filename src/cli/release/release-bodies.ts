@@ -12,7 +12,20 @@ import { bucketAddress, bucketHere, pinHere } from "../bucket/ftl-settings.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { durationFlag, usage } from "../command/grammar.ts";
 import { releaseNamed } from "../command/release-named.ts";
-import type { ExportFlags, PresignFlags, ShelfFlags } from "./release-commands.ts";
+
+export interface ShelfFlags {
+  readonly bucket?: string;
+}
+
+export interface PresignFlags extends ShelfFlags {
+  readonly for: string;
+  readonly output: string;
+}
+
+export interface ExportFlags extends ShelfFlags {
+  readonly from?: string;
+  readonly output?: string;
+}
 
 export async function exportTo(
   context: Context,

@@ -1,17 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-
-export interface ShelfFlags {
-  readonly bucket?: string;
-}
-export interface PresignFlags extends ShelfFlags {
-  readonly for: string;
-  readonly output: string;
-}
-export interface ExportFlags extends ShelfFlags {
-  readonly from?: string;
-  readonly output?: string;
-}
+import type { ShelfFlags, PresignFlags, ExportFlags } from "./release-bodies.ts";
 
 const BUCKET = "--bucket <address>";
 const BUCKET_HELP = "dir:PATH or s3://BUCKET/PREFIX instead of the hub (default: SKEIN_BUCKET)";

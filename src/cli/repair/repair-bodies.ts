@@ -6,9 +6,14 @@ import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { durationFlag, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
-import type { RepairFlags } from "./repair-commands.ts";
 import { releaseNamed } from "../command/release-named.ts";
 import { exitOf, reportError } from "../terminal/report-error.ts";
+
+export interface RepairFlags {
+  readonly fullCopy?: boolean;
+  readonly watch?: boolean;
+  readonly every?: string;
+}
 
 export async function showDrift(context: Context, word: string | undefined, files: boolean): Promise<Result> {
   const operator = await context.operator();

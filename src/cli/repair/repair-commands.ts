@@ -1,11 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-
-export interface RepairFlags {
-  readonly fullCopy?: boolean;
-  readonly watch?: boolean;
-  readonly every?: string;
-}
+import type { RepairFlags } from "./repair-bodies.ts";
 
 /** drift, compare-checksums, repair. */
 export function registerRepair(program: Command, run: Run): void {

@@ -8,7 +8,7 @@ import type { Context } from "../command/context.ts";
 import { bucketHere, pinHere } from "../bucket/ftl-settings.ts";
 import { usage } from "../command/grammar.ts";
 import { nodeNameHere } from "../command/node-name.ts";
-import type { AgentFlags } from "./server-commands.ts";
+import type { AgentFlags } from "./server-flags.ts";
 
 /** A bucket in the place of hubs. A node that has joined a cluster keeps its name and labels. */
 export async function bucketOptions(

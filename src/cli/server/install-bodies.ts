@@ -9,7 +9,7 @@ import { silentLog } from "../../lib/log.ts";
 import { launcher, type Context, type Result } from "../command/context.ts";
 import { hostPort } from "../command/grammar.ts";
 import { nodeNameHere } from "../command/node-name.ts";
-import type { AgentFlags, HubFlags } from "./server-commands.ts";
+import type { AgentFlags, HubFlags } from "./server-flags.ts";
 import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "../command/traffic-flags.ts";
 import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
 

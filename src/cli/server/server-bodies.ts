@@ -23,7 +23,7 @@ import type { Context, Result } from "../command/context.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
-import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-commands.ts";
+import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import { VERSION } from "../command/version.ts";

@@ -1,43 +1,8 @@
 import { Option, type Command } from "commander";
 import type { Run } from "../command/group.ts";
 import { usage } from "../command/grammar.ts";
-import {
-  cacheSizeOption,
-  limitOptions,
-  nearOptions,
-  type LimitFlags,
-  type NearFlags,
-} from "../command/traffic-flags.ts";
-
-export interface InitFlags {
-  readonly name?: string;
-  readonly hub: string;
-  readonly sshAgent?: boolean;
-  readonly bucket?: string;
-}
-export interface HubFlags extends LimitFlags, Pick<NearFlags, "cacheSize"> {
-  readonly listen?: string;
-  readonly depot?: string;
-  readonly print?: boolean;
-  readonly charter?: string;
-}
-export interface UpFlags extends NearFlags {
-  readonly listen?: string;
-  readonly name?: string;
-  readonly address?: string;
-  readonly bind?: string;
-}
-export interface AgentFlags extends NearFlags {
-  readonly join?: string;
-  readonly name?: string;
-  readonly address?: string;
-  readonly bind?: string;
-  /** False with `--no-keeper`. */
-  readonly keeper?: boolean;
-  readonly print?: boolean;
-  readonly source?: string;
-  readonly charter?: string;
-}
+import { cacheSizeOption, limitOptions, nearOptions } from "../command/traffic-flags.ts";
+import type { InitFlags, HubFlags, UpFlags, AgentFlags } from "./server-flags.ts";
 
 /** init, up, hub, agent, keeper. */
 export function registerServers(program: Command, run: Run): void {

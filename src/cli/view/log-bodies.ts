@@ -7,7 +7,12 @@ import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";
 import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
 import { releaseNamed } from "../command/release-named.ts";
-import type { LogFlags } from "./view-commands.ts";
+
+export interface LogFlags {
+  readonly follow?: boolean;
+  readonly lines: string;
+  readonly process?: string;
+}
 
 const BEGIN_WITHIN_MS = 60_000;
 const FOLLOW_MS = 11 * 3_600_000;

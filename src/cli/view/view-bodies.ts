@@ -12,7 +12,10 @@ import { appOrSelector, appWord, listing, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 import { nodeLines } from "../node/node-bodies.ts";
 import { foundNamed } from "../command/release-named.ts";
-import type { PortFlags } from "./view-commands.ts";
+
+export interface PortFlags {
+  readonly by?: string;
+}
 
 export async function list(context: Context, word: string | undefined): Promise<Result> {
   const operator = await context.operator();

@@ -1,15 +1,8 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-import type { MasterFlags } from "../bucket/ftl-commands.ts";
-
-export interface PortFlags {
-  readonly by?: string;
-}
-export interface LogFlags {
-  readonly follow?: boolean;
-  readonly lines: string;
-  readonly process?: string;
-}
+import type { MasterFlags } from "../bucket/ftl-flags.ts";
+import type { PortFlags } from "./view-bodies.ts";
+import type { LogFlags } from "./log-bodies.ts";
 
 /** list, status, releases, show, ports, check, verify, logs. */
 export function registerViews(program: Command, run: Run): void {
