@@ -2,7 +2,7 @@ import { manifestOfTree } from "../app/conventions.ts";
 import type { Manifest } from "../app/manifest.ts";
 import { readerOfTree } from "../app/tree-manifest.ts";
 import type { DepotReader } from "../depot/depot.ts";
-import { Fetcher } from "../release/fetch/fetch.ts";
+import { Fetcher } from "../release/fetch/fetcher.ts";
 import { loadTree } from "../release/fetch/tree-blobs.ts";
 import type { FoundRelease } from "./release.ts";
 

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import test from "node:test";
 import { httpDepot } from "../../depot/http.ts";
 import { digestOf, type ReleaseId } from "../../lib/ids.ts";
-import { Fetcher } from "../../release/fetch/fetch.ts";
+import { Fetcher } from "../../release/fetch/fetcher.ts";
 import { publish } from "../../release/publish/publish.ts";
 import { noise, plainSource, tempDir, writeTree } from "../../release/release.fixture.ts";
 import { loadTree } from "../../release/fetch/tree-blobs.ts";

@@ -88,7 +88,7 @@ export class Layouts {
     const [{ manifestOfTree }, { readerOfTree }, { Fetcher }, { loadTree }] = await Promise.all([
       import("../../app/conventions.ts"),
       import("../../app/tree-manifest.ts"),
-      import("../../release/fetch/fetch.ts"),
+      import("../../release/fetch/fetcher.ts"),
       import("../../release/fetch/tree-blobs.ts"),
     ]);
     const loaded = await loadTree(new Fetcher([depot], signal), { tree, rows, since });

@@ -14,7 +14,7 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { digestOf, type ReleaseId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { packName } from "../../release/tree/pack.ts";
-import { Fetcher } from "../../release/fetch/fetch.ts";
+import { Fetcher } from "../../release/fetch/fetcher.ts";
 import { install } from "../../release/install/install.ts";
 import { publish } from "../../release/publish/publish.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";

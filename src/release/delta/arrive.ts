@@ -5,7 +5,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import { freeNow } from "../../lib/free.ts";
 import { digestOf, type Digest, type ReleaseId } from "../../lib/ids.ts";
 import { checkRows } from "../tree/arrange.ts";
-import type { Fetcher } from "../fetch/fetch.ts";
+import type { Fetcher } from "../fetch/fetcher.ts";
 import { installsDir } from "../record/install-record.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { deltaName } from "../tree/release-index.ts";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { BlobSource, DepotReader } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { Fetcher } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { isFileRow, type FileRow } from "../tree/rows.ts";
 import { loadTree, type LoadedTree } from "../fetch/tree-blobs.ts";

@@ -1,5 +1,5 @@
 import type { ChunkId } from "../../lib/ids.ts";
-import type { PackMap } from "../fetch/fetch.ts";
+import type { PackMap } from "../fetch/pack-map.ts";
 import type { ChunkTaker } from "../fetch/fetch-frames.ts";
 import type { FrameRef } from "../tree/pack.ts";
 import { isFileRow } from "../tree/rows.ts";

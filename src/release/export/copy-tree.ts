@@ -2,7 +2,7 @@ import type { ChunkId, Digest } from "../../lib/ids.ts";
 import type { Depot, DepotReader } from "../../depot/depot.ts";
 import { bytesBlob, readBlob } from "../fetch/blobs.ts";
 import type { Catalogue } from "../publish/catalogue.ts";
-import { Fetcher } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
 import { PackWriter } from "../publish/pack-writer.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { encodeIndex, indexName } from "../tree/release-index.ts";

@@ -10,7 +10,7 @@ import { encodeIndex, indexName } from "../tree/release-index.ts";
 import { encodeRow, treeIdOf, type Row } from "../tree/rows.ts";
 import { encodeRoot } from "../tree/segments.ts";
 import { bytesBlob, getCompressed, putCompressed, readBlob, readHeadBytes } from "./blobs.ts";
-import { Fetcher } from "./fetch.ts";
+import { Fetcher } from "./fetcher.ts";
 import { provePack, proveTable } from "./prove-blob.ts";
 import { loadTree } from "./tree-blobs.ts";
 

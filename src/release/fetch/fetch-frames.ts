@@ -1,7 +1,7 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
 import type { DepotReader } from "../../depot/depot.ts";
-import type { Fetcher } from "./fetch.ts";
+import type { Fetcher } from "./fetcher.ts";
 import { freeNow } from "../../lib/free.ts";
 import { chunksOf, inflateAside, openFrame, packName, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 

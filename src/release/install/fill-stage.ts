@@ -7,7 +7,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
 import { fillFromHere, folded, type Counts, type LocalOptions } from "./fill-from-here.ts";
 import type { EarlyFlushes } from "./flush.ts";
-import type { PackMap } from "../fetch/fetch.ts";
+import type { PackMap } from "../fetch/pack-map.ts";
 import type { FrameTaker } from "../fetch/fetch-frames.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import { MAX_CHUNK, MIN_CHUNK } from "../tree/gear.ts";

@@ -8,7 +8,7 @@ import type { ReleaseId } from "../../lib/ids.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import { forgetDelta } from "../delta/arrive.ts";
 import { EarlierContent } from "./earlier-content.ts";
-import { Fetcher } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
 import { EarlyFlushes, flushPut } from "./flush.ts";
 import { fillStage } from "./fill-stage.ts";
 import { layOut, type InstallPlan, type Layout } from "./install-plan.ts";

@@ -1,7 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { ChunkId } from "../../lib/ids.ts";
-import { Fetcher, PackMap } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
+import { PackMap } from "../fetch/pack-map.ts";
 import type { InstallOptions } from "./install.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
 import { listInstalls, openRecord, stagingDir } from "../record/install-record.ts";

@@ -4,7 +4,7 @@ import { asSkeinError, refusedAt } from "../../lib/files.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { Fetcher } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
 import { fillStage } from "./fill-stage.ts";
 import { EarlyFlushes, flushFileSystem } from "./flush.ts";
 import type { InstallOptions } from "./install.ts";

@@ -4,7 +4,7 @@ import { digestOf, type ChunkId } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { MIN_CHUNK } from "../tree/gear.ts";
-import type { WantedChunks } from "../fetch/fetch.ts";
+import type { WantedChunks } from "../fetch/pack-map.ts";
 import { chunksOf, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 import { CREATE, finishFile, modeOf, putFile, writeAt, type FileLook } from "./put-file.ts";
 import type { FileRow } from "../tree/rows.ts";

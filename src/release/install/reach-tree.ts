@@ -1,7 +1,8 @@
 import { collectAfter } from "../../lib/collect.ts";
 import { digestOf, type Digest } from "../../lib/ids.ts";
 import { arriveByDelta, type ArriveOptions } from "../delta/arrive.ts";
-import { PackMap, type Fetcher } from "../fetch/fetch.ts";
+import type { Fetcher } from "../fetch/fetcher.ts";
+import { PackMap } from "../fetch/pack-map.ts";
 import type { RecordFile } from "../record/record-file.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import type { ReleaseIndex } from "../tree/release-index.ts";

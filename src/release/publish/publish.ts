@@ -6,7 +6,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import { arrange } from "../tree/arrange.ts";
 import { bytesBlob, getCompressed, putCompressed } from "../fetch/blobs.ts";
 import { cutAndStore, toRow, type StoredTree } from "./cut-and-store.ts";
-import { Fetcher } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
 import { leadsIn, type Leads } from "./leads.ts";
 import { packName, type ChunkRef } from "../tree/pack.ts";
 import { encodeIndex, indexName } from "../tree/release-index.ts";

@@ -7,7 +7,7 @@ import { directoryDepot } from "../../depot/directory.ts";
 import type { PrunableDepot } from "../../depot/depot.ts";
 import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
-import { Fetcher } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
 import { packName } from "../tree/pack.ts";
 import { publish, type Published } from "../publish/publish.ts";
 import { noise, plainSource, tempDir, writeTree } from "../release.fixture.ts";

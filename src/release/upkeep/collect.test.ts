@@ -10,7 +10,7 @@ import { freshBucket, sharedS3Server } from "../../depot/s3/s3-server.fixture.ts
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { digestOf, type TreeId } from "../../lib/ids.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
-import { Fetcher } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
 import { publish, type Published } from "../publish/publish.ts";
 import { indexName } from "../tree/release-index.ts";
 import { noise, plainSource, tempDir, writeTree } from "../release.fixture.ts";

@@ -4,7 +4,7 @@ import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
 import { bytesBlob, readHead } from "../fetch/blobs.ts";
 import { markOf, readHeads, type Catalogue } from "../publish/catalogue.ts";
 import { chunksOfTree, walkChunks } from "../export/chunk-walk.ts";
-import { Fetcher } from "../fetch/fetch.ts";
+import { Fetcher } from "../fetch/fetcher.ts";
 import { chunksOf, type ChunkRef } from "../tree/pack.ts";
 import { PackWriter } from "../publish/pack-writer.ts";
 import type { PublishedTree } from "../tree/published.ts";
