@@ -117,6 +117,12 @@ test("a hub that is killed in the middle of a rollout ends it as ordered when it
   }
 });
 
+test("a hub that is not told where to listen listens where the charter in its store says", async () => {
+  await cluster.hub.kill();
+  await cluster.hub.start([]);
+  assert.match((await cluster.ok("node", "ls")).stdout, /present/);
+});
+
 test("an agent that is killed in the middle of a deployment goes on by itself", async () => {
   const hook = (stage: string): string =>
     `hooks: { ${stage}: { run: "touch $SKEIN_DATA/in-${stage}; sleep 0.5" } }\n`;

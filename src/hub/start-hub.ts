@@ -16,6 +16,7 @@ import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import { claimDepot } from "../release/upkeep/owner.ts";
 import type { Store } from "../store/store.ts";
+import type { Charter } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import type { LocalSigner } from "../trust/keys.ts";
 import { serverTlsOptions, tlsIdentity } from "../trust/tls.ts";
@@ -53,6 +54,12 @@ import { Members } from "./http/members.ts";
 import { Strangers } from "./http/strangers.ts";
 import { WantedDesk } from "./wanted/wanted.ts";
 
+/** Where a hub listens. Port 0: any free one. */
+export interface HubPlace {
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface HubOptions {
   /** Closed by the caller, after the hub. */
   readonly store: Store;
@@ -60,8 +67,8 @@ export interface HubOptions {
   /** Of blobs that come and go. Default: none. */
   readonly limits?: TrafficLimits | undefined;
   readonly paths: Paths;
-  /** Port 0: any free one. */
-  readonly listen: { readonly host: string; readonly port: number };
+  /** A function is asked once the hub knows its charter. */
+  readonly listen: HubPlace | ((charter: Charter | undefined) => HubPlace);
   /** The hub's own key (`etc/hub.key`): the charter's `hubs` pin it. */
   readonly key: LocalSigner;
   /** The charter chain to begin with when the store has none; checked against the store when it has one. */
@@ -113,7 +120,8 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
     // git ends its side of a push before it reads the answer.
     const tls = { ...serverTlsOptions(core.identity), allowHalfOpen: true };
     const server = https.createServer({ ...tls, maxHeaderSize: 32_768 });
-    const port = await serve(server, hub, options);
+    const at = typeof options.listen === "function" ? options.listen(hub.charters.current) : options.listen;
+    const port = await serve(server, hub, { ...options, listen: at });
     const run = hub.presence.run();
     const sweeping = setInterval(
       () => void sweepUploads(core),
@@ -138,12 +146,12 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
     };
     options.signal.addEventListener("abort", () => void close(), { once: true });
     options.log.info("hub", {
-      address: options.listen.host,
+      address: at.host,
       port,
       spki: core.identity.spki,
       store: core.store.incarnation,
     });
-    const host = options.listen.host.includes(":") ? `[${options.listen.host}]` : options.listen.host;
+    const host = at.host.includes(":") ? `[${at.host}]` : at.host;
     return {
       address: `${host}:${port}`,
       port,
@@ -262,7 +270,11 @@ async function sweepUploads(core: Core): Promise<void> {
   }
 }
 
-async function serve(server: https.Server, hub: Hub, options: HubOptions): Promise<number> {
+async function serve(
+  server: https.Server,
+  hub: Hub,
+  options: HubOptions & { readonly listen: HubPlace },
+): Promise<number> {
   const { core, charters, nodes } = hub;
   const known = {
     charter: () => charters.current,

@@ -12,7 +12,7 @@ import { directoryDepot } from "../depot/directory.ts";
 import { openDepot } from "../depot/open-depot.ts";
 import { spooledDepot } from "../depot/spooled.ts";
 import type { TrafficLimits } from "../depot/traffic/traffic.ts";
-import { startHub, type RunningHub } from "../hub/start-hub.ts";
+import { startHub, type HubOptions, type RunningHub } from "../hub/start-hub.ts";
 import { errnoOf, fromWire, SkeinError, toWire, type WireError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
@@ -33,8 +33,7 @@ export interface HubBucket {
 
 export interface ServeOptions {
   readonly paths: Paths;
-  /** Port 0: any free one. */
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: HubOptions["listen"];
   /** To begin with, where the store has none. */
   readonly charters: readonly Envelope[];
   /** Where blobs are to lie; absent: in a folder here. */

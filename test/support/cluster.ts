@@ -321,8 +321,9 @@ export class HubProcess extends Daemon {
     return this.cluster.hubProgram;
   }
 
-  async start(): Promise<void> {
-    const args = ["hub", "--json", "--listen", this.cluster.hubAddress];
+  /** @param where a hub that has a charter needs no words for it */
+  async start(where: readonly string[] = ["--listen", this.cluster.hubAddress]): Promise<void> {
+    const args = ["hub", "--json", ...where];
     const [, key = ""] = await this.launch(args, /"type":"ready".*"key":"([0-9a-f]{64})"/);
     this.key = key;
   }

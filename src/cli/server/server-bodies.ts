@@ -29,6 +29,7 @@ import { nodeNameHere } from "../command/node-name.ts";
 import { VERSION } from "../command/version.ts";
 
 const DEFAULT_PORT = 7400;
+const LOOPBACK = "127.0.0.1";
 
 /** Loaded only where a hub is meant: an agent would keep all of it in its memory. */
 const hubServer = async () => await import("../../operator/hub-server.ts");
@@ -100,7 +101,7 @@ async function refuseUnlisted(paths: Paths, hub: HubAddress): Promise<void> {
 export async function upHere(context: Context, flags: UpFlags): Promise<Result> {
   const { paths, io, signal } = context;
   kernel()?.keepStrays();
-  const listen = await listenFor(context, flags.listen, "127.0.0.1");
+  const listen = await listenHere(context, flags.listen);
   const place = addresses(flags, "127.0.0.1");
   const { up } = await import("../../operator/up.ts");
   await up({
@@ -139,7 +140,11 @@ const line = (level: string, msg: string, fields: object = {}): string =>
 export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   const { paths, io, signal } = context;
   kernel()?.returnMemory();
-  const listen = await listenFor(context, flags.listen, "0.0.0.0");
+  const { spki: key } = await (await hubServer()).hubHere(paths, "");
+  const listen =
+    flags.listen === undefined
+      ? (charter: Charter | undefined) => listedPlace(charter, key, "0.0.0.0")
+      : hostPort(flags.listen, "0.0.0.0");
   const charters =
     flags.charter === undefined ? await readCharters(paths) : [await readCharter(flags.charter)];
   await using running = await (
@@ -195,13 +200,16 @@ async function readCharter(file: string): Promise<Envelope> {
   return parseEnvelope(await readFile(file, "utf8"));
 }
 
-/** Where the hub listens: as told, else where the charter says that this machine's hub is, else on `host`. */
-async function listenFor({ paths }: Context, told: string | undefined, host: string): Promise<HostPort> {
-  if (told !== undefined) return hostPort(told, host);
-  const charters = await readCharters(paths);
-  const last = charters.at(-1);
+/** Where `up` has its hub: as told, else where the charter says that this machine's is, else on loopback. */
+async function listenHere({ paths }: Context, told: string | undefined): Promise<HostPort> {
+  if (told !== undefined) return hostPort(told, LOOPBACK);
+  const last = (await readCharters(paths)).at(-1);
   const { spki } = await (await hubServer()).hubHere(paths, "");
-  const charter: Charter | undefined = last === undefined ? undefined : readUnverified(last, "charter.1");
+  return listedPlace(last && readUnverified(last, "charter.1"), spki, LOOPBACK);
+}
+
+/** Where the charter says that the hub of this key is, else on `host`. */
+function listedPlace(charter: Charter | undefined, spki: string, host: string): HostPort {
   const own = Object.entries(charter?.hubs ?? {}).find(([key]) => key === spki)?.[1][0];
   if (own === undefined) return { host, port: DEFAULT_PORT };
   const listed = hostPort(own, host);
