@@ -1,5 +1,6 @@
 import type { Manifest } from "../app/manifest.ts";
 import type { ReleaseId } from "../lib/ids.ts";
+import { isStored } from "../release/fetch/tree-blobs.ts";
 import type { Release, Strategy } from "../trust/documents.ts";
 import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import type { Tell } from "./events.ts";
@@ -10,6 +11,7 @@ import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { beginRelease, findRelease, FRESH_MS, lookAhead, type Ahead, type BegunRelease } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
+import { commitHere } from "./resolve.ts";
 import { deliverEarlier, isUnsent } from "./sent.ts";
 import { openSource, type Origin } from "./source.ts";
 
@@ -133,18 +135,36 @@ async function beginTarget(operator: Operator, options: FindOptions): Promise<Be
   const asked = await whatIsAsked(operator, options, stack);
   if (asked.kind === "source") return await make(operator, asked, options);
   const { id, release } = asked.found;
+  const lost = await lostHere(release, options);
+  if (lost !== undefined) return await makeAnew(operator, lost, options, {});
   const manifest = await manifestOfRelease(asked.found, { depot, env, signal });
   return { app: release.app, release: id, commit: release.commit, manifest, size: release };
 }
 
+/** The commit of a release whose bytes the depot has lost, where that commit is here. */
+async function lostHere(
+  { commit, ...tree }: Release,
+  { depot, cwd, signal }: FindOptions,
+): Promise<Origin | undefined> {
+  if (commit === null || (await isStored(depot, tree, signal))) return undefined;
+  return await commitHere(cwd, commit, signal);
+}
+
+/** A commit that has a release needs no building again while the depot has its bytes. */
 async function make(operator: Operator, asked: AskedSource, options: FindOptions): Promise<BegunTarget> {
   const { origin, ahead } = asked;
   let { unknownAt } = asked;
   if (origin.kind === "commit" && unknownAt === undefined) {
     const manifest = asked.manifest ?? (await manifestOf(origin, options));
     unknownAt = operator.clock.now();
-    const known = await knownCommit(operator, { commit: origin.commit, manifest }, options);
-    if (known !== undefined) return known;
+    const found = await findRelease(operator, manifest.app, origin.commit, options.signal);
+    if (found !== undefined) {
+      const { id, release } = found;
+      if (!(await isStored(options.depot, release, options.signal)))
+        return await makeAnew(operator, origin, options, { ahead });
+      tellRelease(options.tell, release.app, id, release, { already: true, storedBytes: 0 });
+      return { app: release.app, release: id, commit: release.commit, manifest, size: release };
+    }
   }
   return await makeAnew(operator, origin, options, { unknownAt, ahead });
 }
@@ -164,18 +184,6 @@ async function makeAnew(
   const { made, manifest } = await beginBuild(operator, origin, options, before);
   const { id, release, posted } = made;
   return { app: manifest.app, release: id, commit: release.commit, manifest, size: release, posted };
-}
-
-/** A commit that has a release needs no building again. */
-async function knownCommit(
-  operator: Operator,
-  { commit, manifest }: { readonly commit: string; readonly manifest: Manifest },
-  options: FindOptions,
-): Promise<Target | undefined> {
-  const found = await findRelease(operator, manifest.app, commit, options.signal);
-  if (found === undefined) return undefined;
-  tellRelease(options.tell, manifest.app, found.id, found.release, { already: true, storedBytes: 0 });
-  return { app: manifest.app, release: found.id, commit, manifest, size: found.release };
 }
 
 const sourceOptions = (

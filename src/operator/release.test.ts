@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { globSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
@@ -10,6 +11,7 @@ import { GRACE_MS } from "../release/tree/published.ts";
 import { noise, plainSource, writeTree } from "../release/release.fixture.ts";
 import { removeDamaged } from "../release/upkeep/damaged.ts";
 import { cluster } from "./cluster.fixture.ts";
+import { findTarget } from "./deploy.ts";
 import { beginRelease, lookAhead, makeRelease } from "./release.ts";
 
 test("a publisher whose machine slept for days in the middle sends again what the hub collected meanwhile", async (t) => {
@@ -78,4 +80,24 @@ test("where the blobs of a release that is known do not arrive, whoever waits fo
   assert.ok(begun.already);
   for (let turns = 0; turns < 100; turns += 1) await turn(); // rejected by now, and nobody waits
   await assert.rejects(begun.posted, lost);
+});
+
+test("a commit whose bytes the depot has lost is published again by whoever deploys it, whatever it is called", async (t) => {
+  const { operator, options, dir } = await cluster(t);
+  const repo = writeTree(path.join(dir, "shop"), { "skein.yaml": "kind: files\n", a: "a" });
+  const git = (...args: string[]) =>
+    execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@b", ...args], { cwd: repo });
+  git("init", "-q", "-b", "main");
+  git("add", "-A");
+  git("commit", "-qm", "one");
+  const first = await findTarget(operator, options({ cwd: repo }));
+  const packs = (): string[] => globSync(path.join(dir, "**/packs/*")).sort();
+  const whole = packs();
+  assert.ok(whole.length > 0);
+  for (const version of [null, "main", first.release]) {
+    for (const pack of packs()) rmSync(pack);
+    const again = await findTarget(operator, options({ cwd: repo, app: "shop", version }));
+    assert.equal(again.release, first.release);
+    assert.deepEqual(packs(), whole, `named ${version}`);
+  }
 });

@@ -40,7 +40,7 @@ export async function resolveVersion(operator: Operator, options: ResolveOptions
   const unknownAt = operator.clock.now();
   const [release, local] = await Promise.all([
     findRelease(operator, app, version, signal),
-    localCommit(options.cwd, version, signal),
+    commitHere(options.cwd, version, signal),
   ]);
   if (release !== undefined && local !== undefined && release.release.commit !== local.commit) {
     if (isNamedByCommit(release, version)) return { kind: "release", found: release };
@@ -58,7 +58,7 @@ export async function resolveVersion(operator: Operator, options: ResolveOptions
 const isNamedByCommit = ({ release }: FoundRelease, version: string): boolean =>
   release.commit?.startsWith(version) === true;
 
-async function localCommit(
+export async function commitHere(
   cwd: string,
   version: string,
   signal: AbortSignal,

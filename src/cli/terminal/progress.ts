@@ -60,7 +60,8 @@ function linesOf<T extends keyof Lines>(event: OperatorEvent & { type: T }, io: 
 
 function releaseLine(event: OperatorEvent & { type: "release" }): string {
   const commit = event.commit === null ? "" : `commit ${event.commit.slice(0, 12)}, `;
-  const sent = event.already ? "published before" : `${formatBytes(event.storedBytes)} sent`;
+  const sent =
+    event.already && event.storedBytes === 0 ? "published before" : `${formatBytes(event.storedBytes)} sent`;
   const size = `${event.files} file${event.files === 1 ? "" : "s"}, ${formatBytes(event.bytes)}`;
   return `release ${shortRelease(event.app, event.release)}  ${commit}${size}, ${sent}`;
 }

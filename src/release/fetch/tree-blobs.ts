@@ -6,6 +6,7 @@ import { checkRows, MAX_ENTRIES } from "../tree/arrange.ts";
 import { getCompressed, readBlob } from "./blobs.ts";
 import type { Fetcher } from "./fetcher.ts";
 import { PackMap } from "./pack-map.ts";
+import { packName } from "../tree/pack.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { decodeIndex, INDEX_BYTES, indexName, type ReleaseIndex } from "../tree/release-index.ts";
 import { decodeRows, isFileRow, rereadRows, treeIdOf, type Row } from "../tree/rows.ts";
@@ -15,11 +16,11 @@ import { decodeSince } from "../tree/since.ts";
 /** Longest table of times, inflated, in bytes. */
 export const TABLE_BYTES = 64 * 1024 * 1024;
 
-/** Rows that travelled together. */
 /** Does it say that what lies in a depot is not the whole tree, or not the one that was asked for? */
 export const isUnreadable = (err: unknown): boolean =>
   isSkeinError(err, "BLOB_MISSING", "CHUNK_MISSING", "CHUNK_CORRUPT", "TREE_CORRUPT", "PACK_CORRUPT");
 
+/** Rows that travelled together. */
 export interface TreeSegment extends SegmentRef {
   readonly rows: number;
   /** How many of its rows are files. */
@@ -61,6 +62,19 @@ export async function readIndex(
   signal: AbortSignal,
 ): Promise<ReleaseIndex> {
   return decodeIndex(await readBlob(depot, indexName(tree), INDEX_BYTES, signal));
+}
+
+/** Is everything there that a tree's index names, and the tables? Nothing of it is read. */
+export async function isStored(
+  depot: DepotReader,
+  { tree, rows, since }: PublishedTree,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const index = await indexOf(depot, tree, signal);
+  if (index === undefined) return false;
+  const tables = [`rows/${rows}`, ...(since === null ? [] : [`since/${since}`])];
+  const names = new Set([...tables, ...index.packs.map(packName)]);
+  return (await depot.has([...names], signal)).size === names.size;
 }
 
 export interface LoadOptions {
