@@ -126,6 +126,80 @@ test("every kind of difference is set right", async (t) => {
   });
 });
 
+test("a folder that became a file, a link to itself or a copy of what its link led to is set right", async (t) => {
+  const world = makeWorld(t);
+  const published = await world.publish({ ...OLD, "b/c/three.txt": "three", d: "l:a", e: "l:b" });
+  const { dir } = await world.install(1, published);
+  const good = readTree(dir);
+  fs.renameSync(at(world, 1, "a"), path.join(world.dir, "elsewhere"));
+  fs.writeFileSync(at(world, 1, "a"), "a file");
+  fs.rmSync(at(world, 1, "d"));
+  fs.cpSync(path.join(world.dir, "elsewhere"), at(world, 1, "d"), { recursive: true });
+  fs.rmSync(at(world, 1, "b"), { recursive: true });
+  fs.symlinkSync("b", at(world, 1, "b"));
+  const { differences } = await mend(world, 1, published);
+  assert.deepEqual(readTree(dir), good);
+  const named = differences.map((one) => `${one.path} ${one.reason}`);
+  assert.deepEqual(new Set(named), new Set(FOLDERS_GONE));
+  assert.equal(
+    named.length,
+    FOLDERS_GONE.length,
+    "once each: nothing was removed behind the link that was laid",
+  );
+});
+
+const FOLDERS_GONE = [
+  "a kind",
+  "a/deep missing",
+  "a/deep/two.txt missing",
+  "a/link missing",
+  "a/one.txt missing",
+  "b kind",
+  "b/c missing",
+  "b/c/three.txt missing",
+  "d kind",
+  "d/deep added",
+  "d/link added",
+  "d/one.txt added",
+];
+
+test("a folder's mode counts, also that of the release itself and one that shuts its owner out", async (t) => {
+  const world = makeWorld(t);
+  const published = await world.publish(OLD);
+  const { dir } = await world.install(1, published);
+  const modeAt = (file: string): number => fs.statSync(at(world, 1, file)).mode & 0o777;
+  const right = ["", "a", "a/deep"].map(modeAt);
+  fs.chmodSync(at(world, 1, "same.bin"), 0);
+  fs.chmodSync(at(world, 1, "a/deep"), 0o700);
+  fs.chmodSync(at(world, 1, "a"), 0);
+  fs.chmodSync(dir, 0o777);
+  const { differences } = await mend(world, 1, published, { depots: [] });
+  const named = differences.map((one) => `${one.path} ${one.reason}`);
+  assert.deepEqual(named.toSorted(), [". mode", "a mode", "a/deep mode", "same.bin mode"]);
+  assert.deepEqual(["", "a", "a/deep"].map(modeAt), right);
+  assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
+});
+
+test("a lost link to what the app may write is laid again; what it put there itself stays", async (t) => {
+  const world = makeWorld(t);
+  const published = await world.publish({ ...OLD, "tmp/.keep": "", "log/.keep": "" });
+  const data = path.join(world.dir, "data");
+  const writable = new Map(["tmp", ".next/deep/cache", "log"].map((one) => [one, data]));
+  await world.install(1, published, { writable });
+  fs.rmSync(at(world, 1, "tmp"));
+  fs.rmSync(at(world, 1, ".next"), { recursive: true });
+  fs.rmSync(at(world, 1, "log"));
+  fs.mkdirSync(at(world, 1, "log"));
+  fs.writeFileSync(at(world, 1, "log/its.own"), "1");
+  const { differences } = await mend(world, 1, published, { depots: [] });
+  assert.deepEqual(
+    differences.map((one) => `${one.path} ${one.reason}`),
+    ["tmp missing", ".next/deep/cache missing"],
+  );
+  for (const one of ["tmp", ".next/deep/cache"]) assert.equal(fs.readlinkSync(at(world, 1, one)), data);
+  assert.equal(fs.readFileSync(at(world, 1, "log/its.own"), "utf8"), "1");
+});
+
 test("what another release has is not fetched, and a mode needs no depot", async (t) => {
   const world = makeWorld(t);
   const [, second] = await twoReleases(world);

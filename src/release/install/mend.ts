@@ -82,11 +82,15 @@ async function mendOnce(options: MendOptions): Promise<Mending> {
     });
   }
   const rows = new Map(rowsOf(record).map((row) => [row.path, row]));
+  const rowAt = (at: string): Row | undefined => {
+    const target = record.writable.get(at);
+    return target === undefined ? rows.get(at) : { kind: "l", path: at, target };
+  };
   try {
     const fresh = await freshCopies(stage, record, [...rows.values()], differences, options);
     faultPoint("mend.filled");
     const dir = path.join(revs, release);
-    for (const one of differences) setRight(path.join(dir, one.path), one, rows.get(one.path));
+    for (const one of inOrder(differences)) setRight(path.join(dir, one.path), one, rowAt(one.path));
     const shared = full ? 0 : await mendShared(revs, release, { stage, files: fresh.files });
     faultPoint("mend.shared");
     const inodes = record.inodes();
@@ -101,6 +105,14 @@ async function mendOnce(options: MendOptions): Promise<Mending> {
   } finally {
     removeTree(stage);
   }
+}
+
+/** What was added goes first: once its folder is the link again that it was, its path leads to files that belong there. */
+function inOrder(differences: readonly Difference[]): readonly Difference[] {
+  const { added = [], others = [] } = Object.groupBy(differences, ({ reason }) =>
+    reason === "added" ? "added" : "others",
+  );
+  return [...added, ...others];
 }
 
 const rowsOf = (record: RecordFile): Row[] => record.segments.flatMap((_, n) => record.rowsOf(n));

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { removeTree } from "./remove-tree.ts";
-import { modeOf } from "./put-file.ts";
+import { folderMode, modeOf } from "./put-file.ts";
 import type { Row } from "../tree/rows.ts";
 import type { Difference } from "./verify-install.ts";
 
@@ -26,9 +26,11 @@ export function placeLinkTo(from: string, to: string): void {
 /** Mends one difference that needs no content. Files whose content is wrong are left to `placeFile`. */
 export function setRight(file: string, { reason }: Difference, row: Row | undefined): void {
   if (reason === "added") return inFolder(file, () => removeTree(file));
+  const isFolder = row === undefined || row.kind === "d";
+  if (reason === "mode" && row?.kind !== "l")
+    return fs.chmodSync(file, isFolder ? folderMode() : modeOf(row));
   if (row?.kind === "d") return placeFolder(file);
   if (row?.kind === "l") return placeSymlink(row.target, file);
-  if (row !== undefined && reason === "mode") fs.chmodSync(file, modeOf(row));
 }
 
 function placeFolder(to: string): void {
@@ -39,8 +41,16 @@ function placeFolder(to: string): void {
 }
 
 function placeSymlink(target: string, to: string): void {
+  bringBackFolder(path.dirname(to));
   makeWay(to);
   placeAside(to, (aside) => fs.symlinkSync(target, aside));
+}
+
+/** Folders in which only what the app may write is laid are in no row, and gone with it perhaps. */
+function bringBackFolder(folder: string): void {
+  if (fs.existsSync(folder)) return;
+  bringBackFolder(path.dirname(folder));
+  inFolder(folder, () => fs.mkdirSync(folder, folderMode()));
 }
 
 /** What cannot take its name leaves nothing beside it. */
@@ -63,7 +73,6 @@ function makeWay(to: string): void {
 }
 
 const isRoot = (): boolean => process.getuid?.() === 0;
-const folderMode = (): number => (isRoot() ? 0o755 : 0o555);
 
 function inFolder(file: string, work: () => void): void {
   if (isRoot()) return work();

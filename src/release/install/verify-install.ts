@@ -3,13 +3,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { ReleaseId, TreeId } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { isUnder } from "./install-plan.ts";
 import { readRecord, type InstallRecord } from "../record/install-record.ts";
-import { modeOf } from "./put-file.ts";
+import { folderMode, modeOf } from "./put-file.ts";
 import type { FileRow, Row } from "../tree/rows.ts";
 
-/** An installed path that is not what its release says. */
+/** An installed path that is not what its release says; `.` is the release's own folder. */
 export interface Difference {
   readonly path: string;
   readonly reason: "missing" | "added" | "kind" | "content" | "mode" | "link";
@@ -19,7 +19,7 @@ const READ_BYTES = 1024 * 1024;
 
 /**
  * Reads every file of an install and names what differs, in order of path; empty: all is as it was signed.
- * Folders that the app may write are not looked into.
+ * Folders that the app may write are not looked into, but they are there.
  * @throws SkeinError RELEASE_NOT_FOUND when it is not installed; TREE_CORRUPT when the record is of another tree
  */
 export async function verifyInstall(
@@ -30,7 +30,7 @@ export async function verifyInstall(
 ): Promise<readonly Difference[]> {
   const record = await readRecord(revs, release);
   const dir = path.join(revs, release);
-  if (record === undefined || !fs.existsSync(dir)) {
+  if (record === undefined || fs.lstatSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new SkeinError("RELEASE_NOT_FOUND", `release ${release} is not installed here`, {
       data: { release },
     });
@@ -68,29 +68,72 @@ async function compare(dir: string, record: InstallRecord, signal: AbortSignal):
   const rows = record.rows.filter((row) => !isUnder(row.path, record.writable));
   const expected = new Set(rows.map((row) => row.path));
   const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  /** What should be a folder and is none: a link there may lead to the very files, which are not in it then. */
+  const noFolders = new Set<string>();
+  if (!hasMode(fs.lstatSync(dir), folderMode())) found.push({ path: ".", reason: "mode" });
   for (const [i, row] of rows.entries()) {
-    const reason = differs(`${dir}/${row.path}`, row, buffer);
+    const isCutOff = noFolders.has(path.dirname(row.path));
+    const reason = isCutOff ? "missing" : differs(`${dir}/${row.path}`, row, buffer);
     if (reason !== undefined) found.push({ path: row.path, reason });
+    if (row.kind === "d" && (reason === "missing" || reason === "kind")) noFolders.add(row.path);
     if (i % 64 !== 0) continue;
     await setImmediate();
     signal.throwIfAborted();
   }
+  for (const at of record.writable.keys())
+    if (isGone(`${dir}/${at}`)) found.push({ path: at, reason: "missing" });
   for (const at of extraPaths(dir, "", expected, record.writable)) found.push({ path: at, reason: "added" });
   return found;
 }
 
-function differs(file: string, row: Row, buffer: Buffer): Difference["reason"] | undefined {
-  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
-  if (stat === undefined) return "missing";
-  if (row.kind === "d") return stat.isDirectory() ? undefined : "kind";
-  if (row.kind === "l") {
-    if (!stat.isSymbolicLink()) return "kind";
-    return fs.readlinkSync(file) === row.target ? undefined : "link";
+/** What the app may write is its own, whatever it is; only when there is nothing there is the link of ours lost. */
+function isGone(file: string): boolean {
+  try {
+    return fs.lstatSync(file, { throwIfNoEntry: false }) === undefined;
+  } catch (err) {
+    if (errnoOf(err) !== "EACCES" && errnoOf(err) !== "ENOTDIR") throw err;
+    return false;
   }
-  if (!stat.isFile()) return "kind";
-  if (stat.size !== row.size || !hasContent(file, row, buffer)) return "content";
-  return (stat.mode & 0o7777) === modeOf(row) ? undefined : "mode";
 }
+
+/** What lies in a folder that is shut to us counts as right until that is open: its mode is a difference itself. */
+function differs(file: string, row: Row, buffer: Buffer): Difference["reason"] | undefined {
+  try {
+    const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+    if (stat === undefined) return "missing";
+    if (row.kind === "d") return differsAsFolder(stat);
+    if (row.kind === "l") {
+      if (!stat.isSymbolicLink()) return "kind";
+      return fs.readlinkSync(file) === row.target ? undefined : "link";
+    }
+    return differsAsFile(file, stat, row, buffer);
+  } catch (err) {
+    if (errnoOf(err) === "EACCES") return undefined;
+    throw err;
+  }
+}
+
+function differsAsFolder(stat: fs.Stats): Difference["reason"] | undefined {
+  if (!stat.isDirectory()) return "kind";
+  return hasMode(stat, folderMode()) ? undefined : "mode";
+}
+
+function differsAsFile(
+  file: string,
+  stat: fs.Stats,
+  row: FileRow,
+  buffer: Buffer,
+): Difference["reason"] | undefined {
+  if (!stat.isFile()) return "kind";
+  const hasRightMode = (stat.mode & 0o7777) === modeOf(row);
+  // Its owner may not read it: its content is looked at when that was set right.
+  if ((stat.mode & 0o400) === 0 && stat.size === row.size) return "mode";
+  if (stat.size !== row.size || !hasContent(file, row, buffer)) return "content";
+  return hasRightMode ? undefined : "mode";
+}
+
+/** A folder takes the bit of its group from the one that it is made in. */
+const hasMode = ({ mode }: fs.Stats, wanted: number): boolean => (mode & 0o777) === wanted;
 
 function hasContent(file: string, row: FileRow, buffer: Buffer): boolean {
   const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
@@ -112,11 +155,20 @@ function* extraPaths(
   expected: ReadonlySet<string>,
   writable: ReadonlyMap<string, string>,
 ): Generator<string> {
-  for (const entry of fs.readdirSync(path.join(dir, under), { withFileTypes: true })) {
+  for (const entry of entriesOf(path.join(dir, under))) {
     const at = under + entry.name;
     if (isUnder(at, writable)) continue;
     const leadsToWritable = [...writable.keys()].some((key) => key.startsWith(`${at}/`));
     if (!expected.has(at) && !leadsToWritable) yield at;
     else if (entry.isDirectory()) yield* extraPaths(dir, `${at}/`, expected, writable);
+  }
+}
+
+function entriesOf(folder: string): readonly fs.Dirent[] {
+  try {
+    return fs.readdirSync(folder, { withFileTypes: true });
+  } catch (err) {
+    if (errnoOf(err) === "EACCES") return [];
+    throw err;
   }
 }
