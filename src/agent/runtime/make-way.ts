@@ -1,5 +1,6 @@
 import type { SocketSpec } from "../../keeper/protocol.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isReleaseId, shortRelease } from "../../lib/ids.ts";
 import { transportOf } from "./address.ts";
 import { stopAll, type Cleared } from "./clearing.ts";
 import { publicSocket, type Place } from "./instance-spec.ts";
@@ -37,7 +38,34 @@ export function inTheWay(comer: Comer, runs: readonly RunRef[], stock: Stock, pl
   return { instances, sockets };
 }
 
-/** The same of whole plans, for what is none of theirs. @param extra of the very stock */
+/**
+ * Where another version of the app goes on beside it.
+ * @param stays those of the app's instances that nothing is to end
+ * @throws SkeinError HANDOVER_REFUSED where it may not run in two versions, or cannot: the other has its fixed port
+ */
+export function refuseTwice({ app, process, style }: Comer, stays: readonly Held[], place: Place): void {
+  const wanted = Object.values(process.listen).map((listen) => publicSocket(app, listen, place));
+  const other = stays.find((held) => {
+    if (!isLive(held) || held.view.state === "stopping") return false;
+    if (!process.overlap && held.meta.process === process.name) return true;
+    if (style !== "gap") return false;
+    return wanted.some(({ key }) => Object.values(held.meta.held).includes(key)) || bindsOneOf(held, wanted);
+  });
+  if (other === undefined) return;
+  const { release } = other.meta;
+  const why = process.overlap ? "handover: gap" : "overlap: false";
+  const beside = isReleaseId(release) ? shortRelease(app, release) : release;
+  throw new SkeinError(
+    "HANDOVER_REFUSED",
+    `${process.name} may not run in two versions at once (${why}), and ${beside} is to go on beside it`,
+    {
+      hint: "Deploy it without --keep-old and without beside, or let its versions overlap.",
+      data: { process: process.name, release },
+    },
+  );
+}
+
+/** What is in the way of whole plans, of what is none of theirs. @param extra of the very stock */
 export function inTheWayOf(
   plans: readonly ReleasePlan[],
   extra: readonly Held[],

@@ -46,6 +46,37 @@ test("a worker that must never run twice never does, and a bad successor brings 
   );
 });
 
+test("what may not run in two versions is not started beside one that is to go on", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const release = (text: string): string =>
+    b.release({ "app.js": plainNode(text), "idle.js": "setInterval(() => {}, 1000)" });
+  const web = processPlan("node app.js", { listen: { http: listenAt(port) } });
+  const solo = (name: string) => processPlan("node idle.js", { name, overlap: false });
+  const api = processPlan("node app.js", {
+    name: "api",
+    listen: { http: listenAt(port, { handover: "gap" }) },
+  });
+  const one = releasePlan(release("one"), [web, solo("worker")]);
+  await deploy(b.runtime, one, undefined, b.signal);
+  const two = release("two");
+  const beside = async (...processes: ReturnType<typeof processPlan>[]): Promise<void> => {
+    const plan = releasePlan(two, processes);
+    await b.runtime.judge(plan, { replaces: [] }, b.signal);
+    await b.runtime.abandon(plan);
+  };
+  await beside(web, solo("other"));
+  const refused = (message: RegExp) => ({ code: "HANDOVER_REFUSED", message });
+  await assert.rejects(beside(web, solo("worker")), refused(/^worker may not .*overlap: false/));
+  await assert.rejects(beside(api), refused(/^api may not .*handover: gap/));
+  assert.equal((await get(port)).body, "one");
+  const rows = await b.runtime.list();
+  assert.deepEqual(
+    rows.map((row) => `${row.process} ${row.release} ${row.state}`).sort(),
+    ["web", "worker"].map((name) => `${name} ${one.release} serving`),
+  );
+});
+
 test("a port goes from a held socket to an app that binds it itself and back, whichever process has it", async (t) => {
   const b = await bench(t);
   const port = await freePort();

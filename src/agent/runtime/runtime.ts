@@ -9,7 +9,7 @@ import { programFile } from "../../lib/program.ts";
 import { addressText, variableName, type SocketAddress } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { closeUnused, forgetAll, stopAll } from "./clearing.ts";
-import { inTheWay, inTheWayOf, makeWay, type Comer } from "./make-way.ts";
+import { inTheWay, inTheWayOf, makeWay, refuseTwice, type Comer } from "./make-way.ts";
 import type { Place } from "./instance-spec.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
 import {
@@ -121,12 +121,19 @@ export class AppRuntime implements AsyncDisposable {
    */
   async judge(plan: ReleasePlan, options: JudgeOptions, signal: AbortSignal): Promise<Outcome> {
     const { hello } = await this.#link.client();
-    for (const process of plan.processes) styleOf(process, plan.dir, hello.ffi);
+    const comers = plan.processes.map((process): Comer => {
+      return { app: plan.app, process, style: styleOf(process, plan.dir, hello.ffi) };
+    });
     const serving = await this.#clearRun(plan);
     const draft: Draft = { stopped: [], closed: [], serving, warnings: [], gapBegan: undefined };
     this.#drafts.set(runKey(plan), draft);
     try {
-      const replaces = options.replaces ?? otherRuns(await readStock(this.#link), plan);
+      const stock = await readStock(this.#link);
+      const replaces = options.replaces ?? otherRuns(stock, plan);
+      const stays = stock.instances.filter(({ meta }) => {
+        return meta.app === plan.app && ![plan, ...replaces].some((run) => sameRun(run, meta));
+      });
+      for (const comer of comers) refuseTwice(comer, stays, this.#place);
       const judged: Addressed[] = serving.map(({ meta }) => ({
         process: meta.process,
         addresses: meta.checked,
