@@ -236,6 +236,23 @@ test("a node holds one environment of an app; another one is refused", async () 
   assert.equal(await answerAt(await urlOf(cluster, "single")), "single v1");
 });
 
+test("an app moves between environments where it is stopped first, or never came up", async () => {
+  const targets = "name=b";
+  const failing = await folder("moves", "v1", { targets, more: "hooks: { pre_jump: exit 1 }\n" });
+  await refused(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", failing, ...FAST]);
+  for (const [env, version] of [
+    ["staging", "v2"],
+    ["default", "v3"],
+    ["staging", "v4"],
+  ] as const) {
+    const source = await folder("moves", version, { targets });
+    await cluster.ok("deploy", "--from", source, ...FAST, "--env", env, "--timeout", "30s");
+    assert.equal(await answerAt(await urlOf(cluster, "moves")), `moves ${version}`);
+    await cluster.ok("stop", "moves", "--env", env, "--timeout", "30s");
+    assert.ok((await cluster.ports()).every(({ app }) => app !== "moves"));
+  }
+});
+
 /** Starts an agent that must refuse to run. */
 async function joinRefused(line: string, code: string): Promise<void> {
   const home = path.join(cluster.dir, `join-${code.toLowerCase()}`);

@@ -109,7 +109,10 @@ export class AppBook {
 
   /** The order asks for what is here already. */
   async adopt(goal: Goal): Promise<void> {
-    const { env, verdicts, reached } = this.existing;
+    const { reached } = this.existing;
+    const record = this.recordFor(goal);
+    if (record !== this.record) await this.keep({ ...record, reached });
+    const { env, verdicts } = record;
     const before = verdicts[goal.order];
     if (goal.back) {
       if (before !== "failed") await this.answer(TAKEN_BACK, goal);

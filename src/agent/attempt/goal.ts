@@ -2,10 +2,10 @@ import { hash } from "node:crypto";
 import type { Gate } from "../../api/parts.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import { msOf } from "../../trust/fields.ts";
-import type { Context, NodeState } from "../../trust/node-state.ts";
+import { appStateOf, type AppState, type Context, type NodeState } from "../../trust/node-state.ts";
 import { wanted, type WantedOrder } from "../../trust/wanted.ts";
 import type { Goal } from "./plan.ts";
-import type { AppRecord } from "./records.ts";
+import { newRecord, type AppRecord } from "./records.ts";
 
 /** What the hub said about pace, if it was heard at all. */
 export interface Pace {
@@ -43,6 +43,50 @@ export function goalOf(
   const { release, state: wish, generation, beside } = order;
   const everywhere = held.settle !== null;
   return { ...shared, release, state: wish, generation, beside, back: false, everywhere };
+}
+
+/**
+ * The goal of an app with orders in several environments, of which a node holds one. Another one's order is taken as
+ * soon as this one's says that nothing shall run: that is brought about, and answered, first.
+ * @param record of the environment that is held
+ */
+export function goalAmong(
+  state: NodeState,
+  { app, environments, record }: Environments,
+  pace: Pace,
+  context: Context,
+): Goal | null {
+  const all = environments.flatMap((env) => {
+    const isHeld = record?.env === env;
+    const goal = goalOf(state, isHeld ? record : newRecord(app, env), pace, context);
+    if (goal === null) return [];
+    const isAnswered = isHeld ? isAnsweredBy(record, goal) : isOver(appStateOf(state, app, env), goal.order);
+    return [{ goal, isHeld, isAnswered, runs: goal.state === "run" && goal.release !== null }];
+  });
+  const found =
+    all.find(({ isHeld, isAnswered, runs }) => isHeld && !isAnswered && !runs) ??
+    all.find(({ runs }) => runs) ??
+    all.find(({ isAnswered }) => !isAnswered) ??
+    all.find(({ isHeld }) => isHeld) ??
+    all[0];
+  return found?.goal ?? null;
+}
+
+interface Environments {
+  readonly app: string;
+  /** Of which the node holds orders. */
+  readonly environments: readonly string[];
+  readonly record: AppRecord | undefined;
+}
+
+function isAnsweredBy({ verdicts }: AppRecord, goal: Goal): boolean {
+  return goal.back ? goal.isAnswered !== false : verdicts[goal.order] !== undefined;
+}
+
+/** Of what a node does not hold any more it has forgotten what it answered. */
+function isOver({ head, standing, prior }: AppState, order: Digest): boolean {
+  const held = [head, standing, prior].find((one) => one?.digest === order);
+  return held?.progress === "done" || held?.progress === "undone";
 }
 
 /**

@@ -7,7 +7,7 @@ import type { AppContext } from "../app-context.ts";
 import { endOf } from "./ending.ts";
 import { collectGarbage } from "../installs/gc.ts";
 import { flipCurrent } from "../installs/folders.ts";
-import { goalOf } from "./goal.ts";
+import { goalAmong } from "./goal.ts";
 import { heldGoal } from "./hold.ts";
 import { isPassing } from "./passing.ts";
 import {
@@ -110,15 +110,8 @@ export class AppWorker {
     const held = hold && heldGoal(hold, this.record ?? newRecord(this.app, hold.env), store.state);
     if (held) return held;
     const context = { now: clock.now(), self: signer.kid };
-    const goals = this.#book.environments.map((env) => {
-      const record = this.record?.env === env ? this.record : newRecord(this.app, env);
-      return goalOf(store.state, record, pace(), context);
-    });
-    return (
-      goals.find((goal) => goal !== null && goal.state === "run") ??
-      goals.find((goal) => goal !== null) ??
-      null
-    );
+    const { app, record } = this;
+    return goalAmong(store.state, { app, environments: this.#book.environments, record }, pace(), context);
   }
 
   /** Whether what should run could not be made to. */
