@@ -1,3 +1,4 @@
+import { isGlob } from "../source/globs.ts";
 import type { Strategy } from "../trust/documents.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { expandProcess, isHttp, type Report } from "./expand-process.ts";
@@ -26,7 +27,7 @@ export function expand(input: ManifestInput, around: Surroundings, report: Repor
     skein: 1,
     app,
     kind,
-    build: expandBuild(input.build),
+    build: expandBuild(input.build, report),
     version: input.version === undefined ? null : commandOf(input.version),
     processes,
     uses: expandUses(input.uses, { app, processes }, report),
@@ -156,8 +157,10 @@ function checkPorts(processes: Readonly<Record<string, Process>>, report: Report
   }
 }
 
-function expandBuild(input: ManifestInput["build"]): Build {
+function expandBuild(input: ManifestInput["build"], report: Report): Build {
   const full = typeof input === "string" ? { run: input } : (input ?? {});
+  for (const [i, glob] of (full.files ?? []).entries())
+    if (!isGlob(glob)) report(invalid(["build", "files", i], `a range in ${glob} runs backwards`));
   return {
     run: full.run ?? null,
     test: full.test ?? null,

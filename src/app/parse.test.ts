@@ -338,6 +338,11 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
     "processes: { web: { run: b, after: [sy] }, say: c }",
     /no process sy: did you mean say\?/,
   ],
+  [
+    "a range that runs backwards",
+    'run: a\nbuild: { files: [a, "[z-a].js"] }',
+    /range in \[z-a\]\.js runs backwards/,
+  ],
   ["a path that leaves", "run: a\nwritable: [../x]", /without \. or \.\./],
   ["a share without %", "strategy: { batch: 25 percent }", /a share such as 25%/],
   ["no nodes at a time", "strategy: { batch: 0 }", /batch: write at least 1/],

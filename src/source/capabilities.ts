@@ -1,6 +1,5 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { errnoOf } from "../lib/errors.ts";
 import { refuse } from "./refuse.ts";
 
 const run = promisify(execFile);
@@ -39,8 +38,7 @@ async function getcap(files: readonly string[], signal: AbortSignal): Promise<re
     return stdout.split("\n");
   } catch (err) {
     signal.throwIfAborted();
-    if (errnoOf(err) === "ENOENT") return [];
-    // A file that it cannot look at does not hide the others.
+    // A file that it cannot look at does not hide the others. Where there is no such program it said nothing.
     return err instanceof Error && "stdout" in err ? String(err.stdout).split("\n") : [];
   }
 }

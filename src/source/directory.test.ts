@@ -69,9 +69,12 @@ test("the manifest's globs choose, later ones win, and a folder's name takes wha
   ]);
 });
 
+const BIND = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])";
+
 test("what a release may not hold is refused by name and reason", async (t) => {
   const cases: readonly [string, (file: string) => unknown, RegExp][] = [
     ["fifo", (file) => execFileSync("mkfifo", [file]), /a FIFO/],
+    ["socket", (file) => execFileSync("python3", ["-c", BIND, file]), /a socket/],
     ["setuid", (file) => (fs.writeFileSync(file, ""), fs.chmodSync(file, 0o4755)), /setuid/],
     ["setgid", (file) => (fs.writeFileSync(file, ""), fs.chmodSync(file, 0o2755)), /setgid/],
     ["latin1", (file) => fs.writeFileSync(Buffer.from(`${file}\xff`, "latin1"), ""), /not valid UTF-8/],
@@ -161,4 +164,10 @@ test("what is Skein's own is left out with a note, by whatever name it is called
 test("a path that is no folder is SOURCE_NOT_FOUND", (t) => {
   const dir = folder(t);
   assert.throws(() => directorySource(path.join(dir, "none")), { code: "SOURCE_NOT_FOUND" });
+});
+
+test("a folder that cannot be looked at is told by what the system says of it", (t) => {
+  const dir = folder(t);
+  fs.symlinkSync("loop", path.join(dir, "loop"));
+  assert.throws(() => directorySource(path.join(dir, "loop")), { code: "IO", message: /loop: ELOOP/ });
 });

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { promisify } from "node:util";
 import { GitObjects } from "./git-objects.ts";
 
@@ -49,6 +49,37 @@ test("many large objects come whole through the pipe", async () => {
   const found = await objects.readWhole(asked, signal);
   assert.equal(found.length, asked.length);
   assert.equal(found.at(-2)?.bytes.length, 3_000_000);
+});
+
+const DRIP = `import os, time
+while byte := os.read(0, 1): os.write(1, byte), time.sleep(0.001)`;
+
+/** Until the test ends, what git says comes a byte at a time. */
+async function dripping(t: TestContext, dir: string): Promise<void> {
+  const before = process.env["PATH"];
+  const { stdout } = await run("which", ["git"]);
+  const wrapper = path.join(dir, "bin", "git");
+  await fs.mkdir(path.dirname(wrapper));
+  await fs.writeFile(wrapper, `#!/bin/sh\n'${stdout.trim()}' "$@" | python3 -c '${DRIP}'\n`, { mode: 0o755 });
+  process.env["PATH"] = `${path.dirname(wrapper)}:${before}`;
+  t.after(() => {
+    process.env["PATH"] = before;
+  });
+}
+
+test("objects whose every byte comes by itself are whole, and a read of none asks nothing", async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const [dir, ids] = await repoWith(stack, ["one", "", "three\n"]);
+  await dripping(t, dir);
+  using objects = new GitObjects(dir);
+  assert.deepEqual(await objects.readWhole([], signal), []);
+  for (const asked of [ids, ids]) {
+    const found = await objects.readWhole(asked, signal);
+    assert.deepEqual(
+      found.map(({ bytes }) => bytes.toString()),
+      ["one", "", "three\n"],
+    );
+  }
 });
 
 test("an object that is not there is named", async () => {

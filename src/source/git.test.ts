@@ -120,3 +120,28 @@ test("a folder that is no repository is GIT_FAILED with git's words", async (t) 
     message: /not a git/,
   });
 });
+
+test("what is no commit is refused, whatever else has that hash", async (t) => {
+  const { repo, commit } = repository(t);
+  for (const object of [`${commit}^{tree}`, `${commit}:README.md`, "v1"]) {
+    git(repo, "tag", "-afm", "one", "v1", commit);
+    const hash = git(repo, "rev-parse", object);
+    await assert.rejects(gitSource({ repo, commit: hash }, t.signal), {
+      code: "COMMIT_NOT_FOUND",
+      message: `${hash} is not a commit`,
+    });
+  }
+});
+
+test("an entry of a mode that git knows nothing of is refused by name", async (t) => {
+  const { repo, commit } = repository(t);
+  const blob = Buffer.from(git(repo, "rev-parse", `${commit}:README.md`), "hex");
+  const file = path.join(repo, "odd");
+  fs.writeFileSync(file, Buffer.concat([Buffer.from("100600 odd\0"), blob]));
+  const tree = git(repo, "hash-object", "-t", "tree", "-w", "--literally", file);
+  const odd = git(repo, "commit-tree", "-m", "odd", tree);
+  await assert.rejects(gitSource({ repo, commit: odd }, t.signal), {
+    code: "TREE_REFUSED",
+    message: /odd.*its mode is 100600/,
+  });
+});

@@ -13,7 +13,17 @@ export function globFilter(globs: readonly string[] | undefined): (path: string)
     rules.reduce((inside, rule) => (rule.pattern.test(path) ? !rule.out : inside), startsWithAll);
 }
 
-export function globToRegExp(glob: string): RegExp {
+/** Whether it can be read: everything can but a range that runs backwards, `[z-a]`. */
+export function isGlob(glob: string): boolean {
+  try {
+    globFilter([glob]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function globToRegExp(glob: string): RegExp {
   const text = glob.replace(/^\.?\//, "").replace(/\/$/, "");
   return new RegExp(`^${translateAll(text)}(?:/.*)?$`, "su");
 }
