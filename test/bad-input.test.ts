@@ -121,6 +121,9 @@ describe("names that nothing has", () => {
   const CASES: readonly [args: string[], exit: number, code: string, says: RegExp][] = [
     [["status", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
     [["releases", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["ports", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["show", "nosuch", "--by", "commit"], 7, "APP_NOT_FOUND", /nosuch/],
+    [["check", "nosuch", "--env", "prod"], 7, "APP_NOT_FOUND", /nosuch in environment prod/],
     [["rollback", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
     [["stop", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],
     [["logs", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],

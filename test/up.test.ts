@@ -323,6 +323,10 @@ test("two versions side by side are both shown, and stopped together at once", a
     (await skein("status", "twice")).stdout,
     new RegExp(`here +twice@${two} +running .*beside twice@${one}`),
   );
+  assert.match(
+    (await skein("node", "show", "here")).stdout,
+    new RegExp(`^twice/default +twice@${two}  running  beside twice@${one}$`, "m"),
+  );
   const { ports } = await result<{ ports: { host: string; port: number }[] }>("ports", "--app", "twice");
   assert.equal(ports.length, 2);
   assert.match((await skein("check", "twice")).stdout, new RegExp(`^here +twice@${two} +2\\.0`));
@@ -340,6 +344,27 @@ test("two versions side by side are both shown, and stopped together at once", a
   for (const { host, port } of ports)
     await assert.rejects(get(`http://${host}:${port}/`), { code: "ECONNREFUSED" });
   assert.doesNotMatch((await skein("list", "versions", "--app", "twice")).stdout, /running|beside/);
+});
+
+test("whoever watches the ports sees the table first, and then what is asked about alone", async () => {
+  await write({ "seen/server.js": server("one"), "unseen/server.js": server("one") });
+  for (const app of ["seen", "unseen"]) {
+    await write({ [`${app}/skein.yaml`]: `app: ${app}\nrun: node server.js\nlisten: auto\n` });
+    await result("deploy", `./${app}`, ...FAST);
+  }
+  const follow = ["ports", "watch", "--app", "seen", "--on", "here"];
+  const [shown, told] = [going({}, ...follow), going({}, "--json", ...follow)];
+  await untilSaid(shown.said, "seen.web.1.");
+  await untilSaid(told.said, '"instance":"seen.web.1.');
+  await result("stop", "unseen");
+  await result("stop", "seen");
+  await untilSaid(shown.said, "\n- seen@");
+  await untilSaid(told.said, '"value":null');
+  await Promise.all([shown.interrupt(), told.interrupt()]);
+  const line = /^- seen@[0-9a-f]{8}  seen\.web\.1\.[0-9a-f]{8}  here  \S+:\d+  http  \w+$/m;
+  assert.match(shown.said(), line);
+  assert.match(told.said(), /^\{"revision":\d+,"type":"port","key":"[^"]*","value":\{/);
+  for (const said of [shown.said(), told.said()]) assert.doesNotMatch(said, /unseen/);
 });
 
 test("a deployment that is interrupted goes on, and says how to come back; --follow prints what is new from its start on", async () => {

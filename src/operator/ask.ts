@@ -1,7 +1,6 @@
-import { SkeinError } from "../lib/errors.ts";
 import { isSilence, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
-import { readLine, selectorOf, type Line } from "./order.ts";
+import { noApp, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 
 /** What one node answered to a command. */
@@ -36,8 +35,7 @@ export async function nodesOf(operator: Operator, place: Place, signal: AbortSig
     readLine(operator, app, env, signal),
     knownNodes(operator, signal),
   ]);
-  if (line.head === null)
-    throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, { data: { app, env } });
+  if (line.head === null) throw noApp({ app, env });
   return { line, nodes: selectNodes(known, selector ?? selectorOf(line) ?? "all").nodes };
 }
 

@@ -86,6 +86,15 @@ export const orderInForce = ({ head, standing, takenBack }: Line): HeldOrder | n
 /** Whom an app is for where nobody says; undefined where nothing was ever ordered. */
 export const selectorOf = ({ whole }: Pick<Line, "whole">): string | undefined => whole?.order.selector;
 
+/** @param env null: in none */
+export function noApp(
+  { app, env }: { readonly app: string; readonly env: string | null },
+  more: Readonly<Record<string, unknown>> = {},
+): SkeinError {
+  const where = env === null || env === "default" ? "" : ` in environment ${env}`;
+  return new SkeinError("APP_NOT_FOUND", `there is no app ${app}${where}`, { data: { app, env, ...more } });
+}
+
 /** @throws SkeinError APP_NOT_FOUND where nothing was ever ordered */
 export function headOf(line: Line): HeldOrder {
   if (line.head !== null) return line.head;

@@ -3,7 +3,7 @@ import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
-import { orderInForce, readLine, selectorOf, type Line } from "./order.ts";
+import { noApp, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
 
@@ -44,17 +44,22 @@ export async function statusOf(
   env: string | null,
   signal: AbortSignal,
 ): Promise<AppStatus[]> {
-  const [{ apps }, ports] = await Promise.all([
+  const [{ apps }, { ports }] = await Promise.all([
     operator.client.apps(signal),
-    portsOf(operator, { app, env }, signal),
+    portTable(operator, { app, env }, signal),
   ]);
-  const wanted = apps.filter((one) => (app === null || one.app === app) && (env === null || one.env === env));
-  if (app !== null && wanted.length === 0) {
-    throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, {
-      data: { app, apps: apps.map((one) => one.app) },
-    });
-  }
+  const wanted = appsNamed(apps, { app, env });
   return await Promise.all(wanted.map(async (one) => await appStatus(operator, one, ports, signal)));
+}
+
+/** @throws SkeinError APP_NOT_FOUND */
+function appsNamed(
+  apps: readonly AppSummary[],
+  { app, env }: { readonly app: string | null; readonly env: string | null },
+): readonly AppSummary[] {
+  const found = apps.filter((one) => (app === null || one.app === app) && (env === null || one.env === env));
+  if (app === null || found.length > 0) return found;
+  throw noApp({ app, env }, { apps: apps.map((one) => one.app) });
 }
 
 async function appStatus(
@@ -79,7 +84,7 @@ async function appStatus(
       present: node.present,
       release: there,
       state: own?.state ?? "nothing yet",
-      beside: otherReleases(serving, node.name, there),
+      beside: otherReleases(serving, node.node, there),
       staged: own?.staged ?? [],
       current: !isMeant || there === inForce,
       note: noteOf(node, isMeant, own),
@@ -96,11 +101,25 @@ const isOfSome = ({ head, whole, takenBack }: Line): boolean =>
 
 function otherReleases(
   serving: readonly PortEntry[],
-  node: string,
+  on: string,
   current: ReleaseId | null,
 ): readonly ReleaseId[] {
-  const there = serving.filter(({ nodeName }) => nodeName === node);
+  const there = serving.filter(({ node }) => node === on);
   return [...new Set(there.map(({ release }) => release))].filter((release) => release !== current);
+}
+
+/** What a node runs, as it says itself, and which other releases serve there as well. */
+export async function appsOf(
+  operator: Operator,
+  node: KnownNode,
+  signal: AbortSignal,
+): Promise<(AppOnNode & Pick<NodeStatus, "beside">)[]> {
+  const { ports } = await portTable(operator, { app: null, env: null }, signal);
+  const serving = ports.filter(({ state }) => state === "serving");
+  return node.apps.map((own) => {
+    const same = serving.filter(({ app, env }) => app === own.app && env === own.env);
+    return { ...own, beside: otherReleases(same, node.identity.node, own.release) };
+  });
 }
 
 function noteOf(
@@ -133,18 +152,37 @@ export async function releasesOf(
   return await operator.client.releases({ ...(app === null ? {} : { app }), limit }, signal);
 }
 
+/** The table as it is at a revision, from which on changes can be followed. */
+export interface PortTable {
+  readonly ports: readonly PortEntry[];
+  readonly revision: number;
+}
+
+/** @throws SkeinError APP_NOT_FOUND for an app that was never deployed and of which nothing is left */
 export async function portsOf(
   operator: Operator,
   query: { readonly app: string | null; readonly env: string | null },
   signal: AbortSignal,
-): Promise<readonly PortEntry[]> {
-  const { ports } = await operator.client.ports(
+): Promise<PortTable> {
+  const table = await portTable(operator, query, signal);
+  if (query.app !== null && table.ports.length === 0)
+    appsNamed((await operator.client.apps(signal)).apps, query);
+  return table;
+}
+
+async function portTable(
+  operator: Operator,
+  query: { readonly app: string | null; readonly env: string | null },
+  signal: AbortSignal,
+): Promise<PortTable> {
+  const { ports, revision } = await operator.client.ports(
     { ...(query.app === null ? {} : { app: query.app }), ...(query.env === null ? {} : { env: query.env }) },
     signal,
   );
-  return ports.toSorted(
+  const sorted = ports.toSorted(
     (a, b) => compare(a.app, b.app) || compare(a.nodeName, b.nodeName) || compare(a.instance, b.instance),
   );
+  return { ports: sorted, revision };
 }
 
 /** `{"<40-hex commit>": {"<process>": [{"host", "port"}]}}`: the port table as propagit's users know it. Pure. */
@@ -175,8 +213,7 @@ export async function running(
 ): Promise<Running[]> {
   const { app, env, selector } = wish;
   const line = await readLine(operator, app, env, signal);
-  if (line.head === null)
-    throw new SkeinError("APP_NOT_FOUND", `there is no app ${app}`, { data: { app, env } });
+  if (line.head === null) throw noApp({ app, env });
   const releases = line.view?.releases ?? [];
   const { nodes } = selectNodes(await knownNodes(operator, signal), selector ?? selectorOf(line) ?? "all");
   return nodes.map((node) => {
@@ -211,8 +248,7 @@ export async function commandNodes(
   signal: AbortSignal,
 ): Promise<KnownNode[]> {
   const line = await readLine(operator, wish.app, wish.env, signal);
-  if (line.head === null)
-    throw new SkeinError("APP_NOT_FOUND", `there is no app ${wish.app}`, { data: { app: wish.app } });
+  if (line.head === null) throw noApp(wish);
   const { nodes } = selectNodes(
     await knownNodes(operator, signal),
     wish.selector ?? selectorOf(line) ?? "all",

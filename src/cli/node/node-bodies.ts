@@ -1,5 +1,6 @@
 import { shortRelease } from "../../lib/ids.ts";
 import * as nodes from "../../operator/nodes.ts";
+import { appsOf } from "../../operator/views.ts";
 import { labelKey, labelValue, nodeName } from "../../trust/fields.ts";
 import { confirmName } from "../command/confirm.ts";
 import type { Context, Result } from "../command/context.ts";
@@ -106,6 +107,7 @@ const appsText = ({ apps }: nodes.KnownNode): string =>
 export async function show(context: Context, name: string): Promise<Result> {
   const operator = await context.operator();
   const node = nodes.nodeNamed(await nodes.knownNodes(operator, context.signal), name);
+  const apps = await appsOf(operator, node, context.signal);
   const rows = [
     ["node", node.identity.name],
     ["key", node.identity.node],
@@ -115,13 +117,17 @@ export async function show(context: Context, name: string): Promise<Result> {
     ["last seen", node.lastSeen ?? "never"],
     ["version", node.version ?? "-"],
     ["clock", node.skewMs === null ? "-" : `${node.skewMs} ms off the hub's`],
-    ...node.apps.map(({ app, env, release, state }) => [
+    ...apps.map(({ app, env, release, state, beside }) => [
       `${app}/${env}`,
-      `${release === null ? "nothing" : shortRelease(app, release)}  ${state}`,
+      [
+        release === null ? "nothing" : shortRelease(app, release),
+        state,
+        ...beside.map((id) => `beside ${shortRelease(app, id)}`),
+      ].join("  "),
     ]),
   ];
   for (const line of columns(rows)) context.io.print(line);
-  return { node };
+  return { node: { ...node, apps } };
 }
 
 export async function remove(context: Context, name: string): Promise<Result> {

@@ -1,4 +1,4 @@
-import type { PortEntry, ReleaseView } from "../../api/schemas.ts";
+import type { HubEvent, PortEntry, ReleaseView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { type ReleaseId, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
@@ -10,6 +10,7 @@ import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { appOrSelector, appWord, listing, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
+import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
 import { nodeLines } from "../node/node-bodies.ts";
 import { foundNamed } from "../command/release-named.ts";
 
@@ -173,7 +174,7 @@ export async function ports(context: Context, word: string | undefined, flags: P
   const operator = await context.operator();
   const query = { app: appWord(word, context.globals.app) ?? null, env: context.globals.env ?? null };
   const names = await namesMeant(context, operator);
-  const all = await views.portsOf(operator, query, context.signal);
+  const { ports: all } = await views.portsOf(operator, query, context.signal);
   const table = all.filter(({ nodeName }) => names?.has(nodeName) ?? true);
   if (flags.by === "commit") {
     const byCommit = views.portsByCommit(table);
@@ -185,30 +186,68 @@ export async function ports(context: Context, word: string | undefined, flags: P
 
 function portLines(table: readonly PortEntry[]): string[] {
   if (table.length === 0) return [];
-  const rows = table.map((entry) => [
-    shortRelease(entry.app, entry.release),
-    entry.instance,
-    entry.nodeName,
-    entry.path ?? (entry.port === null ? "-" : hostPortText(entry)),
-    entry.protocol ?? "-",
-    `${entry.state}${entry.stale ? " (stale)" : ""}`,
+  return columns([
+    ["RELEASE", "INSTANCE", "NODE", "LISTENS", "PROTOCOL", "STATE"],
+    ...table.map((entry) => portCells(entry)),
   ]);
-  return columns([["RELEASE", "INSTANCE", "NODE", "LISTENS", "PROTOCOL", "STATE"], ...rows]);
 }
+
+const portCells = (entry: PortEntry): string[] => [
+  shortRelease(entry.app, entry.release),
+  entry.instance,
+  entry.nodeName,
+  entry.path ?? (entry.port === null ? "-" : hostPortText(entry)),
+  entry.protocol ?? "-",
+  `${entry.state}${entry.stale ? " (stale)" : ""}`,
+];
 
 const hostPortText = ({ host, port }: PortEntry): string =>
   `${host?.includes(":") === true ? `[${host}]` : (host ?? "*")}:${port ?? ""}`;
 
+/** The table, then each change of it: `+` for an entry that came or is another now, `-` for one that went. */
 export async function watchPorts(context: Context): Promise<Result> {
+  const { io, globals, signal } = context;
   const operator = await context.operator();
-  await ports(context, undefined, {});
-  for await (const event of operator.client.watch(context.signal, { prefix: "ports" })) {
-    if (event.type !== "port") continue;
-    context.io.event({ ...event, type: "port" });
-    context.io.print(`${event.value === null ? "-" : "+"} ${event.key.replace(/^\/ports\//, "")}`);
+  const query = { app: appWord(undefined, globals.app) ?? null, env: globals.env ?? null };
+  const names = await namesMeant(context, operator);
+  const isMeant = (entry: PortEntry): boolean => isOf(entry, query) && (names?.has(entry.nodeName) ?? true);
+  const { ports: all, revision } = await views.portsOf(operator, query, signal);
+  const table = new Map(all.filter(isMeant).map((entry) => [portKey(entry), entry]));
+  for (const line of portLines([...table.values()])) io.print(line);
+  for (const [key, value] of table) io.event({ revision, type: "port", key, value });
+  const events = operator.client.watch(signal, { prefix: "ports", from: revision + 1 });
+  for await (const { event, entry } of changesOf(table, events, isMeant)) {
+    io.event({ ...event, type: "port" });
+    io.print(`${event.value === null ? "-" : "+"} ${portCells(entry).join("  ")}`);
   }
-  return {};
+  // Who follows ends that with Ctrl-C, as asked: nothing is to be said of it.
+  if (isSkeinError(signal.reason, "INTERRUPTED")) return { exit: INTERRUPTED_EXIT };
+  throw signal.reason;
 }
+
+/** What changes of a table, with what came or what went. */
+async function* changesOf(
+  table: Map<string, PortEntry>,
+  events: AsyncIterable<HubEvent>,
+  isMeant: (entry: PortEntry) => boolean,
+): AsyncGenerator<{ readonly event: HubEvent; readonly entry: PortEntry }, void> {
+  for await (const event of events) {
+    if (event.type !== "port") continue;
+    const value = event.value as PortEntry | null;
+    const entry = value ?? table.get(event.key);
+    if (entry === undefined || !isMeant(entry)) continue;
+    if (value === null) table.delete(event.key);
+    else table.set(event.key, value);
+    yield { event, entry };
+  }
+}
+
+const isOf = (
+  { app, env }: PortEntry,
+  query: { readonly app: string | null; readonly env: string | null },
+): boolean => (query.app === null || app === query.app) && (query.env === null || env === query.env);
+
+const portKey = ({ node, instance }: PortEntry): string => `/ports/${node}/${instance}`;
 
 export async function check(
   context: Context,
