@@ -9,6 +9,7 @@ import { oldServes, sparesTableOnly, type Attempt, type StepName } from "./plan.
 import type { LoadedRelease } from "../installs/releases.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
 import type { AppRecord } from "./records.ts";
+import { generationOf } from "./upkeep.ts";
 
 /** What one step of an attempt works on. */
 export interface StepInput {
@@ -91,7 +92,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
       if (id === attempt.release || running.some((run) => run.release === id && !run.tableOnly)) continue;
       await context.releases.ensure(record, id, context.depots(), signal, onProgress);
       const loaded = await load(input, id);
-      await context.instances.serve(loaded.plan(attempt.generation), signal);
+      await context.instances.serve(loaded.plan(generationOf(id, { reached: attempt }, running)), signal);
     }
     return {};
   },

@@ -2,6 +2,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { AppContext } from "../app-context.ts";
 import { readCurrent } from "../installs/folders.ts";
+import type { Run } from "./instances.ts";
 import type { Actual, Goal } from "./plan.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
 import type { AppRecord } from "./records.ts";
@@ -38,15 +39,15 @@ export async function revive(
   signal: AbortSignal,
 ): Promise<boolean> {
   const { instances, releases, log, depots } = context;
-  const { reached } = record;
-  const running = new Set((await instances.running(record.app)).map(({ release }) => release));
+  const runs = await instances.running(record.app);
+  const running = new Set(runs.map(({ release }) => release));
   for (const id of wantedOf(record).filter((one) => all || !running.has(one))) {
     faultPoint("agent.revive");
     if (!(await releases.isInstalled(record.app, id))) {
       await releases.ensure(record, id, depots(), signal, () => undefined);
     }
     const start = async (): Promise<ReleasePlan> => {
-      const found = (await releases.load(record, id)).plan(reached?.generation ?? 0);
+      const found = (await releases.load(record, id)).plan(generationOf(id, record, runs));
       await instances.serve(found, signal);
       return found;
     };
@@ -97,6 +98,21 @@ export async function tidy(context: AppContext, record: AppRecord, goal: Goal | 
 export function wantedOf({ reached }: AppRecord): readonly ReleaseId[] {
   if (reached === null || reached.state === "stopped") return [];
   return [reached.release, ...reached.beside].filter((id) => id !== null);
+}
+
+/**
+ * Under which a release that should run has its instances. A restart is for the current one: those beside it go on under
+ * what they were started with, and what of them is missing is started under the same.
+ */
+export function generationOf(
+  release: ReleaseId,
+  { reached }: Pick<AppRecord, "reached">,
+  runs: readonly Run[],
+): number {
+  const newest = reached?.generation ?? 0;
+  if (release === reached?.release) return newest;
+  const own = runs.filter((run) => run.release === release);
+  return (own.find(({ tableOnly }) => !tableOnly) ?? own[0])?.generation ?? newest;
 }
 
 /** A release without processes on this node serves by being there. */
