@@ -51,6 +51,11 @@ const TABLE: readonly [what: string, lines: NamedLine[], differs: string[]][] = 
   ["a sick one", [running(), line("ailing", { instance: "web.1", why: "500" })], ["web.1 is not well: 500"]],
 ];
 
+test("drift: what was stopped before it ever came to a node needs no link there", () => {
+  const lines = [running({ state: "stopped", current: null })];
+  assert.deepEqual(driftOf(answer(lines), { ...ORDER, state: "stopped" }).differs, []);
+});
+
 for (const [what, lines, differs] of TABLE) {
   test(`drift: ${what}`, () => assert.deepEqual(driftOf(answer(lines), ORDER).differs, differs));
 }

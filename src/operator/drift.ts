@@ -102,6 +102,8 @@ function againstOrder(running: NamedLine, order: Order): string[] {
     found.push(`${wordOf(running, "state")} where ${state} was ordered`);
   else if (numberOf(running, "generation") < generation)
     found.push("a restart that was ordered is still due");
-  if (current !== has) found.push(`current is ${name(current)} where ${name(has)} was activated`);
+  // What is stopped may never have been here.
+  if (current !== has && wordOf(running, "state") === "run")
+    found.push(`current is ${name(current)} where ${name(has)} was activated`);
   return found;
 }

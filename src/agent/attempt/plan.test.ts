@@ -75,6 +75,12 @@ const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: s
   ["another order for the same thing is only taken over", goal({ release: A }), SERVING, "adopt"],
   ["after a reboot what was reached is brought back", null, { ...SERVING, running: [] }, "revive"],
   ["a lost current is pointed again", null, { ...SERVING, current: null }, "mend"],
+  [
+    "no current is pointed at what was stopped before it ever came here",
+    null,
+    { ...EMPTY, reached: reached({ state: "stopped" }) },
+    "",
+  ],
   ["a release that nobody asks for is retired", null, { ...SERVING, running: [A, C] }, "tidy"],
   [
     "what others may look up lives while other nodes are under way",

@@ -281,11 +281,16 @@ function upkeep(goal: Goal | null, actual: Actual): readonly StepName[] {
   if (reached === null) return [];
   const wanted =
     reached.state === "stopped" ? [] : [reached.release, ...reached.beside].filter((id) => id !== null);
-  const steps: StepName[] = actual.current === reached.release ? [] : ["mend"];
+  const steps: StepName[] = isCurrentLost(reached, actual.current) ? ["mend"] : [];
   if (wanted.some((id) => !running.includes(id))) steps.push("revive");
   const others = running.filter((id) => !wanted.includes(id));
   if (others.some((id) => goal?.everywhere === true || !tableOnly.includes(id))) steps.push("tidy");
   return steps;
+}
+
+/** What is stopped may never have been here: whatever `current` says then, a start makes it right. */
+export function isCurrentLost(reached: Reached, current: ReleaseId | null): boolean {
+  return reached.state === "run" && current !== reached.release;
 }
 
 function isReached(goal: Goal, reached: Reached): boolean {

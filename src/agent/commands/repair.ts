@@ -8,6 +8,7 @@ import { ailingOf, failingOf, type Failing } from "../reporting/health.ts";
 import { missingOf } from "./inspect.ts";
 import type { AppRecord } from "../attempt/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
+import { isCurrentLost } from "../attempt/plan.ts";
 import { wantedOf } from "../attempt/upkeep.ts";
 
 interface Patient {
@@ -96,7 +97,7 @@ async function* bringBack(patient: Patient): AsyncGenerator<Line, void> {
   const { context, runtime, record, signal } = patient;
   const folders = context.folders(record.app);
   const isLost = async (): Promise<boolean> =>
-    (await readCurrent(folders)) !== (record.reached?.release ?? null);
+    record.reached !== null && isCurrentLost(record.reached, await readCurrent(folders));
   const lost = await isLost();
   const missing = await missingOf(context, runtime, record);
   if (!lost && missing.length === 0) return;
