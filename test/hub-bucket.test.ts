@@ -32,6 +32,7 @@ test("a hub keeps its releases in a bucket, makes deltas there, tidies it up, an
   using bucket = await openBucket(address, s3.env);
   const stored = async (prefix: string): Promise<string[]> =>
     await Array.fromAsync(s3Depot(bucket, "").list(prefix, t.signal));
+  assert.equal((await stored("owners/")).length, 1, "the bucket is this cluster's from its first charter on");
   assert.equal((await stored("packs/")).length, 1);
   large.fill(7, 500_000, 500_100);
   await fs.writeFile(path.join(source, "large.bin"), large);

@@ -7,7 +7,7 @@ import type { Digest, KeyId } from "../lib/ids.ts";
 import { readUnverified } from "../trust/envelope.ts";
 import { allows } from "../trust/rights.ts";
 import { seesRetired } from "../release/upkeep/retired.ts";
-import { collectDepot } from "./depot/depot-upkeep.ts";
+import { beginCluster, collectDepot } from "./depot/depot-upkeep.ts";
 import {
   deleteBlob,
   getBlob,
@@ -50,8 +50,7 @@ function membership(hub: Hub) {
     openapi: async () => (await import("../api/openapi.ts")).openApiDocument(core.version),
     charters: async (call) => ({ charters: charters.after(call.query.after) }),
     postCharter: async (call) => {
-      // A hub is empty until its first operator comes; what it takes then pins it for good.
-      if (charters.current === undefined) return await done(charters.begin([call.body.charter]));
+      if (charters.current === undefined) return await done(beginCluster(hub, call.body.charter));
       if (call.caller.role === "operator") return await done(charters.post(call.body.charter));
       throw new SkeinError("UNKNOWN_CLIENT", "only operators may post charters");
     },

@@ -10,11 +10,10 @@ import type { HubInfo } from "../api/schemas.ts";
 import type { ReceivingDepot } from "../depot/depot.ts";
 import { Traffic, type TrafficLimits } from "../depot/traffic/traffic.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
-import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
-import { claimDepot } from "../release/upkeep/owner.ts";
 import type { Store } from "../store/store.ts";
 import type { Charter } from "../trust/documents.ts";
 import type { Envelope } from "../trust/envelope.ts";
@@ -30,7 +29,7 @@ import type { Core } from "./records/core.ts";
 import { Admissions } from "./depot/admission.ts";
 import { Along } from "./depot/along.ts";
 import { Deltas } from "./depot/deltas.ts";
-import { collectQuietly } from "./depot/depot-upkeep.ts";
+import { claimBucket, collectQuietly, whereReached } from "./depot/depot-upkeep.ts";
 import { GitRepos } from "./git/git-repos.ts";
 import type { PlaceLimits } from "./git/places.ts";
 import { upgradeListener } from "./git-endpoint.ts";
@@ -248,17 +247,11 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   };
 }
 
-/** What a depot refuses is said at once; one that is away at present may come back. */
-async function lookAtDepot(core: Core, charters: Charters): Promise<void> {
-  const { current } = charters;
-  try {
-    if (core.depot.kind === "bucket" && current !== undefined)
-      await claimDepot(core.depot, current.cluster, core.signal);
+async function lookAtDepot(core: Core, { current }: Charters): Promise<void> {
+  await whereReached(core, async () => {
+    if (current !== undefined) await claimBucket(core, current.cluster);
     await core.depot.sweepUploads(UPLOADS_KEPT_MS, core.clock.now(), core.signal);
-  } catch (err) {
-    if (!isSkeinError(err, "DEPOT_UNREACHABLE")) throw err;
-    core.log.warn("the depot cannot be reached", { err: String(err) });
-  }
+  });
 }
 
 /** A file that vanishes under it, or a disk that fails, is met again in the next round. */

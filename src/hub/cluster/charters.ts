@@ -26,8 +26,12 @@ export class Charters {
     core.signal.addEventListener("abort", stop, { once: true });
   }
 
-  /** Takes the charter that the hub was started with, if the store has none yet. @throws SkeinError CHARTER_PIN, DOC_* */
-  async begin(first: readonly Envelope[]): Promise<void> {
+  /**
+   * Takes the charter that the hub was started with, or was sent, if the store has none yet.
+   * @param claim what else is to be the cluster's, before it is written down
+   * @throws SkeinError CHARTER_PIN, DOC_*; what `claim` throws
+   */
+  async begin(first: readonly Envelope[], claim?: (charter: Charter) => Promise<void>): Promise<void> {
     const stored = this.after(0);
     const [given] = first;
     const [held] = stored;
@@ -37,7 +41,8 @@ export class Charters {
       });
     }
     if (held === undefined && given !== undefined) {
-      openCharter(given, this.#expected ?? digestOfEnvelope(given));
+      const { body } = openCharter(given, this.#expected ?? digestOfEnvelope(given));
+      await claim?.(body);
       await commit(this.#core, [unchanged(keys.charter(1), 0)], [put(keys.charter(1), given)]);
     }
     for (const charter of first.slice(Math.max(1, stored.length))) await this.post(charter);

@@ -1,7 +1,9 @@
 /** Keeps the hub's depot small: by itself at long intervals, and when an operator asks for it. */
-import { SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { claimDepot } from "../../release/upkeep/owner.ts";
 import type { Tidied } from "../../release/upkeep/tidy.ts";
+import type { Charter } from "../../trust/documents.ts";
+import type { Envelope } from "../../trust/envelope.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
 import type { Charters } from "../cluster/charters.ts";
 import type { Core } from "../records/core.ts";
@@ -11,6 +13,34 @@ export interface UpkeepParts extends KeptParts {
   readonly core: Core;
   readonly charters: Charters;
   readonly catchUp: CatchUp;
+}
+
+/** What a depot refuses is said at once; one that is away at present may come back. */
+export async function whereReached({ log }: Core, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (err) {
+    if (!isSkeinError(err, "DEPOT_UNREACHABLE")) throw err;
+    log.warn("the depot cannot be reached", { err: String(err) });
+  }
+}
+
+/** A folder is this hub's alone; a bucket may be another cluster's. @throws SkeinError WRONG_CLUSTER, DEPOT_* */
+export async function claimBucket({ depot, signal }: Core, cluster: string): Promise<void> {
+  if (depot.kind === "bucket") await claimDepot(depot, cluster, signal);
+}
+
+/**
+ * A hub is empty until its first operator comes; what it takes then pins it for good, and its bucket with it.
+ * @throws SkeinError WRONG_CLUSTER, CHARTER_PIN, DOC_*, DEPOT_*
+ */
+export async function beginCluster(
+  { core, charters }: Pick<UpkeepParts, "core" | "charters">,
+  first: Envelope,
+): Promise<void> {
+  const claim = async ({ cluster }: Charter): Promise<void> =>
+    await whereReached(core, async () => await claimBucket(core, cluster));
+  await core.lanes.run("charters", async () => await charters.begin([first], claim));
 }
 
 /** One run at a time in this process; others may be under way elsewhere. @throws SkeinError HUB_CATCHING_UP */
