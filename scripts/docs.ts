@@ -109,7 +109,13 @@ function shown(command: Command): Command[] {
 function flagLines(title: string, command: Command): string[] {
   if (command.options.length === 0) return [];
   const rows = command.options.map(
-    ({ flags, description }) => `| \`${flags.replaceAll("|", "\\|")}\` | ${description} |`,
+    ({ flags, description, defaultValue }) =>
+      `| \`${flags.replaceAll("|", "\\|")}\` | ${description}${defaultText(defaultValue)} |`,
   );
   return [`${title}:`, "", "| flag | meaning |", "|---|---|", ...rows, ""];
+}
+
+/** As --help says it. */
+function defaultText(value: unknown): string {
+  return typeof value === "string" ? ` (default: ${value})` : "";
 }

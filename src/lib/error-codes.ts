@@ -31,7 +31,7 @@ export const ERROR_CODES = {
   NAME_NOT_GIVEN: entry(
     2,
     "Something is about to be destroyed, and its name was not typed.",
-    "Type the name, or give it with --yes.",
+    "Type the name when asked, or add --yes.",
   ),
   DISK_FULL: entry(
     1,
@@ -334,7 +334,7 @@ export const ERROR_CODES = {
   ),
   BUCKET_STALE: entry(
     5,
-    "The bucket says less than this machine has seen of it: it was set back.",
+    "The bucket says less than this machine has seen of it, or nothing newer within --max-age: it was set back, or is an old copy.",
     "Find out who restored it, then publish again; what runs goes on.",
   ),
 
@@ -386,8 +386,8 @@ export const ERROR_CODES = {
   ),
   USER_REFUSED: entry(
     1,
-    "The app cannot be run as that user here.",
-    "Run the agent as root, and make the user there; or leave user out: the app then gets one of its own.",
+    "The app cannot be run as that user here, or others may write to a folder that root is to write to.",
+    "Run the agent as root, and make the user there, or leave user out: the app then gets one of its own. Or close the folder named.",
   ),
 } as const satisfies Record<string, CodeEntry>;
 

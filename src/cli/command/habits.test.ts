@@ -42,3 +42,8 @@ test("help of a verb below another is that verb's", () => {
   const { exit, said } = skein("help", "node", "nope");
   assert.deepEqual([exit, /unknown command 'node nope'/.test(said)], [2, true], said);
 });
+
+test("no help says a default that is no word", () => {
+  for (const command of everyCommand(cliProgram(() => undefined)))
+    assert.doesNotMatch(command.helpInformation(), /default: [[{]/, command.name());
+});

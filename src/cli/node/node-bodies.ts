@@ -9,7 +9,7 @@ import { durationFlag, labelWords, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 
 export interface InviteFlags {
-  readonly label: readonly string[];
+  readonly label?: readonly string[];
   readonly valid: string;
   readonly replace?: string;
 }
@@ -19,7 +19,7 @@ export async function invite(
   name: string | undefined,
   flags: InviteFlags,
 ): Promise<Result> {
-  const labels = labelsOf(flags.label);
+  const labels = labelsOf(flags.label ?? []);
   refuseName(name);
   const given = Object.entries(labels).filter((entry): entry is [string, string] => entry[1] !== null);
   if (given.length < Object.keys(labels).length)

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
 import type { InviteFlags } from "./node-bodies.ts";
 
-const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+const gather = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
 /** node invite, ls, show, rm, label. */
 export function registerNodes(program: Command, run: Run): void {
@@ -11,7 +11,7 @@ export function registerNodes(program: Command, run: Run): void {
     .command("invite")
     .description("print one line that lets one new node join")
     .argument("[name]", "its name; default: the machine's own word")
-    .option("--label <key=value>", "a label; may be given again", gather, [])
+    .option("--label <key=value>", "a label; may be given again", gather)
     .option("--valid <duration>", "how long the line may be used", "1h")
     .option("--replace <node>", "take over this node's name and labels; its identity ends")
     .action(async (name: string | undefined, flags: InviteFlags, command: Command) => {
