@@ -91,6 +91,10 @@ test("units of flags", () => {
   assert.equal(grammar.durationFlag("1h30m"), 5_400_000);
   assert.equal(grammar.momentFlag("3d", 4 * 86_400_000), 86_400_000);
   assert.equal(grammar.momentFlag("2026-11-20", 0), Date.parse("2026-11-20"));
+  for (const text of ["2026-11-20T10:00Z", "2026-11-20 10:00:30", "2026-11-20T10:00:00.5+01:00"])
+    assert.equal(grammar.momentFlag(text, 0), Date.parse(text));
+  for (const text of ["3", "2026", "shop 5", "2026-02-31", "2026-13-01", "11/20/2026", "2026-11-20T25:00Z"])
+    assert.throws(() => grammar.momentFlag(text, 0), { code: "USAGE" }, text);
   assert.equal(grammar.amountFlag("25%"), "25%");
   assert.equal(grammar.amountFlag("3"), 3);
   assert.deepEqual(grammar.hostPort("7400", "0.0.0.0"), { host: "0.0.0.0", port: 7400 });

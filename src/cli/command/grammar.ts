@@ -147,9 +147,20 @@ export function durationFlag(text: string): number {
 /** A relative (`3d`) or absolute (`2026-11-20`) moment in ms since the epoch. */
 export function momentFlag(text: string, now: number): number {
   const ago = parseDurationMs(text);
-  const at = ago === undefined ? Date.parse(text) : now - ago;
+  const at = ago === undefined ? dateMs(text) : now - ago;
   if (Number.isFinite(at)) return at;
   throw usage(`${text} is no time`, "Write how long ago (3d), or a date (2026-11-20).");
+}
+
+const DATE = /^(\d{4}-\d\d-\d\d)([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** NaN for what is none. What else JavaScript takes for a date (3, shop 5) nobody means as one; 31 February is none. */
+function dateMs(text: string): number {
+  const day = DATE.exec(text)?.[1];
+  if (day === undefined) return Number.NaN;
+  const midnight = new Date(day);
+  const isInCalendar = Number.isFinite(midnight.getTime()) && midnight.toISOString().startsWith(day);
+  return isInCalendar ? Date.parse(text) : Number.NaN;
 }
 
 /** `4`, `25%`. */
