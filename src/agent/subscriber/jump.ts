@@ -7,6 +7,7 @@ import { listInstalls } from "../../release/record/install-record.ts";
 import { msOf, timeOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { readCurrent } from "../installs/folders.ts";
+import { heldNow, type Asked } from "../attempt/hold.ts";
 import { keepDocument, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage } from "./open.ts";
 import type { PackagePlace } from "./place.ts";
@@ -41,7 +42,9 @@ export async function jumpHere(
   const id = revision === null ? await before(open, tools) : await found(open, revision, tools);
   await keepWanted(open, null, { documents: tools.bucket.documents, env: tools.env });
   await prefetch(open, { id, env: tools.env, hooks: true }, signal);
-  await open.setHold(holdFor(open, id, tools));
+  const held = heldNow(open.hold(), recordOf(open, tools.env), open.store.state);
+  const isOrdered = isOrderedHere(open, id, tools.env);
+  await open.setHold(isOrdered && held === null ? null : { ...holdFor(open, id, tools), before: held });
   faultPoint("subscriber.held");
   await open.worker.converge(signal);
   const record = recordOf(open, tools.env);
@@ -49,21 +52,28 @@ export async function jumpHere(
     return new SkeinError(code, message, { data: { stage: step, lines } });
   });
   if (record.reached?.release !== id || record.attempt !== null) {
-    await open.setHold(null);
+    await open.setHold(held === null ? null : { ...held, before: null });
     throw (
       troubles[0] ??
       new SkeinError("DEPLOY_FAILED", `${place.package.name} did not come to ${revision ?? id}`)
     );
+  }
+  if (isOrdered && held !== null) {
+    await open.setHold(null);
+    await open.worker.converge(signal);
   }
   const active = await revisionText(open, id, tools.env);
   return { package: place.package.name, active, held: open.hold() !== null, troubles };
 }
 
 /** Nothing need be held where the newest order wants the same. */
-function holdFor({ store, place }: OpenPackage, release: ReleaseId, { env, clock }: SyncTools) {
+function isOrderedHere({ store, place }: OpenPackage, release: ReleaseId, env: string): boolean {
   const { head } = appStateOf(store.state, place.package.app, env);
-  const isOrdered = head?.progress === "done" && orderOf(head).release === release;
-  if (isOrdered) return null;
+  return head?.progress === "done" && orderOf(head).release === release;
+}
+
+function holdFor({ store, place }: OpenPackage, release: ReleaseId, { env, clock }: SyncTools): Asked {
+  const { head } = appStateOf(store.state, place.package.app, env);
   const over = head === null ? null : { epoch: head.epoch, seq: head.seq };
   return { env, release, over, at: timeOf(clock.now()) };
 }

@@ -8,7 +8,7 @@ import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { bucketOffer } from "../source/bucket-offer.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { unpacedStartMs } from "../attempt/goal.ts";
-import { isHeld } from "../attempt/hold.ts";
+import { isHeld, settled } from "../attempt/hold.ts";
 import { takeIn } from "../node/intake.ts";
 import { fetchWanted, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage, type SubscriberTools } from "./open.ts";
@@ -89,6 +89,7 @@ async function bringAbout(open: OpenPackage, root: Root | null, tools: SyncTools
     await open.worker.converge(signal);
     faultPoint("subscriber.converged");
   }
+  await settleHold(open, env);
   if (root !== null) await removeGone(open, root, { documents: bucket.documents, env, signal });
   return troubles;
 }
@@ -135,6 +136,13 @@ async function endHold(open: OpenPackage, { say }: SyncTools): Promise<void> {
   if (hold === null || isHeld(hold, open.place.package.app, open.store.state)) return;
   await open.setHold(null);
   say(`${open.place.package.name}: a newer order came; the jump of ${hold.at} does not count any more`);
+}
+
+/** A jump that was cut, and failed when it was gone on with, gives way to what it was to take the place of. */
+async function settleHold(open: OpenPackage, env: string): Promise<void> {
+  const hold = open.hold();
+  const counts = settled(hold, recordOf(open, env), open.store.state);
+  if (counts !== hold) await open.setHold(counts);
 }
 
 /**
