@@ -32,7 +32,11 @@ async function place(t: TestContext) {
   const FTL_BUCKET = await s3.makeBucket();
   const run = async (words: readonly string[], env: Readonly<Record<string, string>>) => {
     const shared = { PATH: process.env["PATH"], FTL_BUCKET, ...middle.env };
-    const { stdout } = await promisify(execFile)(SKEIN, words, { cwd: dir, env: { ...shared, ...env } });
+    const command = ["-c", 'umask "${UMASK:-022}"; exec "$0" "$@"', SKEIN, ...words];
+    const { stdout } = await promisify(execFile)("/bin/sh", command, {
+      cwd: dir,
+      env: { ...shared, ...env },
+    });
     return stdout;
   };
   const office = { SKEIN_HOME: path.join(dir, "office"), SKEIN_BUCKET: `s3://${FTL_BUCKET}` };
@@ -65,6 +69,18 @@ async function place(t: TestContext) {
     },
   };
 }
+
+test("what a machine places is open to its packages' users, whatever the umask of who runs it", async (t) => {
+  const { dir, spool, machine } = await place(t);
+  const script = Buffer.from("#!/bin/sh\ncat asset.txt\n");
+  const revision = await spool("site.tgz", { "asset.txt": Buffer.from("here\n"), "pre-jump.sh": script });
+  const tight = machine("tight", { UMASK: "077" }).root("root", "site");
+  await tight("sync");
+  await tight("jump", revision);
+  for (const at of ["site/revs", "site/current/.", "site/.skein"])
+    assert.equal(fs.statSync(path.join(dir, "root", at)).mode & 0o055, 0o055, at);
+  assert.equal(fs.statSync(path.join(dir, "root/site/.skein/state")).mode & 0o077, 0);
+});
 
 const heldBytes = async (machine: { skein(...words: string[]): Promise<string> }): Promise<number> =>
   (

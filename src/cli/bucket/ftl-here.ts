@@ -12,6 +12,7 @@ import { jsonLog, silentLog } from "../../lib/log.ts";
 import type { Context, Result } from "../command/context.ts";
 import type { MasterFlags, SyncFlags } from "./ftl-flags.ts";
 import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";
+import { openToApps } from "../command/file-modes.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { durationFlag, usage } from "../command/grammar.ts";
 import { nearOf, nearVariables, type NearFlags } from "../command/traffic-flags.ts";
@@ -142,6 +143,7 @@ interface Here {
 
 async function toolsHere(context: Context, { bucket, root, waitMs, near }: Here): Promise<SyncTools> {
   const { io, env, paths, signal } = context;
+  openToApps();
   const log = io.verbose ? jsonLog((line) => io.raw(line)) : silentLog;
   return {
     bucket,

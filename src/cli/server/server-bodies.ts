@@ -25,6 +25,7 @@ import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
+import { openToApps } from "../command/file-modes.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import { VERSION } from "../command/version.ts";
 
@@ -101,6 +102,7 @@ async function refuseUnlisted(paths: Paths, hub: HubAddress): Promise<void> {
 export async function upHere(context: Context, flags: UpFlags): Promise<Result> {
   const { paths, io, signal } = context;
   kernel()?.keepStrays();
+  openToApps();
   const listen = await listenHere(context, flags.listen);
   const place = addresses(flags, "127.0.0.1");
   const { up } = await import("../../operator/up.ts");
@@ -242,6 +244,7 @@ export async function agent(context: Context, words: readonly string[], flags: A
   const { paths, signal } = context;
   kernel()?.returnMemory();
   kernel()?.keepStrays();
+  openToApps();
   const { runAgent } = await import("../../agent/agent.ts");
   const log = logOf(context);
   using far =
