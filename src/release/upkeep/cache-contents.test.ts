@@ -89,6 +89,27 @@ test("gc by age removes what was not used since, and nothing that is still neede
   assert.deepEqual((await collectCache(cache, { before }, t.signal)).removed, []);
 });
 
+test("gc by number and age removes what neither keeps", async (t) => {
+  const { cache, put, advance } = place(t);
+  const trees: Published[] = [];
+  for (const name of ["a", "bb", "ccc"]) {
+    trees.push(await put(name));
+    advance(HOUR);
+  }
+  const left = async (): Promise<unknown> => (await cachedTrees(cache, t.signal)).map(({ tree }) => tree);
+  const [a, b, c] = trees.map(({ tree }) => tree);
+  const begun = Date.parse("2026-11-01T00:00:00.000Z");
+  assert.deepEqual(
+    (await collectCache(cache, { count: 1, before: begun - HOUR }, t.signal)).removed,
+    [],
+    "all are younger",
+  );
+  await collectCache(cache, { count: 2, before: begun + 24 * HOUR }, t.signal);
+  assert.deepEqual(await left(), [c, b], "two are kept, however old they are");
+  await collectCache(cache, { count: 0, before: begun + 1.5 * HOUR }, t.signal);
+  assert.deepEqual(await left(), [c], `what is younger is kept; ${a} had gone`);
+});
+
 test("a flipped bit is found by its checksum, other bytes under a blob's name by the name", async (t) => {
   const { cache, put, dir } = place(t);
   await put("one");

@@ -36,7 +36,10 @@ export async function cachedTrees(cache: BlobCache, signal: AbortSignal): Promis
 export interface CacheGcWish {
   /** Keep what so many trees need, those that were used last. Default: all. */
   readonly count?: number | undefined;
-  /** Remove what was last used before this, in ms since the epoch. Default: nothing for its age. */
+  /**
+   * Remove what was last used before this, in ms since the epoch; with a count too, only of what that does not keep.
+   * Default: nothing for its age.
+   */
   readonly before?: number | undefined;
   /** Tell, and remove nothing. */
   readonly dry?: boolean | undefined;
@@ -55,15 +58,18 @@ export async function collectCache(
   signal: AbortSignal,
 ): Promise<CacheGc> {
   const { count = Infinity, before = -Infinity, dry = false } = wish;
-  const trees = (await cachedTrees(cache, signal)).filter(({ usedAt }) => usedAt >= before);
-  const kept = trees.slice(0, count);
+  const isBoth = count !== Infinity && before !== -Infinity;
+  const kept = (await cachedTrees(cache, signal)).filter(({ usedAt }, n) =>
+    isBoth ? n < count || usedAt >= before : n < count && usedAt >= before,
+  );
   const needed = new Set(kept.flatMap(({ tree, packs }) => [`index/${tree}`, ...packs.map(packName)]));
   // Tables and deltas name no tree; they are read with their tree's index, so their time tells.
   const oldest = Math.min(...kept.map(({ usedAt }) => usedAt));
   const goes = ({ name, usedAt }: CachedBlob): boolean => {
-    if (usedAt < before) return !needed.has(name);
-    if (count === Infinity || needed.has(name)) return false;
-    return name.startsWith("packs/") || name.startsWith("index/") || usedAt < oldest - SAME_USE_MS;
+    if (needed.has(name)) return false;
+    const isOld = before === -Infinity || usedAt < before;
+    if (count === Infinity) return isOld && before !== -Infinity;
+    return isOld && (/^(packs|index)\//.test(name) || usedAt < oldest - SAME_USE_MS);
   };
   const removed = (await cache.blobs()).filter(goes);
   if (!dry) for (const { name } of removed) await cache.drop(name);
