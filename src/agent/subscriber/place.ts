@@ -46,6 +46,8 @@ export interface Subscriptions {
   readonly places: readonly PackagePlace[];
   /** Folders that no package can be called like. */
   readonly strange: readonly string[];
+  /** Links to what is another package's folder already: two would take each other's revisions for their own. */
+  readonly doubles: readonly { readonly name: string; readonly of: string }[];
 }
 
 /**
@@ -55,16 +57,35 @@ export interface Subscriptions {
 export async function subscriptions(root: string): Promise<Subscriptions> {
   const places: PackagePlace[] = [];
   const strange: string[] = [];
-  for (const entry of await entriesOf(root)) {
-    if (entry.name.startsWith(".") || !(await isFolder(root, entry))) continue;
-    try {
-      places.push(packagePlace(root, entry.name));
-    } catch {
-      strange.push(entry.name);
-    }
+  const doubles: { name: string; of: string }[] = [];
+  /** Real folder → package. */
+  const taken = new Map<string, string>();
+  for (const { name } of ownFirst(await entriesOf(root))) {
+    const real = name.startsWith(".") ? undefined : await realFolder(path.join(root, name));
+    if (real === undefined) continue;
+    const of = taken.get(real);
+    if (of !== undefined) doubles.push({ name, of });
+    else if (!isPackage(name)) strange.push(name);
+    else places.push(packagePlace(root, name));
+    taken.set(real, of ?? name);
   }
   places.sort((a, b) => (a.package.name < b.package.name ? -1 : 1));
-  return { places, strange };
+  return { places, strange, doubles };
+}
+
+/** Folders before links, each by name: a folder is its own package's, whatever else leads to it. */
+function ownFirst(entries: readonly Dirent[]): readonly Dirent[] {
+  const rank = (entry: Dirent): string => `${entry.isSymbolicLink() ? 1 : 0}${entry.name}`;
+  return entries.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1));
+}
+
+function isPackage(name: string): boolean {
+  try {
+    packageNamed(name);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -95,8 +116,7 @@ async function entriesOf(root: string): Promise<Dirent[]> {
   }
 }
 
-async function isFolder(root: string, entry: Dirent): Promise<boolean> {
-  if (!entry.isSymbolicLink()) return entry.isDirectory();
-  const stat = await fs.stat(path.join(root, entry.name)).catch(() => undefined);
-  return stat?.isDirectory() === true;
+async function realFolder(at: string): Promise<string | undefined> {
+  const stat = await fs.stat(at).catch(() => undefined);
+  return stat?.isDirectory() === true ? await fs.realpath(at) : undefined;
 }

@@ -20,8 +20,10 @@ const AT_ONCE = 4;
 
 /** Brings every package of a root to what the bucket says. @throws SkeinError NOT_FOUND when there is no root */
 export async function sync(root: string, tools: SyncTools): Promise<SyncResult> {
-  const { places, strange } = await subscriptions(root);
+  const { places, strange, doubles } = await subscriptions(root);
   for (const name of strange) tools.say(`${name}: no package can be called that; the folder is left alone`);
+  for (const { name, of } of doubles)
+    tools.say(`${name}: leads to the folder of ${of}, and a folder is one package's; the link is left alone`);
   if (places.length === 0)
     tools.say(`this machine subscribes to nothing yet: mkdir ${path.join(root, "PACKAGE")}`);
   const { signal, clock, bucket } = tools;

@@ -1,6 +1,6 @@
 /** Machines whose clock, root or folders are not as one would wish, and packages with names that nobody foresaw. */
 import assert from "node:assert/strict";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { sync } from "../../agent/subscriber/sync.ts";
@@ -54,6 +54,31 @@ test("a folder that nothing was spooled for is told of, since its name may be mi
   assert.ok((await machine.sync()).isDone);
   const told = machine.said.filter((line) => line.includes("nothing was spooled"));
   assert.deepEqual(told, [`siet: nothing was spooled to dir:${world.bucketDir} by that name yet`]);
+});
+
+test("a package's folder may be a link, but no link makes one folder two packages", async (t) => {
+  const world = await bucketWorld(t);
+  for (const name of ["site", "other", "alias", "zoo"])
+    await world.jump(await world.spool(name, { version: name }));
+  const machine = world.machine("m", ["site", "other"]);
+  const elsewhere = path.join(world.dir, "elsewhere");
+  renameSync(path.join(machine.root, "other"), elsewhere);
+  symlinkSync(elsewhere, path.join(machine.root, "other"));
+  symlinkSync("site", path.join(machine.root, "alias"));
+  symlinkSync(elsewhere, path.join(machine.root, "zoo"));
+  const { packages, isDone } = await machine.sync();
+  assert.deepEqual([packages.map((one) => one.package), isDone], [["other", "site"], true]);
+  const told = machine.said.filter((line) => line.includes("leads to the folder"));
+  assert.equal(told.length, 2);
+  assert.match(told.join("\n"), /alias: leads to the folder of site.*\nzoo: leads to the folder of other/);
+  const after = await machine.sync();
+  assert.deepEqual(
+    after.packages.map(({ active, changed, troubles }) => [active !== null, changed, troubles]),
+    [
+      [true, false, []],
+      [true, false, []],
+    ],
+  );
 });
 
 test("what was read last need not be written down: the packages of the root are brought all the same", async (t) => {
