@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -35,7 +36,11 @@ function folder(t: TestContext): string {
 }
 
 function skein(dir: string, ...args: string[]): Said {
-  const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: path.join(dir, "home") };
+  return skeinWith(dir, {}, ...args);
+}
+
+function skeinWith(dir: string, more: Readonly<Record<string, string>>, ...args: string[]): Said {
+  const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: path.join(dir, "home"), ...more };
   const { status, stdout, stderr } = spawnSync(LAUNCHER, args, {
     cwd: dir,
     env,
@@ -194,6 +199,33 @@ test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
   const { exit, err } = skein(dir, "status");
   assert.equal(exit, 1);
   assert.match(err, /lists no hub.*skein list --master.*NO_HUB/s);
+});
+
+test("FTL's name for the bucket is one for init, too, unless a hub is named", (t) => {
+  const dir = folder(t);
+  const bucket = path.join(dir, "bucket");
+  const env = { FTL_BUCKET: `dir:${bucket}` };
+  const made = skeinWith(dir, env, "init");
+  assert.deepEqual([made.exit, /^bucket +(.*)$/m.exec(made.out)?.[1]], [0, `dir:${bucket}`], made.err);
+  assert.ok(existsSync(path.join(bucket, "charters")));
+  const other = { ...env, SKEIN_HOME: path.join(dir, "other") };
+  const named = skeinWith(dir, other, "init", "--hub", "127.0.0.1:7401");
+  assert.deepEqual([named.exit, /^bucket/m.test(named.out)], [0, false], named.err);
+});
+
+test("where a bucket is another cluster's, init makes nothing", (t) => {
+  const dir = folder(t);
+  const bucket = `dir:${dir}/bucket`;
+  assert.equal(skein(dir, "init", "--bucket", bucket).exit, 0);
+  const home = path.join(dir, "machine");
+  const refused = skeinWith(dir, { SKEIN_HOME: home }, "init", "--bucket", bucket);
+  assert.equal(refused.exit, 1);
+  assert.match(refused.err, /WRONG_CLUSTER/);
+  const left = existsSync(home) ? readdirSync(home, { recursive: true, encoding: "utf8" }) : [];
+  assert.deepEqual(
+    left.filter((name) => /operator/.test(name)),
+    [],
+  );
 });
 
 test("an operator whose key an ssh-agent holds signs with it, and without it signs nothing", async (t) => {

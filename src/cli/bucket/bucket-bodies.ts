@@ -4,9 +4,9 @@ import { shortRelease } from "../../lib/ids.ts";
 import { formatDuration } from "../../lib/units.ts";
 import { deployToBucket, reorderInBucket } from "../../operator/bucket/bucket-deploy.ts";
 import { inviteToBucket } from "../../operator/bucket/bucket-invite.ts";
-import { readCharters } from "../../operator/home.ts";
+import { configIfThere, readCharters } from "../../operator/home.ts";
 import { initCluster } from "../../operator/init.ts";
-import { claimDepot } from "../../release/upkeep/owner.ts";
+import { claimDepot, refuseClaimed } from "../../release/upkeep/owner.ts";
 import type { Strategy } from "../../trust/documents.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
@@ -44,6 +44,8 @@ interface InviteFlags {
 export async function initBucket(context: Context, flags: InitFlags): Promise<Result> {
   const { paths, signal, io } = context;
   using bucket = await bucketHere(flags, context, "writing");
+  // Before a key is made: a machine that only pulls from this bucket would believe its own cluster from then on.
+  if ((await configIfThere(paths)) === undefined) await refuseClaimed(bucket.depot, signal);
   const made = await initCluster({
     paths,
     name: flags.name,

@@ -20,10 +20,10 @@ import type { Charter } from "../../trust/documents.ts";
 import { parseEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { ephemeralIdentity } from "../../trust/tls.ts";
 import type { Context, Result } from "../command/context.ts";
-import { hasBucket } from "../command/has-bucket.ts";
+import { first, hasBucket } from "../command/has-bucket.ts";
 import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
-import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-flags.ts";
+import { HUB_HERE, type AgentFlags, type HubFlags, type InitFlags, type UpFlags } from "./server-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
 import { openToApps } from "../command/file-modes.ts";
 import { nodeNameHere } from "../command/node-name.ts";
@@ -38,9 +38,14 @@ const hubServer = async () => await import("../../operator/hub-server.ts");
 /** Servers log JSON lines to stderr; `--quiet` keeps them to themselves. */
 const logOf = ({ io }: Context): Log => (io.quiet ? silentLog : jsonLog((line) => io.raw(line)));
 
+/** FTL's name for the bucket is that of old habits; a hub that is named is meant. */
+const isFtlBucket = ({ hub }: InitFlags): boolean =>
+  hub === HUB_HERE && first(process.env["FTL_BUCKET"]) !== undefined;
+
 export async function init(context: Context, flags: InitFlags): Promise<Result> {
   const { paths, signal, io } = context;
-  if (hasBucket(flags)) return await (await import("../bucket/bucket-bodies.ts")).initBucket(context, flags);
+  if (hasBucket(flags) || isFtlBucket(flags))
+    return await (await import("../bucket/bucket-bodies.ts")).initBucket(context, flags);
   const elsewhere = parseHub(flags.hub);
   const hub =
     elsewhere ?? (await (await hubServer()).hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));

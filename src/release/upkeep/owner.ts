@@ -11,20 +11,29 @@ const OWNERS = "owners/";
  */
 export async function claimDepot(depot: PrunableDepot, cluster: string, signal: AbortSignal): Promise<void> {
   const own = `${OWNERS}${cluster}`;
-  const owners = await Array.fromAsync(depot.list(OWNERS, signal));
+  const owners = await ownersOf(depot, signal);
   if (owners.length === 0) {
     await depot.put(own, bytesBlob(Buffer.alloc(0)), signal);
     // Whoever took it at the same moment sees the other, too: then neither has it.
-    owners.push(...(await Array.fromAsync(depot.list(OWNERS, signal))));
+    owners.push(...(await ownersOf(depot, signal)));
   }
   const other = owners.find((name) => name !== own);
-  if (other === undefined) return;
-  throw new SkeinError(
-    "WRONG_CLUSTER",
-    `${depot.name} keeps the releases of cluster ${other.slice(OWNERS.length)}`,
-    {
-      hint: `Give each cluster a prefix of its own; where that one is no more, delete ${other} there.`,
-      data: { depot: depot.name, cluster: other.slice(OWNERS.length) },
-    },
-  );
+  if (other !== undefined) throw isAnothers(depot, other);
+}
+
+/** For a cluster that is yet to be made. @throws SkeinError WRONG_CLUSTER when somebody has the depot */
+export async function refuseClaimed(depot: PrunableDepot, signal: AbortSignal): Promise<void> {
+  const [owner] = await ownersOf(depot, signal);
+  if (owner !== undefined) throw isAnothers(depot, owner);
+}
+
+const ownersOf = async (depot: PrunableDepot, signal: AbortSignal): Promise<string[]> =>
+  await Array.fromAsync(depot.list(OWNERS, signal));
+
+function isAnothers(depot: PrunableDepot, owner: string): SkeinError {
+  const cluster = owner.slice(OWNERS.length);
+  return new SkeinError("WRONG_CLUSTER", `${depot.name} keeps the releases of cluster ${cluster}`, {
+    hint: `Give each cluster a prefix of its own; where that one is no more, delete ${owner} there.`,
+    data: { depot: depot.name, cluster },
+  });
 }
