@@ -47,14 +47,21 @@ export async function openBucket(address: string, options: BucketOptions): Promi
   }
   if (address.startsWith(PRESIGNED)) {
     const { openPresigned } = await import("../depot/s3/presigned.ts");
-    const file = path.resolve(address.slice(PRESIGNED.length));
-    const server = await openPresigned(file, options.env, { clock: systemClock });
-    return await onServer(PRESIGNED + file, server, { ...options, writing: false });
+    const named = absoluteAddress(address);
+    const server = await openPresigned(named.slice(PRESIGNED.length), options.env, { clock: systemClock });
+    return await onServer(named, server, { ...options, writing: false });
   }
   throw new SkeinError("USAGE", `${address} is no bucket`, {
     hint: "Write s3://BUCKET/PREFIX, or dir:PATH for a folder.",
     data: { bucket: address },
   });
+}
+
+/** The same address as it may be named from any folder: a unit's, for example. */
+export function absoluteAddress(address: string): string {
+  if (address.startsWith(PRESIGNED)) return PRESIGNED + path.resolve(address.slice(PRESIGNED.length));
+  const dir = folderOf(address);
+  return dir === undefined ? address : `dir:${dir}`;
 }
 
 function inFolder(dir: string, { writing }: BucketOptions): Bucket {

@@ -213,6 +213,19 @@ test("FTL's name for the bucket is one for init, too, unless a hub is named", (t
   assert.deepEqual([named.exit, /^bucket/m.test(named.out)], [0, false], named.err);
 });
 
+test("what runs by itself names folders as they are called from anywhere", (t) => {
+  const dir = folder(t);
+  const pin = "ab".repeat(32);
+  const agent = ["agent", "install", "--print", "--source", "dir:bucket", "--charter", pin];
+  const sync = ["ftl", "sync", "--print", "--bucket", "./bucket", "--root", "root"];
+  for (const words of [agent, sync]) {
+    const { exit, out, err } = skeinWith(dir, { SKEIN_HOME: "home", SKEIN_CHARTER: pin }, ...words);
+    assert.equal(exit, 0, err);
+    assert.ok(out.includes(`dir:${dir}/bucket`) && out.includes(`SKEIN_HOME=${dir}/home`), out);
+    assert.doesNotMatch(out, /dir:(bucket|\.)|=home|=root/);
+  }
+});
+
 test("where a bucket is another cluster's, init makes nothing", (t) => {
   const dir = folder(t);
   const bucket = `dir:${dir}/bucket`;

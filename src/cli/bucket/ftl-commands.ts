@@ -3,7 +3,7 @@ import type { Run } from "../command/group.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { fetchOptions } from "../command/traffic-flags.ts";
 import { VERSION } from "../command/version.ts";
-import type { MasterFlags, SpoolFlags, SyncFlags } from "./ftl-flags.ts";
+import { DEFAULT_WAIT, type MasterFlags, type SpoolFlags, type SyncFlags } from "./ftl-flags.ts";
 
 const FOOT = `
 FTL_BUCKET and FTL_ROOT (or SKEIN_BUCKET and SKEIN_ROOT) say where; SKEIN_CHARTER is the cluster's fingerprint.
@@ -58,7 +58,7 @@ function verbs(program: Command, run: Run): void {
   fetchOptions(placed(program.command("sync")))
     .description("bring this machine's packages to what the bucket says")
     .option("--every <duration>", "stay, and look again so often")
-    .option("--wait <duration>", "for another process that works on a package", "5m")
+    .option("--wait <duration>", "for another process that works on a package", DEFAULT_WAIT)
     .option(
       "--max-age <duration>",
       "fail when nothing newer was signed for so long: the bucket may be an old copy",

@@ -11,6 +11,8 @@ export interface SpoolFlags extends PlaceFlags {
   readonly layout: string;
 }
 
+export const DEFAULT_WAIT = "5m";
+
 export interface SyncFlags extends PlaceFlags, NearFlags {
   readonly every?: string;
   readonly wait: string;

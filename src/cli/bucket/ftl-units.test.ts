@@ -12,3 +12,13 @@ test("what runs sync by itself names settings and program as they are", () => {
     /^@reboot {6}root {2}SKEIN_ROOT='\/srv\/\$x y' SKEIN_BUCKET=s3:\/\/b\/50\\% '\/opt\/my skein\/skein' ftl sync --quiet$/m,
   );
 });
+
+test("what runs sync by itself does so as it was told to", () => {
+  const text = unitText("/bin/skein", {}, { every: "10s", maxAge: "7d", wait: "1m" });
+  assert.match(text, /^ExecStart=\/bin\/skein ftl sync --every 10s --max-age 7d --wait 1m$/m);
+  assert.match(text, /^@reboot .* ftl sync --quiet --max-age 7d --wait 1m$/m);
+  const plain = unitText("/bin/skein", {}, { wait: "5m" });
+  assert.match(plain, /^ExecStart=\/bin\/skein ftl sync --every 30s$/m);
+  assert.match(plain, /ftl sync --quiet$/m);
+  assert.throws(() => unitText("/bin/skein", {}, { every: "10" }), { code: "USAGE" });
+});

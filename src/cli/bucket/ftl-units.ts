@@ -1,6 +1,10 @@
+import path from "node:path";
+import { absoluteAddress } from "../../bucket/bucket.ts";
 import { launcher, type Context, type Result } from "../command/context.ts";
 import { nearOf, nearVariables, variablesOf } from "../command/traffic-flags.ts";
-import type { SyncFlags } from "./ftl-flags.ts";
+import { durationFlag } from "../command/grammar.ts";
+import { first } from "../command/has-bucket.ts";
+import { DEFAULT_WAIT, type SyncFlags } from "./ftl-flags.ts";
 import { bucketAddress, pinHere, rootHere } from "./ftl-settings.ts";
 import { commandWord, cronWord, environmentWord } from "../units/unit-words.ts";
 
@@ -11,13 +15,14 @@ export async function print(context: Context, flags: SyncFlags): Promise<Result>
   const near = { ...nearVariables(process.env), ...flags };
   nearOf(near); // what a unit would fail with at boot is told now
   const settings = {
-    SKEIN_BUCKET: bucketAddress(flags),
+    SKEIN_BUCKET: absoluteAddress(bucketAddress(flags)),
     SKEIN_ROOT: root,
     ...(pin === null ? {} : { SKEIN_CHARTER: pin }),
+    ...(context.globals.env === undefined ? {} : { SKEIN_ENV: context.env }),
     ...variablesOf(near),
     ...namedSettings(process.env),
   };
-  const text = unitText(launcher(), settings);
+  const text = unitText(launcher(), settings, flags);
   context.io.print(text);
   return { text };
 }
@@ -34,22 +39,40 @@ const NAMED = [
 ];
 
 function namedSettings(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const names = ["SKEIN_HOME", ...NAMED.flatMap((name) => [`AWS_${name}`, `SKEIN_AWS_${name}`])];
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const value = env[name];
-      return value === undefined || value === "" ? [] : [[name, value]];
+  const names = NAMED.flatMap((name) => [`AWS_${name}`, `SKEIN_AWS_${name}`]);
+  const home = first(env["SKEIN_HOME"]);
+  return Object.fromEntries([
+    ...(home === undefined ? [] : [["SKEIN_HOME", path.resolve(home)]]),
+    ...names.flatMap((name) => {
+      const value = first(env[name]);
+      return value === undefined ? [] : [[name, value]];
     }),
-  );
+  ]);
 }
 
-export function unitText(skein: string, settings: Readonly<Record<string, string>>): string {
+/** Of `sync`'s flags those that say how. */
+type Ways = Partial<Pick<SyncFlags, "every" | "maxAge" | "wait">>;
+
+function wordsOf({ maxAge, wait }: Ways): string {
+  for (const text of [maxAge, wait]) if (text !== undefined) durationFlag(text);
+  return [
+    ...(maxAge === undefined ? [] : ["--max-age", maxAge]),
+    ...(wait === undefined || wait === DEFAULT_WAIT ? [] : ["--wait", wait]),
+  ]
+    .map((word) => ` ${word}`)
+    .join("");
+}
+
+export function unitText(skein: string, settings: Readonly<Record<string, string>>, ways: Ways = {}): string {
+  const words = wordsOf(ways);
+  const every = ways.every ?? "30s";
+  durationFlag(every);
   const entries = Object.entries(settings);
   const environment = entries
     .map(([name, value]) => `Environment=${environmentWord(name, value)}`)
     .join("\n");
   const inline = entries.map(([name, value]) => `${name}=${cronWord(value)}`).join(" ");
-  const sync = `${inline} ${cronWord(skein)} ftl sync --quiet`;
+  const sync = `${inline} ${cronWord(skein)} ftl sync --quiet${words}`;
   return `# /etc/systemd/system/skein-sync.service
 [Unit]
 Description=Skein sync: brings packages to what the bucket says
@@ -60,7 +83,7 @@ Wants=network-online.target
 ${environment}
 # Credentials, where the machine has no role of its own: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, readable by root.
 EnvironmentFile=-/etc/skein/sync.env
-ExecStart=${commandWord(skein)} ftl sync --every 30s
+ExecStart=${commandWord(skein)} ftl sync --every ${every}${words}
 Restart=always
 RestartSec=5
 

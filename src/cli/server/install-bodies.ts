@@ -3,6 +3,7 @@ import { access, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { absoluteAddress } from "../../bucket/bucket.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
@@ -21,7 +22,7 @@ const SERVES = /"msg":"(agent started|hub)"/;
 
 /** The units of keeper and agent. */
 export async function installNode(context: Context, given: AgentFlags): Promise<Result> {
-  const flags = printedIn(context, given);
+  const flags = fromAnywhere(printedIn(context, given));
   nearOf(flags); // what a unit would fail with at boot is told now
   const secrets = flags.source === undefined ? undefined : "/etc/skein/agent.env";
   const options = unitOptions(secrets, agentArgs(flags));
@@ -31,6 +32,10 @@ export async function installNode(context: Context, given: AgentFlags): Promise<
   const first = async (): Promise<void> => await joinFirst(context, flags);
   return await install(context, { program: "agent", options, units: nodeUnits(joined), first }, flags);
 }
+
+/** A unit is started in another folder. */
+const fromAnywhere = (flags: AgentFlags): AgentFlags =>
+  flags.source === undefined ? flags : { ...flags, source: absoluteAddress(flags.source) };
 
 async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
   if (flags.join === undefined) return;
