@@ -71,15 +71,16 @@ async function place(t: TestContext) {
 }
 
 test("what a machine places is open to its packages' users, whatever the umask of who runs it", async (t) => {
-  const { dir, spool, machine } = await place(t);
+  const here = await place(t);
   const script = Buffer.from("#!/bin/sh\ncat asset.txt\n");
-  const revision = await spool("site.tgz", { "asset.txt": Buffer.from("here\n"), "pre-jump.sh": script });
-  const tight = machine("tight", { UMASK: "077" }).root("root", "site");
+  const files = { "asset.txt": Buffer.from("here\n"), "pre-jump.sh": script };
+  const revision = await here.spool("site.tgz", files);
+  const tight = here.machine("tight", { UMASK: "077" }).root("root", "site");
   await tight("sync");
   await tight("jump", revision);
   for (const at of ["site/revs", "site/current/.", "site/.skein"])
-    assert.equal(fs.statSync(path.join(dir, "root", at)).mode & 0o055, 0o055, at);
-  assert.equal(fs.statSync(path.join(dir, "root/site/.skein/state")).mode & 0o077, 0);
+    assert.equal(fs.statSync(path.join(here.dir, "root", at)).mode & 0o055, 0o055, at);
+  assert.equal(fs.statSync(path.join(here.dir, "root/site/.skein/state")).mode & 0o077, 0);
 });
 
 const heldBytes = async (machine: { skein(...words: string[]): Promise<string> }): Promise<number> =>
