@@ -107,6 +107,40 @@ test("a damaged file, a stopped instance and a lost current are found, and heale
   assert.deepEqual((await calls.end()).classes, {}, "no request is lost");
 });
 
+for (const [what, harm] of [
+  ["gone", (dir: string) => fs.rmSync(dir, { recursive: true })],
+  [
+    "a file",
+    (dir: string) => {
+      fs.rmSync(dir, { recursive: true });
+      fs.writeFileSync(dir, "");
+    },
+  ],
+] as const) {
+  test(`a release whose folder is ${what} is put down anew, and what ran from it is replaced, no call lost`, async (t) => {
+    const here = await running(t);
+    const { w, port, ordered } = here;
+    const lost = new Set<string>();
+    await eventually("both instances answer", async () => lost.add(await answer(port)).size > 1);
+    harm(fileOf(here, "."));
+    const calls = callsTo(port, t);
+    const done = await ask(w, "repair", {});
+    const seen = typesOf(done);
+    assert.deepEqual(seen, ["mended", "files", "replaced", "replaced", "result"]);
+    assert.equal(done.at(-1)?.["ok"], true);
+    assert.equal(fs.readFileSync(fileOf(here, "asset.txt"), "utf8"), "as it was signed");
+    assert.deepEqual((await calls.end()).classes, {}, "no request is lost");
+    const now = new Set<string>();
+    await eventually("both instances answer again", async () => now.add(await answer(port)).size > 1);
+    assert.ok(now.isDisjointFrom(lost));
+    assert.deepEqual(
+      typesOf(await ask(w, "repair", {})),
+      ["result"],
+      `nothing is left to do for ${ordered.release}`,
+    );
+  });
+}
+
 test("an instance that fails its check is fetched anew and replaced, and no call is lost", async (t) => {
   const { w, port } = await running(t);
   const sick = await (await fetch(`http://127.0.0.1:${port}/break`)).text();

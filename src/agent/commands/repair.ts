@@ -52,9 +52,11 @@ function giveWay({ context, record: { app, reached } }: Patient): void {
 
 async function* heal(patient: Patient, full: boolean): AsyncGenerator<Line, void> {
   const { context, runtime, record, signal } = patient;
-  for (const id of wantedOf(record)) yield* mend(patient, id, full);
+  const laidAnew: ReleaseId[] = [];
+  for (const id of wantedOf(record)) if (yield* mend(patient, id, full)) laidAnew.push(id);
   giveWay(patient);
   yield* bringBack(patient);
+  for (const one of await instancesOf(patient, laidAnew)) yield* replace(patient, one);
   const ailing = await failingOf(context, runtime, record, signal);
   if (ailing.length === 0) return;
   yield* ailing.map(({ instance, why }) => ({ type: "ailing", instance, why }));
@@ -68,7 +70,17 @@ async function* heal(patient: Patient, full: boolean): AsyncGenerator<Line, void
   });
 }
 
-async function* mend(patient: Patient, id: ReleaseId, full: boolean): AsyncGenerator<Line, void> {
+/** What runs from a folder that was lost sees nothing of the one that is there now. */
+async function instancesOf({ runtime, record }: Patient, releases: readonly ReleaseId[]) {
+  const rows = (await runtime.list()).filter(
+    ({ app, release, state }) =>
+      app === record.app && state === "serving" && releases.some((id) => id === release),
+  );
+  return rows.filter(({ key }, n) => rows.findIndex((row) => row.key === key) === n);
+}
+
+/** @returns whether all of it was put down anew, in another folder than what runs runs in */
+async function* mend(patient: Patient, id: ReleaseId, full: boolean): AsyncGenerator<Line, boolean> {
   giveWay(patient);
   const { context, record, signal } = patient;
   const { releases, clock, log, depots } = context;
@@ -79,7 +91,7 @@ async function* mend(patient: Patient, id: ReleaseId, full: boolean): AsyncGener
   );
   const { differences, files, shared, bytesFetched, sources } = mending;
   for (const one of differences.slice(0, NAMED)) yield { type: "mended", release: id, ...one };
-  if (differences.length === 0 && files === 0) return;
+  if (differences.length === 0 && files === 0) return false;
   log.warn("files were mended", {
     app: record.app,
     release: id,
@@ -88,6 +100,7 @@ async function* mend(patient: Patient, id: ReleaseId, full: boolean): AsyncGener
     shared,
   });
   yield { type: "files", release: id, differences: differences.length, files, shared, bytesFetched, sources };
+  return differences[0]?.path === "";
 }
 
 const NAMED = 1000;
@@ -121,7 +134,10 @@ function notBack({ app }: AppRecord, missing: Awaited<ReturnType<typeof missingO
 }
 
 /** Stops one instance, drained, starts it again, and waits until it serves and passes its check. */
-async function* replace(patient: Patient, { key, instance }: Failing): AsyncGenerator<Line, void> {
+async function* replace(
+  patient: Patient,
+  { key, instance }: Pick<Failing, "key" | "instance">,
+): AsyncGenerator<Line, void> {
   giveWay(patient);
   const { context, runtime, record, signal } = patient;
   await runtime.bounce(key, false);

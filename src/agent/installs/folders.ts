@@ -1,4 +1,4 @@
-import { constants, statSync } from "node:fs";
+import { constants, lstatSync, rmSync, statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
@@ -129,4 +129,11 @@ async function openFolder(at: string, dir: string): Promise<fs.FileHandle> {
       cause: err,
     });
   }
+}
+
+/** Whether a release has its folder. What lies in its place and is none makes way for it. */
+export function isFolderHere(dir: string): boolean {
+  if (lstatSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return true;
+  rmSync(dir, { force: true });
+  return false;
 }

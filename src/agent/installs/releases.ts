@@ -27,6 +27,7 @@ import { matches, parseSelector } from "../../trust/selector.ts";
 import { appUser } from "../programs/app-user.ts";
 import type { RunAs } from "../programs/command.ts";
 import {
+  isFolderHere,
   makeAppFolders,
   readCurrent,
   refuseUnreachable,
@@ -125,13 +126,14 @@ export class Releases {
 
   /**
    * Makes an install what its release says again, while it is in use; installs it where it is not here, or where nobody
-   * can tell any more what is. `full`: every file is fetched and replaced.
+   * can tell any more what is: its one difference is then the path "" that was missing, and whatever runs from it runs
+   * in a folder that is no more. `full`: every file is fetched and replaced.
    * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `mendInstall` and `install` throw
    */
   async mend(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Mending> {
     const { revs } = this.#options.folders(name.app);
     const once = async (tell: FetchOptions["onProgress"]): Promise<Mending> => {
-      if (writableOf(revs, id) === undefined) {
+      if (!isFolderHere(path.join(revs, id)) || writableOf(revs, id) === undefined) {
         const { files, bytesFetched, sources } = await this.#install(name, id, { ...how, onProgress: tell });
         return { differences: [{ path: "", reason: "missing" }], files, shared: 0, bytesFetched, sources };
       }
