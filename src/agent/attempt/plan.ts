@@ -203,8 +203,10 @@ export function outcomeOf(attempt: Attempt): Reached {
     const { order, release, state, generation, beside } = attempt;
     return { order, release, state, generation, beside };
   }
-  const nothing = { release: null, state: "run", generation: attempt.generation, beside: [] } as const;
-  return { ...(attempt.before ?? nothing), order: attempt.order };
+  // Where the record was lost, `current` alone tells what was there.
+  const release = attempt.previous === attempt.release ? null : attempt.previous;
+  const unknown = { release, state: "run", generation: attempt.generation, beside: [] } as const;
+  return { ...(attempt.before ?? unknown), order: attempt.order };
 }
 
 /** Whether `previous` should serve again once the attempt is taken back. */

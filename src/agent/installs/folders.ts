@@ -5,6 +5,7 @@ import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { replaceSymlink, syncDirectory } from "../../lib/files.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
+import { installsDir } from "../../release/record/install-record.ts";
 import type { RunAs } from "../programs/command.ts";
 
 /** Where one app is on this node. */
@@ -66,20 +67,36 @@ export async function writableTargets(
 
 /** The release that `current` names, or null. */
 export async function readCurrent(folders: AppFolders): Promise<ReleaseId | null> {
-  const target = await fs.readlink(folders.current).catch(() => "");
-  const id = path.basename(target);
+  const id = path.basename((await targetOf(folders.current)) ?? "");
   return isReleaseId(id) ? id : null;
 }
 
-/** Points `current` at a release in one step; null removes it. */
+/**
+ * Points `current` at a release in one step. null: at what it was before the first of them, if somebody else had pointed
+ * it anywhere (FTL at a revision of its own); else it is removed.
+ */
 export async function flipCurrent(folders: AppFolders, release: ReleaseId | null): Promise<void> {
-  if (release === null) {
+  const now = await targetOf(folders.current);
+  const foreign = foreignFile(folders);
+  if (release !== null) {
+    if (now !== null && !isReleaseId(path.basename(now))) await replaceSymlink(now, foreign);
+    else if (now !== null && now !== path.join("revs", release)) await fs.rm(foreign, { force: true });
+    await replaceSymlink(path.join("revs", release), folders.current);
+    return;
+  }
+  const before = await targetOf(foreign);
+  if (before === null) {
     await fs.rm(folders.current, { force: true });
     await syncDirectory(folders.app);
     return;
   }
-  await replaceSymlink(path.join("revs", release), folders.current);
+  await replaceSymlink(before, folders.current);
 }
+
+/** A link to what `current` led to when it was not ours yet. */
+const foreignFile = ({ revs }: AppFolders): string => path.join(installsDir(revs), "current.before");
+
+const targetOf = async (link: string): Promise<string | null> => await fs.readlink(link).catch(() => null);
 
 /**
  * An app's own user must be able to reach its files.

@@ -5,7 +5,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { sync } from "../../agent/subscriber/sync.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
-import { bucketWorld } from "./bucket-world.fixture.ts";
+import { bucketWorld, scripts } from "./bucket-world.fixture.ts";
 
 const MINUTE = 60_000;
 
@@ -79,6 +79,41 @@ test("a package's folder may be a link, but no link makes one folder two package
       [true, false, []],
     ],
   );
+});
+
+test("what FTL had activated is active again when the first order fails, whichever script failed", async (t) => {
+  const world = await bucketWorld(t);
+  for (const name of ["pre-jump", "post-jump"]) {
+    const machine = world.machine(name, [name]);
+    const own = "revs/2014061252143ab";
+    mkdirSync(path.join(machine.root, name, own), { recursive: true });
+    symlinkSync(own, path.join(machine.root, name, "current"));
+    await world.jump(await world.spool(name, scripts("bad", { [name]: "exit 1" })));
+    const [failed] = (await machine.sync()).packages;
+    assert.ok(failed?.troubles.some(({ code }) => code === "DEPLOY_FAILED"));
+    assert.equal(machine.current(name), own, name);
+    const good = await world.spool(name, scripts("good"));
+    await world.jump(good);
+    assert.equal((await machine.sync()).isDone, true);
+    await world.jump(await world.spool(name, scripts("worse", { [name]: "exit 2" })));
+    const [undone] = (await machine.sync()).packages;
+    assert.equal(`${name}.${undone?.active}`, good, "it is one of ours that it goes back to from then on");
+  }
+});
+
+test("what is active stays so when the next order fails, where all else that was known here is lost", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const v1 = await world.spool("site", scripts("v1"));
+  await world.jump(v1);
+  await machine.sync();
+  const was = machine.current("site");
+  rmSync(path.join(machine.root, "site/.skein"), { recursive: true });
+  await world.jump(await world.spool("site", scripts("bad", { "pre-jump": "exit 1" })));
+  for (const _ of ["at once", "and later"]) {
+    await machine.sync();
+    assert.equal(machine.current("site"), was);
+  }
 });
 
 test("what was read last need not be written down: the packages of the root are brought all the same", async (t) => {
