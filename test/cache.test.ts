@@ -109,3 +109,26 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   const gone = await cluster.skein(["cache", "get", "tool", path.join(cluster.dir, "again")]);
   assert.equal(gone.code, 7, gone.stderr);
 });
+
+test("a node that is away holds up nothing that the others are asked, and is told of", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const source = await writeSource(cluster, "tool", {
+    "skein.yaml": "app: tool\nkind: files\n",
+    "a.txt": "a",
+  });
+  const here = await cluster.addNode("n1");
+  const away = await cluster.addNode("n2");
+  await away.kill();
+  const silent = async (...words: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await cluster.skein(["cache", ...words, "--on", "all"], { cwd: source });
+    assert.equal(code, 5, stderr);
+    assert.match(stderr, /no answer from n2; the other node did it[^]*NODES_SILENT/);
+    return stdout;
+  };
+  await silent("put");
+  const there = await cluster.okIn(source, "cache", "diff", "--address", here.address);
+  assert.match(there.stdout, /^n1 {2}same$/m);
+  assert.match(await silent("ls"), /^n1 {2}[1-9]\d* blobs/);
+  assert.match(await silent("repair"), /^n1 {2}whole$/m);
+  assert.match(await silent("flush"), /^n1 {2}.*B freed$/m);
+});

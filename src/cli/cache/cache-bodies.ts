@@ -50,9 +50,10 @@ export async function list(context: Context, flags: CacheFlags): Promise<Result>
   const { io, paths, signal } = context;
   const nodes = await nodesMeant(context, flags);
   if (nodes !== null) {
-    const held = await heldOn(await context.operator(), nodes, [], signal);
-    for (const { node, blobs, bytes } of held) io.print(`${node}  ${blobs} blobs  ${formatBytes(bytes)}`);
-    return { nodes: held.map(({ node, blobs, bytes }) => ({ node, blobs, bytes })) };
+    const { done, trouble } = await heldOn(await context.operator(), nodes, [], signal);
+    for (const { node, blobs, bytes } of done) io.print(`${node}  ${blobs} blobs  ${formatBytes(bytes)}`);
+    if (trouble !== null) throw trouble;
+    return { nodes: done.map(({ node, blobs, bytes }) => ({ node, blobs, bytes })) };
   }
   const names = await cachedNames(paths);
   const blobs = await cacheHere(paths).blobs();
@@ -176,11 +177,12 @@ async function diffFar(
 ): Promise<Result> {
   const { io, signal } = context;
   const blobs = await blobsOf(await depotHere(context), kept, signal);
-  const held = await heldOn(await context.operator(), nodes, blobs, signal);
-  const rows = held.map(({ node, missing }) => {
+  const { done, trouble } = await heldOn(await context.operator(), nodes, blobs, signal);
+  const rows = done.map(({ node, missing }) => {
     io.print(missing === 0 ? `${node}  same` : `${node}  missing ${missing} of ${blobs.length} blobs`);
     return { node, missing };
   });
+  if (trouble !== null) throw trouble;
   return { nodes: rows, ...(rows.some(({ missing }) => missing > 0) ? { exit: 10 } : {}) };
 }
 
@@ -211,8 +213,8 @@ export async function repair(context: Context, where: string, flags: CacheFlags)
   const nodes = await nodesMeant(context, flags);
   if (nodes !== null) {
     if (flags.rebuild === true) return await update(context, where, flags);
-    const answers = await onCaches(await context.operator(), nodes, "cache-repair", {}, signal);
-    const rows = answers.map(({ node, lines }) => {
+    const { done, trouble } = await onCaches(await context.operator(), nodes, "cache-repair", {}, signal);
+    const rows = done.map(({ node, lines }) => {
       const of = (type: string) =>
         lines.filter((line) => line["type"] === type).map((line) => wordOf(line, "blob"));
       const [mended, forgotten] = [of("mended"), of("forgotten")];
@@ -223,6 +225,7 @@ export async function repair(context: Context, where: string, flags: CacheFlags)
       io.print(`${node}  ${says.length === 0 ? "whole" : says.join(", ")}`);
       return { node, mended, forgotten };
     });
+    if (trouble !== null) throw trouble;
     return { nodes: rows };
   }
   const { checked, damaged } = await checkCache(cacheHere(paths), signal);
@@ -343,11 +346,13 @@ async function freed(
     context.io.print(`${formatBytes(done.bytes)} ${word}`);
     return { ...done };
   }
-  const answers = await onCaches(await context.operator(), nodes, kind, args, context.signal);
-  const rows = answers.map(({ node, lines }) => {
+  const operator = await context.operator();
+  const { done, trouble } = await onCaches(operator, nodes, kind, args, context.signal);
+  const rows = done.map(({ node, lines }) => {
     const bytes = lines.reduce((sum, line) => sum + numberOf(line, "bytes"), 0);
     context.io.print(`${node}  ${formatBytes(bytes)} ${word}`);
     return { node, bytes };
   });
+  if (trouble !== null) throw trouble;
   return { nodes: rows };
 }

@@ -33,7 +33,15 @@ export function hostIn(address: string): string {
   return v6 ?? name ?? address;
 }
 
-/** Runs one command on nodes' caches. @throws SkeinError NODES_SILENT, or what the first node that failed said */
+/** What came of a command: those that did it are told of, whatever became of the others. */
+export interface CacheAnswers<T = Answer> {
+  /** Of the nodes that did it. */
+  readonly done: readonly T[];
+  /** To be thrown when that was told: NODES_SILENT, or what the first node that failed said. */
+  readonly trouble: SkeinError | null;
+}
+
+/** Runs one command on nodes' caches. */
 export async function onCaches(
   operator: Operator,
   nodes: readonly KnownNode[],
@@ -41,18 +49,30 @@ export async function onCaches(
   args: Command["args"],
   signal: AbortSignal,
   onLine?: (line: NamedLine) => void,
-): Promise<readonly Answer[]> {
+): Promise<CacheAnswers> {
   const validMs = kind === "cache-repair" || kind === "cache-fetch" ? LONG_MS : VALID_MS;
   const answers = await ask(operator, { kind, app: null, env: null, args, nodes, validMs }, signal, onLine);
+  const done = answers.filter(({ outcome }) => outcome !== "failed" && outcome !== "silent");
+  return { done, trouble: troubleIn(answers, done.length) };
+}
+
+function troubleIn(answers: readonly Answer[], done: number): SkeinError | null {
+  const others = done === 0 ? "" : `; the other ${done === 1 ? "node" : `${done} nodes`} did it`;
   const failed = answers.find(({ outcome }) => outcome === "failed");
   if (failed !== undefined) {
     const { node, code, message } = failed;
-    const wire = { code: code ?? "IO", message: `${node}: ${message ?? "it failed"}`, data: { node } };
-    throw fromWire(wire as WireError);
+    const wire = {
+      code: code ?? "IO",
+      message: `${node}: ${message ?? "it failed"}${others}`,
+      data: { node },
+    };
+    return fromWire(wire as WireError);
   }
   const silent = answers.filter(({ outcome }) => outcome === "silent").map(({ node }) => node);
-  if (silent.length === 0) return answers;
-  throw new SkeinError("NODES_SILENT", `no answer from ${silent.join(", ")}`, { data: { nodes: silent } });
+  if (silent.length === 0) return null;
+  return new SkeinError("NODES_SILENT", `no answer from ${silent.join(", ")}${others}`, {
+    data: { nodes: silent },
+  });
 }
 
 /** What one node's cache holds. */
@@ -64,16 +84,18 @@ export interface Held {
   readonly missing: number;
 }
 
-/** Asks nodes what their caches hold, and how many of `wanted` they lack. @throws as `onCaches` does */
+/** Asks nodes what their caches hold, and how many of `wanted` they lack. */
 export async function heldOn(
   operator: Operator,
   nodes: readonly KnownNode[],
   wanted: readonly string[],
   signal: AbortSignal,
-): Promise<readonly Held[]> {
+): Promise<CacheAnswers<Held>> {
   const tally = new Tally(wanted);
-  const answers = await onCaches(operator, nodes, "cache-list", {}, signal, (line) => tally.take(line));
-  return answers.map(({ node }) => tally.of(node));
+  const { done, trouble } = await onCaches(operator, nodes, "cache-list", {}, signal, (line) =>
+    tally.take(line),
+  );
+  return { done: done.map(({ node }) => tally.of(node)), trouble };
 }
 
 /** Counts as lines come: a cache may hold more blobs than lines of an answer are kept. */
@@ -139,15 +161,23 @@ export function cacheOf(operator: Operator, node: KnownNode): DepotReader {
   };
 }
 
-/** Has nodes fetch blobs from where they get releases, and keep them. */
+/**
+ * Has nodes fetch blobs from where they get releases, and keep them. One that fails holds up no other.
+ * @throws SkeinError NODES_SILENT, or what the first node that failed said
+ */
 export async function fetchInto(
   operator: Operator,
   nodes: readonly KnownNode[],
   blobs: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  for (let at = 0; at < blobs.length; at += BLOBS_AT_ONCE) {
+  let going = nodes;
+  let first: SkeinError | null = null;
+  for (let at = 0; at < blobs.length && going.length > 0; at += BLOBS_AT_ONCE) {
     const some = blobs.slice(at, at + BLOBS_AT_ONCE);
-    await onCaches(operator, nodes, "cache-fetch", { blobs: some }, signal);
+    const { done, trouble } = await onCaches(operator, going, "cache-fetch", { blobs: some }, signal);
+    first ??= trouble;
+    going = going.filter(({ identity }) => done.some(({ node }) => node === identity.name));
   }
+  if (first !== null) throw first;
 }
