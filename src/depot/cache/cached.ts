@@ -41,6 +41,11 @@ export interface PieceSource {
   look(name: string, signal: AbortSignal): Promise<Looked | undefined>;
   /** @throws SkeinError BLOB_MISSING, HUB_UNREACHABLE */
   piece(want: PieceRange, signal: AbortSignal): Promise<Piece>;
+  /**
+   * Where what is held of a piece came from, if it came for somebody else and was counted by nobody here; said once.
+   * @param at an offset in the blob
+   */
+  cameFrom(name: string, at: number): DepotKind | undefined;
   /** The bytes of this range that were given out are damaged. */
   blame(name: string, start: number, end: number): void;
 }
@@ -147,7 +152,7 @@ class Reading {
   }
 
   async *#nearFirst(start: number, end: number): AsyncGenerator<Uint8Array, void> {
-    const { near } = this.#options;
+    const { near, pieces } = this.#options;
     for (let at = start; at < end;) {
       this.#signal.throwIfAborted();
       const held = await near.read(this.#name, at, end);
@@ -156,8 +161,8 @@ class Reading {
         at += came.bytes;
         if (came.ends) return;
       } else {
+        this.#count(pieces?.cameFrom(this.#name, at) ?? "cache", held.bytes.length);
         at += held.bytes.length;
-        this.#count("cache", held.bytes.length);
         yield held.bytes;
         if (held.ends) return;
       }

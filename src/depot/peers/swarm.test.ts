@@ -22,6 +22,12 @@ test("ten nodes that read at once cost the origin about one copy", async (t) => 
   for (const bytes of read) assert.ok(bytes.equals(far.bytes));
   assert.ok(far.given <= 1.5 * SIZE, `${far.given / SIZE} copies`);
   assert.ok(peers.every(({ by }) => (by.get("peer") ?? 0) > 0));
+  const counted = (kind: string): number => peers.reduce((sum, { by }) => sum + (by.get(kind) ?? 0), 0);
+  const [hub, peer] = [counted("hub"), counted("peer")];
+  assert.deepEqual([counted("cache"), hub + peer], [0, 10 * SIZE], "also what came for a peer first");
+  assert.ok(hub >= SIZE && hub <= far.given, `${hub / SIZE} copies`);
+  assert.ok((await peers[0]?.read())?.equals(far.bytes));
+  assert.deepEqual([counted("cache"), counted("hub"), counted("peer")], [SIZE, hub, peer]);
 });
 
 test("a small blob comes with the answer to the first question, and is kept", async (t) => {

@@ -8,7 +8,7 @@ import { keepNewest } from "../../lib/keep-newest.ts";
 import { ownTimeMs } from "../../lib/own-time.ts";
 import type { BlobCache } from "../cache/blob-cache.ts";
 import type { Looked, Piece, PieceRange, PieceSource } from "../cache/cached.ts";
-import type { DepotReader } from "../depot.ts";
+import type { DepotKind, DepotReader } from "../depot.ts";
 import { isDirect, PIECE_BYTES, stripeOf, type Forest } from "./picking.ts";
 import { mayBe, type ProvenBlob } from "./proof.ts";
 import { MOST_PATIENCE_MS, type Fault, type Standing } from "./standing.ts";
@@ -72,6 +72,8 @@ interface Coming {
   readonly want: PieceRange;
   readonly piece: Promise<Piece>;
   waiting: number;
+  /** Somebody on this node waits for it, who counts where it comes from. */
+  isOwn: boolean;
   readonly stop: AbortController;
 }
 
@@ -81,6 +83,8 @@ export class Swarm implements PieceSource {
   readonly #coming = new Set<Coming>();
   /** `<blob> <piece>` → the peer that it came from. The oldest is forgotten first. */
   readonly #from = new Map<string, string>();
+  /** `<blob> <piece>` → where a piece came from that a peer alone had asked for. The oldest is forgotten first. */
+  readonly #forOthers = new Map<string, DepotKind>();
 
   constructor(options: SwarmOptions) {
     this.#options = options;
@@ -103,12 +107,26 @@ export class Swarm implements PieceSource {
   }
 
   async piece(want: PieceRange, signal: AbortSignal): Promise<Piece> {
+    return await this.#wait(want, true, signal);
+  }
+
+  cameFrom(name: string, at: number): DepotKind | undefined {
+    const key = pieceKey(name, at);
+    const kind = this.#forOthers.get(key);
+    this.#forOthers.delete(key);
+    return kind;
+  }
+
+  async #wait(want: PieceRange, isOwn: boolean, signal: AbortSignal): Promise<Piece> {
     signal.throwIfAborted();
     const known = [...this.#coming].find(
       ({ want: other, stop }) => covers(other, want) && !stop.signal.aborted,
     );
     const coming = known ?? this.#begin(want);
     coming.waiting += 1;
+    if (isOwn) coming.isOwn = true;
+    // It may be on its way into the cache: then it is marked, and counted now.
+    if (isOwn && known !== undefined) this.#forOthers.delete(pieceKey(want.name, want.start));
     const gone = Promise.withResolvers<never>();
     const onAbort = (): void => gone.reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
@@ -127,7 +145,7 @@ export class Swarm implements PieceSource {
     const here = await this.#here(want);
     if (here !== undefined) return here;
     if (held) throw new SkeinError("BLOB_MISSING", `this node does not hold that piece of ${want.name}`);
-    return await this.piece(want, signal);
+    return await this.#wait(want, false, signal);
   }
 
   blame(name: string, start: number, end: number): void {
@@ -147,19 +165,24 @@ export class Swarm implements PieceSource {
 
   #begin(want: PieceRange): Coming {
     const stop = new AbortController();
-    const piece = this.#fetch(want, stop.signal);
-    const coming: Coming = { want, piece, waiting: 0, stop };
+    const onCame = ({ kind }: Piece): void => {
+      if (!coming.isOwn) keepNewest(this.#forOthers, PROVENANCES, pieceKey(want.name, want.start), kind);
+    };
+    const piece = this.#fetch(want, onCame, stop.signal);
+    const coming: Coming = { want, piece, waiting: 0, isOwn: false, stop };
     this.#coming.add(coming);
     const over = (): boolean => this.#coming.delete(coming);
     piece.then(over, over);
     return coming;
   }
 
-  async #fetch(want: PieceRange, signal: AbortSignal): Promise<Piece> {
+  /** @param onCame told of what came from elsewhere, before anybody can find it here */
+  async #fetch(want: PieceRange, onCame: (piece: Piece) => void, signal: AbortSignal): Promise<Piece> {
     // It may have come for a peer since whoever wants it now found that it is not here.
     const here = await this.#here(want);
-    if (here !== undefined) return { ...here, kind: "cache" };
+    if (here !== undefined) return { ...here, kind: this.cameFrom(want.name, want.start) ?? "cache" };
     const piece = (await this.#fromElders(want, signal)) ?? (await this.#fromOrigin(want, signal));
+    onCame(piece);
     await this.#options.near.write(want.name, want.start, piece.bytes, piece.ends);
     return piece;
   }
@@ -267,7 +290,7 @@ export class Swarm implements PieceSource {
   }
 
   #remember(want: PieceRange, node: string): void {
-    const key = `${want.name} ${Math.floor(want.start / PIECE_BYTES)}`;
+    const key = pieceKey(want.name, want.start);
     keepNewest(this.#from, PROVENANCES, key, node);
   }
 }
@@ -293,6 +316,8 @@ async function readPiece(origin: DepotReader, want: PieceRange, signal: AbortSig
   }
   return { bytes: buffer.subarray(0, length), ends: length < buffer.length, kind: origin.kind };
 }
+
+const pieceKey = (name: string, at: number): string => `${name} ${Math.floor(at / PIECE_BYTES)}`;
 
 const covers = (outer: PieceRange, inner: PieceRange): boolean =>
   outer.name === inner.name && outer.start <= inner.start && outer.end >= inner.end;
