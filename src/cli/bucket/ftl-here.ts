@@ -14,7 +14,7 @@ import type { MasterFlags, SyncFlags } from "./ftl-flags.ts";
 import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";
 import { openToApps } from "../command/file-modes.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
-import { durationFlag, usage } from "../command/grammar.ts";
+import { durationFlag, everyFlag, usage } from "../command/grammar.ts";
 import { nearOf, nearVariables, type NearFlags } from "../command/traffic-flags.ts";
 import { columns } from "../terminal/io.ts";
 import { nodeNameHere } from "../command/node-name.ts";
@@ -42,15 +42,16 @@ export async function list(context: Context, word: string | undefined, flags: Pl
 
 export async function sync(context: Context, flags: SyncFlags): Promise<Result> {
   if (flags.print === true) return await (await import("./ftl-units.ts")).print(context, flags);
+  const everyMs = flags.every === undefined ? undefined : everyFlag(flags.every);
   const root = rootHere(flags);
   using bucket = await bucketHere(flags, context, "reading");
   const maxAgeMs = flags.maxAge === undefined ? null : durationFlag(flags.maxAge);
   const waitMs = durationFlag(flags.wait);
   const near = { ...nearVariables(process.env), ...flags };
   const tools = { ...(await toolsHere(context, { bucket, root, waitMs, near })), maxAgeMs };
-  if (flags.every !== undefined) {
+  if (everyMs !== undefined) {
     let before: ReadonlySet<string> = new Set();
-    await syncForever(root, durationFlag(flags.every), tools, (result) => {
+    await syncForever(root, everyMs, tools, (result) => {
       const news = withoutSaid(result, before);
       before = new Set(troublesOf(result));
       tellSync(context, news);

@@ -2,7 +2,7 @@ import path from "node:path";
 import { absoluteAddress } from "../../bucket/bucket.ts";
 import { launcher, type Context, type Result } from "../command/context.ts";
 import { nearOf, nearVariables, variablesOf } from "../command/traffic-flags.ts";
-import { durationFlag } from "../command/grammar.ts";
+import { durationFlag, everyFlag } from "../command/grammar.ts";
 import { first } from "../command/has-bucket.ts";
 import { DEFAULT_WAIT, type SyncFlags } from "./ftl-flags.ts";
 import { bucketAddress, pinHere, rootHere } from "./ftl-settings.ts";
@@ -66,7 +66,7 @@ function wordsOf({ maxAge, wait }: Ways): string {
 export function unitText(skein: string, settings: Readonly<Record<string, string>>, ways: Ways = {}): string {
   const words = wordsOf(ways);
   const every = ways.every ?? "30s";
-  durationFlag(every);
+  everyFlag(every);
   const entries = Object.entries(settings);
   const environment = entries
     .map(([name, value]) => `Environment=${environmentWord(name, value)}`)

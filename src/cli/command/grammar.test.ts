@@ -89,6 +89,9 @@ test("labels are set, made true, and taken away", () => {
 
 test("units of flags", () => {
   assert.equal(grammar.durationFlag("1h30m"), 5_400_000);
+  assert.equal(grammar.everyFlag("100ms"), 100);
+  for (const text of ["0s", "99ms", "5"])
+    assert.throws(() => grammar.everyFlag(text), { code: "USAGE" }, text);
   assert.equal(grammar.momentFlag("3d", 4 * 86_400_000), 86_400_000);
   assert.equal(grammar.momentFlag("2026-11-20", 0), Date.parse("2026-11-20"));
   for (const text of ["2026-11-20T10:00Z", "2026-11-20 10:00:30", "2026-11-20T10:00:00.5+01:00"])

@@ -144,6 +144,13 @@ export function durationFlag(text: string): number {
   throw usage(`${text} is no duration`, "Write it with its unit, for example 30s, 10m or 1h30m.");
 }
 
+/** How often something is looked at again, in ms: without any pause that would be one request after the other. */
+export function everyFlag(text: string): number {
+  const ms = durationFlag(text);
+  if (ms >= 100) return ms;
+  throw usage(`--every ${text} is no pause`, "Write 100ms or more, for example 30s.");
+}
+
 /** A relative (`3d`) or absolute (`2026-11-20`) moment in ms since the epoch. */
 export function momentFlag(text: string, now: number): number {
   const ago = parseDurationMs(text);

@@ -4,7 +4,7 @@ import { compareFiles, drift, type NodeDrift } from "../../operator/drift.ts";
 import { repair as repairNodes, type RepairedNode } from "../../operator/repair.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
-import { durationFlag, usage } from "../command/grammar.ts";
+import { everyFlag, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 import { releaseNamed } from "../command/release-named.ts";
 import { exitOf, reportError } from "../terminal/report-error.ts";
@@ -94,7 +94,7 @@ export async function repair(
   const app = await appHere(context, word);
   if (flags.watch !== true || context.dryRun !== undefined)
     return await repairOnce(context, app, { full: flags.fullCopy === true, quiet: false });
-  const everyMs = durationFlag(flags.every ?? "30s");
+  const everyMs = everyFlag(flags.every ?? "30s");
   context.comeBack("What was mended stays so.");
   for (let full = flags.fullCopy === true; ; full = false) {
     await watchOnce(context, app, full);
