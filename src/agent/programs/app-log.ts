@@ -8,24 +8,43 @@ export interface AppLog {
   line(text: string): void;
 }
 
-/** Lines are dated and appended at once, by one short synchronous write each: order and completeness beat speed here. */
+/**
+ * Lines are dated and appended at once, by one short synchronous write each: order and completeness beat speed here.
+ * What the disk does not take is counted, and told of by the next line that it takes: no hook fails for its log.
+ */
 export function appLog(logDir: string, app: string, also?: (text: string) => void): AppLog {
-  const dir = path.join(logDir, app);
-  const file = path.join(dir, "hooks.log");
-  fs.mkdirSync(dir, { recursive: true, mode: 0o750 });
-  let size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  const file = path.join(logDir, app, "hooks.log");
+  let size: number | undefined;
+  let lost = 0;
+  const append = (text: string): void => {
+    const line = Buffer.from(`${new Date().toISOString()} ${text}\n`);
+    size ??= sizeOf(file);
+    if (size + line.length > MAX_BYTES) {
+      fs.renameSync(file, `${file}.1`);
+      size = 0;
+    }
+    fs.appendFileSync(file, line, { mode: 0o640 });
+    size += line.length;
+  };
   return {
     line(text) {
-      const line = `${new Date().toISOString()} ${text}\n`;
-      if (size + line.length > MAX_BYTES) {
-        fs.renameSync(file, `${file}.1`);
-        size = 0;
+      try {
+        if (lost > 0) append(`(lines that could not be written: ${lost})`);
+        lost = 0;
+        append(text);
+      } catch {
+        lost += 1;
+        size = undefined;
       }
-      fs.appendFileSync(file, line, { mode: 0o640 });
-      size += line.length;
       also?.(text);
     },
   };
+}
+
+/** Makes its folder. */
+function sizeOf(file: string): number {
+  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o750 });
+  return fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** One log per app, opened when it is first asked for. */

@@ -93,3 +93,21 @@ for (const [who, user, said] of RIGHTS) {
     },
   );
 }
+
+test("a letter that comes in two pieces is one, and a line without an end is told at the end", async () => {
+  const said: string[] = [];
+  const { tail } = await runCommand(
+    {
+      argv: ["/bin/sh", "-c", String.raw`printf 'caf\303'; sleep 0.2; printf '\251\nlast \342\202'`],
+      cwd: "/",
+      env: { PATH: "/usr/bin:/bin" },
+      user: undefined,
+      withinMs: 20_000,
+      onLine: (line) => said.push(line),
+    },
+    systemClock,
+    new AbortController().signal,
+  );
+  assert.deepEqual(said, ["café", "last \ufffd"]);
+  assert.deepEqual(tail, said);
+});

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { StringDecoder } from "node:string_decoder";
 import type { Clock } from "../../lib/clock.ts";
 import { carriedEnv } from "../../lib/carried-env.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
@@ -149,6 +150,7 @@ interface LineKeeper {
 
 function lineKeeper(onLine: (line: string) => void): LineKeeper {
   const rest = { out: "", err: "" };
+  const decoders = { out: new StringDecoder(), err: new StringDecoder() };
   const tail: string[] = [];
   let count = 0;
   const take = (line: string): void => {
@@ -162,14 +164,15 @@ function lineKeeper(onLine: (line: string) => void): LineKeeper {
   return {
     tail,
     feed: (stream) => (chunk) => {
-      const parts = (rest[stream] + chunk.toString("utf8")).split("\n");
+      const parts = (rest[stream] + decoders[stream].write(chunk)).split("\n");
       const last = parts.pop() ?? "";
       for (const line of parts) take(line);
       rest[stream] = last.length > LINE_BYTES ? (take(last), "") : last;
     },
     flush() {
       for (const stream of ["out", "err"] as const) {
-        if (rest[stream] !== "") take(rest[stream]);
+        const last = rest[stream] + decoders[stream].end();
+        if (last !== "") take(last);
         rest[stream] = "";
       }
     },

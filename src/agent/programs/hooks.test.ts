@@ -75,6 +75,33 @@ test("a hook found by its file name runs in its revision with FTL's and Skein's 
   assert.equal((await fs.readFile(path.join(home, "data/pwd"), "utf8")).trim(), place.dir);
 });
 
+test("a hook does not fail for its log, which tells what it lost when there is room again", async (t) => {
+  const { place, tools, home, logged } = await bench(t, {
+    "pre-jump.sh": "#!/bin/sh\necho one; echo two\n",
+    "post-jump.sh": "#!/bin/sh\necho three\n",
+  });
+  const file = path.join(home, "log/shop/hooks.log");
+  await fs.mkdir(path.dirname(file), { recursive: true });
+  await fs.symlink("/dev/full", file);
+  assert.equal(await runHook("pre-jump", place, tools), true);
+  await fs.rm(file);
+  assert.equal(await runHook("post-jump", place, tools), true);
+  assert.match(
+    await logged(),
+    /^\S+ \(lines that could not be written: 3\)\n\S+ shop@\w+ post-jump \| three\n/,
+  );
+});
+
+test("a log of four mebibytes makes way for a new one", async (t) => {
+  const { place, tools, home, logged } = await bench(t, { "pre-jump.sh": "#!/bin/sh\necho new\n" });
+  const file = path.join(home, "log/shop/hooks.log");
+  await fs.mkdir(path.dirname(file), { recursive: true });
+  await fs.writeFile(file, "x".repeat(4 * 2 ** 20));
+  assert.equal(await runHook("pre-jump", place, tools), true);
+  assert.match(await logged(), /^\S+ shop@\w+ pre-jump \| new\n/);
+  assert.equal((await fs.stat(`${file}.1`)).size, 4 * 2 ** 20);
+});
+
 test("FTL's last version had its scripts in a folder; the first one's come before them", async (t) => {
   const { place, tools, logged } = await bench(t, {
     "ftl/pre-jump": "#!/bin/sh\necho from the folder\n",
