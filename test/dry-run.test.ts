@@ -165,6 +165,7 @@ test("whatever else changes something is told, and does not", async () => {
     [["build", source], ["release"]],
     [["stop", "web.1@n1"], ["stop-instance"]],
     [["restart", "web.1@n1"], ["restart-instance"]],
+    [["start", "web.1@n1"], ["start-instance"]],
     [["node", "invite", "n3", "--label", "role=db"], ["invite"]],
     [["node", "invite", "--replace", "n1"], ["invite"]],
     [["node", "label", "n2", "role=web"], ["label"]],

@@ -40,16 +40,23 @@ const DEEDS: Readonly<Record<string, (what: string, instance: string) => string>
   pin: (release) => `${release} would be pinned`,
   unpin: (release) => `${release} would not be pinned any more`,
   "stop-now": (app) => `the instances of ${app} would be ended at once`,
+  "start-instance": (app, instance) => `${instance} of ${app} would be started`,
   "stop-instance": (app, instance) => `${instance} of ${app} would be stopped`,
   "restart-instance": (app, instance) => `${instance} of ${app} would be restarted`,
   "cache-flush": () => "all that the cache holds would be removed",
 };
 
+/** Commands that say with an argument what they are. */
+function deedWord(kind: string, args: CommandWish["args"]): string {
+  if (kind === "pin" && args["pinned"] === false) return "unpin";
+  return kind === "restart-instance" && args["idle"] === true ? "start-instance" : kind;
+}
+
 /** A command as it is told in a dry run. */
 export function deedOf({ kind, app, env, args, nodes }: CommandWish): Deed {
   const { document: _document, ...said } = args;
   const names = nodes.map(({ identity }) => identity.name);
-  const word = kind === "pin" && args["pinned"] === false ? "unpin" : kind;
+  const word = deedWord(kind, args);
   const { release, instance } = said;
   const what = typeof release === "string" ? shortRelease(app ?? "", release as ReleaseId) : (app ?? "");
   const text = DEEDS[word]?.(what, String(instance)) ?? `the command ${kind} would be given`;

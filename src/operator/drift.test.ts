@@ -48,6 +48,11 @@ const TABLE: readonly [what: string, lines: NamedLine[], differs: string[]][] = 
     [running(), line("missing", { process: "web", serving: 1, wanted: 3 })],
     ["1 of 3 web serve"],
   ],
+  [
+    "instances by labels of before",
+    [running(), line("surplus", { process: "web", instances: 2 })],
+    ["2 web too many, which this node's labels do not ask for"],
+  ],
   ["a sick one", [running(), line("ailing", { instance: "web.1", why: "500" })], ["web.1 is not well: 500"]],
 ];
 
@@ -81,12 +86,14 @@ test("repair: what was done is said, and nothing done is well", () => {
   const lines = [
     line("mended", { path: "a.txt", reason: "content" }),
     line("files", { files: 1, shared: 2 }),
+    line("ended", { process: "web", instances: 2 }),
     line("progress"),
   ];
   assert.deepEqual(repairedOf(answer(lines)).done, [
     "a.txt (content) was set right",
     "1 file was replaced, and 2 in other releases that shared them",
+    "2 web ended, which this node's labels do not ask for",
   ]);
   const failed = answer(lines, { outcome: "failed", code: "VERIFY_FAILED", message: "it is broken" });
-  assert.deepEqual([repairedOf(failed).outcome, repairedOf(failed).done.length], ["failed", 2]);
+  assert.deepEqual([repairedOf(failed).outcome, repairedOf(failed).done.length], ["failed", 3]);
 });

@@ -85,6 +85,10 @@ export function driftOf(answer: Answer, order: Order | undefined): NodeDrift {
       (line) =>
         `${numberOf(line, "serving")} of ${numberOf(line, "wanted")} ${wordOf(line, "process")} serve`,
     ),
+    ...of("surplus").map(
+      (line) =>
+        `${numberOf(line, "instances")} ${wordOf(line, "process")} too many, which this node's labels do not ask for`,
+    ),
     ...of("ailing").map((line) => `${wordOf(line, "instance")} is not well: ${wordOf(line, "why")}`),
   ];
   return { node, outcome, differs, files, filesDiffering };

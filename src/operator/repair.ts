@@ -108,6 +108,8 @@ const SENTENCES: Readonly<Record<string, (line: NamedLine) => string>> = {
   },
   current: () => "current was pointed at what runs",
   started: (line) => `${numberOf(line, "instances")} ${wordOf(line, "process")} came back`,
+  ended: (line) =>
+    `${numberOf(line, "instances")} ${wordOf(line, "process")} ended, which this node's labels do not ask for`,
   ailing: (line) => `${wordOf(line, "instance")} was not well: ${wordOf(line, "why")}`,
   replaced: (line) => `${wordOf(line, "instance")} was replaced`,
 };

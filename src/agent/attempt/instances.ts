@@ -1,7 +1,8 @@
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { Addresses } from "../programs/hooks.ts";
-import type { ReleasePlan, RunRef } from "../runtime/plan.ts";
+import { sameRun, type ReleasePlan, type RunRef } from "../runtime/plan.ts";
 import type { AppRuntime, Outcome } from "../runtime/runtime.ts";
+import { lacking, surplus } from "../runtime/shape.ts";
 import type { Warning } from "../runtime/warning.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 
@@ -36,8 +37,12 @@ export interface Instances {
   serve(plan: ReleasePlan, signal: AbortSignal): Promise<Change>;
   /** Drains and stops; with `spare` not what is reached through the port table alone. */
   retire(run: RunRef, spare: boolean): Promise<Change>;
-  /** Ends a run that is not wanted after all, and brings back what made way for it. */
-  drop(run: RunRef): Promise<Change>;
+  /** Whether all of a run serves, and nothing else of its release. */
+  fits(plan: ReleasePlan): Promise<boolean>;
+  /** Drains and stops what a run has besides its plan. */
+  trim(plan: ReleasePlan): Promise<Change>;
+  /** Ends a run that is not wanted after all, but for what `served` before, and brings back what made way for it. */
+  drop(run: RunRef, served: boolean): Promise<Change>;
   /** The run is there to stay. */
   settle(run: RunRef): void;
   /** Where a run that serves is reached. */
@@ -72,8 +77,16 @@ export function runtimeInstances(runtime: AppRuntime): Instances {
       const { cut, warnings } = await runtime.retire(run, spare);
       return { cut, warnings };
     },
-    async drop(run) {
-      await runtime.abandon(run);
+    async fits(plan) {
+      const rows = (await runtime.list()).filter((row) => sameRun(row, plan));
+      return lacking(rows, plan.processes).length === 0 && surplus(rows, plan.processes).length === 0;
+    },
+    async trim(plan) {
+      const { cut, warnings } = await runtime.trim(plan);
+      return { cut, warnings };
+    },
+    async drop(run, served) {
+      await runtime.abandon(run, served);
       return { cut: 0, warnings: [] };
     },
     settle: (run) => {

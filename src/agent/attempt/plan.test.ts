@@ -44,8 +44,15 @@ const reached = (of: Partial<Reached> = {}): Reached => ({
   beside: [],
   ...of,
 });
-const EMPTY: Actual = { current: null, reached: null, attempt: null, running: [], tableOnly: [] };
-const SERVING: Actual = { current: A, reached: reached(), attempt: null, running: [A], tableOnly: [] };
+const EMPTY: Actual = { current: null, reached: null, attempt: null, running: [], tableOnly: [], fits: true };
+const SERVING: Actual = {
+  current: A,
+  reached: reached(),
+  attempt: null,
+  running: [A],
+  tableOnly: [],
+  fits: true,
+};
 /** Has jumped from C to A; of C only what callers on other nodes look up is left. */
 const LINGERING: Actual = { ...SERVING, running: [C, A], tableOnly: [C, A] };
 const under = (actual: Actual, to: Goal, done: readonly StepName[] = []): Actual => ({
@@ -73,6 +80,18 @@ const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: s
   ],
   ["what is reached needs nothing", goal({ order: ONE, release: A }), SERVING, ""],
   ["another order for the same thing is only taken over", goal({ release: A }), SERVING, "adopt"],
+  [
+    "another order for what is here in part begins what is missing",
+    goal({ release: A }),
+    { ...SERVING, fits: false },
+    "begin",
+  ],
+  [
+    "what of it serves is left alone",
+    goal({ release: A }),
+    under({ ...SERVING, fits: false }, goal({ release: A })),
+    "install judge attach beside retire finish",
+  ],
   ["after a reboot what was reached is brought back", null, { ...SERVING, running: [] }, "revive"],
   ["a lost current is pointed again", null, { ...SERVING, current: null }, "mend"],
   [

@@ -45,7 +45,7 @@ export interface Reached {
 }
 
 /**
- * `jump`: to another release. `restart` and `start`: the release stays. `beside`: only which older ones run along
+ * `jump`: to another release. `restart` and `start`: the release stays, and `start` leaves alone what of it serves. `beside`: only which older ones run along
  * changes. `stop`: nothing runs. `return`: the hub took a finished order back, so nothing may hold it up.
  */
 export type Mode = "jump" | "restart" | "start" | "beside" | "stop" | "return";
@@ -85,6 +85,8 @@ export interface Actual {
   readonly running: readonly ReleaseId[];
   /** Those of them that are reached through the port table alone, as far as they run. */
   readonly tableOnly: readonly ReleaseId[];
+  /** false: another order asks for what was reached, of which instances lack, or which has some besides. */
+  readonly fits: boolean;
 }
 
 const JUMP = [
@@ -147,8 +149,8 @@ export function plan(goal: Goal | null, actual: Actual): readonly StepName[] {
   }
   const keep = upkeep(goal, actual);
   if (goal === null) return keep;
-  const { reached } = actual;
-  if (reached === null || !isReached(goal, reached)) return goal.go ? ["begin"] : keep;
+  const { reached, fits } = actual;
+  if (reached === null || !fits || !isReached(goal, reached)) return goal.go ? ["begin"] : keep;
   return reached.order === goal.order && goal.isAnswered !== false ? keep : ["adopt", ...keep];
 }
 
@@ -239,7 +241,8 @@ function modeOf(goal: Goal, actual: Actual): Mode {
   if (goal.release !== actual.current) return "jump";
   if (goal.release === null || !actual.running.includes(goal.release)) return "start";
   const serves = actual.reached?.release === goal.release && actual.reached.state === "run";
-  return serves && actual.reached.generation === goal.generation ? "beside" : "restart";
+  if (!serves || actual.reached.generation !== goal.generation) return "restart";
+  return actual.fits ? "beside" : "start";
 }
 
 function remaining(attempt: Attempt): readonly StepName[] {

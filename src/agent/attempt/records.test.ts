@@ -26,7 +26,14 @@ function recordWith(over: Partial<AppRecord>): AppRecord {
 }
 
 function attempted(done: readonly StepName[], over: Partial<Attempt> = {}): AppRecord {
-  const attempt = attemptFor(goal, { current: V1, reached, attempt: null, running: [V1], tableOnly: [] });
+  const attempt = attemptFor(goal, {
+    current: V1,
+    reached,
+    attempt: null,
+    running: [V1],
+    tableOnly: [],
+    fits: true,
+  });
   return recordWith({ attempt: { ...attempt, done, ...over } });
 }
 

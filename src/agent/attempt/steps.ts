@@ -4,7 +4,7 @@ import type { InstallProgress } from "../../release/install/install-progress.ts"
 import type { AppContext } from "../app-context.ts";
 import { flipCurrent } from "../installs/folders.ts";
 import { runHook, runVerify, type Addresses, type HookTools, type HookWord } from "../programs/hooks.ts";
-import type { Change } from "./instances.ts";
+import type { Change, Run } from "./instances.ts";
 import { oldServes, sparesTableOnly, type Attempt, type StepName } from "./plan.ts";
 import type { LoadedRelease } from "../installs/releases.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
@@ -89,20 +89,25 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     const running = await context.instances.running(record.app);
     for (const id of attempt.beside) {
       // Of a release that only its callers elsewhere keep alive, the rest is missing.
-      if (id === attempt.release || running.some((run) => run.release === id && !run.tableOnly)) continue;
+      const runs = attempt.mode !== "start" && running.some((run) => run.release === id && !run.tableOnly);
+      if (id === attempt.release || runs) continue;
       await context.releases.ensure(record, id, context.depots(), signal, onProgress);
       const loaded = await load(input, id);
       await context.instances.serve(loaded.plan(generationOf(id, { reached: attempt }, running)), signal);
     }
     return {};
   },
-  retire: async ({ context, record, attempt }) => {
+  retire: async (input) => {
+    const { context, record, attempt } = input;
     faultPoint("agent.retire");
     const changes: Change[] = [];
     for (const run of await context.instances.running(record.app)) {
       const isNew = run.release === attempt.release && run.generation === attempt.generation;
       const isBeside = run.release !== attempt.release && attempt.beside.some((id) => id === run.release);
-      if (isNew || isBeside) continue;
+      if (isNew || isBeside) {
+        if (attempt.mode === "start") changes.push(await context.instances.trim(await planOf(input, run)));
+        continue;
+      }
       const spare = run.release !== attempt.release && sparesTableOnly(attempt);
       changes.push(await context.instances.retire(run, spare));
     }
@@ -146,7 +151,9 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     if (attempt.release === null) return {};
     const run = { app: record.app, release: attempt.release, generation: attempt.generation };
     faultPoint("agent.back-drop");
-    const change = await context.instances.drop(run);
+    const { before } = attempt;
+    const served = before?.release === attempt.release && before.generation === attempt.generation;
+    const change = await context.instances.drop(run, served);
     faultPoint("agent.back-dropped");
     return change;
   },
@@ -206,6 +213,10 @@ async function hook(
   const found = await runHook(word, loaded.place(other), toolsOf(input));
   if (found) faultPoint(`agent.hooked-${word}`);
   return { evident: !found };
+}
+
+async function planOf(input: StepInput, { release, generation }: Run): Promise<ReleasePlan> {
+  return (await load(input, release)).plan(generation);
 }
 
 async function load({ context, record }: StepInput, id: ReleaseId): Promise<LoadedRelease> {

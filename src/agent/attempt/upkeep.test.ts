@@ -5,6 +5,8 @@ import path from "node:path";
 import test from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
+import { labelFor } from "../../trust/cluster.fixture.ts";
+import { timeOf } from "../../trust/fields.ts";
 import { KeeperClient } from "../../keeper/client.ts";
 import { answer, webApp, world } from "../agent.fixture.ts";
 import { endKeeper } from "../runtime/runtime.fixture.ts";
@@ -40,6 +42,13 @@ async function kept(run: string): Promise<Map<string, number | null>> {
   return new Map(instances.map(({ spec, pid }) => [spec.key, pid]));
 }
 
+async function stopNamed(run: string, name: string): Promise<void> {
+  await using client = await KeeperClient.connect(path.join(run, "keeper.sock"));
+  const { instances } = await client.call("list", {});
+  for (const { spec } of instances)
+    if (spec.key.endsWith(`/${name}`)) await client.call("stop", { key: spec.key });
+}
+
 test("a release beside one that was restarted is found as it runs, by the next agent and after its keeper's end", async (t) => {
   const w = await world(t);
   const port = await freePort();
@@ -67,4 +76,38 @@ test("a release beside one that was restarted is found as it runs, by the next a
     assert.equal(after.size, 2, [...after.keys()].join(" "));
     if (!keeperEnds) assert.deepEqual(after, before);
   }
+});
+
+test("an order for what runs in part starts what is missing, ends what the labels do not ask for, and leaves the rest", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const process = (on: string): string => `{ run: node idle.js, on: ${on}, drain: { within: 1s } }`;
+  const first = await w.deploy(
+    webApp(port, "v1", {
+      "skein.yaml": `app: shop\nprocesses:\n  web: { run: node web.js, listen: ${port}, count: 2 }\n  was: ${process("zone!=b")}\n  is: ${process("zone=b")}\n`,
+      "idle.js": "setInterval(() => {}, 1000)",
+    }),
+  );
+  assert.equal((await w.receipt(first.digest)).verdict, "ok");
+  const named = async (): Promise<Map<string, number | null>> => {
+    const all = [...(await kept(w.paths.run))].filter(([, pid]) => pid !== null);
+    return new Map(all.map(([key, pid]) => [key.slice(key.lastIndexOf("/") + 1), pid]));
+  };
+  const before = await named();
+  assert.deepEqual([...before.keys()].sort(), ["was.1", "web.1", "web.2"]);
+  await stopNamed(w.paths.run, "web.2");
+  w.offer({
+    label: await labelFor(w.cluster.alice, w.node.signer.kid, {
+      name: "n1",
+      labels: { role: "web", zone: "b" },
+      issued: timeOf(Date.now()),
+    }),
+  });
+  const { envelope, digest } = await w.order(w.offered.releases[0]!);
+  w.offer({ orders: [envelope], gates: { [digest]: "go" } });
+  assert.equal((await w.receipt(digest)).verdict, "ok");
+  const after = await named();
+  assert.deepEqual([...after.keys()].sort(), ["is.1", "web.1", "web.2"]);
+  assert.equal(after.get("web.1"), before.get("web.1"), "what serves is left alone");
 });

@@ -8,11 +8,11 @@ import type { ReleasePlan } from "../runtime/plan.ts";
 import type { AppRecord } from "./records.ts";
 
 /** What is on this node of an app now. An attempt goes on by what is written of it: while it does, nobody looks round. */
-export async function actualOf(context: AppContext, app: string): Promise<Actual> {
+export async function actualOf(context: AppContext, app: string, goal: Goal | null): Promise<Actual> {
   const record = context.records.get(app);
   if (record !== undefined && record.attempt !== null) {
     const { reached, attempt } = record;
-    return { current: null, reached, attempt, running: [], tableOnly: [] };
+    return { current: null, reached, attempt, running: [], tableOnly: [], fits: true };
   }
   const runs = await context.instances.running(app);
   const running = new Set(runs.map(({ release }) => release));
@@ -24,7 +24,30 @@ export async function actualOf(context: AppContext, app: string): Promise<Actual
     attempt: null,
     running: [...running],
     tableOnly: runs.map(({ release }) => release).filter((id) => !reached.has(id)),
+    fits: record === undefined || !asksAnew(goal, record) || (await fits(context, record, runs)),
   };
+}
+
+/**
+ * Whether an order that nobody answered yet asks for what is here. What was stopped by its name, crashed too often, or
+ * runs by labels that the node had, stays so until then.
+ */
+function asksAnew(goal: Goal | null, { reached, verdicts }: AppRecord): boolean {
+  if (goal === null || reached === null || goal.back || goal.state === "stopped") return false;
+  return goal.order !== reached.order && verdicts[goal.order] === undefined;
+}
+
+async function fits(
+  { instances, releases }: AppContext,
+  record: AppRecord,
+  runs: readonly Run[],
+): Promise<boolean> {
+  for (const id of wantedOf(record)) {
+    if (!(await releases.isInstalled(record.app, id))) return false;
+    const loaded = await releases.load(record, id);
+    if (!(await instances.fits(loaded.plan(generationOf(id, record, runs))))) return false;
+  }
+  return true;
 }
 
 /**

@@ -155,7 +155,7 @@ export class AppWorker {
   async #once(signal: AbortSignal): Promise<number> {
     await this.#book.answerWithdrawn();
     const goal = this.goal();
-    const actual = await actualOf(this.#context, this.app);
+    const actual = await actualOf(this.#context, this.app, goal);
     const [step] = plan(goal, actual);
     if (this.#isUnsure && actual.attempt === null && actual.reached !== null) {
       // Only once: what cannot be brought back must not hold up the order that mends it.

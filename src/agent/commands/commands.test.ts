@@ -72,6 +72,12 @@ test("an instance is restarted and stopped by its name", async (t) => {
   await eventually("it is stopped", async () => String(states()) === "stopped");
   await sleep(500);
   assert.deepEqual(states(), ["stopped"], "nobody started it again");
+  const start = async (): Promise<unknown> =>
+    (await ask(w, "restart-instance", { instance: "web.1", idle: true }))[0]?.["line"];
+  assert.equal(await start(), "started");
+  const started = await eventually("it answers again", async () => await answer(port));
+  assert.equal(await start(), "runs already");
+  assert.equal(await answer(port), started);
   const [unknown] = await ask(w, "stop-instance", { instance: "web.9" });
   assert.equal(unknown?.["code"], "NOT_FOUND");
 });

@@ -33,6 +33,10 @@ const SEEN_KEPT = 1000;
 /** Kinds that change nothing may come again, and so may one that comes again until it is done. */
 const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "version", "drift", "forecast", "stage"]);
 
+const BOUNCED = { start: "started", stop: "stopped", restart: "restarted" } as const;
+/** What is done to one instance; to start one that serves does nothing. */
+type Bounce = keyof typeof BOUNCED;
+
 /** A promise: it tells nothing but how it ended. */
 type Handler = (
   record: AppRecord,
@@ -58,8 +62,9 @@ export class CommandDesk {
     gc: (record, { args }) => this.#collect(record, args),
     purge: (record, { args }) => purge(this.#context, record, args),
     "stop-now": (record) => this.#stopNow(record),
-    "restart-instance": (record, { args }) => this.#bounce(record, args["instance"], false),
-    "stop-instance": (record, { args }) => this.#bounce(record, args["instance"], true),
+    "restart-instance": (record, { args }) =>
+      this.#bounce(record, args["instance"], args["idle"] === true ? "start" : "restart"),
+    "stop-instance": (record, { args }) => this.#bounce(record, args["instance"], "stop"),
   };
 
   constructor(context: AppContext, runtime: AppRuntime) {
@@ -148,10 +153,11 @@ export class CommandDesk {
     );
   }
 
-  async *#bounce(record: AppRecord, instance: unknown, stay: boolean): AsyncGenerator<Line, void> {
+  async *#bounce(record: AppRecord, instance: unknown, how: Bounce): AsyncGenerator<Line, void> {
     const row = await this.#instance(record, typeof instance === "string" ? instance : "");
-    await this.#runtime.bounce(row.key, stay);
-    yield { type: "line", instance: instanceId(row), line: stay ? "stopped" : "restarted" };
+    const runs = how === "start" && row.state === "serving";
+    if (!runs) await this.#runtime.bounce(row.key, how === "stop");
+    yield { type: "line", instance: instanceId(row), line: runs ? "runs already" : BOUNCED[how] };
   }
 
   async *#verify(record: AppRecord, wanted: unknown, signal: AbortSignal): AsyncGenerator<Line, void> {

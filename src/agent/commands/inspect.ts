@@ -7,6 +7,7 @@ import { readCurrent } from "../installs/folders.ts";
 import { failingOf } from "../reporting/health.ts";
 import type { AppRecord } from "../attempt/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
+import { lacking, surplus, type Lack } from "../runtime/shape.ts";
 import { wantedOf } from "../attempt/upkeep.ts";
 
 /** Differing files that are named; the rest is counted. */
@@ -43,37 +44,43 @@ async function* running(
   const current = await readCurrent(context.folders(record.app));
   const { order = null, release = null, state = null, generation = null } = reached ?? {};
   yield { type: "running", current, order, release, state, generation, busy: attempt !== null };
-  for (const missing of await missingOf(context, runtime, record)) yield { type: "missing", ...missing };
+  const { missing, surplus: over } = await shapeOf(context, runtime, record);
+  for (const one of missing) yield { type: "missing", ...one };
+  for (const one of over) yield { type: "surplus", ...one };
 }
 
-export interface Missing {
+export interface Missing extends Lack {
+  readonly release: ReleaseId;
+}
+
+export interface Surplus {
   readonly release: ReleaseId;
   readonly process: string;
-  /** How many of its instances serve, and how many should. */
-  readonly serving: number;
-  readonly wanted: number;
+  /** How many of its instances run, although the node's labels do not ask for them any more. */
+  readonly instances: number;
 }
 
-/** Processes of which fewer instances serve than should. */
-export async function missingOf(
-  context: AppContext,
-  runtime: AppRuntime,
-  record: AppRecord,
-): Promise<readonly Missing[]> {
-  const rows = (await runtime.list()).filter(({ app, state }) => app === record.app && state === "serving");
+/** How what runs differs from what is to run here, process by process. */
+export interface Shape {
+  readonly missing: readonly Missing[];
+  readonly surplus: readonly Surplus[];
+}
+
+export async function shapeOf(context: AppContext, runtime: AppRuntime, record: AppRecord): Promise<Shape> {
+  const rows = (await runtime.list()).filter(({ app }) => app === record.app);
   const missing: Missing[] = [];
+  const over: Surplus[] = [];
   for (const release of wantedOf(record)) {
     if (!(await context.releases.isInstalled(record.app, release))) continue;
     const { processes } = (await context.releases.load(record, release)).plan(
       record.reached?.generation ?? 0,
     );
-    for (const { name, count } of processes) {
-      const own = rows.filter((row) => row.release === release && row.process === name);
-      const serving = new Set(own.map(({ key }) => key)).size;
-      if (serving < count) missing.push({ release, process: name, serving, wanted: count });
-    }
+    const own = rows.filter((row) => row.release === release);
+    missing.push(...lacking(own, processes).map((lack) => ({ release, ...lack })));
+    const counts = Map.groupBy(surplus(own, processes), ({ process }) => process);
+    for (const [process, { length }] of counts) over.push({ release, process, instances: length });
   }
-  return missing;
+  return { missing, surplus: over };
 }
 
 async function* files(

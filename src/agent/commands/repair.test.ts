@@ -4,6 +4,8 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
+import { labelFor } from "../../trust/cluster.fixture.ts";
+import { timeOf } from "../../trust/fields.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { answer, webApp, world, type Ordered, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";
@@ -202,4 +204,32 @@ test("a repair gives way to an order that comes meanwhile, and undoes nothing of
     return releases.size === 1 && releases.has(second.release);
   });
   assert.equal(await answer(port), "v2");
+});
+
+test("what runs by labels that the node had is told, and ended by a repair", async (t) => {
+  const w = await world(t);
+  await w.agent();
+  const process = (on: string): string => `{ run: node idle.js, on: ${on}, count: 2, drain: { within: 1s } }`;
+  const { digest, release } = await w.deploy({
+    "skein.yaml": `app: shop\nprocesses:\n  was: ${process("zone!=b")}\n  is: ${process("zone=b")}\n`,
+    "idle.js": "setInterval(() => {}, 1000)",
+  });
+  await w.receipt(digest, "ok");
+  w.offer({
+    label: await labelFor(w.cluster.alice, w.node.signer.kid, {
+      name: "n1",
+      labels: { role: "web", zone: "b" },
+      issued: timeOf(Date.now()),
+    }),
+  });
+  const found = await eventually("the new labels count", async () => {
+    const lines = await ask(w, "drift", {});
+    return lines.some(({ type }) => type === "surplus") && lines;
+  });
+  assert.deepEqual(found.slice(1, -1), [
+    { type: "missing", release, process: "is", serving: 0, wanted: 2 },
+    { type: "surplus", release, process: "was", instances: 2 },
+  ]);
+  assert.deepEqual(typesOf(await ask(w, "repair", {})), ["started", "ended", "result"]);
+  assert.deepEqual(typesOf(await ask(w, "drift", {})), ["running", "result"]);
 });

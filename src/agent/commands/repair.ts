@@ -5,7 +5,7 @@ import { comesTrue } from "./comes-true.ts";
 import { linesOf, type Line } from "./command-lines.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { ailingOf, failingOf, type Failing } from "../reporting/health.ts";
-import { missingOf } from "./inspect.ts";
+import { shapeOf, type Missing } from "./inspect.ts";
 import type { AppRecord } from "../attempt/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { isCurrentLost } from "../attempt/plan.ts";
@@ -56,6 +56,7 @@ async function* heal(patient: Patient, full: boolean): AsyncGenerator<Line, void
   for (const id of wantedOf(record)) if (yield* mend(patient, id, full)) laidAnew.push(id);
   giveWay(patient);
   yield* bringBack(patient);
+  yield* trim(patient);
   for (const one of await instancesOf(patient, laidAnew)) yield* replace(patient, one);
   const ailing = await failingOf(context, runtime, record, signal);
   if (ailing.length === 0) return;
@@ -112,21 +113,33 @@ async function* bringBack(patient: Patient): AsyncGenerator<Line, void> {
   const isLost = async (): Promise<boolean> =>
     record.reached !== null && isCurrentLost(record.reached, await readCurrent(folders));
   const lost = await isLost();
-  const missing = await missingOf(context, runtime, record);
+  const { missing } = await shapeOf(context, runtime, record);
   if (!lost && missing.length === 0) return;
   context.doubt(record.app);
   const isBack = async (): Promise<boolean> => {
     giveWay(patient);
-    return !(await isLost()) && (await missingOf(context, runtime, record)).length === 0;
+    return !(await isLost()) && (await shapeOf(context, runtime, record)).missing.length === 0;
   };
   if (!(await comesTrue(isBack, { ...BACK, clock: context.clock, signal })))
-    throw notBack(record, await missingOf(context, runtime, record));
+    throw notBack(record, (await shapeOf(context, runtime, record)).missing);
   if (lost) yield { type: "current", release: record.reached?.release ?? null };
   for (const { release, process, serving, wanted } of missing)
     yield { type: "started", release, process, instances: wanted - serving };
 }
 
-function notBack({ app }: AppRecord, missing: Awaited<ReturnType<typeof missingOf>>): SkeinError {
+/** Ends what runs by labels that the node had. */
+async function* trim({ context, runtime, record }: Patient): AsyncGenerator<Line, void> {
+  const { surplus } = await shapeOf(context, runtime, record);
+  if (surplus.length === 0) return;
+  const runs = await context.instances.running(record.app);
+  for (const { release, generation } of runs.filter((run) =>
+    surplus.some((one) => one.release === run.release),
+  ))
+    await runtime.trim((await context.releases.load(record, release)).plan(generation));
+  yield* surplus.map((one) => ({ type: "ended", ...one }));
+}
+
+function notBack({ app }: AppRecord, missing: readonly Missing[]): SkeinError {
   const names = missing.map(({ process, serving, wanted }) => `${process} (${serving} of ${wanted})`);
   return new SkeinError("START_FAILED", `instances of ${app} do not come back: ${names.join(", ")}`, {
     data: { app, missing },

@@ -74,3 +74,18 @@ export function startOrder(processes: readonly ProcessPlan[]): ProcessPlan[][] {
   }
   return groups;
 }
+
+export const indexes = (process: ProcessPlan): number[] =>
+  Array.from({ length: process.count }, (_, n) => n + 1);
+
+export const gateIsOff = (process: ProcessPlan): boolean =>
+  Object.values(process.listen).some((listen) => listen.gate === "off");
+
+/** Does this instance belong to the plan as it stands? A count may have shrunk, the node's labels be other ones. */
+export function belongs(
+  plan: ReleasePlan,
+  instance: RunRef & { readonly process: string; readonly index: number },
+): boolean {
+  if (!sameRun(plan, instance)) return false;
+  return plan.processes.some(({ name, count }) => name === instance.process && instance.index <= count);
+}

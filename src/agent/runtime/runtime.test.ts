@@ -25,6 +25,20 @@ test("a plain Node app is judged privately, attached, and replaced by the next v
   );
 });
 
+test("what served before is left alone where a run is given up that nobody remembers", async (t) => {
+  const b = await bench(t);
+  const port = await freePort();
+  const plan = releasePlan(
+    b.release({ "app.js": plainNode("one") }),
+    processPlan("node app.js", { listen: { http: listenAt(port) } }),
+  );
+  await deploy(b.runtime, plan, undefined, b.signal);
+  await b.runtime.abandon(plan, true);
+  assert.equal((await get(port)).body, "one");
+  await b.runtime.abandon(plan);
+  assert.deepEqual(await b.runtime.list(), []);
+});
+
 test("an app with a port of its own gets one from the range", async (t) => {
   const b = await bench(t);
   const plan = releasePlan(

@@ -13,6 +13,9 @@ import { inTheWay, inTheWayOf, makeWay, refuseTwice, type Comer } from "./make-w
 import type { Place } from "./instance-spec.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
 import {
+  belongs,
+  gateIsOff,
+  indexes,
   instanceName,
   runKey,
   sameRun,
@@ -176,7 +179,22 @@ export class AppRuntime implements AsyncDisposable {
    */
   async retire(run: RunRef, spare = false): Promise<RetireOutcome> {
     const all = ofRun(await readStock(this.#link), run);
-    const held = all.filter(({ meta }) => !spare || !isTableOnly(meta));
+    return await this.#end(
+      run,
+      all.filter(({ meta }) => !spare || !isTableOnly(meta)),
+    );
+  }
+
+  /** The same for what a run has and its plan has not: the node's labels are other ones now. */
+  async trim(plan: ReleasePlan): Promise<RetireOutcome> {
+    const all = ofRun(await readStock(this.#link), plan);
+    return await this.#end(
+      plan,
+      all.filter(({ meta }) => !belongs(plan, meta)),
+    );
+  }
+
+  async #end(run: RunRef, held: readonly Held[]): Promise<RetireOutcome> {
     const { cut, forced } = await stopAll(this.#link, held);
     await forgetAll(this.#link, held);
     const warnings: Warning[] = [];
@@ -187,12 +205,17 @@ export class AppRuntime implements AsyncDisposable {
     return { cut, warnings };
   }
 
-  /** Stops a new run, judged or already attached, and brings back what had made way for it. */
-  async abandon(run: RunRef): Promise<void> {
+  /**
+   * Stops a new run, judged or already attached, and brings back what had made way for it.
+   * @param served it served before, as far as it does now: that is left alone also where nobody remembers
+   */
+  async abandon(run: RunRef, served = false): Promise<void> {
     const draft = this.#drafts.get(runKey(run));
     this.#drafts.delete(runKey(run));
-    const spared = new Set(draft?.serving.map(({ view }) => view.spec.key));
-    const held = ofRun(await readStock(this.#link), run).filter(({ view }) => !spared.has(view.spec.key));
+    const all = ofRun(await readStock(this.#link), run);
+    const serving = draft?.serving ?? (served ? all.filter(isServing) : []);
+    const spared = new Set(serving.map(({ view }) => view.spec.key));
+    const held = all.filter(({ view }) => !spared.has(view.spec.key));
     await stopAll(this.#link, held);
     for (const socket of draft?.closed ?? []) await this.#link.call("listen", { socket });
     const known = new Set((await readStock(this.#link)).instances.map(({ view }) => view.spec.key));
@@ -334,17 +357,6 @@ export class AppRuntime implements AsyncDisposable {
       }
     }
   }
-}
-
-const indexes = (process: ProcessPlan): number[] => Array.from({ length: process.count }, (_, n) => n + 1);
-
-const gateIsOff = (process: ProcessPlan): boolean =>
-  Object.values(process.listen).some((listen) => listen.gate === "off");
-
-/** Does this instance belong to the plan as it stands (a count may have shrunk)? */
-function belongs(plan: ReleasePlan, meta: Held["meta"]): boolean {
-  if (!sameRun(plan, meta)) return false;
-  return plan.processes.some((process) => process.name === meta.process && meta.index <= process.count);
 }
 
 /** Waits for all, also when one fails, so that nothing goes on behind the caller's back; then throws the first failure. */

@@ -15,6 +15,8 @@ export const noInstances: Instances = {
   },
   serve: async () => Promise.resolve(NOTHING),
   retire: async () => Promise.resolve(NOTHING),
+  fits: async () => Promise.resolve(true),
+  trim: async () => Promise.resolve(NOTHING),
   drop: async () => Promise.resolve(NOTHING),
   settle: () => undefined,
   addresses: async () => Promise.resolve({}),

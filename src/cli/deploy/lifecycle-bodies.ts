@@ -25,8 +25,7 @@ export async function start(
   if (hasBucket({}))
     return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "start", word, flags);
   const what = subject(word, context.globals.app);
-  if (what.kind === "instance")
-    throw usage("an instance is started by its app", "skein start APP, or skein restart INSTANCE");
+  if (what.kind === "instance") return await instance(context, what, "start");
   return await order(context, what, flags, lifecycle.start);
 }
 
@@ -38,7 +37,7 @@ export async function restart(
   if (hasBucket({}))
     return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "restart", word, flags);
   const what = subject(word, context.globals.app);
-  if (what.kind === "instance") return await instance(context, what, "restart-instance");
+  if (what.kind === "instance") return await instance(context, what, "restart");
   return await order(context, what, flags, lifecycle.restart);
 }
 
@@ -50,7 +49,7 @@ export async function stop(
   if (hasBucket({}))
     return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "stop", word, flags);
   const what = subject(word, context.globals.app);
-  if (what.kind === "instance") return await instance(context, what, "stop-instance");
+  if (what.kind === "instance") return await instance(context, what, "stop");
   return await order(context, what, flags, (operator, options) =>
     lifecycle.stop(operator, { ...options, all: flags.all === true, now: flags.now === true }),
   );
@@ -81,24 +80,26 @@ async function order(
   return await finish(context, operator, published, shown);
 }
 
+const DONE = { start: "runs", stop: "is stopped", restart: "was restarted" } as const;
+
 async function instance(
   context: Context,
   what: Subject & { readonly kind: "instance" },
-  kind: "restart-instance" | "stop-instance",
+  how: keyof typeof DONE,
 ): Promise<Result> {
   const operator = await context.operator();
   const node = nodeNamed(await knownNodes(operator, context.signal), what.node);
   const app = await appOfInstance(context, node, what);
-  const args = { instance: what.instance };
+  // One that runs already is left alone.
+  const args = { instance: what.instance, ...(how === "start" ? { idle: true } : {}) };
+  const kind = how === "stop" ? "stop-instance" : "restart-instance";
   const command = { kind, app, env: context.env, args, nodes: [node], validMs: COMMAND_VALID_MS };
   for await (const line of runCommand(operator, command, context.signal)) {
     if (line.type === "line") context.io.say(`${line.name}  ${wordOf(line, "line")}`);
     if (line.type !== "result" || line["ok"] === true) continue;
     throw refusedBy(line, "NOT_FOUND");
   }
-  context.io.print(
-    `${what.instance}@${what.node} ${kind === "stop-instance" ? "is stopped" : "was restarted"}`,
-  );
+  context.io.print(`${what.instance}@${what.node} ${DONE[how]}`);
   return { app, instance: what.instance, node: what.node };
 }
 
