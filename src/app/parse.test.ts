@@ -200,6 +200,38 @@ environments:
   assert.match(refusal(text, "stagin").message, /no environment stagin: did you mean staging\?/);
 });
 
+test("an environment speaks of processes where the rest has the short form", () => {
+  const text = `
+run: node a.js
+listen: 8080
+health: /up
+environments:
+  big: { processes: { web: { count: 3, env: { A: b } }, job: { run: b } } }
+  odd: { listen: 9090, health: /ok, processes: { web: { count: 2 } } }
+  bad: { processes: { web: { count: none } } }
+`;
+  const good = text.replace(/^  bad.*\n/m, "");
+  const { web: plain } = read(good).processes;
+  const { web, job } = read(good, "big").processes;
+  assert.deepEqual(web, { ...plain, count: 3, env: { A: "b" } });
+  assert.deepEqual([job?.run, job?.ready.check], [{ argv: ["b"] }, null]);
+  const { web: odd } = read(good, "odd").processes;
+  const { check } = odd?.ready ?? {};
+  assert.deepEqual(
+    [odd?.count, odd?.listen["http"]?.port, check],
+    [2, 9090, { ...plain?.ready.check, path: "/ok" }],
+  );
+  assert.deepEqual(lines(text), [
+    "skein.yaml:8:37: environments.bad.processes.web.count: write a whole number",
+  ]);
+  const both = lines(text.replace("node a.js", "node 'a.js").replace("none", "2"));
+  assert.deepEqual(both, ["skein.yaml:2:6: run: a quote is left open in: node 'a.js"]);
+  assert.deepEqual(lines("run: a\nenvironments: { e: { kind: files, environments: { f: {} } } }\n"), [
+    "skein.yaml:2:22: environments.e.kind: kind is the same in every environment",
+    "skein.yaml:2:35: environments.e.environments: environments is the same in every environment",
+  ]);
+});
+
 test("keys that start with x- are ignored wherever they stand", () => {
   const { processes } = read("x-a: { x: 1 }\nprocesses:\n  web: { run: a, x-note: [1], env: { x_no: 1 } }\n");
   assert.deepEqual(processes["web"]?.env, { x_no: "1" });

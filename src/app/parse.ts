@@ -4,7 +4,7 @@ import { expand } from "./expand.ts";
 import { explain } from "./explain.ts";
 import { findLater, isMap } from "./later.ts";
 import type { Manifest } from "./manifest.ts";
-import { overlay, withoutExtras } from "./overlay.ts";
+import { layEnvironment, overlay, shortPath, withoutExtras } from "./overlay.ts";
 import { invalid, pathText, type KeyPath, type Problem } from "./problem.ts";
 import { fileSchema, manifestSchema } from "./schema.ts";
 import { suggest } from "./suggest.ts";
@@ -108,7 +108,7 @@ function read(data: unknown, options: ParseOptions): Reading {
   problems.push(...ground.problems);
   let manifest = ground.manifest;
   for (const [name, over] of Object.entries(named)) {
-    const seen = view(overlay(base, over), options);
+    const seen = view(layEnvironment(base, withoutForbidden(over)), options);
     if (name === options.env) manifest = seen.manifest;
     problems.push(...forbidden(name, over), ...ofOverlay(seen.problems, name, over, ground.problems));
   }
@@ -166,6 +166,12 @@ function forbidden(name: string, over: unknown): Problem[] {
   );
 }
 
+/** They are told of as such, and by nothing else that they would lead to. */
+const withoutForbidden = (over: unknown): unknown =>
+  isMap(over)
+    ? Object.fromEntries(Object.entries(over).filter(([key]) => !NOT_OVERLAID.includes(key)))
+    : over;
+
 /** The problems that an overlay brings, at their place in it where they are there. */
 function ofOverlay(
   problems: readonly Problem[],
@@ -174,13 +180,15 @@ function ofOverlay(
   ground: readonly Problem[],
 ): Problem[] {
   const known = new Set(ground.map(({ path, message }) => `${pathText(path)} ${message}`));
+  const isKnown = (path: KeyPath, message: string): boolean => known.has(`${pathText(path)} ${message}`);
   return problems
-    .filter(({ path, message }) => !known.has(`${pathText(path)} ${message}`))
-    .map((problem) => ({
-      ...problem,
-      path: has(over, problem.path) ? ["environments", name, ...problem.path] : ["environments", name],
-      message: has(over, problem.path) ? problem.message : `${pathText(problem.path)}: ${problem.message}`,
-    }));
+    .filter(({ path, message }) => !isKnown(path, message) && !isKnown(shortPath(path) ?? path, message))
+    .map((problem) => {
+      const at = [problem.path, shortPath(problem.path) ?? problem.path].find((path) => has(over, path));
+      if (at !== undefined) return { ...problem, path: ["environments", name, ...at] };
+      const message = `${pathText(problem.path)}: ${problem.message}`;
+      return { ...problem, path: ["environments", name], message };
+    });
 }
 
 function has(value: unknown, path: KeyPath): boolean {
