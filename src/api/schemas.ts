@@ -131,6 +131,11 @@ export const appSummary = z.object({
   release: releaseId,
   state: z.enum(["run", "stopped"]),
   standing: digest.nullable(),
+  /**
+   * The oldest order that stands for some node, whichever labels it may have: what a new node must not go below. null:
+   * none stands yet. Older hubs do not tell.
+   */
+  least: z.object({ epoch: z.int(), seq: z.int() }).nullable().optional(),
   /** Of the newest order, as in RolloutView. */
   phase: z.string(),
   issued: time,

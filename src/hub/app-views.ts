@@ -25,10 +25,25 @@ export async function appSummaries(hub: Hub): Promise<AppList> {
       state,
       issued,
       standing: hub.orders.standing(place)?.digest ?? null,
+      least: leastStanding(hub, place),
       phase: await phaseOf(hub, head),
     });
   }
   return { apps, revision };
+}
+
+/** Of the orders that stand, the newest of each selector counts, and none below one that is for all. */
+function leastStanding(hub: Hub, place: AppEnv): AppSummary["least"] {
+  const selectors = new Set<string>();
+  let least: OrderRecord | undefined;
+  for (const record of hub.orders.log(place)) {
+    if (hub.orders.settle(record.digest)?.published !== true) continue;
+    const { selector } = hub.orders.body(record);
+    if (!selectors.has(selector)) least = record;
+    if (parseSelector(selector).kind === "all") break;
+    selectors.add(selector);
+  }
+  return least === undefined ? null : { epoch: least.epoch, seq: least.seq };
 }
 
 /** @throws SkeinError APP_NOT_FOUND */

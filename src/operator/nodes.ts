@@ -226,13 +226,20 @@ export const labelText = (labels: Readonly<Record<string, string>>): string =>
     .map(([key, value]) => (value === "true" ? key : `${key}=${value}`))
     .join(",");
 
-/** What a new node must not go below, whoever hands it orders. */
+/**
+ * What a new node must not go below, whoever hands it orders. Not the newest order: that may be for other nodes alone, or
+ * be taken back, and what stood before is what the node is to run.
+ */
 async function floorOf(
   { client }: Operator,
   signal: AbortSignal,
 ): Promise<Record<string, { epoch: number; seq: number }>> {
   const { apps } = await client.apps(signal);
-  return Object.fromEntries(apps.map(({ app, env, epoch, seq }) => [`${app}/${env}`, { epoch, seq }]));
+  const least = apps.map(({ app, env, epoch, seq, least: stands = { epoch, seq } }) => [
+    `${app}/${env}`,
+    stands,
+  ]);
+  return Object.fromEntries(least.filter(([, stands]) => stands !== null));
 }
 
 function reachableHub({ charter, config }: Operator): Parameters<typeof formatTicketLine>[0]["hub"] {
