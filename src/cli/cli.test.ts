@@ -347,6 +347,7 @@ test("a word or flag that lacks its partner is named, before anything is asked o
     [["release", "presign", "--bucket", "dir:here", "--for", "1d"], /is read without addresses/],
     [["agent", "run", "--limit-transfers", "0"], /no count/],
     [["node", "invite", "bad name"], /bad name is no node's name/],
+    [["node", "invite", "--valid", "0s"], /lets nobody in/],
     [["node", "invite", "all"], /all is no node's name/],
     [["node", "invite", "--label", "a b=c"], /a b=c is no label/],
     [["node", "label", "web1", "role=b c"], /role=b c is no label/],

@@ -20,7 +20,7 @@ export function cacheGcWords(words: readonly string[], flags: CacheGcFlags, now:
     throw usage("what may go?", "skein cache gc count 3 keeps three; older 3d; skein cache flush: all.");
   }
   if (count !== undefined && !/^\d{1,6}$/.test(count))
-    throw usage(`${count} is no number`, "skein cache gc count 3");
+    throw usage(`${count} is no number of releases`, "skein cache gc count 3");
   return {
     ...(count === undefined ? {} : { count: Number(count) }),
     ...(older === undefined ? {} : { before: momentFlag(older, now) }),

@@ -63,6 +63,7 @@ for (const [name, act, message] of REFUSED) {
 test("what cp cannot read is told in cp's own words", () => {
   assert.throws(() => grammar.deployWords(["a", "b", "c", "d"], {}, "cp"), { hint: /^skein cp \[APP/ });
   assert.throws(() => grammar.deployWords([], { version: "v2" }, "cp"), { hint: "skein cp APP v2" });
+  assert.throws(() => grammar.deployWords(["My App"], {}), { hint: /as a path: \.\/My App$/ });
 });
 
 test("start, stop and restart act on an app, one of its releases, or an instance", () => {

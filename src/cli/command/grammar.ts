@@ -57,7 +57,12 @@ export function appWord(word: string | null | undefined, flag: string | undefine
 }
 
 function refuseMismatch({ app, version, from }: DeployWords, verb: string): void {
-  if (app !== null) appNamed(app);
+  if (app !== null && !APP.test(app)) {
+    throw usage(
+      `'${app}' is no app's name`,
+      `It has a-z, 0-9 and -. A folder or file is named as a path: ./${app}`,
+    );
+  }
   if (from !== null && version !== null) {
     throw usage("a source that is taken as it is has no version", `skein ${verb} --from ${from}`);
   }

@@ -21,6 +21,8 @@ export async function invite(
 ): Promise<Result> {
   const labels = labelsOf(flags.label ?? []);
   refuseName(name);
+  const validMs = durationFlag(flags.valid);
+  if (validMs === 0) throw usage("a line that may be used for no time lets nobody in", "--valid 1h");
   const given = Object.entries(labels).filter((entry): entry is [string, string] => entry[1] !== null);
   if (given.length < Object.keys(labels).length)
     throw usage("an invitation has no label to take away", "--label role=web");
@@ -37,7 +39,7 @@ export async function invite(
     {
       name: name ?? null,
       labels: Object.fromEntries(given),
-      validMs: durationFlag(flags.valid),
+      validMs,
       replace: flags.replace ?? null,
     },
     context.signal,
