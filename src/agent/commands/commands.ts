@@ -14,7 +14,7 @@ import { troubles } from "./troubles.ts";
 import { forecast } from "./forecast.ts";
 import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
-import { currentOf, type AppRecord } from "../attempt/records.ts";
+import { currentOf, newRecord, type AppRecord } from "../attempt/records.ts";
 import { pin, purge } from "./purge.ts";
 import { repair } from "./repair.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
@@ -30,6 +30,8 @@ const STOP_NOW_MS = 700;
 /** Commands answered at once, and remembered as seen: a source may hand over as many as it likes. */
 const MOST_AT_ONCE = 64;
 const SEEN_KEPT = 1000;
+/** Kinds that only take something away: where there is nothing, they are done. */
+const REMOVING: ReadonlySet<string> = new Set(["gc", "purge"]);
 /** Kinds that change nothing may come again, and so may one that comes again until it is done. */
 const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "version", "drift", "forecast", "stage"]);
 
@@ -118,6 +120,16 @@ export class CommandDesk {
     throw new SkeinError("APP_NOT_FOUND", `this node holds no ${app ?? "such app"}`);
   }
 
+  /**
+   * The same where a node that holds nothing of the app, or but a staged release, has no reason to refuse.
+   * @throws SkeinError APP_NOT_FOUND
+   */
+  #recordOrNew(command: Command): AppRecord {
+    const { app, env } = command;
+    const isHeld = app === null || this.#context.records.get(app) !== undefined;
+    return isHeld ? this.#recordFor(command) : newRecord(app, env ?? "default");
+  }
+
   async *#carryOut(command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
     if (command.kind === "pin") {
       await pin(this.#context, command);
@@ -127,7 +139,7 @@ export class CommandDesk {
       yield await forecast(this.#context, command, signal);
       return;
     }
-    const record = this.#recordFor(command);
+    const record = REMOVING.has(command.kind) ? this.#recordOrNew(command) : this.#recordFor(command);
     const handler = this.#handlers[command.kind];
     if (handler === undefined) {
       throw new SkeinError("USAGE", `this agent does not know the command ${command.kind}`);

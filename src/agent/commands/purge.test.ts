@@ -56,6 +56,19 @@ test("one release is purged by name; what is active, held by an order or pinned 
   assert.equal(await refusal(idOf(held)), "REVISION_ACTIVE");
 });
 
+test("a node that was never told to run an app has nothing to refuse, and lets go what was staged there", async (t) => {
+  const w = await world(t);
+  await w.agent();
+  const spare = await w.publish(webApp(await freePort(), "spare"));
+  const release = idOf(spare);
+  assert.deepEqual(await ask(w, "gc", {}), [{ type: "result", ok: true }]);
+  assert.deepEqual(await ask(w, "purge", { release }), [{ type: "result", ok: true }]);
+  await stage(w, spare);
+  assert.deepEqual(removedIn(await ask(w, "gc", {})), [], "it is kept for its deployment");
+  assert.deepEqual(removedIn(await ask(w, "purge", { release })), [release]);
+  assert.deepEqual(revs(w), new Set());
+});
+
 test("gc keeps pins whatever it is told, goes by count and age, and tells before it does", async (t) => {
   const w = await world(t);
   const port = await freePort();

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { DEFAULTS } from "../../app/defaults.ts";
@@ -279,7 +280,9 @@ export async function inUse(context: AppContext, record: AppRecord): Promise<Rea
   return new Set([...ordered, ...own, ...running].filter((id) => id !== null && id !== undefined));
 }
 
+/** 1 where there is nothing yet that could go. */
 async function freeShare(dir: string): Promise<number> {
+  if (!existsSync(dir)) return 1;
   const { bavail, blocks } = await fs.statfs(dir);
   return blocks === 0 ? 1 : bavail / blocks;
 }
