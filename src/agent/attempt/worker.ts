@@ -67,6 +67,8 @@ export class AppWorker {
   /** Ends the step that is under way, where it may be broken off. */
   #step: AbortController | undefined;
   readonly #failures = new FailureRow();
+  /** Whole attempts in a row that came to nothing and are to be made again. */
+  #vain = 0;
   /** Whether what should run may have lost instances: after a start of the agent or of the keeper. */
   #isUnsure = true;
   #warnings: Warning[] = [];
@@ -213,10 +215,7 @@ export class AppWorker {
   }
 
   async #advance(attempt: Attempt, step: StepName, signal: AbortSignal): Promise<number> {
-    if (step === "finish") {
-      await this.#finish(attempt);
-      return 0;
-    }
+    if (step === "finish") return await this.#finish(attempt);
     this.#note(attempt, step, 0, null);
     const breakOff = new AbortController();
     this.#step = breakOff;
@@ -313,7 +312,7 @@ export class AppWorker {
     return step === "install" && isPassing(err);
   }
 
-  async #finish(attempt: Attempt): Promise<void> {
+  async #finish(attempt: Attempt): Promise<number> {
     const { instances, log } = this.#context;
     const ended = endOf(attempt, this.#warnings);
     await this.#book.markEnded(attempt, ended);
@@ -340,6 +339,10 @@ export class AppWorker {
     });
     await collectGarbage(this.#context, this.#book.existing);
     faultPoint("agent.collected");
+    // What ended well here once is wanted still, though it failed now.
+    const isVain = ended.verdict !== "ok" && this.goal()?.order === attempt.order && !this.goal()?.back;
+    this.#vain = isVain ? this.#vain + 1 : 0;
+    return isVain ? retryDelayMs(this.#vain, { ...BACKOFF, random: Math.random }) : 0;
   }
 
   async #revive(all: boolean, signal: AbortSignal): Promise<number> {

@@ -9,6 +9,8 @@ import { bucketOffer } from "../source/bucket-offer.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { unpacedStartMs } from "../attempt/goal.ts";
 import { isHeld, settled } from "../attempt/hold.ts";
+import type { Goal } from "../attempt/plan.ts";
+import type { AppRecord } from "../attempt/records.ts";
 import { takeIn } from "../node/intake.ts";
 import { fetchWanted, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage, type SubscriberTools } from "./open.ts";
@@ -169,7 +171,6 @@ async function resultOf(
   const troubles = [...before, ...open.failures.map(failureOf), ...(await failedOrder(open, env))];
   const active = await readCurrent(open.place.folders);
   const goal = open.worker.goal();
-  const isReached = goal === null || (record.reached?.order === goal.order && record.attempt === null);
   const held = hold === null ? null : await revisionText(open, hold.release, env);
   if (held !== null) say(`${name}: held at ${name}.${held} by a jump on this machine, until a newer order`);
   return {
@@ -177,9 +178,15 @@ async function resultOf(
     active: active === null ? null : await revisionText(open, active, env),
     held,
     startsMs: goal !== null && !goal.go ? startOf(open, env) : null,
-    isDone: isReached && before.length === 0,
+    isDone: before.length === 0 && isAt(goal, record),
     troubles,
   };
+}
+
+/** Has it come to all that is wanted of it? What failed here bears the order's name, too, where it went back. */
+function isAt(goal: Goal | null, { reached, attempt }: AppRecord): boolean {
+  if (goal === null) return true;
+  return attempt === null && reached?.order === goal.order && reached.release === goal.release;
 }
 
 /** How people call an installed release. */

@@ -84,3 +84,24 @@ test("a jump to what is ordered ends what is held, if it comes to it", async (t)
   assert.deepEqual([packages[0]?.held, packages[0]?.troubles, isDone], [null, [], true]);
   assert.deepEqual([pageOf(machine), machine.scripts()], ["ordered", []]);
 });
+
+test("where what was held is forgotten and what is ordered fails here, each sync tries once and ends", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const down = path.join(world.dir, "down");
+  await world.jump(await world.spool("site", scripts("ordered", { "pre-jump": `! [ -e ${down} ]` })));
+  await machine.sync();
+  const other = await world.spool("site", scripts("other"));
+  await machine.jump("site", revisionWord(other).revision);
+  rmSync(path.join(machine.root, "site/.skein/state/hold.json"));
+  writeFileSync(down, "");
+  for (const _ of ["a sync", "the next one"]) {
+    machine.said.length = 0;
+    const { packages, isDone } = await machine.sync();
+    assert.deepEqual([packages[0]?.troubles.map(({ code }) => code), isDone], [["HOOK_FAILED"], false]);
+    assert.deepEqual([pageOf(machine), machine.scripts()], ["other", ["ran pre-jump of ordered"]]);
+  }
+  rmSync(down);
+  assert.equal((await machine.sync()).isDone, true);
+  assert.equal(pageOf(machine), "ordered");
+});
