@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
@@ -337,6 +338,16 @@ test("only one keeper keeps a folder, and an unknown operation is refused by nam
   assert.equal(out, "");
   const fly = f.keeper.call("fly" as "list", {});
   await assert.rejects(fly, { code: "KEEPER_PROTOCOL", message: /fly/ });
+  await f.keeper.call("list", {});
+});
+
+test("a line that holds no request closes its connection, and ends no keeper", async (t) => {
+  const f = await keeperFor(t);
+  for (const line of ["null", "7", '"list"', "{", "[]"]) {
+    const client = net.connect(path.join(f.run, "keeper.sock"));
+    client.end(`${line}\n`).resume();
+    await once(client, "close");
+  }
   await f.keeper.call("list", {});
 });
 

@@ -28,7 +28,7 @@ export class Audience {
 export async function serve(file: string, keeper: Keeper, audience: Audience): Promise<net.Server> {
   const server = net.createServer((socket) => {
     const handlers = handlersOf(keeper, () => audience.add(socket));
-    const read = lineReader((value) => void answer(socket, value, handlers));
+    const read = lineReader((value) => void answer(socket, requestIn(value), handlers));
     socket.on("error", () => socket.destroy());
     socket.on("data", (chunk) => {
       try {
@@ -47,8 +47,13 @@ export async function serve(file: string, keeper: Keeper, audience: Audience): P
   return server;
 }
 
-async function answer(socket: net.Socket, value: unknown, handlers: Handlers): Promise<void> {
-  const request = value as Request;
+/** What it holds is the operation's to read. @throws SkeinError KEEPER_PROTOCOL */
+function requestIn(value: unknown): Request {
+  if (typeof value === "object" && value !== null) return value as Request;
+  throw new SkeinError("KEEPER_PROTOCOL", "a line holds no request");
+}
+
+async function answer(socket: net.Socket, request: Request, handlers: Handlers): Promise<void> {
   try {
     if (!Object.hasOwn(handlers, request.op)) {
       throw new SkeinError("KEEPER_PROTOCOL", `this keeper does not know the operation ${request.op}`);
