@@ -30,8 +30,9 @@ test("of two deployments one goes on; gc and purge take nothing from it, nor fro
   const purged = await cluster.skein(["purge", "shop", current]);
   assert.deepEqual([purged.code, /REVISION_ACTIVE/.test(purged.stderr)], [1, true]);
 
-  const codes = (await Promise.all(both)).map(({ code }) => code);
-  assert.deepEqual(new Set(codes), new Set([0, 6]));
+  const ended = await Promise.all(both);
+  const told = ended.map(({ stderr }) => stderr).join("\n");
+  assert.deepEqual(new Set(ended.map(({ code }) => code)), new Set([0, 6]), told);
   assert.notEqual((await get(url)).text, "one");
   await cluster.ok("drift", "shop", "--files");
   await cluster.ok("rollback", "shop");

@@ -370,6 +370,18 @@ test("what was signed is sent again after a cut with the same bytes, and gives w
   arrival.reject(new SkeinError("DISK_FULL", "the hub's disk is full"));
   await assert.rejects(sending, { code: "DISK_FULL" });
   assert.deepEqual(readdirSync(path.dirname(kept)), []);
+  // Another command of this machine may find it there, and send it or take it away.
+  const taken = Promise.withResolvers<void>();
+  const late = send(operator, sent, signal, taken.promise);
+  while (!readdirSync(path.dirname(kept)).some((name) => name.endsWith(".json")))
+    await new Promise(setImmediate);
+  writeFileSync(kept, JSON.stringify({ ...sent, goesBack: true }));
+  await deliverEarlier(operator, app, options({}));
+  assert.deepEqual(readdirSync(path.dirname(kept)), []);
+  rmSync(path.join(paths.etc, "operator", "arrived"), { recursive: true });
+  taken.resolve();
+  assert.equal(await late, order);
+  assert.deepEqual(readdirSync(path.join(paths.etc, "operator", "arrived")), [`${app}.default.json`]);
   assert.equal(openOrder(operator.charter, held.order, systemClock.now()).digest, order);
 });
 

@@ -1,9 +1,10 @@
+import { statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { isSkeinError } from "../lib/errors.ts";
+import { errnoOf, isSkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../lib/files.ts";
+import { asSkeinError, readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Paths } from "../lib/paths.ts";
 import { retry } from "../lib/retry.ts";
@@ -32,11 +33,25 @@ const sentSchema = z.strictObject({
 });
 export type Sent = z.infer<typeof sentSchema>;
 
-const fileOf = (paths: Paths, app: string, env: string): string =>
-  path.join(operatorDir(paths), "sent", `${app}.${env}.json`);
+const folderOf = (paths: Paths): string => path.join(operatorDir(paths), "sent");
+/** One for each order: commands of this machine may be at it at the same time. */
+const fileOf = (paths: Paths, { app, env, order }: Sent): string =>
+  path.join(folderOf(paths), `${app}.${env}.${digestOfEnvelope(order).slice(0, 16)}.json`);
 /** The newest that arrived. */
 const arrivedFile = (paths: Paths, app: string, env: string): string =>
   path.join(operatorDir(paths), "arrived", `${app}.${env}.json`);
+
+/** What earlier commands had signed and did not see arrive, the oldest first. */
+async function unsent(paths: Paths, app: string, env: string): Promise<readonly string[]> {
+  const names = await fs.readdir(folderOf(paths)).catch((err: unknown) => {
+    if (errnoOf(err) === "ENOENT") return [];
+    throw asSkeinError(err, folderOf(paths));
+  });
+  const found = names.filter((name) => name.startsWith(`${app}.${env}.`) && name.endsWith(".json"));
+  const files = found.map((name) => path.join(folderOf(paths), name));
+  const written = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return files.length < 2 ? files : files.sort((one, other) => written(one) - written(other));
+}
 
 /**
  * Publishes a signed order, `after` what it needs has arrived.
@@ -48,14 +63,14 @@ export async function send(
   signal: AbortSignal,
   after?: Promise<void>,
 ): Promise<Digest> {
-  const file = fileOf(operator.paths, sent.app, sent.env);
+  const file = fileOf(operator.paths, sent);
   await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
   await writeFileAtomic(file, JSON.stringify(sent));
   faultPoint("operator.signed");
   try {
     await after;
     const digest = await post(operator, sent, signal);
-    await noteArrival(operator.paths, sent);
+    await noteArrival(operator.paths, file, sent);
     return digest;
   } catch (err) {
     // The hub has read these bytes and will not take them: nothing is left to send again.
@@ -65,10 +80,16 @@ export async function send(
   }
 }
 
-async function noteArrival(paths: Paths, { app, env }: Sent): Promise<void> {
-  const file = arrivedFile(paths, app, env);
-  await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  await fs.rename(fileOf(paths, app, env), file);
+/** Another command that found the file may have sent it, or have been told that it came too early. */
+async function noteArrival(paths: Paths, file: string, sent: Sent): Promise<void> {
+  const arrived = arrivedFile(paths, sent.app, sent.env);
+  await fs.mkdir(path.dirname(arrived), { recursive: true, mode: 0o700 });
+  try {
+    await fs.rename(file, arrived);
+  } catch (err) {
+    if (errnoOf(err) !== "ENOENT") throw asSkeinError(err, arrived);
+    await writeFileAtomic(arrived, JSON.stringify(sent));
+  }
 }
 
 /**
@@ -94,7 +115,7 @@ export async function remindOfSettle(
 
 /** Is there something that an earlier command had signed and could not deliver? */
 export async function isUnsent({ paths }: Operator, app: string, env: string): Promise<boolean> {
-  return (await readIfThere(fileOf(paths, app, env))) !== undefined;
+  return (await unsent(paths, app, env)).length > 0;
 }
 
 /** An earlier command that was cut may have signed an order: it comes first. A dry run tells of it. */
@@ -107,35 +128,31 @@ export async function deliverEarlier(
     if (!(await isUnsent(operator, app, env))) return;
     return tell({ type: "warning", text: "An order that was signed before would be delivered first." });
   }
-  const earlier = await resend(operator, app, env, signal);
-  if (earlier === undefined) return;
-  tell({
-    type: "note",
-    text: `An order that was signed before (${earlier.slice(0, 12)}) was delivered now.`,
-  });
+  for (const file of await unsent(operator.paths, app, env)) {
+    const earlier = await resend(operator, file, signal);
+    if (earlier === undefined) continue;
+    tell({
+      type: "note",
+      text: `An order that was signed before (${earlier.slice(0, 12)}) was delivered now.`,
+    });
+  }
 }
 
 /**
- * Sends what an earlier command had signed for this app and could not deliver.
+ * Sends what an earlier command had signed and could not deliver.
  * @returns its digest, or undefined when there was nothing, or another order has come first
  */
-async function resend(
-  operator: Operator,
-  app: string,
-  env: string,
-  signal: AbortSignal,
-): Promise<Digest | undefined> {
-  const file = fileOf(operator.paths, app, env);
+async function resend(operator: Operator, file: string, signal: AbortSignal): Promise<Digest | undefined> {
   const text = await readIfThere(file);
   if (text === undefined) return undefined;
-  const sent = sentSchema.safeParse(JSON.parse(text));
+  const sent = sentSchema.safeParse(jsonIn(text));
   if (!sent.success) {
     await fs.rm(file, { force: true });
     return undefined;
   }
   try {
     const digest = await post(operator, sent.data, signal);
-    await noteArrival(operator.paths, sent.data);
+    await noteArrival(operator.paths, file, sent.data);
     return digest;
   } catch (err) {
     if (isSkeinError(err, "HUB_UNREACHABLE")) throw err;
