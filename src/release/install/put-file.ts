@@ -8,8 +8,8 @@ export const CREATE = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
 /** Files never change once they are put down: whoever may run them may only read and run them. */
 export const modeOf = (row: Pick<FileRow, "kind">): number => (row.kind === "x" ? 0o555 : 0o444);
 
-/** So do folders; root's are shut to others as they are. */
-export const folderMode = (): number => (process.getuid?.() === 0 ? 0o755 : 0o555);
+/** So do folders; root's are shut to others as they are. @param owner of the folder. Default: this process's user */
+export const folderMode = (owner = process.getuid?.()): number => (owner === 0 ? 0o755 : 0o555);
 
 /** What a file has beside its content. */
 export interface FileLook {

@@ -28,7 +28,7 @@ export function setRight(file: string, { reason }: Difference, row: Row | undefi
   if (reason === "added") return inFolder(file, () => removeTree(file));
   const isFolder = row === undefined || row.kind === "d";
   if (reason === "mode" && row?.kind !== "l")
-    return fs.chmodSync(file, isFolder ? folderMode() : modeOf(row));
+    return fs.chmodSync(file, isFolder ? folderMode(fs.lstatSync(file).uid) : modeOf(row));
   if (row?.kind === "d") return placeFolder(file);
   if (row?.kind === "l") return placeSymlink(row.target, file);
 }

@@ -70,7 +70,7 @@ async function compare(dir: string, record: InstallRecord, signal: AbortSignal):
   const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
   /** What should be a folder and is none: a link there may lead to the very files, which are not in it then. */
   const noFolders = new Set<string>();
-  if (!hasMode(fs.lstatSync(dir), folderMode())) found.push({ path: ".", reason: "mode" });
+  if (!hasFolderMode(fs.lstatSync(dir))) found.push({ path: ".", reason: "mode" });
   for (const [i, row] of rows.entries()) {
     const isCutOff = noFolders.has(path.dirname(row.path));
     const reason = isCutOff ? "missing" : differs(`${dir}/${row.path}`, row, buffer);
@@ -115,7 +115,7 @@ function differs(file: string, row: Row, buffer: Buffer): Difference["reason"] |
 
 function differsAsFolder(stat: fs.Stats): Difference["reason"] | undefined {
   if (!stat.isDirectory()) return "kind";
-  return hasMode(stat, folderMode()) ? undefined : "mode";
+  return hasFolderMode(stat) ? undefined : "mode";
 }
 
 function differsAsFile(
@@ -133,7 +133,7 @@ function differsAsFile(
 }
 
 /** A folder takes the bit of its group from the one that it is made in. */
-const hasMode = ({ mode }: fs.Stats, wanted: number): boolean => (mode & 0o777) === wanted;
+const hasFolderMode = ({ mode, uid }: fs.Stats): boolean => (mode & 0o777) === folderMode(uid);
 
 function hasContent(file: string, row: FileRow, buffer: Buffer): boolean {
   const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
