@@ -501,6 +501,16 @@ test("on a disk without any room an order is taken, carried out and reported, an
   assert.equal(statSync(reserve).size, 2 ** 20, "it was taken again");
 });
 
+test("an instance is of the app that is named, or whose folder one stands in, where its node has several", async () => {
+  const stopped = ["stop", "web.9@web1"];
+  const { hint } = await refused(cluster, [2, "USAGE"], stopped);
+  assert.match(hint, /^Say --app: .*shop/);
+  const cwd = await source("shop-here", { "skein.yaml": `app: shop\n${RUN}` });
+  const { message } = await refused(cluster, [7, "NOT_FOUND"], stopped, { cwd });
+  assert.match(message, /web\.9 of shop/);
+  await refused(cluster, [7, "NOT_FOUND"], [...stopped, "--env", "none"]);
+});
+
 /** Files of releases that are being put down. */
 function countFiles(lib: string): number {
   const revs = path.join(lib, "apps/fills/revs");

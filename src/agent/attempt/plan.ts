@@ -45,8 +45,9 @@ export interface Reached {
 }
 
 /**
- * `jump`: to another release. `restart` and `start`: the release stays, and `start` leaves alone what of it serves. `beside`: only which older ones run along
- * changes. `stop`: nothing runs. `return`: the hub took a finished order back, so nothing may hold it up.
+ * `jump`: to another release. `restart` and `start`: the release stays, and `start` leaves alone what of it serves.
+ * `beside`: only which older ones run along changes. `stop`: nothing runs. `return`: the hub took a finished order back,
+ * so nothing may hold it up.
  */
 export type Mode = "jump" | "restart" | "start" | "beside" | "stop" | "return";
 

@@ -1,3 +1,4 @@
+import { SkeinError } from "../../lib/errors.ts";
 import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
 import * as lifecycle from "../../operator/lifecycle.ts";
 import { knownNodes, nodeNamed } from "../../operator/nodes.ts";
@@ -103,17 +104,20 @@ async function instance(
   return { app, instance: what.instance, node: what.node };
 }
 
-/** The app that was named, else the only one on the node with such a process, as the port table shows. */
+/** The app that was named, else the only one on the node, else the one of the manifest here. */
 async function appOfInstance(
   context: Context,
   node: Awaited<ReturnType<typeof knownNodes>>[number],
   what: Subject & { readonly kind: "instance" },
 ): Promise<string> {
   if (context.globals.app !== undefined) return context.globals.app;
-  const [only, ...others] = node.apps.filter(({ env }) => env === context.env).map(({ app }) => app);
+  const apps = node.apps.filter(({ env }) => env === context.env).map(({ app }) => app);
+  const [only, ...others] = apps;
   if (only !== undefined && others.length === 0) return only;
-  throw usage(
-    `whose instance is ${what.instance}?`,
-    `Say --app: ${node.apps.map(({ app }) => app).join(", ")}`,
-  );
+  const here = await appHere(context, undefined).catch(() => undefined);
+  if (here !== undefined && apps.includes(here)) return here;
+  if (only !== undefined) throw usage(`whose instance is ${what.instance}?`, `Say --app: ${apps.join(", ")}`);
+  throw new SkeinError("NOT_FOUND", `${what.node} has nothing of environment ${context.env}`, {
+    hint: `skein status --on ${what.node} shows what it has.`,
+  });
 }
