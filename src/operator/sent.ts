@@ -50,7 +50,7 @@ async function unsent(paths: Paths, app: string, env: string): Promise<readonly 
   const found = names.filter((name) => name.startsWith(`${app}.${env}.`) && name.endsWith(".json"));
   const files = found.map((name) => path.join(folderOf(paths), name));
   const written = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  return files.length < 2 ? files : files.sort((one, other) => written(one) - written(other));
+  return files.sort((one, other) => written(one) - written(other));
 }
 
 /**

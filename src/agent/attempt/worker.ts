@@ -340,7 +340,8 @@ export class AppWorker {
     await collectGarbage(this.#context, this.#book.existing);
     faultPoint("agent.collected");
     // What ended well here once is wanted still, though it failed now.
-    const isVain = ended.verdict !== "ok" && this.goal()?.order === attempt.order && !this.goal()?.back;
+    const goal = this.goal();
+    const isVain = ended.verdict !== "ok" && goal?.order === attempt.order && !goal.back;
     this.#vain = isVain ? this.#vain + 1 : 0;
     return isVain ? retryDelayMs(this.#vain, { ...BACKOFF, random: Math.random }) : 0;
   }
