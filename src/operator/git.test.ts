@@ -6,6 +6,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { fetchFromHub, placedCommit } from "./git.ts";
+import { originOf } from "./source.ts";
 
 const SOMEBODY = ["-c", "user.name=a", "-c", "user.email=a@b"] as const;
 
@@ -93,7 +94,40 @@ function repository(dir: string, name: string): { readonly dir: string; readonly
 
 function setEnv(t: TestContext, values: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(values)) {
+    const before = process.env[name];
     process.env[name] = value;
-    atEnd(t, () => delete process.env[name]);
+    atEnd(t, () => {
+      if (before === undefined) delete process.env[name];
+      else process.env[name] = before;
+    });
   }
 }
+
+test("a folder is released as it is where there is no commit, and not where git cannot read the repository", async (t) => {
+  const { dir } = theirs(t);
+  const plain = path.join(dir, "plain");
+  fs.mkdirSync(path.join(plain, "app"), { recursive: true });
+  const at = path.join(plain, "app");
+  const asItIs = { origin: { kind: "path", path: at }, left: [] };
+  assert.deepEqual(await originOf(at, t.signal), asItIs);
+  git(plain, "init", "-q");
+  assert.deepEqual(await originOf(at, t.signal), asItIs);
+  const refused = async (message: RegExp): Promise<void> => {
+    await assert.rejects(originOf(at, t.signal), { code: "GIT_FAILED", message, hint: /--from \.$/ });
+  };
+  // As in a container whose user is not the checkout's owner.
+  setEnv(t, { GIT_TEST_ASSUME_DIFFERENT_OWNER: "1" });
+  await refused(/^the repository .*plain cannot be read: detected dubious ownership/);
+  delete process.env["GIT_TEST_ASSUME_DIFFERENT_OWNER"];
+  setEnv(t, { PATH: path.join(dir, "none") });
+  await refused(/: git is not installed$/);
+});
+
+test("a linked work tree without its repository is not released as a folder", async (t) => {
+  const { dir, url } = theirs(t);
+  const linked = path.join(dir, "linked");
+  git(url, "worktree", "add", "-q", linked);
+  assert.equal((await originOf(linked, t.signal)).origin.kind, "commit");
+  fs.renameSync(url, `${url}-moved`);
+  await assert.rejects(originOf(linked, t.signal), { code: "GIT_FAILED", message: /not a git repository/ });
+});

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { isErrorCode, SkeinError } from "../lib/errors.ts";
+import { errnoOf, isErrorCode, SkeinError } from "../lib/errors.ts";
 
 const run = promisify(execFile);
 
@@ -42,6 +42,42 @@ export async function placedCommit(
   // A folder's name may have line breaks in it.
   const [, repo, commit] = /^([^]+)\n([0-9a-f]+)$/.exec(text ?? "") ?? [];
   return repo === undefined || commit === undefined ? undefined : { repo, commit };
+}
+
+/**
+ * Why a folder that lies in a repository is none for git: it is not installed, the repository is another user's, a
+ * linked work tree's own is elsewhere. undefined: it lies in none, or git reads it.
+ */
+export async function unreadRepository(dir: string, signal: AbortSignal): Promise<SkeinError | undefined> {
+  try {
+    await git(dir, ["rev-parse", "--git-dir"], signal);
+    return undefined;
+  } catch (err) {
+    signal.throwIfAborted();
+    const repo = await repositoryAbove(dir);
+    if (repo === undefined) return undefined;
+    const [why = ""] = errnoOf(err) === "ENOENT" ? ["git is not installed"] : stderrOf(err).split("\n");
+    return new SkeinError(
+      "GIT_FAILED",
+      `the repository ${repo} cannot be read: ${why.replace(/^fatal: /, "")}`,
+      {
+        hint: "What git status says there mends it. Or take the folder as it is: --from .",
+        data: { path: dir, repo },
+        cause: err,
+      },
+    );
+  }
+}
+
+/** Where git would find one: up to where another file system begins. */
+async function repositoryAbove(dir: string): Promise<string | undefined> {
+  let at = await fs.realpath(dir);
+  for (const { dev } = await fs.stat(at); (await fs.stat(at)).dev === dev; at = path.dirname(at)) {
+    const found = await fs.lstat(path.join(at, ".git")).catch(() => undefined);
+    if (found !== undefined) return at;
+    if (at === path.dirname(at)) return undefined;
+  }
+  return undefined;
 }
 
 /** The full commit that a revision (hash, branch, tag, `HEAD~1`) names here, or undefined. */
@@ -129,8 +165,11 @@ const SAID = /^(?:skein|remote|fatal: remote error): (.+) \[([A-Z_]+)\] *\n(?:(?
 
 function failed(err: unknown, what: string, signal: AbortSignal): unknown {
   signal.throwIfAborted();
-  const text = err instanceof Error && "stderr" in err ? String(err.stderr).trim() : "";
+  const text = stderrOf(err);
   const [, said, code = "", hint = ""] = SAID.exec(text) ?? [];
   if (isErrorCode(code)) return new SkeinError(code, `${what}: ${said}`, { hint, cause: err });
   return new SkeinError("GIT_FAILED", `${what}${text === "" ? "" : `: ${text}`}`, { cause: err });
 }
+
+const stderrOf = (err: unknown): string =>
+  err instanceof Error && "stderr" in err ? String(err.stderr).trim() : "";

@@ -12,7 +12,7 @@ import { build } from "../source/build.ts";
 import { GitObjects } from "../source/git-objects.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
-import { checkOut, isCommitted, placedCommit, uncommitted } from "./git.ts";
+import { checkOut, isCommitted, placedCommit, uncommitted, unreadRepository } from "./git.ts";
 import { commitReader, folderReader, sourceReader } from "./tree-reader.ts";
 
 /** What is to be released: a folder or file as it is, or a commit of a repository on this machine. */
@@ -46,13 +46,19 @@ export interface SourceOptions {
 /**
  * Where a command that names nothing takes its source from: the commit `HEAD` of the repository around `dir`, or
  * the folder itself where there is none. `left` are changes that are not committed and so not released.
+ * @throws SkeinError GIT_FAILED where there is one that git does not read: with the folder would go what was never
+ *   committed
  */
 export async function originOf(
   dir: string,
   signal: AbortSignal,
 ): Promise<{ origin: Origin; left: readonly string[] }> {
   const [placed, left] = await Promise.all([placedCommit(dir, "HEAD", signal), uncommitted(dir, signal)]);
-  if (placed === undefined) return { origin: { kind: "path", path: dir }, left: [] };
+  if (placed === undefined) {
+    const unread = await unreadRepository(dir, signal);
+    if (unread !== undefined) throw unread;
+    return { origin: { kind: "path", path: dir }, left: [] };
+  }
   const { repo, commit } = placed;
   const folder = path.relative(repo, await fs.realpath(dir));
   const origin = {

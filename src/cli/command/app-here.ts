@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { originOf, readManifest } from "../../operator/source.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { originOf, readManifest, type Origin } from "../../operator/source.ts";
 import type { Context } from "./context.ts";
 import { appWord, usage } from "./grammar.ts";
 
@@ -7,13 +7,23 @@ import { appWord, usage } from "./grammar.ts";
 export async function appHere(context: Context, word: string | null | undefined): Promise<string> {
   const named = appWord(word, context.globals.app);
   if (named !== undefined) return named;
-  const { origin } = await originOf(context.cwd, context.signal);
+  const origin = await placeHere(context);
   try {
     const manifest = await readManifest(origin, { env: context.env, signal: context.signal });
     return manifest.app;
   } catch (err) {
     if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return nameOfBroken(context, err);
     throw usage("which app? There is no manifest here", "Name it, for example: skein status APP");
+  }
+}
+
+/** Where git does not read the repository, the folder says as well what its app is called. */
+async function placeHere({ cwd, signal }: Context): Promise<Origin> {
+  try {
+    return (await originOf(cwd, signal)).origin;
+  } catch (err) {
+    if (isSkeinError(err, "GIT_FAILED")) return { kind: "path", path: cwd };
+    throw err;
   }
 }
 
