@@ -8,6 +8,7 @@ import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";
 import type { Result } from "./support/run.ts";
 import { eventually } from "../src/lib/eventually.fixture.ts";
+import { openSqliteStore } from "../src/store/sqlite.ts";
 import { resultEvent } from "./support/refusals.ts";
 
 let cluster: Cluster;
@@ -47,7 +48,35 @@ async function deployed(): Promise<string> {
 
 /** What reading leaves, and what the hub makes of a release in its own time. */
 const PASSING =
-  /^(run|log|etc\/operator\/cache|lib\/depot\/blobs\/(deltas|index))\/|^etc\/operator\/session\.json$/;
+  /^(run|log|etc\/operator\/cache|lib\/depot\/blobs\/(deltas|index))\/|^etc\/operator\/session\.json$|^lib\/hub\/store\.db/;
+
+const VIEW = /^\/nodes\/[^/]+\/view$/;
+
+/** Of what the hub heard from a node, what does not change by itself on a busy machine. */
+const lasting = (view: string): unknown => {
+  const {
+    present: _present,
+    lastSeen: _lastSeen,
+    skewMs: _skewMs,
+    roomBytes: _room,
+    ...rest
+  } = JSON.parse(view);
+  return rest;
+};
+
+/** What the hub's store holds: a failure tells the key, and what the file does with its log is no change. */
+async function stored(): Promise<Record<string, unknown>> {
+  const copy = path.join(cluster.dir, "store.db");
+  // The hub alone may have its store open.
+  await Promise.all(
+    ["", "-wal"].map((end) =>
+      fs.copyFile(path.join(cluster.hub.home, `lib/hub/store.db${end}`), `${copy}${end}`),
+    ),
+  );
+  await using store = await openSqliteStore(copy);
+  const { entries } = await store.range("");
+  return Object.fromEntries(entries.map(({ key, value }) => [key, VIEW.test(key) ? lasting(value) : value]));
+}
 
 /** Every file of a folder by what is in it. */
 async function contents(home: string): Promise<Record<string, string>> {
@@ -69,7 +98,7 @@ async function contents(home: string): Promise<Record<string, string>> {
 async function everything(): Promise<unknown> {
   const homes = [cluster.operatorHome, cluster.hub.home, ...cluster.nodes.map(({ home }) => home)];
   const ports = (await cluster.ports()).map(({ instance, state }) => [instance, state]);
-  return [await Promise.all(homes.map(contents)), ports];
+  return [await Promise.all(homes.map(contents)), await stored(), ports];
 }
 
 /** The same, when what was done before has come to rest. */
