@@ -32,9 +32,10 @@ export async function removeGone(
   { documents, env, signal }: RemoveTools,
 ): Promise<readonly ReleaseId[]> {
   const { app } = open.place.package;
-  const listing = root.apps[app]?.releases.digest;
+  // A package whose last revision was purged before any was ordered has no entry in the root.
+  const listing = root.apps[app]?.releases.digest ?? "";
   const seenFile = path.join(open.place.state, "listing");
-  const isSame = listing === undefined || listing === (await readIfThere(seenFile));
+  const isSame = listing === (await readIfThere(seenFile));
   const there = isSame ? undefined : await releasesThere(documents, app, signal);
   const needed = await neededHere(open, env);
   const installed = await listInstalls(open.place.folders.revs);
@@ -48,7 +49,7 @@ export async function removeGone(
   await removeLeft(open.context, app, needed);
   // What is needed now and gone from the bucket is looked at again: it goes when it is needed no more.
   const isSettled = there !== undefined && installed.every((id) => there.has(id) || gone.includes(id));
-  if (isSettled) await writeFileAtomic(seenFile, listing ?? "");
+  if (isSettled) await writeFileAtomic(seenFile, listing);
   return gone;
 }
 
