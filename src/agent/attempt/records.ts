@@ -41,7 +41,7 @@ const recordSchema = z.object({
   attempt: attempt.nullable(),
   /** Releases that ended an attempt well, newest first. What runs and what may be gone back to is kept from gc. */
   good: z.array(releaseId).readonly(),
-  /** Releases whose post-sync hook ran well. */
+  /** Releases whose post-sync hook ran well; for what is installed now, its install says so too (`installs/synced.ts`). */
   synced: z.array(releaseId).readonly(),
   /** What this node answered to its last orders. */
   verdicts: z.record(digest, z.enum(["ok", "failed", "undone", "refused"])),

@@ -3,6 +3,7 @@ import type { ReleaseId } from "../../lib/ids.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
 import type { AppContext } from "../app-context.ts";
 import { flipCurrent } from "../installs/folders.ts";
+import { isSynced, noteSynced } from "../installs/synced.ts";
 import { runHook, runVerify, type Addresses, type HookTools, type HookWord } from "../programs/hooks.ts";
 import type { Change, Run } from "./instances.ts";
 import { oldServes, sparesTableOnly, type Attempt, type StepName } from "./plan.ts";
@@ -45,9 +46,10 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     return { evident: true };
   },
   "post-sync": async (input) => {
-    const { record, attempt } = input;
-    if (attempt.release === null || record.synced.includes(attempt.release)) return { evident: true };
+    const { context, record, attempt } = input;
+    if (attempt.release === null || isSynced(context, record, attempt.release)) return { evident: true };
     const done = await hook("post-sync", attempt.release, attempt.previous, input);
+    noteSynced(context, record.app, attempt.release);
     return { ...done, synced: attempt.release };
   },
   judge: async (input) => {

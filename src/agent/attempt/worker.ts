@@ -7,6 +7,7 @@ import type { AppContext } from "../app-context.ts";
 import { endOf } from "./ending.ts";
 import { collectGarbage } from "../installs/gc.ts";
 import { flipCurrent } from "../installs/folders.ts";
+import { withSynced } from "../installs/synced.ts";
 import { goalAmong } from "./goal.ts";
 import { heldGoal } from "./hold.ts";
 import { isPassing } from "./passing.ts";
@@ -265,9 +266,8 @@ export class AppWorker {
     }
     const record = this.#book.existing;
     const next: AppRecord = {
-      ...record,
+      ...(synced === undefined ? record : withSynced(record, synced)),
       attempt: { ...attempt, done: [...attempt.done, step], cut: attempt.cut + cut },
-      synced: synced === undefined ? record.synced : [...record.synced, synced].slice(-100),
     };
     if (evident) this.#book.note(next);
     else await this.#book.keep(next);

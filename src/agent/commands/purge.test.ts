@@ -90,6 +90,25 @@ test("gc keeps pins whatever it is told, goes by count and age, and tells before
   assert.equal(await answer(port), "v4");
 });
 
+test("what gc removed and an order brings back is made ready anew", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  await w.agent();
+  const trace = `echo "$SKEIN_HOOK $(cat version)" >> "$SKEIN_DATA/trace"\n`;
+  const hooks = { "post-sync.sh": trace, "pre-remove.sh": trace };
+  const deploy = async (version: string): Promise<void> => {
+    const deployed = await w.deploy({ ...webApp(port, version), ...hooks, version });
+    await w.receipt(deployed.digest, "ok");
+  };
+  for (const version of ["v1", "v2", "v3"]) await deploy(version);
+  await ask(w, "gc", { count: 1 });
+  await deploy("v1");
+  await deploy("v3");
+  const lines = fs.readFileSync(path.join(w.paths.lib, "apps/shop/data/trace"), "utf8").trim().split("\n");
+  const first = ["v1", "v2", "v3"].map((version) => `post-sync ${version}`);
+  assert.deepEqual(lines, [...first, "pre-remove v1", "post-sync v1"]);
+});
+
 test("a forecast tells what a release would cost, and what gc would free, which gc then frees", async (t) => {
   const w = await world(t);
   const port = await freePort();
@@ -155,7 +174,7 @@ test("what was fetched of a release that nobody wants any more goes with the nex
   const next = await w.deploy(webApp(port, "v2"));
   await w.receipt(next.digest, "ok");
   await eventually("it is gone", async () => {
-    const left = fs.readdirSync(installs).filter((name) => !name.endsWith(".record"));
+    const left = fs.readdirSync(installs).filter((name) => !/\.(record|synced)$/.test(name));
     assert.deepEqual(left, [`${staged}.stage`]);
     assert.deepEqual(revs(w), new Set([first.release, next.release]));
     return true;

@@ -18,6 +18,7 @@ import { runHook } from "../programs/hooks.ts";
 import { lastLines } from "../attempt/receipt-of.ts";
 import type { AppRecord } from "../attempt/records.ts";
 import { stagedKept } from "./staged.ts";
+import { forgetSynced } from "./synced.ts";
 import { tellStuck } from "./tell-stuck.ts";
 
 const REMOVE_MS = 10 * 60_000;
@@ -169,6 +170,7 @@ export async function removeRelease(
   const work = async (): Promise<boolean> => {
     if (await isNeeded()) return false;
     refuseFixed(path.join(context.folders(record.app).revs, id));
+    await forgetSynced(context, record.app, id);
     await preRemove(context, record, id, signal);
     if (await isNeeded()) return false;
     await remove(context, record.app, id, reuse ? await heirOf(context, record) : undefined);

@@ -109,7 +109,7 @@ for (const [what, points] of [
     const current = await deployed(w, "the last one", FEW);
     const left = async () => {
       const names = fs.readdirSync(path.join(revsOf(w), ".install"));
-      const others = names.filter((name) => !name.endsWith(".record"));
+      const others = names.filter((name) => !/\.(record|synced)$/.test(name));
       return { others, installed: (await listInstalls(revsOf(w))).length };
     };
     const wanted = { others: [`${current}.spare`], installed: 2 };

@@ -2,6 +2,7 @@ import type { ReleaseId } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { runHook } from "../programs/hooks.ts";
+import { isSynced, noteSynced, withSynced } from "../installs/synced.ts";
 import { newRecord, type AppRecord } from "../attempt/records.ts";
 import type { OpenPackage } from "./open.ts";
 
@@ -27,12 +28,12 @@ export async function prefetch(
   if (!was) await releases.ensure(name, wish.id, context.depots(), signal, () => undefined);
   faultPoint("subscriber.fetched");
   const loaded = await releases.load(name, wish.id);
-  if (!wish.hooks || recordOf(open, wish.env).synced.includes(wish.id)) return !was;
+  if (!wish.hooks || isSynced(context, recordOf(open, wish.env), wish.id)) return !was;
   const previous = await readCurrent(place.folders);
   const tools = { clock, groups, signal, log: context.logOf(name.app) };
   await runHook("post-sync", loaded.place(previous), tools);
   faultPoint("subscriber.post-synced");
-  const record = recordOf(open, wish.env);
-  await records.save({ ...record, synced: [...record.synced, wish.id].slice(-100) });
+  noteSynced(context, name.app, wish.id);
+  await records.save(withSynced(recordOf(open, wish.env), wish.id));
   return true;
 }

@@ -7,6 +7,7 @@ import { msOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { bucketOffer } from "../source/bucket-offer.ts";
 import { readCurrent } from "../installs/folders.ts";
+import { isSynced } from "../installs/synced.ts";
 import { unpacedStartMs } from "../attempt/goal.ts";
 import { isHeld, settled } from "../attempt/hold.ts";
 import type { Goal } from "../attempt/plan.ts";
@@ -157,7 +158,7 @@ async function mayConverge({ worker, context, place, ...open }: OpenPackage, env
   if (record.attempt !== null || goal === null || goal.release === null) return true;
   if (record.reached?.release === goal.release) return true;
   const isHere = await context.releases.isInstalled(place.package.app, goal.release);
-  return isHere && (!goal.hooks || goal.state === "stopped" || record.synced.includes(goal.release));
+  return isHere && (!goal.hooks || goal.state === "stopped" || isSynced(context, record, goal.release));
 }
 
 async function resultOf(

@@ -174,6 +174,24 @@ test("what was purged while a person held it here goes when it is held no more",
   assert.ok(machine.scripts().includes("ran pre-remove of v1"));
 });
 
+test("a package whose only revision is purged before it was ordered goes from machines, and may come back", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const only = await world.spool("site", scripts("v1"));
+  await machine.sync();
+  await world.purge(only);
+  assert.equal((await machine.sync()).isDone, true);
+  assert.deepEqual(await machine.revisions("site"), []);
+  assert.deepEqual(machine.scripts(), ["ran post-sync of v1", "ran pre-remove of v1"]);
+  const again = await world.spool("site", scripts("v1"));
+  await machine.sync();
+  assert.deepEqual(
+    revsOf(machine, "site").map((id) => id.slice(0, 8)),
+    [again.slice(-8)],
+  );
+  assert.equal(machine.scripts().at(-1), "ran post-sync of v1", "what came anew is made ready anew");
+});
+
 test("files, links and strange folders in the root harm nothing; each package stands for itself", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["my_site", "other", "9"]);

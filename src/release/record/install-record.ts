@@ -38,6 +38,9 @@ export const spareDir = (revs: string, id: ReleaseId): string => path.join(insta
 export const spareStage = (revs: string, id: ReleaseId): string => `${spareDir(revs, id)}.new`;
 /** What was told of a release that cannot be removed (`stuck.ts`). */
 export const toldFile = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.told`);
+/** That the install's post-sync ran well: gone with it, so that what comes anew has it run anew. */
+export const syncedFile = (revs: string, id: ReleaseId): string =>
+  path.join(installsDir(revs), `${id}.synced`);
 const recordFile = (revs: string, id: ReleaseId): string => path.join(installsDir(revs), `${id}.record`);
 
 /** A name that is free, for what has to make way. */
