@@ -157,6 +157,14 @@ describe("names that nothing has", () => {
     await cluster.okIn(shop.dir, "deploy", ...FAST);
     repo = shop.dir;
   });
+
+  test("an app of another environment is told to be there", async () => {
+    for (const verb of ["check", "rollback", "stop", "watch", "logs", "drift", "status", "ports"]) {
+      const error = await refused(cluster, [7, "APP_NOT_FOUND"], [verb, "shop", "--env", "prod"]);
+      assert.match(error.message, /shop in environment prod$/);
+      assert.equal(error.hint, "It is in default: say --env default.", verb);
+    }
+  });
   for (const [args, exit, code, says] of CASES) {
     test(`skein ${args.join(" ")} ends with ${exit} ${code}`, async () => {
       const error = await refused(cluster, [exit, code], args, { cwd: repo });
@@ -389,7 +397,7 @@ test("two deployments of one app at once: the second is told to wait, and the fi
   await cluster.ok("deploy", "--from", slow, ...FAST, "--detach");
   const other = await source("busy-other", { "skein.yaml": `app: busy\n${RUN}`, "server.js": server("two") });
   const error = await refused(cluster, [6, "DEPLOY_IN_PROGRESS"], ["deploy", "--from", other, ...FAST]);
-  assert.match(`${error.message} ${error.hint}`, /skein watch/);
+  assert.match(error.hint, /skein watch busy\).*skein abort busy\)/);
   await fs.writeFile(heard, "");
   const watched = resultEvent(await cluster.skein(["--json", "watch", "busy"]));
   assert.deepEqual([watched.exit, watched.error?.code], [3, "DEPLOY_FAILED"]);

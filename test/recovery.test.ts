@@ -233,6 +233,7 @@ test("a node holds one environment of an app; another one is refused", async () 
   const error = await refused(cluster, [3, "DEPLOY_FAILED"], args);
   assert.equal(error.data["cause"], "ENV_CONFLICT");
   assert.match(error.message, /failed on a/);
+  assert.match(error.hint, /skein logs single --env staging --on a$/);
   assert.equal(await answerAt(await urlOf(cluster, "single")), "single v1");
 });
 

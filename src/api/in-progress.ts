@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import type { Digest } from "../lib/ids.ts";
+import { appAsTyped, type Digest } from "../lib/ids.ts";
 import type { RolloutView } from "./schemas.ts";
 
 const NAMES_SHOWN = 5;
@@ -20,15 +20,16 @@ export function inProgress(
   const shown = waits.slice(0, NAMES_SHOWN).join(", ") + more;
   const missing = away.length === 1 ? "which is away" : "which are away";
   const why = waits.length === 0 ? "" : ` and waits for ${shown}${away.length > 0 ? `, ${missing}` : ""}`;
+  const app = appAsTyped(place.app, place.env);
   const isPaused = view?.phase === "paused";
   return new SkeinError(
     "DEPLOY_IN_PROGRESS",
     `a deployment of ${place.app}/${place.env} is ${isPaused ? "paused" : "under way"}${why}`,
     {
       data: { ...place, order, waitsFor: waits },
-      ...(isPaused
-        ? { hint: `Go on with it (skein resume ${place.app}) or take it back (skein abort).` }
-        : {}),
+      hint: isPaused
+        ? `Go on with it (skein resume ${app}) or take it back (skein abort ${app}).`
+        : `Wait for it (skein watch ${app}) or take it back (skein abort ${app}), then deploy again.`,
     },
   );
 }

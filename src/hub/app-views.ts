@@ -53,12 +53,12 @@ export async function appViews(
   env: string | undefined,
 ): Promise<{ apps: AppView[]; revision: number }> {
   const { revision } = hub.core.mirror;
-  const places = hub.orders
-    .appEnvs()
-    .filter((place) => place.app === app && (env === undefined || place.env === env));
+  const all = hub.orders.appEnvs().filter((place) => place.app === app);
+  const places = all.filter((place) => env === undefined || place.env === env);
   if (places.length === 0) {
     const where = env === undefined ? app : `${app}/${env}`;
-    throw new SkeinError("APP_NOT_FOUND", `no app ${where}`, { data: { app, env: env ?? null } });
+    const envs = all.map((place) => place.env);
+    throw new SkeinError("APP_NOT_FOUND", `no app ${where}`, { data: { app, env: env ?? null, envs } });
   }
   return { apps: await Promise.all(places.map(async (place) => await appView(hub, place))), revision };
 }

@@ -26,6 +26,11 @@ export function digestOf(data: string | Uint8Array): Digest {
   return hash("sha256", data, "hex") as Digest;
 }
 
+/** How a command is told of an app: `shop`, elsewhere than in the default environment `shop --env prod`. */
+export function appAsTyped(app: string, env: string): string {
+  return env === "default" ? app : `${app} --env ${env}`;
+}
+
 /** `web@3f9c2ab1`: how people read a release. */
 export function shortRelease(app: string, id: ReleaseId): string {
   return `${app}@${id.slice(0, 8)}`;

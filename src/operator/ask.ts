@@ -35,7 +35,7 @@ export async function nodesOf(operator: Operator, place: Place, signal: AbortSig
     readLine(operator, app, env, signal),
     knownNodes(operator, signal),
   ]);
-  if (line.head === null) throw noApp({ app, env });
+  if (line.head === null) throw noApp(line);
   return { line, nodes: selectNodes(known, selector ?? selectorOf(line) ?? "all").nodes };
 }
 

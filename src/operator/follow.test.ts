@@ -59,6 +59,9 @@ test("a deployment that was undone exits 3 and tells where, why, the app's last 
   assert.deepEqual(error?.data["lines"], ["Error: no", "at x (a.js:1)", "Node.js v26"]);
   assert.equal(error?.data["state"], "It was undone: shop@11111111 serves.");
   assert.equal(error?.data["cause"], "APP_EXITED");
+  assert.match(error?.hint ?? "", /skein logs shop --on n2$/);
+  const elsewhere = failureOf({ ...view("undone", [failed]), env: "prod" }, null);
+  assert.match(elsewhere?.hint ?? "", /skein logs shop --env prod --on n2$/);
 });
 
 test("a first deployment that failed leaves nothing, and still exits 3", () => {

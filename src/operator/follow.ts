@@ -1,7 +1,7 @@
 import type { RolloutNode, RolloutView } from "../api/schemas.ts";
 import { ERROR_CODES, type ErrorCode } from "../lib/error-codes.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import type { Digest } from "../lib/ids.ts";
+import { appAsTyped, type Digest } from "../lib/ids.ts";
 import type { Operator } from "./operator.ts";
 
 /** How a rollout ended. */
@@ -78,7 +78,10 @@ export function failureOf(view: RolloutView, fallback: string | null): SkeinErro
   const { reason, lines } = readReason(message);
   const code = codeOf(view, ending);
   return new SkeinError(code, `${view.app} failed${node === null ? "" : ` on ${node}`}: ${reason}`, {
-    hint: hintFor(cause, `See what it said: skein logs ${view.app}${node === null ? "" : ` --on ${node}`}`),
+    hint: hintFor(
+      cause,
+      `See what it said: skein logs ${appAsTyped(view.app, view.env)}${node === null ? "" : ` --on ${node}`}`,
+    ),
     data: {
       app: view.app,
       order: view.order,

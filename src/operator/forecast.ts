@@ -1,6 +1,6 @@
 import type { ReleaseId } from "../lib/ids.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { shortRelease } from "../lib/ids.ts";
+import { appAsTyped, shortRelease } from "../lib/ids.ts";
 import { formatBytes } from "../lib/units.ts";
 import type { Release } from "../trust/documents.ts";
 import { ask } from "./ask.ts";
@@ -86,7 +86,7 @@ export async function refuseUnfitting(
       `${node}: needs ${formatBytes(one.diskBytes)}, ${formatBytes(one.freeBytes)} are free, gc would free ${formatBytes(one.gcBytes)}`,
   );
   throw new SkeinError("DISK_FULL", `${shortRelease(app, release)} does not fit on ${full.length} nodes`, {
-    hint: `Free space there (skein gc ${app} --count 1), or deploy to other nodes (--on).`,
+    hint: `Free space there (skein gc ${appAsTyped(app, wish.env)} --count 1), or deploy to other nodes (--on).`,
     data: { app, release, nodes: full.map(([node]) => node), lines },
   });
 }

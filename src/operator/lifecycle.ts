@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import { shortRelease, type ReleaseId } from "../lib/ids.ts";
+import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import { ask } from "./ask.ts";
 import { deedOf } from "./commands.ts";
 import { toBeDone } from "./dry-run.ts";
@@ -88,7 +88,7 @@ async function releaseNamed(
 /** A hand-over to new instances of the same release: nothing is lost. */
 export async function restart(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
   return await reorder(operator, options, ({ order }, named, newest) => {
-    if (named !== null && named !== order.release) throw notCurrent(options.app, named, order.release);
+    if (named !== null && named !== order.release) throw notCurrent(options, named, order.release);
     return { state: "run", generation: Math.max(order.generation, newest.order.generation) + 1 };
   });
 }
@@ -119,7 +119,7 @@ export async function stop(
   return await reorder(operator, { ...options, ...(options.now ? { first } : {}) }, ({ order }, named) => {
     if (options.all) return { state: "stopped", beside: [] };
     if (named !== null && named !== order.release) {
-      if (!order.beside.includes(named)) throw notRunning(options.app, named);
+      if (!order.beside.includes(named)) throw notRunning(options, named);
       return { beside: order.beside.filter((id) => id !== named) };
     }
     const [next, ...others] = order.beside;
@@ -134,7 +134,7 @@ async function endNow(operator: Operator, { order, present }: Draft, signal: Abo
   const { app, env, state } = order;
   if (state !== "stopped") {
     throw new SkeinError("USAGE", `--now ends every version of ${app}, and another one is to go on`, {
-      hint: `skein stop ${app} --all --now, or leave --now out.`,
+      hint: `skein stop ${appAsTyped(app, env)} --all --now, or leave --now out.`,
     });
   }
   const nodes = present;
@@ -143,20 +143,22 @@ async function endNow(operator: Operator, { order, present }: Draft, signal: Abo
   await ask(operator, wish, signal);
 }
 
-function notCurrent(app: string, named: ReleaseId, current: ReleaseId): SkeinError {
+type Place = Pick<LifecycleOptions, "app" | "env">;
+
+function notCurrent({ app, env }: Place, named: ReleaseId, current: ReleaseId): SkeinError {
   return new SkeinError(
     "USAGE",
     `${shortRelease(app, named)} is not what runs: that is ${shortRelease(app, current)}`,
     {
-      hint: `Deploy it instead: skein deploy ${app} ${named.slice(0, 8)}`,
+      hint: `Deploy it instead: skein deploy ${appAsTyped(app, env)} ${named.slice(0, 8)}`,
       data: { app, release: named, current },
     },
   );
 }
 
-function notRunning(app: string, named: ReleaseId): SkeinError {
+function notRunning({ app, env }: Place, named: ReleaseId): SkeinError {
   return new SkeinError("NOT_FOUND", `${shortRelease(app, named)} does not run`, {
-    hint: `See what runs: skein check ${app}`,
+    hint: `See what runs: skein check ${appAsTyped(app, env)}`,
     data: { app, release: named },
   });
 }

@@ -1,3 +1,4 @@
+import * as z from "zod";
 import type { AppView, OrderView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
@@ -11,11 +12,12 @@ import {
 } from "../trust/documents.ts";
 import { limitsOf } from "../rollout/limits.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
-import { timeOf } from "../trust/fields.ts";
+import { envName, timeOf } from "../trust/fields.ts";
 import { compareSerials, openOrder } from "../trust/orders.ts";
 import { shown } from "./shown.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { selectNodes, type KnownNode } from "./nodes.ts";
+import { namesOf } from "./names-of.ts";
 import type { Operator } from "./operator.ts";
 import { remindOfSettle } from "./sent.ts";
 
@@ -30,6 +32,8 @@ export interface Line {
   /** The newest order was taken back, everywhere. */
   readonly takenBack: boolean;
   readonly view: AppView | null;
+  /** Where nothing was ordered: the environments in which something was, as far as that is known. */
+  readonly elsewhere: readonly string[];
 }
 
 export interface HeldOrder {
@@ -44,7 +48,7 @@ export async function readLine(
   env: string,
   signal: AbortSignal,
 ): Promise<Line> {
-  const view = await viewOf(operator, app, env, signal);
+  const { view, elsewhere } = await viewOf(operator, app, env, signal);
   const place = `${app}/${env}`;
   return {
     app,
@@ -54,8 +58,11 @@ export async function readLine(
     whole: held(operator, view?.whole ?? view?.head ?? null, place),
     takenBack: view?.phase === "undone",
     view,
+    elsewhere,
   };
 }
+
+const envNames = z.array(envName);
 
 /** As the hub shows it; where that does not know the newest order's settle, and this machine signed one, it is told. */
 async function viewOf(
@@ -63,14 +70,16 @@ async function viewOf(
   app: string,
   env: string,
   signal: AbortSignal,
-): Promise<AppView | null> {
+): Promise<Pick<Line, "view" | "elsewhere">> {
+  let elsewhere: readonly string[] = [];
   const views = await operator.client.app(app, env, signal).catch((err: unknown) => {
-    if (isSkeinError(err, "APP_NOT_FOUND", "NOT_FOUND")) return [];
-    throw err;
+    if (!isSkeinError(err, "APP_NOT_FOUND", "NOT_FOUND")) throw err;
+    elsewhere = envNames.safeParse(err.data["envs"]).data ?? [];
+    return [];
   });
   const view = views.find((candidate) => candidate.env === env) ?? null;
   if (view?.head?.settle === null) await remindOfSettle(operator, view.head, signal);
-  return view;
+  return { view, elsewhere };
 }
 
 function held({ charter, clock }: Operator, view: OrderView | null, place: string): HeldOrder | null {
@@ -86,25 +95,23 @@ export const orderInForce = ({ head, standing, takenBack }: Line): HeldOrder | n
 /** Whom an app is for where nobody says; undefined where nothing was ever ordered. */
 export const selectorOf = ({ whole }: Pick<Line, "whole">): string | undefined => whole?.order.selector;
 
-/** @param env null: in none */
+/** @param place env null: in none */
 export function noApp(
-  { app, env }: { readonly app: string; readonly env: string | null },
+  place: { readonly app: string; readonly env: string | null; readonly elsewhere: readonly string[] },
   more: Readonly<Record<string, unknown>> = {},
 ): SkeinError {
-  const where = env === null || env === "default" ? "" : ` in environment ${env}`;
-  return new SkeinError("APP_NOT_FOUND", `there is no app ${app}${where}`, { data: { app, env, ...more } });
+  const { app, env, elsewhere: envs } = place;
+  const where = env === null || (env === "default" && envs.length === 0) ? "" : ` in environment ${env}`;
+  return new SkeinError("APP_NOT_FOUND", `there is no app ${app}${where}`, {
+    ...(envs.length === 0 ? {} : { hint: `It is in ${namesOf(envs)}: say --env ${envs[0]}.` }),
+    data: { app, env, envs, ...more },
+  });
 }
 
 /** @throws SkeinError APP_NOT_FOUND where nothing was ever ordered */
 export function headOf(line: Line): HeldOrder {
-  if (line.head !== null) return line.head;
-  throw new SkeinError(
-    "APP_NOT_FOUND",
-    `${line.app} was never deployed${line.env === "default" ? "" : ` to ${line.env}`}`,
-    {
-      data: { app: line.app, env: line.env },
-    },
-  );
+  if (line.head === null) throw noApp(line);
+  return line.head;
 }
 
 /** What one order should say; the rest follows from the line and the nodes. */

@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import { shortRelease, type ReleaseId } from "../lib/ids.ts";
+import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { OrderSummary } from "../api/schemas.ts";
 import { APPLY_WITHIN_MS, headOf, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
 import type { LifecycleOptions } from "./lifecycle.ts";
@@ -48,7 +48,7 @@ async function rollbackTarget(operator: Operator, line: Line, options: Lifecycle
   const target = earlier(orders, inForce(orders) ?? headOf(line).order.release);
   if (target !== undefined) return target;
   throw new SkeinError("RELEASE_NOT_FOUND", `${app} has no earlier version that ran well`, {
-    hint: `Name one: skein rollback ${app} --to RELEASE; see skein releases ${app}`,
+    hint: `Name one: skein rollback ${appAsTyped(app, env)} --to RELEASE; see skein releases ${app}`,
     data: { app, env },
   });
 }

@@ -1,6 +1,6 @@
 import { bytesBySource } from "../api/parts.ts";
 import { SkeinError } from "../lib/errors.ts";
-import { shortRelease, type ReleaseId } from "../lib/ids.ts";
+import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { deedOf, numberOf, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { hereIfItIs, type FindOptions } from "./asked.ts";
@@ -81,12 +81,12 @@ type StageTarget = Pick<Target, "app" | "release" | "manifest"> & { readonly com
 function tellOther(
   { app, origin }: AppHere,
   { release, commit = null }: StageTarget,
-  { tell }: StageOptions,
+  { env, tell }: StageOptions,
 ): void {
   if (origin.kind !== "commit" || origin.commit === commit) return;
   tell({
     type: "note",
-    text: `${shortRelease(app, release)} is the newest release; HEAD here is another commit: skein cp ${app} HEAD`,
+    text: `${shortRelease(app, release)} is the newest release; HEAD here is another commit: skein cp ${appAsTyped(app, env)} HEAD`,
   });
 }
 

@@ -59,7 +59,8 @@ function appsNamed(
 ): readonly AppSummary[] {
   const found = apps.filter((one) => (app === null || one.app === app) && (env === null || one.env === env));
   if (app === null || found.length > 0) return found;
-  throw noApp({ app, env }, { apps: apps.map((one) => one.app) });
+  const elsewhere = apps.filter((one) => one.app === app).map((one) => one.env);
+  throw noApp({ app, env, elsewhere }, { apps: [...new Set(apps.map((one) => one.app))] });
 }
 
 async function appStatus(
@@ -213,7 +214,7 @@ export async function running(
 ): Promise<Running[]> {
   const { app, env, selector } = wish;
   const line = await readLine(operator, app, env, signal);
-  if (line.head === null) throw noApp({ app, env });
+  if (line.head === null) throw noApp(line);
   const releases = line.view?.releases ?? [];
   const { nodes } = selectNodes(await knownNodes(operator, signal), selector ?? selectorOf(line) ?? "all");
   return nodes.map((node) => {
@@ -248,7 +249,7 @@ export async function commandNodes(
   signal: AbortSignal,
 ): Promise<KnownNode[]> {
   const line = await readLine(operator, wish.app, wish.env, signal);
-  if (line.head === null) throw noApp(wish);
+  if (line.head === null) throw noApp(line);
   const { nodes } = selectNodes(
     await knownNodes(operator, signal),
     wish.selector ?? selectorOf(line) ?? "all",

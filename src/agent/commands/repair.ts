@@ -1,5 +1,5 @@
 import { SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { appAsTyped, type ReleaseId } from "../../lib/ids.ts";
 import type { AppContext } from "../app-context.ts";
 import { comesTrue } from "./comes-true.ts";
 import { linesOf, type Line } from "./command-lines.ts";
@@ -42,11 +42,11 @@ export async function* repair(patient: Patient, full: boolean): AsyncGenerator<L
 }
 
 /** @throws SkeinError CONFLICT */
-function giveWay({ context, record: { app, reached } }: Patient): void {
+function giveWay({ context, record: { app, env, reached } }: Patient): void {
   const now = context.records.get(app);
   if (now?.attempt === null && now.reached?.order === reached?.order) return;
   throw new SkeinError("CONFLICT", `an order for ${app} is under way on this node, or has just ended`, {
-    hint: `Wait for its end: skein watch ${app}; then repair what is still to be repaired.`,
+    hint: `Wait for its end: skein watch ${appAsTyped(app, env)}; then repair what is still to be repaired.`,
   });
 }
 

@@ -1,7 +1,7 @@
 import type { Strategy } from "../../trust/documents.ts";
 import { httpDepot } from "../../depot/http.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { shortRelease } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { namesOf } from "../../operator/names-of.ts";
 import { buildRelease, deploy as deployOrder, type DeployOptions } from "../../operator/deploy.ts";
@@ -117,8 +117,8 @@ export async function finish(
   published: PublishedOrder,
   shown: Progress,
 ): Promise<Result | undefined> {
-  const { app } = published.draft.order;
-  context.comeBack(`It goes on without you. Come back: skein watch ${app}`);
+  const { app, env } = published.draft.order;
+  context.comeBack(`It goes on without you. Come back: skein watch ${appAsTyped(app, env)}`);
   if (context.globals.detach === true) {
     context.io.print(published.order);
     return { order: published.order, app, detached: true };

@@ -1,5 +1,5 @@
 import type { RolloutView, Steering } from "../../api/schemas.ts";
-import { shortRelease } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { failureOf } from "../../operator/follow.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { headOf, readLine, type HeldOrder } from "../../operator/order.ts";
@@ -39,9 +39,10 @@ export async function abort(context: Context, word: string | undefined): Promise
 
 export async function pause(context: Context, word: string | undefined): Promise<Result> {
   const { head } = await say(context, word, "pause");
-  const { app, release } = head.order;
+  const { app, env, release } = head.order;
+  const typed = appAsTyped(app, env);
   context.io.print(
-    `${shortRelease(app, release)} is paused; skein resume ${app} goes on, skein abort ${app} goes back`,
+    `${shortRelease(app, release)} is paused; skein resume ${typed} goes on, skein abort ${typed} goes back`,
   );
   return { app, order: head.digest, release };
 }
@@ -78,7 +79,8 @@ async function toItsEnd(context: Context, steered: Steered): Promise<Result> {
 
 async function followed(context: Context, { operator, head }: Steered): Promise<RolloutView> {
   const shown = progress(context.io);
-  context.comeBack(`It goes on without you. Come back: skein watch ${head.order.app}`);
+  const typed = appAsTyped(head.order.app, head.order.env);
+  context.comeBack(`It goes on without you. Come back: skein watch ${typed}`);
   try {
     return await followDigest(operator, head.digest, { tell: shown.tell, signal: context.signal });
   } finally {

@@ -1,5 +1,5 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/ids.ts";
 import { compareFiles, drift, type NodeDrift } from "../../operator/drift.ts";
 import { repair as repairNodes, type RepairedNode } from "../../operator/repair.ts";
 import { appHere } from "../command/app-here.ts";
@@ -59,7 +59,7 @@ function judged(
   const silent = nodes.filter(({ outcome }) => outcome === "silent").map(({ node }) => node);
   if (differing.length > 0) {
     throw new SkeinError(code, `${app} differs on ${differing.length} of ${nodes.length} nodes`, {
-      hint: `Mend it: skein repair ${app}`,
+      hint: `Mend it: skein repair ${appAsTyped(app, context.env)}`,
       data: { app, nodes: differing, silent },
     });
   }

@@ -1,5 +1,5 @@
 import type { OperatorEvent, Tell } from "../../operator/events.ts";
-import { shortRelease } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { namesOf } from "../../operator/names-of.ts";
 import { board, type Board } from "./board.ts";
@@ -50,7 +50,7 @@ const LINES: Lines = {
   },
   staged: () => [],
   order: (event, io) => [
-    `order ${io.paint("bold", event.order.slice(0, 16))}  ${event.app}/${event.env} #${event.seq}  (Ctrl-C detaches; skein watch ${event.app})`,
+    `order ${io.paint("bold", event.order.slice(0, 16))}  ${event.app}/${event.env} #${event.seq}  (Ctrl-C detaches; skein watch ${appAsTyped(event.app, event.env)})`,
   ],
 };
 

@@ -1,5 +1,5 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { appAsTyped, type ReleaseId } from "../../lib/ids.ts";
 import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/commands.ts";
 import { commandNodes } from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
@@ -43,7 +43,7 @@ export async function logs(
     nodes,
     validMs: follow ? FOLLOW_MS : BEGIN_WITHIN_MS,
   };
-  context.comeBack(`skein logs ${app} --follow`);
+  context.comeBack(`skein logs ${appAsTyped(app, context.env)} --follow`);
   let failed: NamedLine | undefined;
   let shown = 0;
   for await (const line of untilCtrlC(runCommand(operator, wish, context.signal), follow, context.signal)) {

@@ -1,6 +1,6 @@
 import type { HubEvent, PortEntry, ReleaseView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { type ReleaseId, shortRelease } from "../../lib/ids.ts";
+import { appAsTyped, type ReleaseId, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { knownNodes, selectNodes, type KnownNode } from "../../operator/nodes.ts";
 import type { Operator } from "../../operator/operator.ts";
@@ -298,11 +298,12 @@ async function compared(
     const what = one.version ?? (one.release === null ? "nothing" : shortRelease(app, one.release));
     return `${one.node}: ${what}`;
   });
+  const typed = appAsTyped(app, context.env);
   throw new SkeinError("VERSION_DIFFERS", `${others.length} of ${running.length} nodes do not run ${name}`, {
     hint:
       release === null
-        ? `See what runs: skein check ${app}`
-        : `Deploy it: skein deploy ${app} ${release.slice(0, 8)}`,
+        ? `See what runs: skein check ${typed}`
+        : `Deploy it: skein deploy ${typed} ${release.slice(0, 8)}`,
     data: { app, release, version, lines: differs, running },
   });
 }

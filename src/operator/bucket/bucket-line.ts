@@ -33,7 +33,17 @@ export async function readBucketLine(app: string, env: string, options: LineOpti
     if (found.entry.part !== true) break;
   }
   // Nobody tells a bucket what became of an order: it stands as soon as it is read.
-  return { app, env, head, standing: head, whole, takenBack: false, view: null, entry: head?.entry ?? null };
+  return {
+    app,
+    env,
+    head,
+    standing: head,
+    whole,
+    takenBack: false,
+    view: null,
+    elsewhere: [],
+    entry: head?.entry ?? null,
+  };
 }
 
 type FoundOrder = HeldOrder & { readonly entry: OrderEntry };
