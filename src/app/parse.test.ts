@@ -198,6 +198,7 @@ environments:
   assert.equal(staging.strategy.type, "all_at_once");
   assert.equal(staging.strategy.bakeMs, 0);
   assert.match(refusal(text, "stagin").message, /no environment stagin: did you mean staging\?/);
+  assert.match(refusal(text, "live").message, /no environment live, only [a-z, ]*staging/);
 });
 
 test("an environment speaks of processes where the rest has the short form", () => {

@@ -153,7 +153,7 @@ function withConvention(raw: unknown, { convention }: ParseOptions): unknown {
 function unknownEnv(named: Readonly<Record<string, unknown>>, env: string): Problem[] {
   if (env === "default" || Object.hasOwn(named, env) || Object.keys(named).length === 0) return [];
   const near = suggest(env, Object.keys(named));
-  const hint = near === undefined ? "" : `: did you mean ${near}?`;
+  const hint = near === undefined ? `, only ${Object.keys(named).join(", ")}` : `: did you mean ${near}?`;
   return [invalid(["environments"], `there is no environment ${env}${hint}`, true)];
 }
 
