@@ -34,7 +34,8 @@ export async function lockFolder(dir: string, clock: Clock, signal: AbortSignal)
 
 function entered(db: { exec(sql: string): void }): boolean {
   try {
-    db.exec("BEGIN EXCLUSIVE");
+    // Its journal in memory: on a disk without room a file beside the lock could not be made.
+    db.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
     return true;
   } catch (err) {
     if (err instanceof Error && "errcode" in err && err.errcode === BUSY) return false;
