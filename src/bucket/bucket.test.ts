@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { openBucket } from "./bucket.ts";
 import { folder } from "./bucket.fixture.ts";
+import { directoryDepot } from "../depot/directory.ts";
+import { digestOf } from "../lib/ids.ts";
 import { readRoot } from "./entries.ts";
 
 test("a folder that is not there is no empty bucket for who reads, and made for who writes", async (t) => {
@@ -18,3 +21,21 @@ test("a folder that is not there is no empty bucket for who reads, and made for 
   await writing.documents.write("some/name", Buffer.from("x"), {}, t.signal);
   assert.notEqual(await readRoot(reading.documents, undefined, t.signal), "same");
 });
+
+test("what lies in a folder is read and gone on with by whom the folder lets, and a hub's depot by its user", async (t) => {
+  const dir = path.join(folder(t), "bucket");
+  using bucket = await openBucket(dir, { env: {}, writing: true, signal: t.signal });
+  await bucket.documents.write("some/name", Buffer.from("x"), {}, t.signal);
+  const own = path.join(dir, "own");
+  const bytes = Buffer.from("x");
+  const blob = { size: 1, sha256: digestOf(bytes), open: () => once(bytes) };
+  for (const depot of [bucket.depot, directoryDepot(own)]) await depot.put("packs/a", blob, t.signal);
+  const mask = process.umask();
+  const modeOf = (name: string): number => fs.statSync(path.join(dir, name)).mode & 0o777;
+  const found = ["blobs/packs/a", "uploads", ".lock", "own/blobs/packs/a", "own/uploads"].map(modeOf);
+  assert.deepEqual(found, [0o666 & ~mask, 0o777 & ~mask, 0o666 & ~mask, 0o600, 0o700]);
+});
+
+async function* once(bytes: Buffer): AsyncGenerator<Buffer, void> {
+  yield await Promise.resolve(bytes);
+}

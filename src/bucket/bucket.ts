@@ -70,7 +70,7 @@ function inFolder(dir: string, { writing }: BucketOptions): Bucket {
   return {
     name,
     address: name,
-    depot: directoryDepot(dir),
+    depot: directoryDepot(dir, { isShared: true }),
     documents: writing ? documents : whereThereIs(dir, documents),
     files: folderFiles(dir),
     [Symbol.dispose]: () => undefined,

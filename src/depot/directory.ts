@@ -29,7 +29,19 @@ const LARGE_BYTES = 1024 * 1024;
 /** Of a file name; an upload's has 30 to spare for who has taken it (upload-file.ts). */
 const MAX_UPLOAD_FILE_BYTES = 255 - 30;
 
-export function directoryDepot(root: string): DirectoryDepot {
+interface Modes {
+  readonly folder: number;
+  readonly file: number;
+}
+
+/** What is its user's alone, such as a hub's depot. */
+const OWN: Modes = { folder: 0o700, file: 0o600 };
+/** What several users publish to and read from, as their umasks and the folder's own mode let them. */
+const SHARED: Modes = { folder: 0o777, file: 0o666 };
+
+/** @param options `isShared`: its files are not its user's alone. Default: they are */
+export function directoryDepot(root: string, { isShared = false } = {}): DirectoryDepot {
+  const modes = isShared ? SHARED : OWN;
   const blobs = path.join(root, "blobs");
   const uploads = path.join(root, "uploads");
   const fileOf = (name: string): string => {
@@ -38,7 +50,12 @@ export function directoryDepot(root: string): DirectoryDepot {
   };
   const uploadOf = (name: string, sha256: string): string => path.join(uploads, uploadName(name, sha256));
   const append: DirectoryDepot["append"] = async (name, blob, offset, data) =>
-    await appendTo({ upload: uploadOf(name, blob.sha256), final: fileOf(name), name }, blob, offset, data);
+    await appendTo(
+      { upload: uploadOf(name, blob.sha256), final: fileOf(name), name, modes },
+      blob,
+      offset,
+      data,
+    );
   return {
     kind: "directory",
     name: `dir:${root}`,
@@ -80,21 +97,22 @@ interface Upload {
   readonly upload: string;
   readonly final: string;
   readonly name: string;
+  readonly modes: Modes;
 }
 
 async function appendTo(
-  { upload, final, name }: Upload,
+  { upload, final, name, modes }: Upload,
   blob: UploadInfo,
   offset: number,
   data: AsyncIterable<Uint8Array>,
 ): Promise<UploadState> {
   const uploads = path.dirname(upload);
-  await madeFolders(uploads, 0o700);
+  await madeFolders(uploads, modes.folder);
   const own = await take(upload);
   try {
     using held = await holdRoom(uploads, final, blob.size - offset);
     void held;
-    const { arrived, sum } = await receive(own, blob, offset, data);
+    const { arrived, sum } = await receive({ file: own, mode: modes.file }, blob, offset, data);
     if (arrived < blob.size) return { offset: arrived, done: false };
     await finish(own, final, name, blob, sum);
     return { offset: arrived, done: true };
@@ -151,13 +169,13 @@ async function holdRoom(dir: string, final: string, bytes: number): Promise<Disp
 
 /** Writes what arrives at `offset`; what was there beyond it is dropped. */
 async function receive(
-  file: string,
+  { file, mode }: { readonly file: string; readonly mode: number },
   { size, sha256, inMemory = false }: UploadInfo,
   offset: number,
   data: AsyncIterable<Uint8Array>,
 ): Promise<{ readonly arrived: number; readonly sum: string | undefined }> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
-  await using handle = await fs.open(file, flags, 0o600);
+  await using handle = await fs.open(file, flags, mode);
   const { size: have } = await handle.stat();
   if (offset > have) {
     throw new SkeinError("CONFLICT", `only ${have} bytes of the upload are here`, { data: { offset: have } });

@@ -1,5 +1,7 @@
+import fs from "node:fs";
 import path from "node:path";
 import type { Clock } from "../lib/clock.ts";
+import { asSkeinError } from "../lib/files.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 
 const WAIT = { baseMs: 1, maxMs: 50, random: Math.random } as const;
@@ -14,7 +16,9 @@ const BUSY = 5;
 export async function lockFolder(dir: string, clock: Clock, signal: AbortSignal): Promise<Disposable> {
   // Loaded here: most commands write into no folder.
   const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
-  const db = new DatabaseSync(path.join(dir, ".lock"), { timeout: 0 });
+  const file = path.join(dir, ".lock");
+  makeFile(file);
+  const db = new DatabaseSync(file, { timeout: 0 });
   try {
     for (let n = 1; ; n++) {
       signal.throwIfAborted();
@@ -30,6 +34,15 @@ export async function lockFolder(dir: string, clock: Clock, signal: AbortSignal)
       db.close();
     },
   };
+}
+
+/** SQLite lets none but its maker write to a file that it makes, and takes no turn on one that it may only read. */
+function makeFile(file: string): void {
+  try {
+    fs.closeSync(fs.openSync(file, "a", 0o666));
+  } catch (err) {
+    throw asSkeinError(err, file);
+  }
 }
 
 function entered(db: { exec(sql: string): void }): boolean {
