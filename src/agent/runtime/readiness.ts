@@ -8,8 +8,9 @@ import { addressVariables } from "./address.ts";
 import { runCheck } from "./checks.ts";
 import { listensOn } from "./listening.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { instanceName } from "./plan.ts";
+import { argvOf, instanceName } from "./plan.ts";
 import type { Started } from "./starter.ts";
+import { unstartable } from "./unstartable.ts";
 import { waitingOn } from "./waiting.ts";
 
 const POLL_MS = 50;
@@ -182,9 +183,20 @@ function exitError(watched: Watched, event: Extract<KeeperEvent, { type: "exited
     });
   }
   if (code === 127 || code === 126) {
-    return new SkeinError("START_FAILED", `${name} could not be started (${how})`, { data });
+    const why = unstartableOf(watched);
+    return new SkeinError(
+      "START_FAILED",
+      `${name} could not be started (${how})${why === undefined ? "" : `: ${why}`}`,
+      { data },
+    );
   }
   return new SkeinError("APP_EXITED", `${name} ended before it was ready (${how})`, { data });
+}
+
+function unstartableOf({ started }: Watched): string | undefined {
+  const { plan, process } = started.request;
+  const [program = ""] = argvOf(process.run, started.env);
+  return unstartable(plan.dir, program);
 }
 
 function timeoutError(watched: Watched, reason: string): SkeinError {

@@ -252,6 +252,31 @@ test("a command that does not exist is START_FAILED", async (t) => {
   await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "START_FAILED" });
 });
 
+for (const [what, script, message] of [
+  [
+    "whose interpreter is not there",
+    "#!/usr/bin/none\n",
+    /: \.\/start asks for \/usr\/bin\/none, which is not there/,
+  ],
+  ["that was written on Windows", "#!/bin/sh\r\nsleep 60\r\n", /: \.\/start has Windows line ends/],
+] as const) {
+  test(`a script ${what} is told to be that, and not to be missing`, async (t) => {
+    const b = await bench(t);
+    const release = b.release({ start: script });
+    const plan = releasePlan(release, processPlan("./start", { listen: { http: listenAt(null) } }));
+    await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "START_FAILED", message });
+  });
+}
+
+test("a file without a mode to run is told to have none", async (t) => {
+  const b = await bench(t);
+  const release = b.release({ start: "#!/bin/sh\n" });
+  fs.chmodSync(path.join(release, "start"), 0o444);
+  const plan = releasePlan(release, processPlan("./start", { listen: { http: listenAt(null) } }));
+  const message = /: \.\/start is not executable/;
+  await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "START_FAILED", message });
+});
+
 test("a version whose verify throws never saw a public request", async (t) => {
   const b = await bench(t);
   const port = await freePort();
