@@ -10,6 +10,10 @@ test("an address is skein://HUB/REPO", () => {
   for (const bad of ["https://hub/shop", "skein://hub", "skein://hub/a b", ""]) {
     assert.throws(() => parseSkeinUrl(bad), { code: "USAGE" }, bad);
   }
+  const named = { code: "USAGE", hint: / skein:\/\/hub1:7400\/shop-2$/ };
+  for (const name of ["My_App", "my.app"]) {
+    assert.throws(() => parseSkeinUrl(`skein://hub1:7400/${name}`), named, name);
+  }
 });
 
 test("a hub is named by its address or host; one that nobody lists must hold a known key", () => {

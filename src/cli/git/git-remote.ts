@@ -7,6 +7,7 @@ import type { Duplex, Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { splitAddress, type HubAddress } from "../../api/hub-address.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import { appName } from "../../trust/fields.ts";
 import type { PushWatch } from "./push-watch.ts";
 
 export type GitService = "git-upload-pack" | "git-receive-pack";
@@ -31,8 +32,16 @@ const MAX_LINE = 1024;
 export function parseSkeinUrl(url: string): SkeinUrl {
   const match = /^(?:skein::)?skein:\/\/([^/\s]*)\/([^/\s]+?)(?:\.git)?\/?$/.exec(url);
   const [, hub, repo] = match ?? [];
-  if (hub !== undefined && repo !== undefined) return { hub, repo };
-  throw new SkeinError("USAGE", `'${url}' is not skein://HUB/REPO`, { data: { url } });
+  if (hub === undefined || repo === undefined)
+    throw new SkeinError("USAGE", `'${url}' is not skein://HUB/REPO`, {
+      hint: "For example skein://hub.example.com:7400/shop.",
+      data: { url },
+    });
+  if (appName.safeParse(repo).success) return { hub, repo };
+  throw new SkeinError("USAGE", `'${repo}' is no repository's name on a hub`, {
+    hint: `It is called like its app, with a-z, 0-9 and -, for example skein://${hub}/shop-2`,
+    data: { url },
+  });
 }
 
 /** The hubs among those known that a URL means; an address that no one lists is tried with the known keys. */
