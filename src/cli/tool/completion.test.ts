@@ -23,6 +23,9 @@ const CASES = [
   ["skein --app=shop --on web1 node inv", "invite"],
   ["skein node --on web1 inv", "invite"],
   ["skein deploy --version v1 --det", "--detach"],
+  ["skein --no-color rollb", "rollback"],
+  ["skein deploy --no-hooks --det", "--detach"],
+  ["skein stage --through", "--through-cache"],
   ["skein completion fi", "fish"],
 ] as const;
 

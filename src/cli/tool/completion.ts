@@ -36,16 +36,18 @@ export function grammarOf(program: Command): Grammar {
     const names = below.flatMap((one) => [one.name(), ...one.aliases()]);
     const given = path === "completion" ? Object.keys(SHELLS) : [];
     const own = { path, words: [...new Set([...names, ...given, ...long(command), ...globals, "--help"])] };
-    return [own, ...below.flatMap((one) => walk(one, `${path} ${one.name()}`.trim()))];
+    const walked = (one: Command): Verb[] =>
+      [one.name(), ...one.aliases()].flatMap((name) => walk(one, `${path} ${name}`.trim()));
+    return [own, ...below.flatMap(walked)];
   };
   const options = [program, ...everyCommand(program)].flatMap((command) => command.options);
-  const takes = (boolean: boolean): Set<string> =>
+  const takes = (value: boolean): Set<string> =>
     new Set(
       options.flatMap((one) =>
-        typeof one.long === "string" && one.isBoolean() === boolean ? [one.long] : [],
+        typeof one.long === "string" && (one.required || one.optional) === value ? [one.long] : [],
       ),
     );
-  return { verbs: walk(program, ""), valued: [...takes(false).difference(takes(true))] };
+  return { verbs: walk(program, ""), valued: [...takes(true).difference(takes(false))] };
 }
 
 function bash({ verbs, valued }: Grammar): string {
