@@ -275,3 +275,48 @@ test("a rollout that waits for a node that went away says so, and abort makes wa
   await cluster.ok(...next);
   assert.deepEqual(await answers(), ["v5", "v5", "v5"]);
 });
+
+test("a node that loses its label meanwhile is not waited for, and taken back with the others", async () => {
+  const flag = path.join(cluster.dir, "relabelled");
+  const own = String(nextPort());
+  const named = async (version: string, hook: string): Promise<string> => {
+    const manifest = `app: named
+targets: up
+${RUN.replace("auto", own)}strategy: { batch: 1, bake: 0s }
+hooks: { pre_jump: { run: "${hook}" } }
+`;
+    return await writeSource(cluster, `named-${version}`, {
+      "skein.yaml": manifest,
+      "server.js": serverSource(version),
+    });
+  };
+  const label = async (...words: string[]): Promise<unknown> => await cluster.ok("node", "label", ...words);
+  for (const name of NAMES) await label(name, "up");
+  await cluster.ok("deploy", "--from", await named("v1", "true"), "--all-at-once");
+  const where = await Promise.all(NAMES.map(async (name) => await urlOf(cluster, "named", name)));
+  const are = async (...expected: string[]): Promise<boolean> => {
+    const now = await Promise.all(where.map(async (url) => (await get(url)).text));
+    return now.join() === expected.join();
+  };
+  const waits = `[ $SKEIN_NODE != b ] || until [ -e ${flag} ]; do sleep 0.05; done`;
+  const second = cluster.okIn(cluster.dir, "deploy", "--from", await named("v2", waits));
+  await cluster.until("a is done", async () => await are("v2", "v1", "v1"));
+  await label("c", "up-");
+  await fs.writeFile(flag, "");
+  assert.match((await second).stdout, /runs on 2 of 3 nodes; not meant any more: c$/m);
+  assert.ok(await are("v2", "v2", "v1"));
+  await label("c", "up");
+  await cluster.until("c takes what stands", async () => await are("v2", "v2", "v2"));
+  await fs.rm(flag);
+  const third = cluster.skein([
+    "--json",
+    "deploy",
+    "--from",
+    await named("v3", `${waits}; [ $SKEIN_NODE != b ]`),
+  ]);
+  await cluster.until("a is done", async () => await are("v3", "v2", "v2"));
+  await label("a", "up-");
+  await fs.writeFile(flag, "");
+  assert.deepEqual(resultEvent(await third).exit, 3);
+  await cluster.until("a is back, too", async () => await are("v2", "v2", "v2"));
+});

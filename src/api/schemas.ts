@@ -159,6 +159,8 @@ export type OrderSummary = z.infer<typeof orderSummary>;
 export const orderHistory = z.object({ orders: z.array(orderSummary) });
 export const appViews = z.object({ apps: z.array(appView), revision: z.int() });
 
+/** The state of a node that was removed, or that the order's selector does not name any more. */
+export const LEFT = "left";
 export const rolloutNode = z.object({
   node: keyId,
   name: nodeName,

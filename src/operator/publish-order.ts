@@ -1,5 +1,5 @@
 import { inProgress } from "../api/in-progress.ts";
-import type { RolloutView } from "../api/schemas.ts";
+import { LEFT, type RolloutView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError, type ErrorCode } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { shortRelease } from "../lib/ids.ts";
@@ -119,6 +119,8 @@ export interface Followed {
   readonly nodes: number;
   /** Of them, by name, those that were away: they take it when they come. */
   readonly away: readonly string[];
+  /** Of them those that were removed, or lost the label by which the order named them, before they took it. */
+  readonly left: readonly string[];
   /** Of them those on which it failed, as many as the strategy lets. */
   readonly failed: readonly string[];
   /** Of them those on which a hook failed that does not hold a node back. */
@@ -150,6 +152,7 @@ export async function followOrder(
     const settle = await signSettle(operator, published.draft, published.order);
     await operator.client.postSettle(settle, options.signal);
   }
+  const silent = last.nodes.filter(({ verdict }) => verdict === null);
   return {
     order: published.order,
     app: order.app,
@@ -157,7 +160,8 @@ export async function followOrder(
     release: order.release,
     state: order.state,
     nodes: published.draft.nodes.length,
-    away: last.nodes.filter(({ verdict }) => verdict === null).map(({ name }) => name),
+    away: silent.filter(({ state }) => state !== LEFT).map(({ name }) => name),
+    left: silent.filter(({ state }) => state === LEFT).map(({ name }) => name),
     failed: last.nodes.filter(({ verdict }) => verdict !== null && verdict !== "ok").map(({ name }) => name),
     hooks: last.nodes
       .filter(({ verdict, code }) => verdict === "ok" && HOOK_CODES.has(code))

@@ -6,6 +6,8 @@ export interface NodeFacts {
   readonly name: string;
   /** It reports, its clock is right, and nobody else uses its key. */
   readonly present: boolean;
+  /** It belongs to the cluster, and the order's selector names it by the labels that it has now. */
+  readonly meant: boolean;
   /** Instances of the app answer there, of whatever release: a change there can take something away. */
   readonly serving: boolean;
   /** Its newest receipt for the order. */
@@ -33,7 +35,14 @@ export interface Facts {
   readonly undoBefore: number;
 }
 
-const AWAY: NodeFacts = { name: "", present: false, serving: false, receipt: null, unwell: null };
+const AWAY: NodeFacts = {
+  name: "",
+  present: false,
+  meant: true,
+  serving: false,
+  receipt: null,
+  unwell: null,
+};
 
 export function factsOf(facts: Facts, node: KeyId): NodeFacts {
   return facts.nodes.get(node) ?? AWAY;

@@ -252,6 +252,25 @@ test("more absent nodes than allowed: nothing starts, and it goes on when they c
   assert.equal(world.gate(2), "go");
 });
 
+test("who is not meant any more is waited for by nobody, forward and back", () => {
+  const world = new World(4, { strategy: { batch: 4, maxAbsent: 0, bakeMs: 0 } });
+  assert.deepEqual(world.gates(), ["go", "hold", "hold", "hold"]);
+  world.report(0, "ok");
+  world.change(0, { meant: false, present: false });
+  world.change(1, { meant: false });
+  world.change(2, { meant: false });
+  world.run();
+  assert.deepEqual(world.gates(), ["go", "go", "hold", "go"]);
+  world.report(3, "ok");
+  assert.equal(world.phase, "ok");
+  const failing = new World(3, { strategy: { bakeMs: 0 } });
+  failing.report(0, "ok");
+  failing.change(0, { meant: false });
+  failing.report(1, "failed");
+  assert.equal(failing.phase, "undone");
+  assert.deepEqual(failing.gates(), ["undo", "undo", "undo"]);
+});
+
 test("a hub that was just started calls nobody absent", () => {
   const world = new World(3, { away: [0, 1, 2] });
   world.rollout = { ...world.rollout, stuck: false, cause: null };

@@ -206,8 +206,8 @@ function returnable(
 ): KeyId[] {
   const standing = (node: KeyId): boolean => ways.get(node) === "standing";
   const takesSlot = (node: KeyId): boolean => {
-    const { present, receipt } = factsOf(facts, node);
-    return present && receipt?.verdict === "ok";
+    const { present, meant, receipt } = factsOf(facts, node);
+    return present && meant && receipt?.verdict === "ok";
   };
   const nodes = [...ways.keys()];
   const free = nodes.filter((node) => !rollout.back.has(node) && !takesSlot(node));

@@ -3,7 +3,10 @@ import { factsOf, type Facts } from "./facts.ts";
 import { membersOf, type Plan } from "./plan.ts";
 import type { Rollout } from "./rollout.ts";
 
-/** Each node of a rollout that goes forward is in one of these, in the plan's order. */
+/**
+ * Each node of a rollout that goes forward is in one of these, in the plan's order. Nobody waits for a node that was
+ * removed, or lost the label by which the order named it: it is counted for what it did, and else not at all.
+ */
 export interface Tally {
   readonly ok: readonly KeyId[];
   /** Said so, or given up; or done, and not doing well since. */
@@ -31,12 +34,15 @@ export function tallyOf(plan: Plan, rollout: Rollout, facts: Facts): Tally {
   return tally;
 }
 
-/** One group; a node that did it and is away since is in two. */
+/** Mostly one group; a node that did it and is away since is in two. */
 function groupsOf(rollout: Rollout, facts: Facts, node: KeyId): readonly Group[] {
-  const { present, receipt, unwell } = factsOf(facts, node);
-  if (receipt?.verdict === "ok" && unwell !== null) return ["failed"];
-  if (receipt?.verdict === "ok") return present ? ["ok"] : ["ok", "gone"];
+  const { present, meant, receipt, unwell } = factsOf(facts, node);
+  if (receipt?.verdict === "ok") {
+    if (unwell !== null) return ["failed"];
+    return meant && !present ? ["ok", "gone"] : ["ok"];
+  }
   if (receipt !== null || rollout.lost.has(node)) return ["failed"];
+  if (!meant) return [];
   if (!present) return ["absent"];
   return rollout.go.has(node) ? ["inFlight"] : ["waiting"];
 }
@@ -44,10 +50,11 @@ function groupsOf(rollout: Rollout, facts: Facts, node: KeyId): readonly Group[]
 /** How one node stands in a rollout that goes back. */
 export type WayBack = "back" | "broken" | "returning" | "standing";
 
-/** Whoever's own checks failed went back by itself. */
+/** Whoever's own checks failed went back by itself; whoever has no part in it any more is told, and not waited for. */
 export function wayBackOf(rollout: Rollout, facts: Facts, node: KeyId): WayBack {
-  const { receipt } = factsOf(facts, node);
+  const { receipt, meant } = factsOf(facts, node);
   if (receipt !== null && receipt.verdict !== "ok")
     return receipt.code === "UNDO_INCOMPLETE" ? "broken" : "back";
+  if (!meant) return "back";
   return rollout.back.has(node) ? "returning" : "standing";
 }

@@ -52,7 +52,7 @@ export class World {
     const empty = new Set(options.empty);
     this.settle = options.settle ?? null;
     for (let n = 0; n < count; n++) {
-      const whole = { name: `n${n}`, receipt: null, unwell: null };
+      const whole = { name: `n${n}`, meant: true, receipt: null, unwell: null };
       this.nodes.set(kid(n), { ...whole, present: !away.has(n), serving: !empty.has(n) });
     }
     this.limits = limitsOf({ ...ROLLING, ...options.strategy }, count);
@@ -83,6 +83,7 @@ export class World {
     const old = this.nodes.get(kid(n)) ?? {
       name: `n${n}`,
       present: true,
+      meant: true,
       serving: false,
       receipt: null,
       unwell: null,

@@ -11,6 +11,7 @@ test("the last line of a deployment counts the nodes that have it, and names the
     state: "run",
     nodes: 3,
     away: [],
+    left: [],
     failed: [],
     hooks: [],
     cut: 0,
@@ -20,6 +21,10 @@ test("the last line of a deployment counts the nodes that have it, and names the
   assert.equal(
     endText({ ...whole, away: ["n3"], cut: 2 }),
     "shop@ab000000 runs on 2 of 3 nodes; away, and will take it when back: n3; 2 connections cut while draining (CONNECTIONS_CUT)",
+  );
+  assert.equal(
+    endText({ ...whole, left: ["n2"] }),
+    "shop@ab000000 runs on 2 of 3 nodes; not meant any more: n2",
   );
   assert.equal(
     endText({ ...whole, failed: ["n1", "n2"] }),

@@ -139,16 +139,18 @@ export function endText({
   state,
   nodes,
   away,
+  left,
   failed,
   hooks,
   cut,
 }: Omit<Followed, "order" | "env">): string {
-  const done = nodes - away.length - failed.length;
+  const done = nodes - away.length - left.length - failed.length;
   const where = done === nodes ? `${nodes} node${nodes === 1 ? "" : "s"}` : `${done} of ${nodes} nodes`;
   const missing = [
     ...(failed.length === 0 ? [] : [`; failed on ${namesOf(failed)}`]),
     ...(hooks.length === 0 ? [] : [`; a hook failed on ${namesOf(hooks)}, which holds no node back`]),
     ...(away.length === 0 ? [] : [`; away, and will take it when back: ${namesOf(away)}`]),
+    ...(left.length === 0 ? [] : [`; not meant any more: ${namesOf(left)}`]),
   ].join("");
   const lost =
     cut === 0 ? "" : `; ${cut} connection${cut === 1 ? "" : "s"} cut while draining (CONNECTIONS_CUT)`;

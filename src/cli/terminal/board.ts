@@ -1,4 +1,4 @@
-import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
+import { LEFT, type RolloutNode, type RolloutView } from "../../api/schemas.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { readReason } from "../../operator/follow.ts";
@@ -105,7 +105,8 @@ const QUIET: ReadonlySet<RolloutView["phase"]> = new Set(["pending", "running", 
 export function counters({ nodes }: Pick<RolloutView, "nodes">): string {
   const counts = new Map<string, number>();
   for (const node of nodes) {
-    const word = node.verdict ?? (node.gate === "hold" ? "waiting" : node.state);
+    const waits = node.gate === "hold" && node.state !== LEFT;
+    const word = node.verdict ?? (waits ? "waiting" : node.state);
     counts.set(word, (counts.get(word) ?? 0) + 1);
   }
   return [...counts].map(([word, count]) => `${count} ${word}`).join(" · ");
@@ -127,6 +128,7 @@ const nodeText = (node: RolloutNode, withBytes: boolean): string => plain(textOf
 
 function textOf(node: RolloutNode, withBytes: boolean): string {
   if (node.verdict !== null) return verdictText(node);
+  if (node.state === LEFT) return "left: it is not meant any more";
   if (!node.present) return "away";
   if (node.gate === "hold") return "waits for its batch";
   const bytes = withBytes ? bytesText(node) : "";

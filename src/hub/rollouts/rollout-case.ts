@@ -22,7 +22,7 @@ import { planOfRecord, rolloutOfRecord } from "../records/rollout-record.ts";
 export interface CaseParts {
   readonly core: Pick<Core, "store" | "mirror" | "clock">;
   readonly orders: Pick<Orders, "settle" | "log" | "body">;
-  readonly nodes: { members(): readonly Identity[] };
+  readonly nodes: { members(): ReadonlyMap<KeyId, Identity>; revoked(node: KeyId): boolean };
   readonly presence: Pick<Presence, "present" | "hasReported" | "app">;
 }
 
@@ -45,7 +45,7 @@ export class Case {
   #change = Promise.withResolvers<void>();
   readonly #receipts = new Map<KeyId, Receipt>();
   readonly #progress = new Map<KeyId, Progress>();
-  #away = "";
+  #here = "";
   #cached: { readonly modRevision: number; readonly rollout: Rollout } | undefined;
   #plan: Plan | undefined;
 
@@ -116,11 +116,18 @@ export class Case {
     return this.#parts.presence.present(node);
   }
 
-  /** Nodes come and go without a word in the store: whoever follows the order is to see it. */
+  /** A restored hub may not know a node yet that the order was made for. */
+  meant(node: KeyId): boolean {
+    const { nodes } = this.#parts;
+    const identity = nodes.members().get(node);
+    return identity === undefined ? !nodes.revoked(node) : matches(this.selector, identity);
+  }
+
+  /** Nodes come and go without a word about the order in the store: whoever follows it is to see it. */
   lookAround(): void {
-    const away = this.members.filter((node) => !this.present(node)).join(" ");
-    if (away !== this.#away) this.version += 1;
-    this.#away = away;
+    const here = this.members.map((node) => `${this.present(node)} ${this.meant(node)}`).join();
+    if (here !== this.#here) this.version += 1;
+    this.#here = here;
   }
 
   async readReceipts(): Promise<void> {
@@ -175,6 +182,7 @@ export class Case {
     return {
       name,
       present: this.#parts.presence.present(node),
+      meant: this.meant(node),
       serving: this.serving(node),
       receipt: receipt ?? this.#restored(node),
       unwell: receipt === null ? null : this.#unwell(node, receipt),
@@ -203,7 +211,7 @@ export class Case {
   /** Nodes that the selector names by now; those that a newer order names are that one's. */
   #addLate(nodes: Map<KeyId, NodeFacts>): void {
     const newer = this.#newerSelectors();
-    for (const identity of this.#parts.nodes.members()) {
+    for (const identity of this.#parts.nodes.members().values()) {
       const { node, name } = identity;
       const elsewhere = newer.some((selector) => matches(selector, identity));
       if (elsewhere) nodes.delete(node);

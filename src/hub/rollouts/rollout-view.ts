@@ -1,4 +1,4 @@
-import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
+import { LEFT, type RolloutNode, type RolloutView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { membersOf, type Plan } from "../../rollout/plan.ts";
 import { gateOf, phaseOf, verdictOf, type Rollout } from "../../rollout/rollout.ts";
@@ -31,7 +31,8 @@ function nodeView(one: Case, rollout: Rollout | undefined, node: KeyId, batch: n
   const gate = rollout === undefined ? "hold" : gateOf(rollout, node, one.serving(node));
   const name = one.nameOf(node) ?? node.slice(0, 8);
   const told = gate === "go" ? "starting" : "waiting";
-  const state = verdict === null ? (progress?.stage ?? told) : stateOf(verdict);
+  const doing = one.meant(node) ? (progress?.stage ?? told) : LEFT;
+  const state = verdict === null ? doing : stateOf(verdict);
   const said = { verdict, code, message, bytesDone, bytesTotal, note, cut };
   const shown = { node, name, batch, present: one.present(node), gate, state, ...said };
   const sources = one.sources(node);

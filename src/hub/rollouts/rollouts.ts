@@ -33,7 +33,7 @@ export interface RolloutParts {
     Orders,
     "appEnvs" | "head" | "log" | "find" | "body" | "roster" | "settle" | "publishSettle"
   >;
-  readonly nodes: Pick<Nodes, "members">;
+  readonly nodes: Pick<Nodes, "members" | "revoked">;
   readonly presence: Pick<Presence, "present" | "hasReported" | "app">;
   /** Which processes of the order's release look up which, and where they run. Default: none does. */
   readonly layoutOf?: (order: Order) => Promise<Layout>;
@@ -68,14 +68,16 @@ class Controller implements Rollouts {
   readonly #running: Promise<void>;
   /** What cases look at: the members are gathered once for all of them, until nodes change. */
   readonly #shared: CaseParts;
-  #members: readonly Identity[] | undefined;
+  #members: ReadonlyMap<KeyId, Identity> | undefined;
   /** Receipts to read: order → nodes. */
   #receipts = new Map<string, Set<string>>();
   #wake = Promise.withResolvers<undefined>();
 
   constructor(parts: RolloutParts) {
     this.#parts = parts;
-    this.#shared = { ...parts, nodes: { members: () => (this.#members ??= parts.nodes.members()) } };
+    const members = (): ReadonlyMap<KeyId, Identity> =>
+      (this.#members ??= new Map(parts.nodes.members().map((one) => [one.node, one])));
+    this.#shared = { ...parts, nodes: { members, revoked: (node) => parts.nodes.revoked(node) } };
     this.#since = parts.core.clock.now();
     this.#unfollow = parts.core.mirror.onChange((changed) => this.#note(changed));
     this.#running = this.#run(AbortSignal.any([this.#stop.signal, parts.core.signal]));

@@ -214,15 +214,26 @@ export class WantedDesk {
 
   #appStuff(identity: Identity, place: AppEnv): AppStuff | undefined {
     const records = this.ordersFor(identity, place);
-    if (records.length === 0) return undefined;
     const { gates } = this.#parts;
+    const digests = [...records.map(({ digest }) => digest), ...this.#toUndo(identity, place, records)];
+    if (digests.length === 0) return undefined;
     return {
       place,
       records,
       settles: records.flatMap((record) => this.#published(record) ?? []),
       releases: this.#releasesOf(place, records),
-      gates: Object.fromEntries(records.map(({ digest }) => [digest, gates.gateFor(digest, identity.node)])),
+      gates: Object.fromEntries(digests.map((digest) => [digest, gates.gateFor(digest, identity.node)])),
     };
+  }
+
+  /** An order that the node began while it was named by it, and that is taken back now. */
+  #toUndo(identity: Identity, { app, env }: AppEnv, named: readonly OrderRecord[]): Digest[] {
+    const { orders, presence, gates } = this.#parts;
+    const head = presence.app(identity.node, app, env)?.head ?? null;
+    if (head === null || named.some(({ digest }) => digest === head)) return [];
+    const record = orders.find(head);
+    if (record === undefined || this.#concerns(identity, record)) return [];
+    return gates.gateFor(record.digest, identity.node) === "undo" ? [record.digest] : [];
   }
 
   #releasesOf({ app }: AppEnv, records: readonly OrderRecord[]): Envelope[] {
