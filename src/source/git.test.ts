@@ -56,6 +56,30 @@ test("a commit is read without a checkout: what git's hash covers, nothing else"
   });
 });
 
+test("what a commit holds only a pointer of is told: submodules, files of Git LFS", async (t) => {
+  const { repo, commit } = repository(t);
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  const dir = path.join(repo, "app/media");
+  fs.mkdirSync(dir);
+  fs.writeFileSync(path.join(dir, "a.png"), pointer);
+  fs.writeFileSync(path.join(dir, "guide.md"), `${"As in ".repeat(300)}${pointer}`);
+  git(repo, "add", "-A");
+  git(repo, "update-index", "--add", "--cacheinfo", `160000,${commit},app/lib-c`);
+  git(repo, "commit", "-qm", "media");
+  const notes = async (): Promise<readonly string[]> => {
+    const at = { repo, commit: git(repo, "rev-parse", "HEAD"), folder: "app" };
+    await using source = await gitSource(at, t.signal);
+    return source.notes;
+  };
+  const submodule = "lib-c is a submodule: its folder is empty";
+  const told = "media/a.png is a pointer of Git LFS, not the content; --from . takes a checkout that has it";
+  assert.deepEqual((await notes()).toSorted(), [submodule, told]);
+  fs.writeFileSync(path.join(dir, "b.png"), pointer.replace("9", "8"));
+  git(repo, "add", "app/media");
+  git(repo, "commit", "-qm", "more");
+  assert.match((await notes()).join("\n"), /^media\/a\.png and 1 more are pointers of Git LFS/m);
+});
+
 test("a folder of it, chosen files, a bare repository", async (t) => {
   const { repo, commit } = repository(t);
   const bare = path.join(tempDir(t), "web.git");

@@ -38,6 +38,10 @@ export const MODES = {
   module: "160000",
 };
 
+/** Files of Git LFS in a commit begin with this, and are short. */
+const POINTER = "version https://git-lfs.github.com/spec/";
+const POINTER_BYTES = 1024;
+
 /**
  * A commit as a source, without a checkout: what git's hash covers, byte for byte, so filters and attributes do not
  * change what is released.
@@ -172,15 +176,25 @@ async function readEntries(
   const blobs = new Map<string, { offset: number; size: number }>();
   const isBlob = ({ mode }: TreeEntry): boolean => mode !== MODES.tree && mode !== MODES.module;
   const ids = [...new Set(listed.filter(isBlob).map(({ id }) => id))];
+  const pointers = new Set<string>();
+  let begun = "";
   await objects.read(
     ids,
     {
-      begin: (id, _type, size) => blobs.set(id, { offset: spool.end, size }),
-      data: (bytes) => spool.write(bytes),
+      begin: (id, _type, size) => {
+        blobs.set(id, { offset: spool.end, size });
+        begun = size < POINTER_BYTES ? id : "";
+      },
+      data: (bytes) => {
+        if (begun !== "" && bytes.indexOf(POINTER) === 0) pointers.add(begun);
+        begun = "";
+        spool.write(bytes);
+      },
       end: () => undefined,
     },
     signal,
   );
+  notes.push(...pointerNotes(listed.filter(({ id }) => pointers.has(id))));
   return listed.map((entry): SourceEntry => {
     const { mode, path, id } = entry;
     if (mode === MODES.module) notes.push(`${path} is a submodule: its folder is empty`);
@@ -195,6 +209,13 @@ async function readEntries(
     const kind = mode === MODES.run ? "x" : "f";
     return { kind, path, size: blob.size, content, stamp: `git ${id}`, changedMs: 0 };
   });
+}
+
+/** The content is elsewhere, and an app that is handed the pointers fails in ways that say nothing of it. */
+function pointerNotes([first, ...others]: readonly TreeEntry[]): string[] {
+  if (first === undefined) return [];
+  const are = others.length === 0 ? " is a pointer" : ` and ${others.length} more are pointers`;
+  return [`${first.path}${are} of Git LFS, not the content; --from . takes a checkout that has it`];
 }
 
 function linkText(path: string, bytes: Buffer): string {
