@@ -63,6 +63,12 @@ test("a failing build stops there, with its last lines", async (t) => {
   assert.equal(fs.existsSync(path.join(o.dir, "tested")), false);
 });
 
+test("a program that a build does not find is told of with where it looks", async (t) => {
+  const hint = /system's folders alone.*--from/;
+  await assert.rejects(build(options(t, { run: "no-such-tool ci" })), { code: "BUILD_FAILED", hint });
+  await assert.rejects(build(options(t, { run: "exit 3" })), { hint: "See its last lines above." });
+});
+
 test("a failing test is told from a failing build", async (t) => {
   const o = options(t, { run: "true", test: "kill -9 $$" });
   await assert.rejects(build(o), { code: "BUILD_FAILED", message: /the test .* SIGKILL/ });

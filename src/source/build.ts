@@ -79,9 +79,14 @@ async function stage(
   if (reason === undefined) return;
   options.signal.throwIfAborted();
   throw new SkeinError("BUILD_FAILED", `the ${name} (${command}) ${reason}`, {
+    ...(reason === NOT_FOUND ? { hint: PATH_HINT } : {}),
     data: { stage: name, command, lines },
   });
 }
+
+const NOT_FOUND = "ended with 127";
+const PATH_HINT =
+  "See its last lines above. A build finds programs in the system's folders alone: name another by its path, or build beforehand and deploy the folder with --from.";
 
 /** Why the command failed, or undefined. Whatever it started is gone when this returns. */
 async function outcome(child: ChildProcess, options: BuildOptions): Promise<string | undefined> {
