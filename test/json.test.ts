@@ -1,0 +1,135 @@
+/** What `--json` prints is an interface: each result has the fields that docs/how-to/ci.md lists, and no other. */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
+import { startCluster } from "./support/cluster.ts";
+
+const PAGE = path.resolve(import.meta.dirname, "../docs/how-to/ci.md");
+
+const ORDERED = ["app", "away", "cut", "env", "failed", "hooks", "nodes", "order", "release", "state"];
+const NODE = ["address", "apps", "labels", "lastSeen", "name", "node", "present", "version"];
+
+interface Case {
+  readonly args: readonly string[];
+  /** As the page names it. */
+  readonly command: string;
+  readonly fields: readonly string[];
+  /** Of the first of a list in the result, at least these. */
+  readonly each?: readonly [list: string, fields: readonly string[]];
+}
+
+const CASES: readonly Case[] = [
+  { args: ["version"], command: "version", fields: ["node", "version"] },
+  { args: ["validate", "shop"], command: "validate", fields: ["manifest"] },
+  {
+    args: ["build", "shop"],
+    command: "build",
+    fields: ["already", "app", "commit", "release"],
+  },
+  { args: ["deploy", "--from", "shop", ...FAST], command: "deploy", fields: ORDERED },
+  {
+    args: ["cp", "shop"],
+    command: "cp",
+    fields: ["app", "env", "nodes", "release"],
+    each: ["nodes", ["already", "bytesFetched", "code", "message", "node", "outcome", "sources"]],
+  },
+  { args: ["restart", "shop", "--dry-run"], command: "--dry-run", fields: ["dryRun", "would"] },
+  { args: ["restart", "shop"], command: "restart", fields: ORDERED },
+  { args: ["restart", "shop", "--detach"], command: "--detach", fields: ["app", "detached", "order"] },
+  { args: ["watch", "shop"], command: "watch", fields: ["app", "order", "release"] },
+  {
+    args: ["status", "shop"],
+    command: "status",
+    fields: ["apps"],
+    each: ["apps", ["app", "env", "inForce", "issued", "nodes", "phase", "release", "state", "unsettled"]],
+  },
+  { args: ["list"], command: "list", fields: ["apps", "nodes"] },
+  { args: ["list", "shop"], command: "list APP", fields: ["releases"] },
+  { args: ["list", "versions"], command: "list versions", fields: ["apps"] },
+  { args: ["node", "ls"], command: "node ls", fields: ["nodes"], each: ["nodes", NODE] },
+  { args: ["node", "show", "n1"], command: "node show", fields: ["node"] },
+  { args: ["node", "label", "n1", "a=b"], command: "node label", fields: ["labels", "name", "node"] },
+  {
+    args: ["releases", "shop"],
+    command: "releases",
+    fields: ["releases"],
+    each: ["releases", ["app", "bytes", "commit", "created", "files", "id", "nodes"]],
+  },
+  {
+    args: ["ports", "shop"],
+    command: "ports",
+    fields: ["ports"],
+    each: [
+      "ports",
+      ["app", "commit", "current", "env", "host", "instance", "node", "nodeName", "pid", "port"],
+    ],
+  },
+  {
+    args: ["check", "shop"],
+    command: "check",
+    fields: ["app", "running"],
+    each: ["running", ["commit", "node", "present", "release", "version"]],
+  },
+  { args: ["verify", "shop"], command: "verify", fields: ["app", "nodes", "unverified"] },
+  {
+    args: ["drift", "shop"],
+    command: "drift",
+    fields: ["app", "nodes"],
+    each: ["nodes", ["differs", "files", "filesDiffering", "node", "outcome"]],
+  },
+  {
+    args: ["repair", "shop"],
+    command: "repair",
+    fields: ["app", "nodes"],
+    each: ["nodes", ["code", "done", "message", "node", "outcome"]],
+  },
+  { args: ["gc", "shop"], command: "gc", fields: ["app", "removed", "troubles"] },
+  { args: ["logs", "shop", "--lines", "1"], command: "logs", fields: ["app"] },
+  { args: ["cache", "put", "shop"], command: "cache put", fields: ["name", "rows", "since", "tree"] },
+  { args: ["cache", "ls"], command: "cache ls", fields: ["blobs", "bytes", "names"] },
+  {
+    args: ["cache", "diff", "shop"],
+    command: "cache diff",
+    fields: ["different", "extra", "missing", "name"],
+  },
+];
+
+/** What the page says of a command: the row that names it, and what it refers to. */
+function rowOf(page: string, command: string): string {
+  const rows = page.split("\n").filter((line) => line.startsWith("| ") && line.includes(`\`${command}\``));
+  const row = rows.find((line) => line.split(" | ")[0]?.includes(`\`${command}\``));
+  assert.ok(row, `${command} has no row`);
+  return row;
+}
+
+test("every result has the fields that the page for scripts lists", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  await cluster.addNode("n1");
+  await writeSource(cluster, "shop", {
+    "skein.yaml": `app: shop\n${RUN}`,
+    "server.js": serverSource("one"),
+  });
+  const page = fs.readFileSync(PAGE, "utf8");
+  for (const { args, command, fields, each } of CASES) {
+    const { stdout } = await cluster.okIn(path.join(cluster.dir, "src"), "--json", ...args);
+    const events = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const { type, ok, ...result } = events.at(-1) ?? {};
+    assert.deepEqual([type, ok], ["result", true], command);
+    assert.deepEqual(Object.keys(result).toSorted(), fields, command);
+    const row = rowOf(page, command);
+    for (const field of fields)
+      assert.ok(row.includes(`\`${field}\``), `${command}: ${field} is not told of`);
+    if (each === undefined) continue;
+    const [list, own] = each;
+    const [first] = result[list] as Record<string, unknown>[];
+    for (const field of own) {
+      assert.ok(first !== undefined && field in first, `${command}: ${list} have no ${field}`);
+      assert.ok(row.includes(`\`${field}\``), `${command}: ${list}' ${field} is not told of`);
+    }
+  }
+});
