@@ -196,7 +196,7 @@ function exitError(watched: Watched, event: Extract<KeeperEvent, { type: "exited
 function unstartableOf({ started }: Watched): string | undefined {
   const { plan, process } = started.request;
   const [program = ""] = argvOf(process.run, started.env);
-  return unstartable(plan.dir, program);
+  return unstartable(plan.dir, program, started.env["PATH"] ?? "");
 }
 
 function timeoutError(watched: Watched, reason: string): SkeinError {

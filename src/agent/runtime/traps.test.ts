@@ -243,13 +243,16 @@ test("an app that ends while it is judged is reported with its last lines", asyn
   );
 });
 
-test("a command that does not exist is START_FAILED", async (t) => {
+test("a command that does not exist is START_FAILED, with where it was looked for", async (t) => {
   const b = await bench(t);
   const plan = releasePlan(
     b.release({ a: "" }),
     processPlan("no-such-program", { listen: { http: listenAt(null) } }),
   );
-  await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "START_FAILED" });
+  const message = /: no-such-program is in no folder of its PATH, \/usr\/local\/sbin:/;
+  await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "START_FAILED", message });
+  const ownEnd = releasePlan(b.release({ a: "" }), processPlan({ sh: "exit 127" }));
+  await assert.rejects(b.runtime.judge(ownEnd, {}, b.signal), { message: /\(exit status 127\)$/ });
 });
 
 for (const [what, script, message] of [

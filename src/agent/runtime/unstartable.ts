@@ -4,12 +4,16 @@ import path from "node:path";
 const LINE_BYTES = 256;
 
 /**
- * Why a program of a release did not start, where the kernel's word for it misleads: a script whose interpreter is not
- * there is "not found" itself. undefined: there is nothing to add to that word.
+ * Why a program did not start, where the kernel's word for it misleads (a script whose interpreter is not there is "not
+ * found" itself) or leaves out where it was looked for. undefined: there is nothing to add.
  * @param dir the release's folder
+ * @param searched the instance's PATH
  */
-export function unstartable(dir: string, program: string): string | undefined {
-  if (!program.includes("/")) return undefined;
+export function unstartable(dir: string, program: string, searched: string): string | undefined {
+  if (!program.includes("/")) {
+    const isThere = searched.split(":").some((folder) => fs.existsSync(path.join(folder, program)));
+    return isThere ? undefined : `${program} is in no folder of its PATH, ${searched}`;
+  }
   const head = headOf(path.resolve(dir, program));
   if (head === undefined) return undefined;
   if ((head.mode & 0o111) === 0) return `${program} is not executable (chmod +x, and commit that)`;
