@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { joinNode } from "../agent/node/open-node.ts";
+import { nodeKeys } from "../agent/node/node-keys.ts";
+import { joinNode, openNode } from "../agent/node/open-node.ts";
 import { systemClock } from "../lib/clock.ts";
-import { silentLog } from "../lib/log.ts";
+import { writeFileAtomic } from "../lib/files.ts";
+import { jsonLog, silentLog } from "../lib/log.ts";
 import { pathsFrom } from "../lib/paths.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { invite, knownNodes } from "./nodes.ts";
@@ -31,4 +33,33 @@ test("a machine joins before anything runs on it: what is wrong with its line is
   assert.deepEqual(names, ["web1"]);
   await joinNode(machine(line));
   assert.ok(!fs.existsSync(path.join(home, "run/keeper.sock")), "no keeper was started for it");
+});
+
+test("a machine that belongs to one cluster does not take another's line for done", async (t) => {
+  const [at, other] = [await cluster(t), await cluster(t)];
+  const wish = { name: "web1", labels: {}, replace: null, validMs: 60_000 };
+  const paths = pathsFrom({ SKEIN_HOME: path.join(at.dir, "web1") });
+  const said: string[] = [];
+  const log = jsonLog((line) => said.push(line));
+  const machine = async ({ operator }: typeof at) => {
+    const { line: join } = await invite(operator, wish, t.signal);
+    return { paths, name: "host", join, clock: systemClock, log, signal: t.signal };
+  };
+  const first = await machine(at);
+  await joinNode(first);
+  const second = await machine(other);
+  const hint = /move all but uids\.json out of .*state/;
+  await assert.rejects(joinNode(second), { code: "WRONG_CLUSTER", hint });
+  // At boot it is told of, and the node goes on as what it is.
+  const stateDir = path.join(paths.lib, "state");
+  const keys = await nodeKeys(paths.etc);
+  for (const options of [first, second]) {
+    said.length = 0;
+    const store = await openNode(options, stateDir, keys, writeFileAtomic);
+    assert.equal(store.state.identity?.name, "web1");
+    assert.equal(
+      said.some((line) => line.includes("WRONG_CLUSTER")),
+      options === second,
+    );
+  }
 });

@@ -4,6 +4,8 @@ import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { retry } from "../../lib/retry.ts";
+import { parseCarriedTicket } from "../../trust/carried-ticket.ts";
+import { parseTicketLine } from "../../trust/ticket-line.ts";
 import { makeNodeFolders } from "../installs/folders.ts";
 import { forgetJoining, join } from "./join.ts";
 import { lockHome } from "./lock.ts";
@@ -38,19 +40,49 @@ export async function openNode(
   write: WriteFile,
 ): Promise<NodeStore> {
   const known = await openNodeStore(stateDir, write);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    // Whatever started it at boot may still have an old line: no reason to run nothing.
+    if (isOfOther(known, options.join)) {
+      const { code, message, hint } = otherCluster(stateDir);
+      options.log.warn("the line of --join was passed over", {
+        "err.code": code,
+        "err.message": `${message}. ${hint}`,
+      });
+    }
+    return known;
+  }
   const made = await joinNow(options, stateDir, keys);
   return (await loadNodeStore(stateDir, write)) ?? made;
 }
 
+/** A line for another cluster than the one that this machine belongs to; one that cannot be read says nothing of it. */
+function isOfOther({ state }: NodeStore, line: string | undefined): boolean {
+  if (line === undefined) return false;
+  try {
+    return (line.startsWith("skjb1_") ? parseCarriedTicket(line) : parseTicketLine(line)).pin !== state.pin;
+  } catch {
+    return false;
+  }
+}
+
+function otherCluster(stateDir: string): SkeinError {
+  return new SkeinError("WRONG_CLUSTER", "the line lets in to another cluster than this machine belongs to", {
+    hint: `To leave that one: stop the agent, move all but uids.json out of ${stateDir}, and type this again; what runs goes on.`,
+  });
+}
+
 /**
  * Joins now, and runs nothing: a line that is no good is told to who typed it. Where this machine has joined: nothing.
- * @throws SkeinError AGENT_RUNNING, KEY_UNREADABLE, and join's
+ * @throws SkeinError AGENT_RUNNING, KEY_UNREADABLE, WRONG_CLUSTER, and join's
  */
 export async function joinNode(options: OpenNodeOptions): Promise<void> {
   const { paths } = options;
   const stateDir = path.join(paths.lib, "state");
-  if ((await loadNodeStore(stateDir)) !== undefined) return;
+  const known = await loadNodeStore(stateDir);
+  if (known !== undefined) {
+    if (isOfOther(known, options.join)) throw otherCluster(stateDir);
+    return;
+  }
   await makeNodeFolders(paths, stateDir);
   await using lock = await lockHome(paths.lib);
   void lock;
