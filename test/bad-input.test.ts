@@ -117,6 +117,17 @@ describe("a manifest", () => {
   }
 });
 
+test("a manifest that is called skein.yml is not passed over for conventions", async () => {
+  const dir = await source("misnamed", { "skein.yml": "app: shop\nrun: node x\n", "server.js": "" });
+  for (const args of [
+    ["validate", dir],
+    ["plan", dir],
+    ["deploy", "--from", dir],
+    ["build", dir],
+  ])
+    assert.match((await refused(cluster, [2, "MANIFEST_INVALID"], args)).message, /called skein\.yaml/);
+});
+
 describe("names that nothing has", () => {
   const CASES: readonly [args: string[], exit: number, code: string, says: RegExp][] = [
     [["status", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appNameFrom, manifestOfTree, type TreeReader } from "./conventions.ts";
+import { appNameFrom, manifestOfTree, refuseMisnamed, type TreeReader } from "./conventions.ts";
 import type { Manifest } from "./manifest.ts";
 
 type Files = Readonly<Record<string, string | { readonly text: string; readonly executable: true }>>;
@@ -78,4 +78,13 @@ test("any name becomes an allowed one", () => {
   assert.equal(appNameFrom("My App_2"), "my-app-2");
   assert.equal(appNameFrom("0-9.web-"), "web");
   assert.equal(appNameFrom("x".repeat(60)).length, 39);
+});
+
+test("a manifest under another name is refused, and not left unread", async () => {
+  for (const name of ["skein.yml", "Skein.yaml", ".skein.yaml"]) {
+    const refusal = { code: "MANIFEST_INVALID", hint: `Rename it: git mv ${name} skein.yaml` };
+    await assert.rejects(refuseMisnamed(tree({ [name]: "run: a\n", "server.js": "" })), refusal);
+    await refuseMisnamed(tree({ [name]: "", "skein.yaml": "run: a\n" }));
+  }
+  await refuseMisnamed(tree({ "server.js": "", "skein.yaml.md": "", "my-skein.yml": "" }));
 });

@@ -48,6 +48,23 @@ export async function manifestOfTree(tree: TreeReader, options: TreeOptions): Pr
   });
 }
 
+const MISNAMED = /^\.?skein\.ya?ml$/i;
+
+/**
+ * Whoever wrote `skein.yml` means it to be read: without it the app would run by conventions, on all nodes. Only where
+ * a release is made; one that is there runs as it always did.
+ * @throws SkeinError MANIFEST_INVALID
+ */
+export async function refuseMisnamed(tree: TreeReader): Promise<void> {
+  const names = (await tree.list()).map(({ name }) => name);
+  const wrong = names.find((name) => MISNAMED.test(name));
+  if (wrong === undefined || names.includes(MANIFEST_FILE)) return;
+  throw new SkeinError("MANIFEST_INVALID", `${wrong} is not read: the manifest is called ${MANIFEST_FILE}`, {
+    hint: `Rename it: git mv ${wrong} ${MANIFEST_FILE}`,
+    data: { file: wrong },
+  });
+}
+
 async function runnable(tree: TreeReader, entries: readonly TopEntry[]): Promise<Record<string, unknown>> {
   const file = (name: string): boolean =>
     entries.some((entry) => entry.name === name && entry.kind === "file");

@@ -1,7 +1,13 @@
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { appNameFrom, MANIFEST_FILE, manifestOfTree, type TreeReader } from "../app/conventions.ts";
+import {
+  appNameFrom,
+  MANIFEST_FILE,
+  manifestOfTree,
+  refuseMisnamed,
+  type TreeReader,
+} from "../app/conventions.ts";
 import type { Build, Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
@@ -161,6 +167,7 @@ async function manifestFor(
   options: Pick<SourceOptions, "env" | "app" | "signal">,
 ): Promise<Manifest> {
   const name = origin.kind === "path" ? path.basename(await fs.realpath(origin.path)) : origin.name;
+  await refuseMisnamed(reader);
   const app = options.app ?? appNameFrom(name.replace(/(\.tar)?(\.gz)?$|\.tgz$/, ""));
   const manifest = await manifestOfTree(reader, { app, env: options.env });
   if (options.app === undefined || manifest.app === options.app) return manifest;
