@@ -5,6 +5,7 @@ import { lookAgain, type Seen, type SeenNow } from "../../bucket/looking.ts";
 import { parseRoot, rootText, type Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { errnoOf } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { rootFolder } from "./place.ts";
 
@@ -30,7 +31,7 @@ export async function poll(
   const before = await recall(file, documents.name);
   const seen = await lookAgain(documents, before, clock.now(), signal);
   const isKept = seen.isSame && seen.etag === before?.etag && seen.listedMs === before?.listedMs;
-  // A root that cannot be written says so itself, package by package.
+  // A root that is not there, or cannot be written, says so itself.
   if (!isKept) await remember(file, documents.name, seen).catch(() => undefined);
   return seen;
 }
@@ -56,6 +57,11 @@ async function recall(file: string, bucket: string): Promise<Seen | undefined> {
 const memoryFile = (root: string): string => path.join(rootFolder(root), "poll.json");
 
 async function remember(file: string, bucket: string, { root, etag, listedMs }: Seen): Promise<void> {
-  await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o755 });
+  // In the root, and never the root itself: one that is not there is misspelt, or its disk is not mounted.
+  await fs.mkdir(path.dirname(file), { mode: 0o755 }).catch(unlessThere);
   await writeFileAtomic(file, JSON.stringify({ bucket, etag, root: rootText(root), listedMs }), 0o644);
+}
+
+function unlessThere(err: unknown): void {
+  if (errnoOf(err) !== "EEXIST") throw err;
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { sync } from "../../agent/subscriber/sync.ts";
+import { sync, syncForever } from "../../agent/subscriber/sync.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { bucketWorld, scripts } from "./bucket-world.fixture.ts";
 
@@ -39,7 +39,12 @@ test("a root that is missing or a file is told as such, and one without packages
   const root = path.join(world.dir, "m/deploy");
   for (const make of [() => undefined, () => writeFileSync(root, "")]) {
     make();
-    await assert.rejects(sync(root, tools), { code: "NOT_FOUND", message: `there is no folder ${root}` });
+    const missing = { code: "NOT_FOUND", message: `there is no folder ${root}` };
+    await assert.rejects(sync(root, tools), missing);
+    await assert.rejects(
+      syncForever(root, 1000, tools, () => undefined),
+      missing,
+    );
     rmSync(root, { force: true });
   }
   mkdirSync(root);
