@@ -15,6 +15,7 @@ import type { Paths } from "../lib/paths.ts";
 import { cacheDir } from "./home.ts";
 import { directorySource, isOneOf } from "../source/directory.ts";
 import { build } from "../source/build.ts";
+import { workFolder } from "../source/work-folder.ts";
 import { GitObjects } from "../source/git-objects.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
@@ -251,7 +252,7 @@ async function built(
   stack: AsyncDisposableStack,
   options: SourceOptions,
 ): Promise<string> {
-  const dir = await workFolder(origin, stack, options);
+  const dir = await cleanCopy(origin, stack, options);
   const { commit } = await nameOf(origin);
   const { onLine, signal } = options;
   const env = { CI: "1", ...proxies(), ...(commit === null ? {} : { SKEIN_COMMIT: commit }) };
@@ -273,12 +274,12 @@ function proxies(): Record<string, string> {
 }
 
 /** A clean copy that a build may write into. */
-async function workFolder(
+async function cleanCopy(
   origin: Origin,
   stack: AsyncDisposableStack,
-  { paths, signal }: SourceOptions,
+  { paths, onLine, signal }: SourceOptions,
 ): Promise<string> {
-  const dir = await scratch(stack);
+  const { dir } = stack.use(await workFolder("skein-", onLine));
   if (origin.kind === "commit") {
     await checkOut(origin.repo, origin.commit, dir, signal);
     return path.join(dir, origin.folder);

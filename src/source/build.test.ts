@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
+import { sticking, unstick } from "../release/install/stuck.fixture.ts";
 import { build, type BuildOptions } from "./build.ts";
 import { tempDir } from "./source.fixture.ts";
 
@@ -44,6 +46,44 @@ test("trap 10: tools that need a home and a cache folder find both, and may writ
   const o = options(t, { run: `${home}; mkdir "$XDG_CACHE_HOME/go-build" && echo kept` });
   await build(o);
   assert.deepEqual(o.lines, ["build: cat", "build: kept"]);
+});
+
+const SCRIPT = path.join(import.meta.dirname, "build-run.fixture.ts");
+const NOBODY = 65_534;
+/** Root cannot see what a user may not do: there the work is handed to one without rights. */
+const asUser =
+  process.getuid?.() === 0 ? ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"] : [];
+
+function canRun(...args: readonly string[]): boolean {
+  const [file = "", ...rest] = [...asUser, process.execPath, ...args];
+  return spawnSync(file, rest, { stdio: "ignore" }).status === 0;
+}
+
+const read = `require("node:fs").readFileSync(${JSON.stringify(SCRIPT)})`;
+const asAny = { skip: !canRun("-e", read) && "a user without rights cannot read the tests here" };
+
+/** Runs a build as a user. @returns what it printed */
+function buildAsUser(dir: string, run: string): string {
+  if (asUser.length > 0) fs.chownSync(dir, NOBODY, NOBODY);
+  const [file, ...args] = [...asUser, process.execPath, SCRIPT, dir, run];
+  return execFileSync(file, args, { encoding: "utf8", env: { ...process.env, TMPDIR: dir } });
+}
+
+test("folders that a build leaves read-only, as Go's modules are, go with its home", asAny, (t) => {
+  const dir = tempDir(t);
+  const modules = 'mkdir -p "$HOME/go/mod" && touch "$HOME/go/mod/file" && chmod -R a-w "$HOME/go"';
+  assert.equal(buildAsUser(dir, modules), "");
+  assert.deepEqual(fs.readdirSync(dir), ["cache"]);
+});
+
+test("what a build leaves and nobody can remove is told of, and fails no build", sticking, async (t) => {
+  const o = options(t, { run: 'touch "$HOME/stuck" && chattr +i "$HOME/stuck" && echo "$HOME"' });
+  await build(o);
+  const [home = "", told = "", ...more] = o.lines.map((line) => line.slice("build: ".length));
+  unstick(path.join(home, "stuck"));
+  fs.rmSync(home, { recursive: true });
+  assert.equal(told, `${home} is left behind: ${home}/stuck cannot be removed: EPERM`);
+  assert.deepEqual(more, []);
 });
 
 test("a failing build stops there, with its last lines", async (t) => {

@@ -1,12 +1,12 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
-import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SkeinError } from "../lib/errors.ts";
 import { formatDuration } from "../lib/units.ts";
+import { workFolder } from "./work-folder.ts";
 
 export interface BuildOptions {
   /** A clean checkout; the commands run in it and may write there. */
@@ -31,14 +31,11 @@ const SANE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /** Runs a manifest's build and then its test. @throws SkeinError BUILD_FAILED with data {stage, lines} */
 export async function build(options: BuildOptions): Promise<void> {
-  const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-build-home-"));
-  try {
-    await fs.mkdir(options.cacheDir, { recursive: true, mode: 0o700 });
-    if (options.run !== null) await stage("build", options.run, home, options);
-    if (options.test !== null) await stage("test", options.test, home, options);
-  } finally {
-    await fs.rm(home, { recursive: true, force: true });
-  }
+  const { cacheDir, run, test, onLine } = options;
+  using home = await workFolder("skein-build-home-", (line) => onLine(line, "build"));
+  await fs.mkdir(cacheDir, { recursive: true, mode: 0o700 });
+  if (run !== null) await stage("build", run, home.dir, options);
+  if (test !== null) await stage("test", test, home.dir, options);
 }
 
 function environment(home: string, options: BuildOptions): Record<string, string> {
