@@ -259,7 +259,7 @@ test("a dry run is refused as the real command is", async () => {
 
 test("while a deployment is under way, another one's dry run says so, and one may say what it would be told", async () => {
   const slow = await writeSource(cluster, "slow", {
-    "skein.yaml": `app: shop\n${RUN}hooks: { pre_jump: { run: "until [ -e ${cluster.dir}/go ]; do sleep 0.05; done" } }\n`,
+    "skein.yaml": `app: shop\n${RUN}hooks: { pre_jump: { run: "until [ -e ${cluster.dir}/go ]; do sleep 0.05; done", within: 10m } }\n`,
     "server.js": serverSource("slow"),
   });
   await cluster.ok("deploy", "--from", slow, ...FAST, "--detach");
