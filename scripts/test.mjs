@@ -160,7 +160,9 @@ async function builtPackage() {
   utimesSync(kept, now / 1000, now / 1000);
   for (const name of readdirSync(packages)) {
     const old = path.join(packages, name);
-    if (now - statSync(old).mtimeMs > KEPT_MS) rmSync(old, { recursive: true, force: true });
+    // Another run's may have got its own name meanwhile.
+    const { mtimeMs = now } = statSync(old, { throwIfNoEntry: false }) ?? {};
+    if (now - mtimeMs > KEPT_MS) rmSync(old, { recursive: true, force: true });
   }
   return path.join(kept, "package");
 }
