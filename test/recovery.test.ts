@@ -254,6 +254,23 @@ test("an app moves between environments where it is stopped first, or never came
   }
 });
 
+test("a node that has not begun yet answers when an order of another environment is taken back", async () => {
+  await deployed("waits", "v1");
+  await cluster.ok("stop", "waits");
+  const failing = await folder("waits", "v2", { more: "hooks: { pre_jump: exit 1 }\n" });
+  const began = ["deploy", "--from", failing, "--bake", "0s", "--env", "staging", "--timeout", "60s"];
+  await refused(cluster, [3, "DEPLOY_FAILED"], began);
+  const { client } = await cluster.operator();
+  await cluster.until("all nodes have answered", async () => {
+    const [view] = await client.app("waits", "staging", stop.signal);
+    assert.ok(view?.head);
+    const { nodes } = await client.rollout(view.head.digest, stop.signal);
+    return (
+      nodes.length > 1 && nodes.every(({ verdict, batch }) => verdict === (batch === 0 ? "failed" : "undone"))
+    );
+  });
+});
+
 /** Starts an agent that must refuse to run. */
 async function joinRefused(line: string, code: string): Promise<void> {
   const home = path.join(cluster.dir, `join-${code.toLowerCase()}`);

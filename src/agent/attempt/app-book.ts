@@ -74,18 +74,21 @@ export class AppBook {
     ]);
   }
 
-  /** Signs a receipt, queues it durably and notes it; once for each order and verdict. A hold gets none. */
+  /**
+   * Signs a receipt, queues it durably and notes it; once for each order and verdict. A hold gets none.
+   * @param to `env`: the order's, where it is another than that of what is held
+   */
   async answer(
     ended: Ended,
-    to: Pick<ReceiptInput, "order" | "answers"> & { local?: boolean | undefined },
+    to: Pick<ReceiptInput, "order" | "answers"> & { local?: boolean | undefined; env?: string },
   ): Promise<void> {
     const record = this.existing;
     if (to.local === true) {
       await this.keep(withVerdict(record, to.order, ended.verdict));
       return;
     }
-    const { app, env } = record;
-    const { order, answers } = to;
+    const { app } = record;
+    const { order, answers, env = record.env } = to;
     if (record.verdicts[order] === ended.verdict) return;
     const receipt = await receiptOf({ app, env, order, answers, ...ended }, this.#context);
     await this.#context.outbox.put(receipt);
@@ -103,7 +106,7 @@ export class AppBook {
       if (record.verdicts[head.digest] !== undefined) continue;
       const { epoch, seq, release } = orderOf(head);
       await this.keep(record);
-      await this.answer(TAKEN_BACK, { order: head.digest, answers: { epoch, seq, release } });
+      await this.answer(TAKEN_BACK, { env, order: head.digest, answers: { epoch, seq, release } });
     }
   }
 
