@@ -186,6 +186,35 @@ test("what was said to one node alone is about that node, and the next thing abo
   await cluster.ok("stop", "calm");
 });
 
+test("what runs beside the newest is lost nowhere but where it was stopped", async () => {
+  const aside = async (text: string): Promise<string> =>
+    await writeSource(cluster, "aside", {
+      "skein.yaml": `app: aside\n${RUN}strategy: { batch: 100%, bake: 0s }\n`,
+      "server.js": serverSource(text),
+    });
+  const serving = async (): Promise<string> => {
+    const ports = (await cluster.ports()).filter(({ app, state }) => app === "aside" && state === "serving");
+    const texts = ports.map(async ({ nodeName, host, port }) => {
+      return `${nodeName} ${(await get(`http://${host}:${port}/`)).text}`;
+    });
+    return (await Promise.all(texts)).toSorted().join();
+  };
+  const served = async (...lines: readonly string[]): Promise<void> =>
+    await cluster.until(lines.join(), async () => (await serving()) === lines.join());
+  const old = String((await cluster.json("deploy", "--from", await aside("old")))["release"]).slice(0, 8);
+  await cluster.ok("stop", "aside", "--on", "b");
+  await cluster.ok("deploy", "--from", await aside("new"), "--keep-old");
+  await served("a new", "a old", "b new", "b old", "c new", "c old");
+  await cluster.ok("stop", `aside@${old}`, "--on", "a");
+  await cluster.ok("restart", "aside", "--on", "c");
+  await served("a new", "b new", "b old", "c new", "c old");
+  await cluster.ok("stop", `aside@${old}`, "--on", "b");
+  await served("a new", "b new", "c new", "c old");
+  await cluster.ok("restart", "aside");
+  await served("a new", "a old", "b new", "b old", "c new", "c old");
+  await cluster.ok("stop", "aside", "--all");
+});
+
 test("after a deployment that was taken back, restart, stop and start are about what serves", async () => {
   const sure = async (text: string, more = ""): Promise<string> =>
     await writeSource(cluster, "sure", {

@@ -5,7 +5,7 @@ import type { Release, Strategy } from "../trust/documents.ts";
 import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import type { Tell } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
-import { APPLY_WITHIN_MS, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
+import { APPLY_WITHIN_MS, orderFor, readLine, selectorOf, type Line } from "./order.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
@@ -68,13 +68,14 @@ async function orderOf(
   const { line, known } = await (isFresh(operator, asked) ? asked : askNow(operator, target.app, options))
     .answer;
   const { selector, implied } = selectorFor(options.selector, target.manifest, line);
-  const { nodes } = selectNodes(known, selector);
+  const selected = selectNodes(known, selector);
+  const { nodes } = selected;
   await refuseUnfitting(operator, { ...target, env: options.env, nodes }, options.signal);
   const intent = {
     release: target.release,
     state: "run",
     generation: line.head?.order.generation ?? 0,
-    beside: besideFor(line, target, options.keepOld),
+    beside: besideFor(line, target, { keepOld: options.keepOld, selector: selected.selector }),
     selector,
     strategy: { ...target.manifest.strategy, ...options.strategy },
     hooks: options.hooks,
@@ -266,9 +267,9 @@ const MAX_BESIDE = 100;
 export function besideFor(
   line: Line,
   target: Pick<Target, "release" | "manifest">,
-  keepOld: boolean,
+  { keepOld, selector }: { readonly keepOld: boolean; readonly selector: string },
 ): ReleaseId[] {
-  const before = orderInForce(line)?.order;
+  const before = orderFor(line, selector)?.order;
   const most = keepOld || target.manifest.beside === "all" ? MAX_BESIDE : target.manifest.beside;
   if (before === undefined) return [];
   const running = before.state === "run" ? [before.release, ...before.beside] : before.beside;

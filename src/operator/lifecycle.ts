@@ -7,13 +7,14 @@ import type { Tell } from "./events.ts";
 import {
   APPLY_WITHIN_MS,
   headOf,
-  orderInForce,
+  orderFor,
   readLine,
   selectorOf,
   type Draft,
   type HeldOrder,
   type Intent,
 } from "./order.ts";
+import { knownNodes, selectNodes } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease } from "./release.ts";
@@ -35,7 +36,10 @@ export interface LifecycleOptions {
 
 type Change = Partial<Pick<Intent, "release" | "state" | "generation" | "beside">>;
 
-/** What is in force once more, but for `change`. What was taken back is not what anybody means by the app. */
+/**
+ * What is in force once more on the nodes that are meant, but for `change`. What was taken back is not what anybody
+ * means by the app, nor is what only others were told.
+ */
 async function reorder(
   operator: Operator,
   options: LifecycleOptions,
@@ -45,7 +49,9 @@ async function reorder(
   await deliverEarlier(operator, app, options);
   const line = await readLine(operator, app, env, signal);
   const newest = headOf(line);
-  const base = orderInForce(line) ?? newest;
+  const known = await knownNodes(operator, signal);
+  const { selector } = selectNodes(known, options.selector ?? selectorOf(line) ?? newest.order.selector);
+  const base = orderFor(line, selector) ?? newest;
   const named = options.release === null ? null : await releaseNamed(operator, app, options.release, signal);
   const { order } = base;
   const intent: Intent = {
@@ -53,7 +59,7 @@ async function reorder(
     state: order.state,
     generation: order.generation,
     beside: order.beside,
-    selector: options.selector ?? selectorOf(line) ?? order.selector,
+    selector,
     // How to go about it was said last by the newest order, whatever became of that.
     strategy: newest.order.strategy,
     hooks: newest.order.hooks,
@@ -65,6 +71,7 @@ async function reorder(
     tell,
     implied: false,
     signal,
+    known,
     ...(options.first === undefined ? {} : { first: options.first }),
     // What one node is given another release by goes on to be about that node: the others do not run it.
     part: options.selector !== null && intent.release === line.whole?.order.release,

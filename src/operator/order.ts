@@ -92,6 +92,18 @@ function held({ charter, clock }: Operator, view: OrderView | null, place: strin
 export const orderInForce = ({ head, standing, takenBack }: Line): HeldOrder | null =>
   takenBack ? standing : head;
 
+/**
+ * What the nodes of a selector are to run: the order in force, or, where that was for some other nodes alone, what all of
+ * the app's nodes were last told together.
+ * @param selector as orders have it
+ */
+export function orderFor(line: Line, selector: string): HeldOrder | null {
+  const newest = orderInForce(line);
+  const { whole } = line;
+  if (newest === null || whole === null || compareSerials(whole.order, newest.order) >= 0) return newest;
+  return newest.order.selector === selector ? newest : whole;
+}
+
 /** Whom an app is for where nobody says; undefined where nothing was ever ordered. */
 export const selectorOf = ({ whole }: Pick<Line, "whole">): string | undefined => whole?.order.selector;
 

@@ -1,8 +1,9 @@
 import { SkeinError } from "../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { OrderSummary } from "../api/schemas.ts";
-import { APPLY_WITHIN_MS, headOf, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
+import { APPLY_WITHIN_MS, headOf, orderFor, readLine, selectorOf, type Line } from "./order.ts";
 import type { LifecycleOptions } from "./lifecycle.ts";
+import { knownNodes, selectNodes } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease } from "./release.ts";
@@ -19,20 +20,22 @@ export async function rollback(operator: Operator, options: LifecycleOptions): P
   const line = await readLine(operator, app, env, signal);
   const target = await rollbackTarget(operator, line, options);
   const { order: newest } = headOf(line);
-  const { beside } = (orderInForce(line) ?? headOf(line)).order;
+  const known = await knownNodes(operator, signal);
+  const { selector } = selectNodes(known, options.selector ?? selectorOf(line) ?? newest.selector);
+  const { beside } = (orderFor(line, selector) ?? headOf(line)).order;
   tell({ type: "note", text: `Going back to ${shortRelease(app, target)}.` });
   const intent = {
     release: target,
     state: "run",
     generation: newest.generation,
     beside: beside.filter((id) => id !== target),
-    selector: options.selector ?? selectorOf(line) ?? newest.selector,
+    selector,
     strategy: newest.strategy,
     hooks: newest.hooks,
     applyWithinMs: APPLY_WITHIN_MS,
     attended: options.attended,
   } as const;
-  return await publishOrder(operator, line, intent, { tell, implied: false, signal, goesBack: true });
+  return await publishOrder(operator, line, intent, { tell, implied: false, signal, known, goesBack: true });
 }
 
 async function rollbackTarget(operator: Operator, line: Line, options: LifecycleOptions): Promise<ReleaseId> {

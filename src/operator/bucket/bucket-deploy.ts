@@ -52,16 +52,20 @@ export async function deployToBucket(
   const published = await orderInBucket(
     operator,
     { app, env },
-    (line): BucketIntent => ({
-      release: id,
-      state: "run",
-      beside: besideFor(line, { release: id, manifest: target.manifest }, options.keepOld),
-      selector: selectorFor(options.selector, target.manifest, line).selector,
-      strategy: { ...target.manifest.strategy, ...strategy },
-      hooks: options.hooks,
-      applyWithinMs: options.applyWithinMs ?? APPLY_WITHIN_MS,
-      releases: [target.envelope],
-    }),
+    (line): BucketIntent => {
+      const { selector } = selectorFor(options.selector, target.manifest, line);
+      const { keepOld } = options;
+      return {
+        release: id,
+        state: "run",
+        beside: besideFor(line, { release: id, manifest: target.manifest }, { keepOld, selector }),
+        selector,
+        strategy: { ...target.manifest.strategy, ...strategy },
+        hooks: options.hooks,
+        applyWithinMs: options.applyWithinMs ?? APPLY_WITHIN_MS,
+        releases: [target.envelope],
+      };
+    },
     signal,
   );
   const { seq, selector } = published.order;
