@@ -4,6 +4,7 @@ import type { NodeDocuments } from "../api/member-schemas.ts";
 import type { NodeView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { KeyId } from "../lib/ids.ts";
+import { retry } from "../lib/retry.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openBirth, openLabel, openRevoke, relabelled, type Identity } from "../trust/identity.ts";
@@ -250,11 +251,30 @@ function reachableHub({ charter, config }: Operator): Parameters<typeof formatTi
   throw new SkeinError("NO_HUB", "the charter lists no hub that a node could join at");
 }
 
+/** Another operator may relabel the same node between the question and the answer: each change is made upon the other. */
+const RELABEL = { tries: 6, baseMs: 50, maxMs: 1000, random: Math.random };
+
+type LabelChanges = Readonly<Record<string, string | null>>;
+
 /** Gives a node other labels (`null` takes one away). @throws SkeinError NODE_NOT_FOUND, NOT_AUTHORISED */
 export async function labelNode(
   operator: Operator,
   name: string,
-  changes: Readonly<Record<string, string | null>>,
+  changes: LabelChanges,
+  signal: AbortSignal,
+): Promise<Identity> {
+  return await retry(async () => await relabel(operator, name, changes, signal), {
+    ...RELABEL,
+    clock: operator.clock,
+    signal,
+    worthRetrying: (err) => isSkeinError(err, "DOC_ROLLBACK"),
+  });
+}
+
+async function relabel(
+  operator: Operator,
+  name: string,
+  changes: LabelChanges,
   signal: AbortSignal,
 ): Promise<Identity> {
   const { identity } = nodeNamed(await knownNodes(operator, signal), name);

@@ -329,6 +329,18 @@ test("a node's documents are asked for once, and again when the hub shows the no
   assert.equal(asked.mock.callCount(), 3);
 });
 
+test("two operators who label one node at once both have their word", async (t) => {
+  const { operator, absent, dir, signal } = await cluster(t);
+  await absent("n1");
+  const elsewhere = { ...operator, paths: pathsFrom({ SKEIN_HOME: path.join(dir, "elsewhere") }) };
+  await Promise.all([
+    labelNode(operator, "n1", { role: "db" }, signal),
+    labelNode(elsewhere, "n1", { zone: "a" }, signal),
+  ]);
+  const [node] = await knownNodes(operator, signal);
+  assert.deepEqual({ ...node?.identity.labels }, { role: "db", zone: "a" });
+});
+
 test("what was signed is sent again after a cut with the same bytes, and gives way to another order", async (t) => {
   const { operator, absent, options, dir, paths, events, signal } = await cluster(t);
   await absent("n1");
