@@ -15,6 +15,7 @@ interface Talk {
   readonly say: (more: Partial<Report>) => void;
   /** Lets time pass in small steps, each with room for what it wakes. */
   readonly pass: (ms: number) => Promise<void>;
+  readonly setBack: (ms: number) => void;
 }
 
 function talk(t: TestContext): Talk {
@@ -48,6 +49,7 @@ function talk(t: TestContext): Talk {
     say: (more) => {
       next = more;
     },
+    setBack: (ms) => clock.advance(-ms),
     pass: async (ms) => {
       for (let left = ms; left > 0; left -= 20) {
         clock.advance(Math.min(20, left));
@@ -114,4 +116,18 @@ test("nothing is told more rarely than every 20 seconds, news or not", async (t)
   assert.equal(told.length, 2);
   const [first, second] = told.map(({ at }) => Date.parse(at));
   assert.ok((second ?? 0) - (first ?? 0) <= 20_100, String((second ?? 0) - (first ?? 0)));
+});
+
+test("where the clock was set back the next report is not an hour away", async (t) => {
+  const { loop, told, pass, setBack } = talk(t);
+  loop.tell("now");
+  await pass(60);
+  assert.equal(told.length, 1);
+  setBack(3_600_000);
+  loop.tell("now");
+  await pass(60);
+  assert.equal(told.length, 2);
+  loop.tell("now");
+  await pass(5000);
+  assert.equal(told.length, 2);
 });

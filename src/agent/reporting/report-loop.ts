@@ -50,17 +50,22 @@ export class ReportLoop {
 
   async #turn(signal: AbortSignal): Promise<void> {
     const { clock, source, report, delivered } = this.#options;
-    const since = this.#last === undefined ? 0 : clock.now() - this.#last.at;
-    const mostMs = Math.min(this.#everyMs, Math.max(0, this.#everyMs - since));
+    const mostMs = this.#last === undefined ? this.#everyMs : this.#leftMs(this.#last.at);
     await this.#news.wait({ mostMs, gatherMs: GATHER_MS }, signal);
     const from = await source();
     const said = await report();
     // Receipts are told until they were taken; everything else need not be told twice.
     const text = JSON.stringify({ ...said, at: null, receipts: null });
-    const isDue = this.#last === undefined || clock.now() - this.#last.at >= this.#everyMs;
+    const isDue = this.#last === undefined || this.#leftMs(this.#last.at) === 0;
     if (!isDue && said.receipts.length === 0 && text === this.#last?.text) return;
     const reported = await from.report(said, signal);
     this.#last = { text, at: clock.now() };
     await delivered(reported);
+  }
+
+  /** Until a report is due. Where the clock was set back nobody knows how long it is since the last: it is due now. */
+  #leftMs(last: number): number {
+    const since = this.#options.clock.now() - last;
+    return since < 0 ? 0 : Math.max(0, this.#everyMs - since);
   }
 }
