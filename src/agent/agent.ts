@@ -130,6 +130,9 @@ class Agent implements AsyncDisposable {
   #source: Source | undefined;
   #heardAt: number;
   #duplicate = false;
+  #isSkewed = false;
+  /** The clock was wrong, and is right now. */
+  #isMended = false;
   #catchingUp = false;
   readonly #reports: ReportLoop;
 
@@ -312,6 +315,8 @@ class Agent implements AsyncDisposable {
       const source = await this.#openSource();
       const wanted = await source.wanted(etag, WAIT_MS, signal);
       this.#heardAt = this.#options.clock.now();
+      if (this.#isMended) etag = undefined;
+      this.#isMended = false;
       if (wanted === undefined) return;
       await allEnded([this.#reminders.heard(wanted, source, signal), this.#take(wanted)]);
       if (this.#reminders.isDue()) this.#reports.tell("now");
@@ -347,7 +352,11 @@ class Agent implements AsyncDisposable {
     this.#catchingUp = reported.catchingUp;
     this.#duplicate = reported.duplicate;
     const skewMs = Date.parse(reported.hubTime) - this.#options.clock.now();
-    if (Math.abs(skewMs) > SKEW_MS)
+    const isSkewed = Math.abs(skewMs) > SKEW_MS;
+    // What was refused for its date is to be heard again.
+    this.#isMended ||= this.#isSkewed && !isSkewed;
+    this.#isSkewed = isSkewed;
+    if (isSkewed)
       this.#refusals.alarm("CLOCK_SKEW", `the hub's clock differs by ${Math.round(skewMs / 1000)} s`);
   }
 

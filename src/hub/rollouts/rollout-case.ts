@@ -8,6 +8,7 @@ import { limitsOf, type Limits } from "../../rollout/limits.ts";
 import type { Plan } from "../../rollout/plan.ts";
 import type { Rollout } from "../../rollout/rollout.ts";
 import type { Order, Receipt, Roster } from "../../trust/documents.ts";
+import { MAX_AHEAD_MS } from "../../trust/charter.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import type { Identity } from "../../trust/identity.ts";
@@ -98,8 +99,10 @@ export class Case {
     return this.#names.get(node);
   }
 
+  /** What the node said of the order at last; a refusal for the node's own clock says nothing of the order. */
   receipt(node: KeyId): Receipt | undefined {
-    return this.#receipts.get(node);
+    const receipt = this.#receipts.get(node);
+    return receipt === undefined || isOfClock(receipt, this.#parts.core.clock.now()) ? undefined : receipt;
   }
 
   progress(node: KeyId): Progress | undefined {
@@ -178,7 +181,7 @@ export class Case {
   }
 
   #node(node: KeyId, name: string): NodeFacts {
-    const receipt = this.#receipts.get(node) ?? null;
+    const receipt = this.receipt(node) ?? null;
     return {
       name,
       present: this.#parts.presence.present(node),
@@ -244,6 +247,12 @@ export class Case {
     );
     return { needs, have: counts.length, published };
   }
+}
+
+/** The hub has taken the order: where it is from the future, or long over, the node's clock is wrong. */
+function isOfClock({ verdict, code, at }: Receipt, now: number): boolean {
+  if (verdict !== "refused") return false;
+  return code === "DOC_FROM_FUTURE" || (code === "ORDER_EXPIRED" && msOf(at) > now + MAX_AHEAD_MS);
 }
 
 function limitsOrRefusal({ strategy, state }: Order, total: number): [Limits, SkeinError | undefined] {

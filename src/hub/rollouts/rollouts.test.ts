@@ -158,6 +158,22 @@ test("a node that was absent is not waited for, and gets what stands when it com
   assert.equal(first.serves, 1);
 });
 
+test("a node that refuses an order for its own clock has not failed, and takes it once that is set", async (t) => {
+  const world = await RolloutWorld.open(t, 3);
+  await world.startHub();
+  const [, , last] = world.agents;
+  assert.ok(last);
+  last.answer = () => ({ verdict: "refused", code: "DOC_FROM_FUTURE", message: "a day ahead" });
+  const order = await world.publish(1, PLAIN, 2);
+  await world.pass(6);
+  assert.equal(await world.phase(order), "running");
+  assert.equal((await world.hub.rollouts.view(order.digest))?.nodes[2]?.verdict, null);
+  last.answer = () => ({});
+  last.done.delete(order.digest);
+  await world.pass(3);
+  assert.equal(await world.phase(order), "ok");
+});
+
 test("a newer order does not take nodes back to one that was undone", async (t) => {
   const world = await RolloutWorld.open(t, 2);
   await world.startHub();
