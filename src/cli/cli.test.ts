@@ -383,7 +383,16 @@ test("a hub that runs without a charter is given the one that is made beside it"
     await ended;
   });
   const [line] = (await once(createInterface(hub.stdout), "line")) as [string];
-  const made = skein(dir, "init", "--hub", (JSON.parse(line) as { hub: string }).hub);
+  const address = (JSON.parse(line) as { hub: string }).hub;
+  const laptop = path.join(dir, "laptop");
+  mkdirSync(laptop);
+  const forgotten = skein(laptop, "init", "--hub", address);
+  assert.equal(forgotten.exit, 4);
+  assert.match(forgotten.err, /is not this machine's own\n.*HOST:PORT#KEY/);
+  const short = skein(laptop, "init", "--hub", `${address}#3d5c`);
+  assert.match(short.err, /#3d5c names no hub\n.*64 digits/);
+  assert.equal(skein(laptop, "status").exit, 7, "nothing was made");
+  const made = skein(dir, "init", "--hub", address);
   assert.equal(made.exit, 0, made.err);
   assert.match(made.err, /^next {2}skein node invite$/m);
   const invited = skein(dir, "node", "invite");

@@ -46,12 +46,8 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
   const { paths, signal, io } = context;
   if (hasBucket(flags) || isFtlBucket(flags))
     return await (await import("../bucket/bucket-bodies.ts")).initBucket(context, flags);
-  const elsewhere = parseHub(flags.hub);
-  const hub =
-    elsewhere ?? (await (await hubServer()).hubHere(paths, addressText(hostPort(flags.hub, "127.0.0.1"))));
-  if (elsewhere !== undefined) await refuseUnlisted(paths, elsewhere);
-  using client =
-    elsewhere === undefined ? undefined : new HubClient({ hubs: [elsewhere], identity: ephemeralIdentity() });
+  const { hub, isElsewhere } = await hubMeant(paths, flags.hub, signal);
+  using client = isElsewhere ? new HubClient({ hubs: [hub], identity: ephemeralIdentity() }) : undefined;
   if (client !== undefined) await refuseTaken(client, (await configIfThere(paths))?.cluster ?? null, signal);
   const made = await initCluster({
     paths,
@@ -61,9 +57,42 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
     clock: systemClock,
   });
   if (client !== undefined) await offerCharter(client, made.charter, signal);
-  tellMade(io, made, elsewhere === undefined && !(await isServed(hub, made, signal)));
+  tellMade(io, made, !isElsewhere && !(await isServed(hub, made, signal)));
   const { cluster, pin, operator, already } = made;
   return { cluster, fingerprint: pin, operator, already, hub };
+}
+
+/** The hub that a charter is to name: another machine's, which is told with its key, or this machine's own. */
+async function hubMeant(
+  paths: Paths,
+  typed: string,
+  signal: AbortSignal,
+): Promise<{ readonly hub: HubAddress; readonly isElsewhere: boolean }> {
+  const elsewhere = parseHub(typed);
+  if (elsewhere !== undefined) {
+    await refuseUnlisted(paths, elsewhere);
+    return { hub: elsewhere, isElsewhere: true };
+  }
+  if (typed.includes("#"))
+    throw usage(`${typed} names no hub`, "Copy it as skein hub prints it: HOST:PORT# and 64 digits.");
+  const hub = await (await hubServer()).hubHere(paths, addressText(hostPort(typed, "127.0.0.1")));
+  if ((await configIfThere(paths)) === undefined) await refuseKeyless(hub, signal);
+  return { hub, isElsewhere: false };
+}
+
+/** Who leaves the key out would make a charter of a hub that only this machine could run, where another one answers. */
+async function refuseKeyless(hub: HubAddress, signal: AbortSignal): Promise<void> {
+  using client = new HubClient({ hubs: [hub], identity: ephemeralIdentity() });
+  try {
+    await client.hub(signal);
+  } catch (err) {
+    if (!isSkeinError(err, "PIN_MISMATCH")) return;
+    throw new SkeinError("PIN_MISMATCH", `the hub at ${hub.address} is not this machine's own`, {
+      hint: "Give its whole address, as skein hub prints it there: skein init --hub HOST:PORT#KEY",
+      data: { address: hub.address },
+      cause: err,
+    });
+  }
 }
 
 /** A hub that runs here already, without a charter, would otherwise have to be started anew. */
