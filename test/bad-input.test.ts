@@ -327,7 +327,7 @@ describe("a version that is no good", () => {
     [
       "listens where it likes",
       "SOCKET_NOT_TAKEN",
-      /never listened on its socket http \(\$PORT\)/,
+      /did not listen on its socket http \(\$PORT\) within /,
       "run: node own.js\nlisten: PORT\nhealth: { ready: { tcp: true, within: 3s } }\n",
       { "own.js": `require("node:net").createServer().listen(0)` },
     ],

@@ -357,12 +357,12 @@ export const ERROR_CODES = {
   HEALTH_TIMEOUT: entry(
     1,
     "The app was not ready in time.",
-    "See its last lines, and health.ready in skein.yaml.",
+    "Where it only starts slowly, raise health.ready.within in skein.yaml.",
   ),
   SOCKET_NOT_TAKEN: entry(
     1,
     "The app did not take the socket that was passed to it.",
-    "Let it listen on $PORT (under Node) or take fd 3 (LISTEN_FDS), or say listen: { http: { port: 8080, handover: gap } }.",
+    "Let it listen on $PORT (under Node) or take fd 3 (LISTEN_FDS), or say listen: { http: { port: 8080, handover: gap } }. Where it only starts slowly, raise health.ready.within.",
   ),
   HANDOVER_REFUSED: entry(
     2,

@@ -60,6 +60,8 @@ test("a deployment that was undone exits 3 and tells where, why, the app's last 
   assert.equal(error?.data["state"], "It was undone: shop@11111111 serves.");
   assert.equal(error?.data["cause"], "APP_EXITED");
   assert.match(error?.hint ?? "", /skein logs shop --on n2$/);
+  const late = failureOf(view("undone", [{ ...failed, code: "HEALTH_TIMEOUT" }]), null);
+  assert.match(late?.hint ?? "", /raise health\.ready\.within.* skein logs shop/);
   const elsewhere = failureOf({ ...view("undone", [failed]), env: "prod" }, null);
   assert.match(elsewhere?.hint ?? "", /skein logs shop --env prod --on n2$/);
 });

@@ -209,7 +209,7 @@ function timeoutError(watched: Watched, reason: string): SkeinError {
   if (idle !== undefined) {
     return new SkeinError(
       "SOCKET_NOT_TAKEN",
-      `${name} never listened on its socket ${socketWord(watched, idle)}`,
+      `${name} did not listen on its socket ${socketWord(watched, idle)} within ${formatDuration(withinMs)}`,
       {
         data: { ...data, modes: ["port", "gap"] },
       },
