@@ -51,6 +51,9 @@ export interface InstanceMeta {
   readonly logFrom?: number;
 }
 
+/** Whose a public socket is; undefined of a private one. */
+export const appOfSocket = (key: string): string | undefined => /^([^|]+)\|(?:tcp|udp|unix)\|/.exec(key)?.[1];
+
 export function publicSocket(app: string, listen: Listen, place: Place): SocketSpec {
   const protocol = transportOf(listen);
   const file = listen.path === null ? null : path.join(place.run, app, listen.path);

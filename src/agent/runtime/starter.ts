@@ -1,13 +1,15 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { Listen } from "../../app/manifest.ts";
-import type { InstanceView } from "../../keeper/protocol.ts";
+import type { InstanceView, SocketSpec } from "../../keeper/protocol.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { reachable, type SocketAddress } from "./address.ts";
 import {
   instanceSpec,
   logFileOf,
   privateSocket,
   publicSocket,
+  appOfSocket,
   type Phase,
   type Place,
   type SpecInput,
@@ -97,11 +99,28 @@ interface Opening {
   readonly sockets: Sockets;
 }
 
+/** Whose a port is that cannot be had, where it is another app of this node. */
+async function heldByApp(link: KeeperLink, open: SocketSpec, err: unknown): Promise<SkeinError | undefined> {
+  if (!isSkeinError(err, "PORT_TAKEN")) return undefined;
+  const { sockets } = await link.call("list", {});
+  const holder = sockets.find(
+    ({ port, path, protocol }) => path === null && port === open.port && protocol === open.protocol,
+  );
+  const app = holder === undefined ? undefined : appOfSocket(holder.key);
+  if (app === undefined) return undefined;
+  return new SkeinError("PORT_TAKEN", `the app ${app} of this node has ${open.host}:${open.port}`, {
+    data: { ...err.data, app },
+    cause: err,
+  });
+}
+
 async function openHeld(link: KeeperLink, place: Place, opening: Opening): Promise<void> {
   const { request, style, key, name, listen, sockets } = opening;
   const open = publicSocket(request.plan.app, listen, place);
   if (open.path !== null) makeSocketFolder(path.dirname(open.path));
-  const publicView = await link.call("listen", { socket: open });
+  const publicView = await link.call("listen", { socket: open }).catch(async (err: unknown) => {
+    throw (await heldByApp(link, open, err)) ?? err;
+  });
   sockets.held[name] = publicView.key;
   const publicAddress = addressOf(name, listen, place.bind, publicView.port, publicView.path);
   sockets.told.push({ ...publicAddress, host: place.address });

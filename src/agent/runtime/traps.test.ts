@@ -320,6 +320,17 @@ test("gate: off attaches unjudged and says so", async (t) => {
   assert.equal((await get(port)).body, "v1");
 });
 
+test("a port that another app of the node has is PORT_TAKEN, with its name", async (t) => {
+  const b = await bench(t);
+  const listen = { http: listenAt(await freePort()) };
+  const files = { "app.js": plainNode("a") };
+  const first = releasePlan(b.release(files), processPlan("node app.js", { listen }));
+  await deploy(b.runtime, first, undefined, b.signal);
+  const other = releasePlan(b.release(files), processPlan("node app.js", { listen }), { app: "blog" });
+  const message = /^the app shop of this node has /;
+  await assert.rejects(b.runtime.judge(other, {}, b.signal), { code: "PORT_TAKEN", message });
+});
+
 test("a port that another program has is PORT_TAKEN", async (t) => {
   const b = await bench(t);
   const other = http.createServer().listen(0, "127.0.0.1");
