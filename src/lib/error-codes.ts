@@ -127,7 +127,11 @@ export const ERROR_CODES = {
     "The key on the other side of the connection is not known here.",
     "Join the node, or add the operator to the charter.",
   ),
-  REVOKED: entry(4, "The key was revoked.", "Join again with a new ticket."),
+  REVOKED: entry(
+    4,
+    "The key was revoked.",
+    "To have the machine back: docs/operations.md, Taking a node out.",
+  ),
   PIN_MISMATCH: entry(
     4,
     "The other side of the connection does not hold the pinned key.",

@@ -252,6 +252,22 @@ test("more absent nodes than allowed: nothing starts, and it goes on when they c
   assert.equal(world.gate(2), "go");
 });
 
+test("a clock that was set back makes nothing last longer", () => {
+  const day = 86_400_000;
+  const world = new World(2);
+  world.report(0, "ok");
+  world.report(1, "ok");
+  assert.equal(world.phase, "baking");
+  world.pass(-day);
+  world.pass(30_000);
+  assert.equal(world.phase, "ok");
+  const silent = new World(2);
+  silent.since = silent.heardAt = silent.now - day;
+  silent.pass(-day);
+  silent.pass(STALL_MS);
+  assert.equal(silent.phase, "undoing");
+});
+
 test("who is not meant any more is waited for by nobody, forward and back", () => {
   const world = new World(4, { strategy: { batch: 4, maxAbsent: 0, bakeMs: 0 } });
   assert.deepEqual(world.gates(), ["go", "hold", "hold", "hold"]);

@@ -17,10 +17,12 @@ export interface Scene {
  * each), so the caller takes steps until nothing changes, writing each down before anybody sees its gates.
  */
 export function step(rollout: Rollout, scene: Scene): Rollout {
+  if (rollout.ended !== null && rollout.ended !== "ok") return rollout;
+  const inTime = dated(rollout, scene.facts);
+  if (inTime !== rollout) return inTime;
   const seen = withStarted(rollout, scene);
   if (seen !== rollout) return seen;
   if (rollout.ended === "ok") return trickle(rollout, scene);
-  if (rollout.ended !== null) return rollout;
   return rollout.direction === "forward" ? forward(rollout, scene) : back(rollout, scene);
 }
 
@@ -46,6 +48,13 @@ export function overtaken(rollout: Rollout, facts: Facts): Rollout {
 export function mayUndo(rollout: Rollout, facts: Facts): boolean {
   const turnable = rollout.ended === null && rollout.direction === "forward";
   return turnable && facts.settle?.published !== true && facts.now < facts.undoBefore;
+}
+
+/** Where the clock was set back, what is timed from then on is timed from now. */
+function dated(rollout: Rollout, { now }: Facts): Rollout {
+  const { movedAt, bakingSince } = rollout;
+  if (movedAt <= now && (bakingSince ?? -Infinity) <= now) return rollout;
+  return { ...rollout, movedAt: now, bakingSince: bakingSince === null ? null : Math.min(bakingSince, now) };
 }
 
 /** Nodes may start by themselves where they see no hub: what they report counts as told. */

@@ -152,11 +152,13 @@ export class Case {
   /** @param since when the controller began to look */
   facts(since: number): Facts {
     const { core, orders } = this.#parts;
+    const now = core.clock.now();
+    this.heardAt = Math.min(this.heardAt, now);
     const settle = orders.settle(this.digest);
     const nodes = new Map(this.members.map((node) => [node, this.#node(node, this.#names.get(node) ?? "")]));
     if (settle?.published === true || this.rollout?.ended === "ok") this.#addLate(nodes);
     return {
-      now: core.clock.now(),
+      now,
       since,
       heardAt: this.heardAt,
       nodes,

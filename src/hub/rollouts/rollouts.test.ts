@@ -174,6 +174,18 @@ test("a node that refuses an order for its own clock has not failed, and takes i
   assert.equal(await world.phase(order), "ok");
 });
 
+test("a hub whose clock was set back waits no longer than else for who is away", async (t) => {
+  const world = await RolloutWorld.open(t, 3);
+  const [, , last] = world.agents;
+  assert.ok(last);
+  last.present = false;
+  await world.startHub();
+  world.clock.advance(-3_600_000);
+  const order = await world.publish(1, PLAIN, 2);
+  await world.pass(14);
+  assert.equal(await world.phase(order), "ok");
+});
+
 test("a newer order does not take nodes back to one that was undone", async (t) => {
   const world = await RolloutWorld.open(t, 2);
   await world.startHub();

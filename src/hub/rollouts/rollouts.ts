@@ -61,7 +61,7 @@ export function startRollouts(parts: RolloutParts): Rollouts {
 
 class Controller implements Rollouts {
   readonly #parts: RolloutParts;
-  readonly #since: number;
+  #since: number;
   readonly #cases = new Map<Digest, Case>();
   readonly #stop = new AbortController();
   readonly #unfollow: () => void;
@@ -185,6 +185,8 @@ class Controller implements Rollouts {
 
   /** Looks at every order that matters. @returns how long until the next look, if there is no news */
   async #pass(): Promise<number> {
+    // Where the clock was set back, the wait for nodes to call begins anew, and is as short as ever.
+    this.#since = Math.min(this.#since, this.#parts.core.clock.now());
     await this.#readReceipts();
     const wanted = this.#wanted();
     await pruneOrders(this.#parts, wanted, this.#parts.ordersKept);
