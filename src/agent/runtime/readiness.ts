@@ -190,7 +190,9 @@ function exitError(watched: Watched, event: Extract<KeeperEvent, { type: "exited
       { data },
     );
   }
-  return new SkeinError("APP_EXITED", `${name} ended before it was ready (${how})`, { data });
+  // Whoever ends well did what it was started for: sent a daemon to the background, or was no service.
+  const stay = code === 0 ? "; it has to stay, in the foreground" : "";
+  return new SkeinError("APP_EXITED", `${name} ended before it was ready (${how}${stay})`, { data });
 }
 
 function unstartableOf({ started }: Watched): string | undefined {

@@ -243,6 +243,13 @@ test("an app that ends while it is judged is reported with its last lines", asyn
   );
 });
 
+test("an app that goes to the background is told to stay", async (t) => {
+  const b = await bench(t);
+  const plan = releasePlan(b.release({ a: "" }), processPlan({ sh: "true & exit 0" }));
+  const message = /\(exit status 0; it has to stay, in the foreground\)$/;
+  await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "APP_EXITED", message });
+});
+
 test("a command that does not exist is START_FAILED, with where it was looked for", async (t) => {
   const b = await bench(t);
   const plan = releasePlan(
