@@ -16,13 +16,15 @@ export function awsChain(
   env: Environment,
 ): () => Promise<Credentials> {
   nameAsAws(env);
-  const provider = defaultProvider({
-    ...(profile === undefined ? {} : { profile }),
-    // Where roles are taken on. Not as `clientConfig`: single sign-on would be asked there too, and not in its region.
-    parentClientConfig: { region },
-    logger: SILENT,
-  });
   return async () => {
+    // A new one each time, which reads the shared files anew: keys are rotated while a process lives.
+    const provider = defaultProvider({
+      ...(profile === undefined ? {} : { profile }),
+      // Where roles are taken on. Not as `clientConfig`: single sign-on would be asked there too, and not in its region.
+      parentClientConfig: { region },
+      logger: SILENT,
+      ignoreCache: true,
+    });
     const { accessKeyId, secretAccessKey, sessionToken, expiration } = await provider();
     return { accessKeyId, secretAccessKey, sessionToken, expiresMs: expiration?.getTime() };
   };

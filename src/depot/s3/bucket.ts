@@ -16,7 +16,14 @@ import {
 } from "./exchange.ts";
 import { errorOfRefusal, isElsewhere, isPassing, readRefusal, type Refusal } from "./refusal.ts";
 import { originOf, s3Settings, type Environment, type S3Settings } from "./settings.ts";
-import { EMPTY_SHA256, pathAndQuery, presignedUrl, signedHeaders, type ToSign } from "./sign.ts";
+import {
+  EMPTY_SHA256,
+  pathAndQuery,
+  presignedUrl,
+  signedHeaders,
+  type Credentials,
+  type ToSign,
+} from "./sign.ts";
 import { parseXml, type Element } from "./xml.ts";
 
 export interface Payload {
@@ -49,6 +56,14 @@ export interface BucketOptions {
 }
 
 const BACKOFF = { baseMs: 100, maxMs: 5000 } as const;
+/** Other credentials may do. */
+const KEY_REFUSED: readonly string[] = [
+  "ExpiredToken",
+  "InvalidToken",
+  "TokenRefreshRequired",
+  "InvalidAccessKeyId",
+  "SignatureDoesNotMatch",
+];
 /** Of an answer that says no, this much is read. */
 export const MAX_REFUSAL_BYTES = 64 * 1024;
 /** Longest XML that is read: a page of a list has about 400 bytes a key. */
@@ -192,32 +207,38 @@ export class S3Bucket implements Disposable {
   async #attempt(request: S3Request): Promise<Answer> {
     const { method, body, headers = {}, accept = [], signal } = request;
     const toSign = this.#toSign(request);
+    const credentials = this.#settings.anonymous ? undefined : await this.#credentials.get();
     const length = body === undefined ? {} : { "content-length": String(body.size) };
     const answer = await this.#line.exchange({
       method,
       url: new URL(toSign.origin + pathAndQuery(toSign.path, toSign.query)),
-      headers: { ...headers, ...length, ...(await this.#signature(toSign, body?.sha256)) },
+      headers: { ...headers, ...length, ...this.#signature(toSign, credentials, body?.sha256) },
       body: body?.open(),
       signal,
     });
     const { status } = answer;
     if ((status >= 200 && status < 300) || accept.includes(status)) return answer;
     const refusal = readRefusal(status, answer.headers, await readText(answer, MAX_REFUSAL_BYTES));
-    throw this.#refused(refusal, request);
+    const error = this.#refused(refusal, request);
+    throw (await this.#areRotated(refusal, credentials)) ? new Again("", { cause: error }) : error;
   }
 
-  async #signature(toSign: ToSign, payload = EMPTY_SHA256): Promise<Record<string, string>> {
-    if (this.#settings.anonymous) return {};
-    const credentials = await this.#credentials.get();
+  /** Were keys changed since they were read? Then there are others now. */
+  async #areRotated({ code }: Refusal, used: Credentials | undefined): Promise<boolean> {
+    return used !== undefined && KEY_REFUSED.includes(code) && (await this.#credentials.refused(used));
+  }
+
+  #signature(
+    toSign: ToSign,
+    credentials: Credentials | undefined,
+    payload = EMPTY_SHA256,
+  ): Record<string, string> {
+    if (credentials === undefined) return {};
     return signedHeaders(toSign, payload, { credentials, region: this.#region, nowMs: this.#clock.now() });
   }
 
   #refused(refusal: Refusal, request: S3Request): Error {
     const error = errorOfRefusal(refusal, this.#what(request), this.#clock.now());
-    if (["ExpiredToken", "InvalidToken", "TokenRefreshRequired"].includes(refusal.code)) {
-      this.#credentials.forget();
-      return new Again("", { cause: error });
-    }
     const { region } = refusal;
     if (
       this.#settings.regionGuessed &&

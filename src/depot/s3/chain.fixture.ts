@@ -20,6 +20,8 @@ export async function seenBy(
   server: S3Server,
   env: Readonly<Record<string, string>>,
   query = "",
+  /** What a file is to become after a first look. */
+  change: readonly [file: string, text: string] | [] = [],
 ): Promise<string> {
   const location = `s3://${await server.makeBucket()}`;
   using bucket = await openBucket(location, server.env);
@@ -30,15 +32,19 @@ export async function seenBy(
     t.signal,
   );
   const script = path.join(import.meta.dirname, "s3-list.fixture.ts");
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [script, `${location}${query}`], {
-    env: {
-      PATH: process.env["PATH"],
-      AWS_REGION: "us-east-1",
-      AWS_ENDPOINT_URL_S3: server.endpoint,
-      AWS_EC2_METADATA_DISABLED: "true",
-      ...env,
+  const { stdout, stderr } = await promisify(execFile)(
+    process.execPath,
+    [script, `${location}${query}`, ...change],
+    {
+      env: {
+        PATH: process.env["PATH"],
+        AWS_REGION: "us-east-1",
+        AWS_ENDPOINT_URL_S3: server.endpoint,
+        AWS_EC2_METADATA_DISABLED: "true",
+        ...env,
+      },
     },
-  });
+  );
   assert.ok(!(stdout + stderr).includes("testing"), "a secret was printed");
   return stdout;
 }

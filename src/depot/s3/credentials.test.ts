@@ -86,8 +86,24 @@ test("credentials are loaded once for many who ask, renewed before they end, and
   assert.equal((await source.get()).accessKeyId, "1");
   clock.advance(2 * 60_000);
   assert.equal((await source.get()).accessKeyId, "2");
-  source.forget();
+  const second = await source.get();
+  assert.deepEqual(await Promise.all([source.refused(second), source.refused(second)]), [true, true]);
   assert.equal((await source.get()).accessKeyId, "3");
+  assert.deepEqual([await source.refused(second), loads], [true, 3], "others are here already");
+});
+
+test("keys that are rotated in the shared files while a process lives are read when the old ones are refused", async (t) => {
+  const before = home(t, { credentials: SHARED.replace("testing", "wrong") });
+  const file = path.join(before, ".aws/credentials");
+  const said = await seenBy(t, await server(), { HOME: before }, "", [file, SHARED]);
+  assert.match(said, /^DEPOT_DENIED .*, then found$/);
+});
+
+test("keys that are refused and stay the same are not tried again", async () => {
+  const source = renewed(fakeClock(), async () =>
+    Promise.resolve({ accessKeyId: "a", secretAccessKey: "b" }),
+  );
+  assert.equal(await source.refused(await source.get()), false);
 });
 
 test("shortly before they end, many who ask wait for one load; one that fails is borne with to the end", async () => {

@@ -7,8 +7,8 @@ import type { Credentials } from "./sign.ts";
 export interface CredentialSource {
   /** @throws SkeinError DEPOT_CREDENTIALS */
   get(): Promise<Credentials>;
-  /** What was given is refused: the next `get` looks again. */
-  forget(): void;
+  /** These were refused: looks again. @returns whether there are others now. @throws SkeinError DEPOT_CREDENTIALS */
+  refused(these: Credentials): Promise<boolean>;
 }
 
 /** They are renewed this long before they end, in ms. */
@@ -51,16 +51,24 @@ export function renewed(clock: Clock, load: () => Promise<Credentials>, profile?
       loading = undefined;
     }
   };
+  const get = async (): Promise<Credentials> => {
+    if (kept !== undefined && leftMs() > RENEW_BEFORE_MS) return kept;
+    return await (loading ??= fresh());
+  };
   return {
-    async get() {
-      if (kept !== undefined && leftMs() > RENEW_BEFORE_MS) return kept;
-      return await (loading ??= fresh());
-    },
-    forget() {
-      kept = undefined;
+    get,
+    async refused(these) {
+      // Of many that were refused at once the first has looked.
+      if (kept === these) kept = undefined;
+      return !isSame(await get(), these);
     },
   };
 }
+
+const isSame = (a: Credentials, b: Credentials): boolean =>
+  a.accessKeyId === b.accessKeyId &&
+  a.secretAccessKey === b.secretAccessKey &&
+  a.sessionToken === b.sessionToken;
 
 function variables(env: Environment): Credentials | undefined {
   const accessKeyId = awsVariable(env, "AWS_ACCESS_KEY_ID");

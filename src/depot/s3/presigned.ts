@@ -82,7 +82,10 @@ export async function openPresigned(
     profileGoesFirst: false,
   } as const;
   const none = new SkeinError("DEPOT_CREDENTIALS", "a list of addresses has no credentials");
-  const credentials = { get: async () => await Promise.reject(none), forget: () => undefined };
+  const credentials = {
+    get: async () => await Promise.reject(none),
+    refused: async () => await Promise.resolve(false),
+  };
   return new S3Bucket(settings, credentials, throughBook(book, line), options);
 }
 
