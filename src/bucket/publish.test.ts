@@ -72,7 +72,10 @@ for (const [kind, made] of KINDS) {
     const rival = await entryOf(cluster, orderBody(2, { release: release(77) }));
     await assert.rejects(publishOrder(rival, bucket), { code: "HEAD_MOVED" });
     const late = await entryOf(cluster, orderBody(1, { release: release(77) }));
-    await assert.rejects(publishOrder(late, bucket), { code: "HEAD_MOVED" });
+    await assert.rejects(publishOrder(late, bucket), {
+      code: "HEAD_MOVED",
+      hint: /skein list --master shop/,
+    });
     assert.deepEqual(
       (await ordersOf("shop", "default", bucket)).map(({ seq }) => seq),
       [1, 2],

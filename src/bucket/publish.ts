@@ -167,8 +167,13 @@ async function isContested(own: OrderPlace, tools: PublishTools): Promise<boolea
   return true;
 }
 
+/** There is no hub to ask for a status. */
+export const whereItMoved = (app: string): string =>
+  `See what was ordered with skein list --master ${app}, and order it again if it is still to be.`;
+
 function headMoved({ app, env, seq }: OrderPlace): SkeinError {
   return new SkeinError("HEAD_MOVED", `another order of ${app}/${env} came first (${seq} is taken)`, {
+    hint: whereItMoved(app),
     data: { app, env, seq },
   });
 }

@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { orderEntryBytes, parseOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
-import { ordersOf, publishOrder } from "../../bucket/publish.ts";
+import { ordersOf, publishOrder, whereItMoved } from "../../bucket/publish.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
@@ -72,7 +72,9 @@ export async function orderInBucket(
     if ((await send(operator, name, entry, signal)) === "published") return { order, digest: signed.digest };
     leastSeq = order.seq + 2;
   }
-  throw new SkeinError("HEAD_MOVED", `others order ${name.app}/${name.env} at the same time`);
+  throw new SkeinError("HEAD_MOVED", `others order ${name.app}/${name.env} at the same time`, {
+    hint: whereItMoved(name.app),
+  });
 }
 
 /** Above every name in the listing: one that nobody signed takes its serial, and stands in nobody's way. */
