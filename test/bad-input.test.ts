@@ -416,14 +416,16 @@ test("two deployments of one app at once: the second is told to wait, and the fi
 });
 
 test("a command whose time is up says that what it started goes on", async () => {
+  const timedOut = path.join(cluster.dir, "timed-out");
   const dir = await source("slow", {
-    "skein.yaml": `app: slow\n${RUN}hooks: { pre_jump: { run: sleep 6 } }\n`,
+    "skein.yaml": `app: slow\n${RUN}hooks: { pre_jump: { run: "until [ -e ${timedOut} ]; do sleep 0.05; done" } }\n`,
     "server.js": server("slow v1"),
   });
-  const args = ["deploy", "--from", dir, ...FAST, "--timeout", "4s"];
+  const args = ["deploy", "--from", dir, ...FAST, "--timeout", "10s"];
   const error = await refused(cluster, [8, "TIMEOUT"], args);
   assert.match(error.message, /what was started goes on/);
   assert.match(error.hint, /skein watch slow/);
+  await fs.writeFile(timedOut, "");
   await cluster.ok("watch", "slow");
   assert.equal((await get(await urlOf(cluster, "slow"))).text, "slow v1");
 });

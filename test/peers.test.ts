@@ -136,7 +136,7 @@ test("a node behind a slow line slows nobody else", async (t) => {
   const [slow, ...others] = await addNodes(cluster, [limited("SKEIN_LIMIT_RATE", "64KiB"), {}, {}, {}]);
   assert.ok(slow !== undefined);
   const source = await writeNoise(cluster, 8 * MIB);
-  await cluster.skein(["--timeout", "5s", "cp", "--from", "."], { cwd: source });
+  await cluster.skein(["--timeout", "15s", "cp", "--from", "."], { cwd: source });
   for (const node of others) {
     const placed = async (): Promise<boolean> => await isPlaced(node);
     await eventually(`${node.name} has it`, placed, { signal: t.signal });

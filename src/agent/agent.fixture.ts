@@ -71,7 +71,7 @@ export interface World {
   }): Promise<() => Promise<void>>;
   /** The same as its own process, with a named fault. */
   child(fault?: string, leastSpareFiles?: number): ChildProcess;
-  receipt(order: Digest, verdict?: Receipt["verdict"], withinMs?: number): Promise<Receipt>;
+  receipt(order: Digest, verdict?: Receipt["verdict"]): Promise<Receipt>;
   report(): Report | undefined;
   hooksLog(app?: string): string;
   current(app?: string): string | undefined;
@@ -261,21 +261,17 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
       children.push(child);
       return child;
     },
-    async receipt(order, verdict, withinMs) {
-      return await eventually(
-        `a receipt of ${order.slice(0, 8)}`,
-        async () => {
-          for (const file of fs.readdirSync(path.join(hub, "receipts"))) {
-            if (!file.endsWith(".json") || receipts.has(file)) continue;
-            const text = fs.readFileSync(path.join(hub, "receipts", file), "utf8");
-            receipts.set(file, readUnverified(text, "receipt.1"));
-          }
-          return [...receipts.values()].find(
-            (receipt) => receipt.order === order && (verdict === undefined || receipt.verdict === verdict),
-          );
-        },
-        withinMs === undefined ? {} : { withinMs },
-      );
+    async receipt(order, verdict) {
+      return await eventually(`a receipt of ${order.slice(0, 8)}`, async () => {
+        for (const file of fs.readdirSync(path.join(hub, "receipts"))) {
+          if (!file.endsWith(".json") || receipts.has(file)) continue;
+          const text = fs.readFileSync(path.join(hub, "receipts", file), "utf8");
+          receipts.set(file, readUnverified(text, "receipt.1"));
+        }
+        return [...receipts.values()].find(
+          (receipt) => receipt.order === order && (verdict === undefined || receipt.verdict === verdict),
+        );
+      });
     },
     report() {
       const file = path.join(hub, "reports", `${self}.json`);

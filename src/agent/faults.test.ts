@@ -177,10 +177,7 @@ async function sweep({ w, offer, expects }: Sweep, faults: readonly string[]): P
       assert.ok(answered < 4, `${fault} was never passed`);
       ordered ??= await offer();
       const { digest } = ordered;
-      const first = await Promise.race([
-        ended(child).then(() => undefined),
-        w.receipt(digest, undefined, 15_000),
-      ]);
+      const first = await Promise.race([ended(child).then(() => undefined), w.receipt(digest)]);
       if (first === undefined) break;
       await expects(ordered, fault);
       ordered = undefined;

@@ -61,7 +61,7 @@ function damage(file: string): void {
 }
 
 function callsTo(port: number, t: TestContext): Load {
-  const calls = new Load({ port, perSec: 200, mode: "one" });
+  using calls = new Load({ port, perSec: 200, mode: "one" });
   atEnd(t, async () => await calls.end());
   return calls;
 }

@@ -46,7 +46,7 @@ interface Connection {
 const POOL = 16;
 const HEAD_END = "\r\n\r\n";
 
-export class Load {
+export class Load implements Disposable {
   readonly #options: LoadOptions;
   readonly #request: string;
   readonly #idle: Connection[] = [];
@@ -79,8 +79,7 @@ export class Load {
       await new Promise((resolve) => setTimeout(resolve, 5));
       this.#expire();
     }
-    this.#ended = true;
-    for (const { socket } of [...this.#idle, ...this.#busy]) socket.destroy();
+    this[Symbol.dispose]();
     const lost = Object.values(this.#classes).reduce((sum, n) => sum + n, 0);
     return {
       sent: this.#sent,
@@ -90,6 +89,13 @@ export class Load {
       bodies: this.#bodies,
       slowestMs: Math.round(this.#slowestMs),
     };
+  }
+
+  /** Sends no more and counts nothing that comes from now on: a test that failed must not be kept alive by its load. */
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#ended = true;
+    for (const { socket } of [...this.#idle, ...this.#busy]) socket.destroy();
   }
 
   #tick(): void {

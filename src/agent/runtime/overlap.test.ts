@@ -123,7 +123,7 @@ test("with overlap: false requests wait in the socket's queue and none is lost",
   const one = releasePlan(b.release({ "app.js": app("one") }), web);
   const two = releasePlan(b.release({ "app.js": app("two") }), web);
   await deploy(b.runtime, one, undefined, b.signal);
-  const load = new Load({ port, perSec: 80, mode: "one" });
+  using load = new Load({ port, perSec: 80, mode: "one" });
   await sleep(100);
   await deploy(b.runtime, two, one, b.signal);
   await sleep(100);
@@ -182,7 +182,7 @@ test("with overlap: false in mode socket the queue holds requests while no versi
   const one = releasePlan(b.release({ "app.js": app("one") }), web);
   const two = releasePlan(b.release({ "app.js": app("two") }), web);
   await deploy(b.runtime, one, undefined, b.signal);
-  const load = new Load({ port, perSec: 60, mode: "one" });
+  using load = new Load({ port, perSec: 60, mode: "one" });
   await sleep(100);
   await deploy(b.runtime, two, one, b.signal);
   await sleep(100);

@@ -73,7 +73,7 @@ test("a killed keeper's successor takes instances and sockets over, and no reque
   const one = webPlan(b, port, "one");
   await deploy(b.runtime, one, undefined, b.signal);
   const [before] = await b.runtime.list();
-  const load = new Load({ port, perSec: 100, mode: "one" });
+  using load = new Load({ port, perSec: 100, mode: "one" });
   await sleep(100);
   const pid = b.keeperPid();
   process.kill(pid, "SIGKILL");

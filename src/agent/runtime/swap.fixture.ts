@@ -15,8 +15,9 @@ export async function swapUnderLoad(
 ) {
   let old = planOf(0);
   await deploy(b.runtime, old, undefined, b.signal);
-  const loads = (["keep", "one"] as const).map(
-    (mode) => new Load({ port, perSec: 150, mode, connections: 8, ...over }),
+  using held = new DisposableStack();
+  const loads = (["keep", "one"] as const).map((mode) =>
+    held.use(new Load({ port, perSec: 150, mode, connections: 8, ...over })),
   );
   await sleep(200);
   let cut = 0;
