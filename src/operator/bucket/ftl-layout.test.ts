@@ -13,7 +13,9 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { revisionWord } from "../../bucket/layout.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
+import { jumpMaster } from "./master.ts";
 import { spool } from "./spool.ts";
 
 /** What FTL 0.2.6 does with a bucket, step by step, with the programs that it calls. */
@@ -111,6 +113,31 @@ test("a revision that is purged goes from FTL's own clients, too, and a jump tha
   for (const mark of ["rev", "current"]) writeFileSync(path.join(world.bucketDir, `my_site.${mark}`), v2);
   assert.equal(await world.jump(v3), null, "nothing to order");
   assert.deepEqual([client.current("my_site"), client.previous("my_site")], [v3, v2]);
+});
+
+test("of two who jump at once, FTL's own clients are told of the later order, whoever comes to tell them last", async (t) => {
+  const world = await bucketWorld(t);
+  const [v1, v2] = [
+    await world.spool("my_site", { version: "v1" }, "ftl"),
+    await world.spool("my_site", { version: "v2" }, "ftl"),
+  ];
+  const slow = await world.operator();
+  const own = slow.bucket.files;
+  let isHeldUp = false;
+  const files = {
+    ...own,
+    put: async (...args: Parameters<typeof own.put>) => {
+      if (!isHeldUp) {
+        isHeldUp = true;
+        await world.jump(v2);
+      }
+      await own.put(...args);
+    },
+  };
+  const options = { env: "default", selector: null, spreadMs: 0, signal: t.signal };
+  await jumpMaster({ ...slow, bucket: { ...slow.bucket, files } }, revisionWord(v1), options);
+  assert.ok(isHeldUp);
+  assert.equal(ftlClient(world).current("my_site"), v2);
 });
 
 test("where nobody asked for FTL's layout, nothing of it is written", async (t) => {

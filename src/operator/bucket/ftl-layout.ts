@@ -26,19 +26,23 @@ export async function writeFtlRevision(
   await putActive(files, spooled.package, "", signal);
 }
 
-/** Tells FTL's own clients what is active, where the package has any. Done again it changes nothing. */
+/**
+ * Tells FTL's own clients what is active. Done again it changes nothing.
+ * @returns whether the package has any
+ */
 export async function writeFtlActive(
   files: BucketFiles,
   { source }: Pick<Release, "source">,
   revision: string,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const name = packageNameOf(source.name);
   const was = name === undefined ? undefined : await activeOf(files, name, signal);
-  if (name === undefined || was === undefined) return;
+  if (name === undefined || was === undefined) return false;
   const active = `${name}.${revision}`;
   if (was !== active && was !== "") await putMark(files, name, "previous", was, signal);
   await putActive(files, name, active, signal);
+  return true;
 }
 
 /** Takes a revision that was purged from FTL's own clients, too. */

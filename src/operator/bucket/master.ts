@@ -7,12 +7,13 @@ import {
   type ReleasePlace,
   type RevisionWord,
 } from "../../bucket/layout.ts";
+import type { OrderEntry } from "../../bucket/entries.ts";
 import { withdrawRelease } from "../../bucket/publish.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { releaseIdOf, type Charter } from "../../trust/documents.ts";
+import { releaseIdOf, type Charter, type Order } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { releaseOf } from "../../trust/orders.ts";
@@ -104,18 +105,9 @@ export async function jumpBackMaster(
   const { charter, bucket, clock } = operator;
   const { env, signal } = options;
   let active: ReleaseId | undefined;
-  for await (const { order: one, entry } of ordersBack(app, env, {
-    bucket,
-    charter,
-    now: clock.now(),
-    signal,
-  })) {
-    active ??= one.release;
-    if (one.release === active) continue;
-    const opened = releaseOf(charter, { app, id: one.release }, entry.releases, clock.now());
-    const envelope = documentOf(entry.releases, one.release);
-    const place = releasePlace(app, msOf(opened.body.created), one.release);
-    return await order(operator, { place, release: opened.body, envelope }, options);
+  for await (const found of ordersBack(app, env, { bucket, charter, now: clock.now(), signal })) {
+    active ??= found.order.release;
+    if (found.order.release !== active) return await order(operator, ordered(operator, found), options);
   }
   throw new SkeinError("RELEASE_NOT_FOUND", `no other revision of ${name} was ordered before`, {
     hint: `Name one: skein ftl jump --master ${name}.REVISION`,
@@ -184,8 +176,7 @@ async function order(
   const isActive = line.head?.order.release === id && line.head.order.state === "run";
   if (isActive && options.again !== true && line.head?.order.selector === selector) {
     // Whoever ordered it may have been killed before FTL's own clients were told.
-    if (operator.dryRun === undefined)
-      await writeFtlActive(operator.bucket.files, release, told.revision, signal);
+    if (operator.dryRun === undefined) await tellFtl(operator, { place, release }, env, signal);
     return { ...told, seq: null };
   }
   const intent: BucketIntent = {
@@ -199,8 +190,34 @@ async function order(
     releases: [envelope],
   };
   const published = await orderInBucket(operator, { app, env }, () => intent, signal);
-  await writeFtlActive(operator.bucket.files, release, told.revision, signal);
+  await tellFtl(operator, { place, release }, env, signal);
   return { ...told, seq: published.order.seq };
+}
+
+/** Tells FTL's own clients. Of two who order at once the first may come to it last: then it tells of the second's. */
+async function tellFtl(
+  operator: BucketOperator,
+  jumped: Pick<BucketRelease, "place" | "release">,
+  env: string,
+  signal: AbortSignal,
+): Promise<void> {
+  let { place, release } = jumped;
+  while (await writeFtlActive(operator.bucket.files, release, revisionOf(place), signal)) {
+    const { head, entry } = await lineOf(operator, { app: place.app, env }, signal);
+    if (head === null || entry === null || head.order.state !== "run") return;
+    if (head.order.release === place.id) return;
+    ({ place, release } = ordered(operator, { order: head.order, entry }));
+  }
+}
+
+/** What an order names, as it lies in the bucket. */
+function ordered(
+  { charter, clock }: BucketOperator,
+  { order: { app, release: id }, entry }: { readonly order: Order; readonly entry: OrderEntry },
+): BucketRelease {
+  const { body: release } = releaseOf(charter, { app, id }, entry.releases, clock.now());
+  const place = releasePlace(app, msOf(release.created), id);
+  return { place, release, envelope: documentOf(entry.releases, id) };
 }
 
 function documentOf(releases: readonly Envelope[], id: ReleaseId): Envelope {
