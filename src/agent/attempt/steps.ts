@@ -3,6 +3,7 @@ import type { ReleaseId } from "../../lib/ids.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
 import type { AppContext } from "../app-context.ts";
 import { flipCurrent } from "../installs/folders.ts";
+import { ownData } from "../installs/own-data.ts";
 import { isSynced, noteSynced } from "../installs/synced.ts";
 import { runHook, runVerify, type Addresses, type HookTools, type HookWord } from "../programs/hooks.ts";
 import type { Change, Run } from "./instances.ts";
@@ -78,6 +79,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     if (attempt.release === null) return {};
     const loaded = await load(input, attempt.release);
     faultPoint("agent.attach");
+    await own(input, loaded);
     const change = await context.instances.serve(loaded.plan(attempt.generation), signal);
     faultPoint("agent.attached");
     return change;
@@ -142,6 +144,7 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     if (attempt.previous === null || !oldServes(attempt)) return {};
     const loaded = await load(input, attempt.previous);
     faultPoint("agent.back-attach");
+    await own(input, loaded);
     await context.instances.serve(loaded.plan(attempt.before?.generation ?? 0), signal);
     faultPoint("agent.back-attached");
     return {};
@@ -183,6 +186,7 @@ async function judge(loaded: LoadedRelease, input: StepInput): Promise<Change> {
   const plan = loaded.plan(attempt.generation);
   if (waitsForOthers(plan.processes)) await context.neighbours?.refresh(signal);
   faultPoint("agent.judge");
+  await own(input, loaded);
   const verify = async (addresses: Addresses, within: AbortSignal): Promise<void> => {
     const tools = { ...toolsOf(input), signal: within };
     await runVerify(loaded.place(attempt.previous), versionOf(loaded), addresses, tools);
@@ -212,9 +216,15 @@ async function hook(
 ): Promise<StepResult> {
   if (release === null) return { evident: true };
   const loaded = await load(input, release);
+  // Who leaves finds the data whose it is by then.
+  if (word !== "un-jump") await own(input, loaded);
   const found = await runHook(word, loaded.place(other), toolsOf(input));
   if (found) faultPoint(`agent.hooked-${word}`);
   return { evident: !found };
+}
+
+async function own({ signal }: StepInput, loaded: LoadedRelease): Promise<void> {
+  await ownData(loaded.place(null).data, loaded.user, signal);
 }
 
 async function planOf(input: StepInput, { release, generation }: Run): Promise<ReleasePlan> {

@@ -2,6 +2,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { AppContext } from "../app-context.ts";
 import { readCurrent } from "../installs/folders.ts";
+import { ownData } from "../installs/own-data.ts";
 import type { Run } from "./instances.ts";
 import type { Actual, Goal } from "./plan.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
@@ -70,7 +71,11 @@ export async function revive(
       await releases.ensure(record, id, depots(), signal, () => undefined);
     }
     const start = async (): Promise<ReleasePlan> => {
-      const found = (await releases.load(record, id)).plan(generationOf(id, record, runs));
+      const loaded = await releases.load(record, id);
+      // Those beside it use it as it is.
+      if (id === record.reached?.release)
+        await ownData(context.folders(record.app).data, loaded.user, signal);
+      const found = loaded.plan(generationOf(id, record, runs));
       await instances.serve(found, signal);
       return found;
     };

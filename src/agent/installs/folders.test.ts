@@ -17,7 +17,7 @@ async function made(t: TestContext): Promise<{ home: string; folders: AppFolders
 
 test("writable folders are made in the app's data, however deep", async (t) => {
   const { folders } = await made(t);
-  const targets = await writableTargets(folders, ["tmp/", ".next/cache"], undefined);
+  const targets = await writableTargets(folders, ["tmp/", ".next/cache"]);
   assert.deepEqual(
     [...targets],
     [
@@ -31,9 +31,9 @@ test("writable folders are made in the app's data, however deep", async (t) => {
 test("a link that the app laid in its data is refused", async (t) => {
   const { home, folders } = await made(t);
   await fs.symlink(home, path.join(folders.data, "cache"));
-  await assert.rejects(writableTargets(folders, ["cache/deep"], undefined), { code: "USER_REFUSED" });
+  await assert.rejects(writableTargets(folders, ["cache/deep"]), { code: "USER_REFUSED" });
   await fs.writeFile(path.join(folders.data, "file"), "");
-  await assert.rejects(writableTargets(folders, ["file"], undefined), { code: "USER_REFUSED" });
+  await assert.rejects(writableTargets(folders, ["file"]), { code: "USER_REFUSED" });
 });
 
 test("a link laid between two steps leads nobody out of the app's data", async (t) => {
@@ -50,7 +50,7 @@ test("a link laid between two steps leads nobody out of the app's data", async (
     }
     return await mkdir(at, options);
   });
-  await writableTargets(folders, ["cache/deep"], undefined);
+  await writableTargets(folders, ["cache/deep"]);
   assert.deepEqual(await fs.readdir(victim), []);
   assert.deepEqual(await fs.readdir(`${cache}.was`), ["deep"]);
 });

@@ -40,26 +40,31 @@ export async function makeNodeFolders(paths: Paths, stateDir: string): Promise<v
   await fs.mkdir(stateDir, { recursive: true, mode: 0o700 });
 }
 
-/** The app's folders, with a data folder that belongs to its user alone. */
+/**
+ * The app's folders, with a data folder for its user alone: what is there already stays whose it is (`own-data.ts`).
+ * @param user its first owner
+ */
 export async function makeAppFolders(folders: AppFolders, user: RunAs | undefined): Promise<void> {
   await fs.mkdir(folders.revs, { recursive: true, mode: 0o755 });
-  await fs.mkdir(folders.data, { recursive: true, mode: 0o700 });
-  if (user !== undefined) await fs.chown(folders.data, user.uid, user.gid);
+  if ((await fs.stat(folders.data).catch(() => undefined)) !== undefined) return;
+  const fresh = `${folders.data}.new`;
+  await fs.mkdir(fresh, { recursive: true, mode: 0o700 });
+  if (user !== undefined) await fs.chown(fresh, user.uid, user.gid);
+  await fs.rename(fresh, folders.data);
 }
 
 /**
- * Where `writable` paths lead: folders of the app's user inside its data folder, made when they are not there.
- * Path in the tree to absolute target.
+ * Where `writable` paths lead: folders in the app's data folder, made when they are not there; whose that is, theirs
+ * they are. Path in the tree to absolute target.
  */
 export async function writableTargets(
   folders: AppFolders,
   writable: readonly string[],
-  user: RunAs | undefined,
 ): Promise<ReadonlyMap<string, string>> {
   const targets = new Map<string, string>();
   for (const name of writable) {
     const parts = name.split("/").filter((piece) => piece !== "");
-    await makeOwned(folders.data, parts, user);
+    await makeOwned(folders.data, parts);
     targets.set(name.replace(/\/+$/, ""), path.join(folders.data, ...parts));
   }
   return targets;
@@ -116,9 +121,10 @@ export function refuseUnreachable(dir: string): void {
  * Makes folders in the app's own data, one in the other. The app may write there while this runs, so each step begins
  * at a folder that is held open: a path would be looked up anew, through whatever link the app has laid meanwhile.
  */
-async function makeOwned(data: string, parts: readonly string[], user: RunAs | undefined): Promise<void> {
+async function makeOwned(data: string, parts: readonly string[]): Promise<void> {
   let dir = data;
   let held = await openFolder(dir, dir);
+  const { uid, gid } = await held.stat();
   try {
     for (const part of parts) {
       const inside = process.platform === "linux" ? `/proc/self/fd/${held.fd}/${part}` : path.join(dir, part);
@@ -129,7 +135,7 @@ async function makeOwned(data: string, parts: readonly string[], user: RunAs | u
       const next = await openFolder(inside, dir);
       await held.close();
       held = next;
-      if (user !== undefined && (await held.stat()).uid !== user.uid) await held.chown(user.uid, user.gid);
+      if (process.getuid?.() === 0 && (await held.stat()).uid !== uid) await held.chown(uid, gid);
     }
   } finally {
     await held.close();

@@ -331,7 +331,7 @@ export class Releases {
     if (id === null || !(await this.isInstalled(name.app, id))) return new Map();
     const manifest = await this.#manifest(name, path.join(folders.revs, id));
     if (manifest.writable.length === 0) return new Map();
-    return await writableTargets(folders, manifest.writable, await this.#user(name, id, manifest));
+    return await writableTargets(folders, manifest.writable);
   }
 
   async #user(name: AppName, id: ReleaseId, manifest: Manifest): Promise<RunAs | undefined> {

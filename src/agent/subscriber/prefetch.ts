@@ -1,6 +1,7 @@
 import type { ReleaseId } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { readCurrent } from "../installs/folders.ts";
+import { ownData } from "../installs/own-data.ts";
 import { runHook } from "../programs/hooks.ts";
 import { isSynced, noteSynced, withSynced } from "../installs/synced.ts";
 import { newRecord, type AppRecord } from "../attempt/records.ts";
@@ -30,6 +31,8 @@ export async function prefetch(
   const loaded = await releases.load(name, wish.id);
   if (!wish.hooks || isSynced(context, recordOf(open, wish.env), wish.id)) return !was;
   const previous = await readCurrent(place.folders);
+  // Where nothing is active yet nobody else uses the data.
+  if (previous === null) await ownData(place.folders.data, loaded.user, signal);
   const tools = { clock, groups, signal, log: context.logOf(name.app) };
   await runHook("post-sync", loaded.place(previous), tools);
   faultPoint("subscriber.post-synced");
