@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { openBucket } from "../src/bucket/bucket.ts";
 import { startS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { startCluster, type Cluster } from "./support/cluster.ts";
-import { writeSource } from "./support/apps.ts";
+import { FAST, writeSource } from "./support/apps.ts";
 
 async function json(cluster: Cluster, cwd: string, ...args: string[]): Promise<Record<string, unknown>> {
   const { stdout } = await cluster.okIn(cwd, "--json", "cache", ...args);
@@ -112,23 +112,24 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
 
 test("a node that is away holds up nothing that the others are asked, and is told of", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
-  const source = await writeSource(cluster, "tool", {
-    "skein.yaml": "app: tool\nkind: files\n",
-    "a.txt": "a",
-  });
   const here = await cluster.addNode("n1");
   const away = await cluster.addNode("n2");
+  const version = async (text: string): Promise<string> =>
+    await writeSource(cluster, "tool", { "skein.yaml": "app: tool\nkind: files\n", "a.txt": text });
+  for (const text of ["a", "b", "c"]) await cluster.ok("deploy", "--from", await version(text), ...FAST);
+  const source = await version("d");
   await away.kill();
   const silent = async (...words: string[]): Promise<string> => {
-    const { code, stdout, stderr } = await cluster.skein(["cache", ...words, "--on", "all"], { cwd: source });
+    const { code, stdout, stderr } = await cluster.skein([...words, "--on", "all"], { cwd: source });
     assert.equal(code, 5, stderr);
     assert.match(stderr, /no answer from n2; the other node did it[^]*NODES_SILENT/);
     return stdout;
   };
-  await silent("put");
+  await silent("cache", "put");
   const there = await cluster.okIn(source, "cache", "diff", "--address", here.address);
   assert.match(there.stdout, /^n1 {2}same$/m);
-  assert.match(await silent("ls"), /^n1 {2}[1-9]\d* blobs/);
-  assert.match(await silent("repair"), /^n1 {2}whole$/m);
-  assert.match(await silent("flush"), /^n1 {2}.*B freed$/m);
+  assert.match(await silent("cache", "ls"), /^n1 {2}[1-9]\d* blobs/);
+  assert.match(await silent("cache", "repair"), /^n1 {2}whole$/m);
+  assert.match(await silent("cache", "flush"), /^n1 {2}.*B freed$/m);
+  assert.match(await silent("gc", "--count", "0"), /^n1 {2}tool@[0-9a-f]{8} removed$/m);
 });

@@ -1,3 +1,4 @@
+import { fromWire, SkeinError, type WireError } from "../lib/errors.ts";
 import { isSilence, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { noApp, readLine, selectorOf, type Line } from "./order.ts";
@@ -75,3 +76,27 @@ const silent = (node: string, lines: readonly NamedLine[]): Answer => ({
   code: null,
   message: null,
 });
+
+/**
+ * To be thrown when what the others did was told: NODES_SILENT, or what the first node that failed said; null: all did
+ * it.
+ */
+export function troubleIn(answers: readonly Answer[]): SkeinError | null {
+  const done = answers.filter(({ outcome }) => outcome === "ok").length;
+  const others = done === 0 ? "" : `; the other ${done === 1 ? "node" : `${done} nodes`} did it`;
+  const failed = answers.find(({ outcome }) => outcome === "failed");
+  if (failed !== undefined) {
+    const { node, code, message } = failed;
+    const wire = {
+      code: code ?? "IO",
+      message: `${node}: ${message ?? "it failed"}${others}`,
+      data: { node },
+    };
+    return fromWire(wire as WireError);
+  }
+  const silent = answers.filter(({ outcome }) => outcome === "silent").map(({ node }) => node);
+  if (silent.length === 0) return null;
+  return new SkeinError("NODES_SILENT", `no answer from ${silent.join(", ")}${others}`, {
+    data: { nodes: silent },
+  });
+}

@@ -1,10 +1,10 @@
 import path from "node:path";
 import { stringify } from "yaml";
 import { manifestWords } from "../../app/print.ts";
-import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/commands.ts";
+import { ask, nodesOf, troubleIn } from "../../operator/ask.ts";
+import { wordOf, type NamedLine } from "../../operator/commands.ts";
 import { openSource, readManifest, type Origin } from "../../operator/source.ts";
 import type { Manifest } from "../../app/manifest.ts";
-import { commandNodes } from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { TROUBLED_EXIT, troubleText } from "../command/trouble.ts";
@@ -55,23 +55,24 @@ export async function gc(context: Context, words: readonly string[], flags: GcFl
   const operator = await context.operator();
   const app = await appHere(context, said.app);
   const selection = { app, env: context.env, selector: context.globals.on ?? null };
-  const nodes = await commandNodes(operator, selection, context.signal);
+  const { nodes } = await nodesOf(operator, selection, context.signal);
   const wish = { kind: "gc", app, env: context.env, args, nodes, validMs: GC_VALID_MS };
   const removed: { node: string; release: string }[] = [];
   const troubles: NamedLine[] = [];
-  for await (const line of runCommand(operator, wish, context.signal)) {
-    if (line.type === "result" && line["ok"] !== true) throw refusedBy(line, "IO");
+  const hear = (line: NamedLine): void => {
     if (line.type === "trouble") {
       troubles.push(line);
       context.io.say(troubleText(app, line));
     }
-    if (line.type !== "removed") continue;
+    if (line.type !== "removed") return;
     const release = wordOf(line, "release");
     removed.push({ node: line.name, release });
     context.io.print(
       `${line.name}  ${app}@${release.slice(0, 8)} ${context.globals.dryRun === true ? "would go" : "removed"}`,
     );
-  }
+  };
+  const trouble = troubleIn(await ask(operator, wish, context.signal, hear));
+  if (trouble !== null) throw trouble;
   if (removed.length === 0) context.io.say("Nothing to remove.");
   return { app, removed, troubles, ...(troubles.length === 0 ? {} : { exit: TROUBLED_EXIT }) };
 }

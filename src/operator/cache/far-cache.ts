@@ -1,8 +1,8 @@
 /** Nodes' caches, by signed commands. */
 import type { DepotReader } from "../../depot/depot.ts";
-import { fromWire, SkeinError, type WireError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import type { Command } from "../../trust/documents.ts";
-import { ask, type Answer } from "../ask.ts";
+import { ask, troubleIn, type Answer } from "../ask.ts";
 import { numberOf, refusedBy, runCommand, wordOf, type NamedLine } from "../commands.ts";
 import { knownNodes, nodeNamed, selectNodes, type KnownNode } from "../nodes.ts";
 import type { Operator } from "../operator.ts";
@@ -52,27 +52,7 @@ export async function onCaches(
 ): Promise<CacheAnswers> {
   const validMs = kind === "cache-repair" || kind === "cache-fetch" ? LONG_MS : VALID_MS;
   const answers = await ask(operator, { kind, app: null, env: null, args, nodes, validMs }, signal, onLine);
-  const done = answers.filter(({ outcome }) => outcome !== "failed" && outcome !== "silent");
-  return { done, trouble: troubleIn(answers, done.length) };
-}
-
-function troubleIn(answers: readonly Answer[], done: number): SkeinError | null {
-  const others = done === 0 ? "" : `; the other ${done === 1 ? "node" : `${done} nodes`} did it`;
-  const failed = answers.find(({ outcome }) => outcome === "failed");
-  if (failed !== undefined) {
-    const { node, code, message } = failed;
-    const wire = {
-      code: code ?? "IO",
-      message: `${node}: ${message ?? "it failed"}${others}`,
-      data: { node },
-    };
-    return fromWire(wire as WireError);
-  }
-  const silent = answers.filter(({ outcome }) => outcome === "silent").map(({ node }) => node);
-  if (silent.length === 0) return null;
-  return new SkeinError("NODES_SILENT", `no answer from ${silent.join(", ")}${others}`, {
-    data: { nodes: silent },
-  });
+  return { done: answers.filter(({ outcome }) => outcome === "ok"), trouble: troubleIn(answers) };
 }
 
 /** What one node's cache holds. */
