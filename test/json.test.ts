@@ -8,7 +8,19 @@ import { startCluster } from "./support/cluster.ts";
 
 const PAGE = path.resolve(import.meta.dirname, "../docs/how-to/ci.md");
 
-const ORDERED = ["app", "away", "cut", "env", "failed", "hooks", "nodes", "order", "release", "state"];
+const ORDERED = [
+  "app",
+  "away",
+  "cut",
+  "env",
+  "failed",
+  "hooks",
+  "left",
+  "nodes",
+  "order",
+  "release",
+  "state",
+];
 const NODE = ["address", "apps", "labels", "lastSeen", "name", "node", "present", "version"];
 
 interface Case {

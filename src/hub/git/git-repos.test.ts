@@ -109,7 +109,9 @@ test("a push needs a right to deploy that app; a path is no name", async (t) => 
   await work.git("push", `skein://${hub.address}/shop`, "main");
   await assert.rejects(work.git("push", `skein://${hub.address}/bank`, "main"), /NOT_AUTHORISED/);
   for (const name of ["..%2fshop", "a%2fb", "Shop", ".hidden"]) {
-    await assert.rejects(work.git("push", `skein://${hub.address}/${name}`, "main"), /BAD_REQUEST/);
+    await assert.rejects(work.git("push", `skein://${hub.address}/${name}`, "main"), /no repository's name/);
+    const path = `/v1/git/${name}/info/refs?service=git-receive-pack`;
+    await assert.rejects(hub.client.raw({ method: "GET", path }), { code: "BAD_REQUEST" });
   }
   const stranger = await workTree(t, hub, generateSigner());
   await stranger.commit("a.txt", "one");
