@@ -426,7 +426,9 @@ test("deploy --watch deploys each change, and a bad one harms nobody", async () 
   assert.equal((await get(await urlOf("live"))).text, "one more");
   await write({ "live/skein.yaml": manifest, "live/server.js": server("two") });
   await eventually("the change answers", async () => (await get(await urlOf("live"))).text === "two");
+  await eventually("it watches again", () => watching.said().match(/ runs on 1 node/g)?.length === 3);
   await watching.interrupt();
+  assert.match(watching.said(), /What was deployed runs on\.$/m);
 });
 
 test("the demo cleans up after itself when it is interrupted", async () => {

@@ -45,6 +45,7 @@ async function once(context: Context, words: readonly string[], flags: DeployFla
     if (exitOf(err) === 2 && err.code === "USAGE") throw err;
     reportError(context.io, err);
   }
+  context.comeBack("What was deployed runs on.");
 }
 
 /** One item for each burst of changes under a folder, from now on. Ends with `signal`. */
