@@ -175,6 +175,7 @@ describe("names that nothing has", () => {
       assert.match(error.message, /shop in environment prod$/);
       assert.equal(error.hint, "It is in default: say --env default.", verb);
     }
+    assert.equal((await cluster.ok("status", "--env", "prod")).stderr, "Nothing in prod yet.\n");
   });
   for (const [args, exit, code, says] of CASES) {
     test(`skein ${args.join(" ")} ends with ${exit} ${code}`, async () => {

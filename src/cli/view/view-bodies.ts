@@ -67,7 +67,8 @@ async function statusHere(
 
 function printed(context: Context, lines: readonly string[], data: Result): Result {
   for (const line of lines) context.io.print(line);
-  if (lines.length === 0) context.io.say("Nothing yet.");
+  const { env } = context.globals;
+  if (lines.length === 0) context.io.say(env === undefined ? "Nothing yet." : `Nothing in ${env} yet.`);
   return data;
 }
 
