@@ -223,8 +223,8 @@ async function hook(
   return { evident: !found };
 }
 
-async function own({ signal }: StepInput, loaded: LoadedRelease): Promise<void> {
-  await ownData(loaded.place(null).data, loaded.user, signal);
+async function own({ context, record, signal }: StepInput, { user }: LoadedRelease): Promise<void> {
+  await ownData(context.folders(record.app), user, signal);
 }
 
 async function planOf(input: StepInput, { release, generation }: Run): Promise<ReleasePlan> {

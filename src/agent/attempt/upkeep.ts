@@ -73,8 +73,7 @@ export async function revive(
     const start = async (): Promise<ReleasePlan> => {
       const loaded = await releases.load(record, id);
       // Those beside it use it as it is.
-      if (id === record.reached?.release)
-        await ownData(context.folders(record.app).data, loaded.user, signal);
+      if (id === record.reached?.release) await ownData(context.folders(record.app), loaded.user, signal);
       const found = loaded.plan(generationOf(id, record, runs));
       await instances.serve(found, signal);
       return found;

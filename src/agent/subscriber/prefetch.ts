@@ -32,7 +32,7 @@ export async function prefetch(
   if (!wish.hooks || isSynced(context, recordOf(open, wish.env), wish.id)) return !was;
   const previous = await readCurrent(place.folders);
   // Where nothing is active yet nobody else uses the data.
-  if (previous === null) await ownData(place.folders.data, loaded.user, signal);
+  if (previous === null) await ownData(place.folders, loaded.user, signal);
   const tools = { clock, groups, signal, log: context.logOf(name.app) };
   await runHook("post-sync", loaded.place(previous), tools);
   faultPoint("subscriber.post-synced");
