@@ -339,7 +339,7 @@ export const ERROR_CODES = {
   BUCKET_STALE: entry(
     5,
     "The bucket says less than this machine has seen of it, or nothing newer within --max-age: it was set back, or is an old copy.",
-    "Find out who restored it, then publish again; what runs goes on.",
+    "Find out who restored it, then order again where it was ordered last; what runs goes on.",
   ),
 
   UNIT_FAILED: entry(

@@ -5,16 +5,17 @@ import { ordersOf, publishOrder, whereItMoved } from "../../bucket/publish.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import { digestOf, type Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/ids.ts";
 import { releaseIdOf, type Order, type Roster } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { parseSelector } from "../../trust/selector.ts";
 import { announce } from "../dry-run.ts";
-import { operatorDir } from "../home.ts";
 import { orderDeed } from "../order-deed.ts";
 import { composeOrder, refuseUnauthorised, signOrder, type Draft, type Intent } from "../order.ts";
 import { readBucketLine, type BucketLine } from "./bucket-line.ts";
 import { publishTools, type BucketOperator } from "./bucket-operator.ts";
+import { keptFile } from "./kept-file.ts";
+import { keepNewest, lostSeq } from "./newest-sent.ts";
 import { removeVoidOrders } from "./void-orders.ts";
 
 /** What an order in a bucket should say. */
@@ -54,6 +55,7 @@ export async function orderInBucket(
   let leastSeq = await freeSeq(operator, name, signal);
   for (let n = 1; n <= TRIES; n++) {
     const line = await lineOf(operator, name, signal);
+    leastSeq = Math.max(leastSeq, await aboveLost(operator, name, line));
     const { releases, part = false, ...intent } = await intentOf(line);
     parseSelector(intent.selector); // nobody resolves it before it is signed
     const generation = intent.generation ?? line.head?.order.generation ?? 0;
@@ -75,6 +77,21 @@ export async function orderInBucket(
   throw new SkeinError("HEAD_MOVED", `others order ${name.app}/${name.env} at the same time`, {
     hint: whereItMoved(name.app),
   });
+}
+
+/** Not the next one: machines compare `prev` of neighbours, and what it would name is lost. */
+async function aboveLost(
+  operator: BucketOperator,
+  name: { readonly app: string; readonly env: string },
+  { head }: BucketLine,
+): Promise<number> {
+  const lost = await lostSeq(operator, name, head);
+  if (lost === null) return 1;
+  const has = head === null ? "none" : String(head.order.seq);
+  operator.note(
+    `${operator.bucket.name} was set back: order ${lost} of ${name.app}/${name.env} went to it from here, and it has ${has}; the next one is ${lost + 2}, so that every machine takes it`,
+  );
+  return lost + 2;
 }
 
 /** Above every name in the listing: one that nobody signed takes its serial, and stands in nobody's way. */
@@ -110,12 +127,13 @@ async function send(
   entry: OrderEntry,
   signal: AbortSignal,
 ): Promise<"published" | "contested"> {
-  const file = sentFile(operator, name);
+  const file = keptFile(operator, name, "sent-to-bucket");
   await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
   await writeFileAtomic(file, orderEntryBytes(entry));
   faultPoint("operator.signed");
   try {
     const done = await publishOrder(entry, publishTools(operator, signal));
+    if (done === "published") await keepNewest(operator, readUnverified(entry.order, "order.1"));
     await fs.rm(file, { force: true });
     return done;
   } catch (err) {
@@ -135,7 +153,7 @@ export async function deliverEarlier(
 ): Promise<void> {
   if (operator.dryRun !== undefined) return;
   await removeVoidOrders(operator, name, signal);
-  const file = sentFile(operator, name);
+  const file = keptFile(operator, name, "sent-to-bucket");
   const text = await readIfThere(file);
   if (text === undefined) return;
   const entry = parseOrderEntry(text);
@@ -145,12 +163,4 @@ export async function deliverEarlier(
     if (!isSkeinError(err, "HEAD_MOVED")) throw err;
   }
   await fs.rm(file, { force: true });
-}
-
-function sentFile(
-  { paths, bucket }: BucketOperator,
-  { app, env }: { readonly app: string; readonly env: string },
-): string {
-  const folder = digestOf(bucket.name).slice(0, 16);
-  return path.join(operatorDir(paths), "sent-to-bucket", folder, `${app}.${env}.json`);
 }

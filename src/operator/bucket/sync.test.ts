@@ -282,20 +282,20 @@ test("an order whose publisher died before it wrote the root arrives with a look
   assert.deepEqual(packages[0]?.troubles, []);
 });
 
+async function copied(from: string, to: string): Promise<void> {
+  rmSync(to, { recursive: true, force: true });
+  await once(spawn("cp", ["-a", from, to]), "close");
+}
+
 test("a bucket that was set back is noticed and said; what runs goes on", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
   await world.jump(await world.spool("site", { version: "v1" }));
   const aside = path.join(world.dir, "yesterday");
-  const copy = async (from: string, to: string): Promise<void> => {
-    rmSync(to, { recursive: true, force: true });
-    const run = spawn("cp", ["-a", from, to]);
-    await once(run, "close");
-  };
-  await copy(world.bucketDir, aside);
+  await copied(world.bucketDir, aside);
   await world.jump(await world.spool("site", { version: "v2" }));
   await machine.sync();
-  await copy(aside, world.bucketDir);
+  await copied(aside, world.bucketDir);
   const { packages, isDone } = await machine.sync();
   assert.deepEqual([isDone, packages[0]?.troubles.map(({ code }) => code)], [false, ["BUCKET_STALE"]]);
   assert.equal(pageOf(machine), "v2");
@@ -305,6 +305,27 @@ test("a bucket that was set back is noticed and said; what runs goes on", async 
     (await machine.sync()).packages[0]?.troubles.map(({ code }) => code),
     ["BUCKET_STALE"],
   );
+});
+
+test("what is ordered after a bucket was set back reaches who had seen more, and who had not", async (t) => {
+  const world = await bucketWorld(t);
+  const [ahead, behind] = [world.machine("ahead", ["site"]), world.machine("behind", ["site"])];
+  const v1 = await world.spool("site", { version: "v1" });
+  await world.jump(v1);
+  await behind.sync();
+  const aside = path.join(world.dir, "yesterday");
+  await copied(world.bucketDir, aside);
+  await world.jump(await world.spool("site", { version: "v2" }));
+  await world.jump(await world.spool("site", { version: "v3" }));
+  await ahead.sync();
+  await copied(aside, world.bucketDir);
+
+  const codes = async (): Promise<unknown> =>
+    (await Promise.all([ahead.sync(), behind.sync()])).map(({ packages }) => packages[0]?.troubles);
+  assert.equal(await world.jump(v1), 5, "it is active by what the bucket says, and not where more was seen");
+  assert.deepEqual([await codes(), pageOf(ahead), pageOf(behind)], [[[], []], "v1", "v1"]);
+  assert.equal(await world.jump(await world.spool("site", { version: "v4" })), 6);
+  assert.deepEqual([await codes(), pageOf(ahead), pageOf(behind)], [[[], []], "v4", "v4"]);
 });
 
 test("a bucket that shows the same for ever is noticed by its age, until something is signed anew", async (t) => {

@@ -1,0 +1,44 @@
+import fs from "node:fs/promises";
+import path from "node:path";
+import * as z from "zod";
+import { jsonIn } from "../../lib/json.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import type { Order } from "../../trust/documents.ts";
+import { clusterId, count } from "../../trust/fields.ts";
+import type { HeldOrder } from "../order.ts";
+import type { BucketOperator } from "./bucket-operator.ts";
+import { keptFile } from "./kept-file.ts";
+
+/**
+ * The serial of the newest order that this machine brought to a bucket. Where the bucket has less, it was set back, and
+ * machines that had seen the order take none with a serial up to its own: they would be lost to whoever orders next.
+ */
+const newestSchema = z.strictObject({ cluster: clusterId, epoch: count, seq: count });
+
+interface Name {
+  readonly app: string;
+  readonly env: string;
+}
+
+export async function keepNewest(operator: BucketOperator, order: Order): Promise<void> {
+  const file = newestFile(operator, order);
+  const { cluster, epoch, seq } = order;
+  await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  await writeFileAtomic(file, JSON.stringify({ cluster, epoch, seq }));
+}
+
+/** The serial that a bucket had and has no more; null: it has all that went to it from here. */
+export async function lostSeq(
+  operator: BucketOperator,
+  name: Name,
+  head: HeldOrder | null,
+): Promise<number | null> {
+  const text = await readIfThere(newestFile(operator, name));
+  const newest = newestSchema.safeParse(text === undefined ? undefined : jsonIn(text)).data;
+  const { cluster, epoch } = operator.charter;
+  if (newest?.cluster !== cluster || newest.epoch !== epoch) return null;
+  const has = head?.order.epoch === epoch ? head.order.seq : 0;
+  return has < newest.seq ? newest.seq : null;
+}
+
+const newestFile = (operator: BucketOperator, name: Name): string => keptFile(operator, name, "in-bucket");
