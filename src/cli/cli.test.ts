@@ -201,6 +201,27 @@ test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
   assert.match(err, /lists no hub.*skein list --master.*NO_HUB/s);
 });
 
+test("a deployment to a bucket is refused what takes somebody who watches, and not half of it done", (t) => {
+  const dir = folder(t);
+  const bucket = `dir:${dir}/bucket`;
+  assert.equal(skein(dir, "init", "--bucket", bucket).exit, 0);
+  writeFileSync(path.join(dir, "skein.yaml"), "app: shop\nkind: files\n");
+  const deploy = (...flags: string[]): Said =>
+    skeinWith(dir, { SKEIN_BUCKET: bucket }, "deploy", "--from", "skein.yaml", "--app", "shop", ...flags);
+  for (const [flags, said] of [
+    [["--apply-within", "20s"], /who was off takes it/],
+    [["--batch", "1"], /no batches/],
+    [["--bake", "5s"], /no bake time/],
+    [["--attended"], /nobody reports/],
+  ] as const) {
+    const refused = deploy(...flags);
+    assert.equal(refused.exit, 2, flags.join(" "));
+    assert.match(refused.err, said);
+  }
+  assert.ok(!existsSync(path.join(dir, "bucket/releases")), "nothing was published");
+  assert.equal(deploy("--bake", "0s", "--all-at-once").exit, 0, "what is so in any case is no reason");
+});
+
 test("FTL's name for the bucket is one for init, too, unless a hub is named", (t) => {
   const dir = folder(t);
   const bucket = path.join(dir, "bucket");

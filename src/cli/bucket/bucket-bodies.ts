@@ -73,9 +73,7 @@ export async function deploy(
   flags: DeployFlags,
   strategy: Partial<Strategy>,
 ): Promise<Result> {
-  if (flags.attended === true || flags.follow === true) {
-    throw usage("nobody reports to a bucket", "Leave --attended and --follow out, or deploy through a hub.");
-  }
+  refuseWatched(flags, strategy);
   const { env, cwd, signal, globals, io } = context;
   using bucket = await bucketHere({}, context, "writing");
   const operator = await operatorHere(context, bucket, ["skein deploy", ...words].join(" "));
@@ -87,7 +85,6 @@ export async function deploy(
     cwd,
     keepOld: flags.keepOld === true,
     hooks: flags.hooks ? "run" : "skip",
-    ...(flags.applyWithin === undefined ? {} : { applyWithinMs: durationFlag(flags.applyWithin) }),
     strategy,
     tell,
     signal,
@@ -96,6 +93,22 @@ export async function deploy(
   const when = deployed.spreadMs === 0 ? "at their next look" : `within ${formatDuration(deployed.spreadMs)}`;
   io.say(`order ${deployed.seq} to ${deployed.selector}: nodes begin ${when}, unpaced; nobody watches them`);
   return { ...deployed };
+}
+
+/** What takes somebody who watches, or an order that ends. */
+function refuseWatched(flags: DeployFlags, { batch, bakeMs = 0 }: Partial<Strategy>): void {
+  if (flags.attended === true || flags.follow === true)
+    throw usage("nobody reports to a bucket", "Leave --attended and --follow out, or deploy through a hub.");
+  if (batch !== undefined || bakeMs > 0)
+    throw usage(
+      "through a bucket there are no batches and no bake time: nobody watches",
+      "Leave --batch and --bake out, or deploy through a hub; the manifest's strategy.spread says within which time nodes begin.",
+    );
+  if (flags.applyWithin !== undefined)
+    throw usage(
+      "an order in a bucket has no end: who was off takes it when it is back",
+      "Leave --apply-within out, or deploy through a hub.",
+    );
 }
 
 /** stop, start and restart where SKEIN_BUCKET is set. */

@@ -21,7 +21,7 @@ import { orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import { meantRelease, releaseToBucket, type BucketRelease } from "./bucket-releases.ts";
 
 /** As for a hub, but for what only a hub could do: nobody watches the nodes. */
-export type BucketDeployOptions = Omit<DeployOptions, "depot" | "helperDir" | "attended">;
+export type BucketDeployOptions = Omit<DeployOptions, "depot" | "helperDir" | "attended" | "applyWithinMs">;
 
 export interface Deployed {
   readonly app: string;
@@ -62,7 +62,7 @@ export async function deployToBucket(
         selector,
         strategy: { ...target.manifest.strategy, ...strategy },
         hooks: options.hooks,
-        applyWithinMs: options.applyWithinMs ?? APPLY_WITHIN_MS,
+        applyWithinMs: APPLY_WITHIN_MS,
         releases: [target.envelope],
       };
     },
