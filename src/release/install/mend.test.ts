@@ -7,6 +7,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Published } from "../publish/publish.ts";
 import { mendInstall, type Mending, type MendOptions } from "./mend.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "../release.fixture.ts";
+import { listInstalls } from "../record/install-record.ts";
 import { verifyInstall } from "./verify-install.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
@@ -58,6 +59,14 @@ function flipByte(file: string): void {
   fs.chmodSync(file, file.endsWith(".sh") ? 0o555 : 0o444);
   fs.utimesSync(file, mtimeMs / 1000, mtimeMs / 1000);
 }
+
+test("what was mended is as late as it was, for gc goes by that", async (t) => {
+  const world = makeWorld(t);
+  const [first] = await twoReleases(world);
+  flipByte(at(world, 1, "same.bin"));
+  assert.equal((await mend(world, 1, first)).files, 1);
+  assert.deepEqual(await listInstalls(world.revs), [releaseId(2), releaseId(1)]);
+});
 
 test("a flipped byte is mended wherever the file is shared, while it is open, and the rest is not fetched", async (t) => {
   const world = makeWorld(t);

@@ -10,7 +10,7 @@ import { EarlyFlushes, flushFileSystem } from "./flush.ts";
 import type { InstallOptions } from "./install.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
 import { addSources, InstallMeter, type BytesBySource } from "./install-progress.ts";
-import { listInstalls, mendingDir, openRecord, writeRecord } from "../record/install-record.ts";
+import { listInstalls, mendingDir, openRecord, rewriteRecord } from "../record/install-record.ts";
 import { placeFile, placeLinkTo, setRight } from "./put-in-place.ts";
 import { reachTree } from "./reach-tree.ts";
 import type { RecordFile } from "../record/record-file.ts";
@@ -98,7 +98,7 @@ async function mendOnce(options: MendOptions): Promise<Mending> {
       inodes[index] = placeFile(path.join(stage, at), path.join(dir, at));
     faultPoint("mend.placed");
     await flushFileSystem(dir, signal);
-    await rewriteRecord(revs, record, inodes);
+    await renumberInodes(revs, record, inodes);
     return { ...nothing, ...fresh.counts, files: fresh.files.size, shared };
   } catch (err) {
     throw asSkeinError(err, refusedAt(err) ?? stage);
@@ -117,10 +117,10 @@ function inOrder(differences: readonly Difference[]): readonly Difference[] {
 
 const rowsOf = (record: RecordFile): Row[] => record.segments.flatMap((_, n) => record.rowsOf(n));
 
-async function rewriteRecord(revs: string, record: RecordFile, inodes: Float64Array): Promise<void> {
+async function renumberInodes(revs: string, record: RecordFile, inodes: Float64Array): Promise<void> {
   const { release, tree, segments, writable } = record;
   const rows = rowsOf(record);
-  await writeRecord(revs, {
+  await rewriteRecord(revs, {
     release,
     tree,
     segments,
@@ -230,7 +230,7 @@ async function mendShared(
       placeLinkTo(good, path.join(revs, other.release, rows[index]?.path ?? ""));
       inodes[index] = fs.lstatSync(good).ino;
     }
-    await rewriteRecord(revs, other, inodes);
+    await renumberInodes(revs, other, inodes);
     count += shared.length;
   }
   return count;

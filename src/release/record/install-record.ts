@@ -61,6 +61,14 @@ export async function writeRecord(revs: string, record: RecordContent): Promise<
   await writeFileAtomic(recordFile(revs, record.release), encodeRecord(record));
 }
 
+/** The same of what is installed already: it is as late as it was among others. */
+export async function rewriteRecord(revs: string, record: RecordContent): Promise<void> {
+  const file = recordFile(revs, record.release);
+  const before = statSync(file, { throwIfNoEntry: false });
+  await writeRecord(revs, record);
+  if (before !== undefined) await fs.utimes(file, before.atimeMs / 1000, before.mtimeMs / 1000);
+}
+
 /** The same for the one who puts the release down: what an earlier try left of it, cut while it wrote, makes way. */
 export async function writeFirstRecord(revs: string, record: RecordContent): Promise<void> {
   const file = recordFile(revs, record.release);
