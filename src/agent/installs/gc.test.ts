@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { ReleaseId } from "../../lib/ids.ts";
+import { world } from "../agent.fixture.ts";
+import { ask } from "../programs/command.fixture.ts";
 import { removable } from "./gc.ts";
 
 const id = (n: number): ReleaseId => String(n).repeat(32) as ReleaseId;
@@ -36,3 +38,17 @@ for (const [what, installed, good, needed, isTight, gone] of TABLE) {
     assert.deepEqual(found, ids(...gone));
   });
 }
+
+test("what came and was stopped while a node was off keeps it from no gc", async (t) => {
+  const w = await world(t);
+  await w.agent();
+  const tree = { "skein.yaml": "app: shop\nkind: files\n", version: "1" };
+  await w.receipt((await w.deploy(tree)).digest, "ok");
+  const { digest, envelope } = await w.order(await w.publish({ ...tree, version: "2" }), {
+    state: "stopped",
+  });
+  w.offer({ orders: [envelope], gates: { [digest]: "go" } });
+  await w.receipt(digest, "ok");
+  const answer = await ask(w, "gc", {});
+  assert.deepEqual([answer.at(-1)?.["ok"], answer.at(-1)?.["code"]], [true, undefined]);
+});

@@ -80,7 +80,7 @@ export async function collect(
   const { revs } = context.folders(app);
   const needed = new Set([...(await neededBy(context, record)), ...context.releases.lanes.busy(app)]);
   const installed = await listInstalls(revs);
-  const policy = await keepOf(context, record);
+  const policy = await keepOf(context, record, installed);
   const isTight = (await freeShare(revs)) < policy.freeDisk;
   const keep = { ...policy, releases: wish.count ?? policy.releases };
   const gone: ReleaseId[] = [];
@@ -131,10 +131,18 @@ async function heirOf(context: AppContext, record: AppRecord): Promise<SpareWish
   return undefined;
 }
 
-/** What the current release's manifest says; where nothing runs yet, the defaults. */
-async function keepOf({ releases }: AppContext, record: AppRecord): Promise<Keep> {
+/**
+ * What the current release's manifest says, or that of the newest one here where the node was off while the current one
+ * came and was stopped; where nothing ran yet, the defaults.
+ */
+async function keepOf(
+  { releases }: AppContext,
+  record: AppRecord,
+  installed: readonly ReleaseId[],
+): Promise<Keep> {
   const current = record.reached?.release ?? null;
-  return current === null ? DEFAULTS.keep : (await releases.load(record, current)).manifest.keep;
+  const here = current === null || installed.includes(current) ? current : (installed[0] ?? null);
+  return here === null ? DEFAULTS.keep : (await releases.load(record, here)).manifest.keep;
 }
 
 async function isOlder(
