@@ -9,7 +9,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Gate } from "../api/parts.ts";
 import type { Report } from "../api/schemas.ts";
 import { directoryDepot, type DirectoryDepot } from "../depot/directory.ts";
-import { systemClock } from "../lib/clock.ts";
+import { systemClock, type Clock } from "../lib/clock.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { jsonLog, silentLog } from "../lib/log.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";
@@ -68,6 +68,7 @@ export interface World {
     command?: readonly string[];
     onLog?: (line: string) => void;
     onReport?: (report: Report) => void;
+    clock?: Clock;
   }): Promise<() => Promise<void>>;
   /** The same as its own process, with a named fault. */
   child(fault?: string, leastSpareFiles?: number): ChildProcess;
@@ -221,7 +222,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
       fs.writeFileSync(`${wantedFile}.new`, JSON.stringify(wanted));
       fs.renameSync(`${wantedFile}.new`, wantedFile);
     },
-    async agent({ command, onLog, onReport = () => undefined } = {}) {
+    async agent({ command, onLog, onReport = () => undefined, clock = systemClock } = {}) {
       const stop = new AbortController();
       const shown = process.env["SKEIN_TEST_LOG"] === undefined ? undefined : stderrLine;
       const write = onLog ?? shown;
@@ -238,7 +239,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
           return { ...source, report };
         },
         log,
-        clock: systemClock,
+        clock,
         signal: stop.signal,
       });
       const ended = running.then(

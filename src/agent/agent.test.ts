@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { systemClock } from "../lib/clock.ts";
 import { freePort } from "../lib/free-port.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Report } from "../api/schemas.ts";
@@ -286,6 +287,18 @@ test("the registry's address and capabilities survive the agent's restart, calle
   const asked = answer(port);
   await w.agent();
   assert.match(await asked, /"name":"web"/);
+});
+
+test("a machine that starts with a clock of long ago brings back what ran", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  const end = await w.agent();
+  await w.receipt((await w.deploy(quick(port, "one"), { settle: true })).digest);
+  await end();
+  await endKeeper(w.paths.run);
+  await assert.rejects(answer(port));
+  await w.agent({ clock: { ...systemClock, now: () => Date.now() - 365 * 86_400_000 } });
+  await eventually("an answer", async () => (await answer(port).catch(() => "")) === "one");
 });
 
 test("a report that brings a receipt tells what the node has come to", async (t) => {

@@ -108,7 +108,7 @@ export function newNodeState(first: unknown, pin: Digest, now: number): NodeStat
 }
 
 /** The node's notion of time: a clock that was set back does not bring expired orders to life. */
-export function effectiveNow(state: NodeState, context: Context): number {
+export function effectiveNow(state: NodeState, context: Pick<Context, "now">): number {
   return Math.max(context.now, state.clock);
 }
 

@@ -22,6 +22,7 @@ import type { Release } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
 import type { Identity } from "../../trust/identity.ts";
 import type { NodeState } from "../../trust/node-state.ts";
+import { effectiveNow } from "../../trust/node-state.ts";
 import { openOrder, orderMayRoot, releaseOf } from "../../trust/orders.ts";
 import { matches, parseSelector } from "../../trust/selector.ts";
 import { appUser } from "../programs/app-user.ts";
@@ -163,8 +164,8 @@ export class Releases {
     depots: readonly DepotReader[],
     signal: AbortSignal,
   ): Promise<Measured> {
-    const { state, now, users, folders } = this.#options;
-    const tree = releaseOf(state().charter, { app, id }, [document], now()).body;
+    const { state, users, folders } = this.#options;
+    const tree = releaseOf(state().charter, { app, id }, [document], this.#now()).body;
     const link = (await users.of(app)) !== undefined;
     return await measureInstall({ release: id, tree, depots, revs: folders(app).revs, link, signal });
   }
@@ -215,9 +216,8 @@ export class Releases {
    * @throws SkeinError ORDER_UNKNOWN_RELEASE when it is not the release's, or nobody may have signed it
    */
   async learn({ app }: AppName, id: ReleaseId, document: Envelope): Promise<void> {
-    const { kept, state, now } = this.#options;
-    releaseOf(state().charter, { app, id }, [document], now());
-    await kept.putRelease(id, document);
+    releaseOf(this.#options.state().charter, { app, id }, [document], this.#now());
+    await this.#options.kept.putRelease(id, document);
   }
 
   /** What the spare of an app's current release is to be; undefined where releases share no files. */
@@ -291,9 +291,14 @@ export class Releases {
 
   /** The signed document of a release, checked under the charter in force. */
   async document({ app }: AppName, id: ReleaseId): Promise<Release> {
-    const { kept, state, now } = this.#options;
+    const { kept, state } = this.#options;
     const offered = await kept.release(id);
-    return releaseOf(state().charter, { app, id }, offered === undefined ? [] : [offered], now()).body;
+    return releaseOf(state().charter, { app, id }, offered === undefined ? [] : [offered], this.#now()).body;
+  }
+
+  /** What was taken in stays good on a machine whose clock is set back, or wrong yet after its start. */
+  #now(): number {
+    return effectiveNow(this.#options.state(), { now: this.#options.now() });
   }
 
   async #manifest({ app, env }: AppName, dir: string): Promise<Manifest> {
@@ -343,13 +348,12 @@ export class Releases {
    * to run it as root? The right of whoever ordered another release of the app says nothing of this one.
    */
   #mayRoot({ app, env }: AppName, id: ReleaseId): boolean {
-    const { state, now } = this.#options;
-    const { charter, apps } = state();
+    const { charter, apps } = this.#options.state();
     const held = apps[`${app}/${env}`];
     return [held?.head, held?.standing, held?.prior].some((order) => {
       if (!order) return false;
       try {
-        const opened = openOrder(charter, order.order, now());
+        const opened = openOrder(charter, order.order, this.#now());
         const { release, beside, fallback } = opened.body;
         return [release, ...beside, fallback].includes(id) && orderMayRoot(charter, opened);
       } catch (err) {
