@@ -3,16 +3,21 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { nodeKeys } from "../agent/node/node-keys.ts";
+import { HubClient } from "../api/hub-client.ts";
 import type { PortEntry } from "../api/schemas.ts";
 import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { KeyId, ReleaseId } from "../lib/ids.ts";
 import { pathsFrom } from "../lib/paths.ts";
+import { timeOf } from "../trust/fields.ts";
 import { openOrder } from "../trust/orders.ts";
+import { tlsIdentity } from "../trust/tls.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { buildRelease, deploy, findTarget } from "./deploy.ts";
 import { DryRun } from "./dry-run.ts";
 import { parseHub, readCharters } from "./home.ts";
+import { hubsFor } from "./here.ts";
 import { backupHub } from "./hub-server.ts";
 import { initCluster } from "./init.ts";
 import { knownNodes, labelNode, nodeNamed, removeNode, selectNodes } from "./nodes.ts";
@@ -21,7 +26,7 @@ import { readLine } from "./order.ts";
 import { planDeploy } from "./plan.ts";
 import { deliverEarlier, send } from "./sent.ts";
 import { originOf } from "./source.ts";
-import { portsByCommit } from "./views.ts";
+import { portsByCommit, statusOf } from "./views.ts";
 
 const git = (cwd: string, ...args: string[]): string =>
   execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@b", ...args], {
@@ -90,6 +95,25 @@ test("a folder becomes a release and a signed order; absent nodes are said to be
   assert.deepEqual([selection?.implied, selection?.nodes, selection?.absent], [true, ["n1"], ["n1"]]);
   const line = await readLine(operator, "app", "default", signal);
   assert.equal(line.head?.digest, published.order);
+});
+
+test("a node that counts as away for its clock is said to", async (t) => {
+  const { operator, absent, options, dir, events, signal } = await cluster(t);
+  await absent("n1");
+  const { signer } = await nodeKeys(path.join(dir, "n1"));
+  const hubs = hubsFor(operator.config, operator.charter);
+  using node = new HubClient({ hubs, identity: tlsIdentity(signer.privateKey, "node") });
+  const at = timeOf(Date.now() - 3_600_000);
+  const nothing = { receipts: [], instances: [], apps: [], progress: [] };
+  await node.report({ boot: "boot-0001", at, address: "127.0.0.1", version: "0", knows: [], ...nothing });
+  mkdirSync(path.join(dir, "app"));
+  writeFileSync(path.join(dir, "app", "readme.txt"), "hello");
+  await deploy(operator, options({ from: path.join(dir, "app") }));
+  const warning = events.find((event) => event.type === "warning");
+  assert.equal(warning?.code, "CLOCK_SKEW");
+  assert.match(warning.text, /n1 \(1h/);
+  const [app] = await statusOf(operator, "app", "default", signal);
+  assert.match(app?.nodes[0]?.note ?? "", /CLOCK_SKEW/);
 });
 
 test("a commit is released from its own content; what is not committed is left and told", async (t) => {

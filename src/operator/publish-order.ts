@@ -3,12 +3,13 @@ import { LEFT, type RolloutView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError, type ErrorCode } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { shortRelease } from "../lib/ids.ts";
+import { formatDuration } from "../lib/units.ts";
 import { announce } from "./dry-run.ts";
 import type { Tell } from "./events.ts";
 import { endingOf, failureOf, follow } from "./follow.ts";
 import { orderDeed } from "./order-deed.ts";
 import { draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
-import { knownNodes, type KnownNode } from "./nodes.ts";
+import { isSkewed, knownNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { remindOfSettle, send } from "./sent.ts";
 
@@ -102,11 +103,21 @@ function tellSelection(tell: Tell, { order, nodes, present }: Draft, implied: bo
     absent: nodes.filter((node) => !here.has(node)).map(({ identity }) => identity.name),
     implied,
   });
+  const skewed = nodes.filter(isSkewed);
+  if (skewed.length > 0) tell({ type: "warning", code: "CLOCK_SKEW", text: skewText(skewed) });
   if (present.length > 0) return;
   tell({
     type: "warning",
     text: "No node of the selection is present: the order stands unproven, and they converge when they come.",
   });
+}
+
+function skewText(skewed: readonly KnownNode[]): string {
+  const each = skewed.map(({ identity, skewMs }) => {
+    const seconds = Math.round(Math.abs(skewMs ?? 0) / 1000);
+    return `${identity.name} (${formatDuration(seconds * 1000)})`;
+  });
+  return `Away, for a clock that was too far off the hub's when they were heard last: ${each.join(", ")}.`;
 }
 
 export interface Followed {

@@ -2,7 +2,7 @@ import type { AppOnNode, AppSummary, NodeView, PortEntry, ReleaseView } from "..
 import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
-import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { isSkewed, knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { noApp, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
@@ -124,13 +124,14 @@ export async function appsOf(
 }
 
 function noteOf(
-  { duplicate }: Pick<NodeView, "duplicate">,
+  node: Pick<NodeView, "duplicate" | "skewMs">,
   isMeant: boolean,
   own: AppOnNode | undefined,
 ): string | null {
   const notes = [
     ...(isMeant ? [] : ["not meant by the newest order"]),
-    ...(duplicate ? ["DUPLICATE"] : []),
+    ...(node.duplicate ? ["DUPLICATE"] : []),
+    ...(isSkewed(node) ? ["CLOCK_SKEW"] : []),
     ...(own?.notes ?? []),
     ...(own?.unwell === undefined ? [] : [own.unwell.message]),
   ];

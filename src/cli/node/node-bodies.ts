@@ -98,6 +98,7 @@ export function nodeLines(shown: readonly nodes.KnownNode[]): string[] {
 
 function stateOf(node: nodes.KnownNode): string {
   if (node.duplicate) return "DUPLICATE";
+  if (nodes.isSkewed(node)) return "CLOCK_SKEW";
   return node.present ? "present" : "absent";
 }
 
