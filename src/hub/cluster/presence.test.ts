@@ -25,6 +25,17 @@ test("a node that falls silent is absent after 30 s, and present with its next w
   assert.deepEqual(presentOf(hub), [true]);
 });
 
+test("a clock that was set back makes nobody present for longer", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const node = await joinNode(t, hub, "web1");
+  await node.client.report(reportOf({ at: new Date(clock.now()).toISOString() }));
+  clock.advance(-3_600_000);
+  assert.deepEqual(presentOf(hub), [true]);
+  clock.advance(31_000);
+  assert.deepEqual(presentOf(hub), [false]);
+});
+
 test("a store that refuses a write does not end the watch over who is present", async (t) => {
   const clock = fakeClock(Date.now());
   const home = await tempHome(t);

@@ -161,13 +161,15 @@ export class Presence {
 
   /** Nothing was heard of it for longer than it may be silent. */
   silent(node: KeyId): boolean {
-    return (this.#live.get(node)?.deadline ?? 0) <= this.#core.clock.now();
+    const now = this.#core.clock.now();
+    return (this.#seenBy(now, node)?.deadline ?? 0) <= now;
   }
 
   /** Nobody would hear what is said to it: it is silent, or its connection broke and it did not call again. */
   gone(node: KeyId): boolean {
-    const cutAt = this.#live.get(node)?.cutAt ?? Infinity;
-    return this.silent(node) || cutAt + CALLS_AGAIN_MS <= this.#core.clock.now();
+    const now = this.#core.clock.now();
+    const cutAt = this.#seenBy(now, node)?.cutAt ?? Infinity;
+    return this.silent(node) || cutAt + CALLS_AGAIN_MS <= now;
   }
 
   present(node: KeyId): boolean {
@@ -206,6 +208,17 @@ export class Presence {
   /** What a node says it runs of an app. */
   app(node: KeyId, app: string, env: string): AppOnNode | undefined {
     return this.#view(node).apps.find((one) => one.app === app && one.env === env);
+  }
+
+  /** Where the clock was set back, the time that a node may be silent begins anew. */
+  #seenBy(now: number, node: KeyId): Live | undefined {
+    const live = this.#live.get(node);
+    const aheadMs = live === undefined ? 0 : live.lastSeen - now;
+    if (live === undefined || aheadMs <= 0) return live;
+    live.lastSeen = now;
+    live.deadline -= aheadMs;
+    if (live.cutAt !== null) live.cutAt = Math.min(live.cutAt, now);
+    return live;
   }
 
   #liveOf(node: KeyId): Live {
