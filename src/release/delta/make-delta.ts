@@ -74,8 +74,10 @@ const OLDER_TIMES = 16;
 
 /** What a release document says of a tree's size is its writer's word. */
 function refuseLarger(from: LoadedTree, to: LoadedTree, most: NonNullable<MakeDeltaOptions["most"]>): void {
-  if (isWithin(to, most, 1) && isWithin(from, most, OLDER_TIMES)) return;
-  throw new SkeinError("TREE_REFUSED", "a tree is larger than its release document says");
+  if (!isWithin(to, most, 1))
+    throw new SkeinError("TREE_REFUSED", "a tree is larger than its release document says");
+  if (!isWithin(from, most, OLDER_TIMES))
+    throw new SkeinError("TREE_REFUSED", `the older tree is over ${OLDER_TIMES} times as large`);
 }
 
 function isWithin({ rows }: LoadedTree, most: NonNullable<MakeDeltaOptions["most"]>, times: number): boolean {
