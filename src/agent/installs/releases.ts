@@ -21,8 +21,7 @@ import { verifyInstall, type Difference } from "../../release/install/verify-ins
 import type { Release } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
 import type { Identity } from "../../trust/identity.ts";
-import type { NodeState } from "../../trust/node-state.ts";
-import { effectiveNow } from "../../trust/node-state.ts";
+import { effectiveNow, type NodeState } from "../../trust/node-state.ts";
 import { openOrder, orderMayRoot, releaseOf } from "../../trust/orders.ts";
 import { matches, parseSelector } from "../../trust/selector.ts";
 import { appUser } from "../programs/app-user.ts";
