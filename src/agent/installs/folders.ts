@@ -50,7 +50,9 @@ export async function makeAppFolders(folders: AppFolders, user: RunAs | undefine
   const fresh = `${folders.data}.new`;
   await fs.mkdir(fresh, { recursive: true, mode: 0o700 });
   if (user !== undefined) await fs.chown(fresh, user.uid, user.gid);
+  await syncDirectory(fresh);
   await fs.rename(fresh, folders.data);
+  await syncDirectory(folders.app);
 }
 
 /**
