@@ -5,6 +5,7 @@ import type { Reported } from "../api/schemas.ts";
 import { allEnded } from "../lib/all-ended.ts";
 import { messageOf } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
+import { isSkewed } from "../trust/charter.ts";
 import type { Identity } from "../trust/identity.ts";
 import type { Context } from "../trust/node-state.ts";
 import { appLogs } from "./programs/app-log.ts";
@@ -69,7 +70,6 @@ export interface AgentOptions extends OpenNodeOptions, Pick<ReleasesOptions, "le
 const WAIT_MS = 30_000;
 /** A hub that was silent for this long is taken as away; a restart of it is shorter. */
 const AWAY_MS = 60_000;
-const SKEW_MS = 10 * 60_000;
 
 /**
  * Runs a node's agent until `signal` aborts: joins if need be, brings back what should run, and converges to what it
@@ -352,11 +352,11 @@ class Agent implements AsyncDisposable {
     this.#catchingUp = reported.catchingUp;
     this.#duplicate = reported.duplicate;
     const skewMs = Date.parse(reported.hubTime) - this.#options.clock.now();
-    const isSkewed = Math.abs(skewMs) > SKEW_MS;
+    const skewed = isSkewed(skewMs);
     // What was refused for its date is to be heard again.
-    this.#isMended ||= this.#isSkewed && !isSkewed;
-    this.#isSkewed = isSkewed;
-    if (isSkewed)
+    this.#isMended ||= this.#isSkewed && !skewed;
+    this.#isSkewed = skewed;
+    if (skewed)
       this.#refusals.alarm("CLOCK_SKEW", `the hub's clock differs by ${Math.round(skewMs / 1000)} s`);
   }
 

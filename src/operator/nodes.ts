@@ -5,7 +5,6 @@ import type { NodeView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { KeyId } from "../lib/ids.ts";
 import { retry } from "../lib/retry.ts";
-import { MAX_AHEAD_MS } from "../trust/charter.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openBirth, openLabel, openRevoke, relabelled, type Identity } from "../trust/identity.ts";
@@ -23,10 +22,6 @@ export interface KnownNode extends NodeView {
 }
 
 const AT_ONCE = 16;
-
-/** Its clock was too far off the hub's when it was heard last: whatever it says since, it counts as away. */
-export const isSkewed = ({ skewMs }: Pick<NodeView, "skewMs">): boolean =>
-  Math.abs(skewMs ?? 0) > MAX_AHEAD_MS;
 
 /**
  * All members, each with its identity verified here: a hub cannot add a node or a label to what is signed. What this

@@ -4,12 +4,13 @@ import { isSkeinError, SkeinError, type ErrorCode } from "../lib/errors.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { shortRelease } from "../lib/ids.ts";
 import { formatDuration } from "../lib/units.ts";
+import { isSkewed } from "../trust/charter.ts";
 import { announce } from "./dry-run.ts";
 import type { Tell } from "./events.ts";
 import { endingOf, failureOf, follow } from "./follow.ts";
 import { orderDeed } from "./order-deed.ts";
 import { draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
-import { isSkewed, knownNodes, type KnownNode } from "./nodes.ts";
+import { knownNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { remindOfSettle, send } from "./sent.ts";
 
@@ -103,7 +104,7 @@ function tellSelection(tell: Tell, { order, nodes, present }: Draft, implied: bo
     absent: nodes.filter((node) => !here.has(node)).map(({ identity }) => identity.name),
     implied,
   });
-  const skewed = nodes.filter(isSkewed);
+  const skewed = nodes.filter(({ skewMs }) => isSkewed(skewMs));
   if (skewed.length > 0) tell({ type: "warning", code: "CLOCK_SKEW", text: skewText(skewed) });
   if (present.length > 0) return;
   tell({

@@ -1,8 +1,9 @@
 import type { AppOnNode, AppSummary, NodeView, PortEntry, ReleaseView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { ReleaseId } from "../lib/ids.ts";
+import { isSkewed } from "../trust/charter.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
-import { isSkewed, knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { noApp, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
@@ -131,7 +132,7 @@ function noteOf(
   const notes = [
     ...(isMeant ? [] : ["not meant by the newest order"]),
     ...(node.duplicate ? ["DUPLICATE"] : []),
-    ...(isSkewed(node) ? ["CLOCK_SKEW"] : []),
+    ...(isSkewed(node.skewMs) ? ["CLOCK_SKEW"] : []),
     ...(own?.notes ?? []),
     ...(own?.unwell === undefined ? [] : [own.unwell.message]),
   ];

@@ -15,6 +15,9 @@ import { allows, keysOf, keysWith } from "./rights.ts";
 /** A document may be dated this much ahead of the reader's clock. */
 export const MAX_AHEAD_MS = 10 * 60_000;
 
+/** Two clocks that far apart are of no use to each other: what one of them dates, the other may refuse. */
+export const isSkewed = (skewMs: number | null): boolean => Math.abs(skewMs ?? 0) > MAX_AHEAD_MS;
+
 /** @throws SkeinError DOC_FROM_FUTURE. Compared with the system's clock, never with what documents say. */
 export function refuseFuture(type: string, at: string, systemNow: number): void {
   const aheadMs = msOf(at) - systemNow;

@@ -1,6 +1,7 @@
 import { shortRelease } from "../../lib/ids.ts";
 import * as nodes from "../../operator/nodes.ts";
 import { appsOf } from "../../operator/views.ts";
+import { isSkewed } from "../../trust/charter.ts";
 import { labelKey, labelValue, nodeName } from "../../trust/fields.ts";
 import { confirmName } from "../command/confirm.ts";
 import type { Context, Result } from "../command/context.ts";
@@ -98,7 +99,7 @@ export function nodeLines(shown: readonly nodes.KnownNode[]): string[] {
 
 function stateOf(node: nodes.KnownNode): string {
   if (node.duplicate) return "DUPLICATE";
-  if (nodes.isSkewed(node)) return "CLOCK_SKEW";
+  if (isSkewed(node.skewMs)) return "CLOCK_SKEW";
   return node.present ? "present" : "absent";
 }
 

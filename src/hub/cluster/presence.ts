@@ -6,7 +6,7 @@ import type { Duplex } from "node:stream";
 import type { AppOnNode, Report } from "../../api/schemas.ts";
 import type { NodeView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import { MAX_AHEAD_MS } from "../../trust/charter.ts";
+import { isSkewed } from "../../trust/charter.ts";
 import { timeOf } from "../../trust/fields.ts";
 import type { Op } from "../../store/store.ts";
 import { nodeLane, put, write, type Core } from "../records/core.ts";
@@ -173,8 +173,8 @@ export class Presence {
   }
 
   present(node: KeyId): boolean {
-    const skewed = Math.abs(this.#view(node).skewMs ?? 0) > MAX_AHEAD_MS;
-    return !this.silent(node) && !skewed && !this.duplicate(node) && !this.#nodes.revoked(node);
+    const { skewMs } = this.#view(node);
+    return !this.silent(node) && !isSkewed(skewMs) && !this.duplicate(node) && !this.#nodes.revoked(node);
   }
 
   /** @returns undefined for those whose documents do not verify */
@@ -276,7 +276,7 @@ function fresh(now: number): Live {
 
 /** The skew in `view` may be newer than the stored one that `present` looked at. */
 function viewPresent(present: boolean, view: ViewRecord): boolean {
-  return present && Math.abs(view.skewMs ?? 0) <= MAX_AHEAD_MS && !view.duplicate;
+  return present && !isSkewed(view.skewMs) && !view.duplicate;
 }
 
 /** A restarted agent has a new boot nonce and the old one is never heard again; with a clone they alternate. */
