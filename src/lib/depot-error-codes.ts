@@ -100,6 +100,6 @@ export const DEPOT_ERROR_CODES = {
   EXPORT_NEEDS: entry(
     1,
     "The file leaves out what an earlier release has, and that one is not here; nothing was kept.",
-    "Import the earlier release first, or export without --from.",
+    "Import that release first, or export without --from.",
   ),
 } as const satisfies Record<string, CodeEntry>;

@@ -53,10 +53,11 @@ export async function exportRelease(shelf: Shelf, wish: ExportWish): Promise<Rel
     return { release, ...openRelease(charter, release, wish.clock.now()) };
   };
   const { release, body, id } = await check(version);
-  const earlier = from === null ? null : (await check(from)).body.tree;
+  const earlier = from === null ? null : await check(from);
   const depot = seesRetired(shelf.depot);
-  const blobs = await gatherExport({ tree: body, from: earlier, depot, staging, signal });
-  const head: ExportHead = { charters: [...charters], release, from: earlier, blobs };
+  const blobs = await gatherExport({ tree: body, from: earlier?.body.tree ?? null, depot, staging, signal });
+  const base = earlier && { release: earlier.id, tree: earlier.body.tree };
+  const head: ExportHead = { charters: [...charters], release, from: base, blobs };
   await writeWhole(file, encodeExport(head, staging, signal));
   return { app: body.app, id, bytes: fs.statSync(file).size };
 }

@@ -2,7 +2,7 @@ import * as z from "zod";
 import type { Depot, DepotReader } from "../../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { digest, treeId } from "../../trust/fields.ts";
+import { digest, releaseId, treeId } from "../../trust/fields.ts";
 import { envelopeSchema } from "../../trust/envelope.ts";
 import { ByteFeed } from "./byte-feed.ts";
 
@@ -22,8 +22,8 @@ const headSchema = z.strictObject({
   /** From the first charter to the one in force. */
   charters: z.array(envelopeSchema).min(1).max(10_000),
   release: envelopeSchema,
-  /** The tree whose chunks are left out; null: all of it is here. */
-  from: treeId.nullable(),
+  /** The release whose chunks are left out, and its tree; null: all of it is here. */
+  from: z.strictObject({ release: releaseId, tree: treeId }).nullable(),
   blobs: z
     .array(
       z.strictObject({

@@ -125,11 +125,9 @@ async function packsOfEarlier(
   signal: AbortSignal,
 ): Promise<readonly Digest[]> {
   if (from === null) return [];
-  const index = await indexOf(depot, from, signal);
+  const index = await indexOf(depot, from.tree, signal);
   if (index !== undefined) return index.packs;
-  throw new SkeinError("EXPORT_NEEDS", `${depot.name} does not have the release that the file builds on`, {
-    data: { tree: from },
-  });
+  throw needs(from, `${depot.name} does not have it`);
 }
 
 async function prove({ tree, head, staging, depot, signal }: KeepOptions): Promise<void> {
@@ -139,13 +137,21 @@ async function prove({ tree, head, staging, depot, signal }: KeepOptions): Promi
   } catch (cause) {
     if (!isSkeinError(cause)) throw cause;
     if (head.from !== null && isSkeinError(cause, "CHUNK_MISSING", "BLOB_MISSING")) {
-      throw new SkeinError("EXPORT_NEEDS", `${depot.name} lacks chunks that the file leaves out`, { cause });
+      throw needs(head.from, `${depot.name} lacks chunks of it`, cause);
     }
     if (!isUnreadable(cause) && !isSkeinError(cause, "TREE_REFUSED")) throw cause;
     throw new SkeinError("EXPORT_DAMAGED", `the file does not hold what its release says: ${cause.message}`, {
       cause,
     });
   }
+}
+
+function needs(from: Exclude<ExportHead["from"], null>, why: string, cause?: unknown): SkeinError {
+  const { release } = from;
+  return new SkeinError("EXPORT_NEEDS", `the file builds on release ${release.slice(0, 8)}: ${why}`, {
+    data: { release, tree: from.tree },
+    cause,
+  });
 }
 
 /** The file's own: what is read of the whole tree may be the depot's. */

@@ -63,9 +63,10 @@ function makeWorld(t: TestContext): World {
     },
     async export(tree, from) {
       const staging = fresh();
-      const options = { tree, from: from?.tree ?? null, depot: source, staging, signal };
+      const base = from === undefined ? null : { release: releaseId(7), tree: from.tree };
+      const options = { tree, from: base?.tree ?? null, depot: source, staging, signal };
       const blobs = await gatherExport(options);
-      const head: ExportHead = { charters: [DOCUMENT], release: DOCUMENT, from: options.from, blobs };
+      const head: ExportHead = { charters: [DOCUMENT], release: DOCUMENT, from: base, blobs };
       return Buffer.concat(await Array.fromAsync(encodeExport(head, staging, signal)));
     },
     async import(tree, file) {
@@ -106,7 +107,8 @@ test("with an earlier release there, a file holds what changed, however that one
   const next = await world.publish("next", NEXT);
   const file = await world.export(next, before);
   assert.ok(file.length < 30_000, `${file.length} bytes`);
-  await assert.rejects(world.import(next, file), { code: "EXPORT_NEEDS" });
+  const named = new RegExp(`builds on release ${releaseId(7).slice(0, 8)}: .* does not have it`);
+  await assert.rejects(world.import(next, file), { code: "EXPORT_NEEDS", message: named });
   assert.deepEqual(await Array.fromAsync(world.target.list("", t.signal)), []);
   await world.import(before, await world.export(before));
   assert.equal(await world.import(next, file), true);
