@@ -10,8 +10,8 @@ export interface HubLineOptions {
   /** Tried in turn; the one that answered last is tried first. */
   readonly hubs: readonly HubAddress[];
   readonly identity: TlsIdentity;
-  /** An operator's session.1 that vouches for `identity`. */
-  readonly session?: Envelope;
+  /** An operator's session.1 that vouches for `identity`, or who gives the one to be shown now. */
+  readonly session?: Envelope | (() => Promise<Envelope>);
   /** Short requests take turns on one connection: for whoever asks many of them and ends. */
   readonly thrifty?: boolean;
 }
@@ -20,7 +20,7 @@ export interface HubLineOptions {
 export class HubLine implements Disposable {
   readonly #options: HubLineOptions;
   readonly #clients = new Map<HubAddress, PinnedClient>();
-  readonly #headers: Readonly<Record<string, string>>;
+  #shown: { readonly session: Envelope; readonly header: string } | undefined;
   #order: readonly HubAddress[];
 
   /** @throws SkeinError HUB_UNREACHABLE when no hub is known */
@@ -28,8 +28,6 @@ export class HubLine implements Disposable {
     if (options.hubs.length === 0) throw new SkeinError("HUB_UNREACHABLE", "no hub is known");
     this.#options = options;
     this.#order = options.hubs;
-    const { session } = options;
-    this.#headers = session === undefined ? {} : { "skein-session": sessionHeader(session) };
   }
 
   /** For messages. */
@@ -49,7 +47,7 @@ export class HubLine implements Disposable {
 
   /** The response with its body unread. */
   async send(request: RequestOptions): Promise<IncomingMessage> {
-    const headers = { ...this.#headers, ...request.headers };
+    const headers = { ...(await this.#headers()), ...request.headers };
     return await this.#any((client) => client.send({ ...request, headers }));
   }
 
@@ -60,7 +58,7 @@ export class HubLine implements Disposable {
     signal?: AbortSignal,
   ): Promise<Duplex> {
     const path = GIT_ROUTE.replace(":repo", encodeURIComponent(repo)).replace(":service", service);
-    const headers = this.#headers;
+    const headers = await this.#headers();
     return await this.#any((client) =>
       client.upgrade({ method: "GET", path, protocol: "skein-git", headers, signal }),
     );
@@ -73,6 +71,14 @@ export class HubLine implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  async #headers(): Promise<Readonly<Record<string, string>>> {
+    const given = this.#options.session;
+    const session = typeof given === "function" ? await given() : given;
+    if (session === undefined) return {};
+    if (this.#shown?.session !== session) this.#shown = { session, header: sessionHeader(session) };
+    return { "skein-session": this.#shown.header };
   }
 
   /** Tries the hubs in turn while they cannot be reached. */
@@ -102,6 +108,6 @@ export class HubLine implements Disposable {
 }
 
 /** The value of the header `skein-session`. */
-function sessionHeader(session: Envelope): string {
+export function sessionHeader(session: Envelope): string {
   return Buffer.from(JSON.stringify(session)).toString("base64url");
 }

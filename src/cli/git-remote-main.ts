@@ -87,7 +87,14 @@ async function open(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Op
   const signer = await signerFor(paths, config);
   const session = await openSession(paths, config.cluster, signer, systemClock);
   const hubs = hubsNamed(named, hubsFor(config, charter));
-  return { paths, named, repo, hubs, session, line: new HubLine({ hubs, ...session }) };
+  return {
+    paths,
+    named,
+    repo,
+    hubs,
+    session,
+    line: new HubLine({ hubs, identity: session.identity, session: session.document }),
+  };
 }
 
 async function sayWhy(args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {

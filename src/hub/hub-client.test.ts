@@ -64,7 +64,7 @@ test("a session vouches for its own key only, and for its time", async (t) => {
   const unsigned = { ...(await make(identity.spki, 0, HOUR)), s: [] };
   const sessions = [
     [await make(ephemeralIdentity().spki, 0, HOUR), "UNKNOWN_CLIENT"],
-    [await make(identity.spki, -2 * HOUR, -HOUR), "UNKNOWN_CLIENT"],
+    [await make(identity.spki, -2 * HOUR, -HOUR), "CLOCK_SKEW"],
     [await make(identity.spki, 0, 48 * HOUR), "UNKNOWN_CLIENT"],
     [await make(identity.spki, HOUR, 2 * HOUR), "DOC_FROM_FUTURE"],
     [unsigned, "DOC_UNSIGNED"],
@@ -73,7 +73,9 @@ test("a session vouches for its own key only, and for its time", async (t) => {
     using client = new HubClient({ hubs, identity, session });
     await assert.rejects(client.nodes(), { code });
   }
-  using client = new HubClient({ hubs, identity, session: await make(identity.spki, 0, HOUR) });
+  const shown = [await make(identity.spki, -2 * HOUR, -HOUR), await make(identity.spki, 0, HOUR)];
+  using client = new HubClient({ hubs, identity, session: async () => shown.shift() ?? unsigned });
+  await assert.rejects(client.nodes(), { code: "CLOCK_SKEW" });
   await client.nodes();
 });
 

@@ -45,11 +45,11 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
   if (hubs.length === 0) {
     throw new SkeinError("NO_HUB", "the charter lists no hub, and this command asks one");
   }
-  const { identity, session } = await openSession(paths, config.cluster, signer, clock);
+  const { identity, document } = await openSession(paths, config.cluster, signer, clock);
   const client = new HubClient({
     hubs,
     identity,
-    session,
+    session: document,
     clock,
     thrifty: true,
     asksOnly: dryRun !== undefined,

@@ -17,11 +17,24 @@ import { operatorDir } from "./home.ts";
  */
 export interface Session {
   readonly identity: TlsIdentity;
+  /** What vouches for it. It is signed anew before it ends: a command may run for longer. */
+  readonly document: () => Promise<Envelope>;
+}
+
+interface Owner {
+  readonly file: string;
+  readonly cluster: string;
+  readonly signer: Signer;
+  readonly clock: Clock;
+}
+
+interface Kept {
+  readonly identity: TlsIdentity;
   readonly session: Envelope;
 }
 
 const LIFETIME_MS = 12 * 3_600_000;
-/** A session that is about to end is not begun with. */
+/** A session that is about to end is not used: a request may take its time, and the hub's clock may be ahead. */
 const SPARE_MS = 30 * 60_000;
 
 const keptSchema = z.strictObject({ key: z.string(), session: envelopeSchema });
@@ -32,43 +45,47 @@ export async function openSession(
   signer: Signer,
   clock: Clock,
 ): Promise<Session> {
-  const file = path.join(operatorDir(paths), "session.json");
-  const kept = readKept(await readIfThere(file), cluster, signer, clock);
-  if (kept !== undefined) return kept;
-  const identity = ephemeralIdentity();
-  const now = clock.now();
-  const session = await seal(
-    "session.1",
-    {
-      cluster,
-      operator: signer.kid,
-      key: identity.spki,
-      issued: timeOf(now),
-      expires: timeOf(now + LIFETIME_MS),
+  const owner = { file: path.join(operatorDir(paths), "session.json"), cluster, signer, clock };
+  const kept = readKept(await readIfThere(owner.file), owner);
+  const identity = kept?.identity ?? ephemeralIdentity();
+  let latest = kept?.session ?? (await vouchFor(identity, owner));
+  let renewing: Promise<Envelope> | undefined;
+  return {
+    identity,
+    document: async () => {
+      if (isCurrent(latest, clock)) return latest;
+      renewing ??= vouchFor(identity, owner).finally(() => (renewing = undefined));
+      return (latest = await renewing);
     },
-    [signer],
-  );
+  };
+}
+
+async function vouchFor(identity: TlsIdentity, { file, cluster, signer, clock }: Owner): Promise<Envelope> {
+  const now = clock.now();
+  const times = { issued: timeOf(now), expires: timeOf(now + LIFETIME_MS) };
+  const body = { cluster, operator: signer.kid, key: identity.spki, ...times };
+  const session = await seal("session.1", body, [signer]);
   await writeFileAtomic(file, JSON.stringify({ key: identity.key, session }));
-  return { identity, session };
+  return session;
 }
 
 /** What was kept, unless it is another's, too old, or from a clock that was ahead. */
-function readKept(
-  text: string | undefined,
-  cluster: string,
-  signer: Signer,
-  clock: Clock,
-): Session | undefined {
+function readKept(text: string | undefined, { cluster, signer, clock }: Owner): Kept | undefined {
   if (text === undefined) return undefined;
   try {
     const { key, session } = keptSchema.parse(JSON.parse(text));
     const body = readUnverified(session, "session.1");
-    const now = clock.now();
-    const current = msOf(body.issued) <= now && msOf(body.expires) - SPARE_MS > now;
-    if (body.cluster !== cluster || body.operator !== signer.kid || !current) return undefined;
+    if (body.cluster !== cluster || body.operator !== signer.kid || !isCurrent(session, clock))
+      return undefined;
     const identity = tlsIdentity(createPrivateKey(key), "skein-session");
     return identity.spki === body.key ? { identity, session } : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isCurrent(session: Envelope, clock: Clock): boolean {
+  const { issued, expires } = readUnverified(session, "session.1");
+  const now = clock.now();
+  return msOf(issued) <= now && msOf(expires) - SPARE_MS > now;
 }

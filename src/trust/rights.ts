@@ -52,10 +52,6 @@ export function releaseKeys(charter: Charter, app: string): Keys {
   );
 }
 
-export function operatorKeys(charter: Charter): Keys {
-  return keysOf(charter, Object.keys(charter.operators) as KeyId[]);
-}
-
 /** The keys of admins, and of operators who may give some labels: who is neither can say nothing of any node. */
 export function enrollerKeys(charter: Charter): Keys {
   const kids = Object.entries(charter.operators)

@@ -3,7 +3,7 @@ import type { Digest, KeyId } from "../lib/ids.ts";
 import { refuseForeign, refuseFuture } from "./charter.ts";
 import type { Charter, Command } from "./documents.ts";
 import { openEnvelope, readUnverified, type Opened } from "./envelope.ts";
-import { msOf } from "./fields.ts";
+import { msOf, timeOf } from "./fields.ts";
 import { keyIdOf, spkiDigestOf } from "./keys.ts";
 import { keysOf, keysWith, type Right } from "./rights.ts";
 
@@ -13,7 +13,8 @@ const MAX_SESSION_MS = 12 * 3_600_000;
 /**
  * An operator's word that a TLS key speaks for them: for transport only, nothing is deployed by it.
  * @param spki the key that the other side of the connection holds; undefined when only the document is asked about
- * @throws SkeinError UNKNOWN_CLIENT (not an operator, another key, or over), WRONG_CLUSTER, DOC_*
+ * @throws SkeinError UNKNOWN_CLIENT (not an operator, another key, or for too long), CLOCK_SKEW (over), WRONG_CLUSTER,
+ *   DOC_*
  */
 export function openSession(
   charter: Charter,
@@ -132,10 +133,14 @@ function refuseSpent(
   { issued, expires }: { readonly issued: string; readonly expires: string },
   { now, longestMs }: { readonly now: number; readonly longestMs: number },
 ): void {
-  const code = type === "session" ? "UNKNOWN_CLIENT" : "ORDER_EXPIRED";
+  const isSession = type === "session";
   if (msOf(expires) - msOf(issued) > longestMs) {
+    const code = isSession ? "UNKNOWN_CLIENT" : "ORDER_EXPIRED";
     throw new SkeinError(code, `a ${type} may last ${longestMs / 60_000} minutes at most`);
   }
-  if (now >= msOf(expires))
-    throw new SkeinError(code, `the ${type} ended at ${expires}`, { data: { expires } });
+  if (now < msOf(expires)) return;
+  // Operators renew theirs by their own clock.
+  const code = isSession ? "CLOCK_SKEW" : "ORDER_EXPIRED";
+  const message = `the ${type} ended at ${expires}, and the clock here says ${timeOf(now)}`;
+  throw new SkeinError(code, message, { data: { expires } });
 }

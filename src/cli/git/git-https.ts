@@ -10,11 +10,12 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import type { HubAddress } from "../../api/hub-address.ts";
+import { sessionHeader } from "../../api/hub-line.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { operatorDir } from "../../operator/home.ts";
 import type { Session } from "../../operator/session.ts";
-import { readUnverified } from "../../trust/envelope.ts";
+import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { HELPER_DIR } from "../command/context.ts";
 
@@ -56,7 +57,8 @@ export async function letGitCall(calls: GitCalls): Promise<void> {
   const program = await findProgram("git-remote-https");
   const address = addressOf(hub, repo);
   const own = { key, program: program ?? "" };
-  const settings = (spki: string): string => settingsOf({ ...calls, hub: { ...hub, spki } }, own);
+  const document = await session.document();
+  const settings = (spki: string): string => settingsOf({ repo, hub: { ...hub, spki }, document }, own);
   const trial = async (spki: string): Promise<Trial> =>
     await tryOut(`${file}.${randomBytes(6).toString("hex")}.try`, settings(spki));
   const works = program !== undefined && (await trial(hub.spki)).code === 0;
@@ -66,6 +68,10 @@ export async function letGitCall(calls: GitCalls): Promise<void> {
 
 const addressOf = ({ address }: HubAddress, repo: string): string => `https://${address}/v1/git/${repo}`;
 
+interface Target extends Pick<GitCalls, "repo" | "hub"> {
+  readonly document: Envelope;
+}
+
 interface Own {
   readonly key: string;
   /** git's HTTPS that was tried: another one might not hold to the pin. */
@@ -73,9 +79,8 @@ interface Own {
 }
 
 /** Its first line is the launcher's: `# ADDRESS UNTIL PROGRAM`, the second in seconds since the epoch. */
-function settingsOf({ repo, hub, session }: GitCalls, { key, program }: Own): string {
-  const until = Math.floor((msOf(readUnverified(session.session, "session.1").expires) - SPARE_MS) / 1000);
-  const header = Buffer.from(JSON.stringify(session.session)).toString("base64url");
+function settingsOf({ repo, hub, document }: Target, { key, program }: Own): string {
+  const until = Math.floor((msOf(readUnverified(document, "session.1").expires) - SPARE_MS) / 1000);
   const quoted = JSON.stringify(key);
   return [
     `# ${addressOf(hub, repo)} ${until} ${program}`,
@@ -96,7 +101,7 @@ function settingsOf({ repo, hub, session }: GitCalls, { key, program }: Own): st
     "\tsslCertPasswordProtected = false",
     // What the user has others told is not the hub's to know.
     "\textraHeader =",
-    `\textraHeader = skein-session: ${header}`,
+    `\textraHeader = skein-session: ${sessionHeader(document)}`,
     "[credential]",
     "\thelper =",
     '[protocol "https"]',

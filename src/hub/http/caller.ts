@@ -6,11 +6,10 @@ import { SkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import type { Charter } from "../../trust/documents.ts";
-import { openEnvelope, parseEnvelope, readUnverified } from "../../trust/envelope.ts";
+import { parseEnvelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { keyIdOf } from "../../trust/keys.ts";
-import { keysOf, operatorKeys } from "../../trust/rights.ts";
-import { refuseForeign, refuseFuture } from "../../trust/charter.ts";
+import { openSession } from "../../trust/sessions.ts";
 import { peerKey } from "../../trust/tls.ts";
 
 export type Caller =
@@ -40,7 +39,6 @@ function peerOf(socket: TLSSocket): (PeerKey & { readonly kid: KeyId }) | undefi
   return found;
 }
 
-const SESSION_MAX_MS = 12 * 3_600_000 + 60_000;
 const SESSIONS_KEPT = 1000;
 
 export class Callers {
@@ -54,7 +52,7 @@ export class Callers {
     this.#clock = clock;
   }
 
-  /** @throws SkeinError UNKNOWN_CLIENT (no key shown, or a session that vouches for nothing), NOT_AUTHORISED */
+  /** @throws SkeinError UNKNOWN_CLIENT (no key shown, or a session that vouches for nothing), CLOCK_SKEW, DOC_* */
   of(req: http.IncomingMessage): Caller {
     const peer = peerOf(req.socket as TLSSocket);
     if (peer === undefined) {
@@ -72,32 +70,18 @@ export class Callers {
 
   #operator(header: string, spki: Digest, charter: Charter): Caller {
     let session = this.#sessions.get(header);
-    if (session?.charter !== charter.version) {
+    if (session?.charter !== charter.version || session.expires <= this.#clock.now()) {
       session = this.#verify(header, charter);
       this.#remember(header, session);
     }
     if (session.spki !== spki) throw new SkeinError("UNKNOWN_CLIENT", "the session is for another TLS key");
-    if (session.expires <= this.#clock.now()) {
-      throw new SkeinError("UNKNOWN_CLIENT", "the session has expired", { data: { sessionExpired: true } });
-    }
     const name = charter.operators[session.kid]?.name ?? "";
     return { role: "operator", spki, kid: session.kid, name };
   }
 
   #verify(header: string, charter: Charter) {
     const envelope = parseEnvelope(Buffer.from(header, "base64url").toString("utf8"));
-    const claimed = readUnverified(envelope, "session.1");
-    refuseForeign("session", claimed.cluster, charter);
-    if (!operatorKeys(charter).has(claimed.operator)) {
-      throw new SkeinError("UNKNOWN_CLIENT", "the session is by a key that the charter does not list", {
-        data: { operator: claimed.operator },
-      });
-    }
-    const { body } = openEnvelope(envelope, "session.1", keysOf(charter, [claimed.operator]), 1);
-    refuseFuture("session", body.issued, this.#clock.now());
-    if (msOf(body.expires) - msOf(body.issued) > SESSION_MAX_MS) {
-      throw new SkeinError("UNKNOWN_CLIENT", "a session of more than 12 hours");
-    }
+    const { body } = openSession(charter, envelope, { now: this.#clock.now() });
     return { spki: body.key, kid: body.operator, charter: charter.version, expires: msOf(body.expires) };
   }
 
