@@ -21,6 +21,8 @@ const tree = (port: number, version: string): Record<string, string> => ({
 
 interface Case {
   readonly w: World;
+  /** Codes of what the agent's log says that it did not take, as `TYPE CODE`. */
+  readonly refused: Set<string>;
   readonly port: number;
   readonly first: Ordered;
   readonly second: Envelope;
@@ -30,10 +32,16 @@ interface Case {
 async function running(t: TestContext): Promise<Case> {
   const w = await world(t);
   const port = await freePort();
-  await w.agent();
+  const refused = new Set<string>();
+  const onLog = (line: string): void => {
+    const said = JSON.parse(line) as Record<string, unknown>;
+    if (said["msg"] === "document refused")
+      refused.add(`${String(said["type"])} ${String(said["err.code"])}`);
+  };
+  await w.agent({ onLog });
   const first = await w.deploy(tree(port, "one"), { settle: true });
   await w.receipt(first.digest, "ok");
-  return { w, port, first, second: await w.publish(tree(port, "two")) };
+  return { w, refused, port, first, second: await w.publish(tree(port, "two")) };
 }
 
 /** Offers one more order beside what stands. */
@@ -126,6 +134,7 @@ for (const [what, code, make] of ORDERS) {
     offer(c, bad);
     if (code === "DOC_MALFORMED") await logged(c.w);
     else assert.equal((await c.w.receipt(digestOfEnvelope(bad), "refused")).code, code);
+    assert.deepEqual([...c.refused].slice(0, 1), [`order ${code}`]);
     assert.equal(await answer(c.port), "one");
     assert.equal(c.w.current(), c.first.release);
     assert.equal(fs.readFileSync(recordFile(c.w), "utf8"), before);
@@ -154,7 +163,9 @@ test("a settle without its receipts makes nothing stand: the order dies at its t
     settles: [...c.w.offered.settles, { settle: await settleOf(c.w.cluster, late, 1), receipts: [] }],
   });
   offer(c, late.envelope);
-  assert.equal((await c.w.receipt(late.digest)).verdict, "refused");
+  assert.equal((await c.w.receipt(late.digest)).code, "ORDER_EXPIRED");
+  await logged(c.w);
+  assert.ok(c.refused.has("settle SETTLE_UNPROVEN"));
   assert.equal(await answer(c.port), "one");
 });
 
@@ -171,11 +182,17 @@ test("a late node takes an order that was settled, whatever the time", async (t)
 
 test("an undo after the settle or after undoBefore is not followed", async (t) => {
   const c = await running(t);
+  c.w.offer({ gates: { [c.first.digest]: "undo" } });
+  await logged(c.w);
+  assert.ok(c.refused.has("undo UNDO_TOO_LATE"));
+  assert.equal(c.w.current(), c.first.release);
+  c.refused.clear();
   const second = await c.w.order(c.second, { undoBefore: from(-MINUTE) });
   offer(c, second.envelope);
   await c.w.receipt(second.digest, "ok");
   c.w.offer({ gates: { [second.digest]: "undo", [c.first.digest]: "undo" } });
   await logged(c.w);
+  assert.ok(c.refused.has("undo UNDO_TOO_LATE"));
   assert.equal(await answer(c.port), "two");
 });
 

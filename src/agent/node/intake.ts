@@ -99,26 +99,44 @@ function identityOffers({ ticket, enrol, label, revoke }: NodeDocuments, context
 
 function appOffers(app: WantedApp, context: Context): readonly Offer[] {
   const settles = new Map(app.settles.map((one) => [settledBy(one.settle), one]));
-  const offers = oldestFirst(app.orders).map((order): Offer => {
+  const offers = oldestFirst(app.orders).flatMap((order) => {
     const settle = settles.get(digestOfEnvelope(order));
-    return {
-      type: "order",
-      early: false,
-      envelope: order,
-      step: (state) => {
-        // A settled order also counts after applyBefore and below the head; unsettled, only as a new head.
-        const proven =
-          settle === undefined ? undefined : acceptSettle(state, proof(app, settle, order), context);
-        if (proven !== undefined && proven.outcome.kind !== "refused") return proven;
-        const taken = acceptOrder(state, order, context);
-        return taken.outcome.kind === "known" && proven !== undefined ? proven : taken;
-      },
-    };
+    return settle === undefined
+      ? [orderOffer(order, (state) => acceptOrder(state, order, context))]
+      : settledOffers(proof(app, settle, order), order, context);
   });
   for (const [name, gate] of Object.entries(app.gates)) {
     if (gate === "undo" && isDigest(name)) offers.push(undoOffer(app, name, context));
   }
   return offers;
+}
+
+function orderOffer(envelope: Envelope, step: Offer["step"]): Offer {
+  return { type: "order", early: false, envelope, step };
+}
+
+/**
+ * A settled order also counts after applyBefore and below the head; unsettled, only as a new head. A settle that is
+ * none says nothing against its order: what the node runs by it is not refused.
+ */
+function settledOffers(
+  input: Parameters<typeof acceptSettle>[1],
+  order: Envelope,
+  context: Context,
+): readonly Offer[] {
+  let refusal: Outcome | undefined;
+  const step = (state: NodeState): Step => {
+    const proven = acceptSettle(state, input, context);
+    if (proven.outcome.kind !== "refused") return proven;
+    const taken = acceptOrder(state, order, context);
+    const { outcome } = taken;
+    const isOfOrder = outcome.kind === "refused" && outcome.error.code === proven.outcome.error.code;
+    refusal = isOfOrder ? undefined : proven.outcome;
+    return taken;
+  };
+  const said = (state: NodeState): Step =>
+    refusal === undefined ? unchanged(state) : { state, outcome: refusal };
+  return [orderOffer(order, step), { type: "settle", early: false, envelope: null, step: said }];
 }
 
 function undoOffer({ app, env }: WantedApp, order: Digest, context: Context): Offer {
