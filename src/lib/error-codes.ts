@@ -145,7 +145,7 @@ export const ERROR_CODES = {
   ORDER_EQUIVOCATION: entry(
     5,
     "Two different orders carry one serial.",
-    "Sign a new order; find out which key signed twice.",
+    "Sign a new order; find out which key signed twice, or who restored the bucket.",
   ),
   ORDER_FORK: entry(
     5,

@@ -2,13 +2,15 @@ import { readOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
 import { followCharters, told, VOID } from "../../bucket/following.ts";
 import { compareOrders, orderName, orderPlaceOf, type OrderPlace } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
+import type { Seen } from "../../bucket/looking.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { WantedApp } from "../../api/schemas.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { digestOf, type Digest } from "../../lib/ids.ts";
 import { rosterDigest, type Charter } from "../../trust/documents.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { openOrder } from "../../trust/orders.ts";
+import { compareSerials, openOrder } from "../../trust/orders.ts";
 import { appStateOf, type NodeState } from "../../trust/node-state.ts";
 import { matches, parseSelector } from "../../trust/selector.ts";
 
@@ -18,8 +20,22 @@ export interface BucketOffer {
   readonly apps: readonly WantedApp[];
   /** What no honest bucket says; and BUCKET_STALE, for each thing that went back. */
   readonly troubles: readonly SkeinError[];
-  /** Names of newest orders that are for other nodes: they need not be read again while this node is who it is. */
-  readonly others: readonly string[];
+  /** What to give at the next look. */
+  readonly looked: Looked;
+}
+
+/**
+ * The newest orders as they were read, by name. A bucket that was set back gives a name once more to whoever orders next,
+ * so each is read anew when the bucket says something else of its app, or was listed since.
+ */
+export type Looked = Readonly<Record<string, LookedOrder>>;
+
+interface LookedOrder {
+  /** What the root said of the app, and when the bucket was listed. */
+  readonly said: Digest;
+  readonly order: Digest;
+  /** It need not be read again while this node is who it is. */
+  readonly isForOthers: boolean;
 }
 
 /** Which apps and environments are asked about. */
@@ -27,8 +43,8 @@ export type Wish = (app: string, env: string) => boolean;
 
 export interface OfferOptions {
   readonly wish: Wish;
-  /** What `others` told before. */
-  readonly passed: ReadonlySet<string>;
+  /** What was looked at before. */
+  readonly looked: Looked;
   readonly now: number;
   readonly signal: AbortSignal;
 }
@@ -42,9 +58,9 @@ const READ_BACK = 20;
  */
 export async function bucketOffer(
   documents: DocumentStore,
-  root: Root,
+  { root, listedMs }: Pick<Seen, "root" | "listedMs">,
   state: NodeState,
-  { wish, passed, now, signal }: OfferOptions,
+  { wish, looked, now, signal }: OfferOptions,
 ): Promise<BucketOffer> {
   const { envelopes, charter, trouble } = await followCharters(documents, state.charter, root.charter, {
     now,
@@ -55,17 +71,40 @@ export async function bucketOffer(
     ...(trouble === undefined ? [] : [trouble]),
     ...staleness(root, state, wish),
   ];
-  const others: string[] = [];
+  const kept: Record<string, LookedOrder> = {};
   for (const name of newestOrders(root, wish)) {
     const place = orderPlaceOf(name);
-    if (place === undefined || passed.has(name) || compareWithHeld(place, state) !== "newer") continue;
-    const own = await newestFor(documents, place, state, { charter, now, signal });
+    if (place === undefined || compareWithHeld(place, state) < 0) continue;
+    const said = digestOf(JSON.stringify([root.apps[place.app], listedMs]));
+    const look = { charter, now, signal, ...knownBefore(place, said, looked[name], state) };
+    const own = await newestFor(documents, place, state, look);
     if (own.found !== undefined) apps.push(own.found.wanted);
     troubles.push(...own.troubles);
     // What nobody signed is looked past each time: an order that is older by its name may come yet.
-    if (own.found?.name !== name && own.troubles.length === 0) others.push(name);
+    if (own.newest === undefined || own.troubles.length > 0) continue;
+    const isForOthers = own.found?.name !== name && !isHeld(own.newest, place, state);
+    kept[name] = { said, order: own.newest, isForOthers };
   }
-  return { charters: envelopes, apps, troubles, others };
+  return { charters: envelopes, apps, troubles, looked: kept };
+}
+
+/** What need not be read: the node holds it, or it was read before and is for others. */
+function knownBefore(
+  place: OrderPlace,
+  said: Digest,
+  before: LookedOrder | undefined,
+  state: NodeState,
+): Pick<OrderLook, "known" | "isDone"> {
+  return {
+    known: place.digest ?? (before?.said === said ? before.order : undefined),
+    isDone: (order) =>
+      order !== undefined && (isHeld(order, place, state) || (order === before?.order && before.isForOthers)),
+  };
+}
+
+function isHeld(order: Digest, { app, env }: OrderPlace, state: NodeState): boolean {
+  const { head } = appStateOf(state, app, env);
+  return order === head?.digest && head.settle !== null;
 }
 
 interface OrderLook {
@@ -73,10 +112,15 @@ interface OrderLook {
   readonly charter: Charter;
   readonly now: number;
   readonly signal: AbortSignal;
+  /** What is under the newest name, where that is known without a read. */
+  readonly known: Digest | undefined;
+  readonly isDone: (order: Digest | undefined) => boolean;
 }
 
 interface FoundOrder {
-  readonly found: { readonly name: string; readonly wanted: WantedApp } | undefined;
+  /** What is under the newest name; undefined: nothing that can be read. */
+  readonly newest: Digest | undefined;
+  readonly found?: { readonly name: string; readonly wanted: WantedApp };
   readonly troubles: readonly SkeinError[];
 }
 
@@ -90,23 +134,30 @@ async function newestFor(
   state: NodeState,
   look: OrderLook,
 ): Promise<FoundOrder> {
+  if (look.isDone(look.known)) return { newest: look.known, troubles: [] };
   let places: readonly OrderPlace[] = [newest];
+  let first: Digest | undefined;
   const troubles: SkeinError[] = [];
   for (let n = 0; n < READ_BACK; n++) {
     const place = places.at(-1);
-    if (place === undefined || compareWithHeld(place, state) !== "newer") break;
+    if (place === undefined || compareWithHeld(place, state) < 0) break;
     // Nothing there: it was withdrawn since, and the next root says so.
     const entry = await orderEntry(documents, place, look).catch((err: unknown) => {
       if (!isSkeinError(err, ...VOID)) throw err;
       troubles.push(told(orderName(place), "order", err));
       return undefined;
     });
-    if (entry !== undefined && isFor(entry, state))
-      return { found: { name: orderName(place), wanted: wantedOf(place, entry) }, troubles };
+    const digest = entry && digestOfEnvelope(entry.order);
+    if (n === 0) first = digest;
+    if (look.isDone(digest)) break;
+    if (entry !== undefined && isFor(entry, state)) {
+      const found = { name: orderName(place), wanted: wantedOf(place, entry) };
+      return { newest: first, found, troubles };
+    }
     if (n === 0) places = await olderThan(newest, documents, look.signal);
     else places = places.slice(0, -1);
   }
-  return { found: undefined, troubles };
+  return { newest: first, troubles };
 }
 
 async function orderEntry(
@@ -166,15 +217,13 @@ function newestOrders(root: Root, wish: Wish): readonly string[] {
   );
 }
 
-/** Another order with the held one's serial is read too: that is an alarm. */
-function compareWithHeld(place: OrderPlace, state: NodeState): "newer" | "known" | "older" {
-  const { head } = appStateOf(state, place.app, place.env);
-  if (head === null) return "newer";
-  const digest = place.digest === null ? null : head.digest;
-  const held = compareOrders(place, { ...place, epoch: head.epoch, seq: head.seq, digest });
-  if (held === 0) return head.settle === null ? "newer" : "known";
-  const sameSerial = place.epoch === head.epoch && place.seq === head.seq;
-  return held > 0 || sameSerial ? "newer" : "older";
+/**
+ * Negative where what the node holds is newer. By the serial alone: another order with the held one's is an alarm, and
+ * only what is under the name tells.
+ */
+function compareWithHeld({ app, env, epoch, seq }: OrderPlace, state: NodeState): number {
+  const { head } = appStateOf(state, app, env);
+  return head === null ? 1 : compareSerials({ epoch, seq }, head);
 }
 
 function staleness(root: Root, state: NodeState, wish: Wish): readonly SkeinError[] {
@@ -187,7 +236,7 @@ function staleness(root: Root, state: NodeState, wish: Wish): readonly SkeinErro
     if (head === null || !wish(app, env)) continue;
     const name = root.apps[app]?.orders[env];
     const place = name === undefined ? undefined : orderPlaceOf(name);
-    if (place !== undefined && compareWithHeld(place, state) !== "older") continue;
+    if (place !== undefined && compareWithHeld(place, state) >= 0) continue;
     const has = place?.seq ?? 0;
     const data = { app, env, has, known: head.seq, order: digestOfEnvelope(head.order) };
     stale.push(

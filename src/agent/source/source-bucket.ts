@@ -1,12 +1,12 @@
 import type { Bucket } from "../../bucket/bucket.ts";
 import { lookAgain, type Seen } from "../../bucket/looking.ts";
-import { rootText, type Root } from "../../bucket/root.ts";
+import { rootText } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { digestOf } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { seesRetired } from "../../release/upkeep/retired.ts";
 import { digestOfEnvelope } from "../../trust/envelope.ts";
-import { bucketOffer, type Wish } from "./bucket-offer.ts";
+import { bucketOffer, type Looked, type Wish } from "./bucket-offer.ts";
 import type { NodeStore } from "../node/node-store.ts";
 import type { Offered, Source } from "./source.ts";
 
@@ -28,7 +28,7 @@ const EVERY_MS = 30_000;
  */
 export function bucketSource(store: NodeStore, options: BucketSourceOptions): Source {
   const { bucket, clock, log, everyMs = EVERY_MS } = options;
-  const memory: Memory = { said: new Set(), passed: new Set() };
+  const memory: Memory = { said: new Set(), looked: {} };
   let seen: Seen | undefined;
   return {
     name: bucket.name,
@@ -37,8 +37,9 @@ export function bucketSource(store: NodeStore, options: BucketSourceOptions): So
     async wanted(etag, _waitMs, signal) {
       if (etag !== undefined) await clock.sleep(everyMs * (0.75 + Math.random() / 2), signal);
       const now = await lookAgain(bucket.documents, seen, clock.now(), signal);
-      const isKnown = now.isSame && etag === digestOf(rootText(now.root));
-      const offer = isKnown ? undefined : await offered(now.root, store, options, memory, signal);
+      const isListed = now.listedMs !== seen?.listedMs;
+      const isKnown = now.isSame && !isListed && etag === digestOf(rootText(now.root));
+      const offer = isKnown ? undefined : await offered(now, store, options, memory, signal);
       // Only now: what could not be read is asked for again.
       seen = now;
       return offer;
@@ -66,27 +67,28 @@ export function bucketSource(store: NodeStore, options: BucketSourceOptions): So
 interface Memory {
   /** Troubles that were logged. */
   readonly said: Set<string>;
-  /** Orders that are for others. A new label counts from the next order on, or from a start of the agent. */
-  readonly passed: Set<string>;
+  /** A new label counts from the next order on, or from a start of the agent. */
+  looked: Looked;
 }
 
 async function offered(
-  root: Root,
+  seen: Seen,
   store: NodeStore,
   { bucket, wish, log, clock }: BucketSourceOptions,
-  { said, passed }: Memory,
+  memory: Memory,
   signal: AbortSignal,
 ): Promise<Offered> {
-  const look = { wish, passed, now: clock.now(), signal };
-  const offer = await bucketOffer(bucket.documents, root, store.state, look);
-  for (const name of offer.others) passed.add(name);
+  const { said, looked } = memory;
+  const look = { wish, looked, now: clock.now(), signal };
+  const offer = await bucketOffer(bucket.documents, seen, store.state, look);
+  memory.looked = offer.looked;
   for (const { code, message } of offer.troubles) {
     if (said.has(message) || said.size >= 1000) continue;
     said.add(message);
     log.error(message, { "err.code": code });
   }
   return {
-    etag: digestOf(rootText(root)),
+    etag: digestOf(rootText(seen.root)),
     incarnation: "bucket",
     catchingUp: false,
     duplicate: false,

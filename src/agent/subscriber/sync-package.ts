@@ -1,5 +1,5 @@
 import { revisionOf, releasePlace } from "../../bucket/layout.ts";
-import type { Root } from "../../bucket/root.ts";
+import type { Seen } from "../../bucket/looking.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
@@ -16,7 +16,7 @@ import { takeIn } from "../node/intake.ts";
 import { fetchWanted, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage, type SubscriberTools } from "./open.ts";
 import type { PackagePlace } from "./place.ts";
-import { passBy, passedBefore } from "./passed.ts";
+import { keepLooked, lookedBefore } from "./looked.ts";
 import { recordOf } from "./prefetch.ts";
 import { removeGone } from "./removing.ts";
 import { takeTurn } from "./turn.ts";
@@ -49,20 +49,20 @@ export interface PackageResult {
 
 /**
  * Brings one package to what the bucket says: takes in what is new, fetches it, jumps, and removes what is gone. Where
- * the bucket does not answer (`root` null), what this machine knows already is still brought about.
+ * the bucket does not answer (`seen` null), what this machine knows already is still brought about.
  * Never throws but when `signal` aborts: a package that fails holds up no other.
  */
 export async function syncPackage(
   place: PackagePlace,
-  root: Root | null,
+  seen: Seen | null,
   tools: SyncTools,
 ): Promise<PackageResult> {
   const { signal, clock, waitMs } = tools;
   try {
     using _turn = await takeTurn(place, { command: "sync", waitMs, clock, signal });
-    const open = await openPackage(place, root, tools);
+    const open = await openPackage(place, seen?.root ?? null, tools);
     const was = await readCurrent(place.folders);
-    const troubles = await bringAbout(open, root, tools);
+    const troubles = await bringAbout(open, seen, tools);
     return {
       ...(await resultOf(open, troubles, tools)),
       changed: was !== (await readCurrent(place.folders)),
@@ -71,15 +71,16 @@ export async function syncPackage(
     signal.throwIfAborted();
     const nothing = { active: null, changed: false, held: null, startsMs: null, isDone: false };
     // Where the bucket did not answer, that alone is why nothing of a new package is here.
-    const isAsked = root !== null || !isSkeinError(err, "NOT_FOUND");
+    const isAsked = seen !== null || !isSkeinError(err, "NOT_FOUND");
     return { package: place.package.name, ...nothing, troubles: isAsked ? [toSkeinError(err)] : [] };
   }
 }
 
-async function bringAbout(open: OpenPackage, root: Root | null, tools: SyncTools): Promise<SkeinError[]> {
+async function bringAbout(open: OpenPackage, seen: Seen | null, tools: SyncTools): Promise<SkeinError[]> {
   const { bucket, env, signal } = tools;
+  const root = seen?.root ?? null;
   const troubles: SkeinError[] = [];
-  if (root !== null) troubles.push(...(await takeInFrom(root, open, tools)));
+  if (seen !== null) troubles.push(...(await takeInFrom(seen, open, tools)));
   await endHold(open, tools);
   const onFetched = (id: ReleaseId): void => {
     tools.say(`${open.place.package.name}: fetched ${id.slice(0, 8)}`);
@@ -97,7 +98,7 @@ async function bringAbout(open: OpenPackage, root: Root | null, tools: SyncTools
   return troubles;
 }
 
-async function takeInFrom(root: Root, open: OpenPackage, tools: SyncTools): Promise<readonly SkeinError[]> {
+async function takeInFrom(seen: Seen, open: OpenPackage, tools: SyncTools): Promise<readonly SkeinError[]> {
   const { store, kept, context, identity, place } = open;
   const wish = (app: string, env: string): boolean => app === place.package.app && env === tools.env;
   const now = { now: tools.clock.now(), self: context.signer.kid };
@@ -105,15 +106,16 @@ async function takeInFrom(root: Root, open: OpenPackage, tools: SyncTools): Prom
   if (store.state.identity === null && identity !== null) {
     await takeIn({ charters: [], apps: [], identity }, store, kept, now);
   }
-  const passed = await passedBefore(open);
-  const look = { wish, passed, now: now.now, signal: tools.signal };
-  const offer = await bucketOffer(tools.bucket.documents, root, store.state, look);
+  const looked = await lookedBefore(open);
+  const look = { wish, looked, now: now.now, signal: tools.signal };
+  const offer = await bucketOffer(tools.bucket.documents, seen, store.state, look);
   const offered = { charters: offer.charters, apps: offer.apps, identity, lastReceipts: [] };
   const refusals = await takeIn(offered, store, kept, now);
   faultPoint("subscriber.taken-in");
-  if (offer.others.length > 0) {
-    await passBy(open, offer.others);
-    tools.say(`${place.package.name}: the newest order is for other machines`);
+  await keepLooked(open, offer.looked);
+  for (const [name, { order, isForOthers }] of Object.entries(offer.looked)) {
+    if (isForOthers && looked[name]?.order !== order)
+      tools.say(`${place.package.name}: the newest order is for other machines`);
   }
   return [
     ...offer.troubles,

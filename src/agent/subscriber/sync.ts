@@ -1,5 +1,6 @@
 import path from "node:path";
 import type { Package } from "../../bucket/layout.ts";
+import type { Seen } from "../../bucket/looking.ts";
 import type { Root } from "../../bucket/root.ts";
 import { toSkeinError, type SkeinError } from "../../lib/errors.ts";
 import { retryDelayMs } from "../../lib/retry.ts";
@@ -27,15 +28,15 @@ export async function sync(root: string, tools: SyncTools): Promise<SyncResult> 
   if (places.length === 0)
     tools.say(`this machine subscribes to nothing yet: mkdir ${path.join(root, "PACKAGE")}`);
   const { signal, clock, bucket } = tools;
-  let seen: Root | null = null;
+  let seen: Seen | null = null;
   let unread: SkeinError | null = null;
   try {
-    seen = (await poll(root, bucket.documents, clock, signal)).root;
+    seen = await poll(root, bucket.documents, clock, signal);
   } catch (err) {
     signal.throwIfAborted();
     unread = toSkeinError(err);
   }
-  if (seen !== null) for (const { package: one } of places) tellUnknown(one, seen, tools);
+  if (seen !== null) for (const { package: one } of places) tellUnknown(one, seen.root, tools);
   const packages = await eachOf(places, async (place) => await syncPackage(place, seen, tools));
   return { packages, unread, isDone: unread === null && packages.every(({ isDone }) => isDone) };
 }

@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { text } from "node:stream/consumers";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { packagePlace } from "../../agent/subscriber/place.ts";
 import { syncForever } from "../../agent/subscriber/sync.ts";
@@ -28,6 +28,7 @@ import { fakeClock } from "../../lib/fake-clock.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { isReleaseId } from "../../lib/ids.ts";
 import { stick, sticking } from "../../release/install/stuck.fixture.ts";
+import { operatorDir } from "../home.ts";
 import { jumpMaster, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
@@ -326,6 +327,48 @@ test("what is ordered after a bucket was set back reaches who had seen more, and
   assert.deepEqual([await codes(), pageOf(ahead), pageOf(behind)], [[[], []], "v1", "v1"]);
   assert.equal(await world.jump(await world.spool("site", { version: "v4" })), 6);
   assert.deepEqual([await codes(), pageOf(ahead), pageOf(behind)], [[[], []], "v4", "v4"]);
+});
+
+/** A bucket that was set back behind what a machine has seen, and an operator's machine that knows nothing of it. */
+async function lostOrder(t: TestContext, clock: Clock) {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"], { clock });
+  const [v1, v2, v3] = [
+    await world.spool("site", { version: "v1" }),
+    await world.spool("site", { version: "v2" }),
+    await world.spool("site", { version: "v3" }),
+  ];
+  await world.jump(v1);
+  const aside = path.join(world.dir, "yesterday");
+  await copied(world.bucketDir, aside);
+  await world.jump(v2);
+  await machine.sync();
+  await copied(aside, world.bucketDir);
+  const { paths } = await world.operator();
+  rmSync(path.join(operatorDir(paths), "in-bucket"), { recursive: true });
+  const codes = async (): Promise<readonly string[]> =>
+    ((await machine.sync()).packages[0]?.troubles ?? []).map(({ code }) => code);
+  return { world, machine, v3, codes };
+}
+
+test("another order under the serial of the one that a machine follows is told, until the next one", async (t) => {
+  const { world, machine, v3, codes } = await lostOrder(t, systemClock);
+  await world.spool("site", { version: "v4" });
+  assert.equal(await world.jump(v3), 2, "the lost one's serial");
+  const seen = [await codes(), await codes(), pageOf(machine)];
+  assert.deepEqual(seen, [["ORDER_EQUIVOCATION"], ["ORDER_EQUIVOCATION"], "v2"]);
+  const again = { env: "default", again: true, selector: "all", spreadMs: 0, signal: t.signal };
+  await jumpMaster(await world.operator(), revisionWord(v3), again);
+  assert.deepEqual([await codes(), pageOf(machine)], [[], "v3"]);
+});
+
+test("such an order is told within the hour where the bucket reads as it did before", async (t) => {
+  const clock = fakeClock(Date.now() + 60_000);
+  const { world, machine, v3, codes } = await lostOrder(t, clock);
+  await world.jump(v3);
+  assert.deepEqual(await codes(), [], "its root is what the machine has read");
+  clock.advance(3_600_001);
+  assert.deepEqual([await codes(), pageOf(machine)], [["ORDER_EQUIVOCATION"], "v2"]);
 });
 
 test("a bucket that shows the same for ever is noticed by its age, until something is signed anew", async (t) => {
