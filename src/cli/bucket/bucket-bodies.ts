@@ -1,8 +1,9 @@
+import { revisionOf } from "../../bucket/layout.ts";
 import { publishCharters } from "../../bucket/publish.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatDuration } from "../../lib/units.ts";
-import { deployToBucket, reorderInBucket } from "../../operator/bucket/bucket-deploy.ts";
+import { buildToBucket, deployToBucket, reorderInBucket } from "../../operator/bucket/bucket-deploy.ts";
 import { inviteToBucket } from "../../operator/bucket/bucket-invite.ts";
 import { configIfThere, readCharters } from "../../operator/home.ts";
 import { initCluster } from "../../operator/init.ts";
@@ -64,6 +65,27 @@ export async function initBucket(context: Context, flags: InitFlags): Promise<Re
   io.say(`next  skein ftl spool FILE; on each machine: SKEIN_CHARTER=${made.pin} skein ftl sync`);
   const { cluster, pin, operator, already } = made;
   return { cluster, fingerprint: pin, operator, already, bucket: bucket.name };
+}
+
+/** `build` where SKEIN_BUCKET is set. */
+export async function build(context: Context, source: string | undefined): Promise<Result> {
+  const { env, cwd, signal, globals, io } = context;
+  using bucket = await bucketHere({}, context, "writing");
+  const typed = ["skein build", ...(source === undefined ? [] : [source])].join(" ");
+  const operator = await operatorHere(context, bucket, typed);
+  const shown = progress(io);
+  const { tell } = shown;
+  const options = { app: globals.app ?? null, env, from: source ?? null, cwd, tell, signal };
+  const { place, release, already, manifest } = await buildToBucket(operator, options);
+  shown.end();
+  io.print(`${manifest.app}@${place.id}`);
+  return {
+    app: manifest.app,
+    release: place.id,
+    commit: release.commit,
+    already,
+    revision: revisionOf(place),
+  };
 }
 
 /** `deploy` where SKEIN_BUCKET is set. */

@@ -36,6 +36,7 @@ export interface DeployFlags {
 const PLAN_HAS_CHANGES = 10;
 
 export async function build(context: Context, source: string | undefined): Promise<Result> {
+  if (hasBucket({})) return await (await import("../bucket/bucket-bodies.ts")).build(context, source);
   const operator = await context.operator();
   const shown = progress(context.io);
   const { origin } =

@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { writeTree } from "../../release/release.fixture.ts";
+import { pax, tar } from "../../source/source.fixture.ts";
 import { nothingHere } from "../asked.ts";
+import type { OperatorEvent } from "../events.ts";
 import { lineOf } from "./bucket-order.ts";
 import { masterRevisions } from "./master.ts";
-import { deployToBucket, reorderInBucket, type BucketDeployOptions } from "./bucket-deploy.ts";
+import { buildToBucket, deployToBucket, reorderInBucket, type BucketDeployOptions } from "./bucket-deploy.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
@@ -66,6 +68,22 @@ test("deploy goes through a bucket: what is here, a folder, an earlier revision,
   const known = await deployToBucket(operator, wish(world, { app: "site", version: first, cwd: repo }));
   assert.equal(known.release, one.release, "a commit that was released is not built to another one");
   assert.notEqual(two.release, one.release);
+});
+
+test("a build for a bucket is released and ordered nowhere, and says what it left out", async (t) => {
+  const world = await bucketWorld(t);
+  const operator = await world.operator();
+  const from = path.join(world.dir, "site.tar");
+  const attributes = { name: "x", type: "x", content: pax(["SCHILY.xattr.user.note", "hi"]) } as const;
+  writeFileSync(from, tar(attributes, { name: "version", content: "one" }));
+  const told: OperatorEvent[] = [];
+  const options = wish(world, { from, tell: (event) => told.push(event) });
+  const { place, already } = await buildToBucket(operator, options);
+  assert.equal(already, false);
+  assert.match(told.find((event) => event.type === "note")?.text ?? "", /extended attributes/);
+  assert.equal((await lineOf(operator, { app: "site", env: "default" }, t.signal)).head, null);
+  const again = await deployToBucket(operator, options);
+  assert.deepEqual([again.release, again.seq], [place.id, 1]);
 });
 
 test("stop and start through a bucket keep the release, and what is nowhere is said", async (t) => {

@@ -23,6 +23,11 @@ import { meantRelease, releaseToBucket, type BucketRelease } from "./bucket-rele
 /** As for a hub, but for what only a hub could do: nobody watches the nodes. */
 export type BucketDeployOptions = Omit<DeployOptions, "depot" | "helperDir" | "attended" | "applyWithinMs">;
 
+export type BucketBuildOptions = Pick<
+  BucketDeployOptions,
+  "app" | "env" | "from" | "cwd" | "tell" | "signal"
+>;
+
 export interface Deployed {
   readonly app: string;
   readonly release: ReleaseId;
@@ -34,6 +39,17 @@ export interface Deployed {
 
 interface Target extends BucketRelease {
   readonly manifest: Manifest;
+}
+
+interface Made extends Target {
+  readonly already: boolean;
+}
+
+/** Releases what is here, or `from`, and orders nothing. @throws SkeinError of every layer; nothing was changed then */
+export async function buildToBucket(operator: BucketOperator, options: BucketBuildOptions): Promise<Made> {
+  const { from } = options;
+  const origin = from === null ? await originHere(options) : ({ kind: "path", path: from } as const);
+  return await make(operator, origin, options);
 }
 
 /**
@@ -115,8 +131,7 @@ export async function reorderInBucket(
 
 async function findTarget(operator: BucketOperator, options: BucketDeployOptions): Promise<Target> {
   const { app, version, from } = options;
-  if (from !== null) return await make(operator, { kind: "path", path: from }, options);
-  if (version === null) return await make(operator, await originHere(options), options);
+  if (from !== null || version === null) return await buildToBucket(operator, options);
   if (app === null) throw new SkeinError("USAGE", "a version needs its app: skein deploy APP VERSION");
   return (await published(operator, app, version, options)) ?? (await fromCommit(operator, version, options));
 }
@@ -157,7 +172,7 @@ async function fromCommit(
 }
 
 /** @throws SkeinError SOURCE_NOT_FOUND when nothing here is the app that was named, or any */
-async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions): Promise<Origin> {
+async function originHere({ app, cwd, env, tell, signal }: BucketBuildOptions): Promise<Origin> {
   const { origin, left } = await originOf(cwd, signal);
   if (app === null) await refuseBelowManifest(origin, cwd);
   await refuseNewManifest({ origin, left }, cwd, signal);
@@ -173,7 +188,7 @@ async function originHere({ app, cwd, env, tell, signal }: BucketDeployOptions):
   return origin;
 }
 
-async function make(operator: BucketOperator, origin: Origin, options: BucketDeployOptions): Promise<Target> {
+async function make(operator: BucketOperator, origin: Origin, options: BucketBuildOptions): Promise<Made> {
   const { env, app, tell, signal } = options;
   await using opened = await openSource(origin, {
     env,
@@ -189,7 +204,8 @@ async function make(operator: BucketOperator, origin: Origin, options: BucketDep
     signal,
     onProgress: (progress) => tell({ type: "publishing", ...progress }),
   });
-  const { place, release, already, storedBytes } = made;
+  const { place, release, already, storedBytes, notes } = made;
+  for (const text of notes) tell({ type: "note", text });
   const { commit, files, bytes } = release;
   // What a dry run would publish, it says itself.
   if (operator.dryRun === undefined || already)
