@@ -223,8 +223,8 @@ async function hook(
   return { evident: !found };
 }
 
-async function own({ context, record, signal }: StepInput, { user }: LoadedRelease): Promise<void> {
-  await ownData(context.folders(record.app), user, signal);
+async function own(input: StepInput, { user }: LoadedRelease): Promise<void> {
+  await ownData(input.context.folders(input.record.app), user, toolsOf(input));
 }
 
 async function planOf(input: StepInput, { release, generation }: Run): Promise<ReleasePlan> {

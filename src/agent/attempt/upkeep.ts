@@ -62,7 +62,7 @@ export async function revive(
   all: boolean,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { instances, releases, log, depots } = context;
+  const { instances, releases, log, depots, clock, groups } = context;
   const runs = await instances.running(record.app);
   const running = new Set(runs.map(({ release }) => release));
   for (const id of wantedOf(record).filter((one) => all || !running.has(one))) {
@@ -73,7 +73,8 @@ export async function revive(
     const start = async (): Promise<ReleasePlan> => {
       const loaded = await releases.load(record, id);
       // Those beside it use it as it is.
-      if (id === record.reached?.release) await ownData(context.folders(record.app), loaded.user, signal);
+      if (id === record.reached?.release)
+        await ownData(context.folders(record.app), loaded.user, { clock, groups, signal });
       const found = loaded.plan(generationOf(id, record, runs));
       await instances.serve(found, signal);
       return found;

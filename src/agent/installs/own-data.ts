@@ -1,14 +1,23 @@
-import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { promisify } from "node:util";
+import type { Clock } from "../../lib/clock.ts";
 import { errnoOf, messageOf, SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
-import type { RunAs } from "../programs/command.ts";
+import { describeEnd, runCommand, type RunAs } from "../programs/command.ts";
+import type { Group, Groups } from "../programs/groups.ts";
+import { SANE_PATH } from "../runtime/environment.ts";
 import type { AppFolders } from "./folders.ts";
 
-const run = promisify(execFile);
+/** However much there is. */
+const WITHIN_MS = 86_400_000;
+
+export interface GivingTools {
+  readonly clock: Clock;
+  /** Where a `chown` is noted, so that whoever comes after an agent that was killed ends it. */
+  readonly groups: Groups;
+  readonly signal: AbortSignal;
+}
 
 /**
  * Gives an app's data to the user whom the release that comes now runs as. Mostly it has it already; else what belongs
@@ -18,9 +27,9 @@ const run = promisify(execFile);
  * @throws SkeinError IO
  */
 export async function ownData(
-  { data, revs }: Pick<AppFolders, "data" | "revs">,
+  { app, data, revs }: Pick<AppFolders, "app" | "data" | "revs">,
   user: RunAs | undefined,
-  signal: AbortSignal,
+  tools: GivingTools,
 ): Promise<void> {
   if (user === undefined) return;
   // Somebody may have it on another disk, and a link to it here.
@@ -33,14 +42,15 @@ export async function ownData(
   const owners = new Set([...uidsIn(noted ?? ""), uid, user.uid]);
   await writeFileAtomic(note, [...owners].join(" "));
   owners.delete(user.uid);
+  await using group = await tools.groups.open(`${path.basename(app)}-data`);
   try {
     for (const owner of owners) {
-      await give(dir, owner, user, signal);
+      await give(dir, owner, user, group, tools);
       // The folder itself went last, and shut them out: what they wrote until then is given now.
-      await give(dir, owner, user, signal);
+      await give(dir, owner, user, group, tools);
     }
   } catch (err) {
-    signal.throwIfAborted();
+    tools.signal.throwIfAborted();
     throw new SkeinError("IO", `${data} could not be given to its user: ${messageOf(err)}`, {
       data: { path: data },
       cause: err,
@@ -51,9 +61,29 @@ export async function ownData(
 
 const uidsIn = (text: string): number[] => [...text.matchAll(/\d+/g)].map(Number);
 
-async function give(dir: string, owner: number, { uid, gid }: RunAs, signal: AbortSignal): Promise<void> {
+async function give(
+  dir: string,
+  owner: number,
+  { uid, gid }: RunAs,
+  { mark, started }: Group,
+  { clock, signal }: GivingTools,
+): Promise<void> {
   const how = ["--recursive", "--no-dereference", `--from=${owner}`, `${uid}:${gid}`, "--", dir];
-  await run("chown", how, { signal });
+  const { end, tail } = await runCommand(
+    {
+      argv: ["chown", ...how],
+      cwd: "/",
+      env: { ...mark, PATH: SANE_PATH },
+      user: undefined,
+      withinMs: WITHIN_MS,
+      onLine: () => undefined,
+      onGroup: started,
+    },
+    clock,
+    signal,
+  );
+  if (end.kind === "exit" && end.code === 0) return;
+  throw new Error([`chown: ${describeEnd(end, WITHIN_MS)}`, ...tail].join("\n"));
 }
 
 async function placeOf(data: string): Promise<string | undefined> {

@@ -2,10 +2,13 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import { rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf } from "../../lib/errors.ts";
 import { killGroup } from "./command.ts";
 
 const MARK = "SKEIN_RUN";
+const GONE_EVERY_MS = 10;
+const GONE_LOOKS = 500;
 
 /** One running hook or verification, written down so that an agent that died with it can end it later. */
 export interface Group extends AsyncDisposable {
@@ -16,7 +19,7 @@ export interface Group extends AsyncDisposable {
 
 export interface Groups {
   open(name: string): Promise<Group>;
-  /** Ends what a dead agent left running; returns how many groups there were. */
+  /** Ends what a dead agent left running, and waits for its end; returns how many groups there were. */
   sweep(): Promise<number>;
 }
 
@@ -48,12 +51,18 @@ export function processGroups(dir: string): Groups {
         if (pgid > 1 && (await isMarked(pgid, nonce))) {
           killGroup(pgid);
           ended += 1;
+          await untilGone(pgid, nonce);
         }
         await fs.rm(file, { force: true });
       }
       return ended;
     },
   };
+}
+
+/** Whoever takes up its work must not meet it; a disk that hangs may keep it longer than anything waits. */
+async function untilGone(pgid: number, nonce: string): Promise<void> {
+  for (let n = 0; n < GONE_LOOKS && (await isMarked(pgid, nonce)); n++) await sleep(GONE_EVERY_MS);
 }
 
 /** Whether a process of that group carries the mark; a recycled number does not. */

@@ -31,9 +31,9 @@ export async function prefetch(
   const loaded = await releases.load(name, wish.id);
   if (!wish.hooks || isSynced(context, recordOf(open, wish.env), wish.id)) return !was;
   const previous = await readCurrent(place.folders);
-  // Where nothing is active yet nobody else uses the data.
-  if (previous === null) await ownData(place.folders, loaded.user, signal);
   const tools = { clock, groups, signal, log: context.logOf(name.app) };
+  // Where nothing is active yet nobody else uses the data.
+  if (previous === null) await ownData(place.folders, loaded.user, tools);
   await runHook("post-sync", loaded.place(previous), tools);
   faultPoint("subscriber.post-synced");
   noteSynced(context, name.app, wish.id);
