@@ -69,20 +69,24 @@ test("data that was given in part goes back whole", { skip }, async (t) => {
   assert.deepEqual(fs.readdirSync(installsDir(folders.revs)), []);
 });
 
-test("what is written while data is given is given, too", { skip }, async (t) => {
-  const folders = world(t);
-  const script = 'while echo > "$0/new" && mv "$0/new" "$0/state"; do :; done';
-  const writer = spawn("sh", ["-c", script, folders.data], {
-    uid: FORMER.uid,
-    gid: FORMER.gid,
-    stdio: "ignore",
-  });
-  const ended = once(writer, "exit");
-  while (!fs.existsSync(path.join(folders.data, "state"))) await turn();
-  await ownData(folders, NEXT, folders.tools);
-  await ended;
-  assert.deepEqual(ownersIn(folders), [NEXT.uid]);
-});
+test(
+  "what is written while data is given is given, too, and what is removed hinders nothing",
+  { skip },
+  async (t) => {
+    const folders = world(t);
+    const script = 'while echo > "$0/new" && mv "$0/new" "$0/state"; do :; done';
+    const writer = spawn("sh", ["-c", script, folders.data], {
+      uid: FORMER.uid,
+      gid: FORMER.gid,
+      stdio: "ignore",
+    });
+    const ended = once(writer, "exit");
+    while (!fs.existsSync(path.join(folders.data, "state"))) await turn();
+    await ownData(folders, NEXT, folders.tools);
+    await ended;
+    assert.deepEqual(ownersIn(folders), [NEXT.uid]);
+  },
+);
 
 /** The `chown` that an agent runs on the data, stopped, once there is one; undefined: it came to its end first. */
 async function stoppedChown({ data, home }: World, agent: ChildProcess): Promise<number | undefined> {

@@ -45,9 +45,11 @@ export async function ownData(
   await using group = await tools.groups.open(`${path.basename(app)}-data`);
   try {
     for (const owner of owners) {
+      // The folder itself goes last, and shuts them out. What they removed until then fails this, and no more than this.
       await give(dir, owner, user, group, tools);
-      // The folder itself went last, and shut them out: what they wrote until then is given now.
-      await give(dir, owner, user, group, tools);
+      // What they wrote until then is given now.
+      const failure = await give(dir, owner, user, group, tools);
+      if (failure !== undefined) throw new Error(failure);
     }
   } catch (err) {
     tools.signal.throwIfAborted();
@@ -61,13 +63,14 @@ export async function ownData(
 
 const uidsIn = (text: string): number[] => [...text.matchAll(/\d+/g)].map(Number);
 
+/** @returns why something could not be given */
 async function give(
   dir: string,
   owner: number,
   { uid, gid }: RunAs,
   { mark, started }: Group,
   { clock, signal }: GivingTools,
-): Promise<void> {
+): Promise<string | undefined> {
   const how = ["--recursive", "--no-dereference", `--from=${owner}`, `${uid}:${gid}`, "--", dir];
   const { end, tail } = await runCommand(
     {
@@ -82,8 +85,8 @@ async function give(
     clock,
     signal,
   );
-  if (end.kind === "exit" && end.code === 0) return;
-  throw new Error([`chown: ${describeEnd(end, WITHIN_MS)}`, ...tail].join("\n"));
+  if (end.kind === "exit" && end.code === 0) return undefined;
+  return [`chown: ${describeEnd(end, WITHIN_MS)}`, ...tail].join("\n");
 }
 
 async function placeOf(data: string): Promise<string | undefined> {
