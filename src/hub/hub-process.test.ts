@@ -2,14 +2,18 @@ import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
+import os from "node:os";
 import path from "node:path";
-import test, { type TestContext } from "node:test";
+import test, { after, before, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { HubClient } from "../api/hub-client.ts";
-import { generateSigner } from "../trust/keys.ts";
+import { isSkeinError } from "../lib/errors.ts";
+import { generateSigner, spkiDigestOf } from "../trust/keys.ts";
+import { workTree } from "./git/git.fixture.ts";
 import {
+  charterWithOperator,
   keyClient,
   makeCluster,
   makeEnrol,
@@ -26,13 +30,26 @@ import {
   type TestNode,
 } from "./hub.fixture.ts";
 
-const program = fileURLToPath(new URL("./hub-process.fixture.ts", import.meta.url));
+const source = fileURLToPath(new URL("./hub-process.fixture.ts", import.meta.url));
+
+/** Bundled as it is shipped: it starts in a quarter of the time, and is started again and again. */
+let program: string;
+
+before(async () => {
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-hub-"));
+  const made = { bundle: true, splitting: true, format: "esm", platform: "node" } as const;
+  await build({ ...made, entryPoints: { hub: source }, outdir: dir, outExtension: { ".js": ".mjs" } });
+  program = path.join(dir, "hub.mjs");
+});
+
+after(async () => await fs.rm(path.dirname(program), { recursive: true }));
 
 interface Machine {
   readonly cluster: Cluster;
   readonly home: string;
   /** Starts the hub, to die at a fault point; on the same port each time. */
-  start(fault?: string, source?: string): Promise<ChildProcess>;
+  start(fault?: string): Promise<ChildProcess>;
+  readonly address: string;
   readonly client: HubClient;
   nodeClient(key: ReturnType<typeof generateSigner>): HubClient;
 }
@@ -44,9 +61,9 @@ async function machine(t: TestContext): Promise<Machine> {
   await fs.writeFile(path.join(home, "hub.key"), key);
   await fs.writeFile(path.join(home, "charter.json"), JSON.stringify(cluster.charter));
   let port = "0";
-  const start = async (fault?: string, source = program): Promise<ChildProcess> => {
+  const start = async (fault?: string): Promise<ChildProcess> => {
     const env = { ...process.env, ...(fault === undefined ? {} : { SKEIN_FAULT: fault }) };
-    const child = spawn(process.execPath, [source, home, port], {
+    const child = spawn(process.execPath, [program, home, port], {
       env,
       stdio: ["ignore", "pipe", "ignore"],
     });
@@ -66,6 +83,7 @@ async function machine(t: TestContext): Promise<Machine> {
     cluster,
     home,
     start,
+    address,
     client,
     nodeClient: (key) => {
       const made = keyClient(cluster, address, key);
@@ -139,17 +157,57 @@ test("a hub killed between any two of its writes goes on where the same call is 
 
   // The answer was lost, the order was not: the same bytes are not taken for another order.
   const next = await makeOrder(cluster, release.id, roster, { seq: 2, prev: order.digest });
-  const postNext = async (): Promise<unknown> => await client.postOrder(next.envelope, roster, null);
+  const settleNext = await makeSettle(cluster, next, 1);
+  const postNext = async (): Promise<unknown> => await client.postOrder(next.envelope, roster, settleNext);
   hub = await throughDeath(box, "hub.ordered", postNext);
   assert.equal((await client.app("shop"))[0]?.head?.digest, next.digest);
+  await stop(hub);
+
+  // Nobody asks for the settle: it counts once the rollout has ended well, whichever hub sees that.
+  const doomed = await box.start("hub.settle");
+  const ended = once(doomed, "exit");
+  const last = await makeReceipt(cluster, node, next);
+  await nodeClient.report(reportOf({ receipts: [last] })).catch(onlyUnreachable);
+  await ended;
+  hub = await box.start();
+  await nodeClient.report(reportOf({ receipts: [last] }));
+  const told = await wantedUntil(nodeClient, ({ apps }) => apps[0]?.settles.length === 1);
+  assert.deepEqual(told.apps[0]?.settles, [{ settle: settleNext, receipts: [last] }]);
+  await stop(hub);
+
+  const charter = await charterWithOperator(cluster, generateSigner(), ["deploy:blog/*"]);
+  hub = await throughDeath(box, "hub.charter", async () => await client.postCharter(charter));
+  assert.deepEqual(await client.charters(0), [cluster.charter, charter]);
+  await stop(hub);
+});
+
+function onlyUnreachable(err: unknown): void {
+  if (!isSkeinError(err, "HUB_UNREACHABLE")) throw err;
+}
+
+test("a first push that its hub did not survive is no repository, and goes through the next time", async (t) => {
+  const box = await machine(t);
+  const { cluster, home, address, client } = box;
+  const doomed = await box.start("hub.git");
+  const ended = once(doomed, "exit");
+  const work = await workTree(t, { cluster, address, spki: spkiDigestOf(cluster.hubKey.pub) });
+  await work.commit("a.txt", "one");
+  const push = async (): Promise<string> => await work.git("push", `skein://${address}/shop`, "main");
+  await assert.rejects(push());
+  await ended;
+  const root = path.join(home, "lib", "git");
+  assert.match((await fs.readdir(root)).join(), /\.unborn-/, "all that it brought was there");
+  const hub = await box.start();
+  assert.deepEqual(await client.repos(), []);
+  await push();
+  assert.deepEqual(await client.repos(), [{ name: "shop", head: "main" }]);
+  assert.doesNotMatch((await fs.readdir(root)).join(), /\.unborn-/);
   await stop(hub);
 });
 
 test("an idle hub, bundled as it is shipped, stays below 100 MiB", async (t) => {
   const box = await machine(t);
-  const made = { bundle: true, splitting: true, format: "esm", platform: "node" } as const;
-  await build({ ...made, entryPoints: { hub: program }, outdir: box.home, outExtension: { ".js": ".mjs" } });
-  const hub = await box.start(undefined, path.join(box.home, "hub.mjs"));
+  const hub = await box.start();
   await box.client.hub();
   const status = await fs.readFile(`/proc/${hub.pid}/status`, "utf8");
   const rssMiB = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;

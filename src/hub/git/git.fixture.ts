@@ -26,7 +26,7 @@ export interface Work {
 /** A repository, with a `git-remote-skein` on git's PATH that calls this hub as `operator`. */
 export async function workTree(
   t: TestContext,
-  hub: TestHub,
+  hub: Pick<TestHub, "cluster" | "address" | "spki">,
   operator: LocalSigner = hub.cluster.operator,
 ): Promise<Work> {
   const home = await tempHome(t);
