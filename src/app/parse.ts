@@ -68,6 +68,12 @@ interface About {
   readonly app: string | undefined;
 }
 
+/** The app that a manifest's text names, whatever else is right in it; undefined where nobody can tell. */
+export function appIn(text: string, fallback: string): string | undefined {
+  if (Buffer.byteLength(text) > MAX_BYTES) return undefined;
+  return nameIn(parseDocument(text, { version: "1.2", merge: false }), fallback);
+}
+
 function nameIn(document: Document, fallback: string): string | undefined {
   const said: unknown = document.get("app");
   if (said === undefined) return document.errors.length === 0 ? fallback : undefined;

@@ -194,6 +194,34 @@ test("a folder below a manifest is no app of its own, unless it is named", async
   assert.equal((await deploy(operator, options({ cwd: below, app: "deep" }))).draft.order.app, "deep");
 });
 
+test("a version of an app is not taken from a folder that is not the app's", async (t) => {
+  const { absent, operator, options, dir } = await cluster(t);
+  await absent("n1");
+  const repo = path.join(dir, "mono");
+  const shop = path.join(repo, "apps/shop");
+  mkdirSync(path.join(shop, "src"), { recursive: true });
+  git(repo, "init", "-q", "-b", "main");
+  writeFileSync(path.join(shop, "skein.yaml"), "kind: files\n");
+  writeFileSync(path.join(shop, "src/server.js"), "");
+  git(repo, "add", "-A");
+  git(repo, "commit", "-qm", "one");
+  const asked = { app: "shop", version: "HEAD" };
+  const message = /^skein\.yaml of shop is in apps\/shop, not in/;
+  for (const [cwd, to] of [
+    [repo, "apps/shop"],
+    [path.join(shop, "src"), ".."],
+    [path.join(repo, "apps"), "shop"],
+  ] as const) {
+    const refused = { code: "SOURCE_NOT_FOUND", message, hint: `Run it there, in a checkout: cd ${to}` };
+    await assert.rejects(deploy(operator, options({ cwd, ...asked })), refused);
+    await assert.rejects(planDeploy(operator, options({ cwd, ...asked })), refused);
+  }
+  const { draft } = await deploy(operator, options({ cwd: shop, ...asked }));
+  assert.equal(draft.order.app, "shop");
+  const other = await deploy(operator, options({ cwd: repo, app: "other", version: "HEAD" }));
+  assert.equal(other.draft.order.app, "other", "what no manifest speaks of goes by conventions");
+});
+
 test("a folder that says nothing of itself is not deployed by accident", async (t) => {
   const { operator, absent, options, dir } = await cluster(t);
   await absent("n1");

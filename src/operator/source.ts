@@ -20,6 +20,7 @@ import { GitObjects } from "../source/git-objects.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
 import { checkOut, isCommitted, placedCommit, uncommitted, unreadRepository } from "./git.ts";
+import { folderOfApp } from "./folder-of-app.ts";
 import { commitReader, folderReader, sourceReader } from "./tree-reader.ts";
 
 /** What is to be released: a folder or file as it is, or a commit of a repository on this machine. */
@@ -129,6 +130,7 @@ export async function openSource(origin: Origin, options: SourceOptions): Promis
   const stack = new AsyncDisposableStack();
   try {
     const place = await placeOf(origin, stack, options.signal);
+    await refuseElsewhere(origin, place, options);
     const said = await manifestFor(origin, place.reader, options);
     const { source, reader } = await finished(origin, place, said, stack, options);
     const manifest = reader === place.reader ? said : await manifestFor(origin, reader, options);
@@ -146,8 +148,9 @@ export async function readManifest(
   options: Pick<SourceOptions, "env" | "app" | "signal">,
 ): Promise<Manifest> {
   await using stack = new AsyncDisposableStack();
-  const { reader } = await placeOf(origin, stack, options.signal);
-  return await manifestFor(origin, reader, options);
+  const place = await placeOf(origin, stack, options.signal);
+  await refuseElsewhere(origin, place, options);
+  return await manifestFor(origin, place.reader, options);
 }
 
 /** Is there anything in it that says what it is: a manifest, something that runs, a hook? */
@@ -161,6 +164,32 @@ export async function isApp(
   const { kind, hooks } = await manifestFor(origin, reader, options);
   return kind === "service" || Object.keys(hooks).length > 0;
 }
+
+/**
+ * A folder without a manifest would be deployed by conventions, as files mostly, and end what serves. Who names an app
+ * whose manifest lies elsewhere in the commit (and stands at the top of its repository, or in `src`) means that one.
+ * @throws SkeinError SOURCE_NOT_FOUND
+ */
+async function refuseElsewhere(
+  origin: Origin,
+  { reader, objects }: Place,
+  { app, signal }: Pick<SourceOptions, "app" | "signal">,
+): Promise<void> {
+  if (origin.kind !== "commit" || objects === undefined || app === undefined) return;
+  if ((await reader.list()).some(({ name }) => name === MANIFEST_FILE)) return;
+  const folder = await folderOfApp(objects, { app, ...origin }, signal);
+  if (folder === undefined) return;
+  throw new SkeinError(
+    "SOURCE_NOT_FOUND",
+    `${MANIFEST_FILE} of ${app} is in ${placeIn(folder)}, not in ${placeIn(origin.folder)}`,
+    {
+      hint: `Run it there, in a checkout: cd ${path.posix.relative(origin.folder, folder)}`,
+      data: { app, folder, asked: origin.folder, commit: origin.commit },
+    },
+  );
+}
+
+const placeIn = (folder: string): string => (folder === "" ? "the top of the repository" : folder);
 
 async function manifestFor(
   origin: Origin,

@@ -38,6 +38,8 @@ export const MODES = {
   module: "160000",
 };
 
+const FILES = new Set([MODES.file, MODES.group, MODES.run]);
+
 /** Files of Git LFS in a commit begin with this, and are short. */
 const POINTER = "version https://git-lfs.github.com/spec/";
 const POINTER_BYTES = 1024;
@@ -117,6 +119,17 @@ export async function topOfCommit(
   const root = await rootOf(objects, commit, folder, signal);
   const [tree] = await objects.readWhole([root], signal);
   return parseTree("", tree?.bytes ?? Buffer.alloc(0));
+}
+
+/** Every file of that name in a commit, in whatever folder. @throws SkeinError as `gitSource` */
+export async function filesNamed(
+  objects: GitObjects,
+  commit: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<TreeEntry[]> {
+  const entries = await listTree(objects, await rootOf(objects, commit, "", signal), signal);
+  return entries.filter(({ mode, path: at }) => FILES.has(mode) && path.posix.basename(at) === name);
 }
 
 /** Everything below a tree, one round of reading for each level. */

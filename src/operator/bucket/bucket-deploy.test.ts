@@ -86,6 +86,28 @@ test("a build for a bucket is released and ordered nowhere, and says what it lef
   assert.deepEqual([again.release, again.seq], [place.id, 1]);
 });
 
+test("a commit through a bucket is released from the app's folder of it", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const repo = writeTree(path.join(world.dir, "mono"), {
+    "apps/site/skein.yaml": "kind: files\n",
+    "apps/site/version": "one",
+    other: "",
+  });
+  await git(repo, "init", "-q");
+  await git(repo, "add", ".");
+  await git(repo, "commit", "-qm", "one");
+  const operator = await world.operator();
+  const asked = { app: "site", version: "HEAD" };
+  await assert.rejects(deployToBucket(operator, wish(world, { ...asked, cwd: repo })), {
+    code: "SOURCE_NOT_FOUND",
+    hint: "Run it there, in a checkout: cd apps/site",
+  });
+  await deployToBucket(operator, wish(world, { ...asked, cwd: path.join(repo, "apps/site") }));
+  await machine.sync();
+  assert.equal(readFileSync(path.join(machine.root, "site/current/version"), "utf8"), "one");
+});
+
 test("stop and start through a bucket keep the release, and what is nowhere is said", async (t) => {
   const world = await bucketWorld(t);
   const operator = await world.operator();

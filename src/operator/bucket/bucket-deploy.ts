@@ -4,9 +4,9 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { nothingHere, tellLeft } from "../asked.ts";
 import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
-import { placedCommit } from "../git.ts";
 import { APPLY_WITHIN_MS, selectorOf } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
+import { commitHere } from "../resolve.ts";
 import {
   isApp,
   openSource,
@@ -160,11 +160,8 @@ async function fromCommit(
   version: string,
   options: BucketDeployOptions,
 ): Promise<Target> {
-  const placed = await placedCommit(options.cwd, version, options.signal);
-  if (placed !== undefined) {
-    const origin = { kind: "commit", ...placed, folder: "", name: options.app ?? "" } as const;
-    return await make(operator, origin, options);
-  }
+  const origin = await commitHere(options.cwd, version, options.signal);
+  if (origin !== undefined) return await make(operator, origin, options);
   throw new SkeinError("RELEASE_NOT_FOUND", `${version} is neither in the bucket nor in a repository here`, {
     hint: `See skein list --master ${options.app}`,
     data: { app: options.app, version },
