@@ -19,7 +19,7 @@ import type {
 } from "./protocol.ts";
 import { restartDelayMs } from "./restarts.ts";
 import { runs, statOf } from "./proc.ts";
-import { endGroup, killGroup } from "./stopping.ts";
+import { endGroup, killGroup, killStrays } from "./stopping.ts";
 
 const ADOPTED_POLL_MS = 40;
 const STATUS_LINES = 20;
@@ -250,11 +250,11 @@ export class Instance {
     const restartInMs = delay ?? null;
     this.#around.emit({ type: "exited", key: this.spec.key, pid, exit, state: this.#state, restartInMs });
     if (delay !== undefined) this.#restartIn(delay, pid);
-    else if (pid > 0) void killGroup(pid);
+    else if (pid > 0) void killGroup(pid, markOf(this.spec));
   }
 
   #restartIn(delay: number, group: number): void {
-    const cleared = group > 0 ? killGroup(group) : Promise.resolve();
+    const cleared = group > 0 ? killGroup(group, markOf(this.spec)) : Promise.resolve();
     this.#timer = setTimeout(() => {
       void cleared.then(() => {
         if (this.#state === "waiting") this.#tryAgain();
@@ -283,6 +283,7 @@ export class Instance {
     this.#become("stopping", { pid: group });
     faultPoint("keeper.stop");
     const ended = await endGroup(group, { ...this.spec.stop, withinMs }, this.#clientSide());
+    await killStrays(markOf(this.spec));
     await new Promise((resolve) => setImmediate(resolve)); // lets the exit event of the leader come first
     this.#became("stopped", { pid: 0 });
     faultPoint("keeper.stopped");
@@ -335,6 +336,12 @@ export class Instance {
     this.#startTime = pid === 0 ? "" : (statOf(pid)?.startTime ?? "");
     this.#since = now();
   }
+}
+
+/** The entry of its environment by which an instance's processes are known. */
+export function markOf({ env }: InstanceSpec): string | undefined {
+  const key = env["SKEIN_KEY"];
+  return key === undefined ? undefined : `SKEIN_KEY=${key}`;
 }
 
 const now = (): string => new Date().toISOString();

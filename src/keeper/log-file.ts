@@ -65,8 +65,8 @@ function copyEnd(from: string, to: string, bytes: number): void {
   }
 }
 
-/** The last lines, at most 64 KiB of them. */
-export function tailOf(file: string, lines: number): string[] {
+/** The last lines, at most 64 KiB of them. @param from bytes before which they are another instance's */
+export function tailOf(file: string, lines: number, from: number): string[] {
   let fd: number;
   try {
     fd = fs.openSync(file, "r");
@@ -75,9 +75,11 @@ export function tailOf(file: string, lines: number): string[] {
   }
   try {
     const size = fs.fstatSync(fd).size;
-    const buffer = Buffer.alloc(Math.min(size, 65_536));
+    const own = from > size ? size : size - from; // a shorter file was rotated meanwhile
+    const buffer = Buffer.alloc(Math.min(own, 65_536));
     fs.readSync(fd, buffer, 0, buffer.length, size - buffer.length);
-    return buffer.toString("utf8").trimEnd().split("\n").slice(-lines);
+    const text = buffer.toString("utf8").trimEnd();
+    return text === "" ? [] : text.split("\n").slice(-lines);
   } finally {
     fs.closeSync(fd);
   }

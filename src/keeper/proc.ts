@@ -68,10 +68,15 @@ export function groupExists(group: number): boolean {
 }
 
 export function signalGroup(group: number, signal: NodeJS.Signals): void {
+  signalProcess(-group, signal);
+}
+
+/** One that is gone, or has become another user's, is passed over. @param pid below 0: a group's */
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(-group, signal);
+    process.kill(pid, signal);
   } catch (err) {
-    if (errnoOf(err) !== "ESRCH") throw err;
+    if (!["ESRCH", "EPERM"].includes(errnoOf(err) ?? "")) throw err;
   }
 }
 
@@ -97,7 +102,16 @@ export function socketInode(link: string): number | undefined {
 
 /** A process whose environment has this entry; how an instance is found that was started in a keeper's last moment. */
 export function findByEnvironment(entry: string): number | undefined {
-  return allPids().find((pid) => readOr(`/proc/${pid}/environ`, "").split("\0").includes(entry));
+  return allPids().find((pid) => hasInEnvironment(pid, entry));
+}
+
+/** All living processes whose environment has this entry. A zombie has none. */
+export function allByEnvironment(entry: string): number[] {
+  return allPids().filter((pid) => hasInEnvironment(pid, entry));
+}
+
+function hasInEnvironment(pid: number, entry: string): boolean {
+  return readOr(`/proc/${pid}/environ`, "").split("\0").includes(entry);
 }
 
 export function bootId(): string {

@@ -1,6 +1,6 @@
 import { messageOf } from "../lib/errors.ts";
 import { kernel } from "./ffi.ts";
-import type { InstanceRecord } from "./instance.ts";
+import { markOf, type InstanceRecord } from "./instance.ts";
 import type { SocketView } from "./protocol.ts";
 import { findByEnvironment, groupMembers, runs, socketsOf, statOf } from "./proc.ts";
 import type { HeldSockets } from "./sockets.ts";
@@ -12,8 +12,8 @@ import type { HeldSockets } from "./sockets.ts";
 export function survivorOf(record: InstanceRecord): number | undefined {
   if (record.pid > 0) return runs(record.pid, record.startTime) ? record.pid : undefined;
   if (record.state !== "running") return undefined;
-  const marker = record.spec.env["SKEIN_KEY"];
-  const pid = marker === undefined ? undefined : findByEnvironment(`SKEIN_KEY=${marker}`);
+  const mark = markOf(record.spec);
+  const pid = mark === undefined ? undefined : findByEnvironment(mark);
   return pid === undefined ? undefined : statOf(pid)?.group;
 }
 

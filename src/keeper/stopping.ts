@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { clientConnections, steadyConnections, type ClientSide } from "./connections.ts";
 import type { StopSpec } from "./protocol.ts";
-import { groupExists, groupMembers, signalGroup, statOf } from "./proc.ts";
+import { allByEnvironment, groupExists, groupMembers, signalGroup, signalProcess, statOf } from "./proc.ts";
 
 const POLL_MS = 20;
 const OLD_MS = 50;
@@ -45,10 +45,25 @@ export async function endGroup(group: number, stop: StopSpec, side: ClientSide):
   return { forced, cut: forced ? cut : 0 };
 }
 
-/** Kills whatever is left of a group. */
-export async function killGroup(group: number): Promise<void> {
+/** Kills whatever is left of a group, and its strays. */
+export async function killGroup(group: number, mark: string | undefined): Promise<void> {
   signalGroup(group, "SIGKILL");
   await killed(group);
+  await killStrays(mark);
+}
+
+/**
+ * Kills what left its group for a session of its own, as daemons do: it would hold the next one's port, and nobody
+ * would stop it. @param mark an entry of the environment that this instance's processes alone have
+ */
+export async function killStrays(mark: string | undefined): Promise<void> {
+  if (mark === undefined) return;
+  const until = performance.now() + KILLED_WITHIN_MS;
+  for (let left = allByEnvironment(mark); left.length > 0 && performance.now() < until;) {
+    for (const pid of left) signalProcess(pid, "SIGKILL");
+    await sleep(POLL_MS);
+    left = allByEnvironment(mark);
+  }
 }
 
 async function killed(group: number): Promise<void> {

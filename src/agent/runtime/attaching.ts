@@ -1,8 +1,7 @@
-import path from "node:path";
 import { stopAll, closeUnused } from "./clearing.ts";
 import type { Place } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { instanceKey, instanceName } from "./plan.ts";
+import { instanceKey } from "./plan.ts";
 import { InstanceWatch, untilTaken } from "./readiness.ts";
 import { startInstance, type StartRequest, type Started } from "./starter.ts";
 import { isLive, readStock, type Held } from "./stock.ts";
@@ -30,17 +29,11 @@ export async function attachInstance(
   if (held !== undefined && isLive(held)) {
     const ending = held.view.state === "stopping";
     if (held.view.attached && !ending) return { warnings: [] };
-    if (held.meta.style !== "socket" && !ending)
-      return await openGate(link, held, request, watch, place, signal);
+    if (held.meta.style !== "socket" && !ending) return await openGate(link, held, request, watch, signal);
     await stopAll(link, [held]);
   }
   const started = await startInstance(link, place, request);
-  const logFile = path.join(
-    place.logs,
-    request.plan.app,
-    `${instanceName(request.process.name, request.index)}.log`,
-  );
-  const unseen = await untilTaken({ started, watch, logFile }, signal);
+  const unseen = await untilTaken({ started, watch }, signal);
   if (started.style === "socket") await closeUnused(link, new Set([request.plan.app]));
   return { warnings: unseen ? [unseenWarning(key)] : [] };
 }
@@ -50,7 +43,6 @@ async function openGate(
   held: Held,
   request: StartRequest,
   watch: InstanceWatch,
-  place: Place,
   signal: AbortSignal,
 ): Promise<AttachOutcome> {
   const { key } = held.view.spec;
@@ -70,16 +62,12 @@ async function openGate(
     request,
     style: "node",
     pid: view.pid,
+    log: { file: view.spec.log.file, from: held.meta.logFrom ?? 0 },
     env: view.spec.env,
     addresses,
     inodes,
   };
-  const logFile = path.join(
-    place.logs,
-    request.plan.app,
-    `${instanceName(request.process.name, request.index)}.log`,
-  );
-  const unseen = await untilTaken({ started, watch, logFile }, signal);
+  const unseen = await untilTaken({ started, watch }, signal);
   return { warnings: unseen ? [unseenWarning(key)] : [] };
 }
 

@@ -66,7 +66,6 @@ export class InstanceWatch implements Disposable {
 export interface Watched {
   readonly started: Started;
   readonly watch: InstanceWatch;
-  readonly logFile: string;
 }
 
 const NO_ANSWER = "there was no answer";
@@ -164,16 +163,21 @@ export async function untilTaken(watched: Watched, signal: AbortSignal): Promise
   }
 }
 
+/** What it said itself: its log also has what earlier ones of its name said. */
+function lastWords({ started: { log } }: Watched): string[] {
+  return tailOf(log.file, TAIL_LINES, log.from);
+}
+
 const IN_USE = /EADDRINUSE|address (?:is )?already in use|Address in use|Errno 98/i;
 
 /** Did it end because somebody else has the port? */
 export function endedInUse(watched: Watched): boolean {
-  return tailOf(watched.logFile, TAIL_LINES).some((line) => IN_USE.test(line));
+  return lastWords(watched).some((line) => IN_USE.test(line));
 }
 
 function exitError(watched: Watched, event: Extract<KeeperEvent, { type: "exited" }>): SkeinError {
   const name = nameOf(watched);
-  const tail = tailOf(watched.logFile, TAIL_LINES);
+  const tail = lastWords(watched);
   const { code, signal } = event.exit;
   const how = signal === null ? `exit status ${code ?? "unknown"}` : `ended by ${signal}`;
   const data = { process: watched.started.request.process.name, code, signal, tail };
@@ -205,7 +209,7 @@ function timeoutError(watched: Watched, reason: string): SkeinError {
   const { started } = watched;
   const name = nameOf(watched);
   const { withinMs } = started.request.process.ready;
-  const tail = tailOf(watched.logFile, TAIL_LINES);
+  const tail = lastWords(watched);
   const data = { process: started.request.process.name, reason, withinMs, tail };
   const idle = [...started.inodes.keys()].find((socket) => socketSeen(watched, socket, WORDLESS_MS) === "no");
   if (idle !== undefined) {

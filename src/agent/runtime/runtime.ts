@@ -345,8 +345,7 @@ export class AppRuntime implements AsyncDisposable {
       using watch = new InstanceWatch(this.#link, `${runKey(plan)}/${name}`);
       const request = { plan, process, index, phase: "private", attached: false, avoid } as const;
       const started: Started = await startInstance(this.#link, this.#place, request);
-      const logFile = path.join(this.#place.logs, plan.app, `${name}.log`);
-      const watched = { started, watch, logFile };
+      const watched = { started, watch };
       try {
         await untilReady(watched, signal);
         return watched;

@@ -36,6 +36,8 @@ export interface Started {
   readonly style: Style;
   readonly pid: number;
   readonly env: Readonly<Record<string, string>>;
+  /** Where it writes, and where in it its own words begin. */
+  readonly log: { readonly file: string; readonly from: number };
   /** Where it is reached in its phase, in the manifest's order. */
   readonly addresses: readonly SocketAddress[];
   /** Inodes of the held sockets that it is to wait on in its phase, by name. */
@@ -76,13 +78,14 @@ export async function startInstance(link: KeeperLink, place: Place, request: Sta
     if (isHeld(listen, style)) await openHeld(link, place, { request, style, key, name, listen, sockets });
     else await chooseOwn(link, place, { request, style, key, name, listen, sockets });
   }
-  const log = logFileOf(place, plan.app, instanceName(process.name, index));
-  const logFrom = fs.statSync(log, { throwIfNoEntry: false })?.size ?? 0;
+  const file = logFileOf(place, plan.app, instanceName(process.name, index));
+  const logFrom = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
   const input: SpecInput = { ...request, place, style, ...sockets, logFrom };
   const spec = instanceSpec(input);
   const view: InstanceView = await link.call("start", { instance: spec });
   const { inodes, reached: addresses } = sockets;
-  return { key, request, style, pid: view.pid, env: spec.env, addresses, inodes };
+  const log = { file, from: logFrom };
+  return { key, request, style, pid: view.pid, env: spec.env, log, addresses, inodes };
 }
 
 export function isHeld(listen: Listen, style: Style): boolean {

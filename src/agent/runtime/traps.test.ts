@@ -9,7 +9,8 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { groupMembers } from "../../keeper/proc.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
+import { groupMembers, statOf } from "../../keeper/proc.ts";
 import { programFile } from "../../lib/program.ts";
 import type { ProcessPlan } from "./plan.ts";
 import {
@@ -45,7 +46,6 @@ while True:
     c.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: ${version.length}\\r\\n\\r\\n${version}")
     c.close()
 `;
-import { eventually } from "../../lib/eventually.fixture.ts";
 
 function socketProcess(port: number, over: Partial<ProcessPlan> = {}): ProcessPlan {
   return processPlan("/usr/bin/python3 app.py", {
@@ -225,8 +225,10 @@ test("trap 7: a tcp check does not believe the keeper's own listening", async (t
   assert.ok(performance.now() - began >= 550);
 });
 
-test("an app that ends while it is judged is reported with its last lines", async (t) => {
+test("an app that ends while it is judged is reported with its last lines, and no earlier one's", async (t) => {
   const b = await bench(t);
+  fs.mkdirSync(path.join(b.home, "log", "app"), { recursive: true });
+  fs.writeFileSync(path.join(b.home, "log", "app", "web.1.log"), "EADDRINUSE: address already in use\n");
   const app = `console.error("no database"); process.exit(3)`;
   const plan = releasePlan(
     b.release({ "app.js": app }),
@@ -243,11 +245,16 @@ test("an app that ends while it is judged is reported with its last lines", asyn
   );
 });
 
-test("an app that goes to the background is told to stay", async (t) => {
+test("an app that goes to the background is told to stay, and does not stay there", async (t) => {
   const b = await bench(t);
-  const plan = releasePlan(b.release({ a: "" }), processPlan({ sh: "true & exit 0" }));
+  const pidFile = path.join(b.home, "daemon.pid");
+  const daemon = `setsid -f sh -c 'echo $$ > ${pidFile}.new; mv ${pidFile}.new ${pidFile}; exec sleep 600'`;
+  const run = { sh: `${daemon}; until [ -e ${pidFile} ]; do sleep 0.02; done` };
+  const plan = releasePlan(b.release({ a: "" }), processPlan(run));
   const message = /\(exit status 0; it has to stay, in the foreground\)$/;
   await assert.rejects(b.runtime.judge(plan, {}, b.signal), { code: "APP_EXITED", message });
+  const pid = Number(fs.readFileSync(pidFile, "utf8"));
+  await eventually("the daemon's end", () => (statOf(pid)?.state ?? "Z") === "Z");
 });
 
 test("a command that does not exist is START_FAILED, with where it was looked for", async (t) => {
