@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../lib/free-port.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { answer, ended, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
+import { endKeeper } from "./runtime/runtime.fixture.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
 
 /** Passed on the way to a new version, in this order; `:n` is the n-th passage. */
@@ -273,6 +274,38 @@ test("an agent killed between two old releases that it tidies away ends the rest
   await says(1);
   assert.equal(await answer(port), "v3");
   assert.deepEqual(load.bad, []);
+  await stopped(next);
+});
+
+test("an agent killed while it stops an app, starts it, or has what is ordered already, ends that at its next start", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  const child = w.child();
+  await w.receipt((await w.deploy(tree(port, "v0", ":"))).digest);
+  await stopped(child);
+  const release = w.offered.releases[0]!;
+  let orders = 0;
+  await sweep(
+    {
+      w,
+      offer: async () => {
+        const ordered = await w.order(release, { state: orders++ % 3 === 0 ? "stopped" : "run" });
+        w.offer({ orders: [ordered.envelope], gates: { [ordered.digest]: "go" } });
+        return ordered;
+      },
+      expects: async ({ order, digest }, fault) => {
+        const { verdict, message } = await w.receipt(digest);
+        assert.deepEqual([fault, verdict, message], [fault, "ok", null]);
+        const answered = order.state === "stopped" ? "nobody" : "v0";
+        await eventually(answered, async () => (await answer(port).catch(() => "nobody")) === answered);
+      },
+    },
+    ["agent.halt", "agent.halted", "agent.adopted"],
+  );
+  await endKeeper(w.paths.run);
+  assert.equal((await ended(w.child("agent.revive"))).signal, "SIGKILL");
+  const next = w.child();
+  await eventually("v0 after the next boot", async () => (await answer(port).catch(() => "")) === "v0");
   await stopped(next);
 });
 

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
@@ -20,6 +20,8 @@ import {
 
 const CALL_MS = 30_000;
 const START_MS = 10_000;
+/** Between two keepers that are started because none answers. */
+const AGAIN_MS = 500;
 /** Longer than any app's drain is likely to be. */
 const SHUTDOWN_MS = 300_000;
 
@@ -144,7 +146,7 @@ export interface EnsureOptions {
 }
 
 /**
- * Connects to the keeper, whoever starts it.
+ * Connects to the keeper, whoever starts it; one that ends before it answers is followed by another.
  * @throws SkeinError KEEPER_UNREACHABLE when none answers within 10 s
  */
 export async function ensureKeeper(options: EnsureOptions): Promise<KeeperClient> {
@@ -154,9 +156,12 @@ export async function ensureKeeper(options: EnsureOptions): Promise<KeeperClient
     throw err;
   });
   if (there !== undefined) return there;
-  if (options.awaitKeeper !== true) startKeeper(options);
   const until = performance.now() + START_MS;
+  let started: Started | undefined;
   for (;;) {
+    if (options.awaitKeeper !== true && isOver(started)) {
+      started = { keeper: startKeeper(options), again: performance.now() + AGAIN_MS };
+    }
     await sleep(20, undefined, { signal: options.signal });
     try {
       return await KeeperClient.connect(file);
@@ -164,6 +169,20 @@ export async function ensureKeeper(options: EnsureOptions): Promise<KeeperClient
       if (performance.now() > until) throw err;
     }
   }
+}
+
+interface Started {
+  readonly keeper: ChildProcess;
+  /** When another one may be started, should this one have ended by then. */
+  readonly again: number;
+}
+
+/** A keeper that was killed, or failed, before it answered is no reason to leave the instances without one. */
+function isOver(started: Started | undefined): boolean {
+  if (started === undefined) return true;
+  const { pid, exitCode, signalCode } = started.keeper;
+  const hasEnded = pid === undefined || exitCode !== null || signalCode !== null;
+  return hasEnded && performance.now() >= started.again;
 }
 
 /** Ends the keeper with all it runs, each app as its manifest says; none there is as good. */
@@ -177,7 +196,7 @@ export async function shutDown(run: string): Promise<void> {
 }
 
 /** Its environment is as bare as an app's: nothing of the agent's leaks into what outlives it. */
-export function startKeeper({ run, logFile }: Pick<EnsureOptions, "run" | "logFile">): void {
+export function startKeeper({ run, logFile }: Pick<EnsureOptions, "run" | "logFile">): ChildProcess {
   fs.mkdirSync(run, { recursive: true, mode: 0o711 });
   fs.mkdirSync(path.dirname(logFile), { recursive: true, mode: 0o750 });
   const log = fs.openSync(logFile, "a", 0o640);
@@ -194,6 +213,7 @@ export function startKeeper({ run, logFile }: Pick<EnsureOptions, "run" | "logFi
   child.on("error", () => undefined);
   child.unref();
   fs.closeSync(log);
+  return child;
 }
 
 /** Small on purpose: it lives as long as the machine. */

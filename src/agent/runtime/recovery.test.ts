@@ -14,6 +14,7 @@ import {
   get,
   listenAt,
   plainNode,
+  processesOf,
   processPlan,
   releasePlan,
   untilKeeper,
@@ -76,8 +77,14 @@ test("a killed keeper's successor takes instances and sockets over, and no reque
   using load = new Load({ port, perSec: 100, mode: "one" });
   await sleep(100);
   const pid = b.keeperPid();
+  // The first successor dies while it takes over.
+  process.env["SKEIN_KEEPER_FAULT"] = "keeper.recover";
   process.kill(pid, "SIGKILL");
+  const isNext = (one: number): boolean => one !== pid;
+  const first = await eventually("a successor", () => processesOf(b.run).find(isNext));
+  delete process.env["SKEIN_KEEPER_FAULT"];
   await eventually("another keeper", () => b.keeperPid() !== pid);
+  assert.notEqual(b.keeperPid(), first);
   const hello = (await b.runtime.link.client()).hello;
   assert.deepEqual([hello.lost, hello.adopted], [[], [before?.key]]);
   const [after] = await b.runtime.list();

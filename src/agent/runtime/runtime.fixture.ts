@@ -78,7 +78,7 @@ export async function endKeeper(run: string): Promise<void> {
 }
 
 /** Processes with this folder for an argument: its keepers. */
-function processesOf(run: string): number[] {
+export function processesOf(run: string): number[] {
   return fs.readdirSync("/proc").flatMap((name) => {
     const pid = Number(name);
     return Number.isInteger(pid) && pid !== process.pid && argumentsOf(pid).includes(run) ? [pid] : [];
