@@ -75,7 +75,7 @@ test("help and the version need no cluster and no network", (t) => {
   assert.match(one.out, /skein --help lists the flags of every command/);
 });
 
-test("servers are started with little room for new objects, publishing with much, others with Node's own", (t) => {
+test("servers, and what fetches for a machine, are started with little room for new objects, publishing with much, others with Node's own", (t) => {
   const dir = folder(t);
   const bin = path.join(dir, "bin");
   const node = path.join(dir, "node_modules/.bin/node");
@@ -96,9 +96,13 @@ test("servers are started with little room for new objects, publishing with much
     "keeper /run/x",
     "--json agent run",
     "--json --quiet up",
+    "sync --every 30s",
   ]) {
     const wanted = `--max-semi-space-size=2 --disable-warning=ExperimentalWarning ${entry} ${words}\n`;
     assert.equal(started(...words.split(" ")), wanted);
+  }
+  for (const words of ["ftl sync", "jump site.3", "ftl jump site.3"]) {
+    assert.match(started(...words.split(" ")), /^--max-semi-space-size=2 --disable/);
   }
   for (const words of [
     "deploy",
@@ -122,7 +126,7 @@ test("servers are started with little room for new objects, publishing with much
   ]) {
     assert.doesNotMatch(said, /-ca /, "what may ask a bucket believes the CAs that Node knows");
   }
-  for (const words of ["", "plan", "status --on agent", "--version", "logs build", "ftl sync"]) {
+  for (const words of ["", "plan", "status --on agent", "--version", "logs build", "ftl list"]) {
     assert.doesNotMatch(started(...words.split(" ")), /semi-space/);
   }
 });
