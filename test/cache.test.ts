@@ -47,7 +47,7 @@ async function persistsToS3(cluster: Cluster, source: string): Promise<void> {
 test("what is put in comes out, is compared, mended, sent on and removed, here and on a node", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   const source = await writeSource(cluster, "tool", {
-    "skein.yaml": "app: tool\nkind: files\n",
+    "skein.yaml": "app: tool\nkind: files\nbuild: tr a-z A-Z < a.txt > made.txt\n",
     "a.txt": "one\n",
     "lib/b.txt": "two\n",
   });
@@ -56,6 +56,7 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   const out = path.join(cluster.dir, "out");
   await cluster.okIn(source, "cache", "get", "tool", out);
   assert.equal(await fs.readFile(path.join(out, "lib/b.txt"), "utf8"), "two\n");
+  assert.equal(await fs.readFile(path.join(out, "made.txt"), "utf8"), "ONE\n");
   assert.deepEqual(await cluster.okIn(source, "cache", "diff").then(({ code }) => code), 0);
 
   await fs.writeFile(path.join(source, "a.txt"), "another\n");
@@ -67,18 +68,19 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
     "missing    new.txt",
     "extra      lib/b.txt",
     "different  a.txt",
+    "different  made.txt",
   ]);
   assert.equal((await json(cluster, source, "update"))["changed"], true);
   assert.equal((await json(cluster, source, "update"))["changed"], false);
 
   const [pack = ""] = (await filesIn(path.join(cluster.operatorHome, "lib/cache/packs"))).sort();
-  const bytes = await fs.readFile(pack);
-  bytes.writeUInt8(bytes.readUInt8(60) ^ 1, 60);
-  await fs.writeFile(pack, bytes);
+  await flipBit(pack);
   const repaired = await json(cluster, source, "repair", "--rebuild");
   assert.equal((repaired["damaged"] as string[]).length, 1);
   assert.equal(repaired["same"], true);
   assert.deepEqual((await json(cluster, source, "repair"))["damaged"], []);
+  await fs.writeFile(path.join(source, "a.txt"), "one more\n");
+  assert.equal((await json(cluster, source, "repair", "--rebuild"))["same"], false);
 
   const bucket = path.join(cluster.dir, "bucket");
   assert.ok(((await json(cluster, source, "persist", `dir:${bucket}`))["sent"] as number) >= 4);
@@ -94,7 +96,12 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   const far = path.join(cluster.dir, "far");
   await cluster.okIn(source, "cache", "get", "tool", far, "--on", "n1");
   assert.equal(await fs.readFile(path.join(far, "new.txt"), "utf8"), "new\n");
+  await fs.rm(path.join(cluster.operatorHome, "lib/cache/packs"), { recursive: true });
+  const elsewhere = `dir:${path.join(cluster.dir, "elsewhere")}`;
+  const sentOn = await json(cluster, source, "persist", elsewhere, "--address", "n1");
+  assert.ok((sentOn["sent"] as number) >= 4, "from the node's cache: there is none here");
   assert.match((await cluster.ok("cache", "repair", "--on", "n1")).stdout, /^n1 {2}whole$/m);
+  await isBroughtUpToDate(cluster, source, path.join(node.home, "lib/cache/packs"));
   assert.match((await cluster.ok("cache", "flush", "--on", "all")).stdout, /^n1 {2}.*B freed$/m);
   assert.equal((await cluster.skein(["cache", "diff", "--address", "n1"], { cwd: source })).code, 10);
   const flushed = await cluster.skein(["cache", "get", "tool", `${far}2`, "--address", "n1"], {
@@ -109,6 +116,26 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   const gone = await cluster.skein(["cache", "get", "tool", path.join(cluster.dir, "again")]);
   assert.equal(gone.code, 7, gone.stderr);
 });
+
+/** What a node has is told of the node, whatever this machine has. */
+async function isBroughtUpToDate(cluster: Cluster, source: string, packs: string): Promise<void> {
+  const told = async (...words: string[]): Promise<string> =>
+    (await cluster.okIn(source, "cache", ...words, "--on", "n1")).stdout;
+  await fs.writeFile(path.join(source, "a.txt"), "and more\n");
+  await cluster.okIn(source, "cache", "put");
+  assert.equal(await told("update"), "n1  updated\n");
+  const [pack = ""] = (await filesIn(packs)).sort();
+  await flipBit(pack);
+  assert.equal(await told("repair", "--rebuild"), "n1  1 mended\nn1  as built from scratch\n");
+  await fs.writeFile(path.join(source, "a.txt"), "and yet more\n");
+  assert.equal(await told("repair", "--rebuild"), "n1  whole\nn1  differed from a build from scratch\n");
+}
+
+async function flipBit(file: string): Promise<void> {
+  const bytes = await fs.readFile(file);
+  bytes.writeUInt8(bytes.readUInt8(60) ^ 1, 60);
+  await fs.writeFile(file, bytes);
+}
 
 test("a node that is away holds up nothing that the others are asked, and is told of", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });

@@ -1,30 +1,39 @@
 import path from "node:path";
-import type { DepotReader } from "../../depot/depot.ts";
 import { httpDepot } from "../../depot/http.ts";
 import type { RevisionWord } from "../../bucket/layout.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
-import { cacheNodes, cacheOf, fetchInto, heldOn, onCaches } from "../../operator/cache/far-cache.ts";
+import { cacheNodes, fetchInto, heldOn, onCaches } from "../../operator/cache/far-cache.ts";
 import {
   blobsOf,
-  cachedTree,
   cacheHere,
   diffTree,
   forgetGone,
   getTree,
-  persist as persistTrees,
   putSource,
   putTree,
 } from "../../operator/cache/local-cache.ts";
 import { announce } from "../../operator/dry-run.ts";
-import { cachedNames, nameIfThere } from "../../operator/cache/names.ts";
-import { numberOf, wordOf } from "../../operator/commands.ts";
+import { cachedNames, nameIfThere, type CachedName } from "../../operator/cache/names.ts";
+import { numberOf } from "../../operator/commands.ts";
 import type { KnownNode } from "../../operator/nodes.ts";
 import { openSource, type OpenedSource } from "../../operator/source.ts";
 import { seesRetired } from "../../release/upkeep/retired.ts";
 import { checkCache, collectCache } from "../../release/upkeep/cache-contents.ts";
 import { cacheGcWords, cacheSubject, revisionMeant, type CacheGcFlags } from "./cache-words.ts";
+import {
+  asBuilt,
+  bring,
+  diffFar,
+  persistFrom,
+  repairFar,
+  sendTo,
+  theOne,
+  throwTrouble,
+  updated,
+  updateFar,
+} from "./far-bodies.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";
 import { hasBucket } from "../command/has-bucket.ts";
@@ -71,8 +80,9 @@ export async function put(context: Context, words: readonly string[], flags: Cac
   const subject = cacheSubject(words);
   if (subject.kind === "path") {
     const kept = await putPath(context, subject.path);
-    if (nodes !== null) await sendTo(context, [kept], nodes);
+    const sent = nodes === null ? null : await sendTo(context, [kept], nodes);
     io.print(`${kept.name}  ${kept.tree.slice(0, 12)}`);
+    throwTrouble(sent);
     return { ...kept };
   }
   const operator = await context.operator();
@@ -80,7 +90,7 @@ export async function put(context: Context, words: readonly string[], flags: Cac
   const depot = httpDepot(operator.client);
   const name = `${subject.app}@${id.slice(0, 8)}`;
   if (nodes === null) await putTree(paths, name, release, depot, signal);
-  else await fetchInto(operator, nodes, await blobsOf(depot, release, signal), signal);
+  else throwTrouble(await fetchInto(operator, nodes, await blobsOf(depot, release, signal), signal));
   io.print(`${name}  ${release.tree.slice(0, 12)}`);
   return { name, tree: release.tree, release: id };
 }
@@ -129,31 +139,6 @@ export async function get(
   return { name, to: target };
 }
 
-/** From a node's cache into this machine's. */
-async function bring(context: Context, name: string, nodes: readonly KnownNode[]): Promise<void> {
-  const { paths, signal } = context;
-  const [node, ...others] = nodes;
-  if (node === undefined || others.length > 0)
-    throw usage(`it is read from one node, and ${nodes.length} are meant`, "Name it: --on NODE.");
-  const subject = cacheSubject([name]);
-  const tree =
-    subject.kind === "path"
-      ? await cachedTree(paths, name)
-      : (await foundNamed(context, subject.app, subject.version)).release;
-  try {
-    await putTree(paths, name, tree, cacheOf(await context.operator(), node), signal);
-  } catch (err) {
-    if (!isSkeinError(err, "BLOB_MISSING")) throw err;
-    const on = node.identity.name;
-    const fetch =
-      subject.kind === "path" ? `skein cache persist ${on}` : `skein cache put ${name} --on ${on}`;
-    throw new SkeinError("BLOB_MISSING", `the cache of ${on} does not hold all of ${name}`, {
-      hint: `This has it fetch the rest: ${fetch}`,
-      cause: err,
-    });
-  }
-}
-
 export async function diff(context: Context, where: string, flags: CacheFlags): Promise<Result> {
   const { io, paths, signal } = context;
   await using opened = await sourceAt(context, where);
@@ -169,36 +154,14 @@ export async function diff(context: Context, where: string, flags: CacheFlags): 
   return { name, ...found, ...(count === 0 ? {} : { exit: 10 }) };
 }
 
-/** Nodes tell which blobs they hold: a source is there when all of its blobs are. */
-async function diffFar(
-  context: Context,
-  kept: Parameters<typeof blobsOf>[1],
-  nodes: readonly KnownNode[],
-): Promise<Result> {
-  const { io, signal } = context;
-  const blobs = await blobsOf(await depotHere(context), kept, signal);
-  const { done, trouble } = await heldOn(await context.operator(), nodes, blobs, signal);
-  const rows = done.map(({ node, missing }) => {
-    io.print(missing === 0 ? `${node}  same` : `${node}  missing ${missing} of ${blobs.length} blobs`);
-    return { node, missing };
-  });
-  if (trouble !== null) throw trouble;
-  return { nodes: rows, ...(rows.some(({ missing }) => missing > 0) ? { exit: 10 } : {}) };
-}
-
-async function depotHere({ paths }: Context): Promise<DepotReader> {
-  const { cacheDepot } = await import("../../depot/cache/cache-depot.ts");
-  return cacheDepot(cacheHere(paths));
-}
-
 export async function update(context: Context, where: string, flags: CacheFlags): Promise<Result> {
   const { io, paths } = context;
   const nodes = await nodesMeant(context, flags);
   const before = await nameIfThere(paths, (await appAt(context, where)) ?? "-");
   const kept = await putPath(context, where);
-  if (nodes !== null) await sendTo(context, [kept], nodes);
+  if (nodes !== null) return await updateFar(context, kept, nodes);
   const changed = before?.tree !== kept.tree;
-  io.print(`${kept.name}  ${kept.tree.slice(0, 12)}  ${changed ? "updated" : "was up to date"}`);
+  io.print(`${kept.name}  ${kept.tree.slice(0, 12)}  ${updated(changed)}`);
   return { ...kept, changed };
 }
 
@@ -212,21 +175,8 @@ export async function repair(context: Context, where: string, flags: CacheFlags)
   const { io, paths, signal } = context;
   const nodes = await nodesMeant(context, flags);
   if (nodes !== null) {
-    if (flags.rebuild === true) return await update(context, where, flags);
-    const { done, trouble } = await onCaches(await context.operator(), nodes, "cache-repair", {}, signal);
-    const rows = done.map(({ node, lines }) => {
-      const of = (type: string) =>
-        lines.filter((line) => line["type"] === type).map((line) => wordOf(line, "blob"));
-      const [mended, forgotten] = [of("mended"), of("forgotten")];
-      const says = [
-        ...(mended.length > 0 ? [`${mended.length} mended`] : []),
-        ...(forgotten.length > 0 ? [`${forgotten.length} removed, nobody has them any more`] : []),
-      ];
-      io.print(`${node}  ${says.length === 0 ? "whole" : says.join(", ")}`);
-      return { node, mended, forgotten };
-    });
-    if (trouble !== null) throw trouble;
-    return { nodes: rows };
+    const built = flags.rebuild === true ? await putPath(context, where) : undefined;
+    return await repairFar(context, nodes, built);
   }
   const { checked, damaged } = await checkCache(cacheHere(paths), signal);
   for (const name of damaged) io.print(`damaged, removed  ${name}`);
@@ -242,9 +192,7 @@ async function rebuild(context: Context, where: string): Promise<Result> {
   const before = await nameIfThere(paths, (await appAt(context, where)) ?? "-");
   const { name, tree } = await putPath(context, where);
   const same = before?.tree === tree;
-  io.print(
-    `${name}  ${tree.slice(0, 12)}  ${same ? "as built from scratch" : "differed from a build from scratch"}`,
-  );
+  io.print(`${name}  ${tree.slice(0, 12)}  ${asBuilt(same)}`);
   return { name, tree, same };
 }
 
@@ -270,39 +218,43 @@ async function mend(context: Context, damaged: readonly string[]): Promise<numbe
 /** An address of a bucket, rather than a node's or a bucket's plain name. */
 const BUCKET = /^(s3:\/\/|dir:|\/|\.)/i;
 
+/** From this machine's cache, or the one that is meant. Where nothing else says where to, the nodes that are meant are it. */
 export async function persist(context: Context, to: string | undefined, flags: CacheFlags): Promise<Result> {
-  const { io, paths, signal } = context;
-  const { s3Bucket } = flags;
-  const bucket = s3Bucket === undefined || BUCKET.test(s3Bucket) ? s3Bucket : `s3://${s3Bucket}`;
-  const target = bucket ?? to ?? flags.address;
-  if (target === undefined) throw usage("send it where?", "skein cache persist NODE, or --s3-bucket BUCKET.");
+  const { io, paths } = context;
+  const target = bucketNamed(flags) ?? to;
+  const meant = await nodesMeant(context, flags);
+  if (target === undefined && meant === null)
+    throw usage("send it where?", "skein cache persist NODE, or --s3-bucket BUCKET.");
   const names = await cachedNames(paths);
   if (names.length === 0) throw usage("nothing was put into the cache", "skein cache put");
-  if (BUCKET.test(target)) {
-    const { openBucket } = await import("../../bucket/bucket.ts");
-    using opened = await openBucket(target, { env: process.env, writing: true, signal });
-    const { sent, bytes } = await persistTrees(paths, names, opened.depot, signal);
-    io.print(`${opened.name}  ${sent} blobs sent  ${formatBytes(bytes)}`);
-    return { to: opened.name, sent, bytes };
-  }
-  const nodes = await cacheNodes(await context.operator(), { address: target }, signal);
-  const { sent, bytes } = await sendTo(context, names, nodes);
-  for (const { identity } of nodes)
+  const from = target === undefined || meant === null ? null : theOne(meant);
+  if (target !== undefined && BUCKET.test(target)) return await persistTo(context, target, names, from);
+  const nodes = await cacheNodes(
+    await context.operator(),
+    target === undefined ? { address: flags.address, on: context.globals.on } : { address: target },
+    context.signal,
+  );
+  const { sent, bytes, done, trouble } = await sendTo(context, names, nodes, from);
+  for (const { identity } of done)
     io.print(`${identity.name}  has ${names.map(({ name }) => name).join(", ")}`);
-  return { to: nodes.map(({ identity }) => identity.name), sent, bytes };
+  throwTrouble({ trouble });
+  return { to: done.map(({ identity }) => identity.name), sent, bytes };
 }
 
-/** By way of the hub's depot: nodes fetch from where they get releases. */
-async function sendTo(
+const bucketNamed = ({ s3Bucket }: CacheFlags): string | undefined =>
+  s3Bucket === undefined || BUCKET.test(s3Bucket) ? s3Bucket : `s3://${s3Bucket}`;
+
+async function persistTo(
   context: Context,
-  trees: Parameters<typeof persistTrees>[1],
-  nodes: readonly KnownNode[],
-): Promise<{ readonly sent: number; readonly bytes: number }> {
-  const operator = await context.operator();
-  const { paths, signal } = context;
-  const { blobs, sent, bytes } = await persistTrees(paths, trees, httpDepot(operator.client), signal);
-  await fetchInto(operator, nodes, blobs, signal);
-  return { sent, bytes };
+  target: string,
+  names: readonly CachedName[],
+  from: KnownNode | null,
+): Promise<Result> {
+  const { openBucket } = await import("../../bucket/bucket.ts");
+  using opened = await openBucket(target, { env: process.env, writing: true, signal: context.signal });
+  const { sent, bytes } = await persistFrom(context, from, names, opened.depot);
+  context.io.print(`${opened.name}  ${sent} blobs sent  ${formatBytes(bytes)}`);
+  return { to: opened.name, sent, bytes };
 }
 
 export async function flush(context: Context, flags: CacheFlags): Promise<Result> {

@@ -141,16 +141,13 @@ export function cacheOf(operator: Operator, node: KnownNode): DepotReader {
   };
 }
 
-/**
- * Has nodes fetch blobs from where they get releases, and keep them. One that fails holds up no other.
- * @throws SkeinError NODES_SILENT, or what the first node that failed said
- */
+/** Has nodes fetch blobs from where they get releases, and keep them. One that fails holds up no other. */
 export async function fetchInto(
   operator: Operator,
   nodes: readonly KnownNode[],
   blobs: readonly string[],
   signal: AbortSignal,
-): Promise<void> {
+): Promise<CacheAnswers<KnownNode>> {
   let going = nodes;
   let first: SkeinError | null = null;
   for (let at = 0; at < blobs.length && going.length > 0; at += BLOBS_AT_ONCE) {
@@ -159,5 +156,5 @@ export async function fetchInto(
     first ??= trouble;
     going = going.filter(({ identity }) => done.some(({ node }) => node === identity.name));
   }
-  if (first !== null) throw first;
+  return { done: going, trouble: first };
 }

@@ -211,14 +211,21 @@ export function difference(cached: readonly Row[], here: readonly Row[]): CacheD
   };
 }
 
-/** Sends what trees need to a depot, which gets only what it lacks. @returns blobs and bytes sent */
+/** This machine's cache, to be read. */
+export function depotHere(paths: Paths): DepotReader {
+  return cacheDepot(cacheHere(paths));
+}
+
+/**
+ * Sends what trees need from a cache to a depot, which gets only what it lacks. @returns blobs and bytes sent
+ * @throws SkeinError BLOB_MISSING
+ */
 export async function persist(
-  paths: Paths,
+  from: DepotReader,
   trees: readonly PublishedTree[],
   to: Depot,
   signal: AbortSignal,
 ): Promise<{ readonly blobs: readonly string[]; readonly sent: number; readonly bytes: number }> {
-  const from = cacheDepot(cacheHere(paths));
   const names: string[] = [];
   for (const tree of trees) names.push(...(await blobsOf(from, tree, signal)));
   const blobs = [...new Set(names)];
