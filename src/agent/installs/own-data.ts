@@ -12,6 +12,8 @@ import type { AppFolders } from "./folders.ts";
 /** However much there is. */
 const WITHIN_MS = 86_400_000;
 
+type DataFolders = Pick<AppFolders, "app" | "data" | "revs">;
+
 export interface GivingTools {
   readonly clock: Clock;
   /** Where a `chown` is noted, so that whoever comes after an agent that was killed ends it. */
@@ -27,22 +29,31 @@ export interface GivingTools {
  * @throws SkeinError IO
  */
 export async function ownData(
-  { app, data, revs }: Pick<AppFolders, "app" | "data" | "revs">,
+  folders: DataFolders,
+  user: RunAs | undefined,
+  tools: GivingTools,
+): Promise<void> {
+  await lendData(folders, user, tools);
+  await fs.rm(noteFile(folders), { force: true });
+}
+
+/** The same, for a while: until `ownData` gives it for good, it is under way. @throws SkeinError IO */
+export async function lendData(
+  folders: DataFolders,
   user: RunAs | undefined,
   tools: GivingTools,
 ): Promise<void> {
   if (user === undefined) return;
   // Somebody may have it on another disk, and a link to it here.
-  const dir = await placeOf(data);
+  const dir = await placeOf(folders.data);
   if (dir === undefined) return;
   const { uid } = await fs.lstat(dir);
-  const note = path.join(installsDir(revs), "data.owners");
-  const noted = await readIfThere(note);
+  const noted = await readIfThere(noteFile(folders));
   if (uid === user.uid && noted === undefined) return;
   const owners = new Set([...uidsIn(noted ?? ""), uid, user.uid]);
-  await writeFileAtomic(note, [...owners].join(" "));
+  await writeFileAtomic(noteFile(folders), [...owners].join(" "));
   owners.delete(user.uid);
-  await using group = await tools.groups.open(`${path.basename(app)}-data`);
+  await using group = await tools.groups.open(`${path.basename(folders.app)}-data`);
   try {
     for (const owner of owners) {
       // The folder itself goes last, and shuts them out. What they removed until then fails this, and no more than this.
@@ -53,13 +64,19 @@ export async function ownData(
     }
   } catch (err) {
     tools.signal.throwIfAborted();
-    throw new SkeinError("IO", `${data} could not be given to its user: ${messageOf(err)}`, {
-      data: { path: data },
+    throw new SkeinError("IO", `${folders.data} could not be given to its user: ${messageOf(err)}`, {
+      data: { path: folders.data },
       cause: err,
     });
   }
-  await fs.rm(note);
 }
+
+/** Whether somebody has it for a while, or has some of it. */
+export async function isDataUnderWay(folders: DataFolders): Promise<boolean> {
+  return (await readIfThere(noteFile(folders))) !== undefined;
+}
+
+const noteFile = ({ revs }: DataFolders): string => path.join(installsDir(revs), "data.owners");
 
 const uidsIn = (text: string): number[] => [...text.matchAll(/\d+/g)].map(Number);
 

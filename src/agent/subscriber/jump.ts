@@ -11,7 +11,7 @@ import { heldNow, type Asked } from "../attempt/hold.ts";
 import { keepDocument, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage } from "./open.ts";
 import type { PackagePlace } from "./place.ts";
-import { prefetch, recordOf } from "./prefetch.ts";
+import { prefetch, recordOf, returnData } from "./prefetch.ts";
 import { revisionText, type SyncTools } from "./sync-package.ts";
 import { takeTurn } from "./turn.ts";
 
@@ -39,6 +39,16 @@ export async function jumpHere(
   const { signal, clock, waitMs } = tools;
   using _turn = await takeTurn(place, { command: "jump", waitMs, clock, signal });
   const open = await openPackage(place, null, tools);
+  try {
+    return await jumpIn(open, revision, tools);
+  } finally {
+    await returnData(open, tools.env, signal);
+  }
+}
+
+async function jumpIn(open: OpenPackage, revision: string | null, tools: SyncTools): Promise<Jumped> {
+  const { signal } = tools;
+  const { place } = open;
   const id = revision === null ? await before(open, tools) : await found(open, revision, tools);
   await keepWanted(open, null, { documents: tools.bucket.documents, env: tools.env });
   await prefetch(open, { id, env: tools.env, hooks: true }, signal);

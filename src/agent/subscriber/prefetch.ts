@@ -1,7 +1,7 @@
 import type { ReleaseId } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { readCurrent } from "../installs/folders.ts";
-import { ownData } from "../installs/own-data.ts";
+import { isDataUnderWay, lendData, ownData } from "../installs/own-data.ts";
 import { runHook } from "../programs/hooks.ts";
 import { isSynced, noteSynced, withSynced } from "../installs/synced.ts";
 import { newRecord, type AppRecord } from "../attempt/records.ts";
@@ -13,7 +13,8 @@ export function recordOf({ context, place }: OpenPackage, env: string): AppRecor
 }
 
 /**
- * Brings a release here whole, and runs its post-sync once. Nothing is switched. Its document was kept before.
+ * Brings a release here whole, and runs its post-sync once. Nothing is switched, and the data is to be given back after
+ * it (`returnData`). Its document was kept before.
  * @returns whether anything was to be done
  * @throws SkeinError HOOK_FAILED, HOOK_TIMEOUT, NEEDS_AGENT, and what an install throws: it is tried again next time
  */
@@ -32,11 +33,27 @@ export async function prefetch(
   if (!wish.hooks || isSynced(context, recordOf(open, wish.env), wish.id)) return !was;
   const previous = await readCurrent(place.folders);
   const tools = { clock, groups, signal, log: context.logOf(name.app) };
-  // Where nothing is active yet nobody else uses the data.
-  if (previous === null) await ownData(place.folders, loaded.user, tools);
+  await lendData(place.folders, loaded.user, tools);
   await runHook("post-sync", loaded.place(previous), tools);
   faultPoint("subscriber.post-synced");
   noteSynced(context, name.app, wish.id);
   await records.save(withSynced(recordOf(open, wish.env), wish.id));
   return true;
+}
+
+/**
+ * Gives the data for good to the user of what is active, where a post-sync of another revision had it; also where that
+ * was cut off, at an earlier sync.
+ * @throws SkeinError IO, USER_REFUSED
+ */
+export async function returnData(
+  { context, place }: OpenPackage,
+  env: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { releases, clock, groups } = context;
+  const active = await readCurrent(place.folders);
+  if (active === null || !(await isDataUnderWay(place.folders))) return;
+  const { user } = await releases.load({ app: place.package.app, env }, active);
+  await ownData(place.folders, user, { clock, groups, signal });
 }

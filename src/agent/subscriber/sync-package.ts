@@ -17,7 +17,7 @@ import { fetchWanted, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage, type SubscriberTools } from "./open.ts";
 import type { PackagePlace } from "./place.ts";
 import { keepLooked, lookedBefore } from "./looked.ts";
-import { recordOf } from "./prefetch.ts";
+import { recordOf, returnData } from "./prefetch.ts";
 import { removeGone } from "./removing.ts";
 import { takeTurn } from "./turn.ts";
 
@@ -93,6 +93,10 @@ async function bringAbout(open: OpenPackage, seen: Seen | null, tools: SyncTools
     await open.worker.converge(signal);
     faultPoint("subscriber.converged");
   }
+  await returnData(open, env, signal).catch((err: unknown) => {
+    signal.throwIfAborted();
+    troubles.push(toSkeinError(err));
+  });
   await settleHold(open, env);
   if (root !== null) await removeGone(open, root, { documents: bucket.documents, env, signal });
   return troubles;

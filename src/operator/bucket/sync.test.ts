@@ -509,6 +509,34 @@ test(
   },
 );
 
+test("a post-sync has the data for as long as it runs", { skip: process.getuid?.() !== 0 }, async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  const writing = (version: string, user: string, more = "") => ({
+    ...scripts(version, { "post-sync": `echo ${version} > "$SKEIN_DATA/${version}"\n${more}` }),
+    "skein.yaml": `app: site\nkind: files\nuser: ${user}\n`,
+  });
+  const data = packagePlace(machine.root, "site").folders.data;
+  const owners = (): number[] =>
+    ["", ...readdirSync(data)].map((name) => lstatSync(path.join(data, name)).uid);
+  const codes = async (): Promise<string[]> =>
+    ((await machine.sync()).packages[0]?.troubles ?? []).map(({ code }) => code);
+  await world.jump(await world.spool("site", writing("v1", "auto")));
+  assert.deepEqual(await codes(), []);
+  const own = lstatSync(data).uid;
+  assert.ok(own >= 70_000);
+  const v2 = await world.spool("site", writing("v2", "nobody"));
+  assert.deepEqual(await codes(), []);
+  assert.deepEqual(owners(), [own, own, own], "v1 is active, and has its data");
+  const failing = await world.spool("site", writing("v3", "nobody", "exit 9"));
+  assert.deepEqual(await codes(), ["HOOK_FAILED"]);
+  await assert.rejects(machine.jump("site", revisionWord(failing).revision), { code: "HOOK_FAILED" });
+  assert.deepEqual(owners(), [own, own, own, own]);
+  await machine.jump("site", revisionWord(v2).revision);
+  assert.deepEqual(new Set(owners()), new Set([lstatSync(path.join(data, "v1")).uid]));
+  assert.notEqual(lstatSync(data).uid, own);
+});
+
 test("two syncs at once take turns: each script runs once, and both end well", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
