@@ -166,7 +166,7 @@ async function openRuntime(home: string): Promise<AppRuntime> {
     run: path.join(home, "run"),
     logs: path.join(home, "log"),
     bind: "127.0.0.1",
-    address: "127.0.0.1",
+    address: () => "127.0.0.1",
     node: "bench",
     log: silentLog,
   });

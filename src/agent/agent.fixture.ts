@@ -22,7 +22,7 @@ import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/
 import { timeOf } from "../trust/fields.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { acceptBirth, newNodeState } from "../trust/node-state.ts";
-import { runAgent } from "./agent.ts";
+import { runAgent, type AgentOptions } from "./agent.ts";
 import { nodeKeys } from "./node/node-keys.ts";
 import { createNodeStore } from "./node/node-store.ts";
 import { endKeeper, get } from "./runtime/runtime.fixture.ts";
@@ -69,6 +69,8 @@ export interface World {
     onLog?: (line: string) => void;
     onReport?: (report: Report) => void;
     clock?: Clock;
+    address?: AgentOptions["address"];
+    reportEveryMs?: number;
   }): Promise<() => Promise<void>>;
   /** The same as its own process, with a named fault. */
   child(fault?: string, leastSpareFiles?: number): ChildProcess;
@@ -222,13 +224,14 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
       fs.writeFileSync(`${wantedFile}.new`, JSON.stringify(wanted));
       fs.renameSync(`${wantedFile}.new`, wantedFile);
     },
-    async agent({ command, onLog, onReport = () => undefined, clock = systemClock } = {}) {
+    async agent({ command, onLog, onReport = () => undefined, clock = systemClock, ...more } = {}) {
       const stop = new AbortController();
       const shown = process.env["SKEIN_TEST_LOG"] === undefined ? undefined : stderrLine;
       const write = onLog ?? shown;
       const log = write === undefined ? silentLog : jsonLog(write);
       const running = runAgent({
         ...agentOptions(paths, name),
+        ...more,
         command,
         source: async (keys) => {
           const source = await directorySource(hub, keys.signer.kid);
@@ -297,7 +300,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
 const stderrLine = (line: string): void => void process.stderr.write(line);
 
 export function agentOptions(paths: Paths, name: string) {
-  return { paths, name, address: "127.0.0.1", bind: "127.0.0.1", version: "0.0.0-test" };
+  return { paths, name, address: () => "127.0.0.1", bind: "127.0.0.1", version: "0.0.0-test" };
 }
 
 const STRATEGY: Order["strategy"] = {

@@ -289,6 +289,32 @@ test("the registry's address and capabilities survive the agent's restart, calle
   assert.match(await asked, /"name":"web"/);
 });
 
+test("an address that changes while the agent runs is told to the hub, to peers and to instances", async (t) => {
+  const w = await world(t);
+  const port = await freePort();
+  let address = "127.0.0.1";
+  await w.agent({ address: () => address, reportEveryMs: 100 });
+  const { digest } = await w.deploy({
+    ...quick(port, "one"),
+    "web.js": `require("node:http").createServer(async (q, r) => r.end(await (await fetch(process.env.SKEIN_REGISTRY + "/services")).text())).listen(process.env.PORT, process.env.HOST);`,
+  });
+  await w.receipt(digest);
+  const told = async (): Promise<readonly unknown[]> => {
+    const { address: own, endpoint, instances } = w.report() ?? {};
+    const peer = endpoint ? readUnverified(endpoint, "endpoint.1").addresses[0] : undefined;
+    const services = JSON.parse(await answer(port)) as { readonly host: string }[];
+    const hosts = [...(instances ?? []), ...services].map(({ host }) => host);
+    return [own, peer?.split(":")[0], ...hosts];
+  };
+  const isTold = async (): Promise<boolean> => {
+    const all = await told();
+    return all.length === 4 && all.every((one) => one === address);
+  };
+  await eventually("the first address", isTold);
+  address = "127.0.0.2";
+  await eventually("the second one", isTold);
+});
+
 test("a machine that starts with a clock of long ago brings back what ran", async (t) => {
   const w = await world(t);
   const port = await freePort();

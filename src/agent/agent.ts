@@ -49,8 +49,8 @@ import { appUsers } from "./programs/users.ts";
 import { AppWorker } from "./attempt/worker.ts";
 
 export interface AgentOptions extends OpenNodeOptions, Pick<ReleasesOptions, "leastSpareFiles"> {
-  /** What others are told. */
-  readonly address: string;
+  /** What others are told; asked at each report. */
+  readonly address: () => string;
   /** What sockets bind to; numeric. */
   readonly bind: string;
   /** Runs in place of every service release's own processes. */
@@ -361,6 +361,8 @@ class Agent implements AsyncDisposable {
   }
 
   async #report(): ReturnType<typeof reportOf> {
+    // Its address may be another one than when an instance came or went last.
+    await this.#registry.refresh();
     const all = this.#catchingUp || this.#reminders.isDue();
     return await reportOf({
       context: this.#context,
@@ -370,8 +372,8 @@ class Agent implements AsyncDisposable {
       replaced: this.#replaced,
       untaken: this.#untaken,
       boot: this.#boot,
-      address: this.#options.address,
-      endpoint: this.#near.endpoint,
+      address: this.#options.address(),
+      endpoint: await this.#near.endpoint(),
       version: this.#options.version ?? "0",
       all: all ? { reminder: this.#reminders.toTell() } : null,
     });

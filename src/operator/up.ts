@@ -17,7 +17,7 @@ export interface UpOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** Name of the node and of the operator. */
   readonly name: string;
-  readonly address: string;
+  readonly address: () => string;
   readonly bind: string;
   readonly near?: NearOptions;
   readonly version: string;

@@ -12,7 +12,7 @@ process.on("SIGTERM", () => {
 await runAgent({
   paths: pathsFrom(process.env),
   name,
-  address: "127.0.0.1",
+  address: () => "127.0.0.1",
   bind: "127.0.0.1",
   join: ticket === "-" ? undefined : ticket,
   version: "0.0.0-test",

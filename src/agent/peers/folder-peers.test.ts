@@ -44,7 +44,7 @@ async function openNode(
   const paths = pathsFrom({ SKEIN_HOME: path.join(dir, identity.name) });
   fs.mkdirSync(paths.lib, { recursive: true });
   const state = newNodeState(cluster.envelope, cluster.pin, Date.now());
-  const place = { name: identity.name, address: "127.0.0.1", bind: "127.0.0.1" };
+  const place = { name: identity.name, address: () => "127.0.0.1", bind: "127.0.0.1" };
   const near = await NearDepots.open({
     options: { paths, clock: systemClock, log: silentLog, near: { limits }, ...place },
     signer,
@@ -62,7 +62,7 @@ async function openNode(
     boot: "boot-0001",
     at: new Date().toISOString(),
     address: "127.0.0.1",
-    endpoint: near.endpoint,
+    endpoint: await near.endpoint(),
     version: "0",
     knows: [],
     receipts: [],

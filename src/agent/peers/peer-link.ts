@@ -29,7 +29,7 @@ export interface PeerLinkOptions {
   /** Who tells of peers now; undefined: nobody does. */
   readonly hints: () => PeerHints | undefined;
   /** What others are told. */
-  readonly address: string;
+  readonly address: () => string;
   readonly bind: string;
   /** 0: any free one. */
   readonly port: number;
@@ -58,8 +58,6 @@ interface PeersKnown {
 
 /** This node among its peers: it serves them, knows of them, and asks them. */
 export class PeerLink implements PeerNet, AsyncDisposable {
-  /** What others are told of where this node listens. */
-  readonly endpoint: Envelope;
   readonly #options: PeerLinkOptions;
   readonly #members: Members;
   readonly #client: PeerClient;
@@ -70,12 +68,12 @@ export class PeerLink implements PeerNet, AsyncDisposable {
   #forest: Forest;
   #looking: Promise<void> | undefined;
   readonly #proofs = new Map<string, Promise<ProvenBlob | undefined>>();
+  #told: { readonly address: string; readonly endpoint: Promise<Envelope> } | undefined;
 
-  private constructor(options: PeerLinkOptions, members: Members, server: PeerServer, endpoint: Envelope) {
+  private constructor(options: PeerLinkOptions, members: Members, server: PeerServer) {
     this.#options = options;
     this.#members = members;
     this.#server = server;
-    this.endpoint = endpoint;
     this.#client = new PeerClient(options.identity);
     this.#standing = new Standing(() => options.clock.now());
     this.#forest = new Forest([options.signer.kid]);
@@ -96,11 +94,19 @@ export class PeerLink implements PeerNet, AsyncDisposable {
     const { servePeers } = await import("../../depot/peers/peer-server.ts");
     const pace: PeerServerOptions["pace"] = async (bytes, signal) => await traffic.up(bytes, signal);
     const server = await servePeers({ identity, host: bind, port, admits, give, pace });
-    return (made = new PeerLink(options, members, server, await endpointAt(options, server.port)));
+    return (made = new PeerLink(options, members, server));
   }
 
   get self(): string {
     return this.#options.signer.kid;
+  }
+
+  /** What others are told of where this node listens; signed anew when it has another address. */
+  async endpoint(): Promise<Envelope> {
+    const address = this.#options.address();
+    if (this.#told?.address !== address)
+      this.#told = { address, endpoint: endpointAt(this.#options, address, this.#server.port) };
+    return await this.#told.endpoint;
   }
 
   swarm(origin: DepotReader, near: BlobCache): Swarm {
@@ -184,7 +190,8 @@ export class PeerLink implements PeerNet, AsyncDisposable {
 }
 
 async function endpointAt(
-  { signer, state, address, clock }: PeerLinkOptions,
+  { signer, state, clock }: PeerLinkOptions,
+  address: string,
   port: number,
 ): Promise<Envelope> {
   const host = address.includes(":") ? `[${address}]` : address;

@@ -17,7 +17,7 @@ export interface Place {
   /** What sockets bind to. */
   readonly bind: string;
   /** What others are told. */
-  readonly address: string;
+  readonly address: () => string;
   readonly node: string;
   /** The preload file of mode `node`, readable by every app's user. */
   readonly preload: string;

@@ -38,7 +38,7 @@ export async function bench(t: TestContext): Promise<Bench> {
       run,
       logs: path.join(home, "log"),
       bind: "127.0.0.1",
-      address,
+      address: () => address,
       node: "n1",
     };
     const runtime = await AppRuntime.open({ ...options, log: silentLog });

@@ -41,7 +41,7 @@ export interface RuntimeOptions {
   /** What sockets bind to; numeric. */
   readonly bind: string;
   /** What others are told. */
-  readonly address: string;
+  readonly address: () => string;
   /** This node's name. */
   readonly node: string;
   readonly awaitKeeper?: boolean | undefined;
@@ -112,7 +112,7 @@ export class AppRuntime implements AsyncDisposable {
 
   /** Every instance with every socket of it: the local part of the port table. */
   async list(): Promise<InstanceRow[]> {
-    return rowsOf(await readStock(this.#link), this.#place.address);
+    return rowsOf(await readStock(this.#link), this.#place.address());
   }
 
   /**

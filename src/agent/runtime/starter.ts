@@ -126,7 +126,7 @@ async function openHeld(link: KeeperLink, place: Place, opening: Opening): Promi
   });
   sockets.held[name] = publicView.key;
   const publicAddress = addressOf(name, listen, place.bind, publicView.port, publicView.path);
-  sockets.told.push({ ...publicAddress, host: place.address });
+  sockets.told.push({ ...publicAddress, host: place.address() });
   if (style === "socket" && request.phase === "public") {
     sockets.passed.push({ name, key: publicView.key });
     sockets.seen.push(publicAddress);
@@ -165,7 +165,7 @@ async function chooseOwn(link: KeeperLink, place: Place, opening: Opening): Prom
   sockets.seen.push(address);
   sockets.reached.push({ ...address, host: reachable(place.bind) });
   sockets.checked.push({ ...address, host: reachable(place.bind) });
-  sockets.told.push({ ...address, host: place.address });
+  sockets.told.push({ ...address, host: place.address() });
 }
 
 /** Only in mode `gap` does an instance bind the manifest's own port. */

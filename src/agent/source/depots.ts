@@ -34,7 +34,7 @@ interface NodeParts {
     readonly clock: Clock;
     readonly log: Log;
     readonly name: string;
-    readonly address: string;
+    readonly address: () => string;
     readonly bind: string;
     readonly near?: NearOptions | undefined;
   };
@@ -91,9 +91,9 @@ export class NearDepots implements AsyncDisposable {
     return made;
   }
 
-  /** What others are told of where this node serves peers; null: nowhere. */
-  get endpoint(): Envelope | null {
-    return this.#link?.endpoint ?? null;
+  /** What others are told of where this node serves peers now; null: nowhere. */
+  async endpoint(): Promise<Envelope | null> {
+    return (await this.#link?.endpoint()) ?? null;
   }
 
   readers(how: Nearness = "near"): readonly DepotReader[] {

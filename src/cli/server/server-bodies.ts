@@ -305,22 +305,28 @@ export async function agent(context: Context, words: readonly string[], flags: A
   return {};
 }
 
-/** What others are told, and what sockets bind to. */
+/** What others are told, and what sockets bind to. @param fallback undefined: told is what the machine has, as it changes */
 export function addresses(
   flags: Pick<AgentFlags, "address" | "bind">,
-  fallback: string = firstAddress(),
-): { readonly address: string; readonly bind: string } {
-  const address = flags.address ?? (isOneAddress(flags.bind) ? flags.bind : fallback);
-  return { address, bind: flags.bind ?? (isLoopback(address) ? address : "0.0.0.0") };
+  fallback?: string,
+): { readonly address: () => string; readonly bind: string } {
+  const said = flags.address ?? (isOneAddress(flags.bind) ? flags.bind : fallback);
+  const address = said === undefined ? addressHere() : () => said;
+  return { address, bind: flags.bind ?? (said !== undefined && isLoopback(said) ? said : "0.0.0.0") };
 }
 
 /** Who binds to one address cannot be reached at another. */
 const isOneAddress = (bind: string | undefined): bind is string =>
   bind !== undefined && bind !== "0.0.0.0" && bind !== "::";
 
-function firstAddress(): string {
-  const all = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
-  return all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "127.0.0.1";
+/** The machine's first one, looked up anew each time; while it has none, the last that it had. */
+export function addressHere(interfaces = os.networkInterfaces): () => string {
+  let last = "127.0.0.1";
+  return () => {
+    const all = Object.values(interfaces()).flatMap((list) => list ?? []);
+    last = all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? last;
+    return last;
+  };
 }
 
 /** Becomes the keeper: it must be small, so nothing of this program stays in its memory. */

@@ -131,7 +131,10 @@ function refuseStray(words: readonly string[]): void {
 function agentOptions(command: Command): Command {
   return nearOptions(command)
     .option("--name <name>", "the node's name where the ticket leaves it open (default: the host's)")
-    .option("--address <address>", "what others are told (default: --bind, else the host's first)")
+    .option(
+      "--address <address>",
+      "what others are told (default: --bind, else the host's first, also when it changes)",
+    )
     .option("--bind <address>", "what sockets bind to (default: all addresses, or a loopback --address)");
 }
 
