@@ -53,14 +53,16 @@ async function gcDamaged(context: Context, flags: DepotFlags, dryRun: boolean): 
     ? await bucketHere(flags, context, dryRun ? "reading" : "writing")
     : undefined;
   const depot = bucket?.depot ?? httpDepot((await context.operator()).client);
-  const { blobs, bytes, damaged } = await removeDamaged({ depot, dryRun, signal });
+  const { blobs, bytes, damaged, lost } = await removeDamaged({ depot, dryRun, signal });
   for (const { name, why } of damaged) io.print(`${name}  ${dryRun ? "damaged" : "removed"}: ${why.message}`);
-  io.print(`${blobs} blobs  ${formatBytes(bytes)} read, ${damaged.length} damaged`);
-  if (damaged.length > 0)
+  for (const { name, index } of lost) io.print(`${name}  lost: ${index} names it, and it is not there`);
+  const missing = lost.length === 0 ? "" : `, ${lost.length} lost`;
+  io.print(`${blobs} blobs  ${formatBytes(bytes)} read, ${damaged.length} damaged${missing}`);
+  if (damaged.length + lost.length > 0)
     io.say(
-      "Publish again what needs them: skein deploy, or skein ftl spool FILE. Machines then fetch it whole.",
+      "Publish again what needs them: skein deploy, skein ftl spool FILE, or skein release import FILE. Machines then fetch it whole.",
     );
-  return { blobs, bytes, damaged: damaged.map(({ name }) => name) };
+  return { blobs, bytes, damaged: damaged.map(({ name }) => name), lost: lost.map(({ name }) => name) };
 }
 
 async function ofHub(context: Context, dryRun: boolean) {

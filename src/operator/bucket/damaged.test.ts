@@ -75,3 +75,19 @@ test("a pack that lies about its chunks is found and removed, and the honest one
     return packName(liar.id);
   });
 });
+
+test("a pack that is lost is told, until who publishes stores it again", async (t) => {
+  const world = await bucketWorld(t);
+  const { depot } = world.bucket;
+  const file = path.join(world.dir, "site.bin");
+  fs.writeFileSync(file, noise(30_000, 1));
+  await world.spoolFile(file);
+  const [pack = ""] = await Array.fromAsync(depot.list("packs/", t.signal));
+  const [index = ""] = await Array.fromAsync(depot.list("index/", t.signal));
+  const lost = async () => (await removeDamaged({ depot, dryRun: false, signal: t.signal })).lost;
+  assert.deepEqual(await lost(), []);
+  await depot.delete(pack, t.signal);
+  assert.deepEqual([await lost(), await lost()], [[{ name: pack, index }], [{ name: pack, index }]]);
+  await world.spoolFile(file);
+  assert.deepEqual(await lost(), []);
+});

@@ -1,4 +1,5 @@
 import type { Depot, DepotReader, PrunableDepot } from "../../depot/depot.ts";
+import { readBy } from "../../depot/read-by.ts";
 import { createHash } from "node:crypto";
 import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";
@@ -9,7 +10,7 @@ import { chunksOf, packName } from "../tree/pack.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../tree/release-index.ts";
 import { isFileRow } from "../tree/rows.ts";
-import { indexOf, isUnreadable, TABLE_BYTES, type LoadedTree } from "../fetch/tree-blobs.ts";
+import { indexOf, isStored, isUnreadable, TABLE_BYTES, type LoadedTree } from "../fetch/tree-blobs.ts";
 import { chunksOfTree } from "./chunk-walk.ts";
 import { copyTree } from "./copy-tree.ts";
 import type { ExportHead } from "./export-file.ts";
@@ -77,7 +78,7 @@ export interface KeepOptions {
 export async function keepImport(options: KeepOptions): Promise<boolean> {
   const { tree, head, staging, depot, signal } = options;
   refuseOthers(head, tree);
-  if (await isThere(tree, depot, signal)) return false;
+  if (await isStored(depot, tree, signal)) return false;
   const index = indexName(tree.tree);
   const own = head.blobs.filter(({ name }) => name.startsWith(PACKS));
   const packs = [
@@ -111,14 +112,6 @@ function refuseOthers({ blobs }: ExportHead, tree: PublishedTree): void {
   });
 }
 
-async function isThere(tree: PublishedTree, depot: DepotReader, signal: AbortSignal): Promise<boolean> {
-  const packs = (await indexOf(depot, tree.tree, signal))?.packs;
-  if (packs === undefined) return false;
-  const tables = [`rows/${tree.rows}`, ...(tree.since === null ? [] : [`since/${tree.since}`])];
-  const names = new Set([...packs.map(packName), ...tables]);
-  return (await depot.has([...names], signal)).size === names.size;
-}
-
 async function packsOfEarlier(
   { from }: ExportHead,
   depot: DepotReader,
@@ -133,17 +126,26 @@ async function packsOfEarlier(
 async function prove({ tree, head, staging, depot, signal }: KeepOptions): Promise<void> {
   try {
     await proveTables(head, staging, signal);
-    await proveNoMore(head, await verifyTree([staging, depot], tree, signal), staging, signal);
+    const depots = head.from === null ? [staging] : [staging, without(indexName(tree.tree), depot)];
+    await proveNoMore(head, await verifyTree(depots, tree, signal), staging, signal);
   } catch (cause) {
     if (!isSkeinError(cause)) throw cause;
     if (head.from !== null && isSkeinError(cause, "CHUNK_MISSING", "BLOB_MISSING")) {
-      throw needs(head.from, `${depot.name} lacks chunks of it`, cause);
+      throw needs(head.from, `${depot.name} lacks chunks of it: ${cause.message}`, cause);
     }
     if (!isUnreadable(cause) && !isSkeinError(cause, "TREE_REFUSED")) throw cause;
     throw new SkeinError("EXPORT_DAMAGED", `the file does not hold what its release says: ${cause.message}`, {
       cause,
     });
   }
+}
+
+/** An index there may name packs that the depot has lost: what is to be proved is this import's own. */
+function without(hidden: string, depot: DepotReader): DepotReader {
+  return readBy(depot, (name, signal, range) => {
+    if (name === hidden) throw new SkeinError("BLOB_MISSING", `no ${name}`, { data: { blob: name } });
+    return depot.get(name, signal, range);
+  });
 }
 
 function needs(from: Exclude<ExportHead["from"], null>, why: string, cause?: unknown): SkeinError {

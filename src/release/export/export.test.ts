@@ -6,7 +6,7 @@ import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
 import type { Envelope } from "../../trust/envelope.ts";
-import { bytesBlob } from "../fetch/blobs.ts";
+import { bytesBlob, readBlob } from "../fetch/blobs.ts";
 import { install } from "../install/install.ts";
 import { publish, type Published } from "../publish/publish.ts";
 import {
@@ -114,6 +114,24 @@ test("with an earlier release there, a file holds what changed, however that one
   assert.equal(await world.import(next, file), true);
   await assertInstalls(t, world, next, NEXT);
   await assertInstalls(t, world, before, TREE);
+});
+
+test("a depot whose packs were lost has them again from a file, whatever its indexes say", async (t) => {
+  const world = makeWorld(t);
+  const before = await world.publish("before", TREE);
+  const next = await world.publish("next", NEXT);
+  const { source, target } = world;
+  for await (const name of source.list("", t.signal)) {
+    if (!name.startsWith("packs/"))
+      await target.put(name, bytesBlob(await readBlob(source, name, 1e6, t.signal)), t.signal);
+  }
+  const file = await world.export(next, before);
+  const lacking = { code: "EXPORT_NEEDS", message: /lacks chunks of it: .*packs\// };
+  await assert.rejects(world.import(next, file), lacking);
+  assert.equal(await world.import(before, await world.export(before)), true);
+  assert.equal(await world.import(next, file), true);
+  await assertInstalls(t, world, before, TREE);
+  await assertInstalls(t, world, next, NEXT);
 });
 
 test("a file of another release, or one that lacks something, is refused and nothing kept", async (t) => {

@@ -1,7 +1,7 @@
 import type { Depot, ReadRange } from "../../depot/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
-import { PACK_BYTES } from "../tree/pack.ts";
+import { PACK_BYTES, packName } from "../tree/pack.ts";
 import { provePack, proveTable } from "../fetch/prove-blob.ts";
 import { decodeIndex } from "../tree/release-index.ts";
 import { isOwn } from "./ledger.ts";
@@ -11,10 +11,18 @@ export interface Damaged {
   readonly why: SkeinError;
 }
 
+/** A pack that is not there, and one of the indexes that name it. */
+export interface Lost {
+  readonly name: string;
+  readonly index: string;
+}
+
 export interface Examined {
   readonly blobs: number;
   readonly bytes: number;
   readonly damaged: readonly Damaged[];
+  /** Beside those that are damaged. Their indexes stay: what else these name may be all that a node lacks. */
+  readonly lost: readonly Lost[];
 }
 
 export interface ExamineOptions {
@@ -32,10 +40,11 @@ const MAX_BYTES = 4 * PACK_BYTES;
 /**
  * Reads a whole depot and removes what is not worth its name: bytes that changed on the disk, and packs whose head
  * lies, which somebody put there who could write it. Nodes never take such bytes, and while they lie there, whoever
- * publishes takes them for stored; once they are gone, the next publish stores them again.
+ * publishes takes them for stored; once they are gone, the next publish stores them again. Tells what is lost, too.
  */
 export async function removeDamaged({ depot, dryRun, signal }: ExamineOptions): Promise<Examined> {
   const damaged: Damaged[] = [];
+  const named = new Map<string, string>();
   let [blobs, total] = [0, 0];
   for (const folder of FOLDERS) {
     for await (const name of depot.list(folder, signal)) {
@@ -45,12 +54,33 @@ export async function removeDamaged({ depot, dryRun, signal }: ExamineOptions): 
       blobs += 1;
       total += bytes.length;
       const why = await whyDamaged(name, bytes);
+      if (why === undefined && folder === "index/")
+        for (const pack of decodeIndex(bytes).packs) named.set(packName(pack), name);
       if (why === undefined) continue;
       damaged.push({ name, why });
       if (!dryRun) await depot.delete(name, signal);
     }
   }
-  return { blobs, bytes: total, damaged };
+  for (const { name } of damaged) named.delete(name);
+  return { blobs, bytes: total, damaged, lost: await lostOf(depot, named, signal) };
+}
+
+/** @param named packs, and an index that names each */
+async function lostOf(
+  depot: Depot,
+  named: ReadonlyMap<string, string>,
+  signal: AbortSignal,
+): Promise<readonly Lost[]> {
+  const there = await depot.has([...named.keys()], signal);
+  const lacking = [...named].filter(([name]) => !there.has(name));
+  if (lacking.length === 0) return [];
+  // A collection may have taken packs and index away meanwhile, or the packs alone for a moment (`retired.ts`).
+  const indexes = await depot.has([...new Set(lacking.map(([, index]) => index))], signal);
+  const retired = new Set<string>();
+  for await (const place of depot.list("retired/", signal)) retired.add(place.split("/").slice(2).join("/"));
+  return lacking
+    .filter(([name, index]) => indexes.has(index) && !retired.has(name))
+    .map(([name, index]) => ({ name, index }));
 }
 
 /** @returns undefined where it is gone; a little more than there may be of what is too long */
