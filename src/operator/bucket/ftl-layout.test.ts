@@ -15,6 +15,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { revisionWord } from "../../bucket/layout.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
+import type { OperatorEvent } from "../events.ts";
 import { jumpMaster } from "./master.ts";
 import { spool } from "./spool.ts";
 
@@ -138,6 +139,23 @@ test("of two who jump at once, FTL's own clients are told of the later order, wh
   await jumpMaster({ ...slow, bucket: { ...slow.bucket, files } }, revisionWord(v1), options);
   assert.ok(isHeldUp);
   assert.equal(ftlClient(world).current("my_site"), v2);
+});
+
+test("what was active before anything was written for FTL's own clients is told as soon as they can have it", async (t) => {
+  const world = await bucketWorld(t);
+  const client = ftlClient(world);
+  const v1 = await world.spool("my_site", { version: "v1" });
+  await world.jump(v1);
+  const file = path.join(world.dir, "my_site.bin");
+  writeFileSync(file, "v2");
+  const notes: string[] = [];
+  const tell = (event: OperatorEvent): void => void (event.type === "note" && notes.push(event.text));
+  await spool(await world.operator(), file, { env: "default", layout: "ftl", tell, signal: t.signal });
+  assert.equal(client.current("my_site"), "", "an archive that is not there helps nobody");
+  assert.ok(notes.length === 1 && notes[0]?.startsWith(`${v1} is active`), notes.join());
+  assert.equal(await world.spool("my_site", { version: "v1" }, "ftl"), v1);
+  assert.deepEqual([client.current("my_site"), client.previous("my_site")], [v1, ""]);
+  assert.deepEqual(client.add(v1), ["version"]);
 });
 
 test("where nobody asked for FTL's layout, nothing of it is written", async (t) => {

@@ -10,20 +10,22 @@ import { ftlArchive } from "./ftl-archive.ts";
  * What FTL's own clients read at the top of a bucket: `PKG.REV.tar.gz` for each revision, and what names the active
  * one: `PKG.rev` for its first versions, `PKG.current` and `PKG.previous` for those since. Unsigned, and read by nobody
  * but them.
+ * @returns whether they take some revision for active
  */
 export async function writeFtlRevision(
   files: BucketFiles,
   spooled: { readonly file: string; readonly package: string; readonly revision: string },
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { file, revision } = spooled;
   const given = path.basename(file).slice(spooled.package.length);
   const suffix = given === ".tgz" ? ".tar.gz" : given;
   const archive = await ftlArchive(file, revision, signal);
   await files.put(`${spooled.package}.${revision}${suffix}`, archive, signal);
   // Nothing is activated by spooling: that something may be has only to be there.
-  if ((await activeOf(files, spooled.package, signal)) !== undefined) return;
-  await putActive(files, spooled.package, "", signal);
+  const active = await activeOf(files, spooled.package, signal);
+  if (active === undefined) await putActive(files, spooled.package, "", signal);
+  return active !== undefined && active !== "";
 }
 
 /**
@@ -43,6 +45,17 @@ export async function writeFtlActive(
   if (was !== active && was !== "") await putMark(files, name, "previous", was, signal);
   await putActive(files, name, active, signal);
   return true;
+}
+
+/** Whether FTL's own clients can have a revision. */
+export async function hasFtlRevision(
+  files: BucketFiles,
+  { source }: Pick<Release, "source">,
+  revision: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const name = packageNameOf(source.name);
+  return name !== undefined && (await files.list(`${name}.${revision}.`, signal)).length > 0;
 }
 
 /** Takes a revision that was purged from FTL's own clients, too. */

@@ -24,7 +24,7 @@ import { deliverEarlier, lineOf, orderInBucket, type BucketIntent } from "./buck
 import type { BucketOperator } from "./bucket-operator.ts";
 import { meantRelease, releasePlaces, type BucketRelease } from "./bucket-releases.ts";
 import { lostSeq } from "./newest-sent.ts";
-import { removeFtlRevision, writeFtlActive } from "./ftl-layout.ts";
+import { hasFtlRevision, removeFtlRevision, writeFtlActive } from "./ftl-layout.ts";
 
 /** What FTL calls the master: what the bucket says of a package, for all machines. */
 export interface MasterRevision {
@@ -196,6 +196,24 @@ async function order(
   const published = await orderInBucket(operator, { app, env }, () => intent, signal);
   await tellFtl(operator, { place, release }, env, signal);
   return { ...told, seq: published.order.seq };
+}
+
+/**
+ * Tells FTL's own clients what is active, where it was ordered before anything was written for them.
+ * @returns REV of what is active and cannot be had by them; null: they were told, or nothing is active
+ */
+export async function tellFtlActive(
+  operator: BucketOperator,
+  { app, env }: { readonly app: string; readonly env: string },
+  signal: AbortSignal,
+): Promise<string | null> {
+  const { head, entry } = await lineOf(operator, { app, env }, signal);
+  if (head === null || entry === null || head.order.state !== "run") return null;
+  const active = ordered(operator, { order: head.order, entry });
+  const revision = revisionOf(active.place);
+  if (!(await hasFtlRevision(operator.bucket.files, active.release, revision, signal))) return revision;
+  await tellFtl(operator, active, env, signal);
+  return null;
 }
 
 /** Tells FTL's own clients. Of two who order at once the first may come to it last: then it tells of the second's. */

@@ -7,6 +7,7 @@ import { openSource } from "../source.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { writeFtlRevision } from "./ftl-layout.ts";
 import { releaseToBucket } from "./bucket-releases.ts";
+import { tellFtlActive } from "./master.ts";
 
 export interface Spooled {
   /** As the file was called. */
@@ -55,7 +56,14 @@ export async function spool(operator: BucketOperator, file: string, options: Spo
     text: `${name}.${revision} would be written as FTL's own clients read it`,
     data: { deed: "layout", layout, package: name, revision },
   });
-  if (layout === "ftl" && toBeDone(operator, asFtl))
-    await writeFtlRevision(operator.bucket.files, { file, package: name, revision }, signal);
+  if (layout === "ftl" && toBeDone(operator, asFtl)) {
+    const written = { file, package: name, revision };
+    const isAnyActive = await writeFtlRevision(operator.bucket.files, written, signal);
+    const lacking = isAnyActive ? null : await tellFtlActive(operator, { app, env }, signal);
+    if (lacking !== null) tell({ type: "note", text: notForFtl(`${name}.${lacking}`) });
+  }
   return { package: name, app, revision, release: place.id, already };
 }
+
+const notForFtl = (active: string): string =>
+  `${active} is active, and FTL's own clients cannot have it: spool its file with --layout ftl, too`;
