@@ -116,6 +116,28 @@ test("a node that counts as away for its clock is said to", async (t) => {
   assert.match(app?.nodes[0]?.note ?? "", /CLOCK_SKEW/);
 });
 
+test("a plan says that the same release would be started again where it failed", async (t) => {
+  const { operator, absent, options, dir } = await cluster(t);
+  await absent("n1");
+  const from = path.join(dir, "app");
+  mkdirSync(from);
+  writeFileSync(path.join(from, "readme.txt"), "hello");
+  const { draft } = await deploy(operator, options({ from }));
+  const { signer } = await nodeKeys(path.join(dir, "n1"));
+  const hubs = hubsFor(operator.config, operator.charter);
+  using node = new HubClient({ hubs, identity: tlsIdentity(signer.privateKey, "node") });
+  const { app, env, release } = draft.order;
+  const nothing = { receipts: [], instances: [], progress: [] };
+  const about = { boot: "boot-0001", address: "127.0.0.1", version: "0", knows: [], ...nothing };
+  const planned = async (state: string): Promise<unknown> => {
+    await node.report({ ...about, at: timeOf(Date.now()), apps: [{ app, env, release, state, head: null }] });
+    const { changes, nodes } = await planDeploy(operator, options({ from }));
+    return [changes, nodes[0]?.from, nodes[0]?.change];
+  };
+  assert.deepEqual(await planned("running"), [0, release, false]);
+  assert.deepEqual(await planned("failed"), [1, release, true]);
+});
+
 test("a commit is released from its own content; what is not committed is left and told", async (t) => {
   const { operator, absent, options, dir, events, signal } = await cluster(t);
   await absent("n1");

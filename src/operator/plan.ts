@@ -1,3 +1,4 @@
+import type { AppOnNode } from "../api/schemas.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { Release, Strategy } from "../trust/documents.ts";
 import type { Manifest } from "../app/manifest.ts";
@@ -30,8 +31,9 @@ export interface PlannedNode {
   readonly node: string;
   readonly present: boolean;
   readonly from: ReleaseId | null;
+  /** Another release, or the same one started anew where it failed. */
   readonly change: boolean;
-  /** null: it is away, could not tell, or nothing changes there. */
+  /** null: it is away, could not tell, or has the release. */
   readonly cost: Cost | null;
 }
 
@@ -65,20 +67,21 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
   const wanted = selectorFor(options.selector, manifest, line).selector;
   const { selector, nodes: chosen } = selectNodes(await knownNodes(operator, signal), wanted);
   if (operator.dryRun !== undefined) await refuseAsDeploy(operator, found, { line, nodes: chosen }, signal);
-  const runs = (node: KnownNode): ReleaseId | null =>
-    node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
-  const changing = chosen.filter((node) => runs(node) !== release);
-  const costs = unpublished === null ? await costsOf(operator, found, env, changing, signal) : new Map();
+  const own = (node: KnownNode): AppOnNode | undefined =>
+    node.apps.find((one) => one.app === app && one.env === env);
+  const moving = chosen.filter((node) => own(node)?.release !== release);
+  const costs = unpublished === null ? await costsOf(operator, found, env, moving, signal) : new Map();
   const nodes = chosen.map((node): PlannedNode => {
     const { name } = node.identity;
-    const from = runs(node);
-    const change = from !== release;
+    const from = own(node)?.release ?? null;
+    const change = from !== release || own(node)?.state === "failed";
     const cost = unpublished === null ? (costs.get(name) ?? null) : guessed(unpublished, from);
-    return { node: name, present: node.present, from, change, cost: change ? cost : null };
+    return { node: name, present: node.present, from, change, cost };
   });
+  const changes = nodes.filter(({ change }) => change).length;
   const strategy = { ...manifest.strategy, ...options.strategy };
   const isNew = unpublished !== null;
-  return { app, env, release, isNew, commit, selector, strategy, nodes, changes: changing.length };
+  return { app, env, release, isNew, commit, selector, strategy, nodes, changes };
 }
 
 /** A plan may be made at any time, by anybody; `deploy --dry-run` fails where `deploy` would. */

@@ -201,13 +201,19 @@ function strategyOf(flags: DeployFlags): Partial<Strategy> {
   };
 }
 
-function planLines({ app, env, release, isNew, commit, selector, nodes, changes }: Plan): string[] {
+function changeText({ from, change }: Plan["nodes"][number], { app, release }: Plan): string {
+  if (!change) return "as it is";
+  return from === release ? "failed, started again" : `-> ${shortRelease(app, release)}`;
+}
+
+function planLines(plan: Plan): string[] {
+  const { app, env, release, isNew, commit, selector, nodes, changes } = plan;
   const what = `${isNew ? "a new release, " : ""}${shortRelease(app, release)}`;
   const of = commit === null ? "" : ` (commit ${commit.slice(0, 12)})`;
   const rows = nodes.map((node) => [
     `  ${node.node}`,
     node.from === null ? "nothing" : shortRelease(app, node.from),
-    node.change ? `-> ${shortRelease(app, release)}` : "as it is",
+    changeText(node, plan),
     node.present ? "" : "absent",
     ...(node.cost === null ? [] : costCells(node.cost)),
   ]);
