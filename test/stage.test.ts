@@ -58,6 +58,33 @@ test("a release is placed on the nodes that are there, later on one that was awa
   });
 });
 
+test("what was purged while a node was away is not placed on it by an earlier cp when it comes", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const n1 = await cluster.addNode("n1");
+  const n2 = await cluster.addNode("n2");
+  const source = await writeSource(cluster, "shop", {
+    "skein.yaml": `app: shop\n${RUN}`,
+    "server.js": serverSource("one"),
+  });
+  await cluster.okIn(source, "deploy", ...FAST);
+  await n2.kill();
+  await cluster.absent("n2");
+  const placed = async (version: string): Promise<string> => {
+    await fs.writeFile(path.join(source, "server.js"), serverSource(version));
+    const { stdout } = await cluster.okIn(source, "--json", "cp", "--from", ".");
+    return (JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as { release: string }).release;
+  };
+  const two = await placed("two");
+  const purge = await cluster.skein(["purge", "shop", two]);
+  assert.equal(purge.code, 5, purge.stderr);
+  assert.match(purge.stderr, /NODES_SILENT/);
+  assert.ok(!(await isPlaced(n1, two)));
+  const three = await placed("three");
+  await n2.start();
+  await cluster.until("n2 has what came after it", async () => await isPlaced(n2, three));
+  assert.ok(!(await isPlaced(n2, two)));
+});
+
 test("a push of the branch that the manifest names makes the release and stages it, and says how that went", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   const node = await cluster.addNode("n1");

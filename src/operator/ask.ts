@@ -3,6 +3,7 @@ import { isSilence, runCommand, whyOf, wordOf, type CommandWish, type NamedLine 
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { noApp, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
+import { isSkewed } from "../trust/charter.ts";
 
 /** What one node answered to a command. */
 export interface Answer {
@@ -40,18 +41,24 @@ export async function nodesOf(operator: Operator, place: Place, signal: AbortSig
   return { line, nodes: selectNodes(known, selector ?? selectorOf(line) ?? "all").nodes };
 }
 
-/** Asks nodes by one signed command and gathers what each says, in their order. Absent nodes are not waited for. */
+/**
+ * Asks nodes by one signed command and gathers what each says, in their order. Absent nodes are not waited for.
+ * @param wish `silentToo`: the command names also those of whom nothing is heard; the hub answers for them
+ */
 export async function ask(
   operator: Operator,
-  wish: CommandWish,
+  wish: CommandWish & { readonly silentToo?: boolean },
   signal: AbortSignal,
   onLine: (line: NamedLine) => void = () => undefined,
 ): Promise<readonly Answer[]> {
-  const present = wish.nodes.filter((node) => node.present && !node.duplicate);
+  const isSilent = (node: KnownNode): boolean => !node.present && !isSkewed(node.skewMs);
+  const asked = wish.nodes.filter(
+    (node) => !node.duplicate && (node.present || (wish.silentToo === true && isSilent(node))),
+  );
   const answers = new Map<string, Answer>();
-  const lines = new Map<string, NamedLine[]>(present.map(({ identity }) => [identity.name, []]));
-  if (present.length > 0) {
-    for await (const line of runCommand(operator, { ...wish, nodes: present }, signal)) {
+  const lines = new Map<string, NamedLine[]>(asked.map(({ identity }) => [identity.name, []]));
+  if (asked.length > 0) {
+    for await (const line of runCommand(operator, { ...wish, nodes: asked }, signal)) {
       const own = lines.get(line.name) ?? [];
       if (line.type === "result") answers.set(line.name, answerOf(line, own));
       else if (own.length < LINES_KEPT) own.push(line);

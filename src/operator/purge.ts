@@ -31,7 +31,8 @@ export async function purge(
   const asked = await ask(operator, { ...command, args: { release, dry: true } }, signal);
   refuseActive(asked, wish);
   if (wish.dry) return asked;
-  const done = await ask(operator, { ...command, args: { release } }, signal);
+  // Named although they are away: no earlier command is to place it on them when they come.
+  const done = await ask(operator, { ...command, args: { release }, silentToo: true }, signal);
   refuseActive(done, wish);
   return done;
 }

@@ -93,6 +93,7 @@ export class Commands {
     this.#refuseMore(lasting, by);
     this.#begin(digest, envelope, { expires: msOf(body.expires), nodes, lasting, by });
     if (lasting) await this.#keep(digest, envelope, body);
+    else await this.#overtake(body);
     for (const node of nodes) this.onNews(node);
     return digest;
   }
@@ -234,6 +235,20 @@ export class Commands {
     }
   }
 
+  /** What is purged is not to be placed by an older command when its node comes. */
+  async #overtake(purge: Command): Promise<void> {
+    if (purge.kind !== "purge" || purge.args["dry"] === true) return;
+    for (const [digest, open] of this.#open) {
+      if (!isOvertaken(readUnverified(open.envelope, "command.1"), purge)) continue;
+      for (const node of purge.nodes) {
+        if (open.answering.has(node) || !open.waiting.delete(node)) continue;
+        open.queue.pushEnd(noAnswer(node, "CONFLICT", "the release was purged before the node came"));
+        await this.#lasting.ended(digest, node);
+      }
+      if (open.waiting.size === 0 && open.queue.closed) this.#end(digest);
+    }
+  }
+
   /** Nobody is handed it any more, and whoever reads it has reached its end. */
   #end(digest: Digest): void {
     const open = this.#open.get(digest);
@@ -245,6 +260,12 @@ export class Commands {
     open.queue.wake();
     for (const node of waiting) this.onNews(node);
   }
+}
+
+/** Does a command place, older than the purge, what that removes? */
+function isOvertaken({ kind, app, env, args, issued }: Command, purge: Command): boolean {
+  const isSame = app === purge.app && env === purge.env && args["release"] === purge.args["release"];
+  return kind === "stage" && isSame && msOf(issued) <= msOf(purge.issued);
 }
 
 /** What the hub says for a node. */

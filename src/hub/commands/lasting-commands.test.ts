@@ -120,3 +120,29 @@ test("one operator's commands leave room for another's", async (t) => {
   await assert.rejects(commands.begin(await ofBob("more")), { code: "TOO_MANY" });
   await handIn(hub, await stageFor(hub, [node]));
 });
+
+test("a purge ends what was to place the release on a node that is away, and nothing else", async (t) => {
+  const hub = await startTestHub(t);
+  const [one, two] = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
+  const [first, other] = [
+    await stageFor(hub, [one, two], { issued: at(-1000) }),
+    await stageFor(hub, [one], { issued: at(-1000), args: { release: "b".repeat(32), document: "{}" } }),
+  ];
+  for (const command of [first, other]) await handIn(hub, command);
+  const purge = async (args: object): Promise<Envelope> =>
+    await stageFor(hub, [one], {
+      kind: "purge",
+      args: { release: "a".repeat(32), ...args },
+      expires: at(60_000),
+    });
+  const asked = await purge({ dry: true });
+  await hub.hub.commands.begin(asked);
+  assert.deepEqual(new Set(await commandsOf(one)), new Set([first, other, asked]));
+  const purged = await purge({});
+  await hub.hub.commands.begin(purged);
+  assert.deepEqual(new Set(await commandsOf(one)), new Set([other, asked, purged]));
+  assert.deepEqual(await commandsOf(two), [first], "it was purged from the other one alone");
+  const again = await stageFor(hub, [one], { issued: at(1000) });
+  await handIn(hub, again);
+  assert.ok((await commandsOf(one)).some((command) => digestOfEnvelope(command) === digestOfEnvelope(again)));
+});
