@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import type { DocumentStore } from "../depot/documents.ts";
+import type { DocumentEntry, DocumentStore } from "../depot/documents.ts";
 import { systemClock } from "../lib/clock.ts";
 import { rosterOf, sealOrder, settleBody, type TestCluster } from "../trust/cluster.fixture.ts";
 import type { Order } from "../trust/documents.ts";
@@ -24,6 +24,36 @@ export function unconditional(store: DocumentStore): DocumentStore {
     ...store,
     conditional: false,
     write: async (name, bytes, _condition, signal) => await store.write(name, bytes, {}, signal),
+  };
+}
+
+/** A store whose listings stay as they are until they are told to catch up. */
+export function lateListings(store: DocumentStore): DocumentStore & { catchUp(): void } {
+  const changed = new Map<string, readonly DocumentEntry[]>();
+  const note = async (name: string, signal: AbortSignal): Promise<void> => {
+    if (changed.has(name)) return;
+    const before = await Array.fromAsync(store.list(name, signal));
+    changed.set(name, before);
+  };
+  return {
+    ...store,
+    catchUp: () => changed.clear(),
+    write: async (name, bytes, condition, signal) => {
+      await note(name, signal);
+      return await store.write(name, bytes, condition, signal);
+    },
+    delete: async (name, signal) => {
+      await note(name, signal);
+      await store.delete(name, signal);
+    },
+    async *list(prefix, signal) {
+      const now = await Array.fromAsync(store.list(prefix, signal));
+      const before = [...changed]
+        .filter(([name]) => name.startsWith(prefix))
+        .flatMap(([, entries]) => entries);
+      const shown = [...now.filter(({ name }) => !changed.has(name)), ...before];
+      yield* shown.sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import type { S3Bucket } from "../depot/s3/bucket.ts";
 import { systemClock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { folderFiles, type BucketFiles } from "./files.ts";
+import { withLateListing } from "./late-listing.ts";
 
 /** All of a cluster that needs no server: blobs of releases, and the documents that say what is to run. */
 export interface Bucket extends Disposable {
@@ -124,7 +125,7 @@ async function onServer(
       name: server.name,
       address,
       depot: s3Depot(server, ""),
-      documents: s3Documents(server, "", { conditional }),
+      documents: withLateListing(s3Documents(server, "", { conditional })),
       files: serverFiles(server),
       [Symbol.dispose]: () => server[Symbol.dispose](),
     };

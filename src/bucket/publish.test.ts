@@ -10,8 +10,9 @@ import { orderBody, release, testCluster } from "../trust/cluster.fixture.ts";
 import type { Order } from "../trust/documents.ts";
 import { digestOfEnvelope } from "../trust/envelope.ts";
 import { openBucket } from "./bucket.ts";
-import { entryOf, folder, tools, unconditional } from "./bucket.fixture.ts";
+import { entryOf, folder, lateListings, tools, unconditional } from "./bucket.fixture.ts";
 import { listRoot, namesUnder, readCharters, readOrderEntry, readRoot } from "./entries.ts";
+import { withLateListing } from "./late-listing.ts";
 import { orderName, orderPlaceOf, releaseName, releasePlace } from "./layout.ts";
 import { ordersOf, publishCharters, publishOrder, publishRelease, withdrawRelease } from "./publish.ts";
 
@@ -23,6 +24,10 @@ const comparingServer = sharedS3Server({ conditional: true });
 const KINDS = [
   ["a folder", async (t: TestContext) => directoryDocuments(folder(t))],
   ["a folder that cannot compare", async (t: TestContext) => unconditional(directoryDocuments(folder(t)))],
+  [
+    "a server whose listings are late",
+    async (t: TestContext) => withLateListing(lateListings(directoryDocuments(folder(t)))),
+  ],
   ["an S3 server", async (t: TestContext) => await onServer(t, await plainServer(), false)],
   ["an S3 server that compares", async (t: TestContext) => await onServer(t, await comparingServer(), true)],
 ] as const;

@@ -101,8 +101,9 @@ export async function ordersOf(
 /** Writes the root until it says what the listing says. @throws SkeinError CONFLICT when others never stop writing */
 export async function remakeRoot({ documents, clock, signal }: PublishTools): Promise<void> {
   for (let n = 1; n <= ROOT_TRIES; n++) {
-    const text = rootText(await listRoot(documents, signal));
+    // Before the listing: what it names is looked for where listings are late.
     const there = await documents.read(ROOT_NAME, undefined, signal);
+    const text = rootText(await listRoot(documents, signal));
     if (there !== undefined && there !== "same" && Buffer.from(there.bytes).toString("utf8") === text) return;
     const etag = there === undefined || there === "same" ? null : there.etag;
     try {
