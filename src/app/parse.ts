@@ -163,7 +163,7 @@ function unknownEnv(named: Readonly<Record<string, unknown>>, env: string): Prob
   return [invalid(["environments"], `there is no environment ${env}${hint}`, true)];
 }
 
-const NOT_OVERLAID = ["app", "kind", "skein", "environments"];
+export const NOT_OVERLAID: readonly string[] = ["app", "kind", "skein", "environments"];
 
 function forbidden(name: string, over: unknown): Problem[] {
   if (!isMap(over)) return [];
