@@ -244,10 +244,27 @@ describe("a place that is not what was meant", () => {
     await refused(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy", "--from", below]);
   });
 
-  test("outside a repository a commit is looked for on the hub, and not found", async () => {
+  test("outside a repository a commit is looked for on the hub, on whatever branch, and may not be there", async () => {
     const cwd = await source("no-repository", { "skein.yaml": `app: bare\n${RUN}`, "server.js": "" });
-    const error = await refused(cluster, [7, "COMMIT_NOT_FOUND"], ["deploy", "bare", "HEAD"], { cwd });
-    assert.match(error.message, /bare/);
+    const lost = await refused(cluster, [7, "COMMIT_NOT_FOUND"], ["deploy", "bare", "HEAD"], { cwd });
+    assert.match(lost.message, /bare/);
+    const repo = await sourceRepo(path.join(cluster.dir, "src/bare"));
+    const manifest = `app: bare\n${RUN.replace("auto", String(nextPort()))}`;
+    const commit = async (says: string): Promise<string> =>
+      await repo.commit({ "skein.yaml": manifest, "server.js": server(says) });
+    await commit("master");
+    await cluster.okGit(repo.dir, "push", cluster.gitUrl("bare"), "master");
+    const older = await commit("older");
+    await commit("newest");
+    await cluster.okGit(repo.dir, "push", cluster.gitUrl("bare"), "master:side");
+    for (const [version, says] of [
+      [older, "older"],
+      ["side", "newest"],
+    ] as const) {
+      await cluster.okIn(cwd, "deploy", "bare", version, ...FAST);
+      assert.equal((await get(await urlOf(cluster, "bare"))).text, says);
+    }
+    await refused(cluster, [7, "COMMIT_NOT_FOUND"], ["deploy", "bare", "nowhere"], { cwd });
   });
 
   test("a folder that was never deployed is no app", async () => {

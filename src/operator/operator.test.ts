@@ -288,16 +288,24 @@ test("a build runs in a clean checkout and its output is released; a failing tes
   const manifest = (more: string): void =>
     writeFileSync(
       path.join(repo, "skein.yaml"),
-      `kind: files\nbuild: { run: "echo made > out; echo built", files: [out]${more} }\n`,
+      `kind: files\nbuild: { run: "ls -A; cat kept; echo made > out", files: [out]${more} }\n`,
     );
   manifest("");
+  writeFileSync(path.join(repo, ".gitignore"), "node_modules\n");
+  writeFileSync(path.join(repo, "kept"), "as committed\n");
   git(repo, "add", "-A");
   git(repo, "commit", "-qm", "one");
+  // What only lies here says nothing of what another machine would build.
+  writeFileSync(path.join(repo, "kept"), "changed\n");
+  writeFileSync(path.join(repo, "untracked"), "");
+  mkdirSync(path.join(repo, "node_modules"));
   const { origin } = await originOf(repo, signal);
   const { made } = await buildRelease(operator, origin, options({}));
   assert.equal(made.release.files, 2, "what was built, and the manifest");
-  assert.ok(events.some((event) => event.type === "output" && event.line === "built"));
-  assert.deepEqual(readdirSync(repo).toSorted(), [".git", "skein.yaml"]);
+  const printed = events.flatMap((event) => (event.type === "output" ? [event.line] : []));
+  assert.deepEqual(printed, [".gitignore", "kept", "skein.yaml", "as committed"]);
+  const here = [".git", ".gitignore", "kept", "node_modules", "skein.yaml", "untracked"];
+  assert.deepEqual(readdirSync(repo).toSorted(), here, "the build left nothing");
   assert.equal((await buildRelease(operator, origin, options({}))).made.already, true);
   manifest(', test: "echo broken; exit 3"');
   git(repo, "commit", "-qam", "two");

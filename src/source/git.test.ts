@@ -3,7 +3,12 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { directoryDepot } from "../depot/directory.ts";
+import { publish } from "../release/publish/publish.ts";
+import type { TreeSource } from "../release/tree/tree-source.ts";
+import { directorySource } from "./directory.ts";
 import { gitSource } from "./git.ts";
+import { packedSource } from "./packed.ts";
 import { contents, tempDir } from "./source.fixture.ts";
 
 const WHO = {
@@ -54,6 +59,40 @@ test("a commit is read without a checkout: what git's hash covers, nothing else"
     "app/run": "x:#!/bin/sh\n",
     empty: "f:",
   });
+});
+
+test("the same content is the same tree: of a commit, a folder or an archive, whoever has it, however old", async (t) => {
+  const { repo, commit } = repository(t);
+  const treeOf = async (source: TreeSource): Promise<string> => {
+    const depot = directoryDepot(path.join(tempDir(t), "depot"));
+    const options = { previous: null, now: Date.now(), cacheDir: null, signal: t.signal };
+    return (await publish({ ...options, source, depot })).tree;
+  };
+  await using committed = await gitSource({ repo, commit }, t.signal);
+  const tree = await treeOf(committed);
+  assert.equal(await treeOf(directorySource(repo)), tree);
+
+  const other = path.join(tempDir(t), "other");
+  fs.cpSync(repo, other, { recursive: true, verbatimSymlinks: true });
+  for (const name of fs.readdirSync(other, { recursive: true, encoding: "utf8" })) {
+    const at = path.join(other, name);
+    if (process.getuid?.() === 0) fs.lchownSync(at, 4711, 4711);
+    fs.lutimesSync(at, 1_000_000, 1_000_000);
+    const stat = fs.lstatSync(at);
+    if (!stat.isSymbolicLink()) fs.chmodSync(at, stat.mode & 0o700);
+  }
+  assert.equal(await treeOf(directorySource(other)), tree);
+  for (const [name, flag] of [
+    ["app.tar", "-cf"],
+    ["app.tgz", "-czf"],
+  ] as const) {
+    const file = path.join(tempDir(t), name);
+    execFileSync("tar", [flag, file, "--exclude=.git", "--sort=name", "-C", other, "."]);
+    await using packed = await packedSource(file, t.signal);
+    assert.equal(await treeOf(packed), tree, name);
+  }
+  fs.chmodSync(path.join(other, "app/run"), 0o600);
+  assert.notEqual(await treeOf(directorySource(other)), tree, "whether it runs is content");
 });
 
 test("what a commit holds only a pointer of is told: submodules, files of Git LFS", async (t) => {
