@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
 import { array, assert as holds, integer, property, record } from "fast-check";
+import type { ByteRange, DepotReader } from "../depot.ts";
 import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
 import { origin, BLOB } from "../peers/peers.fixture.ts";
 import { TokenBucket } from "./token-bucket.ts";
@@ -67,6 +69,43 @@ test("a limit on what goes out holds within 10 %, and does not touch what comes 
   );
   await taken.next();
   assert.equal(clock.now(), before);
+});
+
+test("at a limit no more is asked for than is taken soon, and all of a range comes in order", async (t) => {
+  const clock = fakeClock(0);
+  const traffic = new Traffic({ downPerSec: 1_000_000 }, clock);
+  const far = origin(3_000_000);
+  let asked = 0;
+  const counting: DepotReader = {
+    ...far,
+    get: (name, signal, range) => {
+      asked = range?.end ?? Infinity;
+      return far.get(name, signal, range);
+    },
+  };
+  const whole = await buffer(far.get(BLOB, t.signal));
+  const read = async (range: ByteRange): Promise<Buffer> => {
+    const pieces: Uint8Array[] = [];
+    let at = range.start;
+    for await (const piece of traffic.reading(counting).get(BLOB, t.signal, range)) {
+      at += piece.length;
+      pieces.push(Buffer.from(piece));
+      assert.ok(asked - at <= 500_000, `${asked - at} bytes are on their way`);
+    }
+    return Buffer.concat(pieces);
+  };
+  for (const range of [
+    { start: 1000, end: 2_700_000 },
+    { start: 2_000_000, end: 9_000_000 },
+  ]) {
+    const got = await finish(clock, read(range));
+    assert.ok(got.equals(whole.subarray(range.start, range.end)));
+  }
+  for await (const _ of new Traffic({}, clock)
+    .reading(counting)
+    .get(BLOB, t.signal, { start: 0, end: 2_000_000 }))
+    void _;
+  assert.equal(asked, 2_000_000, "without a limit, by one request");
 });
 
 test("no more transfers run than may, the first to come go first, and who leaves takes no turn", async (t) => {

@@ -1,5 +1,5 @@
 import type { Clock } from "../../lib/clock.ts";
-import type { DepotReader } from "../depot.ts";
+import type { ByteRange, DepotReader } from "../depot.ts";
 import { readBy } from "../read-by.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
@@ -13,11 +13,21 @@ export interface TrafficLimits {
   readonly atOnce?: number | undefined;
 }
 
+/**
+ * At a limit no more is asked for at once than may come in so long, in ms. The rest would come all the same, as fast as
+ * the line is, and lie in the system's buffers, which end with the process: all of it is sent again to who was killed.
+ * Less of it would have a far server's answers waited for more than a tenth of the time.
+ */
+const ASKED_MS = 500;
+const LEAST_ASKED_BYTES = 256 * 1024;
+
 /** Holds a process to its limits: whatever sends or receives blobs asks it first. */
 export class Traffic {
   readonly #clock: Clock;
   readonly #down: TokenBucket | undefined;
   readonly #up: TokenBucket | undefined;
+  /** Most that is read by one request, in bytes. */
+  readonly #mostAsked: number;
   #free: number;
   /** Those who wait for a turn, the first to come first. */
   readonly #queue: (() => void)[] = [];
@@ -27,6 +37,7 @@ export class Traffic {
     this.#clock = clock;
     this.#down = downPerSec === undefined ? undefined : new TokenBucket(downPerSec, clock.now());
     this.#up = upPerSec === undefined ? undefined : new TokenBucket(upPerSec, clock.now());
+    this.#mostAsked = Math.max(LEAST_ASKED_BYTES, ((downPerSec ?? Infinity) * ASKED_MS) / 1000);
     this.#free = atOnce;
   }
 
@@ -57,12 +68,12 @@ export class Traffic {
 
   /** The same depot, read within the limits. */
   reading(depot: DepotReader): DepotReader {
-    return this.#held(depot, this.down.bind(this));
+    return this.#held(depot, this.down.bind(this), Math.floor(this.#mostAsked));
   }
 
   /** The same depot for whom it is sent to: reads are paced as what goes out. */
   sending(depot: DepotReader): DepotReader {
-    return this.#held(depot, this.up.bind(this));
+    return this.#held(depot, this.up.bind(this), Infinity);
   }
 
   /** The same bytes, taken in within the limits: one transfer. */
@@ -75,14 +86,23 @@ export class Traffic {
     }
   }
 
-  #held(depot: DepotReader, wait: (bytes: number, signal: AbortSignal) => Promise<void>): DepotReader {
+  #held(
+    depot: DepotReader,
+    wait: (bytes: number, signal: AbortSignal) => Promise<void>,
+    mostAsked: number,
+  ): DepotReader {
     const turn = this.turn.bind(this);
     return readBy(depot, async function* (name, signal, range) {
       using held = await turn(signal);
       void held;
-      for await (const piece of depot.get(name, signal, range)) {
-        await wait(piece.length, signal);
-        yield piece;
+      for (const part of partsOf(range, mostAsked)) {
+        let lacking = part?.end === undefined ? 0 : part.end - part.start;
+        for await (const piece of depot.get(name, signal, part)) {
+          lacking -= piece.length;
+          await wait(piece.length, signal);
+          yield piece;
+        }
+        if (lacking > 0) return; // the blob ends
       }
     });
   }
@@ -107,4 +127,12 @@ export class Traffic {
       signal.removeEventListener("abort", onAbort);
     }
   }
+}
+
+/** A range in parts of at most so many bytes; all of a blob, however long, is one. */
+function* partsOf(range: ByteRange | undefined, most: number): Generator<ByteRange | undefined> {
+  if (range?.end === undefined) yield range;
+  else
+    for (let start = range.start; start < range.end; start += most)
+      yield { start, end: Math.min(start + most, range.end) };
 }
