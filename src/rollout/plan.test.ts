@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import * as fc from "fast-check";
 import { limitsOf } from "./limits.ts";
-import { membersOf, planOf, type Layout } from "./plan.ts";
+import { GRACE_MS } from "./facts.ts";
+import { canPlan, membersOf, planOf, type Layout } from "./plan.ts";
 import { kid, ROLLING, World } from "./world.fixture.ts";
 
 test("amounts are numbers or shares: batches round down to one at least, absence rounds up", () => {
@@ -40,6 +41,16 @@ test("nodes where the app serves come first, then by name; who is away comes las
     batches: [[kid(2), kid(4)], [kid(5), kid(0)], [kid(3)]],
     absent: [kid(1)],
   });
+});
+
+test("a plan is made when all are there, or when those who are not had time to call", () => {
+  const world = new World(2, { away: [1] });
+  const members = [kid(0), kid(1)];
+  const can = (afterMs: number): boolean =>
+    canPlan(members, { ...world.facts(), since: world.now, now: world.now + afterMs });
+  assert.deepEqual([can(0), can(GRACE_MS - 1), can(GRACE_MS)], [false, false, true]);
+  world.change(1, { present: true });
+  assert.equal(can(0), true);
 });
 
 const SAY_WEB: Layout = {

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import type { Steering } from "../api/schemas.ts";
+import { SkeinError } from "../lib/errors.ts";
 import { GRACE_MS, STALL_MS, UNREACHED_MS } from "./facts.ts";
-import { isUnderWay, verdictOf } from "./rollout.ts";
-import { abort, pause, resume, steer } from "./steer.ts";
+import { isUnderWay, verdictOf, type Phase } from "./rollout.ts";
+import { abort, pause, refuseSteering, resume, steer } from "./steer.ts";
 import { overtaken, wakeAt } from "./step.ts";
 import { kid, World } from "./world.fixture.ts";
 
@@ -191,15 +193,94 @@ test("what a person says is heard once, and refused where nothing is ahead", () 
   const aborted = world.rollout;
   say("abort");
   assert.equal(world.rollout, aborted);
-  assert.throws(() => say("pause"), { code: "ROLLOUT_ENDED" });
+  assert.throws(() => say("pause"), { code: "ROLLOUT_ENDED", message: /it is being taken back$/ });
   world.report(0, "undone");
   assert.equal(world.phase, "undone");
   say("abort");
-  assert.throws(() => say("resume"), { code: "ROLLOUT_ENDED" });
+  assert.throws(() => say("resume"), { code: "ROLLOUT_ENDED", message: /it ended: undone$/ });
   const done = new World(1, { strategy: { bakeMs: 0 } });
   done.report(0, "ok");
   assert.throws(() => steer(done.rollout, "abort", done.scene()), { code: "UNDO_TOO_LATE" });
   assert.throws(() => steer(done.rollout, "pause", done.scene()), { code: "ROLLOUT_ENDED" });
+});
+
+test("whoever knows the phase alone refuses the same words", () => {
+  const refused = (phase: Phase, word: Steering): string | null => {
+    try {
+      refuseSteering(phase, word);
+      return null;
+    } catch (err) {
+      return err instanceof SkeinError ? err.code : String(err);
+    }
+  };
+  for (const word of ["pause", "resume"] as const) {
+    for (const phase of ["ok", "failed", "undone", "undoing"] as const)
+      assert.equal(refused(phase, word), "ROLLOUT_ENDED", `${word} of what is ${phase}`);
+    for (const phase of ["pending", "running", "paused", "baking", "stuck"] as const)
+      assert.equal(refused(phase, word), null, `${word} of what is ${phase}`);
+  }
+  for (const phase of ["ok", "failed"] as const) assert.equal(refused(phase, "abort"), "UNDO_TOO_LATE");
+  for (const phase of ["running", "undoing", "undone", "stuck"] as const)
+    assert.equal(refused(phase, "abort"), null, `abort of what is ${phase}`);
+  assert.throws(() => refuseSteering("undoing", "pause"), { message: /it is being taken back$/ });
+  assert.throws(() => refuseSteering("failed", "pause"), { message: /it ended: failed$/ });
+});
+
+test("what time alone decides next is known: the end of the times that an order has among it", () => {
+  const world = new World(2);
+  const late = world.applyBefore - 1;
+  world.now = late;
+  const long = { ...world.scene(), facts: { ...world.facts(), heardAt: 0 } };
+  assert.equal(wakeAt({ ...world.rollout, movedAt: 0 }, long), world.applyBefore);
+  const aborted = { ...abort(world.rollout, world.facts()), movedAt: 0 };
+  assert.equal(wakeAt(aborted, long), world.undoBefore);
+  const over = { ...long, facts: { ...long.facts, now: world.undoBefore } };
+  assert.equal(wakeAt(aborted, over), undefined, "what is due now is no time ahead");
+});
+
+test("a failure is told also where a person had paused", () => {
+  const world = new World(3, { strategy: { onFailure: "pause" } });
+  world.rollout = pause(world.rollout, world.facts());
+  world.report(0, "failed", "VERIFY_FAILED");
+  assert.equal(world.phase, "stuck");
+  assert.match(world.rollout.cause?.message ?? "", /VERIFY_FAILED/);
+});
+
+test("who has begun in time may end after it", () => {
+  const world = new World(1);
+  world.now = world.heardAt = world.applyBefore;
+  world.run();
+  assert.equal(world.phase, "running");
+});
+
+test("at its last moment an order that is taken back needs a person", () => {
+  const world = new World(2);
+  world.report(0, "ok");
+  world.rollout = abort(world.rollout, world.facts());
+  world.run();
+  world.now = world.heardAt = world.undoBefore - 1;
+  world.run();
+  assert.equal(world.phase, "undoing");
+  world.now = world.undoBefore;
+  world.run();
+  assert.equal(world.phase, "stuck");
+});
+
+test("what stands is left alone, however long nothing is heard", () => {
+  const world = new World(1, { strategy: { bakeMs: 0 } });
+  world.report(0, "ok");
+  const { rollout } = world;
+  world.pass(2 * STALL_MS);
+  assert.equal(world.rollout, rollout);
+});
+
+test("of many who are away five are named", () => {
+  const told = (count: number): string => {
+    const away = Array.from({ length: count }, (_, n) => n);
+    return new World(count, { away, strategy: { maxAbsent: 0 } }).rollout.cause?.message ?? "";
+  };
+  assert.match(told(5), /n0, n1, n2, n3, n4$/);
+  assert.match(told(6), /n4 and 1 more$/);
 });
 
 test("nodes that went away while all is taken back hold up nobody for long, and are taken back when they come", () => {
@@ -261,6 +342,10 @@ test("a clock that was set back makes nothing last longer", () => {
   world.pass(-day);
   world.pass(30_000);
   assert.equal(world.phase, "ok");
+  const early = new World(2);
+  early.report(0, "ok");
+  early.pass(-day);
+  assert.deepEqual([early.phase, early.rollout.bakingSince], ["running", null]);
   const silent = new World(2);
   silent.since = silent.heardAt = silent.now - day;
   silent.pass(-day);

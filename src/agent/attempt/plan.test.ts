@@ -6,6 +6,7 @@ import {
   afterFailure,
   attemptFor,
   isConverged,
+  isPatient,
   outcomeOf,
   oldServes,
   sparesTableOnly,
@@ -246,6 +247,48 @@ test("a failing hook never stops a node from going back", () => {
   for (const step of ["un-jump", "pre-jump", "post-jump"] as const) {
     assert.equal(afterFailure(attempt, step), "pass");
   }
+});
+
+test("going back turns round where the old release does not come up, and nothing is turned round twice", () => {
+  const returning = under(SERVING, goal({ order: ONE, release: C, back: true })).attempt as Attempt;
+  const turns = (attempt: Attempt): StepName[] =>
+    (["install", "judge", "attach", "flip", "post-jump"] as const).filter(
+      (step) => afterFailure(attempt, step) === "turn",
+    );
+  assert.deepEqual(turns(returning), ["install", "judge", "attach"]);
+  const back = { why: "undone", code: "UNDONE_BY_HUB", message: "" } as const;
+  assert.deepEqual(turns({ ...returning, back }), []);
+  const forward = under(SERVING, goal()).attempt as Attempt;
+  assert.deepEqual(turns({ ...forward, back }), []);
+  assert.deepEqual(turns({ ...forward, mode: "stop" }), []);
+  assert.deepEqual(turns({ ...forward, local: true }), ["install", "judge", "attach", "flip"], "a bare jump");
+});
+
+test("what stands after an attempt that was taken back is what stood before, under its order", () => {
+  const attempt = under(SERVING, goal()).attempt as Attempt;
+  assert.deepEqual(outcomeOf(attempt), reached({ order: TWO, release: B }));
+  const back = { why: "failed", code: "APP_EXITED", message: "" } as const;
+  assert.deepEqual(outcomeOf({ ...attempt, back }), reached({ order: TWO, release: A }));
+  assert.equal(oldServes(attempt), true);
+  assert.equal(oldServes({ ...attempt, before: reached({ state: "stopped" }) }), false);
+  assert.equal(oldServes({ ...attempt, previous: null, before: null }), false);
+  const lost = { ...attempt, before: null, back };
+  assert.equal(outcomeOf(lost).release, A, "where the record was lost, `current` tells");
+  assert.equal(outcomeOf({ ...lost, previous: B }).release, null, "it led to what failed");
+});
+
+test("only what changes nothing yet may be broken off", () => {
+  const steps = [
+    "install",
+    "post-sync",
+    "judge",
+    "pre-jump",
+    "un-jump",
+    "flip",
+    "attach",
+    "post-jump",
+  ] as const;
+  assert.deepEqual(steps.filter(isPatient), ["install", "judge"]);
 });
 
 /** A world in which the steps do what they say; `dies` and `fails` are drawn for every step. */
