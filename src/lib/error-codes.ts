@@ -252,7 +252,7 @@ export const ERROR_CODES = {
   HUB_CATCHING_UP: entry(
     8,
     "The hub was restored and gathers what its agents know.",
-    "Try again in half a minute; agents do by themselves.",
+    "Try again in a minute; agents do by themselves.",
   ),
   CODING_UNKNOWN: entry(
     1,

@@ -10,10 +10,11 @@ import { keys } from "../records/keys.ts";
 import type { Nodes } from "./nodes.ts";
 
 /**
- * Longer than an agent's longest backoff (15 s times 1.5): whoever lives has called by then. A longer wait would only
- * hold up deployments for nodes that are off.
+ * Whoever lives has called by then: an agent whose line led to a machine that is gone without a word waits for its
+ * answer (40 s) and connects anew (5 s); one that knows has at most its longest backoff (15 s times 1.5) before it does.
+ * A longer wait would only hold up deployments for nodes that are off.
  */
-const LONGEST_MS = 24_000;
+const LONGEST_MS = 50_000;
 
 export class CatchUp {
   readonly #core: Core;

@@ -102,6 +102,18 @@ const nodesOf = async (client: HubClient): Promise<NodeView[]> => (await client.
 const namesOf = async (hub: TestHub): Promise<string[]> =>
   (await nodesOf(hub.client)).map(({ name }) => name).toSorted();
 
+test("a restored hub waits for agents that do not know yet that its old machine is gone", async (t) => {
+  const { hub, backup, restore } = await world(t);
+  await joinNode(t, hub, "web1");
+  await backup();
+  const clock = fakeClock(Date.now());
+  const { client } = await restore({ clock });
+  clock.advance(45_000);
+  assert.equal((await client.hub()).catchingUp, true, "40 s for an answer, 5 to connect anew");
+  clock.advance(10_000);
+  while ((await client.hub()).catchingUp) await new Promise((resolve) => setImmediate(resolve));
+});
+
 test("a node that was removed since the backup is removed again by the word of any other", async (t) => {
   const { cluster, hub, backup, restore } = await world(t);
   const [kept, removed] = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
