@@ -21,8 +21,8 @@ export interface FreshSink {
   begin(content: number, size: number): void;
   /** Where the next bytes go: at least one byte of room, until the content's size is reached. */
   space(): Buffer | Promise<Buffer>;
-  /** So many bytes of the space were filled. */
-  filled(length: number): void;
+  /** So many bytes of the space were filled, `old` of them by what the older tree has. */
+  filled(length: number, old: number): void;
   /** The content is complete: its SHA-256. */
   end(): Digest | Promise<Digest>;
 }
@@ -194,10 +194,12 @@ class ContentMaker implements Disposable {
     const dictionary = making.old.slice(0, making.old.size);
     const bytes = openFrame(frame, making.size, dictionary);
     freeNow(dictionary);
+    let old = Math.max(0, bytes.length - frame.length);
     for (let done = 0; done < bytes.length;) {
       const into = await this.#sink.space();
       const length = bytes.copy(into, 0, done);
-      this.#sink.filled(length);
+      this.#sink.filled(length, Math.min(old, length));
+      old -= Math.min(old, length);
       done += length;
     }
     freeFrame(bytes);
@@ -232,7 +234,7 @@ class ContentMaker implements Disposable {
         making.old.read(making.size - making.left + making.shift, into);
         if (kind === "differ") addTo(into, sections.differ.bytes(into.length));
       }
-      this.#sink.filled(into.length);
+      this.#sink.filled(into.length, kind === "literal" ? 0 : into.length);
       making.left -= into.length;
       left -= into.length;
     }

@@ -25,6 +25,8 @@ export interface Arrived extends TreeState {
   readonly segments: readonly TreeSegment[];
   /** New contents that lie in files of this install's own: digest → absolute path. They may be moved away. */
   readonly fresh: ReadonlyMap<Digest, string>;
+  /** Bytes of these that were read from the older tree's files. */
+  readonly reused: number;
 }
 
 export interface ArriveOptions {
@@ -62,7 +64,8 @@ export async function arriveByDelta(fetcher: Fetcher, options: ArriveOptions): P
           signal,
         );
         faultPoint("install.delta-applied");
-        return { ...state, segments: prove(state, wanted), fresh: sink.files };
+        const { files: fresh, reused } = sink;
+        return { ...state, segments: prove(state, wanted), fresh, reused };
       } catch (err) {
         signal.throwIfAborted();
         // What this disk cannot give or take, no depot can mend.

@@ -38,6 +38,8 @@ export class FreshFiles implements FreshSink, Disposable {
   #open: Open | undefined;
   /** Digest → absolute path; proved by nothing but themselves. */
   readonly files = new Map<Digest, string>();
+  /** Bytes of content that are made of what the older tree has. */
+  reused = 0;
   /** Told the bytes of content as they come. */
   onFilled: (bytes: number) => void = () => undefined;
   /** Told how many bytes are free beside what is to come. */
@@ -70,8 +72,9 @@ export class FreshFiles implements FreshSink, Disposable {
     return this.#buffer.subarray(this.#filled);
   }
 
-  filled(length: number): void {
+  filled(length: number, old: number): void {
     this.#filled += length;
+    this.reused += old;
     this.onFilled(length);
   }
 

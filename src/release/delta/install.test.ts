@@ -87,6 +87,14 @@ test("one request for the index and one for the delta bring a release", async (t
   assert.deepEqual(depot.asked, [indexName(second.tree), deltaName(second.tree, first.tree)]);
   assert.deepEqual(readTree(installed.dir), whole);
   assert.equal(installed.linked, 3, "unchanged and moved files are links");
+  // All but a hundred bytes of the changed file were here, too.
+  const here = ["big.bin", "same.bin", "moved/from.bin", "a/one.txt"].reduce(
+    (sum, name) => sum + (OLD[name]?.length ?? 0),
+    0,
+  );
+  const { disk = 0, directory = 0 } = installed.sources;
+  assert.ok(disk <= here && disk >= here - 300, `${disk} of ${here} bytes`);
+  assert.equal(directory, installed.bytesFetched);
   assert.ok((made[0]?.bytes ?? 0) < 700, `${made[0]?.bytes} bytes`);
   assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
   const times = fs.statSync(path.join(installed.dir, "big.bin")).mtimeMs;

@@ -57,6 +57,11 @@ export class InstallMeter {
     this.#bytesDone += bytes;
   }
 
+  /** Of content that was put down already, so much was made of what was there. */
+  reused(bytes: number): void {
+    this.#fromDisk += bytes;
+  }
+
   fromDepot(bytes: number): void {
     this.#bytesDone += bytes;
   }

@@ -137,6 +137,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   const plan = planRest(begun, tree, records, revs);
   meter.bytesTotal = whole.bytes;
   meter.fromDisk(whole.bytes - plan.bytes);
+  meter.reused(tree.reused);
   const flushes = new EarlyFlushes(stage, signal);
   const done = await fillStage(plan, tree, { ...options, ...begun, meter, flushes });
   faultPoint("install.filled");

@@ -24,9 +24,11 @@ export type FreshContents = ReadonlyMap<Digest, string>;
 /** A tree whose rows and times are proved, and where its contents are. */
 export interface ReachedTree extends LoadedTree {
   readonly fresh: FreshContents;
+  /** Bytes of the contents that came along which were read from earlier installs. */
+  readonly reused: number;
 }
 
-const NOTHING: FreshContents = new Map();
+const NOTHING: Pick<ReachedTree, "fresh" | "reused"> = { fresh: new Map(), reused: 0 };
 
 /**
  * Finds out what a tree is, the cheapest way: it is here under another release; a delta leads to it from one that is
@@ -37,7 +39,7 @@ export async function reachTree(fetcher: Fetcher, options: ReachOptions): Promis
   const { wanted, records } = options;
   const same = records.find(({ tree }) => tree === wanted.tree);
   const here = same === undefined ? undefined : await sameTree(fetcher, wanted, same);
-  if (here !== undefined) return { ...here, fresh: NOTHING };
+  if (here !== undefined) return { ...here, ...NOTHING };
   const index = lazy(async () => await fetcher.try((depot) => readIndex(depot, wanted.tree, fetcher.signal)));
   const packs = new PackMap(fetcher, async () => (await index()).packs, packsElsewhere(fetcher, wanted.tree));
   for await (const from of leads(index, options)) {
@@ -47,7 +49,7 @@ export async function reachTree(fetcher: Fetcher, options: ReachOptions): Promis
   const have = (id: Digest): Buffer | undefined => segmentOf(records, id);
   const loaded = await loadTree(fetcher, wanted, { have, packs });
   collectAfter(loaded.rows.length);
-  return { ...loaded, fresh: NOTHING };
+  return { ...loaded, ...NOTHING };
 }
 
 /** Calls `make` once, when the first one asks. */
