@@ -54,3 +54,13 @@ export function formatBytes(bytes: number): string {
   }
   return `${bytes} B`;
 }
+
+/** `  hub 1.2 MB, disk 40.0 MB`: where bytes came from; what travelled first, then what was here. */
+export function sourcesText(sources: Readonly<Record<string, number | undefined>> = {}): string {
+  const { disk, ...travelled } = sources;
+  const parts = Object.entries({ ...travelled, disk }).filter(
+    ([, bytes]) => bytes !== undefined && bytes > 0,
+  );
+  if (parts.length === 0) return "";
+  return `  ${parts.map(([source, bytes]) => `${source} ${formatBytes(bytes ?? 0)}`).join(", ")}`;
+}

@@ -4,6 +4,7 @@ import type { Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import type { BytesBySource } from "../../release/install/install-progress.ts";
 import type { Order } from "../../trust/documents.ts";
 import { msOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
@@ -24,7 +25,8 @@ export interface FetchTools {
   readonly documents: DocumentStore;
   readonly env: string;
   readonly signal: AbortSignal;
-  readonly onFetched: (id: ReleaseId) => void;
+  /** Told where its bytes came from. */
+  readonly onFetched: (id: ReleaseId, sources: BytesBySource) => void;
 }
 
 /**
@@ -41,8 +43,8 @@ export async function fetchWanted(
   for (const wanted of await wantedReleases(open, root, tools.env)) {
     try {
       if (!(await keepDocument(open, wanted, tools))) continue;
-      const done = await prefetch(open, { ...wanted, env: tools.env }, tools.signal);
-      if (done) tools.onFetched(wanted.id);
+      const came = await prefetch(open, { ...wanted, env: tools.env }, tools.signal);
+      if (came !== undefined) tools.onFetched(wanted.id, came);
     } catch (err) {
       tools.signal.throwIfAborted();
       troubles.push(toSkeinError(err));

@@ -12,7 +12,7 @@ import { keepDocument, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage } from "./open.ts";
 import type { PackagePlace } from "./place.ts";
 import { prefetch, recordOf, returnData } from "./prefetch.ts";
-import { revisionText, type SyncTools } from "./sync-package.ts";
+import { fetchedText, revisionText, type SyncTools } from "./sync-package.ts";
 import { takeTurn } from "./turn.ts";
 
 /** What a jump came to. */
@@ -51,7 +51,7 @@ async function jumpIn(open: OpenPackage, revision: string | null, tools: SyncToo
   const { place } = open;
   const id = revision === null ? await before(open, tools) : await found(open, revision, tools);
   await keepWanted(open, null, { documents: tools.bucket.documents, env: tools.env });
-  await prefetch(open, { id, env: tools.env, hooks: true }, signal);
+  await bringHere(open, id, tools);
   const held = heldNow(open.hold(), recordOf(open, tools.env), open.store.state);
   const isOrdered = isOrderedHere(open, id, tools.env);
   await open.setHold(isOrdered && held === null ? null : { ...holdFor(open, id, tools), before: held });
@@ -74,6 +74,11 @@ async function jumpIn(open: OpenPackage, revision: string | null, tools: SyncToo
   }
   const active = await revisionText(open, id, tools.env);
   return { package: place.package.name, active, held: open.hold() !== null, troubles };
+}
+
+async function bringHere(open: OpenPackage, id: ReleaseId, { env, say, signal }: SyncTools): Promise<void> {
+  const came = await prefetch(open, { id, env, hooks: true }, signal);
+  if (came !== undefined) say(fetchedText(open.place, id, came));
 }
 
 /** Nothing need be held where the newest order wants the same. */

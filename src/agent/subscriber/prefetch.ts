@@ -5,6 +5,7 @@ import { isDataUnderWay, lendData, ownData } from "../installs/own-data.ts";
 import { runHook } from "../programs/hooks.ts";
 import { isSynced, noteSynced, withSynced } from "../installs/synced.ts";
 import { newRecord, type AppRecord } from "../attempt/records.ts";
+import type { BytesBySource } from "../../release/install/install-progress.ts";
 import type { OpenPackage } from "./open.ts";
 
 /** What of the package's record is there, or a first one. */
@@ -15,22 +16,23 @@ export function recordOf({ context, place }: OpenPackage, env: string): AppRecor
 /**
  * Brings a release here whole, and runs its post-sync once. Nothing is switched, and the data is to be given back after
  * it (`returnData`). Its document was kept before.
- * @returns whether anything was to be done
+ * @returns where its bytes came from; undefined where nothing was to be done
  * @throws SkeinError HOOK_FAILED, HOOK_TIMEOUT, NEEDS_AGENT, and what an install throws: it is tried again next time
  */
 export async function prefetch(
   open: OpenPackage,
   wish: { readonly id: ReleaseId; readonly env: string; readonly hooks: boolean },
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<BytesBySource | undefined> {
   const { context, place } = open;
   const { releases, records, clock, groups } = context;
   const name = { app: place.package.app, env: wish.env };
-  const was = await releases.isInstalled(name.app, wish.id);
-  if (!was) await releases.ensure(name, wish.id, context.depots(), signal, () => undefined);
+  const came = (await releases.isInstalled(name.app, wish.id))
+    ? undefined
+    : (await releases.ensure(name, wish.id, context.depots(), signal, () => undefined)).sources;
   faultPoint("subscriber.fetched");
   const loaded = await releases.load(name, wish.id);
-  if (!wish.hooks || isSynced(context, recordOf(open, wish.env), wish.id)) return !was;
+  if (!wish.hooks || isSynced(context, recordOf(open, wish.env), wish.id)) return came;
   const previous = await readCurrent(place.folders);
   const tools = { clock, groups, signal, log: context.logOf(name.app) };
   await lendData(place.folders, loaded.user, tools);
@@ -38,7 +40,7 @@ export async function prefetch(
   faultPoint("subscriber.post-synced");
   noteSynced(context, name.app, wish.id);
   await records.save(withSynced(recordOf(open, wish.env), wish.id));
-  return true;
+  return came ?? {};
 }
 
 /**

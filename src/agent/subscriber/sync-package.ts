@@ -3,6 +3,8 @@ import type { Seen } from "../../bucket/looking.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import { sourcesText } from "../../lib/units.ts";
+import { addSources, type BytesBySource } from "../../release/install/install-progress.ts";
 import { msOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { bucketOffer } from "../source/bucket-offer.ts";
@@ -43,6 +45,8 @@ export interface PackageResult {
   readonly startsMs: number | null;
   /** Something that was to be done is still to be done: look again. */
   readonly isDone: boolean;
+  /** Where the bytes came from that were fetched or found here for it. */
+  readonly sources: BytesBySource;
   /** Everything that went wrong, in order. */
   readonly troubles: readonly SkeinError[];
 }
@@ -62,28 +66,35 @@ export async function syncPackage(
     using _turn = await takeTurn(place, { command: "sync", waitMs, clock, signal });
     const open = await openPackage(place, seen?.root ?? null, tools);
     const was = await readCurrent(place.folders);
-    const troubles = await bringAbout(open, seen, tools);
+    const { troubles, sources } = await bringAbout(open, seen, tools);
     return {
       ...(await resultOf(open, troubles, tools)),
+      sources,
       changed: was !== (await readCurrent(place.folders)),
     };
   } catch (err) {
     signal.throwIfAborted();
-    const nothing = { active: null, changed: false, held: null, startsMs: null, isDone: false };
+    const nothing = { active: null, changed: false, held: null, startsMs: null, isDone: false, sources: {} };
     // Where the bucket did not answer, that alone is why nothing of a new package is here.
     const isAsked = seen !== null || !isSkeinError(err, "NOT_FOUND");
     return { package: place.package.name, ...nothing, troubles: isAsked ? [toSkeinError(err)] : [] };
   }
 }
 
-async function bringAbout(open: OpenPackage, seen: Seen | null, tools: SyncTools): Promise<SkeinError[]> {
+async function bringAbout(
+  open: OpenPackage,
+  seen: Seen | null,
+  tools: SyncTools,
+): Promise<Pick<PackageResult, "troubles" | "sources">> {
   const { bucket, env, signal } = tools;
   const root = seen?.root ?? null;
   const troubles: SkeinError[] = [];
   if (seen !== null) troubles.push(...(await takeInFrom(seen, open, tools)));
   await endHold(open, tools);
-  const onFetched = (id: ReleaseId): void => {
-    tools.say(`${open.place.package.name}: fetched ${id.slice(0, 8)}`);
+  let sources: BytesBySource = {};
+  const onFetched = (id: ReleaseId, came: BytesBySource): void => {
+    sources = addSources(sources, came);
+    tools.say(fetchedText(open.place, id, came));
   };
   await keepWanted(open, root, { documents: bucket.documents, env });
   const fetched = await fetchWanted(open, root, { documents: bucket.documents, env, signal, onFetched });
@@ -99,8 +110,11 @@ async function bringAbout(open: OpenPackage, seen: Seen | null, tools: SyncTools
   });
   await settleHold(open, env);
   if (root !== null) await removeGone(open, root, { documents: bucket.documents, env, signal });
-  return troubles;
+  return { troubles, sources };
 }
+
+export const fetchedText = (place: PackagePlace, id: ReleaseId, sources: BytesBySource): string =>
+  `${place.package.name}: fetched ${id.slice(0, 8)}${sourcesText(sources)}`;
 
 async function takeInFrom(seen: Seen, open: OpenPackage, tools: SyncTools): Promise<readonly SkeinError[]> {
   const { store, kept, context, identity, place } = open;
@@ -171,7 +185,7 @@ async function resultOf(
   open: OpenPackage,
   before: readonly SkeinError[],
   { env, say }: SyncTools,
-): Promise<Omit<PackageResult, "changed">> {
+): Promise<Omit<PackageResult, "changed" | "sources">> {
   const { name } = open.place.package;
   const record = recordOf(open, env);
   const hold = open.hold();

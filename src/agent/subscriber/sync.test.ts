@@ -6,7 +6,16 @@ const NOW = 1_800_000_000_000;
 const at = { now: NOW, everyMs: 30_000, random: () => 0.5 };
 
 function result(isDone: boolean, startsMs: number | null = null): SyncResult {
-  const one = { package: "site", active: null, changed: false, held: null, startsMs, isDone, troubles: [] };
+  const one = {
+    package: "site",
+    active: null,
+    changed: false,
+    held: null,
+    startsMs,
+    isDone,
+    sources: {},
+    troubles: [],
+  };
   return { packages: [one], unread: null, isDone };
 }
 

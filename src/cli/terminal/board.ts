@@ -1,6 +1,6 @@
 import { LEFT, type RolloutNode, type RolloutView } from "../../api/schemas.ts";
 import { shortRelease } from "../../lib/ids.ts";
-import { formatBytes } from "../../lib/units.ts";
+import { formatBytes, sourcesText } from "../../lib/units.ts";
 import { readReason } from "../../operator/follow.ts";
 import { columns, plain, type Colour, type Io } from "./io.ts";
 
@@ -141,16 +141,6 @@ function verdictText({ verdict, code, message, cut, sources }: RolloutNode): str
   const lost = cut === 0 ? "" : `  ${cut} connection${cut === 1 ? "" : "s"} cut`;
   const moved = verdict === "ok" ? sourcesText(sources) : "";
   return `${verdict ?? ""}${why === "" ? "" : `  ${why}`}${moved}${lost}`;
-}
-
-/** `  hub 1.2 MB, disk 40.0 MB`: what travelled first, then what the node had. */
-export function sourcesText(sources: RolloutNode["sources"] = {}): string {
-  const { disk, ...travelled } = sources;
-  const parts = Object.entries({ ...travelled, disk }).filter(
-    ([, bytes]) => bytes !== undefined && bytes > 0,
-  );
-  if (parts.length === 0) return "";
-  return `  ${parts.map(([source, bytes]) => `${source} ${formatBytes(bytes ?? 0)}`).join(", ")}`;
 }
 
 function bytesText({ bytesDone, bytesTotal, sources }: RolloutNode): string {

@@ -24,12 +24,16 @@ test("a revision in a bucket has deltas from those before it, and machines follo
     if (!packs.includes(name)) fs.rmSync(path.join(world.bucketDir, "blobs/packs", name));
   }
   await world.jump(v2);
-  await machine.sync();
+  const { packages } = await machine.sync();
+  const { directory = 0, disk = 0 } = packages[0]?.sources ?? {};
+  assert.ok(directory > 0 && directory < 1000, `${directory} bytes came`);
+  assert.ok(disk > program.length - 100, `${disk} bytes were made of what was here`);
+  assert.match(machine.said.at(-1) ?? "", /fetched [0-9a-f]{8} {2}directory \d+ B, disk 1\.5 MB$/);
   const installed = path.join(machine.root, "site/current/program");
   assert.ok(fs.readFileSync(installed).equals(edited));
 });
 
-test("what was published from here is at hand when the next revision is compared with it", async (t) => {
+test("what was published from here is at hand when the next revision is compared with the three before it", async (t) => {
   const world = await bucketWorld(t);
   const program = noise(900_000, 3);
   await world.spool("site", { program, version: "v1" });
@@ -46,4 +50,11 @@ test("what was published from here is at hand when the next revision is compared
     asked.filter((name) => name.startsWith("packs/")),
     [],
   );
+  for (const n of [50, 60, 70]) {
+    const changed = Buffer.concat([program, program.subarray(n, 120)]);
+    await world.spool("site", { program: changed, version: `${n}` });
+  }
+  const to = Map.groupBy(names(world, "deltas"), (name) => name.split(".")[0]);
+  const counts = [...to.values()].map(({ length }) => length);
+  assert.deepEqual(counts.toSorted(), [1, 2, 3, 3], "from the three before, where there are so many");
 });

@@ -635,10 +635,8 @@ test("neither a jump here nor a sync removes what the next sync would fetch agai
   await world.jump(older.at(-1) ?? "");
   await machine.sync();
   await machine.sync();
-  assert.deepEqual(
-    machine.said.filter((line) => line.includes(since.slice(-8))),
-    [`site: fetched ${since.slice(-8)}`],
-  );
+  const fetched = machine.said.filter((line) => line.includes(since.slice(-8)));
+  assert.match(fetched.join("\n"), /^site: fetched [0-9a-f]{8} {2}directory \d+ B$/);
 });
 
 test(
