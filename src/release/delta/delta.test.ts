@@ -132,6 +132,14 @@ test("a file that resembles several is made from them", async (t) => {
   assert.ok(size < 400, `${size} bytes`);
 });
 
+test("a small file that changed in every line is made with the old one as a dictionary", async (t) => {
+  const before = text(1500, 29);
+  const after = before.replaceAll("const", "let").replaceAll("release", "rel").replaceAll("(", "( ");
+  const size = await deltaOf(t, { "a.js": before }, { "a.js": after });
+  const alone = packFrame(Buffer.from(after), 19).length;
+  assert.ok(size < 0.75 * alone, `${size} bytes, ${alone} alone`);
+});
+
 test("a new file that is like nothing costs no more than compressed alone", async (t) => {
   const fresh = Buffer.from(text(3000, 17));
   const size = await deltaOf(t, { "a.js": text(3000, 19) }, { "a.js": text(3000, 19), "b.js": fresh });
