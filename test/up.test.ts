@@ -15,6 +15,7 @@ import { freePort } from "../src/lib/free-port.fixture.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker } from "./support/apps.ts";
 import { ended, Processes, processesIn } from "./support/processes.ts";
+import type { Cost } from "../src/operator/plan.ts";
 import { tested } from "./support/program.ts";
 import { gitEnv } from "./support/repo.ts";
 import { eventually } from "../src/lib/eventually.fixture.ts";
@@ -135,6 +136,15 @@ test("a folder with a manifest: deploy, look, restart, stop, start, roll back", 
       [0, release],
       "a folder is known by what it holds",
     );
+    await write({ "shop/server.js": server("planned") });
+    const { plan } = (await events(10, "plan", "./shop")).at(-1) as { plan: { nodes: { cost: Cost }[] } };
+    const [{ cost } = assert.fail()] = plan.nodes;
+    assert.ok(
+      cost.freeAfter !== null && cost.freeAfter > 0,
+      "the node tells what is free, whatever is to come",
+    );
+    assert.deepEqual([cost.diskAtMost, cost.gcBytes], [true, 0]);
+    await write({ "shop/server.js": server("one") });
   });
 
   await t.test("status, list, releases, ports, check, verify and logs tell what there is", async () => {

@@ -24,7 +24,7 @@ export interface Forecast {
 
 const FORECAST_MS = 5 * 60_000;
 
-interface ForecastWish {
+export interface ForecastWish {
   readonly app: string;
   readonly env: string;
   readonly release: ReleaseId;

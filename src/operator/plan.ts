@@ -4,7 +4,7 @@ import type { Release, Strategy } from "../trust/documents.ts";
 import type { Manifest } from "../app/manifest.ts";
 import { manifestOf, whatIsAsked, type AskedSource } from "./asked.ts";
 import { selectorFor, type DeployOptions } from "./deploy.ts";
-import { forecast, refuseUnfitting, type Forecast } from "./forecast.ts";
+import { forecast, refuseUnfitting, type Forecast, type ForecastWish } from "./forecast.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine, refuseUnauthorised, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
@@ -39,6 +39,8 @@ export interface PlannedNode {
 
 /** In bytes. */
 export interface Cost extends Pick<Forecast, "fetchBytes" | "atMost" | "diskBytes"> {
+  /** It may take less of the disk, and leave more: no node can tell what it has of what is not published. */
+  readonly diskAtMost: boolean;
   /** Left after it; negative: it does not fit. null: unknown. */
   readonly freeAfter: number | null;
   /** What gc on the node would free now; null: unknown. */
@@ -70,12 +72,14 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
   const own = (node: KnownNode): AppOnNode | undefined =>
     node.apps.find((one) => one.app === app && one.env === env);
   const moving = chosen.filter((node) => own(node)?.release !== release);
-  const costs = unpublished === null ? await costsOf(operator, found, env, moving, signal) : new Map();
+  // Of what is nowhere yet nodes tell as of what was ordered last: what is free, and what gc would free.
+  const known = unpublished === null ? release : line.head?.order.release;
+  const told = await askedOf(operator, { app, env, release: known, nodes: moving }, signal);
   const nodes = chosen.map((node): PlannedNode => {
     const { name } = node.identity;
     const from = own(node)?.release ?? null;
     const change = from !== release || own(node)?.state === "failed";
-    const cost = unpublished === null ? (costs.get(name) ?? null) : guessed(unpublished, from);
+    const cost = unpublished === null ? exact(told.get(name)) : guessed(unpublished, from, told.get(name));
     return { node: name, present: node.present, from, change, cost };
   });
   const changes = nodes.filter(({ change }) => change).length;
@@ -98,27 +102,32 @@ async function refuseAsDeploy(
   await refuseHeld(operator, line, signal);
 }
 
-/** As the nodes themselves say. */
-async function costsOf(
+/** What nodes themselves say, by name. */
+async function askedOf(
   operator: Operator,
-  { manifest: { app }, release }: Found,
-  env: string,
-  nodes: readonly KnownNode[],
+  { release, ...wish }: Omit<ForecastWish, "release"> & { readonly release: ReleaseId | undefined },
   signal: AbortSignal,
-): Promise<Map<string, Cost>> {
-  const costs = new Map<string, Cost>();
-  if (nodes.length === 0) return costs;
-  for (const [node, one] of await forecast(operator, { app, env, release, nodes }, signal)) {
-    const { fetchBytes, atMost, diskBytes, freeBytes, gcBytes } = one;
-    costs.set(node, { fetchBytes, atMost, diskBytes, freeAfter: freeBytes - diskBytes, gcBytes });
-  }
-  return costs;
+): Promise<ReadonlyMap<string, Forecast>> {
+  if (release === undefined || wish.nodes.length === 0) return new Map();
+  return await forecast(operator, { ...wish, release }, signal);
+}
+
+function exact(told: Forecast | undefined): Cost | null {
+  if (told === undefined) return null;
+  const { fetchBytes, atMost, diskBytes, freeBytes, gcBytes } = told;
+  return { fetchBytes, atMost, diskBytes, diskAtMost: false, freeAfter: freeBytes - diskBytes, gcBytes };
 }
 
 /** No node knows what is not published. Whoever has a release of the app will fetch about what storing it takes. */
-function guessed({ storedBytes, bytes }: NonNullable<Found["unpublished"]>, from: ReleaseId | null): Cost {
+function guessed(
+  { storedBytes, bytes }: NonNullable<Found["unpublished"]>,
+  from: ReleaseId | null,
+  told: Forecast | undefined,
+): Cost {
   const fetchBytes = from === null ? bytes : storedBytes;
-  return { fetchBytes, atMost: true, diskBytes: bytes, freeAfter: null, gcBytes: null };
+  const freeAfter = told === undefined ? null : told.freeBytes - bytes;
+  const gcBytes = told?.gcBytes ?? null;
+  return { fetchBytes, atMost: true, diskBytes: bytes, diskAtMost: true, freeAfter, gcBytes };
 }
 
 async function find(operator: Operator, options: DeployOptions): Promise<Found> {

@@ -206,6 +206,13 @@ function changeText({ from, change }: Plan["nodes"][number], { app, release }: P
   return from === release ? "failed, started again" : `-> ${shortRelease(app, release)}`;
 }
 
+function freeText({ diskAtMost, freeAfter }: Cost): string {
+  if (freeAfter === null) return "";
+  if (freeAfter >= 0) return `${diskAtMost ? "at least " : ""}${formatBytes(freeAfter)} free after`;
+  const short = `${formatBytes(-freeAfter)} short`;
+  return diskAtMost ? `may be ${short}` : `DISK_FULL, ${short}`;
+}
+
 function planLines(plan: Plan): string[] {
   const { app, env, release, isNew, commit, selector, nodes, changes } = plan;
   const what = `${isNew ? "a new release, " : ""}${shortRelease(app, release)}`;
@@ -223,17 +230,12 @@ function planLines(plan: Plan): string[] {
   ];
 }
 
-function costCells({ fetchBytes, atMost, diskBytes, freeAfter, gcBytes }: Cost): string[] {
-  const after =
-    freeAfter === null
-      ? ""
-      : freeAfter < 0
-        ? `DISK_FULL, ${formatBytes(-freeAfter)} short`
-        : `${formatBytes(freeAfter)} free after`;
+function costCells(cost: Cost): string[] {
+  const { fetchBytes, atMost, diskBytes, diskAtMost, gcBytes } = cost;
   return [
     `fetch ${atMost && fetchBytes > 0 ? "at most " : ""}${formatBytes(fetchBytes)}`,
-    `disk ${formatBytes(diskBytes)}`,
-    after,
+    `disk ${diskAtMost ? "at most " : ""}${formatBytes(diskBytes)}`,
+    freeText(cost),
     gcBytes === null || gcBytes === 0 ? "" : `gc would free ${formatBytes(gcBytes)}`,
   ];
 }
