@@ -44,6 +44,17 @@ test("a release is placed on the nodes that are there, later on one that was awa
   // What was placed is named by its id alone, and is the app's newest release.
   const again = await cluster.ok("cp", "shop");
   assert.match(again.stdout, /on 2 of 2 nodes\n +n1 +was there already\n +n2 +was there already/);
+  for (const words of [
+    ["stage", "--full", "--version", staged.release],
+    ["cp", "--through-cache", "shop"],
+  ]) {
+    const anew = await cluster.okIn(source, ...words, "--on", "n1");
+    assert.match(
+      anew.stdout,
+      /on 1 of 1 nodes\n +n1 +[1-9][\d.]* k?B fetched +hub [^\n,]*\n$/i,
+      words.join(" "),
+    );
+  }
   await cluster.present("n2");
   const isStaged =
     /n1 +shop\/default +shop@[0-9a-f]{8} +running\nn1 +shop\/default +shop@([0-9a-f]{8}) +staged\n/;

@@ -9,11 +9,11 @@ import { configIfThere, readCharters } from "../../operator/home.ts";
 import { initCluster } from "../../operator/init.ts";
 import { claimDepot, refuseClaimed } from "../../release/upkeep/owner.ts";
 import type { Strategy } from "../../trust/documents.ts";
-import { appHere } from "../command/app-here.ts";
+import { appHere, deployWish } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { bucketHere } from "./ftl-settings.ts";
 import { operatorHere } from "./operator-here.ts";
-import { deployWords, durationFlag, subject, usage } from "../command/grammar.ts";
+import { durationFlag, subject, usage } from "../command/grammar.ts";
 import { progress } from "../terminal/progress.ts";
 import type { PlaceFlags } from "../command/has-bucket.ts";
 import { shellWord } from "../units/unit-words.ts";
@@ -96,13 +96,12 @@ export async function deploy(
   strategy: Partial<Strategy>,
 ): Promise<Result> {
   refuseWatched(flags, strategy);
-  const { env, cwd, signal, globals, io } = context;
+  const { env, cwd, signal, io } = context;
   using bucket = await bucketHere({}, context, "writing");
   const operator = await operatorHere(context, bucket, ["skein deploy", ...words].join(" "));
   const { tell } = progress(io);
-  const { app, on, ...rest } = { app: globals.app, on: globals.on, version: flags.version, from: flags.from };
   const deployed = await deployToBucket(operator, {
-    ...deployWords(words, { app, on, ...rest }),
+    ...(await deployWish(context, words, flags)),
     env,
     cwd,
     keepOld: flags.keepOld === true,

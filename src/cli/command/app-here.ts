@@ -1,7 +1,7 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { originOf, readManifest, type Origin } from "../../operator/source.ts";
 import type { Context } from "./context.ts";
-import { appWord, usage } from "./grammar.ts";
+import { appWord, deployWords, usage, type DeployFlags, type DeployWords } from "./grammar.ts";
 
 /** The app that a word or `--app` names, else that of the manifest here. @throws SkeinError USAGE */
 export async function appHere(context: Context, word: string | null | undefined): Promise<string> {
@@ -15,6 +15,18 @@ export async function appHere(context: Context, word: string | null | undefined)
     if (err instanceof SkeinError && err.code.startsWith("MANIFEST_")) return nameOfBroken(context, err);
     throw usage("which app? There is no manifest here", "Name it, for example: skein status APP");
   }
+}
+
+/** As `deployWords`; a version alone is one of the app whose manifest is here. @throws SkeinError USAGE */
+export async function deployWish(
+  context: Context,
+  words: readonly string[],
+  { version, from }: Pick<DeployFlags, "version" | "from">,
+  verb?: string,
+): Promise<DeployWords> {
+  const { app, on } = context.globals;
+  const isAlone = words.length === 0 && version !== undefined && from === undefined;
+  return deployWords(words, { app: isAlone ? await appHere(context, app) : app, on, version, from }, verb);
 }
 
 /** Where git does not read the repository, the folder says as well what its app is called. */

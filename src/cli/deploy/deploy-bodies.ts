@@ -10,10 +10,10 @@ import { planDeploy, type Cost, type Plan } from "../../operator/plan.ts";
 import { followOrder, type Followed, type PublishedOrder } from "../../operator/publish-order.ts";
 import { rollback } from "../../operator/rollback.ts";
 import { originOf } from "../../operator/source.ts";
-import { appHere } from "../command/app-here.ts";
+import { appHere, deployWish } from "../command/app-here.ts";
 import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
 import { hasBucket } from "../command/has-bucket.ts";
-import { amountFlag, deployWords, durationFlag, usage } from "../command/grammar.ts";
+import { amountFlag, durationFlag, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 import { progress, type Progress } from "../terminal/progress.ts";
 import { releaseNamed } from "../command/release-named.ts";
@@ -68,7 +68,7 @@ export async function deploy(
   if (context.dryRun !== undefined) return await plan(context, words, flags);
   const operator = await context.operator();
   const shown = progress(context.io);
-  const published = await deployOrder(operator, optionsOf(context, operator, words, flags, shown));
+  const published = await deployOrder(operator, await optionsOf(context, operator, words, flags, shown));
   const result = await finish(context, operator, published, shown);
   if (flags.follow !== true || context.globals.detach === true) return result;
   const { logs } = await import("../view/log-bodies.ts");
@@ -85,7 +85,7 @@ export async function plan(context: Context, words: readonly string[], flags: De
   }
   const operator = await context.operator();
   const shown = progress(context.io);
-  const planned = await planDeploy(operator, optionsOf(context, operator, words, flags, shown));
+  const planned = await planDeploy(operator, await optionsOf(context, operator, words, flags, shown));
   for (const line of planLines(planned)) context.io.print(line);
   return { plan: planned, ...(planned.changes > 0 ? { exit: PLAN_HAS_CHANGES } : {}) };
 }
@@ -158,20 +158,14 @@ export function endText({
   return `${shortRelease(app, release)} ${state === "run" ? "runs" : "is stopped"} on ${where}${missing}${lost}`;
 }
 
-function optionsOf(
+async function optionsOf(
   context: Context,
   operator: Operator,
   words: readonly string[],
   flags: DeployFlags,
   shown: Progress,
-): DeployOptions {
-  const { globals } = context;
-  const wish = deployWords(words, {
-    app: globals.app,
-    on: globals.on,
-    version: flags.version,
-    from: flags.from,
-  });
+): Promise<DeployOptions> {
+  const wish = await deployWish(context, words, flags);
   return {
     ...wish,
     env: context.env,

@@ -1,7 +1,8 @@
 import { httpDepot } from "../../depot/http.ts";
 import { stage as stageRelease, STAGE_WITHIN_MS } from "../../operator/stage.ts";
 import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
-import { deployWords, durationFlag, usage } from "../command/grammar.ts";
+import { deployWish } from "../command/app-here.ts";
+import { durationFlag, usage } from "../command/grammar.ts";
 import { progress } from "../terminal/progress.ts";
 import { sayStaged } from "./stage-text.ts";
 
@@ -15,9 +16,8 @@ export interface StageFlags {
 
 export async function stage(context: Context, words: readonly string[], flags: StageFlags): Promise<Result> {
   const operator = await context.operator();
-  const { globals, env, cwd, signal } = context;
-  const { version, from } = flags;
-  const wish = deployWords(words, { app: globals.app, on: globals.on, version, from }, "cp");
+  const { env, cwd, signal } = context;
+  const wish = await deployWish(context, words, flags, "cp");
   const shown = progress(context.io);
   const staged = await stageRelease(operator, {
     ...wish,
