@@ -29,6 +29,11 @@ async function place(t: TestContext) {
     if (request.method === "GET" && /\/(?:packs|deltas)\//.test(request.url ?? "")) fetched += body.length;
     return body;
   };
+  let requests = 0;
+  middle.misbehave = () => {
+    requests += 1;
+    return undefined;
+  };
   const FTL_BUCKET = await s3.makeBucket();
   const run = async (words: readonly string[], env: Readonly<Record<string, string>>) => {
     const shared = { PATH: process.env["PATH"], FTL_BUCKET, ...middle.env };
@@ -43,6 +48,13 @@ async function place(t: TestContext) {
   const pin = /fingerprint +([0-9a-f]{64})/.exec(await run(["init"], office))?.[1] ?? "";
   return {
     dir,
+    bucket: `s3://${FTL_BUCKET}`,
+    /** Of any kind, since it was asked last. */
+    requests(): number {
+      const sum = requests;
+      requests = 0;
+      return sum;
+    },
     /** Bytes of packs and deltas that came since it was asked last. */
     fetched(): number {
       const sum = fetched;
@@ -113,6 +125,10 @@ test("what one package fetched another one, another root and a later version tak
   const part = at.fetched();
   assert.ok(part < 100_000, `${part} bytes came`);
 
+  at.requests();
+  await machine.root("deploy")("sync");
+  assert.equal(at.requests(), 1, "three packages cost one look while nothing is new");
+
   // A package that was removed from this machine, and is wanted again.
   fs.rmSync(path.join(at.dir, "deploy/one"), { recursive: true });
   await machine.root("deploy", "one")("sync");
@@ -146,7 +162,7 @@ test("the cache of a machine keeps to its size, or is not there at all", async (
     assert.ok(printed.includes(text), printed);
 });
 
-test("a revision is put into the cache by hand, and a sync then moves none of its bytes", async (t) => {
+test("a revision is put into the cache by hand, and a sync then moves none of its bytes, with keys or addresses", async (t) => {
   const at = await place(t);
   const one = await at.spool("one.tgz", { big: randomBytes(BIG) });
   const machine = at.machine("m");
@@ -155,6 +171,13 @@ test("a revision is put into the cache by hand, and a sync then moves none of it
   await machine.root("deploy", "one")("sync");
   assert.equal(at.fetched(), 0);
   assert.match(await machine.skein("cache", "ls"), /^one@[0-9a-f]{8} /);
+  const list = path.join(at.dir, "presigned.json");
+  await at.office("release", "presign", "--bucket", at.bucket, "--for", "1h", "--output", list);
+  const without = { AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "", FTL_BUCKET: "" };
+  const keyless = at.machine("keyless", { ...without, SKEIN_BUCKET: `presigned:${list}` });
+  await keyless.root("keyless", "one")("sync");
+  assert.ok(at.fetched() >= BIG);
+  assert.equal(await keyless.root("keyless")("list", "one"), `${one}\n`);
 });
 
 test("a machine whose cache cannot be written syncs all the same", async (t) => {

@@ -104,6 +104,7 @@ test("spool, sync on three machines, jump; a fourth boots later; jump back; purg
   assert.deepEqual([booted.code, booted.out], [0, `${v2}\n`], booted.err);
   assert.equal(late.page(), "v2");
   assert.equal((await late.ftl("list", "my_site")).out, `${v1}\n${v2}  active\n`);
+  assert.equal((await late.ftl("list")).out, "my_site\n");
   assert.equal((await late.ftl("list", "--master", "my_site")).out, `${v1}  previous\n${v2}  active\n`);
   assert.equal((await late.ftl("list", "--master")).out, "my-site\n");
   const unknown = await late.ftl("list", "--master", "my_sit");

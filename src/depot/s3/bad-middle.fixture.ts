@@ -13,6 +13,8 @@ export interface BadMiddle {
   readonly env: Readonly<Record<string, string>>;
   /** Decides on each request; undefined: the honest answer. */
   misbehave: (request: http.IncomingMessage) => Fault | undefined;
+  /** A request goes on when this resolves. */
+  hold: (request: http.IncomingMessage) => Promise<void>;
   /** Changes an honest answer's body. */
   distort: (request: http.IncomingMessage, body: Buffer) => Buffer;
   /** Whether ranges are kept from the server. */
@@ -24,6 +26,7 @@ export async function badMiddle(t: TestContext, server: S3Server): Promise<BadMi
   const proxy = http.createServer((req, res) => {
     void (async () => {
       const fault = middle.misbehave(req);
+      await middle.hold(req);
       if (middle.dropRange) delete req.headers.range;
       const answer = await passOn(server, agent, req);
       if (fault === undefined && req.method === "HEAD") res.writeHead(answer.status, answer.headers).end();
@@ -41,6 +44,7 @@ export async function badMiddle(t: TestContext, server: S3Server): Promise<BadMi
   const middle: BadMiddle = {
     env: { ...server.env, AWS_ENDPOINT_URL: endpoint },
     misbehave: () => undefined,
+    hold: async () => await Promise.resolve(),
     distort: (_request, body) => body,
     dropRange: false,
   };

@@ -2,10 +2,13 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import dns from "node:dns";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { depotConformance, prunableConformance } from "../depot.conformance.ts";
 import type { BlobSource, PrunableDepot } from "../depot.ts";
 import { documentsConformance } from "../documents.conformance.ts";
 import type { DocumentStore } from "../documents.ts";
+import { badMiddle } from "./bad-middle.fixture.ts";
 import { openBucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 import { keepsConditions, s3Documents } from "./s3-documents.ts";
@@ -56,6 +59,41 @@ test("s3: a bucket that is named by the host is read, written, listed and signed
   }
   await depot.delete("packs/b", t.signal);
   assert.deepEqual(await Array.fromAsync(depot.list("", t.signal)), []);
+});
+
+/** Holds each request up until there is another; one that stays alone goes on after a while. */
+class Pairs {
+  made = 0;
+  #first: (() => void) | undefined;
+
+  async wait(signal: AbortSignal): Promise<void> {
+    if (this.#first !== undefined) {
+      this.made += 1;
+      this.#first();
+    } else {
+      const second = new Promise<void>((resolve) => (this.#first = resolve));
+      await Promise.race([second, sleep(PATIENCE_MS / 10, undefined, { signal, ref: false })]);
+    }
+    this.#first = undefined;
+  }
+}
+
+test("s3: parts of a large blob are under way two at a time, as it is stored and as it is read", async (t) => {
+  const middle = await badMiddle(t, await plain());
+  const bucket = await freshBucket(t, await plain(), {}, middle.env);
+  const depot = s3Depot(bucket, "", PARTS);
+  const bytes = randomBytes(480_000);
+  const pairs = new Pairs();
+  // Two parts of 240,000 go there; a quarter comes at once, and then parts of 60,000.
+  middle.hold = async ({ url = "" }) =>
+    url.includes("partNumber=") ? await pairs.wait(t.signal) : undefined;
+  const { upload } = PARTS;
+  const evenly = s3Depot(bucket, "", { ...PARTS, upload: { ...upload, partBytes: 240_000 } });
+  await evenly.put("packs/a", blobOf(bytes), t.signal);
+  middle.hold = async ({ headers }) =>
+    /=(?:2[4-9]|[34]\d)\d{4}-/.test(headers.range ?? "") ? await pairs.wait(t.signal) : undefined;
+  assert.ok(Buffer.concat(await Array.fromAsync(depot.get("packs/a", t.signal))).equals(bytes));
+  assert.equal(pairs.made, 3);
 });
 
 /** As `dns.lookup`, for a resolver that knows this machine only. */
