@@ -22,8 +22,9 @@ export class TokenBucket {
 
   /** Takes so many bytes. @returns how long to wait before they may pass, in ms */
   take(bytes: number, now: number): number {
+    // Where the clock was set back nobody knows how long it is since the last: no time, and counted from now on.
     const passed = Math.max(0, now - this.#at);
-    this.#at = Math.max(this.#at, now);
+    this.#at = now;
     this.#credit = Math.min(this.#burst, this.#credit + passed * this.#perMs) - bytes;
     return this.#credit >= 0 ? 0 : -this.#credit / this.#perMs;
   }

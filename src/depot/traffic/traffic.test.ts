@@ -29,6 +29,18 @@ test("whatever is taken and whenever, the rate holds, and nothing waits longer t
   );
 });
 
+test("a clock that is set back holds nothing up", () => {
+  const bucket = new TokenBucket(1_000_000, 3_600_000);
+  bucket.take(100_000, 3_600_000);
+  let now = 0;
+  const waits = Array.from({ length: 20 }, () => {
+    const waitMs = bucket.take(100_000, now);
+    now += waitMs;
+    return waitMs;
+  });
+  assert.ok(Math.max(...waits) <= 200, `waited ${waits.join(", ")} ms`);
+});
+
 /** Advances a clock that stands still, as often as somebody sleeps on it, until the work is done. */
 async function finish<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
   const over = new AbortController();

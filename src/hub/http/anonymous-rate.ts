@@ -32,7 +32,9 @@ export class AnonymousRate {
   take(address: string): void {
     const now = this.#clock.now();
     const bucket = this.#buckets.get(address) ?? { tokens: BURST, at: now };
-    const tokens = Math.min(BURST, bucket.tokens + ((now - bucket.at) / 1000) * this.#perSec);
+    // Where the clock was set back nobody knows how long it is since the last.
+    const elapsedMs = Math.max(0, now - bucket.at);
+    const tokens = Math.min(BURST, bucket.tokens + (elapsedMs / 1000) * this.#perSec);
     if (tokens < 1) throw new SkeinError("TOO_MANY", `too many requests from ${address}`);
     keepNewest(this.#buckets, ADDRESSES_KEPT, address, { tokens: tokens - 1, at: now });
   }
