@@ -226,6 +226,27 @@ test("nodes whose processes others look up come first", async (t) => {
   assert.deepEqual(world.gates(order), ["hold", "go"]);
 });
 
+test("a receipt that the store does not give at once is read in the next pass", async (t) => {
+  const world = await RolloutWorld.open(t, 2);
+  const living = dyingAt(Infinity, "before");
+  let failures = 1;
+  await world.startHub({
+    ...living,
+    wrap: (store) => ({
+      ...living.wrap(store),
+      get: async (key) => {
+        if (key.startsWith("/receipts/") && failures-- > 0) throw new Error("the disk did not answer");
+        return await store.get(key);
+      },
+    }),
+  });
+  const order = await world.publish(1, PLAIN, 2);
+  await world.receipt(0, order, {});
+  assert.ok(failures < 1);
+  await world.round();
+  assert.deepEqual(world.gates(order), ["go", "go"]);
+});
+
 test("progress is shown, and changes the view's revision", async (t) => {
   const world = await RolloutWorld.open(t, 1);
   await world.startHub();

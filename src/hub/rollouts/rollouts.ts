@@ -70,7 +70,7 @@ class Controller implements Rollouts {
   readonly #shared: CaseParts;
   #members: ReadonlyMap<KeyId, Identity> | undefined;
   /** Receipts to read: order → nodes. */
-  #receipts = new Map<string, Set<string>>();
+  readonly #receipts = new Map<string, Set<string>>();
   #wake = Promise.withResolvers<undefined>();
 
   constructor(parts: RolloutParts) {
@@ -235,12 +235,19 @@ class Controller implements Rollouts {
     return record === undefined ? undefined : await this.#open(record);
   }
 
+  /** One that the store refuses now is read in the next pass: nobody tells of it again. */
   async #readReceipts(): Promise<void> {
-    const changed = this.#receipts;
-    this.#receipts = new Map();
-    for (const [order, nodes] of changed) {
+    for (const [order, nodes] of this.#receipts) {
       const one = this.#cases.get(order as Digest);
-      for (const node of one === undefined ? [] : nodes) await one?.readReceipt(node);
+      for (const node of one === undefined ? [] : nodes) {
+        // Before it is read: it may change meanwhile.
+        nodes.delete(node);
+        await one?.readReceipt(node).catch((err: unknown) => {
+          nodes.add(node);
+          throw err;
+        });
+      }
+      if (one === undefined || nodes.size === 0) this.#receipts.delete(order);
     }
   }
 
