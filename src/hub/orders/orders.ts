@@ -134,7 +134,11 @@ export class Orders {
       const written = commit(
         this.#core,
         [unchanged(keys.head(place.app, place.env), head.modRevision)],
-        [...headOps(record, place, roster), ...settleOps(digest, settle)],
+        [
+          put(keys.head(place.app, place.env), record),
+          ...logOps(record, place, roster),
+          ...settleOps(digest, settle),
+        ],
       );
       await written.catch((err: unknown) => {
         if (!isSkeinError(err, "CONFLICT")) throw err;
@@ -235,15 +239,10 @@ export class Orders {
       const logged = this.#core.mirror.entry(keys.logged(app, env, record));
       if (logged.value !== undefined) return;
       const newer = head.value === undefined || compareSerials(record, head.value) > 0;
-      const ops = headOps(record, { app, env }, roster);
       await commit(
         this.#core,
         [unchanged(keys.head(app, env), head.modRevision), unchanged(keys.logged(app, env, record), 0)],
-        newer
-          ? ops
-          : ops.filter(
-              ({ op, ...rest }) => op !== "put" || !("key" in rest) || rest.key !== keys.head(app, env),
-            ),
+        [...(newer ? [put(keys.head(app, env), record)] : []), ...logOps(record, { app, env }, roster)],
       );
     });
   }
@@ -319,9 +318,8 @@ function recordOf(order: Opened<"order.1">, source: Envelope): OrderRecord {
   return { digest: order.digest, epoch: order.body.epoch, seq: order.body.seq, order: source };
 }
 
-function headOps(record: OrderRecord, { app, env }: AppEnv, roster: Roster): Op[] {
+function logOps(record: OrderRecord, { app, env }: AppEnv, roster: Roster): Op[] {
   return [
-    put(keys.head(app, env), record),
     put(keys.logged(app, env, record), record),
     { op: "put", key: keys.roster(rosterDigest(roster)), value: rosterText(roster) },
   ];
