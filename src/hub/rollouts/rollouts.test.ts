@@ -243,7 +243,9 @@ test("a receipt that the store does not give at once is read in the next pass", 
   const order = await world.publish(1, PLAIN, 2);
   await world.receipt(0, order, {});
   assert.ok(failures < 1);
-  await world.round();
+  assert.deepEqual(world.gates(order), ["go", "hold"]);
+  world.clock.advance(1000);
+  await world.quiet();
   assert.deepEqual(world.gates(order), ["go", "go"]);
 });
 
