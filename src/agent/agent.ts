@@ -273,7 +273,10 @@ class Agent implements AsyncDisposable {
   }
 
   #pace(): Pace {
-    const isAway = this.#options.clock.now() - this.#heardAt > AWAY_MS;
+    const now = this.#options.clock.now();
+    // Where the clock was set back, the time that a hub may be silent begins anew.
+    this.#heardAt = Math.min(this.#heardAt, now);
+    const isAway = now - this.#heardAt > AWAY_MS;
     return {
       gates: this.#gates,
       reachable: !isAway && this.#source?.paced !== false,
@@ -333,12 +336,11 @@ class Agent implements AsyncDisposable {
     );
     this.#duplicate = wanted.duplicate;
     this.#catchingUp = wanted.catchingUp;
-    if (wanted.duplicate) this.#refusals.alarm("DUPLICATE", "another live agent uses this node's key");
+    this.#refusals.alarm("DUPLICATE", wanted.duplicate ? "another live agent uses this node's key" : null);
     this.#startWorkers();
     this.#kickAll(wanted.catchingUp ? "now" : "later");
-    const { signal } = this.#options;
     for (const command of wanted.commands) {
-      const answer = this.#commands.begin(command, this.#source, signal);
+      const answer = this.#commands.begin(command, this.#source, this.#options.signal);
       if (answer !== undefined) this.#track(answer);
     }
   }
@@ -356,8 +358,8 @@ class Agent implements AsyncDisposable {
     // What was refused for its date is to be heard again.
     this.#isMended ||= this.#isSkewed && !skewed;
     this.#isSkewed = skewed;
-    if (skewed)
-      this.#refusals.alarm("CLOCK_SKEW", `the hub's clock differs by ${Math.round(skewMs / 1000)} s`);
+    const skew = skewed ? `the hub's clock differs by ${Math.round(skewMs / 1000)} s` : null;
+    this.#refusals.alarm("CLOCK_SKEW", skew);
   }
 
   async #report(): ReturnType<typeof reportOf> {

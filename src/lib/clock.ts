@@ -14,3 +14,6 @@ export const systemClock: Clock = {
     await timers.setTimeout(ms, undefined, signal === undefined ? {} : { signal });
   },
 };
+
+/** Have `ms` passed since `at`? Where the clock was set back meanwhile nobody knows: then they have. */
+export const hasPassed = (ms: number, at: number, now: number): boolean => now < at || now - at >= ms;

@@ -1,17 +1,24 @@
+import { hasPassed } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
 import type { AppContext } from "../app-context.ts";
 import { receiptOf } from "../attempt/receipt-of.ts";
 import type { Refusal } from "../node/intake.ts";
 
-const KEPT = 1000;
+/** So much is said within an hour: a source can make up ever new documents, and each would cost a receipt. */
+const MOST = 1000;
+const WITHIN_MS = 3_600_000;
+
+type RefusalsContext = Pick<AppContext, "outbox" | "onNews"> & Parameters<typeof receiptOf>[1];
 
 /** What this node did not take, and what is wrong with it: each is said once. */
 export class Refusals {
-  readonly #context: Pick<AppContext, "outbox" | "onNews"> & Parameters<typeof receiptOf>[1];
+  readonly #context: RefusalsContext;
   readonly #log: Log;
-  readonly #said = new Set<string>();
+  /** When it was said, the oldest first. */
+  readonly #said = new Map<string, number>();
+  readonly #alarms = new Set<string>();
 
-  constructor(context: AppContext, log: Log) {
+  constructor(context: RefusalsContext, log: Log) {
     this.#context = context;
     this.#log = log;
   }
@@ -19,8 +26,7 @@ export class Refusals {
   /** In the log, and for an order in a receipt. */
   async refuse({ type, code, message, alarm, order }: Refusal): Promise<void> {
     const key = `${code} ${order?.digest ?? message}`;
-    if (this.#said.has(key) || this.#said.size >= KEPT) return;
-    this.#said.add(key);
+    if (!this.#mayBeSaid(key)) return;
     this.#log.warn("document refused", { type, alarm, "err.code": code, "err.message": message });
     if (order === null) return;
     const { app, env, epoch, seq, release } = order.body;
@@ -31,9 +37,23 @@ export class Refusals {
     this.#context.onNews("now");
   }
 
-  alarm(code: "DUPLICATE" | "CLOCK_SKEW", message: string): void {
-    if (this.#said.has(code)) return;
-    this.#said.add(code);
-    this.#log.error(message, { "err.code": code });
+  /** Once, until it has passed. @param message null: all is well */
+  alarm(code: "DUPLICATE" | "CLOCK_SKEW", message: string | null): void {
+    if (message === null) return void this.#alarms.delete(code);
+    if (!this.#alarms.has(code)) this.#log.error(message, { "err.code": code });
+    this.#alarms.add(code);
+  }
+
+  #mayBeSaid(key: string): boolean {
+    if (this.#said.has(key)) return false;
+    const now = this.#context.clock.now();
+    const [oldest] = this.#said;
+    if (oldest !== undefined && this.#said.size >= MOST) {
+      const [first, at] = oldest;
+      if (!hasPassed(WITHIN_MS, at, now)) return false;
+      this.#said.delete(first);
+    }
+    this.#said.set(key, now);
+    return true;
   }
 }

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
+import { silentLog } from "../../lib/log.ts";
+import { Refusals } from "./refusals.ts";
+
+interface Heard {
+  readonly refusals: Refusals;
+  readonly clock: FakeClock;
+  /** What the log was told. */
+  readonly said: string[];
+}
+
+function heard(): Heard {
+  const said: string[] = [];
+  const clock = fakeClock();
+  const say = (message: string, fields?: Readonly<Record<string, unknown>>): void =>
+    void said.push(String(fields?.["err.message"] ?? message));
+  const context = { clock, onNews: () => undefined } as unknown as ConstructorParameters<typeof Refusals>[0];
+  const refusals = new Refusals(context, { ...silentLog, warn: say, error: say });
+  return { refusals, clock, said };
+}
+
+const refusal = (message: string) =>
+  ({ type: "charter", code: "DOC_FROM_FUTURE", message, alarm: false, order: null }) as const;
+
+test("what is refused is said once, and a flood of it for an hour at most", async () => {
+  const { refusals, clock, said } = heard();
+  for (let n = 0; n < 1200; n++) await refusals.refuse(refusal(`document ${n % 1100}`));
+  assert.equal(said.length, 1000);
+  clock.advance(3_600_000);
+  await refusals.refuse(refusal("document 999"));
+  assert.equal(said.length, 1000, "it was said before");
+  await refusals.refuse(refusal("one of the next day"));
+  assert.equal(said.at(-1), "one of the next day");
+});
+
+test("an alarm is raised once, and anew when it comes back", () => {
+  const { refusals, said } = heard();
+  for (const message of ["300 s", "301 s", null, null, "302 s"]) refusals.alarm("CLOCK_SKEW", message);
+  assert.deepEqual(said, ["300 s", "302 s"]);
+});

@@ -1,0 +1,15 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { hasPassed } from "./clock.ts";
+
+test("a time has passed when it is over, and when the clock was set back since it began", () => {
+  const rows: [number, number, boolean][] = [
+    [1000, 1000, false],
+    [1000, 1999, false],
+    [1000, 2000, true],
+    [1000, 999, true],
+    [3_600_000, 0, true],
+    [-Infinity, 0, true],
+  ];
+  for (const [at, now, passed] of rows) assert.equal(hasPassed(1000, at, now), passed, `${at} ${now}`);
+});
