@@ -1,4 +1,5 @@
 import type { DocumentStore } from "../depot/documents.ts";
+import { hasPassed } from "../lib/clock.ts";
 import { listRoot, readRoot } from "./entries.ts";
 import { rootText, type Root } from "./root.ts";
 
@@ -28,7 +29,7 @@ export async function lookAgain(
 ): Promise<SeenNow> {
   // The first time counts as a look that was some time ago: machines that start together do not list together.
   const listedMs = before?.listedMs ?? now - Math.random() * LIST_EVERY_MS;
-  if (before !== undefined && now - listedMs >= LIST_EVERY_MS) {
+  if (before !== undefined && hasPassed(LIST_EVERY_MS, listedMs, now)) {
     const root = await listRoot(documents, signal);
     return { root, etag: before.etag, listedMs: now, isSame: areSame(root, before.root) };
   }

@@ -1,4 +1,5 @@
 import type { Manifest } from "../app/manifest.ts";
+import { hasPassed } from "../lib/clock.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { isStored } from "../release/fetch/tree-blobs.ts";
 import type { Release, Strategy } from "../trust/documents.ts";
@@ -116,7 +117,7 @@ async function askEarly(operator: Operator, options: DeployOptions): Promise<Que
 }
 
 function isFresh({ clock }: Operator, asked: Question | undefined): asked is Question {
-  return asked !== undefined && clock.now() - asked.at < FRESH_MS;
+  return asked !== undefined && !hasPassed(FRESH_MS, asked.at, clock.now());
 }
 
 export async function findTarget(operator: Operator, options: FindOptions): Promise<Target> {

@@ -2,6 +2,7 @@ import path from "node:path";
 import type { SmallBlob } from "../api/hub-client.ts";
 import type { ReleaseView } from "../api/schemas.ts";
 import type { Depot } from "../depot/depot.ts";
+import { hasPassed } from "../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
 import { bytesBlob } from "../release/fetch/blobs.ts";
@@ -180,7 +181,7 @@ async function earlier(
   { ahead: { app }, source: { commit }, unknownAt, signal }: MakeOptions,
   id: ReleaseId,
 ): Promise<ReleaseView | undefined> {
-  if (unknownAt !== undefined && operator.clock.now() - unknownAt < FRESH_MS) return undefined;
+  if (unknownAt !== undefined && !hasPassed(FRESH_MS, unknownAt, operator.clock.now())) return undefined;
   const [same] = await Promise.all([
     releaseIfThere(operator, app, id, signal),
     refuseOtherBuild(operator, app, commit, id, signal),

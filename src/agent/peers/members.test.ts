@@ -51,6 +51,15 @@ test("a node whose birth certificate verifies is known by its key, and looked up
   assert.equal(asked(), 2);
 });
 
+test("where the clock was set back, a node that was revoked meanwhile is not let in for that long", async () => {
+  const { members, node, clock, answers } = await world();
+  const { kid, pub } = node.signer;
+  assert.equal(await members.spki(kid), spkiDigestOf(pub));
+  clock.advance(-3_600_000);
+  answers(() => ({ ...documentsOf(node), revoke: node.ticket }));
+  assert.equal(await members.spki(kid), undefined);
+});
+
 test("while a node is listed its documents are not asked for again; off the list, it is looked up", async () => {
   const { members, node, clock, listed, asked, answers } = await world();
   const { kid, pub } = node.signer;

@@ -1,5 +1,5 @@
 import type { NodeDocuments } from "../../api/member-schemas.ts";
-import type { Clock } from "../../lib/clock.ts";
+import { hasPassed, type Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
@@ -59,7 +59,7 @@ export class Members {
     const found = await (this.#asking.get(node) ?? this.#ask(node));
     if (found !== undefined) return found.spki;
     // Nobody answered: a member stays one for a while under the charter that made it one.
-    return known !== undefined && now - known.at < STALE_MS ? known.spki : undefined;
+    return known !== undefined && !hasPassed(STALE_MS, known.at, now) ? known.spki : undefined;
   }
 
   /** What was found out under the charter in force. */
@@ -103,5 +103,5 @@ export class Members {
 }
 
 function isFresh({ spki, at }: Known, now: number): boolean {
-  return now - at < (spki === undefined ? STRANGER_MS : FRESH_MS);
+  return !hasPassed(spki === undefined ? STRANGER_MS : FRESH_MS, at, now);
 }

@@ -10,7 +10,7 @@ import type { ProvenBlob } from "../../depot/peers/proof.ts";
 import { Standing } from "../../depot/peers/standing.ts";
 import { Swarm, type AskOptions, type PeerGift, type PeerNet } from "../../depot/peers/swarm.ts";
 import type { Traffic } from "../../depot/traffic/traffic.ts";
-import type { Clock } from "../../lib/clock.ts";
+import { hasPassed, type Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
@@ -75,7 +75,7 @@ export class PeerLink implements PeerNet, AsyncDisposable {
     this.#members = members;
     this.#server = server;
     this.#client = new PeerClient(options.identity);
-    this.#standing = new Standing(() => options.clock.now());
+    this.#standing = new Standing(() => performance.now());
     this.#forest = new Forest([options.signer.kid]);
   }
 
@@ -116,7 +116,8 @@ export class PeerLink implements PeerNet, AsyncDisposable {
   async forest(signal: AbortSignal): Promise<Forest> {
     const hints = this.#options.hints();
     const list = this.#list;
-    const isOld = list === undefined || list.from !== hints || this.#options.clock.now() - list.at >= LIST_MS;
+    const now = this.#options.clock.now();
+    const isOld = list === undefined || list.from !== hints || hasPassed(LIST_MS, list.at, now);
     if (hints !== undefined && isOld) {
       this.#looking ??= this.#look(hints).finally(() => (this.#looking = undefined));
       await this.#looking;
@@ -131,8 +132,8 @@ export class PeerLink implements PeerNet, AsyncDisposable {
     const from = hints();
     if (from?.listsMembers !== true) return false;
     await this.forest(NEVER);
-    const heard = this.#list?.from === from ? this.#list.heard : undefined;
-    return clock.now() - (heard ?? -Infinity) <= LIST_MS + LIST_WAIT_MS && this.#places.has(node);
+    const heard = (this.#list?.from === from ? this.#list.heard : undefined) ?? -Infinity;
+    return !hasPassed(LIST_MS + LIST_WAIT_MS, heard, clock.now()) && this.#places.has(node);
   }
 
   async proof(name: string): Promise<ProvenBlob | undefined> {

@@ -8,12 +8,14 @@ import type { LoadedRelease } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 import type { Replaced } from "./unwell.ts";
+import { hasPassed } from "../../lib/clock.ts";
 
 const TICK_MS = 500;
 
 /** How one instance has been doing. */
 interface Pulse {
-  nextAt: number;
+  /** When it was asked last, or seen first. */
+  askedAt: number;
   fails: number;
   busy: boolean;
 }
@@ -104,9 +106,10 @@ function dueCheck(
   const loaded = releases.find(({ id, document }) => id === row.release && document.app === row.app);
   const live = loaded?.manifest.processes[row.process]?.live ?? null;
   if (loaded === undefined || live === null) return undefined;
-  const pulse = pulses.get(row.key) ?? { nextAt: now + live.everyMs, fails: 0, busy: false };
+  const pulse = pulses.get(row.key) ?? { askedAt: now, fails: 0, busy: false };
   pulses.set(row.key, pulse);
-  return pulse.busy || now < pulse.nextAt ? undefined : { rows, loaded, live, pulse };
+  const isDue = !pulse.busy && hasPassed(live.everyMs, pulse.askedAt, now);
+  return isDue ? { rows, loaded, live, pulse } : undefined;
 }
 
 async function beat(
@@ -136,6 +139,6 @@ async function beat(
       context.log.warn("a live check failed", { instance: row.key, "err.message": messageOf(err) });
   } finally {
     pulse.busy = false;
-    pulse.nextAt = context.clock.now() + live.everyMs;
+    pulse.askedAt = context.clock.now();
   }
 }

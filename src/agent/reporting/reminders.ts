@@ -4,7 +4,7 @@
  */
 import type { Membership, Reminder, ReturnPost } from "../../api/member-schemas.ts";
 import type { WantedApp } from "../../api/schemas.ts";
-import type { Clock } from "../../lib/clock.ts";
+import { hasPassed, type Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { labelSerial, NO_CHANGE, saysMore, type Change } from "../../trust/changes.ts";
@@ -65,7 +65,8 @@ export class Reminders {
     const [lack, told] = [this.#lack, this.#told];
     if (!this.#isRead) return false;
     if (lack.orders !== "" && lack.orders !== told.orders) return true;
-    return lack.members !== "" && (lack.members !== told.members || this.#clock.now() - told.at >= AGAIN_MS);
+    if (lack.members === "") return false;
+    return lack.members !== told.members || hasPassed(AGAIN_MS, told.at, this.#clock.now());
   }
 
   /** What a report says of members, when it is to say all; undefined where the hub would not read it. */

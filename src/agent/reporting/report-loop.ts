@@ -1,6 +1,7 @@
 import type { Report, Reported } from "../../api/schemas.ts";
 import { forever, News, type ForeverOptions } from "../forever.ts";
 import type { Source } from "../source/source.ts";
+import { hasPassed } from "../../lib/clock.ts";
 
 /** Longest time between two reports; the port table forgets a node after 60 s. */
 const REPORT_EVERY_MS = 20_000;
@@ -50,22 +51,21 @@ export class ReportLoop {
 
   async #turn(signal: AbortSignal): Promise<void> {
     const { clock, source, report, delivered } = this.#options;
-    const mostMs = this.#last === undefined ? this.#everyMs : this.#leftMs(this.#last.at);
+    const mostMs = this.#last === undefined ? this.#everyMs : this.#leftMs(this.#last.at, clock.now());
     await this.#news.wait({ mostMs, gatherMs: GATHER_MS }, signal);
     const from = await source();
     const said = await report();
     // Receipts are told until they were taken; everything else need not be told twice.
     const text = JSON.stringify({ ...said, at: null, receipts: null });
-    const isDue = this.#last === undefined || this.#leftMs(this.#last.at) === 0;
+    const isDue = this.#last === undefined || hasPassed(this.#everyMs, this.#last.at, clock.now());
     if (!isDue && said.receipts.length === 0 && text === this.#last?.text) return;
     const reported = await from.report(said, signal);
     this.#last = { text, at: clock.now() };
     await delivered(reported);
   }
 
-  /** Until a report is due. Where the clock was set back nobody knows how long it is since the last: it is due now. */
-  #leftMs(last: number): number {
-    const since = this.#options.clock.now() - last;
-    return since < 0 ? 0 : Math.max(0, this.#everyMs - since);
+  /** Until a report is due. */
+  #leftMs(last: number, now: number): number {
+    return hasPassed(this.#everyMs, last, now) ? 0 : last + this.#everyMs - now;
   }
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
+import { hasPassed } from "../../lib/clock.ts";
 import { errnoOf } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { freeNow } from "../../lib/free.ts";
@@ -255,7 +256,7 @@ class PieceFolder implements BlobCache {
 
   async #add(key: string, part: { start: number; bytes: Uint8Array }, ends: boolean): Promise<void> {
     const entries = await this.#list();
-    if (Math.abs(this.#now() - this.#countedAt) > COUNT_AGAIN_MS) void this.#countAgain(entries);
+    if (hasPassed(COUNT_AGAIN_MS, this.#countedAt, this.#now())) void this.#countAgain(entries);
     // What another process kept of it meanwhile is in these bytes, too.
     const isWhole = part.start === 0 && part.bytes.length === PIECE_BYTES;
     const before = isWhole && !entries.has(key) ? NOTHING : ((await this.#content(key)) ?? NOTHING);

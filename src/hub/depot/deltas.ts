@@ -18,6 +18,7 @@ import type { Release } from "../../trust/documents.ts";
 import type { Core } from "../records/core.ts";
 import type { Peers } from "../reporting/peers.ts";
 import { likelyFrom, pairOf, type PairParts } from "./delta-pairs.ts";
+import { hasPassed } from "../../lib/clock.ts";
 
 /** Longest that a node is kept waiting: it takes packs then. The delta is made all the same. */
 const WAIT_MS = 10_000;
@@ -177,7 +178,8 @@ export class Deltas implements AsyncDisposable {
   }
 
   #isKnownNone(name: string): boolean {
-    return this.#core.clock.now() - (this.#none.get(name) ?? -Infinity) < NONE_MS;
+    const notedAt = this.#none.get(name) ?? -Infinity;
+    return !hasPassed(NONE_MS, notedAt, this.#core.clock.now());
   }
 }
 

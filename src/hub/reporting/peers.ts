@@ -16,6 +16,7 @@ import type { Core } from "../records/core.ts";
 import type { Nodes } from "../cluster/nodes.ts";
 import type { Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
+import { hasPassed } from "../../lib/clock.ts";
 
 interface Endpoint {
   readonly document: string;
@@ -122,7 +123,8 @@ export class Peers {
     const heads = orders.appEnvs().flatMap((place) => orders.log(place)[0] ?? []);
     const stamp = `${this.#version} ${heads.map(({ digest }) => digest).join(" ")}`;
     const now = core.clock.now();
-    if (this.#groups?.stamp === stamp && now - this.#groups.at < GROUPS_MS) return this.#groups.groups;
+    const known = this.#groups;
+    if (known?.stamp === stamp && !hasPassed(GROUPS_MS, known.at, now)) return known.groups;
     const members = nodes.members();
     const groups = heads.map((head) => {
       const selector = parseSelector(orders.body(head).selector);

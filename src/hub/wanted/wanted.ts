@@ -27,6 +27,7 @@ import type { Releases } from "../orders/releases.ts";
 import { goesAlong } from "./rosters.ts";
 import { Told } from "./told.ts";
 import type { Answer } from "./wanted-answer.ts";
+import { hasPassed } from "../../lib/clock.ts";
 
 export interface WantedParts {
   readonly core: Core;
@@ -147,7 +148,7 @@ export class WantedDesk {
   async beacon(): Promise<Envelope> {
     const { core, charters } = this.#parts;
     const now = core.clock.now();
-    if (this.#beacon === undefined || now - this.#beacon.at >= BEACON_MS) {
+    if (this.#beacon === undefined || hasPassed(BEACON_MS, this.#beacon.at, now)) {
       const { cluster } = charters.need().charter;
       const body = { cluster, hub: core.identity.spki, incarnation: core.store.incarnation, at: timeOf(now) };
       this.#beacon = { at: now, envelope: seal("beacon.1", body, [core.signer]) };
