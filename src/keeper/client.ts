@@ -50,7 +50,7 @@ export class KeeperClient implements AsyncDisposable {
       });
     });
     socket.on("error", () => socket.destroy());
-    const read = lineReader((value) => this.#take(value as Reply));
+    const read = lineReader((value) => this.#take(value as Reply), Infinity);
     socket.on("data", (chunk) => {
       try {
         read(chunk);

@@ -311,6 +311,14 @@ test("notes outlive the keeper that took them", async (t) => {
   assert.deepEqual((await next.call("list", {})).notes, { registry: "http://127.0.0.1:1/x" });
 });
 
+test("what a keeper holds may be more than a line to it", async (t) => {
+  const f = await keeperFor(t);
+  const value = "x".repeat(65_536);
+  const keys = Array.from({ length: 20 }, (_, n) => `note ${n}`);
+  for (const key of keys) await f.keeper.call("note", { key, value });
+  assert.deepEqual(Object.keys((await f.keeper.call("list", {})).notes), keys);
+});
+
 test("whoever waits for a unit's keeper starts none", async (t) => {
   const home = fs.mkdtempSync(path.join(os.tmpdir(), "kp-"));
   atEnd(t, () => fs.rmSync(home, { recursive: true, force: true }));

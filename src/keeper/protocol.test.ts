@@ -30,6 +30,7 @@ test("restarts wait twice as long each time, up to a bound, and end at the limit
     [[9500, 9600, 9700], 500],
     [[9500, 9600, 9700, 9800], undefined],
     [[1, 2, 3, 4, 5, 6], 100],
+    [[10_001, 90_000, 91_000, 92_000], 100],
   ];
   for (const [crashes, delay] of table) assert.equal(restartDelayMs(crashes, restart, 10_000), delay);
   assert.equal(restartDelayMs([], null, 0), undefined);

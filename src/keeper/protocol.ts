@@ -8,7 +8,8 @@ import type { WireError } from "../lib/errors.ts";
  *   keeper -> client   {"event": {...}}                     after the op `events`, until the connection ends
  *
  * A keeper outlives agents of other versions, so: ops and fields are only ever added, unknown fields are ignored,
- * an unknown op is answered with KEEPER_PROTOCOL, and `hello` tells both sides' version. A line has at most 1 MiB.
+ * an unknown op is answered with KEEPER_PROTOCOL, and `hello` tells both sides' version. A line to the
+ * keeper has at most 1 MiB; one from it has what all instances and notes of a node take (`list`).
  */
 export const PROTOCOL_VERSION = 1;
 export const LINE_LIMIT_BYTES = 1 << 20;
@@ -204,7 +205,10 @@ export type Reply =
   | { readonly event: KeeperEvent };
 
 /** Cuts a byte stream into parsed lines; throws when a line is longer than the limit or no JSON. */
-export function lineReader(onLine: (value: unknown) => void): (chunk: Buffer | string) => void {
+export function lineReader(
+  onLine: (value: unknown) => void,
+  limitBytes: number = LINE_LIMIT_BYTES,
+): (chunk: Buffer | string) => void {
   let parts: Buffer[] = [];
   let size = 0;
   return (data) => {
@@ -220,6 +224,6 @@ export function lineReader(onLine: (value: unknown) => void): (chunk: Buffer | s
     }
     parts.push(chunk.subarray(start));
     size += chunk.length - start;
-    if (size > LINE_LIMIT_BYTES) throw new RangeError("a line of the keeper's protocol is too long");
+    if (size > limitBytes) throw new RangeError("a line of the keeper's protocol is too long");
   };
 }

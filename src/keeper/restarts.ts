@@ -5,7 +5,8 @@ import type { RestartSpec } from "./protocol.ts";
  *
  *   delay = min(backoffMin * 2^(crashes within limitWithin), backoffMax)
  *
- * `crashTimes` are the earlier crashes, in ms since the epoch.
+ * `crashTimes` are the earlier crashes, in ms since the epoch. Those of a time that is still to come were before the clock
+ * was set back: nobody knows how long ago.
  */
 export function restartDelayMs(
   crashTimes: readonly number[],
@@ -13,7 +14,7 @@ export function restartDelayMs(
   nowMs: number,
 ): number | undefined {
   if (restart === null) return undefined;
-  const recent = crashTimes.filter((at) => at > nowMs - restart.limitWithinMs).length;
+  const recent = crashTimes.filter((at) => at > nowMs - restart.limitWithinMs && at <= nowMs).length;
   if (recent >= restart.limit) return undefined;
   return Math.min(restart.backoffMinMs * 2 ** recent, restart.backoffMaxMs);
 }
