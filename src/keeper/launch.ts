@@ -80,16 +80,19 @@ function confined(spec: InstanceSpec): string[] {
     if (spec.user === null) return [];
     throw new SkeinError("USER_REFUSED", `${spec.key}: setpriv (util-linux) is missing on this machine`);
   }
-  if (spec.user === null) return [setpriv, "--no-new-privs", "--"];
+  return [setpriv, ...withoutRights(spec.user), "--"];
+}
+
+/** What setpriv is told, so that whatever an app has started runs as its user, and comes to no other's rights. */
+export function withoutRights(user: InstanceSpec["user"]): string[] {
+  if (user === null) return ["--no-new-privs"];
   return [
-    setpriv,
-    `--reuid=${spec.user.uid}`,
-    `--regid=${spec.user.gid}`,
+    `--reuid=${user.uid}`,
+    `--regid=${user.gid}`,
     "--clear-groups",
     "--no-new-privs",
     "--bounding-set=-all",
     "--inh-caps=-all",
-    "--",
   ];
 }
 

@@ -1,5 +1,6 @@
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { Addresses } from "../programs/hooks.ts";
+import { addressVariables } from "../runtime/address.ts";
 import { sameRun, type ReleasePlan, type RunRef } from "../runtime/plan.ts";
 import type { AppRuntime, Outcome } from "../runtime/runtime.ts";
 import { lacking, surplus } from "../runtime/shape.ts";
@@ -96,7 +97,11 @@ export function runtimeInstances(runtime: AppRuntime): Instances {
       const rows = (await runtime.list()).filter(
         (row) => row.app === run.app && row.release === run.release && row.generation === run.generation,
       );
-      return addressVariables(rows);
+      return addressVariables(
+        rows.flatMap(({ process, socket, host, port, path }) =>
+          socket === null ? [] : [{ process, name: socket, host: host ?? "", port: port ?? 0, path }],
+        ),
+      );
     },
   };
 }
@@ -108,16 +113,3 @@ function changeOf({ warnings }: Outcome): Change {
   );
   return { cut, warnings };
 }
-
-function addressVariables(rows: readonly InstanceRow[]): Addresses {
-  const found: Record<string, string> = {};
-  for (const { socket, process, host, port, path } of rows) {
-    if (socket === null) continue;
-    const text = path ?? `${(host ?? "").includes(":") ? `[${host}]` : host}:${port}`;
-    found[`SKEIN_ADDRESS_${variable(socket)}`] ??= text;
-    found[`SKEIN_ADDRESS_${variable(process)}_${variable(socket)}`] ??= text;
-  }
-  return found;
-}
-
-const variable = (name: string): string => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_");

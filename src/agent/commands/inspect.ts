@@ -11,7 +11,7 @@ import { lacking, surplus, type Lack } from "../runtime/shape.ts";
 import { wantedOf } from "../attempt/upkeep.ts";
 
 /** Differing files that are named; the rest is counted. */
-const NAMED = 1000;
+export const NAMED = 1000;
 
 /**
  * Tells what there is of an app here, and changes nothing: what should run and what does, and (`files`) each installed

@@ -5,7 +5,7 @@ import { comesTrue } from "./comes-true.ts";
 import { linesOf, type Line } from "./command-lines.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { ailingOf, failingOf, type Failing } from "../reporting/health.ts";
-import { shapeOf, type Missing } from "./inspect.ts";
+import { NAMED, shapeOf, type Missing } from "./inspect.ts";
 import type { AppRecord } from "../attempt/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { isCurrentLost } from "../attempt/plan.ts";
@@ -103,8 +103,6 @@ async function* mend(patient: Patient, id: ReleaseId, full: boolean): AsyncGener
   yield { type: "files", release: id, differences: differences.length, files, shared, bytesFetched, sources };
   return differences[0]?.path === "";
 }
-
-const NAMED = 1000;
 
 /** The app's worker does it, as after a restart of the agent; nobody else starts what an order runs. */
 async function* bringBack(patient: Patient): AsyncGenerator<Line, void> {

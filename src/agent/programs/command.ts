@@ -4,6 +4,7 @@ import { StringDecoder } from "node:string_decoder";
 import type { Clock } from "../../lib/clock.ts";
 import { carriedEnv } from "../../lib/carried-env.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
+import { withoutRights } from "../../keeper/launch.ts";
 import { until } from "../until.ts";
 
 /** Who a command runs as; undefined where the agent is not root. */
@@ -92,19 +93,8 @@ export function killGroup(pgid: number): void {
 function confined({ argv, env, user }: CommandSpec): Pick<CommandSpec, "argv" | "env"> {
   if (process.platform !== "linux") return { argv, env };
   const carried = carriedEnv(env);
-  const givenUp =
-    user === undefined
-      ? ["--no-new-privs"]
-      : [
-          `--reuid=${user.uid}`,
-          `--regid=${user.gid}`,
-          "--clear-groups",
-          "--no-new-privs",
-          "--bounding-set=-all",
-          "--inh-caps=-all",
-        ];
   const shell = ["/bin/sh", "-c", `${carried.script}\nexec "$@"`, "sh"];
-  return { argv: ["setpriv", ...givenUp, "--", ...shell, ...argv], env: carried.env };
+  return { argv: ["setpriv", ...withoutRights(user ?? null), "--", ...shell, ...argv], env: carried.env };
 }
 
 async function endOf(

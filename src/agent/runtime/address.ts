@@ -29,11 +29,24 @@ export function variableName(socket: string): string {
   return socket.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_");
 }
 
-/** `SKEIN_ADDRESS_HTTP` and the like: where the judged instance is. */
-export function addressVariables(addresses: readonly SocketAddress[]): Record<string, string> {
-  return Object.fromEntries(
-    addresses.map((address) => [`SKEIN_ADDRESS_${variableName(address.name)}`, addressText(address)]),
-  );
+interface Reached extends Pick<SocketAddress, "name" | "host" | "port" | "path"> {
+  /** Where there are several. */
+  readonly process?: string;
+}
+
+/**
+ * Where instances are reached: `SKEIN_ADDRESS_HTTP` and the like, and `SKEIN_ADDRESS_WEB_HTTP` where two processes have
+ * sockets of one name. Of several that have one variable the first counts.
+ */
+export function addressVariables(addresses: Iterable<Reached>): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const { name, process, ...address } of addresses) {
+    const socket = variableName(name);
+    found[`SKEIN_ADDRESS_${socket}`] ??= addressText(address);
+    if (process !== undefined)
+      found[`SKEIN_ADDRESS_${variableName(process)}_${socket}`] ??= addressText(address);
+  }
+  return found;
 }
 
 /** The kind of socket that the keeper opens for a protocol. */

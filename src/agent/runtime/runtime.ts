@@ -2,11 +2,12 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import type { SocketSpec } from "../../keeper/protocol.ts";
+import { allEnded } from "../../lib/all-ended.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import type { Log } from "../../lib/log.ts";
 import { programFile } from "../../lib/program.ts";
-import { addressText, variableName, type SocketAddress } from "./address.ts";
+import { addressVariables } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { closeUnused, forgetAll, stopAll } from "./clearing.ts";
 import { inTheWay, inTheWayOf, makeWay, refuseTwice, type Comer } from "./make-way.ts";
@@ -137,19 +138,17 @@ export class AppRuntime implements AsyncDisposable {
         return meta.app === plan.app && ![plan, ...replaces].some((run) => sameRun(run, meta));
       });
       for (const comer of comers) refuseTwice(comer, stays, this.#place);
-      const judged: Addressed[] = serving.map(({ meta }) => ({
-        process: meta.process,
-        addresses: meta.checked,
-      }));
+      const judged = serving.flatMap(({ meta: { process, checked } }) =>
+        checked.map((address) => ({ ...address, process })),
+      );
       for (const group of startOrder(plan.processes)) {
         const one = async (process: ProcessPlan): Promise<Watched[]> =>
           await this.#judgeProcess(plan, process, replaces, draft, signal);
-        const started = (await settleAll(group.map(one))).flat().map((watched) => watched.started);
-        judged.push(
-          ...started.map(({ request, addresses }) => ({ process: request.process.name, addresses })),
-        );
+        const started = (await allEnded(group.map(one))).flat().map((watched) => watched.started);
+        for (const { request, addresses } of started)
+          judged.push(...addresses.map((address) => ({ ...address, process: request.process.name })));
       }
-      await options.verify?.(verifyAddresses(judged), signal);
+      await options.verify?.(addressVariables(judged), signal);
       return { warnings: draft.warnings };
     } catch (err) {
       await this.abandon(plan);
@@ -167,7 +166,7 @@ export class AppRuntime implements AsyncDisposable {
           return await attachInstance(this.#link, this.#place, request, signal);
         }),
       );
-      outcomes.push(...(await settleAll(work)));
+      outcomes.push(...(await allEnded(work)));
     }
     const draft = this.#drafts.get(runKey(plan));
     return { warnings: [...(draft?.warnings ?? []), ...outcomes.flatMap((outcome) => outcome.warnings)] };
@@ -310,7 +309,7 @@ export class AppRuntime implements AsyncDisposable {
     const missing = indexes(process).filter(
       (index) => !draft.serving.some(({ meta }) => meta.process === process.name && meta.index === index),
     );
-    const judged = await settleAll(
+    const judged = await allEnded(
       missing.map(async (index) => await this.#judgeInstance(plan, process, index, signal)),
     );
     if (style === "gap" && draft.gapBegan !== undefined) {
@@ -356,32 +355,6 @@ export class AppRuntime implements AsyncDisposable {
       }
     }
   }
-}
-
-/** Waits for all, also when one fails, so that nothing goes on behind the caller's back; then throws the first failure. */
-async function settleAll<T>(work: readonly Promise<T>[]): Promise<T[]> {
-  const results = await Promise.allSettled(work);
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
-  return results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-}
-
-interface Addressed {
-  readonly process: string;
-  readonly addresses: readonly SocketAddress[];
-}
-
-/** `SKEIN_ADDRESS_HTTP`, and `SKEIN_ADDRESS_WEB_HTTP` where two processes have sockets of one name. */
-function verifyAddresses(judged: readonly Addressed[]): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const { process, addresses } of judged) {
-    for (const address of addresses) {
-      const socket = variableName(address.name);
-      found[`SKEIN_ADDRESS_${socket}`] ??= addressText(address);
-      found[`SKEIN_ADDRESS_${variableName(process)}_${socket}`] ??= addressText(address);
-    }
-  }
-  return found;
 }
 
 /** A copy where every app's user can read it, named by its content: old instances restart with what they started with. */
