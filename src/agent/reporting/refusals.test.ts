@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
-import { silentLog } from "../../lib/log.ts";
+import { silentLog, type LogFields } from "../../lib/log.ts";
 import { Refusals } from "./refusals.ts";
 
 interface Heard {
@@ -14,8 +14,10 @@ interface Heard {
 function heard(): Heard {
   const said: string[] = [];
   const clock = fakeClock();
-  const say = (message: string, fields?: Readonly<Record<string, unknown>>): void =>
-    void said.push(String(fields?.["err.message"] ?? message));
+  const say = (message: string, fields?: LogFields): void => {
+    const about = fields?.["err.message"];
+    said.push(typeof about === "string" ? about : message);
+  };
   const context = { clock, onNews: () => undefined } as unknown as ConstructorParameters<typeof Refusals>[0];
   const refusals = new Refusals(context, { ...silentLog, warn: say, error: say });
   return { refusals, clock, said };

@@ -1,12 +1,8 @@
-import { hasPassed } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
+import { SaidOnce } from "../../lib/said-once.ts";
 import type { AppContext } from "../app-context.ts";
 import { receiptOf } from "../attempt/receipt-of.ts";
 import type { Refusal } from "../node/intake.ts";
-
-/** So much is said within an hour: a source can make up ever new documents, and each would cost a receipt. */
-const MOST = 1000;
-const WITHIN_MS = 3_600_000;
 
 type RefusalsContext = Pick<AppContext, "outbox" | "onNews"> & Parameters<typeof receiptOf>[1];
 
@@ -14,8 +10,7 @@ type RefusalsContext = Pick<AppContext, "outbox" | "onNews"> & Parameters<typeof
 export class Refusals {
   readonly #context: RefusalsContext;
   readonly #log: Log;
-  /** When it was said, the oldest first. */
-  readonly #said = new Map<string, number>();
+  readonly #said = new SaidOnce();
   readonly #alarms = new Set<string>();
 
   constructor(context: RefusalsContext, log: Log) {
@@ -26,7 +21,7 @@ export class Refusals {
   /** In the log, and for an order in a receipt. */
   async refuse({ type, code, message, alarm, order }: Refusal): Promise<void> {
     const key = `${code} ${order?.digest ?? message}`;
-    if (!this.#mayBeSaid(key)) return;
+    if (!this.#said.isNews(key, this.#context.clock.now())) return;
     this.#log.warn("document refused", { type, alarm, "err.code": code, "err.message": message });
     if (order === null) return;
     const { app, env, epoch, seq, release } = order.body;
@@ -42,18 +37,5 @@ export class Refusals {
     if (message === null) return void this.#alarms.delete(code);
     if (!this.#alarms.has(code)) this.#log.error(message, { "err.code": code });
     this.#alarms.add(code);
-  }
-
-  #mayBeSaid(key: string): boolean {
-    if (this.#said.has(key)) return false;
-    const now = this.#context.clock.now();
-    const [oldest] = this.#said;
-    if (oldest !== undefined && this.#said.size >= MOST) {
-      const [first, at] = oldest;
-      if (!hasPassed(WITHIN_MS, at, now)) return false;
-      this.#said.delete(first);
-    }
-    this.#said.set(key, now);
-    return true;
   }
 }

@@ -4,6 +4,7 @@ import { rootText } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { digestOf } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
+import { SaidOnce } from "../../lib/said-once.ts";
 import { seesRetired } from "../../release/upkeep/retired.ts";
 import { digestOfEnvelope } from "../../trust/envelope.ts";
 import { bucketOffer, type Looked, type Wish } from "./bucket-offer.ts";
@@ -28,7 +29,7 @@ const EVERY_MS = 30_000;
  */
 export function bucketSource(store: NodeStore, options: BucketSourceOptions): Source {
   const { bucket, clock, log, everyMs = EVERY_MS } = options;
-  const memory: Memory = { said: new Set(), looked: {} };
+  const memory: Memory = { said: new SaidOnce(), looked: {} };
   let seen: Seen | undefined;
   return {
     name: bucket.name,
@@ -66,7 +67,7 @@ export function bucketSource(store: NodeStore, options: BucketSourceOptions): So
 
 interface Memory {
   /** Troubles that were logged. */
-  readonly said: Set<string>;
+  readonly said: SaidOnce;
   /** A new label counts from the next order on, or from a start of the agent. */
   looked: Looked;
 }
@@ -83,9 +84,7 @@ async function offered(
   const offer = await bucketOffer(bucket.documents, seen, store.state, look);
   memory.looked = offer.looked;
   for (const { code, message } of offer.troubles) {
-    if (said.has(message) || said.size >= 1000) continue;
-    said.add(message);
-    log.error(message, { "err.code": code });
+    if (said.isNews(message, clock.now())) log.error(message, { "err.code": code });
   }
   return {
     etag: digestOf(rootText(seen.root)),

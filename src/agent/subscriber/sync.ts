@@ -58,17 +58,20 @@ export async function syncForever(
 ): Promise<void> {
   const { signal, clock, bucket } = tools;
   let failures = 0;
-  let dueMs = 0;
+  let [lookedMs, dueMs] = [0, 0];
   while (!signal.aborted) {
     const polled = await poll(root, bucket.documents, clock, signal).catch(() => undefined);
-    if (polled?.isSame === false || clock.now() >= dueMs) {
+    const now = clock.now();
+    // Where the clock was set back nobody knows what is due.
+    if (polled?.isSame === false || now >= dueMs || now < lookedMs) {
       const result = await sync(root, tools).catch((err: unknown) => {
         if (signal.aborted) return undefined;
         throw err;
       });
       if (result === undefined) return;
       failures = result.isDone ? 0 : failures + 1;
-      dueMs = dueAfter(result, failures, { now: clock.now(), everyMs, random: Math.random });
+      lookedMs = clock.now();
+      dueMs = dueAfter(result, failures, { now: lookedMs, everyMs, random: Math.random });
       onResult(result);
     }
     await clock.sleep(everyMs * (0.75 + Math.random() / 2), signal).catch(() => undefined);

@@ -242,8 +242,9 @@ test("staying, it polls again and again, and acts when something is new", async 
   const stop = new AbortController();
   // It counts the waits, and waits less.
   const waits: number[] = [];
+  let setBackMs = 0;
   const clock: Clock = {
-    now: Date.now,
+    now: () => Date.now() - setBackMs,
     sleep: async (ms, signal) => {
       waits.push(ms);
       await systemClock.sleep(5, signal);
@@ -261,6 +262,11 @@ test("staying, it polls again and again, and acts when something is new", async 
   assert.ok(waits.every((ms) => ms >= 22_500 && ms <= 37_500) && new Set(waits).size > 1, "jittered");
   await world.jump(await world.spool("site", { version: "v2" }));
   await eventually("the second version", () => results >= 2 && pageOf(machine) === "v2");
+  calls.length = 0;
+  await eventually("quiet", () => calls.filter((call) => call === "read root.json").length >= 6);
+  const before = results;
+  setBackMs = 3_600_000;
+  await eventually("a turn as soon as the clock was set back", () => results > before);
   stop.abort();
   await running;
 });
