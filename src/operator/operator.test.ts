@@ -456,6 +456,19 @@ test("what was signed is sent again after a cut with the same bytes, and gives w
   await deliverEarlier(operator, app, options({}));
   assert.ok(JSON.stringify(events.at(-1)).includes(order.slice(0, 12)));
   assert.deepEqual(readdirSync(path.dirname(kept)), []);
+  // What says nothing of the order leaves it for the next command.
+  const clock = { ...systemClock, sleep: async () => undefined };
+  writeFileSync(kept, JSON.stringify(sent));
+  for (const code of ["HUB_UNREACHABLE", "HUB_CATCHING_UP", "TOO_MANY"] as const) {
+    const postOrder = async (): Promise<never> => await Promise.reject(new SkeinError(code, "not now"));
+    const busy = { ...operator, clock, client: { postOrder } as unknown as typeof operator.client };
+    await assert.rejects(deliverEarlier(busy, app, options({})), { code });
+  }
+  const gone = AbortSignal.abort();
+  await assert.rejects(deliverEarlier(operator, app, options({ signal: gone })));
+  assert.equal(readdirSync(path.dirname(kept)).length, 1);
+  await deliverEarlier(operator, app, options({}));
+  assert.deepEqual(readdirSync(path.dirname(kept)), []);
   // It is written down while its release is still on its way, and not sent where that does not arrive.
   const arrival = Promise.withResolvers<void>();
   arrival.promise.catch(() => undefined);

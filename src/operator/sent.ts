@@ -74,11 +74,14 @@ export async function send(
     return digest;
   } catch (err) {
     // The hub has read these bytes and will not take them: nothing is left to send again.
-    if (!isSkeinError(err, "HUB_UNREACHABLE", "INTERRUPTED") && !signal.aborted)
-      await fs.rm(file, { force: true });
+    if (!isCut(err, signal)) await fs.rm(file, { force: true });
     throw err;
   }
 }
+
+/** Nobody knows whether the hub has read the bytes. */
+const isCut = (err: unknown, signal: AbortSignal): boolean =>
+  signal.aborted || isSkeinError(err, "HUB_UNREACHABLE", "INTERRUPTED");
 
 /** Another command that found the file may have sent it, or have been told that it came too early. */
 async function noteArrival(paths: Paths, file: string, sent: Sent): Promise<void> {
@@ -141,6 +144,7 @@ export async function deliverEarlier(
 /**
  * Sends what an earlier command had signed and could not deliver.
  * @returns its digest, or undefined when there was nothing, or another order has come first
+ * @throws SkeinError HUB_UNREACHABLE and what else says nothing of the order: it is kept then
  */
 async function resend(operator: Operator, file: string, signal: AbortSignal): Promise<Digest | undefined> {
   const text = await readIfThere(file);
@@ -155,11 +159,14 @@ async function resend(operator: Operator, file: string, signal: AbortSignal): Pr
     await noteArrival(operator.paths, file, sent.data);
     return digest;
   } catch (err) {
-    if (isSkeinError(err, "HUB_UNREACHABLE")) throw err;
+    if (isCut(err, signal) || isSkeinError(err, ...LATER) || !isSkeinError(err)) throw err;
     await fs.rm(file, { force: true });
     return undefined;
   }
 }
+
+/** The hub takes no order now. */
+const LATER = ["HUB_CATCHING_UP", "TOO_MANY"] as const;
 
 async function post(operator: Operator, sent: Sent, signal: AbortSignal): Promise<Digest> {
   const { client, clock } = operator;
@@ -171,7 +178,7 @@ async function post(operator: Operator, sent: Sent, signal: AbortSignal): Promis
     random: Math.random,
     clock,
     signal,
-    worthRetrying: (err) => isSkeinError(err, "HUB_UNREACHABLE", "HUB_CATCHING_UP", "TOO_MANY"),
+    worthRetrying: (err) => isSkeinError(err, "HUB_UNREACHABLE", ...LATER),
   });
   return digest;
 }
