@@ -131,6 +131,16 @@ async function send(
   await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
   await writeFileAtomic(file, orderEntryBytes(entry));
   faultPoint("operator.signed");
+  return await deliver(operator, file, entry, signal);
+}
+
+/** What cannot be brought there now stays, for the next command. @throws SkeinError HEAD_MOVED, and what the bucket throws */
+async function deliver(
+  operator: BucketOperator,
+  file: string,
+  entry: OrderEntry,
+  signal: AbortSignal,
+): Promise<"published" | "contested"> {
   try {
     const done = await publishOrder(entry, publishTools(operator, signal));
     if (done === "published") await keepNewest(operator, readUnverified(entry.order, "order.1"));
@@ -157,10 +167,8 @@ export async function deliverEarlier(
   const text = await readIfThere(file);
   if (text === undefined) return;
   const entry = parseOrderEntry(text);
-  try {
-    if (entry !== undefined) await publishOrder(entry, publishTools(operator, signal));
-  } catch (err) {
+  if (entry === undefined) return await fs.rm(file, { force: true });
+  await deliver(operator, file, entry, signal).catch((err: unknown) => {
     if (!isSkeinError(err, "HEAD_MOVED")) throw err;
-  }
-  await fs.rm(file, { force: true });
+  });
 }

@@ -8,6 +8,7 @@ import { listRoot, readRoot } from "../../bucket/entries.ts";
 import { writeTree } from "../../release/release.fixture.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import { lineOf } from "./bucket-order.ts";
+import { lostSeq } from "./newest-sent.ts";
 import { LAUNCHER } from "../../lib/launcher.fixture.ts";
 
 /** One command in a process of its own, killed at a named point. */
@@ -51,7 +52,10 @@ test("a publisher that is killed anywhere leaves a bucket that the next command 
     await killed(world, fault, "jump", "--master", revision);
     // What was signed then is delivered first, and those very bytes: no serial has two orders.
     await world.jump(revision);
-    const { head } = await lineOf(await world.operator(), { app: "tool", env: "default" }, t.signal);
+    const operator = await world.operator();
+    const { head } = await lineOf(operator, { app: "tool", env: "default" }, t.signal);
+    const remembered = await lostSeq(operator, { app: "tool", env: "default" }, null);
+    assert.equal(remembered, head?.order.seq, "should the bucket be set back, this machine knows");
     assert.equal(head?.order.seq, (before.head?.order.seq ?? 0) + n + 1, fault);
     await rooted();
     const { packages } = await machine.sync();
