@@ -7,6 +7,14 @@ export interface HubAddress {
   readonly address: string;
 }
 
+/** The hubs that a charter lists, each as often as it has addresses. */
+export const listedHubs = ({
+  hubs,
+}: {
+  readonly hubs: Readonly<Record<string, readonly string[]>>;
+}): HubAddress[] =>
+  Object.entries(hubs).flatMap(([spki, addresses]) => addresses.map((address) => ({ spki, address })));
+
 /** Where git is spoken, after an upgrade of the connection. */
 export const GIT_ROUTE = "/v1/git/:repo/:service";
 

@@ -1,6 +1,6 @@
 import { fromWire, SkeinError, type WireError } from "../lib/errors.ts";
 import { isSilence, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
-import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { isHere, knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { noApp, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { isSkewed } from "../trust/charter.ts";
@@ -51,10 +51,8 @@ export async function ask(
   signal: AbortSignal,
   onLine: (line: NamedLine) => void = () => undefined,
 ): Promise<readonly Answer[]> {
-  const isSilent = (node: KnownNode): boolean => !node.present && !isSkewed(node.skewMs);
-  const asked = wish.nodes.filter(
-    (node) => !node.duplicate && (node.present || (wish.silentToo === true && isSilent(node))),
-  );
+  const isSilent = (node: KnownNode): boolean => !node.present && !node.duplicate && !isSkewed(node.skewMs);
+  const asked = wish.nodes.filter((node) => isHere(node) || (wish.silentToo === true && isSilent(node)));
   const answers = new Map<string, Answer>();
   const lines = new Map<string, NamedLine[]>(asked.map(({ identity }) => [identity.name, []]));
   if (asked.length > 0) {

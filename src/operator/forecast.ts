@@ -5,6 +5,7 @@ import { formatBytes } from "../lib/units.ts";
 import type { Release } from "../trust/documents.ts";
 import { ask } from "./ask.ts";
 import { numberOf } from "./commands.ts";
+import { namesOf } from "./names-of.ts";
 import type { KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { documentOf } from "./release.ts";
@@ -85,8 +86,12 @@ export async function refuseUnfitting(
     ([node, one]) =>
       `${node}: needs ${formatBytes(one.diskBytes)}, ${formatBytes(one.freeBytes)} are free, gc would free ${formatBytes(one.gcBytes)}`,
   );
-  throw new SkeinError("DISK_FULL", `${shortRelease(app, release)} does not fit on ${full.length} nodes`, {
-    hint: `Free space there (skein gc ${appAsTyped(app, wish.env)} --count 1), or deploy to other nodes (--on).`,
-    data: { app, release, nodes: full.map(([node]) => node), lines },
-  });
+  throw new SkeinError(
+    "DISK_FULL",
+    `${shortRelease(app, release)} does not fit on ${namesOf(full.map(([node]) => node))}`,
+    {
+      hint: `Free space there (skein gc ${appAsTyped(app, wish.env)} --count 1), or deploy to other nodes (--on).`,
+      data: { app, release, nodes: full.map(([node]) => node), lines },
+    },
+  );
 }

@@ -1,5 +1,5 @@
 /** Who this machine's operator is and whom it may ask, without a word to anybody. */
-import type { HubAddress } from "../api/hub-address.ts";
+import { listedHubs, type HubAddress } from "../api/hub-address.ts";
 import type { Charter } from "../trust/documents.ts";
 import { fileSigner, type Signer } from "../trust/keys.ts";
 import { agentSigner } from "../trust/ssh-agent.ts";
@@ -14,8 +14,5 @@ export async function signerFor(paths: Paths, config: OperatorConfig): Promise<S
 
 /** The hubs that may be asked: one that was named, this machine's own list, the charter's. */
 export function hubsFor(config: OperatorConfig, charter: Charter, named?: HubAddress): HubAddress[] {
-  const listed = Object.entries(charter.hubs).flatMap(([spki, addresses]) =>
-    addresses.map((address) => ({ spki, address })),
-  );
-  return [...(named === undefined ? [] : [named]), ...config.hubs, ...listed];
+  return [...(named === undefined ? [] : [named]), ...config.hubs, ...listedHubs(charter)];
 }

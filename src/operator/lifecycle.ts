@@ -78,7 +78,8 @@ async function reorder(
   });
 }
 
-async function releaseNamed(
+/** @throws SkeinError RELEASE_NOT_FOUND */
+export async function releaseNamed(
   operator: Operator,
   app: string,
   version: string,

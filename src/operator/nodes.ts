@@ -21,6 +21,10 @@ export interface KnownNode extends NodeView {
   readonly identity: Identity;
 }
 
+/** Is it there to be asked, and to be told what to run? */
+export const isHere = ({ present, duplicate }: Pick<NodeView, "present" | "duplicate">): boolean =>
+  present && !duplicate;
+
 const AT_ONCE = 16;
 
 /**

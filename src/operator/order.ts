@@ -16,7 +16,7 @@ import { envName, timeOf } from "../trust/fields.ts";
 import { compareSerials, openOrder } from "../trust/orders.ts";
 import { shown } from "./shown.ts";
 import { mayDeploy } from "../trust/rights.ts";
-import { selectNodes, type KnownNode } from "./nodes.ts";
+import { isHere, selectNodes, type KnownNode } from "./nodes.ts";
 import { namesOf } from "./names-of.ts";
 import type { Operator } from "./operator.ts";
 import { remindOfSettle } from "./sent.ts";
@@ -163,7 +163,7 @@ export function draftOrder(
 ): Draft {
   refuseUnauthorised(operator, line);
   const { selector, nodes } = selectNodes(known, intent.selector);
-  const present = nodes.filter(({ present: there, duplicate }) => there && !duplicate);
+  const present = nodes.filter(isHere);
   const roster = rosterOf(nodes);
   const order = composeOrder(operator, line, { ...intent, selector }, roster);
   return { order, roster, nodes, present, needs: needsOf(nodes.length, present.length, intent.strategy) };

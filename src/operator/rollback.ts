@@ -2,11 +2,10 @@ import { SkeinError } from "../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { OrderSummary } from "../api/schemas.ts";
 import { APPLY_WITHIN_MS, headOf, orderFor, readLine, selectorOf, type Line } from "./order.ts";
-import type { LifecycleOptions } from "./lifecycle.ts";
+import { releaseNamed, type LifecycleOptions } from "./lifecycle.ts";
 import { knownNodes, selectNodes } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
-import { findRelease } from "./release.ts";
 import { deliverEarlier } from "./sent.ts";
 
 /**
@@ -40,13 +39,7 @@ export async function rollback(operator: Operator, options: LifecycleOptions): P
 
 async function rollbackTarget(operator: Operator, line: Line, options: LifecycleOptions): Promise<ReleaseId> {
   const { app, env, release, signal } = options;
-  if (release !== null) {
-    const found = await findRelease(operator, app, release, signal);
-    if (found !== undefined) return found.id;
-    throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${release} of ${app}`, {
-      data: { app, release },
-    });
-  }
+  if (release !== null) return await releaseNamed(operator, app, release, signal);
   const { orders } = await operator.client.call("orders", { params: { app }, query: { env }, signal });
   const target = earlier(orders, inForce(orders) ?? headOf(line).order.release);
   if (target !== undefined) return target;

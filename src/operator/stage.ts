@@ -1,14 +1,13 @@
 import { bytesBySource } from "../api/parts.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
-import { mayDeploy } from "../trust/rights.ts";
 import { deedOf, numberOf, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
 import { hereIfItIs, type FindOptions } from "./asked.ts";
 import { findTarget, refuseNobody, selectorFor, type Target } from "./deploy.ts";
 import { announce } from "./dry-run.ts";
 import type { StagedNode } from "./events.ts";
-import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
-import { readLine } from "./order.ts";
+import { isHere, knownNodes, selectNodes } from "./nodes.ts";
+import { readLine, refuseUnauthorised } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { documentOf, readShown } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
@@ -45,7 +44,7 @@ export async function stage(operator: Operator, options: StageOptions): Promise<
   await refuseNobody(operator, options);
   const target = await stageTarget(operator, options);
   const { app, release } = target;
-  if (!mayDeploy(operator.charter, operator.signer.kid, app, env)) throw notAllowed(operator, app, env);
+  refuseUnauthorised(operator, { app, env });
   const asked = documentOf(operator, app, release, signal);
   // A dry run does not come to it, and knows releases that the hub does not have.
   asked.catch(() => undefined);
@@ -128,8 +127,6 @@ async function latestRelease(
   return { app, release: id, manifest, commit: body.commit };
 }
 
-const isHere = ({ present, duplicate }: KnownNode): boolean => present && !duplicate;
-
 /** Listens until every node that is present has ended; the command itself stays. */
 async function follow(
   operator: Operator,
@@ -189,13 +186,6 @@ const later = (node: string): StagedNode => ({
   code: null,
   message: null,
 });
-
-function notAllowed({ config }: Operator, app: string, env: string): SkeinError {
-  return new SkeinError("NOT_AUTHORISED", `${config.name} may not deploy ${app}/${env}`, {
-    hint: `Ask an admin for the scope deploy:${app}/${env}.`,
-    data: { scope: `deploy:${app}/${env}` },
-  });
-}
 
 function stageFailed(
   { app, release }: StageTarget,

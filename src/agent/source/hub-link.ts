@@ -1,4 +1,4 @@
-import type { HubAddress } from "../../api/hub-address.ts";
+import { listedHubs, type HubAddress } from "../../api/hub-address.ts";
 import { HubClient } from "../../api/hub-client.ts";
 import type { ReturnPost } from "../../api/member-schemas.ts";
 import type { Charter } from "../../trust/documents.ts";
@@ -62,13 +62,10 @@ async function hubsOf(
   charter: Charter,
   { hub, paths }: { readonly hub?: HubAddress | undefined; readonly paths: Paths },
 ): Promise<readonly HubAddress[]> {
-  const listed = Object.entries(charter.hubs).flatMap(([spki, addresses]) =>
-    addresses.map((address) => ({ spki, address })),
-  );
   const first = await firstHub(paths.etc);
   // The ticket's hub counts only while the charter still lists its key.
   const known = first !== undefined && Object.hasOwn(charter.hubs, first.spki) ? [first] : [];
-  const all = [...(hub === undefined ? [] : [hub]), ...known, ...listed];
+  const all = [...(hub === undefined ? [] : [hub]), ...known, ...listedHubs(charter)];
   return all.filter((one, n) => all.findIndex((other) => sameHub(one, other)) === n);
 }
 

@@ -9,9 +9,10 @@ import path from "node:path";
 import { cacheFolder, makeCacheFolder, shareOfDisk } from "../../agent/source/node-cache.ts";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { cacheDepot } from "../../depot/cache/cache-depot.ts";
-import type { BlobSource, Depot, DepotReader } from "../../depot/depot.ts";
+import type { Depot, DepotReader } from "../../depot/depot.ts";
+import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { digestOf, type ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { packName } from "../../release/tree/pack.ts";
 import { Fetcher } from "../../release/fetch/fetcher.ts";
@@ -113,14 +114,7 @@ async function copyBlob(from: DepotReader, to: Depot, name: string, signal: Abor
   const pieces: Uint8Array[] = [];
   for await (const piece of from.get(name, signal)) pieces.push(Buffer.from(piece));
   const bytes = Buffer.concat(pieces);
-  const blob: BlobSource = {
-    size: bytes.length,
-    sha256: digestOf(bytes),
-    async *open(offset) {
-      yield bytes.subarray(offset);
-    },
-  };
-  await to.put(name, blob, signal);
+  await to.put(name, bytesBlob(bytes), signal);
   return bytes.length;
 }
 
