@@ -4,6 +4,7 @@
  */
 import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
 import { freeNow } from "../../lib/free.ts";
+import { keepNewest } from "../../lib/keep-newest.ts";
 import { checkBlobName } from "../blob-name.ts";
 import type { ByteRange, DepotKind, DepotReader } from "../depot.ts";
 import { PIECE_BYTES } from "../peers/picking.ts";
@@ -100,6 +101,7 @@ export function cached(options: CachedOptions): CachedDepot {
  * itself said that it has no such blob: that need not be asked again.
  */
 type Failed = Map<string, SkeinError | undefined>;
+const FAILED_KEPT = 1000;
 
 function mending(options: CachedOptions, failed: Failed): DepotReader {
   const { near, far, pieces } = options;
@@ -138,7 +140,7 @@ class Reading {
       yield* this.#bytes(range?.start ?? 0, range?.end);
     } catch (err) {
       const lack = isSkeinError(err, "BLOB_MISSING") ? err : undefined;
-      if (this.#failed.size < 1000) this.#failed.set(this.#name, lack);
+      keepNewest(this.#failed, FAILED_KEPT, this.#name, lack);
       throw err;
     }
   }

@@ -41,6 +41,15 @@ test("a liar stays out far longer than who was busy or late", () => {
   assert.deepEqual([...made.out()], ["liar"]);
 });
 
+test("who gives the right bytes after a lie is no liar any more, and another fault makes him none", () => {
+  const { made, advance } = standing();
+  made.failed("former", "lied");
+  advance(1_000_000);
+  made.gave("former", 262_144, 100);
+  made.failed("former", "gone");
+  assert.deepEqual([[...made.out()], [...made.liars()]], [["former"], []]);
+});
+
 test("a peer that gives at less than a fifth of the median's rate is slow, one at half of it is not", () => {
   const { made } = standing();
   const gave = (name: string, ms: number): void => {

@@ -100,6 +100,7 @@ export class Standing {
     const ownMs = ms - Math.min(ms, Math.max(0, waitedMs));
     peer.rate = blended(peer.rate, bytes, ownMs);
     peer.given += 1;
+    peer.lied = false;
     if (ownMs > QUICK_MS && this.#isSlow(peer)) this.failed(node, "slow", ms);
     else peer.faults = 0;
   }

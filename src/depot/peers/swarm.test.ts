@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../../lib/at-end.fixture.ts";
@@ -8,8 +11,12 @@ import { generateSigner } from "../../trust/keys.ts";
 import { tlsIdentity } from "../../trust/tls.ts";
 import { PeerClient } from "./peer-client.ts";
 import { BLOB, origin, swarmOf } from "./peers.fixture.ts";
-import { PIECE_BYTES } from "./picking.ts";
+import { Forest, PIECE_BYTES, stripeOf } from "./picking.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
+import { blobCache } from "../cache/blob-cache.ts";
+import { proveBlob } from "./proof.ts";
+import { Standing } from "./standing.ts";
+import { Swarm, type PeerNet } from "./swarm.ts";
 
 /** As many as a node gives pieces to at a time. */
 const AT_ONCE = 48;
@@ -85,6 +92,40 @@ for (const proofs of [true, false]) {
     assert.ok(honest.some((peer) => peer.standing.out().has(name)));
   });
 }
+
+test("who lies again is put aside for longer, although he gave something each time", async (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-peers-"));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true }));
+  let now = 0;
+  const standing = new Standing(
+    () => now,
+    () => 0.5,
+  );
+  const far = origin(SIZE);
+  const proof = await proveBlob(far.quiet, BLOB, t.signal);
+  const forest = new Forest(["own", "liar"]);
+  const piece = Array.from({ length: 64 }, (_, n) => n).find(
+    (n) => forest.parent(stripeOf(BLOB, n), "own", new Set()) === "liar",
+  );
+  assert.ok(piece !== undefined && (piece + 1) * PIECE_BYTES <= SIZE);
+  const want = { name: BLOB, start: piece * PIECE_BYTES, end: (piece + 1) * PIECE_BYTES };
+  const net: PeerNet = {
+    self: "own",
+    forest: async () => forest,
+    proof: async () => proof,
+    ask: async () => ({ bytes: Buffer.alloc(PIECE_BYTES, 7), ends: false, waitedMs: 0 }),
+  };
+  const near = blobCache({ dir, maxBytes: 0, now: () => now });
+  const swarm = new Swarm({ net, near, origin: far, standing });
+  for (const asideMs of [600_000, 2_400_000, 3_600_000]) {
+    const { bytes } = await swarm.piece(want, t.signal);
+    assert.ok(Buffer.from(bytes).equals(far.bytes.subarray(want.start, want.end)));
+    now += asideMs - 1;
+    assert.deepEqual([...standing.liars()], ["liar"], `${asideMs} ms`);
+    now += 1;
+    assert.deepEqual([...standing.out()], []);
+  }
+});
 
 test("peers that vanish in the middle of a piece are done without", async (t) => {
   const far = origin(SIZE);

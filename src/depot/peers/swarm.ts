@@ -249,11 +249,13 @@ export class Swarm implements PieceSource {
     const began = { own: ownTimeMs(), wall: performance.now() };
     try {
       const { bytes, ends, waitedMs } = await this.#ask(node, want, how, signal);
-      standing.gave(node, bytes.length, ownTimeMs() - began.own, waitedMs);
+      const tookMs = ownTimeMs() - began.own;
+      // First: what was given of other bytes makes nobody good.
       if (await this.#isDamaged(want, bytes, ends, signal)) {
         standing.failed(node, "lied");
         return undefined;
       }
+      standing.gave(node, bytes.length, tookMs, waitedMs);
       this.#remember(want, node);
       return { bytes, ends, kind: "peer" };
     } catch (err) {
