@@ -216,7 +216,7 @@ export function inodeOf(file: string, row: FileRow, time: number): number {
 }
 
 /** undefined also where what should be a folder above it is a file, or a link that leads nowhere. */
-function statOf(file: string): fs.Stats | undefined {
+export function statOf(file: string): fs.Stats | undefined {
   try {
     return fs.lstatSync(file, { throwIfNoEntry: false });
   } catch (err) {

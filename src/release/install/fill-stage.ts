@@ -12,7 +12,7 @@ import type { FrameTaker } from "../fetch/fetch-frames.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import { MAX_CHUNK, MIN_CHUNK } from "../tree/gear.ts";
 import type { ChunkRef } from "../tree/pack.ts";
-import { Placer, type PlannedFile } from "./placer.ts";
+import { isUnread, Placer, type PlannedFile } from "./placer.ts";
 import { PlacingThread } from "./placing-thread.ts";
 import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "../record/record-file.ts";
@@ -165,6 +165,8 @@ function takeFromHere(plan: InstallPlan, placer: Placer): void {
     }
     try {
       takeChunks(fd, chunks, placer);
+    } catch (err) {
+      if (!isUnread(err)) throw err;
     } finally {
       fs.closeSync(fd);
     }

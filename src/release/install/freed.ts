@@ -1,7 +1,7 @@
-import fs from "node:fs";
 import path from "node:path";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { openRecord } from "../record/install-record.ts";
+import { statOf } from "./fill-from-here.ts";
 import { isFileRow } from "../tree/rows.ts";
 
 /** Bytes on the disk that go with these installs: a file that others share by hard links goes with the last of them. */
@@ -11,7 +11,7 @@ export function freedBytes(revs: string, releases: readonly ReleaseId[]): number
     using record = openRecord(revs, id);
     const rows = record?.segments.flatMap((_, n) => record.rowsOf(n)) ?? [];
     for (const row of rows.filter(isFileRow)) {
-      const stat = fs.lstatSync(path.join(revs, id, row.path), { throwIfNoEntry: false });
+      const stat = statOf(path.join(revs, id, row.path));
       if (stat === undefined || !stat.isFile()) continue;
       const known = files.get(stat.ino) ?? { names: 0, links: stat.nlink, bytes: stat.blocks * 512 };
       known.names += 1;

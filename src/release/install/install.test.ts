@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { verifyInstall } from "./verify-install.ts";
 import type { Depot, DepotReader } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import { listInstalls } from "../record/install-record.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree } from "../release.fixture.ts";
 
 const TREE = {
@@ -112,6 +113,36 @@ test("content that moved, was doubled or changed its mode is found in earlier re
   assert.equal(inode(2, "twice/1.js"), inode(2, "lib/file-1.js"));
   const three = await world.install(3, await world.publish({ "a.js": body(0), "b.js": "new" }));
   assert.equal(three.linked, 2);
+});
+
+test("what the disk cannot read of an earlier release is fetched", async (t) => {
+  const world = makeWorld(t);
+  const tree: Tree = { "a.txt": "a".repeat(5000), "b.txt": "b".repeat(5000), "big.bin": noise(3_000_000) };
+  const first = await world.publish(tree);
+  await world.install(1, first);
+  const bad = ["a.txt", "big.bin"].map((at) => fs.statSync(path.join(world.revs, releaseId(1), at)).ino);
+  const read = fs.readSync;
+  t.mock.method(fs, "readSync", (...args: Parameters<typeof fs.readSync>) => {
+    if (!bad.includes(fs.fstatSync(args[0]).ino)) return read(...args);
+    throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO", syscall: "read" });
+  });
+  const big = Buffer.concat([noise(3_000_000), Buffer.from("more")]);
+  const second = await world.publish({ ...tree, "big.bin": big }, { previous: first });
+  const { copied } = await world.install(2, second, { link: false });
+  assert.equal(copied, 1);
+  t.mock.restoreAll();
+  assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
+});
+
+test("the last that was installed is the latest, though the clock was set back", async (t) => {
+  const world = makeWorld(t);
+  const published = await world.publish(TREE);
+  await world.install(1, published);
+  const soon = Date.now() / 1000 + 86_400;
+  fs.utimesSync(path.join(world.revs, ".install", `${releaseId(1)}.record`), soon, soon);
+  await world.install(2, published);
+  await world.install(3, published);
+  assert.deepEqual(await listInstalls(world.revs), [3, 2, 1].map(releaseId));
 });
 
 test("a pack that cannot be stored fails the publish, whichever it is, and no index is written", async (t) => {

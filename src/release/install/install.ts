@@ -16,7 +16,8 @@ import { InstallMeter, type BytesBySource, type InstallProgress } from "./instal
 import {
   asideDir,
   installsDir,
-  listInstalls,
+  OpenRecords,
+  openOthers,
   openRecord,
   stagingDir,
   writeFirstRecord,
@@ -65,7 +66,7 @@ export interface Installed {
 }
 
 /** Earlier installs that are looked at for unchanged content. */
-const MAX_PREVIOUS = 3;
+export const MAX_PREVIOUS = 3;
 
 /**
  * Puts a release down as `<revs>/<release>`, whole or not at all. Killed at any moment, or cut off from its depots, it
@@ -119,9 +120,8 @@ async function putDownAnyway(dir: string, options: InstallOptions): Promise<Inst
 async function putDown(dir: string, options: InstallOptions): Promise<Installed> {
   const { revs, release, signal, full = false } = options;
   const fetcher = new Fetcher(options.depots, signal);
-  using closing = new DisposableStack();
-  const records = full ? [] : await earlierRecords(revs, release);
-  for (const record of records) closing.use(record);
+  using earlier = full ? new OpenRecords([]) : await openOthers(revs, release, MAX_PREVIOUS);
+  const records = earlier.all;
   const meter = new InstallMeter(fetcher.bytesBy, options.onProgress);
   meter.enter("rows");
   const mayAsk = options.depots.some(({ kind }) => kind === "hub");
@@ -166,16 +166,6 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
     bytesFetched: fetcher.bytes,
     sources: meter.sources,
   };
-}
-
-/** The records of earlier installs, open, the latest first. */
-async function earlierRecords(revs: string, release: ReleaseId): Promise<RecordFile[]> {
-  const records: RecordFile[] = [];
-  for (const id of await listInstalls(revs)) {
-    const record = id === release || records.length >= MAX_PREVIOUS ? undefined : openRecord(revs, id);
-    if (record !== undefined) records.push(record);
-  }
-  return records;
 }
 
 interface BegunStage {

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
+import { readBy } from "../../depot/read-by.ts";
+import { indexName } from "../tree/release-index.ts";
 import { freedBytes } from "./freed.ts";
 import { measureInstall, type MeasureOptions } from "./measure.ts";
 import type { Published } from "../publish/publish.ts";
@@ -49,6 +53,20 @@ test("what an install will fetch and write is known before, about to the byte, a
   assert.ok(bytesFetched <= update.fetchBytes + 60_000, `${bytesFetched} of ${update.fetchBytes}`);
 });
 
+test("an index that names other packs is no reason not to know", async (t) => {
+  const world = makeWorld(t);
+  const first = await world.publish({ "a.txt": "a" });
+  const second = await world.publish({ "b.txt": noise(100_000) });
+  const stale = readBy(world.depot, (name, signal, range) =>
+    world.depot.get(name === indexName(second.tree) ? indexName(first.tree) : name, signal, range),
+  );
+  const { fetchBytes } = await measureInstall({
+    ...optionsFor(world, 1, second),
+    depots: [stale, world.depot],
+  });
+  assert.ok(fetchBytes > 100_000, String(fetchBytes));
+});
+
 test("what removals free counts a shared file with the last that has it", async (t) => {
   const world = makeWorld(t);
   const first = await world.publish({ "shared.bin": noise(800_000), "own.bin": noise(400_000, 3) });
@@ -57,4 +75,9 @@ test("what removals free counts a shared file with the last that has it", async 
   const [one, two] = [releaseId(1), releaseId(2)];
   const freed = (...ids: (typeof one)[]): number => Math.round(freedBytes(world.revs, ids) / 100_000);
   assert.deepEqual([freed(one), freed(two), freed(one, two)], [4, 0, 12]);
+  const odd = await world.publish({ "a/b.txt": "b", "c.bin": noise(300_000, 4) }, { previous: first });
+  const { dir } = await world.install(3, odd);
+  fs.rmSync(path.join(dir, "a"), { recursive: true });
+  fs.writeFileSync(path.join(dir, "a"), "");
+  assert.equal(freed(releaseId(3)), 3, "a file in a folder's place");
 });

@@ -3,17 +3,13 @@ import path from "node:path";
 import type { ChunkId } from "../../lib/ids.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import { PackMap } from "../fetch/pack-map.ts";
-import type { InstallOptions } from "./install.ts";
+import { MAX_PREVIOUS, type InstallOptions } from "./install.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
-import { listInstalls, openRecord, stagingDir } from "../record/install-record.ts";
+import { listInstalls, openOthers, stagingDir } from "../record/install-record.ts";
 import type { FrameRef } from "../tree/pack.ts";
-import type { RecordFile } from "../record/record-file.ts";
-import type { ReleaseIndex } from "../tree/release-index.ts";
+import { segmentOf, smallestDelta } from "./reach-tree.ts";
 import { neededRoom } from "./room.ts";
-import { loadTree, readIndex } from "../fetch/tree-blobs.ts";
-
-/** As many earlier installs as an install looks at. */
-const EARLIER_INSTALLS = 3;
+import { loadTree, packsElsewhere, readIndex } from "../fetch/tree-blobs.ts";
 
 /** What an install would cost. */
 export interface Measured {
@@ -35,40 +31,26 @@ export type MeasureOptions = Pick<InstallOptions, "release" | "tree" | "depots" 
  */
 export async function measureInstall(options: MeasureOptions): Promise<Measured> {
   const { revs, release, tree: wanted, depots, link, signal } = options;
-  const installed = await listInstalls(revs);
-  if (installed.includes(release)) return { already: true, fetchBytes: 0, atMost: false, diskBytes: 0 };
+  if ((await listInstalls(revs)).includes(release))
+    return { already: true, fetchBytes: 0, atMost: false, diskBytes: 0 };
   const fetcher = new Fetcher(depots, signal);
-  using closing = new DisposableStack();
-  const records = installed
-    .slice(0, EARLIER_INSTALLS)
-    .flatMap((id) => openRecord(revs, id) ?? [])
-    .map((record) => closing.use(record));
+  using earlier = await openOthers(revs, release, MAX_PREVIOUS);
+  const records = earlier.all;
   const index = await fetcher.try(async (depot) => await readIndex(depot, wanted.tree, signal));
-  const packs = new PackMap(fetcher, index.packs);
-  const have = (id: Parameters<RecordFile["segment"]>[0]): Buffer | undefined =>
-    records.map((record) => record.segment(id)).find((bytes) => bytes !== undefined);
-  const tree = await loadTree(fetcher, wanted, { have, packs });
+  const packs = new PackMap(fetcher, index.packs, packsElsewhere(fetcher, wanted.tree));
+  const tree = await loadTree(fetcher, wanted, { have: (id) => segmentOf(records, id), packs });
   const stage = stagingDir(revs, release);
   const plan = planInstall(tree, { revs, stage, writable: new Map(), records });
   const { bsize } = fs.statfsSync(nearest(revs));
   const diskBytes = neededRoom(plan, { link, bsize }).bytes;
   // As an install goes: a hub is asked for the delta from the latest first.
   const asked = depots.some(({ kind }) => kind === "hub")
-    ? cheapestDelta(index, records.slice(0, 1))
+    ? smallestDelta(index, records.slice(0, 1))
     : undefined;
-  const delta = asked ?? cheapestDelta(index, records);
-  if (delta !== undefined) return { already: false, fetchBytes: delta, atMost: false, diskBytes };
+  const delta = asked ?? smallestDelta(index, records);
+  if (delta !== undefined) return { already: false, fetchBytes: delta.bytes, atMost: false, diskBytes };
   const fetchBytes = await lackingBytes(plan, packs);
   return { already: false, fetchBytes, atMost: records.length > 0 && fetchBytes > 0, diskBytes };
-}
-
-/** The smallest delta that is listed and leads here from one of these installs. */
-function cheapestDelta({ deltas }: ReleaseIndex, records: readonly RecordFile[]): number | undefined {
-  const listed = records.flatMap((record) => {
-    const ref = deltas.find(({ from, bytes }) => from === record.tree && bytes > 0);
-    return ref === undefined ? [] : [ref.bytes];
-  });
-  return listed.length === 0 ? undefined : Math.min(...listed);
 }
 
 /** Bytes of the frames that hold what is not here. */

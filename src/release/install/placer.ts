@@ -175,7 +175,7 @@ export class Placer {
 
   /**
    * Takes the whole file from one that is here, checked by its digest on the way.
-   * @returns false, with nothing left behind, when that file has other content
+   * @returns false, with nothing left behind, when that file has other content or cannot be read
    */
   copyFrom(source: string, plan: PlannedFile): boolean {
     const from = fs.openSync(source, fs.constants.O_RDONLY | O_NOFOLLOW);
@@ -187,6 +187,8 @@ export class Placer {
           this.onWritten(plan.row.size);
           return true;
         }
+      } catch (err) {
+        if (!isUnread(err)) throw err;
       } finally {
         fs.closeSync(fd);
       }
@@ -329,6 +331,10 @@ export class Placer {
     this.#open.set(growing, fd);
   }
 }
+
+/** A sector of the disk that nobody can read any more: what lay there is elsewhere too. */
+export const isUnread = (err: unknown): boolean =>
+  err instanceof Error && "syscall" in err && err.syscall === "read";
 
 const lookOf = ({ row, time }: PlannedFile): FileLook => ({ mode: modeOf(row), time });
 

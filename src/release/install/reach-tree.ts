@@ -94,17 +94,24 @@ async function* leads(
   const [latest] = records;
   if (latest === undefined) return;
   if (mayAsk) yield latest;
-  const { deltas } = await index();
-  const listed = records.flatMap((record) => {
-    const ref = deltas.find(({ from, bytes }) => from === record.tree && bytes > 0);
-    return ref === undefined || (mayAsk && record === latest) ? [] : [{ record, bytes: ref.bytes }];
-  });
-  const best = listed.sort((a, b) => a.bytes - b.bytes)[0];
+  const best = smallestDelta(await index(), mayAsk ? records.slice(1) : records);
   if (best !== undefined) yield best.record;
 }
 
+/** The smallest delta that is listed and leads to a tree from one of these installs. */
+export function smallestDelta(
+  { deltas }: ReleaseIndex,
+  records: readonly RecordFile[],
+): { readonly record: RecordFile; readonly bytes: number } | undefined {
+  const listed = records.flatMap((record) => {
+    const ref = deltas.find(({ from, bytes }) => from === record.tree && bytes > 0);
+    return ref === undefined ? [] : [{ record, bytes: ref.bytes }];
+  });
+  return listed.sort((a, b) => a.bytes - b.bytes)[0];
+}
+
 /** Rows need not be fetched when an earlier release has the same. */
-function segmentOf(records: readonly RecordFile[], id: Digest): Buffer | undefined {
+export function segmentOf(records: readonly RecordFile[], id: Digest): Buffer | undefined {
   for (const record of records) {
     const bytes = record.segment(id);
     if (bytes !== undefined) return bytes;

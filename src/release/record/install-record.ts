@@ -73,8 +73,19 @@ export async function rewriteRecord(revs: string, record: RecordContent): Promis
 export async function writeFirstRecord(revs: string, record: RecordContent): Promise<void> {
   const file = recordFile(revs, record.release);
   const aside = `${file}.new`;
+  const latest = await latestOf(revs);
   await fs.rm(aside, { force: true });
   await writeFileAtomic(file, encodeRecord(record), 0o600, aside);
+  // The clock may have been set back.
+  if (statSync(file).mtimeMs > latest) return;
+  const later = latest / 1000 + 0.01;
+  await fs.utimes(file, later, later);
+}
+
+/** When the latest install was recorded, in ms since the epoch; 0 where there is none. */
+async function latestOf(revs: string): Promise<number> {
+  const [latest] = await listInstalls(revs);
+  return latest === undefined ? 0 : statSync(recordFile(revs, latest)).mtimeMs;
 }
 
 /** The open record, or undefined when there is none that can be read: then nothing is linked from that install. */
@@ -83,6 +94,33 @@ export function openRecord(revs: string, id: ReleaseId): RecordFile | undefined 
   if (record === undefined || record.release === id) return record;
   record[Symbol.dispose]();
   return undefined;
+}
+
+/** Open records, the latest install's first; closed together. */
+export class OpenRecords implements Disposable {
+  readonly all: readonly RecordFile[];
+
+  constructor(all: readonly RecordFile[]) {
+    this.all = all;
+  }
+
+  [Symbol.dispose](): void {
+    for (const record of this.all) record[Symbol.dispose]();
+  }
+}
+
+/** The records of all installs but one, at most so many of those that can be read. */
+export async function openOthers(
+  revs: string,
+  except: ReleaseId | undefined,
+  most = Infinity,
+): Promise<OpenRecords> {
+  const records: RecordFile[] = [];
+  for (const id of await listInstalls(revs)) {
+    const record = id === except || records.length >= most ? undefined : openRecord(revs, id);
+    if (record !== undefined) records.push(record);
+  }
+  return new OpenRecords(records);
 }
 
 /** The whole record in memory: for those who look at every row. */
