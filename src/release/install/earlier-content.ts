@@ -40,7 +40,7 @@ export interface EarlierOptions {
 const NONE = -1;
 
 /** A link shares mode and times too, so a plain file is not the same as an executable one. */
-const keyOf = ({ kind, sha256 }: Pick<FileRow, "sha256"> & Pick<Row, "kind">): string =>
+export const contentKey = ({ kind, sha256 }: Pick<FileRow, "sha256"> & Pick<Row, "kind">): string =>
   kind === "f" ? sha256 : `x${sha256}`;
 
 /**
@@ -83,7 +83,7 @@ export class EarlierContent {
     for (const n of records.keys()) this.#findSegments(n);
     this.#head = new Int32Array(this.#files.length);
     for (const [at, { row }] of this.#files.entries()) {
-      const key = keyOf(row);
+      const key = contentKey(row);
       const head = this.#heads.get(key);
       if (head === undefined) this.#heads.set(key, at);
       this.#head[at] = head ?? at;
@@ -176,7 +176,7 @@ export class EarlierContent {
     const cursor = this.#records[n]?.cursorOf(segment);
     for (let file = start; cursor?.next() === true;) {
       if (!cursor.isFile) continue;
-      const found = this.#heads.get(keyOf(cursor));
+      const found = this.#heads.get(contentKey(cursor));
       if (found !== undefined) this.#found(found, n, file, cursor.path);
       file += 1;
     }
@@ -187,7 +187,7 @@ export class EarlierContent {
     for (let file = start; file < start + files; at++) {
       const row = this.#tree.rows[at] as Row;
       if (!isFileRow(row)) continue;
-      const found = this.#heads.get(keyOf(row));
+      const found = this.#heads.get(contentKey(row));
       if (found !== undefined) this.#found(found, n, file, row.path);
       file += 1;
     }

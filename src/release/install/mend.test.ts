@@ -93,6 +93,23 @@ test("a flipped byte is mended wherever the file is shared, while it is open, an
   assert.equal(installed.copied, 0, "what was mended is linked by later releases");
 });
 
+test("a file that was laid over another release's own leaves that as it is", async (t) => {
+  const world = makeWorld(t);
+  const [first, second] = await twoReleases(world);
+  for (const [mine, other] of [
+    ["run.sh", "a/one.txt"],
+    ["a/one.txt", "same.bin"],
+    ["big.bin", "same.bin"],
+  ] as const) {
+    fs.rmSync(at(world, 1, mine));
+    fs.linkSync(at(world, 2, other), at(world, 1, mine));
+  }
+  const { files, shared } = await mend(world, 1, first);
+  assert.deepEqual([files, shared], [3, 0]);
+  for (const [n, { tree }] of [first, second].entries())
+    assert.deepEqual(await verifyInstall(world.revs, releaseId(n + 1), tree, t.signal), []);
+});
+
 test("every kind of difference is set right", async (t) => {
   const world = makeWorld(t);
   const first = await world.publish(OLD);
@@ -207,6 +224,20 @@ test("a lost link to what the app may write is laid again; what it put there its
   );
   for (const one of ["tmp", ".next/deep/cache"]) assert.equal(fs.readlinkSync(at(world, 1, one)), data);
   assert.equal(fs.readFileSync(at(world, 1, "log/its.own"), "utf8"), "1");
+});
+
+test("a folder that leads to what the app may write is no link to elsewhere", async (t) => {
+  const world = makeWorld(t);
+  const published = await world.publish(OLD);
+  const data = path.join(world.dir, "data");
+  await world.install(1, published, { writable: new Map([[".next/deep/cache", data]]) });
+  const elsewhere = path.join(world.dir, "elsewhere");
+  fs.renameSync(at(world, 1, ".next/deep"), elsewhere);
+  fs.symlinkSync(elsewhere, at(world, 1, ".next/deep"));
+  await mend(world, 1, published, { depots: [] });
+  assert.ok(fs.lstatSync(at(world, 1, ".next/deep")).isDirectory());
+  assert.equal(fs.readlinkSync(at(world, 1, ".next/deep/cache")), data);
+  assert.deepEqual(fs.readdirSync(elsewhere), ["cache"], "nothing is taken from there");
 });
 
 test("what another release has is not fetched, and a mode needs no depot", async (t) => {

@@ -5,17 +5,18 @@ import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
+import { contentKey } from "./earlier-content.ts";
 import { fillStage } from "./fill-stage.ts";
 import { EarlyFlushes, flushFileSystem } from "./flush.ts";
 import type { InstallOptions } from "./install.ts";
 import { planInstall, type InstallPlan } from "./install-plan.ts";
 import { addSources, InstallMeter, type BytesBySource } from "./install-progress.ts";
-import { listInstalls, mendingDir, openRecord, rewriteRecord } from "../record/install-record.ts";
+import { mendingDir, openOthers, OpenRecords, openRecord, rewriteRecord } from "../record/install-record.ts";
 import { placeFile, placeLinkTo, setRight } from "./put-in-place.ts";
 import { reachTree } from "./reach-tree.ts";
 import type { RecordFile } from "../record/record-file.ts";
 import { refuseMounts, removeTree } from "./remove-tree.ts";
-import { isFileRow, type Row } from "../tree/rows.ts";
+import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
 import { assertInstall, verifyInstall, type Difference } from "./verify-install.ts";
 
 export interface MendOptions extends Pick<
@@ -94,7 +95,7 @@ async function mendOnce(options: MendOptions): Promise<Mending> {
     const shared = full ? 0 : await mendShared(revs, release, { stage, files: fresh.files });
     faultPoint("mend.shared");
     const inodes = record.inodes();
-    for (const [index, at] of fresh.files)
+    for (const [index, { path: at }] of fresh.files)
       inodes[index] = placeFile(path.join(stage, at), path.join(dir, at));
     faultPoint("mend.placed");
     await flushFileSystem(dir, signal);
@@ -133,8 +134,8 @@ async function renumberInodes(revs: string, record: RecordFile, inodes: Float64A
 }
 
 interface Fresh {
-  /** Index to path of the files that lie in the stage. */
-  readonly files: ReadonlyMap<number, string>;
+  /** The files that lie in the stage, by index. */
+  readonly files: ReadonlyMap<number, FileRow>;
   readonly counts: Pick<Mending, "bytesFetched" | "sources">;
 }
 
@@ -148,14 +149,14 @@ async function freshCopies(
 ): Promise<Fresh> {
   const { revs, tree: wanted, release, depots, signal, onProgress, full } = options;
   const bad = new Set(differences.filter(({ reason }) => reason !== "mode").map((one) => one.path));
-  const files = new Map<number, string>();
+  const files = new Map<number, FileRow>();
   const inodes = record.inodes();
   for (const [index, row] of rows.filter(isFileRow).entries()) {
-    if (full ? inodes[index] !== 0 : bad.has(row.path)) files.set(index, row.path);
+    if (full ? inodes[index] !== 0 : bad.has(row.path)) files.set(index, row);
   }
   if (files.size === 0) return { files, counts: { bytesFetched: 0, sources: {} } };
   fs.mkdirSync(stage, { recursive: true, mode: 0o700 });
-  using others = full ? new Records([]) : await otherInstalls(revs, release);
+  using others = full ? new OpenRecords([]) : await openOthers(revs, release);
   const fetcher = new Fetcher(depots, signal);
   const meter = new InstallMeter(fetcher.bytesBy, onProgress);
   // The rows are here, and proved by what was signed: without a file to fetch nobody is asked.
@@ -173,7 +174,7 @@ async function freshCopies(
 }
 
 /** The plan for some of its files only. */
-function part(plan: InstallPlan, wanted: ReadonlyMap<number, string>): InstallPlan {
+function part(plan: InstallPlan, wanted: ReadonlyMap<number, FileRow>): InstallPlan {
   const files = plan.files.filter(({ index }) => wanted.has(index));
   const folders = new Set<string>();
   for (const { file } of files) {
@@ -188,50 +189,49 @@ function part(plan: InstallPlan, wanted: ReadonlyMap<number, string>): InstallPl
   };
 }
 
-/** Open records, closed together. */
-class Records implements Disposable {
-  readonly all: readonly RecordFile[];
-
-  constructor(all: readonly RecordFile[]) {
-    this.all = all;
-  }
-
-  [Symbol.dispose](): void {
-    for (const record of this.all) record[Symbol.dispose]();
-  }
+/** Good files that lie in the stage, by index. */
+interface Staged {
+  readonly stage: string;
+  readonly files: ReadonlyMap<number, FileRow>;
 }
 
-async function otherInstalls(revs: string, release: ReleaseId): Promise<Records> {
-  const others = (await listInstalls(revs)).filter((id) => id !== release);
-  return new Records(others.flatMap((id) => openRecord(revs, id) ?? []));
-}
-
-/** What is wrong in a file is wrong in every release that has it by the same inode. @returns how many files */
-async function mendShared(
-  revs: string,
-  release: ReleaseId,
-  { stage, files }: { readonly stage: string; readonly files: ReadonlyMap<number, string> },
-): Promise<number> {
-  const bad = new Map<number, string>();
-  for (const at of files.values()) {
-    const stat = fs.lstatSync(path.join(revs, release, at), { throwIfNoEntry: false });
-    if (stat !== undefined && stat.nlink > 1) bad.set(stat.ino, path.join(stage, at));
-  }
+/**
+ * What is wrong in a file is wrong in every release that has it by the same inode, unless that is to have other content:
+ * then it was laid over ours by somebody else's hand. @returns how many files
+ */
+async function mendShared(revs: string, release: ReleaseId, fresh: Staged): Promise<number> {
+  const bad = sharedFiles(path.join(revs, release), fresh);
   if (bad.size === 0) return 0;
   let count = 0;
-  using others = await otherInstalls(revs, release);
+  using others = await openOthers(revs, release);
   for (const other of others.all) {
     const inodes = other.inodes();
-    const shared = [...inodes.entries()].filter(([, inode]) => bad.has(inode));
-    if (shared.length === 0) continue;
+    if (!inodes.some((inode) => bad.has(inode))) continue;
     const rows = rowsOf(other).filter(isFileRow);
-    for (const [index, inode] of shared) {
-      const good = bad.get(inode) ?? "";
-      placeLinkTo(good, path.join(revs, other.release, rows[index]?.path ?? ""));
+    const before = count;
+    for (const [index, row] of rows.entries()) {
+      const good = bad.get(inodes[index] ?? 0)?.get(contentKey(row));
+      if (good === undefined) continue;
+      placeLinkTo(good, path.join(revs, other.release, row.path));
       inodes[index] = fs.lstatSync(good).ino;
+      count += 1;
     }
-    await renumberInodes(revs, other, inodes);
-    count += shared.length;
+    if (count > before) await renumberInodes(revs, other, inodes);
   }
   return count;
+}
+
+/** Of files that have other names: inode → what it may be → the good file of that. */
+function sharedFiles(
+  dir: string,
+  { stage, files }: Staged,
+): ReadonlyMap<number, ReadonlyMap<string, string>> {
+  const shared = new Map<number, Map<string, string>>();
+  for (const row of files.values()) {
+    const stat = fs.lstatSync(path.join(dir, row.path), { throwIfNoEntry: false });
+    if (stat === undefined || stat.nlink === 1) continue;
+    const good = shared.get(stat.ino) ?? new Map<string, string>();
+    shared.set(stat.ino, good.set(contentKey(row), path.join(stage, row.path)));
+  }
+  return shared;
 }

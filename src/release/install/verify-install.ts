@@ -159,7 +159,7 @@ function* extraPaths(
     const at = under + entry.name;
     if (isUnder(at, writable)) continue;
     const leadsToWritable = [...writable.keys()].some((key) => key.startsWith(`${at}/`));
-    if (!expected.has(at) && !leadsToWritable) yield at;
+    if (!expected.has(at) && !(leadsToWritable && entry.isDirectory())) yield at;
     else if (entry.isDirectory()) yield* extraPaths(dir, `${at}/`, expected, writable);
   }
 }
