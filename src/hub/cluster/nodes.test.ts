@@ -151,6 +151,9 @@ test("labels change by signed documents with growing serials", async (t) => {
   await assert.rejects(hub.client.postLabel(await label(1, "db1", { role: "web" })), {
     code: "DOC_ROLLBACK",
   });
+  // Nobody may use up the serials.
+  for (const serial of [Number.MAX_SAFE_INTEGER, 1002])
+    await assert.rejects(hub.client.postLabel(await label(serial, "db1", {})), { code: "BAD_REQUEST" });
   await assert.rejects(hub.client.nodeDocuments("web1"), { code: "NODE_NOT_FOUND" });
   assert.deepEqual((await hub.client.nodeDocuments("db1")).label, first);
   const wanted = await node.client.wanted(undefined, 0);

@@ -20,6 +20,12 @@ import type { Charters } from "./charters.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import { keys, type TicketRecord } from "../records/keys.ts";
 
+/**
+ * So much higher a label's serial may be than the one before: many may have been lost with a hub's disk. Who may give
+ * one label could else sign the last serial there is, and nobody could change the node's labels any more.
+ */
+const MOST_LEAP = 1000;
+
 interface Resolved {
   /** What it was made from; another stamp means: look again. */
   readonly stamp: string;
@@ -141,7 +147,7 @@ export class Nodes {
     });
   }
 
-  /** @throws SkeinError NODE_NOT_FOUND, NAME_TAKEN, DOC_ROLLBACK, DOC_* */
+  /** @throws SkeinError NODE_NOT_FOUND, NAME_TAKEN, BAD_REQUEST, DOC_ROLLBACK, DOC_* */
   async postLabel(label: Envelope): Promise<void> {
     await this.#core.lanes.run("nodes", async () => {
       const { node } = readUnverified(label, "label.1");
@@ -156,6 +162,7 @@ export class Nodes {
       // Whoever missed those in between, or meets the node now, judges it by the birth certificate.
       openLabel(charter, label, openBirth(charter, this.documents(node), { pin }).identity, now);
       const next = relabelled(current, openLabel(charter, label, current, now));
+      refuseLeap(next, current);
       this.#refuseTaken(next.name, node);
       const renamed: Op[] =
         next.name === current.name
@@ -298,4 +305,11 @@ export class Nodes {
 function refuseUsed(record: TicketRecord | undefined): void {
   if (record !== undefined && record.node !== null)
     throw new SkeinError("TICKET_USED", "the ticket was used before");
+}
+
+function refuseLeap({ serial }: Identity, current: Identity): void {
+  if (serial - current.serial <= MOST_LEAP) return;
+  throw new SkeinError("BAD_REQUEST", `label ${serial} of ${current.name}, which has ${current.serial}`, {
+    data: { node: current.node, serial, current: current.serial },
+  });
 }
