@@ -24,3 +24,9 @@ test("once disposed of it neither hears its parents nor waits", () => {
   parent.abort();
   assert.ok(!gone.signal.aborted);
 });
+
+test("what has more than a timer's time is not over at once", async () => {
+  using long = until([], 31 * 86_400_000);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.ok(!long.signal.aborted);
+});

@@ -1,3 +1,5 @@
+import { timerMs } from "../lib/clock.ts";
+
 /**
  * A signal that aborts when one of `parents` does, or after `ms`, until it is disposed of. Unlike `AbortSignal.any`,
  * whose links are weak, each parent holds it: an abort that somebody waits for cannot be lost to the collector.
@@ -16,7 +18,7 @@ export function until(parents: readonly AbortSignal[], ms?: number): Until {
     if (parent.aborted) controller.abort(parent.reason);
     parent.addEventListener("abort", stop, { once: true });
   }
-  const timer = ms === undefined ? undefined : setTimeout(stop, ms);
+  const timer = ms === undefined ? undefined : setTimeout(stop, timerMs(ms));
   return {
     signal: controller.signal,
     abort: stop,

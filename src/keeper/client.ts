@@ -1,3 +1,4 @@
+import { timerMs } from "../lib/clock.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
@@ -84,7 +85,7 @@ export class KeeperClient implements AsyncDisposable {
     this.#socket.write(`${JSON.stringify({ ...args, id, op })}\n`);
     const timer = setTimeout(
       () => answer.reject(new SkeinError("TIMEOUT", `the keeper did not answer ${op} within ${withinMs} ms`)),
-      withinMs,
+      timerMs(withinMs),
     );
     try {
       return (await answer.promise) as OpResult<Name>;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { hasPassed } from "./clock.ts";
+import { hasPassed, systemClock } from "./clock.ts";
 
 test("a time has passed when it is over, and when the clock was set back since it began", () => {
   const rows: [number, number, boolean][] = [
@@ -12,4 +12,9 @@ test("a time has passed when it is over, and when the clock was set back since i
     [-Infinity, 0, true],
   ];
   for (const [at, now, passed] of rows) assert.equal(hasPassed(1000, at, now), passed, `${at} ${now}`);
+});
+
+test("what sleeps for a month is not awake at once", async () => {
+  const soon = AbortSignal.timeout(50);
+  await assert.rejects(systemClock.sleep(31 * 86_400_000, soon), { name: "AbortError" });
 });

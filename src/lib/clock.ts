@@ -8,10 +8,20 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** A timer of more, some 24 days, would be over at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** As long as a timer may be: for what ends something, and may as well end it after 24 days. */
+export const timerMs = (ms: number): number => Math.min(ms, LONGEST_MS);
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   sleep: async (ms, signal) => {
-    await timers.setTimeout(ms, undefined, signal === undefined ? {} : { signal });
+    for (let left = ms; ;) {
+      await timers.setTimeout(timerMs(left), undefined, signal === undefined ? {} : { signal });
+      left -= LONGEST_MS;
+      if (!(left > 0)) return;
+    }
   },
 };
 

@@ -22,8 +22,8 @@ export function parseDurationMs(text: string): number | undefined {
 
 /** The shortest exact form of a duration: `90000` is `1m30s`. */
 export function formatDuration(ms: number): string {
-  if (ms === 0) return "0s";
   let rest = Math.round(ms);
+  if (rest === 0) return "0s";
   let text = "";
   for (const unit of ["d", "h", "m", "s", "ms"] as const) {
     const amount = Math.floor(rest / DURATION[unit]);

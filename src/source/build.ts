@@ -1,3 +1,4 @@
+import { timerMs } from "../lib/clock.ts";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
@@ -90,7 +91,7 @@ async function outcome(child: ChildProcess, options: BuildOptions): Promise<stri
   const limit = new AbortController();
   const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
   const stop = AbortSignal.any([limit.signal, options.signal]);
-  const timer = sleep(options.withinMs, "late" as const, { signal: stop, ref: false }).catch(
+  const timer = sleep(timerMs(options.withinMs), "late" as const, { signal: stop, ref: false }).catch(
     () => "stopped" as const,
   );
   try {
@@ -112,8 +113,8 @@ async function outcome(child: ChildProcess, options: BuildOptions): Promise<stri
 async function endGroup(child: ChildProcess): Promise<void> {
   if (child.pid === undefined) return;
   if (signalGroup(child.pid, "SIGTERM")) {
-    const until = Date.now() + KILL_AFTER_MS;
-    while (Date.now() < until && signalGroup(child.pid, 0)) await sleep(20);
+    const until = performance.now() + KILL_AFTER_MS;
+    while (performance.now() < until && signalGroup(child.pid, 0)) await sleep(20);
     signalGroup(child.pid, "SIGKILL");
   }
   if (child.stdout?.closed === false) await Promise.race([once(child, "close"), sleep(KILL_AFTER_MS)]);

@@ -1,4 +1,5 @@
-import type { StopResult } from "../../keeper/protocol.ts";
+import type { InstanceSpec, StopResult } from "../../keeper/protocol.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 import { readStock, type Held } from "./stock.ts";
 
@@ -15,12 +16,8 @@ export interface Cleared {
 /** Drains and stops instances, all at once; they stay known to the keeper. */
 export async function stopAll(link: KeeperLink, held: readonly Held[], withinMs?: number): Promise<Cleared> {
   const results = await Promise.all(
-    held.map(async ({ view }): Promise<[string, StopResult]> => {
-      const within = withinMs ?? view.spec.stop.withinMs;
-      return [
-        view.spec.key,
-        await link.call("stop", { key: view.spec.key, withinMs: within }, within + GRACE_MS),
-      ];
+    held.map(async ({ view: { spec } }): Promise<[string, StopResult]> => {
+      return [spec.key, await stop(link, spec, withinMs)];
     }),
   );
   return {
@@ -28,6 +25,23 @@ export async function stopAll(link: KeeperLink, held: readonly Held[], withinMs?
     forced: results.filter(([, result]) => result.forced).map(([key]) => key),
     ms: Math.max(0, ...results.map(([, result]) => result.ms)),
   };
+}
+
+/** Drains and stops one instance, in its own time or in `withinMs`, however long that is. @throws SkeinError NOT_FOUND */
+export async function stopOne(link: KeeperLink, key: string, withinMs?: number): Promise<void> {
+  const { instances } = await link.call("list", {});
+  const held = instances.find(({ spec }) => spec.key === key);
+  if (held === undefined)
+    throw new SkeinError("NOT_FOUND", `no instance ${key}`, { data: { instance: key } });
+  await stop(link, held.spec, withinMs);
+}
+
+async function stop(
+  link: KeeperLink,
+  { key, stop: own }: InstanceSpec,
+  withinMs = own.withinMs,
+): Promise<StopResult> {
+  return await link.call("stop", { key, withinMs }, withinMs + GRACE_MS);
 }
 
 /** Forgets stopped instances with everything that was theirs alone, and closes what the app no longer uses. */

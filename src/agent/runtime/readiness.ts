@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KeeperEvent } from "../../keeper/protocol.ts";
 import { tailOf } from "../../keeper/log-file.ts";
-import { systemClock } from "../../lib/clock.ts";
+import { systemClock, timerMs } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { formatDuration } from "../../lib/units.ts";
 import { addressVariables } from "./address.ts";
@@ -103,7 +103,7 @@ async function askOnce(watched: Watched, livedMs: number, signal: AbortSignal): 
   }
   if (check.type === "tcp" && takenReason(watched, livedMs) !== null) return "nothing listens on its sockets";
   const env = { ...started.env, ...addressVariables(started.addresses) };
-  const left = AbortSignal.timeout(Math.max(1, Math.ceil(process.ready.withinMs - livedMs)));
+  const left = AbortSignal.timeout(timerMs(Math.max(1, Math.ceil(process.ready.withinMs - livedMs))));
   const giveUp = AbortSignal.any([watched.watch.ended, left]);
   const context = { plan, env, addresses: started.addresses, clock: systemClock };
   try {

@@ -9,7 +9,7 @@ import type { Log } from "../../lib/log.ts";
 import { programFile } from "../../lib/program.ts";
 import { addressVariables } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
-import { closeUnused, forgetAll, stopAll } from "./clearing.ts";
+import { closeUnused, forgetAll, stopAll, stopOne } from "./clearing.ts";
 import { inTheWay, inTheWayOf, makeWay, refuseTwice, type Comer } from "./make-way.ts";
 import type { Place } from "./instance-spec.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
@@ -264,7 +264,7 @@ export class AppRuntime implements AsyncDisposable {
 
   /** Stops one instance (drained, in its own time or in `withinMs`) and, unless `stay`, starts it again as it was. */
   async bounce(key: string, stay: boolean, withinMs?: number): Promise<void> {
-    await this.#link.call("stop", { key, ...(withinMs === undefined ? {} : { withinMs }) }, 10 * 60_000);
+    await stopOne(this.#link, key, withinMs);
     if (!stay) await this.#link.call("again", { key });
   }
 

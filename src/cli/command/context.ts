@@ -1,3 +1,4 @@
+import { timerMs } from "../../lib/clock.ts";
 import path from "node:path";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { pathsFrom, type Paths } from "../../lib/paths.ts";
@@ -134,7 +135,7 @@ function timeoutOf(
     const goesOn = text === undefined ? "" : "; what was started goes on";
     const message = `not done within ${String(globals.timeout)}${goesOn}`;
     ended.abort(new SkeinError("TIMEOUT", message, text === undefined ? {} : { hint: text }));
-  }, ms);
+  }, timerMs(ms));
 }
 
 async function openHere(paths: Paths, signal: AbortSignal, dryRun: DryRun | undefined): Promise<Operator> {
