@@ -23,6 +23,8 @@ export interface Rollout {
   readonly bakingSince: number | null;
   /** When this was last changed. */
   readonly movedAt: number;
+  /** More nodes are away than may be, since some of this began. */
+  readonly away: boolean;
   /** Failures that a person has seen and resumed after. */
   readonly forgiven: number;
   /** Nodes that may start the order, or did (out of sight of the hub). */
@@ -42,6 +44,7 @@ export function newRollout(now: number): Rollout {
     cause: null,
     bakingSince: null,
     movedAt: now,
+    away: false,
     forgiven: 0,
     go: new Set(),
     back: new Set(),

@@ -405,6 +405,29 @@ test("nodes that vanish hold up the next ones; if they stay away it is undone", 
   assert.equal(world.rollout.cause?.code, "TIMEOUT");
 });
 
+test("a short absence takes nothing back in a long bake, nor while it is paused; a long one does", () => {
+  const bake = new World(2, { strategy: { maxAbsent: 0, bakeMs: 3 * STALL_MS } });
+  const paused = new World(3, { strategy: { maxAbsent: 0 } });
+  for (const world of [bake, paused]) {
+    world.report(0, "ok");
+    if (world === paused) world.rollout = pause(world.rollout, world.facts());
+    world.report(1, "ok");
+    world.pass(STALL_MS + 1);
+    const { phase } = world;
+    assert.equal(phase, world === bake ? "baking" : "paused");
+    for (const present of [false, true, false]) {
+      world.change(0, { present });
+      world.pass(60_000);
+      assert.equal(world.phase, phase);
+    }
+    world.pass(STALL_MS - 1);
+    assert.equal(world.phase, phase);
+    world.pass(1);
+    assert.equal(world.phase, "undoing");
+    assert.equal(world.rollout.cause?.code, "NODES_ABSENT");
+  }
+});
+
 test("a node that is there and silent is given up as failed", () => {
   const world = new World(2);
   world.pass(STALL_MS - 1);

@@ -80,6 +80,7 @@ function forward(rollout: Rollout, scene: Scene): Rollout {
     return { ...rollout, lost: union(rollout.lost, tally.inFlight), movedAt: facts.now };
   }
   if (tooManyAway(tally, scene)) return away(rollout, scene, tally);
+  if (rollout.away) return { ...rollout, away: false };
   if (rollout.stuck && !rollout.paused) return { ...rollout, stuck: false, cause: null, movedAt: facts.now };
   if (rollout.paused) return rollout;
   return tally.waiting.length + tally.inFlight.length > 0
@@ -149,6 +150,8 @@ function away(rollout: Rollout, scene: Scene, tally: Tally): Rollout {
     code: "NODES_ABSENT",
     message: `${names.length} nodes are away, ${limits.maxAbsent} may be: ${listed(names)}`,
   };
+  // Timed from when they went: a bake or a pause may have been silent for long before.
+  if (rollout.go.size > 0 && !rollout.away) return { ...rollout, away: true, movedAt: facts.now };
   if (rollout.go.size > 0) return stalled(rollout, facts) ? stopped(rollout, scene, cause) : rollout;
   if (rollout.stuck || facts.now < facts.since + GRACE_MS) return rollout;
   return { ...rollout, stuck: true, cause, movedAt: facts.now };

@@ -23,6 +23,8 @@ export interface RolloutRecord {
   readonly cause: { readonly code: ErrorCode; readonly message: string } | null;
   readonly bakingSince: number | null;
   readonly movedAt: number;
+  /** Absent in records of earlier versions. */
+  readonly away?: boolean;
   readonly forgiven: number;
   readonly go: NodeSet;
   readonly back: NodeSet;
@@ -42,9 +44,9 @@ export function recordOfRollout(rollout: Rollout, roster: readonly KeyId[]): Rol
 }
 
 export function rolloutOfRecord(record: RolloutRecord, roster: readonly KeyId[]): Rollout {
-  const { phase: _, go, back, lost, ...rest } = record;
+  const { phase: _, away = false, go, back, lost, ...rest } = record;
   const read = (set: NodeSet): ReadonlySet<KeyId> => readSet(set, roster);
-  return { ...rest, go: read(go), back: read(back), lost: read(lost) };
+  return { ...rest, away, go: read(go), back: read(back), lost: read(lost) };
 }
 
 export function recordOfPlan(plan: Plan, roster: readonly KeyId[]): PlanRecord {
