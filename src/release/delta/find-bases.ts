@@ -33,7 +33,10 @@ export function leadsFor(
   old: OldFiles,
   paths: ReadonlySet<string>,
 ): Lead[] {
-  const gone = old.files.flatMap((row, index) => (paths.has(row.path) || row.size === 0 ? [] : [index]));
+  const sizeOf = (index: number): number => old.files[index]?.size ?? 0;
+  const gone = old.files
+    .flatMap((row, index) => (paths.has(row.path) || row.size === 0 ? [] : [index]))
+    .sort((a, b) => sizeOf(a) - sizeOf(b));
   const byName = groupBy(gone, (index) => plainName((old.files[index] as FileRow).path));
   const byExtension = groupBy(gone, (index) => extensionOf((old.files[index] as FileRow).path));
   let look = LOOK_BYTES;
@@ -52,6 +55,7 @@ function lead(row: FileRow, own: number | undefined, candidates: readonly number
   return { row, own, candidates: own === undefined ? candidates : [own, ...candidates] };
 }
 
+/** In each group they stay in order. */
 function groupBy(indexes: readonly number[], keyOf: (index: number) => string): Map<string, number[]> {
   const groups = new Map<string, number[]>();
   for (const index of indexes) {
@@ -63,16 +67,23 @@ function groupBy(indexes: readonly number[], keyOf: (index: number) => string): 
   return groups;
 }
 
-/** Those of like size, the nearest first. */
+/** Of files in order of their sizes those of like size, the nearest first: there may be as many as contents are looked for. */
 function nearest(indexes: readonly number[], { size }: FileRow, old: OldFiles): number[] {
-  const ratio = (index: number): number => {
-    const other = old.files[index]?.size ?? 0;
-    return Math.max(other, size) / Math.min(other, size);
-  };
-  return indexes
-    .filter((index) => ratio(index) <= SIZE_CLASS)
-    .sort((a, b) => ratio(a) - ratio(b))
-    .slice(0, MAX_CANDIDATES);
+  const sizeAt = (place: number): number => old.files[indexes[place] ?? -1]?.size ?? 0;
+  let [low, high] = [0, indexes.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sizeAt(middle) < size) low = middle + 1;
+    else high = middle;
+  }
+  const found: number[] = [];
+  for (let [smaller, larger] = [low - 1, low]; found.length < MAX_CANDIDATES;) {
+    const below = smaller < 0 ? Infinity : size / sizeAt(smaller);
+    const above = larger === indexes.length ? Infinity : sizeAt(larger) / size;
+    if (Math.min(below, above) > SIZE_CLASS) break;
+    found.push(indexes[above <= below ? larger++ : smaller--] ?? 0);
+  }
+  return found;
 }
 
 /** A share of a content's places that another file must have to be a base, and to be a further one. */
