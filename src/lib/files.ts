@@ -49,17 +49,18 @@ export async function writeFileAtomic(
 }
 
 /**
- * As `writeFileAtomic`, without waiting for the disk: for what may be lost at any time. After a power cut it may be there
- * and be short of something, which its readers have to notice.
+ * As `writeFileAtomic`, with its folders and without waiting for the disk: for what may be lost at any time, and where
+ * it cannot be written is none. After a power cut it may be there and be short of something, which its readers have to
+ * notice.
  */
 export async function writeCacheFile(file: string, data: string | Uint8Array): Promise<void> {
   const aside = asideOf(file);
   try {
+    await madeFolders(path.dirname(file), 0o700);
     await fs.promises.writeFile(aside, data, { flag: "wx", mode: 0o600 });
     fs.renameSync(aside, file);
-  } catch (err) {
+  } catch {
     dropAside(aside);
-    throw asSkeinError(err, file);
   }
 }
 

@@ -1,6 +1,7 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { digestOf, isDigest, type ChunkId, type Digest } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors.ts";
 import { writeCacheFile } from "../../lib/files.ts";
 import type { Depot, DepotReader } from "../../depot/depot.ts";
 import { readHeadBytes } from "../fetch/blobs.ts";
@@ -80,14 +81,11 @@ async function headOf(
   try {
     const bytes = await readHeadBytes(depot, id, signal);
     const head = decodeHead(bytes);
-    if (file !== undefined) {
-      await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-      await writeCacheFile(file, bytes);
-    }
+    if (file !== undefined) await writeCacheFile(file, bytes);
     return head;
   } catch (err) {
     signal.throwIfAborted();
-    if (isUnreadable(err)) return undefined;
+    if (isSkeinError(err, "PACK_CORRUPT", "BLOB_MISSING")) return undefined;
     throw err;
   }
 }
@@ -98,12 +96,6 @@ async function readKept(file: string): Promise<PackHead | undefined> {
   } catch {
     return undefined;
   }
-}
-
-function isUnreadable(err: unknown): boolean {
-  return (
-    err instanceof Error && "code" in err && (err.code === "PACK_CORRUPT" || err.code === "BLOB_MISSING")
-  );
 }
 
 export function enter(catalogue: Catalogue, id: Digest, head: PackHead): void {

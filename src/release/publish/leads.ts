@@ -1,4 +1,4 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { Depot } from "../../depot/depot.ts";
 import { writeCacheFile } from "../../lib/files.ts";
@@ -28,9 +28,7 @@ export interface Leads {
 export function leadsIn(depot: Depot, dir: string | null, key: string | null, signal: AbortSignal): Leads {
   const file = dir === null || key === null ? undefined : path.join(dir, "led", digestOf(key).slice(0, 32));
   const note: Leads["note"] = async (tree, packs) => {
-    if (file === undefined) return;
-    await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-    await writeCacheFile(file, sayingOf(tree, packs));
+    if (file !== undefined) await writeCacheFile(file, sayingOf(tree, packs));
   };
   return {
     note,

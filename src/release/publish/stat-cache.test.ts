@@ -16,6 +16,8 @@ const TREE = {
 
 interface Place {
   readonly source: string;
+  /** Where the cache is to be. */
+  readonly cache: string;
   /** The file that the cache is kept in. */
   readonly kept: () => string;
   readonly publish: () => Promise<Published>;
@@ -25,7 +27,8 @@ interface Place {
 function place(t: TestContext): Place {
   const dir = tempDir(t);
   const source = writeTree(path.join(dir, "tree"), TREE);
-  const stat = path.join(dir, "cache", "stat");
+  const cache = path.join(dir, "cache");
+  const stat = path.join(cache, "stat");
   const options = {
     depot: directoryDepot(path.join(dir, "depot")),
     previous: null,
@@ -34,9 +37,9 @@ function place(t: TestContext): Place {
   };
   return {
     source,
+    cache,
     kept: () => path.join(stat, fs.readdirSync(stat)[0] ?? ""),
-    publish: async () =>
-      await publish({ ...options, source: aged(plainSource(source)), cacheDir: path.join(dir, "cache") }),
+    publish: async () => await publish({ ...options, source: aged(plainSource(source)), cacheDir: cache }),
   };
 }
 
@@ -84,6 +87,14 @@ test("a file that changed just before it was listed is not remembered", async (t
   for (const file of ["a.txt", "lib/b.txt"]) fs.utimesSync(path.join(source, file), later, later);
   await publish({ ...options, source: plainSource(source) });
   assert.ok((await publish({ ...options, source: plainSource(source) })).filesRead >= 2);
+});
+
+test("a cache that cannot be written costs the reading only", async (t) => {
+  const { cache, publish: run } = place(t);
+  fs.writeFileSync(cache, "");
+  const { tree } = await run();
+  const again = await run();
+  assert.deepEqual([again.filesRead, again.tree], [4, tree]);
 });
 
 test("a damaged cache, or one of another kind, costs the reading only", async (t) => {

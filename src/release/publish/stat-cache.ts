@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
 import { writeCacheFile } from "../../lib/files.ts";
@@ -47,9 +47,7 @@ export function openStatCache(dir: string | null, key: string | null, now: numbe
     },
     save: async (tree) => {
       const text = encode(tree, old, now);
-      if (text === undefined) return;
-      mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-      await writeCacheFile(file, text);
+      if (text !== undefined) await writeCacheFile(file, text);
     },
   };
 }
