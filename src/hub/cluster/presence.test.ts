@@ -36,6 +36,22 @@ test("a clock that was set back makes nobody present for longer", async (t) => {
   assert.deepEqual(presentOf(hub), [false]);
 });
 
+test("a clock that was set back makes nobody a double for longer", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const { client, kid } = await joinNode(t, hub, "web1");
+  const say = async (boot: string): Promise<unknown> =>
+    await client.report(reportOf({ at: new Date(clock.now()).toISOString(), boot }));
+  for (const boot of ["boot-first", "boot-second", "boot-first"]) await say(boot);
+  assert.ok(hub.hub.presence.duplicate(kid));
+  clock.advance(-3_600_000);
+  clock.advance(61_000);
+  await say("boot-first");
+  assert.ok(!hub.hub.presence.duplicate(kid));
+  for (const boot of ["boot-second", "boot-first"]) await say(boot);
+  assert.ok(hub.hub.presence.duplicate(kid), "both are there still");
+});
+
 test("a store that refuses a write does not end the watch over who is present", async (t) => {
   const clock = fakeClock(Date.now());
   const home = await tempHome(t);

@@ -6,6 +6,7 @@ import type { Duplex } from "node:stream";
 import type { AppOnNode, Report } from "../../api/schemas.ts";
 import type { NodeView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
+import { hasPassed } from "../../lib/clock.ts";
 import { isSkewed } from "../../trust/charter.ts";
 import { timeOf } from "../../trust/fields.ts";
 import type { Op } from "../../store/store.ts";
@@ -35,8 +36,8 @@ interface Live {
   boot: string | null;
   /** Boots that were superseded → when they spoke last. */
   readonly earlier: Map<string, number>;
-  /** Until when two agents are taken to use this key. */
-  duplicateUntil: number;
+  /** When two agents were last seen to use this key. */
+  duplicateAt: number;
 }
 
 const NOTHING_KNOWN: ViewRecord = {
@@ -156,7 +157,8 @@ export class Presence {
   }
 
   duplicate(node: KeyId): boolean {
-    return (this.#live.get(node)?.duplicateUntil ?? 0) > this.#core.clock.now();
+    const at = this.#live.get(node)?.duplicateAt ?? -Infinity;
+    return !hasPassed(DUPLICATE_MS, at, this.#core.clock.now());
   }
 
   /** Nothing was heard of it for longer than it may be silent. */
@@ -270,7 +272,7 @@ function fresh(now: number): Live {
     connections: null,
     boot: null,
     earlier: new Map(),
-    duplicateUntil: 0,
+    duplicateAt: -Infinity,
   };
 }
 
@@ -282,8 +284,9 @@ function viewPresent(present: boolean, view: ViewRecord): boolean {
 /** A restarted agent has a new boot nonce and the old one is never heard again; with a clone they alternate. */
 function noteBoot(live: Live, boot: string, now: number): void {
   if (live.boot === boot) return;
-  for (const [earlier, at] of live.earlier) if (at + DUPLICATE_MS < now) live.earlier.delete(earlier);
-  if (live.earlier.has(boot)) live.duplicateUntil = now + DUPLICATE_MS;
+  for (const [earlier, at] of live.earlier)
+    if (hasPassed(DUPLICATE_MS, at, now)) live.earlier.delete(earlier);
+  if (live.earlier.has(boot)) live.duplicateAt = now;
   if (live.boot !== null) live.earlier.set(live.boot, now);
   live.boot = boot;
 }
