@@ -1,11 +1,9 @@
-import fs from "node:fs/promises";
 import path from "node:path";
-import { MANIFEST_FILE, manifestOfTree, type TreeReader } from "../../app/conventions.ts";
+import { MANIFEST_FILE, manifestOfTree } from "../../app/conventions.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { readIfThere } from "../../lib/files.ts";
 import { settleMemoryAfter } from "../../lib/settle-memory.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
@@ -42,6 +40,8 @@ import { ReleaseLanes } from "./release-lanes.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
 import type { Spares } from "./spares.ts";
 import { tellStuck } from "./tell-stuck.ts";
+import { acceptedRelease, type WantedRelease } from "./accepted-release.ts";
+import { installedTree } from "./installed-tree.ts";
 import type { AppUsers } from "../programs/users.ts";
 
 /** A release that is installed here, with all that is needed to run it. */
@@ -163,8 +163,8 @@ export class Releases {
     depots: readonly DepotReader[],
     signal: AbortSignal,
   ): Promise<Measured> {
-    const { state, users, folders } = this.#options;
-    const tree = releaseOf(state().charter, { app, id }, [document], this.#now()).body;
+    const { users, folders } = this.#options;
+    const tree = this.#signed({ app, id }, document);
     const link = (await users.of(app)) !== undefined;
     return await measureInstall({ release: id, tree, depots, revs: folders(app).revs, link, signal });
   }
@@ -187,8 +187,10 @@ export class Releases {
   async #install(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Installed> {
     const document = await this.document(name, id);
     const folders = this.#options.folders(name.app);
-    if (how.depots.length === 0 && !(await this.isInstalled(name.app, id))) {
-      throw new SkeinError("HUB_UNREACHABLE", "nobody has answered yet who has the release");
+    if (!(await this.isInstalled(name.app, id))) {
+      this.#signed({ app: name.app, id }, await this.#options.kept.release(id));
+      if (how.depots.length === 0)
+        throw new SkeinError("HUB_UNREACHABLE", "nobody has answered yet who has the release");
     }
     const automatic = await this.#options.users.of(name.app);
     await makeAppFolders(folders, automatic);
@@ -215,7 +217,7 @@ export class Releases {
    * @throws SkeinError ORDER_UNKNOWN_RELEASE when it is not the release's, or nobody may have signed it
    */
   async learn({ app }: AppName, id: ReleaseId, document: Envelope): Promise<void> {
-    releaseOf(this.#options.state().charter, { app, id }, [document], this.#now());
+    this.#signed({ app, id }, document);
     await this.#options.kept.putRelease(id, document);
   }
 
@@ -288,11 +290,15 @@ export class Releases {
     };
   }
 
-  /** The signed document of a release, checked under the charter in force. */
+  /** The signed document of a release that was taken in. @throws SkeinError ORDER_UNKNOWN_RELEASE */
   async document({ app }: AppName, id: ReleaseId): Promise<Release> {
     const { kept, state } = this.#options;
-    const offered = await kept.release(id);
-    return releaseOf(state().charter, { app, id }, offered === undefined ? [] : [offered], this.#now()).body;
+    return acceptedRelease(state(), { app, id }, await kept.release(id), this.#now());
+  }
+
+  /** @throws SkeinError ORDER_UNKNOWN_RELEASE where nobody in the charter in force stands for it */
+  #signed(wanted: WantedRelease, document: Envelope | undefined): Release {
+    return releaseOf(this.#options.state().charter, wanted, [document], this.#now()).body;
   }
 
   /** What was taken in stays good on a machine whose clock is set back, or wrong yet after its start. */
@@ -380,20 +386,4 @@ function writableOf(revs: string, id: ReleaseId): ReadonlyMap<string, string> | 
 
 function sameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
   return a.size === b.size && [...a.keys()].every((key) => b.has(key));
-}
-
-function installedTree(dir: string): TreeReader {
-  return {
-    list: async () => {
-      const entries = await fs.readdir(dir, { withFileTypes: true });
-      return await Promise.all(
-        entries.map(async (entry) => ({
-          name: entry.name,
-          kind: entry.isDirectory() ? "directory" : entry.isSymbolicLink() ? "link" : "file",
-          executable: entry.isFile() && ((await fs.stat(path.join(dir, entry.name))).mode & 0o111) !== 0,
-        })),
-      );
-    },
-    read: async (name) => await readIfThere(path.join(dir, name)),
-  };
 }

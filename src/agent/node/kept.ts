@@ -18,6 +18,7 @@ import type { Staged } from "../installs/staged.ts";
  * reader checks signatures or digests again.
  */
 export interface KeptDocuments {
+  /** In the place of an earlier one: it may be signed by somebody else, whom a newer charter has. */
   putRelease(id: ReleaseId, release: Envelope): Promise<void>;
   release(id: ReleaseId): Promise<Envelope | undefined>;
   putRoster(digest: Digest, roster: Roster): Promise<void>;
@@ -75,14 +76,21 @@ export async function openKept(
     if (found === undefined) names.delete(file);
     return found;
   };
+  const release = async (id: ReleaseId): Promise<Envelope | undefined> => {
+    const known = releases.get(id);
+    if (known !== undefined) return known;
+    const found = await get(id, parseEnvelope);
+    if (found !== undefined) releases.set(id, found);
+    return found;
+  };
   return {
-    putRelease: async (id, release) => put(id, JSON.stringify(release)),
-    async release(id) {
-      const known = releases.get(id);
-      if (known !== undefined) return known;
-      const release = await get(id, parseEnvelope);
-      if (release !== undefined) releases.set(id, release);
-      return release;
+    release,
+    async putRelease(id, envelope) {
+      const text = JSON.stringify(envelope);
+      const before = names.has(`${id}.json`) ? await release(id) : undefined;
+      if (before !== undefined && JSON.stringify(before) !== text) names.delete(`${id}.json`);
+      await put(id, text);
+      releases.delete(id);
     },
     putRoster: async (digest, roster) => put(digest, JSON.stringify(roster)),
     async roster(digest) {

@@ -1,0 +1,39 @@
+import { isSkeinError } from "../../lib/errors.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import type { Charter, Release } from "../../trust/documents.ts";
+import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import type { NodeState } from "../../trust/node-state.ts";
+import { releaseOf } from "../../trust/orders.ts";
+
+export interface WantedRelease {
+  readonly app: string;
+  readonly id: ReleaseId;
+}
+
+/**
+ * The document of a release that this node has taken in, by the charter in force or by an earlier one of its chain: what
+ * was accepted stays, and comes back after a restart, when a charter drops who signed it.
+ * @throws SkeinError ORDER_UNKNOWN_RELEASE
+ */
+export function acceptedRelease(
+  { charter, charters }: Pick<NodeState, "charter" | "charters">,
+  wanted: WantedRelease,
+  kept: Envelope | undefined,
+  now: number,
+): Release {
+  const offered = kept === undefined ? [] : [kept];
+  const earlier = charters.slice(0, -1).toReversed();
+  const under = (one: Charter): Release => releaseOf(one, wanted, offered, now).body;
+  try {
+    return under(charter);
+  } catch (err) {
+    for (const envelope of earlier) {
+      try {
+        return under(readUnverified(envelope, "charter.1")); // checked when it was taken
+      } catch (other) {
+        if (!isSkeinError(other, "ORDER_UNKNOWN_RELEASE")) throw other;
+      }
+    }
+    throw err;
+  }
+}
