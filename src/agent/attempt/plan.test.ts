@@ -195,6 +195,29 @@ const TABLE: readonly [what: string, goal: Goal | null, actual: Actual, steps: s
     { ...SERVING, reached: reached({ generation: 4 }) },
     "adopt",
   ],
+  ["the next generation of what runs begins", goal({ release: A, generation: 1 }), SERVING, "begin"],
+  ["another release beside what runs begins", goal({ release: A, beside: [C] }), SERVING, "begin"],
+  ["a stop of what runs begins", goal({ release: A, state: "stopped" }), SERVING, "begin"],
+  [
+    "a first deployment that was taken back asks for nothing more",
+    goal({ order: ONE, release: null, back: true }),
+    { ...EMPTY, reached: reached({ release: null, state: "stopped" }) },
+    "",
+  ],
+  [
+    "instances that are there by chance are started anew",
+    goal({ release: A }),
+    under({ ...SERVING, reached: reached({ release: C }) }, goal({ release: A })),
+    "install judge attach beside retire finish",
+  ],
+  [
+    "an old release that does not come up past the switch gives way to the new one again",
+    goal({ order: ONE, release: C, back: true }),
+    failing(
+      under(SERVING, goal({ order: ONE, release: C, back: true }), ["install", "judge", "un-jump", "flip"]),
+    ),
+    "back-un-jump back-pre-jump back-flip back-attach back-post-jump back-drop finish",
+  ],
 ];
 
 for (const [what, to, actual, steps] of TABLE) {
