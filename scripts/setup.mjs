@@ -25,6 +25,7 @@ const TEST_PROGRAMS = {
   chattr: "e2fsprogs",
   losetup: "mount",
   setpriv: "util-linux",
+  script: "bsdutils",
   strace: "strace",
   zsh: "zsh",
   fish: "fish",

@@ -379,16 +379,42 @@ test("whoever watches the ports sees the table first, and then what is asked abo
   for (const said of [shown.said(), told.said()]) assert.doesNotMatch(said, /unseen/);
 });
 
+/** In a terminal, where keys can be typed; what stands there may end with the time. */
+async function inTerminal(
+  args: readonly string[],
+  keysAt: string,
+  keys: string,
+): Promise<{ readonly code: number | null; readonly shown: string }> {
+  const words = [tested.command, ...tested.args, ...args].map((word) => `'${word}'`).join(" ");
+  const child = spawn("script", ["-qec", words, "/dev/null"], { cwd: dir, env: env() });
+  let shown = "";
+  const untilShown = new Promise<void>((resolve) =>
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      shown += text;
+      if (shown.includes(keysAt)) resolve();
+    }),
+  );
+  const closed = once(child, "close") as Promise<[number | null]>;
+  await Promise.race([untilShown, closed]);
+  child.stdin.write(keys);
+  const [code] = await closed;
+  return { code, shown };
+}
+
+const CTRL_C = "\x03";
+/** The board's lines again, over what stands there. */
+const DRAWN_ANEW = "\x1b[2A\x1b[2K";
+
 test("a deployment that is interrupted goes on, and says how to come back; --follow prints what is new from its start on", async () => {
   const manifest = "app: tail\nrun: node server.js\nlisten: auto\n";
   const gate = path.join(dir, "tail-may-begin");
   const waits = `const wait = setInterval(() => { if (!require("node:fs").existsSync(${JSON.stringify(gate)})) return; clearInterval(wait); ${server("one")} }, 20);\n`;
   await write({ "tail/skein.yaml": manifest, "tail/server.js": waits });
-  const first = going({}, "deploy", "./tail", ...FAST);
-  await untilSaid(first.said, "order ");
-  await first.interrupt();
+  const first = await inTerminal(["deploy", "./tail", ...FAST], DRAWN_ANEW, CTRL_C);
   await write({ "tail-may-begin": "" });
-  assert.match(first.said(), /next {3}It goes on without you\. Come back: skein watch tail$/m);
+  assert.equal(first.code, 130, first.shown);
+  assert.ok(first.shown.includes(DRAWN_ANEW), first.shown);
+  assert.match(first.shown, /next {3}It goes on without you\. Come back: skein watch tail\r$/m);
   assert.equal((await skein("watch", "tail")).code, 0);
   await untilAnswered("tail", "one");
 
@@ -405,7 +431,9 @@ test("connections that do not end in time are cut, and the deployment says how m
   const holding = (text: string): string =>
     `require("node:http").createServer((q, r) => { r.writeHead(200); r.write("${text}"); if (q.url !== "/hold") r.end(); }).listen(process.env.PORT, process.env.HOST);\n`;
   await write({ "holds/skein.yaml": manifest, "holds/server.js": holding("one") });
-  assert.match((await skein("deploy", "./holds", ...FAST)).stdout, /^holds@[0-9a-f]{8} runs on 1 node$/m);
+  const quiet = await skein("deploy", "./holds", ...FAST, "--quiet");
+  assert.match(quiet.stdout, /^holds@[0-9a-f]{8} runs on 1 node$/m);
+  assert.equal(quiet.stderr, "", "no progress");
   const held = http.get(`http://127.0.0.1:${port}/hold`, { agent: false });
   const [response] = (await once(held, "response")) as [http.IncomingMessage];
   response.resume();

@@ -21,6 +21,16 @@ interface Said {
   readonly error: { readonly code: string; readonly message: string };
 }
 
+/** The same on a terminal. */
+function onTerminal(t: TestContext, line: string): string {
+  const dir = mkdtempSync(path.join(os.tmpdir(), "skein-said-"));
+  atEnd(t, () => rmSync(dir, { recursive: true, force: true }));
+  const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: dir, TERM: "xterm" };
+  const words = ["-qc", `'${LAUNCHER}' ${line}`, "/dev/null"];
+  return spawnSync("script", words, { cwd: dir, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
+    .stdout;
+}
+
 const resultOf = (stdout: string): Said => JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Said;
 
 test("variables mirror the flags; what is empty, or says no, is not said", (t) => {
@@ -45,4 +55,14 @@ test("in --json a verb that is missing is a result as every failure is", (t) => 
     assert.deepEqual([status, type, exit, error.code], [2, "result", 2, "USAGE"]);
     assert.match(error.message, /^which command of skein/);
   }
+});
+
+test("an error is told in colour on a terminal that is to have any, and with where it comes from when asked", (t) => {
+  const all = onTerminal(t, "status --verbose");
+  assert.ok(all.startsWith("\x1b[31merror\x1b[39m this machine operates no cluster"), all);
+  assert.match(all, /^SkeinError: .*\r\n {4}at /m);
+  const plain = onTerminal(t, "--no-color status");
+  assert.match(plain, /^error .* operates no cluster/);
+  assert.doesNotMatch(plain, /^ +at /m);
+  assert.ok(!plain.includes("\x1b"), plain);
 });
