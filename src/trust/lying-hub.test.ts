@@ -8,6 +8,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import type { Digest } from "../lib/ids.ts";
 import {
+  labelFor,
   MINUTE,
   orderBody,
   receiptBy,
@@ -22,14 +23,17 @@ import {
   at,
 } from "./cluster.fixture.ts";
 import { rosterDigest, type Order, type Settle } from "./documents.ts";
-import { digestOfEnvelope, seal, type Envelope } from "./envelope.ts";
+import { digestOfEnvelope, readUnverified, seal, type Envelope } from "./envelope.ts";
 import { generateSigner } from "./keys.ts";
 import { acceptOrder, acceptSettle, acceptUndo, failed, finished, started } from "./node-orders.ts";
 import {
   acceptBirth,
+  acceptCharter,
+  acceptLabel,
   acceptOwnReceipt,
   appStateOf,
   newNodeState,
+  type Context,
   type NodeState,
   type Step,
 } from "./node-state.ts";
@@ -96,9 +100,29 @@ async function history(): Promise<readonly Signed[]> {
   return [...chain, ...twins];
 }
 
+/** What says who may sign and who a node is, each version a minute after the one before. */
+const charters = await Promise.all(
+  [2, 3].map(
+    async (version) =>
+      await seal("charter.1", { ...cluster.charter, version, issued: at(version - 1) }, [cluster.recovery]),
+  ),
+);
+const labels = await Promise.all(
+  testNodes.map(
+    async ({ signer: { kid }, identity: { name } }) =>
+      await Promise.all(
+        ["db", "web", "none"].map(
+          async (role, n) =>
+            await labelFor(cluster.alice, kid, { serial: n + 1, name, labels: { role }, issued: at(n + 1) }),
+        ),
+      ),
+  ),
+);
+
 const orders = await history();
 const genuine = new Map(orders.map((one) => [one.digest, one]));
 const lies = await makeLies();
+const otherLies = await makeOtherLies();
 
 /** What a hub can make of what it holds without anybody's key. */
 async function makeLies(): Promise<readonly Envelope[]> {
@@ -120,6 +144,29 @@ async function makeLies(): Promise<readonly Envelope[]> {
     { ...first.envelope, s: second.envelope.s },
     { ...first.envelope, s: [] },
     { ...first.settleEnvelope, t: "order.1" },
+  ];
+}
+
+/** The same of a charter, and of a label for a node; each is told to every node. */
+async function makeOtherLies(): Promise<readonly ((state: NodeState, context: Context) => Step)[]> {
+  const [[first] = []] = labels;
+  const [second] = charters;
+  assert.ok(first && second);
+  const stranger = generateSigner();
+  const label = readUnverified(first, "label.1");
+  const charter = readUnverified(second, "charter.1");
+  const nobody = { ...label, node: stranger.kid };
+  return [
+    ...[
+      await labelFor(stranger, label.node, { ...label, serial: 9 }),
+      await labelFor(cluster.alice, stranger.kid, { ...nobody, serial: 9 }),
+      { ...first, s: [] },
+    ].map((lie) => (state: NodeState, context: Context) => acceptLabel(state, lie, context)),
+    ...[
+      await seal("charter.1", { ...charter, version: 4, issued: at(0) }, [stranger]),
+      await seal("charter.1", { ...charter, cluster: "d".repeat(32) }, [cluster.recovery]),
+      { ...second, s: [] },
+    ].map((lie) => (state: NodeState, context: Context) => acceptCharter(state, lie, context)),
   ];
 }
 
@@ -168,7 +215,7 @@ class World {
   readonly machines = testNodes.map((_, index) => new Machine(index));
   minutes = 5;
 
-  context(machine: Machine): { now: number; self: Machine["self"]["signer"]["kid"] } {
+  context(machine: Machine): Context {
     return { now: T0 + this.minutes * MINUTE, self: machine.self.signer.kid };
   }
   wants(machine: Machine): WantedState {
@@ -201,11 +248,17 @@ class World {
       if (was !== null && is !== null && compareSerials(is, was) === 0) assert.equal(is.digest, was.digest);
     }
     assert.ok(machine.state.clock >= before.clock, "time never goes back");
+    const { charters, identity } = machine.state;
+    assert.deepEqual(charters.slice(0, before.charters.length), before.charters, "charters only follow");
+    assert.ok(identity && before.identity);
+    this.checkLabels(machine, before);
+    const known = new Set([old.head, old.standing, old.prior].map((held) => held?.digest));
     for (const held of [app.head, app.standing, app.prior]) {
       if (held === null) continue;
       const order = genuine.get(held.digest);
       assert.ok(order, "nothing is held that no operator signed");
-      assert.ok(matches(parseSelector(order.body.selector), machine.self.identity), "it names this node");
+      const isNew = !known.has(held.digest);
+      if (isNew) assert.ok(matches(parseSelector(order.body.selector), identity), "it names this node");
       if (held.settle !== null) this.checkProof(order);
     }
     if (app.standing !== null) assert.ok(app.standing.settle, "only what was settled stands");
@@ -213,6 +266,15 @@ class World {
     const serials = new Set(inSlots.map((held) => serialText(held)));
     assert.equal(new Set(inSlots.map(({ digest }) => digest)).size, serials.size, "one order per serial");
     this.checkWanted(machine, app);
+  }
+
+  /** Who a node is says its newest label, and before any its ticket. */
+  checkLabels({ state, self }: Machine, before: NodeState): void {
+    const said = ({ documents: { label } }: NodeState) =>
+      label === null ? undefined : readUnverified(label, "label.1");
+    const [was, is] = [said(before), said(state)];
+    assert.ok((is?.serial ?? 0) >= (was?.serial ?? 0), "labels never go back");
+    assert.deepEqual({ ...state.identity?.labels }, { ...(is ?? self.identity).labels });
   }
 
   /** A settle that somebody believes must have had its receipts, signed in time, by nodes of its roster. */
@@ -369,6 +431,28 @@ const lie = fc.tuple(machines, fc.nat(lies.length - 1)).map(([m, l]): Action =>
     assert.deepEqual(step.state, before, "a lie changes nothing");
   }),
 );
+const relabel = fc.tuple(machines, fc.nat(2), machines).map(([m, n, of]): Action =>
+  action(`label ${n} of ${of} to ${m}`, (world) => {
+    const machine = pick(world.machines, m);
+    world.take(machine, acceptLabel(machine.state, pick(pick(labels, of), n), world.context(machine)));
+  }),
+);
+const recharter = fc.tuple(machines, fc.nat(1)).map(([m, n]): Action =>
+  action(`charter ${n} to ${m}`, (world) => {
+    const machine = pick(world.machines, m);
+    world.take(machine, acceptCharter(machine.state, pick(charters, n), world.context(machine)));
+  }),
+);
+const otherLie = fc.tuple(machines, fc.nat(otherLies.length - 1)).map(([m, l]): Action =>
+  action(`lie ${l} of who is who to ${m}`, (world) => {
+    const machine = pick(world.machines, m);
+    const before = machine.state;
+    const step = pick(otherLies, l)(before, world.context(machine));
+    // What it has already it knows again, whoever took the signatures off.
+    assert.notEqual(step.outcome.kind, "accepted");
+    assert.deepEqual(step.state, before, "a lie changes nothing");
+  }),
+);
 const act = machines.map((m): Action => action(`act ${m}`, (world) => world.act(pick(world.machines, m))));
 const end = fc
   .tuple(machines, fc.constantFrom(true, true, false))
@@ -427,6 +511,9 @@ const actions = fc.array(
     { arbitrary: undo, weight: 2 },
     { arbitrary: clock, weight: 2 },
     { arbitrary: lie, weight: 1 },
+    { arbitrary: otherLie, weight: 1 },
+    { arbitrary: relabel, weight: 2 },
+    { arbitrary: recharter, weight: 1 },
     { arbitrary: snapshot, weight: 1 },
     { arbitrary: rewind, weight: 2 },
   ),
