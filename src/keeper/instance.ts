@@ -29,6 +29,8 @@ const STATUS_CHARS = 1000;
 export interface Surroundings {
   readonly gates: string;
   socket(key: string): SocketView;
+  /** Its sockets are about to be passed to an instance. */
+  passed(spec: InstanceSpec): void;
   emit(event: KeeperEvent): void;
   /** Called before every step that a later keeper must know of. @throws what the disk refuses */
   save(): void;
@@ -168,6 +170,7 @@ export class Instance {
     let gate: number | undefined;
     try {
       const sockets = spec.sockets.map((key) => this.#around.socket(key).fd);
+      this.#around.passed(spec);
       const cage = makeCage(spec.key, spec.limits);
       this.#cages = cage.folders;
       const wanted = spec.limits.files;

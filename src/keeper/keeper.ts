@@ -174,6 +174,10 @@ export class Keeper {
     return {
       gates: path.join(this.#run, "gates"),
       socket: (key) => this.#sockets.get(key),
+      passed: ({ key, sockets }) => {
+        const used = this.#used(key);
+        for (const socket of sockets) if (!used.has(socket)) this.#sockets.restore(socket);
+      },
       emit: (event) => {
         this.#emit(event);
         if (event.type === "exited" && event.state === "failed") this.#closeUnused(event.key);
@@ -185,10 +189,14 @@ export class Keeper {
 
   /** A restart limit was reached: nobody will accept on its sockets unless another instance shares them. */
   #closeUnused(key: string): void {
-    const used = new Set(
-      [...this.#instances.values()].filter((one) => one.live).flatMap((one) => one.spec.sockets),
-    );
+    const used = this.#used(key);
     for (const socket of this.#get(key).spec.sockets) if (!used.has(socket)) this.unlisten(socket);
+  }
+
+  /** Sockets of the instances that live, but for one. */
+  #used(except: string): Set<string> {
+    const others = [...this.#instances.values()].filter((one) => one.live && one.spec.key !== except);
+    return new Set(others.flatMap((one) => one.spec.sockets));
   }
 
   #save(): void {

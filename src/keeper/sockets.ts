@@ -61,6 +61,11 @@ export class HeldSockets {
     this.#held.set(view.key, { view: { ...view, fd }, close });
   }
 
+  /** As it was made. What a server has set on its descriptor (not to block) is set for all who hold the socket. */
+  restore(key: string): void {
+    kernel()?.setBlocking(this.get(key).fd);
+  }
+
   close(key: string): void {
     this.#held.get(key)?.close();
     this.#held.delete(key);

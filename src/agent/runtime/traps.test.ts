@@ -424,6 +424,32 @@ test("a process that cannot be seen waiting is taken at its word after two secon
     ["GATE_UNSEEN"],
   );
   assert.equal((await get(port)).body, "v1");
+
+  // Trap 6: it has made the socket one that does not block, for every holder. Who waits in accept cannot take it over
+  // while the first one serves, and can after it.
+  const next = (overlap: boolean) =>
+    releasePlan(
+      b.release({ "app.py": acceptor("v2") }),
+      socketProcess(port, { ready: httpReady(), overlap }),
+    );
+  const beside = next(true);
+  await assert.rejects(
+    deploy(b.runtime, beside, plan, b.signal),
+    (err: { code: string; data: { tail: string[] } }) => {
+      assert.equal(err.code, "APP_EXITED");
+      assert.match(err.data.tail.join("\n"), /BlockingIOError/);
+      return true;
+    },
+  );
+  await b.runtime.abandon(beside);
+  assert.equal((await get(port)).body, "v1");
+  const after = next(false);
+  await deploy(b.runtime, after, plan, b.signal);
+  for (let n = 0; n < 3; n++) assert.equal((await get(port)).body, "v2");
+  assert.deepEqual(
+    (await b.runtime.list()).map(({ release, crashes }) => [release, crashes]),
+    [[after.release, 0]],
+  );
 });
 
 test("two instances share the public sockets, each is judged on its own", async (t) => {
