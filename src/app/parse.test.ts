@@ -299,6 +299,16 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["an unknown format", "skein: 2", /skein: write 1, not 2/],
   ["a bad app name", "app: My App", /app: write a name/],
   ["a bad process name", "processes: { Web: a }", /processes\.Web: write a name/],
+  [
+    "a list where text or keys go",
+    "build: [a]",
+    /^skein\.yaml:1:8: build: write text or a map of keys, not a list$/,
+  ],
+  [
+    "what an environment takes away from under a check",
+    "run: a\nlisten: 80\nhealth: /up\nenvironments: { e: { listen: {} } }",
+    /^skein\.yaml:4:20: environments\.e: health\.ready: the http check needs a socket in listen$/,
+  ],
   ["an empty command", 'run: ""', /run: the command is empty/],
   ["an open quote", "run: echo 'a", /a quote is left open/],
   ["run and processes", "run: a\nprocesses: { b: c }", /write either run or processes/],
