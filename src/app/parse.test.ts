@@ -233,6 +233,50 @@ environments:
   ]);
 });
 
+test("an environment adds to a short form as to the full one", () => {
+  const text = (environment: string): string => `
+build: make
+run: node a.js
+listen: 8080
+health: /up
+verify: bin/smoke
+hooks: { pre_jump: bin/warm }
+environments: { e: { ${environment} } }
+`;
+  const plain = read(text(""));
+  const { web } = plain.processes;
+  assert.ok(web);
+  const within = (environment: string): Manifest => read(text(environment), "e");
+  const gap = within("listen: { http: { handover: gap } }").processes["web"]?.listen;
+  assert.deepEqual(gap, { http: { ...web.listen["http"], handover: "gap" } });
+  const more = within("listen: { admin: 8081 }").processes["web"]?.listen;
+  assert.deepEqual(
+    Object.entries(more ?? {}).map(([name, { port }]) => [name, port]),
+    [
+      ["http", 8080],
+      ["admin", 8081],
+    ],
+  );
+  const slow = within("health: { ready: { within: 60s } }").processes["web"]?.ready;
+  assert.deepEqual(slow, { ...web.ready, withinMs: 60_000 });
+  const other = within("health: { ready: { tcp: true } }").processes["web"]?.ready;
+  assert.deepEqual(other?.check, { type: "tcp", socket: "http" });
+  assert.deepEqual(within("build: { test: make test }").build, { ...plain.build, test: "make test" });
+  assert.deepEqual(within("verify: { within: 5s }").verify, { ...plain.verify, withinMs: 5000 });
+  const { pre_jump } = within("hooks: { pre_jump: { within: 1s } }").hooks;
+  assert.deepEqual(pre_jump, { sh: "bin/warm", withinMs: 1000 });
+  const inProcesses = read(
+    "processes: { web: node a.js }\nenvironments: { e: { processes: { web: { count: 2 } } } }",
+    "e",
+  );
+  assert.deepEqual([inProcesses.processes["web"]?.count, inProcesses.processes["web"]?.run], [2, web.run]);
+  const replaced = within("listen: 9090, health: /ok").processes["web"];
+  assert.deepEqual(
+    [replaced?.listen["http"]?.port, replaced?.ready.check],
+    [9090, { ...web.ready.check, path: "/ok" }],
+  );
+});
+
 test("keys that start with x- are ignored wherever they stand", () => {
   const { processes } = read("x-a: { x: 1 }\nprocesses:\n  web: { run: a, x-note: [1], env: { x_no: 1 } }\n");
   assert.deepEqual(processes["web"]?.env, { x_no: "1" });
@@ -306,8 +350,8 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ],
   [
     "what an environment takes away from under a check",
-    "run: a\nlisten: 80\nhealth: /up\nenvironments: { e: { listen: {} } }",
-    /^skein\.yaml:4:20: environments\.e: health\.ready: the http check needs a socket in listen$/,
+    "run: a\nlisten: 80\nhealth: /up\nenvironments: { e: { listen: { http: { protocol: udp } } } }",
+    /^skein\.yaml:4:20: environments\.e: health\.ready: a UDP socket can be checked by run: COMMAND only$/,
   ],
   ["an empty command", 'run: ""', /run: the command is empty/],
   ["an open quote", "run: echo 'a", /a quote is left open/],
