@@ -119,6 +119,8 @@ test("an admin may not lower a quorum", async () => {
     cluster.alice,
   ]);
   assert.equal(quorumOf(nextCharter(strict, raised, T0).body, "shop", "prod"), 3);
+  const kept = await seal("charter.1", { ...strict, version: 2 }, [cluster.alice]);
+  assert.equal(quorumOf(nextCharter(strict, kept, T0).body, "shop", "prod"), 2);
 });
 
 test("charters follow one by one, in one cluster, and not from the future", async () => {

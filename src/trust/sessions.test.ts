@@ -76,6 +76,7 @@ test("a command is for minutes, for the nodes it names, and within the charter's
   const cases: [Envelope, string, string][] = [
     [await command({ kind: "exec" }), "NOT_AUTHORISED", "ad-hoc commands are off"],
     [await command({ app: null, env: null }), "DOC_UNSIGNED", "no app: for admins only"],
+    [await command({ app: "shop", env: null }), "DOC_UNSIGNED", "no environment: neither"],
     [await command({ kind: "cache-flush" }), "DOC_UNSIGNED", "all apps' cache, by who may deploy one"],
     [await command({ nodes: [alice.kid] }), "ORDER_NOT_FOR_NODE", "for another node"],
     [await command({ expires: at(1) }), "ORDER_EXPIRED", "over"],
