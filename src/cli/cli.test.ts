@@ -19,6 +19,7 @@ import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
+import { freePort } from "../lib/free-port.fixture.ts";
 import { cliProgram } from "./cli-program.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 import { LAUNCHER } from "../lib/launcher.fixture.ts";
@@ -226,7 +227,7 @@ test("a deployment to a bucket is refused what takes somebody who watches, and n
   assert.equal(deploy("--bake", "0s", "--all-at-once").exit, 0, "what is so in any case is no reason");
 });
 
-test("FTL's name for the bucket is one for init, too, unless a hub is named", (t) => {
+test("FTL's name for the bucket is one for init, too, unless a hub is named", async (t) => {
   const dir = folder(t);
   const bucket = path.join(dir, "bucket");
   const env = { FTL_BUCKET: `dir:${bucket}` };
@@ -234,7 +235,7 @@ test("FTL's name for the bucket is one for init, too, unless a hub is named", (t
   assert.deepEqual([made.exit, /^bucket +(.*)$/m.exec(made.out)?.[1]], [0, `dir:${bucket}`], made.err);
   assert.ok(existsSync(path.join(bucket, "charters")));
   const other = { ...env, SKEIN_HOME: path.join(dir, "other") };
-  const named = skeinWith(dir, other, "init", "--hub", "127.0.0.1:7401");
+  const named = skeinWith(dir, other, "init", "--hub", `127.0.0.1:${await freePort()}`);
   assert.deepEqual([named.exit, /^bucket/m.test(named.out)], [0, false], named.err);
 });
 
@@ -330,13 +331,16 @@ function asNumber(t: TestContext, env: Record<string, string>, ...args: string[]
   return { exit: status, out: stdout, err: stderr, dir };
 }
 
-test("a user without a name, or without a home, is no defect", { skip: process.getuid?.() !== 0 }, (t) => {
+const notRoot = process.getuid?.() !== 0;
+
+test("a user without a name, or without a home, is no defect", { skip: notRoot }, async (t) => {
   const home = folder(t);
+  const init = ["init", "--hub", `127.0.0.1:${await freePort()}`];
   chownSync(home, NUMBER, NUMBER);
-  const made = asNumber(t, { HOME: home, SKEIN_HOME: path.join(home, "skein") }, "init");
+  const made = asNumber(t, { HOME: home, SKEIN_HOME: path.join(home, "skein") }, ...init);
   assert.equal(made.exit, 0, made.err);
   assert.match(made.out, /^operator {5}operator$/m);
-  const named = asNumber(t, { HOME: home, USER: "bea", XDG_CONFIG_HOME: "" }, "init");
+  const named = asNumber(t, { HOME: home, USER: "bea", XDG_CONFIG_HOME: "" }, ...init);
   assert.match(named.out, /^operator {5}bea$/m, named.err);
   assert.ok(
     existsSync(path.join(home, ".config/skein/operator/operator.key")),
@@ -346,7 +350,7 @@ test("a user without a name, or without a home, is no defect", { skip: process.g
   assert.equal(homeless.exit, 2);
   assert.match(homeless.err, /no home folder\n {2}next {3}Set HOME, or SKEIN_HOME/);
   const locked = folder(t);
-  const refused = asNumber(t, { SKEIN_HOME: path.join(locked, "skein") }, "init");
+  const refused = asNumber(t, { SKEIN_HOME: path.join(locked, "skein") }, ...init);
   assert.equal(refused.exit, 1);
   assert.match(refused.err, /permission denied[^]*next {3}Run it as a user[^]*code {3}IO\n/);
 });
