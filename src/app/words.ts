@@ -12,7 +12,7 @@ const UNIT_HINT = "write a duration with its unit, for example 30s, 500ms or 1m3
 export const duration = z
   .string({ error: UNIT_HINT })
   .regex(DURATION, UNIT_HINT)
-  .transform((text) => Math.round(parseDurationMs(text) ?? 0))
+  .transform((text) => parseDurationMs(text) ?? 0)
   .meta({ description: "A duration with its unit: 500ms, 30s, 1m30s, 2h." });
 
 const SIZE_HINT = "write a size with its unit, for example 512MiB or 1GB";

@@ -10,14 +10,14 @@ const SIZE = {
   TiB: 2 ** 40,
 } as const;
 
-/** `90s`, `1m30s`, `500ms`, `2h`: milliseconds; undefined when it is not a duration. */
+/** `90s`, `1m30s`, `500ms`, `2h`: whole milliseconds, as documents have them; undefined when it is not a duration. */
 export function parseDurationMs(text: string): number | undefined {
   if (!/^(\d+(\.\d+)?(ms|s|m|h|d|w))+$/.test(text)) return undefined;
   let total = 0;
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d|w)/g)) {
     total += Number(amount) * DURATION[unit as keyof typeof DURATION];
   }
-  return total;
+  return Math.round(total);
 }
 
 /** The shortest exact form of a duration: `90000` is `1m30s`. */

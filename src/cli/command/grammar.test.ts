@@ -90,6 +90,7 @@ test("labels are set, made true, and taken away", () => {
 
 test("units of flags", () => {
   assert.equal(grammar.durationFlag("1h30m"), 5_400_000);
+  assert.equal(grammar.durationFlag("1.1h"), 3_960_000);
   assert.equal(grammar.everyFlag("100ms"), 100);
   for (const text of ["0s", "99ms", "5"])
     assert.throws(() => grammar.everyFlag(text), { code: "USAGE" }, text);

@@ -35,14 +35,14 @@ test("the line for boot without systemd quotes what a shell would read", () => {
 test("a hub's unit reads secrets from a file, never from the command line", () => {
   const options = {
     skein: "/usr/bin/skein",
-    environmentFile: "/etc/skein/hub.env",
+    environmentFile: "/etc/skein/50%/hub.env",
     args: ["--depot", "s3://releases/skein"],
   };
   const { file, text } = hubUnit(options);
   assert.equal(file, "skein-hub.service");
   assert.match(text, /^ExecStart=\/usr\/bin\/skein hub --depot s3:\/\/releases\/skein$/m);
   assert.match(text, /^NoNewPrivileges=yes$/m);
-  assert.match(text, /^EnvironmentFile=-\/etc\/skein\/hub\.env$/m);
+  assert.match(text, /^EnvironmentFile=-\/etc\/skein\/50%%\/hub\.env$/m);
   assert.match(bootText("hub", options), /^setsid \/usr\/bin\/skein hub --depot s3:\/\/releases\/skein </m);
 });
 

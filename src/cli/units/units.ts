@@ -134,7 +134,7 @@ function wordsOf({ skein, home, environmentFile: file }: UnitOptions): UnitWords
   return {
     skein: commandWord(skein),
     environment: home === undefined ? "" : `Environment=${environmentWord("SKEIN_HOME", home)}\n`,
-    secrets: file === undefined ? "" : `EnvironmentFile=-${file}\n`,
+    secrets: file === undefined ? "" : `EnvironmentFile=-${file.replaceAll("%", "%%")}\n`,
   };
 }
 

@@ -74,7 +74,12 @@ test("the shared configuration says the rest, by profile", async (t) => {
 test("what is no address is refused, and a secret in one is not repeated", async (t) => {
   const env = { HOME: home(t) };
   const bad = ["s3://", "s3://A", "s3://a", "s3://shop//x", "s3://shop/../x", "s3://shop?nonsense=1"];
-  const worse = ["s3://shop?style=both", "s3://shop?region=a/b", "s3://shop?endpoint=ftp://x"];
+  const worse = [
+    "s3://shop?style=both",
+    "s3://shop?region=a/b",
+    "s3://shop?endpoint=ftp://x",
+    "s3://shop?anonymous=true",
+  ];
   for (const location of [...bad, ...worse]) {
     await assert.rejects(s3Settings(location, env), { code: "DEPOT_SETTINGS" }, location);
   }

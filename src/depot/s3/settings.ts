@@ -61,7 +61,7 @@ export async function s3Settings(location: string, env: Environment): Promise<S3
     regionGuessed: region === undefined,
     endpoint: endpoint === undefined ? undefined : parseEndpoint(endpoint),
     style: style === undefined ? defaultStyle(bucket, endpoint) : checkedStyle(style),
-    anonymous: options.get("anonymous") === "yes",
+    anonymous: isYes(options.get("anonymous") ?? "no"),
     profile,
     profileGoesFirst: ownProfile !== undefined,
   };
@@ -108,6 +108,11 @@ function parseLocation(location: string): {
 function checked(value: string, form: RegExp, what: string): string {
   if (form.test(value)) return value;
   throw new SkeinError("DEPOT_SETTINGS", `${JSON.stringify(value)} is no ${what}`);
+}
+
+function isYes(word: string): boolean {
+  if (word === "yes" || word === "no") return word === "yes";
+  throw new SkeinError("DEPOT_SETTINGS", `anonymous is yes or no, not ${JSON.stringify(word)}`);
 }
 
 function checkedStyle(style: string): S3Settings["style"] {
