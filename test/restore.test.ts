@@ -54,7 +54,13 @@ async function done(): Promise<boolean[]> {
 /** The hub knows this order, and of all its nodes what they did. */
 async function untilTold(order: string | undefined): Promise<void> {
   const isTold = async (): Promise<boolean> => (await headOf()) === order && (await done()).every(Boolean);
-  await cluster.until("the nodes have said what they did", isTold);
+  await cluster.until("the nodes have said what they did", isTold).catch(async (err: unknown) => {
+    const { client } = await cluster.operator();
+    const { nodes } = await client.rollout((await headOf()) ?? "", stop.signal);
+    const living = cluster.nodes.filter(({ name }) => nodes.some((one) => one.name === name));
+    const said = living.map(async (one) => `${one.name}: ${(await one.printed()).slice(-2000)}`);
+    throw new Error([JSON.stringify(nodes), ...(await Promise.all(said))].join("\n"), { cause: err });
+  });
 }
 
 /** Some node is done with the newest order, and not all are. */
