@@ -68,7 +68,7 @@ export class PeerLink implements PeerNet, AsyncDisposable {
   #forest: Forest;
   #looking: Promise<void> | undefined;
   readonly #proofs = new Map<string, Promise<ProvenBlob | undefined>>();
-  #told: { readonly address: string; readonly endpoint: Promise<Envelope> } | undefined;
+  #told: { readonly address: string; readonly endpoint: Envelope } | undefined;
 
   private constructor(options: PeerLinkOptions, members: Members, server: PeerServer) {
     this.#options = options;
@@ -104,9 +104,12 @@ export class PeerLink implements PeerNet, AsyncDisposable {
   /** What others are told of where this node listens; signed anew when it has another address. */
   async endpoint(): Promise<Envelope> {
     const address = this.#options.address();
-    if (this.#told?.address !== address)
-      this.#told = { address, endpoint: endpointAt(this.#options, address, this.#server.port) };
-    return await this.#told.endpoint;
+    const told = this.#told;
+    if (told?.address === address) return told.endpoint;
+    // Kept once it is signed: a failure would be told with each report from then on.
+    const endpoint = await endpointAt(this.#options, address, this.#server.port);
+    this.#told = { address, endpoint };
+    return endpoint;
   }
 
   swarm(origin: DepotReader, near: BlobCache): Swarm {

@@ -1,5 +1,5 @@
-import { timerMs } from "../../lib/clock.ts";
 import path from "node:path";
+import { timerMs } from "../../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { pathsFrom, type Paths } from "../../lib/paths.ts";
 import { DryRun, DryRunEnd, type Doer } from "../../operator/dry-run.ts";
