@@ -6,7 +6,7 @@ import type { Membership, Reminder, ReturnPost } from "../../api/member-schemas.
 import type { WantedApp } from "../../api/schemas.ts";
 import { hasPassed, type Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { Digest, KeyId } from "../../lib/ids.ts";
 import { labelSerial, NO_CHANGE, saysMore, type Change } from "../../trust/changes.ts";
 import type { DocumentType } from "../../trust/documents.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
@@ -38,6 +38,8 @@ export class Reminders {
   /** An older hub reads no reminders. */
   #isRead = false;
   #lack = NONE;
+  /** Of this node's receipts, those that the hub's last answer in full did not show: others show none. */
+  #unshown: ReadonlySet<Digest> = new Set();
   /** What the hub did not name when it was asked for all. */
   #unnamed: ReadonlyMap<KeyId, Change> = new Map();
   #telling = NONE;
@@ -57,7 +59,12 @@ export class Reminders {
     const ask = source.membership?.bind(source);
     if (offered.members === undefined || ask === undefined) return;
     await this.#keep(offered.incarnation, offered.members, async (after) => await ask(after, signal));
+    const shown = offered.lastReceipts?.map(digestOfEnvelope);
+    if (shown !== undefined)
+      this.#unshown = new Set(this.#ownReceipts().filter((one) => !shown.includes(one)));
     this.#lack = this.#lackOf(offered);
+    // What it knew meanwhile and has lost again is told again.
+    if (this.#lack.orders === "") this.#told = { ...this.#told, orders: "" };
   }
 
   /** Is the next report to say all that this node knows? */
@@ -133,7 +140,11 @@ export class Reminders {
     return [...byNode([...this.#remembered.memory.changes, ...own]).values()];
   }
 
-  #lackOf({ incarnation, charters, identity, apps, duplicate, lastReceipts }: Offered): Lack {
+  #ownReceipts(): Digest[] {
+    return this.#receipts().map(digestOfEnvelope);
+  }
+
+  #lackOf({ incarnation, charters, identity, apps, duplicate }: Offered): Lack {
     const { state } = this.#store;
     const serial = state.identity?.serial ?? 0;
     const shown = identity === null ? serial : labelSerial({ label: identity.label, revoke: null });
@@ -145,9 +156,7 @@ export class Reminders {
     // A node that has a double is shown no orders.
     const orders = duplicate ? [] : ordersBeyond(state, apps);
     // Who waits for this one would do so for ever: others may have told of the order, but not of this.
-    const shownReceipts = lastReceipts?.map(digestOfEnvelope);
-    const receipts = shownReceipts === undefined ? [] : this.#receipts().map(digestOfEnvelope);
-    orders.push(...receipts.filter((one) => shownReceipts?.includes(one) === false));
+    orders.push(...this.#ownReceipts().filter((one) => this.#unshown.has(one)));
     const told = (what: readonly string[]): string =>
       what.length === 0 ? "" : [incarnation, ...what].join(" ");
     return { members: told(members), orders: told(orders) };
