@@ -5,7 +5,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import { programFile } from "../../lib/program.ts";
 import type { Context, Result } from "../command/context.ts";
 import { DemoCluster } from "./cluster.ts";
-import { story } from "./story.ts";
+import { story, type Told } from "./story.ts";
 
 /** Cleans up after itself, also on Ctrl-C; fails when a single request was lost. */
 export async function demo({ io, signal }: Context, keep: boolean): Promise<Result> {
@@ -17,9 +17,9 @@ export async function demo({ io, signal }: Context, keep: boolean): Promise<Resu
   }
   await using cluster = await DemoCluster.make(signal);
   try {
-    const { lost, sent } = await story(cluster, programFile("examples"), io);
-    io.print(`\nrequests lost in all: ${lost} of ${sent}`);
-    return { lost, sent, ...(lost === 0 ? {} : { exit: 1 }) };
+    const told = await story(cluster, programFile("examples"), io);
+    io.print(`\nrequests lost in all: ${told.lost} of ${told.sent}`);
+    return resultOf(told);
   } finally {
     if (keep) {
       const kept = path.join(os.tmpdir(), `${path.basename(cluster.folder)}-logs`);
@@ -27,4 +27,9 @@ export async function demo({ io, signal }: Context, keep: boolean): Promise<Resu
       io.say(`logs: ${kept}`);
     }
   }
+}
+
+/** A single lost request is a failure. */
+export function resultOf({ lost, sent }: Told): Result {
+  return { lost, sent, ...(lost === 0 ? {} : { exit: 1 }) };
 }

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import test from "node:test";
 import timers from "node:timers/promises";
 import { atEnd } from "../../lib/at-end.fixture.ts";
+import { resultOf } from "./demo-bodies.ts";
 import { Load, type LoadReport } from "./load.ts";
 
 async function server(
@@ -68,4 +69,9 @@ test("wrong text, wrong status, a cut body, a reset and a refusal are each lost"
     assert.equal(report.lost, report.sent, outcome);
     assert.equal(report.byOutcome[outcome], report.sent, outcome);
   }
+});
+
+test("the demo fails when a single request was lost, and only then", () => {
+  assert.deepEqual(resultOf({ lost: 0, sent: 1000 }), { lost: 0, sent: 1000 });
+  assert.deepEqual(resultOf({ lost: 1, sent: 1000 }), { lost: 1, sent: 1000, exit: 1 });
 });

@@ -12,7 +12,8 @@ const PER_SECOND = 150;
 const GREETINGS = ["beep boop", "beepity boop!", "boop"] as const;
 const AUTHOR = ["-c", "user.name=demo", "-c", "user.email=demo@example.invalid"];
 
-interface Told {
+/** Of all requests. */
+export interface Told {
   readonly lost: number;
   readonly sent: number;
 }
