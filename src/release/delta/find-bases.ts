@@ -40,7 +40,9 @@ export function leadsFor(
   const byName = groupBy(gone, (index) => plainName((old.files[index] as FileRow).path));
   const byExtension = groupBy(gone, (index) => extensionOf((old.files[index] as FileRow).path));
   let look = LOOK_BYTES;
-  return fresh.map(({ row, own }) => {
+  return fresh.map(({ row, own: before }) => {
+    // Nothing is made from an empty file.
+    const own = before !== undefined && sizeOf(before) > 0 ? before : undefined;
     if (row.size < LEAST_BYTES || (own !== undefined && row.size > LARGE_BYTES)) return lead(row, own, []);
     const named = byName.get(plainName(row.path)) ?? [];
     const others = look > 0 ? (byExtension.get(extensionOf(row.path)) ?? []) : [];

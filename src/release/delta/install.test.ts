@@ -105,6 +105,19 @@ test("one request for the index and one for the delta bring a release", async (t
 const leftovers = (world: World): string[] =>
   fs.readdirSync(installsDir(world.revs)).filter((name) => !name.endsWith(".record"));
 
+test("a file that was empty, and is not any more, comes with a delta too", async (t) => {
+  const world = makeWorld(t);
+  const first = await world.publish({ empty: "", other: "other" });
+  const second = await world.publish({ empty: "not any more", other: "other" }, { previous: first });
+  const [made] = await deltas(t, world, second, first);
+  assert.ok((made?.bytes ?? 0) > 0, JSON.stringify(made));
+  await world.install(1, first);
+  const depot = counted(world.depot);
+  await world.install(2, second, { depots: [depot] });
+  assert.deepEqual(depot.asked, [indexName(second.tree), deltaName(second.tree, first.tree)]);
+  assert.deepEqual(readTree(`${world.revs}/${releaseId(2)}`), { empty: "not any more", other: "other" });
+});
+
 test("a release whose tree is here already asks for nothing", async (t) => {
   const world = makeWorld(t);
   const first = await world.publish(OLD);

@@ -90,7 +90,7 @@ async function costByPacks(plan: DeltaPlan, from: LoadedTree, to: LoadedTree): P
   const rows = plan.leads.map(({ row }) => row);
   const own = plan.leads.flatMap(({ own: index }) => {
     const row = index === undefined ? undefined : plan.old.files[index];
-    return row === undefined || row.size === 0 ? [] : [row];
+    return row === undefined ? [] : [row];
   });
   return ROWS_BYTES + (await packCost(to.packs, rows, { packs: from.packs, rows: own }));
 }
@@ -107,7 +107,7 @@ async function gather(
   const files = from.rows.filter(isFileRow);
   const oldRows = [...new Set(plan.leads.flatMap(({ candidates }) => candidates))].flatMap((index) => {
     const row = files[index];
-    return row === undefined || row.size === 0 ? [] : [row];
+    return row === undefined ? [] : [row];
   });
   const rows = plan.leads.map(({ row }) => row);
   const old = await layContents(from.packs, oldRows, scratch);
