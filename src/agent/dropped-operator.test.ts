@@ -11,30 +11,32 @@ import { timeOf } from "../trust/fields.ts";
 import { answer, world, type World } from "./agent.fixture.ts";
 import { endKeeper } from "./runtime/runtime.fixture.ts";
 
-const tree = (port: number, version: string): Record<string, string> => ({
+const NOT_ROOT = process.getuid?.() !== 0 && "only root can run an app as root";
+
+const tree = (port: number, version: string, user = "auto"): Record<string, string> => ({
   "skein.yaml": `app: shop
+user: ${user}
 processes: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }
 `,
-  "web.js": `require("node:http").createServer((q, r) => r.end("${version}")).listen(process.env.PORT, process.env.HOST);`,
+  "web.js": `require("node:http").createServer((q, r) => r.end("${version}" + (process.getuid() === 0 && "${user}" === "root" ? " of root" : ""))).listen(process.env.PORT, process.env.HOST);`,
 });
 
 /** The chain of a cluster that takes bob in, and then drops him. */
 async function chain({ cluster: { alice, bob, charter, envelope } }: World): Promise<Envelope[]> {
   const { [bob.kid]: _bob, ...others } = charter.operators;
-  const made = [{ ...others, [bob.kid]: { name: "bob", allow: ["deploy:*/*"] } }, others].map(
+  const made = [{ ...others, [bob.kid]: { name: "bob", allow: ["deploy:*/*", "root:*/*"] } }, others].map(
     (operators, i): Charter => ({ ...charter, version: i + 2, issued: timeOf(Date.now()), operators }),
   );
   return [envelope, ...(await Promise.all(made.map(async (body) => await seal("charter.1", body, [alice]))))];
 }
 
-test("what an operator deployed comes back after a reboot when the charter has dropped the operator", async (t) => {
-  const w = await world(t);
+/** Bob deploys `files`, a charter drops him, the machine starts again. @returns what answers then */
+async function afterReboot(w: World, files: Record<string, string>, port: number): Promise<string> {
   const { bob } = w.cluster;
   const charters = await chain(w);
   w.offer({ charters: charters.slice(0, 2) });
   const stop = await w.agent();
-  const port = await freePort();
-  const made = await w.publish(tree(port, "one"));
+  const made = await w.publish(files);
   const release = await seal("release.1", { ...readUnverified(made, "release.1"), builder: bob.kid }, [bob]);
   const { order, digest } = await w.order(release);
   const orders = [await seal("order.1", order, [bob])];
@@ -51,12 +53,27 @@ test("what an operator deployed comes back after a reboot when the charter has d
   fs.rmSync(w.paths.run, { recursive: true, force: true });
   const lines: string[] = [];
   await w.agent({ onLog: (line) => lines.push(line) });
-  assert.equal(await eventually("an answer", async () => await answer(port).catch(() => undefined)), "one");
+  const served = await eventually("an answer", async () => await answer(port).catch(() => undefined));
   assert.deepEqual(
     lines.filter((line) => line.includes("no valid document")),
     [],
   );
+  return served;
+}
+
+test("what an operator deployed comes back after a reboot when the charter has dropped the operator", async (t) => {
+  const port = await freePort();
+  assert.equal(await afterReboot(await world(t), tree(port, "one"), port), "one");
 });
+
+test(
+  "what ran as root by the right of an operator comes back as root when the charter has dropped the operator",
+  { skip: NOT_ROOT },
+  async (t) => {
+    const port = await freePort();
+    assert.equal(await afterReboot(await world(t), tree(port, "one", "root"), port), "one of root");
+  },
+);
 
 test("a release that somebody else signs anew is taken in the place of a dropped operator's", async (t) => {
   const w = await world(t);

@@ -31,7 +31,15 @@ import {
   type Step,
 } from "./node-state.ts";
 import { nodeStateText, readNodeState } from "./node-state-file.ts";
-import { acceptOrder, acceptSettle, acceptUndo, failed, finished, started } from "./node-orders.ts";
+import {
+  acceptOrder,
+  acceptSettle,
+  acceptUndo,
+  failed,
+  finished,
+  mayRunAsRoot,
+  started,
+} from "./node-orders.ts";
 import { generateSigner } from "./keys.ts";
 import { wanted } from "./wanted.ts";
 
@@ -591,4 +599,28 @@ test("an undo names its order by digest, whatever the release", () => {
     "NOT_FOUND",
   );
   assert.equal(orderBody(1).fallback, null as ReleaseId | null);
+});
+
+test("what was started with the right to run as root keeps it, and what was not asks the charter in force", async () => {
+  const { [bob.kid]: _bob, ...operators } = charter.operators;
+  const later = await seal("charter.1", { ...charter, version: 2, operators }, [alice]);
+  const byBob = await sealOrder(orderBody(5), bob);
+  const drop = (node: Node): boolean => {
+    node.expect("accepted", acceptCharter(node.state, later, when(node.minutes)));
+    const { head } = node.app;
+    assert.ok(head !== null);
+    return mayRunAsRoot(node.state.charter, head, T0);
+  };
+  const running = new Node();
+  running.order(byBob);
+  running.start(byBob);
+  assert.equal(drop(running), true);
+  assert.equal(running.order(await orderOf(6, { prev: digestOfEnvelope(byBob) })), "accepted");
+  assert.equal(running.app.prior?.mayRoot, true, "it may be gone back to");
+
+  const waiting = new Node();
+  waiting.order(byBob);
+  assert.equal(drop(waiting), false);
+  assert.equal(waiting.start(byBob), "accepted");
+  assert.equal(waiting.app.head?.mayRoot, false);
 });

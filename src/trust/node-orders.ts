@@ -1,6 +1,6 @@
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError, isSkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
-import type { Order, Roster, Settle } from "./documents.ts";
+import type { Charter, Order, Roster, Settle } from "./documents.ts";
 import { parseEnvelope, type Envelope, type Opened } from "./envelope.ts";
 import { msOf } from "./fields.ts";
 import {
@@ -23,7 +23,15 @@ import {
   type Progress,
   type Step,
 } from "./node-state.ts";
-import { compareSerials, openOrder, openSettle, refuseUnproven, serialText, type Serial } from "./orders.ts";
+import {
+  compareSerials,
+  openOrder,
+  openSettle,
+  orderMayRoot,
+  refuseUnproven,
+  serialText,
+  type Serial,
+} from "./orders.ts";
 import { matches, parseSelector } from "./selector.ts";
 import { wanted } from "./wanted.ts";
 
@@ -122,8 +130,25 @@ export function started(state: NodeState, name: OrderName, context: Context): St
     // What ended one way or the other is wanted as it is; converging to it again is no new start.
     if (touched(now.held.progress)) return known(state);
     refuseOtherEnv(state, now.order, context, true);
-    return marked(state, name, "started");
+    const app = appStateOf(state, name.app, name.env);
+    const mayRoot = mayRunAsRoot(state.charter, now.held, context.now);
+    const begun = { ...app, ...everySlot(app, name.order, { mayRoot }) };
+    return marked(withApp(state, begun), name, "started");
   });
+}
+
+/**
+ * May what an order names run as root here? By the charter in force, or as it was when the order was started: what a node
+ * accepted stays when a charter drops who signed it.
+ */
+export function mayRunAsRoot(charter: Charter, { mayRoot, order }: HeldOrder, now: number): boolean {
+  if (mayRoot) return true;
+  try {
+    return orderMayRoot(charter, openOrder(charter, order, now));
+  } catch (err) {
+    if (isSkeinError(err)) return false;
+    throw err;
+  }
 }
 
 /** What was started ended well: the receipt `ok` may be signed. */
@@ -167,7 +192,7 @@ function refuseOthers(state: NodeState, { selector }: Order): void {
 
 function heldOrder({ body, digest }: Opened<"order.1">, order: Envelope): HeldOrder {
   const { epoch, seq } = body;
-  return { epoch, seq, digest, order, progress: "waiting", settle: null, contested: false };
+  return { epoch, seq, digest, order, progress: "waiting", settle: null, contested: false, mayRoot: false };
 }
 
 /**

@@ -14,6 +14,7 @@ const held = z
     progress: z.enum(["waiting", "started", "done", "undone", "withdrawn"]),
     settle: z.strictObject({ document: envelopeSchema, receipts: z.array(envelopeSchema) }).nullable(),
     contested: z.boolean(),
+    mayRoot: z.boolean(),
   })
   .nullable();
 const app = z.strictObject({

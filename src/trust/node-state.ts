@@ -49,6 +49,8 @@ export interface HeldOrder extends Serial {
   readonly settle: { readonly document: Envelope; readonly receipts: readonly Envelope[] } | null;
   /** Another order with the same serial was seen: the next one's `prev` may name that one. */
   readonly contested: boolean;
+  /** It was started here while one of its signers had the right to run it as root. */
+  readonly mayRoot: boolean;
 }
 
 /** The node's own last receipt: a rewound disk must not go back behind it. */

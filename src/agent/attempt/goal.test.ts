@@ -16,7 +16,17 @@ const NOTHING = { head: null, standing: null, prior: null, least: null, floor: n
 async function held(change: Partial<Order>, of: Partial<HeldOrder> = {}): Promise<HeldOrder> {
   const order: Envelope = await sealOrder(orderBody(2, change), alice);
   const digest = digestOfEnvelope(order);
-  return { epoch: 0, seq: 2, digest, order, progress: "waiting", settle: null, contested: false, ...of };
+  return {
+    epoch: 0,
+    seq: 2,
+    digest,
+    order,
+    progress: "waiting",
+    settle: null,
+    contested: false,
+    mayRoot: false,
+    ...of,
+  };
 }
 
 /** Of its settle only whether there is one matters here. */

@@ -19,8 +19,9 @@ import { verifyInstall, type Difference } from "../../release/install/verify-ins
 import type { Release } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
 import type { Identity } from "../../trust/identity.ts";
-import { effectiveNow, type NodeState } from "../../trust/node-state.ts";
-import { openOrder, orderMayRoot, releaseOf } from "../../trust/orders.ts";
+import { mayRunAsRoot } from "../../trust/node-orders.ts";
+import { effectiveNow, orderOf, type NodeState } from "../../trust/node-state.ts";
+import { releaseOf } from "../../trust/orders.ts";
 import { matches, parseSelector } from "../../trust/selector.ts";
 import { appUser } from "../programs/app-user.ts";
 import type { RunAs } from "../programs/command.ts";
@@ -357,14 +358,8 @@ export class Releases {
     const held = apps[`${app}/${env}`];
     return [held?.head, held?.standing, held?.prior].some((order) => {
       if (!order) return false;
-      try {
-        const opened = openOrder(charter, order.order, this.#now());
-        const { release, beside, fallback } = opened.body;
-        return [release, ...beside, fallback].includes(id) && orderMayRoot(charter, opened);
-      } catch (err) {
-        if (err instanceof SkeinError) return false;
-        throw err;
-      }
+      const { release, beside, fallback } = orderOf(order);
+      return [release, ...beside, fallback].includes(id) && mayRunAsRoot(charter, order, this.#now());
     });
   }
 }
