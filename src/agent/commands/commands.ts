@@ -168,7 +168,8 @@ export class CommandDesk {
   async *#bounce(record: AppRecord, instance: unknown, how: Bounce): AsyncGenerator<Line, void> {
     const row = await this.#instance(record, typeof instance === "string" ? instance : "");
     const runs = how === "start" && row.state === "serving";
-    if (!runs) await this.#runtime.bounce(row.key, how === "stop");
+    if (how === "stop") await this.#runtime.stop(row.key);
+    else if (!runs && !(await this.#runtime.bounce(row.key))) throw ends(row);
     yield { type: "line", instance: instanceId(row), line: runs ? "runs already" : BOUNCED[how] };
   }
 
@@ -197,7 +198,7 @@ export class CommandDesk {
   async #stopNow(record: AppRecord): Promise<void> {
     const rows = (await this.#runtime.list()).filter(({ app }) => app === record.app);
     const keys = [...new Set(rows.map(({ key }) => key))];
-    await Promise.all(keys.map((key) => this.#runtime.bounce(key, true, STOP_NOW_MS)));
+    await Promise.all(keys.map((key) => this.#runtime.stop(key, STOP_NOW_MS)));
   }
 
   /** By the id that reports give, or `web.1` of what is current. */
@@ -212,6 +213,9 @@ export class CommandDesk {
     });
   }
 }
+
+const ends = (row: InstanceRow): SkeinError =>
+  new SkeinError("CONFLICT", `${instanceId(row)} is being ended: it is not started again`);
 
 /**
  * What serves: while an order is being ended, its receipt is out before what it reached is recorded.

@@ -151,7 +151,7 @@ async function* replace(
 ): AsyncGenerator<Line, void> {
   giveWay(patient);
   const { context, runtime, record, signal } = patient;
-  await runtime.bounce(key, false);
+  await runtime.bounce(key);
   const isWell = async (within: AbortSignal): Promise<boolean> => {
     giveWay(patient);
     const rows = (await runtime.list()).filter((row) => row.key === key);

@@ -126,13 +126,17 @@ async function beat(
     pulse.fails = why === null ? 0 : pulse.fails + 1;
     if (pulse.fails < live.fails) return;
     pulse.fails = 0;
+    // What has ended meanwhile, or is being ended, answers nobody: that says nothing of what runs now.
+    const isSame = ({ key, pid, state }: InstanceRow): boolean =>
+      key === row.key && pid === row.pid && state === "serving";
+    if (!(await runtime.list()).some(isSame)) return;
     context.log.warn("an instance is replaced: it failed its live checks", {
       app: row.app,
       instance: row.key,
       why,
     });
     replaced.note(row, why ?? "", context.clock.now());
-    await runtime.bounce(row.key, false);
+    await runtime.bounce(row.key);
     context.onNews("now");
   } catch (err) {
     if (!signal.aborted)

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { stopOne } from "./clearing.ts";
+import { endOne } from "./clearing.ts";
+import { Ends } from "./ends.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 
 test("an instance that drains for hours is waited for", async () => {
@@ -10,13 +11,14 @@ test("an instance that drains for hours is waited for", async () => {
     stop: { signal: "SIGTERM", windowMs: 0, withinMs: 7_200_000, now: "SIGKILL" },
   };
   const link = {
+    ends: new Ends(),
     call: async (...args: readonly unknown[]) => {
       calls.push(args);
       return await Promise.resolve({ instances: [{ spec }], sockets: [] });
     },
   } as unknown as KeeperLink;
-  await stopOne(link, spec.key);
-  await stopOne(link, spec.key, 1000);
+  await endOne(link, spec.key);
+  await endOne(link, spec.key, 1000);
   assert.deepEqual(
     calls.filter((_, n) => n % 2 === 1),
     [
@@ -24,5 +26,5 @@ test("an instance that drains for hours is waited for", async () => {
       ["stop", { key: spec.key, withinMs: 1000 }, 16_000],
     ],
   );
-  await assert.rejects(stopOne(link, "shop|1|web-2"), { code: "NOT_FOUND" });
+  await assert.rejects(endOne(link, "shop|1|web-2"), { code: "NOT_FOUND" });
 });

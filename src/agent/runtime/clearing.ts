@@ -15,11 +15,11 @@ export interface Cleared {
 
 /** Drains and stops instances, all at once; they stay known to the keeper. */
 export async function stopAll(link: KeeperLink, held: readonly Held[], withinMs?: number): Promise<Cleared> {
-  const results = await Promise.all(
-    held.map(async ({ view: { spec } }): Promise<[string, StopResult]> => {
-      return [spec.key, await stop(link, spec, withinMs)];
-    }),
-  );
+  const stopOf = async ({ view: { spec } }: Held): Promise<[string, StopResult]> => [
+    spec.key,
+    await stop(link, spec, withinMs),
+  ];
+  const results = await link.ends.during(keysOf(held), async () => await Promise.all(held.map(stopOf)));
   return {
     cut: results.reduce((sum, [, result]) => sum + result.cut, 0),
     forced: results.filter(([, result]) => result.forced).map(([key]) => key),
@@ -27,14 +27,33 @@ export async function stopAll(link: KeeperLink, held: readonly Held[], withinMs?
   };
 }
 
-/** Drains and stops one instance, in its own time or in `withinMs`, however long that is. @throws SkeinError NOT_FOUND */
-export async function stopOne(link: KeeperLink, key: string, withinMs?: number): Promise<void> {
+/** Ends one instance, in its own time or in `withinMs`, however long that is. @throws SkeinError NOT_FOUND */
+export async function endOne(link: KeeperLink, key: string, withinMs?: number): Promise<void> {
+  await link.ends.during([key], async () => await stopOne(link, key, withinMs));
+}
+
+/**
+ * Drains and stops one instance, and starts it again as it was.
+ * @returns false where somebody ends it: then that is what was done
+ * @throws SkeinError NOT_FOUND
+ */
+export async function startAgain(link: KeeperLink, key: string): Promise<boolean> {
+  using again = link.ends.again(key);
+  await stopOne(link, key);
+  if (again.isEnded) return false;
+  await link.call("again", { key });
+  return true;
+}
+
+async function stopOne(link: KeeperLink, key: string, withinMs?: number): Promise<void> {
   const { instances } = await link.call("list", {});
   const held = instances.find(({ spec }) => spec.key === key);
   if (held === undefined)
     throw new SkeinError("NOT_FOUND", `no instance ${key}`, { data: { instance: key } });
   await stop(link, held.spec, withinMs);
 }
+
+const keysOf = (held: readonly Held[]): string[] => held.map(({ view }) => view.spec.key);
 
 async function stop(
   link: KeeperLink,
@@ -47,11 +66,13 @@ async function stop(
 /** Forgets stopped instances with everything that was theirs alone, and closes what the app no longer uses. */
 export async function forgetAll(link: KeeperLink, held: readonly Held[]): Promise<void> {
   if (held.length === 0) return;
-  for (const { view, meta } of held) {
-    const { key } = view.spec;
-    await link.call("forget", { key });
-    for (const socket of meta.sockets) await link.call("unlockPort", { key: `${key}|${socket.name}` });
-  }
+  await link.ends.during(keysOf(held), async () => {
+    for (const { view, meta } of held) {
+      const { key } = view.spec;
+      await link.call("forget", { key });
+      for (const socket of meta.sockets) await link.call("unlockPort", { key: `${key}|${socket.name}` });
+    }
+  });
   await closeUnused(link, new Set(held.map(({ meta }) => meta.app)));
 }
 

@@ -3,6 +3,7 @@ import { ensureKeeper, type KeeperClient } from "../../keeper/client.ts";
 import type { KeeperEvent, OpArgs, OpName, OpResult } from "../../keeper/protocol.ts";
 import { messageOf } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
+import { Ends } from "./ends.ts";
 
 export interface LinkOptions {
   readonly run: string;
@@ -18,6 +19,8 @@ export type LinkEvent = KeeperEvent | { readonly type: "keeper"; readonly lost: 
 
 /** The agent's line to its keeper. It starts one when none is there, and again when that one dies. */
 export class KeeperLink implements AsyncDisposable {
+  /** What is being ended through it. */
+  readonly ends = new Ends();
   readonly #options: LinkOptions;
   readonly #listeners = new Set<(event: LinkEvent) => void>();
   readonly #end = new AbortController();

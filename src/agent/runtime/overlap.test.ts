@@ -5,7 +5,17 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { Load } from "./load.fixture.ts";
-import { bench, deploy, get, listenAt, plainNode, processPlan, releasePlan } from "./runtime.fixture.ts";
+import type { ReleasePlan } from "./plan.ts";
+import {
+  bench,
+  type Bench,
+  deploy,
+  get,
+  listenAt,
+  plainNode,
+  processPlan,
+  releasePlan,
+} from "./runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
 /** Fails when another one of its kind holds the lock, and writes its life into a journal. */
@@ -22,6 +32,15 @@ const worker = (home: string, version: string): string => `
   }, 100));
 `;
 
+const journalOf = ({ home }: Bench): string[] =>
+  fs.readFileSync(path.join(home, "journal"), "utf8").trim().split("\n");
+
+/** A whole hand-over to a worker that has come to its first line: until then a signal ends it without a word. */
+async function replaced(b: Bench, plan: ReleasePlan, old: ReleasePlan | undefined, version: string) {
+  await deploy(b.runtime, plan, old, b.signal);
+  await eventually(version, () => journalOf(b).at(-1) === `start ${version}`);
+}
+
 test("a worker that must never run twice never does, and a bad successor brings the old one back", async (t) => {
   const b = await bench(t);
   const solo = processPlan("node app.js", { name: "worker", overlap: false });
@@ -31,11 +50,11 @@ test("a worker that must never run twice never does, and a bad successor brings 
     b.release({ "app.js": `${worker(b.home, "bad")}; fs.rmSync(lock); process.exit(1)` }),
     { ...solo, ready: { ...solo.ready, aliveMs: 3000 } },
   );
-  await deploy(b.runtime, one, undefined, b.signal);
-  await deploy(b.runtime, two, one, b.signal);
+  await replaced(b, one, undefined, "one");
+  await replaced(b, two, one, "two");
   await assert.rejects(b.runtime.judge(bad, {}, b.signal), { code: "APP_EXITED" });
   const journal = await eventually("six lines", () => {
-    const lines = fs.readFileSync(path.join(b.home, "journal"), "utf8").trim().split("\n");
+    const lines = journalOf(b);
     return lines.length === 6 && lines;
   });
   assert.deepEqual(journal, ["start one", "end one", "start two", "end two", "start bad", "start two"]);
@@ -45,6 +64,37 @@ test("a worker that must never run twice never does, and a bad successor brings 
     [[two.release, "serving"]],
   );
 });
+
+test("what is being ended is not brought back by who has it started again", async (t) => {
+  const b = await bench(t);
+  const solo = processPlan("node app.js", { name: "worker", overlap: false });
+  const [one, two, three] = ["one", "two", "three"].map((version) =>
+    releasePlan(b.release({ "app.js": worker(b.home, version) }), solo),
+  );
+  assert.ok(one !== undefined && two !== undefined && three !== undefined);
+  const keyOf = async (): Promise<string> => (await b.runtime.list())[0]?.key ?? "";
+  await replaced(b, one, undefined, "one");
+  const first = await keyOf();
+  const [, after] = await Promise.all([replaced(b, two, one, "two"), startedAgain(b, first, "draining")]);
+  assert.equal(after, false, "asked for while it made way");
+  const second = await keyOf();
+  const before = b.runtime.bounce(second);
+  const verify = async (): Promise<void> => assert.equal(await b.runtime.bounce(second), false, "after that");
+  await b.runtime.judge(three, { verify }, b.signal);
+  await replaced(b, three, two, "three");
+  assert.equal(await before, false, "asked for before it made way");
+  assert.equal(await b.runtime.bounce(await keyOf()), true);
+  const lives = ["one", "two", "three"].flatMap((version) => [`start ${version}`, `end ${version}`]);
+  assert.deepEqual(journalOf(b).slice(0, 6), lives);
+});
+
+/** What comes of having it started again once it is in this state. */
+async function startedAgain(b: Bench, key: string, state: string): Promise<boolean> {
+  const isIn = async (): Promise<boolean> =>
+    (await b.runtime.list()).some((row) => row.key === key && row.state === state);
+  await eventually(state, isIn, { everyMs: 1 });
+  return await b.runtime.bounce(key);
+}
 
 test("what may not run in two versions is not started beside one that is to go on", async (t) => {
   const b = await bench(t);

@@ -9,7 +9,7 @@ import type { Log } from "../../lib/log.ts";
 import { programFile } from "../../lib/program.ts";
 import { addressVariables } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
-import { closeUnused, forgetAll, stopAll, stopOne } from "./clearing.ts";
+import { closeUnused, endOne, forgetAll, startAgain, stopAll } from "./clearing.ts";
 import { inTheWay, inTheWayOf, makeWay, refuseTwice, type Comer } from "./make-way.ts";
 import type { Place } from "./instance-spec.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
@@ -262,10 +262,20 @@ export class AppRuntime implements AsyncDisposable {
     return { warnings };
   }
 
-  /** Stops one instance (drained, in its own time or in `withinMs`) and, unless `stay`, starts it again as it was. */
-  async bounce(key: string, stay: boolean, withinMs?: number): Promise<void> {
-    await stopOne(this.#link, key, withinMs);
-    if (!stay) await this.#link.call("again", { key });
+  /** Stops one instance, drained, in its own time or in `withinMs`. @throws SkeinError NOT_FOUND */
+  async stop(key: string, withinMs?: number): Promise<void> {
+    await endOne(this.#link, key, withinMs);
+  }
+
+  /**
+   * Stops one instance, drained, and starts it again as it was, unless it is being ended or has made way for a run that
+   * is judged. @returns whether it was started again
+   * @throws SkeinError NOT_FOUND
+   */
+  async bounce(key: string): Promise<boolean> {
+    const madeWay = [...this.#drafts.values()].flatMap(({ stopped }) => stopped);
+    if (madeWay.some(({ view }) => view.spec.key === key)) return false;
+    return await startAgain(this.#link, key);
   }
 
   /** Holds a listening socket for the agent itself (the registry's) and gives this process a copy of it. */
