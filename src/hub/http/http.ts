@@ -173,23 +173,38 @@ export function sendError(req: http.IncomingMessage, res: http.ServerResponse, e
 }
 
 /**
- * Lines of JSON as they come, with a blank one when nothing came for a while. Ends with the connection. What fails
- * before the first line is an ordinary error; later it is the last line, `{"error": …}`.
+ * Lines of JSON as they come, with a blank one when nothing came for a while: also before the first line, for which
+ * somebody may wait long. Ends with the connection. What fails before anything was sent is an ordinary error; later it
+ * is the last line, `{"error": …}`.
  */
-export async function sendLines(res: http.ServerResponse, lines: AsyncIterable<unknown>): Promise<void> {
+export async function sendLines(
+  res: http.ServerResponse,
+  lines: AsyncIterable<unknown>,
+  heartbeatMs = HEARTBEAT_MS,
+): Promise<void> {
   const iterator = lines[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  res.writeHead(200, { "content-type": "application/x-ndjson" });
-  res.flushHeaders();
+  const begin = (): void => {
+    if (res.headersSent) return;
+    res.writeHead(200, { "content-type": "application/x-ndjson" });
+    res.flushHeaders();
+  };
   const heartbeat = setInterval(() => {
+    begin();
     if (!res.writableNeedDrain) res.write("\n");
-  }, HEARTBEAT_MS);
+  }, heartbeatMs);
   try {
-    for (let next = first; next.done !== true && !res.destroyed; next = await iterator.next()) {
+    for (
+      let next = await iterator.next();
+      next.done !== true && !res.destroyed;
+      next = await iterator.next()
+    ) {
+      begin();
       if (!res.write(`${JSON.stringify(next.value)}\n`)) await drained(res);
     }
+    begin();
     res.end();
   } catch (err) {
+    if (!res.headersSent) throw err;
     res.end(`${JSON.stringify({ error: toWire(err) })}\n`);
   } finally {
     clearInterval(heartbeat);
