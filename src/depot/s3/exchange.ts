@@ -4,6 +4,7 @@ import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import timers from "node:timers/promises";
+import { drained } from "../../lib/drained.ts";
 import { errnoOf, messageOf, SkeinError } from "../../lib/errors.ts";
 import { PACE, paced, type Pace } from "../pace.ts";
 
@@ -127,13 +128,6 @@ async function send(req: http.ClientRequest, body: Outgoing["body"]): Promise<vo
     if (!req.write(piece)) await drained(req);
   }
   req.end();
-}
-
-async function drained(req: http.ClientRequest): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<unknown>();
-  req.once("drain", resolve).once("close", resolve);
-  await promise;
-  req.off("drain", resolve).off("close", resolve);
 }
 
 /** Ends the request when it waits too long for a connection, while sending, or for the answer's head. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PassThrough, Readable } from "node:stream";
+import { PassThrough, Readable, Writable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import test from "node:test";
 import * as fc from "fast-check";
@@ -79,4 +79,17 @@ test("data goes on as it comes, and what is inside it is taken for no failure", 
       ],
     ],
   );
+});
+
+test("a client whose line breaks while it is waited for ends the answer, and is no failure of git's", async () => {
+  const cut = new Writable({
+    highWaterMark: 1,
+    write(_bytes, _encoding, _done) {
+      setImmediate(() => this.destroy(new Error("ECONNRESET")));
+    },
+  });
+  cut.on("error", () => undefined);
+  const said = Readable.from([Buffer.from(packet("refs")), Buffer.from(packet("more"))]);
+  const { isBegun, isFailed } = await passOn(said, cut, { explain: async () => undefined });
+  assert.deepEqual([isBegun, isFailed], [true, false]);
 });

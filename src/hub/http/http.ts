@@ -1,9 +1,8 @@
 /** One request: bounded body in, JSON, lines or an error out. Everything that is about HTTP and nothing else. */
-import { once } from "node:events";
 import type http from "node:http";
-import type { Writable } from "node:stream";
 import type { z } from "zod";
 import { AFTER_HEADER, CODED, CODED_AFTER, decode, encode, type Shared } from "../../api/coding.ts";
+import { drained } from "../../lib/drained.ts";
 import { isSkeinError, SkeinError, toWire, type ErrorCode } from "../../lib/errors.ts";
 import { ERROR_CODES } from "../../lib/error-codes.ts";
 
@@ -210,12 +209,4 @@ export async function sendLines(
     clearInterval(heartbeat);
     await iterator.return?.();
   }
-}
-
-/** Waits until what was written has gone out, or the reader has. */
-export async function drained(res: Writable): Promise<void> {
-  const over = new AbortController();
-  const { signal } = over;
-  await Promise.race([once(res, "drain", { signal }), once(res, "close", { signal })]);
-  over.abort();
 }
