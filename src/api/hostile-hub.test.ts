@@ -80,15 +80,15 @@ test("a hub that answers nonsense is asked last from then on", async (t) => {
 });
 
 test("an etag that no header can carry is not taken: it would break every later request", async (t) => {
-  const envelope = { t: "ticket.1", p: "", s: [] };
+  const ticket = { t: "ticket.1", p: "", s: [] };
   const wanted = {
     etag: "a\r\nb",
     incarnation: "1",
     catchingUp: false,
     duplicate: false,
-    beacon: envelope,
+    beacon: ticket,
     charters: [],
-    identity: { ticket: envelope, enrol: envelope, label: null, revoke: null },
+    identity: { ticket, enrol: ticket, label: null, revoke: null },
     apps: [],
     commands: [],
     lastReceipts: [],
@@ -96,4 +96,39 @@ test("an etag that no header can carry is not taken: it would break every later 
   const hub = await hubThat(t, (_req, res) => void res.end(JSON.stringify(wanted)));
   using client = clientOf(t, hub);
   await assert.rejects(client.wanted(undefined, 0), { code: "BAD_REQUEST" });
+});
+
+const envelope = { t: "command.1", p: "", s: [] };
+
+async function said(client: HubClient): Promise<object[]> {
+  const lines: object[] = [];
+  for await (const line of client.command(envelope, new AbortController().signal)) lines.push(line);
+  return lines;
+}
+
+test("a node does not end the answers of others by speaking as the hub does", async (t) => {
+  const node = "a".repeat(32);
+  const error = { code: "REVOKED", message: "all is over" };
+  const lines = [
+    { node, type: "line", error },
+    { node: "b".repeat(32), type: "result", ok: true },
+  ];
+  const hub = await hubThat(
+    t,
+    (_req, res) => void res.end(lines.map((line) => JSON.stringify(line)).join("\n")),
+  );
+  using client = clientOf(t, hub);
+  assert.deepEqual(await said(client), lines);
+  const ended = await hubThat(t, (_req, res) => void res.end(JSON.stringify({ error })));
+  using other = clientOf(t, ended);
+  await assert.rejects(said(other), { code: "REVOKED", message: "all is over" });
+});
+
+test("a line that is none of the stream's is the hub's fault, and no defect of this program", async (t) => {
+  const hub = await hubThat(t, (_req, res) => void res.end('{"node": 1}\n'));
+  using client = clientOf(t, hub);
+  await assert.rejects(said(client), {
+    code: "BAD_REQUEST",
+    message: /in a form this version does not read/,
+  });
 });

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
-import type { z } from "zod";
+import * as z from "zod";
 import { WHOLE_BYTES, type ProvenBlob } from "../depot/peers/proof.ts";
 import { fromWire, isSkeinError, SkeinError, type WireError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
@@ -66,6 +66,8 @@ export interface CallOptions {
 const HEARTBEAT_LOST_MS = 25_000;
 /** What a header can carry: an etag is sent back in one. */
 const ETAG = /^[\x21-\x7e]{1,256}$/;
+/** Why the hub ends a stream. A line that says more than that is a node's, whatever it says. */
+const lastWord = z.strictObject(errorBody.shape);
 const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
 /** They are posted for their length, and may ask only. */
 const QUESTIONS: ReadonlySet<string> = new Set([
@@ -272,8 +274,7 @@ export class HubClient implements Disposable {
 
   /** Sends a signed command and gives what the nodes answer, line by line; ends when all have answered. */
   async *command(command: Envelope, signal: AbortSignal): AsyncGenerator<s.CommandLine, void> {
-    const response = await this.#send("postCommand", { body: { command }, signal });
-    for await (const line of this.#lines(response)) yield ROUTES.postCommand.lines.parse(line);
+    yield* this.#lines("postCommand", await this.#send("postCommand", { body: { command }, signal }));
   }
 
   /** A node's answer to a command: lines of JSON, the last one `{type: "result", …}`. */
@@ -324,18 +325,22 @@ export class HubClient implements Disposable {
   }
 
   async *#events(query: Query, signal: AbortSignal): AsyncGenerator<s.HubEvent, void> {
-    const response = await this.#send("events", { query, signal });
-    for await (const line of this.#lines(response)) yield ROUTES.events.lines.parse(line);
+    yield* this.#lines("events", await this.#send("events", { query, signal }));
   }
 
-  async *#lines(response: Readable): AsyncGenerator<unknown, void> {
+  async *#lines<N extends "events" | "postCommand">(
+    name: N,
+    response: Readable,
+  ): AsyncGenerator<z.infer<(typeof ROUTES)[N]["lines"]>, void> {
     const lost = (): SkeinError => new SkeinError("HUB_UNREACHABLE", `${this.name} fell silent`);
     const stop = failWhenSilent(response, HEARTBEAT_LOST_MS, lost);
     try {
       for await (const line of ndjsonLines(response as AsyncIterable<Uint8Array>)) {
-        const failed = errorBody.safeParse(line);
+        const failed = lastWord.safeParse(line);
         if (failed.success) throw fromWire(failed.data.error as WireError);
-        yield line;
+        const parsed = ROUTES[name].lines.safeParse(line);
+        if (!parsed.success) throw this.#unread(name, parsed.error);
+        yield parsed.data as z.infer<(typeof ROUTES)[N]["lines"]>;
       }
     } catch (err) {
       throw err instanceof SkeinError ? err : cutOff(this.name, err);
@@ -371,12 +376,16 @@ export class HubClient implements Disposable {
       const parsed = route.response?.safeParse(await body());
       const answer = parsed?.data as Answer<N>;
       if (parsed?.success !== false && isGood(answer)) return answer;
-      const why = `${this.name} answered ${name} in a form this version does not read`;
-      throw new SkeinError("BAD_REQUEST", why, { cause: parsed?.error });
+      throw this.#unread(name, parsed?.error);
     } catch (err) {
       this.#line.askLast(first);
       throw err;
     }
+  }
+
+  #unread(name: RouteName, cause: unknown): SkeinError {
+    const why = `${this.name} answered ${name} in a form this version does not read`;
+    return new SkeinError("BAD_REQUEST", why, { cause });
   }
 
   async #backOff(failures: number, signal: AbortSignal): Promise<void> {
