@@ -142,8 +142,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   const done = await fillStage(plan, tree, { ...options, ...begun, meter, flushes });
   faultPoint("install.filled");
   meter.enter("flush");
-  await flushes.end();
-  const flushed = finishStage(whole, plan, signal);
+  const flushed = finishStage(whole, plan, flushes, signal);
   // Both take the disk's time; a failure is met when the record is written.
   flushed.catch(() => undefined);
   const { rows, segments, times } = tree;
@@ -206,11 +205,16 @@ function planRest(
 }
 
 /** What was put down goes to the disk. Root's folders are shut to others as they are. */
-async function finishStage(whole: Layout, { files, changed }: Layout, signal: AbortSignal): Promise<void> {
-  const { stage, folders } = whole;
+async function finishStage(
+  { stage, folders }: Layout,
+  { files, changed }: Layout,
+  flushes: EarlyFlushes,
+  signal: AbortSignal,
+): Promise<void> {
   if (process.getuid?.() !== 0) {
     for (const folder of folders.toReversed()) if (folder !== stage) fs.chmodSync(folder, 0o555);
   }
+  await flushes.end();
   await flushPut(stage, files, changed, signal);
 }
 
