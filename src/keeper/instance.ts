@@ -69,6 +69,7 @@ export class Instance {
   #cages: readonly string[] = [];
   #timer: NodeJS.Timeout | undefined;
   #ending: Promise<StopResult> | undefined;
+  #clearing: Promise<void> | undefined;
   #gate = "";
 
   constructor(spec: InstanceSpec, around: Surroundings) {
@@ -84,6 +85,14 @@ export class Instance {
   /** Is there a process, or will there be one without being asked again? */
   get live(): boolean {
     return this.#state === "running" || this.#state === "stopping" || this.#state === "waiting";
+  }
+
+  /**
+   * What it left is being killed, by the mark that its next process has too: that one is not to be there before.
+   * undefined: nothing is
+   */
+  get clearing(): Promise<void> | undefined {
+    return this.#clearing;
   }
 
   view(): InstanceView {
@@ -252,12 +261,18 @@ export class Instance {
     // Told before anything else is done: callers must not be led there any more.
     const restartInMs = delay ?? null;
     this.#around.emit({ type: "exited", key: this.spec.key, pid, exit, state: this.#state, restartInMs });
-    if (delay !== undefined) this.#restartIn(delay, pid);
-    else if (pid > 0) void killGroup(pid, markOf(this.spec));
+    const cleared = pid > 0 ? this.#clear(pid) : Promise.resolve();
+    if (delay !== undefined) this.#restartIn(delay, cleared);
   }
 
-  #restartIn(delay: number, group: number): void {
-    const cleared = group > 0 ? killGroup(group, markOf(this.spec)) : Promise.resolve();
+  async #clear(group: number): Promise<void> {
+    const clearing = killGroup(group, markOf(this.spec));
+    this.#clearing = clearing;
+    await clearing;
+    if (this.#clearing === clearing) this.#clearing = undefined;
+  }
+
+  #restartIn(delay: number, cleared: Promise<void>): void {
     this.#timer = setTimeout(() => {
       void cleared.then(() => {
         if (this.#state === "waiting") this.#tryAgain();
@@ -280,6 +295,7 @@ export class Instance {
     clearTimeout(this.#timer);
     if (this.#state !== "running" && this.#state !== "stopping") {
       if (this.#state === "waiting") this.#become("stopped", { pid: 0 });
+      await this.#clearing;
       return { cut: 0, forced: false, exit: this.#exit, ms: 0 };
     }
     const group = this.#pid;

@@ -10,7 +10,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import { programFile } from "../lib/program.ts";
 import { ensureKeeper, KeeperClient } from "./client.ts";
 import { keeperFor, killGroup, spec, tcp, type Fixture } from "./keeper.fixture.ts";
-import { groupMembers } from "./proc.ts";
+import { allByEnvironment, groupMembers } from "./proc.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
 
 const lines = (f: Fixture): string[] =>
@@ -112,6 +112,31 @@ test("an instance that ends is reported within 100 ms", async (t) => {
     delays.push((await heard) - killed);
   }
   assert.ok(Math.min(...delays) < 100, delays.join(" "));
+});
+
+test("what a crashed instance left is killed, and not who is started in its place", async (t) => {
+  const f = await keeperFor(t);
+  // The first one leaves a daemon.
+  const script = 'if mkdir "$SKEIN_KEY"; then setsid sleep 60 & sleep 0.1; exit 7; fi; exec sleep 60';
+  const startedTwice = async (key: string): Promise<number> => {
+    const env = { PATH: "/usr/bin:/bin", SKEIN_KEY: key };
+    const instance = spec(f.home, { key, argv: ["/bin/sh", "-c", script], env, restart: null });
+    const crashed = new Promise<void>((resolve) => {
+      f.keeper.onEvent = (event) => event.type === "exited" && event.key === key && resolve();
+    });
+    await f.keeper.call("start", { instance });
+    await crashed;
+    const { pid } = await f.keeper.call("again", { key });
+    await eventually("the daemon's end", () => allByEnvironment(`SKEIN_KEY=${key}`).length < 2);
+    return pid;
+  };
+  const pids: number[] = [];
+  for (const key of ["a", "b", "c", "d", "e"]) pids.push(await startedTwice(`left ${key}`));
+  const { instances } = await f.keeper.call("list", {});
+  assert.deepEqual(
+    instances.map(({ pid, state }) => [pid, state]),
+    pids.map((pid) => [pid, "running"]),
+  );
 });
 
 test("a crashing instance is started again with backoff, up to its limit, and then its socket is closed", async (t) => {

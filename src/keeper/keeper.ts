@@ -97,7 +97,11 @@ export class Keeper {
     this.#saveSoon();
   }
 
-  start(spec: InstanceSpec): InstanceView {
+  start(spec: InstanceSpec): InstanceView | Promise<InstanceView> {
+    return onceCleared(this.#instances.get(spec.key), () => this.#start(spec));
+  }
+
+  #start(spec: InstanceSpec): InstanceView {
     const former = this.#instances.get(spec.key);
     if (former?.live === true) throw new SkeinError("CONFLICT", `instance ${spec.key} runs already`);
     former?.clean();
@@ -108,10 +112,12 @@ export class Keeper {
     return instance.view();
   }
 
-  again(key: string): InstanceView {
+  again(key: string): InstanceView | Promise<InstanceView> {
     const instance = this.#get(key);
-    if (!instance.live) instance.start();
-    return instance.view();
+    return onceCleared(instance, () => {
+      if (!instance.live) instance.start();
+      return instance.view();
+    });
   }
 
   attach(key: string): InstanceView {
@@ -259,4 +265,9 @@ export class Keeper {
       }
     }
   }
+}
+
+/** At once where nothing is to be waited for: what is asked next is to find it started. */
+function onceCleared<T>(former: Instance | undefined, start: () => T): T | Promise<T> {
+  return former?.clearing === undefined ? start() : former.clearing.then(start);
 }
