@@ -2,6 +2,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
 import * as lifecycle from "../../operator/lifecycle.ts";
 import { knownNodes, nodeNamed } from "../../operator/nodes.ts";
+import type { Operator } from "../../operator/operator.ts";
 import type { PublishedOrder } from "../../operator/publish-order.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
@@ -18,58 +19,53 @@ export interface StopFlags {
 
 const COMMAND_VALID_MS = 60_000;
 
-export async function start(
+export type How = "start" | "stop" | "restart";
+
+/** start, stop, restart. */
+export async function bring(
   context: Context,
+  how: How,
   word: string | undefined,
   flags: StopFlags,
 ): Promise<Result | undefined> {
   if (hasBucket({}))
-    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "start", word, flags);
+    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, how, word, flags);
   const what = subject(word, context.globals.app);
-  if (what.kind === "instance") return await instance(context, what, "start");
-  return await order(context, what, flags, lifecycle.start);
+  if (what.kind === "app") return await order(context, what, how, flags);
+  refuseWhole(what.instance, flags);
+  return await instance(context, what, how);
 }
 
-export async function restart(
-  context: Context,
-  word: string | undefined,
-  flags: StopFlags,
-): Promise<Result | undefined> {
-  if (hasBucket({}))
-    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "restart", word, flags);
-  const what = subject(word, context.globals.app);
-  if (what.kind === "instance") return await instance(context, what, "restart");
-  return await order(context, what, flags, lifecycle.restart);
-}
-
-export async function stop(
-  context: Context,
-  word: string | undefined,
-  flags: StopFlags,
-): Promise<Result | undefined> {
-  if (hasBucket({}))
-    return await (await import("../bucket/bucket-bodies.ts")).reorder(context, "stop", word, flags);
-  const what = subject(word, context.globals.app);
-  if (what.kind === "instance") return await instance(context, what, "stop");
-  return await order(context, what, flags, (operator, options) =>
-    lifecycle.stop(operator, { ...options, all: flags.all === true, now: flags.now === true }),
-  );
+/** What is for an app would be passed over where one instance is meant. @throws SkeinError USAGE */
+function refuseWhole(named: string, { all, now, attended }: StopFlags): void {
+  const given = { "--all": all, "--now": now, "--attended": attended };
+  const [flag] = Object.entries(given).find(([, isGiven]) => isGiven === true) ?? [];
+  if (flag === undefined) return;
+  throw usage(`${flag} is for an app, and ${named} is one instance`, `Leave ${flag} out, or name the app.`);
 }
 
 type Publish = (
-  operator: Parameters<typeof lifecycle.start>[0],
+  operator: Operator,
   options: lifecycle.LifecycleOptions,
+  flags: StopFlags,
 ) => Promise<PublishedOrder>;
+
+const PUBLISH: Readonly<Record<How, Publish>> = {
+  start: lifecycle.start,
+  restart: lifecycle.restart,
+  stop: async (operator, options, { all, now }) =>
+    await lifecycle.stop(operator, { ...options, all: all === true, now: now === true }),
+};
 
 async function order(
   context: Context,
   what: Subject & { readonly kind: "app" },
+  how: How,
   flags: StopFlags,
-  publish: Publish,
 ): Promise<Result | undefined> {
   const operator = await context.operator();
   const shown = progress(context.io);
-  const published = await publish(operator, {
+  const options = {
     app: await appHere(context, what.app),
     env: context.env,
     release: what.release,
@@ -77,7 +73,8 @@ async function order(
     attended: flags.attended === true,
     tell: shown.tell,
     signal: context.signal,
-  });
+  };
+  const published = await PUBLISH[how](operator, options, flags);
   return await finish(context, operator, published, shown);
 }
 
@@ -86,7 +83,7 @@ const DONE = { start: "runs", stop: "is stopped", restart: "was restarted" } as 
 async function instance(
   context: Context,
   what: Subject & { readonly kind: "instance" },
-  how: keyof typeof DONE,
+  how: How,
 ): Promise<Result> {
   const operator = await context.operator();
   const node = nodeNamed(await knownNodes(operator, context.signal), what.node);

@@ -13,7 +13,7 @@ export function registerLifecycle(program: Command, run: Run): void {
     .action(async (word: string | undefined, flags: StopFlags, command: Command) => {
       await run(
         command,
-        async (context) => await (await import("./lifecycle-bodies.ts")).start(context, word, flags),
+        async (context) => await (await import("./lifecycle-bodies.ts")).bring(context, "start", word, flags),
       );
     });
   program
@@ -26,7 +26,7 @@ export function registerLifecycle(program: Command, run: Run): void {
     .action(async (word: string | undefined, flags: StopFlags, command: Command) => {
       await run(
         command,
-        async (context) => await (await import("./lifecycle-bodies.ts")).stop(context, word, flags),
+        async (context) => await (await import("./lifecycle-bodies.ts")).bring(context, "stop", word, flags),
       );
     });
   program
@@ -37,7 +37,8 @@ export function registerLifecycle(program: Command, run: Run): void {
     .action(async (word: string | undefined, flags: StopFlags, command: Command) => {
       await run(
         command,
-        async (context) => await (await import("./lifecycle-bodies.ts")).restart(context, word, flags),
+        async (context) =>
+          await (await import("./lifecycle-bodies.ts")).bring(context, "restart", word, flags),
       );
     });
 }
