@@ -450,6 +450,10 @@ test("a mistyped verb of the agent is not run in place of apps", (t) => {
   const typo = skein(folder(t), "agent", "instal");
   assert.equal(typo.exit, 2);
   assert.match(typo.err, /unknown command 'agent instal'[^]*skein agent run -- COMMAND/);
+  const before = skein(folder(t), "agent", "rum", "--", "node", "--", "server.js");
+  assert.equal(before.exit, 2);
+  assert.match(before.err, /unknown command 'agent rum'/);
+  assert.match(skein(folder(t), "agent", "run", "--", "node", "--", "server.js").err, /NOT_JOINED/);
 });
 
 /** One that nobody listens on. */

@@ -121,9 +121,12 @@ function registerAgent(program: Command, run: Run): void {
 
 /** A mistyped verb would be run in place of every app. @throws SkeinError USAGE */
 function refuseStray(words: readonly string[]): void {
-  if (words.length === 0 || process.argv.includes("--")) return;
+  const dashes = process.argv.indexOf("--");
+  const own = dashes === -1 ? 0 : process.argv.length - dashes - 1;
+  const stray = words.slice(0, words.length - own);
+  if (stray.length === 0) return;
   throw usage(
-    `unknown command 'agent ${words.join(" ")}'`,
+    `unknown command 'agent ${stray.join(" ")}'`,
     "skein agent run, skein agent install; a command of your own goes after --: skein agent run -- COMMAND.",
   );
 }
