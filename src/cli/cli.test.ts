@@ -252,6 +252,36 @@ test("what runs by itself names folders as they are called from anywhere", (t) =
   }
 });
 
+test("an agent's unit that pulls from a bucket is of the environment and the cluster that its installer is told", (t) => {
+  const dir = folder(t);
+  const pin = "ab".repeat(32);
+  const print = ["agent", "install", "--print"];
+  const { out } = skeinWith(
+    dir,
+    { SKEIN_ENV: "prod", SKEIN_CHARTER: pin },
+    ...print,
+    "--source",
+    "dir:/b",
+    "--app",
+    "web",
+  );
+  assert.match(out, new RegExp(`^ExecStart=.* --source dir:/b --charter ${pin} --app web --env prod$`, "m"));
+  assert.doesNotMatch(
+    skeinWith(dir, { SKEIN_ENV: "prod", SKEIN_CHARTER: pin }, ...print).out,
+    /--env|--charter/,
+  );
+  for (const [said, words] of [
+    [/is no fingerprint/, ["--source", "dir:/b", "--charter", "ab"]],
+    [/Add --source, or leave --charter out/, ["--charter", pin]],
+  ] as const) {
+    for (const verb of [print, ["agent", "run"]]) {
+      const { exit, err } = skein(dir, ...verb, ...words);
+      assert.equal(exit, 2, err);
+      assert.match(err, said);
+    }
+  }
+});
+
 test("where a bucket is another cluster's, init makes nothing", (t) => {
   const dir = folder(t);
   const bucket = `dir:${dir}/bucket`;
@@ -393,6 +423,7 @@ test("a word or flag that lacks its partner is named, before anything is asked o
     [["hub", "--cache-size", "1GiB"], /Name it with --depot/],
     [["hub", "install", "--print", "--listen", "x:y:z"], /x:y:z is no address/],
     [["agent", "install", "--print", "--cache-size", "much"], /--cache-size much/],
+    [["hub", "install", "--print", "--depot", "/srv/depot"], /--depot \/srv\/depot is no bucket/],
   ] as const;
   for (const [words, text] of rows) {
     const { exit, err } = skein(dir, ...words);

@@ -3,24 +3,20 @@ import { joinBucket } from "../../agent/node/join-bucket.ts";
 import { bucketSource } from "../../agent/source/source-bucket.ts";
 import { systemClock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";
-import { isDigest } from "../../lib/ids.ts";
 import type { Context } from "../command/context.ts";
 import { bucketHere, pinHere } from "../bucket/ftl-settings.ts";
-import { usage } from "../command/grammar.ts";
 import { nodeNameHere } from "../command/node-name.ts";
-import type { AgentFlags } from "./server-flags.ts";
+import { pinTold, type AgentFlags } from "./server-flags.ts";
 
 /** A bucket in the place of hubs. A node that has joined a cluster keeps its name and labels. */
 export async function bucketOptions(
   context: Context,
-  { source, charter, join, name }: AgentFlags,
+  flags: AgentFlags,
   log: Log,
 ): Promise<Pick<AgentOptions, "source" | "begin"> & Disposable> {
+  const { source, join, name } = flags;
   const { signal, env, globals } = context;
-  if (charter !== undefined && !isDigest(charter)) {
-    throw usage("--charter is no fingerprint", "Give the 64 digits that skein init printed.");
-  }
-  const pin = charter ?? (await pinHere(context));
+  const pin = pinTold(flags) ?? (await pinHere(context));
   const bucket = await bucketHere(source === undefined ? {} : { bucket: source }, context, "reading");
   const clock = systemClock;
   const wish = (app: string, of: string): boolean => of === env && app === (globals.app ?? app);

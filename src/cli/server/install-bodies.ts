@@ -9,8 +9,10 @@ import { SkeinError } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
 import { launcher, type Context, type Result } from "../command/context.ts";
 import { hostPort } from "../command/grammar.ts";
+import { first } from "../command/has-bucket.ts";
 import { nodeNameHere } from "../command/node-name.ts";
-import type { AgentFlags, HubFlags } from "./server-flags.ts";
+import { hubBucket } from "./server-bodies.ts";
+import { pinTold, type AgentFlags, type HubFlags } from "./server-flags.ts";
 import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "../command/traffic-flags.ts";
 import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
 
@@ -22,20 +24,30 @@ const SERVES = /"msg":"(agent started|hub)"/;
 
 /** The units of keeper and agent. */
 export async function installNode(context: Context, given: AgentFlags): Promise<Result> {
-  const flags = fromAnywhere(printedIn(context, given));
-  nearOf(flags); // what a unit would fail with at boot is told now
+  const flags = withVariables(fromAnywhere(printedIn(context, given)));
+  // What a unit would fail with at boot is told now.
+  nearOf(flags);
+  pinTold(flags);
   const secrets = flags.source === undefined ? undefined : "/etc/skein/agent.env";
-  const options = unitOptions(secrets, agentArgs(flags));
+  const wish =
+    flags.source === undefined ? [] : wordsOf({ app: context.globals.app, env: context.globals.env });
+  const args = (of: AgentArgs): string[] => [...agentArgs(of), ...wish];
+  const options = unitOptions(secrets, args(flags));
   // A ticket in a unit would be there for everybody to read, and one that is no good would fail there unseen.
-  const joined =
-    flags.print === true ? options : unitOptions(secrets, agentArgs({ ...flags, join: undefined }));
-  const first = async (): Promise<void> => await joinFirst(context, flags);
-  return await install(context, { program: "agent", options, units: nodeUnits(joined), first }, flags);
+  const joined = flags.print === true ? options : unitOptions(secrets, args({ ...flags, join: undefined }));
+  const before = async (): Promise<void> => await joinFirst(context, flags);
+  return await install(context, { program: "agent", options, units: nodeUnits(joined), before }, flags);
 }
 
 /** A unit is started in another folder. */
 const fromAnywhere = (flags: AgentFlags): AgentFlags =>
   flags.source === undefined ? flags : { ...flags, source: absoluteAddress(flags.source) };
+
+/** It does not have its installer's variables either. */
+const withVariables = (flags: AgentFlags): AgentFlags => {
+  const charter = flags.charter ?? first(process.env["SKEIN_CHARTER"]);
+  return flags.source === undefined || charter === undefined ? flags : { ...flags, charter };
+};
 
 async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
   if (flags.join === undefined) return;
@@ -54,6 +66,7 @@ async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
 export async function installHub(context: Context, given: HubFlags): Promise<Result> {
   const flags = printedIn(context, given);
   limitsOf(flags);
+  hubBucket(flags);
   const port = flags.listen === undefined ? "PORT" : hostPort(flags.listen, "0.0.0.0").port;
   const secrets = flags.depot === undefined ? undefined : "/etc/skein/hub.env";
   const options = unitOptions(secrets, hubArgs(flags));
@@ -84,13 +97,13 @@ interface Installation {
   readonly options: UnitOptions;
   readonly units: readonly Unit[];
   /** Before anything is written. */
-  readonly first?: () => Promise<void>;
+  readonly before?: () => Promise<void>;
 }
 
 /** Writes the units and starts them; without systemd, or with `--print`, shows what to do instead. */
 async function install(
   { io, signal }: Context,
-  { program, options, units, first }: Installation,
+  { program, options, units, before }: Installation,
   { print = false }: { readonly print?: boolean },
 ): Promise<Result> {
   const boot = bootText(program, options).trimEnd();
@@ -110,7 +123,7 @@ async function install(
       hint: `sudo ${launcher()} ${program} install`,
     });
   }
-  await first?.();
+  await before?.();
   for (const unit of units) await writeFile(path.join(UNITS, unit.file), unit.text);
   await run("systemctl", ["daemon-reload"]);
   const files = units.map(({ file }) => file);
@@ -155,7 +168,9 @@ async function journal(words: readonly string[], signal: AbortSignal): Promise<s
   return (await run("journalctl", ["--output", "cat", "--no-pager", ...words], { signal })).stdout.trim();
 }
 
-function agentArgs(flags: Omit<AgentFlags, "join"> & { readonly join?: string | undefined }): string[] {
+type AgentArgs = Omit<AgentFlags, "join"> & { readonly join?: string | undefined };
+
+function agentArgs(flags: AgentArgs): string[] {
   const { join, name, address, bind, source, charter } = flags;
   return [...wordsOf({ join, name, address, bind, source, charter }), ...nearArgs(flags)];
 }

@@ -23,7 +23,14 @@ import type { Context, Result } from "../command/context.ts";
 import { first, hasBucket } from "../command/has-bucket.ts";
 import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
-import { HUB_HERE, type AgentFlags, type HubFlags, type InitFlags, type UpFlags } from "./server-flags.ts";
+import {
+  HUB_HERE,
+  pinTold,
+  type AgentFlags,
+  type HubFlags,
+  type InitFlags,
+  type UpFlags,
+} from "./server-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
 import { openToApps } from "../command/file-modes.ts";
 import { nodeNameHere } from "../command/node-name.ts";
@@ -219,7 +226,7 @@ function warnOfStrangeKey(context: Context, spki: string, charter: Charter | und
 }
 
 /** @throws SkeinError USAGE */
-function hubBucket({ depot: address, ...flags }: HubFlags): HubBucket | undefined {
+export function hubBucket({ depot: address, ...flags }: HubFlags): HubBucket | undefined {
   const cacheBytes = cacheBytesOf(flags);
   if (address === undefined) {
     if (cacheBytes === undefined) return undefined;
@@ -279,6 +286,7 @@ export async function agent(context: Context, words: readonly string[], flags: A
   kernel()?.returnMemory();
   kernel()?.keepStrays();
   openToApps();
+  pinTold(flags);
   const { runAgent } = await import("../../agent/agent.ts");
   const log = logOf(context);
   using far =
