@@ -7,7 +7,7 @@ import type { TlsIdentity } from "../trust/tls.ts";
 import { GIT_ROUTE, splitAddress, type HubAddress } from "./hub-address.ts";
 
 export interface HubLineOptions {
-  /** Tried in turn; the one that answered last is tried first. */
+  /** Tried in turn; the one that answered last is tried first, and one that did not answer last. */
   readonly hubs: readonly HubAddress[];
   readonly identity: TlsIdentity;
   /** An operator's session.1 that vouches for `identity`, or who gives the one to be shown now. */
@@ -91,6 +91,7 @@ export class HubLine implements Disposable {
         return result;
       } catch (err) {
         if (!isSkeinError(err, "HUB_UNREACHABLE", "PIN_MISMATCH")) throw err;
+        this.askLast(hub);
         if (!isSkeinError(failure, "PIN_MISMATCH")) failure = err;
       }
     }

@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
+import net from "node:net";
 import test from "node:test";
 import { splitAddress, type HubAddress } from "../api/hub-address.ts";
-import { HubClient } from "../api/hub-client.ts";
+import { HubClient, type HubClientOptions } from "../api/hub-client.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
+import { atEnd } from "../lib/at-end.fixture.ts";
 import { ephemeralIdentity } from "../trust/tls.ts";
 import { seal } from "../trust/envelope.ts";
 import { HOUR, at, makeCluster, startTestHub, type Cluster } from "./hub.fixture.ts";
 
-async function clientOf(cluster: Cluster, hubs: readonly HubAddress[]): Promise<HubClient> {
+async function clientOf(
+  cluster: Cluster,
+  hubs: readonly HubAddress[],
+  more: Pick<HubClientOptions, "thrifty"> = {},
+): Promise<HubClient> {
   const identity = ephemeralIdentity();
   const body = {
     cluster: cluster.id,
@@ -16,7 +22,8 @@ async function clientOf(cluster: Cluster, hubs: readonly HubAddress[]): Promise<
     issued: at(),
     expires: at(HOUR),
   };
-  return new HubClient({ hubs, identity, session: await seal("session.1", body, [cluster.operator]) });
+  const session = await seal("session.1", body, [cluster.operator]);
+  return new HubClient({ hubs, identity, session, ...more });
 }
 
 test("of several hubs one that answers is found, and asked first from then on", async (t) => {
@@ -30,6 +37,24 @@ test("of several hubs one that answers is found, and asked first from then on", 
   using client = await clientOf(hub.cluster, hubs);
   assert.equal((await client.hub()).cluster, hub.cluster.id);
   assert.equal(client.name, `hub ${hub.address}`);
+});
+
+test("requests that wait for their turn at a hub that is gone go on to the next with the first of them", async (t) => {
+  const hub = await startTestHub(t);
+  let tried = 0;
+  const gone = net.createServer((socket) => {
+    tried += 1;
+    socket.destroy();
+  });
+  await new Promise<void>((listening) => gone.listen(0, "127.0.0.1", listening));
+  atEnd(t, () => gone.close());
+  const hubs = [
+    { spki: hub.spki, address: `127.0.0.1:${(gone.address() as net.AddressInfo).port}` },
+    { spki: hub.spki, address: hub.address },
+  ];
+  using client = await clientOf(hub.cluster, hubs, { thrifty: true });
+  await Promise.all([client.hub(), client.hub(), client.nodes(), client.apps()]);
+  assert.equal(tried, 1);
 });
 
 test("when no hub answers, a wrong key among them is what is told", async (t) => {

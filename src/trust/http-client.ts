@@ -131,8 +131,11 @@ class PinnedAgent extends http.Agent {
         this.#turns?.opened(performance.now() - began);
         callback?.(null, socket);
       },
-      // Node's type wants a stream beside the error; its agent reads only the error.
-      (err: unknown) => callback?.(err as Error, undefined as unknown as Duplex),
+      (err: unknown) => {
+        this.#turns?.failed(err);
+        // Node's type wants a stream beside the error; its agent reads only the error.
+        callback?.(err as Error, undefined as unknown as Duplex);
+      },
     );
   }
 }

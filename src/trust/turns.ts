@@ -1,6 +1,7 @@
 /** What waits for a turn, longest first. */
 interface Waiting {
   readonly go: () => void;
+  readonly giveUp: (err: unknown) => void;
   readonly since: number;
 }
 
@@ -39,11 +40,20 @@ export class Turns {
     this.#watch();
   }
 
-  /** Resolves to what ends the turn; to be called once the connection is free for others. Nobody waits for long. */
+  /** No connection could be opened: where none ever was, those who wait learn it at once and try no further ones. */
+  failed(err: unknown): void {
+    if (this.#openingMs !== undefined) return;
+    for (const { giveUp } of this.#waiting.splice(0)) giveUp(err);
+  }
+
+  /**
+   * Resolves to what ends the turn; to be called once the connection is free for others. Nobody waits for long.
+   * @throws what `failed` was told
+   */
   async take(): Promise<() => void> {
     if (this.#busy >= this.#width && this.#width < this.#most) {
-      await new Promise<void>((go) => {
-        this.#waiting.push({ go, since: this.#now() });
+      await new Promise<void>((go, giveUp) => {
+        this.#waiting.push({ go, giveUp, since: this.#now() });
         this.#watch();
       });
     } else {
