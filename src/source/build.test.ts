@@ -31,6 +31,15 @@ test("build runs first, then test, in the checkout, and their output streams", a
   assert.deepEqual(o.lines.sort(), ["build: building", "build: warning", "test: made"]);
 });
 
+test("of a line without end no more is held than is told, with a mark", async (t) => {
+  const o = options(t, { run: "head -c 2000000 /dev/zero | tr '\\0' x; exit 3" });
+  await assert.rejects(build(o), (err: { data: { lines: string[] } }) => {
+    assert.deepEqual(err.data.lines, [`${"x".repeat(4096)}…`]);
+    return true;
+  });
+  assert.deepEqual(o.lines, [`build: ${"x".repeat(4096)}…`]);
+});
+
 test("the environment is built from nothing, with a home and a cache", async (t) => {
   process.env["SKEIN_TEST_SECRET"] = "s3cret";
   atEnd(t, () => delete process.env["SKEIN_TEST_SECRET"]);

@@ -3,9 +3,9 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SkeinError } from "../lib/errors.ts";
+import { cutLines } from "../lib/lines.ts";
 import { formatDuration } from "../lib/units.ts";
 import { workFolder } from "./work-folder.ts";
 
@@ -27,6 +27,7 @@ export interface BuildOptions {
 }
 
 const TAIL_LINES = 20;
+const LINE_CHARS = 4096;
 const KILL_AFTER_MS = 2000;
 const SANE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -67,11 +68,12 @@ async function stage(
   });
   const lines: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
-    createInterface({ input: stream }).on("line", (line) => {
+    const cut = cutLines(LINE_CHARS, (line) => {
       lines.push(line);
       if (lines.length > TAIL_LINES) lines.shift();
       options.onLine(line, name);
     });
+    stream.on("data", cut.feed).once("close", cut.end);
   }
   const reason = await outcome(child, options);
   if (reason === undefined) return;

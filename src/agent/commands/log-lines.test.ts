@@ -63,6 +63,18 @@ test("a character that is read in two parts is one", async (t) => {
   assert.deepEqual(await followed(shop, 2, () => shop.write(snowman.subarray(2))), ["a", "\u2603"]);
 });
 
+test("of a line without end its begin is told when it ends, and no more of it is held", async (t) => {
+  const shop = log(t);
+  const piece = "x".repeat(60_000);
+  shop.write("a\n");
+  const seen = await followed(shop, 3, ({ length }) => {
+    if (length > 1) return;
+    for (let n = 0; n < 10; n++) shop.write(piece);
+    shop.write("\nb\n");
+  });
+  assert.deepEqual(seen, ["a", `${"x".repeat(65_536)}…`, "b"]);
+});
+
 test("who follows misses nothing of what was written before a rotation", async (t) => {
   const shop = log(t);
   shop.write("the first one\ntw");

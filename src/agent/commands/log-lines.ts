@@ -3,6 +3,7 @@ import path from "node:path";
 import { StringDecoder } from "node:string_decoder";
 import timers from "node:timers/promises";
 import { errnoOf } from "../../lib/errors.ts";
+import { cutLine, lineBegun } from "../../lib/lines.ts";
 
 export interface LogOptions {
   /** Only this process's instances, or one (`web.1`), or `hooks`; absent: all. */
@@ -23,6 +24,7 @@ export interface LogLine {
 
 const LOOK_MS = 200;
 const TAIL_BYTES = 256 * 1024;
+const LINE_CHARS = 64 * 1024;
 const MOST_AT_ONCE = 4 * TAIL_BYTES;
 
 /** The last lines of an app's logs, then (with `follow`) what is added, until `signal` aborts. */
@@ -88,8 +90,9 @@ async function readOn(
   const bytes = await readAt(handle, tail.offset, size - tail.offset);
   tail.offset += bytes.length;
   const lines = (tail.rest + before + tail.decoder.write(bytes)).split("\n");
-  tail.rest = lines.pop() ?? "";
-  return isFirst ? lines.slice(Math.max(0, lines.length - first.last)) : lines;
+  tail.rest = lineBegun(lines.pop() ?? "", LINE_CHARS);
+  const told = isFirst ? lines.slice(Math.max(0, lines.length - first.last)) : lines;
+  return told.map((line) => cutLine(line, LINE_CHARS));
 }
 
 /** Where to begin. @returns what of the log that was rotated last belongs to the last lines, when this one is short */

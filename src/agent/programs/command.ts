@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { StringDecoder } from "node:string_decoder";
 import type { Clock } from "../../lib/clock.ts";
 import { carriedEnv } from "../../lib/carried-env.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
+import { cutLines } from "../../lib/lines.ts";
 import { withoutRights } from "../../keeper/launch.ts";
 import { until } from "../until.ts";
 
@@ -39,7 +39,7 @@ export interface CommandResult {
 }
 
 export const TAIL_LINES = 20;
-const LINE_BYTES = 4096;
+const LINE_CHARS = 4096;
 const LINES_KEPT = 10_000;
 const PIPE_GRACE_MS = 500;
 
@@ -53,7 +53,8 @@ export async function runCommand(
   signal: AbortSignal,
 ): Promise<CommandResult> {
   signal.throwIfAborted();
-  const lines = lineKeeper(spec.onLine);
+  const { tail, take } = lineKeeper(spec.onLine);
+  const [out, err] = [cutLines(LINE_CHARS, take), cutLines(LINE_CHARS, take)];
   const { argv, env } = confined(spec);
   const [file, ...args] = argv;
   const child = spawn(file, args, {
@@ -63,13 +64,14 @@ export async function runCommand(
     stdio: ["ignore", "pipe", "pipe"],
   });
   if (child.pid !== undefined) spec.onGroup?.(child.pid);
-  child.stdout.on("data", lines.feed("out"));
-  child.stderr.on("data", lines.feed("err"));
+  child.stdout.on("data", out.feed);
+  child.stderr.on("data", err.feed);
   const end = await endOf(child, spec.withinMs, clock, signal);
   await pipesClosed(child, clock);
-  lines.flush();
+  out.end();
+  err.end();
   signal.throwIfAborted();
-  return { end, tail: lines.tail };
+  return { end, tail };
 }
 
 /** One sentence about how a command ended. */
@@ -134,37 +136,20 @@ async function pipesClosed(child: ChildProcess, clock: Clock): Promise<void> {
 
 interface LineKeeper {
   readonly tail: readonly string[];
-  feed(stream: "out" | "err"): (chunk: Buffer) => void;
-  flush(): void;
+  readonly take: (line: string) => void;
 }
 
 function lineKeeper(onLine: (line: string) => void): LineKeeper {
-  const rest = { out: "", err: "" };
-  const decoders = { out: new StringDecoder(), err: new StringDecoder() };
   const tail: string[] = [];
   let count = 0;
-  const take = (line: string): void => {
-    const text = line.length > LINE_BYTES ? `${line.slice(0, LINE_BYTES)}…` : line;
-    tail.push(text);
-    if (tail.length > TAIL_LINES) tail.shift();
-    count += 1;
-    if (count < LINES_KEPT) onLine(text);
-    else if (count === LINES_KEPT) onLine("(further output is not kept)");
-  };
   return {
     tail,
-    feed: (stream) => (chunk) => {
-      const parts = (rest[stream] + decoders[stream].write(chunk)).split("\n");
-      const last = parts.pop() ?? "";
-      for (const line of parts) take(line);
-      rest[stream] = last.length > LINE_BYTES ? (take(last), "") : last;
-    },
-    flush() {
-      for (const stream of ["out", "err"] as const) {
-        const last = rest[stream] + decoders[stream].end();
-        if (last !== "") take(last);
-        rest[stream] = "";
-      }
+    take(line) {
+      tail.push(line);
+      if (tail.length > TAIL_LINES) tail.shift();
+      count += 1;
+      if (count < LINES_KEPT) onLine(line);
+      else if (count === LINES_KEPT) onLine("(further output is not kept)");
     },
   };
 }
