@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "../lib/clock.ts";
 import { asSkeinError } from "../lib/files.ts";
 import { retryDelayMs } from "../lib/retry.ts";
@@ -14,27 +15,43 @@ const BUSY = 5;
  * Waits until `signal` aborts.
  */
 export async function lockFolder(dir: string, clock: Clock, signal: AbortSignal): Promise<Disposable> {
-  // Loaded here: most commands write into no folder.
-  const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
-  const file = path.join(dir, ".lock");
-  makeFile(file);
-  const db = new DatabaseSync(file, { timeout: 0 });
+  const db = openLock(dir);
   try {
     for (let n = 1; ; n++) {
       signal.throwIfAborted();
-      if (entered(db)) break;
+      if (entered(db)) return heldBy(db);
       await clock.sleep(retryDelayMs(n, WAIT), signal);
     }
   } catch (err) {
     db.close();
     throw err;
   }
-  return {
-    [Symbol.dispose]() {
-      db.close();
-    },
-  };
 }
+
+/** The same without waiting. @returns undefined where somebody else has the turn */
+export function tryLockFolder(dir: string): Disposable | undefined {
+  const db = openLock(dir);
+  try {
+    if (entered(db)) return heldBy(db);
+  } catch (err) {
+    db.close();
+    throw err;
+  }
+  db.close();
+  return undefined;
+}
+
+type Lock = Pick<DatabaseSync, "exec" | "close">;
+
+function openLock(dir: string): Lock {
+  // Loaded here: most commands write into no folder.
+  const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+  const file = path.join(dir, ".lock");
+  makeFile(file);
+  return new DatabaseSync(file, { timeout: 0 });
+}
+
+const heldBy = (db: Lock): Disposable => ({ [Symbol.dispose]: () => db.close() });
 
 /** SQLite lets none but its maker write to a file that it makes, and takes no turn on one that it may only read. */
 function makeFile(file: string): void {
@@ -45,7 +62,7 @@ function makeFile(file: string): void {
   }
 }
 
-function entered(db: { exec(sql: string): void }): boolean {
+function entered(db: Lock): boolean {
   try {
     // Its journal in memory: on a disk without room a file beside the lock could not be made.
     db.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");

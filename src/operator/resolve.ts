@@ -74,7 +74,7 @@ async function fromHub(operator: Operator, options: ResolveOptions): Promise<Ver
   const { app, version, signal } = options;
   const repos = await operator.client.repos(signal);
   if (!repos.some(({ name }) => name === app)) throw await notFound(app, version, options.cwd);
-  const into = await scratch(options.stack);
+  const into = scratch(options.stack);
   const address = operator.client.name.replace(/^hub /, "");
   const url = `skein://${address}/${app}`;
   const commit = await fetchFromHub({ url, commit: version, into, helperDir: options.helperDir }, signal);

@@ -1,5 +1,4 @@
 import fs from "node:fs/promises";
-import os from "node:os";
 import path from "node:path";
 import {
   appNameFrom,
@@ -308,7 +307,7 @@ async function cleanCopy(
   stack: AsyncDisposableStack,
   { paths, onLine, signal }: SourceOptions,
 ): Promise<string> {
-  const { dir } = stack.use(await workFolder("skein-", onLine));
+  const { dir } = stack.use(workFolder(onLine));
   if (origin.kind === "commit") {
     await checkOut(origin.repo, origin.commit, dir, signal);
     return path.join(dir, origin.folder);
@@ -326,8 +325,4 @@ async function cleanCopy(
 const ownOf = (paths: Paths): readonly string[] => Object.values(paths);
 
 /** A folder of our own that is gone when the stack is. */
-export async function scratch(stack: AsyncDisposableStack): Promise<string> {
-  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-"));
-  stack.defer(() => fs.rm(dir, { recursive: true, force: true }));
-  return dir;
-}
+export const scratch = (stack: AsyncDisposableStack): string => stack.use(workFolder()).dir;

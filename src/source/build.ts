@@ -34,7 +34,7 @@ const SANE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 /** Runs a manifest's build and then its test. @throws SkeinError BUILD_FAILED with data {stage, lines} */
 export async function build(options: BuildOptions): Promise<void> {
   const { cacheDir, run, test, onLine } = options;
-  using home = await workFolder("skein-build-home-", (line) => onLine(line, "build"));
+  using home = workFolder((line) => onLine(line, "build"));
   await fs.mkdir(cacheDir, { recursive: true, mode: 0o700 });
   if (run !== null) await stage("build", run, home.dir, options);
   if (test !== null) await stage("test", test, home.dir, options);
@@ -67,15 +67,17 @@ async function stage(
     stdio: ["ignore", "pipe", "pipe"],
   });
   const lines: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) {
+  const told = [child.stdout, child.stderr].map((stream) => {
     const cut = cutLines(LINE_CHARS, (line) => {
       lines.push(line);
       if (lines.length > TAIL_LINES) lines.shift();
       options.onLine(line, name);
     });
-    stream.on("data", cut.feed).once("close", cut.end);
-  }
+    stream.on("data", cut.feed);
+    return cut;
+  });
   const reason = await outcome(child, options);
+  for (const cut of told) cut.end();
   if (reason === undefined) return;
   options.signal.throwIfAborted();
   throw new SkeinError("BUILD_FAILED", `the ${name} (${command}) ${reason}`, {

@@ -98,7 +98,7 @@ async function importOne(
   signal: AbortSignal,
 ): Promise<string> {
   await using stack = new AsyncDisposableStack();
-  const at = path.join(await scratch(stack), file);
+  const at = path.join(scratch(stack), file);
   await pipeline(Readable.from(old.get(file, signal)), createWriteStream(at, { mode: 0o600 }), { signal });
   const { app, name } = named;
   const opening = {

@@ -4,7 +4,6 @@
  */
 import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
-import os from "node:os";
 import path from "node:path";
 import { cacheFolder, makeCacheFolder, shareOfDisk } from "../../agent/source/node-cache.ts";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
@@ -20,6 +19,7 @@ import { install } from "../../release/install/install.ts";
 import { publish } from "../../release/publish/publish.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";
 import { indexName } from "../../release/tree/release-index.ts";
+import { workFolder } from "../../source/work-folder.ts";
 import { removeTree } from "../../release/install/remove-tree.ts";
 import { encodeRow, type Row } from "../../release/tree/rows.ts";
 import { loadTree, readIndex } from "../../release/fetch/tree-blobs.ts";
@@ -181,14 +181,10 @@ export async function diffTree(
   signal: AbortSignal,
 ): Promise<CacheDifference> {
   const cachedRows = await rowsOf(cacheHere(paths), await cachedTree(paths, name), signal);
-  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-cache-"));
-  try {
-    const scratch = blobCache({ dir, maxBytes: Infinity, now: () => Date.now() });
-    const tree = await publishTo(cacheDepot(scratch), source, null, signal);
-    return difference(cachedRows, await rowsOf(scratch, tree, signal));
-  } finally {
-    await fs.rm(dir, { recursive: true, force: true });
-  }
+  using folder = workFolder();
+  const scratch = blobCache({ dir: folder.dir, maxBytes: Infinity, now: () => Date.now() });
+  const tree = await publishTo(cacheDepot(scratch), source, null, signal);
+  return difference(cachedRows, await rowsOf(scratch, tree, signal));
 }
 
 async function rowsOf(cache: BlobCache, tree: PublishedTree, signal: AbortSignal): Promise<readonly Row[]> {

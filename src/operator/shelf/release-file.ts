@@ -45,7 +45,7 @@ export interface ReleaseFile {
 export async function exportRelease(shelf: Shelf, wish: ExportWish): Promise<ReleaseFile> {
   const { app, version, from, file, signal } = wish;
   await using stack = new AsyncDisposableStack();
-  const staging = directoryDepot(await scratch(stack));
+  const staging = directoryDepot(scratch(stack));
   const charters = await shelf.charters(signal);
   const { charter } = newerChain(wish.pin, [charters], wish.clock.now());
   const check = async (word: string) => {
@@ -83,7 +83,7 @@ export interface Imported extends ReleaseFile {
 export async function importRelease(shelf: Shelf, wish: ImportWish): Promise<Imported> {
   const { file, pin, clock, signal } = wish;
   await using stack = new AsyncDisposableStack();
-  const folder = await scratch(stack);
+  const folder = scratch(stack);
   const staging = directoryDepot(folder);
   const bytes = sizeOf(file);
   const there = await shelf.charters(signal);
