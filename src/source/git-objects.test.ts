@@ -89,6 +89,17 @@ test("an object that is not there is named", async () => {
   await assert.rejects(objects.readWhole(["0".repeat(40)], signal), { code: "COMMIT_NOT_FOUND" });
 });
 
+test("a repository that names its objects by SHA-256 is refused for that", async (t) => {
+  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-"));
+  t.after(async () => await fs.rm(dir, { recursive: true }));
+  await run("git", ["init", "--quiet", "--object-format=sha256", dir]);
+  await fs.writeFile(path.join(dir, "file"), "one");
+  const { stdout } = await run("git", ["-C", dir, "hash-object", "-w", "file"]);
+  using objects = new GitObjects(dir);
+  const refused = { code: "GIT_FAILED", message: /SHA-256/, hint: /--from \./ };
+  await assert.rejects(objects.readWhole([stdout.trim()], signal), refused);
+});
+
 test("a folder that is no repository is git's failure", async () => {
   using objects = new GitObjects(path.join(os.tmpdir(), "skein-none-at-all"));
   await assert.rejects(objects.readWhole(["0".repeat(40)], signal), { code: "GIT_FAILED" });

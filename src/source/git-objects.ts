@@ -50,6 +50,7 @@ export class GitObjects implements Disposable {
   /** @throws SkeinError COMMIT_NOT_FOUND when an object is missing, COMMIT_MISMATCH, GIT_FAILED */
   async read(ids: readonly string[], sink: ObjectSink, signal: AbortSignal): Promise<void> {
     if (ids.length === 0) return;
+    if (ids.some((id) => id.length === SHA256_DIGITS)) throw otherNames(this.repo);
     const { child, output, closed } = (this.#git ??= this.#start());
     child.stdin.write(`${ids.join("\n")}\n`);
     const parser = new BatchParser(ids, sink);
@@ -99,6 +100,16 @@ export class GitObjects implements Disposable {
     const closed = once(child, "close").catch((err: unknown) => err);
     return { child, output: child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>, closed };
   }
+}
+
+/** Of a repository made with `--object-format=sha256`. */
+const SHA256_DIGITS = 64;
+
+function otherNames(repo: string): SkeinError {
+  return new SkeinError("GIT_FAILED", `${repo} names its objects by SHA-256, and only SHA-1 is read`, {
+    hint: "Take the folder as it is: --from .; or release from a repository with git's usual object format.",
+    data: { repo },
+  });
 }
 
 class BatchParser {
