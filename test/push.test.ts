@@ -272,3 +272,18 @@ test("a commit that is pushed by whatever names it does what its manifest asks f
     );
   }
 });
+
+test("a tag on the hub names its release also where there is no checkout", async (t) => {
+  await using made = await story(t);
+  const { cluster, git, repo } = made;
+  await cluster.addNode("web1");
+  const commit = await repo.commit({ "skein.yaml": "app: web\nkind: files\n", "a.txt": "1" });
+  await repo.git("tag", "-a", "-m", "the first", "v1");
+  await repo.commit({ "a.txt": "2" });
+  const pushed = await git("push", cluster.gitUrl("web"), "HEAD:refs/heads/master", "v1");
+  assert.equal(pushed.code, 0, pushed.stderr);
+  await cluster.ok("deploy", "web", commit);
+  assert.equal((await cluster.ok("check", "web", "v1")).stdout, "OK\n");
+  const other = await cluster.skein(["check", "web", "v2"]);
+  assert.match(other.stderr, /RELEASE_NOT_FOUND/);
+});

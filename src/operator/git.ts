@@ -160,6 +160,27 @@ export async function fetchFromHub(options: HubFetch, signal: AbortSignal): Prom
   throw new SkeinError("COMMIT_NOT_FOUND", `${url} has no ${commit ?? "commit"}`, { data: { url, commit } });
 }
 
+/**
+ * The commit that a tag or branch of the hub's repository names, without a copy of it; undefined: there is none.
+ * @throws SkeinError GIT_FAILED and what the helper says
+ */
+export async function commitOnHub(
+  { url, helperDir }: Pick<HubFetch, "url" | "helperDir">,
+  name: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const PATH = `${helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`;
+  // A tag that is an object of its own has the commit in a line of its own.
+  const refs = [`refs/tags/${name}^{}`, `refs/tags/${name}`, `refs/heads/${name}`];
+  const listed = await git(helperDir, ["ls-remote", url, ...refs], signal, { PATH }).catch((err: unknown) => {
+    throw failed(err, `cannot ask ${url}`, signal);
+  });
+  const found = new Map(
+    listed.split("\n").map((line) => [line.slice(line.indexOf("\t") + 1), line] as const),
+  );
+  return refs.map((ref) => found.get(ref)?.split("\t")[0]).find((commit) => commit !== undefined);
+}
+
 /** As the helper, or git for a hub, says what the hub or the way to it has against a call, and what to do next. */
 const SAID = /^(?:skein|remote|fatal: remote error): (.+) \[([A-Z_]+)\] *\n(?:(?:skein|remote): )?(.+?) *$/m;
 

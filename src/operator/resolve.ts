@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import { fetchFromHub, placedCommit } from "./git.ts";
+import { commitOnHub, fetchFromHub, placedCommit } from "./git.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
 import { scratch, type Origin } from "./source.ts";
@@ -70,13 +70,37 @@ export async function commitHere(
   return { kind: "commit", repo, commit, folder, name: path.basename(folder === "" ? repo : folder) };
 }
 
+/** Where the app's repository is on the hub; undefined where there is none. */
+async function repoOnHub(
+  { client }: Operator,
+  app: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const repos = await client.repos(signal);
+  if (!repos.some(({ name }) => name === app)) return undefined;
+  return `skein://${client.name.replace(/^hub /, "")}/${app}`;
+}
+
+export interface RefWish extends Pick<ResolveOptions, "app" | "helperDir" | "signal"> {
+  readonly version: string;
+}
+
+/** The release of the commit that a tag or branch of the app's repository on the hub names. */
+export async function releaseOfRef(
+  operator: Operator,
+  { app, version: name, helperDir, signal }: RefWish,
+): Promise<FoundRelease | undefined> {
+  if (/^[0-9a-f]{4,64}$/.test(name)) return undefined; // a release or a commit, which was asked for before
+  const url = await repoOnHub(operator, app, signal);
+  const commit = url === undefined ? undefined : await commitOnHub({ url, helperDir }, name, signal);
+  return commit === undefined ? undefined : await findRelease(operator, app, commit, signal);
+}
+
 async function fromHub(operator: Operator, options: ResolveOptions): Promise<Version> {
   const { app, version, signal } = options;
-  const repos = await operator.client.repos(signal);
-  if (!repos.some(({ name }) => name === app)) throw await notFound(app, version, options.cwd);
+  const url = await repoOnHub(operator, app, signal);
+  if (url === undefined) throw await notFound(app, version, options.cwd);
   const into = scratch(options.stack);
-  const address = operator.client.name.replace(/^hub /, "");
-  const url = `skein://${address}/${app}`;
   const commit = await fetchFromHub({ url, commit: version, into, helperDir: options.helperDir }, signal);
   const unknownAt = operator.clock.now();
   const made = await findRelease(operator, app, commit, signal).catch((err: unknown) => {

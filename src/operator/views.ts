@@ -7,6 +7,7 @@ import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { noApp, orderInForce, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
+import { releaseOfRef, type RefWish } from "./resolve.ts";
 
 /** One app on one node, as the node says itself, beside what was ordered. */
 export interface NodeStatus {
@@ -226,17 +227,21 @@ export async function running(
   });
 }
 
-/** The release that a version word means. @throws SkeinError RELEASE_NOT_FOUND */
+/**
+ * The release that a version word means: itself, the `commit` that it names in the repository here, or a tag or branch
+ * of the hub's.
+ * @throws SkeinError RELEASE_NOT_FOUND
+ */
 export async function releaseOfVersion(
   operator: Operator,
-  app: string,
-  version: string,
-  commit: string | undefined,
-  signal: AbortSignal,
+  wish: RefWish & { readonly commit: string | undefined },
 ): Promise<FoundRelease> {
+  const { app, version, commit, signal } = wish;
   const found =
     (await findRelease(operator, app, version, signal)) ??
-    (commit === undefined ? undefined : await findRelease(operator, app, commit, signal));
+    (commit === undefined
+      ? await releaseOfRef(operator, wish)
+      : await findRelease(operator, app, commit, signal));
   if (found !== undefined) return found;
   throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${version} of ${app}`, {
     hint: `List them: skein releases ${app}`,

@@ -2,13 +2,14 @@ import type { ReleaseId } from "../../lib/ids.ts";
 import { placedCommit } from "../../operator/git.ts";
 import type { FoundRelease } from "../../operator/release.ts";
 import { releaseOfVersion } from "../../operator/views.ts";
-import type { Context } from "./context.ts";
+import { HELPER_DIR, type Context } from "./context.ts";
 
-/** The published release that a version means: a release, or a commit of the repository here. @throws SkeinError RELEASE_NOT_FOUND */
+/** The published release that a version means, also as a revision of the repository here or of the hub's. @throws SkeinError RELEASE_NOT_FOUND */
 export async function foundNamed(context: Context, app: string, version: string): Promise<FoundRelease> {
-  const placed = await placedCommit(context.cwd, version, context.signal);
+  const { cwd, signal } = context;
+  const commit = (await placedCommit(cwd, version, signal))?.commit;
   const operator = await context.operator();
-  return await releaseOfVersion(operator, app, version, placed?.commit, context.signal);
+  return await releaseOfVersion(operator, { app, version, commit, helperDir: HELPER_DIR, signal });
 }
 
 export async function releaseNamed(context: Context, app: string, version: string): Promise<ReleaseId> {
