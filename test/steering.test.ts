@@ -210,6 +210,9 @@ test("what runs beside the newest is lost nowhere but where it was stopped", asy
   await served("a new", "b new", "b old", "c new", "c old");
   await cluster.ok("stop", `aside@${old}`, "--on", "b");
   await served("a new", "b new", "c new", "c old");
+  // What b was told since is not about a.
+  await cluster.ok("restart", "aside", "--on", "a");
+  await served("a new", "b new", "c new", "c old");
   await cluster.ok("restart", "aside");
   await served("a new", "a old", "b new", "b old", "c new", "c old");
   await cluster.ok("stop", "aside", "--all");

@@ -118,6 +118,8 @@ export const appView = z.object({
    * not tell.
    */
   whole: orderView.nullable().default(null),
+  /** Those for some of the nodes alone that are newer than it and were not taken back: the newest of each selector. */
+  parts: z.array(orderView).max(64).default([]),
   releases: z.array(releaseView),
   nodes: z.array(nodeView),
 });

@@ -7,6 +7,7 @@ import type { OrderRecord } from "./records/keys.ts";
 import type { AppEnv } from "./orders/orders.ts";
 
 const RELEASES_SHOWN = 20;
+const PARTS_SHOWN = 64;
 
 export async function appSummaries(hub: Hub): Promise<AppList> {
   const { revision } = hub.core.mirror;
@@ -79,7 +80,7 @@ async function appView(hub: Hub, place: AppEnv): Promise<AppView> {
   const head = hub.orders.head(place);
   const standing = hub.orders.standing(place);
   const phase = head === undefined ? null : await phaseOf(hub, head);
-  const whole = await wholeOrder(hub, place);
+  const { whole, parts } = await ordersInForce(hub, place);
   const selector = head === undefined ? undefined : parseSelector(hub.orders.body(head).selector);
   const nodes = hub.presence.views().filter((node) => {
     const runs = node.apps.some(({ app, env }) => app === place.app && env === place.env);
@@ -91,6 +92,7 @@ async function appView(hub: Hub, place: AppEnv): Promise<AppView> {
     standing: standing === undefined ? null : await orderView(hub, standing),
     phase,
     whole: whole === undefined ? null : await orderView(hub, whole),
+    parts: await Promise.all(parts.map(async (part) => await orderView(hub, part))),
     releases: hub.releases.list(place.app, RELEASES_SHOWN),
     nodes,
   };
@@ -99,12 +101,23 @@ async function appView(hub: Hub, place: AppEnv): Promise<AppView> {
 const phaseOf = async (hub: Hub, { digest }: OrderRecord): Promise<string> =>
   (await hub.rollouts.view(digest))?.phase ?? "pending";
 
-/** What the app's nodes were last told together, and keep to. */
-async function wholeOrder(hub: Hub, place: AppEnv): Promise<OrderRecord | undefined> {
+/** What the app's nodes were last told together, and keep to, and what some of them were told alone since. */
+async function ordersInForce(
+  hub: Hub,
+  place: AppEnv,
+): Promise<{ readonly whole: OrderRecord | undefined; readonly parts: readonly OrderRecord[] }> {
+  const parts = new Map<string, OrderRecord>();
+  let whole: OrderRecord | undefined;
   for (const record of hub.orders.log(place)) {
-    if (record.part !== true && (await phaseOf(hub, record)) !== "undone") return record;
+    if ((await phaseOf(hub, record)) === "undone") continue;
+    if (record.part !== true) {
+      whole = record;
+      break;
+    }
+    const { selector } = hub.orders.body(record);
+    if (!parts.has(selector) && parts.size < PARTS_SHOWN) parts.set(selector, record);
   }
-  return undefined;
+  return { whole, parts: [...parts.values()] };
 }
 
 async function orderView(hub: Hub, record: OrderRecord): Promise<OrderView> {

@@ -29,6 +29,8 @@ export interface Line {
   readonly standing: HeldOrder | null;
   /** The newest order that was neither for some of the app's nodes alone nor taken back. */
   readonly whole: HeldOrder | null;
+  /** What was for some nodes alone since, and not taken back: the newest of each selector, newest first. */
+  readonly parts: readonly HeldOrder[];
   /** The newest order was taken back, everywhere. */
   readonly takenBack: boolean;
   readonly view: AppView | null;
@@ -56,6 +58,7 @@ export async function readLine(
     head: held(operator, view?.head ?? null, place),
     standing: held(operator, view?.standing ?? null, place),
     whole: held(operator, view?.whole ?? view?.head ?? null, place),
+    parts: (view?.parts ?? []).flatMap((part) => held(operator, part, place) ?? []),
     takenBack: view?.phase === "undone",
     view,
     elsewhere,
@@ -93,15 +96,15 @@ export const orderInForce = ({ head, standing, takenBack }: Line): HeldOrder | n
   takenBack ? standing : head;
 
 /**
- * What the nodes of a selector are to run: the order in force, or, where that was for some other nodes alone, what all of
- * the app's nodes were last told together.
+ * What the nodes of a selector are to run: the order in force, or, where that was for some other nodes alone, what these
+ * were told last, alone or with all of the app's nodes.
  * @param selector as orders have it
  */
 export function orderFor(line: Line, selector: string): HeldOrder | null {
   const newest = orderInForce(line);
   const { whole } = line;
   if (newest === null || whole === null || compareSerials(whole.order, newest.order) >= 0) return newest;
-  return newest.order.selector === selector ? newest : whole;
+  return [newest, ...line.parts].find(({ order }) => order.selector === selector) ?? whole;
 }
 
 /** Whom an app is for where nobody says; undefined where nothing was ever ordered. */

@@ -27,10 +27,13 @@ export interface LineOptions {
 export async function readBucketLine(app: string, env: string, options: LineOptions): Promise<BucketLine> {
   let head: FoundOrder | null = null;
   let whole: FoundOrder | null = null;
+  const parts = new Map<string, FoundOrder>();
   for await (const found of ordersBack(app, env, options)) {
     head ??= found;
     whole = found;
     if (found.entry.part !== true) break;
+    const { selector } = found.order;
+    if (!parts.has(selector)) parts.set(selector, found);
   }
   // Nobody tells a bucket what became of an order: it stands as soon as it is read.
   return {
@@ -39,6 +42,7 @@ export async function readBucketLine(app: string, env: string, options: LineOpti
     head,
     standing: head,
     whole,
+    parts: [...parts.values()],
     takenBack: false,
     view: null,
     elsewhere: [],
