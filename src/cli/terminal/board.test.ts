@@ -55,6 +55,20 @@ test("a board has a line for each node, with what it does and why it failed", ()
   ]);
 });
 
+test("a node that is to go back and is in a hook says that this is waited for", () => {
+  const texts = [
+    node("n1", { gate: "undo", state: "pre-jump", note: "shop@3f9c2ab1" }),
+    node("n2", { gate: "undo", state: "back-flip" }),
+    node("n3", { gate: "go", state: "pre-jump" }),
+  ];
+  assert.deepEqual(boardLines(view(texts, "undoing"), plain), [
+    "shop@3f9c2ab1  undoing",
+    "  n1  pre-jump  goes back when this hook has ended",
+    "  n2  back-flip",
+    "  n3  pre-jump",
+  ]);
+});
+
 test("above twenty nodes it shows counters and those that differ, worst first", () => {
   const nodes = [
     ...Array.from({ length: 30 }, (_, i) => node(`ok${i}`, { verdict: "ok" })),

@@ -123,6 +123,9 @@ export function worst(nodes: readonly RolloutNode[]): RolloutNode[] {
     .slice(0, WORST_SHOWN);
 }
 
+/** Steps that nobody breaks off: what half a migration leaves behind, no step mends. */
+const HOOKS: ReadonlySet<string> = new Set(["post-sync", "pre-jump", "un-jump", "post-jump"]);
+
 /** A node's own words among ours. */
 const nodeText = (node: RolloutNode, withBytes: boolean): string => plain(textOf(node, withBytes));
 
@@ -131,6 +134,8 @@ function textOf(node: RolloutNode, withBytes: boolean): string {
   if (node.state === LEFT) return "left: it is not meant any more";
   if (!node.present) return "away";
   if (node.gate === "hold") return "waits for its batch";
+  if (node.gate === "undo" && HOOKS.has(node.state))
+    return `${node.state}  goes back when this hook has ended`;
   const bytes = withBytes ? bytesText(node) : "";
   return `${node.state}${bytes}${node.note === null ? "" : `  ${node.note}`}`;
 }
