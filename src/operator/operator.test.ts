@@ -464,6 +464,18 @@ test("what was signed is sent again after a cut with the same bytes, and gives w
     const busy = { ...operator, clock, client: { postOrder } as unknown as typeof operator.client };
     await assert.rejects(deliverEarlier(busy, app, options({})), { code });
   }
+  // A restored hub may learn of newer orders while it refuses this one.
+  const answers = (["HUB_CATCHING_UP", "HEAD_MOVED"] as const).map((code) => new SkeinError(code, "not now"));
+  const restored = async (): Promise<never> =>
+    await Promise.reject(answers.shift() ?? new Error("asked again"));
+  await assert.rejects(
+    send(
+      { ...operator, clock, client: { postOrder: restored } as unknown as typeof operator.client },
+      sent,
+      signal,
+    ),
+    { code: "HEAD_MOVED", message: /restored from a backup/, hint: /type the same again/ },
+  );
   const gone = AbortSignal.abort();
   await assert.rejects(deliverEarlier(operator, app, options({ signal: gone })));
   assert.equal(readdirSync(path.dirname(kept)).length, 1);

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { errnoOf, isSkeinError } from "../lib/errors.ts";
+import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { asSkeinError, readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -171,14 +171,31 @@ const LATER = ["HUB_CATCHING_UP", "TOO_MANY"] as const;
 async function post(operator: Operator, sent: Sent, signal: AbortSignal): Promise<Digest> {
   const { client, clock } = operator;
   const digest = digestOfEnvelope(sent.order);
-  await retry(() => client.postOrder(sent.order, sent.roster, sent.settle, signal, sent), {
-    tries: 8,
-    baseMs: 200,
-    maxMs: 5000,
-    random: Math.random,
-    clock,
-    signal,
-    worthRetrying: (err) => isSkeinError(err, "HUB_UNREACHABLE", ...LATER),
-  });
+  let wasRestored = false;
+  try {
+    await retry(() => client.postOrder(sent.order, sent.roster, sent.settle, signal, sent), {
+      tries: 8,
+      baseMs: 200,
+      maxMs: 5000,
+      random: Math.random,
+      clock,
+      signal,
+      worthRetrying: (err) => {
+        wasRestored ||= isSkeinError(err, "HUB_CATCHING_UP");
+        return isSkeinError(err, "HUB_UNREACHABLE", ...LATER);
+      },
+    });
+  } catch (err) {
+    throw wasRestored && isSkeinError(err, "HEAD_MOVED") ? learnedMeanwhile(sent, err) : err;
+  }
   return digest;
+}
+
+/** It was made from what the hub knew then; what it would have to say now only its command can find out anew. */
+function learnedMeanwhile({ app, env }: Sent, cause: SkeinError): SkeinError {
+  return new SkeinError(
+    "HEAD_MOVED",
+    `the hub was restored from a backup, and learned of newer orders of ${app}/${env} from its agents meanwhile`,
+    { hint: "Nothing was changed: type the same again.", data: cause.data, cause },
+  );
 }
