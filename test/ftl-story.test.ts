@@ -106,7 +106,7 @@ test("spool, sync on three machines, jump; a fourth boots later; jump back; purg
   assert.equal((await late.ftl("list", "my_site")).out, `${v1}\n${v2}  active\n`);
   assert.equal((await late.ftl("list")).out, "my_site\n");
   assert.equal((await late.ftl("list", "--master", "my_site")).out, `${v1}  previous\n${v2}  active\n`);
-  assert.equal((await late.ftl("list", "--master")).out, "my-site\n");
+  assert.equal((await late.ftl("list", "--master")).out, "my_site\n");
   const unknown = await late.ftl("list", "--master", "my_sit");
   assert.deepEqual([unknown.code, unknown.out], [7, ""]);
   assert.match(unknown.err, /has no package my_sit\n/);

@@ -45,7 +45,7 @@ export async function list(context: Context, word: string | undefined, flags: Pl
   using bucket = await bucketHere(flags, context, "reading");
   const { root } = await lookAt(bucket, signal);
   if (named === undefined) {
-    const packages = masterPackages(root);
+    const packages = await masterPackages(bucket, root, signal);
     for (const name of packages) io.print(name);
     return { packages };
   }
@@ -53,7 +53,7 @@ export async function list(context: Context, word: string | undefined, flags: Pl
   if (pin === null) throw unpinned();
   const charter = await charterIn(bucket, root, pin, systemClock.now(), signal);
   const revisions = await masterRevisions(named.app, { bucket, charter, env, clock: systemClock, signal });
-  if (revisions.length === 0 && !masterPackages(root).includes(named.app)) {
+  if (revisions.length === 0 && !Object.hasOwn(root.apps, named.app)) {
     throw new SkeinError("NOT_FOUND", `${bucket.name} has no package ${named.name}`, {
       hint: "See skein ftl list --master.",
       data: { package: named.name },

@@ -1,17 +1,18 @@
 import { DEFAULTS } from "../../app/defaults.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import {
+  packageOfFile,
   releasePlace,
   revisionOf,
   type Package,
   type ReleasePlace,
   type RevisionWord,
 } from "../../bucket/layout.ts";
-import type { OrderEntry } from "../../bucket/entries.ts";
+import { readSigned, type OrderEntry } from "../../bucket/entries.ts";
 import { withdrawRelease } from "../../bucket/publish.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { releaseIdOf, type Charter, type Order } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
@@ -41,8 +42,37 @@ export interface MasterOptions {
   readonly signal: AbortSignal;
 }
 
-/** The packages in a bucket, sorted. */
-export const masterPackages = (root: Root): readonly string[] => Object.keys(root.apps).sort();
+const READ_AT_ONCE = 16;
+
+/** The packages in a bucket, sorted, each as the file was called that its newest release was made of. */
+export async function masterPackages(
+  { documents }: Pick<Bucket, "documents">,
+  root: Root,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const names: string[] = [];
+  const apps = Object.entries(root.apps);
+  for (let i = 0; i < apps.length; i += READ_AT_ONCE) {
+    const some = apps.slice(i, i + READ_AT_ONCE).map(async ([app, { releases }]) => {
+      const [newest] = releases.newest;
+      const document = newest === undefined ? undefined : await readSigned(documents, newest, signal);
+      return document === undefined ? app : packageOf(app, document);
+    });
+    names.push(...(await Promise.all(some)));
+  }
+  return names.sort();
+}
+
+/** Nobody's signature is asked for: a name that is not the app's is not shown, and more than its spelling no one could bend. */
+function packageOf(app: string, document: Envelope): string {
+  try {
+    const named = packageOfFile(readUnverified(document, "release.1").source.name);
+    return named.app === app ? named.name : app;
+  } catch (err) {
+    if (isSkeinError(err)) return app;
+    throw err;
+  }
+}
 
 /** A package's revisions, oldest first. Reads, and writes nothing. */
 export async function masterRevisions(
