@@ -63,6 +63,9 @@ function wordsOf({ maxAge, wait }: Ways): string {
     .join("");
 }
 
+/** Lines NAME=VALUE, which systemd and a shell read alike. */
+const CREDENTIALS = "/etc/skein/sync.env";
+
 export function unitText(skein: string, settings: Readonly<Record<string, string>>, ways: Ways = {}): string {
   const words = wordsOf(ways);
   const every = ways.every ?? "30s";
@@ -72,7 +75,7 @@ export function unitText(skein: string, settings: Readonly<Record<string, string
     .map(([name, value]) => `Environment=${environmentWord(name, value)}`)
     .join("\n");
   const inline = entries.map(([name, value]) => `${name}=${cronWord(value)}`).join(" ");
-  const sync = `${inline} ${cronWord(skein)} ftl sync --quiet${words}`;
+  const sync = `set -a; [ ! -r ${CREDENTIALS} ] || . ${CREDENTIALS}; ${inline} ${cronWord(skein)} ftl sync --quiet${words}`;
   return `# /etc/systemd/system/skein-sync.service
 [Unit]
 Description=Skein sync: brings packages to what the bucket says
@@ -82,7 +85,7 @@ Wants=network-online.target
 [Service]
 ${environment}
 # Credentials, where the machine has no role of its own: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, readable by root.
-EnvironmentFile=-/etc/skein/sync.env
+EnvironmentFile=-${CREDENTIALS}
 ExecStart=${commandWord(skein)} ftl sync --every ${every}${words}
 Restart=always
 RestartSec=5
@@ -90,7 +93,7 @@ RestartSec=5
 [Install]
 WantedBy=multi-user.target
 
-# Without systemd, in /etc/cron.d/skein (the first line catches up at boot):
+# Without systemd, in /etc/cron.d/skein (the first line catches up at boot; credentials come from the same file):
 @reboot      root  ${sync}
 */5 * * * *  root  ${sync}`;
 }
