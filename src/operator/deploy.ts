@@ -4,7 +4,7 @@ import type { ReleaseId } from "../lib/ids.ts";
 import { isStored } from "../release/fetch/tree-blobs.ts";
 import type { Release, Strategy } from "../trust/documents.ts";
 import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
-import type { Tell } from "./events.ts";
+import { tellRelease } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
 import { APPLY_WITHIN_MS, orderFor, readLine, selectorOf, type Line } from "./order.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
@@ -164,7 +164,8 @@ async function make(operator: Operator, asked: AskedSource, options: FindOptions
       const { id, release } = found;
       if (!(await isStored(options.depot, release, options.signal)))
         return await makeAnew(operator, origin, options, { ahead });
-      tellRelease(options.tell, release.app, id, release, { already: true, storedBytes: 0 });
+      const { app } = release;
+      tellRelease(options.tell, operator, { app, id, release, already: true, storedBytes: 0 });
       return { app: release.app, release: id, commit: release.commit, manifest, size: release };
     }
   }
@@ -234,21 +235,9 @@ async function beginBuild(
     onProgress: (progress) => options.tell({ type: "publishing", ...progress }),
   });
   for (const text of made.published.notes) options.tell({ type: "note", text });
-  const { already, published } = made;
-  // What a dry run would publish, it says itself.
-  if (operator.dryRun === undefined || already)
-    tellRelease(options.tell, app, made.id, made.release, { already, storedBytes: published.storedBytes });
+  const { storedBytes } = made.published;
+  tellRelease(options.tell, operator, { ...made, app, storedBytes });
   return { made, manifest };
-}
-
-function tellRelease(
-  tell: Tell,
-  app: string,
-  release: ReleaseId,
-  { commit, files, bytes }: BegunRelease["release"],
-  more: { readonly already: boolean; readonly storedBytes: number },
-): void {
-  tell({ type: "release", app, release, commit, files, bytes, ...more });
 }
 
 export function selectorFor(

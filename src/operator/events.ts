@@ -2,6 +2,8 @@ import type { z } from "zod";
 import type { bytesBySource } from "../api/parts.ts";
 import type { RolloutView } from "../api/schemas.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
+import type { Release } from "../trust/documents.ts";
+import type { Doer } from "./dry-run.ts";
 
 /** What a changing command tells while it works. The same objects are printed as lines of `--json`. */
 export type OperatorEvent =
@@ -68,3 +70,21 @@ export interface StagedNode {
 }
 
 export type Tell = (event: OperatorEvent) => void;
+
+/** Tells of a release that is there now. What a dry run would publish, that says itself. */
+export function tellRelease(
+  tell: Tell,
+  { dryRun }: Doer,
+  made: {
+    readonly app: string;
+    readonly id: ReleaseId;
+    readonly release: Pick<Release, "commit" | "files" | "bytes">;
+    readonly already: boolean;
+    readonly storedBytes: number;
+  },
+): void {
+  const { app, id, release, already, storedBytes } = made;
+  const { commit, files, bytes } = release;
+  if (dryRun === undefined || already)
+    tell({ type: "release", app, release: id, commit, already, files, bytes, storedBytes });
+}

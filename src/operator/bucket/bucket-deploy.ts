@@ -4,6 +4,7 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { nothingHere, tellLeft } from "../asked.ts";
 import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
+import { tellRelease } from "../events.ts";
 import { APPLY_WITHIN_MS, selectorOf } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
 import { commitHere } from "../resolve.ts";
@@ -201,20 +202,7 @@ async function make(operator: BucketOperator, origin: Origin, options: BucketBui
     signal,
     onProgress: (progress) => tell({ type: "publishing", ...progress }),
   });
-  const { place, release, already, storedBytes, notes } = made;
-  for (const text of notes) tell({ type: "note", text });
-  const { commit, files, bytes } = release;
-  // What a dry run would publish, it says itself.
-  if (operator.dryRun === undefined || already)
-    tell({
-      type: "release",
-      app: manifest.app,
-      release: place.id,
-      commit,
-      already,
-      files,
-      bytes,
-      storedBytes,
-    });
+  for (const text of made.notes) tell({ type: "note", text });
+  tellRelease(tell, operator, { ...made, app: manifest.app, id: made.place.id });
   return { ...made, manifest };
 }

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { packageOfFile, revisionOf } from "../../bucket/layout.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { Tell } from "../events.ts";
+import { tellRelease, type Tell } from "../events.ts";
 import { toBeDone } from "../dry-run.ts";
 import { openSource } from "../source.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
@@ -46,11 +46,8 @@ export async function spool(operator: BucketOperator, file: string, options: Spo
     onProgress: (progress) => tell({ type: "publishing", ...progress }),
   });
   for (const text of made.notes) tell({ type: "note", text });
-  const { place, release, already, storedBytes } = made;
-  const { commit, files, bytes } = release;
-  // What a dry run would publish, it says itself.
-  if (operator.dryRun === undefined || already)
-    tell({ type: "release", app, release: place.id, commit, already, files, bytes, storedBytes });
+  const { place, already } = made;
+  tellRelease(tell, operator, { ...made, app, id: place.id });
   const revision = revisionOf(place);
   const asFtl = () => ({
     text: `${name}.${revision} would be written as FTL's own clients read it`,
