@@ -116,13 +116,15 @@ export class Mirror {
 
   async #load(): Promise<void> {
     const { entries, revision } = await this.#store.range("");
+    // What went while the history of it was compacted away is told as gone, too.
+    const keys = new Set([...this.#folders.values()].flatMap((folder) => [...folder.keys()]));
     this.#folders.clear();
     this.#within.clear();
-    for (const { key, value, modRevision } of entries) this.#put(key, { value, modRevision });
-    this.#arrive(
-      entries.map(({ key }) => key),
-      revision,
-    );
+    for (const { key, value, modRevision } of entries) {
+      this.#put(key, { value, modRevision });
+      keys.add(key);
+    }
+    this.#arrive([...keys], revision);
   }
 
   #take(batch: readonly StoreEvent[]): void {
