@@ -86,7 +86,7 @@ export class Orders {
     const found = place === undefined ? undefined : this.#core.mirror.get(place);
     if (found?.digest === digest) return found;
     for (const { key, value } of this.#core.mirror.list(keys.orders as Key<OrderRecord>)) {
-      if (!key.includes("/log/")) continue;
+      if (!isLogged(key)) continue;
       this.#places.set(value.digest, key);
       if (value.digest === digest) return value;
     }
@@ -217,6 +217,8 @@ export class Orders {
     for (const key of changed) {
       if (!key.startsWith(keys.orders)) continue;
       const { app, env } = placeOf(key);
+      // What was pruned is held no longer; the others' places are found again when they are asked for.
+      if (isLogged(key) && this.#core.mirror.get(key) === undefined) this.#places.clear();
       this.#logs.delete(keys.log(app, env));
       if (key.endsWith("/head")) this.#appEnvs = undefined;
     }
@@ -308,6 +310,8 @@ export class Orders {
     });
   }
 }
+
+const isLogged = (key: string): boolean => key.includes("/log/");
 
 function placeOf(key: string): AppEnv {
   const [, , app = "", env = ""] = key.split("/");
