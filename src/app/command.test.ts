@@ -26,6 +26,13 @@ test("a command is split as a shell would, protected dollars stay dollars", () =
   ]);
 });
 
+test("a dollar sign that begins no variable stays one, whatever comes to stand behind it", () => {
+  const env = { abc: "no" };
+  for (const line of [`$"abc"`, `"$"abc`, `"a$"'b'`, `'$'abc`, `$1`, `"$1"`, `"$$"`, `a$`])
+    assert.deepEqual(expandArgv(argvOf(line), env), [line.replaceAll(/["']/g, "").replace("$$", "$")], line);
+  assert.deepEqual(expandArgv(argvOf(`"$abc" "\${abc}"`), env), ["no", "no"]);
+});
+
 test("what needs a shell is refused", () => {
   for (const line of ["a | b", "a && b", "a > b", "a *.js", "a $(b)", "a `b`", "~/x", "# x"]) {
     assert.throws(() => splitCommand(line), CommandError, line);

@@ -5,6 +5,9 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
+const VARIABLE = /^\$(?:\$|[A-Za-z_]\w*|\{[A-Za-z_]\w*\})/;
+/** What means something within double quotes: a backslash with what follows, a variable, a dollar sign alone. */
+const DOUBLE_QUOTED = /\\([\s\S])|\$(\$|[A-Za-z_]\w*|\{[A-Za-z_]\w*\})?/g;
 const SHELL_ONLY = /[|&;<>()`*?[\]{}~#]/;
 
 /**
@@ -42,7 +45,7 @@ function nextPiece(rest: string, line: string): [string, number] {
   if (rest.startsWith("'") || rest.startsWith('"'))
     throw new CommandError(`a quote is left open in: ${line}`);
   if (rest.startsWith("\\")) return [literal(rest.slice(1, 2)), 2];
-  const variable = /^\$(?:\$|[A-Za-z_]\w*|\{[A-Za-z_]\w*\})/.exec(rest);
+  const variable = VARIABLE.exec(rest);
   if (variable !== null) return [variable[0], variable[0].length];
   const char = rest.slice(0, 1);
   if (SHELL_ONLY.test(char) || rest.startsWith("$(")) {
@@ -50,13 +53,14 @@ function nextPiece(rest: string, line: string): [string, number] {
       `${rest.startsWith("$(") ? "$(" : char} needs a shell: write { sh: ${JSON.stringify(line)} }, or quote it`,
     );
   }
-  return [char, 1];
+  return [literal(char), 1];
 }
 
 const literal = (text: string): string => text.replaceAll("$", "$$$$");
 
 function unescapeDouble(text: string): string {
-  return text.replaceAll(/\\([\s\S])/g, (whole, char: string) => {
+  return text.replaceAll(DOUBLE_QUOTED, (whole, char?: string, variable?: string) => {
+    if (char === undefined) return variable === undefined ? "$$" : whole;
     if (char === "$") return "$$";
     return '"\\`'.includes(char) ? char : whole;
   });
