@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appNameFrom, manifestOfTree, refuseMisnamed, type TreeReader } from "./conventions.ts";
+import { appNameFrom, manifestOfTree, refuseUnread, type TreeReader } from "./conventions.ts";
 import type { Manifest } from "./manifest.ts";
 
 type Files = Readonly<Record<string, string | { readonly text: string; readonly executable: true }>>;
@@ -71,7 +71,12 @@ test("a manifest that does not say what runs leaves it to the conventions, its o
 });
 
 test("a package.json that is no JSON is an error, not another convention", async () => {
-  await assert.rejects(of({ "package.json": "{", "server.js": "" }), { code: "MANIFEST_INVALID" });
+  const files = { "package.json": "{", "server.js": "" };
+  await assert.rejects(of(files), { code: "MANIFEST_INVALID", hint: /say in skein\.yaml what to run/ });
+  const said = await of({ ...files, "skein.yaml": "run: node server.js\n" });
+  assert.deepEqual(said.processes["web"]?.run, { argv: ["node", "server.js"] });
+  assert.equal((await of({ ...files, "skein.yaml": "kind: files\n" })).kind, "files");
+  await assert.rejects(of({ ...files, "skein.yaml": "run: npm start\n" }), { code: "MANIFEST_INVALID" });
 });
 
 test("any name becomes an allowed one", () => {
@@ -80,11 +85,19 @@ test("any name becomes an allowed one", () => {
   assert.equal(appNameFrom("x".repeat(60)).length, 39);
 });
 
+test("a link in the manifest's place is refused: not everybody who reads a release follows it", async () => {
+  const files = tree({ "server.js": "" });
+  const link = { name: "skein.yaml", kind: "link", executable: false } as const;
+  const linked = { ...files, list: async () => [...(await files.list()), link] };
+  const refusal = { code: "MANIFEST_INVALID", message: "skein.yaml is a link, which is not read" };
+  await assert.rejects(refuseUnread(linked), refusal);
+});
+
 test("a manifest under another name is refused, and not left unread", async () => {
   for (const name of ["skein.yml", "Skein.yaml", ".skein.yaml"]) {
     const refusal = { code: "MANIFEST_INVALID", hint: `Rename it: git mv ${name} skein.yaml` };
-    await assert.rejects(refuseMisnamed(tree({ [name]: "run: a\n", "server.js": "" })), refusal);
-    await refuseMisnamed(tree({ [name]: "", "skein.yaml": "run: a\n" }));
+    await assert.rejects(refuseUnread(tree({ [name]: "run: a\n", "server.js": "" })), refusal);
+    await refuseUnread(tree({ [name]: "", "skein.yaml": "run: a\n" }));
   }
-  await refuseMisnamed(tree({ "server.js": "", "skein.yaml.md": "", "my-skein.yml": "" }));
+  await refuseUnread(tree({ "server.js": "", "skein.yaml.md": "", "my-skein.yml": "" }));
 });

@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import { HOOK_NAMES, type Manifest } from "./manifest.ts";
+import { HOOK_NAMES, type Manifest, type Process } from "./manifest.ts";
 
 export const MANIFEST_FILE = "skein.yaml";
 
@@ -37,26 +37,41 @@ export async function manifestOfTree(tree: TreeReader, options: TreeOptions): Pr
     ? await tree.read(MANIFEST_FILE)
     : undefined;
   const hooks = hooksByName(entries);
-  const convention = { ...(await runnable(tree, entries)), ...(hooks === undefined ? {} : { hooks }) };
+  const { unread, ...found } = await runnable(tree, entries);
+  const convention = { ...found, ...(hooks === undefined ? {} : { hooks }) };
   // YAML and the manifest's schema are large: an agent without an app does not hold them.
   const { parseManifest } = await import("./parse.ts");
-  return parseManifest(text ?? "", {
+  const manifest = parseManifest(text ?? "", {
     file: options.file ?? MANIFEST_FILE,
     env: options.env,
     app: appNameFrom(options.app) || "app",
     convention,
   });
+  if (unread !== undefined && Object.values(manifest.processes).some(isNpmStart)) throw unread;
+  return manifest;
 }
+
+const NPM_START = ["npm", "start"];
+
+const isNpmStart = ({ run }: Process): boolean => "argv" in run && run.argv.join(" ") === NPM_START.join(" ");
 
 const MISNAMED = /^\.?skein\.ya?ml$/i;
 
 /**
- * Whoever wrote `skein.yml` means it to be read: without it the app would run by conventions, on all nodes. Only where
- * a release is made; one that is there runs as it always did.
+ * Whoever wrote `skein.yml`, or has a link in its place, means it to be read: without it the app would run by
+ * conventions, on all nodes. Only where a release is made; one that is there runs as it always did.
  * @throws SkeinError MANIFEST_INVALID
  */
-export async function refuseMisnamed(tree: TreeReader): Promise<void> {
-  const names = (await tree.list()).map(({ name }) => name);
+export async function refuseUnread(tree: TreeReader): Promise<void> {
+  const entries = await tree.list();
+  const named = entries.find(({ name }) => name === MANIFEST_FILE);
+  if (named !== undefined && named.kind !== "file") {
+    throw new SkeinError("MANIFEST_INVALID", `${MANIFEST_FILE} is a ${named.kind}, which is not read`, {
+      hint: `Put the manifest itself there, as a file.`,
+      data: { file: MANIFEST_FILE },
+    });
+  }
+  const names = entries.map(({ name }) => name);
   const wrong = names.find((name) => MISNAMED.test(name));
   if (wrong === undefined || names.includes(MANIFEST_FILE)) return;
   throw new SkeinError("MANIFEST_INVALID", `${wrong} is not read: the manifest is called ${MANIFEST_FILE}`, {
@@ -65,34 +80,37 @@ export async function refuseMisnamed(tree: TreeReader): Promise<void> {
   });
 }
 
-async function runnable(tree: TreeReader, entries: readonly TopEntry[]): Promise<Record<string, unknown>> {
+interface Runnable {
+  readonly run?: readonly string[];
+  readonly listen?: "auto";
+  /** Why nobody can tell whether `npm start` is what runs: of no matter where the manifest runs something else. */
+  readonly unread?: SkeinError;
+}
+
+async function runnable(tree: TreeReader, entries: readonly TopEntry[]): Promise<Runnable> {
   const file = (name: string): boolean =>
     entries.some((entry) => entry.name === name && entry.kind === "file");
-  const web = { listen: "auto" };
-  if (file("package.json") && hasStart((await tree.read("package.json")) ?? "")) {
-    return { run: ["npm", "start"], ...web };
-  }
-  if (file("server.js")) return { run: ["node", "server.js"], ...web };
+  const npm = file("package.json") ? npmStart((await tree.read("package.json")) ?? "") : undefined;
+  if (npm !== undefined) return npm;
+  if (file("server.js")) return { run: ["node", "server.js"], listen: "auto" };
   const [only, ...others] = entries.filter(({ name }) => name !== MANIFEST_FILE);
   const single = only !== undefined && others.length === 0 && only.kind === "file" && only.executable;
   return single ? { run: [`./${only.name.replaceAll("$", "$$$$")}`] } : {};
 }
 
-function hasStart(text: string): boolean {
+function npmStart(text: string): Runnable | undefined {
+  const start = { run: NPM_START, listen: "auto" } as const;
   try {
     const data: unknown = JSON.parse(text);
-    if (typeof data !== "object" || data === null || !("scripts" in data)) return false;
-    const { scripts } = data;
-    return typeof scripts === "object" && scripts !== null && "start" in scripts;
+    const scripts = typeof data === "object" && data !== null && "scripts" in data ? data.scripts : null;
+    return typeof scripts === "object" && scripts !== null && "start" in scripts ? start : undefined;
   } catch {
-    throw new SkeinError(
-      "MANIFEST_INVALID",
-      "package.json is not JSON, so its start script cannot be found",
-      {
-        hint: `Mend it, or say in ${MANIFEST_FILE} what to run.`,
-        data: { file: "package.json" },
-      },
-    );
+    const message = "package.json is not JSON, so its start script cannot be found";
+    const unread = new SkeinError("MANIFEST_INVALID", message, {
+      hint: `Mend it, or say in ${MANIFEST_FILE} what to run.`,
+      data: { file: "package.json" },
+    });
+    return { ...start, unread };
   }
 }
 

@@ -4,7 +4,7 @@ import {
   appNameFrom,
   MANIFEST_FILE,
   manifestOfTree,
-  refuseMisnamed,
+  refuseUnread,
   type TreeReader,
 } from "../app/conventions.ts";
 import type { Build, Manifest } from "../app/manifest.ts";
@@ -196,7 +196,7 @@ async function manifestFor(
   options: Pick<SourceOptions, "env" | "app" | "signal">,
 ): Promise<Manifest> {
   const name = origin.kind === "path" ? path.basename(await fs.realpath(origin.path)) : origin.name;
-  await refuseMisnamed(reader);
+  await refuseUnread(reader);
   const app = options.app ?? appNameFrom(name.replace(/(\.tar)?(\.gz)?$|\.tgz$/, ""));
   const manifest = await manifestOfTree(reader, { app, env: options.env });
   if (options.app === undefined || manifest.app === options.app) return manifest;
