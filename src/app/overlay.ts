@@ -71,10 +71,16 @@ export function shortPath([first, second, third = "", ...more]: KeyPath): KeyPat
   return isShort ? [third, ...more] : undefined;
 }
 
-/** The same without `x-...` keys, which are for people and other tools. Variables may be called anything. */
-export function withoutExtras(value: unknown, key = ""): unknown {
-  if (Array.isArray(value)) return value.map((item) => withoutExtras(item));
-  if (!isMap(value) || key === "env") return value;
+/** Whether the variables of an environment stand there, which may be called anything. */
+export function isEnvironment(path: KeyPath): boolean {
+  const inner = path[0] === "environments" ? path.slice(2) : path;
+  return inner.at(-1) === "env" && (inner.length === 1 || (inner[0] === "processes" && inner.length === 3));
+}
+
+/** The same without `x-...` keys, which are for people and other tools. */
+export function withoutExtras(value: unknown, path: KeyPath = []): unknown {
+  if (Array.isArray(value)) return value.map((item, i) => withoutExtras(item, [...path, i]));
+  if (!isMap(value) || isEnvironment(path)) return value;
   const kept = Object.entries(value).filter(([name]) => !name.startsWith("x-"));
-  return Object.fromEntries(kept.map(([name, item]) => [name, withoutExtras(item, name)]));
+  return Object.fromEntries(kept.map(([name, item]) => [name, withoutExtras(item, [...path, name])]));
 }

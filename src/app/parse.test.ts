@@ -282,6 +282,37 @@ test("keys that start with x- are ignored wherever they stand", () => {
   assert.deepEqual(processes["web"]?.env, { x_no: "1" });
 });
 
+test("a process may be called env, and a variable x-ray", () => {
+  const { processes, env } = read(
+    "processes: { env: { run: a, x-note: b, env: { x_y: 1 } } }\nenv: { A: b }\n",
+  );
+  assert.deepEqual(processes["env"]?.env, { x_y: "1" });
+  assert.deepEqual(env, { A: "b" });
+  assert.match(lines("run: a\nenv: { x-ray: b }")[0] ?? "", /env\.x-ray: write a variable's name/);
+});
+
+test("numbers in an environment are the text that stands there", () => {
+  const said =
+    '{ A: 1.10, B: 12345678901234567890, C: 0o17, D: 010, E: +5, F: 1e3, G: 7, H: "1.10", I: true }';
+  const same = {
+    A: "1.10",
+    B: "12345678901234567890",
+    C: "0o17",
+    D: "010",
+    E: "+5",
+    F: "1e3",
+    G: "7",
+    H: "1.10",
+    I: "true",
+  };
+  assert.deepEqual(read(`run: a\nenv: ${said}\n`).env, same);
+  assert.deepEqual(read(`x-all: &all ${said}\nrun: a\nenv: *all\n`).env, same);
+  assert.deepEqual(read(`processes: { w: { run: a, env: ${said} } }`).processes["w"]?.env, same);
+  const over = `run: a\nx-port: &port 8080.0\nlisten: *port\nenvironments: { e: { env: { P: *port, Q: 1.0 } } }\n`;
+  assert.deepEqual(read(over, "e").env, { P: "8080.0", Q: "1.0" });
+  assert.equal(read(over, "e").processes["web"]?.listen["http"]?.port, 8080);
+});
+
 test("each problem is named with its file, line and column, all at once, with what was meant", () => {
   assert.deepEqual(
     lines(`kindd: service
@@ -433,7 +464,55 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ["a path that leaves", "run: a\nwritable: [../x]", /without \. or \.\./],
   ["a share without %", "strategy: { batch: 25 percent }", /a share such as 25%/],
   ["no nodes at a time", "strategy: { batch: 0 }", /batch: write at least 1/],
+  ["more than all nodes", "strategy: { batch: 100.5% }", /a share such as 25%/],
   ["a bad selector", 'targets: "role="', /write a selector/],
+  [
+    "a selector that YAML takes for a tag",
+    "run: a\ntargets: !env=prod role=web",
+    /^skein\.yaml:2:10: YAML takes !env=prod for a tag: put the whole value in quotes$/,
+  ],
+  [
+    "a glob that YAML takes for a tag",
+    "build: { files: [dist/**, !dist/**/*.map] }",
+    /^skein\.yaml:1:27: YAML takes !dist\/\*\*\/\*\.map for a tag/,
+  ],
+  ["bytes as YAML writes them", "run: !!binary aGk=", /^skein\.yaml:1:6: YAML takes !!binary for a tag/],
+  [
+    "another YAML",
+    "%YAML 1.1\n---\nrun: a",
+    /^skein\.yaml:1:1: a manifest is YAML 1\.2: leave out %YAML 1\.1$/,
+  ],
+  ["two documents", "run: a\n---\nrun: b", /^skein\.yaml:2:1: a manifest is one document: leave out/],
+  ["a zero byte", 'run: [a, "b\\0"]', /^skein\.yaml:1:10: it holds a zero byte/],
+  ["a key that is no word", "? { a: b }\n: c", /^skein\.yaml:1:3: a key is a word$/],
+  [
+    "lists in lists",
+    `x-a: ${"[".repeat(70)}${"]".repeat(70)}`,
+    /^skein\.yaml:1:\d+: it is nested more than 64 deep$/,
+  ],
+  [
+    "no end of lists",
+    `x-a: ${"[".repeat(9000)}${"]".repeat(9000)}`,
+    /^skein\.yaml:1:\d+: it is nested too deep$/m,
+  ],
+  ["a time without end", `strategy: { bake: ${"9".repeat(400)}w }`, /bake: write at most 3650d$/],
+  [
+    "checks without a pause",
+    "run: a\nlisten: 80\nhealth: { live: { tcp: true, every: 0s } }",
+    /every: write more than 0s/,
+  ],
+  ["no time at all", "verify: { run: a, within: 0.1ms }", /within: write more than 0s/],
+  ["no memory", "processes: { a: { run: b, limits: { memory: 0MiB } } }", /memory: write a size/],
+  [
+    "memory without end",
+    `processes: { a: { run: b, limits: { memory: ${"9".repeat(400)}TiB } } }`,
+    /memory: write a size/,
+  ],
+  [
+    "a backoff that shrinks",
+    "processes: { a: { run: b, restart: { backoff: 1m..1s } } }",
+    /the first and the longest wait/,
+  ],
   [
     "a backoff without range",
     "processes: { a: { run: b, restart: { backoff: 1s } } }",
@@ -479,7 +558,7 @@ test("an alias bomb and an alias of nothing are refused, not expanded", () => {
 
 const name = fc.stringMatching(/^[a-z][a-z0-9]{0,5}$/);
 const word = fc.stringMatching(/^[A-Za-z0-9./-]{1,8}$/);
-const duration = fc.integer({ min: 0, max: 10_000_000 }).map((ms) => `${ms}ms`);
+const duration = fc.integer({ min: 1, max: 10_000_000 }).map((ms) => `${ms}ms`);
 const share = fc.integer({ min: 1, max: 100 }).map((n) => `${n}%` as const);
 /** Never the app's own, whose name has no dash here. */
 const service = fc.tuple(name, name).map(([app, process]) => `other-${app}.${process}`);

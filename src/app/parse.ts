@@ -1,4 +1,4 @@
-import { LineCounter, parseDocument, type Document } from "yaml";
+import { LineCounter, parseDocument, type Document, type ErrorCode } from "yaml";
 import { messageOf, SkeinError } from "../lib/errors.ts";
 import { expand } from "./expand.ts";
 import { explain } from "./explain.ts";
@@ -8,6 +8,7 @@ import { layEnvironment, overlay, shortPath, withoutExtras } from "./overlay.ts"
 import { invalid, pathText, type KeyPath, type Problem } from "./problem.ts";
 import { fileSchema, manifestSchema } from "./schema.ts";
 import { suggest } from "./suggest.ts";
+import { keepNumbersAsWritten, notPlainIn } from "./plain-yaml.ts";
 import { appName } from "./words.ts";
 import { placeOf } from "./yaml-place.ts";
 
@@ -50,7 +51,7 @@ export function parseManifest(text: string, options: ParseOptions): Manifest {
   const lines = new LineCounter();
   const document = parseDocument(text, { version: "1.2", lineCounter: lines, merge: false });
   const about = { file: options.file, app: nameIn(document, options.app) };
-  refuseBrokenYaml(document, about);
+  refuseBrokenYaml(document, lines, { ...about, text });
   const { manifest, problems } = read(plain(document, about), options);
   if (problems.length > 0) {
     const told = problems.slice(0, MOST_TOLD);
@@ -83,7 +84,9 @@ function nameIn(document: Document, fallback: string): string | undefined {
 /** Aliases that lead nowhere, or to too much, come to light only here. */
 function plain(document: Document, about: About): unknown {
   try {
-    return document.toJS({ maxAliasCount: 100 });
+    const data: unknown = document.toJS({ maxAliasCount: 100 });
+    keepNumbersAsWritten(document, data);
+    return data;
   } catch (err) {
     const { file } = about;
     throw refusalOf(about, [
@@ -207,16 +210,29 @@ function has(value: unknown, path: KeyPath): boolean {
   return true;
 }
 
-function refuseBrokenYaml(document: Document, about: About): void {
-  const [first] = document.errors;
-  if (first === undefined) return;
-  const problems = document.errors.map((error): PlacedProblem => {
-    const at = error.linePos?.[0] ?? { line: 1, col: 1 };
-    const message = (error.message.split("\n")[0] ?? "").replace(/ at line \d+, column \d+:?$/, "");
-    return { code: "MANIFEST_INVALID", file: about.file, line: at.line, column: at.col, key: "", message };
+function refuseBrokenYaml(
+  document: Document,
+  lines: LineCounter,
+  { text, ...about }: About & { readonly text: string },
+): void {
+  const broken = document.errors.map(({ pos: [offset], code, message }) => {
+    const said = (message.split("\n")[0] ?? "").replace(/ at line \d+, column \d+:?$/, "");
+    return { offset, message: PLAINER[code] ?? said };
   });
-  throw refusalOf(about, problems);
+  const found = broken.length > 0 ? broken : notPlainIn(document, text);
+  if (found.length === 0) return;
+  const problems = found.slice(0, MOST_TOLD).map(({ offset, message }): PlacedProblem => {
+    const { line, col: column } = lines.linePos(offset);
+    return { code: "MANIFEST_INVALID", file: about.file, line, column, key: "", message };
+  });
+  throw refusalOf(about, problems, found.length - problems.length);
 }
+
+/** What the parser says to programmers, in words for those who write a manifest. */
+const PLAINER: Readonly<Partial<Record<ErrorCode, string>>> = {
+  MULTIPLE_DOCS: "a manifest is one document: leave out what follows this ---",
+  RESOURCE_EXHAUSTION: "it is nested too deep",
+};
 
 function place(document: Document, lines: LineCounter, problem: Problem, file: string): PlacedProblem {
   const { line, column } = placeOf(document, lines, problem.path, problem.atKey);

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { parseDurationMs } from "../lib/units.ts";
 import {
   amountOrNone,
   amount,
@@ -8,8 +9,10 @@ import {
   duration,
   environment,
   innerPath,
+  MOST_MS,
   partName,
   serviceName,
+  someTime,
 } from "./words.ts";
 import { selector, share, signalName, size } from "./words.ts";
 
@@ -54,15 +57,15 @@ const ready = z.union([
   httpPath,
   z.strictObject({
     ...check,
-    every: duration.optional(),
+    every: someTime.optional(),
     passes: count.min(1).optional(),
-    within: duration.optional(),
+    within: someTime.optional(),
   }),
 ]);
 
 const live = z.union([
   httpPath,
-  z.strictObject({ ...check, every: duration.optional(), fails: count.min(1).optional() }),
+  z.strictObject({ ...check, every: someTime.optional(), fails: count.min(1).optional() }),
 ]);
 
 const health = z.union([httpPath, z.strictObject({ ready: ready.optional(), live: live.optional() })]);
@@ -75,10 +78,15 @@ const restart = z.strictObject({
   backoff: z
     .string({ error: BACKOFF })
     .regex(new RegExp(String.raw`^${DURATION_TEXT}\.\.${DURATION_TEXT}$`), BACKOFF)
+    .refine((text) => {
+      const [first = 0, longest = 0] = text.split("..").map((part) => parseDurationMs(part));
+      return first <= longest && longest <= MOST_MS;
+    }, BACKOFF)
     .optional(),
   limit: z
     .string({ error: LIMIT })
-    .regex(new RegExp(String.raw`^\d+ in ${DURATION_TEXT}$`), LIMIT)
+    .regex(new RegExp(String.raw`^\d{1,6} in ${DURATION_TEXT}$`), LIMIT)
+    .refine((text) => (parseDurationMs(text.split(" in ")[1] ?? "") ?? 0) <= MOST_MS, LIMIT)
     .optional(),
 });
 
@@ -118,7 +126,7 @@ const processFull = z.strictObject({
 
 const shellLine = z.string().min(1, "the command is empty");
 
-const hook = z.union([shellLine, z.strictObject({ run: shellLine, within: duration.optional() })]);
+const hook = z.union([shellLine, z.strictObject({ run: shellLine, within: someTime.optional() })]);
 
 const strategy = z.strictObject({
   type: z.enum(["rolling", "all_at_once"]).optional(),
@@ -138,7 +146,7 @@ const build = z.union([
     test: shellLine.optional(),
     files: z.array(z.string().min(1)).min(1).optional(),
     on: z.literal("local").optional(),
-    within: duration.optional(),
+    within: someTime.optional(),
   }),
 ]);
 
@@ -146,7 +154,7 @@ const verify = z.union([
   commandLine,
   z.strictObject({
     run: command,
-    within: duration.optional(),
+    within: someTime.optional(),
     threshold: z.number().min(0).max(1).optional(),
   }),
 ]);

@@ -7,22 +7,33 @@ import type { Command } from "./manifest.ts";
 /** The scalar words of the manifest: text in, checked values out. Messages complete the sentence "KEY: ...". */
 const DURATION = /^(\d+(\.\d+)?(ms|s|m|h|d|w))+$/;
 
+/** Documents count whole milliseconds, and nobody waits for ten years. */
+const MOST_DAYS = 3650;
+export const MOST_MS = MOST_DAYS * 86_400_000;
+
 const UNIT_HINT = "write a duration with its unit, for example 30s, 500ms or 1m30s";
 
 export const duration = z
   .string({ error: UNIT_HINT })
   .regex(DURATION, UNIT_HINT)
   .transform((text) => parseDurationMs(text) ?? 0)
+  .refine((ms) => ms <= MOST_MS, `write at most ${MOST_DAYS}d`)
   .meta({ description: "A duration with its unit: 500ms, 30s, 1m30s, 2h." });
+
+/** One within which something can happen. */
+export const someTime = duration
+  .refine((ms) => ms > 0, "write more than 0s")
+  .meta({ description: "A duration with its unit, more than 0s: 500ms, 30s, 1m30s, 2h." });
 
 const SIZE_HINT = "write a size with its unit, for example 512MiB or 1GB";
 
 export const size = z
   .string({ error: SIZE_HINT })
   .regex(/^\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB|TiB)$/, SIZE_HINT)
-  .transform((text) => parseSizeBytes(text) ?? 0);
+  .transform((text) => parseSizeBytes(text) ?? 0)
+  .refine((bytes) => bytes > 0 && Number.isSafeInteger(bytes), SIZE_HINT);
 
-const PERCENT = /^(100|[1-9]?\d)(\.\d{1,3})?%$/;
+const PERCENT = /^(100(\.0{1,3})?|[1-9]?\d(\.\d{1,3})?)%$/;
 
 const AMOUNT_HINT = "write a number of nodes, or a share such as 25%";
 

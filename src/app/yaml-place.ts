@@ -12,7 +12,7 @@ export function placeOf(document: Document, lines: LineCounter, path: KeyPath, a
   let node: unknown = document.contents;
   let offset = rangeStart(node) ?? 0;
   for (const [depth, part] of path.entries()) {
-    const step = childOf(isAlias(node) ? node.resolve(document) : node, part);
+    const step = childOf(itself(document, node), part);
     if (step === undefined) break;
     const last = depth === path.length - 1;
     offset = (last && atKey ? step.key : rangeStart(step.value)) ?? step.key ?? offset;
@@ -21,6 +21,16 @@ export function placeOf(document: Document, lines: LineCounter, path: KeyPath, a
   const { line, col } = lines.linePos(offset);
   return { line, column: col };
 }
+
+/** What stands at `path`, itself and not a name for it. */
+export function nodeAt(document: Document, path: KeyPath): unknown {
+  let node: unknown = document.contents;
+  for (const part of path) node = childOf(itself(document, node), part)?.value;
+  return itself(document, node);
+}
+
+const itself = (document: Document, node: unknown): unknown =>
+  isAlias(node) ? node.resolve(document) : node;
 
 interface Step {
   readonly key: number | undefined;

@@ -1,0 +1,84 @@
+import { isAlias, isCollection, isScalar, visit, type Document, type Node } from "yaml";
+import { isMap as isRecord } from "./later.ts";
+import { isEnvironment } from "./overlay.ts";
+import type { KeyPath } from "./problem.ts";
+import { nodeAt } from "./yaml-place.ts";
+
+/** Something that YAML allows and a manifest does not. */
+export interface NotPlain {
+  /** In the text. */
+  readonly offset: number;
+  readonly message: string;
+}
+
+/** Deeper than any manifest, and shallow enough for whoever goes through it. */
+const MAX_DEPTH = 64;
+const CORE_TAGS = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
+
+/**
+ * What would be read as something else than it looks like: `targets: !env=prod web` is, to YAML, `web` with a tag that
+ * nobody knows.
+ */
+export function notPlainIn(document: Document, text: string): NotPlain[] {
+  const found: NotPlain[] = [];
+  const { yaml } = document.directives ?? {};
+  if (yaml?.explicit === true && yaml.version !== "1.2")
+    found.push({ offset: 0, message: `a manifest is YAML 1.2: leave out %YAML ${yaml.version}` });
+  visit(document, {
+    Node: (key, node, path) => {
+      if (path.filter(isCollection).length > MAX_DEPTH) {
+        found.push({ offset: startOf(node), message: `it is nested more than ${MAX_DEPTH} deep` });
+        return visit.BREAK;
+      }
+      const message = key === "key" && isCollection(node) ? "a key is a word" : whyNotPlain(node);
+      if (message !== undefined) found.push({ offset: startOf(node), message });
+      else if (isTagged(node)) found.push(tagProblem(text, node));
+      return undefined;
+    },
+  });
+  return found;
+}
+
+function whyNotPlain(node: Node): string | undefined {
+  const isNul = isScalar(node) && typeof node.value === "string" && node.value.includes("\0");
+  return isNul ? "it holds a zero byte, which no program can be given" : undefined;
+}
+
+const isTagged = (node: Node): boolean =>
+  !isAlias(node) && node.tag !== undefined && !CORE_TAGS.test(node.tag);
+
+/** The node begins behind its tag. */
+function tagProblem(text: string, node: Node): NotPlain {
+  let offset = Math.max(0, text.lastIndexOf("!", startOf(node)));
+  while (text[offset - 1] === "!") offset -= 1;
+  const tag = /^[^\s,\]}]+/.exec(text.slice(offset))?.[0] ?? "!";
+  return { offset, message: `YAML takes ${tag} for a tag: put the whole value in quotes` };
+}
+
+const startOf = (node: Node): number => node.range?.[0] ?? 0;
+
+/**
+ * Numbers in an environment become the text that stands there: who writes `VERSION: 1.10`, or an id of twenty digits,
+ * means that. Changes `data`, which is the document's.
+ */
+export function keepNumbersAsWritten(document: Document, data: unknown, at: KeyPath = []): void {
+  if (!isRecord(data)) return;
+  if (isEnvironment(at)) {
+    for (const name of Object.keys(data)) {
+      const node = nodeAt(document, [...at, name]);
+      if (typeof data[name] === "number" && isScalar(node) && node.source !== undefined)
+        data[name] = node.source;
+    }
+    return;
+  }
+  for (const name of Object.keys(data)) {
+    const path = [...at, name];
+    if (mayHoldEnvironment(path)) keepNumbersAsWritten(document, data[name], path);
+  }
+}
+
+/** `environments.NAME.processes.NAME.env` is the longest. */
+function mayHoldEnvironment(path: KeyPath): boolean {
+  const inner = path[0] === "environments" ? path.slice(2) : path;
+  return inner.length === 0 || inner[0] === "env" || (inner[0] === "processes" && inner.length <= 3);
+}
