@@ -60,6 +60,51 @@ test("GNU tar's own archives are read, compressed or not, in every common format
   }
 });
 
+test("long names in any writing are read, though their headers are cut within a character", async (t) => {
+  const dir = tempDir(t);
+  const name = `a${"я".repeat(70)}`;
+  fs.mkdirSync(path.join(dir, "in"));
+  fs.writeFileSync(path.join(dir, "in", name), "long");
+  fs.symlinkSync(name, path.join(dir, "in/link"));
+  for (const format of ["gnu", "posix"]) {
+    const file = path.join(dir, `${format}.tar`);
+    execFileSync("tar", ["-cf", file, `--format=${format}`, "-C", path.join(dir, "in"), "."]);
+    await using source = await packedSource(file, t.signal);
+    assert.deepEqual(await contents(t, source), { [name]: "f:long", link: `l:${name}` }, format);
+  }
+});
+
+test("a hard link to a link is that link once more", async (t) => {
+  const dir = tempDir(t);
+  fs.writeFileSync(path.join(dir, "f"), "1");
+  fs.symlinkSync("f", path.join(dir, "l"));
+  fs.linkSync(path.join(dir, "l"), path.join(dir, "m"));
+  const bytes = execFileSync("tar", ["-c", "-C", dir, "f", "l", "m"]);
+  assert.deepEqual(await read(t, "a.tar", bytes), { f: "f:1", l: "l:f", m: "l:f" });
+});
+
+test("a folder of an archive without types is told by its name", async (t) => {
+  const bytes = tar({ name: "d/", type: "\0" }, { name: "d/f", type: "\0", content: "1" }, { name: "e/" });
+  assert.deepEqual(await read(t, "a.tar", bytes), { d: "d", "d/f": "f:1", e: "d" });
+  await refused(t, tar({ name: "d/", content: "x" }, { name: "d/f" }), /not a directory/);
+});
+
+test("an archive of somebody with a large number is read", async (t) => {
+  const owner = pax(["uid", "1000000000"], ["gname", "große"], ["LIBARCHIVE.creationtime", "1.5"]);
+  assert.deepEqual(await read(t, "a.tar", tar({ name: "x", type: "x", content: owner }, { name: "a" })), {
+    a: "f:",
+  });
+});
+
+test("who gives up gets the reason, and no error of a file's", async (t) => {
+  const reason = new Error("given up");
+  for (const [name, bytes] of [
+    ["a.tar", tar({ name: "a" })],
+    ["a.tgz", gzipSync(tar({ name: "a" }))],
+  ] as const)
+    await assert.rejects(packedSource(put(t, name, bytes), AbortSignal.abort(reason)), reason);
+});
+
 test("git archive's commit comment is read past", async (t) => {
   const bytes = tar(
     { name: "pax_global_header", type: "g", content: pax(["comment", "0".repeat(40)]) },

@@ -39,7 +39,7 @@ export async function packedSource(
   if (!beginsAsTar(start)) return plainFile(file, name, stat);
   const spool = new Spool(options.scratch);
   const reader = new TarReader(spool, options.limits ?? ARCHIVE_LIMITS);
-  return await disposing(spool, async () => {
+  return await disposing(spool, signal, async () => {
     for await (const piece of fs.createReadStream(file, { signal, highWaterMark: READ_BYTES })) {
       reader.push(piece as Buffer);
     }
@@ -91,7 +91,7 @@ async function gzipSource(
     if (isTar === true) reader.push(bytes);
     else spool.write(bytes);
   };
-  return await disposing(spool, async () => {
+  return await disposing(spool, signal, async () => {
     for await (const piece of inflated(file, name, limits, signal)) {
       if (isTar === undefined) {
         held = Buffer.concat([held, piece]);
@@ -131,8 +131,7 @@ async function* inflated(
       yield piece as Buffer;
     }
   } catch (err) {
-    signal.throwIfAborted();
-    if (isSkeinError(err)) throw err;
+    if (signal.aborted || isSkeinError(err)) throw err;
     throw refuse("ARCHIVE_REFUSED", name, `it cannot be inflated (${messageOf(err)})`);
   } finally {
     input.destroy();
@@ -172,11 +171,16 @@ function source(
 }
 
 /** The spool belongs to the source that `make` returns; it is closed when there is none. */
-async function disposing(spool: Spool, make: () => Promise<TreeSource>): Promise<TreeSource> {
+async function disposing(
+  spool: Spool,
+  signal: AbortSignal,
+  make: () => Promise<TreeSource>,
+): Promise<TreeSource> {
   try {
     return await make();
   } catch (err) {
     spool[Symbol.dispose]();
+    signal.throwIfAborted();
     throw err;
   }
 }

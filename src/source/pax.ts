@@ -9,7 +9,10 @@ export interface Pax {
   readonly dropped: boolean;
 }
 
-const IGNORED = new Set(["mtime", "atime", "ctime", "comment"]);
+/** Times and owners, which a release does not keep: these stand here where they do not fit a header. */
+const TIMES = ["mtime", "atime", "ctime", "LIBARCHIVE.creationtime"];
+const OWNERS = ["uid", "gid", "uname", "gname"];
+const IGNORED = new Set([...TIMES, ...OWNERS, "comment"]);
 const DROPPED = /^(SCHILY\.(xattr|acl)|LIBARCHIVE\.xattr)\./;
 const CAPABILITY = /xattr\.security\.capability$/;
 

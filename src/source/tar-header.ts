@@ -4,27 +4,38 @@ export const BLOCK = 512;
 
 /** A tar header as it stands, its checksum proved. */
 export interface TarHeader {
-  readonly name: string;
+  /** How messages call the entry. */
+  readonly at: string;
   readonly type: string;
   readonly mode: number;
   readonly size: number;
-  readonly link: string;
+  /**
+   * Only asked for where nothing before the header says it: there it is cut to a hundred bytes, which may end within a
+   * character.
+   * @throws SkeinError ARCHIVE_REFUSED when it is not UTF-8
+   */
+  name(): string;
+  link(): string;
 }
 
 const OCTAL = /^ *([0-7]{1,11})[\0 ]*$/;
 
 /** @throws SkeinError ARCHIVE_REFUSED: what parsers read differently is not read at all */
 export function parseHeader(block: Buffer): TarHeader {
-  const name = text(block, 0, 100);
-  const at = name === "" ? "(header)" : name;
+  const start = textBytes(block, 0, 100);
+  const at = start.length === 0 ? "(header)" : start.toString("utf8");
   if (!hasRightSum(block)) throw refuse("ARCHIVE_REFUSED", at, "its header is damaged");
-  const prefix = block.toString("latin1", 257, 263) === "ustar\0" ? text(block, 345, 500) : "";
+  const isUstar = block.toString("latin1", 257, 263) === "ustar\0";
   return {
-    name: prefix === "" ? name : `${prefix}/${name}`,
+    at,
     type: block.toString("latin1", 156, 157),
     mode: octal(block, 100, 108, at, "mode"),
     size: octal(block, 124, 136, at, "size"),
-    link: text(block, 157, 257),
+    name: () => {
+      const prefix = isUstar ? text(block, 345, 500) : "";
+      return prefix === "" ? text(block, 0, 100) : `${prefix}/${text(block, 0, 100)}`;
+    },
+    link: () => text(block, 157, 257),
   };
 }
 
@@ -33,10 +44,13 @@ export function beginsAsTar(block: Buffer): boolean {
   return block.length >= BLOCK && block[0] !== 0 && hasRightSum(block);
 }
 
-/** The text before the first zero byte; refused when it is not UTF-8. */
-function text(block: Buffer, start: number, end: number): string {
+/** Refused when it is not UTF-8. */
+const text = (block: Buffer, start: number, end: number): string => utf8(textBytes(block, start, end));
+
+/** What stands before the first zero byte. */
+function textBytes(block: Buffer, start: number, end: number): Buffer {
   const zero = block.indexOf(0, start);
-  return utf8(block.subarray(start, zero === -1 || zero > end ? end : zero));
+  return block.subarray(start, zero === -1 || zero > end ? end : zero);
 }
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -1,4 +1,4 @@
-import type { SourceEntry, SourceFile } from "../release/tree/tree-source.ts";
+import type { SourceEntry } from "../release/tree/tree-source.ts";
 import type { ArchiveLimits } from "./limits.ts";
 import { parsePax, type Pax } from "./pax.ts";
 import { refuse } from "./refuse.ts";
@@ -12,6 +12,9 @@ const SPECIAL = 0o7000;
 const SETGID = 0o2000;
 const NO_PAX: Pax = { dropped: false };
 
+/** What a hard link may be of. */
+type Linkable = Extract<SourceEntry, { readonly kind: "f" | "x" | "l" }>;
+
 /**
  * Reads a tar archive block by block. It refuses rather than repairs: two programs that read one archive differently
  * are how archives have always bitten. Contents go to the spool, never to a path from the archive.
@@ -19,7 +22,7 @@ const NO_PAX: Pax = { dropped: false };
 export class TarReader {
   readonly #limits: ArchiveLimits;
   readonly #spool: Spool;
-  readonly #files = new Map<string, SourceFile>();
+  readonly #linkable = new Map<string, Linkable>();
   readonly entries: SourceEntry[] = [];
   /** Entries of which something was dropped that a release does not keep. */
   readonly dropped: string[] = [];
@@ -82,14 +85,14 @@ export class TarReader {
     }
     if (this.#zeroBlocks > 0) throw refuse("ARCHIVE_REFUSED", "(archive)", "something stands after its end");
     const header = parseHeader(block);
-    if (header.size > this.#limits.fileBytes) throw refuse("ARCHIVE_REFUSED", header.name, "it is too large");
+    if (header.size > this.#limits.fileBytes) throw refuse("ARCHIVE_REFUSED", header.at, "it is too large");
     if ("xgLK".includes(header.type)) this.#beginMeta(header);
     else this.#entry(header);
   }
 
   #beginMeta(header: TarHeader): void {
     this.#metaBytes += header.size;
-    if (this.#metaBytes > MAX_META) throw refuse("ARCHIVE_REFUSED", header.name, "its headers are too long");
+    if (this.#metaBytes > MAX_META) throw refuse("ARCHIVE_REFUSED", header.at, "its headers are too long");
     this.#meta = { type: header.type, pieces: [] };
     this.#expect(header.size);
   }
@@ -116,22 +119,24 @@ export class TarReader {
   }
 
   #entry(header: TarHeader): void {
-    const path = trimmed(this.#pax.path ?? this.#longName ?? header.name);
-    const target = this.#pax.linkpath ?? this.#longLink ?? header.link;
+    const name = this.#pax.path ?? this.#longName ?? header.name();
+    const path = trimmed(name);
+    const link = this.#pax.linkpath ?? this.#longLink;
     if (this.#pax.dropped) this.dropped.push(path);
     this.#pax = NO_PAX;
     this.#longName = undefined;
     this.#longLink = undefined;
     this.#metaBytes = 0;
+    const type = typeOf(header, name);
     const isRoot = path === "" || path === ".";
-    if (isRoot && header.type === "5") return;
+    if (isRoot && type === "5") return;
     if (this.entries.length >= this.#limits.entries) {
       throw refuse("ARCHIVE_REFUSED", path, `the archive has more than ${this.#limits.entries} entries`);
     }
-    this.entries.push(this.#toEntry(header, path, target));
+    this.entries.push(this.#toEntry({ ...header, type }, path, () => link ?? header.link()));
   }
 
-  #toEntry(header: TarHeader, path: string, target: string): SourceEntry {
+  #toEntry(header: TarHeader, path: string, target: () => string): SourceEntry {
     const special = header.mode & SPECIAL;
     // A folder's setgid bit is a habit of shared machines and means nothing in a release.
     if (header.type !== "2" && special !== 0 && !(header.type === "5" && special === SETGID)) {
@@ -139,38 +144,48 @@ export class TarReader {
     }
     const fault = nameFault(path);
     if (fault !== undefined) throw refuse("ARCHIVE_REFUSED", path, fault);
-    if (header.type === "0" || header.type === "\0") return this.#file(header, path);
+    if (header.type === "0") return this.#file(header, path);
     if (header.size !== 0) throw refuse("ARCHIVE_REFUSED", path, "it has content and is not a file");
     if (header.type === "5") return { kind: "d", path };
-    if (header.type === "2") return { kind: "l", path, target };
-    if (header.type === "1") return this.#hardLink(path, target);
+    if (header.type === "2") return this.#known({ kind: "l", path, target: target() });
+    if (header.type === "1") return this.#hardLink(path, target());
     throw refuse("ARCHIVE_REFUSED", path, `it is ${describe(header.type)}`);
   }
 
-  #file(header: TarHeader, path: string): SourceFile {
-    this.#total += header.size;
-    if (this.#total > this.#limits.totalBytes)
-      throw refuse("ARCHIVE_REFUSED", path, "the archive is too large");
+  #file(header: TarHeader, path: string): Linkable {
+    this.#count(header.size, path);
     this.#expect(header.size);
     const kind = (header.mode & EXECUTABLE) === 0 ? "f" : "x";
     const content = this.#spool.contentAt(this.#spool.end);
-    const file: SourceFile = { kind, path, size: header.size, content, stamp: null, changedMs: 0 };
-    this.#files.set(path, file);
-    return file;
+    return this.#known({ kind, path, size: header.size, content, stamp: null, changedMs: 0 });
   }
 
-  /** A hard link is a row of its own with the same content. */
-  #hardLink(path: string, target: string): SourceFile {
-    const file = this.#files.get(trimmed(target));
-    if (file === undefined)
+  #known(entry: Linkable): Linkable {
+    this.#linkable.set(entry.path, entry);
+    return entry;
+  }
+
+  /** A hard link is a row of its own with the same content, or the same text where it is of a symbolic link. */
+  #hardLink(path: string, target: string): Linkable {
+    const entry = this.#linkable.get(trimmed(target));
+    if (entry === undefined)
       throw refuse("ARCHIVE_REFUSED", path, `it is a link to ${target}, which is not before it`);
-    this.#total += file.size;
+    if (entry.kind !== "l") this.#count(entry.size, path);
+    return this.#known({ ...entry, path });
+  }
+
+  #count(bytes: number, path: string): void {
+    this.#total += bytes;
     if (this.#total > this.#limits.totalBytes)
       throw refuse("ARCHIVE_REFUSED", path, "the archive is too large");
-    const linked = { ...file, path };
-    this.#files.set(path, linked);
-    return linked;
   }
+}
+
+/** Archives from before there were types tell a folder by its name. */
+function typeOf({ type, size }: TarHeader, name: string): string {
+  const isFile = type === "0" || type === "\0";
+  if (isFile && name.endsWith("/") && size === 0) return "5";
+  return isFile ? "0" : type;
 }
 
 function trimmed(name: string): string {
