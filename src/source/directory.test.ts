@@ -92,6 +92,21 @@ test("what a release may not hold is refused by name and reason", async (t) => {
   }
 });
 
+test("a folder whose name is no text is refused, or left out where nothing of it was asked for", async (t) => {
+  const dir = folder(t);
+  const bad = Buffer.concat([Buffer.from(`${dir}/bad`), Buffer.from([0xff])]);
+  fs.mkdirSync(bad);
+  fs.writeFileSync(path.join(dir, "good"), "");
+  const reason = "its name is not valid UTF-8";
+  await assert.rejects(paths(t, dir), { code: "TREE_REFUSED", data: { path: "bad\ufffd", reason } });
+  const source = directorySource(dir, { files: ["good"] });
+  assert.deepEqual(
+    (await source.entries(t.signal)).map((entry) => entry.path),
+    ["good"],
+  );
+  assert.deepEqual(source.notes, [`bad\ufffd is left out: ${reason}`]);
+});
+
 test("a socket is refused", async (t) => {
   const dir = folder(t);
   const server = net.createServer().listen(path.join(dir, "sock"));

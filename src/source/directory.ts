@@ -124,13 +124,19 @@ function readFolder(walk: Walk, folder: string): Found[] {
     } else if (entry.isDirectory()) {
       for (const one of findFolder(walk, at)) found.push(one);
     } else if (wanted(at)) {
-      found.push(readEntry(root, at, entry));
+      const one = readIfThere(root, at, entry);
+      if (one !== undefined) found.push(one);
     }
   }
   return found;
 }
 
 function findFolder({ root, wanted, isOurs, notes }: Walk, at: string): Found[] {
+  if (isGarbled(at) && wanted(at)) throw refuse("TREE_REFUSED", at, GARBLED);
+  if (isGarbled(at)) {
+    notes.push(`${at} is left out: ${GARBLED}`);
+    return [];
+  }
   if (isOurs(`${root}/${at}`)) {
     notes.push(`${at} is left out: Skein keeps its keys and state there`);
     return [];
@@ -148,8 +154,18 @@ function readNames(root: string, folder: string): fs.Dirent[] {
   }
 }
 
+/** What went away since its folder was read is not there. */
+function readIfThere(root: string, at: string, entry: fs.Dirent): SourceEntry | undefined {
+  try {
+    return readEntry(root, at, entry);
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT") return undefined;
+    throw asSkeinError(err, `${root}/${at}`);
+  }
+}
+
 function readEntry(root: string, at: string, entry: fs.Dirent): SourceEntry {
-  if (entry.name.includes("\ufffd")) throw refuse("TREE_REFUSED", at, "its name is not valid UTF-8");
+  if (isGarbled(entry.name)) throw refuse("TREE_REFUSED", at, GARBLED);
   const file = `${root}/${at}`;
   if (entry.isSymbolicLink()) return { kind: "l", path: at, target: readLink(file, at) };
   if (!entry.isFile()) throw refuse("TREE_REFUSED", at, `it is ${whatIs(entry)}`);
@@ -188,9 +204,13 @@ export function stampOf({ size, mtimeMs, ctimeMs, ino }: fs.Stats): string {
   return `${size} ${mtimeMs} ${ctimeMs} ${ino}`;
 }
 
+const GARBLED = "its name is not valid UTF-8";
+/** Node puts this character where bytes are none. */
+const isGarbled = (text: string): boolean => text.includes("\ufffd");
+
 function readLink(file: string, at: string): string {
   const target = fs.readlinkSync(file);
-  if (target.includes("\ufffd")) throw refuse("TREE_REFUSED", at, "its link's text is not valid UTF-8");
+  if (isGarbled(target)) throw refuse("TREE_REFUSED", at, "its link's text is not valid UTF-8");
   return target;
 }
 

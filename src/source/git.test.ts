@@ -119,6 +119,22 @@ test("what a commit holds only a pointer of is told: submodules, files of Git LF
   assert.match((await notes()).join("\n"), /^media\/a\.png and 1 more are pointers of Git LFS/m);
 });
 
+test("a folder of very many files is read", async (t) => {
+  const repo = tempDir(t);
+  git(repo, "init", "-q");
+  const pipe = (input: string, ...args: string[]): string =>
+    execFileSync("git", ["-C", repo, ...args], {
+      input,
+      env: { ...process.env, ...WHO },
+      encoding: "utf8",
+    }).trim();
+  const blob = pipe("x", "hash-object", "-w", "--stdin");
+  const names = Array.from({ length: 150_000 }, (_, n) => `100644 blob ${blob}\t${n}\n`);
+  const commit = pipe("", "commit-tree", pipe(names.join(""), "mktree"), "-m", "many");
+  await using source = await gitSource({ repo, commit }, t.signal);
+  assert.equal((await source.entries(t.signal)).length, names.length);
+});
+
 test("a folder of it, chosen files, a bare repository", async (t) => {
   const { repo, commit } = repository(t);
   const bare = path.join(tempDir(t), "web.git");

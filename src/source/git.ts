@@ -142,7 +142,8 @@ async function listTree(objects: GitObjects, root: string, signal: AbortSignal):
       signal,
     );
     const entries = trees.flatMap((object, i) => parseTree(level[i]?.under ?? "", object.bytes));
-    found.push(...entries);
+    // One by one: a level may have more than a call takes.
+    for (const entry of entries) found.push(entry);
     level = entries
       .filter(({ mode }) => mode === MODES.tree)
       .map(({ id, path }) => ({ id, under: `${path}/` }));

@@ -1,7 +1,7 @@
 import { createHash, hash } from "node:crypto";
 import fs from "node:fs";
 import type { ChunkId, Digest } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { asSkeinError } from "../../lib/files.ts";
 import { cutAt, MAX_CHUNK, MIN_CHUNK } from "../tree/gear.ts";
 import type { ChunkRef } from "../tree/pack.ts";
@@ -149,6 +149,8 @@ function open(file: SourceFile): { fd: number; close: boolean } {
   try {
     return { fd: fs.openSync(where, OPEN_FLAGS), close: true };
   } catch (err) {
+    // It went away since it was listed, or a link took its place.
+    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(errnoOf(err) ?? "")) throw changed(file);
     throw asSkeinError(err, where);
   }
 }
