@@ -121,6 +121,23 @@ test("a slow watch holds up nobody, costs bounded memory, and misses nothing", a
   assert.equal((await slow.take(1))[0]?.[0]?.revision, revision);
 });
 
+test("a watch hears on when others come and go, whose prefixes are as long, longer or shorter", async (t) => {
+  await using store = await openSqliteStore(await tempFile(t));
+  const others = new AbortController();
+  const prefixes = ["/n/1/", "/n/2/", "/n/", "/n/7/a", "/n/7/"];
+  for (const prefix of prefixes) store.watch(prefix, 0, others.signal);
+  const [one, longer] = [collect(store, "/n/7/", 0, t), collect(store, "/n/7/bcd", 0, t)];
+  await store.txn(put("/n/7/a", ""));
+  others.abort();
+  await store.txn(put("/n/7/bcd", ""));
+  for (const prefix of prefixes) store.watch(prefix, 0, AbortSignal.abort());
+  await store.txn(put("/n/7/bcde", ""));
+  const heard = async (watch: typeof one, count: number) =>
+    (await watch.take(count)).flatMap((batch) => batch.map(({ key }) => key));
+  assert.deepEqual(await heard(one, 3), ["/n/7/a", "/n/7/bcd", "/n/7/bcde"]);
+  assert.deepEqual(await heard(longer, 2), ["/n/7/bcd", "/n/7/bcde"]);
+});
+
 test("a watch that fell behind what was compacted is told so, not served with a gap", async (t) => {
   const file = await tempFile(t);
   await using store = await openSqliteStore(file);

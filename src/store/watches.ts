@@ -25,7 +25,9 @@ export interface History {
 export class Watches {
   readonly #history: History;
   readonly #byPrefix = new Map<string, Set<Watch>>();
-  /** The lengths of the prefixes watched: an event looks up only so many of its own. */
+  /** The lengths of the prefixes watched, and how many have each. */
+  readonly #prefixes = new Map<number, number>();
+  /** The same lengths, the shortest first: an event looks up only so many of its own. */
   #lengths: readonly number[] = [];
 
   constructor(history: History) {
@@ -36,9 +38,10 @@ export class Watches {
     const from = fromRevision === 0 ? this.#history.revision + 1 : fromRevision;
     const watch = new Watch(this.#history, prefix, from, signal, () => this.#remove(watch));
     const others = this.#byPrefix.get(prefix);
-    if (others === undefined) this.#byPrefix.set(prefix, new Set([watch]));
-    else others.add(watch);
-    this.#countLengths();
+    if (others === undefined) {
+      this.#byPrefix.set(prefix, new Set([watch]));
+      this.#count(prefix.length, 1);
+    } else others.add(watch);
     if (signal.aborted) watch.end();
     return watch;
   }
@@ -67,13 +70,17 @@ export class Watches {
   #remove(watch: Watch): void {
     const others = this.#byPrefix.get(watch.prefix);
     others?.delete(watch);
-    if (others?.size === 0) this.#byPrefix.delete(watch.prefix);
-    this.#countLengths();
+    if (others?.size !== 0) return;
+    this.#byPrefix.delete(watch.prefix);
+    this.#count(watch.prefix.length, -1);
   }
 
-  #countLengths(): void {
-    const lengths = new Set([...this.#byPrefix.keys()].map((prefix) => prefix.length));
-    this.#lengths = [...lengths].sort((a, b) => a - b);
+  #count(length: number, more: number): void {
+    const before = this.#prefixes.get(length) ?? 0;
+    if (before + more > 0) this.#prefixes.set(length, before + more);
+    else this.#prefixes.delete(length);
+    if (before > 0 && before + more > 0) return;
+    this.#lengths = [...this.#prefixes.keys()].sort((a, b) => a - b);
   }
 }
 
