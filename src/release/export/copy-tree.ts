@@ -54,7 +54,7 @@ export async function copyChunks({ tree, from, to, known, signal }: CopyOptions)
   const unknown = (ids: ReadonlySet<ChunkId>) => [...ids].filter((id) => !known.chunks.has(id));
   await walkChunks(loaded.packs, unknown(chunks), (chunk, bytes) => writer.add(chunk, bytes), flushFull);
   for (const [file, list] of listsOf(loaded)) {
-    writer.addList(file, list);
+    await writer.addList(file, list, signal);
     await flushFull();
   }
   // Frames of their own: an installing node reads them before anything else.

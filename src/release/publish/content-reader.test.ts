@@ -3,7 +3,11 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { makeWorld, noise, readTree, tempDir } from "../release.fixture.ts";
+import { digestOf, type ChunkId } from "../../lib/ids.ts";
+import { MOST_CHUNKS } from "../tree/pack.ts";
+import { readHeads } from "./catalogue.ts";
 import { ContentReader } from "./content-reader.ts";
+import { PackWriter } from "./pack-writer.ts";
 
 test("a file whose first chunks are stored already keeps its content", async (t) => {
   const world = makeWorld(t);
@@ -38,4 +42,29 @@ test("a file that went away since it was listed, or became a link, is told as on
   await assert.rejects(read(), refusal);
   fs.symlinkSync("b", file);
   await assert.rejects(read(), refusal);
+});
+
+test("a file whose list of chunks nobody could read is refused", async () => {
+  const content = { file: "/nowhere", offset: 0 };
+  const entry = { kind: "f", path: "model", size: 2 ** 36, content, stamp: null, changedMs: 0 } as const;
+  const cut = async () =>
+    await new ContentReader().cut(
+      entry,
+      () => undefined,
+      async () => undefined,
+    );
+  await assert.rejects(cut(), { code: "TREE_REFUSED", hint: "Split it into files of up to 10 GiB." });
+});
+
+test("the list of a very large file has a head to itself where others leave it no room", async (t) => {
+  const { depot } = makeWorld(t);
+  const writer = new PackWriter(depot, { chunks: new Map(), lists: new Map() }, "quick");
+  const lists = [49_000, MOST_CHUNKS, 30_000, 2].map((count, n) => {
+    const chunk = { id: digestOf(String(n)) as string as ChunkId, length: 5 };
+    return [digestOf(`file ${n}`), Array.from({ length: count }, () => chunk)] as const;
+  });
+  for (const [file, list] of lists) await writer.addList(file, list, t.signal);
+  await writer.end(t.signal);
+  const there = await readHeads(depot, writer.stored, null, t.signal);
+  assert.deepEqual([...there.lists.keys()].toSorted(), lists.map(([file]) => file).toSorted());
 });

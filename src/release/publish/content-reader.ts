@@ -4,7 +4,7 @@ import type { ChunkId, Digest } from "../../lib/ids.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { asSkeinError } from "../../lib/files.ts";
 import { cutAt, MAX_CHUNK, MIN_CHUNK } from "../tree/gear.ts";
-import type { ChunkRef } from "../tree/pack.ts";
+import { MOST_CHUNKS, type ChunkRef } from "../tree/pack.ts";
 import type { SourceFile } from "../tree/tree-source.ts";
 
 /** What a file is made of. */
@@ -94,6 +94,7 @@ export class ContentReader {
   }
 
   async #cutLarge(file: SourceFile, sink: ChunkSink, between: () => Promise<void>): Promise<CutFile> {
+    if (file.size > MOST_CHUNKS * MAX_CHUNK) throw tooLarge(file);
     const { fd, close } = open(file);
     try {
       return await this.#cutWindows(file, fd, sink, between);
@@ -123,6 +124,7 @@ export class ContentReader {
       sum.update(this.#buffer.subarray(0, cut));
       this.#buffer.copyWithin(0, cut, end);
       kept = end - cut;
+      if (chunks.length > MOST_CHUNKS) throw tooLarge(file);
       await between();
     }
     if (isLonger(file, fd)) throw changed(file);
@@ -175,10 +177,14 @@ function isLonger(file: SourceFile, fd: number): boolean {
   );
 }
 
-function changed(file: SourceFile): SkeinError {
-  const reason = "it changed while it was read";
-  return new SkeinError("TREE_REFUSED", `${JSON.stringify(file.path)} cannot be released: ${reason}`, {
-    data: { path: file.path, reason },
-    hint: "Run it again when nothing writes there.",
-  });
+const changed = (file: SourceFile): SkeinError =>
+  refused(file, "it changed while it was read", "Run it again when nothing writes there.");
+
+/** Nobody could read the list of its chunks. */
+const tooLarge = (file: SourceFile): SkeinError =>
+  refused(file, `it is cut into more than ${MOST_CHUNKS} chunks`, "Split it into files of up to 10 GiB.");
+
+function refused({ path }: SourceFile, reason: string, hint: string): SkeinError {
+  const message = `${JSON.stringify(path)} cannot be released: ${reason}`;
+  return new SkeinError("TREE_REFUSED", message, { data: { path, reason }, hint });
 }

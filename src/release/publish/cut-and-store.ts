@@ -66,7 +66,7 @@ export async function cutAndStore(
         filesRead += 1;
       }
       if (cut.list.length > 0) {
-        writer.addList(cut.sha256, cut.list);
+        await writer.addList(cut.sha256, cut.list, signal);
         lists.set(cut.sha256, cut.list);
       }
       if (writer.isFull) await writer.flush(signal);

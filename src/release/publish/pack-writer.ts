@@ -9,6 +9,7 @@ import {
   compressFrame,
   encodePack,
   FRAME_BYTES,
+  HEAD_ENTRIES,
   PACK_BYTES,
   packName,
   type ChunkRef,
@@ -77,10 +78,11 @@ export class PackWriter {
     this.newBytes += chunk.length;
   }
 
-  /** Takes a file's list unless the depot has that very one. */
-  addList(file: Digest, chunks: readonly ChunkRef[]): void {
+  /** Takes a file's list unless the depot has that very one; a long one may need a pack's head to itself. */
+  async addList(file: Digest, chunks: readonly ChunkRef[], signal: AbortSignal): Promise<void> {
     const mark = markOf(chunks);
     if (this.#known.lists.get(file)?.mark === mark) return;
+    if (this.#entries + chunks.length >= HEAD_ENTRIES) await this.flush(signal);
     this.#lists.set(file, chunks);
     this.#known.lists.set(file, { pack: UNSTORED, mark });
     this.#entries += chunks.length + 1;

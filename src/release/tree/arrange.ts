@@ -1,10 +1,14 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { targetFault, type Row } from "./rows.ts";
 import { comparePaths, linkFault, pathFault } from "./tree-path.ts";
+import { ROWS_BYTES } from "./segments.ts";
 import type { SourceEntry } from "./tree-source.ts";
 
 /** More entries than this are refused: rows are held in memory. */
 export const MAX_ENTRIES = 1_000_000;
+
+/** A path and a link's text, as long as they may be. */
+const LONGEST_ROW = 1024 + 4095 + 4;
 
 const BEYOND = /[\ud800-\uffff]/;
 
@@ -18,10 +22,23 @@ export function arrange(entries: readonly SourceEntry[]): SourceEntry[] {
     const fault = pathFault(path);
     if (fault !== undefined) throw refused(path, fault);
   }
+  if (entries.length * LONGEST_ROW > ROWS_BYTES && rowBytes(entries) > ROWS_BYTES)
+    throw refused(".", `the list of what is in it is over ${ROWS_BYTES / 2 ** 20} MiB`);
   // A large folder comes as it is to be: to look that it does costs a third of what it costs to make it so.
   const whole = misplaced(entries) === undefined ? [...entries] : sorted(withParents(entries));
   checkLinks(whole);
   return whole;
+}
+
+/** What the entries' rows come to (`encodeRow`). */
+function rowBytes(entries: readonly SourceEntry[]): number {
+  let bytes = 0;
+  for (const entry of entries) {
+    bytes += Buffer.byteLength(entry.path) + "d \n".length;
+    if (entry.kind === "l") bytes += Buffer.byteLength(entry.target) + 1;
+    else if (entry.kind !== "d") bytes += String(entry.size).length + "\0 ".length + 64;
+  }
+  return bytes;
 }
 
 function withParents(entries: readonly SourceEntry[]): SourceEntry[] {

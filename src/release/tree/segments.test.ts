@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { digestOf } from "../../lib/ids.ts";
+import { arrange } from "./arrange.ts";
 import { decodeRoot, encodeRoot, SEGMENT_BOUND } from "./segments.ts";
 
 const segment = (n: number, length: number) => ({ id: digestOf(`segment ${n}`), length });
@@ -14,4 +15,12 @@ test("a list leads to no more than a tree may have, and to nothing twice", () =>
   ];
   for (const [n, refs] of bad.entries())
     assert.throws(() => decodeRoot(encodeRoot(refs)), { code: "TREE_CORRUPT" }, String(n));
+});
+
+test("what would make a list longer than anybody reads is refused before it is made", () => {
+  const target = "t".repeat(4000);
+  const entries = Array.from({ length: 70_000 }, (_, n) => ({ kind: "l", path: String(n), target }) as const);
+  const reason = "the list of what is in it is over 256 MiB";
+  assert.throws(() => arrange(entries), { code: "TREE_REFUSED", data: { path: ".", reason } });
+  assert.equal(arrange(entries.slice(0, 60_000)).length, 60_000);
 });

@@ -30,7 +30,7 @@ export function cutSegments(rows: readonly Row[]): Segment[] {
 /** Longest list of segments, in bytes: many times what a million rows need. */
 export const ROOT_BYTES = 4 * 1024 * 1024;
 /** All rows of a tree, encoded: a million of them, each of 256 bytes. Whoever reads a tree holds so much at once. */
-const ROWS_BYTES = 256 * 1024 * 1024;
+export const ROWS_BYTES = 256 * 1024 * 1024;
 
 /** The same one after the other, for whoever need not hold all their bytes. */
 export function* eachSegment(rows: readonly Row[]): Generator<Segment, void> {

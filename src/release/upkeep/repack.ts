@@ -162,7 +162,7 @@ async function moveOut(
     const list = isFileRow(row) ? tree.packs.lists.get(row.sha256) : undefined;
     if (list === undefined || !isFileRow(row)) continue;
     if (elsewhere.get(row.sha256)?.mark === markOf(list)) continue;
-    writer.addList(row.sha256, list);
+    await writer.addList(row.sha256, list, signal);
     lists.push(row.sha256);
     if (writer.isFull) await writer.flush(signal);
   }
