@@ -72,6 +72,9 @@ export const VOID = [
   "NOT_AUTHORISED",
 ] as const;
 
+/** What whoever looks for the newest document passes over: beside void ones what is not in force, here and now. */
+export const NOT_IN_FORCE = [...VOID, "DOC_FROM_FUTURE", "CHARTER_EXPIRED"] as const;
+
 /** The same, with what it is about and what to do. */
 export function told(name: string, type: string, { code, message, data }: SkeinError): SkeinError {
   return new SkeinError(code, `${name} in the bucket is no ${type} of this cluster's: ${message}`, {

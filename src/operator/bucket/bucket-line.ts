@@ -1,3 +1,4 @@
+import { NOT_IN_FORCE } from "../../bucket/following.ts";
 import { readOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
 import { orderName } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
@@ -66,7 +67,8 @@ export async function* ordersBack(
       if (entry === undefined || opened?.body.app !== app || opened.body.env !== env) continue;
       yield { order: opened.body, digest: opened.digest, entry };
     } catch (err) {
-      if (!isSkeinError(err)) throw err;
+      // One that could not be read is no reason to take the one before it for the newest.
+      if (!isSkeinError(err, ...NOT_IN_FORCE)) throw err;
     }
   }
 }

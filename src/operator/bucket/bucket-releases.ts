@@ -1,4 +1,5 @@
 import { namesUnder, readSigned } from "../../bucket/entries.ts";
+import { NOT_IN_FORCE } from "../../bucket/following.ts";
 import {
   isMeant,
   releaseName,
@@ -181,7 +182,7 @@ async function releaseWithId(
     if (place.id !== id) continue;
     // A document that nobody may have signed does not stand in the way of a good one.
     const found = await readRelease(bucket, charter, place, now, signal).catch((err: unknown) => {
-      if (isSkeinError(err)) return undefined;
+      if (isSkeinError(err, ...NOT_IN_FORCE, "ORDER_UNKNOWN_RELEASE")) return undefined;
       throw err;
     });
     if (found !== undefined) return found;

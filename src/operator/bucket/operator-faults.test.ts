@@ -5,9 +5,14 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { listRoot, readRoot } from "../../bucket/entries.ts";
+import { orderName, revisionWord } from "../../bucket/layout.ts";
+import { ordersOf } from "../../bucket/publish.ts";
+import type { DocumentStore } from "../../depot/documents.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import { writeTree } from "../../release/release.fixture.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import { lineOf } from "./bucket-order.ts";
+import { jumpMaster, masterRevisions } from "./master.ts";
 import { lostSeq } from "./newest-sent.ts";
 import { LAUNCHER } from "../../lib/launcher.fixture.ts";
 
@@ -61,4 +66,21 @@ test("a publisher that is killed anywhere leaves a bucket that the next command 
     const { packages } = await machine.sync();
     assert.deepEqual([packages[0]?.troubles, `tool.${packages[0]?.active}`], [[], revision], fault);
   }
+});
+
+test("an order that cannot be read just now is no reason to build on the one before it", async (t) => {
+  const world = await bucketWorld(t);
+  const [first, second] = [await world.spool("site", { v: "1" }), await world.spool("site", { v: "2" })];
+  await world.jump(first);
+  await world.jump(second);
+  const operator = await world.operator();
+  const { documents } = operator.bucket;
+  const newest = (await ordersOf("site", "default", { documents, signal: t.signal })).at(-1) ?? assert.fail();
+  const away = new SkeinError("DEPOT_UNREACHABLE", "it does not answer");
+  const read: DocumentStore["read"] = async (name, ...rest) =>
+    name === orderName(newest) ? await Promise.reject(away) : await documents.read(name, ...rest);
+  const cut = { ...operator, bucket: { ...operator.bucket, documents: { ...documents, read } } };
+  const options = { env: "default", selector: "all", spreadMs: 0, signal: t.signal };
+  await assert.rejects(jumpMaster(cut, revisionWord(first), options), away, "it is not active already");
+  await assert.rejects(masterRevisions("site", { ...cut, ...options }), away);
 });
