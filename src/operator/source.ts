@@ -9,6 +9,7 @@ import {
 } from "../app/conventions.ts";
 import type { Build, Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { asSkeinError } from "../lib/files.ts";
 import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
 import type { Paths } from "../lib/paths.ts";
 import { cacheDir } from "./home.ts";
@@ -313,12 +314,28 @@ async function cleanCopy(
     return path.join(dir, origin.folder);
   }
   const isOurs = isOneOf(ownOf(paths));
-  await fs.cp(origin.path, dir, {
-    recursive: true,
-    verbatimSymlinks: true,
-    filter: (from) => path.basename(from) !== ".git" && !isOurs(from),
-  });
+  try {
+    await fs.cp(await fs.realpath(origin.path), dir, {
+      recursive: true,
+      verbatimSymlinks: true,
+      filter: async (from) =>
+        path.basename(from) !== ".git" && !isOurs(from) && (await isCopied(from, onLine)),
+    });
+  } catch (err) {
+    throw asSkeinError(err, origin.path);
+  }
   return dir;
+}
+
+/** What a program listens on lies in many a folder. It is no content, and what went away meanwhile is none either. */
+async function isCopied(from: string, onLine: (line: string) => void): Promise<boolean> {
+  const stat = await fs.lstat(from).catch((err: unknown) => {
+    if (errnoOf(err) !== "ENOENT") throw err;
+  });
+  if (stat === undefined) return false;
+  const isContent = stat.isFile() || stat.isDirectory() || stat.isSymbolicLink();
+  if (!isContent) onLine(`${path.basename(from)} is not in the build's copy: it is no file`);
+  return isContent;
 }
 
 /** Keys of the operator, the hub and the node lie there: none of it belongs into a release. */

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { pathsFrom } from "../lib/paths.ts";
+import { tempDir, writeTree } from "../release/release.fixture.ts";
+import { openSource } from "./source.ts";
+
+test("a folder is built in a copy, by whatever name, without what its programs listen on", async (t) => {
+  const dir = tempDir(t);
+  const app = writeTree(path.join(dir, "app"), {
+    "skein.yaml": "build: { run: cat in > out, files: [out] }\n",
+    in: "content",
+    link: "l:in",
+  });
+  execFileSync("mkfifo", [path.join(app, "tmp.pipe")]);
+  fs.symlinkSync("app", path.join(dir, "current"));
+  const lines: string[] = [];
+  const options = {
+    env: "default",
+    paths: pathsFrom({ SKEIN_HOME: path.join(dir, "home") }),
+    onLine: (line: string) => lines.push(line),
+    signal: t.signal,
+  };
+  for (const name of ["app", "current"]) {
+    await using opened = await openSource({ kind: "path", path: path.join(dir, name) }, options);
+    const entries = await opened.source.entries(t.signal);
+    assert.deepEqual(entries.map((entry) => entry.path).toSorted(), ["out", "skein.yaml"], name);
+  }
+  assert.deepEqual(lines, Array(2).fill("tmp.pipe is not in the build's copy: it is no file"));
+  assert.deepEqual(fs.readdirSync(app).toSorted(), ["in", "link", "skein.yaml", "tmp.pipe"]);
+});
