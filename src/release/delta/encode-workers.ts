@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import os from "node:os";
 import { Worker } from "node:worker_threads";
 import { messageOf, SkeinError } from "../../lib/errors.ts";
@@ -111,10 +110,9 @@ class Member {
     return this.#pieces();
   }
 
+  /** Also where it ended by itself. */
   async end(): Promise<void> {
-    const exited = once(this.#worker, "exit");
     await this.#worker.terminate();
-    await exited;
   }
 
   async *#pieces(): AsyncGenerator<Piece, void> {
