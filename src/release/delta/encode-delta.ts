@@ -4,7 +4,7 @@ import { BlockWriter } from "./block-writer.ts";
 import { ByteWriter } from "./byte-io.ts";
 import type { Effort } from "./encode-content.ts";
 import { BaseChooser, leadsFor, type Lead } from "./find-bases.ts";
-import { DELTA_MAGIC } from "./limits.ts";
+import { DELTA_MAGIC, DESCRIBED_BYTES, TREE_BYTES } from "./limits.ts";
 import type { ContentJob, Piece } from "./piece.ts";
 import { SectionPacker } from "./section-packer.ts";
 import { encodeTree } from "./write-tree.ts";
@@ -22,14 +22,18 @@ export interface DeltaPlan {
   readonly leads: readonly Lead[];
   /** Sum of the new contents. */
   readonly freshBytes: number;
+  /** Receivers take so long a description of a tree. */
+  readonly fits: boolean;
 }
 
 /** Decides by rows alone which contents will be read. */
 export function planDelta(from: TreeState, to: TreeState): DeltaPlan {
   const old = new OldFiles(from);
-  const { bytes, fresh } = encodeTree(from, to);
+  const { bytes, fresh, described } = encodeTree(from, to);
+  const fits = bytes.length <= TREE_BYTES && described <= DESCRIBED_BYTES;
   const leads = leadsFor(fresh, old, new Set(to.rows.filter(isFileRow).map(({ path }) => path)));
-  return { tree: bytes, old, leads, freshBytes: fresh.reduce((sum, { size }) => sum + size, 0) };
+  const freshBytes = fresh.reduce((sum, { size }) => sum + size, 0);
+  return { tree: bytes, old, leads, freshBytes, fits };
 }
 
 /** Where contents are on this machine. */

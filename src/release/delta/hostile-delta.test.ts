@@ -3,8 +3,11 @@ import { test } from "node:test";
 import { applyDelta } from "./apply-delta.ts";
 import { ByteWriter } from "./byte-io.ts";
 import { HashingSink } from "./delta.fixture.ts";
+import { planDelta } from "./encode-delta.ts";
 import { DELTA_MAGIC } from "./limits.ts";
+import { decodeTree } from "./read-tree.ts";
 import { columns, COLUMNS, OPS } from "./tree-columns.ts";
+import { OldFiles } from "./tree-state.ts";
 import { packFrame } from "./zstd.ts";
 
 /** What a depot may hand over that wants to do harm, in place of a delta from an empty tree. */
@@ -56,6 +59,21 @@ test("rows without number are refused, however short their paths", async (t) => 
     yield headOf(1_030_000, 1);
   };
   await assert.rejects(receive(pieces(), t.signal), { code: "DELTA_CORRUPT" });
+});
+
+test("a maker knows of a change how much of it receivers take", () => {
+  const none = { rows: [], times: [] };
+  for (const [folders, fits] of [
+    [62_000, true],
+    [63_500, false],
+  ] as const) {
+    const paths = Array.from({ length: folders }, (_, n) => `${PATH}${String(n).padStart(5, "0")}`);
+    const plan = planDelta(none, { rows: paths.map((at) => ({ kind: "d", path: at })), times: [] });
+    assert.equal(plan.fits, fits);
+    const decode = () => decodeTree(plan.tree, [], new OldFiles(none));
+    if (fits) assert.doesNotThrow(decode);
+    else assert.throws(decode, { code: "DELTA_CORRUPT" });
+  }
 });
 
 /** Three sections that stand as they are, and frames, of no bytes each. */

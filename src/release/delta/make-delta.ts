@@ -33,7 +33,7 @@ const ROWS_BYTES = 24 * 1024;
 
 /**
  * Makes the delta from one tree of a depot to another. Holds no file whole in memory, however large.
- * @returns undefined when packs are cheaper
+ * @returns undefined when packs are cheaper, or no receiver would take so large a change
  * @throws SkeinError BLOB_MISSING, CHUNK_MISSING, CHUNK_CORRUPT, PACK_CORRUPT, TREE_CORRUPT, DISK_FULL, IO
  */
 export async function makeDelta(options: MakeDeltaOptions): Promise<MadeDelta | undefined> {
@@ -43,6 +43,7 @@ export async function makeDelta(options: MakeDeltaOptions): Promise<MadeDelta | 
   )) as [LoadedTree, LoadedTree];
   if (options.most !== undefined) refuseLarger(from, to, options.most);
   const plan = planDelta(from, to);
+  if (!plan.fits) return undefined;
   const most = (await costByPacks(plan, from, to)) * WORTH;
   using contents = await gather(plan, from, to, options);
   const out = new ScratchFile(options.scratch);

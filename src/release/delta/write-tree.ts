@@ -2,6 +2,7 @@ import type { Digest } from "../../lib/ids.ts";
 import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
 import { comparePaths } from "../tree/tree-path.ts";
 import { ByteWriter } from "./byte-io.ts";
+import { ROW_BYTES } from "./limits.ts";
 import { writeTimes } from "./time-changes.ts";
 import { columns, COLUMNS, OPS, ROW_KINDS, SOURCES } from "./tree-columns.ts";
 import { OldFiles, type FreshContent, type TreeState } from "./tree-state.ts";
@@ -10,6 +11,8 @@ export interface EncodedTree {
   readonly bytes: Buffer;
   /** In the order in which a delta holds them. */
   readonly fresh: readonly (FreshContent & { readonly row: FileRow })[];
+  /** What the rows that it describes come to, as a receiver counts it against `DESCRIBED_BYTES`. */
+  readonly described: number;
 }
 
 /**
@@ -47,6 +50,7 @@ class TreeWriter {
   #run = 0;
   #path = "";
   #ref = 0;
+  #described = 0;
 
   constructor(from: TreeState) {
     this.old = new OldFiles(from);
@@ -72,7 +76,7 @@ class TreeWriter {
     const all = new ByteWriter();
     for (const name of COLUMNS) all.number(this.columns[name].length);
     for (const name of COLUMNS) all.bytes(this.columns[name].view());
-    return { bytes: Buffer.from(all.view()), fresh: this.#fresh };
+    return { bytes: Buffer.from(all.view()), fresh: this.#fresh, described: this.#described };
   }
 
   #endRun(): void {
@@ -81,6 +85,7 @@ class TreeWriter {
   }
 
   #describe(row: Row, old: Row | undefined): void {
+    this.#described += ROW_BYTES + (old === undefined ? row.path.length : 0);
     const source = isFileRow(row) ? this.#sourceOf(row) : SOURCES.fresh;
     this.columns.kinds.number(ROW_KINDS.indexOf(row.kind) + 4 * source);
     const moved = isFileRow(row) && source === SOURCES.old ? this.#writeMoved(row) : "";
