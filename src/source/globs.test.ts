@@ -7,6 +7,8 @@ test("a pattern takes what it says and everything below, and nothing else", () =
   const cases: readonly [glob: string, takes: string[], leaves: string[]][] = [
     ["dist", ["dist", "dist/a/b"], ["distant", "a/dist"]],
     ["./dist/", ["dist/a"], ["a/dist"]],
+    [".", ["a", ".a", "a/b"], []],
+    ["./", ["a", "a/b"], []],
     ["*.js", ["a.js", ".js", "a.js/below"], ["lib/a.js", "a.jsx"]],
     ["dist/**", ["dist/a", "dist/a/b"], ["dist", "a"]],
     ["**/*.map", ["a.map", "a/b/c.map"], ["a.mapped"]],

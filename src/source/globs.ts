@@ -1,6 +1,6 @@
 /**
  * The manifest's `build.files`: `*` within a part, `**` over parts, `?`, `[a-z]`, `{a,b}`. A pattern that names a
- * folder takes everything below it. Later patterns win; one that begins with `!` leaves out.
+ * folder takes everything below it, `.` takes all. Later patterns win; one that begins with `!` leaves out.
  */
 export function globFilter(globs: readonly string[] | undefined): (path: string) => boolean {
   if (globs === undefined || globs.length === 0) return () => true;
@@ -23,7 +23,10 @@ export function isGlob(glob: string): boolean {
   }
 }
 
+const EVERYTHING = /^/;
+
 function globToRegExp(glob: string): RegExp {
+  if (glob === "." || glob === "./") return EVERYTHING;
   const text = glob.replace(/^\.?\//, "").replace(/\/$/, "");
   return new RegExp(`^${translateAll(text)}(?:/.*)?$`, "su");
 }
