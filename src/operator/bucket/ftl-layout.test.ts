@@ -16,6 +16,7 @@ import { test } from "node:test";
 import { revisionWord } from "../../bucket/layout.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import type { OperatorEvent } from "../events.ts";
+import { releasePlaces } from "./bucket-releases.ts";
 import { jumpMaster } from "./master.ts";
 import { spool } from "./spool.ts";
 
@@ -165,4 +166,13 @@ test("where nobody asked for FTL's layout, nothing of it is written", async (t) 
   assert.deepEqual(ftlClient(world).revisions("my_site"), []);
   for (const mark of ["rev", "current", "previous"])
     assert.ok(!existsSync(path.join(world.bucketDir, `my_site.${mark}`)));
+});
+
+test("a folder is no revision for FTL's own clients, and none is published", async (t) => {
+  const world = await bucketWorld(t);
+  const folder = path.join(world.dir, "my_site");
+  mkdirSync(folder);
+  const options = { env: "default", layout: "ftl", tell: () => undefined, signal: t.signal } as const;
+  await assert.rejects(spool(await world.operator(), folder, options), { code: "USAGE" });
+  assert.deepEqual(await releasePlaces(world.bucket, "my-site", t.signal), []);
 });

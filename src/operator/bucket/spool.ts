@@ -1,5 +1,7 @@
+import fs from "node:fs/promises";
 import path from "node:path";
 import { packageOfFile, revisionOf } from "../../bucket/layout.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { tellRelease, type Tell } from "../events.ts";
 import { toBeDone } from "../dry-run.ts";
@@ -34,6 +36,7 @@ export interface SpoolOptions {
  */
 export async function spool(operator: BucketOperator, file: string, options: SpoolOptions): Promise<Spooled> {
   const { env, layout, tell, signal } = options;
+  if (layout === "ftl") await refuseFolder(file);
   const { name, app } = packageOfFile(path.basename(path.resolve(file)));
   const origin = { kind: "path", path: file } as const;
   const onLine = (line: string): void => tell({ type: "output", line });
@@ -60,6 +63,16 @@ export async function spool(operator: BucketOperator, file: string, options: Spo
     if (lacking !== null) tell({ type: "note", text: notForFtl(`${name}.${lacking}`) });
   }
   return { package: name, app, revision, release: place.id, already };
+}
+
+/** Before anything is published: they read files alone. */
+async function refuseFolder(file: string): Promise<void> {
+  const stat = await fs.stat(file).catch(() => undefined);
+  if (stat?.isDirectory() !== true) return;
+  throw new SkeinError("USAGE", `${file} is a folder, which FTL's own clients cannot have`, {
+    hint: "Spool an archive of it: tar czf PACKAGE.tgz -C FOLDER .",
+    data: { path: file },
+  });
 }
 
 const notForFtl = (active: string): string =>
