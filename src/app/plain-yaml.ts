@@ -1,4 +1,4 @@
-import { isAlias, isCollection, isScalar, visit, type Document, type Node } from "yaml";
+import { isAlias, isCollection, isMap, isScalar, visit, type Document, type Node } from "yaml";
 import { isMap as isRecord } from "./later.ts";
 import { isEnvironment } from "./overlay.ts";
 import type { KeyPath } from "./problem.ts";
@@ -63,17 +63,20 @@ const startOf = (node: Node): number => node.range?.[0] ?? 0;
  */
 export function keepNumbersAsWritten(document: Document, data: unknown, at: KeyPath = []): void {
   if (!isRecord(data)) return;
-  if (isEnvironment(at)) {
-    for (const name of Object.keys(data)) {
-      const node = nodeAt(document, [...at, name]);
-      if (typeof data[name] === "number" && isScalar(node) && node.source !== undefined)
-        data[name] = node.source;
-    }
-    return;
-  }
+  if (isEnvironment(at)) return keepIn(document, nodeAt(document, at), data);
   for (const name of Object.keys(data)) {
     const path = [...at, name];
     if (mayHoldEnvironment(path)) keepNumbersAsWritten(document, data[name], path);
+  }
+}
+
+/** @param map of these variables: many environments may share one, so that it is gone through once for each */
+function keepIn(document: Document, map: unknown, data: Record<string, unknown>): void {
+  for (const { key, value } of isMap(map) ? map.items : []) {
+    const said = isAlias(value) ? value.resolve(document) : value;
+    const name = isScalar(key) ? String(key.value) : "";
+    if (typeof data[name] === "number" && isScalar(said) && said.source !== undefined)
+      data[name] = said.source;
   }
 }
 
