@@ -26,6 +26,7 @@ import { runAgent, type AgentOptions } from "./agent.ts";
 import { nodeKeys } from "./node/node-keys.ts";
 import { createNodeStore } from "./node/node-store.ts";
 import { endKeeper, get } from "./runtime/runtime.fixture.ts";
+import type { Source } from "./source/source.ts";
 import { directorySource } from "./source/source-directory.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
@@ -62,12 +63,13 @@ export interface World {
   readonly offered: Offer;
   /**
    * Runs an agent in this process until the returned function is called. `onLog` takes each line of its log, `onReport`
-   * each report before it is sent.
+   * each report before it is sent. `source`: what of the folder's is another.
    */
   agent(options?: {
     command?: readonly string[];
     onLog?: (line: string) => void;
     onReport?: (report: Report) => void;
+    source?: (folder: Source) => Partial<Source>;
     clock?: Clock;
     address?: AgentOptions["address"];
     reportEveryMs?: number;
@@ -224,10 +226,16 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
       fs.writeFileSync(`${wantedFile}.new`, JSON.stringify(wanted));
       fs.renameSync(`${wantedFile}.new`, wantedFile);
     },
-    async agent({ command, onLog, onReport = () => undefined, clock = systemClock, ...more } = {}) {
+    async agent({
+      command,
+      onLog,
+      onReport = () => undefined,
+      source: other,
+      clock = systemClock,
+      ...more
+    } = {}) {
       const stop = new AbortController();
-      const shown = process.env["SKEIN_TEST_LOG"] === undefined ? undefined : stderrLine;
-      const write = onLog ?? shown;
+      const write = onLog ?? (process.env["SKEIN_TEST_LOG"] === undefined ? undefined : stderrLine);
       const log = write === undefined ? silentLog : jsonLog(write);
       const running = runAgent({
         ...agentOptions(paths, name),
@@ -239,7 +247,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
             onReport(one);
             return await source.report(one, signal);
           };
-          return { ...source, report };
+          return { ...source, report, ...other?.(source) };
         },
         log,
         clock,

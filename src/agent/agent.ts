@@ -318,7 +318,7 @@ class Agent implements AsyncDisposable {
       const source = await this.#openSource();
       const wanted = await source.wanted(etag, WAIT_MS, signal);
       this.#heardAt = this.#options.clock.now();
-      if (this.#isMended) etag = undefined;
+      if (this.#commands.takeUnanswered() || this.#isMended) etag = undefined;
       this.#isMended = false;
       if (wanted === undefined) return;
       await allEnded([this.#reminders.heard(wanted, source, signal), this.#take(wanted)]);

@@ -6,6 +6,7 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { answer, world, type World } from "../agent.fixture.ts";
 import { ask } from "../programs/command.fixture.ts";
@@ -88,6 +89,24 @@ test("commands that nobody may give, or that this agent does not know, do nothin
   assert.equal(stranger[0]?.["code"], "DOC_UNSIGNED");
   const unknown = await ask(w, "exec", {});
   assert.equal(unknown[0]?.["code"], "NOT_AUTHORISED");
+});
+
+test("an answer that came to nobody is given again", async (t) => {
+  const w = await world(t);
+  const said: string[] = [];
+  await w.agent({
+    source: (folder) => ({
+      wanted: async (etag, _waitMs, signal) => await folder.wanted(etag, 100, signal),
+      answer: async (command, lines, signal) => {
+        said.push(command);
+        if (said.length === 1) throw new SkeinError("HUB_UNREACHABLE", "cut off");
+        await folder.answer(command, lines, signal);
+      },
+    }),
+  });
+  const [line] = await ask(w, "verify", {});
+  assert.equal(line?.["code"], "APP_NOT_FOUND");
+  assert.equal(said.length, 2);
 });
 
 test("a command that a source hands over again, also after a restart, acts once", async (t) => {

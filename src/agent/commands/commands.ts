@@ -54,6 +54,7 @@ export class CommandDesk {
   /** Answered or being answered: what is handed over at each poll is not read each time. Oldest first. */
   readonly #seen = new Set<Digest>();
   #answering = 0;
+  #isUnanswered = false;
   readonly #handlers: Readonly<Record<string, Handler>> = {
     logs: (record, command, signal) => this.#logs(record, command, signal),
     verify: (record, { args }, signal) => this.#verify(record, args["release"], signal),
@@ -88,9 +89,17 @@ export class CommandDesk {
       .catch((err: unknown) => {
         // Nobody has the answer: whoever hands the command over again shall have one.
         this.#seen.delete(digest);
+        this.#isUnanswered = true;
         throw err;
       })
       .finally(() => (this.#answering -= 1));
+  }
+
+  /** Did an answer come to nobody since this was asked last? What is wanted is to be heard again, with the command. */
+  takeUnanswered(): boolean {
+    const is = this.#isUnanswered;
+    this.#isUnanswered = false;
+    return is;
   }
 
   async *#lines(envelope: Envelope, signal: AbortSignal): AsyncGenerator<Line, void> {
