@@ -1,6 +1,6 @@
 import path from "node:path";
 import { isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
-import { isReleaseId, type Digest, type ReleaseId } from "../../lib/ids.ts";
+import { isReleaseId, type Digest } from "../../lib/ids.ts";
 import type { Command } from "../../trust/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
@@ -9,12 +9,13 @@ import type { AppContext } from "../app-context.ts";
 import { begunCommands, type Begun } from "./begun.ts";
 import type { Line } from "./command-lines.ts";
 import { cacheCommand, isCacheCommand } from "./cache-commands.ts";
+import { namedInstance, servingBy } from "./current-one.ts";
 import { collect } from "../installs/gc.ts";
 import { troubles } from "./troubles.ts";
 import { forecast } from "./forecast.ts";
 import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
-import { currentOf, newRecord, type AppRecord } from "../attempt/records.ts";
+import { newRecord, type AppRecord } from "../attempt/records.ts";
 import { pin, purge } from "./purge.ts";
 import { repair } from "./repair.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
@@ -213,29 +214,12 @@ export class CommandDesk {
   /** By the id that reports give, or `web.1` of what is current. */
   async #instance(record: AppRecord, name: string): Promise<InstanceRow> {
     const rows = (await this.#runtime.list()).filter(({ app }) => app === record.app);
-    const found =
-      rows.find((row) => instanceId(row) === name) ??
-      rows.findLast((row) => row.instance === name && row.release === record.reached?.release);
-    if (found !== undefined) return found;
-    throw new SkeinError("NOT_FOUND", `no instance ${name} of ${record.app} on this node`, {
-      data: { instances: [...new Set(rows.map(instanceId))] },
-    });
+    return namedInstance(rows, record, name);
   }
 }
 
 const ends = (row: InstanceRow): SkeinError =>
   new SkeinError("CONFLICT", `${instanceId(row)} is being ended: it is not started again`);
-
-/**
- * What serves: while an order is being ended, its receipt is out before what it reached is recorded.
- * @throws SkeinError RELEASE_NOT_FOUND
- */
-function servingBy(record: AppRecord): ReleaseId {
-  const { app, env, reached } = record;
-  const release = currentOf(record, env) ?? reached?.release ?? null;
-  if (release !== null) return release;
-  throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${app} runs here`);
-}
 
 function logOptions(args: Command["args"]): Parameters<typeof followLogs>[2] {
   const process = args["process"];
