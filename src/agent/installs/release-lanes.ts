@@ -34,8 +34,11 @@ export class ReleaseLanes {
     const key = `${app} ${release}`;
     for (let before = this.#work.get(key); before !== undefined; before = this.#work.get(key)) {
       before.listeners.add(onProgress);
-      await endOf(before, signal);
-      before.listeners.delete(onProgress);
+      try {
+        await endOf(before, signal);
+      } finally {
+        before.listeners.delete(onProgress);
+      }
     }
     signal.throwIfAborted();
     const listeners = new Set([onProgress]);
