@@ -356,6 +356,25 @@ test("a report that brings a receipt tells what the node has come to", async (t)
   );
 });
 
+test("receipts that nobody takes are told now and then, and not without pause", async (t) => {
+  const w = await world(t);
+  let reports = 0;
+  await w.agent({
+    source: (folder) => ({
+      report: async (report, signal) => {
+        reports += 1;
+        // As a hub answers that has forgotten the order.
+        return { ...(await folder.report(report, signal)), receipts: [] };
+      },
+    }),
+  });
+  const { digest } = await w.deploy({ "skein.yaml": "app: shop\nkind: files\n" });
+  await w.receipt(digest, "ok");
+  const before = reports;
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  assert.ok(reports - before < 8, `${reports - before} times`);
+});
+
 test("an app of which an instance is given up has failed, and says how it ended", async (t) => {
   const w = await world(t);
   await w.agent();

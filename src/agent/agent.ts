@@ -244,8 +244,7 @@ class Agent implements AsyncDisposable {
   }
 
   async run(): Promise<void> {
-    const { log } = this.#options;
-    log.info("agent started", { node: this.#store.state.identity?.name, boot: this.#boot });
+    this.#options.log.info("agent started", { node: this.#store.state.identity?.name, boot: this.#boot });
     const stop = this.#runtime.onEvent((event) => {
       if (event.type === "keeper") for (const worker of this.#workers.values()) worker.doubt();
       this.#kickAll("now");
@@ -348,8 +347,10 @@ class Agent implements AsyncDisposable {
   async #delivered(reported: Reported): Promise<void> {
     this.#heardAt = this.#options.clock.now();
     this.#reminders.delivered();
-    await this.#context.outbox.delivered(reported.receipts);
-    if (this.#context.outbox.waiting(1).length > 0) this.#reports.tell("now");
+    const { outbox } = this.#context;
+    await outbox.delivered(reported.receipts);
+    // A hub that takes none of them has forgotten their orders.
+    if (outbox.waiting(1).length > 0) this.#reports.tell(reported.receipts.length > 0 ? "now" : "later");
     if (reported.catchingUp && !this.#catchingUp) this.#reports.tell("now");
     this.#catchingUp = reported.catchingUp;
     this.#duplicate = reported.duplicate;
@@ -365,7 +366,6 @@ class Agent implements AsyncDisposable {
   async #report(): ReturnType<typeof reportOf> {
     // Its address may be another one than when an instance came or went last.
     await this.#registry.refresh();
-    const all = this.#catchingUp || this.#reminders.isDue();
     return await reportOf({
       context: this.#context,
       runtime: this.#runtime,
@@ -377,7 +377,7 @@ class Agent implements AsyncDisposable {
       address: this.#options.address(),
       endpoint: await this.#near.endpoint(),
       version: this.#options.version ?? "0",
-      all: all ? { reminder: this.#reminders.toTell() } : null,
+      all: this.#catchingUp || this.#reminders.isDue() ? { reminder: this.#reminders.toTell() } : null,
     });
   }
 
