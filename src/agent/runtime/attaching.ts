@@ -1,4 +1,4 @@
-import { stopAll, closeUnused } from "./clearing.ts";
+import { closeUnused, stop } from "./clearing.ts";
 import type { Place } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 import { instanceKey } from "./plan.ts";
@@ -30,9 +30,12 @@ export async function attachInstance(
     const ending = held.view.state === "stopping";
     if (held.view.attached && !ending) return { warnings: [] };
     if (held.meta.style !== "socket" && !ending) return await openGate(link, held, request, watch, signal);
-    await stopAll(link, [held]);
   }
-  const started = await startInstance(link, place, request);
+  const startAnew = async (): Promise<Started> => {
+    if (held !== undefined && isLive(held)) await stop(link, held.view.spec);
+    return await startInstance(link, place, request);
+  };
+  const started = await link.ends.during([key], startAnew, "start");
   const unseen = await untilTaken({ started, watch }, signal);
   if (started.style === "socket") await closeUnused(link, new Set([request.plan.app]));
   return { warnings: unseen ? [unseenWarning(key)] : [] };

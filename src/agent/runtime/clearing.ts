@@ -13,7 +13,7 @@ export interface Cleared {
   readonly ms: number;
 }
 
-/** Drains and stops instances, all at once; they stay known to the keeper. */
+/** Ends instances, drained, all at once; they stay known to the keeper. */
 export async function stopAll(link: KeeperLink, held: readonly Held[], withinMs?: number): Promise<Cleared> {
   const stopOf = async ({ view: { spec } }: Held): Promise<[string, StopResult]> => [
     spec.key,
@@ -40,9 +40,8 @@ export async function endOne(link: KeeperLink, key: string, withinMs?: number): 
 export async function startAgain(link: KeeperLink, key: string): Promise<boolean> {
   using again = link.ends.again(key);
   await stopOne(link, key);
-  if (again.isEnded) return false;
-  await link.call("again", { key });
-  return true;
+  if (again.taken === undefined) await link.call("again", { key });
+  return again.taken !== "end";
 }
 
 async function stopOne(link: KeeperLink, key: string, withinMs?: number): Promise<void> {
@@ -55,7 +54,8 @@ async function stopOne(link: KeeperLink, key: string, withinMs?: number): Promis
 
 const keysOf = (held: readonly Held[]): string[] => held.map(({ view }) => view.spec.key);
 
-async function stop(
+/** Drains and stops one, for whoever says what is to become of it. */
+export async function stop(
   link: KeeperLink,
   { key, stop: own }: InstanceSpec,
   withinMs = own.withinMs,

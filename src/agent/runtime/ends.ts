@@ -1,7 +1,10 @@
+/** What another one who stops an instance means to do with it then. */
+export type Meant = "end" | "start";
+
 /** An instance that somebody has stopped to start it again. */
 export interface Again extends Disposable {
-  /** Somebody ends it, or has done so since: then it is not to be started again. */
-  readonly isEnded: boolean;
+  /** What another one means who has it stopped too, or has had since; that is then left to them. undefined: nobody has. */
+  readonly taken: Meant | undefined;
 }
 
 /**
@@ -9,20 +12,20 @@ export interface Again extends Disposable {
  * what an order ends nobody may bring back who waited for the same stop.
  */
 export class Ends {
-  /** Instances that are being ended, and by how many. */
-  readonly #ending = new Map<string, number>();
-  readonly #again = new Map<string, Set<{ isEnded: boolean }>>();
+  /** By those who are at it now. */
+  readonly #stopping = new Map<string, Meant[]>();
+  readonly #again = new Map<string, Set<{ taken: Meant | undefined }>>();
 
-  /** Ends instances by `work`. */
-  async during<T>(keys: readonly string[], work: () => Promise<T>): Promise<T> {
+  /** Ends instances by `work`, or stops and starts them. */
+  async during<T>(keys: readonly string[], work: () => Promise<T>, meant: Meant = "end"): Promise<T> {
     for (const key of keys) {
-      this.#ending.set(key, (this.#ending.get(key) ?? 0) + 1);
-      for (const one of this.#again.get(key) ?? []) one.isEnded = true;
+      this.#stopping.set(key, [...(this.#stopping.get(key) ?? []), meant]);
+      for (const one of this.#again.get(key) ?? []) one.taken = meant;
     }
     try {
       return await work();
     } finally {
-      for (const key of keys) this.#ended(key);
+      for (const key of keys) this.#over(key, meant);
     }
   }
 
@@ -30,7 +33,7 @@ export class Ends {
   again(key: string): Again {
     const all = this.#again.get(key) ?? new Set();
     const one = {
-      isEnded: this.#ending.has(key),
+      taken: this.#stopping.get(key)?.at(-1),
       [Symbol.dispose]: () => {
         all.delete(one);
         if (all.size === 0 && this.#again.get(key) === all) this.#again.delete(key);
@@ -40,9 +43,10 @@ export class Ends {
     return one;
   }
 
-  #ended(key: string): void {
-    const others = (this.#ending.get(key) ?? 1) - 1;
-    if (others === 0) this.#ending.delete(key);
-    else this.#ending.set(key, others);
+  #over(key: string, meant: Meant): void {
+    const others = [...(this.#stopping.get(key) ?? [])];
+    others.splice(others.indexOf(meant), 1);
+    if (others.length === 0) this.#stopping.delete(key);
+    else this.#stopping.set(key, others);
   }
 }

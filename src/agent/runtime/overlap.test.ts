@@ -88,11 +88,29 @@ test("what is being ended is not brought back by who has it started again", asyn
   assert.deepEqual(journalOf(b).slice(0, 6), lives);
 });
 
-/** What comes of having it started again once it is in this state. */
-async function startedAgain(b: Bench, key: string, state: string): Promise<boolean> {
+test("what two have started again at once is started once", async (t) => {
+  const b = await bench(t);
+  const solo = processPlan("node app.js", { name: "worker", overlap: false });
+  const one = releasePlan(b.release({ "app.js": worker(b.home, "one") }), solo);
+  await replaced(b, one, undefined, "one");
+  const key = (await b.runtime.list())[0]?.key ?? "";
+  const bounced = b.runtime.bounce(key);
+  await untilIn(b, key, "draining");
+  await b.runtime.attach(one, b.signal);
+  assert.equal(await bounced, true);
+  await eventually("three lines", () => journalOf(b).length === 3);
+  assert.deepEqual(journalOf(b), ["start one", "end one", "start one"]);
+});
+
+async function untilIn(b: Bench, key: string, state: string): Promise<void> {
   const isIn = async (): Promise<boolean> =>
     (await b.runtime.list()).some((row) => row.key === key && row.state === state);
   await eventually(state, isIn, { everyMs: 1 });
+}
+
+/** What comes of having it started again once it is in this state. */
+async function startedAgain(b: Bench, key: string, state: string): Promise<boolean> {
+  await untilIn(b, key, state);
   return await b.runtime.bounce(key);
 }
 
