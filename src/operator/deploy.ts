@@ -161,8 +161,8 @@ async function make(operator: Operator, asked: AskedSource, options: FindOptions
     unknownAt = operator.clock.now();
     const found = await findRelease(operator, manifest.app, origin.commit, options.signal);
     if (found !== undefined) {
-      const { id, release } = found;
-      if (!(await isStored(options.depot, release, options.signal)))
+      const { id, release, droppedBuilder } = found;
+      if (droppedBuilder !== undefined || !(await isStored(options.depot, release, options.signal)))
         return await makeAnew(operator, origin, options, { ahead });
       const { app } = release;
       tellRelease(options.tell, operator, { app, id, release, already: true, storedBytes: 0 });

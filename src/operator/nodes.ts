@@ -5,6 +5,7 @@ import type { NodeView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { KeyId } from "../lib/ids.ts";
 import { retry } from "../lib/retry.ts";
+import { underChain } from "../trust/chain.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openBirth, openLabel, openRevoke, relabelled, type Identity } from "../trust/identity.ts";
@@ -13,7 +14,7 @@ import { select } from "../trust/selection.ts";
 import { formatTicketLine } from "../trust/ticket-line.ts";
 import { announce, type Deed } from "./dry-run.ts";
 import { keepDocuments, readDocuments } from "./kept-documents.ts";
-import type { Operator } from "./operator.ts";
+import { chainOf, type Operator } from "./operator.ts";
 import { shown } from "./shown.ts";
 
 /** A node as the hub sees it, with the name and labels that its documents prove. */
@@ -96,7 +97,11 @@ function identityIn(operator: Operator, node: NodeView, documents: NodeDocuments
     });
   }
   if (documents.label === null) return born;
-  return relabelled(born, openLabel(operator.charter, documents.label, born, operator.clock.now()));
+  const { label } = documents;
+  const now = operator.clock.now();
+  // As nodes have it: a label that was accepted stays when a charter drops who signed it.
+  const { opened } = underChain(chainOf(operator), (charter) => openLabel(charter, label, born, now));
+  return relabelled(born, opened);
 }
 
 interface Proof {

@@ -4,9 +4,10 @@ import { systemClock, type Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Paths } from "../lib/paths.ts";
+import type { Chain } from "../trust/chain.ts";
 import { nextCharter, openChain } from "../trust/charter.ts";
 import type { Charter } from "../trust/documents.ts";
-import type { Envelope } from "../trust/envelope.ts";
+import { readUnverified, type Envelope } from "../trust/envelope.ts";
 import type { Signer } from "../trust/keys.ts";
 import { signerIn, type Doer } from "./dry-run.ts";
 import { keepCharter, readCharters, readConfig, type OperatorConfig } from "./home.ts";
@@ -19,10 +20,18 @@ export interface Operator extends Doer, Disposable {
   readonly config: OperatorConfig;
   readonly pin: Digest;
   readonly charter: Charter;
+  /** The charters before it, newest first: what others signed by them stands, whoever was dropped since. */
+  readonly earlier: readonly Charter[];
   readonly signer: Signer;
   readonly client: HubClient;
   readonly clock: Clock;
 }
+
+/** The charter in force and those before it. */
+export const chainOf = ({ charter, earlier }: Pick<Operator, "charter" | "earlier">): Chain => [
+  charter,
+  ...earlier,
+];
 
 export interface OpenOptions extends Doer {
   readonly paths: Paths;
@@ -56,11 +65,13 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
   });
   try {
     const charter = await newestCharter(paths, client, chain, clock, signal);
+    const known = (await readCharters(paths)).map((one) => readUnverified(one, "charter.1"));
     return {
       paths,
       config,
       pin: config.pin,
       charter,
+      earlier: known.filter(({ version }) => version < charter.version).toReversed(),
       signer: signerIn(options, signer),
       client,
       clock,

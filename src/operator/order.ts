@@ -13,12 +13,13 @@ import {
 import { limitsOf } from "../rollout/limits.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
 import { envName, timeOf } from "../trust/fields.ts";
+import { droppedSigners, underChain } from "../trust/chain.ts";
 import { compareSerials, openOrder } from "../trust/orders.ts";
 import { shown } from "./shown.ts";
 import { mayDeploy } from "../trust/rights.ts";
 import { isHere, selectNodes, type KnownNode } from "./nodes.ts";
 import { namesOf } from "./names-of.ts";
-import type { Operator } from "./operator.ts";
+import { chainOf, type Operator } from "./operator.ts";
 import { remindOfSettle } from "./sent.ts";
 
 /** What an app's next order is made from: the newest one and the newest that stands, verified here. */
@@ -38,9 +39,14 @@ export interface Line {
   readonly elsewhere: readonly string[];
 }
 
+/** Of an operator: what they signed stands, and they sign nothing any more. */
+export const DROPPED = "whom the charter has dropped since";
+
 export interface HeldOrder {
   readonly order: Order;
   readonly digest: Digest;
+  /** Who signed it and was dropped by a charter since; absent: nobody. */
+  readonly droppedSigner?: string;
 }
 
 /** @throws SkeinError DOC_UNSIGNED and the like when the hub shows an order that no operator signed */
@@ -85,10 +91,17 @@ async function viewOf(
   return { view, elsewhere };
 }
 
-function held({ charter, clock }: Operator, view: OrderView | null, place: string): HeldOrder | null {
+/** Nodes have accepted it, so its serial and its digest count, whoever signed it. */
+function held(operator: Operator, view: OrderView | null, place: string): HeldOrder | null {
   if (view === null) return null;
-  const opened = shown(`an order of ${place}`, () => openOrder(charter, view.order, clock.now()));
-  return { order: opened.body, digest: opened.digest };
+  const chain = chainOf(operator);
+  const now = operator.clock.now();
+  const upheld = shown(`an order of ${place}`, () =>
+    underChain(chain, (charter) => openOrder(charter, view.order, now)),
+  );
+  const { body: order, digest } = upheld.opened;
+  const droppedSigner = droppedSigners(chain, upheld);
+  return { order, digest, ...(droppedSigner === null ? {} : { droppedSigner }) };
 }
 
 /** What nodes are to run: the newest order, or, where it was taken back, the one that stands. null: nothing ever ran. */

@@ -9,7 +9,7 @@ import { announce } from "./dry-run.ts";
 import type { Tell } from "./events.ts";
 import { endingOf, failureOf, follow } from "./follow.ts";
 import { orderDeed } from "./order-deed.ts";
-import { draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
+import { DROPPED, draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
 import { knownNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { remindOfSettle, send } from "./sent.ts";
@@ -48,6 +48,11 @@ export async function publishOrder(
   const draft = draftOrder(operator, line, intent, options.known ?? (await knownNodes(operator, signal)));
   const { order, nodes, roster } = draft;
   tellSelection(tell, draft, implied);
+  if (line.head?.droppedSigner !== undefined)
+    tell({
+      type: "note",
+      text: `The order before was signed by ${line.head.droppedSigner}, ${DROPPED}: this one follows it.`,
+    });
   if (operator.dryRun !== undefined) await refuseHeld(operator, line, signal);
   await options.first?.(draft);
   announce(operator, () => orderDeed(draft, line));

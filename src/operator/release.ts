@@ -15,12 +15,13 @@ import { releaseIdOf, type Release } from "../trust/documents.ts";
 import { formatBytes } from "../lib/units.ts";
 import { seal, type Envelope } from "../trust/envelope.ts";
 import { asText, timeOf } from "../trust/fields.ts";
+import { droppedSigners, underChain } from "../trust/chain.ts";
 import { openRelease } from "../trust/orders.ts";
 import { toBeDone, type Deed } from "./dry-run.ts";
 import { cacheDir } from "./home.ts";
 import { keptBlobs } from "./kept-blobs.ts";
 import { nearDepot, type NearDepot } from "./near-depot.ts";
-import type { Operator } from "./operator.ts";
+import { chainOf, type Operator } from "./operator.ts";
 import { shown } from "./shown.ts";
 import { unwritten } from "./unwritten.ts";
 
@@ -186,12 +187,15 @@ async function earlier(
     releaseIfThere(operator, app, id, signal),
     refuseOtherBuild(operator, app, commit, id, signal),
   ]);
-  return same;
+  // What somebody signed who was dropped since is signed anew: no node begins it else.
+  return same === undefined || upheldRelease(operator, app, same.release).droppedBuilder !== undefined
+    ? undefined
+    : same;
 }
 
 function treeOf(operator: Operator, view: ReleaseView | undefined): PublishedTree | null {
   if (view === undefined) return null;
-  const { tree, rows, since } = readShown(operator, view.app, view.release).body;
+  const { tree, rows, since } = upheldRelease(operator, view.app, view.release).opened.body;
   return { tree, rows, since };
 }
 
@@ -231,6 +235,8 @@ async function refuseOtherBuild(
 export interface FoundRelease {
   readonly id: ReleaseId;
   readonly release: Release;
+  /** Who signed it and was dropped by a charter since: nodes that have it keep it, no other one takes it. Absent: nobody. */
+  readonly droppedBuilder?: string;
 }
 
 /**
@@ -247,13 +253,27 @@ export async function findRelease(
   if (named !== app || !/^[0-9a-f]{4,64}$/.test(id)) return undefined;
   const view = await releaseIfThere(operator, app, id, signal);
   if (view === undefined) return undefined;
-  const opened = readShown(operator, app, view.release);
+  const { opened, ...dropped } = upheldRelease(operator, app, view.release);
   if (opened.body.app !== app || opened.id !== view.id) {
     throw new SkeinError("ORDER_UNKNOWN_RELEASE", `the hub shows another release for ${version}`, {
       data: { asked: version, found: opened.id },
     });
   }
-  return { id: opened.id, release: opened.body };
+  return { id: opened.id, release: opened.body, ...dropped };
+}
+
+function upheldRelease(
+  operator: Operator,
+  app: string,
+  release: Envelope,
+): Pick<FoundRelease, "droppedBuilder"> & { readonly opened: ReturnType<typeof openRelease> } {
+  const chain = chainOf(operator);
+  const now = operator.clock.now();
+  const upheld = shown(`a release of ${app}`, () =>
+    underChain(chain, (charter) => openRelease(charter, release, now)),
+  );
+  const dropped = droppedSigners(chain, upheld);
+  return { opened: upheld.opened, ...(dropped === null ? {} : { droppedBuilder: dropped }) };
 }
 
 /** @throws SkeinError DOC_UNSIGNED and the like where nobody who may build the app signed it */

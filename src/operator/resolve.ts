@@ -3,6 +3,7 @@ import path from "node:path";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { commitOnHub, fetchFromHub, placedCommit } from "./git.ts";
 import type { Operator } from "./operator.ts";
+import { DROPPED } from "./order.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
 import { scratch, type Origin } from "./source.ts";
 
@@ -49,10 +50,31 @@ export async function resolveVersion(operator: Operator, options: ResolveOptions
       data: { release: release.id, commit: local.commit },
     });
   }
-  if (release !== undefined) return { kind: "release", found: release };
+  if (release !== undefined && (local === undefined || !isDropped(release))) {
+    refuseDropped(release, version);
+    return { kind: "release", found: release };
+  }
   if (local === undefined) return await fromHub(operator, options);
   const made = local.commit === version ? undefined : await findRelease(operator, app, local.commit, signal);
-  return made === undefined ? { kind: "commit", origin: local, unknownAt } : { kind: "release", found: made };
+  return releaseOr(made, { kind: "commit", origin: local, unknownAt });
+}
+
+const isDropped = ({ droppedBuilder }: FoundRelease): boolean => droppedBuilder !== undefined;
+
+/** The commit's release, where no node would refuse it. */
+const releaseOr = (made: FoundRelease | undefined, commit: Version): Version =>
+  made === undefined || isDropped(made) ? commit : { kind: "release", found: made };
+
+/** @throws SkeinError DOC_UNSIGNED, as nodes that lack it would say */
+function refuseDropped({ id, release, droppedBuilder }: FoundRelease, version: string): void {
+  if (droppedBuilder === undefined) return;
+  const { app, commit } = release;
+  const again =
+    commit === null ? "deploy what it was made of" : `deploy ${app} ${commit.slice(0, 12)} where that is`;
+  throw new SkeinError("DOC_UNSIGNED", `${app}@${version} was signed by ${droppedBuilder}, ${DROPPED}`, {
+    hint: `Nodes that lack it do not take it. Sign it anew: ${again}. To go back to it where it is: skein rollback ${app} --to ${id.slice(0, 8)}`,
+    data: { app, release: id, commit },
+  });
 }
 
 const isNamedByCommit = ({ release }: FoundRelease, version: string): boolean =>
@@ -107,8 +129,8 @@ async function fromHub(operator: Operator, options: ResolveOptions): Promise<Ver
     if (isSkeinError(err, "RELEASE_NOT_FOUND")) return undefined;
     throw err;
   });
-  if (made !== undefined) return { kind: "release", found: made };
-  return { kind: "commit", origin: { kind: "commit", repo: into, commit, folder: "", name: app }, unknownAt };
+  const origin = { kind: "commit", repo: into, commit, folder: "", name: app } as const;
+  return releaseOr(made, { kind: "commit", origin, unknownAt });
 }
 
 async function notFound(app: string, version: string | null, cwd: string): Promise<SkeinError> {

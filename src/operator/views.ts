@@ -37,6 +37,8 @@ export interface AppStatus {
   /** What nodes are to run: the newest order's, or, where that was taken back, the standing one's. null: nothing. */
   readonly inForce: ReleaseId | null;
   readonly nodes: readonly NodeStatus[];
+  /** Who signed the newest order and was dropped by a charter since; absent: nobody. */
+  readonly droppedSigner?: string;
 }
 
 /** Every app, or one, and how it is on its nodes. @throws SkeinError APP_NOT_FOUND */
@@ -95,8 +97,22 @@ async function appStatus(
   });
   const unsettled = head !== (standing?.digest ?? null);
   const runs = isOfSome(line) && nodes.some((node) => node.release !== null);
-  return { app, env, release, state: runs ? "run" : state, phase, issued, unsettled, inForce, nodes };
+  return {
+    app,
+    env,
+    release,
+    state: runs ? "run" : state,
+    phase,
+    issued,
+    unsettled,
+    inForce,
+    nodes,
+    ...signerOf(line),
+  };
 }
+
+const signerOf = ({ head }: Line): Pick<AppStatus, "droppedSigner"> =>
+  head?.droppedSigner === undefined ? {} : { droppedSigner: head.droppedSigner };
 
 /** Was the newest order for some of the app's nodes alone? Then it says nothing of the others. */
 const isOfSome = ({ head, whole, takenBack }: Line): boolean =>

@@ -1,6 +1,6 @@
-import { isSkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { Charter, Release } from "../../trust/documents.ts";
+import { underChain } from "../../trust/chain.ts";
+import type { Release } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import type { NodeState } from "../../trust/node-state.ts";
 import { releaseOf } from "../../trust/orders.ts";
@@ -22,18 +22,10 @@ export function acceptedRelease(
   now: number,
 ): Release {
   const offered = kept === undefined ? [] : [kept];
-  const earlier = charters.slice(0, -1).toReversed();
-  const under = (one: Charter): Release => releaseOf(one, wanted, offered, now).body;
-  try {
-    return under(charter);
-  } catch (err) {
-    for (const envelope of earlier) {
-      try {
-        return under(readUnverified(envelope, "charter.1")); // checked when it was taken
-      } catch (other) {
-        if (!isSkeinError(other, "ORDER_UNKNOWN_RELEASE")) throw other;
-      }
-    }
-    throw err;
-  }
+  // Checked when they were taken.
+  const earlier = charters
+    .slice(0, -1)
+    .toReversed()
+    .map((one) => readUnverified(one, "charter.1"));
+  return underChain([charter, ...earlier], (one) => releaseOf(one, wanted, offered, now).body).opened;
 }

@@ -4,6 +4,7 @@ import { appAsTyped, type ReleaseId, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { knownNodes, selectNodes, type KnownNode } from "../../operator/nodes.ts";
 import type { Operator } from "../../operator/operator.ts";
+import { DROPPED } from "../../operator/order.ts";
 import { saidVersions } from "../../operator/said-versions.ts";
 import * as views from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
@@ -85,8 +86,12 @@ function appLines(apps: readonly views.AppStatus[]): string[] {
       `${nodes.filter(({ current }) => current).length}/${nodes.length}`,
       issued,
     ]),
-  ]);
+  ]).flatMap((line, i) => [line, ...signerLines(apps[i - 1])]);
 }
+
+/** Its order stands; whoever orders next signs what nodes that come later can take. */
+const signerLines = (one: views.AppStatus | undefined): readonly string[] =>
+  one?.droppedSigner === undefined ? [] : [`  its order was signed by ${one.droppedSigner}, ${DROPPED}`];
 
 const other = (app: string, inForce: ReleaseId | null, release: ReleaseId): string =>
   inForce === null || inForce === release ? "" : `${shortRelease(app, release)} `;
@@ -134,7 +139,7 @@ function statusLines(one: views.AppStatus): string[] {
       .filter((text) => text !== "")
       .join(" "),
   ]);
-  return [head, ...columns(rows)];
+  return [head, ...signerLines(one), ...columns(rows)];
 }
 
 export async function releases(context: Context, word: string | undefined, limit: string): Promise<Result> {

@@ -1,0 +1,79 @@
+/** Whom a charter drops has signed what nodes hold: others read it, and order after it. */
+import assert from "node:assert/strict";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import type { Charter } from "../trust/documents.ts";
+import { seal } from "../trust/envelope.ts";
+import { timeOf } from "../trust/fields.ts";
+import { generateSigner } from "../trust/keys.ts";
+import { atEnd } from "../lib/at-end.fixture.ts";
+import { cluster, type Cluster } from "./cluster.fixture.ts";
+import { deploy } from "./deploy.ts";
+import { signerFor } from "./here.ts";
+import { knownNodes, labelNode } from "./nodes.ts";
+import { openOperator, type Operator } from "./operator.ts";
+import { readLine } from "./order.ts";
+import { findRelease } from "./release.ts";
+import { steer } from "./steer.ts";
+import { statusOf } from "./views.ts";
+
+/** The next charter, with these operators beside ann. */
+async function charterWith(
+  { operator: { client, paths, config, charter }, signal }: Cluster,
+  version: number,
+  others: Charter["operators"],
+  keys: Charter["keys"],
+): Promise<void> {
+  const ann = await signerFor(paths, config);
+  const body: Charter = {
+    ...charter,
+    version,
+    issued: timeOf(Date.now()),
+    keys: { ...charter.keys, ...keys },
+    operators: { ...charter.operators, ...others },
+  };
+  await client.postCharter(await seal("charter.1", body, [ann]), signal);
+}
+
+async function opened(t: TestContext, { paths, signal }: Cluster): Promise<Operator> {
+  const operator = await openOperator({ paths, signal });
+  atEnd(t, () => operator[Symbol.dispose]());
+  return operator;
+}
+
+test("what an operator signed whom the charter has dropped is read, told, and followed by others' orders", async (t) => {
+  const at = await cluster(t);
+  const { absent, dir, events, options, signal } = at;
+  await absent("n1");
+  const bob = generateSigner();
+  const keys = { [bob.kid]: { alg: bob.alg, pub: bob.pub } };
+  await charterWith(at, 2, { [bob.kid]: { name: "bob", allow: ["deploy:*/*", "enrol:*"] } }, keys);
+  const asBob = { ...(await opened(t, at)), signer: bob };
+  const from = path.join(dir, "shop");
+  mkdirSync(from);
+  writeFileSync(path.join(from, "skein.yaml"), "app: shop\nkind: files\n");
+  const by = await deploy(asBob, options({ from }));
+  await labelNode(asBob, "n1", { role: "web" }, signal);
+  await charterWith(at, 3, {}, {});
+
+  const operator = await opened(t, at);
+  rmSync(path.join(at.paths.etc, "operator/cache"), { recursive: true });
+  const line = await readLine(operator, "shop", "default", signal);
+  assert.deepEqual([line.head?.digest, line.head?.droppedSigner], [by.order, "bob"]);
+  const [status] = await statusOf(operator, null, null, signal);
+  assert.deepEqual([status?.release, status?.droppedSigner], [by.draft.order.release, "bob"]);
+  const [node] = await knownNodes(operator, signal);
+  assert.deepEqual({ ...node?.identity.labels }, { role: "web" }, "its label stands, too");
+  assert.ok(line.head);
+  await steer(operator, line.head, "abort", signal);
+
+  events.length = 0;
+  const next = await deploy(operator, options({ from }));
+  assert.deepEqual([next.draft.order.prev, next.draft.order.seq], [by.order, 2]);
+  assert.ok(events.some((event) => event.type === "note" && /signed by bob/.test(event.text)));
+  assert.equal(next.draft.order.release, by.draft.order.release);
+  const found = await findRelease(operator, "shop", next.draft.order.release, signal);
+  assert.equal(found?.droppedBuilder, undefined, "what is deployed again is signed anew");
+  assert.equal((await readLine(operator, "shop", "default", signal)).head?.droppedSigner, undefined);
+});
