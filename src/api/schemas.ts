@@ -54,7 +54,12 @@ export const nodeView = z.object({
   roomBytes: z.number().min(0).nullable().optional(),
 });
 export type NodeView = z.infer<typeof nodeView>;
-export const nodeList = z.object({ nodes: z.array(nodeView), revision: z.int() });
+export const nodeList = z.object({
+  nodes: z.array(nodeView),
+  /** Let in by operators whom a charter has dropped since: no members any more. Older hubs do not tell. */
+  unvouched: z.array(z.object({ node: keyId, name: nodeName })).default([]),
+  revision: z.int(),
+});
 
 /** A small blob, whole: for what a release needs, in the same request. */
 const smallBlob = z.strictObject({ name: z.string().max(200), base64: z.base64().max(350_000) });

@@ -63,7 +63,11 @@ function membership(hub: Hub) {
     },
     comeBack: async (call) => ({ node: await reminders.comeBack(call.body, call.caller.kid) }),
     membership: async (call) => reminders.membershipOf(call.caller.kid, call.query.after),
-    nodes: async () => ({ nodes: presence.views(), revision: core.mirror.revision }),
+    nodes: async () => ({
+      nodes: presence.views(),
+      unvouched: nodes.unvouched().map(({ node, name }) => ({ node, name })),
+      revision: core.mirror.revision,
+    }),
     nodeDocuments: async (call) => nodes.documents(nodes.find(param(call, "name"))),
     postLabel: async (call) => await done(nodes.postLabel(call.body.label)),
     postRevocation: async (call) => await done(nodes.postRevocation(call.body.revoke)),

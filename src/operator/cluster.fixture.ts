@@ -26,7 +26,7 @@ export interface Cluster {
   readonly signal: AbortSignal;
   readonly events: OperatorEvent[];
   /** Lets a node in that then stays away. */
-  readonly absent: (name: string, labels?: Readonly<Record<string, string>>) => Promise<void>;
+  readonly absent: (name: string, labels?: Readonly<Record<string, string>>, by?: Operator) => Promise<void>;
   readonly options: (more: Partial<DeployOptions>) => DeployOptions;
 }
 
@@ -60,9 +60,9 @@ export async function cluster(t: TestContext): Promise<Cluster> {
     operator,
     signal,
     events,
-    absent: async (name, labels = {}) => {
+    absent: async (name, labels = {}, by = operator) => {
       const wish = { name, labels, validMs: 60_000, replace: null };
-      const { line } = await invite(operator, wish, signal);
+      const { line } = await invite(by, wish, signal);
       const etc = path.join(dir, name);
       const stateDir = path.join(etc, "state");
       mkdirSync(stateDir, { recursive: true });

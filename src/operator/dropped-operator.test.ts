@@ -11,7 +11,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import { cluster, type Cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy.ts";
 import { signerFor } from "./here.ts";
-import { knownNodes, labelNode } from "./nodes.ts";
+import { formerNodes, invite, knownNodes, labelNode, removeNode } from "./nodes.ts";
 import { openOperator, type Operator } from "./operator.ts";
 import { readLine } from "./order.ts";
 import { findRelease } from "./release.ts";
@@ -55,6 +55,7 @@ test("what an operator signed whom the charter has dropped is read, told, and fo
   writeFileSync(path.join(from, "skein.yaml"), "app: shop\nkind: files\n");
   const by = await deploy(asBob, options({ from }));
   await labelNode(asBob, "n1", { role: "web" }, signal);
+  await at.absent("n2", {}, asBob);
   await charterWith(at, 3, {}, {});
 
   const operator = await opened(t, at);
@@ -63,8 +64,16 @@ test("what an operator signed whom the charter has dropped is read, told, and fo
   assert.deepEqual([line.head?.digest, line.head?.droppedSigner], [by.order, "bob"]);
   const [status] = await statusOf(operator, null, null, signal);
   assert.deepEqual([status?.release, status?.droppedSigner], [by.draft.order.release, "bob"]);
-  const [node] = await knownNodes(operator, signal);
+  const [node, ...more] = await knownNodes(operator, signal);
   assert.deepEqual({ ...node?.identity.labels }, { role: "web" }, "its label stands, too");
+  assert.deepEqual(more, [], "whom bob invited is no member");
+  const former = async (): Promise<unknown> =>
+    (await formerNodes(operator, signal)).map(({ identity, invitedBy }) => [identity.name, invitedBy]);
+  assert.deepEqual(await former(), [["n2", "bob"]]);
+  await removeNode(operator, "n2", signal);
+  assert.deepEqual(await former(), []);
+  const again = { name: "n2", labels: {}, validMs: 60_000, replace: null };
+  assert.equal((await invite(operator, again, signal)).replaced, null, "its name is free");
   assert.ok(line.head);
   await steer(operator, line.head, "abort", signal);
 

@@ -5,10 +5,17 @@ import type { NodeView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { KeyId } from "../lib/ids.ts";
 import { retry } from "../lib/retry.ts";
-import { underChain } from "../trust/chain.ts";
+import { droppedSigners, underChain } from "../trust/chain.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
-import { openBirth, openLabel, openRevoke, relabelled, type Identity } from "../trust/identity.ts";
+import {
+  openBirth,
+  openLabel,
+  openRevoke,
+  openTicket,
+  relabelled,
+  type Identity,
+} from "../trust/identity.ts";
 import { signerFromSeed } from "../trust/keys.ts";
 import { select } from "../trust/selection.ts";
 import { formatTicketLine } from "../trust/ticket-line.ts";
@@ -104,6 +111,30 @@ function identityIn(operator: Operator, node: NodeView, documents: NodeDocuments
   return relabelled(born, opened);
 }
 
+/** A node that was let in by somebody whom a charter has dropped since: no member any more. */
+export interface FormerNode {
+  readonly identity: Identity;
+  readonly invitedBy: string;
+}
+
+/** @throws SkeinError when a node's documents do not prove what the hub says */
+export async function formerNodes(operator: Operator, signal: AbortSignal): Promise<FormerNode[]> {
+  const { client, pin } = operator;
+  const chain = chainOf(operator);
+  const { unvouched } = await client.nodes(signal);
+  const found = unvouched.map(async ({ node, name }): Promise<FormerNode> => {
+    const documents = await client.nodeDocuments(node, signal);
+    const upheld = shown(`a node ${name}`, () =>
+      underChain(chain, (charter) => ({
+        ...openTicket(charter, documents.ticket, { pin }),
+        birth: openBirth(charter, documents, { pin }),
+      })),
+    );
+    return { identity: upheld.opened.birth.identity, invitedBy: droppedSigners(chain, upheld) ?? "?" };
+  });
+  return await Promise.all(found);
+}
+
 interface Proof {
   readonly documents: NodeDocuments;
   readonly identity: Identity;
@@ -156,7 +187,7 @@ export function selectNodes<T extends { readonly identity: Identity }>(
 }
 
 /** @throws SkeinError NODE_NOT_FOUND */
-export function nodeNamed(nodes: readonly KnownNode[], name: string): KnownNode {
+export function nodeNamed<T extends { readonly identity: Identity }>(nodes: readonly T[], name: string): T {
   const found = nodes.find(({ identity }) => identity.name === name || identity.node === name);
   if (found !== undefined) return found;
   throw new SkeinError("NODE_NOT_FOUND", `there is no node ${name}`, {
@@ -188,8 +219,7 @@ export async function invite(
 ): Promise<Invitation> {
   const { charter, client, clock, signer, pin } = operator;
   const hub = reachableHub(operator);
-  const old =
-    options.replace === null ? null : nodeNamed(await knownNodes(operator, signal), options.replace);
+  const old = options.replace === null ? null : nodeNamed(await endable(operator, signal), options.replace);
   const seed = randomBytes(32);
   const now = clock.now();
   const expires = timeOf(now + options.validMs);
@@ -312,8 +342,8 @@ async function relabel(
 }
 
 /** Ends a node's membership. What runs there goes on until somebody stops it. */
-export async function removeNode(operator: Operator, name: string, signal: AbortSignal): Promise<KnownNode> {
-  const node = nodeNamed(await knownNodes(operator, signal), name);
+export async function removeNode(operator: Operator, name: string, signal: AbortSignal): Promise<Named> {
+  const node = nodeNamed(await endable(operator, signal), name);
   announce(operator, () => ({
     text: `node ${node.identity.name} would be no member any more; what runs there goes on`,
     data: { deed: "revoke", node: node.identity.node, name: node.identity.name },
@@ -322,9 +352,17 @@ export async function removeNode(operator: Operator, name: string, signal: Abort
   return node;
 }
 
+type Named = Pick<KnownNode, "identity">;
+
+/** Who is a member, and who still has a member's name. */
+const endable = async (operator: Operator, signal: AbortSignal): Promise<readonly Named[]> => [
+  ...(await knownNodes(operator, signal)),
+  ...(await formerNodes(operator, signal)),
+];
+
 async function revokeNode(
   operator: Operator,
-  node: KnownNode,
+  node: Named,
   reason: string,
   signal: AbortSignal,
 ): Promise<void> {

@@ -1,5 +1,6 @@
 import { shortRelease } from "../../lib/ids.ts";
 import * as nodes from "../../operator/nodes.ts";
+import { DROPPED } from "../../operator/order.ts";
 import { appsOf } from "../../operator/views.ts";
 import { isSkewed } from "../../trust/charter.ts";
 import { labelKey, labelValue, nodeName } from "../../trust/fields.ts";
@@ -77,9 +78,10 @@ export async function list(context: Context, selector: string | undefined): Prom
   const all = await nodes.knownNodes(operator, context.signal);
   const wanted = selector ?? context.globals.on;
   const shown = wanted === undefined ? all : nodes.selectNodes(all, wanted).nodes;
-  for (const line of nodeLines(shown)) context.io.print(line);
-  if (all.length === 0) context.io.say("There is no node yet: skein node invite");
-  return { nodes: shown };
+  const former = wanted === undefined ? await nodes.formerNodes(operator, context.signal) : [];
+  for (const line of [...nodeLines(shown), ...former.map(formerLine)]) context.io.print(line);
+  if (all.length + former.length === 0) context.io.say("There is no node yet: skein node invite");
+  return { nodes: shown, ...(former.length === 0 ? {} : { former }) };
 }
 
 /** The table of nodes: name, whether it is there, address, labels, what it runs. */
@@ -96,6 +98,10 @@ export function nodeLines(shown: readonly nodes.KnownNode[]): string[] {
     ]),
   ]);
 }
+
+/** What runs there goes on. */
+const formerLine = ({ identity: { name }, invitedBy }: nodes.FormerNode): string =>
+  `${name} is no member: ${invitedBy}, ${DROPPED}, had invited it. skein node invite --replace ${name} lets it in anew, skein node rm ${name} takes the name off`;
 
 function stateOf(node: nodes.KnownNode): string {
   if (node.duplicate) return "DUPLICATE";

@@ -2,9 +2,10 @@
 import { faultPoint } from "../../lib/fault.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
+import type { Chain } from "../../trust/chain.ts";
 import { nextCharter, openChain, openCharter } from "../../trust/charter.ts";
 import type { Charter } from "../../trust/documents.ts";
-import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 
@@ -72,6 +73,13 @@ export class Charters {
     throw new SkeinError("NOT_FOUND", "the hub has no charter yet", {
       hint: "Start it with the charter: skein hub.",
     });
+  }
+
+  /** The charter in force and those before it. @throws SkeinError NOT_FOUND */
+  chain(): Chain {
+    const { charter } = this.need();
+    const earlier = this.after(0).slice(0, -1).toReversed();
+    return [charter, ...earlier.map((one) => readUnverified(one, "charter.1"))]; // checked when they came
   }
 
   after(version: number): Envelope[] {

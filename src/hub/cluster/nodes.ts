@@ -15,6 +15,7 @@ import {
   relabelled,
   type Identity,
 } from "../../trust/identity.ts";
+import { underChain } from "../../trust/chain.ts";
 import { keyIdOf } from "../../trust/keys.ts";
 import type { Charters } from "./charters.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
@@ -30,7 +31,11 @@ interface Resolved {
   /** What it was made from; another stamp means: look again. */
   readonly stamp: string;
   readonly identity: Identity | undefined;
+  /** Does the charter in force list who invited it? Else it is no member. */
+  readonly isVouched: boolean;
 }
+
+const STRANGER = { identity: undefined, isVouched: false } as const;
 
 export class Nodes {
   readonly #core: Core;
@@ -49,7 +54,16 @@ export class Nodes {
 
   /** A member's verified identity; undefined for strangers and for those that were revoked. */
   identity(node: KeyId): Identity | undefined {
-    return this.revoked(node) ? undefined : this.#resolve(node);
+    const { identity, isVouched } = this.#resolve(node);
+    return isVouched && !this.revoked(node) ? identity : undefined;
+  }
+
+  /** Who was let in by somebody whom a charter has dropped since, and is no member any more. */
+  unvouched(): Identity[] {
+    return this.all().flatMap((node) => {
+      const { identity, isVouched } = this.#resolve(node);
+      return isVouched || this.revoked(node) ? [] : (identity ?? []);
+    });
   }
 
   revoked(node: KeyId): boolean {
@@ -58,7 +72,7 @@ export class Nodes {
 
   membership(node: KeyId): "member" | "revoked" | undefined {
     if (this.revoked(node)) return "revoked";
-    return this.#resolve(node) === undefined ? undefined : "member";
+    return this.identity(node) === undefined ? undefined : "member";
   }
 
   /** Every node that ever enrolled, revoked ones included. */
@@ -177,7 +191,7 @@ export class Nodes {
     await this.#core.lanes.run("nodes", async () => {
       const { node } = readUnverified(revoke, "revoke.1");
       if (this.revoked(node)) return;
-      const current = this.#resolve(node);
+      const current = this.#resolve(node).identity;
       if (current === undefined)
         throw new SkeinError("NODE_NOT_FOUND", `no node ${node}`, { data: { node } });
       const { charter } = this.#charters.need();
@@ -223,31 +237,37 @@ export class Nodes {
     return node;
   }
 
-  #resolve(node: KeyId): Identity | undefined {
+  #resolve(node: KeyId): Omit<Resolved, "stamp"> {
     const { mirror } = this.#core;
     const label = mirror.entry(keys.node(node, "label"));
     const enrol = mirror.entry(keys.node(node, "enrol"));
-    if (enrol.value === undefined) return undefined;
+    if (enrol.value === undefined) return STRANGER;
     const stamp = `${this.#charters.current?.version}.${enrol.modRevision}.${label.modRevision}`;
     const known = this.#resolved.get(node);
-    if (known?.stamp === stamp) return known.identity;
-    const identity = this.#verify(node, label.value);
-    this.#resolved.set(node, { stamp, identity });
-    return identity;
+    if (known?.stamp === stamp) return known;
+    const resolved = { stamp, ...this.#verify(node, label.value) };
+    this.#resolved.set(node, resolved);
+    return resolved;
   }
 
   /** Under the current charter, as everybody else sees it: a birth that it no longer vouches for makes no member. */
-  #verify(node: KeyId, label: Envelope | undefined): Identity | undefined {
+  #verify(node: KeyId, label: Envelope | undefined): Omit<Resolved, "stamp"> {
     try {
-      const { charter, pin } = this.#charters.need();
-      const { identity } = openBirth(charter, this.documents(node), { pin });
-      if (label === undefined) return identity;
+      const { charter: current, pin } = this.#charters.need();
+      const documents = this.documents(node);
+      const { opened, charter } = underChain(this.#charters.chain(), (one) =>
+        openBirth(one, documents, { pin }),
+      );
+      const { identity } = opened;
+      const isVouched = charter === current;
+      if (!isVouched) this.#core.log.warn("who invited a node was dropped", { node, name: identity.name });
+      if (label === undefined) return { identity, isVouched };
       // Verified when it was posted, against the labels of that time; those of the birth would be the wrong measure.
       const { name, labels, serial } = readUnverified(label, "label.1");
-      return { node, name, labels, serial };
+      return { identity: { node, name, labels, serial }, isVouched };
     } catch (err) {
       this.#core.log.warn("a node's documents do not verify", { node, err });
-      return undefined;
+      return STRANGER;
     }
   }
 
@@ -280,14 +300,14 @@ export class Nodes {
 
   /** What was revoked already, nobody ends any more. */
   #refuseReplacement(ticket: Envelope, old: KeyId | null): void {
-    const replaced = old === null ? undefined : this.identity(old);
+    const replaced = old === null || this.revoked(old) ? undefined : this.#resolve(old).identity;
     if (replaced !== undefined) openReplacement(this.#charters.need().charter, ticket, replaced);
   }
 
   /** A ticket that replaces a node ends the old identity in the moment that the new one begins. */
   #replacing(old: KeyId | null, ticket: Envelope, newName: string): Op[] {
     if (old === null || this.revoked(old)) return [];
-    const identity = this.#resolve(old);
+    const { identity } = this.#resolve(old);
     if (identity === undefined) return [];
     return this.#ending(old, ticket, identity.name === newName ? undefined : identity.name);
   }
