@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import os from "node:os";
@@ -9,10 +10,20 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { HubClient } from "../api/hub-client.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
 import { isSkeinError } from "../lib/errors.ts";
+import type { KeyId, ReleaseId } from "../lib/ids.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
+import { rosterDigest } from "../trust/documents.ts";
+import { seal, type Envelope } from "../trust/envelope.ts";
 import { generateSigner, spkiDigestOf } from "../trust/keys.ts";
 import { workTree } from "./git/git.fixture.ts";
+import { put } from "./records/core.ts";
+import { keys } from "./records/keys.ts";
 import {
+  at,
+  HOUR,
   charterWithOperator,
   keyClient,
   makeCluster,
@@ -175,9 +186,73 @@ test("a hub killed between any two of its writes goes on where the same call is 
   assert.deepEqual(told.apps[0]?.settles, [{ settle: settleNext, receipts: [last] }]);
   await stop(hub);
 
+  const command = await stageCommand(cluster, key.kid, release.id);
+  const kept = await box.start("hub.command-kept");
+  const handIn = async (): Promise<void> => {
+    for await (const line of client.command(command, AbortSignal.timeout(PATIENCE_MS)))
+      assert.fail(`told ${line.type}`);
+  };
+  await assert.rejects(handIn(), { code: "HUB_UNREACHABLE" });
+  await stop(kept);
+  hub = await box.start();
+  assert.deepEqual(
+    (await nodeClient.wanted(undefined, 0))?.commands,
+    [command],
+    "what was kept is handed over",
+  );
+  await stop(hub);
+
   const charter = await charterWithOperator(cluster, generateSigner(), ["deploy:blog/*"]);
   hub = await throughDeath(box, "hub.charter", async () => await client.postCharter(charter));
   assert.deepEqual(await client.charters(0), [cluster.charter, charter]);
+  await stop(hub);
+});
+
+async function stageCommand(cluster: Cluster, node: KeyId, release: ReleaseId): Promise<Envelope> {
+  const body = {
+    cluster: cluster.id,
+    kind: "stage",
+    app: "shop",
+    env: "default",
+    args: { release, document: "{}" },
+    nodes: [node],
+    nonce: randomBytes(16).toString("hex"),
+    issued: at(),
+    expires: at(HOUR),
+  };
+  return await seal("command.1", body, [cluster.operator]);
+}
+
+test("a hub killed while it forgets old orders forgets the rest when it is started again", async (t) => {
+  const box = await machine(t);
+  const { cluster, home, client } = box;
+  const roster = { nodes: [] };
+  const release = await makeRelease(cluster, "shop", "one");
+  const file = path.join(home, "lib", "hub.db");
+  const store = await openSqliteStore(file);
+  for (let seq = 1; seq <= 103; seq++) {
+    const { envelope, digest } = await makeOrder(cluster, release.id, roster, { seq });
+    const record = { digest, epoch: 0, seq, order: envelope };
+    const then = [
+      put(keys.roster(rosterDigest(roster)), roster),
+      put(keys.settle(digest), { settle: envelope, published: true, receipts: [] }),
+      put(keys.logged("shop", "default", record), record),
+      put(keys.head("shop", "default"), record),
+    ];
+    await store.txn({ compare: [], then });
+  }
+  await store[Symbol.asyncDispose]();
+  // It may not come to listen.
+  const doomed = await box.start("hub.prune").catch(() => undefined);
+  if (doomed?.exitCode === null && doomed.signalCode === null) await once(doomed, "exit");
+  await using left = await openSqliteStore(file);
+  assert.equal((await left.range(keys.log("shop", "default"))).entries.length, 103);
+  await left[Symbol.asyncDispose]();
+  const hub = await box.start();
+  await eventually("100 orders are left", async () => {
+    const { orders } = await client.call("orders", { params: { app: "shop" }, query: { env: "default" } });
+    return orders.length === 100 || undefined;
+  });
   await stop(hub);
 });
 
