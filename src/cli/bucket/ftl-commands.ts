@@ -97,7 +97,8 @@ function jumps(program: Command, run: Run): void {
     .option("--master", "from the bucket")
     .action(async (word: string, version: string | undefined, flags: MasterFlags, command: Command) => {
       await run(command, async (context) => {
-        if (version === undefined) return await (await import("./ftl-master.ts")).purge(context, word, flags);
+        if (version === undefined || flags.master === true)
+          return await (await import("./ftl-master.ts")).purge(context, word, flags, version);
         return await (await import("./purge-bodies.ts")).purge(context, word, version);
       });
     });

@@ -81,7 +81,18 @@ export async function jumpBack(context: Context, word: string, flags: MasterFlag
   return tellJumped(context, wanted, await jumpBackMaster(operator, wanted, jumpOptions(context, flags)));
 }
 
-export async function purge(context: Context, word: string, flags: MasterFlags): Promise<Result> {
+export async function purge(
+  context: Context,
+  word: string,
+  flags: MasterFlags,
+  version: string | undefined,
+): Promise<Result> {
+  if (version !== undefined) {
+    throw usage(
+      "--master is for a bucket, where a release is one word; APP VERSION is one of a hub's nodes",
+      `skein purge --master PACKAGE.REVISION, or skein purge ${word} ${version}`,
+    );
+  }
   if (flags.master !== true && !word.includes(".")) {
     throw usage(
       `which release of ${word}?`,

@@ -171,8 +171,15 @@ async function appAt(context: Context, where: string): Promise<string | undefine
   return (await readManifest(origin, { env: context.env, signal: context.signal })).app;
 }
 
-export async function repair(context: Context, where: string, flags: CacheFlags): Promise<Result> {
+export async function repair(
+  context: Context,
+  named: string | undefined,
+  flags: CacheFlags,
+): Promise<Result> {
   const { io, paths, signal } = context;
+  if (named !== undefined && flags.rebuild !== true)
+    throw usage("a path is what --rebuild builds from", "Add --rebuild, or leave the path out.");
+  const where = named ?? ".";
   const nodes = await nodesMeant(context, flags);
   if (nodes !== null) {
     const built = flags.rebuild === true ? await putPath(context, where) : undefined;
@@ -221,7 +228,7 @@ const BUCKET = /^(s3:\/\/|dir:|\/|\.)/i;
 /** From this machine's cache, or the one that is meant. Where nothing else says where to, the nodes that are meant are it. */
 export async function persist(context: Context, to: string | undefined, flags: CacheFlags): Promise<Result> {
   const { io, paths } = context;
-  const target = bucketNamed(flags) ?? to;
+  const target = targetNamed(flags, to);
   const meant = await nodesMeant(context, flags);
   if (target === undefined && meant === null)
     throw usage("send it where?", "skein cache persist NODE, or --s3-bucket BUCKET.");
@@ -241,8 +248,12 @@ export async function persist(context: Context, to: string | undefined, flags: C
   return { to: done.map(({ identity }) => identity.name), sent, bytes };
 }
 
-const bucketNamed = ({ s3Bucket }: CacheFlags): string | undefined =>
-  s3Bucket === undefined || BUCKET.test(s3Bucket) ? s3Bucket : `s3://${s3Bucket}`;
+/** @throws SkeinError USAGE */
+function targetNamed({ s3Bucket }: CacheFlags, to: string | undefined): string | undefined {
+  if (s3Bucket === undefined) return to;
+  if (to !== undefined) throw usage(`${to} and --s3-bucket both say where to`, "Leave one of them out.");
+  return BUCKET.test(s3Bucket) ? s3Bucket : `s3://${s3Bucket}`;
+}
 
 async function persistTo(
   context: Context,

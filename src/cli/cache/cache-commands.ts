@@ -45,7 +45,7 @@ export function registerCache(program: Command, run: Run): void {
   verb("repair [path]", "read everything that is held, and mend what is damaged")
     .option("--rebuild", "compare with a build from scratch, too, and put that in")
     .action(async (path: string | undefined, flags: CacheFlags, command: Command) => {
-      await run(command, async (context) => await (await bodies()).repair(context, path ?? ".", flags));
+      await run(command, async (context) => await (await bodies()).repair(context, path, flags));
     });
   verb("persist [to]", "send what was put in to a node, or to a bucket (s3://BUCKET/PREFIX, dir:PATH)")
     .option("--s3-bucket <bucket>", "the same as s3://BUCKET")

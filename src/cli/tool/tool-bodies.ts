@@ -47,8 +47,20 @@ function refuseDepotFlags({ damaged, bucket }: GcFlags): void {
     throw usage("a bucket is collected as a depot", `skein gc --depot --bucket ${bucket}`);
 }
 
+/** What says which releases of which app may go from nodes says nothing of a depot. */
+function refuseNodeFlags(words: readonly string[], { count, older }: GcFlags): void {
+  if (words.length === 0 && count === undefined && older === undefined) return;
+  throw usage(
+    "a depot is collected as a whole: what no kept release needs goes",
+    "skein gc --depot, without an app, count or age; skein gc APP --count 3 is for the nodes.",
+  );
+}
+
 export async function gc(context: Context, words: readonly string[], flags: GcFlags): Promise<Result> {
-  if (flags.depot === true) return await (await import("./gc-depot.ts")).gcDepot(context, flags);
+  if (flags.depot === true) {
+    refuseNodeFlags(words, flags);
+    return await (await import("./gc-depot.ts")).gcDepot(context, flags);
+  }
   refuseDepotFlags(flags);
   const said = gcWords(words, { ...flags, app: context.globals.app });
   const args = gcArgs(context, said);
