@@ -413,6 +413,7 @@ test("a word or flag that lacks its partner is named, before anything is asked o
     [["cache", "ls", "--address", "web1", "--on", "all"], /Leave one of them out/],
     [["sync", "--dry-run"], /skein sync has no dry run, and nothing was done: it works on this machine/],
     [["help", "nope"], /^error unknown command 'nope'/],
+    [["--quiet", "help", "node", "nope"], /^error unknown command 'node nope'/],
     [["gc", "web", "--depot"], /a depot is collected as a whole/],
     [["gc", "--depot", "--count", "3"], /skein gc APP --count 3 is for the nodes/],
     [["cache", "repair", "./web"], /Add --rebuild/],

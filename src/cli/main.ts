@@ -78,8 +78,8 @@ function misread({ message }: CommanderError, command: string): SkeinError {
  * verb with everything there is.
  */
 function helpAsked(program: Command, words: readonly string[]): string[] {
-  const [first, ...asked] = words;
-  if (first !== "help" || asked.length === 0 || asked.some((word) => word.startsWith("-"))) return [...words];
+  const [first, ...asked] = words.filter((word) => !word.startsWith("-"));
+  if (first !== "help" || asked.length === 0) return [...words];
   let command = program;
   for (const word of asked) {
     const next = below(command, word);
