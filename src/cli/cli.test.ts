@@ -196,6 +196,8 @@ test("in --json the last line is the result, with the error's code and exit", (t
   assert.deepEqual([result["type"], result["ok"], result["exit"]], ["result", false, 7]);
   assert.equal((result["error"] as { code: string }).code, "NO_CLUSTER");
   assert.deepEqual(lastLine(skein(dir, "version", "--json").out)["ok"], true);
+  const script = String(lastLine(skein(dir, "completion", "bash", "--json").out)["script"]);
+  assert.equal(skein(dir, "completion", "bash").out, `${script}\n`);
 });
 
 test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {

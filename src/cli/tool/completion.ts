@@ -19,8 +19,9 @@ export function completion(context: Context, program: Command, shell: string): R
   const script = SHELLS[shell];
   if (script === undefined)
     throw usage(`there is no completion for ${shell}`, "skein completion bash|zsh|fish");
-  context.io.print(script(grammarOf(program)));
-  return { shell };
+  const text = script(grammarOf(program));
+  context.io.print(text);
+  return { shell, script: text };
 }
 
 const SHELLS: Readonly<Record<string, (grammar: Grammar) => string>> = { bash, zsh, fish };
