@@ -128,6 +128,21 @@ test("a manifest that is called skein.yml is not passed over for conventions", a
     assert.match((await refused(cluster, [2, "MANIFEST_INVALID"], args)).message, /called skein\.yaml/);
 });
 
+test("what is built where no source is named is an app, as for a deployment", async () => {
+  const bare = await source("bare", { "notes.txt": "mine" });
+  for (const verb of ["build", "plan", "deploy"]) {
+    const said = await cluster.skein([verb], { cwd: bare });
+    assert.equal(said.code, 2, said.stderr);
+    assert.match(said.stderr, /says what to deploy[^]*SOURCE_NOT_FOUND/);
+  }
+  const repo = await sourceRepo(path.join(cluster.dir, "src/left"));
+  await repo.commit({ "skein.yaml": "app: left\n", "index.html": "one" });
+  await fs.writeFile(path.join(repo.dir, "index.html"), "two");
+  const built = await cluster.skein(["build"], { cwd: repo.dir });
+  assert.equal(built.code, 0, built.stderr);
+  assert.match(built.stderr, /1 uncommitted change is not deployed/);
+});
+
 describe("names that nothing has", () => {
   const CASES: readonly [args: string[], exit: number, code: string, says: RegExp][] = [
     [["status", "nosuch"], 7, "APP_NOT_FOUND", /nosuch/],

@@ -105,12 +105,38 @@ export async function manifestOf(origin: Origin, { app, env, signal }: FindOptio
 }
 
 /** Changes that lie here and that nothing is told of. */
-export function tellLeft({ left }: Pick<Here, "left">, tell: Tell): void {
+function tellLeft({ left }: Pick<Here, "left">, tell: Tell): void {
   if (left.length === 0) return;
   tell({
     type: "warning",
     text: `${left.length} uncommitted change${left.length === 1 ? " is" : "s are"} not deployed (HEAD is); --from . takes the folder as it is.`,
   });
+}
+
+/**
+ * What a build takes where no source was named: an app, and the one that was named.
+ * @throws SkeinError SOURCE_NOT_FOUND, MANIFEST_*
+ */
+export async function originHere({
+  app,
+  cwd,
+  env,
+  tell,
+  signal,
+}: Pick<FindOptions, "app" | "cwd" | "env" | "tell" | "signal">): Promise<Origin> {
+  const { origin, left } = await originOf(cwd, signal);
+  if (app === null) await refuseBelowManifest(origin, cwd);
+  await refuseNewManifest({ origin, left }, cwd, signal);
+  if (app === null && !(await isApp(origin, { env, signal }))) throw nothingHere(cwd);
+  const { app: own } = app === null ? { app } : await readManifest(origin, { env, signal });
+  if (app !== own) {
+    throw new SkeinError("SOURCE_NOT_FOUND", `${cwd} is the app ${own}, not ${app}`, {
+      hint: `Run it in the folder of ${app}, or name a revision: skein deploy ${app} VERSION`,
+      data: { path: cwd, app, own },
+    });
+  }
+  tellLeft({ left }, tell);
+  return origin;
 }
 
 function sourceHere({ origin, left, manifest }: Here, { tell }: FindOptions): AskedSource {

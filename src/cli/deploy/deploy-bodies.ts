@@ -3,13 +3,13 @@ import { httpDepot } from "../../depot/http.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
+import { originHere } from "../../operator/asked.ts";
 import { namesOf } from "../../operator/names-of.ts";
 import { buildRelease, deploy as deployOrder, type DeployOptions } from "../../operator/deploy.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { planDeploy, type Cost, type Plan } from "../../operator/plan.ts";
 import { followOrder, type Followed, type PublishedOrder } from "../../operator/publish-order.ts";
 import { rollback } from "../../operator/rollback.ts";
-import { originOf } from "../../operator/source.ts";
 import { appHere, deployWish } from "../command/app-here.ts";
 import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
 import { hasBucket } from "../command/has-bucket.ts";
@@ -39,17 +39,15 @@ export async function build(context: Context, source: string | undefined): Promi
   if (hasBucket({})) return await (await import("../bucket/bucket-bodies.ts")).build(context, source);
   const operator = await context.operator();
   const shown = progress(context.io);
-  const { origin } =
+  const { env, cwd, signal, globals } = context;
+  const { tell } = shown;
+  const app = globals.app ?? null;
+  const origin =
     source === undefined
-      ? await originOf(context.cwd, context.signal)
-      : { origin: { kind: "path", path: source } as const };
-  const { made, manifest } = await buildRelease(operator, origin, {
-    app: context.globals.app ?? null,
-    env: context.env,
-    depot: httpDepot(operator.client),
-    tell: shown.tell,
-    signal: context.signal,
-  });
+      ? await originHere({ app, env, cwd, tell, signal })
+      : ({ kind: "path", path: source } as const);
+  const depot = httpDepot(operator.client);
+  const { made, manifest } = await buildRelease(operator, origin, { app, env, depot, tell, signal });
   shown.end();
   context.io.print(`${manifest.app}@${made.id}`);
   return { app: manifest.app, release: made.id, commit: made.release.commit, already: made.already };

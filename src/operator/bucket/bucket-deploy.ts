@@ -2,21 +2,13 @@ import type { Manifest } from "../../app/manifest.ts";
 import { revisionOf } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { nothingHere, tellLeft } from "../asked.ts";
+import { originHere } from "../asked.ts";
 import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
 import { tellRelease } from "../events.ts";
 import { APPLY_WITHIN_MS, selectorOf } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
 import { commitHere } from "../resolve.ts";
-import {
-  isApp,
-  openSource,
-  originOf,
-  readManifest,
-  refuseBelowManifest,
-  refuseNewManifest,
-  type Origin,
-} from "../source.ts";
+import { openSource, type Origin } from "../source.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import { meantRelease, releaseToBucket, type BucketRelease } from "./bucket-releases.ts";
@@ -170,22 +162,6 @@ async function fromCommit(
 }
 
 /** @throws SkeinError SOURCE_NOT_FOUND when nothing here is the app that was named, or any */
-async function originHere({ app, cwd, env, tell, signal }: BucketBuildOptions): Promise<Origin> {
-  const { origin, left } = await originOf(cwd, signal);
-  if (app === null) await refuseBelowManifest(origin, cwd);
-  await refuseNewManifest({ origin, left }, cwd, signal);
-  if (app === null && !(await isApp(origin, { env, signal }))) throw nothingHere(cwd);
-  const { app: own } = app === null ? { app } : await readManifest(origin, { env, signal });
-  if (app !== own) {
-    throw new SkeinError("SOURCE_NOT_FOUND", `${cwd} is the app ${own}, not ${app}`, {
-      hint: `Run it in the folder of ${app}, or name a revision: skein deploy ${app} VERSION`,
-      data: { path: cwd, app, own },
-    });
-  }
-  tellLeft({ left }, tell);
-  return origin;
-}
-
 async function make(operator: BucketOperator, origin: Origin, options: BucketBuildOptions): Promise<Made> {
   const { env, app, tell, signal } = options;
   await using opened = await openSource(origin, {
