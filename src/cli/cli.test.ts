@@ -378,9 +378,11 @@ test("a user without a name, or without a home, is no defect", { skip: notRoot }
     existsSync(path.join(home, ".config/skein/operator/operator.key")),
     "an empty XDG variable does not count",
   );
-  const homeless = asNumber(t, {}, "status");
-  assert.equal(homeless.exit, 2);
-  assert.match(homeless.err, /no home folder\n {2}next {3}Set HOME, or SKEIN_HOME/);
+  for (const said of [{}, { HOME: "" }]) {
+    const homeless = asNumber(t, said, "status");
+    assert.equal(homeless.exit, 2);
+    assert.match(homeless.err, /no home folder\n {2}next {3}Set HOME, or SKEIN_HOME/);
+  }
   const locked = folder(t);
   const refused = asNumber(t, { SKEIN_HOME: path.join(locked, "skein") }, ...init);
   assert.equal(refused.exit, 1);

@@ -42,7 +42,7 @@ function homeOf(env: NodeJS.ProcessEnv): string {
   const told = env["HOME"] ?? "";
   if (told !== "") return path.resolve(told);
   try {
-    return os.homedir();
+    return os.userInfo().homedir; // os.homedir gives an empty HOME back
   } catch (err) {
     throw new SkeinError("USAGE", "this user has no home folder", {
       hint: "Set HOME, or SKEIN_HOME to a folder for all that is Skein's.",
