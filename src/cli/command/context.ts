@@ -66,13 +66,11 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
   let opened: Promise<Operator> | undefined;
   const onSignal = (): void => {
     if (ended.signal.aborted) process.exit(130);
-    ended.abort(
-      new SkeinError("INTERRUPTED", "interrupted", { hint: hint ?? "Nothing is half-done; run it again." }),
-    );
+    ended.abort(new SkeinError("INTERRUPTED", "interrupted"));
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  const timer = timeoutOf(globals, ended, () => hint);
+  const timer = timeoutOf(globals, ended);
   try {
     refuseIgnored(name, globals);
     if (globals.app !== undefined) appNamed(globals.app);
@@ -96,7 +94,10 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
     return exit;
   } catch (err) {
     const { ofCommand, reportError } = await import("../terminal/report-error.ts");
-    return reportError(io, ended.signal.aborted ? ended.signal.reason : ofCommand(err, name));
+    return reportError(
+      io,
+      ended.signal.aborted ? cutShort(ended.signal.reason, hint, globals) : ofCommand(err, name),
+    );
   } finally {
     clearTimeout(timer);
     process.off("SIGINT", onSignal);
@@ -122,20 +123,23 @@ function tellDeeds(io: Io, { deeds }: DryRun): Result {
   return { dryRun: true, ...(deeds.length > 0 ? { would: deeds.map(({ data }) => data) } : {}) };
 }
 
-function timeoutOf(
-  globals: Globals,
-  ended: AbortController,
-  hint: () => string | undefined,
-): NodeJS.Timeout | undefined {
-  if (globals.timeout === undefined) return undefined;
-  const ms = durationFlag(globals.timeout);
-  return setTimeout(() => {
-    const text = hint();
-    // Without it nothing was ordered: a build, say, ends with its command.
-    const goesOn = text === undefined ? "" : "; what was started goes on";
-    const message = `not done within ${String(globals.timeout)}${goesOn}`;
-    ended.abort(new SkeinError("TIMEOUT", message, text === undefined ? {} : { hint: text }));
-  }, timerMs(ms));
+function timeoutOf({ timeout }: Globals, ended: AbortController): NodeJS.Timeout | undefined {
+  if (timeout === undefined) return undefined;
+  const late = new SkeinError("TIMEOUT", `not done within ${timeout}`);
+  return setTimeout(() => ended.abort(late), timerMs(durationFlag(timeout)));
+}
+
+/**
+ * What ended a command early, told when it has: what was on its way to the hub at that moment may have arrived since.
+ * @param hint how to come back; without it nothing was ordered: a build, say, ends with its command
+ */
+function cutShort(reason: unknown, hint: string | undefined, { timeout = "" }: Globals): unknown {
+  if (isSkeinError(reason, "TIMEOUT") && hint !== undefined)
+    return new SkeinError("TIMEOUT", `not done within ${timeout}; what was started goes on`, { hint });
+  if (!isSkeinError(reason, "INTERRUPTED")) return reason;
+  return new SkeinError("INTERRUPTED", "interrupted", {
+    hint: hint ?? "Nothing is half-done; run it again.",
+  });
 }
 
 async function openHere(paths: Paths, signal: AbortSignal, dryRun: DryRun | undefined): Promise<Operator> {

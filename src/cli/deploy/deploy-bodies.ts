@@ -5,6 +5,7 @@ import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { originHere } from "../../operator/asked.ts";
 import { namesOf } from "../../operator/names-of.ts";
+import type { Tell } from "../../operator/events.ts";
 import { buildRelease, deploy as deployOrder, type DeployOptions } from "../../operator/deploy.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { planDeploy, type Cost, type Plan } from "../../operator/plan.ts";
@@ -66,7 +67,8 @@ export async function deploy(
   if (context.dryRun !== undefined) return await plan(context, words, flags);
   const operator = await context.operator();
   const shown = progress(context.io);
-  const published = await deployOrder(operator, await optionsOf(context, operator, words, flags, shown));
+  const options = await optionsOf(context, operator, words, flags, shown);
+  const published = await deployOrder(operator, { ...options, tell: ordering(context, shown) });
   const result = await finish(context, operator, published, shown);
   if (flags.follow !== true || context.globals.detach === true) return result;
   const { logs } = await import("../view/log-bodies.ts");
@@ -103,10 +105,19 @@ export async function goBack(
     release: flags.to === undefined ? null : await releaseNamed(context, app, flags.to),
     selector: context.globals.on ?? null,
     attended: flags.attended === true,
-    tell: shown.tell,
+    tell: ordering(context, shown),
     signal: context.signal,
   });
   return await finish(context, operator, published, shown);
+}
+
+/** Tells what `shown` does. Once it is known for which nodes an order is, that may be on its way. */
+export function ordering(context: Context, shown: Progress): Tell {
+  return (event) => {
+    shown.tell(event);
+    if (event.type === "selection" && context.dryRun === undefined)
+      context.comeBack(`It may have been ordered: skein status ${appAsTyped(event.app, context.env)} tells.`);
+  };
 }
 
 /** Follows a published order unless detached, and prints how it ended. */

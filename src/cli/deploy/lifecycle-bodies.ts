@@ -6,7 +6,7 @@ import type { Operator } from "../../operator/operator.ts";
 import type { PublishedOrder } from "../../operator/publish-order.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
-import { finish } from "./deploy-bodies.ts";
+import { finish, ordering } from "./deploy-bodies.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { subject, usage, type Subject } from "../command/grammar.ts";
 import { progress } from "../terminal/progress.ts";
@@ -71,7 +71,7 @@ async function order(
     release: what.release,
     selector: context.globals.on ?? null,
     attended: flags.attended === true,
-    tell: shown.tell,
+    tell: ordering(context, shown),
     signal: context.signal,
   };
   const published = await PUBLISH[how](operator, options, flags);
