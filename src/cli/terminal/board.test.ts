@@ -115,6 +115,16 @@ test("what is redrawn wraps on no terminal, and scrolls out of none", () => {
   assert.ok(!painted.includes(""));
 });
 
+test("what an app says in wide characters takes one line, too", () => {
+  const [, line = ""] = boardLines(view([node("n1", { note: "起動中".repeat(20) })]), {
+    ...plain,
+    columns: 40,
+  });
+  const [, head = "", wide = ""] = /^([^起]*)(.+)$/.exec(line) ?? [];
+  assert.equal(head, "  n1  judge  ");
+  assert.ok(head.length + 2 * wide.length <= 39, line);
+});
+
 function recorder(live: boolean): { io: Io; said: string[]; drawn: string[] } {
   const said: string[] = [];
   const drawn: string[] = [];

@@ -2,7 +2,7 @@ import { LEFT, type RolloutNode, type RolloutView } from "../../api/schemas.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes, sourcesText } from "../../lib/units.ts";
 import { readReason } from "../../operator/follow.ts";
-import { columns, plain, type Colour, type Io } from "./io.ts";
+import { columns, fitting, plain, type Colour, type Io } from "./io.ts";
 
 /** Shows a rollout: redrawn on a terminal, a line for each change elsewhere. */
 export interface Board {
@@ -77,22 +77,22 @@ export function boardLines(view: RolloutView, io: Pick<Io, "columns" | "rows" | 
     nodeText(node, true),
   ]);
   const body = [...(many ? [`  ${counters(view)}`] : []), ...columns(rows)];
-  return [headLine(view, io, width), ...body.slice(0, most).map((line) => line.slice(0, width))];
+  return [headLine(view, io, width), ...body.slice(0, most).map((line) => fitting(line, width))];
 }
 
 function headLine(view: RolloutView, { paint }: Pick<Io, "paint">, width: number): string {
   let room = width;
-  const fitting = (colour: Colour | null, text: string): string => {
+  const piece = (colour: Colour | null, text: string): string => {
     const shown = text.slice(0, room);
     room -= shown.length;
     return colour === null || shown === "" ? shown : paint(colour, shown);
   };
   const { phase } = view;
   return [
-    fitting("bold", releaseOf(view)),
-    fitting(null, "  "),
-    fitting(phase === "ok" ? "green" : QUIET.has(phase) ? null : "red", phase),
-    fitting("dim", phase === "baking" ? BAKING : ""),
+    piece("bold", releaseOf(view)),
+    piece(null, "  "),
+    piece(phase === "ok" ? "green" : QUIET.has(phase) ? null : "red", phase),
+    piece("dim", phase === "baking" ? BAKING : ""),
   ].join("");
 }
 
