@@ -80,6 +80,10 @@ test("a release goes from a hub through a file into a bucket that knows nothing 
   const found = await shelf.find(APP, second.id.slice(0, 6), t.signal);
   const tree = readUnverified(found, "release.1");
   assert.equal(releaseIdOf(tree), second.id);
+  await assert.rejects(shelf.find(APP, "ffffffff", t.signal), {
+    code: "RELEASE_NOT_FOUND",
+    hint: `See skein list --master ${APP}.`,
+  });
   const options = {
     release: releaseId(1),
     tree,

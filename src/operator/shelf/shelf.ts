@@ -80,6 +80,7 @@ async function findInBucket(
   const found = first && (await readSigned(bucket.documents, releaseName(first), signal));
   if (first === undefined || found === undefined) {
     throw new SkeinError("RELEASE_NOT_FOUND", `${bucket.name} has no release ${word} of ${app}`, {
+      hint: `See skein list --master ${app}.`,
       data: { app, release: word },
     });
   }
