@@ -16,10 +16,12 @@ test("a folder that is not there is no empty bucket for who reads, and made for 
     code: "BUCKET_NOT_FOUND",
     data: { path: dir },
   });
+  await assert.rejects(reading.files.list("", t.signal), { code: "BUCKET_NOT_FOUND" });
   using writing = await openBucket(`dir:${dir}`, { ...options, writing: true });
   assert.notEqual(await readRoot(writing.documents, undefined, t.signal), "same");
   await writing.documents.write("some/name", Buffer.from("x"), {}, t.signal);
   assert.notEqual(await readRoot(reading.documents, undefined, t.signal), "same");
+  assert.deepEqual(await reading.files.list("", t.signal), await writing.files.list("", t.signal));
 });
 
 test("what lies in a folder is read and gone on with by whom the folder lets, and a hub's depot by its user", async (t) => {

@@ -67,13 +67,15 @@ export function absoluteAddress(address: string): string {
 
 function inFolder(dir: string, { writing }: BucketOptions): Bucket {
   const name = `dir:${dir}`;
-  const documents = directoryDocuments(dir);
+  const there: Pick<Bucket, "documents" | "files"> = {
+    documents: directoryDocuments(dir),
+    files: folderFiles(dir),
+  };
   return {
     name,
     address: name,
     depot: directoryDepot(dir, { isShared: true }),
-    documents: writing ? documents : whereThereIs(dir, documents),
-    files: folderFiles(dir),
+    ...(writing ? there : whereThereIs(dir, there)),
     [Symbol.dispose]: () => undefined,
   };
 }
@@ -82,7 +84,10 @@ function inFolder(dir: string, { writing }: BucketOptions): Bucket {
  * A folder that is to be read and is not there has another name, or its disk is not mounted: it is no empty bucket.
  * Whoever writes makes it.
  */
-function whereThereIs(dir: string, documents: DocumentStore): DocumentStore {
+function whereThereIs(
+  dir: string,
+  { documents, files }: Pick<Bucket, "documents" | "files">,
+): Pick<Bucket, "documents" | "files"> {
   const check = async (): Promise<void> => {
     if (await isFolder(dir)) return;
     throw new SkeinError("BUCKET_NOT_FOUND", `there is no folder ${dir}`, {
@@ -91,15 +96,24 @@ function whereThereIs(dir: string, documents: DocumentStore): DocumentStore {
     });
   };
   return {
-    ...documents,
-    async read(name, etag, signal) {
-      const found = await documents.read(name, etag, signal);
-      if (found === undefined) await check();
-      return found;
+    documents: {
+      ...documents,
+      async read(name, etag, signal) {
+        const found = await documents.read(name, etag, signal);
+        if (found === undefined) await check();
+        return found;
+      },
+      async *list(prefix, signal) {
+        await check();
+        yield* documents.list(prefix, signal);
+      },
     },
-    async *list(prefix, signal) {
-      await check();
-      yield* documents.list(prefix, signal);
+    files: {
+      ...files,
+      async list(prefix, signal) {
+        await check();
+        return await files.list(prefix, signal);
+      },
     },
   };
 }
