@@ -4,19 +4,30 @@ import { SkeinError } from "../lib/errors.ts";
 /** Longest line of a stream, in bytes: one stored value (1.5 MiB) with room for its escapes. */
 const MAX_LINE_BYTES = 4 * 2 ** 20;
 
+/** So many pieces of a line are put together at once: each joining reads all of it that has come. */
+const PIECES = 1024;
+
 /** The parsed lines of an ndjson stream; blank lines (heartbeats) are skipped. */
 export async function* ndjsonLines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<unknown, void> {
   const decoder = new TextDecoder();
-  let rest = "";
+  let pieces: string[] = [];
+  let length = 0;
   for await (const chunk of stream) {
-    rest += decoder.decode(chunk, { stream: true });
-    const lines = rest.split("\n");
-    rest = lines.pop() ?? "";
-    if (rest.length > MAX_LINE_BYTES) {
+    const [first = "", ...more] = decoder.decode(chunk, { stream: true }).split("\n");
+    pieces.push(first);
+    length += first.length;
+    for (const next of more) {
+      const line = pieces.join("");
+      if (line !== "") yield parse(line);
+      pieces = [next];
+      length = next.length;
+    }
+    if (length > MAX_LINE_BYTES) {
       throw new SkeinError("BAD_REQUEST", `a line of more than ${MAX_LINE_BYTES} bytes`);
     }
-    for (const line of lines) if (line !== "") yield parse(line);
+    if (pieces.length >= PIECES) pieces = [pieces.join("")];
   }
+  const rest = pieces.join("");
   if (rest.trim() !== "") yield parse(rest);
 }
 
