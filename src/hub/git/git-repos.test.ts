@@ -50,7 +50,10 @@ test("a push that breaks off is never seen, and the next one goes through", asyn
   await once(socket, "readable");
   assert.match((await reposOf(hub)).join(), /^\.unborn-/);
   assert.deepEqual(await hub.client.repos(), []);
-  await assert.rejects(line.git("shop", "git-upload-pack"), { code: "NOT_FOUND" });
+  await assert.rejects(line.git("shop", "git-upload-pack"), {
+    code: "NOT_FOUND",
+    hint: "The first push makes it: git push skein://HUB/shop main",
+  });
   // The command for a ref, then half of a pack.
   const command = `${"0".repeat(40)} ${"1".repeat(40)} refs/heads/main\0report-status`;
   socket.write(`${(command.length + 4).toString(16).padStart(4, "0")}${command}0000PACK`);

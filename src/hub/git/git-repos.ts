@@ -117,7 +117,10 @@ export class GitRepos {
   /** Fails where there is nothing to serve: by git's own HTTP nothing is pushed for the first time. @throws SkeinError NOT_FOUND, REPO_DAMAGED */
   async checkThere(repo: string): Promise<void> {
     if (await isThere(this.#dirOf(repo))) return;
-    throw new SkeinError("NOT_FOUND", `the hub has no repository ${repo}`, { data: { repo } });
+    throw new SkeinError("NOT_FOUND", `the hub has no repository ${repo}`, {
+      hint: `The first push makes it: git push skein://HUB/${repo} main`,
+      data: { repo },
+    });
   }
 
   /** Writes what a repository has, which git asks for before it fetches or pushes. */
