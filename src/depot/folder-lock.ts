@@ -53,8 +53,12 @@ function openLock(dir: string): Lock {
 
 const heldBy = (db: Lock): Disposable => ({ [Symbol.dispose]: () => db.close() });
 
-/** SQLite lets none but its maker write to a file that it makes, and takes no turn on one that it may only read. */
+/**
+ * SQLite lets none but its maker write to a file that it makes, and takes no turn on one that it may only read. One that
+ * is there is not opened: to close it again would drop a turn that this very process has (POSIX locks go so).
+ */
 function makeFile(file: string): void {
+  if (fs.existsSync(file)) return;
   try {
     fs.closeSync(fs.openSync(file, "a", 0o666));
   } catch (err) {
