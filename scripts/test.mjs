@@ -18,6 +18,7 @@ import { parseArgs } from "node:util";
 import { build } from "esbuild";
 import { S3_OF_RUN, startS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { buildPackage } from "../test/support/program.ts";
+import { inBatches } from "./batches.ts";
 import { RunFolder } from "./run-folder.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
@@ -35,26 +36,28 @@ const SILENT_MS = LIMIT_MS + 60_000;
 const AGENT = "dist/agent.child.mjs";
 /** Packages of other states of the source. */
 const KEPT_MS = 24 * 3_600_000;
-/** The longest begin first, so that none of them is what all the others' cores wait for in the end. */
+/** They begin first, so that none of them is what all the others' cores wait for in the end. */
 const LONGEST = [
   "src/agent/faults.test.ts",
   "test/{disk-faults,bad-input,recovery}.test.ts",
   "src/agent/installs/spares.test.ts",
   "test/{up,steering,peers}.test.ts",
   "src/operator/bucket/sync.test.ts",
+  "src/depot/**/*swarm.test.ts",
   "src/release/faults.test.ts",
   "src/hub/git/damaged.test.ts",
   "src/agent/agent.test.ts",
   "test/*.test.ts",
-  "src/agent/**/*.test.ts",
 ];
 
 const { values, positionals } = parseArgs({
   options: { "test-name-pattern": { type: "string", multiple: true, default: [] } },
   allowPositionals: true,
 });
-const globs = positionals.length > 0 ? positionals : [...LONGEST, "src/**/*.test.ts"];
-const files = new Set(globs.flatMap((glob) => globSync(glob, { cwd: root }).sort()));
+const globs =
+  positionals.length > 0 ? positionals : [...LONGEST, "src/agent/**/*.test.ts", "src/**/*.test.ts"];
+const filesOf = (some) => new Set(some.flatMap((glob) => globSync(glob, { cwd: root }).sort()));
+const files = filesOf(globs);
 const missing = positionals.filter((name) => globSync(name, { cwd: root }).length === 0);
 if (missing.length > 0) {
   console.error(`test: no such file: ${missing.join(", ")}`);
@@ -71,8 +74,9 @@ process.on("exit", () => {
   else if (!folder.end()) process.exitCode = 1;
 });
 const shipped = await builtPackage();
+const absolute = (some) => [...some].map((file) => path.resolve(root, file));
 const tests = run({
-  files: [...files].map((file) => path.resolve(root, file)),
+  files: inBatches(absolute(files), new Set(absolute(filesOf(LONGEST))), folder.path),
   cwd: root,
   concurrency: AT_ONCE,
   timeout: LIMIT_MS,
