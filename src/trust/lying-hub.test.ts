@@ -485,6 +485,9 @@ const rewind = fc.tuple(machines, fc.nat(5), fc.boolean()).map(([m, w, honest]):
     const reached = appStateOf(machine.state, KEY.app, KEY.env).floor?.order;
     const order = reached === undefined ? undefined : genuine.get(reached);
     if (!honest || order === undefined || world.wants(machine).kind !== "wait") return;
+    // Its label may have changed since: then the order is no longer for it.
+    const { identity } = machine.state;
+    if (identity === null || !matches(parseSelector(order.body.selector), identity)) return;
     const { head } = appStateOf(machine.state, KEY.app, KEY.env);
     const outcome = world.take(machine, acceptOrder(machine.state, order.envelope, world.context(machine)));
     // The snapshot may hold the other one of two that were signed with this serial: then it waits for a higher one.
