@@ -17,6 +17,8 @@ const HELD = "skein-work-";
 const NEW = "skein-new-";
 /** Beside the lock. */
 const DIR = "d";
+/** Of folders in use: a lock that nobody refers to any more is let go of when garbage is collected. */
+const locks = new Set<Disposable>();
 
 /**
  * What commands leave in it may have folders that are read-only (the modules that Go keeps), which are removed all the
@@ -27,6 +29,7 @@ export function workFolder(tell: (line: string) => void = () => undefined): Work
   const within = os.tmpdir();
   sweep(within);
   const { held, lock } = made(within);
+  if (lock !== undefined) locks.add(lock);
   return {
     dir: path.join(held, DIR),
     [Symbol.dispose]() {
@@ -35,7 +38,9 @@ export function workFolder(tell: (line: string) => void = () => undefined): Work
       } catch (err) {
         tell(`${held} is left behind: ${messageOf(err)}`);
       }
-      lock?.[Symbol.dispose]();
+      if (lock === undefined) return;
+      locks.delete(lock);
+      lock[Symbol.dispose]();
     },
   };
 }
