@@ -2,6 +2,10 @@ import { keptInBucket } from "../../bucket/kept.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { httpDepot } from "../../depot/http.ts";
+import { KEEP } from "../../hub/depot/kept-releases.ts";
+import type { Operator } from "../../operator/operator.ts";
+import type { PublishedTree } from "../../release/tree/published.ts";
+import { readUnverified } from "../../trust/envelope.ts";
 import { removeDamaged } from "../../release/upkeep/damaged.ts";
 import { tidy, type Tidied } from "../../release/upkeep/tidy.ts";
 import type { Context, Result } from "../command/context.ts";
@@ -14,6 +18,8 @@ interface DepotFlags {
   readonly damaged?: boolean;
 }
 
+/** As many as a hub tells of at once, newest first. */
+const MOST_RELEASES = 1000;
 /** A large depot takes a while to look through. */
 const DEPOT_MS = 10 * 60_000;
 /** What becomes of a blob, in this order: a short word, and what happens to it next. */
@@ -53,9 +59,13 @@ async function gcDamaged(context: Context, flags: DepotFlags, dryRun: boolean): 
     ? await bucketHere(flags, context, dryRun ? "reading" : "writing")
     : undefined;
   const depot = bucket?.depot ?? httpDepot((await context.operator()).client);
-  const { blobs, bytes, damaged, lost } = await removeDamaged({ depot, dryRun, signal });
+  const releases =
+    bucket === undefined
+      ? keptByHub(await context.operator(), signal)
+      : keptInBucket(bucket.documents, signal);
+  const { blobs, bytes, damaged, lost } = await removeDamaged({ depot, releases, dryRun, signal });
   for (const { name, why } of damaged) io.print(`${name}  ${dryRun ? "damaged" : "removed"}: ${why.message}`);
-  for (const { name, index } of lost) io.print(`${name}  lost: ${index} names it, and it is not there`);
+  for (const { name, index } of lost) io.print(`${name}  lost: ${index} needs it, and it is not there`);
   const missing = lost.length === 0 ? "" : `, ${lost.length} lost`;
   io.print(`${blobs} blobs  ${formatBytes(bytes)} read, ${damaged.length} damaged${missing}`);
   if (damaged.length + lost.length > 0)
@@ -63,6 +73,16 @@ async function gcDamaged(context: Context, flags: DepotFlags, dryRun: boolean): 
       "Publish again what needs them: skein deploy, skein ftl spool FILE, or skein release import FILE. Machines then fetch it whole.",
     );
   return { blobs, bytes, damaged: damaged.map(({ name }) => name), lost: lost.map(({ name }) => name) };
+}
+
+/** Of older releases a collection may have taken the tables. */
+async function* keptByHub({ client }: Operator, signal: AbortSignal): AsyncGenerator<PublishedTree, void> {
+  const seen = new Map<string, number>();
+  for (const { app, release } of await client.releases({ limit: MOST_RELEASES }, signal)) {
+    const n = (seen.get(app) ?? 0) + 1;
+    seen.set(app, n);
+    if (n <= KEEP.releases) yield readUnverified(release, "release.1");
+  }
 }
 
 async function ofHub(context: Context, dryRun: boolean) {

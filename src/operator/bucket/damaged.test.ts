@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { zstdCompressSync } from "node:zlib";
+import { keptInBucket } from "../../bucket/kept.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { chunksOf, decodeHead, encodePack, packName } from "../../release/tree/pack.ts";
 import { encodeIndex } from "../../release/tree/release-index.ts";
@@ -89,5 +90,24 @@ test("a pack that is lost is told, until who publishes stores it again", async (
   await depot.delete(pack, t.signal);
   assert.deepEqual([await lost(), await lost()], [[{ name: pack, index }], [{ name: pack, index }]]);
   await world.spoolFile(file);
+  assert.deepEqual(await lost(), []);
+});
+
+test("a table of rows that is lost is told, until who publishes stores it again", async (t) => {
+  const world = await bucketWorld(t);
+  const { depot, documents } = world.bucket;
+  const file = path.join(world.dir, "site.bin");
+  fs.writeFileSync(file, noise(30_000, 1));
+  const revision = await world.spoolFile(file);
+  const [index = ""] = await Array.fromAsync(depot.list("index/", t.signal));
+  const [rows = ""] = await Array.fromAsync(depot.list("rows/", t.signal));
+  const lost = async () => {
+    const releases = keptInBucket(documents, t.signal);
+    return (await removeDamaged({ depot, releases, dryRun: false, signal: t.signal })).lost;
+  };
+  assert.deepEqual(await lost(), []);
+  await depot.delete(rows, t.signal);
+  assert.deepEqual(await lost(), [{ name: rows, index }]);
+  assert.equal(await world.spoolFile(file), revision);
   assert.deepEqual(await lost(), []);
 });

@@ -3,7 +3,8 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { PACK_BYTES, packName } from "../tree/pack.ts";
 import { provePack, proveTable } from "../fetch/prove-blob.ts";
-import { decodeIndex } from "../tree/release-index.ts";
+import type { PublishedTree } from "../tree/published.ts";
+import { decodeIndex, indexName } from "../tree/release-index.ts";
 import { isOwn } from "./ledger.ts";
 
 export interface Damaged {
@@ -11,7 +12,7 @@ export interface Damaged {
   readonly why: SkeinError;
 }
 
-/** A pack that is not there, and one of the indexes that name it. */
+/** A pack or a table that is not there, and one of the indexes of trees that need it. */
 export interface Lost {
   readonly name: string;
   readonly index: string;
@@ -27,6 +28,8 @@ export interface Examined {
 
 export interface ExamineOptions {
   readonly depot: Depot;
+  /** Which say what tables their trees need: nothing in a depot does. Default: none are looked for. */
+  readonly releases?: AsyncIterable<PublishedTree>;
   /** Only tell. */
   readonly dryRun: boolean;
   readonly signal: AbortSignal;
@@ -42,7 +45,8 @@ const MAX_BYTES = 4 * PACK_BYTES;
  * lies, which somebody put there who could write it. Nodes never take such bytes, and while they lie there, whoever
  * publishes takes them for stored; once they are gone, the next publish stores them again. Tells what is lost, too.
  */
-export async function removeDamaged({ depot, dryRun, signal }: ExamineOptions): Promise<Examined> {
+export async function removeDamaged(options: ExamineOptions): Promise<Examined> {
+  const { depot, dryRun, signal } = options;
   const damaged: Damaged[] = [];
   const named = new Map<string, string>();
   let [blobs, total] = [0, 0];
@@ -61,11 +65,19 @@ export async function removeDamaged({ depot, dryRun, signal }: ExamineOptions): 
       if (!dryRun) await depot.delete(name, signal);
     }
   }
+  await nameTables(named, options.releases);
   for (const { name } of damaged) named.delete(name);
   return { blobs, bytes: total, damaged, lost: await lostOf(depot, named, signal) };
 }
 
-/** @param named packs, and an index that names each */
+async function nameTables(named: Map<string, string>, releases: ExamineOptions["releases"]): Promise<void> {
+  for await (const { tree, rows, since } of releases ?? []) {
+    named.set(`rows/${rows}`, indexName(tree));
+    if (since !== null) named.set(`since/${since}`, indexName(tree));
+  }
+}
+
+/** @param named packs and tables, and an index of a tree that needs each */
 async function lostOf(
   depot: Depot,
   named: ReadonlyMap<string, string>,
