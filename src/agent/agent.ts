@@ -377,7 +377,7 @@ class Agent implements AsyncDisposable {
       address: this.#options.address(),
       endpoint: await this.#near.endpoint(),
       version: this.#options.version ?? "0",
-      all: this.#catchingUp || this.#reminders.isDue() ? { reminder: this.#reminders.toTell() } : null,
+      all: this.#reminders.toTell(this.#catchingUp),
     });
   }
 

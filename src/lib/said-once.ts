@@ -21,4 +21,9 @@ export class SaidOnce {
     this.#said.set(what, now);
     return true;
   }
+
+  /** What was to follow from it failed: it is news again. */
+  unsay(what: string): void {
+    this.#said.delete(what);
+  }
 }

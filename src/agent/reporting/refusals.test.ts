@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { SkeinError } from "../../lib/errors.ts";
 import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
 import { silentLog, type LogFields } from "../../lib/log.ts";
+import { orderBody, sealOrder, testCluster } from "../../trust/cluster.fixture.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { generateSigner } from "../../trust/keys.ts";
 import { Refusals } from "./refusals.ts";
 
 interface Heard {
@@ -41,4 +45,32 @@ test("an alarm is raised once, and anew when it comes back", () => {
   const { refusals, said } = heard();
   for (const message of ["300 s", "301 s", null, null, "302 s"]) refusals.alarm("CLOCK_SKEW", message);
   assert.deepEqual(said, ["300 s", "302 s"]);
+});
+
+test("a receipt that could not be written is written when the order is offered again", async () => {
+  const cluster = await testCluster();
+  const body = orderBody(1);
+  const order = { digest: digestOfEnvelope(await sealOrder(body, cluster.alice)), body };
+  const written: Envelope[] = [];
+  let isFull = true;
+  const put = async (receipt: Envelope): Promise<void> => {
+    if (isFull) throw new SkeinError("DISK_FULL", "no room");
+    written.push(receipt);
+  };
+  const context = {
+    clock: fakeClock(),
+    signer: generateSigner(),
+    store: { state: { charter: cluster.charter } },
+    outbox: { put },
+    onNews: () => undefined,
+  } as unknown as ConstructorParameters<typeof Refusals>[0];
+  const refusals = new Refusals(context, silentLog);
+  const refused = { ...refusal("not now"), type: "order", order };
+  await assert.rejects(refusals.refuse(refused), { code: "DISK_FULL" });
+  isFull = false;
+  for (let n = 0; n < 2; n++) await refusals.refuse(refused);
+  assert.deepEqual(
+    written.map((one) => readUnverified(one, "receipt.1").order),
+    [order.digest],
+  );
 });

@@ -28,7 +28,13 @@ export class Refusals {
     const answers = { epoch, seq, release };
     const verdict = "refused" as const;
     const input = { app, env, order: order.digest, answers, verdict, code, message, cut: 0 };
-    await this.#context.outbox.put(await receiptOf(input, this.#context));
+    try {
+      await this.#context.outbox.put(await receiptOf(input, this.#context));
+    } catch (err) {
+      // It is offered again: then the receipt is tried once more.
+      this.#said.unsay(key);
+      throw err;
+    }
     this.#context.onNews("now");
   }
 

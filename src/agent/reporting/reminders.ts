@@ -76,14 +76,18 @@ export class Reminders {
     return lack.members !== told.members || hasPassed(AGAIN_MS, told.at, this.#clock.now());
   }
 
-  /** What a report says of members, when it is to say all; undefined where the hub would not read it. */
-  toTell(): Reminder | undefined {
-    this.#telling = this.#lack;
-    if (!this.#isRead) return undefined;
-    return { charters: this.#charters(), changes: this.#changes() };
+  /**
+   * What the next report says beside the rest, when it is to say all; null: it is not to.
+   * @param isAsked the hub asks for all
+   */
+  toTell(isAsked = false): { readonly reminder: Reminder | undefined } | null {
+    const isAll = isAsked || this.isDue();
+    this.#telling = isAll ? this.#lack : NONE;
+    if (!isAll) return null;
+    return { reminder: this.#isRead ? { charters: this.#charters(), changes: this.#changes() } : undefined };
   }
 
-  /** The hub took the last report that was to say all. */
+  /** The hub took the last report. */
   delivered(): void {
     if (this.#telling !== NONE) this.#told = { ...this.#telling, at: this.#clock.now() };
     this.#telling = NONE;
