@@ -579,6 +579,11 @@ test("a damaged state file is not guessed at", () => {
   node.order(five);
   const text = nodeStateText(node.state);
   assert.deepEqual(readNodeState(text), node.state);
+  assert.deepEqual(
+    readNodeState(text.replaceAll(',"mayRoot":false', "")),
+    node.state,
+    "an earlier version's",
+  );
   for (const bad of [
     "",
     "{}",

@@ -14,7 +14,8 @@ const held = z
     progress: z.enum(["waiting", "started", "done", "undone", "withdrawn"]),
     settle: z.strictObject({ document: envelopeSchema, receipts: z.array(envelopeSchema) }).nullable(),
     contested: z.boolean(),
-    mayRoot: z.boolean(),
+    // A state from before this was noted asks the charter in force, as one whose order is not started.
+    mayRoot: z.boolean().default(false),
   })
   .nullable();
 const app = z.strictObject({
