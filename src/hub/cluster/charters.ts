@@ -16,6 +16,8 @@ export class Charters {
   #current: { readonly charter: Charter; readonly count: number } | undefined;
   /** Asked for with every request: listed once until one comes. */
   #chain: readonly Envelope[] | undefined;
+  /** Asked for with each node: opened once, until the next charter comes. */
+  #opened: Chain | undefined;
 
   /** @param expected digest that the first charter must have; undefined: any */
   constructor(core: Core, expected?: Digest) {
@@ -78,8 +80,10 @@ export class Charters {
   /** The charter in force and those before it. @throws SkeinError NOT_FOUND */
   chain(): Chain {
     const { charter } = this.need();
+    if (this.#opened?.[0] === charter) return this.#opened;
     const earlier = this.after(0).slice(0, -1).toReversed();
-    return [charter, ...earlier.map((one) => readUnverified(one, "charter.1"))]; // checked when they came
+    // Checked when they came.
+    return (this.#opened = [charter, ...earlier.map((one) => readUnverified(one, "charter.1"))]);
   }
 
   after(version: number): Envelope[] {

@@ -214,14 +214,16 @@ export class Orders {
   }
 
   #forget(changed: readonly string[]): void {
+    const pruned = new Set<string>();
     for (const key of changed) {
       if (!key.startsWith(keys.orders)) continue;
       const { app, env } = placeOf(key);
-      // What was pruned is held no longer; the others' places are found again when they are asked for.
-      if (isLogged(key) && this.#core.mirror.get(key) === undefined) this.#places.clear();
+      if (isLogged(key) && this.#core.mirror.get(key) === undefined) pruned.add(key);
       this.#logs.delete(keys.log(app, env));
       if (key.endsWith("/head")) this.#appEnvs = undefined;
     }
+    if (pruned.size === 0) return;
+    for (const [digest, place] of this.#places) if (pruned.has(place)) this.#places.delete(digest);
   }
 
   /** One that no builder of this charter signed is nobody's loss. */

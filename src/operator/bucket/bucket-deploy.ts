@@ -161,7 +161,6 @@ async function fromCommit(
   });
 }
 
-/** @throws SkeinError SOURCE_NOT_FOUND when nothing here is the app that was named, or any */
 async function make(operator: BucketOperator, origin: Origin, options: BucketBuildOptions): Promise<Made> {
   const { env, app, tell, signal } = options;
   await using opened = await openSource(origin, {
