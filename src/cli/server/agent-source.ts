@@ -6,7 +6,8 @@ import type { Log } from "../../lib/log.ts";
 import type { Context } from "../command/context.ts";
 import { bucketHere, pinHere } from "../bucket/ftl-settings.ts";
 import { nodeNameHere } from "../command/node-name.ts";
-import { pinTold, type AgentFlags } from "./server-flags.ts";
+import { pinTold } from "./pin-told.ts";
+import type { AgentFlags } from "./server-flags.ts";
 
 /** A bucket in the place of hubs. A node that has joined a cluster keeps its name and labels. */
 export async function bucketOptions(

@@ -12,7 +12,8 @@ import { hostPort } from "../command/grammar.ts";
 import { first } from "../command/has-bucket.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import { hubBucket } from "./server-bodies.ts";
-import { pinTold, type AgentFlags, type HubFlags } from "./server-flags.ts";
+import { pinTold } from "./pin-told.ts";
+import type { AgentFlags, HubFlags } from "./server-flags.ts";
 import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "../command/traffic-flags.ts";
 import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
 

@@ -23,15 +23,9 @@ import type { Context, Result } from "../command/context.ts";
 import { first, hasBucket } from "../command/has-bucket.ts";
 import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
-import {
-  HUB_HERE,
-  pinTold,
-  type AgentFlags,
-  type HubFlags,
-  type InitFlags,
-  type UpFlags,
-} from "./server-flags.ts";
+import { HUB_HERE, type AgentFlags, type HubFlags, type InitFlags, type UpFlags } from "./server-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
+import { pinTold } from "./pin-told.ts";
 import { openToApps } from "../command/file-modes.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import { VERSION } from "../command/version.ts";

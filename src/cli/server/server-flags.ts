@@ -1,5 +1,3 @@
-import { isDigest, type Digest } from "../../lib/ids.ts";
-import { usage } from "../command/grammar.ts";
 import type { LimitFlags, NearFlags } from "../command/traffic-flags.ts";
 
 /** Where `init` expects the hub to be when nothing is said. */
@@ -36,16 +34,4 @@ export interface AgentFlags extends NearFlags {
   readonly print?: boolean;
   readonly source?: string;
   readonly charter?: string;
-}
-
-/** The fingerprint that `--charter` gives: a hub's agent has its cluster from its ticket. @throws SkeinError USAGE */
-export function pinTold({ source, charter }: Pick<AgentFlags, "source" | "charter">): Digest | undefined {
-  if (charter === undefined) return undefined;
-  if (source === undefined)
-    throw usage(
-      "--charter is for an agent that pulls from a bucket",
-      "Add --source, or leave --charter out.",
-    );
-  if (isDigest(charter)) return charter;
-  throw usage("--charter is no fingerprint", "Give the 64 digits that skein init printed.");
 }

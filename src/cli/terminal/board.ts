@@ -2,7 +2,8 @@ import { LEFT, type RolloutNode, type RolloutView } from "../../api/schemas.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes, sourcesText } from "../../lib/units.ts";
 import { readReason } from "../../operator/follow.ts";
-import { columns, fitting, plain, type Colour, type Io } from "./io.ts";
+import { fitting } from "./fitting.ts";
+import { columns, plain, type Colour, type Io } from "./io.ts";
 
 /** Shows a rollout: redrawn on a terminal, a line for each change elsewhere. */
 export interface Board {

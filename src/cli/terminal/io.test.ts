@@ -5,7 +5,6 @@ import type { RolloutView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { wordOf } from "../../operator/commands.ts";
 import { boardLines } from "./board.ts";
-import { fitting } from "./io.ts";
 
 const IO = JSON.stringify(new URL("./io.ts", import.meta.url).href);
 const REPORT = JSON.stringify(new URL("./report-error.ts", import.meta.url).href);
@@ -72,14 +71,4 @@ test("a node's words on the board move nothing", () => {
 test("one line of a node's log is one line, so that it cannot speak for another node", () => {
   const line = { node: "0".repeat(32) as KeyId, type: "line", name: "web1", line: "a\r\nweb2 web.1  b" };
   assert.equal(wordOf(line, "line"), "a web2 web.1  b");
-});
-
-test("a line is cut to the columns that it takes, between characters", () => {
-  assert.deepEqual(
-    [3, 4, 5, 6].map((width) => fitting("ab漢字", width)),
-    ["ab", "ab漢", "ab漢", "ab漢字"],
-  );
-  assert.deepEqual([fitting("🎉🎉", 3), fitting("🎉🎉", 1)], ["🎉", ""]);
-  assert.equal(fitting("e\u0301xy", 2), "e\u0301x");
-  assert.equal(fitting("web1  judge", 20), "web1  judge");
 });

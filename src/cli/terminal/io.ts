@@ -85,23 +85,6 @@ export function plain(text: string): string {
   return text.replaceAll(/[\t\r\n]+/g, " ").replaceAll(ALL_ACTS, "");
 }
 
-/** Of scripts without letters and of emoji, terminals take two columns for each. */
-const WIDE =
-  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u;
-/** Accents, joiners: they stand over what is before them. */
-const NO_COLUMN = /[\p{Mn}\p{Me}\p{Cf}]/u;
-
-/** As much of a line without styles as a terminal shows in so many columns. */
-export function fitting(text: string, width: number): string {
-  let [end, used] = [0, 0];
-  for (const char of text) {
-    used += NO_COLUMN.test(char) ? 0 : WIDE.test(char) ? 2 : 1;
-    if (used > width) break;
-    end += char.length;
-  }
-  return text.slice(0, end);
-}
-
 /** JSON escapes by itself only what is below a space. */
 const jsonLine = (event: object): string => JSON.stringify(event).replaceAll(ALL_ACTS, escaped);
 
