@@ -11,7 +11,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import { cluster, type Cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy.ts";
 import { signerFor } from "./here.ts";
-import { formerNodes, invite, knownNodes, labelNode, removeNode } from "./nodes.ts";
+import { membersAndFormer, invite, knownNodes, labelNode, removeNode } from "./nodes.ts";
 import { openOperator, type Operator } from "./operator.ts";
 import { readLine } from "./order.ts";
 import { findRelease } from "./release.ts";
@@ -68,7 +68,10 @@ test("what an operator signed whom the charter has dropped is read, told, and fo
   assert.deepEqual({ ...node?.identity.labels }, { role: "web" }, "its label stands, too");
   assert.deepEqual(more, [], "whom bob invited is no member");
   const former = async (): Promise<unknown> =>
-    (await formerNodes(operator, signal)).map(({ identity, invitedBy }) => [identity.name, invitedBy]);
+    (await membersAndFormer(operator, signal)).former.map(({ identity, invitedBy }) => [
+      identity.name,
+      invitedBy,
+    ]);
   assert.deepEqual(await former(), [["n2", "bob"]]);
   await removeNode(operator, "n2", signal);
   assert.deepEqual(await former(), []);

@@ -8,7 +8,7 @@ import type { Envelope } from "../trust/envelope.ts";
 import { cluster, type Cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy.ts";
 import { DryRun } from "./dry-run.ts";
-import { knownNodes, labelNode, removeNode } from "./nodes.ts";
+import { knownNodes, membersAndFormer, labelNode, removeNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { readLine } from "./order.ts";
 import { documentOf } from "./release.ts";
@@ -118,6 +118,10 @@ test("a hub adds no node, and gives none a label or a name", async (t) => {
     }),
   });
   await assert.rejects(knownNodes(forging, signal), ALTERED);
+  const expelling = liedTo(operator, {
+    nodes: ({ nodes }: { nodes: View[] }) => ({ nodes: [], unvouched: nodes, revision: 1 }),
+  });
+  assert.deepEqual(await membersAndFormer(expelling, signal), { members: [], former: [] });
 });
 
 test("a hub that shows a removed node, or labels of before, is not believed over what was signed here", async (t) => {

@@ -3,25 +3,19 @@ import { isDeepStrictEqual } from "node:util";
 import type { NodeDocuments } from "../api/member-schemas.ts";
 import type { NodeView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { fewAtOnce } from "../lib/few-at-once.ts";
 import type { KeyId } from "../lib/ids.ts";
 import { retry } from "../lib/retry.ts";
-import { droppedSigners, underChain } from "../trust/chain.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
-import {
-  openBirth,
-  openLabel,
-  openRevoke,
-  openTicket,
-  relabelled,
-  type Identity,
-} from "../trust/identity.ts";
+import { openRevoke, type Identity } from "../trust/identity.ts";
 import { signerFromSeed } from "../trust/keys.ts";
 import { select } from "../trust/selection.ts";
 import { formatTicketLine } from "../trust/ticket-line.ts";
 import { announce, type Deed } from "./dry-run.ts";
 import { keepDocuments, readDocuments } from "./kept-documents.ts";
-import { chainOf, type Operator } from "./operator.ts";
+import { formerNode, identityIn, type FormerNode } from "./node-identity.ts";
+import type { Operator } from "./operator.ts";
 import { shown } from "./shown.ts";
 
 /** A node as the hub sees it, with the name and labels that its documents prove. */
@@ -33,23 +27,36 @@ export interface KnownNode extends NodeView {
 export const isHere = ({ present, duplicate }: Pick<NodeView, "present" | "duplicate">): boolean =>
   present && !duplicate;
 
-const AT_ONCE = 16;
-
 /**
  * All members, each with its identity verified here: a hub cannot add a node or a label to what is signed. What this
  * machine saw signed and the hub does not show any more, its store being set back, it is told again.
  * @throws SkeinError when a node's documents do not prove what the hub says
  */
 export async function knownNodes(operator: Operator, signal: AbortSignal): Promise<KnownNode[]> {
-  const { nodes } = await operator.client.nodes(signal);
+  return await membersOf(operator, (await operator.client.nodes(signal)).nodes, signal);
+}
+
+/** All members, and who was one and still has a member's name. @throws SkeinError as `knownNodes` */
+export async function membersAndFormer(
+  operator: Operator,
+  signal: AbortSignal,
+): Promise<{ readonly members: readonly KnownNode[]; readonly former: readonly FormerNode[] }> {
+  const { nodes, unvouched } = await operator.client.nodes(signal);
+  const members = await membersOf(operator, nodes, signal);
+  const former = await fewAtOnce(unvouched, (node) => formerNode(operator, node, signal));
+  return { members, former: former.filter((node) => node !== undefined) };
+}
+
+async function membersOf(
+  operator: Operator,
+  nodes: readonly NodeView[],
+  signal: AbortSignal,
+): Promise<KnownNode[]> {
   const members = nodes.filter(({ revoked }) => !revoked);
-  const known: KnownNode[] = [];
-  for (let i = 0; i < members.length; i += AT_ONCE) {
-    const some = members.slice(i, i + AT_ONCE);
-    const proofs = await Promise.all(some.map((node) => proven(operator, node, signal)));
-    known.push(...proofs.filter((node) => node !== undefined));
-  }
-  return known.toSorted((a, b) => (a.identity.name < b.identity.name ? -1 : 1));
+  const known = await fewAtOnce(members, (node) => proven(operator, node, signal));
+  return known
+    .filter((node) => node !== undefined)
+    .toSorted((a, b) => (a.identity.name < b.identity.name ? -1 : 1));
 }
 
 /** Undefined: it was removed. */
@@ -93,46 +100,6 @@ async function reminded(
   }
   const { name, labels, serial } = identity;
   return { ...node, name, labels: { ...labels }, labelSerial: serial, identity };
-}
-
-/** @throws SkeinError where the documents prove no identity, or another node's */
-function identityIn(operator: Operator, node: NodeView, documents: NodeDocuments): Identity {
-  const { identity: born } = openBirth(operator.charter, documents, { pin: operator.pin });
-  if (born.node !== node.node) {
-    throw new SkeinError("DOC_UNSIGNED", `the hub shows another node's documents for ${node.name}`, {
-      data: { node: node.node, found: born.node },
-    });
-  }
-  if (documents.label === null) return born;
-  const { label } = documents;
-  const now = operator.clock.now();
-  // As nodes have it: a label that was accepted stays when a charter drops who signed it.
-  const { opened } = underChain(chainOf(operator), (charter) => openLabel(charter, label, born, now));
-  return relabelled(born, opened);
-}
-
-/** A node that was let in by somebody whom a charter has dropped since: no member any more. */
-export interface FormerNode {
-  readonly identity: Identity;
-  readonly invitedBy: string;
-}
-
-/** @throws SkeinError when a node's documents do not prove what the hub says */
-export async function formerNodes(operator: Operator, signal: AbortSignal): Promise<FormerNode[]> {
-  const { client, pin } = operator;
-  const chain = chainOf(operator);
-  const { unvouched } = await client.nodes(signal);
-  const found = unvouched.map(async ({ node, name }): Promise<FormerNode> => {
-    const documents = await client.nodeDocuments(node, signal);
-    const upheld = shown(`a node ${name}`, () =>
-      underChain(chain, (charter) => ({
-        ...openTicket(charter, documents.ticket, { pin }),
-        birth: openBirth(charter, documents, { pin }),
-      })),
-    );
-    return { identity: upheld.opened.birth.identity, invitedBy: droppedSigners(chain, upheld) ?? "?" };
-  });
-  return await Promise.all(found);
 }
 
 interface Proof {
@@ -355,10 +322,10 @@ export async function removeNode(operator: Operator, name: string, signal: Abort
 type Named = Pick<KnownNode, "identity">;
 
 /** Who is a member, and who still has a member's name. */
-const endable = async (operator: Operator, signal: AbortSignal): Promise<readonly Named[]> => [
-  ...(await knownNodes(operator, signal)),
-  ...(await formerNodes(operator, signal)),
-];
+async function endable(operator: Operator, signal: AbortSignal): Promise<readonly Named[]> {
+  const { members, former } = await membersAndFormer(operator, signal);
+  return [...members, ...former];
+}
 
 async function revokeNode(
   operator: Operator,

@@ -1,5 +1,6 @@
 import { shortRelease } from "../../lib/ids.ts";
 import * as nodes from "../../operator/nodes.ts";
+import type { FormerNode } from "../../operator/node-identity.ts";
 import { DROPPED } from "../../operator/order.ts";
 import { appsOf } from "../../operator/views.ts";
 import { isSkewed } from "../../trust/charter.ts";
@@ -75,10 +76,10 @@ function labelsOf(words: readonly string[]): Record<string, string | null> {
 
 export async function list(context: Context, selector: string | undefined): Promise<Result> {
   const operator = await context.operator();
-  const all = await nodes.knownNodes(operator, context.signal);
+  const { members: all, former: out } = await nodes.membersAndFormer(operator, context.signal);
   const wanted = selector ?? context.globals.on;
   const shown = wanted === undefined ? all : nodes.selectNodes(all, wanted).nodes;
-  const former = wanted === undefined ? await nodes.formerNodes(operator, context.signal) : [];
+  const former = wanted === undefined ? out : [];
   for (const line of [...nodeLines(shown), ...former.map(formerLine)]) context.io.print(line);
   if (all.length + former.length === 0) context.io.say("There is no node yet: skein node invite");
   return { nodes: shown, ...(former.length === 0 ? {} : { former }) };
@@ -100,7 +101,7 @@ export function nodeLines(shown: readonly nodes.KnownNode[]): string[] {
 }
 
 /** What runs there goes on. */
-const formerLine = ({ identity: { name }, invitedBy }: nodes.FormerNode): string =>
+const formerLine = ({ identity: { name }, invitedBy }: FormerNode): string =>
   `${name} is no member: ${invitedBy}, ${DROPPED}, had invited it. skein node invite --replace ${name} lets it in anew, skein node rm ${name} takes the name off`;
 
 function stateOf(node: nodes.KnownNode): string {

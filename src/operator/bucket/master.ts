@@ -12,6 +12,7 @@ import { readSigned, type OrderEntry } from "../../bucket/entries.ts";
 import { withdrawRelease } from "../../bucket/publish.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { fewAtOnce } from "../../lib/few-at-once.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { releaseIdOf, type Charter, type Order } from "../../trust/documents.ts";
@@ -42,24 +43,17 @@ export interface MasterOptions {
   readonly signal: AbortSignal;
 }
 
-const READ_AT_ONCE = 16;
-
 /** The packages in a bucket, sorted, each as the file was called that its newest release was made of. */
 export async function masterPackages(
   { documents }: Pick<Bucket, "documents">,
   root: Root,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const names: string[] = [];
-  const apps = Object.entries(root.apps);
-  for (let i = 0; i < apps.length; i += READ_AT_ONCE) {
-    const some = apps.slice(i, i + READ_AT_ONCE).map(async ([app, { releases }]) => {
-      const [newest] = releases.newest;
-      const document = newest === undefined ? undefined : await readSigned(documents, newest, signal);
-      return document === undefined ? app : packageOf(app, document);
-    });
-    names.push(...(await Promise.all(some)));
-  }
+  const names = await fewAtOnce(Object.entries(root.apps), async ([app, { releases }]) => {
+    const [newest] = releases.newest;
+    const document = newest === undefined ? undefined : await readSigned(documents, newest, signal);
+    return document === undefined ? app : packageOf(app, document);
+  });
   return names.sort();
 }
 
