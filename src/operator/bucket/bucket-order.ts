@@ -15,7 +15,7 @@ import { composeOrder, refuseUnauthorised, signOrder, type Draft, type Intent } 
 import { readBucketLine, type BucketLine } from "./bucket-line.ts";
 import { publishTools, type BucketOperator } from "./bucket-operator.ts";
 import { keptFile } from "./kept-file.ts";
-import { keepNewest, lostSeq } from "./newest-sent.ts";
+import { keepNewest, lostSeq, newestSent } from "./newest-sent.ts";
 import { removeVoidOrders } from "./void-orders.ts";
 
 /** What an order in a bucket should say. */
@@ -54,8 +54,8 @@ export async function orderInBucket(
   await deliverEarlier(operator, name, signal);
   let leastSeq = await freeSeq(operator, name, signal);
   for (let n = 1; n <= TRIES; n++) {
-    const line = await lineOf(operator, name, signal);
-    leastSeq = Math.max(leastSeq, await aboveLost(operator, name, line));
+    const { line, lost } = await lineAndLost(operator, name, signal);
+    if (lost !== null) leastSeq = Math.max(leastSeq, aboveLost(operator, line, lost));
     const { releases, part = false, ...intent } = await intentOf(line);
     parseSelector(intent.selector); // nobody resolves it before it is signed
     const generation = intent.generation ?? line.head?.order.generation ?? 0;
@@ -80,16 +80,10 @@ export async function orderInBucket(
 }
 
 /** Not the next one: machines compare `prev` of neighbours, and what it would name is lost. */
-async function aboveLost(
-  operator: BucketOperator,
-  name: { readonly app: string; readonly env: string },
-  { head }: BucketLine,
-): Promise<number> {
-  const lost = await lostSeq(operator, name, head);
-  if (lost === null) return 1;
+function aboveLost({ bucket, note }: BucketOperator, { app, env, head }: BucketLine, lost: number): number {
   const has = head === null ? "none" : String(head.order.seq);
-  operator.note(
-    `${operator.bucket.name} was set back: order ${lost} of ${name.app}/${name.env} went to it from here, and it has ${has}; the next one is ${lost + 2}, so that every machine takes it`,
+  note(
+    `${bucket.name} was set back: order ${lost} of ${app}/${env} went to it from here, and it has ${has}; the next one is ${lost + 2}, so that every machine takes it`,
   );
   return lost + 2;
 }
@@ -111,6 +105,20 @@ export async function lineOf(
   signal: AbortSignal,
 ): Promise<BucketLine> {
   return await readBucketLine(app, env, { bucket, charter, now: clock.now(), signal });
+}
+
+/**
+ * The line, and the serial that the bucket had of it and has no more. What went to it from here is read first: another
+ * command of this machine may bring an order there while the line is read, and that one is not lost.
+ */
+export async function lineAndLost(
+  operator: BucketOperator,
+  name: { readonly app: string; readonly env: string },
+  signal: AbortSignal,
+): Promise<{ readonly line: BucketLine; readonly lost: number | null }> {
+  const newest = await newestSent(operator, name);
+  const line = await lineOf(operator, name, signal);
+  return { line, lost: lostSeq(newest, operator, line.head) };
 }
 
 /** The documents of what an order names: what it may go back to, and what runs beside it, came with the one before. */

@@ -22,10 +22,9 @@ import { releaseOf } from "../../trust/orders.ts";
 import { announce } from "../dry-run.ts";
 import { APPLY_WITHIN_MS, selectorOf, type HeldOrder } from "../order.ts";
 import { ordersBack, readBucketLine } from "./bucket-line.ts";
-import { deliverEarlier, lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
+import { deliverEarlier, lineAndLost, lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { meantRelease, releasePlaces, type BucketRelease } from "./bucket-releases.ts";
-import { lostSeq } from "./newest-sent.ts";
 import { hasFtlRevision, removeFtlRevision, writeFtlActive } from "./ftl-layout.ts";
 
 /** What FTL calls the master: what the bucket says of a package, for all machines. */
@@ -195,13 +194,10 @@ async function order(
   const { app, id } = place;
   const { env, spreadMs, signal } = options;
   await deliverEarlier(operator, { app, env }, signal);
-  const line = await lineOf(operator, { app, env }, signal);
+  const { line, lost } = await lineAndLost(operator, { app, env }, signal);
   const told = { app, revision: revisionOf(place), release: id, spreadMs };
   const selector = options.selector ?? selectorOf(line) ?? "all";
-  const isActive =
-    line.head?.order.release === id &&
-    line.head.order.state === "run" &&
-    (await lostSeq(operator, { app, env }, line.head)) === null;
+  const isActive = line.head?.order.release === id && line.head.order.state === "run" && lost === null;
   if (isActive && options.again !== true && line.head?.order.selector === selector) {
     // Whoever ordered it may have been killed before FTL's own clients were told.
     if (operator.dryRun === undefined) await tellFtl(operator, { place, release }, env, signal);

@@ -27,18 +27,21 @@ export async function keepNewest(operator: BucketOperator, order: Order): Promis
   await writeFileAtomic(file, JSON.stringify({ cluster, epoch, seq }));
 }
 
-/** The serial that a bucket had and has no more; null: it has all that went to it from here. */
-export async function lostSeq(
-  operator: BucketOperator,
-  name: Name,
-  head: HeldOrder | null,
-): Promise<number | null> {
+/** The serial of the newest order of the charter's epoch that went to the bucket from here; 0: none did. */
+export async function newestSent(operator: BucketOperator, name: Name): Promise<number> {
   const text = await readIfThere(newestFile(operator, name));
   const newest = newestSchema.safeParse(text === undefined ? undefined : jsonIn(text)).data;
   const { cluster, epoch } = operator.charter;
-  if (newest?.cluster !== cluster || newest.epoch !== epoch) return null;
-  const has = head?.order.epoch === epoch ? head.order.seq : 0;
-  return has < newest.seq ? newest.seq : null;
+  return newest?.cluster === cluster && newest.epoch === epoch ? newest.seq : 0;
+}
+
+/**
+ * The serial that a bucket had and has no more; null: it has all that went to it from here.
+ * @param newest what had gone to it before its head was read
+ */
+export function lostSeq(newest: number, { charter }: BucketOperator, head: HeldOrder | null): number | null {
+  const has = head?.order.epoch === charter.epoch ? head.order.seq : 0;
+  return has < newest ? newest : null;
 }
 
 const newestFile = (operator: BucketOperator, name: Name): string => keptFile(operator, name, "in-bucket");

@@ -13,7 +13,7 @@ import { writeTree } from "../../release/release.fixture.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import { lineOf } from "./bucket-order.ts";
 import { jumpMaster, masterRevisions } from "./master.ts";
-import { lostSeq } from "./newest-sent.ts";
+import { newestSent } from "./newest-sent.ts";
 import { LAUNCHER } from "../../lib/launcher.fixture.ts";
 
 /** One command in a process of its own, killed at a named point. */
@@ -59,7 +59,7 @@ test("a publisher that is killed anywhere leaves a bucket that the next command 
     await world.jump(revision);
     const operator = await world.operator();
     const { head } = await lineOf(operator, { app: "tool", env: "default" }, t.signal);
-    const remembered = await lostSeq(operator, { app: "tool", env: "default" }, null);
+    const remembered = await newestSent(operator, { app: "tool", env: "default" });
     assert.equal(remembered, head?.order.seq, "should the bucket be set back, this machine knows");
     assert.equal(head?.order.seq, (before.head?.order.seq ?? 0) + n + 1, fault);
     await rooted();
@@ -83,4 +83,32 @@ test("an order that cannot be read just now is no reason to build on the one bef
   const options = { env: "default", selector: "all", spreadMs: 0, signal: t.signal };
   await assert.rejects(jumpMaster(cut, revisionWord(first), options), away, "it is not active already");
   await assert.rejects(masterRevisions("site", { ...cut, ...options }), away);
+});
+
+test("what another command of this machine orders while the line is read is no order that the bucket lost", async (t) => {
+  const world = await bucketWorld(t);
+  const [first, second, third] = [
+    await world.spool("site", { v: "1" }),
+    await world.spool("site", { v: "2" }),
+    await world.spool("site", { v: "3" }),
+  ];
+  await world.jump(first);
+  const notes: string[] = [];
+  const operator = { ...(await world.operator()), note: (line: string) => void notes.push(line) };
+  const { documents } = operator.bucket;
+  const newest = (await ordersOf("site", "default", { documents, signal: t.signal })).at(-1) ?? assert.fail();
+  // As the line is read for the last time before it is signed, the other order comes.
+  let reads = 0;
+  const read: DocumentStore["read"] = async (name, ...rest) => {
+    const found = await documents.read(name, ...rest);
+    if (name === orderName(newest) && (reads += 1) === 2) await world.jump(second);
+    return found;
+  };
+  const slow = { ...operator, bucket: { ...operator.bucket, documents: { ...documents, read } } };
+  const options = { env: "default", selector: "all", spreadMs: 0, signal: t.signal };
+  await assert.rejects(jumpMaster(slow, revisionWord(third), options), { code: "HEAD_MOVED" });
+  assert.deepEqual(notes, []);
+  const revisions = await masterRevisions("site", { ...operator, ...options });
+  const active = revisions.find(({ state }) => state === "active");
+  assert.equal(`site.${active?.revision}`, second);
 });
