@@ -7,7 +7,7 @@ import { sourcesText } from "../../lib/units.ts";
 import { addSources, type BytesBySource } from "../../release/install/install-progress.ts";
 import { msOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
-import { bucketOffer } from "../source/bucket-offer.ts";
+import { bucketOffer, type BucketOffer, type OfferOptions } from "../source/bucket-offer.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { isSynced } from "../installs/synced.ts";
 import { unpacedStartMs } from "../attempt/goal.ts";
@@ -17,6 +17,7 @@ import type { AppRecord } from "../attempt/records.ts";
 import { takeIn } from "../node/intake.ts";
 import { fetchWanted, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage, type SubscriberTools } from "./open.ts";
+import { poll } from "./poll.ts";
 import type { PackagePlace } from "./place.ts";
 import { keepLooked, lookedBefore } from "./looked.ts";
 import { recordOf, returnData } from "./prefetch.ts";
@@ -126,7 +127,7 @@ async function takeInFrom(seen: Seen, open: OpenPackage, tools: SyncTools): Prom
   }
   const looked = await lookedBefore(open);
   const look = { wish, looked, now: now.now, signal: tools.signal };
-  const offer = await bucketOffer(tools.bucket.documents, seen, store.state, look);
+  const offer = await offerNow(seen, open, tools, look);
   const offered = { charters: offer.charters, apps: offer.apps, identity, lastReceipts: [] };
   const refusals = await takeIn(offered, store, kept, now);
   faultPoint("subscriber.taken-in");
@@ -141,6 +142,25 @@ async function takeInFrom(seen: Seen, open: OpenPackage, tools: SyncTools): Prom
     ...refusals.map(({ type, code, message }) => new SkeinError(code, `${type} refused: ${message}`)),
   ];
 }
+
+/**
+ * What is known here by now may be newer than what was seen: another sync took it in before this one had its turn. Then
+ * the bucket is looked at again before it is said to have been set back.
+ */
+async function offerNow(
+  seen: Seen,
+  { store, place }: OpenPackage,
+  { bucket: { documents }, clock, signal }: SyncTools,
+  look: OfferOptions,
+): Promise<BucketOffer> {
+  const offer = await bucketOffer(documents, seen, store.state, look);
+  if (!isSetBack(offer)) return offer;
+  const again = await poll(place.folders.root, documents, clock, signal);
+  return await bucketOffer(documents, again, store.state, look);
+}
+
+const isSetBack = ({ troubles }: BucketOffer): boolean =>
+  troubles.some((trouble) => isSkeinError(trouble, "BUCKET_STALE"));
 
 /** Whoever shows an old copy for ever can forge no newer document; only its age tells. */
 function frozen({ store, place }: OpenPackage, { maxAgeMs, clock, env }: SyncTools): readonly SkeinError[] {

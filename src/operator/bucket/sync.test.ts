@@ -23,7 +23,7 @@ import { syncForever } from "../../agent/subscriber/sync.ts";
 import { takeTurn } from "../../agent/subscriber/turn.ts";
 import { counted } from "../../bucket/bucket.fixture.ts";
 import { openBucket } from "../../bucket/bucket.ts";
-import { revisionWord } from "../../bucket/layout.ts";
+import { revisionWord, ROOT_NAME } from "../../bucket/layout.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { isReleaseId } from "../../lib/ids.ts";
@@ -312,6 +312,29 @@ test("a bucket that was set back is noticed and said; what runs goes on", async 
     (await machine.sync()).packages[0]?.troubles.map(({ code }) => code),
     ["BUCKET_STALE"],
   );
+});
+
+test("what another sync took in since the bucket was looked at is no sign that it was set back", async (t) => {
+  const world = await bucketWorld(t);
+  const other = world.machine("m", ["site"]);
+  const v1 = await world.spool("site", { version: "v1" });
+  const v2 = await world.spool("site", { version: "v2" });
+  await world.jump(v1);
+  await other.sync();
+  const { documents } = world.bucket;
+  let looks = 0;
+  const read: typeof documents.read = async (name, ...rest) => {
+    const found = await documents.read(name, ...rest);
+    if (name !== ROOT_NAME || (looks += 1) > 1) return found;
+    await world.jump(v2);
+    assert.equal((await other.sync()).isDone, true);
+    return found;
+  };
+  const late = world.machine("m", ["site"], {
+    bucket: { ...world.bucket, documents: { ...documents, read } },
+  });
+  const { packages, isDone } = await late.sync();
+  assert.deepEqual([isDone, packages[0]?.troubles, pageOf(late)], [true, [], "v2"]);
 });
 
 test("what is ordered after a bucket was set back reaches who had seen more, and who had not", async (t) => {
