@@ -2,12 +2,13 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Envelope } from "../trust/envelope.ts";
+import { firstConnection, gravest } from "../trust/first-connection.ts";
 import { pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
 import type { TlsIdentity } from "../trust/tls.ts";
 import { GIT_ROUTE, splitAddress, type HubAddress } from "./hub-address.ts";
 
 export interface HubLineOptions {
-  /** Tried in turn; the one that answered last is tried first, and one that did not answer last. */
+  /** The one that answered last is asked; where none has or it is gone, the first in this turn that takes a connection. */
   readonly hubs: readonly HubAddress[];
   readonly identity: TlsIdentity;
   /** An operator's session.1 that vouches for `identity`, or who gives the one to be shown now. */
@@ -22,12 +23,20 @@ export class HubLine implements Disposable {
   readonly #clients = new Map<HubAddress, PinnedClient>();
   #shown: { readonly session: Envelope; readonly header: string } | undefined;
   #order: readonly HubAddress[];
+  /** The one that answered last, unless it failed since. */
+  #answering: HubAddress | undefined;
+  /** Which hub all requests wait for while none of them has an answer. */
+  #search: Promise<HubAddress> | undefined;
+  #finding = new AbortController();
 
   /** @throws SkeinError HUB_UNREACHABLE when no hub is known */
   constructor(options: HubLineOptions) {
     if (options.hubs.length === 0) throw new SkeinError("HUB_UNREACHABLE", "no hub is known");
     this.#options = options;
-    this.#order = options.hubs;
+    this.#order = options.hubs.filter(
+      (one, n, all) =>
+        all.findIndex(({ spki, address }) => spki === one.spki && address === one.address) === n,
+    );
   }
 
   /** For messages. */
@@ -42,13 +51,15 @@ export class HubLine implements Disposable {
 
   /** From now on this hub is asked after all others. */
   askLast(hub: HubAddress | undefined): void {
-    if (hub !== undefined) this.#order = [...this.#order.filter((other) => other !== hub), hub];
+    if (hub === undefined) return;
+    if (this.#answering === hub) this.#answering = undefined;
+    this.#order = [...this.#order.filter((other) => other !== hub), hub];
   }
 
   /** The response with its body unread. */
   async send(request: RequestOptions): Promise<IncomingMessage> {
     const headers = { ...(await this.#headers()), ...request.headers };
-    return await this.#any((client) => client.send({ ...request, headers }));
+    return await this.#any((client) => client.send({ ...request, headers }), request);
   }
 
   /** A raw connection to git-upload-pack or git-receive-pack of a repository. */
@@ -59,12 +70,13 @@ export class HubLine implements Disposable {
   ): Promise<Duplex> {
     const path = GIT_ROUTE.replace(":repo", encodeURIComponent(repo)).replace(":service", service);
     const headers = await this.#headers();
-    return await this.#any((client) =>
-      client.upgrade({ method: "GET", path, protocol: "skein-git", headers, signal }),
-    );
+    const request = { method: "GET", path, protocol: "skein-git", headers, signal };
+    return await this.#any((client) => client.upgrade(request), request);
   }
 
   close(): void {
+    this.#finding.abort(new SkeinError("HUB_UNREACHABLE", "the connections to the hubs were closed"));
+    this.#finding = new AbortController();
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
   }
@@ -81,21 +93,54 @@ export class HubLine implements Disposable {
     return { "skein-session": this.#shown.header };
   }
 
-  /** Tries the hubs in turn while they cannot be reached. */
-  async #any<T>(attempt: (client: PinnedClient) => Promise<T>): Promise<T> {
-    let failure: unknown;
-    for (const hub of this.#order) {
+  /** Asks one hub after the other while they cannot be reached. */
+  async #any<T>(
+    attempt: (client: PinnedClient) => Promise<T>,
+    { signal }: Pick<RequestOptions, "signal">,
+  ): Promise<T> {
+    const failures: unknown[] = [];
+    for (let left = this.#order; left.length > 0;) {
+      const hub = await this.#nearest(left, signal).catch((err: unknown) => {
+        throw gravest([...failures, err]);
+      });
       try {
         const result = await attempt(this.#client(hub));
-        if (this.#order[0] !== hub) this.#order = [hub, ...this.#order.filter((other) => other !== hub)];
+        this.#askFirst(hub);
         return result;
       } catch (err) {
         if (!isSkeinError(err, "HUB_UNREACHABLE", "PIN_MISMATCH")) throw err;
         this.askLast(hub);
-        if (!isSkeinError(failure, "PIN_MISMATCH")) failure = err;
+        failures.push(err);
+        left = left.filter((other) => other !== hub);
       }
     }
-    throw failure;
+    throw gravest(failures);
+  }
+
+  /** The one of `left` that answered last, or that takes a connection first. */
+  async #nearest(left: readonly HubAddress[], signal: AbortSignal | undefined): Promise<HubAddress> {
+    const [first] = left;
+    if (first !== undefined && (left.length === 1 || first === this.#answering)) return first;
+    if (left.length < this.#order.length) return await unlessAborted(this.#find(left), signal);
+    this.#search ??= this.#find(left).finally(() => (this.#search = undefined));
+    return await unlessAborted(this.#search, signal);
+  }
+
+  async #find(hubs: readonly HubAddress[]): Promise<HubAddress> {
+    const servers = hubs.map((hub) => ({ ...splitAddress(hub.address), pins: [hub.spki], hub }));
+    const { identity } = this.#options;
+    const { server, socket, openingMs } = await firstConnection(servers, {
+      identity,
+      signal: this.#finding.signal,
+    });
+    this.#client(server.hub).adopt(socket, openingMs);
+    this.#askFirst(server.hub);
+    return server.hub;
+  }
+
+  #askFirst(hub: HubAddress): void {
+    this.#answering = hub;
+    if (this.#order[0] !== hub) this.#order = [hub, ...this.#order.filter((other) => other !== hub)];
   }
 
   #client(hub: HubAddress): PinnedClient {
@@ -105,6 +150,19 @@ export class HubLine implements Disposable {
     const client = pinnedClient({ ...splitAddress(hub.address), pins: [hub.spki], identity, thrifty });
     this.#clients.set(hub, client);
     return client;
+  }
+}
+
+/** Waits no longer than `signal` lets it; the work goes on for whoever else waits for it. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal?.reason);
+  if (signal?.aborted === true) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import net from "node:net";
-import test from "node:test";
+import test, { type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { splitAddress, type HubAddress } from "../api/hub-address.ts";
 import { HubClient, type HubClientOptions } from "../api/hub-client.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
 import { ephemeralIdentity } from "../trust/tls.ts";
 import { seal } from "../trust/envelope.ts";
 import { HOUR, at, makeCluster, startTestHub, type Cluster } from "./hub.fixture.ts";
@@ -26,6 +28,21 @@ async function clientOf(
   return new HubClient({ hubs, identity, session, ...more });
 }
 
+/** @returns its address */
+async function tcpServer(t: TestContext, onSocket: (socket: net.Socket) => unknown): Promise<string> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    onSocket(socket);
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  atEnd(t, () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return `127.0.0.1:${(server.address() as net.AddressInfo).port}`;
+}
+
 test("of several hubs one that answers is found, and asked first from then on", async (t) => {
   const gone = await startTestHub(t);
   const hub = await startTestHub(t);
@@ -42,18 +59,55 @@ test("of several hubs one that answers is found, and asked first from then on", 
 test("requests that wait for their turn at a hub that is gone go on to the next with the first of them", async (t) => {
   const hub = await startTestHub(t);
   let tried = 0;
-  const gone = net.createServer((socket) => {
+  const gone = await tcpServer(t, (socket) => {
     tried += 1;
     socket.destroy();
   });
-  await new Promise<void>((listening) => gone.listen(0, "127.0.0.1", listening));
-  atEnd(t, () => gone.close());
   const hubs = [
-    { spki: hub.spki, address: `127.0.0.1:${(gone.address() as net.AddressInfo).port}` },
+    { spki: hub.spki, address: gone },
     { spki: hub.spki, address: hub.address },
   ];
   using client = await clientOf(hub.cluster, hubs, { thrifty: true });
   await Promise.all([client.hub(), client.hub(), client.nodes(), client.apps()]);
+  assert.equal(tried, 1);
+});
+
+test("a hub that takes connections and says nothing holds nobody up where there is another one", async (t) => {
+  const hub = await startTestHub(t);
+  const seen: string[] = [];
+  const silent = await tcpServer(t, (socket) => {
+    seen.push("silent asked");
+    socket.resume().once("close", () => seen.push("silent given up"));
+    socket.on("error", () => undefined);
+  });
+  const way = await tcpServer(t, async (socket) => {
+    await sleep(100); // by then it would be known that the first one was given up before this one was asked
+    seen.push("other answers");
+    const { host, port } = splitAddress(hub.address);
+    const on = net.connect(port, host);
+    socket.pipe(on).pipe(socket);
+    for (const end of [socket, on]) end.on("error", () => undefined);
+  });
+  const hubs = [silent, way].map((address) => ({ spki: hub.spki, address }));
+  using client = await clientOf(hub.cluster, hubs, { thrifty: true });
+  await Promise.all([client.hub(), client.nodes()]);
+  await eventually("hung up", () => seen.includes("silent given up"));
+  assert.deepEqual(seen, ["silent asked", "other answers", "silent given up"]);
+  assert.equal(client.name, `hub ${way}`);
+});
+
+test("a hub that is named twice is asked once", async (t) => {
+  const hub = await startTestHub(t);
+  let tried = 0;
+  const address = await tcpServer(t, (socket) => {
+    tried += 1;
+    socket.destroy();
+  });
+  using client = await clientOf(hub.cluster, [
+    { spki: hub.spki, address },
+    { spki: hub.spki, address },
+  ]);
+  await assert.rejects(client.hub(), { code: "HUB_UNREACHABLE" });
   assert.equal(tried, 1);
 });
 

@@ -44,6 +44,8 @@ export interface PinnedClient extends Disposable {
   send(options: RequestOptions): Promise<http.IncomingMessage>;
   /** A raw connection after `101 Switching Protocols`. */
   upgrade(options: RequestOptions & { readonly protocol: string }): Promise<Duplex>;
+  /** The next connection is this one, which `connectPinned` opened with the same options in `openingMs`. */
+  adopt(socket: Duplex, openingMs: number): void;
   /** Cuts every connection. */
   close(): void;
 }
@@ -80,6 +82,7 @@ export function pinnedClient(options: PinnedClientOptions): PinnedClient {
       return response;
     },
     upgrade: async (request) => await upgrade(agent, options, request, closed.signal),
+    adopt: (socket, openingMs) => agent.adopt(socket, openingMs),
     close,
     [Symbol.dispose]: close,
   };
@@ -106,6 +109,7 @@ async function inTurn(
 class PinnedAgent extends http.Agent {
   readonly #options: PinnedClientOptions;
   readonly #turns: Turns | undefined;
+  #ready: { readonly socket: Duplex; readonly openingMs: number } | undefined;
 
   constructor(options: PinnedClientOptions, turns: Turns | undefined) {
     super({
@@ -119,10 +123,29 @@ class PinnedAgent extends http.Agent {
     this.#turns = turns;
   }
 
+  adopt(socket: Duplex, openingMs: number): void {
+    this.#ready?.socket.destroy();
+    this.#ready = { socket, openingMs };
+    // Nobody else listens before a request takes it.
+    socket.on("error", () => undefined);
+  }
+
+  override destroy(): void {
+    this.#ready?.socket.destroy();
+    super.destroy();
+  }
+
   override createConnection(
     _options: http.ClientRequestArgs,
     callback?: (err: Error | null, stream: Duplex) => void,
   ): undefined {
+    const ready = this.#ready;
+    this.#ready = undefined;
+    if (ready?.socket.writable === true) {
+      this.#turns?.opened(ready.openingMs);
+      setImmediate(() => callback?.(null, ready.socket));
+      return;
+    }
     const { host, port, pins, identity, connectTimeoutMs } = this.#options;
     const timeout = connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs };
     const began = performance.now();
