@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import { firstConnection, gravest } from "../trust/first-connection.ts";
-import { pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
+import { isReplayable, pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
 import type { TlsIdentity } from "../trust/tls.ts";
 import { GIT_ROUTE, splitAddress, type HubAddress } from "./hub-address.ts";
 
@@ -56,7 +56,10 @@ export class HubLine implements Disposable {
     this.#order = [...this.#order.filter((other) => other !== hub), hub];
   }
 
-  /** The response with its body unread. */
+  /**
+   * The response with its body unread. A body that is a stream cannot be begun anew: should the hub be lost while it is
+   * sent, that is told, and whoever goes on asks another hub.
+   */
   async send(request: RequestOptions): Promise<IncomingMessage> {
     const headers = { ...(await this.#headers()), ...request.headers };
     return await this.#any((client) => client.send({ ...request, headers }), request);
@@ -96,7 +99,7 @@ export class HubLine implements Disposable {
   /** Asks one hub after the other while they cannot be reached. */
   async #any<T>(
     attempt: (client: PinnedClient) => Promise<T>,
-    { signal }: Pick<RequestOptions, "signal">,
+    { body, signal }: Pick<RequestOptions, "body" | "signal">,
   ): Promise<T> {
     const failures: unknown[] = [];
     for (let left = this.#order; left.length > 0;) {
@@ -111,7 +114,7 @@ export class HubLine implements Disposable {
         if (!isSkeinError(err, "HUB_UNREACHABLE", "PIN_MISMATCH")) throw err;
         this.askLast(hub);
         failures.push(err);
-        left = left.filter((other) => other !== hub);
+        left = isReplayable(body) ? left.filter((other) => other !== hub) : [];
       }
     }
     throw gravest(failures);

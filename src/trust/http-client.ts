@@ -175,12 +175,13 @@ async function onceMoreWhenStale(
       return await attempt(request);
     } catch (err) {
       if (!(err instanceof StaleConnection)) throw err;
-      if (tries >= DEFAULTS.maxSockets || !replayable(request.body)) throw err.cause;
+      if (tries >= DEFAULTS.maxSockets || !isReplayable(request.body)) throw err.cause;
     }
   }
 }
 
-function replayable(body: RequestOptions["body"]): boolean {
+/** Can it be sent once more? */
+export function isReplayable(body: RequestOptions["body"]): boolean {
   return body === undefined || typeof body === "string" || body instanceof Uint8Array;
 }
 
