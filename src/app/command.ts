@@ -13,9 +13,10 @@ const SHELL_ONLY = /[|&;<>()`*?[\]{}~#]/;
 /**
  * Splits a command line into argv as a shell would: quotes and backslashes, but no expansion. A `$` that quoting
  * protects becomes `$$`, so that `expandArgv` leaves it alone.
+ * @param shell how the same is written where it stands, for a shell
  * @throws CommandError when it is empty, a quote is open, or it needs a shell
  */
-export function splitCommand(line: string): Command {
+export function splitCommand(line: string, shell = "{ sh: ... }"): Command {
   const argv: string[] = [];
   let word: string | undefined;
   let rest = line;
@@ -27,7 +28,7 @@ export function splitCommand(line: string): Command {
       rest = rest.slice(space[0].length);
       continue;
     }
-    const [piece, length] = nextPiece(rest, line);
+    const [piece, length] = nextPiece(rest, line, shell);
     word = (word ?? "") + piece;
     rest = rest.slice(length);
   }
@@ -37,7 +38,7 @@ export function splitCommand(line: string): Command {
 }
 
 /** The text that the start of `rest` stands for, and how long it is. */
-function nextPiece(rest: string, line: string): [string, number] {
+function nextPiece(rest: string, line: string, shell: string): [string, number] {
   const single = /^'([^']*)'/.exec(rest);
   if (single !== null) return [literal(single[1] ?? ""), single[0].length];
   const double = /^"((?:[^"\\]|\\[\s\S])*)"/.exec(rest);
@@ -49,9 +50,8 @@ function nextPiece(rest: string, line: string): [string, number] {
   if (variable !== null) return [variable[0], variable[0].length];
   const char = rest.slice(0, 1);
   if (SHELL_ONLY.test(char) || rest.startsWith("$(")) {
-    throw new CommandError(
-      `${rest.startsWith("$(") ? "$(" : char} needs a shell: write { sh: ${JSON.stringify(line)} }, or quote it`,
-    );
+    const what = rest.startsWith("$(") ? "$(" : char;
+    throw new CommandError(`${what} needs a shell: write ${shell}, or quote it`);
   }
   return [literal(char), 1];
 }

@@ -338,6 +338,15 @@ environments:
   );
 });
 
+test("what needs a shell is told with what may be written in its place", () => {
+  const short = "verify: a; b\nversion: a; b\nprocesses: { web: a; b }\n";
+  const run = '{ run: { sh: "a; b" } }';
+  const told = lines(short).map((line) => /write (.*), or quote it$/.exec(line)?.[1] ?? line);
+  assert.deepEqual(told, [run, run, run]);
+  const { verify, processes } = read(short.replaceAll("a; b", run));
+  assert.deepEqual([verify?.run, processes["web"]?.run], [{ sh: "a; b" }, { sh: "a; b" }]);
+});
+
 test("what comes with a later version is refused by name", () => {
   const error = refusal(`
 run: a

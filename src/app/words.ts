@@ -87,20 +87,25 @@ function whyNoService(text: string): string {
   return `${hint}, for example ${SERVICE.test(whole) ? whole : "billing.http"}`;
 }
 
-/** A command written as one line. */
-export const commandLine = z.string().transform((line, context): Command => {
-  try {
-    return splitCommand(line);
-  } catch (err) {
-    if (!(err instanceof CommandError)) throw err;
-    context.addIssue({ code: "custom", message: err.message });
-    return z.NEVER;
-  }
-});
+const lineOf = (shellOf: (line: string) => string): z.ZodType<Command, string> =>
+  z.string().transform((line, context): Command => {
+    try {
+      return splitCommand(line, shellOf(line));
+    } catch (err) {
+      if (!(err instanceof CommandError)) throw err;
+      context.addIssue({ code: "custom", message: err.message });
+      return z.NEVER;
+    }
+  });
+
+const inShell = (line: string): string => `{ sh: ${JSON.stringify(line)} }`;
+
+/** A command written as one line, in the place of `{ run: ... }`. */
+export const commandLine = lineOf((line) => `{ run: ${inShell(line)} }`);
 
 export const command = z.union(
   [
-    commandLine,
+    lineOf(inShell),
     z
       .array(z.string().min(1))
       .min(1, "the command is empty")
