@@ -17,6 +17,7 @@ import { spec } from "node:test/reporters";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
 import { S3_OF_RUN, startS3Server } from "../src/depot/s3/s3-server.fixture.ts";
+import { builtChild } from "../src/lib/child.fixture.ts";
 import { buildPackage } from "../test/support/program.ts";
 import { inBatches } from "./batches.ts";
 import { RunFolder } from "./run-folder.ts";
@@ -33,7 +34,6 @@ const AT_ONCE = 4;
 const LIMIT_MS = 180_000;
 /** The limit is for a test; a file whose tests are over may still be held by what one of them left open. */
 const SILENT_MS = LIMIT_MS + 60_000;
-const AGENT = "dist/agent.child.mjs";
 /** Packages of other states of the source. */
 const KEPT_MS = 24 * 3_600_000;
 /** They begin first, so that none of them is what all the others' cores wait for in the end. */
@@ -87,7 +87,6 @@ const tests = run({
     NODE_COMPILE_CACHE: compiled,
     ...(await s3.env),
     SKEIN_TEST_PACKAGE: shipped,
-    SKEIN_TEST_AGENT: path.join(shipped, AGENT),
   },
   signal: stop.signal,
 });
@@ -134,12 +133,17 @@ function endWhenSilent() {
   tests.on("test:summary", ({ file }) => file === undefined && clearTimeout(silent));
 }
 
-/** The agent that tests start and kill, beside the programs that it starts. */
-async function buildAgent(outfile) {
+/** The programs that tests start and kill, beside those that they start. */
+async function buildChildren(dist) {
   const require = 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);';
+  const children = globSync("{src,test}/**/*.child.ts", { cwd: root });
   await build({
-    entryPoints: [path.join(root, "src/agent/agent.child.ts")],
-    outfile,
+    entryPoints: children.map((file) => ({
+      in: path.join(root, file),
+      out: path.parse(builtChild(file)).name,
+    })),
+    outdir: dist,
+    outExtension: { ".js": ".mjs" },
     bundle: true,
     format: "esm",
     platform: "node",
@@ -152,9 +156,9 @@ async function buildAgent(outfile) {
 async function builtPackage() {
   const fresh = path.join(packages, `new-${process.pid}`);
   await buildPackage(fresh, stop.signal);
-  await buildAgent(path.join(fresh, "package", AGENT));
-  const hash = createHash("sha256");
   const dist = path.join(fresh, "package", "dist");
+  await buildChildren(dist);
+  const hash = createHash("sha256");
   for (const name of readdirSync(dist).sort())
     hash.update(`${name}\0`).update(readFileSync(path.join(dist, name)));
   const kept = path.join(packages, hash.digest("hex").slice(0, 16));

@@ -26,6 +26,7 @@ import { formatTicketLine } from "../src/trust/ticket-line.ts";
 import { directoryDepot } from "../src/depot/directory.ts";
 import { PATIENCE_MS } from "../src/lib/patience.fixture.ts";
 import { eventually } from "../src/lib/eventually.fixture.ts";
+import { childProgram } from "../src/lib/child.fixture.ts";
 
 interface Node {
   readonly home: string;
@@ -44,7 +45,7 @@ function newNode(t: TestContext, name: string, line: string): Node {
   return {
     home,
     start(fault) {
-      const file = new URL("./support/agent.child.ts", import.meta.url).pathname;
+      const file = childProgram(import.meta.dirname, "support/agent.child.ts");
       const env = {
         ...process.env,
         SKEIN_HOME: home,

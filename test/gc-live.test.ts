@@ -23,6 +23,7 @@ import { noise, writeTree } from "../src/release/release.fixture.ts";
 import { directorySource } from "../src/source/directory.ts";
 import { startCluster, type AgentProcess, type Cluster } from "./support/cluster.ts";
 import { checkout } from "./support/program.ts";
+import { childProgram } from "../src/lib/child.fixture.ts";
 
 const SEED = Number(process.env["SKEIN_TEST_SEED"] ?? 1);
 const PUBLISHERS = ["ann", "bob"] as const;
@@ -32,7 +33,7 @@ const collectingHub = {
   command: process.execPath,
   args: [
     "--disable-warning=ExperimentalWarning",
-    path.join(import.meta.dirname, "support/collecting-hub.ts"),
+    childProgram(import.meta.dirname, "support/collecting-hub.child.ts"),
   ],
   helperDir: checkout.helperDir,
 };
@@ -101,7 +102,7 @@ class Days {
   }
 }
 
-/** support/collecting-hub.ts */
+/** support/collecting-hub.child.ts */
 interface Told {
   readonly type: "collected";
   readonly days: number;

@@ -30,10 +30,11 @@ import type { Source } from "./source/source.ts";
 import { directorySource } from "./source/source-directory.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 
 const HOUR = 3_600_000;
 /** `npm test` has built it: that starts in half the time, and some tests start it again and again. */
-const CHILD = process.env["SKEIN_TEST_AGENT"] ?? path.join(import.meta.dirname, "agent.child.ts");
+const CHILD = childProgram(import.meta.dirname, "agent.child.ts");
 
 export interface Ordered {
   readonly order: Order;

@@ -15,6 +15,7 @@ import { listRoot, namesUnder, readCharters, readOrderEntry, readRoot } from "./
 import { withLateListing } from "./late-listing.ts";
 import { orderName, orderPlaceOf, releaseName, releasePlace } from "./layout.ts";
 import { ordersOf, publishCharters, publishOrder, publishRelease, withdrawRelease } from "./publish.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 
 const MADE = 1_800_000_000_000;
 const plainServer = sharedS3Server({ conditional: false });
@@ -167,7 +168,7 @@ test("killed anywhere, a publisher goes on with the same bytes", async (t) => {
     "documents.written",
   ].entries()) {
     const entry = await entryOf(cluster, orderBody(n + 1));
-    const child = spawn(process.execPath, [new URL("publisher.fixture.ts", import.meta.url).pathname, dir], {
+    const child = spawn(process.execPath, [childProgram(import.meta.dirname, "publisher.child.ts"), dir], {
       env: { ...process.env, SKEIN_FAULT: fault },
       stdio: ["pipe", "inherit", "inherit"],
     });

@@ -8,6 +8,7 @@ import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { directoryDocuments } from "./directory-documents.ts";
 import { documentsConformance } from "./documents.conformance.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 
 function tempDir(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-documents-"));
@@ -16,7 +17,7 @@ function tempDir(t: TestContext): string {
 }
 
 async function addInProcess(dir: string, times: number, fault = ""): Promise<string | number | null> {
-  const script = path.join(import.meta.dirname, "write-document.fixture.ts");
+  const script = childProgram(import.meta.dirname, "write-document.child.ts");
   const env = { ...process.env, SKEIN_FAULT: fault };
   const child = spawn(process.execPath, [script, dir, String(times)], { env, stdio: "inherit" });
   const [code, signal] = (await once(child, "exit")) as [number | null, string | null];

@@ -9,6 +9,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 import { depotConformance, prunableConformance } from "./depot.conformance.ts";
 import { directoryDepot } from "./directory.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 
 function tempDir(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-depot-"));
@@ -54,7 +55,7 @@ test(
   "an upload that does not fit is refused, and leaves the disk's last room to others",
   { skip: process.getuid?.() === 0 ? false : "needs root for a small disk of its own" },
   (t) => {
-    const program = path.join(import.meta.dirname, "full-disk.fixture.ts");
+    const program = childProgram(import.meta.dirname, "full-disk.child.ts");
     const small = 'mount -t tmpfs -o size=24m skein "$1" && "$2" "$3" "$1"';
     // The mount is private to the child and ends with it.
     const args = ["-m", "sh", "-c", small, "sh", tempDir(t), process.execPath, program];
@@ -108,7 +109,7 @@ test("a link laid in the depot's folder is not followed", async (t) => {
 for (const point of ["depot.received:2", "depot.checked", "depot.renamed"]) {
   test(`killed at ${point}, a put leaves the blob whole or absent, and the next one succeeds`, async (t) => {
     const dir = tempDir(t);
-    const script = path.join(import.meta.dirname, "put.fixture.ts");
+    const script = childProgram(import.meta.dirname, "put.child.ts");
     const run = (fault: string) =>
       spawnSync(process.execPath, [script, dir], {
         env: { ...process.env, SKEIN_FAULT: fault },
@@ -132,7 +133,7 @@ test("a folder in which none can be made is told at once", () => {
   for (const dir of ["/proc", "/proc/nope/depot"]) {
     const { status, stderr } = spawnSync(
       process.execPath,
-      [path.join(import.meta.dirname, "put.fixture.ts"), dir],
+      [childProgram(import.meta.dirname, "put.child.ts"), dir],
       { encoding: "utf8", timeout: PATIENCE_MS, killSignal: "SIGKILL" },
     );
     assert.deepEqual([status, /ENOENT/.test(stderr)], [1, true], stderr);

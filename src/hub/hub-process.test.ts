@@ -3,12 +3,10 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs/promises";
-import os from "node:os";
 import path from "node:path";
-import test, { after, before, type TestContext } from "node:test";
-import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import test, { type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 import type { HubClient } from "../api/hub-client.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
 import { isSkeinError } from "../lib/errors.ts";
@@ -41,19 +39,7 @@ import {
   type TestNode,
 } from "./hub.fixture.ts";
 
-const source = fileURLToPath(new URL("./hub-process.fixture.ts", import.meta.url));
-
-/** Bundled as it is shipped: it starts in a quarter of the time, and is started again and again. */
-let program: string;
-
-before(async () => {
-  const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-hub-"));
-  const made = { bundle: true, splitting: true, format: "esm", platform: "node" } as const;
-  await build({ ...made, entryPoints: { hub: source }, outdir: dir, outExtension: { ".js": ".mjs" } });
-  program = path.join(dir, "hub.mjs");
-});
-
-after(async () => await fs.rm(path.dirname(program), { recursive: true }));
+const program = childProgram(import.meta.dirname, "hub-process.child.ts");
 
 interface Machine {
   readonly cluster: Cluster;

@@ -8,6 +8,7 @@ import type { Installed } from "./install/install.ts";
 import type { Published } from "./publish/publish.ts";
 import { makeWorld, noise, readTree, releaseId, writeTree, type Tree } from "./release.fixture.ts";
 import { verifyInstall } from "./install/verify-install.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",
@@ -20,7 +21,7 @@ const changed = noise(2_500_000);
 changed.fill(9, 900_000, 1_000_000);
 const NEW: Tree = { ...OLD, "a/two.sh": "x:two", "big.bin": changed, "new.bin": noise(1_500_000, 3) };
 
-const SCRIPT = path.join(import.meta.dirname, "release-run.fixture.ts");
+const SCRIPT = childProgram(import.meta.dirname, "release-run.child.ts");
 
 function run(fault: string, ...args: string[]) {
   const env = { ...process.env, SKEIN_FAULT: fault };

@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { directoryDepot } from "../depot/directory.ts";
 import { publish, type Published } from "./publish/publish.ts";
 import { noise, plainSource, tempDir, type Tree, writeTree } from "./release.fixture.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 
 const FILES = 4000;
 const LARGE_BYTES = 64 * 1024 * 1024;
@@ -46,7 +47,7 @@ class Place {
 
   /** With the launcher's settings for an agent. */
   async receive(revs: string, published: Published): Promise<Received> {
-    const program = path.join(import.meta.dirname, "release-run.fixture.ts");
+    const program = childProgram(import.meta.dirname, "release-run.child.ts");
     const words = ["install-measured", this.#depot, path.join(this.#dir, revs), String(this.#count++)];
     const { stdout } = await run(
       process.execPath,

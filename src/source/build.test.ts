@@ -7,6 +7,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import { sticking, unstick } from "../release/install/stuck.fixture.ts";
 import { build, type BuildOptions } from "./build.ts";
 import { tempDir } from "./source.fixture.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 
 function options(t: TestContext, some: Partial<BuildOptions>): BuildOptions & { readonly lines: string[] } {
   const dir = tempDir(t);
@@ -57,7 +58,7 @@ test("trap 10: tools that need a home and a cache folder find both, and may writ
   assert.deepEqual(o.lines, ["build: cat", "build: kept"]);
 });
 
-const SCRIPT = path.join(import.meta.dirname, "build-run.fixture.ts");
+const SCRIPT = childProgram(import.meta.dirname, "build-run.child.ts");
 const NOBODY = 65_534;
 /** Root cannot see what a user may not do: there the work is handed to one without rights. */
 const asUser =

@@ -12,6 +12,7 @@ import { openSqliteStore, restoreSqliteStore } from "./sqlite.ts";
 import { storeConformance } from "./store.conformance.ts";
 import { collect } from "./watch.fixture.ts";
 import type { Store, Txn } from "./store.ts";
+import { childProgram } from "../lib/child.fixture.ts";
 
 storeConformance("sqlite", async () => {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-store-"));
@@ -273,7 +274,7 @@ async function runWriter(
 ): Promise<{ acked: number[]; killed: boolean }> {
   const child = spawn(
     process.execPath,
-    [path.join(import.meta.dirname, "store-writer.fixture.ts"), file, mode],
+    [childProgram(import.meta.dirname, "store-writer.child.ts"), file, mode],
     {
       env: { ...process.env, SKEIN_FAULT: fault },
       stdio: ["ignore", "pipe", "inherit"],
@@ -317,7 +318,7 @@ test(
     const file = await tempFile(t);
     const dir = path.join(path.dirname(file), "small");
     await fs.mkdir(dir);
-    const program = path.join(import.meta.dirname, "store-writer.fixture.ts");
+    const program = childProgram(import.meta.dirname, "store-writer.child.ts");
     // The mount is private to the child and ends with it.
     const args = ["-m", "sh", "-c", small, "sh", dir, process.execPath, program, path.dirname(file)];
     const child = spawn("unshare", args, { stdio: ["ignore", "pipe", "inherit"] });

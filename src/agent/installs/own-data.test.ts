@@ -13,6 +13,7 @@ import { installsDir } from "../../release/record/install-record.ts";
 import { appFolders, type AppFolders } from "./folders.ts";
 import { processGroups } from "../programs/groups.ts";
 import { ownData, type GivingTools } from "./own-data.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const skip = process.getuid?.() !== 0 && "only root can give files away";
 
@@ -125,7 +126,7 @@ test("what an agent that was killed was giving is ended by who comes after it", 
   for (let n = 0; n < 20 && left === undefined; n++) {
     await folders.tools.groups.sweep();
     await ownData(folders, FORMER, folders.tools);
-    const file = new URL("own-data.child.ts", import.meta.url).pathname;
+    const file = childProgram(import.meta.dirname, "own-data.child.ts");
     const args = [file, folders.home, path.join(folders.home, "groups"), String(NEXT.uid)];
     const agent = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"] });
     const ended = once(agent, "exit");

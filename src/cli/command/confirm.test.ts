@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 import test from "node:test";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const DRIVER = path.join(import.meta.dirname, "terminal.fixture.py");
-const CHILD = [process.execPath, new URL("./confirm.child.ts", import.meta.url).pathname];
+const CHILD = [process.execPath, childProgram(import.meta.dirname, "confirm.child.ts")];
 
 interface Ended {
   readonly code: number | null;

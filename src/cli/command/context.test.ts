@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import test from "node:test";
+import { childProgram } from "../../lib/child.fixture.ts";
 
-const CHILD = new URL("./context.child.ts", import.meta.url).pathname;
+const CHILD = childProgram(import.meta.dirname, "context.child.ts");
 
 /** @param flags `detach`: an order is on its way when the command is cut short, and arrives */
 function cutShort(flags: { readonly timeout?: string; readonly detach?: boolean }): string {

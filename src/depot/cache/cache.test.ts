@@ -18,6 +18,7 @@ import { blobCache, type BlobCache } from "./blob-cache.ts";
 import { cached } from "./cached.ts";
 import { forgiving } from "./forgiving.ts";
 import { decodePiece, encodePiece, heldFrom, withPart } from "./piece-file.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 function tempDir(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-cache-"));
@@ -379,7 +380,7 @@ test("a disk that fails is told of once, and the reader gets its bytes all the s
 for (const point of ["cache.written", "cache.renamed"]) {
   test(`killed at ${point}, the cache has the piece or has it not, and sweeps what is left`, async (t) => {
     const dir = tempDir(t);
-    const script = path.join(import.meta.dirname, "write.fixture.ts");
+    const script = childProgram(import.meta.dirname, "write.child.ts");
     const env = { ...process.env, SKEIN_FAULT: point };
     assert.equal(spawnSync(process.execPath, [script, dir], { env, encoding: "utf8" }).signal, "SIGKILL");
     const long = new Date(Date.now() - 120_000);

@@ -13,6 +13,7 @@ import { digestOf } from "../../lib/ids.ts";
 import { openBucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 import type { S3Server } from "./s3-server.fixture.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 /** A bucket with one blob, and what a process that knows only `env` makes of it. */
 export async function seenBy(
@@ -31,7 +32,7 @@ export async function seenBy(
     { size: 1, sha256: digestOf(bytes), open: () => justOnce(bytes) },
     t.signal,
   );
-  const script = path.join(import.meta.dirname, "s3-list.fixture.ts");
+  const script = childProgram(import.meta.dirname, "s3-list.child.ts");
   const { stdout, stderr } = await promisify(execFile)(
     process.execPath,
     [script, `${location}${query}`, ...change],

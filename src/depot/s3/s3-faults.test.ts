@@ -4,7 +4,6 @@ import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
-import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -15,6 +14,7 @@ import { openBucket, type BucketOptions, type S3Bucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 import { s3Documents } from "./s3-documents.ts";
 import { freshBucket, sharedS3Server } from "./s3-server.fixture.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const server = sharedS3Server({ conditional: true });
 
@@ -179,7 +179,7 @@ for (const point of ["s3.part:2", "s3.completed"]) {
   test(`killed at ${point}, an upload goes on with the parts that arrived`, async (t) => {
     const { env } = await server();
     const location = `s3://${await (await server()).makeBucket()}`;
-    const script = path.join(import.meta.dirname, "s3-put.fixture.ts");
+    const script = childProgram(import.meta.dirname, "s3-put.child.ts");
     const put = (fault: string) =>
       spawnSync(process.execPath, [script, location], {
         env: {
@@ -234,7 +234,7 @@ test("a server whose lists do not end is given up on with one code", async (t) =
 test("uploads that nobody went on with are swept away", async (t) => {
   const { env } = await server();
   const location = `s3://${await (await server()).makeBucket()}`;
-  const script = path.join(import.meta.dirname, "s3-put.fixture.ts");
+  const script = childProgram(import.meta.dirname, "s3-put.child.ts");
   spawnSync(process.execPath, [script, location], {
     env: {
       PATH: process.env["PATH"],

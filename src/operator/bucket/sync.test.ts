@@ -32,6 +32,7 @@ import { operatorDir } from "../home.ts";
 import { jumpMaster, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const revsOf = (machine: Machine, name: string): string[] =>
   readdirSync(path.join(machine.root, name, "revs")).filter(isReleaseId);
@@ -41,7 +42,7 @@ const pageOf = (machine: Machine): string =>
 function child(world: BucketWorld, machine: Machine, fault?: string) {
   const home = path.join(path.dirname(machine.root), "skein");
   const args = [world.bucket.name, world.pin, machine.root, home];
-  return spawn(process.execPath, [new URL("sync-run.fixture.ts", import.meta.url).pathname, ...args], {
+  return spawn(process.execPath, [childProgram(import.meta.dirname, "sync-run.child.ts"), ...args], {
     env: { ...process.env, ...(fault === undefined ? {} : { SKEIN_FAULT: fault }) },
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -22,6 +22,7 @@ import { cluster, type Cluster } from "../cluster.fixture.ts";
 import { lookAhead, makeRelease } from "../release.ts";
 import { exportRelease, importRelease } from "./release-file.ts";
 import { bucketShelf, hubShelf, type Shelf } from "./shelf.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const APP = "shop";
 
@@ -173,7 +174,7 @@ test("killed anywhere, an import leaves no release that is not whole, and the ne
   const file = path.join(at.dir, "a.skein");
   const wish = { app: APP, version: id, from: null, file, ...common(t, at) };
   await exportRelease(hubShelf(at.operator), wish);
-  const script = path.join(import.meta.dirname, "import.fixture.ts");
+  const script = childProgram(import.meta.dirname, "import.child.ts");
   for (const point of ["import.blob:2", "import.kept", "import.blobs", "bucket.release"]) {
     const bucket = await bucketAt(t, "bucket");
     const run = (fault: string) =>

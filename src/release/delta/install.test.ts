@@ -16,6 +16,7 @@ import { indexOf } from "../fetch/tree-blobs.ts";
 import { verifyInstall } from "../install/verify-install.ts";
 import { encodeHere } from "./encode-batch.ts";
 import { publishDeltas } from "./publish-deltas.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",
@@ -323,7 +324,7 @@ test("full fetches all of it and puts it down anew", async (t) => {
   assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
 });
 
-const SCRIPT = path.join(import.meta.dirname, "../release-run.fixture.ts");
+const SCRIPT = childProgram(import.meta.dirname, "../release-run.child.ts");
 
 function run(fault: string, ...args: string[]) {
   const env = { ...process.env, SKEIN_FAULT: fault };

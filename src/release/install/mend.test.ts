@@ -10,6 +10,7 @@ import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "..
 import { listInstalls } from "../record/install-record.ts";
 import { verifyInstall } from "./verify-install.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",
@@ -269,7 +270,7 @@ for (const point of ["mend.filled", "mend.shared", "mend.placed"]) {
     const [first, second] = await twoReleases(world);
     flipByte(at(world, 2, "same.bin"));
     fs.rmSync(at(world, 2, "a/deep/two.txt"));
-    const script = path.join(import.meta.dirname, "../release-run.fixture.ts");
+    const script = childProgram(import.meta.dirname, "../release-run.child.ts");
     const args = [script, "mend", path.join(world.dir, "depot"), world.revs, "2", JSON.stringify(second)];
     const killed = spawnSync(process.execPath, args, { env: { ...process.env, SKEIN_FAULT: point } });
     assert.equal(killed.signal, "SIGKILL");

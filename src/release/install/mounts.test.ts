@@ -8,12 +8,13 @@ import { spareDir } from "../record/install-record.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { makeWorld, readTree, releaseId } from "../release.fixture.ts";
 import { makeSpare } from "./spare.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const TREE = { "a/one.txt": "one", "b c/two.txt": "two" };
 /** Without the folder that something is mounted on. */
 const LATER = { "a/one.txt": "one!" };
 const KEPT = { "upload.txt": "the only copy" };
-const SCRIPT = path.join(import.meta.dirname, "../release-run.fixture.ts");
+const SCRIPT = childProgram(import.meta.dirname, "../release-run.child.ts");
 const mounting = {
   skip: spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "x", "/mnt"]).status !== 0 && "cannot mount",
 };

@@ -11,6 +11,7 @@ import { compressFrame, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 import { Placer, type PlannedFile } from "./placer.ts";
 import { PlacingThread } from "./placing-thread.ts";
 import { verifyInstall } from "./verify-install.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const TIME = 1_700_000_000_000;
 
@@ -161,7 +162,7 @@ test("an install of many files is made whole after a kill among them", async (t)
   const world = makeWorld(t);
   const published = await world.publish(MANY);
   const words = ["install", path.join(world.dir, "depot"), world.revs, "1", JSON.stringify(published)];
-  const script = path.join(import.meta.dirname, "../release-run.fixture.ts");
+  const script = childProgram(import.meta.dirname, "../release-run.child.ts");
   const env = { ...process.env, SKEIN_FAULT: "install.placed:200" };
   assert.equal(spawnSync(process.execPath, [script, ...words], { env }).signal, "SIGKILL");
   const { dir, resumed } = await world.install(1, published);

@@ -10,6 +10,7 @@ import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "..
 import { listLeft, removeInstall } from "./remove-install.ts";
 import { makeSpare, type SpareOptions } from "./spare.ts";
 import { verifyInstall } from "./verify-install.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const ONE = releaseId(1);
 const TWO = releaseId(2);
@@ -321,7 +322,7 @@ async function madeOn(t: TestContext, content: string, inodes: number): Promise<
   const { revs } = world;
   const tree = Object.fromEntries(Array.from({ length: 200 }, (_, n) => [`${n}`, content]));
   const published = JSON.stringify(await world.publish(tree));
-  const script = path.join(import.meta.dirname, "../release-run.fixture.ts");
+  const script = childProgram(import.meta.dirname, "../release-run.child.ts");
   const run = (step: string): string => {
     const words = [process.execPath, script, step, path.join(world.dir, "depot"), revs, "1", published];
     return words.map((word) => `'${word}'`).join(" ");

@@ -11,6 +11,7 @@ import { listLeft, removeInstall } from "./remove-install.ts";
 import { dropSpares, makeSpare } from "./spare.ts";
 import { stick, sticking, unstick } from "./stuck.fixture.ts";
 import { verifyInstall } from "./verify-install.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",
@@ -25,7 +26,7 @@ const NEW: Tree = {
   "b/new.txt": "new",
   "big.bin": OLD["big.bin"]!,
 };
-const SCRIPT = path.join(import.meta.dirname, "../release-run.fixture.ts");
+const SCRIPT = childProgram(import.meta.dirname, "../release-run.child.ts");
 
 async function begun(t: TestContext) {
   const world = makeWorld(t);

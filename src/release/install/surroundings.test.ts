@@ -6,8 +6,9 @@ import { test } from "node:test";
 import type { Installed } from "./install.ts";
 import { makeWorld, noise, releaseId, type Tree } from "../release.fixture.ts";
 import { verifyInstall } from "./verify-install.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
-const SCRIPT = path.join(import.meta.dirname, "../release-run.fixture.ts");
+const SCRIPT = childProgram(import.meta.dirname, "../release-run.child.ts");
 const NOBODY = 65_534;
 const AS_NOBODY = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
 const isRoot = process.getuid?.() === 0;

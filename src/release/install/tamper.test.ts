@@ -9,6 +9,7 @@ import type { Digest, TreeId } from "../../lib/ids.ts";
 import { makeWorld, noise, releaseId, type Tree, type World } from "../release.fixture.ts";
 import { listLeft, removeInstall } from "./remove-install.ts";
 import { assertInstall, verifyInstall } from "./verify-install.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const TREE: Tree = {
   "a/one.txt": "one",
@@ -188,7 +189,7 @@ test("a full disk is said before the first byte, and nothing is left", { skip: !
   const world = makeWorld(t);
   const published = await world.publish({ "big.bin": noise(6_000_000) });
   fs.mkdirSync(world.revs);
-  const script = path.join(import.meta.dirname, "../release-run.fixture.ts");
+  const script = childProgram(import.meta.dirname, "../release-run.child.ts");
   const install = [
     process.execPath,
     script,

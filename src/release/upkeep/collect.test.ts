@@ -17,6 +17,7 @@ import { noise, plainSource, tempDir, writeTree } from "../release.fixture.ts";
 import { loadTree } from "../fetch/tree-blobs.ts";
 import { collect, type Collected } from "./collect.ts";
 import { seesRetired } from "./retired.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 const server = sharedS3Server({ conditional: false });
 const GRACE_MS = 3_600_000;
@@ -234,7 +235,7 @@ for (const point of ["upkeep.step", "upkeep.step:3", "upkeep.written"]) {
     const depot = directoryDepot(folder);
     const source = plainSource(writeTree(path.join(folder, "tree"), { own: noise(20_000, 1) }));
     await publish({ source, depot, previous: null, now: 0, cacheDir: null, signal: t.signal });
-    const script = path.join(import.meta.dirname, "collect.fixture.ts");
+    const script = childProgram(import.meta.dirname, "collect.child.ts");
     const run = (fault: string): string | number | null => {
       const env = { ...process.env, SKEIN_FAULT: fault };
       const child = spawnSync(process.execPath, [script, folder], { env, encoding: "utf8" });

@@ -14,6 +14,7 @@ import { verifyTree } from "../export/verify-tree.ts";
 import { collect } from "./collect.ts";
 import { repack, type Repacked } from "./repack.ts";
 import { packsToRewrite, REPACK } from "./repack-plan.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 
 interface World {
   readonly folder: string;
@@ -182,7 +183,7 @@ for (const point of ["repack.packed", "repack.pointed"]) {
     const shared = noise(60_000, 1);
     await world.publish({ shared, lost: noise(900_000, 3) });
     for (const n of [5, 7]) world.roots.push(await world.publish({ shared, own: noise(30_000, n) }));
-    const script = path.join(import.meta.dirname, "repack.fixture.ts");
+    const script = childProgram(import.meta.dirname, "repack.child.ts");
     const run = (fault: string) =>
       spawnSync(process.execPath, [script, path.join(world.folder, "depot"), JSON.stringify(world.roots)], {
         env: { ...process.env, SKEIN_FAULT: fault },

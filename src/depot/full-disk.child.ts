@@ -1,4 +1,4 @@
-/** For tests: `node full-disk.fixture.ts DEPOT`, on a small disk. Prints what became of uploads that do not fit. */
+/** For tests: `node full-disk.child.ts DEPOT`, on a small disk. Prints what became of uploads that do not fit. */
 import { createHash } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";

@@ -4,7 +4,7 @@ import { openBucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 
 /**
- * For tests: `node s3-list.fixture.ts BUCKET [FILE TEXT]` says which blobs the bucket has, or the code of what went wrong,
+ * For tests: `node s3-list.child.ts BUCKET [FILE TEXT]` says which blobs the bucket has, or the code of what went wrong,
  * by this process's own settings; then it writes the text to the file and says it again.
  */
 const [location = "", file, text = ""] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-/** A hub as a process of its own, to be killed: `node hub-process.fixture.ts HOME PORT`. Prints one line when it listens. */
+/** A hub as a process of its own, to be killed: `node hub-process.child.ts HOME PORT`. Prints one line when it listens. */
 import { createPrivateKey } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";

@@ -1,4 +1,4 @@
-/** For tests: `node build-run.fixture.ts DIR COMMAND` builds in DIR, with whatever rights it was given, and prints lines. */
+/** For tests: `node build-run.child.ts DIR COMMAND` builds in DIR, with whatever rights it was given, and prints lines. */
 import path from "node:path";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 import { build } from "./build.ts";
