@@ -7,7 +7,7 @@ import { isSkeinError, messageOf, toSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/record/install-record.ts";
-import { listLeft, removeInstall } from "../../release/install/remove-install.ts";
+import { listLeft, removeInstall, removeLeftOf } from "../../release/install/remove-install.ts";
 import { refuseFixed } from "../../release/install/remove-tree.ts";
 import { dropSpares, type SpareWish } from "../../release/install/spare.ts";
 import { isNews, isStuck } from "../../release/install/stuck.ts";
@@ -235,10 +235,7 @@ export async function removeLeft(
   const signal = AbortSignal.timeout(REMOVE_MS);
   for (const id of await listLeft(revs)) {
     if (needed.has(id) || lanes.busy(app).includes(id)) continue;
-    const remove = async (): Promise<boolean> => {
-      await removeInstall(revs, id);
-      return true;
-    };
+    const remove = async (): Promise<boolean> => await removeLeftOf(revs, id);
     const removeAlone = async () => await lanes.alone(app, id, remove, { signal });
     if (await unlessStuck(context, app, id, removeAlone)) gone.push(id);
   }

@@ -78,6 +78,16 @@ export async function listLeft(revs: string): Promise<readonly ReleaseId[]> {
   return [...left].filter((id) => !installed.includes(id));
 }
 
+/**
+ * Removes what is left of a release. Whoever listed it may come to it much later, and it may be an install by then.
+ * @returns false where it is one: it stays
+ */
+export async function removeLeftOf(revs: string, release: ReleaseId): Promise<boolean> {
+  if (!(await listLeft(revs)).includes(release)) return false;
+  await removeInstall(revs, release);
+  return true;
+}
+
 function begunOf(installs: string, release: ReleaseId): readonly string[] {
   const names = namesIn(installs).filter((name) => releaseIn(name) === release);
   return names.map((name) => path.join(installs, name));

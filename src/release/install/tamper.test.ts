@@ -7,7 +7,7 @@ import { directoryDepot } from "../../depot/directory.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, TreeId } from "../../lib/ids.ts";
 import { makeWorld, noise, releaseId, type Tree, type World } from "../release.fixture.ts";
-import { listLeft, removeInstall } from "./remove-install.ts";
+import { listLeft, removeInstall, removeLeftOf } from "./remove-install.ts";
 import { assertInstall, verifyInstall } from "./verify-install.ts";
 import { childProgram } from "../../lib/child.fixture.ts";
 
@@ -164,6 +164,17 @@ test("folders that the app may write are laid as links, outside what is verified
   assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
 });
 
+test("what was left of a release that was installed since is left alone", async (t) => {
+  const world = makeWorld(t);
+  const published = await world.publish(TREE);
+  fs.mkdirSync(path.join(world.revs, ".install", `${releaseId(1)}.stage`), { recursive: true });
+  const left = await listLeft(world.revs);
+  assert.deepEqual(left, [releaseId(1)]);
+  await world.install(1, published);
+  for (const release of left) assert.equal(await removeLeftOf(world.revs, release), false);
+  assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
+});
+
 test("removing an install takes it, its record and what was unfinished, and may be repeated", async (t) => {
   const world = makeWorld(t);
   const published = await world.publish(TREE);
@@ -173,7 +184,7 @@ test("removing an install takes it, its record and what was unfinished, and may 
   const begun = [`${one}.mend`, `${one}.${"a".repeat(16)}.delta`, `${other}.stage/a`, `${other}.fresh`];
   for (const name of begun) fs.mkdirSync(path.join(world.revs, ".install", name), { recursive: true });
   assert.deepEqual(await listLeft(world.revs), [other]);
-  await removeInstall(world.revs, other);
+  assert.equal(await removeLeftOf(world.revs, other), true);
   assert.deepEqual(await listLeft(world.revs), []);
   await removeInstall(world.revs, releaseId(1));
   await removeInstall(world.revs, releaseId(1));
