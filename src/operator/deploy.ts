@@ -3,6 +3,7 @@ import { hasPassed } from "../lib/clock.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { isStored } from "../release/fetch/tree-blobs.ts";
 import type { Release, Strategy } from "../trust/documents.ts";
+import { afterRestore } from "./after-restore.ts";
 import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import { tellRelease } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
@@ -44,7 +45,10 @@ export async function deploy(operator: Operator, options: DeployOptions): Promis
   const asked = await askEarly(operator, options);
   const target = await beginTarget(operator, options);
   try {
-    return await orderOf(operator, target, asked, options);
+    return await afterRestore(
+      options.tell,
+      async (isAgain) => await orderOf(operator, target, isAgain ? undefined : asked, options),
+    );
   } finally {
     // However this ends, nothing is on its way any more then.
     await target.posted?.catch(() => undefined);

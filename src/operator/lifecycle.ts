@@ -1,5 +1,6 @@
 import { SkeinError } from "../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
+import { afterRestore } from "./after-restore.ts";
 import { ask } from "./ask.ts";
 import { deedOf } from "./commands.ts";
 import { toBeDone } from "./dry-run.ts";
@@ -35,6 +36,7 @@ export interface LifecycleOptions {
 }
 
 type Change = Partial<Pick<Intent, "release" | "state" | "generation" | "beside">>;
+type Changer = (base: HeldOrder, named: ReleaseId | null, newest: HeldOrder) => Change;
 
 /**
  * What is in force once more on the nodes that are meant, but for `change`. What was taken back is not what anybody
@@ -43,7 +45,15 @@ type Change = Partial<Pick<Intent, "release" | "state" | "generation" | "beside"
 async function reorder(
   operator: Operator,
   options: LifecycleOptions,
-  change: (base: HeldOrder, named: ReleaseId | null, newest: HeldOrder) => Change,
+  change: Changer,
+): Promise<PublishedOrder> {
+  return await afterRestore(options.tell, async () => await orderChanged(operator, options, change));
+}
+
+async function orderChanged(
+  operator: Operator,
+  options: LifecycleOptions,
+  change: Changer,
 ): Promise<PublishedOrder> {
   const { app, env, tell, signal } = options;
   await deliverEarlier(operator, app, options);

@@ -1,6 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { OrderSummary } from "../api/schemas.ts";
+import { afterRestore } from "./after-restore.ts";
 import { APPLY_WITHIN_MS, headOf, orderFor, readLine, selectorOf, type Line } from "./order.ts";
 import { releaseNamed, type LifecycleOptions } from "./lifecycle.ts";
 import { knownNodes, selectNodes } from "./nodes.ts";
@@ -14,6 +15,10 @@ import { deliverEarlier } from "./sent.ts";
  * @throws SkeinError RELEASE_NOT_FOUND where there is no earlier version
  */
 export async function rollback(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
+  return await afterRestore(options.tell, async () => await goBack(operator, options));
+}
+
+async function goBack(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
   const { app, env, tell, signal } = options;
   await deliverEarlier(operator, app, options);
   const line = await readLine(operator, app, env, signal);

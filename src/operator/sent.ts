@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
+import { errnoOf, isSkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { asSkeinError, readIfThere, writeFileAtomic } from "../lib/files.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -11,6 +11,7 @@ import { retry } from "../lib/retry.ts";
 import { rosterSchema } from "../trust/documents.ts";
 import { digestOfEnvelope, envelopeSchema } from "../trust/envelope.ts";
 import { appName, envName } from "../trust/fields.ts";
+import { learnedMeanwhile } from "./after-restore.ts";
 import { operatorDir } from "./home.ts";
 import type { Tell } from "./events.ts";
 import type { Operator } from "./operator.ts";
@@ -189,13 +190,4 @@ async function post(operator: Operator, sent: Sent, signal: AbortSignal): Promis
     throw wasRestored && isSkeinError(err, "HEAD_MOVED") ? learnedMeanwhile(sent, err) : err;
   }
   return digest;
-}
-
-/** It was made from what the hub knew then; what it would have to say now only its command can find out anew. */
-function learnedMeanwhile({ app, env }: Sent, cause: SkeinError): SkeinError {
-  return new SkeinError(
-    "HEAD_MOVED",
-    `the hub was restored from a backup, and learned of newer orders of ${app}/${env} from its agents meanwhile`,
-    { hint: "Nothing was changed: type the same again.", data: cause.data, cause },
-  );
 }
