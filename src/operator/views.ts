@@ -37,7 +37,7 @@ export interface AppStatus {
   /** What nodes are to run: the newest order's, or, where that was taken back, the standing one's. null: nothing. */
   readonly inForce: ReleaseId | null;
   readonly nodes: readonly NodeStatus[];
-  /** Who signed the newest order and was dropped by a charter since; absent: nobody. */
+  /** Who signed the order in force and was dropped by a charter since; absent: nobody. */
   readonly droppedSigner?: string;
 }
 
@@ -111,8 +111,10 @@ async function appStatus(
   };
 }
 
-const signerOf = ({ head }: Line): Pick<AppStatus, "droppedSigner"> =>
-  head?.droppedSigner === undefined ? {} : { droppedSigner: head.droppedSigner };
+function signerOf(line: Line): Pick<AppStatus, "droppedSigner"> {
+  const { droppedSigner } = orderInForce(line) ?? line.head ?? {};
+  return droppedSigner === undefined ? {} : { droppedSigner };
+}
 
 /** Was the newest order for some of the app's nodes alone? Then it says nothing of the others. */
 const isOfSome = ({ head, whole, takenBack }: Line): boolean =>

@@ -104,7 +104,7 @@ export async function goBack(
     env: context.env,
     release: flags.to === undefined ? null : await releaseNamed(context, app, flags.to),
     selector: context.globals.on ?? null,
-    attended: flags.attended === true,
+    attended: isAttended(context, flags),
     tell: ordering(context, shown),
     signal: context.signal,
   });
@@ -120,6 +120,17 @@ export function ordering(context: Context, shown: Progress): Tell {
   };
 }
 
+/** Who leaves sees no receipts. @throws SkeinError AMBIGUOUS */
+export function isAttended(
+  { globals }: Context,
+  { attended = false }: { readonly attended?: boolean },
+): boolean {
+  if (!attended || globals.detach !== true) return attended;
+  throw new SkeinError("AMBIGUOUS", "--attended waits for the receipts, and --detach does not", {
+    hint: "Leave one of them out.",
+  });
+}
+
 /** Follows a published order unless detached, and prints how it ended. */
 export async function finish(
   context: Context,
@@ -128,7 +139,12 @@ export async function finish(
   shown: Progress,
 ): Promise<Result | undefined> {
   const { app, env } = published.draft.order;
-  context.comeBack(`It goes on without you. Come back: skein watch ${appAsTyped(app, env)}`);
+  const typed = appAsTyped(app, env);
+  context.comeBack(
+    published.attended
+      ? `It goes on without you, but nobody signs that it stands then: skein status ${typed} tells who can.`
+      : `It goes on without you. Come back: skein watch ${typed}`,
+  );
   if (context.globals.detach === true) {
     context.io.print(published.order);
     return { order: published.order, app, detached: true };
@@ -181,7 +197,7 @@ async function optionsOf(
     cwd: context.cwd,
     keepOld: flags.keepOld === true,
     hooks: flags.hooks ? "run" : "skip",
-    attended: flags.attended === true,
+    attended: isAttended(context, flags),
     ...(flags.applyWithin === undefined ? {} : { applyWithinMs: durationFlag(flags.applyWithin) }),
     strategy: strategyOf(flags),
     depot: httpDepot(operator.client),

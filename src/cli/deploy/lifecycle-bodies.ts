@@ -6,7 +6,7 @@ import type { Operator } from "../../operator/operator.ts";
 import type { PublishedOrder } from "../../operator/publish-order.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
-import { finish, ordering } from "./deploy-bodies.ts";
+import { finish, isAttended, ordering } from "./deploy-bodies.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { subject, usage, type Subject } from "../command/grammar.ts";
 import { progress } from "../terminal/progress.ts";
@@ -70,7 +70,7 @@ async function order(
     env: context.env,
     release: what.release,
     selector: context.globals.on ?? null,
-    attended: flags.attended === true,
+    attended: isAttended(context, flags),
     tell: ordering(context, shown),
     signal: context.signal,
   };

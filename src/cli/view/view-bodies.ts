@@ -4,7 +4,6 @@ import { appAsTyped, type ReleaseId, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { knownNodes, selectNodes, type KnownNode } from "../../operator/nodes.ts";
 import type { Operator } from "../../operator/operator.ts";
-import { DROPPED } from "../../operator/order.ts";
 import { saidVersions } from "../../operator/said-versions.ts";
 import * as views from "../../operator/views.ts";
 import { appHere } from "../command/app-here.ts";
@@ -13,6 +12,7 @@ import { appOrSelector, appWord, listing, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
 import { nodeLines } from "../node/node-bodies.ts";
+import { signerLines, statusLines } from "./status-lines.ts";
 import { foundNamed } from "../command/release-named.ts";
 
 export interface PortFlags {
@@ -89,10 +89,6 @@ function appLines(apps: readonly views.AppStatus[]): string[] {
   ]).flatMap((line, i) => [line, ...signerLines(apps[i - 1])]);
 }
 
-/** Its order stands; whoever orders next signs what nodes that come later can take. */
-const signerLines = (one: views.AppStatus | undefined): readonly string[] =>
-  one?.droppedSigner === undefined ? [] : [`  its order was signed by ${one.droppedSigner}, ${DROPPED}`];
-
 const other = (app: string, inForce: ReleaseId | null, release: ReleaseId): string =>
   inForce === null || inForce === release ? "" : `${shortRelease(app, release)} `;
 
@@ -119,27 +115,6 @@ export async function status(context: Context, word: string | undefined): Promis
   const apps = await statusHere(context, operator, app);
   const lines = apps.flatMap((one, i) => [...(i === 0 ? [] : [""]), ...statusLines(one)]);
   return printed(context, lines, { apps });
-}
-
-function statusLines(one: views.AppStatus): string[] {
-  const { app, env, release, inForce, state, phase, unsettled, nodes } = one;
-  const settled = unsettled && phase !== "undone" && phase !== "failed" ? "  UNSETTLED" : "";
-  const back = phase === "undone" && inForce !== null ? `, ${shortRelease(app, inForce)} is in force` : "";
-  const how = state === "stopped" && phase !== "undone" ? "stopped" : phase;
-  const head = `${shortRelease(app, release)}  ${env}  ${how}${back}${settled}`;
-  const rows = nodes.map((node) => [
-    `  ${node.node}`,
-    node.release === null ? "-" : shortRelease(app, node.release),
-    node.current ? node.state : `${node.state} (differs)`,
-    [
-      node.present ? "" : "absent",
-      ...node.beside.map((id) => `beside ${shortRelease(app, id)}`),
-      node.note ?? "",
-    ]
-      .filter((text) => text !== "")
-      .join(" "),
-  ]);
-  return [head, ...signerLines(one), ...columns(rows)];
 }
 
 export async function releases(context: Context, word: string | undefined, limit: string): Promise<Result> {

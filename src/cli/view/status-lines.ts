@@ -1,0 +1,46 @@
+import { appAsTyped, shortRelease } from "../../lib/ids.ts";
+import { DROPPED } from "../../operator/order.ts";
+import type { AppStatus } from "../../operator/views.ts";
+import { columns } from "../terminal/io.ts";
+
+/** How an app is, and what of it needs somebody. */
+export function statusLines(one: AppStatus): string[] {
+  const { app, env, release, inForce, state, phase, unsettled, nodes } = one;
+  const settled = unsettled && phase !== "undone" && phase !== "failed" ? "  UNSETTLED" : "";
+  const back = phase === "undone" && inForce !== null ? `, ${shortRelease(app, inForce)} is in force` : "";
+  const how = state === "stopped" && phase !== "undone" ? "stopped" : phase;
+  const head = `${shortRelease(app, release)}  ${env}  ${how}${back}${settled}`;
+  const rows = nodes.map((node) => [
+    `  ${node.node}`,
+    node.release === null ? "-" : shortRelease(app, node.release),
+    node.current ? node.state : `${node.state} (differs)`,
+    [
+      node.present ? "" : "absent",
+      ...node.beside.map((id) => `beside ${shortRelease(app, id)}`),
+      node.note ?? "",
+    ]
+      .filter((text) => text !== "")
+      .join(" "),
+  ]);
+  return [head, ...settleLines(one), ...signerLines(one), ...columns(rows)];
+}
+
+/** Its order stands; whoever orders next signs what nodes that come later can take. */
+export const signerLines = (one: AppStatus | undefined): readonly string[] =>
+  one?.droppedSigner === undefined
+    ? []
+    : [`  its order was signed by ${one.droppedSigner}, ${DROPPED}: ${sameAgain(one)} signs it anew`];
+
+/** Whoever was to sign, once all had ended well, that it stands was gone by then: nodes keep what ran before at hand. */
+const settleLines = (one: AppStatus): readonly string[] =>
+  one.unsettled && one.phase === "ok"
+    ? [`  nobody has signed that it stands: ${sameAgain(one)} does, skein rollback ${typed(one)} goes back`]
+    : [];
+
+const typed = ({ app, env }: AppStatus): string => appAsTyped(app, env);
+
+/** What orders the same once more. */
+const sameAgain = (one: AppStatus): string =>
+  one.state === "stopped"
+    ? `skein stop ${typed(one)}`
+    : `skein deploy ${typed(one)} ${(one.inForce ?? one.release).slice(0, 8)}`;
