@@ -54,13 +54,23 @@ export async function writeFileAtomic(
  * notice.
  */
 export async function writeCacheFile(file: string, data: string | Uint8Array): Promise<void> {
-  const aside = asideOf(file);
   try {
     await madeFolders(path.dirname(file), 0o700);
+    await replaceFile(file, data);
+  } catch {
+    // It is made anew.
+  }
+}
+
+/** In one step, and not flushed: whoever is killed here leaves the old one or the new one; a machine that fails, any. */
+export async function replaceFile(file: string, data: string | Uint8Array): Promise<void> {
+  const aside = asideOf(file);
+  try {
     await fs.promises.writeFile(aside, data, { flag: "wx", mode: 0o600 });
     fs.renameSync(aside, file);
-  } catch {
+  } catch (err) {
     dropAside(aside);
+    throw asSkeinError(err, file);
   }
 }
 

@@ -15,6 +15,20 @@ async function made(t: TestContext): Promise<{ home: string; folders: AppFolders
   return { home, folders };
 }
 
+test("two releases that come first at the same time find one data folder", async (t) => {
+  const home = await fs.mkdtemp(path.join(os.tmpdir(), "sk-"));
+  atEnd(t, async () => await fs.rm(home, { recursive: true, force: true }));
+  const folders = appFolders(pathsFrom({ SKEIN_HOME: home }), "shop");
+  const come = async (): Promise<number> => {
+    await makeAppFolders(folders, undefined);
+    return (await fs.stat(folders.data)).ino;
+  };
+  const [first, second] = await Promise.all([come(), come()]);
+  assert.equal(first, second);
+  assert.equal(await come(), first);
+  assert.deepEqual((await fs.readdir(folders.app)).sort(), ["data", "revs"]);
+});
+
 test("writable folders are made in the app's data, however deep", async (t) => {
   const { folders } = await made(t);
   const targets = await writableTargets(folders, ["tmp/", ".next/cache"]);

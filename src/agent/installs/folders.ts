@@ -45,6 +45,17 @@ export async function makeNodeFolders(paths: Paths, stateDir: string): Promise<v
  * @param user its first owner
  */
 export async function makeAppFolders(folders: AppFolders, user: RunAs | undefined): Promise<void> {
+  const begun = making.get(folders.data);
+  if (begun !== undefined) return await begun;
+  const work = makeAlone(folders, user).finally(() => making.delete(folders.data));
+  making.set(folders.data, work);
+  await work;
+}
+
+/** By the data folder: two releases of an app, one deployed and one staged, may be the first at the same time. */
+const making = new Map<string, Promise<void>>();
+
+async function makeAlone(folders: AppFolders, user: RunAs | undefined): Promise<void> {
   await fs.mkdir(folders.revs, { recursive: true, mode: 0o755 });
   if ((await fs.stat(folders.data).catch(() => undefined)) !== undefined) return;
   const fresh = `${folders.data}.new`;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
@@ -93,6 +94,25 @@ test("an agent that starts where no hub answers knows what its callers knew befo
     known.map(({ instance }) => instance),
     ["say.1"],
     "what nobody here is told of is not kept",
+  );
+});
+
+test("whoever is killed while a table is kept leaves the one before it whole", async (t) => {
+  const dir = folder(t);
+  const tables = [[entry("say.1"), entry("say.2")], [entry("say.3")]];
+  const { neighbours } = life(t, dir, async function* () {
+    yield await Promise.resolve(tables.shift() ?? assert.fail());
+  });
+  await neighbours.refresh(t.signal);
+  await using before = await open(path.join(dir, "services.json"));
+  const text = readFileSync(path.join(dir, "services.json"), "utf8");
+  await neighbours.refresh(t.signal);
+  assert.equal(await before.readFile("utf8"), text, "it was replaced, and not written over");
+  assert.deepEqual(readdirSync(dir), ["services.json"]);
+  const known = await knownBefore(dir, silentLog);
+  assert.deepEqual(
+    known.map(({ instance }) => instance),
+    ["say.3"],
   );
 });
 

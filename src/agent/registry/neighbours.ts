@@ -1,9 +1,8 @@
-import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
 import { portEntry, type PortEntry } from "../../api/schemas.ts";
 import { messageOf } from "../../lib/errors.ts";
-import { readIfThere } from "../../lib/files.ts";
+import { readIfThere, replaceFile } from "../../lib/files.ts";
 import type { Log } from "../../lib/log.ts";
 import { forever, type ForeverOptions } from "../forever.ts";
 import type { RegistryHost } from "./registry-host.ts";
@@ -23,7 +22,7 @@ const fileIn = (runDir: string): string => path.join(runDir, "services.json");
 
 /**
  * What was known before this agent started: where no hub answers, callers on this node go on finding what they found.
- * A file that a crash left torn says nothing.
+ * A file that a power cut left torn says nothing.
  */
 export async function knownBefore(runDir: string, log: Log): Promise<readonly PortEntry[]> {
   const text = await readIfThere(fileIn(runDir));
@@ -40,6 +39,8 @@ export class Neighbours {
   readonly #options: NeighboursOptions;
   readonly #file: string;
   #kept = "";
+  /** One at a time: two tables may come at once, and the newer one is to stay. */
+  #keeping: Promise<void> = Promise.resolve();
 
   constructor(options: NeighboursOptions) {
     this.#options = options;
@@ -72,16 +73,22 @@ export class Neighbours {
   }
 
   async #take(ports: readonly PortEntry[]): Promise<void> {
-    const { registry, log } = this.#options;
+    const { registry } = this.#options;
     registry.setRemote(ports);
     const text = JSON.stringify(registry.seen(ports));
     if (text === this.#kept) return;
     this.#kept = text;
+    this.#keeping = this.#keeping.then(async () => await this.#keep(text));
+    await this.#keeping;
+  }
+
+  async #keep(text: string): Promise<void> {
+    if (text !== this.#kept) return; // a newer one came meanwhile
     try {
-      // In place and not flushed: a torn one says nothing, and the folder is gone when the machine starts anew.
-      await writeFile(this.#file, text, { mode: 0o600 });
+      // Not flushed: the folder is gone when the machine starts anew.
+      await replaceFile(this.#file, text);
     } catch (err) {
-      log.warn("services of other nodes are not kept", { "err.message": messageOf(err) });
+      this.#options.log.warn("services of other nodes are not kept", { "err.message": messageOf(err) });
     }
   }
 }
