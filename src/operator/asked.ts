@@ -1,3 +1,4 @@
+import { MANIFEST_FILE } from "../app/conventions.ts";
 import type { Manifest } from "../app/manifest.ts";
 import type { Depot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
@@ -7,6 +8,7 @@ import { lookAhead, type Ahead, type FoundRelease } from "./release.ts";
 import { resolveVersion } from "./resolve.ts";
 import {
   isApp,
+  isPassedOver,
   originOf,
   readManifest,
   refuseBelowManifest,
@@ -70,6 +72,7 @@ export async function whatIsAsked(
   const ahead = lookAhead(operator, app, options.depot, signal);
   const found = await resolveVersion(operator, { app, version, cwd, helperDir, stack, signal });
   if (found.kind === "release") return found;
+  await tellPassedOver(found.origin.commit, options);
   return { kind: "source", origin: found.origin, unknownAt: found.unknownAt, ahead };
 }
 
@@ -86,7 +89,7 @@ export async function hereIfItIs(app: string | null, options: FindOptions): Prom
   const read = { env: options.env, signal: options.signal };
   if (app === null) {
     await refuseBelowManifest(origin, options.cwd);
-    await refuseNewManifest({ origin, left }, options.cwd, options.signal);
+    await refuseNewManifest(origin, options.cwd, options.signal);
     return (await isApp(origin, read)) ? { origin, left } : undefined;
   }
   const manifest = await readManifest(origin, read).catch((err: unknown) => {
@@ -95,13 +98,20 @@ export async function hereIfItIs(app: string | null, options: FindOptions): Prom
     return undefined;
   });
   if (manifest?.app !== app) return undefined;
-  await refuseNewManifest({ origin, left }, options.cwd, options.signal);
+  await refuseNewManifest(origin, options.cwd, options.signal);
   return { origin, left, manifest };
 }
 
 /** The manifest of a source that was asked for. */
 export async function manifestOf(origin: Origin, { app, env, signal }: FindOptions): Promise<Manifest> {
   return await readManifest(origin, { env, signal, ...(app === null ? {} : { app }) });
+}
+
+/** Who names a commit means that one; that what is written here of how it runs does not count there, is told. */
+async function tellPassedOver(commit: string, { cwd, tell, signal }: FindOptions): Promise<void> {
+  if (!(await isPassedOver(commit, cwd, signal))) return;
+  const text = `${MANIFEST_FILE} here is not in the commit ${commit.slice(0, 12)}, and says nothing of it: conventions do.`;
+  tell({ type: "warning", text });
 }
 
 /** Changes that lie here and that nothing is told of. */
@@ -126,7 +136,7 @@ export async function originHere({
 }: Pick<FindOptions, "app" | "cwd" | "env" | "tell" | "signal">): Promise<Origin> {
   const { origin, left } = await originOf(cwd, signal);
   if (app === null) await refuseBelowManifest(origin, cwd);
-  await refuseNewManifest({ origin, left }, cwd, signal);
+  await refuseNewManifest(origin, cwd, signal);
   if (app === null && !(await isApp(origin, { env, signal }))) throw nothingHere(cwd);
   const { app: own } = app === null ? { app } : await readManifest(origin, { env, signal });
   if (app !== own) {

@@ -112,6 +112,14 @@ export async function isCommitted(
   return listed !== "";
 }
 
+/** Is a file one that git is told to leave alone? */
+export async function ignored(dir: string, name: string, signal: AbortSignal): Promise<boolean> {
+  const said = await git(dir, ["check-ignore", "--", name], signal).catch((err: unknown) =>
+    quiet(err, signal),
+  );
+  return said !== undefined;
+}
+
 function quiet(_err: unknown, signal: AbortSignal): undefined {
   signal.throwIfAborted();
 }

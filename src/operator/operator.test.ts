@@ -177,7 +177,7 @@ test("a commit is released from its own content; what is not committed is left a
 });
 
 test("a manifest that was written but not committed is not passed over", async (t) => {
-  const { absent, operator, options, dir } = await cluster(t);
+  const { absent, operator, options, dir, events } = await cluster(t);
   await absent("n1");
   const repo = path.join(dir, "shop");
   mkdirSync(repo);
@@ -186,10 +186,19 @@ test("a manifest that was written but not committed is not passed over", async (
   git(repo, "add", "-A");
   git(repo, "commit", "-qm", "one");
   writeFileSync(path.join(repo, "skein.yaml"), "app: shop\nkind: files\ntargets: n1\n");
-  const refused = { code: "MANIFEST_UNCOMMITTED" } as const;
+  const refused = { code: "MANIFEST_UNCOMMITTED", hint: /^Commit it: git add skein\.yaml/ } as const;
   await assert.rejects(deploy(operator, options({ cwd: repo })), refused);
   await assert.rejects(deploy(operator, options({ cwd: repo, app: "shop" })), refused);
   await assert.rejects(planDeploy(operator, options({ cwd: repo })), refused);
+  const exclude = path.join(repo, ".git", "info", "exclude");
+  writeFileSync(exclude, "*.yaml\n");
+  const ignored = { ...refused, hint: /^git ignores it\. Commit it: git add --force skein\.yaml/ };
+  await assert.rejects(deploy(operator, options({ cwd: repo })), ignored);
+  events.length = 0;
+  await findTarget(operator, options({ cwd: repo, app: "shop", version: "HEAD" }));
+  const [told] = events.flatMap((event) => (event.type === "warning" ? [event.text] : []));
+  assert.match(told ?? "", /^skein\.yaml here is not in the commit/, "who names a commit is told");
+  rmSync(exclude);
   git(repo, "add", "-A");
   await assert.rejects(deploy(operator, options({ cwd: repo })), refused);
   git(repo, "commit", "-qm", "two");

@@ -19,7 +19,7 @@ import { workFolder } from "../source/work-folder.ts";
 import { GitObjects } from "../source/git-objects.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
-import { checkOut, isCommitted, placedCommit, uncommitted, unreadRepository } from "./git.ts";
+import { checkOut, ignored, isCommitted, placedCommit, uncommitted, unreadRepository } from "./git.ts";
 import { folderOfApp } from "./folder-of-app.ts";
 import { commitReader, folderReader, sourceReader } from "./tree-reader.ts";
 
@@ -84,17 +84,19 @@ export async function originOf(
  * just written one means that.
  * @throws SkeinError MANIFEST_UNCOMMITTED
  */
-export async function refuseNewManifest(
-  { origin, left }: { readonly origin: Origin; readonly left: readonly string[] },
-  dir: string,
-  signal: AbortSignal,
-): Promise<void> {
-  if (origin.kind !== "commit" || left.length === 0) return;
-  if (!(await hasManifest(dir)) || (await isCommitted(dir, MANIFEST_FILE, origin.commit, signal))) return;
+export async function refuseNewManifest(origin: Origin, dir: string, signal: AbortSignal): Promise<void> {
+  if (origin.kind !== "commit" || !(await isPassedOver(origin.commit, dir, signal))) return;
+  const isIgnored = await ignored(dir, MANIFEST_FILE, signal);
+  const add = `git add ${isIgnored ? "--force " : ""}${MANIFEST_FILE}`;
   throw new SkeinError("MANIFEST_UNCOMMITTED", `${MANIFEST_FILE} is here, but not in the commit (HEAD)`, {
-    hint: `Commit it: git add ${MANIFEST_FILE} && git commit. Or take the folder as it is: --from .`,
+    hint: `${isIgnored ? "git ignores it. " : ""}Commit it: ${add} && git commit. Or take the folder as it is: --from .`,
     data: { path: dir, commit: origin.commit },
   });
+}
+
+/** Does a manifest lie in a folder that its part of a commit has none of? */
+export async function isPassedOver(commit: string, dir: string, signal: AbortSignal): Promise<boolean> {
+  return (await hasManifest(dir)) && !(await isCommitted(dir, MANIFEST_FILE, commit, signal));
 }
 
 /**
