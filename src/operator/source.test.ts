@@ -31,3 +31,25 @@ test("a folder is built in a copy, by whatever name, without what its programs l
   assert.deepEqual(lines, Array(2).fill("tmp.pipe is not in the build's copy: it is no file"));
   assert.deepEqual(fs.readdirSync(app).toSorted(), ["in", "link", "skein.yaml", "tmp.pipe"]);
 });
+
+test("a pattern of build.files that takes nothing is told", async (t) => {
+  const dir = tempDir(t);
+  const app = writeTree(path.join(dir, "app"), {
+    "skein.yaml": "build: { files: [dist, lib/*.py, '!*.map'] }\n",
+    "dist/a.js": "content",
+    "lib/a.js": "content",
+  });
+  const lines: string[] = [];
+  await using opened = await openSource(
+    { kind: "path", path: app },
+    {
+      env: "default",
+      paths: pathsFrom({ SKEIN_HOME: path.join(dir, "home") }),
+      onLine: (line: string) => lines.push(line),
+      signal: t.signal,
+    },
+  );
+  const entries = await opened.source.entries(t.signal);
+  assert.deepEqual(entries.map((entry) => entry.path).toSorted(), ["dist", "dist/a.js", "skein.yaml"]);
+  assert.deepEqual(lines, ["build.files: nothing is taken by lib/*.py"]);
+});

@@ -10,13 +10,14 @@ import {
 import type { Build, Manifest } from "../app/manifest.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
-import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
+import type { TreeSource } from "../release/tree/tree-source.ts";
 import type { Paths } from "../lib/paths.ts";
 import { cacheDir } from "./home.ts";
 import { directorySource, isOneOf } from "../source/directory.ts";
 import { build } from "../source/build.ts";
 import { workFolder } from "../source/work-folder.ts";
 import { GitObjects } from "../source/git-objects.ts";
+import { idleGlobs } from "../source/globs.ts";
 import { gitSource } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
 import { checkOut, ignored, isCommitted, placedCommit, uncommitted, unreadRepository } from "./git.ts";
@@ -251,28 +252,31 @@ async function finished(
 ): Promise<Finished> {
   if (packed !== undefined) return { source: packed, reader };
   // Without its manifest a node would not know what to run.
-  const chosen = steps.files === null ? {} : { files: [...steps.files, MANIFEST_FILE] };
-  const isListed = steps.files !== null;
+  const { files } = steps;
+  const chosen = files === null ? {} : { files: [...files, MANIFEST_FILE] };
   if (steps.run !== null || steps.test !== null) {
     const dir = await built(origin, steps, stack, options);
     const source = directorySource(dir, { ...(await nameOf(origin)), ...chosen });
-    return isListed ? listed(source, options.signal) : { source, reader: folderReader(dir) };
+    return files !== null ? await chosenOf(source, files, options) : { source, reader: folderReader(dir) };
   }
   const reading = objects === undefined ? {} : { objects };
   const source =
     origin.kind === "path"
       ? directorySource(origin.path, { ...chosen, own: ownOf(options.paths) })
       : stack.use(await gitSource({ ...origin, ...chosen, ...reading }, options.signal));
-  return isListed ? listed(source, options.signal) : { source, reader };
+  return files !== null ? await chosenOf(source, files, options) : { source, reader };
 }
 
 /** A source of which a part is chosen has to be listed to know its top; once is enough for that and for a release. */
-function listed(whole: TreeSource, signal: AbortSignal): Finished {
-  let entries: Promise<readonly SourceEntry[]> | undefined;
-  const source = {
-    ...whole,
-    entries: async (within: AbortSignal) => await (entries ??= whole.entries(within)),
-  };
+async function chosenOf(
+  whole: TreeSource,
+  files: readonly string[],
+  { onLine, signal }: SourceOptions,
+): Promise<Finished> {
+  const entries = await whole.entries(signal);
+  const taken = entries.map((entry) => entry.path);
+  for (const glob of idleGlobs(files, taken)) onLine(`build.files: nothing is taken by ${glob}`);
+  const source = { ...whole, entries: async () => await Promise.resolve(entries) };
   return { source, reader: sourceReader(source, signal) };
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { globFilter, isGlob } from "./globs.ts";
+import { globFilter, idleGlobs, isGlob } from "./globs.ts";
 
 test("a pattern takes what it says and everything below, and nothing else", () => {
   const cases: readonly [glob: string, takes: string[], leaves: string[]][] = [
@@ -18,6 +18,8 @@ test("a pattern takes what it says and everything below, and nothing else", () =
     ["[!a-c]x", ["dx"], ["ax"]],
     ["[\\d]x", ["\\x", "dx"], ["1x"]],
     ["{a,b/*}.js", ["a.js", "b/c.js"], ["c.js", "b/c/d.js"]],
+    ["{a,b{c,d/{e,f}}}.js", ["a.js", "bc.js", "bd/e.js", "bd/f.js"], ["b.js", "bc}.js", "e.js", "a,b.js"]],
+    ["{a,{b}.js", ["{a,b.js"], ["a.js", "b.js"]],
     ["a{b", ["a{b"], ["ab"]],
     ["a[b", ["a[b"], ["ab"]],
     ["a.b+(c)^$|\\", ["a.b+(c)^$|\\"], ["aXb+(c)^$|\\"]],
@@ -35,6 +37,12 @@ test("later patterns win, and with none everything is taken", () => {
   const all = globFilter(["!*.map"]);
   assert.deepEqual(["a.js", "a.map"].map(all), [true, false]);
   assert.ok(globFilter(undefined)("a") && globFilter([])("a"));
+});
+
+test("a pattern that takes nothing is named", () => {
+  const taken = ["dist/a.js", "skein.yaml"];
+  assert.deepEqual(idleGlobs(["dist", "dits", "**/*.js", "!*.map", "skein.yaml"], taken), ["dits"]);
+  assert.deepEqual(idleGlobs(["."], []), ["."]);
 });
 
 test("every text is a pattern but one whose range runs backwards", () => {
