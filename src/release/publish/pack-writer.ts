@@ -17,6 +17,7 @@ import {
   type EncodedPack,
   type PackedFrame,
 } from "../tree/pack.ts";
+import { refuseManyPacks } from "../tree/release-index.ts";
 
 /** In the catalogue, the pack of a chunk or list whose pack is not stored yet. */
 const UNSTORED = "" as Digest;
@@ -134,6 +135,7 @@ export class PackWriter {
     lists: ReadonlyMap<Digest, readonly ChunkRef[]>,
     signal: AbortSignal,
   ): Promise<void> {
+    refuseManyPacks(this.stored.length + 1);
     faultPoint("publish.pack");
     await this.#depot.put(packName(pack.id), piecesBlob(pack.pieces, pack.id), signal);
     faultPoint("publish.packed");

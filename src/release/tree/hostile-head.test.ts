@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
 import { test } from "node:test";
-import { digestOf, type ChunkId } from "../../lib/ids.ts";
+import { digestOf, type ChunkId, type TreeId } from "../../lib/ids.ts";
 import { noise } from "../release.fixture.ts";
 import { MAX_CHUNK } from "./gear.ts";
 import {
@@ -14,7 +14,7 @@ import {
   PRELUDE_BYTES,
   type FrameRef,
 } from "./pack.ts";
-import { decodeIndex } from "./release-index.ts";
+import { decodeIndex, encodeIndex } from "./release-index.ts";
 
 /** A pack's first bytes around a head of any content, sealed as the format wants it. */
 function headOf(raw: Buffer, { magic = "skpack1\n", says = raw.length } = {}): Buffer {
@@ -128,6 +128,19 @@ const INDEXES: readonly [what: string, lines: readonly string[]][] = [
   ["a delta of no length", [`${delta} 01`]],
   ["a delta with more to say", [`${delta} 1 1`]],
 ];
+
+test("no index is written that is not read", () => {
+  const packs = Array.from({ length: 10_000 }, (_, n) => digestOf(`pack ${n}`));
+  const deltas = Array.from({ length: 64 }, (_, n) => ({
+    from: digestOf(`tree ${n}`) as string as TreeId,
+    bytes: n,
+  }));
+  assert.deepEqual(decodeIndex(encodeIndex({ packs, deltas })), { packs, deltas });
+  const more = [...packs, digestOf("one more")];
+  assert.throws(() => encodeIndex({ packs: more, deltas: [] }), { code: "TREE_REFUSED" });
+  const text = more.map((id) => `pack ${id}\n`).join("");
+  assert.throws(() => decodeIndex(Buffer.from(`skein-index-1\n${text}`)), { code: "PACK_CORRUPT" });
+});
 
 test("an index that is right is read", () => {
   const { packs, deltas } = decodeIndex(Buffer.from(`skein-index-1\n${pack}\n${delta} 7\n`));

@@ -31,7 +31,9 @@ export const deltaName = (to: TreeId, from: TreeId): string => `deltas/${to}.${f
 /** Longest index that is read, in bytes. */
 export const INDEX_BYTES = 1024 * 1024;
 
+/** @throws SkeinError TREE_REFUSED where nobody would read it */
 export function encodeIndex({ packs, deltas }: ReleaseIndex): Buffer {
+  refuseManyPacks(packs.length);
   const lines = [
     ...packs.map((id) => `pack ${id}\n`),
     ...deltas.slice(0, MAX_DELTAS).map(({ from, bytes }) => `delta ${from} ${bytes}\n`),
@@ -39,15 +41,24 @@ export function encodeIndex({ packs, deltas }: ReleaseIndex): Buffer {
   return Buffer.from(HEAD + lines.join(""));
 }
 
+/** @throws SkeinError TREE_REFUSED where more packs than an index names would hold a tree */
+export function refuseManyPacks(packs: number): void {
+  if (packs <= MAX_PACKS) return;
+  throw new SkeinError("TREE_REFUSED", `the release fills more than ${MAX_PACKS} packs of 16 MiB`, {
+    hint: "Leave out what needs no deploying, or deploy it as several apps.",
+    data: { packs, limit: MAX_PACKS },
+  });
+}
+
 /** @throws SkeinError PACK_CORRUPT */
 export function decodeIndex(bytes: Uint8Array): ReleaseIndex {
   const text = Buffer.from(bytes).toString("latin1");
   if (!text.startsWith(HEAD) || !text.endsWith("\n")) throw damaged();
   const lines = text.slice(HEAD.length).split("\n").slice(0, -1);
-  if (lines.length > MAX_PACKS + MAX_DELTAS) throw damaged();
-  const end = lines.findIndex((line) => line.startsWith("delta "));
-  const packs = (end === -1 ? lines : lines.slice(0, end)).map(decodePack);
-  return { packs, deltas: end === -1 ? [] : lines.slice(end).map(decodeDelta) };
+  const first = lines.findIndex((line) => line.startsWith("delta "));
+  const end = first === -1 ? lines.length : first;
+  if (end > MAX_PACKS || lines.length - end > MAX_DELTAS) throw damaged();
+  return { packs: lines.slice(0, end).map(decodePack), deltas: lines.slice(end).map(decodeDelta) };
 }
 
 function decodePack(line: string): Digest {
