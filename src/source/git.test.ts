@@ -224,3 +224,18 @@ test("an entry of a mode that git knows nothing of is refused by name", async (t
     message: /odd.*its mode is 100600/,
   });
 });
+
+test("a commit that names one folder many times is refused before it is listed", async (t) => {
+  const { repo } = repository(t);
+  const tree = (list: string): string =>
+    execFileSync("git", ["-C", repo, "mktree"], { input: list, encoding: "utf8" }).trim();
+  let top = git(repo, "rev-parse", "HEAD:app/lib");
+  // 2 files, 20 folders in each of 20 folders in each of …: 10 levels are some 20 million million files.
+  for (let level = 0; level < 10; level++)
+    top = tree(Array.from({ length: 20 }, (_, n) => `040000 tree ${top}\td${n}\n`).join(""));
+  const commit = git(repo, "commit-tree", "-m", "bomb", top);
+  await assert.rejects(gitSource({ repo, commit }, t.signal), {
+    code: "TREE_REFUSED",
+    message: /more than 1000000 files and folders/,
+  });
+});

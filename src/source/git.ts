@@ -1,5 +1,6 @@
 import path from "node:path";
 import { SkeinError } from "../lib/errors.ts";
+import { MAX_ENTRIES } from "../release/tree/arrange.ts";
 import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
 import { GitObjects } from "./git-objects.ts";
 import { globFilter } from "./globs.ts";
@@ -39,6 +40,8 @@ export const MODES = {
 };
 
 const FILES = new Set([MODES.file, MODES.group, MODES.run]);
+
+const TOO_MANY_ENTRIES = `the commit has more than ${MAX_ENTRIES} files and folders`;
 
 /** Files of Git LFS in a commit begin with this, and are short. */
 const POINTER = "version https://git-lfs.github.com/spec/";
@@ -132,21 +135,25 @@ export async function filesNamed(
   return entries.filter(({ mode, path: at }) => FILES.has(mode) && path.posix.basename(at) === name);
 }
 
-/** Everything below a tree, one round of reading for each level. */
+/**
+ * Everything below a tree, one round of reading for each level, and each tree once: a commit of a few hundred bytes can
+ * name one tree many times, in many folders, and so come to more than any machine holds.
+ */
 async function listTree(objects: GitObjects, root: string, signal: AbortSignal): Promise<TreeEntry[]> {
   const found: TreeEntry[] = [];
   let level: readonly { id: string; under: string }[] = [{ id: root, under: "" }];
   while (level.length > 0) {
-    const trees = await objects.readWhole(
-      level.map(({ id }) => id),
-      signal,
-    );
-    const entries = trees.flatMap((object, i) => parseTree(level[i]?.under ?? "", object.bytes));
-    // One by one: a level may have more than a call takes.
-    for (const entry of entries) found.push(entry);
-    level = entries
-      .filter(({ mode }) => mode === MODES.tree)
-      .map(({ id, path }) => ({ id, under: `${path}/` }));
+    const trees = await objects.readWhole([...new Set(level.map(({ id }) => id))], signal);
+    const bytesOf = new Map(trees.map(({ id, bytes }) => [id, bytes]));
+    const next: { id: string; under: string }[] = [];
+    for (const { id, under } of level) {
+      for (const entry of parseTree(under, bytesOf.get(id) ?? Buffer.alloc(0))) {
+        found.push(entry);
+        if (entry.mode === MODES.tree) next.push({ id: entry.id, under: `${entry.path}/` });
+      }
+      if (found.length > MAX_ENTRIES) throw refuse("TREE_REFUSED", under, TOO_MANY_ENTRIES);
+    }
+    level = next;
   }
   return found;
 }
