@@ -71,6 +71,13 @@ test("help and the version need no cluster and no network", (t) => {
     ["--version", "--json"],
   ])
     assert.match(String(lastLine(skein(dir, ...words).out)["version"]), /^\d+\.\d+\.\d+$/, words.join(" "));
+  for (const words of [["--help"], ["deploy", "--help"], ["help", "node", "invite"]]) {
+    const told = skein(dir, ...words, "--json").out;
+    assert.equal(told.trim().split("\n").length, 1, "one event");
+    const result = { type: "result", ok: true, help: skein(dir, ...words).out };
+    assert.deepEqual(lastLine(told), result, words.join(" "));
+    assert.equal(skeinWith(dir, { SKEIN_JSON: "1" }, ...words).out, told);
+  }
   const one = skein(dir, "deploy", "--help");
   assert.equal(one.exit, 0);
   assert.match(one.out, /skein --help lists the flags of every command/);
@@ -206,6 +213,11 @@ test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
   const { exit, err } = skein(dir, "status");
   assert.equal(exit, 1);
   assert.match(err, /lists no hub.*skein list --master.*NO_HUB/s);
+  writeFileSync(path.join(dir, "notes.txt"), "one");
+  const spooled = skein(dir, "spool", "notes.txt", "--bucket", `dir:${dir}/bucket`);
+  assert.equal(spooled.exit, 0, spooled.err);
+  const listed = skein(dir, "list", "--bucket", `dir:${dir}/bucket`);
+  assert.deepEqual([listed.exit, listed.out], [0, "notes\n"], "who names a bucket asks that");
 });
 
 test("a deployment to a bucket is refused what takes somebody who watches, and not half of it done", (t) => {

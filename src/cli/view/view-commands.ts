@@ -12,10 +12,10 @@ export function registerViews(program: Command, run: Run): void {
     .description("apps, then nodes; or: nodes, versions, an app's releases, the nodes of a selector")
     .argument("[what]")
     .option("--master", "what a bucket has: its packages, or a package's revisions (skein ftl list)")
-    .option("--bucket <address>", "with --master: dir:PATH or s3://BUCKET/PREFIX")
+    .option("--bucket <address>", "what this one has, as with --master: dir:PATH or s3://BUCKET/PREFIX")
     .action(async (what: string | undefined, flags: MasterFlags, command: Command) => {
       await run(command, async (context) => {
-        if (flags.master === true)
+        if (flags.master === true || flags.bucket !== undefined)
           return await (await import("../bucket/ftl-master.ts")).list(context, what, flags);
         return await (await import("./view-bodies.ts")).list(context, what);
       });
