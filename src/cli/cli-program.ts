@@ -58,8 +58,13 @@ skein --help lists the flags of every command (--app, --env, --on, --json, --tim
 /**
  * The grammar. Bodies set the exit code through `done`.
  * @param words what was typed: where it begins with a verb, those that are defined with it are enough
+ * @param tellHelp given help that was asked for, piece by piece. Default: stdout
  */
-export function cliProgram(done: (exit: number) => void, words: readonly string[] = []): Command {
+export function cliProgram(
+  done: (exit: number) => void,
+  words: readonly string[] = [],
+  tellHelp?: (text: string) => void,
+): Command {
   const program = new Command("skein")
     .description("Deploys to servers you run yourself: signed, content-addressed, with no request lost.")
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
@@ -77,7 +82,10 @@ export function cliProgram(done: (exit: number) => void, words: readonly string[
   // Of the group that is named last, as the tools are.
   program.helpCommand("help [command]", "how a command is used");
   // What cannot be read is reported as every other failure is, by main.
-  const silent = { outputError: (): void => undefined };
+  const silent = {
+    outputError: (): void => undefined,
+    ...(tellHelp === undefined ? {} : { writeOut: tellHelp }),
+  };
   program.configureOutput(silent);
   for (const command of everyCommand(program)) {
     command.exitOverride().showSuggestionAfterError().configureOutput(silent);

@@ -44,21 +44,27 @@ async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   let exit = 0;
-  const program = cliProgram((code) => {
-    exit = code;
-  }, words);
+  let help = "";
+  const done = (code: number): void => void (exit = code);
+  const program = cliProgram(done, words, isJson(words) ? (text) => (help += text) : undefined);
   try {
     await program.parseAsync(helpAsked(program, words), { from: "user" });
     return exit;
   } catch (err) {
     if (!(err instanceof CommanderError)) return await report(words, err, commandOf(program, words));
-    if (err.exitCode === 0) return 0;
+    if (err.exitCode === 0) return tellHelp(words, help);
     const command = commandOf(program, words);
     // Help that nobody asked for was printed already: a verb is missing.
     if (err.code === "commander.help")
       return isJson(words) ? await report(words, noVerb(command), command) : 2;
     return await report(words, misread(err, command), command);
   }
+}
+
+/** What was asked for is the result; people were told it already. */
+function tellHelp(words: readonly string[], help: string): number {
+  processIo({ json: isJson(words) }).event({ type: "result", ok: true, help });
+  return 0;
 }
 
 const noVerb = (command: string): SkeinError =>
