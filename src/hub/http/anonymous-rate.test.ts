@@ -25,6 +25,13 @@ test("each address has a hundred requests at once, then as many as the rate give
   assert.equal(passing(rate, "192.0.2.1"), 100);
 });
 
+test("who has a network of addresses has one rate for all of them", () => {
+  const rate = new AnonymousRate(fakeClock(), 20);
+  assert.equal(passing(rate, "2001:db8::1"), 100);
+  assert.equal(passing(rate, "2001:db8::ffff:1"), 0);
+  assert.equal(passing(rate, "2001:db8:0:1::1"), 100);
+});
+
 test("a clock that is set back refuses nobody for longer", () => {
   const clock = fakeClock();
   const rate = new AnonymousRate(clock, 20);

@@ -1,6 +1,7 @@
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
+import { networkOf } from "./network-of.ts";
 
 /** Requests that an address may make at once before it is held to the rate. */
 const BURST = 100;
@@ -14,7 +15,7 @@ interface Bucket {
 /**
  * Holds callers whom nobody vouches for to a rate: each costs the hub a handshake and a look-up.
  *
- *   tokens = min(BURST, tokens + elapsed * perSec)      per address; one token a request
+ *   tokens = min(BURST, tokens + elapsed * perSec)      per address, an IPv6 one as its /64; one token a request
  *
  * A higher rate lets more nodes of one address join at once, and strangers cost more.
  */
@@ -31,11 +32,12 @@ export class AnonymousRate {
   /** @throws SkeinError TOO_MANY */
   take(address: string): void {
     const now = this.#clock.now();
-    const bucket = this.#buckets.get(address) ?? { tokens: BURST, at: now };
+    const network = networkOf(address);
+    const bucket = this.#buckets.get(network) ?? { tokens: BURST, at: now };
     // Where the clock was set back nobody knows how long it is since the last.
     const elapsedMs = Math.max(0, now - bucket.at);
     const tokens = Math.min(BURST, bucket.tokens + (elapsedMs / 1000) * this.#perSec);
-    if (tokens < 1) throw new SkeinError("TOO_MANY", `too many requests from ${address}`);
-    keepNewest(this.#buckets, ADDRESSES_KEPT, address, { tokens: tokens - 1, at: now });
+    if (tokens < 1) throw new SkeinError("TOO_MANY", `too many requests from ${network}`);
+    keepNewest(this.#buckets, ADDRESSES_KEPT, network, { tokens: tokens - 1, at: now });
   }
 }

@@ -1,5 +1,6 @@
 /** Connections of which no request has come yet by anybody whom the hub knows. */
 import type { Duplex } from "node:stream";
+import { networkOf } from "./network-of.ts";
 
 const PER_ADDRESS = 512;
 const IN_ALL = 4096;
@@ -20,7 +21,8 @@ export class Strangers {
     this.#graceMs = graceMs;
   }
 
-  came(socket: Duplex, address: string): void {
+  came(socket: Duplex, from: string): void {
+    const address = networkOf(from);
     const timer = setTimeout(() => socket.destroy(), this.#graceMs);
     this.#open.set(socket, { address, timer });
     const neighbours = this.#byAddress.get(address) ?? new Set();
