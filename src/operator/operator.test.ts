@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  existsSync,
+  utimesSync,
+} from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { nodeKeys } from "../agent/node/node-keys.ts";
@@ -450,11 +460,16 @@ test("what was signed is sent again after a cut with the same bytes, and gives w
     goesBack: false,
     part: false,
   };
+  const kept = path.join(paths.etc, "operator", "sent", `${app}.default.json`);
+  // What a command that was killed while it wrote one has left.
+  const left = `${kept}.0123456789ab.tmp`;
+  writeFileSync(left, "half");
+  utimesSync(left, new Date(0), new Date(0));
   assert.equal(await send(operator, sent, signal), order);
+  assert.equal(existsSync(left), false);
   events.length = 0;
   await deliverEarlier(operator, app, options({}));
   assert.deepEqual(events, []);
-  const kept = path.join(paths.etc, "operator", "sent", `${app}.default.json`);
   writeFileSync(kept, JSON.stringify(sent));
   await deliverEarlier({ ...operator, dryRun: new DryRun() }, app, options({}));
   assert.deepEqual(

@@ -4,7 +4,7 @@ import path from "node:path";
 import * as z from "zod";
 import { errnoOf, isSkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { asSkeinError, readIfThere, writeFileAtomic } from "../lib/files.ts";
+import { asSkeinError, readIfThere, removeLeft, writeFileAtomic } from "../lib/files.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Paths } from "../lib/paths.ts";
 import { retry } from "../lib/retry.ts";
@@ -66,6 +66,7 @@ export async function send(
 ): Promise<Digest> {
   const file = fileOf(operator.paths, sent);
   await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  removeLeft(path.dirname(file));
   await writeFileAtomic(file, JSON.stringify(sent));
   faultPoint("operator.signed");
   try {

@@ -4,7 +4,7 @@ import { orderEntryBytes, parseOrderEntry, type OrderEntry } from "../../bucket/
 import { ordersOf, publishOrder, whereItMoved } from "../../bucket/publish.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { releaseIdOf, type Order, type Roster } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
@@ -137,6 +137,7 @@ async function send(
 ): Promise<"published" | "contested"> {
   const file = keptFile(operator, name, "sent-to-bucket");
   await fs.mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  removeLeft(path.dirname(file));
   await writeFileAtomic(file, orderEntryBytes(entry));
   faultPoint("operator.signed");
   return await deliver(operator, file, entry, signal);

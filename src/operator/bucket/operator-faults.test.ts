@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
@@ -72,7 +73,17 @@ test("an order that cannot be read just now is no reason to build on the one bef
   const world = await bucketWorld(t);
   const [first, second] = [await world.spool("site", { v: "1" }), await world.spool("site", { v: "2" })];
   await world.jump(first);
+  const [kept = assert.fail()] = readdirSync(path.join(world.dir, "op/etc/operator/sent-to-bucket"));
+  const left = path.join(
+    world.dir,
+    "op/etc/operator/sent-to-bucket",
+    kept,
+    "site.default.json.0123456789ab.tmp",
+  );
+  writeFileSync(left, "half");
+  utimesSync(left, new Date(0), new Date(0));
   await world.jump(second);
+  assert.equal(existsSync(left), false, "what a command that was killed while it wrote has left");
   const operator = await world.operator();
   const { documents } = operator.bucket;
   const newest = (await ordersOf("site", "default", { documents, signal: t.signal })).at(-1) ?? assert.fail();
