@@ -1,12 +1,24 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
-import { test } from "node:test";
+import { after, test, type TestContext } from "node:test";
+import { directoryDepot } from "../depot/directory.ts";
 import { listInstalls, readRecord, spareDir, stagingDir } from "./record/install-record.ts";
 import type { Installed } from "./install/install.ts";
-import type { Published } from "./publish/publish.ts";
-import { makeWorld, noise, readTree, releaseId, writeTree, type Tree } from "./release.fixture.ts";
+import { makeSpare } from "./install/spare.ts";
+import { publish, type Published } from "./publish/publish.ts";
+import {
+  makeWorld,
+  noise,
+  plainSource,
+  readTree,
+  releaseId,
+  writeTree,
+  type Tree,
+  type World,
+} from "./release.fixture.ts";
 import { verifyInstall } from "./install/verify-install.ts";
 import { childProgram } from "../lib/child.fixture.ts";
 
@@ -26,6 +38,35 @@ const SCRIPT = childProgram(import.meta.dirname, "release-run.child.ts");
 function run(fault: string, ...args: string[]) {
   const env = { ...process.env, SKEIN_FAULT: fault };
   return spawnSync(process.execPath, [SCRIPT, ...args], { env, encoding: "utf8" });
+}
+
+const kept = fs.mkdtempSync(path.join(os.tmpdir(), "skein-faults-"));
+after(() => fs.rmSync(kept, { recursive: true }));
+const publishing = new Map<string, Promise<readonly Published[]>>();
+
+/** A world in whose depot these trees are, each published after the one before: once for all, since it takes longer than what is killed. */
+async function worldWith(
+  t: TestContext,
+  name: string,
+  ...trees: readonly Tree[]
+): Promise<{ readonly world: World; readonly published: readonly Published[] }> {
+  const from = path.join(kept, name);
+  const first = publishing.get(name) ?? publishAll(t, from, trees);
+  publishing.set(name, first);
+  const published = await first;
+  const world = makeWorld(t);
+  fs.cpSync(from, path.join(world.dir, "depot"), { recursive: true });
+  return { world, published };
+}
+
+async function publishAll(t: TestContext, to: string, trees: readonly Tree[]): Promise<readonly Published[]> {
+  const world = makeWorld(t);
+  const published: Published[] = [];
+  for (const tree of trees)
+    published.push(
+      await world.publish(tree, { depot: directoryDepot(to), previous: published.at(-1) ?? null }),
+    );
+  return published;
 }
 
 const PUBLISH_POINTS = [
@@ -49,10 +90,15 @@ for (const point of PUBLISH_POINTS) {
     const depot = path.join(world.dir, "depot");
     const cache = path.join(world.dir, "cache");
     assert.equal(run(point, "publish", depot, source, cache).signal, "SIGKILL");
-    const again = run("", "publish", depot, source, cache);
-    assert.equal(again.status, 0, again.stderr);
-    const published = JSON.parse(again.stdout) as Published;
-    const expected = await makeWorld(t).publish(NEW);
+    const published = await publish({
+      source: plainSource(source),
+      depot: directoryDepot(depot),
+      previous: null,
+      now: 1_700_000_000_000,
+      cacheDir: cache,
+      signal: t.signal,
+    });
+    const [expected = assert.fail()] = (await worldWith(t, "new", NEW)).published;
     assert.deepEqual(
       [published.tree, published.rows, published.since],
       [expected.tree, expected.rows, expected.since],
@@ -80,11 +126,10 @@ const INSTALL_POINTS = [
 
 for (const point of INSTALL_POINTS) {
   test(`an install killed at ${point} leaves the old release whole, and the next one finishes`, async (t) => {
-    const world = makeWorld(t);
-    const first = await world.publish(OLD);
+    const { world, published } = await worldWith(t, "update", OLD, NEW);
+    const [first = assert.fail(), second = assert.fail()] = published;
     const old = await world.install(1, first);
     const before = readTree(old.dir);
-    const second = await world.publish(NEW, { previous: first });
     const args = ["install", path.join(world.dir, "depot"), world.revs, "2", JSON.stringify(second)];
     assert.equal(run(point, ...args).signal, "SIGKILL");
 
@@ -93,9 +138,7 @@ for (const point of INSTALL_POINTS) {
     assert.equal((await listInstalls(world.revs)).length, appeared ? 2 : 1);
     assert.deepEqual(readTree(old.dir), before);
 
-    const again = run("", ...args);
-    assert.equal(again.status, 0, again.stderr);
-    const installed = JSON.parse(again.stdout) as Installed;
+    const installed = await world.install(2, second);
     assert.equal(installed.already, appeared);
     const found = readTree(path.join(world.revs, releaseId(2)));
     assert.deepEqual(found, { ...NEW, a: null });
@@ -127,27 +170,30 @@ const SPARE_POINTS = [
   ["", "install.renamed"],
 ] as const;
 
+const GONE: Tree = { "old/gone.txt": "gone", "z.txt": "gone too", "a/two.sh": "two" };
+
 for (const [making, taking] of SPARE_POINTS) {
   test(`a spare is whole or of no use, killed at ${making || taking}`, async (t) => {
-    const world = makeWorld(t);
-    const gone: Tree = { "old/gone.txt": "gone", "z.txt": "gone too", "a/two.sh": "two" };
-    const first = await world.publish({ ...OLD, ...gone });
+    const { world, published } = await worldWith(t, "spare", { ...OLD, ...GONE }, NEW);
+    const [first = assert.fail(), second = assert.fail()] = published;
     await world.install(1, first);
-    const second = await world.publish(NEW, { previous: first });
+    const spare = async (n: number): Promise<unknown> =>
+      await makeSpare({ revs: world.revs, release: releaseId(n), leastFiles: 0, signal: t.signal });
     const words = ["spare", path.join(world.dir, "depot"), world.revs];
-    assert.equal(run(making, ...words, "1").signal, making === "" ? null : "SIGKILL");
+    if (making === "") await spare(1);
+    else assert.equal(run(making, ...words, "1").signal, "SIGKILL");
     const isMade = making === "" || making === "spare.made";
     assert.equal(fs.existsSync(spareDir(world.revs, releaseId(1))), isMade);
     // Where it goes on at once, and where an order comes first.
-    if (making.startsWith("spare.placing")) assert.equal(run("", ...words, "1").status, 0);
+    if (making.startsWith("spare.placing")) await spare(1);
 
     const args = ["install", path.join(world.dir, "depot"), world.revs, "2", JSON.stringify(second)];
-    assert.equal(run(taking, ...args).signal, taking === "" ? null : "SIGKILL");
-    assert.equal(run("", ...args).status, 0);
+    if (taking !== "") assert.equal(run(taking, ...args).signal, "SIGKILL");
+    await world.install(2, second);
     assert.deepEqual(readTree(path.join(world.revs, releaseId(2))), { ...NEW, a: null });
     assert.deepEqual(await verifyInstall(world.revs, releaseId(2), second.tree, t.signal), []);
     assert.deepEqual(await verifyInstall(world.revs, releaseId(1), first.tree, t.signal), []);
-    assert.equal(run("", ...words, "2").status, 0);
+    await spare(2);
     const left = fs.readdirSync(path.join(world.revs, ".install")).sort();
     assert.deepEqual(left, [`${releaseId(1)}.record`, `${releaseId(2)}.record`, `${releaseId(2)}.spare`]);
   });
@@ -163,10 +209,10 @@ for (const point of ["install.spare-taken", "install.spare-cleared"]) {
     const timeOf = (): number => fs.lstatSync(path.join(dir, "same.bin")).mtimeMs;
     const before = timeOf();
     const depot = path.join(world.dir, "depot");
-    run("", "spare", depot, world.revs, "1");
+    await makeSpare({ revs: world.revs, release: releaseId(1), leastFiles: 0, signal: t.signal });
     const args = ["install", depot, world.revs, "2", JSON.stringify(last)];
     assert.equal(run(point, ...args).signal, "SIGKILL");
-    assert.equal(run("", ...args).status, 0);
+    await world.install(2, last);
     assert.equal(timeOf(), before);
     assert.notEqual(fs.lstatSync(path.join(world.revs, releaseId(2), "same.bin")).mtimeMs, before);
   });
