@@ -6,51 +6,13 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { build, type Plugin } from "esbuild";
+import { lazyBuiltins, noLocales } from "./bundling.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
 /** `node scripts/build.ts [FOLDER]`: emptied first. */
 const out = path.resolve(process.argv[2] ?? path.join(root, "dist"));
 const stage = path.join(out, "package");
 const manifest = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
-
-/**
- * `import` of one of Node's modules evaluates all that it exports, lazily loaded parts (undici in node:http) included:
- * a third of what a command costs to start. getBuiltinModule evaluates what is used. Each export is named by itself, so
- * that the bundler keeps those that are used and need not copy the module.
- */
-const lazyBuiltins: Plugin = {
-  name: "lazy-builtins",
-  setup(esbuild) {
-    // What is imported when it is needed is left to Node: esbuild would give such an import no names.
-    esbuild.onResolve({ filter: /^node:/ }, ({ path: id, kind }) =>
-      kind === "dynamic-import" ? { path: id, external: true } : { path: id, namespace: "builtin" },
-    );
-    esbuild.onLoad({ filter: /./, namespace: "builtin" }, ({ path: id }) => ({ contents: namedExports(id) }));
-  },
-};
-
-function namedExports(id: string): string {
-  const names = Object.keys(process.getBuiltinModule(id) ?? {}).filter((name) =>
-    /^[A-Za-z_$][\w$]*$/.test(name),
-  );
-  const exported = names.filter((name) => name !== "default");
-  return [
-    `const builtin = process.getBuiltinModule(${JSON.stringify(id)});`,
-    "export default builtin;",
-    ...exported.map((name) => `const _${name} = /* @__PURE__ */ (() => builtin.${name})();`),
-    `export { ${exported.map((name) => `_${name} as ${name}`).join(", ")} };`,
-  ].join("\n");
-}
-
-/** zod exports all its languages by name; messages are English, which it takes by itself. */
-const noLocales: Plugin = {
-  name: "no-locales",
-  setup(esbuild) {
-    esbuild.onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({
-      contents: "export {};",
-    }));
-  },
-};
 
 /** commander starts programs only for commands that are programs of their own; none of ours is, and help is there sooner. */
 const noSubprograms: Plugin = {

@@ -20,6 +20,7 @@ import { S3_OF_RUN, startS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { builtChild } from "../src/lib/child.fixture.ts";
 import { buildPackage } from "../test/support/program.ts";
 import { inBatches } from "./batches.ts";
+import { lazyBuiltins, noLocales } from "./bundling.ts";
 import { RunFolder } from "./run-folder.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
@@ -147,6 +148,7 @@ async function buildChildren(dist) {
     bundle: true,
     format: "esm",
     platform: "node",
+    plugins: [lazyBuiltins, noLocales],
     banner: { js: require },
     logLevel: "error",
   });

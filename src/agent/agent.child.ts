@@ -1,4 +1,5 @@
 /** `node agent.child.ts <folder> <name> [<fewest files of a spare>]`: an agent as a process of its own, for tests that kill it. */
+import { flushCompileCache } from "node:module";
 import { systemClock } from "../lib/clock.ts";
 import { stderrLog, silentLog } from "../lib/log.ts";
 import { pathsFrom } from "../lib/paths.ts";
@@ -6,6 +7,7 @@ import { agentOptions } from "./agent.fixture.ts";
 import { runAgent } from "./agent.ts";
 import { directorySource } from "./source/source-directory.ts";
 
+flushCompileCache();
 const [, , folder = "", name = "", leastSpareFiles] = process.argv;
 const stop = new AbortController();
 process.on("SIGTERM", () => {
