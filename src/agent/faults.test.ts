@@ -128,7 +128,7 @@ function watchful(
       asked += 1;
       const { text, sentAfterMs } = await ask(port);
       if (!good.has(text)) (sentAfterMs > WINDOW_MS && HUNG_UP.test(text) ? late : bad).push(text);
-      await sleep(15); // an agent's start takes hundreds
+      await sleep(40); // an agent's start takes hundreds
     }
   })();
   return {
