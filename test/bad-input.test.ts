@@ -32,26 +32,36 @@ after(async () => {
 const source = async (name: string, files: Readonly<Record<string, string>>): Promise<string> =>
   await writeSource(cluster, name, files);
 
-/** A healthy version of an app, and someone who asks it all the time. */
-class Serving extends Asker {
+/** An app of which a healthy version is deployed. */
+interface Healthy {
   readonly app: string;
-  readonly #port: number;
-  #tried = 0;
+  readonly port: number;
+  readonly url: string;
+}
 
-  private constructor(app: string, port: number, url: string, also: readonly string[]) {
-    super(url, [`${app} v1`, ...also]);
-    this.app = app;
-    this.#port = port;
-  }
+async function healthy(app: string, more = ""): Promise<Healthy> {
+  const port = nextPort();
+  const dir = await source(`${app}-v1`, {
+    "skein.yaml": `app: ${app}\n${more}${RUN.replace("auto", String(port))}`,
+    "server.js": server(`${app} v1`),
+  });
+  await cluster.ok("deploy", "--from", dir, ...FAST);
+  return { app, port, url: await urlOf(cluster, app) };
+}
 
-  static async of(app: string, more = "", also: readonly string[] = []): Promise<Serving> {
-    const port = nextPort();
-    const dir = await source(`${app}-v1`, {
-      "skein.yaml": `app: ${app}\n${more}${RUN.replace("auto", String(port))}`,
-      "server.js": server(`${app} v1`),
-    });
-    await cluster.ok("deploy", "--from", dir, ...FAST);
-    return new Serving(app, port, await urlOf(cluster, app), also);
+let deployed: Promise<Healthy> | undefined;
+
+/** One that stays as it is, whoever fails to replace it. */
+const steady = async (): Promise<Healthy> => await (deployed ??= healthy("steady"));
+
+/** Someone who asks a healthy version all the time. */
+class Serving extends Asker {
+  readonly #of: Healthy;
+
+  /** @param also what else is a right answer */
+  constructor(of: Healthy, also: readonly string[] = []) {
+    super(of.url, [`${of.app} v1`, ...also]);
+    this.#of = of;
   }
 
   /** Deploys another version, which must fail so; the first one answers all the time. */
@@ -60,9 +70,9 @@ class Serving extends Asker {
     manifest: string,
     files: Readonly<Record<string, string>> = {},
   ): Promise<Refusal> {
-    this.#tried += 1;
-    const dir = await source(`${this.app}-bad${this.#tried}`, {
-      "skein.yaml": `app: ${this.app}\n${manifest.replace("listen: auto", `listen: ${this.#port}`)}`,
+    const { app, port } = this.#of;
+    const dir = await source(`${app}-bad${(bad += 1)}`, {
+      "skein.yaml": `app: ${app}\n${manifest.replace("listen: auto", `listen: ${port}`)}`,
       "server.js": server("bad"),
       ...files,
     });
@@ -71,6 +81,8 @@ class Serving extends Asker {
     return error;
   }
 }
+
+let bad = 0;
 
 /** Failed on the node for this reason, undone, and the error says where and what is left. */
 function undoneOf(error: Refusal, cause: string, why: RegExp): void {
@@ -378,8 +390,7 @@ describe("a version that is no good", () => {
     test(`one that ${what} is undone, and the old one serves all the time`, async () => {
       // Its port is attached before the last hook runs: until the undo the new one answers as well.
       const also = what.includes("last hook") ? ["bad"] : [];
-      const name = `bad-${cause.toLowerCase().replaceAll("_", "-")}-${what.length}`;
-      await using app = await Serving.of(name, "", also);
+      await using app = new Serving(await steady(), also);
       const text = manifest.replace("PORT", String(await freePort(cluster.nodes[0]?.address)));
       undoneOf(await app.fails([3, "DEPLOY_FAILED"], text, files), cause, why);
     });
@@ -392,7 +403,7 @@ describe("a version that is no good", () => {
     try {
       const address = other.address();
       assert.ok(typeof address === "object" && address !== null);
-      await using app = await Serving.of("port-taken");
+      await using app = new Serving(await steady());
       const text = RUN.replace("auto", String(address.port));
       const error = await app.fails([3, "DEPLOY_FAILED"], text);
       undoneOf(error, "PORT_TAKEN", new RegExp(String(address.port)));
@@ -402,8 +413,8 @@ describe("a version that is no good", () => {
   });
 
   test("one whose build or test fails is never deployed", async () => {
-    await using app = await Serving.of("bad-build");
-    const heads = async (): Promise<unknown> => await cluster.json("status", "bad-build");
+    await using app = new Serving(await steady());
+    const heads = async (): Promise<unknown> => await cluster.json("status", "steady");
     const before = await heads();
     const build = await app.fails([1, "BUILD_FAILED"], `${RUN}build: echo compiling; exit 9\n`);
     assert.match(build.message, /build/);
@@ -432,18 +443,21 @@ describe("a version that is no good", () => {
 });
 
 test("two deployments of one app at once: the second is told to wait, and the first goes on", async () => {
-  await using app = await Serving.of("busy");
+  await using app = new Serving(await steady());
   const heard = path.join(cluster.dir, "second-heard");
   const slow = await source("busy-slow", {
-    "skein.yaml": `app: busy\n${RUN}hooks: { pre_jump: { run: "until [ -e ${heard} ]; do sleep 0.05; done; exit 3" } }\n`,
+    "skein.yaml": `app: steady\n${RUN}hooks: { pre_jump: { run: "until [ -e ${heard} ]; do sleep 0.05; done; exit 3" } }\n`,
     "server.js": server("never"),
   });
   await cluster.ok("deploy", "--from", slow, ...FAST, "--detach");
-  const other = await source("busy-other", { "skein.yaml": `app: busy\n${RUN}`, "server.js": server("two") });
+  const other = await source("busy-other", {
+    "skein.yaml": `app: steady\n${RUN}`,
+    "server.js": server("two"),
+  });
   const error = await refused(cluster, [6, "DEPLOY_IN_PROGRESS"], ["deploy", "--from", other, ...FAST]);
-  assert.match(error.hint, /skein watch busy\).*skein abort busy\)/);
+  assert.match(error.hint, /skein watch steady\).*skein abort steady\)/);
   await fs.writeFile(heard, "");
-  const watched = resultEvent(await cluster.skein(["--json", "watch", "busy"]));
+  const watched = resultEvent(await cluster.skein(["--json", "watch", "steady"]));
   assert.deepEqual([watched.exit, watched.error?.code], [3, "DEPLOY_FAILED"]);
   app.unharmed();
 });
@@ -486,7 +500,7 @@ test("a disk without room for a release: refused before the first byte, and the 
   await cluster.addNode("small", {
     within: (home) => ["unshare", "-m", "sh", "-c", script, path.join(home, "lib")],
   });
-  await using app = await Serving.of("big", "targets: name=small\n");
+  await using app = new Serving(await healthy("big", "targets: name=small\n"));
   const dir = await source("big-v2", {
     "skein.yaml": `app: big\ntargets: name=small\n${RUN}`,
     "server.js": server("big v2"),
@@ -512,7 +526,7 @@ test("a disk that fills in the middle of an install: the old one serves, and the
   if (!canMount()) return t.skip("a small disk needs a mount namespace of its own, which needs root");
   const node = cluster.nodes.find(({ name }) => name === "small");
   assert.ok(node);
-  await using app = await Serving.of("fills", "targets: name=small\n");
+  await using app = new Serving(await healthy("fills", "targets: name=small\n"));
   const dir = await source("fills-v2", {
     "skein.yaml": `app: fills\ntargets: name=small\n${RUN}`,
     "server.js": server("fills v2"),
