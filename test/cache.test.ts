@@ -2,13 +2,27 @@
 import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { openBucket } from "../src/bucket/bucket.ts";
-import { startS3Server } from "../src/depot/s3/s3-server.fixture.ts";
+import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { startCluster, type Cluster } from "./support/cluster.ts";
 import { FAST, writeSource } from "./support/apps.ts";
 
-async function json(cluster: Cluster, cwd: string, ...args: string[]): Promise<Record<string, unknown>> {
+const s3 = sharedS3Server({ conditional: false });
+let cluster: Cluster;
+let stop: AbortController;
+
+before(async () => {
+  stop = new AbortController();
+  cluster = await startCluster({ signal: stop.signal });
+});
+
+after(async () => {
+  stop.abort();
+  await cluster[Symbol.asyncDispose]();
+});
+
+async function json(cwd: string, ...args: string[]): Promise<Record<string, unknown>> {
   const { stdout } = await cluster.okIn(cwd, "--json", "cache", ...args);
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Record<string, unknown>;
 }
@@ -19,8 +33,8 @@ async function filesIn(dir: string): Promise<string[]> {
 }
 
 /** Into a real bucket: every blob arrives, and a second time none is sent. */
-async function persistsToS3(cluster: Cluster, source: string): Promise<void> {
-  await using server = await startS3Server({ conditional: false });
+async function persistsToS3(source: string): Promise<void> {
+  const server = await s3();
   const name = await server.makeBucket();
   const persist = async (): Promise<Record<string, unknown>> => {
     const words = ["--json", "cache", "persist", "--s3-bucket", name];
@@ -44,14 +58,13 @@ async function persistsToS3(cluster: Cluster, source: string): Promise<void> {
   assert.equal((await persist())["sent"], 0);
 }
 
-test("what is put in comes out, is compared, mended, sent on and removed, here and on a node", async (t) => {
-  await using cluster = await startCluster({ signal: t.signal });
+test("what is put in comes out, is compared, mended, sent on and removed, here and on a node", async () => {
   const source = await writeSource(cluster, "tool", {
     "skein.yaml": "app: tool\nkind: files\nbuild: tr a-z A-Z < a.txt > made.txt\n",
     "a.txt": "one\n",
     "lib/b.txt": "two\n",
   });
-  const put = await json(cluster, source, "put");
+  const put = await json(source, "put");
   assert.equal(put["name"], "tool");
   const out = path.join(cluster.dir, "out");
   await cluster.okIn(source, "cache", "get", "tool", out);
@@ -70,23 +83,23 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
     "different  a.txt",
     "different  made.txt",
   ]);
-  assert.equal((await json(cluster, source, "update"))["changed"], true);
-  assert.equal((await json(cluster, source, "update"))["changed"], false);
+  assert.equal((await json(source, "update"))["changed"], true);
+  assert.equal((await json(source, "update"))["changed"], false);
 
   const [pack = ""] = (await filesIn(path.join(cluster.operatorHome, "lib/cache/packs"))).sort();
   await flipBit(pack);
-  const repaired = await json(cluster, source, "repair", "--rebuild");
+  const repaired = await json(source, "repair", "--rebuild");
   assert.equal((repaired["damaged"] as string[]).length, 1);
   assert.equal(repaired["same"], true);
-  assert.deepEqual((await json(cluster, source, "repair"))["damaged"], []);
+  assert.deepEqual((await json(source, "repair"))["damaged"], []);
   await fs.writeFile(path.join(source, "a.txt"), "one more\n");
-  assert.equal((await json(cluster, source, "repair", "--rebuild"))["same"], false);
+  assert.equal((await json(source, "repair", "--rebuild"))["same"], false);
 
   const bucket = path.join(cluster.dir, "bucket");
-  assert.ok(((await json(cluster, source, "persist", `dir:${bucket}`))["sent"] as number) >= 4);
-  assert.equal((await json(cluster, source, "persist", "--s3-bucket", `dir:${bucket}`))["sent"], 0);
+  assert.ok(((await json(source, "persist", `dir:${bucket}`))["sent"] as number) >= 4);
+  assert.equal((await json(source, "persist", "--s3-bucket", `dir:${bucket}`))["sent"], 0);
 
-  await persistsToS3(cluster, source);
+  await persistsToS3(source);
 
   const node = await cluster.addNode("n1");
   await cluster.okIn(source, "cache", "persist", "n1");
@@ -98,10 +111,10 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   assert.equal(await fs.readFile(path.join(far, "new.txt"), "utf8"), "new\n");
   await fs.rm(path.join(cluster.operatorHome, "lib/cache/packs"), { recursive: true });
   const elsewhere = `dir:${path.join(cluster.dir, "elsewhere")}`;
-  const sentOn = await json(cluster, source, "persist", elsewhere, "--address", "n1");
+  const sentOn = await json(source, "persist", elsewhere, "--address", "n1");
   assert.ok((sentOn["sent"] as number) >= 4, "from the node's cache: there is none here");
   assert.match((await cluster.ok("cache", "repair", "--on", "n1")).stdout, /^n1 {2}whole$/m);
-  await isBroughtUpToDate(cluster, source, path.join(node.home, "lib/cache/packs"));
+  await isBroughtUpToDate(source, path.join(node.home, "lib/cache/packs"));
   assert.match((await cluster.ok("cache", "flush", "--on", "all")).stdout, /^n1 {2}.*B freed$/m);
   assert.equal((await cluster.skein(["cache", "diff", "--address", "n1"], { cwd: source })).code, 10);
   const flushed = await cluster.skein(["cache", "get", "tool", `${far}2`, "--address", "n1"], {
@@ -118,7 +131,7 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
 });
 
 /** What a node has is told of the node, whatever this machine has. */
-async function isBroughtUpToDate(cluster: Cluster, source: string, packs: string): Promise<void> {
+async function isBroughtUpToDate(source: string, packs: string): Promise<void> {
   const told = async (...words: string[]): Promise<string> =>
     (await cluster.okIn(source, "cache", ...words, "--on", "n1")).stdout;
   await fs.writeFile(path.join(source, "a.txt"), "and more\n");
@@ -137,12 +150,11 @@ async function flipBit(file: string): Promise<void> {
   await fs.writeFile(file, bytes);
 }
 
-test("a node that is away holds up nothing that the others are asked, and is told of", async (t) => {
-  await using cluster = await startCluster({ signal: t.signal });
-  const here = await cluster.addNode("n1");
+test("a node that is away holds up nothing that the others are asked, and is told of", async () => {
+  const here = cluster.nodes[0] ?? (await cluster.addNode("n1"));
   const away = await cluster.addNode("n2");
   const version = async (text: string): Promise<string> =>
-    await writeSource(cluster, "tool", { "skein.yaml": "app: tool\nkind: files\n", "a.txt": text });
+    await writeSource(cluster, "kit", { "skein.yaml": "app: kit\nkind: files\n", "a.txt": text });
   for (const text of ["a", "b", "c"]) await cluster.ok("deploy", "--from", await version(text), ...FAST);
   const source = await version("d");
   await away.kill();
@@ -158,5 +170,5 @@ test("a node that is away holds up nothing that the others are asked, and is tol
   assert.match(await silent("cache", "ls"), /^n1 {2}[1-9]\d* blobs/);
   assert.match(await silent("cache", "repair"), /^n1 {2}whole$/m);
   assert.match(await silent("cache", "flush"), /^n1 {2}.*B freed$/m);
-  assert.match(await silent("gc", "--count", "0"), /^n1 {2}tool@[0-9a-f]{8} removed$/m);
+  assert.match(await silent("gc", "--count", "0"), /^n1 {2}kit@[0-9a-f]{8} removed$/m);
 });

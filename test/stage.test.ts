@@ -2,22 +2,35 @@
 import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { FAST, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { get } from "./support/answers.ts";
-import { startCluster, type AgentProcess } from "./support/cluster.ts";
+import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
 import { sourceRepo } from "./support/repo.ts";
 
-const isPlaced = async (node: AgentProcess, release: string): Promise<boolean> =>
-  await fs.access(path.join(node.home, "lib/apps/shop/revs", release, "server.js")).then(
+let cluster: Cluster;
+let stop: AbortController;
+let n1: AgentProcess;
+let n2: AgentProcess;
+
+before(async () => {
+  stop = new AbortController();
+  cluster = await startCluster({ signal: stop.signal });
+  [n1 = assert.fail(), n2 = assert.fail()] = await cluster.addNodes({ n1: {}, n2: {} });
+});
+
+after(async () => {
+  stop.abort();
+  await cluster[Symbol.asyncDispose]();
+});
+
+const isPlaced = async (node: AgentProcess, release: string, app = "shop"): Promise<boolean> =>
+  await fs.access(path.join(node.home, "lib/apps", app, "revs", release, "server.js")).then(
     () => true,
     () => false,
   );
 
-test("a release is placed on the nodes that are there, later on one that was away, then switched to", async (t) => {
-  await using cluster = await startCluster({ signal: t.signal });
-  const n1 = await cluster.addNode("n1");
-  const n2 = await cluster.addNode("n2");
+test("a release is placed on the nodes that are there, later on one that was away, then switched to", async () => {
   const source = await writeSource(cluster, "shop", {
     "skein.yaml": `app: shop\n${RUN}`,
     "server.js": serverSource("one"),
@@ -69,12 +82,9 @@ test("a release is placed on the nodes that are there, later on one that was awa
   });
 });
 
-test("what was purged while a node was away is not placed on it by an earlier cp when it comes", async (t) => {
-  await using cluster = await startCluster({ signal: t.signal });
-  const n1 = await cluster.addNode("n1");
-  const n2 = await cluster.addNode("n2");
-  const source = await writeSource(cluster, "shop", {
-    "skein.yaml": `app: shop\n${RUN}`,
+test("what was purged while a node was away is not placed on it by an earlier cp when it comes", async () => {
+  const source = await writeSource(cluster, "purged", {
+    "skein.yaml": `app: purged\n${RUN}`,
     "server.js": serverSource("one"),
   });
   await cluster.okIn(source, "deploy", ...FAST);
@@ -86,41 +96,42 @@ test("what was purged while a node was away is not placed on it by an earlier cp
     return (JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as { release: string }).release;
   };
   const two = await placed("two");
-  const purge = await cluster.skein(["purge", "shop", two]);
+  const purge = await cluster.skein(["purge", "purged", two]);
   assert.equal(purge.code, 5, purge.stderr);
   assert.match(purge.stderr, /NODES_SILENT/);
-  assert.ok(!(await isPlaced(n1, two)));
+  assert.ok(!(await isPlaced(n1, two, "purged")));
   const three = await placed("three");
   await n2.start();
-  await cluster.until("n2 has what came after it", async () => await isPlaced(n2, three));
-  assert.ok(!(await isPlaced(n2, two)));
+  await cluster.until("n2 has what came after it", async () => await isPlaced(n2, three, "purged"));
+  assert.ok(!(await isPlaced(n2, two, "purged")));
 });
 
-test("a push of the branch that the manifest names makes the release and stages it, and says how that went", async (t) => {
-  await using cluster = await startCluster({ signal: t.signal });
-  const node = await cluster.addNode("n1");
+test("a push of the branch that the manifest names makes the release and stages it, and says how that went", async () => {
   const repo = await sourceRepo(path.join(cluster.dir, "repo"));
-  const url = cluster.gitUrl("shop");
-  const manifest = (build: string): string => `app: shop\nbuild: ${build}\nstage_on_push: master\n${RUN}`;
+  const url = cluster.gitUrl("pushed");
+  const manifest = (build: string): string => `app: pushed\nbuild: ${build}\nstage_on_push: master\n${RUN}`;
   await repo.commit({ "skein.yaml": manifest("echo made > made.txt"), "server.js": serverSource("one") });
   const pushed = await cluster.okGit(repo.dir, "push", url, "master");
   assert.match(pushed.stderr, /staging master/);
-  const [, short = ""] = /shop@([0-9a-f]{8}) is placed on 1 of 1 nodes/.exec(pushed.stderr) ?? [];
-  const revs = await fs.readdir(path.join(node.home, "lib/apps/shop/revs"));
+  const [, short = ""] = /pushed@([0-9a-f]{8}) is placed on 2 of 2 nodes/.exec(pushed.stderr) ?? [];
+  const revs = await fs.readdir(path.join(n1.home, "lib/apps/pushed/revs"));
   const release = revs.find((name) => name.startsWith(short)) ?? "";
   assert.equal(
-    await fs.readFile(path.join(node.home, "lib/apps/shop/revs", release, "made.txt"), "utf8"),
+    await fs.readFile(path.join(n1.home, "lib/apps/pushed/revs", release, "made.txt"), "utf8"),
     "made\n",
   );
-  assert.deepEqual((await cluster.json("ports"))["ports"], [], "nothing runs");
+  assert.ok(
+    (await cluster.ports()).every(({ app }) => app !== "pushed"),
+    "nothing runs",
+  );
 
   await repo.git("checkout", "-q", "-b", "next");
   await repo.commit({ "server.js": serverSource("two") });
   assert.doesNotMatch((await cluster.okGit(repo.dir, "push", url, "next")).stderr, /staging|placed/);
 
-  for (const commit of ["master", "next"]) await cluster.okIn(repo.dir, "deploy", "shop", commit, ...FAST);
-  const back = await cluster.okIn(repo.dir, "rollback", "shop", "--to", "master");
-  assert.ok(back.stdout.includes(`shop@${short} runs`), "a branch means the release of its commit");
+  for (const commit of ["master", "next"]) await cluster.okIn(repo.dir, "deploy", "pushed", commit, ...FAST);
+  const back = await cluster.okIn(repo.dir, "rollback", "pushed", "--to", "master");
+  assert.ok(back.stdout.includes(`pushed@${short} runs`), "a branch means the release of its commit");
 
   await repo.git("checkout", "-q", "master");
   const broken = await repo.commit({ "skein.yaml": manifest("echo no luck; exit 3") });
