@@ -38,6 +38,16 @@ const rootSchema = z.strictObject({
 export type Root = Readonly<z.infer<typeof rootSchema>>;
 export type RootApp = Root["apps"][string];
 
+/** What a root says of an app. Its own entries alone: an app may be called like what every object has (`constructor`). */
+export const appIn = ({ apps }: Root, app: string): RootApp | undefined =>
+  Object.hasOwn(apps, app) ? apps[app] : undefined;
+
+/** The name of the newest order's document. */
+export function orderIn(root: Root, app: string, env: string): string | undefined {
+  const orders = appIn(root, app)?.orders ?? {};
+  return Object.hasOwn(orders, env) ? orders[env] : undefined;
+}
+
 /** How many releases that nobody ordered yet a node fetches ahead. */
 const NEWEST = 3;
 

@@ -558,13 +558,13 @@ test("the port table by commit has the seed's shape", () => {
   const table = portsByCommit([
     entry("c1", "http", 15_194),
     entry("c1", "say", 13_308),
-    entry(null, "x", 1),
+    entry(null, "constructor", 1),
     entry("c2", "y", null),
     entry("c2", "of a unix socket", 0),
   ]);
   assert.deepEqual(table, {
     c1: { http: [{ host: "127.0.0.1", port: 15_194 }], say: [{ host: "127.0.0.1", port: 13_308 }] },
-    [id("a")]: { x: [{ host: "127.0.0.1", port: 1 }] },
+    [id("a")]: { constructor: [{ host: "127.0.0.1", port: 1 }] },
   });
 });
 

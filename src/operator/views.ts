@@ -211,13 +211,17 @@ async function portTable(
 export function portsByCommit(
   ports: readonly PortEntry[],
 ): Record<string, Record<string, { host: string; port: number }[]>> {
-  const table: Record<string, Record<string, { host: string; port: number }[]>> = {};
-  for (const { commit, release, process, host, port } of ports) {
-    if (host === null || port === null || port === 0) continue;
-    const processes = (table[commit ?? release] ??= {});
-    (processes[process] ??= []).push({ host, port });
-  }
-  return table;
+  const open = ports.flatMap(({ commit, release, process, host, port }) =>
+    host === null || port === null || port === 0
+      ? []
+      : [{ of: commit ?? release, process, at: { host, port } }],
+  );
+  // By maps: a process may be called like what every object has (`constructor`).
+  const table = [...Map.groupBy(open, ({ of }) => of)].map(([of, rows]) => {
+    const processes = [...Map.groupBy(rows, ({ process }) => process)];
+    return [of, Object.fromEntries(processes.map(([name, all]) => [name, all.map(({ at }) => at)]))] as const;
+  });
+  return Object.fromEntries(table);
 }
 
 export interface Running {

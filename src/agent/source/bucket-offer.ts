@@ -3,7 +3,7 @@ import { followCharters, told, VOID } from "../../bucket/following.ts";
 import { compareOrders, orderName, orderPlaceOf, type OrderPlace } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
 import type { Seen } from "../../bucket/looking.ts";
-import type { Root } from "../../bucket/root.ts";
+import { appIn, orderIn, type Root } from "../../bucket/root.ts";
 import type { WantedApp } from "../../api/schemas.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
@@ -75,7 +75,7 @@ export async function bucketOffer(
   for (const name of newestOrders(root, wish)) {
     const place = orderPlaceOf(name);
     if (place === undefined || compareWithHeld(place, state) < 0) continue;
-    const said = digestOf(JSON.stringify([root.apps[place.app], listedMs]));
+    const said = digestOf(JSON.stringify([appIn(root, place.app), listedMs]));
     const look = { charter, now, signal, ...knownBefore(place, said, looked[name], state) };
     const own = await newestFor(documents, place, state, look);
     if (own.found !== undefined) apps.push(own.found.wanted);
@@ -234,7 +234,7 @@ function staleness(root: Root, state: NodeState, wish: Wish): readonly SkeinErro
   }
   for (const { app, env, head } of Object.values(state.apps)) {
     if (head === null || !wish(app, env)) continue;
-    const name = root.apps[app]?.orders[env];
+    const name = orderIn(root, app, env);
     const place = name === undefined ? undefined : orderPlaceOf(name);
     if (place !== undefined && compareWithHeld(place, state) >= 0) continue;
     const has = place?.seq ?? 0;

@@ -1,6 +1,6 @@
 import { readSigned } from "../../bucket/entries.ts";
 import { releaseName, releasePlace, releasePlaceOf, type ReleasePlace } from "../../bucket/layout.ts";
-import type { Root } from "../../bucket/root.ts";
+import { appIn, type Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
@@ -93,7 +93,7 @@ async function wantedReleases(open: OpenPackage, root: Root | null, env: string)
   const held = open.hold();
   if (held !== null) wanted.push({ id: held.release, hooks: true, place: null });
   const active = orders[0] === undefined ? "" : await stampOf(open, orders[0], env);
-  for (const name of root?.apps[app]?.releases.newest ?? []) {
+  for (const name of (root === null ? undefined : appIn(root, app))?.releases.newest ?? []) {
     const place = releasePlaceOf(name);
     if (place?.app === app && place.stamp > active) wanted.push({ id: place.id, hooks: true, place });
   }

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { namesUnder } from "../../bucket/entries.ts";
 import { RELEASES, releasePlaceOf } from "../../bucket/layout.ts";
-import type { Root } from "../../bucket/root.ts";
+import { appIn, type Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
@@ -33,7 +33,7 @@ export async function removeGone(
 ): Promise<readonly ReleaseId[]> {
   const { app } = open.place.package;
   // A package whose last revision was purged before any was ordered has no entry in the root.
-  const listing = root.apps[app]?.releases.digest ?? "";
+  const listing = appIn(root, app)?.releases.digest ?? "";
   const seenFile = path.join(open.place.state, "listing");
   const isSame = listing === (await readIfThere(seenFile));
   const there = isSame ? undefined : await releasesThere(documents, app, signal);

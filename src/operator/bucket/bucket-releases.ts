@@ -11,6 +11,7 @@ import {
 } from "../../bucket/layout.ts";
 import { publishRelease, remakeRoot } from "../../bucket/publish.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
+import { appIn } from "../../bucket/root.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { publish } from "../../release/publish/publish.ts";
 import { isLate, type PublishedTree, type PublishProgress } from "../../release/tree/published.ts";
@@ -199,7 +200,7 @@ async function newestTrees(
   app: string,
   signal: AbortSignal,
 ): Promise<readonly PublishedTree[]> {
-  const places = (root.apps[app]?.releases.newest ?? []).flatMap((name) => releasePlaceOf(name) ?? []);
+  const places = (appIn(root, app)?.releases.newest ?? []).flatMap((name) => releasePlaceOf(name) ?? []);
   const found = await Promise.all(
     places.map(
       async (place) => await readRelease(bucket, charter, place, clock.now(), signal).catch(() => undefined),

@@ -10,7 +10,7 @@ import {
 } from "../../bucket/layout.ts";
 import { readSigned, type OrderEntry } from "../../bucket/entries.ts";
 import { withdrawRelease } from "../../bucket/publish.ts";
-import type { Root } from "../../bucket/root.ts";
+import { appIn, type Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { fewAtOnce } from "../../lib/few-at-once.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
@@ -150,7 +150,7 @@ export async function purgeMaster(
 ): Promise<ReleasePlace> {
   const { app, name } = word.package;
   const { place, release } = await meantRelease(operator, { app, name, revision: word.revision }, signal);
-  for (const one of new Set([env, ...Object.keys(operator.root.apps[app]?.orders ?? {})])) {
+  for (const one of new Set([env, ...Object.keys(appIn(operator.root, app)?.orders ?? {})])) {
     const { head, whole } = await lineOf(operator, { app, env: one }, signal);
     const said = [inForce(whole), inForce(head)].find(
       ({ active, previous }) => place.id === active || place.id === previous,

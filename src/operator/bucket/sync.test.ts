@@ -723,3 +723,15 @@ test("a purge or a jump in the middle of a sync leaves a machine that the next s
   assert.equal((await machine.sync()).isDone, true);
   assert.equal(pageOf(machine), "v3");
 });
+
+test("a package may be called like what every object has", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["constructor"]);
+  const before = await machine.sync();
+  assert.deepEqual(before.packages[0]?.troubles, [], "nothing was spooled yet");
+  const v1 = await world.spool("constructor", scripts("v1"));
+  await world.jump(v1);
+  await machine.sync();
+  await assert.rejects(world.purge(v1), { code: "REVISION_ACTIVE" });
+  assert.deepEqual(await machine.revisions("constructor"), [v1]);
+});
