@@ -90,7 +90,12 @@ async function bringAbout(
   const { bucket, env, signal } = tools;
   const root = seen?.root ?? null;
   const troubles: SkeinError[] = [];
-  if (seen !== null) troubles.push(...(await takeInFrom(seen, open, tools)));
+  // A bucket may fail at any moment: what is known is brought about all the same, and what was done is told.
+  const trouble = (err: unknown): void => {
+    signal.throwIfAborted();
+    troubles.push(toSkeinError(err));
+  };
+  if (seen !== null) troubles.push(...((await takeInFrom(seen, open, tools).catch(trouble)) ?? []));
   await endHold(open, tools);
   let sources: BytesBySource = {};
   const onFetched = (id: ReleaseId, came: BytesBySource): void => {
@@ -105,12 +110,10 @@ async function bringAbout(
     await open.worker.converge(signal);
     faultPoint("subscriber.converged");
   }
-  await returnData(open, env, signal).catch((err: unknown) => {
-    signal.throwIfAborted();
-    troubles.push(toSkeinError(err));
-  });
+  await returnData(open, env, signal).catch(trouble);
   await settleHold(open, env);
-  if (root !== null) await removeGone(open, root, { documents: bucket.documents, env, signal });
+  if (root !== null)
+    await removeGone(open, root, { documents: bucket.documents, env, signal }).catch(trouble);
   return { troubles, sources };
 }
 

@@ -26,6 +26,7 @@ import { openBucket } from "../../bucket/bucket.ts";
 import { revisionWord, ROOT_NAME } from "../../bucket/layout.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import { isReleaseId } from "../../lib/ids.ts";
 import { stick, sticking } from "../../release/install/stuck.fixture.ts";
 import { operatorDir } from "../home.ts";
@@ -734,4 +735,45 @@ test("a package may be called like what every object has", async (t) => {
   await machine.sync();
   await assert.rejects(world.purge(v1), { code: "REVISION_ACTIVE" });
   assert.deepEqual(await machine.revisions("constructor"), [v1]);
+});
+
+test("a bucket that fails after its root was read holds up nothing that is known, and hides nothing that was done", async (t) => {
+  const world = await bucketWorld(t);
+  const v1 = await world.spool("site", scripts("v1"));
+  await world.jump(v1);
+  const { documents } = world.bucket;
+  let failing = "";
+  const fails = (name: string): void => {
+    if (failing !== "" && name.startsWith(failing))
+      throw new SkeinError("DEPOT_DENIED", `${failing} is not to be read`);
+  };
+  const machine = world.machine("m", ["site"], {
+    bucket: {
+      ...world.bucket,
+      documents: {
+        ...documents,
+        read: async (name, etag, signal) => {
+          fails(name);
+          return await documents.read(name, etag, signal);
+        },
+        async *list(prefix, signal) {
+          fails(prefix);
+          yield* documents.list(prefix, signal);
+        },
+      },
+    },
+  });
+  failing = "releases/";
+  const first = await machine.sync();
+  const codes = ({ packages: [one] }: typeof first) => (one?.troubles ?? []).map(({ code }) => code);
+  assert.deepEqual([first.packages[0]?.changed, `site.${first.packages[0]?.active}`], [true, v1]);
+  assert.deepEqual([codes(first), first.isDone], [["DEPOT_DENIED"], false]);
+  failing = "orders/";
+  await world.jump(await world.spool("site", scripts("v2")));
+  rmSync(path.join(machine.root, "site/current"));
+  const second = await machine.sync();
+  assert.deepEqual([pageOf(machine), codes(second), second.isDone], ["v1", ["DEPOT_DENIED"], false]);
+  failing = "";
+  await machine.sync();
+  assert.equal(pageOf(machine), "v2");
 });
