@@ -68,3 +68,19 @@ test("right listings cost nothing more, and a root that lies leads to a bounded 
   assert.deepEqual(await namesUnder(documents, "orders/", t.signal), []);
   assert.ok(calls.length <= 101, `${calls.length} calls`);
 });
+
+test("a root that names what can be no document holds up nobody who publishes", async (t) => {
+  const cluster = await testCluster();
+  const store = directoryDocuments(folder(t));
+  const shop = {
+    releases: { count: 1, digest: release(1).repeat(2), newest: ["releases/../charters", "releases/shop/"] },
+    orders: { default: `orders/shop/default/${"x".repeat(300)}` },
+  };
+  const root = Buffer.from(JSON.stringify({ format: 1, charter: 0, apps: { shop } }));
+  await store.write("root.json", root, {}, t.signal);
+  const place = releasePlace("shop", MADE, release(1));
+  await publishRelease(place, cluster.envelope, tools(withLateListing(store), t.signal));
+  const look = await readRoot(store, undefined, t.signal);
+  const mended = look === "same" ? assert.fail() : look.root;
+  assert.deepEqual(mended.apps["shop"]?.releases.newest, [releaseName(place)]);
+});

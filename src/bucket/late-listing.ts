@@ -1,7 +1,7 @@
 import type { DocumentEntry, DocumentStore, StoredDocument } from "../depot/documents.ts";
 import { systemClock } from "../lib/clock.ts";
 import { isSkeinError } from "../lib/errors.ts";
-import { charterName, ROOT_NAME } from "./layout.ts";
+import { charterName, orderPlaceOf, releasePlaceOf, ROOT_NAME } from "./layout.ts";
 import { parseRoot } from "./root.ts";
 
 /** A root that lies leads to no more reads than so many in a listing. */
@@ -73,8 +73,8 @@ function namesIn({ bytes }: StoredDocument): readonly string[] {
   try {
     const { charter, apps } = parseRoot(bytes);
     const ofApps = Object.values(apps).flatMap(({ releases, orders }) => [
-      ...releases.newest,
-      ...Object.values(orders),
+      ...releases.newest.filter((name) => releasePlaceOf(name) !== undefined),
+      ...Object.values(orders).filter((name) => orderPlaceOf(name) !== undefined),
     ]);
     return charter === 0 ? ofApps : [charterName(charter), ...ofApps];
   } catch (err) {
