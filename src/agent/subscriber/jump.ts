@@ -1,6 +1,14 @@
 import { namesUnder } from "../../bucket/entries.ts";
-import { isMeant, RELEASES, releasePlace, releasePlaceOf, type ReleasePlace } from "../../bucket/layout.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import {
+  isMeant,
+  RELEASES,
+  releasePlace,
+  releasePlaceOf,
+  revisionOf,
+  type ReleasePlace,
+} from "../../bucket/layout.ts";
+import { NOT_IN_FORCE } from "../../bucket/following.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { listInstalls } from "../../release/record/install-record.ts";
@@ -113,12 +121,16 @@ async function found(open: OpenPackage, revision: string, tools: SyncTools): Pro
   const { name } = open.place.package;
   const here = await placesHere(open, tools.env);
   const meant = here.filter((one) => isMeant(revision, one));
-  if (meant.length === 0) return await fetchedFor(open, revision, tools);
-  const [only, ...others] = meant;
-  if (only !== undefined && others.length === 0) return only.id;
+  refuseSeveral(name, revision, meant);
+  return meant[0]?.id ?? (await fetchedFor(open, revision, tools));
+}
+
+/** @throws SkeinError AMBIGUOUS */
+function refuseSeveral(name: string, revision: string, meant: readonly ReleasePlace[]): void {
+  if (meant.every(({ id }) => id === meant[0]?.id)) return;
   throw new SkeinError("AMBIGUOUS", `${name}.${revision} may be any of ${meant.length} revisions`, {
     hint: "Write more of it.",
-    data: { lines: meant.map(({ stamp, id }) => `${name}.${stamp}-${id.slice(0, 8)}`) },
+    data: { lines: meant.map((place) => `${name}.${revisionOf(place)}`) },
   });
 }
 
@@ -139,11 +151,19 @@ async function fetchedFor(open: OpenPackage, revision: string, tools: SyncTools)
   const { app, name } = open.place.package;
   const names = await namesUnder(documents, `${RELEASES}${app}/`, tools.signal);
   const meant = names.flatMap((one) => releasePlaceOf(one) ?? []).filter((one) => isMeant(revision, one));
-  const [only, ...others] = meant;
-  if (only !== undefined && others.length === 0) {
-    if (await keepDocument(open, { id: only.id, place: only }, { documents, signal: tools.signal }))
-      return only.id;
+  refuseSeveral(name, revision, meant);
+  let trouble: SkeinError | undefined;
+  for (const place of meant) {
+    try {
+      const tried = { documents, signal: tools.signal };
+      if (await keepDocument(open, { id: place.id, place }, tried)) return place.id;
+    } catch (err) {
+      // Another document of the same release may be a good one.
+      if (!isSkeinError(err, ...NOT_IN_FORCE, "ORDER_UNKNOWN_RELEASE")) throw err;
+      trouble = err;
+    }
   }
+  if (trouble !== undefined) throw trouble;
   throw new SkeinError("RELEASE_NOT_FOUND", `there is no revision ${name}.${revision}`, {
     hint: `skein ftl list ${name} shows what is here, with --master what is in the bucket.`,
     data: { package: name, revision },

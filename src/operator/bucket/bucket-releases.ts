@@ -139,7 +139,8 @@ export async function meantRelease(
       data: { lines: meant.map((place) => `${name}.${revisionOf(place)}`) },
     });
   }
-  const found = await readRelease(bucket, charter, first, clock.now(), signal);
+  const found = await firstGood(bucket, charter, meant, { now: clock.now(), signal });
+  if (found instanceof SkeinError) throw found;
   if (found !== undefined) return found;
   throw new SkeinError("RELEASE_NOT_FOUND", `${name}.${revision} was purged a moment ago`);
 }
@@ -179,16 +180,32 @@ async function releaseWithId(
   now: number,
   signal: AbortSignal,
 ): Promise<BucketRelease | undefined> {
-  for (const place of await releasePlaces(bucket, app, signal)) {
-    if (place.id !== id) continue;
-    // A document that nobody may have signed does not stand in the way of a good one.
-    const found = await readRelease(bucket, charter, place, now, signal).catch((err: unknown) => {
-      if (isSkeinError(err, ...NOT_IN_FORCE, "ORDER_UNKNOWN_RELEASE")) return undefined;
-      throw err;
-    });
-    if (found !== undefined) return found;
+  const places = (await releasePlaces(bucket, app, signal)).filter((place) => place.id === id);
+  const found = await firstGood(bucket, charter, places, { now, signal });
+  return found instanceof SkeinError ? undefined : found;
+}
+
+/**
+ * Of places of one release the first that has its document: one that nobody may have signed does not stand in the way
+ * of a good one. Where there is none but such, what is the matter with the last.
+ */
+async function firstGood(
+  bucket: Bucket,
+  charter: Charter,
+  places: readonly ReleasePlace[],
+  { now, signal }: { readonly now: number; readonly signal: AbortSignal },
+): Promise<BucketRelease | SkeinError | undefined> {
+  let trouble: SkeinError | undefined;
+  for (const place of places) {
+    try {
+      const found = await readRelease(bucket, charter, place, now, signal);
+      if (found !== undefined) return found;
+    } catch (err) {
+      if (!isSkeinError(err, ...NOT_IN_FORCE, "ORDER_UNKNOWN_RELEASE")) throw err;
+      trouble = err;
+    }
   }
-  return undefined;
+  return trouble;
 }
 
 /**

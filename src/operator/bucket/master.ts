@@ -3,12 +3,14 @@ import type { Bucket } from "../../bucket/bucket.ts";
 import {
   packageOfFile,
   releasePlace,
+  releasePlaceOf,
   revisionOf,
   type Package,
   type ReleasePlace,
   type RevisionWord,
 } from "../../bucket/layout.ts";
 import { readSigned, type OrderEntry } from "../../bucket/entries.ts";
+import { VOID } from "../../bucket/following.ts";
 import { withdrawRelease } from "../../bucket/publish.ts";
 import { appIn, type Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -50,10 +52,16 @@ export async function masterPackages(
 ): Promise<readonly string[]> {
   const names = await fewAtOnce(Object.entries(root.apps), async ([app, { releases }]) => {
     const [newest] = releases.newest;
-    const document = newest === undefined ? undefined : await readSigned(documents, newest, signal);
+    const isPlace = newest !== undefined && releasePlaceOf(newest)?.app === app;
+    const document = isPlace ? await readSigned(documents, newest, signal).catch(ifNone) : undefined;
     return document === undefined ? app : packageOf(app, document);
   });
   return names.sort();
+}
+
+/** A document that cannot be one, whoever put it there. */
+function ifNone(err: unknown): undefined {
+  if (!isSkeinError(err, ...VOID)) throw err;
 }
 
 /** Nobody's signature is asked for: a name that is not the app's is not shown, and more than its spelling no one could bend. */

@@ -23,14 +23,16 @@ import { syncForever } from "../../agent/subscriber/sync.ts";
 import { takeTurn } from "../../agent/subscriber/turn.ts";
 import { counted } from "../../bucket/bucket.fixture.ts";
 import { openBucket } from "../../bucket/bucket.ts";
-import { revisionWord, ROOT_NAME } from "../../bucket/layout.ts";
+import { namesUnder, readRoot } from "../../bucket/entries.ts";
+import { releasePlaceOf, revisionWord, ROOT_NAME } from "../../bucket/layout.ts";
+import { remakeRoot } from "../../bucket/publish.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { isReleaseId } from "../../lib/ids.ts";
 import { stick, sticking } from "../../release/install/stuck.fixture.ts";
 import { operatorDir } from "../home.ts";
-import { jumpMaster, masterRevisions } from "./master.ts";
+import { jumpMaster, masterPackages, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 import { childProgram } from "../../lib/child.fixture.ts";
@@ -776,4 +778,52 @@ test("a bucket that fails after its root was read holds up nothing that is known
   failing = "";
   await machine.sync();
   assert.equal(pageOf(machine), "v2");
+});
+
+test("of several documents of one release any good one will do, whatever else lies there by its id", async (t) => {
+  const world = await bucketWorld(t);
+  const { documents } = world.bucket;
+  const machine = world.machine("m", ["site"]);
+  const v1 = await world.spool("site", scripts("v1"));
+  const [name = assert.fail()] = await namesUnder(documents, "releases/site/", t.signal);
+  const { id = assert.fail() } = releasePlaceOf(name) ?? {};
+  const found = await documents.read(name, undefined, t.signal);
+  if (found === undefined || found === "same") assert.fail();
+  await world.jump(await world.spool("site", scripts("v2")));
+  await machine.sync();
+  assert.ok(!(await machine.revisions("site")).includes(v1), "it was old");
+  // As another publisher of the same content would, and as nobody of the cluster would.
+  await documents.write(`releases/site/20200101000000001-${id}.json`, found.bytes, {}, t.signal);
+  await documents.write(`releases/site/20200101000000000-${id}.json`, Buffer.from("{"), {}, t.signal);
+  await documents.write(
+    `releases/site/29990101000000000-${"f".repeat(32)}.json`,
+    Buffer.from("{"),
+    {},
+    t.signal,
+  );
+  await remakeRoot({ documents, clock: systemClock, signal: t.signal });
+  const { active } = await machine.jump("site", id);
+  assert.equal(`site.${active}`, v1);
+  assert.ok((await world.jump(`site@${id}`)) !== null);
+  const look = await readRoot(documents, undefined, t.signal);
+  assert.deepEqual(
+    await masterPackages(world.bucket, look === "same" ? assert.fail() : look.root, t.signal),
+    ["site"],
+  );
+});
+
+test("a revision that may be any of several in the bucket is told so", async (t) => {
+  const world = await bucketWorld(t);
+  const { documents } = world.bucket;
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", scripts("v1")));
+  await machine.sync();
+  for (const digit of ["1", "2"])
+    await documents.write(
+      `releases/site/20190101000000000-${digit.repeat(32)}.json`,
+      Buffer.from("{"),
+      {},
+      t.signal,
+    );
+  await assert.rejects(machine.jump("site", "2019"), { code: "AMBIGUOUS" });
 });
