@@ -184,7 +184,7 @@ export async function invite(
   using bucket = await bucketHere({}, context, "reading");
   const operator = await operatorHere(context, bucket, "skein node invite");
   const wish = { name: name ?? null, labels, validMs: durationFlag(flags.valid) };
-  const invitation = await inviteToBucket(operator, wish);
+  const invitation = await inviteToBucket(operator, wish, context.signal);
   const command = `skein agent run --source ${shellWord(bucket.address)} --join ${invitation.line}`;
   context.io.say(
     `Run this on the new node until ${invitation.expires}. Whoever has it can join till then; keep it to yourself.`,

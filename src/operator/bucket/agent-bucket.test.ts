@@ -9,10 +9,14 @@ import { endKeeper } from "../../agent/runtime/runtime.fixture.ts";
 import { joinBucket } from "../../agent/node/join-bucket.ts";
 import { bucketSource } from "../../agent/source/source-bucket.ts";
 import { nodeKeys } from "../../agent/node/node-keys.ts";
+import { orderName } from "../../bucket/layout.ts";
+import { remakeRoot } from "../../bucket/publish.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
+import { parseCarriedTicket } from "../../trust/carried-ticket.ts";
+import { readUnverified } from "../../trust/envelope.ts";
 import { inviteToBucket } from "./bucket-invite.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
@@ -80,7 +84,7 @@ test("an agent pulls a service from a bucket, updates it, and brings it back wit
 test("a node that was invited has its labels, for its agent and for sync on the same machine", async (t) => {
   const world = await bucketWorld(t);
   const wish = { name: "web1", labels: { role: "web" }, validMs: 60_000 };
-  const { line } = await inviteToBucket(await world.operator(), wish);
+  const { line } = await inviteToBucket(await world.operator(), wish, t.signal);
   const end = await agent(world, "n1", line);
   await world.jump(await world.spool("site", { version: "v1" }), { selector: "role=db" });
   await world.jump(await world.spool("site", { version: "v2" }), { selector: "role=web" });
@@ -94,6 +98,31 @@ test("a node that was invited has its labels, for its agent and for sync on the 
   const stranger = world.machine("n2", ["site"]);
   await stranger.sync();
   assert.equal(stranger.current("site"), undefined);
+});
+
+test("a ticket holds a node to what was for it, and to nothing that only the root says", async (t) => {
+  const world = await bucketWorld(t);
+  const { documents } = world.bucket;
+  await world.jump(await world.spool("site", { version: "v1" }));
+  await world.jump(await world.spool("site", { version: "v2" }), { selector: "role=web" });
+  await world.jump(await world.spool("site", { version: "v3" }), { selector: "role=db" });
+  const void9 = orderName({ app: "site", env: "default", epoch: 0, seq: 9_000_000, digest: null });
+  await documents.write(void9, Buffer.from("{}"), {}, t.signal);
+  await remakeRoot({ documents, clock: systemClock, signal: t.signal });
+  const floorFor = async (labels: Readonly<Record<string, string>>) => {
+    const wish = { name: null, labels, validMs: 60_000 };
+    const { line } = await inviteToBucket(await world.operator(), wish, t.signal);
+    return readUnverified(parseCarriedTicket(line).ticket, "ticket.1").floor["site/default"]?.seq;
+  };
+  assert.deepEqual([await floorFor({ role: "web" }), await floorFor({ role: "db" })], [2, 3]);
+  const { line } = await inviteToBucket(
+    await world.operator(),
+    { name: "n1", labels: {}, validMs: 60_000 },
+    t.signal,
+  );
+  await agent(world, "n1", line);
+  const at = path.join(world.dir, "n1", "lib", "apps", "site", "current", "version");
+  assert.equal(await eventually("what was for all", async () => await readFile(at, "utf8")), "v1");
 });
 
 test("a ticket is for one cluster and one time, and what is none is refused", async (t) => {
@@ -112,10 +141,14 @@ test("a ticket is for one cluster and one time, and what is none is refused", as
       clock: fakeClock(now),
       signal: t.signal,
     });
-  const { line } = await inviteToBucket(operator, { name: null, labels: {}, validMs: 60_000 });
+  const { line } = await inviteToBucket(operator, { name: null, labels: {}, validMs: 60_000 }, t.signal);
   await assert.rejects(join(line, Date.now() + 61_000), { code: "TICKET_EXPIRED" });
   const other = await bucketWorld(t);
-  const foreign = await inviteToBucket(await other.operator(), { name: null, labels: {}, validMs: 60_000 });
+  const foreign = await inviteToBucket(
+    await other.operator(),
+    { name: null, labels: {}, validMs: 60_000 },
+    t.signal,
+  );
   await assert.rejects(join(foreign.line), { code: "CHARTER_PIN" });
   for (const bad of ["", "skj1_x@h:1", "skjb1_", `${line}x`, line.slice(0, 40)]) {
     await assert.rejects(join(bad), { code: "TICKET_BAD" });

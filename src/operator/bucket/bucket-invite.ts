@@ -1,13 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { orderPlaceOf } from "../../bucket/layout.ts";
-import type { Root } from "../../bucket/root.ts";
+import { fewAtOnce } from "../../lib/few-at-once.ts";
 import { formatCarriedTicket } from "../../trust/carried-ticket.ts";
 import type { Ticket } from "../../trust/documents.ts";
 import { seal } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { signerFromSeed } from "../../trust/keys.ts";
+import { matches, parseSelector } from "../../trust/selector.ts";
 import { announce } from "../dry-run.ts";
 import { inviteDeed } from "../nodes.ts";
+import { ordersBack } from "./bucket-line.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 
 export interface BucketInvitation {
@@ -24,8 +25,9 @@ export async function inviteToBucket(
     readonly labels: Readonly<Record<string, string>>;
     readonly validMs: number;
   },
+  signal: AbortSignal,
 ): Promise<BucketInvitation> {
-  const { charter, signer, clock, root } = operator;
+  const { charter, signer, clock } = operator;
   const { pin } = operator.config;
   const seed = randomBytes(32);
   const now = clock.now();
@@ -41,7 +43,7 @@ export async function inviteToBucket(
     issued: timeOf(now),
     expires,
     replace: null,
-    floor: floorOf(root),
+    floor: await floorOf(operator, { name, labels }, signal),
   };
   return {
     line: formatCarriedTicket({ pin, seed, ticket: await seal("ticket.1", body, [signer]) }),
@@ -49,10 +51,33 @@ export async function inviteToBucket(
   };
 }
 
-/** What a new node must not go below, whatever the bucket shows it later. */
-function floorOf(root: Root): Ticket["floor"] {
-  const places = Object.values(root.apps).flatMap(({ orders }) =>
-    Object.values(orders).flatMap((name) => orderPlaceOf(name) ?? []),
+/** So far back a node looks for an order that names it. */
+const READ_BACK = 20;
+
+/**
+ * What a new node must not go below, whatever the bucket shows it later: of each app the newest order that is for it.
+ * Not the newest of all, which may be for other nodes alone; nor what the root says, which anybody may have written.
+ */
+async function floorOf(
+  { bucket, charter, clock, root }: BucketOperator,
+  { name, labels }: { readonly name: string | null; readonly labels: Readonly<Record<string, string>> },
+  signal: AbortSignal,
+): Promise<Ticket["floor"]> {
+  const lines = Object.entries(root.apps).flatMap(([app, { orders }]) =>
+    Object.keys(orders).map((env) => ({ app, env })),
   );
-  return Object.fromEntries(places.map(({ app, env, epoch, seq }) => [`${app}/${env}`, { epoch, seq }]));
+  const look = { bucket, charter, now: clock.now(), signal };
+  const floors = await fewAtOnce(lines, async ({ app, env }) => {
+    let left = READ_BACK;
+    for await (const { order } of ordersBack(app, env, look)) {
+      const { epoch, seq, selector } = order;
+      // Whom it leaves out by name is not known of one that will name itself.
+      const isSure = name !== null || !selector.includes("!");
+      if (isSure && matches(parseSelector(selector), { name: name ?? "", labels }))
+        return [[`${app}/${env}`, { epoch, seq }] as const];
+      if (--left === 0) break;
+    }
+    return [];
+  });
+  return Object.fromEntries(floors.flat());
 }
