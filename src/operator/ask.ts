@@ -66,7 +66,8 @@ export async function ask(
   return wish.nodes.map(({ identity: { name } }) => answers.get(name) ?? silent(name, lines.get(name) ?? []));
 }
 
-function answerOf(line: NamedLine, lines: readonly NamedLine[]): Answer {
+/** @param line its result */
+export function answerOf(line: NamedLine, lines: readonly NamedLine[]): Answer {
   const { name: node } = line;
   if (line["ok"] === true) return { node, outcome: "ok", lines, code: null, message: null };
   const code = wordOf(line, "code");
@@ -74,7 +75,7 @@ function answerOf(line: NamedLine, lines: readonly NamedLine[]): Answer {
   return { node, outcome, lines, code, message: whyOf(line) };
 }
 
-const silent = (node: string, lines: readonly NamedLine[]): Answer => ({
+export const silent = (node: string, lines: readonly NamedLine[]): Answer => ({
   node,
   outcome: "silent",
   lines,

@@ -1,7 +1,8 @@
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
-import { ask, nodesOf, type Answer, type Place } from "./ask.ts";
+import { answerOf, ask, nodesOf, silent, type Answer, type Place } from "./ask.ts";
 import { runCommand } from "./commands.ts";
+import { isHere } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 
 const PURGE_MS = 10 * 60_000;
@@ -49,19 +50,24 @@ function refuseActive(answers: readonly Answer[], { app, release }: PurgeWish): 
   });
 }
 
-/** Keeps a release from every gc on the nodes of an app, or lets it go; nodes that are away hear of it when they come. */
+/**
+ * Keeps a release from every gc on the nodes of an app, or lets it go.
+ * @returns what each node answered; one that is away hears of it when it comes (`silent`)
+ */
 export async function pin(
   operator: Operator,
   wish: Place & { readonly release: ReleaseId; readonly pinned: boolean },
   signal: AbortSignal,
-): Promise<readonly string[]> {
+): Promise<readonly Answer[]> {
   const { app, env, release, pinned } = wish;
   const { nodes } = await nodesOf(operator, wish, signal);
-  const waiting = new Set(nodes.filter(({ present }) => present).map(({ identity }) => identity.name));
+  const waiting = new Set(nodes.filter(isHere).map(({ identity }) => identity.name));
+  const answers = new Map<string, Answer>();
   const command = { kind: "pin", app, env, args: { release, pinned }, nodes, validMs: PIN_MS };
   for await (const line of runCommand(operator, command, signal)) {
+    if (line.type === "result") answers.set(line.name, answerOf(line, []));
     if (line.type === "result" || line.type === "cut") waiting.delete(line.name);
     if (waiting.size === 0) break;
   }
-  return nodes.map(({ identity }) => identity.name);
+  return nodes.map(({ identity: { name } }) => answers.get(name) ?? silent(name, []));
 }

@@ -1,5 +1,6 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";
+import { troubleIn, type Answer } from "../../operator/ask.ts";
 import * as operator from "../../operator/purge.ts";
 import type { Context, Result } from "../command/context.ts";
 import { TROUBLED_EXIT, troubleText } from "../command/trouble.ts";
@@ -14,15 +15,15 @@ export async function purge(context: Context, app: string, version: string): Pro
   const removed = answers.filter(({ lines }) => lines.some(({ type }) => type === "removed"));
   for (const { node } of removed)
     io.print(`${node}  ${shortRelease(app, release)} ${dry ? "would go" : "removed"}`);
-  if (removed.length === 0) io.say("No node has it.");
+  const troubles = answers.flatMap(({ lines }) => lines.filter(({ type }) => type === "trouble"));
+  for (const line of troubles) io.say(troubleText(app, line));
   const silent = answers.filter(({ outcome }) => outcome === "silent").map(({ node }) => node);
   if (silent.length > 0) {
     throw new SkeinError("NODES_SILENT", `it was not removed from ${silent.join(" ")}`, {
       data: { nodes: silent },
     });
   }
-  const troubles = answers.flatMap(({ lines }) => lines.filter(({ type }) => type === "trouble"));
-  for (const line of troubles) io.say(troubleText(app, line));
+  if (removed.length === 0) io.say("No node has it.");
   const exit = troubles.length === 0 ? {} : { exit: TROUBLED_EXIT };
   return { app, release, removed: removed.map(({ node }) => node), troubles, ...exit };
 }
@@ -31,9 +32,14 @@ export async function pin(context: Context, app: string, version: string, pinned
   const { globals, env, io, signal } = context;
   const release = await releaseNamed(context, app, version);
   const wish = { app, env, selector: globals.on ?? null, release, pinned };
-  const nodes = await operator.pin(await context.operator(), wish, signal);
-  io.print(
-    `${shortRelease(app, release)} is ${pinned ? "pinned" : "not pinned any more"} on ${nodes.join(" ")}`,
-  );
-  return { app, release, pinned, nodes };
+  const answers = await operator.pin(await context.operator(), wish, signal);
+  const named = (outcome: Answer["outcome"]): string[] =>
+    answers.filter((answer) => answer.outcome === outcome).map(({ node }) => node);
+  const [nodes, later] = [named("ok"), named("silent")];
+  const what = `${shortRelease(app, release)} is ${pinned ? "pinned" : "not pinned any more"}`;
+  if (nodes.length > 0) io.print(`${what} on ${nodes.join(" ")}`);
+  if (later.length > 0) io.say(`${what} on ${later.join(" ")} when it hears of it, within 7 days`);
+  const trouble = troubleIn(answers.filter(({ outcome }) => outcome !== "silent"));
+  if (trouble !== null) throw trouble;
+  return { app, release, pinned, nodes, later };
 }
