@@ -1,3 +1,4 @@
+import { SkeinError } from "../../lib/errors.ts";
 import { ListBound } from "../list-bound.ts";
 import type { S3Bucket } from "./bucket.ts";
 import { childrenIn, textIn, type Element } from "./xml.ts";
@@ -33,14 +34,28 @@ export async function* pagesOf(
     yield entries.map((entry) => listed(entry, bucket.prefix));
     if (textIn(page, "IsTruncated") !== "true") return;
     const next = textIn(page, "NextContinuationToken");
-    // A server that promises more and does not say where would keep us here for ever.
-    if (next === "" || next === token) return;
+    // What is missing is not known: whoever took this for all would give up what is kept.
+    if (next === "" || next === token) throw cutOff(bucket.name);
     token = next;
   }
 }
 
-/** What `encoding-type=url` encoded: a form's encoding, where + is a space. */
-export const decodeKey = (text: string): string => decodeURIComponent(text.replaceAll("+", "%20"));
+function cutOff(name: string): SkeinError {
+  return new SkeinError("DEPOT_REFUSED", `${name}: a list goes on, and the server does not say where`, {
+    hint: "Skein lists by ListObjectsV2, which a server of S3's has to know.",
+    data: { depot: name },
+  });
+}
+
+/** What `encoding-type=url` encoded: a form's encoding, where + is a space. Not every server does so: then it is as it is. */
+export function decodeKey(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll("+", "%20"));
+  } catch (err) {
+    if (err instanceof URIError) return text;
+    throw err;
+  }
+}
 
 function listed(entry: Element, prefix: string): Listed {
   return {

@@ -81,3 +81,21 @@ test("a list that has expired, was tampered with or is none is refused, and no a
     return err.code === "DEPOT_DENIED" && !err.message.includes("X-Amz-Signature");
   });
 });
+
+test("a list of more addresses than an answer may be long is read whole", async (t) => {
+  const ids = Array.from({ length: 40_000 }, (_, n) => String(n).padStart(64, "0"));
+  const objects = ids.map((id) => ({
+    key: `packs/${id}`,
+    url: `http://127.0.0.1:9/${id}`,
+    size: 1,
+    modified: "2026-11-28T03:15:02.917Z",
+    etag: id.slice(0, 32),
+  }));
+  const book = { format: 1, expires: "2100-01-01T00:00:00Z", objects };
+  using reader = await openPresigned(fileOf(t, book), {}, { clock: systemClock });
+  const names = await Array.fromAsync(s3Depot(reader, "").list("packs/", t.signal));
+  assert.deepEqual(
+    names,
+    ids.map((id) => `packs/${id}`),
+  );
+});

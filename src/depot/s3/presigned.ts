@@ -126,20 +126,28 @@ function throughBook({ objects }: PresignedBook, line: Line): Line {
 
 const readingFrom = (url: string, request: Outgoing): Outgoing => ({ ...request, url: new URL(url) });
 
+/** As many as S3 shows at a time. */
+const PAGE_KEYS = 1000;
+
 function listOf(objects: PresignedBook["objects"], query: URLSearchParams): Answer {
   const prefix = query.get("prefix") ?? "";
-  const after = query.get("start-after") ?? "";
-  const shown = objects
+  const after = query.get("continuation-token") ?? query.get("start-after") ?? "";
+  const found = objects
     .filter(({ key }) => key.startsWith(prefix) && key > after)
-    .sort((a, b) => (a.key < b.key ? -1 : 1))
-    .map(({ key, size, modified, etag }) => {
-      const fields = { Key: encodeURIComponent(key), Size: size, LastModified: modified, ETag: etag };
-      const lines = Object.entries(fields).map(
-        ([name, value]) => `<${name}>${escapeXml(String(value))}</${name}>`,
-      );
-      return `<Contents>${lines.join("")}</Contents>`;
-    });
-  return answer(200, `<ListBucketResult>${shown.join("")}</ListBucketResult>`);
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
+  const page = found.slice(0, PAGE_KEYS);
+  const next =
+    found.length > PAGE_KEYS
+      ? `<IsTruncated>true</IsTruncated><NextContinuationToken>${escapeXml(page.at(-1)?.key ?? "")}</NextContinuationToken>`
+      : "";
+  const shown = page.map(({ key, size, modified, etag }) => {
+    const fields = { Key: encodeURIComponent(key), Size: size, LastModified: modified, ETag: etag };
+    const lines = Object.entries(fields).map(
+      ([name, value]) => `<${name}>${escapeXml(String(value))}</${name}>`,
+    );
+    return `<Contents>${lines.join("")}</Contents>`;
+  });
+  return answer(200, `<ListBucketResult>${next}${shown.join("")}</ListBucketResult>`);
 }
 
 const said = (status: number, code: string): Answer => answer(status, `<Error><Code>${code}</Code></Error>`);

@@ -231,6 +231,21 @@ test("a server whose lists do not end is given up on with one code", async (t) =
   await assert.rejects(depot.sweepUploads?.(0, Date.now(), t.signal) ?? listed(), { code: "LIST_ENDLESS" });
 });
 
+test("a list that a server cut and does not go on with is none", async (t) => {
+  const middle = await badMiddle(t, await server());
+  const bucket = await freshBucket(t, await server(), {}, middle.env);
+  const documents = s3Documents(bucket, "");
+  await documents.write("releases/a", Buffer.from("a"), {}, t.signal);
+  middle.distort = ({ url = "" }, body) =>
+    url.includes("list-type")
+      ? Buffer.from(body.toString().replace(/<IsTruncated>false/, "<IsTruncated>true"))
+      : body;
+  await assert.rejects(Array.fromAsync(documents.list("releases/", t.signal)), { code: "DEPOT_REFUSED" });
+  middle.distort = (_request, body) => Buffer.from(body.toString().replace("releases/a", "releases/100%"));
+  const [listed] = await Array.fromAsync(documents.list("releases/", t.signal));
+  assert.equal(listed?.name, "releases/100%", "a server that encodes nothing");
+});
+
 test("uploads that nobody went on with are swept away", async (t) => {
   const { env } = await server();
   const location = `s3://${await (await server()).makeBucket()}`;
