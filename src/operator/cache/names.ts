@@ -2,6 +2,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { jsonIn } from "../../lib/json.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { Digest, TreeId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
@@ -43,7 +44,7 @@ export async function cachedNames(paths: Paths): Promise<readonly CachedName[]> 
 export async function nameIfThere(paths: Paths, name: string): Promise<CachedName | undefined> {
   if (!NAME.test(name)) throw new SkeinError("USAGE", `${name} is no name of anything in a cache`);
   const text = await readIfThere(fileOf(paths, name));
-  const parsed = entry.safeParse(text === undefined ? undefined : JSON.parse(text));
+  const parsed = entry.safeParse(text === undefined ? undefined : jsonIn(text));
   return parsed.success ? { name, ...parsed.data } : undefined;
 }
 
