@@ -35,3 +35,21 @@ for (const [kind, open] of KINDS) {
     await assert.rejects(Array.fromAsync(files.get(name, signal)), { code: "BLOB_MISSING" });
   });
 }
+
+test("a line that comes in pieces is read whole, and a long file is not", async (t) => {
+  const files = folderFiles(folder(t));
+  const inPieces = (pieces: readonly string[]): BucketFiles => ({
+    ...files,
+    async *get() {
+      for (const piece of pieces) yield await Promise.resolve(Buffer.from(piece));
+    },
+  });
+  assert.equal(
+    await topText(inPieces(["my_site.20140", "61252143a_"]), "my_site.rev", t.signal),
+    "my_site.2014061252143a_",
+  );
+  assert.equal(
+    (await topText(inPieces(Array.from({ length: 50 }, () => "x".repeat(100))), "a", t.signal))?.length,
+    1024,
+  );
+});

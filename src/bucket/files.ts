@@ -21,16 +21,23 @@ export interface BucketFiles {
   delete(name: string, signal: AbortSignal): Promise<void>;
 }
 
+const MOST_TEXT_BYTES = 1024;
+
 /** A file that holds a line; more of it is not read. undefined: there is none. */
 export async function topText(
   files: BucketFiles,
   name: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
   try {
-    for await (const piece of files.get(name, signal))
-      return Buffer.from(piece.subarray(0, 1024)).toString("utf8");
-    return "";
+    for await (const piece of files.get(name, signal)) {
+      pieces.push(piece);
+      length += piece.length;
+      if (length >= MOST_TEXT_BYTES) break;
+    }
+    return Buffer.concat(pieces).toString("utf8", 0, MOST_TEXT_BYTES);
   } catch (err) {
     if (isSkeinError(err, "BLOB_MISSING")) return undefined;
     throw err;
