@@ -24,6 +24,16 @@ test("the last three of an app are kept, for seven days each", () => {
   assert.equal(digits(stagedKept(all, "bank", 6 * DAY)), "9");
 });
 
+test("what is staged after a clock was set back is kept before what was staged under it", async (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true }));
+  const own = await openStaged(dir);
+  for (const n of [1, 2, 3]) await own.add(staged(n, 400 * DAY + n));
+  await own.add(staged(4, DAY));
+  assert.equal(digits(stagedKept(own.all(), "shop", DAY + 1)), "432");
+  assert.equal(digits(own.all().map(({ release }) => release)), "234");
+});
+
 test("what was staged is known after a restart, until it is forgotten", async (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
   atEnd(t, () => fs.rmSync(dir, { recursive: true }));

@@ -50,13 +50,16 @@ export interface Staged {
   forget(app: string, releases: readonly ReleaseId[]): Promise<void>;
 }
 
-/** Those of an app that gc leaves alone: the last 3, for 7 days each. */
+/**
+ * Those of an app that gc leaves alone: the last 3, for 7 days each. By their row, in which each came last: a clock that
+ * was ahead once must not have old ones take the place of new ones.
+ */
 export function stagedKept(all: readonly StagedRelease[], app: string, now: number): readonly ReleaseId[] {
   return all
     .filter((one) => one.app === app && now - one.at < KEPT_MS)
-    .toSorted((a, b) => b.at - a.at)
-    .slice(0, KEPT_PER_APP)
-    .map(({ release }) => release);
+    .slice(-KEPT_PER_APP)
+    .map(({ release }) => release)
+    .reverse();
 }
 
 /** A damaged file protects nothing: what it named is still ordered, or staged and pinned again. */
