@@ -120,3 +120,30 @@ test("an FTL bucket is taken over: revisions in their order, what was active, an
     code: "NOT_FOUND",
   });
 });
+
+test("an import that was cut off between its two orders goes on, and one of a package that went on says so", async (t) => {
+  const world = await bucketWorld(t);
+  const dir = path.join(world.dir, "old");
+  mkdirSync(dir);
+  for (const [file, text] of [
+    ["tool.054aR4G0L", "one"],
+    ["tool.054bR4~_~", "two"],
+    ["tool.rev", "tool.054aR4G0L"],
+  ] as const)
+    writeFileSync(path.join(dir, file), text);
+  const files = folderFiles(dir);
+  const run = async () => {
+    const options = { packages: [], env: "default", onImported: () => undefined, signal: t.signal };
+    return await importFtl(await world.operator(), files, options);
+  };
+  const activeOf = (all: Awaited<ReturnType<typeof run>>) => all.map(({ active }) => active);
+  assert.deepEqual(activeOf(await run()), [true, false]);
+  writeFileSync(path.join(dir, "tool.rev"), "tool.054bR4~_~");
+  writeFileSync(path.join(dir, "tool.previous"), "tool.054aR4G0L");
+  assert.deepEqual(activeOf(await run()), [false, true]);
+  const machine = world.machine("m", ["tool"]);
+  await machine.sync();
+  assert.equal(readFileSync(path.join(machine.root, "tool/current/tool.054bR4~_~"), "utf8"), "two");
+  await world.jumpBack("tool");
+  assert.deepEqual(activeOf(await run()), [false, false], "something else was ordered since");
+});

@@ -5,10 +5,11 @@ import { pipeline } from "node:stream/promises";
 import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { revisionOf, revisionWord } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
 import { openSource, scratch } from "../source.ts";
 import { lineOf } from "./bucket-order.ts";
 import { lookAt, type BucketOperator } from "./bucket-operator.ts";
-import { releaseToBucket } from "./bucket-releases.ts";
+import { meantRelease, releaseToBucket } from "./bucket-releases.ts";
 import { jumpMaster } from "./master.ts";
 import { markedRevision, oldRevisions, type OldRevision } from "./old-ftl.ts";
 
@@ -133,10 +134,21 @@ async function orderActive(
   const previous = await marked("previous");
   if (active === undefined) return undefined;
   const { app } = revisionWord(active).package;
-  if ((await lineOf(operator, { app, env }, signal)).head !== null) return active;
+  const idOf = async (one: string): Promise<ReleaseId> => {
+    const { package: named, revision } = revisionWord(one);
+    return (await meantRelease(operator, { ...named, revision }, signal)).place.id;
+  };
+  const { head } = await lineOf(operator, { app, env }, signal);
   const jump = { env, selector: "all", spreadMs: 0, signal };
-  for (const one of previous === undefined || previous === active ? [active] : [previous, active]) {
-    await jumpMaster(operator, revisionWord(one), jump);
+  const all = previous === undefined || previous === active ? [active] : [previous, active];
+  if (head === null) {
+    for (const one of all) await jumpMaster(operator, revisionWord(one), jump);
+    return active;
   }
+  const { release, prev } = head.order;
+  if (release === (await idOf(active))) return active;
+  // The first of the two orders, and no other: an import was cut off between them.
+  if (prev !== null || release !== (await idOf(all[0] ?? active))) return undefined;
+  await jumpMaster(operator, revisionWord(active), jump);
   return active;
 }
