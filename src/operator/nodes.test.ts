@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { KeyId } from "../lib/ids.ts";
 import type { Identity } from "../trust/identity.ts";
-import { selectNodes } from "./nodes.ts";
+import { SkeinError } from "../lib/errors.ts";
+import { cluster } from "./cluster.fixture.ts";
+import { invite, knownNodes, selectNodes } from "./nodes.ts";
 
 const node = (name: string, labels: Record<string, string> = {}): { identity: Identity } => ({
   identity: { node: name.padEnd(32, "0") as KeyId, name, labels } as unknown as Identity,
@@ -34,4 +36,23 @@ test("what names no node is refused with its reason", () => {
   assert.throws(() => selectNodes(NODES, "role=none"), { code: "SELECTION_EMPTY" });
   assert.throws(() => selectNodes([], "all"), { code: "SELECTION_EMPTY", hint: /node invite/ });
   assert.throws(() => selectNodes([...NODES, node("canary")], "canary"), { code: "SELECTOR_AMBIGUOUS" });
+});
+
+test("a node whose successor could not be invited is still a member", async (t) => {
+  const { operator, absent, signal } = await cluster(t);
+  await absent("web1", { role: "web" });
+  const fails = async (): Promise<never> =>
+    await Promise.reject(new SkeinError("HUB_UNREACHABLE", "it went away"));
+  const client = new Proxy(operator.client, {
+    get(target, key) {
+      if (key === "postTicket") return fails;
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+  const wish = { name: null, labels: {}, validMs: 60_000, replace: "web1" };
+  await assert.rejects(invite({ ...operator, client }, wish, signal), { code: "HUB_UNREACHABLE" });
+  const { replaced } = await invite(operator, wish, signal);
+  assert.notEqual(replaced, null);
+  assert.deepEqual(await knownNodes(operator, signal), []);
 });

@@ -208,8 +208,9 @@ export async function invite(
     },
     [signer],
   );
-  if (old !== null) await revokeNode(operator, old, "replaced", signal);
+  // In this order: a node that was ended, and has no successor yet, could be named by nobody any more.
   await client.postTicket(ticket, signal);
+  if (old !== null) await revokeNode(operator, old, "replaced", signal);
   return { line: formatTicketLine({ pin, seed, hub }), expires, replaced: old?.identity.node ?? null };
 }
 
