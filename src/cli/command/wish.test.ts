@@ -39,11 +39,14 @@ test("a verb that would act although it was told --dry-run refuses it, and no ot
   assert.deepEqual(refusing({}), new Set());
 });
 
-test("nobody believes that he stops one node's part of a rollout, or only looks", () => {
+test("nobody believes that he stops one node's part of a rollout, acts on one node that he named, or only looks", () => {
   for (const verb of ["abort", "pause", "resume"]) {
     assert.throws(() => refuseIgnored(`skein ${verb}`, { on: "web1" }), { code: "USAGE" });
     refuseIgnored(`skein ${verb}`, {});
   }
+  assert.deepEqual(refusing({ on: "web1" }), new Set(`abort, pause, resume, ${HERE}`.split(", ")));
+  const all = new Set("abort, pause, resume, purge, ftl purge".split(", "));
+  assert.deepEqual(refusing({ on: "web1", master: true }), all);
   refuseIgnored("skein stop", { dryRun: true, on: "web1" });
   assert.throws(() => refuseIgnored("skein sync", { dryRun: true }), /nothing was done: it works on this/);
 });

@@ -35,6 +35,8 @@ const NO_DRY_RUN: Readonly<Record<string, string>> = {
 const MASTERS = new Set(["jump", "jump-back", "ftl jump", "ftl jump-back"]);
 /** What is said to a rollout concerns all its nodes. */
 const WHOLE = new Set(["abort", "pause", "resume"]);
+/** A bucket has a release for all machines, or for none. */
+const PURGES = new Set(["purge", "ftl purge"]);
 
 interface Wish {
   readonly dryRun?: boolean | undefined;
@@ -57,9 +59,27 @@ export function refuseIgnored(name: string, { dryRun, on, master }: Wish): void 
       "Leave --dry-run (or SKEIN_DRY_RUN) out to do it.",
     );
   }
-  if (on === undefined || !WHOLE.has(verb)) return;
-  throw usage(
-    `skein ${verb} is for every node of the rollout, so there is no choosing them with --on`,
-    `skein ${verb} APP, without --on (or SKEIN_ON).`,
-  );
+  const choosing = on === undefined ? undefined : whyNobodyIsChosen(verb, master === true);
+  if (choosing === undefined) return;
+  throw usage(`skein ${verb} is ${choosing.for}, so there is no choosing nodes with --on`, choosing.instead);
+}
+
+function whyNobodyIsChosen(
+  verb: string,
+  master: boolean,
+): { readonly for: string; readonly instead: string } | undefined {
+  const without = "without --on (or SKEIN_ON)";
+  if (WHOLE.has(verb))
+    return { for: "for every node of the rollout", instead: `skein ${verb} APP, ${without}.` };
+  if (MASTERS.has(verb) && !master)
+    return {
+      for: "about this machine",
+      instead: `Add --master to order it for those nodes, or type it ${without}.`,
+    };
+  if (PURGES.has(verb) && master)
+    return {
+      for: "for every machine of the bucket",
+      instead: `skein ${verb} --master PACKAGE.REVISION, ${without}.`,
+    };
+  return undefined;
 }
