@@ -85,6 +85,34 @@ test("3: the active and the previous revision are not purged; another one is, ev
   await assert.rejects(world.purge(first), { code: "RELEASE_NOT_FOUND" });
 });
 
+test("3: a revision that only some machines run, or another environment, is active, whatever the root says", async (t) => {
+  const world = await bucketWorld(t);
+  const { documents } = world.bucket;
+  const [all, web, db, prod] = [
+    await world.spool("site", scripts("all")),
+    await world.spool("site", scripts("web")),
+    await world.spool("site", scripts("db")),
+    await world.spool("site", scripts("prod")),
+  ];
+  await world.jump(all);
+  await world.jump(web, { selector: "role=web" });
+  for (let n = 0; n < 2; n++) await world.jump([db, web][n] ?? "", { selector: `role=db${n}` });
+  const before = await documents.read("root.json", undefined, t.signal);
+  if (before === undefined || before === "same") assert.fail();
+  const options = { env: "prod", selector: "all", spreadMs: 0, signal: t.signal };
+  await jumpMaster(await world.operator(), revisionWord(prod), options);
+  await documents.write("root.json", before.bytes, {}, t.signal);
+  for (const [refused, message] of [
+    [all, /is active$/],
+    [db, /is active on role=db0$/],
+    [prod, /is active in prod$/],
+  ] as const)
+    await assert.rejects(world.purge(refused), { code: "REVISION_ACTIVE", message });
+  await world.jump(web);
+  await world.jump(db);
+  await world.purge(all);
+});
+
 test("4: going back runs every script, and no sync undoes it", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);

@@ -1,6 +1,8 @@
 import { DEFAULTS } from "../../app/defaults.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import {
+  orderPlaceOf,
+  ORDERS,
   packageOfFile,
   releasePlace,
   releasePlaceOf,
@@ -9,10 +11,10 @@ import {
   type ReleasePlace,
   type RevisionWord,
 } from "../../bucket/layout.ts";
-import { readSigned, type OrderEntry } from "../../bucket/entries.ts";
+import { namesUnder, readSigned, type OrderEntry } from "../../bucket/entries.ts";
 import { VOID } from "../../bucket/following.ts";
 import { withdrawRelease } from "../../bucket/publish.ts";
-import { appIn, type Root } from "../../bucket/root.ts";
+import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { fewAtOnce } from "../../lib/few-at-once.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
@@ -158,21 +160,18 @@ export async function purgeMaster(
 ): Promise<ReleasePlace> {
   const { app, name } = word.package;
   const { place, release } = await meantRelease(operator, { app, name, revision: word.revision }, signal);
-  for (const one of new Set([env, ...Object.keys(appIn(operator.root, app)?.orders ?? {})])) {
-    const { head, whole } = await lineOf(operator, { app, env: one }, signal);
-    const said = [inForce(whole), inForce(head)].find(
-      ({ active, previous }) => place.id === active || place.id === previous,
-    );
-    if (said === undefined) continue;
-    const how = place.id === said.active ? "active" : "what machines may go back to";
-    throw new SkeinError(
-      "REVISION_ACTIVE",
-      `${name}.${revisionOf(place)} is ${how}${one === env ? "" : ` in ${one}`}`,
-      {
-        hint: `Jump to another one first: skein ftl jump --master ${name}.REVISION`,
-        data: { package: name, revision: revisionOf(place), env: one },
-      },
-    );
+  const orders = await Array.fromAsync(allInForce(operator, app, signal));
+  const running = orders.find((one) => inForce(one).active === place.id);
+  const found = running ?? orders.find((one) => inForce(one).previous === place.id);
+  if (found !== undefined) {
+    const how = running === undefined ? "what machines may go back to" : "active";
+    const where = found.order.env === env ? "" : ` in ${found.order.env}`;
+    const { selector } = found.order;
+    const [who, on] = selector === "all" ? ["", ""] : [` on ${selector}`, ` --on '${selector}'`];
+    throw new SkeinError("REVISION_ACTIVE", `${name}.${revisionOf(place)} is ${how}${where}${who}`, {
+      hint: `Jump to another one first: skein ftl jump --master ${name}.REVISION${on}`,
+      data: { package: name, revision: revisionOf(place), env: found.order.env },
+    });
   }
   announce(operator, () => ({
     text: `${name}.${revisionOf(place)} would go from the bucket, and from machines at their next sync`,
@@ -184,6 +183,27 @@ export async function purgeMaster(
   }
   await removeFtlRevision(operator.bucket.files, release, revisionOf(place), signal);
   return place;
+}
+
+/**
+ * The orders of an app, in every environment, that some machine may be at: of each selector the newest, back to one that
+ * was for all. By the listing, and not by the root, which says what whoever wrote it had seen.
+ */
+async function* allInForce(
+  { bucket, charter, clock }: BucketOperator,
+  app: string,
+  signal: AbortSignal,
+): AsyncGenerator<HeldOrder> {
+  const names = await namesUnder(bucket.documents, `${ORDERS}${app}/`, signal);
+  for (const env of new Set(names.flatMap((name) => orderPlaceOf(name)?.env ?? []))) {
+    const selectors = new Set<string>();
+    for await (const found of ordersBack(app, env, { bucket, charter, now: clock.now(), signal })) {
+      const { selector } = found.order;
+      if (!selectors.has(selector)) yield found;
+      selectors.add(selector);
+      if (selector === "all") break;
+    }
+  }
 }
 
 /** What runs where the order was carried out, and what it goes back to. */
