@@ -571,6 +571,31 @@ test("the port table by commit has the seed's shape", () => {
   });
 });
 
+test("the status of very many apps is not asked for all at once", async (t) => {
+  const { operator, absent, options, dir, signal } = await cluster(t);
+  await absent("n1");
+  mkdirSync(path.join(dir, "app"));
+  writeFileSync(path.join(dir, "app", "readme.txt"), "hello");
+  await deploy(operator, options({ from: path.join(dir, "app") }));
+  const [one = assert.fail()] = (await operator.client.apps(signal)).apps;
+  let [now, most] = [0, 0];
+  const instead: Readonly<Record<string, unknown>> = {
+    apps: async () => await Promise.resolve({ apps: Array.from({ length: 60 }, () => one) }),
+    app: async (...words: Parameters<typeof operator.client.app>) => {
+      most = Math.max(most, (now += 1));
+      return await operator.client.app(...words).finally(() => (now -= 1));
+    },
+  };
+  const client = new Proxy(operator.client, {
+    get(target, key) {
+      const value: unknown = instead[String(key)] ?? Reflect.get(target, key, target);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+  assert.equal((await statusOf({ ...operator, client }, null, null, signal)).length, 60);
+  assert.ok(most > 1 && most <= 16, `${most} at once`);
+});
+
 test("a hub that serves another cluster is not taken for one's own", async (t) => {
   const { operator, signal } = await cluster(t);
   await refuseTaken(operator.client, operator.config.cluster, signal);

@@ -1,5 +1,6 @@
 import type { AppOnNode, AppSummary, NodeView, PortEntry, ReleaseView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { fewAtOnce } from "../lib/few-at-once.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { isSkewed } from "../trust/charter.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
@@ -53,7 +54,7 @@ export async function statusOf(
     portTable(operator, { app, env }, signal),
   ]);
   const wanted = appsNamed(apps, { app, env });
-  return await Promise.all(wanted.map(async (one) => await appStatus(operator, one, ports, signal)));
+  return await fewAtOnce(wanted, async (one) => await appStatus(operator, one, ports, signal));
 }
 
 /** @throws SkeinError APP_NOT_FOUND */
