@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import path from "node:path";
 import { test } from "node:test";
-import { unitText } from "./ftl-units.ts";
+import { namedSettings, unitText } from "./ftl-units.ts";
 
 test("what runs sync by itself names settings and program as they are", () => {
   const text = unitText("/opt/my skein/skein", { SKEIN_ROOT: "/srv/$x y", SKEIN_BUCKET: "s3://b/50%" });
@@ -21,4 +22,21 @@ test("what runs sync by itself does so as it was told to", () => {
   assert.match(plain, /^ExecStart=\/bin\/skein ftl sync --every 30s$/m);
   assert.match(plain, /ftl sync --quiet$/m);
   assert.throws(() => unitText("/bin/skein", {}, { every: "10" }), { code: "USAGE" });
+});
+
+test("what runs sync by itself finds the files of who printed it, and is told no secret", () => {
+  const told = namedSettings({
+    AWS_CONFIG_FILE: "aws/config",
+    SKEIN_AWS_SHARED_CREDENTIALS_FILE: "/srv/credentials",
+    AWS_CA_BUNDLE: "./ca.pem",
+    SKEIN_HOME: "",
+    AWS_PROFILE: "far",
+    AWS_SECRET_ACCESS_KEY: "hunter2",
+  });
+  assert.deepEqual(told, {
+    AWS_CONFIG_FILE: path.resolve("aws/config"),
+    SKEIN_AWS_SHARED_CREDENTIALS_FILE: "/srv/credentials",
+    AWS_CA_BUNDLE: path.resolve("ca.pem"),
+    AWS_PROFILE: "far",
+  });
 });

@@ -28,25 +28,23 @@ export async function print(context: Context, flags: SyncFlags): Promise<Result>
 }
 
 /** Where things are, and no secrets: those belong into a file that only root reads. */
-const NAMED = [
-  "REGION",
-  "DEFAULT_REGION",
-  "ENDPOINT_URL",
-  "ENDPOINT_URL_S3",
-  "S3_STYLE",
-  "PROFILE",
-  "CA_BUNDLE",
-];
+const NAMED = ["REGION", "DEFAULT_REGION", "ENDPOINT_URL", "ENDPOINT_URL_S3", "S3_STYLE", "PROFILE"];
+/** A unit runs in another folder than who prints it. */
+const FILES = ["CA_BUNDLE", "CONFIG_FILE", "SHARED_CREDENTIALS_FILE"];
 
-function namedSettings(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const names = NAMED.flatMap((name) => [`AWS_${name}`, `SKEIN_AWS_${name}`]);
-  const home = first(env["SKEIN_HOME"]);
-  return Object.fromEntries([
-    ...(home === undefined ? [] : [["SKEIN_HOME", path.resolve(home)]]),
-    ...names.flatMap((name) => {
+/** What of these variables a unit has to be told. */
+export function namedSettings(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const both = (names: readonly string[]): string[] =>
+    names.flatMap((name) => [`AWS_${name}`, `SKEIN_AWS_${name}`]);
+  const said = (names: readonly string[], as: (value: string) => string) =>
+    names.flatMap((name) => {
       const value = first(env[name]);
-      return value === undefined ? [] : [[name, value]];
-    }),
+      return value === undefined ? [] : [[name, as(value)] as const];
+    });
+  const asItIs = (value: string): string => value;
+  return Object.fromEntries([
+    ...said(["SKEIN_HOME", ...both(FILES)], (file) => path.resolve(file)),
+    ...said(both(NAMED), asItIs),
   ]);
 }
 
