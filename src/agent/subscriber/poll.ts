@@ -1,3 +1,4 @@
+import type { Stats } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
@@ -59,8 +60,12 @@ const memoryFile = (root: string): string => path.join(rootFolder(root), "poll.j
 async function remember(file: string, bucket: string, { root, etag, listedMs }: Seen): Promise<void> {
   // In the root, and never the root itself: one that is not there is misspelt, or its disk is not mounted.
   await fs.mkdir(path.dirname(file), { mode: 0o755 }).catch(unlessThere);
+  // Root writes through no link that somebody may have left there (turn.ts tells of it).
+  if (process.getuid?.() === 0 && !isOwn(await fs.lstat(path.dirname(file)))) return;
   await writeFileAtomic(file, JSON.stringify({ bucket, etag, root: rootText(root), listedMs }), 0o644);
 }
+
+const isOwn = (stat: Stats): boolean => stat.isDirectory() && stat.uid === 0;
 
 function unlessThere(err: unknown): void {
   if (errnoOf(err) !== "EEXIST") throw err;

@@ -8,7 +8,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
 import { until } from "../until.ts";
-import type { PackagePlace } from "./place.ts";
+import { rootFolder, type PackagePlace } from "./place.ts";
 import { jsonIn } from "../../lib/json.ts";
 
 export interface TurnOptions {
@@ -60,7 +60,7 @@ async function refuseShared({ folders, own, state, logs }: PackagePlace): Promis
     }
   }
   // Left by whoever the package was before, perhaps.
-  for (const dir of [own, state, logs, folders.revs, installsDir(folders.revs)]) {
+  for (const dir of [rootFolder(folders.root), own, state, logs, folders.revs, installsDir(folders.revs)]) {
     const stat = await fs.lstat(dir).catch(() => undefined);
     if (stat !== undefined) refuseOthers(dir, stat, false);
   }

@@ -1,6 +1,6 @@
 /** Machines whose clock, root or folders are not as one would wish, and packages with names that nobody foresaw. */
 import assert from "node:assert/strict";
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { sync, syncForever } from "../../agent/subscriber/sync.ts";
@@ -59,6 +59,23 @@ test("a folder that nothing was spooled for is told of, since its name may be mi
   assert.ok((await machine.sync()).isDone);
   const told = machine.said.filter((line) => line.includes("nothing was spooled"));
   assert.deepEqual(told, [`siet: nothing was spooled to dir:${world.bucketDir} by that name yet`]);
+});
+
+const ROOT = process.getuid?.() === 0 ? {} : { skip: "root alone has to be careful whose links it follows" };
+
+test("root writes nothing through a link in the place of the root's own folder", ROOT, async (t) => {
+  const world = await bucketWorld(t);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  const machine = world.machine("m", ["site"]);
+  const elsewhere = path.join(world.dir, "elsewhere");
+  mkdirSync(elsewhere);
+  symlinkSync(elsewhere, path.join(machine.root, ".skein"));
+  const { packages } = await machine.sync();
+  assert.deepEqual(
+    packages[0]?.troubles.map(({ code }) => code),
+    ["USER_REFUSED"],
+  );
+  assert.deepEqual(readdirSync(elsewhere), []);
 });
 
 test("a package's folder may be a link, but no link makes one folder two packages", async (t) => {
