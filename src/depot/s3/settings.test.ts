@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { promisify } from "node:util";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { originOf, s3Settings } from "./settings.ts";
 
@@ -89,4 +91,13 @@ test("what is no address is refused, and a secret in one is not repeated", async
   await assert.rejects(s3Settings("s3://shop?endpoint=http://u:hunter2@x", env), (err: Error) => {
     return !err.message.includes("hunter2");
   });
+});
+
+test("an empty HOME is none, and not the folder one is in", async (t) => {
+  const cwd = home(t, "[default]\nregion = nowhere-1\n");
+  const settings = new URL("settings.ts", import.meta.url).href;
+  const script = `const { s3Settings } = await import(${JSON.stringify(settings)});
+    console.log((await s3Settings("s3://shop", { HOME: "" })).region);`;
+  const run = promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { cwd });
+  assert.doesNotMatch((await run).stdout, /nowhere/);
 });

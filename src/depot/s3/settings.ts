@@ -142,7 +142,13 @@ async function sharedConfig(env: Environment, profile: string): Promise<Readonly
   );
 }
 
-const homeOf = (env: Environment): string => env["HOME"] ?? os.homedir();
+function homeOf(env: Environment): string {
+  try {
+    return env["HOME"] || os.userInfo().homedir; // os.homedir gives an empty HOME back
+  } catch {
+    return "/"; // a user that this system does not know has none
+  }
+}
 
 async function isReadable(file: string): Promise<boolean> {
   return await fs.access(file, fs.constants.R_OK).then(
