@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { openBucket } from "./bucket.ts";
+import { absoluteAddress, openBucket } from "./bucket.ts";
 import { folder } from "./bucket.fixture.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import { digestOf } from "../lib/ids.ts";
@@ -22,6 +22,12 @@ test("a folder that is not there is no empty bucket for who reads, and made for 
   await writing.documents.write("some/name", Buffer.from("x"), {}, t.signal);
   assert.notEqual(await readRoot(reading.documents, undefined, t.signal), "same");
   assert.deepEqual(await reading.files.list("", t.signal), await writing.files.list("", t.signal));
+});
+
+test("an address without a path is not the folder one is in", async (t) => {
+  await assert.rejects(openBucket("dir:", { env: {}, writing: true, signal: t.signal }), { code: "USAGE" });
+  assert.throws(() => absoluteAddress("dir:"), { code: "USAGE" });
+  assert.equal(absoluteAddress("dir:."), `dir:${process.cwd()}`);
 });
 
 test("what lies in a folder is read and gone on with by whom the folder lets, and a hub's depot by its user", async (t) => {

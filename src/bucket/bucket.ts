@@ -32,6 +32,7 @@ export interface BucketOptions {
   readonly signal: AbortSignal;
 }
 
+const DIR = "dir:";
 const PRESIGNED = "presigned:";
 
 /**
@@ -150,7 +151,16 @@ async function onServer(
 }
 
 function folderOf(address: string): string | undefined {
-  if (address.startsWith("dir:")) return path.resolve(address.slice("dir:".length));
+  if (address === DIR) throw nameless(address);
+  if (address.startsWith(DIR)) return path.resolve(address.slice(DIR.length));
   const isPath = address.startsWith("/") || address.startsWith("./") || address.startsWith("../");
   return isPath ? path.resolve(address) : undefined;
+}
+
+/** A variable that was to stand there is empty, mostly: it is not the folder one is in. */
+function nameless(address: string): SkeinError {
+  return new SkeinError("USAGE", `${address} names nothing`, {
+    hint: "Write dir:PATH; dir:. is the folder here.",
+    data: { bucket: address },
+  });
 }
