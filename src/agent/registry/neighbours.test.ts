@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -114,6 +114,15 @@ test("whoever is killed while a table is kept leaves the one before it whole", a
     known.map(({ instance }) => instance),
     ["say.3"],
   );
+});
+
+test("what an agent that was killed left half written goes when the next one starts", async (t) => {
+  const dir = folder(t);
+  const left = path.join(dir, "services.json.0123456789ab.tmp");
+  writeFileSync(left, '[{"app":');
+  utimesSync(left, new Date(0), new Date(0));
+  assert.deepEqual(await knownBefore(dir, silentLog), []);
+  assert.deepEqual(readdirSync(dir), []);
 });
 
 test("a kept table that was torn or changed says nothing", async (t) => {

@@ -2,7 +2,7 @@ import path from "node:path";
 import * as z from "zod";
 import { portEntry, type PortEntry } from "../../api/schemas.ts";
 import { messageOf } from "../../lib/errors.ts";
-import { readIfThere, replaceFile } from "../../lib/files.ts";
+import { readIfThere, removeLeft, replaceFile } from "../../lib/files.ts";
 import type { Log } from "../../lib/log.ts";
 import { forever, type ForeverOptions } from "../forever.ts";
 import type { RegistryHost } from "./registry-host.ts";
@@ -22,9 +22,10 @@ const fileIn = (runDir: string): string => path.join(runDir, "services.json");
 
 /**
  * What was known before this agent started: where no hub answers, callers on this node go on finding what they found.
- * A file that a power cut left torn says nothing.
+ * A file that a power cut left torn says nothing; what an agent that was killed left half written goes.
  */
 export async function knownBefore(runDir: string, log: Log): Promise<readonly PortEntry[]> {
+  removeLeft(runDir);
   const text = await readIfThere(fileIn(runDir));
   try {
     return text === undefined ? [] : z.array(portEntry).parse(JSON.parse(text));
