@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RolloutNode, RolloutView } from "../api/schemas.ts";
 import type { Digest, KeyId, ReleaseId } from "../lib/ids.ts";
-import { endingOf, failureOf, readReason } from "./follow.ts";
+import { systemClock } from "../lib/clock.ts";
+import { endingOf, failureOf, follow, readReason } from "./follow.ts";
+import type { Operator } from "./operator.ts";
 
 const node = (name: string, more: Partial<RolloutNode>): RolloutNode => ({
   node: name as KeyId,
@@ -47,6 +49,18 @@ test("a rollout has ended when it has a verdict", () => {
   assert.equal(endingOf(view("running", [])), undefined);
   for (const phase of ["ok", "failed", "undone", "stuck"] as const)
     assert.equal(endingOf(view(phase, [])), phase);
+});
+
+test("the end is told also where a hub that was started anew numbers it as what was told last", async (t) => {
+  const views = [view("running", []), view("running", []), view("ok", [])];
+  const rollout = async (): Promise<RolloutView> => await Promise.resolve(views.shift() ?? assert.fail());
+  const clock = { ...systemClock, sleep: async () => undefined };
+  const operator = { clock, client: { rollout } as unknown as Operator["client"] };
+  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal));
+  assert.deepEqual(
+    told.map(({ phase }) => phase),
+    ["running", "ok"],
+  );
 });
 
 test("a deployment that was undone exits 3 and tells where, why, the app's last lines and what serves", () => {

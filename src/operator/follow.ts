@@ -47,11 +47,13 @@ export async function* follow(
       isForgotten = false;
       await forgotten();
     }
-    if (view !== undefined && view.revision !== shown) {
+    const isOver = view !== undefined && endingOf(view) !== undefined;
+    // A hub that was started anew counts anew, and may come to the end with the number that was shown.
+    if (view !== undefined && (isOver || view.revision !== shown)) {
       shown = view.revision;
       yield view;
     }
-    if (view !== undefined && endingOf(view) !== undefined) return;
+    if (isOver) return;
     const took = operator.clock.now() - asked;
     await operator.clock.sleep(Math.max(0, POLL_MS - took), signal);
   }
