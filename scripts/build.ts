@@ -57,12 +57,12 @@ const namesOnly: Plugin = {
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
-/** In parts: servers hold what they use, and help is there at once. */
 await bundle({ "aws-chain": "src/depot/s3/aws-chain.ts" }, true);
+/** In parts: of a verb that is not done its help is there at once. */
 await bundle({ main: "src/cli/main.ts" }, true);
-/** In one file: a command would load some 90 of the parts, which costs a quarter of its start. */
+const inParts = 'has("help", "--help", "-h", "--version", "completion")';
+/** In one file: a command would load some 90 of the parts, a server 110: a quarter of its start, and 6 MiB of its life. */
 await bundle({ commands: "src/cli/main.ts", "git-remote-main": "src/cli/git-remote-main.ts" }, false);
-const inParts = 'isServer || has("help", "--help", "-h", "--version", "completion")';
 const help =
   'process.argv.length < 3 || (process.argv.length === 3 && has("help", "--help", "-h", "--version"))';
 await bundle({ help: "src/cli/main.ts" }, false, [namesOnly]);
