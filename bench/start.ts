@@ -20,7 +20,7 @@ export const bench: Bench = async function* ({ quick, signal }) {
     return performance.now() - begin;
   };
   const help = async (): Promise<number> => await timed(command, ["--help"]);
-  await help(); // Node's compile cache is filled by the first start on a machine
+  await help(); // what is compiled is kept by the first start on a machine
   const { ours, peer } = await alternately(quick ? 25 : 101, signal, help, () => timed(node, ["-e", "0"]));
   yield {
     bench: "start",

@@ -22,4 +22,5 @@ try {
 const has = (...words) => process.argv.some((word) => words.includes(word));
 const isServer = has("hub", "agent", "up");
 if (!isServer) globalThis.__zod_globalConfig = { jitless: true };
-await import("../src/cli/main.ts");
+const { main } = await import("../src/cli/main.ts");
+process.exitCode = await main(process.argv.slice(2));

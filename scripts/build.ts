@@ -3,9 +3,10 @@
  * two shell launchers, and the packaged Node 26 as the only dependency.
  */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { build, type Plugin } from "esbuild";
+import { build, type BuildOptions, type Plugin } from "esbuild";
 import { lazyBuiltins, noLocales } from "./bundling.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
@@ -50,26 +51,32 @@ const namesOnly: Plugin = {
   name: "names-only",
   setup(esbuild) {
     esbuild.onResolve({ filter: /^\.{1,2}\// }, ({ kind }) =>
-      kind === "dynamic-import" ? { path: "./main.mjs", external: true } : undefined,
+      kind === "dynamic-import" ? { path: "./commands.cjs", external: true } : undefined,
     );
   },
 };
 
+const PLUGINS = [noSubprograms, lazyBuiltins, noLocales, awsApart];
+const COMMON = {
+  absWorkingDir: root,
+  bundle: true,
+  platform: "node",
+  target: "node26",
+  legalComments: "none",
+  minifyWhitespace: true,
+  minifySyntax: true,
+} satisfies BuildOptions;
+
 rmSync(out, { recursive: true, force: true });
 mkdirSync(path.join(stage, "dist"), { recursive: true });
 await bundle({ "aws-chain": "src/depot/s3/aws-chain.ts" }, true);
-/** In parts: of a verb that is not done its help is there at once. */
-await bundle({ main: "src/cli/main.ts" }, true);
-const inParts = 'has("help", "--help", "-h", "--version", "completion")';
-/** In one file: a command would load some 90 of the parts, a server 110: a quarter of its start, and 6 MiB of its life. */
-await bundle({ commands: "src/cli/main.ts", "git-remote-main": "src/cli/git-remote-main.ts" }, false);
-const help =
-  'process.argv.length < 3 || (process.argv.length === 3 && has("help", "--help", "-h", "--version"))';
-await bundle({ help: "src/cli/main.ts" }, false, [namesOnly]);
-await bundle({ deploy: "src/cli/main.ts" }, false, [deployingOnly]);
-const inOne = 'process.argv[2] === "deploy" ? "./deploy.mjs" : "./commands.mjs"';
-writeEntry("skein", `${help} ? "./help.mjs" : ${inParts} ? "./main.mjs" : ${inOne}`);
-writeEntry("git-remote-skein", '"./git-remote-main.mjs"');
+const digests = {
+  commands: await program("src/cli/main.ts", "commands"),
+  deploy: await program("src/cli/main.ts", "deploy", [deployingOnly]),
+  help: await program("src/cli/main.ts", "help", [namesOnly]),
+  "git-remote": await program("src/cli/git-remote-main.ts", "git-remote"),
+};
+for (const name of ["skein", "git-remote-skein"]) writeEntry(name);
 await bundle({ keeper: "src/keeper/main.ts" }, false);
 const apart = {
   "delta-maker": "src/release/delta/maker.ts",
@@ -89,34 +96,43 @@ const tarball = execFileSync("npm", ["pack", "--silent", "--pack-destination", o
 }).trim();
 console.log(path.relative(process.cwd(), path.join(out, tarball)));
 
-/** The entry of a checkout, with the bundled program in place of the source. */
-function writeEntry(program: string, imported: string): void {
-  const entry = readFileSync(path.join(root, "bin/skein.mjs"), "utf8");
-  writeFileSync(path.join(stage, `dist/${program}.mjs`), entry.replace('"../src/cli/main.ts"', imported));
+function writeEntry(name: string): void {
+  const entry = readFileSync(path.join(root, "scripts/entry.mjs"), "utf8");
+  const own = entry.replace("DIGESTS = {}", `DIGESTS = ${JSON.stringify(digests)}`);
+  writeFileSync(path.join(stage, `dist/${name}.mjs`), own);
 }
 
-async function bundle(
-  entryPoints: Record<string, string>,
-  inParts: boolean,
-  plugins: readonly Plugin[] = [],
-): Promise<void> {
+/** A program in one file, as a function that the entry calls. @returns its digest */
+async function program(file: string, name: string, plugins: readonly Plugin[] = []): Promise<string> {
+  const outfile = path.join(stage, `dist/${name}.cjs`);
   await build({
+    ...COMMON,
+    entryPoints: [file],
+    outfile,
+    format: "cjs",
+    charset: "ascii", // so that it is read, and held, as one byte for each character
+    banner: { js: "(function (exports, require, module, __filename, __dirname) {" },
+    footer: { js: "})" },
+    plugins: [...plugins, ...PLUGINS],
+    define: {
+      "import.meta.main": "false",
+      "import.meta.dirname": "__dirname",
+      "import.meta.filename": "__filename",
+    },
+  });
+  return createHash("sha256").update(readFileSync(outfile)).digest("hex");
+}
+
+async function bundle(entryPoints: Record<string, string>, inParts: boolean): Promise<void> {
+  await build({
+    ...COMMON,
     entryPoints,
-    absWorkingDir: root,
     outdir: path.join(stage, "dist"),
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunk-[hash]",
-    bundle: true,
     splitting: inParts,
     format: "esm",
-    platform: "node",
-    target: "node26",
-    legalComments: "none",
-    minifyWhitespace: true,
-    minifySyntax: true,
-    plugins: [...plugins, noSubprograms, lazyBuiltins, noLocales, awsApart],
-    // Programs are imported by an entry that turns on the compile cache first.
-    define: { "import.meta.main": "true" },
+    plugins: [...PLUGINS],
     // Some dependencies are CommonJS and call require() for Node's own modules.
     banner: {
       js: 'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);',

@@ -74,7 +74,7 @@ process.on("exit", () => {
   if (stop.signal.aborted) folder.breakOff();
   else if (!folder.end()) process.exitCode = 1;
 });
-const shipped = await builtPackage();
+const built = await builtPackage();
 const absolute = (some) => [...some].map((file) => path.resolve(root, file));
 const tests = run({
   files: inBatches(absolute(files), new Set(absolute(filesOf(LONGEST))), folder.path),
@@ -87,7 +87,8 @@ const tests = run({
     TMPDIR: folder.path,
     NODE_COMPILE_CACHE: compiled,
     ...(await s3.env),
-    SKEIN_TEST_PACKAGE: shipped,
+    XDG_CACHE_HOME: path.join(built, "cache"),
+    SKEIN_TEST_PACKAGE: path.join(built, "package"),
   },
   signal: stop.signal,
 });
@@ -174,5 +175,5 @@ async function builtPackage() {
     const { mtimeMs = now } = statSync(old, { throwIfNoEntry: false }) ?? {};
     if (now - mtimeMs > KEPT_MS) rmSync(old, { recursive: true, force: true });
   }
-  return path.join(kept, "package");
+  return kept;
 }

@@ -21,7 +21,7 @@ test("what ships says the same help as what lies here", () => {
 const HEAVY = ["child_process", "crypto", "http", "https", "net", "sqlite", "tls", "worker_threads", "zlib"];
 
 test("help loads nothing of Node that is heavy and that it does not use", (t) => {
-  const program = path.join(tested.helperDir, "../dist/help.mjs");
+  const program = path.join(tested.helperDir, "../dist/help.cjs");
   if (!fs.existsSync(program)) return t.skip("shown of what ships: npm test -- test/help.test.ts");
   const text = fs.readFileSync(program, "utf8");
   assert.match(text, /getBuiltinModule\("node:fs"\)/);

@@ -16,7 +16,7 @@ import { firstAnswer, get } from "./support/answers.ts";
 import { Asker } from "./support/apps.ts";
 import { ended, Processes, processesIn } from "./support/processes.ts";
 import type { Cost } from "../src/operator/plan.ts";
-import { tested } from "./support/program.ts";
+import { COMPILED, tested } from "./support/program.ts";
 import { gitEnv } from "./support/repo.ts";
 import { eventually } from "../src/lib/eventually.fixture.ts";
 
@@ -30,7 +30,7 @@ let hub = "";
 
 const env = (): NodeJS.ProcessEnv => ({
   ...gitEnv(),
-  HOME: os.homedir(),
+  ...COMPILED,
   SKEIN_HOME: path.join(dir, "home"),
   PATH: `${tested.helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`,
 });

@@ -41,7 +41,8 @@ function skein(dir: string, ...args: string[]): Said {
 }
 
 function skeinWith(dir: string, more: Readonly<Record<string, string>>, ...args: string[]): Said {
-  const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: path.join(dir, "home"), ...more };
+  const { PATH, XDG_CACHE_HOME } = process.env;
+  const env = { PATH, XDG_CACHE_HOME, HOME: dir, SKEIN_HOME: path.join(dir, "home"), ...more };
   const { status, stdout, stderr } = spawnSync(LAUNCHER, args, {
     cwd: dir,
     env,

@@ -22,7 +22,7 @@ import { gitRemote, hubsNamed, parseSkeinUrl, type GitService } from "./git/git-
 const MANIFEST = "skein.yaml";
 
 /** @returns the exit status */
-export async function gitRemoteMain(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+export async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   try {
     const [mode, ...rest] = args;
     if (mode === "--why") await sayWhy(rest, env);
@@ -159,4 +159,4 @@ async function asksForMore(commit: string): Promise<boolean> {
   return /^\s*["']?stage_on_push\b/m.test(manifest);
 }
 
-if (import.meta.main) process.exitCode = await gitRemoteMain(process.argv.slice(2), process.env);
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2), process.env);

@@ -36,7 +36,16 @@ function versionAsked(words: readonly string[]): boolean {
   return false;
 }
 
-async function main(words: readonly string[]): Promise<number> {
+/** Runs what was typed. @returns the exit status, to be set at once: what is left open is soon ended by force */
+export async function main(words: readonly string[]): Promise<number> {
+  endWithReader();
+  const exit = await outcome(words);
+  // Whatever a failed command left open must not keep its caller waiting; the timer itself keeps nobody.
+  setTimeout(() => process.exit(), LINGER_MS).unref();
+  return exit;
+}
+
+async function outcome(words: readonly string[]): Promise<number> {
   forgetUnsaid(process.env);
   if (versionAsked(words)) {
     const io = processIo({ json: isJson(words) });
@@ -121,8 +130,3 @@ async function report(words: readonly string[], thrown: unknown, command: string
   const err = ofCommand(thrown, command);
   return reportError(processIo({ json: isJson(words), verbose: words.includes("--verbose") }), err);
 }
-
-endWithReader();
-process.exitCode = await main(process.argv.slice(2));
-// Whatever a failed command left open must not keep its caller waiting; the timer itself keeps nobody.
-setTimeout(() => process.exit(), LINGER_MS).unref();

@@ -11,7 +11,8 @@ const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
 function skein(t: TestContext, said: Readonly<Record<string, string>>, ...words: readonly string[]) {
   const dir = mkdtempSync(path.join(os.tmpdir(), "skein-said-"));
   atEnd(t, () => rmSync(dir, { recursive: true, force: true }));
-  const env = { PATH: process.env["PATH"], HOME: dir, ...said };
+  const { PATH, XDG_CACHE_HOME } = process.env;
+  const env = { PATH, XDG_CACHE_HOME, HOME: dir, ...said };
   return spawnSync(LAUNCHER, words, { cwd: dir, env, encoding: "utf8" });
 }
 

@@ -13,7 +13,7 @@ import { pathsFrom } from "../../src/lib/paths.ts";
 import { invite } from "../../src/operator/nodes.ts";
 import { openOperator, type Operator } from "../../src/operator/operator.ts";
 import { ended, Processes, processesIn, signalQuietly } from "./processes.ts";
-import { type Program, tested } from "./program.ts";
+import { COMPILED, type Program, tested } from "./program.ts";
 import { gitEnv } from "./repo.ts";
 import { expectSuccess, runToEnd, type Result } from "./run.ts";
 import { eventually } from "../../src/lib/eventually.fixture.ts";
@@ -214,7 +214,7 @@ export class Cluster implements AsyncDisposable {
   env(home: string): NodeJS.ProcessEnv {
     return {
       ...gitEnv(),
-      HOME: os.homedir(), // where the compile cache is
+      ...COMPILED,
       PATH: `${this.program.helperDir}${path.delimiter}${process.env["PATH"] ?? ""}`,
       SKEIN_HOME: home,
     };

@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
+import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 
@@ -25,6 +26,12 @@ const built = process.env["SKEIN_TEST_PACKAGE"];
 
 /** `npm test` runs what ships, built once (it also starts in half the time); a file run by itself, the checkout. */
 export const tested: Program = built === undefined ? checkout : packageIn(built);
+
+/** Environment of what is started: where Skein keeps its compiled form, without which each start compiles all anew. */
+export const COMPILED: NodeJS.ProcessEnv = {
+  HOME: os.homedir(),
+  XDG_CACHE_HOME: process.env["XDG_CACHE_HOME"],
+};
 
 /** What `npm run build` makes, as `npm i -g` would put it down. @param out a folder that is emptied first */
 export async function buildPackage(out: string, signal?: AbortSignal): Promise<Program> {
