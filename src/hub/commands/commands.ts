@@ -35,9 +35,12 @@ interface Open {
   readonly waiting: Set<KeyId>;
   /** Who has begun to answer. */
   readonly answering: Set<KeyId>;
-  readonly queue: RelayQueue;
+  /** Of whoever reads; the same command sent again is a new reader, and the one before is done with. */
+  queue: RelayQueue;
   /** It goes on without a reader. */
   readonly lasting: boolean;
+  /** How it ended on those that carried it out, for a reader who comes later; of one that lasts. */
+  readonly ended: Map<KeyId, CommandLine>;
 }
 
 export class Commands {
@@ -81,13 +84,21 @@ export class Commands {
     });
   }
 
-  /** @throws SkeinError NOT_AUTHORISED, DOC_*, TOO_MANY, CONFLICT */
+  /**
+   * Who sends one again that lasts, since the answers were cut off, reads on: each node is named once more.
+   * @throws SkeinError NOT_AUTHORISED, DOC_*, TOO_MANY, CONFLICT
+   */
   async begin(envelope: Envelope): Promise<Digest> {
     const { body, digest, by } = this.#read(envelope);
     const now = this.#core.clock.now();
     for (const [known, { expires, queue }] of this.#open)
       if (expires <= now && queue.closed) this.#end(known);
-    if (this.#open.has(digest)) throw new SkeinError("CONFLICT", "this very command is under way");
+    const known = this.#open.get(digest);
+    if (known?.lasting === true) {
+      readAnew(known);
+      return digest;
+    }
+    if (known !== undefined) throw new SkeinError("CONFLICT", "this very command is under way");
     const { nodes, kind } = body;
     const lasting = isLasting(kind);
     this.#refuseMore(lasting, by);
@@ -112,22 +123,29 @@ export class Commands {
     if (open === undefined) return;
     const timeout = AbortSignal.timeout(Math.max(1, open.expires - this.#core.clock.now()));
     const stop = AbortSignal.any([signal, timeout]);
+    const { queue } = open;
     try {
       // It is stored now, and waits for them whoever listens.
       if (open.lasting) for (const node of open.waiting) yield { node, type: "kept" };
-      while (!stop.aborted) {
-        if (!open.lasting) this.#answerForGone(open);
-        const line = open.queue.shift();
-        if (line !== undefined) yield line;
-        else if (open.waiting.size === 0) return;
-        else await this.#change(open, stop);
-      }
-      if (signal.aborted) return;
+      yield* this.#said(open, stop);
+      if (signal.aborted || open.queue !== queue) return;
       for (const node of open.waiting)
         yield noAnswer(node, "TIMEOUT", "no answer before the command expired");
     } finally {
-      if (open.lasting && open.waiting.size > 0) open.queue.close();
+      if (open.queue !== queue || (open.lasting && open.waiting.size > 0)) queue.close();
       else this.#end(digest);
+    }
+  }
+
+  /** Until all have ended, `stop` aborts, or somebody else reads. */
+  async *#said(open: Open, stop: AbortSignal): AsyncGenerator<CommandLine, void> {
+    const { queue } = open;
+    while (!stop.aborted && open.queue === queue) {
+      if (!open.lasting) this.#answerForGone(open);
+      const line = queue.shift();
+      if (line !== undefined) yield line;
+      else if (open.waiting.size === 0) return;
+      else await this.#change(open, stop);
     }
   }
 
@@ -144,6 +162,7 @@ export class Commands {
         if (!open.waiting.has(node)) return;
         ended = isResult(line);
         const said = { ...(line as object), node } as CommandLine;
+        if (ended && open.lasting) open.ended.set(node, briefly(said));
         await open.queue.push({ ...said, type: typeof said.type === "string" ? said.type : "line" });
       }
     } finally {
@@ -222,7 +241,8 @@ export class Commands {
   ): RelayQueue {
     const queue = new RelayQueue();
     const { nodes, ...rest } = how;
-    this.#open.set(digest, { envelope, ...rest, waiting: new Set(nodes), answering: new Set(), queue });
+    const nobody = { answering: new Set<KeyId>(), ended: new Map<KeyId, CommandLine>() };
+    this.#open.set(digest, { envelope, ...rest, waiting: new Set(nodes), ...nobody, queue });
     return queue;
   }
 
@@ -260,6 +280,23 @@ export class Commands {
     open.queue.wake();
     for (const node of waiting) this.onNews(node);
   }
+}
+
+/** What nodes say from now on is for a new reader, who is also told how it ended on others before. */
+function readAnew(open: Open): void {
+  const before = open.queue;
+  open.queue = new RelayQueue();
+  for (const line of open.ended.values()) open.queue.pushEnd(line);
+  before.close();
+  before.wake();
+}
+
+const MOST_KEPT_BYTES = 4096;
+
+/** A node may say as much as it likes of how it ended. */
+function briefly(line: CommandLine): CommandLine {
+  const { node, type, ok } = line;
+  return Buffer.byteLength(JSON.stringify(line)) <= MOST_KEPT_BYTES ? line : { node, type, ok };
 }
 
 /** Does a command place, older than the purge, what that removes? */

@@ -90,6 +90,34 @@ test("an answer that is cut off is no answer: the node is handed the command aga
   assert.deepEqual(got, ["kept", "progress", "cut", "result"]);
 });
 
+test("a command that is sent again is read on, whether the hub has seen its first reader go or not", async (t) => {
+  const hub = await startTestHub(t);
+  const [one, two] = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
+  const command = await stageFor(hub, [one, two]);
+  await handIn(hub, command);
+  await answer(one, command, { type: "result", ok: false, code: "DISK_FULL" });
+  const left = hub.client.command(command, t.signal)[Symbol.asyncIterator]();
+  assert.equal((await left.next()).value?.type, "kept", "of the one that is still to come");
+  const got: unknown[] = [];
+  for await (const line of hub.client.command(command, t.signal)) {
+    got.push([line.node, line.type, line["code"]]);
+    if (got.length < 2) continue;
+    if (line.node === one.kid) await answer(two, command, { type: "result", ok: true });
+  }
+  assert.deepEqual(got, [
+    [two.kid, "kept", undefined],
+    [one.kid, "result", "DISK_FULL"],
+    [two.kid, "result", undefined],
+  ]);
+  const rest = await Array.fromAsync({ [Symbol.asyncIterator]: () => left });
+  assert.deepEqual(
+    rest.map(({ type }) => type),
+    ["result"],
+    "the reader before hears what was for it, and of the end",
+  );
+  assert.deepEqual(await commandsOf(two), []);
+});
+
 test("only the last three of an app and environment wait, and none after its time", async (t) => {
   const hub = await startTestHub(t);
   const node = await joinNode(t, hub, "web1");
