@@ -15,7 +15,9 @@ import { APPLICATION_ID, FORMAT, SCHEMA } from "./sqlite-tables.ts";
 /** Opens the store at `file`, making an empty one when there is none. Held alone: nobody else can open it. */
 export async function openFile(file: string): Promise<DatabaseSync> {
   if (!(await exists(file))) {
-    if (await exists(`${file}-wal`)) throw corrupt(file, "its main file is missing, its journal is there");
+    // Another process may make it just now.
+    if ((await exists(`${file}-wal`)) && !(await exists(file)))
+      throw corrupt(file, "its main file is missing, its journal is there");
     await create(file);
   }
   const db = connect(file);
@@ -87,8 +89,9 @@ function opened(aside: string, from: string): DatabaseSync {
   }
 }
 
+/** Where others make it at the same time, theirs is as good: a store is never put in the place of another one. */
 async function create(file: string): Promise<void> {
-  await installed(file, async (aside) => {
+  const write = async (aside: string): Promise<void> => {
     const db = connect(aside);
     try {
       db.exec(SCHEMA);
@@ -100,11 +103,30 @@ async function create(file: string): Promise<void> {
     } finally {
       db.close();
     }
-  });
+  };
+  await installed(file, write, placeNew);
 }
 
-/** Makes a file aside with `write`, flushes it and renames it to `target`. */
-async function installed(target: string, write: (aside: string) => Promise<void>): Promise<void> {
+const NO_LINKS = ["EPERM", "ENOTSUP", "ENOSYS", "EMLINK"];
+
+/** Unlike a rename, a link takes the place of nothing. */
+async function placeNew(aside: string, target: string): Promise<void> {
+  try {
+    await fs.link(aside, target);
+  } catch (err) {
+    const errno = errnoOf(err) ?? "";
+    if (NO_LINKS.includes(errno)) return await fs.rename(aside, target);
+    if (errno !== "EEXIST") throw err;
+  }
+  await fs.rm(aside);
+}
+
+/** Makes a file aside with `write`, flushes it and renames it to `target`, or places it there otherwise. */
+async function installed(
+  target: string,
+  write: (aside: string) => Promise<void>,
+  place: (aside: string, target: string) => Promise<void> = fs.rename,
+): Promise<void> {
   const aside = `${target}.${randomBytes(6).toString("hex")}.tmp`;
   try {
     await madeFolders(path.dirname(target), 0o700);
@@ -117,7 +139,7 @@ async function installed(target: string, write: (aside: string) => Promise<void>
       await handle.close();
     }
     faultPoint("store.install");
-    await fs.rename(aside, target);
+    await place(aside, target);
     await syncDirectory(path.dirname(target));
   } catch (err) {
     for (const suffix of ["", "-wal", "-journal"]) await fs.rm(aside + suffix, { force: true });

@@ -102,6 +102,28 @@ test("a store is open in one place at a time", async (t) => {
   await assert.rejects(openSqliteStore(file), { code: "STORE_BUSY" });
 });
 
+test("of those that open a store at once where there is none, one makes it, and all others are told of it", async (t) => {
+  for (let round = 0; round < 5; round++) {
+    const file = path.join(path.dirname(await tempFile(t)), `new-${round}`, "store.db");
+    const opened = await Promise.allSettled(Array.from({ length: 6 }, () => openSqliteStore(file)));
+    const stores = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    const [store] = stores;
+    if (stores.length > 1) for (const one of stores) await one[Symbol.asyncDispose]();
+    assert.ok(store !== undefined && stores.length === 1, `${stores.length} have it open`);
+    for (const one of opened)
+      if (one.status === "rejected") assert.equal((one.reason as { code: string }).code, "STORE_BUSY");
+    await store.txn({ compare: [], then: [{ op: "put", key: "/a", value: "1" }] });
+    const { incarnation } = store;
+    await store[Symbol.asyncDispose]();
+    await using again = await openSqliteStore(file);
+    assert.deepEqual([again.incarnation, await valuesOf(again, "/")], [incarnation, { "/a": "1" }]);
+    assert.deepEqual(
+      (await fs.readdir(path.dirname(file))).filter((name) => name.endsWith(".tmp")),
+      [],
+    );
+  }
+});
+
 test("a slow watch holds up nobody, costs bounded memory, and misses nothing", async (t) => {
   const file = await tempFile(t);
   await using store = await openSqliteStore(file);
