@@ -17,6 +17,7 @@ import { sweepLeft } from "./installs/gc.ts";
 import { forever, type ForeverOptions } from "./forever.ts";
 import type { Pace } from "./attempt/goal.ts";
 import { processGroups } from "./programs/groups.ts";
+import { HeldSource } from "./source/held-source.ts";
 import { hubFor } from "./source/hub-link.ts";
 import { runtimeInstances } from "./attempt/instances.ts";
 import { takeIn } from "./node/intake.ts";
@@ -85,13 +86,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const write = await openReserve(stateDir);
   const store = await openNode(options, stateDir, keys, write);
   await forgetJoining(paths.etc);
-  const name = (): string => store.state.identity?.name ?? options.name;
   await using runtime = await AppRuntime.open({
     run: paths.run,
     logs: paths.log,
     bind: options.bind,
     address: options.address,
-    node: name(),
+    node: store.state.identity?.name ?? options.name,
     awaitKeeper: options.awaitKeeper,
     log: options.log,
   });
@@ -127,7 +127,7 @@ class Agent implements AsyncDisposable {
   readonly #refusals: Refusals;
   readonly #reminders: Reminders;
   #gates: Pace["gates"] = new Map();
-  #source: Source | undefined;
+  readonly #source = new HeldSource((before) => this.#sourceAfter(before));
   #heardAt: number;
   #duplicate = false;
   #isSkewed = false;
@@ -159,17 +159,17 @@ class Agent implements AsyncDisposable {
     this.#reports = new ReportLoop({
       ...this.#loop("report"),
       everyMs: options.reportEveryMs,
-      source: () => this.#openSource(),
+      source: () => this.#source.open(),
       report: () => this.#report(),
       delivered: (reported) => this.#delivered(reported),
     });
     this.#near = parts.near;
-    this.#near.source = () => this.#source;
+    this.#near.source = () => this.#source.current;
     this.#neighbours = new Neighbours({
       ...this.#loop("ports"),
       runDir: options.paths.run,
       registry: parts.registry,
-      source: () => this.#openSource(),
+      source: () => this.#source.open(),
     });
     this.#context = {
       ...parts.context,
@@ -250,7 +250,7 @@ class Agent implements AsyncDisposable {
       this.#kickAll("now");
     });
     // Before the workers: an install that a crash broke off goes on at once. No network is used here.
-    await this.#openSource().catch(() => undefined);
+    await this.#source.open().catch(() => undefined);
     await sweepLeft(this.#context);
     this.#startWorkers();
     this.#track(this.#context.spares?.run(this.#options.signal) ?? Promise.resolve());
@@ -278,7 +278,7 @@ class Agent implements AsyncDisposable {
     const isAway = now - this.#heardAt > AWAY_MS;
     return {
       gates: this.#gates,
-      reachable: !isAway && this.#source?.paced !== false,
+      reachable: !isAway && this.#source.current?.paced !== false,
       duplicate: this.#duplicate,
     };
   }
@@ -314,7 +314,7 @@ class Agent implements AsyncDisposable {
     // Only an answer in full shows which receipts a hub has that comes back with less than it had.
     const onFailure = (): void => (etag = undefined);
     await forever({ ...this.#loop("wanted"), onFailure }, async (signal) => {
-      const source = await this.#openSource();
+      const source = await this.#source.open();
       const wanted = await source.wanted(etag, WAIT_MS, signal);
       this.#heardAt = this.#options.clock.now();
       if (this.#commands.takeUnanswered() || this.#isMended) etag = undefined;
@@ -339,7 +339,7 @@ class Agent implements AsyncDisposable {
     this.#startWorkers();
     this.#kickAll(wanted.catchingUp ? "now" : "later");
     for (const command of wanted.commands) {
-      const answer = this.#commands.begin(command, this.#source, this.#options.signal);
+      const answer = this.#commands.begin(command, this.#source.current, this.#options.signal);
       if (answer !== undefined) this.#track(answer);
     }
   }
@@ -381,12 +381,12 @@ class Agent implements AsyncDisposable {
     });
   }
 
-  async #openSource(): Promise<Source> {
+  async #sourceAfter(before: Source | undefined): Promise<Source> {
     const charterVersion = (): number => this.#store.state.charter.version;
     const papers = (): ReturnType<Reminders["papers"]> => this.#reminders.papers();
     const options = { ...this.#options, boot: this.#boot, charterVersion, kept: this.#kept, papers };
-    if (options.source !== undefined) return (this.#source ??= await options.source(this.#keys, this.#store));
-    return (this.#source = await hubFor(this.#store.state.charter, this.#keys, options, this.#source));
+    if (options.source !== undefined) return before ?? (await options.source(this.#keys, this.#store));
+    return await hubFor(this.#store.state.charter, this.#keys, options, before);
   }
 
   #loop(what: string): ForeverOptions {
