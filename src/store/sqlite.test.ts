@@ -124,6 +124,16 @@ test("of those that open a store at once where there is none, one makes it, and 
   }
 });
 
+test("a clock that is set ends no lease", async (t) => {
+  await using store = await openSqliteStore(await tempFile(t));
+  const lease = await store.grant(60_000);
+  await store.txn({ compare: [], then: [{ op: "put", key: "/a", value: "1", lease }] });
+  const now = Date.now();
+  t.mock.method(Date, "now", () => now + 3_600_000);
+  await store.keepAlive(lease);
+  assert.deepEqual(await valuesOf(store, "/"), { "/a": "1" });
+});
+
 test("a slow watch holds up nobody, costs bounded memory, and misses nothing", async (t) => {
   const file = await tempFile(t);
   await using store = await openSqliteStore(file);

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import { type Clock, systemClock } from "../lib/clock.ts";
+import { type Clock, steadyClock } from "../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { Leases } from "./leases.ts";
@@ -11,7 +11,7 @@ import type { BackupStore, Entry, RangeOptions, RangeResult, StoreEvent, Txn, Tx
 import { Watches } from "./watches.ts";
 
 export interface SqliteOptions {
-  /** Default: the system's. Leases end by it. */
+  /** Default: a steady one. Leases end by it, and are none the shorter where the machine's is set. */
   readonly clock?: Clock;
   /** Revisions of history that are always kept; up to twice as many are. Default 10 000. */
   readonly keepRevisions?: number;
@@ -21,7 +21,7 @@ export interface SqliteOptions {
 const GROUP = 1000;
 /** How many changes compaction forgets before it lets others go first. */
 const FORGET = 2000;
-const DEFAULTS = { clock: systemClock, keepRevisions: 10_000 } as const satisfies Required<SqliteOptions>;
+const DEFAULTS = { clock: steadyClock, keepRevisions: 10_000 } as const satisfies Required<SqliteOptions>;
 
 /**
  * The store in one SQLite file, made when it is not there. What callers ask for in one turn of the event loop is
