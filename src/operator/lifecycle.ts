@@ -1,6 +1,7 @@
 import { SkeinError } from "../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import { afterRestore } from "./after-restore.ts";
+import type { Order } from "../trust/documents.ts";
 import { ask } from "./ask.ts";
 import { deedOf } from "./commands.ts";
 import { toBeDone } from "./dry-run.ts";
@@ -134,15 +135,22 @@ export async function stop(
   },
 ): Promise<PublishedOrder> {
   const first = async (draft: Draft): Promise<void> => await endNow(operator, draft, options.signal);
-  return await reorder(operator, { ...options, ...(options.now ? { first } : {}) }, ({ order }, named) => {
-    if (options.all) return { state: "stopped", beside: [] };
-    if (named !== null && named !== order.release) {
-      if (!order.beside.includes(named)) throw notRunning(options, named);
-      return { beside: order.beside.filter((id) => id !== named) };
-    }
-    const [next, ...others] = order.beside;
-    return next === undefined ? { state: "stopped" } : { release: next, beside: others };
-  });
+  return await reorder(operator, { ...options, ...(options.now ? { first } : {}) }, ({ order }, named) =>
+    options.all ? ALL_STOPPED : withoutVersion(order, named),
+  );
+}
+
+/** Every version of an app is to end. */
+export const ALL_STOPPED = { state: "stopped", beside: [] } as const;
+
+/** What an order comes to where one of its versions (null: the current one) ends. @throws SkeinError NOT_FOUND */
+export function withoutVersion(order: Order, named: ReleaseId | null): Change {
+  if (named !== null && named !== order.release) {
+    if (!order.beside.includes(named)) throw notRunning(order, named);
+    return { beside: order.beside.filter((id) => id !== named) };
+  }
+  const [next, ...others] = order.beside;
+  return next === undefined ? { state: "stopped" } : { release: next, beside: others };
 }
 
 const END_NOW_VALID_MS = 60_000;

@@ -33,6 +33,7 @@ interface DeployFlags {
   readonly follow?: boolean;
 }
 interface StopFlags {
+  readonly all?: boolean;
   readonly now?: boolean;
   readonly attended?: boolean;
 }
@@ -146,14 +147,15 @@ export async function reorder(
       "Leave --now and --attended out.",
     );
   const named = subject(word, globals.app);
-  if (named.kind === "instance" || named.release !== null) {
+  if (named.kind === "instance" || (named.release !== null && what !== "stop")) {
     throw usage("through a bucket only the whole app can be told so", `skein ${what} APP`);
   }
   const app = await appHere(context, named.app);
   using bucket = await bucketHere({}, context, "writing");
   const operator = await operatorHere(context, bucket, `skein ${what} ${app}`);
   const selector = globals.on ?? null;
-  const seq = await reorderInBucket(operator, what, { app, env, selector, signal });
+  const which = { version: named.release, all: flags.all === true };
+  const seq = await reorderInBucket(operator, what, { app, env, selector, ...which, signal });
   io.say(`order ${seq}: nodes begin unpaced; nobody watches them`);
   return { app, seq };
 }

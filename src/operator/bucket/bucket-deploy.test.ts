@@ -129,6 +129,34 @@ test("stop and start through a bucket keep the release, and what is nowhere is s
   });
 });
 
+test("stop through a bucket ends one version, and all of them where that is said", async (t) => {
+  const world = await bucketWorld(t);
+  const operator = await world.operator();
+  const from = path.join(world.dir, "site");
+  const ids: string[] = [];
+  for (const version of ["one", "two", "three"]) {
+    writeTree(from, { version });
+    ids.unshift((await deployToBucket(operator, wish(world, { from, keepOld: true }))).release);
+  }
+  const [three, two, one = ""] = ids;
+  const at = { app: "site", env: "default", selector: null, signal: t.signal };
+  const runs = async (): Promise<unknown> => {
+    const order = (await lineOf(operator, at, t.signal)).head?.order;
+    return [order?.state, order?.release, order?.beside];
+  };
+  assert.deepEqual(await runs(), ["run", three, [two, one]]);
+  await assert.rejects(reorderInBucket(operator, "stop", { ...at, version: "0000" }), { code: "NOT_FOUND" });
+  await reorderInBucket(operator, "stop", { ...at, version: one.slice(0, 8) });
+  assert.deepEqual(await runs(), ["run", three, [two]]);
+  await reorderInBucket(operator, "stop", at);
+  assert.deepEqual(await runs(), ["run", two, []]);
+  await reorderInBucket(operator, "stop", at);
+  assert.deepEqual(await runs(), ["stopped", two, []]);
+  await deployToBucket(operator, wish(world, { from, keepOld: true }));
+  await reorderInBucket(operator, "stop", { ...at, all: true });
+  assert.deepEqual(await runs(), ["stopped", three, []]);
+});
+
 test("what is said to some machines through a bucket is about these, and the next word about all again", async (t) => {
   const world = await bucketWorld(t);
   const operator = await world.operator();

@@ -2,9 +2,11 @@ import type { Manifest } from "../../app/manifest.ts";
 import { revisionOf } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import type { Order } from "../../trust/documents.ts";
 import { originHere } from "../asked.ts";
 import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
 import { tellRelease } from "../events.ts";
+import { ALL_STOPPED, withoutVersion } from "../lifecycle.ts";
 import { APPLY_WITHIN_MS, selectorOf } from "../order.ts";
 import { manifestOfRelease } from "../release-manifest.ts";
 import { commitHere } from "../resolve.ts";
@@ -86,14 +88,18 @@ export interface ReorderOptions {
   readonly env: string;
   /** null: those of the last order that was not for some of them alone. */
   readonly selector: string | null;
+  /** Which of its versions is to stop, by the first digits of its id. Default: the current one. */
+  readonly version?: string | null;
+  /** All of them are to stop. */
+  readonly all?: boolean;
   readonly signal: AbortSignal;
 }
 
-/** The last order once more: stopped, run again, or run anew. @throws SkeinError APP_NOT_FOUND */
+/** The last order once more: stopped, run again, or run anew. @throws SkeinError APP_NOT_FOUND, NOT_FOUND, AMBIGUOUS */
 export async function reorderInBucket(
   operator: BucketOperator,
   what: "stop" | "start" | "restart",
-  { app, env, selector, signal }: ReorderOptions,
+  { app, env, selector, version = null, all = false, signal }: ReorderOptions,
 ): Promise<number> {
   const published = await orderInBucket(
     operator,
@@ -103,13 +109,19 @@ export async function reorderInBucket(
       if (head === null || entry === null) {
         throw new SkeinError("APP_NOT_FOUND", `${app} was never ordered in ${env}`, { data: { app, env } });
       }
-      const { release, beside, strategy, hooks, generation } = head.order;
+      const { order } = head;
+      const stopped = (): Partial<BucketIntent> =>
+        all ? ALL_STOPPED : withoutVersion(order, version === null ? null : versionIn(order, version));
+      const { release, beside, state, strategy, hooks, generation } = {
+        ...order,
+        ...(what === "stop" ? stopped() : { state: "run" as const }),
+      };
       return {
         release,
-        state: what === "stop" ? "stopped" : "run",
+        state,
         generation: what === "restart" ? generation + 1 : generation,
-        beside: what === "stop" ? [] : beside,
-        selector: selector ?? selectorOf(line) ?? head.order.selector,
+        beside,
+        selector: selector ?? selectorOf(line) ?? order.selector,
         strategy,
         hooks,
         applyWithinMs: APPLY_WITHIN_MS,
@@ -120,6 +132,20 @@ export async function reorderInBucket(
     signal,
   );
   return published.order.seq;
+}
+
+/** @throws SkeinError NOT_FOUND, AMBIGUOUS */
+function versionIn({ app, release, beside }: Order, version: string): ReleaseId {
+  const [found, ...more] = [release, ...beside].filter((id) => id.startsWith(version));
+  const data = { app, version };
+  if (found === undefined)
+    throw new SkeinError("NOT_FOUND", `${app}@${version} is no version that the last order runs`, { data });
+  if (more.length > 0)
+    throw new SkeinError("AMBIGUOUS", `${version} is how several versions of ${app} begin`, {
+      hint: "Give more of its digits.",
+      data,
+    });
+  return found;
 }
 
 async function findTarget(operator: BucketOperator, options: BucketDeployOptions): Promise<Target> {
