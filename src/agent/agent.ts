@@ -350,7 +350,7 @@ class Agent implements AsyncDisposable {
     const { outbox } = this.#context;
     await outbox.delivered(reported.receipts);
     // A hub that takes none of them has forgotten their orders.
-    if (outbox.waiting(1).length > 0) this.#reports.tell(reported.receipts.length > 0 ? "now" : "later");
+    if (!outbox.isEmpty) this.#reports.tell(reported.receipts.length > 0 ? "now" : "later");
     if (reported.catchingUp && !this.#catchingUp) this.#reports.tell("now");
     this.#catchingUp = reported.catchingUp;
     this.#duplicate = reported.duplicate;

@@ -13,8 +13,12 @@ import type { WriteFile } from "../node/reserve.ts";
 export interface Outbox {
   /** Durable when it resolves. */
   put(receipt: Envelope): Promise<void>;
-  /** At most `max`, in no order that matters: each names its order. */
-  waiting(max: number): readonly Envelope[];
+  readonly isEmpty: boolean;
+  /**
+   * At most `max` to be sent now; their order tells nothing, since each names its own. What was offered least goes
+   * first: a hub that knows nothing of many old orders takes none of their receipts, and they hold up no others.
+   */
+  offer(max: number): readonly Envelope[];
   /** Forgets what somebody stored durably. */
   delivered(receipts: readonly Digest[]): Promise<void>;
 }
@@ -28,13 +32,13 @@ export async function openOutbox(
 ): Promise<Outbox> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
   const known = records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []);
-  const waiting = new Map<Digest, Envelope>();
+  const waiting = new Map<Digest, { readonly receipt: Envelope; offered: number }>();
   for (const name of await fs.readdir(dir)) {
     const digest = name.slice(0, -".json".length);
     const isOurs = name.endsWith(".json") && isDigest(digest);
     const read = isOurs ? await readOwn(path.join(dir, name), parseEnvelope, log) : undefined;
     const receipt = read ?? known.find((one) => digestOfEnvelope(one) === digest);
-    if (receipt !== undefined && isOurs) waiting.set(digest, receipt);
+    if (receipt !== undefined && isOurs) waiting.set(digest, { receipt, offered: 0 });
     else await fs.rm(path.join(dir, name), { force: true });
   }
   return {
@@ -42,9 +46,16 @@ export async function openOutbox(
       const digest = digestOfEnvelope(receipt);
       await write(path.join(dir, `${digest}.json`), JSON.stringify(receipt));
       faultPoint("agent.receipt-queued");
-      waiting.set(digest, receipt);
+      waiting.set(digest, { receipt, offered: 0 });
     },
-    waiting: (max) => [...waiting.values()].slice(0, max),
+    get isEmpty() {
+      return waiting.size === 0;
+    },
+    offer(max) {
+      const some = [...waiting.values()].sort((a, b) => a.offered - b.offered).slice(0, max);
+      for (const one of some) one.offered += 1;
+      return some.map(({ receipt }) => receipt);
+    },
     async delivered(receipts) {
       const ours = receipts.filter((digest) => waiting.has(digest));
       if (ours.length === 0) return;

@@ -60,7 +60,7 @@ test("a receipt that is damaged is delivered from the record that has it as well
   for (const name of files) fs.writeFileSync(path.join(dir, name), "");
   const records = { all: () => [{ ...newRecord("shop", "prod"), lastReceipt: kept }] };
   const outbox = await openOutbox(dir, writeFileAtomic, records, log);
-  assert.deepEqual(outbox.waiting(9), [kept]);
+  assert.deepEqual(outbox.offer(9), [kept]);
   assert.deepEqual([told.toSorted(), fs.readdirSync(dir)], [files.toSorted(), files.slice(0, 1)]);
 });
 

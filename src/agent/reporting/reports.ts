@@ -36,7 +36,7 @@ export interface ReportInput {
 /** What this node does, for the hub. */
 export async function reportOf(input: ReportInput): Promise<Report> {
   const { context, workers } = input;
-  const waiting = context.outbox.waiting(RECEIPTS_AT_ONCE);
+  const waiting = context.outbox.offer(RECEIPTS_AT_ONCE);
   const again =
     input.all !== null ? context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []) : [];
   const rows = await input.runtime.list();

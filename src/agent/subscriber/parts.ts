@@ -25,7 +25,8 @@ export const noInstances: Instances = {
 /** Nobody collects receipts here; the newest one stays in the package's record. */
 export const noOutbox: Outbox = {
   put: async () => Promise.resolve(),
-  waiting: () => [],
+  isEmpty: true,
+  offer: () => [],
   delivered: async () => Promise.resolve(),
 };
 
