@@ -7,7 +7,7 @@ import { parseRoot, rootText, type Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/documents.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { errnoOf } from "../../lib/errors.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
 import { rootFolder } from "./place.ts";
 
 /**
@@ -62,6 +62,7 @@ async function remember(file: string, bucket: string, { root, etag, listedMs }: 
   await fs.mkdir(path.dirname(file), { mode: 0o755 }).catch(unlessThere);
   // Root writes through no link that somebody may have left there (turn.ts tells of it).
   if (process.getuid?.() === 0 && !isOwn(await fs.lstat(path.dirname(file)))) return;
+  removeLeft(path.dirname(file));
   await writeFileAtomic(file, JSON.stringify({ bucket, etag, root: rootText(root), listedMs }), 0o644);
 }
 

@@ -5,7 +5,7 @@ import * as z from "zod";
 import { lockFolder } from "../../depot/folder-lock.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
 import { until } from "../until.ts";
 import { rootFolder, type PackagePlace } from "./place.ts";
@@ -40,6 +40,7 @@ export async function takeTurn(place: PackagePlace, options: TurnOptions): Promi
   });
   try {
     const owner = { pid: process.pid, command: options.command, since: new Date(clock.now()).toISOString() };
+    removeLeft(place.own);
     await writeFileAtomic(ownerFile(place), `${JSON.stringify(owner)}\n`, 0o644);
   } catch (err) {
     turn[Symbol.dispose]();

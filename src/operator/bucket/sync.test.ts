@@ -6,12 +6,14 @@ import {
   chownSync,
   copyFileSync,
   cpSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
@@ -315,6 +317,25 @@ test("a bucket that was set back is noticed and said; what runs goes on", async 
   assert.deepEqual(
     (await machine.sync()).packages[0]?.troubles.map(({ code }) => code),
     ["BUCKET_STALE"],
+  );
+});
+
+test("what a sync that was killed left half written goes with the next one", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", { version: "v1" }));
+  const left = [".skein/poll.json", "site/.skein/owner.json", "site/.skein/state/node.json"].map((name) =>
+    path.join(machine.root, `${name}.0123456789ab.tmp`),
+  );
+  for (const file of left) {
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, "half");
+    utimesSync(file, new Date(0), new Date(0));
+  }
+  assert.equal((await machine.sync()).isDone, true);
+  assert.deepEqual(
+    left.filter((file) => existsSync(file)),
+    [],
   );
 });
 
