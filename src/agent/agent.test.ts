@@ -92,51 +92,59 @@ test("the receipt of a failed verify says what it said", async (t) => {
   await assert.rejects(answer(port));
 });
 
-for (const [hook, text, withinMs, outcome] of [
+const HOOKS = [
   ["post-sync", "exit 3", undefined, "HOOK_FAILED one"],
   ["post-sync", "sleep 30", 300, "HOOK_TIMEOUT one"],
   ["pre-jump", "exit 3", undefined, "HOOK_FAILED one"],
   ["pre-jump", "sleep 30", 300, "HOOK_TIMEOUT one"],
   ["post-jump", "exit 3", undefined, "HOOK_FAILED one"],
   ["post-jump", "sleep 30", 300, "HOOK_TIMEOUT one"],
-] as const) {
-  const how = withinMs === undefined ? "fails" : "hangs";
-  test(`a ${hook} that ${how} leaves the old version serving`, async (t) => {
-    const { w, port } = await started(t);
-    const trace = 'echo "$SKEIN_HOOK ${SKEIN_RELEASE} ${SKEIN_PREVIOUS}" >> "$SKEIN_DATA/trace"\n';
-    const hooks = Object.fromEntries(
-      ["post-sync", "pre-jump", "un-jump", "post-jump"].map((name) => [`${name}.sh`, trace]),
-    );
-    const one = await w.deploy({ ...quick(port, "one"), ...hooks });
-    await w.receipt(one.digest);
-    const key = hook.replace("-", "_");
-    const manifest =
-      withinMs === undefined ? "" : `hooks: { ${key}: { run: '${text}', within: ${withinMs}ms } }\n`;
-    const own = withinMs === undefined ? { [`${hook}.sh`]: `${trace}${text}\n` } : {};
-    const two = await w.deploy({ ...quick(port, "two", manifest), ...hooks, ...own });
-    const receipt = await w.receipt(two.digest);
-    assert.equal(`${receipt.code} ${await answer(port)}`, outcome);
-    assert.equal(w.current(), one.release);
-    const lines = fs.readFileSync(path.join(w.paths.lib, "apps/shop/data/trace"), "utf8").trim().split("\n");
-    const second = lines
-      .slice(3)
-      .map((line) => line.replaceAll(one.release, "A").replaceAll(two.release, "B"));
-    const past = [
-      "post-sync B A",
-      "pre-jump B A",
-      "un-jump A B",
-      "post-jump B A",
-      "un-jump B A",
-      "pre-jump A B",
-      "post-jump A B",
-    ];
-    const expected = { "post-sync": past.slice(0, 1), "pre-jump": past.slice(0, 2), "post-jump": past }[hook];
-    assert.deepEqual(
-      second,
-      withinMs === undefined ? expected : expected.filter((line) => !line.startsWith(`${hook} B`)),
-    );
-  });
-}
+] as const;
+
+test("a hook that fails or hangs leaves the old version serving", async (t) => {
+  const { w, port } = await started(t);
+  const trace = 'echo "$SKEIN_HOOK ${SKEIN_RELEASE} ${SKEIN_PREVIOUS}" >> "$SKEIN_DATA/trace"\n';
+  const traced = (): string[] =>
+    fs.readFileSync(path.join(w.paths.lib, "apps/shop/data/trace"), "utf8").trim().split("\n");
+  const hooks = Object.fromEntries(
+    ["post-sync", "pre-jump", "un-jump", "post-jump"].map((name) => [`${name}.sh`, trace]),
+  );
+  const one = await w.deploy({ ...quick(port, "one"), ...hooks });
+  await w.receipt(one.digest);
+  for (const [hook, text, withinMs, outcome] of HOOKS) {
+    await t.test(`a ${hook} that ${withinMs === undefined ? "fails" : "hangs"}`, async () => {
+      const before = traced().length;
+      const key = hook.replace("-", "_");
+      const manifest =
+        withinMs === undefined ? "" : `hooks: { ${key}: { run: '${text}', within: ${withinMs}ms } }\n`;
+      const own = withinMs === undefined ? { [`${hook}.sh`]: `${trace}${text}\n` } : {};
+      const tree = { ...quick(port, "two", manifest), ...hooks, ...own };
+      const two = await w.deploy(tree, { fallback: one.release });
+      const receipt = await w.receipt(two.digest);
+      assert.equal(`${receipt.code} ${await answer(port)}`, outcome);
+      assert.equal(w.current(), one.release);
+      const second = traced()
+        .slice(before)
+        .map((line) => line.replaceAll(one.release, "A").replaceAll(two.release, "B"));
+      const past = [
+        "post-sync B A",
+        "pre-jump B A",
+        "un-jump A B",
+        "post-jump B A",
+        "un-jump B A",
+        "pre-jump A B",
+        "post-jump A B",
+      ];
+      const expected = { "post-sync": past.slice(0, 1), "pre-jump": past.slice(0, 2), "post-jump": past }[
+        hook
+      ];
+      assert.deepEqual(
+        second,
+        withinMs === undefined ? expected : expected.filter((line) => !line.startsWith(`${hook} B`)),
+      );
+    });
+  }
+});
 
 test("a failing un-jump does not hold the node back", async (t) => {
   const { w, port } = await started(t);
