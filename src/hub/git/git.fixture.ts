@@ -3,9 +3,9 @@ import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import type { TestContext } from "node:test";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { atEnd } from "../../lib/at-end.fixture.ts";
+import { childProgram } from "../../lib/child.fixture.ts";
 import type { LocalSigner } from "../../trust/keys.ts";
 import { seal } from "../../trust/envelope.ts";
 import { silentLog } from "../../lib/log.ts";
@@ -14,8 +14,6 @@ import { GitRepos } from "./git-repos.ts";
 import { at, HOUR, startTestHub, tempHome, type TestHub } from "../hub.fixture.ts";
 
 const exec = promisify(execFile);
-const helperModule = fileURLToPath(new URL("../../cli/git/git-remote.ts", import.meta.url));
-const lineModule = fileURLToPath(new URL("../../api/hub-line.ts", import.meta.url));
 
 export interface Work {
   readonly dir: string;
@@ -41,23 +39,10 @@ export async function workTree(
     [operator],
   );
   const hubs = [{ spki: hub.spki, address: hub.address }];
-  const program = path.join(bin, "helper.mjs");
-  await fs.writeFile(
-    program,
-    `import { gitRemote, parseSkeinUrl } from ${JSON.stringify(helperModule)};
-     import { HubLine } from ${JSON.stringify(lineModule)};
-     const client = new HubLine(${JSON.stringify({ hubs, identity, session })});
-     const { repo } = parseSkeinUrl(process.argv[3]);
-     try {
-       await gitRemote({ input: process.stdin, output: process.stdout, connect: (s) => client.git(repo, s) });
-     } catch (err) {
-       console.error(err.code, err.message);
-       process.exitCode = 1;
-     } finally {
-       client.close();
-     }`,
-  );
-  const script = `#!/bin/sh\nexec ${process.execPath} ${program} "$@"\n`;
+  const line = path.join(bin, "line.json");
+  await fs.writeFile(line, JSON.stringify({ hubs, identity, session }));
+  const program = childProgram(import.meta.dirname, "../../cli/git/git-remote.child.ts");
+  const script = `#!/bin/sh\nexec ${process.execPath} ${program} ${line} "$@"\n`;
   await fs.writeFile(path.join(bin, "git-remote-skein"), script, { mode: 0o755 });
   const env = {
     PATH: `${bin}:${process.env["PATH"]}`,
