@@ -5,8 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-
-const LAUNCHER = path.resolve(import.meta.dirname, "../../bin/skein");
+import { LAUNCHER } from "../lib/launcher.fixture.ts";
 
 function skein(t: TestContext, said: Readonly<Record<string, string>>, ...words: readonly string[]) {
   const dir = mkdtempSync(path.join(os.tmpdir(), "skein-said-"));

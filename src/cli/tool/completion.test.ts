@@ -6,9 +6,8 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
+import { LAUNCHER } from "../../lib/launcher.fixture.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
-
-const SKEIN = path.resolve(import.meta.dirname, "../../../bin/skein.mjs");
 
 /** What is typed → what the shell completes it to, or offers for its last word. */
 const CASES = [
@@ -77,8 +76,7 @@ for (const { name, driver, args } of SHELLS) {
   test(`${name} completes verbs and flags`, { skip: skipped(name) }, (t) => {
     const dir = folder(t);
     const [script, program] = [path.join(dir, `skein.${name}`), path.join(dir, "driver")];
-    const flags = ["--disable-warning=ExperimentalWarning", SKEIN];
-    const made = spawnSync(process.execPath, [...flags, "completion", name], { encoding: "utf8" });
+    const made = spawnSync(LAUNCHER, ["completion", name], { encoding: "utf8" });
     assert.equal(made.status, 0, made.stderr);
     fs.writeFileSync(script, made.stdout);
     fs.writeFileSync(program, driver);
