@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
-import { after, test, type TestContext } from "node:test";
+import { test, type TestContext } from "node:test";
 import { directoryDepot } from "../depot/directory.ts";
 import { listInstalls, readRecord, spareDir, stagingDir } from "./record/install-record.ts";
 import type { Installed } from "./install/install.ts";
 import { makeSpare } from "./install/spare.ts";
 import { publish, type Published } from "./publish/publish.ts";
 import {
+  kept,
   makeWorld,
   noise,
   plainSource,
@@ -40,9 +40,12 @@ function run(fault: string, ...args: string[]) {
   return spawnSync(process.execPath, [SCRIPT, ...args], { env, encoding: "utf8" });
 }
 
-const kept = fs.mkdtempSync(path.join(os.tmpdir(), "skein-faults-"));
-after(() => fs.rmSync(kept, { recursive: true }));
-const publishing = new Map<string, Promise<readonly Published[]>>();
+interface PublishedOnce {
+  readonly published: readonly Published[];
+  readonly putDown: (depot: string) => void;
+}
+
+const publishing = new Map<string, Promise<PublishedOnce>>();
 
 /** A world in whose depot these trees are, each published after the one before: once for all, since it takes longer than what is killed. */
 async function worldWith(
@@ -50,23 +53,19 @@ async function worldWith(
   name: string,
   ...trees: readonly Tree[]
 ): Promise<{ readonly world: World; readonly published: readonly Published[] }> {
-  const from = path.join(kept, name);
-  const first = publishing.get(name) ?? publishAll(t, from, trees);
+  const first = publishing.get(name) ?? publishAll(t, trees);
   publishing.set(name, first);
-  const published = await first;
+  const { published, putDown } = await first;
   const world = makeWorld(t);
-  fs.cpSync(from, path.join(world.dir, "depot"), { recursive: true });
+  putDown(path.join(world.dir, "depot"));
   return { world, published };
 }
 
-async function publishAll(t: TestContext, to: string, trees: readonly Tree[]): Promise<readonly Published[]> {
+async function publishAll(t: TestContext, trees: readonly Tree[]): Promise<PublishedOnce> {
   const world = makeWorld(t);
   const published: Published[] = [];
-  for (const tree of trees)
-    published.push(
-      await world.publish(tree, { depot: directoryDepot(to), previous: published.at(-1) ?? null }),
-    );
-  return published;
+  for (const tree of trees) published.push(await world.publish(tree, { previous: published.at(-1) ?? null }));
+  return { published, putDown: kept(path.join(world.dir, "depot")) };
 }
 
 const PUBLISH_POINTS = [

@@ -10,7 +10,7 @@ import { bytesBlob } from "../fetch/blobs.ts";
 import { installsDir } from "../record/install-record.ts";
 import type { Installed } from "../install/install.ts";
 import type { Published } from "../publish/publish.ts";
-import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "../release.fixture.ts";
+import { kept, makeWorld, noise, readTree, releaseId, type Tree, type World } from "../release.fixture.ts";
 import { deltaName, indexName, type DeltaRef } from "../tree/release-index.ts";
 import { indexOf } from "../fetch/tree-blobs.ts";
 import { verifyInstall } from "../install/verify-install.ts";
@@ -70,11 +70,22 @@ function counted(depot: DepotReader): DepotReader & { readonly asked: string[] }
   };
 }
 
-async function published(t: TestContext, world: World, previous = OLD) {
-  const first = await world.publish(previous);
-  await world.install(1, first);
+let publishing: ReturnType<typeof publishedOnce> | undefined;
+
+/** A world in which OLD is installed, and NEW is published with a delta from it. */
+async function published(t: TestContext, world: World) {
+  const { putDown, ...made } = await (publishing ??= publishedOnce(t));
+  putDown(path.join(world.dir, "depot"));
+  await world.install(1, made.first);
+  return made;
+}
+
+async function publishedOnce(t: TestContext) {
+  const world = makeWorld(t);
+  const first = await world.publish(OLD);
   const second = await world.publish(NEW, { previous: first, now: 1_700_000_500_000 });
-  return { first, second, made: await deltas(t, world, second, first) };
+  const made = await deltas(t, world, second, first);
+  return { first, second, made, putDown: kept(path.join(world.dir, "depot")) };
 }
 
 const whole = { ...NEW, a: null, moved: null, twice: null };
