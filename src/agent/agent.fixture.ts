@@ -74,6 +74,7 @@ export interface World {
     clock?: Clock;
     address?: AgentOptions["address"];
     reportEveryMs?: number;
+    leastSpareFiles?: number;
   }): Promise<() => Promise<void>>;
   /** The same as its own process, with a named fault. */
   child(fault?: string, leastSpareFiles?: number): ChildProcess;

@@ -14,7 +14,7 @@ const options = { skip: process.getuid?.() !== 0 && "needs root" };
 
 /** Enough files to be worth a spare. */
 const MANY = 2000;
-/** Enough for agents that are told so, which are killed again and again. */
+/** Enough for agents that are told so. */
 const FEW = 200;
 
 function files(version: string, count = MANY): Tree {
@@ -124,8 +124,8 @@ for (const [what, points] of [
 
 async function begun(t: TestContext): Promise<{ w: World; release: ReleaseId }> {
   const w = await world(t);
-  await w.agent();
-  return { w, release: await deployed(w, "1") };
+  await w.agent({ leastSpareFiles: FEW });
+  return { w, release: await deployed(w, "1", FEW) };
 }
 
 test("nothing is prepared for an app that was stopped", options, async (t) => {
