@@ -7,8 +7,11 @@ const os = process.getBuiltinModule("node:os");
 const path = process.getBuiltinModule("node:path");
 const vm = process.getBuiltinModule("node:vm");
 
-/** What each program's compiled code begins with: a digest of the program. The build writes it here. */
+/** What each program's compiled code begins with, before a sum of it: a digest of the program. The build writes it here. */
 const DIGESTS = {};
+/** Words of a sum that are taken at once: V8 compiles what is called often. */
+const SUM_WORDS = 2000;
+const SUM_DIGITS = 8;
 /** Done, done with differences found: what fails may have called next to nothing, and a word may be no verb. */
 const WORTH_KEEPING = [0, 10];
 
@@ -77,17 +80,34 @@ function keptFile(kind) {
 function codeIn(kept, digest) {
   try {
     const all = fs.readFileSync(kept);
-    return all.toString("latin1", 0, digest.length) === digest ? all.subarray(digest.length) : undefined;
+    const code = all.subarray(digest.length + SUM_DIGITS);
+    const head = all.toString("latin1", 0, digest.length + SUM_DIGITS);
+    return head === digest + sumOf(code) ? code : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Whole on the disk before it has its name: V8 trusts it. Without it the next start only takes longer. */
+/** V8 trusts what it is given, and dies of what a disk has changed. Whoever hashes loads more than this takes. */
+function sumOf(code) {
+  const words = new Int32Array(code.buffer, code.byteOffset, code.length >> 2);
+  let sum = code.length;
+  for (let at = 0; at < words.length; at += SUM_WORDS) sum = added(sum, words, at, at + SUM_WORDS);
+  return (sum >>> 0).toString(16).padStart(SUM_DIGITS, "0");
+}
+
+function added(sum, words, start, end) {
+  const last = Math.min(end, words.length);
+  for (let at = start; at < last; at++) sum = (sum << 1) ^ (sum >> 31) ^ words[at];
+  return sum;
+}
+
+/** Whole on the disk before it has its name. Without it the next start only takes longer. */
 function keepIn(kept, digest, script) {
   const made = `${kept}.${process.pid}`;
   try {
-    const all = Buffer.concat([Buffer.from(digest, "latin1"), script.createCachedData()]);
+    const code = script.createCachedData();
+    const all = Buffer.concat([Buffer.from(digest + sumOf(code), "latin1"), code]);
     fs.writeFileSync(made, all, { mode: 0o600, flag: "wx", flush: true });
     fs.renameSync(made, kept);
   } catch {
