@@ -9,8 +9,8 @@ const vm = process.getBuiltinModule("node:vm");
 
 /** What each program's compiled code begins with, before a sum of it: a digest of the program. The build writes it here. */
 const DIGESTS = {};
-/** Words of a sum that are taken at once: V8 compiles what is called often. */
-const SUM_WORDS = 2000;
+/** Of so many words a sum takes one: disks lose sectors, which have that many. */
+const SUM_STEP = 128;
 const SUM_DIGITS = 8;
 /** Done, done with differences found: what fails may have called next to nothing, and a word may be no verb. */
 const WORTH_KEEPING = [0, 10];
@@ -88,18 +88,15 @@ function codeIn(kept, digest) {
   }
 }
 
-/** V8 trusts what it is given, and dies of what a disk has changed. Whoever hashes loads more than this takes. */
+/**
+ * V8 trusts what it is given, and dies of what a disk has changed. A hash of Node's would have to be loaded, and a loop
+ * over every word has V8 compile it: its compiler is 5 MiB of a server's memory.
+ */
 function sumOf(code) {
   const words = new Int32Array(code.buffer, code.byteOffset, code.length >> 2);
   let sum = code.length;
-  for (let at = 0; at < words.length; at += SUM_WORDS) sum = added(sum, words, at, at + SUM_WORDS);
+  for (let at = 0; at < words.length; at += SUM_STEP) sum = (sum << 1) ^ (sum >> 31) ^ words[at];
   return (sum >>> 0).toString(16).padStart(SUM_DIGITS, "0");
-}
-
-function added(sum, words, start, end) {
-  const last = Math.min(end, words.length);
-  for (let at = start; at < last; at++) sum = (sum << 1) ^ (sum >> 31) ^ words[at];
-  return sum;
 }
 
 /** Whole on the disk before it has its name. Without it the next start only takes longer. */
