@@ -20,11 +20,8 @@ import { rosterOf, testCluster, type TestCluster, type TestNode } from "../trust
 import { releaseIdOf, rosterDigest, type Order, type Receipt, type Release } from "../trust/documents.ts";
 import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
-import { generateSigner } from "../trust/keys.ts";
-import { acceptBirth, newNodeState } from "../trust/node-state.ts";
 import { runAgent, type AgentOptions } from "./agent.ts";
-import { nodeKeys } from "./node/node-keys.ts";
-import { createNodeStore } from "./node/node-store.ts";
+import { joined } from "./joined-node.fixture.ts";
 import { endKeeper, get } from "./runtime/runtime.fixture.ts";
 import type { Source } from "./source/source.ts";
 import { directorySource } from "./source/source-directory.ts";
@@ -338,49 +335,6 @@ export async function settleOf(
   return await seal("settle.1", { ...body, before: timeOf(Date.now() + HOUR), issued: timeOf(Date.now()) }, [
     cluster.alice,
   ]);
-}
-
-async function joined(cluster: TestCluster, paths: Paths, name: string): Promise<TestNode> {
-  const { signer, sealing } = await nodeKeys(paths.etc);
-  const joinKey = generateSigner();
-  const labels = { role: "web" };
-  const ticket = await seal(
-    "ticket.1",
-    {
-      cluster: cluster.charter.cluster,
-      charter: cluster.pin,
-      key: joinKey.pub,
-      name,
-      labels,
-      issued: ago(HOUR),
-      expires: timeOf(Date.now() + HOUR),
-      replace: null,
-      floor: {},
-    },
-    [cluster.alice],
-  );
-  const enrol = await seal(
-    "enrol.1",
-    {
-      cluster: cluster.charter.cluster,
-      ticket: digestOfEnvelope(ticket),
-      key: signer.pub,
-      sealing,
-      name,
-      issued: ago(0),
-    },
-    [joinKey, signer],
-  );
-  const context = { now: Date.now(), self: signer.kid };
-  const born = acceptBirth(
-    newNodeState(cluster.envelope, cluster.pin, context.now),
-    { ticket, enrol },
-    context,
-  );
-  assert.equal(born.outcome.kind, "accepted");
-  fs.mkdirSync(path.join(paths.lib, "state"), { recursive: true });
-  await createNodeStore(path.join(paths.lib, "state"), born.state);
-  return { signer, identity: { node: signer.kid, name, labels, serial: 0 }, ticket, enrol };
 }
 
 export async function ended(child: ChildProcess): Promise<{ code: number | null; signal: string | null }> {
