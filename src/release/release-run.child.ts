@@ -24,14 +24,19 @@ async function runPublish(): Promise<unknown> {
   });
 }
 
+/** What an install and its mending are told alike. */
+const installed = () => ({
+  release: releaseId(Number(more)),
+  tree: JSON.parse(tree) as PublishedTree,
+  depots: [directoryDepot(depot)],
+  revs: place,
+  signal,
+});
+
 async function runInstall(onProgress?: InstallOptions["onProgress"]): Promise<unknown> {
   return await install({
-    release: releaseId(Number(more)),
-    tree: JSON.parse(tree) as PublishedTree,
-    depots: [directoryDepot(depot)],
-    revs: place,
+    ...installed(),
     link: true,
-    signal,
     ...(onProgress === undefined ? {} : { onProgress }),
   }).catch((err: unknown) => ({ error: err }));
 }
@@ -68,14 +73,7 @@ function peakMib(): number {
 }
 
 async function runMend(): Promise<unknown> {
-  return await mendInstall({
-    release: releaseId(Number(more)),
-    tree: JSON.parse(tree) as PublishedTree,
-    depots: [directoryDepot(depot)],
-    revs: place,
-    full: false,
-    signal,
-  });
+  return await mendInstall({ ...installed(), full: false });
 }
 
 async function runRemove(): Promise<unknown> {
