@@ -6,12 +6,13 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { PortEntry } from "../../api/schemas.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { knownBefore, Neighbours } from "./neighbours.ts";
-import type { Source } from "../source/source.ts";
+import type { PortTable, Source } from "../source/source.ts";
 
 const entry = (instance: string, app = "shop"): PortEntry => ({
   app,
@@ -33,11 +34,15 @@ const entry = (instance: string, app = "shop"): PortEntry => ({
   stale: false,
 });
 
+const table = (ports: readonly PortEntry[], revision = 0): PortTable => ({ ports, revision });
+
 /** One life of an agent, as far as neighbours go. */
 function life(t: TestContext, runDir: string, ports: Source["ports"]) {
   const stop = new AbortController();
   atEnd(t, () => stop.abort());
   const known: PortEntry[] = [];
+  /** What the tables had, one after the other. */
+  const seen: string[] = [];
   const neighbours = new Neighbours({
     runDir,
     clock: systemClock,
@@ -45,12 +50,21 @@ function life(t: TestContext, runDir: string, ports: Source["ports"]) {
     signal: stop.signal,
     source: async () => await Promise.resolve({ ports } as Source),
     registry: {
-      setRemote: (entries) => known.splice(0, known.length, ...entries),
+      setRemote: (entries) => {
+        known.splice(0, known.length, ...entries);
+        seen.push(names().join(" "));
+      },
       seen: (ports) => ports.filter(({ app }) => app === "shop"),
     },
   });
   const names = (): string[] => known.map(({ instance }) => instance);
-  return { neighbours, names, stop };
+  return { neighbours, names, seen };
+}
+
+async function* never(signal: AbortSignal): AsyncGenerator<PortTable, void> {
+  yield await new Promise<PortTable>((_, reject) =>
+    signal.addEventListener("abort", () => reject(signal.reason)),
+  );
 }
 
 function folder(t: TestContext): string {
@@ -64,7 +78,7 @@ test("the table of now is waited for while the source is away", async (t) => {
   const { neighbours, names } = life(t, folder(t), async function* () {
     asked += 1;
     if (asked < 3) throw new SkeinError("HUB_UNREACHABLE", "away");
-    yield await Promise.resolve([entry("say.2")]);
+    yield await Promise.resolve(table([entry("say.2")]));
     throw new Error("one table is enough");
   });
   await neighbours.refresh(t.signal);
@@ -82,10 +96,40 @@ test("who is told to turn round waits for no table", async (t) => {
   await assert.rejects(asked, /superseded/);
 });
 
+test("an older table that comes later is passed over, but for that of a hub which was set back", async (t) => {
+  const more = Promise.withResolvers<void>();
+  const setBack = Promise.withResolvers<void>();
+  const answers: (() => AsyncGenerator<PortTable, void>)[] = [
+    async function* () {
+      yield table([entry("say.1")], 7);
+      await more.promise;
+      yield table([entry("say.2")], 8);
+      yield table([entry("say.4")], 10);
+      await setBack.promise;
+      throw new SkeinError("HUB_UNREACHABLE", "it starts anew");
+    },
+    async function* () {
+      yield await Promise.resolve(table([entry("say.3")], 9));
+    },
+    async function* () {
+      yield await Promise.resolve(table([entry("say.5")], 3));
+    },
+  ];
+  const { neighbours, seen } = life(t, folder(t), (signal) => answers.shift()?.() ?? never(signal));
+  void neighbours.run();
+  await eventually("the first", () => seen.length === 1);
+  await neighbours.refresh(t.signal);
+  more.resolve();
+  await eventually("the newest", () => seen.at(-1) === "say.4");
+  setBack.resolve();
+  await eventually("the older hub's", () => seen.at(-1) === "say.5");
+  assert.deepEqual(seen, ["say.1", "say.3", "say.4", "say.5"]);
+});
+
 test("an agent that starts where no hub answers knows what its callers knew before", async (t) => {
   const dir = folder(t);
   const first = life(t, dir, async function* () {
-    yield await Promise.resolve([entry("say.1"), entry("far.1", "bank")]);
+    yield await Promise.resolve(table([entry("say.1"), entry("far.1", "bank")]));
   });
   await first.neighbours.refresh(t.signal);
   assert.deepEqual(first.names(), ["say.1", "far.1"]);
@@ -101,7 +145,7 @@ test("whoever is killed while a table is kept leaves the one before it whole", a
   const dir = folder(t);
   const tables = [[entry("say.1"), entry("say.2")], [entry("say.3")]];
   const { neighbours } = life(t, dir, async function* () {
-    yield await Promise.resolve(tables.shift() ?? assert.fail());
+    yield await Promise.resolve(table(tables.shift() ?? assert.fail()));
   });
   await neighbours.refresh(t.signal);
   await using before = await open(path.join(dir, "services.json"));

@@ -6,7 +6,7 @@ import { readIfThere, removeLeft, replaceFile } from "../../lib/files.ts";
 import type { Log } from "../../lib/log.ts";
 import { forever, type ForeverOptions } from "../forever.ts";
 import type { RegistryHost } from "./registry-host.ts";
-import type { Source } from "../source/source.ts";
+import type { PortTable, Source } from "../source/source.ts";
 import { until } from "../until.ts";
 
 /** Longest wait for the table of now, in ms: a hub that is away for longer must not hold a deployment up for ever. */
@@ -39,6 +39,8 @@ export async function knownBefore(runDir: string, log: Log): Promise<readonly Po
 export class Neighbours {
   readonly #options: NeighboursOptions;
   readonly #file: string;
+  /** Of the table that is known, since it is followed. */
+  #revision = 0;
   #kept = "";
   /** One at a time: two tables may come at once, and the newer one is to stay. */
   #keeping: Promise<void> = Promise.resolve();
@@ -52,7 +54,9 @@ export class Neighbours {
   async run(): Promise<void> {
     await forever({ ...this.#options, what: "ports" }, async (signal) => {
       const source = await this.#options.source();
-      for await (const ports of source.ports(signal)) await this.#take(ports);
+      // It may be that of a hub which was set back.
+      this.#revision = 0;
+      for await (const table of source.ports(signal)) await this.#take(table);
     });
   }
 
@@ -64,8 +68,8 @@ export class Neighbours {
     using asking = until([signal, this.#options.signal], REFRESH_MS);
     await forever({ ...this.#options, what: "ports", signal: asking.signal }, async () => {
       const source = await this.#options.source();
-      for await (const ports of source.ports(asking.signal)) {
-        await this.#take(ports);
+      for await (const table of source.ports(asking.signal)) {
+        await this.#take(table);
         break;
       }
       asking.abort();
@@ -73,7 +77,10 @@ export class Neighbours {
     signal.throwIfAborted();
   }
 
-  async #take(ports: readonly PortEntry[]): Promise<void> {
+  /** What was asked for in between and what is followed come in any order. */
+  async #take({ ports, revision }: PortTable): Promise<void> {
+    if (revision < this.#revision) return;
+    this.#revision = revision;
     const { registry } = this.#options;
     registry.setRemote(ports);
     const text = JSON.stringify(registry.seen(ports));

@@ -5,6 +5,7 @@
 import { setTimeout } from "node:timers/promises";
 import type { HubClient } from "../../api/hub-client.ts";
 import { portEntry, type HubEvent, type PortEntry } from "../../api/schemas.ts";
+import type { PortTable } from "./source.ts";
 
 /** Changes of the table that come within this time are given as one. */
 const GATHER_MS = 20;
@@ -19,9 +20,9 @@ export async function* portTables(
   client: Tables,
   charterVersion: () => number,
   signal: AbortSignal,
-): AsyncGenerator<readonly PortEntry[], void> {
+): AsyncGenerator<PortTable, void> {
   let table = await Table.read(client, charterVersion(), signal);
-  yield table.entries();
+  yield table.now();
   const stop = new AbortController();
   const watched = AbortSignal.any([signal, stop.signal]);
   try {
@@ -29,7 +30,7 @@ export async function* portTables(
     for await (const events of bursts(stream)) {
       if (table.charter !== charterVersion() || !events.every((event) => table.take(event)))
         table = await Table.read(client, charterVersion(), signal);
-      yield table.entries();
+      yield table.now();
     }
   } finally {
     stop.abort();
@@ -37,12 +38,16 @@ export async function* portTables(
 }
 
 class Table {
+  /** As it was read. */
   readonly revision: number;
   readonly charter: number;
+  /** Of what it holds. */
+  #newest: number;
   readonly #entries: Map<string, PortEntry>;
 
   private constructor(revision: number, charter: number, ports: readonly PortEntry[]) {
     this.revision = revision;
+    this.#newest = revision;
     this.charter = charter;
     this.#entries = new Map(ports.map((entry) => [`/ports/${entry.node}/${entry.instance}`, entry]));
   }
@@ -52,14 +57,15 @@ class Table {
     return new Table(revision, charter, ports);
   }
 
-  entries(): readonly PortEntry[] {
-    return [...this.#entries.values()];
+  now(): PortTable {
+    return { ports: [...this.#entries.values()], revision: this.#newest };
   }
 
   /** False where the event does not say all: an older hub tells what the node said, and not who it is. */
   take({ key, value, revision }: HubEvent): boolean {
     // It is in the table already.
     if (revision <= this.revision) return true;
+    this.#newest = revision;
     if (value === null) return this.#entries.delete(key) || true;
     const { data } = portEntry.safeParse(value);
     if (data !== undefined) this.#entries.set(key, data);

@@ -16,7 +16,7 @@ test("an agent that is told to end does not wait for a bucket's ports", async (t
   const source = bucketSource({ state, apply: async () => [] }, options);
   const stop = new AbortController();
   const ports = source.ports(stop.signal)[Symbol.asyncIterator]();
-  assert.deepEqual((await ports.next()).value, []);
+  assert.deepEqual((await ports.next()).value?.ports, []);
   stop.abort();
   assert.equal((await ports.next()).done, true);
 });

@@ -53,7 +53,7 @@ export function bucketSource(store: NodeStore, options: BucketSourceOptions): So
         hubTime: at,
       }),
     async *ports(signal) {
-      yield [];
+      yield { ports: [], revision: 0 };
       // An abort that was before says so to no listener any more.
       if (signal.aborted) return;
       await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));

@@ -37,12 +37,12 @@ export async function directorySource(dir: string, node: KeyId): Promise<Source>
     },
     async *ports(signal) {
       const file = path.join(dir, "ports.json");
-      if ((await readIfThere(file)) === undefined) yield [];
+      if ((await readIfThere(file)) === undefined) yield { ports: [], revision: 0 };
       for (let etag: string | undefined; !signal.aborted;) {
         const text = await textOtherThan(file, etag, 60_000, signal);
         if (text === undefined) continue;
         etag = digestOf(text);
-        yield parse(portList, text).ports;
+        yield { ports: parse(portList, text).ports, revision: 0 };
       }
     },
     async answer(command, lines) {

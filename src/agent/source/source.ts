@@ -27,6 +27,13 @@ export type Offered = Omit<Wanted, "beacon" | "identity"> & {
   readonly identity: NodeDocuments | null;
 };
 
+/** The whole port table as it was at one moment. */
+export interface PortTable {
+  readonly ports: readonly PortEntry[];
+  /** Of two tables that came since the source was opened the newer one has the higher. */
+  readonly revision: number;
+}
+
 /**
  * What an agent converges from: signed documents and the blobs they lead to. A source is never trusted; it may be
  * slow, stale or gone, and can only delay. All calls end when `signal` aborts.
@@ -46,8 +53,8 @@ export interface Source {
   report(report: Report, signal: AbortSignal): Promise<Reported>;
   /** What this node is to keep of members that changed after a revision. Absent: nobody tells. */
   membership?(after: number, signal: AbortSignal): Promise<Membership>;
-  /** The whole port table, each time it changed. Throws when it cannot be reached. */
-  ports(signal: AbortSignal): AsyncIterable<readonly PortEntry[]>;
+  /** The port table, each time it changed. Throws when it cannot be reached. */
+  ports(signal: AbortSignal): AsyncIterable<PortTable>;
   /** Answers a command with lines of JSON, the last of which is `{"type": "result", ...}`. */
   answer(command: Digest, lines: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
 }

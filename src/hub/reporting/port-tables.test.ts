@@ -58,7 +58,7 @@ const portsIn = (table: readonly PortEntry[]): string[] =>
 /** Follows the table as one node does, counting how often it asks for all of it. */
 function follower(t: TestContext, node: TestNode, hidden: (event: HubEvent) => HubEvent = (event) => event) {
   const stop = new AbortController();
-  const state = { asked: 0, charter: 1, table: [] as string[] };
+  const state = { asked: 0, charter: 1, revision: 0, table: [] as string[] };
   let news = Promise.withResolvers<undefined>();
   const client = {
     ports: async (...args: Parameters<typeof node.client.ports>) => {
@@ -70,8 +70,10 @@ function follower(t: TestContext, node: TestNode, hidden: (event: HubEvent) => H
     },
   };
   const run = (async () => {
-    for await (const table of portTables(client, () => state.charter, stop.signal)) {
-      state.table = portsIn(table);
+    for await (const { ports, revision } of portTables(client, () => state.charter, stop.signal)) {
+      assert.ok(revision >= state.revision, "none is older than the one before");
+      state.revision = revision;
+      state.table = portsIn(ports);
       news.resolve(undefined);
     }
   })();
@@ -94,6 +96,7 @@ test("a node reads the table once and then only what changes, however many other
   await one.client.report(reportOf({ instances: [instanceOf("web.1", 8000)] }));
   const { state, shows } = follower(t, one);
   await shows("web1:8000");
+  const { revision } = state;
   for (let n = 1; n <= 20; n++) {
     await two.client.report(reportOf({ instances: [instanceOf("web.1", 8100 + n)] }));
     await three.client.report(reportOf({ instances: [instanceOf("web.1", 8200 + n)] }));
@@ -102,6 +105,7 @@ test("a node reads the table once and then only what changes, however many other
   await two.client.report(reportOf({ instances: [] }));
   await shows("web1:8000", "web3:8220");
   assert.equal(state.asked, 1);
+  assert.ok(state.revision >= revision + 41, "it says how new it is");
 });
 
 test("a node that is revoked, or that a charter vouches for no more, leaves the followers' tables at once", async (t) => {
