@@ -94,7 +94,9 @@ test("commands that nobody may give, or that this agent does not know, do nothin
 test("an answer that came to nobody is given again", async (t) => {
   const w = await world(t);
   const said: string[] = [];
+  const logged: { level: string; msg: string }[] = [];
   await w.agent({
+    onLog: (line) => void logged.push(JSON.parse(line) as (typeof logged)[number]),
     source: (folder) => ({
       wanted: async (etag, _waitMs, signal) => await folder.wanted(etag, 100, signal),
       answer: async (command, lines, signal) => {
@@ -107,6 +109,11 @@ test("an answer that came to nobody is given again", async (t) => {
   const [line] = await ask(w, "verify", {});
   assert.equal(line?.["code"], "APP_NOT_FOUND");
   assert.equal(said.length, 2);
+  const told = logged.filter(({ level }) => level === "warn" || level === "error");
+  assert.deepEqual(
+    told.map(({ level, msg }) => `${level} ${msg}`),
+    ["warn nobody took the answer to a command"],
+  );
 });
 
 test("a command that a source hands over again, also after a restart, acts once", async (t) => {

@@ -91,7 +91,14 @@ export class CommandDesk {
         // Nobody has the answer: whoever hands the command over again shall have one.
         this.#seen.delete(digest);
         this.#isUnanswered = true;
-        throw err;
+        if (!isSkeinError(err)) throw err;
+        if (signal.aborted) return;
+        const { code, message } = err;
+        this.#context.log.warn("nobody took the answer to a command", {
+          command: digest,
+          "err.code": code,
+          "err.message": message,
+        });
       })
       .finally(() => (this.#answering -= 1));
   }

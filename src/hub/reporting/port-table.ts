@@ -6,6 +6,7 @@ import type { InstanceReport } from "../../api/parts.ts";
 import type { PortEntry } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
+import { SaidOnce } from "../../lib/said-once.ts";
 import type { Op } from "../../store/store.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { put, write, type Core } from "../records/core.ts";
@@ -27,6 +28,8 @@ export class PortTable {
   readonly #presence: Presence;
   readonly #orders: PortOrders;
   readonly #leases = new Map<KeyId, number>();
+  /** Which instances are not listed: a node reports them again and again. */
+  readonly #said = new SaidOnce();
 
   constructor(core: Core, nodes: Nodes, presence: Presence, orders: PortOrders) {
     this.#core = core;
@@ -93,7 +96,11 @@ export class PortTable {
       const may = known.get(key) ?? (await this.#concerns(node, instance));
       known.set(key, may);
       if (may) ordered.push(instance);
-      else this.#core.log.warn("an instance of an app that the node was not given", { node, app: key });
+      else if (this.#said.isNews(`${node} ${key}`, this.#core.clock.now()))
+        this.#core.log.warn("no order here gives an app to a node that runs it: it is not listed", {
+          node,
+          app: key,
+        });
     }
     return ordered;
   }

@@ -3,6 +3,7 @@ import test, { type TestContext } from "node:test";
 import type { InstanceReport } from "../../api/parts.ts";
 import type { HubEvent, PortEntry } from "../../api/schemas.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
+import { jsonLog } from "../../lib/log.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { readUnverified, seal } from "../../trust/envelope.ts";
 import { generateSigner } from "../../trust/keys.ts";
@@ -132,6 +133,21 @@ test("a node that is revoked, or that a charter vouches for no more, leaves the 
   await hub.client.postCharter(await seal("charter.1", without, [cluster.operator]));
   await shows("web1:8000");
   assert.equal(state.asked, 1, "nothing was read anew");
+});
+
+test("an instance that no order here gave its node is not listed, and told of once", async (t) => {
+  const logged: { msg: string; app?: string }[] = [];
+  const log = jsonLog((line) => void logged.push(JSON.parse(line) as (typeof logged)[number]));
+  const hub = await startTestHub(t, { log });
+  const node = await joinNode(t, hub, "web1");
+  for (const name of ["web.1", "web.1", "web.2"])
+    await node.client.report(reportOf({ instances: [instanceOf(name, 8000)] }));
+  assert.deepEqual((await node.client.ports()).ports, []);
+  const told = logged.filter(({ app }) => app === "shop/default");
+  assert.deepEqual(
+    told.map(({ msg }) => msg),
+    ["no order here gives an app to a node that runs it: it is not listed"],
+  );
 });
 
 test("a new charter, and a hub that tells less, have a node read all of it again", async (t) => {
