@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { hasPassed } from "../../lib/clock.ts";
-import { errnoOf } from "../../lib/errors.ts";
+import { errnoOf, isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { freeNow } from "../../lib/free.ts";
 import { asSkeinError } from "../../lib/files.ts";
@@ -31,7 +31,7 @@ export interface BlobCache {
   gapEnd(name: string, start: number, end: number): Promise<number>;
   /** Forgets the pieces of a blob that touch the range; all without one. */
   drop(name: string, start?: number, end?: number): Promise<void>;
-  /** Reads all that is held of a blob. @returns whether all of it was sound; what was not is removed */
+  /** Reads all that is held of a blob. @returns whether all of it was sound; what was not, or is lost, is removed */
   check(name: string, signal: AbortSignal): Promise<boolean>;
   /** Blobs of which anything is held, the one used longest ago first. */
   blobs(): Promise<readonly CachedBlob[]>;
@@ -175,7 +175,9 @@ class PieceFolder implements BlobCache {
     let isSound = true;
     for (const key of [...(await this.#list()).keys()].filter((one) => blobOf(one) === name)) {
       signal.throwIfAborted();
-      isSound = (await this.#content(key, false)) !== undefined && isSound;
+      if ((await this.#content(key, false).catch(ifLost)) !== undefined) continue;
+      await this.#remove(key);
+      isSound = false;
     }
     return isSound;
   }
@@ -223,7 +225,8 @@ class PieceFolder implements BlobCache {
   /** What is held of a piece; a damaged file is removed. Another process (`skein cache`) may have put it there. */
   async #content(key: string, isUse = true): Promise<PieceContent | undefined> {
     const entries = await this.#list();
-    const file = await fs.readFile(path.join(this.dir, key)).catch(() => undefined);
+    const at = path.join(this.dir, key);
+    const file = await fs.readFile(at).catch((err: unknown) => ifGone(asSkeinError(err, at)));
     const content = file === undefined ? undefined : decodePiece(file);
     if (file === undefined || content === undefined) {
       if (file !== undefined || entries.has(key)) await this.#remove(key);
@@ -377,9 +380,14 @@ async function writeFile(file: string, bytes: Buffer): Promise<void> {
   }
 }
 
-function ifGone(err: unknown): undefined {
-  if (errnoOf(err) !== "ENOENT") throw err;
-}
+const errnoIn = (err: unknown): unknown => (isSkeinError(err) ? err.data["errno"] : errnoOf(err));
+
+const unless = (errno: string) => (err: unknown) => {
+  if (errnoIn(err) !== errno) throw err;
+  return undefined;
+};
+const ifGone = unless("ENOENT");
+const ifLost = unless("EIO");
 
 /** @throws SkeinError BAD_REQUEST */
 function pieceAt(name: string, at: number): { readonly key: string; readonly base: number } {

@@ -179,6 +179,31 @@ test("a flipped bit on the disk is found and mended from afar", async (t) => {
   assert.deepEqual(far.asked, [{ start: PIECE_BYTES, end: 2 * PIECE_BYTES }]);
 });
 
+test("a piece that cannot be read now is told, and stays: the reader has it from afar", async (t) => {
+  const dir = tempDir(t);
+  const bytes = randomBytes(PIECE_BYTES);
+  const far = await farWith(t, dir, "packs/a", bytes);
+  const cache = cacheIn(path.join(dir, "near"));
+  await cache.write("packs/a", 0, bytes, true);
+  const told: unknown[] = [];
+  const depot = cached({ near: forgiving(cache, (err) => told.push(err)), far });
+  const { readFile } = fs.promises;
+  let errno: string | undefined = "EMFILE";
+  t.mock.method(fs.promises, "readFile", async (...args: Parameters<typeof readFile>) => {
+    if (errno !== undefined && typeof args[0] === "string" && args[0].endsWith("/P0"))
+      throw Object.assign(new Error(errno), { code: errno });
+    return await readFile(...args);
+  });
+  assert.ok((await readAll(t, depot, "packs/a")).equals(bytes));
+  assert.deepEqual([told.length, far.asked.length], [1, 1]);
+  await assert.rejects(cache.check("packs/a", t.signal), { code: "IO" });
+  errno = undefined;
+  assert.ok(bytes.equals((await cache.read("packs/a", 0, PIECE_BYTES))?.bytes ?? Buffer.alloc(0)));
+  errno = "EIO";
+  assert.equal(await cache.check("packs/a", t.signal), false, "who looks after it removes what is lost");
+  assert.deepEqual(await cache.blobs(), []);
+});
+
 test("damage that only the reader can see is forgotten here and read anew from afar", async (t) => {
   const dir = tempDir(t);
   const bytes = randomBytes(PIECE_BYTES);
