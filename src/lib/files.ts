@@ -99,7 +99,8 @@ async function writeLong(file: string, data: Data, mode: number): Promise<void> 
   }
 }
 
-const asideOf = (file: string): string => `${file}.${randomBytes(6).toString("hex")}.tmp`;
+/** Where a file is written before it takes its name: another one each time. */
+export const asideOf = (file: string): string => `${file}.${randomBytes(6).toString("hex")}.tmp`;
 
 /** As `writeFileAtomic`, but what is there already stays: of several who write at once one is the first. */
 export async function writeFileOnce(file: string, data: string, mode = 0o600): Promise<void> {
@@ -128,11 +129,14 @@ const ASIDE = /\.[0-9a-f]{12}\.tmp$/;
 /** Whoever still writes a file has written to it since. */
 const LEFT_MS = 3_600_000;
 
-/** Removes what these functions have left in a folder, killed before they gave it its name. No folder: nothing. */
-export function removeLeft(dir: string): void {
+/**
+ * Removes what these functions have left in a folder, killed before they gave it its name. No folder: nothing.
+ * @param of what was to be this file; default: whatever it was to be
+ */
+export function removeLeft(dir: string, of?: string): void {
   if (!isThere(dir)) return;
   for (const name of fs.readdirSync(dir)) {
-    if (!ASIDE.test(name)) continue;
+    if (!ASIDE.test(name) || (of !== undefined && name.replace(ASIDE, "") !== of)) continue;
     const file = path.join(dir, name);
     const stat = fs.lstatSync(file, { throwIfNoEntry: false });
     if (stat !== undefined && Date.now() - stat.mtimeMs > LEFT_MS) dropAside(file);

@@ -189,7 +189,7 @@ async function releaseWithId(
  * Of places of one release the first that has its document: one that nobody may have signed does not stand in the way
  * of a good one. Where there is none but such, what is the matter with the last.
  */
-async function firstGood(
+export async function firstGood(
   bucket: Bucket,
   charter: Charter,
   places: readonly ReleasePlace[],

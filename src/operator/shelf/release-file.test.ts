@@ -5,6 +5,8 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openBucket, type Bucket } from "../../bucket/bucket.ts";
+import { releasePlace } from "../../bucket/layout.ts";
+import { publishRelease, withdrawRelease } from "../../bucket/publish.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { install } from "../../release/install/install.ts";
 import {
@@ -78,10 +80,10 @@ test("a release goes from a hub through a file into a bucket that knows nothing 
   const step = await exportRelease(hub, { ...wish, version: second.id, from: first.id, file: next });
   assert.ok(step.bytes < made.bytes - 50_000, `${step.bytes} bytes, whole ${made.bytes}`);
   await importRelease(shelf, { file: next, ...common(t, at) });
-  const found = await shelf.find(APP, second.id.slice(0, 6), t.signal);
+  const found = await shelf.find(APP, second.id.slice(0, 6), at.operator.charter, t.signal);
   const tree = readUnverified(found, "release.1");
   assert.equal(releaseIdOf(tree), second.id);
-  await assert.rejects(shelf.find(APP, "ffffffff", t.signal), {
+  await assert.rejects(shelf.find(APP, "ffffffff", at.operator.charter, t.signal), {
     code: "RELEASE_NOT_FOUND",
     hint: `See skein list --master ${APP}.`,
   });
@@ -138,7 +140,7 @@ test("a file of another cluster, or with a document that nobody there signed, is
   await assert.rejects(exportRelease(lying, wish), { code: "DOC_UNSIGNED" });
   const bytes = fs.readFileSync(file);
   const text = bytes.toString("latin1");
-  const envelope = JSON.stringify(await hub.find(APP, id, t.signal));
+  const envelope = JSON.stringify(await hub.find(APP, id, at.operator.charter, t.signal));
   assert.ok(text.includes(envelope));
   const head = Buffer.from(
     text.slice(19, 19 + bytes.readUInt32LE(15)).replace(envelope, JSON.stringify(forged)),
@@ -149,6 +151,66 @@ test("a file of another cluster, or with a document that nobody there signed, is
   const tail = bytes.subarray(19 + bytes.readUInt32LE(15));
   fs.writeFileSync(file, Buffer.concat([bytes.subarray(0, 15), length, head, tail]));
   assert.deepEqual(await refusal(t, at, file), ["DOC_UNSIGNED", true]);
+});
+
+const asidesIn = (dir: string): string[] => fs.readdirSync(dir).filter((name) => name.endsWith(".tmp"));
+
+test("of two exports to one file at once one stays, whole; what a killed one left goes", async (t) => {
+  const at = await cluster(t);
+  const [one, two] = [await released(at, "one"), await released(at, "two two")];
+  const file = path.join(at.dir, "a.skein");
+  const wish = { app: APP, from: null, file, ...common(t, at) };
+  const hub = hubShelf(at.operator);
+  const left = ["a.skein.0123456789ab.tmp", "b.skein.0123456789ab.tmp"].map((name) =>
+    path.join(at.dir, name),
+  );
+  for (const name of left) {
+    fs.writeFileSync(name, "skein-exp");
+    fs.utimesSync(name, 0, 0);
+  }
+  // Both have written what they write before one of them gives it its name.
+  const { rename } = fs.promises;
+  const both = Promise.withResolvers<void>();
+  let written = 0;
+  t.mock.method(fs.promises, "rename", async (...[from, to]: Parameters<typeof rename>) => {
+    if (to === file && (written += 1) === 2) both.resolve();
+    if (to === file) await both.promise;
+    await rename(from, to);
+  });
+  const exports = [one, two].map(async ({ id }) => await exportRelease(hub, { ...wish, version: id }));
+  for (const one of exports) one.catch(() => both.resolve());
+  const made = await Promise.all(exports);
+  const shelf = bucketShelf(await bucketAt(t, "bucket"), systemClock);
+  const { id, bytes } = await importRelease(shelf, { file, ...common(t, at) });
+  assert.deepEqual(
+    made.filter((one) => one.id === id).map((one) => one.bytes),
+    [bytes],
+  );
+  assert.deepEqual(asidesIn(at.dir), ["b.skein.0123456789ab.tmp"], "another file's is none of its business");
+});
+
+test("a document that nobody there signed does not stand in the way of a good one of the same release", async (t) => {
+  const at = await cluster(t);
+  const { id, release } = await released(at, "one");
+  const file = path.join(at.dir, "a.skein");
+  const wish = { app: APP, version: id, from: null, file, ...common(t, at) };
+  await exportRelease(hubShelf(at.operator), wish);
+  const bucket = await bucketAt(t, "bucket");
+  const shelf = bucketShelf(bucket, systemClock);
+  await importRelease(shelf, { file, ...common(t, at) });
+  const stranger = generateSigner();
+  const created = "2026-01-01T00:00:00.000Z";
+  const forged = await seal("release.1", { ...release, builder: stranger.kid, created }, [stranger]);
+  const place = releasePlace(APP, Date.parse(created), releaseIdOf(release));
+  await publishRelease(place, forged, { documents: bucket.documents, clock: systemClock, signal: t.signal });
+  const again = await exportRelease(shelf, wish);
+  assert.equal(again.id, id);
+  await withdrawRelease(releasePlace(APP, Date.parse(release.created), releaseIdOf(release)), {
+    documents: bucket.documents,
+    clock: systemClock,
+    signal: t.signal,
+  });
+  await assert.rejects(exportRelease(shelf, wish), { code: "DOC_UNSIGNED" });
 });
 
 test("what is no such file, or is not there, is refused", async (t) => {
@@ -162,10 +224,7 @@ test("what is no such file, or is not there, is refused", async (t) => {
   await assert.rejects(exportRelease(hubShelf(at.operator), { ...wish, version: "ffffffff", file }), {
     code: "RELEASE_NOT_FOUND",
   });
-  assert.deepEqual(
-    fs.readdirSync(at.dir).filter((name) => name.endsWith(".part")),
-    [],
-  );
+  assert.deepEqual(asidesIn(at.dir), []);
 });
 
 test("killed anywhere, an import leaves no release that is not whole, and the next one succeeds", async (t) => {
@@ -185,7 +244,7 @@ test("killed anywhere, an import leaves no release that is not whole, and the ne
     assert.equal(run(point).signal, "SIGKILL", point);
     const shelf = bucketShelf(bucket, systemClock);
     const isThere = async (): Promise<boolean> =>
-      await shelf.find(APP, id, t.signal).then(
+      await shelf.find(APP, id, at.operator.charter, t.signal).then(
         () => true,
         () => false,
       );
@@ -193,7 +252,7 @@ test("killed anywhere, an import leaves no release that is not whole, and the ne
     const again = run("");
     assert.equal(again.status, 0, again.stderr);
     assert.equal(await isThere(), true);
-    const tree = readUnverified(await shelf.find(APP, id, t.signal), "release.1");
+    const tree = readUnverified(await shelf.find(APP, id, at.operator.charter, t.signal), "release.1");
     const options = { release: releaseId(1), tree, revs: path.join(at.dir, `revs-${point}`), link: false };
     await install({ ...options, depots: [bucket.depot], signal: t.signal });
   }

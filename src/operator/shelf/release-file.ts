@@ -6,7 +6,7 @@ import { directoryDepot } from "../../depot/directory.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { asSkeinError, syncDirectory } from "../../lib/files.ts";
+import { asideOf, asSkeinError, removeLeft, syncDirectory } from "../../lib/files.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import { decodeExport, encodeExport, type ExportHead } from "../../release/export/export-file.ts";
 import { gatherExport, keepImport } from "../../release/export/export-release.ts";
@@ -49,7 +49,7 @@ export async function exportRelease(shelf: Shelf, wish: ExportWish): Promise<Rel
   const charters = await shelf.charters(signal);
   const { charter } = newerChain(wish.pin, [charters], wish.clock.now());
   const check = async (word: string) => {
-    const release = await shelf.find(app, word, signal);
+    const release = await shelf.find(app, word, charter, signal);
     return { release, ...openRelease(charter, release, wish.clock.now()) };
   };
   const { release, body, id } = await check(version);
@@ -136,11 +136,16 @@ function refuseWithoutRoom(folder: string, { blobs }: ExportHead, bytes: number)
   });
 }
 
-/** Beside, flushed, then by rename: what is there under the name is whole. */
+/** Beside, flushed, then by rename: what is there under the name is whole. Of several at once the last one stays. */
 async function writeWhole(file: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
-  const part = `${file}.part`;
+  const part = asideOf(file);
   try {
-    await pipeline(Readable.from(bytes), fs.createWriteStream(part, { flush: true }));
+    removeLeft(path.dirname(file), path.basename(file));
+  } catch {
+    // A folder that may be written to need not be one that may be listed.
+  }
+  try {
+    await pipeline(Readable.from(bytes), fs.createWriteStream(part, { flags: "wx", flush: true }));
     faultPoint("export.written");
     await fs.promises.rename(part, file);
     await syncDirectory(path.dirname(path.resolve(file)));

@@ -1,7 +1,6 @@
 import type { Bucket } from "../../bucket/bucket.ts";
-import { readSigned } from "../../bucket/entries.ts";
 import { charterChain } from "../../bucket/following.ts";
-import { isMeant, releaseName, releasePlace } from "../../bucket/layout.ts";
+import { isMeant, releasePlace, type ReleasePlace } from "../../bucket/layout.ts";
 import { publishCharters, publishRelease } from "../../bucket/publish.ts";
 import type { Depot } from "../../depot/depot.ts";
 import { httpDepot } from "../../depot/http.ts";
@@ -13,7 +12,7 @@ import { releaseIdOf, type Charter } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { lookAt } from "../bucket/bucket-operator.ts";
-import { releasePlaces } from "../bucket/bucket-releases.ts";
+import { firstGood, releasePlaces } from "../bucket/bucket-releases.ts";
 import { readCharters as keptCharters } from "../home.ts";
 import type { Operator } from "../operator.ts";
 
@@ -24,8 +23,12 @@ export interface Shelf {
   readonly depot: Depot;
   /** From the first charter on; empty where there is none yet. */
   charters(signal: AbortSignal): Promise<readonly Envelope[]>;
-  /** A release by id, or the beginning of one, or as `skein ftl` prints it. @throws SkeinError RELEASE_NOT_FOUND, AMBIGUOUS */
-  find(app: string, word: string, signal: AbortSignal): Promise<Envelope>;
+  /**
+   * A release by id, or the beginning of one, or as `skein ftl` prints it. Of several documents of it one that the
+   * charter vouches for, where there is one.
+   * @throws SkeinError RELEASE_NOT_FOUND, AMBIGUOUS, DOC_*
+   */
+  find(app: string, word: string, charter: Charter, signal: AbortSignal): Promise<Envelope>;
   /** Idempotent. @param charters the chain that the release was checked under */
   post(release: Envelope, charters: readonly Envelope[], signal: AbortSignal): Promise<void>;
 }
@@ -35,7 +38,7 @@ export function hubShelf({ client, paths }: Operator): Shelf {
     name: client.name,
     depot: httpDepot(client),
     charters: async () => await keptCharters(paths),
-    find: async (app, word, signal) => {
+    find: async (app, word, _charter, signal) => {
       const id = word.replace(/^.*@/, "");
       const view = await client.call("release", { params: { id }, query: { app }, signal });
       return view.release;
@@ -56,7 +59,8 @@ export function bucketShelf(bucket: Bucket, clock: Clock): Shelf {
     name: bucket.name,
     depot: bucket.depot,
     charters: chain,
-    find: async (app, word, signal) => await findInBucket(bucket, app, word, signal),
+    find: async (app, word, charter, signal) =>
+      await findInBucket(bucket, { app, word }, charter, { now: clock.now(), signal }),
     post: async (release, charters, signal) => {
       const tools = { documents: bucket.documents, clock, signal };
       const there = await chain(signal);
@@ -69,27 +73,31 @@ export function bucketShelf(bucket: Bucket, clock: Clock): Shelf {
 
 async function findInBucket(
   bucket: Bucket,
-  app: string,
-  word: string,
-  signal: AbortSignal,
+  { app, word }: { readonly app: string; readonly word: string },
+  charter: Charter,
+  { now, signal }: { readonly now: number; readonly signal: AbortSignal },
 ): Promise<Envelope> {
   const meant = (await releasePlaces(bucket, app, signal)).filter((place) =>
     isMeant(word.replace(/^.*[@.]/, ""), place),
   );
   const [first] = meant;
-  const found = first && (await readSigned(bucket.documents, releaseName(first), signal));
-  if (first === undefined || found === undefined) {
+  if (first !== undefined && meant.some(({ id }) => id !== first.id)) throw ambiguous(app, word, meant);
+  const found = await firstGood(bucket, charter, meant, { now, signal });
+  if (found instanceof SkeinError) throw found;
+  if (found === undefined) {
     throw new SkeinError("RELEASE_NOT_FOUND", `${bucket.name} has no release ${word} of ${app}`, {
       hint: `See skein list --master ${app}.`,
       data: { app, release: word },
     });
   }
-  if (meant.every(({ id }) => id === first.id)) return found;
-  throw new SkeinError("AMBIGUOUS", `${word} may be any of ${meant.length} releases of ${app}`, {
+  return found.envelope;
+}
+
+const ambiguous = (app: string, word: string, meant: readonly ReleasePlace[]): SkeinError =>
+  new SkeinError("AMBIGUOUS", `${word} may be any of ${meant.length} releases of ${app}`, {
     hint: "Write more of it.",
     data: { candidates: meant.map(({ id }) => id) },
   });
-}
 
 /**
  * The charter in force, out of two chains of one cluster: what the shelf has, and what a file brings.
