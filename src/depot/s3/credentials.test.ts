@@ -106,7 +106,7 @@ test("keys that are refused and stay the same are not tried again", async () => 
   assert.equal(await source.refused(await source.get()), false);
 });
 
-test("shortly before they end, many who ask wait for one load; one that fails is borne with to the end", async () => {
+test("of credentials that live shortly new ones are looked for at half of what is left, and not for each request", async () => {
   const clock = fakeClock();
   const endsAt = clock.now() + 60_000;
   let loads = 0;
@@ -117,12 +117,22 @@ test("shortly before they end, many who ask wait for one load; one that fails is
     if (fails) throw new Error("nobody answers");
     return { accessKeyId: "a", secretAccessKey: "b", expiresMs: endsAt };
   });
-  await Promise.all([source.get(), source.get()]);
-  await Promise.all([source.get(), source.get(), source.get()]);
-  assert.equal(loads, 2);
+  for (const [passedMs, loaded] of [
+    [0, 1],
+    [29_000, 1],
+    [2000, 2],
+    [14_000, 2],
+    [1000, 3],
+  ] as const) {
+    clock.advance(passedMs);
+    await Promise.all([source.get(), source.get(), source.get()]);
+    assert.equal(loads, loaded, `after ${passedMs} ms more`);
+  }
   fails = true;
-  assert.equal((await source.get()).accessKeyId, "a");
-  clock.advance(60_000);
+  clock.advance(7000);
+  for (const _request of [1, 2, 3]) assert.equal((await source.get()).accessKeyId, "a", "they are good yet");
+  assert.equal(loads, 4, "what failed is tried again as seldom");
+  clock.advance(7000);
   await assert.rejects(source.get(), { code: "DEPOT_CREDENTIALS" });
 });
 

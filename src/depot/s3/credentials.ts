@@ -11,7 +11,7 @@ export interface CredentialSource {
   refused(these: Credentials): Promise<boolean>;
 }
 
-/** They are renewed this long before they end, in ms. */
+/** They are renewed this long before they end, in ms; those of which less is left when they come, at half of that. */
 const RENEW_BEFORE_MS = 5 * 60_000;
 
 /**
@@ -40,6 +40,8 @@ export function credentialChain(settings: S3Settings, env: Environment, clock: C
 export function renewed(clock: Clock, load: () => Promise<Credentials>, profile?: string): CredentialSource {
   let kept: Credentials | undefined;
   let loading: Promise<Credentials> | undefined;
+  /** When less than that is left of them they are looked for anew, in ms. */
+  let renewAtMs = RENEW_BEFORE_MS;
   const leftMs = (): number => (kept === undefined ? -Infinity : (kept.expiresMs ?? Infinity) - clock.now());
   const fresh = async (): Promise<Credentials> => {
     try {
@@ -48,11 +50,13 @@ export function renewed(clock: Clock, load: () => Promise<Credentials>, profile?
       if (kept !== undefined && leftMs() > 0) return kept;
       throw none(err, profile);
     } finally {
+      // Who gives them may have no newer ones yet, or none that last longer: not each request is to ask.
+      renewAtMs = Math.min(RENEW_BEFORE_MS, leftMs() / 2);
       loading = undefined;
     }
   };
   const get = async (): Promise<Credentials> => {
-    if (kept !== undefined && leftMs() > RENEW_BEFORE_MS) return kept;
+    if (kept !== undefined && leftMs() > renewAtMs) return kept;
     return await (loading ??= fresh());
   };
   return {
