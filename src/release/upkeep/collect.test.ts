@@ -3,10 +3,12 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { PrunableDepot } from "../../depot/depot.ts";
 import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
 import { s3Depot } from "../../depot/s3/s3-depot.ts";
 import { freshBucket, sharedS3Server } from "../../depot/s3/s3-server.fixture.ts";
+import { systemClock } from "../../lib/clock.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { digestOf, type TreeId } from "../../lib/ids.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
@@ -227,6 +229,26 @@ test("notes that another collection is done with are passed over", async (t) => 
   };
   const options = { depot, roots: () => [], graceMs: GRACE_MS, clock: fakeClock(), signal: t.signal };
   assert.deepEqual(counts(await collect(options)), { noted: 4 });
+});
+
+test("a server far away is asked for several blobs at a time, and not for all of them", async (t) => {
+  const world = makeWorld(t);
+  for (let n = 0; n < 6; n++) await world.publish(n);
+  await world.collect();
+  let [now, most] = [0, 0];
+  const depot: PrunableDepot = {
+    ...world.depot,
+    async rename(...args) {
+      most = Math.max(most, (now += 1));
+      await sleep(5);
+      await world.depot.rename(...args);
+      now -= 1;
+    },
+  };
+  const options = { depot, roots: () => [], graceMs: 0, clock: systemClock, signal: t.signal };
+  const { retired } = await collect(options);
+  assert.ok(retired.blobs > 16);
+  assert.equal(most, 16);
 });
 
 for (const point of ["upkeep.step", "upkeep.step:3", "upkeep.written"]) {

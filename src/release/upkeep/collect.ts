@@ -3,6 +3,7 @@ import type { BlobEntry, PrunableDepot } from "../../depot/depot.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
+import { fewAtOnce } from "../../lib/few-at-once.ts";
 import type { TreeId } from "../../lib/ids.ts";
 import { GRACE_MS, type PublishedTree } from "../tree/published.ts";
 import { planOf, type PlanCounts, type Step } from "./collect-plan.ts";
@@ -53,15 +54,16 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   const retired = await Array.fromAsync(retiredIn(depot, signal));
   const marking = new Marking();
   const reader = seesRetired(depot);
-  for await (const root of options.roots(signal)) await marking.add(reader, root, signal);
+  const roots = await Array.fromAsync(options.roots(signal));
+  await fewAtOnce(roots, async (root) => await marking.add(reader, root, signal));
   const plan = planOf({ id, runs, settledBefore, found, retired, marking });
   const counted = { ...plan.counts, unreadable: marking.unreadable };
   if (options.dryRun === true) return { ...counted, uploads: 0 };
-  for (const step of plan.steps) {
+  await fewAtOnce(plan.steps, async (step) => {
     signal.throwIfAborted();
     await take(depot, step, signal);
     faultPoint("upkeep.step");
-  }
+  });
   await writeRun(depot, { id, doneMs: clock.now(), noted: plan.noted }, signal);
   faultPoint("upkeep.written");
   for (const run of runs) if (run.doneMs <= settledBefore) await forgetRun(depot, run.id, signal);
