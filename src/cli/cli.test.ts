@@ -217,8 +217,12 @@ test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
   writeFileSync(path.join(dir, "notes.txt"), "one");
   const spooled = skein(dir, "spool", "notes.txt", "--bucket", `dir:${dir}/bucket`);
   assert.equal(spooled.exit, 0, spooled.err);
-  const listed = skein(dir, "list", "--bucket", `dir:${dir}/bucket`);
-  assert.deepEqual([listed.exit, listed.out], [0, "notes\n"], "who names a bucket asks that");
+  for (const verb of [["list"], ["ftl", "list"]]) {
+    const listed = skein(dir, ...verb, "--bucket", `dir:${dir}/bucket`);
+    assert.deepEqual([listed.exit, listed.out], [0, "notes\n"], "who names a bucket asks that");
+  }
+  const here = skein(dir, "ftl", "list", "--bucket", `dir:${dir}/bucket`, "--root", dir);
+  assert.deepEqual([here.exit, here.out.includes("notes")], [0, false], "who names a root, too, asks that");
 });
 
 test("a deployment to a bucket is refused what takes somebody who watches, and not half of it done", (t) => {

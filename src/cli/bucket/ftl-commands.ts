@@ -22,9 +22,11 @@ export function registerFtl(program: Command, run: Run): void {
   placed(ftl.command("list"))
     .description("packages here; or a package's revisions, the active one marked")
     .argument("[package]")
-    .option("--master", "in the bucket instead of on this machine")
+    .option("--master", "in the bucket instead of on this machine; so does --bucket without --root")
     .action(async (name: string | undefined, flags: MasterFlags, command: Command) => {
-      await run(command, async (context) => await (await bodies(flags)).list(context, name, flags));
+      // Who names a bucket asks about that one, as skein list does; no machine's packages lie there.
+      const master = flags.master === true || (flags.bucket !== undefined && flags.root === undefined);
+      await run(command, async (context) => await (await bodies({ master })).list(context, name, flags));
     });
 }
 
