@@ -1,13 +1,15 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { orderEntryBytes, parseOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
-import { ordersOf, publishOrder, whereItMoved } from "../../bucket/publish.ts";
+import { releaseName, releasePlace } from "../../bucket/layout.ts";
+import { ordersOf, publishOrder, publishRelease, whereItMoved } from "../../bucket/publish.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { releaseIdOf, type Order, type Roster } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { msOf } from "../../trust/fields.ts";
 import { parseSelector } from "../../trust/selector.ts";
 import { announce } from "../dry-run.ts";
 import { orderDeed } from "../order-deed.ts";
@@ -152,12 +154,32 @@ async function deliver(
 ): Promise<"published" | "contested"> {
   try {
     const done = await publishOrder(entry, publishTools(operator, signal));
-    if (done === "published") await keepNewest(operator, readUnverified(entry.order, "order.1"));
+    if (done === "published") {
+      const order = readUnverified(entry.order, "order.1");
+      await keepNewest(operator, order);
+      await keepNamed(operator, order, entry, signal);
+    }
     await fs.rm(file, { force: true });
     return done;
   } catch (err) {
     if (isSkeinError(err, "HEAD_MOVED")) await fs.rm(file, { force: true });
     throw err;
+  }
+}
+
+/** A purge at this very moment saw no order of the release: what is ordered is there to be named all the same. */
+async function keepNamed(
+  operator: BucketOperator,
+  { app, release: id }: Order,
+  { releases }: OrderEntry,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const document of releases) {
+    const body = readUnverified(document, "release.1");
+    if (releaseIdOf(body) !== id) continue;
+    const place = releasePlace(app, msOf(body.created), id);
+    if ((await operator.bucket.documents.read(releaseName(place), undefined, signal)) !== undefined) continue;
+    await publishRelease(place, document, publishTools(operator, signal));
   }
 }
 

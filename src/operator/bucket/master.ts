@@ -13,7 +13,7 @@ import {
 } from "../../bucket/layout.ts";
 import { namesUnder, readSigned, type OrderEntry } from "../../bucket/entries.ts";
 import { VOID } from "../../bucket/following.ts";
-import { withdrawRelease } from "../../bucket/publish.ts";
+import { publishRelease, withdrawRelease } from "../../bucket/publish.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { fewAtOnce } from "../../lib/few-at-once.ts";
@@ -27,7 +27,7 @@ import { announce } from "../dry-run.ts";
 import { APPLY_WITHIN_MS, selectorOf, type HeldOrder } from "../order.ts";
 import { ordersBack, readBucketLine } from "./bucket-line.ts";
 import { deliverEarlier, lineAndLost, lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
-import type { BucketOperator } from "./bucket-operator.ts";
+import { publishTools, type BucketOperator } from "./bucket-operator.ts";
 import { meantRelease, releasePlaces, type BucketRelease } from "./bucket-releases.ts";
 import { hasFtlRevision, removeFtlRevision, writeFtlActive } from "./ftl-layout.ts";
 
@@ -159,30 +159,47 @@ export async function purgeMaster(
   { env, signal }: Pick<JumpOptions, "env" | "signal">,
 ): Promise<ReleasePlace> {
   const { app, name } = word.package;
-  const { place, release } = await meantRelease(operator, { app, name, revision: word.revision }, signal);
-  const orders = await Array.fromAsync(allInForce(operator, app, signal));
-  const running = orders.find((one) => inForce(one).active === place.id);
-  const found = running ?? orders.find((one) => inForce(one).previous === place.id);
-  if (found !== undefined) {
-    const how = running === undefined ? "what machines may go back to" : "active";
-    const where = found.order.env === env ? "" : ` in ${found.order.env}`;
-    const { selector } = found.order;
-    const [who, on] = selector === "all" ? ["", ""] : [` on ${selector}`, ` --on '${selector}'`];
-    throw new SkeinError("REVISION_ACTIVE", `${name}.${revisionOf(place)} is ${how}${where}${who}`, {
-      hint: `Jump to another one first: skein ftl jump --master ${name}.REVISION${on}`,
-      data: { package: name, revision: revisionOf(place), env: found.order.env },
-    });
-  }
+  const found = await meantRelease(operator, { app, name, revision: word.revision }, signal);
+  const { place, release, envelope } = found;
+  const asked = { name, place, env };
+  const needed = await whyNeeded(operator, asked, signal);
+  if (needed !== undefined) throw needed;
   announce(operator, () => ({
     text: `${name}.${revisionOf(place)} would go from the bucket, and from machines at their next sync`,
     data: { deed: "purge", package: name, revision: revisionOf(place), release: place.id },
   }));
-  const tools = { documents: operator.bucket.documents, clock: operator.clock, signal };
+  const tools = publishTools(operator, signal);
   for (const one of await releasePlaces(operator.bucket, app, signal)) {
     if (one.id === place.id) await withdrawRelease(one, tools);
   }
+  // Whoever ordered it meanwhile had still found it.
+  const ordered = await whyNeeded(operator, asked, signal);
+  if (ordered !== undefined) {
+    await publishRelease(place, envelope, tools);
+    throw ordered;
+  }
   await removeFtlRevision(operator.bucket.files, release, revisionOf(place), signal);
   return place;
+}
+
+/** What stands in the way of a purge: some machine may be at the revision, or go back to it. */
+async function whyNeeded(
+  operator: BucketOperator,
+  { name, place, env }: { readonly name: string; readonly place: ReleasePlace; readonly env: string },
+  signal: AbortSignal,
+): Promise<SkeinError | undefined> {
+  const orders = await Array.fromAsync(allInForce(operator, place.app, signal));
+  const running = orders.find((one) => inForce(one).active === place.id);
+  const found = running ?? orders.find((one) => inForce(one).previous === place.id);
+  if (found === undefined) return undefined;
+  const how = running === undefined ? "what machines may go back to" : "active";
+  const where = found.order.env === env ? "" : ` in ${found.order.env}`;
+  const { selector } = found.order;
+  const [who, on] = selector === "all" ? ["", ""] : [` on ${selector}`, ` --on '${selector}'`];
+  return new SkeinError("REVISION_ACTIVE", `${name}.${revisionOf(place)} is ${how}${where}${who}`, {
+    hint: `Jump to another one first: skein ftl jump --master ${name}.REVISION${on}`,
+    data: { package: name, revision: revisionOf(place), env: found.order.env },
+  });
 }
 
 /**
