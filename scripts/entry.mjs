@@ -63,11 +63,16 @@ function compiled(filename, digest, kind) {
   return script;
 }
 
-/** In a folder that only this user can write; each installation has its own. @returns undefined: there is none */
+/** Where compiled code is kept: below it each installation has a folder of its own, by its path. */
+function keptFolder() {
+  const { XDG_CACHE_HOME } = process.env;
+  return path.join(XDG_CACHE_HOME || path.join(os.homedir(), ".cache"), "skein", "compiled");
+}
+
+/** In a folder that only this user can write. @returns undefined: there is none */
 function keptFile(kind) {
   try {
-    const { XDG_CACHE_HOME } = process.env;
-    const whole = path.join(XDG_CACHE_HOME || path.join(os.homedir(), ".cache"), "skein", "compiled");
+    const whole = keptFolder();
     const folder = path.join(whole, import.meta.dirname);
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
     const { uid, mode } = fs.lstatSync(whole);
@@ -103,6 +108,8 @@ function sumOf(code) {
 function keepIn(kept, digest, script) {
   const made = `${kept}.${process.pid}`;
   try {
+    // The first of an installation, which often takes the place of another.
+    if (fs.readdirSync(path.dirname(kept)).length === 0) removeGone(keptFolder(), "/");
     const code = script.createCachedData();
     const all = Buffer.concat([Buffer.from(digest + sumOf(code), "latin1"), code]);
     fs.writeFileSync(made, all, { mode: 0o600, flag: "wx", flush: true });
@@ -110,4 +117,16 @@ function keepIn(kept, digest, script) {
   } catch {
     fs.rmSync(made, { force: true });
   }
+}
+
+/** Removes what installations left that are gone, and folders that hold nothing any more. */
+function removeGone(folder, installed) {
+  const isGone = !fs.existsSync(path.join(installed, path.basename(import.meta.filename)));
+  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+    const at = path.join(folder, entry.name);
+    if (entry.isDirectory()) removeGone(at, path.join(installed, entry.name));
+    else if (isGone) fs.rmSync(at, { force: true });
+  }
+  // Not this one's, which is still empty.
+  if (isGone && fs.readdirSync(folder).length === 0) fs.rmdirSync(folder);
 }

@@ -82,6 +82,29 @@ test("compiled code of another version, damaged or not whole, is made anew", { s
   }
 });
 
+test("the first of an installation removes what others left that are gone", { skip }, (t) => {
+  const kept = new Kept(t);
+  const whole = path.join(kept.cache, "skein/compiled");
+  const stays = path.join(kept.cache, "other/dist");
+  fs.mkdirSync(stays, { recursive: true });
+  fs.writeFileSync(path.join(stays, "skein.mjs"), "");
+  const left = ["/opt/skein-1/dist", path.dirname(DIST), path.join(DIST, "..", "old/dist"), stays];
+  const lay = (): void => {
+    for (const dir of left) {
+      fs.mkdirSync(path.join(whole, dir), { recursive: true, mode: 0o700 });
+      fs.writeFileSync(path.join(whole, dir, "version"), "compiled");
+    }
+  };
+  const there = (): string[] => left.filter((dir) => fs.existsSync(path.join(whole, dir, "version")));
+  lay();
+  kept.skein("version");
+  assert.deepEqual([there(), kept.names], [[stays], ["version"]]);
+  assert.ok(!fs.existsSync(path.join(whole, "opt")), "nor folders that hold nothing");
+  lay();
+  kept.skein("--help");
+  assert.deepEqual([there().length, kept.names], [left.length, ["help", "version"]], "once is enough");
+});
+
 test("nothing is kept where others may write, or where nothing can be written", { skip }, (t) => {
   const kept = new Kept(t);
   const said = kept.skein("version");
