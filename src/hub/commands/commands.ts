@@ -43,6 +43,12 @@ interface Open {
   readonly ended: Map<KeyId, CommandLine>;
 }
 
+interface Beginning extends Pick<Open, "expires" | "lasting" | "by"> {
+  /** Those that have not ended it. */
+  readonly nodes: readonly KeyId[];
+  readonly ended?: ReadonlyMap<KeyId, CommandLine>;
+}
+
 export class Commands {
   readonly #core: Core;
   readonly #charters: Charters;
@@ -57,14 +63,8 @@ export class Commands {
     this.#charters = charters;
     this.#presence = presence;
     this.#lasting = new LastingCommands(core);
-    for (const { digest, command, expires, waiting } of this.#lasting.all()) {
-      this.#begin(digest, command, {
-        expires,
-        nodes: waiting,
-        lasting: true,
-        by: this.#byOf(command),
-      }).close();
-    }
+    for (const { digest, command, waiting: nodes, ...rest } of this.#lasting.all())
+      this.#begin(digest, command, { ...rest, nodes, lasting: true, by: this.#byOf(command) }).close();
   }
 
   /** Commands that the node has not begun to answer. */
@@ -183,7 +183,7 @@ export class Commands {
     if (!ended) open.queue.pushEnd(cut);
     open.queue.wake();
     if (!open.lasting) return;
-    await this.#lasting.ended(digest, node);
+    await this.#lasting.ended(digest, node, open.ended.get(node) ?? cut);
     if (open.waiting.size === 0 && open.queue.closed) this.#end(digest);
   }
 
@@ -234,15 +234,11 @@ export class Commands {
     }
   }
 
-  #begin(
-    digest: Digest,
-    envelope: Envelope,
-    how: Pick<Open, "expires" | "lasting" | "by"> & { readonly nodes: readonly KeyId[] },
-  ): RelayQueue {
+  #begin(digest: Digest, envelope: Envelope, { nodes, ended, ...how }: Beginning): RelayQueue {
     const queue = new RelayQueue();
-    const { nodes, ...rest } = how;
-    const nobody = { answering: new Set<KeyId>(), ended: new Map<KeyId, CommandLine>() };
-    this.#open.set(digest, { envelope, ...rest, waiting: new Set(nodes), ...nobody, queue });
+    const waiting = new Set(nodes);
+    const open = { envelope, ...how, waiting, answering: new Set<KeyId>(), ended: new Map(ended), queue };
+    this.#open.set(digest, open);
     return queue;
   }
 
@@ -262,8 +258,10 @@ export class Commands {
       if (!isOvertaken(readUnverified(open.envelope, "command.1"), purge)) continue;
       for (const node of purge.nodes) {
         if (open.answering.has(node) || !open.waiting.delete(node)) continue;
-        open.queue.pushEnd(noAnswer(node, "CONFLICT", "the release was purged before the node came"));
-        await this.#lasting.ended(digest, node);
+        const line = noAnswer(node, "CONFLICT", "the release was purged before the node came");
+        open.ended.set(node, line);
+        open.queue.pushEnd(line);
+        await this.#lasting.ended(digest, node, line);
       }
       if (open.waiting.size === 0 && open.queue.closed) this.#end(digest);
     }

@@ -118,6 +118,34 @@ test("a command that is sent again is read on, whether the hub has seen its firs
   assert.deepEqual(await commandsOf(two), []);
 });
 
+test("who sends a command again to a hub that was restarted hears how it ended on others before", async (t) => {
+  const first = await startTestHub(t);
+  const nodes = [await joinNode(t, first, "web1"), await joinNode(t, first, "web2")];
+  const [one, two, three] = [...nodes, await joinNode(t, first, "web3")] as [TestNode, TestNode, TestNode];
+  const command = await stageFor(first, [one, two, three], { issued: at(-1000) });
+  await handIn(first, command);
+  await answer(one, command, { type: "staged" }, { type: "result", ok: false, code: "DISK_FULL" });
+  const purge = { kind: "purge", args: { release: "a".repeat(32) }, expires: at(60_000) };
+  await first.hub.commands.begin(await stageFor(first, [two], purge));
+  const { cluster, home, port } = first;
+  await first.closeHubOnly();
+  const second = await startTestHub(t, { cluster, home, listen: { host: "127.0.0.1", port } });
+  const got = new Set<string>();
+  for await (const line of second.client.command(command, t.signal)) {
+    got.add([line.node, line.type, line["code"]].join(" "));
+    if (got.size === 3) await answer(three, command, { type: "result", ok: true });
+  }
+  assert.deepEqual(
+    got,
+    new Set([
+      `${three.kid} kept `,
+      `${one.kid} result DISK_FULL`,
+      `${two.kid} result CONFLICT`,
+      `${three.kid} result `,
+    ]),
+  );
+});
+
 test("only the last three of an app and environment wait, and none after its time", async (t) => {
   const hub = await startTestHub(t);
   const node = await joinNode(t, hub, "web1");

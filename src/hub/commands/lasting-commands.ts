@@ -2,6 +2,7 @@
  * Commands for nodes that may be away: kept in the store until each node that they name has carried them out, or until
  * they expire. What a restarted hub had promised it still hands over.
  */
+import type { CommandLine } from "../../api/schemas.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import type { Command } from "../../trust/documents.ts";
@@ -25,6 +26,8 @@ export interface Lasting {
   readonly expires: number;
   /** Nodes that have not carried it out. */
   readonly waiting: readonly KeyId[];
+  /** How it ended on the others. */
+  readonly ended: ReadonlyMap<KeyId, CommandLine>;
 }
 
 export const isLasting = (kind: string): boolean => LASTING.has(kind);
@@ -43,9 +46,13 @@ export class LastingCommands {
       .filter(({ value }) => msOf(value.expires) > now)
       .map(({ key, value }) => {
         const digest = digestIn(key);
-        const ended = new Set(this.#core.mirror.list(keys.commandEnds(digest)).map((end) => nodeIn(end.key)));
-        const waiting = value.nodes.filter((node) => !ended.has(node));
-        return { digest, command: value.command, expires: msOf(value.expires), waiting };
+        const ends = this.#core.mirror.list(keys.commandEnds(digest));
+        const over = new Set(ends.map((end) => nodeIn(end.key)));
+        const waiting = value.nodes.filter((node) => !over.has(node));
+        const ended = new Map(
+          ends.flatMap((end) => (end.value === true ? [] : [[nodeIn(end.key), end.value] as const])),
+        );
+        return { digest, command: value.command, expires: msOf(value.expires), waiting, ended };
       });
   }
 
@@ -62,12 +69,12 @@ export class LastingCommands {
     return await this.#sweep(record);
   }
 
-  /** The node has carried it out, or never will. */
-  async ended(digest: Digest, node: KeyId): Promise<void> {
+  /** The node has carried it out, or never will. @param line what whoever sends the command again is told of it */
+  async ended(digest: Digest, node: KeyId, line: CommandLine): Promise<void> {
     const { mirror } = this.#core;
     const record = mirror.get(keys.command(digest));
     if (record === undefined) return;
-    await commit(this.#core, [], [put(keys.commandEnd(digest, node), true)]);
+    await commit(this.#core, [], [put(keys.commandEnd(digest, node), line)]);
     const ended = mirror.list(keys.commandEnds(digest)).length;
     if (ended >= record.nodes.length) await this.#forget(digest);
   }

@@ -1,6 +1,6 @@
 /** Names of the hub's keys in the store, each with the type of the JSON under it. */
 import type { InstanceReport } from "../../api/parts.ts";
-import type { NodeView } from "../../api/schemas.ts";
+import type { CommandLine, NodeView } from "../../api/schemas.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import type { Change } from "../../trust/changes.ts";
 import type { Command } from "../../trust/documents.ts";
@@ -106,9 +106,9 @@ export const keys = {
   plan: (order: string): Key<PlanRecord> => `/plans/${order}`,
   commands: "/commands/" as Key<CommandRecord>,
   command: (digest: string): Key<CommandRecord> => `/commands/${digest}/command`,
-  /** Under it: the nodes that have carried it out. */
-  commandEnds: (digest: string): Key<true> => `/commands/${digest}/ended/`,
-  commandEnd: (digest: string, kid: string): Key<true> => `/commands/${digest}/ended/${kid}`,
+  /** Under it: the nodes that have carried it out, and how that ended (`true`: an earlier hub did not keep it). */
+  commandEnds: (digest: string): Key<CommandLine | true> => `/commands/${digest}/ended/`,
+  commandEnd: (digest: string, kid: string): Key<CommandLine | true> => `/commands/${digest}/ended/${kid}`,
   allPorts: "/ports/" as Key<InstanceReport>,
   ports: (kid: string): Key<InstanceReport> => `/ports/${kid}/`,
   port: (kid: string, instance: string): Key<InstanceReport> => `/ports/${kid}/${instance}`,
