@@ -4,8 +4,8 @@ import timers from "node:timers/promises";
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Resolves after `ms`; rejects with the signal's reason when it aborts. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Resolves after `ms`; rejects with the signal's reason when it aborts. `ref`: it keeps the process alive. Default: it does. */
+  sleep(ms: number, signal?: AbortSignal, options?: { readonly ref: boolean }): Promise<void>;
 }
 
 /** A timer of more, some 24 days, would be over at once. */
@@ -16,9 +16,10 @@ export const timerMs = (ms: number): number => Math.min(ms, LONGEST_MS);
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  sleep: async (ms, signal) => {
+  sleep: async (ms, signal, options = { ref: true }) => {
+    const timer = signal === undefined ? options : { ...options, signal };
     for (let left = ms; ;) {
-      await timers.setTimeout(timerMs(left), undefined, signal === undefined ? {} : { signal });
+      await timers.setTimeout(timerMs(left), undefined, timer);
       left -= LONGEST_MS;
       if (!(left > 0)) return;
     }

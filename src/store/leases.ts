@@ -39,12 +39,15 @@ export class Leases {
     this.#leases.delete(id);
   }
 
-  /** Until `signal` aborts, hands each lease whose time is over to `end`, which drops it. */
+  /**
+   * Until `signal` aborts, hands each lease whose time is over to `end`, which drops it. That keeps no process alive:
+   * one that does nothing else is done.
+   */
   async sweep(end: (id: number) => Promise<void>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const over = [...this.#leases.keys()].filter((id) => !this.lives(id));
       await Promise.all(over.map(end));
-      await this.#clock.sleep(SWEEP_MS, signal).catch(() => undefined);
+      await this.#clock.sleep(SWEEP_MS, signal, { ref: false }).catch(() => undefined);
     }
   }
 }

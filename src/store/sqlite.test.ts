@@ -124,6 +124,15 @@ test("of those that open a store at once where there is none, one makes it, and 
   }
 });
 
+test("a store that is left open keeps no process alive", async (t) => {
+  const timers = (): number =>
+    process.getActiveResourcesInfo().filter((resource) => resource === "Timeout").length;
+  const before = timers();
+  await using store = await openSqliteStore(await tempFile(t));
+  await store.grant(1000);
+  assert.equal(timers(), before);
+});
+
 test("a clock that is set ends no lease", async (t) => {
   await using store = await openSqliteStore(await tempFile(t));
   const lease = await store.grant(60_000);
