@@ -12,6 +12,8 @@ export interface Answer {
   readonly outcome: "ok" | "failed" | "silent";
   /** All but the result; at most `LINES_KEPT`. */
   readonly lines: readonly NamedLine[];
+  /** How many more there were. */
+  readonly unkept: number;
   readonly code: string | null;
   readonly message: string | null;
 }
@@ -53,35 +55,44 @@ export async function ask(
 ): Promise<readonly Answer[]> {
   const isSilent = (node: KnownNode): boolean => !node.present && !node.duplicate && !isSkewed(node.skewMs);
   const asked = wish.nodes.filter((node) => isHere(node) || (wish.silentToo === true && isSilent(node)));
-  const answers = new Map<string, Answer>();
-  const lines = new Map<string, NamedLine[]>(asked.map(({ identity }) => [identity.name, []]));
+  const heard = new Heard();
   if (asked.length > 0) {
     for await (const line of runCommand(operator, { ...wish, nodes: asked }, signal)) {
-      const own = lines.get(line.name) ?? [];
-      if (line.type === "result") answers.set(line.name, answerOf(line, own));
-      else if (own.length < LINES_KEPT) own.push(line);
+      heard.take(line);
       onLine(line);
     }
   }
-  return wish.nodes.map(({ identity: { name } }) => answers.get(name) ?? silent(name, lines.get(name) ?? []));
+  return wish.nodes.map(({ identity }) => heard.answer(identity.name));
 }
 
-/** @param line its result */
-export function answerOf(line: NamedLine, lines: readonly NamedLine[]): Answer {
-  const { name: node } = line;
-  if (line["ok"] === true) return { node, outcome: "ok", lines, code: null, message: null };
-  const code = wordOf(line, "code");
-  const outcome = isSilence(line) ? "silent" : "failed";
-  return { node, outcome, lines, code, message: whyOf(line) };
+interface Said {
+  readonly lines: NamedLine[];
+  unkept: number;
+  result: NamedLine | undefined;
 }
 
-export const silent = (node: string, lines: readonly NamedLine[]): Answer => ({
-  node,
-  outcome: "silent",
-  lines,
-  code: null,
-  message: null,
-});
+/** What nodes say, in any order. A node may say as much as it likes, and is kept to a bound. */
+export class Heard {
+  readonly #said = new Map<string, Said>();
+
+  take(line: NamedLine): void {
+    const said = this.#said.get(line.name) ?? { lines: [], unkept: 0, result: undefined };
+    this.#said.set(line.name, said);
+    if (line.type === "result") said.result = line;
+    else if (said.lines.length < LINES_KEPT) said.lines.push(line);
+    else said.unkept += 1;
+  }
+
+  /** What one of them has answered, as far as is known. */
+  answer(node: string): Answer {
+    const { lines = [], unkept = 0, result } = this.#said.get(node) ?? {};
+    const told = { node, lines, unkept };
+    if (result === undefined) return { ...told, outcome: "silent", code: null, message: null };
+    if (result["ok"] === true) return { ...told, outcome: "ok", code: null, message: null };
+    const outcome = isSilence(result) ? "silent" : "failed";
+    return { ...told, outcome, code: wordOf(result, "code"), message: whyOf(result) };
+  }
+}
 
 /**
  * To be thrown when what the others did was told: NODES_SILENT, or what the first node that failed said; null: all did

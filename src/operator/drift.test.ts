@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KeyId, ReleaseId } from "../lib/ids.ts";
 import type { Order } from "../trust/documents.ts";
-import type { Answer } from "./ask.ts";
+import { Heard, type Answer } from "./ask.ts";
 import type { NamedLine } from "./commands.ts";
 import { driftOf } from "./drift.ts";
 import { repairedOf } from "./repair.ts";
@@ -21,6 +21,7 @@ const answer = (lines: readonly NamedLine[], more: Partial<Answer> = {}): Answer
   node: "n1",
   outcome: "ok",
   lines,
+  unkept: 0,
   code: null,
   message: null,
   ...more,
@@ -79,6 +80,22 @@ test("drift: files are counted in all, and text from a node stays on its line", 
   ];
   const { files, filesDiffering } = driftOf(answer(lines), undefined);
   assert.deepEqual([files[0]?.path, filesDiffering], ["a n2  OK", 1500]);
+});
+
+test("drift, repair: that a node said more than is kept of it is told", () => {
+  const heard = new Heard();
+  for (let n = 0; n < 5002; n++)
+    heard.take(line("difference", { release: ONE, path: `f${n}`, reason: "content" }));
+  heard.take({ ...line("result", { ok: true }), name: "n2" });
+  heard.take(line("compared", { release: ONE, differences: 5002 }));
+  heard.take(line("result", { ok: true }));
+  const { files, differs, outcome } = driftOf(heard.answer("n1"), undefined);
+  assert.deepEqual([outcome, files.length], ["ok", 5000]);
+  assert.deepEqual(differs, ["more than is shown: it said 3 lines beyond the 5000 that are kept"]);
+  assert.deepEqual(driftOf(heard.answer("n2"), undefined).differs, []);
+  assert.equal(heard.answer("n3").outcome, "silent");
+  const mended = repairedOf(answer([line("mended", { path: "a", reason: "content" })], { unkept: 7 }));
+  assert.equal(mended.done.at(-1), "more than is shown: it said 7 lines beyond those");
 });
 
 test("repair: what was done is said, and nothing done is well", () => {

@@ -68,7 +68,7 @@ export async function compareFiles(
 
 /** @param order what it should run; undefined: only its files are judged. Pure. */
 export function driftOf(answer: Answer, order: Order | undefined): NodeDrift {
-  const { node, outcome, lines, code, message } = answer;
+  const { node, outcome, lines, unkept, code, message } = answer;
   const failed = outcome === "failed" ? [`${code ?? ""} ${message ?? ""}`.trim()] : [];
   const of = (type: string): NamedLine[] => lines.filter((line) => line.type === type);
   const files = of("difference").map((line) => ({
@@ -90,6 +90,9 @@ export function driftOf(answer: Answer, order: Order | undefined): NodeDrift {
         `${numberOf(line, "instances")} ${wordOf(line, "process")} too many, which this node's labels do not ask for`,
     ),
     ...of("ailing").map((line) => `${wordOf(line, "instance")} is not well: ${wordOf(line, "why")}`),
+    ...(unkept > 0
+      ? [`more than is shown: it said ${unkept} lines beyond the ${lines.length} that are kept`]
+      : []),
   ];
   return { node, outcome, differs, files, filesDiffering };
 }

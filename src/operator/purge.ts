@@ -1,6 +1,6 @@
 import { SkeinError } from "../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../lib/ids.ts";
-import { answerOf, ask, nodesOf, silent, type Answer, type Place } from "./ask.ts";
+import { ask, Heard, nodesOf, type Answer, type Place } from "./ask.ts";
 import { runCommand } from "./commands.ts";
 import { isHere } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
@@ -62,12 +62,12 @@ export async function pin(
   const { app, env, release, pinned } = wish;
   const { nodes } = await nodesOf(operator, wish, signal);
   const waiting = new Set(nodes.filter(isHere).map(({ identity }) => identity.name));
-  const answers = new Map<string, Answer>();
+  const heard = new Heard();
   const command = { kind: "pin", app, env, args: { release, pinned }, nodes, validMs: PIN_MS };
   for await (const line of runCommand(operator, command, signal)) {
-    if (line.type === "result") answers.set(line.name, answerOf(line, []));
+    if (line.type === "result") heard.take(line);
     if (line.type === "result" || line.type === "cut") waiting.delete(line.name);
     if (waiting.size === 0) break;
   }
-  return nodes.map(({ identity: { name } }) => answers.get(name) ?? silent(name, []));
+  return nodes.map(({ identity }) => heard.answer(identity.name));
 }

@@ -92,8 +92,9 @@ const untouched = (node: string, outcome: "silent" | "well"): RepairedNode => ({
 });
 
 /** Pure. */
-export function repairedOf({ node, outcome, lines, code, message }: Answer): RepairedNode {
-  const done = lines.flatMap(sentenceOf);
+export function repairedOf({ node, outcome, lines, unkept, code, message }: Answer): RepairedNode {
+  const more = unkept > 0 ? [`more than is shown: it said ${unkept} lines beyond those`] : [];
+  const done = [...lines.flatMap(sentenceOf), ...more];
   if (outcome !== "ok") return { node, outcome, done, code, message };
   return { node, outcome: done.length === 0 ? "well" : "repaired", done, code: null, message: null };
 }
