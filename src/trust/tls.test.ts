@@ -104,6 +104,14 @@ test("nobody listening is HUB_UNREACHABLE with the address", async () => {
   await assert.rejects(attempt, { code: "HUB_UNREACHABLE", data: { address: `127.0.0.1:${port}` } });
 });
 
+test("no server is given up on for time in which this thread was held still", async (t) => {
+  const { port } = await start(t);
+  const options = { host: "127.0.0.1", port, pins: [server.spki], identity: client, timeoutMs: 300 };
+  const attempt = connectPinned(options);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+  (await attempt).destroy();
+});
+
 test("a server that never shakes hands is given up on", async (t) => {
   const mute = net.createServer((socket) => atEnd(t, () => socket.destroy())).listen(0, "127.0.0.1");
   atEnd(t, () => mute.close());

@@ -7,6 +7,7 @@ import { constants, generateKeyPairSync, type KeyObject } from "node:crypto";
 import tls from "node:tls";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
+import { afterOwnMs } from "../lib/own-time.ts";
 import { selfSignedCertificate, spkiDigest } from "./x509.ts";
 
 /** A private key in the form that TLS takes, with the digest by which the other side knows it. */
@@ -27,7 +28,7 @@ export interface ConnectOptions {
   /** Digests of which the server must hold one. */
   readonly pins: readonly string[];
   readonly identity: TlsIdentity;
-  /** For connecting and the handshake together, in ms. Default 5000. */
+  /** For connecting and the handshake together, in ms of this thread's own time. Default 5000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -86,7 +87,8 @@ export async function connectPinned(options: ConnectOptions): Promise<tls.TLSSoc
   };
   const onAbort = (): void => fail(options.signal?.reason);
   const timeoutMs = options.timeoutMs ?? CONNECT_TIMEOUT_MS;
-  const timer = setTimeout(() => fail(unreachable(address, `no answer within ${timeoutMs} ms`)), timeoutMs);
+  // On a busy machine an answer may lie here unread.
+  const callOff = afterOwnMs(timeoutMs, () => fail(unreachable(address, `no answer within ${timeoutMs} ms`)));
   options.signal?.addEventListener("abort", onAbort, { once: true });
   const onError = (err: Error): void => fail(unreachable(address, errnoOf(err) ?? err.message, err));
   const onClose = (): void => fail(unreachable(address, "the connection was closed during the handshake"));
@@ -101,7 +103,7 @@ export async function connectPinned(options: ConnectOptions): Promise<tls.TLSSoc
   try {
     return await promise;
   } finally {
-    clearTimeout(timer);
+    callOff();
     options.signal?.removeEventListener("abort", onAbort);
     socket.off("error", onError).off("close", onClose);
     // A destroyed socket may still report the error that ended it.
