@@ -3,7 +3,9 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { atEnd } from "../../lib/at-end.fixture.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 import { openReserve } from "./reserve.ts";
 
 test("room is held from the first start on, given up once for all, and taken again when there is some", async (t) => {
@@ -33,4 +35,34 @@ test("room is held from the first start on, given up once for all, and taken aga
   isFull = false;
   await write(record, "four");
   assert.deepEqual([fs.readFileSync(record, "utf8"), held()], ["four", 2 ** 20]);
+});
+
+test("a reserve that is being taken when there is no room any more is given up like any other", async (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-reserve-"));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
+  const { openSync } = fs;
+  const { open, statfs } = fs.promises;
+  let free = 0;
+  t.mock.method(fs.promises, "statfs", async (at: string) =>
+    Object.assign(await statfs(at), { bsize: 1, bavail: free }),
+  );
+  const write = await openReserve(dir);
+  let refused = 0;
+  t.mock.method(fs, "openSync", (...args: Parameters<typeof openSync>) => {
+    if (typeof args[0] === "string" && args[0].includes("other") && (refused += 1) === 1)
+      throw Object.assign(new Error(), { code: "ENOSPC" });
+    return openSync(...args);
+  });
+  let other: Promise<void> | undefined;
+  t.mock.method(fs.promises, "open", async (...args: Parameters<typeof open>) => {
+    other = write(path.join(dir, "other.json"), "two");
+    await eventually("the other one found no room", () => refused > 0);
+    await setImmediate();
+    free = 0;
+    return await open(...args);
+  });
+  free = 2 ** 23;
+  await write(path.join(dir, "record.json"), "one");
+  await other;
+  assert.deepEqual(fs.readdirSync(dir).sort(), ["other.json", "record.json"]);
 });

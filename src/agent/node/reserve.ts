@@ -21,11 +21,16 @@ const FREE_BYTES = 4 * RESERVE_BYTES;
 export async function openReserve(dir: string): Promise<WriteFile> {
   const file = path.join(dir, "reserve");
   let held = (await fs.stat(file).catch(() => undefined))?.size === RESERVE_BYTES;
-  let giving: Promise<void> | undefined;
+  /** One after the other: what is being taken could else not be given. */
+  let turn: Promise<void> = Promise.resolve();
+  const inTurn = async (work: () => Promise<void>): Promise<void> => {
+    const done = turn.then(work);
+    turn = done.catch(() => undefined);
+    await done;
+  };
   const give = async (): Promise<void> => {
-    if (held) giving = fs.rm(file, { force: true });
+    if (held) await fs.rm(file, { force: true });
     held = false;
-    await giving;
   };
   const take = async (): Promise<void> => {
     const { bavail, bsize } = await fs.statfs(dir);
@@ -40,9 +45,9 @@ export async function openReserve(dir: string): Promise<WriteFile> {
       await writeFileAtomic(to, text);
     } catch (err) {
       if (!isSkeinError(err, "DISK_FULL")) throw err;
-      await give();
+      await inTurn(give);
       return await writeFileAtomic(to, text);
     }
-    if (!held) await take();
+    if (!held) await inTurn(take);
   };
 }
