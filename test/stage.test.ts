@@ -6,6 +6,7 @@ import { after, before, test } from "node:test";
 import { FAST, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { get } from "./support/answers.ts";
 import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
+import { ended } from "./support/processes.ts";
 import { sourceRepo } from "./support/repo.ts";
 
 let cluster: Cluster;
@@ -104,6 +105,31 @@ test("what was purged while a node was away is not placed on it by an earlier cp
   await n2.start();
   await cluster.until("n2 has what came after it", async () => await isPlaced(n2, three, "purged"));
   assert.ok(!(await isPlaced(n2, two, "purged")));
+});
+
+test("cp waits for nobody who goes away before it has begun", async () => {
+  const source = await writeSource(cluster, "gone", {
+    "skein.yaml": `app: gone\n${RUN}`,
+    "server.js": serverSource("one"),
+  });
+  process.kill(n2.pid, "SIGSTOP");
+  const log = path.join(cluster.dir, "cp.log");
+  const { command, args } = cluster.program;
+  const at = { cwd: source, env: cluster.env(cluster.operatorHome), log };
+  const placing = cluster.processes.start(command, [...args, "--json", "cp", "--from", "."], at);
+  const said = async (): Promise<string> => await fs.readFile(log, "utf8");
+  await cluster.until("n1 has it", async () => /"type":"staged","node":"n1"/.test(await said()));
+  assert.doesNotMatch(await said(), /"type":"staged","node":"n2"/, "n2 stands still, and is there");
+  await n2.kill();
+  await ended(placing);
+  const last = (await said()).trim().split("\n").at(-1) ?? "";
+  const { release, nodes } = JSON.parse(last) as { release: string; nodes: { outcome: string }[] };
+  assert.deepEqual(
+    nodes.map(({ outcome }) => outcome),
+    ["staged", "later"],
+  );
+  await n2.start();
+  await cluster.until("n2 has it, too", async () => await isPlaced(n2, release, "gone"));
 });
 
 test("a push of the branch that the manifest names makes the release and stages it, and says how that went", async () => {

@@ -139,7 +139,7 @@ async function follow(
   for await (const line of runCommand(operator, wish, signal)) {
     if (line.type === "progress") tell({ type: "staging", ...progressOf(line) });
     if (line.type === "staged") counts.set(line.name, line);
-    if (line.type === "result" || line.type === "cut") {
+    if (line.type === "result" || (line.type === "cut" && waiting.has(line.name))) {
       const row = line.type === "cut" ? later(line.name) : rowOf(line, counts.get(line.name));
       ended.set(line.name, row);
       tell({ type: "staged", ...row });

@@ -25,6 +25,7 @@ const MAX_OPEN = 400;
 const MAX_OPEN_BY_ONE = MAX_OPEN / 2;
 /** How often it is looked whether those who have to answer are still there. */
 const LOOK_MS = 1000;
+const AWAY = "it is away: the hub hears nothing of it";
 
 interface Open {
   readonly envelope: Envelope;
@@ -39,6 +40,8 @@ interface Open {
   queue: RelayQueue;
   /** It goes on without a reader. */
   readonly lasting: boolean;
+  /** Of one that lasts: those of which the reader was told that they went away. */
+  readonly away: Set<KeyId>;
   /** How it ended on those that carried it out, for a reader who comes later; of one that lasts. */
   readonly ended: Map<KeyId, CommandLine>;
 }
@@ -141,7 +144,8 @@ export class Commands {
   async *#said(open: Open, stop: AbortSignal): AsyncGenerator<CommandLine, void> {
     const { queue } = open;
     while (!stop.aborted && open.queue === queue) {
-      if (!open.lasting) this.#answerForGone(open);
+      if (open.lasting) this.#tellAway(open);
+      else this.#answerForGone(open);
       const line = queue.shift();
       if (line !== undefined) yield line;
       else if (open.waiting.size === 0) return;
@@ -192,7 +196,16 @@ export class Commands {
     for (const node of open.waiting) {
       if (open.answering.has(node) ? !this.#presence.silent(node) : !this.#presence.gone(node)) continue;
       open.waiting.delete(node);
-      open.queue.pushEnd(noAnswer(node, "NODES_SILENT", "it is away: the hub hears nothing of it"));
+      open.queue.pushEnd(noAnswer(node, "NODES_SILENT", AWAY));
+    }
+  }
+
+  /** Whoever reads need not wait for them: they are handed it when they come. */
+  #tellAway(open: Open): void {
+    for (const node of open.waiting) {
+      if (open.away.has(node) || !this.#presence.silent(node)) continue;
+      open.away.add(node);
+      open.queue.pushEnd({ ...noAnswer(node, "NODES_SILENT", AWAY), type: "cut" });
     }
   }
 
@@ -237,8 +250,8 @@ export class Commands {
   #begin(digest: Digest, envelope: Envelope, { nodes, ended, ...how }: Beginning): RelayQueue {
     const queue = new RelayQueue();
     const waiting = new Set(nodes);
-    const open = { envelope, ...how, waiting, answering: new Set<KeyId>(), ended: new Map(ended), queue };
-    this.#open.set(digest, open);
+    const nobody = { answering: new Set<KeyId>(), away: new Set<KeyId>() };
+    this.#open.set(digest, { envelope, ...how, waiting, ...nobody, ended: new Map(ended), queue });
     return queue;
   }
 
@@ -284,6 +297,7 @@ export class Commands {
 function readAnew(open: Open): void {
   const before = open.queue;
   open.queue = new RelayQueue();
+  open.away.clear();
   for (const line of open.ended.values()) open.queue.pushEnd(line);
   before.close();
   before.wake();

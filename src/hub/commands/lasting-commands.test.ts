@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import test from "node:test";
+import { fakeClock } from "../../lib/fake-clock.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import {
@@ -75,6 +76,7 @@ test("a command waits for its nodes when its reader has left, and over a restart
 test("an answer that is cut off is no answer: the node is handed the command again", async (t) => {
   const hub = await startTestHub(t);
   const node = await joinNode(t, hub, "web1");
+  await commandsOf(node); // so that it is present
   const command = await stageFor(hub, [node]);
   const got: string[] = [];
   for await (const line of hub.client.command(command, t.signal)) {
@@ -90,9 +92,32 @@ test("an answer that is cut off is no answer: the node is handed the command aga
   assert.deepEqual(got, ["kept", "progress", "cut", "result"]);
 });
 
+test("who goes away before it begins is told, also where another one reads on, and is handed the command when it comes", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const [here, gone] = [await joinNode(t, hub, "here"), await joinNode(t, hub, "gone")];
+  for (const node of [here, gone]) await commandsOf(node);
+  const command = await stageFor(hub, [here, gone]);
+  const away = [gone.kid, "cut", "NODES_SILENT"];
+  const told = async (): Promise<unknown[]> => {
+    for await (const { node, type, code } of hub.client.command(command, t.signal))
+      if (type !== "kept") return [node, type, code];
+    return [];
+  };
+  const first = told();
+  while (hub.hub.commands.openFor(gone.kid).length === 0) await new Promise(setImmediate);
+  for (let passed = 0; passed <= 31_000; passed += 1000) {
+    clock.advance(1000);
+    await commandsOf(here);
+  }
+  assert.deepEqual([await first, await told()], [away, away]);
+  assert.deepEqual(await commandsOf(gone), [command]);
+});
+
 test("a command that is sent again is read on, whether the hub has seen its first reader go or not", async (t) => {
   const hub = await startTestHub(t);
   const [one, two] = [await joinNode(t, hub, "web1"), await joinNode(t, hub, "web2")];
+  await commandsOf(two); // so that it is present
   const command = await stageFor(hub, [one, two]);
   await handIn(hub, command);
   await answer(one, command, { type: "result", ok: false, code: "DISK_FULL" });
@@ -130,6 +155,7 @@ test("who sends a command again to a hub that was restarted hears how it ended o
   const { cluster, home, port } = first;
   await first.closeHubOnly();
   const second = await startTestHub(t, { cluster, home, listen: { host: "127.0.0.1", port } });
+  await commandsOf(three); // so that it is present
   const got = new Set<string>();
   for await (const line of second.client.command(command, t.signal)) {
     got.add([line.node, line.type, line["code"]].join(" "));
