@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { get } from "./support/answers.ts";
 import { RUN, serverSource, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";
-import { ended } from "./support/processes.ts";
+import { alive, ended } from "./support/processes.ts";
 import { refused } from "./support/refusals.ts";
 
 let cluster: Cluster;
@@ -14,7 +14,8 @@ let stop: AbortController;
 
 before(async () => {
   stop = new AbortController();
-  cluster = await startCluster({ signal: stop.signal });
+  // It ends with the first settle that comes by itself, before it has answered.
+  cluster = await startCluster({ signal: stop.signal, hubEnv: { SKEIN_FAULT: "hub.settle-kept" } });
   await cluster.addNodes({ a: {}, b: {} });
 });
 
@@ -81,8 +82,17 @@ test("what nobody stayed to settle serves beside what ran before, until anybody 
   assert.doesNotMatch((await cluster.ok("status", "left")).stdout, /UNSETTLED|nobody/);
 });
 
+test("a hub that ends while it is told that a deployment stands is waited for", async () => {
+  const deploying = cluster.ok("deploy", "--from", await folder("v4"), "--attended");
+  await cluster.until("the hub has ended", async () => !alive(cluster.hub.pid));
+  await cluster.hub.start();
+  await deploying;
+  await served("a v4", "b v4");
+  assert.doesNotMatch((await cluster.ok("status", "left")).stdout, /UNSETTLED|nobody/);
+});
+
 test("who is to see the receipts cannot leave at once", async () => {
-  const source = await folder("v4");
+  const source = await folder("v5");
   await refused(cluster, [2, "AMBIGUOUS"], ["deploy", "--from", source, "--attended", "--detach"]);
   await refused(cluster, [2, "AMBIGUOUS"], ["rollback", "left", "--attended", "--detach"]);
   await refused(cluster, [2, "AMBIGUOUS"], ["restart", "left", "--attended", "--detach"]);

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { RolloutNode, RolloutView } from "../api/schemas.ts";
 import type { Digest, KeyId, ReleaseId } from "../lib/ids.ts";
 import { systemClock } from "../lib/clock.ts";
+import { SkeinError } from "../lib/errors.ts";
 import { endingOf, failureOf, follow, readReason } from "./follow.ts";
 import type { Operator } from "./operator.ts";
 
@@ -61,6 +62,26 @@ test("the end is told also where a hub that was started anew numbers it as what 
     told.map(({ phase }) => phase),
     ["running", "ok"],
   );
+});
+
+test("a hub that restarts again while a restored one is asked and told what it forgot is waited for", async (t) => {
+  const away = new SkeinError("HUB_UNREACHABLE", "cut");
+  const answers = [new SkeinError("NOT_FOUND", "no such order"), away, view("ok", [])];
+  const rollout = async (): Promise<RolloutView> => {
+    const answer = answers.shift() ?? assert.fail();
+    return await (answer instanceof SkeinError ? Promise.reject(answer) : Promise.resolve(answer));
+  };
+  const client = { rollout, hub: async () => await Promise.resolve({ catchingUp: true }) };
+  const clock = { ...systemClock, sleep: async () => undefined };
+  const operator = { clock, client: client as unknown as Operator["client"] };
+  const tries = [away, away, undefined];
+  const forgotten = async (): Promise<void> => {
+    const err = tries.shift();
+    if (err !== undefined) throw err;
+    await Promise.resolve();
+  };
+  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal, forgotten));
+  assert.deepEqual([told.map(({ phase }) => phase), tries], [["ok"], []]);
 });
 
 test("a deployment that was undone exits 3 and tells where, why, the app's last lines and what serves", () => {

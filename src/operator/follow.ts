@@ -2,6 +2,7 @@ import type { RolloutNode, RolloutView } from "../api/schemas.ts";
 import { ERROR_CODES, type ErrorCode } from "../lib/error-codes.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { appAsTyped, type Digest } from "../lib/ids.ts";
+import { retry } from "../lib/retry.ts";
 import type { Operator } from "./operator.ts";
 
 /** How a rollout ended. */
@@ -14,6 +15,9 @@ const ENDED: Readonly<Record<string, Ending>> = {
   stuck: "stuck",
 };
 const PASSING = ["HUB_UNREACHABLE", "TOO_MANY", "HUB_CATCHING_UP"] as const;
+/** The hub was restored, and does not know the order yet. */
+const FORGOTTEN = "forgotten";
+const OUTLAST = { tries: Infinity, baseMs: 200, maxMs: 5000, random: Math.random } as const;
 /** How long the hub may wait for news. */
 const WAIT_MS = 20_000;
 /** Least time between two looks, however soon the first was answered. */
@@ -36,36 +40,65 @@ export async function* follow(
   while (!signal.aborted) {
     const asked = operator.clock.now();
     const news = { after: shown, waitMs: shown < 0 ? 0 : WAIT_MS };
-    const view = await operator.client.rollout(order, signal, news).catch(async (err: unknown) => {
-      if (isSkeinError(err, ...PASSING)) return undefined;
-      if (!isSkeinError(err, "NOT_FOUND")) throw err;
-      isForgotten = await isCatchingUp(operator, signal);
-      // It may have ended to catch up between the two questions.
-      return isForgotten ? undefined : await operator.client.rollout(order, signal);
-    });
-    if (view !== undefined && isForgotten) {
+    const view = await passing(async () => await looked(operator, order, signal, news));
+    if (view === FORGOTTEN) isForgotten = true;
+    else if (view !== undefined && isForgotten) {
       isForgotten = false;
-      await forgotten();
+      await outlasting(operator, signal, forgotten);
     }
-    const isOver = view !== undefined && endingOf(view) !== undefined;
-    // A hub that was started anew counts anew, and may come to the end with the number that was shown.
-    if (view !== undefined && (isOver || view.revision !== shown)) {
-      shown = view.revision;
-      yield view;
+    if (view !== undefined && view !== FORGOTTEN) {
+      const isOver = endingOf(view) !== undefined;
+      // A hub that was started anew counts anew, and may come to the end with the number that was shown.
+      if (isOver || view.revision !== shown) {
+        shown = view.revision;
+        yield view;
+      }
+      if (isOver) return;
     }
-    if (isOver) return;
     const took = operator.clock.now() - asked;
     await operator.clock.sleep(Math.max(0, POLL_MS - took), signal);
   }
 }
 
-async function isCatchingUp({ client }: Pick<Operator, "client">, signal: AbortSignal): Promise<boolean> {
+/** Tells a hub what belongs to an order that is out; one that restarts meanwhile, or was restored, is waited for. */
+export async function outlasting(
+  { clock }: Pick<Operator, "clock">,
+  signal: AbortSignal,
+  tell: () => Promise<void>,
+): Promise<void> {
+  const worthRetrying = (err: unknown): boolean => isSkeinError(err, ...PASSING);
+  await retry(tell, { ...OUTLAST, clock, signal, worthRetrying });
+}
+
+/** Undefined where the hub does not answer now, or not yet. */
+async function passing<T>(ask: () => Promise<T>): Promise<T | undefined> {
   try {
-    return (await client.hub(signal)).catchingUp;
+    return await ask();
   } catch (err) {
-    if (isSkeinError(err, ...PASSING)) return true;
+    if (isSkeinError(err, ...PASSING)) return undefined;
     throw err;
   }
+}
+
+/** @throws SkeinError NOT_FOUND when a hub that is not catching up knows no such order */
+async function looked(
+  operator: Pick<Operator, "client">,
+  order: Digest,
+  signal: AbortSignal,
+  news: { readonly after: number; readonly waitMs: number },
+): Promise<RolloutView | typeof FORGOTTEN> {
+  try {
+    return await operator.client.rollout(order, signal, news);
+  } catch (err) {
+    if (!isSkeinError(err, "NOT_FOUND")) throw err;
+  }
+  if (await isCatchingUp(operator, signal)) return FORGOTTEN;
+  // It may have ended to catch up between the two questions.
+  return await operator.client.rollout(order, signal);
+}
+
+async function isCatchingUp({ client }: Pick<Operator, "client">, signal: AbortSignal): Promise<boolean> {
+  return (await passing(async () => await client.hub(signal)))?.catchingUp ?? true;
 }
 
 export function endingOf(view: RolloutView): Ending | undefined {

@@ -7,7 +7,7 @@ import { formatDuration } from "../lib/units.ts";
 import { isSkewed } from "../trust/charter.ts";
 import { announce } from "./dry-run.ts";
 import type { Tell } from "./events.ts";
-import { endingOf, failureOf, follow } from "./follow.ts";
+import { endingOf, failureOf, follow, outlasting } from "./follow.ts";
 import { orderDeed } from "./order-deed.ts";
 import { DROPPED, draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
 import { knownNodes, type KnownNode } from "./nodes.ts";
@@ -167,7 +167,11 @@ export async function followOrder(
   if (failure !== undefined) throw failure;
   if (published.attended) {
     const settle = await signSettle(operator, published.draft, published.order);
-    await operator.client.postSettle(settle, options.signal);
+    await outlasting(
+      operator,
+      options.signal,
+      async () => await operator.client.postSettle(settle, options.signal),
+    );
   }
   const silent = last.nodes.filter(({ verdict }) => verdict === null);
   return {

@@ -167,6 +167,7 @@ export class Orders {
       const next: SettleRecord = { settle, published: false, receipts: [] };
       const key = keys.settle(record.digest);
       await commit(this.#core, [unchanged(key, stored.modRevision)], [put(key, next)]);
+      faultPoint("hub.settle-kept");
     });
   }
 
