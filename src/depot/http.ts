@@ -5,6 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { systemClock, type Clock } from "../lib/clock.ts";
+import { countIn } from "../lib/count-in.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { RequestOptions } from "../trust/http-client.ts";
@@ -193,7 +194,7 @@ async function uploaded(
     signal,
   });
   response.resume();
-  return Number(response.headers["upload-offset"] ?? 0);
+  return countIn(response.headers["upload-offset"]) ?? 0;
 }
 
 /** @returns whether the blob is whole */

@@ -1,5 +1,6 @@
 /** Asks other nodes for pieces, over a few kept connections to each, to few of them at a time. */
 import type { IncomingMessage } from "node:http";
+import { countIn } from "../../lib/count-in.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { ownTimeMs } from "../../lib/own-time.ts";
 import { pinnedClient, type PinnedClient } from "../../trust/http-client.ts";
@@ -61,7 +62,7 @@ export class PeerClient implements Disposable {
       using _turn = await patience.pausedFor(options.turn?.(signal));
       const bytes = await bodyOf(response, want.end - want.start);
       const { headers } = response;
-      return { bytes, ends: headers[ENDS_HEADER] === "1", waitedMs: Number(headers[WAITED_HEADER] ?? 0) };
+      return { bytes, ends: headers[ENDS_HEADER] === "1", waitedMs: countIn(headers[WAITED_HEADER]) ?? 0 };
     } catch (err) {
       throw stop.signal.aborted ? stop.signal.reason : err;
     } finally {

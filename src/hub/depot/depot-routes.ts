@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { BLOB_TYPE } from "../../api/parts.ts";
 import { checkBlobName } from "../../depot/blob-name.ts";
 import type { ByteRange, DepotReader, ReceivingDepot } from "../../depot/depot.ts";
+import { countIn } from "../../lib/count-in.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { sendJson } from "../http/http.ts";
@@ -229,8 +230,8 @@ function rangeOf(header: string | undefined): ByteRange | undefined {
 }
 
 function numberOf(req: http.IncomingMessage, name: string): number {
-  const value = req.headers[name];
-  if (typeof value === "string" && /^\d{1,15}$/.test(value)) return Number(value);
+  const value = countIn(req.headers[name]);
+  if (value !== undefined) return value;
   throw new SkeinError("BAD_REQUEST", `the header ${name} is missing or no number`);
 }
 
