@@ -156,6 +156,55 @@ test("a failing un-jump does not hold the node back", async (t) => {
   assert.match(w.hooksLog(), /un-jump \| \(exit status 9\)/);
 });
 
+/** A hook that writes down its process and hangs. */
+const HANGS = "echo $$ > $SKEIN_DATA/pid; exec sleep 50";
+
+for (const hook of ["pre-jump", "un-jump"]) {
+  test(`a ${hook} that hangs when its order is taken back is waited for; killed by hand, it lets the node go back`, async (t) => {
+    const w = await world(t);
+    const port = await freePort();
+    let asked = 0;
+    await w.agent({
+      source: (folder) => ({
+        wanted: async (...args) => {
+          asked += 1;
+          return await folder.wanted(...args);
+        },
+      }),
+    });
+    const trace = 'echo "$SKEIN_HOOK" >> "$SKEIN_DATA/trace"\n';
+    const hooks = { "pre-jump.sh": trace, "post-jump.sh": trace };
+    const one = await w.deploy({
+      ...quick(port, "one"),
+      ...hooks,
+      ...(hook === "un-jump" ? { "un-jump.sh": HANGS } : {}),
+    });
+    await w.receipt(one.digest);
+    const two = await w.deploy(
+      { ...quick(port, "two"), ...(hook === "pre-jump" ? { "pre-jump.sh": HANGS } : {}) },
+      { fallback: one.release },
+    );
+    const data = (name: string): string => path.join(w.paths.lib, "apps/shop/data", name);
+    const pid = await eventually("its pid", () => fs.existsSync(data("pid")) && readPid(data("pid")));
+    const before = asked;
+    w.offer({ gates: { [two.digest]: "undo" } });
+    await eventually("the agent has heard it", () => asked > before);
+    process.kill(pid, "SIGKILL");
+    const { verdict, code } = await w.receipt(two.digest);
+    assert.deepEqual([verdict, code], ["undone", "UNDONE_BY_HUB"]);
+    assert.deepEqual([w.current(), await answer(port)], [one.release, "one"]);
+    const once = ["pre-jump", "post-jump"];
+    const ran = fs.readFileSync(data("trace"), "utf8").trim().split("\n");
+    assert.deepEqual(
+      ran,
+      hook === "un-jump" ? [...once, ...once] : once,
+      "who had begun to leave comes back",
+    );
+  });
+}
+
+const readPid = (file: string): number => Number(fs.readFileSync(file, "utf8"));
+
 test("a first deployment whose post-jump fails leaves no current and nothing on the port", async (t) => {
   const { w, port } = await started(t);
   const one = await w.deploy({ ...quick(port, "one"), "post-jump.sh": "exit 1", "un-jump.sh": "echo left" });

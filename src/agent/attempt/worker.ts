@@ -230,7 +230,8 @@ export class AppWorker {
       this.#failures.end();
     } catch (err) {
       signal.throwIfAborted();
-      if (breakOff.signal.aborted) return 0;
+      // What its un-jump has begun the old version takes back by its other hooks: only past that step they are run.
+      if (breakOff.signal.aborted && step !== "un-jump") return 0;
       return await this.#failed(attempt, step, err);
     } finally {
       this.#step = undefined;
