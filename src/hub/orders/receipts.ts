@@ -3,6 +3,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import type { Order, Receipt } from "../../trust/documents.ts";
 import { digestOfEnvelope, readUnverified, type Envelope, type Opened } from "../../trust/envelope.ts";
+import { MAX_AHEAD_MS } from "../../trust/charter.ts";
 import { compareSerials, openReceipt } from "../../trust/orders.ts";
 import { msOf } from "../../trust/fields.ts";
 import type { Charters } from "../cluster/charters.ts";
@@ -69,7 +70,8 @@ export class Receipts {
   async #keep({ body }: Opened<"receipt.1">, source: Envelope, puts: Puts): Promise<void> {
     const key = keys.receipt(body.order, body.node);
     const before = puts.get(key) ?? (await this.#stored(key));
-    if (before !== undefined && msOf(readUnverified(before, "receipt.1").at) >= msOf(body.at)) return;
+    if (before !== undefined && !saysMore(body, readUnverified(before, "receipt.1"), this.#core.clock.now()))
+      return;
     puts.set(key, source);
     const lastKey = keys.lastReceipt(body.node, body.app, body.env);
     const last = puts.get(lastKey) ?? this.#core.mirror.get(lastKey);
@@ -82,6 +84,18 @@ export class Receipts {
     return stored === undefined ? undefined : storedEnvelope(stored.value);
   }
 }
+
+/**
+ * Is `receipt` the later word of one node on one order? What was done outlasts a refusal, whatever the clock said that
+ * may have been the reason for it; and what is dated far ahead was signed before that clock was set right.
+ */
+function saysMore(receipt: Receipt, before: Receipt, now: number): boolean {
+  const [at, beforeAt] = [msOf(receipt.at), msOf(before.at)];
+  if (isRefusal(receipt) !== isRefusal(before)) return isRefusal(before);
+  return at > beforeAt || (at < beforeAt && beforeAt > now + MAX_AHEAD_MS);
+}
+
+const isRefusal = ({ verdict }: Receipt): boolean => verdict === "refused";
 
 /** Is the receipt about this order, and not only in its name? */
 function answers(receipt: Receipt, order: Order): boolean {

@@ -6,6 +6,7 @@ import { readUnverified, seal, type Envelope } from "../../trust/envelope.ts";
 import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
 import {
   at,
+  HOUR,
   joinNode,
   makeCluster,
   makeOrder,
@@ -114,4 +115,25 @@ test("a receipt is taken from the node that it is of", async (t) => {
   assert.deepEqual((await two.client.wanted(undefined, 0))?.lastReceipts, []);
   await two.client.report(reportOf({ receipts: [genuine] }));
   assert.deepEqual((await two.client.wanted(undefined, 0))?.lastReceipts, [genuine]);
+});
+
+test("what a node whose clock was ahead did with an order counts when it says so by the right time", async (t) => {
+  const { hub, one, roster, release } = await shop(t);
+  const order = await makeOrder(hub.cluster, release, roster);
+  await hub.client.postOrder(order.envelope, roster, null);
+  const steps: [Parameters<typeof makeReceipt>[3], isKept: boolean][] = [
+    [{ verdict: "refused", code: "ORDER_EXPIRED", at: at(24 * HOUR) }, true],
+    [{ verdict: "ok", at: at(-1000) }, true],
+    [{ verdict: "refused", code: "DOC_FROM_FUTURE", at: at() }, false],
+    [{ verdict: "ok", at: at(HOUR) }, true],
+    [{ verdict: "undone", at: at() }, true],
+    [{ verdict: "ok", at: at(-2000) }, false],
+  ];
+  let kept: unknown;
+  for (const [more, isKept] of steps) {
+    const receipt = await makeReceipt(hub.cluster, one, order, more);
+    await one.client.report(reportOf({ receipts: [receipt] }));
+    if (isKept) kept = receipt;
+    assert.deepEqual((await one.client.wanted(undefined, 0))?.lastReceipts, [kept], JSON.stringify(more));
+  }
 });
