@@ -164,7 +164,12 @@ const REFUSALS: readonly (readonly [string, readonly TarEntry[], RegExp])[] = [
   ["a character device", [{ name: "a", type: "3" }], /a device/],
   ["a block device", [{ name: "a", type: "4" }], /a device/],
   ["a FIFO", [{ name: "a", type: "6" }], /a FIFO/],
-  ["a sparse file", [{ name: "a", type: "S" }], /sparse/],
+  ["a sparse file", [{ name: "a", type: "S", content: "x" }], /sparse/],
+  [
+    "a sparse file as pax has it",
+    [{ name: "x", type: "x", content: pax(["GNU.sparse.major", "1"]) }, { name: "a" }],
+    /sparse/,
+  ],
   ["an unknown type", [{ name: "a", type: "Z" }], /unknown type/],
   ["setuid", [{ name: "a", mode: 0o4755 }], /setuid/],
   ["sticky", [{ name: "a", mode: 0o1755 }], /sticky/],

@@ -22,7 +22,7 @@ export function parsePax(bytes: Buffer, global: boolean): Pax {
   for (const [key, value] of records(bytes)) {
     const isName = key === "path" || key === "linkpath";
     if (global ? key !== "comment" : !isName && !IGNORED.has(key) && !DROPPED.test(key)) {
-      throw refuse("ARCHIVE_REFUSED", found.path ?? "(pax header)", `its pax header has ${key}`);
+      throw refuse("ARCHIVE_REFUSED", found.path ?? "(pax header)", whyNot(key));
     }
     if (CAPABILITY.test(key)) {
       const hint = "Use the service's ambient capabilities instead.";
@@ -33,6 +33,9 @@ export function parsePax(bytes: Buffer, global: boolean): Pax {
   }
   return found;
 }
+
+const whyNot = (key: string): string =>
+  key.startsWith("GNU.sparse.") ? "it is a sparse file (tar -S)" : `its pax header has ${key}`;
 
 function* records(bytes: Buffer): Generator<[string, Buffer]> {
   for (let at = 0; at < bytes.length;) {

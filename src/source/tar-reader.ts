@@ -145,11 +145,11 @@ export class TarReader {
     const fault = nameFault(path);
     if (fault !== undefined) throw refuse("ARCHIVE_REFUSED", path, fault);
     if (header.type === "0") return this.#file(header, path);
+    if (!"125".includes(header.type)) throw refuse("ARCHIVE_REFUSED", path, `it is ${describe(header.type)}`);
     if (header.size !== 0) throw refuse("ARCHIVE_REFUSED", path, "it has content and is not a file");
     if (header.type === "5") return { kind: "d", path };
     if (header.type === "2") return this.#known({ kind: "l", path, target: target() });
-    if (header.type === "1") return this.#hardLink(path, target());
-    throw refuse("ARCHIVE_REFUSED", path, `it is ${describe(header.type)}`);
+    return this.#hardLink(path, target());
   }
 
   #file(header: TarHeader, path: string): Linkable {
@@ -206,7 +206,7 @@ function describe(type: string): string {
     "4": "a device",
     "6": "a FIFO",
     "7": "a contiguous file",
-    S: "a sparse file",
+    S: "a sparse file (tar -S)",
   };
   return names[type] ?? `an entry of unknown type ${JSON.stringify(type)}`;
 }
