@@ -371,7 +371,7 @@ export const ERROR_CODES = {
   HANDOVER_REFUSED: entry(
     2,
     "This hand-over cannot keep its promise here.",
-    "Choose one of the modes that the message names.",
+    "Let versions overlap, or leave --keep-old and beside out; give all sockets of a process the same handover; where sockets cannot be held, use handover: port or gap.",
   ),
   GATE_UNSEEN: entry(
     1,
