@@ -34,9 +34,34 @@ test("a dollar sign that begins no variable stays one, whatever comes to stand b
 });
 
 test("what needs a shell is refused", () => {
-  for (const line of ["a | b", "a && b", "a > b", "a *.js", "a $(b)", "a `b`", "~/x", "# x"]) {
+  for (const line of [
+    "a | b",
+    "a && b",
+    "a > b",
+    "a *.js",
+    "a $(b)",
+    "a `b`",
+    "~/x",
+    "# x",
+    "A=1 a",
+    "a\nb",
+  ]) {
     assert.throws(() => splitCommand(line), CommandError, line);
   }
+  assert.deepEqual(argvOf("\n'A=1' a=b\n"), ["A=1", "a=b"]);
+});
+
+test("a line that ends in a backslash goes on, as in a shell", () => {
+  const line = "printf '%s\\0' a \\\n  b\\\nc \"d\\\ne\" \\\n";
+  const sh = spawnSync("sh", ["-c", line], { encoding: "utf8" }).stdout;
+  assert.equal(
+    argvOf(line)
+      .slice(2)
+      .map((text) => `${text}\0`)
+      .join(""),
+    sh,
+  );
+  assert.equal(sh, "a\0bc\0de\0");
 });
 
 test("words with any characters reach the program as sh would hand them over", () => {

@@ -21,7 +21,7 @@ export function expand(input: ManifestInput, around: Surroundings, report: Repor
   const kind = input.kind ?? (Object.keys(processes).length > 0 ? "service" : "files");
   checkKind(kind, input, processes, report);
   checkAfter(processes, report);
-  checkPorts(processes, report);
+  checkPorts(processes, input.run === undefined ? undefined : "web", report);
   const app = input.app ?? around.app;
   return {
     skein: 1,
@@ -143,7 +143,12 @@ function walk(graph: Graph, from: string, seen: Set<string>, leave: (name: strin
   }
 }
 
-function checkPorts(processes: Readonly<Record<string, Process>>, report: Report): void {
+/** @param short the process whose keys stand at the top */
+function checkPorts(
+  processes: Readonly<Record<string, Process>>,
+  short: string | undefined,
+  report: Report,
+): void {
   const owners = new Map<string, string>();
   for (const [name, process] of Object.entries(processes)) {
     for (const [socket, { port, protocol }] of Object.entries(process.listen)) {
@@ -152,7 +157,10 @@ function checkPorts(processes: Readonly<Record<string, Process>>, report: Report
       const owner = owners.get(key);
       const me = `${name}.${socket}`;
       if (owner === undefined) owners.set(key, me);
-      else report(invalid(["processes", name, "listen", socket], `port ${port} is ${owner}'s already`));
+      else {
+        const at = name === short ? [] : ["processes", name];
+        report(invalid([...at, "listen", socket], `port ${port} is ${owner}'s already`));
+      }
     }
   }
 }

@@ -223,7 +223,7 @@ environments:
     [2, 9090, { ...plain?.ready.check, path: "/ok" }],
   );
   assert.deepEqual(lines(text), [
-    "skein.yaml:8:37: environments.bad.processes.web.count: write a whole number",
+    "skein.yaml:8:37: environments.bad.processes.web.count: write a whole number from 1 to 1000",
   ]);
   const both = lines(text.replace("node a.js", "node 'a.js").replace("none", "2"));
   assert.deepEqual(both, ["skein.yaml:2:6: run: a quote is left open in: node 'a.js"]);
@@ -490,6 +490,28 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
     "another YAML",
     "%YAML 1.1\n---\nrun: a",
     /^skein\.yaml:1:1: a manifest is YAML 1\.2: leave out %YAML 1\.1$/,
+  ],
+  [
+    "a selector that YAML takes for an alias",
+    "run: a\ntargets: *web",
+    /^skein\.yaml:2:10: YAML takes \*web for an alias: put the whole value in quotes$/,
+  ],
+  [
+    "a count of none",
+    "processes: { a: { run: b, count: 0 } }",
+    /count: write a whole number from 1 to 1000$/,
+  ],
+  ["no processor", "processes: { a: { run: b, limits: { cpu: 0 } } }", /cpu: write a number above 0$/],
+  ["a port in quotes", 'run: a\nlisten: "80"', /^skein\.yaml:2:9: listen: write a port, or sockets by name/],
+  [
+    "two sockets on one port, in the short form",
+    "run: a\nlisten: { a: { port: 80 }, b: { port: 80 } }",
+    /^skein\.yaml:2:31: listen\.b: port 80 is web\.a's already$/,
+  ],
+  [
+    "an absolute path",
+    "run: a\nwritable: [/x]",
+    /^skein\.yaml:2:12: writable\[0\]: write a relative path[^\n]*$/,
   ],
   ["two documents", "run: a\n---\nrun: b", /^skein\.yaml:2:1: a manifest is one document: leave out/],
   ["a zero byte", 'run: [a, "b\\0"]', /^skein\.yaml:1:10: it holds a zero byte/],

@@ -30,7 +30,10 @@ export function notPlainIn(document: Document, text: string): NotPlain[] {
         found.push({ offset: startOf(node), message: `it is nested more than ${MAX_DEPTH} deep` });
         return visit.BREAK;
       }
-      const message = key === "key" && isCollection(node) ? "a key is a word" : whyNotPlain(node);
+      const message =
+        key === "key" && isCollection(node)
+          ? "a key is a word"
+          : (whyNotPlain(node) ?? whyNoAlias(node, document));
       if (message !== undefined) found.push({ offset: startOf(node), message });
       else if (isTagged(node)) found.push(tagProblem(text, node));
       return undefined;
@@ -42,6 +45,11 @@ export function notPlainIn(document: Document, text: string): NotPlain[] {
 function whyNotPlain(node: Node): string | undefined {
   const isNul = isScalar(node) && typeof node.value === "string" && node.value.includes("\0");
   return isNul ? "it holds a zero byte, which no program can be given" : undefined;
+}
+
+function whyNoAlias(node: Node, document: Document): string | undefined {
+  if (!isAlias(node) || node.resolve(document) !== undefined) return undefined;
+  return `YAML takes *${node.source} for an alias: put the whole value in quotes`;
 }
 
 const isTagged = (node: Node): boolean =>

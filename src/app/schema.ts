@@ -24,7 +24,12 @@ const port = z.union([z.int().min(1).max(65_535), z.literal("auto")], {
   error: "write a port from 1 to 65535, or auto",
 });
 
-const count = z.int({ error: "write a whole number" });
+/** A count of something, within bounds. */
+function whole(least: number, most?: number): z.ZodInt {
+  const error = `write a whole number ${most === undefined ? `of at least ${least}` : `from ${least} to ${most}`}`;
+  const number = z.int({ error }).min(least, error);
+  return most === undefined ? number : number.max(most, error);
+}
 
 const listenFull = z.strictObject({
   port: port.optional(),
@@ -32,7 +37,7 @@ const listenFull = z.strictObject({
   protocol: z.enum(["http", "tcp", "tls", "udp", "unix"]).optional(),
   handover: z.enum(["auto", "node", "socket", "port", "gap"]).optional(),
   gate: z.enum(["auto", "twice", "off"]).optional(),
-  backlog: count.min(1).max(65_535).optional(),
+  backlog: whole(1, 65_535).optional(),
 });
 
 /** Who writes a socket's keys where sockets are named would else get a socket named `port`. */
@@ -41,7 +46,9 @@ const socketName = partName.refine((name) => !Object.hasOwn(listenFull.shape, na
 });
 
 const listen = z
-  .union([port, z.record(socketName, z.union([port, listenFull]))])
+  .union([port, z.record(socketName, z.union([port, listenFull]))], {
+    error: "write a port, or sockets by name: { http: { port: 8080 } }",
+  })
   .meta({ description: "A port, or sockets by name: { http: { port: 8080 } }." });
 
 const httpPath = z.string().startsWith("/", "write a path that starts with /, for example /up");
@@ -58,14 +65,14 @@ const ready = z.union([
   z.strictObject({
     ...check,
     every: someTime.optional(),
-    passes: count.min(1).optional(),
+    passes: whole(1).optional(),
     within: someTime.optional(),
   }),
 ]);
 
 const live = z.union([
   httpPath,
-  z.strictObject({ ...check, every: someTime.optional(), fails: count.min(1).optional() }),
+  z.strictObject({ ...check, every: someTime.optional(), fails: whole(1).optional() }),
 ]);
 
 const health = z.union([httpPath, z.strictObject({ ready: ready.optional(), live: live.optional() })]);
@@ -77,7 +84,7 @@ const DURATION_TEXT = String.raw`(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+`;
 const restart = z.strictObject({
   backoff: z
     .string({ error: BACKOFF })
-    .regex(new RegExp(String.raw`^${DURATION_TEXT}\.\.${DURATION_TEXT}$`), BACKOFF)
+    .regex(new RegExp(String.raw`^${DURATION_TEXT}\.\.${DURATION_TEXT}$`), { error: BACKOFF, abort: true })
     .refine((text) => {
       const [first = 0, longest = 0] = text.split("..").map((part) => parseDurationMs(part));
       return first <= longest && longest <= MOST_MS;
@@ -85,7 +92,7 @@ const restart = z.strictObject({
     .optional(),
   limit: z
     .string({ error: LIMIT })
-    .regex(new RegExp(String.raw`^\d{1,6} in ${DURATION_TEXT}$`), LIMIT)
+    .regex(new RegExp(String.raw`^\d{1,6} in ${DURATION_TEXT}$`), { error: LIMIT, abort: true })
     .refine((text) => (parseDurationMs(text.split(" in ")[1] ?? "") ?? 0) <= MOST_MS, LIMIT)
     .optional(),
 });
@@ -98,7 +105,7 @@ const uses = z
 const processFull = z.strictObject({
   run: command,
   overlap: z.boolean().optional(),
-  count: count.min(1).max(1000).optional(),
+  count: whole(1, 1000).optional(),
   on: selector.optional().meta({ description: "Narrows `targets` for this process." }),
   listen: listen.optional(),
   health: health.optional(),
@@ -114,9 +121,9 @@ const processFull = z.strictObject({
   limits: z
     .strictObject({
       memory: size.optional(),
-      cpu: z.number().positive().optional(),
-      files: count.min(16).optional(),
-      pids: count.min(1).optional(),
+      cpu: z.number().positive("write a number above 0").optional(),
+      files: whole(16).optional(),
+      pids: whole(1).optional(),
     })
     .optional(),
   after: z.array(partName).optional(),
@@ -196,15 +203,15 @@ const base = {
     })
     .optional(),
   strategy: strategy.optional(),
-  beside: z.union([count.min(0).max(1000), z.literal("all")], { error: "write a number, or all" }).optional(),
+  beside: z.union([whole(0, 1000), z.literal("all")], { error: "write a number, or all" }).optional(),
   targets: selector.optional(),
   stage_on_push: branchName
     .optional()
     .meta({ description: "A branch whose pushes are released and placed on the nodes at once." }),
   keep: z
     .strictObject({
-      releases: count.min(1).optional(),
-      good: count.min(1).optional(),
+      releases: whole(1).optional(),
+      good: whole(1).optional(),
       free_disk: share.optional(),
     })
     .optional(),

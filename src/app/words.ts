@@ -129,13 +129,16 @@ export const environment = z.record(
     .transform(String),
 );
 
+const INNER_HINT = "write a relative path such as tmp/cache, without . or .., and no / at its ends";
+
 /** A path inside the release, without `.` and `..`. */
 export const innerPath = z
   .string()
-  .regex(/^(?!\/)(?!.*\/\/)[^\0\\]+$/, "write a path inside the release, with /")
-  .refine((path) => !path.split("/").some((part) => part === "." || part === ".." || part === ""), {
-    message: "write a path inside the release, without . or ..",
-  });
+  .regex(/^(?!\/)(?!.*\/\/)[^\0\\]+$/, { error: INNER_HINT, abort: true })
+  .refine(
+    (path) => !path.split("/").some((part) => part === "." || part === ".." || part === ""),
+    INNER_HINT,
+  );
 
 export const selector = z
   .string()
