@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
+import { eventually } from "../src/lib/eventually.fixture.ts";
 import { Asker, FAST, nextPort, serverSource, writeSource } from "./support/apps.ts";
 import { get } from "./support/answers.ts";
 import { startCluster, type AgentProcess, type Cluster } from "./support/cluster.ts";
@@ -44,6 +45,10 @@ test("a flipped byte on one node and a stopped process on the other are named, a
   const file = await assetOn(n1);
   await damage(file);
   await cluster.ok("stop", "web.1@n2");
+  const named = /n1 +shop@\w+ +running\n +n2 +shop@\w+ +running +stopped by name: web\.1\n/;
+  await eventually("the status names what was stopped", async () => {
+    return named.test((await cluster.ok("status", "shop")).stdout);
+  });
 
   const compared = await cluster.skein(["compare-checksums", "shop"]);
   assert.equal(compared.code, 1);

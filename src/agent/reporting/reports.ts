@@ -99,7 +99,7 @@ async function appOf(
   const state = runs === null && worker.progress === undefined ? "stopped" : stateOf(worker, serving);
   const staged = await stagedOf(context, { app, env }, runs);
   const health = {
-    ...notesOf(own, untaken.noteOf(app, worker.progress)),
+    ...notesOf({ rows: own, serving, stuck: untaken.noteOf(app, worker.progress) }),
     ...unwellOf(serving, replaced, worker.served),
   };
   return [{ app, env, release: runs, state, head, ...sources, ...staged, ...health }];
@@ -125,15 +125,25 @@ async function stagedOf(
 
 const NOTE_CHARS = 120;
 
-/** What the app's instances have less of than they should, and what its order waits for: nobody would see it otherwise. */
+type Noted = Pick<InstanceRow, "unenforced" | "state" | "instance">;
+
+/**
+ * What the app's instances have less of than they should, which of those that should serve somebody stopped, and what
+ * its order waits for: nobody would see it otherwise.
+ */
 export function notesOf(
-  rows: readonly Pick<InstanceRow, "unenforced">[],
-  stuck: string | null,
+  {
+    rows,
+    serving,
+    stuck,
+  }: Readonly<{ rows: readonly Noted[]; serving: readonly Noted[]; stuck: string | null }>,
   isRoot: boolean = process.getuid?.() === 0,
 ): Pick<Report["apps"][number], "notes"> {
   const unenforced = [...new Set(rows.flatMap((row) => row.unenforced))];
+  const stopped = [...new Set(serving.flatMap((row) => (row.state === "stopped" ? row.instance : [])))];
   const notes = [
     ...(stuck === null ? [] : [`stuck: ${stuck}`.slice(0, NOTE_CHARS)]),
+    ...(stopped.length === 0 ? [] : [`stopped by name: ${stopped.join(", ")}`.slice(0, NOTE_CHARS)]),
     ...(rows.length > 0 && !isRoot ? ["not isolated"] : []),
     ...(unenforced.length > 0 ? [`limits not enforced: ${unenforced.join(", ")}`] : []),
   ];
