@@ -105,7 +105,11 @@ function bind(spec: SocketSpec): net.BoundSocket {
     if (errno === "EADDRINUSE") {
       throw new SkeinError("PORT_TAKEN", `another program listens on ${where}`, { cause: err, data });
     }
-    throw new SkeinError("IO", `cannot bind ${where}: ${messageOf(err)}`, { cause: err, data });
+    const why =
+      errno === "EACCES" && spec.path === null && spec.port < 1024
+        ? " (ports below 1024 take an agent that runs as root)"
+        : "";
+    throw new SkeinError("IO", `cannot bind ${where}: ${messageOf(err)}${why}`, { cause: err, data });
   }
 }
 
