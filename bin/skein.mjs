@@ -6,11 +6,9 @@ const os = process.getBuiltinModule("node:os");
 const path = process.getBuiltinModule("node:path");
 
 try {
-  const cache = path.join(
-    process.env.XDG_CACHE_HOME || path.join(os.homedir(), ".cache"),
-    "skein",
-    "compile",
-  );
+  // An empty HOME would make it the folder one is in; without any of them there is no cache.
+  const places = [process.env.XDG_CACHE_HOME ?? "", path.join(os.homedir(), ".cache")];
+  const cache = path.join(places.find(path.isAbsolute), "skein", "compile");
   mkdirSync(cache, { recursive: true, mode: 0o700 });
   const { uid, mode } = lstatSync(cache);
   if (uid === process.getuid?.() && (mode & 0o077) === 0) module.enableCompileCache?.(cache);

@@ -65,8 +65,11 @@ function compiled(filename, digest, kind) {
 
 /** Where compiled code is kept: below it each installation has a folder of its own, by its path. */
 function keptFolder() {
-  const { XDG_CACHE_HOME } = process.env;
-  return path.join(XDG_CACHE_HOME || path.join(os.homedir(), ".cache"), "skein", "compiled");
+  const places = [process.env.XDG_CACHE_HOME ?? "", path.join(os.homedir(), ".cache")];
+  const cache = places.find(path.isAbsolute);
+  // An empty HOME would make it the folder one is in.
+  if (cache === undefined) throw new Error("there is no folder for what is cached");
+  return path.join(cache, "skein", "compiled");
 }
 
 /** In a folder that only this user can write. @returns undefined: there is none */

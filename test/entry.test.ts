@@ -39,9 +39,17 @@ class Kept {
   }
 
   skein(...words: string[]): { readonly status: number | null; readonly stdout: string } {
-    const env = { PATH: process.env["PATH"], XDG_CACHE_HOME: this.cache };
+    return this.skeinWith({ XDG_CACHE_HOME: this.cache }, ...words);
+  }
+
+  skeinWith(
+    places: NodeJS.ProcessEnv,
+    ...words: string[]
+  ): { readonly status: number | null; readonly stdout: string } {
+    const env = { PATH: process.env["PATH"], ...places };
     const { status, stdout, stderr } = spawnSync(tested.command, [...tested.args, ...words], {
       env,
+      cwd: this.cache,
       encoding: "utf8",
     });
     assert.equal(status === 0 ? stderr : "", "");
@@ -115,6 +123,16 @@ test("nothing is kept where others may write, or where nothing can be written", 
   fs.rmSync(path.join(kept.cache, "skein"), { recursive: true });
   fs.writeFileSync(path.join(kept.cache, "skein"), "");
   assert.deepEqual(kept.skein("version"), said);
+});
+
+test("nothing is kept in the folder one is in, whatever HOME says", { skip }, (t) => {
+  const kept = new Kept(t);
+  for (const places of [{ HOME: "" }, { HOME: "here" }, { HOME: "", XDG_CACHE_HOME: "here" }]) {
+    assert.equal(kept.skeinWith(places, "version").status, 0);
+    assert.deepEqual(fs.readdirSync(kept.cache), []);
+  }
+  kept.skeinWith({ HOME: kept.cache, XDG_CACHE_HOME: "here" }, "version");
+  assert.deepEqual(fs.readdirSync(kept.cache), [".cache"]);
 });
 
 test("a server keeps what its start compiled while it runs: it may be killed", { skip }, async (t) => {
