@@ -112,15 +112,15 @@ test("a folder is released as it is where there is no commit, and not where git 
   assert.deepEqual(await originOf(at, t.signal), asItIs);
   git(plain, "init", "-q");
   assert.deepEqual(await originOf(at, t.signal), asItIs);
-  const refused = async (message: RegExp): Promise<void> => {
-    await assert.rejects(originOf(at, t.signal), { code: "GIT_FAILED", message, hint: /--from \.$/ });
+  const refused = async (message: RegExp, hint = /--from \.$/): Promise<void> => {
+    await assert.rejects(originOf(at, t.signal), { code: "GIT_FAILED", message, hint });
   };
   // As in a container whose user is not the checkout's owner.
   setEnv(t, { GIT_TEST_ASSUME_DIFFERENT_OWNER: "1" });
   await refused(/^the repository .*plain cannot be read: detected dubious ownership/);
   delete process.env["GIT_TEST_ASSUME_DIFFERENT_OWNER"];
   setEnv(t, { PATH: path.join(dir, "none") });
-  await refused(/: git is not installed$/);
+  await refused(/: git is not installed$/, /^Install it\. .*--from \.$/);
 });
 
 test("a linked work tree without its repository is not released as a folder", async (t) => {

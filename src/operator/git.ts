@@ -56,12 +56,13 @@ export async function unreadRepository(dir: string, signal: AbortSignal): Promis
     signal.throwIfAborted();
     const repo = await repositoryAbove(dir);
     if (repo === undefined) return undefined;
-    const [why = ""] = errnoOf(err) === "ENOENT" ? ["git is not installed"] : stderrOf(err).split("\n");
+    const isMissing = errnoOf(err) === "ENOENT";
+    const [why = ""] = isMissing ? ["git is not installed"] : stderrOf(err).split("\n");
     return new SkeinError(
       "GIT_FAILED",
       `the repository ${repo} cannot be read: ${why.replace(/^fatal: /, "")}`,
       {
-        hint: "What git status says there mends it. Or take the folder as it is: --from .",
+        hint: `${isMissing ? "Install it" : "What git status says there mends it"}. Or take the folder as it is: --from .`,
         data: { path: dir, repo },
         cause: err,
       },

@@ -145,7 +145,7 @@ async function notFound(app: string, version: string | null, cwd: string): Promi
       {
         hint: isFile
           ? `${app} here is named as a path: ./${app}.`
-          : `Push it: git push skein://HUB/${app} main; or run this in its folder.`,
+          : `Push it: git push skein://HUB/${app} main; or run this in its folder. If it is a version: --version ${app}.`,
         data: { app },
       },
     );

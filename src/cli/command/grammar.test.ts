@@ -64,6 +64,7 @@ test("what cp cannot read is told in cp's own words", () => {
   assert.throws(() => grammar.deployWords(["a", "b", "c", "d"], {}, "cp"), { hint: /^skein cp \[APP/ });
   assert.throws(() => grammar.deployWords([], { version: "v2" }, "cp"), { hint: "skein cp APP v2" });
   assert.throws(() => grammar.deployWords(["My App"], {}), { hint: /as a path: \.\/My App$/ });
+  assert.throws(() => grammar.deployWords(["3f9c2ab1"], {}, "cp"), { hint: /skein cp --version 3f9c2ab1;/ });
 });
 
 test("start, stop and restart act on an app, one of its releases, or an instance", () => {

@@ -60,7 +60,7 @@ function refuseMismatch({ app, version, from }: DeployWords, verb: string): void
   if (app !== null && !APP.test(app)) {
     throw usage(
       `'${app}' is no app's name`,
-      `It has a-z, 0-9 and -. A folder or file is named as a path: ./${app}`,
+      `It has a-z, 0-9 and -. A version goes with its flag: skein ${verb} --version ${app}; a folder or file is named as a path: ./${app}`,
     );
   }
   if (from !== null && version !== null) {
