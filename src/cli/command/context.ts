@@ -1,4 +1,5 @@
 import path from "node:path";
+import { isatty } from "node:tty";
 import { timerMs } from "../../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { pathsFrom, type Paths } from "../../lib/paths.ts";
@@ -68,8 +69,15 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
     if (ended.signal.aborted) process.exit(130);
     ended.abort(new SkeinError("INTERRUPTED", "interrupted"));
   };
+  const isAtTerminal = [0, 1, 2].some((fd) => isatty(fd));
+  // Who closes the terminal means what Ctrl-C means, and may well be heard twice. Away from one (nohup, a supervisor)
+  // nobody means anything by it, and it would end the command: Node takes back what nohup had the kernel ignore.
+  const onHangup = (): void => {
+    if (isAtTerminal && !ended.signal.aborted) onSignal();
+  };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
+  process.on("SIGHUP", onHangup);
   const timer = timeoutOf(globals, ended);
   try {
     refuseIgnored(name, globals);
@@ -102,6 +110,7 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
     clearTimeout(timer);
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
+    process.off("SIGHUP", onHangup);
     (await opened?.catch(() => undefined))?.[Symbol.dispose]();
   }
 }
