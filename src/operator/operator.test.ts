@@ -139,13 +139,16 @@ test("a plan says that the same release would be started again where it failed",
   const { app, env, release } = draft.order;
   const nothing = { receipts: [], instances: [], progress: [] };
   const about = { boot: "boot-0001", address: "127.0.0.1", version: "0", knows: [], ...nothing };
-  const planned = async (state: string): Promise<unknown> => {
-    await node.report({ ...about, at: timeOf(Date.now()), apps: [{ app, env, release, state, head: null }] });
+  const planned = async (state: string, more: object = {}): Promise<unknown> => {
+    const apps = [{ app, env, release, state, head: null, ...more }];
+    await node.report({ ...about, at: timeOf(Date.now()), apps });
     const { changes, nodes } = await planDeploy(operator, options({ from }));
-    return [changes, nodes[0]?.from, nodes[0]?.change];
+    return [changes, nodes[0]?.from, nodes[0]?.change, nodes[0]?.holds];
   };
-  assert.deepEqual(await planned("running"), [0, release, false]);
-  assert.deepEqual(await planned("failed"), [1, release, true]);
+  assert.deepEqual(await planned("running"), [0, release, false, null]);
+  assert.deepEqual(await planned("failed"), [1, release, true, null]);
+  assert.deepEqual(await planned("running", { env: "staging" }), [1, null, true, "staging"]);
+  assert.deepEqual(await planned("stopped", { env: "staging", release: null }), [1, null, true, null]);
 });
 
 test("a commit is released from its own content; what is not committed is left and told", async (t) => {

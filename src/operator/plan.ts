@@ -33,6 +33,8 @@ export interface PlannedNode {
   readonly from: ReleaseId | null;
   /** Another release, or the same one started anew where it failed. */
   readonly change: boolean;
+  /** Another environment, of which the app runs there: the node would refuse this one (ENV_CONFLICT). */
+  readonly holds: string | null;
   /** null: it is away, could not tell, or has the release. */
   readonly cost: Cost | null;
 }
@@ -80,7 +82,8 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
     const from = own(node)?.release ?? null;
     const change = from !== release || own(node)?.state === "failed";
     const cost = unpublished === null ? exact(told.get(name)) : guessed(unpublished, from, told.get(name));
-    return { node: name, present: node.present, from, change, cost };
+    const holds = node.apps.find((one) => one.app === app && one.env !== env && one.release !== null);
+    return { node: name, present: node.present, from, change, holds: holds?.env ?? null, cost };
   });
   const changes = nodes.filter(({ change }) => change).length;
   const strategy = { ...manifest.strategy, ...options.strategy };

@@ -220,8 +220,9 @@ function strategyOf(flags: DeployFlags): Partial<Strategy> {
   };
 }
 
-function changeText({ from, change }: Plan["nodes"][number], { app, release }: Plan): string {
+function changeText({ from, change, holds }: Plan["nodes"][number], { app, release }: Plan): string {
   if (!change) return "as it is";
+  if (holds !== null) return `ENV_CONFLICT, it holds ${app} in ${holds}`;
   return from === release ? "failed, started again" : `-> ${shortRelease(app, release)}`;
 }
 
