@@ -250,6 +250,16 @@ test("a damaged gzip file is refused", async (t) => {
   await assert.rejects(read(t, "b.tgz", bytes.subarray(0, 20)), { code: "ARCHIVE_REFUSED" });
 });
 
+test("an archive of another kind is told to stay one file", async (t) => {
+  for (const [name, notes] of [
+    ["site.tar.xz", ["site.tar.xz stays one file: only tar and tar.gz are unpacked"]],
+    ["tool.jar", []],
+  ] as const) {
+    await using source = await packedSource(put(t, name, Buffer.from("PK")), t.signal);
+    assert.deepEqual(source.notes, notes);
+  }
+});
+
 test("a plain .gz is inflated, and anything else is kept as it is", async (t) => {
   assert.deepEqual(await read(t, "notes.txt.gz", gzipSync("hello")), { "notes.txt": "f:hello" });
   assert.deepEqual(await read(t, "photo.zip", Buffer.from("PK..")), { "photo.zip": "f:PK.." });

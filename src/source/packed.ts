@@ -18,6 +18,8 @@ export interface PackedOptions {
   readonly scratch?: string;
 }
 
+/** Whoever gives one of these likely means what is in it. */
+const OTHER_ARCHIVE = /\.(zip|7z|rar|tar\.\w+|tbz2?|txz|tzst)$/i;
 const GZIP = Buffer.from([0x1f, 0x8b]);
 /** Inflated bytes before the ratio counts: small files may be very regular. */
 const FREE_BYTES = 1024 * 1024;
@@ -69,7 +71,8 @@ function plainFile(file: string, name: string, stat: fs.Stats): TreeSource {
   const changedMs = Math.max(stat.mtimeMs, stat.ctimeMs);
   const entry = { path: name, size: stat.size, content, stamp: stampOf(stat), changedMs };
   const cacheKey = `file:${path.resolve(file)}`;
-  return source("file", name, cacheKey, [{ kind: kindOf(stat), ...entry }], [], undefined);
+  const notes = OTHER_ARCHIVE.test(name) ? [`${name} stays one file: only tar and tar.gz are unpacked`] : [];
+  return source("file", name, cacheKey, [{ kind: kindOf(stat), ...entry }], notes, undefined);
 }
 
 const kindOf = (stat: fs.Stats): "x" | "f" => ((stat.mode & 0o100) === 0 ? "f" : "x");
