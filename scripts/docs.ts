@@ -68,7 +68,7 @@ function commandsPage(): string {
     "Made from the command line's own grammar by `npm run docs`; `skein COMMAND --help` prints the same.",
     "",
     ...flagLines("Flags of every command", program),
-    "`SKEIN_APP`, `SKEIN_ENV` and so on mirror the flags. What `--json` prints is told in [scripts and CI](how-to/ci.md).",
+    "`SKEIN_APP`, `SKEIN_ENV` and so on mirror these flags, all but `--yes`; for colours `NO_COLOR` counts. What `--json` prints is told in [scripts and CI](how-to/ci.md).",
     "",
     ...shown(program).flatMap((command) => commandLines(command, "skein")),
   ].join("\n");
