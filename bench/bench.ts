@@ -29,14 +29,25 @@ export async function alternately(
   ours: () => Promise<number>,
   peer: () => Promise<number>,
 ): Promise<{ readonly ours: number; readonly peer: number }> {
-  const results: { ours: number[]; peer: number[] } = { ours: [], peer: [] };
+  return await inTurns(rounds, signal, { ours, peer });
+}
+
+/** The same for any number of them. */
+export async function inTurns<Name extends string>(
+  rounds: number,
+  signal: AbortSignal,
+  each: Readonly<Record<Name, () => Promise<number>>>,
+): Promise<Record<Name, number>> {
+  const names = Object.keys(each) as Name[];
+  const results = new Map<Name, number[]>(names.map((name) => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    signal.throwIfAborted();
-    results.ours.push(await ours());
-    signal.throwIfAborted();
-    results.peer.push(await peer());
+    for (const name of names) {
+      signal.throwIfAborted();
+      results.get(name)?.push(await each[name]());
+    }
   }
-  return { ours: median(results.ours), peer: median(results.peer) };
+  const medians = names.map((name) => [name, median(results.get(name) ?? [])] as const);
+  return Object.fromEntries(medians) as Record<Name, number>;
 }
 
 export function median(values: readonly number[]): number {

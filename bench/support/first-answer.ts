@@ -1,6 +1,5 @@
 import fs from "node:fs/promises";
 import net from "node:net";
-import path from "node:path";
 import { eventually } from "../../src/lib/eventually.fixture.ts";
 
 const EVERY_MS = 2;
@@ -28,12 +27,11 @@ export async function firstAnswer(
 }
 
 /**
- * Resolves when `current` of an app on a node leads elsewhere, which is before the new version gets its first request:
+ * Resolves when `current` in an app's folder is another one, which is before the new version gets its first request:
  * until then asking can tell nothing, and costs the version that answers, and this program, half a core. At once where
- * the app was never there.
+ * there is no such folder yet.
  */
-export async function currentMoves(home: string, app: string, signal: AbortSignal): Promise<void> {
-  const folder = path.join(home, "lib/apps", app);
+export async function currentMoves(folder: string, signal: AbortSignal): Promise<void> {
   const within = AbortSignal.any([signal, AbortSignal.timeout(WITHIN_MS)]);
   try {
     for await (const { filename } of fs.watch(folder, { signal: within })) if (filename === "current") return;
