@@ -247,7 +247,7 @@ class Agent implements AsyncDisposable {
     this.#options.log.info("agent started", { node: this.#store.state.identity?.name, boot: this.#boot });
     const stop = this.#runtime.onEvent((event) => {
       if (event.type === "keeper") for (const worker of this.#workers.values()) worker.doubt();
-      this.#kickAll("now");
+      this.#kickAll(this.#runtime.isOfJudged(event) ? "later" : "now");
     });
     // Before the workers: an install that a crash broke off goes on at once. No network is used here.
     await this.#source.open().catch(() => undefined);

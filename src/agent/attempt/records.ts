@@ -59,7 +59,7 @@ export interface Records {
   get(app: string): AppRecord | undefined;
   /** Durable when it resolves. */
   save(record: AppRecord): Promise<void>;
-  /** Holds a record that need not survive a crash by itself: the next `save` of the app's writes it. */
+  /** Holds and tells a record that need not survive a crash by itself: the next `save` of the app's writes it. */
   note(record: AppRecord): void;
   /** The app is gone from this node. */
   remove(app: string): Promise<void>;
@@ -136,6 +136,7 @@ export async function openRecords(
     },
     note(record) {
       records.set(record.app, record);
+      changed();
     },
     async remove(app) {
       await fs.rm(path.join(dir, `${app}.json`), { force: true });

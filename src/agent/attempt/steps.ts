@@ -82,7 +82,8 @@ export const STEPS: Readonly<Record<AttemptStep, Step>> = {
     await own(input, loaded);
     const change = await context.instances.serve(loaded.plan(attempt.generation), signal);
     faultPoint("agent.attached");
-    return change;
+    // What serves is left alone: done once more it is done in no time.
+    return { ...change, evident: change.cut === 0 };
   },
   "post-jump": async (input) => {
     return await hook("post-jump", input.attempt.release, input.attempt.previous, input);

@@ -4,7 +4,7 @@ import type { KeeperLink } from "./keeper-link.ts";
 import { instanceKey } from "./plan.ts";
 import { InstanceWatch, untilTaken } from "./readiness.ts";
 import { startInstance, type StartRequest, type Started } from "./starter.ts";
-import { isLive, readStock, type Held } from "./stock.ts";
+import { isLive, readStock, type Held, type Stock } from "./stock.ts";
 import type { Warning } from "./warning.ts";
 
 export interface AttachOutcome {
@@ -24,12 +24,13 @@ export async function attachInstance(
 ): Promise<AttachOutcome> {
   const key = instanceKey(request.plan, request.process.name, request.index);
   using watch = new InstanceWatch(link, key);
-  const { instances } = await readStock(link);
+  const { instances, sockets } = await readStock(link);
   const held = instances.find((one) => one.view.spec.key === key);
   if (held !== undefined && isLive(held)) {
     const ending = held.view.state === "stopping";
     if (held.view.attached && !ending) return { warnings: [] };
-    if (held.meta.style !== "socket" && !ending) return await openGate(link, held, request, watch, signal);
+    if (held.meta.style !== "socket" && !ending)
+      return await openGate(link, held, { request, sockets, watch, signal });
   }
   const startAnew = async (): Promise<Started> => {
     if (held !== undefined && isLive(held)) await stop(link, held.view.spec);
@@ -41,18 +42,23 @@ export async function attachInstance(
   return { warnings: unseen ? [unseenWarning(key)] : [] };
 }
 
+interface Opening {
+  readonly request: StartRequest;
+  /** What the keeper holds. */
+  readonly sockets: Stock["sockets"];
+  readonly watch: InstanceWatch;
+  readonly signal: AbortSignal;
+}
+
 async function openGate(
   link: KeeperLink,
   held: Held,
-  request: StartRequest,
-  watch: InstanceWatch,
-  signal: AbortSignal,
+  { request, sockets, watch, signal }: Opening,
 ): Promise<AttachOutcome> {
   const { key } = held.view.spec;
   const view = await link.call("attach", { key });
   if (held.meta.style !== "node") return { warnings: [] };
   for (const line of view.status) watch.said.add(line);
-  const { sockets } = await readStock(link);
   const inodes = new Map(
     Object.entries(held.meta.held).flatMap(([name, socket]) => {
       const found = sockets.find((one) => one.key === socket);

@@ -38,6 +38,8 @@ export function inTheWay(comer: Comer, runs: readonly RunRef[], stock: Stock, pl
   return { instances, sockets };
 }
 
+export const isAny = ({ instances, sockets }: InTheWay): boolean => instances.length + sockets.length > 0;
+
 /**
  * Where another version of the app goes on beside it.
  * @param stays those of the app's instances that nothing is to end

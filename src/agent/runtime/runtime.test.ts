@@ -63,6 +63,21 @@ test("a server that takes fd 3 is started privately, then on the public socket",
   assert.equal((await get(port)).body, "fd");
 });
 
+test("how one fares that is being judged is told from how one does that serves", async (t) => {
+  const b = await bench(t);
+  const plan = releasePlan(
+    b.release({ "app.js": plainNode("one") }),
+    processPlan("node app.js", { listen: { http: listenAt(await freePort()) } }),
+  );
+  const told: string[] = [];
+  b.runtime.onEvent((event) => {
+    const what = event.type === "status" ? event.line : event.type;
+    told.push(`${what}: ${b.runtime.isOfJudged(event) ? "judged" : "serving"}`);
+  });
+  await deploy(b.runtime, plan, undefined, b.signal);
+  assert.deepEqual(told, ["started: judged", "listening http: judged", "attached http: serving"]);
+});
+
 test("a check that is a command judges by its exit status, and is told where the judged instance listens", async (t) => {
   const b = await bench(t);
   const port = await freePort();

@@ -10,7 +10,7 @@ import { programFile } from "../../lib/program.ts";
 import { addressVariables } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { closeUnused, endOne, forgetAll, startAgain, stopAll } from "./clearing.ts";
-import { inTheWay, inTheWayOf, makeWay, refuseTwice, type Comer } from "./make-way.ts";
+import { inTheWay, inTheWayOf, isAny, makeWay, refuseTwice, type Comer } from "./make-way.ts";
 import type { Place } from "./instance-spec.ts";
 import { KeeperLink, type LinkEvent } from "./keeper-link.ts";
 import {
@@ -78,6 +78,16 @@ interface Draft {
   gapBegan: number | undefined;
 }
 
+/** One run that is being judged. */
+interface Judging {
+  readonly plan: ReleasePlan;
+  readonly replaces: readonly RunRef[];
+  /** What was there when it began. */
+  readonly stock: Stock;
+  readonly draft: Draft;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Runs releases on this node through the keeper. A deployment is `judge`, `attach`, then `retire` of the old run, or
  * `abandon` of the new one; after a crash of the agent `reconcile` makes the node what the plans say.
@@ -86,6 +96,8 @@ export class AppRuntime implements AsyncDisposable {
   readonly #link: KeeperLink;
   readonly #place: Place;
   readonly #drafts = new Map<string, Draft>();
+  /** Keys of the runs that are being judged. */
+  readonly #judging = new Set<string>();
 
   private constructor(link: KeeperLink, place: Place) {
     this.#link = link;
@@ -111,6 +123,12 @@ export class AppRuntime implements AsyncDisposable {
     return this.#link.listen(listener);
   }
 
+  /** Is it how one fares that is being judged? Nobody is led there yet, and what comes of it is told when it has. */
+  isOfJudged(event: LinkEvent): boolean {
+    if (event.type !== "started" && event.type !== "status") return false;
+    return this.#judging.has(event.key.slice(0, event.key.lastIndexOf("/")));
+  }
+
   /** Every instance with every socket of it: the local part of the port table. */
   async list(): Promise<InstanceRow[]> {
     return rowsOf(await readStock(this.#link), this.#place.address());
@@ -128,11 +146,12 @@ export class AppRuntime implements AsyncDisposable {
     const comers = plan.processes.map((process): Comer => {
       return { app: plan.app, process, style: styleOf(process, plan.dir, hello.ffi) };
     });
-    const serving = await this.#clearRun(plan);
+    const stock = await this.#clearRun(plan);
+    const serving = ofRun(stock, plan).filter(isServing);
     const draft: Draft = { stopped: [], closed: [], serving, warnings: [], gapBegan: undefined };
     this.#drafts.set(runKey(plan), draft);
+    this.#judging.add(runKey(plan));
     try {
-      const stock = await readStock(this.#link);
       const replaces = options.replaces ?? otherRuns(stock, plan);
       const stays = stock.instances.filter(({ meta }) => {
         return meta.app === plan.app && ![plan, ...replaces].some((run) => sameRun(run, meta));
@@ -141,9 +160,10 @@ export class AppRuntime implements AsyncDisposable {
       const judged = serving.flatMap(({ meta: { process, checked } }) =>
         checked.map((address) => ({ ...address, process })),
       );
+      const judging: Judging = { plan, replaces, stock, draft, signal };
       for (const group of startOrder(plan.processes)) {
         const one = async (process: ProcessPlan): Promise<Watched[]> =>
-          await this.#judgeProcess(plan, process, replaces, draft, signal);
+          await this.#judgeProcess(process, judging);
         const started = (await allEnded(group.map(one))).flat().map((watched) => watched.started);
         for (const { request, addresses } of started)
           judged.push(...addresses.map((address) => ({ ...address, process: request.process.name })));
@@ -153,6 +173,8 @@ export class AppRuntime implements AsyncDisposable {
     } catch (err) {
       await this.abandon(plan);
       throw err;
+    } finally {
+      this.#judging.delete(runKey(plan));
     }
   }
 
@@ -291,26 +313,21 @@ export class AppRuntime implements AsyncDisposable {
 
   // Private
 
-  /** Ends what an earlier attempt at the same run left. @returns what of the run serves */
-  async #clearRun(run: RunRef): Promise<readonly Held[]> {
-    const all = ofRun(await readStock(this.#link), run);
-    const serving = all.filter(isServing);
-    const left = all.filter((held) => !serving.includes(held));
+  /** Ends what an earlier attempt at the same run left. @returns what is there then */
+  async #clearRun(run: RunRef): Promise<Stock> {
+    const stock = await readStock(this.#link);
+    const left = ofRun(stock, run).filter((held) => !isServing(held));
+    if (left.length === 0) return stock;
     await stopAll(this.#link, left);
     await forgetAll(this.#link, left);
-    return serving;
+    return await readStock(this.#link);
   }
 
-  async #judgeProcess(
-    plan: ReleasePlan,
-    process: ProcessPlan,
-    replaces: readonly RunRef[],
-    draft: Draft,
-    signal: AbortSignal,
-  ): Promise<Watched[]> {
+  async #judgeProcess(process: ProcessPlan, judging: Judging): Promise<Watched[]> {
+    const { plan, draft, signal } = judging;
     const { hello } = await this.#link.client();
     const style = styleOf(process, plan.dir, hello.ffi);
-    await this.#makeWay({ app: plan.app, process, style }, replaces, draft);
+    await this.#makeWay({ app: plan.app, process, style }, judging);
     if (gateIsOff(process) && style === "socket") {
       const message = `${plan.app} ${process.name}: gate is off, it is attached without being judged`;
       draft.warnings.push({ code: "GATE_UNSEEN", message, data: { process: process.name } });
@@ -330,8 +347,10 @@ export class AppRuntime implements AsyncDisposable {
     return judged;
   }
 
-  async #makeWay(comer: Comer, runs: readonly RunRef[], draft: Draft): Promise<void> {
-    const way = inTheWay(comer, runs, await readStock(this.#link), this.#place);
+  async #makeWay(comer: Comer, { replaces, stock, draft }: Judging): Promise<void> {
+    // Nothing comes to be in the way meanwhile, and what was may have ended for another process of the run.
+    if (!isAny(inTheWay(comer, replaces, stock, this.#place))) return;
+    const way = inTheWay(comer, replaces, await readStock(this.#link), this.#place);
     draft.closed.push(...way.sockets);
     draft.stopped.push(...way.instances);
     if (way.instances.length > 0 && comer.style === "gap") draft.gapBegan ??= performance.now();
