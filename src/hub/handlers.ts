@@ -78,9 +78,11 @@ function publishing(hub: Hub) {
   const { releases, orders, catchUp } = hub;
   return {
     postRelease: async (call) => {
-      const { blobs } = call.body;
-      if (blobs.length > 0) needSomeDeploy(hub, call);
+      const { blobs: sent } = call.body;
+      if (sent.length > 0) needSomeDeploy(hub, call);
+      const blobs = sent.map(({ name, base64 }) => ({ name, bytes: Buffer.from(base64, "base64") }));
       await putSmall(intakeOf(hub, call), blobs);
+      hub.recent.keep(blobs);
       for (const { name } of blobs) hub.peers.forget(name);
       const view = await releases.post(call.body.release);
       const release = readUnverified(view.release, "release.1");

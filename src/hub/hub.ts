@@ -7,6 +7,7 @@ import type { Core } from "./records/core.ts";
 import type { Admissions } from "./depot/admission.ts";
 import type { Along } from "./depot/along.ts";
 import type { Deltas } from "./depot/deltas.ts";
+import type { RecentBlobs } from "./depot/recent-blobs.ts";
 import type { Rollouts } from "./orders/gates.ts";
 import type { GitRepos } from "./git/git-repos.ts";
 import type { Layouts } from "./rollouts/layout.ts";
@@ -32,6 +33,7 @@ export interface Hub {
   readonly admissions: Admissions;
   readonly deltas: Deltas;
   readonly along: Along;
+  readonly recent: RecentBlobs;
   readonly orders: Orders;
   readonly receipts: Receipts;
   readonly ports: PortTable;

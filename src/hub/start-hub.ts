@@ -29,6 +29,7 @@ import type { Core } from "./records/core.ts";
 import { Admissions } from "./depot/admission.ts";
 import { Along } from "./depot/along.ts";
 import { Deltas } from "./depot/deltas.ts";
+import { RecentBlobs } from "./depot/recent-blobs.ts";
 import { claimBucket, collectQuietly, whereReached } from "./depot/depot-upkeep.ts";
 import { GitRepos } from "./git/git-repos.ts";
 import type { PlaceLimits } from "./git/places.ts";
@@ -199,8 +200,8 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
   const orders = new Orders(core, charters, releases);
   const receipts = new Receipts(core, charters, orders);
   const commands = new Commands(core, charters, presence);
-  const git = await GitRepos.open(path.join(core.paths.lib, "git"), core.log, options.gits);
-  const layouts = new Layouts({ core, nodes, releases, orders });
+  const recent = new RecentBlobs(core.depot);
+  const layouts = new Layouts({ core: { ...core, depot: recent.trees }, nodes, releases, orders });
   const rollouts = startRollouts({ core, orders, nodes, presence, layoutOf: layouts.of });
   const wanted = new WantedDesk({
     core,
@@ -222,7 +223,6 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     names: (identity, place) => catchUp.on || wanted.ordersFor(identity, place).length > 0,
   });
   const peers = new Peers({ core, charters, nodes, orders, presence });
-  const info = async (): Promise<HubInfo> => await infoOf(core, charters, catchUp, wanted);
   return {
     core,
     charters,
@@ -233,7 +233,8 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     releases,
     layouts,
     admissions: new Admissions({ core, charters, releases }),
-    deltas: new Deltas(core, { releases, orders, presence, peers }),
+    deltas: new Deltas(core, { releases, orders, presence, peers, trees: recent.trees }),
+    recent,
     along: new Along({ core, orders, releases, presence, peers }),
     orders,
     receipts,
@@ -242,8 +243,8 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     commands,
     wanted,
     rollouts,
-    git,
-    info,
+    git: await GitRepos.open(path.join(core.paths.lib, "git"), core.log, options.gits),
+    info: async () => await infoOf(core, charters, catchUp, wanted),
   };
 }
 

@@ -26,6 +26,11 @@ const HASH_CHARS = 32;
 
 /** Reads a blob once. @throws SkeinError BLOB_MISSING */
 export async function proveBlob(depot: DepotReader, name: string, signal: AbortSignal): Promise<ProvenBlob> {
+  return await prove(depot.get(name, signal));
+}
+
+/** The proof of a blob whose bytes these are. */
+export async function prove(pieces: AsyncIterable<Uint8Array>): Promise<ProvenBlob> {
   const whole: Uint8Array[] = [];
   let size = 0;
   let hashes = "";
@@ -34,7 +39,7 @@ export async function proveBlob(depot: DepotReader, name: string, signal: AbortS
     hashes += sum.digest("hex").slice(0, HASH_CHARS);
     sum = createHash("sha256");
   };
-  for await (const bytes of depot.get(name, signal)) {
+  for await (const bytes of pieces) {
     if (size + bytes.length <= WHOLE_BYTES) whole.push(Buffer.from(bytes));
     for (let rest = bytes; rest.length > 0;) {
       const part = rest.subarray(0, PIECE_BYTES - (size % PIECE_BYTES));

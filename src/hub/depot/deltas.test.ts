@@ -119,6 +119,33 @@ test("what most nodes come from is made at once, two other pairs a little later 
   while (!isDeepStrictEqual(await listed(), [...others.toReversed(), likeliest])) await setImmediate();
 });
 
+test("to a release that another one followed only the delta is made that most nodes come by", async (t) => {
+  const clock = fakeClock(Date.now());
+  const hub = await startTestHub(t, { clock });
+  const { core } = hub.hub;
+  const made: Made[] = [];
+  for (const seed of [1, 3, 5, 7]) made.push(await released(t, hub, { ...SMALL, more: noise(3000, seed) }));
+  const listed = async ({ published }: Made): Promise<number> =>
+    (await indexOf(core.depot, published.tree, t.signal))?.deltas.length ?? 0;
+  const [, , before, newest] = made as [Made, Made, Made, Made];
+  while ((await listed(newest)) < 1) await setImmediate();
+  clock.advance(3000);
+  while ((await listed(newest)) < 3) await setImmediate();
+  assert.equal(await listed(before), 1);
+});
+
+test("a small delta is at hand before the depot has it", async (t) => {
+  const hub = await startTestHub(t);
+  const { core, peers } = hub.hub;
+  const first = await released(t, hub, SMALL);
+  const second = await released(t, hub, { ...SMALL, "run.js": "console.log(2);\n".repeat(50) });
+  const name = deltaName(second.published.tree, first.published.tree);
+  await eventually("its proof", () => peers.hasProof(name), { everyMs: 0 });
+  const { bytes } = await peers.proof(name);
+  await eventually("the delta", async () => (await core.depot.has([name], t.signal)).has(name));
+  assert.deepEqual(Buffer.from(bytes ?? []), await get(t, hub, name));
+});
+
 test("a release that is larger than its document says is not compared beside the hub's other work", async (t) => {
   const hub = await startTestHub(t);
   const says = { bytes: 1, files: 1 };

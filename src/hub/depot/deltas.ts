@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
+import type { DepotReader } from "../../depot/depot.ts";
 import { isInBucket } from "../../depot/open-depot.ts";
 import { messageOf } from "../../lib/errors.ts";
 import { isDigest, type TreeId } from "../../lib/ids.ts";
@@ -42,7 +43,9 @@ interface Task {
 }
 
 export interface DeltaParts extends PairParts {
-  readonly peers: Pick<Peers, "proof">;
+  readonly peers: Pick<Peers, "give" | "proof">;
+  /** The depot, where trees are read. */
+  readonly trees: DepotReader;
 }
 
 export class Deltas implements AsyncDisposable {
@@ -52,6 +55,8 @@ export class Deltas implements AsyncDisposable {
   readonly #making = new Map<string, Promise<void>>();
   /** Deltas that there are none of, as far as is known → since when, in ms since the epoch. */
   readonly #none = new Map<string, number>();
+  /** App → the tree that was published last. */
+  readonly #newest = new Map<string, TreeId>();
   /** What was begun last in each lane. */
   readonly #last = { here: Promise.resolve(), apart: Promise.resolve() };
   #child: ChildProcess | undefined;
@@ -66,6 +71,7 @@ export class Deltas implements AsyncDisposable {
    * wants one of those before gets it.
    */
   expect(to: Release): void {
+    this.#newest.set(to.app, to.tree);
     const [first, ...others] = likelyFrom(this.#parts, to.app, to.tree);
     if (first !== undefined) this.#expectFrom(to, first);
     if (others.length > 0) void this.#expectLater(to, others);
@@ -100,7 +106,8 @@ export class Deltas implements AsyncDisposable {
   async #expectLater(to: Release, others: readonly PublishedTree[]): Promise<void> {
     const { clock, signal } = this.#core;
     await clock.sleep(OTHERS_AFTER_MS, signal).catch(() => undefined);
-    if (signal.aborted) return;
+    // Nodes will come to the one that was published since; who wants a delta to this one all the same asks for it.
+    if (signal.aborted || this.#newest.get(to.app) !== to.tree) return;
     // One by one: whoever waits for one need not wait for all.
     for (const from of others) this.#expectFrom(to, from);
   }
@@ -149,8 +156,21 @@ export class Deltas implements AsyncDisposable {
       import("../../release/delta/encode-batch.ts"),
     ]);
     const { depot, signal } = this.#core;
-    const most = { bytes: HERE_BYTES, files: HERE_FILES };
-    return await publishDeltas({ depot, to, from, encoder: encodeHere, scratch, most, signal });
+    const { peers, trees } = this.#parts;
+    return await publishDeltas({
+      depot,
+      trees,
+      to,
+      from,
+      encoder: encodeHere,
+      scratch,
+      most: { bytes: HERE_BYTES, files: HERE_FILES },
+      signal,
+      // The order may come before the disk is done.
+      onMade: async (name, delta) => {
+        if (delta.size <= WHOLE_BYTES) await peers.give(name, delta.open(0));
+      },
+    });
   }
 
   async #makeApart(task: MakerTask): Promise<readonly DeltaRef[]> {

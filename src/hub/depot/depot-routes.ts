@@ -151,10 +151,9 @@ async function wholeOf(
  */
 export async function putSmall(
   { depot, admissions, writer }: Intake,
-  blobs: readonly { readonly name: string; readonly base64: string }[],
+  blobs: readonly { readonly name: string; readonly bytes: Buffer }[],
 ): Promise<void> {
-  const put = async ({ name, base64 }: (typeof blobs)[number]): Promise<void> => {
-    const bytes = Buffer.from(base64, "base64");
+  const put = async ({ name, bytes }: (typeof blobs)[number]): Promise<void> => {
     checkBlobName(name);
     const tree = treeOfIndex(name);
     if (tree !== undefined) return await admissions.putIndex(tree, bytes, writer);

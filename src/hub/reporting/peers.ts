@@ -4,7 +4,7 @@
  * it is in the store: after a restart, nodes tell it again with their next reports.
  */
 import type { PeerList } from "../../api/schemas.ts";
-import { proveBlob, type ProvenBlob } from "../../depot/peers/proof.ts";
+import { prove, proveBlob, type ProvenBlob } from "../../depot/peers/proof.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { digestOf, type KeyId } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
@@ -98,6 +98,12 @@ export class Peers {
       this.#proofs.delete(name);
       throw err;
     }
+  }
+
+  /** A blob that was just made, and will be in the depot. */
+  async give(name: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+    const proof = await prove(pieces);
+    keepNewest(this.#proofs, PROOFS, name, Promise.resolve(proof));
   }
 
   /** A blob came again under its name. */

@@ -1,5 +1,6 @@
 /** Which processes of an order's release look up which (`after`), and where they run: read from the release itself. */
 import type { Manifest } from "../../app/manifest.ts";
+import type { DepotReader } from "../../depot/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import { NO_LAYOUT, type Layout } from "../../rollout/plan.ts";
@@ -17,7 +18,7 @@ const MANIFESTS_KEPT = 64;
 const FIRST_ENV = "default";
 
 interface LayoutParts {
-  readonly core: Pick<Core, "depot" | "log" | "signal">;
+  readonly core: Pick<Core, "log" | "signal"> & { readonly depot: DepotReader };
   readonly nodes: Pick<Nodes, "identity">;
   readonly releases: Pick<Releases, "get">;
   readonly orders: Pick<Orders, "appEnvs">;

@@ -1,5 +1,5 @@
 import { faultPoint } from "../../lib/fault.ts";
-import type { Depot } from "../../depot/depot.ts";
+import type { BlobSource, Depot, DepotReader } from "../../depot/depot.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { deltaName, encodeIndex, indexName, type DeltaRef } from "../tree/release-index.ts";
@@ -8,6 +8,10 @@ import { makeDelta, type MakeDeltaOptions } from "./make-delta.ts";
 
 export interface PublishDeltasOptions extends Omit<MakeDeltaOptions, "depot" | "from"> {
   readonly depot: Depot;
+  /** Where trees are read. Default: the depot. */
+  readonly trees?: DepotReader;
+  /** Told of each delta before it is stored. */
+  readonly onMade?: (name: string, delta: BlobSource) => Promise<void>;
   /** Trees that nodes come from, the likeliest first. */
   readonly from: readonly PublishedTree[];
 }
@@ -47,11 +51,13 @@ export async function publishDeltas(options: PublishDeltasOptions): Promise<read
 
 /** @returns the delta's bytes; 0 when packs are cheaper; undefined when the older tree cannot be read any more */
 async function storeDelta(options: PublishDeltasOptions, from: PublishedTree): Promise<number | undefined> {
-  const { depot, to, signal } = options;
+  const { depot, trees = depot, to, onMade, signal } = options;
+  const name = deltaName(to.tree, from.tree);
   try {
-    using delta = await makeDelta({ ...options, from });
+    using delta = await makeDelta({ ...options, depot: trees, from });
     if (delta === undefined) return 0;
-    await depot.put(deltaName(to.tree, from.tree), delta, signal);
+    await onMade?.(name, delta);
+    await depot.put(name, delta, signal);
     return delta.size;
   } catch (err) {
     if (isUnreadable(err)) return undefined;
