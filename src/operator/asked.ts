@@ -2,6 +2,7 @@ import { MANIFEST_FILE } from "../app/conventions.ts";
 import type { Manifest } from "../app/manifest.ts";
 import type { Depot } from "../depot/depot.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { GitObjects } from "../source/git-objects.ts";
 import type { Tell } from "./events.ts";
 import type { Operator } from "./operator.ts";
 import { lookAhead, type Ahead, type FoundRelease } from "./release.ts";
@@ -9,6 +10,7 @@ import { resolveVersion } from "./resolve.ts";
 import {
   isApp,
   isPassedOver,
+  type CommitOfFolder,
   originOf,
   readManifest,
   refuseBelowManifest,
@@ -49,6 +51,8 @@ export interface AskedSource {
   readonly unknownAt?: number;
   /** Where it was begun already. */
   readonly ahead?: Ahead;
+  /** Of the origin's repository, where they are being read already. */
+  readonly objects?: GitObjects;
 }
 
 /**
@@ -70,10 +74,18 @@ export async function whatIsAsked(
   }
   if (app === null) throw new SkeinError("USAGE", "a version needs its app: skein deploy APP VERSION");
   const ahead = lookAhead(operator, app, options.depot, signal);
-  const found = await resolveVersion(operator, { app, version, cwd, helperDir, stack, signal });
+  let here: { readonly commit: string; readonly objects: GitObjects } | undefined;
+  const onHere = ({ repo, commit }: { readonly repo: string; readonly commit: string }): void => {
+    here = { commit, objects: stack.use(new GitObjects(repo)) };
+    // While the hub is asked for a release of it.
+    here.objects.begin();
+  };
+  const found = await resolveVersion(operator, { app, version, cwd, helperDir, stack, onHere, signal });
   if (found.kind === "release") return found;
-  await tellPassedOver(found.origin.commit, options);
-  return { kind: "source", origin: found.origin, unknownAt: found.unknownAt, ahead };
+  const { origin, unknownAt } = found;
+  const objects = here?.commit === origin.commit ? here.objects : undefined;
+  await tellPassedOver({ ...origin, objects }, options);
+  return { kind: "source", origin, unknownAt, ahead, ...(objects === undefined ? {} : { objects }) };
 }
 
 export interface Here {
@@ -108,8 +120,9 @@ export async function manifestOf(origin: Origin, { app, env, signal }: FindOptio
 }
 
 /** Who names a commit means that one; that what is written here of how it runs does not count there, is told. */
-async function tellPassedOver(commit: string, { cwd, tell, signal }: FindOptions): Promise<void> {
-  if (!(await isPassedOver(commit, cwd, signal))) return;
+async function tellPassedOver(of: CommitOfFolder, { cwd, tell, signal }: FindOptions): Promise<void> {
+  if (!(await isPassedOver(of, cwd, signal))) return;
+  const { commit } = of;
   const text = `${MANIFEST_FILE} here is not in the commit ${commit.slice(0, 12)}, and says nothing of it: conventions do.`;
   tell({ type: "warning", text });
 }

@@ -158,7 +158,7 @@ async function lostHere(
 
 /** A commit that has a release needs no building again while the depot has its bytes. */
 async function make(operator: Operator, asked: AskedSource, options: FindOptions): Promise<BegunTarget> {
-  const { origin, ahead } = asked;
+  const { origin, ahead, objects } = asked;
   let { unknownAt } = asked;
   if (origin.kind === "commit" && unknownAt === undefined) {
     const manifest = asked.manifest ?? (await manifestOf(origin, options));
@@ -167,19 +167,20 @@ async function make(operator: Operator, asked: AskedSource, options: FindOptions
     if (found !== undefined) {
       const { id, release, droppedBuilder } = found;
       if (droppedBuilder !== undefined || !(await isStored(options.depot, release, options.signal)))
-        return await makeAnew(operator, origin, options, { ahead });
+        return await makeAnew(operator, origin, options, { ahead, objects });
       const { app } = release;
       tellRelease(options.tell, operator, { app, id, release, already: true, storedBytes: 0 });
       return { app: release.app, release: id, commit: release.commit, manifest, size: release };
     }
   }
-  return await makeAnew(operator, origin, options, { unknownAt, ahead });
+  return await makeAnew(operator, origin, options, { unknownAt, ahead, objects });
 }
 
 /** What was asked before a release is made. */
 interface Before {
   readonly unknownAt?: number | undefined;
   readonly ahead?: Ahead | undefined;
+  readonly objects?: AskedSource["objects"];
 }
 
 async function makeAnew(
@@ -226,9 +227,9 @@ async function beginBuild(
   operator: Operator,
   origin: Origin,
   options: BuildOptions,
-  { unknownAt, ahead }: Before,
+  { unknownAt, ahead, objects }: Before,
 ): Promise<Built> {
-  await using opened = await openSource(origin, sourceOptions(operator, options));
+  await using opened = await openSource(origin, { ...sourceOptions(operator, options), objects });
   const { manifest, source } = opened;
   const { app } = manifest;
   const made = await beginRelease(operator, {

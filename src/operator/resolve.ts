@@ -7,12 +7,14 @@ import { DROPPED } from "./order.ts";
 import { findRelease, type FoundRelease } from "./release.ts";
 import { scratch, type Origin } from "./source.ts";
 
+type CommitOrigin = Origin & { readonly kind: "commit" };
+
 /** What a version word stands for: a release that is published, or a commit to make one of. */
 export type Version =
   | { readonly kind: "release"; readonly found: FoundRelease }
   | {
       readonly kind: "commit";
-      readonly origin: Origin & { readonly kind: "commit" };
+      readonly origin: CommitOrigin;
       /** When the hub knew no release of it, in ms since the epoch. */
       readonly unknownAt: number;
     };
@@ -27,6 +29,8 @@ export interface ResolveOptions {
   readonly helperDir: string;
   /** Owns what is fetched. */
   readonly stack: AsyncDisposableStack;
+  /** Told as soon as the version is known to be a commit here; it may still turn out to be something else. */
+  readonly onHere?: (origin: CommitOrigin) => void;
   readonly signal: AbortSignal;
 }
 
@@ -41,7 +45,10 @@ export async function resolveVersion(operator: Operator, options: ResolveOptions
   const unknownAt = operator.clock.now();
   const [release, local] = await Promise.all([
     findRelease(operator, app, version, signal),
-    commitHere(options.cwd, version, signal),
+    commitHere(options.cwd, version, signal).then((here) => {
+      if (here !== undefined) options.onHere?.(here);
+      return here;
+    }),
   ]);
   if (release !== undefined && local !== undefined && release.release.commit !== local.commit) {
     if (isNamedByCommit(release, version)) return { kind: "release", found: release };
@@ -84,7 +91,7 @@ export async function commitHere(
   cwd: string,
   version: string,
   signal: AbortSignal,
-): Promise<(Origin & { readonly kind: "commit" }) | undefined> {
+): Promise<CommitOrigin | undefined> {
   const placed = await placedCommit(cwd, version, signal);
   if (placed === undefined) return undefined;
   const { repo, commit } = placed;

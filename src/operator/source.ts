@@ -8,7 +8,7 @@ import {
   type TreeReader,
 } from "../app/conventions.ts";
 import type { Build, Manifest } from "../app/manifest.ts";
-import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
 import type { TreeSource } from "../release/tree/tree-source.ts";
 import type { Paths } from "../lib/paths.ts";
@@ -18,7 +18,7 @@ import { build } from "../source/build.ts";
 import { workFolder } from "../source/work-folder.ts";
 import { GitObjects } from "../source/git-objects.ts";
 import { idleGlobs } from "../source/globs.ts";
-import { gitSource } from "../source/git.ts";
+import { gitSource, topOfCommit } from "../source/git.ts";
 import { packedSource } from "../source/packed.ts";
 import { checkOut, ignored, isCommitted, placedCommit, uncommitted, unreadRepository } from "./git.ts";
 import { folderOfApp } from "./folder-of-app.ts";
@@ -49,6 +49,8 @@ export interface SourceOptions {
   /** This machine's own: builds' package managers keep things there, and no part of it is ever released. */
   readonly paths: Paths;
   readonly onLine: (line: string) => void;
+  /** Of a commit's repository, where they are being read already; left open. */
+  readonly objects?: GitObjects | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -86,7 +88,7 @@ export async function originOf(
  * @throws SkeinError MANIFEST_UNCOMMITTED
  */
 export async function refuseNewManifest(origin: Origin, dir: string, signal: AbortSignal): Promise<void> {
-  if (origin.kind !== "commit" || !(await isPassedOver(origin.commit, dir, signal))) return;
+  if (origin.kind !== "commit" || !(await isPassedOver(origin, dir, signal))) return;
   const isIgnored = await ignored(dir, MANIFEST_FILE, signal);
   const add = `git add ${isIgnored ? "--force " : ""}${MANIFEST_FILE}`;
   throw new SkeinError("MANIFEST_UNCOMMITTED", `${MANIFEST_FILE} is here, but not in the commit (HEAD)`, {
@@ -95,9 +97,27 @@ export async function refuseNewManifest(origin: Origin, dir: string, signal: Abo
   });
 }
 
+/** A commit, and which part of it a folder is. */
+export interface CommitOfFolder {
+  readonly commit: string;
+  readonly folder: string;
+  /** Of its repository, where they are being read already. */
+  readonly objects?: GitObjects | undefined;
+}
+
 /** Does a manifest lie in a folder that its part of a commit has none of? */
-export async function isPassedOver(commit: string, dir: string, signal: AbortSignal): Promise<boolean> {
-  return (await hasManifest(dir)) && !(await isCommitted(dir, MANIFEST_FILE, commit, signal));
+export async function isPassedOver(
+  { commit, folder, objects }: CommitOfFolder,
+  dir: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (!(await hasManifest(dir))) return false;
+  if (objects === undefined) return !(await isCommitted(dir, MANIFEST_FILE, commit, signal));
+  const top = await topOfCommit(objects, commit, folder, signal).catch((err: unknown) => {
+    if (isSkeinError(err, "SOURCE_NOT_FOUND")) return []; // the commit has no such folder
+    throw err;
+  });
+  return !top.some(({ path: name }) => name === MANIFEST_FILE);
 }
 
 /**
@@ -132,7 +152,7 @@ const hasManifest = async (dir: string): Promise<boolean> =>
 export async function openSource(origin: Origin, options: SourceOptions): Promise<OpenedSource> {
   const stack = new AsyncDisposableStack();
   try {
-    const place = await placeOf(origin, stack, options.signal);
+    const place = await placeOf(origin, stack, options.signal, options.objects);
     await refuseElsewhere(origin, place, options);
     const said = await manifestFor(origin, place.reader, options);
     const { source, reader } = await finished(origin, place, said, stack, options);
@@ -217,10 +237,15 @@ interface Place {
   readonly objects?: GitObjects;
 }
 
-async function placeOf(origin: Origin, stack: AsyncDisposableStack, signal: AbortSignal): Promise<Place> {
+async function placeOf(
+  origin: Origin,
+  stack: AsyncDisposableStack,
+  signal: AbortSignal,
+  begun?: GitObjects,
+): Promise<Place> {
   if (origin.kind === "commit") {
     const { repo, commit, folder } = origin;
-    const objects = stack.use(new GitObjects(repo));
+    const objects = begun ?? stack.use(new GitObjects(repo));
     return { reader: commitReader(objects, commit, folder, signal), packed: undefined, objects };
   }
   const stat = await fs.stat(origin.path).catch((err: unknown) => {

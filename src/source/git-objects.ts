@@ -47,6 +47,11 @@ export class GitObjects implements Disposable {
     this.repo = repo;
   }
 
+  /** Starts git, for what will be read: it is there by then. */
+  begin(): void {
+    this.#git ??= this.#start();
+  }
+
   /** @throws SkeinError COMMIT_NOT_FOUND when an object is missing, COMMIT_MISMATCH, GIT_FAILED */
   async read(ids: readonly string[], sink: ObjectSink, signal: AbortSignal): Promise<void> {
     if (ids.length === 0) return;

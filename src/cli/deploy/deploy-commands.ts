@@ -1,5 +1,8 @@
+import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
+import type { Context } from "../command/context.ts";
 import type { Run } from "../command/group.ts";
+import { hasBucket } from "../command/has-bucket.ts";
 import type { DeployFlags } from "./deploy-bodies.ts";
 
 /** build, deploy, plan, rollback. */
@@ -24,8 +27,10 @@ export function registerDeploy(program: Command, run: Run): void {
     )
     .action(async (words: string[], flags: DeployFlags, command: Command) => {
       await run(command, async (context) => {
-        if (flags.watch !== true)
+        if (flags.watch !== true) {
+          await load(context);
           return await (await import("./deploy-bodies.ts")).deploy(context, words, flags);
+        }
         return await (await import("./deploy-watch.ts")).deployWatch(context, words, flags);
       });
     });
@@ -50,6 +55,24 @@ export function registerDeploy(program: Command, run: Run): void {
       );
     });
 }
+
+/**
+ * Loads what deploying takes piece by piece, each in a turn of its own: the line to the hub is opened meanwhile.
+ */
+async function load(context: Context): Promise<void> {
+  // Its failure is told to whoever asks for the operator next.
+  if (!hasBucket({})) context.operator().catch(() => undefined);
+  for (const piece of PIECES) {
+    await setImmediate();
+    await piece();
+  }
+}
+
+const PIECES = [
+  async () => await import("../../app/parse.ts"),
+  async () => await import("../../operator/release.ts"),
+  async () => await import("../../operator/asked.ts"),
+];
 
 function deployLike(command: Command): Command {
   return command
