@@ -26,13 +26,11 @@ const EXEC = 'exec "$@"';
  */
 export function launch({ spec, log, fds, statusPipe, cages, files }: Launch): ChildProcess {
   const { env, script } = carriedEnv(spec.env);
-  const before = [...cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`), EXEC].join(
-    "\n",
-  );
   const after = [script, "export LISTEN_PID=$$", EXEC].join("\n");
-  const argv = [...bounded(files), ...confined(spec), "/bin/sh", "-c", after, "sh", ...spec.argv];
+  const argv = [...caged(cages), ...bounded(files), ...confined(spec), "/bin/sh", "-c", after, "sh"];
+  const [file = "", ...words] = [...argv, ...spec.argv];
   try {
-    const child = spawn("/bin/sh", ["-c", before, "sh", ...argv], {
+    const child = spawn(file, words, {
       cwd: spec.cwd,
       env,
       detached: true,
@@ -46,6 +44,12 @@ export function launch({ spec, log, fds, statusPipe, cages, files }: Launch): Ch
       data: { errno: errnoOf(err), cwd: spec.cwd },
     });
   }
+}
+
+function caged(cages: readonly string[]): string[] {
+  if (cages.length === 0) return [];
+  const enter = cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`);
+  return ["/bin/sh", "-c", [...enter, EXEC].join("\n"), "sh"];
 }
 
 function bounded(files: number | null): string[] {
