@@ -5,7 +5,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import { writeCacheFile } from "../../lib/files.ts";
 import type { Depot, DepotReader } from "../../depot/depot.ts";
 import { readHeadBytes } from "../fetch/blobs.ts";
-import { chunksOf, decodeHead, packName, type ChunkRef, type PackHead } from "../tree/pack.ts";
+import { chunksOf, decodeHead, type ChunkRef, type PackHead } from "../tree/pack.ts";
 
 /** What a depot holds, as far as its packs' heads say. */
 export interface Catalogue {
@@ -39,13 +39,13 @@ export async function readCatalogue(
   cacheDir: string | null,
   signal: AbortSignal,
 ): Promise<Catalogue> {
-  const names = new Set<Digest>();
-  const there = await depot.has(first.map(packName), signal);
-  for (const id of first) if (there.has(packName(id))) names.add(id);
+  const there = new Set<Digest>();
   for await (const name of depot.list("packs/", signal)) {
     const id = name.slice("packs/".length);
-    if (names.size < MAX_HEADS && isDigest(id)) names.add(id);
+    if (isDigest(id)) there.add(id);
   }
+  const names = new Set(first.filter((id) => there.has(id)));
+  for (const id of there) if (names.size < MAX_HEADS) names.add(id);
   return await readHeads(depot, names, cacheDir, signal);
 }
 
