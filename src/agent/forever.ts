@@ -2,7 +2,7 @@ import type { Clock } from "../lib/clock.ts";
 import { isSkeinError, messageOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { retryDelayMs } from "../lib/retry.ts";
-import { until } from "./until.ts";
+import { until } from "../lib/until.ts";
 
 const BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
 

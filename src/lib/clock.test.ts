@@ -16,5 +16,14 @@ test("a time has passed when it is over, and when the clock was set back since i
 
 test("what sleeps for a month is not awake at once", async () => {
   const soon = AbortSignal.timeout(50);
-  await assert.rejects(systemClock.sleep(31 * 86_400_000, soon), { name: "AbortError" });
+  await assert.rejects(systemClock.sleep(31 * 86_400_000, soon), { name: "TimeoutError" });
+});
+
+test("a sleep that is cut short rejects with why, before it began and meanwhile", async () => {
+  const stop = new AbortController();
+  const why = new Error("the hub stops");
+  const asleep = assert.rejects(systemClock.sleep(60_000, stop.signal), why);
+  stop.abort(why);
+  await asleep;
+  await assert.rejects(systemClock.sleep(60_000, stop.signal), why);
 });

@@ -1,5 +1,3 @@
-import timers from "node:timers/promises";
-
 /** Time as an argument: code that waits or dates takes one of these, so tests never sleep. */
 export interface Clock {
   /** Milliseconds since the epoch. */
@@ -16,15 +14,30 @@ export const timerMs = (ms: number): number => Math.min(ms, LONGEST_MS);
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  sleep: async (ms, signal, options = { ref: true }) => {
-    const timer = signal === undefined ? options : { ...options, signal };
+  sleep: async (ms, signal, { ref } = { ref: true }) => {
     for (let left = ms; ;) {
-      await timers.setTimeout(timerMs(left), undefined, timer);
+      await timer(timerMs(left), signal, ref);
       left -= LONGEST_MS;
       if (!(left > 0)) return;
     }
   },
 };
+
+/** Most waits of a server are cut short, and Node's own timer makes an error with its stack for each that is. */
+async function timer(ms: number, signal: AbortSignal | undefined, ref: boolean): Promise<void> {
+  signal?.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const running = setTimeout(resolve, ms);
+  if (!ref) running.unref();
+  const cut = (): void => reject(signal?.reason as Error);
+  signal?.addEventListener("abort", cut, { once: true });
+  try {
+    await promise;
+  } finally {
+    clearTimeout(running);
+    signal?.removeEventListener("abort", cut);
+  }
+}
 
 /** Time that nobody sets, from any start: for what one process compares with its own alone. */
 export const steadyClock: Clock = { ...systemClock, now: () => performance.now() };

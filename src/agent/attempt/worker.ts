@@ -32,7 +32,7 @@ import type { Warning } from "../runtime/warning.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";
 import { stuckAt } from "../reporting/stuck.ts";
 import type { Served } from "../reporting/unwell.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 
 /** Where the bytes of an order's release came from. */
 interface Moved {

@@ -1,5 +1,5 @@
 import type { Clock } from "../../lib/clock.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 
 export interface Waiting {
   readonly withinMs: number;

@@ -22,7 +22,7 @@ import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId, type InstanceRow } from "../runtime/view.ts";
 import type { Source } from "../source/source.ts";
 import { stage } from "./stage.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 import { verifyServing, versionSaid } from "../programs/verify.ts";
 
 /** Leaves room for the command's own way within the second that `stop --now` promises. */

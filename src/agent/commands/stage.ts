@@ -15,7 +15,7 @@ import { collectGarbage } from "../installs/gc.ts";
 import { isPassing } from "../attempt/passing.ts";
 import { newRecord } from "../attempt/records.ts";
 import type { AppName } from "../installs/releases.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 
 const BACKOFF = { baseMs: 500, maxMs: 60_000 } as const;
 

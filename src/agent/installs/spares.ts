@@ -6,7 +6,7 @@ import { dropSpares, makeSpare, type SpareWish } from "../../release/install/spa
 import type { AppRecord, Records } from "../attempt/records.ts";
 import type { AppFolders } from "./folders.ts";
 import { tellStuck } from "./tell-stuck.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 
 export interface SparesOptions {
   readonly clock: Clock;

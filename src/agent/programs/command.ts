@@ -5,7 +5,7 @@ import { carriedEnv } from "../../lib/carried-env.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
 import { cutLines } from "../../lib/lines.ts";
 import { withoutRights } from "../../keeper/launch.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 
 /** Who a command runs as; undefined where the agent is not root. */
 export interface RunAs {

@@ -7,7 +7,7 @@ import type { Log } from "../../lib/log.ts";
 import { forever, type ForeverOptions } from "../forever.ts";
 import type { RegistryHost } from "./registry-host.ts";
 import type { PortTable, Source } from "../source/source.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 
 /** Longest wait for the table of now, in ms: a hub that is away for longer must not hold a deployment up for ever. */
 const REFRESH_MS = 30_000;

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import type { KeyId, ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { parseDurationMs } from "../../lib/units.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 
 /** A caller, as the capability in its URL names it. */
 export interface Caller {

@@ -11,7 +11,7 @@ import { digestOf, isKeyId, type KeyId } from "../../lib/ids.ts";
 import type { DocumentBody } from "../../trust/documents.ts";
 import { digestOfEnvelope, readUnverified } from "../../trust/envelope.ts";
 import type { PeerHints, Source } from "./source.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 
 /**
  * A folder instead of a hub, for machines without a network to one: `wanted/<node>.json` is what a hub would answer

@@ -7,7 +7,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
-import { until } from "../until.ts";
+import { until } from "../../lib/until.ts";
 import { rootFolder, type PackagePlace } from "./place.ts";
 import { jsonIn } from "../../lib/json.ts";
 

@@ -1,4 +1,4 @@
-import { timerMs } from "../lib/clock.ts";
+import { timerMs } from "./clock.ts";
 
 /**
  * A signal that aborts when one of `parents` does, or after `ms`, until it is disposed of. Unlike `AbortSignal.any`,
@@ -9,10 +9,13 @@ export interface Until extends Disposable {
   readonly abort: () => void;
 }
 
+/** As each abort without a reason would make one of its own, with a stack that nobody reads. */
+const OVER = new DOMException("This operation was aborted", "AbortError");
+
 export function until(parents: readonly AbortSignal[], ms?: number): Until {
   const controller = new AbortController();
   const stop = (): void => {
-    controller.abort();
+    controller.abort(OVER);
   };
   for (const parent of parents) {
     if (parent.aborted) controller.abort(parent.reason);
