@@ -28,46 +28,46 @@ import { keys, type TicketRecord } from "../records/keys.ts";
 const MOST_LEAP = 1000;
 
 interface Resolved {
-  /** What it was made from; another stamp means: look again. */
-  readonly stamp: string;
   readonly identity: Identity | undefined;
   /** Does the charter in force list who invited it? Else it is no member. */
   readonly isVouched: boolean;
+  readonly isRevoked: boolean;
 }
 
 const STRANGER = { identity: undefined, isVouched: false } as const;
+/** What decides who a node is; its own words do not. */
+const PARTS: ReadonlySet<string> = new Set(["ticket", "enrol", "label", "revoke"]);
 
 export class Nodes {
   readonly #core: Core;
   readonly #charters: Charters;
-  readonly #resolved = new Map<KeyId, Resolved>();
+  /** Asked for with each look at a node: found out once, until one of its documents changes, or the charter. */
+  readonly #resolved = new Map<string, Resolved>();
   #all: readonly KeyId[] | undefined;
 
   constructor(core: Core, charters: Charters) {
     this.#core = core;
     this.#charters = charters;
-    const stop = core.mirror.onChange((changed) => {
-      if (changed.some((key) => key.endsWith("/enrol"))) this.#all = undefined;
-    });
+    const stop = core.mirror.onChange((changed) => this.#forget(changed));
     core.signal.addEventListener("abort", stop, { once: true });
   }
 
   /** A member's verified identity; undefined for strangers and for those that were revoked. */
   identity(node: KeyId): Identity | undefined {
-    const { identity, isVouched } = this.#resolve(node);
-    return isVouched && !this.revoked(node) ? identity : undefined;
+    const { identity, isVouched, isRevoked } = this.#resolve(node);
+    return isVouched && !isRevoked ? identity : undefined;
   }
 
   /** Who was let in by somebody whom a charter has dropped since, and is no member any more. */
   unvouched(): Identity[] {
     return this.all().flatMap((node) => {
-      const { identity, isVouched } = this.#resolve(node);
-      return isVouched || this.revoked(node) ? [] : (identity ?? []);
+      const { identity, isVouched, isRevoked } = this.#resolve(node);
+      return isVouched || isRevoked ? [] : (identity ?? []);
     });
   }
 
   revoked(node: KeyId): boolean {
-    return this.#core.mirror.get(keys.node(node, "revoke")) !== undefined;
+    return this.#resolve(node).isRevoked;
   }
 
   membership(node: KeyId): "member" | "revoked" | undefined {
@@ -237,21 +237,29 @@ export class Nodes {
     return node;
   }
 
-  #resolve(node: KeyId): Omit<Resolved, "stamp"> {
-    const { mirror } = this.#core;
-    const label = mirror.entry(keys.node(node, "label"));
-    const enrol = mirror.entry(keys.node(node, "enrol"));
-    if (enrol.value === undefined) return STRANGER;
-    const stamp = `${this.#charters.current?.version}.${enrol.modRevision}.${label.modRevision}`;
+  #resolve(node: KeyId): Resolved {
     const known = this.#resolved.get(node);
-    if (known?.stamp === stamp) return known;
-    const resolved = { stamp, ...this.#verify(node, label.value) };
+    if (known !== undefined) return known;
+    const { mirror } = this.#core;
+    const isRevoked = mirror.get(keys.node(node, "revoke")) !== undefined;
+    if (mirror.get(keys.node(node, "enrol")) === undefined) return { ...STRANGER, isRevoked };
+    const resolved = { ...this.#verify(node, mirror.get(keys.node(node, "label"))), isRevoked };
     this.#resolved.set(node, resolved);
     return resolved;
   }
 
+  #forget(changed: readonly string[]): void {
+    for (const key of changed) {
+      if (key.startsWith(keys.charters)) this.#resolved.clear();
+      if (!key.startsWith(keys.nodes)) continue;
+      const [, , node = "", part = ""] = key.split("/");
+      if (PARTS.has(part)) this.#resolved.delete(node);
+      if (part === "enrol") this.#all = undefined;
+    }
+  }
+
   /** Under the current charter, as everybody else sees it: a birth that it no longer vouches for makes no member. */
-  #verify(node: KeyId, label: Envelope | undefined): Omit<Resolved, "stamp"> {
+  #verify(node: KeyId, label: Envelope | undefined): Omit<Resolved, "isRevoked"> {
     try {
       const { charter: current, pin } = this.#charters.need();
       const documents = this.documents(node);

@@ -57,10 +57,16 @@ export class Presence {
   readonly #core: Core;
   readonly #nodes: Nodes;
   readonly #live = new Map<KeyId, Live>();
+  /** What nodes said last, as the mirror has it: asked for with each look at a node. */
+  readonly #views = new Map<string, ViewRecord>();
 
   constructor(core: Core, nodes: Nodes) {
     this.#core = core;
     this.#nodes = nodes;
+    const stop = core.mirror.onChange((changed) => {
+      for (const key of changed) if (key.endsWith("/view")) this.#views.delete(key.split("/")[2] ?? "");
+    });
+    core.signal.addEventListener("abort", stop, { once: true });
     const now = core.clock.now();
     // Those who were there when the hub stopped have the usual time to call again.
     for (const node of nodes.all()) {
@@ -249,7 +255,12 @@ export class Presence {
   }
 
   #view(node: KeyId): ViewRecord {
-    return this.#core.mirror.get(keys.view(node)) ?? NOTHING_KNOWN;
+    const known = this.#views.get(node);
+    if (known !== undefined) return known;
+    const view = this.#core.mirror.get(keys.view(node));
+    if (view === undefined) return NOTHING_KNOWN;
+    this.#views.set(node, view);
+    return view;
   }
 
   #changes(node: KeyId, view: ViewRecord): Op[] {

@@ -10,8 +10,13 @@ test("a call's signal tells that its caller has gone, or that the hub stops, and
   const stop = new AbortController();
   const calls = new OpenCalls(stop.signal);
   const begun: { path: string; signal: AbortSignal; closed: Promise<unknown> }[] = [];
+  const late = Promise.withResolvers<AbortSignal>();
   const server = http.createServer((req, res) => {
-    begun.push({ path: req.url ?? "", signal: calls.begin(res), closed: once(res, "close") });
+    if (req.url === "/late") {
+      res.once("close", () => late.resolve(calls.signalOf(res)));
+      return;
+    }
+    begun.push({ path: req.url ?? "", signal: calls.signalOf(res), closed: once(res, "close") });
     if (req.url === "/answered") res.end("done");
   });
   server.listen(0, "127.0.0.1");
@@ -32,11 +37,15 @@ test("a call's signal tells that its caller has gone, or that the hub stops, and
   await of("/answered").closed;
   (await ask("/cut")).destroy();
   await of("/cut").closed;
+  const gone = http.get({ port, host: "127.0.0.1", path: "/late", agent: false });
+  gone.on("error", () => undefined);
+  setTimeout(() => gone.destroy(), 20);
+  assert.equal(((await late.promise).reason as { code: string }).code, "INTERRUPTED", "asked for afterwards");
   await ask("/held");
   assert.ok(!of("/held").signal.aborted);
   stop.abort(new Error("the end"));
   assert.equal((of("/held").signal.reason as Error).message, "the end");
   assert.equal((of("/cut").signal.reason as { code: string }).code, "INTERRUPTED");
   assert.ok(!of("/answered").signal.aborted);
-  assert.ok(calls.begin(new http.ServerResponse(new http.IncomingMessage(null as never))).aborted);
+  assert.ok(calls.signalOf(new http.ServerResponse(new http.IncomingMessage(null as never))).aborted);
 });

@@ -2,8 +2,9 @@ import type http from "node:http";
 import { SkeinError } from "../../lib/errors.ts";
 
 /**
- * A signal for each request: aborted when its caller goes before it was answered, or when the hub stops. Most requests
- * are answered, and cost nothing more then; `AbortSignal.any` would make a chain of weak links for each.
+ * Signals of requests: aborted when the caller goes before it was answered, or when the hub stops. Made for handlers
+ * that ask for one; most requests are answered, and cost nothing more then. `AbortSignal.any` would make a chain of weak
+ * links for each.
  */
 export class OpenCalls {
   readonly #stop: AbortSignal;
@@ -17,14 +18,19 @@ export class OpenCalls {
     stop.addEventListener("abort", abort, { once: true });
   }
 
-  begin(res: http.ServerResponse): AbortSignal {
+  signalOf(res: http.ServerResponse): AbortSignal {
     const call = new AbortController();
-    if (this.#stop.aborted) call.abort(this.#stop.reason);
-    this.#open.add(call);
-    res.once("close", () => {
+    const closed = (): void => {
       this.#open.delete(call);
       if (!res.writableFinished) call.abort(new SkeinError("INTERRUPTED", "the caller has gone"));
-    });
+    };
+    if (this.#stop.aborted) call.abort(this.#stop.reason);
+    if (res.closed) {
+      closed();
+      return call.signal;
+    }
+    this.#open.add(call);
+    res.once("close", closed);
     return call.signal;
   }
 }

@@ -77,7 +77,7 @@ async function answer(
   res: http.ServerResponse,
 ): Promise<void> {
   const { name, route, params, caller, url } = admit(parts, req);
-  const signal = calls.begin(res);
+  let signal: AbortSignal | undefined;
   const body =
     route.body === undefined
       ? NO_BODY
@@ -94,7 +94,9 @@ async function answer(
     text: body.text,
     req,
     res,
-    signal,
+    get signal() {
+      return (signal ??= calls.signalOf(res));
+    },
   });
   if (result === undefined) return;
   if (route.lines === undefined) await answerJson(req, res, result);

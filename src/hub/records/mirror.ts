@@ -33,8 +33,9 @@ const NOT_KEPT = ["/receipts/", "/rosters/"] as const;
 
 export class Mirror {
   readonly #store: Store;
-  /** The first two names of a key, `/nodes/KID/` → its cells by key: a node's own are found among ten thousand's. */
-  readonly #folders = new Map<string, Map<string, Cell>>();
+  readonly #cells = new Map<string, Cell>();
+  /** The first two names of a key, `/nodes/KID/` → its keys: a node's own are found among ten thousand's. */
+  readonly #folders = new Map<string, Set<string>>();
   /** `/nodes/` → its folders. */
   readonly #within = new Map<string, Set<string>>();
   readonly #listeners = new Set<Listener>();
@@ -60,13 +61,13 @@ export class Mirror {
   }
 
   get<T>(key: Key<T>): T | undefined {
-    const cell = this.#folders.get(folderOf(key))?.get(key);
+    const cell = this.#cells.get(key);
     return cell === undefined ? undefined : (parsedOf(cell) as T);
   }
 
   /** With the revision to compare with; 0 when there is none. */
   entry<T>(key: Key<T>): { readonly value: T | undefined; readonly modRevision: number } {
-    const cell = this.#folders.get(folderOf(key))?.get(key);
+    const cell = this.#cells.get(key);
     if (cell === undefined) return { value: undefined, modRevision: 0 };
     return { value: parsedOf(cell) as T, modRevision: cell.modRevision };
   }
@@ -76,8 +77,9 @@ export class Mirror {
     const found: Cached<T>[] = [];
     const folder = folderOf(prefix);
     for (const name of this.#within.get(folder) ?? [folder]) {
-      for (const [key, cell] of this.#folders.get(name) ?? []) {
-        if (!key.startsWith(prefix)) continue;
+      for (const key of this.#folders.get(name) ?? []) {
+        const cell = key.startsWith(prefix) ? this.#cells.get(key) : undefined;
+        if (cell === undefined) continue;
         found.push({ key, value: parsedOf(cell) as T, modRevision: cell.modRevision });
       }
     }
@@ -117,7 +119,8 @@ export class Mirror {
   async #load(): Promise<void> {
     const { entries, revision } = await this.#store.range("");
     // What went while the history of it was compacted away is told as gone, too.
-    const keys = new Set([...this.#folders.values()].flatMap((folder) => [...folder.keys()]));
+    const keys = new Set(this.#cells.keys());
+    this.#cells.clear();
     this.#folders.clear();
     this.#within.clear();
     for (const { key, value, modRevision } of entries) {
@@ -141,10 +144,16 @@ export class Mirror {
 
   #put(key: string, cell: Cell): void {
     if (NOT_KEPT.some((prefix) => key.startsWith(prefix))) return;
+    const isNew = !this.#cells.has(key);
+    this.#cells.set(key, cell);
+    if (isNew) this.#place(key);
+  }
+
+  #place(key: string): void {
     const name = folderOf(key);
     const known = this.#folders.get(name);
-    if (known !== undefined) return void known.set(key, cell);
-    this.#folders.set(name, new Map([[key, cell]]));
+    if (known !== undefined) return void known.add(key);
+    this.#folders.set(name, new Set([key]));
     const top = topOf(key);
     const others = this.#within.get(top);
     if (others === undefined) this.#within.set(top, new Set([name]));
@@ -152,6 +161,7 @@ export class Mirror {
   }
 
   #delete(key: string): void {
+    if (!this.#cells.delete(key)) return;
     const name = folderOf(key);
     const folder = this.#folders.get(name);
     folder?.delete(key);

@@ -43,10 +43,13 @@ export class Case {
   readonly #parts: CaseParts;
   readonly #names: ReadonlyMap<KeyId, string>;
   #version: number;
-  #change = Promise.withResolvers<void>();
+  /** Made for whoever waits for it. */
+  #change: PromiseWithResolvers<void> | undefined;
   readonly #receipts = new Map<KeyId, Receipt>();
   readonly #progress = new Map<KeyId, Progress>();
   #here = "";
+  /** Whom the selector names: a changed identity is another object. */
+  readonly #selected = new WeakMap<Identity, boolean>();
   #cached: { readonly modRevision: number; readonly rollout: Rollout } | undefined;
   #plan: Plan | undefined;
 
@@ -70,13 +73,13 @@ export class Case {
 
   set version(version: number) {
     this.#version = version;
-    this.#change.resolve();
-    this.#change = Promise.withResolvers();
+    this.#change?.resolve();
+    this.#change = undefined;
   }
 
   /** Resolves when the version rises next. */
   get change(): Promise<void> {
-    return this.#change.promise;
+    return (this.#change ??= Promise.withResolvers()).promise;
   }
 
   /** What was decided so far; undefined before the first decision. */
@@ -123,7 +126,7 @@ export class Case {
   meant(node: KeyId): boolean {
     const { nodes } = this.#parts;
     const identity = nodes.members().get(node);
-    return identity === undefined ? !nodes.revoked(node) : matches(this.selector, identity);
+    return identity === undefined ? !nodes.revoked(node) : this.#selects(identity);
   }
 
   /** Nodes come and go without a word about the order in the store: whoever follows it is to see it. */
@@ -175,6 +178,12 @@ export class Case {
     return !presence.hasReported(node) || (presence.app(node, app, env)?.release ?? null) !== null;
   }
 
+  #selects(identity: Identity): boolean {
+    const known = this.#selected.get(identity) ?? matches(this.selector, identity);
+    this.#selected.set(identity, known);
+    return known;
+  }
+
   #take(value: string): void {
     const receipt = readUnverified(storedEnvelope(value), "receipt.1");
     this.#receipts.set(receipt.node, receipt);
@@ -220,7 +229,7 @@ export class Case {
       const { node, name } = identity;
       const elsewhere = newer.some((selector) => matches(selector, identity));
       if (elsewhere) nodes.delete(node);
-      else if (!nodes.has(node) && matches(this.selector, identity)) nodes.set(node, this.#node(node, name));
+      else if (!nodes.has(node) && this.#selects(identity)) nodes.set(node, this.#node(node, name));
     }
   }
 

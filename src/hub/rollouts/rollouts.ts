@@ -9,6 +9,7 @@ import type { RolloutView, Steering } from "../../api/schemas.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
+import { until } from "../../lib/until.ts";
 import type { Facts } from "../../rollout/facts.ts";
 import { canPlan, NO_LAYOUT, planOf, type Layout, type Plan } from "../../rollout/plan.ts";
 import { gateOf, isUnderWay, newRollout, type Gate, type Rollout } from "../../rollout/rollout.ts";
@@ -69,6 +70,8 @@ class Controller implements Rollouts {
   /** What cases look at: the members are gathered once for all of them, until nodes change. */
   readonly #shared: CaseParts;
   #members: ReadonlyMap<KeyId, Identity> | undefined;
+  /** The orders that matter, until orders or settles change. */
+  #wanted: ReadonlyMap<Digest, OrderRecord> | undefined;
   /** Receipts to read: order → nodes. */
   readonly #receipts = new Map<string, Set<string>>();
   #wake = Promise.withResolvers<undefined>();
@@ -117,14 +120,12 @@ class Controller implements Rollouts {
     const asked = clock.now();
     for (let one = await this.#caseOf(order); one !== undefined; one = await this.#caseOf(order)) {
       one.lookAround();
-      const isOver = one.rollout !== undefined && !isUnderWay(one.rollout);
       const gatherMs = Math.max(GATHER_MS, one.members.length);
       const leftMs = asked + (one.version === after ? waitMs : Math.min(waitMs, gatherMs)) - clock.now();
-      if (isOver || leftMs <= 0) return viewOf(one);
-      const over = new AbortController();
-      const sleep = clock.sleep(Math.min(leftMs, GATHER_MS), AbortSignal.any([signal, over.signal]));
-      await Promise.race([one.change, sleep.catch(() => undefined)]);
-      over.abort();
+      if (isOver(one) || leftMs <= 0) return viewOf(one);
+      // What is news already may be told with more; the end is told at once.
+      const isEnough = one.version === after ? () => true : () => isOver(one);
+      await this.#changed(one, Math.min(leftMs, GATHER_MS), isEnough, signal);
       signal.throwIfAborted();
     }
     return undefined;
@@ -154,6 +155,15 @@ class Controller implements Rollouts {
 
   // Private
 
+  /** Until it changed so that that is enough, or `ms` are over. */
+  async #changed(one: Case, ms: number, isEnough: () => boolean, signal: AbortSignal): Promise<void> {
+    using nap = until([signal]);
+    const slept = this.#parts.core.clock.sleep(ms, nap.signal).then(nap.abort, nap.abort);
+    do await Promise.race([one.change, slept]);
+    while (!nap.signal.aborted && !isEnough());
+    nap.abort();
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { promise: news } = (this.#wake = Promise.withResolvers<undefined>());
@@ -164,11 +174,11 @@ class Controller implements Rollouts {
         return RETRY_MS;
       });
       await breathe(performance.now() - began, signal);
-      const over = new AbortController();
-      const sleep = this.#parts.core.clock.sleep(waitMs, AbortSignal.any([signal, over.signal]));
-      await Promise.race([news, sleep]).catch(() => undefined);
+      using over = until([signal]);
+      const sleep = this.#parts.core.clock.sleep(waitMs, over.signal).catch(() => undefined);
+      await Promise.race([news, sleep]);
       over.abort();
-      await sleep.catch(() => undefined);
+      await sleep;
     }
   }
 
@@ -178,6 +188,7 @@ class Controller implements Rollouts {
       const [, folder = "", id = "", what = ""] = key.split("/");
       if (folder === "receipts") this.#receipts.set(id, (this.#receipts.get(id) ?? new Set()).add(what));
       if (isOfMembers(folder, what)) this.#members = undefined;
+      if (folder === "orders" || folder === "settles") this.#wanted = undefined;
       news ||= NEWS.has(folder);
     }
     if (news) this.#wake.resolve(undefined);
@@ -188,9 +199,7 @@ class Controller implements Rollouts {
     // Where the clock was set back, the wait for nodes to call begins anew, and is as short as ever.
     this.#since = Math.min(this.#since, this.#parts.core.clock.now());
     await this.#readReceipts();
-    const wanted = this.#wanted();
-    await pruneOrders(this.#parts, wanted, this.#parts.ordersKept);
-    for (const digest of this.#cases.keys()) if (!wanted.has(digest)) this.#cases.delete(digest);
+    const wanted = this.#wanted ?? (await this.#looked());
     let waitMs = LOOK_MS;
     for (const record of wanted.values()) {
       const one = this.#cases.get(record.digest) ?? (await this.#open(record));
@@ -202,8 +211,21 @@ class Controller implements Rollouts {
     return waitMs;
   }
 
+  /** What matters from now on; what does not, is forgotten. */
+  async #looked(): Promise<ReadonlyMap<Digest, OrderRecord>> {
+    const wanted = this.#ordersThatMatter();
+    // Before they are pruned: what changes meanwhile is looked at in the next pass.
+    this.#wanted = wanted;
+    await pruneOrders(this.#parts, wanted, this.#parts.ordersKept).catch((err: unknown) => {
+      this.#wanted = undefined;
+      throw err;
+    });
+    for (const digest of this.#cases.keys()) if (!wanted.has(digest)) this.#cases.delete(digest);
+    return wanted;
+  }
+
   /** Per selector the newest order and the newest that stands; another selector may name other nodes. */
-  #wanted(): Map<Digest, OrderRecord> {
+  #ordersThatMatter(): Map<Digest, OrderRecord> {
     const { orders } = this.#parts;
     const wanted = new Map<Digest, OrderRecord>();
     for (const place of orders.appEnvs()) {
@@ -357,6 +379,8 @@ class Controller implements Rollouts {
     one.version = Math.max(one.version + 1, revision);
   }
 }
+
+const isOver = ({ rollout }: Case): boolean => rollout !== undefined && !isUnderWay(rollout);
 
 /** What a node says of itself, with every report, makes it no other member. */
 function isOfMembers(folder: string, what: string): boolean {
