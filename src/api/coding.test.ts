@@ -4,7 +4,16 @@ import { randomBytes } from "node:crypto";
 import test from "node:test";
 import { promisify } from "node:util";
 import zlib from "node:zlib";
-import { contentIn, contentOf, decode, encode, encodeContent, sharedOf } from "./coding.ts";
+import {
+  contentIn,
+  contentOf,
+  decode,
+  encode,
+  encodeContent,
+  partOf,
+  sharedOf,
+  type Content,
+} from "./coding.ts";
 import { packJson } from "./packed-json.ts";
 
 const envelope = { t: "ticket.1", p: randomBytes(400).toString("base64url"), s: [] };
@@ -18,8 +27,11 @@ const fields = {
   commands: [],
 };
 
+const wholeOf = (said: object): Content => contentOf([partOf(JSON.stringify(said))]);
+const textOf = ({ parts }: Content): Buffer => Buffer.concat(parts);
+
 test("an answer's content is known by its etag, without what belongs to the moment", () => {
-  const content = contentOf(fields);
+  const content = wholeOf(fields);
   const answer = { etag: content.etag, ...fields, beacon: envelope, lastReceipts: [envelope] };
   assert.deepEqual(contentIn(JSON.parse(JSON.stringify(answer))), content);
   assert.equal(contentIn({ ...answer, duplicate: true }), undefined);
@@ -28,7 +40,7 @@ test("an answer's content is known by its etag, without what belongs to the mome
 });
 
 test("what is coded after a content costs what is new in it", async () => {
-  const content = sharedOf(contentOf(fields));
+  const content = sharedOf(wholeOf(fields));
   const news = Buffer.from(JSON.stringify({ ...fields, commands: ["something"] }));
   const coded = await encode(news, content);
   assert.ok(coded.length < 64, String(coded.length));
@@ -40,18 +52,28 @@ test("what is coded after a content costs what is new in it", async () => {
 });
 
 test("an answer is coded as its JSON is, whatever was packed apart and before", async () => {
-  const held = contentOf(fields);
+  const held = wholeOf(fields);
   const said = Buffer.from(JSON.stringify({ boot: "ab".repeat(30), receipts: [envelope] }));
   const shared = sharedOf(held, said);
-  const next = contentOf({ ...fields, commands: [envelope] });
-  const json = Buffer.from(`{"etag":"${next.etag}",${next.text.toString("utf8").slice(1)}`);
+  const next = wholeOf({ ...fields, commands: [envelope] });
+  const json = Buffer.from(`{"etag":"${next.etag}",${textOf(next).toString("utf8").slice(1)}`);
   for (let time = 0; time < 2; time++) {
     const coded = await encodeContent(next, shared);
     assert.deepEqual(coded, await encode(json, shared));
     assert.deepEqual(await decode(coded, 10_000, shared), json);
   }
-  const together = packJson(Buffer.concat([held.text, said]));
-  assert.deepEqual(Buffer.concat([packJson(held.text), packJson(said)]), together, "as older sides pack it");
+  const text = textOf(next).toString("utf8");
+  const cut = text.indexOf('"commands"');
+  const inParts = contentOf([partOf(text.slice(0, cut)), partOf(text.slice(cut))]);
+  assert.equal(inParts.etag, next.etag);
+  assert.deepEqual(await encodeContent(inParts, shared), await encode(json, shared));
+  assert.deepEqual(await decode(await encode(said, sharedOf(inParts)), 10_000, sharedOf(next)), said);
+  const together = packJson(Buffer.concat([textOf(held), said]));
+  assert.deepEqual(
+    Buffer.concat([packJson(textOf(held)), packJson(said)]),
+    together,
+    "as older sides pack it",
+  );
 });
 
 test("a content that is larger than a window's usual size is found in whole", async () => {
@@ -59,10 +81,10 @@ test("a content that is larger than a window's usual size is found in whole", as
     ...fields,
     charters: Array.from({ length: 2000 }, () => ({ ...envelope, p: randomBytes(400).toString("hex") })),
   };
-  const content = contentOf(many);
-  const coded = await encode(content.text, sharedOf(content));
+  const content = wholeOf(many);
+  const coded = await encode(textOf(content), sharedOf(content));
   assert.ok(coded.length < 1000, String(coded.length));
-  assert.deepEqual(await decode(coded, content.text.length, sharedOf(content)), content.text);
+  assert.deepEqual(await decode(coded, textOf(content).length, sharedOf(content)), textOf(content));
 });
 
 test("a body that would inflate past its bound is refused, and so is one that wants too large a window", async () => {
@@ -90,7 +112,7 @@ test("hundreds of large bodies that are coded at once take the memory of a few",
     import { encode, sharedOf } from ${JSON.stringify(module)};
     const peak = () => Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) / 1024;
     const body = () => Buffer.from(JSON.stringify(Array.from({ length: 2000 }, () => randomBytes(16).toString("hex"))));
-    const held = sharedOf({ etag: "one", text: body() });
+    const held = sharedOf({ etag: "one", parts: [body()] });
     const next = body();
     const before = peak();
     await Promise.all(Array.from({ length: 300 }, async () => await encode(next, held)));

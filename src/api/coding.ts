@@ -23,21 +23,24 @@ export const AFTER_HEADER = "skein-after";
 /** An answer to `wanted`, less what belongs to the moment: what later bodies may be coded after. */
 export interface Content {
   readonly etag: string;
-  /** The JSON of all that `etag` stands for. */
-  readonly text: Buffer;
+  /**
+   * The JSON of all that `etag` stands for. Where one part ends and the next begins stands neither a letter nor a digit,
+   * so they are packed apart as they are together: what several nodes are told, or one again, is the same part.
+   */
+  readonly parts: readonly Buffer[];
 }
 
 /** A dictionary that both sides hold, and how a request names it. */
 export interface Shared {
   readonly tag: string;
-  /** One after the other, each a whole JSON object: so they are packed apart as they are together. */
+  /** One after the other, as a content's; a report is one of them. */
   readonly parts: readonly Buffer[];
 }
 
 /** @param said the last report of the node, as JSON, where the hub took one since it started */
-export function sharedOf({ etag, text }: Content, said?: Buffer): Shared {
-  if (said === undefined) return { tag: etag, parts: [text] };
-  return { tag: `${etag}.${digestOf(said).slice(0, SAID_DIGITS)}`, parts: [text, said] };
+export function sharedOf({ etag, parts }: Content, said?: Buffer): Shared {
+  if (said === undefined) return { tag: etag, parts };
+  return { tag: `${etag}.${digestOf(said).slice(0, SAID_DIGITS)}`, parts: [...parts, said] };
 }
 
 /** 96 bits: enough to tell any two contents of a node apart. */
@@ -70,16 +73,19 @@ function inLanes<Args extends unknown[], T>(
   };
 }
 
-export function contentOf(fields: Omit<Wanted, "etag" | "beacon" | "lastReceipts">): Content {
-  const text = unpooled(Buffer.from(JSON.stringify(fields)));
-  return { etag: digestOf(text).slice(0, ETAG_DIGITS), text };
+/** @param parts see Content; none shares its memory with what is not kept */
+export function contentOf(parts: readonly Buffer[]): Content {
+  return { etag: digestOf(Buffer.concat(parts)).slice(0, ETAG_DIGITS), parts };
 }
+
+/** A part of a content, or a whole one. */
+export const partOf = (json: string): Buffer => unpooled(Buffer.from(json));
 
 /** The content of an answer as it came, or undefined when its etag does not stand for what it says. */
 export function contentIn(answer: unknown): Content | undefined {
   if (typeof answer !== "object" || answer === null || !("etag" in answer)) return undefined;
   const { etag, beacon: _beacon, lastReceipts: _receipts, ...fields } = answer as Wanted;
-  const content = contentOf(fields);
+  const content = contentOf([partOf(JSON.stringify(fields))]);
   return content.etag === etag ? content : undefined;
 }
 
@@ -90,12 +96,13 @@ export async function encode(body: Buffer, after?: Shared): Promise<Buffer> {
 }
 
 /** An answer to `wanted`, less what belongs to the moment, after what was told before. */
-export async function encodeContent({ etag, text }: Content, after: Shared): Promise<Buffer> {
+export async function encodeContent({ etag, parts }: Content, after: Shared): Promise<Buffer> {
   const begin = packJson(Buffer.from(`{"etag":"${etag}",`));
-  return await compressed(Buffer.concat([begin, packedOnce(text).subarray(1)]), dictionaryOf(after));
+  const packed = Buffer.concat(parts.map(packedOnce));
+  return await compressed(Buffer.concat([begin, packed.subarray(1)]), dictionaryOf(after));
 }
 
-/** What a node was told is coded once, and then coded after: an answer, the report that follows, the next answer. */
+/** What nodes were told is coded, and then coded after: an answer, the report that follows, the next answer. */
 const PACKED = new WeakMap<Buffer, Buffer>();
 
 function packedOnce(bytes: Buffer): Buffer {

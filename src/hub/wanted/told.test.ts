@@ -5,7 +5,7 @@ import type { KeyId } from "../../lib/ids.ts";
 import { Told } from "./told.ts";
 
 const node = (n: number): KeyId => String(n).padStart(32, "0") as KeyId;
-const content = (etag: string, bytes = 10): Content => ({ etag, text: Buffer.alloc(bytes) });
+const content = (etag: string, bytes = 10): Content => ({ etag, parts: [Buffer.alloc(bytes)] });
 
 test("of each node the last two contents are remembered", () => {
   const told = new Told();

@@ -72,6 +72,8 @@ export class Told {
   }
 }
 
+/** Parts that several nodes were told are counted for each, though they take their memory once. */
 function sizeOf({ contents, said }: Talk): number {
-  return contents.reduce((sum, { text }) => sum + text.length, said?.length ?? 0);
+  const parts = contents.flatMap((content) => content.parts);
+  return parts.reduce((sum, { length }) => sum + length, said?.length ?? 0);
 }

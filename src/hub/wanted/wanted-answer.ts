@@ -8,7 +8,8 @@ import type { Told } from "./told.ts";
 
 export interface Answer {
   readonly content: Content;
-  readonly wanted: Wanted;
+  /** With what belongs to the moment. */
+  readonly whole: () => Promise<Wanted>;
 }
 
 /**
@@ -18,7 +19,7 @@ export interface Answer {
  */
 export async function sendWanted(
   call: { readonly req: http.IncomingMessage; readonly res: http.ServerResponse },
-  { content, wanted }: Answer,
+  { content, whole }: Answer,
   node: KeyId,
   told: Told,
   along?: AlongBlob,
@@ -33,7 +34,7 @@ export async function sendWanted(
     res.end(bytes);
     return;
   }
-  const body = Buffer.from(JSON.stringify(wanted));
+  const body = Buffer.from(JSON.stringify(await whole()));
   if (codings.size === 0) return sendBody(res, 200, body, { etag: content.etag });
   return sendBody(res, 200, await encode(body), { "content-encoding": CODED });
 }

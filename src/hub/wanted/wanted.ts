@@ -2,10 +2,8 @@
  * What one node should run, as a level: whoever missed everything converges from one answer. Only documents that it
  * can verify itself, and the gates that pace it. A poll waits until the answer differs from the one that it knows.
  */
-import { contentOf } from "../../api/coding.ts";
 import type { InstanceReport } from "../../api/parts.ts";
-import type { NodeDocuments } from "../../api/member-schemas.ts";
-import type { WantedApp } from "../../api/schemas.ts";
+import type { Wanted } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { type Digest, type KeyId } from "../../lib/ids.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
@@ -24,7 +22,7 @@ import type { AppEnv, Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
 import type { Receipts } from "../orders/receipts.ts";
 import type { Releases } from "../orders/releases.ts";
-import { goesAlong } from "./rosters.ts";
+import { Contents, type AnswerStuff, type AppStuff } from "./contents.ts";
 import { Told } from "./told.ts";
 import type { Answer } from "./wanted-answer.ts";
 import { hasPassed } from "../../lib/clock.ts";
@@ -50,14 +48,7 @@ const BEACON_MS = 1000;
 const DECISION_MS = 1500;
 
 /** What an answer is made of: little work, where making it is much. */
-interface Stuff {
-  readonly catchingUp: boolean;
-  readonly members: number;
-  readonly duplicate: boolean;
-  readonly charters: readonly Envelope[];
-  readonly documents: NodeDocuments;
-  readonly apps: readonly AppStuff[];
-  readonly commands: readonly Envelope[];
+interface Stuff extends AnswerStuff {
   /** Differs where the answer would. */
   readonly stamp: string;
   /** Differs where more than a settle does: then the answer cannot wait. */
@@ -65,14 +56,6 @@ interface Stuff {
 }
 
 type News = "none" | "settle" | "urgent";
-
-interface AppStuff {
-  readonly place: AppEnv;
-  readonly records: readonly OrderRecord[];
-  readonly settles: readonly SettleRecord[];
-  readonly releases: readonly Envelope[];
-  readonly gates: WantedApp["gates"];
-}
 
 export class WantedDesk {
   /** What each node was told last. */
@@ -86,10 +69,12 @@ export class WantedDesk {
   /** Of the last answer that was made for a node, and its etag. */
   readonly #made = new Map<KeyId, Pick<Stuff, "stamp" | "urgent"> & { readonly etag: string }>();
   readonly #numbers = new Numbers();
+  readonly #contents: Contents;
   #beacon: { readonly at: number; readonly envelope: Promise<Envelope> } | undefined;
 
   constructor(parts: WantedParts) {
     this.#parts = parts;
+    this.#contents = new Contents(parts.orders);
     const stop = parts.core.mirror.onChange((changed) => this.#wakeFor(changed));
     parts.core.signal.addEventListener("abort", stop, { once: true });
   }
@@ -158,11 +143,14 @@ export class WantedDesk {
 
   /** Head, then standing, among the orders whose selector names this node. */
   ordersFor(identity: Identity, place: AppEnv): OrderRecord[] {
-    const mine = this.#parts.orders.log(place).filter((record) => this.#concerns(identity, record));
-    const [head] = mine;
-    if (head === undefined) return [];
-    const standing = mine.find((record) => this.#published(record) !== undefined);
-    return standing === undefined || standing === head ? [head] : [head, standing];
+    let head: OrderRecord | undefined;
+    for (const record of this.#parts.orders.log(place)) {
+      if (!this.#concerns(identity, record)) continue;
+      const stands = this.#published(record) !== undefined;
+      if (stands) return head === undefined ? [record] : [head, record];
+      head ??= record;
+    }
+    return head === undefined ? [] : [head];
   }
 
   /** The newest order of each app that names this node. */
@@ -179,38 +167,32 @@ export class WantedDesk {
     if (identity === undefined) throw gone(core, node);
     const duplicate = presence.duplicate(node);
     const places = duplicate ? [] : orders.appEnvs();
-    const stuff = {
+    const own = {
+      incarnation: core.store.incarnation,
       catchingUp: catchUp.on,
       members: changes.revision,
       duplicate,
       charters: charters.after(0),
-      documents: nodes.documents(node),
-      apps: places.flatMap((place) => this.#appStuff(identity, place) ?? []),
-      commands: commands.openFor(node),
+      identity: nodes.documents(node),
     };
-    return { ...stuff, ...this.#stampsOf(stuff) };
+    const documents = this.#numbers.of([...own.charters, ...Object.values(own.identity)]);
+    const ownStamp = [own.catchingUp, own.members, duplicate, documents].join(" ");
+    const apps = places.flatMap((place) => this.#appStuff(identity, place) ?? []);
+    const open = commands.openFor(node);
+    const common = [ownStamp, this.#numbers.of(open)];
+    return {
+      own,
+      ownStamp,
+      apps,
+      commands: open,
+      stamp: [...common, ...apps.map((app) => app.stamp)].join(" "),
+      urgent: [...common, ...apps.map((app) => this.#urgentIn(app))].join(" "),
+    };
   }
 
-  #stampsOf({
-    catchingUp,
-    members,
-    duplicate,
-    charters,
-    ...more
-  }: Omit<Stuff, "stamp" | "urgent">): Pick<Stuff, "stamp" | "urgent"> {
-    const { documents, apps, commands } = more;
-    const parts = apps.map(({ records, settles, releases, gates }) => {
-      const words = Object.values(gates).join(" ");
-      return `${words} ${this.#numbers.of([...records, ...settles, ...releases])}`;
-    });
-    const heads = apps.map(({ place, records: [head], gates }) => {
-      if (head === undefined) return "";
-      return `${gates[head.digest]} ${this.#numbers.of([head, ...this.#releasesOf(place, [head])])}`;
-    });
-    const rest = this.#numbers.of([...charters, ...Object.values(documents), ...commands]);
-    const stampOf = (own: readonly string[]): string =>
-      [catchingUp, members, duplicate, rest, ...own].join(" ");
-    return { stamp: stampOf(parts), urgent: stampOf(heads) };
+  #urgentIn({ place, records: [head], gates }: AppStuff): string {
+    if (head === undefined) return "";
+    return `${gates[head.digest]} ${this.#numbers.of([head, ...this.#releasesOf(place, [head])])}`;
   }
 
   #appStuff(identity: Identity, place: AppEnv): AppStuff | undefined {
@@ -218,13 +200,14 @@ export class WantedDesk {
     const { gates } = this.#parts;
     const digests = [...records.map(({ digest }) => digest), ...this.#toUndo(identity, place, records)];
     if (digests.length === 0) return undefined;
-    return {
-      place,
-      records,
+    const told = {
       settles: records.flatMap((record) => this.#published(record) ?? []),
       releases: this.#releasesOf(place, records),
       gates: Object.fromEntries(digests.map((digest) => [digest, gates.gateFor(digest, identity.node)])),
     };
+    const numbers = this.#numbers.of([...records, ...told.settles, ...told.releases]);
+    const stamp = `${place.app}/${place.env} ${Object.entries(told.gates).join(" ")} ${numbers}`;
+    return { place, records, ...told, stamp };
   }
 
   /** An order that the node began while it was named by it, and that is taken back now. */
@@ -248,21 +231,14 @@ export class WantedDesk {
 
   async #answer(node: KeyId, stuff: Stuff, news: News): Promise<Answer | undefined> {
     if (news === "none") return undefined;
-    const fields = {
-      incarnation: this.#parts.core.store.incarnation,
-      catchingUp: stuff.catchingUp,
-      members: stuff.members,
-      duplicate: stuff.duplicate,
-      charters: [...stuff.charters],
-      identity: stuff.documents,
-      apps: await Promise.all(stuff.apps.map(async (app) => await this.#app(app))),
-      commands: [...stuff.commands],
-    };
-    const content = contentOf(fields);
+    const { content, fields } = await this.#contents.of(node, stuff);
     const { stamp, urgent } = stuff;
     this.#made.set(node, { stamp, urgent, etag: content.etag });
-    const moment = { beacon: await this.beacon(), lastReceipts: this.#parts.receipts.own(node) };
-    return { content, wanted: { etag: content.etag, ...fields, ...moment } };
+    const whole = async (): Promise<Wanted> => {
+      const moment = { beacon: await this.beacon(), lastReceipts: this.#parts.receipts.own(node) };
+      return { etag: content.etag, ...fields, ...moment };
+    };
+    return { content, whole };
   }
 
   /**
@@ -292,24 +268,6 @@ export class WantedDesk {
         ([order, gate]) => gate !== "hold" || this.#parts.gates.isDecided(order as Digest),
       ),
     );
-  }
-
-  async #app({ place, records, settles, releases, gates }: AppStuff): Promise<WantedApp> {
-    const { orders } = this.#parts;
-    const rosters: WantedApp["rosters"] = {};
-    for (const record of records) {
-      const { roster } = orders.body(record);
-      const held = await orders.roster(roster);
-      if (held !== undefined && goesAlong(held)) rosters[roster] = held;
-    }
-    return {
-      ...place,
-      orders: records.map(({ order }) => order),
-      rosters,
-      settles: settles.map(({ settle, receipts }) => ({ settle, receipts: [...receipts] })),
-      releases: [...releases],
-      gates,
-    };
   }
 
   #published({ digest }: OrderRecord): SettleRecord | undefined {
