@@ -42,7 +42,8 @@ export async function* followLogs(
       tails.set(name, tail);
       const instance = instanceOf(name);
       const from = options.since === undefined ? 0 : (options.since.get(instance) ?? Infinity);
-      const lines = await readOn(path.join(dir, name), tail, { last: options.lines, from });
+      const asked = { last: options.lines, from, isAll: !options.follow };
+      const lines = await readOn(path.join(dir, name), tail, asked);
       for (const line of lines) yield { type: "line", instance, line };
     }
     if (options.follow) await timers.setTimeout(LOOK_MS, undefined, { signal }).catch(() => undefined);
@@ -75,11 +76,14 @@ const processOf = (log: string): string => instanceOf(log).replace(/\.\d+$/, "")
 const beginning = (from: number, size: number): number =>
   from <= size ? from : Number.isFinite(from) ? 0 : size;
 
-/** @param first of what is there when it is read for the first time: so many lines, none before that byte */
+/**
+ * @param first of what is there when it is read for the first time: so many lines, none before that byte; where it is
+ * all, a line without end is one, too
+ */
 async function readOn(
   file: string,
   tail: Tail,
-  first: { readonly last: number; readonly from: number },
+  first: { readonly last: number; readonly from: number; readonly isAll: boolean },
 ): Promise<readonly string[]> {
   await using handle = await fs.open(file, "r");
   const { size } = await handle.stat();
@@ -90,7 +94,9 @@ async function readOn(
   const bytes = await readAt(handle, tail.offset, size - tail.offset);
   tail.offset += bytes.length;
   const lines = (tail.rest + before + tail.decoder.write(bytes)).split("\n");
-  tail.rest = lineBegun(lines.pop() ?? "", LINE_CHARS);
+  const begun = lines.pop() ?? "";
+  if (first.isAll && begun !== "") lines.push(begun);
+  else tail.rest = lineBegun(begun, LINE_CHARS);
   const told = isFirst ? lines.slice(Math.max(0, lines.length - first.last)) : lines;
   return told.map((line) => cutLine(line, LINE_CHARS));
 }
