@@ -34,6 +34,8 @@ test("logs gives the last lines of a process, then the result", async (t) => {
   ];
   assert.deepEqual(lines, web);
   assert.deepEqual(await ask(w, "logs", { process: "web.1", lines: 5, follow: false }), web);
+  const [elsewhere] = await ask(w, "verify", {}, { env: "staging" });
+  assert.match(String(elsewhere?.["message"]), /holds shop in default, not in staging$/);
   const [hook] = await ask(w, "logs", { process: "hooks", lines: 5, follow: false });
   assert.match(String(hook?.["line"]), /verify \| /);
 });

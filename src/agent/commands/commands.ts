@@ -134,7 +134,9 @@ export class CommandDesk {
   #recordFor({ app, env }: Command): AppRecord {
     const record = app === null ? undefined : this.#context.records.get(app);
     if (record !== undefined && (env === null || record.env === env)) return record;
-    throw new SkeinError("APP_NOT_FOUND", `this node holds no ${app ?? "such app"}`);
+    const what =
+      record === undefined ? `no ${app ?? "such app"}` : `${record.app} in ${record.env}, not in ${env}`;
+    throw new SkeinError("APP_NOT_FOUND", `this node holds ${what}`);
   }
 
   /**
