@@ -43,7 +43,8 @@ const CASES: readonly [what: string, of: Partial<AppStatus>, says: RegExp | null
 
 for (const [what, of, says] of CASES) {
   test(`status says what to type where somebody is needed: ${what}`, () => {
-    const [, ...lines] = statusLines({ ...shop, ...of });
+    const [head = "", ...lines] = statusLines({ ...shop, ...of });
+    assert.equal(head.includes("UNSETTLED"), says !== null && of.unsettled === true);
     assert.equal(lines.length, says === null ? 0 : 1);
     if (says !== null) assert.match(lines.join(), says);
   });

@@ -3,10 +3,21 @@ import { DROPPED } from "../../operator/order.ts";
 import type { AppStatus } from "../../operator/views.ts";
 import { columns } from "../terminal/io.ts";
 
+/** It is under way, or will never stand. */
+const NEEDS_NO_SETTLE: ReadonlySet<string> = new Set([
+  "pending",
+  "running",
+  "paused",
+  "baking",
+  "undoing",
+  "undone",
+  "failed",
+]);
+
 /** How an app is, and what of it needs somebody. */
 export function statusLines(one: AppStatus): string[] {
   const { app, env, release, inForce, state, phase, unsettled, nodes } = one;
-  const settled = unsettled && phase !== "undone" && phase !== "failed" ? "  UNSETTLED" : "";
+  const settled = unsettled && !NEEDS_NO_SETTLE.has(phase) ? "  UNSETTLED" : "";
   const back = phase === "undone" && inForce !== null ? `, ${shortRelease(app, inForce)} is in force` : "";
   const how = state === "stopped" && phase !== "undone" ? "stopped" : phase;
   const head = `${shortRelease(app, release)}  ${env}  ${how}${back}${settled}`;
