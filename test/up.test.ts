@@ -492,6 +492,9 @@ test("Ctrl-C stops everything, and the next up brings it back", async () => {
   const url = await urlOf("shop");
   await interruptUp();
   await assert.rejects(get(url));
+  const elsewhere = await skein("up", "--listen", `127.0.0.1:${await freePort()}`);
+  assert.equal(elsewhere.code, 2);
+  assert.ok(elsewhere.stderr.includes(`has its hub at ${hub}, and is looked for nowhere else`));
   await startUp();
   await firstAnswer(url, "four");
   await interruptUp();

@@ -256,6 +256,9 @@ test("FTL's name for the bucket is one for init, too, unless a hub is named", as
   const other = { ...env, SKEIN_HOME: path.join(dir, "other") };
   const named = skeinWith(dir, other, "init", "--hub", `127.0.0.1:${await freePort()}`);
   assert.deepEqual([named.exit, /^bucket/m.test(named.out)], [0, false], named.err);
+  const both = skeinWith(dir, { ...other, SKEIN_BUCKET: `dir:${bucket}` }, "init", "--hub", "h:1");
+  assert.equal(both.exit, 2);
+  assert.match(both.err, /a hub, or with a bucket in its place\n/);
 });
 
 test("what runs by itself names folders as they are called from anywhere", (t) => {
@@ -481,6 +484,8 @@ test("a hub that runs without a charter is given the one that is made beside it"
   assert.match(forgotten.err, /is not this machine's own\n.*HOST:PORT#KEY/);
   const short = skein(laptop, "init", "--hub", `${address}#3d5c`);
   assert.match(short.err, /#3d5c names no hub\n.*64 digits/);
+  const portless = skein(laptop, "init", "--hub", "127.0.0.1:0");
+  assert.match(portless.err, /127\.0\.0\.1:0 names no port\n/);
   assert.equal(skein(laptop, "status").exit, 7, "nothing was made");
   const made = skein(dir, "init", "--hub", address);
   assert.equal(made.exit, 0, made.err);

@@ -43,8 +43,16 @@ const logOf = ({ io }: Context): Log => (io.quiet ? silentLog : jsonLog((line) =
 const isFtlBucket = ({ hub }: InitFlags): boolean =>
   hub === HUB_HERE && first(process.env["FTL_BUCKET"]) !== undefined;
 
+function refuseBoth(flags: InitFlags): void {
+  if (flags.hub === HUB_HERE || !hasBucket(flags)) return;
+  throw new SkeinError("AMBIGUOUS", "a cluster is made with a hub, or with a bucket in its place", {
+    hint: "Leave --hub or --bucket (SKEIN_BUCKET) out.",
+  });
+}
+
 export async function init(context: Context, flags: InitFlags): Promise<Result> {
   const { paths, signal, io } = context;
+  refuseBoth(flags);
   if (hasBucket(flags) || isFtlBucket(flags))
     return await (await import("../bucket/bucket-bodies.ts")).initBucket(context, flags);
   const { hub, isElsewhere } = await hubMeant(paths, flags.hub, signal);
@@ -76,7 +84,7 @@ async function hubMeant(
   }
   if (typed.includes("#"))
     throw usage(`${typed} names no hub`, "Copy it as skein hub prints it: HOST:PORT# and 64 digits.");
-  const hub = await (await hubServer()).hubHere(paths, addressText(hostPort(typed, "127.0.0.1")));
+  const hub = await (await hubServer()).hubHere(paths, addressText(toldPlace(typed)));
   if ((await configIfThere(paths)) === undefined) await refuseKeyless(hub, signal);
   return { hub, isElsewhere: false };
 }
@@ -239,15 +247,32 @@ async function readCharter(file: string): Promise<Envelope> {
 
 /** Where `up` has its hub: as told, else where the charter says that this machine's is, else on loopback. */
 async function listenHere({ paths }: Context, told: string | undefined): Promise<HostPort> {
-  if (told !== undefined) return hostPort(told, LOOPBACK);
   const last = (await readCharters(paths)).at(-1);
   const { spki } = await (await hubServer()).hubHere(paths, "");
-  return listedPlace(last && readUnverified(last, "charter.1"), spki, LOOPBACK);
+  const charter = last && readUnverified(last, "charter.1");
+  if (told === undefined) return listedPlace(charter, spki, LOOPBACK);
+  const place = toldPlace(told);
+  const listed = listedFor(charter, spki);
+  if (listed.length === 0 || listed.some((at) => hostPort(at, LOOPBACK).port === place.port)) return place;
+  throw usage(
+    `the cluster that was made here has its hub at ${listed.join(" ")}, and is looked for nowhere else`,
+    `Leave --listen out; or make another cluster: SKEIN_HOME=FOLDER skein up --listen ${told}`,
+  );
 }
+
+/** One at which others look for a hub. @throws SkeinError USAGE */
+function toldPlace(text: string): HostPort {
+  const place = hostPort(text, LOOPBACK);
+  if (place.port !== 0) return place;
+  throw usage(`${text} names no port`, `Others look for the hub there: ${place.host}:${DEFAULT_PORT}`);
+}
+
+const listedFor = (charter: Charter | undefined, spki: string): readonly string[] =>
+  Object.entries(charter?.hubs ?? {}).find(([key]) => key === spki)?.[1] ?? [];
 
 /** Where the charter says that the hub of this key is, else on `host`. */
 function listedPlace(charter: Charter | undefined, spki: string, host: string): HostPort {
-  const own = Object.entries(charter?.hubs ?? {}).find(([key]) => key === spki)?.[1][0];
+  const [own] = listedFor(charter, spki);
   if (own === undefined) return { host, port: DEFAULT_PORT };
   const listed = hostPort(own, host);
   // A name, or an address behind NAT, cannot be bound: only a loopback one is taken as it is.
