@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ownTimeMs } from "./own-time.ts";
+import { ownTimeMs, RunningTime } from "./own-time.ts";
 
 /** What this thread has worked, in ms. */
 function workedMs(): number {
@@ -26,4 +26,12 @@ test("a thread that is held still does not get older", async () => {
   const began = ownTimeMs();
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
   assert.ok(ownTimeMs() - began < 100);
+});
+
+test("running time goes on, but stands still while the process is stopped", async () => {
+  using time = new RunningTime();
+  const stopped = new Int32Array(new SharedArrayBuffer(4));
+  Atomics.wait(stopped, 0, 0, 1500);
+  assert.ok(time.ms < 1000, String(time.ms));
+  while (time.ms < 1100) await sleep(20);
 });

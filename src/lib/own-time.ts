@@ -21,3 +21,32 @@ export function afterOwnMs(ms: number, over: () => void): () => void {
   let timer = setTimeout(look, ms);
   return () => clearTimeout(timer);
 }
+
+const LOOK_MS = 250;
+/** More time than that between two looks was not let to this process. */
+const MOST_MS = 2 * LOOK_MS;
+
+/**
+ * Time since it was made, in ms, but for what this process was stopped for: by a person, or with its whole machine.
+ * Unlike own time it goes on while this process is busy.
+ */
+export class RunningTime implements Disposable {
+  readonly #timer = setInterval(() => this.#look(), LOOK_MS).unref();
+  #at = performance.now();
+  #ms = 0;
+
+  get ms(): number {
+    this.#look();
+    return this.#ms;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(): void {
+    const now = performance.now();
+    this.#ms += Math.min(now - this.#at, MOST_MS);
+    this.#at = now;
+  }
+}

@@ -3,6 +3,7 @@ import type { KeeperEvent } from "../../keeper/protocol.ts";
 import { tailOf } from "../../keeper/log-file.ts";
 import { systemClock, timerMs } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import { RunningTime } from "../../lib/own-time.ts";
 import { formatDuration } from "../../lib/units.ts";
 import { addressVariables } from "./address.ts";
 import { runCheck } from "./checks.ts";
@@ -71,18 +72,18 @@ export interface Watched {
 const NO_ANSWER = "there was no answer";
 
 /**
- * Waits until the instance is ready by its manifest's own measure.
+ * Waits until the instance is ready by its manifest's own measure. Only time in which somebody could ask it counts.
  * @throws SkeinError APP_EXITED, START_FAILED, HEALTH_TIMEOUT, SOCKET_NOT_TAKEN
  */
 export async function untilReady(watched: Watched, signal: AbortSignal): Promise<void> {
   const { started, watch } = watched;
   const { ready } = started.request.process;
-  const began = performance.now();
+  using lived = new RunningTime();
   let passes = 0;
   let reason: string | undefined;
-  while (performance.now() - began < ready.withinMs) {
+  while (lived.ms < ready.withinMs) {
     if (watch.exit !== undefined) throw exitError(watched, watch.exit);
-    const why = await askOnce(watched, performance.now() - began, signal);
+    const why = await askOnce(watched, lived.ms, signal);
     if (watch.exit !== undefined) throw exitError(watched, watch.exit);
     passes = why === null ? passes + 1 : 0;
     if (passes >= (ready.check === null ? 1 : ready.passes)) return;
@@ -151,14 +152,14 @@ function socketSeen({ started, watch }: Watched, name: string, livedMs: number):
  */
 export async function untilTaken(watched: Watched, signal: AbortSignal): Promise<boolean> {
   const { started, watch } = watched;
-  const began = performance.now();
+  using lived = new RunningTime();
   const { withinMs } = started.request.process.ready;
   for (;;) {
     if (watch.exit !== undefined) throw exitError(watched, watch.exit);
-    const lived = performance.now() - began;
-    const seen = started.addresses.map((address) => socketSeen(watched, address.name, lived));
+    const livedMs = lived.ms;
+    const seen = started.addresses.map((address) => socketSeen(watched, address.name, livedMs));
     if (seen.every((one) => one !== "no")) return seen.includes("unseen");
-    if (lived > withinMs) throw timeoutError(watched, "nothing listens on its sockets");
+    if (livedMs > withinMs) throw timeoutError(watched, "nothing listens on its sockets");
     await watch.pause(Math.min(POLL_MS, withinMs), signal);
   }
 }

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
 import test from "node:test";
+import { eventually } from "../../lib/eventually.fixture.ts";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import type { ProcessPlan } from "./plan.ts";
 import { bench, deploy, get, listenAt, plainNode, processPlan, releasePlan } from "./runtime.fixture.ts";
@@ -99,4 +102,20 @@ test("a check that is a command judges by its exit status, and is told where the
     message: /exit status 3: the greeting is wrong/,
   });
   assert.equal((await get(port)).body, "one");
+});
+
+test("time in which the agent was stopped is not the app's", async (t) => {
+  const b = await bench(t);
+  const dir = b.release({ "app.js": plainNode("one"), "ready.sh": "touch asked; test -e well" });
+  const check = { type: "run", run: { argv: ["sh", "ready.sh"] } } as const;
+  const ready = { ...processPlan("x").ready, check, passes: 1, withinMs: 5000 };
+  const plan = releasePlan(
+    dir,
+    processPlan("node app.js", { listen: { http: listenAt(await freePort()) }, ready }),
+  );
+  const judged = b.runtime.judge(plan, {}, b.signal);
+  await eventually("it is judged", () => fs.existsSync(path.join(dir, "asked")));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5500); // this thread is the agent's
+  fs.writeFileSync(path.join(dir, "well"), "");
+  await judged;
 });
