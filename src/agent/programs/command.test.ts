@@ -5,6 +5,7 @@ import path from "node:path";
 import test from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { systemClock } from "../../lib/clock.ts";
+import { eventually } from "../../lib/eventually.fixture.ts";
 import { runCommand } from "./command.ts";
 
 const APP = { uid: 70_998, gid: 70_998 };
@@ -110,4 +111,24 @@ test("a letter that comes in two pieces is one, and a line without an end is tol
   );
   assert.deepEqual(said, ["café", "last \ufffd"]);
   assert.deepEqual(tail, said);
+});
+
+test("a command that ends while the agent is stopped has not run into its time limit", async (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-command-"));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
+  const begun = runCommand(
+    {
+      argv: ["/bin/sh", "-c", "touch begun; sleep 1; exit 7"],
+      cwd: dir,
+      env: { PATH: "/usr/bin:/bin" },
+      user: undefined,
+      withinMs: 3000,
+      onLine: () => undefined,
+    },
+    systemClock,
+    t.signal,
+  );
+  await eventually("it runs", () => fs.existsSync(path.join(dir, "begun")));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3500); // this thread is the agent's
+  assert.deepEqual((await begun).end, { kind: "exit", code: 7 });
 });

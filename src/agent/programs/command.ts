@@ -4,6 +4,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { carriedEnv } from "../../lib/carried-env.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
 import { cutLines } from "../../lib/lines.ts";
+import { RunningTime } from "../../lib/own-time.ts";
 import { withoutRights } from "../../keeper/launch.ts";
 import { until } from "../../lib/until.ts";
 
@@ -111,7 +112,7 @@ async function endOf(
       if (typeof name === "string") return { kind: "signal", name };
       return { kind: "exit", code: typeof code === "number" ? code : 1 };
     });
-    const limit = clock.sleep(withinMs, over.signal).then((): CommandEnd => ({ kind: "timeout" }));
+    const limit = running(withinMs, clock, over.signal).then((): CommandEnd => ({ kind: "timeout" }));
     limit.catch(() => undefined);
     return await Promise.race([ended, limit]);
   } catch (err) {
@@ -121,6 +122,12 @@ async function endOf(
     over.abort();
     if (child.pid !== undefined) killGroup(child.pid);
   }
+}
+
+/** What ended while the agent was stopped is seen only after its timers are. */
+async function running(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  using passed = new RunningTime();
+  for (let leftMs = ms; leftMs > 0; leftMs = ms - passed.ms) await clock.sleep(leftMs, signal);
 }
 
 /** A descendant that left the group can hold the pipes for ever: it gets a moment, then is no longer listened to. */
