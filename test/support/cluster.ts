@@ -13,8 +13,8 @@ import { pathsFrom } from "../../src/lib/paths.ts";
 import { invite } from "../../src/operator/nodes.ts";
 import { openOperator, type Operator } from "../../src/operator/operator.ts";
 import { ended, Processes, processesIn, signalQuietly } from "./processes.ts";
-import { runInHost } from "./command-host.ts";
-import { COMPILED, isHosted, type Program, tested } from "./program.ts";
+import { canShare, runInHost } from "./command-host.ts";
+import { COMPILED, type Program, tested } from "./program.ts";
 import { gitEnv } from "./repo.ts";
 import { expectSuccess, runToEnd, type Result } from "./run.ts";
 import { eventually } from "../../src/lib/eventually.fixture.ts";
@@ -117,7 +117,7 @@ export class Cluster implements AsyncDisposable {
   async skein(args: readonly string[], options: RunOptions = {}): Promise<Result> {
     const cwd = options.cwd ?? this.dir;
     const env = { ...this.env(options.home ?? this.operatorHome), ...options.env };
-    if (isHosted && options.within === undefined && this.program === tested)
+    if (canShare(this.program, env) && options.within === undefined)
       return await runInHost({ words: args, cwd, env }, this.signal);
     const [command = "", ...words] = [
       ...(options.within ?? []),

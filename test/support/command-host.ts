@@ -2,12 +2,22 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { childProgram } from "../../src/lib/child.fixture.ts";
+import { checkout, type Program, tested } from "./program.ts";
 import type { Result } from "./run.ts";
 
 export interface Typed {
   readonly words: readonly string[];
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
+}
+
+/** What a process heeds of its environment when it starts, and for all that runs in it. */
+const HEEDED_AT_START = ["SKEIN_FAULT", "NODE_OPTIONS"];
+
+/** Of what was built alone, since Node need not be told how to read that. */
+export function canShare(program: Program, env: NodeJS.ProcessEnv): boolean {
+  const isBuilt = program === tested && program !== checkout;
+  return isBuilt && HEEDED_AT_START.every((name) => env[name] === undefined);
 }
 
 /** Those that nothing runs in now; each runs one command at a time. */

@@ -27,9 +27,6 @@ const built = process.env["SKEIN_TEST_PACKAGE"];
 /** `npm test` runs what ships, built once (it also starts in half the time); a file run by itself, the checkout. */
 export const tested: Program = built === undefined ? checkout : packageIn(built);
 
-/** Commands may share processes: of what was built, since Node need not be told how to read that. */
-export const isHosted = built !== undefined;
-
 /** Environment of what is started: where Skein keeps its compiled form, without which each start compiles all anew. */
 export const COMPILED: NodeJS.ProcessEnv = {
   HOME: os.homedir(),
