@@ -495,6 +495,9 @@ test("Ctrl-C stops everything, and the next up brings it back", async () => {
   const elsewhere = await skein("up", "--listen", `127.0.0.1:${await freePort()}`);
   assert.equal(elsewhere.code, 2);
   assert.ok(elsewhere.stderr.includes(`has its hub at ${hub}, and is looked for nowhere else`));
+  const renamed = await skein("up", "--listen", hub, "--name", "there");
+  assert.equal(renamed.code, 2);
+  assert.match(renamed.stderr, /is node here already, and no node there\n/);
   await startUp();
   await firstAnswer(url, "four");
   await interruptUp();

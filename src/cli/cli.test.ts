@@ -538,6 +538,19 @@ test("an operator is made once and shown the second time", async (t) => {
   assert.equal(second["already"], true);
   assert.equal(second["fingerprint"], first["fingerprint"]);
   assert.match(String(first["fingerprint"]), /^[0-9a-f]{64}$/);
+  for (const [words, said] of [
+    [["--name", "bob"], /calls its operator ann\n[^]*Leave --name out\./],
+    [["--ssh-agent"], /signed for with a key file\n[^]*Leave --ssh-agent out\./],
+  ] as const) {
+    const refused = skein(dir, "init", "--hub", hub, ...words);
+    assert.equal(refused.exit, 2, "it would not be made as typed");
+    assert.match(refused.err, said);
+  }
+  const moved = skein(dir, "init", "--hub", `127.0.0.1:${await closedPort()}`);
+  assert.deepEqual([moved.exit, moved.out], [1, ""]);
+  assert.match(moved.err, new RegExp(`names another hub: ${hub}#`));
+  const shown = lastLine(skein(dir, "init", "--json", "--name", "ann").out);
+  assert.deepEqual([shown["already"], shown["hub"]], [true, first["hub"]], "the one that there is");
   const elsewhere = skein(dir, "init", "--hub", `${hub}#${"ab".repeat(32)}`);
   assert.equal(elsewhere.exit, 1, "its charter would make that hub useless");
   assert.match(elsewhere.err, /names another hub: 127\.0\.0\.1:\d+#[0-9a-f]{64}\n[^]*WRONG_CLUSTER/);

@@ -43,6 +43,8 @@ export function toSkeinError(err: unknown): SkeinError {
 }
 
 const FULL: readonly string[] = ["ENOSPC", "EDQUOT"];
+/** What to do where the system lets this user not at a path. */
+export const OTHER_USER = "Run it as a user who may use that path, or name another.";
 const FORBIDDEN: readonly string[] = ["EACCES", "EPERM", "EROFS"];
 /** Said of disks alone, also where a read or write of an open file names none. */
 const OF_A_DISK: readonly string[] = [...FULL, "EIO", "EROFS", "EUCLEAN"];
@@ -57,9 +59,7 @@ function refusedFile(err: unknown): SkeinError | undefined {
     return new SkeinError(code, messageOf(err), { cause: err, data: { errno } });
   }
   return new SkeinError(FULL.includes(errno) ? "DISK_FULL" : "IO", messageOf(err), {
-    ...(FORBIDDEN.includes(errno)
-      ? { hint: "Run it as a user who may use that path, or name another." }
-      : {}),
+    ...(FORBIDDEN.includes(errno) ? { hint: OTHER_USER } : {}),
     cause: err,
     data: { path: err.path, errno },
   });

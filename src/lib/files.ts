@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
-import { errnoOf, SkeinError } from "./errors.ts";
+import { errnoOf, OTHER_USER, SkeinError } from "./errors.ts";
 
 const { O_RDONLY, O_DIRECTORY } = fs.constants;
 // Looked up at each call, so that a test can put a slow disk in its place.
@@ -168,6 +168,7 @@ export async function readIfThere(file: string): Promise<string | undefined> {
 
 /** What a person who meets it can do something with, where the system's word says little. */
 const MEANT: Readonly<Record<string, string>> = {
+  EACCES: " (permission denied)",
   EIO: " (the disk failed)",
   EROFS: " (the file system is read-only)",
 };
@@ -178,6 +179,7 @@ export function asSkeinError(err: unknown, where: string): unknown {
   if (err instanceof SkeinError || errno === undefined) return err;
   const code = errno === "ENOSPC" || errno === "EDQUOT" ? "DISK_FULL" : "IO";
   return new SkeinError(code, `${where}: ${errno}${MEANT[errno] ?? ""}`, {
+    ...(errno === "EACCES" ? { hint: OTHER_USER } : {}),
     cause: err,
     data: { path: where, errno },
   });

@@ -12,14 +12,23 @@ import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
 import { spkiDigest, timeOf } from "../trust/fields.ts";
 import { fileSigner, generateKeyFile, type Signer } from "../trust/keys.ts";
 import { agentSigner } from "../trust/ssh-agent.ts";
-import { configIfThere, keepCharter, keyFile, makeOperatorDir, readCharters, writeConfig } from "./home.ts";
+import {
+  configIfThere,
+  keepCharter,
+  keyFile,
+  makeOperatorDir,
+  operatorDir,
+  readCharters,
+  writeConfig,
+  type OperatorConfig,
+} from "./home.ts";
 
 export interface InitOptions {
   readonly paths: Paths;
   /** How the charter calls the operator; undefined: as the system calls the user. */
   readonly name?: string | undefined;
-  /** `ssh-agent`: its Ed25519 key signs; else a key file is made. */
-  readonly key: "file" | "ssh-agent";
+  /** `ssh-agent`: its Ed25519 key signs. Default: a key file is made. */
+  readonly key?: OperatorConfig["key"]["kind"] | undefined;
   readonly hubs: readonly HubAddress[];
   readonly clock: Clock;
 }
@@ -41,31 +50,34 @@ const ALL_RIGHTS = ["admin", "deploy:*/*", "secrets:*/*", "root:*/*", "enrol:*"]
 /**
  * Makes the operator's identity and the first charter of a new cluster. Cut at any point, the next call goes on.
  * Where there is a cluster already, it is shown and left alone.
- * @throws SkeinError KEY_UNREADABLE, IO, DISK_FULL
+ * @throws SkeinError USAGE where that one is not as wished, KEY_UNREADABLE, IO, DISK_FULL
  */
 export async function initCluster(options: InitOptions): Promise<Initialised> {
-  const { paths, name = userNameHere() } = options;
+  const { paths, key = "file" } = options;
   await makeOperatorDir(paths);
-  const before = await existing(paths);
+  const before = await existing(options);
   if (before !== undefined) return before;
-  const signer = await newSigner(options);
+  const signer = await newSigner(paths, key);
   faultPoint("operator.key");
   const [kept] = await readCharters(paths);
-  const charter = kept ?? (await firstCharter(options, name, signer));
+  const charter = kept ?? (await firstCharter(options, signer));
   const pin = digestOfEnvelope(charter);
   const { body } = openCharter(charter, pin);
-  if (!Object.hasOwn(body.operators, signer.kid)) {
+  const listed = Object.entries(body.operators).find(([kid]) => kid === signer.kid)?.[1];
+  if (listed === undefined) {
     throw new SkeinError("KEY_UNREADABLE", "the charter that was begun here lists another key", {
       data: { operators: Object.keys(body.operators), key: signer.kid },
     });
   }
+  const { name } = listed;
+  refuseOtherName(options, name);
   await keepCharter(paths, 1, charter);
   faultPoint("operator.charter");
   await writeConfig(paths, {
     cluster: body.cluster,
     pin,
     name,
-    key: options.key === "file" ? { kind: "file" } : { kind: "ssh-agent", kid: signer.kid },
+    key: key === "file" ? { kind: "file" } : { kind: "ssh-agent", kid: signer.kid },
     hubs: [],
   });
   return { cluster: body.cluster, pin, charter, operator: name, already: false };
@@ -80,16 +92,35 @@ function userNameHere(): string {
   }
 }
 
-async function existing(paths: Paths): Promise<Initialised | undefined> {
+async function existing(options: InitOptions): Promise<Initialised | undefined> {
+  const { paths, key } = options;
   const config = await configIfThere(paths);
   const [charter] = await readCharters(paths);
   if (config === undefined || charter === undefined) return undefined;
+  refuseOtherName(options, config.name);
+  if (key !== undefined && key !== config.key.kind)
+    throw isOtherwise(options, `is signed for with ${KEYS[config.key.kind]}`, "--ssh-agent");
   return { cluster: config.cluster, pin: config.pin, charter, operator: config.name, already: true };
 }
 
-async function newSigner(options: InitOptions): Promise<Signer> {
-  if (options.key === "ssh-agent") return await agentSigner();
-  const file = keyFile(options.paths);
+const KEYS = { file: "a key file", "ssh-agent": "the ssh-agent's key" } as const;
+
+/** What was made stays as it is: who is told nothing would believe that it was made as typed. */
+function refuseOtherName(options: InitOptions, name: string): void {
+  if (options.name === undefined || options.name === name) return;
+  throw isOtherwise(options, `calls its operator ${name}`, "--name");
+}
+
+function isOtherwise({ paths }: InitOptions, how: string, flag: string): SkeinError {
+  return new SkeinError("USAGE", `the cluster that was made here ${how}`, {
+    hint: `Leave ${flag} out. For another cluster, set SKEIN_HOME to another folder; or where this one is of no use yet, move ${operatorDir(paths)} away.`,
+    data: { path: operatorDir(paths) },
+  });
+}
+
+async function newSigner(paths: Paths, key: OperatorConfig["key"]["kind"]): Promise<Signer> {
+  if (key === "ssh-agent") return await agentSigner();
+  const file = keyFile(paths);
   try {
     return await generateKeyFile(file);
   } catch (err) {
@@ -98,7 +129,8 @@ async function newSigner(options: InitOptions): Promise<Signer> {
   }
 }
 
-async function firstCharter(options: InitOptions, name: string, signer: Signer): Promise<Envelope> {
+async function firstCharter(options: InitOptions, signer: Signer): Promise<Envelope> {
+  const { name = userNameHere() } = options;
   const now = options.clock.now();
   const charter: Charter = {
     cluster: randomBytes(16).toString("hex"),

@@ -50,8 +50,18 @@ test("the identity is this user's alone, made once, and its session is kept", as
   assert.equal(statSync(dir).mode & 0o777, 0o700);
   assert.equal(statSync(path.join(dir, "operator.key")).mode & 0o777, 0o600);
   assert.equal(statSync(path.join(dir, "session.json")).mode & 0o777, 0o600);
-  const again = await initCluster({ paths, name: "bob", key: "file", hubs: [], clock: systemClock });
-  assert.deepEqual([again.already, again.operator, again.pin], [true, "ann", operator.pin]);
+  for (const same of [{}, { name: "ann", key: "file" }] as const) {
+    const again = await initCluster({ paths, ...same, hubs: [], clock: systemClock });
+    assert.deepEqual([again.already, again.operator, again.pin], [true, "ann", operator.pin]);
+  }
+  for (const [other, said] of [
+    [{ name: "bob" }, /calls its operator ann$/],
+    [{ key: "ssh-agent" }, /is signed for with a key file$/],
+  ] as const)
+    await assert.rejects(initCluster({ paths, ...other, hubs: [], clock: systemClock }), {
+      code: "USAGE",
+      message: said,
+    });
   const before = readFileSync(path.join(dir, "session.json"), "utf8");
   using second = await openOperator({ paths, signal });
   assert.equal(second.signer.kid, operator.signer.kid);
@@ -61,8 +71,10 @@ test("the identity is this user's alone, made once, and its session is kept", as
 test("an init that was cut after the charter goes on with that charter", async (t) => {
   const { paths, operator } = await cluster(t);
   rmSync(path.join(paths.etc, "operator", "operator.json"));
-  const made = await initCluster({ paths, name: "ann", key: "file", hubs: [], clock: systemClock });
-  assert.equal(made.pin, operator.pin);
+  const other = initCluster({ paths, name: "bob", hubs: [], clock: systemClock });
+  await assert.rejects(other, { code: "USAGE" });
+  const made = await initCluster({ paths, hubs: [], clock: systemClock });
+  assert.deepEqual([made.pin, made.operator], [operator.pin, "ann"], "as that charter calls who made it");
   assert.equal((await readCharters(paths)).length, 1);
 });
 

@@ -4,6 +4,7 @@ import type { NearOptions } from "../agent/source/depots.ts";
 import { loadNodeStore } from "../agent/node/node-store.ts";
 import { shutDown } from "../keeper/client.ts";
 import { systemClock } from "../lib/clock.ts";
+import { SkeinError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import { configIfThere, readCharters } from "./home.ts";
@@ -15,8 +16,10 @@ import { openOperator } from "./operator.ts";
 export interface UpOptions {
   readonly paths: Paths;
   readonly listen: { readonly host: string; readonly port: number };
-  /** Name of the node and of the operator. */
-  readonly name: string;
+  /** How the node was told to be called. */
+  readonly name: string | undefined;
+  /** How it is called where nothing is told. */
+  readonly nameHere: string;
   readonly address: () => string;
   readonly bind: string;
   readonly near?: NearOptions;
@@ -35,14 +38,18 @@ export interface UpOptions {
 /**
  * A hub and one agent on this machine, from an empty folder on. Ends with `signal`; what ran is stopped then, and
  * comes back with the next `up`.
+ * @throws SkeinError USAGE where the node has another name than the one told, and what hub, init and agent throw
  */
 export async function up(options: UpOptions): Promise<void> {
-  const { paths, listen, name, log, version, signal } = options;
+  const { paths, listen, log, version, signal } = options;
+  const joined = await loadNodeStore(path.join(paths.lib, "state"));
+  const known = joined?.state.identity?.name;
+  if (known !== undefined) refuseOther(known, options.name);
+  const name = known ?? options.name ?? options.nameHere;
   const before = await configIfThere(paths);
   const at = listen.host.includes(":") ? `[${listen.host}]:${listen.port}` : `${listen.host}:${listen.port}`;
   const { pin } = await initCluster({
     paths,
-    key: "file",
     hubs: [await hubHere(paths, at)],
     clock: systemClock,
   });
@@ -56,7 +63,7 @@ export async function up(options: UpOptions): Promise<void> {
     version,
     signal: hubEnd.signal,
   });
-  const join = (await isJoined(paths)) ? undefined : await ticket(options);
+  const join = joined === undefined ? await ticket(options, name) : undefined;
   options.ready({ hub: hub.address, node: name, pin, made: before === undefined });
   try {
     await runAgent({
@@ -76,11 +83,16 @@ export async function up(options: UpOptions): Promise<void> {
   }
 }
 
-async function isJoined(paths: Paths): Promise<boolean> {
-  return (await loadNodeStore(path.join(paths.lib, "state"))) !== undefined;
+/** The name that it got when it joined is its name. */
+function refuseOther(known: string, told: string | undefined): void {
+  if (told === undefined || told === known) return;
+  throw new SkeinError("USAGE", `this machine is node ${known} already, and no node ${told}`, {
+    hint: "Leave --name out; or set SKEIN_HOME to another folder, for another cluster.",
+    data: { node: known, told },
+  });
 }
 
-async function ticket({ paths, name, signal }: UpOptions): Promise<string> {
+async function ticket({ paths, signal }: UpOptions, name: string): Promise<string> {
   using operator = await openOperator({ paths, signal });
   const wish = { name, labels: {}, validMs: 10 * 60_000, replace: null };
   return (await invite(operator, wish, signal)).line;

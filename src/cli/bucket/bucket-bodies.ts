@@ -51,7 +51,7 @@ export async function initBucket(context: Context, flags: InitFlags): Promise<Re
   const made = await initCluster({
     paths,
     name: flags.name,
-    key: flags.sshAgent === true ? "ssh-agent" : "file",
+    key: flags.sshAgent === true ? "ssh-agent" : undefined,
     hubs: [],
     clock: systemClock,
   });

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import type { HubAddress } from "../../api/hub-address.ts";
+import { listedHubs, type HubAddress } from "../../api/hub-address.ts";
 import { HubClient } from "../../api/hub-client.ts";
 import { isInBucket } from "../../depot/open-depot.ts";
 import { KEEPER_NODE_FLAGS, shutDown } from "../../keeper/client.ts";
@@ -23,7 +23,7 @@ import type { Context, Result } from "../command/context.ts";
 import { first, hasBucket } from "../command/has-bucket.ts";
 import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
-import { HUB_HERE, type AgentFlags, type HubFlags, type InitFlags, type UpFlags } from "./server-flags.ts";
+import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
 import { pinTold } from "./pin-told.ts";
 import { openToApps } from "../command/file-modes.ts";
@@ -32,6 +32,8 @@ import { VERSION } from "../command/version.ts";
 
 const DEFAULT_PORT = 7400;
 const LOOPBACK = "127.0.0.1";
+/** Where `init` expects the hub to be when nothing is said. */
+const HUB_HERE = `${LOOPBACK}:${DEFAULT_PORT}`;
 
 /** Loaded only where a hub is meant: an agent would keep all of it in its memory. */
 const hubServer = async () => await import("../../operator/hub-server.ts");
@@ -41,10 +43,10 @@ const logOf = ({ io }: Context): Log => (io.quiet ? silentLog : jsonLog((line) =
 
 /** FTL's name for the bucket is that of old habits; a hub that is named is meant. */
 const isFtlBucket = ({ hub }: InitFlags): boolean =>
-  hub === HUB_HERE && first(process.env["FTL_BUCKET"]) !== undefined;
+  hub === undefined && first(process.env["FTL_BUCKET"]) !== undefined;
 
 function refuseBoth(flags: InitFlags): void {
-  if (flags.hub === HUB_HERE || !hasBucket(flags)) return;
+  if (flags.hub === undefined || !hasBucket(flags)) return;
   throw new SkeinError("AMBIGUOUS", "a cluster is made with a hub, or with a bucket in its place", {
     hint: "Leave --hub or --bucket (SKEIN_BUCKET) out.",
   });
@@ -55,38 +57,48 @@ export async function init(context: Context, flags: InitFlags): Promise<Result> 
   refuseBoth(flags);
   if (hasBucket(flags) || isFtlBucket(flags))
     return await (await import("../bucket/bucket-bodies.ts")).initBucket(context, flags);
-  const { hub, isElsewhere } = await hubMeant(paths, flags.hub, signal);
-  using client = isElsewhere ? new HubClient({ hubs: [hub], identity: ephemeralIdentity() }) : undefined;
+  const { where, hub } = await hubMeant(paths, flags.hub, signal);
+  using client =
+    where === "elsewhere" ? new HubClient({ hubs: [hub], identity: ephemeralIdentity() }) : undefined;
   if (client !== undefined) await refuseTaken(client, (await configIfThere(paths))?.cluster ?? null, signal);
+  const hubs = hub === undefined ? [] : [hub];
   const made = await initCluster({
     paths,
     name: flags.name,
-    key: flags.sshAgent === true ? "ssh-agent" : "file",
-    hubs: [hub],
+    key: flags.sshAgent === true ? "ssh-agent" : undefined,
+    hubs,
     clock: systemClock,
   });
   if (client !== undefined) await offerCharter(client, made.charter, signal);
-  tellMade(io, made, !isElsewhere && !(await isServed(hub, made, signal)));
+  tellMade(io, made, where === "here" && !(await isServed(hub, made, signal)));
   const { cluster, pin, operator, already } = made;
   return { cluster, fingerprint: pin, operator, already, hub };
 }
 
+/** `listed`: whoever types init again without a hub wants to see what is there, and no hub is asked. */
+type HubMeant =
+  | { readonly where: "here" | "elsewhere"; readonly hub: HubAddress }
+  | { readonly where: "listed"; readonly hub: HubAddress | undefined };
+
 /** The hub that a charter is to name: another machine's, which is told with its key, or this machine's own. */
-async function hubMeant(
-  paths: Paths,
-  typed: string,
-  signal: AbortSignal,
-): Promise<{ readonly hub: HubAddress; readonly isElsewhere: boolean }> {
-  const elsewhere = parseHub(typed);
+async function hubMeant(paths: Paths, typed: string | undefined, signal: AbortSignal): Promise<HubMeant> {
+  const last = (await readCharters(paths)).at(-1);
+  const listed = last && listedHubs(readUnverified(last, "charter.1"));
+  const elsewhere = typed === undefined ? undefined : parseHub(typed);
   if (elsewhere !== undefined) {
-    await refuseUnlisted(paths, elsewhere);
-    return { hub: elsewhere, isElsewhere: true };
+    refuseUnlisted(paths, listed, elsewhere);
+    return { hub: elsewhere, where: "elsewhere" };
   }
-  if (typed.includes("#"))
+  if (typed?.includes("#") === true)
     throw usage(`${typed} names no hub`, "Copy it as skein hub prints it: HOST:PORT# and 64 digits.");
-  const hub = await (await hubServer()).hubHere(paths, addressText(toldPlace(typed)));
-  if ((await configIfThere(paths)) === undefined) await refuseKeyless(hub, signal);
-  return { hub, isElsewhere: false };
+  const here = await (await hubServer()).hubHere(paths, addressText(toldPlace(typed ?? HUB_HERE)));
+  if (typed === undefined && listed !== undefined) {
+    const own = listed.find(({ spki }) => spki === here.spki);
+    return own === undefined ? { hub: listed[0], where: "listed" } : { hub: own, where: "here" };
+  }
+  refuseUnlisted(paths, listed, here);
+  if ((await configIfThere(paths)) === undefined) await refuseKeyless(here, signal);
+  return { hub: here, where: "here" };
 }
 
 /** Who leaves the key out would make a charter of a hub that only this machine could run, where another one answers. */
@@ -126,18 +138,17 @@ function tellMade(io: Io, made: Initialised, startsHub: boolean): void {
 }
 
 /** A hub that the charter does not list could be given it, and would serve nobody from then on. */
-async function refuseUnlisted(paths: Paths, hub: HubAddress): Promise<void> {
-  const last = (await readCharters(paths)).at(-1);
-  if (last === undefined) return;
-  const listed = readUnverified(last, "charter.1").hubs;
-  if (Object.hasOwn(listed, hub.spki)) return;
-  const hubs = Object.entries(listed).flatMap(([key, at]) => at.map((address) => `${address}#${key}`));
+function refuseUnlisted(paths: Paths, listed: readonly HubAddress[] | undefined, hub: HubAddress): void {
+  if (listed === undefined) return;
+  const told = `${hub.address}#${hub.spki}`;
+  const hubs = listed.map(({ address, spki }) => `${address}#${spki}`);
+  if (hubs.includes(told)) return;
   throw new SkeinError(
     "WRONG_CLUSTER",
     `the cluster that was made here names ${hubs.length === 0 ? "no hub" : `another hub: ${hubs.join(" ")}`}`,
     {
-      hint: `Where it is of no use yet, move ${operatorDir(paths)} away, and type this again.`,
-      data: { hubs, told: `${hub.address}#${hub.spki}` },
+      hint: `Leave --hub out to see it; where it is of no use yet, move ${operatorDir(paths)} away, and type this again.`,
+      data: { hubs, told },
     },
   );
 }
@@ -152,7 +163,8 @@ export async function upHere(context: Context, flags: UpFlags): Promise<Result> 
   await up({
     paths,
     listen,
-    name: flags.name ?? nodeNameHere(),
+    name: flags.name,
+    nameHere: nodeNameHere(),
     ...place,
     near: nearOf(flags),
     version: VERSION,

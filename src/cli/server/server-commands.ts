@@ -2,7 +2,7 @@ import { Option, type Command } from "commander";
 import type { Run } from "../command/group.ts";
 import { usage } from "../command/grammar.ts";
 import { cacheSizeOption, limitOptions, nearOptions } from "../command/traffic-flags.ts";
-import { HUB_HERE, type InitFlags, type HubFlags, type UpFlags, type AgentFlags } from "./server-flags.ts";
+import type { InitFlags, HubFlags, UpFlags, AgentFlags } from "./server-flags.ts";
 
 /** init, up, hub, agent, keeper. */
 export function registerServers(program: Command, run: Run): void {
@@ -10,7 +10,10 @@ export function registerServers(program: Command, run: Run): void {
     .command("init")
     .description("make an operator's identity and a new cluster's charter")
     .option("--name <name>", "how the charter calls you (default: the user's name)")
-    .option("--hub <address>", "HOST:PORT of this machine's hub, or HOST:PORT#KEY of another's", HUB_HERE)
+    .option(
+      "--hub <address>",
+      "HOST:PORT of this machine's hub, or HOST:PORT#KEY of another's (default: 127.0.0.1:7400)",
+    )
     .option(
       "--bucket <address>",
       "a cluster without a hub: dir:PATH or s3://BUCKET/PREFIX (default: SKEIN_BUCKET, FTL_BUCKET)",

@@ -1,11 +1,8 @@
 import type { LimitFlags, NearFlags } from "../command/traffic-flags.ts";
 
-/** Where `init` expects the hub to be when nothing is said. */
-export const HUB_HERE = "127.0.0.1:7400";
-
 export interface InitFlags {
   readonly name?: string;
-  readonly hub: string;
+  readonly hub?: string;
   readonly sshAgent?: boolean;
   readonly bucket?: string;
 }
