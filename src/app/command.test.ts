@@ -64,6 +64,10 @@ test("a line that ends in a backslash goes on, as in a shell", () => {
   assert.equal(sh, "a\0bc\0de\0");
 });
 
+test("a variable that nobody set is empty, also under a name that every object has", () => {
+  assert.deepEqual(expandArgv(["$constructor", "${toString}", "$A"], { A: "a" }), ["", "", "a"]);
+});
+
 test("words with any characters reach the program as sh would hand them over", () => {
   const word = fc.stringMatching(/^[ -&(-~]{0,12}$/);
   fc.assert(

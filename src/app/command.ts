@@ -92,9 +92,10 @@ function unescapeDouble(text: string): string {
 
 /** Replaces `$NAME` and `${NAME}` by the environment's value (empty when there is none) and `$$` by a dollar. */
 export function expandArgv(argv: readonly string[], env: Environment): string[] {
+  const valueOf = (name: string): string => (Object.hasOwn(env, name) ? (env[name] ?? "") : "");
   return argv.map((part) =>
     part.replaceAll(/\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})/g, (_, dollar, bare, braced) =>
-      dollar === undefined ? (env[String(bare ?? braced)] ?? "") : "$",
+      dollar === undefined ? valueOf(String(bare ?? braced)) : "$",
     ),
   );
 }

@@ -515,6 +515,21 @@ const BAD: readonly (readonly [string, string, RegExp])[] = [
   ],
   ["two documents", "run: a\n---\nrun: b", /^skein\.yaml:2:1: a manifest is one document: leave out/],
   ["a zero byte", 'run: [a, "b\\0"]', /^skein\.yaml:1:10: it holds a zero byte/],
+  [
+    "a process that objects lose",
+    "processes: { __proto__: a }",
+    /^skein\.yaml:1:14: nothing can be called __proto__/,
+  ],
+  [
+    "a variable that objects lose",
+    "run: a\nenv: { __proto__: b }",
+    /^skein\.yaml:2:8: nothing can be called __proto/,
+  ],
+  [
+    "a socket that objects lose",
+    "x-a: &a __proto__\nrun: a\nlisten: { *a : 80 }",
+    /^skein\.yaml:3:11: nothing can/,
+  ],
   ["a key that is no word", "? { a: b }\n: c", /^skein\.yaml:1:3: a key is a word$/],
   [
     "lists in lists",
@@ -632,6 +647,19 @@ const anyManifest = fc.record(
   },
   optional,
 );
+
+test("what every object inherits is a name like any other", () => {
+  const { processes, env } = read(`
+processes:
+  constructor: { run: a, listen: { constructor: 80 }, after: [web] }
+  web: b
+env: { constructor: c, toString: d }
+environments: { constructor: { env: { constructor: e } } }
+`);
+  assert.deepEqual(Object.keys(processes), ["constructor", "web"]);
+  assert.deepEqual(Object.keys(processes["constructor"]?.listen ?? {}), ["constructor"]);
+  assert.deepEqual(env, { constructor: "c", toString: "d" });
+});
 
 test("expanding what was expanded changes nothing", () => {
   fc.assert(

@@ -30,16 +30,22 @@ export function notPlainIn(document: Document, text: string): NotPlain[] {
         found.push({ offset: startOf(node), message: `it is nested more than ${MAX_DEPTH} deep` });
         return visit.BREAK;
       }
-      const message =
-        key === "key" && isCollection(node)
-          ? "a key is a word"
-          : (whyNotPlain(node) ?? whyNoAlias(node, document));
+      const why = key === "key" ? whyNoKey(node, document) : undefined;
+      const message = why ?? whyNotPlain(node) ?? whyNoAlias(node, document);
       if (message !== undefined) found.push({ offset: startOf(node), message });
       else if (isTagged(node)) found.push(tagProblem(text, node));
       return undefined;
     },
   });
   return found;
+}
+
+function whyNoKey(node: Node, document: Document): string | undefined {
+  if (isCollection(node)) return "a key is a word";
+  const said = isAlias(node) ? node.resolve(document) : node;
+  // What reads objects key by key passes over it, or takes what stands there for what all others inherit.
+  const isLost = isScalar(said) && said.value === "__proto__";
+  return isLost ? "nothing can be called __proto__: choose another name" : undefined;
 }
 
 function whyNotPlain(node: Node): string | undefined {
