@@ -558,6 +558,27 @@ test("folders named writable are the app's own and outlive releases", async (t) 
   assert.equal(await answer(port), "one two ");
 });
 
+test("a file in the place of a writable folder is laid, or the order refused, and never gone", async (t) => {
+  const { w, port } = await started(t);
+  const reads = `require("node:http").createServer((q, r) => r.end(require("node:fs").readFileSync("conf/a", "utf8"))).listen(process.env.PORT, process.env.HOST);`;
+  const tree = (version: string, writable: string): Record<string, string> => ({
+    ...quick(port, version, `writable: [${writable}]\n`),
+    "web.js": reads,
+    "conf/a": version,
+  });
+  const one = await w.deploy({ ...quick(port, "one", "writable: [conf/a/b, tmp, tmp/x]\n") });
+  assert.equal((await w.receipt(one.digest)).message, null);
+  // Its manifest asks for nothing there: that the one before it did is of no matter.
+  const two = await w.deploy(tree("two", "tmp"));
+  assert.equal((await w.receipt(two.digest)).message, null);
+  assert.equal(await answer(port), "two");
+  const three = await w.deploy(tree("three", "conf/a"));
+  const receipt = await w.receipt(three.digest);
+  assert.equal(receipt.code, "MANIFEST_INVALID");
+  assert.match(receipt.message ?? "", /writable: conf\/a is a file in this release of shop/);
+  assert.deepEqual([await answer(port), w.current()], ["two", two.release]);
+});
+
 test("the agent's own command runs in place of a release's processes", async (t) => {
   const w = await world(t);
   await w.agent({

@@ -53,3 +53,25 @@ test("a pattern of build.files that takes nothing is told", async (t) => {
   assert.deepEqual(entries.map((entry) => entry.path).toSorted(), ["dist", "dist/a.js", "skein.yaml"]);
   assert.deepEqual(lines, ["build.files: nothing is taken by lib/*.py"]);
 });
+
+test("what is listed of a source has no file where a folder is to be writable", async (t) => {
+  const dir = tempDir(t);
+  const options = {
+    env: "default",
+    paths: pathsFrom({ SKEIN_HOME: path.join(dir, "home") }),
+    onLine: () => undefined,
+    signal: t.signal,
+  };
+  const listed = async (name: string, writable: string): Promise<number> => {
+    const tree = { "skein.yaml": `app: shop\nwritable: [${writable}]\n`, "a.json": "{}", "tmp/.keep": "" };
+    const origin = { kind: "path", path: writeTree(path.join(dir, name), tree) } as const;
+    await using opened = await openSource(origin, options);
+    return (await opened.source.entries(t.signal)).length;
+  };
+  assert.equal(await listed("good", "tmp, log/deep"), 4);
+  await assert.rejects(listed("file", "tmp, a.json"), {
+    code: "MANIFEST_INVALID",
+    message: "writable: a.json is a file in this release of shop, not a folder",
+  });
+  await assert.rejects(listed("below", "a.json/b"), { message: /^writable: a\.json\/b: a\.json is a file/ });
+});

@@ -8,6 +8,7 @@ import {
   type TreeReader,
 } from "../app/conventions.ts";
 import type { Build, Manifest } from "../app/manifest.ts";
+import { refuseBlocked } from "../app/writable.ts";
 import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
 import type { TreeSource } from "../release/tree/tree-source.ts";
@@ -147,6 +148,7 @@ const hasManifest = async (dir: string): Promise<boolean> =>
 /**
  * Opens an origin: reads its manifest and, where that says so, builds and tests it in a clean copy first. The manifest
  * given back is that of what is released, as every node will read it: a build may make or leave out what it rests on.
+ * Whoever lists the source is told of what cannot be writable in it.
  * @throws SkeinError SOURCE_NOT_FOUND, MANIFEST_*, BUILD_FAILED, TREE_REFUSED, ARCHIVE_REFUSED, GIT_FAILED
  */
 export async function openSource(origin: Origin, options: SourceOptions): Promise<OpenedSource> {
@@ -158,11 +160,25 @@ export async function openSource(origin: Origin, options: SourceOptions): Promis
     const { source, reader } = await finished(origin, place, said, stack, options);
     const manifest = reader === place.reader ? said : await manifestFor(origin, reader, options);
     const owned = stack.move();
-    return { manifest, source, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+    return {
+      manifest,
+      source: withPlaces(source, manifest),
+      [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    };
   } catch (err) {
     await stack.disposeAsync();
     throw err;
   }
+}
+
+function withPlaces(source: TreeSource, manifest: Manifest): TreeSource {
+  if (manifest.writable.length === 0) return source;
+  const entries: TreeSource["entries"] = async (signal) => {
+    const all = await source.entries(signal);
+    refuseBlocked(manifest, all);
+    return all;
+  };
+  return { ...source, entries };
 }
 
 /** Only the manifest of an origin, as it stands there; nothing is built. */

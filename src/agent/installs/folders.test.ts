@@ -42,6 +42,13 @@ test("writable folders are made in the app's data, however deep", async (t) => {
   for (const target of targets.values()) assert.equal((await fs.lstat(target)).isDirectory(), true);
 });
 
+test("a writable folder in another one is there by that", async (t) => {
+  const { folders } = await made(t);
+  const targets = await writableTargets(folders, ["tmp/cache", "tmp", "tmpfs"]);
+  assert.deepEqual([...targets.keys()], ["tmp", "tmpfs"]);
+  assert.equal((await fs.lstat(path.join(folders.data, "tmp/cache"))).isDirectory(), true);
+});
+
 test("a link that the app laid in its data is refused", async (t) => {
   const { home, folders } = await made(t);
   await fs.symlink(home, path.join(folders.data, "cache"));

@@ -68,7 +68,7 @@ async function makeAlone(folders: AppFolders, user: RunAs | undefined): Promise<
 
 /**
  * Where `writable` paths lead: folders in the app's data folder, made when they are not there; whose that is, theirs
- * they are. Path in the tree to absolute target.
+ * they are. Path in the tree to absolute target; one that lies in another is there by that.
  */
 export async function writableTargets(
   folders: AppFolders,
@@ -78,9 +78,10 @@ export async function writableTargets(
   for (const name of writable) {
     const parts = name.split("/").filter((piece) => piece !== "");
     await makeOwned(folders.data, parts);
-    targets.set(name.replace(/\/+$/, ""), path.join(folders.data, ...parts));
+    targets.set(parts.join("/"), path.join(folders.data, ...parts));
   }
-  return targets;
+  const isOuter = (at: string): boolean => ![...targets.keys()].some((other) => at.startsWith(`${other}/`));
+  return new Map([...targets].filter(([at]) => isOuter(at)));
 }
 
 /** The release that `current` names, or null. */

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { MANIFEST_FILE, manifestOfTree } from "../../app/conventions.ts";
 import type { Manifest } from "../../app/manifest.ts";
+import { refuseBlocked } from "../../app/writable.ts";
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -8,6 +9,7 @@ import { settleMemoryAfter } from "../../lib/settle-memory.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
+import { isUnder } from "../../release/install/install-plan.ts";
 import { addSources, type InstallProgress } from "../../release/install/install-progress.ts";
 import { install, type Installed } from "../../release/install/install.ts";
 import { listInstalls, openRecord } from "../../release/record/install-record.ts";
@@ -203,6 +205,7 @@ export class Releases {
     const guess = await this.#writable(name, folders, await readCurrent(folders));
     const first = await install({ ...options, writable: guess, onProgress });
     if (!first.already) settleMemoryAfter(first.files);
+    await this.#refuseBlocked(name, folders, id);
     const writable = await this.#writable(name, folders, id);
     const laid = writableOf(folders.revs, id);
     if (laid === undefined || sameKeys(laid, writable)) return first;
@@ -343,6 +346,14 @@ export class Releases {
     const manifest = await this.#manifest(name, path.join(folders.revs, id));
     if (manifest.writable.length === 0) return new Map();
     return await writableTargets(folders, manifest.writable);
+  }
+
+  /** @throws SkeinError MANIFEST_INVALID where the manifest of what was installed just now asks for what cannot be laid */
+  async #refuseBlocked(name: AppName, folders: AppFolders, id: ReleaseId): Promise<void> {
+    const { writable } = await this.#manifest(name, path.join(folders.revs, id));
+    using record = openRecord(folders.revs, id);
+    if (record === undefined || writable.every((at) => isUnder(at, record.writable))) return;
+    refuseBlocked({ app: name.app, writable }, record.rows());
   }
 
   async #user(name: AppName, id: ReleaseId, manifest: Manifest): Promise<RunAs | undefined> {

@@ -20,11 +20,12 @@ export async function validate(context: Context, where: string, full: boolean): 
 }
 
 /** Of what would be released, as far as that can be said without a build. */
-async function manifestAt(origin: Origin, { env, signal, paths }: Context): Promise<Manifest> {
+async function manifestAt(origin: Origin, { env, signal, paths, io }: Context): Promise<Manifest> {
   const manifest = await readManifest(origin, { env, signal });
   const { run, test, files } = manifest.build;
-  if (files === null || run !== null || test !== null) return manifest;
-  await using opened = await openSource(origin, { env, signal, paths, onLine: () => undefined });
+  if (run !== null || test !== null || (files === null && manifest.writable.length === 0)) return manifest;
+  await using opened = await openSource(origin, { env, signal, paths, onLine: (line) => io.say(line) });
+  if (opened.manifest.writable.length > 0) await opened.source.entries(signal);
   return opened.manifest;
 }
 

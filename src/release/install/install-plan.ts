@@ -2,6 +2,7 @@ import path from "node:path";
 import { EarlierContent } from "./earlier-content.ts";
 import type { PlannedFile } from "./placer.ts";
 import type { RecordFile } from "../record/record-file.ts";
+import { blockedIn } from "../tree/own-place.ts";
 import { isFileRow, type FileRow } from "../tree/rows.ts";
 import type { KnownTree } from "../fetch/tree-blobs.ts";
 
@@ -20,6 +21,7 @@ export interface Layout {
   /** Folders in which something is to be laid, or was taken away. */
   readonly changed: readonly string[];
   readonly links: readonly PlannedLink[];
+  /** Of those that were asked for: where the tree has a file or a link itself, that is laid. */
   readonly writable: ReadonlyMap<string, string>;
   /** Sum of the files' sizes. */
   readonly bytes: number;
@@ -72,7 +74,8 @@ export function planInstall(tree: KnownTree, options: LayoutOptions & EarlierOpt
   };
 }
 
-export function layOut(tree: KnownTree, { stage, writable }: LayoutOptions): Layout {
+export function layOut(tree: KnownTree, { stage, writable: asked }: LayoutOptions): Layout {
+  const writable = fitting(asked, tree);
   const files: PlannedFile[] = [];
   const folders = [stage];
   const links: PlannedLink[] = [];
@@ -90,6 +93,12 @@ export function layOut(tree: KnownTree, { stage, writable }: LayoutOptions): Lay
   }
   const bytes = files.reduce((sum, { row }) => sum + row.size, 0);
   return { stage, tree, files, folders, changed: folders, links, writable, bytes, fileRows: index };
+}
+
+/** It may be a guess by another release's manifest. */
+function fitting(asked: ReadonlyMap<string, string>, { rows }: KnownTree): ReadonlyMap<string, string> {
+  const blocked = new Set(blockedIn(rows, asked.keys()).map(({ writable }) => writable));
+  return new Map([...asked].filter(([at]) => !blocked.has(at)));
 }
 
 function addFolders(folders: string[], stage: string, at: string): void {

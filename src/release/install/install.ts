@@ -38,7 +38,10 @@ export interface InstallOptions {
   readonly revs: string;
   /** Share unchanged files with the last releases by hard links. False where the app may write to its own files. */
   readonly link: boolean;
-  /** Path in the tree → absolute target of a link laid there instead: folders that outlive releases. Default: none. */
+  /**
+   * Path in the tree → absolute target of a link laid there instead: folders that outlive releases. Where the tree has a
+   * file or a link, none is; the record says which are. Default: none.
+   */
   readonly writable?: ReadonlyMap<string, string>;
   /** Fetch all of it, whatever of it is here, and put it down anew. Default false. */
   readonly full?: boolean;

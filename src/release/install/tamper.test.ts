@@ -164,6 +164,19 @@ test("folders that the app may write are laid as links, outside what is verified
   assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
 });
 
+test("a file and a link that the release has are laid, also where a folder of the app's was to be", async (t) => {
+  const world = makeWorld(t);
+  const data = path.join(world.dir, "data");
+  fs.mkdirSync(data);
+  const published = await world.publish(TREE);
+  const asked = ["run.sh", "a/link", "big.bin/below", "a/link/below", "a/tmp"];
+  const { dir } = await world.install(1, published, { writable: new Map(asked.map((at) => [at, data])) });
+  assert.equal(fs.readFileSync(path.join(dir, "run.sh"), "utf8"), "#!/bin/sh\n");
+  assert.equal(fs.readlinkSync(path.join(dir, "a/link")), "one.txt");
+  assert.equal(fs.readlinkSync(path.join(dir, "a/tmp")), data);
+  assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
+});
+
 test("what was left of a release that was installed since is left alone", async (t) => {
   const world = makeWorld(t);
   const published = await world.publish(TREE);

@@ -176,6 +176,11 @@ export class RecordFile implements RecordHeader, Disposable {
     return rereadRows(this.#bytesOf(n));
   }
 
+  /** All of them, a segment at a time. */
+  *rows(): Generator<Row> {
+    for (const n of this.segments.keys()) yield* this.rowsOf(n);
+  }
+
   /** The same, to be looked at one by one. */
   cursorOf(n: number): RowCursor {
     return new RowCursor(this.#bytesOf(n));
