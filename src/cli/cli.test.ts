@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   readdirSync,
   rmSync,
   writeFileSync,
@@ -223,6 +224,55 @@ test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
   }
   const here = skein(dir, "ftl", "list", "--bucket", `dir:${dir}/bucket`, "--root", dir);
   assert.deepEqual([here.exit, here.out.includes("notes")], [0, false], "who names a root, too, asks that");
+});
+
+test("a release goes from one command into the next, and no file is called -", (t) => {
+  const dir = folder(t);
+  const bucket = `dir:${dir}/bucket`;
+  const made = lastLine(skein(dir, "init", "--json", "--bucket", bucket).out);
+  writeFileSync(path.join(dir, "notes.txt"), "one");
+  const spooled = skein(dir, "spool", "notes.txt", "--bucket", bucket).out.trim();
+  const { PATH } = process.env;
+  const pin = String(made["fingerprint"]);
+  const env = { PATH, HOME: dir, SKEIN_HOME: path.join(dir, "home"), SKEIN_CHARTER: pin };
+  const type = (line: string): Said => {
+    const { status, stdout, stderr } = spawnSync("bash", ["-o", "pipefail", "-c", line], {
+      cwd: dir,
+      env,
+      encoding: "latin1",
+      timeout: PATIENCE_MS,
+    });
+    return { exit: status, out: stdout, err: stderr };
+  };
+  const word = `notes ${spooled} --bucket ${bucket}`;
+  const exported = `${LAUNCHER} release export ${word} --output -`;
+  const carried = type(`${exported} | tee copy | ${LAUNCHER} release import - --bucket dir:${dir}/other`);
+  assert.equal(carried.exit, 0, carried.err);
+  assert.match(
+    carried.out,
+    /^notes@[0-9a-f]{8} is now in dir:.*\/other\n$/,
+    "what is said is not in between",
+  );
+  assert.match(carried.err, /^notes@[0-9a-f]{8} {2}\d/m);
+  const written = type(`${LAUNCHER} release export ${word} --output file && cmp file copy`);
+  assert.equal(written.exit, 0, `the same bytes as in a file: ${written.err}`);
+  const events = lastLine(type(`${LAUNCHER} --json release import - --bucket ${bucket} < copy`).out);
+  assert.deepEqual([events["already"], events["bytes"]], [true, readFileSync(path.join(dir, "copy")).length]);
+  assert.match(
+    type(`head -c 100 copy | ${LAUNCHER} release import - --bucket ${bucket}`).err,
+    /EXPORT_DAMAGED/,
+  );
+  for (const [line, said] of [
+    [`script -qec '${exported}' /dev/null`, /for a file or another command[^]*> FILE or \| COMMAND/],
+    [`script -qec '${LAUNCHER} release import -' /dev/null`, /where - would be read from[^]*< FILE/],
+    [`${exported} --json`, /Leave one of them out/],
+    [`${LAUNCHER} hub backup -`, /a backup is a file, and no stream\n/],
+  ] as const) {
+    const refused = type(line);
+    assert.match(refused.out + refused.err, said);
+    assert.equal(refused.exit, 2, line);
+  }
+  assert.ok(!existsSync(path.join(dir, "-")));
 });
 
 test("a deployment to a bucket is refused what takes somebody who watches, and not half of it done", (t) => {

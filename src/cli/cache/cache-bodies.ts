@@ -39,6 +39,7 @@ import { usage } from "../command/grammar.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { columns } from "../terminal/io.ts";
 import { foundNamed } from "../command/release-named.ts";
+import { refuseStandard } from "../command/standard-streams.ts";
 
 export interface CacheFlags {
   readonly address?: string;
@@ -131,6 +132,7 @@ export async function get(
   to: string | undefined,
   flags: CacheFlags,
 ): Promise<Result> {
+  refuseStandard(to, "what cache get writes");
   const nodes = await nodesMeant(context, flags);
   if (nodes !== null) await bring(context, name, nodes);
   const target = to ?? name.split("@")[0] ?? name;

@@ -11,6 +11,7 @@ import type { Context, Result } from "../command/context.ts";
 import { bucketAddress, bucketHere, pinHere } from "../bucket/ftl-settings.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { durationFlag, usage } from "../command/grammar.ts";
+import { isStandard, standardInput, standardOutput } from "../command/standard-streams.ts";
 import { releaseNamed } from "../command/release-named.ts";
 
 export interface ShelfFlags {
@@ -34,6 +35,7 @@ export async function exportTo(
   flags: ExportFlags,
 ): Promise<Result> {
   const { io, cwd, signal } = context;
+  const stream = isStandard(flags.output) ? standardOutput(io) : undefined;
   await using stack = new AsyncDisposableStack();
   const shelf = await shelfHere(context, flags, "reading", stack);
   // A bucket knows ids and what spool prints; a hub also knows what the repository here calls a commit.
@@ -43,18 +45,19 @@ export async function exportTo(
   const from = flags.from === undefined ? null : await named(flags.from);
   const file = path.resolve(cwd, flags.output ?? `${app}-${meant.replace(/^.*[@-]/, "").slice(0, 8)}.skein`);
   const pin = await pinOr(context);
-  const wish = { app, version: meant, from, file, pin, clock: systemClock, signal };
+  const wish = { app, version: meant, from, file: stream ?? file, pin, clock: systemClock, signal };
   const made = await exportRelease(shelf, wish);
-  io.print(`${file}  ${shortRelease(made.app, made.id)}  ${formatBytes(made.bytes)}`);
+  const what = `${shortRelease(made.app, made.id)}  ${formatBytes(made.bytes)}`;
+  if (stream === undefined) io.print(`${file}  ${what}`);
+  else io.say(what);
   return { ...made, file };
 }
 
 export async function importFrom(context: Context, file: string, flags: ShelfFlags): Promise<Result> {
-  const { io, cwd, signal } = context;
+  const { io, cwd, signal, dryRun } = context;
+  const named = isStandard(file) ? standardInput() : path.resolve(cwd, file);
   await using stack = new AsyncDisposableStack();
   const shelf = await shelfHere(context, flags, "writing", stack);
-  const { dryRun } = context;
-  const named = path.resolve(cwd, file);
   const wish = { file: named, pin: await pinOr(context), clock: systemClock, signal, dryRun };
   const made = await importRelease(shelf, wish);
   io.print(`${shortRelease(made.app, made.id)} is ${made.already ? "already" : "now"} in ${shelf.name}`);
@@ -66,14 +69,22 @@ export async function presign(context: Context, flags: PresignFlags): Promise<Re
   const { io, cwd, signal } = context;
   const forSec = Math.floor(durationFlag(flags.for) / 1000);
   if (forSec < 1 || forSec > LONGEST_SEC) throw usage(`${flags.for} is not up to 7d`, "--for 24h");
+  const stream = isStandard(flags.output) ? standardOutput(io) : undefined;
   const address = bucketAddress(flags);
   if (!address.startsWith("s3:"))
     throw usage(`${address} is read without addresses`, "skein release presign --bucket s3://BUCKET/PREFIX");
   using bucket = await openServer(address, process.env);
   const book = await presignAll(bucket, forSec, systemClock, signal);
   const file = path.resolve(cwd, flags.output);
-  await writeFileAtomic(file, `${JSON.stringify(book)}\n`);
-  io.print(`${file}  ${book.objects.length} objects, until ${book.expires}`);
+  const text = `${JSON.stringify(book)}\n`;
+  const what = `${book.objects.length} objects, until ${book.expires}`;
+  if (stream === undefined) {
+    await writeFileAtomic(file, text);
+    io.print(`${file}  ${what}`);
+  } else {
+    stream.write(text);
+    io.say(what);
+  }
   return { file, objects: book.objects.length, expires: book.expires };
 }
 

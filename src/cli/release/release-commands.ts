@@ -19,7 +19,7 @@ export function registerRelease(program: Command, run: Run): void {
       "a release, or the beginning of its id; from a hub also a commit, tag or branch here",
     )
     .option("--from <version>", "leave out what this earlier release has")
-    .option("--output <file>", "where to (default: APP-ID.skein)")
+    .option("--output <file>", "where to (-: standard output; default: APP-ID.skein)")
     .option(BUCKET, BUCKET_HELP)
     .action(async (app: string, version: string, flags: ExportFlags, command: Command) => {
       await run(
@@ -30,7 +30,7 @@ export function registerRelease(program: Command, run: Run): void {
   release
     .command("import")
     .description("take a release out of a file, after everything in it was proved")
-    .argument("<file>")
+    .argument("<file>", "what release export wrote; -: standard input")
     .option(BUCKET, BUCKET_HELP)
     .action(async (file: string, flags: ShelfFlags, command: Command) => {
       await run(
@@ -42,7 +42,7 @@ export function registerRelease(program: Command, run: Run): void {
     .command("presign")
     .description("write a list of addresses with which machines read a bucket that have no keys for it")
     .option("--for <duration>", "how long they work, at most 7d", "7d")
-    .option("--output <file>", "where to; as good as a key until then", "presigned.json")
+    .option("--output <file>", "where to (-: standard output); as good as a key until then", "presigned.json")
     .option("--bucket <address>", "s3://BUCKET/PREFIX (default: SKEIN_BUCKET)")
     .action(async (flags: PresignFlags, command: Command) => {
       await run(

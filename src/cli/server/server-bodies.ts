@@ -25,6 +25,7 @@ import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
+import { refuseStandard } from "../command/standard-streams.ts";
 import { pinTold } from "./pin-told.ts";
 import { openToApps } from "../command/file-modes.ts";
 import { nodeNameHere } from "../command/node-name.ts";
@@ -298,6 +299,7 @@ const addressText = ({ host, port }: HostPort): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 
 export async function backup(context: Context, file: string): Promise<Result> {
+  refuseStandard(file, "a backup");
   await (await hubServer()).backupHub(context.paths, file);
   context.io.print(`${file} is a whole copy of the hub's state`);
   const key = path.join(context.paths.etc, "hub.key");
@@ -306,6 +308,7 @@ export async function backup(context: Context, file: string): Promise<Result> {
 }
 
 export async function restore(context: Context, file: string): Promise<Result> {
+  refuseStandard(file, "a backup");
   const { revision, incarnation } = await (await hubServer()).restoreHub(context.paths, file);
   context.io.print(`restored at revision ${revision}; its agents tell the hub what they know since`);
   return { revision, incarnation };

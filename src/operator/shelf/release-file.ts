@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { Readable } from "node:stream";
+import { addAbortSignal, Readable, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { directoryDepot } from "../../depot/directory.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -24,8 +24,8 @@ export interface ExportWish {
   readonly version: string;
   /** Leave out what this release of the app has; null: leave out nothing. */
   readonly from: string | null;
-  /** Where it is written; what is there is replaced when all is well. */
-  readonly file: string;
+  /** Where it is written: a file, which is replaced when all is well, or a stream, which is left open. */
+  readonly file: string | Writable;
   /** The cluster's fingerprint. */
   readonly pin: Digest;
   readonly clock: Clock;
@@ -58,12 +58,15 @@ export async function exportRelease(shelf: Shelf, wish: ExportWish): Promise<Rel
   const blobs = await gatherExport({ tree: body, from: earlier?.body.tree ?? null, depot, staging, signal });
   const base = earlier && { release: earlier.id, tree: earlier.body.tree };
   const head: ExportHead = { charters: [...charters], release, from: base, blobs };
-  await writeWhole(file, encodeExport(head, staging, signal));
-  return { app: body.app, id, bytes: fs.statSync(file).size };
+  const whole = new Counted(encodeExport(head, staging, signal));
+  if (typeof file === "string") await writeWhole(file, whole);
+  else await pipeline(whole, file, { end: false, signal });
+  return { app: body.app, id, bytes: whole.bytes };
 }
 
 export interface ImportWish extends Doer {
-  readonly file: string;
+  /** A file, or what comes as one. */
+  readonly file: string | Readable;
   /** The cluster's fingerprint. */
   readonly pin: Digest;
   readonly clock: Clock;
@@ -85,7 +88,7 @@ export async function importRelease(shelf: Shelf, wish: ImportWish): Promise<Imp
   await using stack = new AsyncDisposableStack();
   const folder = scratch(stack);
   const staging = directoryDepot(folder);
-  const bytes = sizeOf(file);
+  const least = typeof file === "string" ? sizeOf(file) : 0;
   const there = await shelf.charters(signal);
   const prove = ({ charters, release }: ExportHead) => {
     const { charter, chain } = newerChain(pin, [there, charters], clock.now());
@@ -93,16 +96,35 @@ export async function importRelease(shelf: Shelf, wish: ImportWish): Promise<Imp
   };
   const accept = async (head: ExportHead): Promise<void> => {
     prove(head);
-    refuseWithoutRoom(folder, head, bytes);
+    refuseWithoutRoom(folder, head, least);
   };
-  const head = await decodeExport(fs.createReadStream(file), staging, accept, signal);
+  const source = typeof file === "string" ? fs.createReadStream(file) : addAbortSignal(signal, file);
+  const whole = new Counted(source);
+  const head = await decodeExport(whole, staging, accept, signal);
   const { body, id, chain } = prove(head);
   const tree: Release = body;
   announce(wish, () => releaseDeed(id, body));
   const brought = await keepImport({ tree, head, staging, depot: shelf.depot, signal });
   faultPoint("import.blobs");
   await shelf.post(head.release, chain, signal);
-  return { app: body.app, id, bytes, already: !brought };
+  return { app: body.app, id, bytes: whole.bytes, already: !brought };
+}
+
+/** The same bytes; how many there were is known when they have passed. */
+class Counted implements AsyncIterable<Uint8Array> {
+  readonly #source: AsyncIterable<Uint8Array>;
+  bytes = 0;
+
+  constructor(source: AsyncIterable<Uint8Array>) {
+    this.#source = source;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    for await (const piece of this.#source) {
+      this.bytes += piece.length;
+      yield piece;
+    }
+  }
 }
 
 function sizeOf(file: string): number {
