@@ -10,6 +10,7 @@ import { httpDepot } from "../depot/http.ts";
 import { systemClock } from "../lib/clock.ts";
 import { silentLog } from "../lib/log.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";
+import type { RunningHub } from "../hub/start-hub.ts";
 import type { DeployOptions } from "./deploy.ts";
 import type { OperatorEvent } from "./events.ts";
 import { readCharters } from "./home.ts";
@@ -23,6 +24,9 @@ export interface Cluster {
   readonly dir: string;
   readonly paths: Paths;
   readonly operator: Operator;
+  readonly hub: RunningHub;
+  /** The hub anew, after `hub` was closed. */
+  readonly restart: () => Promise<void>;
   readonly signal: AbortSignal;
   readonly events: OperatorEvent[];
   /** Lets a node in that then stays away. */
@@ -38,14 +42,9 @@ export async function cluster(t: TestContext): Promise<Cluster> {
   await initCluster({ paths, name: "ann", key: "file", hubs: [hub], clock: systemClock });
   const charters = await readCharters(paths);
   const stop = new AbortController();
-  const running = await serveHub({
-    paths,
-    listen,
-    charters,
-    log: silentLog,
-    version: "0",
-    signal: stop.signal,
-  });
+  const serve = async (): Promise<RunningHub> =>
+    await serveHub({ paths, listen, charters, log: silentLog, version: "0", signal: stop.signal });
+  let running = await serve();
   const operator = await openOperator({ paths, signal: stop.signal });
   atEnd(t, async () => {
     operator[Symbol.dispose]();
@@ -58,6 +57,11 @@ export async function cluster(t: TestContext): Promise<Cluster> {
     dir,
     paths,
     operator,
+    hub: running,
+    restart: async () => {
+      await running.close();
+      running = await serve();
+    },
     signal,
     events,
     absent: async (name, labels = {}, by = operator) => {

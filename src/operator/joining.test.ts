@@ -35,6 +35,65 @@ test("a machine joins before anything runs on it: what is wrong with its line is
   assert.ok(!fs.existsSync(path.join(home, "run/keeper.sock")), "no keeper was started for it");
 });
 
+test("a hub that goes down while a machine joins is waited for, and lets it in once", async (t) => {
+  const at = await cluster(t);
+  const { signal } = at;
+  const wish = { name: "web1", labels: {}, replace: null, validMs: 60_000 };
+  const { line } = await invite(at.operator, wish, signal);
+  const said: string[] = [];
+  // It has written down who joins, and its answer is lost.
+  const down = Promise.withResolvers<void>();
+  const stop = at.hub.hub.core.mirror.onChange((keys) => {
+    if (!keys.some((key) => key.endsWith("/enrol"))) return;
+    stop();
+    down.resolve(at.hub.close());
+  });
+  const joining = joinNode({
+    paths: pathsFrom({ SKEIN_HOME: path.join(at.dir, "web1") }),
+    name: "host",
+    join: line,
+    clock: systemClock,
+    log: jsonLog((text) => said.push(text)),
+    signal,
+  });
+  await Promise.race([down.promise, joining]);
+  await at.restart();
+  await joining;
+  assert.match(said[0] ?? "", /"warn","msg":"waiting for the hub, to join".*"triesLeft":14/);
+  const nodes = await knownNodes(at.operator, signal);
+  assert.deepEqual(
+    nodes.map(({ identity }) => identity.name),
+    ["web1"],
+  );
+});
+
+test("a hub that stays away is not waited for for ever, and what it said of a ticket is not asked again", async (t) => {
+  const at = await cluster(t);
+  const wish = { name: "web1", labels: {}, replace: null, validMs: 60_000 };
+  const { line } = await invite(at.operator, wish, at.signal);
+  let pauses = 0;
+  const machine = (join: string) => ({
+    paths: pathsFrom({ SKEIN_HOME: path.join(at.dir, "web1") }),
+    name: "host",
+    join,
+    clock: { ...systemClock, sleep: async () => await Promise.resolve(void (pauses += 1)) },
+    log: silentLog,
+    signal: at.signal,
+  });
+  const other = await cluster(t);
+  const bad = (await invite(other.operator, wish, at.signal)).line;
+  const stranger = `${line.slice(0, line.indexOf("@"))}${bad.slice(bad.indexOf("@"))}`;
+  await assert.rejects(joinNode(machine(stranger)), { code: "PIN_MISMATCH" });
+  assert.equal(pauses, 0);
+  await at.hub.close();
+  await assert.rejects(joinNode(machine(line)), {
+    code: "HUB_UNREACHABLE",
+    message: /^this machine could not join: 127\.0\.0\.1/,
+    hint: /type the same line again/,
+  });
+  assert.equal(pauses, 14);
+});
+
 test("a machine that belongs to one cluster does not take another's line for done", async (t) => {
   const [at, other] = [await cluster(t), await cluster(t)];
   const wish = { name: "web1", labels: {}, replace: null, validMs: 60_000 };

@@ -18,6 +18,8 @@ import type { WriteFile } from "./reserve.ts";
  * One that was restored lets nobody in before its nodes told it who is.
  */
 const TURN = { tries: 60, baseMs: 500, maxMs: 10_000, random: Math.random };
+/** So often in a row a hub may be silent: it restarts in less than the two minutes that these tries take. */
+const SILENT_TRIES = 15;
 
 export interface OpenNodeOptions {
   readonly paths: Paths;
@@ -101,16 +103,38 @@ async function joinNow(options: OpenNodeOptions, stateDir: string, keys: NodeKey
   const { etc } = options.paths;
   const attempt = async (): Promise<NodeStore> =>
     await join({ etc, stateDir, line, name, keys, clock, signal });
-  const store = await retry(attempt, {
-    ...TURN,
-    clock,
-    signal,
-    worthRetrying(err) {
-      if (!isSkeinError(err, "TOO_MANY", "HUB_CATCHING_UP")) return false;
-      log.warn("the hub lets nobody in now; trying again", { "err.message": err.message });
-      return true;
-    },
-  });
+  const store = await retry(attempt, { ...TURN, clock, signal, worthRetrying: passing(log) });
   log.info("joined", { node: store.state.identity?.name });
   return store;
+}
+
+/**
+ * What the hub says of a ticket is its last word. One that is silent or goes down has said nothing yet, and takes the
+ * same enrolment again.
+ */
+function passing(log: Log): (err: unknown) => boolean {
+  let silent = 0;
+  return (err) => {
+    if (isSkeinError(err, "TOO_MANY", "HUB_CATCHING_UP")) {
+      silent = 0;
+      log.warn("the hub lets nobody in now; trying again", { "err.message": err.message });
+      return true;
+    }
+    if (!isSkeinError(err, "HUB_UNREACHABLE", "STORE_CLOSED")) return false;
+    silent += 1;
+    if (silent === SILENT_TRIES) throw stillSilent(err);
+    log.warn("waiting for the hub, to join", {
+      "err.message": err.message,
+      triesLeft: SILENT_TRIES - silent,
+    });
+    return true;
+  };
+}
+
+function stillSilent(err: SkeinError): SkeinError {
+  return new SkeinError("HUB_UNREACHABLE", `this machine could not join: ${err.message}`, {
+    hint: "See that the hub runs, and that this machine reaches its port; then type the same line again, which is good until it expires.",
+    data: err.data,
+    cause: err,
+  });
 }

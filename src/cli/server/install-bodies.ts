@@ -6,7 +6,6 @@ import { promisify } from "node:util";
 import { absoluteAddress } from "../../bucket/bucket.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { silentLog } from "../../lib/log.ts";
 import { launcher, type Context, type Result } from "../command/context.ts";
 import { hostPort } from "../command/grammar.ts";
 import { first } from "../command/has-bucket.ts";
@@ -15,6 +14,7 @@ import { hubBucket } from "./server-bodies.ts";
 import { pinTold } from "./pin-told.ts";
 import type { AgentFlags, HubFlags } from "./server-flags.ts";
 import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "../command/traffic-flags.ts";
+import { warningsOf } from "../terminal/warnings.ts";
 import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
 
 const run = promisify(execFile);
@@ -53,14 +53,15 @@ const withVariables = (flags: AgentFlags): AgentFlags => {
 async function joinFirst(context: Context, flags: AgentFlags): Promise<void> {
   if (flags.join === undefined) return;
   const { paths, signal } = context;
+  const log = warningsOf(context.io);
   using far =
     flags.source === undefined
       ? undefined
-      : await (await import("./agent-source.ts")).bucketOptions(context, flags, silentLog);
+      : await (await import("./agent-source.ts")).bucketOptions(context, flags, log);
   const { joinNode } = await import("../../agent/node/open-node.ts");
   const name = flags.name ?? nodeNameHere();
   const { join } = flags;
-  await joinNode({ paths, name, join, begin: far?.begin, clock: systemClock, log: silentLog, signal });
+  await joinNode({ paths, name, join, begin: far?.begin, clock: systemClock, log, signal });
 }
 
 /** The hub's unit; its key is made here, so that it can be told at once. */

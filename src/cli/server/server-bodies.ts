@@ -23,6 +23,7 @@ import type { Context, Result } from "../command/context.ts";
 import { first, hasBucket } from "../command/has-bucket.ts";
 import { hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { Io } from "../terminal/io.ts";
+import { warningsOf } from "../terminal/warnings.ts";
 import type { AgentFlags, HubFlags, InitFlags, UpFlags } from "./server-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
 import { refuseStandard } from "../command/standard-streams.ts";
@@ -169,7 +170,7 @@ export async function upHere(context: Context, flags: UpFlags): Promise<Result> 
     ...place,
     near: nearOf(flags),
     version: VERSION,
-    log: io.verbose ? logOf(context) : warningsOf(context),
+    log: io.verbose ? logOf(context) : warningsOf(io),
     ready: ({ hub: at, node, pin, made }) => {
       io.event({ type: "ready", hub: at, node, fingerprint: pin, made });
       if (made) io.say(`A new cluster; its fingerprint is ${pin}`);
@@ -180,20 +181,6 @@ export async function upHere(context: Context, flags: UpFlags): Promise<Result> 
   io.say("Stopped. skein up brings everything back.");
   return {};
 }
-
-/** Only what needs a look: a person sits in front. */
-function warningsOf({ io }: Context): Log {
-  const log: Log = {
-    info: () => undefined,
-    warn: (msg, fields) => io.say(line(io.paint("yellow", "warning"), msg, fields)),
-    error: (msg, fields) => io.say(line(io.paint("red", "error"), msg, fields)),
-    with: () => log,
-  };
-  return log;
-}
-
-const line = (level: string, msg: string, fields: object = {}): string =>
-  `${level} ${msg} ${JSON.stringify(fields)}`;
 
 export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   const { paths, io, signal } = context;
