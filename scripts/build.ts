@@ -84,7 +84,7 @@ const apart = {
 };
 await bundle(apart, true);
 await bundle({ "placing-worker": "src/release/install/placing-worker.ts" }, false);
-copyFileSync(path.join(root, "src/keeper/preload.cjs"), path.join(stage, "dist/preload.cjs"));
+cpSync(path.join(root, "src/keeper/preload"), path.join(stage, "dist/preload"), { recursive: true });
 copyLaunchers();
 for (const file of ["README.md", "LICENSE", "CHANGELOG.md"])
   copyFileSync(path.join(root, file), path.join(stage, file));

@@ -162,8 +162,10 @@ async function builtPackage() {
   const dist = path.join(fresh, "package", "dist");
   await buildChildren(dist);
   const hash = createHash("sha256");
-  for (const name of readdirSync(dist).sort())
-    hash.update(`${name}\0`).update(readFileSync(path.join(dist, name)));
+  for (const name of readdirSync(dist, { recursive: true }).sort()) {
+    const file = path.join(dist, name);
+    if (statSync(file).isFile()) hash.update(`${name}\0`).update(readFileSync(file));
+  }
   const kept = path.join(packages, hash.digest("hex").slice(0, 16));
   if (existsSync(kept)) rmSync(fresh, { recursive: true });
   else renameSync(fresh, kept);

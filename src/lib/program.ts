@@ -8,7 +8,7 @@ const FILES = {
   examples: { checkout: "../../examples", built: "../examples" },
   keeper: { checkout: "../keeper/main.ts", built: "keeper.mjs" },
   placingWorker: { checkout: "../release/install/placing-worker.ts", built: "placing-worker.mjs" },
-  preload: { checkout: "../keeper/preload.cjs", built: "preload.cjs" },
+  preload: { checkout: "../keeper/preload", built: "preload" },
 } as const;
 
 /** In a checkout this module is `src/lib/program.ts`; in the package it is part of a bundle that lies beside the files. */

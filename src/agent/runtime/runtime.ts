@@ -1,12 +1,7 @@
-import { createHash } from "node:crypto";
-import fs from "node:fs";
-import path from "node:path";
 import type { SocketSpec } from "../../keeper/protocol.ts";
 import { allEnded } from "../../lib/all-ended.ts";
 import { isSkeinError } from "../../lib/errors.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
 import type { Log } from "../../lib/log.ts";
-import { programFile } from "../../lib/program.ts";
 import { addressVariables } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { closeUnused, endOne, forgetAll, startAgain, stopAll } from "./clearing.ts";
@@ -25,6 +20,7 @@ import {
   type ReleasePlan,
   type RunRef,
 } from "./plan.ts";
+import { placePreload } from "./preload.ts";
 import { endedInUse, InstanceWatch, untilReady, type Watched } from "./readiness.ts";
 import { startInstance, type Started } from "./starter.ts";
 import { isServing, isTableOnly, ofRun, otherRuns, readStock, type Held, type Stock } from "./stock.ts";
@@ -384,13 +380,4 @@ export class AppRuntime implements AsyncDisposable {
       }
     }
   }
-}
-
-/** A copy where every app's user can read it, named by its content: old instances restart with what they started with. */
-async function placePreload(run: string): Promise<string> {
-  const text = fs.readFileSync(programFile("preload"));
-  const name = createHash("sha256").update(text).digest("hex").slice(0, 12);
-  const file = path.join(run, `preload-${name}.cjs`);
-  if (!fs.existsSync(file)) await writeFileAtomic(file, text, 0o444);
-  return file;
 }

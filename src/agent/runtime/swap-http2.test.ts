@@ -17,8 +17,8 @@ const WINDOW_MS = 400;
 
 /**
  * Asks over HTTP/2 as browsers do: many streams on one connection, and another connection as soon as the server says
- * GOAWAY. What fails is lost; only a request that had not left when GOAWAY came, which the client itself then refuses,
- * is asked on the next connection (RFC 9113, 8.7).
+ * GOAWAY. What fails is lost; only a request that GOAWAY says is not answered, or that had not left when it came, is
+ * asked on the next connection (RFC 9113, 6.8 and 8.7).
  */
 class Streams {
   readonly #port: number;

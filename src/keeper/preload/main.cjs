@@ -9,7 +9,7 @@
  * - A listen or bind on a socket's port, path or descriptor goes to the private `probe` descriptor first. When the
  *   gate file says `go`, the public descriptor `fd` is attached to the same server; the probe stays.
  * - On the drain's signal the one that loses nothing: stop accepting, answer everything further with
- *   `Connection: close`, close what is idle after the window, exit when empty. An app's own handler may call close()
+ *   `Connection: close`, close what was idle for the window, exit when empty. An app's own handler may call close()
  *   as it likes: for HTTP servers that means the same then.
  * - Descriptors are handed on to child processes, which npm and its shell would otherwise lose.
  */
@@ -18,6 +18,7 @@ const net = require("net");
 const http = require("http");
 const dgram = require("dgram");
 const childProcess = require("child_process");
+const { afterReading, closeIdle, speaks } = require("./idle.cjs");
 
 /** A gate opens soon after the app listens, or much later: looked at ever less often, from 1 ms to this. */
 const GATE_POLL_MS = 10;
@@ -29,7 +30,6 @@ const servers = new Map(); // the app's server -> its twin on the public socket,
 const datagrams = new Map(); // the app's UDP socket -> its twin on the public socket, or null
 const taken = new Set(); // names: a second server (localhost is two addresses) has nothing left to listen on
 const connections = new Set();
-const silent = new Map(); // connections, with the bytes read before their first request
 const sessions = new Set(); // HTTP/2
 const drainsOnClose = new Set();
 const onGo = [];
@@ -140,10 +140,7 @@ function track(server) {
     socket.once("close", () => connections.delete(socket));
   });
   const begins = isTls(server) ? "secureConnection" : "connection";
-  server.prependListener(begins, (socket) => {
-    silent.set(socket, socket.bytesRead);
-    socket.once("close", () => silent.delete(socket));
-  });
+  server.prependListener(begins, speaks);
   server.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
@@ -164,13 +161,18 @@ function drainWhenClosed(server) {
   };
 }
 
-/** First only that no more streams are to come: those that the client has sent meanwhile are answered still. */
+/**
+ * Says up to which stream all are answered. One that the client sent meanwhile is above that: it learns so at once, and
+ * repeats it elsewhere. Node knows no goaway() after which more are taken.
+ */
 function sayGoodbye(session) {
   if (session.destroyed) return;
   holdFor(session);
-  if (session.closed) return;
-  session.goaway(0, 2 ** 31 - 1);
-  setTimeout(() => session.close(), plan.windowMs).unref();
+  afterReading(() => {
+    if (session.destroyed || session.closed) return;
+    session.goaway(0);
+    setTimeout(() => session.close(), plan.windowMs).unref();
+  });
 }
 
 /** While a session closes it may neither read nor write for a moment, which Node takes for the end of all work. */
@@ -272,22 +274,7 @@ function stopAccepting(server, done) {
   if (twin) closeNet.call(twin, one);
   closeNet.call(server, one);
   for (const session of sessions) sayGoodbye(session);
-  if (typeof server.closeIdleConnections !== "function") return;
-  setTimeout(() => afterReading(() => closeIdle(server)), plan.windowMs).unref();
-}
-
-/** A busy process may have requests waiting unread: two turns of the loop, and what was there has been read. */
-function afterReading(act) {
-  setImmediate(() => setTimeout(() => setImmediate(() => act()), 1));
-}
-
-/** A browser opens connections in advance: one that never asked anything is idle too, though not to Node. */
-function closeIdle(server) {
-  server.closeIdleConnections();
-  for (const [socket, bytesAtFirst] of silent) {
-    if (socket.bytesRead === bytesAtFirst && socket.server === server) socket.destroy();
-  }
-  setTimeout(() => afterReading(() => closeIdle(server)), 100).unref();
+  if (typeof server.closeIdleConnections === "function") closeIdle(server, plan.windowMs);
 }
 
 /** Keeps the process for the whole window, also when nothing is connected: a client may be about to reuse. */
