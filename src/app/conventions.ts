@@ -23,6 +23,8 @@ export interface TreeOptions {
   readonly env: string;
   /** How messages call the manifest. Default `skein.yaml`. */
   readonly file?: string;
+  /** A release of it is yet to be made: what could not work is refused, too. Default false. */
+  readonly isNew?: boolean;
 }
 
 /**
@@ -46,6 +48,7 @@ export async function manifestOfTree(tree: TreeReader, options: TreeOptions): Pr
     env: options.env,
     app: appNameFrom(options.app) || "app",
     convention,
+    isNew: options.isNew ?? false,
   });
   if (unread !== undefined && Object.values(manifest.processes).some(isNpmStart)) throw unread;
   return manifest;

@@ -661,6 +661,80 @@ environments: { constructor: { env: { constructor: e } } }
   assert.deepEqual(env, { constructor: "c", toString: "d" });
 });
 
+const UNWORKABLE: readonly [what: string, text: string, says: RegExp][] = [
+  [
+    "two sockets of a process with one variable",
+    "run: a\nlisten: { a-b: 80, a_b: 81 }",
+    /^skein\.yaml:2:20: listen\.a_b: web\.a_b and web\.a-b would share the variable SKEIN_ADDRESS_A_B: rename/,
+  ],
+  [
+    "sockets of two processes that verify would take for each other",
+    "processes:\n  web: { run: a, listen: { a-b: 80 } }\n  api: { run: a, listen: { a_b: 81 } }",
+    /^skein\.yaml:3:28: processes\.api\.listen\.a_b: api\.a_b and web\.a-b would share/,
+  ],
+  [
+    "a socket that is called like another with its process",
+    "processes:\n  api: { run: a, listen: { http: 80 } }\n  web: { run: a, listen: { api-http: 81 } }",
+    /web\.api-http and api\.http would share the variable SKEIN_ADDRESS_API_HTTP/,
+  ],
+  [
+    "a unix socket of two processes",
+    "processes:\n  a: { run: a, listen: { s: { protocol: unix, path: x } } }\n  b: { run: a, listen: { s: { protocol: unix, path: x } } }",
+    /^skein\.yaml:3:53: processes\.b\.listen\.s\.path: x is a\.s's already$/,
+  ],
+  [
+    "hand-overs that exclude each other",
+    "run: a\nlisten: { a: { port: 80, handover: gap }, b: 81 }",
+    /^skein\.yaml:2:9: listen: handover gap of a and auto of b exclude each other: give all/,
+  ],
+  [
+    "both ways of passing a socket",
+    "run: a\nlisten: { a: { port: 80, handover: node }, b: { port: 81, handover: socket } }",
+    /handover node of a and socket of b exclude each other/,
+  ],
+  [
+    "older versions beside one that is alone",
+    "processes: { a: { run: b, overlap: false } }\nbeside: 1",
+    /^skein\.yaml:2:9: beside: a may not run in two versions at once \(overlap: false\): leave out beside/,
+  ],
+  [
+    "older versions beside one that binds its port itself, in one environment",
+    "run: a\nlisten: { a: { port: 80, handover: gap } }\nenvironments: { prod: { beside: all } }",
+    /^skein\.yaml:3:33: environments\.prod\.beside: web may not run in two versions at once \(handover: gap\)/,
+  ],
+  [
+    "more passes than there is time for",
+    "run: a\nlisten: 80\nhealth: { ready: { http: /up, every: 10s, passes: 4, within: 30s } }",
+    /^skein\.yaml:3:18: health\.ready: it could never be ready within 30s: 4 passes, one every 10s, take 30s$/,
+  ],
+  [
+    "less time than it has to live",
+    "processes: { a: { run: b, health: { ready: { within: 5s } } } }",
+    /^skein\.yaml:1:44: processes\.a\.health\.ready: it could never be ready within 5s: without a check or a socket it takes 5s$/,
+  ],
+];
+
+for (const [what, text, says] of UNWORKABLE) {
+  test(`${what}: refused where a release is made, and no reason not to run one that is there`, () => {
+    const options = { file: "skein.yaml", env: "default", app: "shop" };
+    assert.throws(() => parseManifest(text, { ...options, isNew: true }), { message: says });
+    assert.equal(parseManifest(text, options).kind, "service");
+  });
+}
+
+test("what may be together is", () => {
+  const text = `
+processes:
+  web: { run: a, listen: { http: 80, own: { port: auto }, node: { port: 81, handover: node } } }
+  api: { run: a, listen: { http: 82 }, health: { ready: { tcp: true, every: 10s, passes: 4, within: 31s } } }
+  job: { run: a, health: { ready: { within: 6s } } }
+  one: { run: a, overlap: false, listen: { s: { port: 83, handover: gap }, own: { port: auto } } }
+environments: { test: { beside: 0 } }
+`;
+  const { processes } = parseManifest(text, { file: "skein.yaml", env: "test", app: "shop", isNew: true });
+  assert.deepEqual(Object.keys(processes), ["web", "api", "job", "one"]);
+});
+
 test("expanding what was expanded changes nothing", () => {
   fc.assert(
     fc.property(anyManifest, (raw) => {

@@ -1,5 +1,6 @@
 import { LineCounter, parseDocument, type Document, type ErrorCode } from "yaml";
 import { messageOf, SkeinError } from "../lib/errors.ts";
+import { reportUnworkable } from "./cannot-work.ts";
 import { expand } from "./expand.ts";
 import { explain } from "./explain.ts";
 import { findLater, isMap } from "./later.ts";
@@ -21,6 +22,8 @@ export interface ParseOptions {
   readonly app: string;
   /** Taken where the file says neither `run` nor `processes` nor `kind`: what the tree suggests. */
   readonly convention?: Readonly<Record<string, unknown>>;
+  /** A release of it is yet to be made: what could not work is refused, too. Default false. */
+  readonly isNew?: boolean;
 }
 
 /** Why a manifest was refused: one entry per problem, in `data.problems` of the error. */
@@ -145,7 +148,10 @@ function view(raw: unknown, options: ParseOptions): Reading {
     return { manifest: undefined, problems: [...later, ...other] };
   }
   const problems = [...later];
-  const manifest = expand(parsed.data, { app: options.app }, (problem) => problems.push(problem));
+  const report = (problem: Problem): void => void problems.push(problem);
+  const manifest = expand(parsed.data, { app: options.app }, report);
+  if (options.isNew === true)
+    reportUnworkable(manifest, parsed.data.run === undefined ? undefined : "web", report);
   return { manifest, problems };
 }
 

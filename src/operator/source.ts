@@ -238,7 +238,7 @@ async function manifestFor(
   const name = origin.kind === "path" ? path.basename(await fs.realpath(origin.path)) : origin.name;
   await refuseUnread(reader);
   const app = options.app ?? appNameFrom(name.replace(/(\.tar)?(\.gz)?$|\.tgz$/, ""));
-  const manifest = await manifestOfTree(reader, { app, env: options.env });
+  const manifest = await manifestOfTree(reader, { app, env: options.env, isNew: true });
   if (options.app === undefined || manifest.app === options.app) return manifest;
   throw new SkeinError("MANIFEST_INVALID", `the source is ${manifest.app}, not ${options.app}`, {
     hint: `Deploy it by its own name (${manifest.app}), or change app: in skein.yaml.`,

@@ -1,5 +1,6 @@
 import net from "node:net";
 import type { Listen, Protocol } from "../../app/manifest.ts";
+import { addressVariable } from "../../app/socket-variables.ts";
 
 /** Where one socket of one instance is reached. */
 export interface SocketAddress {
@@ -24,11 +25,6 @@ export function reachable(bind: string): string {
   return bind;
 }
 
-/** The upper-case form that stands in names of environment variables. */
-export function variableName(socket: string): string {
-  return socket.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_");
-}
-
 interface Reached extends Pick<SocketAddress, "name" | "host" | "port" | "path"> {
   /** Where there are several. */
   readonly process?: string;
@@ -41,10 +37,8 @@ interface Reached extends Pick<SocketAddress, "name" | "host" | "port" | "path">
 export function addressVariables(addresses: Iterable<Reached>): Record<string, string> {
   const found: Record<string, string> = {};
   for (const { name, process, ...address } of addresses) {
-    const socket = variableName(name);
-    found[`SKEIN_ADDRESS_${socket}`] ??= addressText(address);
-    if (process !== undefined)
-      found[`SKEIN_ADDRESS_${variableName(process)}_${socket}`] ??= addressText(address);
+    found[addressVariable(name)] ??= addressText(address);
+    if (process !== undefined) found[addressVariable(name, process)] ??= addressText(address);
   }
   return found;
 }

@@ -1,0 +1,117 @@
+import { formatDuration } from "../lib/units.ts";
+import type { Report } from "./expand-process.ts";
+import type { Listen, Manifest, Process } from "./manifest.ts";
+import { invalid, type KeyPath } from "./problem.ts";
+import { addressVariable } from "./socket-variables.ts";
+
+/** A process, its name, and where it stands in the file. */
+interface Named extends Process {
+  readonly name: string;
+  readonly at: KeyPath;
+}
+
+/**
+ * Reports what each part of a manifest may say, and the whole cannot do: a deployment would fail by it, or something
+ * would be done that nobody asked for. For releases that are to be made: one that is there runs as it always did.
+ * @param short the process whose keys stand at the top
+ */
+export function reportUnworkable(manifest: Manifest, short: string | undefined, report: Report): void {
+  const processes = Object.entries(manifest.processes).map(([name, process]): Named => {
+    return { ...process, name, at: name === short ? [] : ["processes", name] };
+  });
+  checkVariables(processes, report);
+  checkUnixPaths(processes, report);
+  for (const process of processes) {
+    checkHandovers(process, report);
+    checkReadiness(process, report);
+  }
+  const single = singleProcess(manifest);
+  if (manifest.beside === 0 || single === undefined) return;
+  report(invalid(["beside"], `${single}: leave out beside, or let its versions overlap`));
+}
+
+/** Which process may not run in two versions at once, and why, as a sentence. */
+export function singleProcess({ processes }: Pick<Manifest, "processes">): string | undefined {
+  for (const [name, { overlap, listen }] of Object.entries(processes)) {
+    const isGap = Object.values(listen).some(({ handover }) => handover === "gap");
+    const why = overlap ? (isGap ? "handover: gap" : undefined) : "overlap: false";
+    if (why !== undefined) return `${name} may not run in two versions at once (${why})`;
+  }
+  return undefined;
+}
+
+interface Socket {
+  readonly process: string;
+  readonly socket: string;
+}
+
+/**
+ * Sockets of one name in several processes share the short variable, which is the first one's: they are told apart by
+ * the long one. Any others that share one would be taken for each other.
+ */
+function checkVariables(processes: readonly Named[], report: Report): void {
+  const owners = new Map<string, Socket & { readonly isShort: boolean }>();
+  for (const { name: process, at, listen } of processes) {
+    for (const socket of Object.keys(listen)) {
+      const names = [addressVariable(socket), addressVariable(socket, process)];
+      const shared = names.flatMap((name, n) => {
+        const owner = owners.get(name);
+        if (owner === undefined) owners.set(name, { process, socket, isShort: n === 0 });
+        const isSame = owner === undefined || (n === 0 && owner.isShort && owner.socket === socket);
+        return isSame ? [] : [{ name, owner }];
+      });
+      const [first] = shared;
+      if (first === undefined) continue;
+      const other = `${first.owner.process}.${first.owner.socket}`;
+      report(
+        invalid(
+          [...at, "listen", socket],
+          `${process}.${socket} and ${other} would share the variable ${first.name}: rename one of them`,
+          true,
+        ),
+      );
+    }
+  }
+}
+
+/** All of an app's unix sockets are in one folder. */
+function checkUnixPaths(processes: readonly Named[], report: Report): void {
+  const owners = new Map<string, string>();
+  for (const { name, at, listen } of processes) {
+    for (const [socket, { path }] of Object.entries(listen)) {
+      if (path === null) continue;
+      const owner = owners.get(path);
+      if (owner === undefined) owners.set(path, `${name}.${socket}`);
+      else report(invalid([...at, "listen", socket, "path"], `${path} is ${owner}'s already`));
+    }
+  }
+}
+
+/** What `auto` comes to depends on the program: a node finds out. */
+function checkHandovers({ at, listen }: Named, report: Report): void {
+  const sockets = Object.entries(listen).filter(([, { handover }]) => handover !== "port");
+  for (const one of sockets) {
+    const other = sockets.find((another) => excludeEachOther(one[1], another[1]));
+    if (other === undefined) continue;
+    const [mine, theirs] = [one, other].map(([name, { handover }]) => `${handover} of ${name}`);
+    const how = "give all sockets of a process the same (port may stand beside any)";
+    report(invalid([...at, "listen"], `handover ${mine} and ${theirs} exclude each other: ${how}`));
+    return;
+  }
+}
+
+function excludeEachOther(a: Listen, b: Listen): boolean {
+  const both = [a.handover, b.handover];
+  return a.handover !== b.handover && (both.includes("gap") || !both.includes("auto"));
+}
+
+function checkReadiness({ at, ready, listen }: Named, report: Report): void {
+  const { check, everyMs, passes, withinMs, aliveMs } = ready;
+  const [leastMs, what] =
+    check !== null
+      ? [(passes - 1) * everyMs, `${passes} passes, one every ${formatDuration(everyMs)}, take`]
+      : [Object.keys(listen).length > 0 ? 0 : aliveMs, "without a check or a socket it takes"];
+  if (leastMs < withinMs) return;
+  const message = `it could never be ready within ${formatDuration(withinMs)}: ${what} ${formatDuration(leastMs)}`;
+  report(invalid([...at, "health", "ready"], message));
+}
