@@ -36,6 +36,8 @@ export interface FindOptions extends Wish {
   readonly depot: Depot;
   readonly helperDir: string;
   readonly tell: Tell;
+  /** Hears what a release that is made says, before it is published; throws to refuse it. */
+  readonly accept?: (manifest: Manifest) => void;
   readonly signal: AbortSignal;
 }
 

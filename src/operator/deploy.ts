@@ -5,9 +5,10 @@ import { isStored } from "../release/fetch/tree-blobs.ts";
 import type { Release, Strategy } from "../trust/documents.ts";
 import { afterRestore } from "./after-restore.ts";
 import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
+import { besideFor, refuseKeepOld } from "./beside.ts";
 import { tellRelease } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
-import { APPLY_WITHIN_MS, orderFor, readLine, selectorOf, type Line } from "./order.ts";
+import { APPLY_WITHIN_MS, readLine, selectorOf, type Line } from "./order.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
@@ -43,7 +44,8 @@ export interface Target {
 export async function deploy(operator: Operator, options: DeployOptions): Promise<PublishedOrder> {
   await refuseNobody(operator, options);
   const asked = await askEarly(operator, options);
-  const target = await beginTarget(operator, options);
+  const accept = options.keepOld ? { accept: refuseKeepOld } : {};
+  const target = await beginTarget(operator, { ...options, ...accept });
   try {
     return await afterRestore(
       options.tell,
@@ -205,7 +207,7 @@ const sourceOptions = (
   signal: options.signal,
 });
 
-type BuildOptions = Pick<FindOptions, "env" | "app" | "tell" | "signal" | "depot">;
+type BuildOptions = Pick<FindOptions, "env" | "app" | "tell" | "signal" | "depot" | "accept">;
 
 interface Built {
   readonly made: BegunRelease;
@@ -232,6 +234,7 @@ async function beginBuild(
   await using opened = await openSource(origin, { ...sourceOptions(operator, options), objects });
   const { manifest, source } = opened;
   const { app } = manifest;
+  options.accept?.(manifest);
   const made = await beginRelease(operator, {
     source,
     ahead: ahead?.app === app ? ahead : lookAhead(operator, app, options.depot, options.signal),
@@ -254,19 +257,4 @@ export function selectorFor(
   if (said !== null) return { selector: said, implied: false };
   const before = selectorOf(line);
   return before === undefined ? { selector: "all", implied: true } : { selector: before, implied: false };
-}
-
-const MAX_BESIDE = 100;
-
-/** The older releases that go on running: the newest first, the one that is deployed not among them. */
-export function besideFor(
-  line: Line,
-  target: Pick<Target, "release" | "manifest">,
-  { keepOld, selector }: { readonly keepOld: boolean; readonly selector: string },
-): ReleaseId[] {
-  const before = orderFor(line, selector)?.order;
-  const most = keepOld || target.manifest.beside === "all" ? MAX_BESIDE : target.manifest.beside;
-  if (before === undefined) return [];
-  const running = before.state === "run" ? [before.release, ...before.beside] : before.beside;
-  return [...new Set(running)].filter((id) => id !== target.release).slice(0, most);
 }

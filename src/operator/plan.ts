@@ -3,6 +3,7 @@ import type { ReleaseId } from "../lib/ids.ts";
 import type { Release, Strategy } from "../trust/documents.ts";
 import type { Manifest } from "../app/manifest.ts";
 import { manifestOf, whatIsAsked, type AskedSource } from "./asked.ts";
+import { besideFor } from "./beside.ts";
 import { selectorFor, type DeployOptions } from "./deploy.ts";
 import { forecast, refuseUnfitting, type Forecast, type ForecastWish } from "./forecast.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
@@ -70,6 +71,7 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
   const line = await readLine(operator, app, env, signal);
   const wanted = selectorFor(options.selector, manifest, line).selector;
   const { selector, nodes: chosen } = selectNodes(await knownNodes(operator, signal), wanted);
+  besideFor(line, found, { keepOld: options.keepOld, selector });
   if (operator.dryRun !== undefined) await refuseAsDeploy(operator, found, { line, nodes: chosen }, signal);
   const own = (node: KnownNode): AppOnNode | undefined =>
     node.apps.find((one) => one.app === app && one.env === env);

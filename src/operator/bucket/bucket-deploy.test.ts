@@ -157,6 +157,21 @@ test("stop through a bucket ends one version, and all of them where that is said
   assert.deepEqual(await runs(), ["stopped", three, []]);
 });
 
+test("old versions are not kept beside one that may not run twice, through a bucket, too", async (t) => {
+  const world = await bucketWorld(t);
+  const operator = await world.operator();
+  const manifest = "app: site\nrun: node a.js\nlisten: { http: { port: 80, handover: gap } }\n";
+  const from = writeTree(path.join(world.dir, "site"), { "skein.yaml": manifest });
+  const keeping = deployToBucket(operator, wish(world, { from, keepOld: true }));
+  await assert.rejects(keeping, { code: "HANDOVER_REFUSED", message: /\(handover: gap\), and --keep-old/ });
+  const already: boolean[] = [];
+  const tell: BucketDeployOptions["tell"] = (event) => {
+    if (event.type === "release") already.push(event.already);
+  };
+  assert.equal((await deployToBucket(operator, wish(world, { from, tell }))).seq, 1);
+  assert.deepEqual(already, [false]);
+});
+
 test("what is said to some machines through a bucket is about these, and the next word about all again", async (t) => {
   const world = await bucketWorld(t);
   const operator = await world.operator();

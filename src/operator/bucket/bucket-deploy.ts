@@ -4,7 +4,8 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Order } from "../../trust/documents.ts";
 import { originHere } from "../asked.ts";
-import { besideFor, selectorFor, type DeployOptions } from "../deploy.ts";
+import { besideFor, refuseKeepOld } from "../beside.ts";
+import { selectorFor, type DeployOptions } from "../deploy.ts";
 import { tellRelease } from "../events.ts";
 import { ALL_STOPPED, withoutVersion } from "../lifecycle.ts";
 import { APPLY_WITHIN_MS, selectorOf } from "../order.ts";
@@ -20,7 +21,7 @@ export type BucketDeployOptions = Omit<DeployOptions, "depot" | "helperDir" | "a
 
 export type BucketBuildOptions = Pick<
   BucketDeployOptions,
-  "app" | "env" | "from" | "cwd" | "tell" | "signal"
+  "app" | "env" | "from" | "cwd" | "tell" | "accept" | "signal"
 >;
 
 export interface Deployed {
@@ -57,7 +58,8 @@ export async function deployToBucket(
   options: BucketDeployOptions,
 ): Promise<Deployed> {
   const { env, signal, strategy } = options;
-  const target = await findTarget(operator, options);
+  const accept = options.keepOld ? { accept: refuseKeepOld } : {};
+  const target = await findTarget(operator, { ...options, ...accept });
   const { app, id } = target.place;
   const spreadMs = strategy.spreadMs ?? target.manifest.strategy.spreadMs;
   const published = await orderInBucket(
@@ -197,6 +199,7 @@ async function make(operator: BucketOperator, origin: Origin, options: BucketBui
     signal,
   });
   const { manifest, source } = opened;
+  options.accept?.(manifest);
   const made = await releaseToBucket(operator, {
     app: manifest.app,
     source,

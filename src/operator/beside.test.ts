@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import path from "node:path";
+import { test } from "node:test";
+import { writeTree } from "../release/release.fixture.ts";
+import type { ReleaseId } from "../lib/ids.ts";
+import { besideFor } from "./beside.ts";
+import { cluster } from "./cluster.fixture.ts";
+import { deploy } from "./deploy.ts";
+import { readLine } from "./order.ts";
+import { planDeploy } from "./plan.ts";
+import { readManifest } from "./source.ts";
+
+const REFUSED = {
+  code: "HANDOVER_REFUSED",
+  message: /^clock may not run in two versions at once \(overlap: false\)/,
+};
+
+test("old versions are not kept beside one that may not run twice, and nothing is published for it", async (t) => {
+  const { dir, operator, options, absent, signal } = await cluster(t);
+  await absent("n1");
+  const from = writeTree(path.join(dir, "app"), {
+    "skein.yaml": "app: shop\nprocesses: { web: node a.js, clock: { run: node b.js, overlap: false } }\n",
+  });
+  await assert.rejects(deploy(operator, options({ from, keepOld: true })), REFUSED);
+  assert.deepEqual(await operator.client.releases({ app: "shop", limit: 1 }, signal), []);
+  await assert.rejects(planDeploy(operator, options({ from, keepOld: true })), REFUSED);
+  await deploy(operator, options({ from }));
+  const line = await readLine(operator, "shop", "default", signal);
+  const release = line.head?.order.release;
+  assert.ok(release);
+  const manifest = await readManifest({ kind: "path", path: from }, { env: "default", signal });
+  // One that was made before such a manifest was refused.
+  const earlier = { release: "0".repeat(32) as ReleaseId, manifest: { ...manifest, beside: 1 } };
+  const how = { keepOld: false, selector: "all" };
+  assert.throws(() => besideFor(line, earlier, how), {
+    ...REFUSED,
+    message: new RegExp(`shop@${release.slice(0, 8)} is to go on beside it`),
+  });
+  assert.deepEqual(besideFor(line, { ...earlier, release }, how), []);
+  assert.deepEqual(besideFor(line, { ...earlier, manifest }, how), []);
+});
