@@ -79,7 +79,10 @@ test("a ticket is for this cluster, this charter, its time and the labels its op
   open(await seal("ticket.1", web, [bob]), T0, limited);
   const db = { ...web, labels: { role: "db" } };
   const byBob = await seal("ticket.1", db, [bob]);
-  assert.throws(() => open(byBob, T0, limited), { code: "DOC_UNSIGNED" });
+  const hint = /^Have one who may make another: skein node invite\./;
+  assert.throws(() => open(byBob, T0, limited), { code: "DOC_UNSIGNED", hint });
+  const { [bob.kid]: _dropped, ...others } = charter.operators;
+  assert.throws(() => open(byBob, T0, { ...charter, operators: others }), { code: "DOC_UNSIGNED", hint });
 });
 
 test("an enrolment needs the ticket's key and the node's own", async () => {

@@ -1,4 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { refuseForeign, refuseFuture } from "./charter.ts";
 import type { Charter, DocumentBody, Enrol, Ticket } from "./documents.ts";
@@ -35,12 +35,7 @@ export function openTicket(
 ): Opened<"ticket.1"> {
   const claimed = readUnverified(source, "ticket.1");
   refuseForeign("ticket", claimed.cluster, charter);
-  const opened = openEnvelope(
-    source,
-    "ticket.1",
-    keysWith(charter, { kind: "enrol", labels: claimed.labels }),
-    1,
-  );
+  const opened = openGiven(source, keysWith(charter, { kind: "enrol", labels: claimed.labels }));
   const ticket = opened.body;
   if (ticket.charter !== options.pin) throw bad("it was made for another charter");
   if (options.now === undefined) return opened;
@@ -51,6 +46,20 @@ export function openTicket(
     });
   }
   return opened;
+}
+
+/** Whoever holds a ticket that nobody vouches for has no key to sign another with. */
+function openGiven(source: unknown, keys: Keys): Opened<"ticket.1"> {
+  try {
+    return openEnvelope(source, "ticket.1", keys, 1);
+  } catch (err) {
+    if (!isSkeinError(err, "DOC_UNSIGNED")) throw err;
+    throw new SkeinError("DOC_UNSIGNED", "no operator who may let in such a node signed the ticket", {
+      hint: "Have one who may make another: skein node invite. Who signed this one has no right to, or was dropped from the charter since.",
+      data: err.data,
+      cause: err,
+    });
+  }
 }
 
 /**
