@@ -92,6 +92,20 @@ test("the receipt of a failed verify says what it said", async (t) => {
   await assert.rejects(answer(port));
 });
 
+test("the receipt of a failure says what to do, where that is more than its code says", async (t) => {
+  const { w, port } = await started(t);
+  const listen = `{ a: { port: ${port}, handover: node }, b: { port: ${await freePort()}, handover: gap } }`;
+  const mixed = await w.deploy({
+    ...webApp(port, "one"),
+    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${listen} } }\n`,
+  });
+  const receipt = await w.receipt(mixed.digest);
+  assert.equal(receipt.code, "HANDOVER_REFUSED");
+  assert.match(receipt.hint ?? "", /^Give all sockets of one process the same handover/);
+  const bad = await w.deploy({ ...quick(port, "two", "verify: sh check.sh\n"), "check.sh": "exit 4" });
+  assert.equal((await w.receipt(bad.digest)).hint, undefined, "the code's own is known to whoever reads it");
+});
+
 const HOOKS = [
   ["post-sync", "exit 3", undefined, "HOOK_FAILED one"],
   ["post-sync", "sleep 30", 300, "HOOK_TIMEOUT one"],

@@ -118,10 +118,7 @@ export const appView = z.object({
   standing: orderView.nullable(),
   /** How the head's rollout is; null: there is none, or an older hub does not tell. */
   phase: z.string().nullable().default(null),
-  /**
-   * The newest order that was neither for some of the app's nodes alone nor taken back; null: the head. Older hubs do
-   * not tell.
-   */
+  /** The newest order neither for some nodes alone nor taken back; null: the head, or an older hub. */
   whole: orderView.nullable().default(null),
   /** Those for some of the nodes alone that are newer than it and were not taken back: the newest of each selector. */
   parts: z.array(orderView).max(64).default([]),
@@ -180,6 +177,8 @@ export const rolloutNode = z.object({
   verdict: z.enum(["ok", "failed", "undone", "refused"]).nullable(),
   code: z.string().nullable(),
   message: z.string().nullable(),
+  /** What to do about it, where the code does not say it. Older hubs do not tell. */
+  hint: z.string().nullable().optional(),
   bytesDone: z.number(),
   bytesTotal: z.number().nullable(),
   note: z.string().nullable(),

@@ -31,6 +31,10 @@ export class SkeinError extends Error {
   }
 }
 
+/** What to do next, where that is more than what the code says by itself. */
+export const ownHint = ({ code, hint }: SkeinError): string | undefined =>
+  hint === ERROR_CODES[code].mend ? undefined : hint;
+
 /** Is `err` a SkeinError with one of `codes` (any code when none is given)? */
 export function isSkeinError(err: unknown, ...codes: ErrorCode[]): err is SkeinError {
   return err instanceof SkeinError && (codes.length === 0 || codes.includes(err.code));

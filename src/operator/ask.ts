@@ -1,5 +1,13 @@
 import { fromWire, SkeinError, type WireError } from "../lib/errors.ts";
-import { isSilence, runCommand, whyOf, wordOf, type CommandWish, type NamedLine } from "./commands.ts";
+import {
+  hintOf,
+  isSilence,
+  runCommand,
+  whyOf,
+  wordOf,
+  type CommandWish,
+  type NamedLine,
+} from "./commands.ts";
 import { isHere, knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { noApp, readLine, selectorOf, type Line } from "./order.ts";
 import type { Operator } from "./operator.ts";
@@ -16,6 +24,7 @@ export interface Answer {
   readonly unkept: number;
   readonly code: string | null;
   readonly message: string | null;
+  readonly hint: string | null;
 }
 
 const LINES_KEPT = 5000;
@@ -86,11 +95,17 @@ export class Heard {
   /** What one of them has answered, as far as is known. */
   answer(node: string): Answer {
     const { lines = [], unkept = 0, result } = this.#said.get(node) ?? {};
-    const told = { node, lines, unkept };
-    if (result === undefined) return { ...told, outcome: "silent", code: null, message: null };
-    if (result["ok"] === true) return { ...told, outcome: "ok", code: null, message: null };
+    const told = { node, lines, unkept, code: null, message: null, hint: null };
+    if (result === undefined) return { ...told, outcome: "silent" };
+    if (result["ok"] === true) return { ...told, outcome: "ok" };
     const outcome = isSilence(result) ? "silent" : "failed";
-    return { ...told, outcome, code: wordOf(result, "code"), message: whyOf(result) };
+    return {
+      ...told,
+      outcome,
+      code: wordOf(result, "code"),
+      message: whyOf(result),
+      hint: hintOf(result),
+    };
   }
 }
 
@@ -103,10 +118,11 @@ export function troubleIn(answers: readonly Answer[]): SkeinError | null {
   const others = done === 0 ? "" : `; the other ${done === 1 ? "node" : `${done} nodes`} did it`;
   const failed = answers.find(({ outcome }) => outcome === "failed");
   if (failed !== undefined) {
-    const { node, code, message } = failed;
+    const { node, code, message, hint } = failed;
     const wire = {
       code: code ?? "IO",
       message: `${node}: ${message ?? "it failed"}${others}`,
+      ...(hint === null ? {} : { hint }),
       data: { node },
     };
     return fromWire(wire as WireError);

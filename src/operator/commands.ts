@@ -4,7 +4,7 @@ import { SkeinError, type ErrorCode } from "../lib/errors.ts";
 import { shortRelease, type KeyId, type ReleaseId } from "../lib/ids.ts";
 import type { Command } from "../trust/documents.ts";
 import { seal } from "../trust/envelope.ts";
-import { timeOf } from "../trust/fields.ts";
+import { asText, timeOf } from "../trust/fields.ts";
 import { announce, type Deed } from "./dry-run.ts";
 import { namesOf } from "./names-of.ts";
 import type { KnownNode } from "./nodes.ts";
@@ -22,6 +22,8 @@ export interface CommandWish {
 
 /** A line of a command's output with the name of the node it came from. */
 export type NamedLine = CommandLine & { readonly name: string };
+
+const HINT_CHARS = 512;
 
 /** Kinds that change nothing on a node. */
 const QUESTIONS: ReadonlySet<string> = new Set([
@@ -114,10 +116,15 @@ const SILENCE: ReadonlySet<string> = new Set<ErrorCode>(["TIMEOUT", "HUB_UNREACH
 /** A node that did not do what was asked. @param code where it said that itself */
 export function refusedBy(line: NamedLine, code: ErrorCode): SkeinError {
   const said = isSilence(line) ? "NODES_SILENT" : code;
+  const hint = hintOf(line);
   return new SkeinError(said, `${line.name}: ${whyOf(line)}`, {
+    ...(hint === null ? {} : { hint }),
     data: { node: line.name, cause: line["code"] },
   });
 }
+
+/** What to do about it, by the node's word; null where it says nothing of it. */
+export const hintOf = (line: NamedLine): string | null => asText(wordOf(line, "hint"), HINT_CHARS) || null;
 
 /** Why a node could not do what was asked. */
 export function whyOf(line: NamedLine): string {

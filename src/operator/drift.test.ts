@@ -24,6 +24,7 @@ const answer = (lines: readonly NamedLine[], more: Partial<Answer> = {}): Answer
   unkept: 0,
   code: null,
   message: null,
+  hint: null,
   ...more,
 });
 const running = (more: object = {}): NamedLine =>

@@ -97,6 +97,10 @@ test("a deployment that was undone exits 3 and tells where, why, the app's last 
   assert.match(error?.hint ?? "", /skein logs shop --on n2$/);
   const late = failureOf(view("undone", [{ ...failed, code: "HEALTH_TIMEOUT" }]), null);
   assert.match(late?.hint ?? "", /raise health\.ready\.within.* skein logs shop/);
+  const told = failureOf(view("undone", [{ ...failed, hint: "Use handover: port or gap." }]), null);
+  assert.equal(told?.hint, "Use handover: port or gap. See what it said: skein logs shop --on n2");
+  const typed = failureOf(view("undone", [{ ...failed, hint: "Run chmod o+x /srv" }]), null);
+  assert.equal(typed?.hint, "Run chmod o+x /srv; see what it said: skein logs shop --on n2");
   const elsewhere = failureOf({ ...view("undone", [failed]), env: "prod" }, null);
   assert.match(elsewhere?.hint ?? "", /skein logs shop --env prod --on n2$/);
 });

@@ -109,13 +109,13 @@ export function endingOf(view: RolloutView): Ending | undefined {
 export function failureOf(view: RolloutView, fallback: string | null): SkeinError | undefined {
   const ending = endingOf(view);
   if (ending === undefined || ending === "ok") return undefined;
-  const { node, code: cause, message } = culpritOf(view);
+  const { node, code: cause, message, hint } = culpritOf(view);
   const { reason, lines } = readReason(message);
   const code = codeOf(view, ending);
   return new SkeinError(code, `${view.app} failed${node === null ? "" : ` on ${node}`}: ${reason}`, {
     hint: hintFor(
-      cause,
-      `See what it said: skein logs ${appAsTyped(view.app, view.env)}${node === null ? "" : ` --on ${node}`}`,
+      hint ?? mendOf(cause),
+      `skein logs ${appAsTyped(view.app, view.env)}${node === null ? "" : ` --on ${node}`}`,
     ),
     data: {
       app: view.app,
@@ -131,9 +131,15 @@ export function failureOf(view: RolloutView, fallback: string | null): SkeinErro
 }
 
 /** How the cause is mended, where that is more than looking at what it said. */
-function hintFor(cause: string | null, look: string): string {
+function mendOf(cause: string | null): string {
   const mend = cause === null || cause === "DEPLOY_FAILED" || !isCode(cause) ? "" : ERROR_CODES[cause].mend;
-  return mend === "" || mend.startsWith("See its") ? look : `${mend} ${look}`;
+  return mend.startsWith("See its") ? "" : mend;
+}
+
+/** What ends with a command has no full stop after it. */
+function hintFor(mend: string, logs: string): string {
+  if (mend === "") return `See what it said: ${logs}`;
+  return `${mend}${/[.!?]$/.test(mend) ? " See" : "; see"} what it said: ${logs}`;
 }
 
 /**
@@ -154,17 +160,19 @@ function culpritOf({ nodes, verdict: whole }: RolloutView): {
   node: string | null;
   code: string | null;
   message: string;
+  hint: string | null;
 } {
   const node = nodes.find(({ verdict }) => verdict === "failed" || verdict === "refused");
   const { code, message } = node ?? whole ?? { code: null, message: null };
+  const hint = node?.hint ?? null;
   const said = message ?? code ?? "it failed";
-  if (node !== undefined) return { node: node.name, code, message: said };
+  if (node !== undefined) return { node: node.name, code, message: said, hint };
   const named = nodes.find(({ name }) => said.startsWith(`${name}: `))?.name ?? null;
-  return { node: named, code, message: named === null ? said : said.slice(named.length + 2) };
+  return { node: named, code, message: named === null ? said : said.slice(named.length + 2), hint };
 }
 
-function nodeSummary({ name, state, verdict, code, message }: RolloutNode): Record<string, unknown> {
-  return { name, state, verdict, code, message };
+function nodeSummary({ name, state, verdict, code, message, hint = null }: RolloutNode): object {
+  return { name, state, verdict, code, message, hint };
 }
 
 function codeOf(view: RolloutView, ending: Ending): ErrorCode {

@@ -119,6 +119,8 @@ const receipt = () =>
       .regex(/^[A-Z][A-Z0-9_]{1,63}$/)
       .nullable(),
     message: text(1024).nullable(),
+    /** What to do about it, where the code does not say it. */
+    hint: text(512).optional(),
     /** Connections that were cut when the old release's drain ran out. */
     cut: count,
     at: time,

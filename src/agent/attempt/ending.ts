@@ -3,7 +3,7 @@ import type { ReceiptInput } from "./receipt-of.ts";
 import type { Warning } from "../runtime/warning.ts";
 
 /** What a receipt says of an order's end. */
-export type Ended = Pick<ReceiptInput, "verdict" | "code" | "message" | "cut">;
+export type Ended = Pick<ReceiptInput, "verdict" | "code" | "message" | "hint" | "cut">;
 
 export const TAKEN_BACK: Ended = { verdict: "undone", code: "UNDONE_BY_HUB", message: null, cut: 0 };
 export const AS_IT_IS: Ended = { verdict: "ok", code: null, message: null, cut: 0 };
@@ -15,7 +15,7 @@ export function endOf(attempt: Attempt, warnings: readonly Warning[]): Ended {
   if (back !== null) {
     const verdict = back.why === "failed" ? "failed" : "undone";
     const left = oldServes(attempt) ? "the old version serves" : "nothing runs";
-    return { verdict, code: back.code, message: `${back.message} (${left})`, cut };
+    return { verdict, code: back.code, message: `${back.message} (${left})`, hint: back.hint, cut };
   }
   if (mode === "return") return { ...TAKEN_BACK, cut };
   const [warning] = warnings;
@@ -26,5 +26,6 @@ export function endOf(attempt: Attempt, warnings: readonly Warning[]): Ended {
 
 function incomplete({ back, stuck, cut }: Attempt): Ended {
   const parts = [back?.message, stuck].filter((part) => part !== null && part !== undefined);
-  return { verdict: "failed", code: "UNDO_INCOMPLETE", message: parts.join("; and the old version: "), cut };
+  const message = parts.join("; and the old version: ");
+  return { verdict: "failed", code: "UNDO_INCOMPLETE", message, hint: back?.hint, cut };
 }

@@ -56,6 +56,7 @@ export interface Back {
   readonly why: "failed" | "undone" | "superseded";
   readonly code: ErrorCode;
   readonly message: string;
+  readonly hint?: string | undefined;
 }
 
 /** One order under way. Written down before its first step and after each. */

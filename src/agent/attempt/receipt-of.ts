@@ -14,10 +14,12 @@ export interface ReceiptInput {
   readonly verdict: Verdict;
   readonly code: ErrorCode | null;
   readonly message: string | null;
+  readonly hint?: string | undefined;
   readonly cut: number;
 }
 
 const MESSAGE_CHARS = 1024;
+const HINT_CHARS = 512;
 
 /** Signs what this node did with an order. */
 export async function receiptOf(
@@ -25,7 +27,7 @@ export async function receiptOf(
   context: Pick<AppContext, "clock" | "signer" | "store">,
 ): Promise<Envelope> {
   const { signer, store, clock } = context;
-  const { app, env, order, answers, verdict, code, cut } = input;
+  const { app, env, order, answers, verdict, code, hint, cut } = input;
   return await seal(
     "receipt.1",
     {
@@ -41,6 +43,7 @@ export async function receiptOf(
       verdict,
       code,
       message: input.message === null ? null : oneLine(input.message),
+      ...(hint === undefined ? {} : { hint: asText(hint, HINT_CHARS) }),
       cut,
       at: timeOf(clock.now()),
     },

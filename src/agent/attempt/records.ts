@@ -28,7 +28,14 @@ const attempt = reached.extend({
   previous: releaseId.nullable(),
   before: reached.nullable(),
   done: z.array(z.custom<StepName>((value) => typeof value === "string")).readonly(),
-  back: z.object({ why: z.enum(["failed", "undone", "superseded"]), code, message: z.string() }).nullable(),
+  back: z
+    .object({
+      why: z.enum(["failed", "undone", "superseded"]),
+      code,
+      message: z.string(),
+      hint: z.string().optional(),
+    })
+    .nullable(),
   stuck: z.string().nullable(),
   cut: z.int(),
   answers: z.object({ epoch: z.int(), seq: z.int(), release: releaseId }),

@@ -1,4 +1,4 @@
-import { isSkeinError, messageOf, toSkeinError } from "../../lib/errors.ts";
+import { isSkeinError, messageOf, ownHint, toSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { shortRelease, type Digest } from "../../lib/ids.ts";
 import { FailureRow, retryDelayMs } from "../../lib/retry.ts";
@@ -277,7 +277,8 @@ export class AppWorker {
   async #failed(attempt: Attempt, step: StepName, err: unknown): Promise<number> {
     this.#failures.failed();
     if (this.#mayPass(step, err)) return this.#backoffMs();
-    const { code, message, data } = toSkeinError(err);
+    const failure = toSkeinError(err);
+    const { code, message, data } = failure;
     this.#context.log.error("step failed", {
       app: this.app,
       order: attempt.order,
@@ -288,7 +289,7 @@ export class AppWorker {
     const text = failureText(message, data);
     this.#context.onFailure?.({ app: this.app, step, code, message, lines: lastLines(data) });
     if (afterFailure(attempt, step) === "turn") {
-      const back = { why: "failed", code, message: text } as const;
+      const back = { why: "failed", code, message: text, hint: ownHint(failure) } as const;
       await this.#book.keep({ ...this.#book.existing, attempt: { ...attempt, back } });
       faultPoint("agent.turned-back");
       // Only now: what cannot be written down (a full disk) is tried again ever more seldom.

@@ -1,7 +1,7 @@
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { WantedApp } from "../../api/schemas.ts";
 import type { ErrorCode } from "../../lib/errors.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, ownHint, SkeinError } from "../../lib/errors.ts";
 import { isDigest, type Digest } from "../../lib/ids.ts";
 import { rosterDigest, rosterSchema, type Order } from "../../trust/documents.ts";
 import { digestOfEnvelope, parseEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
@@ -27,6 +27,7 @@ export interface Refusal {
   readonly type: string;
   readonly code: ErrorCode;
   readonly message: string;
+  readonly hint?: string | undefined;
   /** Somebody signed or handed over what no honest party would. */
   readonly alarm: boolean;
   /** The order, where it is one that can be read: refusing it is answered with a receipt. */
@@ -199,8 +200,9 @@ function rostersOf(orders: readonly Envelope[], { charter }: NodeState, { now }:
 
 function refusalOf(offer: Offer, outcome: Outcome | undefined): readonly Refusal[] {
   if (outcome?.kind !== "refused") return [];
-  const { code, message } = outcome.error;
-  return [{ type: offer.type, code, message, alarm: outcome.alarm, order: readableOrder(offer) }];
+  const { error, alarm } = outcome;
+  const { code, message } = error;
+  return [{ type: offer.type, code, message, hint: ownHint(error), alarm, order: readableOrder(offer) }];
 }
 
 function readableOrder({ type, envelope }: Offer): Refusal["order"] {

@@ -19,7 +19,7 @@ export class Refusals {
   }
 
   /** In the log, and for an order in a receipt. */
-  async refuse({ type, code, message, alarm, order }: Refusal): Promise<void> {
+  async refuse({ type, code, message, hint, alarm, order }: Refusal): Promise<void> {
     const key = `${code} ${order?.digest ?? message}`;
     if (!this.#said.isNews(key, this.#context.clock.now())) return;
     this.#log.warn("document refused", { type, alarm, "err.code": code, "err.message": message });
@@ -27,7 +27,7 @@ export class Refusals {
     const { app, env, epoch, seq, release } = order.body;
     const answers = { epoch, seq, release };
     const verdict = "refused" as const;
-    const input = { app, env, order: order.digest, answers, verdict, code, message, cut: 0 };
+    const input = { app, env, order: order.digest, answers, verdict, code, message, hint, cut: 0 };
     try {
       await this.#context.outbox.put(await receiptOf(input, this.#context));
     } catch (err) {

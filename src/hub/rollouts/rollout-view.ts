@@ -22,10 +22,10 @@ export function viewOf(one: Case): RolloutView {
 }
 
 const NOT_HEARD = { bytesDone: 0, bytesTotal: null, note: null };
-const NO_RECEIPT = { verdict: null, code: null, message: null, cut: 0 };
+const NO_RECEIPT = { verdict: null, code: null, message: null, hint: null, cut: 0 };
 
 function nodeView(one: Case, rollout: Rollout | undefined, node: KeyId, batch: number): RolloutNode {
-  const { verdict, code, message, cut } = one.receipt(node) ?? NO_RECEIPT;
+  const { verdict, code, message, hint = null, cut } = one.receipt(node) ?? NO_RECEIPT;
   const progress = one.progress(node);
   const { bytesDone, bytesTotal, note } = progress ?? NOT_HEARD;
   const gate = rollout === undefined ? "hold" : gateOf(rollout, node, one.serving(node));
@@ -33,7 +33,7 @@ function nodeView(one: Case, rollout: Rollout | undefined, node: KeyId, batch: n
   const told = gate === "go" ? "starting" : "waiting";
   const doing = one.meant(node) ? (progress?.stage ?? told) : LEFT;
   const state = verdict === null ? doing : stateOf(verdict);
-  const said = { verdict, code, message, bytesDone, bytesTotal, note, cut };
+  const said = { verdict, code, message, hint, bytesDone, bytesTotal, note, cut };
   const shown = { node, name, batch, present: one.present(node), gate, state, ...said };
   const sources = one.sources(node);
   return sources === undefined ? shown : { ...shown, sources };

@@ -128,8 +128,12 @@ test("three polling nodes are let go one after the other, and then the order sta
 
 test("when the second node fails the first is taken back, and the third never starts", async (t) => {
   const story = await begin(t);
-  await withAgents(story, [{}, { verdict: "failed", code: "HEALTH_TIMEOUT" }], async () => {
+  await withAgents(story, [{}, { verdict: "failed", code: "HEALTH_TIMEOUT", hint: "Wait." }], async () => {
     const view = await ended(story);
+    assert.deepEqual(
+      view.nodes.slice(0, 2).map(({ hint }) => hint),
+      [null, "Wait."],
+    );
     assert.equal(view.phase, "undone");
     assert.equal(view.verdict?.code, "DEPLOY_FAILED");
   });
