@@ -3,7 +3,7 @@ import type { Digest } from "../../lib/ids.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import type { Fetcher } from "./fetcher.ts";
 import { freeNow } from "../../lib/free.ts";
-import { chunksOf, inflateAside, openFrame, packName, type ChunkRef, type FrameRef } from "../tree/pack.ts";
+import { chunksOf, openFrame, packName, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 
 /** Takes a chunk that was checked against its id; the bytes are only lent. */
 export type ChunkTaker = (chunk: ChunkRef, bytes: Buffer) => void;
@@ -17,6 +17,8 @@ export type FrameTaker = (frame: FrameRef, bytes: Buffer) => Promise<void> | und
 export interface Takers {
   readonly take: ChunkTaker;
   readonly takeFrame: FrameTaker;
+  /** Where somebody else has the other core, a frame that is opened here is inflated here. */
+  readonly inflate: (bytes: Uint8Array, length: number) => Buffer | Promise<Buffer>;
 }
 
 /** Bytes between two wanted frames that are read along rather than asked for separately. */
@@ -111,11 +113,18 @@ class Opening {
     await Promise.all(this.#running);
   }
 
+  async #inflated(frame: FrameRef, bytes: Buffer): Promise<Buffer> {
+    try {
+      return await this.#takers.inflate(bytes, frame.raw);
+    } finally {
+      freeNow(bytes);
+    }
+  }
+
   async #openHere(frame: FrameRef, bytes: Buffer): Promise<void> {
     const before = this.#here.at(-1);
-    const raw = inflateAside(bytes, frame.raw).finally(() => freeNow(bytes));
-    await Promise.all([before, raw]);
-    openFrame(frame, await raw, this.#takers.take);
+    const [raw] = await Promise.all([this.#inflated(frame, bytes), before]);
+    openFrame(frame, raw, this.#takers.take);
   }
 }
 

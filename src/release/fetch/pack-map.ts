@@ -4,7 +4,7 @@ import { readHead } from "./blobs.ts";
 import { ChunkTable } from "./chunk-table.ts";
 import { fetchFrames, missingChunk, type ChunkTaker, type FrameTaker, type Takers } from "./fetch-frames.ts";
 import { NotTaken, type Fetcher } from "./fetcher.ts";
-import type { ChunkRef, FrameRef } from "../tree/pack.ts";
+import { inflate, inflateAside, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 
 const PACKS_AT_ONCE = 2;
 
@@ -129,5 +129,6 @@ function takersOf(wanted: WantedChunks, take: ChunkTaker, takeFrame?: FrameTaker
       takeFrame?.(frame, bytes)?.catch((err: unknown) => {
         throw isSkeinError(err) ? err : notTaken(err);
       }),
+    inflate: takeFrame === undefined ? inflateAside : inflate,
   };
 }

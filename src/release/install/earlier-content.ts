@@ -94,6 +94,11 @@ export class EarlierContent {
     this.#share();
   }
 
+  /** There is no earlier install. */
+  get isEmpty(): boolean {
+    return this.#records.length === 0;
+  }
+
   /** Whether the very content of a file row is here. */
   has(index: number): boolean {
     return this.#isFound(this.#places[index] ?? NONE);

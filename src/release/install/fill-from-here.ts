@@ -8,6 +8,7 @@ import type { InstallPlan } from "./install-plan.ts";
 import type { InstallMeter } from "./install-progress.ts";
 import { isAsPut, type Placer, type PlannedFile } from "./placer.ts";
 import type { FreshContents } from "./reach-tree.ts";
+import { makeFolder } from "./put-file.ts";
 import type { FileRow } from "../tree/rows.ts";
 import { removeStrays } from "./strays.ts";
 import { comparePaths } from "../tree/tree-path.ts";
@@ -31,6 +32,8 @@ export interface FilledFromHere {
   /** The files whose content is not on this machine. */
   readonly todo: readonly PlannedFile[];
   readonly counts: Readonly<Counts>;
+  /** Resolves when all folders are there. */
+  readonly folders?: Promise<void>;
 }
 
 /** Files looked at while those before them are linked, and before other work of the process gets its turn. */
@@ -106,7 +109,7 @@ class LocalFiller implements FilledFromHere {
     for (; this.#foldersMade < folders.length; this.#foldersMade++) {
       const folder = folders[this.#foldersMade] ?? "";
       if (last !== undefined && comparePaths(folder, last.file) > 0) return;
-      if (folder !== stage) makeFolder(folder, this.#options.resuming);
+      if (folder !== stage) makeFolderAnyway(folder, this.#options.resuming);
     }
   }
 
@@ -180,10 +183,9 @@ async function linkAll(links: readonly Linking[]): Promise<readonly Linking[]> {
   });
 }
 
-/** Nobody else gets past the staging directory itself, so what is in it has its final mode at once. */
-function makeFolder(folder: string, resuming: boolean): void {
+function makeFolderAnyway(folder: string, resuming: boolean): void {
   try {
-    fs.mkdirSync(folder, 0o755);
+    makeFolder(folder);
   } catch (err) {
     if (errnoOf(err) !== "EEXIST") throw err;
     if (resuming && fs.lstatSync(folder).isDirectory()) return fs.chmodSync(folder, 0o755);

@@ -5,7 +5,14 @@ import { collectAfter } from "../../lib/collect.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
-import { fillFromHere, folded, type Counts, type LocalOptions } from "./fill-from-here.ts";
+import {
+  fillFromHere,
+  folded,
+  type Counts,
+  type FilledFromHere,
+  type LocalOptions,
+} from "./fill-from-here.ts";
+import { fillFromNothing } from "./fill-from-nothing.ts";
 import type { EarlyFlushes } from "./flush.ts";
 import type { PackMap } from "../fetch/pack-map.ts";
 import type { FrameTaker } from "../fetch/fetch-frames.ts";
@@ -57,10 +64,12 @@ export async function fillStage(
   let counts: Counts;
   try {
     meter.enter("local");
-    const local = await fillFromHere(plan, fresh, placer, options);
+    const isFirst = isNothingHere(plan, fresh, options);
+    await using thread = isFirst ? secondThread(plan.files.length, placer) : undefined;
+    const local = thread ? fillFromNothing(plan, thread) : await fillFromHere(plan, fresh, placer, options);
     counts = local.counts;
     faultPoint("install.local");
-    await fillFromDepots(plan, local.todo, lists, packs, placer, options);
+    await fillFromDepots(plan, local, { ...options, lists, packs, placer, thread });
     faultPoint("install.fetched");
     for (const { file, target } of plan.links) placeLink(file, target);
   } catch (err) {
@@ -77,6 +86,13 @@ export async function fillStage(
   }
   return { inodes, lists: listsOf(rows, inodes, lists, packs), counts };
 }
+
+/** No content of an earlier release, nor of an earlier try. */
+const isNothingHere = (
+  { earlier }: InstallPlan,
+  fresh: FreshContents,
+  { inodes, resuming }: FillOptions,
+): boolean => earlier.isEmpty && fresh.size === 0 && inodes === undefined && !resuming;
 
 /** Space is checked before the first byte: a node whose disk is full goes on as it is. */
 function checkSpace(plan: InstallPlan, fresh: FreshContents, { link, resuming }: FillOptions): void {
@@ -106,28 +122,38 @@ export function linkText(file: string): string | undefined {
   return stat?.isSymbolicLink() === true ? fs.readlinkSync(file) : undefined;
 }
 
+interface DepotOptions extends FillOptions {
+  readonly lists: Lists;
+  readonly packs: PackMap;
+  readonly placer: Placer;
+  /** Where one runs already. */
+  readonly thread: PlacingThread | undefined;
+}
+
 async function fillFromDepots(
   plan: InstallPlan,
-  todo: readonly PlannedFile[],
-  lists: Lists,
-  packs: PackMap,
-  placer: Placer,
-  { meter, flushes }: FillOptions,
+  { todo, folders }: FilledFromHere,
+  options: DepotOptions,
 ): Promise<void> {
+  const { meter, flushes, packs, placer } = options;
+  const listOf = (id: Digest): readonly ChunkRef[] | undefined =>
+    packs.lists.get(id) ?? options.lists.get(id);
   let known = 0;
-  const listOf = (id: Digest): readonly ChunkRef[] | undefined => packs.lists.get(id) ?? lists.get(id);
   await packs.readUntil(() => {
     for (; known < todo.length; known++) {
-      const { sha256 } = (todo[known] as PlannedFile).row;
-      if (!isChunk(packs, sha256) && listOf(sha256) === undefined) return false;
+      const { sha256, size } = (todo[known] as PlannedFile).row;
+      if (size > 0 && !isChunk(packs, sha256) && listOf(sha256) === undefined) return false;
     }
     return true;
   });
   meter.enter("fetch");
   placer.onWritten = (bytes) => meter.fromDisk(bytes);
+  await folders;
   for (const file of todo) {
-    const list = isChunk(packs, file.row.sha256) ? undefined : listOf(file.row.sha256);
-    if (list === undefined) placer.expectWhole(file);
+    const { sha256, size } = file.row;
+    const list = isChunk(packs, sha256) ? undefined : listOf(sha256);
+    if (size === 0) placer.placeEmpty(file);
+    else if (list === undefined) placer.expectWhole(file);
     else placer.expectChunks(file, list);
   }
   if (todo.length > 0) takeFromHere(plan, placer);
@@ -138,8 +164,8 @@ async function fillFromDepots(
     meter.tell();
   };
   let taken = 0;
-  const isWorthIt = todo.length >= FILES_PER_THREAD && os.availableParallelism() > 1;
-  await using thread = isWorthIt ? new PlacingThread(placer) : undefined;
+  await using late = options.thread === undefined ? secondThread(todo.length, placer) : undefined;
+  const thread = options.thread ?? late;
   const takeFrame: FrameTaker | undefined = thread && ((frame, bytes) => thread.takeFrame(frame, bytes));
   await packs.fetch(
     placer.wanted,
@@ -149,6 +175,12 @@ async function fillFromDepots(
     },
     takeFrame,
   );
+}
+
+/** To put so many files down together with this one; undefined where that is not worth it. */
+function secondThread(files: number, placer: Placer): PlacingThread | undefined {
+  const isWorthIt = files >= FILES_PER_THREAD && os.availableParallelism() > 1;
+  return isWorthIt ? new PlacingThread(placer) : undefined;
 }
 
 const isChunk = (packs: PackMap, id: Digest): boolean => packs.chunks.has(id as string as ChunkId);

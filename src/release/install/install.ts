@@ -148,6 +148,7 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   const flushed = finishStage(whole, plan, flushes, signal);
   // Both take the disk's time; a failure is met when the record is written.
   flushed.catch(() => undefined);
+  collectAfter(plan.files.length);
   const { rows, segments, times } = tree;
   const { inodes, lists } = done;
   const { writable } = whole;
@@ -158,7 +159,6 @@ async function putDown(dir: string, options: InstallOptions): Promise<Installed>
   faultPoint("install.flushed");
   await appear(stage, dir, options);
   forgetDelta(revs, release);
-  collectAfter(plan.files.length);
   return {
     dir,
     already: false,

@@ -26,6 +26,11 @@ export interface ToPlace {
   readonly back: boolean;
 }
 
+/** Folders, parents first. */
+export interface ToMake {
+  readonly folders: readonly string[];
+}
+
 export type Placed = PutDown | { readonly failure: CarriedError };
 
 export interface PutDown {
@@ -41,8 +46,8 @@ const AHEAD = 2;
 const HEAP = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 } as const;
 
 /**
- * A second thread that puts files down, frame by frame, beside this one: most of an install of many files is the
- * kernel's work, of which each processor does its own. What it has too much of is left to this thread.
+ * A second thread that makes folders and puts files down, frame by frame, beside this one: most of an install of many
+ * files is the kernel's work, of which each processor does its own. What it has too much of is left to this thread.
  */
 export class PlacingThread implements AsyncDisposable {
   readonly #placer: Placer;
@@ -56,6 +61,16 @@ export class PlacingThread implements AsyncDisposable {
     this.#worker.on("message", (placed: Placed) => this.#take(placed));
     this.#worker.on("error", (cause) => this.#fail(cause));
     this.#worker.on("exit", () => this.#fail());
+  }
+
+  /** It takes nothing any more. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Resolves when they are there. @throws what the system says of one; or, with `hasEnded`, IO when some may lack */
+  async makeFolders(folders: readonly string[]): Promise<void> {
+    await this.#answerTo({ folders }, []);
   }
 
   /**
@@ -100,9 +115,14 @@ export class PlacingThread implements AsyncDisposable {
       })),
       back: parts.length > 0,
     };
+    return await this.#answerTo(order, [bytes.buffer as ArrayBuffer, order.entries.buffer]);
+  }
+
+  async #answerTo(order: ToPlace | ToMake, given: readonly ArrayBuffer[]): Promise<PutDown> {
+    if (this.#hasEnded) throw ended();
     const waiting = Promise.withResolvers<PutDown>();
     this.#waiting.push(waiting);
-    this.#worker.postMessage(order, [bytes.buffer as ArrayBuffer, order.entries.buffer]);
+    this.#worker.postMessage(order, given);
     return await waiting.promise;
   }
 
@@ -115,7 +135,9 @@ export class PlacingThread implements AsyncDisposable {
   /** What it had is asked for anew, and put down by the thread that is left. */
   #fail(cause?: unknown): void {
     this.#hasEnded = true;
-    const failure = new SkeinError("IO", "the thread that puts files down ended", { cause });
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(failure);
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(ended(cause));
   }
 }
+
+const ended = (cause?: unknown): SkeinError =>
+  new SkeinError("IO", "the thread that puts files down ended", { cause });

@@ -11,6 +11,9 @@ export const modeOf = (row: Pick<FileRow, "kind">): number => (row.kind === "x" 
 /** So do folders; root's are shut to others as they are. @param owner of the folder. Default: this process's user */
 export const folderMode = (owner = process.getuid?.()): number => (owner === 0 ? 0o755 : 0o555);
 
+/** Nobody else gets past the staging directory itself, so what is in it has its final mode at once. */
+export const makeFolder = (folder: string): void => fs.mkdirSync(folder, 0o755);
+
 /** What a file has beside its content. */
 export interface FileLook {
   readonly mode: number;

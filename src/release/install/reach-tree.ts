@@ -48,7 +48,8 @@ export async function reachTree(fetcher: Fetcher, options: ReachOptions): Promis
   }
   const have = (id: Digest): Buffer | undefined => segmentOf(records, id);
   const loaded = await loadTree(fetcher, wanted, { have, packs });
-  collectAfter(loaded.rows.length);
+  // A first install does it while another thread makes its folders.
+  if (records.length > 0) collectAfter(loaded.rows.length);
   return { ...loaded, ...NOTHING };
 }
 
