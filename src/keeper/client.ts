@@ -1,10 +1,10 @@
-import { timerMs } from "../lib/clock.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fromWire, isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
+import { afterRunningMs } from "../lib/own-time.ts";
 import { programFile } from "../lib/program.ts";
 import { kernel } from "./ffi.ts";
 import {
@@ -75,7 +75,7 @@ export class KeeperClient implements AsyncDisposable {
     return Object.assign(client, { hello });
   }
 
-  /** @throws the op's own errors; KEEPER_UNREACHABLE when the connection ends first; TIMEOUT */
+  /** @throws the op's own errors; KEEPER_UNREACHABLE when no answer comes within `withinMs`, or the connection ends */
   async call<Name extends OpName>(op: Name, args: OpArgs<Name>, withinMs = CALL_MS): Promise<OpResult<Name>> {
     if (this.#socket.destroyed)
       throw new SkeinError("KEEPER_UNREACHABLE", "the connection to the keeper is closed");
@@ -83,14 +83,11 @@ export class KeeperClient implements AsyncDisposable {
     const answer = Promise.withResolvers<unknown>();
     this.#waiting.set(id, answer);
     this.#socket.write(`${JSON.stringify({ ...args, id, op })}\n`);
-    const timer = setTimeout(
-      () => answer.reject(new SkeinError("TIMEOUT", `the keeper did not answer ${op} within ${withinMs} ms`)),
-      timerMs(withinMs),
-    );
+    const callOff = afterRunningMs(withinMs, () => answer.reject(unanswered(op, withinMs)));
     try {
       return (await answer.promise) as OpResult<Name>;
     } finally {
-      clearTimeout(timer);
+      callOff();
       this.#waiting.delete(id);
     }
   }
@@ -126,6 +123,12 @@ export class KeeperClient implements AsyncDisposable {
   }
 }
 
+function unanswered(op: OpName, withinMs: number): SkeinError {
+  return new SkeinError("KEEPER_UNREACHABLE", `the keeper did not answer ${op} within ${withinMs} ms`, {
+    data: { op },
+  });
+}
+
 async function connected(file: string): Promise<net.Socket> {
   return await new Promise((resolve, reject) => {
     const socket = net.connect(file);
@@ -153,7 +156,8 @@ export interface EnsureOptions {
 export async function ensureKeeper(options: EnsureOptions): Promise<KeeperClient> {
   const file = path.join(options.run, "keeper.sock");
   const there = await KeeperClient.connect(file).catch((err: unknown) => {
-    if (err instanceof SkeinError && err.code === "KEEPER_UNREACHABLE") return undefined;
+    // One that is there and says nothing is stopped, or its disk hangs: another would take its place.
+    if (isSkeinError(err, "KEEPER_UNREACHABLE") && err.data["op"] === undefined) return undefined;
     throw err;
   });
   if (there !== undefined) return there;

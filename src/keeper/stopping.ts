@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { RunningTime } from "../lib/own-time.ts";
 import { clientConnections, steadyConnections, type ClientSide } from "./connections.ts";
 import type { StopSpec } from "./protocol.ts";
 import { allByEnvironment, groupExists, groupMembers, signalGroup, signalProcess, statOf } from "./proc.ts";
@@ -27,16 +28,16 @@ export async function endGroup(group: number, stop: StopSpec, side: ClientSide):
     last = intersect(young, clientConnections(group, side));
   }
   let lookAgain = 0;
-  const began = performance.now();
+  // A machine that was paused has paused the group, too.
+  using elapsed = new RunningTime();
   signalGroup(group, stop.signal as NodeJS.Signals);
-  const elapsed = (): number => performance.now() - began;
-  while (elapsed() < stop.withinMs) {
+  while (elapsed.ms < stop.withinMs) {
     await sleep(POLL_MS);
-    if (!isAlive(group)) return { forced: false, cut: elapsed() < stop.windowMs ? last.size : 0 };
-    if (last.size === 0 || elapsed() > stop.windowMs || elapsed() < lookAgain) continue;
-    const before = elapsed();
+    if (!isAlive(group)) return { forced: false, cut: elapsed.ms < stop.windowMs ? last.size : 0 };
+    if (last.size === 0 || elapsed.ms > stop.windowMs || elapsed.ms < lookAgain) continue;
+    const before = elapsed.ms;
     last = intersect(last, steadyConnections(group, side) ?? last);
-    lookAgain = elapsed() + LOOK_SHARE * (elapsed() - before);
+    lookAgain = elapsed.ms + LOOK_SHARE * (elapsed.ms - before);
   }
   const cut = clientConnections(group, side).size;
   const forced = isAlive(group);

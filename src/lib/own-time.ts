@@ -1,4 +1,5 @@
 import { performance } from "node:perf_hooks";
+import { timerMs } from "./clock.ts";
 
 /**
  * Time of this thread in ms, from any start: in which it worked, and in which it had nothing to do. Time in which it
@@ -49,4 +50,26 @@ export class RunningTime implements Disposable {
     this.#ms += Math.min(now - this.#at, MOST_MS);
     this.#at = now;
   }
+}
+
+/**
+ * Calls `over` when `ms` have passed in which this process was let run: timers come before all news when it goes on, so
+ * what came meanwhile would be too late by an ordinary one. @returns what calls that off
+ */
+export function afterRunningMs(ms: number, over: () => void): () => void {
+  const passed = new RunningTime();
+  const callOff = (): void => {
+    clearTimeout(timer);
+    passed[Symbol.dispose]();
+  };
+  const look = (): void => {
+    const leftMs = ms - passed.ms;
+    if (leftMs > 0) timer = setTimeout(look, timerMs(leftMs));
+    else {
+      callOff();
+      over();
+    }
+  };
+  let timer = setTimeout(look, timerMs(ms));
+  return callOff;
 }

@@ -1,0 +1,57 @@
+/** What a keeper and those who speak with it make of time in which one of them, or all, were not let run. */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { atEnd } from "../lib/at-end.fixture.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
+import { keeperFor, killGroup, spec } from "./keeper.fixture.ts";
+import { statOf } from "./proc.ts";
+
+/** `who` is a process, or a group where it is negative. */
+async function freeze(t: test.TestContext, who: number): Promise<() => void> {
+  const thaw = (): void => void process.kill(who, "SIGCONT");
+  process.kill(who, "SIGSTOP");
+  atEnd(t, () => (statOf(Math.abs(who)) === undefined ? undefined : thaw()));
+  await eventually("its stop", () => statOf(Math.abs(who))?.state === "T");
+  return thaw;
+}
+
+test("an answer that came while the caller was stopped is in time", async (t) => {
+  const { keeper } = await keeperFor(t);
+  const answer = keeper.call("list", {}, 600);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1200); // this thread is the caller's
+  assert.deepEqual((await answer).instances, []);
+});
+
+test("a keeper that is stopped does not answer, and then does", async (t) => {
+  const { keeper } = await keeperFor(t);
+  const thaw = await freeze(t, keeper.hello.pid);
+  await assert.rejects(keeper.call("list", {}, 200), { code: "KEEPER_UNREACHABLE" });
+  thaw();
+  assert.deepEqual((await keeper.call("list", {})).instances, []);
+});
+
+test("an instance that was stopped together with its keeper has its time to drain all the same", async (t) => {
+  const f = await keeperFor(t);
+  const drain =
+    "trap 'echo draining; sleep 0.3; echo drained; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+  const stop = { signal: "SIGTERM", windowMs: 0, withinMs: 1500, now: "SIGKILL" };
+  const { pid } = await f.keeper.call("start", {
+    instance: spec(f.home, { argv: ["/bin/sh", "-c", drain], stop }),
+  });
+  atEnd(t, () => killGroup(pid));
+  const log = (): string => fs.readFileSync(path.join(f.home, "log", "web.log"), "utf8");
+  await eventually("its start", () => log().includes("up"));
+  const stopped = f.keeper.call("stop", { key: "app/1/web.1" });
+  await eventually("its drain", () => log().includes("draining"));
+  const goOn = [await freeze(t, f.keeper.hello.pid), await freeze(t, -pid)];
+  await sleep(2000);
+  for (const thaw of goOn) {
+    thaw();
+    await sleep(200);
+  }
+  assert.equal((await stopped).forced, false);
+  assert.match(log(), /drained/);
+});
