@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net, { type AddressInfo } from "node:net";
 import test from "node:test";
+import { Worker } from "node:worker_threads";
+import type { Check } from "../../app/manifest.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { runCheck, type CheckContext } from "./checks.ts";
@@ -25,3 +27,26 @@ test("a check by TCP hears a server out that speaks first, and resets nothing", 
   await over;
   assert.deepEqual(ends, ["end"]);
 });
+
+for (const type of ["http", "tcp"] as const) {
+  test(`an answer by ${type} that came while the agent was stopped is in time`, async (t) => {
+    const answering = `
+      const { parentPort } = require("worker_threads");
+      const server = require("http").createServer((q, r) => {
+        parentPort.postMessage("asked");
+        setTimeout(() => r.end("well"), 500);
+      });
+      server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));`;
+    const worker = new Worker(answering, { eval: true });
+    atEnd(t, async () => await worker.terminate());
+    const [port] = (await once(worker, "message")) as [number];
+    const address = { name: "web", protocol: "http", host: "127.0.0.1", port, path: null } as const;
+    const context = { addresses: [address], clock: systemClock, signal: t.signal } as unknown as CheckContext;
+    const check = { type, socket: "web", path: "/", tls: false } as unknown as Check;
+    const outcome = runCheck(check, context);
+    if (type === "http") await once(worker, "message");
+    // This thread is the agent's. As it does for a process that was stopped, its loop looks at timers first then.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5500);
+    assert.equal(await outcome, null);
+  });
+}

@@ -4,11 +4,14 @@ import net from "node:net";
 import type { Check } from "../../app/manifest.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
+import { afterRunningMs } from "../../lib/own-time.ts";
+import { formatDuration } from "../../lib/units.ts";
 import { runCommand, describeEnd } from "../programs/command.ts";
 import type { SocketAddress } from "./address.ts";
 import { argvOf, type ReleasePlan } from "./plan.ts";
 
 const ANSWER_MS = 5000;
+const NO_ANSWER = `no answer within ${formatDuration(ANSWER_MS)}`;
 const LEAVE_MS = 1000;
 
 export interface CheckContext {
@@ -53,10 +56,9 @@ async function httpCheck(
   address: SocketAddress,
   context: CheckContext,
 ): Promise<string | null> {
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ANSWER_MS)]);
   const where =
     address.path === null ? { host: address.host, port: address.port } : { socketPath: address.path };
-  const options = { ...where, path: check.path, agent: false, signal } as const;
+  const options = { ...where, path: check.path, agent: false, signal: context.signal } as const;
   const { promise, resolve } = Promise.withResolvers<string | null>();
   const answered = (response: http.IncomingMessage): void => {
     response.resume();
@@ -67,8 +69,13 @@ async function httpCheck(
     ? https.request({ ...options, rejectUnauthorized: false }, answered)
     : http.request(options, answered);
   request.on("error", (err) => resolve(`${check.path}: ${errnoOf(err) ?? messageOf(err)}`));
+  const callOff = afterRunningMs(ANSWER_MS, () => {
+    resolve(`${check.path}: ${NO_ANSWER}`);
+    request.destroy();
+  });
   request.end();
   const outcome = await promise;
+  callOff();
   context.signal.throwIfAborted();
   return outcome;
 }
@@ -78,7 +85,7 @@ async function tcpCheck(address: SocketAddress, context: CheckContext): Promise<
   const socket = net.connect(
     address.path === null ? { host: address.host, port: address.port } : { path: address.path },
   );
-  socket.setTimeout(ANSWER_MS, () => resolve("no answer"));
+  const callOff = afterRunningMs(ANSWER_MS, () => resolve(NO_ANSWER));
   socket.once("connect", () => resolve(null));
   socket.on("error", (err) => resolve(errnoOf(err) ?? messageOf(err)));
   const stop = (): void => resolve("no answer");
@@ -89,6 +96,7 @@ async function tcpCheck(address: SocketAddress, context: CheckContext): Promise<
     else socket.destroy();
     return outcome;
   } finally {
+    callOff();
     context.signal.removeEventListener("abort", stop);
     context.signal.throwIfAborted();
   }
