@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import net, { type AddressInfo } from "node:net";
 import { test } from "node:test";
-import { ndjsonLines } from "./ndjson.ts";
+import { atEnd } from "../lib/at-end.fixture.ts";
+import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
 
 async function* cut(bytes: Buffer, at: number): AsyncGenerator<Uint8Array, void> {
   for (let from = 0; from < bytes.length; from += at)
@@ -26,4 +29,20 @@ test("a line ends at its bound, however it comes", async () => {
       code: "BAD_REQUEST",
       message: /more than 4194304/,
     });
+});
+
+test("what came while the reader was stopped is read before it is missed", async (t) => {
+  const server = net.createServer((socket) => socket.write("1\n")).listen(0);
+  await once(server, "listening");
+  const client = net.connect((server.address() as AddressInfo).port);
+  atEnd(t, () => (client.destroy(), server.close()));
+  const [served] = (await once(server, "connection")) as [net.Socket];
+  const stop = failWhenSilent(client, 200, () => new Error("silent"));
+  const lines = ndjsonLines(client);
+  assert.equal((await lines.next()).value, 1);
+  served.write("2\n");
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400); // this thread is the reader's
+  assert.equal((await lines.next()).value, 2);
+  await assert.rejects(lines.next(), /silent/);
+  stop();
 });

@@ -31,16 +31,27 @@ export async function* ndjsonLines(stream: AsyncIterable<Uint8Array>): AsyncGene
   if (rest.trim() !== "") yield parse(rest);
 }
 
-/** Fails the reader when nothing, not even a heartbeat, came for `ms`. */
+/**
+ * Fails the reader when nothing, not even a heartbeat, came for `ms`. Where this process was stopped for so long, what
+ * came is read before it is missed.
+ */
 export function failWhenSilent(stream: Readable, ms: number, error: () => Error): () => void {
-  let timer = setTimeout(() => stream.destroy(error()), ms);
+  let heard = 0;
+  const miss = (): void => {
+    const before = heard;
+    const look = (): void => void (heard === before && stream.destroy(error()));
+    setImmediate(() => setImmediate(look));
+  };
+  let timer = setTimeout(miss, ms);
   const onData = (): void => {
+    heard += 1;
     clearTimeout(timer);
-    timer = setTimeout(() => stream.destroy(error()), ms);
+    timer = setTimeout(miss, ms);
   };
   stream.on("data", onData);
   stream.pause();
   return () => {
+    heard += 1;
     clearTimeout(timer);
     stream.off("data", onData);
   };
