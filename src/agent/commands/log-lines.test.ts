@@ -99,3 +99,16 @@ test("the last lines go back into the log that was rotated last", async (t) => {
   shop.rotate();
   assert.deepEqual(await all(shop.follow(1)), ["four"]);
 });
+
+test("what a process called hooks prints is not mixed with what hooks print", async (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-log-"));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true }));
+  fs.mkdirSync(path.join(dir, "shop"));
+  for (const name of ["hooks", "hooks.1", "web.1", "web.2"])
+    fs.writeFileSync(path.join(dir, `shop/${name}.log`), `${name}\n`);
+  const of = async (process: string): Promise<string[]> =>
+    await all(followLogs(dir, "shop", { process, lines: 9, follow: false }, t.signal));
+  assert.deepEqual(await of("hooks"), ["hooks"]);
+  assert.deepEqual(await of("hooks.1"), ["hooks.1"]);
+  assert.deepEqual(await of("web"), ["web.1", "web.2"]);
+});

@@ -4,6 +4,7 @@ import { StringDecoder } from "node:string_decoder";
 import timers from "node:timers/promises";
 import { errnoOf } from "../../lib/errors.ts";
 import { cutLine, lineBegun } from "../../lib/lines.ts";
+import { HOOKS_LOG } from "../programs/app-log.ts";
 
 export interface LogOptions {
   /** Only this process's instances, or one (`web.1`), or `hooks`; absent: all. */
@@ -64,9 +65,9 @@ const newTail = (offset: number): Tail => ({ offset, rest: "", decoder: new Stri
 async function logNames(dir: string, process: string | undefined): Promise<readonly string[]> {
   const names = await fs.readdir(dir).catch(() => []);
   const logs = names.filter((name) => name.endsWith(".log")).sort();
-  return process === undefined
-    ? logs
-    : logs.filter((name) => [instanceOf(name), processOf(name)].includes(process));
+  if (process === undefined) return logs;
+  const isOf = (log: string): boolean => process !== HOOKS_LOG && processOf(log) === process;
+  return logs.filter((name) => instanceOf(name) === process || isOf(name));
 }
 
 const instanceOf = (log: string): string => log.slice(0, -".log".length);

@@ -3,6 +3,9 @@ import path from "node:path";
 
 const MAX_BYTES = 4 * 2 ** 20;
 
+/** Under which word what hooks said is asked for; a process may be called so, too, and its instances are `hooks.1` ... */
+export const HOOKS_LOG = "hooks";
+
 /** What a release's hooks and verifications said: `<log>/<app>/hooks.log`, and `hooks.log.1` before it. */
 export interface AppLog {
   line(text: string): void;
@@ -13,7 +16,7 @@ export interface AppLog {
  * What the disk does not take is counted, and told of by the next line that it takes: no hook fails for its log.
  */
 export function appLog(logDir: string, app: string, also?: (text: string) => void): AppLog {
-  const file = path.join(logDir, app, "hooks.log");
+  const file = path.join(logDir, app, `${HOOKS_LOG}.log`);
   let size: number | undefined;
   let lost = 0;
   const append = (text: string): void => {
