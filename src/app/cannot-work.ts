@@ -22,6 +22,7 @@ export function reportUnworkable(manifest: Manifest, short: string | undefined, 
   checkVariables(processes, report);
   checkUnixPaths(processes, report);
   for (const process of processes) {
+    checkCommand(process, report);
     checkHandovers(process, report);
     checkReadiness(process, report);
   }
@@ -105,7 +106,22 @@ function excludeEachOther(a: Listen, b: Listen): boolean {
   return a.handover !== b.handover && (both.includes("gap") || !both.includes("auto"));
 }
 
-function checkReadiness({ at, ready, listen }: Named, report: Report): void {
+function checkCommand({ at, run }: Named, report: Report): void {
+  const text = "sh" in run ? run.sh : run.argv[0];
+  if (text?.trim() === "") report(invalid([...at, "run"], "the command is empty"));
+}
+
+/** What can stand in the first line of a request. */
+const SENDABLE = /^[!-~]+$/;
+
+function checkReadiness({ at, ready, live, listen }: Named, report: Report): void {
+  for (const [key, of] of Object.entries({ ready: ready.check, live: live?.check })) {
+    if (of?.type !== "http" || SENDABLE.test(of.path)) continue;
+    const hint = `write it as a request has it: ${encodeURI(of.path.trim())}`;
+    report(
+      invalid([...at, "health", key, "http"], `${JSON.stringify(of.path)} cannot be asked for: ${hint}`),
+    );
+  }
   const { check, everyMs, passes, withinMs, aliveMs } = ready;
   const [leastMs, what] =
     check !== null

@@ -707,6 +707,12 @@ const UNWORKABLE: readonly [what: string, text: string, says: RegExp][] = [
     "run: a\nlisten: 80\nhealth: { ready: { http: /up, every: 10s, passes: 4, within: 30s } }",
     /^skein\.yaml:3:18: health\.ready: it could never be ready within 30s: 4 passes, one every 10s, take 30s$/,
   ],
+  ["nothing but blanks", 'run: { sh: " " }', /^skein\.yaml:1:6: run: the command is empty$/],
+  [
+    "a path that no request can have",
+    'run: a\nlisten: 80\nhealth: { ready: { tcp: true }, live: "/a b" }',
+    /^skein\.yaml:3:39: health\.live\.http: "\/a b" cannot be asked for: write it as a request has it: \/a%20b$/,
+  ],
   [
     "less time than it has to live",
     "processes: { a: { run: b, health: { ready: { within: 5s } } } }",
@@ -733,6 +739,16 @@ environments: { test: { beside: 0 } }
 `;
   const { processes } = parseManifest(text, { file: "skein.yaml", env: "test", app: "shop", isNew: true });
   assert.deepEqual(Object.keys(processes), ["web", "api", "job", "one"]);
+});
+
+test("an argument may be empty, a program not", () => {
+  for (const run of ['node a.js ""', '[node, a.js, ""]']) {
+    const manifest = read(`run: ${run}`);
+    assert.deepEqual(manifest.processes["web"]?.run, { argv: ["node", "a.js", ""] });
+    assert.deepEqual(read(stringify(manifestWords(manifest))), manifest);
+  }
+  for (const run of [`"'' a"`, '["", a]', "[]"])
+    assert.match(refusal(`run: ${run}`).message, /^skein\.yaml:1:6: run: the command is empty$/);
 });
 
 test("expanding what was expanded changes nothing", () => {

@@ -87,10 +87,14 @@ function whyNoService(text: string): string {
   return `${hint}, for example ${SERVICE.test(whole) ? whole : "billing.http"}`;
 }
 
+const EMPTY = "the command is empty";
+
 const lineOf = (shellOf: (line: string) => string): z.ZodType<Command, string> =>
   z.string().transform((line, context): Command => {
     try {
-      return splitCommand(line, shellOf(line));
+      const split = splitCommand(line, shellOf(line));
+      if ("argv" in split && split.argv[0] === "") throw new CommandError(EMPTY);
+      return split;
     } catch (err) {
       if (!(err instanceof CommandError)) throw err;
       context.addIssue({ code: "custom", message: err.message });
@@ -107,8 +111,8 @@ export const command = z.union(
   [
     lineOf(inShell),
     z
-      .array(z.string().min(1))
-      .min(1, "the command is empty")
+      .array(z.string())
+      .refine(([program = ""]) => program !== "", EMPTY)
       .transform((argv): Command => ({ argv })),
     z.strictObject({ sh: z.string().min(1) }),
   ],
