@@ -409,6 +409,11 @@ test("validate names every problem with its place, and prints the expansion of w
   const good = skein(dir, "validate", "--full");
   assert.equal(good.exit, 0);
   assert.match(good.out, /backlog: 4096/);
+  writeFileSync(path.join(dir, "prod.yaml"), "app: shop\n");
+  assert.match(
+    skein(dir, "validate", "prod.yaml").err,
+    /prod\.yaml is no manifest: that is called skein\.yaml/,
+  );
   writeFileSync(path.join(dir, "skein.yaml"), "app: shop\nrun: node a.js\nwritable: [skein.yaml]\n");
   assert.match(skein(dir, "validate").err, /writable: skein\.yaml is a file in this release of shop/);
   writeFileSync(path.join(dir, "skein.yaml"), "app: shop\nrun: node a.js\nroutes: []\n");

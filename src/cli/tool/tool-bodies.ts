@@ -11,6 +11,11 @@ import { TROUBLED_EXIT, troubleText } from "../command/trouble.ts";
 import { gcWords, momentFlag, usage, type GcWords } from "../command/grammar.ts";
 
 export async function validate(context: Context, where: string, full: boolean): Promise<Result> {
+  if (/\.ya?ml$/i.test(where) && !/^\.?skein\.ya?ml$/i.test(path.basename(where)))
+    throw usage(
+      `${where} is no manifest: that is called skein.yaml`,
+      "Give its folder: skein validate FOLDER",
+    );
   const named = path.basename(where) === "skein.yaml" ? path.dirname(where) : where;
   const manifest = await manifestAt({ kind: "path", path: path.resolve(named) }, context);
   const words = manifestWords(manifest);
