@@ -255,6 +255,12 @@ test("a folder without a manifest is files that are brought to their place, with
   assert.equal(await fs.readFile(current, "utf8"), "level=1\n");
   assert.match((await skein("logs", "conf")).stdout, /jumped to [0-9a-f]+/);
   assert.equal((await skein("verify", "conf")).stdout, "here  no verification in its manifest\n");
+  const whose = await skein("restart", "web.1@here");
+  assert.equal(whose.code, 2);
+  assert.match(whose.stderr, /whose instance is web\.1\?\n.*Say --app: .*packed/);
+  assert.doesNotMatch(whose.stderr, /conf/, "it has no instances");
+  const none = await skein("restart", "web.9@here", "--app", "packed");
+  assert.match(none.stderr, /no instance web\.9 of packed on this node\n.*It has web\.1\.\n/);
   assert.deepEqual((await result<{ unverified: string[] }>("verify", "conf")).unverified, ["here"]);
 });
 

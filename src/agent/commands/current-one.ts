@@ -1,7 +1,8 @@
 import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { currentOf, type AppRecord } from "../attempt/records.ts";
-import { instanceId, type InstanceRow } from "../runtime/view.ts";
+import { instanceId } from "../../lib/instance-id.ts";
+import type { InstanceRow } from "../runtime/view.ts";
 
 type Named = Pick<InstanceRow, "app" | "instance" | "release" | "generation">;
 
@@ -15,6 +16,8 @@ export function servingBy(record: AppRecord): ReleaseId {
   throw new SkeinError("RELEASE_NOT_FOUND", `nothing of ${record.app} runs here`);
 }
 
+const MOST_NAMED = 12;
+
 /**
  * An instance by the id that reports give, or `web.1` of what serves.
  * @param rows the app's
@@ -26,7 +29,9 @@ export function namedInstance<Row extends Named>(rows: readonly Row[], record: A
     rows.find((row) => instanceId(row) === name) ??
     rows.findLast(({ instance, release }) => instance === name && release === current);
   if (found !== undefined) return found;
+  const there = [...new Set(rows.map(({ instance }) => instance))].slice(0, MOST_NAMED);
   throw new SkeinError("NOT_FOUND", `no instance ${name} of ${record.app} on this node`, {
+    ...(there.length === 0 ? {} : { hint: `It has ${there.join(", ")}.` }),
     data: { instances: [...new Set(rows.map(instanceId))] },
   });
 }

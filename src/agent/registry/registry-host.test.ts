@@ -8,7 +8,7 @@ import { errnoOf } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { openRecords } from "../attempt/records.ts";
-import { instanceId } from "../runtime/view.ts";
+import { instanceId } from "../../lib/instance-id.ts";
 import { openRegistryHost } from "./registry-host.ts";
 import { bench, deploy, listenAt, plainNode, processPlan, releasePlan } from "../runtime/runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";

@@ -14,7 +14,8 @@ import {
   type ServiceTable,
 } from "./registry.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import { instanceOf, type InstanceRow } from "../runtime/view.ts";
+import { instanceOf } from "../../lib/instance-id.ts";
+import type { InstanceRow } from "../runtime/view.ts";
 
 const HOST = "127.0.0.1";
 const BACKLOG = 512;

@@ -7,7 +7,8 @@ import type { LoadedRelease } from "../installs/releases.ts";
 import type { AppRecord } from "../attempt/records.ts";
 import { runCheck } from "../runtime/checks.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import { instanceId, type InstanceRow } from "../runtime/view.ts";
+import { instanceId } from "../../lib/instance-id.ts";
+import type { InstanceRow } from "../runtime/view.ts";
 import { wantedOf } from "../attempt/upkeep.ts";
 import { verifyServing } from "../programs/verify.ts";
 

@@ -42,18 +42,6 @@ export interface InstanceRow {
   readonly logFrom: number | undefined;
 }
 
-/** Unique on the node, unlike `web.1`, which every release has: `shop.web.1.3f9c2ab1`, with `.g2` after two restarts. */
-export function instanceId(row: Pick<InstanceRow, "app" | "instance" | "release" | "generation">): string {
-  const restarts = row.generation === 0 ? "" : `.g${row.generation}`;
-  return `${row.app}.${row.instance}.${row.release.slice(0, 8)}${restarts}`;
-}
-
-/** `web.1` of such an id, as the instance itself knows its name; what is no such id is given back as it is. */
-export function instanceOf(id: string, { app, release }: Pick<InstanceRow, "app" | "release">): string {
-  const end = id.indexOf(`.${release.slice(0, 8)}`);
-  return id.startsWith(`${app}.`) && end > app.length ? id.slice(app.length + 1, end) : id;
-}
-
 /** @param address the node's own: it may be another one than when an instance started */
 export function rowsOf(stock: Stock, address: string): InstanceRow[] {
   return stock.instances.flatMap((held): InstanceRow[] => {

@@ -1,7 +1,8 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
 import * as lifecycle from "../../operator/lifecycle.ts";
-import { knownNodes, nodeNamed } from "../../operator/nodes.ts";
+import { ownersOf } from "../../operator/instance-owners.ts";
+import { knownNodes, nodeNamed, type KnownNode } from "../../operator/nodes.ts";
 import type { Operator } from "../../operator/operator.ts";
 import type { PublishedOrder } from "../../operator/publish-order.ts";
 import { appHere } from "../command/app-here.ts";
@@ -87,7 +88,7 @@ async function instance(
 ): Promise<Result> {
   const operator = await context.operator();
   const node = nodeNamed(await knownNodes(operator, context.signal), what.node);
-  const app = await appOfInstance(context, node, what);
+  const app = await appOfInstance(context, operator, node, what);
   // One that runs already is left alone.
   const args = { instance: what.instance, ...(how === "start" ? { idle: true } : {}) };
   const kind = how === "stop" ? "stop-instance" : "restart-instance";
@@ -104,7 +105,8 @@ async function instance(
 /** The app that was named, else the only one on the node, else the one of the manifest here. */
 async function appOfInstance(
   context: Context,
-  node: Awaited<ReturnType<typeof knownNodes>>[number],
+  operator: Operator,
+  node: KnownNode,
   what: Subject & { readonly kind: "instance" },
 ): Promise<string> {
   if (context.globals.app !== undefined) return context.globals.app;
@@ -113,7 +115,11 @@ async function appOfInstance(
   if (only !== undefined && others.length === 0) return only;
   const here = await appHere(context, undefined).catch(() => undefined);
   if (here !== undefined && apps.includes(here)) return here;
-  if (only !== undefined) throw usage(`whose instance is ${what.instance}?`, `Say --app: ${apps.join(", ")}`);
+  if (only !== undefined) {
+    const { ports } = await operator.client.ports({ env: context.env }, context.signal);
+    const owners = ownersOf(apps, ports, node.identity.node, what.instance);
+    throw usage(`whose instance is ${what.instance}?`, `Say --app: ${owners.join(", ")}`);
+  }
   throw new SkeinError("NOT_FOUND", `${what.node} has nothing of environment ${context.env}`, {
     hint: `skein status --on ${what.node} shows what it has.`,
   });
