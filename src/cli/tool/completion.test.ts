@@ -26,6 +26,21 @@ const CASES = [
   ["skein deploy --no-hooks --det", "--detach"],
   ["skein stage --through", "--through-cache"],
   ["skein completion fi", "fish"],
+  // After a flag with a value stands a value: of one that is known, or a file, or whatever a person knows.
+  ["skein ports --by com", "commit"],
+  ["skein ports --by=com", "commit"],
+  ["skein ftl spool --layout sk", "skein"],
+  ["skein deploy shop --from not", "notes.txt"],
+  ["skein deploy --from=not", "notes.txt"],
+  ["skein release export --output not", "notes.txt"],
+  ["skein release export --from not", "not"],
+  ["skein deploy --version not", "not"],
+] as const;
+/** The same of what looks like a flag; fish of itself takes it for one. */
+const DASHED = [
+  ["skein deploy --version --det", "--det"],
+  ["skein --on --det", "--det"],
+  ["skein logs -n --fol", "--fol"],
 ] as const;
 
 interface Shell {
@@ -47,21 +62,30 @@ for typed; do
   zpty -w -n shell $'\x15'"$typed"$'\t\x18\x0c'
   zpty -r shell out '*\[\[*\]\]*'
   line=${"$"}{${"$"}{out##*\[\[}%%\]\]*}
-  print -r -- ${"$"}{${"$"}{(z)line}[-1]}
+  word=${"$"}{${"$"}{(z)line}[-1]}
+  print -r -- ${"$"}{word##--*=}
 done
 zpty -d shell
 `;
 const FISH = `source $argv[1]
 for typed in $argv[2..]
-  complete -C $typed | string split -f1 \\t
+  set -l found (complete -C $typed | string split -f1 \\t | string replace -r '^--.*=' '')
+  set -q found[1]; or set found (string split -r -m1 -f2 ' ' $typed)
+  printf '%s\\n' $found
 end
 `;
 const BASH = String.raw`. "$1"; shift
+# What readline does of itself where nothing is found, and what turns that off.
+compopt() { plain=yes; }
 for typed; do
+  plain=""
   typed=${"$"}{typed//=/ = } # a word of its own to bash
   read -ra COMP_WORDS <<<"$typed"
   COMP_CWORD=$((${"$"}{#COMP_WORDS[@]} - 1))
   _skein
+  last="${"$"}{COMP_WORDS[COMP_CWORD]}"
+  if [ ${"$"}{#COMPREPLY[@]} = 0 ] && [ -z "$plain" ]; then COMPREPLY=($(compgen -f -- "$last")); fi
+  if [ ${"$"}{#COMPREPLY[@]} = 0 ]; then COMPREPLY=("$last"); fi
   printf '%s\n' "${"$"}{COMPREPLY[@]}"
 done
 `;
@@ -80,8 +104,12 @@ for (const { name, driver, args } of SHELLS) {
     assert.equal(made.status, 0, made.stderr);
     fs.writeFileSync(script, made.stdout);
     fs.writeFileSync(program, driver);
-    const done = spawnSync(name, [...args(program), script, ...CASES.map(([typed]) => typed)], {
-      cwd: dir, // empty: nothing here that a file's name could complete
+    const cases = name === "fish" ? CASES : [...CASES, ...DASHED];
+    const cwd = path.join(dir, "cwd");
+    fs.mkdirSync(cwd);
+    fs.writeFileSync(path.join(cwd, "notes.txt"), "");
+    const done = spawnSync(name, [...args(program), script, ...cases.map(([typed]) => typed)], {
+      cwd,
       encoding: "utf8",
       timeout: PATIENCE_MS,
     });
@@ -90,7 +118,7 @@ for (const { name, driver, args } of SHELLS) {
         .trim()
         .split(/\r?\n/)
         .map((line) => line.trim()),
-      CASES.map(([, completed]) => completed),
+      cases.map(([, completed]) => completed),
       done.stderr,
     );
   });
