@@ -1,4 +1,5 @@
 import { formatDuration } from "../lib/units.ts";
+import { pathFault } from "../release/tree/tree-path.ts";
 import type { Report } from "./expand-process.ts";
 import type { Listen, Manifest, Process } from "./manifest.ts";
 import { invalid, type KeyPath } from "./problem.ts";
@@ -20,7 +21,8 @@ export function reportUnworkable(manifest: Manifest, short: string | undefined, 
     return { ...process, name, at: name === short ? [] : ["processes", name] };
   });
   checkVariables(processes, report);
-  checkUnixPaths(processes, report);
+  checkUnixPaths(manifest.app, processes, report);
+  checkWritable(manifest.writable, report);
   for (const process of processes) {
     checkCommand(process, report);
     checkHandovers(process, report);
@@ -75,16 +77,35 @@ function checkVariables(processes: readonly Named[], report: Report): void {
   }
 }
 
+/** What the system takes as a unix socket's whole path, and where that begins on a node as it is installed. */
+const UNIX_PATH_BYTES = 107;
+const RUN_FOLDER = "/run/skein";
+
 /** All of an app's unix sockets are in one folder. */
-function checkUnixPaths(processes: readonly Named[], report: Report): void {
+function checkUnixPaths(app: string, processes: readonly Named[], report: Report): void {
   const owners = new Map<string, string>();
   for (const { name, at, listen } of processes) {
     for (const [socket, { path }] of Object.entries(listen)) {
       if (path === null) continue;
+      const most = UNIX_PATH_BYTES - `${RUN_FOLDER}/${app}/`.length;
+      if (Buffer.byteLength(path) > most)
+        report(
+          invalid(
+            [...at, "listen", socket, "path"],
+            `write at most ${most} bytes: no socket's path is longer`,
+          ),
+        );
       const owner = owners.get(path);
       if (owner === undefined) owners.set(path, `${name}.${socket}`);
       else report(invalid([...at, "listen", socket, "path"], `${path} is ${owner}'s already`));
     }
+  }
+}
+
+function checkWritable(writable: Manifest["writable"], report: Report): void {
+  for (const [i, path] of writable.entries()) {
+    const why = pathFault(path);
+    if (why !== undefined) report(invalid(["writable", i], `no release has such a path: ${why}`));
   }
 }
 

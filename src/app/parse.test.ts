@@ -707,6 +707,16 @@ const UNWORKABLE: readonly [what: string, text: string, says: RegExp][] = [
     "run: a\nlisten: 80\nhealth: { ready: { http: /up, every: 10s, passes: 4, within: 30s } }",
     /^skein\.yaml:3:18: health\.ready: it could never be ready within 30s: 4 passes, one every 10s, take 30s$/,
   ],
+  [
+    "a unix socket that no system takes",
+    `run: a\nlisten: { a: { path: ${"x".repeat(92)} } }`,
+    /^skein\.yaml:2:22: listen\.a\.path: write at most 91 bytes: no socket's path is longer$/,
+  ],
+  [
+    "a writable folder that is Skein's own",
+    "run: a\nwritable: [tmp, .skein/x]",
+    /^skein\.yaml:2:17: writable\[1\]: no release has such a path: \.skein is reserved$/,
+  ],
   ["nothing but blanks", 'run: { sh: " " }', /^skein\.yaml:1:6: run: the command is empty$/],
   [
     "a path that no request can have",
