@@ -10,6 +10,7 @@ import { tellRelease } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
 import { APPLY_WITHIN_MS, readLine, selectorOf, type Line } from "./order.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { tellNowhere } from "./nowhere.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { beginRelease, findRelease, FRESH_MS, lookAhead, type Ahead, type BegunRelease } from "./release.ts";
@@ -77,6 +78,8 @@ async function orderOf(
   const { selector, implied } = selectorFor(options.selector, target.manifest, line);
   const selected = selectNodes(known, selector);
   const { nodes } = selected;
+  // Who names nodes knows that they are some.
+  if (options.selector === null) tellNowhere(target.manifest, nodes, options.tell);
   await refuseUnfitting(operator, { ...target, env: options.env, nodes }, options.signal);
   const intent = {
     release: target.release,

@@ -8,6 +8,7 @@ import { selectorFor, type DeployOptions } from "./deploy.ts";
 import { forecast, refuseUnfitting, type Forecast, type ForecastWish } from "./forecast.ts";
 import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
 import { readLine, refuseUnauthorised, type Line } from "./order.ts";
+import { tellNowhere } from "./nowhere.ts";
 import type { Operator } from "./operator.ts";
 import { refuseHeld } from "./publish-order.ts";
 import { findRelease } from "./release.ts";
@@ -71,6 +72,7 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
   const line = await readLine(operator, app, env, signal);
   const wanted = selectorFor(options.selector, manifest, line).selector;
   const { selector, nodes: chosen } = selectNodes(await knownNodes(operator, signal), wanted);
+  if (options.selector === null) tellNowhere(manifest, chosen, options.tell);
   besideFor(line, found, { keepOld: options.keepOld, selector });
   if (operator.dryRun !== undefined) await refuseAsDeploy(operator, found, { line, nodes: chosen }, signal);
   const own = (node: KnownNode): AppOnNode | undefined =>
