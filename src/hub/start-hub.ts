@@ -11,6 +11,7 @@ import type { ReceivingDepot } from "../depot/depot.ts";
 import { Traffic, type TrafficLimits } from "../depot/traffic/traffic.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { runningClock } from "../lib/own-time.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
@@ -80,6 +81,8 @@ export interface HubOptions {
   readonly signal: AbortSignal;
   readonly version: string;
   readonly clock?: Clock;
+  /** Time that nobody sets, without that in which the hub was stopped. Default: `clock` where one is given. */
+  readonly lived?: Clock;
   /** Requests a second that one address may make without an identity. Default 20. */
   readonly anonymousPerSec?: number;
   /** How long a connection may stay without a request by anybody known, in ms. Default 30 000. */
@@ -180,6 +183,7 @@ async function makeCore(options: HubOptions, stop: AbortController): Promise<Cor
     identity: tlsIdentity(key.privateKey, "skein-hub"),
     traffic: new Traffic(options.limits ?? {}, options.clock ?? systemClock),
     clock: options.clock ?? systemClock,
+    lived: options.lived ?? options.clock ?? runningClock,
     log,
     version,
     signal: stop.signal,

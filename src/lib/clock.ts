@@ -39,8 +39,5 @@ async function timer(ms: number, signal: AbortSignal | undefined, ref: boolean):
   }
 }
 
-/** Time that nobody sets, from any start: for what one process compares with its own alone. */
-export const steadyClock: Clock = { ...systemClock, now: () => performance.now() };
-
 /** Have `ms` passed since `at`? Where the clock was set back meanwhile nobody knows: then they have. */
 export const hasPassed = (ms: number, at: number, now: number): boolean => now < at || now - at >= ms;

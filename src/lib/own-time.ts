@@ -1,5 +1,5 @@
 import { performance } from "node:perf_hooks";
-import { timerMs } from "./clock.ts";
+import { systemClock, timerMs, type Clock } from "./clock.ts";
 
 /**
  * Time of this thread in ms, from any start: in which it worked, and in which it had nothing to do. Time in which it
@@ -24,17 +24,25 @@ export function afterOwnMs(ms: number, over: () => void): () => void {
 }
 
 const LOOK_MS = 250;
-/** More time than that between two looks was not let to this process. */
-const MOST_MS = 2 * LOOK_MS;
+/** Of a daemon's clock, which looks for as long as it lives. */
+const SELDOM_MS = 1000;
 
 /**
  * Time since it was made, in ms, but for what this process was stopped for: by a person, or with its whole machine.
  * Unlike own time it goes on while this process is busy.
  */
 export class RunningTime implements Disposable {
-  readonly #timer = setInterval(() => this.#look(), LOOK_MS).unref();
+  readonly #timer: NodeJS.Timeout;
+  /** More time than that between two looks was not let to this process. */
+  readonly #mostMs: number;
   #at = performance.now();
   #ms = 0;
+
+  /** @param lookMs how often it looks, with a timer that keeps no process alive */
+  constructor(lookMs = LOOK_MS) {
+    this.#timer = setInterval(() => this.#look(), lookMs).unref();
+    this.#mostMs = 2 * lookMs;
+  }
 
   get ms(): number {
     this.#look();
@@ -47,10 +55,18 @@ export class RunningTime implements Disposable {
 
   #look(): void {
     const now = performance.now();
-    this.#ms += Math.min(now - this.#at, MOST_MS);
+    this.#ms += Math.min(now - this.#at, this.#mostMs);
     this.#at = now;
   }
 }
+
+let lived: RunningTime | undefined;
+
+/** Running time of this process, from any start: for what others are expected to do in it, and nobody sets. */
+export const runningClock: Clock = {
+  ...systemClock,
+  now: () => (lived ??= new RunningTime(SELDOM_MS)).ms,
+};
 
 /**
  * Calls `over` when `ms` have passed in which this process was let run: timers come before all news when it goes on, so

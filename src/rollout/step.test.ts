@@ -339,6 +339,7 @@ test("a clock that was set back makes nothing last longer", () => {
   world.report(0, "ok");
   world.report(1, "ok");
   assert.equal(world.phase, "baking");
+  world.since = world.now - day;
   world.pass(-day);
   world.pass(30_000);
   assert.equal(world.phase, "ok");
@@ -351,6 +352,25 @@ test("a clock that was set back makes nothing last longer", () => {
   silent.pass(-day);
   silent.pass(STALL_MS);
   assert.equal(silent.phase, "undoing");
+});
+
+test("time in which nobody looked proves nothing: nodes can say afterwards how they were", () => {
+  const baking = (): World => {
+    const world = new World(2);
+    world.report(0, "ok");
+    world.report(1, "ok");
+    world.since = world.now + 60_000;
+    world.pass(60_000);
+    assert.equal(world.phase, "baking");
+    return world;
+  };
+  const well = baking();
+  well.pass(10_000);
+  assert.equal(well.phase, "ok");
+  const ill = baking();
+  ill.change(0, { unwell: "web.1 ended by itself" });
+  ill.run();
+  assert.equal(ill.phase, "undoing");
 });
 
 test("who is not meant any more is waited for by nobody, forward and back", () => {

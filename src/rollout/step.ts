@@ -30,7 +30,7 @@ export function step(rollout: Rollout, scene: Scene): Rollout {
 export function wakeAt(rollout: Rollout, { limits, facts }: Scene): number | undefined {
   const { bakingSince } = rollout;
   const times = [facts.since + GRACE_MS, stallAt(rollout, facts)];
-  if (bakingSince !== null) times.push(bakingSince + limits.bakeMs);
+  if (bakingSince !== null) times.push(bakedAt(bakingSince, limits.bakeMs, facts));
   if (rollout.direction === "back") times.push(quietSince(rollout, facts) + UNREACHED_MS);
   times.push(rollout.direction === "forward" ? facts.applyBefore : facts.undoBefore);
   const ahead = times.filter((time) => time > facts.now);
@@ -127,7 +127,7 @@ function baked(rollout: Rollout, scene: Scene, tally: Tally): Rollout {
     const since = { ...rollout, bakingSince: facts.now, movedAt: facts.now };
     return bakeMs === 0 ? baked(since, scene, tally) : since;
   }
-  if (facts.now < rollout.bakingSince + bakeMs) return rollout;
+  if (facts.now < bakedAt(rollout.bakingSince, bakeMs, facts)) return rollout;
   const { needs, have } = facts.settle ?? { needs: 0, have: 0 };
   if (have >= needs) return { ...rollout, ended: "ok", movedAt: facts.now };
   if (!stalled(rollout, facts)) return rollout;
@@ -135,6 +135,11 @@ function baked(rollout: Rollout, scene: Scene, tally: Tally): Rollout {
     code: "SETTLE_UNPROVEN",
     message: `${have} of the ${needs} receipts that the settle needs`,
   });
+}
+
+/** What nobody looked at proves nothing: after a while of that, nodes have the time to say how they were. */
+function bakedAt(since: number, bakeMs: number, facts: Facts): number {
+  return Math.max(since + bakeMs, facts.since + Math.min(bakeMs, GRACE_MS));
 }
 
 /** An order that was signed in the knowledge that nobody is there (`needs` is 0) waits for nobody. */

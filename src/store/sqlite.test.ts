@@ -143,6 +143,16 @@ test("a clock that is set ends no lease", async (t) => {
   assert.deepEqual(await valuesOf(store, "/"), { "/a": "1" });
 });
 
+test("a lease has its time only while this process is let run: who renews it is not heard else", async (t) => {
+  await using store = await openSqliteStore(await tempFile(t));
+  const lease = await store.grant(2500);
+  await store.txn({ compare: [], then: [{ op: "put", key: "/a", value: "1", lease }] });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000);
+  await new Promise((resolve) => setTimeout(resolve, 1)); // its timers come first
+  await store.keepAlive(lease);
+  assert.deepEqual(await valuesOf(store, "/"), { "/a": "1" });
+});
+
 test("a slow watch holds up nobody, costs bounded memory, and misses nothing", async (t) => {
   const file = await tempFile(t);
   await using store = await openSqliteStore(file);

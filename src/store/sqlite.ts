@@ -1,8 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import { type Clock, steadyClock } from "../lib/clock.ts";
+import type { Clock } from "../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
+import { runningClock } from "../lib/own-time.ts";
 import { Leases } from "./leases.ts";
 import { checkTxn, leaseNotFound, refused } from "./rules.ts";
 import { asStoreError, backupFile, openFile, restoreFile } from "./sqlite-file.ts";
@@ -11,7 +12,7 @@ import type { BackupStore, Entry, RangeOptions, RangeResult, StoreEvent, Txn, Tx
 import { Watches } from "./watches.ts";
 
 export interface SqliteOptions {
-  /** Default: a steady one. Leases end by it, and are none the shorter where the machine's is set. */
+  /** Leases end by it. Default: one that nobody sets, and that stands still while this process is stopped. */
   readonly clock?: Clock;
   /** Revisions of history that are always kept; up to twice as many are. Default 10 000. */
   readonly keepRevisions?: number;
@@ -21,7 +22,7 @@ export interface SqliteOptions {
 const GROUP = 1000;
 /** How many changes compaction forgets before it lets others go first. */
 const FORGET = 2000;
-const DEFAULTS = { clock: steadyClock, keepRevisions: 10_000 } as const satisfies Required<SqliteOptions>;
+const DEFAULTS = { clock: runningClock, keepRevisions: 10_000 } as const satisfies Required<SqliteOptions>;
 
 /**
  * The store in one SQLite file, made when it is not there. What callers ask for in one turn of the event loop is

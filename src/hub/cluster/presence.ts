@@ -6,7 +6,6 @@ import type { Duplex } from "node:stream";
 import type { AppOnNode, Report } from "../../api/schemas.ts";
 import type { NodeView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import { hasPassed } from "../../lib/clock.ts";
 import { isSkewed } from "../../trust/charter.ts";
 import { timeOf } from "../../trust/fields.ts";
 import type { Op } from "../../store/store.ts";
@@ -24,8 +23,10 @@ const CALLS_AGAIN_MS = 1000;
 const DUPLICATE_MS = 60_000;
 const SWEEP_MS = 1000;
 
+/** Times are of `lived`: neither a clock that is set nor a hub that was stopped makes a node silent. */
 interface Live {
   deadline: number;
+  /** By the hub's clock: to be shown. */
   lastSeen: number;
   /** Polls that wait for news. */
   polls: number;
@@ -67,12 +68,10 @@ export class Presence {
       for (const key of changed) if (key.endsWith("/view")) this.#views.delete(key.split("/")[2] ?? "");
     });
     core.signal.addEventListener("abort", stop, { once: true });
-    const now = core.clock.now();
     // Those who were there when the hub stopped have the usual time to call again.
     for (const node of nodes.all()) {
       const view = this.#view(node);
-      if (!view.present) continue;
-      this.#live.set(node, { ...fresh(now), deadline: now + SILENCE_MS, boot: view.boot });
+      if (view.present) this.#live.set(node, { ...this.#fresh(), boot: view.boot });
     }
   }
 
@@ -114,7 +113,7 @@ export class Presence {
     // Its last words, read when it had hung up.
     if (live.connections?.size === 0) return this.#cut(live);
     live.cutAt = null;
-    live.deadline = live.lastSeen + forMs + SILENCE_MS;
+    live.deadline = this.#now() + forMs + SILENCE_MS;
   }
 
   /**
@@ -128,7 +127,7 @@ export class Presence {
     if (live !== undefined) live.polls++;
     if (live === undefined || boot === undefined || boot === before) return false;
     const isKnown = this.duplicate(node);
-    noteBoot(live, boot, this.#core.clock.now());
+    noteBoot(live, boot, this.#now());
     return before !== null && !isKnown;
   }
 
@@ -138,7 +137,7 @@ export class Presence {
     if (live === undefined || --live.polls > 0) return;
     if (cut) return this.#cut(live);
     live.cutAt = null;
-    live.deadline = this.#core.clock.now() + SILENCE_MS;
+    live.deadline = this.#now() + SILENCE_MS;
   }
 
   /**
@@ -148,9 +147,8 @@ export class Presence {
   reported(node: KeyId, report: Report): { readonly duplicate: boolean; readonly changes: () => Op[] } {
     this.heard(node);
     const live = this.#live.get(node);
-    const now = this.#core.clock.now();
-    if (live !== undefined) noteBoot(live, report.boot, now);
-    const skewMs = now - Date.parse(report.at);
+    if (live !== undefined) noteBoot(live, report.boot, this.#now());
+    const skewMs = this.#core.clock.now() - Date.parse(report.at);
     const { address, version, boot, knows, apps, roomBytes = null } = report;
     const said = { address, version, boot, knows, apps, roomBytes };
     const changes = (): Op[] => {
@@ -164,20 +162,18 @@ export class Presence {
 
   duplicate(node: KeyId): boolean {
     const at = this.#live.get(node)?.duplicateAt ?? -Infinity;
-    return !hasPassed(DUPLICATE_MS, at, this.#core.clock.now());
+    return this.#now() - at < DUPLICATE_MS;
   }
 
   /** Nothing was heard of it for longer than it may be silent. */
   silent(node: KeyId): boolean {
-    const now = this.#core.clock.now();
-    return (this.#seenBy(now, node)?.deadline ?? 0) <= now;
+    return (this.#live.get(node)?.deadline ?? -Infinity) <= this.#now();
   }
 
   /** Nobody would hear what is said to it: it is silent, or its connection broke and it did not call again. */
   gone(node: KeyId): boolean {
-    const now = this.#core.clock.now();
-    const cutAt = this.#seenBy(now, node)?.cutAt ?? Infinity;
-    return this.silent(node) || cutAt + CALLS_AGAIN_MS <= now;
+    const cutAt = this.#live.get(node)?.cutAt ?? Infinity;
+    return this.silent(node) || cutAt + CALLS_AGAIN_MS <= this.#now();
   }
 
   present(node: KeyId): boolean {
@@ -218,27 +214,33 @@ export class Presence {
     return this.#view(node).apps.find((one) => one.app === app && one.env === env);
   }
 
-  /** Where the clock was set back, the time that a node may be silent begins anew. */
-  #seenBy(now: number, node: KeyId): Live | undefined {
-    const live = this.#live.get(node);
-    const aheadMs = live === undefined ? 0 : live.lastSeen - now;
-    if (live === undefined || aheadMs <= 0) return live;
-    live.lastSeen = now;
-    live.deadline -= aheadMs;
-    if (live.cutAt !== null) live.cutAt = Math.min(live.cutAt, now);
-    return live;
+  #now(): number {
+    return this.#core.lived.now();
+  }
+
+  #fresh(): Live {
+    return {
+      deadline: this.#now() + SILENCE_MS,
+      lastSeen: this.#core.clock.now(),
+      polls: 0,
+      cutAt: null,
+      connections: null,
+      boot: null,
+      earlier: new Map(),
+      duplicateAt: -Infinity,
+    };
   }
 
   #liveOf(node: KeyId): Live {
     const known = this.#live.get(node);
     if (known !== undefined) return known;
-    const live = fresh(this.#core.clock.now());
+    const live = this.#fresh();
     this.#live.set(node, live);
     return live;
   }
 
   #cut(live: Live): void {
-    live.cutAt = this.#core.clock.now();
+    live.cutAt = this.#now();
     live.deadline = live.cutAt + CUT_MS;
   }
 
@@ -273,20 +275,6 @@ export class Presence {
   }
 }
 
-function fresh(now: number): Live {
-  const deadline = now + SILENCE_MS;
-  return {
-    deadline,
-    lastSeen: now,
-    polls: 0,
-    cutAt: null,
-    connections: null,
-    boot: null,
-    earlier: new Map(),
-    duplicateAt: -Infinity,
-  };
-}
-
 /** The skew in `view` may be newer than the stored one that `present` looked at. */
 function viewPresent(present: boolean, view: ViewRecord): boolean {
   return present && !isSkewed(view.skewMs) && !view.duplicate;
@@ -295,8 +283,7 @@ function viewPresent(present: boolean, view: ViewRecord): boolean {
 /** A restarted agent has a new boot nonce and the old one is never heard again; with a clone they alternate. */
 function noteBoot(live: Live, boot: string, now: number): void {
   if (live.boot === boot) return;
-  for (const [earlier, at] of live.earlier)
-    if (hasPassed(DUPLICATE_MS, at, now)) live.earlier.delete(earlier);
+  for (const [earlier, at] of live.earlier) if (now - at >= DUPLICATE_MS) live.earlier.delete(earlier);
   if (live.earlier.has(boot)) live.duplicateAt = now;
   if (live.boot !== null) live.earlier.set(live.boot, now);
   live.boot = boot;

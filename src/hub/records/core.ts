@@ -22,6 +22,8 @@ export interface Core {
   readonly signer: LocalSigner;
   readonly identity: TlsIdentity;
   readonly clock: Clock;
+  /** Time that nobody sets, without that in which this process was stopped: for whatever others would have done in it. */
+  readonly lived: Clock;
   readonly log: Log;
   readonly version: string;
   /** Ends with the hub. */

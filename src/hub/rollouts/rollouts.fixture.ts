@@ -87,6 +87,9 @@ async function sharedNodes(): Promise<Shared> {
 
 export class RolloutWorld {
   readonly clock = fakeClock(T0);
+  /** Of what passed on the clock: for how long the hub was stopped, or that was set. */
+  unlivedMs = 0;
+  readonly lived: Clock = { ...this.clock, now: () => this.clock.now() - this.unlivedMs };
   /** How often the controller waits for the time to pass: while it does, it has nothing to decide. */
   #sleeping = 0;
   #died = (): boolean => false;
@@ -146,7 +149,13 @@ export class RolloutWorld {
     const fail = (err: unknown): void => {
       if (!stop.signal.aborted) throw err;
     };
-    const common = { clock: this.clock, log: silentLog, signal: stop.signal, version: "0" };
+    const common = {
+      clock: this.clock,
+      lived: this.lived,
+      log: silentLog,
+      signal: stop.signal,
+      version: "0",
+    };
     const coreOf = async (store: Store): Promise<Core> => {
       const mirror = await Mirror.follow(store, stop.signal, fail);
       return { ...common, store, mirror, lanes: new Lanes() } as unknown as Core;

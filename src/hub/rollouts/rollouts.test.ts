@@ -181,9 +181,25 @@ test("a hub whose clock was set back waits no longer than else for who is away",
   last.present = false;
   await world.startHub();
   world.clock.advance(-3_600_000);
+  world.unlivedMs -= 3_600_000;
   const order = await world.publish(1, PLAIN, 2);
   await world.pass(14);
   assert.equal(await world.phase(order), "ok");
+});
+
+test("a hub that was stopped for eleven minutes, or whose clock was set ahead, gives nobody up who is at it", async (t) => {
+  for (const isStopped of [true, false]) {
+    const world = await RolloutWorld.open(t, 2);
+    world.rounds = Infinity;
+    await world.startHub();
+    const order = await world.publish(1, PLAIN, 2);
+    await world.round();
+    for (let n = 0; n < 3; n++) {
+      if (isStopped) world.unlivedMs += 220_000;
+      await world.round(220_000);
+    }
+    assert.equal(await world.phase(order), isStopped ? "running" : "undone");
+  }
 });
 
 test("a newer order does not take nodes back to one that was undone", async (t) => {

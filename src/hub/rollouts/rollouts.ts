@@ -26,10 +26,11 @@ import type { Presence } from "../cluster/presence.ts";
 import { pruneOrders } from "../orders/prune.ts";
 import { Case, type CaseParts } from "./rollout-case.ts";
 import { recordOfPlan, recordOfRollout } from "../records/rollout-record.ts";
+import { Watchful } from "./watchful.ts";
 import { viewOf } from "./rollout-view.ts";
 
 export interface RolloutParts {
-  readonly core: Pick<Core, "store" | "mirror" | "clock" | "log" | "lanes" | "signal">;
+  readonly core: Pick<Core, "store" | "mirror" | "clock" | "lived" | "log" | "lanes" | "signal">;
   readonly orders: Pick<
     Orders,
     "appEnvs" | "head" | "log" | "find" | "body" | "roster" | "settle" | "publishSettle"
@@ -62,7 +63,7 @@ export function startRollouts(parts: RolloutParts): Rollouts {
 
 class Controller implements Rollouts {
   readonly #parts: RolloutParts;
-  #since: number;
+  readonly #watchful: Watchful;
   readonly #cases = new Map<Digest, Case>();
   readonly #stop = new AbortController();
   readonly #unfollow: () => void;
@@ -81,7 +82,7 @@ class Controller implements Rollouts {
     const members = (): ReadonlyMap<KeyId, Identity> =>
       (this.#members ??= new Map(parts.nodes.members().map((one) => [one.node, one])));
     this.#shared = { ...parts, nodes: { members, revoked: (node) => parts.nodes.revoked(node) } };
-    this.#since = parts.core.clock.now();
+    this.#watchful = new Watchful(parts.core);
     this.#unfollow = parts.core.mirror.onChange((changed) => this.#note(changed));
     this.#running = this.#run(AbortSignal.any([this.#stop.signal, parts.core.signal]));
   }
@@ -138,7 +139,7 @@ class Controller implements Rollouts {
       if (one.rollout === undefined) await this.#begin(one, false);
       const { rollout, plan } = one;
       if (rollout === undefined || plan === undefined) return;
-      const next = steer(rollout, word, { plan, limits: one.limits, facts: one.facts(this.#since) });
+      const next = steer(rollout, word, { plan, limits: one.limits, facts: one.facts(this.#watchful.since) });
       if (next !== rollout) await this.#write(one, next);
     });
   }
@@ -196,8 +197,7 @@ class Controller implements Rollouts {
 
   /** Looks at every order that matters. @returns how long until the next look, if there is no news */
   async #pass(): Promise<number> {
-    // Where the clock was set back, the wait for nodes to call begins anew, and is as short as ever.
-    this.#since = Math.min(this.#since, this.#parts.core.clock.now());
+    this.#watchful.look();
     await this.#readReceipts();
     const wanted = this.#wanted ?? (await this.#looked());
     let waitMs = LOOK_MS;
@@ -279,7 +279,7 @@ class Controller implements Rollouts {
     // It waits for the nodes, or until it is clear that they do not come.
     if (plan === undefined) return RETRY_MS;
     for (let current = one.rollout; current !== undefined;) {
-      const facts = one.facts(this.#since);
+      const facts = one.facts(this.#watchful.since);
       const next = this.#decide(one, { plan, facts }, current);
       if (!(await this.#settled(one, next)) || next === current) {
         const at = wakeAt(current, { plan, limits: one.limits, facts });
@@ -293,7 +293,7 @@ class Controller implements Rollouts {
 
   /** Is it known who is there? */
   #ready(one: Case): boolean {
-    const facts = one.facts(this.#since);
+    const facts = one.facts(this.#watchful.since);
     return facts.settle?.published === true || canPlan(one.members, facts);
   }
 
@@ -305,7 +305,7 @@ class Controller implements Rollouts {
   async #begin(one: Case, touched: boolean): Promise<Plan | undefined> {
     if (one.rollout !== undefined) return one.plan;
     const { core } = this.#parts;
-    const facts = one.facts(this.#since);
+    const facts = one.facts(this.#watchful.since);
     const [plan, untouched] = await this.#planned(one, facts);
     const first = touched ? this.#decide(one, { plan, facts }, untouched) : untouched;
     const rollout = first.ended === null ? first : untouched;
