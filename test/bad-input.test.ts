@@ -170,6 +170,8 @@ describe("names that nothing has", () => {
     [["check", "shop", "0123abcd"], 7, "RELEASE_NOT_FOUND", /0123abcd/],
     [["node", "show", "nosuch"], 7, "NODE_NOT_FOUND", /nosuch/],
     [["node", "rm", "nosuch", "--yes"], 7, "NODE_NOT_FOUND", /nosuch/],
+    [["node", "rm", "nosuch"], 7, "NODE_NOT_FOUND", /nosuch/],
+    [["node", "invite", "--replace", "nosuch"], 7, "NODE_NOT_FOUND", /nosuch/],
     [["node", "rm", "web1"], 2, "NAME_NOT_GIVEN", /web1 was not typed/],
     [["deploy", "shop", "nosuch", "HEAD"], 7, "NODE_NOT_FOUND", /nosuch/],
     [["stop", "shop", "--on", "role=none"], 7, "SELECTION_EMPTY", /role=none/],

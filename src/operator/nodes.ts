@@ -186,7 +186,7 @@ export async function invite(
 ): Promise<Invitation> {
   const { charter, client, clock, signer, pin } = operator;
   const hub = reachableHub(operator);
-  const old = options.replace === null ? null : nodeNamed(await endable(operator, signal), options.replace);
+  const old = options.replace === null ? null : await endableNode(operator, options.replace, signal);
   const seed = randomBytes(32);
   const now = clock.now();
   const expires = timeOf(now + options.validMs);
@@ -311,7 +311,7 @@ async function relabel(
 
 /** Ends a node's membership. What runs there goes on until somebody stops it. */
 export async function removeNode(operator: Operator, name: string, signal: AbortSignal): Promise<Named> {
-  const node = nodeNamed(await endable(operator, signal), name);
+  const node = await endableNode(operator, name, signal);
   announce(operator, () => ({
     text: `node ${node.identity.name} would be no member any more; what runs there goes on`,
     data: { deed: "revoke", node: node.identity.node, name: node.identity.name },
@@ -322,10 +322,10 @@ export async function removeNode(operator: Operator, name: string, signal: Abort
 
 type Named = Pick<KnownNode, "identity">;
 
-/** Who is a member, and who still has a member's name. */
-async function endable(operator: Operator, signal: AbortSignal): Promise<readonly Named[]> {
+/** Who is a member, or still has a member's name. @throws SkeinError NODE_NOT_FOUND */
+export async function endableNode(operator: Operator, name: string, signal: AbortSignal): Promise<Named> {
   const { members, former } = await membersAndFormer(operator, signal);
-  return [...members, ...former];
+  return nodeNamed<Named>([...members, ...former], name);
 }
 
 async function revokeNode(

@@ -5,6 +5,8 @@ import type { CacheFlags } from "./cache-bodies.ts";
 
 const ELSEWHERE = ["--address <node>", "a node's name or address; default: this machine"] as const;
 
+const SOURCE = ["[path]", "a folder, archive or file; default: what is here"] as const;
+
 /** cache ls put get diff update repair persist flush gc. */
 export function registerCache(program: Command, run: Run): void {
   const cache = program
@@ -27,22 +29,24 @@ export function registerCache(program: Command, run: Run): void {
   ).action(async (words: string[], flags: CacheFlags, command: Command) => {
     await run(command, async (context) => await (await bodies()).put(context, words, flags));
   });
-  verb("get <name> [to]", "write out what was put in, every file checked").action(
-    async (name: string, to: string | undefined, flags: CacheFlags, command: Command) => {
+  verb("get", "write out what was put in, every file checked")
+    .argument("<name>", "as skein cache ls shows it")
+    .argument("[to]", "a folder that is not there yet; default: NAME, here")
+    .action(async (name: string, to: string | undefined, flags: CacheFlags, command: Command) => {
       await run(command, async (context) => await (await bodies()).get(context, name, to, flags));
-    },
-  );
-  verb("diff [path]", "compare with a source and what is built of it; exit 10 when they differ").action(
-    async (path: string | undefined, flags: CacheFlags, command: Command) => {
+    });
+  verb("diff", "compare with a source and what is built of it; exit 10 when they differ")
+    .argument(...SOURCE)
+    .action(async (path: string | undefined, flags: CacheFlags, command: Command) => {
       await run(command, async (context) => await (await bodies()).diff(context, path ?? ".", flags));
-    },
-  );
-  verb("update [path]", "put in a source and what is built of it, where they changed").action(
-    async (path: string | undefined, flags: CacheFlags, command: Command) => {
+    });
+  verb("update", "put in a source and what is built of it, where they changed")
+    .argument(...SOURCE)
+    .action(async (path: string | undefined, flags: CacheFlags, command: Command) => {
       await run(command, async (context) => await (await bodies()).update(context, path ?? ".", flags));
-    },
-  );
-  verb("repair [path]", "read everything that is held, and mend what is damaged")
+    });
+  verb("repair", "read everything that is held, and mend what is damaged")
+    .argument("[path]", "with --rebuild: what it builds; default: what is here")
     .option("--rebuild", "compare with a build from scratch, too, and put that in")
     .action(async (path: string | undefined, flags: CacheFlags, command: Command) => {
       await run(command, async (context) => await (await bodies()).repair(context, path, flags));

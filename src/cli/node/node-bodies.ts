@@ -33,10 +33,11 @@ export async function invite(
     const { invite: inviteHere } = await import("../bucket/bucket-bodies.ts");
     return await inviteHere(context, name, Object.fromEntries(given), flags);
   }
+  const operator = await context.operator();
   if (flags.replace !== undefined) {
+    await nodes.endableNode(operator, flags.replace, context.signal);
     await confirmName(context, `This ends the identity of node ${flags.replace}`, flags.replace);
   }
-  const operator = await context.operator();
   const invitation = await nodes.invite(
     operator,
     {
@@ -142,8 +143,11 @@ export async function show(context: Context, name: string): Promise<Result> {
 }
 
 export async function remove(context: Context, name: string): Promise<Result> {
+  const operator = await context.operator();
+  // Nobody is to type the name of what is not there.
+  await nodes.endableNode(operator, name, context.signal);
   await confirmName(context, `This ends the membership of node ${name}`, name);
-  const node = await nodes.removeNode(await context.operator(), name, context.signal);
+  const node = await nodes.removeNode(operator, name, context.signal);
   context.io.print(
     `${node.identity.name} is no member any more; what runs there goes on until it is stopped there`,
   );

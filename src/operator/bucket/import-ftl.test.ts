@@ -28,6 +28,7 @@ test("names in an FTL bucket tell of packages, revisions and times", () => {
     "readme",
     "123.abc.tgz",
     ".hidden",
+    "root.json",
   ]);
   assert.deepEqual([...found.keys()].sort(), ["my_site", "old", "tool"]);
   assert.deepEqual(

@@ -1,4 +1,4 @@
-import { packageNamed, type Package } from "../../bucket/layout.ts";
+import { packageNamed, ROOT_NAME, type Package } from "../../bucket/layout.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { ftlTime } from "./ftl-archive.ts";
 
@@ -16,7 +16,7 @@ export interface OldRevision {
 /** What FTL's versions kept beside revisions: which one is active, and which one was before. */
 const MARKS = new Set(["rev", "current", "previous"]);
 const NAME = /^([^.]+)\.([\w~-]+)((?:\..*)?)$/;
-/** What `spool --layout ftl` wrote: it is known already. */
+/** What `spool --layout ftl` wrote: it is known already. So is the root beside it. */
 const OURS = /^\d{17}-[0-9a-f]{8}$/;
 
 /** The revisions that names in an FTL bucket tell of, oldest first, by package. Anything else is passed over. Pure. */
@@ -35,7 +35,7 @@ const compare = (a: OldRevision, b: OldRevision): number =>
 function oldRevision(file: string): OldRevision | undefined {
   const [, name = "", revision = "", suffix = ""] = NAME.exec(file) ?? [];
   const isMark = MARKS.has(revision) && suffix === "";
-  if (name === "" || isMark || OURS.test(revision)) return undefined;
+  if (name === "" || isMark || OURS.test(revision) || file === ROOT_NAME) return undefined;
   const named = packageIfAny(name);
   return named && { package: named, revision, file, madeMs: ftlTime(revision) };
 }

@@ -136,7 +136,10 @@ export async function getTree(paths: Paths, name: string, to: string, signal: Ab
   const tree = await cachedTree(paths, name);
   const target = path.resolve(to);
   if (await isThere(target))
-    throw new SkeinError("USAGE", `${to} is there already`, { data: { path: target } });
+    throw new SkeinError("USAGE", `${to} is there already`, {
+      hint: `Name another place: skein cache get ${name} TO`,
+      data: { path: target },
+    });
   const revs = path.join(path.dirname(target), `.skein-cache-${randomBytes(4).toString("hex")}`);
   try {
     const release = tree.tree.slice(0, 32) as ReleaseId;
