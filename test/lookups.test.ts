@@ -47,8 +47,8 @@ async function folder(version: string, hook = "sleep 0.5"): Promise<string> {
 strategy: { batch: 1, bake: 0s }
 hooks: { pre_jump: { run: "${hook}" } }
 processes:
-  web: { run: node web.js, listen: ${port}, on: role=web, after: [say], drain: { window: 100ms, within: 5s } }
-  say: { run: node say.js, listen: { say: { port: auto } }, on: role=say, drain: { window: 100ms, within: 5s } }
+  web: { run: node web.js, listen: ${port}, on: role=web, after: [say], drain: { window: 1s, within: 10s } }
+  say: { run: node say.js, listen: { say: { port: auto } }, on: role=say, drain: { window: 1s, within: 10s } }
 `,
     "web.js": source(WEB),
     "say.js": source(SAY),
