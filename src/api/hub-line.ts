@@ -15,6 +15,8 @@ export interface HubLineOptions {
   readonly session?: Envelope | (() => Promise<Envelope>);
   /** Short requests take turns on one connection: for whoever asks many of them and ends. */
   readonly thrifty?: boolean;
+  /** Connections to one hub at a time. Default 16. */
+  readonly maxSockets?: number;
 }
 
 /** Pinned connections to a cluster's hubs. Knows nothing of what is said on them, so it is loaded in no time. */
@@ -149,8 +151,10 @@ export class HubLine implements Disposable {
   #client(hub: HubAddress): PinnedClient {
     const known = this.#clients.get(hub);
     if (known !== undefined) return known;
-    const { identity, thrifty = false } = this.#options;
-    const client = pinnedClient({ ...splitAddress(hub.address), pins: [hub.spki], identity, thrifty });
+    const { identity, thrifty = false, maxSockets } = this.#options;
+    const bound = maxSockets === undefined ? {} : { maxSockets };
+    const server = { ...splitAddress(hub.address), pins: [hub.spki] };
+    const client = pinnedClient({ ...server, identity, thrifty, ...bound });
     this.#clients.set(hub, client);
     return client;
   }

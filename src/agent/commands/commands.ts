@@ -21,7 +21,7 @@ import { repair } from "./repair.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import type { InstanceRow } from "../runtime/view.ts";
-import type { Source } from "../source/source.ts";
+import { MOST_COMMANDS, type Source } from "../source/source.ts";
 import { stage } from "./stage.ts";
 import { until } from "../../lib/until.ts";
 import { verifyServing, versionSaid } from "../programs/verify.ts";
@@ -29,8 +29,7 @@ import { verifyServing, versionSaid } from "../programs/verify.ts";
 /** Leaves room for the command's own way within the second that `stop --now` promises. */
 const STOP_NOW_MS = 700;
 
-/** Commands answered at once, and remembered as seen: a source may hand over as many as it likes. */
-const MOST_AT_ONCE = 64;
+/** Commands remembered as seen. */
 const SEEN_KEPT = 1000;
 /** Kinds that only take something away: where there is nothing, they are done. */
 const REMOVING: ReadonlySet<string> = new Set(["gc", "purge"]);
@@ -81,7 +80,7 @@ export class CommandDesk {
   /** Undefined for a command that was begun before. */
   begin(envelope: Envelope, source: Source | undefined, signal: AbortSignal): Promise<void> | undefined {
     const digest = digestOfEnvelope(envelope);
-    if (this.#seen.has(digest) || source === undefined || this.#answering >= MOST_AT_ONCE) return undefined;
+    if (this.#seen.has(digest) || source === undefined || this.#answering >= MOST_COMMANDS) return undefined;
     this.#seen.add(digest);
     const [oldest] = this.#seen;
     if (this.#seen.size > SEEN_KEPT && oldest !== undefined) this.#seen.delete(oldest);

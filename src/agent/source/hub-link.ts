@@ -9,8 +9,11 @@ import { hubDepot } from "./hub-depot.ts";
 import { firstHub } from "../node/join.ts";
 import type { KeptDocuments } from "../node/kept.ts";
 import type { NodeKeys } from "../node/node-keys.ts";
-import type { Source } from "./source.ts";
+import { MOST_COMMANDS, type Source } from "./source.ts";
 import { hubSource } from "./source-hub.ts";
+
+/** Nothing that a node says for itself waits until somebody has seen enough of its logs. */
+const MOST_SOCKETS = 16 + MOST_COMMANDS;
 
 /** A source that knows by which hubs it was made, so that a new charter makes a new one. */
 interface LinkedSource extends Source {
@@ -51,7 +54,7 @@ export async function hubFor(
   if (hubs.length === 0)
     throw new SkeinError("HUB_UNREACHABLE", "the charter lists no hub, and none was given");
   const identity = tlsIdentity(keys.signer.privateKey, options.name);
-  const client = new HubClient({ hubs, identity });
+  const client = new HubClient({ hubs, identity, maxSockets: MOST_SOCKETS });
   const { boot, charterVersion, kept, papers } = options;
   const own = { node: keys.signer.kid, boot, charterVersion, kept, papers };
   const source = hubSource(client, hubDepot(client), own);

@@ -34,6 +34,9 @@ export interface PortTable {
   readonly revision: number;
 }
 
+/** Commands that are answered at once, each for as long as it likes: a source may hand over as many as it likes. */
+export const MOST_COMMANDS = 64;
+
 /**
  * What an agent converges from: signed documents and the blobs they lead to. A source is never trusted; it may be
  * slow, stale or gone, and can only delay. All calls end when `signal` aborts.

@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import type { KeyId } from "../../lib/ids.ts";
 
-/** A command or an agent holds at most 16 connections. */
+/** A command holds at most 16 connections, an agent 64 more: one for each command that it answers. */
 const PER_KEY = 1024;
 /** So long after the word, what was asked before is still answered, in ms. */
 const GRACE_MS = 1000;

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runCommand } from "../src/operator/commands.ts";
+import { knownNodes } from "../src/operator/nodes.ts";
+import { openOperator } from "../src/operator/operator.ts";
+import { pathsFrom } from "../src/lib/paths.ts";
+import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
+import { startCluster } from "./support/cluster.ts";
+
+test("twenty who follow a node's logs keep it from nothing else that it says to its hub", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const n1 = await cluster.addNode("n1");
+  const files = {
+    "skein.yaml": `app: shop\n${RUN}`,
+    "server.js": `console.log("up"); ${serverSource("one")}`,
+  };
+  await cluster.okIn(await writeSource(cluster, "one", files), "deploy", ...FAST);
+  const done = new AbortController();
+  const signal = AbortSignal.any([t.signal, done.signal]);
+  using operators = new DisposableStack();
+  const follow = async (): Promise<string> => {
+    // Each is a command of its own, with connections of its own.
+    const paths = pathsFrom({ SKEIN_HOME: cluster.operatorHome });
+    const operator = operators.use(await openOperator({ paths, signal }));
+    const nodes = await knownNodes(operator, signal);
+    const args = { process: "web", lines: 5, follow: true };
+    const wish = { kind: "logs", app: "shop", env: null, args, nodes, validMs: 60_000 };
+    const lines = runCommand(operator, wish, signal)[Symbol.asyncIterator]();
+    const { value } = await lines.next();
+    lines.next().catch(() => undefined); // it goes on
+    return JSON.stringify(value);
+  };
+  const told = await Promise.all(Array.from({ length: 20 }, follow));
+  for (const line of told) assert.match(line, /"up"/);
+  const next = { ...files, "server.js": `console.log("up"); ${serverSource("two")}` };
+  await cluster.okIn(await writeSource(cluster, "two", next), "deploy", ...FAST);
+  done.abort();
+  assert.doesNotMatch(await n1.printed(), /did not answer/);
+});
