@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { CommandError, commandText, expandArgv, splitCommand } from "./command.ts";
+import { CommandError, expandArgv, splitCommand } from "./command.ts";
 import { editDistance, suggest } from "./suggest.ts";
 
 const argvOf = (line: string): readonly string[] => {
@@ -83,11 +83,6 @@ test("words with any characters reach the program as sh would hand them over", (
     }),
     { numRuns: 20 },
   );
-});
-
-test("a command is shown as it would be typed", () => {
-  assert.equal(commandText({ argv: ["node", "a b.js", "$PORT"] }), 'node "a b.js" $PORT');
-  assert.equal(commandText({ sh: "a | b" }), "a | b");
 });
 
 test("only what is near is suggested", () => {

@@ -99,9 +99,3 @@ export function expandArgv(argv: readonly string[], env: Environment): string[] 
     ),
   );
 }
-
-/** How people read a command. */
-export function commandText(command: Command): string {
-  if ("sh" in command) return command.sh;
-  return command.argv.map((part) => (/^[\w@%+=:,./$-]+$/.test(part) ? part : JSON.stringify(part))).join(" ");
-}

@@ -218,11 +218,6 @@ export function oldServes(attempt: Attempt): boolean {
   return attempt.previous !== null && attempt.before?.state !== "stopped";
 }
 
-/** Whether anything but time passes between now and the wanted state. */
-export function isConverged(goal: Goal | null, actual: Actual): boolean {
-  return plan(goal, actual).length === 0;
-}
-
 /**
  * Whether retiring leaves instances that are reached through the port table alone: until the last batch is done, the
  * old release's callers on other nodes look them up. They stay where a new release came; where somebody asks for

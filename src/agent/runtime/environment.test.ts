@@ -79,7 +79,7 @@ test("as root an app in mode node runs as its own user", { skip: process.getuid?
   const app = `require("http").createServer((q, r) => r.end(String(process.getuid()))).listen(process.env.PORT)`;
   const web = processPlan("node app.js", { listen: { http: listenAt(port) } });
   const plan = releasePlan(b.release({ "app.js": app }), web, {
-    user: { uid: 70_998, gid: 70_998, name: "skein-shop" },
+    user: { uid: 70_998, gid: 70_998 },
   });
   fs.chownSync(plan.data, 70_998, 70_998);
   await deploy(b.runtime, plan, undefined, b.signal);

@@ -16,7 +16,6 @@ export function releaseEnvironment(plan: ReleasePlan, node: string): Record<stri
     LANG: "C.UTF-8",
     HOME: plan.data,
     SKEIN_DATA: plan.data,
-    ...(plan.user?.name === undefined ? {} : { USER: plan.user.name, LOGNAME: plan.user.name }),
     SKEIN_APP: plan.app,
     SKEIN_ENV: plan.environment,
     SKEIN_RELEASE: plan.release,

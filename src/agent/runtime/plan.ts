@@ -30,7 +30,7 @@ export interface ReleasePlan extends RunRef {
   /** `apps/<app>/data`: HOME and SKEIN_DATA. */
   readonly data: string;
   /** null: the agent's own user (unisolated). */
-  readonly user: { readonly uid: number; readonly gid: number; readonly name?: string } | null;
+  readonly user: { readonly uid: number; readonly gid: number } | null;
   /** The manifest's `env`, for all processes. */
   readonly env: Environment;
   /** Only those that this node is to run. */
