@@ -1,7 +1,7 @@
 import { DEPOT_ERROR_CODES } from "./depot-error-codes.ts";
 import { entry, type CodeEntry } from "./error-entry.ts";
 
-/** docs/errors.md is generated from this table. One line per code, by the layer that raises it. */
+/** docs/errors.md is generated from this table. One entry per code, by the layer that raises it. */
 export const ERROR_CODES = {
   // general
   INTERNAL: entry(

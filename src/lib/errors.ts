@@ -25,7 +25,7 @@ export class SkeinError extends Error {
     this.data = details.data ?? {};
   }
 
-  /** The exit code that a command ending with this error has (DESIGN's table: 1, 2, 4, 5, 6, 7 or 8). */
+  /** The exit code that a command ending with this error has (docs/how-to/ci.md: 1, 2, 4, 5, 6, 7 or 8). */
   get exit(): number {
     return ERROR_CODES[this.code].exit;
   }

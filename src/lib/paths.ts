@@ -3,7 +3,7 @@ import path from "node:path";
 import { SkeinError } from "./errors.ts";
 
 /**
- * Where things are on this machine (DESIGN section 5). `SKEIN_HOME` moves all four under one folder,
+ * Where things are on this machine (docs/operations.md). `SKEIN_HOME` moves all four under one folder,
  * which is how tests, the demo and many agents on one machine live side by side.
  */
 export interface Paths {
@@ -11,7 +11,7 @@ export interface Paths {
   readonly etc: string;
   /** State, chunks, `apps/<app>/revs/<id>`. */
   readonly lib: string;
-  /** Keeper socket, secrets. Kept short: a unix socket's path has at most 107 bytes. */
+  /** The keeper's socket, and apps' own. Kept short: a unix socket's path has at most 107 bytes. */
   readonly run: string;
   /** `<app>/` log folders. */
   readonly log: string;

@@ -8,7 +8,7 @@ import { parseEnvelope, readUnverified, seal } from "./envelope.ts";
 import { isBase64Url, labels, nodeName, text, time } from "./fields.ts";
 import { generateSigner } from "./keys.ts";
 
-test("every type that DESIGN names has a schema, and each is of version 1", () => {
+test("every type that docs/formats names has a schema, and each is of version 1", () => {
   const named =
     "charter release order settle label ticket enrol noderot session revoke receipt beacon creds command endpoint";
   assert.deepEqual(

@@ -1,7 +1,7 @@
 /**
  * Several nodes and a hub that drops, delays, reorders, replays, goes back to an old state and lies. The hub
  * holds everything that was ever signed, and makes up what was not; machines crash, are set back to snapshots,
- * and their clocks jump. After every step the invariants of DESIGN sections 2, 4 and 9 must hold.
+ * and their clocks jump. After every step what docs/formats/node-state.md says must hold.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -35,7 +35,7 @@ export interface WantedOrder {
 }
 
 /**
- * DESIGN section 2: what it went back to, if it undid the head; else the head if settled, before `applyBefore`,
+ * What it went back to, if it undid the head; else the head if settled, before `applyBefore`,
  * or already started here; else standing, or what it had started before the head came, if that is newer.
  */
 export function wanted(state: NodeState, app: string, env: string, context: Context): WantedState {

@@ -30,7 +30,7 @@ export interface Service {
   readonly current: boolean;
 }
 
-/** What callers are told (DESIGN section 9). */
+/** What callers are told (docs/manifest.md). */
 export interface ServiceAnswer {
   readonly name: string;
   readonly host: string;

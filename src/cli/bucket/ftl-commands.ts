@@ -65,7 +65,7 @@ function verbs(program: Command, run: Run): void {
       "--max-age <duration>",
       "fail when nothing newer was signed for so long: the bucket may be an old copy",
     )
-    .option("--print", "print units and a cron line that run it")
+    .option("--print", "print a unit, and lines for cron, that run it")
     .action(async (flags: SyncFlags, command: Command) => {
       await run(command, async (context) => await (await import("./ftl-here.ts")).sync(context, flags));
     });

@@ -8,7 +8,7 @@ import { DEFAULT_WAIT, type SyncFlags } from "./ftl-flags.ts";
 import { bucketAddress, pinHere, rootHere } from "./ftl-settings.ts";
 import { commandWord, cronWord, environmentWord } from "../units/unit-words.ts";
 
-/** Prints what runs `sync` on its own: two systemd units and, for machines without, a line for cron and for boot. */
+/** Prints what runs `sync` on its own: a systemd unit and, for machines without, lines for boot and for cron. */
 export async function print(context: Context, flags: SyncFlags): Promise<Result> {
   const root = rootHere(flags);
   const pin = await pinHere(context, root);

@@ -59,7 +59,7 @@ export function registerCache(program: Command, run: Run): void {
   verb("flush", "remove all that is held").action(async (flags: CacheFlags, command: Command) => {
     await run(command, async (context) => await (await bodies()).flush(context, flags));
   });
-  verb("gc [what...]", "count N keeps the newest, older DATE removes what was not used since")
+  verb("gc [what...]", "count N keeps what the N used last need, older DATE removes what was not used since")
     .option("--count <n>", "keep what so many releases need")
     .option("--older <when>", "remove what was last used before 3d, or before a date")
     .action(async (words: string[], flags: CacheFlags & CacheGcFlags, command: Command) => {

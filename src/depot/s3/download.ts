@@ -14,7 +14,7 @@ export interface DownloadOptions {
 
 export const DOWNLOAD: DownloadOptions = { partBytes: 8 * 2 ** 20, atOnce: 3 };
 
-/** From this size on a blob is read by several ranges at once: two of ours are larger than any pack. */
+/** A blob of more is read by several ranges at once; no pack has so much. */
 const PARTS_BEFORE_PARALLEL = 4;
 
 /**

@@ -129,7 +129,7 @@ export class WantedDesk {
     for (const wake of this.#waiting.get(node) ?? []) wake(false);
   }
 
-  /** Signed afresh at most once a second: it is what nodes set their idea of the hub's clock by. */
+  /** Signed afresh at most once a second, for whoever wants proof of what this hub says of itself. */
   async beacon(): Promise<Envelope> {
     const { core, charters } = this.#parts;
     const now = core.clock.now();

@@ -27,7 +27,7 @@ const MAX_ENTRIES = 50_000;
 /**
  * Collects chunks that the depot lacks into frames and packs, and stores each pack when it is full, while the next is
  * filled. Holds at most two packs and one frame in memory. Frames are compressed on this thread: on another one a
- * publish would end sooner and cost a tenth more CPU (bench/README.md).
+ * publish would end sooner and cost a tenth more CPU (bench/tried.md).
  */
 export class PackWriter {
   readonly #depot: Depot;
