@@ -122,11 +122,15 @@ function commandOf(program: Command, words: readonly string[]): string {
   return names.join(" ");
 }
 
-const isJson = (words: readonly string[]): boolean =>
-  words.includes("--json") || process.env["SKEIN_JSON"] !== undefined;
+/** For what is told where the line could not be read: its flags, or the variables in their place. */
+const isSaid = (words: readonly string[], flag: string, variable: string): boolean =>
+  words.includes(flag) || process.env[variable] !== undefined;
+const isJson = (words: readonly string[]): boolean => isSaid(words, "--json", "SKEIN_JSON");
 
 async function report(words: readonly string[], thrown: unknown, command: string): Promise<number> {
   const { ofCommand, reportError } = await import("./terminal/report-error.ts");
   const err = ofCommand(thrown, command);
-  return reportError(processIo({ json: isJson(words), verbose: words.includes("--verbose") }), err);
+  const verbose = isSaid(words, "--verbose", "SKEIN_VERBOSE");
+  const color = !words.includes("--no-color");
+  return reportError(processIo({ json: isJson(words), verbose, color }), err);
 }

@@ -61,6 +61,12 @@ test("an error is told in colour on a terminal that is to have any, and with whe
   const all = onTerminal(t, "status --verbose");
   assert.ok(all.startsWith("\x1b[31merror\x1b[39m this machine operates no cluster"), all);
   assert.match(all, /^SkeinError: .*\r\n {4}at /m);
+  const misread = skein(t, { SKEIN_VERBOSE: "1" }, "frobnicate");
+  assert.match(misread.stderr, /^error unknown command 'frobnicate'\n[^]*^SkeinError: /m);
+  assert.ok(
+    !onTerminal(t, "frobnicate --no-color").includes("\x1b"),
+    "also where nothing else is understood",
+  );
   const plain = onTerminal(t, "--no-color status");
   assert.match(plain, /^error .* operates no cluster/);
   assert.doesNotMatch(plain, /^ +at /m);
