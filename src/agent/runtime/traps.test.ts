@@ -11,6 +11,7 @@ import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 import { groupMembers, statOf } from "../../keeper/proc.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { programFile } from "../../lib/program.ts";
 import type { ProcessPlan } from "./plan.ts";
 import {
@@ -25,7 +26,7 @@ import {
   untilKeeper,
 } from "./runtime.fixture.ts";
 
-const httpReady = (withinMs = 8000) =>
+const httpReady = (withinMs = PATIENCE_MS) =>
   ({
     check: { type: "http", path: "/", socket: "http", tls: false },
     everyMs: 50,
@@ -88,7 +89,7 @@ test("trap 3: an app that can only bind its port itself is told which modes will
   const command = "/usr/bin/python3 -m http.server $PORT --bind $HOST";
   const plan = releasePlan(
     b.release({ "index.html": "x" }),
-    processPlan(command, { listen: { http: listenAt(port) }, ready: httpReady(4000) }),
+    processPlan(command, { listen: { http: listenAt(port) }, ready: httpReady() }),
   );
   await assert.rejects(b.runtime.judge(plan, {}, b.signal), (err: { code: string; hint: string }) => {
     assert.equal(err.code, "SOCKET_NOT_TAKEN");
@@ -213,7 +214,7 @@ test("trap 7: a tcp check does not believe the keeper's own listening", async (t
     check: { type: "tcp", socket: "http" },
     everyMs: 50,
     passes: 1,
-    withinMs: 5000,
+    withinMs: PATIENCE_MS,
     aliveMs: 1,
   } as const;
   const plan = releasePlan(
