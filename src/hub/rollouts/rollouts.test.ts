@@ -202,6 +202,24 @@ test("a hub that was stopped for eleven minutes, or whose clock was set ahead, g
   }
 });
 
+test("whoever waits for a view is answered in time where the clock is set meanwhile", async (t) => {
+  const world = await RolloutWorld.open(t, 2);
+  world.rounds = Infinity;
+  await world.startHub();
+  const { digest } = await world.publish(1, PLAIN, 2);
+  const after = (await world.hub.rollouts.view(digest))?.revision ?? 0;
+  let isAnswered = false;
+  const news = { after, waitMs: 1000 };
+  void world.hub.rollouts.nextView(digest, news, t.signal).then(() => (isAnswered = true));
+  world.clock.advance(-3_600_000);
+  world.unlivedMs -= 3_600_000;
+  for (let looks = 0; looks < 6; looks++) {
+    world.clock.advance(250);
+    await world.quiet();
+  }
+  assert.ok(isAnswered);
+});
+
 test("a newer order does not take nodes back to one that was undone", async (t) => {
   const world = await RolloutWorld.open(t, 2);
   await world.startHub();

@@ -117,12 +117,12 @@ class Controller implements Rollouts {
     { after, waitMs }: ViewNews,
     signal: AbortSignal,
   ): Promise<RolloutView | undefined> {
-    const { clock } = this.#parts.core;
-    const asked = clock.now();
+    const { lived } = this.#parts.core;
+    const asked = lived.now();
     for (let one = await this.#caseOf(order); one !== undefined; one = await this.#caseOf(order)) {
       one.lookAround();
       const gatherMs = Math.max(GATHER_MS, one.members.length);
-      const leftMs = asked + (one.version === after ? waitMs : Math.min(waitMs, gatherMs)) - clock.now();
+      const leftMs = asked + (one.version === after ? waitMs : Math.min(waitMs, gatherMs)) - lived.now();
       if (isOver(one) || leftMs <= 0) return viewOf(one);
       // What is news already may be told with more; the end is told at once.
       const isEnough = one.version === after ? () => true : () => isOver(one);
