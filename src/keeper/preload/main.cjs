@@ -152,8 +152,11 @@ function track(server) {
 /** HTTP/2 servers have a close() of their own, which refuses streams that are on their way. */
 function drainWhenClosed(server) {
   if (Object.prototype.hasOwnProperty.call(server, "close")) return;
-  const { close } = server;
-  server.close = function (done) {
+  server.close = drainingClose(server.close);
+}
+
+function drainingClose(close) {
+  return function (done) {
     if (!draining || !servers.has(this)) return close.call(this, done);
     holdOpen();
     stopAccepting(this, done);
@@ -217,13 +220,7 @@ function patchClose() {
 function drainOnClose({ prototype }) {
   if (drainsOnClose.has(prototype)) return;
   drainsOnClose.add(prototype);
-  const { close } = prototype;
-  prototype.close = function (done) {
-    if (!draining || !servers.has(this)) return close.call(this, done);
-    holdOpen();
-    stopAccepting(this, done);
-    return this;
-  };
+  prototype.close = drainingClose(prototype.close);
 }
 
 function patchAnswers() {
