@@ -23,8 +23,10 @@ export function reportUnworkable(manifest: Manifest, short: string | undefined, 
   checkVariables(processes, report);
   checkUnixPaths(manifest.app, processes, report);
   checkWritable(manifest.writable, report);
+  checkAmounts(manifest.strategy, report);
   for (const process of processes) {
     checkCommand(process, report);
+    checkRestart(process, report);
     checkHandovers(process, report);
     checkReadiness(process, report);
   }
@@ -107,6 +109,28 @@ function checkWritable(writable: Manifest["writable"], report: Report): void {
     const why = pathFault(path);
     if (why !== undefined) report(invalid(["writable", i], `no release has such a path: ${why}`));
   }
+}
+
+/** Of any number of nodes one at least goes at a time: a share that names none would be that one. */
+function checkAmounts({ batch, maxUnavailable }: Manifest["strategy"], report: Report): void {
+  for (const [key, amount] of Object.entries({ batch, max_unavailable: maxUnavailable }))
+    if (isNone(amount))
+      report(
+        invalid(["strategy", key], `${amount} is no node: write a number of nodes, or a share such as 25%`),
+      );
+}
+
+const isNone = (amount: number | string): boolean => Number.parseFloat(String(amount)) === 0;
+
+/** No crash is within no time: it would be restarted for ever, with the shortest wait. */
+function checkRestart({ at, restart }: Named, report: Report): void {
+  if (restart.limitWithinMs > 0) return;
+  report(
+    invalid(
+      [...at, "restart", "limit"],
+      "nothing crashes within 0s: write how often in what time, for example 10 in 10m",
+    ),
+  );
 }
 
 /** What `auto` comes to depends on the program: a node finds out. */

@@ -77,10 +77,13 @@ export function isEnvironment(path: KeyPath): boolean {
   return inner.at(-1) === "env" && (inner.length === 1 || (inner[0] === "processes" && inner.length === 3));
 }
 
-/** The same without `x-...` keys, which are for people and other tools. */
+/** Keys for people and other tools. */
+export const isExtra = (key: string): boolean => key.startsWith("x-");
+
+/** The same without those. */
 export function withoutExtras(value: unknown, path: KeyPath = []): unknown {
   if (Array.isArray(value)) return value.map((item, i) => withoutExtras(item, [...path, i]));
   if (!isMap(value) || isEnvironment(path)) return value;
-  const kept = Object.entries(value).filter(([name]) => !name.startsWith("x-"));
+  const kept = Object.entries(value).filter(([name]) => !isExtra(name));
   return Object.fromEntries(kept.map(([name, item]) => [name, withoutExtras(item, [...path, name])]));
 }

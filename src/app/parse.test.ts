@@ -724,6 +724,16 @@ const UNWORKABLE: readonly [what: string, text: string, says: RegExp][] = [
     /^skein\.yaml:3:39: health\.live\.http: "\/a b" cannot be asked for: write it as a request has it: \/a%20b$/,
   ],
   [
+    "a share that is no node",
+    "run: a\nstrategy: { batch: 0%, max_unavailable: 0.00% }",
+    /^skein\.yaml:2:20: strategy\.batch: 0% is no node: write .*\n.*:2:41: strategy\.max_unavailable: 0\.00% is no node/,
+  ],
+  [
+    "a limit that is never reached",
+    "processes: { a: { run: b, restart: { limit: 5 in 0s } } }",
+    /^skein\.yaml:1:45: processes\.a\.restart\.limit: nothing crashes within 0s: write how often/,
+  ],
+  [
     "less time than it has to live",
     "processes: { a: { run: b, health: { ready: { within: 5s } } } }",
     /^skein\.yaml:1:44: processes\.a\.health\.ready: it could never be ready within 5s: without a check or a socket it takes 5s$/,
@@ -737,6 +747,18 @@ for (const [what, text, says] of UNWORKABLE) {
     assert.equal(parseManifest(text, options).kind, "service");
   });
 }
+
+test("an environment is not called like what is passed over: its keys would count for nothing", () => {
+  const text = "run: a\nenvironments: { x-prod: { env: { A: b } }, x-shared: 1 }";
+  const options = { file: "skein.yaml", env: "x-prod", app: "shop" };
+  assert.throws(() => parseManifest(text, { ...options, isNew: true }), {
+    message:
+      /^skein\.yaml:2:17: environments\.x-prod: keys that begin with x- are passed over: give the environment/,
+  });
+  assert.deepEqual(parseManifest(text, options).env, {}, "one that is there runs as it did");
+  for (const env of ["default", "x-other"])
+    assert.deepEqual(parseManifest(text, { ...options, env, isNew: true }).env, {});
+});
 
 test("what may be together is", () => {
   const text = `

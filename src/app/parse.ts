@@ -5,7 +5,7 @@ import { expand } from "./expand.ts";
 import { explain } from "./explain.ts";
 import { findLater, isMap } from "./later.ts";
 import type { Manifest } from "./manifest.ts";
-import { layEnvironment, overlay, shortPath, withoutExtras } from "./overlay.ts";
+import { isExtra, layEnvironment, overlay, shortPath, withoutExtras } from "./overlay.ts";
 import { invalid, pathText, type KeyPath, type Problem } from "./problem.ts";
 import { fileSchema, manifestSchema } from "./schema.ts";
 import { suggest } from "./suggest.ts";
@@ -118,6 +118,7 @@ function read(data: unknown, options: ParseOptions): Reading {
   const problems = [...(shape.success ? [] : explain(shape.error.issues)), ...unknownEnv(named, options.env)];
   const ground = view(base, options);
   problems.push(...ground.problems);
+  if (options.isNew === true) problems.push(...passedOver(data, options.env));
   let manifest = ground.manifest;
   for (const [name, over] of Object.entries(named)) {
     const seen = view(layEnvironment(base, withoutForbidden(over)), options);
@@ -170,6 +171,14 @@ function unknownEnv(named: Readonly<Record<string, unknown>>, env: string): Prob
   const near = suggest(env, Object.keys(named));
   const hint = near === undefined ? `, only ${Object.keys(named).join(", ")}` : `: did you mean ${near}?`;
   return [invalid(["environments"], `there is no environment ${env}${hint}`, true)];
+}
+
+/** Who asks for it means what stands there, and not what others are to pass over. */
+function passedOver(data: unknown, env: string): Problem[] {
+  const named = isMap(data) ? data["environments"] : undefined;
+  if (!isExtra(env) || !isMap(named) || !Object.hasOwn(named, env)) return [];
+  const message = "keys that begin with x- are passed over: give the environment another name";
+  return [invalid(["environments", env], message, true)];
 }
 
 export const NOT_OVERLAID: readonly string[] = ["app", "kind", "skein", "environments"];

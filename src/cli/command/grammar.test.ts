@@ -49,8 +49,10 @@ const REFUSED: readonly (readonly [string, () => unknown, RegExp])[] = [
   ["a label without name", () => grammar.labelWords(["=web"]), /no label/],
   ["a duration without unit", () => grammar.durationFlag("30"), /no duration/],
   ["no time", () => grammar.momentFlag("yesterday", 0), /no time/],
-  ["no amount", () => grammar.amountFlag("many"), /neither a number nor a share/],
-  ["no nodes at a time", () => grammar.amountFlag("0"), /neither a number nor a share/],
+  ["no amount", () => grammar.amountFlag("many"), /no number of nodes/],
+  ["no nodes at a time", () => grammar.amountFlag("0"), /no number of nodes, and no share/],
+  ["a share that is none", () => grammar.amountFlag("0.0%"), /no number of nodes, and no share/],
+  ["more than all nodes", () => grammar.amountFlag("100.5%"), /no number of nodes, and no share/],
   ["no port", () => grammar.hostPort("host", "h"), /no address/],
   ["a port too high", () => grammar.hostPort("h:70000", "h"), /no address/],
 ];

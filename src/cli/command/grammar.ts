@@ -175,11 +175,11 @@ function dateMs(text: string): number {
   return isInCalendar ? Date.parse(text) : Number.NaN;
 }
 
-/** `4`, `25%`. */
+/** `4`, `25%`: at least something of either. */
 export function amountFlag(text: string): number | string {
   if (/^[1-9]\d*$/.test(text)) return Number(text);
-  if (/^(100|[1-9]?\d)(\.\d{1,3})?%$/.test(text)) return text;
-  throw usage(`${text} is neither a number nor a share`, "Write for example 2, or 25%.");
+  if (/^(100(\.0{1,3})?|[1-9]?\d(\.\d{1,3})?)%$/.test(text) && Number.parseFloat(text) > 0) return text;
+  throw usage(`${text} is no number of nodes, and no share of them`, "Write for example 2, or 25%.");
 }
 
 export interface GcWords {
