@@ -7,7 +7,11 @@ import { besideFor } from "./beside.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy.ts";
 import { readLine } from "./order.ts";
+import { start } from "./lifecycle.ts";
+import { removeNode } from "./nodes.ts";
 import { planDeploy } from "./plan.ts";
+import { followDigest } from "./publish-order.ts";
+import { rollback } from "./rollback.ts";
 import { readManifest } from "./source.ts";
 
 const REFUSED = {
@@ -38,4 +42,36 @@ test("old versions are not kept beside one that may not run twice, and nothing i
   });
   assert.deepEqual(besideFor(line, { ...earlier, release }, how), []);
   assert.deepEqual(besideFor(line, { ...earlier, manifest }, how), []);
+});
+
+test("an old version that may not run twice is neither started nor gone back to beside others", async (t) => {
+  const { dir, operator, options, absent, signal } = await cluster(t);
+  const from = path.join(dir, "app");
+  const made: ReleaseId[] = [];
+  for (const overlap of [false, true, true]) {
+    const text = `app: shop\nprocesses: { clock: { run: node ${made.length}.js, overlap: ${overlap} } }\n`;
+    const keepOld = made.length > 1;
+    const node = `n${made.length}`;
+    await absent(node);
+    writeTree(from, { "skein.yaml": text });
+    const { order, draft } = await deploy(operator, options({ from, keepOld }));
+    made.push(draft.order.release);
+    // Nobody waits any more for whom it was, and another order may follow.
+    await removeNode(operator, node, signal);
+    await followDigest(operator, order, { tell: () => undefined, signal });
+  }
+  const [alone = "", two = "", three = ""] = made;
+  await absent("n4");
+  const at = { app: "shop", env: "default", selector: null, attended: false, tell: () => undefined, signal };
+  const refused = (beside: string) => ({
+    ...REFUSED,
+    message: new RegExp(`\\(overlap: false\\), and shop@${beside.slice(0, 8)} is to go on beside it$`),
+    hint: new RegExp(`skein deploy shop ${alone.slice(0, 8)}$`),
+  });
+  await assert.rejects(start(operator, { ...at, release: alone }), refused(three));
+  await assert.rejects(rollback(operator, { ...at, release: alone }), refused(two));
+  const headNow = async () => (await readLine(operator, "shop", "default", signal)).head?.order;
+  assert.equal((await headNow())?.seq, 3, "nothing was ordered");
+  await rollback(operator, { ...at, release: two });
+  assert.deepEqual((await headNow())?.beside, []);
 });

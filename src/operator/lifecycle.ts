@@ -3,6 +3,7 @@ import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import { afterRestore } from "./after-restore.ts";
 import type { Order } from "../trust/documents.ts";
 import { ask } from "./ask.ts";
+import { refuseAloneBeside } from "./beside.ts";
 import { deedOf } from "./commands.ts";
 import { toBeDone } from "./dry-run.ts";
 import type { Tell } from "./events.ts";
@@ -37,7 +38,7 @@ export interface LifecycleOptions {
 }
 
 type Change = Partial<Pick<Intent, "release" | "state" | "generation" | "beside">>;
-type Changer = (base: HeldOrder, named: ReleaseId | null, newest: HeldOrder) => Change;
+type Changer = (base: HeldOrder, named: ReleaseId | null, newest: HeldOrder) => Change | Promise<Change>;
 
 /**
  * What is in force once more on the nodes that are meant, but for `change`. What was taken back is not what anybody
@@ -76,7 +77,7 @@ async function orderChanged(
     hooks: newest.order.hooks,
     applyWithinMs: APPLY_WITHIN_MS,
     attended: options.attended,
-    ...change(base, named, newest),
+    ...(await change(base, named, newest)),
   };
   return await publishOrder(operator, line, intent, {
     tell,
@@ -112,12 +113,14 @@ export async function restart(operator: Operator, options: LifecycleOptions): Pr
   });
 }
 
-/** Runs what was stopped; with a release, that one. */
+/** Runs what was stopped; with a release, that one. @throws SkeinError HANDOVER_REFUSED */
 export async function start(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
-  return await reorder(operator, options, ({ order }, named) => {
+  return await reorder(operator, options, async ({ order }, named) => {
     if (named === null || named === order.release) return { state: "run" };
     const others = [order.release, ...order.beside].filter((id) => id !== named);
-    return { state: "run", release: named, beside: order.state === "run" ? others : order.beside };
+    const beside = order.state === "run" ? others : order.beside;
+    await refuseAloneBeside(operator, { ...options, release: named, beside }, options.signal);
+    return { state: "run", release: named, beside };
   });
 }
 

@@ -2,6 +2,7 @@ import { SkeinError } from "../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../lib/ids.ts";
 import type { OrderSummary } from "../api/schemas.ts";
 import { afterRestore } from "./after-restore.ts";
+import { refuseAloneBeside } from "./beside.ts";
 import { APPLY_WITHIN_MS, headOf, orderFor, readLine, selectorOf, type Line } from "./order.ts";
 import { releaseNamed, type LifecycleOptions } from "./lifecycle.ts";
 import { knownNodes, selectNodes } from "./nodes.ts";
@@ -12,7 +13,7 @@ import { deliverEarlier } from "./sent.ts";
 /**
  * Goes back to the version that last ran well before the current one; called again, one further back.
  * `release` names another one.
- * @throws SkeinError RELEASE_NOT_FOUND where there is no earlier version
+ * @throws SkeinError RELEASE_NOT_FOUND where there is no earlier version, HANDOVER_REFUSED
  */
 export async function rollback(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
   return await afterRestore(options.tell, async () => await goBack(operator, options));
@@ -26,13 +27,15 @@ async function goBack(operator: Operator, options: LifecycleOptions): Promise<Pu
   const { order: newest } = headOf(line);
   const known = await knownNodes(operator, signal);
   const { selector } = selectNodes(known, options.selector ?? selectorOf(line) ?? newest.selector);
-  const { beside } = (orderFor(line, selector) ?? headOf(line)).order;
+  const now = (orderFor(line, selector) ?? headOf(line)).order;
+  const beside = now.beside.filter((id) => id !== target);
+  await refuseAloneBeside(operator, { app, env, release: target, beside }, signal);
   tell({ type: "note", text: `Going back to ${shortRelease(app, target)}.` });
   const intent = {
     release: target,
     state: "run",
     generation: newest.generation,
-    beside: beside.filter((id) => id !== target),
+    beside,
     selector,
     strategy: newest.strategy,
     hooks: newest.hooks,
