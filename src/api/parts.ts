@@ -23,6 +23,12 @@ export const gate = z.enum(["hold", "go", "undo"]);
 /** `hold`: do not start yet. `go`: proceed. `undo`: go back to the order's fallback. */
 export type Gate = z.infer<typeof gate>;
 
+/** Longest note of an app, and of an order's progress. The hub takes no longer one, and with it none of the report. */
+export const NOTE_CHARS = 120;
+export const PROGRESS_NOTE_CHARS = 1000;
+/** Longest word on what ails an app's instances. */
+export const UNWELL_CHARS = 300;
+
 const byteCount = z.number().min(0).optional();
 /** Where a node's bytes came from; a source that gave none is absent, one that is not known here is passed over. */
 export const bytesBySource = z.object({
@@ -51,13 +57,13 @@ export const appOnNode = z.object({
   /** Releases that were staged and wait for their deployment; absent: none. */
   staged: z.array(releaseId).max(32).optional(),
   /** What is less than was asked for, for people: `not isolated`, `limits not enforced: memory`. */
-  notes: z.array(z.string().max(120)).max(8).optional(),
+  notes: z.array(z.string().max(NOTE_CHARS)).max(8).optional(),
   /**
    * Instances of that release crashed, or were replaced for failing their live checks: the last time, by the node's
    * clock, and for people what it was. `order`: the one that this agent carried out last, where that had begun to serve
    * by then.
    */
-  unwell: z.object({ at: time, message: z.string().max(300), order: digest.optional() }).optional(),
+  unwell: z.object({ at: time, message: z.string().max(UNWELL_CHARS), order: digest.optional() }).optional(),
 });
 
 export const instanceReport = z.object({
@@ -93,7 +99,7 @@ export const progress = z.object({
   stage: z.string().max(32),
   bytesDone: z.number().min(0),
   bytesTotal: z.number().min(0).nullable(),
-  note: z.string().max(1000).nullable(),
+  note: z.string().max(PROGRESS_NOTE_CHARS).nullable(),
 });
 export type Progress = z.infer<typeof progress>;
 

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { CommandLine } from "../api/schemas.ts";
 import { SkeinError, type ErrorCode } from "../lib/errors.ts";
 import { shortRelease, type KeyId, type ReleaseId } from "../lib/ids.ts";
-import type { Command } from "../trust/documents.ts";
+import { HINT_CHARS, type Command } from "../trust/documents.ts";
 import { seal } from "../trust/envelope.ts";
 import { asText, timeOf } from "../trust/fields.ts";
 import { announce, type Deed } from "./dry-run.ts";
@@ -22,8 +22,6 @@ export interface CommandWish {
 
 /** A line of a command's output with the name of the node it came from. */
 export type NamedLine = CommandLine & { readonly name: string };
-
-const HINT_CHARS = 512;
 
 /** Kinds that change nothing on a node. */
 const QUESTIONS: ReadonlySet<string> = new Set([

@@ -12,7 +12,8 @@ import { noise, plainSource, writeTree } from "../release/release.fixture.ts";
 import { removeDamaged } from "../release/upkeep/damaged.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { findTarget } from "./deploy.ts";
-import { beginRelease, lookAhead, makeRelease } from "./release.ts";
+import { makeRelease } from "./release.fixture.ts";
+import { beginRelease, lookAhead } from "./release.ts";
 
 test("a publisher whose machine slept for days in the middle sends again what the hub collected meanwhile", async (t) => {
   const { operator, dir, signal } = await cluster(t);
@@ -34,11 +35,7 @@ test("a publisher whose machine slept for days in the middle sends again what th
       },
     },
   };
-  await makeRelease(sleepy, {
-    source,
-    ahead: lookAhead(sleepy, "app", httpDepot(operator.client), signal),
-    signal,
-  });
+  await makeRelease(sleepy, { source, app: "app", depot: httpDepot(operator.client), signal });
   assert.ok(before.length > 0);
   assert.deepEqual(packs(), before);
 });
@@ -48,7 +45,7 @@ test("what is damaged in a hub's depot is found from afar and removed, and sent 
   const source = plainSource(writeTree(path.join(dir, "app"), { big: noise(1_000_000, 1) }));
   const depot = httpDepot(operator.client);
   const make = async () => {
-    await makeRelease(operator, { source, ahead: lookAhead(operator, "app", depot, signal), signal });
+    await makeRelease(operator, { source, app: "app", depot, signal });
     return (
       globSync(path.join(dir, "**/packs/*")).find((file) => statSync(file).size > 1_000_000) ?? assert.fail()
     );
@@ -68,7 +65,7 @@ test("where the blobs of a release that is known do not arrive, whoever waits fo
   const { operator, dir, signal } = await cluster(t);
   const source = plainSource(writeTree(path.join(dir, "app"), { small: "a" }));
   const whole = httpDepot(operator.client);
-  await makeRelease(operator, { source, ahead: lookAhead(operator, "app", whole, signal), signal });
+  await makeRelease(operator, { source, app: "app", depot: whole, signal });
   for (const pack of globSync(path.join(dir, "**/packs/*"))) rmSync(pack);
   const lost = new Error("lost");
   const broken: Depot = { ...whole, put: async () => await Promise.reject(lost) };

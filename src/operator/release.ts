@@ -25,16 +25,13 @@ import { chainOf, type Operator } from "./operator.ts";
 import { shown } from "./shown.ts";
 import { unwritten } from "./unwritten.ts";
 
-export interface MadeRelease {
+/** It may still be on its way: whoever signs an order for it may do so meanwhile, and sends it afterwards. */
+export interface BegunRelease {
   readonly id: ReleaseId;
   readonly release: Release;
   /** It was published before, by whoever. */
   readonly already: boolean;
   readonly published: Published;
-}
-
-/** One that is being posted: whoever signs an order for it may do so meanwhile, and sends it afterwards. */
-export interface BegunRelease extends MadeRelease {
   /** Settles when nothing is on its way any more. @throws what putting and posting throw */
   readonly posted: Promise<void>;
 }
@@ -84,7 +81,7 @@ async function expectTree(depot: NearDepot, tree: PublishedTree | null, signal: 
   await Promise.all([expectPacks(), ...tables.map(async (name) => await depot.expect(name, signal))]);
 }
 
-export interface MakeOptions {
+interface MakeOptions {
   readonly source: TreeSource;
   readonly ahead: Ahead;
   /** When the hub knew no release of the source's commit, in ms since the epoch. */
@@ -94,16 +91,10 @@ export interface MakeOptions {
 }
 
 /**
- * Publishes a source as a release of an app: its chunks to the depot, its signed document to the hub.
+ * Publishes a source as a release of an app: its chunks to the depot, its signed document to the hub. In a dry run it
+ * is made, told of, and kept nowhere.
  * @throws SkeinError TREE_REFUSED, ARCHIVE_REFUSED, BUILD_DIFFERS, NOT_AUTHORISED, HUB_UNREACHABLE
  */
-export async function makeRelease(operator: Operator, options: MakeOptions): Promise<MadeRelease> {
-  const begun = await beginRelease(operator, options);
-  await begun.posted;
-  return begun;
-}
-
-/** The same, without waiting until it is posted. In a dry run it is made, told of, and kept nowhere. */
 export async function beginRelease(operator: Operator, options: MakeOptions): Promise<BegunRelease> {
   const { source, signal } = options;
   const { app, depot, far } = options.ahead;

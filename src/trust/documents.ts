@@ -29,6 +29,10 @@ import { isSelector } from "./selector.ts";
 const selector = z.string().min(1).max(1024).refine(isSelector, "not a selector");
 const amount = z.union([serialNumber, percent]);
 
+/** What a node may say of how an order ended, and of what to do about it. */
+export const MESSAGE_CHARS = 1024;
+export const HINT_CHARS = 512;
+
 /** The manifest's `strategy` with every default written out, so that what was signed does not change with Skein. */
 const strategy = () =>
   z.strictObject({
@@ -118,9 +122,9 @@ const receipt = () =>
       .string()
       .regex(/^[A-Z][A-Z0-9_]{1,63}$/)
       .nullable(),
-    message: text(1024).nullable(),
+    message: text(MESSAGE_CHARS).nullable(),
     /** What to do about it, where the code does not say it. */
-    hint: text(512).optional(),
+    hint: text(HINT_CHARS).optional(),
     /** Connections that were cut when the old release's drain ran out. */
     cut: count,
     at: time,

@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../../lib/errors.ts";
 import { asText, timeOf } from "../../trust/fields.ts";
-import type { Verdict } from "../../trust/documents.ts";
+import { HINT_CHARS, MESSAGE_CHARS, type Verdict } from "../../trust/documents.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
 import type { Digest } from "../../lib/ids.ts";
 import type { AppContext } from "../app-context.ts";
@@ -17,9 +17,6 @@ export interface ReceiptInput {
   readonly hint?: string | undefined;
   readonly cut: number;
 }
-
-const MESSAGE_CHARS = 1024;
-const HINT_CHARS = 512;
 
 /** Signs what this node did with an order. */
 export async function receiptOf(

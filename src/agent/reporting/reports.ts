@@ -1,4 +1,5 @@
 import type { Reminder } from "../../api/member-schemas.ts";
+import { NOTE_CHARS } from "../../api/parts.ts";
 import type { Report, ReportedHead } from "../../api/schemas.ts";
 import { DOCUMENT_TYPES, type Order } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
@@ -123,8 +124,6 @@ async function stagedOf(
   const placed = own.filter((_, n) => here[n] === true).map(({ release }) => release);
   return placed.length === 0 ? {} : { staged: placed };
 }
-
-const NOTE_CHARS = 120;
 
 type Noted = Pick<InstanceRow, "unenforced" | "state" | "instance">;
 

@@ -1,3 +1,4 @@
+import { PROGRESS_NOTE_CHARS } from "../../api/parts.ts";
 import type { Report, WantedApp } from "../../api/schemas.ts";
 import { toSkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
@@ -6,12 +7,11 @@ import { digestOfEnvelope } from "../../trust/envelope.ts";
 type Progress = Report["progress"][number];
 
 const STUCK = "stuck";
-const NOTE_CHARS = 1000;
 
 /** What keeps an order from going on here, and is tried again: whoever gave it sees why nothing happens. */
 export function stuckAt(order: Digest, err: unknown): Progress {
   const { code, message } = toSkeinError(err);
-  const note = `${code} ${message}`.slice(0, NOTE_CHARS);
+  const note = `${code} ${message}`.slice(0, PROGRESS_NOTE_CHARS);
   return { order, stage: STUCK, bytesDone: 0, bytesTotal: null, note };
 }
 

@@ -1,9 +1,7 @@
+import { UNWELL_CHARS } from "../../api/parts.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { msOf, timeOf } from "../../trust/fields.ts";
 import type { InstanceRow } from "../runtime/view.ts";
-
-/** The hub takes no longer one, and with it none of the report. */
-const MESSAGE_LENGTH = 300;
 
 /** The newest sign that a release does not do well where it serves. */
 export interface Unwell {
@@ -26,7 +24,7 @@ export class Replaced {
   readonly #all = new Map<string, Unwell>();
 
   note({ key, instance }: Pick<InstanceRow, "key" | "instance">, why: string, now: number): void {
-    const message = `${instance} was replaced: ${why}`.slice(0, MESSAGE_LENGTH);
+    const message = `${instance} was replaced: ${why}`.slice(0, UNWELL_CHARS);
     this.#all.set(key, { at: timeOf(now), message });
   }
 

@@ -21,7 +21,7 @@ import { releaseIdOf, type Release } from "../../trust/documents.ts";
 import { readUnverified, seal } from "../../trust/envelope.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { cluster, type Cluster } from "../cluster.fixture.ts";
-import { lookAhead, makeRelease } from "../release.ts";
+import { makeRelease } from "../release.fixture.ts";
 import { exportRelease, importRelease } from "./release-file.ts";
 import { bucketShelf, hubShelf, type Shelf } from "./shelf.ts";
 import { childProgram } from "../../lib/child.fixture.ts";
@@ -38,8 +38,8 @@ async function released(
     text,
     own: noise(40_000, text.length),
   });
-  const ahead = lookAhead(operator, APP, options({}).depot, signal);
-  return await makeRelease(operator, { source: plainSource(dir), ahead, signal });
+  const { depot } = options({});
+  return await makeRelease(operator, { source: plainSource(dir), app: APP, depot, signal });
 }
 
 async function bucketAt(t: TestContext, name: string): Promise<Bucket> {
