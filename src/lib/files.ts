@@ -143,6 +143,20 @@ export function removeLeft(dir: string, of?: string): void {
   }
 }
 
+/**
+ * What a person has written to a place goes into a folder that is there: one whose name was mistyped, or whose disk is
+ * not mounted, is not made.
+ * @throws SkeinError NOT_FOUND
+ */
+export function refuseNoFolder(to: string): void {
+  const dir = path.dirname(path.resolve(to));
+  if (fs.statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  throw new SkeinError("NOT_FOUND", `there is no folder ${dir} for ${path.basename(to)}`, {
+    hint: `Check its name, and that its disk is mounted; or make it: mkdir -p ${dir}`,
+    data: { path: dir },
+  });
+}
+
 /** Points the symlink `link` at `target` in one step: there is no moment without a link. */
 export async function replaceSymlink(target: string, link: string): Promise<void> {
   const aside = asideOf(link);

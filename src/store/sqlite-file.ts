@@ -4,7 +4,7 @@ import path from "node:path";
 import { backup, DatabaseSync } from "node:sqlite";
 import { errnoOf, type ErrorCode, messageOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { asSkeinError, madeFolders, syncDirectory } from "../lib/files.ts";
+import { asSkeinError, madeFolders, refuseNoFolder, syncDirectory } from "../lib/files.ts";
 import { APPLICATION_ID, FORMAT, SCHEMA } from "./sqlite-tables.ts";
 
 /**
@@ -38,12 +38,14 @@ const BACKUP_STEP = 1000;
  * on `db` from the call of `starting` until the promise that it is given resolves: a first step that meets one is
  * told "busy", and Node takes a backup that has counted no pages yet for one that failed. Later steps that meet one
  * are repeated.
+ * @throws SkeinError NOT_FOUND where there is no folder for it
  */
 export async function backupFile(
   db: DatabaseSync,
   target: string,
   starting: (begun: Promise<void>) => void,
 ): Promise<void> {
+  refuseNoFolder(target);
   await installed(target, async (aside) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     starting(promise);

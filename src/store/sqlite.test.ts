@@ -242,10 +242,17 @@ test("a backup taken while writers write is one moment, and restores under a new
   );
 });
 
-test("a backup to where nothing can be written is told at once", async (t) => {
-  await using store = await openSqliteStore(await tempFile(t));
-  // Node's own recursive mkdir would not end there.
-  await assert.rejects(store.backup("/proc/nope/backup"), { code: "IO" });
+test("a backup goes to where it was told, and makes no folder for it", async (t) => {
+  const file = await tempFile(t);
+  await using store = await openSqliteStore(file);
+  const away = path.join(path.dirname(file), "away");
+  await assert.rejects(store.backup(path.join(away, "copy")), {
+    code: "NOT_FOUND",
+    message: `there is no folder ${away} for copy`,
+  });
+  await assert.rejects(fs.stat(away), { code: "ENOENT" });
+  await assert.rejects(store.backup(path.join(file, "copy")), { code: "NOT_FOUND" });
+  await assert.rejects(store.backup("/proc/copy"), { code: "IO" });
 });
 
 test("a backup that begins among commits fails none of the time, and closing waits for it", async (t) => {

@@ -2,7 +2,7 @@ import path from "node:path";
 import { openBucket as openServer } from "../../depot/s3/bucket.ts";
 import { LONGEST_SEC, presignAll } from "../../depot/s3/presigned.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
+import { refuseNoFolder, writeFileAtomic } from "../../lib/files.ts";
 import { shortRelease, type Digest } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { exportRelease, importRelease } from "../../operator/shelf/release-file.ts";
@@ -73,6 +73,7 @@ export async function presign(context: Context, flags: PresignFlags): Promise<Re
   const address = bucketAddress(flags);
   if (!address.startsWith("s3:"))
     throw usage(`${address} is read without addresses`, "skein release presign --bucket s3://BUCKET/PREFIX");
+  if (stream === undefined) refuseNoFolder(path.resolve(cwd, flags.output));
   using bucket = await openServer(address, process.env);
   const book = await presignAll(bucket, forSec, systemClock, signal);
   const file = path.resolve(cwd, flags.output);

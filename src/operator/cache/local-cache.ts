@@ -11,6 +11,7 @@ import { cacheDepot } from "../../depot/cache/cache-depot.ts";
 import type { Depot, DepotReader } from "../../depot/depot.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { refuseNoFolder } from "../../lib/files.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { packName } from "../../release/tree/pack.ts";
@@ -130,7 +131,7 @@ export async function cachedTree(paths: Paths, name: string): Promise<CachedName
 
 /**
  * Writes what was put in as `name` to a folder that is not there yet; every file is checked on the way.
- * @throws SkeinError USAGE (the folder is there), NOT_FOUND, BLOB_MISSING, CHUNK_CORRUPT, TREE_CORRUPT
+ * @throws SkeinError USAGE (the folder is there), NOT_FOUND (also: the one that it is to be in), BLOB_MISSING, CHUNK_CORRUPT, TREE_CORRUPT
  */
 export async function getTree(paths: Paths, name: string, to: string, signal: AbortSignal): Promise<void> {
   const tree = await cachedTree(paths, name);
@@ -140,6 +141,7 @@ export async function getTree(paths: Paths, name: string, to: string, signal: Ab
       hint: `Name another place: skein cache get ${name} TO`,
       data: { path: target },
     });
+  refuseNoFolder(target);
   const revs = path.join(path.dirname(target), `.skein-cache-${randomBytes(4).toString("hex")}`);
   try {
     const release = tree.tree.slice(0, 32) as ReleaseId;

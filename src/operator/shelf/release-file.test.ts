@@ -224,6 +224,12 @@ test("what is no such file, or is not there, is refused", async (t) => {
   await assert.rejects(exportRelease(hubShelf(at.operator), { ...wish, version: "ffffffff", file }), {
     code: "RELEASE_NOT_FOUND",
   });
+  const away = path.join(at.dir, "away");
+  await assert.rejects(exportRelease(hubShelf(at.operator), { ...wish, file: path.join(away, "a.skein") }), {
+    code: "NOT_FOUND",
+    hint: new RegExp(`mkdir -p ${away}$`),
+  });
+  assert.ok(!fs.existsSync(away));
   assert.deepEqual(asidesIn(at.dir), []);
 });
 

@@ -6,7 +6,7 @@ import { directoryDepot } from "../../depot/directory.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { asideOf, asSkeinError, removeLeft, syncDirectory } from "../../lib/files.ts";
+import { asideOf, asSkeinError, refuseNoFolder, removeLeft, syncDirectory } from "../../lib/files.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import { decodeExport, encodeExport, type ExportHead } from "../../release/export/export-file.ts";
 import { gatherExport, keepImport } from "../../release/export/export-release.ts";
@@ -40,10 +40,12 @@ export interface ReleaseFile {
 
 /**
  * Writes a release into one file: its document, the charters that vouch for it, and its bytes.
- * @throws SkeinError RELEASE_NOT_FOUND, AMBIGUOUS, CHARTER_*, DOC_*, DISK_FULL, IO; whatever the depot throws
+ * @throws SkeinError RELEASE_NOT_FOUND, AMBIGUOUS, CHARTER_*, DOC_*, NOT_FOUND (no folder for it), DISK_FULL, IO; whatever
+ *   the depot throws
  */
 export async function exportRelease(shelf: Shelf, wish: ExportWish): Promise<ReleaseFile> {
   const { app, version, from, file, signal } = wish;
+  if (typeof file === "string") refuseNoFolder(file);
   await using stack = new AsyncDisposableStack();
   const staging = directoryDepot(scratch(stack));
   const charters = await shelf.charters(signal);
