@@ -18,7 +18,7 @@ import type { WriteFile } from "./reserve.ts";
  * One that was restored lets nobody in before its nodes told it who is.
  */
 const TURN = { tries: 60, baseMs: 500, maxMs: 10_000, random: Math.random };
-/** So often in a row a hub may be silent: it restarts in less than the two minutes that these tries take. */
+/** So often in a row a hub, or a bucket, may be silent: it is back in less than the two minutes that these tries take. */
 const SILENT_TRIES = 15;
 
 export interface OpenNodeOptions {
@@ -93,16 +93,15 @@ export async function joinNode(options: OpenNodeOptions): Promise<void> {
 }
 
 async function joinNow(options: OpenNodeOptions, stateDir: string, keys: NodeKeys): Promise<NodeStore> {
-  if (options.begin !== undefined) return await options.begin(stateDir, keys);
-  if (options.join === undefined) {
+  const { name, clock, signal, log, begin, join: line } = options;
+  const { etc } = options.paths;
+  const attempt = async (): Promise<NodeStore> => {
+    if (begin !== undefined) return await begin(stateDir, keys);
+    if (line !== undefined) return await join({ etc, stateDir, line, name, keys, clock, signal });
     throw new SkeinError("NOT_JOINED", "this machine has not joined a cluster", {
       data: { home: options.paths.lib },
     });
-  }
-  const { name, clock, signal, log, join: line } = options;
-  const { etc } = options.paths;
-  const attempt = async (): Promise<NodeStore> =>
-    await join({ etc, stateDir, line, name, keys, clock, signal });
+  };
   const store = await retry(attempt, { ...TURN, clock, signal, worthRetrying: passing(log) });
   log.info("joined", { node: store.state.identity?.name });
   return store;
@@ -110,7 +109,7 @@ async function joinNow(options: OpenNodeOptions, stateDir: string, keys: NodeKey
 
 /**
  * What the hub says of a ticket is its last word. One that is silent or goes down has said nothing yet, and takes the
- * same enrolment again.
+ * same enrolment again. A bucket that does not answer has said nothing either.
  */
 function passing(log: Log): (err: unknown) => boolean {
   let silent = 0;
@@ -120,10 +119,11 @@ function passing(log: Log): (err: unknown) => boolean {
       log.warn("the hub lets nobody in now; trying again", { "err.message": err.message });
       return true;
     }
-    if (!isSkeinError(err, "HUB_UNREACHABLE", "STORE_CLOSED")) return false;
+    if (!isSkeinError(err, "HUB_UNREACHABLE", "STORE_CLOSED", "DEPOT_UNREACHABLE")) return false;
+    const isBucket = err.code === "DEPOT_UNREACHABLE";
     silent += 1;
-    if (silent === SILENT_TRIES) throw stillSilent(err);
-    log.warn("waiting for the hub, to join", {
+    if (silent === SILENT_TRIES) throw stillSilent(err, isBucket);
+    log.warn(`waiting for the ${isBucket ? "bucket" : "hub"}, to join`, {
       "err.message": err.message,
       triesLeft: SILENT_TRIES - silent,
     });
@@ -131,10 +131,17 @@ function passing(log: Log): (err: unknown) => boolean {
   };
 }
 
-function stillSilent(err: SkeinError): SkeinError {
-  return new SkeinError("HUB_UNREACHABLE", `this machine could not join: ${err.message}`, {
-    hint: "See that the hub runs, and that this machine reaches its port; then type the same line again, which is good until it expires.",
-    data: err.data,
-    cause: err,
-  });
+function stillSilent(err: SkeinError, isBucket: boolean): SkeinError {
+  const see = isBucket
+    ? "See that this machine reaches the bucket's server"
+    : "See that the hub runs, and that this machine reaches its port";
+  return new SkeinError(
+    isBucket ? err.code : "HUB_UNREACHABLE",
+    `this machine could not join: ${err.message}`,
+    {
+      hint: `${see}; then type the same line again, which is good until it expires.`,
+      data: err.data,
+      cause: err,
+    },
+  );
 }

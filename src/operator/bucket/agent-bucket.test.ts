@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, readlink } from "node:fs/promises";
+import fs, { readFile, readlink } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
@@ -9,11 +9,14 @@ import { endKeeper } from "../../agent/runtime/runtime.fixture.ts";
 import { joinBucket } from "../../agent/node/join-bucket.ts";
 import { bucketSource } from "../../agent/source/source-bucket.ts";
 import { nodeKeys } from "../../agent/node/node-keys.ts";
+import { joinNode } from "../../agent/node/open-node.ts";
+import type { Bucket } from "../../bucket/bucket.ts";
 import { orderName } from "../../bucket/layout.ts";
 import { remakeRoot } from "../../bucket/publish.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
-import { silentLog } from "../../lib/log.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { jsonLog, silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
 import { parseCarriedTicket } from "../../trust/carried-ticket.ts";
 import { readUnverified } from "../../trust/envelope.ts";
@@ -153,6 +156,41 @@ test("a ticket is for one cluster and one time, and what is none is refused", as
   for (const bad of ["", "skj1_x@h:1", "skjb1_", `${line}x`, line.slice(0, 40)]) {
     await assert.rejects(join(bad), { code: "TICKET_BAD" });
   }
+});
+
+test("a bucket that does not answer while a machine joins is waited for, and not for ever", async (t) => {
+  const world = await bucketWorld(t);
+  const wish = { name: "n1", labels: {}, validMs: 60_000 };
+  const { line } = await inviteToBucket(await world.operator(), wish, t.signal);
+  const paths = pathsFrom({ SKEIN_HOME: path.join(world.dir, "n1") });
+  let away = 2;
+  const read: Bucket["documents"]["read"] = async (...asked) => {
+    if (away-- > 0) throw new SkeinError("DEPOT_UNREACHABLE", "s3.example.org does not answer");
+    return await world.bucket.documents.read(...asked);
+  };
+  const bucket = { ...world.bucket, documents: { ...world.bucket.documents, read } };
+  const said: string[] = [];
+  const clock = { ...systemClock, sleep: async () => await Promise.resolve() };
+  const { pin } = world;
+  const machine = (): Parameters<typeof joinNode>[0] => ({
+    paths,
+    name: "host",
+    begin: async (stateDir, keys) =>
+      await joinBucket({ bucket, line, pin, name: "host", stateDir, keys, clock, signal: t.signal }),
+    log: jsonLog((text) => said.push(text)),
+    clock,
+    signal: t.signal,
+  });
+  await joinNode(machine());
+  assert.match(said[1] ?? "", /"warn","msg":"waiting for the bucket, to join".*"triesLeft":13/);
+  assert.match(said[2] ?? "", /"joined".*"node":"n1"/);
+  await fs.rm(path.join(paths.lib, "state"), { recursive: true });
+  away = Infinity;
+  await assert.rejects(joinNode(machine()), {
+    code: "DEPOT_UNREACHABLE",
+    hint: /^See that this machine reaches the bucket's server; then type the same line/,
+  });
+  assert.equal(said.length, 3 + 14);
 });
 
 test("without a hub each node begins a spread order at its own moment", async (t) => {
