@@ -161,7 +161,7 @@ class Agent implements AsyncDisposable {
       everyMs: options.reportEveryMs,
       source: () => this.#source.open(),
       report: () => this.#report(),
-      delivered: (reported) => this.#delivered(reported),
+      delivered: (reported, skewMs) => this.#delivered(reported, skewMs),
     });
     this.#near = parts.near;
     this.#near.source = () => this.#source.current;
@@ -344,7 +344,7 @@ class Agent implements AsyncDisposable {
     }
   }
 
-  async #delivered(reported: Reported): Promise<void> {
+  async #delivered(reported: Reported, skewMs: number): Promise<void> {
     this.#heardAt = this.#options.clock.now();
     this.#reminders.delivered();
     const { outbox } = this.#context;
@@ -354,7 +354,6 @@ class Agent implements AsyncDisposable {
     if (reported.catchingUp && !this.#catchingUp) this.#reports.tell("now");
     this.#catchingUp = reported.catchingUp;
     this.#duplicate = reported.duplicate;
-    const skewMs = Date.parse(reported.hubTime) - this.#options.clock.now();
     const skewed = isSkewed(skewMs);
     // What was refused for its date is to be heard again.
     this.#isMended ||= this.#isSkewed && !skewed;

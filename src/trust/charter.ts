@@ -18,6 +18,13 @@ export const MAX_AHEAD_MS = 10 * 60_000;
 /** Two clocks that far apart are of no use to each other: what one of them dates, the other may refuse. */
 export const isSkewed = (skewMs: number | null): boolean => Math.abs(skewMs ?? 0) > MAX_AHEAD_MS;
 
+/**
+ * By how much at least a clock is ahead that showed `at` when another one was between `from` and `to`, in ms; negative:
+ * behind. What was under way, or lay unread, for so long says nothing nearer.
+ */
+export const leastAheadMs = (at: number, from: number, to: number): number =>
+  at < from ? at - from : Math.max(0, at - to);
+
 /** @throws SkeinError DOC_FROM_FUTURE. Compared with the system's clock, never with what documents say. */
 export function refuseFuture(type: string, at: string, systemNow: number): void {
   const aheadMs = msOf(at) - systemNow;

@@ -16,6 +16,10 @@ interface Talk {
   /** Lets time pass in small steps, each with room for what it wakes. */
   readonly pass: (ms: number) => Promise<void>;
   readonly setBack: (ms: number) => void;
+  /** How far the hub's clock is ahead, and how long it takes until its answer is read. */
+  readonly answer: (offMs: number, takesMs: number) => void;
+  /** How far the hub's clock was found to be ahead, each time. */
+  readonly skews: number[];
 }
 
 function talk(t: TestContext): Talk {
@@ -23,11 +27,14 @@ function talk(t: TestContext): Talk {
   const told: Report[] = [];
   const quiet = { receipts: [], instances: [], apps: [], progress: [], knows: [...DOCUMENT_TYPES] };
   let next: Partial<Report> = {};
-  const reported = { receipts: [], catchingUp: false, duplicate: false, hubTime: "" };
+  const skews: number[] = [];
+  let [offMs, takesMs] = [0, 0];
   const source = {
     report: async (report: Report) => {
       told.push(report);
-      return reported;
+      const hubTime = clock.now() + offMs;
+      clock.advance(takesMs);
+      return { receipts: [], catchingUp: false, duplicate: false, hubTime: new Date(hubTime).toISOString() };
     },
   } as unknown as Source;
   const loop = new ReportLoop({
@@ -40,7 +47,7 @@ function talk(t: TestContext): Talk {
       const at = new Date(clock.now()).toISOString();
       return { boot: "0123456789", at, address: null, version: "1", ...quiet, ...next };
     },
-    delivered: async () => undefined,
+    delivered: async (_, skewMs) => void skews.push(skewMs),
   });
   void loop.run();
   return {
@@ -50,6 +57,8 @@ function talk(t: TestContext): Talk {
       next = more;
     },
     setBack: (ms) => clock.advance(-ms),
+    answer: (...how) => void ([offMs, takesMs] = how),
+    skews,
     pass: async (ms) => {
       for (let left = ms; left > 0; left -= 20) {
         clock.advance(Math.min(20, left));
@@ -130,4 +139,19 @@ test("where the clock was set back the next report is not an hour away", async (
   loop.tell("now");
   await pass(5000);
   assert.equal(told.length, 2);
+});
+
+test("an answer that was long under way, or lay unread, makes no clock wrong", async (t) => {
+  const { loop, say, pass, answer, skews } = talk(t);
+  for (const [offMs, takesMs] of [
+    [0, 900_000],
+    [700_000, 1000],
+    [-700_000, 1000],
+  ] as const) {
+    answer(offMs, takesMs);
+    say({ version: String(offMs) });
+    loop.tell("now");
+    await pass(60);
+  }
+  assert.deepEqual(skews, [0, 699_000, -700_000]);
 });

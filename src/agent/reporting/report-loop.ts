@@ -2,6 +2,7 @@ import type { Report, Reported } from "../../api/schemas.ts";
 import { forever, News, type ForeverOptions } from "../forever.ts";
 import type { Source } from "../source/source.ts";
 import { hasPassed } from "../../lib/clock.ts";
+import { leastAheadMs } from "../../trust/charter.ts";
 
 /** Longest time between two reports; the port table forgets a node after 60 s. */
 const REPORT_EVERY_MS = 20_000;
@@ -16,7 +17,8 @@ export type When = keyof typeof WITHIN_MS;
 export interface ReportLoopOptions extends Omit<ForeverOptions, "onFailure"> {
   readonly source: () => Promise<Source>;
   readonly report: () => Promise<Report>;
-  readonly delivered: (reported: Reported) => Promise<void>;
+  /** @param skewMs the hub's clock less this machine's, at least */
+  readonly delivered: (reported: Reported, skewMs: number) => Promise<void>;
   /** Default 20 000. */
   readonly everyMs?: number | undefined;
 }
@@ -59,9 +61,11 @@ export class ReportLoop {
     const text = JSON.stringify({ ...said, at: null, receipts: null });
     const isDue = this.#last === undefined || hasPassed(this.#everyMs, this.#last.at, clock.now());
     if (!isDue && said.receipts.length === 0 && text === this.#last?.text) return;
+    const sentAt = clock.now();
     const reported = await from.report(said, signal);
-    this.#last = { text, at: clock.now() };
-    await delivered(reported);
+    const at = clock.now();
+    this.#last = { text, at };
+    await delivered(reported, leastAheadMs(Date.parse(reported.hubTime), sentAt, at));
   }
 
   /** Until a report is due. */

@@ -54,6 +54,25 @@ for (const ms of [-3_600_000, 3_600_000]) {
   });
 }
 
+test("a report that lay unread while the hub was stopped makes no clock wrong", async (t) => {
+  const [clock, lived] = [fakeClock(Date.now()), fakeClock(0)];
+  const hub = await startTestHub(t, { clock, lived });
+  const node = await joinNode(t, hub, "web1");
+  const said = async (lateMs: number): Promise<unknown> => {
+    await node.client.report(reportOf({ at: new Date(clock.now() - lateMs).toISOString() }));
+    const [view] = hub.hub.presence.views();
+    return [view?.present, view?.skewMs];
+  };
+  assert.deepEqual(await said(0), [true, 0]);
+  clock.advance(3_600_000);
+  assert.deepEqual(await said(3_500_000), [true, 0], "sent in between");
+  assert.deepEqual(await said(3_600_000 + 700_000), [false, 700_000], "wrong before it lay there");
+  assert.deepEqual(await said(-700_000), [false, -700_000]);
+  clock.advance(10_000);
+  lived.advance(10_000);
+  assert.deepEqual(await said(3_500_000), [false, 3_500_000], "by now everything was read");
+});
+
 test("a store that refuses a write does not end the watch over who is present", async (t) => {
   const clock = fakeClock(Date.now());
   const home = await tempHome(t);

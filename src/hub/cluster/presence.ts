@@ -6,11 +6,12 @@ import type { Duplex } from "node:stream";
 import type { AppOnNode, Report } from "../../api/schemas.ts";
 import type { NodeView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import { isSkewed } from "../../trust/charter.ts";
+import { isSkewed, leastAheadMs } from "../../trust/charter.ts";
 import { timeOf } from "../../trust/fields.ts";
 import type { Op } from "../../store/store.ts";
 import { nodeLane, put, write, type Core } from "../records/core.ts";
 import { keys, type ViewRecord } from "../records/keys.ts";
+import { Unseen } from "../records/unseen.ts";
 import type { Nodes } from "./nodes.ts";
 
 /** Silence after which a node counts as absent. Longer forgives slower agents, and failures are seen later. */
@@ -22,6 +23,8 @@ const CALLS_AGAIN_MS = 1000;
 /** A second boot nonce that alternates with the first is remembered so long. */
 const DUPLICATE_MS = 60_000;
 const SWEEP_MS = 1000;
+/** What is read so soon after the hub was stopped may have lain there since then. */
+const LAIN_MS = 10_000;
 
 /** Times are of `lived`: neither a clock that is set nor a hub that was stopped makes a node silent. */
 interface Live {
@@ -58,12 +61,16 @@ export class Presence {
   readonly #core: Core;
   readonly #nodes: Nodes;
   readonly #live = new Map<KeyId, Live>();
+  readonly #unseen: Unseen;
+  /** The last time that nobody looked, and until when it counts. */
+  #stopped = { ms: 0, until: -Infinity };
   /** What nodes said last, as the mirror has it: asked for with each look at a node. */
   readonly #views = new Map<string, ViewRecord>();
 
   constructor(core: Core, nodes: Nodes) {
     this.#core = core;
     this.#nodes = nodes;
+    this.#unseen = new Unseen(core);
     const stop = core.mirror.onChange((changed) => {
       for (const key of changed) if (key.endsWith("/view")) this.#views.delete(key.split("/")[2] ?? "");
     });
@@ -148,7 +155,8 @@ export class Presence {
     this.heard(node);
     const live = this.#live.get(node);
     if (live !== undefined) noteBoot(live, report.boot, this.#now());
-    const skewMs = this.#core.clock.now() - Date.parse(report.at);
+    const now = this.#core.clock.now();
+    const skewMs = 0 - leastAheadMs(Date.parse(report.at), now - this.#mayHaveLainMs(), now);
     const { address, version, boot, knows, apps, roomBytes = null } = report;
     const said = { address, version, boot, knows, apps, roomBytes };
     const changes = (): Op[] => {
@@ -214,6 +222,13 @@ export class Presence {
     return this.#view(node).apps.find((one) => one.app === app && one.env === env);
   }
 
+  /** How long a report that is read now may have waited for it. */
+  #mayHaveLainMs(): number {
+    const ms = this.#unseen.look();
+    if (ms > 0) this.#stopped = { ms, until: this.#now() + LAIN_MS };
+    return this.#now() < this.#stopped.until ? this.#stopped.ms : 0;
+  }
+
   #now(): number {
     return this.#core.lived.now();
   }
@@ -245,6 +260,7 @@ export class Presence {
   }
 
   async #sweep(): Promise<void> {
+    this.#mayHaveLainMs();
     for (const node of this.#live.keys()) {
       const view = this.#view(node);
       const duplicate = this.duplicate(node);
