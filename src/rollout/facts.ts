@@ -29,8 +29,15 @@ export interface Facts {
   readonly heardAt: number;
   /** Those that the order was made for, and those that its selector names by now. */
   readonly nodes: ReadonlyMap<KeyId, NodeFacts>;
-  /** Null while no settle was handed in. `have`: receipts that count for it. */
-  readonly settle: { readonly needs: number; readonly have: number; readonly published: boolean } | null;
+  /** Null while no settle was handed in. */
+  readonly settle: {
+    readonly needs: number;
+    /** Receipts that count for it. */
+    readonly have: number;
+    /** Whose receipt would count, and is dated too late: its clock is ahead by an hour or more. */
+    readonly late: readonly KeyId[];
+    readonly published: boolean;
+  } | null;
   readonly applyBefore: number;
   readonly undoBefore: number;
 }

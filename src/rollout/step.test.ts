@@ -167,7 +167,7 @@ test("an abort takes all back; after the settle or undoBefore there is none", ()
   world.report(0, "ok");
   const aborted = abort(world.rollout, world.facts());
   assert.equal(aborted.direction, "back");
-  world.settle = { needs: 1, have: 1, published: true };
+  world.settle = { needs: 1, have: 1, late: [], published: true };
   assert.equal(abort(world.rollout, world.facts()), world.rollout);
   world.settle = null;
   world.now = world.undoBefore;
@@ -403,7 +403,7 @@ test("a hub that was just started calls nobody absent", () => {
 });
 
 test("an order that was signed for nobody stands at once, and its nodes start as they come", () => {
-  const world = new World(3, { away: [0, 1, 2], settle: { needs: 0, have: 0, published: false } });
+  const world = new World(3, { away: [0, 1, 2], settle: { needs: 0, have: 0, late: [], published: false } });
   assert.equal(world.phase, "ok");
   world.change(1, { present: true });
   world.run();
@@ -509,13 +509,17 @@ test("nobody starts after applyBefore: what is left undone ends the rollout", ()
 });
 
 test("the end waits for the receipts that the settle needs, and without them it is undone", () => {
-  const world = new World(2, { strategy: { bakeMs: 0 }, settle: { needs: 2, have: 1, published: false } });
+  const settle = { needs: 2, have: 1, late: [kid(1)], published: false };
+  const world = new World(2, { strategy: { bakeMs: 0 }, settle });
   world.report(0, "ok");
   world.report(1, "ok");
   assert.equal(world.phase, "baking");
   world.pass(STALL_MS);
   assert.equal(world.phase, "undoing");
-  assert.equal(world.rollout.cause?.code, "SETTLE_UNPROVEN");
+  assert.deepEqual(world.rollout.cause, {
+    code: "SETTLE_UNPROVEN",
+    message: "1 of the 2 receipts that the settle needs; dated too late for it, set the clock there: n1",
+  });
 });
 
 test("once it stands, late nodes start: at once where nothing serves, else as many as may be unavailable", () => {

@@ -128,13 +128,19 @@ function baked(rollout: Rollout, scene: Scene, tally: Tally): Rollout {
     return bakeMs === 0 ? baked(since, scene, tally) : since;
   }
   if (facts.now < bakedAt(rollout.bakingSince, bakeMs, facts)) return rollout;
-  const { needs, have } = facts.settle ?? { needs: 0, have: 0 };
+  const { needs, have, late } = facts.settle ?? { needs: 0, have: 0, late: [] };
   if (have >= needs) return { ...rollout, ended: "ok", movedAt: facts.now };
   if (!stalled(rollout, facts)) return rollout;
   return stopped(rollout, scene, {
     code: "SETTLE_UNPROVEN",
-    message: `${have} of the ${needs} receipts that the settle needs`,
+    message: `${have} of the ${needs} receipts that the settle needs${lateText(facts, late)}`,
   });
+}
+
+function lateText(facts: Facts, late: readonly KeyId[]): string {
+  if (late.length === 0) return "";
+  const names = listed(late.map((node) => nameOf(facts, node)));
+  return `; dated too late for it, set the clock there: ${names}`;
 }
 
 /** What nobody looked at proves nothing: after a while of that, nodes have the time to say how they were. */

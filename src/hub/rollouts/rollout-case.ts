@@ -249,14 +249,12 @@ export class Case {
     const { needs, before } = readUnverified(envelope, "settle.1");
     const beforeMs = msOf(before);
     const members = new Set(this.roster);
-    const counts = [...this.#receipts.values()].filter(
+    const good = [...this.#receipts.values()].filter(
       (receipt) =>
-        receipt.verdict === "ok" &&
-        receipt.release === this.order.release &&
-        members.has(receipt.node) &&
-        msOf(receipt.at) < beforeMs,
+        receipt.verdict === "ok" && receipt.release === this.order.release && members.has(receipt.node),
     );
-    return { needs, have: counts.length, published };
+    const late = good.flatMap(({ node, at }) => (msOf(at) < beforeMs ? [] : node));
+    return { needs, have: good.length - late.length, late, published };
   }
 }
 

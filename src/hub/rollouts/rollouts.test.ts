@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Digest } from "../../lib/ids.ts";
+import { at } from "../../trust/cluster.fixture.ts";
 import type { Verdict } from "../../trust/documents.ts";
 import { keys } from "../records/keys.ts";
 import { dyingAt, RolloutWorld, type Published } from "./rollouts.fixture.ts";
@@ -281,6 +282,22 @@ test("a receipt that the store does not give at once is read in the next pass", 
   world.clock.advance(1000);
   await world.quiet();
   assert.deepEqual(world.gates(order), ["go", "go"]);
+});
+
+test("a node whose receipt is dated too late for the settle is named where the order is taken back for it", async (t) => {
+  const world = await RolloutWorld.open(t, 2);
+  const [, ahead] = world.agents;
+  assert.ok(ahead);
+  ahead.answer = () => ({ verdict: "ok", at: at(61) });
+  await world.startHub();
+  const order = await world.publish(1, PLAIN, 2);
+  for (let n = 0; n < 15; n++) await world.round(60_000);
+  const { verdict } = (await world.hub.rollouts.view(order.digest)) ?? {};
+  assert.equal(verdict?.ok, false);
+  assert.match(
+    verdict.message ?? "",
+    /^1 of the 2 receipts .*; dated too late for it, set the clock there: web2$/,
+  );
 });
 
 test("progress is shown, and changes the view's revision", async (t) => {
