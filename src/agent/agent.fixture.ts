@@ -215,7 +215,6 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
         incarnation: "folder",
         catchingUp: false,
         duplicate: false,
-        beacon: cluster.envelope,
         charters: offered.charters,
         identity: { ticket: node.ticket, enrol: node.enrol, label: offered.label, revoke: offered.revoke },
         apps,

@@ -32,7 +32,7 @@ const textOf = ({ parts }: Content): Buffer => Buffer.concat(parts);
 
 test("an answer's content is known by its etag, without what belongs to the moment", () => {
   const content = wholeOf(fields);
-  const answer = { etag: content.etag, ...fields, beacon: envelope, lastReceipts: [envelope] };
+  const answer = { etag: content.etag, ...fields, lastReceipts: [envelope] };
   assert.deepEqual(contentIn(JSON.parse(JSON.stringify(answer))), content);
   assert.equal(contentIn({ ...answer, duplicate: true }), undefined);
   assert.equal(contentIn({ ...answer, more: 1 }), undefined);

@@ -84,7 +84,7 @@ export const partOf = (json: string): Buffer => unpooled(Buffer.from(json));
 /** The content of an answer as it came, or undefined when its etag does not stand for what it says. */
 export function contentIn(answer: unknown): Content | undefined {
   if (typeof answer !== "object" || answer === null || !("etag" in answer)) return undefined;
-  const { etag, beacon: _beacon, lastReceipts: _receipts, ...fields } = answer as Wanted;
+  const { etag, lastReceipts: _receipts, ...fields } = answer as Wanted;
   const content = contentOf([partOf(JSON.stringify(fields))]);
   return content.etag === etag ? content : undefined;
 }

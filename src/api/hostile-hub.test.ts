@@ -19,7 +19,6 @@ const INFO = {
   version: "0",
   charterVersion: 0,
   catchingUp: false,
-  beacon: null,
 };
 
 async function hubThat(t: TestContext, answer: http.RequestListener): Promise<HubAddress> {
@@ -108,7 +107,6 @@ test("an etag that no header can carry is not taken: it would break every later 
     incarnation: "1",
     catchingUp: false,
     duplicate: false,
-    beacon: ticket,
     charters: [],
     identity: { ticket, enrol: ticket, label: null, revoke: null },
     apps: [],

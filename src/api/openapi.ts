@@ -31,9 +31,9 @@ function documentOf(version: string): Json {
         "an operator by the header `skein-session` (base64url of the JSON of a session.1 envelope). " +
         "Bodies of JSON may be coded as `zstd`, answers for whoever accepts that. `skein`, for nodes alone, is zstd " +
         "of what docs/formats/packed-json.md makes of it, with a dictionary that both sides hold: the same of the JSON of an earlier answer to `wanted`, in its own order and " +
-        "without `etag`, `beacon` and `lastReceipts`, and after it the JSON of the last report that the hub took from " +
+        "without `etag` and `lastReceipts`, and after it the JSON of the last report that the hub took from " +
         "the node since it answered in full. An answer is coded after the one that `if-none-match` names and leaves " +
-        "these two out. A request names its dictionary by `skein-after: ETAG[.REPORT]`, REPORT being 8 digits of the " +
+        "the receipts out. A request names its dictionary by `skein-after: ETAG[.REPORT]`, REPORT being 8 digits of the " +
         "report's SHA-256; where the hub does not hold it (CODING_UNKNOWN), it is sent again uncoded. " +
         "An etag is the first 24 digits of that JSON's SHA-256.",
     },

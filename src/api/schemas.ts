@@ -27,7 +27,6 @@ export const hubInfo = z.object({
   /** 0 while the hub has no charter yet. */
   charterVersion: z.int(),
   catchingUp: z.boolean(),
-  beacon: envelope.nullable(),
 });
 export type HubInfo = z.infer<typeof hubInfo>;
 
@@ -242,13 +241,11 @@ export const wanted = z.object({
   members: z.int().optional(),
   /** Another live agent uses this node's key: no new orders are served to either. */
   duplicate: z.boolean(),
-  /** Absent in an answer that is coded after an earlier one. */
-  beacon: envelope.optional(),
   charters: z.array(envelope),
   identity: nodeDocuments,
   apps: z.array(wantedApp),
   commands: z.array(envelope),
-  /** The node's own newest receipt of each app and environment; absent as `beacon` is. */
+  /** The node's own newest receipt of each app and environment; absent in an answer that is coded after an earlier one. */
   lastReceipts: z.array(envelope).optional(),
 });
 export type Wanted = z.infer<typeof wanted>;

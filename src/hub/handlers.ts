@@ -46,7 +46,7 @@ export function handlersOf(hub: Hub): Handlers {
 function membership(hub: Hub) {
   const { charters, nodes, presence, catchUp, reminders, core } = hub;
   return {
-    hub: async () => await hub.info(),
+    hub: async () => hub.info(),
     openapi: async () => (await import("../api/openapi.ts")).openApiDocument(core.version),
     charters: async (call) => ({ charters: charters.after(call.query.after) }),
     postCharter: async (call) => {

@@ -42,5 +42,5 @@ export interface Hub {
   readonly wanted: WantedDesk;
   readonly rollouts: Rollouts;
   readonly git: GitRepos;
-  info(): Promise<HubInfo>;
+  info(): HubInfo;
 }

@@ -248,7 +248,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     wanted,
     rollouts,
     git: await GitRepos.open(path.join(core.paths.lib, "git"), core.log, options.gits),
-    info: async () => await infoOf(core, charters, catchUp, wanted),
+    info: () => infoOf(core, charters, catchUp),
   };
 }
 
@@ -325,12 +325,7 @@ async function serve(
   return (server.address() as AddressInfo).port;
 }
 
-async function infoOf(
-  core: Core,
-  charters: Charters,
-  catchUp: CatchUp,
-  wanted: WantedDesk,
-): Promise<HubInfo> {
+function infoOf(core: Core, charters: Charters, catchUp: CatchUp): HubInfo {
   const charter = charters.current;
   return {
     cluster: charter?.cluster ?? null,
@@ -338,6 +333,5 @@ async function infoOf(
     version: core.version,
     charterVersion: charter?.version ?? 0,
     catchingUp: catchUp.on,
-    beacon: charter === undefined ? null : await wanted.beacon(),
   };
 }

@@ -5,7 +5,7 @@ import { at, CLUSTER, MINUTE, T0, testCluster, testNode } from "./cluster.fixtur
 import type { Command, Session } from "./documents.ts";
 import { seal, type Envelope } from "./envelope.ts";
 import { generateSigner, spkiDigestOf, type Signer } from "./keys.ts";
-import { openBeacon, openCommand, openSession } from "./sessions.ts";
+import { openCommand, openSession } from "./sessions.ts";
 
 const cluster = await testCluster();
 const { alice, bob, charter } = cluster;
@@ -33,20 +33,6 @@ test("a session vouches for one TLS key of one operator, for half a day at most"
   ];
   for (const [envelope, code, why] of cases)
     assert.throws(() => openSession(charter, envelope, options), { code }, why);
-});
-
-test("a beacon is by a hub that the charter lists", async () => {
-  const hub = generateSigner();
-  const listed = { ...charter, hubs: { [spkiDigestOf(hub.pub)]: ["hub1:7878"] } };
-  const body = { cluster: CLUSTER, hub: spkiDigestOf(hub.pub), incarnation: "one", at: at(0) };
-  const beacon = await seal("beacon.1", body, [hub]);
-  assert.equal(openBeacon(listed, beacon, hub.pub).body.incarnation, "one");
-  assert.throws(() => openBeacon(charter, beacon, hub.pub), { code: "PIN_MISMATCH" });
-  assert.throws(() => openBeacon(listed, beacon, tls.pub), { code: "PIN_MISMATCH" });
-  const foreign = await seal("beacon.1", { ...body, cluster: "d".repeat(32) }, [hub]);
-  assert.throws(() => openBeacon(listed, foreign, hub.pub), { code: "WRONG_CLUSTER" });
-  const forged = await seal("beacon.1", body, [tls]);
-  assert.throws(() => openBeacon(listed, forged, hub.pub), { code: "DOC_UNSIGNED" });
 });
 
 test("a command is for minutes, for the nodes it names, and within the charter's leave", async () => {

@@ -4,7 +4,6 @@ import { refuseForeign, refuseFuture } from "./charter.ts";
 import type { Charter, Command } from "./documents.ts";
 import { openEnvelope, readUnverified, type Opened } from "./envelope.ts";
 import { msOf, timeOf } from "./fields.ts";
-import { keyIdOf, spkiDigestOf } from "./keys.ts";
 import { keysOf, keysWith, type Right } from "./rights.ts";
 
 /** Sessions and commands live for hours at most: they open a door, or say something once, and order nothing. */
@@ -36,23 +35,6 @@ export function openSession(
   }
   refuseSpent("session", { issued, expires }, { now: options.now, longestMs: MAX_SESSION_MS });
   return opened;
-}
-
-/**
- * What a hub says of itself: its store's incarnation and the time. Only a hub of the charter can.
- * @param pub the hub's raw key, as its certificate showed it
- * @throws SkeinError PIN_MISMATCH, WRONG_CLUSTER, DOC_*
- */
-export function openBeacon(charter: Charter, source: unknown, pub: string): Opened<"beacon.1"> {
-  const claimed = readUnverified(source, "beacon.1");
-  refuseForeign("beacon", claimed.cluster, charter);
-  if (!Object.hasOwn(charter.hubs, claimed.hub) || spkiDigestOf(pub) !== claimed.hub) {
-    throw new SkeinError("PIN_MISMATCH", "the beacon is not by a hub of the charter", {
-      data: { hub: claimed.hub },
-    });
-  }
-  const key = { alg: "raw", pub } as const;
-  return openEnvelope(source, "beacon.1", new Map([[keyIdOf(key), key]]), 1);
 }
 
 /**

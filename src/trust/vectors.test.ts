@@ -9,7 +9,7 @@ import { openEnvelope, parseEnvelope } from "./envelope.ts";
 import { openBirth } from "./identity.ts";
 import { keyIdOf, signerFromSeed, spkiDigestOf } from "./keys.ts";
 import { openOrder, openRelease, openSettle, refuseUnproven } from "./orders.ts";
-import { openBeacon, openSession } from "./sessions.ts";
+import { openSession } from "./sessions.ts";
 import { vectors } from "./vectors.fixture.ts";
 
 const text = await fs.readFile(new URL("../../docs/formats/vectors.json", import.meta.url), "utf8");
@@ -122,7 +122,6 @@ test("the vectors fit together as one cluster's documents", () => {
   );
   assert.equal(birth.identity.node, roster.nodes[0]?.node);
   openSession(charter, document("session.1").envelope, { now });
-  openBeacon(charter, document("beacon.1").envelope, signer("hub").pub);
 });
 
 test("a release's id is as written", () => {

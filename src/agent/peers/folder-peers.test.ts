@@ -54,7 +54,7 @@ async function openNode(
   const source = await directorySource(path.join(dir, "hub"), signer.kid);
   near.source = () => source;
   const documents = { ticket, enrol, label: null, revoke: null };
-  const rest = { etag: "-", incarnation: "-", catchingUp: false, duplicate: false, beacon: cluster.envelope };
+  const rest = { etag: "-", incarnation: "-", catchingUp: false, duplicate: false };
   const lists = { charters: [cluster.envelope], apps: [], commands: [], lastReceipts: [] };
   const wanted = JSON.stringify({ ...rest, ...lists, identity: documents });
   fs.writeFileSync(path.join(dir, "hub/wanted", `${signer.kid}.json`), wanted);

@@ -22,7 +22,7 @@ export interface PeerList {
 }
 
 /** What a source says is wanted. A hub says more of it. */
-export type Offered = Omit<Wanted, "beacon" | "identity"> & {
+export type Offered = Omit<Wanted, "identity"> & {
   /** null: the source knows nobody by name. */
   readonly identity: NodeDocuments | null;
 };

@@ -208,7 +208,7 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   settleMemory();
   io.event({ type: "ready", hub: address, key: spki });
   io.say(`hub ${address}#${spki}`);
-  if ((await running.hub.info()).charterVersion === 0) {
+  if (running.hub.info().charterVersion === 0) {
     const reachable = address.replace(/^(0\.0\.0\.0|\[::\]):/, "HOST:");
     io.say(`It has no charter yet. On your own machine: skein init --hub ${reachable}#${spki}`);
   }

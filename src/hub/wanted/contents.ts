@@ -12,7 +12,7 @@ import type { OrderRecord, SettleRecord } from "../records/keys.ts";
 import { goesAlong } from "./rosters.ts";
 
 /** All that an etag stands for. */
-export type Fields = Omit<Wanted, "etag" | "beacon" | "lastReceipts">;
+export type Fields = Omit<Wanted, "etag" | "lastReceipts">;
 
 /** What an answer says of an app. */
 export interface AppStuff {

@@ -6,8 +6,7 @@ import type { InstanceReport } from "../../api/parts.ts";
 import type { Wanted } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { type Digest, type KeyId } from "../../lib/ids.ts";
-import { seal, type Envelope } from "../../trust/envelope.ts";
-import { timeOf } from "../../trust/fields.ts";
+import type { Envelope } from "../../trust/envelope.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { matches, parseSelector, type Selector } from "../../trust/selector.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
@@ -25,7 +24,6 @@ import type { Releases } from "../orders/releases.ts";
 import { Contents, type AnswerStuff, type AppStuff } from "./contents.ts";
 import { Told } from "./told.ts";
 import type { Answer } from "./wanted-answer.ts";
-import { hasPassed } from "../../lib/clock.ts";
 
 export interface WantedParts {
   readonly core: Core;
@@ -43,7 +41,6 @@ export interface WantedParts {
 
 /** What of the store can change an answer; a node's own keys are looked at apart. */
 const RELEVANT = ["/charters/", "/orders/", "/settles/", "/rollouts/", "/releases/", "/meta/"] as const;
-const BEACON_MS = 1000;
 /** How long an answer waits for the first decision about an order in it: mostly some ms, more for a large tree. */
 const DECISION_MS = 1500;
 
@@ -70,7 +67,6 @@ export class WantedDesk {
   readonly #made = new Map<KeyId, Pick<Stuff, "stamp" | "urgent"> & { readonly etag: string }>();
   readonly #numbers = new Numbers();
   readonly #contents: Contents;
-  #beacon: { readonly at: number; readonly envelope: Promise<Envelope> } | undefined;
 
   constructor(parts: WantedParts) {
     this.#parts = parts;
@@ -127,18 +123,6 @@ export class WantedDesk {
   /** Answers waiting polls of a node as if their time were over: whoever asked and lives asks again. */
   dismiss(node: KeyId): void {
     for (const wake of this.#waiting.get(node) ?? []) wake(false);
-  }
-
-  /** Signed afresh at most once a second, for whoever wants proof of what this hub says of itself. */
-  async beacon(): Promise<Envelope> {
-    const { core, charters } = this.#parts;
-    const now = core.clock.now();
-    if (this.#beacon === undefined || hasPassed(BEACON_MS, this.#beacon.at, now)) {
-      const { cluster } = charters.need().charter;
-      const body = { cluster, hub: core.identity.spki, incarnation: core.store.incarnation, at: timeOf(now) };
-      this.#beacon = { at: now, envelope: seal("beacon.1", body, [core.signer]) };
-    }
-    return await this.#beacon.envelope;
   }
 
   /** Head, then standing, among the orders whose selector names this node. */
@@ -235,8 +219,7 @@ export class WantedDesk {
     const { stamp, urgent } = stuff;
     this.#made.set(node, { stamp, urgent, etag: content.etag });
     const whole = async (): Promise<Wanted> => {
-      const moment = { beacon: await this.beacon(), lastReceipts: this.#parts.receipts.own(node) };
-      return { etag: content.etag, ...fields, ...moment };
+      return { etag: content.etag, ...fields, lastReceipts: this.#parts.receipts.own(node) };
     };
     return { content, whole };
   }
