@@ -2,11 +2,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { Turns } from "../../lib/turns.ts";
 import type { Digest } from "../../lib/ids.ts";
 import type { EarlierFile } from "./earlier-content.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import type { InstallMeter } from "./install-progress.ts";
-import { isAsPut, type Placer, type PlannedFile } from "./placer.ts";
+import { isAsPut, type Placer } from "./placer.ts";
+import type { PlannedFile } from "./planned-file.ts";
 import type { FreshContents } from "./reach-tree.ts";
 import { makeFolder } from "./put-file.ts";
 import type { FileRow } from "../tree/rows.ts";
@@ -79,6 +81,7 @@ class LocalFiller implements FilledFromHere {
   readonly counts: Counts = { linked: 0, copied: 0, resumed: 0 };
   /** Content that came with a delta → the file that it was moved to. */
   readonly #moved = new Map<Digest, string>();
+  readonly #turns: Turns;
   #foldersMade = 0;
   #linking: Promise<void> = Promise.resolve();
 
@@ -87,13 +90,14 @@ class LocalFiller implements FilledFromHere {
     this.#fresh = fresh;
     this.#placer = placer;
     this.#options = options;
+    this.#turns = new Turns(options.signal);
   }
 
   async fill(files: readonly PlannedFile[]): Promise<void> {
     const { meter, signal } = this.#options;
     this.makeFolders(files.at(-1));
     const links: Linking[] = [];
-    for (const file of files) this.#place(file, links);
+    for (const file of files) await this.#place(file, links);
     await this.#linking;
     meter.tell();
     signal.throwIfAborted();
@@ -117,39 +121,39 @@ class LocalFiller implements FilledFromHere {
     await this.#linking;
   }
 
-  #place(file: PlannedFile, links: Linking[]): void {
+  async #place(file: PlannedFile, links: Linking[]): Promise<void> {
     const fresh = this.#fresh.get(file.row.sha256);
-    if (fresh !== undefined) return this.#placeFresh(file, fresh);
+    if (fresh !== undefined) return await this.#placeFresh(file, fresh);
     const { resuming, link } = this.#options;
-    if (resuming && this.#placer.isThere(file)) return this.#count(file, "resumed");
+    if (resuming && (await this.#placer.isThere(file, this.#turns))) return this.#count(file, "resumed");
     if (file.row.size === 0) return this.#placer.placeEmpty(file);
     const earlier = this.#plan.earlier.get(file.index);
     if (earlier === undefined || !isAsRecorded(file, earlier)) this.todo.push(file);
     else if (link && earlier.time === file.time) links.push({ plan: file, earlier });
-    else this.#copy(file, earlier);
+    else await this.#copy(file, earlier);
   }
 
   /** Contents that came with a delta take their names; a second file of the same content is copied from the first. */
-  #placeFresh(file: PlannedFile, from: string): void {
+  async #placeFresh(file: PlannedFile, from: string): Promise<void> {
     const { resuming } = this.#options;
     const { sha256 } = file.row;
-    if (resuming && this.#placer.isThere(file)) return;
+    if (resuming && (await this.#placer.isThere(file, this.#turns))) return;
     if (resuming) fs.rmSync(file.file, { force: true });
     const first = this.#moved.get(sha256);
-    if (first !== undefined) this.#placer.copyFrom(first, file);
+    if (first !== undefined) await this.#placer.copyFrom(first, file, this.#turns);
     else this.#placer.moveFrom(from, file);
     this.#moved.set(sha256, first ?? file.file);
   }
 
-  #copy(file: PlannedFile, earlier: EarlierFile): void {
-    if (this.#placer.copyFrom(earlier.file, file)) this.#count(file, "copied");
+  async #copy(file: PlannedFile, earlier: EarlierFile): Promise<void> {
+    if (await this.#placer.copyFrom(earlier.file, file, this.#turns)) this.#count(file, "copied");
     else this.todo.push(file);
   }
 
   async #link(links: readonly Linking[]): Promise<void> {
     const refused = new Set(await linkAll(links));
     for (const one of links) {
-      if (refused.has(one)) this.#copy(one.plan, one.earlier);
+      if (refused.has(one)) await this.#copy(one.plan, one.earlier);
       else {
         this.#placer.inodes[one.plan.index] = one.earlier.inode;
         this.#count(one.plan, "linked");

@@ -19,12 +19,14 @@ import type { FrameTaker } from "../fetch/fetch-frames.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import { MAX_CHUNK, MIN_CHUNK } from "../tree/gear.ts";
 import type { ChunkRef } from "../tree/pack.ts";
-import { isUnread, Placer, type PlannedFile } from "./placer.ts";
+import { isUnread, Placer } from "./placer.ts";
+import type { PlannedFile } from "./planned-file.ts";
 import { PlacingThread } from "./placing-thread.ts";
 import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "../record/record-file.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 import { neededRoom } from "./room.ts";
+import { Turns } from "../../lib/turns.ts";
 import { isFileRow, type Row } from "../tree/rows.ts";
 
 export interface FillOptions extends LocalOptions {
@@ -135,7 +137,8 @@ async function fillFromDepots(
   { todo, folders }: FilledFromHere,
   options: DepotOptions,
 ): Promise<void> {
-  const { meter, flushes, packs, placer } = options;
+  const { meter, flushes, packs, placer, signal } = options;
+  const turns = new Turns(signal);
   const listOf = (id: Digest): readonly ChunkRef[] | undefined =>
     packs.lists.get(id) ?? options.lists.get(id);
   let known = 0;
@@ -154,9 +157,9 @@ async function fillFromDepots(
     const list = isChunk(packs, sha256) ? undefined : listOf(sha256);
     if (size === 0) placer.placeEmpty(file);
     else if (list === undefined) placer.expectWhole(file);
-    else placer.expectChunks(file, list);
+    else await placer.expectChunks(file, list, turns);
   }
-  if (todo.length > 0) takeFromHere(plan, placer);
+  if (todo.length > 0) await takeFromHere(plan, placer, turns);
   collectAfter(todo.length);
   placer.onWritten = (bytes) => {
     flushes.written(bytes);
@@ -175,6 +178,7 @@ async function fillFromDepots(
     },
     takeFrame,
   );
+  await placer.end(turns);
 }
 
 /** To put so many files down together with this one; undefined where that is not worth it. */
@@ -186,7 +190,7 @@ function secondThread(files: number, placer: Placer): PlacingThread | undefined 
 const isChunk = (packs: PackMap, id: Digest): boolean => packs.chunks.has(id as string as ChunkId);
 
 /** A large file's new version shares most chunks with the old one, which is on this disk. */
-function takeFromHere(plan: InstallPlan, placer: Placer): void {
+async function takeFromHere(plan: InstallPlan, placer: Placer, turns: Turns): Promise<void> {
   for (const { file, chunks } of plan.earlier.chunked()) {
     if (!chunks.some(({ id }) => placer.wanted.has(id))) continue;
     let fd: number;
@@ -196,7 +200,7 @@ function takeFromHere(plan: InstallPlan, placer: Placer): void {
       continue;
     }
     try {
-      takeChunks(fd, chunks, placer);
+      await takeChunks(fd, chunks, placer, turns);
     } catch (err) {
       if (!isUnread(err)) throw err;
     } finally {
@@ -205,7 +209,12 @@ function takeFromHere(plan: InstallPlan, placer: Placer): void {
   }
 }
 
-function takeChunks(fd: number, chunks: readonly ChunkRef[], placer: Placer): void {
+async function takeChunks(
+  fd: number,
+  chunks: readonly ChunkRef[],
+  placer: Placer,
+  turns: Turns,
+): Promise<void> {
   const buffer = Buffer.allocUnsafe(MAX_CHUNK);
   let offset = 0;
   for (const { id, length } of chunks) {
@@ -213,6 +222,7 @@ function takeChunks(fd: number, chunks: readonly ChunkRef[], placer: Placer): vo
     const isHere = placer.wanted.has(id) && fs.readSync(fd, bytes, 0, length, offset) === length;
     if (isHere && digestOf(bytes) === String(id)) placer.take({ id, length }, bytes);
     offset += length;
+    if (isHere) await turns.took(length);
   }
 }
 

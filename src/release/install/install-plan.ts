@@ -1,6 +1,6 @@
 import path from "node:path";
 import { EarlierContent } from "./earlier-content.ts";
-import type { PlannedFile } from "./placer.ts";
+import type { PlannedFile } from "./planned-file.ts";
 import type { RecordFile } from "../record/record-file.ts";
 import { blockedIn } from "../tree/own-place.ts";
 import { isFileRow, type FileRow } from "../tree/rows.ts";

@@ -1,43 +1,32 @@
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { digestOf, type ChunkId } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
+import type { Turns } from "../../lib/turns.ts";
 import { MIN_CHUNK } from "../tree/gear.ts";
+import {
+  CAUGHT_UP_BYTES,
+  catchUp,
+  grow,
+  growingFrom,
+  planOf,
+  readAgain,
+  type Growing,
+  type Use,
+} from "./growing.ts";
+import type { PlannedFile } from "./planned-file.ts";
 import type { WantedChunks } from "../fetch/pack-map.ts";
 import { chunksOf, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 import { CREATE, finishFile, modeOf, putFile, writeAt, type FileLook } from "./put-file.ts";
 import type { FileRow } from "../tree/rows.ts";
 
-/** A file that is to be put down. */
-export interface PlannedFile {
-  readonly row: FileRow;
-  /** Where it stands among the tree's files. */
-  readonly index: number;
-  /** Absolute, in the staging directory. */
-  readonly file: string;
-  /** In ms since the epoch. */
-  readonly time: number;
+/** A chunk that lies in one place already, and the others where it is wanted. */
+interface Repeated {
+  readonly chunk: ChunkRef;
+  readonly first: Use;
+  readonly others: readonly Use[];
 }
-
-interface Growing {
-  readonly plan: PlannedFile;
-  /** Chunks that are not there yet. */
-  left: number;
-  /** Digest of the content from its start, as far as there is no gap. */
-  readonly sum: Hash;
-  hashed: number;
-  /** Offset → length of chunks that came before what stands in front of them. */
-  readonly ahead: Map<number, number>;
-}
-
-interface Target {
-  readonly file: Growing;
-  readonly offset: number;
-}
-
-/** A file that is one chunk, or a place in a larger one. */
-type Use = PlannedFile | Target;
 
 /** Of what is wanted of a frame, what somebody else puts down. Each `at` is where the bytes are in the frame. */
 export interface Claim {
@@ -50,6 +39,8 @@ const { O_RDWR, O_CREAT, O_NOFOLLOW } = fs.constants;
 /** Files of many chunks that are kept open at once. */
 const MAX_OPEN = 32;
 const COPY_BYTES = 1024 * 1024;
+/** A chunk that is wanted in more places comes to the others later: of a file's zeros there may be many thousand. */
+const PLACES_AT_ONCE = 16;
 
 /** Asked once: this process never becomes somebody else, and to ask for each of many thousand files is a call each. */
 const ourUid = process.geteuid?.();
@@ -76,6 +67,9 @@ export class Placer {
   /** Where each chunk that is wanted goes; most have one place. */
   readonly #uses = new Map<ChunkId, Use | Use[]>();
   readonly #open = new Map<Growing, number>();
+  readonly #repeated: Repeated[] = [];
+  /** All of their chunks are there, and not digested. */
+  readonly #undigested = new Set<Growing>();
   readonly #buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
   /** Inode of each file that is finished, by the file's index. */
   readonly inodes: Float64Array;
@@ -102,14 +96,8 @@ export class Placer {
   }
 
   /** The file is these chunks; what an earlier try left of it is looked through and kept. */
-  expectChunks(plan: PlannedFile, chunks: readonly ChunkRef[]): void {
-    const growing: Growing = {
-      plan,
-      left: chunks.length,
-      sum: createHash("sha256"),
-      hashed: 0,
-      ahead: new Map(),
-    };
+  async expectChunks(plan: PlannedFile, chunks: readonly ChunkRef[], turns: Turns): Promise<void> {
+    const growing = growingFrom(plan, chunks.length);
     const fd = fs.openSync(plan.file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     const size = fs.fstatSync(fd).size;
     this.#keepOpen(growing, fd);
@@ -123,19 +111,39 @@ export class Placer {
       if (there) {
         this.onWritten(chunk.length);
         this.#advance(growing, bytes, offset);
+        await turns.took(chunk.length);
       } else this.#expect(chunk.id, { file: growing, offset });
       offset += chunk.length;
     }
     if (offset !== plan.row.size) throw wrong(plan.row);
   }
 
-  /** Takes a chunk whose bytes were checked; writes it wherever it is wanted. */
+  /** Takes a chunk whose bytes were checked; writes it where it is wanted, in many places by `end`. */
   take(chunk: ChunkRef, bytes: Buffer): void {
     faultPoint("install.placed");
     const uses = this.#uses.get(chunk.id) ?? [];
     this.#uses.delete(chunk.id);
     if (!Array.isArray(uses)) return this.#place(uses, bytes);
-    for (const use of uses) this.#place(use, bytes);
+    const [first] = uses;
+    for (const use of uses.slice(0, PLACES_AT_ONCE)) this.#place(use, bytes);
+    const others = uses.slice(PLACES_AT_ONCE);
+    if (first !== undefined && others.length > 0) this.#repeated.push({ chunk, first, others });
+  }
+
+  /** Everything was taken: puts down what waited for that. @throws SkeinError CHUNK_CORRUPT */
+  async end(turns: Turns): Promise<void> {
+    for (const { chunk, first, others } of this.#repeated.splice(0)) {
+      const bytes = readAgain(chunk, first);
+      if (bytes === undefined) throw wrong(planOf(first).row);
+      for (const use of others) {
+        this.#place(use, bytes);
+        await turns.took(bytes.length);
+      }
+    }
+    for (const growing of this.#undigested) {
+      while (!catchUp(growing, this.#descriptor(growing), this.#buffer)) await turns.took(CAUGHT_UP_BYTES);
+      this.#complete(growing);
+    }
   }
 
   /** The whole files of a frame, for somebody else to put down: they are wanted no more until they are given back. */
@@ -177,12 +185,12 @@ export class Placer {
    * Takes the whole file from one that is here, checked by its digest on the way.
    * @returns false, with nothing left behind, when that file has other content or cannot be read
    */
-  copyFrom(source: string, plan: PlannedFile): boolean {
+  async copyFrom(source: string, plan: PlannedFile, turns: Turns): Promise<boolean> {
     const from = fs.openSync(source, fs.constants.O_RDONLY | O_NOFOLLOW);
     try {
       const fd = fs.openSync(plan.file, CREATE, 0o600);
       try {
-        if (this.#pump(from, fd) === String(plan.row.sha256)) {
+        if ((await this.#pump(from, fd, turns)) === String(plan.row.sha256)) {
           this.#finish(plan, fd);
           this.onWritten(plan.row.size);
           return true;
@@ -217,21 +225,21 @@ export class Placer {
    * Whether an earlier try finished the file. What it left unfinished may be gone on with; anything that shares its
    * inode with another release's file, and would have to be changed, is taken away.
    */
-  isThere(plan: PlannedFile): boolean {
+  async isThere(plan: PlannedFile, turns: Turns): Promise<boolean> {
     const stat = fs.lstatSync(plan.file, { throwIfNoEntry: false });
     if (stat === undefined) return false;
     const mayBe = stat.nlink === 1 ? stat.size === plan.row.size : isAsPut(stat, plan.row, plan.time);
-    if (stat.isFile() && mayBe && this.#isRight(plan)) return true;
+    if (stat.isFile() && mayBe && (await this.#isRight(plan, turns))) return true;
     if (!stat.isFile() || stat.nlink > 1 || plan.row.size <= MIN_CHUNK)
       fs.rmSync(plan.file, { recursive: true });
     else fs.chmodSync(plan.file, 0o600);
     return false;
   }
 
-  #isRight(plan: PlannedFile): boolean {
+  async #isRight(plan: PlannedFile, turns: Turns): Promise<boolean> {
     const fd = fs.openSync(plan.file, fs.constants.O_RDONLY | O_NOFOLLOW);
     try {
-      if (this.#pump(fd, undefined) !== String(plan.row.sha256)) return false;
+      if ((await this.#pump(fd, undefined, turns)) !== String(plan.row.sha256)) return false;
       this.#finish(plan, fd);
       return true;
     } finally {
@@ -245,7 +253,7 @@ export class Placer {
     this.#open.clear();
   }
 
-  #pump(from: number, to: number | undefined): string {
+  async #pump(from: number, to: number | undefined, turns: Turns): Promise<string> {
     const sum = createHash("sha256");
     for (let at = 0; ;) {
       const length = fs.readSync(from, this.#buffer, 0, COPY_BYTES, at);
@@ -254,6 +262,7 @@ export class Placer {
       sum.update(bytes);
       if (to !== undefined) writeAt(to, bytes, at);
       at += length;
+      await turns.took(length);
     }
   }
 
@@ -278,36 +287,27 @@ export class Placer {
   }
 
   #advance(growing: Growing, bytes: Buffer, offset: number): void {
-    growing.ahead.set(offset, bytes.length);
-    if (growing.hashed === offset) this.#hash(growing, bytes);
-    growing.left -= 1;
+    grow(growing, bytes, offset);
+    const isDigested = catchUp(growing, this.#descriptor(growing), this.#buffer);
     if (growing.left > 0) return;
+    if (isDigested) this.#complete(growing);
+    else this.#undigested.add(growing);
+  }
+
+  /** All of it is there. */
+  #complete(growing: Growing): void {
     const { plan } = growing;
     const fd = this.#descriptor(growing);
     fs.ftruncateSync(fd, plan.row.size);
     const sha256 = growing.sum.digest("hex");
     const right = sha256 === String(plan.row.sha256);
     if (right) this.#finish(plan, fd);
+    this.#undigested.delete(growing);
     this.#open.delete(growing);
     fs.closeSync(fd);
     if (right) return;
     fs.unlinkSync(plan.file);
     throw wrong(plan.row);
-  }
-
-  /** Goes on with the digest over the chunk that closed a gap, and what had come ahead of it: each byte once. */
-  #hash(growing: Growing, closing: Buffer): void {
-    const { ahead, sum } = growing;
-    sum.update(closing);
-    ahead.delete(growing.hashed);
-    growing.hashed += closing.length;
-    for (let length = ahead.get(growing.hashed); length !== undefined; length = ahead.get(growing.hashed)) {
-      const bytes = this.#buffer.subarray(0, length);
-      if (fs.readSync(this.#descriptor(growing), bytes, 0, length, growing.hashed) !== length) return;
-      sum.update(bytes);
-      ahead.delete(growing.hashed);
-      growing.hashed += length;
-    }
   }
 
   #finish(plan: PlannedFile, fd: number): void {

@@ -13,7 +13,7 @@ import { flushFileSystem } from "./flush.ts";
 import { layOut, type Layout, type PlannedLink } from "./install-plan.ts";
 import { removeTree } from "./remove-tree.ts";
 import { installsDir, openRecord, spareDir, spareStage } from "../record/install-record.ts";
-import type { PlannedFile } from "./placer.ts";
+import type { PlannedFile } from "./planned-file.ts";
 import { modeOf } from "./put-file.ts";
 import type { RecordFile } from "../record/record-file.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";

@@ -4,6 +4,7 @@ import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { ReleaseId, TreeId } from "../../lib/ids.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { Turns } from "../../lib/turns.ts";
 import { isUnder } from "./install-plan.ts";
 import { readRecord, type InstallRecord } from "../record/install-record.ts";
 import { folderMode, modeOf } from "./put-file.ts";
@@ -67,13 +68,13 @@ async function compare(dir: string, record: InstallRecord, signal: AbortSignal):
   const found: Difference[] = [];
   const rows = record.rows.filter((row) => !isUnder(row.path, record.writable));
   const expected = new Set(rows.map((row) => row.path));
-  const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  const reading = { buffer: Buffer.allocUnsafeSlow(READ_BYTES), turns: new Turns(signal) };
   /** What should be a folder and is none: a link there may lead to the very files, which are not in it then. */
   const noFolders = new Set<string>();
   if (!hasFolderMode(fs.lstatSync(dir))) found.push({ path: ".", reason: "mode" });
   for (const [i, row] of rows.entries()) {
     const isCutOff = noFolders.has(path.dirname(row.path));
-    const reason = isCutOff ? "missing" : differs(`${dir}/${row.path}`, row, buffer);
+    const reason = isCutOff ? "missing" : await differs(`${dir}/${row.path}`, row, reading);
     if (reason !== undefined) found.push({ path: row.path, reason });
     if (row.kind === "d" && (reason === "missing" || reason === "kind")) noFolders.add(row.path);
     if (i % 64 !== 0) continue;
@@ -96,8 +97,16 @@ function isGone(file: string): boolean {
   }
 }
 
+/** How files are read, one at a time. */
+interface Reading {
+  readonly buffer: Buffer;
+  readonly turns: Turns;
+}
+
+type Reason = Difference["reason"];
+
 /** What lies in a folder that is shut to us counts as right until that is open: its mode is a difference itself. */
-function differs(file: string, row: Row, buffer: Buffer): Difference["reason"] | undefined {
+async function differs(file: string, row: Row, reading: Reading): Promise<Reason | undefined> {
   try {
     const stat = fs.lstatSync(file, { throwIfNoEntry: false });
     if (stat === undefined) return "missing";
@@ -106,36 +115,36 @@ function differs(file: string, row: Row, buffer: Buffer): Difference["reason"] |
       if (!stat.isSymbolicLink()) return "kind";
       return fs.readlinkSync(file) === row.target ? undefined : "link";
     }
-    return differsAsFile(file, stat, row, buffer);
+    return await differsAsFile(file, stat, row, reading);
   } catch (err) {
     if (errnoOf(err) === "EACCES") return undefined;
     throw err;
   }
 }
 
-function differsAsFolder(stat: fs.Stats): Difference["reason"] | undefined {
+function differsAsFolder(stat: fs.Stats): Reason | undefined {
   if (!stat.isDirectory()) return "kind";
   return hasFolderMode(stat) ? undefined : "mode";
 }
 
-function differsAsFile(
+async function differsAsFile(
   file: string,
   stat: fs.Stats,
   row: FileRow,
-  buffer: Buffer,
-): Difference["reason"] | undefined {
+  reading: Reading,
+): Promise<Reason | undefined> {
   if (!stat.isFile()) return "kind";
   const hasRightMode = (stat.mode & 0o7777) === modeOf(row);
   // Its owner may not read it: its content is looked at when that was set right.
   if ((stat.mode & 0o400) === 0 && stat.size === row.size) return "mode";
-  if (stat.size !== row.size || !hasContent(file, row, buffer)) return "content";
+  if (stat.size !== row.size || !(await hasContent(file, row, reading))) return "content";
   return hasRightMode ? undefined : "mode";
 }
 
 /** A folder takes the bit of its group from the one that it is made in. */
 const hasFolderMode = ({ mode, uid }: fs.Stats): boolean => (mode & 0o777) === folderMode(uid);
 
-function hasContent(file: string, row: FileRow, buffer: Buffer): boolean {
+async function hasContent(file: string, row: FileRow, { buffer, turns }: Reading): Promise<boolean> {
   const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
   try {
     const sum = createHash("sha256");
@@ -143,6 +152,7 @@ function hasContent(file: string, row: FileRow, buffer: Buffer): boolean {
       const read = fs.readSync(fd, buffer, 0, READ_BYTES, null);
       if (read === 0) return sum.digest("hex") === String(row.sha256);
       sum.update(buffer.subarray(0, read));
+      await turns.took(read);
     }
   } finally {
     fs.closeSync(fd);

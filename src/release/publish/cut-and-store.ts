@@ -1,8 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import type { Digest } from "../../lib/ids.ts";
+import { Turns } from "../../lib/turns.ts";
 import type { Depot } from "../../depot/depot.ts";
 import { readCatalogue, type Catalogue } from "./catalogue.ts";
-import { ContentReader, type ChunkSink, type CutFile } from "./content-reader.ts";
+import { BUFFER_BYTES, ContentReader, type ChunkSink, type CutFile } from "./content-reader.ts";
 import type { ChunkRef, Effort } from "../tree/pack.ts";
 import { PackWriter } from "./pack-writer.ts";
 import { isFileRow, type Row } from "../tree/rows.ts";
@@ -53,8 +54,11 @@ export async function cutAndStore(
   const lists = new Map<Digest, readonly ChunkRef[]>();
   let filesRead = 0;
   const sink: ChunkSink = (chunk, bytes) => writer.add(chunk, bytes);
+  const turns = new Turns(signal);
   const between = async (): Promise<void> => {
     if (writer.isFull) await writer.flush(signal);
+    // Of what the depot has nothing is stored, and nobody would be waited for.
+    await turns.took(BUFFER_BYTES);
   };
   for (const entry of entries) {
     let cut: CutFile | null = null;
