@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
 import net from "node:net";
@@ -372,6 +372,24 @@ test("only one keeper keeps a folder, and an unknown operation is refused by nam
   const fly = f.keeper.call("fly" as "list", {});
   await assert.rejects(fly, { code: "KEEPER_PROTOCOL", message: /fly/ });
   await f.keeper.call("list", {});
+});
+
+test("a unit's keeper waits where another one keeps its folder, and takes over from it", async (t) => {
+  const started: ChildProcess[] = [];
+  atEnd(t, () => started[0]?.kill("SIGKILL")); // when the fixture has ended what it runs
+  const f = await keeperFor(t);
+  const { pid } = await f.keeper.call("start", { instance: spec(f.home, {}) });
+  const words = ["--disable-warning=ExperimentalWarning", programFile("keeper"), f.run, "wait"];
+  const unit = spawn(process.execPath, words, { stdio: ["ignore", "ignore", "pipe"] });
+  started.push(unit);
+  const [said] = (await once(unit.stderr, "data")) as [Buffer];
+  assert.match(String(said), /^keeper: another one keeps .*, and its end is waited for\n$/);
+  process.kill(f.keeper.hello.pid, "SIGKILL");
+  const connect = async () => await KeeperClient.connect(path.join(f.run, "keeper.sock"));
+  await using keeper = await eventually("it keeps", connect);
+  assert.equal(keeper.hello.pid, unit.pid);
+  assert.deepEqual(keeper.hello.adopted, ["app/1/web.1"]);
+  assert.equal((await keeper.call("list", {})).instances[0]?.pid, pid);
 });
 
 test("a line that holds no request closes its connection, and ends no keeper", async (t) => {

@@ -369,7 +369,7 @@ export async function keeper({ paths }: Context, flags: { readonly shutdown?: bo
   const env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
   process.execve(
     process.execPath,
-    [process.execPath, ...KEEPER_NODE_FLAGS, programFile("keeper"), paths.run],
+    [process.execPath, ...KEEPER_NODE_FLAGS, programFile("keeper"), paths.run, "wait"],
     env,
   );
   throw new SkeinError("INTERNAL", "execve returned");
