@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
 import net from "node:net";
@@ -261,6 +261,24 @@ test(
     assert.equal(carried, "0");
     const owners = fs.readdirSync(dir).map((name) => fs.statSync(path.join(dir, name)).uid);
     assert.deepEqual([...new Set(owners)], [user.uid]);
+  },
+);
+
+/** A container's root may not. */
+const canSpare = spawnSync("sh", ["-c", "echo -500 > /proc/self/oom_score_adj"]).status === 0;
+
+test(
+  "that a keeper is spared where memory runs out spares no app",
+  { skip: !canSpare && "needs root with CAP_SYS_RESOURCE" },
+  async (t) => {
+    const f = await keeperFor(t);
+    fs.writeFileSync(`/proc/${f.keeper.hello.pid}/oom_score_adj`, "-500"); // as its unit does
+    const lower = "echo -1 2>/dev/null > /proc/self/oom_score_adj || echo refused";
+    const argv = ["/bin/sh", "-c", `cat /proc/self/oom_score_adj; ${lower}`] as const;
+    const user = { uid: 70_999, gid: 70_999 };
+    await f.keeper.call("start", { instance: spec(f.home, { argv, user, restart: null }) });
+    await eventually("its exit", () => f.events.some((event) => event.type === "exited"));
+    assert.deepEqual(lines(f), ["0", "refused"]);
   },
 );
 

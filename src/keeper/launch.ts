@@ -19,15 +19,15 @@ export interface Launch {
 const EXEC = 'exec "$@"';
 
 /**
- * Starts the process as the leader of its own session. It goes through a shell for its control groups, `prlimit` for
- * descriptors, `setpriv` for user and rights, and a shell for its environment and LISTEN_PID; all of these become the
- * app by exec, so the pid stays. Not bound to this process's life in any way.
+ * Starts the process as the leader of its own session. It goes through a shell for its control groups and its place
+ * when memory runs out, `prlimit` for descriptors, `setpriv` for user and rights, and a shell for its environment and
+ * LISTEN_PID; all of these become the app by exec, so the pid stays. Not bound to this process's life in any way.
  * @throws SkeinError START_FAILED, USER_REFUSED
  */
 export function launch({ spec, log, fds, statusPipe, cages, files }: Launch): ChildProcess {
   const { env, script } = carriedEnv(spec.env);
   const after = [script, "export LISTEN_PID=$$", EXEC].join("\n");
-  const argv = [...caged(cages), ...bounded(files), ...confined(spec), "/bin/sh", "-c", after, "sh"];
+  const argv = [...placed(cages), ...bounded(files), ...confined(spec), "/bin/sh", "-c", after, "sh"];
   const [file = "", ...words] = [...argv, ...spec.argv];
   try {
     const child = spawn(file, words, {
@@ -46,10 +46,24 @@ export function launch({ spec, log, fds, statusPipe, cages, files }: Launch): Ch
   }
 }
 
-function caged(cages: readonly string[]): string[] {
-  if (cages.length === 0) return [];
-  const enter = cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`);
-  return ["/bin/sh", "-c", [...enter, EXEC].join("\n"), "sh"];
+function placed(cages: readonly string[]): string[] {
+  const steps = [
+    ...(isSpared() ? ["echo 0 > /proc/self/oom_score_adj"] : []),
+    ...cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`),
+  ];
+  return steps.length === 0 ? [] : ["/bin/sh", "-c", [...steps, EXEC].join("\n"), "sh"];
+}
+
+/**
+ * Whether the kernel ends this process after others where memory runs out, as its unit has it. That is not for what it
+ * starts: an app that takes all memory would see the rest of the machine killed before it.
+ */
+function isSpared(): boolean {
+  try {
+    return Number(fs.readFileSync("/proc/self/oom_score_adj", "utf8")) < 0;
+  } catch {
+    return false; // no Linux
+  }
 }
 
 function bounded(files: number | null): string[] {

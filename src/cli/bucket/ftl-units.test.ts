@@ -8,6 +8,7 @@ test("what runs sync by itself names settings and program as they are", () => {
   assert.match(text, /^Environment="SKEIN_ROOT=\/srv\/\$x y"$/m);
   assert.match(text, /^Environment=SKEIN_BUCKET=s3:\/\/b\/50%%$/m);
   assert.match(text, /^ExecStart="\/opt\/my skein\/skein" ftl sync/m);
+  assert.match(text, /^OOMPolicy=continue$/m);
   assert.match(
     text,
     /^@reboot {6}root {2}set -a; \[ ! -r \/etc\/skein\/sync\.env \] \|\| \. \/etc\/skein\/sync\.env; SKEIN_ROOT='\/srv\/\$x y' SKEIN_BUCKET=s3:\/\/b\/50\\% '\/opt\/my skein\/skein' ftl sync --quiet$/m,

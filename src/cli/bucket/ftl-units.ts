@@ -87,6 +87,7 @@ EnvironmentFile=-${CREDENTIALS}
 ExecStart=${commandWord(skein)} ftl sync --every ${every}${words}
 Restart=always
 RestartSec=5
+OOMPolicy=continue
 
 [Install]
 WantedBy=multi-user.target

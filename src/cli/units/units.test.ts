@@ -15,14 +15,22 @@ test("the units leave instances alone when the keeper or the agent is stopped", 
     args: ["--address", "[fd00::1]", "--name", "50%$x"],
   });
   assert.match(keeper.text, /^KillMode=process$/m);
-  assert.match(keeper.text, /^OOMPolicy=continue$/m);
+  assert.match(keeper.text, /^ManagedOOMPreference=omit$/m);
+  assert.match(
+    keeper.text,
+    /^LimitNOFILE=\d{1,6}$/m,
+    "what apps inherit is no invitation to make room for all of it",
+  );
   assert.match(keeper.text, /^Environment="SKEIN_HOME=\/srv\/my skein"$/m);
   assert.match(keeper.text, /^ExecStart=\/usr\/bin\/skein keeper$/m);
   assert.match(
     agent.text,
     /^ExecStart=\/usr\/bin\/skein agent run --no-keeper --address "\[fd00::1\]" --name "50%%\$\$x"$/m,
   );
-  for (const { text } of [keeper, agent]) assert.match(text, /^StartLimitIntervalSec=0$/m);
+  for (const { text } of [keeper, agent]) {
+    assert.match(text, /^StartLimitIntervalSec=0$/m);
+    assert.match(text, /^OOMPolicy=continue$/m);
+  }
   assert.match(agent.text, /^After=.*skein-keeper\.service$/m);
   assert.deepEqual([keeper.file, agent.file], ["skein-keeper.service", "skein-agent.service"]);
 });
@@ -42,6 +50,7 @@ test("a hub's unit reads secrets from a file, never from the command line", () =
   assert.equal(file, "skein-hub.service");
   assert.match(text, /^ExecStart=\/usr\/bin\/skein hub --depot s3:\/\/releases\/skein$/m);
   assert.match(text, /^NoNewPrivileges=yes$/m);
+  assert.match(text, /^OOMPolicy=continue$/m);
   assert.match(text, /^EnvironmentFile=-\/etc\/skein\/50%%\/hub\.env$/m);
   assert.match(bootText("hub", options), /^setsid \/usr\/bin\/skein hub --depot s3:\/\/releases\/skein </m);
 });

@@ -19,9 +19,12 @@ export interface Unit {
 
 /**
  * Two systemd units. The keeper's `KillMode=process` leaves the instances alone when the keeper stops, and
- * `OOMPolicy=continue` keeps one app's memory from taking every other app with it. The agent waits for that keeper:
- * one of its own would live in the agent's control group, and end with everything it holds when the agent stops.
- * Neither is ever given up on (`StartLimitIntervalSec=0`): a full disk or a hub that is away may last.
+ * `OOMPolicy=continue` keeps one app's memory from taking every other app with it, in the agent's unit a hook's from
+ * taking the agent; systemd-oomd, which ends whole control groups, is told to omit the keeper's. Apps may have as many
+ * descriptors as it: `infinity` is a thousand million on some systems, and there are programs that make room for each.
+ * The agent waits for that keeper: one of its own would live in the agent's control group, and end with everything it
+ * holds when the agent stops. Neither is ever given up on (`StartLimitIntervalSec=0`): a full disk or a hub that is
+ * away may last.
  */
 export function nodeUnits(options: UnitOptions): readonly [keeper: Unit, agent: Unit] {
   const { skein, environment, secrets } = wordsOf(options);
@@ -43,8 +46,9 @@ ExecStop=${atHalt(options)}
 TimeoutStopSec=300
 KillMode=process
 OOMPolicy=continue
+ManagedOOMPreference=omit
 OOMScoreAdjust=-500
-LimitNOFILE=infinity
+LimitNOFILE=524288
 TasksMax=infinity
 Delegate=yes
 
@@ -66,6 +70,7 @@ ${environment}${secrets}ExecStart=${agent}
 Restart=always
 RestartSec=1
 KillMode=mixed
+OOMPolicy=continue
 TimeoutStopSec=20
 
 [Install]
@@ -97,7 +102,10 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native`;
 
-/** A hub holds nothing that must outlive it. As many connections as there are nodes want as many descriptors. */
+/**
+ * A hub holds nothing that must outlive it. As many connections as there are nodes want as many descriptors. Where a
+ * git or a delta's maker took too much memory, that is ended, and not the hub (`OOMPolicy=continue`).
+ */
 export function hubUnit(options: UnitOptions): Unit {
   const { skein, environment, secrets } = wordsOf(options);
   return {
@@ -113,6 +121,7 @@ Type=simple
 ${environment}${secrets}ExecStart=${[skein, "hub", ...options.args.map(commandWord)].join(" ")}
 Restart=always
 RestartSec=1
+OOMPolicy=continue
 TimeoutStopSec=20
 LimitNOFILE=65536
 ${CONFINED}
