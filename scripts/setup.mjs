@@ -25,6 +25,7 @@ const TEST_PROGRAMS = {
   chattr: "e2fsprogs",
   losetup: "mount",
   setpriv: "util-linux",
+  "/lib/systemd/systemd": "systemd",
   script: "bsdutils",
   strace: "strace",
   zsh: "zsh",

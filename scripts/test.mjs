@@ -42,7 +42,7 @@ const LONGEST = [
   "src/agent/faults.test.ts",
   "test/{disk-faults,bad-input,recovery}.test.ts",
   "src/agent/installs/spares.test.ts",
-  "test/{up,steering,peers}.test.ts",
+  "test/{up,steering,peers,systemd}.test.ts",
   "src/operator/bucket/sync.test.ts",
   "src/depot/**/*swarm.test.ts",
   "src/release/faults.test.ts",

@@ -3,7 +3,6 @@
  * root file system, block devices). Each prints what it saw, and exits non-zero when something did not hold.
  */
 const PROOFS: Readonly<Record<string, () => Promise<Proof>>> = {
-  systemd: async () => (await import("./systemd.ts")).systemd,
   install: async () => (await import("./install.ts")).install,
   "power-cut": async () => (await import("./power-cut.ts")).powerCut,
 };

@@ -1,0 +1,214 @@
+/** A real systemd for tests, as root: PID 1 of namespaces of its own, over a root file system of its own. */
+import { type ChildProcess, execFile, spawnSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { existsSync, lstatSync, readFileSync } from "node:fs";
+import fs from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { ended, type Processes, signalQuietly } from "./processes.ts";
+
+const run = promisify(execFile);
+
+const SYSTEMD = "/lib/systemd/systemd";
+const SPACES = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child", "--propagation", "private"];
+const PROBE =
+  'mount -t tmpfs none /mnt && mkdir /mnt/c && mount -t cgroup2 none /mnt/c && rmdir "$(mktemp -d /mnt/c/XXXXXX)"';
+/** Control groups outlive a test that is killed: the pid in their names says whose they are. */
+const GROUP = "skein-systemd-";
+/** Removes a control group that has no processes, and what others left. */
+const DROP = `mount -t cgroup2 none "$0"
+for group in "$0"/${GROUP}*; do
+  pid=\${group#"$0"/${GROUP}}
+  [ "$group" = "$0/$1" ] || [ ! -e "/proc/\${pid%%-*}" ] || continue
+  find "$group" -depth -type d -exec rmdir {} + 2>/dev/null
+done
+[ ! -e "$0/$1" ]`;
+/**
+ * What systemd expects of whoever starts it as a container's. All that belongs to the machine as a whole is read-only:
+ * it would raise limits of the kernel's, and look for devices.
+ */
+const BOOT = `cd "$0"
+mount --bind . .
+cd "$0"
+mount -t cgroup2 none sys
+mkdir "sys/$GROUP"
+echo 0 > "sys/$GROUP/cgroup.procs"
+umount sys
+exec unshare --cgroup sh -ec "$BELOW" "$0" "$@"`;
+const BELOW = `cd "$0"
+mount -t proc none proc
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount -t sysfs -o ro none sys
+mount -t cgroup2 none sys/fs/cgroup
+mount -t tmpfs -o mode=755 none run
+mount -t tmpfs -o mode=1777 none tmp
+for path do mkdir -p ".$path"; mount --bind "$path" ".$path"; mount -o remount,bind,ro ".$path"; done
+mount -t tmpfs -o mode=755 none dev
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666 none dev/pts
+mount -t tmpfs -o mode=1777 none dev/shm
+for name in null zero full random urandom tty; do : > dev/$name; mount --bind /dev/$name dev/$name; done
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+mkdir -p mnt/old
+pivot_root . mnt/old
+umount -l /mnt/old
+exec env -i container=skein ${SYSTEMD} --system --log-target=journal --show-status=no`;
+/** What Debian starts on every machine; of it a journal is all that is needed here. */
+const STARTED_BY = ["sysinit", "multi-user", "sockets", "timers", "local-fs", "graphical", "remote-fs"];
+const NEEDED = /^systemd-journald(-dev-log)?\.(service|socket)$/;
+const ETC = ["passwd", "group", "nsswitch.conf", "ld.so.cache", "hosts"];
+
+/** For `skip` of a test. In CI nothing may be missing. */
+export function noSystemd(file: string): string | false {
+  if (process.env["CI"] !== undefined) return false;
+  if (existsSync(SYSTEMD) && spawnSync("unshare", [...SPACES, "--cgroup", "sh", "-ec", PROBE]).status === 0)
+    return false;
+  return `needs root, cgroup2 and systemd: sudo apt-get install -y systemd; sudo npm test -- ${file}`;
+}
+
+export interface SystemdOptions {
+  /** Everything of it lies there. */
+  readonly dir: string;
+  /** Paths of this machine that are seen inside, read-only, besides its programs. */
+  readonly shows: readonly string[];
+  readonly processes: Processes;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * systemd with this machine's programs, and settings and data of its own, which a boot finds as the last one left them.
+ * It shares the network and nothing else: no process, mount or control group of it is there after the disposal.
+ */
+export class Systemd implements AsyncDisposable {
+  /** Its root file system, written to from outside as well. */
+  readonly root: string;
+  readonly #options: SystemdOptions;
+  readonly #shows: readonly string[];
+  readonly #group = `${GROUP}${process.pid}-${randomUUID().slice(0, 8)}`;
+  #child: ChildProcess | undefined;
+  #init = 0;
+
+  static async make(options: SystemdOptions): Promise<Systemd> {
+    const machine = new Systemd(options);
+    await machine.#install();
+    return machine;
+  }
+
+  private constructor(options: SystemdOptions) {
+    this.#options = options;
+    this.root = path.join(options.dir, "root");
+    const tops = ["/bin", "/sbin", "/lib", "/lib64"].filter((dir) => existsSync(dir) && !isLink(dir));
+    this.#shows = ["/usr", ...tops, ...options.shows];
+  }
+
+  /** Boots it and waits until it has started everything. */
+  async boot(): Promise<void> {
+    const { dir, processes, signal } = this.#options;
+    const env = { PATH, BELOW, GROUP: this.#group };
+    const words = [...SPACES, "sh", "-ec", BOOT, this.root, ...this.#shows];
+    this.#child = processes.start("unshare", words, { cwd: dir, env, log: path.join(dir, "systemd.log") });
+    const pid = this.#child.pid ?? 0;
+    this.#init = await eventually("it has a PID 1", () => initBelow(pid), { signal });
+    const isUp = async (): Promise<boolean> =>
+      (await this.run("systemctl", "is-system-running").catch(() => "")) === "running\n";
+    await eventually("systemd is up", isUp, { everyMs: 50, signal });
+  }
+
+  /** Runs a command inside. @returns what it printed @throws when it fails */
+  async run(...words: readonly string[]): Promise<string> {
+    const into = [
+      "-t",
+      String(this.#init),
+      "-m",
+      "-u",
+      "-i",
+      "-p",
+      "-C",
+      "--root",
+      "sh",
+      "-c",
+      IN_ROOT,
+      "sh",
+    ];
+    const { signal } = this.#options;
+    return (await run("nsenter", [...into, ...words], { env: { PATH }, signal })).stdout;
+  }
+
+  /** Pulls its plug: every process ends at once. */
+  async powerOff(): Promise<void> {
+    signalQuietly(this.#init, "SIGKILL"); // the end of its PID 1 is the end of all of them
+    await this.#hasEnded();
+  }
+
+  /** Shuts it down as a person does. */
+  async halt(): Promise<void> {
+    await this.run("systemctl", "--no-block", "--no-wall", "poweroff");
+    await this.#hasEnded();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.powerOff();
+  }
+
+  // Private
+
+  async #hasEnded(): Promise<void> {
+    if (this.#child === undefined) return;
+    await ended(this.#child);
+    this.#child = undefined;
+    const drop = [
+      "--mount",
+      "--propagation",
+      "private",
+      "sh",
+      "-c",
+      DROP,
+      path.join(this.root, "sys"),
+      this.#group,
+    ];
+    await eventually("its control groups are gone", async () => await run("unshare", drop));
+  }
+
+  async #install(): Promise<void> {
+    const at = (file: string): string => path.join(this.root, file);
+    const folders = [
+      "etc/systemd/system",
+      "proc",
+      "sys",
+      "dev",
+      "run",
+      "tmp",
+      "mnt",
+      "root",
+      "var/log/journal",
+    ];
+    for (const dir of folders) await fs.mkdir(at(dir), { recursive: true });
+    await fs.chmod(this.root, 0o755); // apps have users of their own
+    for (const dir of ["bin", "sbin", "lib", "lib64"])
+      if (isLink(`/${dir}`)) await fs.symlink(await fs.readlink(`/${dir}`), at(dir));
+    for (const name of ETC) await fs.copyFile(`/etc/${name}`, at(`etc/${name}`));
+    await fs.copyFile("/usr/lib/os-release", at("etc/os-release"));
+    // Without an id it would be a first boot, which enables whatever there is.
+    await fs.writeFile(at("etc/machine-id"), `${randomUUID().replaceAll("-", "")}\n`);
+    const own = at("etc/systemd/system");
+    await fs.symlink("/lib/systemd/system/multi-user.target", path.join(own, "default.target"));
+    for (const target of STARTED_BY)
+      for (const unit of await fs.readdir(`/lib/systemd/system/${target}.target.wants`).catch(() => []))
+        if (!NEEDED.test(unit)) await fs.symlink("/dev/null", path.join(own, unit)).catch(() => undefined);
+  }
+}
+
+const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const IN_ROOT = 'cd / && exec "$@"';
+
+const isLink = (file: string): boolean =>
+  lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+
+/** The one child of `unshare`, once it has become systemd. */
+function initBelow(pid: number): number | undefined {
+  const child = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8"));
+  return readFileSync(`/proc/${child}/comm`, "utf8") === "systemd\n" ? child : undefined;
+}
