@@ -308,6 +308,20 @@ test("a rollout that waits for a node that went away says so, and abort makes wa
   assert.deepEqual(await answers(), ["v5", "v5", "v5"]);
 });
 
+test("a hook that hangs is waited for, and ended by who says so", async () => {
+  const from = await folder("v6", "0s", "exec sleep 55");
+  const serving = await answers();
+  await cluster.ok("deploy", "--from", from, "--detach");
+  await cluster.until("the hook runs", async () =>
+    (await rolloutNodes()).some(({ state }) => state === "pre-jump"),
+  );
+  await cluster.ok("abort", "paced", "--detach");
+  const { stdout, stderr } = await cluster.ok("abort", "paced", "--now", "--timeout", "30s");
+  assert.match(stderr, /^[abc] {2}its pre-jump was ended$/m);
+  assert.match(stdout, /^paced@[0-9a-f]{8} was taken back: paced@[0-9a-f]{8} serves$/m);
+  assert.deepEqual(await answers(), serving);
+});
+
 test("a node that loses its label meanwhile is not waited for, and taken back with the others", async () => {
   const flag = path.join(cluster.dir, "relabelled");
   const own = String(nextPort());

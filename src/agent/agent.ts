@@ -178,6 +178,7 @@ class Agent implements AsyncDisposable {
       depots: (how) => this.#near.readers(how),
       cache: this.#near.cache,
       doubt: (app) => this.#workers.get(app)?.doubt(),
+      endHook: (app, order) => this.#workers.get(app)?.endHook(order),
       onNews: (when) => this.#reports.tell(when),
     };
     this.#commands = new CommandDesk(this.#context, this.#runtime);

@@ -2,7 +2,7 @@ import type { BlobCache } from "../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../depot/depot.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ErrorCode } from "../lib/errors.ts";
-import type { ReleaseId } from "../lib/ids.ts";
+import type { Digest, ReleaseId } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import type { LocalSigner } from "../trust/keys.ts";
@@ -59,6 +59,8 @@ export interface AppContext {
   readonly spares?: Spares;
   /** Lets the app's worker look for instances that are missing, and for a lost `current`. */
   readonly doubt: (app: string) => void;
+  /** Ends a hook of an order that is being taken back, and says which. Absent: nobody asks for that. */
+  readonly endHook?: (app: string, order: Digest) => StepName | undefined;
   /** Knows the services on other nodes. Absent: there are none. */
   readonly neighbours?: Pick<Neighbours, "refresh">;
   /** What a person on this machine asked for in place of the order; null: nothing. */

@@ -49,6 +49,7 @@ const ORDINARY_COMMANDS: ReadonlyMap<string, number> = new Map([
   ["restart-instance", 5 * 60_000],
   ["stop-instance", 5 * 60_000],
   ["stop-now", 5 * 60_000],
+  ["end-hook", 5 * 60_000],
   ["cache-list", 15 * 60_000],
   ["cache-flush", 15 * 60_000],
   ["cache-gc", 15 * 60_000],

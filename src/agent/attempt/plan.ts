@@ -232,6 +232,19 @@ export function isPatient(step: StepName): boolean {
   return step === "install" || step === "judge";
 }
 
+const HOOKS: ReadonlySet<StepName> = new Set([
+  "post-sync",
+  "pre-jump",
+  "un-jump",
+  "post-jump",
+  "back-un-jump",
+  "back-pre-jump",
+  "back-post-jump",
+]);
+
+/** A script of the release's own, which may take as long as its manifest lets it. */
+export const isHook = (step: StepName): boolean => HOOKS.has(step);
+
 function modeOf(goal: Goal, actual: Actual): Mode {
   if (goal.back) return "return";
   if (goal.state === "stopped") return "stop";

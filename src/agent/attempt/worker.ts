@@ -2,6 +2,7 @@ import { isSkeinError, messageOf, ownHint, toSkeinError } from "../../lib/errors
 import { faultPoint } from "../../lib/fault.ts";
 import { shortRelease, type Digest } from "../../lib/ids.ts";
 import { FailureRow, retryDelayMs } from "../../lib/retry.ts";
+import type { Progress } from "../../api/parts.ts";
 import { AppBook } from "./app-book.ts";
 import type { AppContext } from "../app-context.ts";
 import { endOf } from "./ending.ts";
@@ -14,7 +15,6 @@ import { isPassing } from "./passing.ts";
 import {
   afterFailure,
   attemptFor,
-  isPatient,
   outcomeOf,
   plan,
   turned,
@@ -29,6 +29,7 @@ import { newRecord, withGood, type AppRecord } from "./records.ts";
 import type { BytesBySource } from "../../release/install/install-progress.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
 import type { Warning } from "../runtime/warning.ts";
+import { UnderWay } from "./under-way.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";
 import { stuckAt } from "../reporting/stuck.ts";
 import type { Served } from "../reporting/unwell.ts";
@@ -38,15 +39,6 @@ import { until } from "../../lib/until.ts";
 interface Moved {
   readonly order: Digest;
   readonly sources: BytesBySource;
-}
-
-/** How far an order is on this node, for reports. */
-export interface WorkerProgress {
-  readonly order: Digest;
-  readonly stage: string;
-  readonly bytesDone: number;
-  readonly bytesTotal: number | null;
-  readonly note: string | null;
 }
 
 const HELD_LOOK_MS = 1000;
@@ -65,8 +57,7 @@ export class AppWorker {
   readonly #context: AppContext;
   readonly #book: AppBook;
   #kick = Promise.withResolvers<void>();
-  /** Ends the step that is under way, where it may be broken off. */
-  #step: AbortController | undefined;
+  #step: UnderWay | undefined;
   readonly #failures = new FailureRow();
   /** Whole attempts in a row that came to nothing and are to be made again. */
   #vain = 0;
@@ -75,7 +66,8 @@ export class AppWorker {
   #warnings: Warning[] = [];
   /** Of the attempt that has ended, while that is being told and written down. */
   #outcome: Reached | undefined;
-  progress: WorkerProgress | undefined;
+  /** How far an order is on this node, for reports. */
+  progress: Progress | undefined;
   moved: Moved | undefined;
   served: Served | undefined;
 
@@ -89,7 +81,15 @@ export class AppWorker {
   kick(): void {
     this.#kick.resolve();
     const attempt = this.record?.attempt;
-    if (attempt && this.#step !== undefined && turned(this.goal(), attempt) !== null) this.#step.abort();
+    if (attempt && this.#step !== undefined && turned(this.goal(), attempt) !== null) this.#step.breakOff();
+  }
+
+  /** An operator waits no longer for a hook of an order that is being taken back. @returns which one it was */
+  endHook(order: Digest): StepName | undefined {
+    const attempt = this.record?.attempt;
+    if (attempt?.order !== order) return undefined;
+    const isGoingBack = attempt.back !== null || turned(this.goal(), attempt) !== null;
+    return isGoingBack ? this.#step?.endHook() : undefined;
   }
 
   /** Another keeper took over: what it could not keep is started again. */
@@ -218,21 +218,19 @@ export class AppWorker {
   async #advance(attempt: Attempt, step: StepName, signal: AbortSignal): Promise<number> {
     if (step === "finish") return await this.#finish(attempt);
     this.#note(attempt, step, 0, null);
-    const breakOff = new AbortController();
-    this.#step = breakOff;
-    using either = until([signal, breakOff.signal]);
-    const within = isPatient(step) ? either.signal : signal;
+    using underWay = new UnderWay(step, signal);
+    this.#step = underWay;
     try {
       // An order that came between the last look and now has broken off nothing yet.
       if (turned(this.goal(), attempt) !== null) return 0;
-      const result = await this.#do(attempt, step as AttemptStep, within);
+      const result = await this.#do(attempt, step as AttemptStep, underWay.signal);
       await this.#done(attempt, step, result);
       this.#failures.end();
     } catch (err) {
       signal.throwIfAborted();
       // What its un-jump has begun the old version takes back by its other hooks: only past that step they are run.
-      if (breakOff.signal.aborted && step !== "un-jump") return 0;
-      return await this.#failed(attempt, step, err);
+      if (underWay.isBrokenOff && step !== "un-jump") return 0;
+      return await this.#failed(attempt, step, underWay.ended ?? err);
     } finally {
       this.#step = undefined;
     }

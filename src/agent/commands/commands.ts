@@ -1,6 +1,6 @@
 import path from "node:path";
 import { isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
-import { isReleaseId, type Digest } from "../../lib/ids.ts";
+import { isDigest, isReleaseId, type Digest } from "../../lib/ids.ts";
 import type { Command } from "../../trust/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
@@ -29,10 +29,14 @@ import { verifyServing, versionSaid } from "../programs/verify.ts";
 /** Leaves room for the command's own way within the second that `stop --now` promises. */
 const STOP_NOW_MS = 700;
 
+/** The word that takes an order back may come a moment later than what an operator says with it. */
+const TURN_MS = 2000;
+const TURN_LOOK_MS = 100;
+
 /** Commands remembered as seen. */
 const SEEN_KEPT = 1000;
 /** Kinds that only take something away: where there is nothing, they are done. */
-const REMOVING: ReadonlySet<string> = new Set(["gc", "purge"]);
+const REMOVING: ReadonlySet<string> = new Set(["gc", "purge", "end-hook"]);
 /** Kinds that change nothing may come again, and so may one that comes again until it is done. */
 const REPEATABLE: ReadonlySet<string> = new Set(["logs", "verify", "version", "drift", "forecast", "stage"]);
 
@@ -66,6 +70,7 @@ export class CommandDesk {
     gc: (record, { args }) => this.#collect(record, args),
     purge: (record, { args }) => purge(this.#context, record, args),
     "stop-now": (record) => this.#stopNow(record),
+    "end-hook": (record, { args }, signal) => this.#endHook(record, args["order"], signal),
     "restart-instance": (record, { args }) =>
       this.#bounce(record, args["instance"], args["idle"] === true ? "start" : "restart"),
     "stop-instance": (record, { args }) => this.#bounce(record, args["instance"], "stop"),
@@ -218,6 +223,19 @@ export class CommandDesk {
     const rows = (await this.#runtime.list()).filter(({ app }) => app === record.app);
     const keys = [...new Set(rows.map(({ key }) => key))];
     await Promise.all(keys.map((key) => this.#runtime.stop(key, STOP_NOW_MS)));
+  }
+
+  async *#endHook({ app }: AppRecord, order: unknown, signal: AbortSignal): AsyncGenerator<Line, void> {
+    const { clock, endHook } = this.#context;
+    if (typeof order !== "string" || !isDigest(order)) return;
+    for (let leftMs = TURN_MS; leftMs > 0; leftMs -= TURN_LOOK_MS) {
+      const hook = endHook?.(app, order);
+      if (hook !== undefined) {
+        yield { type: "ended", hook };
+        return;
+      }
+      await clock.sleep(TURN_LOOK_MS, signal);
+    }
   }
 
   /** By the id that reports give, or `web.1` of what is current. */

@@ -1,10 +1,12 @@
 import type { RolloutView, Steering } from "../../api/schemas.ts";
 import { appAsTyped, shortRelease } from "../../lib/ids.ts";
+import { troubleIn } from "../../operator/ask.ts";
+import { wordOf } from "../../operator/commands.ts";
 import { failureOf } from "../../operator/follow.ts";
 import type { Operator } from "../../operator/operator.ts";
 import { headOf, readLine, type HeldOrder } from "../../operator/order.ts";
 import { followDigest } from "../../operator/publish-order.ts";
-import { steer } from "../../operator/steer.ts";
+import { endHooks, steer } from "../../operator/steer.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { progress } from "../terminal/progress.ts";
@@ -19,9 +21,18 @@ export async function watch(context: Context, word: string | undefined): Promise
   return await toItsEnd(context, await newest(context, word));
 }
 
+export interface AbortFlags {
+  readonly now?: boolean;
+}
+
 /** Ends well when everything is back: that is what was asked for. */
-export async function abort(context: Context, word: string | undefined): Promise<Result> {
+export async function abort(
+  context: Context,
+  word: string | undefined,
+  { now }: AbortFlags,
+): Promise<Result> {
   const steered = await say(context, word, "abort");
+  if (now === true) await endHooksNow(context, steered);
   const { app, release, fallback } = steered.head.order;
   const order = steered.head.digest;
   if (context.globals.detach === true) {
@@ -35,6 +46,16 @@ export async function abort(context: Context, word: string | undefined): Promise
   const serves = left === null ? "nothing of it runs" : `${left} serves`;
   context.io.print(`${shortRelease(app, release)} was taken back: ${serves}`);
   return { app, order, release: fallback };
+}
+
+/** What a node cannot do of it is told, and no reason not to wait for it. */
+async function endHooksNow({ io, signal }: Context, { operator, head }: Steered): Promise<void> {
+  const answers = await endHooks(operator, head, signal);
+  for (const { node, lines } of answers)
+    for (const line of lines)
+      if (line.type === "ended") io.say(`${node}  its ${wordOf(line, "hook")} was ended`);
+  const trouble = troubleIn(answers);
+  if (trouble !== null) io.say(`${io.paint("yellow", "warning")} ${trouble.message}`);
 }
 
 export async function pause(context: Context, word: string | undefined): Promise<Result> {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
+import type { AbortFlags } from "./rollout-bodies.ts";
 
 /** watch, abort, pause, resume: what is said to the newest rollout of an app. */
 export function registerRollouts(program: Command, run: Run): void {
@@ -15,8 +16,12 @@ export function registerRollouts(program: Command, run: Run): void {
     .command("abort")
     .description("take the rollout that is under way back, on every node")
     .argument("[app]", app)
-    .action(async (word: string | undefined, _flags: object, command: Command) => {
-      await run(command, async (context) => await (await import("./rollout-bodies.ts")).abort(context, word));
+    .option("--now", "end hooks that run on its nodes: what they have half done stays so")
+    .action(async (word: string | undefined, flags: AbortFlags, command: Command) => {
+      await run(
+        command,
+        async (context) => await (await import("./rollout-bodies.ts")).abort(context, word, flags),
+      );
     });
   program
     .command("pause")
