@@ -10,7 +10,7 @@ import { generateSigner } from "./keys.ts";
 
 test("every type that docs/formats names has a schema, and each is of version 1", () => {
   const named =
-    "charter release order settle label ticket enrol noderot session revoke receipt creds command endpoint";
+    "charter release order settle label ticket enrol noderot session revoke receipt beacon creds command endpoint";
   assert.deepEqual(
     DOCUMENT_TYPES,
     named.split(" ").map((name) => `${name}.1`),

@@ -181,6 +181,14 @@ const session = () =>
     expires: time,
   });
 
+const beacon = () =>
+  z.strictObject({
+    cluster: clusterId,
+    hub: spkiDigest,
+    incarnation: text(64),
+    at: time,
+  });
+
 const argument = () => z.union([text(4096), z.int(), z.boolean(), z.null()]);
 const command = () =>
   z.strictObject({
@@ -247,6 +255,7 @@ export const DOCUMENT_SCHEMAS = lazily({
   "session.1": session,
   "revoke.1": revoke,
   "receipt.1": receipt,
+  "beacon.1": beacon,
   "creds.1": creds,
   "command.1": command,
   "endpoint.1": endpoint,

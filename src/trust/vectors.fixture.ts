@@ -224,6 +224,11 @@ async function passing(): Promise<Vector[]> {
       "alice",
     ),
     await vector(
+      "beacon.1",
+      { cluster, hub: spkiDigestOf(KEYS.hub.pub), incarnation: "one", at: at(6) },
+      "hub",
+    ),
+    await vector(
       "command.1",
       {
         cluster,
