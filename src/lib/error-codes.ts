@@ -344,12 +344,12 @@ export const ERROR_CODES = {
 
   UNIT_FAILED: entry(
     5,
-    "A unit of systemd was installed, and what it starts ends at once.",
+    "A unit of systemd was installed, and what it starts ends at once, or systemd refuses it.",
     "Read what it printed: journalctl -u UNIT.",
   ),
 
   // keeper
-  KEEPER_UNREACHABLE: entry(1, "The keeper does not answer.", "Start it: skein agent run starts one."),
+  KEEPER_UNREACHABLE: entry(1, "The keeper does not answer.", "Start its unit; skein agent run starts one."),
   KEEPER_PROTOCOL: entry(
     1,
     "Keeper and agent speak different versions.",

@@ -31,7 +31,7 @@ export function refuseFuture(type: string, at: string, systemNow: number): void 
   if (aheadMs <= MAX_AHEAD_MS) return;
   throw new SkeinError(
     "DOC_FROM_FUTURE",
-    `a ${type} dated ${at}, ${Math.round(aheadMs / 60_000)} minutes ahead`,
+    `this ${type} is dated ${at}, ${Math.round(aheadMs / 60_000)} minutes ahead`,
     {
       data: { type, at, aheadMs },
     },

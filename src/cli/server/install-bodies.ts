@@ -127,16 +127,32 @@ async function install(
   }
   await before?.();
   for (const unit of units) await writeFile(path.join(UNITS, unit.file), unit.text);
-  await run("systemctl", ["daemon-reload"]);
   const files = units.map(({ file }) => file);
-  await run("systemctl", ["enable", ...files]);
+  await systemctl("daemon-reload");
+  await systemctl("enable", ...files);
   // One that ran already gets its new flags and program; instances do not notice. A keeper, which the agent's unit
   // wants, is started with it where there is none, and goes on as it is where there is.
   const [last = ""] = files.slice(-1);
-  await run("systemctl", ["restart", last]);
+  await systemctl("restart", last);
   await serves(last, signal);
   io.print(`installed and started ${files.join(" and ")}`);
   return { units: files };
+}
+
+/** @throws SkeinError UNIT_FAILED where systemd refuses it: a unit is masked, say */
+async function systemctl(...words: readonly string[]): Promise<void> {
+  try {
+    await run("systemctl", words);
+  } catch (err) {
+    const { stderr } = err as { readonly stderr?: string };
+    if (stderr === undefined) throw err;
+    const said = stderr.trim();
+    throw new SkeinError("UNIT_FAILED", `systemctl ${words.join(" ")}: ${said}`, {
+      hint: "Mend that (systemctl unmask, where it is masked), and type this again.",
+      data: { said },
+      cause: err,
+    });
+  }
 }
 
 /** What cannot run (its port is taken, a node never joined) ends before it says that it serves. */
