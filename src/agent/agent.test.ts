@@ -7,7 +7,8 @@ import { freePort } from "../lib/free-port.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Report } from "../api/schemas.ts";
 import { labelFor } from "../trust/cluster.fixture.ts";
-import { readUnverified } from "../trust/envelope.ts";
+import { releaseIdOf } from "../trust/documents.ts";
+import { readUnverified, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { answer, ended, settleOf, webApp, world, type World } from "./agent.fixture.ts";
 import { endKeeper } from "./runtime/runtime.fixture.ts";
@@ -270,6 +271,28 @@ test("a held order waits for its gate", async (t) => {
   assert.notEqual(await answer(port).catch(() => "nobody is there"), "one");
   w.offer({ gates: { [one.digest]: "go" } });
   assert.equal((await w.receipt(one.digest)).verdict, "ok");
+});
+
+test("documents that nothing leads to any more go while the agent runs", async (t) => {
+  const { w, port } = await started(t);
+  const folder = path.join(w.paths.lib, "state", "documents");
+  const one = await w.deploy(quick(port, "one"));
+  await w.receipt(one.digest);
+  // Of a release that no order names, which a source may hand over all the same.
+  const other = await w.publish({ "page.html": "other" });
+  const id = releaseIdOf(readUnverified(other, "release.1"));
+  const isKept = (): boolean => fs.readdirSync(folder).includes(`${id}.json`);
+  const releases = [...w.offered.releases];
+  const again = async (more: readonly Envelope[]): Promise<void> => {
+    const next = await w.order(releases[0]!);
+    w.offer({ orders: [next.envelope], releases: [...releases, ...more], gates: { [next.digest]: "go" } });
+    await w.receipt(next.digest);
+  };
+  await again([other]);
+  assert.ok(isKept());
+  await again([]);
+  await eventually("its end", () => Promise.resolve(!isKept()));
+  assert.ok(fs.readdirSync(folder).includes(`${one.release}.json`));
 });
 
 test("stop, start and restart of one release", async (t) => {

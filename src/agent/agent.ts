@@ -22,7 +22,7 @@ import { hubFor } from "./source/hub-link.ts";
 import { runtimeInstances } from "./attempt/instances.ts";
 import { takeIn } from "./node/intake.ts";
 import { forgetJoining } from "./node/join.ts";
-import { namedDocuments, openKept, type KeptDocuments } from "./node/kept.ts";
+import { forgetUnnamed, openKept, type KeptDocuments } from "./node/kept.ts";
 import { watchHealth } from "./reporting/live.ts";
 import { Replaced } from "./reporting/unwell.ts";
 import { lockHome } from "./node/lock.ts";
@@ -223,7 +223,6 @@ class Agent implements AsyncDisposable {
       log,
     });
     const staged = await openStaged(stateDir, write, log);
-    await kept.keepOnly(namedDocuments(store.state, records.all(), staged));
     const context = {
       paths,
       clock,
@@ -331,6 +330,7 @@ class Agent implements AsyncDisposable {
     const taking = takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
     for (const refusal of await this.#untaken.after(wanted.apps, taking))
       await this.#refusals.refuse(refusal);
+    forgetUnnamed(this.#kept, this.#context);
     this.#gates = new Map(
       wanted.apps.flatMap(({ gates }) => Object.entries(gates) as [Digest, "hold" | "go" | "undo"][]),
     );

@@ -1,6 +1,8 @@
+import { rmSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
+import { messageOf } from "../../lib/errors.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import { silentLog, type Log } from "../../lib/log.ts";
@@ -23,8 +25,8 @@ export interface KeptDocuments {
   release(id: ReleaseId): Promise<Envelope | undefined>;
   putRoster(digest: Digest, roster: Roster): Promise<void>;
   roster(digest: Digest): Promise<Roster | undefined>;
-  /** Forgets all but these. */
-  keepOnly(names: ReadonlySet<ReleaseId | Digest>): Promise<void>;
+  /** Forgets all but these, and what was put since the last time: what names that may be on its way. */
+  keepOnly(names: ReadonlySet<ReleaseId | Digest>): void;
 }
 
 /** What held orders, this node's own records, staged releases and pins lead to. */
@@ -51,6 +53,23 @@ export function namedDocuments(
   );
 }
 
+/** An agent may take thousands of orders before it is started again. A failing disk only keeps more. */
+export function forgetUnnamed(kept: KeptDocuments, context: NamingContext): void {
+  const { store, records, staged, log } = context;
+  try {
+    kept.keepOnly(namedDocuments(store.state, records.all(), staged));
+  } catch (err) {
+    log.warn("documents that nobody needs stay", { "err.message": messageOf(err) });
+  }
+}
+
+interface NamingContext {
+  readonly store: { readonly state: NodeState };
+  readonly records: { all(): readonly AppRecord[] };
+  readonly staged: Pick<Staged, "releases">;
+  readonly log: Log;
+}
+
 export async function openKept(
   dir: string,
   write: WriteFile = writeFileAtomic,
@@ -58,11 +77,13 @@ export async function openKept(
 ): Promise<KeptDocuments> {
   await fs.mkdir(dir, { recursive: true, mode: 0o700 });
   const names = new Set<string>();
+  const young = new Set<string>();
   for (const name of await fs.readdir(dir)) {
     if (name.endsWith(".json")) names.add(name);
     else await fs.rm(path.join(dir, name), { force: true });
   }
   const put = async (name: string, text: string): Promise<void> => {
+    young.add(`${name}.json`);
     if (names.has(`${name}.json`)) return;
     await write(path.join(dir, `${name}.json`), text);
     names.add(`${name}.json`);
@@ -96,14 +117,16 @@ export async function openKept(
     async roster(digest) {
       return await get(digest, (text) => rosterSchema.parse(JSON.parse(text)));
     },
-    async keepOnly(wanted) {
+    keepOnly(wanted) {
       for (const name of names) {
         const id = name.slice(0, -".json".length) as ReleaseId;
-        if (wanted.has(id)) continue;
-        await fs.rm(path.join(dir, name), { force: true });
+        if (wanted.has(id) || young.has(name)) continue;
+        // At once: whoever puts it again meanwhile would find it there, and it would be gone.
+        rmSync(path.join(dir, name), { force: true });
         names.delete(name);
         releases.delete(id);
       }
+      young.clear();
     },
   };
 }

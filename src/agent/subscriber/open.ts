@@ -78,7 +78,7 @@ export async function openPackage(
   const kept = await openKept(path.join(state, "documents"), undefined, tools.log);
   const records = await openRecords(path.join(state, "apps"), undefined, tools.log);
   const staged = await openStaged(state, undefined, tools.log);
-  await kept.keepOnly(namedDocuments(store.state, records.all(), staged));
+  kept.keepOnly(namedDocuments(store.state, records.all(), staged));
   const groups = processGroups(path.join(state, "groups"));
   await groups.sweep();
   const holdFile = path.join(state, "hold.json");
