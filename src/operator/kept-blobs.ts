@@ -1,6 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { digestOf } from "../lib/ids.ts";
+import { keepNewestFiles } from "../lib/newest-files.ts";
 
 /** Small blobs on this machine. It may hold any of them or none: whatever goes wrong is as if there were none. */
 export interface KeptBlobs {
@@ -32,7 +33,7 @@ export function keptBlobs(folder: string): KeptBlobs {
     async write(name, bytes) {
       if (!LASTING.test(name)) return;
       try {
-        await (tidied ??= tidy(folder));
+        await (tidied ??= makeRoom(folder));
         await fs.writeFile(fileOf(name), Buffer.concat([Buffer.from(digestOf(bytes)), bytes]), {
           mode: 0o600,
         });
@@ -43,17 +44,8 @@ export function keptBlobs(folder: string): KeptBlobs {
   };
 }
 
-/** Makes room for what one command brings: the oldest go. */
-async function tidy(folder: string): Promise<void> {
+/** For what one command brings. */
+async function makeRoom(folder: string): Promise<void> {
   await fs.mkdir(folder, { recursive: true, mode: 0o700 });
-  const names = await fs.readdir(folder);
-  if (names.length <= MOST) return;
-  const files = await Promise.all(
-    names.map(async (name) => {
-      const file = path.join(folder, name);
-      return { file, at: (await fs.stat(file)).mtimeMs };
-    }),
-  );
-  const oldest = files.toSorted((a, b) => a.at - b.at).slice(0, names.length - MOST / 2);
-  await Promise.all(oldest.map(async ({ file }) => await fs.rm(file, { force: true })));
+  await keepNewestFiles(folder, { files: MOST, bytes: Infinity });
 }

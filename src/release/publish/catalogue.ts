@@ -29,7 +29,7 @@ export const markOf = (list: readonly ChunkRef[]): string =>
   digestOf(list.map(({ id, length }) => `${id} ${length}\n`).join(""));
 
 /** Packs whose heads are read; more are not looked at, and their chunks are stored again. */
-const MAX_HEADS = 512;
+export const MAX_HEADS = 512;
 const AT_ONCE = 8;
 
 /** Reads the heads of the depot's packs, `first` before others; heads are kept in `cacheDir`. */

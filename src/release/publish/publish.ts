@@ -1,4 +1,7 @@
+import path from "node:path";
 import type { Digest, TreeId } from "../../lib/ids.ts";
+import { keepNewestFiles, type FolderBound } from "../../lib/newest-files.ts";
+import { MAX_HEADS } from "./catalogue.ts";
 import { allEnded } from "../../lib/all-ended.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Depot } from "../../depot/depot.ts";
@@ -99,6 +102,7 @@ async function publishOnce(
   faultPoint("publish.indexed");
   if (done.packs !== undefined && whole) await leads.note(tree, done.packs);
   await cache.save({ entries, rows, lists });
+  await tidyCache(options.cacheDir);
   const published = {
     tree,
     rows: rowsId,
@@ -112,6 +116,21 @@ async function publishOnce(
     notes: source.notes,
   };
   return { published, isWhole: whole };
+}
+
+/**
+ * What is remembered of packs, and of each source: a build machine has a folder of its own for each checkout. More heads
+ * than are read at once, since others go through the same folder.
+ */
+const CACHED: Readonly<Record<string, FolderBound>> = {
+  heads: { files: 2 * MAX_HEADS, bytes: Infinity },
+  stat: { files: 64, bytes: 256 * 1024 * 1024 },
+  led: { files: 1024, bytes: Infinity },
+};
+
+async function tidyCache(dir: string | null): Promise<void> {
+  if (dir === null) return;
+  for (const [folder, most] of Object.entries(CACHED)) await keepNewestFiles(path.join(dir, folder), most);
 }
 
 /** Contents of the release before keep their times; others get this release's. The same tree has the same times. */

@@ -107,3 +107,27 @@ test("a damaged cache, or one of another kind, costs the reading only", async (t
     assert.deepEqual([filesRead, again], [4, tree]);
   }
 });
+
+test("of very many sources and packs only so much is remembered, and what was used last stays", async (t) => {
+  const { cache, kept, publish: run } = place(t);
+  await run();
+  const own = kept();
+  for (const [folder, count] of [
+    ["stat", 200],
+    ["heads", 1200],
+    ["led", 1200],
+  ] as const) {
+    fs.mkdirSync(path.join(cache, folder), { recursive: true });
+    for (let n = 0; n < count; n++) {
+      const file = path.join(cache, folder, String(n));
+      fs.writeFileSync(file, "");
+      fs.utimesSync(file, n + 1, n + 1);
+    }
+  }
+  fs.utimesSync(own, 0, 0);
+  const again = await run();
+  assert.equal(again.filesRead, 0);
+  assert.ok(fs.existsSync(own));
+  const sizes = ["stat", "heads", "led"].map((folder) => fs.readdirSync(path.join(cache, folder)).length);
+  assert.deepEqual(sizes, [32, 512, 512]);
+});

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, utimesSync } from "node:fs";
 import path from "node:path";
 import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
 import { writeCacheFile } from "../../lib/files.ts";
@@ -90,6 +90,9 @@ function load(file: string): Map<string, Remembered> {
   const entries = new Map<string, Remembered>();
   try {
     const words = JSON.parse(readFileSync(file, "utf8")) as (string | number)[];
+    // Of many sources those that were not published for longest are forgotten.
+    const now = new Date();
+    utimesSync(file, now, now);
     if (words[0] !== VERSION) return entries;
     for (let at = 1; at < words.length;) {
       const next = at + 4 + 2 * Number(words[at + 3]);
