@@ -204,6 +204,46 @@ test("what many pushes left behind is packed after them", async (t) => {
   await eventually("one pack", async () => (await packs()) === 1);
 });
 
+test("what branches left behind is packed, can be had for 90 days, and goes then", async (t) => {
+  const hub = await startTestHub(t);
+  const work = await workTree(t, hub);
+  const dir = path.join(hub.home, "lib", "git", "shop.git");
+  const objects = path.join(dir, "objects");
+  const push = async (text: string): Promise<string> => {
+    await work.commit("a.txt", text);
+    await work.git("push", "--force", `skein://${hub.address}/shop`, "main");
+    return (await work.git("rev-parse", "HEAD")).trim();
+  };
+  const isThere = async (commit: string): Promise<boolean> =>
+    await work.git("--git-dir", dir, "cat-file", "-e", commit).then(
+      () => true,
+      () => false,
+    );
+  const packs = async (): Promise<string[]> => {
+    const files = await fs.readdir(path.join(objects, "pack"));
+    return files.filter((file) => file.endsWith(".pack"));
+  };
+  await push("one");
+  await fs.appendFile(path.join(dir, "config"), "[receive]\n\tunpackLimit = 1\n[gc]\n\tautoPackLimit = 2\n");
+  const left: string[] = [];
+  for (const text of ["two", "three", "four"]) {
+    left.push(await push(text));
+    await work.git("reset", "--quiet", "--hard", "HEAD~1");
+  }
+  await eventually("two packs", async () => (await packs()).length === 2);
+  const loose = (await fs.readdir(objects)).filter((name) => name.length === 2);
+  assert.deepEqual(loose, []);
+  assert.ok(await isThere(left[0]!));
+  // So long ago.
+  const old = new Date(Date.now() - 100 * 24 * HOUR);
+  const cruft = (await fs.readdir(path.join(objects, "pack"))).find((name) => name.endsWith(".mtimes"));
+  assert.ok(cruft !== undefined);
+  await fs.rm(path.join(objects, "pack", cruft));
+  for (const name of await packs()) await fs.utimes(path.join(objects, "pack", name), old, old);
+  await push("five");
+  await eventually("their end", async () => !(await isThere(left[0]!)));
+});
+
 test("what packs a repository ends with the hub, and so does all that it started", async (t) => {
   const hub = await startTestHub(t);
   const work = await workTree(t, hub);

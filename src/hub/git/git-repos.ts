@@ -39,6 +39,8 @@ interface Ends {
 
 /** Longest push, as git counts it. */
 const MAX_PUSH_BYTES = 2 * 2 ** 30;
+/** What no branch or tag leads to any more may be deployed for so long. */
+const UNREACHABLE_UNTIL = "90.days.ago";
 const UNBORN = ".unborn-";
 const SILENT = "git ended on the hub without a word";
 
@@ -339,7 +341,9 @@ export class GitRepos {
       "receive.denyDeleteCurrent": "ignore",
       "receive.autogc": "false",
       "gc.autoDetach": "false",
-      "gc.pruneExpire": "never",
+      // Else each of them becomes a file of its own, and every push from then on finds too many of these.
+      "gc.cruftPacks": "true",
+      "gc.pruneExpire": UNREACHABLE_UNTIL,
       "core.fsync": "committed,reference",
       "uploadpack.allowAnySHA1InWant": "true",
       "safe.directory": "*",
