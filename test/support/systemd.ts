@@ -44,12 +44,12 @@ mount -t sysfs -o ro none sys
 mount -t cgroup2 none sys/fs/cgroup
 mount -t tmpfs -o mode=755 none run
 mount -t tmpfs -o mode=1777 none tmp
-for path do mkdir -p ".$path"; mount --bind "$path" ".$path"; mount -o remount,bind,ro ".$path"; done
 mount -t tmpfs -o mode=755 none dev
 mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666 none dev/pts
 mount -t tmpfs -o mode=1777 none dev/shm
 for name in null zero full random urandom tty; do : > dev/$name; mount --bind /dev/$name dev/$name; done
+for path do mkdir -p ".$path"; mount --bind "$path" ".$path"; mount -o remount,bind,ro ".$path"; done
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 mkdir -p mnt/old
@@ -193,16 +193,24 @@ export class Systemd implements AsyncDisposable {
     await fs.copyFile("/usr/lib/os-release", at("etc/os-release"));
     // Without an id it would be a first boot, which enables whatever there is.
     await fs.writeFile(at("etc/machine-id"), `${randomUUID().replaceAll("-", "")}\n`);
-    const own = at("etc/systemd/system");
-    await fs.symlink("/lib/systemd/system/multi-user.target", path.join(own, "default.target"));
+    await fs.symlink("/lib/systemd/system/multi-user.target", at("etc/systemd/system/default.target"));
     for (const target of STARTED_BY)
-      for (const unit of await fs.readdir(`/lib/systemd/system/${target}.target.wants`).catch(() => []))
-        if (!NEEDED.test(unit)) await fs.symlink("/dev/null", path.join(own, unit)).catch(() => undefined);
+      await this.#mask("system", await namesIn(`/lib/systemd/system/${target}.target.wants`));
+    await this.#mask("system-generators", await namesIn("/lib/systemd/system-generators")); // most of a boot's time
+  }
+
+  async #mask(folder: string, names: readonly string[]): Promise<void> {
+    const dir = path.join(this.root, "etc/systemd", folder);
+    await fs.mkdir(dir, { recursive: true });
+    const unneeded = new Set(names).difference(new Set(await fs.readdir(dir)));
+    for (const name of unneeded) if (!NEEDED.test(name)) await fs.symlink("/dev/null", path.join(dir, name));
   }
 }
 
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const IN_ROOT = 'cd / && exec "$@"';
+
+const namesIn = async (dir: string): Promise<readonly string[]> => await fs.readdir(dir).catch(() => []);
 
 const isLink = (file: string): boolean =>
   lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() === true;
