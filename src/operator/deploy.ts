@@ -9,7 +9,8 @@ import { besideFor, refuseKeepOld } from "./beside.ts";
 import { tellRelease } from "./events.ts";
 import { refuseUnfitting } from "./forecast.ts";
 import { APPLY_WITHIN_MS, readLine, selectorOf, type Line } from "./order.ts";
-import { knownNodes, selectNodes, type KnownNode } from "./nodes.ts";
+import { knownNodes, membersAndFormer, selectNodes, tellFormer, type KnownNode } from "./nodes.ts";
+import type { FormerNode } from "./node-identity.ts";
 import { tellNowhere } from "./nowhere.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
@@ -73,9 +74,11 @@ async function orderOf(
   options: DeployOptions,
 ): Promise<PublishedOrder> {
   await deliverEarlier(operator, target.app, options);
-  const { line, known } = await (isFresh(operator, asked) ? asked : askNow(operator, target.app, options))
-    .answer;
+  const { line, known, former } = await (
+    isFresh(operator, asked) ? asked : askNow(operator, target.app, options)
+  ).answer;
   const { selector, implied } = selectorFor(options.selector, target.manifest, line);
+  if (options.selector === null) tellFormer(former, options.tell);
   const selected = selectNodes(known, selector);
   const { nodes } = selected;
   // Who names nodes knows that they are some.
@@ -101,6 +104,7 @@ async function orderOf(
 interface Situation {
   readonly line: Line;
   readonly known: readonly KnownNode[];
+  readonly former: readonly FormerNode[];
 }
 
 interface Question {
@@ -111,8 +115,12 @@ interface Question {
 }
 
 function askNow(operator: Operator, app: string, { env, signal }: DeployOptions): Question {
-  const both = Promise.all([readLine(operator, app, env, signal), knownNodes(operator, signal)]);
-  return { app, at: operator.clock.now(), answer: both.then(([line, known]) => ({ line, known })) };
+  const both = Promise.all([readLine(operator, app, env, signal), membersAndFormer(operator, signal)]);
+  return {
+    app,
+    at: operator.clock.now(),
+    answer: both.then(([line, { members, former }]) => ({ line, known: members, former })),
+  };
 }
 
 /** Asks while the release is still being found or made, where nothing of an earlier command comes first. */

@@ -14,7 +14,9 @@ import { signerFor } from "./here.ts";
 import { membersAndFormer, invite, knownNodes, labelNode, removeNode } from "./nodes.ts";
 import { openOperator, type Operator } from "./operator.ts";
 import { readLine } from "./order.ts";
+import { planDeploy } from "./plan.ts";
 import { findRelease } from "./release.ts";
+import { stage } from "./stage.ts";
 import { steer } from "./steer.ts";
 import { statusOf } from "./views.ts";
 
@@ -73,6 +75,20 @@ test("what an operator signed whom the charter has dropped is read, told, and fo
       invitedBy,
     ]);
   assert.deepEqual(await former(), [["n2", "bob"]]);
+  const warned = async (selector: string | null): Promise<unknown> => {
+    events.length = 0;
+    await planDeploy(operator, options({ from, selector }));
+    return events.flatMap((event) => (event.type === "warning" ? [event.text] : []));
+  };
+  assert.deepEqual(await warned("n1"), []);
+  assert.deepEqual(await warned(null), [
+    "n2 is told nothing: it is no member any more, since the charter dropped who had let it in (bob). See skein node ls.",
+  ]);
+  const placing = { ...options({ app: "shop" }), full: false, throughCache: false, withinMs: 60_000 };
+  await assert.rejects(stage(operator, placing), {
+    code: "DOC_UNSIGNED",
+    message: /^shop@[0-9a-f]{8} was signed by bob, whom the charter has dropped since$/,
+  });
   await removeNode(operator, "n2", signal);
   assert.deepEqual(await former(), []);
   const again = { name: "n2", labels: {}, validMs: 60_000, replace: null };

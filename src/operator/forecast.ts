@@ -32,14 +32,19 @@ export interface ForecastWish {
   readonly nodes: readonly KnownNode[];
 }
 
-/** Asks the present ones of these nodes; who does not answer, or cannot tell, is not in the map. By node name. */
+/**
+ * Asks the present ones of these nodes; who does not answer, or cannot tell, is not in the map. By node name. Of what
+ * nobody vouches for any more none can tell.
+ */
 export async function forecast(
   operator: Operator,
   { app, env, release, nodes }: ForecastWish,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, Forecast>> {
-  const document = JSON.stringify(await documentOf(operator, app, release, signal));
-  const wish = { kind: "forecast", app, env, args: { release, document }, nodes, validMs: FORECAST_MS };
+  const { document, droppedBuilder } = await documentOf(operator, app, release, signal);
+  if (droppedBuilder !== undefined) return new Map();
+  const args = { release, document: JSON.stringify(document) };
+  const wish = { kind: "forecast", app, env, args, nodes, validMs: FORECAST_MS };
   const found = new Map<string, Forecast>();
   for (const { node, outcome, lines } of await ask(operator, wish, signal)) {
     const line = lines.find(({ type }) => type === "forecast");

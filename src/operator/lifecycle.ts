@@ -17,7 +17,7 @@ import {
   type HeldOrder,
   type Intent,
 } from "./order.ts";
-import { knownNodes, selectNodes } from "./nodes.ts";
+import { membersAndFormer, selectNodes, tellFormer } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { findRelease } from "./release.ts";
@@ -61,7 +61,8 @@ async function orderChanged(
   await deliverEarlier(operator, app, options);
   const line = await readLine(operator, app, env, signal);
   const newest = headOf(line);
-  const known = await knownNodes(operator, signal);
+  const { members: known, former } = await membersAndFormer(operator, signal);
+  if (options.selector === null) tellFormer(former, tell);
   const { selector } = selectNodes(known, options.selector ?? selectorOf(line) ?? newest.order.selector);
   const base = orderFor(line, selector) ?? newest;
   const named = options.release === null ? null : await releaseNamed(operator, app, options.release, signal);

@@ -13,8 +13,10 @@ import { signerFromSeed } from "../trust/keys.ts";
 import { select } from "../trust/selection.ts";
 import { formatTicketLine } from "../trust/ticket-line.ts";
 import { announce, type Deed } from "./dry-run.ts";
+import type { Tell } from "./events.ts";
 import { keepDocuments, readDocuments } from "./kept-documents.ts";
 import { formerNode, identityIn, type FormerNode } from "./node-identity.ts";
+import { namesOf } from "./names-of.ts";
 import type { Operator } from "./operator.ts";
 import { shown } from "./shown.ts";
 
@@ -32,7 +34,7 @@ export const isHere = ({ present, duplicate }: Pick<NodeView, "present" | "dupli
  * machine saw signed and the hub does not show any more, its store being set back, it is told again.
  * @throws SkeinError when a node's documents do not prove what the hub says
  */
-export async function knownNodes(operator: Operator, signal: AbortSignal): Promise<KnownNode[]> {
+export async function knownNodes(operator: Operator, signal: AbortSignal): Promise<readonly KnownNode[]> {
   return await membersOf(operator, (await operator.client.nodes(signal)).nodes, signal);
 }
 
@@ -45,6 +47,19 @@ export async function membersAndFormer(
   const members = await membersOf(operator, nodes, signal);
   const former = await fewAtOnce(unvouched, (node) => formerNode(operator, node, signal));
   return { members, former: former.filter((node) => node !== undefined) };
+}
+
+/** Who orders something for all hears whom it does not reach: those run on, and nobody sees it where members are shown. */
+export function tellFormer(former: readonly FormerNode[], tell: Tell): void {
+  if (former.length === 0) return;
+  const names = namesOf(former.map(({ identity }) => identity.name));
+  const by = namesOf([...new Set(former.map(({ invitedBy }) => invitedBy))]);
+  const [are, theyAre, them] =
+    former.length === 1 ? ["is", "it is no member", "it"] : ["are", "they are no members", "them"];
+  tell({
+    type: "warning",
+    text: `${names} ${are} told nothing: ${theyAre} any more, since the charter dropped who had let ${them} in (${by}). See skein node ls.`,
+  });
 }
 
 async function membersOf(

@@ -179,14 +179,14 @@ async function earlier(
     refuseOtherBuild(operator, app, commit, id, signal),
   ]);
   // What somebody signed who was dropped since is signed anew: no node begins it else.
-  return same === undefined || upheldRelease(operator, app, same.release).droppedBuilder !== undefined
+  return same === undefined || readShown(operator, app, same.release).droppedBuilder !== undefined
     ? undefined
     : same;
 }
 
 function treeOf(operator: Operator, view: ReleaseView | undefined): PublishedTree | null {
   if (view === undefined) return null;
-  const { tree, rows, since } = upheldRelease(operator, view.app, view.release).opened.body;
+  const { tree, rows, since } = readShown(operator, view.app, view.release).release;
   return { tree, rows, since };
 }
 
@@ -244,48 +244,40 @@ export async function findRelease(
   if (named !== app || !/^[0-9a-f]{4,64}$/.test(id)) return undefined;
   const view = await releaseIfThere(operator, app, id, signal);
   if (view === undefined) return undefined;
-  const { opened, ...dropped } = upheldRelease(operator, app, view.release);
-  if (opened.body.app !== app || opened.id !== view.id) {
-    throw new SkeinError("ORDER_UNKNOWN_RELEASE", `the hub shows another release for ${version}`, {
-      data: { asked: version, found: opened.id },
-    });
-  }
-  return { id: opened.id, release: opened.body, ...dropped };
+  const found = readShown(operator, app, view.release);
+  if (found.release.app === app && found.id === view.id) return found;
+  throw new SkeinError("ORDER_UNKNOWN_RELEASE", `the hub shows another release for ${version}`, {
+    data: { asked: version, found: found.id },
+  });
 }
 
-function upheldRelease(
-  operator: Operator,
-  app: string,
-  release: Envelope,
-): Pick<FoundRelease, "droppedBuilder"> & { readonly opened: ReturnType<typeof openRelease> } {
+/** @throws SkeinError DOC_UNSIGNED and the like where nobody signed it who may, or ever might, build the app */
+export function readShown(operator: Operator, app: string, document: Envelope): FoundRelease {
   const chain = chainOf(operator);
   const now = operator.clock.now();
   const upheld = shown(`a release of ${app}`, () =>
-    underChain(chain, (charter) => openRelease(charter, release, now)),
+    underChain(chain, (charter) => openRelease(charter, document, now)),
   );
+  const { id, body: release } = upheld.opened;
   const dropped = droppedSigners(chain, upheld);
-  return { opened: upheld.opened, ...(dropped === null ? {} : { droppedBuilder: dropped }) };
+  return { id, release, ...(dropped === null ? {} : { droppedBuilder: dropped }) };
 }
 
-/** @throws SkeinError DOC_UNSIGNED and the like where nobody who may build the app signed it */
-export const readShown = ({ charter, clock }: Operator, app: string, release: Envelope) =>
-  shown(`a release of ${app}`, () => openRelease(charter, release, clock.now()));
-
-/** The document that the nodes will check, checked here first. */
+/** The document that the nodes will check, checked here first. Those that lack one by a dropped builder do not take it. */
 export async function documentOf(
   operator: Operator,
   app: string,
   id: ReleaseId,
   signal: AbortSignal,
-): Promise<Envelope> {
-  const { release } = await operator.client.release(id, app, signal);
-  const opened = readShown(operator, app, release);
-  if (opened.id === id && opened.body.app === app) return release;
+): Promise<Pick<FoundRelease, "droppedBuilder"> & { readonly document: Envelope }> {
+  const { release: document } = await operator.client.release(id, app, signal);
+  const { id: found, release, ...dropped } = readShown(operator, app, document);
+  if (found === id && release.app === app) return { document, ...dropped };
   throw new SkeinError(
     "ORDER_UNKNOWN_RELEASE",
     `the hub shows another release for ${shortRelease(app, id)}`,
     {
-      data: { asked: id, found: opened.id },
+      data: { asked: id, found },
     },
   );
 }

@@ -73,7 +73,7 @@ const releaseOr = (made: FoundRelease | undefined, commit: Version): Version =>
   made === undefined || isDropped(made) ? commit : { kind: "release", found: made };
 
 /** @throws SkeinError DOC_UNSIGNED, as nodes that lack it would say */
-function refuseDropped({ id, release, droppedBuilder }: FoundRelease, version: string): void {
+export function refuseDropped({ id, release, droppedBuilder }: FoundRelease, version: string): void {
   if (droppedBuilder === undefined) return;
   const { app, commit } = release;
   const again =

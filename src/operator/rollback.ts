@@ -5,7 +5,7 @@ import { afterRestore } from "./after-restore.ts";
 import { refuseAloneBeside } from "./beside.ts";
 import { APPLY_WITHIN_MS, headOf, orderFor, readLine, selectorOf, type Line } from "./order.ts";
 import { releaseNamed, type LifecycleOptions } from "./lifecycle.ts";
-import { knownNodes, selectNodes } from "./nodes.ts";
+import { membersAndFormer, selectNodes, tellFormer } from "./nodes.ts";
 import type { Operator } from "./operator.ts";
 import { publishOrder, type PublishedOrder } from "./publish-order.ts";
 import { deliverEarlier } from "./sent.ts";
@@ -25,7 +25,8 @@ async function goBack(operator: Operator, options: LifecycleOptions): Promise<Pu
   const line = await readLine(operator, app, env, signal);
   const target = await rollbackTarget(operator, line, options);
   const { order: newest } = headOf(line);
-  const known = await knownNodes(operator, signal);
+  const { members: known, former } = await membersAndFormer(operator, signal);
+  if (options.selector === null) tellFormer(former, tell);
   const { selector } = selectNodes(known, options.selector ?? selectorOf(line) ?? newest.selector);
   const now = (orderFor(line, selector) ?? headOf(line)).order;
   const beside = now.beside.filter((id) => id !== target);

@@ -11,6 +11,7 @@ import { readLine, refuseUnauthorised } from "./order.ts";
 import type { Operator } from "./operator.ts";
 import { documentOf, readShown } from "./release.ts";
 import { manifestOfRelease } from "./release-manifest.ts";
+import { refuseDropped } from "./resolve.ts";
 import { readManifest, type Origin } from "./source.ts";
 
 /** How long nodes that are away may come and get it, in ms. */
@@ -60,7 +61,7 @@ export async function stage(operator: Operator, options: StageOptions): Promise<
   const args = { release, ...flagsOf(options) };
   const wish = { kind: "stage", app, env, args, nodes, validMs: options.withinMs };
   announce(operator, () => deedOf(wish));
-  const document = JSON.stringify(await asked);
+  const document = JSON.stringify((await asked).document);
   const ended = await follow(operator, { ...wish, args: { ...args, document } }, options);
   const rows = nodes.map(({ identity }) => ended.get(identity.name) ?? later(identity.name));
   const failed = rows.filter(({ outcome }) => outcome === "failed");
@@ -121,10 +122,12 @@ async function latestRelease(
 ): Promise<StageTarget | undefined> {
   const [view] = await operator.client.releases({ app, limit: 1 }, signal);
   if (view === undefined) return undefined;
-  const { id, body } = readShown(operator, app, view.release);
-  if (body.app !== app) return undefined;
-  const manifest = await manifestOfRelease({ id, release: body }, { depot, env, signal });
-  return { app, release: id, manifest, commit: body.commit };
+  const found = readShown(operator, app, view.release);
+  const { id, release } = found;
+  if (release.app !== app) return undefined;
+  refuseDropped(found, id.slice(0, 8));
+  const manifest = await manifestOfRelease(found, { depot, env, signal });
+  return { app, release: id, manifest, commit: release.commit };
 }
 
 /** Listens until every node that is present has ended; the command itself stays. */
