@@ -2,7 +2,6 @@
  * A hub: one process that keeps the cluster's documents, paces rollouts and relays. It holds no authority: whatever it
  * serves, nodes and operators verify themselves. Stopping it at any moment loses nothing that it answered for.
  */
-import { once } from "node:events";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
@@ -10,9 +9,10 @@ import type { HubInfo } from "../api/schemas.ts";
 import type { ReceivingDepot } from "../depot/depot.ts";
 import { Traffic, type TrafficLimits } from "../depot/traffic/traffic.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
-import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors.ts";
 import { runningClock } from "../lib/own-time.ts";
 import type { Digest } from "../lib/ids.ts";
+import { listening } from "../lib/listening.ts";
 import type { Log } from "../lib/log.ts";
 import type { Paths } from "../lib/paths.ts";
 import type { Store } from "../store/store.ts";
@@ -314,14 +314,7 @@ async function serve(
   server.setTimeout(SOCKET_IDLE_MS);
   // Longer than clients keep an idle connection (50 s): else a request could be sent into one that just ended.
   server.keepAliveTimeout = 65_000;
-  server.listen(options.listen.port, options.listen.host);
-  try {
-    await once(server, "listening");
-  } catch (err) {
-    const where = `${options.listen.host}:${options.listen.port}`;
-    const code = errnoOf(err) === "EADDRINUSE" ? "PORT_TAKEN" : "IO";
-    throw new SkeinError(code, `cannot listen on ${where}: ${errnoOf(err) ?? "refused"}`, { cause: err });
-  }
+  await listening("the hub", server, options.listen);
   return (server.address() as AddressInfo).port;
 }
 

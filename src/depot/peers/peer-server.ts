@@ -2,14 +2,14 @@
  * Gives pieces of blobs to other nodes of the cluster. Whoever asks is known by the key of its connection; only names
  * of blobs can be asked for, and only what a cache may hold is given.
  */
-import { once } from "node:events";
 import type http from "node:http";
 import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { ERROR_CODES } from "../../lib/error-codes.ts";
-import { errnoOf, isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
+import { listening } from "../../lib/listening.ts";
 import { keyIdOf } from "../../trust/keys.ts";
 import { peerKey, serverTlsOptions, type TlsIdentity } from "../../trust/tls.ts";
 import { checkBlobName } from "../blob-name.ts";
@@ -56,13 +56,7 @@ export async function servePeers(options: PeerServerOptions): Promise<PeerServer
   server.headersTimeout = HEADERS_MS;
   server.keepAliveTimeout = IDLE_MS;
   server.setTimeout(IDLE_MS + GIVE_MS);
-  server.listen(options.port, options.host);
-  try {
-    await once(server, "listening");
-  } catch (err) {
-    const code = errnoOf(err) === "EADDRINUSE" ? "PORT_TAKEN" : "IO";
-    throw new SkeinError(code, `peers cannot be served on ${options.host}:${options.port}`, { cause: err });
-  }
+  await listening("what serves peers", server, options);
   server.unref();
   return {
     port: (server.address() as AddressInfo).port,

@@ -1,0 +1,28 @@
+import { once } from "node:events";
+import type net from "node:net";
+import { errnoOf, SkeinError } from "./errors.ts";
+
+/**
+ * Resolves when the server listens.
+ * @param what who listens, for the message
+ * @throws SkeinError PORT_TAKEN, IO
+ */
+export async function listening(
+  what: string,
+  server: net.Server,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<void> {
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (err) {
+    const errno = errnoOf(err);
+    throw new SkeinError(
+      errno === "EADDRINUSE" ? "PORT_TAKEN" : "IO",
+      `${what} cannot listen on ${host}:${port}: ${errno ?? "refused"}`,
+      { cause: err, ...(errno === "EADDRNOTAVAIL" ? NO_ADDRESS : {}) },
+    );
+  }
+}
+
+const NO_ADDRESS = { hint: "This machine has no such address, or not yet: ip address shows what it has." };
