@@ -1,42 +1,31 @@
 /** A real systemd for tests, as root: PID 1 of namespaces of its own, over a root file system of its own. */
+import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { existsSync, lstatSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, readFileSync, rmdirSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { eventually } from "../../src/lib/eventually.fixture.ts";
-import { ended, type Processes, signalQuietly } from "./processes.ts";
+import { ended, type Processes } from "./processes.ts";
 
 const run = promisify(execFile);
 
 const SYSTEMD = "/lib/systemd/systemd";
 const SPACES = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child", "--propagation", "private"];
-const PROBE =
-  'mount -t tmpfs none /mnt && mkdir /mnt/c && mount -t cgroup2 none /mnt/c && rmdir "$(mktemp -d /mnt/c/XXXXXX)"';
+const PROBE = "mount -t tmpfs none /mnt && mount -t cgroup2 none /mnt";
 /** Control groups outlive a test that is killed: the pid in their names says whose they are. */
 const GROUP = "skein-systemd-";
-/** Removes a control group that has no processes, and what others left. */
-const DROP = `mount -t cgroup2 none "$0"
-for group in "$0"/${GROUP}*; do
-  pid=\${group#"$0"/${GROUP}}
-  [ "$group" = "$0/$1" ] || [ ! -e "/proc/\${pid%%-*}" ] || continue
-  find "$group" -depth -type d -exec rmdir {} + 2>/dev/null
-done
-[ ! -e "$0/$1" ]`;
 /**
  * What systemd expects of whoever starts it as a container's. All that belongs to the machine as a whole is read-only:
- * it would raise limits of the kernel's, and look for devices.
+ * it would raise limits of the kernel's, and look for devices. cgroup2 is mounted only in a namespace of its own, where
+ * the options that the machine mounted it with stay as they are.
  */
-const BOOT = `cd "$0"
-mount --bind . .
-cd "$0"
-mount -t cgroup2 none sys
-mkdir "sys/$GROUP"
-echo 0 > "sys/$GROUP/cgroup.procs"
-umount sys
+const BOOT = `echo 0 > "$GROUP/cgroup.procs"
 exec unshare --cgroup sh -ec "$BELOW" "$0" "$@"`;
 const BELOW = `cd "$0"
+mount --bind . .
+cd "$0"
 mount -t proc none proc
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
@@ -64,9 +53,25 @@ const ETC = ["passwd", "group", "nsswitch.conf", "ld.so.cache", "hosts"];
 /** For `skip` of a test. In CI nothing may be missing. */
 export function noSystemd(file: string): string | false {
   if (process.env["CI"] !== undefined) return false;
-  if (existsSync(SYSTEMD) && spawnSync("unshare", [...SPACES, "--cgroup", "sh", "-ec", PROBE]).status === 0)
-    return false;
+  const hasSpaces = (): boolean =>
+    spawnSync("unshare", [...SPACES, "--cgroup", "sh", "-c", PROBE]).status === 0;
+  if (existsSync(SYSTEMD) && canGroup() && hasSpaces()) return false;
   return `needs root, cgroup2 and systemd: sudo apt-get install -y systemd; sudo npm test -- ${file}`;
+}
+
+function canGroup(): boolean {
+  try {
+    rmdirSync(mkdtempSync(path.join(groups(), GROUP)));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Where the machine has cgroup2. */
+function groups(): string {
+  const [, dir] = /^\S+ (\S+) cgroup2 /m.exec(readFileSync("/proc/self/mounts", "utf8")) ?? [];
+  return dir ?? assert.fail("cgroup2 is not mounted");
 }
 
 export interface SystemdOptions {
@@ -87,11 +92,12 @@ export class Systemd implements AsyncDisposable {
   readonly root: string;
   readonly #options: SystemdOptions;
   readonly #shows: readonly string[];
-  readonly #group = `${GROUP}${process.pid}-${randomUUID().slice(0, 8)}`;
+  readonly #group = path.join(groups(), `${GROUP}${process.pid}-${randomUUID().slice(0, 8)}`);
   #child: ChildProcess | undefined;
   #init = 0;
 
   static async make(options: SystemdOptions): Promise<Systemd> {
+    await removeLeft();
     const machine = new Systemd(options);
     await machine.#install();
     return machine;
@@ -108,6 +114,7 @@ export class Systemd implements AsyncDisposable {
   async boot(): Promise<void> {
     const { dir, processes, signal } = this.#options;
     const env = { PATH, BELOW, GROUP: this.#group };
+    await fs.mkdir(this.#group);
     const words = [...SPACES, "sh", "-ec", BOOT, this.root, ...this.#shows];
     this.#child = processes.start("unshare", words, { cwd: dir, env, log: path.join(dir, "systemd.log") });
     const pid = this.#child.pid ?? 0;
@@ -139,7 +146,7 @@ export class Systemd implements AsyncDisposable {
 
   /** Pulls its plug: every process ends at once. */
   async powerOff(): Promise<void> {
-    signalQuietly(this.#init, "SIGKILL"); // the end of its PID 1 is the end of all of them
+    this.#child?.kill("SIGKILL"); // with it goes its PID 1, and with that all of them
     await this.#hasEnded();
   }
 
@@ -159,17 +166,7 @@ export class Systemd implements AsyncDisposable {
     if (this.#child === undefined) return;
     await ended(this.#child);
     this.#child = undefined;
-    const drop = [
-      "--mount",
-      "--propagation",
-      "private",
-      "sh",
-      "-c",
-      DROP,
-      path.join(this.root, "sys"),
-      this.#group,
-    ];
-    await eventually("its control groups are gone", async () => await run("unshare", drop));
+    await eventually("its control groups are gone", async () => await removeGroup(this.#group));
   }
 
   async #install(): Promise<void> {
@@ -211,6 +208,22 @@ const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const IN_ROOT = 'cd / && exec "$@"';
 
 const namesIn = async (dir: string): Promise<readonly string[]> => await fs.readdir(dir).catch(() => []);
+
+/** @throws where a process is in it */
+async function removeGroup(group: string): Promise<true> {
+  for (const entry of await fs.readdir(group, { withFileTypes: true }))
+    if (entry.isDirectory()) await removeGroup(path.join(group, entry.name));
+  await fs.rmdir(group);
+  return true;
+}
+
+async function removeLeft(): Promise<void> {
+  for (const name of await namesIn(groups())) {
+    const [, pid] = /^skein-systemd-(\d+)-/.exec(name) ?? [];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      await removeGroup(path.join(groups(), name)).catch(() => undefined);
+  }
+}
 
 const isLink = (file: string): boolean =>
   lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() === true;
