@@ -15,3 +15,10 @@ export const ARCHIVE_LIMITS: ArchiveLimits = {
   totalBytes: 2 ** 31,
   ratio: 200,
 };
+
+/** What a folder may hold, an archive of it may not. */
+export const UNPACKED = "Unpack it and deploy the folder: there a file may have 10 GiB.";
+
+/** As a message says a bound. */
+export const sizeText = (bytes: number): string =>
+  bytes % 2 ** 30 === 0 ? `${bytes / 2 ** 30} GiB` : `${bytes} bytes`;

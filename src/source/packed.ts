@@ -6,7 +6,7 @@ import { asSkeinError } from "../lib/files.ts";
 import { arrange } from "../release/tree/arrange.ts";
 import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
 import { stampOf } from "./directory.ts";
-import { ARCHIVE_LIMITS, type ArchiveLimits } from "./limits.ts";
+import { ARCHIVE_LIMITS, sizeText, UNPACKED, type ArchiveLimits } from "./limits.ts";
 import { refuse } from "./refuse.ts";
 import { Spool } from "./spool.ts";
 import { BLOCK, beginsAsTar } from "./tar-header.ts";
@@ -121,6 +121,7 @@ async function* inflated(
   const input = fs.createReadStream(file, { signal, highWaterMark: READ_BYTES });
   const gunzip = createGunzip();
   input.on("error", (err) => gunzip.destroy(err));
+  const most = limits.totalBytes + limits.entries * 2 * BLOCK;
   let out = 0;
   try {
     for await (const piece of input.pipe(gunzip)) {
@@ -128,9 +129,8 @@ async function* inflated(
       const isBomb = out > FREE_BYTES && out > input.bytesRead * limits.ratio;
       if (isBomb)
         throw refuse("ARCHIVE_REFUSED", name, `it inflates to more than ${limits.ratio} times its size`);
-      if (out > limits.totalBytes + limits.entries * 2 * BLOCK) {
-        throw refuse("ARCHIVE_REFUSED", name, "it inflates too far");
-      }
+      if (out > most)
+        throw refuse("ARCHIVE_REFUSED", name, `it inflates to more than ${sizeText(most)}`, UNPACKED);
       yield piece as Buffer;
     }
   } catch (err) {

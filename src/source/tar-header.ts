@@ -1,6 +1,8 @@
+import { UNPACKED } from "./limits.ts";
 import { refuse } from "./refuse.ts";
 
 export const BLOCK = 512;
+const SIZE_AT = 124;
 
 /** A tar header as it stands, its checksum proved. */
 export interface TarHeader {
@@ -25,12 +27,20 @@ export function parseHeader(block: Buffer): TarHeader {
   const start = textBytes(block, 0, 100);
   const at = start.length === 0 ? "(header)" : start.toString("utf8");
   if (!hasRightSum(block)) throw refuse("ARCHIVE_REFUSED", at, "its header is damaged");
+  // Its first bit says so, and GNU tar sets it from 8 GiB on.
+  if (((block[SIZE_AT] ?? 0) & 0x80) !== 0)
+    throw refuse(
+      "ARCHIVE_REFUSED",
+      at,
+      "its size is written in binary, as that of a file over 8 GiB",
+      UNPACKED,
+    );
   const isUstar = block.toString("latin1", 257, 263) === "ustar\0";
   return {
     at,
     type: block.toString("latin1", 156, 157),
     mode: octal(block, 100, 108, at, "mode"),
-    size: octal(block, 124, 136, at, "size"),
+    size: octal(block, SIZE_AT, 136, at, "size"),
     name: () => {
       const prefix = isUstar ? text(block, 345, 500) : "";
       return prefix === "" ? text(block, 0, 100) : `${prefix}/${text(block, 0, 100)}`;

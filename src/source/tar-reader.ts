@@ -1,5 +1,6 @@
+import type { SkeinError } from "../lib/errors.ts";
 import type { SourceEntry } from "../release/tree/tree-source.ts";
-import type { ArchiveLimits } from "./limits.ts";
+import { sizeText, UNPACKED, type ArchiveLimits } from "./limits.ts";
 import { parsePax, type Pax } from "./pax.ts";
 import { refuse } from "./refuse.ts";
 import type { Spool } from "./spool.ts";
@@ -85,14 +86,16 @@ export class TarReader {
     }
     if (this.#zeroBlocks > 0) throw refuse("ARCHIVE_REFUSED", "(archive)", "something stands after its end");
     const header = parseHeader(block);
-    if (header.size > this.#limits.fileBytes) throw refuse("ARCHIVE_REFUSED", header.at, "it is too large");
+    const { fileBytes } = this.#limits;
+    if (header.size > fileBytes) throw tooLarge(header.at, `it is over ${sizeText(fileBytes)}`);
     if ("xgLK".includes(header.type)) this.#beginMeta(header);
     else this.#entry(header);
   }
 
   #beginMeta(header: TarHeader): void {
     this.#metaBytes += header.size;
-    if (this.#metaBytes > MAX_META) throw refuse("ARCHIVE_REFUSED", header.at, "its headers are too long");
+    if (this.#metaBytes > MAX_META)
+      throw refuse("ARCHIVE_REFUSED", header.at, `its headers are over ${MAX_META} bytes`);
     this.#meta = { type: header.type, pieces: [] };
     this.#expect(header.size);
   }
@@ -131,7 +134,7 @@ export class TarReader {
     const isRoot = path === "" || path === ".";
     if (isRoot && type === "5") return;
     if (this.entries.length >= this.#limits.entries) {
-      throw refuse("ARCHIVE_REFUSED", path, `the archive has more than ${this.#limits.entries} entries`);
+      throw tooLarge(path, `the archive has more than ${this.#limits.entries} entries`);
     }
     this.entries.push(this.#toEntry({ ...header, type }, path, () => link ?? header.link()));
   }
@@ -176,10 +179,14 @@ export class TarReader {
 
   #count(bytes: number, path: string): void {
     this.#total += bytes;
-    if (this.#total > this.#limits.totalBytes)
-      throw refuse("ARCHIVE_REFUSED", path, "the archive is too large");
+    const { totalBytes } = this.#limits;
+    if (this.#total > totalBytes)
+      throw tooLarge(path, `the archive's files are over ${sizeText(totalBytes)}`);
   }
 }
+
+const tooLarge = (path: string, reason: string): SkeinError =>
+  refuse("ARCHIVE_REFUSED", path, reason, UNPACKED);
 
 /** Archives from before there were types tell a folder by its name. */
 function typeOf({ type, size }: TarHeader, name: string): string {
