@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import test from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { rotate } from "./log-file.ts";
+import { openLog, rotate } from "./log-file.ts";
 
 test("a log that its writer stretches without writing is not copied hole by hole", (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
@@ -34,4 +34,18 @@ test("a log a little over its bound is kept whole", (t) => {
   assert.equal(fs.readFileSync(`${log.file}.1`, "utf8"), "three three\n");
   assert.equal(fs.readFileSync(`${log.file}.2`, "utf8"), "two two two\n");
   assert.equal(fs.existsSync(`${log.file}.3`), false);
+});
+
+test("of an instance that ends before anybody looks, however often, the log stays within its bounds", (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sk-"));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
+  const log = { file: path.join(dir, "web.log"), maxBytes: 1000, keep: 2 };
+  for (let life = 0; life < 20; life++) {
+    const fd = openLog(log);
+    fs.writeSync(fd, "x".repeat(600));
+    fs.closeSync(fd);
+  }
+  const sizes = fs.readdirSync(dir).map((name) => fs.statSync(path.join(dir, name)).size);
+  assert.equal(sizes.length, 3);
+  assert.ok(Math.max(...sizes) <= 1600, sizes.join());
 });

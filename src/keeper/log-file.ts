@@ -18,6 +18,12 @@ const COPY_BYTES = 1024 * 1024;
 
 export function openLog(log: LogFile): number {
   fs.mkdirSync(path.dirname(log.file), { recursive: true, mode: 0o750 });
+  try {
+    // Who ends before anybody looks, again and again, would fill the disk.
+    rotate(log);
+  } catch {
+    // A longer log is no reason not to run.
+  }
   return fs.openSync(
     log.file,
     fs.constants.O_WRONLY | fs.constants.O_APPEND | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW,
