@@ -1,6 +1,7 @@
 /** All parts of a running hub, put together once. */
 import type { HubInfo } from "../api/schemas.ts";
 import type { Charters } from "./cluster/charters.ts";
+import type { Changes } from "./cluster/changes.ts";
 import type { CatchUp } from "./cluster/catch-up.ts";
 import type { Commands } from "./commands/commands.ts";
 import type { Core } from "./records/core.ts";
@@ -25,6 +26,7 @@ export interface Hub {
   readonly core: Core;
   readonly charters: Charters;
   readonly nodes: Nodes;
+  readonly changes: Changes;
   readonly reminders: Reminders;
   readonly presence: Presence;
   readonly peers: Peers;

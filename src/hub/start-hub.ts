@@ -42,6 +42,7 @@ import { Lanes } from "./records/lanes.ts";
 import { Layouts } from "./rollouts/layout.ts";
 import { Mirror } from "./records/mirror.ts";
 import { Nodes } from "./cluster/nodes.ts";
+import { forgetOld } from "./old-records.ts";
 import { Orders } from "./orders/orders.ts";
 import { Peers } from "./reporting/peers.ts";
 import { PortTable } from "./reporting/port-table.ts";
@@ -91,7 +92,7 @@ export interface HubOptions {
   readonly gits?: PlaceLimits;
   /** How often uploads that nobody goes on with are looked for, in ms. Default: an hour. */
   readonly uploadsSweptEachMs?: number;
-  /** How often the depot is looked through for what no kept release needs, in ms. Default: six hours. */
+  /** How often old records are looked for, and in the depot what no kept release needs, in ms. Default: six hours. */
   readonly depotCollectedEachMs?: number;
 }
 
@@ -132,7 +133,7 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
     );
     sweeping.unref();
     const collecting = setInterval(
-      () => void collectQuietly(hub),
+      () => void forgetOld(hub).then(async () => await collectQuietly(hub)),
       options.depotCollectedEachMs ?? DEPOT_COLLECTED_EACH_MS,
     );
     collecting.unref();
@@ -192,8 +193,7 @@ async function makeCore(options: HubOptions, stop: AbortController): Promise<Cor
 }
 
 async function assemble(core: Core, options: HubOptions): Promise<Hub> {
-  const charters = new Charters(core, options.pin);
-  await charters.begin(options.charters ?? []);
+  const charters = await chartersOf(core, options);
   const nodes = new Nodes(core, charters);
   const catchUp = new CatchUp(core, nodes);
   await catchUp.begin();
@@ -231,6 +231,7 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     core,
     charters,
     nodes,
+    changes,
     reminders: new Reminders(core, { charters, nodes, changes, catchUp }),
     presence,
     peers,
@@ -250,6 +251,12 @@ async function assemble(core: Core, options: HubOptions): Promise<Hub> {
     git: await GitRepos.open(path.join(core.paths.lib, "git"), core.log, options.gits),
     info: () => infoOf(core, charters, catchUp),
   };
+}
+
+async function chartersOf(core: Core, options: HubOptions): Promise<Charters> {
+  const charters = new Charters(core, options.pin);
+  await charters.begin(options.charters ?? []);
+  return charters;
 }
 
 async function lookAtDepot(core: Core, { current }: Charters): Promise<void> {

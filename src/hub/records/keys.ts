@@ -73,6 +73,7 @@ export const keys = {
   incarnation: "/meta/incarnation" as Key<string>,
   charters: "/charters/" as Key<Envelope>,
   charter: (version: number): Key<Envelope> => `/charters/${padded(version)}`,
+  tickets: "/tickets/" as Key<TicketRecord>,
   ticket: (digest: string): Key<TicketRecord> => `/tickets/${digest}`,
   /** Join key's id → digest of its ticket. */
   join: (kid: string): Key<Digest> => `/joins/${kid}`,
