@@ -30,6 +30,8 @@ export const markOf = (list: readonly ChunkRef[]): string =>
 
 /** Packs whose heads are read; more are not looked at, and their chunks are stored again. */
 export const MAX_HEADS = 512;
+/** Of chunks: with so many known, no more packs are looked at than the first. They take some 150 MiB. */
+const MOST_KNOWN = 1_000_000;
 const AT_ONCE = 8;
 
 /** Reads the heads of the depot's packs, `first` before others; heads are kept in `cacheDir`. */
@@ -38,6 +40,7 @@ export async function readCatalogue(
   first: readonly Digest[],
   cacheDir: string | null,
   signal: AbortSignal,
+  mostKnown = MOST_KNOWN,
 ): Promise<Catalogue> {
   const there = new Set<Digest>();
   for await (const name of depot.list("packs/", signal)) {
@@ -45,21 +48,33 @@ export async function readCatalogue(
     if (isDigest(id)) there.add(id);
   }
   const names = new Set(first.filter((id) => there.has(id)));
+  const before = new Set(names);
   for (const id of there) if (names.size < MAX_HEADS) names.add(id);
-  return await readHeads(depot, names, cacheDir, signal);
+  return await readHeads(
+    depot,
+    names,
+    cacheDir,
+    signal,
+    (id, { size }) => before.has(id) || size < mostKnown,
+  );
 }
 
-/** What these packs hold; those that cannot be read hold nothing. */
+/**
+ * What these packs hold; those that cannot be read hold nothing.
+ * @param isWanted asked of each in turn, with what is known by then. Default: all are
+ */
 export async function readHeads(
   depot: DepotReader,
   packs: Iterable<Digest>,
   cacheDir: string | null,
   signal: AbortSignal,
+  isWanted: (pack: Digest, known: Catalogue["chunks"]) => boolean = () => true,
 ): Promise<Catalogue> {
   const catalogue: Catalogue = { chunks: new Map(), lists: new Map() };
   const todo = [...packs];
   const work = async (): Promise<void> => {
     for (let id = todo.shift(); id !== undefined; id = todo.shift()) {
+      if (!isWanted(id, catalogue.chunks)) continue;
       const head = await headOf(depot, id, cacheDir, signal);
       if (head !== undefined) enter(catalogue, id, head);
     }
