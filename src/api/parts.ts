@@ -23,6 +23,15 @@ export const gate = z.enum(["hold", "go", "undo"]);
 /** `hold`: do not start yet. `go`: proceed. `undo`: go back to the order's fallback. */
 export type Gate = z.infer<typeof gate>;
 
+/** Of one report, which a hub takes whole or not at all: of more, what matters most is said. */
+export const MOST_REPORTED = {
+  heads: 2000,
+  receipts: 256,
+  instances: 2000,
+  apps: 1000,
+  progress: 256,
+} as const;
+
 /** Longest note of an app, and of an order's progress. The hub takes no longer one, and with it none of the report. */
 export const NOTE_CHARS = 120;
 export const PROGRESS_NOTE_CHARS = 1000;

@@ -13,6 +13,7 @@ import {
   instanceReport,
   keyId,
   labels,
+  MOST_REPORTED,
   nodeName,
   progress,
   releaseId,
@@ -276,13 +277,13 @@ export const report = z.strictObject({
   version: z.string().max(64),
   knows: z.array(z.string().max(32)).max(64),
   /** Every order that the node holds as head or standing; absent when the hub need not know. */
-  heads: z.array(reportedHead).max(2000).optional(),
+  heads: z.array(reportedHead).max(MOST_REPORTED.heads).optional(),
   /** What of the cluster's members the hub seems to have forgotten. */
   reminder: reminder.optional(),
-  receipts: z.array(envelope).max(256),
-  instances: z.array(instanceReport).max(2000),
-  apps: z.array(appOnNode).max(1000),
-  progress: z.array(progress).max(256),
+  receipts: z.array(envelope).max(MOST_REPORTED.receipts),
+  instances: z.array(instanceReport).max(MOST_REPORTED.instances),
+  apps: z.array(appOnNode).max(MOST_REPORTED.apps),
+  progress: z.array(progress).max(MOST_REPORTED.progress),
   /** So many bytes are free for releases at least. */
   roomBytes: z.number().min(0).optional(),
 });

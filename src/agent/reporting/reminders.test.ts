@@ -191,7 +191,7 @@ test("nothing is kept that no operator signed, and an older hub is told nothing"
   hub.says(await endOf(other, cluster.alice));
   await hear(withOld, { members: undefined });
   assert.equal(withOld.isDue(), false);
-  assert.deepEqual(withOld.toTell(true), { reminder: undefined });
+  assert.deepEqual(withOld.toTell(true), { reminder: undefined, receipts: [] });
 });
 
 test("a receipt that the hub does not show is told again, whoever told it of the order", async (t) => {
@@ -221,4 +221,16 @@ test("a receipt that the hub does not show is told again, whoever told it of the
   await hear(reminders, { lastReceipts: [receipt] });
   await hear(reminders, { lastReceipts: [] });
   assert.equal(reminders.isDue(), true, "a hub that lost it once more");
+});
+
+test("of more receipts than a report has room for, those come first that the hub did not show", async (t) => {
+  const { cluster, self, receipts, started, hear } = await world(t);
+  for (const seq of [1, 2, 3]) {
+    const order = orderBody(seq);
+    receipts.push(await receiptBy(self, order, await sealOrder(order, cluster.alice)));
+  }
+  const [one, two, three] = receipts as [Envelope, Envelope, Envelope];
+  const reminders = await started();
+  await hear(reminders, { lastReceipts: [one, two] });
+  assert.deepEqual(reminders.toTell()?.receipts, [three, one, two]);
 });

@@ -28,6 +28,13 @@ interface Lack {
   readonly orders: string;
 }
 
+/** What a report says beside the rest, when it says all. */
+export interface Retold {
+  readonly reminder: Reminder | undefined;
+  /** This node's newest of each app, in the order in which they matter. */
+  readonly receipts: readonly Envelope[];
+}
+
 const NONE: Lack = { members: "", orders: "" };
 
 export class Reminders {
@@ -80,11 +87,12 @@ export class Reminders {
    * What the next report says beside the rest, when it is to say all; null: it is not to.
    * @param isAsked the hub asks for all
    */
-  toTell(isAsked = false): { readonly reminder: Reminder | undefined } | null {
+  toTell(isAsked = false): Retold | null {
     const isAll = isAsked || this.isDue();
     this.#telling = isAll ? this.#lack : NONE;
     if (!isAll) return null;
-    return { reminder: this.#isRead ? { charters: this.#charters(), changes: this.#changes() } : undefined };
+    const reminder = this.#isRead ? { charters: this.#charters(), changes: this.#changes() } : undefined;
+    return { reminder, receipts: this.#toShow() };
   }
 
   /** The hub took the last report. */
@@ -142,6 +150,13 @@ export class Reminders {
     const { label } = this.#store.state.documents;
     const own = label === null ? [] : [{ label, revoke: null }];
     return [...byNode([...this.#remembered.memory.changes, ...own]).values()];
+  }
+
+  /** A report has room for some: what the hub did not show comes first. */
+  #toShow(): Envelope[] {
+    const isShown = (one: Envelope): boolean => !this.#unshown.has(digestOfEnvelope(one));
+    const all = this.#receipts();
+    return [...all.filter((one) => !isShown(one)), ...all.filter(isShown)];
   }
 
   #ownReceipts(): Digest[] {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { notesOf } from "./reports.ts";
+import { MOST_REPORTED } from "../../api/parts.ts";
+import { report } from "../../api/schemas.ts";
+import { mostAlive, notesOf } from "./reports.ts";
 
 const row = (...unenforced: readonly string[]) =>
   ({ unenforced, state: "serving", instance: "web.1" }) as const;
@@ -23,4 +25,21 @@ test("an app of which an instance was stopped is noted for that, each instance o
   const many = Array.from({ length: 99 }, (_, n) => stopped(`web.${n}`));
   assert.equal(noted(many, true).notes?.[0]?.length, 120, "what the hub takes");
   assert.deepEqual(notesOf({ rows, serving: [row()], stuck: null }, true), {}, "of another release");
+});
+
+test("a node that had very many apps still reports those that do something, as many as a hub takes", () => {
+  const appOf = (n: number, state: string) => ({
+    app: `pr-${n}`,
+    env: "default",
+    release: null,
+    state,
+    head: null,
+  });
+  const apps = Array.from({ length: 1500 }, (_, n) => appOf(n, n < 600 ? "stopped" : "running"));
+  const told = mostAlive(apps);
+  assert.equal(told.length, MOST_REPORTED.apps);
+  assert.equal(told.filter(({ state }) => state === "running").length, 900);
+  assert.ok(report.shape.apps.safeParse(told).success);
+  assert.equal(report.shape.apps.safeParse(apps).success, false);
+  assert.deepEqual(mostAlive(apps.slice(0, 3)), apps.slice(0, 3));
 });

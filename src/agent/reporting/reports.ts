@@ -1,5 +1,4 @@
-import type { Reminder } from "../../api/member-schemas.ts";
-import { NOTE_CHARS } from "../../api/parts.ts";
+import { MOST_REPORTED, NOTE_CHARS } from "../../api/parts.ts";
 import type { Report, ReportedHead } from "../../api/schemas.ts";
 import { DOCUMENT_TYPES, type Order } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
@@ -14,6 +13,7 @@ import type { AppName } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import type { InstanceRow } from "../runtime/view.ts";
+import type { Retold } from "./reminders.ts";
 import type { AppWorker } from "../attempt/worker.ts";
 import type { Untaken } from "./stuck.ts";
 import { unwellOf, type Replaced } from "./unwell.ts";
@@ -32,15 +32,14 @@ export interface ReportInput {
   readonly endpoint: Envelope | null;
   readonly version: string;
   /** The hub lost some of its memory: what the node holds is said, and what it knows of members. */
-  readonly all: { readonly reminder: Reminder | undefined } | null;
+  readonly all: Retold | null;
 }
 
 /** What this node does, for the hub. */
 export async function reportOf(input: ReportInput): Promise<Report> {
   const { context, workers } = input;
   const waiting = context.outbox.offer(RECEIPTS_AT_ONCE);
-  const again =
-    input.all !== null ? context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []) : [];
+  const again = input.all?.receipts ?? [];
   const rows = await input.runtime.list();
   return {
     boot: input.boot,
@@ -51,12 +50,27 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     knows: [...DOCUMENT_TYPES],
     ...(input.all === null ? {} : { heads: await headsOf(input) }),
     ...(input.all?.reminder === undefined ? {} : { reminder: input.all.reminder }),
-    receipts: [...waiting, ...again].slice(0, 256),
-    instances: instancesOf(rows, context),
-    apps: (await Promise.all(workers.map(async (worker) => await appOf(worker, rows, input)))).flat(),
-    progress: [...workers.flatMap(({ progress }) => progress ?? []), ...input.untaken.progress].slice(0, 256),
+    receipts: [...waiting, ...again].slice(0, MOST_REPORTED.receipts),
+    instances: instancesOf(rows, context).slice(0, MOST_REPORTED.instances),
+    apps: mostAlive(
+      (await Promise.all(workers.map(async (worker) => await appOf(worker, rows, input)))).flat(),
+    ),
+    progress: progressOf(input),
     roomBytes: roomBytes(context.paths.lib),
   };
+}
+
+const progressOf = ({ workers, untaken }: ReportInput): Report["progress"] =>
+  [...workers.flatMap(({ progress }) => progress ?? []), ...untaken.progress].slice(
+    0,
+    MOST_REPORTED.progress,
+  );
+
+/** Apps that were stopped stay for good: those are said that do something. */
+export function mostAlive<T extends { readonly state: string }>(apps: T[]): T[] {
+  if (apps.length <= MOST_REPORTED.apps) return apps;
+  const isStopped = ({ state }: T): boolean => state === "stopped";
+  return [...apps.filter((app) => !isStopped(app)), ...apps.filter(isStopped)].slice(0, MOST_REPORTED.apps);
 }
 
 function instancesOf(rows: readonly InstanceRow[], context: AppContext): Report["instances"] {
@@ -168,7 +182,7 @@ async function headsOf({ context, kept }: ReportInput): Promise<ReportedHead[]> 
       });
     }
   }
-  return heads;
+  return heads.slice(0, MOST_REPORTED.heads);
 }
 
 /** A hub that forgot a release could take no order that goes back to it. */
