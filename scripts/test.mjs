@@ -1,4 +1,4 @@
-// Runs every test once and ends with the runner's own summary: `npm test -- [FILES...] [--test-name-pattern=TEXT]`.
+// Runs tests once and ends with the runner's own summary: `npm test -- [--all] [FILES...] [--test-name-pattern=TEXT]`.
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -37,6 +37,8 @@ const LIMIT_MS = 180_000;
 const SILENT_MS = LIMIT_MS + 60_000;
 /** Packages of other states of the source. */
 const KEPT_MS = 24 * 3_600_000;
+/** Tests that take long, beyond the first of each kind: left out unless all, some file or some name is asked for. */
+const LONG = /\(long\)$/;
 /** They begin first, so that none of them is what all the others' cores wait for in the end. */
 const LONGEST = [
   "src/agent/faults.test.ts",
@@ -52,13 +54,17 @@ const LONGEST = [
 ];
 
 const { values, positionals } = parseArgs({
-  options: { "test-name-pattern": { type: "string", multiple: true, default: [] } },
+  options: {
+    all: { type: "boolean", default: false },
+    "test-name-pattern": { type: "string", multiple: true, default: [] },
+  },
   allowPositionals: true,
 });
 const globs =
   positionals.length > 0 ? positionals : [...LONGEST, "src/agent/**/*.test.ts", "src/**/*.test.ts"];
 const filesOf = (some) => new Set(some.flatMap((glob) => globSync(glob, { cwd: root }).sort()));
 const files = filesOf(globs);
+const isSome = positionals.length > 0 || values["test-name-pattern"].length > 0;
 const missing = positionals.filter((name) => globSync(name, { cwd: root }).length === 0);
 if (missing.length > 0) {
   console.error(`test: no such file: ${missing.join(", ")}`);
@@ -82,6 +88,7 @@ const tests = run({
   concurrency: AT_ONCE,
   timeout: LIMIT_MS,
   testNamePatterns: values["test-name-pattern"],
+  testSkipPatterns: values.all || isSome ? [] : [LONG],
   env: {
     ...process.env,
     TMPDIR: folder.path,

@@ -198,7 +198,7 @@ test("a machine that joins when many others of its address have just called wait
   assert.ok((await hub.client.nodes()).nodes.some(({ name }) => name === "late"));
 });
 
-test("a join that is cut at any point goes on at the next start, with the same one-use ticket", async (t) => {
+test("a join that is cut at any point goes on at the next start, with the same one-use ticket (long)", async (t) => {
   const hub = await startTestHub(t);
   const node = newNode(t, "n1", await ticketLine(hub));
   for (const fault of [
@@ -221,7 +221,7 @@ test("a join that is cut at any point goes on at the next start, with the same o
   assert.match(kid, /^[0-9a-f]{32}$/);
 });
 
-test("a ticket lets one node in, and only while it lasts", async (t) => {
+test("a ticket lets one node in, and only while it lasts (long)", async (t) => {
   const hub = await startTestHub(t);
   const line = await ticketLine(hub);
   newNode(t, "n1", line).start();

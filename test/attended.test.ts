@@ -68,7 +68,7 @@ async function leave(text: string): Promise<readonly [stands: string, goesBack: 
   return [stands, goesBack];
 }
 
-test("what nobody stayed to settle serves beside what ran before, until anybody orders it once more or goes back", async () => {
+test("what nobody stayed to settle serves beside what ran before, until anybody orders it once more or goes back (long)", async () => {
   await cluster.ok("deploy", "--from", await folder("v1"));
   const [stands] = await leave("v2");
   await served("a v1", "a v2", "b v1", "b v2");
@@ -82,7 +82,7 @@ test("what nobody stayed to settle serves beside what ran before, until anybody 
   assert.doesNotMatch((await cluster.ok("status", "left")).stdout, /UNSETTLED|nobody/);
 });
 
-test("a hub that ends while it is told that a deployment stands is waited for", async () => {
+test("a hub that ends while it is told that a deployment stands is waited for (long)", async () => {
   const deploying = cluster.ok("deploy", "--from", await folder("v4"), "--attended");
   await cluster.until("the hub has ended", async () => !alive(cluster.hub.pid));
   await cluster.hub.start();

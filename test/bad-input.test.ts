@@ -231,7 +231,7 @@ describe("names that nothing has", () => {
   });
 });
 
-describe("a place that is not what was meant", () => {
+describe("a place that is not what was meant (long)", () => {
   test("a manifest with a mistake stops deployments, and nobody who looks, stops or goes back", async () => {
     const cwd = await source("mended", { "skein.yaml": `app: mended\n${RUN}`, "server.js": server("v1") });
     const manifest = path.join(cwd, "skein.yaml");
@@ -273,7 +273,7 @@ describe("a place that is not what was meant", () => {
     await refused(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy", "--from", below]);
   });
 
-  test("outside a repository a commit is looked for on the hub, on whatever branch, and may not be there", async () => {
+  test("outside a repository a commit is looked for on the hub, on whatever branch, and may not be there (long)", async () => {
     const cwd = await source("no-repository", { "skein.yaml": `app: bare\n${RUN}`, "server.js": "" });
     const lost = await refused(cluster, [7, "COMMIT_NOT_FOUND"], ["deploy", "bare", "HEAD"], { cwd });
     assert.match(lost.message, /bare/);
@@ -464,7 +464,7 @@ test("two deployments of one app at once: the second is told to wait, and the fi
   app.unharmed();
 });
 
-test("a command whose time is up says that what it started goes on", async () => {
+test("a command whose time is up says that what it started goes on (long)", async () => {
   const timedOut = path.join(cluster.dir, "timed-out");
   const dir = await source("slow", {
     "skein.yaml": `app: slow\n${RUN}hooks: { pre_jump: { run: "until [ -e ${timedOut} ]; do sleep 0.05; done" } }\n`,
@@ -524,7 +524,7 @@ test("a disk without room for a release: refused before the first byte, and the 
   assert.equal((await get(await urlOf(cluster, "big"))).text, "big v2");
 });
 
-test("a disk that fills in the middle of an install: the old one serves, and the next try works once there is room", async (t) => {
+test("a disk that fills in the middle of an install: the old one serves, and the next try works once there is room (long)", async (t) => {
   if (!canMount()) return t.skip("a small disk needs a mount namespace of its own, which needs root");
   const node = cluster.nodes.find(({ name }) => name === "small");
   assert.ok(node);
@@ -553,7 +553,7 @@ test("a disk that fills in the middle of an install: the old one serves, and the
   assert.equal((await get(await urlOf(cluster, "fills"))).text, "fills v2");
 });
 
-test("on a disk without any room an order is taken, carried out and reported, and there is room to say so again", async (t) => {
+test("on a disk without any room an order is taken, carried out and reported, and there is room to say so again (long)", async (t) => {
   if (!canMount()) return t.skip("a small disk needs a mount namespace of its own, which needs root");
   const node = cluster.nodes.find(({ name }) => name === "small");
   assert.ok(node);

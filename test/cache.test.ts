@@ -150,7 +150,7 @@ async function flipBit(file: string): Promise<void> {
   await fs.writeFile(file, bytes);
 }
 
-test("a node that is away holds up nothing that the others are asked, and is told of", async () => {
+test("a node that is away holds up nothing that the others are asked, and is told of (long)", async () => {
   const here = cluster.nodes[0] ?? (await cluster.addNode("n1"));
   const away = await cluster.addNode("n2");
   const version = async (text: string): Promise<string> =>

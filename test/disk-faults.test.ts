@@ -13,7 +13,7 @@ import { type AgentProcess, type Cluster, startCluster } from "./support/cluster
 import { Disk, noDisks, UNREADABLE } from "./support/disk.ts";
 import { refused, resultEvent } from "./support/refusals.ts";
 
-describe("a disk that fails", { skip: noDisks("test/disk-faults.test.ts") }, () => {
+describe("a disk that fails (long)", { skip: noDisks("test/disk-faults.test.ts") }, () => {
   const stop = new AbortController();
   const held = new AsyncDisposableStack();
   let cluster: Cluster;

@@ -138,7 +138,7 @@ function failureIn(result: Result): unknown {
   return { exit: result.code, ...error, data };
 }
 
-test("an order is told with its nodes, from which release to which, and nothing is ordered", async () => {
+test("an order is told with its nodes, from which release to which, and nothing is ordered (long)", async () => {
   const [one, two] = releases;
   const rest = await atRest();
   const change = (node: string, to: string | null) => ({ node, present: true, from: two, to, change: true });
@@ -180,7 +180,7 @@ test("an order is told with its nodes, from which release to which, and nothing 
   assert.deepEqual(await everything(), rest);
 });
 
-test("whatever else changes something is told, and does not", async () => {
+test("whatever else changes something is told, and does not (long)", async () => {
   const rest = await atRest();
   const [, two] = releases;
   const deeds = async (...args: readonly string[]): Promise<readonly string[]> =>
@@ -219,7 +219,7 @@ test("whatever else changes something is told, and does not", async () => {
   assert.deepEqual(await everything(), rest);
 });
 
-test("a dry run is refused as the real command is", async () => {
+test("a dry run is refused as the real command is (long)", async () => {
   const rest = await atRest();
   const rows: readonly (readonly string[])[] = [
     ["stop", "nope"],
@@ -257,7 +257,7 @@ test("a dry run is refused as the real command is", async () => {
   assert.deepEqual(await everything(), rest);
 });
 
-test("while a deployment is under way, another one's dry run says so, and one may say what it would be told", async () => {
+test("while a deployment is under way, another one's dry run says so, and one may say what it would be told (long)", async () => {
   const slow = await writeSource(cluster, "slow", {
     "skein.yaml": `app: shop\n${RUN}hooks: { pre_jump: { run: "until [ -e ${cluster.dir}/go ]; do sleep 0.05; done", within: 10m } }\n`,
     "server.js": serverSource("slow"),

@@ -57,7 +57,7 @@ class Kept {
   }
 }
 
-test("each verb keeps what it compiled once; what fails keeps nothing", { skip }, (t) => {
+test("each verb keeps what it compiled once; what fails keeps nothing (long)", { skip }, (t) => {
   const kept = new Kept(t);
   const first = kept.skein("version");
   assert.deepEqual([first.status, kept.names], [0, ["version"]]);
@@ -71,7 +71,7 @@ test("each verb keeps what it compiled once; what fails keeps nothing", { skip }
   assert.deepEqual(kept.names, ["help", "help-of-one", "version"]);
 });
 
-test("compiled code of another version, damaged or not whole, is made anew", { skip }, (t) => {
+test("compiled code of another version, damaged or not whole, is made anew (long)", { skip }, (t) => {
   const kept = new Kept(t);
   const said = kept.skein("version");
   const whole = fs.readFileSync(kept.file("version"));

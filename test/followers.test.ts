@@ -7,7 +7,7 @@ import { pathsFrom } from "../src/lib/paths.ts";
 import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
 
-test("twenty who follow a node's logs keep it from nothing else that it says to its hub", async (t) => {
+test("twenty who follow a node's logs keep it from nothing else that it says to its hub (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   const n1 = await cluster.addNode("n1");
   const files = {

@@ -82,7 +82,7 @@ async function place(t: TestContext) {
   };
 }
 
-test("what a machine places is open to its packages' users, whatever the umask of who runs it", async (t) => {
+test("what a machine places is open to its packages' users, whatever the umask of who runs it (long)", async (t) => {
   const here = await place(t);
   const script = Buffer.from("#!/bin/sh\ncat asset.txt\n");
   const files = { "asset.txt": Buffer.from("here\n"), "pre-jump.sh": script };
@@ -102,7 +102,7 @@ const heldBytes = async (machine: { skein(...words: string[]): Promise<string> }
     }
   ).bytes;
 
-test("what one package fetched another one, another root and a later version take from the machine's cache", async (t) => {
+test("what one package fetched another one, another root and a later version take from the machine's cache (long)", async (t) => {
   const at = await place(t);
   const big = randomBytes(BIG);
   const one = await at.spool("one.tgz", { big });
@@ -146,7 +146,7 @@ test("what one package fetched another one, another root and a later version tak
   assert.equal(at.fetched(), 0, "a jump keeps what it fetched, too");
 });
 
-test("the cache of a machine keeps to its size, or is not there at all", async (t) => {
+test("the cache of a machine keeps to its size, or is not there at all (long)", async (t) => {
   const at = await place(t);
   for (const name of ["one", "two", "three"]) await at.spool(`${name}.tgz`, { big: randomBytes(BIG) });
   const most = 4000;
@@ -162,7 +162,7 @@ test("the cache of a machine keeps to its size, or is not there at all", async (
     assert.ok(printed.includes(text), printed);
 });
 
-test("a revision is put into the cache by hand, and a sync then moves none of its bytes, with keys or addresses", async (t) => {
+test("a revision is put into the cache by hand, and a sync then moves none of its bytes, with keys or addresses (long)", async (t) => {
   const at = await place(t);
   const one = await at.spool("one.tgz", { big: randomBytes(BIG) });
   const machine = at.machine("m");
@@ -180,7 +180,7 @@ test("a revision is put into the cache by hand, and a sync then moves none of it
   assert.equal(await keyless.root("keyless")("list", "one"), `${one}\n`);
 });
 
-test("a machine whose cache cannot be written syncs all the same", async (t) => {
+test("a machine whose cache cannot be written syncs all the same (long)", async (t) => {
   const at = await place(t);
   await at.spool("one.tgz", { big: randomBytes(1000) });
   fs.mkdirSync(path.join(at.dir, "m-home/lib"), { recursive: true });
@@ -190,7 +190,7 @@ test("a machine whose cache cannot be written syncs all the same", async (t) => 
   assert.match(await root("list", "one"), /^one\./);
 });
 
-test("bytes that were damaged in the cache are fetched anew, and what is placed is whole", async (t) => {
+test("bytes that were damaged in the cache are fetched anew, and what is placed is whole (long)", async (t) => {
   const at = await place(t);
   const big = randomBytes(BIG);
   await at.spool("one.tgz", { big });

@@ -137,7 +137,7 @@ function newRoot(dir: string): string {
   return root;
 }
 
-test("a machine remembers its cluster for every folder that is added later", async (t) => {
+test("a machine remembers its cluster for every folder that is added later (long)", async (t) => {
   const at = await place(t);
   await at.pack("v1");
   assert.equal((await at.office("spool", "my_site.tgz")).code, 0);
@@ -150,7 +150,7 @@ test("a machine remembers its cluster for every folder that is added later", asy
   assert.match((await at.bare(node.root, "sync", "--print")).out, /SKEIN_CHARTER=[0-9a-f]{64}/);
 });
 
-test("what is wrong with the words or the surroundings is said in one sentence", async (t) => {
+test("what is wrong with the words or the surroundings is said in one sentence (long)", async (t) => {
   const at = await place(t);
   const node = at.node("one");
   writeFileSync(path.join(at.dir, ".profile"), "x");

@@ -264,11 +264,11 @@ function disposing(publishers: readonly Publisher[]): Disposable {
   };
 }
 
-test(`nothing that is published through a live hub whose releases lie in a bucket is lost either (seed ${SEED})`, async (t) => {
+test(`nothing that is published through a live hub whose releases lie in a bucket is lost either, seed ${SEED} (long)`, async (t) => {
   const s3 = await server();
   await collectBesideUploads(5, t.signal, { ...s3.env, SKEIN_DEPOT: `s3://${await s3.makeBucket()}/skein` });
 });
 
-test(`nothing that is published through a live hub is lost to collections beside it (seed ${SEED})`, async (t) => {
+test(`nothing that is published through a live hub is lost to collections beside it, seed ${SEED} (long)`, async (t) => {
   await collectBesideUploads(8, t.signal);
 });

@@ -6,7 +6,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { checkout, tested } from "./support/program.ts";
 
-test("what ships says the same help as what lies here", () => {
+test("what ships says the same help as what lies here (long)", () => {
   for (const words of [[], ["--help"], ["-h"], ["help"], ["--version"], ["-V"]]) {
     const [here, shipped] = [checkout, tested].map(({ command, args }) => {
       const { status, stdout, stderr } = spawnSync(command, [...args, ...words], { encoding: "utf8" });

@@ -72,7 +72,7 @@ test("a hub keeps its releases in a bucket, makes deltas there, tidies it up, an
   assert.match(other.stderr, /keeps the releases of cluster.*WRONG_CLUSTER/s);
 });
 
-test("a hub says at once what is wrong with its bucket, and starts all the same when its server is away", async (t) => {
+test("a hub says at once what is wrong with its bucket, and starts all the same when its server is away (long)", async (t) => {
   const s3 = await server();
   const address = `s3://${await s3.makeBucket()}`;
   await using cluster = await startCluster({ signal: t.signal });

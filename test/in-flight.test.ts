@@ -7,7 +7,7 @@ import { Asker, nextPort, serverSource, writeSource } from "./support/apps.ts";
 import { get } from "./support/answers.ts";
 import { startCluster } from "./support/cluster.ts";
 
-test("of two deployments one goes on; gc and purge take nothing from it, nor from what it may go back to", async (t) => {
+test("of two deployments one goes on; gc and purge take nothing from it, nor from what it may go back to (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   const port = nextPort();
   const n1 = await cluster.addNode("n1");

@@ -11,7 +11,7 @@ async function release(cluster: Cluster, app: string, text: string, more = ""): 
   });
 }
 
-test("a node gets what stands for it, whatever was said to other nodes or taken back when it was invited", async (t) => {
+test("a node gets what stands for it, whatever was said to other nodes or taken back when it was invited (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   await cluster.addNodes({ a: { labels: { role: "web" } }, b: { labels: { role: "db" } } });
   const deploy = async (app: string, text: string, ...more: readonly string[]): Promise<void> => {

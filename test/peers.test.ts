@@ -87,7 +87,7 @@ test("five nodes fetch a release for what it costs the hub to give it about once
   assert.ok((sources["peer"] ?? 0) >= 3 * 12 * MIB, JSON.stringify(sources));
 });
 
-test("a peer and then the hub are killed in the middle, and a revoked node is given nothing", async (t) => {
+test("a peer and then the hub are killed in the middle, and a revoked node is given nothing (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   const slowly = limited("SKEIN_LIMIT_UP", "1MB");
   const [one] = await addNodes(cluster, [slowly, slowly]);
@@ -131,7 +131,7 @@ async function refusedOnceRevoked(cluster: Cluster, node: AgentProcess, other: A
   await assert.rejects(client.ask("n1", place, want, how), { code: "UNKNOWN_CLIENT" });
 }
 
-test("a node behind a slow line slows nobody else", async (t) => {
+test("a node behind a slow line slows nobody else (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   const [slow, ...others] = await addNodes(cluster, [limited("SKEIN_LIMIT_RATE", "64KiB"), {}, {}, {}]);
   assert.ok(slow !== undefined);

@@ -108,7 +108,7 @@ async function tellStory(cluster: Cluster, extra: Readonly<Record<string, string
   assert.equal(await textAt(newHttp, "/BEFRIEND"), "BEFRIEND EVERY HUMAN\n");
 }
 
-test("propagit's story with each agent running its own command", async (t) => {
+test("propagit's story with each agent running its own command (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   await cluster.addNode("say", { command: ["node", "say.js"] });
   await cluster.addNode("http", { command: ["node", "web.js"] });

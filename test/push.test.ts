@@ -77,7 +77,7 @@ test("the first push goes through the helper, the next one and a clone by git's 
   assert.equal(await repo.git("-C", copy, "rev-parse", "HEAD"), second.commit);
 });
 
-test("SKEIN_DRY_RUN refuses a push, by git's own HTTPS too, and nothing of it comes to the hub", async (t) => {
+test("SKEIN_DRY_RUN refuses a push, by git's own HTTPS too, and nothing of it comes to the hub (long)", async (t) => {
   await using made = await story(t);
   const { env, git, push, cluster } = made;
   const url = cluster.gitUrl("web");
@@ -98,7 +98,7 @@ test("SKEIN_DRY_RUN refuses a push, by git's own HTTPS too, and nothing of it co
   assert.deepEqual([told.code, (await git("ls-remote", url)).stdout], [0, there], told.stderr);
 });
 
-test("a push that the hub refuses is told by git, and leaves nobody waiting", async (t) => {
+test("a push that the hub refuses is told by git, and leaves nobody waiting (long)", async (t) => {
   await using made = await story(t);
   const { cluster, git, repo } = made;
   await firstPush(made);
@@ -121,7 +121,7 @@ test("a push that the hub refuses is told by git, and leaves nobody waiting", as
   assert.equal(refs.stdout, `${late.commit}\trefs/heads/master\n`);
 });
 
-test("without the hub a push says so in our words", async (t) => {
+test("without the hub a push says so in our words (long)", async (t) => {
   await using made = await story(t);
   await firstPush(made);
   await made.cluster.hub.kill();
@@ -131,7 +131,7 @@ test("without the hub a push says so in our words", async (t) => {
   await assert.rejects(fs.access(made.settings), { code: "ENOENT" });
 });
 
-test("git holds to the pinned key, and a push that met another is taken by the helper the next time", async (t) => {
+test("git holds to the pinned key, and a push that met another is taken by the helper the next time (long)", async (t) => {
   await using made = await story(t);
   await firstPush(made);
   const settings = await fs.readFile(made.settings, "utf8");
@@ -146,7 +146,7 @@ test("git holds to the pinned key, and a push that met another is taken by the h
   assert.equal((await made.push()).own, true);
 });
 
-test("settings that are over, or older than what the operator knows of the cluster, are not used", async (t) => {
+test("settings that are over, or older than what the operator knows of the cluster, are not used (long)", async (t) => {
   await using made = await story(t);
   await firstPush(made);
   const settings = await fs.readFile(made.settings, "utf8");
@@ -171,7 +171,7 @@ test("a git that cannot call by itself goes on through the helper", async (t) =>
   }
 });
 
-test("what the user set for other servers neither stops a push nor is told the hub", async (t) => {
+test("what the user set for other servers neither stops a push nor is told the hub (long)", async (t) => {
   await using made = await story(t);
   const { cluster, env, git } = made;
   await firstPush(made);
@@ -201,7 +201,7 @@ test("what the user set for other servers neither stops a push nor is told the h
   }
 });
 
-test("pushes at the same time leave settings that are used", async (t) => {
+test("pushes at the same time leave settings that are used (long)", async (t) => {
   await using made = await story(t);
   const { cluster, git, repo } = made;
   await firstPush(made);
@@ -256,7 +256,7 @@ for (const [what, first] of [
   });
 }
 
-test("a commit that is pushed by whatever names it does what its manifest asks for", async (t) => {
+test("a commit that is pushed by whatever names it does what its manifest asks for (long)", async (t) => {
   await using made = await story(t);
   const { cluster, git, repo } = made;
   await firstPush(made);
@@ -273,7 +273,7 @@ test("a commit that is pushed by whatever names it does what its manifest asks f
   }
 });
 
-test("a tag on the hub names its release also where there is no checkout", async (t) => {
+test("a tag on the hub names its release also where there is no checkout (long)", async (t) => {
   await using made = await story(t);
   const { cluster, git, repo } = made;
   await cluster.addNode("web1");

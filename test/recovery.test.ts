@@ -123,7 +123,7 @@ test("a hub that is not told where to listen listens where the charter in its st
   assert.match((await cluster.ok("node", "ls")).stdout, /present/);
 });
 
-test("an agent that is killed in the middle of a deployment goes on by itself", async () => {
+test("an agent that is killed in the middle of a deployment goes on by itself (long)", async () => {
   const hook = (stage: string): string =>
     `hooks: { ${stage}: { run: "touch $SKEIN_DATA/in-${stage}; sleep 0.5" } }\n`;
   const targets = "name=a";
@@ -237,7 +237,7 @@ test("a node holds one environment of an app; another one is refused", async () 
   assert.equal(await answerAt(await urlOf(cluster, "single")), "single v1");
 });
 
-test("an app moves between environments where it is stopped first, or never came up", async () => {
+test("an app moves between environments where it is stopped first, or never came up (long)", async () => {
   const targets = "name=b";
   const failing = await folder("moves", "v1", { targets, more: "hooks: { pre_jump: exit 1 }\n" });
   await refused(cluster, [3, "DEPLOY_FAILED"], ["deploy", "--from", failing, ...FAST]);
@@ -281,7 +281,7 @@ async function joinRefused(line: string, code: string): Promise<void> {
   assert.equal(resultEvent(result).error?.code, code);
 }
 
-test("a ticket lets in one node, once, within its time", async () => {
+test("a ticket lets in one node, once, within its time (long)", async () => {
   const used = joinLineIn((await cluster.ok("node", "invite", "f")).stdout);
   const expired = joinLineIn((await cluster.ok("node", "invite", "g", "--valid", "1s")).stdout);
   const f = await cluster.startNode("f", used);

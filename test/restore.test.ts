@@ -130,7 +130,7 @@ test("who was removed since the backup stays out, who joined is back, and new la
   await cluster.until("b was told that it is out", async () => /REVOKED/.test(await node("b").printed()));
 });
 
-test("what no agent can tell a restored hub, the operator's machine does with its next command", async () => {
+test("what no agent can tell a restored hub, the operator's machine does with its next command (long)", async () => {
   const before = { a: "role=web", c: "role=web,tier=gold", d: "role=web" };
   await untilMembers(before);
   const file = await backup("before.db");
@@ -149,7 +149,7 @@ test("what no agent can tell a restored hub, the operator's machine does with it
   await untilMembers(now);
 });
 
-test("an agent that comes long after a restore still tells what it holds", async () => {
+test("an agent that comes long after a restore still tells what it holds (long)", async () => {
   const file = await backup("older.db");
   await deployed("v4");
   const { client } = await cluster.operator();
@@ -166,7 +166,7 @@ test("an agent that comes long after a restore still tells what it holds", async
   await firstAnswer(await urlOf(cluster, "shop", "a"), "shop v5", stop.signal);
 });
 
-test("a hub that is restored while a rollout goes on ends it, and what was deployed stands", async () => {
+test("a hub that is restored while a rollout goes on ends it, and what was deployed stands (long)", async () => {
   const file = await backup("halfway.db");
   const isSettled = async (): Promise<boolean> => {
     const view = await shop();
@@ -194,7 +194,7 @@ test("a hub that is restored while a rollout goes on ends it, and what was deplo
   await cluster.until("it stands", isSettled);
 });
 
-test("a store that lost its last minutes without being restored learns the same", async () => {
+test("a store that lost its last minutes without being restored learns the same (long)", async () => {
   const store = path.join(cluster.hub.home, "lib/hub");
   const earlier = path.join(cluster.dir, "earlier");
   await cluster.hub.kill("SIGTERM");

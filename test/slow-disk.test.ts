@@ -18,7 +18,8 @@ const slowed = (home: string): readonly string[] => {
 
 const traceOf = (home: string): string => `${home}.trace`;
 
-const SLOW = "where every flush takes a tenth of a second, a deployment ends well and no request is lost";
+const SLOW =
+  "where every flush takes a tenth of a second, a deployment ends well and no request is lost (long)";
 
 test(SLOW, { skip: noTrace("test/slow-disk.test.ts") }, async (t) => {
   await using cluster = await startCluster({ signal: t.signal, hubWithin: slowed });

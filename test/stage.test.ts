@@ -83,7 +83,7 @@ test("a release is placed on the nodes that are there, later on one that was awa
   });
 });
 
-test("what was purged while a node was away is not placed on it by an earlier cp when it comes", async () => {
+test("what was purged while a node was away is not placed on it by an earlier cp when it comes (long)", async () => {
   const source = await writeSource(cluster, "purged", {
     "skein.yaml": `app: purged\n${RUN}`,
     "server.js": serverSource("one"),
@@ -107,7 +107,7 @@ test("what was purged while a node was away is not placed on it by an earlier cp
   assert.ok(!(await isPlaced(n2, two, "purged")));
 });
 
-test("cp waits for nobody who goes away before it has begun", async () => {
+test("cp waits for nobody who goes away before it has begun (long)", async () => {
   const source = await writeSource(cluster, "gone", {
     "skein.yaml": `app: gone\n${RUN}`,
     "server.js": serverSource("one"),
@@ -132,7 +132,7 @@ test("cp waits for nobody who goes away before it has begun", async () => {
   await cluster.until("n2 has it, too", async () => await isPlaced(n2, release, "gone"));
 });
 
-test("a push of the branch that the manifest names makes the release and stages it, and says how that went", async () => {
+test("a push of the branch that the manifest names makes the release and stages it, and says how that went (long)", async () => {
   const repo = await sourceRepo(path.join(cluster.dir, "repo"));
   const url = cluster.gitUrl("pushed");
   const manifest = (build: string): string => `app: pushed\nbuild: ${build}\nstage_on_push: master\n${RUN}`;

@@ -114,7 +114,7 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
   }
 });
 
-test("what crashes, or fails its live check, while all is watched is taken back everywhere", async () => {
+test("what crashes, or fails its live check, while all is watched is taken back everywhere (long)", async () => {
   const live = "live: { http: /live, every: 500ms, fails: 1 }";
   const frail = async (text: string, then = "", more = ""): Promise<string> =>
     await writeSource(cluster, "frail", {
@@ -153,7 +153,7 @@ health: { ready: { http: /, every: 50ms }, ${more} }\n`,
   await cluster.ok("stop", "frail");
 });
 
-test("what was said to one node alone is about that node, and the next thing about all of them again", async () => {
+test("what was said to one node alone is about that node, and the next thing about all of them again (long)", async () => {
   const calm = await writeSource(cluster, "calm", {
     "skein.yaml": `app: calm\n${RUN}strategy: { batch: 100%, bake: 0s }\n`,
     "server.js": serverSource("one"),
@@ -186,7 +186,7 @@ test("what was said to one node alone is about that node, and the next thing abo
   await cluster.ok("stop", "calm");
 });
 
-test("what runs beside the newest is lost nowhere but where it was stopped", async () => {
+test("what runs beside the newest is lost nowhere but where it was stopped (long)", async () => {
   const aside = async (text: string): Promise<string> =>
     await writeSource(cluster, "aside", {
       "skein.yaml": `app: aside\n${RUN}strategy: { batch: 100%, bake: 0s }\n`,
@@ -218,7 +218,7 @@ test("what runs beside the newest is lost nowhere but where it was stopped", asy
   await cluster.ok("stop", "aside", "--all");
 });
 
-test("after a deployment that was taken back, restart, stop and start are about what serves", async () => {
+test("after a deployment that was taken back, restart, stop and start are about what serves (long)", async () => {
   const sure = async (text: string, more = ""): Promise<string> =>
     await writeSource(cluster, "sure", {
       "skein.yaml": `app: sure\n${RUN}strategy: { batch: 1, bake: 0s }\n`,
@@ -285,7 +285,7 @@ test("an order for what runs already, and a restart, are taken back like any oth
   await cluster.ok("stop", "even", "--timeout", "30s"); // a minute's bake is for what runs
 });
 
-test("a rollout that waits for a node that went away says so, and abort makes way for the next one", async () => {
+test("a rollout that waits for a node that went away says so, and abort makes way for the next one (long)", async () => {
   // While a is at it, the other two go away: they were never told to begin.
   const flag = path.join(cluster.dir, "go-on");
   const v4 = await folder("v4", "0s", `until [ -e ${flag} ]; do sleep 0.05; done`);
@@ -322,7 +322,7 @@ test("a hook that hangs is waited for, and ended by who says so", async () => {
   assert.deepEqual(await answers(), serving);
 });
 
-test("a node that loses its label meanwhile is not waited for, and taken back with the others", async () => {
+test("a node that loses its label meanwhile is not waited for, and taken back with the others (long)", async () => {
   const flag = path.join(cluster.dir, "relabelled");
   const own = String(nextPort());
   const named = async (version: string, hook: string): Promise<string> => {

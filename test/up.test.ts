@@ -247,7 +247,7 @@ test("a bare executable runs as a service, without any manifest", async () => {
   assert.equal(apps[0]?.nodes[0]?.current, true);
 });
 
-test("a folder without a manifest is files that are brought to their place, with hooks by their names", async () => {
+test("a folder without a manifest is files that are brought to their place, with hooks by their names (long)", async () => {
   await write({ "conf/app.conf": "level=1\n" });
   await write({ "conf/post-jump.sh": "#!/bin/sh\necho jumped to $FTL_REVISION\n" }, 0o755);
   await result("deploy", "./conf", ...FAST);
@@ -264,7 +264,7 @@ test("a folder without a manifest is files that are brought to their place, with
   assert.deepEqual((await result<{ unverified: string[] }>("verify", "conf")).unverified, ["here"]);
 });
 
-test("a hook whose failure holds nothing back is told, and the command says so", async () => {
+test("a hook whose failure holds nothing back is told, and the command says so (long)", async () => {
   await write(
     { "conf/un-jump.sh": "#!/bin/sh\nexit 5\n", "conf/pre-remove.sh": "#!/bin/sh\nexit 6\n" },
     0o755,
@@ -280,7 +280,7 @@ test("a hook whose failure holds nothing back is told, and the command says so",
   assert.deepEqual([code, /removed/.test(stdout)], [5, true], "it goes all the same");
 });
 
-test("who follows logs ends that with Ctrl-C, and nothing is said of it", async () => {
+test("who follows logs ends that with Ctrl-C, and nothing is said of it (long)", async () => {
   const following = going({}, "logs", "conf", "--follow");
   await untilSaid(following.said, "jumped to ");
   await following.interrupt();
@@ -321,7 +321,7 @@ async function untilAnswered(app: string, text: string): Promise<void> {
   await firstAnswer(await urlOf(app), text);
 }
 
-test("two versions side by side are both shown, and stopped together at once", async () => {
+test("two versions side by side are both shown, and stopped together at once (long)", async () => {
   const manifest = "app: twice\nrun: node server.js\nlisten: auto\nversion: cat VERSION\n";
   await write({ "twice/skein.yaml": manifest, "twice/server.js": server("one"), "twice/VERSION": "1.0\n" });
   await result("deploy", "./twice", ...FAST);
@@ -364,7 +364,7 @@ test("two versions side by side are both shown, and stopped together at once", a
   assert.doesNotMatch((await skein("list", "versions", "--app", "twice")).stdout, /running|beside/);
 });
 
-test("whoever watches the ports sees the table first, and then what is asked about alone", async () => {
+test("whoever watches the ports sees the table first, and then what is asked about alone (long)", async () => {
   await write({ "seen/server.js": server("one"), "unseen/server.js": server("one") });
   for (const app of ["seen", "unseen"]) {
     await write({ [`${app}/skein.yaml`]: `app: ${app}\nrun: node server.js\nlisten: auto\n` });
@@ -411,7 +411,7 @@ const CTRL_C = "\x03";
 /** The board's lines again, over what stands there. */
 const DRAWN_ANEW = "\x1b[2A\x1b[2K";
 
-test("a deployment that is interrupted goes on, and says how to come back; --follow prints what is new from its start on", async () => {
+test("a deployment that is interrupted goes on, and says how to come back; --follow prints what is new from its start on (long)", async () => {
   const manifest = "app: tail\nrun: node server.js\nlisten: auto\n";
   const gate = path.join(dir, "tail-may-begin");
   const waits = `const wait = setInterval(() => { if (!require("node:fs").existsSync(${JSON.stringify(gate)})) return; clearInterval(wait); ${server("one")} }, 20);\n`;
@@ -455,7 +455,7 @@ test("connections that do not end in time are cut, and the deployment says how m
   assert.equal((await get(`http://127.0.0.1:${port}/`)).text, "two");
 });
 
-test("deploy --watch deploys each change, and a bad one harms nobody", async () => {
+test("deploy --watch deploys each change, and a bad one harms nobody (long)", async () => {
   const manifest = "app: live\nrun: node server.js\nlisten: auto\n";
   await write({ "live/skein.yaml": manifest, "live/server.js": server("one") });
   const watching = going({}, "deploy", "./live", ...FAST, "--watch");

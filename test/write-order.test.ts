@@ -22,7 +22,7 @@ import {
 const TRACED = "openat,rename,renameat,renameat2,fsync,fdatasync,syncfs,symlink,symlinkat,mkdir,mkdirat";
 
 test(
-  "a deployment's every step is on the disk before the next one",
+  "a deployment's every step is on the disk before the next one (long)",
   { skip: noTrace("test/write-order.test.ts") },
   async (t) => {
     await using cluster = await startCluster({ signal: t.signal });

@@ -250,7 +250,7 @@ test("the hub takes an order back: the node returns to the fallback and says so"
   assert.equal(w.current(), one.release);
 });
 
-test("an undo after the settle, or of an order never begun", async (t) => {
+test("an undo after the settle, or of an order never begun (long)", async (t) => {
   const { w, port } = await started(t);
   const one = await w.deploy(quick(port, "one"), { settle: true });
   await w.receipt(one.digest, "ok");
@@ -368,7 +368,7 @@ test("instances find each other in the registry, and a dead one leaves it before
   t.diagnostic(`gone after ${Math.round(performance.now() - killed)} ms`);
 });
 
-test("the registry's address and capabilities survive the agent's restart, callers wait meanwhile", async (t) => {
+test("the registry's address and capabilities survive the agent's restart, callers wait meanwhile (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   const end = await w.agent();
@@ -409,7 +409,7 @@ test("an address that changes while the agent runs is told to the hub, to peers 
   await eventually("the second one", isTold);
 });
 
-test("a machine that starts with a clock of long ago brings back what ran", async (t) => {
+test("a machine that starts with a clock of long ago brings back what ran (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   const end = await w.agent();
@@ -421,7 +421,7 @@ test("a machine that starts with a clock of long ago brings back what ran", asyn
   await eventually("an answer", async () => (await answer(port).catch(() => "")) === "one");
 });
 
-test("a report that brings a receipt tells what the node has come to", async (t) => {
+test("a report that brings a receipt tells what the node has come to (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   // Slower than reports are gathered: what is told may not wait for what is written down.

@@ -197,7 +197,7 @@ for (const [name, faults] of [
   ["first half", FORWARD.slice(0, HALF)],
   ["second half", FORWARD.slice(HALF)],
 ] as const) {
-  test(`an agent killed at any point of a deployment converges at its next start, and nobody notices (${name})`, async (t) => {
+  test(`an agent killed at any point of a deployment converges at its next start, and nobody notices: ${name} (long)`, async (t) => {
     const { w, port, load, good } = await serving(t);
     let version = 0;
     await sweep(
@@ -224,7 +224,7 @@ for (const [name, faults] of [
   });
 }
 
-test("an agent killed at any point of its own undo goes back at its next start", async (t) => {
+test("an agent killed at any point of its own undo goes back at its next start (long)", async (t) => {
   const { w, port, load, good } = await serving(t);
   const current = w.current();
   let version = 0;
@@ -251,7 +251,7 @@ test("an agent killed at any point of its own undo goes back at its next start",
   );
 });
 
-test("an agent killed between two old releases that it tidies away ends the rest at its next start", async (t) => {
+test("an agent killed between two old releases that it tidies away ends the rest at its next start (long)", async (t) => {
   const { w, port, load, good } = await serving(t);
   const child = w.child("agent.tidied");
   const says = async (count: number): Promise<void> => {

@@ -104,7 +104,7 @@ test("a body that is no zstd, or cut, or coded after something else, is refused"
   await assert.rejects(decode(body.subarray(0, 20), 10_000), { code: "BAD_REQUEST" });
 });
 
-test("hundreds of large bodies that are coded at once take the memory of a few", async () => {
+test("hundreds of large bodies that are coded at once take the memory of a few (long)", async () => {
   const module = new URL("./coding.ts", import.meta.url).href;
   const script = `
     import { randomBytes } from "node:crypto";

@@ -209,7 +209,7 @@ test("in --json the last line is the result, with the error's code and exit", (t
   assert.equal(skein(dir, "completion", "bash").out, `${script}\n`);
 });
 
-test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
+test("a cluster in a bucket has no hub to ask, and says what to type (long)", (t) => {
   const dir = folder(t);
   assert.equal(skein(dir, "init", "--bucket", `dir:${dir}/bucket`).exit, 0);
   const { exit, err } = skein(dir, "status");
@@ -226,7 +226,7 @@ test("a cluster in a bucket has no hub to ask, and says what to type", (t) => {
   assert.deepEqual([here.exit, here.out.includes("notes")], [0, false], "who names a root, too, asks that");
 });
 
-test("a release goes from one command into the next, and no file is called -", (t) => {
+test("a release goes from one command into the next, and no file is called - (long)", (t) => {
   const dir = folder(t);
   const bucket = `dir:${dir}/bucket`;
   const made = lastLine(skein(dir, "init", "--json", "--bucket", bucket).out);
@@ -275,7 +275,7 @@ test("a release goes from one command into the next, and no file is called -", (
   assert.ok(!existsSync(path.join(dir, "-")));
 });
 
-test("a deployment to a bucket is refused what takes somebody who watches, and not half of it done", (t) => {
+test("a deployment to a bucket is refused what takes somebody who watches, and not half of it done (long)", (t) => {
   const dir = folder(t);
   const bucket = `dir:${dir}/bucket`;
   assert.equal(skein(dir, "init", "--bucket", bucket).exit, 0);
@@ -442,7 +442,7 @@ function asNumber(t: TestContext, env: Record<string, string>, ...args: string[]
 
 const notRoot = process.getuid?.() !== 0;
 
-test("a user without a name, or without a home, is no defect", { skip: notRoot }, async (t) => {
+test("a user without a name, or without a home, is no defect (long)", { skip: notRoot }, async (t) => {
   const home = folder(t);
   const init = ["init", "--hub", `127.0.0.1:${await freePort()}`];
   chownSync(home, NUMBER, NUMBER);
@@ -479,7 +479,7 @@ test("what is not there is said by its name", (t) => {
   assert.match(charter.err, /missing\.json[^]*code {3}IO\n/);
 });
 
-test("a word or flag that lacks its partner is named, before anything is asked of a hub", (t) => {
+test("a word or flag that lacks its partner is named, before anything is asked of a hub (long)", (t) => {
   const dir = folder(t);
   const rows = [
     [["purge", "web"], /which release of web\?[^]*skein purge web VERSION/],
@@ -519,7 +519,7 @@ test("a word or flag that lacks its partner is named, before anything is asked o
   }
 });
 
-test("a hub that runs without a charter is given the one that is made beside it", async (t) => {
+test("a hub that runs without a charter is given the one that is made beside it (long)", async (t) => {
   const dir = folder(t);
   const env = { PATH: process.env["PATH"], HOME: dir, SKEIN_HOME: path.join(dir, "home") };
   const hub = spawn(LAUNCHER, ["hub", "--json", "--quiet", "--listen", "127.0.0.1:0"], {

@@ -112,7 +112,7 @@ async function throughDeath(
   return next;
 }
 
-test("a hub killed between any two of its writes goes on where the same call is made again", async (t) => {
+test("a hub killed between any two of its writes goes on where the same call is made again (long)", async (t) => {
   const box = await machine(t);
   const { cluster, client } = box;
   const [join, key] = [generateSigner(), generateSigner()];
@@ -246,7 +246,7 @@ function onlyUnreachable(err: unknown): void {
   if (!isSkeinError(err, "HUB_UNREACHABLE")) throw err;
 }
 
-test("a first push that its hub did not survive is no repository, and goes through the next time", async (t) => {
+test("a first push that its hub did not survive is no repository, and goes through the next time (long)", async (t) => {
   const box = await machine(t);
   const { cluster, home, address, client } = box;
   const doomed = await box.start("hub.git");

@@ -138,7 +138,7 @@ test("a node that counts as away for its clock is said to", async (t) => {
   assert.match(app?.nodes[0]?.note ?? "", /CLOCK_SKEW/);
 });
 
-test("a plan says that the same release would be started again where it failed", async (t) => {
+test("a plan says that the same release would be started again where it failed (long)", async (t) => {
   const { operator, absent, options, dir } = await cluster(t);
   await absent("n1");
   const from = path.join(dir, "app");
@@ -352,7 +352,7 @@ test("a build runs in a clean checkout and its output is released; a failing tes
   assert.equal((await operator.client.releases({ app: "shop" }, signal)).length, 1);
 });
 
-test("what is chosen for a release says what it is, and always holds the manifest", async (t) => {
+test("what is chosen for a release says what it is, and always holds the manifest (long)", async (t) => {
   const { operator, options, dir, signal } = await cluster(t);
   const repo = path.join(dir, "shop");
   mkdirSync(repo);

@@ -41,7 +41,7 @@ test("one git answers one read after the other", async () => {
   assert.equal(last?.bytes.toString(), "three\n");
 });
 
-test("many large objects come whole through the pipe", async () => {
+test("many large objects come whole through the pipe (long)", async () => {
   await using stack = new AsyncDisposableStack();
   const [dir, ids] = await repoWith(stack, ["x".repeat(3_000_000), "y".repeat(10)]);
   using objects = new GitObjects(dir);

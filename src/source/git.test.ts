@@ -119,7 +119,7 @@ test("what a commit holds only a pointer of is told: submodules, files of Git LF
   assert.match((await notes()).join("\n"), /^media\/a\.png and 1 more are pointers of Git LFS/m);
 });
 
-test("a folder of very many files is read", async (t) => {
+test("a folder of very many files is read (long)", async (t) => {
   const repo = tempDir(t);
   git(repo, "init", "-q");
   const pipe = (input: string, ...args: string[]): string =>

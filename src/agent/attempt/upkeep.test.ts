@@ -19,7 +19,7 @@ const LOST: readonly [what: string, names: (release: string) => readonly string[
   ["all of the app, and what is known of it", () => ["apps/shop", "state/apps/shop.json"]],
 ];
 
-test("what an app lost on the disk is put back by the next start, and it serves again", async (t) => {
+test("what an app lost on the disk is put back by the next start, and it serves again (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   let end = await w.agent();
@@ -49,7 +49,7 @@ async function stopNamed(run: string, name: string): Promise<void> {
     if (spec.key.endsWith(`/${name}`)) await client.call("stop", { key: spec.key });
 }
 
-test("a release beside one that was restarted is found as it runs, by the next agent and after its keeper's end", async (t) => {
+test("a release beside one that was restarted is found as it runs, by the next agent and after its keeper's end (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   let end = await w.agent();
@@ -78,7 +78,7 @@ test("a release beside one that was restarted is found as it runs, by the next a
   }
 });
 
-test("an order for what runs in part starts what is missing, ends what the labels do not ask for, and leaves the rest", async (t) => {
+test("an order for what runs in part starts what is missing, ends what the labels do not ask for, and leaves the rest (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();

@@ -25,7 +25,7 @@ async function stage(w: World, release: Envelope): Promise<void> {
 const removedIn = (lines: readonly Line[]): unknown[] =>
   lines.filter(({ type }) => type === "removed").map(({ release }) => release);
 
-test("one release is purged by name; what is active, held by an order or pinned is not", async (t) => {
+test("one release is purged by name; what is active, held by an order or pinned is not (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();
@@ -69,7 +69,7 @@ test("a node that was never told to run an app has nothing to refuse, and lets g
   assert.deepEqual(revs(w), new Set());
 });
 
-test("gc keeps pins whatever it is told, goes by count and age, and tells before it does", async (t) => {
+test("gc keeps pins whatever it is told, goes by count and age, and tells before it does (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();
@@ -90,7 +90,7 @@ test("gc keeps pins whatever it is told, goes by count and age, and tells before
   assert.equal(await answer(port), "v4");
 });
 
-test("what gc removed and an order brings back is made ready anew", async (t) => {
+test("what gc removed and an order brings back is made ready anew (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();
@@ -109,7 +109,7 @@ test("what gc removed and an order brings back is made ready anew", async (t) =>
   assert.deepEqual(lines, [...first, "pre-remove v1", "post-sync v1"]);
 });
 
-test("a forecast tells what a release would cost, and what gc would free, which gc then frees", async (t) => {
+test("a forecast tells what a release would cost, and what gc would free, which gc then frees (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();
@@ -181,7 +181,7 @@ test("what was fetched of a release that nobody wants any more goes with the nex
   });
 });
 
-test("no gc takes what is being installed, staged or switched to", async (t) => {
+test("no gc takes what is being installed, staged or switched to (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();

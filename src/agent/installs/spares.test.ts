@@ -48,7 +48,7 @@ async function spareOf(w: World, release: ReleaseId): Promise<string> {
 }
 
 test(
-  "what an idle node prepared becomes the next release, and the oldest one what it prepares next",
+  "what an idle node prepared becomes the next release, and the oldest one what it prepares next (long)",
   options,
   async (t) => {
     const w = await world(t);
@@ -87,7 +87,7 @@ for (const [what, points] of [
   ["using what was prepared", TAKING],
   ["removing an old release", REMOVING],
 ] as const) {
-  test(`an agent killed at any point of ${what} converges at its next start`, options, async (t) => {
+  test(`an agent killed at any point of ${what} converges at its next start (long)`, options, async (t) => {
     const w = await world(t);
     let version = 0;
     for (const point of points) {
@@ -142,7 +142,7 @@ test("nothing is prepared for an app that was stopped", options, async (t) => {
   await spareOf(w, release);
 });
 
-test("what is being prepared gives way to an order", options, async (t) => {
+test("what is being prepared gives way to an order (long)", options, async (t) => {
   const w = await world(t);
   const two = await w.publish(files("2"));
   await w.agent();

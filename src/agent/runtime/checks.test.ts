@@ -29,7 +29,7 @@ test("a check by TCP hears a server out that speaks first, and resets nothing", 
 });
 
 for (const type of ["http", "tcp"] as const) {
-  test(`an answer by ${type} that came while the agent was stopped is in time`, async (t) => {
+  test(`an answer by ${type} that came while the agent was stopped is in time (long)`, async (t) => {
     const answering = `
       const { parentPort } = require("worker_threads");
       const server = require("http").createServer((q, r) => {

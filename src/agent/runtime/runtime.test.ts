@@ -104,7 +104,7 @@ test("a check that is a command judges by its exit status, and is told where the
   assert.equal((await get(port)).body, "one");
 });
 
-test("time in which the agent was stopped is not the app's", async (t) => {
+test("time in which the agent was stopped is not the app's (long)", async (t) => {
   const b = await bench(t);
   const dir = b.release({ "app.js": plainNode("one"), "ready.sh": "touch asked; test -e well" });
   const check = { type: "run", run: { argv: ["sh", "ready.sh"] } } as const;

@@ -10,7 +10,7 @@ import { bench, deploy, get, listenAt, plainNode, processPlan, releasePlan } fro
 import { isNodeExecutable } from "./node-executable.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";
 
-test("trap 8: a Node program in one executable is known for what it is, and loses nothing", async (t) => {
+test("trap 8: a Node program in one executable is known for what it is, and loses nothing (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const build = b.release({

@@ -28,7 +28,7 @@ const redirected = (how: string, flags: object = {}): readonly string[] => [
   ...withFlags(flags),
 ];
 
-test("only the name that was typed destroys", () => {
+test("only the name that was typed destroys (long)", () => {
   const yes = onTerminal("web1\n", CHILD);
   assert.deepEqual([yes.code, yes.seen.includes("it is gone")], [0, true], yes.seen);
   for (const keys of ["no\n", "\n", "yes\n", "web1x\n", "\u0004"]) {
@@ -39,7 +39,7 @@ test("only the name that was typed destroys", () => {
   assert.equal(onTerminal("we\u007fb1\n", CHILD).code, 2, "what was erased was not typed");
 });
 
-test("a question ends with Ctrl-C, with SIGTERM and with the time", () => {
+test("a question ends with Ctrl-C, with SIGTERM and with the time (long)", () => {
   for (const keys of ["\u0003", "web1\u0003", "SIG15"]) {
     const ended = onTerminal(keys, CHILD);
     assert.deepEqual([ended.code, /INTERRUPTED/.test(ended.seen)], [130, true], `${keys}: ${ended.seen}`);
@@ -49,7 +49,7 @@ test("a question ends with Ctrl-C, with SIGTERM and with the time", () => {
   assert.deepEqual([late.code, /TIMEOUT/.test(late.seen)], [8, true], late.seen);
 });
 
-test("nobody is asked who cannot see the question or answer it", () => {
+test("nobody is asked who cannot see the question or answer it (long)", () => {
   for (const how of ["< /dev/null", "2> /dev/null"]) {
     const { code, seen } = onTerminal("web1\n", redirected(how));
     assert.equal(code, 2, `${how}: ${seen}`);

@@ -22,7 +22,7 @@ import { Swarm, type PeerNet } from "./swarm.ts";
 const AT_ONCE = 48;
 const SIZE = 20 * PIECE_BYTES + 777;
 
-test("ten nodes that read at once cost the origin about one copy", async (t) => {
+test("ten nodes that read at once cost the origin about one copy (long)", async (t) => {
   const far = origin(SIZE);
   const peers = await swarmOf(t, 10, far);
   const read = await Promise.all(peers.map(async (peer) => await peer.read()));
@@ -146,7 +146,7 @@ test("peers that vanish in the middle of a piece are done without", async (t) =>
   assert.ok(far.given <= 2 * SIZE, `${far.given / SIZE} copies`);
 });
 
-test("a peer that stands still is passed over, and is not asked again for a while", async (t) => {
+test("a peer that stands still is passed over, and is not asked again for a while (long)", async (t) => {
   const far = origin(SIZE);
   const peers = await swarmOf(t, 6, far, {
     give: (peer, _want, honest) => async (want, held, signal) => {

@@ -101,7 +101,7 @@ const sts = (action: string): string =>
 
 const tokenFile = (t: TestContext): string => path.join(home(t, { token: "a web token" }), ".aws/token");
 
-test("a web identity token, by variables or a profile, is exchanged where the bucket is", async (t) => {
+test("a web identity token, by variables or a profile, is exchanged where the bucket is (long)", async (t) => {
   const { asked, env } = await aws(t);
   const file = tokenFile(t);
   const byVariables = { AWS_WEB_IDENTITY_TOKEN_FILE: file, AWS_ROLE_ARN: ROLE };

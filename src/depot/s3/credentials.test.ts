@@ -19,7 +19,7 @@ test("keys are taken from variables, or those that are named Skein's", async (t)
   assert.match(await seenBy(t, await server(), { ...wrong, HOME: home(t, {}) }), /^DEPOT_DENIED /);
 });
 
-test("keys are taken from the shared files: the default profile, a named one, a process of a profile", async (t) => {
+test("keys are taken from the shared files: the default profile, a named one, a process of a profile (long)", async (t) => {
   assert.equal(await seenBy(t, await server(), { HOME: home(t, { credentials: SHARED }) }), "found");
   const maker = path.join(
     home(t, { "keys.json": JSON.stringify({ Version: 1, ...KEYS, ...ENDS }) }),

@@ -157,7 +157,7 @@ async function impatient(t: TestContext, depot: DepotReader): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-test("a reader that does not read is cut, and the next one gets its turn", async (t) => {
+test("a reader that does not read is cut, and the next one gets its turn (long)", async (t) => {
   const bytes = randomBytes(32_000_000);
   const home = await fs.mkdtemp(path.join(os.tmpdir(), "skein-slow-"));
   atEnd(t, async () => fs.rm(home, { recursive: true, force: true }));

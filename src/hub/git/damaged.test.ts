@@ -79,7 +79,7 @@ const DAMAGES: Readonly<
 };
 
 for (const [what, { by, damage }] of Object.entries(DAMAGES)) {
-  test(`${what}: who meets it is told what is damaged and what to do; other repositories go on`, async (t) => {
+  test(`${what}: who meets it is told what is damaged and what to do; other repositories go on (long)`, async (t) => {
     const made = await shop(t);
     const { work, dir, push, root } = made;
     await work.commit("b.txt", "two");
@@ -153,7 +153,7 @@ async function overtaken(t: TestContext) {
   return { hub, url, first, late, commits };
 }
 
-test("a first push waits for no other one, and comes to what that brought", async (t) => {
+test("a first push waits for no other one, and comes to what that brought (long)", async (t) => {
   const { hub, url, late, commits } = await overtaken(t);
   await late.git("push", url, "HEAD:refs/heads/other");
   const refs = await late.git("ls-remote", "--heads", url);

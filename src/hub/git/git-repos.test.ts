@@ -104,7 +104,7 @@ test("objects that git finds unsound are refused", async (t) => {
   assert.deepEqual(await reposOf(hub), []);
 });
 
-test("a push needs a right to deploy that app; a path is no name", async (t) => {
+test("a push needs a right to deploy that app; a path is no name (long)", async (t) => {
   const cluster = await makeCluster(["deploy:shop/staging"]);
   const hub = await startTestHub(t, { cluster });
   const work = await workTree(t, hub);

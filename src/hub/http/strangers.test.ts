@@ -38,7 +38,7 @@ test("who says nothing, or says it a byte at a time, is not waited for", async (
   clearInterval(drip);
 });
 
-test("who is known keeps its connection, and strangers may come back", async (t) => {
+test("who is known keeps its connection, and strangers may come back (long)", async (t) => {
   const hub = await startTestHub(t, { strangerMs: STRANGER_MS });
   const node = await joinNode(t, hub, "web1");
   const first = await node.client.wanted(undefined, 0);

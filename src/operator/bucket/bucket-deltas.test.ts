@@ -33,7 +33,7 @@ test("a revision in a bucket has deltas from those before it, and machines follo
   assert.ok(fs.readFileSync(installed).equals(edited));
 });
 
-test("what was published from here is at hand when the next revision is compared with the three before it", async (t) => {
+test("what was published from here is at hand when the next revision is compared with the three before it (long)", async (t) => {
   const world = await bucketWorld(t);
   const program = noise(900_000, 3);
   await world.spool("site", { program, version: "v1" });

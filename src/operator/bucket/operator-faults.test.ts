@@ -31,7 +31,7 @@ async function killed(world: BucketWorld, fault: string, ...words: string[]): Pr
   assert.equal(signal, "SIGKILL", `${fault}: ${await said}`);
 }
 
-test("a publisher that is killed anywhere leaves a bucket that the next command finishes", async (t) => {
+test("a publisher that is killed anywhere leaves a bucket that the next command finishes (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["tool"]);
   const rooted = async (): Promise<void> => {

@@ -103,7 +103,7 @@ test("a package's folder may be a link, but no link makes one folder two package
   );
 });
 
-test("what FTL had activated is active again when the first order fails, whichever script failed", async (t) => {
+test("what FTL had activated is active again when the first order fails, whichever script failed (long)", async (t) => {
   const world = await bucketWorld(t);
   for (const name of ["pre-jump", "post-jump"]) {
     const machine = world.machine(name, [name]);

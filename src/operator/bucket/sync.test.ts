@@ -640,7 +640,7 @@ const FAULTS = [
   "install.unrecorded",
 ] as const;
 
-test("killed anywhere, the next sync goes on and ends with the order carried out", async (t) => {
+test("killed anywhere, the next sync goes on and ends with the order carried out (long)", async (t) => {
   const world = await bucketWorld(t);
   const first = world.machine("first", ["site"]);
   const old = await world.spool("site", { version: "old" });
@@ -675,7 +675,7 @@ test("killed anywhere, the next sync goes on and ends with the order carried out
   }
 });
 
-test("neither a jump here nor a sync removes what the next sync would fetch again", async (t) => {
+test("neither a jump here nor a sync removes what the next sync would fetch again (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
   const older: string[] = [];

@@ -233,7 +233,7 @@ test("what is no such file, or is not there, is refused", async (t) => {
   assert.deepEqual(asidesIn(at.dir), []);
 });
 
-test("killed anywhere, an import leaves no release that is not whole, and the next one succeeds", async (t) => {
+test("killed anywhere, an import leaves no release that is not whole, and the next one succeeds (long)", async (t) => {
   const at = await cluster(t);
   const { id } = await released(at, "one");
   const file = path.join(at.dir, "a.skein");

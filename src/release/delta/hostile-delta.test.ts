@@ -61,7 +61,7 @@ test("rows without number are refused, however short their paths", async (t) => 
   await assert.rejects(receive(pieces(), t.signal), { code: "DELTA_CORRUPT" });
 });
 
-test("a maker knows of a change how much of it receivers take", () => {
+test("a maker knows of a change how much of it receivers take (long)", () => {
   const none = { rows: [], times: [] };
   for (const [folders, fits] of [
     [62_000, true],

@@ -108,7 +108,7 @@ test("an install through a spare ends as one without does", async (t) => {
   await compareInstalls(t, [OLD, OLD]);
 });
 
-test("any two trees: an install through a spare of the first ends as one without does", async (t) => {
+test("any two trees: an install through a spare of the first ends as one without does (long)", async (t) => {
   const name = fc.constantFrom("a", "b", "a-b", "c", "é");
   const at = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => parts.join("/"));
   const content = fc.oneof(

@@ -145,7 +145,7 @@ async function collectAlone(t: TestContext, world: World): Promise<Collected> {
   });
 }
 
-test("publishers, removers and collectors in any order lose no release, and leave nothing behind", async (t) => {
+test("publishers, removers and collectors in any order lose no release, and leave nothing behind (long)", async (t) => {
   const picks = fc.array(fc.nat({ max: 1_000_000 }), { minLength: 50, maxLength: 200 });
   const kind = fc.constantFrom("publish", "publish", "publish", "collect", "collect", "remove" as const);
   const actor = fc.record({ kind, n: fc.nat({ max: 1 }) });

@@ -86,7 +86,7 @@ test("a pack of which little is needed any more is rewritten, and the rest of it
   assert.deepEqual(await world.repack(), { replaced: 0, made: 0, bytes: 0 });
 });
 
-test("a release that came to need very many packs needs few again, and so do those that share them", async (t) => {
+test("a release that came to need very many packs needs few again, and so do those that share them (long)", async (t) => {
   const world = makeWorld(t);
   const tree: Record<string, Buffer> = {};
   for (let n = 0; n < 40; n++) {
@@ -153,7 +153,7 @@ test("deltas that an index names stay named", async (t) => {
   assert.deepEqual((await indexOf(world.depot, root.tree, t.signal))?.deltas, deltas);
 });
 
-test("whatever is published and dropped, repacking and collecting keep what is kept", async (t) => {
+test("whatever is published and dropped, repacking and collecting keep what is kept (long)", async (t) => {
   const file = fc.record({ name: fc.constantFrom("a", "b", "c", "d"), seed: fc.nat({ max: 6 }) });
   const release = fc.record({ files: fc.array(file, { minLength: 1, maxLength: 4 }), kept: fc.boolean() });
   await fc.assert(
