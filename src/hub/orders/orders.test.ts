@@ -5,6 +5,8 @@ import test from "node:test";
 import { digestOf, type ReleaseId } from "../../lib/ids.ts";
 import { openSqliteStore, restoreSqliteStore } from "../../store/sqlite.ts";
 import { generateSigner } from "../../trust/keys.ts";
+import { put, write } from "../records/core.ts";
+import { keys } from "../records/keys.ts";
 import {
   HOUR,
   at,
@@ -85,6 +87,37 @@ test("the very same bytes again are answered as the first time, also when others
   await hub.client.postOrder(next.envelope, roster, null);
   assert.equal(await hub.client.postOrder(first.envelope, roster, null), first.digest);
   assert.equal((await hub.client.app("shop"))[0]?.head?.digest, next.digest);
+});
+
+test("an order is found by its digest, or found to be none, without a look at all that ever was", async (t) => {
+  const { hub, node, release } = await shop(t);
+  const { core, orders } = hub.hub;
+  const roster = rosterOf([node]);
+  assert.equal(orders.find(digestOf("no order")), undefined);
+  const looks = t.mock.method(core.mirror, "list");
+  const of = (): number =>
+    looks.mock.calls.filter(({ arguments: [prefix] }) => String(prefix) === "/orders/").length;
+  const order = await makeOrder(hub.cluster, release, roster);
+  await hub.client.postOrder(order.envelope, roster, null);
+  const before = of();
+  assert.equal(orders.find(order.digest)?.seq, 1);
+  assert.equal(orders.find(digestOf("another")), undefined);
+  assert.equal(of(), before);
+  // A newer order of the same app makes no other list of apps.
+  const head = core.mirror.get(keys.head("shop", "default"))!;
+  await write(core, [put(keys.head("shop", "default"), { ...head, seq: 2 })]);
+  assert.deepEqual(orders.appEnvs(), [{ app: "shop", env: "default" }]);
+  assert.equal(orders.head({ app: "shop", env: "default" })?.seq, 2);
+  assert.equal(of(), before);
+  await write(core, [put(keys.head("blog", "default"), head)]);
+  assert.equal(orders.appEnvs().length, 2);
+  await write(core, [{ op: "delete", key: keys.head("blog", "default") }]);
+  assert.equal(orders.appEnvs().length, 1);
+  const after = of();
+  const key = keys.logged("shop", "default", { epoch: 0, seq: 1 });
+  await write(core, [{ op: "delete", key }]);
+  assert.equal(orders.find(order.digest), undefined);
+  assert.equal(of(), after);
 });
 
 test("of orders sent at once, one wins and the others hear of it", async (t) => {

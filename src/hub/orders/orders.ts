@@ -34,11 +34,11 @@ export class Orders {
   readonly #releases: Releases;
   readonly #bodies = new WeakMap<OrderRecord, Order>();
   readonly #rosters = new Map<string, Roster>();
-  /** Asked for each node at each change: listed once until something changes there. */
+  /** Asked for each node at each change: listed once until an app comes or goes. */
   #appEnvs: readonly AppEnv[] | undefined;
   readonly #logs = new Map<string, readonly OrderRecord[]>();
-  /** Digest → its place, for what is in the log. */
-  readonly #places = new Map<string, Key<OrderRecord>>();
+  /** Digest → its place, for all that is in logs: made when it is first asked for, and kept from then on. */
+  #places: Map<string, Key<OrderRecord>> | undefined;
 
   constructor(core: Core, charters: Charters, releases: Releases) {
     this.#core = core;
@@ -82,15 +82,8 @@ export class Orders {
 
   /** The order of this digest, if it is in a log. */
   find(digest: string): OrderRecord | undefined {
-    const place = this.#places.get(digest);
-    const found = place === undefined ? undefined : this.#core.mirror.get(place);
-    if (found?.digest === digest) return found;
-    for (const { key, value } of this.#core.mirror.list(keys.orders as Key<OrderRecord>)) {
-      if (!isLogged(key)) continue;
-      this.#places.set(value.digest, key);
-      if (value.digest === digest) return value;
-    }
-    return undefined;
+    const place = this.#placed().get(digest);
+    return place === undefined ? undefined : this.#core.mirror.get(place);
   }
 
   settle(order: string): SettleRecord | undefined {
@@ -214,17 +207,37 @@ export class Orders {
     }
   }
 
+  /** Most that are asked for are not here: a new one, or one that a node remembers and this store does not. */
+  #placed(): ReadonlyMap<string, Key<OrderRecord>> {
+    if (this.#places !== undefined) return this.#places;
+    const logged = this.#core.mirror.list(keys.orders as Key<OrderRecord>).filter(({ key }) => isLogged(key));
+    return (this.#places = new Map(logged.map(({ key, value }) => [value.digest, key])));
+  }
+
+  #isListed({ app, env }: AppEnv): boolean {
+    const isKnown = this.#appEnvs?.some((place) => place.app === app && place.env === env) ?? false;
+    return isKnown && this.head({ app, env }) !== undefined;
+  }
+
   #forget(changed: readonly string[]): void {
-    const pruned = new Set<string>();
-    for (const key of changed) {
-      if (!key.startsWith(keys.orders)) continue;
+    const mine = changed.filter((key) => key.startsWith(keys.orders));
+    for (const key of mine) {
       const { app, env } = placeOf(key);
-      if (isLogged(key) && this.#core.mirror.get(key) === undefined) pruned.add(key);
       this.#logs.delete(keys.log(app, env));
-      if (key.endsWith("/head")) this.#appEnvs = undefined;
+      if (key.endsWith("/head") && !this.#isListed({ app, env })) this.#appEnvs = undefined;
+    }
+    if (this.#places !== undefined) this.#place(mine.filter(isLogged), this.#places);
+  }
+
+  #place(logged: readonly Key<OrderRecord>[], places: Map<string, Key<OrderRecord>>): void {
+    const pruned = new Set<string>();
+    for (const key of logged) {
+      const record = this.#core.mirror.get(key);
+      if (record === undefined) pruned.add(key);
+      else places.set(record.digest, key);
     }
     if (pruned.size === 0) return;
-    for (const [digest, place] of this.#places) if (pruned.has(place)) this.#places.delete(digest);
+    for (const [digest, place] of places) if (pruned.has(place)) places.delete(digest);
   }
 
   /** One that no builder of this charter signed is nobody's loss. */
