@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { KeyId } from "../lib/ids.ts";
+import { MOST_FLOORS } from "../trust/documents.ts";
 import type { Identity } from "../trust/identity.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { cluster } from "./cluster.fixture.ts";
-import { invite, knownNodes, selectNodes } from "./nodes.ts";
+import { floorsIn, invite, knownNodes, selectNodes } from "./nodes.ts";
 
 const node = (name: string, labels: Record<string, string> = {}): { identity: Identity } => ({
   identity: { node: name.padEnd(32, "0") as KeyId, name, labels } as unknown as Identity,
@@ -55,4 +56,22 @@ test("a node whose successor could not be invited is still a member", async (t) 
   const { replaced } = await invite(operator, wish, signal);
   assert.notEqual(replaced, null);
   assert.deepEqual(await knownNodes(operator, signal), []);
+});
+
+test("of more apps than a ticket has room for, those that run have a floor, and those that were stopped last", () => {
+  const apps = Array.from({ length: MOST_FLOORS + 100 }, (_, n) => ({
+    app: `pr-${n}`,
+    env: "default",
+    epoch: 0,
+    seq: n,
+    state: n < 200 ? ("run" as const) : ("stopped" as const),
+    issued: new Date(n).toISOString(),
+  })).map((app) => ({ ...app, least: { epoch: 0, seq: app.seq } }));
+  const floors = floorsIn(apps);
+  assert.equal(Object.keys(floors).length, MOST_FLOORS);
+  assert.deepEqual(
+    [0, 199, 200, 299, 300, MOST_FLOORS + 99].map((n) => floors[`pr-${n}/default`]?.seq),
+    [0, 199, undefined, undefined, 300, MOST_FLOORS + 99],
+  );
+  assert.equal(Object.keys(floorsIn(apps.slice(0, 10))).length, 10);
 });

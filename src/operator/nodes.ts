@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { NodeDocuments } from "../api/member-schemas.ts";
-import type { NodeView } from "../api/schemas.ts";
+import type { AppSummary, NodeView } from "../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { fewAtOnce } from "../lib/few-at-once.ts";
 import type { KeyId } from "../lib/ids.ts";
 import { retry } from "../lib/retry.ts";
+import { MOST_FLOORS, type Ticket } from "../trust/documents.ts";
 import { seal } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { openRevoke, type Identity } from "../trust/identity.ts";
@@ -249,20 +250,24 @@ export const labelText = (labels: Readonly<Record<string, string>>): string =>
     .map(([key, value]) => (value === "true" ? key : `${key}=${value}`))
     .join(",");
 
+async function floorOf({ client }: Operator, signal: AbortSignal): Promise<Ticket["floor"]> {
+  return floorsIn((await client.apps(signal)).apps);
+}
+
+type Ordered = Pick<AppSummary, "app" | "env" | "epoch" | "seq" | "least" | "state" | "issued">;
+
 /**
  * What a new node must not go below, whoever hands it orders. Not the newest order: that may be for other nodes alone, or
- * be taken back, and what stood before is what the node is to run.
+ * be taken back, and what stood before is what the node is to run. Of more apps than a ticket has room for, those that
+ * run come first, and then those that were ordered last. Pure.
  */
-async function floorOf(
-  { client }: Operator,
-  signal: AbortSignal,
-): Promise<Record<string, { epoch: number; seq: number }>> {
-  const { apps } = await client.apps(signal);
-  const least = apps.map(({ app, env, epoch, seq, least: stands = { epoch, seq } }) => [
-    `${app}/${env}`,
-    stands,
-  ]);
-  return Object.fromEntries(least.filter(([, stands]) => stands !== null));
+export function floorsIn(apps: readonly Ordered[]): Ticket["floor"] {
+  const rank = ({ state, issued }: Ordered): string => `${state === "run" ? 1 : 0} ${issued}`;
+  const sorted = apps.length <= MOST_FLOORS ? apps : apps.toSorted((a, b) => (rank(a) < rank(b) ? 1 : -1));
+  const floors = sorted.flatMap(({ app, env, epoch, seq, least = { epoch, seq } }) =>
+    least === null ? [] : [[`${app}/${env}`, least] as const],
+  );
+  return Object.fromEntries(floors.slice(0, MOST_FLOORS));
 }
 
 function reachableHub({ charter, config }: Operator): Parameters<typeof formatTicketLine>[0]["hub"] {

@@ -141,6 +141,9 @@ const label = () =>
   });
 
 const point = () => z.strictObject({ epoch: serial.epoch, seq: serial.seq });
+/** Apps and environments of which a ticket says what a new node must not go below. */
+export const MOST_FLOORS = 4096;
+
 const ticket = () =>
   z.strictObject({
     cluster: clusterId,
@@ -151,7 +154,9 @@ const ticket = () =>
     issued: time,
     expires: time,
     replace: keyId.nullable(),
-    floor: z.record(appEnv, point()).refine((all) => Object.keys(all).length <= 4096, "more than 4096 apps"),
+    floor: z
+      .record(appEnv, point())
+      .refine((all) => Object.keys(all).length <= MOST_FLOORS, `more than ${MOST_FLOORS} apps`),
   });
 
 const enrol = () =>
