@@ -73,7 +73,18 @@ describe("units on a real systemd", { skip: noSystemd("test/systemd.test.ts") },
     });
 
   const deploy = async (...words: Parameters<typeof source>): Promise<void> => {
-    await cluster.ok("deploy", "--from", await source(...words), ...FAST);
+    const { stdout } = await cluster.ok("deploy", "--from", await source(...words), ...FAST);
+    assert.match(stdout, /runs on 1 node\b/);
+  };
+
+  /** Has the agent start, and waits until the hub hears that one: the one before counts as present for a while. */
+  const anew = async (start: () => Promise<unknown>): Promise<void> => {
+    const before = await cluster.nodeView("boxed");
+    await start();
+    await cluster.until("the hub hears the new agent", async () => {
+      const view = await cluster.nodeView("boxed");
+      return view?.present === true && view.boot !== before?.boot;
+    });
   };
 
   const pid = async (): Promise<number | null | undefined> => (await cluster.ports())[0]?.pid;
@@ -115,8 +126,7 @@ describe("units on a real systemd", { skip: noSystemd("test/systemd.test.ts") },
     await machine.run("systemctl", "stop", AGENT, KEEPER);
     assert.equal((await get(url)).text, "v1");
     await machine.run("systemctl", "daemon-reload");
-    await machine.run("systemctl", "start", AGENT, KEEPER);
-    await cluster.present("boxed");
+    await anew(async () => await machine.run("systemctl", "start", AGENT, KEEPER));
     assert.equal(await pid(), before, "the instance is the very process that it was");
     await deploy("v2");
     // What the new keeper started must not belong to the agent's unit.
@@ -135,8 +145,9 @@ describe("units on a real systemd", { skip: noSystemd("test/systemd.test.ts") },
     await cluster.hub.start();
     await cluster.until("the hub has heard of it", async () => ![cut, undefined].includes(await pid()));
     const before = await pid();
-    await installAgent();
-    await cluster.present("boxed");
+    const another = machine.run("env", "SKEIN_HOME=/srv/another", LAUNCHER, "agent", "install");
+    await assert.rejects(another, { code: 5, stderr: /is there already, and is for the system's folders/ });
+    await anew(installAgent);
     assert.equal(await pid(), before);
     for (const unit of [KEEPER, AGENT]) assert.equal(await show("ActiveState", unit), "active");
   });

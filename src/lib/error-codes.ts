@@ -344,7 +344,7 @@ export const ERROR_CODES = {
 
   UNIT_FAILED: entry(
     5,
-    "A unit of systemd was installed, and what it starts ends at once, or systemd refuses it.",
+    "A unit of systemd was not installed, or what it starts ends at once.",
     "Read what it printed: journalctl -u UNIT.",
   ),
 

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { access, writeFile } from "node:fs/promises";
+import { access, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -15,7 +15,7 @@ import { pinTold } from "./pin-told.ts";
 import type { AgentFlags, HubFlags } from "./server-flags.ts";
 import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "../command/traffic-flags.ts";
 import { warningsOf } from "../terminal/warnings.ts";
-import { bootText, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
+import { bootText, homeIn, hubUnit, nodeUnits, type Unit, type UnitOptions } from "../units/units.ts";
 
 const run = promisify(execFile);
 const UNITS = "/etc/systemd/system";
@@ -125,6 +125,7 @@ async function install(
       hint: `sudo ${launcher()} ${program} install`,
     });
   }
+  for (const unit of units) await refuseOtherHome(unit);
   await before?.();
   for (const unit of units) await writeFile(path.join(UNITS, unit.file), unit.text);
   const files = units.map(({ file }) => file);
@@ -137,6 +138,18 @@ async function install(
   await serves(last, signal);
   io.print(`installed and started ${files.join(" and ")}`);
   return { units: files };
+}
+
+/** What runs for another SKEIN_HOME would have no agent, hub or keeper from then on. @throws SkeinError UNIT_FAILED */
+async function refuseOtherHome({ file, text }: Unit): Promise<void> {
+  const there = await readFile(path.join(UNITS, file), "utf8").catch(() => "");
+  const home = homeIn(there);
+  if (there === "" || home === homeIn(text)) return;
+  const whose = home === undefined ? "the system's folders" : `SKEIN_HOME=${home}`;
+  throw new SkeinError("UNIT_FAILED", `${file} is there already, and is for ${whose}`, {
+    hint: `Install it for the same, or remove it first: systemctl disable --now ${file}; rm ${path.join(UNITS, file)}`,
+    data: { unit: file, home: home ?? null },
+  });
 }
 
 /** @throws SkeinError UNIT_FAILED where systemd refuses it: a unit is masked, say */

@@ -6,7 +6,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { bootText, hubUnit, nodeUnits } from "./units.ts";
+import { bootText, homeIn, hubUnit, nodeUnits } from "./units.ts";
 
 test("the units leave instances alone when the keeper or the agent is stopped", () => {
   const [keeper, agent] = nodeUnits({
@@ -22,6 +22,7 @@ test("the units leave instances alone when the keeper or the agent is stopped", 
     "what apps inherit is no invitation to make room for all of it",
   );
   assert.match(keeper.text, /^Environment="SKEIN_HOME=\/srv\/my skein"$/m);
+  assert.equal(homeIn(keeper.text), "/srv/my skein");
   assert.match(keeper.text, /^ExecStart=\/usr\/bin\/skein keeper$/m);
   assert.match(
     agent.text,
@@ -49,6 +50,7 @@ test("a hub's unit reads secrets from a file, never from the command line", () =
   const { file, text } = hubUnit(options);
   assert.equal(file, "skein-hub.service");
   assert.match(text, /^ExecStart=\/usr\/bin\/skein hub --depot s3:\/\/releases\/skein$/m);
+  assert.equal(homeIn(text), undefined);
   assert.match(text, /^NoNewPrivileges=yes$/m);
   assert.match(text, /^OOMPolicy=continue$/m);
   assert.match(text, /^EnvironmentFile=-\/etc\/skein\/50%%\/hub\.env$/m);

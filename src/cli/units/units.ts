@@ -132,6 +132,10 @@ WantedBy=multi-user.target
   };
 }
 
+/** Which SKEIN_HOME a unit's text is for, as it stands there; undefined: the system's folders. */
+export const homeIn = (text: string): string | undefined =>
+  /^Environment="?SKEIN_HOME=(.*?)"?$/m.exec(text)?.[1];
+
 interface UnitWords {
   readonly skein: string;
   /** Whole lines of a unit, or nothing. */
