@@ -34,7 +34,7 @@ process.once("SIGTERM", () => {
 });
 `;
 
-describe("units on a real systemd", { skip: noSystemd("test/systemd.test.ts") }, () => {
+describe("units on a real systemd (long)", { skip: noSystemd("test/systemd.test.ts") }, () => {
   const stop = new AbortController();
   const held = new AsyncDisposableStack();
   const port = nextPort();
