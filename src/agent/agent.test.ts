@@ -7,8 +7,7 @@ import { freePort } from "../lib/free-port.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Report } from "../api/schemas.ts";
 import { labelFor } from "../trust/cluster.fixture.ts";
-import { releaseIdOf } from "../trust/documents.ts";
-import { readUnverified, type Envelope } from "../trust/envelope.ts";
+import { readUnverified, seal, type Envelope } from "../trust/envelope.ts";
 import { timeOf } from "../trust/fields.ts";
 import { answer, ended, settleOf, webApp, world, type World } from "./agent.fixture.ts";
 import { endKeeper } from "./runtime/runtime.fixture.ts";
@@ -273,26 +272,32 @@ test("a held order waits for its gate", async (t) => {
   assert.equal((await w.receipt(one.digest)).verdict, "ok");
 });
 
-test("documents that nothing leads to any more go while the agent runs", async (t) => {
+test("documents that nothing leads to any more go while the agent runs, and those of what is installed stay", async (t) => {
   const { w, port } = await started(t);
   const folder = path.join(w.paths.lib, "state", "documents");
   const one = await w.deploy(quick(port, "one"));
   await w.receipt(one.digest);
-  // Of a release that no order names, which a source may hand over all the same.
-  const other = await w.publish({ "page.html": "other" });
-  const id = releaseIdOf(readUnverified(other, "release.1"));
-  const isKept = (): boolean => fs.readdirSync(folder).includes(`${id}.json`);
-  const releases = [...w.offered.releases];
-  const again = async (more: readonly Envelope[]): Promise<void> => {
-    const next = await w.order(releases[0]!);
-    w.offer({ orders: [next.envelope], releases: [...releases, ...more], gates: { [next.digest]: "go" } });
+  const bad = await w.deploy({ ...quick(port, "bad"), "post-sync.sh": "x:#!/bin/sh\nexit 1\n" });
+  assert.equal((await w.receipt(bad.digest)).verdict, "failed");
+  const first = w.offered.releases[0]!;
+  // Of releases that no order names, which a source may hand over all the same.
+  const other = readUnverified(await w.publish({ "page.html": "other" }), "release.1");
+  const others = Array.from({ length: 250 }, async (_, n) => {
+    const release = { ...other, commit: n.toString(16).padStart(40, "0") };
+    return await seal("release.1", release, [w.cluster.alice]);
+  });
+  const again = async (more: readonly Envelope[]): Promise<readonly string[]> => {
+    const next = await w.order(first);
+    w.offer({ orders: [next.envelope], releases: [first, ...more], gates: { [next.digest]: "go" } });
     await w.receipt(next.digest);
+    return fs.readdirSync(folder);
   };
-  await again([other]);
-  assert.ok(isKept());
+  // So that no order leads to what failed.
+  for (let n = 0; n < 3; n++) await again([]);
+  assert.ok((await again(await Promise.all(others))).length > 250);
   await again([]);
-  await eventually("its end", () => Promise.resolve(!isKept()));
-  assert.ok(fs.readdirSync(folder).includes(`${one.release}.json`));
+  await eventually("their end", () => Promise.resolve(fs.readdirSync(folder).length < 20));
+  for (const { release } of [one, bad]) assert.ok(fs.readdirSync(folder).includes(`${release}.json`));
 });
 
 test("stop, start and restart of one release", async (t) => {

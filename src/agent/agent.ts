@@ -330,7 +330,7 @@ class Agent implements AsyncDisposable {
     const taking = takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
     for (const refusal of await this.#untaken.after(wanted.apps, taking))
       await this.#refusals.refuse(refusal);
-    forgetUnnamed(this.#kept, this.#context);
+    await forgetUnnamed(this.#kept, this.#context);
     this.#gates = new Map(
       wanted.apps.flatMap(({ gates }) => Object.entries(gates) as [Digest, "hold" | "go" | "undo"][]),
     );

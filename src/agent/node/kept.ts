@@ -9,7 +9,9 @@ import { silentLog, type Log } from "../../lib/log.ts";
 import { rosterSchema, type Roster } from "../../trust/documents.ts";
 import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { orderOf, type NodeState } from "../../trust/node-state.ts";
+import { listInstalls } from "../../release/record/install-record.ts";
 import type { AppRecord } from "../attempt/records.ts";
+import type { AppFolders } from "../installs/folders.ts";
 import { readOwn } from "./own-file.ts";
 import type { WriteFile } from "./reserve.ts";
 import type { Staged } from "../installs/staged.ts";
@@ -25,6 +27,8 @@ export interface KeptDocuments {
   release(id: ReleaseId): Promise<Envelope | undefined>;
   putRoster(digest: Digest, roster: Roster): Promise<void>;
   roster(digest: Digest): Promise<Roster | undefined>;
+  /** So many have come since the last time that it is worth to look which are needed. */
+  readonly isDue: boolean;
   /** Forgets all but these, and what was put since the last time: what names that may be on its way. */
   keepOnly(names: ReadonlySet<ReleaseId | Digest>): void;
 }
@@ -53,11 +57,18 @@ export function namedDocuments(
   );
 }
 
-/** An agent may take thousands of orders before it is started again. A failing disk only keeps more. */
-export function forgetUnnamed(kept: KeptDocuments, context: NamingContext): void {
-  const { store, records, staged, log } = context;
+/**
+ * An agent may take thousands of orders before it is started again. What is installed is named by its folder: its
+ * pre-remove still has to run. A failing disk only keeps more.
+ */
+export async function forgetUnnamed(kept: KeptDocuments, context: NamingContext): Promise<void> {
+  if (!kept.isDue) return;
+  const { store, records, staged, folders, log } = context;
   try {
-    kept.keepOnly(namedDocuments(store.state, records.all(), staged));
+    const held = [...records.all(), ...Object.values(store.state.apps)];
+    const apps = [...new Set(held.map(({ app }) => app))];
+    const installed = await Promise.all(apps.map(async (app) => await listInstalls(folders(app).revs)));
+    kept.keepOnly(new Set([...namedDocuments(store.state, records.all(), staged), ...installed.flat()]));
   } catch (err) {
     log.warn("documents that nobody needs stay", { "err.message": messageOf(err) });
   }
@@ -67,7 +78,24 @@ interface NamingContext {
   readonly store: { readonly state: NodeState };
   readonly records: { all(): readonly AppRecord[] };
   readonly staged: Pick<Staged, "releases">;
+  readonly folders: (app: string) => Pick<AppFolders, "revs">;
   readonly log: Log;
+}
+
+/** A look at all that is installed takes some time. */
+const FORGOTTEN_EACH = 200;
+
+const idOf = (name: string): ReleaseId => name.slice(0, -".json".length) as ReleaseId;
+
+/** Makes the folder, and removes what is no document. @returns the names of those that are there */
+async function documentsIn(dir: string): Promise<Set<string>> {
+  await fs.mkdir(dir, { recursive: true, mode: 0o700 });
+  const names = new Set<string>();
+  for (const name of await fs.readdir(dir)) {
+    if (name.endsWith(".json")) names.add(name);
+    else await fs.rm(path.join(dir, name), { force: true });
+  }
+  return names;
 }
 
 export async function openKept(
@@ -75,13 +103,9 @@ export async function openKept(
   write: WriteFile = writeFileAtomic,
   log: Log = silentLog,
 ): Promise<KeptDocuments> {
-  await fs.mkdir(dir, { recursive: true, mode: 0o700 });
-  const names = new Set<string>();
+  const names = await documentsIn(dir);
   const young = new Set<string>();
-  for (const name of await fs.readdir(dir)) {
-    if (name.endsWith(".json")) names.add(name);
-    else await fs.rm(path.join(dir, name), { force: true });
-  }
+  let left = 0;
   const put = async (name: string, text: string): Promise<void> => {
     young.add(`${name}.json`);
     if (names.has(`${name}.json`)) return;
@@ -113,18 +137,22 @@ export async function openKept(
       await put(id, text);
       releases.delete(id);
     },
+    get isDue() {
+      return names.size >= left + FORGOTTEN_EACH;
+    },
     putRoster: async (digest, roster) => put(digest, JSON.stringify(roster)),
     async roster(digest) {
       return await get(digest, (text) => rosterSchema.parse(JSON.parse(text)));
     },
     keepOnly(wanted) {
+      const needed = new Set([...names].filter((name) => wanted.has(idOf(name))));
+      left = needed.size;
       for (const name of names) {
-        const id = name.slice(0, -".json".length) as ReleaseId;
-        if (wanted.has(id) || young.has(name)) continue;
+        if (needed.has(name) || young.has(name)) continue;
         // At once: whoever puts it again meanwhile would find it there, and it would be gone.
         rmSync(path.join(dir, name), { force: true });
         names.delete(name);
-        releases.delete(id);
+        releases.delete(idOf(name));
       }
       young.clear();
     },
