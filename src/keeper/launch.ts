@@ -27,7 +27,15 @@ const EXEC = 'exec "$@"';
 export function launch({ spec, log, fds, statusPipe, cages, files }: Launch): ChildProcess {
   const { env, script } = carriedEnv(spec.env);
   const after = [script, "export LISTEN_PID=$$", EXEC].join("\n");
-  const argv = [...placed(cages), ...bounded(files), ...confined(spec), "/bin/sh", "-c", after, "sh"];
+  const argv = [
+    ...placed(cages, ownScore()),
+    ...bounded(files),
+    ...confined(spec),
+    "/bin/sh",
+    "-c",
+    after,
+    "sh",
+  ];
   const [file = "", ...words] = [...argv, ...spec.argv];
   try {
     const child = spawn(file, words, {
@@ -46,23 +54,24 @@ export function launch({ spec, log, fds, statusPipe, cages, files }: Launch): Ch
   }
 }
 
-function placed(cages: readonly string[]): string[] {
+/**
+ * The words that put what follows them where it belongs.
+ * @param score of this process where memory runs out, see proc(5): below 0 as its unit has it, others are ended before it.
+ * That is not for what it starts: an app that takes all memory would see the rest of the machine killed first.
+ */
+export function placed(cages: readonly string[], score: number): string[] {
   const steps = [
-    ...(isSpared() ? ["echo 0 > /proc/self/oom_score_adj"] : []),
+    ...(score < 0 ? ["echo 0 > /proc/self/oom_score_adj"] : []),
     ...cages.map((folder) => `echo $$ > '${folder}/cgroup.procs' || exit 126`),
   ];
   return steps.length === 0 ? [] : ["/bin/sh", "-c", [...steps, EXEC].join("\n"), "sh"];
 }
 
-/**
- * Whether the kernel ends this process after others where memory runs out, as its unit has it. That is not for what it
- * starts: an app that takes all memory would see the rest of the machine killed before it.
- */
-function isSpared(): boolean {
+function ownScore(): number {
   try {
-    return Number(fs.readFileSync("/proc/self/oom_score_adj", "utf8")) < 0;
+    return Number(fs.readFileSync("/proc/self/oom_score_adj", "utf8"));
   } catch {
-    return false; // no Linux
+    return 0; // no Linux
   }
 }
 
