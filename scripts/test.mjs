@@ -35,6 +35,8 @@ const AT_ONCE = 4;
 const LIMIT_MS = 180_000;
 /** The limit is for a test; a file whose tests are over may still be held by what one of them left open. */
 const SILENT_MS = LIMIT_MS + 60_000;
+/** For tests that are broken off. Those that hang even then end with the run's folder. */
+const BROKEN_OFF_MS = 15_000;
 /** Packages of other states of the source. */
 const KEPT_MS = 24 * 3_600_000;
 /** Tests that take long, beyond the first of each kind: left out unless all, some file or some name is asked for. */
@@ -72,6 +74,9 @@ if (missing.length > 0) {
 }
 
 const stop = new AbortController();
+stop.signal.addEventListener("abort", () => {
+  setTimeout(() => process.exit(1), BROKEN_OFF_MS).unref();
+});
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stop.abort());
 const folder = new RunFolder();
 const s3 = startS3Servers();
