@@ -95,8 +95,8 @@ test("a peer and then the hub are killed in the middle, and a revoked node is gi
   await cluster.okIn(source, "cp", "--from", ".");
   const [late] = await addNodes(cluster, [{}]);
   assert.ok(one !== undefined && late !== undefined);
-  // What it lacks flows at the two peers' pace. The command outlives whoever sent it.
-  const sent = cluster.skein(["--timeout", "20s", "cp", "noise", "--on", "n3"], { cwd: source });
+  // What it lacks flows at the two peers' pace. The command outlives whoever sent it, until its time is over.
+  const sent = cluster.skein(["--timeout", "1m", "cp", "noise", "--on", "n3"], { cwd: source });
   await cluster.until("the third is in the middle of it", async () => (await cachedBytes(late)) > MIB);
   await one.kill();
   await cluster.until("it goes on without the first", async () => (await cachedBytes(late)) > 2 * MIB);

@@ -32,6 +32,7 @@ test("a staged release runs nothing, and its deployment needs no depot", async (
   const w = await world(t);
   const port = await freePort();
   await w.agent();
+  await eventually("its first report", () => w.report() !== undefined);
   const release = await w.publish(webApp(port, "v1"));
   const lines = await stage(w, release);
   const [staged, result] = lines.slice(-2);
