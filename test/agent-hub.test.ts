@@ -170,7 +170,7 @@ const answers = async (port: number, text: string): Promise<void> => {
   });
 };
 
-test("a machine that joins when many others of its address have just called waits for its turn", async (t) => {
+test("a machine that joins when many others of its address have just called waits for its turn (long)", async (t) => {
   const hub = await startTestHub(t, { anonymousPerSec: 3 });
   const line = await ticketLine(hub);
   using stranger = keyClient(hub.cluster, hub.address);
@@ -241,7 +241,7 @@ test("a ticket lets one node in, and only while it lasts (long)", async (t) => {
   assert.equal(await refused("n3", elsewhere), "PIN_MISMATCH");
 });
 
-test("a node that was away converges when it comes back", async (t) => {
+test("a node that was away converges when it comes back (long)", async (t) => {
   const port = await freePort();
   const hub = await startTestHub(t);
   const node = newNode(t, "n1", await ticketLine(hub));
@@ -262,7 +262,7 @@ test("a node that was away converges when it comes back", async (t) => {
   );
 });
 
-test("two live agents with one key are told apart, and neither gets a new order", async (t) => {
+test("two live agents with one key are told apart, and neither gets a new order (long)", async (t) => {
   const port = await freePort();
   const hub = await startTestHub(t);
   const node = newNode(t, "n1", await ticketLine(hub));

@@ -135,7 +135,7 @@ test("nothing is kept in the folder one is in, whatever HOME says", { skip }, (t
   assert.deepEqual(fs.readdirSync(kept.cache), [".cache"]);
 });
 
-test("a server keeps what its start compiled while it runs: it may be killed", { skip }, async (t) => {
+test("a server keeps what its start compiled while it runs: it may be killed (long)", { skip }, async (t) => {
   const kept = new Kept(t);
   await using cluster = await startCluster({ signal: t.signal, hubEnv: { XDG_CACHE_HOME: kept.cache } });
   await eventually("the hub keeps what was compiled", () => kept.names.includes("hubs"), {

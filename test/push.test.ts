@@ -161,7 +161,7 @@ test("settings that are over, or older than what the operator knows of the clust
   assert.equal((await made.push()).own, false);
 });
 
-test("a git that cannot call by itself goes on through the helper", async (t) => {
+test("a git that cannot call by itself goes on through the helper (long)", async (t) => {
   await using made = await story(t);
   await fs.mkdir(path.dirname(made.settings), { recursive: true });
   await fs.writeFile(made.settings, `# https://${made.cluster.hubAddress}/v1/git/web 0\n`);
@@ -245,7 +245,7 @@ for (const [what, first] of [
     '[ ! -e "$0.once" ] || { rm "$0.once"; exit 128; }; touch "$0.once"',
   ],
 ] as const) {
-  test(`git is not let call the hub where it ${what}`, async (t) => {
+  test(`git is not let call the hub where it ${what} (long)`, async (t) => {
     await using made = await story(t);
     await unpinGit(made, first);
     for (const _ of [1, 2]) {

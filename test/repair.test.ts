@@ -37,7 +37,7 @@ async function served(cluster: Cluster, port: number): Promise<[AgentProcess, Ag
   return nodes;
 }
 
-test("a flipped byte on one node and a stopped process on the other are named, and both healed", async (t) => {
+test("a flipped byte on one node and a stopped process on the other are named, and both healed (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
   const port = nextPort();
   const [n1, n2] = await served(cluster, port);

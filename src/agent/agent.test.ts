@@ -235,7 +235,7 @@ test("an order without hooks runs none", async (t) => {
   assert.equal((await w.receipt(one.digest)).verdict, "ok");
 });
 
-test("the hub takes an order back: the node returns to the fallback and says so", async (t) => {
+test("the hub takes an order back: the node returns to the fallback and says so (long)", async (t) => {
   const { w, port } = await started(t);
   const one = await w.deploy(quick(port, "one"));
   await w.receipt(one.digest);
@@ -272,7 +272,7 @@ test("a held order waits for its gate", async (t) => {
   assert.equal((await w.receipt(one.digest)).verdict, "ok");
 });
 
-test("documents that nothing leads to any more go while the agent runs, and those of what is installed stay", async (t) => {
+test("documents that nothing leads to any more go while the agent runs, and those of what is installed stay (long)", async (t) => {
   const { w, port } = await started(t);
   const folder = path.join(w.paths.lib, "state", "documents");
   const one = await w.deploy(quick(port, "one"));
@@ -300,7 +300,7 @@ test("documents that nothing leads to any more go while the agent runs, and thos
   for (const { release } of [one, bad]) assert.ok(fs.readdirSync(folder).includes(`${release}.json`));
 });
 
-test("stop, start and restart of one release", async (t) => {
+test("stop, start and restart of one release (long)", async (t) => {
   const { w, port } = await started(t);
   const tree = quick(port, "one");
   await w.receipt((await w.deploy(tree)).digest);
@@ -328,7 +328,7 @@ test("stop, start and restart of one release", async (t) => {
   assert.notEqual(await pid(), before);
 });
 
-test("a release kept beside goes on answering on its own port until it is retired", async (t) => {
+test("a release kept beside goes on answering on its own port until it is retired (long)", async (t) => {
   const { w } = await started(t);
   const tree = (version: string): Record<string, string> => ({
     ...quick(0, version),
@@ -351,7 +351,7 @@ test("a release kept beside goes on answering on its own port until it is retire
   await eventually("one instance", async () => w.report()?.instances.length === 1);
 });
 
-test("instances find each other in the registry, and a dead one leaves it before its entry runs out", async (t) => {
+test("instances find each other in the registry, and a dead one leaves it before its entry runs out (long)", async (t) => {
   const { w, port } = await started(t);
   const tree = {
     "skein.yaml": `app: shop\nprocesses:\n  web: { run: node web.js, listen: ${port}, after: [say], drain: { window: 50ms, within: 1s } }\n  say: { run: node say.js, listen: { say: { port: auto } }, restart: { backoff: 5s..5s } }\n`,
@@ -455,7 +455,7 @@ test("a report that brings a receipt tells what the node has come to (long)", as
   );
 });
 
-test("receipts that nobody takes are told now and then, and not without pause", async (t) => {
+test("receipts that nobody takes are told now and then, and not without pause (long)", async (t) => {
   const w = await world(t);
   let reports = 0;
   await w.agent({
@@ -474,7 +474,7 @@ test("receipts that nobody takes are told now and then, and not without pause", 
   assert.ok(reports - before < 8, `${reports - before} times`);
 });
 
-test("an app of which an instance is given up has failed, and says how it ended", async (t) => {
+test("an app of which an instance is given up has failed, and says how it ended (long)", async (t) => {
   const w = await world(t);
   await w.agent();
   const ordered = await w.deploy({
@@ -500,7 +500,7 @@ setInterval(() => { if (require("node:fs").existsSync(process.env.SKEIN_DATA + "
   assert.equal(told.unwell?.message, "web.1 ended by itself (exit status 9), 2 times");
 });
 
-test("what crashes after it was switched to and before the receipt is told as that order's", async (t) => {
+test("what crashes after it was switched to and before the receipt is told as that order's (long)", async (t) => {
   const w = await world(t);
   await w.agent();
   const ordered = await w.deploy({
@@ -530,7 +530,7 @@ setInterval(() => {
   assert.equal(told.order, ordered.digest);
 });
 
-test("an agent's end and restart stop nobody; without any source it brings back what should run", async (t) => {
+test("an agent's end and restart stop nobody; without any source it brings back what should run (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   const end = await w.agent();
@@ -549,7 +549,7 @@ test("an agent's end and restart stop nobody; without any source it brings back 
   assert.equal(await eventually("an answer", async () => await answer(port)), "one");
 });
 
-test("an instance that fails its live checks is replaced", async (t) => {
+test("an instance that fails its live checks is replaced (long)", async (t) => {
   const { w, port } = await started(t);
   const tree = {
     ...quick(port, "x", ""),
@@ -564,7 +564,7 @@ test("an instance that fails its live checks is replaced", async (t) => {
   await eventually("another process", async () => (await answer(port)) !== before);
 });
 
-test("old releases are removed after their pre-remove, never what runs or ran well before", async (t) => {
+test("old releases are removed after their pre-remove, never what runs or ran well before (long)", async (t) => {
   const { w, port } = await started(t);
   const keep = "keep: { releases: 2, good: 2 }\n";
   const releases: string[] = [];
@@ -586,7 +586,7 @@ test("old releases are removed after their pre-remove, never what runs or ran we
   assert.match(w.hooksLog(), /one leaves[^]*two leaves/);
 });
 
-test("folders named writable are the app's own and outlive releases", async (t) => {
+test("folders named writable are the app's own and outlive releases (long)", async (t) => {
   const { w, port } = await started(t);
   const tree = (version: string): Record<string, string> => ({
     ...quick(port, version, "writable: [tmp, .cache/x]\n"),
@@ -600,7 +600,7 @@ test("folders named writable are the app's own and outlive releases", async (t) 
   assert.equal(await answer(port), "one two ");
 });
 
-test("a file in the place of a writable folder is laid, or the order refused, and never gone", async (t) => {
+test("a file in the place of a writable folder is laid, or the order refused, and never gone (long)", async (t) => {
   const { w, port } = await started(t);
   const reads = `require("node:http").createServer((q, r) => r.end(require("node:fs").readFileSync("conf/a", "utf8"))).listen(process.env.PORT, process.env.HOST);`;
   const tree = (version: string, writable: string): Record<string, string> => ({

@@ -61,13 +61,13 @@ async function afterReboot(w: World, files: Record<string, string>, port: number
   return served;
 }
 
-test("what an operator deployed comes back after a reboot when the charter has dropped the operator", async (t) => {
+test("what an operator deployed comes back after a reboot when the charter has dropped the operator (long)", async (t) => {
   const port = await freePort();
   assert.equal(await afterReboot(await world(t), tree(port, "one"), port), "one");
 });
 
 test(
-  "what ran as root by the right of an operator comes back as root when the charter has dropped the operator",
+  "what ran as root by the right of an operator comes back as root when the charter has dropped the operator (long)",
   { skip: NOT_ROOT },
   async (t) => {
     const port = await freePort();

@@ -277,7 +277,7 @@ test("an agent killed between two old releases that it tidies away ends the rest
   await stopped(next);
 });
 
-test("an agent killed while it stops an app, starts it, or has what is ordered already, ends that at its next start", async (t) => {
+test("an agent killed while it stops an app, starts it, or has what is ordered already, ends that at its next start (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   const child = w.child();

@@ -22,7 +22,7 @@ processes: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, wi
 });
 
 test(
-  "a release runs as root by the right of who ordered it, and not of who ordered the one before",
+  "a release runs as root by the right of who ordered it, and not of who ordered the one before (long)",
   { skip: NOT_ROOT },
   async (t) => {
     const w = await world(t);
@@ -63,7 +63,7 @@ test(
 );
 
 test(
-  "whoever a release runs as has the app's data, and whoever it goes back to has it again",
+  "whoever a release runs as has the app's data, and whoever it goes back to has it again (long)",
   { skip: NOT_ROOT },
   async (t) => {
     const w = await world(t);

@@ -19,7 +19,7 @@ const liar: DocumentStore = {
   delete: () => Promise.reject(new Error("it is only read")),
 };
 
-test("a bucket that names documents without end is given up on", async (t) => {
+test("a bucket that names documents without end is given up on (long)", async (t) => {
   await assert.rejects(listRoot(liar, t.signal), { code: "LIST_ENDLESS", data: { depot: "s3://liar" } });
 });
 

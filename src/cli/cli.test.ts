@@ -56,7 +56,7 @@ function skeinWith(dir: string, more: Readonly<Record<string, string>>, ...args:
 const lastLine = (text: string): Record<string, unknown> =>
   JSON.parse(text.trim().split("\n").at(-1) ?? "") as Record<string, unknown>;
 
-test("help and the version need no cluster and no network", (t) => {
+test("help and the version need no cluster and no network (long)", (t) => {
   const dir = folder(t);
   const help = skein(dir, "--help");
   assert.equal(help.exit, 0);
@@ -197,7 +197,7 @@ test("without a cluster a command exits 7, names the state and the next command"
   assert.match(said.err, /code {3}NO_CLUSTER/);
 });
 
-test("in --json the last line is the result, with the error's code and exit", (t) => {
+test("in --json the last line is the result, with the error's code and exit (long)", (t) => {
   const dir = folder(t);
   const failed = skein(dir, "--json", "status");
   assert.equal(failed.err, "");
@@ -296,7 +296,7 @@ test("a deployment to a bucket is refused what takes somebody who watches, and n
   assert.equal(deploy("--bake", "0s", "--all-at-once").exit, 0, "what is so in any case is no reason");
 });
 
-test("FTL's name for the bucket is one for init, too, unless a hub is named", async (t) => {
+test("FTL's name for the bucket is one for init, too, unless a hub is named (long)", async (t) => {
   const dir = folder(t);
   const bucket = path.join(dir, "bucket");
   const env = { FTL_BUCKET: `dir:${bucket}` };
@@ -324,7 +324,7 @@ test("what runs by itself names folders as they are called from anywhere", (t) =
   }
 });
 
-test("an agent's unit that pulls from a bucket is of the environment and the cluster that its installer is told", (t) => {
+test("an agent's unit that pulls from a bucket is of the environment and the cluster that its installer is told (long)", (t) => {
   const dir = folder(t);
   const pin = "ab".repeat(32);
   const print = ["agent", "install", "--print"];
@@ -395,7 +395,7 @@ test("an operator whose key an ssh-agent holds signs with it, and without it sig
   assert.equal(type(LAUNCHER, ["jump", "--master", spooled.out.trim()], held).out, spooled.out);
 });
 
-test("validate names every problem with its place, and prints the expansion of what is right", (t) => {
+test("validate names every problem with its place, and prints the expansion of what is right (long)", (t) => {
   const dir = folder(t);
   writeFileSync(
     path.join(dir, "skein.yaml"),

@@ -57,7 +57,7 @@ test("in --json a verb that is missing is a result as every failure is", (t) => 
   }
 });
 
-test("an error is told in colour on a terminal that is to have any, and with where it comes from when asked", (t) => {
+test("an error is told in colour on a terminal that is to have any, and with where it comes from when asked (long)", (t) => {
   const all = onTerminal(t, "status --verbose");
   assert.ok(all.startsWith("\x1b[31merror\x1b[39m this machine operates no cluster"), all);
   assert.match(all, /^SkeinError: .*\r\n {4}at /m);

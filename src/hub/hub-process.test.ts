@@ -209,7 +209,7 @@ async function stageCommand(cluster: Cluster, node: KeyId, release: ReleaseId): 
   return await seal("command.1", body, [cluster.operator]);
 }
 
-test("a hub killed while it forgets old orders forgets the rest when it is started again", async (t) => {
+test("a hub killed while it forgets old orders forgets the rest when it is started again (long)", async (t) => {
   const box = await machine(t);
   const { cluster, home, client } = box;
   const roster = { nodes: [] };
@@ -266,7 +266,7 @@ test("a first push that its hub did not survive is no repository, and goes throu
   await stop(hub);
 });
 
-test("an idle hub, bundled as it is shipped, stays below 100 MiB", async (t) => {
+test("an idle hub, bundled as it is shipped, stays below 100 MiB (long)", async (t) => {
   const box = await machine(t);
   const hub = await box.start();
   await box.client.hub();

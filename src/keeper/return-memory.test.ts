@@ -19,7 +19,7 @@ function keptAfter(setting: string): number {
   return Number(execFileSync(process.execPath, [...flags, "--eval", script], { encoding: "utf8" }));
 }
 
-test("memory that is freed goes back to the system, where by default one late buffer holds it", () => {
+test("memory that is freed goes back to the system, where by default one late buffer holds it (long)", () => {
   const bySelf = keptAfter("");
   const returned = keptAfter("kernel().returnMemory()");
   assert.ok(returned < 10e6, `${returned} bytes are kept`);

@@ -6,7 +6,7 @@ import { PATIENCE_MS } from "./patience.fixture.ts";
 
 const run = promisify(execFile);
 
-test("what starting left behind is given back, and the program ends when it has nothing else to do", async () => {
+test("what starting left behind is given back, and the program ends when it has nothing else to do (long)", async () => {
   const module = new URL("./settle-memory.ts", import.meta.url).href;
   const script = `
     import { settleMemory } from ${JSON.stringify(module)};

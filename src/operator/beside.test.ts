@@ -44,7 +44,7 @@ test("old versions are not kept beside one that may not run twice, and nothing i
   assert.deepEqual(besideFor(line, { ...earlier, manifest }, how), []);
 });
 
-test("an old version that may not run twice is neither started nor gone back to beside others", async (t) => {
+test("an old version that may not run twice is neither started nor gone back to beside others (long)", async (t) => {
   const { dir, operator, options, absent, signal } = await cluster(t);
   const from = path.join(dir, "app");
   const made: ReleaseId[] = [];

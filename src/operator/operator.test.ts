@@ -163,7 +163,7 @@ test("a plan says that the same release would be started again where it failed (
   assert.deepEqual(await planned("stopped", { env: "staging", release: null }), [1, null, true, null]);
 });
 
-test("a commit is released from its own content; what is not committed is left and told", async (t) => {
+test("a commit is released from its own content; what is not committed is left and told (long)", async (t) => {
   const { operator, absent, options, dir, events, signal } = await cluster(t);
   await absent("n1");
   const repo = path.join(dir, "shop");
@@ -201,7 +201,7 @@ test("a commit is released from its own content; what is not committed is left a
   });
 });
 
-test("a manifest that was written but not committed is not passed over", async (t) => {
+test("a manifest that was written but not committed is not passed over (long)", async (t) => {
   const { absent, operator, options, dir, events } = await cluster(t);
   await absent("n1");
   const repo = path.join(dir, "shop");
@@ -290,7 +290,7 @@ test("a folder that says nothing of itself is not deployed by accident", async (
   assert.equal(draft.order.app, "empty");
 });
 
-test("a plan means what a deployment of the same words means", async (t) => {
+test("a plan means what a deployment of the same words means (long)", async (t) => {
   const { operator, absent, options, dir } = await cluster(t);
   await absent("n1");
   const repo = path.join(dir, "shop");
@@ -314,7 +314,7 @@ test("a plan means what a deployment of the same words means", async (t) => {
   await assert.rejects(planDeploy(operator, elsewhere), { code: "COMMIT_NOT_FOUND" });
 });
 
-test("a build runs in a clean checkout and its output is released; a failing test publishes nothing", async (t) => {
+test("a build runs in a clean checkout and its output is released; a failing test publishes nothing (long)", async (t) => {
   const { operator, options, dir, events, signal } = await cluster(t);
   const repo = path.join(dir, "shop");
   mkdirSync(repo);

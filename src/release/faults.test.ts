@@ -217,7 +217,7 @@ for (const point of ["install.spare-taken", "install.spare-cleared"]) {
   });
 }
 
-test("a file that cannot be written down whole fails the install with what the system said, not with what a second try finds", async (t) => {
+test("a file that cannot be written down whole fails the install with what the system said, not with what a second try finds (long)", async (t) => {
   const world = makeWorld(t);
   const published = await world.publish({ small: noise(9000, 1), whole: noise(15_000, 2) });
   const args = ["install", path.join(world.dir, "depot"), world.revs, "1", JSON.stringify(published)];
@@ -233,7 +233,7 @@ test("a file that cannot be written down whole fails the install with what the s
   assert.deepEqual(await verifyInstall(world.revs, releaseId(1), published.tree, t.signal), []);
 });
 
-test("a record that was not written to the end is in nobody's way, and does not stay", async (t) => {
+test("a record that was not written to the end is in nobody's way, and does not stay (long)", async (t) => {
   const world = makeWorld(t);
   const installs = path.join(world.revs, ".install");
   const args = [

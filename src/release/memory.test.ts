@@ -62,7 +62,7 @@ class Place {
   }
 }
 
-test("what an install holds in memory is bounded: many files, an update of them, one large file", async (t) => {
+test("what an install holds in memory is bounded: many files, an update of them, one large file (long)", async (t) => {
   const place = new Place(t);
   const tiny = await place.receive("tiny", await place.publish("tiny-tree", { "one.txt": "one" }));
   const held = ({ peakMib }: Received): number => peakMib - tiny.peakMib;

@@ -37,7 +37,7 @@ async function mostBetweenTurns(work: () => Promise<unknown>): Promise<number> {
 }
 
 test(
-  "publishing, installing, copying and looking through a large file leave others their turns",
+  "publishing, installing, copying and looking through a large file leave others their turns (long)",
   onlyLinux,
   async (t) => {
     const world = makeWorld(t);

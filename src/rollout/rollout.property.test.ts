@@ -178,7 +178,7 @@ test("the same states and facts give the same decisions, from any written state 
   );
 });
 
-test("ten thousand nodes, some slow, some failing, some away, come to an end", () => {
+test("ten thousand nodes, some slow, some failing, some away, come to an end (long)", () => {
   const count = 10_000;
   const away = Array.from({ length: 200 }, (_, n) => n * 50);
   const world = new World(count, {

@@ -125,7 +125,7 @@ test("a failing test is told from a failing build", async (t) => {
   await assert.rejects(build(o), { code: "BUILD_FAILED", message: /the test .* SIGKILL/ });
 });
 
-test("a build that takes too long is ended with everything that it started", async (t) => {
+test("a build that takes too long is ended with everything that it started (long)", async (t) => {
   const o = options(t, { run: "sleep 300 & echo $! > pid; wait", withinMs: 2000 });
   await assert.rejects(build(o), { code: "BUILD_FAILED", message: /within 2s/ });
   const pid = Number(fs.readFileSync(path.join(o.dir, "pid"), "utf8"));

@@ -143,7 +143,7 @@ test("a clock that is set ends no lease", async (t) => {
   assert.deepEqual(await valuesOf(store, "/"), { "/a": "1" });
 });
 
-test("a lease has its time only while this process is let run: who renews it is not heard else", async (t) => {
+test("a lease has its time only while this process is let run: who renews it is not heard else (long)", async (t) => {
   await using store = await openSqliteStore(await tempFile(t));
   const lease = await store.grant(2500);
   await store.txn({ compare: [], then: [{ op: "put", key: "/a", value: "1", lease }] });

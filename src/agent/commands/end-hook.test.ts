@@ -23,7 +23,7 @@ const CASES = [
 ] as const;
 
 for (const { hook, old, next, says } of CASES) {
-  test(`a ${hook} that hangs while its order is taken back is ended by an operator's word`, async (t) => {
+  test(`a ${hook} that hangs while its order is taken back is ended by an operator's word (long)`, async (t) => {
     const w = await world(t);
     await w.agent();
     const files = (version: string) => ({ "skein.yaml": "app: shop\nkind: files\n", version });

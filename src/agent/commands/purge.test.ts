@@ -137,7 +137,7 @@ test("a forecast tells what a release would cost, and what gc would free, which 
   assert.deepEqual(removedIn(await ask(w, "gc", {})), [first.release]);
 });
 
-test("a release that is only pinned can still be looked at after a restart of the agent", async (t) => {
+test("a release that is only pinned can still be looked at after a restart of the agent (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   const stop = await w.agent();
@@ -159,7 +159,7 @@ test("a release that is only pinned can still be looked at after a restart of th
   );
 });
 
-test("what was fetched of a release that nobody wants any more goes with the next deployment", async (t) => {
+test("what was fetched of a release that nobody wants any more goes with the next deployment (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();

@@ -143,7 +143,7 @@ for (const [what, harm] of [
   });
 }
 
-test("an instance that fails its check is fetched anew and replaced, and no call is lost", async (t) => {
+test("an instance that fails its check is fetched anew and replaced, and no call is lost (long)", async (t) => {
   const { w, port } = await running(t);
   const sick = await (await fetch(`http://127.0.0.1:${port}/break`)).text();
   const [ailing] = (await ask(w, "drift", { health: true })).filter(({ type }) => type === "ailing");
@@ -159,7 +159,7 @@ test("an instance that fails its check is fetched anew and replaced, and no call
   assert.ok(!pids.has(sick));
 });
 
-test("what no copy mends is said, with what failed", async (t) => {
+test("what no copy mends is said, with what failed (long)", async (t) => {
   const { w } = await running(t);
   fs.writeFileSync(path.join(w.paths.lib, "apps/shop/data/broken"), "");
   const done = await ask(w, "repair", {});
@@ -179,7 +179,7 @@ const sickening = (port: number) => ({
     }).listen(process.env.PORT, process.env.HOST);`,
 });
 
-test("a repair gives way to an order that comes meanwhile, and undoes nothing of it", async (t) => {
+test("a repair gives way to an order that comes meanwhile, and undoes nothing of it (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();
@@ -206,7 +206,7 @@ test("a repair gives way to an order that comes meanwhile, and undoes nothing of
   assert.equal(await answer(port), "v2");
 });
 
-test("what runs by labels that the node had is told, and ended by a repair", async (t) => {
+test("what runs by labels that the node had is told, and ended by a repair (long)", async (t) => {
   const w = await world(t);
   await w.agent();
   const process = (on: string): string => `{ run: node idle.js, on: ${on}, count: 2, drain: { within: 1s } }`;

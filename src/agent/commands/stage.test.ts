@@ -104,7 +104,7 @@ for (const fault of ["agent.staging", "install.fetched", "install.recorded", "ag
   });
 }
 
-test("gc leaves staged releases alone, but for the oldest of too many", async (t) => {
+test("gc leaves staged releases alone, but for the oldest of too many (long)", async (t) => {
   const w = await world(t);
   const port = await freePort();
   await w.agent();

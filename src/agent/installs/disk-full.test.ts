@@ -25,7 +25,7 @@ function bytesIn(dir: string): number {
   return files.reduce((sum, { parentPath, name }) => sum + fs.statSync(path.join(parentPath, name)).size, 0);
 }
 
-test("where the disk is full, the cache gives way as far as an install needs it, and no further", async (t) => {
+test("where the disk is full, the cache gives way as far as an install needs it, and no further (long)", async (t) => {
   const w = await world(t);
   const cache = await filledCache(w);
   const before = bytesIn(cache.dir);

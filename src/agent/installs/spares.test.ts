@@ -128,7 +128,7 @@ async function begun(t: TestContext): Promise<{ w: World; release: ReleaseId }> 
   return { w, release: await deployed(w, "1", FEW) };
 }
 
-test("nothing is prepared for an app that was stopped", options, async (t) => {
+test("nothing is prepared for an app that was stopped (long)", options, async (t) => {
   const { w, release } = await begun(t);
   const spare = await spareOf(w, release);
   const tell = async (state: "run" | "stopped"): Promise<void> => {

@@ -113,7 +113,7 @@ test("a letter that comes in two pieces is one, and a line without an end is tol
   assert.deepEqual(tail, said);
 });
 
-test("a command that ends while the agent is stopped has not run into its time limit", async (t) => {
+test("a command that ends while the agent is stopped has not run into its time limit (long)", async (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-command-"));
   atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   const begun = runCommand(

@@ -145,7 +145,7 @@ test("what may not run in two versions is not started beside one that is to go o
   );
 });
 
-test("a port goes from a held socket to an app that binds it itself and back, whichever process has it", async (t) => {
+test("a port goes from a held socket to an app that binds it itself and back, whichever process has it (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const plan = (name: string, handover: "node" | "socket" | "gap", text: string, source = plainNode(text)) =>

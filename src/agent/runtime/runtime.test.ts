@@ -81,7 +81,7 @@ test("how one fares that is being judged is told from how one does that serves",
   assert.deepEqual(told, ["started: judged", "listening http: judged", "attached http: serving"]);
 });
 
-test("a check that is a command judges by its exit status, and is told where the judged instance listens", async (t) => {
+test("a check that is a command judges by its exit status, and is told where the judged instance listens (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const check = { type: "run", run: { argv: ["sh", "ready.sh"] } } as const;

@@ -153,7 +153,7 @@ test("requests that lie unread when the window ends are answered", async (t) => 
   assert.equal((await retired).cut, 0);
 });
 
-test("an answer that its client reads slowly is sent to its end, however long after the window", async (t) => {
+test("an answer that its client reads slowly is sent to its end, however long after the window (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const size = 40_000_000;
@@ -255,7 +255,7 @@ function framesIn(bytes: Buffer): Frame[] {
   return found;
 }
 
-test("HTTP/2 streams that lie unread when the drain begins are answered, and later ones refused at once", async (t) => {
+test("HTTP/2 streams that lie unread when the drain begins are answered, and later ones refused at once (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const app = `require("http2").createServer((q, r) => r.end("v0")).listen(+process.env.PORT)`;

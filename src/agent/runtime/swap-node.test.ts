@@ -35,7 +35,7 @@ const nodeSwap =
       }),
     );
 
-test("swaps of an unmodified Node app lose nothing", async (t) => {
+test("swaps of an unmodified Node app lose nothing (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const result = await swapUnderLoad(
@@ -59,7 +59,7 @@ test("swaps of an app under npm start lose nothing", async (t) => {
   assert.ok((result.one.bodies["v2"] ?? 0) > 0);
 });
 
-test("swaps of a node:cluster app lose nothing", async (t) => {
+test("swaps of a node:cluster app lose nothing (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const files = (n: number) => ({
@@ -70,7 +70,7 @@ test("swaps of a node:cluster app lose nothing", async (t) => {
   assert.ok((result.one.bodies["v2"] ?? 0) > 0);
 });
 
-test("swaps of an HTTPS server lose nothing", async (t) => {
+test("swaps of an HTTPS server lose nothing (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const { key, cert } = certificate();
@@ -102,7 +102,7 @@ function certificate(): { key: string; cert: string } {
   return { key: JSON.stringify(pem), cert: JSON.stringify(selfSignedCertificate(privateKey, "x")) };
 }
 
-test("an app with its own handler that calls close() and exits drains as well as one without", async (t) => {
+test("an app with its own handler that calls close() and exits drains as well as one without (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const app = (

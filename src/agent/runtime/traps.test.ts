@@ -412,7 +412,7 @@ test("where sockets cannot be held, the modes that need it are refused and the o
   assert.equal((await get((await runtime.list())[0]?.port ?? 0)).body, "own");
 });
 
-test("a process that cannot be seen waiting is taken at its word after two seconds, and that is said", async (t) => {
+test("a process that cannot be seen waiting is taken at its word after two seconds, and that is said (long)", async (t) => {
   const b = await bench(t);
   const port = await freePort();
   const polls = acceptor("v1")

@@ -29,7 +29,7 @@ test("who ends a command early is told what has become of it by then", () => {
   assert.match(cutShort({ timeout: "5ms" }), /^8 TIMEOUT not done within 5ms: /);
 });
 
-test("a terminal that is closed ends a command as Ctrl-C does; away from one a hangup ends nothing", () => {
+test("a terminal that is closed ends a command as Ctrl-C does; away from one a hangup ends nothing (long)", () => {
   assert.match(cutShort({ timeout: "50ms" }, "SIGHUP"), /^8 TIMEOUT /);
   const child = [process.execPath, CHILD, JSON.stringify({ detach: true }), "ask"];
   const { status, stdout } = spawnSync("python3", [TERMINAL, `SIG${constants.signals.SIGHUP}`, ...child], {

@@ -12,7 +12,7 @@ function skein(...words: string[]): { readonly exit: number | null; readonly sai
   return { exit: status, said: output.join("") };
 }
 
-test("who types what other tools call it is told what it is called here, and never to deploy what was to go", () => {
+test("who types what other tools call it is told what it is called here, and never to deploy what was to go (long)", () => {
   for (const [words, here] of [
     ["ps", /Here that is skein status\./],
     ["destroy", /Here that is skein stop\./],
@@ -35,7 +35,7 @@ test("no habit hides a verb, and each leads to one", () => {
   }
 });
 
-test("help of a verb below another is that verb's", () => {
+test("help of a verb below another is that verb's (long)", () => {
   assert.match(skein("help", "node", "invite").said, /^Usage: skein node invite/m);
   assert.equal(skein("help", "node", "invite").exit, 0);
   assert.match(skein("help", "deploy").said, /^Usage: skein deploy/m);

@@ -52,7 +52,7 @@ test("a small blob comes with the answer to the first question, and is kept", as
   assert.equal(far.given, 0, "the origin was asked for nothing more");
 });
 
-test("a node that comes when all others are done costs the origin nothing", async (t) => {
+test("a node that comes when all others are done costs the origin nothing (long)", async (t) => {
   const far = origin(SIZE);
   const peers = await swarmOf(t, 6, far);
   const [last, ...others] = peers;

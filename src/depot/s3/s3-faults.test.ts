@@ -222,7 +222,7 @@ async function liar(t: TestContext): Promise<S3Bucket> {
   return bucket;
 }
 
-test("a server whose lists do not end is given up on with one code", async (t) => {
+test("a server whose lists do not end is given up on with one code (long)", async (t) => {
   const depot = s3Depot(await liar(t), "", PARTS);
   const listed = async (): Promise<void> => {
     for await (const _ of depot.list("packs/", t.signal)) void _;

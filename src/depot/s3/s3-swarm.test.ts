@@ -11,7 +11,7 @@ const SIZE = 8 * PIECE_BYTES + 777;
 const PEERS = 6;
 const server = sharedS3Server({ conditional: false });
 
-test("nodes that read from a bucket give its pieces to each other, and the bucket sends about one copy", async (t) => {
+test("nodes that read from a bucket give its pieces to each other, and the bucket sends about one copy (long)", async (t) => {
   const bytes = randomBytes(SIZE);
   const depot = s3Depot(await freshBucket(t, await server()), "blobs/");
   const blob = {

@@ -184,7 +184,7 @@ test("what is not a pair of one app's releases is not made", async (t) => {
   await assert.rejects(get(t, hub, nonsense), { code: "BLOB_MISSING" });
 });
 
-test("a pair that packs serve better is asked for in vain, and looked at once", async (t) => {
+test("a pair that packs serve better is asked for in vain, and looked at once (long)", async (t) => {
   const hub = await startTestHub(t);
   const first = await released(t, hub, { a: noise(400_000, 1) });
   const second = await released(t, hub, { a: noise(400_000, 2) });

@@ -110,7 +110,7 @@ const packOf = (
 const indexOf = async (t: TestContext, { hub }: World, { tree }: Published) =>
   decodeIndex(await readBlob(httpDepot(hub.client), indexName(tree), 1_000_000, t.signal));
 
-test("tables are held to what their names say", async (t) => {
+test("tables are held to what their names say (long)", async (t) => {
   const it = await world(t);
   const tree = await it.publish({ a: "one", b: "two" });
   await it.release("shop", tree);

@@ -101,7 +101,7 @@ for (const [what, { by, damage }] of Object.entries(DAMAGES)) {
 }
 
 test(
-  "a repository that the hub's user may not write is told as such",
+  "a repository that the hub's user may not write is told as such (long)",
   { skip: process.getuid?.() === 0 ? false : "needs root for a mount of its own" },
   async (t) => {
     const { dir } = await shop(t);
@@ -118,7 +118,7 @@ test(
   },
 );
 
-test("a push that is refused for what it brings does not blame the repository", async (t) => {
+test("a push that is refused for what it brings does not blame the repository (long)", async (t) => {
   const { work, push } = await shop(t);
   const tree = await work.git("rev-parse", "HEAD^{tree}");
   await fs.writeFile(path.join(work.dir, "bad"), `tree ${tree}\nauthor a\ncommitter b\n\nbad\n`);
@@ -129,7 +129,7 @@ test("a push that is refused for what it brings does not blame the repository", 
   });
 });
 
-test("a first push of a tag alone is kept", async (t) => {
+test("a first push of a tag alone is kept (long)", async (t) => {
   const hub = await startTestHub(t);
   const work = await workTree(t, hub);
   const commit = await work.commit("a.txt", "one");
@@ -161,7 +161,7 @@ test("a first push waits for no other one, and comes to what that brought (long)
   assert.deepEqual(await reposOf(hub), ["shop.git"]);
 });
 
-test("a first push that is lost to another one of the same branch is told so", async (t) => {
+test("a first push that is lost to another one of the same branch is told so (long)", async (t) => {
   const { url, late, commits } = await overtaken(t);
   await assert.rejects(late.git("push", url, "main"), /GIT_FAILED[^]*push again/);
   assert.equal(await late.git("ls-remote", "--heads", url), `${commits[0]}\trefs/heads/main`);

@@ -13,7 +13,7 @@ import { PUSH, reposLeft, reposOf, shop, workTree } from "./git.fixture.ts";
 import { HOUR, makeCluster, operatorClient, operatorLine, startTestHub, tempHome } from "../hub.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
-test("a first push creates the repository, and when it returned everybody finds it", async (t) => {
+test("a first push creates the repository, and when it returned everybody finds it (long)", async (t) => {
   const hub = await startTestHub(t);
   const work = await workTree(t, hub);
   const first = await work.commit("a.txt", "one");
@@ -185,7 +185,7 @@ test("whoever went away while others were served leaves no git that waits for th
   await repos.exchange(PUSH, new PassThrough(), new PassThrough(), AbortSignal.abort());
 });
 
-test("what many pushes left behind is packed after them", async (t) => {
+test("what many pushes left behind is packed after them (long)", async (t) => {
   const hub = await startTestHub(t);
   const work = await workTree(t, hub);
   const dir = path.join(hub.home, "lib", "git", "shop.git");
@@ -204,7 +204,7 @@ test("what many pushes left behind is packed after them", async (t) => {
   await eventually("one pack", async () => (await packs()) === 1);
 });
 
-test("what branches left behind is packed, can be had for 90 days, and goes then", async (t) => {
+test("what branches left behind is packed, can be had for 90 days, and goes then (long)", async (t) => {
   const hub = await startTestHub(t);
   const work = await workTree(t, hub);
   const dir = path.join(hub.home, "lib", "git", "shop.git");

@@ -11,7 +11,7 @@ import { startTestHub } from "../hub.fixture.ts";
 import { PUSH, reposLeft, workTree } from "./git.fixture.ts";
 import { GitRepos } from "./git-repos.ts";
 
-test("what gits left that were killed is gone at the next start, and so are those that live on", async (t) => {
+test("what gits left that were killed is gone at the next start, and so are those that live on (long)", async (t) => {
   const hub = await startTestHub(t);
   const work = await workTree(t, hub);
   await work.commit("a.txt", "one");
@@ -42,7 +42,7 @@ test("what gits left that were killed is gone at the next start, and so are thos
   await work.git("push", `skein://${hub.address}/shop`, "main");
 });
 
-test("branches and tags that are called as git's leftovers are kept at the next start", async (t) => {
+test("branches and tags that are called as git's leftovers are kept at the next start (long)", async (t) => {
   const hub = await startTestHub(t);
   const work = await workTree(t, hub);
   await work.commit("a.txt", "one");
@@ -56,7 +56,7 @@ test("branches and tags that are called as git's leftovers are kept at the next 
   );
 });
 
-test("a git that was killed leaves no lock", async (t) => {
+test("a git that was killed leaves no lock (long)", async (t) => {
   const { root, repos } = await reposLeft(t);
   const lock = path.join(root, "shop.git", "refs", "heads", "main.lock");
   await fs.writeFile(lock, "");

@@ -394,7 +394,7 @@ async function killedAnywhere(
   }
 }
 
-test("killed between any two writes, a rollout ends as ordered", async (t) => {
+test("killed between any two writes, a rollout ends as ordered (long)", async (t) => {
   const writes = await killedAnywhere(t, ["ok", "ok", "ok"], {
     phase: "ok",
     serves: [1, 1, 1],
@@ -403,7 +403,7 @@ test("killed between any two writes, a rollout ends as ordered", async (t) => {
   assert.ok(writes >= 6, `${writes} writes`);
 });
 
-test("killed between any two writes, a failed rollout is undone", async (t) => {
+test("killed between any two writes, a failed rollout is undone (long)", async (t) => {
   const writes = await killedAnywhere(t, ["ok", "ok", "failed"], {
     phase: "undone",
     serves: [0, 0, 0],

@@ -36,7 +36,7 @@ const git = async (cwd: string, ...words: string[]): Promise<string> => {
   return (await promisify(execFile)("git", [...id, ...words], { cwd })).stdout.trim();
 };
 
-test("deploy goes through a bucket: what is here, a folder, an earlier revision, a commit", async (t) => {
+test("deploy goes through a bucket: what is here, a folder, an earlier revision, a commit (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
   const repo = writeTree(path.join(world.dir, "repo"), {

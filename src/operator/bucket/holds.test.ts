@@ -29,7 +29,7 @@ async function heldMachine(world: BucketWorld): Promise<Held & { machine: Machin
   return { machine, ordered, held, bad };
 }
 
-test("a jump that fails leaves what was held before it, until a newer order", async (t) => {
+test("a jump that fails leaves what was held before it, until a newer order (long)", async (t) => {
   const world = await bucketWorld(t);
   const { machine, held, bad, ordered } = await heldMachine(world);
   machine.said.length = 0;
@@ -45,7 +45,7 @@ test("a jump that fails leaves what was held before it, until a newer order", as
   assert.equal(pageOf(machine), "ordered");
 });
 
-test("a jump that was cut and fails when a sync goes on with it gives way to what was held before it", async (t) => {
+test("a jump that was cut and fails when a sync goes on with it gives way to what was held before it (long)", async (t) => {
   const world = await bucketWorld(t);
   const { machine, held, bad } = await heldMachine(world);
   const cut = new AbortController();
@@ -85,7 +85,7 @@ test("a jump to what is ordered ends what is held, if it comes to it", async (t)
   assert.deepEqual([pageOf(machine), machine.scripts()], ["ordered", []]);
 });
 
-test("where what was held is forgotten and what is ordered fails here, each sync tries once and ends", async (t) => {
+test("where what was held is forgotten and what is ordered fails here, each sync tries once and ends (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
   const down = path.join(world.dir, "down");

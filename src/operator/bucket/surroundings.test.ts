@@ -147,7 +147,7 @@ test("what was read last need not be written down: the packages of the root are 
   assert.deepEqual([unread, isDone], [null, true]);
 });
 
-test("two packages that an app's name cannot tell apart are two, for those who spool and those who fetch", async (t) => {
+test("two packages that an app's name cannot tell apart are two, for those who spool and those who fetch (long)", async (t) => {
   const world = await bucketWorld(t);
   const names = [
     "Odd Name!",

@@ -72,7 +72,7 @@ test("spool, sync, jump: what is spooled comes first, and scripts run in their o
   assert.deepEqual(machine.scripts(), [...first, ...second]);
 });
 
-test("a failing post-jump takes an order back for good, and leaves a jump on this machine", async (t) => {
+test("a failing post-jump takes an order back for good, and leaves a jump on this machine (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
   const v1 = await world.spool("site", scripts("v1"));
@@ -102,7 +102,7 @@ test("a failing post-jump takes an order back for good, and leaves a jump on thi
   assert.equal(pageOf(machine), "bad");
 });
 
-test("a failing pre-jump switches nothing, ordered or by hand", async (t) => {
+test("a failing pre-jump switches nothing, ordered or by hand (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
   await world.jump(await world.spool("site", scripts("v1")));
@@ -145,7 +145,7 @@ test("listing reads, and writes nothing anywhere", async (t) => {
   assert.deepEqual(all(), before);
 });
 
-test("a new machine fetches what is active and what was before, and none of the history", async (t) => {
+test("a new machine fetches what is active and what was before, and none of the history (long)", async (t) => {
   const world = await bucketWorld(t);
   const revisions: string[] = [];
   for (const version of ["v1", "v2", "v3", "v4"]) {
@@ -160,7 +160,7 @@ test("a new machine fetches what is active and what was before, and none of the 
   assert.equal(pageOf(machine), "v1", "an older one is fetched when a person asks for it");
 });
 
-test("what was purged while a person held it here goes when it is held no more", async (t) => {
+test("what was purged while a person held it here goes when it is held no more (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
   const all: string[] = [];
@@ -225,7 +225,7 @@ test("files, links and strange folders in the root harm nothing; each package st
   assert.notEqual(packages[1]?.troubles.length, 0);
 });
 
-test("a poll that finds nothing new is one conditional read, whatever the number of packages", async (t) => {
+test("a poll that finds nothing new is one conditional read, whatever the number of packages (long)", async (t) => {
   const world = await bucketWorld(t);
   const names = Array.from({ length: 4 }, (_, n) => `site-${n}`);
   for (const name of names) await world.jump(await world.spool(name, { version: "v1" }));
@@ -405,7 +405,7 @@ async function lostOrder(t: TestContext, clock: Clock) {
   return { world, machine, v3, codes };
 }
 
-test("another order under the serial of the one that a machine follows is told, until the next one", async (t) => {
+test("another order under the serial of the one that a machine follows is told, until the next one (long)", async (t) => {
   const { world, machine, v3, codes } = await lostOrder(t, systemClock);
   await world.spool("site", { version: "v4" });
   assert.equal(await world.jump(v3), 2, "the lost one's serial");
@@ -416,7 +416,7 @@ test("another order under the serial of the one that a machine follows is told, 
   assert.deepEqual([await codes(), pageOf(machine)], [[], "v3"]);
 });
 
-test("such an order is told within the hour where the bucket reads as it did before", async (t) => {
+test("such an order is told within the hour where the bucket reads as it did before (long)", async (t) => {
   const clock = fakeClock(Date.now() + 60_000);
   const { world, machine, v3, codes } = await lostOrder(t, clock);
   await world.jump(v3);
@@ -458,7 +458,7 @@ test("where the bucket does not answer, what this machine knows is still brought
   assert.equal(pageOf(machine), "v1");
 });
 
-test("a machine without a name takes no order that is for some, reads it once, and has what was for all", async (t) => {
+test("a machine without a name takes no order that is for some, reads it once, and has what was for all (long)", async (t) => {
   const world = await bucketWorld(t);
   await world.jump(await world.spool("site", { version: "v1" }), { selector: "all" });
   await world.jump(await world.spool("site", { version: "v2" }), { selector: "role=web" });
@@ -563,35 +563,39 @@ test(
   },
 );
 
-test("a post-sync has the data for as long as it runs", { skip: process.getuid?.() !== 0 }, async (t) => {
-  const world = await bucketWorld(t);
-  const machine = world.machine("m", ["site"]);
-  const writing = (version: string, user: string, more = "") => ({
-    ...scripts(version, { "post-sync": `echo ${version} > "$SKEIN_DATA/${version}"\n${more}` }),
-    "skein.yaml": `app: site\nkind: files\nuser: ${user}\n`,
-  });
-  const data = packagePlace(machine.root, "site").folders.data;
-  const owners = (): number[] =>
-    ["", ...readdirSync(data)].map((name) => lstatSync(path.join(data, name)).uid);
-  const codes = async (): Promise<string[]> =>
-    ((await machine.sync()).packages[0]?.troubles ?? []).map(({ code }) => code);
-  await world.jump(await world.spool("site", writing("v1", "auto")));
-  assert.deepEqual(await codes(), []);
-  const own = lstatSync(data).uid;
-  assert.ok(own >= 70_000);
-  const v2 = await world.spool("site", writing("v2", "nobody"));
-  assert.deepEqual(await codes(), []);
-  assert.deepEqual(owners(), [own, own, own], "v1 is active, and has its data");
-  const failing = await world.spool("site", writing("v3", "nobody", "exit 9"));
-  assert.deepEqual(await codes(), ["HOOK_FAILED"]);
-  await assert.rejects(machine.jump("site", revisionWord(failing).revision), { code: "HOOK_FAILED" });
-  assert.deepEqual(owners(), [own, own, own, own]);
-  await machine.jump("site", revisionWord(v2).revision);
-  assert.deepEqual(new Set(owners()), new Set([lstatSync(path.join(data, "v1")).uid]));
-  assert.notEqual(lstatSync(data).uid, own);
-});
+test(
+  "a post-sync has the data for as long as it runs (long)",
+  { skip: process.getuid?.() !== 0 },
+  async (t) => {
+    const world = await bucketWorld(t);
+    const machine = world.machine("m", ["site"]);
+    const writing = (version: string, user: string, more = "") => ({
+      ...scripts(version, { "post-sync": `echo ${version} > "$SKEIN_DATA/${version}"\n${more}` }),
+      "skein.yaml": `app: site\nkind: files\nuser: ${user}\n`,
+    });
+    const data = packagePlace(machine.root, "site").folders.data;
+    const owners = (): number[] =>
+      ["", ...readdirSync(data)].map((name) => lstatSync(path.join(data, name)).uid);
+    const codes = async (): Promise<string[]> =>
+      ((await machine.sync()).packages[0]?.troubles ?? []).map(({ code }) => code);
+    await world.jump(await world.spool("site", writing("v1", "auto")));
+    assert.deepEqual(await codes(), []);
+    const own = lstatSync(data).uid;
+    assert.ok(own >= 70_000);
+    const v2 = await world.spool("site", writing("v2", "nobody"));
+    assert.deepEqual(await codes(), []);
+    assert.deepEqual(owners(), [own, own, own], "v1 is active, and has its data");
+    const failing = await world.spool("site", writing("v3", "nobody", "exit 9"));
+    assert.deepEqual(await codes(), ["HOOK_FAILED"]);
+    await assert.rejects(machine.jump("site", revisionWord(failing).revision), { code: "HOOK_FAILED" });
+    assert.deepEqual(owners(), [own, own, own, own]);
+    await machine.jump("site", revisionWord(v2).revision);
+    assert.deepEqual(new Set(owners()), new Set([lstatSync(path.join(data, "v1")).uid]));
+    assert.notEqual(lstatSync(data).uid, own);
+  },
+);
 
-test("two syncs at once take turns: each script runs once, and both end well", async (t) => {
+test("two syncs at once take turns: each script runs once, and both end well (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"]);
   await world.jump(await world.spool("site", scripts("v1", { "post-sync": "sleep 0.3" })));
@@ -610,7 +614,7 @@ test("two syncs at once take turns: each script runs once, and both end well", a
 /** It outlives whoever runs it, and ends with the test's folder. */
 const untilRemoved = 'while [ -e "$PWD" ]; do sleep 0.1; done';
 
-test("who waits too long is told who it is; a holder that died holds nothing", async (t) => {
+test("who waits too long is told who it is; a holder that died holds nothing (long)", async (t) => {
   const world = await bucketWorld(t);
   const machine = world.machine("m", ["site"], { waitMs: 50 });
   await world.jump(await world.spool("site", scripts("v1", { "post-sync": untilRemoved })));
@@ -694,7 +698,7 @@ test("neither a jump here nor a sync removes what the next sync would fetch agai
 });
 
 test(
-  "a file that cannot be removed is told by one sync, and holds up nothing that it should do",
+  "a file that cannot be removed is told by one sync, and holds up nothing that it should do (long)",
   sticking,
   async (t) => {
     const world = await bucketWorld(t);
@@ -760,7 +764,7 @@ test("a package may be called like what every object has", async (t) => {
   assert.deepEqual(await machine.revisions("constructor"), [v1]);
 });
 
-test("a bucket that fails after its root was read holds up nothing that is known, and hides nothing that was done", async (t) => {
+test("a bucket that fails after its root was read holds up nothing that is known, and hides nothing that was done (long)", async (t) => {
   const world = await bucketWorld(t);
   const v1 = await world.spool("site", scripts("v1"));
   await world.jump(v1);
@@ -801,7 +805,7 @@ test("a bucket that fails after its root was read holds up nothing that is known
   assert.equal(pageOf(machine), "v2");
 });
 
-test("of several documents of one release any good one will do, whatever else lies there by its id", async (t) => {
+test("of several documents of one release any good one will do, whatever else lies there by its id (long)", async (t) => {
   const world = await bucketWorld(t);
   const { documents } = world.bucket;
   const machine = world.machine("m", ["site"]);

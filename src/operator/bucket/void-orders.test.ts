@@ -116,7 +116,7 @@ test("an order that a stranger signed holds nothing up, whatever its epoch", asy
   assert.equal((await machine.sync()).packages[0]?.active, revisionWord(v2).revision);
 });
 
-test("what lies in the next charter's place and cannot be it holds nobody up, and goes", async (t) => {
+test("what lies in the next charter's place and cannot be it holds nobody up, and goes (long)", async (t) => {
   const other = await bucketWorld(t);
   const name = "charters/0000000002.json";
   const first = readFileSync(path.join(other.bucketDir, "charters/0000000001.json"));

@@ -342,7 +342,7 @@ const mounting = {
   skip: spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "x", "/mnt"]).status !== 0 && "cannot mount",
 };
 
-test("a spare is not made of a disk's last inodes", mounting, async (t) => {
+test("a spare is not made of a disk's last inodes (long)", mounting, async (t) => {
   assert.deepEqual(await madeOn(t, "", 1000), ["true", `${ONE}.spare`]);
   assert.deepEqual(await madeOn(t, "", 300), ["false"]);
 });

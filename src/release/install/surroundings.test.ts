@@ -31,7 +31,7 @@ const canBeUser = canRun(
 );
 
 test(
-  "a user without rights installs, shares, cannot write into, and removes a release",
+  "a user without rights installs, shares, cannot write into, and removes a release (long)",
   { skip: !canBeUser },
   async (t) => {
     const world = makeWorld(t);
