@@ -73,10 +73,10 @@ export async function presign(context: Context, flags: PresignFlags): Promise<Re
   const address = bucketAddress(flags);
   if (!address.startsWith("s3:"))
     throw usage(`${address} is read without addresses`, "skein release presign --bucket s3://BUCKET/PREFIX");
-  if (stream === undefined) refuseNoFolder(path.resolve(cwd, flags.output));
+  const file = path.resolve(cwd, flags.output);
+  if (stream === undefined) refuseNoFolder(file);
   using bucket = await openServer(address, process.env);
   const book = await presignAll(bucket, forSec, systemClock, signal);
-  const file = path.resolve(cwd, flags.output);
   const text = `${JSON.stringify(book)}\n`;
   const what = `${book.objects.length} objects, until ${book.expires}`;
   if (stream === undefined) {
