@@ -35,9 +35,11 @@ test("a keeper that is stopped does not answer, and then does", async (t) => {
 
 test("an instance that was stopped together with its keeper has its time to drain all the same", async (t) => {
   const f = await keeperFor(t);
-  const drain =
-    "trap 'echo draining; sleep 0.3; echo drained; exit 0' TERM; echo up; while :; do sleep 0.05; done";
-  const stop = { signal: "SIGTERM", windowMs: 0, withinMs: 1500, now: "SIGKILL" };
+  const word = path.join(f.home, "drain-on");
+  // it drains until the word is there, and that comes while it is stopped: it cannot be done before
+  const drain = `trap 'echo draining; until [ -e ${word} ]; do sleep 0.05; done; echo drained; exit 0' TERM
+    echo up; while :; do sleep 0.05; done`;
+  const stop = { signal: "SIGTERM", windowMs: 0, withinMs: 3000, now: "SIGKILL" };
   const { pid } = await f.keeper.call("start", {
     instance: spec(f.home, { argv: ["/bin/sh", "-c", drain], stop }),
   });
@@ -47,7 +49,8 @@ test("an instance that was stopped together with its keeper has its time to drai
   const stopped = f.keeper.call("stop", { key: "app/1/web.1" });
   await eventually("its drain", () => log().includes("draining"));
   const goOn = [await freeze(t, f.keeper.hello.pid), await freeze(t, -pid)];
-  await sleep(2000);
+  fs.writeFileSync(word, "");
+  await sleep(3500);
   for (const thaw of goOn) {
     thaw();
     await sleep(200);
