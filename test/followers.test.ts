@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { runCommand } from "../src/operator/commands.ts";
-import { knownNodes } from "../src/operator/nodes.ts";
-import { openOperator } from "../src/operator/operator.ts";
+import { runCommand } from "../src/operator/ask/commands.ts";
+import { knownNodes } from "../src/operator/nodes/nodes.ts";
+import { openOperator } from "../src/operator/identity/operator.ts";
 import { pathsFrom } from "../src/lib/paths.ts";
 import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";

@@ -9,7 +9,7 @@ import { nodeKeys } from "../src/agent/node/node-keys.ts";
 import { HubClient } from "../src/api/hub-client.ts";
 import { splitAddress } from "../src/api/hub-address.ts";
 import { PeerClient } from "../src/depot/peers/peer-client.ts";
-import { invite } from "../src/operator/nodes.ts";
+import { invite } from "../src/operator/nodes/nodes.ts";
 import { spkiDigestOf } from "../src/trust/keys.ts";
 import { tlsIdentity } from "../src/trust/tls.ts";
 import { startCluster, type AgentProcess, type Cluster, type NodeOptions } from "./support/cluster.ts";

@@ -15,7 +15,7 @@ import { freePort } from "../src/lib/free-port.fixture.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker } from "./support/apps.ts";
 import { ended, Processes, processesIn } from "./support/processes.ts";
-import type { Cost } from "../src/operator/plan.ts";
+import type { Cost } from "../src/operator/deploy/plan.ts";
 import { COMPILED, tested } from "./support/program.ts";
 import { gitEnv } from "./support/repo.ts";
 import { eventually } from "../src/lib/eventually.fixture.ts";

@@ -9,7 +9,7 @@ import type { AppOnNode, WantedApp } from "../../src/api/schemas.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { isSkeinError } from "../../src/lib/errors.ts";
 import { retry } from "../../src/lib/retry.ts";
-import { invite } from "../../src/operator/nodes.ts";
+import { invite } from "../../src/operator/nodes/nodes.ts";
 import { DOCUMENT_TYPES } from "../../src/trust/documents.ts";
 import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../../src/trust/envelope.ts";
 import { timeOf } from "../../src/trust/fields.ts";

@@ -7,9 +7,9 @@ import { setTimeout } from "node:timers/promises";
 import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
 import { httpDepot } from "../../src/depot/http.ts";
 import type { ReleaseId } from "../../src/lib/ids.ts";
-import { deploy } from "../../src/operator/deploy.ts";
-import type { Tell } from "../../src/operator/events.ts";
-import { followOrder } from "../../src/operator/publish-order.ts";
+import { deploy } from "../../src/operator/deploy/deploy.ts";
+import type { Tell } from "../../src/operator/tell/events.ts";
+import { followOrder } from "../../src/operator/order/publish-order.ts";
 import { builtPackage } from "../support/built.ts";
 import {
   type Cost,

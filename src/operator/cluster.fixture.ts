@@ -11,13 +11,13 @@ import { systemClock } from "../lib/clock.ts";
 import { silentLog } from "../lib/log.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";
 import type { RunningHub } from "../hub/start-hub.ts";
-import type { DeployOptions } from "./deploy.ts";
-import type { OperatorEvent } from "./events.ts";
-import { readCharters } from "./home.ts";
-import { hubHere, serveHub } from "./hub-server.ts";
-import { initCluster } from "./init.ts";
-import { invite } from "./nodes.ts";
-import { openOperator, type Operator } from "./operator.ts";
+import type { DeployOptions } from "./deploy/deploy.ts";
+import type { OperatorEvent } from "./tell/events.ts";
+import { readCharters } from "./identity/home.ts";
+import { hubHere, serveHub } from "./server/hub-server.ts";
+import { initCluster } from "./server/init.ts";
+import { invite } from "./nodes/nodes.ts";
+import { openOperator, type Operator } from "./identity/operator.ts";
 
 /** A real hub and operator in a folder of the test's own; everything ends with the test. */
 export interface Cluster {

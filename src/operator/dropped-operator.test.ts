@@ -9,16 +9,16 @@ import { timeOf } from "../trust/fields.ts";
 import { generateSigner } from "../trust/keys.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { cluster, type Cluster } from "./cluster.fixture.ts";
-import { deploy } from "./deploy.ts";
-import { signerFor } from "./here.ts";
-import { membersAndFormer, invite, knownNodes, labelNode, removeNode } from "./nodes.ts";
-import { openOperator, type Operator } from "./operator.ts";
-import { readLine } from "./order.ts";
-import { planDeploy } from "./plan.ts";
-import { findRelease } from "./release.ts";
-import { stage } from "./stage.ts";
-import { steer } from "./steer.ts";
-import { statusOf } from "./views.ts";
+import { deploy } from "./deploy/deploy.ts";
+import { signerFor } from "./identity/here.ts";
+import { membersAndFormer, invite, knownNodes, labelNode, removeNode } from "./nodes/nodes.ts";
+import { openOperator, type Operator } from "./identity/operator.ts";
+import { readLine } from "./order/order.ts";
+import { planDeploy } from "./deploy/plan.ts";
+import { findRelease } from "./release/release.ts";
+import { stage } from "./deploy/stage.ts";
+import { steer } from "./deploy/steer.ts";
+import { statusOf } from "./view/views.ts";
 
 /** The next charter, with these operators beside ann. */
 async function charterWith(

@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../lib/files.ts";
 import { jsonLog, silentLog } from "../lib/log.ts";
 import { pathsFrom } from "../lib/paths.ts";
 import { cluster } from "./cluster.fixture.ts";
-import { invite, knownNodes } from "./nodes.ts";
+import { invite, knownNodes } from "./nodes/nodes.ts";
 
 test("a machine joins before anything runs on it: what is wrong with its line is said at once", async (t) => {
   const at = await cluster(t);

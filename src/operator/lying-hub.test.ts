@@ -6,12 +6,12 @@ import { test, type TestContext } from "node:test";
 import type { HubClient } from "../api/hub-client.ts";
 import type { Envelope } from "../trust/envelope.ts";
 import { cluster, type Cluster } from "./cluster.fixture.ts";
-import { deploy } from "./deploy.ts";
-import { DryRun } from "./dry-run.ts";
-import { knownNodes, membersAndFormer, labelNode, removeNode } from "./nodes.ts";
-import type { Operator } from "./operator.ts";
-import { readLine } from "./order.ts";
-import { documentOf } from "./release.ts";
+import { deploy } from "./deploy/deploy.ts";
+import { DryRun } from "./tell/dry-run.ts";
+import { knownNodes, membersAndFormer, labelNode, removeNode } from "./nodes/nodes.ts";
+import type { Operator } from "./identity/operator.ts";
+import { readLine } from "./order/order.ts";
+import { documentOf } from "./release/release.ts";
 
 type Lies = { [K in keyof HubClient]?: (truth: never) => unknown };
 

@@ -24,19 +24,19 @@ import { timeOf } from "../trust/fields.ts";
 import { openOrder } from "../trust/orders.ts";
 import { tlsIdentity } from "../trust/tls.ts";
 import { cluster } from "./cluster.fixture.ts";
-import { buildRelease, deploy, findTarget } from "./deploy.ts";
-import { DryRun } from "./dry-run.ts";
-import { parseHub, readCharters } from "./home.ts";
-import { hubsFor } from "./here.ts";
-import { backupHub } from "./hub-server.ts";
-import { initCluster } from "./init.ts";
-import { knownNodes, labelNode, nodeNamed, removeNode, selectNodes } from "./nodes.ts";
-import { offerCharter, openOperator, refuseTaken } from "./operator.ts";
-import { readLine } from "./order.ts";
-import { planDeploy } from "./plan.ts";
-import { deliverEarlier, send } from "./sent.ts";
-import { originOf } from "./source.ts";
-import { portsByCommit, statusOf } from "./views.ts";
+import { buildRelease, deploy, findTarget } from "./deploy/deploy.ts";
+import { DryRun } from "./tell/dry-run.ts";
+import { parseHub, readCharters } from "./identity/home.ts";
+import { hubsFor } from "./identity/here.ts";
+import { backupHub } from "./server/hub-server.ts";
+import { initCluster } from "./server/init.ts";
+import { knownNodes, labelNode, nodeNamed, removeNode, selectNodes } from "./nodes/nodes.ts";
+import { offerCharter, openOperator, refuseTaken } from "./identity/operator.ts";
+import { readLine } from "./order/order.ts";
+import { planDeploy } from "./deploy/plan.ts";
+import { deliverEarlier, send } from "./order/sent.ts";
+import { originOf } from "./source/source.ts";
+import { portsByCommit, statusOf } from "./view/views.ts";
 
 const git = (cwd: string, ...args: string[]): string =>
   execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@b", ...args], {

@@ -6,7 +6,7 @@ import { splitAddress } from "../../src/api/hub-address.ts";
 import { collectDepot } from "../../src/hub/depot/depot-upkeep.ts";
 import { stderrLog } from "../../src/lib/log.ts";
 import { pathsFrom } from "../../src/lib/paths.ts";
-import { hubHere, serveHub } from "../../src/operator/hub-server.ts";
+import { hubHere, serveHub } from "../../src/operator/server/hub-server.ts";
 import { GRACE_MS } from "../../src/release/tree/published.ts";
 
 const address = process.argv.at(-1) ?? "";

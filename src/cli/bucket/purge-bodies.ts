@@ -1,7 +1,7 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";
-import { troubleIn, type Answer } from "../../operator/ask.ts";
-import * as operator from "../../operator/purge.ts";
+import { troubleIn, type Answer } from "../../operator/ask/ask.ts";
+import * as operator from "../../operator/ask/purge.ts";
 import type { Context, Result } from "../command/context.ts";
 import { TROUBLED_EXIT, troubleText } from "../command/trouble.ts";
 import { releaseNamed } from "../command/release-named.ts";

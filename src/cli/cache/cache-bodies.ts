@@ -14,11 +14,11 @@ import {
   putSource,
   putTree,
 } from "../../operator/cache/local-cache.ts";
-import { announce } from "../../operator/dry-run.ts";
+import { announce } from "../../operator/tell/dry-run.ts";
 import { cachedNames, nameIfThere, type CachedName } from "../../operator/cache/names.ts";
-import { numberOf } from "../../operator/commands.ts";
-import type { KnownNode } from "../../operator/nodes.ts";
-import { openSource, type OpenedSource } from "../../operator/source.ts";
+import { numberOf } from "../../operator/ask/commands.ts";
+import type { KnownNode } from "../../operator/nodes/nodes.ts";
+import { openSource, type OpenedSource } from "../../operator/source/source.ts";
 import { seesRetired } from "../../release/upkeep/retired.ts";
 import { checkCache, collectCache } from "../../release/upkeep/cache-contents.ts";
 import { cacheGcWords, cacheSubject, revisionMeant, type CacheGcFlags } from "./cache-words.ts";
@@ -168,7 +168,7 @@ export async function update(context: Context, where: string, flags: CacheFlags)
 }
 
 async function appAt(context: Context, where: string): Promise<string | undefined> {
-  const { readManifest } = await import("../../operator/source.ts");
+  const { readManifest } = await import("../../operator/source/source.ts");
   const origin = { kind: "path", path: path.resolve(context.cwd, where) } as const;
   return (await readManifest(origin, { env: context.env, signal: context.signal })).app;
 }
@@ -208,7 +208,7 @@ async function rebuild(context: Context, where: string): Promise<Result> {
 /** From the hub, where this machine knows one; else a damaged blob is fetched when it is needed. */
 async function mend(context: Context, damaged: readonly string[]): Promise<number> {
   if (damaged.length === 0) return 0;
-  const { configIfThere } = await import("../../operator/home.ts");
+  const { configIfThere } = await import("../../operator/identity/home.ts");
   if ((await configIfThere(context.paths)) === undefined) return 0;
   const { cached } = await import("../../depot/cache/cached.ts");
   const depot = cached({ near: cacheHere(context.paths), far: httpDepot((await context.operator()).client) });

@@ -12,8 +12,8 @@ import {
 } from "../../operator/cache/far-cache.ts";
 import { blobsOf, cachedTree, depotHere, persist, putTree } from "../../operator/cache/local-cache.ts";
 import type { CachedName } from "../../operator/cache/names.ts";
-import { wordOf } from "../../operator/commands.ts";
-import type { KnownNode } from "../../operator/nodes.ts";
+import { wordOf } from "../../operator/ask/commands.ts";
+import type { KnownNode } from "../../operator/nodes/nodes.ts";
 import { cacheSubject } from "./cache-words.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";

@@ -1,5 +1,5 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { originOf, readManifest, type Origin } from "../../operator/source.ts";
+import { originOf, readManifest, type Origin } from "../../operator/source/source.ts";
 import type { Context } from "./context.ts";
 import { appWord, deployWords, usage, type DeployFlags, type DeployWords } from "./grammar.ts";
 

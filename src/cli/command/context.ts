@@ -3,8 +3,8 @@ import { isatty } from "node:tty";
 import { timerMs } from "../../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { pathsFrom, type Paths } from "../../lib/paths.ts";
-import { DryRun, DryRunEnd, type Doer } from "../../operator/dry-run.ts";
-import type { Operator } from "../../operator/operator.ts";
+import { DryRun, DryRunEnd, type Doer } from "../../operator/tell/dry-run.ts";
+import type { Operator } from "../../operator/identity/operator.ts";
 import { appNamed, durationFlag, envNamed } from "./grammar.ts";
 import { first } from "./has-bucket.ts";
 import { refuseIgnored } from "./wish.ts";
@@ -152,7 +152,7 @@ function cutShort(reason: unknown, hint: string | undefined, { timeout = "" }: G
 }
 
 async function openHere(paths: Paths, signal: AbortSignal, dryRun: DryRun | undefined): Promise<Operator> {
-  const { openOperator } = await import("../../operator/operator.ts");
+  const { openOperator } = await import("../../operator/identity/operator.ts");
   return await openOperator({ paths, signal, dryRun }).catch((err: unknown) => {
     const told = first(process.env["SKEIN_BUCKET"], process.env["FTL_BUCKET"]);
     if (told === undefined || !isSkeinError(err, "NO_CLUSTER")) throw err;

@@ -1,7 +1,7 @@
 import type { ReleaseId } from "../../lib/ids.ts";
-import { placedCommit } from "../../operator/git.ts";
-import type { FoundRelease } from "../../operator/release.ts";
-import { releaseOfVersion } from "../../operator/views.ts";
+import { placedCommit } from "../../operator/source/git.ts";
+import type { FoundRelease } from "../../operator/release/release.ts";
+import { releaseOfVersion } from "../../operator/view/views.ts";
 import { HELPER_DIR, type Context } from "./context.ts";
 
 /** The published release that a version means, also as a revision of the repository here or of the hub's. @throws SkeinError RELEASE_NOT_FOUND */

@@ -1,5 +1,5 @@
 import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
-import { wordOf, type NamedLine } from "../../operator/commands.ts";
+import { wordOf, type NamedLine } from "../../operator/ask/commands.ts";
 
 /** What was asked for is done, and yet something failed on the way: somebody has to look. */
 export const TROUBLED_EXIT = 5;

@@ -8,7 +8,7 @@ const CACHE = "a cache is never needed, so nothing is lost by it: skein cache di
 
 /**
  * Verbs for which `--dry-run` makes no sense, and why. Every other one takes it: it changes nothing, or what it would
- * do is told (operator/dry-run.ts).
+ * do is told (operator/tell/dry-run.ts).
  */
 const NO_DRY_RUN: Readonly<Record<string, string>> = {
   init: "it makes this machine's key and charter, which are random: there is nothing to tell before",

@@ -70,8 +70,8 @@ async function load(context: Context): Promise<void> {
 
 const PIECES = [
   async () => await import("../../app/parse.ts"),
-  async () => await import("../../operator/release.ts"),
-  async () => await import("../../operator/asked.ts"),
+  async () => await import("../../operator/release/release.ts"),
+  async () => await import("../../operator/deploy/asked.ts"),
 ];
 
 function deployLike(command: Command): Command {

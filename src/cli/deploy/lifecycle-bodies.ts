@@ -1,10 +1,10 @@
 import { SkeinError } from "../../lib/errors.ts";
-import { refusedBy, runCommand, wordOf } from "../../operator/commands.ts";
-import * as lifecycle from "../../operator/lifecycle.ts";
-import { ownersOf } from "../../operator/instance-owners.ts";
-import { knownNodes, nodeNamed, type KnownNode } from "../../operator/nodes.ts";
-import type { Operator } from "../../operator/operator.ts";
-import type { PublishedOrder } from "../../operator/publish-order.ts";
+import { refusedBy, runCommand, wordOf } from "../../operator/ask/commands.ts";
+import * as lifecycle from "../../operator/deploy/lifecycle.ts";
+import { ownersOf } from "../../operator/view/instance-owners.ts";
+import { knownNodes, nodeNamed, type KnownNode } from "../../operator/nodes/nodes.ts";
+import type { Operator } from "../../operator/identity/operator.ts";
+import type { PublishedOrder } from "../../operator/order/publish-order.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { finish, isAttended, ordering } from "./deploy-bodies.ts";

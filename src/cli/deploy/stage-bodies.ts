@@ -1,5 +1,5 @@
 import { httpDepot } from "../../depot/http.ts";
-import { stage as stageRelease, STAGE_WITHIN_MS } from "../../operator/stage.ts";
+import { stage as stageRelease, STAGE_WITHIN_MS } from "../../operator/deploy/stage.ts";
 import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
 import { deployWish } from "../command/app-here.ts";
 import { durationFlag, usage } from "../command/grammar.ts";

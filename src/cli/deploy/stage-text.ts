@@ -1,7 +1,7 @@
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes, sourcesText } from "../../lib/units.ts";
-import type { StagedNode } from "../../operator/events.ts";
-import type { StageResult } from "../../operator/stage.ts";
+import type { StagedNode } from "../../operator/tell/events.ts";
+import type { StageResult } from "../../operator/deploy/stage.ts";
 import { columns, type Io } from "../terminal/io.ts";
 
 /** Where a release was placed, node by node. */

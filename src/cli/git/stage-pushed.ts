@@ -1,8 +1,8 @@
 import { messageOf } from "../../lib/errors.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { openOperator } from "../../operator/operator.ts";
-import { readManifest } from "../../operator/source.ts";
-import { stage, STAGE_WITHIN_MS } from "../../operator/stage.ts";
+import { openOperator } from "../../operator/identity/operator.ts";
+import { readManifest } from "../../operator/source/source.ts";
+import { stage, STAGE_WITHIN_MS } from "../../operator/deploy/stage.ts";
 import { httpDepot } from "../../depot/http.ts";
 import { HELPER_DIR } from "../command/context.ts";
 import { processIo, type Io } from "../terminal/io.ts";

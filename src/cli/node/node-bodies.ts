@@ -1,8 +1,8 @@
 import { shortRelease } from "../../lib/ids.ts";
-import * as nodes from "../../operator/nodes.ts";
-import type { FormerNode } from "../../operator/node-identity.ts";
-import { DROPPED } from "../../operator/order.ts";
-import { appsOf } from "../../operator/views.ts";
+import * as nodes from "../../operator/nodes/nodes.ts";
+import type { FormerNode } from "../../operator/nodes/node-identity.ts";
+import { DROPPED } from "../../operator/order/order.ts";
+import { appsOf } from "../../operator/view/views.ts";
 import { isSkewed } from "../../trust/charter.ts";
 import { labelKey, labelValue, nodeName } from "../../trust/fields.ts";
 import { confirmName } from "../command/confirm.ts";

@@ -1,7 +1,7 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/ids.ts";
-import { compareFiles, drift, type NodeDrift } from "../../operator/drift.ts";
-import { repair as repairNodes, type RepairedNode } from "../../operator/repair.ts";
+import { compareFiles, drift, type NodeDrift } from "../../operator/ask/drift.ts";
+import { repair as repairNodes, type RepairedNode } from "../../operator/ask/repair.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { everyFlag, usage } from "../command/grammar.ts";

@@ -74,7 +74,7 @@ export async function installHub(context: Context, given: HubFlags): Promise<Res
   const options = unitOptions(secrets, hubArgs(flags));
   const done = await install(context, { program: "hub", options, units: [hubUnit(options)] }, flags);
   if (flags.print === true) return done;
-  const { hubHere } = await import("../../operator/hub-server.ts");
+  const { hubHere } = await import("../../operator/server/hub-server.ts");
   const { spki } = await hubHere(context.paths, "");
   context.io.say(`its key is ${spki}; on your own machine: skein init --hub HOST:${port}#${spki}`);
   return { ...done, key: spki };

@@ -12,10 +12,10 @@ import { jsonLog, silentLog, type Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { programFile } from "../../lib/program.ts";
 import { settleMemory } from "../../lib/settle-memory.ts";
-import type { HubBucket } from "../../operator/hub-server.ts";
-import { configIfThere, operatorDir, parseHub, readCharters } from "../../operator/home.ts";
-import { initCluster, type Initialised } from "../../operator/init.ts";
-import { offerCharter, refuseTaken } from "../../operator/operator.ts";
+import type { HubBucket } from "../../operator/server/hub-server.ts";
+import { configIfThere, operatorDir, parseHub, readCharters } from "../../operator/identity/home.ts";
+import { initCluster, type Initialised } from "../../operator/server/init.ts";
+import { offerCharter, refuseTaken } from "../../operator/identity/operator.ts";
 import type { Charter } from "../../trust/documents.ts";
 import { parseEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { ephemeralIdentity } from "../../trust/tls.ts";
@@ -38,7 +38,7 @@ const LOOPBACK = "127.0.0.1";
 const HUB_HERE = `${LOOPBACK}:${DEFAULT_PORT}`;
 
 /** Loaded only where a hub is meant: an agent would keep all of it in its memory. */
-const hubServer = async () => await import("../../operator/hub-server.ts");
+const hubServer = async () => await import("../../operator/server/hub-server.ts");
 
 /** Servers log JSON lines to stderr; `--quiet` keeps them to themselves. */
 const logOf = ({ io }: Context): Log => (io.quiet ? silentLog : jsonLog((line) => io.raw(line)));
@@ -161,7 +161,7 @@ export async function upHere(context: Context, flags: UpFlags): Promise<Result> 
   openToApps();
   const listen = await listenHere(context, flags.listen);
   const place = addresses(flags, "127.0.0.1");
-  const { up } = await import("../../operator/up.ts");
+  const { up } = await import("../../operator/server/up.ts");
   await up({
     paths,
     listen,

@@ -1,7 +1,7 @@
 import { LEFT, type RolloutNode, type RolloutView } from "../../api/schemas.ts";
 import { shortRelease } from "../../lib/ids.ts";
 import { formatBytes, sourcesText } from "../../lib/units.ts";
-import { readReason } from "../../operator/follow.ts";
+import { readReason } from "../../operator/order/follow.ts";
 import { fitting } from "./fitting.ts";
 import { columns, plain, type Colour, type Io } from "./io.ts";
 

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import type { RolloutView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import { wordOf } from "../../operator/commands.ts";
+import { wordOf } from "../../operator/ask/commands.ts";
 import { boardLines } from "./board.ts";
 
 const IO = JSON.stringify(new URL("./io.ts", import.meta.url).href);

@@ -1,7 +1,7 @@
-import type { OperatorEvent, Tell } from "../../operator/events.ts";
+import type { OperatorEvent, Tell } from "../../operator/tell/events.ts";
 import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
-import { namesOf } from "../../operator/names-of.ts";
+import { namesOf } from "../../operator/tell/names-of.ts";
 import { board, type Board } from "./board.ts";
 import type { Io } from "./io.ts";
 

@@ -3,7 +3,7 @@ import { systemClock } from "../../lib/clock.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { httpDepot } from "../../depot/http.ts";
 import { KEEP } from "../../hub/depot/kept-releases.ts";
-import type { Operator } from "../../operator/operator.ts";
+import type { Operator } from "../../operator/identity/operator.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";
 import { readUnverified } from "../../trust/envelope.ts";
 import { removeDamaged } from "../../release/upkeep/damaged.ts";

@@ -1,9 +1,9 @@
 import path from "node:path";
 import { stringify } from "yaml";
 import { manifestWords } from "../../app/print.ts";
-import { ask, nodesOf, troubleIn } from "../../operator/ask.ts";
-import { wordOf, type NamedLine } from "../../operator/commands.ts";
-import { openSource, readManifest, type Origin } from "../../operator/source.ts";
+import { ask, nodesOf, troubleIn } from "../../operator/ask/ask.ts";
+import { wordOf, type NamedLine } from "../../operator/ask/commands.ts";
+import { openSource, readManifest, type Origin } from "../../operator/source/source.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";

@@ -1,7 +1,7 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, type ReleaseId } from "../../lib/ids.ts";
-import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/commands.ts";
-import { commandNodes } from "../../operator/views.ts";
+import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/ask/commands.ts";
+import { commandNodes } from "../../operator/view/views.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";

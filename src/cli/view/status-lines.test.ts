@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { AppStatus } from "../../operator/views.ts";
+import type { AppStatus } from "../../operator/view/views.ts";
 import { statusLines } from "./status-lines.ts";
 
 const id = (letter: string): ReleaseId => letter.repeat(32) as ReleaseId;

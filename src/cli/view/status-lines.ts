@@ -1,6 +1,6 @@
 import { appAsTyped, shortRelease } from "../../lib/ids.ts";
-import { DROPPED } from "../../operator/order.ts";
-import type { AppStatus } from "../../operator/views.ts";
+import { DROPPED } from "../../operator/order/order.ts";
+import type { AppStatus } from "../../operator/view/views.ts";
 import { columns } from "../terminal/io.ts";
 
 /** It is under way, or will never stand. */

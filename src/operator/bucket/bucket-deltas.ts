@@ -7,7 +7,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import { encodeInWorkers } from "../../release/delta/encode-workers.ts";
 import { publishDeltas } from "../../release/delta/publish-deltas.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";
-import { cacheDir } from "../home.ts";
+import { cacheDir } from "../identity/home.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 
 /** Of this disk, for what was published from here or read for comparing. */

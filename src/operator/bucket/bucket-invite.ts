@@ -6,8 +6,8 @@ import { seal } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { signerFromSeed } from "../../trust/keys.ts";
 import { matches, parseSelector } from "../../trust/selector.ts";
-import { announce } from "../dry-run.ts";
-import { inviteDeed } from "../nodes.ts";
+import { announce } from "../tell/dry-run.ts";
+import { inviteDeed } from "../nodes/nodes.ts";
 import { ordersBack } from "./bucket-line.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 

@@ -6,7 +6,7 @@ import type { Bucket } from "../../bucket/bucket.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Charter } from "../../trust/documents.ts";
 import { openOrder } from "../../trust/orders.ts";
-import type { HeldOrder, Line } from "../order.ts";
+import type { HeldOrder, Line } from "../order/order.ts";
 
 /** A line whose orders lie in a bucket. */
 export interface BucketLine extends Line {

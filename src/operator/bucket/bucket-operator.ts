@@ -10,9 +10,14 @@ import type { Paths } from "../../lib/paths.ts";
 import { nextCharter, openChain } from "../../trust/charter.ts";
 import type { Charter } from "../../trust/documents.ts";
 import type { Signer } from "../../trust/keys.ts";
-import { signerIn, type Doer } from "../dry-run.ts";
-import { keepCharter, readCharters as keptCharters, readConfig, type OperatorConfig } from "../home.ts";
-import { signerFor } from "../here.ts";
+import { signerIn, type Doer } from "../tell/dry-run.ts";
+import {
+  keepCharter,
+  readCharters as keptCharters,
+  readConfig,
+  type OperatorConfig,
+} from "../identity/home.ts";
+import { signerFor } from "../identity/here.ts";
 
 /** An operator of a cluster that has a bucket and need not have a hub. */
 export interface BucketOperator extends Doer {

@@ -20,11 +20,11 @@ import { releaseIdOf, type Charter, type Release } from "../../trust/documents.t
 import { seal, type Envelope } from "../../trust/envelope.ts";
 import { asText, msOf, timeOf } from "../../trust/fields.ts";
 import { openRelease } from "../../trust/orders.ts";
-import { toBeDone } from "../dry-run.ts";
-import { cacheDir } from "../home.ts";
-import { nearDepot } from "../near-depot.ts";
-import { releaseDeed } from "../release.ts";
-import { unwritten } from "../unwritten.ts";
+import { toBeDone } from "../tell/dry-run.ts";
+import { cacheDir } from "../identity/home.ts";
+import { nearDepot } from "../release/near-depot.ts";
+import { releaseDeed } from "../release/release.ts";
+import { unwritten } from "../release/unwritten.ts";
 import { deltasInBucket, depotAtHand } from "./bucket-deltas.ts";
 import { publishTools, type BucketOperator } from "./bucket-operator.ts";
 

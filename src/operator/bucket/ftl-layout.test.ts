@@ -15,7 +15,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { revisionWord } from "../../bucket/layout.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
-import type { OperatorEvent } from "../events.ts";
+import type { OperatorEvent } from "../tell/events.ts";
 import { releasePlaces } from "./bucket-releases.ts";
 import { jumpMaster } from "./master.ts";
 import { spool } from "./spool.ts";

@@ -6,7 +6,7 @@ import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { revisionOf, revisionWord } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { openSource, scratch } from "../source.ts";
+import { openSource, scratch } from "../source/source.ts";
 import { lineOf } from "./bucket-order.ts";
 import { lookAt, type BucketOperator } from "./bucket-operator.ts";
 import { meantRelease, releaseToBucket } from "./bucket-releases.ts";

@@ -1,6 +1,6 @@
 import path from "node:path";
 import { digestOf } from "../../lib/ids.ts";
-import { operatorDir } from "../home.ts";
+import { operatorDir } from "../identity/home.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 
 /** Where this machine keeps something about one line of a bucket. */

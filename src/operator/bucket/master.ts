@@ -23,8 +23,8 @@ import { releaseIdOf, type Charter, type Order } from "../../trust/documents.ts"
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { releaseOf } from "../../trust/orders.ts";
-import { announce } from "../dry-run.ts";
-import { APPLY_WITHIN_MS, selectorOf, type HeldOrder } from "../order.ts";
+import { announce } from "../tell/dry-run.ts";
+import { APPLY_WITHIN_MS, selectorOf, type HeldOrder } from "../order/order.ts";
 import { ordersBack, readBucketLine } from "./bucket-line.ts";
 import { deliverEarlier, lineAndLost, lineOf, orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import { publishTools, type BucketOperator } from "./bucket-operator.ts";

@@ -5,7 +5,7 @@ import { jsonIn } from "../../lib/json.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { Order } from "../../trust/documents.ts";
 import { clusterId, count } from "../../trust/fields.ts";
-import type { HeldOrder } from "../order.ts";
+import type { HeldOrder } from "../order/order.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { keptFile } from "./kept-file.ts";
 

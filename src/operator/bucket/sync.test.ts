@@ -33,7 +33,7 @@ import { systemClock, type Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { isReleaseId } from "../../lib/ids.ts";
 import { stick, sticking } from "../../release/install/stuck.fixture.ts";
-import { operatorDir } from "../home.ts";
+import { operatorDir } from "../identity/home.ts";
 import { jumpMaster, masterPackages, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";

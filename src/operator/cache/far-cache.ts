@@ -2,10 +2,10 @@
 import type { DepotReader } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { Command } from "../../trust/documents.ts";
-import { ask, troubleIn, type Answer } from "../ask.ts";
-import { numberOf, refusedBy, runCommand, wordOf, type NamedLine } from "../commands.ts";
-import { knownNodes, nodeNamed, selectNodes, type KnownNode } from "../nodes.ts";
-import type { Operator } from "../operator.ts";
+import { ask, troubleIn, type Answer } from "../ask/ask.ts";
+import { numberOf, refusedBy, runCommand, wordOf, type NamedLine } from "../ask/commands.ts";
+import { knownNodes, nodeNamed, selectNodes, type KnownNode } from "../nodes/nodes.ts";
+import type { Operator } from "../identity/operator.ts";
 
 const VALID_MS = 15 * 60_000;
 const LONG_MS = 2 * 3_600_000;

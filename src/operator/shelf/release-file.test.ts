@@ -21,7 +21,7 @@ import { releaseIdOf, type Release } from "../../trust/documents.ts";
 import { readUnverified, seal } from "../../trust/envelope.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { cluster, type Cluster } from "../cluster.fixture.ts";
-import { makeRelease } from "../release.fixture.ts";
+import { makeRelease } from "../release/release.fixture.ts";
 import { exportRelease, importRelease } from "./release-file.ts";
 import { bucketShelf, hubShelf, type Shelf } from "./shelf.ts";
 import { childProgram } from "../../lib/child.fixture.ts";

@@ -13,9 +13,9 @@ import { gatherExport, keepImport } from "../../release/export/export-release.ts
 import { seesRetired } from "../../release/upkeep/retired.ts";
 import type { Release } from "../../trust/documents.ts";
 import { openRelease } from "../../trust/orders.ts";
-import { announce, type Doer } from "../dry-run.ts";
-import { releaseDeed } from "../release.ts";
-import { scratch } from "../source.ts";
+import { announce, type Doer } from "../tell/dry-run.ts";
+import { releaseDeed } from "../release/release.ts";
+import { scratch } from "../source/source.ts";
 import { newerChain, type Shelf } from "./shelf.ts";
 
 export interface ExportWish {

@@ -13,8 +13,8 @@ import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { lookAt } from "../bucket/bucket-operator.ts";
 import { firstGood, releasePlaces } from "../bucket/bucket-releases.ts";
-import { readCharters as keptCharters } from "../home.ts";
-import type { Operator } from "../operator.ts";
+import { readCharters as keptCharters } from "../identity/home.ts";
+import type { Operator } from "../identity/operator.ts";
 
 /** Where releases are kept: a hub or a bucket. What it shows is checked by whoever takes it. */
 export interface Shelf {

@@ -1,0 +1,166 @@
+import type { AppOnNode } from "../../api/schemas.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import type { Release, Strategy } from "../../trust/documents.ts";
+import type { Manifest } from "../../app/manifest.ts";
+import { manifestOf, whatIsAsked, type AskedSource } from "./asked.ts";
+import { besideFor } from "../order/beside.ts";
+import { selectorFor, type DeployOptions } from "./deploy.ts";
+import { forecast, refuseUnfitting, type Forecast, type ForecastWish } from "./forecast.ts";
+import { membersAndFormer, selectNodes, tellFormer, type KnownNode } from "../nodes/nodes.ts";
+import { readLine, refuseUnauthorised, type Line } from "../order/order.ts";
+import { tellNowhere } from "./nowhere.ts";
+import type { Operator } from "../identity/operator.ts";
+import { refuseHeld } from "../order/publish-order.ts";
+import { findRelease } from "../release/release.ts";
+import { manifestOfRelease } from "../release/release-manifest.ts";
+import { wouldBe } from "./would-be.ts";
+
+/** What a deployment would do. */
+export interface Plan {
+  readonly app: string;
+  readonly env: string;
+  readonly release: ReleaseId;
+  /** It would have to be made and published first. */
+  readonly isNew: boolean;
+  readonly commit: string | null;
+  readonly selector: string;
+  readonly strategy: Strategy;
+  readonly nodes: readonly PlannedNode[];
+  readonly changes: number;
+}
+
+export interface PlannedNode {
+  readonly node: string;
+  readonly present: boolean;
+  readonly from: ReleaseId | null;
+  /** Another release, or the same one started anew where it failed. */
+  readonly change: boolean;
+  /** Another environment, of which the app runs there: the node would refuse this one (ENV_CONFLICT). */
+  readonly holds: string | null;
+  /** null: it is away, could not tell, or has the release. */
+  readonly cost: Cost | null;
+}
+
+/** In bytes. */
+export interface Cost extends Pick<Forecast, "fetchBytes" | "atMost" | "diskBytes"> {
+  /** It may take less of the disk, and leave more: no node can tell what it has of what is not published. */
+  readonly diskAtMost: boolean;
+  /** Left after it; negative: it does not fit. null: unknown. */
+  readonly freeAfter: number | null;
+  /** What gc on the node would free now; null: unknown. */
+  readonly gcBytes: number | null;
+}
+
+interface Found {
+  readonly manifest: Manifest;
+  readonly release: ReleaseId;
+  readonly commit: string | null;
+  readonly size: Pick<Release, "files" | "bytes">;
+  /** Of a release that is not published: what storing it would take, and its size, in bytes. */
+  readonly unpublished: { readonly storedBytes: number; readonly bytes: number } | null;
+}
+
+/**
+ * Looks, and changes nothing: nothing is published or signed. A source that was not released yet is built and cut as
+ * it would be, so that its id tells whether anything would change.
+ */
+export async function planDeploy(operator: Operator, options: DeployOptions): Promise<Plan> {
+  const { env, signal } = options;
+  const found = await find(operator, options);
+  const { manifest, release, commit, unpublished } = found;
+  const { app } = manifest;
+  const line = await readLine(operator, app, env, signal);
+  const wanted = selectorFor(options.selector, manifest, line).selector;
+  const { members, former } = await membersAndFormer(operator, signal);
+  if (options.selector === null) tellFormer(former, options.tell);
+  const { selector, nodes: chosen } = selectNodes(members, wanted);
+  if (options.selector === null) tellNowhere(manifest, chosen, options.tell);
+  besideFor(line, found, { keepOld: options.keepOld, selector });
+  if (operator.dryRun !== undefined) await refuseAsDeploy(operator, found, { line, nodes: chosen }, signal);
+  const own = (node: KnownNode): AppOnNode | undefined =>
+    node.apps.find((one) => one.app === app && one.env === env);
+  const moving = chosen.filter((node) => own(node)?.release !== release);
+  // Of what is nowhere yet nodes tell as of what was ordered last: what is free, and what gc would free.
+  const known = unpublished === null ? release : line.head?.order.release;
+  const told = await askedOf(operator, { app, env, release: known, nodes: moving }, signal);
+  const nodes = chosen.map((node): PlannedNode => {
+    const { name } = node.identity;
+    const from = own(node)?.release ?? null;
+    const change = from !== release || own(node)?.state === "failed";
+    const cost = unpublished === null ? exact(told.get(name)) : guessed(unpublished, from, told.get(name));
+    const holds = node.apps.find((one) => one.app === app && one.env !== env && one.release !== null);
+    return { node: name, present: node.present, from, change, holds: holds?.env ?? null, cost };
+  });
+  const changes = nodes.filter(({ change }) => change).length;
+  const strategy = { ...manifest.strategy, ...options.strategy };
+  const isNew = unpublished !== null;
+  return { app, env, release, isNew, commit, selector, strategy, nodes, changes };
+}
+
+/** A plan may be made at any time, by anybody; `deploy --dry-run` fails where `deploy` would. */
+async function refuseAsDeploy(
+  operator: Operator,
+  { release, size, unpublished }: Found,
+  { line, nodes }: { readonly line: Line; readonly nodes: readonly KnownNode[] },
+  signal: AbortSignal,
+): Promise<void> {
+  const { app, env } = line;
+  refuseUnauthorised(operator, line);
+  // No node can tell what it would take of a release that is nowhere yet.
+  if (unpublished === null) await refuseUnfitting(operator, { app, env, release, size, nodes }, signal);
+  await refuseHeld(operator, line, signal);
+}
+
+/** What nodes themselves say, by name. */
+async function askedOf(
+  operator: Operator,
+  { release, ...wish }: Omit<ForecastWish, "release"> & { readonly release: ReleaseId | undefined },
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Forecast>> {
+  if (release === undefined || wish.nodes.length === 0) return new Map();
+  return await forecast(operator, { ...wish, release }, signal);
+}
+
+function exact(told: Forecast | undefined): Cost | null {
+  if (told === undefined) return null;
+  const { fetchBytes, atMost, diskBytes, freeBytes, gcBytes } = told;
+  return { fetchBytes, atMost, diskBytes, diskAtMost: false, freeAfter: freeBytes - diskBytes, gcBytes };
+}
+
+/** No node knows what is not published. Whoever has a release of the app will fetch about what storing it takes. */
+function guessed(
+  { storedBytes, bytes }: NonNullable<Found["unpublished"]>,
+  from: ReleaseId | null,
+  told: Forecast | undefined,
+): Cost {
+  const fetchBytes = from === null ? bytes : storedBytes;
+  const freeAfter = told === undefined ? null : told.freeBytes - bytes;
+  const gcBytes = told?.gcBytes ?? null;
+  return { fetchBytes, atMost: true, diskBytes: bytes, diskAtMost: true, freeAfter, gcBytes };
+}
+
+async function find(operator: Operator, options: DeployOptions): Promise<Found> {
+  const { depot, env, signal } = options;
+  await using stack = new AsyncDisposableStack();
+  const asked = await whatIsAsked(operator, options, stack);
+  if (asked.kind === "source") return await ofSource(operator, asked, options);
+  const { id, release } = asked.found;
+  const manifest = await manifestOfRelease(asked.found, { depot, env, signal });
+  return { manifest, release: id, commit: release.commit, size: release, unpublished: null };
+}
+
+async function ofSource(operator: Operator, asked: AskedSource, options: DeployOptions): Promise<Found> {
+  const { origin, unknownAt } = asked;
+  if (origin.kind === "commit" && unknownAt === undefined) {
+    const manifest = asked.manifest ?? (await manifestOf(origin, options));
+    const made = await findRelease(operator, manifest.app, origin.commit, options.signal);
+    if (made !== undefined) {
+      const { id, release } = made;
+      return { manifest, release: id, commit: origin.commit, size: release, unpublished: null };
+    }
+  }
+  const { manifest, release, commit, storedBytes, files, bytes } = await wouldBe(operator, origin, options);
+  const made = await findRelease(operator, manifest.app, release, options.signal);
+  const unpublished = made === undefined ? { storedBytes, bytes } : null;
+  return { manifest, release, commit, size: { files, bytes }, unpublished };
+}

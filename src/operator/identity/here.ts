@@ -1,0 +1,18 @@
+/** Who this machine's operator is and whom it may ask, without a word to anybody. */
+import { listedHubs, type HubAddress } from "../../api/hub-address.ts";
+import type { Charter } from "../../trust/documents.ts";
+import { fileSigner, type Signer } from "../../trust/keys.ts";
+import { agentSigner } from "../../trust/ssh-agent.ts";
+import { keyFile, type OperatorConfig } from "./home.ts";
+import type { Paths } from "../../lib/paths.ts";
+
+export async function signerFor(paths: Paths, config: OperatorConfig): Promise<Signer> {
+  return config.key.kind === "file"
+    ? await fileSigner(keyFile(paths))
+    : await agentSigner({ kid: config.key.kid });
+}
+
+/** The hubs that may be asked: one that was named, this machine's own list, the charter's. */
+export function hubsFor(config: OperatorConfig, charter: Charter, named?: HubAddress): HubAddress[] {
+  return [...(named === undefined ? [] : [named]), ...config.hubs, ...listedHubs(charter)];
+}

@@ -1,0 +1,127 @@
+import type { HubAddress } from "../../api/hub-address.ts";
+import { HubClient } from "../../api/hub-client.ts";
+import { systemClock, type Clock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import type { Digest } from "../../lib/ids.ts";
+import type { Paths } from "../../lib/paths.ts";
+import type { Chain } from "../../trust/chain.ts";
+import { nextCharter, openChain } from "../../trust/charter.ts";
+import type { Charter } from "../../trust/documents.ts";
+import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import type { Signer } from "../../trust/keys.ts";
+import { signerIn, type Doer } from "../tell/dry-run.ts";
+import { keepCharter, readCharters, readConfig, type OperatorConfig } from "./home.ts";
+import { hubsFor, signerFor } from "./here.ts";
+import { openSession } from "./session.ts";
+
+/** An operator at work: an identity, the current charter, and a connection to a hub. */
+export interface Operator extends Doer, Disposable {
+  readonly paths: Paths;
+  readonly config: OperatorConfig;
+  readonly pin: Digest;
+  readonly charter: Charter;
+  /** The charters before it, newest first: what others signed by them stands, whoever was dropped since. */
+  readonly earlier: readonly Charter[];
+  readonly signer: Signer;
+  readonly client: HubClient;
+  readonly clock: Clock;
+}
+
+/** The charter in force and those before it. */
+export const chainOf = ({ charter, earlier }: Pick<Operator, "charter" | "earlier">): Chain => [
+  charter,
+  ...earlier,
+];
+
+export interface OpenOptions extends Doer {
+  readonly paths: Paths;
+  readonly signal: AbortSignal;
+  readonly clock?: Clock;
+  /** Asked before the charter's hubs. */
+  readonly hub?: HubAddress;
+}
+
+/**
+ * Opens the identity of this machine and brings its charter up to date from a hub.
+ * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, NO_HUB, HUB_UNREACHABLE, PIN_MISMATCH, CHARTER_*
+ */
+export async function openOperator(options: OpenOptions): Promise<Operator> {
+  const { paths, signal, dryRun, clock = systemClock } = options;
+  const config = await readConfig(paths);
+  const signer = await signerFor(paths, config);
+  const chain = openChain(await readCharters(paths), config.pin, clock.now()).body;
+  const hubs = hubsFor(config, chain, options.hub);
+  if (hubs.length === 0) {
+    throw new SkeinError("NO_HUB", "the charter lists no hub, and this command asks one");
+  }
+  const { identity, document } = await openSession(paths, config.cluster, signer, clock);
+  const client = new HubClient({
+    hubs,
+    identity,
+    session: document,
+    clock,
+    thrifty: true,
+    asksOnly: dryRun !== undefined,
+  });
+  try {
+    const charter = await newestCharter(paths, client, chain, clock, signal);
+    const known = (await readCharters(paths)).map((one) => readUnverified(one, "charter.1"));
+    return {
+      paths,
+      config,
+      pin: config.pin,
+      charter,
+      earlier: known.filter(({ version }) => version < charter.version).toReversed(),
+      signer: signerIn(options, signer),
+      client,
+      clock,
+      dryRun,
+      [Symbol.dispose]: () => client.close(),
+    };
+  } catch (err) {
+    client.close();
+    throw err;
+  }
+}
+
+async function newestCharter(
+  paths: Paths,
+  client: HubClient,
+  known: Charter,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Charter> {
+  let charter = known;
+  for (const envelope of await client.charters(known.version, signal)) {
+    charter = nextCharter(charter, envelope, clock.now()).body;
+    await keepCharter(paths, charter.version, envelope);
+  }
+  return charter;
+}
+
+/**
+ * A hub that has no charter yet, or that of `cluster`.
+ * @throws SkeinError WRONG_CLUSTER
+ */
+export async function refuseTaken(
+  client: HubClient,
+  cluster: string | null,
+  signal: AbortSignal,
+): Promise<void> {
+  const info = await client.hub(signal);
+  if (info.charterVersion === 0 || info.cluster === cluster) return;
+  throw new SkeinError(
+    "WRONG_CLUSTER",
+    `${client.name} serves cluster ${info.cluster?.slice(0, 8) ?? "?"} already`,
+    {
+      hint: "Ask its operator to let you in, or start another hub.",
+      data: { cluster: info.cluster, own: cluster },
+    },
+  );
+}
+
+/** Gives the cluster's hub its first charter, where it has none. Idempotent. */
+export async function offerCharter(client: HubClient, charter: Envelope, signal: AbortSignal): Promise<void> {
+  const { charterVersion } = await client.hub(signal);
+  if (charterVersion === 0) await client.postCharter(charter, signal);
+}

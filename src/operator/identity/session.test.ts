@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test from "node:test";
+import { atEnd } from "../../lib/at-end.fixture.ts";
+import { fakeClock } from "../../lib/fake-clock.ts";
+import { pathsFrom } from "../../lib/paths.ts";
+import { testCluster, T0, MINUTE } from "../../trust/cluster.fixture.ts";
+import { openSession as vouchedFor } from "../../trust/sessions.ts";
+import { operatorDir } from "./home.ts";
+import { openSession } from "./session.ts";
+
+test("a command that outlasts its session goes on with another one for the same key", async (t) => {
+  const home = mkdtempSync(path.join(os.tmpdir(), "skein-session-"));
+  atEnd(t, () => rmSync(home, { recursive: true, force: true }));
+  const paths = pathsFrom({ SKEIN_HOME: home });
+  mkdirSync(operatorDir(paths), { recursive: true });
+  const { alice, charter } = await testCluster();
+  const clock = fakeClock(T0);
+  const session = await openSession(paths, charter.cluster, alice, clock);
+  const first = await session.document();
+  clock.advance(11 * 60 * MINUTE);
+  assert.equal(await session.document(), first);
+  clock.advance(40 * MINUTE);
+  const [second, same] = await Promise.all([session.document(), session.document()]);
+  assert.notEqual(second, first);
+  assert.equal(same, second, "of two requests at once each asked for a signature");
+  clock.advance(11 * 60 * MINUTE);
+  const { spki } = session.identity;
+  assert.equal(vouchedFor(charter, second, { now: clock.now(), spki }).body.operator, alice.kid);
+  const kept = readFileSync(path.join(operatorDir(paths), "session.json"), "utf8");
+  const later = await openSession(paths, charter.cluster, alice, clock);
+  assert.deepEqual([later.identity.spki, await later.document()], [spki, second]);
+  assert.equal(readFileSync(path.join(operatorDir(paths), "session.json"), "utf8"), kept);
+});

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
+import type { Digest, KeyId, ReleaseId } from "../../lib/ids.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { endingOf, failureOf, follow, readReason } from "./follow.ts";
+import type { Operator } from "../identity/operator.ts";
+
+const node = (name: string, more: Partial<RolloutNode>): RolloutNode => ({
+  node: name as KeyId,
+  name,
+  batch: 0,
+  present: true,
+  gate: "go",
+  state: "done",
+  verdict: "ok",
+  code: null,
+  message: null,
+  bytesDone: 0,
+  bytesTotal: null,
+  note: null,
+  cut: 0,
+  ...more,
+});
+
+const view = (
+  phase: RolloutView["phase"],
+  nodes: RolloutNode[],
+  code: string | null = null,
+): RolloutView => ({
+  order: "0".repeat(64) as Digest,
+  app: "shop",
+  env: "default",
+  release: "3".repeat(32) as ReleaseId,
+  phase,
+  nodes,
+  verdict: phase === "running" ? null : { ok: phase === "ok", code, message: code },
+  revision: 1,
+});
+
+const failed = node("n2", {
+  verdict: "failed",
+  code: "APP_EXITED",
+  message:
+    "shop web.1 ended before it was ready (exit status 1): Error: no | at x (a.js:1) | Node.js v26 (the old version serves)",
+});
+
+test("a rollout has ended when it has a verdict", () => {
+  assert.equal(endingOf(view("running", [])), undefined);
+  for (const phase of ["ok", "failed", "undone", "stuck"] as const)
+    assert.equal(endingOf(view(phase, [])), phase);
+});
+
+test("the end is told also where a hub that was started anew numbers it as what was told last", async (t) => {
+  const views = [view("running", []), view("running", []), view("ok", [])];
+  const rollout = async (): Promise<RolloutView> => await Promise.resolve(views.shift() ?? assert.fail());
+  const clock = { ...systemClock, sleep: async () => undefined };
+  const operator = { clock, client: { rollout } as unknown as Operator["client"] };
+  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal));
+  assert.deepEqual(
+    told.map(({ phase }) => phase),
+    ["running", "ok"],
+  );
+});
+
+test("a hub that restarts again while a restored one is asked and told what it forgot is waited for", async (t) => {
+  const away = new SkeinError("HUB_UNREACHABLE", "cut");
+  const answers = [new SkeinError("NOT_FOUND", "no such order"), away, view("ok", [])];
+  const rollout = async (): Promise<RolloutView> => {
+    const answer = answers.shift() ?? assert.fail();
+    return await (answer instanceof SkeinError ? Promise.reject(answer) : Promise.resolve(answer));
+  };
+  const client = { rollout, hub: async () => await Promise.resolve({ catchingUp: true }) };
+  const clock = { ...systemClock, sleep: async () => undefined };
+  const operator = { clock, client: client as unknown as Operator["client"] };
+  const tries = [away, away, undefined];
+  const forgotten = async (): Promise<void> => {
+    const err = tries.shift();
+    if (err !== undefined) throw err;
+    await Promise.resolve();
+  };
+  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal, forgotten));
+  assert.deepEqual([told.map(({ phase }) => phase), tries], [["ok"], []]);
+});
+
+test("a deployment that was undone exits 3 and tells where, why, the app's last lines and what serves", () => {
+  const error = failureOf(view("undone", [node("n1", {}), failed]), "shop@11111111");
+  assert.equal(error?.exit, 3);
+  assert.equal(
+    error?.message,
+    "shop failed on n2: shop web.1 ended before it was ready (exit status 1) (the old version serves)",
+  );
+  assert.deepEqual(error?.data["lines"], ["Error: no", "at x (a.js:1)", "Node.js v26"]);
+  assert.equal(error?.data["state"], "It was undone: shop@11111111 serves.");
+  assert.equal(error?.data["cause"], "APP_EXITED");
+  assert.match(error?.hint ?? "", /skein logs shop --on n2$/);
+  const late = failureOf(view("undone", [{ ...failed, code: "HEALTH_TIMEOUT" }]), null);
+  assert.match(late?.hint ?? "", /raise health\.ready\.within.* skein logs shop/);
+  const told = failureOf(view("undone", [{ ...failed, hint: "Use handover: port or gap." }]), null);
+  assert.equal(told?.hint, "Use handover: port or gap. See what it said: skein logs shop --on n2");
+  const typed = failureOf(view("undone", [{ ...failed, hint: "Run chmod o+x /srv" }]), null);
+  assert.equal(typed?.hint, "Run chmod o+x /srv; see what it said: skein logs shop --on n2");
+  const elsewhere = failureOf({ ...view("undone", [failed]), env: "prod" }, null);
+  assert.match(elsewhere?.hint ?? "", /skein logs shop --env prod --on n2$/);
+});
+
+test("a first deployment that failed leaves nothing, and still exits 3", () => {
+  const error = failureOf(view("undone", [failed]), null);
+  assert.equal(error?.exit, 3);
+  assert.match(String(error?.data["state"]), /Nothing of it runs/);
+  const late = failureOf(view("failed", [failed], "UNDO_TOO_LATE"), null);
+  assert.equal(late?.code, "UNDO_TOO_LATE");
+  assert.match(String(late?.data["state"]), /Nothing was taken back/);
+});
+
+test("an undo that could not reach every node needs a human", () => {
+  const away = node("n1", { verdict: null, state: "running" });
+  const error = failureOf(view("stuck", [away, failed]), "shop@11111111");
+  assert.deepEqual([error?.code, error?.exit], ["UNDO_INCOMPLETE", 5]);
+  assert.equal(
+    error?.data["state"],
+    "Not every node could be taken back; one that is away is taken back when it comes.",
+  );
+  assert.equal(failureOf(view("stuck", [away], "NODES_ABSENT"), null)?.code, "NODES_ABSENT");
+});
+
+test("a message without an app's lines is its own reason", () => {
+  for (const text of ["port 80: taken", "a | b", ""])
+    assert.deepEqual(readReason(text), { reason: text, lines: [] });
+});

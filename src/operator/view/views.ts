@@ -1,0 +1,292 @@
+import type { AppOnNode, AppSummary, NodeView, PortEntry, ReleaseView } from "../../api/schemas.ts";
+import { SkeinError } from "../../lib/errors.ts";
+import { fewAtOnce } from "../../lib/few-at-once.ts";
+import type { ReleaseId } from "../../lib/ids.ts";
+import { isSkewed } from "../../trust/charter.ts";
+import { matches, parseSelector } from "../../trust/selector.ts";
+import { knownNodes, selectNodes, type KnownNode } from "../nodes/nodes.ts";
+import { noApp, orderInForce, readLine, selectorOf, type Line } from "../order/order.ts";
+import type { Operator } from "../identity/operator.ts";
+import { findRelease, type FoundRelease } from "../release/release.ts";
+import { releaseOfRef, type RefWish } from "../deploy/resolve.ts";
+
+/** One app on one node, as the node says itself, beside what was ordered. */
+export interface NodeStatus {
+  readonly node: string;
+  readonly present: boolean;
+  readonly release: ReleaseId | null;
+  readonly state: string;
+  /** Other releases that serve there as well. */
+  readonly beside: readonly ReleaseId[];
+  /** What waits there for its deployment. */
+  readonly staged: readonly ReleaseId[];
+  /** Does it run what is in force? True, too, of a node that the newest order does not mean. */
+  readonly current: boolean;
+  readonly note: string | null;
+}
+
+export interface AppStatus {
+  readonly app: string;
+  readonly env: string;
+  readonly release: ReleaseId;
+  /** `stopped` where no node is to run it: one that was stopped by itself makes the app no stopped one. */
+  readonly state: "run" | "stopped";
+  readonly phase: string;
+  readonly issued: string;
+  /** The newest order is not settled yet. */
+  readonly unsettled: boolean;
+  /** What nodes are to run: the newest order's, or, where that was taken back, the standing one's. null: nothing. */
+  readonly inForce: ReleaseId | null;
+  readonly nodes: readonly NodeStatus[];
+  /** Who signed the order in force and was dropped by a charter since; absent: nobody. */
+  readonly droppedSigner?: string;
+}
+
+/** Every app, or one, and how it is on its nodes. @throws SkeinError APP_NOT_FOUND */
+export async function statusOf(
+  operator: Operator,
+  app: string | null,
+  env: string | null,
+  signal: AbortSignal,
+): Promise<AppStatus[]> {
+  const [{ apps }, { ports }] = await Promise.all([
+    operator.client.apps(signal),
+    portTable(operator, { app, env }, signal),
+  ]);
+  const wanted = appsNamed(apps, { app, env });
+  return await fewAtOnce(wanted, async (one) => await appStatus(operator, one, ports, signal));
+}
+
+/** @throws SkeinError APP_NOT_FOUND */
+function appsNamed(
+  apps: readonly AppSummary[],
+  { app, env }: { readonly app: string | null; readonly env: string | null },
+): readonly AppSummary[] {
+  const found = apps.filter((one) => (app === null || one.app === app) && (env === null || one.env === env));
+  if (app === null || found.length > 0) return found;
+  const elsewhere = apps.filter((one) => one.app === app).map((one) => one.env);
+  throw noApp({ app, env, elsewhere }, { apps: [...new Set(apps.map((one) => one.app))] });
+}
+
+async function appStatus(
+  operator: Operator,
+  summary: AppSummary,
+  ports: readonly PortEntry[],
+  signal: AbortSignal,
+): Promise<AppStatus> {
+  const { app, env, release, state, phase, issued, head } = summary;
+  const line = await readLine(operator, app, env, signal);
+  const { standing, view } = line;
+  const serving = ports.filter((one) => one.app === app && one.env === env && one.state === "serving");
+  const order = orderInForce(line)?.order;
+  const selector = order === undefined ? undefined : parseSelector(order.selector);
+  const inForce = order === undefined || order.state === "stopped" ? null : order.release;
+  const nodes = (view?.nodes ?? []).toSorted(byName).map((node): NodeStatus => {
+    const own = node.apps.find((one) => one.app === app && one.env === env);
+    const there = own?.release ?? null;
+    const isMeant = selector === undefined || matches(selector, node);
+    return {
+      node: node.name,
+      present: node.present,
+      release: there,
+      state: own?.state ?? "nothing yet",
+      beside: otherReleases(serving, node.node, there),
+      staged: own?.staged ?? [],
+      current: !isMeant || there === inForce,
+      note: noteOf(node, isMeant, own),
+    };
+  });
+  const unsettled = head !== (standing?.digest ?? null);
+  const runs = isOfSome(line) && nodes.some((node) => node.release !== null);
+  return {
+    app,
+    env,
+    release,
+    state: runs ? "run" : state,
+    phase,
+    issued,
+    unsettled,
+    inForce,
+    nodes,
+    ...signerOf(line),
+  };
+}
+
+function signerOf(line: Line): Pick<AppStatus, "droppedSigner"> {
+  const { droppedSigner } = orderInForce(line) ?? line.head ?? {};
+  return droppedSigner === undefined ? {} : { droppedSigner };
+}
+
+/** Was the newest order for some of the app's nodes alone? Then it says nothing of the others. */
+const isOfSome = ({ head, whole, takenBack }: Line): boolean =>
+  !takenBack && whole !== null && whole.digest !== head?.digest;
+
+function otherReleases(
+  serving: readonly PortEntry[],
+  on: string,
+  current: ReleaseId | null,
+): readonly ReleaseId[] {
+  const there = serving.filter(({ node }) => node === on);
+  return [...new Set(there.map(({ release }) => release))].filter((release) => release !== current);
+}
+
+/** What a node runs, as it says itself, and which other releases serve there as well. */
+export async function appsOf(
+  operator: Operator,
+  node: KnownNode,
+  signal: AbortSignal,
+): Promise<(AppOnNode & Pick<NodeStatus, "beside">)[]> {
+  const { ports } = await portTable(operator, { app: null, env: null }, signal);
+  const serving = ports.filter(({ state }) => state === "serving");
+  return node.apps.map((own) => {
+    const same = serving.filter(({ app, env }) => app === own.app && env === own.env);
+    return { ...own, beside: otherReleases(same, node.identity.node, own.release) };
+  });
+}
+
+function noteOf(
+  node: Pick<NodeView, "duplicate" | "skewMs">,
+  isMeant: boolean,
+  own: AppOnNode | undefined,
+): string | null {
+  const notes = [
+    ...(isMeant ? [] : ["not meant by the newest order"]),
+    ...(node.duplicate ? ["DUPLICATE"] : []),
+    ...(isSkewed(node.skewMs) ? ["CLOCK_SKEW"] : []),
+    ...(own?.notes ?? []),
+    ...(own?.unwell === undefined ? [] : [own.unwell.message]),
+  ];
+  return notes.length === 0 ? null : notes.join(", ");
+}
+
+const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
+  compare(a.name, b.name);
+
+/** `n2` before `n10`. */
+const compare = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true });
+
+/** Releases of one app (or of all), newest first. */
+export async function releasesOf(
+  operator: Operator,
+  app: string | null,
+  limit: number,
+  signal: AbortSignal,
+): Promise<ReleaseView[]> {
+  return await operator.client.releases({ ...(app === null ? {} : { app }), limit }, signal);
+}
+
+/** The table as it is at a revision, from which on changes can be followed. */
+export interface PortTable {
+  readonly ports: readonly PortEntry[];
+  readonly revision: number;
+}
+
+/** @throws SkeinError APP_NOT_FOUND for an app that was never deployed and of which nothing is left */
+export async function portsOf(
+  operator: Operator,
+  query: { readonly app: string | null; readonly env: string | null },
+  signal: AbortSignal,
+): Promise<PortTable> {
+  const table = await portTable(operator, query, signal);
+  if (query.app !== null && table.ports.length === 0)
+    appsNamed((await operator.client.apps(signal)).apps, query);
+  return table;
+}
+
+async function portTable(
+  operator: Operator,
+  query: { readonly app: string | null; readonly env: string | null },
+  signal: AbortSignal,
+): Promise<PortTable> {
+  const { ports, revision } = await operator.client.ports(
+    { ...(query.app === null ? {} : { app: query.app }), ...(query.env === null ? {} : { env: query.env }) },
+    signal,
+  );
+  const sorted = ports.toSorted(
+    (a, b) => compare(a.app, b.app) || compare(a.nodeName, b.nodeName) || compare(a.instance, b.instance),
+  );
+  return { ports: sorted, revision };
+}
+
+/** `{"<40-hex commit>": {"<process>": [{"host", "port"}]}}`: the port table as propagit's users know it. Pure. */
+export function portsByCommit(
+  ports: readonly PortEntry[],
+): Record<string, Record<string, { host: string; port: number }[]>> {
+  const open = ports.flatMap(({ commit, release, process, host, port }) =>
+    host === null || port === null || port === 0
+      ? []
+      : [{ of: commit ?? release, process, at: { host, port } }],
+  );
+  // By maps: a process may be called like what every object has (`constructor`).
+  const table = [...Map.groupBy(open, ({ of }) => of)].map(([of, rows]) => {
+    const processes = [...Map.groupBy(rows, ({ process }) => process)];
+    return [of, Object.fromEntries(processes.map(([name, all]) => [name, all.map(({ at }) => at)]))] as const;
+  });
+  return Object.fromEntries(table);
+}
+
+export interface Running {
+  readonly node: string;
+  readonly present: boolean;
+  readonly release: ReleaseId | null;
+  readonly commit: string | null;
+}
+
+/** What runs on each node of an app (or of a selector's part of them). */
+export async function running(
+  operator: Operator,
+  wish: { readonly app: string; readonly env: string; readonly selector: string | null },
+  signal: AbortSignal,
+): Promise<Running[]> {
+  const { app, env, selector } = wish;
+  const line = await readLine(operator, app, env, signal);
+  if (line.head === null) throw noApp(line);
+  const releases = line.view?.releases ?? [];
+  const { nodes } = selectNodes(await knownNodes(operator, signal), selector ?? selectorOf(line) ?? "all");
+  return nodes.map((node) => {
+    const release = node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
+    const commit = releases.find(({ id }) => id === release)?.commit ?? null;
+    return { node: node.identity.name, present: node.present, release, commit };
+  });
+}
+
+/**
+ * The release that a version word means: itself, the `commit` that it names in the repository here, or a tag or branch
+ * of the hub's.
+ * @throws SkeinError RELEASE_NOT_FOUND
+ */
+export async function releaseOfVersion(
+  operator: Operator,
+  wish: RefWish & { readonly commit: string | undefined },
+): Promise<FoundRelease> {
+  const { app, version, commit, signal } = wish;
+  const found =
+    (await findRelease(operator, app, version, signal)) ??
+    (commit === undefined
+      ? await releaseOfRef(operator, wish)
+      : await findRelease(operator, app, commit, signal));
+  if (found !== undefined) return found;
+  throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${version} of ${app}`, {
+    hint: `List them: skein releases ${app}`,
+    data: { app, version },
+  });
+}
+
+/** The nodes that an app's command goes to: present ones of the selection. */
+export async function commandNodes(
+  operator: Operator,
+  wish: { readonly app: string; readonly env: string; readonly selector: string | null },
+  signal: AbortSignal,
+): Promise<KnownNode[]> {
+  const line = await readLine(operator, wish.app, wish.env, signal);
+  if (line.head === null) throw noApp(line);
+  const { nodes } = selectNodes(
+    await knownNodes(operator, signal),
+    wish.selector ?? selectorOf(line) ?? "all",
+  );
+  const present = nodes.filter((node) => node.present);
+  if (present.length > 0) return present;
+  throw new SkeinError("NODES_ABSENT", `none of the ${nodes.length} nodes of ${wish.app} is present`, {
+    data: { nodes: nodes.map(({ identity }) => identity.name) },
+  });
+}
