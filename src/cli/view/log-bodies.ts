@@ -1,7 +1,7 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, type ReleaseId } from "../../lib/ids.ts";
 import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/ask/commands.ts";
-import { commandNodes } from "../../operator/view/views.ts";
+import { presentNodesOf } from "../../operator/ask/ask.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";
@@ -28,7 +28,7 @@ export async function logs(
   if (!/^\d{1,5}$/.test(flags.lines)) throw usage(`${flags.lines} is no number of lines`, "--lines 100");
   const operator = await context.operator();
   const app = await appHere(context, word);
-  const nodes = await commandNodes(
+  const nodes = await presentNodesOf(
     operator,
     { app, env: context.env, selector: context.globals.on ?? null },
     context.signal,
@@ -99,7 +99,7 @@ export async function verify(
 ): Promise<Result> {
   const operator = await context.operator();
   const app = await appHere(context, word);
-  const nodes = await commandNodes(
+  const nodes = await presentNodesOf(
     operator,
     { app, env: context.env, selector: context.globals.on ?? null },
     context.signal,

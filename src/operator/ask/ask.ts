@@ -29,27 +29,45 @@ export interface Answer {
 
 const LINES_KEPT = 5000;
 
-export interface Place {
+/** An app's nodes, or some of them. */
+export interface AppSelection {
   readonly app: string;
   readonly env: string;
   /** null: the nodes of the last order. */
   readonly selector: string | null;
 }
 
-export interface Asked {
+export interface AppNodes {
   readonly line: Line;
   readonly nodes: readonly KnownNode[];
 }
 
 /** The nodes that questions about an app go to, the absent ones too. @throws SkeinError APP_NOT_FOUND, SELECTION_EMPTY */
-export async function nodesOf(operator: Operator, place: Place, signal: AbortSignal): Promise<Asked> {
-  const { app, env, selector } = place;
+export async function nodesOf(
+  operator: Operator,
+  { app, env, selector }: AppSelection,
+  signal: AbortSignal,
+): Promise<AppNodes> {
   const [line, known] = await Promise.all([
     readLine(operator, app, env, signal),
     knownNodes(operator, signal),
   ]);
   if (line.head === null) throw noApp(line);
   return { line, nodes: selectNodes(known, selector ?? selectorOf(line) ?? "all").nodes };
+}
+
+/** Those of them that are present. @throws SkeinError NODES_ABSENT where none is, and as `nodesOf` */
+export async function presentNodesOf(
+  operator: Operator,
+  selection: AppSelection,
+  signal: AbortSignal,
+): Promise<readonly KnownNode[]> {
+  const { nodes } = await nodesOf(operator, selection, signal);
+  const present = nodes.filter((node) => node.present);
+  if (present.length > 0) return present;
+  throw new SkeinError("NODES_ABSENT", `none of the ${nodes.length} nodes of ${selection.app} is present`, {
+    data: { nodes: nodes.map(({ identity }) => identity.name) },
+  });
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { ReleaseId } from "../../lib/ids.ts";
 import { shortRelease } from "../../lib/ids.ts";
-import { ask, nodesOf, type Answer, type Place } from "./ask.ts";
+import { ask, nodesOf, type Answer, type AppSelection } from "./ask.ts";
 import { numberOf, wordOf, type NamedLine } from "./commands.ts";
 import type { Order } from "../../trust/documents.ts";
 import { matches, parseSelector } from "../../trust/selector.ts";
@@ -9,7 +9,7 @@ import { orderInForce } from "../order/order.ts";
 
 const ASK_MS = 15 * 60_000;
 
-export interface DriftWish extends Place {
+export interface DriftWish extends AppSelection {
   /** Read every installed file, too. */
   readonly files: boolean;
   /** Ask every instance how it is, too. */
@@ -54,7 +54,7 @@ export async function drift(
 /** The installed files of one release on each node, against its signed tree. */
 export async function compareFiles(
   operator: Operator,
-  wish: Place & { readonly release: ReleaseId | null },
+  wish: AppSelection & { readonly release: ReleaseId | null },
   signal: AbortSignal,
 ): Promise<{ readonly release: ReleaseId; readonly nodes: readonly NodeDrift[] }> {
   const { line, nodes } = await nodesOf(operator, wish, signal);

@@ -1,6 +1,6 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
-import { ask, Heard, nodesOf, type Answer, type Place } from "./ask.ts";
+import { ask, Heard, nodesOf, type Answer, type AppSelection } from "./ask.ts";
 import { runCommand } from "./commands.ts";
 import { isHere } from "../nodes/nodes.ts";
 import type { Operator } from "../identity/operator.ts";
@@ -9,7 +9,7 @@ const PURGE_MS = 10 * 60_000;
 /** How long nodes that are away may come and hear of a pin. */
 const PIN_MS = 7 * 86_400_000;
 
-export interface PurgeWish extends Place {
+export interface PurgeWish extends AppSelection {
   readonly release: ReleaseId;
   /** Only ask whether it could go. */
   readonly dry: boolean;
@@ -56,7 +56,7 @@ function refuseActive(answers: readonly Answer[], { app, release }: PurgeWish): 
  */
 export async function pin(
   operator: Operator,
-  wish: Place & { readonly release: ReleaseId; readonly pinned: boolean },
+  wish: AppSelection & { readonly release: ReleaseId; readonly pinned: boolean },
   signal: AbortSignal,
 ): Promise<readonly Answer[]> {
   const { app, env, release, pinned } = wish;

@@ -1,4 +1,4 @@
-import { ask, nodesOf, type Answer, type Place } from "./ask.ts";
+import { ask, nodesOf, type Answer, type AppSelection } from "./ask.ts";
 import { announce } from "../tell/dry-run.ts";
 import { namesOf } from "../tell/names-of.ts";
 import { numberOf, wordOf, type NamedLine } from "./commands.ts";
@@ -7,7 +7,7 @@ import type { Operator } from "../identity/operator.ts";
 
 const REPAIR_MS = 2 * 3_600_000;
 
-export interface RepairWish extends Place {
+export interface RepairWish extends AppSelection {
   /** Fetch and replace every file of what runs, on every node. */
   readonly full: boolean;
 }

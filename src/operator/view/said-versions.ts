@@ -1,6 +1,6 @@
 import { httpDepot } from "../../depot/http.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { ask, nodesOf, type Place } from "../ask/ask.ts";
+import { ask, nodesOf, type AppSelection } from "../ask/ask.ts";
 import { wordOf } from "../ask/commands.ts";
 import type { Operator } from "../identity/operator.ts";
 import { findRelease } from "../release/release.ts";
@@ -14,15 +14,24 @@ const VERSION_MS = 2 * 60_000;
  */
 export async function saidVersions(
   operator: Operator,
-  place: Place,
+  selection: AppSelection,
   running: readonly (ReleaseId | null)[],
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, string>> {
   const releases = [...new Set(running)].filter((release) => release !== null);
-  const have = await Promise.all(releases.map(async (id) => await hasVersion(operator, place, id, signal)));
+  const have = await Promise.all(
+    releases.map(async (id) => await hasVersion(operator, selection, id, signal)),
+  );
   if (!have.includes(true)) return new Map();
-  const { nodes } = await nodesOf(operator, place, signal);
-  const wish = { kind: "version", app: place.app, env: place.env, args: {}, nodes, validMs: VERSION_MS };
+  const { nodes } = await nodesOf(operator, selection, signal);
+  const wish = {
+    kind: "version",
+    app: selection.app,
+    env: selection.env,
+    args: {},
+    nodes,
+    validMs: VERSION_MS,
+  };
   const answers = await ask(operator, wish, signal);
   return new Map(
     answers.flatMap(({ node, outcome, lines }) => {
@@ -34,7 +43,7 @@ export async function saidVersions(
 
 async function hasVersion(
   operator: Operator,
-  { app, env }: Place,
+  { app, env }: AppSelection,
   release: ReleaseId,
   signal: AbortSignal,
 ): Promise<boolean> {

@@ -1,11 +1,11 @@
 import type { AppOnNode, AppSummary, NodeView, PortEntry, ReleaseView } from "../../api/schemas.ts";
-import { SkeinError } from "../../lib/errors.ts";
 import { fewAtOnce } from "../../lib/few-at-once.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { isSkewed } from "../../trust/charter.ts";
 import { matches, parseSelector } from "../../trust/selector.ts";
-import { knownNodes, selectNodes, type KnownNode } from "../nodes/nodes.ts";
-import { noApp, orderInForce, readLine, selectorOf, type Line } from "../order/order.ts";
+import { nodesOf, type AppSelection } from "../ask/ask.ts";
+import type { KnownNode } from "../nodes/nodes.ts";
+import { noApp, orderInForce, readLine, type Line } from "../order/order.ts";
 import type { Operator } from "../identity/operator.ts";
 import { findRelease, type FoundRelease } from "../release/release.ts";
 import { releaseOfRef, type RefWish } from "../deploy/resolve.ts";
@@ -235,14 +235,12 @@ export interface Running {
 /** What runs on each node of an app (or of a selector's part of them). */
 export async function running(
   operator: Operator,
-  wish: { readonly app: string; readonly env: string; readonly selector: string | null },
+  selection: AppSelection,
   signal: AbortSignal,
 ): Promise<Running[]> {
-  const { app, env, selector } = wish;
-  const line = await readLine(operator, app, env, signal);
-  if (line.head === null) throw noApp(line);
+  const { app, env } = selection;
+  const { line, nodes } = await nodesOf(operator, selection, signal);
   const releases = line.view?.releases ?? [];
-  const { nodes } = selectNodes(await knownNodes(operator, signal), selector ?? selectorOf(line) ?? "all");
   return nodes.map((node) => {
     const release = node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
     const commit = releases.find(({ id }) => id === release)?.commit ?? null;
@@ -269,24 +267,5 @@ export async function releaseOfVersion(
   throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${version} of ${app}`, {
     hint: `List them: skein releases ${app}`,
     data: { app, version },
-  });
-}
-
-/** The nodes that an app's command goes to: present ones of the selection. */
-export async function commandNodes(
-  operator: Operator,
-  wish: { readonly app: string; readonly env: string; readonly selector: string | null },
-  signal: AbortSignal,
-): Promise<KnownNode[]> {
-  const line = await readLine(operator, wish.app, wish.env, signal);
-  if (line.head === null) throw noApp(line);
-  const { nodes } = selectNodes(
-    await knownNodes(operator, signal),
-    wish.selector ?? selectorOf(line) ?? "all",
-  );
-  const present = nodes.filter((node) => node.present);
-  if (present.length > 0) return present;
-  throw new SkeinError("NODES_ABSENT", `none of the ${nodes.length} nodes of ${wish.app} is present`, {
-    data: { nodes: nodes.map(({ identity }) => identity.name) },
   });
 }
