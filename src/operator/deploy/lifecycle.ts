@@ -20,7 +20,7 @@ import {
 import { membersAndFormer, selectNodes, tellFormer } from "../nodes/nodes.ts";
 import type { Operator } from "../identity/operator.ts";
 import { publishOrder, type PublishedOrder } from "../order/publish-order.ts";
-import { findRelease } from "../release/release.ts";
+import { findRelease, noRelease } from "../release/release.ts";
 import { deliverEarlier } from "../order/sent.ts";
 
 export interface LifecycleOptions {
@@ -65,7 +65,7 @@ async function orderChanged(
   if (options.selector === null) tellFormer(former, tell);
   const { selector } = selectNodes(known, options.selector ?? selectorOf(line) ?? newest.order.selector);
   const base = orderFor(line, selector) ?? newest;
-  const named = options.release === null ? null : await releaseNamed(operator, app, options.release, signal);
+  const named = await releaseOf(operator, options);
   const { order } = base;
   const intent: Intent = {
     release: order.release,
@@ -92,18 +92,14 @@ async function orderChanged(
 }
 
 /** @throws SkeinError RELEASE_NOT_FOUND */
-export async function releaseNamed(
+export async function releaseOf(
   operator: Operator,
-  app: string,
-  version: string,
-  signal: AbortSignal,
-): Promise<ReleaseId> {
-  const found = await findRelease(operator, app, version, signal);
-  if (found !== undefined) return found.id;
-  throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${version} of ${app}`, {
-    hint: `List them: skein releases ${app}`,
-    data: { app, version },
-  });
+  { app, release, signal }: LifecycleOptions,
+): Promise<ReleaseId | null> {
+  if (release === null) return null;
+  const found = await findRelease(operator, app, release, signal);
+  if (found === undefined) throw noRelease(app, release);
+  return found.id;
 }
 
 /** A hand-over to new instances of the same release: nothing is lost. */

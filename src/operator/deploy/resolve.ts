@@ -4,7 +4,7 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { commitOnHub, fetchFromHub, placedCommit } from "../source/git.ts";
 import type { Operator } from "../identity/operator.ts";
 import { DROPPED } from "../order/order.ts";
-import { findRelease, type FoundRelease } from "../release/release.ts";
+import { findRelease, noRelease, type FoundRelease } from "../release/release.ts";
 import { scratch, type Origin } from "../source/source.ts";
 
 type CommitOrigin = Origin & { readonly kind: "commit" };
@@ -110,14 +110,31 @@ async function repoOnHub(
   return `skein://${client.name.replace(/^hub /, "")}/${app}`;
 }
 
-export interface RefWish extends Pick<ResolveOptions, "app" | "helperDir" | "signal"> {
+interface PublishedWish extends Pick<ResolveOptions, "app" | "cwd" | "helperDir" | "signal"> {
   readonly version: string;
 }
 
+/**
+ * The published release that a version means: itself, or that of the commit which it names in the repository here, or
+ * as a tag or branch of the hub's.
+ * @throws SkeinError RELEASE_NOT_FOUND
+ */
+export async function publishedRelease(operator: Operator, wish: PublishedWish): Promise<FoundRelease> {
+  const { app, version, cwd, signal } = wish;
+  const commit = (await placedCommit(cwd, version, signal))?.commit;
+  const found =
+    (await findRelease(operator, app, version, signal)) ??
+    (commit === undefined
+      ? await releaseOfRef(operator, wish)
+      : await findRelease(operator, app, commit, signal));
+  if (found === undefined) throw noRelease(app, version);
+  return found;
+}
+
 /** The release of the commit that a tag or branch of the app's repository on the hub names. */
-export async function releaseOfRef(
+async function releaseOfRef(
   operator: Operator,
-  { app, version: name, helperDir, signal }: RefWish,
+  { app, version: name, helperDir, signal }: PublishedWish,
 ): Promise<FoundRelease | undefined> {
   if (/^[0-9a-f]{4,64}$/.test(name)) return undefined; // a release or a commit, which was asked for before
   const url = await repoOnHub(operator, app, signal);

@@ -4,7 +4,7 @@ import type { OrderSummary } from "../../api/schemas.ts";
 import { afterRestore } from "../order/after-restore.ts";
 import { refuseAloneBeside } from "../order/beside.ts";
 import { APPLY_WITHIN_MS, headOf, orderFor, readLine, selectorOf, type Line } from "../order/order.ts";
-import { releaseNamed, type LifecycleOptions } from "./lifecycle.ts";
+import { releaseOf, type LifecycleOptions } from "./lifecycle.ts";
 import { membersAndFormer, selectNodes, tellFormer } from "../nodes/nodes.ts";
 import type { Operator } from "../identity/operator.ts";
 import { publishOrder, type PublishedOrder } from "../order/publish-order.ts";
@@ -47,8 +47,9 @@ async function goBack(operator: Operator, options: LifecycleOptions): Promise<Pu
 }
 
 async function rollbackTarget(operator: Operator, line: Line, options: LifecycleOptions): Promise<ReleaseId> {
-  const { app, env, release, signal } = options;
-  if (release !== null) return await releaseNamed(operator, app, release, signal);
+  const { app, env, signal } = options;
+  const named = await releaseOf(operator, options);
+  if (named !== null) return named;
   const { orders } = await operator.client.call("orders", { params: { app }, query: { env }, signal });
   const target = earlier(orders, inForce(orders) ?? headOf(line).order.release);
   if (target !== undefined) return target;

@@ -251,6 +251,12 @@ export async function findRelease(
   });
 }
 
+export const noRelease = (app: string, version: string): SkeinError =>
+  new SkeinError("RELEASE_NOT_FOUND", `there is no release ${version} of ${app}`, {
+    hint: `List them: skein releases ${app}`,
+    data: { app, version },
+  });
+
 /** @throws SkeinError DOC_UNSIGNED and the like where nobody signed it who may, or ever might, build the app */
 export function readShown(operator: Operator, app: string, document: Envelope): FoundRelease {
   const chain = chainOf(operator);

@@ -7,8 +7,6 @@ import { nodesOf, type AppSelection } from "../ask/ask.ts";
 import type { KnownNode } from "../nodes/nodes.ts";
 import { noApp, orderInForce, readLine, type Line } from "../order/order.ts";
 import type { Operator } from "../identity/operator.ts";
-import { findRelease, type FoundRelease } from "../release/release.ts";
-import { releaseOfRef, type RefWish } from "../deploy/resolve.ts";
 
 /** One app on one node, as the node says itself, beside what was ordered. */
 export interface NodeStatus {
@@ -245,27 +243,5 @@ export async function running(
     const release = node.apps.find((one) => one.app === app && one.env === env)?.release ?? null;
     const commit = releases.find(({ id }) => id === release)?.commit ?? null;
     return { node: node.identity.name, present: node.present, release, commit };
-  });
-}
-
-/**
- * The release that a version word means: itself, the `commit` that it names in the repository here, or a tag or branch
- * of the hub's.
- * @throws SkeinError RELEASE_NOT_FOUND
- */
-export async function releaseOfVersion(
-  operator: Operator,
-  wish: RefWish & { readonly commit: string | undefined },
-): Promise<FoundRelease> {
-  const { app, version, commit, signal } = wish;
-  const found =
-    (await findRelease(operator, app, version, signal)) ??
-    (commit === undefined
-      ? await releaseOfRef(operator, wish)
-      : await findRelease(operator, app, commit, signal));
-  if (found !== undefined) return found;
-  throw new SkeinError("RELEASE_NOT_FOUND", `there is no release ${version} of ${app}`, {
-    hint: `List them: skein releases ${app}`,
-    data: { app, version },
   });
 }
