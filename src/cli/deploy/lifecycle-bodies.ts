@@ -1,6 +1,7 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { refusedBy, runCommand, wordOf } from "../../operator/ask/commands.ts";
 import * as lifecycle from "../../operator/deploy/lifecycle.ts";
+import type { ReorderOptions } from "../../operator/deploy/reorder.ts";
 import { ownersOf } from "../../operator/view/instance-owners.ts";
 import { knownNodes, nodeNamed, type KnownNode } from "../../operator/nodes/nodes.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
@@ -45,11 +46,7 @@ function refuseWhole(named: string, { all, now, attended }: StopFlags): void {
   throw usage(`${flag} is for an app, and ${named} is one instance`, `Leave ${flag} out, or name the app.`);
 }
 
-type Publish = (
-  operator: Operator,
-  options: lifecycle.LifecycleOptions,
-  flags: StopFlags,
-) => Promise<PublishedOrder>;
+type Publish = (operator: Operator, options: ReorderOptions, flags: StopFlags) => Promise<PublishedOrder>;
 
 const PUBLISH: Readonly<Record<How, Publish>> = {
   start: lifecycle.start,

@@ -1,118 +1,26 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/ids.ts";
-import { afterRestore } from "../order/after-restore.ts";
 import type { Order } from "../../trust/documents.ts";
 import { ask } from "../ask/ask.ts";
-import { refuseAloneBeside } from "../order/beside.ts";
 import { deedOf } from "../ask/commands.ts";
-import { toBeDone } from "../tell/dry-run.ts";
-import type { Tell } from "../tell/events.ts";
-import {
-  APPLY_WITHIN_MS,
-  headOf,
-  orderFor,
-  readLine,
-  selectorOf,
-  type Draft,
-  type HeldOrder,
-  type Intent,
-} from "../order/order.ts";
-import { membersAndFormer, selectNodes, tellFormer } from "../nodes/nodes.ts";
 import type { Operator } from "../identity/operator.ts";
-import { publishOrder, type PublishedOrder } from "../order/publish-order.ts";
-import { findRelease, noRelease } from "../release/release.ts";
-import { deliverEarlier } from "../order/sent.ts";
-
-export interface LifecycleOptions {
-  readonly app: string;
-  readonly env: string;
-  /** `app@release`'s second half; null: the current one. */
-  readonly release: string | null;
-  /** null: those of the last order that was not for some of them alone. */
-  readonly selector: string | null;
-  readonly attended: boolean;
-  readonly tell: Tell;
-  readonly signal: AbortSignal;
-  /** As `publishOrder` has it. */
-  readonly first?: (draft: Draft) => Promise<void>;
-}
-
-type Change = Partial<Pick<Intent, "release" | "state" | "generation" | "beside">>;
-type Changer = (base: HeldOrder, named: ReleaseId | null, newest: HeldOrder) => Change | Promise<Change>;
-
-/**
- * What is in force once more on the nodes that are meant, but for `change`. What was taken back is not what anybody
- * means by the app, nor is what only others were told.
- */
-async function reorder(
-  operator: Operator,
-  options: LifecycleOptions,
-  change: Changer,
-): Promise<PublishedOrder> {
-  return await afterRestore(options.tell, async () => await orderChanged(operator, options, change));
-}
-
-async function orderChanged(
-  operator: Operator,
-  options: LifecycleOptions,
-  change: Changer,
-): Promise<PublishedOrder> {
-  const { app, env, tell, signal } = options;
-  await deliverEarlier(operator, app, options);
-  const line = await readLine(operator, app, env, signal);
-  const newest = headOf(line);
-  const { members: known, former } = await membersAndFormer(operator, signal);
-  if (options.selector === null) tellFormer(former, tell);
-  const { selector } = selectNodes(known, options.selector ?? selectorOf(line) ?? newest.order.selector);
-  const base = orderFor(line, selector) ?? newest;
-  const named = await releaseOf(operator, options);
-  const { order } = base;
-  const intent: Intent = {
-    release: order.release,
-    state: order.state,
-    generation: order.generation,
-    beside: order.beside,
-    selector,
-    // How to go about it was said last by the newest order, whatever became of that.
-    strategy: newest.order.strategy,
-    hooks: newest.order.hooks,
-    applyWithinMs: APPLY_WITHIN_MS,
-    attended: options.attended,
-    ...(await change(base, named, newest)),
-  };
-  return await publishOrder(operator, line, intent, {
-    tell,
-    implied: false,
-    signal,
-    known,
-    ...(options.first === undefined ? {} : { first: options.first }),
-    // What one node is given another release by goes on to be about that node: the others do not run it.
-    part: options.selector !== null && intent.release === line.whole?.order.release,
-  });
-}
-
-/** @throws SkeinError RELEASE_NOT_FOUND */
-export async function releaseOf(
-  operator: Operator,
-  { app, release, signal }: LifecycleOptions,
-): Promise<ReleaseId | null> {
-  if (release === null) return null;
-  const found = await findRelease(operator, app, release, signal);
-  if (found === undefined) throw noRelease(app, release);
-  return found.id;
-}
+import { refuseAloneBeside } from "../order/beside.ts";
+import type { Draft } from "../order/order.ts";
+import type { PublishedOrder } from "../order/publish-order.ts";
+import { toBeDone } from "../tell/dry-run.ts";
+import { reorder, type Change, type ReorderOptions } from "./reorder.ts";
 
 /** A hand-over to new instances of the same release: nothing is lost. */
-export async function restart(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
-  return await reorder(operator, options, ({ order }, named, newest) => {
+export async function restart(operator: Operator, options: ReorderOptions): Promise<PublishedOrder> {
+  return await reorder(operator, options, ({ base: { order }, named, newest }) => {
     if (named !== null && named !== order.release) throw notCurrent(options, named, order.release);
     return { state: "run", generation: Math.max(order.generation, newest.order.generation) + 1 };
   });
 }
 
 /** Runs what was stopped; with a release, that one. @throws SkeinError HANDOVER_REFUSED */
-export async function start(operator: Operator, options: LifecycleOptions): Promise<PublishedOrder> {
-  return await reorder(operator, options, async ({ order }, named) => {
+export async function start(operator: Operator, options: ReorderOptions): Promise<PublishedOrder> {
+  return await reorder(operator, options, async ({ base: { order }, named }) => {
     if (named === null || named === order.release) return { state: "run" };
     const others = [order.release, ...order.beside].filter((id) => id !== named);
     const beside = order.state === "run" ? others : order.beside;
@@ -127,7 +35,7 @@ export async function start(operator: Operator, options: LifecycleOptions): Prom
  */
 export async function stop(
   operator: Operator,
-  options: LifecycleOptions & {
+  options: ReorderOptions & {
     /** Every version, and not the current one alone. */
     readonly all: boolean;
     /** Ends all instances first, within a second. */
@@ -135,8 +43,11 @@ export async function stop(
   },
 ): Promise<PublishedOrder> {
   const first = async (draft: Draft): Promise<void> => await endNow(operator, draft, options.signal);
-  return await reorder(operator, { ...options, ...(options.now ? { first } : {}) }, ({ order }, named) =>
-    options.all ? ALL_STOPPED : withoutVersion(order, named),
+  return await reorder(
+    operator,
+    options,
+    ({ base: { order }, named }) => (options.all ? ALL_STOPPED : withoutVersion(order, named)),
+    options.now ? { first } : {},
   );
 }
 
@@ -169,7 +80,7 @@ async function endNow(operator: Operator, { order, present }: Draft, signal: Abo
   await ask(operator, wish, signal);
 }
 
-type Place = Pick<LifecycleOptions, "app" | "env">;
+type Place = Pick<ReorderOptions, "app" | "env">;
 
 function notCurrent({ app, env }: Place, named: ReleaseId, current: ReleaseId): SkeinError {
   return new SkeinError(

@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
+import path from "node:path";
 import test from "node:test";
+import type { HubClient } from "../../api/hub-client.ts";
 import type { OrderSummary } from "../../api/schemas.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { earlier, inForce } from "./rollback.ts";
+import { writeTree } from "../../release/release.fixture.ts";
+import { cluster } from "../cluster.fixture.ts";
+import { deploy } from "./deploy.ts";
+import { earlier, inForce, rollback } from "./rollback.ts";
 
 const id = (letter: string): ReleaseId => letter.repeat(32) as ReleaseId;
 
@@ -42,3 +48,31 @@ for (const [told, goesTo, why] of CASES) {
     assert.equal(earlier(orders, current), goesTo === undefined ? undefined : id(goesTo));
   });
 }
+
+test("what some nodes are taken back to that all others run goes on to be the app of all", async (t) => {
+  const { dir, operator, options, absent, signal } = await cluster(t);
+  for (const node of ["n1", "n2"]) await absent(node);
+  const from = writeTree(path.join(dir, "shop"), { "readme.txt": "one" });
+  const { order } = (await deploy(operator, options({ from }))).draft;
+  const said: unknown[] = [];
+  const postOrder: HubClient["postOrder"] = async (_order, _roster, _settle, _signal, how) => {
+    said.push([how?.goesBack, how?.part]);
+    throw new SkeinError("NOT_AUTHORISED", "seen enough");
+  };
+  const client = new Proxy(operator.client, {
+    get: (target, name) => {
+      const value: unknown = name === "postOrder" ? postOrder : Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const { app, env, release } = order;
+  const wish = { app, env, release, attended: false, tell: () => undefined, signal };
+  for (const selector of ["n2", null])
+    await assert.rejects(rollback({ ...operator, client }, { ...wish, selector }), {
+      code: "NOT_AUTHORISED",
+    });
+  assert.deepEqual(said, [
+    [true, true],
+    [true, false],
+  ]);
+});

@@ -8,14 +8,15 @@ import { pathsFrom } from "../../lib/paths.ts";
 import { cluster, type Cluster } from "../cluster.fixture.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { follow } from "./follow.ts";
-import { restart, type LifecycleOptions } from "../deploy/lifecycle.ts";
+import { restart } from "../deploy/lifecycle.ts";
+import type { ReorderOptions } from "../deploy/reorder.ts";
 import type { Operator } from "../identity/operator.ts";
 import type { PublishedOrder } from "./publish-order.ts";
 import { rollback } from "../deploy/rollback.ts";
 
 interface World extends Cluster {
   readonly deployed: (text: string, by?: Operator) => Promise<PublishedOrder>;
-  readonly lifecycle: LifecycleOptions;
+  readonly lifecycle: ReorderOptions;
   /** The same operator at another machine. */
   readonly elsewhere: Operator;
   /** Whatever is ordered is taken back at once, so that the next order is taken. */

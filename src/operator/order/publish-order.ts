@@ -10,7 +10,7 @@ import type { Tell } from "../tell/events.ts";
 import { endingOf, failureOf, follow, outlasting } from "./follow.ts";
 import { orderDeed } from "./order-deed.ts";
 import { DROPPED, draftOrder, signOrder, signSettle, type Draft, type Intent, type Line } from "./order.ts";
-import { knownNodes, type KnownNode } from "../nodes/nodes.ts";
+import type { KnownNode } from "../nodes/nodes.ts";
 import type { Operator } from "../identity/operator.ts";
 import { remindOfSettle, send } from "./sent.ts";
 
@@ -32,8 +32,8 @@ export async function publishOrder(
     readonly tell: Tell;
     readonly implied: boolean;
     readonly signal: AbortSignal;
-    /** The nodes as they were a moment ago; else they are asked for. */
-    readonly known?: readonly KnownNode[];
+    /** The nodes as they were a moment ago. */
+    readonly known: readonly KnownNode[];
     /** It is a rollback. */
     readonly goesBack?: true;
     /** It is for some of the app's nodes alone: what comes next and names none is not. */
@@ -45,7 +45,7 @@ export async function publishOrder(
   },
 ): Promise<PublishedOrder> {
   const { tell, implied, signal } = options;
-  const draft = draftOrder(operator, line, intent, options.known ?? (await knownNodes(operator, signal)));
+  const draft = draftOrder(operator, line, intent, options.known);
   const { order, nodes, roster } = draft;
   tellSelection(tell, draft, implied);
   if (line.head?.droppedSigner !== undefined)
