@@ -1,7 +1,6 @@
 /** `skein up` from an empty folder, and all that a person can do with it on one machine. */
 import assert from "node:assert/strict";
-import type { ChildProcess } from "node:child_process";
-import { execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";

@@ -2,8 +2,17 @@ import { isGlob } from "../source/globs.ts";
 import type { Strategy } from "../trust/documents.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { expandProcess, isHttp, type Report } from "./expand-process.ts";
-import { HOOK_NAMES, type Build, type Command, type Hook, type Keep } from "./manifest.ts";
-import type { HookName, Manifest, Process, Verify } from "./manifest.ts";
+import {
+  HOOK_NAMES,
+  type Build,
+  type Command,
+  type Hook,
+  type Keep,
+  type HookName,
+  type Manifest,
+  type Process,
+  type Verify,
+} from "./manifest.ts";
 import { invalid } from "./problem.ts";
 import type { ManifestInput, ProcessInput } from "./schema.ts";
 import { suggest } from "./suggest.ts";

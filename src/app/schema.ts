@@ -13,8 +13,11 @@ import {
   partName,
   serviceName,
   someTime,
+  selector,
+  share,
+  signalName,
+  size,
 } from "./words.ts";
-import { selector, share, signalName, size } from "./words.ts";
 
 /**
  * `skein.yaml` as people write it: strict keys, short forms allowed. One schema gives the check, the type and

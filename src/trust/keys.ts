@@ -1,5 +1,12 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, hash, sign, verify } from "node:crypto";
-import type { KeyObject } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  hash,
+  sign,
+  verify,
+  type KeyObject,
+} from "node:crypto";
 import { constants } from "node:fs";
 import fs from "node:fs/promises";
 import { errnoOf, SkeinError } from "../lib/errors.ts";

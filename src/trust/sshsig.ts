@@ -1,5 +1,4 @@
-import { hash, verify } from "node:crypto";
-import type { KeyObject } from "node:crypto";
+import { hash, verify, type KeyObject } from "node:crypto";
 import { readWire, wireString, type WireReader } from "./ssh-wire.ts";
 
 /**

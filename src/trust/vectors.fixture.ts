@@ -19,8 +19,7 @@ import {
 } from "./documents.ts";
 import { addSignature, digestOfEnvelope, seal, type Envelope } from "./envelope.ts";
 import { keyIdOf, seedOf, signerFromSeed, spkiDigestOf, type LocalSigner } from "./keys.ts";
-import { digestOf } from "../lib/ids.ts";
-import type { KeyId, TreeId } from "../lib/ids.ts";
+import { digestOf, type KeyId, type TreeId } from "../lib/ids.ts";
 
 const key = (byte: number): LocalSigner => signerFromSeed(new Uint8Array(32).fill(byte));
 const KEYS = {

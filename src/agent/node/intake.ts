@@ -1,7 +1,6 @@
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { WantedApp } from "../../api/schemas.ts";
-import type { ErrorCode } from "../../lib/errors.ts";
-import { isSkeinError, ownHint, SkeinError } from "../../lib/errors.ts";
+import { type ErrorCode, isSkeinError, ownHint, SkeinError } from "../../lib/errors.ts";
 import { isDigest, type Digest } from "../../lib/ids.ts";
 import { rosterDigest, rosterSchema, type Order } from "../../trust/documents.ts";
 import { digestOfEnvelope, parseEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";

@@ -1,7 +1,6 @@
 import path from "node:path";
 import { variableName } from "../../app/socket-variables.ts";
-import type { ReleasePlan, ProcessPlan } from "./plan.ts";
-import { instanceName } from "./plan.ts";
+import { type ReleasePlan, type ProcessPlan, instanceName } from "./plan.ts";
 import type { SocketAddress } from "./address.ts";
 
 const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,6 +1,5 @@
 import type { InstanceView, SocketView } from "../../keeper/protocol.ts";
-import type { InstanceMeta } from "./instance-spec.ts";
-import { metaOfSpec } from "./instance-spec.ts";
+import { type InstanceMeta, metaOfSpec } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 import { sameRun, type RunRef } from "./plan.ts";
 

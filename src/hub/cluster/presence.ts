@@ -3,8 +3,7 @@
  * right. What matters of it is in the store, so that watchers learn of it and a restarted hub remembers.
  */
 import type { Duplex } from "node:stream";
-import type { AppOnNode, Report } from "../../api/schemas.ts";
-import type { NodeView } from "../../api/schemas.ts";
+import type { AppOnNode, Report, NodeView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { isSkewed, leastAheadMs } from "../../trust/charter.ts";
 import { timeOf } from "../../trust/fields.ts";

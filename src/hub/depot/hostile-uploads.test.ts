@@ -6,7 +6,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { HubClient } from "../../api/hub-client.ts";
 import { httpDepot } from "../../depot/http.ts";
 import { digestOf, type ChunkId } from "../../lib/ids.ts";
-import { bytesBlob } from "../../release/fetch/blobs.ts";
+import { bytesBlob, readBlob } from "../../release/fetch/blobs.ts";
 import { install } from "../../release/install/install.ts";
 import { compress, encodePack, packName, type EncodedPack } from "../../release/tree/pack.ts";
 import { publish, type Published, type PublishOptions } from "../../release/publish/publish.ts";
@@ -20,7 +20,6 @@ import {
   type Tree,
 } from "../../release/release.fixture.ts";
 import { decodeIndex, encodeIndex, indexName, type DeltaRef } from "../../release/tree/release-index.ts";
-import { readBlob } from "../../release/fetch/blobs.ts";
 import { seal } from "../../trust/envelope.ts";
 import { generateSigner } from "../../trust/keys.ts";
 import { at, charterWithOperator, operatorClient, startTestHub, type TestHub } from "../hub.fixture.ts";

@@ -1,6 +1,5 @@
-import type { ReleaseId } from "../../lib/ids.ts";
+import { type ReleaseId, appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import type { Release } from "../../trust/documents.ts";
 import { ask } from "../ask/ask.ts";

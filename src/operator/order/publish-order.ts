@@ -1,8 +1,7 @@
 import { inProgress } from "../../api/in-progress.ts";
 import { LEFT, type RolloutView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError, type ErrorCode } from "../../lib/errors.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
-import { shortRelease } from "../../lib/ids.ts";
+import { type Digest, type ReleaseId, shortRelease } from "../../lib/ids.ts";
 import { formatDuration } from "../../lib/units.ts";
 import { isSkewed } from "../../trust/charter.ts";
 import { announce } from "../tell/dry-run.ts";

@@ -1,5 +1,4 @@
-import type { ByteReader, ByteWriter } from "./byte-io.ts";
-import { damaged } from "./byte-io.ts";
+import { type ByteReader, type ByteWriter, damaged } from "./byte-io.ts";
 
 const MAX_TIME = 99_999_999_999_999;
 

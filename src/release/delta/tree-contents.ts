@@ -1,7 +1,6 @@
 import type { ChunkId, Digest } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import type { FrameRef } from "../tree/pack.ts";
-import type { ChunkRef } from "../tree/pack.ts";
+import type { FrameRef, ChunkRef } from "../tree/pack.ts";
 import type { PackMap } from "../fetch/pack-map.ts";
 import type { FileRow } from "../tree/rows.ts";
 import type { Content } from "../tree/tree-source.ts";
