@@ -70,6 +70,11 @@ export class Load implements Disposable {
     this.#timer = setInterval(() => setImmediate(() => this.#tick()), 1);
   }
 
+  /** How many answers had this body until now. */
+  heard(body: string): number {
+    return this.#bodies[body] ?? 0;
+  }
+
   /** Stops sending and waits for what is under way. */
   async end(): Promise<LoadResult> {
     clearInterval(this.#timer);

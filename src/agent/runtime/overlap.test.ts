@@ -4,6 +4,7 @@ import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../lib/free-port.fixture.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { Load } from "./load.fixture.ts";
 import type { ReleasePlan } from "./plan.ts";
 import {
@@ -18,6 +19,9 @@ import {
 } from "./runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
+/** Who is told to end stays at least as long as this is there. */
+const holdOf = (home: string): string => path.join(home, "hold");
+
 /** Fails when another one of its kind holds the lock, and writes its life into a journal. */
 const worker = (home: string, version: string): string => `
   const fs = require("fs");
@@ -25,7 +29,8 @@ const worker = (home: string, version: string): string => `
   fs.writeFileSync(lock, "", { flag: "wx" });
   fs.appendFileSync(${JSON.stringify(path.join(home, "journal"))}, "start ${version}\\n");
   setInterval(() => {}, 1000);
-  process.on("SIGTERM", () => setTimeout(() => {
+  process.on("SIGTERM", () => setInterval(() => {
+    if (fs.existsSync(${JSON.stringify(holdOf(home))})) return;
     fs.appendFileSync(${JSON.stringify(path.join(home, "journal"))}, "end ${version}\\n");
     fs.rmSync(lock);
     process.exit(0);
@@ -48,7 +53,7 @@ test("a worker that must never run twice never does, and a bad successor brings 
   const two = releasePlan(b.release({ "app.js": worker(b.home, "two") }), solo);
   const bad = releasePlan(
     b.release({ "app.js": `${worker(b.home, "bad")}; fs.rmSync(lock); process.exit(1)` }),
-    { ...solo, ready: { ...solo.ready, aliveMs: 3000 } },
+    { ...solo, ready: { ...solo.ready, aliveMs: 30_000 } },
   );
   await replaced(b, one, undefined, "one");
   await replaced(b, two, one, "two");
@@ -75,6 +80,7 @@ test("what is being ended is not brought back by who has it started again", asyn
   const keyOf = async (): Promise<string> => (await b.runtime.list())[0]?.key ?? "";
   await replaced(b, one, undefined, "one");
   const first = await keyOf();
+  hold(b);
   const [, after] = await Promise.all([replaced(b, two, one, "two"), startedAgain(b, first, "draining")]);
   assert.equal(after, false, "asked for while it made way");
   const second = await keyOf();
@@ -94,13 +100,20 @@ test("what two have started again at once is started once", async (t) => {
   const one = releasePlan(b.release({ "app.js": worker(b.home, "one") }), solo);
   await replaced(b, one, undefined, "one");
   const key = (await b.runtime.list())[0]?.key ?? "";
+  hold(b);
   const bounced = b.runtime.bounce(key);
   await untilIn(b, key, "draining");
-  await b.runtime.attach(one, b.signal);
+  const attached = b.runtime.attach(one, b.signal);
+  await sleep(100); // it has asked for that, too, where the machine is not too slow
+  letGo(b);
+  await attached;
   assert.equal(await bounced, true);
   await eventually("three lines", () => journalOf(b).length === 3);
   assert.deepEqual(journalOf(b), ["start one", "end one", "start one"]);
 });
+
+const hold = ({ home }: Bench): void => fs.writeFileSync(holdOf(home), "");
+const letGo = ({ home }: Bench): void => fs.rmSync(holdOf(home));
 
 async function untilIn(b: Bench, key: string, state: string): Promise<void> {
   const isIn = async (): Promise<boolean> =>
@@ -108,10 +121,12 @@ async function untilIn(b: Bench, key: string, state: string): Promise<void> {
   await eventually(state, isIn, { everyMs: 1 });
 }
 
-/** What comes of having it started again once it is in this state. */
+/** What comes of having it started again once it is in this state, in which it is held. */
 async function startedAgain(b: Bench, key: string, state: string): Promise<boolean> {
   await untilIn(b, key, state);
-  return await b.runtime.bounce(key);
+  const again = b.runtime.bounce(key);
+  letGo(b);
+  return await again;
 }
 
 test("what may not run in two versions is not started beside one that is to go on", async (t) => {
@@ -191,10 +206,10 @@ test("with overlap: false requests wait in the socket's queue and none is lost",
   const one = releasePlan(b.release({ "app.js": app("one") }), web);
   const two = releasePlan(b.release({ "app.js": app("two") }), web);
   await deploy(b.runtime, one, undefined, b.signal);
-  using load = new Load({ port, perSec: 80, mode: "one" });
-  await sleep(100);
+  using load = new Load({ port, perSec: 80, mode: "one", timeoutMs: PATIENCE_MS });
+  await eventually("an answer of the first", () => load.heard("one") > 0);
   await deploy(b.runtime, two, one, b.signal);
-  await sleep(100);
+  await eventually("an answer of the second", () => load.heard("two") > 0);
   const result = await load.end();
   assert.deepEqual(result.classes, {});
   assert.deepEqual(Object.keys(result.bodies).sort(), ["one", "two"]);
@@ -250,10 +265,10 @@ test("with overlap: false in mode socket the queue holds requests while no versi
   const one = releasePlan(b.release({ "app.js": app("one") }), web);
   const two = releasePlan(b.release({ "app.js": app("two") }), web);
   await deploy(b.runtime, one, undefined, b.signal);
-  using load = new Load({ port, perSec: 60, mode: "one" });
-  await sleep(100);
+  using load = new Load({ port, perSec: 60, mode: "one", timeoutMs: PATIENCE_MS });
+  await eventually("an answer of the first", () => load.heard("one") > 0);
   await deploy(b.runtime, two, one, b.signal);
-  await sleep(100);
+  await eventually("an answer of the second", () => load.heard("two") > 0);
   const result = await load.end();
   assert.deepEqual(Object.keys(result.bodies).sort(), ["one", "two"]);
   // Node's own close() resets a connection that it accepted and has not read yet: at most one per swap and core

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { startKeeper } from "../../keeper/client.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { Load } from "./load.fixture.ts";
 import type { ReleasePlan } from "./plan.ts";
 import {
@@ -74,8 +74,8 @@ test("a killed keeper's successor takes instances and sockets over, and no reque
   const one = webPlan(b, port, "one");
   await deploy(b.runtime, one, undefined, b.signal);
   const [before] = await b.runtime.list();
-  using load = new Load({ port, perSec: 100, mode: "one" });
-  await sleep(100);
+  using load = new Load({ port, perSec: 100, mode: "one", timeoutMs: PATIENCE_MS });
+  await eventually("an answer", () => load.heard("one") > 0);
   const pid = b.keeperPid();
   // The first successor dies while it takes over.
   process.env["SKEIN_KEEPER_FAULT"] = "keeper.recover";
@@ -91,10 +91,8 @@ test("a killed keeper's successor takes instances and sockets over, and no reque
   assert.equal(after?.pid, before?.pid);
   const two = webPlan(b, port, "two");
   await deploy(b.runtime, two, one, b.signal);
-  await sleep(100);
-  const result = await load.end();
-  assert.deepEqual(result.classes, {});
-  assert.ok((result.bodies["two"] ?? 0) > 0);
+  await eventually("an answer of the next", () => load.heard("two") > 0);
+  assert.deepEqual((await load.end()).classes, {});
 });
 
 test("an adopted instance that dies is noticed and started again with its own environment", async (t) => {

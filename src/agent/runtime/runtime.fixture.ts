@@ -158,7 +158,7 @@ export function processPlan(run: string | ProcessPlan["run"], over: Partial<Proc
     listen: {},
     ready: { check: null, everyMs: 50, passes: 1, withinMs: PATIENCE_MS, aliveMs: 300 },
     live: null,
-    drain: { signal: "TERM", windowMs: 150, withinMs: 4000, now: "KILL" },
+    drain: { signal: "TERM", windowMs: 150, withinMs: 20_000, now: "KILL" },
     restart: { backoffMinMs: 50, backoffMaxMs: 400, limit: 3, limitWithinMs: 60_000 },
     limits: { memoryBytes: null, cpu: null, files: null, pids: null },
     after: [],

@@ -48,6 +48,10 @@ class Connection {
     this.socket.write(REQUEST);
   }
 
+  get hasEnded(): boolean {
+    return this.#end !== undefined;
+  }
+
   /** The head and body of the next answer. */
   async answer(): Promise<string> {
     return await eventually(
@@ -100,21 +104,38 @@ const thaw = (group: number): boolean => process.kill(-group, "SIGCONT");
 
 const bodyOf = (answer: string): string => answer.slice(answer.indexOf("\r\n\r\n") + 4);
 
-/** Resolves when a server says with an answer that it drains. */
+/** Resolves when a server says with an answer that it drains, or has closed what was idle for too long. */
 async function untilDraining(connection: Connection): Promise<void> {
-  await eventually("its drain", async () => /connection: close/i.test(await connection.ask()));
+  const isDraining = async (): Promise<boolean> =>
+    connection.hasEnded || /connection: close/i.test(await connection.ask());
+  await eventually("its drain", isDraining);
 }
+
+/** Closes no connection of its own accord, however long nothing of it is let run. */
+const patient = (version: string, more = ""): string => `
+  const server = require("http").createServer((q, r) => {
+    r.end("${version}");
+    ${more}
+  });
+  server.keepAliveTimeout = 0;
+  server.listen(process.env.PORT);`;
+
+/** With its first answer while it drains it stops: before its window ends, whoever else is late. */
+const STOPS = `if (!r.shouldKeepAlive && !globalThis.stops) {
+      globalThis.stops = true;
+      setImmediate(() => process.kill(process.pid, "SIGSTOP"));
+    }`;
 
 test("what comes while the old version has no time, before it knows of its end, is answered", async (t) => {
   const b = await bench(t);
   const port = await freePort();
-  const [old, next] = [nodePlan(b, port, plainNode("v0")), nodePlan(b, port, plainNode("v1"))];
+  const [old, next] = [nodePlan(b, port, patient("v0")), nodePlan(b, port, patient("v1"))];
   await deploy(b.runtime, old, undefined, b.signal);
+  await b.runtime.judge(next, {}, b.signal);
   const kept = await several(t, port, 3);
   for (const one of kept) await one.ask();
   const silent = await several(t, port, 3);
   await (await Connection.open(t, port)).ask(); // those before it are accepted
-  await b.runtime.judge(next, {}, b.signal);
   const group = await groupOf(b, old);
   await freeze(group);
   const fresh = await several(t, port, 3);
@@ -133,7 +154,7 @@ test("what comes while the old version has no time, before it knows of its end, 
 test("requests that lie unread when the window ends are answered", async (t) => {
   const b = await bench(t);
   const port = await freePort();
-  const old = nodePlan(b, port, plainNode("v0"));
+  const old = nodePlan(b, port, patient("v0", STOPS));
   await deploy(b.runtime, old, undefined, b.signal);
   const kept = await several(t, port, 4);
   for (const one of kept) await one.ask();
@@ -144,7 +165,7 @@ test("requests that lie unread when the window ends are answered", async (t) => 
   await first.ask(); // the silent ones are accepted
   const retired = b.runtime.retire(old);
   await untilDraining(first);
-  await freeze(group);
+  await eventually("its stop", () => statOf(group)?.state === "T");
   await sleep(2 * WINDOW_MS);
   const asking = [...kept.slice(1), ...silent];
   for (const one of asking) one.send();
@@ -181,21 +202,25 @@ test("an answer that its client reads slowly is sent to its end, however long af
 test("a connection whose answer ended after the window is kept for a window, as its client was told", async (t) => {
   const b = await bench(t);
   const port = await freePort();
+  const windowMs = 1000;
   const app = `require("http").createServer((q, r) => {
       r.writeHead(200, { "content-length": 2 });
       r.flushHeaders();
-      setTimeout(() => r.end("v0"), q.headers.later ?? 0);
+      const end = () => q.headers.later && !require("fs").existsSync("word") ? setTimeout(end, 10) : r.end("v0");
+      end();
     }).listen(process.env.PORT)`;
-  const old = nodePlan(b, port, app, 1000);
+  const old = nodePlan(b, port, app, windowMs);
   await deploy(b.runtime, old, undefined, b.signal);
   const [canary, late] = await several(t, port, 2);
   assert.ok(canary !== undefined && late !== undefined);
-  late.socket.write(REQUEST.replace("\r\n\r\n", "\r\nLater: 1500\r\n\r\n"));
+  late.socket.write(REQUEST.replace("\r\n\r\n", "\r\nLater: yes\r\n\r\n"));
   await once(late.socket, "data");
   const retired = b.runtime.retire(old);
   await untilDraining(canary);
+  await sleep(1.2 * windowMs);
+  fs.writeFileSync(path.join(old.dir, "word"), "");
   assert.match(await late.answer(), /keep-alive/i);
-  await sleep(400);
+  await sleep(0.3 * windowMs);
   assert.match(await late.ask(), /connection: close/i);
   assert.equal((await retired).cut, 0);
 });

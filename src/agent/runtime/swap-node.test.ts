@@ -30,7 +30,7 @@ const nodeSwap =
       b.release(files(n)),
       processPlan(run, {
         listen: { http: listenAt(port) },
-        drain: { signal: "TERM", windowMs: 1000, withinMs: 5000, now: "KILL" },
+        drain: { signal: "TERM", windowMs: 1000, withinMs: 20_000, now: "KILL" },
         ...over,
       }),
     );

@@ -22,14 +22,14 @@ const rack = (n: number) => `run ->(env) { [200, { "content-length" => "2" }, ["
 
 const http = { type: "http", path: "/", socket: "http", tls: false } as const;
 const ready = { ...processPlan("x").ready, check: http };
-const drain = { signal: "TERM", windowMs: 200, withinMs: 6000, now: "KILL" };
+const drain = { signal: "TERM", windowMs: 200, withinMs: 20_000, now: "KILL" };
 
 /**
  * Servers with an event loop in front close, when they stop, a connection that they had accepted and not yet read.
  * Nobody but the server can mend that (docs/how-to/handover.md); what the hand-over answers for is everything else.
- * One or two of some hundred, and more where all wait for a core.
+ * One or two of some hundred, and as a share of all where these wait for a core.
  */
-const MAY_CLOSE_UNREAD = 8;
+const MAY_CLOSE_UNREAD = 0.05;
 
 for (const [name, run, file, text, unread] of [
   ["gunicorn (LISTEN_FDS)", "gunicorn -w 2 app:app", "app.py", wsgi, 0],
@@ -50,7 +50,8 @@ for (const [name, run, file, text, unread] of [
     const result = await swapUnderLoad(b, port, planOf, { perSec: 60, connections: 0 });
     const { "reset-new": closedUnread = 0, ...lost } = result.one.classes;
     assert.deepEqual(lost, {});
-    assert.ok(closedUnread <= unread, `${closedUnread} connections were closed unread`);
+    const most = Math.max(Math.sign(unread) * 8, unread * result.one.sent);
+    assert.ok(closedUnread <= most, `${closedUnread} of ${result.one.sent} were closed unread`);
     assert.ok((result.one.bodies["v2"] ?? 0) > 0, JSON.stringify(result.one.bodies));
   });
 }

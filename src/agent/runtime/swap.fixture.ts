@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { Load, type LoadOptions } from "./load.fixture.ts";
 import type { ReleasePlan } from "./plan.ts";
 import { deploy, type Bench } from "./runtime.fixture.ts";
@@ -17,7 +18,7 @@ export async function swapUnderLoad(
   await deploy(b.runtime, old, undefined, b.signal);
   using held = new DisposableStack();
   const loads = (["keep", "one"] as const).map((mode) =>
-    held.use(new Load({ port, perSec: 150, mode, connections: 8, ...over })),
+    held.use(new Load({ port, perSec: 150, mode, connections: 8, timeoutMs: PATIENCE_MS, ...over })),
   );
   await sleep(200);
   let cut = 0;

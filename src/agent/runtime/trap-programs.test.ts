@@ -27,7 +27,7 @@ test("trap 8: a Node program in one executable is known for what it is, and lose
   const planOf = (n: number) => {
     const dir = b.release({ version: String(n) });
     fs.linkSync(path.join(build, "app"), path.join(dir, "app"));
-    const drain = { signal: "TERM", windowMs: 300, withinMs: 5000, now: "KILL" } as const;
+    const drain = { signal: "TERM", windowMs: 300, withinMs: 20_000, now: "KILL" } as const;
     return releasePlan(dir, processPlan("./app", { listen: { http: listenAt(port) }, drain }));
   };
   const { keep, one, cut } = await swapUnderLoad(b, port, planOf, { perSec: 60 });
