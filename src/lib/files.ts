@@ -53,7 +53,7 @@ export async function writeFileAtomic(
  * it cannot be written is none. After a power cut it may be there and be short of something, which its readers have to
  * notice.
  */
-export async function writeCacheFile(file: string, data: string | Uint8Array): Promise<void> {
+export async function writeCacheFile(file: string, data: Data): Promise<void> {
   try {
     await madeFolders(path.dirname(file), 0o700);
     await replaceFile(file, data);
@@ -63,7 +63,7 @@ export async function writeCacheFile(file: string, data: string | Uint8Array): P
 }
 
 /** In one step, and not flushed: whoever is killed here leaves the old one or the new one; a machine that fails, any. */
-export async function replaceFile(file: string, data: string | Uint8Array): Promise<void> {
+export async function replaceFile(file: string, data: Data): Promise<void> {
   const aside = asideOf(file);
   try {
     await fs.promises.writeFile(aside, data, { flag: "wx", mode: 0o600 });

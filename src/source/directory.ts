@@ -181,17 +181,27 @@ class DirectoryFile implements SourceFile {
   readonly kind: "f" | "x";
   readonly path: string;
   readonly size: number;
-  readonly stamp: string;
-  readonly changedMs: number;
   readonly #root: string;
+  readonly #mtimeMs: number;
+  readonly #ctimeMs: number;
+  readonly #ino: number;
 
   constructor(root: string, at: string, stat: fs.Stats) {
     this.kind = (stat.mode & 0o100) === 0 ? "f" : "x";
     this.path = at;
     this.size = stat.size;
-    this.stamp = stampOf(stat);
-    this.changedMs = Math.max(stat.mtimeMs, stat.ctimeMs);
     this.#root = root;
+    this.#mtimeMs = stat.mtimeMs;
+    this.#ctimeMs = stat.ctimeMs;
+    this.#ino = stat.ino;
+  }
+
+  get stamp(): string {
+    return stampOf({ size: this.size, mtimeMs: this.#mtimeMs, ctimeMs: this.#ctimeMs, ino: this.#ino });
+  }
+
+  get changedMs(): number {
+    return Math.max(this.#mtimeMs, this.#ctimeMs);
   }
 
   get content(): Content {
@@ -200,7 +210,12 @@ class DirectoryFile implements SourceFile {
 }
 
 /** What a file's content is told by to have changed. */
-export function stampOf({ size, mtimeMs, ctimeMs, ino }: fs.Stats): string {
+export function stampOf({
+  size,
+  mtimeMs,
+  ctimeMs,
+  ino,
+}: Pick<fs.Stats, "size" | "mtimeMs" | "ctimeMs" | "ino">): string {
   return `${size} ${mtimeMs} ${ctimeMs} ${ino}`;
 }
 

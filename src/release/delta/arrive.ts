@@ -2,7 +2,6 @@ import fs from "node:fs";
 import path from "node:path";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { freeNow } from "../../lib/free.ts";
 import { digestOf, type Digest, type ReleaseId } from "../../lib/ids.ts";
 import { checkRows } from "../tree/arrange.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
@@ -10,10 +9,9 @@ import { installsDir } from "../record/install-record.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { deltaName } from "../tree/release-index.ts";
 import type { RecordFile } from "../record/record-file.ts";
-import { isFileRow, treeIdOf, type FileRow, type Row } from "../tree/rows.ts";
-import { eachSegment, encodeRoot } from "../tree/segments.ts";
+import { isFileRow, type FileRow } from "../tree/rows.ts";
+import { encodeRoot, outlineOf, type TreeSegment } from "../tree/segments.ts";
 import { encodeSince } from "../tree/since.ts";
-import type { TreeSegment } from "../fetch/tree-blobs.ts";
 import { applyDelta, type OldTree } from "./apply-delta.ts";
 import { ArrivingBlob } from "./arriving-blob.ts";
 import { FreshFiles } from "./fresh-files.ts";
@@ -133,9 +131,8 @@ class InstalledTree implements OldTree {
 }
 
 /** @returns the segments of the rows @throws SkeinError DELTA_CORRUPT */
-function prove({ rows, times }: TreeState, wanted: PublishedTree): TreeSegment[] {
-  const segments: TreeSegment[] = [];
-  const tree = treeIdOf(cutting(rows, segments));
+function prove({ rows, times }: TreeState, wanted: PublishedTree): readonly TreeSegment[] {
+  const { tree, segments } = outlineOf(rows);
   const since = wanted.since === null ? null : digestOf(encodeSince(times));
   const isRight =
     tree === wanted.tree && digestOf(encodeRoot(segments)) === wanted.rows && since === wanted.since;
@@ -145,13 +142,4 @@ function prove({ rows, times }: TreeState, wanted: PublishedTree): TreeSegment[]
     });
   }
   return segments;
-}
-
-/** The bytes of the rows' segments, each only until the next one is asked for; what they are goes into `segments`. */
-function* cutting(rows: readonly Row[], segments: TreeSegment[]): Generator<Buffer, void> {
-  for (const { bytes, ...segment } of eachSegment(rows)) {
-    segments.push(segment);
-    yield bytes;
-    freeNow(bytes);
-  }
 }

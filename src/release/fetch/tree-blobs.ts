@@ -10,7 +10,7 @@ import { packName } from "../tree/pack.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { decodeIndex, INDEX_BYTES, indexName, type ReleaseIndex } from "../tree/release-index.ts";
 import { decodeRows, isFileRow, rereadRows, treeIdOf, type Row } from "../tree/rows.ts";
-import { decodeRoot, ROOT_BYTES, type SegmentRef } from "../tree/segments.ts";
+import { decodeRoot, ROOT_BYTES, type SegmentRef, type TreeSegment } from "../tree/segments.ts";
 import { decodeSince } from "../tree/since.ts";
 
 /** Longest table of times, inflated, in bytes. */
@@ -19,13 +19,6 @@ export const TABLE_BYTES = 64 * 1024 * 1024;
 /** Does it say that what lies in a depot is not the whole tree, or not the one that was asked for? */
 export const isUnreadable = (err: unknown): boolean =>
   isSkeinError(err, "BLOB_MISSING", "CHUNK_MISSING", "CHUNK_CORRUPT", "TREE_CORRUPT", "PACK_CORRUPT");
-
-/** Rows that travelled together. */
-export interface TreeSegment extends SegmentRef {
-  readonly rows: number;
-  /** How many of its rows are files. */
-  readonly files: number;
-}
 
 /** A tree as it is put down. */
 export interface KnownTree {

@@ -1,14 +1,16 @@
 import { setImmediate } from "node:timers/promises";
-import type { Digest } from "../../lib/ids.ts";
+import { freeNow } from "../../lib/free.ts";
+import type { ChunkId, Digest } from "../../lib/ids.ts";
 import { Turns } from "../../lib/turns.ts";
 import type { Depot } from "../../depot/depot.ts";
 import { readCatalogue, type Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES, ContentReader, type ChunkSink, type CutFile } from "./content-reader.ts";
+import type { CutRows } from "./leads.ts";
 import type { ChunkRef, Effort } from "../tree/pack.ts";
 import { PackWriter } from "./pack-writer.ts";
-import { isFileRow, type Row } from "../tree/rows.ts";
-import { cutSegments, type Segment } from "../tree/segments.ts";
-import type { StatCache } from "./stat-cache.ts";
+import { isFileRow, TreeSum, type Row } from "../tree/rows.ts";
+import { eachSegment, type Outline, type SegmentRef, type TreeSegment } from "../tree/segments.ts";
+import type { Recollection } from "./stat-cache.ts";
 import { indexOf } from "../fetch/tree-blobs.ts";
 import type { PublishedTree, PublishProgress } from "../tree/published.ts";
 import type { SourceEntry, SourceFile } from "../tree/tree-source.ts";
@@ -26,11 +28,7 @@ export interface CutOptions {
   readonly onProgress?: (progress: PublishProgress) => void;
 }
 
-export interface StoredTree {
-  readonly rows: readonly Row[];
-  readonly segments: readonly Segment[];
-  /** Digest of a file of more than one chunk → its chunks in order. */
-  readonly lists: ReadonlyMap<Digest, readonly ChunkRef[]>;
+export interface StoredTree extends CutRows {
   readonly filesRead: number;
   readonly writer: PackWriter | undefined;
   /** Packs that the tree needs, newest first; undefined when its index is there already. */
@@ -43,12 +41,12 @@ export interface StoredTree {
  */
 export async function cutAndStore(
   entries: readonly SourceEntry[],
-  cache: StatCache,
+  recalled: Recollection,
   options: CutOptions,
 ): Promise<StoredTree> {
   const { depot, signal } = options;
   const catalogue = await readCatalogue(depot, await packsBefore(options), options.cacheDir, signal);
-  const writer = new PackWriter(depot, catalogue, effortFor(entries, cache));
+  const writer = new PackWriter(depot, catalogue, effortFor(entries, recalled));
   const reader = new ContentReader(writer.room);
   const rows: Row[] = [];
   const lists = new Map<Digest, readonly ChunkRef[]>();
@@ -63,7 +61,7 @@ export async function cutAndStore(
   for (const entry of entries) {
     let cut: CutFile | null = null;
     if (entry.kind === "f" || entry.kind === "x") {
-      const remembered = cache.get(entry);
+      const remembered = recalled[rows.length];
       cut = remembered !== undefined && isStored(entry, remembered, catalogue) ? remembered : null;
       if (cut === null) {
         cut = await reader.cut(entry, sink, between);
@@ -82,40 +80,31 @@ export async function cutAndStore(
     signal.throwIfAborted();
     options.onProgress?.({ files: rows.length, filesTotal: entries.length, storedBytes: writer.storedBytes });
   }
-  const segments = cutSegments(rows);
-  await storeSegments(segments, writer, signal);
-  return {
-    rows,
-    segments,
-    lists,
-    filesRead,
-    writer,
-    packs: packsOf(segments, rows, lists, catalogue, writer),
-  };
+  const cut = { rows, lists, ...(await storeRows(rows, writer, signal)) };
+  return { ...cut, filesRead, writer, packs: packsOf(cut, catalogue, writer) };
 }
 
 async function packsBefore({ previous, depot, signal }: CutOptions): Promise<readonly Digest[]> {
   return previous === null ? [] : ((await indexOf(depot, previous.tree, signal))?.packs ?? []);
 }
 
-/** Segments get frames of their own: an installing node reads them before anything else. */
-async function storeSegments(
-  segments: readonly Segment[],
-  writer: PackWriter,
-  signal: AbortSignal,
-): Promise<void> {
+/** Their segments get frames of their own: an installing node reads them before anything else. */
+async function storeRows(rows: readonly Row[], writer: PackWriter, signal: AbortSignal): Promise<Outline> {
+  const sum = new TreeSum();
+  const segments: TreeSegment[] = [];
   writer.endFrame();
-  for (const segment of segments) {
-    writer.add(segmentChunk(segment), segment.bytes);
+  for (const { bytes, ...segment } of eachSegment(rows)) {
+    sum.add(bytes);
+    segments.push(segment);
+    writer.add({ id: chunkOf(segment), length: segment.length }, bytes);
+    freeNow(bytes);
     if (writer.isFull) await writer.flush(signal);
   }
   await writer.end(signal);
+  return { tree: sum.end(), segments };
 }
 
-const segmentChunk = (segment: Segment): ChunkRef => ({
-  id: segment.id as string as ChunkRef["id"],
-  length: segment.bytes.length,
-});
+const chunkOf = ({ id }: SegmentRef): ChunkId => id as string as ChunkId;
 
 export function toRow(entry: SourceEntry, cut: CutFile | null): Row {
   if (entry.kind === "d") return { kind: "d", path: entry.path };
@@ -126,38 +115,32 @@ export function toRow(entry: SourceEntry, cut: CutFile | null): Row {
 
 function isStored({ size }: SourceFile, { sha256, list }: CutFile, { chunks }: Catalogue): boolean {
   if (list.length > 0) return list.every(({ id }) => chunks.has(id));
-  return size === 0 || chunks.has(sha256 as string as ChunkRef["id"]);
+  return size === 0 || chunks.has(sha256 as string as ChunkId);
 }
 
-function effortFor(entries: readonly SourceEntry[], cache: StatCache): Effort {
+function effortFor(entries: readonly SourceEntry[], recalled: Recollection): Effort {
   let unknown = 0;
-  for (const entry of entries) {
-    if ((entry.kind === "f" || entry.kind === "x") && cache.get(entry) === undefined) unknown += entry.size;
+  for (const [i, entry] of entries.entries()) {
+    if ((entry.kind === "f" || entry.kind === "x") && recalled[i] === undefined) unknown += entry.size;
   }
   return unknown < SMALL_BYTES ? "hard" : "quick";
 }
 
 /** The new packs, last one first, then the others. */
-function packsOf(
-  segments: readonly Segment[],
-  rows: readonly Row[],
-  lists: ReadonlyMap<Digest, readonly ChunkRef[]>,
-  catalogue: Catalogue,
-  writer: PackWriter,
-): Digest[] {
+function packsOf({ rows, lists, segments }: CutRows, catalogue: Catalogue, writer: PackWriter): Digest[] {
   const used = new Set<Digest>(writer.stored.toReversed());
   const use = (pack: Digest | undefined): void => {
     if (pack === undefined) throw new TypeError("a chunk is in no pack");
     used.add(pack);
   };
-  for (const segment of segments) use(catalogue.chunks.get(segmentChunk(segment).id));
+  for (const segment of segments) use(catalogue.chunks.get(chunkOf(segment)));
   for (const row of rows) {
     if (!isFileRow(row) || row.size === 0) continue;
     const list = lists.get(row.sha256);
     for (const { id } of list ?? []) use(catalogue.chunks.get(id));
     use(
       list === undefined
-        ? catalogue.chunks.get(row.sha256 as string as ChunkRef["id"])
+        ? catalogue.chunks.get(row.sha256 as string as ChunkId)
         : catalogue.lists.get(row.sha256)?.pack,
     );
   }

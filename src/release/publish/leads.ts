@@ -5,12 +5,12 @@ import { writeCacheFile } from "../../lib/files.ts";
 import { digestOf, type ChunkId, type Digest, type TreeId } from "../../lib/ids.ts";
 import { markOf, readHeads } from "./catalogue.ts";
 import { packName, type ChunkRef } from "../tree/pack.ts";
-import { isFileRow, treeIdOf, type Row } from "../tree/rows.ts";
-import type { Segment } from "../tree/segments.ts";
+import { isFileRow, type Row } from "../tree/rows.ts";
+import type { Outline } from "../tree/segments.ts";
 import { indexOf } from "../fetch/tree-blobs.ts";
 
 /** A tree whose content its publisher knows. */
-export interface CutRows {
+export interface CutRows extends Outline {
   readonly rows: readonly Row[];
   /** Digest of a file of more than one chunk → its chunks in order. */
   readonly lists: ReadonlyMap<Digest, readonly ChunkRef[]>;
@@ -19,7 +19,7 @@ export interface CutRows {
 /** What an index was seen to lead to, so that an unchanged one is not followed each time. */
 export interface Leads {
   /** Whether the tree's index is there, and leads to all of it. An index is unsigned: anybody may have made it. */
-  isPublished(tree: CutRows, segments: readonly Segment[]): Promise<boolean>;
+  isPublished(cut: CutRows): Promise<boolean>;
   /** These packs were found to hold all of the tree, or were made to. */
   note(tree: TreeId, packs: readonly Digest[]): Promise<void>;
 }
@@ -32,15 +32,15 @@ export function leadsIn(depot: Depot, dir: string | null, key: string | null, si
   };
   return {
     note,
-    async isPublished(cut, segments) {
-      const tree = treeIdOf(segments.map((segment) => segment.bytes));
+    async isPublished(cut) {
+      const { tree } = cut;
       const packs = (await indexOf(depot, tree, signal))?.packs;
       if (packs === undefined) return false;
       const names = packs.map(packName);
       if ((await depot.has(names, signal)).size !== new Set(names).size) return false;
       const before = file === undefined ? "" : await readFile(file, "utf8").catch(() => "");
       if (before === sayingOf(tree, packs)) return true;
-      if (!(await holdsAll(depot, packs, cut, segments, { dir, signal }))) return false;
+      if (!(await holdsAll(depot, packs, cut, { dir, signal }))) return false;
       await note(tree, packs);
       return true;
     },
@@ -52,8 +52,7 @@ const sayingOf = (tree: TreeId, packs: readonly Digest[]): string => `${tree} ${
 async function holdsAll(
   depot: Depot,
   packs: readonly Digest[],
-  { rows, lists }: CutRows,
-  segments: readonly Segment[],
+  { rows, lists, segments }: CutRows,
   { dir, signal }: { readonly dir: string | null; readonly signal: AbortSignal },
 ): Promise<boolean> {
   const there = await readHeads(depot, packs, dir, signal);

@@ -10,14 +10,14 @@ import { arrange } from "../tree/arrange.ts";
 import { bytesBlob, getCompressed, putCompressed } from "../fetch/blobs.ts";
 import { cutAndStore, toRow, type StoredTree } from "./cut-and-store.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
-import { leadsIn, type Leads } from "./leads.ts";
+import { leadsIn, type CutRows, type Leads } from "./leads.ts";
 import { packName, type ChunkRef } from "../tree/pack.ts";
 import { encodeIndex, indexName } from "../tree/release-index.ts";
-import { isFileRow, treeIdOf, type FileRow, type Row } from "../tree/rows.ts";
-import { cutSegments, encodeRoot } from "../tree/segments.ts";
+import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
+import { encodeRoot, outlineOf } from "../tree/segments.ts";
 import { decodeSince, encodeSince } from "../tree/since.ts";
 import type { PublishedTree, PublishProgress } from "../tree/published.ts";
-import { openStatCache, type StatCache } from "./stat-cache.ts";
+import { openStatCache, type Recollection } from "./stat-cache.ts";
 import { isUnreadable, loadTree, TABLE_BYTES } from "../fetch/tree-blobs.ts";
 import type { SourceEntry, TreeSource } from "../tree/tree-source.ts";
 
@@ -86,9 +86,8 @@ async function publishOnce(
   const entries = arrange(await source.entries(signal));
   const cache = openStatCache(options.cacheDir, source.cacheKey, listed);
   const leads = leadsIn(depot, options.cacheDir, source.cacheKey, signal);
-  const done = await publishEntries(entries, cache, leads, options);
-  const { rows, segments, lists, writer, filesRead } = done;
-  const tree = treeIdOf(segments.map((segment) => segment.bytes));
+  const done = await publishEntries(entries, await cache.recall(entries, signal), leads, options);
+  const { rows, tree, segments, lists, writer, filesRead } = done;
   const files = rows.filter(isFileRow);
   faultPoint("publish.rows");
   const rowsId = await putCompressed(depot, "rows", encodeRoot(segments), signal);
@@ -177,32 +176,25 @@ async function timesOf(files: readonly FileRow[], options: PublishOptions): Prom
 
 async function publishEntries(
   entries: readonly SourceEntry[],
-  cache: StatCache,
+  recalled: Recollection,
   leads: Leads,
   options: PublishOptions,
 ): Promise<StoredTree> {
-  const known = knownRows(entries, cache);
-  if (known !== undefined) {
-    const segments = cutSegments(known.rows);
-    if (await leads.isPublished(known, segments)) {
-      return { ...known, segments, filesRead: 0, writer: undefined, packs: undefined };
-    }
-  }
-  return await cutAndStore(entries, cache, options);
+  const known = knownRows(entries, recalled);
+  if (known !== undefined && (await leads.isPublished(known)))
+    return { ...known, filesRead: 0, writer: undefined, packs: undefined };
+  return await cutAndStore(entries, recalled, options);
 }
 
-/** The tree's rows when every file's content is known without reading it. */
-function knownRows(
-  entries: readonly SourceEntry[],
-  cache: StatCache,
-): Pick<StoredTree, "rows" | "lists"> | undefined {
+/** The tree when every file's content is known without reading it. */
+function knownRows(entries: readonly SourceEntry[], recalled: Recollection): CutRows | undefined {
   const rows: Row[] = [];
   const lists = new Map<Digest, readonly ChunkRef[]>();
-  for (const entry of entries) {
-    const cut = entry.kind === "f" || entry.kind === "x" ? cache.get(entry) : null;
+  for (const [i, entry] of entries.entries()) {
+    const cut = entry.kind === "f" || entry.kind === "x" ? recalled[i] : null;
     if (cut === undefined) return undefined;
     if (cut !== null && cut.list.length > 0) lists.set(cut.sha256, cut.list);
     rows.push(toRow(entry, cut));
   }
-  return { rows, lists };
+  return { rows, lists, ...outlineOf(rows) };
 }

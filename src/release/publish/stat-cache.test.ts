@@ -70,6 +70,20 @@ test("a file that went is forgotten also when nothing was read", async (t) => {
   assert.doesNotMatch(fs.readFileSync(kept(), "utf8"), /lib\/b\.txt/);
 });
 
+test("files that come, go and become folders leave the others known", async (t) => {
+  const { source, publish: run } = place(t);
+  await run();
+  fs.writeFileSync(path.join(source, "A.txt"), "first");
+  fs.writeFileSync(path.join(source, "ö.txt"), "last");
+  fs.rmSync(path.join(source, "a.txt"));
+  fs.mkdirSync(path.join(source, "a.txt"));
+  fs.writeFileSync(path.join(source, "a.txt/inside"), "new");
+  const second = await run();
+  assert.equal(second.filesRead, 3);
+  const third = await run();
+  assert.deepEqual([third.filesRead, third.tree], [0, second.tree]);
+});
+
 test("what is known already is not written again", async (t) => {
   const { kept, publish: run } = place(t);
   await run();
@@ -101,7 +115,15 @@ test("a damaged cache, or one of another kind, costs the reading only", async (t
   const { kept, publish: run } = place(t);
   const { tree } = await run();
   const text = fs.readFileSync(kept(), "utf8");
-  for (const damaged of ["", "[]", text.slice(0, -9), text.replace("skein-stat-2", "skein-stat-1")]) {
+  const other = text.replace("skein-stat-3", "skein-stat-2");
+  for (const damaged of [
+    "",
+    "[]",
+    text.slice(0, -9),
+    other,
+    text.replaceAll("600000 ", "600001 "),
+    `${text}\n`,
+  ]) {
     fs.writeFileSync(kept(), damaged);
     const { filesRead, tree: again } = await run();
     assert.deepEqual([filesRead, again], [4, tree]);

@@ -1,12 +1,13 @@
-import { readFileSync, utimesSync } from "node:fs";
+import fs from "node:fs";
 import path from "node:path";
-import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
+import { setImmediate } from "node:timers/promises";
+import { digestOf, type Digest } from "../../lib/ids.ts";
 import { writeCacheFile } from "../../lib/files.ts";
-import { NO_LIST, type CutFile } from "./content-reader.ts";
-import { CUTTER } from "../tree/gear.ts";
 import type { ChunkRef } from "../tree/pack.ts";
-import { isFileRow, type Row } from "../tree/rows.ts";
+import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
 import type { SourceEntry, SourceFile } from "../tree/tree-source.ts";
+import { NO_LIST, type CutFile } from "./content-reader.ts";
+import { encodeStatFile, StatFileReader, type Remembered } from "./stat-file.ts";
 
 /**
  * Remembers what each file of a source was cut to, by its stamp, so that an unchanged file is not read again.
@@ -14,10 +15,14 @@ import type { SourceEntry, SourceFile } from "../tree/tree-source.ts";
  * was listed is not remembered, since it may change again without its times showing it.
  */
 export interface StatCache {
-  get(file: SourceFile): CutFile | undefined;
-  /** Keeps what the files of a tree were cut to, and no others. Does nothing when that is what was loaded. */
+  /** What each entry of a tree was cut to, in their order; undefined where that is not known, or it is no file. */
+  recall(entries: readonly SourceEntry[], signal: AbortSignal): Promise<Recollection>;
+  /** Keeps what the files of a tree were cut to, and no others. Does nothing when that is what was recalled. */
   save(tree: CutTree): Promise<void>;
 }
+
+/** Shorter than the tree where nothing further is known. */
+export type Recollection = readonly (CutFile | undefined)[];
 
 export interface CutTree {
   readonly entries: readonly SourceEntry[];
@@ -27,91 +32,105 @@ export interface CutTree {
   readonly lists: ReadonlyMap<Digest, readonly ChunkRef[]>;
 }
 
-interface Remembered {
-  readonly stamp: string;
-  readonly cut: CutFile;
+interface Recalled {
+  readonly cuts: Recollection;
+  /** How many files are remembered, whether the tree has them still or not. */
+  readonly files: number;
 }
 
-const VERSION = `skein-stat-2 ${CUTTER}`;
+const NOTHING: Recalled = { cuts: [], files: 0 };
 const RACY_MS = 2000;
+/** Entries looked up before other work of the process gets its turn. */
+const ENTRIES_PER_TURN = 4096;
 
 /** `dir` null: nothing is kept. `now`: when the source was listed, in ms since the epoch. */
 export function openStatCache(dir: string | null, key: string | null, now: number): StatCache {
-  if (dir === null || key === null) return { get: () => undefined, save: async () => {} };
-  const file = path.join(dir, "stat", `${digestOf(key).slice(0, 32)}.json`);
-  const old = load(file);
+  if (dir === null || key === null) return { recall: async () => [], save: async () => {} };
+  const file = path.join(dir, "stat", digestOf(key).slice(0, 32));
+  let recalled = NOTHING;
   return {
-    get: ({ path: at, stamp }) => {
-      const entry = lookUp(old, at);
-      return stamp !== null && entry?.stamp === stamp ? entry.cut : undefined;
+    recall: async (entries, signal) => {
+      recalled = await recallFrom(file, entries, signal);
+      return recalled.cuts;
     },
     save: async (tree) => {
-      const text = encode(tree, old, now);
-      if (text !== undefined) await writeCacheFile(file, text);
+      if (!isRecalled(tree, recalled, now))
+        await writeCacheFile(file, encodeStatFile(rememberable(tree, now)));
     },
   };
 }
 
-/**
- * One array for all: a path, its stamp, its digest, how many chunks, and an id and a length for each. An array for
- * each file takes twice as long to write. Undefined when it would say what `old` says.
- */
-function encode(
-  { entries, rows, lists }: CutTree,
-  old: ReadonlyMap<string, Remembered>,
-  now: number,
-): string | undefined {
-  const words: (string | number)[] = [VERSION];
-  let files = 0;
-  let same = 0;
-  let at = 0;
-  for (const entry of entries) {
-    const row = rows[at++];
-    if (row === undefined || !isFileRow(row) || !("stamp" in entry)) continue;
-    const { path: where, stamp } = entry;
-    if (stamp === null || entry.changedMs > now - RACY_MS) continue;
-    const list = lists.get(row.sha256) ?? NO_LIST;
-    words.push(where, stamp, row.sha256, list.length);
-    for (const { id, length } of list) words.push(id, length);
-    files += 1;
-    if (saysTheSame(lookUp(old, where), stamp, row.sha256)) same += 1;
-  }
-  return same === files && files === old.size ? undefined : JSON.stringify(words);
-}
-
-/** A path is hashed when it is looked up for the first time, and of a first publish none is there. */
-const lookUp = (old: ReadonlyMap<string, Remembered>, at: string): Remembered | undefined =>
-  old.size === 0 ? undefined : old.get(at);
-
-const saysTheSame = (before: Remembered | undefined, stamp: string, sha256: Digest): boolean =>
-  before?.stamp === stamp && before.cut.sha256 === sha256;
-
-function load(file: string): Map<string, Remembered> {
-  const entries = new Map<string, Remembered>();
+async function recallFrom(
+  file: string,
+  entries: readonly SourceEntry[],
+  signal: AbortSignal,
+): Promise<Recalled> {
   try {
-    const words = JSON.parse(readFileSync(file, "utf8")) as (string | number)[];
+    using reader = new StatFileReader(file);
+    if (!reader.begin()) return NOTHING;
+    const recalled = await recallWith(reader, entries, signal);
     // Of many sources those that were not published for longest are forgotten.
     const now = new Date();
-    utimesSync(file, now, now);
-    if (words[0] !== VERSION) return entries;
-    for (let at = 1; at < words.length;) {
-      const next = at + 4 + 2 * Number(words[at + 3]);
-      const list = next === at + 4 ? NO_LIST : chunksOf(words.slice(at + 4, next));
-      const cut = { sha256: words[at + 2] as Digest, list };
-      entries.set(words[at] as string, { stamp: words[at + 1] as string, cut });
-      at = next;
-    }
+    fs.utimesSync(file, now, now);
+    return reader.isWhole ? recalled : NOTHING;
   } catch {
-    entries.clear();
+    signal.throwIfAborted();
+    return NOTHING;
   }
-  return entries;
 }
 
-/** Of alternating ids and lengths. */
-function chunksOf(words: readonly (string | number)[]): ChunkRef[] {
-  const chunks: ChunkRef[] = [];
-  for (let i = 0; i < words.length; i += 2) {
-    chunks.push({ id: words[i] as ChunkId, length: Number(words[i + 1]) });
+/** Goes through both together: they are in the same order. */
+async function recallWith(
+  reader: StatFileReader,
+  entries: readonly SourceEntry[],
+  signal: AbortSignal,
+): Promise<Recalled> {
+  const cuts: (CutFile | undefined)[] = [];
+  for (const entry of entries) {
+    while (!reader.isAtEnd && !reader.isOf(entry.path) && reader.isBefore(entry.path)) reader.next();
+    const isKnown = !reader.isAtEnd && reader.isOf(entry.path);
+    cuts.push(isKnown ? cutOf(entry, reader) : undefined);
+    if (isKnown) reader.next();
+    if (cuts.length % ENTRIES_PER_TURN !== 0) continue;
+    await setImmediate();
+    signal.throwIfAborted();
   }
-  return chunks;
+  while (!reader.isAtEnd) reader.next();
+  return { cuts, files: reader.files };
+}
+
+function cutOf(entry: SourceEntry, reader: StatFileReader): CutFile | undefined {
+  if (entry.kind !== "f" && entry.kind !== "x") return undefined;
+  return entry.stamp !== null && reader.hasStamp(entry.stamp) ? reader.cut : undefined;
+}
+
+function* rememberable({ entries, rows, lists }: CutTree, now: number): Generator<Remembered, void> {
+  for (const { entry, row } of settledFiles(entries, rows, now)) {
+    if (entry.stamp === null) continue;
+    const list = lists.get(row.sha256) ?? NO_LIST;
+    yield { path: entry.path, stamp: entry.stamp, cut: { sha256: row.sha256, list } };
+  }
+}
+
+/** Would a file of the tree say what was recalled? */
+function isRecalled({ entries, rows }: CutTree, { cuts, files }: Recalled, now: number): boolean {
+  let same = 0;
+  for (const { entry, row, at } of settledFiles(entries, rows, now)) {
+    if (cuts[at]?.sha256 === row.sha256) same += 1;
+    else if (entry.stamp !== null) return false;
+  }
+  return same === files;
+}
+
+/** Without those that may change again and their stamp will not show it. */
+function* settledFiles(
+  entries: readonly SourceEntry[],
+  rows: readonly Row[],
+  now: number,
+): Generator<{ readonly entry: SourceFile; readonly row: FileRow; readonly at: number }, void> {
+  for (const [at, entry] of entries.entries()) {
+    const row = rows[at];
+    if (row === undefined || !isFileRow(row) || (entry.kind !== "f" && entry.kind !== "x")) continue;
+    if (entry.changedMs <= now - RACY_MS) yield { entry, row, at };
+  }
 }

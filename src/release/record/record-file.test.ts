@@ -6,7 +6,7 @@ import { type Digest, type TreeId, digestOf } from "../../lib/ids.ts";
 import { encodeRecord, RecordFile, type RecordContent } from "./record-file.ts";
 import { releaseId, tempDir } from "../release.fixture.ts";
 import { isFileRow, type Row } from "../tree/rows.ts";
-import { cutSegments } from "../tree/segments.ts";
+import { eachSegment } from "../tree/segments.ts";
 
 const digest = (n: number): Digest => digestOf(String(n));
 
@@ -17,7 +17,7 @@ function content(files: number): RecordContent {
     rows.push({ kind: "f", path: `wëb/${String(n).padStart(6, "0")}.js`, size: n, sha256: digest(n) });
   }
   let at = 0;
-  const segments = cutSegments(rows).map(({ id, bytes }) => {
+  const segments = [...eachSegment(rows)].map(({ id, bytes }) => {
     const start = at;
     at += bytes.toString().split("\n").length - 1;
     return { id, length: bytes.length, files: rows.slice(start, at).filter(isFileRow).length };

@@ -7,7 +7,7 @@ import { digestOf, type TreeId } from "../../lib/ids.ts";
 import { encodeRecord, RecordFile } from "./record-file.ts";
 import { releaseId, tempDir } from "../release.fixture.ts";
 import { encodeRow, isFileRow, type Row } from "../tree/rows.ts";
-import { cutSegments } from "../tree/segments.ts";
+import { eachSegment } from "../tree/segments.ts";
 import { differenceOf, type GoneRow } from "./tree-difference.ts";
 import { comparePaths } from "../tree/tree-path.ts";
 
@@ -26,7 +26,7 @@ function tree(): Row[] {
 
 function recordOf(t: TestContext, rows: readonly Row[]): RecordFile {
   const file = path.join(tempDir(t), "record");
-  const segments = cutSegments(rows);
+  const segments = [...eachSegment(rows)];
   const files = rows.filter(isFileRow).length;
   const content = {
     release: releaseId(1),
@@ -80,7 +80,7 @@ for (const [what, change] of Object.entries(changes)) {
   test(`a tree that differs in ${what} is told row by row`, (t) => {
     const old = tree();
     const rows = change(old).sort((a, b) => comparePaths(a.path, b.path));
-    const segments = cutSegments(rows);
+    const segments = [...eachSegment(rows)];
     const { same, gone } = differenceOf(recordOf(t, old), { rows, segments, times: [] });
     assert.deepEqual({ same: [...same], gone }, expected(old, rows));
   });

@@ -7,7 +7,7 @@ import { arrange } from "./arrange.ts";
 import { cutAt, MAX_CHUNK, MIN_CHUNK } from "./gear.ts";
 import { makeWorld, noise, readTree } from "../release.fixture.ts";
 import { decodeRows, encodeRow, rereadRows, treeIdOf, type Row } from "./rows.ts";
-import { cutSegments, decodeRoot, encodeRoot, SEGMENT_BOUND } from "./segments.ts";
+import { eachSegment, decodeRoot, encodeRoot, SEGMENT_BOUND } from "./segments.ts";
 import { decodeSince, encodeSince } from "./since.ts";
 import { comparePaths, linkFault, pathFault } from "./tree-path.ts";
 
@@ -80,7 +80,7 @@ test("segments hold the rows in order, within their bound, and a changed row cha
     const path = `node_modules/package-${Math.floor(i / 40)}/lib/file-${i}.js`;
     return { kind: "f", path, size: i, sha256: noise(32, i).toString("hex") as never };
   });
-  const segments = cutSegments(rows);
+  const segments = [...eachSegment(rows)];
   assert.equal(treeIdOf(segments.map((s) => s.bytes)), treeIdOf([Buffer.from(rows.map(encodeRow).join(""))]));
   assert.ok(segments.every(({ bytes }) => bytes.length <= SEGMENT_BOUND));
   const average = segments.reduce((sum, { bytes }) => sum + bytes.length, 0) / segments.length;
@@ -91,7 +91,7 @@ test("segments hold the rows in order, within their bound, and a changed row cha
   );
   const ids = new Set(segments.map(({ id }) => id));
   const added = (changed: readonly Row[]): number =>
-    cutSegments(changed).filter(({ id }) => !ids.has(id)).length;
+    [...eachSegment(changed)].filter(({ id }) => !ids.has(id)).length;
   fc.assert(
     fc.property(fc.nat(rows.length - 1), (n) => {
       assert.equal(added(rows.with(n, { ...rows[n], size: 1, sha256: "0".repeat(64) } as Row)), 1);

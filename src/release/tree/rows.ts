@@ -35,9 +35,22 @@ export function encodeRow(row: Row): string {
 
 /** SHA-256 of a label and all rows, given as the pieces of their encoding in order. */
 export function treeIdOf(pieces: Iterable<Uint8Array>): TreeId {
-  const sum = createHash("sha256").update(TREE_LABEL);
-  for (const piece of pieces) sum.update(piece);
-  return sum.digest("hex") as TreeId;
+  const sum = new TreeSum();
+  for (const piece of pieces) sum.add(piece);
+  return sum.end();
+}
+
+/** The same of pieces that come one after the other. */
+export class TreeSum {
+  readonly #sum = createHash("sha256").update(TREE_LABEL);
+
+  add(piece: Uint8Array): void {
+    this.#sum.update(piece);
+  }
+
+  end(): TreeId {
+    return this.#sum.digest("hex") as TreeId;
+  }
 }
 
 /**

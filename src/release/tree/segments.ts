@@ -1,17 +1,28 @@
-import { digestOf, isDigest, type Digest } from "../../lib/ids.ts";
+import { digestOf, isDigest, type Digest, type TreeId } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { encodeRow, isFileRow, type Row } from "./rows.ts";
+import { freeNow } from "../../lib/free.ts";
+import { encodeRow, isFileRow, treeIdOf, type Row } from "./rows.ts";
 
 /**
  * A tree's rows travel in segments of about 16 KiB. Where one ends depends on paths alone, so a file whose content
  * changed costs its own segment, and one that came or went costs a neighbour more at most (one in a thousand, some more:
  * where it moves a cut, later ones have to find together again).
  */
-export interface Segment extends SegmentRef {
+export interface Segment extends TreeSegment {
   readonly bytes: Buffer;
+}
+
+export interface TreeSegment extends SegmentRef {
   readonly rows: number;
   /** How many of its rows are files. */
   readonly files: number;
+}
+
+export interface SegmentRef {
+  /** SHA-256 of its bytes. */
+  readonly id: Digest;
+  /** In bytes. */
+  readonly length: number;
 }
 
 const MIN_SEGMENT = 8 * 1024;
@@ -23,16 +34,32 @@ const ROOT_HEAD = "skein-rows-1\n";
 /** In bytes: MAX_SEGMENT and one longest row, every character of three bytes. Less than a chunk may have. */
 export const SEGMENT_BOUND = 224 * 1024;
 
-export function cutSegments(rows: readonly Row[]): Segment[] {
-  return [...eachSegment(rows)];
-}
-
 /** Longest list of segments, in bytes: many times what a million rows need. */
 export const ROOT_BYTES = 4 * 1024 * 1024;
 /** All rows of a tree, encoded: a million of them, each of 256 bytes. Whoever reads a tree holds so much at once. */
 export const ROWS_BYTES = 256 * 1024 * 1024;
 
-/** The same one after the other, for whoever need not hold all their bytes. */
+/** What a tree's rows are in the end. */
+export interface Outline {
+  readonly tree: TreeId;
+  readonly segments: readonly TreeSegment[];
+}
+
+export function outlineOf(rows: readonly Row[]): Outline {
+  const segments: TreeSegment[] = [];
+  return { tree: treeIdOf(cutting(rows, segments)), segments };
+}
+
+/** The bytes of the rows' segments, each only until the next one is asked for; what they are goes into `segments`. */
+function* cutting(rows: readonly Row[], segments: TreeSegment[]): Generator<Buffer, void> {
+  for (const { bytes, ...segment } of eachSegment(rows)) {
+    segments.push(segment);
+    yield bytes;
+    freeNow(bytes);
+  }
+}
+
+/** One after the other: nobody has to hold all their bytes. */
 export function* eachSegment(rows: readonly Row[]): Generator<Segment, void> {
   let text = "";
   let rowsIn = 0;
@@ -65,13 +92,6 @@ function endsSegment(path: string): boolean {
 /** What `rows` in a release document is the digest of: the segments' ids and lengths, in order. */
 export function encodeRoot(segments: readonly SegmentRef[]): Buffer {
   return Buffer.from(ROOT_HEAD + segments.map(({ id, length }) => `${id} ${length}\n`).join(""));
-}
-
-export interface SegmentRef {
-  /** SHA-256 of its bytes. */
-  readonly id: Digest;
-  /** In bytes. */
-  readonly length: number;
 }
 
 /** @throws SkeinError TREE_CORRUPT */

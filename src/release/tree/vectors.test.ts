@@ -8,7 +8,7 @@ import { decodeHead, headLength, inflate, openFrame, PRELUDE_BYTES } from "./pac
 import { noise } from "../release.fixture.ts";
 import { decodeIndex } from "./release-index.ts";
 import { decodeRows, encodeRow, isFileRow, treeIdOf, type Row } from "./rows.ts";
-import { cutSegments, encodeRoot } from "./segments.ts";
+import { eachSegment, encodeRoot } from "./segments.ts";
 import { decodeSince } from "./since.ts";
 
 interface Vectors {
@@ -55,7 +55,7 @@ test("trees have the ids that docs/formats/tree.md says", () => {
   const rows = decodeRows(Buffer.from(tree.rows));
   assert.equal(rows.map(encodeRow).join(""), tree.rows);
   assert.equal(treeIdOf([Buffer.from(tree.rows)]), tree.tree);
-  const root = encodeRoot(cutSegments(rows));
+  const root = encodeRoot([...eachSegment(rows)]);
   assert.equal(root.toString(), tree.segments);
   assert.equal(digestOf(root), tree.rowsDigest);
   assert.deepEqual(decodeSince(Buffer.from(tree.since), rows.filter(isFileRow).length), tree.times);
@@ -68,7 +68,7 @@ test("many rows are cut into the segments that docs/formats/tree.md says", () =>
     const path = `folder-${two(i / 50)}/file-${String(i).padStart(4, "0")}`;
     return { kind: "f", path, size: i, sha256: digestOf(String(i)) };
   });
-  const segments = cutSegments(rows);
+  const segments = [...eachSegment(rows)];
   assert.deepEqual(
     segments.map(({ bytes }) => bytes.length),
     vectors.manyRows.segmentLengths,
