@@ -72,6 +72,20 @@ const WITHIN: Readonly<Record<string, readonly string[]>> = {
     "records",
     "http",
   ],
+  agent: [
+    "subscriber",
+    "commands",
+    "reporting",
+    "attempt",
+    "installs",
+    "registry",
+    "source",
+    "peers",
+    "runtime",
+    "programs",
+    "plan",
+    "node",
+  ],
   release: ["upkeep", "export", "install", "delta", "publish", "record", "fetch", "tree"],
 };
 

@@ -7,42 +7,42 @@ import { messageOf } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import { isSkewed } from "../trust/charter.ts";
 import type { Identity } from "../trust/identity.ts";
-import type { Context } from "../trust/node-state.ts";
 import { appLogs } from "./programs/app-log.ts";
-import type { AppContext } from "./app-context.ts";
+import type { AppContext, When } from "./attempt/app-context.ts";
 import { CommandDesk } from "./commands/commands.ts";
 import { NearDepots, type NearOptions } from "./source/depots.ts";
-import { appFolders, makeNodeFolders, type AppFolders } from "./installs/folders.ts";
+import { appFolders, type AppFolders } from "./installs/folders.ts";
 import { sweepLeft } from "./installs/gc.ts";
-import { forever, type ForeverOptions } from "./forever.ts";
-import type { Pace } from "./attempt/goal.ts";
+import { forever, type ForeverOptions } from "../lib/forever.ts";
+import type { Pace } from "./plan/goal.ts";
 import { processGroups } from "./programs/groups.ts";
 import { HeldSource } from "./source/held-source.ts";
 import { hubFor } from "./source/hub-link.ts";
 import { runtimeInstances } from "./attempt/instances.ts";
 import { takeIn } from "./node/intake.ts";
 import { forgetJoining } from "./node/join.ts";
-import { forgetUnnamed, openKept, type KeptDocuments } from "./node/kept.ts";
+import { openKept, type KeptDocuments } from "./node/kept.ts";
+import { forgetUnnamed } from "./installs/named-documents.ts";
 import { watchHealth } from "./reporting/live.ts";
-import { Replaced } from "./reporting/unwell.ts";
+import { Replaced } from "./attempt/unwell.ts";
 import { lockHome } from "./node/lock.ts";
 import { nodeKeys, type NodeKeys } from "./node/node-keys.ts";
 import type { NodeStore } from "./node/node-store.ts";
 import { knownBefore, Neighbours } from "./registry/neighbours.ts";
-import { openNode, type OpenNodeOptions } from "./node/open-node.ts";
+import { makeNodeFolders, openNode, type OpenNodeOptions } from "./node/open-node.ts";
 import { openOutbox } from "./attempt/receipts.ts";
 import { openRemembered, type Remembered } from "./node/remembered.ts";
-import { openRecords } from "./attempt/records.ts";
+import { openRecords } from "./plan/records.ts";
 import { openRegistryHost, type RegistryHost } from "./registry/registry-host.ts";
 import { Releases, type ReleasesOptions } from "./installs/releases.ts";
 import { openReserve, type WriteFile } from "./node/reserve.ts";
 import { Refusals } from "./reporting/refusals.ts";
 import { Reminders } from "./reporting/reminders.ts";
-import { ReportLoop, type When } from "./reporting/report-loop.ts";
+import { ReportLoop } from "./reporting/report-loop.ts";
 import { reportOf } from "./reporting/reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
 import type { Offered, Source } from "./source/source.ts";
-import { Untaken } from "./reporting/stuck.ts";
+import { Untaken } from "./attempt/stuck.ts";
 import { selfOf } from "./node/self.ts";
 import { Spares, type SparesOptions } from "./installs/spares.ts";
 import { openStaged } from "./installs/staged.ts";
@@ -327,7 +327,8 @@ class Agent implements AsyncDisposable {
   }
 
   async #take(wanted: Offered): Promise<void> {
-    const taking = takeIn(wanted, this.#store, this.#kept, this.#nodeContext());
+    const now = this.#options.clock.now();
+    const taking = takeIn(wanted, this.#store, this.#kept, { now, self: this.#keys.signer.kid });
     for (const refusal of await this.#untaken.after(wanted.apps, taking))
       await this.#refusals.refuse(refusal);
     await forgetUnnamed(this.#kept, this.#context);
@@ -392,9 +393,5 @@ class Agent implements AsyncDisposable {
   #loop(what: string): ForeverOptions {
     const { clock, log, signal } = this.#options;
     return { what, clock, log, signal };
-  }
-
-  #nodeContext(): Context {
-    return { now: this.#options.clock.now(), self: this.#keys.signer.kid };
   }
 }

@@ -3,11 +3,11 @@ import { faultPoint } from "../../lib/fault.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { failed, finished, started } from "../../trust/node-orders.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "./app-context.ts";
 import { AS_IT_IS, TAKEN_BACK, type Ended } from "./ending.ts";
-import type { Attempt, Goal } from "./plan.ts";
+import type { Attempt, Goal } from "../plan/plan.ts";
 import { receiptOf, type ReceiptInput } from "./receipt-of.ts";
-import { newRecord, withVerdict, type AppRecord } from "./records.ts";
+import { newRecord, withVerdict, type AppRecord } from "../plan/records.ts";
 
 /** What is written down about one app, and what it answered to orders. */
 export class AppBook {

@@ -1,4 +1,4 @@
-import { oldServes, type Attempt } from "./plan.ts";
+import { oldServes, type Attempt } from "../plan/plan.ts";
 import type { ReceiptInput } from "./receipt-of.ts";
 import type { Warning } from "../runtime/warning.ts";
 

@@ -3,8 +3,9 @@ import { asText, timeOf } from "../../trust/fields.ts";
 import { HINT_CHARS, MESSAGE_CHARS, type Verdict } from "../../trust/documents.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
 import type { Digest } from "../../lib/ids.ts";
-import type { AppContext } from "../app-context.ts";
-import type { Answers } from "./plan.ts";
+import { lastLines } from "../programs/command.ts";
+import type { AppContext } from "./app-context.ts";
+import type { Answers } from "../plan/plan.ts";
 
 export interface ReceiptInput {
   readonly app: string;
@@ -54,12 +55,6 @@ export function oneLine(text: string): string {
   if (clean.length <= MESSAGE_CHARS) return clean;
   const head = clean.slice(0, 200);
   return `${head} … ${clean.slice(clean.length - (MESSAGE_CHARS - head.length - 3))}`;
-}
-
-/** What was said last by what failed: a hook, a verification, an instance. */
-export function lastLines(data: Readonly<Record<string, unknown>>): readonly string[] {
-  const last = data["lines"] ?? data["tail"];
-  return Array.isArray(last) ? last.map(String).filter((line) => line.trim() !== "") : [];
 }
 
 /** An error as a receipt tells it: its message, then the last lines of what was run, or of the instance's log. */

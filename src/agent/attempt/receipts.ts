@@ -6,7 +6,7 @@ import { isDigest, type Digest } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { readOwn } from "../node/own-file.ts";
-import type { Records } from "./records.ts";
+import type { Records } from "../plan/records.ts";
 import type { WriteFile } from "../node/reserve.ts";
 
 /** Signed receipts that are still to be delivered, one file each: `<receipt digest>.json`. */

@@ -1,16 +1,16 @@
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "./app-context.ts";
 import { flipCurrent } from "../installs/folders.ts";
 import { ownData } from "../installs/own-data.ts";
 import { isSynced, noteSynced } from "../installs/synced.ts";
 import { runHook, runVerify, type Addresses, type HookTools, type HookWord } from "../programs/hooks.ts";
 import type { Change, Run } from "./instances.ts";
-import { oldServes, sparesTableOnly, type Attempt, type StepName } from "./plan.ts";
+import { oldServes, sparesTableOnly, type Attempt, type StepName } from "../plan/plan.ts";
 import type { LoadedRelease } from "../installs/releases.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
-import type { AppRecord } from "./records.ts";
+import type { AppRecord } from "../plan/records.ts";
 import { generationOf } from "./upkeep.ts";
 
 /** What one step of an attempt works on. */

@@ -1,6 +1,6 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { until, type Until } from "../../lib/until.ts";
-import { isHook, isPatient, type StepName } from "./plan.ts";
+import { isHook, isPatient, type StepName } from "../plan/plan.ts";
 
 /** The step that an app's worker is at, and what may end it before it has ended by itself. */
 export class UnderWay implements Disposable {

@@ -1,12 +1,12 @@
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "./app-context.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { ownData } from "../installs/own-data.ts";
 import type { Run } from "./instances.ts";
-import type { Actual, Goal } from "./plan.ts";
+import type { Actual, Goal } from "../plan/plan.ts";
 import type { ReleasePlan } from "../runtime/plan.ts";
-import type { AppRecord } from "./records.ts";
+import type { AppRecord } from "../plan/records.ts";
 
 /** What is on this node of an app now. An attempt goes on by what is written of it: while it does, nobody looks round. */
 export async function actualOf(context: AppContext, app: string, goal: Goal | null): Promise<Actual> {

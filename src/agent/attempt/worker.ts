@@ -4,13 +4,13 @@ import { shortRelease, type Digest } from "../../lib/ids.ts";
 import { FailureRow, retryDelayMs } from "../../lib/retry.ts";
 import type { Progress } from "../../api/parts.ts";
 import { AppBook } from "./app-book.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "./app-context.ts";
 import { endOf } from "./ending.ts";
 import { collectGarbage } from "../installs/gc.ts";
 import { flipCurrent } from "../installs/folders.ts";
 import { withSynced } from "../installs/synced.ts";
-import { goalAmong } from "./goal.ts";
-import { heldGoal } from "./hold.ts";
+import { goalAmong } from "../plan/goal.ts";
+import { heldGoal } from "../plan/hold.ts";
 import { isPassing } from "./passing.ts";
 import {
   afterFailure,
@@ -23,16 +23,17 @@ import {
   type Goal,
   type Reached,
   type StepName,
-} from "./plan.ts";
-import { failureText, lastLines } from "./receipt-of.ts";
-import { newRecord, withGood, type AppRecord } from "./records.ts";
+} from "../plan/plan.ts";
+import { failureText } from "./receipt-of.ts";
+import { lastLines } from "../programs/command.ts";
+import { newRecord, withGood, type AppRecord } from "../plan/records.ts";
 import type { BytesBySource } from "../../release/install/install-progress.ts";
 import { STEPS, type AttemptStep, type StepResult } from "./steps.ts";
 import type { Warning } from "../runtime/warning.ts";
 import { UnderWay } from "./under-way.ts";
 import { actualOf, revive, tidy } from "./upkeep.ts";
-import { stuckAt } from "../reporting/stuck.ts";
-import type { Served } from "../reporting/unwell.ts";
+import { stuckAt } from "./stuck.ts";
+import type { Served } from "./unwell.ts";
 import { until } from "../../lib/until.ts";
 
 /** Where the bytes of an order's release came from. */

@@ -3,7 +3,7 @@ import type { Command } from "../../trust/documents.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { checkBlobName } from "../../depot/blob-name.ts";
 import { cacheDepot } from "../../depot/cache/cache-depot.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import type { Line } from "./command-lines.ts";
 
 /** Of a blob in one line of an answer. */

@@ -5,7 +5,7 @@ import type { Command } from "../../trust/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { openCommand } from "../../trust/sessions.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import { begunCommands, type Begun } from "./begun.ts";
 import type { Line } from "./command-lines.ts";
 import { cacheCommand, isCacheCommand } from "./cache-commands.ts";
@@ -15,7 +15,7 @@ import { troubles } from "./troubles.ts";
 import { forecast } from "./forecast.ts";
 import { inspect } from "./inspect.ts";
 import { followLogs } from "./log-lines.ts";
-import { newRecord, type AppRecord } from "../attempt/records.ts";
+import { newRecord, type AppRecord } from "../plan/records.ts";
 import { pin, purge } from "./purge.ts";
 import { repair } from "./repair.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
@@ -24,7 +24,7 @@ import type { InstanceRow } from "../runtime/view.ts";
 import { MOST_COMMANDS, type Source } from "../source/source.ts";
 import { stage } from "./stage.ts";
 import { until } from "../../lib/until.ts";
-import { verifyServing, versionSaid } from "../programs/verify.ts";
+import { verifyServing, versionSaid } from "../attempt/verify.ts";
 
 /** Leaves room for the command's own way within the second that `stop --now` promises. */
 const STOP_NOW_MS = 700;

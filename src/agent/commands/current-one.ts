@@ -1,6 +1,6 @@
 import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { currentOf, type AppRecord } from "../attempt/records.ts";
+import { currentOf, type AppRecord } from "../plan/records.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 

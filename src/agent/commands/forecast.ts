@@ -2,11 +2,11 @@ import fs from "node:fs";
 import { freedBytes } from "../../release/install/freed.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 import type { Command } from "../../trust/documents.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import { broughtRelease } from "./command-args.ts";
 import type { Line } from "./command-lines.ts";
 import { collect } from "../installs/gc.ts";
-import { newRecord } from "../attempt/records.ts";
+import { newRecord } from "../plan/records.ts";
 
 /**
  * What placing a release here would fetch and take, what would be free after, and what gc would free now. Changes
@@ -31,14 +31,4 @@ export async function forecast(
     gcReleases: gone.length,
     gcBytes: freedBytes(revs, gone),
   };
-}
-
-/**
- * Free bytes for reports, rounded down to a power of two: what is certainly there, and changes seldom enough to be no
- * news each time.
- */
-export function roomBytes(dir: string): number {
-  const { bavail, bsize } = fs.statfsSync(dir);
-  const free = bavail * bsize - KEPT_FREE_BYTES;
-  return free < 1 ? 0 : 2 ** Math.floor(Math.log2(free));
 }

@@ -1,11 +1,11 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { Command } from "../../trust/documents.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import type { Line } from "./command-lines.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { failingOf } from "../reporting/health.ts";
-import type { AppRecord } from "../attempt/records.ts";
+import type { AppRecord } from "../plan/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { lacking, surplus, type Lack } from "../runtime/shape.ts";
 import { wantedOf } from "../attempt/upkeep.ts";

@@ -1,12 +1,12 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
 import type { Command } from "../../trust/documents.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import { namedRelease } from "./command-args.ts";
 import type { Line } from "./command-lines.ts";
 import { inUse, removeRelease } from "../installs/gc.ts";
 import { troubles } from "./troubles.ts";
-import type { AppRecord } from "../attempt/records.ts";
+import type { AppRecord } from "../plan/records.ts";
 
 /**
  * Removes one release from this node, also one that was staged. With `dry` it only says whether it would.

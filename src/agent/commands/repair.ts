@@ -1,14 +1,14 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, type ReleaseId } from "../../lib/ids.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import { comesTrue } from "./comes-true.ts";
 import { linesOf, type Line } from "./command-lines.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { ailingOf, failingOf, type Failing } from "../reporting/health.ts";
 import { NAMED, shapeOf, type Missing } from "./inspect.ts";
-import type { AppRecord } from "../attempt/records.ts";
+import type { AppRecord } from "../plan/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import { isCurrentLost } from "../attempt/plan.ts";
+import { isCurrentLost } from "../plan/plan.ts";
 import { wantedOf } from "../attempt/upkeep.ts";
 
 interface Patient {

@@ -7,13 +7,13 @@ import type { Installed } from "../../release/install/install.ts";
 import type { Command } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import type { Begun } from "./begun.ts";
 import { linesOf, type Line } from "./command-lines.ts";
 import { broughtRelease } from "./command-args.ts";
 import { collectGarbage } from "../installs/gc.ts";
 import { isPassing } from "../attempt/passing.ts";
-import { newRecord } from "../attempt/records.ts";
+import { newRecord } from "../plan/records.ts";
 import type { AppName } from "../installs/releases.ts";
 import { until } from "../../lib/until.ts";
 

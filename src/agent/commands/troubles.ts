@@ -1,4 +1,4 @@
-import type { AppContext, StepFailure } from "../app-context.ts";
+import type { AppContext, StepFailure } from "../attempt/app-context.ts";
 import type { Line } from "./command-lines.ts";
 
 export interface Troubles {

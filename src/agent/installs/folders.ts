@@ -32,14 +32,6 @@ export function appFolders(paths: Paths, app: string): AppFolders {
   };
 }
 
-/** The node's own folders; only root, or who runs the agent, gets into `stateDir`. */
-export async function makeNodeFolders(paths: Paths, stateDir: string): Promise<void> {
-  for (const dir of [paths.etc, paths.lib, paths.run, paths.log]) {
-    await fs.mkdir(dir, { recursive: true, mode: 0o755 });
-  }
-  await fs.mkdir(stateDir, { recursive: true, mode: 0o700 });
-}
-
 /**
  * The app's folders, with a data folder for its user alone: what is there already stays whose it is (`own-data.ts`).
  * @param user its first owner

@@ -3,21 +3,27 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { DEFAULTS } from "../../app/defaults.ts";
 import type { Keep } from "../../app/manifest.ts";
-import { isSkeinError, messageOf, toSkeinError } from "../../lib/errors.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { isSkeinError, messageOf, toSkeinError, type ErrorCode } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
+import type { Log } from "../../lib/log.ts";
 import { listInstalls } from "../../release/record/install-record.ts";
 import { listLeft, removeInstall, removeLeftOf } from "../../release/install/remove-install.ts";
 import { refuseFixed } from "../../release/install/remove-tree.ts";
 import { dropSpares, type SpareWish } from "../../release/install/spare.ts";
 import { isNews, isStuck } from "../../release/install/stuck.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
-import type { AppContext } from "../app-context.ts";
-import { readCurrent } from "./folders.ts";
+import type { NodeStore } from "../node/node-store.ts";
+import type { AppRecord, Records } from "../plan/records.ts";
+import type { AppLog } from "../programs/app-log.ts";
+import { lastLines } from "../programs/command.ts";
+import type { Groups } from "../programs/groups.ts";
 import { runHook } from "../programs/hooks.ts";
-import { lastLines } from "../attempt/receipt-of.ts";
-import type { AppRecord } from "../attempt/records.ts";
-import { stagedKept } from "./staged.ts";
+import { readCurrent, type AppFolders } from "./folders.ts";
+import type { Releases } from "./releases.ts";
+import type { Spares } from "./spares.ts";
+import { stagedKept, type Staged } from "./staged.ts";
 import { forgetSynced } from "./synced.ts";
 import { tellStuck } from "./tell-stuck.ts";
 
@@ -51,6 +57,38 @@ export function removable({ installed, good, needed, keep, isTight }: Collectabl
   });
 }
 
+/** A removal, or the hook before it, that did not do what it should. */
+export interface RemovalFailure {
+  readonly app: string;
+  readonly step: "pre-remove" | "gc";
+  readonly release: ReleaseId;
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The last lines of what was run. */
+  readonly lines: readonly string[];
+}
+
+/** What says which releases are needed, and what a removal takes. */
+export interface GcContext {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: Pick<NodeStore, "state">;
+  readonly records: Pick<Records, "all" | "get">;
+  readonly staged: Staged;
+  readonly releases: Releases;
+  readonly folders: (app: string) => AppFolders;
+  readonly groups: Groups;
+  readonly logOf: (app: string) => AppLog;
+  readonly instances: {
+    running(app: string): Promise<readonly { readonly release: ReleaseId }[]>;
+  };
+  /** Prepares next installs while nothing is to be done, also of what goes. Absent: nobody does. */
+  readonly spares?: Spares;
+  /** Releases that are to be here beside those that orders name: no gc takes them. Absent: there are none. */
+  readonly wanted?: () => Iterable<ReleaseId>;
+  readonly onFailure?: (failure: RemovalFailure) => void;
+}
+
 /** What a person asked for, in place of parts of the policy. */
 export interface GcWish {
   /** In place of `keep.releases`. */
@@ -62,7 +100,7 @@ export interface GcWish {
 }
 
 /** Removes old releases of an app by its manifest's policy. A failure is logged: it must not hold up orders. */
-export async function collectGarbage(context: AppContext, record: AppRecord): Promise<void> {
+export async function collectGarbage(context: GcContext, record: AppRecord): Promise<void> {
   try {
     await collect(context, record, {});
   } catch (err) {
@@ -72,7 +110,7 @@ export async function collectGarbage(context: AppContext, record: AppRecord): Pr
 
 /** Removes what the policy, or a person's wish, lets go. @returns what went, or would go */
 export async function collect(
-  context: AppContext,
+  context: GcContext,
   record: AppRecord,
   wish: GcWish,
 ): Promise<readonly ReleaseId[]> {
@@ -102,7 +140,7 @@ export async function collect(
  * once. @returns whether it went
  */
 export async function unlessStuck(
-  { log, folders, onFailure }: AppContext,
+  { log, folders, onFailure }: GcContext,
   app: string,
   release: ReleaseId,
   remove: () => Promise<boolean>,
@@ -121,7 +159,7 @@ export async function unlessStuck(
 }
 
 /** The current release may use the tree of one that goes as its spare; a tight disk has no room for any. */
-async function heirOf(context: AppContext, record: AppRecord): Promise<SpareWish | undefined> {
+async function heirOf(context: GcContext, record: AppRecord): Promise<SpareWish | undefined> {
   const { spares, releases } = context;
   const { reached } = record;
   if (spares === undefined || reached?.state !== "run" || reached.release === null) return undefined;
@@ -136,7 +174,7 @@ async function heirOf(context: AppContext, record: AppRecord): Promise<SpareWish
  * came and was stopped; where nothing ran yet, the defaults.
  */
 async function keepOf(
-  { releases }: AppContext,
+  { releases }: GcContext,
   record: AppRecord,
   installed: readonly ReleaseId[],
 ): Promise<Keep> {
@@ -146,7 +184,7 @@ async function keepOf(
 }
 
 async function isOlder(
-  context: AppContext,
+  context: GcContext,
   record: AppRecord,
   id: ReleaseId,
   before: number,
@@ -167,7 +205,7 @@ async function isOlder(
  * @param reuse its tree may become the current release's spare. Default false
  */
 export async function removeRelease(
-  context: AppContext,
+  context: GcContext,
   record: AppRecord,
   id: ReleaseId,
   reuse = false,
@@ -189,7 +227,7 @@ export async function removeRelease(
 }
 
 async function preRemove(
-  context: AppContext,
+  context: GcContext,
   record: AppRecord,
   id: ReleaseId,
   signal: AbortSignal,
@@ -210,7 +248,7 @@ async function preRemove(
 }
 
 async function remove(
-  { folders, log }: AppContext,
+  { folders, log }: GcContext,
   app: string,
   id: ReleaseId,
   heir: SpareWish | undefined,
@@ -225,7 +263,7 @@ async function remove(
  * any more. `needed` stays, and so does what is worked on now. @returns what was removed
  */
 export async function removeLeft(
-  context: AppContext,
+  context: GcContext,
   app: string,
   needed: ReadonlySet<ReleaseId>,
 ): Promise<readonly ReleaseId[]> {
@@ -243,7 +281,7 @@ export async function removeLeft(
 }
 
 /** The same for all apps of an agent that starts. A failure is logged: it must not hold up orders. */
-export async function sweepLeft(context: AppContext): Promise<void> {
+export async function sweepLeft(context: GcContext): Promise<void> {
   const { records, staged, store, folders, log } = context;
   const held = [...records.all(), ...staged.all(), ...Object.values(store.state.apps)];
   for (const app of new Set(held.map((one) => one.app))) {
@@ -261,7 +299,7 @@ export async function sweepLeft(context: AppContext): Promise<void> {
 }
 
 /** What no gc takes: what this node cannot do without, what was staged, and pins. */
-export async function neededBy(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
+export async function neededBy(context: GcContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
   const { staged, clock } = context;
   const { app } = record;
   const wanted = [
@@ -273,7 +311,7 @@ export async function neededBy(context: AppContext, record: AppRecord): Promise<
 }
 
 /** What orders name, and what this node runs, was before or is coming to. */
-export async function inUse(context: AppContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
+export async function inUse(context: GcContext, record: AppRecord): Promise<ReadonlySet<ReleaseId>> {
   const { store, instances } = context;
   const { app, env, reached, attempt } = record;
   const { head, standing, prior } = appStateOf(store.state, app, env);

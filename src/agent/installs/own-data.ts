@@ -4,9 +4,8 @@ import type { Clock } from "../../lib/clock.ts";
 import { errnoOf, messageOf, SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
-import { describeEnd, runCommand, type RunAs } from "../programs/command.ts";
+import { describeEnd, runCommand, SANE_PATH, type RunAs } from "../programs/command.ts";
 import type { Group, Groups } from "../programs/groups.ts";
-import { SANE_PATH } from "../runtime/environment.ts";
 import type { AppFolders } from "./folders.ts";
 
 /** However much there is. */

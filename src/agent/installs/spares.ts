@@ -3,7 +3,7 @@ import { messageOf } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { dropSpares, makeSpare, type SpareWish } from "../../release/install/spare.ts";
-import type { AppRecord, Records } from "../attempt/records.ts";
+import type { AppRecord, Records } from "../plan/records.ts";
 import type { AppFolders } from "./folders.ts";
 import { tellStuck } from "./tell-stuck.ts";
 import { until } from "../../lib/until.ts";

@@ -2,19 +2,13 @@ import { rmSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
-import { messageOf } from "../../lib/errors.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import { silentLog, type Log } from "../../lib/log.ts";
 import { rosterSchema, type Roster } from "../../trust/documents.ts";
 import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
-import { orderOf, type NodeState } from "../../trust/node-state.ts";
-import { listInstalls } from "../../release/record/install-record.ts";
-import type { AppRecord } from "../attempt/records.ts";
-import type { AppFolders } from "../installs/folders.ts";
 import { readOwn } from "./own-file.ts";
 import type { WriteFile } from "./reserve.ts";
-import type { Staged } from "../installs/staged.ts";
 
 /**
  * Documents that accepted orders lead to: releases, and the rosters that prove settles. On disk before the order
@@ -31,55 +25,6 @@ export interface KeptDocuments {
   readonly isDue: boolean;
   /** Forgets all but these, and what was put since the last time: what names that may be on its way. */
   keepOnly(names: ReadonlySet<ReleaseId | Digest>): void;
-}
-
-/** What held orders, this node's own records, staged releases and pins lead to. */
-export function namedDocuments(
-  state: NodeState,
-  records: readonly AppRecord[],
-  staged: Pick<Staged, "releases">,
-): ReadonlySet<ReleaseId | Digest> {
-  const orders = Object.values(state.apps)
-    .flatMap(({ head, standing, prior }) => [head, standing, prior])
-    .flatMap((held) => (held === null ? [] : [orderOf(held)]));
-  const ordered = orders.flatMap(({ release, fallback, beside, roster }) => [
-    release,
-    fallback,
-    roster,
-    ...beside,
-  ]);
-  const own = records.flatMap(({ reached, attempt, good, synced }) => {
-    const now = [reached?.release, attempt?.release, attempt?.previous, ...(reached?.beside ?? [])];
-    return [...now, ...good, ...synced];
-  });
-  return new Set(
-    [...ordered, ...own, ...staged.releases()].filter((name) => name !== null && name !== undefined),
-  );
-}
-
-/**
- * An agent may take thousands of orders before it is started again. What is installed is named by its folder: its
- * pre-remove still has to run. A failing disk only keeps more.
- */
-export async function forgetUnnamed(kept: KeptDocuments, context: NamingContext): Promise<void> {
-  if (!kept.isDue) return;
-  const { store, records, staged, folders, log } = context;
-  try {
-    const held = [...records.all(), ...Object.values(store.state.apps)];
-    const apps = [...new Set(held.map(({ app }) => app))];
-    const installed = await Promise.all(apps.map(async (app) => await listInstalls(folders(app).revs)));
-    kept.keepOnly(new Set([...namedDocuments(store.state, records.all(), staged), ...installed.flat()]));
-  } catch (err) {
-    log.warn("documents that nobody needs stay", { "err.message": messageOf(err) });
-  }
-}
-
-interface NamingContext {
-  readonly store: { readonly state: NodeState };
-  readonly records: { all(): readonly AppRecord[] };
-  readonly staged: Pick<Staged, "releases">;
-  readonly folders: (app: string) => Pick<AppFolders, "revs">;
-  readonly log: Log;
 }
 
 /** A look at all that is installed takes some time. */

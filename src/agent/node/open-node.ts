@@ -6,7 +6,7 @@ import type { Paths } from "../../lib/paths.ts";
 import { retry } from "../../lib/retry.ts";
 import { parseCarriedTicket } from "../../trust/carried-ticket.ts";
 import { parseTicketLine } from "../../trust/ticket-line.ts";
-import { makeNodeFolders } from "../installs/folders.ts";
+import fs from "node:fs/promises";
 import { forgetJoining, join } from "./join.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys, type NodeKeys } from "./node-keys.ts";
@@ -32,6 +32,14 @@ export interface OpenNodeOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+}
+
+/** The node's own folders; only root, or who runs the agent, gets into `stateDir`. */
+export async function makeNodeFolders(paths: Paths, stateDir: string): Promise<void> {
+  for (const dir of [paths.etc, paths.lib, paths.run, paths.log]) {
+    await fs.mkdir(dir, { recursive: true, mode: 0o755 });
+  }
+  await fs.mkdir(stateDir, { recursive: true, mode: 0o700 });
 }
 
 /** The node's state: as it was left, or made now by joining. @throws SkeinError NOT_JOINED, STORE_CORRUPT, and join's */

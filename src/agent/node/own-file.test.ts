@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../../lib/files.ts";
 import { digestOf, type ReleaseId } from "../../lib/ids.ts";
 import { jsonLog, silentLog } from "../../lib/log.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/envelope.ts";
-import { newRecord, openRecords } from "../attempt/records.ts";
+import { newRecord, openRecords } from "../plan/records.ts";
 import { openOutbox } from "../attempt/receipts.ts";
 import { begunCommands } from "../commands/begun.ts";
 import { openStaged } from "../installs/staged.ts";

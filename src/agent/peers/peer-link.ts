@@ -19,7 +19,7 @@ import { timeOf } from "../../trust/fields.ts";
 import type { LocalSigner } from "../../trust/keys.ts";
 import type { NodeState } from "../../trust/node-state.ts";
 import type { TlsIdentity } from "../../trust/tls.ts";
-import type { PeerHints } from "../source/source.ts";
+import type { PeerHints } from "./peer-hints.ts";
 import { Members } from "./members.ts";
 
 export interface PeerLinkOptions {

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import path from "node:path";
 import type { Clock } from "../../lib/clock.ts";
 import { carriedEnv } from "../../lib/carried-env.ts";
 import { errnoOf, messageOf } from "../../lib/errors.ts";
@@ -38,6 +39,11 @@ export interface CommandResult {
   /** The last lines, at most `TAIL_LINES`. */
   readonly tail: readonly string[];
 }
+
+const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Skein's own Node comes last: it serves apps where the machine has none, and never shadows theirs. */
+export const SANE_PATH = `${SYSTEM_PATH}:${path.dirname(process.execPath)}`;
 
 export const TAIL_LINES = 20;
 const LINE_CHARS = 4096;
@@ -159,4 +165,10 @@ function lineKeeper(onLine: (line: string) => void): LineKeeper {
       else if (count === LINES_KEPT) onLine("(further output is not kept)");
     },
   };
+}
+
+/** What was said last by what failed: a hook, a verification, an instance. */
+export function lastLines(data: Readonly<Record<string, unknown>>): readonly string[] {
+  const last = data["lines"] ?? data["tail"];
+  return Array.isArray(last) ? last.map(String).filter((line) => line.trim() !== "") : [];
 }

@@ -6,9 +6,8 @@ import type { Clock } from "../../lib/clock.ts";
 import { SkeinError, type ErrorCode } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { AppLog } from "./app-log.ts";
-import { describeEnd, runCommand, type CommandResult, type RunAs } from "./command.ts";
+import { describeEnd, runCommand, SANE_PATH, type CommandResult, type RunAs } from "./command.ts";
 import type { Groups } from "./groups.ts";
-import { SANE_PATH } from "../runtime/environment.ts";
 
 /** A hook's name as people and files spell it: `post-jump`. */
 export type HookWord = "post-sync" | "pre-jump" | "un-jump" | "post-jump" | "pre-remove";

@@ -4,7 +4,7 @@ import { portEntry, type PortEntry } from "../../api/schemas.ts";
 import { messageOf } from "../../lib/errors.ts";
 import { readIfThere, removeLeft, replaceFile } from "../../lib/files.ts";
 import type { Log } from "../../lib/log.ts";
-import { forever, type ForeverOptions } from "../forever.ts";
+import { forever, type ForeverOptions } from "../../lib/forever.ts";
 import type { RegistryHost } from "./registry-host.ts";
 import type { PortTable, Source } from "../source/source.ts";
 import { until } from "../../lib/until.ts";

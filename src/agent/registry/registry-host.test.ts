@@ -7,7 +7,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import { errnoOf } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
 import { generateSigner } from "../../trust/keys.ts";
-import { openRecords } from "../attempt/records.ts";
+import { openRecords } from "../plan/records.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import { openRegistryHost } from "./registry-host.ts";
 import { bench, deploy, listenAt, plainNode, processPlan, releasePlan } from "../runtime/runtime.fixture.ts";

@@ -3,7 +3,7 @@ import { isReleaseId, type KeyId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import type { PortEntry } from "../../api/schemas.ts";
 import { openCapabilities, type Capabilities } from "./capabilities.ts";
-import { currentOf, type Records } from "../attempt/records.ts";
+import { currentOf, type Records } from "../plan/records.ts";
 import {
   isVisible,
   serveRegistry,

@@ -1,16 +1,16 @@
 import type { Check } from "../../app/manifest.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import { hookEnvironment } from "../programs/hooks.ts";
 import type { LoadedRelease } from "../installs/releases.ts";
-import type { AppRecord } from "../attempt/records.ts";
+import type { AppRecord } from "../plan/records.ts";
 import { runCheck } from "../runtime/checks.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 import { wantedOf } from "../attempt/upkeep.ts";
-import { verifyServing } from "../programs/verify.ts";
+import { verifyServing } from "../attempt/verify.ts";
 
 /** An instance that serves, as it seems, and fails its check. */
 export interface Ailing {

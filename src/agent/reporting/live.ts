@@ -1,13 +1,13 @@
 import type { Live } from "../../app/manifest.ts";
 import { isSkeinError, messageOf } from "../../lib/errors.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
-import type { AppContext } from "../app-context.ts";
-import type { AppRecord } from "../attempt/records.ts";
+import type { AppContext } from "../attempt/app-context.ts";
+import type { AppRecord } from "../plan/records.ts";
 import { askInstance } from "./health.ts";
 import type { LoadedRelease } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import type { InstanceRow } from "../runtime/view.ts";
-import type { Replaced } from "./unwell.ts";
+import type { Replaced } from "../attempt/unwell.ts";
 import { hasPassed } from "../../lib/clock.ts";
 
 const TICK_MS = 500;

@@ -1,6 +1,6 @@
 import type { Log } from "../../lib/log.ts";
 import { SaidOnce } from "../../lib/said-once.ts";
-import type { AppContext } from "../app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import { receiptOf } from "../attempt/receipt-of.ts";
 import type { Refusal } from "../node/intake.ts";
 

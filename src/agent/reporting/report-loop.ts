@@ -1,5 +1,6 @@
 import type { Report, Reported } from "../../api/schemas.ts";
-import { forever, News, type ForeverOptions } from "../forever.ts";
+import { forever, News, type ForeverOptions } from "../../lib/forever.ts";
+import type { When } from "../attempt/app-context.ts";
 import type { Source } from "../source/source.ts";
 import { hasPassed } from "../../lib/clock.ts";
 import { leastAheadMs } from "../../trust/charter.ts";
@@ -9,10 +10,7 @@ const REPORT_EVERY_MS = 20_000;
 /** News that come within this time are reported together. */
 const GATHER_MS = 40;
 /** How long news may wait for others. */
-const WITHIN_MS = { now: 0, soon: 2000, later: 8000 } as const;
-
-/** `now`: somebody waits for it. `soon`: how far a long step is. `later`: what another report will mostly tell before. */
-export type When = keyof typeof WITHIN_MS;
+const WITHIN_MS: Readonly<Record<When, number>> = { now: 0, soon: 2000, later: 8000 };
 
 export interface ReportLoopOptions extends Omit<ForeverOptions, "onFailure"> {
   readonly source: () => Promise<Source>;

@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { MOST_REPORTED, NOTE_CHARS } from "../../api/parts.ts";
 import type { Report, ReportedHead } from "../../api/schemas.ts";
 import { DOCUMENT_TYPES, type Order } from "../../trust/documents.ts";
@@ -5,18 +6,18 @@ import type { Envelope } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { orderOf } from "../../trust/node-state.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
-import type { AppContext } from "../app-context.ts";
-import { roomBytes } from "../commands/forecast.ts";
+import type { AppContext } from "../attempt/app-context.ts";
+import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 import type { KeptDocuments } from "../node/kept.ts";
-import { currentOf } from "../attempt/records.ts";
+import { currentOf } from "../plan/records.ts";
 import type { AppName } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 import type { Retold } from "./reminders.ts";
 import type { AppWorker } from "../attempt/worker.ts";
-import type { Untaken } from "./stuck.ts";
-import { unwellOf, type Replaced } from "./unwell.ts";
+import type { Untaken } from "../attempt/stuck.ts";
+import { unwellOf, type Replaced } from "../attempt/unwell.ts";
 
 const RECEIPTS_AT_ONCE = 64;
 
@@ -58,6 +59,16 @@ export async function reportOf(input: ReportInput): Promise<Report> {
     progress: progressOf(input),
     roomBytes: roomBytes(context.paths.lib),
   };
+}
+
+/**
+ * Free bytes, rounded down to a power of two: what is certainly there, and changes seldom enough to be no
+ * news each time.
+ */
+function roomBytes(dir: string): number {
+  const { bavail, bsize } = fs.statfsSync(dir);
+  const free = bavail * bsize - KEPT_FREE_BYTES;
+  return free < 1 ? 0 : 2 ** Math.floor(Math.log2(free));
 }
 
 const progressOf = ({ workers, untaken }: ReportInput): Report["progress"] =>

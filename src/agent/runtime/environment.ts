@@ -1,12 +1,7 @@
-import path from "node:path";
+import { SANE_PATH } from "../programs/command.ts";
 import { variableName } from "../../app/socket-variables.ts";
 import { type ReleasePlan, type ProcessPlan, instanceName } from "./plan.ts";
 import type { SocketAddress } from "./address.ts";
-
-const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/** Skein's own Node comes last: it serves apps where the machine has none, and never shadows theirs. */
-export const SANE_PATH = `${SYSTEM_PATH}:${path.dirname(process.execPath)}`;
 
 /** The part of an instance's environment that is the same for hooks and checks of its release. */
 export function releaseEnvironment(plan: ReleasePlan, node: string): Record<string, string> {

@@ -10,7 +10,8 @@ import { SkeinError } from "../../lib/errors.ts";
 import { digestOf, isKeyId, type KeyId } from "../../lib/ids.ts";
 import type { DocumentBody } from "../../trust/documents.ts";
 import { digestOfEnvelope, readUnverified } from "../../trust/envelope.ts";
-import type { PeerHints, Source } from "./source.ts";
+import type { PeerHints } from "../peers/peer-hints.ts";
+import type { Source } from "./source.ts";
 import { until } from "../../lib/until.ts";
 
 /**

@@ -7,7 +7,8 @@ import type { KeptDocuments } from "../node/kept.ts";
 import { comingBack } from "./coming-back.ts";
 import { portTables } from "./port-tables.ts";
 import { withRosters } from "./rosters.ts";
-import type { PeerHints, Source } from "./source.ts";
+import type { PeerHints } from "../peers/peer-hints.ts";
+import type { Source } from "./source.ts";
 
 /**
  * A hub, through its typed client over pinned TLS.

@@ -15,7 +15,7 @@ import { listInstalls } from "../../release/record/install-record.ts";
 import { msOf, timeOf } from "../../trust/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node-state.ts";
 import { readCurrent } from "../installs/folders.ts";
-import { heldNow, type Asked } from "../attempt/hold.ts";
+import { heldNow, type Asked } from "../plan/hold.ts";
 import { keepDocument, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage } from "./open.ts";
 import type { PackagePlace } from "./place.ts";

@@ -7,7 +7,7 @@ import { listInstalls } from "../../release/record/install-record.ts";
 import { readUnverified } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
 import { readCurrent } from "../installs/folders.ts";
-import { readHold } from "../attempt/hold.ts";
+import { readHold } from "../plan/hold.ts";
 import { loadNodeStore } from "../node/node-store.ts";
 import { subscriptions, type PackagePlace } from "./place.ts";
 

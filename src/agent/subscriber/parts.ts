@@ -1,5 +1,5 @@
 import type { Outbox } from "../attempt/receipts.ts";
-import type { Pace } from "../attempt/goal.ts";
+import type { Pace } from "../plan/goal.ts";
 import type { Change, Instances } from "../attempt/instances.ts";
 
 /** What a package has in the place of an agent's keeper, hub and receipts. */

@@ -4,7 +4,7 @@ import { readCurrent } from "../installs/folders.ts";
 import { isDataUnderWay, lendData, ownData } from "../installs/own-data.ts";
 import { runHook } from "../programs/hooks.ts";
 import { isSynced, noteSynced, withSynced } from "../installs/synced.ts";
-import { newRecord, type AppRecord } from "../attempt/records.ts";
+import { newRecord, type AppRecord } from "../plan/records.ts";
 import type { BytesBySource } from "../../release/install/install-progress.ts";
 import type { OpenPackage } from "./open.ts";
 

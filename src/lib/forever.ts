@@ -1,8 +1,8 @@
-import type { Clock } from "../lib/clock.ts";
-import { isSkeinError, messageOf } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
-import { retryDelayMs } from "../lib/retry.ts";
-import { until } from "../lib/until.ts";
+import type { Clock } from "./clock.ts";
+import { isSkeinError, messageOf } from "./errors.ts";
+import type { Log } from "./log.ts";
+import { retryDelayMs } from "./retry.ts";
+import { until } from "./until.ts";
 
 const BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
 
