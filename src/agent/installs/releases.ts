@@ -44,7 +44,7 @@ import type { ReleasePlan } from "../runtime/plan.ts";
 import type { Spares } from "./spares.ts";
 import { tellStuck } from "./tell-stuck.ts";
 import { acceptedRelease, type WantedRelease } from "./accepted-release.ts";
-import { installedTree } from "./installed-tree.ts";
+import { folderReader } from "../../app/tree-readers.ts";
 import type { AppUsers } from "../programs/users.ts";
 
 /** A release that is installed here, with all that is needed to run it. */
@@ -318,7 +318,7 @@ export class Releases {
   }
 
   async #readManifest(app: string, env: string, dir: string): Promise<Manifest> {
-    const tree = installedTree(dir);
+    const tree = folderReader(dir);
     const manifest = await manifestOfTree(tree, { app, env });
     const { command, filesOnly } = this.#options;
     if (filesOnly === true) return asFiles(manifest, (await tree.read(MANIFEST_FILE)) !== undefined);

@@ -88,7 +88,7 @@ export class Layouts {
     // It takes a YAML parser: loaded with the first release, so that an idle hub stays small.
     const [{ manifestOfTree }, { readerOfTree }, { Fetcher }, { loadTree }] = await Promise.all([
       import("../../app/conventions.ts"),
-      import("../../app/tree-manifest.ts"),
+      import("../../app/tree-readers.ts"),
       import("../../release/fetch/fetcher.ts"),
       import("../../release/fetch/tree-blobs.ts"),
     ]);

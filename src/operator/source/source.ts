@@ -23,7 +23,8 @@ import { gitSource, topOfCommit } from "../../source/git.ts";
 import { packedSource } from "../../source/packed.ts";
 import { checkOut, ignored, isCommitted, placedCommit, uncommitted, unreadRepository } from "./git.ts";
 import { folderOfApp } from "./folder-of-app.ts";
-import { commitReader, folderReader, sourceReader } from "./tree-reader.ts";
+import { folderReader } from "../../app/tree-readers.ts";
+import { commitReader, sourceReader } from "./tree-reader.ts";
 
 /** What is to be released: a folder or file as it is, or a commit of a repository on this machine. */
 export type Origin =

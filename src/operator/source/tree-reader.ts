@@ -1,48 +1,14 @@
 import { readSync } from "node:fs";
 import fs from "node:fs/promises";
-import path from "node:path";
 import type { TopEntry, TreeReader } from "../../app/conventions.ts";
-import { errnoOf } from "../../lib/errors.ts";
 import type { SourceEntry, SourceFile, TreeSource } from "../../release/tree/tree-source.ts";
 import type { GitObjects } from "../../source/git-objects.ts";
 import { MODES, topOfCommit, type TreeEntry } from "../../source/git.ts";
 
 /**
- * What the manifest and the conventions need of a source that is about to be released. Of a folder and a commit only
- * the top is read: a command that merely wants an app's name may run in a home folder.
+ * The top of a commit, or of a folder in it. No more is read: a command that merely wants an app's name may run in a
+ * repository of any size.
  */
-export function folderReader(dir: string): TreeReader {
-  return {
-    list: async () => {
-      const entries = await fs.readdir(dir, { withFileTypes: true });
-      const known = entries.filter(
-        (entry) => entry.isFile() || entry.isDirectory() || entry.isSymbolicLink(),
-      );
-      return await Promise.all(
-        known.map(async (entry): Promise<TopEntry> => {
-          const kind = entry.isDirectory() ? "directory" : entry.isFile() ? "file" : "link";
-          return {
-            name: entry.name,
-            kind,
-            executable: kind === "file" && (await isExecutable(dir, entry.name)),
-          };
-        }),
-      );
-    },
-    read: async (name) => await fs.readFile(path.join(dir, name), "utf8"),
-  };
-}
-
-async function isExecutable(dir: string, name: string): Promise<boolean> {
-  try {
-    return ((await fs.stat(path.join(dir, name))).mode & 0o100) !== 0;
-  } catch (err) {
-    if (errnoOf(err) === "ENOENT") return false;
-    throw err;
-  }
-}
-
-/** The top of a commit, or of a folder in it. */
 export function commitReader(
   objects: GitObjects,
   commit: string,

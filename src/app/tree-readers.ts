@@ -1,10 +1,46 @@
-import { SkeinError } from "../lib/errors.ts";
+/** What the manifest and the conventions need of a tree, from where it lies. Only the top is read. */
+import fs from "node:fs/promises";
+import path from "node:path";
+import { errnoOf, SkeinError } from "../lib/errors.ts";
+import { readIfThere } from "../lib/files.ts";
 import type { ChunkId } from "../lib/ids.ts";
 import { isFileRow, type FileRow } from "../release/tree/rows.ts";
 import type { LoadedTree } from "../release/fetch/tree-blobs.ts";
 import type { TopEntry, TreeReader } from "./conventions.ts";
 
-/** What the manifest and the conventions need of a tree that lies in a depot. */
+/** Of a folder: a source, or an installed release. A command that merely wants an app's name may run in a home folder. */
+export function folderReader(dir: string): TreeReader {
+  return {
+    list: async () => {
+      const entries = await fs.readdir(dir, { withFileTypes: true });
+      const known = entries.filter(
+        (entry) => entry.isFile() || entry.isDirectory() || entry.isSymbolicLink(),
+      );
+      return await Promise.all(
+        known.map(async (entry): Promise<TopEntry> => {
+          const kind = entry.isDirectory() ? "directory" : entry.isFile() ? "file" : "link";
+          return {
+            name: entry.name,
+            kind,
+            executable: kind === "file" && (await isExecutable(dir, entry.name)),
+          };
+        }),
+      );
+    },
+    read: async (name) => await readIfThere(path.join(dir, name)),
+  };
+}
+
+async function isExecutable(dir: string, name: string): Promise<boolean> {
+  try {
+    return ((await fs.stat(path.join(dir, name))).mode & 0o100) !== 0;
+  } catch (err) {
+    if (errnoOf(err) === "ENOENT") return false;
+    throw err;
+  }
+}
+
+/** Of a tree that lies in a depot. */
 export function readerOfTree(tree: LoadedTree): TreeReader {
   return {
     list: async () =>
