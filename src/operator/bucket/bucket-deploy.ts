@@ -3,15 +3,14 @@ import { revisionOf } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Order } from "../../trust/documents.ts";
-import { originHere } from "../deploy/asked.ts";
+import { openAsked, originHere } from "../deploy/asked.ts";
 import { besideFor, refuseKeepOld } from "../order/beside.ts";
 import { selectorFor, type DeployOptions } from "../deploy/deploy.ts";
-import { tellRelease } from "../tell/events.ts";
 import { ALL_STOPPED, withoutVersion } from "../deploy/lifecycle.ts";
 import { APPLY_WITHIN_MS, selectorOf } from "../order/order.ts";
 import { manifestOfRelease } from "../release/release-manifest.ts";
 import { commitHere } from "../deploy/resolve.ts";
-import { openSource, type Origin } from "../source/source.ts";
+import type { Origin } from "../source/source.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { orderInBucket, type BucketIntent } from "./bucket-order.ts";
 import { meantRelease, releaseToBucket, type BucketRelease } from "./bucket-releases.ts";
@@ -85,7 +84,7 @@ export async function deployToBucket(
   return { app, release: id, revision: revisionOf(target.place), seq, selector, spreadMs };
 }
 
-export interface ReorderOptions {
+export interface BucketReorderOptions {
   readonly app: string;
   readonly env: string;
   /** null: those of the last order that was not for some of them alone. */
@@ -101,7 +100,7 @@ export interface ReorderOptions {
 export async function reorderInBucket(
   operator: BucketOperator,
   what: "stop" | "start" | "restart",
-  { app, env, selector, version = null, all = false, signal }: ReorderOptions,
+  { app, env, selector, version = null, all = false, signal }: BucketReorderOptions,
 ): Promise<number> {
   const published = await orderInBucket(
     operator,
@@ -190,23 +189,10 @@ async function fromCommit(
 }
 
 async function make(operator: BucketOperator, origin: Origin, options: BucketBuildOptions): Promise<Made> {
-  const { env, app, tell, signal } = options;
-  await using opened = await openSource(origin, {
-    env,
-    ...(app === null ? {} : { app }),
-    paths: operator.paths,
-    onLine: (line) => tell({ type: "output", line }),
-    signal,
-  });
+  const { tell, signal } = options;
+  await using opened = await openAsked(operator, origin, options);
   const { manifest, source } = opened;
   options.accept?.(manifest);
-  const made = await releaseToBucket(operator, {
-    app: manifest.app,
-    source,
-    signal,
-    onProgress: (progress) => tell({ type: "publishing", ...progress }),
-  });
-  for (const text of made.notes) tell({ type: "note", text });
-  tellRelease(tell, operator, { ...made, app: manifest.app, id: made.place.id });
+  const made = await releaseToBucket(operator, { app: manifest.app, source, tell, signal });
   return { ...made, manifest };
 }

@@ -14,13 +14,14 @@ import type { Bucket } from "../../bucket/bucket.ts";
 import { appIn } from "../../bucket/root.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { publish } from "../../release/publish/publish.ts";
-import { isLate, type PublishedTree, type PublishProgress } from "../../release/tree/published.ts";
+import { isLate, type PublishedTree } from "../../release/tree/published.ts";
 import type { TreeSource } from "../../release/tree/tree-source.ts";
 import { releaseIdOf, type Charter, type Release } from "../../trust/documents.ts";
 import { seal, type Envelope } from "../../trust/envelope.ts";
 import { asText, msOf, timeOf } from "../../trust/fields.ts";
 import { openRelease } from "../../trust/orders.ts";
 import { toBeDone } from "../tell/dry-run.ts";
+import { tellRelease, type Tell } from "../tell/events.ts";
 import { cacheDir } from "../identity/home.ts";
 import { nearDepot } from "../release/near-depot.ts";
 import { releaseDeed } from "../release/release.ts";
@@ -48,8 +49,8 @@ export interface MakeOptions {
   readonly source: TreeSource;
   /** When it was made, in ms since the epoch; default: now. */
   readonly createdMs?: number;
+  readonly tell: Tell;
   readonly signal: AbortSignal;
-  readonly onProgress?: (progress: PublishProgress) => void;
 }
 
 /**
@@ -58,7 +59,15 @@ export interface MakeOptions {
  * @throws SkeinError TREE_REFUSED, ARCHIVE_REFUSED, and what the bucket throws
  */
 export async function releaseToBucket(operator: BucketOperator, options: MakeOptions): Promise<MadeInBucket> {
-  const { app, source, signal, onProgress } = options;
+  const made = await make(operator, options);
+  const { app, tell } = options;
+  for (const text of made.notes) tell({ type: "note", text });
+  tellRelease(tell, operator, { ...made, app, id: made.place.id });
+  return made;
+}
+
+async function make(operator: BucketOperator, options: MakeOptions): Promise<MadeInBucket> {
+  const { app, source, tell, signal } = options;
   const { bucket, charter, signer, clock, paths, dryRun } = operator;
   const atHand = depotAtHand(operator);
   const depot = nearDepot(atHand);
@@ -70,7 +79,7 @@ export async function releaseToBucket(operator: BucketOperator, options: MakeOpt
     ...publishing,
     depot: dryRun === undefined ? depot : unwritten(depot),
     cacheDir: dryRun === undefined ? cacheDir(paths) : null,
-    ...(onProgress === undefined ? {} : { onProgress }),
+    onProgress: (progress) => tell({ type: "publishing", ...progress }),
   });
   await depot.settled();
   const { tree, rows, since, files, bytes, storedBytes, notes } = published;

@@ -6,7 +6,8 @@ import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { revisionOf, revisionWord } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { openSource, scratch } from "../source/source.ts";
+import { openAsked } from "../deploy/asked.ts";
+import { scratch } from "../source/source.ts";
 import { lineOf } from "./bucket-order.ts";
 import { lookAt, type BucketOperator } from "./bucket-operator.ts";
 import { meantRelease, releaseToBucket } from "./bucket-releases.ts";
@@ -102,18 +103,13 @@ async function importOne(
   const at = path.join(scratch(stack), file);
   await pipeline(Readable.from(old.get(file, signal)), createWriteStream(at, { mode: 0o600 }), { signal });
   const { app, name } = named;
-  const opening = {
-    env: "default",
-    app,
-    paths: operator.paths,
-    onLine: () => undefined,
-    signal,
-  };
-  await using opened = await openSource({ kind: "path", path: at }, opening);
+  const tell = (): void => undefined;
+  const opening = { env: "default", app, tell, signal };
+  await using opened = await openAsked(operator, { kind: "path", path: at }, opening);
   const { root } = await lookAt(operator.bucket, signal);
   const { place } = await releaseToBucket(
     { ...operator, root },
-    { app, source: opened.source, createdMs, signal },
+    { app, source: opened.source, createdMs, tell, signal },
   );
   return `${name}.${revisionOf(place)}`;
 }

@@ -3,9 +3,9 @@ import path from "node:path";
 import { packageOfFile, revisionOf } from "../../bucket/layout.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { tellRelease, type Tell } from "../tell/events.ts";
+import type { Tell } from "../tell/events.ts";
 import { toBeDone } from "../tell/dry-run.ts";
-import { openSource } from "../source/source.ts";
+import { openAsked } from "../deploy/asked.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { writeFtlRevision } from "./ftl-layout.ts";
 import { releaseToBucket } from "./bucket-releases.ts";
@@ -39,18 +39,9 @@ export async function spool(operator: BucketOperator, file: string, options: Spo
   if (layout === "ftl") await refuseFolder(file);
   const { name, app } = packageOfFile(path.basename(path.resolve(file)));
   const origin = { kind: "path", path: file } as const;
-  const onLine = (line: string): void => tell({ type: "output", line });
-  const opening = { env, app, paths: operator.paths, onLine, signal };
-  await using opened = await openSource(origin, opening);
-  const made = await releaseToBucket(operator, {
-    app,
-    source: opened.source,
-    signal,
-    onProgress: (progress) => tell({ type: "publishing", ...progress }),
-  });
-  for (const text of made.notes) tell({ type: "note", text });
-  const { place, already } = made;
-  tellRelease(tell, operator, { ...made, app, id: place.id });
+  await using opened = await openAsked(operator, origin, { env, app, tell, signal });
+  const { source } = opened;
+  const { place, already } = await releaseToBucket(operator, { app, source, tell, signal });
   const revision = revisionOf(place);
   const asFtl = () => ({
     text: `${name}.${revision} would be written as FTL's own clients read it`,

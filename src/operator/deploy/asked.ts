@@ -10,7 +10,9 @@ import { resolveVersion } from "./resolve.ts";
 import {
   isApp,
   isPassedOver,
+  openSource,
   type CommitOfFolder,
+  type OpenedSource,
   originOf,
   readManifest,
   refuseBelowManifest,
@@ -114,6 +116,23 @@ export async function hereIfItIs(app: string | null, options: FindOptions): Prom
   if (manifest?.app !== app) return undefined;
   await refuseNewManifest(origin, options.cwd, options.signal);
   return { origin, left, manifest };
+}
+
+/** Opens a source that was asked for, and tells what its build prints. @throws SkeinError as `openSource` */
+export async function openAsked(
+  { paths }: Pick<Operator, "paths">,
+  origin: Origin,
+  { env, app, tell, signal }: Pick<FindOptions, "env" | "app" | "tell" | "signal">,
+  objects?: GitObjects,
+): Promise<OpenedSource> {
+  return await openSource(origin, {
+    paths,
+    env,
+    ...(app === null ? {} : { app }),
+    onLine: (line) => tell({ type: "output", line }),
+    objects,
+    signal,
+  });
 }
 
 /** The manifest of a source that was asked for. */

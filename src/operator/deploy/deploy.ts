@@ -4,7 +4,7 @@ import type { ReleaseId } from "../../lib/ids.ts";
 import { isStored } from "../../release/fetch/tree-blobs.ts";
 import type { Release, Strategy } from "../../trust/documents.ts";
 import { afterRestore } from "../order/after-restore.ts";
-import { manifestOf, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
+import { manifestOf, openAsked, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import { besideFor, refuseKeepOld } from "../order/beside.ts";
 import { tellRelease } from "../tell/events.ts";
 import { refuseUnfitting } from "./forecast.ts";
@@ -25,7 +25,7 @@ import {
 import { manifestOfRelease } from "../release/release-manifest.ts";
 import { commitHere } from "./resolve.ts";
 import { deliverEarlier, isUnsent } from "../order/sent.ts";
-import { openSource, type Origin } from "../source/source.ts";
+import type { Origin } from "../source/source.ts";
 
 export interface DeployOptions extends FindOptions {
   readonly keepOld: boolean;
@@ -214,17 +214,6 @@ async function makeAnew(
   return { app: manifest.app, release: id, commit: release.commit, manifest, size: release, posted };
 }
 
-const sourceOptions = (
-  operator: Operator,
-  options: Pick<FindOptions, "env" | "app" | "tell" | "signal">,
-) => ({
-  paths: operator.paths,
-  env: options.env,
-  ...(options.app === null ? {} : { app: options.app }),
-  onLine: (line: string) => options.tell({ type: "output", line }),
-  signal: options.signal,
-});
-
 type BuildOptions = Pick<FindOptions, "env" | "app" | "tell" | "signal" | "depot" | "accept">;
 
 interface Built {
@@ -249,7 +238,7 @@ async function beginBuild(
   options: BuildOptions,
   { unknownAt, ahead, objects }: Before,
 ): Promise<Built> {
-  await using opened = await openSource(origin, { ...sourceOptions(operator, options), objects });
+  await using opened = await openAsked(operator, origin, options, objects);
   const { manifest, source } = opened;
   const { app } = manifest;
   options.accept?.(manifest);

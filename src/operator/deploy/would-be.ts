@@ -2,10 +2,10 @@ import type { Manifest } from "../../app/manifest.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { publish } from "../../release/publish/publish.ts";
 import { releaseIdOf } from "../../trust/documents.ts";
-import type { FindOptions } from "./asked.ts";
+import { openAsked, type FindOptions } from "./asked.ts";
 import type { Operator } from "../identity/operator.ts";
 import { lookAhead } from "../release/release.ts";
-import { openSource, type Origin } from "../source/source.ts";
+import type { Origin } from "../source/source.ts";
 import { unwritten } from "../release/unwritten.ts";
 
 /** The release that a source would be. */
@@ -24,14 +24,8 @@ export interface WouldBe {
  * @throws SkeinError as building and publishing
  */
 export async function wouldBe(operator: Operator, origin: Origin, options: FindOptions): Promise<WouldBe> {
-  const { env, app, tell, signal, depot } = options;
-  await using opened = await openSource(origin, {
-    paths: operator.paths,
-    env,
-    ...(app === null ? {} : { app }),
-    onLine: (line) => tell({ type: "output", line }),
-    signal,
-  });
+  const { signal, depot } = options;
+  await using opened = await openAsked(operator, origin, options);
   const { manifest, source } = opened;
   const ahead = lookAhead(operator, manifest.app, depot, signal);
   const { tree, files, bytes, storedBytes } = await publish({
