@@ -8,9 +8,14 @@ import path from "node:path";
 const WAIT = "wait";
 const GO = "go\n\n";
 
+/** Where an instance's gate is. */
+export function gateFile(folder: string, key: string): string {
+  return path.join(folder, encodeURIComponent(key));
+}
+
 export function makeGate(folder: string, key: string, open: boolean): string {
   fs.mkdirSync(folder, { recursive: true, mode: 0o711 });
-  const file = path.join(folder, encodeURIComponent(key));
+  const file = gateFile(folder, key);
   // What crashed is started again also where nothing can be written.
   if (open && isOpen(file)) return file;
   fs.rmSync(file, { force: true });

@@ -5,7 +5,7 @@ import { SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { makeCage, removeCage } from "./cgroup.ts";
 import type { ClientSide } from "./connections.ts";
-import { makeGate, openGate, removeGate } from "./gate.ts";
+import { gateFile, makeGate, openGate, removeGate } from "./gate.ts";
 import { descriptorsOf, launch } from "./launch.ts";
 import { openLog, openLogOrNone } from "./log-file.ts";
 import type {
@@ -151,7 +151,7 @@ export class Instance {
     this.#unenforced = record.unenforced;
     this.#cages = record.cages;
     this.#state = record.state;
-    if (this.spec.gate) this.#gate = gatePath(this.#around.gates, this.spec.key);
+    if (this.spec.gate) this.#gate = gateFile(this.#around.gates, this.spec.key);
     if (this.#attached && this.#gate !== "") openGate(this.#gate); // the record comes before the deed
     if (pid !== undefined) this.#watchAdopted(pid);
     else if (this.live) this.#afterLoss(record);
@@ -364,7 +364,3 @@ export function markOf({ env }: InstanceSpec): string | undefined {
 }
 
 const now = (): string => new Date().toISOString();
-
-function gatePath(folder: string, key: string): string {
-  return `${folder}/${encodeURIComponent(key)}`;
-}
