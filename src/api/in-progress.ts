@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import { appAsTyped, type Digest } from "../lib/ids.ts";
+import { appAsTyped, type Digest, type AppEnv } from "../lib/ids.ts";
 import type { RolloutView } from "./schemas.ts";
 
 const NAMES_SHOWN = 5;
@@ -8,11 +8,7 @@ const NAMES_SHOWN = 5;
  * Why an app takes no other order now. Says what holds it up: for somebody in a hurry, a node that went away is another
  * matter than one at work.
  */
-export function inProgress(
-  place: { readonly app: string; readonly env: string },
-  order: Digest,
-  view: RolloutView | undefined,
-): SkeinError {
+export function inProgress(place: AppEnv, order: Digest, view: RolloutView | undefined): SkeinError {
   const nodes = view?.nodes.filter(({ verdict }) => verdict === null) ?? [];
   const away = nodes.filter(({ present }) => !present).map(({ name }) => name);
   const waits = away.length > 0 ? away : nodes.map(({ name }) => name);

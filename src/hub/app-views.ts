@@ -1,10 +1,10 @@
 /** Apps as people ask about them: the newest order, the one that stands, their releases, who runs what. */
 import type { AppList, AppSummary, AppView, OrderSummary, OrderView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
+import type { AppEnv } from "../lib/ids.ts";
 import { matches, parseSelector } from "../trust/selector.ts";
 import type { Hub } from "./hub.ts";
 import type { OrderRecord } from "./records/keys.ts";
-import type { AppEnv } from "./orders/orders.ts";
 
 const RELEASES_SHOWN = 20;
 const PARTS_SHOWN = 64;

@@ -26,6 +26,12 @@ export function digestOf(data: string | Uint8Array): Digest {
   return hash("sha256", data, "hex") as Digest;
 }
 
+/** An app in one of its environments. */
+export interface AppEnv {
+  readonly app: string;
+  readonly env: string;
+}
+
 /** How a command is told of an app: `shop`, elsewhere than in the default environment `shop --env prod`. */
 export function appAsTyped(app: string, env: string): string {
   return env === "default" ? app : `${app} --env ${env}`;

@@ -1,5 +1,5 @@
 import { SkeinError, isSkeinError } from "../lib/errors.ts";
-import type { Digest, KeyId, ReleaseId } from "../lib/ids.ts";
+import type { Digest, KeyId, ReleaseId, AppEnv } from "../lib/ids.ts";
 import { refuseForeign, refuseFuture } from "./charter.ts";
 import {
   releaseIdOf,
@@ -215,7 +215,7 @@ function proves(receipt: Receipt, { settle, order, orderDigest }: SettleProof): 
   );
 }
 
-type Placed = Serial & { readonly app: string; readonly env: string };
+type Placed = Serial & AppEnv;
 
 function sameSerial(a: Placed, b: Placed): boolean {
   return a.app === b.app && a.env === b.env && compareSerials(a, b) === 0;

@@ -1,4 +1,4 @@
-import type { KeyId } from "../lib/ids.ts";
+import type { KeyId, AppEnv } from "../lib/ids.ts";
 import type { Charter } from "./documents.ts";
 import type { PublicKey } from "./keys.ts";
 import { globMatches } from "./selector.ts";
@@ -92,7 +92,7 @@ function appMatches(glob: string, app: string): boolean {
   return app.startsWith("skein-") ? glob === app : globMatches(glob, app);
 }
 
-function partsOf(scope: string): { readonly app: string; readonly env: string } {
+function partsOf(scope: string): AppEnv {
   const [app = "", env = ""] = scope.slice(scope.indexOf(":") + 1).split("/");
   return { app, env };
 }

@@ -1,6 +1,6 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import type { Digest, ReleaseId, AppEnv } from "../../lib/ids.ts";
 import { FailureRow, retryDelayMs } from "../../lib/retry.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
 import type { Installed } from "../../release/install/install.ts";
@@ -14,7 +14,6 @@ import { broughtRelease } from "./command-args.ts";
 import { collectGarbage } from "../installs/gc.ts";
 import { isPassing } from "../attempt/passing.ts";
 import { newRecord } from "../plan/records.ts";
-import type { AppName } from "../installs/releases.ts";
 import { until } from "../../lib/until.ts";
 
 const BACKOFF = { baseMs: 500, maxMs: 60_000 } as const;
@@ -86,7 +85,7 @@ async function place(
 }
 
 interface Wish {
-  readonly name: AppName;
+  readonly name: AppEnv;
   readonly id: ReleaseId;
   readonly document: Envelope;
   readonly full: boolean;

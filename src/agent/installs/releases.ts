@@ -6,7 +6,7 @@ import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { settleMemoryAfter } from "../../lib/settle-memory.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId, AppEnv } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import { isUnder } from "../../release/install/install-plan.ts";
@@ -79,11 +79,6 @@ export interface ReleasesOptions {
   readonly log: Log;
 }
 
-export interface AppName {
-  readonly app: string;
-  readonly env: string;
-}
-
 export interface FetchOptions {
   readonly depots: readonly DepotReader[];
   /** Fetch everything, and use nothing that this machine has of it. */
@@ -113,7 +108,7 @@ export class Releases {
    * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `install` throws
    */
   async ensure(
-    name: AppName,
+    name: AppEnv,
     id: ReleaseId,
     depots: readonly DepotReader[],
     signal: AbortSignal,
@@ -133,7 +128,7 @@ export class Releases {
    * in a folder that is no more. `full`: every file is fetched and replaced.
    * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `mendInstall` and `install` throw
    */
-  async mend(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Mending> {
+  async mend(name: AppEnv, id: ReleaseId, how: FetchOptions): Promise<Mending> {
     const { revs } = this.#options.folders(name.app);
     const once = async (tell: FetchOptions["onProgress"]): Promise<Mending> => {
       if (!isFolderHere(path.join(revs, id)) || writableOf(revs, id) === undefined) {
@@ -160,7 +155,7 @@ export class Releases {
    * @throws SkeinError ORDER_UNKNOWN_RELEASE, and what `measureInstall` throws
    */
   async measure(
-    { app }: AppName,
+    { app }: AppEnv,
     id: ReleaseId,
     document: Envelope,
     depots: readonly DepotReader[],
@@ -173,7 +168,7 @@ export class Releases {
   }
 
   /** How the files here differ from what was signed. @throws SkeinError RELEASE_NOT_FOUND, ORDER_UNKNOWN_RELEASE */
-  async differences(name: AppName, id: ReleaseId, signal: AbortSignal): Promise<readonly Difference[]> {
+  async differences(name: AppEnv, id: ReleaseId, signal: AbortSignal): Promise<readonly Difference[]> {
     const { tree } = await this.document(name, id);
     const { revs } = this.#options.folders(name.app);
     const work = async (): Promise<readonly Difference[]> => await verifyInstall(revs, id, tree, signal);
@@ -181,13 +176,13 @@ export class Releases {
   }
 
   /** Work that fills the disk: what can gives way to it. */
-  async #filling<T>({ app }: AppName, work: () => Promise<T>): Promise<T> {
+  async #filling<T>({ app }: AppEnv, work: () => Promise<T>): Promise<T> {
     const { cache, spares, folders } = this.#options;
     const roomy = async (): Promise<T> => await withRoom(work, { cache, spares, dir: folders(app).revs });
     return spares === undefined ? await roomy() : await spares.without(roomy);
   }
 
-  async #install(name: AppName, id: ReleaseId, how: FetchOptions): Promise<Installed> {
+  async #install(name: AppEnv, id: ReleaseId, how: FetchOptions): Promise<Installed> {
     const document = await this.document(name, id);
     const folders = this.#options.folders(name.app);
     if (!(await this.isInstalled(name.app, id))) {
@@ -220,14 +215,14 @@ export class Releases {
    * Keeps the signed document of a release that no order brought.
    * @throws SkeinError ORDER_UNKNOWN_RELEASE when it is not the release's, or nobody may have signed it
    */
-  async learn({ app }: AppName, id: ReleaseId, document: Envelope): Promise<void> {
+  async learn({ app }: AppEnv, id: ReleaseId, document: Envelope): Promise<void> {
     this.#signed({ app, id }, document);
     await this.#options.kept.putRelease(id, document);
   }
 
   /** What the spare of an app's current release is to be; undefined where releases share no files. */
   async spareWish(
-    name: AppName,
+    name: AppEnv,
     release: ReleaseId,
   ): Promise<(SpareWish & { readonly freeDisk: number }) | undefined> {
     if ((await this.#options.users.of(name.app)) === undefined) return undefined;
@@ -243,7 +238,7 @@ export class Releases {
   }
 
   /** @throws SkeinError ORDER_UNKNOWN_RELEASE, MANIFEST_INVALID, MANIFEST_LATER, USER_REFUSED, NOT_AUTHORISED */
-  async load(name: AppName, id: ReleaseId): Promise<LoadedRelease> {
+  async load(name: AppEnv, id: ReleaseId): Promise<LoadedRelease> {
     const document = await this.document(name, id);
     const { identity, registryUrl } = this.#options;
     const folders = this.#options.folders(name.app);
@@ -295,7 +290,7 @@ export class Releases {
   }
 
   /** The signed document of a release that was taken in. @throws SkeinError ORDER_UNKNOWN_RELEASE */
-  async document({ app }: AppName, id: ReleaseId): Promise<Release> {
+  async document({ app }: AppEnv, id: ReleaseId): Promise<Release> {
     const { kept, state } = this.#options;
     return acceptedRelease(state(), { app, id }, await kept.release(id), this.#now());
   }
@@ -310,7 +305,7 @@ export class Releases {
     return effectiveNow(this.#options.state(), { now: this.#options.now() });
   }
 
-  async #manifest({ app, env }: AppName, dir: string): Promise<Manifest> {
+  async #manifest({ app, env }: AppEnv, dir: string): Promise<Manifest> {
     const key = `${env} ${dir}`;
     const manifest = this.#manifests.get(key) ?? (await this.#readManifest(app, env, dir));
     keepNewest(this.#manifests, MANIFESTS_KEPT, key, manifest);
@@ -338,7 +333,7 @@ export class Releases {
   }
 
   async #writable(
-    name: AppName,
+    name: AppEnv,
     folders: AppFolders,
     id: ReleaseId | null,
   ): Promise<ReadonlyMap<string, string>> {
@@ -349,14 +344,14 @@ export class Releases {
   }
 
   /** @throws SkeinError MANIFEST_INVALID where the manifest of what was installed just now asks for what cannot be laid */
-  async #refuseBlocked(name: AppName, folders: AppFolders, id: ReleaseId): Promise<void> {
+  async #refuseBlocked(name: AppEnv, folders: AppFolders, id: ReleaseId): Promise<void> {
     const { writable } = await this.#manifest(name, path.join(folders.revs, id));
     using record = openRecord(folders.revs, id);
     if (record === undefined || writable.every((at) => isUnder(at, record.writable))) return;
     refuseBlocked({ app: name.app, writable }, record.rows());
   }
 
-  async #user(name: AppName, id: ReleaseId, manifest: Manifest): Promise<RunAs | undefined> {
+  async #user(name: AppEnv, id: ReleaseId, manifest: Manifest): Promise<RunAs | undefined> {
     return await appUser(manifest.user, name.app, this.#options.users, this.#mayRoot(name, id));
   }
 
@@ -364,7 +359,7 @@ export class Releases {
    * Did a signer of an order that names this very release, as what is to run, beside it or to go back to, have the right
    * to run it as root? The right of whoever ordered another release of the app says nothing of this one.
    */
-  #mayRoot({ app, env }: AppName, id: ReleaseId): boolean {
+  #mayRoot({ app, env }: AppEnv, id: ReleaseId): boolean {
     const { charter, apps } = this.#options.state();
     const held = apps[`${app}/${env}`];
     return [held?.head, held?.standing, held?.prior].some((order) => {

@@ -5,12 +5,11 @@ import { DOCUMENT_TYPES, type Order } from "../../trust/documents.ts";
 import type { Envelope } from "../../trust/envelope.ts";
 import { timeOf } from "../../trust/fields.ts";
 import { orderOf } from "../../trust/node-state.ts";
-import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import { isReleaseId, type ReleaseId, type AppEnv } from "../../lib/ids.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 import type { KeptDocuments } from "../node/kept.ts";
 import { currentOf } from "../plan/records.ts";
-import type { AppName } from "../installs/releases.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import type { InstanceRow } from "../runtime/view.ts";
@@ -141,7 +140,7 @@ function stateOf({ progress, isFailing }: AppWorker, serving: readonly InstanceR
 /** Those that are here whole, and do not run. */
 async function stagedOf(
   { staged, releases }: AppContext,
-  { app, env }: AppName,
+  { app, env }: AppEnv,
   runs: ReleaseId | null,
 ): Promise<Pick<Report["apps"][number], "staged">> {
   const own = staged.all().filter((one) => one.app === app && one.env === env && one.release !== runs);

@@ -7,7 +7,7 @@ import { inProgress } from "../../api/in-progress.ts";
 import type { OrderPost } from "../../api/schemas.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import type { Digest, ReleaseId, AppEnv } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import type { Op } from "../../store/store.ts";
 import { rosterDigest, rosterText, type Charter, type Order, type Roster } from "../../trust/documents.ts";
@@ -20,11 +20,6 @@ import type { Rollouts } from "./gates.ts";
 import { storedEnvelope } from "../records/envelopes.ts";
 import { keys, type Key, type OrderRecord, type SettleRecord, type StandingRecord } from "../records/keys.ts";
 import type { Releases } from "./releases.ts";
-
-export interface AppEnv {
-  readonly app: string;
-  readonly env: string;
-}
 
 const ROSTERS_KEPT = 64;
 

@@ -1,10 +1,10 @@
 /** Forgets old orders with all that belongs to them, so that the store stays small however often one deploys. */
 import { faultPoint } from "../../lib/fault.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest, AppEnv } from "../../lib/ids.ts";
 import type { Compare, Op } from "../../store/store.ts";
 import { unchanged, type Core } from "../records/core.ts";
 import { keys, type OrderRecord } from "../records/keys.ts";
-import type { AppEnv, Orders } from "./orders.ts";
+import type { Orders } from "./orders.ts";
 
 interface PruneParts {
   readonly core: Pick<Core, "store" | "mirror">;

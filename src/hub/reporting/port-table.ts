@@ -5,14 +5,14 @@
 import type { InstanceReport } from "../../api/parts.ts";
 import type { PortEntry } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId, AppEnv } from "../../lib/ids.ts";
 import { SaidOnce } from "../../lib/said-once.ts";
 import type { Op } from "../../store/store.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { put, write, type Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 import type { Nodes } from "../cluster/nodes.ts";
-import type { AppEnv, Orders } from "../orders/orders.ts";
+import type { Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
 
 const LEASE_MS = 60_000;

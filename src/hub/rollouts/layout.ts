@@ -3,6 +3,7 @@ import type { Manifest } from "../../app/manifest.ts";
 import type { DepotReader } from "../../depot/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
+import type { AppEnv } from "../../lib/ids.ts";
 import { NO_LAYOUT, type Layout } from "../../rollout/plan.ts";
 import type { Order, Release } from "../../trust/documents.ts";
 import { readUnverified } from "../../trust/envelope.ts";
@@ -25,8 +26,6 @@ interface LayoutParts {
 }
 
 /** What a manifest is read for: the environment decides what it says. */
-type Place = Pick<Order, "app" | "env">;
-
 export class Layouts {
   readonly #parts: LayoutParts;
   /** By tree, app and environment: read, or being read. What cannot be read is not kept. */
@@ -71,7 +70,7 @@ export class Layouts {
 
   // Private
 
-  #manifest(release: Release, { app, env }: Place): Promise<Manifest> {
+  #manifest(release: Release, { app, env }: AppEnv): Promise<Manifest> {
     const key = `${release.tree} ${app} ${env}`;
     const known = this.#kept.get(key);
     if (known !== undefined) return known;
@@ -83,7 +82,7 @@ export class Layouts {
     return reading;
   }
 
-  async #read({ tree, rows, since }: Release, place: Place): Promise<Manifest> {
+  async #read({ tree, rows, since }: Release, place: AppEnv): Promise<Manifest> {
     const { depot, signal } = this.#parts.core;
     // It takes a YAML parser: loaded with the first release, so that an idle hub stays small.
     const [{ manifestOfTree }, { readerOfTree }, { Fetcher }, { loadTree }] = await Promise.all([

@@ -2,7 +2,7 @@
 import type { Progress } from "../../api/parts.ts";
 import type { AppOnNode } from "../../api/schemas.ts";
 import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import type { Digest, KeyId, AppEnv } from "../../lib/ids.ts";
 import type { Facts, NodeFacts } from "../../rollout/facts.ts";
 import { limitsOf, type Limits } from "../../rollout/limits.ts";
 import type { Plan } from "../../rollout/plan.ts";
@@ -16,7 +16,7 @@ import { matches, parseSelector, type Selector } from "../../trust/selector.ts";
 import type { Core } from "../records/core.ts";
 import { storedEnvelope } from "../records/envelopes.ts";
 import { keys } from "../records/keys.ts";
-import type { AppEnv, Orders } from "../orders/orders.ts";
+import type { Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
 import { planOfRecord, rolloutOfRecord } from "../records/rollout-record.ts";
 

@@ -5,7 +5,7 @@
 import type { InstanceReport } from "../../api/parts.ts";
 import type { Wanted } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { type Digest, type KeyId } from "../../lib/ids.ts";
+import { type Digest, type KeyId, type AppEnv } from "../../lib/ids.ts";
 import type { Envelope } from "../../trust/envelope.ts";
 import type { Identity } from "../../trust/identity.ts";
 import { matches, parseSelector, type Selector } from "../../trust/selector.ts";
@@ -17,7 +17,7 @@ import type { Core } from "../records/core.ts";
 import type { Gates } from "../orders/gates.ts";
 import { keys, type OrderRecord, type SettleRecord } from "../records/keys.ts";
 import type { Nodes } from "../cluster/nodes.ts";
-import type { AppEnv, Orders } from "../orders/orders.ts";
+import type { Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
 import type { Receipts } from "../orders/receipts.ts";
 import type { Releases } from "../orders/releases.ts";

@@ -6,7 +6,7 @@ import { ordersOf, publishOrder, publishRelease, whereItMoved } from "../../buck
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest, AppEnv } from "../../lib/ids.ts";
 import { releaseIdOf, type Order, type Roster } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
@@ -48,7 +48,7 @@ const TRIES = 4;
  */
 export async function orderInBucket(
   operator: BucketOperator,
-  name: { readonly app: string; readonly env: string },
+  name: AppEnv,
   intentOf: (line: BucketLine) => Promise<BucketIntent> | BucketIntent,
   signal: AbortSignal,
 ): Promise<PublishedInBucket> {
@@ -93,7 +93,7 @@ function aboveLost({ bucket, note }: BucketOperator, { app, env, head }: BucketL
 /** Above every name in the listing: one that nobody signed takes its serial, and stands in nobody's way. */
 async function freeSeq(
   { bucket, charter }: BucketOperator,
-  { app, env }: { readonly app: string; readonly env: string },
+  { app, env }: AppEnv,
   signal: AbortSignal,
 ): Promise<number> {
   const places = await ordersOf(app, env, { documents: bucket.documents, signal });
@@ -103,7 +103,7 @@ async function freeSeq(
 
 export async function lineOf(
   { bucket, charter, clock }: BucketOperator,
-  { app, env }: { readonly app: string; readonly env: string },
+  { app, env }: AppEnv,
   signal: AbortSignal,
 ): Promise<BucketLine> {
   return await readBucketLine(app, env, { bucket, charter, now: clock.now(), signal });
@@ -115,7 +115,7 @@ export async function lineOf(
  */
 export async function lineAndLost(
   operator: BucketOperator,
-  name: { readonly app: string; readonly env: string },
+  name: AppEnv,
   signal: AbortSignal,
 ): Promise<{ readonly line: BucketLine; readonly lost: number | null }> {
   const newest = await newestSent(operator, name);
@@ -133,7 +133,7 @@ function documentsFor(order: Order, known: readonly Envelope[]): Envelope[] {
 /** What was signed is on disk before it is sent: signing anew could put two orders with one serial into the world. */
 async function send(
   operator: BucketOperator,
-  name: { readonly app: string; readonly env: string },
+  name: AppEnv,
   entry: OrderEntry,
   signal: AbortSignal,
 ): Promise<"published" | "contested"> {
@@ -189,7 +189,7 @@ async function keepNamed(
  */
 export async function deliverEarlier(
   operator: BucketOperator,
-  name: { readonly app: string; readonly env: string },
+  name: AppEnv,
   signal: AbortSignal,
 ): Promise<void> {
   if (operator.dryRun !== undefined) return;

@@ -18,7 +18,7 @@ import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { fewAtOnce } from "../../lib/few-at-once.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId, AppEnv } from "../../lib/ids.ts";
 import { releaseIdOf, type Charter, type Order } from "../../trust/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/envelope.ts";
 import { msOf } from "../../trust/fields.ts";
@@ -269,7 +269,7 @@ async function order(
  */
 export async function tellFtlActive(
   operator: BucketOperator,
-  { app, env }: { readonly app: string; readonly env: string },
+  { app, env }: AppEnv,
   signal: AbortSignal,
 ): Promise<string | null> {
   const { head, entry } = await lineOf(operator, { app, env }, signal);

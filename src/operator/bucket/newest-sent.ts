@@ -3,6 +3,7 @@ import path from "node:path";
 import * as z from "zod";
 import { jsonIn } from "../../lib/json.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import type { AppEnv } from "../../lib/ids.ts";
 import type { Order } from "../../trust/documents.ts";
 import { clusterId, count } from "../../trust/fields.ts";
 import type { HeldOrder } from "../order/order.ts";
@@ -15,11 +16,6 @@ import { keptFile } from "./kept-file.ts";
  */
 const newestSchema = z.strictObject({ cluster: clusterId, epoch: count, seq: count });
 
-interface Name {
-  readonly app: string;
-  readonly env: string;
-}
-
 export async function keepNewest(operator: BucketOperator, order: Order): Promise<void> {
   const file = newestFile(operator, order);
   const { cluster, epoch, seq } = order;
@@ -28,7 +24,7 @@ export async function keepNewest(operator: BucketOperator, order: Order): Promis
 }
 
 /** The serial of the newest order of the charter's epoch that went to the bucket from here; 0: none did. */
-export async function newestSent(operator: BucketOperator, name: Name): Promise<number> {
+export async function newestSent(operator: BucketOperator, name: AppEnv): Promise<number> {
   const text = await readIfThere(newestFile(operator, name));
   const newest = newestSchema.safeParse(text === undefined ? undefined : jsonIn(text)).data;
   const { cluster, epoch } = operator.charter;
@@ -44,4 +40,4 @@ export function lostSeq(newest: number, { charter }: BucketOperator, head: HeldO
   return has < newest ? newest : null;
 }
 
-const newestFile = (operator: BucketOperator, name: Name): string => keptFile(operator, name, "in-bucket");
+const newestFile = (operator: BucketOperator, name: AppEnv): string => keptFile(operator, name, "in-bucket");

@@ -4,6 +4,7 @@ import { charterName, orderName, type OrderPlace } from "../../bucket/layout.ts"
 import { ordersOf } from "../../bucket/publish.ts";
 import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
+import type { AppEnv } from "../../lib/ids.ts";
 import { openOrder } from "../../trust/orders.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 
@@ -17,7 +18,7 @@ const LAST_SEQ = Number.MAX_SAFE_INTEGER - 2 ** 20;
 /** Removes what stands in the way of an app's next order and never was one. Leaves alone what may be one. */
 export async function removeVoidOrders(
   operator: BucketOperator,
-  { app, env }: { readonly app: string; readonly env: string },
+  { app, env }: AppEnv,
   signal: AbortSignal,
 ): Promise<void> {
   const { bucket, charter, root } = operator;

@@ -1,5 +1,5 @@
 import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease, type ReleaseId, type AppEnv } from "../../lib/ids.ts";
 import type { Order } from "../../trust/documents.ts";
 import { ask } from "../ask/ask.ts";
 import { deedOf } from "../ask/commands.ts";
@@ -80,9 +80,7 @@ async function endNow(operator: Operator, { order, present }: Draft, signal: Abo
   await ask(operator, wish, signal);
 }
 
-type Place = Pick<ReorderOptions, "app" | "env">;
-
-function notCurrent({ app, env }: Place, named: ReleaseId, current: ReleaseId): SkeinError {
+function notCurrent({ app, env }: AppEnv, named: ReleaseId, current: ReleaseId): SkeinError {
   return new SkeinError(
     "USAGE",
     `${shortRelease(app, named)} is not what runs: that is ${shortRelease(app, current)}`,
@@ -93,7 +91,7 @@ function notCurrent({ app, env }: Place, named: ReleaseId, current: ReleaseId): 
   );
 }
 
-function notRunning({ app, env }: Place, named: ReleaseId): SkeinError {
+function notRunning({ app, env }: AppEnv, named: ReleaseId): SkeinError {
   return new SkeinError("NOT_FOUND", `${shortRelease(app, named)} does not run`, {
     hint: `See what runs: skein check ${appAsTyped(app, env)}`,
     data: { app, release: named },

@@ -1,11 +1,9 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import type { AppEnv } from "../../lib/ids.ts";
 import type { Tell } from "../tell/events.ts";
 
 /** An order was made from what the hub knew then; what it would have to say now only its command can find out anew. */
-export function learnedMeanwhile(
-  { app, env }: { readonly app: string; readonly env: string },
-  cause: SkeinError,
-): SkeinError {
+export function learnedMeanwhile({ app, env }: AppEnv, cause: SkeinError): SkeinError {
   return new SkeinError(
     "HEAD_MOVED",
     `the hub was restored from a backup, and learned of newer orders of ${app}/${env} from its agents meanwhile`,

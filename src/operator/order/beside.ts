@@ -2,7 +2,7 @@ import { singleProcess } from "../../app/cannot-work.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { httpDepot } from "../../depot/http.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease, type ReleaseId, type AppEnv } from "../../lib/ids.ts";
 import type { Operator } from "../identity/operator.ts";
 import { orderFor, type Line } from "./order.ts";
 import { findRelease } from "../release/release.ts";
@@ -52,7 +52,7 @@ export async function refuseAloneBeside(
     env,
     release,
     beside,
-  }: Place & { readonly release: ReleaseId; readonly beside: readonly ReleaseId[] },
+  }: AppEnv & { readonly release: ReleaseId; readonly beside: readonly ReleaseId[] },
   signal: AbortSignal,
 ): Promise<void> {
   const [first] = beside;
@@ -68,8 +68,6 @@ export async function refuseAloneBeside(
     `Deploy it, and it takes the place of what runs: skein deploy ${appAsTyped(app, env)} ${release.slice(0, 8)}`,
   );
 }
-
-type Place = Pick<Line, "app" | "env">;
 
 const UNASKED = "Deploy it without --keep-old and without beside, or let its versions overlap.";
 

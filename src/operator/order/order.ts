@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { AppView, OrderView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import type { Digest, ReleaseId, AppEnv } from "../../lib/ids.ts";
 import {
   rosterDigest,
   rosterText,
@@ -189,10 +189,7 @@ export function draftOrder(
 export type Author = Pick<Operator, "config" | "charter" | "signer" | "clock">;
 
 /** @throws SkeinError NOT_AUTHORISED */
-export function refuseUnauthorised(
-  { charter, signer, config }: Author,
-  { app, env }: Pick<Line, "app" | "env">,
-): void {
+export function refuseUnauthorised({ charter, signer, config }: Author, { app, env }: AppEnv): void {
   if (mayDeploy(charter, signer.kid, app, env)) return;
   throw new SkeinError("NOT_AUTHORISED", `${config.name} may not deploy ${app}/${env}`, {
     hint: `Ask an admin for the scope deploy:${app}/${env}.`,
