@@ -14,7 +14,7 @@ import type { Work } from "./work.ts";
 
 const MEASURED = rsync("-az");
 const QUICK_PEERS: readonly Peer[] = [MEASURED, git, wholeArchive];
-export const PEERS: readonly Peer[] = [MEASURED, git, wholeArchive, rsync("-a"), casync, zsync, patch];
+const PEERS: readonly Peer[] = [MEASURED, git, wholeArchive, rsync("-a"), casync, zsync, patch];
 const ROUNDS = 3;
 /** Trees that take minutes: one round each. */
 const LARGE: readonly string[] = ["node", "sea", "next", "zod", "mtime", "one", "percent"];

@@ -11,7 +11,7 @@ export const roster = rosterSchema;
 /** A name of a repository: that of an app. */
 export const repoName = appName;
 
-export const wireError = z.object({
+const wireError = z.object({
   code: z.string(),
   message: z.string(),
   hint: z.string().optional(),

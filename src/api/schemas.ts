@@ -188,7 +188,7 @@ export const rolloutNode = z.object({
 });
 /** What a person may say to a rollout that goes on. */
 export type Steering = "abort" | "pause" | "resume";
-export const rolloutPhase = z.enum([
+const rolloutPhase = z.enum([
   "pending",
   "running",
   "paused",

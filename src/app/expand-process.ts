@@ -66,7 +66,7 @@ function checkCount(count: number, listen: Process["listen"], at: KeyPath, repor
   }
 }
 
-export function expandListen(
+function expandListen(
   input: ListenInput | undefined,
   at: KeyPath,
   report: Report,

@@ -42,7 +42,7 @@ export function runs(pid: number, startTime: string): boolean {
 export const isDead = ({ state, threads }: ProcessStat): boolean =>
   state === "X" || (state === "Z" && threads <= 1);
 
-export function allPids(): number[] {
+function allPids(): number[] {
   return listOr("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number);

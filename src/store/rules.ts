@@ -40,7 +40,7 @@ function refuseOverlap(op: Op, put: ReadonlySet<string>): void {
 }
 
 /** @throws SkeinError STORE_REFUSED */
-export function keyBytes(key: string): number {
+function keyBytes(key: string): number {
   const bytes = Buffer.byteLength(key);
   if (bytes === 0 || bytes > MAX_KEY_BYTES) throw refused(`a key of ${bytes} bytes`, { bytes });
   if (!key.isWellFormed() || key.includes("\0")) throw refused("a key that is not text");

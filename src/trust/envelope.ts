@@ -7,8 +7,8 @@ import { isBase64Url, keyId } from "./fields.ts";
 import { verifySignature, type PublicKey, type Signer } from "./keys.ts";
 
 /** Largest envelope, counted over the characters of its three fields. */
-export const MAX_ENVELOPE_BYTES = 1024 * 1024;
-export const MAX_SIGNATURES = 32;
+const MAX_ENVELOPE_BYTES = 1024 * 1024;
+const MAX_SIGNATURES = 32;
 /** An SSHSIG of a FIDO key has about 300 bytes. */
 const MAX_SIGNATURE_CHARS = 2048;
 

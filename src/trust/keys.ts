@@ -67,7 +67,7 @@ export function verifySignature(key: PublicKey, bytes: Uint8Array, signature: Ui
 }
 
 /** node:crypto's form of a raw 32-byte Ed25519 public key. */
-export function publicKeyObject(pub: string): KeyObject {
+function publicKeyObject(pub: string): KeyObject {
   return createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x: pub }, format: "jwk" });
 }
 
@@ -115,7 +115,7 @@ export async function generateKeyFile(file: string): Promise<LocalSigner> {
 }
 
 /** Writes `signer`'s private key as `generateKeyFile` does. */
-export async function writeKeyFile(file: string, signer: LocalSigner): Promise<void> {
+async function writeKeyFile(file: string, signer: LocalSigner): Promise<void> {
   const pem = signer.privateKey.export({ format: "pem", type: "pkcs8" });
   try {
     const handle = await fs.open(file, "wx", 0o600);

@@ -219,7 +219,7 @@ export function orderOf(held: HeldOrder): Order {
   return readUnverified(held.order, "order.1");
 }
 
-export const appKey = (app: string, env: string): string => `${app}/${env}`;
+const appKey = (app: string, env: string): string => `${app}/${env}`;
 
 export function appStateOf(state: NodeState, app: string, env: string): AppState {
   const key = appKey(app, env);

@@ -50,7 +50,7 @@ export async function receiptOf(
 }
 
 /** The form of text that documents take: no control characters, bounded; its end is what tells most. */
-export function oneLine(text: string): string {
+function oneLine(text: string): string {
   const clean = asText(text, Infinity).trim();
   if (clean.length <= MESSAGE_CHARS) return clean;
   const head = clean.slice(0, 200);

@@ -170,11 +170,7 @@ export function versionOf(loaded: LoadedRelease): string {
   return loaded.document.commit ?? loaded.id;
 }
 
-export function toolsOf({
-  context,
-  record,
-  signal,
-}: Pick<StepInput, "context" | "record" | "signal">): HookTools {
+function toolsOf({ context, record, signal }: Pick<StepInput, "context" | "record" | "signal">): HookTools {
   return { clock: context.clock, signal, log: context.logOf(record.app), groups: context.groups };
 }
 

@@ -45,7 +45,7 @@ export async function writeHold(file: string, hold: Hold | null): Promise<void> 
 }
 
 /** What stands in a record in an order's place. */
-export function holdDigest({ release, at }: Asked): Digest {
+function holdDigest({ release, at }: Asked): Digest {
   return digestOf(`hold ${release} ${at}`);
 }
 

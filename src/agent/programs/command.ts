@@ -45,7 +45,7 @@ const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 /** Skein's own Node comes last: it serves apps where the machine has none, and never shadows theirs. */
 export const SANE_PATH = `${SYSTEM_PATH}:${path.dirname(process.execPath)}`;
 
-export const TAIL_LINES = 20;
+const TAIL_LINES = 20;
 const LINE_CHARS = 4096;
 const LINES_KEPT = 10_000;
 const PIPE_GRACE_MS = 500;

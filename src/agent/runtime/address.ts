@@ -13,7 +13,7 @@ export interface SocketAddress {
 }
 
 /** `host:port` with IPv6 in brackets, or the path. */
-export function addressText(address: Pick<SocketAddress, "host" | "port" | "path">): string {
+function addressText(address: Pick<SocketAddress, "host" | "port" | "path">): string {
   if (address.path !== null) return address.path;
   return `${net.isIPv6(address.host) ? `[${address.host}]` : address.host}:${address.port}`;
 }

@@ -4,7 +4,7 @@ import { type ReleasePlan, type ProcessPlan, instanceName } from "./plan.ts";
 import type { SocketAddress } from "./address.ts";
 
 /** The part of an instance's environment that is the same for hooks and checks of its release. */
-export function releaseEnvironment(plan: ReleasePlan, node: string): Record<string, string> {
+function releaseEnvironment(plan: ReleasePlan, node: string): Record<string, string> {
   return {
     PATH: SANE_PATH,
     LANG: "C.UTF-8",

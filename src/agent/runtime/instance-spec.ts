@@ -84,7 +84,7 @@ export function privateSocket(key: string, name: string, listen: Listen, place: 
   };
 }
 
-export function privateHost(bind: string): string {
+function privateHost(bind: string): string {
   return bind.startsWith("127.") || bind === "::1" ? bind : "127.0.0.1";
 }
 

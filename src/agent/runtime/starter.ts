@@ -88,7 +88,7 @@ export async function startInstance(link: KeeperLink, place: Place, request: Sta
   return { key, request, style, pid: view.pid, env: spec.env, log, addresses, inodes };
 }
 
-export function isHeld(listen: Listen, style: Style): boolean {
+function isHeld(listen: Listen, style: Style): boolean {
   if (style === "own" || style === "gap" || listen.handover === "port") return false;
   return listen.port !== null || listen.path !== null;
 }

@@ -53,7 +53,7 @@ export function textIn(element: Element, name: string): string {
   return childIn(element, name)?.text.trim() ?? "";
 }
 
-export function childIn(element: Element, name: string): Element | undefined {
+function childIn(element: Element, name: string): Element | undefined {
   return element.children.find((child) => child.name === name);
 }
 

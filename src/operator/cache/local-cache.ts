@@ -196,7 +196,7 @@ async function rowsOf(cache: BlobCache, tree: PublishedTree, signal: AbortSignal
   return (await loadTree(new Fetcher([cacheDepot(cache)], signal), tree)).rows;
 }
 
-export function difference(cached: readonly Row[], here: readonly Row[]): CacheDifference {
+function difference(cached: readonly Row[], here: readonly Row[]): CacheDifference {
   const before = new Map(cached.map((row) => [row.path, encodeRow(row)]));
   const after = new Map(here.map((row) => [row.path, encodeRow(row)]));
   return {

@@ -150,7 +150,7 @@ async function firstCharter(options: InitOptions, signer: Signer): Promise<Envel
   return await seal("charter.1", charter, [signer]);
 }
 
-export function hubsOf(hubs: readonly HubAddress[]): Charter["hubs"] {
+function hubsOf(hubs: readonly HubAddress[]): Charter["hubs"] {
   const listed: Record<Digest, string[]> = {};
   for (const { spki, address } of hubs) {
     const key = spkiDigest.parse(spki);

@@ -82,11 +82,7 @@ async function repositoryAbove(dir: string): Promise<string | undefined> {
 }
 
 /** The full commit that a revision (hash, branch, tag, `HEAD~1`) names here, or undefined. */
-export async function commitOf(
-  repo: string,
-  revision: string,
-  signal: AbortSignal,
-): Promise<string | undefined> {
+async function commitOf(repo: string, revision: string, signal: AbortSignal): Promise<string | undefined> {
   if (revision.startsWith("-")) return undefined;
   const found = await git(repo, ["rev-parse", "--verify", "--quiet", `${revision}^{commit}`], signal).catch(
     (err: unknown) => quiet(err, signal),

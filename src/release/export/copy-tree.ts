@@ -43,7 +43,7 @@ export async function copyTree(options: CopyOptions): Promise<Copied> {
 }
 
 /** As `copyTree`, without tables and index: nobody would find what is copied. */
-export async function copyChunks({ tree, from, to, known, signal }: CopyOptions): Promise<Copied> {
+async function copyChunks({ tree, from, to, known, signal }: CopyOptions): Promise<Copied> {
   const loaded = await loadTree(new Fetcher([from], signal), tree);
   const writer = new PackWriter(to, known, "hard");
   const flushFull = async (): Promise<void> => {

@@ -57,7 +57,7 @@ export function releaseIn(name: string): ReleaseId | undefined {
   return isReleaseId(id) ? id : undefined;
 }
 
-export async function writeRecord(revs: string, record: RecordContent): Promise<void> {
+async function writeRecord(revs: string, record: RecordContent): Promise<void> {
   await writeFileAtomic(recordFile(revs, record.release), encodeRecord(record));
 }
 

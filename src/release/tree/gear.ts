@@ -7,7 +7,7 @@ import { hash } from "node:crypto";
  */
 export const CUTTER = "gear64k-1";
 export const MIN_CHUNK = 16 * 1024;
-export const AVERAGE_CHUNK = 64 * 1024;
+const AVERAGE_CHUNK = 64 * 1024;
 export const MAX_CHUNK = 256 * 1024;
 
 /** Before the average length a cut needs 18 zero bits, after it 14: lengths gather around the average. */
