@@ -76,6 +76,7 @@ const WITHIN: Readonly<Record<string, readonly string[]>> = {
     "subscriber",
     "commands",
     "reporting",
+    "health",
     "attempt",
     "installs",
     "registry",

@@ -23,7 +23,7 @@ import { takeIn } from "./node/intake.ts";
 import { forgetJoining } from "./node/join.ts";
 import { openKept, type KeptDocuments } from "./node/kept.ts";
 import { forgetUnnamed } from "./installs/named-documents.ts";
-import { watchHealth } from "./reporting/live.ts";
+import { watchHealth } from "./health/live.ts";
 import { Replaced } from "./attempt/unwell.ts";
 import { lockHome } from "./node/lock.ts";
 import { nodeKeys, type NodeKeys } from "./node/node-keys.ts";

@@ -24,7 +24,7 @@ import type { InstanceRow } from "../runtime/view.ts";
 import { MOST_COMMANDS, type Source } from "../source/source.ts";
 import { stage } from "./stage.ts";
 import { until } from "../../lib/until.ts";
-import { verifyServing, versionSaid } from "../attempt/verify.ts";
+import { verifyServing, versionSaid } from "../health/verify.ts";
 
 /** Leaves room for the command's own way within the second that `stop --now` promises. */
 const STOP_NOW_MS = 700;

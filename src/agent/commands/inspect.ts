@@ -4,7 +4,7 @@ import type { Command } from "../../trust/documents.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import type { Line } from "./command-lines.ts";
 import { readCurrent } from "../installs/folders.ts";
-import { failingOf } from "../reporting/health.ts";
+import { failingOf } from "../health/health.ts";
 import type { AppRecord } from "../plan/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { lacking, surplus, type Lack } from "../runtime/shape.ts";

@@ -4,7 +4,7 @@ import type { AppContext } from "../attempt/app-context.ts";
 import { comesTrue } from "./comes-true.ts";
 import { linesOf, type Line } from "./command-lines.ts";
 import { readCurrent } from "../installs/folders.ts";
-import { ailingOf, failingOf, type Failing } from "../reporting/health.ts";
+import { ailingOf, failingOf, type Failing } from "../health/health.ts";
 import { NAMED, shapeOf, type Missing } from "./inspect.ts";
 import type { AppRecord } from "../plan/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";

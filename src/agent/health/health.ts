@@ -10,7 +10,7 @@ import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 import { wantedOf } from "../attempt/upkeep.ts";
-import { verifyServing } from "../attempt/verify.ts";
+import { verifyServing } from "./verify.ts";
 
 /** An instance that serves, as it seems, and fails its check. */
 export interface Ailing {

@@ -1,9 +1,9 @@
 import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { AppContext } from "./app-context.ts";
+import type { AppContext } from "../attempt/app-context.ts";
 import { runVerify, runVersion } from "../programs/hooks.ts";
 import type { AppRecord } from "../plan/records.ts";
-import { versionOf } from "./steps.ts";
+import { versionOf } from "../attempt/steps.ts";
 
 /** What a release says that its version is: what its `version` prints, else its commit or id. */
 export async function versionSaid(
