@@ -9,7 +9,7 @@ import { freePort } from "../src/lib/free-port.fixture.ts";
 import { DEFAULTS } from "../src/app/defaults.ts";
 import type { Handover, Process } from "../src/app/manifest.ts";
 import type { LoadOptions, LoadResult } from "../src/agent/runtime/load.fixture.ts";
-import type { ReleasePlan } from "../src/agent/runtime/plan.ts";
+import type { ReleasePlan } from "../src/agent/runtime/release-plan.ts";
 import { AppRuntime } from "../src/agent/runtime/runtime.ts";
 import { digestOf } from "../src/lib/ids.ts";
 import { silentLog } from "../src/lib/log.ts";

@@ -30,7 +30,7 @@ import { nodeKeys, type NodeKeys } from "./node/node-keys.ts";
 import type { NodeStore } from "./node/node-store.ts";
 import { knownBefore, Neighbours } from "./registry/neighbours.ts";
 import { makeNodeFolders, openNode, type OpenNodeOptions } from "./node/open-node.ts";
-import { openOutbox } from "./attempt/receipts.ts";
+import { openOutbox } from "./attempt/outbox.ts";
 import { openRemembered, type Remembered } from "./node/remembered.ts";
 import { openRecords } from "./plan/records.ts";
 import { openRegistryHost, type RegistryHost } from "./registry/registry-host.ts";

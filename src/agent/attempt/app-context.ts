@@ -10,7 +10,7 @@ import type { Hold } from "../plan/hold.ts";
 import type { Instances } from "./instances.ts";
 import type { Neighbours } from "../registry/neighbours.ts";
 import type { NodeStore } from "../node/node-store.ts";
-import type { Outbox } from "./receipts.ts";
+import type { Outbox } from "./outbox.ts";
 import type { Records } from "../plan/records.ts";
 import type { StepName } from "../plan/plan.ts";
 

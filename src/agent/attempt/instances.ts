@@ -1,7 +1,7 @@
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { Addresses } from "../programs/hooks.ts";
 import { addressVariables } from "../runtime/address.ts";
-import { sameRun, type ReleasePlan, type RunRef } from "../runtime/plan.ts";
+import { sameRun, type ReleasePlan, type RunRef } from "../runtime/release-plan.ts";
 import type { AppRuntime, Outcome } from "../runtime/runtime.ts";
 import { lacking, surplus } from "../runtime/shape.ts";
 import type { Warning } from "../runtime/warning.ts";

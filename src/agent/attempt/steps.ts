@@ -9,7 +9,7 @@ import { runHook, runVerify, type Addresses, type HookTools, type HookWord } fro
 import type { Change, Run } from "./instances.ts";
 import { oldServes, sparesTableOnly, type Attempt, type StepName } from "../plan/plan.ts";
 import type { LoadedRelease } from "../installs/releases.ts";
-import type { ReleasePlan } from "../runtime/plan.ts";
+import type { ReleasePlan } from "../runtime/release-plan.ts";
 import type { AppRecord } from "../plan/records.ts";
 import { generationOf } from "./upkeep.ts";
 

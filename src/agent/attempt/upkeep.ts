@@ -5,7 +5,7 @@ import { readCurrent } from "../installs/folders.ts";
 import { ownData } from "../installs/own-data.ts";
 import type { Run } from "./instances.ts";
 import type { Actual, Goal } from "../plan/plan.ts";
-import type { ReleasePlan } from "../runtime/plan.ts";
+import type { ReleasePlan } from "../runtime/release-plan.ts";
 import type { AppRecord } from "../plan/records.ts";
 
 /** What is on this node of an app now. An attempt goes on by what is written of it: while it does, nobody looks round. */

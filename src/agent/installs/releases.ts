@@ -40,7 +40,7 @@ import type { KeptDocuments } from "../node/kept.ts";
 import { withRoom } from "./make-room.ts";
 import type { Caller } from "../registry/registry.ts";
 import { ReleaseLanes } from "./release-lanes.ts";
-import type { ReleasePlan } from "../runtime/plan.ts";
+import type { ReleasePlan } from "../runtime/release-plan.ts";
 import type { Spares } from "./spares.ts";
 import { tellStuck } from "./tell-stuck.ts";
 import { acceptedRelease, type WantedRelease } from "./accepted-release.ts";

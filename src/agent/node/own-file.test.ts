@@ -10,7 +10,7 @@ import { digestOf, type ReleaseId } from "../../lib/ids.ts";
 import { jsonLog, silentLog } from "../../lib/log.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { newRecord, openRecords } from "../plan/records.ts";
-import { openOutbox } from "../attempt/receipts.ts";
+import { openOutbox } from "../attempt/outbox.ts";
 import { begunCommands } from "../commands/begun.ts";
 import { openStaged } from "../installs/staged.ts";
 import { openCapabilities } from "../registry/capabilities.ts";

@@ -1,7 +1,7 @@
 import { closeUnused, stop } from "./clearing.ts";
 import type { Place } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { instanceKey } from "./plan.ts";
+import { instanceKey } from "./release-plan.ts";
 import { InstanceWatch, untilTaken } from "./readiness.ts";
 import { startInstance, type StartRequest, type Started } from "./starter.ts";
 import { isLive, readStock, type Held, type Stock } from "./stock.ts";

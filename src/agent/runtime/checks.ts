@@ -8,7 +8,7 @@ import { afterRunningMs } from "../../lib/own-time.ts";
 import { formatDuration } from "../../lib/units.ts";
 import { runCommand, describeEnd } from "../programs/command.ts";
 import type { SocketAddress } from "./address.ts";
-import { argvOf, type ReleasePlan } from "./plan.ts";
+import { argvOf, type ReleasePlan } from "./release-plan.ts";
 
 const ANSWER_MS = 5000;
 const NO_ANSWER = `no answer within ${formatDuration(ANSWER_MS)}`;

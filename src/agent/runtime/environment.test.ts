@@ -5,7 +5,7 @@ import test from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { isNodeCommand } from "./style.ts";
-import { startOrder } from "./plan.ts";
+import { startOrder } from "./release-plan.ts";
 import { bench, deploy, get, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 

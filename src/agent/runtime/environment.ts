@@ -1,6 +1,6 @@
 import { SANE_PATH } from "../programs/command.ts";
 import { variableName } from "../../app/socket-variables.ts";
-import { type ReleasePlan, type ProcessPlan, instanceName } from "./plan.ts";
+import { type ReleasePlan, type ProcessPlan, instanceName } from "./release-plan.ts";
 import type { SocketAddress } from "./address.ts";
 
 /** The part of an instance's environment that is the same for hooks and checks of its release. */

@@ -4,7 +4,7 @@ import type { Listen } from "../../app/manifest.ts";
 import type { InstanceSpec, SocketSpec } from "../../keeper/protocol.ts";
 import { transportOf, type SocketAddress } from "./address.ts";
 import { instanceEnvironment } from "./environment.ts";
-import { argvOf, instanceKey, instanceName, type ProcessPlan, type ReleasePlan } from "./plan.ts";
+import { argvOf, instanceKey, instanceName, type ProcessPlan, type ReleasePlan } from "./release-plan.ts";
 import type { Style } from "./style.ts";
 
 const LOG_BYTES = 10 * 2 ** 20;

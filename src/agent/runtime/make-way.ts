@@ -5,7 +5,7 @@ import { transportOf } from "./address.ts";
 import { stopAll, type Cleared } from "./clearing.ts";
 import { publicSocket, type Place } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { sameRun, type ProcessPlan, type ReleasePlan, type RunRef } from "./plan.ts";
+import { sameRun, type ProcessPlan, type ReleasePlan, type RunRef } from "./release-plan.ts";
 import { isLive, type Held, type Stock } from "./stock.ts";
 import { styleOf, type Style } from "./style.ts";
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { Load } from "./load.fixture.ts";
-import type { ReleasePlan } from "./plan.ts";
+import type { ReleasePlan } from "./release-plan.ts";
 import {
   bench,
   type Bench,

@@ -9,7 +9,7 @@ import { addressVariables } from "./address.ts";
 import { runCheck } from "./checks.ts";
 import { listensOn } from "./listening.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { argvOf, instanceName } from "./plan.ts";
+import { argvOf, instanceName } from "./release-plan.ts";
 import type { Started } from "./starter.ts";
 import { unstartable } from "./unstartable.ts";
 import { waitingOn } from "./waiting.ts";

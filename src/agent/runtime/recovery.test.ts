@@ -6,7 +6,7 @@ import { freePort } from "../../lib/free-port.fixture.ts";
 import { startKeeper } from "../../keeper/client.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { Load } from "./load.fixture.ts";
-import type { ReleasePlan } from "./plan.ts";
+import type { ReleasePlan } from "./release-plan.ts";
 import {
   bench,
   deploy,

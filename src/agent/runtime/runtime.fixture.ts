@@ -10,7 +10,7 @@ import { KeeperClient } from "../../keeper/client.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { statOf } from "../../keeper/proc.ts";
 import { silentLog } from "../../lib/log.ts";
-import type { ProcessPlan, ReleasePlan } from "./plan.ts";
+import type { ProcessPlan, ReleasePlan } from "./release-plan.ts";
 import { AppRuntime } from "./runtime.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";

@@ -4,7 +4,7 @@ import path from "node:path";
 import test from "node:test";
 import { eventually } from "../../lib/eventually.fixture.ts";
 import { freePort } from "../../lib/free-port.fixture.ts";
-import type { ProcessPlan } from "./plan.ts";
+import type { ProcessPlan } from "./release-plan.ts";
 import { bench, deploy, get, listenAt, plainNode, processPlan, releasePlan } from "./runtime.fixture.ts";
 
 test("a plain Node app is judged privately, attached, and replaced by the next version", async (t) => {

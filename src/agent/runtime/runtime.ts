@@ -19,7 +19,7 @@ import {
   type ProcessPlan,
   type ReleasePlan,
   type RunRef,
-} from "./plan.ts";
+} from "./release-plan.ts";
 import { placePreload } from "./preload.ts";
 import { endedInUse, InstanceWatch, untilReady, type Watched } from "./readiness.ts";
 import { startInstance, type Started } from "./starter.ts";

@@ -1,4 +1,4 @@
-import { instanceName, type ProcessPlan } from "./plan.ts";
+import { instanceName, type ProcessPlan } from "./release-plan.ts";
 import type { InstanceRow } from "./view.ts";
 
 /** Processes of a release, as this node is to run them. */

@@ -15,7 +15,7 @@ import {
   type SpecInput,
 } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { instanceKey, instanceName, type ProcessPlan, type ReleasePlan } from "./plan.ts";
+import { instanceKey, instanceName, type ProcessPlan, type ReleasePlan } from "./release-plan.ts";
 import { styleOf, type Style } from "./style.ts";
 
 /** What an instance is started with. */

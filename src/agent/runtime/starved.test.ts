@@ -19,7 +19,7 @@ import {
   releasePlan,
   type Bench,
 } from "./runtime.fixture.ts";
-import type { ReleasePlan } from "./plan.ts";
+import type { ReleasePlan } from "./release-plan.ts";
 
 const WINDOW_MS = 300;
 const REQUEST = "GET / HTTP/1.1\r\nHost: starved\r\n\r\n";

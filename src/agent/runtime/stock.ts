@@ -1,7 +1,7 @@
 import type { InstanceView, SocketView } from "../../keeper/protocol.ts";
 import { type InstanceMeta, metaOfSpec } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { sameRun, type RunRef } from "./plan.ts";
+import { sameRun, type RunRef } from "./release-plan.ts";
 
 /** An instance as the keeper has it, with what the runtime noted on it. */
 export interface Held {

@@ -3,7 +3,7 @@ import path from "node:path";
 import type { Command, Listen } from "../../app/manifest.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { isNodeExecutable } from "./node-executable.ts";
-import type { ProcessPlan } from "./plan.ts";
+import type { ProcessPlan } from "./release-plan.ts";
 
 /**
  * How a process's sockets change hands.

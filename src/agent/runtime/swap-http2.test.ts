@@ -8,7 +8,7 @@ import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { selfSignedCertificate } from "../../trust/x509.ts";
 import { bench, deploy, listenAt, processPlan, releasePlan, type Bench } from "./runtime.fixture.ts";
-import type { ReleasePlan } from "./plan.ts";
+import type { ReleasePlan } from "./release-plan.ts";
 
 const SWAPS = 3;
 /** Each answer takes that long, in ms: there are always streams that a hand-over finds open. */

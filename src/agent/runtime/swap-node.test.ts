@@ -15,7 +15,7 @@ import {
 } from "./runtime.fixture.ts";
 import { selfSignedCertificate } from "../../trust/x509.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";
-import type { ProcessPlan, ReleasePlan } from "./plan.ts";
+import type { ProcessPlan, ReleasePlan } from "./release-plan.ts";
 
 const nodeSwap =
   (

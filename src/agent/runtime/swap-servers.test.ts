@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
-import type { ProcessPlan } from "./plan.ts";
+import type { ProcessPlan } from "./release-plan.ts";
 import { bench, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";
 

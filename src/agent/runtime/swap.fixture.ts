@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { Load, type LoadOptions } from "./load.fixture.ts";
-import type { ReleasePlan } from "./plan.ts";
+import type { ReleasePlan } from "./release-plan.ts";
 import { deploy, type Bench } from "./runtime.fixture.ts";
 
 const SWAPS = 2;

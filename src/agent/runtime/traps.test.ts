@@ -12,7 +12,7 @@ import { eventually } from "../../lib/eventually.fixture.ts";
 import { groupMembers, statOf } from "../../keeper/proc.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { programFile } from "../../lib/program.ts";
-import type { ProcessPlan } from "./plan.ts";
+import type { ProcessPlan } from "./release-plan.ts";
 import {
   bench,
   deploy,

@@ -1,7 +1,7 @@
 import type { ExitView, InstanceState } from "../../keeper/protocol.ts";
 import type { Protocol } from "../../app/manifest.ts";
 import type { SocketAddress } from "./address.ts";
-import { instanceName } from "./plan.ts";
+import { instanceName } from "./release-plan.ts";
 import { isTableOnly, type Held, type Stock } from "./stock.ts";
 
 /** `judging` (no client sees it), `serving`, `draining`, `waiting` (crashed, restart due), `stopped`, `failed`. */

@@ -1,4 +1,4 @@
-import type { Outbox } from "../attempt/receipts.ts";
+import type { Outbox } from "../attempt/outbox.ts";
 import type { Pace } from "../plan/goal.ts";
 import type { Change, Instances } from "../attempt/instances.ts";
 

@@ -7,7 +7,7 @@ import { DryRun, DryRunEnd, type Doer } from "../../operator/tell/dry-run.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
 import { appNamed, durationFlag, envNamed } from "./grammar.ts";
 import { first } from "./has-bucket.ts";
-import { refuseIgnored } from "./wish.ts";
+import { refuseIgnored } from "./ignored-flags.ts";
 import { columns, processIo, type Io } from "../terminal/io.ts";
 
 /** The flags that every command takes; `SKEIN_*` variables mirror them. */

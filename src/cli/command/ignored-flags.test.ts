@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cliProgram } from "../cli-program.ts";
 import { everyCommand } from "./every-command.ts";
-import { refuseIgnored } from "./wish.ts";
+import { refuseIgnored } from "./ignored-flags.ts";
 
 /** What was typed to reach each verb. */
 function verbs(): string[] {

@@ -7,7 +7,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import { silentLog } from "../../lib/log.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/envelope.ts";
-import { openOutbox } from "./receipts.ts";
+import { openOutbox } from "./outbox.ts";
 
 const receipt = (text: string): Envelope =>
   parseEnvelope({ t: "receipt.1", p: Buffer.from(text).toString("base64url"), s: [] });
