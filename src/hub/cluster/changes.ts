@@ -28,10 +28,9 @@ export class Changes {
     this.#core = core;
     this.#charters = charters;
     this.#nodes = nodes;
-    const stop = core.mirror.onChange((changed) => {
+    core.mirror.onChange((changed) => {
       if (changed.some(isChange)) this.#all = undefined;
     });
-    core.signal.addEventListener("abort", stop, { once: true });
   }
 
   /** Of the newest change; 0: there is none. */

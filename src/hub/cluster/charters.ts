@@ -23,10 +23,9 @@ export class Charters {
   constructor(core: Core, expected?: Digest) {
     this.#core = core;
     this.#expected = expected;
-    const stop = core.mirror.onChange((changed) => {
+    core.mirror.onChange((changed) => {
       if (changed.some((key) => key.startsWith(keys.charters))) this.#chain = undefined;
     });
-    core.signal.addEventListener("abort", stop, { once: true });
   }
 
   /**

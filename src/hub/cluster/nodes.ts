@@ -48,8 +48,7 @@ export class Nodes {
   constructor(core: Core, charters: Charters) {
     this.#core = core;
     this.#charters = charters;
-    const stop = core.mirror.onChange((changed) => this.#forget(changed));
-    core.signal.addEventListener("abort", stop, { once: true });
+    core.mirror.onChange((changed) => this.#forget(changed));
   }
 
   /** A member's verified identity; undefined for strangers and for those that were revoked. */

@@ -70,10 +70,9 @@ export class Presence {
     this.#core = core;
     this.#nodes = nodes;
     this.#unseen = new Unseen(core);
-    const stop = core.mirror.onChange((changed) => {
+    core.mirror.onChange((changed) => {
       for (const key of changed) if (key.endsWith("/view")) this.#views.delete(key.split("/")[2] ?? "");
     });
-    core.signal.addEventListener("abort", stop, { once: true });
     // Those who were there when the hub stopped have the usual time to call again.
     for (const node of nodes.all()) {
       const view = this.#view(node);

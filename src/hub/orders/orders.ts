@@ -39,8 +39,7 @@ export class Orders {
     this.#core = core;
     this.#charters = charters;
     this.#releases = releases;
-    const stop = core.mirror.onChange((changed) => this.#forget(changed));
-    core.signal.addEventListener("abort", stop, { once: true });
+    core.mirror.onChange((changed) => this.#forget(changed));
   }
 
   /** Every app and environment that ever had an order. */

@@ -50,6 +50,7 @@ export class Mirror {
   /** Reads the store, then follows it until `signal` aborts. `failed` hears of the end of that, if it is not asked for. */
   static async follow(store: Store, signal: AbortSignal, failed: (err: unknown) => void): Promise<Mirror> {
     const mirror = new Mirror(store);
+    signal.addEventListener("abort", () => mirror.#listeners.clear(), { once: true });
     await mirror.#load();
     const run = mirror.#run(signal).catch(failed);
     void run.finally(() => mirror.#end());
@@ -93,7 +94,7 @@ export class Mirror {
     await new Promise<void>((resolve, reject) => this.#waiting.push({ revision, resolve, reject }));
   }
 
-  /** Told the keys of every revision after the picture has them; returns how to stop. */
+  /** Told the keys of every revision after the picture has them, until the mirror ends; returns how to stop before. */
   onChange(listener: Listener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -36,10 +36,9 @@ export class PortTable {
     this.#nodes = nodes;
     this.#presence = presence;
     this.#orders = orders;
-    const stop = core.mirror.onChange((changed) => {
+    core.mirror.onChange((changed) => {
       if (changed.some((key) => key.startsWith(keys.charters))) this.#endStrangers();
     });
-    core.signal.addEventListener("abort", stop, { once: true });
   }
 
   /**

@@ -71,8 +71,7 @@ export class WantedDesk {
   constructor(parts: WantedParts) {
     this.#parts = parts;
     this.#contents = new Contents(parts.orders);
-    const stop = parts.core.mirror.onChange((changed) => this.#wakeFor(changed));
-    parts.core.signal.addEventListener("abort", stop, { once: true });
+    parts.core.mirror.onChange((changed) => this.#wakeFor(changed));
   }
 
   /** The answer, once it differs from `etag` or `waitMs` are over. @returns undefined when it does not differ */
