@@ -9,6 +9,7 @@ import { timeOf } from "../../trust/fields.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { answer, webApp, world, type Ordered, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";
+import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 import { Load } from "../runtime/load.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
@@ -31,7 +32,7 @@ processes:
     count: 2
     listen: ${port}
     health: /up
-    drain: { window: 50ms, within: 2s }
+    drain: { window: 1s, within: 20s }
 verify: sh smoke.sh
 `,
     "web.js": `let well = true; require("node:http").createServer((q, r) => {
@@ -61,7 +62,7 @@ function damage(file: string): void {
 }
 
 function callsTo(port: number, t: TestContext): Load {
-  using calls = new Load({ port, perSec: 200, mode: "one" });
+  const calls = new Load({ port, perSec: 50, mode: "one", timeoutMs: PATIENCE_MS });
   atEnd(t, async () => await calls.end());
   return calls;
 }
