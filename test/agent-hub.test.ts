@@ -77,7 +77,7 @@ async function present(hub: TestHub, name: string): Promise<KeyId> {
 async function deploy(hub: TestHub, home: string, port: number, seq: number): Promise<Order["release"]> {
   const { cluster, client } = hub;
   const dir = writeTree(path.join(home, `src-${seq}`), {
-    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }\n`,
+    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 20s } } }\n`,
     "web.js": `require("node:http").createServer((q, r) => r.end("v${seq}")).listen(process.env.PORT, process.env.HOST);`,
   });
   const depot = directoryDepot(path.join(hub.home, "lib/depot"));

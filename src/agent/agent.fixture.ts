@@ -344,7 +344,7 @@ export async function ended(child: ChildProcess): Promise<{ code: number | null;
 /** A small Node app on a fixed port that says which version answers. */
 export function webApp(port: number, version: string, extra: Tree = {}): Tree {
   return {
-    "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    health: /up\n    drain: { window: 100ms, within: 2s }\n`,
+    "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    health: /up\n    drain: { window: 100ms, within: 20s }\n`,
     "web.js": `require("node:http").createServer((q, r) => r.end(q.url === "/up" ? "ok" : ${JSON.stringify(version)})).listen(process.env.PORT, process.env.HOST);`,
     ...extra,
   };

@@ -13,11 +13,12 @@ import { answer, ended, settleOf, webApp, world, type World } from "./agent.fixt
 import { endKeeper } from "./runtime/runtime.fixture.ts";
 import { KeeperClient } from "../keeper/client.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
+import { watchful, WINDOW_MS } from "./watchful.fixture.ts";
 
 /** Quick to judge: ready when it waits on its socket. */
 const quick = (port: number, version: string, extra = ""): Record<string, string> => ({
   ...(webApp(port, version) as Record<string, string>),
-  "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    drain: { window: 50ms, within: 1s }\n${extra}`,
+  "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    drain: { window: ${WINDOW_MS}ms, within: 20s }\n${extra}`,
 });
 
 async function started(t: TestContext): Promise<{ w: World; port: number }> {
@@ -26,30 +27,15 @@ async function started(t: TestContext): Promise<{ w: World; port: number }> {
   return { w, port: await freePort() };
 }
 
-/** Asks without pause until `stop` is called; gives every answer that was not one of `good`. */
+/** Asks without pause until `stop` is called; gives every answer that was lost or not one of `good`. */
 function load(
   t: TestContext,
   port: number,
   good: readonly string[],
-): () => Promise<{ asked: number; bad: string[] }> {
-  const over = new AbortController();
-  atEnd(t, () => {
-    over.abort();
-  });
-  let asked = 0;
-  const bad: string[] = [];
-  const work = (async () => {
-    while (!over.signal.aborted) {
-      asked += 1;
-      const text = await answer(port).catch((err: unknown) => String(err));
-      if (!good.includes(text)) bad.push(text);
-    }
-  })();
-  return async () => {
-    over.abort();
-    await work;
-    return { asked, bad };
-  };
+): () => Promise<{ asked: number; bad: readonly string[] }> {
+  const asking = watchful(port, new Set(good), 0);
+  atEnd(t, async () => await asking.end());
+  return async () => ({ asked: await asking.end(), bad: asking.bad });
 }
 
 test("a first order is fetched, judged, attached and answered with a receipt", async (t) => {
@@ -177,12 +163,14 @@ for (const hook of ["pre-jump", "un-jump"]) {
   test(`a ${hook} that hangs when its order is taken back is waited for; killed by hand, it lets the node go back`, async (t) => {
     const w = await world(t);
     const port = await freePort();
-    let asked = 0;
+    let [isTold, isHeard] = [false, false];
     await w.agent({
       source: (folder) => ({
         wanted: async (...args) => {
-          asked += 1;
-          return await folder.wanted(...args);
+          isHeard ||= isTold; // who asks again has taken in what it was told
+          const wanted = await folder.wanted(...args);
+          isTold ||= Object.values(wanted?.apps[0]?.gates ?? {}).includes("undo");
+          return wanted;
         },
       }),
     });
@@ -200,9 +188,8 @@ for (const hook of ["pre-jump", "un-jump"]) {
     );
     const data = (name: string): string => path.join(w.paths.lib, "apps/shop/data", name);
     const pid = await eventually("its pid", () => fs.existsSync(data("pid")) && readPid(data("pid")));
-    const before = asked;
     w.offer({ gates: { [two.digest]: "undo" } });
-    await eventually("the agent has heard it", () => asked > before);
+    await eventually("the agent has heard it", () => isHeard);
     process.kill(pid, "SIGKILL");
     const { verdict, code } = await w.receipt(two.digest);
     assert.deepEqual([verdict, code], ["undone", "UNDONE_BY_HUB"]);
@@ -333,7 +320,7 @@ test("a release kept beside goes on answering on its own port until it is retire
   const tree = (version: string): Record<string, string> => ({
     ...quick(0, version),
     "skein.yaml":
-      "app: shop\nprocesses: { web: { run: node web.js, listen: { http: { port: auto } }, drain: { window: 50ms, within: 1s } } }\n",
+      "app: shop\nprocesses: { web: { run: node web.js, listen: { http: { port: auto } }, drain: { window: 50ms, within: 20s } } }\n",
   });
   const one = await w.deploy(tree("one"));
   await w.receipt(one.digest);
@@ -354,7 +341,7 @@ test("a release kept beside goes on answering on its own port until it is retire
 test("instances find each other in the registry, and a dead one leaves it before its entry runs out (long)", async (t) => {
   const { w, port } = await started(t);
   const tree = {
-    "skein.yaml": `app: shop\nprocesses:\n  web: { run: node web.js, listen: ${port}, after: [say], drain: { window: 50ms, within: 1s } }\n  say: { run: node say.js, listen: { say: { port: auto } }, restart: { backoff: 5s..5s } }\n`,
+    "skein.yaml": `app: shop\nprocesses:\n  web: { run: node web.js, listen: ${port}, after: [say], drain: { window: ${WINDOW_MS}ms, within: 20s } }\n  say: { run: node say.js, listen: { say: { port: auto } }, restart: { backoff: 60s..60s } }\n`,
     "web.js": `const http = require("node:http");
       http.createServer(async (q, r) => {
         if (q.url === "/table") return r.end(await (await fetch(process.env.SKEIN_REGISTRY + "/services/say")).text());
@@ -365,8 +352,11 @@ test("instances find each other in the registry, and a dead one leaves it before
   };
   await w.receipt((await w.deploy(tree)).digest);
   assert.equal(await answer(port), "HUG");
-  const say = w.report()?.instances.find(({ process: name }) => name === "say");
-  process.kill(say?.pid ?? 0, "SIGKILL");
+  const pid = await eventually(
+    "say in a report",
+    () => w.report()?.instances.find(({ process: name }) => name === "say")?.pid,
+  );
+  process.kill(pid, "SIGKILL");
   const killed = performance.now();
   const table = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${port}/table`)).text();
   await eventually("an empty table", async () => (await table()).trim() === "[]");
@@ -553,7 +543,7 @@ test("an instance that fails its live checks is replaced (long)", async (t) => {
   const { w, port } = await started(t);
   const tree = {
     ...quick(port, "x", ""),
-    "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    drain: { window: 50ms, within: 1s }\n    health: { live: { http: /live, every: 200ms, fails: 2 } }\n`,
+    "skein.yaml": `app: shop\nprocesses:\n  web:\n    run: node web.js\n    listen: ${port}\n    drain: { window: ${WINDOW_MS}ms, within: 20s }\n    health: { live: { http: /live, every: 200ms, fails: 2 } }\n`,
     "web.js": `let sick = false; require("node:http").createServer((q, r) => {
       if (q.url === "/sicken") sick = true;
       r.statusCode = q.url === "/live" && sick ? 500 : 200; r.end(String(process.pid)); }).listen(process.env.PORT, process.env.HOST);`,

@@ -16,7 +16,7 @@ const NOT_ROOT = process.getuid?.() !== 0 && "only root can run an app as root";
 const tree = (port: number, version: string, user = "auto"): Record<string, string> => ({
   "skein.yaml": `app: shop
 user: ${user}
-processes: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }
+processes: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 20s } } }
 `,
   "web.js": `require("node:http").createServer((q, r) => r.end("${version}" + (process.getuid() === 0 && "${user}" === "root" ? " of root" : ""))).listen(process.env.PORT, process.env.HOST);`,
 });

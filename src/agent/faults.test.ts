@@ -1,8 +1,5 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import http from "node:http";
-import { text as textOf } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../lib/free-port.fixture.ts";
@@ -10,6 +7,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import { answer, ended, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
 import { endKeeper } from "./runtime/runtime.fixture.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
+import { watchful, WINDOW_MS } from "./watchful.fixture.ts";
 
 /** Passed on the way to a new version, in this order; `:n` is the n-th passage. */
 const FORWARD = [
@@ -78,7 +76,7 @@ const webSource = (version: string): string =>
 const tree = (port: number, version: string, postJump: string): Record<string, string> => ({
   "skein.yaml": `app: shop
 processes:
-  web: { run: node web.js, listen: ${port}, drain: { window: ${WINDOW_MS}ms, within: 1s } }
+  web: { run: node web.js, listen: ${port}, drain: { window: ${WINDOW_MS}ms, within: 20s } }
 verify: sh verify.sh
 keep: { releases: 2, good: 1 }
 `,
@@ -95,8 +93,8 @@ keep: { releases: 2, good: 1 }
 const withSay = (port: number, version: string): Record<string, string> => ({
   "skein.yaml": `app: shop
 processes:
-  web: { run: node web.js, listen: ${port}, drain: { window: ${WINDOW_MS}ms, within: 1s } }
-  say: { run: node say.js, listen: { say: { port: auto } }, drain: { window: ${WINDOW_MS}ms, within: 1s } }
+  web: { run: node web.js, listen: ${port}, drain: { window: ${WINDOW_MS}ms, within: 20s } }
+  say: { run: node say.js, listen: { say: { port: auto } }, drain: { window: ${WINDOW_MS}ms, within: 20s } }
 `,
   "web.js": webSource(version),
   "say.js": webSource(version),
@@ -105,58 +103,6 @@ processes:
 async function stopped(child: ChildProcess): Promise<void> {
   child.kill("SIGKILL");
   await ended(child);
-}
-
-/** What of the drain is long enough for a client that is let run: the time from connecting to the first byte. */
-const WINDOW_MS = 50;
-
-/**
- * Asks without a pause, each time on a new connection. A client that itself stood still for longer than the drain's
- * window between connecting and asking (this process also publishes, forks and waits for a core) is told the
- * connection is closed, and has lost nothing: that is what the window says. Whatever else is not answered is lost.
- */
-function watchful(
-  port: number,
-  good: ReadonlySet<string>,
-): { readonly bad: string[]; readonly late: string[]; end(): Promise<number> } {
-  const bad: string[] = [];
-  const late: string[] = [];
-  let asked = 0;
-  const stop = new AbortController();
-  const work = (async () => {
-    while (!stop.signal.aborted) {
-      asked += 1;
-      const { text, sentAfterMs } = await ask(port);
-      if (!good.has(text)) (sentAfterMs > WINDOW_MS && HUNG_UP.test(text) ? late : bad).push(text);
-      await sleep(40); // an agent's start takes hundreds
-    }
-  })();
-  return {
-    bad,
-    late,
-    async end() {
-      stop.abort();
-      await work;
-      return asked;
-    },
-  };
-}
-
-const HUNG_UP = /ECONNRESET|EPIPE|socket hang up/;
-
-/** @returns the answer or the failure, and when the request had left, in ms since it was begun */
-async function ask(port: number): Promise<{ text: string; sentAfterMs: number }> {
-  const began = performance.now();
-  let sentAfterMs: number | undefined;
-  const request = http.get({ host: "127.0.0.1", port, agent: false, timeout: 5000 });
-  request.once("finish", () => (sentAfterMs = performance.now() - began));
-  request.once("timeout", () => request.destroy(new Error("no answer")));
-  const heard = async (): Promise<string> => {
-    const [response] = (await once(request, "response")) as [http.IncomingMessage];
-    return await textOf(response);
-  };
-  const text = await heard().catch((err: unknown) => String(err));
-  return { text, sentAfterMs: sentAfterMs ?? performance.now() - began };
 }
 
 interface Sweep {

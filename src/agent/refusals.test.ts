@@ -15,7 +15,7 @@ const MINUTE = 60_000;
 const from = (ms: number): string => timeOf(Date.now() + ms);
 
 const tree = (port: number, version: string): Record<string, string> => ({
-  "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }\n`,
+  "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 20s } } }\n`,
   "web.js": `require("node:http").createServer((q, r) => r.end("${version}")).listen(process.env.PORT, process.env.HOST);`,
 });
 

@@ -15,7 +15,7 @@ const NOT_ROOT = process.getuid?.() !== 0 && "only root can run an app as root";
 const tree = (port: number, user: string, version: string): Record<string, string> => ({
   "skein.yaml": `app: shop
 user: ${user}
-processes: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }
+processes: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 20s } } }
 `,
   "web.js": `require("node:http").createServer((q, r) => r.end("${version} of " + (process.getuid() === 0 ? "root" : "its own")))
     .listen(process.env.PORT, process.env.HOST);`,
@@ -74,7 +74,7 @@ test(
 user: ${user}
 writable: [tmp]
 hooks: { post_sync: "date >> $SKEIN_DATA/synced"${more} }
-processes: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }
+processes: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 20s } } }
 `,
       "web.js": `const fs = require("node:fs");
     const count = (file) => { fs.appendFileSync(file, "x"); return fs.readFileSync(file, "utf8").length; };

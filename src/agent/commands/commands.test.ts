@@ -17,7 +17,7 @@ async function running(t: TestContext): Promise<{ w: World; port: number }> {
   const port = await freePort();
   await w.agent();
   const ordered = await w.deploy({
-    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }\nverify: sh smoke.sh\n`,
+    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 20s } } }\nverify: sh smoke.sh\n`,
     "web.js": `console.log("hello"); require("node:http").createServer((q, r) => r.end(String(process.pid))).listen(process.env.PORT, process.env.HOST);`,
     "smoke.sh": `[ -n "$SKEIN_ADDRESS_HTTP" ] && [ ! -e "$SKEIN_DATA/broken" ] || { echo it is broken; exit 5; }`,
   });
@@ -123,7 +123,7 @@ test("a command that a source hands over again, also after a restart, acts once"
   const port = await freePort();
   const end = await w.agent();
   const ordered = await w.deploy({
-    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 1s } } }\n`,
+    "skein.yaml": `app: shop\nprocesses: { web: { run: node web.js, listen: ${port}, drain: { window: 50ms, within: 20s } } }\n`,
     "web.js": `require("node:http").createServer((q, r) => r.end(String(process.pid))).listen(process.env.PORT, process.env.HOST);`,
   });
   await w.receipt(ordered.digest, "ok");

@@ -11,7 +11,7 @@ test("trap 9: what would write beside its code (python's __pycache__) runs, and 
   const port = await freePort();
   await w.agent();
   const ordered = await w.deploy({
-    "skein.yaml": `app: shop\nprocesses:\n  web: { run: python3 app.py, listen: ${port}, drain: { window: 50ms, within: 1s } }\n`,
+    "skein.yaml": `app: shop\nprocesses:\n  web: { run: python3 app.py, listen: ${port}, drain: { window: 50ms, within: 20s } }\n`,
     "words.py": 'TEXT = b"said"\n',
     "app.py": `import os, socket, words
 try:
