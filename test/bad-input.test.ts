@@ -333,7 +333,7 @@ describe("a version that is no good", () => {
       "is never ready",
       "HEALTH_TIMEOUT",
       /404|ready/,
-      "run: node server.js\nlisten: auto\nhealth: { ready: { http: /up, every: 50ms, within: 700ms } }\n",
+      "run: node server.js\nlisten: auto\nhealth: { ready: { http: /up, every: 50ms, within: 2500ms } }\n",
       {
         "server.js": `require("node:http").createServer((q, r) => { r.statusCode = 404; r.end(); }).listen(process.env.PORT, process.env.HOST);\n`,
       },
@@ -498,7 +498,7 @@ test("a disk without room for a release: refused before the first byte, and the 
     return;
   }
   // Slow, so that the next test finds it in the middle of an install.
-  const script = 'mkdir -p "$0" && mount -t tmpfs -o size=12m skein "$0" && SKEIN_LIMIT_DOWN=4MiB exec "$@"';
+  const script = 'mkdir -p "$0" && mount -t tmpfs -o size=12m skein "$0" && SKEIN_LIMIT_DOWN=2MiB exec "$@"';
   await cluster.addNode("small", {
     within: (home) => ["unshare", "-m", "sh", "-c", script, path.join(home, "lib")],
   });

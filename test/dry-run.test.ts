@@ -103,13 +103,15 @@ async function everything(): Promise<unknown> {
 
 /** The same, when what was done before has come to rest. */
 async function atRest(): Promise<unknown> {
-  let last = JSON.stringify(await everything());
-  return await eventually("everything at rest", async () => {
+  let [last, same] = ["", 0];
+  const look = async (): Promise<unknown> => {
     const now = await everything();
-    const same = JSON.stringify(now) === last;
-    last = JSON.stringify(now);
-    return same ? now : undefined;
-  });
+    const text = JSON.stringify(now);
+    same = text === last ? same + 1 : 0;
+    last = text;
+    return same === 2 ? now : undefined;
+  };
+  return await eventually("everything at rest", look, { everyMs: 200 });
 }
 
 interface Would {

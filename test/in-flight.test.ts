@@ -14,7 +14,7 @@ test("of two deployments one goes on; gc and purge take nothing from it, nor fro
   const n2 = await cluster.addNode("n2");
   const sourceOf = async (text: string): Promise<string> =>
     await writeSource(cluster, text, {
-      "skein.yaml": `app: shop\nprocesses: { web: { run: node server.js, listen: ${port}, health: /, drain: { window: 1s, within: 10s } } }\n`,
+      "skein.yaml": `app: shop\nprocesses: { web: { run: node server.js, listen: ${port}, health: /, drain: { window: 1s, within: 1m } } }\n`,
       "server.js": serverSource(text),
     });
   const [one, two, three] = [await sourceOf("one"), await sourceOf("two"), await sourceOf("three")];

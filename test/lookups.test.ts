@@ -1,5 +1,7 @@
 /** Services that look each other up across nodes, while a rollout goes from node to node. */
 import assert from "node:assert/strict";
+import fs from "node:fs/promises";
+import path from "node:path";
 import { after, before, test } from "node:test";
 import { Asker, FAST, nextPort, urlOf, writeSource } from "./support/apps.ts";
 import { type AgentProcess, type Cluster, startCluster } from "./support/cluster.ts";
@@ -39,16 +41,16 @@ after(async () => {
   await cluster[Symbol.asyncDispose]();
 });
 
-/** The nodes with web take their time, one after the other: everybody can see what is between the batches. */
-async function folder(version: string, hook = "sleep 0.5"): Promise<string> {
+/** The nodes with web come one after the other. */
+async function folder(version: string, hook: string): Promise<string> {
   const source = (text: string): string => `const VERSION = ${JSON.stringify(version)};\n${text}`;
   return await writeSource(cluster, version, {
     "skein.yaml": `app: pair
 strategy: { batch: 1, bake: 0s }
 hooks: { pre_jump: { run: "${hook}" } }
 processes:
-  web: { run: node web.js, listen: ${port}, on: role=web, after: [say], drain: { window: 1s, within: 10s } }
-  say: { run: node say.js, listen: { say: { port: auto } }, on: role=say, drain: { window: 1s, within: 10s } }
+  web: { run: node web.js, listen: ${port}, on: role=web, after: [say], drain: { window: 1s, within: 1m } }
+  say: { run: node say.js, listen: { say: { port: auto } }, on: role=say, drain: { window: 1s, within: 1m } }
 `,
     "web.js": source(WEB),
     "say.js": source(SAY),
@@ -78,9 +80,18 @@ test("every web finds the say of its own release, in every batch, when taken bac
     onC.unharmed();
   };
 
+  /** The last node has its turn when this is called: everybody can see what is between the batches. */
+  const lastWaits = (version: string): { readonly hook: string; readonly goOn: () => Promise<void> } => {
+    const flag = path.join(cluster.dir, `go-on-${version}`);
+    const hook = `[ $SKEIN_NODE != c ] || until [ -e ${flag} ]; do sleep 0.05; done`;
+    return { hook, goOn: async () => await fs.writeFile(flag, "") };
+  };
+
   await t.test("the old say lives until the last batch is done, and no longer", async () => {
-    const deploying = cluster.ok("deploy", "--from", await folder("v2"));
+    const { hook, goOn } = lastWaits("v2");
+    const deploying = cluster.ok("deploy", "--from", await folder("v2", hook));
     await untilSays(2);
+    await goOn();
     await deploying;
     await untilSays(1);
     unharmed();
@@ -95,11 +106,13 @@ test("every web finds the say of its own release, in every batch, when taken bac
   });
 
   await t.test("a hub or an agent that dies between the batches ends nothing", async () => {
-    await cluster.ok("deploy", "--from", await folder("v4"), "--detach");
+    const { hook, goOn } = lastWaits("v4");
+    await cluster.ok("deploy", "--from", await folder("v4", hook), "--detach");
     await untilSays(2);
     await cluster.hub.kill();
     await sayNode?.restart();
     await cluster.hub.start();
+    await goOn();
     await cluster.ok("watch", "pair");
     await untilSays(1);
     unharmed();

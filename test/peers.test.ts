@@ -136,7 +136,10 @@ test("a node behind a slow line slows nobody else (long)", async (t) => {
   const [slow, ...others] = await addNodes(cluster, [limited("SKEIN_LIMIT_RATE", "64KiB"), {}, {}, {}]);
   assert.ok(slow !== undefined);
   const source = await writeNoise(cluster, 8 * MIB);
-  await cluster.skein(["--timeout", "15s", "cp", "--from", "."], { cwd: source });
+  // Nobody waits for its end, which the slow one has long to come to.
+  const { command, args } = cluster.program;
+  const at = { cwd: source, env: cluster.env(cluster.operatorHome), log: path.join(cluster.dir, "cp.log") };
+  cluster.processes.start(command, [...args, "--timeout", "2m", "cp", "--from", "."], at);
   for (const node of others) {
     const placed = async (): Promise<boolean> => await isPlaced(node);
     await eventually(`${node.name} has it`, placed, { signal: t.signal });

@@ -84,30 +84,34 @@ async function endedNodes(app: string): Promise<string[]> {
   return nodes.filter(({ verdict }) => verdict !== null).map(({ name }) => name);
 }
 
-const SLOWLY = "strategy: { batch: 1, bake: 0s }\nhooks: { pre_jump: { run: sleep 0.4 } }\n";
+/** One node after the other: a first, and the others when there is such a file. */
+const slowly = (flag: string, then = ""): string =>
+  `strategy: { batch: 1, bake: 0s }\nhooks: { pre_jump: { run: "[ $SKEIN_NODE = a ] || until [ -e ${flag} ]; do sleep 0.05; done${then}" } }\n`;
 
 test("a hub that is killed in the middle of a rollout ends it as ordered when it is back", async () => {
   await deployed("paced", "v1");
   const before = await urls("paced");
   const askers = before.map((url) => new Asker(url, ["paced v1", "paced v2"]));
   try {
-    const v2 = await folder("paced", "v2", { more: SLOWLY });
+    const [more, flag] = [path.join(cluster.dir, "more"), path.join(cluster.dir, "fail")];
+    const v2 = await folder("paced", "v2", { more: slowly(more) });
     await cluster.ok("deploy", "--from", v2, "--detach");
     await cluster.until("the first node is done", async () => (await endedNodes("paced")).length > 0);
     await cluster.hub.kill();
     const halfway = await Promise.all(before.map(answerAt));
     assert.ok(halfway.includes("paced v1"), "not all of them had it when the hub died");
     await cluster.hub.start();
+    await fs.writeFile(more, "");
     await cluster.ok("watch", "paced");
     assert.deepEqual(await Promise.all(before.map(answerAt)), ["paced v2", "paced v2", "paced v2"]);
 
     // The third version fails on the last node only: it is undone everywhere, also by a hub that was away.
-    const failing = 'hooks: { pre_jump: { run: "sleep 0.4; [ $SKEIN_NODE != c ]" } }\n';
-    const v3 = await folder("paced", "v3", { more: `strategy: { batch: 1, bake: 0s }\n${failing}` });
+    const v3 = await folder("paced", "v3", { more: slowly(flag, "; [ $SKEIN_NODE != c ]") });
     for (const asker of askers) asker.unharmed();
     await cluster.ok("deploy", "--from", v3, "--detach");
     await cluster.until("the first node is done", async () => (await endedNodes("paced")).length > 0);
     await cluster.hub.restart();
+    await fs.writeFile(flag, "");
     const watched = resultEvent(await cluster.skein(["--json", "watch", "paced"]));
     assert.deepEqual([watched.exit, watched.error?.code], [3, "DEPLOY_FAILED"]);
     assert.equal(watched.error?.data["node"], "c");
@@ -247,9 +251,9 @@ test("an app moves between environments where it is stopped first, or never came
     ["staging", "v4"],
   ] as const) {
     const source = await folder("moves", version, { targets });
-    await cluster.ok("deploy", "--from", source, ...FAST, "--env", env, "--timeout", "30s");
+    await cluster.ok("deploy", "--from", source, ...FAST, "--env", env, "--timeout", "1m");
     assert.equal(await answerAt(await urlOf(cluster, "moves")), `moves ${version}`);
-    await cluster.ok("stop", "moves", "--env", env, "--timeout", "30s");
+    await cluster.ok("stop", "moves", "--env", env, "--timeout", "1m");
     assert.ok((await cluster.ports()).every(({ app }) => app !== "moves"));
   }
 });
@@ -283,11 +287,14 @@ async function joinRefused(line: string, code: string): Promise<void> {
 
 test("a ticket lets in one node, once, within its time (long)", async () => {
   const used = joinLineIn((await cluster.ok("node", "invite", "f")).stdout);
-  const expired = joinLineIn((await cluster.ok("node", "invite", "g", "--valid", "1s")).stdout);
+  const validMs = 5000; // the hub takes none that is over when it comes
+  const invited = performance.now();
+  const expired = joinLineIn((await cluster.ok("node", "invite", "g", "--valid", `${validMs}ms`)).stdout);
   const f = await cluster.startNode("f", used);
   await joinRefused(used, "TICKET_USED");
   await joinRefused(`${used.slice(0, -4)}AAAA`, "TICKET_BAD");
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const leftMs = invited + validMs + 1000 - performance.now();
+  await new Promise((resolve) => setTimeout(resolve, leftMs));
   await joinRefused(expired, "TICKET_EXPIRED");
   await deployed("mine", "v1", { targets: "name=f" });
   const url = await urlOf(cluster, "mine");

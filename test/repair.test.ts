@@ -29,7 +29,7 @@ async function isMended(file: string): Promise<boolean> {
 async function served(cluster: Cluster, port: number): Promise<[AgentProcess, AgentProcess]> {
   const nodes: [AgentProcess, AgentProcess] = [await cluster.addNode("n1"), await cluster.addNode("n2")];
   const source = await writeSource(cluster, "shop", {
-    "skein.yaml": `app: shop\nprocesses: { web: { run: node server.js, listen: ${port}, health: /up, drain: { window: 1s, within: 10s } } }\n`,
+    "skein.yaml": `app: shop\nprocesses: { web: { run: node server.js, listen: ${port}, health: /up, drain: { window: 1s, within: 1m } } }\n`,
     "server.js": serverSource("one"),
     "asset.txt": ASSET,
   });

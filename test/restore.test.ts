@@ -24,7 +24,9 @@ after(async () => {
 });
 
 const port = nextPort();
-const SLOWLY = "strategy: { batch: 1, bake: 0s }\nhooks: { pre_jump: { run: sleep 1 } }\n";
+/** One node after the other: a first, and the other when there is such a file. */
+const slowly = (flag: string): string =>
+  `strategy: { batch: 1, bake: 0s }\nhooks: { pre_jump: { run: "[ $SKEIN_NODE = a ] || until [ -e ${flag} ]; do sleep 0.05; done" } }\n`;
 
 /** The folder of a version. */
 async function source(version: string, more = ""): Promise<string> {
@@ -173,10 +175,12 @@ test("a hub that is restored while a rollout goes on ends it, and what was deplo
     return view?.head?.digest === view?.standing?.digest;
   };
   // Attached, the command waits for the hub and says again what that has forgotten.
-  const attached = cluster.skein(["deploy", "--from", await source("v6", SLOWLY)]);
+  const [first, second] = ["first", "second"].map((name) => path.join(cluster.dir, name)) as [string, string];
+  const attached = cluster.skein(["deploy", "--from", await source("v6", slowly(first))]);
   const early = attached.then((result) => assert.fail(`it ended with ${result.code}: ${result.stderr}`));
   await Promise.race([cluster.until("it is halfway", isHalfway), early]);
   await restore(file);
+  await fs.writeFile(first, "");
   const { code, stdout, stderr } = await attached;
   assert.equal(code, 0, stderr);
   assert.match(stdout, /runs on 2 nodes/);
@@ -184,10 +188,11 @@ test("a hub that is restored while a rollout goes on ends it, and what was deplo
 
   // Detached, the next command about the app does.
   const again = await backup("again.db");
-  await cluster.ok("deploy", "--from", await source("v7", SLOWLY), "--detach");
+  await cluster.ok("deploy", "--from", await source("v7", slowly(second)), "--detach");
   await cluster.until("it is halfway", isHalfway);
   const head = (await shop())?.head?.digest;
   await restore(again);
+  await fs.writeFile(second, "");
   await cluster.until("the hub knows the order again", async () => (await shop())?.head?.digest === head);
   assert.equal(await isSettled(), false);
   await cluster.ok("watch", "shop");

@@ -278,11 +278,11 @@ test("an order for what runs already, and a restart, are taken back like any oth
       if (!view?.head) return false;
       return (await client.rollout(view.head.digest, stop.signal)).phase === "baking";
     });
-    const { stdout } = await cluster.ok("abort", "even", "--timeout", "30s");
+    const { stdout } = await cluster.ok("abort", "even", "--timeout", "50s");
     assert.match(stdout, /^even@[0-9a-f]{8} was taken back: even@[0-9a-f]{8} serves$/m);
   }
   await cluster.ok("drift", "even");
-  await cluster.ok("stop", "even", "--timeout", "30s"); // a minute's bake is for what runs
+  await cluster.ok("stop", "even", "--timeout", "50s"); // a minute's bake is for what runs
 });
 
 test("a rollout that waits for a node that went away says so, and abort makes way for the next one (long)", async () => {
@@ -316,7 +316,7 @@ test("a hook that hangs is waited for, and ended by who says so", async () => {
     (await rolloutNodes()).some(({ state }) => state === "pre-jump"),
   );
   await cluster.ok("abort", "paced", "--detach");
-  const { stdout, stderr } = await cluster.ok("abort", "paced", "--now", "--timeout", "30s");
+  const { stdout, stderr } = await cluster.ok("abort", "paced", "--now", "--timeout", "50s");
   assert.match(stderr, /^[abc] {2}its pre-jump was ended$/m);
   assert.match(stdout, /^paced@[0-9a-f]{8} was taken back: paced@[0-9a-f]{8} serves$/m);
   assert.deepEqual(await answers(), serving);

@@ -467,7 +467,8 @@ test("deploy --watch deploys each change, and a bad one harms nobody (long)", as
   await write({ "live/skein.yaml": `${manifest}lissten: 1\n` });
   await untilSaid(watching.said, "MANIFEST_INVALID");
   assert.equal((await get(await urlOf("live"))).text, "one more");
-  await write({ "live/skein.yaml": manifest, "live/server.js": server("two") });
+  // Until the manifest is right again nothing is deployed.
+  await write({ "live/server.js": server("two"), "live/skein.yaml": manifest });
   await eventually("the change answers", async () => (await get(await urlOf("live"))).text === "two");
   await eventually("it watches again", () => watching.said().match(/ runs on 1 node/g)?.length === 3);
   await watching.interrupt();

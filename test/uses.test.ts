@@ -13,7 +13,7 @@ const ASKER = `require("node:http").createServer(async (q, r) => {
   r.writeHead(answer.status).end(await answer.text());
 }).listen(process.env.PORT, process.env.HOST);
 `;
-const HEALTH = "health: { ready: { tcp: true, every: 50ms, within: 10s } }";
+const HEALTH = "health: { ready: { tcp: true, every: 50ms, within: 1m } }";
 
 let cluster: Cluster;
 let stop: AbortController;

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import net from "node:net";
 
 /**
@@ -24,6 +25,17 @@ export async function freePort(host = "127.0.0.1"): Promise<number> {
     return port;
   }
   throw new Error(`no free port between ${FIRST} and ${FIRST + COUNT - 1}`);
+}
+
+/** The first three numbers of loopback addresses that no other test of this machine is given while this process lives. */
+export async function freeNetwork(): Promise<string> {
+  for (;;) {
+    const network = `127.${randomInt(16, 250)}.${randomInt(256)}`;
+    const lock = await listening({ path: `\0skein-test-network-${network}` });
+    if (lock === undefined) continue;
+    lock.unref();
+    return network;
+  }
 }
 
 async function listening(where: net.ListenOptions): Promise<net.Server | undefined> {

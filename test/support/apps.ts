@@ -11,7 +11,7 @@ export const FAST = ["--bake", "0s", "--all-at-once"] as const;
 
 /** The rest of a manifest for `serverSource`; `auto` may be replaced by a port, which then stays from version to version. */
 export const RUN =
-  "run: node server.js\nlisten: auto\nhealth: { ready: { http: /, every: 50ms, within: 10s } }\n";
+  "run: node server.js\nlisten: auto\nhealth: { ready: { http: /, every: 50ms, within: 1m } }\n";
 
 let ports = 8000;
 

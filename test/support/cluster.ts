@@ -3,11 +3,10 @@
  * each with a SKEIN_HOME of its own in one temporary folder. Nothing of it survives the disposal.
  */
 import type { ChildProcess } from "node:child_process";
-import { randomInt } from "node:crypto";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { freePort } from "../../src/lib/free-port.fixture.ts";
+import { freeNetwork, freePort } from "../../src/lib/free-port.fixture.ts";
 import type { NodeView, PortEntry } from "../../src/api/schemas.ts";
 import { pathsFrom } from "../../src/lib/paths.ts";
 import { invite } from "../../src/operator/nodes/nodes.ts";
@@ -57,7 +56,8 @@ export interface NodeOptions {
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const dir = await fs.realpath(await fs.mkdtemp(path.join(os.tmpdir(), "skein-")));
   await fs.chmod(dir, 0o755); // apps have users of their own
-  const cluster = new Cluster(dir, await freePort(options.hubHost), options);
+  const place = { hubPort: await freePort(options.hubHost), network: await freeNetwork() };
+  const cluster = new Cluster(dir, place, options);
   try {
     await cluster.hub.start();
     const made = await cluster.ok(
@@ -87,12 +87,12 @@ export class Cluster implements AsyncDisposable {
   readonly hubProgram: Program;
   readonly processes: Processes;
   /** Its nodes' loopback addresses: other clusters run at the same time. */
-  readonly network = `127.${randomInt(16, 250)}.${randomInt(256)}`;
+  readonly network: string;
   #operator: Promise<Operator> | undefined;
 
   constructor(
     dir: string,
-    hubPort: number,
+    { hubPort, network }: { readonly hubPort: number; readonly network: string },
     {
       signal,
       program = tested,
@@ -105,6 +105,7 @@ export class Cluster implements AsyncDisposable {
     this.hubProgram = hubProgram;
     this.hubEnv = hubEnv;
     this.dir = dir;
+    this.network = network;
     this.operatorHome = path.join(dir, "op");
     this.hubAddress = `${hubHost}:${hubPort}`;
     this.signal = signal;
