@@ -10,6 +10,7 @@ import type { Report, Wanted } from "../api/schemas.ts";
 import { directoryDepot } from "../depot/directory.ts";
 import { type Digest, type KeyId, type ReleaseId, type TreeId, digestOf } from "../lib/ids.ts";
 import { silentLog } from "../lib/log.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 import { pathsFrom } from "../lib/paths.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import {
@@ -243,10 +244,10 @@ export async function joinNode(
   return { join, key, kid: key.kid, name, labels, client, ticket, enrol };
 }
 
-/** Polls like an agent until the answer is the one waited for; fails after 20 s. */
+/** Polls like an agent until the answer is the one waited for. */
 export async function wantedUntil(client: HubClient, isIt: (wanted: Wanted) => boolean): Promise<Wanted> {
   let etag: string | undefined;
-  for (const until = performance.now() + 20_000; performance.now() < until;) {
+  for (const until = performance.now() + PATIENCE_MS; performance.now() < until;) {
     const wanted = await client.wanted(etag, 2000);
     if (wanted !== undefined && isIt(wanted)) return wanted;
     etag = wanted?.etag ?? etag;

@@ -56,7 +56,7 @@ export function spec(home: string, over: Partial<InstanceSpec>): InstanceSpec {
     log: { file: path.join(home, "log", "web.log"), maxBytes: 1e6, keep: 2 },
     limits: { memoryBytes: null, cpu: null, files: null, pids: null },
     restart: { backoffMinMs: 30, backoffMaxMs: 60, limit: 2, limitWithinMs: 60_000 },
-    stop: { signal: "SIGTERM", windowMs: 0, withinMs: 2000, now: "SIGKILL" },
+    stop: { signal: "SIGTERM", windowMs: 0, withinMs: 20_000, now: "SIGKILL" },
     attached: true,
     ...over,
   };

@@ -102,17 +102,23 @@ test("a started process has a group, a log, LISTEN_PID and nothing else that it 
 
 test("an instance that ends is reported within 100 ms", async (t) => {
   const f = await keeperFor(t);
-  const delays: number[] = []; // the best of five: this machine may be busy, a poll would be late each time
-  for (let n = 0; n < 5; n++) {
+  const delay = async (): Promise<number> => {
     const { pid } = await f.keeper.call("start", { instance: spec(f.home, { restart: null }) });
     const heard = new Promise<number>((resolve) => {
       f.keeper.onEvent = (event) => event.type === "exited" && resolve(performance.now());
     });
     const killed = performance.now();
     process.kill(pid, "SIGKILL");
-    delays.push((await heard) - killed);
+    return (await heard) - killed;
+  };
+  // Most of nine in a row: a poll would be late more often. This machine may be busy, for all of them, but not for long.
+  const medians: number[] = [];
+  while (medians.length < 5 && !medians.some((median) => median < 100)) {
+    const delays: number[] = [];
+    for (let n = 0; n < 9; n++) delays.push(await delay());
+    medians.push(delays.sort((a, b) => a - b)[4] ?? Infinity);
   }
-  assert.ok(Math.min(...delays) < 100, delays.join(" "));
+  assert.ok(Math.min(...medians) < 100, medians.join(" "));
 });
 
 test("what a crashed instance left is killed, and not who is started in its place", async (t) => {

@@ -6,6 +6,7 @@ import { test, type TestContext } from "node:test";
 import { directoryDepot } from "../depot/directory.ts";
 import { publish } from "../release/publish/publish.ts";
 import type { TreeSource } from "../release/tree/tree-source.ts";
+import { PATIENCE_MS } from "../lib/patience.fixture.ts";
 import { directorySource } from "./directory.ts";
 import { gitSource } from "./git.ts";
 import { packedSource } from "./packed.ts";
@@ -177,7 +178,7 @@ test("a replaced or damaged object does not pass for the commit asked for", asyn
   );
 });
 
-test("a commit whose tree is no list of files is refused", { timeout: 20_000 }, async (t) => {
+test("a commit whose tree is no list of files is refused", { timeout: PATIENCE_MS }, async (t) => {
   const { repo } = repository(t);
   const bytes: Record<string, Buffer> = {
     "no end of a name": Buffer.from("100644 a".padEnd(60, "x")),

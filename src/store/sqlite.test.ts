@@ -130,7 +130,7 @@ test("a store that is left open keeps no process alive", async (t) => {
   const before = timers();
   await using store = await openSqliteStore(await tempFile(t));
   await store.grant(1000);
-  assert.equal(timers(), before);
+  assert.ok(timers() <= before); // another one's may be over meanwhile
 });
 
 test("a clock that is set ends no lease", async (t) => {

@@ -11,11 +11,11 @@ import { hubDepot } from "./hub-depot.ts";
 const BYTES = noise(300_000, 1);
 const PACE = { windowMs: 200, leastBytes: 5000 };
 
-async function open(t: Parameters<typeof badHub>[0]) {
+async function open(t: Parameters<typeof badHub>[0], pace = PACE) {
   const depot = directoryDepot(path.join(tempDir(t), "depot"));
   await depot.put("packs/a", bytesBlob(BYTES), t.signal);
   const hub = await badHub(t, depot);
-  const reader = hubDepot(hub.transport, PACE);
+  const reader = hubDepot(hub.transport, pace);
   const read = async (): Promise<Buffer> =>
     Buffer.concat(await Array.fromAsync(reader.get("packs/a", t.signal)));
   return { hub, read };
@@ -30,7 +30,7 @@ for (const fault of [{ kind: "drip" }, { kind: "boast" }] satisfies readonly Fau
 }
 
 test("what a hub cut off is gone on with where it stopped", async (t) => {
-  const { hub, read } = await open(t);
+  const { hub, read } = await open(t, { ...PACE, windowMs: 30_000 });
   hub.misbehave = (n) => (n % 2 === 1 ? { kind: "cut", afterBytes: 70_000 } : undefined);
   assert.ok((await read()).equals(BYTES));
   assert.equal(hub.requests(), 2);

@@ -9,7 +9,7 @@ process.exitCode = await runBody("deploy", globals, async (context) => {
   const waits = setInterval(() => undefined, 1000);
   if (signalName === "ask") process.stderr.write("type the name to go on: ");
   else if (signalName !== undefined) process.kill(process.pid, signalName);
-  await once(signal, "abort");
+  if (!signal.aborted) await once(signal, "abort"); // a short time may be over before
   clearInterval(waits);
   if (globals.detach === true) context.comeBack("Look there.");
   throw signal.reason;

@@ -10,10 +10,12 @@ test("a call's signal tells that its caller has gone, or that the hub stops, and
   const stop = new AbortController();
   const calls = new OpenCalls(stop.signal);
   const begun: { path: string; signal: AbortSignal; closed: Promise<unknown> }[] = [];
+  const askedLate = Promise.withResolvers<void>();
   const late = Promise.withResolvers<AbortSignal>();
   const server = http.createServer((req, res) => {
     if (req.url === "/late") {
       res.once("close", () => late.resolve(calls.signalOf(res)));
+      askedLate.resolve();
       return;
     }
     begun.push({ path: req.url ?? "", signal: calls.signalOf(res), closed: once(res, "close") });
@@ -39,7 +41,8 @@ test("a call's signal tells that its caller has gone, or that the hub stops, and
   await of("/cut").closed;
   const gone = http.get({ port, host: "127.0.0.1", path: "/late", agent: false });
   gone.on("error", () => undefined);
-  setTimeout(() => gone.destroy(), 20);
+  await askedLate.promise;
+  gone.destroy();
   assert.equal(((await late.promise).reason as { code: string }).code, "INTERRUPTED", "asked for afterwards");
   await ask("/held");
   assert.ok(!of("/held").signal.aborted);

@@ -24,7 +24,7 @@ async function connected(
   // By whichever way: one that writes in that very moment is reset.
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   socket.resume();
-  await once(socket, "secureConnect");
+  await Promise.race([once(socket, "secureConnect").catch(() => undefined), closed]);
   return { socket, closed };
 }
 

@@ -37,8 +37,9 @@ test("of files that went, those of the nearest sizes are looked at, and none tha
 
 test("where ten thousand files have other names, finding their likes takes no minutes", () => {
   const sizes = Array.from({ length: 10_000 }, (_, n) => 300 + ((n * 104_729) % 5000));
-  const began = performance.now();
+  const workedMs = (): number => process.threadCpuUsage().user / 1000; // a busy machine takes longer
+  const began = workedMs();
   assert.equal(candidatesFor(sizes, sizes.toReversed()).length, 10_000);
-  const tookMs = performance.now() - began;
+  const tookMs = workedMs() - began;
   assert.ok(tookMs < 15_000, `${Math.round(tookMs)} ms`);
 });
