@@ -137,13 +137,11 @@ async function sweep({ w, offer, expects }: Sweep, faults: readonly string[]): P
   await stopped(last);
 }
 
-const HALF = Math.ceil(FORWARD.length / 2);
+const QUARTER = Math.ceil(FORWARD.length / 4);
 
-for (const [name, faults] of [
-  ["first half", FORWARD.slice(0, HALF)],
-  ["second half", FORWARD.slice(HALF)],
-] as const) {
-  test(`an agent killed at any point of a deployment converges at its next start, and nobody notices: ${name} (long)`, async (t) => {
+for (const [n, name] of ["first", "second", "third", "last"].entries()) {
+  const faults = FORWARD.slice(n * QUARTER, (n + 1) * QUARTER);
+  test(`an agent killed at any point of a deployment converges at its next start, and nobody notices: ${name} quarter (long)`, async (t) => {
     const { w, port, load, good } = await serving(t);
     let version = 0;
     await sweep(
