@@ -13,7 +13,6 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import net, { type AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -576,19 +575,9 @@ test("a mistyped verb of the agent is not run in place of apps", (t) => {
   assert.match(skein(folder(t), "agent", "run", "--", "node", "--", "server.js").err, /NOT_JOINED/);
 });
 
-/** One that nobody listens on. */
-async function closedPort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 test("an operator is made once and shown the second time", async (t) => {
   const dir = folder(t);
-  const hub = `127.0.0.1:${await closedPort()}`;
+  const hub = `127.0.0.1:${await freePort()}`;
   const first = lastLine(skein(dir, "init", "--json", "--name", "ann", "--hub", hub).out);
   const second = lastLine(skein(dir, "init", "--json", "--hub", hub).out);
   assert.equal(first["already"], false);
@@ -603,7 +592,7 @@ test("an operator is made once and shown the second time", async (t) => {
     assert.equal(refused.exit, 2, "it would not be made as typed");
     assert.match(refused.err, said);
   }
-  const moved = skein(dir, "init", "--hub", `127.0.0.1:${await closedPort()}`);
+  const moved = skein(dir, "init", "--hub", `127.0.0.1:${await freePort()}`);
   assert.deepEqual([moved.exit, moved.out], [1, ""]);
   assert.match(moved.err, new RegExp(`names another hub: ${hub}#`));
   const shown = lastLine(skein(dir, "init", "--json", "--name", "ann").out);

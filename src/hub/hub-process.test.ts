@@ -9,6 +9,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import { childProgram } from "../lib/child.fixture.ts";
 import type { HubClient } from "../api/hub-client.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
+import { freePort } from "../lib/free-port.fixture.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import type { KeyId, ReleaseId } from "../lib/ids.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
@@ -57,7 +58,7 @@ async function machine(t: TestContext): Promise<Machine> {
   const key = cluster.hubKey.privateKey.export({ type: "pkcs8", format: "pem" });
   await fs.writeFile(path.join(home, "hub.key"), key);
   await fs.writeFile(path.join(home, "charter.json"), JSON.stringify(cluster.charter));
-  let port = "0";
+  let port = String(await freePort()); // nobody takes it while no hub runs
   const start = async (fault?: string): Promise<ChildProcess> => {
     const env = { ...process.env, ...(fault === undefined ? {} : { SKEIN_FAULT: fault }) };
     const child = spawn(process.execPath, [program, home, port], {

@@ -8,6 +8,7 @@ import { HubClient } from "../api/hub-client.ts";
 import { HubLine, type HubLineOptions } from "../api/hub-line.ts";
 import type { Report, Wanted } from "../api/schemas.ts";
 import { directoryDepot } from "../depot/directory.ts";
+import { freePort } from "../lib/free-port.fixture.ts";
 import { type Digest, type KeyId, type ReleaseId, type TreeId, digestOf } from "../lib/ids.ts";
 import { silentLog } from "../lib/log.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";
@@ -123,7 +124,7 @@ export async function startTestHub(
     store,
     depot: directoryDepot(path.join(paths.lib, "depot")),
     paths,
-    listen: { host: "127.0.0.1", port: 0 },
+    listen: options.listen ?? { host: "127.0.0.1", port: await freePort() }, // which a hub in its place finds free
     key: cluster.hubKey,
     charters: [cluster.charter],
     log: silentLog,
