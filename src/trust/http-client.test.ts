@@ -103,6 +103,33 @@ test("a connection that went stale between two requests is replaced", async (t) 
   assert.equal(connections.length, 2);
 });
 
+test("beside a connection that died without a word, no idle one is trusted", async (t) => {
+  const { client, connections } = await start(t, (req, res) => {
+    // Both are asked at once, so each gets a connection of its own.
+    setTimeout(() => res.end(`{"path":"${req.url}"}`), 40);
+  });
+  const ask = async (path: string, timeoutMs = 30_000): Promise<unknown> =>
+    await jsonOf(await client.send({ method: "GET", path, timeoutMs }));
+  await Promise.all([ask("/1"), ask("/2")]);
+  assert.equal(connections.length, 2);
+  for (const socket of connections) socket.pause();
+  await assert.rejects(ask("/3", 200), { code: "HUB_UNREACHABLE" });
+  assert.deepEqual(await ask("/4", 2000), { path: "/4" });
+  assert.equal(connections.length, 3);
+});
+
+test("nor is one beside an answer that stopped in its midst", async (t) => {
+  const { client, connections } = await start(t, (req, res) => {
+    if (req.url === "/long") res.write("{");
+    else res.end("{}");
+  });
+  const long = await client.send({ method: "GET", path: "/long" });
+  await jsonOf(await client.send({ method: "GET", path: "/" }));
+  for (const socket of connections) socket.pause();
+  await assert.rejects(jsonOf(long, { graceMs: 40 }), { code: "HUB_UNREACHABLE" });
+  assert.deepEqual(await jsonOf(await client.send({ method: "GET", path: "/", timeoutMs: 2000 })), {});
+});
+
 test("a server that does not answer in time, and a caller who gives up", async (t) => {
   const { client } = await start(t, () => undefined);
   await assert.rejects(client.send({ method: "GET", path: "/", timeoutMs: 40 }), { code: "HUB_UNREACHABLE" });

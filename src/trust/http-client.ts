@@ -6,7 +6,7 @@ import http from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { errnoOf, fromWire, SkeinError, type WireError } from "../lib/errors.ts";
-import { connectPinned, type TlsIdentity } from "./tls.ts";
+import { ASK_AFTER_MS, connectPinned, type TlsIdentity } from "./tls.ts";
 import { Turns } from "./turns.ts";
 
 export interface PinnedClientOptions {
@@ -55,7 +55,6 @@ const DEFAULTS = {
   maxSockets: 16,
   /** Longer than an agent's time between two reports, shorter than a hub keeps an idle connection (65 s). */
   idleMs: 50_000,
-  probeMs: 30_000,
   maxErrorBytes: 65_536,
   maxBodyBytes: 128 * 2 ** 20,
 } as const;
@@ -114,8 +113,7 @@ class PinnedAgent extends http.Agent {
   constructor(options: PinnedClientOptions, turns: Turns | undefined) {
     super({
       keepAlive: true,
-      // Else TCP asks every second whether an idle connection's other end is there.
-      keepAliveMsecs: DEFAULTS.probeMs,
+      keepAliveMsecs: ASK_AFTER_MS,
       maxSockets: options.maxSockets ?? DEFAULTS.maxSockets,
       timeout: DEFAULTS.idleMs,
     });
@@ -128,6 +126,11 @@ class PinnedAgent extends http.Agent {
     this.#ready = { socket, openingMs };
     // Nobody else listens before a request takes it.
     socket.on("error", () => undefined);
+  }
+
+  /** What was open beside a connection that failed may be as dead as that: whoever took it would wait as long again. */
+  closeIdle(): void {
+    for (const socket of Object.values(this.freeSockets).flatMap((some = []) => some)) socket.destroy();
   }
 
   override destroy(): void {
@@ -186,7 +189,7 @@ export function isReplayable(body: RequestOptions["body"]): boolean {
 }
 
 async function exchange(
-  agent: http.Agent,
+  agent: PinnedAgent,
   options: PinnedClientOptions,
   request: RequestOptions,
   closed: AbortSignal,
@@ -200,10 +203,13 @@ async function exchange(
   let answered = false;
   req.once("response", (response) => {
     answered = true;
+    response.once("close", () => response.errored !== null && agent.closeIdle());
     resolve(response);
   });
   req.on("error", (err) => {
-    const told = request.signal?.aborted === true ? request.signal.reason : explain(err, address);
+    const isAborted = request.signal?.aborted === true;
+    if (!isAborted) agent.closeIdle();
+    const told = isAborted ? request.signal.reason : explain(err, address);
     reject(
       req.reusedSocket && !answered && isCut(err) ? new StaleConnection("stale", { cause: told }) : told,
     );

@@ -1,11 +1,21 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
+import fs from "node:fs";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
 import tls from "node:tls";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { connectPinned, ephemeralIdentity, peerKey, serverTlsOptions, tlsIdentity } from "./tls.ts";
+import { eventually } from "../lib/eventually.fixture.ts";
+import {
+  ASK_AFTER_MS,
+  SERVER_ASKS_AFTER_MS,
+  connectPinned,
+  ephemeralIdentity,
+  peerKey,
+  serverTlsOptions,
+  tlsIdentity,
+} from "./tls.ts";
 
 const server = tlsIdentity(generateKeyPairSync("ed25519").privateKey, "hub");
 const client = ephemeralIdentity();
@@ -47,6 +57,29 @@ test("both ends know each other's key", async (t) => {
   assert.equal(socket.getProtocol(), "TLSv1.3");
   socket.destroy();
 });
+
+test("while nobody speaks, the kernel of each end asks for the other", async (t) => {
+  const { port } = await start(t);
+  const socket = await connectPinned({ host: "127.0.0.1", port, pins: [server.spki], identity: client });
+  await once(socket, "data");
+  const own = socket.localPort ?? 0;
+  const asksAfter = async (from: number, to: number, ms: number): Promise<void> => {
+    const dueMs = await eventually("all is acknowledged", () => probeMs(from, to));
+    assert.ok(dueMs > ms / 2 && dueMs <= ms, `asks in ${dueMs} ms`);
+  };
+  await asksAfter(own, port, ASK_AFTER_MS);
+  await asksAfter(port, own, SERVER_ASKS_AFTER_MS);
+  socket.destroy();
+});
+
+/** In how many ms TCP probes a connection on 127.0.0.1; undefined while another timer runs. See proc_net_tcp(5). */
+function probeMs(from: number, to: number): number | undefined {
+  const end = (at: number): string => `0100007F:${at.toString(16).toUpperCase().padStart(4, "0")}`;
+  const lines = fs.readFileSync("/proc/net/tcp", "utf8").split("\n");
+  const line = lines.find((one) => one.includes(`${end(from)} ${end(to)} `)) ?? "";
+  const [, due] = / 02:([0-9A-F]{8}) /.exec(line) ?? [];
+  return due === undefined ? undefined : Number.parseInt(due, 16) * 10;
+}
 
 test("a server with another key is refused before a byte is written to it", async (t) => {
   const { port, got } = await start(t);
