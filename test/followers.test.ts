@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import fs from "node:fs/promises";
+import path from "node:path";
 import { test } from "node:test";
 import { runCommand } from "../src/operator/ask/commands.ts";
 import { knownNodes } from "../src/operator/nodes/nodes.ts";
@@ -6,6 +8,7 @@ import { openOperator } from "../src/operator/identity/operator.ts";
 import { pathsFrom } from "../src/lib/paths.ts";
 import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
+import { eventually } from "../src/lib/eventually.fixture.ts";
 
 test("twenty who follow a node's logs keep it from nothing else that it says to its hub (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });
@@ -36,4 +39,25 @@ test("twenty who follow a node's logs keep it from nothing else that it says to 
   await cluster.okIn(await writeSource(cluster, "two", next), "deploy", ...FAST);
   done.abort();
   assert.doesNotMatch(await n1.printed(), /did not answer/);
+});
+
+test("who follows several nodes is told at once which of them is heard no more (long)", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const { signal } = t;
+  const [, n2] = await cluster.addNodes({ n1: {}, n2: {} });
+  const files = {
+    "skein.yaml": "app: shop\nrun: sh loop.sh\n",
+    "loop.sh": "while echo up; do sleep 0.2; done\n",
+  };
+  await cluster.okIn(await writeSource(cluster, "one", files), "deploy", ...FAST);
+  const log = path.join(cluster.dir, "follow.log");
+  const { command, args } = cluster.program;
+  const env = cluster.env(cluster.operatorHome);
+  cluster.processes.start(command, [...args, "logs", "shop", "-f"], { cwd: cluster.dir, env, log });
+  const said = async (what: RegExp): Promise<boolean> =>
+    await eventually(String(what), async () => what.test(await fs.readFile(log, "utf8")), { signal });
+  await said(/^n1 /m);
+  await said(/^n2 /m);
+  await n2?.kill();
+  await said(/^n2 {2}the answer was cut off: no more of it is shown$/m);
 });

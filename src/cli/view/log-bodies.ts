@@ -1,6 +1,6 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, type ReleaseId } from "../../lib/ids.ts";
-import { refusedBy, runCommand, wordOf, type NamedLine } from "../../operator/ask/commands.ts";
+import { refusedBy, runCommand, whyOf, wordOf, type NamedLine } from "../../operator/ask/commands.ts";
 import { presentNodesOf } from "../../operator/ask/ask.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
@@ -44,18 +44,31 @@ export async function logs(
     validMs: follow ? FOLLOW_MS : BEGIN_WITHIN_MS,
   };
   context.comeBack(`skein logs ${appAsTyped(app, context.env)} --follow`);
-  let failed: NamedLine | undefined;
-  let shown = 0;
-  for await (const line of untilCtrlC(runCommand(operator, wish, context.signal), follow, context.signal)) {
-    if (line.type === "result") failed = line["ok"] === true ? failed : line;
-    else {
-      showLine(context, line);
-      shown += 1;
-    }
-  }
+  const lines = untilCtrlC(runCommand(operator, wish, context.signal), follow, context.signal);
+  const { failed, shown } = await showAll(context, lines, follow && nodes.length > 1);
   if (failed === undefined && shown === 0 && args.lines > 0) context.io.say(nothingOf(app, flags.process));
   if (failed !== undefined) throw refusedBy(failed, "NOT_FOUND");
   return endOf(app, context.signal);
+}
+
+/** @param tellsGone the others' lines may come for hours */
+async function showAll(
+  context: Context,
+  lines: AsyncIterable<NamedLine>,
+  tellsGone: boolean,
+): Promise<{ readonly failed: NamedLine | undefined; readonly shown: number }> {
+  let failed: NamedLine | undefined;
+  let shown = 0;
+  for await (const line of lines) {
+    if (line.type !== "result") {
+      showLine(context, line);
+      shown += 1;
+    } else if (line["ok"] !== true) {
+      failed = line;
+      if (tellsGone) context.io.say(`${line.name}  ${whyOf(line)}: no more of it is shown`);
+    }
+  }
+  return { failed, shown };
 }
 
 const endOf = (app: string, { aborted }: AbortSignal): Result =>
