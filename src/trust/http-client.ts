@@ -16,7 +16,7 @@ export interface PinnedClientOptions {
   readonly identity: TlsIdentity;
   /** Sent with every request: the session of an operator. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** For connecting and the handshake, in ms. Default 5000. */
+  /** For connecting and the handshake, in ms. Default 10 000. */
   readonly connectTimeoutMs?: number;
   /** Connections at a time. Default 16. */
   readonly maxSockets?: number;

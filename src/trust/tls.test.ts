@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
+import dns from "node:dns";
 import { once } from "node:events";
 import fs from "node:fs";
 import net from "node:net";
@@ -156,4 +157,36 @@ test("a server that never shakes hands is given up on", async (t) => {
   const attempt = connectPinned({ ...options, signal: stop.signal });
   stop.abort(new Error("enough"));
   await assert.rejects(attempt, /enough/);
+});
+
+test("a line that is full, on which a handshake takes six seconds, is no dead one (long)", async (t) => {
+  const { port } = await start(t);
+  const slow = net.createServer((socket) => {
+    const onward = net.connect(port, "127.0.0.1");
+    for (const one of [socket, onward]) one.on("error", () => undefined);
+    setTimeout(() => socket.pipe(onward).pipe(socket), 6000);
+    atEnd(t, () => [socket, onward].forEach((one) => one.destroy()));
+  });
+  slow.listen(0, "127.0.0.1");
+  atEnd(t, () => slow.close());
+  await once(slow, "listening");
+  const at = { host: "127.0.0.1", port: (slow.address() as net.AddressInfo).port };
+  (await connectPinned({ ...at, pins: [server.spki], identity: client })).destroy();
+});
+
+test("each address of a name has time for a first packet that is lost", async (t) => {
+  const { port } = await start(t);
+  const connect = t.mock.method(tls, "connect");
+  (await connectPinned({ host: "localhost", port, pins: [server.spki], identity: client })).destroy();
+  const [options] = (connect.mock.calls[0]?.arguments ?? []) as readonly net.TcpSocketConnectOpts[];
+  assert.ok((options?.autoSelectFamilyAttemptTimeout ?? 0) >= 1500);
+});
+
+test("a resolver that says nothing is told from a server that says nothing", async (t) => {
+  t.mock.method(dns, "lookup", () => undefined);
+  const options = { host: "hub.example", port: 1, pins: [server.spki], identity: client, timeoutMs: 40 };
+  await assert.rejects(connectPinned(options), {
+    code: "HUB_UNREACHABLE",
+    message: "hub.example:1: the resolver found no address within 40 ms",
+  });
 });

@@ -4,6 +4,7 @@
  * certificate, and its ticket would be a bearer token, so the server issues none and the client keeps none.
  */
 import { constants, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { isIP } from "node:net";
 import tls from "node:tls";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
@@ -28,12 +29,18 @@ export interface ConnectOptions {
   /** Digests of which the server must hold one. */
   readonly pins: readonly string[];
   readonly identity: TlsIdentity;
-  /** For connecting and the handshake together, in ms of this thread's own time. Default 5000. */
+  /** For connecting and the handshake together, in ms of this thread's own time. Default 10 000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-const CONNECT_TIMEOUT_MS = 5000;
+/** Two round trips over a line that a transfer fills take some seconds, and so does a first packet that is lost thrice. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/**
+ * What each address of a name has before the next is tried and it is given up: time for a first packet that is lost
+ * once (TCP repeats it after 1 s). More would make a name wait longer whose first address is dead.
+ */
+const ADDRESS_MS = 1500;
 
 /**
  * Silence on a connection after which TCP asks ten times, each second, whether its other end is there. Who opened it
@@ -97,8 +104,12 @@ export async function connectPinned(options: ConnectOptions): Promise<tls.TLSSoc
   };
   const onAbort = (): void => fail(options.signal?.reason);
   const timeoutMs = options.timeoutMs ?? CONNECT_TIMEOUT_MS;
+  let lacking = isIP(options.host) === 0 ? "the resolver found no address" : "no answer";
+  socket.once("lookup", () => (lacking = "no answer"));
   // On a busy machine an answer may lie here unread.
-  const callOff = afterOwnMs(timeoutMs, () => fail(unreachable(address, `no answer within ${timeoutMs} ms`)));
+  const callOff = afterOwnMs(timeoutMs, () =>
+    fail(unreachable(address, `${lacking} within ${timeoutMs} ms`)),
+  );
   options.signal?.addEventListener("abort", onAbort, { once: true });
   const onError = (err: Error): void => fail(unreachable(address, errnoOf(err) ?? err.message, err));
   const onClose = (): void => fail(unreachable(address, "the connection was closed during the handshake"));
@@ -136,6 +147,7 @@ function clientTlsOptions(options: ConnectOptions): tls.ConnectionOptions {
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: ASK_AFTER_MS,
+    autoSelectFamilyAttemptTimeout: ADDRESS_MS,
   } as tls.ConnectionOptions;
 }
 

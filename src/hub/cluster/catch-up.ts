@@ -11,7 +11,7 @@ import type { Nodes } from "./nodes.ts";
 
 /**
  * Whoever lives has called by then: an agent whose line led to a machine that is gone without a word waits for its
- * answer (40 s) and connects anew (5 s); one that knows has at most its longest backoff (15 s times 1.5) before it does.
+ * answer (40 s) and connects anew (10 s); one that knows has at most its longest backoff (15 s times 1.5) before it does.
  * A longer wait would only hold up deployments for nodes that are off.
  */
 const LONGEST_MS = 50_000;
