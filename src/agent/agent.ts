@@ -6,36 +6,29 @@ import { allEnded } from "../lib/all-ended.ts";
 import { messageOf } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
 import { isSkewed } from "../trust/charter.ts";
-import type { Identity } from "../trust/identity.ts";
-import { appLogs } from "./programs/app-log.ts";
+import { openParts, type AgentParts } from "./agent-parts.ts";
 import type { AppContext, When } from "./attempt/app-context.ts";
 import { CommandDesk } from "./commands/commands.ts";
 import { NearDepots, type NearOptions } from "./source/depots.ts";
-import { appFolders, type AppFolders } from "./installs/folders.ts";
 import { sweepLeft } from "./installs/gc.ts";
 import { forever, type ForeverOptions } from "../lib/forever.ts";
 import type { Pace } from "./plan/goal.ts";
-import { processGroups } from "./programs/groups.ts";
 import { HeldSource } from "./source/held-source.ts";
 import { hubFor } from "./source/hub-link.ts";
-import { runtimeInstances } from "./attempt/instances.ts";
 import { takeIn } from "./node/intake.ts";
 import { forgetJoining } from "./node/join.ts";
-import { openKept, type KeptDocuments } from "./node/kept.ts";
+import type { KeptDocuments } from "./node/kept.ts";
 import { forgetUnnamed } from "./installs/named-documents.ts";
 import { watchHealth } from "./health/live.ts";
 import { Replaced } from "./attempt/unwell.ts";
 import { lockHome } from "./node/lock.ts";
 import { nodeKeys, type NodeKeys } from "./node/node-keys.ts";
 import type { NodeStore } from "./node/node-store.ts";
-import { knownBefore, Neighbours } from "./registry/neighbours.ts";
+import { Neighbours } from "./registry/neighbours.ts";
 import { makeNodeFolders, openNode, type OpenNodeOptions } from "./node/open-node.ts";
-import { openOutbox } from "./attempt/outbox.ts";
-import { openRemembered, type Remembered } from "./node/remembered.ts";
-import { openRecords } from "./plan/records.ts";
-import { openRegistryHost, type RegistryHost } from "./registry/registry-host.ts";
-import { Releases, type ReleasesOptions } from "./installs/releases.ts";
-import { openReserve, type WriteFile } from "./node/reserve.ts";
+import type { RegistryHost } from "./registry/registry-host.ts";
+import type { ReleasesOptions } from "./installs/releases.ts";
+import { openReserve } from "./node/reserve.ts";
 import { Refusals } from "./reporting/refusals.ts";
 import { Reminders } from "./reporting/reminders.ts";
 import { ReportLoop } from "./reporting/report-loop.ts";
@@ -43,10 +36,6 @@ import { reportOf } from "./reporting/reports.ts";
 import { AppRuntime } from "./runtime/runtime.ts";
 import type { Offered, Source } from "./source/source.ts";
 import { Untaken } from "./attempt/stuck.ts";
-import { selfOf } from "./node/self.ts";
-import { Spares, type SparesOptions } from "./installs/spares.ts";
-import { openStaged } from "./installs/staged.ts";
-import { appUsers } from "./programs/users.ts";
 import { AppWorker } from "./attempt/worker.ts";
 
 export interface AgentOptions extends OpenNodeOptions, Pick<ReleasesOptions, "leastSpareFiles"> {
@@ -96,15 +85,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log: options.log,
   });
   await using near = await NearDepots.open({ options, signer: keys.signer, store });
-  await using agent = await Agent.open(options, stateDir, keys, store, { runtime, near, write });
+  const parts = await openParts(options, { stateDir, keys, store, runtime, near, write });
+  await using agent = new Agent(options, parts);
   await agent.run();
-}
-
-interface Surroundings {
-  readonly runtime: AppRuntime;
-  readonly near: NearDepots;
-  /** For what must be written also when the disk is full. */
-  readonly write: WriteFile;
 }
 
 /** One running agent: the loops that listen, converge and report. */
@@ -136,21 +119,9 @@ class Agent implements AsyncDisposable {
   #catchingUp = false;
   readonly #reports: ReportLoop;
 
-  private constructor(
-    options: AgentOptions,
-    keys: NodeKeys,
-    parts: {
-      readonly store: NodeStore;
-      readonly runtime: AppRuntime;
-      readonly near: NearDepots;
-      readonly kept: KeptDocuments;
-      readonly remembered: Remembered;
-      readonly registry: RegistryHost;
-      readonly context: Omit<AppContext, "pace" | "depots" | "cache" | "doubt" | "neighbours" | "onNews">;
-    },
-  ) {
+  constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
-    this.#keys = keys;
+    this.#keys = parts.keys;
     this.#store = parts.store;
     this.#runtime = parts.runtime;
     this.#kept = parts.kept;
@@ -186,61 +157,6 @@ class Agent implements AsyncDisposable {
     this.#reminders = new Reminders(parts.store, parts.remembered, options.clock, () =>
       parts.context.records.all().flatMap(({ lastReceipt }) => lastReceipt ?? []),
     );
-  }
-
-  static async open(
-    options: AgentOptions,
-    stateDir: string,
-    keys: NodeKeys,
-    store: NodeStore,
-    { runtime, near, write }: Surroundings,
-  ): Promise<Agent> {
-    const { paths, clock, log } = options;
-    const groups = processGroups(path.join(paths.run, "groups"));
-    await groups.sweep();
-    const kept = await openKept(path.join(stateDir, "documents"), write, log);
-    const records = await openRecords(path.join(stateDir, "apps"), write, log);
-    const identity = (): Identity => selfOf(store, keys, options.begin === undefined ? null : options.name);
-    const node = (): string => identity().name;
-    const remote = await knownBefore(paths.run, log);
-    const self = keys.signer.kid;
-    const registry = await openRegistryHost({ runtime, records, stateDir, self, node, remote, log });
-    const folders = (app: string): AppFolders => appFolders(paths, app);
-    const wishOf: SparesOptions["wishOf"] = async (app, release) => await releases.spareWish(app, release);
-    const spares = new Spares({ clock, log, records, folders, wishOf });
-    const releases = new Releases({
-      folders,
-      kept,
-      users: appUsers(stateDir, process.getuid?.() === 0, path.join(paths.lib, "apps")),
-      state: () => store.state,
-      identity,
-      now: () => clock.now(),
-      command: options.command,
-      registryUrl: registry.url,
-      cache: near.cache,
-      spares,
-      leastSpareFiles: options.leastSpareFiles,
-      log,
-    });
-    const staged = await openStaged(stateDir, write, log);
-    const context = {
-      paths,
-      clock,
-      log,
-      signer: keys.signer,
-      store,
-      records,
-      outbox: await openOutbox(path.join(stateDir, "receipts"), write, records, log),
-      releases,
-      spares,
-      staged,
-      instances: runtimeInstances(runtime),
-      groups,
-      folders,
-      logOf: appLogs(paths.log),
-    };
-    const remembered = await openRemembered(stateDir, write);
-    return new Agent(options, keys, { store, runtime, near, kept, remembered, registry, context });
   }
 
   async run(): Promise<void> {
