@@ -6,7 +6,7 @@ import test from "node:test";
 import timers from "node:timers/promises";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { resultOf } from "./demo-bodies.ts";
-import { Load, type LoadReport } from "./load.ts";
+import { LATE_MS, Load, type LoadReport } from "./load.ts";
 
 async function server(
   t: test.TestContext,
@@ -41,7 +41,7 @@ test("right answers are counted by their text and none is lost", async (t) => {
   assert.equal(report.answers.get("beep boop"), report.sent);
 });
 
-test("wrong text, wrong status, a cut body, a reset and a refusal are each lost", async (t) => {
+test("wrong text, wrong status, a cut body, a reset, a refusal and a late answer are each lost", async (t) => {
   const wrongText = await server(t, (_request, response) => response.end("boop"));
   const wrongStatus = await server(t, (_request, response) => response.writeHead(503).end("beep"));
   const cut = await server(t, (_request, response) => {
@@ -49,6 +49,7 @@ test("wrong text, wrong status, a cut body, a reset and a refusal are each lost"
     response.write("beep");
     setTimeout(() => response.destroy(), 20);
   });
+  const late = await server(t, (_request, response) => setTimeout(() => response.end("beep"), LATE_MS + 50));
   const reset = await server(t, (request) => request.socket.resetAndDestroy());
   const gone = http.createServer().listen(0, "127.0.0.1");
   await once(gone, "listening");
@@ -62,6 +63,7 @@ test("wrong text, wrong status, a cut body, a reset and a refusal are each lost"
     [cut, "cut"],
     [reset, "reset"],
     [refused, "refused"],
+    [late, "late"],
   ] as const) {
     const report = await someLoad(
       new Load({ targets: [target], perSecond: 100, right: (text) => text.startsWith("beep") }),

@@ -24,7 +24,7 @@ export interface LoadOptions {
   readonly right: (text: string) => boolean;
 }
 
-const LATE_MS = 2000;
+export const LATE_MS = 2000;
 const TICK_MS = 20;
 
 /** Open-loop load: requests start by the clock, whatever became of those before, so a stall is seen as what it is. */
