@@ -388,8 +388,17 @@ test("one commit that builds to two trees is refused with the earlier release", 
   git(repo, "add", "-A");
   git(repo, "commit", "-qm", "one");
   const { origin } = await originOf(repo, signal);
-  await buildRelease(operator, origin, options({}));
-  await assert.rejects(buildRelease(operator, origin, options({})), { code: "BUILD_DIFFERS" });
+  const { made } = await buildRelease(operator, origin, options({}));
+  const earlier = made.id.slice(0, 8);
+  await assert.rejects(buildRelease(operator, origin, options({})), (err) => {
+    assert.ok(err instanceof SkeinError && err.code === "BUILD_DIFFERS", String(err));
+    assert.match(err.message, new RegExp(`was built to another tree before: shop@${earlier}$`));
+    assert.match(err.hint ?? "", new RegExp(`skein deploy shop ${earlier};`));
+    assert.equal(err.data["earlier"], made.id);
+    assert.notEqual(err.data["release"], made.id);
+    return true;
+  });
+  assert.equal((await operator.client.releases({ app: "shop" }, signal)).length, 1);
 });
 
 test("a hub that takes no blobs with a release is given them before", async (t) => {
