@@ -1,11 +1,15 @@
 /**
  * Every durable write of a node over whole deployments, as strace sees it: written aside, flushed, renamed, its folder
- * flushed, and all of that before what depends on it.
+ * flushed, and all of that before what depends on it. And a hub's store: flushed before anybody is told.
  */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import fs from "node:fs/promises";
+import os from "node:os";
 import path from "node:path";
 import test from "node:test";
+import { childProgram } from "../src/lib/child.fixture.ts";
 import { Asker, FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
 import {
@@ -51,6 +55,39 @@ test(
     assert.equal(checkDeployments(calls, lib), 2);
   },
 );
+
+test(
+  "what a store acknowledged was flushed before, and one flush serves all who wait",
+  { skip: noTrace("test/write-order.test.ts") },
+  async (t) => {
+    const dir = await fs.mkdtemp(path.join(await fs.realpath(os.tmpdir()), "skein-store-"));
+    t.after(async () => await fs.rm(dir, { recursive: true }));
+    const [trace, file] = [path.join(dir, "trace"), path.join(dir, "store.db")];
+    const writer = childProgram(import.meta.dirname, "../src/store/store-writer.child.ts");
+    const strace = ["-f", "-qq", "-y", "-o", trace, "-e", "trace=pwrite64,write,fsync,fdatasync"];
+    const child = spawn("strace", [...strace, process.execPath, writer, file], { stdio: "ignore" });
+    assert.deepEqual(await once(child, "exit"), [0, null]);
+    const [acknowledged, flushes] = checkAcknowledged(readTrace(await fs.readFile(trace, "utf8")), file);
+    assert.equal(acknowledged, 160);
+    assert.ok(flushes * 2 <= acknowledged, `${flushes} flushes`);
+  },
+);
+
+/** @returns how often the writer said that something is stored, and how often its journal was flushed until then */
+function checkAcknowledged(calls: readonly Call[], file: string): readonly [number, number] {
+  let [acknowledged, flushes] = [0, 0];
+  let isFlushed = true;
+  for (const { name, on, flags, words } of calls) {
+    if (on === `${file}-wal`) {
+      isFlushed = name.endsWith("sync");
+      if (isFlushed) flushes += 1;
+    } else if (name === "write" && flags.startsWith("1<")) {
+      assert.ok(isFlushed, `${words[0]} was acknowledged before it was on the disk`);
+      acknowledged += 1;
+    }
+  }
+  return [acknowledged, flushes];
+}
 
 /**
  * The cache and the app's own data may be lost in a power cut; what is moved within an install that is not finished
