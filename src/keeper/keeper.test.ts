@@ -6,11 +6,13 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { programFile } from "../lib/program.ts";
 import { ensureKeeper, KeeperClient } from "./client.ts";
 import { keeperFor, killGroup, spec, tcp, type Fixture } from "./keeper.fixture.ts";
 import { placed } from "./launch.ts";
+import { PROTOCOL_VERSION } from "./protocol.ts";
 import { allByEnvironment, groupMembers } from "./proc.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
 
@@ -119,6 +121,29 @@ test("an instance that ends is reported within 100 ms", async (t) => {
     medians.push(delays.sort((a, b) => a - b)[4] ?? Infinity);
   }
   assert.ok(Math.min(...medians) < 100, medians.join(" "));
+});
+
+test("an instance that an earlier keeper started is reported within 100 ms of its end", async (t) => {
+  const f = await keeperFor(t);
+  const pids = new Map<string, number>();
+  for (const key of ["a", "b", "c", "d", "e"])
+    pids.set(key, (await f.keeper.call("start", { instance: spec(f.home, { key, restart: null }) })).pid);
+  process.kill(f.keeper.hello.pid, "SIGKILL");
+  await f.keeper.closed;
+  const logFile = path.join(f.home, "keeper.log");
+  await using next = await ensureKeeper({ run: f.run, logFile, signal: t.signal });
+  await next.call("events", {});
+  const delays: number[] = [];
+  for (const [key, pid] of pids) {
+    const heard = new Promise<number>((resolve) => {
+      next.onEvent = (event) => event.type === "exited" && event.key === key && resolve(performance.now());
+    });
+    await sleep(60); // all are looked at in one moment, which the one before has just had
+    const killed = performance.now();
+    process.kill(pid, "SIGKILL");
+    delays.push((await heard) - killed);
+  }
+  assert.ok(Math.min(...delays) < 100, delays.join(" "));
 });
 
 test("what a crashed instance left is killed, and not who is started in its place", async (t) => {
@@ -400,6 +425,26 @@ test("only one keeper keeps a folder, and an unknown operation is refused by nam
   const fly = f.keeper.call("fly" as "list", {});
   await assert.rejects(fly, { code: "KEEPER_PROTOCOL", message: /fly/ });
   await f.keeper.call("list", {});
+});
+
+test("a keeper of an earlier version is refused, and one of a later version spoken to", async (t) => {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), "kp-"));
+  atEnd(t, () => fs.rmSync(home, { recursive: true, force: true }));
+  const file = path.join(home, "keeper.sock");
+  let version = PROTOCOL_VERSION - 1;
+  const keeper = net.createServer((socket) => {
+    atEnd(t, () => socket.destroy());
+    socket.once("data", (line) => {
+      const { id } = JSON.parse(String(line)) as { id: number };
+      socket.write(`${JSON.stringify({ id, ok: { version, pid: 1, ofLater: true } })}\n`);
+    });
+  });
+  atEnd(t, () => keeper.close());
+  await once(keeper.listen(file), "listening");
+  await assert.rejects(KeeperClient.connect(file), { code: "KEEPER_PROTOCOL", message: /speaks version 0$/ });
+  version = PROTOCOL_VERSION + 1;
+  await using later = await KeeperClient.connect(file);
+  assert.equal(later.hello.version, version);
 });
 
 test("a unit's keeper waits where another one keeps its folder, and takes over from it", async (t) => {
