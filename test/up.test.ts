@@ -10,6 +10,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
+import { parse } from "yaml";
 import { freePort } from "../src/lib/free-port.fixture.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker } from "./support/apps.ts";
@@ -157,8 +158,11 @@ test("a folder with a manifest: deploy, look, restart, stop, start, roll back", 
     const { releases } = await result<{ releases: { id: string }[] }>("releases", "shop");
     assert.equal(releases.length, 1);
     const id = releases[0]?.id.slice(0, 8) ?? "";
-    const table = JSON.parse((await skein("ports", "--by", "commit")).stdout) as Record<string, unknown>;
+    const byCommit = (await skein("ports", "--by", "commit")).stdout;
+    const table = JSON.parse(byCommit) as Record<string, unknown>;
     assert.deepEqual(Object.values(table), [{ web: [{ host: "127.0.0.1", port }] }]);
+    assert.equal((await skein("show", "--by", "commit")).stdout, byCommit);
+    assert.equal((await skein("ls", "versions")).stdout, (await skein("list", "versions")).stdout);
     assert.match((await skein("check", "shop")).stdout, new RegExp(`^here +shop@${id}`));
     assert.equal((await skein("check", "shop", id)).stdout, "OK\n");
     assert.equal((await skein("verify", "shop")).stdout, "here  OK\n");
@@ -224,24 +228,43 @@ test("a folder with a manifest: deploy, look, restart, stop, start, roll back", 
   });
 });
 
-test("a tarball deploys as it is", async () => {
-  await write({
-    "pack/skein.yaml": "app: packed\nrun: node server.js\nlisten: auto\n",
-    "pack/server.js": server("packed"),
-  });
+/** What `validate --full` says that runs, before anything of it does. */
+async function foretold(source: string): Promise<unknown> {
+  const { code, stdout, stderr } = await skein("validate", "--full", source);
+  assert.equal(code, 0, stderr);
+  return (parse(stdout) as { processes: Record<string, { run: unknown }> }).processes["web"]?.run;
+}
+
+test("a tarball runs without any manifest, by the conventions that validate shows", async () => {
+  await write({ "pack/server.js": server("packed") });
   await run("tar", ["-czf", path.join(dir, "packed.tgz"), "-C", path.join(dir, "pack"), "."]);
+  assert.deepEqual(await foretold("./packed.tgz"), ["node", "server.js"]);
   await result("deploy", "./packed.tgz", ...FAST);
   assert.equal((await get(await urlOf("packed"))).text, "packed");
+});
+
+test("a folder with a start script runs without any manifest, and a tarball with one by that (long)", async () => {
+  const start = JSON.stringify({ scripts: { start: "node own.js" } });
+  await write({ "started/package.json": start, "started/own.js": server("started") });
+  assert.deepEqual(await foretold("./started"), ["npm", "start"]);
+  await result("deploy", "./started", ...FAST);
+  assert.equal((await get(await urlOf("started"))).text, "started");
+  await result("stop", "started");
+  await write({ "said/skein.yaml": "app: said-so\nrun: node own.js\nlisten: auto\n" });
+  await write({ "said/own.js": server("said"), "said/server.js": server("not this") });
+  await run("tar", ["-cf", path.join(dir, "said.tar"), "-C", path.join(dir, "said"), "."]);
+  await result("deploy", "./said.tar", ...FAST);
+  assert.equal((await get(await urlOf("said-so"))).text, "said");
+  await result("stop", "said-so");
 });
 
 test("a bare executable runs as a service, without any manifest", async () => {
   const script = `#!/usr/bin/env node\n${server("bare")}`;
   await write({ "tool/hello.js": script }, 0o755);
   await fs.copyFile(path.join(dir, "tool/hello.js"), path.join(dir, "hello"));
-  const shown = await skein("validate", "--full", "./hello");
-  assert.equal(shown.code, 0, shown.stderr);
-  assert.match(shown.stdout, /hello/);
+  assert.deepEqual(await foretold("./hello"), ["./hello"]);
   await result("deploy", "./hello", ...FAST);
+  assert.match((await skein("logs", "hello")).stdout, /^here .*says bare$/m);
   const { apps } = await result<{ apps: { nodes: { current: boolean }[] }[] }>("status", "hello");
   assert.equal(apps[0]?.nodes[0]?.current, true);
 });
