@@ -54,14 +54,27 @@ test("a push that breaks off is never seen, and the next one goes through", asyn
     code: "NOT_FOUND",
     hint: "The first push makes it: git push skein://HUB/shop main",
   });
-  // The command for a ref, then half of a pack.
-  const command = `${"0".repeat(40)} ${"1".repeat(40)} refs/heads/main\0report-status`;
-  socket.write(`${(command.length + 4).toString(16).padStart(4, "0")}${command}0000PACK`);
-  socket.destroy();
+  const breakOff = (push: typeof socket, ref: string): void => {
+    // The command for a ref, then half of a pack.
+    const command = `${"0".repeat(40)} ${"1".repeat(40)} ${ref}\0report-status`;
+    push.write(`${(command.length + 4).toString(16).padStart(4, "0")}${command}0000PACK`);
+    push.destroy();
+  };
+  breakOff(socket, "refs/heads/main");
+  await eventually("nothing is left of it", async () => (await reposOf(hub)).length === 0);
+  assert.deepEqual(await hub.client.repos(), []);
   const work = await workTree(t, hub);
+  const url = `skein://${hub.address}/shop`;
   await work.commit("a.txt", "one");
-  await work.git("push", `skein://${hub.address}/shop`, "main");
+  await work.git("push", url, "main");
   assert.deepEqual(await reposOf(hub), ["shop.git"]);
+
+  const later = await line.git("shop", "git-receive-pack");
+  await once(later, "readable");
+  breakOff(later, "refs/heads/side");
+  const second = await work.commit("b.txt", "two");
+  await work.git("push", url, "main");
+  assert.equal(await work.git("ls-remote", "--heads", url), `${second}\trefs/heads/main`);
 });
 
 test("what a killed hub left of a first push is removed at the next start", async (t) => {
