@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { blobCache } from "../../depot/cache/blob-cache.ts";
+import { PIECE_BYTES } from "../../depot/peers/picking.ts";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { releaseIdOf, type Command } from "../../trust/documents.ts";
 import { readUnverified, seal, type Envelope } from "../../trust/envelope.ts";
@@ -63,10 +65,25 @@ test("staged in full, everything is fetched anew, and through the cache that is 
   const again = sourcesOf(await stage(w, release));
   assert.ok((first["directory"] ?? 0) > 0);
   assert.deepEqual(again, {});
-  for (const args of [{ full: true }, { throughCache: true }]) {
+  const dir = path.join(w.paths.lib, "cache");
+  const cache = blobCache({ dir, maxBytes: 2 ** 30, now: () => Date.now() });
+  const { pack, good } = await eventually("what came is in the cache", async () => {
+    const { name = "" } = (await cache.blobs()).find((blob) => blob.name.startsWith("packs/")) ?? {};
+    const held = name === "" ? undefined : await cache.read(name, 0, PIECE_BYTES);
+    return held?.ends === true ? { pack: name, good: Buffer.from(held.bytes) } : undefined;
+  });
+  // Its file is sound, and tells nobody that these are other bytes than the pack's.
+  const wrong = Buffer.from(good.map((byte) => byte ^ 1));
+  await cache.write(pack, 0, wrong, true);
+  for (const [args, kept] of [
+    [{ full: true }, wrong],
+    [{ throughCache: true }, good],
+  ] as const) {
     const sources = sourcesOf(await stage(w, release, { args }));
     assert.deepEqual(Object.keys(sources), ["directory"]);
     assert.ok((sources["directory"] ?? 0) >= (first["directory"] ?? 0));
+    const held = await cache.read(pack, 0, PIECE_BYTES);
+    assert.ok(kept.equals(held?.bytes ?? assert.fail()), JSON.stringify(args));
   }
   fs.rmSync(path.join(w.depotDir, "blobs/packs"), { recursive: true });
   fs.rmSync(path.join(w.paths.lib, "apps/shop/revs"), { recursive: true });
