@@ -5,7 +5,7 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 import { openBucket } from "../src/bucket/bucket.ts";
 import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
-import { startCluster, type Cluster } from "./support/cluster.ts";
+import { startCluster, type AgentProcess, type Cluster } from "./support/cluster.ts";
 import { FAST, writeSource } from "./support/apps.ts";
 
 const s3 = sharedS3Server({ conditional: false });
@@ -115,6 +115,7 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   assert.ok((sentOn["sent"] as number) >= 4, "from the node's cache: there is none here");
   assert.match((await cluster.ok("cache", "repair", "--on", "n1")).stdout, /^n1 {2}whole$/m);
   await isBroughtUpToDate(source, path.join(node.home, "lib/cache/packs"));
+  await isCollected(node);
   assert.match((await cluster.ok("cache", "flush", "--on", "all")).stdout, /^n1 {2}.*B freed$/m);
   assert.equal((await cluster.skein(["cache", "diff", "--address", "n1"], { cwd: source })).code, 10);
   const flushed = await cluster.skein(["cache", "get", "tool", `${far}2`, "--address", "n1"], {
@@ -129,6 +130,24 @@ test("what is put in comes out, is compared, mended, sent on and removed, here a
   const gone = await cluster.skein(["cache", "get", "tool", path.join(cluster.dir, "again")]);
   assert.equal(gone.code, 7, gone.stderr);
 });
+
+/** By age and by number, with dashes and without, on a node and here: what is needed or used stays. */
+async function isCollected(node: AgentProcess): Promise<void> {
+  const freed = async (...words: string[]): Promise<string> => {
+    const { stdout } = await cluster.ok("cache", "gc", ...words);
+    return /([\d.]+ \w*B) freed$/m.exec(stdout)?.[1] ?? assert.fail(stdout);
+  };
+  const packsOf = async (home: string): Promise<number> =>
+    (await filesIn(path.join(home, "lib/cache/packs"))).length;
+  for (const [home, ...where] of [[node.home, "--address", "n1"], [cluster.operatorHome]] as const) {
+    const before = await packsOf(home);
+    assert.ok(before > 0, home);
+    assert.equal(await freed("older", "1d", ...where), "0 B");
+    assert.equal(await packsOf(home), before);
+    assert.notEqual(await freed("--older", "1ms", ...where), "0 B");
+    assert.equal(await packsOf(home), 0);
+  }
+}
 
 /** What a node has is told of the node, whatever this machine has. */
 async function isBroughtUpToDate(source: string, packs: string): Promise<void> {
