@@ -1,6 +1,9 @@
-/** A machine's sync in a process of its own, for tests that kill it or let two run at once. */
+/** A machine's sync, or its jump, in a process of its own, for tests that kill it or let two run at once. */
+import { jumpHere } from "../../agent/subscriber/jump.ts";
 import { nearBucket } from "../../agent/subscriber/near.ts";
+import { packagePlace } from "../../agent/subscriber/place.ts";
 import { sync } from "../../agent/subscriber/sync.ts";
+import type { SyncTools } from "../../agent/subscriber/sync-package.ts";
 import { openBucket } from "../../bucket/bucket.ts";
 import { systemClock } from "../../lib/clock.ts";
 import type { Digest } from "../../lib/ids.ts";
@@ -8,7 +11,7 @@ import { silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
 import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
 
-const [, , address = "", pin = "", root = "", home = ""] = process.argv;
+const [, , address = "", pin = "", root = "", home = "", name, revision = ""] = process.argv;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const bucket = await openBucket(address, {
   env: process.env,
@@ -16,7 +19,7 @@ const bucket = await openBucket(address, {
   signal: AbortSignal.timeout(PATIENCE_MS),
 });
 const paths = pathsFrom({ SKEIN_HOME: home });
-const { isDone, packages } = await sync(root, {
+const tools: SyncTools = {
   bucket,
   near: nearBucket({ bucket, paths, clock: systemClock, log: silentLog }),
   pin: pin as Digest,
@@ -30,6 +33,9 @@ const { isDone, packages } = await sync(root, {
   maxAgeMs: null,
   say,
   signal: AbortSignal.timeout(PATIENCE_MS),
-});
-for (const { troubles } of packages) for (const one of troubles) say(`${one.code} ${one.message}`);
-process.exitCode = isDone ? 0 : 1;
+};
+if (name === undefined) {
+  const { isDone, packages } = await sync(root, tools);
+  for (const { troubles } of packages) for (const one of troubles) say(`${one.code} ${one.message}`);
+  process.exitCode = isDone ? 0 : 1;
+} else await jumpHere(packagePlace(root, name), revision, tools);

@@ -44,9 +44,9 @@ const revsOf = (machine: Machine, name: string): string[] =>
 const pageOf = (machine: Machine): string =>
   readFileSync(path.join(machine.root, "site/current/version"), "utf8");
 
-function child(world: BucketWorld, machine: Machine, fault?: string) {
+function child(world: BucketWorld, machine: Machine, fault?: string, ...jump: string[]) {
   const home = path.join(path.dirname(machine.root), "skein");
-  const args = [world.bucket.name, world.pin, machine.root, home];
+  const args = [world.bucket.name, world.pin, machine.root, home, ...jump];
   return spawn(process.execPath, [childProgram(import.meta.dirname, "sync-run.child.ts"), ...args], {
     env: { ...process.env, ...(fault === undefined ? {} : { SKEIN_FAULT: fault }) },
     stdio: ["ignore", "pipe", "inherit"],
@@ -635,11 +635,14 @@ test("who waits too long is told who it is; a holder that died holds nothing (lo
 const FAULTS = [
   "subscriber.taken-in",
   "install.renamed",
+  "subscriber.fetched",
   "subscriber.post-synced",
+  "subscriber.ready",
   "agent.begun",
   "agent.hooked-pre-jump",
   "agent.flipped",
   "agent.finished",
+  "subscriber.converged",
   "install.moved",
   "install.unrecorded",
 ] as const;
@@ -676,6 +679,25 @@ test("killed anywhere, the next sync goes on and ends with the order carried out
     assert.deepEqual([packages[0]?.troubles, isDone], [[], true], fault);
     assert.equal(pageOf(machine), "v2", fault);
     assert.equal(revsOf(machine, "site").length, (await machine.revisions("site")).length, fault);
+  }
+});
+
+test("killed anywhere in a jump here, the next sync ends it, and holds what was asked for (long)", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", scripts("ordered")));
+  const asked = await world.spool("site", scripts("asked"));
+  for (const fault of ["subscriber.held", "agent.hooked-pre-jump", "agent.flipped"]) {
+    await machine.sync();
+    assert.equal(pageOf(machine), "ordered", fault);
+    const run = child(world, machine, fault, "site", revisionWord(asked).revision);
+    const said = text(run.stdout);
+    const [, signal] = (await once(run, "close")) as [number | null, string | null];
+    assert.equal(signal, "SIGKILL", `${fault}: ${await said}`);
+    const { packages, isDone } = await machine.sync();
+    const [{ held, troubles } = assert.fail()] = packages;
+    assert.deepEqual([pageOf(machine), `site.${held}`, troubles, isDone], ["asked", asked, [], true], fault);
+    await machine.jump("site", null);
   }
 });
 
