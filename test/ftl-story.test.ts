@@ -1,11 +1,16 @@
 /** FTL's README, word for word where it makes sense: its own words, through a link of its name, against a real S3 server. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
+import { serverFiles } from "../src/bucket/server-files.ts";
+import { openBucket } from "../src/depot/s3/bucket.ts";
 import { atEnd } from "../src/lib/at-end.fixture.ts";
+import { eventually } from "../src/lib/eventually.fixture.ts";
+import { bytesBlob } from "../src/release/fetch/blobs.ts";
 import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { tested } from "./support/program.ts";
 
@@ -38,6 +43,8 @@ async function place(t: TestContext) {
   const pin = /fingerprint +([0-9a-f]{64})/.exec(made.out)?.[1] ?? assert.fail(made.err);
   return {
     dir,
+    s3,
+    bucket: `s3://${shared.FTL_BUCKET}`,
     pack(version: string, scripts: Readonly<Record<string, string>> = {}) {
       const src = path.join(dir, "my", "src");
       mkdirSync(src, { recursive: true });
@@ -63,6 +70,16 @@ async function place(t: TestContext) {
       return {
         root,
         ftl: async (...words: string[]) => await run(ftl, { ...env, FTL_ROOT: root }, words),
+        /** A command that stays. */
+        stay(...words: string[]) {
+          const child = spawn(ftl, words, {
+            cwd: dir,
+            env: { ...shared, ...env, FTL_ROOT: root },
+            stdio: "ignore",
+          });
+          atEnd(t, () => child.kill("SIGKILL"));
+          return child;
+        },
         /** At the front door, with Skein's own names for what FTL's variables say. */
         skein: async (...words: string[]) =>
           await run(SKEIN, { ...env, SKEIN_ROOT: root, SKEIN_BUCKET: `s3://${shared.FTL_BUCKET}` }, words),
@@ -129,6 +146,62 @@ test("spool, sync on three machines, jump; a fourth boots later; jump back; purg
   assert.equal((await at.frontOffice("purge", "--master", v2)).code, 0);
   for (const { code } of await all("sync")) assert.equal(code, 0);
   assert.equal((await nodes[2]?.ftl("list", "my_site"))?.out, `${v1}\n${v3}  active\n`);
+});
+
+test("a sync that stays acts on each order when it comes, and ends when it is told to (long)", async (t) => {
+  const at = await place(t);
+  const node = at.node("one");
+  const staying = node.stay("sync", "--every", "200ms");
+  const ended = once(staying, "exit");
+  const pages = async (version: string): Promise<void> => {
+    await at.pack(version);
+    const { out } = await at.office("spool", "my_site.tgz");
+    assert.equal((await at.office("jump", "--master", out.trim())).code, 0);
+    await eventually(version, () => node.page() === version, { signal: t.signal });
+  };
+  for (const version of ["v1", "v2"]) await pages(version);
+  staying.kill("SIGTERM");
+  assert.deepEqual(await ended, [0, null]);
+});
+
+test("an old FTL bucket on a server is taken over, and its clients find what is spooled for them, too (long)", async (t) => {
+  const at = await place(t);
+  const filesOf = async (address: string) => {
+    const bucket = await openBucket(address, at.s3.env);
+    atEnd(t, () => bucket[Symbol.dispose]());
+    return serverFiles(bucket);
+  };
+  const oldBucket = `s3://${await at.s3.makeBucket()}`;
+  const old = await filesOf(oldBucket);
+  for (const [version, revision] of [
+    ["v1", "2014061200001zz"],
+    ["v2", "2014061252143ab"],
+  ] as const) {
+    await at.pack(version);
+    const archive = readFileSync(path.join(at.dir, "my_site.tgz"));
+    await old.put(`my_site.${revision}.tar.gz`, bytesBlob(archive), t.signal);
+  }
+  await old.put("my_site.rev", bytesBlob(Buffer.from("my_site.2014061200001zz")), t.signal);
+  const imported = await at.office("import", oldBucket);
+  assert.match(
+    imported.out,
+    /^my_site\.2014061200001zz {2}my_site\.20140612000001000-[0-9a-f]{8} {2}active\nmy_site\.2014061252143ab {2}my_site\.20140612142903000-[0-9a-f]{8}\n$/,
+    imported.err,
+  );
+  const node = at.node("one");
+  assert.equal((await node.ftl("sync")).code, 0);
+  assert.equal(node.page(), "v1");
+
+  await at.pack("v3");
+  const spooled = await at.office("spool", "my_site.tgz", "--layout", "ftl");
+  const revision = spooled.out.trim();
+  const written = await filesOf(at.bucket);
+  const textOf = async (name: string): Promise<string> =>
+    Buffer.concat(await Array.fromAsync(written.get(name, t.signal))).toString();
+  assert.ok((await written.list("my_site.", t.signal)).includes(`${revision}.tar.gz`), spooled.err);
+  assert.notEqual(await textOf("my_site.rev"), revision, "spooling activates nothing");
+  assert.equal((await at.office("jump", "--master", revision)).code, 0);
+  assert.equal(await textOf("my_site.rev"), revision);
 });
 
 function newRoot(dir: string): string {
