@@ -8,6 +8,8 @@ import { test } from "node:test";
 import { nodeKeys } from "../src/agent/node/node-keys.ts";
 import { HubClient } from "../src/api/hub-client.ts";
 import { splitAddress } from "../src/api/hub-address.ts";
+import { badMiddle } from "../src/depot/s3/bad-middle.fixture.ts";
+import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { PeerClient } from "../src/depot/peers/peer-client.ts";
 import { invite } from "../src/operator/nodes/nodes.ts";
 import { spkiDigestOf } from "../src/trust/keys.ts";
@@ -16,6 +18,7 @@ import { startCluster, type AgentProcess, type Cluster, type NodeOptions } from 
 import { eventually } from "../src/lib/eventually.fixture.ts";
 
 const MIB = 2 ** 20;
+const server = sharedS3Server({ conditional: false });
 
 /** Nodes that are invited by the operator in this process: a command each would take longer. */
 async function addNodes(cluster: Cluster, all: readonly NodeOptions[]): Promise<AgentProcess[]> {
@@ -72,19 +75,42 @@ const isPlaced = async (node: AgentProcess): Promise<boolean> => {
   return found.some((name) => /^[0-9a-f]{32}$/.test(name) && existsSync(path.join(revs, name, "noise.bin")));
 };
 
-test("five nodes fetch a release for what it costs the hub to give it about once", async (t) => {
-  await using cluster = await startCluster({ signal: t.signal });
-  await addNodes(cluster, [{}, {}, {}, {}, {}]);
-  const source = await writeNoise(cluster, 12 * MIB);
+/** @param copies most that the hub may give of the release, to so many nodes */
+async function isShared(cluster: Cluster, nodes: number, copies: number): Promise<void> {
+  const bytes = 12 * MIB;
+  await addNodes(
+    cluster,
+    Array.from({ length: nodes }, () => ({})),
+  );
+  const source = await writeNoise(cluster, bytes);
   await cluster.okIn(source, "deploy", "--bake", "0s", "--all-at-once");
   let sources: Record<string, number> = {};
   await cluster.until("every node has told where its bytes came from", async () => {
     sources = await sourcesOf(cluster);
-    const came = Object.values(sources).reduce((sum, bytes) => sum + bytes, 0);
-    return came >= 5 * 12 * MIB;
+    const came = Object.values(sources).reduce((sum, one) => sum + one, 0);
+    return came >= nodes * bytes;
   });
-  assert.ok((sources["hub"] ?? 0) <= 1.5 * 12 * MIB, JSON.stringify(sources));
-  assert.ok((sources["peer"] ?? 0) >= 3 * 12 * MIB, JSON.stringify(sources));
+  assert.ok((sources["hub"] ?? 0) <= copies * bytes, JSON.stringify(sources));
+  assert.ok((sources["peer"] ?? 0) >= (nodes - 0.5 - copies) * bytes, JSON.stringify(sources));
+}
+
+test("five nodes fetch a release for what it costs the hub to give it about once", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  await isShared(cluster, 5, 1.5);
+});
+
+test("so they do where the hub's releases lie in a bucket, which gives it about once as well (long)", async (t) => {
+  const s3 = await server();
+  const middle = await badMiddle(t, s3);
+  let given = 0;
+  middle.distort = (request, body) => {
+    if (request.method === "GET" && (request.url ?? "").includes("/packs/")) given += body.length;
+    return body;
+  };
+  const hubEnv = { ...middle.env, SKEIN_DEPOT: `s3://${await s3.makeBucket()}` };
+  await using cluster = await startCluster({ signal: t.signal, hubEnv });
+  await isShared(cluster, 3, 1.5);
+  assert.ok(given <= 1.5 * 12 * MIB, `${given} bytes`);
 });
 
 test("a peer and then the hub are killed in the middle, and a revoked node is given nothing (long)", async (t) => {
