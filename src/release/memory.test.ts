@@ -17,8 +17,11 @@ const LARGE_BYTES = 64 * 1024 * 1024;
 const MOST_MIB = 24;
 /** Many files that are all new are put down by two threads, of which the second takes 10 to 13. */
 const THREAD_MIB = 16;
+/** The same of a publish: 32 with the many files, 41 with the large one, and 48 with one three times as large. */
+const MOST_OF_PUBLISH_MIB = 60;
 
 const run = promisify(execFile);
+const PROGRAM = childProgram(import.meta.dirname, "release-run.child.ts");
 
 interface Received {
   readonly linked: number;
@@ -45,13 +48,34 @@ class Place {
     return await publish({ source, depot, previous, now, cacheDir: null, signal: this.#signal });
   }
 
+  /** With the launcher's settings for who publishes. @returns its peak, in MiB */
+  async publishApart(name: string, tree: Tree): Promise<number> {
+    const [folder = "", depot = "", cache = ""] = ["tree", "depot", "cache"].map((one) =>
+      path.join(this.#dir, "apart", name, one),
+    );
+    writeTree(folder, tree);
+    const { stdout } = await run(
+      process.execPath,
+      [
+        "--min-semi-space-size=16",
+        "--max-semi-space-size=16",
+        PROGRAM,
+        "publish-measured",
+        depot,
+        folder,
+        cache,
+      ],
+      { signal: this.#signal },
+    );
+    return (JSON.parse(stdout) as { readonly peakMib: number }).peakMib;
+  }
+
   /** With the launcher's settings for an agent. */
   async receive(revs: string, published: Published): Promise<Received> {
-    const program = childProgram(import.meta.dirname, "release-run.child.ts");
     const words = ["install-measured", this.#depot, path.join(this.#dir, revs), String(this.#count++)];
     const { stdout } = await run(
       process.execPath,
-      ["--max-semi-space-size=2", program, ...words, JSON.stringify(published)],
+      ["--max-semi-space-size=2", PROGRAM, ...words, JSON.stringify(published)],
       { env: { ...process.env, MALLOC_ARENA_MAX: "1" }, signal: this.#signal },
     );
     return JSON.parse(stdout) as Received;
@@ -80,6 +104,18 @@ test("what an install holds in memory is bounded: many files, an update of them,
   const large = await place.receive("large", noisy);
   assert.ok(large.bytesFetched > LARGE_BYTES);
   assert.ok(held(large) < MOST_MIB, `a file of ${LARGE_BYTES} bytes took ${held(large)} MiB`);
+});
+
+test("what a publish holds in memory is bounded: many files, one large file (long)", async (t) => {
+  const place = new Place(t);
+  const tiny = await place.publishApart("tiny", { "one.txt": "one" });
+  for (const [what, tree] of [
+    [`${FILES} files`, files(1)],
+    [`a file of ${LARGE_BYTES} bytes`, { "large.bin": noise(LARGE_BYTES, 7) }],
+  ] as const) {
+    const held = (await place.publishApart(what, tree)) - tiny;
+    assert.ok(held < MOST_OF_PUBLISH_MIB, `${what} took ${held} MiB`);
+  }
 });
 
 /** One file in `each`; what is in it tells which ones they are. */

@@ -87,6 +87,7 @@ async function runSpare(): Promise<unknown> {
 
 const steps: Readonly<Record<string, () => Promise<unknown>>> = {
   publish: runPublish,
+  "publish-measured": async () => ({ ...Object(await runPublish()), peakMib: peakMib() }),
   install: () => runInstall(),
   "install-measured": async () => ({ ...Object(await runInstall()), peakMib: peakMib() }),
   "install-on-filling": installOnFilling,
