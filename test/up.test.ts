@@ -112,7 +112,10 @@ async function urlOf(app: string): Promise<string> {
   return `http://${entry.host}:${entry.port}/`;
 }
 
-test("a folder with a manifest: deploy, look, restart, stop, start, roll back", async (t) => {
+/** A day's commands: each takes a second, or ten where others need the machine as well. */
+const STORY = { timeout: 600_000 };
+
+test("a folder with a manifest: deploy, look, restart, stop, start, roll back", STORY, async (t) => {
   const port = await freePort();
   const manifest = `app: shop\nrun: node server.js\nlisten: ${port}\nhealth: /\nverify: sh smoke.sh\n`;
   await write({ "shop/skein.yaml": manifest, "shop/server.js": server("one"), "shop/smoke.sh": "exit 0\n" });
