@@ -147,6 +147,7 @@ test("what is built where no source is named is an app, as for a deployment", as
     assert.equal(said.code, 2, said.stderr);
     assert.match(said.stderr, /says what to deploy[^]*SOURCE_NOT_FOUND/);
   }
+  await refused(cluster, [2, "SOURCE_NOT_FOUND"], ["build", "--app", "bare"], { cwd: bare });
   const repo = await sourceRepo(path.join(cluster.dir, "src/left"));
   await repo.commit({ "skein.yaml": "app: left\n", "index.html": "one" });
   await fs.writeFile(path.join(repo.dir, "index.html"), "two");
@@ -271,6 +272,18 @@ describe("a place that is not what was meant (long)", () => {
     assert.match(error.message, /nosuch/);
     const below = path.join(await source("a-file", { "a.txt": "" }), "a.txt", "below");
     await refused(cluster, [2, "SOURCE_NOT_FOUND"], ["deploy", "--from", below]);
+  });
+
+  test("a manifest that is named as a file is not released in the place of what it speaks of", async () => {
+    const cwd = await source("by-file", { "skein.yaml": `app: by-file\n${RUN}`, "server.js": server("v1") });
+    for (const args of [
+      ["deploy", "./skein.yaml"],
+      ["build", "./skein.yaml"],
+      ["deploy", "--from", "skein.yaml"],
+    ]) {
+      const said = await refused(cluster, [2, "SOURCE_NOT_FOUND"], args, { cwd });
+      assert.match(said.message, /says how to run what lies beside it/);
+    }
   });
 
   test("outside a repository a commit is looked for on the hub, on whatever branch, and may not be there (long)", async () => {

@@ -264,7 +264,9 @@ test("another environment of an app that runs here is refused", async (t) => {
     releases: [c.second],
     gates: { [ordered.digest]: "go" },
   });
-  assert.equal((await c.w.receipt(ordered.digest)).code, "ENV_CONFLICT");
+  const { code, hint } = await c.w.receipt(ordered.digest);
+  assert.equal(code, "ENV_CONFLICT");
+  assert.match(hint ?? "", /skein stop shop --env default --on n1\.$/);
   assert.equal(await answer(c.port), "one");
 });
 

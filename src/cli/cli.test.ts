@@ -396,6 +396,7 @@ test("an operator whose key an ssh-agent holds signs with it, and without it sig
 
 test("validate names every problem with its place, and prints the expansion of what is right (long)", (t) => {
   const dir = folder(t);
+  assert.match(skein(dir, "validate").err, /^note nothing in \S+ says what to deploy/m);
   writeFileSync(
     path.join(dir, "skein.yaml"),
     "app: shop\nrun: node a.js\nhealht: /up\nverify: { run: a, within: 5 }\n",
@@ -406,7 +407,7 @@ test("validate names every problem with its place, and prints the expansion of w
   assert.match(bad.err, /skein\.yaml:4:27: verify\.within: write a duration/);
   writeFileSync(path.join(dir, "skein.yaml"), "app: shop\nrun: node a.js\nlisten: 80\n");
   const good = skein(dir, "validate", "--full");
-  assert.equal(good.exit, 0);
+  assert.deepEqual([good.exit, good.err], [0, ""]);
   assert.match(good.out, /backlog: 4096/);
   writeFileSync(path.join(dir, "prod.yaml"), "app: shop\n");
   assert.match(

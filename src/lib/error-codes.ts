@@ -207,7 +207,7 @@ export const ERROR_CODES = {
     "A bare word is both a node and a label.",
     "Write WORD=true for the label, or rename one.",
   ),
-  SELECTION_EMPTY: entry(7, "The selector names no node.", "See skein node ls for names and labels."),
+  SELECTION_EMPTY: entry(7, "The selector names no node.", "See skein node ls; skein node label sets one."),
 
   ...DEPOT_ERROR_CODES,
 

@@ -285,6 +285,12 @@ test("a folder that says nothing of itself is not deployed by accident", async (
   mkdirSync(empty);
   await assert.rejects(deploy(operator, options({ cwd: empty })), { code: "SOURCE_NOT_FOUND" });
   await assert.rejects(planDeploy(operator, options({ cwd: empty })), { code: "SOURCE_NOT_FOUND" });
+  writeFileSync(path.join(empty, "private.txt"), "mine\n");
+  await assert.rejects(
+    deploy(operator, options({ cwd: empty, app: "empty" })),
+    { code: "COMMIT_NOT_FOUND", hint: /--from \./ },
+    "not for its name either",
+  );
   writeFileSync(path.join(empty, "post-sync.sh"), "true\n");
   const { draft } = await deploy(operator, options({ cwd: empty }));
   assert.equal(draft.order.app, "empty");

@@ -209,6 +209,7 @@ function refuseOtherEnv(state: NodeState, order: Order, context: Context, onlySt
       "ENV_CONFLICT",
       `this node holds ${app} in ${env}, and the order is for ${order.env}`,
       {
+        hint: `Deploy to other nodes, or stop the other one there: skein stop ${app} --env ${env} --on ${state.identity?.name ?? "NODE"}.`,
         data: { app, holds: env, ordered: order.env },
       },
     );

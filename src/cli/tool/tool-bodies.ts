@@ -3,7 +3,7 @@ import { stringify } from "yaml";
 import { manifestWords } from "../../app/print.ts";
 import { ask, nodesOf, troubleIn } from "../../operator/ask/ask.ts";
 import { wordOf, type NamedLine } from "../../operator/ask/commands.ts";
-import { openSource, readManifest, type Origin } from "../../operator/source/source.ts";
+import { isApp, openSource, readManifest, type Origin } from "../../operator/source/source.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
@@ -17,10 +17,15 @@ export async function validate(context: Context, where: string, full: boolean): 
       "Give its folder: skein validate FOLDER",
     );
   const named = path.basename(where) === "skein.yaml" ? path.dirname(where) : where;
-  const manifest = await manifestAt({ kind: "path", path: path.resolve(named) }, context);
+  const origin = { kind: "path", path: path.resolve(named) } as const;
+  const manifest = await manifestAt(origin, context);
   const words = manifestWords(manifest);
   if (full) context.io.print(stringify(words, { lineWidth: 110 }).trimEnd());
   else context.io.print(`OK  ${manifest.app}: ${summary(Object.keys(manifest.processes))}`);
+  if (!(await isApp(origin, context)))
+    context.io.say(
+      `note nothing in ${origin.path} says what to deploy: plain files are deployed with --from`,
+    );
   return { manifest: words };
 }
 

@@ -8,15 +8,18 @@ import type { Operator } from "../identity/operator.ts";
 import { lookAhead, type Ahead, type FoundRelease } from "../release/release.ts";
 import { resolveVersion } from "./resolve.ts";
 import {
-  isApp,
   isPassedOver,
-  openSource,
-  type CommitOfFolder,
-  type OpenedSource,
-  originOf,
-  readManifest,
   refuseBelowManifest,
   refuseNewManifest,
+  type CommitOfFolder,
+} from "../source/misplaced-manifest.ts";
+import {
+  doesSomething,
+  isApp,
+  openSource,
+  originOf,
+  readManifest,
+  type OpenedSource,
   type Origin,
 } from "../source/source.ts";
 
@@ -113,7 +116,7 @@ export async function hereIfItIs(app: string | null, options: FindOptions): Prom
     if (err.data["app"] === app) throw err;
     return undefined;
   });
-  if (manifest?.app !== app) return undefined;
+  if (manifest?.app !== app || !(await saysWhatItIs(manifest, origin, read))) return undefined;
   await refuseNewManifest(origin, options.cwd, options.signal);
   return { origin, left, manifest };
 }
@@ -133,6 +136,15 @@ export async function openAsked(
     objects,
     signal,
   });
+}
+
+/** A folder that merely has the app's name may be anything: a home, say. */
+async function saysWhatItIs(
+  manifest: Manifest,
+  origin: Origin,
+  read: Pick<FindOptions, "env" | "signal">,
+): Promise<boolean> {
+  return doesSomething(manifest) || (await isApp(origin, read));
 }
 
 /** The manifest of a source that was asked for. */
@@ -171,8 +183,8 @@ export async function originHere({
   const { origin, left } = await originOf(cwd, signal);
   if (app === null) await refuseBelowManifest(origin, cwd);
   await refuseNewManifest(origin, cwd, signal);
-  if (app === null && !(await isApp(origin, { env, signal }))) throw nothingHere(cwd);
   const { app: own } = app === null ? { app } : await readManifest(origin, { env, signal });
+  if (app === own && !(await isApp(origin, { env, signal }))) throw nothingHere(cwd);
   if (app !== own) {
     throw new SkeinError("SOURCE_NOT_FOUND", `${cwd} is the app ${own}, not ${app}`, {
       hint: `Run it in the folder of ${app}, or name a revision: skein deploy ${app} VERSION`,

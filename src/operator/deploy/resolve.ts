@@ -107,8 +107,11 @@ async function repoOnHub(
 ): Promise<string | undefined> {
   const repos = await client.repos(signal);
   if (!repos.some(({ name }) => name === app)) return undefined;
-  return `skein://${client.name.replace(/^hub /, "")}/${app}`;
+  return repoUrl(client, app);
 }
+
+const repoUrl = ({ name }: Operator["client"], app: string): string =>
+  `skein://${name.replace(/^hub /, "")}/${app}`;
 
 interface PublishedWish extends Pick<ResolveOptions, "app" | "cwd" | "helperDir" | "signal"> {
   readonly version: string;
@@ -145,7 +148,7 @@ async function releaseOfRef(
 async function fromHub(operator: Operator, options: ResolveOptions): Promise<Version> {
   const { app, version, signal } = options;
   const url = await repoOnHub(operator, app, signal);
-  if (url === undefined) throw await notFound(app, version, options.cwd);
+  if (url === undefined) throw await notFound(operator, options);
   const into = scratch(options.stack);
   const commit = await fetchFromHub({ url, commit: version, into, helperDir: options.helperDir }, signal);
   const unknownAt = operator.clock.now();
@@ -157,21 +160,15 @@ async function fromHub(operator: Operator, options: ResolveOptions): Promise<Ver
   return releaseOr(made, { kind: "commit", origin, unknownAt });
 }
 
-async function notFound(app: string, version: string | null, cwd: string): Promise<SkeinError> {
+async function notFound(
+  { client }: Operator,
+  { app, version, cwd }: Pick<ResolveOptions, "app" | "version" | "cwd">,
+): Promise<SkeinError> {
   if (version === null) {
-    const isFile = await fs.stat(path.join(cwd, app)).then(
-      () => true,
-      () => false,
-    );
     return new SkeinError(
       "COMMIT_NOT_FOUND",
       `there is neither a manifest of ${app} here nor a repository ${app} on the hub`,
-      {
-        hint: isFile
-          ? `${app} here is named as a path: ./${app}.`
-          : `Push it: git push skein://HUB/${app} main; or run this in its folder. If it is a version: --version ${app}.`,
-        data: { app },
-      },
+      { hint: await whereItMayBe(app, cwd, repoUrl(client, app)), data: { app } },
     );
   }
   return new SkeinError(
@@ -182,4 +179,15 @@ async function notFound(app: string, version: string | null, cwd: string): Promi
       data: { app, version },
     },
   );
+}
+
+async function whereItMayBe(app: string, cwd: string, url: string): Promise<string> {
+  if (path.basename(cwd) === app)
+    return "Say in skein.yaml how it runs (run: python3 app.py, listen: 8080), or take plain files with --from .";
+  const isFile = await fs.stat(path.join(cwd, app)).then(
+    () => true,
+    () => false,
+  );
+  if (isFile) return `${app} here is named as a path: ./${app}.`;
+  return `Push it: git push ${url} main; or run this in its folder. If it is a version: --version ${app}.`;
 }

@@ -58,7 +58,11 @@ test("branches and tags are found where HEAD leads nowhere, and where no branch 
   git(url, "branch", "-D", "main");
   assert.equal(await fetch("v1"), commit);
   assert.equal(await fetch(commit), commit);
-  await assert.rejects(fetch("main"), { code: "COMMIT_NOT_FOUND" });
+  await assert.rejects(fetch("main"), {
+    code: "COMMIT_NOT_FOUND",
+    message: `neither a repository here nor ${url} has main`,
+    hint: `See what there is: skein releases ${path.basename(url)}; or push it: git push ${url} main`,
+  });
 });
 
 for (const [who, lines] of [

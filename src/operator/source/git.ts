@@ -162,7 +162,15 @@ export async function fetchFromHub(options: HubFetch, signal: AbortSignal): Prom
   }
   const found = await commitOf(into, commit ?? "refs/skein/head", signal);
   if (found !== undefined) return found;
-  throw new SkeinError("COMMIT_NOT_FOUND", `${url} has no ${commit ?? "commit"}`, { data: { url, commit } });
+  if (commit === null)
+    throw new SkeinError("COMMIT_NOT_FOUND", `${url} has no commit`, {
+      hint: `Push it: git push ${url} main`,
+      data: { url, commit },
+    });
+  throw new SkeinError("COMMIT_NOT_FOUND", `neither a repository here nor ${url} has ${commit}`, {
+    hint: `See what there is: skein releases ${path.basename(url)}; or push it: git push ${url} ${commit}`,
+    data: { url, commit },
+  });
 }
 
 /**

@@ -9,7 +9,7 @@ import {
 } from "../../app/conventions.ts";
 import type { Build, Manifest } from "../../app/manifest.ts";
 import { refuseBlocked } from "../../app/writable.ts";
-import { errnoOf, isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { errnoOf, SkeinError } from "../../lib/errors.ts";
 import { asSkeinError } from "../../lib/files.ts";
 import type { TreeSource } from "../../release/tree/tree-source.ts";
 import type { Paths } from "../../lib/paths.ts";
@@ -19,9 +19,9 @@ import { build } from "../../source/build.ts";
 import { workFolder } from "../../source/work-folder.ts";
 import { GitObjects } from "../../source/git-objects.ts";
 import { idleGlobs } from "../../source/globs.ts";
-import { gitSource, topOfCommit } from "../../source/git.ts";
+import { gitSource } from "../../source/git.ts";
 import { packedSource } from "../../source/packed.ts";
-import { checkOut, ignored, isCommitted, placedCommit, uncommitted, unreadRepository } from "./git.ts";
+import { checkOut, placedCommit, uncommitted, unreadRepository } from "./git.ts";
 import { folderOfApp } from "./folder-of-app.ts";
 import { folderReader } from "../../app/tree-readers.ts";
 import { commitReader, sourceReader } from "./tree-reader.ts";
@@ -85,68 +85,6 @@ export async function originOf(
 }
 
 /**
- * A commit without the manifest that lies in the folder would be deployed by conventions, to all nodes: nobody who has
- * just written one means that.
- * @throws SkeinError MANIFEST_UNCOMMITTED
- */
-export async function refuseNewManifest(origin: Origin, dir: string, signal: AbortSignal): Promise<void> {
-  if (origin.kind !== "commit" || !(await isPassedOver(origin, dir, signal))) return;
-  const isIgnored = await ignored(dir, MANIFEST_FILE, signal);
-  const add = `git add ${isIgnored ? "--force " : ""}${MANIFEST_FILE}`;
-  throw new SkeinError("MANIFEST_UNCOMMITTED", `${MANIFEST_FILE} is here, but not in the commit (HEAD)`, {
-    hint: `${isIgnored ? "git ignores it. " : ""}Commit it: ${add} && git commit. Or take the folder as it is: --from .`,
-    data: { path: dir, commit: origin.commit },
-  });
-}
-
-/** A commit, and which part of it a folder is. */
-export interface CommitOfFolder {
-  readonly commit: string;
-  readonly folder: string;
-  /** Of its repository, where they are being read already. */
-  readonly objects?: GitObjects | undefined;
-}
-
-/** Does a manifest lie in a folder that its part of a commit has none of? */
-export async function isPassedOver(
-  { commit, folder, objects }: CommitOfFolder,
-  dir: string,
-  signal: AbortSignal,
-): Promise<boolean> {
-  if (!(await hasManifest(dir))) return false;
-  if (objects === undefined) return !(await isCommitted(dir, MANIFEST_FILE, commit, signal));
-  const top = await topOfCommit(objects, commit, folder, signal).catch((err: unknown) => {
-    if (isSkeinError(err, "SOURCE_NOT_FOUND")) return []; // the commit has no such folder
-    throw err;
-  });
-  return !top.some(({ path: name }) => name === MANIFEST_FILE);
-}
-
-/**
- * Who is in a folder of the app (`src`) and names none means the app, and not another one that is called like the
- * folder.
- * @throws SkeinError SOURCE_NOT_FOUND
- */
-export async function refuseBelowManifest(origin: Origin, dir: string): Promise<void> {
-  if (origin.kind !== "commit" || (await hasManifest(dir))) return;
-  const from = await fs.realpath(dir);
-  for (let above = from; above !== origin.repo && above !== path.dirname(above);) {
-    above = path.dirname(above);
-    if (!(await hasManifest(above))) continue;
-    throw new SkeinError("SOURCE_NOT_FOUND", `${MANIFEST_FILE} is in ${above}, not here`, {
-      hint: `Run it there: cd ${path.relative(from, above)}. Or take this folder as an app of its own: --from .`,
-      data: { path: dir, above },
-    });
-  }
-}
-
-const hasManifest = async (dir: string): Promise<boolean> =>
-  await fs.stat(path.join(dir, MANIFEST_FILE)).then(
-    () => true,
-    () => false,
-  );
-
-/**
  * Opens an origin: reads its manifest and, where that says so, builds and tests it in a clean copy first. The manifest
  * given back is that of what is released, as every node will read it: a build may make or leave out what it rests on.
  * Whoever lists the source is told of what cannot be writable in it.
@@ -201,9 +139,12 @@ export async function isApp(
   await using stack = new AsyncDisposableStack();
   const { reader } = await placeOf(origin, stack, options.signal);
   if ((await reader.list()).some(({ name }) => name === MANIFEST_FILE)) return true;
-  const { kind, hooks } = await manifestFor(origin, reader, options);
-  return kind === "service" || Object.keys(hooks).length > 0;
+  return doesSomething(await manifestFor(origin, reader, options));
 }
+
+/** Does it run anything, be it a hook? Files alone are what any folder is by conventions. */
+export const doesSomething = ({ kind, hooks }: Manifest): boolean =>
+  kind === "service" || Object.keys(hooks).length > 0;
 
 /**
  * A folder without a manifest would be deployed by conventions, as files mostly, and end what serves. Who names an app
@@ -271,11 +212,21 @@ async function placeOf(
   });
   if (stat?.isDirectory() === true) return { reader: folderReader(origin.path), packed: undefined };
   if (stat?.isFile() === true) {
+    refuseManifest(origin.path);
     const packed = stack.use(await packedSource(origin.path, signal));
     return { reader: sourceReader(packed, signal), packed };
   }
   throw new SkeinError("SOURCE_NOT_FOUND", `there is nothing to release at ${origin.path}`, {
     data: { path: origin.path },
+  });
+}
+
+/** As a release of one file it would run without what it speaks of. @throws SkeinError SOURCE_NOT_FOUND */
+function refuseManifest(file: string): void {
+  if (path.basename(file) !== MANIFEST_FILE) return;
+  throw new SkeinError("SOURCE_NOT_FOUND", `${file} says how to run what lies beside it`, {
+    hint: `Name its folder: ${path.dirname(file)}`,
+    data: { path: file },
   });
 }
 
