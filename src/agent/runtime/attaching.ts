@@ -1,7 +1,7 @@
 import { closeUnused, stop } from "./clearing.ts";
 import type { Place } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import { instanceKey } from "./release-plan.ts";
+import { instanceKey, instanceName } from "./release-plan.ts";
 import { InstanceWatch, untilTaken } from "./readiness.ts";
 import { startInstance, type StartRequest, type Started } from "./starter.ts";
 import { isLive, readStock, type Held, type Stock } from "./stock.ts";
@@ -39,7 +39,7 @@ export async function attachInstance(
   const started = await link.ends.during([key], startAnew, "start");
   const unseen = await untilTaken({ started, watch }, signal);
   if (started.style === "socket") await closeUnused(link, new Set([request.plan.app]));
-  return { warnings: unseen ? [unseenWarning(key)] : [] };
+  return { warnings: unseen ? [unseenWarning(key, request)] : [] };
 }
 
 interface Opening {
@@ -77,10 +77,11 @@ async function openGate(
     inodes,
   };
   const unseen = await untilTaken({ started, watch }, signal);
-  return { warnings: unseen ? [unseenWarning(key)] : [] };
+  return { warnings: unseen ? [unseenWarning(key, request)] : [] };
 }
 
-function unseenWarning(key: string): Warning {
-  const message = `${key} holds its socket and lives, but it cannot be seen waiting on it`;
+function unseenWarning(key: string, { plan, process, index }: StartRequest): Warning {
+  const name = `${plan.app} ${instanceName(process.name, index)}`;
+  const message = `${name} holds its socket and lives, but it cannot be seen waiting on it`;
   return { code: "GATE_UNSEEN", message, data: { instance: key } };
 }

@@ -432,6 +432,7 @@ test("a process that cannot be seen waiting is taken at its word after two secon
     attached.warnings.map((warning) => warning.code),
     ["GATE_UNSEEN"],
   );
+  assert.match(attached.warnings[0]?.message ?? "", new RegExp(`^${plan.app} \\w+\\.1 holds its socket`));
   assert.equal((await get(port)).body, "v1");
 
   // Trap 6: it has made the socket one that does not block, for every holder. Who waits in accept cannot take it over
