@@ -188,6 +188,11 @@ test("what cannot be written is one line, and no crash", (t) => {
   );
 });
 
+test("who ends the keeper is told whether there was one", (t) => {
+  const { exit, err } = skein(folder(t), "keeper", "--shutdown");
+  assert.deepEqual([exit, /^No keeper runs here \(.*run\)\.$/m.test(err)], [0, true], err);
+});
+
 test("without a cluster a command exits 7, names the state and the next command", (t) => {
   const said = skein(folder(t), "status");
   assert.equal(said.exit, 7);

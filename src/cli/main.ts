@@ -62,7 +62,7 @@ async function outcome(words: readonly string[]): Promise<number> {
   } catch (err) {
     if (!(err instanceof CommanderError)) return await report(words, err, commandOf(program, words));
     if (err.exitCode === 0) return tellHelp(words, help);
-    const command = commandOf(program, words);
+    const command = commandOf(program, before(unknownVerb(err), words));
     // Help that nobody asked for was printed already: a verb is missing.
     if (err.code === "commander.help")
       return isJson(words) ? await report(words, noVerb(command), command) : 2;
@@ -82,11 +82,18 @@ const noVerb = (command: string): SkeinError =>
 /** What commander could not read, as every other failure looks. */
 function misread({ message }: CommanderError, command: string): SkeinError {
   const [what = "", ...more] = message.replace(/^error: /, "").split("\n");
-  const [, verb = ""] = /^unknown command '(.*)'$/.exec(what) ?? [];
+  const verb = unknownVerb({ message }) ?? "";
   const known = habitHint(`${command} ${verb}`.replace(/^skein /, ""));
   const suggestion = known ?? more.join(" ").replace(/^\((.*)\)$/, "$1");
   return new SkeinError("USAGE", what, suggestion === "" ? {} : { hint: suggestion });
 }
+
+const unknownVerb = ({ message }: Pick<CommanderError, "message">): string | undefined =>
+  /^(?:error: )?unknown command '(.*)'/.exec(message)?.[1];
+
+/** What follows a verb that is none are its own words, be they called as verbs are: `exec shop ls`. */
+const before = (verb: string | undefined, words: readonly string[]): readonly string[] =>
+  verb !== undefined && words.includes(verb) ? words.slice(0, words.indexOf(verb)) : words;
 
 /**
  * `help node invite` is `node invite --help`. Commander answers with the help of `node`, and that of a word that is no

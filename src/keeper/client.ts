@@ -3,7 +3,7 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fromWire, isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
+import { errnoOf, fromWire, isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
 import { afterRunningMs } from "../lib/own-time.ts";
 import { programFile } from "../lib/program.ts";
 import { kernel } from "./ffi.ts";
@@ -190,14 +190,21 @@ function isOver(started: Started | undefined): boolean {
   return hasEnded && performance.now() >= started.again;
 }
 
-/** Ends the keeper with all it runs, each app as its manifest says; none there is as good. */
-export async function shutDown(run: string): Promise<void> {
-  try {
-    await using keeper = await KeeperClient.connect(path.join(run, "keeper.sock"));
-    await keeper.call("shutdown", {}, SHUTDOWN_MS);
-  } catch (err) {
-    if (!isSkeinError(err, "KEEPER_UNREACHABLE")) throw err;
-  }
+/**
+ * Ends the keeper with all it runs, each app as its manifest says.
+ * @returns false where there was none, which is as good
+ * @throws SkeinError KEEPER_UNREACHABLE where there is one that this user may not tell anything
+ */
+export async function shutDown(run: string): Promise<boolean> {
+  const found = await KeeperClient.connect(path.join(run, "keeper.sock")).catch(goneKeeper);
+  if (found === undefined) return false;
+  await using keeper = found;
+  await keeper.call("shutdown", {}, SHUTDOWN_MS).catch(goneKeeper);
+  return true;
+}
+
+function goneKeeper(err: unknown): undefined {
+  if (!isSkeinError(err, "KEEPER_UNREACHABLE") || errnoOf(err.cause) === "EACCES") throw err;
 }
 
 /** Its environment is as bare as an app's: nothing of the agent's leaks into what outlives it. */

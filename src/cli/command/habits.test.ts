@@ -18,6 +18,8 @@ test("who types what other tools call it is told what it is called here, and nev
     ["destroy", /Here that is skein stop\./],
     ["node list", /Here that is skein node ls\./],
     ["statsu", /Did you mean status\?/],
+    ["exec shop ls", /Nothing is run on nodes by hand/],
+    ["frob shop ls", /See skein --help\./],
   ] as const) {
     const { exit, said } = skein(...words.split(" "));
     assert.deepEqual([exit, here.test(said)], [2, true], said);

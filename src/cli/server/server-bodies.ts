@@ -359,10 +359,14 @@ export function addressHere(interfaces = os.networkInterfaces): () => string {
 }
 
 /** Becomes the keeper: it must be small, so nothing of this program stays in its memory. */
-export async function keeper({ paths }: Context, flags: { readonly shutdown?: boolean }): Promise<Result> {
+export async function keeper(
+  { paths, io }: Context,
+  flags: { readonly shutdown?: boolean },
+): Promise<Result> {
   if (flags.shutdown === true) {
-    await shutDown(paths.run);
-    return {};
+    const ended = await shutDown(paths.run);
+    io.say(ended ? "The keeper has ended, and all that it ran." : `No keeper runs here (${paths.run}).`);
+    return { ended };
   }
   if (process.execve === undefined)
     throw usage("the keeper cannot be started here", "The agent starts it by itself.");

@@ -4,10 +4,11 @@ import * as z from "zod";
 import type { HubAddress } from "../../api/hub-address.ts";
 import { messageOf, SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import type { Paths } from "../../lib/paths.ts";
+import { pathsFrom, type Paths } from "../../lib/paths.ts";
 import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
 import { address, clusterId, digest, keyId, spkiDigest } from "../../trust/fields.ts";
 import { jsonIn } from "../../lib/json.ts";
+import { noCluster } from "./no-cluster.ts";
 
 /**
  * What an operator's machine keeps of one cluster, under `etc/operator/`: who it is, the pinned charter with all its
@@ -45,14 +46,19 @@ export async function makeOperatorDir(paths: Paths): Promise<void> {
 export async function readConfig(paths: Paths): Promise<OperatorConfig> {
   const config = await configIfThere(paths);
   if (config !== undefined) return config;
-  throw new SkeinError(
-    "NO_CLUSTER",
-    `this machine operates no cluster (there is no operator.json in ${operatorDir(paths)})`,
-    {
-      data: { path: operatorDir(paths) },
-    },
-  );
+  throw noCluster(operatorDir(paths), {
+    uid: process.getuid?.() ?? 1,
+    sudoUser: process.env["SUDO_USER"],
+    isRootOperator: await isThere(operatorDir(pathsFrom({}, 0))),
+    hasHome: (process.env["SKEIN_HOME"] ?? "") !== "",
+  });
 }
+
+const isThere = async (file: string): Promise<boolean> =>
+  await fs.stat(file).then(
+    () => true,
+    () => false,
+  );
 
 export async function configIfThere(paths: Paths): Promise<OperatorConfig | undefined> {
   const text = await readIfThere(configFile(paths));
