@@ -143,8 +143,12 @@ function timeoutOf({ timeout }: Globals, ended: AbortController): NodeJS.Timeout
  * @param hint how to come back; without it nothing was ordered: a build, say, ends with its command
  */
 function cutShort(reason: unknown, hint: string | undefined, { timeout = "" }: Globals): unknown {
-  if (isSkeinError(reason, "TIMEOUT") && hint !== undefined)
-    return new SkeinError("TIMEOUT", `not done within ${timeout}; what was started goes on`, { hint });
+  if (isSkeinError(reason, "TIMEOUT")) {
+    const left = hint === undefined ? "" : "; what was started goes on";
+    return new SkeinError("TIMEOUT", `not done within ${timeout}${left}`, {
+      hint: hint ?? "Nothing is half-done; run it again, with more time.",
+    });
+  }
   if (!isSkeinError(reason, "INTERRUPTED")) return reason;
   return new SkeinError("INTERRUPTED", "interrupted", {
     hint: hint ?? "Nothing is half-done; run it again.",
