@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { AppStatus } from "../../operator/view/views.ts";
-import { statusLines } from "./status-lines.ts";
+import { appLines, statusLines } from "./status-lines.ts";
 
 const id = (letter: string): ReleaseId => letter.repeat(32) as ReleaseId;
 
@@ -49,3 +49,12 @@ for (const [what, of, says] of CASES) {
     if (says !== null) assert.match(lines.join(), says);
   });
 }
+
+test("a stop that was taken back is no stop, in the list as in status", () => {
+  const states = (of: Partial<AppStatus>): (string | undefined)[] => [
+    / default {2}(\w+)/.exec(statusLines({ ...shop, ...of })[0] ?? "")?.[1],
+    / (\w+) +0\/0 /.exec(appLines([{ ...shop, ...of }])[1] ?? "")?.[1],
+  ];
+  assert.deepEqual(states({ state: "stopped", phase: "ok" }), ["stopped", "stopped"]);
+  assert.deepEqual(states({ state: "stopped", phase: "undone" }), ["undone", "undone"]);
+});

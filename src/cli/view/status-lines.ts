@@ -16,11 +16,10 @@ const NEEDS_NO_SETTLE: ReadonlySet<string> = new Set([
 
 /** How an app is, and what of it needs somebody. */
 export function statusLines(one: AppStatus): string[] {
-  const { app, env, release, inForce, state, phase, unsettled, nodes } = one;
+  const { app, env, release, inForce, phase, unsettled, nodes } = one;
   const settled = unsettled && !NEEDS_NO_SETTLE.has(phase) ? "  UNSETTLED" : "";
   const back = phase === "undone" && inForce !== null ? `, ${shortRelease(app, inForce)} is in force` : "";
-  const how = state === "stopped" && phase !== "undone" ? "stopped" : phase;
-  const head = `${shortRelease(app, release)}  ${env}  ${how}${back}${settled}`;
+  const head = `${shortRelease(app, release)}  ${env}  ${howItIs(one)}${back}${settled}`;
   const rows = nodes.map((node) => [
     `  ${node.node}`,
     node.release === null ? "-" : shortRelease(app, node.release),
@@ -36,8 +35,32 @@ export function statusLines(one: AppStatus): string[] {
   return [head, ...settleLines(one), ...signerLines(one), ...columns(rows)];
 }
 
+/** The same of many, a line each. */
+export function appLines(apps: readonly AppStatus[]): string[] {
+  if (apps.length === 0) return [];
+  return columns([
+    ["APP", "ENV", "RELEASE", "STATE", "NODES", "SINCE"],
+    ...apps.map((one) => [
+      one.app,
+      one.env,
+      shortRelease(one.app, one.inForce ?? one.release),
+      // What became of another release says nothing of the one that serves.
+      other(one) + howItIs(one),
+      `${one.nodes.filter(({ current }) => current).length}/${one.nodes.length}`,
+      one.issued,
+    ]),
+  ]).flatMap((line, i) => [line, ...signerLines(apps[i - 1])]);
+}
+
+/** A stop that was taken back stopped nothing. */
+const howItIs = ({ state, phase }: AppStatus): string =>
+  state === "stopped" && phase !== "undone" ? "stopped" : phase;
+
+const other = ({ app, inForce, release }: AppStatus): string =>
+  inForce === null || inForce === release ? "" : `${shortRelease(app, release)} `;
+
 /** Its order stands; whoever orders next signs what nodes that come later can take. */
-export const signerLines = (one: AppStatus | undefined): readonly string[] =>
+const signerLines = (one: AppStatus | undefined): readonly string[] =>
   one?.droppedSigner === undefined
     ? []
     : [`  its order was signed by ${one.droppedSigner}, ${DROPPED}: ${sameAgain(one)} signs it anew`];

@@ -1,6 +1,6 @@
 import type { HubEvent, PortEntry, ReleaseView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, type ReleaseId, shortRelease } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { knownNodes, selectNodes, type KnownNode } from "../../operator/nodes/nodes.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
@@ -12,7 +12,7 @@ import { appOrSelector, appWord, listing, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 import { INTERRUPTED_EXIT } from "../terminal/report-error.ts";
 import { nodeLines } from "../node/node-bodies.ts";
-import { signerLines, statusLines } from "./status-lines.ts";
+import { appLines, statusLines } from "./status-lines.ts";
 import { foundNamed } from "../command/release-named.ts";
 
 export interface PortFlags {
@@ -72,25 +72,6 @@ function printed(context: Context, lines: readonly string[], data: Result): Resu
   if (lines.length === 0) context.io.say(env === undefined ? "Nothing yet." : `Nothing in ${env} yet.`);
   return data;
 }
-
-function appLines(apps: readonly views.AppStatus[]): string[] {
-  if (apps.length === 0) return [];
-  return columns([
-    ["APP", "ENV", "RELEASE", "STATE", "NODES", "SINCE"],
-    ...apps.map(({ app, env, release, inForce, state, phase, issued, nodes }) => [
-      app,
-      env,
-      shortRelease(app, inForce ?? release),
-      // What became of another release says nothing of the one that serves.
-      state === "stopped" ? "stopped" : other(app, inForce, release) + phase,
-      `${nodes.filter(({ current }) => current).length}/${nodes.length}`,
-      issued,
-    ]),
-  ]).flatMap((line, i) => [line, ...signerLines(apps[i - 1])]);
-}
-
-const other = (app: string, inForce: ReleaseId | null, release: ReleaseId): string =>
-  inForce === null || inForce === release ? "" : `${shortRelease(app, release)} `;
 
 async function versions(context: Context): Promise<Result> {
   const operator = await context.operator();
