@@ -244,12 +244,15 @@ test("sockets of one process cannot mix hand-overs that exclude each other", asy
 test("a process starts after those that it names", async (t) => {
   const b = await bench(t);
   const journal = path.join(b.home, "journal");
-  const note = (name: string) => ({ sh: `sleep 0.1; echo ${name} >> ${journal}; sleep 60` });
+  const web = { sh: `echo web >> ${journal}; sleep 60` };
+  const say = { sh: `sleep 0.1; echo say >> ${journal}; sleep 60` };
+  const hasSaid = { type: "run", run: { argv: ["grep", "say", journal] } } as const;
   const plan = releasePlan(b.release({ a: "" }), [
-    processPlan(note("web"), { name: "web", after: ["say"] }),
-    processPlan(note("say"), { name: "say" }),
+    processPlan(web, { name: "web", after: ["say"] }),
+    processPlan(say, { name: "say", ready: { ...processPlan("x").ready, check: hasSaid } }),
   ]);
   await b.runtime.judge(plan, {}, b.signal);
+  await eventually("web's line", () => journalOf(b).includes("web"));
   assert.equal(fs.readFileSync(journal, "utf8"), "say\nweb\n");
 });
 
