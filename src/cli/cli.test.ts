@@ -283,9 +283,9 @@ test("a deployment to a bucket is refused what takes somebody who watches, and n
   const dir = folder(t);
   const bucket = `dir:${dir}/bucket`;
   assert.equal(skein(dir, "init", "--bucket", bucket).exit, 0);
-  writeFileSync(path.join(dir, "skein.yaml"), "app: shop\nkind: files\n");
+  writeFileSync(path.join(dir, "page.html"), "<p>shop</p>\n");
   const deploy = (...flags: string[]): Said =>
-    skeinWith(dir, { SKEIN_BUCKET: bucket }, "deploy", "--from", "skein.yaml", "--app", "shop", ...flags);
+    skeinWith(dir, { SKEIN_BUCKET: bucket }, "deploy", "--from", "page.html", "--app", "shop", ...flags);
   for (const [flags, said] of [
     [["--apply-within", "20s"], /who was off takes it/],
     [["--batch", "1"], /no batches/],
