@@ -42,7 +42,7 @@ export async function* figuresOf(field: Field, { pairs, quick, extras }: Work): 
   if (extras.includes("many")) {
     for (const one of all.filter(({ pair }) => FOR_MANY.includes(pair.name))) {
       const rounds = LARGE.includes(one.pair.name) ? 1 : ROUNDS;
-      const many = await costsOf(one.pair, ours, field, { receivers: MANY, rounds, peers: [MEASURED] });
+      const many = await costsOf(one.pair, ours, field, { receivers: MANY, rounds, peers });
       yield* pairFigures(many, undefined);
       yield* manyFigures(many, one);
     }
