@@ -22,12 +22,11 @@ import { eventually } from "../../lib/eventually.fixture.ts";
 /** Who is told to end stays at least as long as this is there. */
 const holdOf = (home: string): string => path.join(home, "hold");
 
-/** Fails when another one of its kind holds the lock, and writes its life into a journal. */
+/** Fails when another one of its kind holds the lock, and writes its life into a journal, once a signal ends it well. */
 const worker = (home: string, version: string): string => `
   const fs = require("fs");
   const lock = ${JSON.stringify(path.join(home, "lock"))};
   fs.writeFileSync(lock, "", { flag: "wx" });
-  fs.appendFileSync(${JSON.stringify(path.join(home, "journal"))}, "start ${version}\\n");
   setInterval(() => {}, 1000);
   process.on("SIGTERM", () => setInterval(() => {
     if (fs.existsSync(${JSON.stringify(holdOf(home))})) return;
@@ -35,6 +34,7 @@ const worker = (home: string, version: string): string => `
     fs.rmSync(lock);
     process.exit(0);
   }, 100));
+  fs.appendFileSync(${JSON.stringify(path.join(home, "journal"))}, "start ${version}\\n");
 `;
 
 const journalOf = ({ home }: Bench): string[] =>
