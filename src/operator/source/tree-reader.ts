@@ -1,7 +1,12 @@
 import { readSync } from "node:fs";
 import fs from "node:fs/promises";
 import type { TopEntry, TreeReader } from "../../app/conventions.ts";
-import type { SourceEntry, SourceFile, TreeSource } from "../../release/tree/tree-source.ts";
+import {
+  isSourceFile,
+  type SourceEntry,
+  type SourceFile,
+  type TreeSource,
+} from "../../release/tree/tree-source.ts";
 import type { GitObjects } from "../../source/git-objects.ts";
 import { MODES, topOfCommit, type TreeEntry } from "../../source/git.ts";
 
@@ -41,12 +46,10 @@ export function sourceReader(source: TreeSource, signal: AbortSignal): TreeReade
     list: async () => topOf(await all()),
     read: async (name) => {
       const file = (await all()).find((entry) => entry.path === name);
-      return file !== undefined && isFile(file) ? await textOf(file) : undefined;
+      return file !== undefined && isSourceFile(file) ? await textOf(file) : undefined;
     },
   };
 }
-
-const isFile = (entry: SourceEntry): entry is SourceFile => entry.kind === "f" || entry.kind === "x";
 
 /** Folders need not be listed by a source: they are there for what is below them. */
 function topOf(entries: readonly SourceEntry[]): TopEntry[] {

@@ -8,6 +8,7 @@ import type { PublishedTree } from "../tree/published.ts";
 import { encodeIndex, indexName } from "../tree/release-index.ts";
 import { loadTree, type LoadedTree, TABLE_BYTES } from "../fetch/tree-blobs.ts";
 import { chunksOfTree, walkChunks } from "./chunk-walk.ts";
+import { isFileRow } from "../tree/rows.ts";
 
 export interface CopyOptions {
   readonly tree: PublishedTree;
@@ -76,7 +77,7 @@ function packOf(pack: Digest | undefined): Digest {
 /** The chunk lists of the tree's files that are made of more than one. */
 function* listsOf({ rows, packs }: LoadedTree) {
   for (const row of rows) {
-    const list = row.kind === "f" || row.kind === "x" ? packs.lists.get(row.sha256) : undefined;
-    if (list !== undefined && (row.kind === "f" || row.kind === "x")) yield [row.sha256, list] as const;
+    const list = isFileRow(row) ? packs.lists.get(row.sha256) : undefined;
+    if (list !== undefined && isFileRow(row)) yield [row.sha256, list] as const;
   }
 }

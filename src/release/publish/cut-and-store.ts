@@ -13,7 +13,7 @@ import { eachSegment, type Outline, type SegmentRef, type TreeSegment } from "..
 import type { Recollection } from "./stat-cache.ts";
 import { indexOf } from "../fetch/tree-blobs.ts";
 import type { PublishedTree, PublishProgress } from "../tree/published.ts";
-import type { SourceEntry, SourceFile } from "../tree/tree-source.ts";
+import { isSourceFile, type SourceEntry, type SourceFile } from "../tree/tree-source.ts";
 
 /** Of more new data than this the time counts for more than the last bytes. */
 const SMALL_BYTES = 64 * 1024 * 1024;
@@ -60,7 +60,7 @@ export async function cutAndStore(
   };
   for (const entry of entries) {
     let cut: CutFile | null = null;
-    if (entry.kind === "f" || entry.kind === "x") {
+    if (isSourceFile(entry)) {
       const remembered = recalled[rows.length];
       cut = remembered !== undefined && isStored(entry, remembered, catalogue) ? remembered : null;
       if (cut === null) {
@@ -121,7 +121,7 @@ function isStored({ size }: SourceFile, { sha256, list }: CutFile, { chunks }: C
 function effortFor(entries: readonly SourceEntry[], recalled: Recollection): Effort {
   let unknown = 0;
   for (const [i, entry] of entries.entries()) {
-    if ((entry.kind === "f" || entry.kind === "x") && recalled[i] === undefined) unknown += entry.size;
+    if (isSourceFile(entry) && recalled[i] === undefined) unknown += entry.size;
   }
   return unknown < SMALL_BYTES ? "hard" : "quick";
 }

@@ -19,7 +19,7 @@ import { decodeSince, encodeSince } from "../tree/since.ts";
 import type { PublishedTree, PublishProgress } from "../tree/published.ts";
 import { openStatCache, type Recollection } from "./stat-cache.ts";
 import { isUnreadable, loadTree, TABLE_BYTES } from "../fetch/tree-blobs.ts";
-import type { SourceEntry, TreeSource } from "../tree/tree-source.ts";
+import { isSourceFile, type SourceEntry, type TreeSource } from "../tree/tree-source.ts";
 
 export interface PublishOptions {
   readonly source: TreeSource;
@@ -191,7 +191,7 @@ function knownRows(entries: readonly SourceEntry[], recalled: Recollection): Cut
   const rows: Row[] = [];
   const lists = new Map<Digest, readonly ChunkRef[]>();
   for (const [i, entry] of entries.entries()) {
-    const cut = entry.kind === "f" || entry.kind === "x" ? recalled[i] : null;
+    const cut = isSourceFile(entry) ? recalled[i] : null;
     if (cut === undefined) return undefined;
     if (cut !== null && cut.list.length > 0) lists.set(cut.sha256, cut.list);
     rows.push(toRow(entry, cut));

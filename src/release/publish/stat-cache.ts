@@ -5,7 +5,7 @@ import { digestOf, type Digest } from "../../lib/ids.ts";
 import { writeCacheFile } from "../../lib/files.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
-import type { SourceEntry, SourceFile } from "../tree/tree-source.ts";
+import { isSourceFile, type SourceEntry, type SourceFile } from "../tree/tree-source.ts";
 import { NO_LIST, type CutFile } from "./content-reader.ts";
 import { encodeStatFile, StatFileReader, type Remembered } from "./stat-file.ts";
 
@@ -100,7 +100,7 @@ async function recallWith(
 }
 
 function cutOf(entry: SourceEntry, reader: StatFileReader): CutFile | undefined {
-  if (entry.kind !== "f" && entry.kind !== "x") return undefined;
+  if (!isSourceFile(entry)) return undefined;
   return entry.stamp !== null && reader.hasStamp(entry.stamp) ? reader.cut : undefined;
 }
 
@@ -130,7 +130,7 @@ function* settledFiles(
 ): Generator<{ readonly entry: SourceFile; readonly row: FileRow; readonly at: number }, void> {
   for (const [at, entry] of entries.entries()) {
     const row = rows[at];
-    if (row === undefined || !isFileRow(row) || (entry.kind !== "f" && entry.kind !== "x")) continue;
+    if (row === undefined || !isFileRow(row) || !isSourceFile(entry)) continue;
     if (entry.changedMs <= now - RACY_MS) yield { entry, row, at };
   }
 }

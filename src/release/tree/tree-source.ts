@@ -22,6 +22,9 @@ export interface SourceFile {
   readonly changedMs: number;
 }
 
+export const isSourceFile = (entry: SourceEntry): entry is SourceFile =>
+  entry.kind === "f" || entry.kind === "x";
+
 /** Something that a release is made of: a folder, a commit, an archive, a file. Disposing removes what it unpacked. */
 export interface TreeSource extends AsyncDisposable {
   readonly kind: "git" | "dir" | "archive" | "file";
