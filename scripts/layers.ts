@@ -88,6 +88,8 @@ const WITHIN: Readonly<Record<string, readonly string[]>> = {
     "node",
   ],
   release: ["upkeep", "export", "install", "delta", "publish", "record", "fetch", "tree"],
+  depot: ["traffic", "peers", "cache", "s3", "http", "directory", "seam"],
+  trust: ["node", "orders", "members", "charter", "document", "connection", "keys"],
 };
 
 const root = path.resolve(import.meta.dirname, "..");

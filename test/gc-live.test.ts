@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
-import { httpDepot } from "../src/depot/http.ts";
+import { httpDepot } from "../src/depot/http/http-depot.ts";
 import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { ERROR_CODES } from "../src/lib/error-codes.ts";
 import { eventually } from "../src/lib/eventually.fixture.ts";

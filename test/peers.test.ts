@@ -12,8 +12,8 @@ import { badMiddle } from "../src/depot/s3/bad-middle.fixture.ts";
 import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
 import { PeerClient } from "../src/depot/peers/peer-client.ts";
 import { invite } from "../src/operator/nodes/nodes.ts";
-import { spkiDigestOf } from "../src/trust/keys.ts";
-import { tlsIdentity } from "../src/trust/tls.ts";
+import { spkiDigestOf } from "../src/trust/keys/keys.ts";
+import { tlsIdentity } from "../src/trust/connection/tls.ts";
 import { startCluster, type AgentProcess, type Cluster, type NodeOptions } from "./support/cluster.ts";
 import { eventually } from "../src/lib/eventually.fixture.ts";
 

@@ -14,7 +14,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { eventually } from "../../src/lib/eventually.fixture.ts";
 import { freePort } from "../../src/lib/free-port.fixture.ts";
-import { ephemeralIdentity } from "../../src/trust/tls.ts";
+import { ephemeralIdentity } from "../../src/trust/connection/tls.ts";
 import { Processes } from "../../test/support/processes.ts";
 import { gitEnv, type SourceRepo, sourceRepo } from "../../test/support/repo.ts";
 import { currentMoves, firstAnswer } from "../support/first-answer.ts";

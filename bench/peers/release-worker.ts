@@ -1,4 +1,4 @@
-import { directoryDepot } from "../../src/depot/directory.ts";
+import { directoryDepot } from "../../src/depot/directory/directory.ts";
 import type { ReleaseId } from "../../src/lib/ids.ts";
 import { install } from "../../src/release/install/install.ts";
 import { publish } from "../../src/release/publish/publish.ts";

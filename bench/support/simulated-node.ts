@@ -10,12 +10,12 @@ import { systemClock } from "../../src/lib/clock.ts";
 import { isSkeinError } from "../../src/lib/errors.ts";
 import { retry } from "../../src/lib/retry.ts";
 import { invite } from "../../src/operator/nodes/nodes.ts";
-import { DOCUMENT_TYPES } from "../../src/trust/documents.ts";
-import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../../src/trust/envelope.ts";
-import { timeOf } from "../../src/trust/fields.ts";
-import type { LocalSigner } from "../../src/trust/keys.ts";
-import { parseTicketLine } from "../../src/trust/ticket-line.ts";
-import { tlsIdentity } from "../../src/trust/tls.ts";
+import { DOCUMENT_TYPES } from "../../src/trust/document/documents.ts";
+import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../../src/trust/document/envelope.ts";
+import { timeOf } from "../../src/trust/document/fields.ts";
+import type { LocalSigner } from "../../src/trust/keys/keys.ts";
+import { parseTicketLine } from "../../src/trust/members/ticket-line.ts";
+import { tlsIdentity } from "../../src/trust/connection/tls.ts";
 import type { Cluster } from "../../test/support/cluster.ts";
 
 const INVITED_MS = 3_600_000;

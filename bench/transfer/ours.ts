@@ -5,7 +5,7 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
-import { httpDepot } from "../../src/depot/http.ts";
+import { httpDepot } from "../../src/depot/http/http-depot.ts";
 import type { ReleaseId } from "../../src/lib/ids.ts";
 import { deploy } from "../../src/operator/deploy/deploy.ts";
 import type { Tell } from "../../src/operator/tell/events.ts";

@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { Identity } from "../trust/identity.ts";
+import type { Identity } from "../trust/members/identity.ts";
 import { appLogs } from "./programs/app-log.ts";
 import type { AppContext } from "./attempt/app-context.ts";
 import type { NearDepots } from "./source/depots.ts";

@@ -8,7 +8,7 @@ import type { TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Gate } from "../api/parts.ts";
 import type { Report } from "../api/schemas.ts";
-import { directoryDepot, type DirectoryDepot } from "../depot/directory.ts";
+import { directoryDepot, type DirectoryDepot } from "../depot/directory/directory.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import type { Digest, ReleaseId } from "../lib/ids.ts";
 import { jsonLog, silentLog } from "../lib/log.ts";
@@ -17,9 +17,15 @@ import { publish } from "../release/publish/publish.ts";
 import { writeTree, type Tree } from "../release/release.fixture.ts";
 import { directorySource as treeOf } from "../source/directory.ts";
 import { rosterOf, testCluster, type TestCluster, type TestNode } from "../trust/cluster.fixture.ts";
-import { releaseIdOf, rosterDigest, type Order, type Receipt, type Release } from "../trust/documents.ts";
-import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/envelope.ts";
-import { timeOf } from "../trust/fields.ts";
+import {
+  releaseIdOf,
+  rosterDigest,
+  type Order,
+  type Receipt,
+  type Release,
+} from "../trust/document/documents.ts";
+import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/document/envelope.ts";
+import { timeOf } from "../trust/document/fields.ts";
 import { runAgent, type AgentOptions } from "./agent.ts";
 import { joined } from "./joined-node.fixture.ts";
 import { endKeeper, get } from "./runtime/runtime.fixture.ts";

@@ -5,7 +5,7 @@ import type { Reported } from "../api/schemas.ts";
 import { allEnded } from "../lib/all-ended.ts";
 import { messageOf } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
-import { isSkewed } from "../trust/charter.ts";
+import { isSkewed } from "../trust/charter/charter.ts";
 import { openParts, type AgentParts } from "./agent-parts.ts";
 import type { AppContext, When } from "./attempt/app-context.ts";
 import { CommandDesk } from "./commands/commands.ts";

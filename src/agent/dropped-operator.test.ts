@@ -5,9 +5,9 @@ import path from "node:path";
 import test from "node:test";
 import { eventually } from "../lib/eventually.fixture.ts";
 import { freePort } from "../lib/free-port.fixture.ts";
-import type { Charter } from "../trust/documents.ts";
-import { readUnverified, seal, type Envelope } from "../trust/envelope.ts";
-import { timeOf } from "../trust/fields.ts";
+import type { Charter } from "../trust/document/documents.ts";
+import { readUnverified, seal, type Envelope } from "../trust/document/envelope.ts";
+import { timeOf } from "../trust/document/fields.ts";
 import { answer, world, type World } from "./agent.fixture.ts";
 import { endKeeper } from "./runtime/runtime.fixture.ts";
 

@@ -3,10 +3,10 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Paths } from "../lib/paths.ts";
 import type { TestCluster, TestNode } from "../trust/cluster.fixture.ts";
-import { digestOfEnvelope, seal } from "../trust/envelope.ts";
-import { timeOf } from "../trust/fields.ts";
-import { generateSigner } from "../trust/keys.ts";
-import { acceptBirth, newNodeState } from "../trust/node-state.ts";
+import { digestOfEnvelope, seal } from "../trust/document/envelope.ts";
+import { timeOf } from "../trust/document/fields.ts";
+import { generateSigner } from "../trust/keys/keys.ts";
+import { acceptBirth, newNodeState } from "../trust/node/node-state.ts";
 import { nodeKeys } from "./node/node-keys.ts";
 import { createNodeStore } from "./node/node-store.ts";
 

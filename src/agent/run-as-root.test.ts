@@ -5,9 +5,9 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { freePort } from "../lib/free-port.fixture.ts";
-import type { Charter } from "../trust/documents.ts";
-import { seal, type Envelope } from "../trust/envelope.ts";
-import { timeOf } from "../trust/fields.ts";
+import type { Charter } from "../trust/document/documents.ts";
+import { seal, type Envelope } from "../trust/document/envelope.ts";
+import { timeOf } from "../trust/document/fields.ts";
 import { answer, world, type Ordered } from "./agent.fixture.ts";
 
 const NOT_ROOT = process.getuid?.() !== 0 && "only root can run an app as root";

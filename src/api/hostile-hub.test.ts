@@ -8,8 +8,8 @@ import { Readable } from "node:stream";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { jsonOf } from "../trust/http-client.ts";
-import { ephemeralIdentity, serverTlsOptions } from "../trust/tls.ts";
+import { jsonOf } from "../trust/connection/http-client.ts";
+import { ephemeralIdentity, serverTlsOptions } from "../trust/connection/tls.ts";
 import type { HubAddress } from "./hub-address.ts";
 import { HubClient } from "./hub-client.ts";
 

@@ -10,9 +10,9 @@ import { fromWire, isSkeinError, SkeinError, type WireError } from "../lib/error
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import { retryDelayMs } from "../lib/retry.ts";
-import type { Roster } from "../trust/documents.ts";
-import type { Envelope } from "../trust/envelope.ts";
-import { bytesOf, type RequestOptions } from "../trust/http-client.ts";
+import type { Roster } from "../trust/document/documents.ts";
+import type { Envelope } from "../trust/document/envelope.ts";
+import { bytesOf, type RequestOptions } from "../trust/connection/http-client.ts";
 import { Conversation } from "./conversation.ts";
 import { HubLine, type HubLineOptions } from "./hub-line.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";

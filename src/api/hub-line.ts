@@ -1,10 +1,15 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import type { Envelope } from "../trust/envelope.ts";
-import { firstConnection, gravest } from "../trust/first-connection.ts";
-import { isReplayable, pinnedClient, type PinnedClient, type RequestOptions } from "../trust/http-client.ts";
-import type { TlsIdentity } from "../trust/tls.ts";
+import type { Envelope } from "../trust/document/envelope.ts";
+import { firstConnection, gravest } from "../trust/connection/first-connection.ts";
+import {
+  isReplayable,
+  pinnedClient,
+  type PinnedClient,
+  type RequestOptions,
+} from "../trust/connection/http-client.ts";
+import type { TlsIdentity } from "../trust/connection/tls.ts";
 import { GIT_ROUTE, splitAddress, type HubAddress } from "./hub-address.ts";
 
 export interface HubLineOptions {

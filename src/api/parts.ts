@@ -1,8 +1,17 @@
 /** The small shapes that the API's bodies are made of. Ids are branded, so that one cannot be taken for another. */
 import * as z from "zod";
-import { rosterSchema } from "../trust/documents.ts";
-import { envelopeSchema } from "../trust/envelope.ts";
-import { appName, digest, envName, keyId, labels, nodeName, releaseId, time } from "../trust/fields.ts";
+import { rosterSchema } from "../trust/document/documents.ts";
+import { envelopeSchema } from "../trust/document/envelope.ts";
+import {
+  appName,
+  digest,
+  envName,
+  keyId,
+  labels,
+  nodeName,
+  releaseId,
+  time,
+} from "../trust/document/fields.ts";
 
 export { appName, digest, envName, keyId, labels, nodeName, releaseId, time };
 /** A signed document (docs/formats/envelope.md). Only its shape is checked here; its meaning by who reads it. */

@@ -1,6 +1,6 @@
 /** Bodies of the hub's API. Requests are strict (unknown fields are refused), responses may grow. */
 import * as z from "zod";
-import { address } from "../trust/fields.ts";
+import { address } from "../trust/document/fields.ts";
 import { nodeDocuments, reminder } from "./member-schemas.ts";
 import {
   appName,

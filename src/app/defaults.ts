@@ -1,4 +1,4 @@
-import type { Strategy } from "../trust/documents.ts";
+import type { Strategy } from "../trust/document/documents.ts";
 import type { Drain, Keep, Limits, Restart } from "./manifest.ts";
 
 /** Every value that is not asked for, in one table; `skein validate --full` prints them. All are the safe ones. */

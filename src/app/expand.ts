@@ -1,5 +1,5 @@
 import { isGlob } from "../source/globs.ts";
-import type { Strategy } from "../trust/documents.ts";
+import type { Strategy } from "../trust/document/documents.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { expandProcess, isHttp, type Report } from "./expand-process.ts";
 import {

@@ -1,4 +1,4 @@
-import type { Strategy } from "../trust/documents.ts";
+import type { Strategy } from "../trust/document/documents.ts";
 
 /**
  * What a release says about itself, fully expanded: every short form of `skein.yaml` is spelt out and every default

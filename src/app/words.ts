@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { parseDurationMs, parseSizeBytes } from "../lib/units.ts";
-import { isSelector } from "../trust/selector.ts";
+import { isSelector } from "../trust/document/selector.ts";
 import { CommandError, splitCommand } from "./command.ts";
 import type { Command } from "./manifest.ts";
 

@@ -3,11 +3,11 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import type { DocumentEntry, DocumentStore } from "../depot/documents.ts";
+import type { DocumentEntry, DocumentStore } from "../depot/seam/documents.ts";
 import { systemClock } from "../lib/clock.ts";
 import { rosterOf, sealOrder, settleBody, type TestCluster } from "../trust/cluster.fixture.ts";
-import type { Order } from "../trust/documents.ts";
-import { seal } from "../trust/envelope.ts";
+import type { Order } from "../trust/document/documents.ts";
+import { seal } from "../trust/document/envelope.ts";
 import type { OrderEntry } from "./entries.ts";
 import type { PublishTools } from "./publish.ts";
 

@@ -4,7 +4,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { absoluteAddress, openBucket } from "./bucket.ts";
 import { folder } from "./bucket.fixture.ts";
-import { directoryDepot } from "../depot/directory.ts";
+import { directoryDepot } from "../depot/directory/directory.ts";
 import { digestOf } from "../lib/ids.ts";
 import { readRoot } from "./entries.ts";
 

@@ -1,9 +1,9 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import type { PrunableDepot } from "../depot/depot.ts";
-import { directoryDepot } from "../depot/directory.ts";
-import { directoryDocuments } from "../depot/directory-documents.ts";
-import type { DocumentStore } from "../depot/documents.ts";
+import type { PrunableDepot } from "../depot/seam/depot.ts";
+import { directoryDepot } from "../depot/directory/directory.ts";
+import { directoryDocuments } from "../depot/directory/directory-documents.ts";
+import type { DocumentStore } from "../depot/seam/documents.ts";
 import { isInBucket } from "../depot/open-depot.ts";
 import type { S3Bucket } from "../depot/s3/bucket.ts";
 import { systemClock } from "../lib/clock.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { DocumentStore } from "../depot/documents.ts";
+import type { DocumentStore } from "../depot/seam/documents.ts";
 import { listRoot, readCharters } from "./entries.ts";
 
 /** A bucket that has whatever is asked for, and ever more of it. */

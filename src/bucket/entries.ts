@@ -1,9 +1,9 @@
 import * as z from "zod";
-import type { DocumentStore } from "../depot/documents.ts";
-import { listEndless } from "../depot/list-bound.ts";
+import type { DocumentStore } from "../depot/seam/documents.ts";
+import { listEndless } from "../depot/seam/list-bound.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import { rosterSchema } from "../trust/documents.ts";
-import { envelopeSchema, parseEnvelope, type Envelope } from "../trust/envelope.ts";
+import { rosterSchema } from "../trust/document/documents.ts";
+import { envelopeSchema, parseEnvelope, type Envelope } from "../trust/document/envelope.ts";
 import { CHARTERS, charterName, ORDERS, RELEASES, ROOT_NAME } from "./layout.ts";
 import { parseRoot, rootOf, type Root } from "./root.ts";
 

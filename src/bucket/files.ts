@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import type { BlobSource } from "../depot/depot.ts";
+import type { BlobSource } from "../depot/seam/depot.ts";
 import { asSkeinError, syncDirectory } from "../lib/files.ts";
 import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
 

@@ -1,9 +1,9 @@
-import type { DocumentStore } from "../depot/documents.ts";
+import type { DocumentStore } from "../depot/seam/documents.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import type { Digest } from "../lib/ids.ts";
-import { nextCharter, openCharter } from "../trust/charter.ts";
-import type { Charter } from "../trust/documents.ts";
-import { digestOfEnvelope, type Envelope } from "../trust/envelope.ts";
+import { nextCharter, openCharter } from "../trust/charter/charter.ts";
+import type { Charter } from "../trust/document/documents.ts";
+import { digestOfEnvelope, type Envelope } from "../trust/document/envelope.ts";
 import { readCharters } from "./entries.ts";
 import { charterName } from "./layout.ts";
 

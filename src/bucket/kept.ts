@@ -1,6 +1,6 @@
-import type { DocumentStore } from "../depot/documents.ts";
+import type { DocumentStore } from "../depot/seam/documents.ts";
 import type { PublishedTree } from "../release/tree/published.ts";
-import { readUnverified } from "../trust/envelope.ts";
+import { readUnverified } from "../trust/document/envelope.ts";
 import { namesUnder, readOrderEntry, readSigned } from "./entries.ts";
 import { ORDERS, orderPlaceOf, releasePlaceOf, RELEASES } from "./layout.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { directoryDocuments } from "../depot/directory-documents.ts";
+import { directoryDocuments } from "../depot/directory/directory-documents.ts";
 import { orderBody, release, testCluster } from "../trust/cluster.fixture.ts";
 import { counted, entryOf, folder, lateListings, tools } from "./bucket.fixture.ts";
 import { listRoot, namesUnder, readRoot } from "./entries.ts";

@@ -1,4 +1,4 @@
-import type { DocumentEntry, DocumentStore, StoredDocument } from "../depot/documents.ts";
+import type { DocumentEntry, DocumentStore, StoredDocument } from "../depot/seam/documents.ts";
 import { systemClock } from "../lib/clock.ts";
 import { isSkeinError } from "../lib/errors.ts";
 import { charterName, orderPlaceOf, releasePlaceOf, ROOT_NAME } from "./layout.ts";

@@ -1,7 +1,7 @@
 import { appNameFrom } from "../app/conventions.ts";
 import { SkeinError } from "../lib/errors.ts";
 import { digestOf, isDigest, isReleaseId, type Digest, type ReleaseId } from "../lib/ids.ts";
-import { appName, asText, envName, text } from "../trust/fields.ts";
+import { appName, asText, envName, text } from "../trust/document/fields.ts";
 
 /**
  * Where each document of a cluster without a hub lies in its bucket, and what people call it there

@@ -1,4 +1,4 @@
-import type { DocumentStore } from "../depot/documents.ts";
+import type { DocumentStore } from "../depot/seam/documents.ts";
 import { hasPassed } from "../lib/clock.ts";
 import { listRoot, readRoot } from "./entries.ts";
 import { rootText, type Root } from "./root.ts";

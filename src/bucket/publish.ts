@@ -1,9 +1,9 @@
-import type { DocumentStore } from "../depot/documents.ts";
+import type { DocumentStore } from "../depot/seam/documents.ts";
 import type { Clock } from "../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../lib/errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { retryDelayMs } from "../lib/retry.ts";
-import { digestOfEnvelope, readUnverified, type Envelope } from "../trust/envelope.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../trust/document/envelope.ts";
 import { listRoot, namesUnder, orderEntryBytes, readOrderEntry, type OrderEntry } from "./entries.ts";
 import {
   charterName,

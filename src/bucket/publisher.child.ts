@@ -1,6 +1,6 @@
 /** A publisher of its own process, for tests that kill it. The entry comes on stdin, the folder is its argument. */
 import { text } from "node:stream/consumers";
-import { directoryDocuments } from "../depot/directory-documents.ts";
+import { directoryDocuments } from "../depot/directory/directory-documents.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { OrderEntry } from "./entries.ts";
 import { publishOrder } from "./publish.ts";

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { SkeinError } from "../lib/errors.ts";
 import { digestOf } from "../lib/ids.ts";
-import { appName, count, digest, envName } from "../trust/fields.ts";
+import { appName, count, digest, envName } from "../trust/document/fields.ts";
 import {
   charterVersionOf,
   compareOrders,

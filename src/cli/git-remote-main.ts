@@ -12,7 +12,7 @@ import { pathsFrom, type Paths } from "../lib/paths.ts";
 import { hubsFor, signerFor } from "../operator/identity/here.ts";
 import { readConfig, readCharters } from "../operator/identity/home.ts";
 import { openSession, type Session } from "../operator/identity/session.ts";
-import { openChain } from "../trust/charter.ts";
+import { openChain } from "../trust/charter/charter.ts";
 import { saysNo } from "./command/says-no.ts";
 import { shown } from "./terminal/io.ts";
 import { PushWatch, type PushedBranch } from "./git/push-watch.ts";

@@ -1,5 +1,5 @@
-import type { PrunableDepot } from "./depot.ts";
-import { directoryDepot } from "./directory.ts";
+import type { PrunableDepot } from "./seam/depot.ts";
+import { directoryDepot } from "./directory/directory.ts";
 import type { Environment } from "./s3/settings.ts";
 
 export interface OpenedDepot extends Disposable {

@@ -2,7 +2,7 @@
 import type { AppList, AppSummary, AppView, OrderSummary, OrderView } from "../api/schemas.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { AppEnv } from "../lib/ids.ts";
-import { matches, parseSelector } from "../trust/selector.ts";
+import { matches, parseSelector } from "../trust/document/selector.ts";
 import type { Hub } from "./hub.ts";
 import type { OrderRecord } from "./records/keys.ts";
 

@@ -1,11 +1,11 @@
 /** One handler a route. Each checks the rights that the route table cannot know, then calls the part that does it. */
 import type { Steering } from "../api/schemas.ts";
-import { atPace, PACE } from "../depot/pace.ts";
-import { checkBlobName } from "../depot/blob-name.ts";
+import { atPace, PACE } from "../depot/seam/pace.ts";
+import { checkBlobName } from "../depot/seam/blob-name.ts";
 import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
-import { readUnverified } from "../trust/envelope.ts";
-import { allows } from "../trust/rights.ts";
+import { readUnverified } from "../trust/document/envelope.ts";
+import { allows } from "../trust/charter/rights.ts";
 import { seesRetired } from "../release/upkeep/retired.ts";
 import { beginCluster, collectDepot } from "./depot/depot-upkeep.ts";
 import {

@@ -4,8 +4,8 @@ import test from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { digestOf, type ReleaseId } from "../lib/ids.ts";
 import { encodePack, packName } from "../release/tree/pack.ts";
-import { generateSigner } from "../trust/keys.ts";
-import { digestOfEnvelope } from "../trust/envelope.ts";
+import { generateSigner } from "../trust/keys/keys.ts";
+import { digestOfEnvelope } from "../trust/document/envelope.ts";
 import type { HubClient } from "../api/hub-client.ts";
 import {
   at,

@@ -7,8 +7,8 @@ import { HubClient, type HubClientOptions } from "../api/hub-client.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
-import { ephemeralIdentity } from "../trust/tls.ts";
-import { seal } from "../trust/envelope.ts";
+import { ephemeralIdentity } from "../trust/connection/tls.ts";
+import { seal } from "../trust/document/envelope.ts";
 import { HOUR, at, makeCluster, startTestHub, type Cluster } from "./hub.fixture.ts";
 
 async function clientOf(

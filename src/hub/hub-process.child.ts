@@ -2,12 +2,12 @@
 import { createPrivateKey } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { directoryDepot } from "../depot/directory.ts";
+import { directoryDepot } from "../depot/directory/directory.ts";
 import { stderrLog } from "../lib/log.ts";
 import { pathsFrom } from "../lib/paths.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
-import { parseEnvelope } from "../trust/envelope.ts";
-import { signerOf } from "../trust/keys.ts";
+import { parseEnvelope } from "../trust/document/envelope.ts";
+import { signerOf } from "../trust/keys/keys.ts";
 import { startHub } from "./start-hub.ts";
 
 const [home = "", port = "0"] = process.argv.slice(2);

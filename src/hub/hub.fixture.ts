@@ -7,7 +7,7 @@ import { atEnd } from "../lib/at-end.fixture.ts";
 import { HubClient } from "../api/hub-client.ts";
 import { HubLine, type HubLineOptions } from "../api/hub-line.ts";
 import type { Report, Wanted } from "../api/schemas.ts";
-import { directoryDepot } from "../depot/directory.ts";
+import { directoryDepot } from "../depot/directory/directory.ts";
 import { freePort } from "../lib/free-port.fixture.ts";
 import { type Digest, type KeyId, type ReleaseId, type TreeId, digestOf } from "../lib/ids.ts";
 import { silentLog } from "../lib/log.ts";
@@ -24,10 +24,10 @@ import {
   type Settle,
   type Strategy,
   type Ticket,
-} from "../trust/documents.ts";
-import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/envelope.ts";
-import { generateSigner, spkiDigestOf, type LocalSigner } from "../trust/keys.ts";
-import { ephemeralIdentity, tlsIdentity } from "../trust/tls.ts";
+} from "../trust/document/documents.ts";
+import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/document/envelope.ts";
+import { generateSigner, spkiDigestOf, type LocalSigner } from "../trust/keys/keys.ts";
+import { ephemeralIdentity, tlsIdentity } from "../trust/connection/tls.ts";
 import { startHub, type HubOptions, type RunningHub } from "./start-hub.ts";
 
 export const HOUR = 3_600_000;

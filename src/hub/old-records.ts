@@ -1,10 +1,10 @@
 /** Forgets what years would fill the store with and nobody asks for any more. Orders go when others come (orders/prune.ts). */
 import { messageOf } from "../lib/errors.ts";
 import type { Compare, Op } from "../store/store.ts";
-import { subjectOf } from "../trust/changes.ts";
-import { readUnverified, type Envelope } from "../trust/envelope.ts";
-import { msOf } from "../trust/fields.ts";
-import { keyIdOf } from "../trust/keys.ts";
+import { subjectOf } from "../trust/members/changes.ts";
+import { readUnverified, type Envelope } from "../trust/document/envelope.ts";
+import { msOf } from "../trust/document/fields.ts";
+import { keyIdOf } from "../trust/keys/keys.ts";
 import type { CatchUp } from "./cluster/catch-up.ts";
 import type { Changes } from "./cluster/changes.ts";
 import type { Nodes } from "./cluster/nodes.ts";

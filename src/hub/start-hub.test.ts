@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { generateSigner } from "../trust/keys.ts";
-import { seal } from "../trust/envelope.ts";
+import { generateSigner } from "../trust/keys/keys.ts";
+import { seal } from "../trust/document/envelope.ts";
 import {
   HOUR,
   at,

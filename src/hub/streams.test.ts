@@ -6,7 +6,7 @@ import type { InstanceReport } from "../api/parts.ts";
 import type { CommandLine, HubEvent } from "../api/schemas.ts";
 import { fakeClock } from "../lib/fake-clock.ts";
 import type { ReleaseId } from "../lib/ids.ts";
-import { digestOfEnvelope, seal, type Envelope } from "../trust/envelope.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../trust/document/envelope.ts";
 import {
   HOUR,
   at,

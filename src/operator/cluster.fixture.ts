@@ -6,7 +6,7 @@ import { freePort } from "../lib/free-port.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { join } from "../agent/node/join.ts";
 import { nodeKeys } from "../agent/node/node-keys.ts";
-import { httpDepot } from "../depot/http.ts";
+import { httpDepot } from "../depot/http/http-depot.ts";
 import { systemClock } from "../lib/clock.ts";
 import { silentLog } from "../lib/log.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";

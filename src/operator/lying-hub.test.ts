@@ -4,7 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import type { HubClient } from "../api/hub-client.ts";
-import type { Envelope } from "../trust/envelope.ts";
+import type { Envelope } from "../trust/document/envelope.ts";
 import { cluster, type Cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy/deploy.ts";
 import { DryRun } from "./tell/dry-run.ts";

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { directoryDepot } from "../depot/directory.ts";
+import { directoryDepot } from "../depot/directory/directory.ts";
 import { listInstalls, readRecord, spareDir, stagingDir } from "./record/install-record.ts";
 import type { Installed } from "./install/install.ts";
 import { makeSpare } from "./install/spare.ts";

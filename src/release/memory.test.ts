@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { promisify } from "node:util";
-import { directoryDepot } from "../depot/directory.ts";
+import { directoryDepot } from "../depot/directory/directory.ts";
 import { publish, type Published } from "./publish/publish.ts";
 import { noise, plainSource, tempDir, type Tree, writeTree } from "./release.fixture.ts";
 import { childProgram } from "../lib/child.fixture.ts";

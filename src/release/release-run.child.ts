@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { directoryDepot } from "../depot/directory.ts";
+import { directoryDepot } from "../depot/directory/directory.ts";
 import { install, type InstallOptions } from "./install/install.ts";
 import { mendInstall } from "./install/mend.ts";
 import { publish } from "./publish/publish.ts";

@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { directoryDepot, type DirectoryDepot } from "../depot/directory.ts";
+import { directoryDepot, type DirectoryDepot } from "../depot/directory/directory.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import type { SourceEntry, SourceFile, TreeSource } from "./tree/tree-source.ts";
 import { install, type InstallOptions, type Installed } from "./install/install.ts";

@@ -1,5 +1,5 @@
 import type { KeyId } from "../lib/ids.ts";
-import type { Verdict } from "../trust/documents.ts";
+import type { Verdict } from "../trust/document/documents.ts";
 
 /** What a rollout knows of one node. A node that it knows nothing of is away. */
 export interface NodeFacts {

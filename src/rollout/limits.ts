@@ -1,5 +1,5 @@
 import { SkeinError } from "../lib/errors.ts";
-import type { Strategy } from "../trust/documents.ts";
+import type { Strategy } from "../trust/document/documents.ts";
 
 /** A strategy, made numbers for so many nodes. */
 export interface Limits {

@@ -1,5 +1,5 @@
 import type { KeyId } from "../lib/ids.ts";
-import type { Strategy, Verdict } from "../trust/documents.ts";
+import type { Strategy, Verdict } from "../trust/document/documents.ts";
 import type { Facts, NodeFacts } from "./facts.ts";
 import { limitsOf, type Limits } from "./limits.ts";
 import { NO_LAYOUT, planOf, type Layout, type Plan } from "./plan.ts";

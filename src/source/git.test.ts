@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { directoryDepot } from "../depot/directory.ts";
+import { directoryDepot } from "../depot/directory/directory.ts";
 import { publish } from "../release/publish/publish.ts";
 import type { TreeSource } from "../release/tree/tree-source.ts";
 import { PATIENCE_MS } from "../lib/patience.fixture.ts";

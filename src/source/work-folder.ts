@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { tryLockFolder } from "../depot/folder-lock.ts";
+import { tryLockFolder } from "../depot/directory/folder-lock.ts";
 import { messageOf } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
 import { removeTree } from "../release/install/remove-tree.ts";

@@ -9,11 +9,11 @@ import {
   type Settle,
   type Strategy,
   type Ticket,
-} from "./documents.ts";
-import { digestOfEnvelope, seal, type Envelope } from "./envelope.ts";
-import { timeOf } from "./fields.ts";
-import { generateSigner, type LocalSigner, type Signer } from "./keys.ts";
-import type { Identity } from "./identity.ts";
+} from "./document/documents.ts";
+import { digestOfEnvelope, seal, type Envelope } from "./document/envelope.ts";
+import { timeOf } from "./document/fields.ts";
+import { generateSigner, type LocalSigner, type Signer } from "./keys/keys.ts";
+import type { Identity } from "./members/identity.ts";
 
 /** A made-up cluster whose documents tests bend as they need. Times count in minutes from T0. */
 export const T0 = Date.parse("2026-11-21T02:00:00.000Z");

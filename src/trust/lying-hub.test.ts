@@ -22,10 +22,10 @@ import {
   testNode,
   at,
 } from "./cluster.fixture.ts";
-import { rosterDigest, type Order, type Settle } from "./documents.ts";
-import { digestOfEnvelope, readUnverified, seal, type Envelope } from "./envelope.ts";
-import { generateSigner } from "./keys.ts";
-import { acceptOrder, acceptSettle, acceptUndo, failed, finished, started } from "./node-orders.ts";
+import { rosterDigest, type Order, type Settle } from "./document/documents.ts";
+import { digestOfEnvelope, readUnverified, seal, type Envelope } from "./document/envelope.ts";
+import { generateSigner } from "./keys/keys.ts";
+import { acceptOrder, acceptSettle, acceptUndo, failed, finished, started } from "./node/node-orders.ts";
 import {
   acceptBirth,
   acceptCharter,
@@ -36,11 +36,11 @@ import {
   type Context,
   type NodeState,
   type Step,
-} from "./node-state.ts";
-import { nodeStateText, readNodeState } from "./node-state-file.ts";
-import { compareSerials, serialText, type Serial } from "./orders.ts";
-import { matches, parseSelector } from "./selector.ts";
-import { wanted, type WantedState } from "./wanted.ts";
+} from "./node/node-state.ts";
+import { nodeStateText, readNodeState } from "./node/node-state-file.ts";
+import { compareSerials, serialText, type Serial } from "./orders/orders.ts";
+import { matches, parseSelector } from "./document/selector.ts";
+import { wanted, type WantedState } from "./node/wanted.ts";
 
 const cluster = await testCluster();
 const testNodes = [

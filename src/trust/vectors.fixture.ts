@@ -16,9 +16,9 @@ import {
   type DocumentType,
   type Order,
   type Roster,
-} from "./documents.ts";
-import { addSignature, digestOfEnvelope, seal, type Envelope } from "./envelope.ts";
-import { keyIdOf, seedOf, signerFromSeed, spkiDigestOf, type LocalSigner } from "./keys.ts";
+} from "./document/documents.ts";
+import { addSignature, digestOfEnvelope, seal, type Envelope } from "./document/envelope.ts";
+import { keyIdOf, seedOf, signerFromSeed, spkiDigestOf, type LocalSigner } from "./keys/keys.ts";
 import { digestOf, type KeyId, type TreeId } from "../lib/ids.ts";
 
 const key = (byte: number): LocalSigner => signerFromSeed(new Uint8Array(32).fill(byte));

@@ -1,8 +1,8 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Digest } from "../../lib/ids.ts";
-import { failed, finished, started } from "../../trust/node-orders.ts";
-import { appStateOf, orderOf } from "../../trust/node-state.ts";
+import { failed, finished, started } from "../../trust/node/node-orders.ts";
+import { appStateOf, orderOf } from "../../trust/node/node-state.ts";
 import type { AppContext } from "./app-context.ts";
 import { AS_IT_IS, TAKEN_BACK, type Ended } from "./ending.ts";
 import type { Attempt, Goal } from "../plan/plan.ts";

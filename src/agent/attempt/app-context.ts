@@ -1,8 +1,8 @@
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
-import type { LocalSigner } from "../../trust/keys.ts";
+import type { LocalSigner } from "../../trust/keys/keys.ts";
 import type { Nearness } from "../source/depots.ts";
 import type { GcContext, RemovalFailure } from "../installs/gc.ts";
 import type { Pace } from "../plan/goal.ts";

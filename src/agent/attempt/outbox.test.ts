@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import { silentLog } from "../../lib/log.ts";
-import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { openOutbox } from "./outbox.ts";
 
 const receipt = (text: string): Envelope =>

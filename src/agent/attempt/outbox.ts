@@ -4,7 +4,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import { syncDirectory } from "../../lib/files.ts";
 import { isDigest, type Digest } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
-import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { readOwn } from "../node/own-file.ts";
 import type { Records } from "../plan/records.ts";
 import type { WriteFile } from "../node/reserve.ts";

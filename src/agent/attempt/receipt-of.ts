@@ -1,7 +1,7 @@
 import type { ErrorCode } from "../../lib/errors.ts";
-import { asText, timeOf } from "../../trust/fields.ts";
-import { HINT_CHARS, MESSAGE_CHARS, type Verdict } from "../../trust/documents.ts";
-import { seal, type Envelope } from "../../trust/envelope.ts";
+import { asText, timeOf } from "../../trust/document/fields.ts";
+import { HINT_CHARS, MESSAGE_CHARS, type Verdict } from "../../trust/document/documents.ts";
+import { seal, type Envelope } from "../../trust/document/envelope.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { lastLines } from "../programs/command.ts";
 import type { AppContext } from "./app-context.ts";

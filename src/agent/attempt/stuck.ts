@@ -2,7 +2,7 @@ import { PROGRESS_NOTE_CHARS } from "../../api/parts.ts";
 import type { Report, WantedApp } from "../../api/schemas.ts";
 import { toSkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
-import { digestOfEnvelope } from "../../trust/envelope.ts";
+import { digestOfEnvelope } from "../../trust/document/envelope.ts";
 
 type Progress = Report["progress"][number];
 

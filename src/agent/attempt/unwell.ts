@@ -1,6 +1,6 @@
 import { UNWELL_CHARS } from "../../api/parts.ts";
 import type { Digest } from "../../lib/ids.ts";
-import { msOf, timeOf } from "../../trust/fields.ts";
+import { msOf, timeOf } from "../../trust/document/fields.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 
 /** The newest sign that a release does not do well where it serves. */

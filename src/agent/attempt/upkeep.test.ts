@@ -6,7 +6,7 @@ import test from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 import { labelFor } from "../../trust/cluster.fixture.ts";
-import { timeOf } from "../../trust/fields.ts";
+import { timeOf } from "../../trust/document/fields.ts";
 import { KeeperClient } from "../../keeper/client.ts";
 import { answer, webApp, world } from "../agent.fixture.ts";
 import { endKeeper } from "../runtime/runtime.fixture.ts";

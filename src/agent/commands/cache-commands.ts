@@ -1,7 +1,7 @@
 import { collectCache, checkCache } from "../../release/upkeep/cache-contents.ts";
-import type { Command } from "../../trust/documents.ts";
+import type { Command } from "../../trust/document/documents.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { checkBlobName } from "../../depot/blob-name.ts";
+import { checkBlobName } from "../../depot/seam/blob-name.ts";
 import { cacheDepot } from "../../depot/cache/cache-depot.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import type { Line } from "./command-lines.ts";

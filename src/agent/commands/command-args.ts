@@ -1,7 +1,7 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
-import type { Command } from "../../trust/documents.ts";
-import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
+import type { Command } from "../../trust/document/documents.ts";
+import { parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 
 /** The release that a command names. @throws SkeinError DOC_MALFORMED */
 export function namedRelease({ release }: Command["args"]): ReleaseId {

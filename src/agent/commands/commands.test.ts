@@ -7,7 +7,7 @@ import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { answer, world, type World } from "../agent.fixture.ts";
 import { ask } from "../programs/command.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";

@@ -1,10 +1,10 @@
 import path from "node:path";
 import { isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
 import { isDigest, isReleaseId, type Digest } from "../../lib/ids.ts";
-import type { Command } from "../../trust/documents.ts";
-import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
-import { msOf } from "../../trust/fields.ts";
-import { openCommand } from "../../trust/sessions.ts";
+import type { Command } from "../../trust/document/documents.ts";
+import { digestOfEnvelope, type Envelope } from "../../trust/document/envelope.ts";
+import { msOf } from "../../trust/document/fields.ts";
+import { openCommand } from "../../trust/members/sessions.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { begunCommands, type Begun } from "./begun.ts";
 import type { Line } from "./command-lines.ts";

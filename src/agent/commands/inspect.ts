@@ -1,6 +1,6 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
-import type { Command } from "../../trust/documents.ts";
+import type { Command } from "../../trust/document/documents.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import type { Line } from "./command-lines.ts";
 import { readCurrent } from "../installs/folders.ts";

@@ -5,7 +5,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { labelFor } from "../../trust/cluster.fixture.ts";
-import { timeOf } from "../../trust/fields.ts";
+import { timeOf } from "../../trust/document/fields.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { answer, webApp, world, type Ordered, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";

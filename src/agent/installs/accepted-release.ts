@@ -1,9 +1,9 @@
 import type { ReleaseId } from "../../lib/ids.ts";
-import { underChain } from "../../trust/chain.ts";
-import type { Release } from "../../trust/documents.ts";
-import { readUnverified, type Envelope } from "../../trust/envelope.ts";
-import type { NodeState } from "../../trust/node-state.ts";
-import { releaseOf } from "../../trust/orders.ts";
+import { underChain } from "../../trust/charter/chain.ts";
+import type { Release } from "../../trust/document/documents.ts";
+import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
+import type { NodeState } from "../../trust/node/node-state.ts";
+import { releaseOf } from "../../trust/orders/orders.ts";
 
 export interface WantedRelease {
   readonly app: string;

@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
-import { PIECE_BYTES } from "../../depot/peers/picking.ts";
+import { PIECE_BYTES } from "../../depot/cache/piece-file.ts";
 import { releaseId } from "../../release/release.fixture.ts";
 import { world, type World } from "../agent.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";

@@ -13,7 +13,7 @@ import { listLeft, removeInstall, removeLeftOf } from "../../release/install/rem
 import { refuseFixed } from "../../release/install/remove-tree.ts";
 import { dropSpares, type SpareWish } from "../../release/install/spare.ts";
 import { isNews, isStuck } from "../../release/install/stuck.ts";
-import { appStateOf, orderOf } from "../../trust/node-state.ts";
+import { appStateOf, orderOf } from "../../trust/node/node-state.ts";
 import type { NodeStore } from "../node/node-store.ts";
 import type { AppRecord, Records } from "../plan/records.ts";
 import type { AppLog } from "../programs/app-log.ts";

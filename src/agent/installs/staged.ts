@@ -5,7 +5,7 @@ import { faultPoint } from "../../lib/fault.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { silentLog, type Log } from "../../lib/log.ts";
-import { appName, envName, releaseId } from "../../trust/fields.ts";
+import { appName, envName, releaseId } from "../../trust/document/fields.ts";
 import { readOwn } from "../node/own-file.ts";
 import type { WriteFile } from "../node/reserve.ts";
 

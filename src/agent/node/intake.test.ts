@@ -16,10 +16,10 @@ import {
   testCluster,
   testNode,
 } from "../../trust/cluster.fixture.ts";
-import { rosterDigest, type Roster } from "../../trust/documents.ts";
-import { seal, type Envelope } from "../../trust/envelope.ts";
-import { generateSigner } from "../../trust/keys.ts";
-import { appStateOf, newNodeState } from "../../trust/node-state.ts";
+import { rosterDigest, type Roster } from "../../trust/document/documents.ts";
+import { seal, type Envelope } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
+import { appStateOf, newNodeState } from "../../trust/node/node-state.ts";
 import { takeIn } from "./intake.ts";
 import { openKept } from "./kept.ts";
 import { createNodeStore } from "./node-store.ts";

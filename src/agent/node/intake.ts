@@ -2,9 +2,14 @@ import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { WantedApp } from "../../api/schemas.ts";
 import { type ErrorCode, isSkeinError, ownHint, SkeinError } from "../../lib/errors.ts";
 import { isDigest, type Digest } from "../../lib/ids.ts";
-import { rosterDigest, rosterSchema, type Order } from "../../trust/documents.ts";
-import { digestOfEnvelope, parseEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { acceptOrder, acceptSettle, acceptUndo } from "../../trust/node-orders.ts";
+import { rosterDigest, rosterSchema, type Order } from "../../trust/document/documents.ts";
+import {
+  digestOfEnvelope,
+  parseEnvelope,
+  readUnverified,
+  type Envelope,
+} from "../../trust/document/envelope.ts";
+import { acceptOrder, acceptSettle, acceptUndo } from "../../trust/node/node-orders.ts";
 import {
   acceptBirth,
   acceptCharter,
@@ -16,8 +21,8 @@ import {
   type NodeState,
   type Outcome,
   type Step,
-} from "../../trust/node-state.ts";
-import { compareSerials, openOrder, openRelease } from "../../trust/orders.ts";
+} from "../../trust/node/node-state.ts";
+import { compareSerials, openOrder, openRelease } from "../../trust/orders/orders.ts";
 import type { KeptDocuments } from "./kept.ts";
 import type { NodeStore } from "./node-store.ts";
 

@@ -4,18 +4,18 @@ import { charterChain } from "../../bucket/following.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
-import { parseCarriedTicket, type CarriedTicket } from "../../trust/carried-ticket.ts";
-import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
-import { timeOf } from "../../trust/fields.ts";
-import { openTicket } from "../../trust/identity.ts";
-import { signerFromSeed } from "../../trust/keys.ts";
+import { parseCarriedTicket, type CarriedTicket } from "../../trust/members/carried-ticket.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";
+import { timeOf } from "../../trust/document/fields.ts";
+import { openTicket } from "../../trust/members/identity.ts";
+import { signerFromSeed } from "../../trust/keys/keys.ts";
 import {
   acceptBirth,
   acceptCharter,
   newNodeState,
   type NodeState,
   type Step,
-} from "../../trust/node-state.ts";
+} from "../../trust/node/node-state.ts";
 import type { NodeKeys } from "./node-keys.ts";
 import { createNodeStore, type NodeStore } from "./node-store.ts";
 

@@ -5,8 +5,8 @@ import { faultPoint } from "../../lib/fault.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import { silentLog, type Log } from "../../lib/log.ts";
-import { rosterSchema, type Roster } from "../../trust/documents.ts";
-import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { rosterSchema, type Roster } from "../../trust/document/documents.ts";
+import { parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { readOwn } from "./own-file.ts";
 import type { WriteFile } from "./reserve.ts";
 

@@ -1,8 +1,8 @@
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
 import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
-import { nodeStateText, readNodeState } from "../../trust/node-state-file.ts";
-import type { NodeState, Outcome, Step } from "../../trust/node-state.ts";
+import { nodeStateText, readNodeState } from "../../trust/node/node-state-file.ts";
+import type { NodeState, Outcome, Step } from "../../trust/node/node-state.ts";
 import type { WriteFile } from "./reserve.ts";
 
 /** The node's state on disk. What a change returns is durable before it resolves, so that it may be acted on. */

@@ -8,7 +8,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import { digestOf, type ReleaseId } from "../../lib/ids.ts";
 import { jsonLog, silentLog } from "../../lib/log.ts";
-import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { newRecord, openRecords } from "../plan/records.ts";
 import { openOutbox } from "../attempt/outbox.ts";
 import { begunCommands } from "../commands/begun.ts";

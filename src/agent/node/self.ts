@@ -1,5 +1,5 @@
 import { SkeinError } from "../../lib/errors.ts";
-import type { Identity } from "../../trust/identity.ts";
+import type { Identity } from "../../trust/members/identity.ts";
 import type { NodeKeys } from "./node-keys.ts";
 import type { NodeStore } from "./node-store.ts";
 

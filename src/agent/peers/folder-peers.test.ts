@@ -7,13 +7,13 @@ import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { Report } from "../../api/schemas.ts";
-import { directoryDepot } from "../../depot/directory.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
 import type { TrafficLimits } from "../../depot/traffic/traffic.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";
 import { testCluster, testNode, type TestCluster, type TestNode } from "../../trust/cluster.fixture.ts";
-import { newNodeState } from "../../trust/node-state.ts";
+import { newNodeState } from "../../trust/node/node-state.ts";
 import { NearDepots } from "../source/depots.ts";
 import { directorySource } from "../source/source-directory.ts";
 

@@ -4,7 +4,7 @@ import type { NodeDocuments } from "../../api/member-schemas.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { T0, testCluster, testNode, type TestNode } from "../../trust/cluster.fixture.ts";
-import { spkiDigestOf } from "../../trust/keys.ts";
+import { spkiDigestOf } from "../../trust/keys/keys.ts";
 import { Members } from "./members.ts";
 
 const documentsOf = ({ ticket, enrol }: TestNode): NodeDocuments => ({

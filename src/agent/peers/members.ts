@@ -3,9 +3,9 @@ import { hasPassed, type Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
-import { openBirth } from "../../trust/identity.ts";
-import { spkiDigestOf } from "../../trust/keys.ts";
-import type { NodeState } from "../../trust/node-state.ts";
+import { openBirth } from "../../trust/members/identity.ts";
+import { spkiDigestOf } from "../../trust/keys/keys.ts";
+import type { NodeState } from "../../trust/node/node-state.ts";
 
 export interface MembersOptions {
   readonly state: () => Pick<NodeState, "charter" | "pin">;

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import { MINUTE, orderBody, release, sealOrder, T0, testCluster } from "../../trust/cluster.fixture.ts";
-import type { Order } from "../../trust/documents.ts";
-import { digestOfEnvelope, type Envelope } from "../../trust/envelope.ts";
-import type { AppState, HeldOrder, NodeState } from "../../trust/node-state.ts";
+import type { Order } from "../../trust/document/documents.ts";
+import { digestOfEnvelope, type Envelope } from "../../trust/document/envelope.ts";
+import type { AppState, HeldOrder, NodeState } from "../../trust/node/node-state.ts";
 import { goalAmong, goalOf, unpacedStartMs, type Pace } from "./goal.ts";
 import { newRecord, type AppRecord } from "./records.ts";
 

@@ -1,9 +1,9 @@
 import { hash } from "node:crypto";
 import type { Gate } from "../../api/parts.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
-import { msOf } from "../../trust/fields.ts";
-import { appStateOf, type AppState, type Context, type NodeState } from "../../trust/node-state.ts";
-import { wanted, type WantedOrder } from "../../trust/wanted.ts";
+import { msOf } from "../../trust/document/fields.ts";
+import { appStateOf, type AppState, type Context, type NodeState } from "../../trust/node/node-state.ts";
+import { wanted, type WantedOrder } from "../../trust/node/wanted.ts";
 import type { Goal } from "./plan.ts";
 import { newRecord, type AppRecord } from "./records.ts";
 

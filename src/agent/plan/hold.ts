@@ -3,9 +3,9 @@ import path from "node:path";
 import * as z from "zod";
 import { readIfThere, syncDirectory, writeFileAtomic } from "../../lib/files.ts";
 import { digestOf, type Digest } from "../../lib/ids.ts";
-import { count, envName, releaseId, time } from "../../trust/fields.ts";
-import { appStateOf, type NodeState } from "../../trust/node-state.ts";
-import { compareSerials } from "../../trust/orders.ts";
+import { count, envName, releaseId, time } from "../../trust/document/fields.ts";
+import { appStateOf, type NodeState } from "../../trust/node/node-state.ts";
+import { compareSerials } from "../../trust/orders/orders.ts";
 import type { Goal } from "./plan.ts";
 import type { AppRecord } from "./records.ts";
 

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import type { Command } from "../../trust/documents.ts";
-import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
-import { timeOf } from "../../trust/fields.ts";
-import type { LocalSigner } from "../../trust/keys.ts";
+import type { Command } from "../../trust/document/documents.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";
+import { timeOf } from "../../trust/document/fields.ts";
+import type { LocalSigner } from "../../trust/keys/keys.ts";
 import { type World } from "../agent.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 

@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { lockFolder } from "../../depot/folder-lock.ts";
+import { lockFolder } from "../../depot/directory/folder-lock.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";

@@ -10,7 +10,7 @@ import { eventually } from "../../lib/eventually.fixture.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { knownBefore, Neighbours } from "./neighbours.ts";
 import type { PortTable, Source } from "../source/source.ts";
 

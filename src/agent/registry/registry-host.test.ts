@@ -6,7 +6,7 @@ import test from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { errnoOf } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { openRecords } from "../plan/records.ts";
 import { instanceId } from "../../lib/instance-id.ts";
 import { openRegistryHost } from "./registry-host.ts";

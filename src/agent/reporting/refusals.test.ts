@@ -4,8 +4,8 @@ import { SkeinError } from "../../lib/errors.ts";
 import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
 import { silentLog, type LogFields } from "../../lib/log.ts";
 import { orderBody, sealOrder, testCluster } from "../../trust/cluster.fixture.ts";
-import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { Refusals } from "./refusals.ts";
 
 interface Heard {

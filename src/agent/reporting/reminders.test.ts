@@ -7,7 +7,7 @@ import type { Membership } from "../../api/member-schemas.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
-import type { Change } from "../../trust/changes.ts";
+import type { Change } from "../../trust/members/changes.ts";
 import {
   at,
   CLUSTER,
@@ -22,10 +22,10 @@ import {
   type TestCluster,
   type TestNode,
 } from "../../trust/cluster.fixture.ts";
-import { seal, type Envelope } from "../../trust/envelope.ts";
-import { generateSigner, type Signer } from "../../trust/keys.ts";
-import { acceptOrder, acceptSettle } from "../../trust/node-orders.ts";
-import { acceptBirth, acceptLabel, newNodeState } from "../../trust/node-state.ts";
+import { seal, type Envelope } from "../../trust/document/envelope.ts";
+import { generateSigner, type Signer } from "../../trust/keys/keys.ts";
+import { acceptOrder, acceptSettle } from "../../trust/node/node-orders.ts";
+import { acceptBirth, acceptLabel, newNodeState } from "../../trust/node/node-state.ts";
 import { createNodeStore, type NodeStore } from "../node/node-store.ts";
 import { openRemembered } from "../node/remembered.ts";
 import type { Offered, Source } from "../source/source.ts";

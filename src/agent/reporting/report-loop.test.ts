@@ -3,7 +3,7 @@ import test, { type TestContext } from "node:test";
 import type { Report } from "../../api/schemas.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { silentLog } from "../../lib/log.ts";
-import { DOCUMENT_TYPES } from "../../trust/documents.ts";
+import { DOCUMENT_TYPES } from "../../trust/document/documents.ts";
 import { ReportLoop } from "./report-loop.ts";
 import type { Source } from "../source/source.ts";
 

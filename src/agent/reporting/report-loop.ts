@@ -3,7 +3,7 @@ import { forever, News, type ForeverOptions } from "../../lib/forever.ts";
 import type { When } from "../attempt/app-context.ts";
 import type { Source } from "../source/source.ts";
 import { hasPassed } from "../../lib/clock.ts";
-import { leastAheadMs } from "../../trust/charter.ts";
+import { leastAheadMs } from "../../trust/charter/charter.ts";
 
 /** Longest time between two reports; the port table forgets a node after 60 s. */
 const REPORT_EVERY_MS = 20_000;

@@ -1,10 +1,10 @@
 import fs from "node:fs";
 import { MOST_REPORTED, NOTE_CHARS } from "../../api/parts.ts";
 import type { Report, ReportedHead } from "../../api/schemas.ts";
-import { DOCUMENT_TYPES, type Order } from "../../trust/documents.ts";
-import type { Envelope } from "../../trust/envelope.ts";
-import { timeOf } from "../../trust/fields.ts";
-import { orderOf } from "../../trust/node-state.ts";
+import { DOCUMENT_TYPES, type Order } from "../../trust/document/documents.ts";
+import type { Envelope } from "../../trust/document/envelope.ts";
+import { timeOf } from "../../trust/document/fields.ts";
+import { orderOf } from "../../trust/node/node-state.ts";
 import { isReleaseId, type ReleaseId, type AppEnv } from "../../lib/ids.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";

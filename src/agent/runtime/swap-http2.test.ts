@@ -6,7 +6,7 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { selfSignedCertificate } from "../../trust/x509.ts";
+import { selfSignedCertificate } from "../../trust/connection/x509.ts";
 import { bench, deploy, listenAt, processPlan, releasePlan, type Bench } from "./runtime.fixture.ts";
 import type { ReleasePlan } from "./release-plan.ts";
 

@@ -13,7 +13,7 @@ import {
   releasePlan,
   type Bench,
 } from "./runtime.fixture.ts";
-import { selfSignedCertificate } from "../../trust/x509.ts";
+import { selfSignedCertificate } from "../../trust/connection/x509.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";
 import type { ProcessPlan, ReleasePlan } from "./release-plan.ts";
 

@@ -5,14 +5,14 @@ import { ordersOf } from "../../bucket/publish.ts";
 import type { Seen } from "../../bucket/looking.ts";
 import { appIn, orderIn, type Root } from "../../bucket/root.ts";
 import type { WantedApp } from "../../api/schemas.ts";
-import type { DocumentStore } from "../../depot/documents.ts";
+import type { DocumentStore } from "../../depot/seam/documents.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { digestOf, type Digest } from "../../lib/ids.ts";
-import { rosterDigest, type Charter } from "../../trust/documents.ts";
-import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { compareSerials, openOrder } from "../../trust/orders.ts";
-import { appStateOf, type NodeState } from "../../trust/node-state.ts";
-import { matches, parseSelector } from "../../trust/selector.ts";
+import { rosterDigest, type Charter } from "../../trust/document/documents.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";
+import { compareSerials, openOrder } from "../../trust/orders/orders.ts";
+import { appStateOf, type NodeState } from "../../trust/node/node-state.ts";
+import { matches, parseSelector } from "../../trust/document/selector.ts";
 
 /** What a bucket has that a node does not know yet, and where it says less than the node has seen. */
 export interface BucketOffer {

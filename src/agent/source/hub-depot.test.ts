@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import { test } from "node:test";
-import { badHub } from "../../depot/bad-hub.fixture.ts";
-import type { Fault } from "../../depot/depot-faults.conformance.ts";
-import { directoryDepot } from "../../depot/directory.ts";
+import { badHub } from "../../depot/http/bad-hub.fixture.ts";
+import type { Fault } from "../../depot/seam/depot-faults.conformance.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { noise, tempDir } from "../../release/release.fixture.ts";
 import { hubDepot } from "./hub-depot.ts";

@@ -1,6 +1,6 @@
-import type { DepotReader } from "../../depot/depot.ts";
-import { httpDepot, type BlobTransport } from "../../depot/http.ts";
-import type { Pace } from "../../depot/pace.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
+import { httpDepot, type BlobTransport } from "../../depot/http/http-depot.ts";
+import type { Pace } from "../../depot/seam/pace.ts";
 
 /** A hub held to a limit may give this node nothing for a while, since it gives to others. */
 const HUB_PACE: Pace = { windowMs: 60_000, leastBytes: 20 * 1024 };

@@ -1,9 +1,9 @@
 import { listedHubs, type HubAddress } from "../../api/hub-address.ts";
 import { HubClient } from "../../api/hub-client.ts";
 import type { ReturnPost } from "../../api/member-schemas.ts";
-import type { Charter } from "../../trust/documents.ts";
+import type { Charter } from "../../trust/document/documents.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { tlsIdentity } from "../../trust/tls.ts";
+import { tlsIdentity } from "../../trust/connection/tls.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { hubDepot } from "./hub-depot.ts";
 import { firstHub } from "../node/join.ts";

@@ -1,8 +1,8 @@
 import type { WantedApp } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
-import type { Roster } from "../../trust/documents.ts";
-import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import type { Roster } from "../../trust/document/documents.ts";
+import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 
 /**
  * The same with the rosters of its orders that a hub leaves out for their size. Nothing is believed of either: what an

@@ -5,7 +5,7 @@ import { folder } from "../../bucket/bucket.fixture.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { silentLog } from "../../lib/log.ts";
 import { testCluster } from "../../trust/cluster.fixture.ts";
-import { newNodeState } from "../../trust/node-state.ts";
+import { newNodeState } from "../../trust/node/node-state.ts";
 import { bucketSource } from "./source-bucket.ts";
 
 test("an agent that is told to end does not wait for a bucket's ports", async (t) => {

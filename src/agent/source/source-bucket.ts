@@ -6,7 +6,7 @@ import { digestOf } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { SaidOnce } from "../../lib/said-once.ts";
 import { seesRetired } from "../../release/upkeep/retired.ts";
-import { digestOfEnvelope } from "../../trust/envelope.ts";
+import { digestOfEnvelope } from "../../trust/document/envelope.ts";
 import { bucketOffer, type Looked, type Wish } from "./bucket-offer.ts";
 import type { NodeStore } from "../node/node-store.ts";
 import type { Offered, Source } from "./source.ts";

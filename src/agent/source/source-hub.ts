@@ -1,6 +1,6 @@
 import type { HubClient } from "../../api/hub-client.ts";
 import type { ReturnPost } from "../../api/member-schemas.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import type { KeptDocuments } from "../node/kept.ts";

@@ -1,7 +1,7 @@
 import path from "node:path";
 import * as z from "zod";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import { digest } from "../../trust/fields.ts";
+import { digest } from "../../trust/document/fields.ts";
 import type { Looked } from "../source/bucket-offer.ts";
 import type { OpenPackage } from "./open.ts";
 

@@ -1,6 +1,6 @@
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import { cached } from "../../depot/cache/cached.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { Traffic, type TrafficLimits } from "../../depot/traffic/traffic.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Log } from "../../lib/log.ts";

@@ -4,7 +4,7 @@ import path from "node:path";
 import * as z from "zod";
 import { lookAgain, type Seen, type SeenNow } from "../../bucket/looking.ts";
 import { parseRoot, rootText, type Root } from "../../bucket/root.ts";
-import type { DocumentStore } from "../../depot/documents.ts";
+import type { DocumentStore } from "../../depot/seam/documents.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { errnoOf } from "../../lib/errors.ts";
 import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";

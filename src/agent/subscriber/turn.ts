@@ -2,7 +2,7 @@ import { constants, type Stats } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { lockFolder } from "../../depot/folder-lock.ts";
+import { lockFolder } from "../../depot/directory/folder-lock.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";

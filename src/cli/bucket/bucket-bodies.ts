@@ -8,7 +8,7 @@ import { inviteToBucket } from "../../operator/bucket/bucket-invite.ts";
 import { configIfThere, readCharters } from "../../operator/identity/home.ts";
 import { initCluster } from "../../operator/server/init.ts";
 import { claimDepot, refuseClaimed } from "../../release/upkeep/owner.ts";
-import type { Strategy } from "../../trust/documents.ts";
+import type { Strategy } from "../../trust/document/documents.ts";
 import { appHere, deployWish } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { bucketHere } from "./ftl-settings.ts";

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { httpDepot } from "../../depot/http.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import type { RevisionWord } from "../../bucket/layout.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { shortRelease } from "../../lib/ids.ts";

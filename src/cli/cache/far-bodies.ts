@@ -1,6 +1,6 @@
 /** What the cache's verbs do on nodes. */
-import type { Depot } from "../../depot/depot.ts";
-import { httpDepot } from "../../depot/http.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import {
   cacheOf,

@@ -1,5 +1,5 @@
-import type { Strategy } from "../../trust/documents.ts";
-import { httpDepot } from "../../depot/http.ts";
+import type { Strategy } from "../../trust/document/documents.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";

@@ -1,4 +1,4 @@
-import { httpDepot } from "../../depot/http.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { stage as stageRelease, STAGE_WITHIN_MS } from "../../operator/deploy/stage.ts";
 import { HELPER_DIR, type Context, type Result } from "../command/context.ts";
 import { deployWish } from "../command/app-here.ts";

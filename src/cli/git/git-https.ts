@@ -15,8 +15,8 @@ import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { operatorDir } from "../../operator/identity/home.ts";
 import type { Session } from "../../operator/identity/session.ts";
-import { readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { msOf } from "../../trust/fields.ts";
+import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
+import { msOf } from "../../trust/document/fields.ts";
 import { HELPER_DIR } from "../command/context.ts";
 
 export interface GitCalls {

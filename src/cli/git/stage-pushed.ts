@@ -3,7 +3,7 @@ import type { Paths } from "../../lib/paths.ts";
 import { openOperator } from "../../operator/identity/operator.ts";
 import { readManifest } from "../../operator/source/source.ts";
 import { stage, STAGE_WITHIN_MS } from "../../operator/deploy/stage.ts";
-import { httpDepot } from "../../depot/http.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { HELPER_DIR } from "../command/context.ts";
 import { processIo, type Io } from "../terminal/io.ts";
 import { progress } from "../terminal/progress.ts";

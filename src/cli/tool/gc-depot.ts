@@ -1,11 +1,11 @@
 import { keptInBucket } from "../../bucket/kept.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { formatBytes } from "../../lib/units.ts";
-import { httpDepot } from "../../depot/http.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { KEEP } from "../../hub/depot/kept-releases.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";
-import { readUnverified } from "../../trust/envelope.ts";
+import { readUnverified } from "../../trust/document/envelope.ts";
 import { removeDamaged } from "../../release/upkeep/damaged.ts";
 import { tidy, type Tidied } from "../../release/upkeep/tidy.ts";
 import type { Context, Result } from "../command/context.ts";

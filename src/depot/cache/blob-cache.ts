@@ -2,20 +2,36 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { hasPassed } from "../../lib/clock.ts";
-import { errnoOf, isSkeinError } from "../../lib/errors.ts";
+import { errnoOf } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { freeNow } from "../../lib/free.ts";
 import { asSkeinError } from "../../lib/files.ts";
-import { checkBlobName } from "../blob-name.ts";
-import { filesUnder } from "../folder-files.ts";
-import { PIECE_BYTES } from "../peers/picking.ts";
-import { decodePiece, encodePiece, endsAt, heldFrom, withPart, type PieceContent } from "./piece-file.ts";
+import {
+  PIECE_BYTES,
+  decodePiece,
+  encodePiece,
+  endsAt,
+  heldFrom,
+  withPart,
+  type PieceContent,
+} from "./piece-file.ts";
+import {
+  blobOf,
+  ifGone,
+  ifLost,
+  inOrderOfUse,
+  pieceAt,
+  pieceOf,
+  piecesIn,
+  sizeOf,
+  type Entry,
+} from "./pieces.ts";
 
 /**
  * Pieces of blobs on a node's disk, shared by all its apps and versions: `<dir>/<blob>/P<number>`, a file for each
- * piece (no part of a blob's name has a capital letter). It takes no more than its share: what was used longest ago goes first. Nothing in it is trusted or missed:
- * a damaged file is as good as none, and files are not flushed one by one, because after a power cut the checksums
- * tell what did not arrive.
+ * piece (no part of a blob's name has a capital letter). It takes no more than its share: what was used longest ago
+ * goes first. Nothing in it is trusted or missed: a damaged file is as good as none, and files are not flushed one by
+ * one, because after a power cut the checksums tell what did not arrive.
  */
 export interface BlobCache {
   readonly dir: string;
@@ -70,23 +86,12 @@ export interface CacheOptions {
   readonly now: () => number;
 }
 
-interface Entry {
-  readonly bytes: number;
-  usedAt: number;
-  /** The time that its file bears. */
-  writtenAt: number;
-}
-
-/** What a writer laid aside and did not rename for so long was left by one that was killed. */
-const LEFT_MS = 60_000;
 /** The time of its last use is written down when it is that much older on the disk. */
 const TOUCH_MS = 10 * 60_000;
 /** Agents, syncs and people of one machine share a cache, and each counts what it put there itself: all is counted again. */
 const COUNT_AGAIN_MS = 10 * 60_000;
 const FOLDER_TRIES = 10;
 const NOTHING: PieceContent = { parts: [], ends: false };
-const NUMBER = /^P(0|[1-9][0-9]{0,9})$/;
-
 /** Reads nothing until it is first asked: an agent at rest has no list of pieces in its memory. */
 export function blobCache(options: CacheOptions): BlobCache {
   return new PieceFolder(options);
@@ -310,7 +315,7 @@ class PieceFolder implements BlobCache {
   async #list(): Promise<Map<string, Entry>> {
     if (this.#entries === undefined) {
       this.#countedAt = this.#now();
-      const scanning = this.#scan();
+      const scanning = piecesIn(this.dir);
       this.#entries = scanning.then((found) => {
         this.#bytes = sizeOf(found);
         return found;
@@ -329,7 +334,7 @@ class PieceFolder implements BlobCache {
     this.#countedAt = this.#now();
     const began = this.#countedAt;
     const before = new Set(entries.keys());
-    const found = await this.#scan().catch(() => undefined);
+    const found = await piecesIn(this.dir).catch(() => undefined);
     if (found === undefined) return;
     // When something was used last is written down only now and then: what is known here is newer.
     for (const [key, entry] of entries) {
@@ -342,29 +347,7 @@ class PieceFolder implements BlobCache {
     for (const [key, entry] of counted) entries.set(key, entry);
     this.#bytes = sizeOf(entries);
   }
-
-  /** Other processes write and remove here meanwhile. */
-  async #scan(): Promise<Map<string, Entry>> {
-    const found: [string, Entry][] = [];
-    for (const key of await filesUnder(this.dir)) {
-      const file = path.join(this.dir, key);
-      const stat = await fs.lstat(file).catch(ifGone);
-      if (stat === undefined) continue;
-      if (stat.isFile() && NUMBER.test(path.basename(key))) {
-        found.push([key, { bytes: stat.size, usedAt: stat.mtimeMs, writtenAt: stat.mtimeMs }]);
-      } else if (Date.now() - stat.mtimeMs > LEFT_MS) {
-        await fs.rm(file, { force: true });
-      }
-    }
-    return inOrderOfUse(found);
-  }
 }
-
-const sizeOf = (entries: ReadonlyMap<string, Entry>): number =>
-  entries.values().reduce((sum, { bytes }) => sum + bytes, 0);
-
-const inOrderOfUse = (entries: Iterable<[string, Entry]>): Map<string, Entry> =>
-  new Map([...entries].sort(([, a], [, b]) => a.usedAt - b.usedAt));
 
 /** Most pieces come where others of their blob are: its folder is made when it is not there. */
 async function writeFile(file: string, bytes: Buffer): Promise<void> {
@@ -379,22 +362,3 @@ async function writeFile(file: string, bytes: Buffer): Promise<void> {
     }
   }
 }
-
-const errnoIn = (err: unknown): unknown => (isSkeinError(err) ? err.data["errno"] : errnoOf(err));
-
-const unless = (errno: string) => (err: unknown) => {
-  if (errnoIn(err) !== errno) throw err;
-  return undefined;
-};
-const ifGone = unless("ENOENT");
-const ifLost = unless("EIO");
-
-/** @throws SkeinError BAD_REQUEST */
-function pieceAt(name: string, at: number): { readonly key: string; readonly base: number } {
-  checkBlobName(name);
-  const piece = Math.floor(at / PIECE_BYTES);
-  return { key: `${name}/P${piece}`, base: piece * PIECE_BYTES };
-}
-
-const pieceOf = (key: string): number => Number(key.slice(key.lastIndexOf("/") + 2));
-const blobOf = (key: string): string => key.slice(0, key.lastIndexOf("/"));

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { SkeinError } from "../../lib/errors.ts";
-import { checkBlobName } from "../blob-name.ts";
-import type { BlobSource, Depot } from "../depot.ts";
-import { PIECE_BYTES } from "../peers/picking.ts";
+import { checkBlobName } from "../seam/blob-name.ts";
+import type { BlobSource, Depot } from "../seam/depot.ts";
+import { PIECE_BYTES } from "./piece-file.ts";
 import type { BlobCache } from "./blob-cache.ts";
 
 /**

@@ -10,14 +10,13 @@ import { array, assert as holds, integer, property, record } from "fast-check";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
-import { depotConformance } from "../depot.conformance.ts";
-import type { ByteRange, Depot, DepotReader } from "../depot.ts";
-import { directoryDepot } from "../directory.ts";
-import { PIECE_BYTES } from "../peers/picking.ts";
+import { depotConformance } from "../seam/depot.conformance.ts";
+import type { ByteRange, Depot, DepotReader } from "../seam/depot.ts";
+import { directoryDepot } from "../directory/directory.ts";
 import { blobCache, type BlobCache } from "./blob-cache.ts";
 import { cached } from "./cached.ts";
 import { forgiving } from "./forgiving.ts";
-import { decodePiece, encodePiece, heldFrom, withPart } from "./piece-file.ts";
+import { PIECE_BYTES, decodePiece, encodePiece, heldFrom, withPart } from "./piece-file.ts";
 import { childProgram } from "../../lib/child.fixture.ts";
 
 function tempDir(t: TestContext): string {

@@ -5,10 +5,10 @@
 import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
 import { freeNow } from "../../lib/free.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
-import { checkBlobName } from "../blob-name.ts";
-import type { ByteRange, DepotKind, DepotReader } from "../depot.ts";
-import { PIECE_BYTES } from "../peers/picking.ts";
-import { readBy } from "../read-by.ts";
+import { checkBlobName } from "../seam/blob-name.ts";
+import type { ByteRange, DepotKind, DepotReader } from "../seam/depot.ts";
+import { PIECE_BYTES } from "./piece-file.ts";
+import { readBy } from "../seam/read-by.ts";
 import type { BlobCache } from "./blob-cache.ts";
 
 export interface PieceRange {

@@ -1,4 +1,4 @@
-import type { BlobSource, Depot } from "../depot.ts";
+import type { BlobSource, Depot } from "../seam/depot.ts";
 import type { BlobCache } from "./blob-cache.ts";
 import { cached, Keeping } from "./cached.ts";
 

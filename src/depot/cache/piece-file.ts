@@ -1,5 +1,7 @@
 import { crc32 } from "node:zlib";
-import { PIECE_BYTES } from "../peers/picking.ts";
+
+/** A blob travels, and lies in caches, in pieces of at most so many bytes. */
+export const PIECE_BYTES = 256 * 1024;
 
 /**
  * What a node keeps of one piece of a blob (docs/formats/cache.md): the parts that it has, with a checksum each, then

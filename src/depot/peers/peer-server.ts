@@ -10,12 +10,12 @@ import { ERROR_CODES } from "../../lib/error-codes.ts";
 import { isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { listening } from "../../lib/listening.ts";
-import { keyIdOf } from "../../trust/keys.ts";
-import { peerKey, serverTlsOptions, type TlsIdentity } from "../../trust/tls.ts";
-import { checkBlobName } from "../blob-name.ts";
+import { keyIdOf } from "../../trust/keys/keys.ts";
+import { peerKey, serverTlsOptions, type TlsIdentity } from "../../trust/connection/tls.ts";
+import { checkBlobName } from "../seam/blob-name.ts";
 import type { PieceRange } from "../cache/cached.ts";
 import { ENDS_HEADER, HELD_HEADER, PIECES_PATH, PROCESSING_MS, WAITED_HEADER } from "./peer-wire.ts";
-import { PIECE_BYTES } from "./picking.ts";
+import { PIECE_BYTES } from "../cache/piece-file.ts";
 import type { PeerAnswer } from "./swarm.ts";
 
 export interface PeerServerOptions {

@@ -8,7 +8,6 @@
  * nodes carry about the same load; and because a node only ever asks nodes that stand before it in an order that does
  * not depend on what anybody knows, no two can wait for each other, even where they know of different nodes.
  */
-export const PIECE_BYTES = 256 * 1024;
 
 /**
  * More stripes spread the load more evenly; each node holds at most so many connections to parents at a time, where

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { DepotReader } from "../depot.ts";
+import type { DepotReader } from "../seam/depot.ts";
 import { proveBlob, WHOLE_BYTES } from "./proof.ts";
 
 /** A depot of one blob, which comes in parts. */

@@ -1,7 +1,7 @@
 import { createHash, hash } from "node:crypto";
-import type { DepotReader } from "../depot.ts";
+import type { DepotReader } from "../seam/depot.ts";
 import { unpooled } from "../../lib/free.ts";
-import { PIECE_BYTES } from "./picking.ts";
+import { PIECE_BYTES } from "../cache/piece-file.ts";
 
 /**
  * A hub's word on what a blob's pieces hash to. Unsigned, and only there to find a lying peer at once: what the bytes

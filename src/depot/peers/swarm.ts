@@ -8,8 +8,9 @@ import { keepNewest } from "../../lib/keep-newest.ts";
 import { ownTimeMs } from "../../lib/own-time.ts";
 import type { BlobCache } from "../cache/blob-cache.ts";
 import type { Looked, Piece, PieceRange, PieceSource } from "../cache/cached.ts";
-import type { DepotKind, DepotReader } from "../depot.ts";
-import { isDirect, PIECE_BYTES, stripeOf, type Forest } from "./picking.ts";
+import type { DepotKind, DepotReader } from "../seam/depot.ts";
+import { PIECE_BYTES } from "../cache/piece-file.ts";
+import { isDirect, stripeOf, type Forest } from "./picking.ts";
 import { mayBe, type ProvenBlob } from "./proof.ts";
 import { MOST_PATIENCE_MS, type Fault, type Standing } from "./standing.ts";
 

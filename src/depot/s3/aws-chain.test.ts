@@ -10,7 +10,7 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { tlsIdentity } from "../../trust/tls.ts";
+import { tlsIdentity } from "../../trust/connection/tls.ts";
 import { home, seenBy } from "./chain.fixture.ts";
 import { sharedS3Server } from "./s3-server.fixture.ts";
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import type { TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { answerWith, type Fault } from "../depot-faults.conformance.ts";
+import { answerWith, type Fault } from "../seam/depot-faults.conformance.ts";
 import type { S3Server } from "./s3-server.fixture.ts";
 
 /** A server before the S3 server that passes everything on, and misbehaves where it is told to. */

@@ -10,7 +10,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { tlsIdentity } from "../../trust/tls.ts";
+import { tlsIdentity } from "../../trust/connection/tls.ts";
 import { bytesPayload, openBucket } from "./bucket.ts";
 import { openPresigned, presignAll } from "./presigned.ts";
 import { s3Documents } from "./s3-documents.ts";

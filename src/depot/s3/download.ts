@@ -1,8 +1,8 @@
 import { SkeinError } from "../../lib/errors.ts";
-import type { ByteRange } from "../depot.ts";
+import type { ByteRange } from "../seam/depot.ts";
 import { MAX_REFUSAL_BYTES, readText, type S3Bucket } from "./bucket.ts";
 import { LineFailed, type Answer } from "./exchange.ts";
-import { PROGRESS_BYTES } from "../pace.ts";
+import { PROGRESS_BYTES } from "../seam/pace.ts";
 import { readRefusal } from "./refusal.ts";
 
 export interface DownloadOptions {

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import timers from "node:timers/promises";
 import { drained } from "../../lib/drained.ts";
 import { errnoOf, messageOf, SkeinError } from "../../lib/errors.ts";
-import { PACE, paced, type Pace } from "../pace.ts";
+import { PACE, paced, type Pace } from "../seam/pace.ts";
 
 export interface Patience {
   /** For connection and handshake, in ms. */

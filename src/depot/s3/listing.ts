@@ -1,5 +1,5 @@
 import { SkeinError } from "../../lib/errors.ts";
-import { ListBound } from "../list-bound.ts";
+import { ListBound } from "../seam/list-bound.ts";
 import type { S3Bucket } from "./bucket.ts";
 import { childrenIn, textIn, type Element } from "./xml.ts";
 

@@ -1,5 +1,5 @@
-import { checkBlobName } from "../blob-name.ts";
-import type { PrunableDepot } from "../depot.ts";
+import { checkBlobName } from "../seam/blob-name.ts";
+import type { PrunableDepot } from "../seam/depot.ts";
 import type { S3Bucket } from "./bucket.ts";
 import { DOWNLOAD, download, type DownloadOptions } from "./download.ts";
 import { pagesOf } from "./listing.ts";

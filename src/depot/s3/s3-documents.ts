@@ -7,7 +7,7 @@ import {
   type DocumentStore,
   type StoredDocument,
   type WriteCondition,
-} from "../documents.ts";
+} from "../seam/documents.ts";
 import { bytesPayload, MAX_REFUSAL_BYTES, readText, type S3Bucket } from "./bucket.ts";
 import { LineFailed, type Answer } from "./exchange.ts";
 import { pagesOf } from "./listing.ts";

@@ -1,4 +1,4 @@
-import { putByPieces } from "../put-by-pieces.fixture.ts";
+import { putByPieces } from "../seam/put-by-pieces.fixture.ts";
 import { openBucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 

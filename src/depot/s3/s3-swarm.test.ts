@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
-import type { DepotReader } from "../depot.ts";
+import type { DepotReader } from "../seam/depot.ts";
 import { BLOB, swarmOf } from "../peers/peers.fixture.ts";
-import { PIECE_BYTES } from "../peers/picking.ts";
+import { PIECE_BYTES } from "../cache/piece-file.ts";
 import { s3Depot } from "./s3-depot.ts";
 import { freshBucket, sharedS3Server } from "./s3-server.fixture.ts";
 

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
 import { array, assert as holds, integer, property, record } from "fast-check";
-import type { ByteRange, DepotReader } from "../depot.ts";
+import type { ByteRange, DepotReader } from "../seam/depot.ts";
 import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
 import { origin, BLOB } from "../peers/peers.fixture.ts";
 import { TokenBucket } from "./token-bucket.ts";

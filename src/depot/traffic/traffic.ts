@@ -1,6 +1,6 @@
 import type { Clock } from "../../lib/clock.ts";
-import type { ByteRange, DepotReader } from "../depot.ts";
-import { readBy } from "../read-by.ts";
+import type { ByteRange, DepotReader } from "../seam/depot.ts";
+import { readBy } from "../seam/read-by.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
 /** What a process may use of its line for blobs. Documents are small and never wait. */

@@ -5,8 +5,15 @@
 import { CHANGES_KEPT } from "../../api/member-schemas.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import { labelSerial, merged, NO_CHANGE, saysMore, subjectOf, type Change } from "../../trust/changes.ts";
-import { openUnplaced } from "../../trust/identity.ts";
+import {
+  labelSerial,
+  merged,
+  NO_CHANGE,
+  saysMore,
+  subjectOf,
+  type Change,
+} from "../../trust/members/changes.ts";
+import { openUnplaced } from "../../trust/members/identity.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 import type { Charters } from "./charters.ts";

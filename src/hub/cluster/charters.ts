@@ -2,10 +2,10 @@
 import { faultPoint } from "../../lib/fault.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
-import type { Chain } from "../../trust/chain.ts";
-import { nextCharter, openChain, openCharter } from "../../trust/charter.ts";
-import type { Charter } from "../../trust/documents.ts";
-import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
+import type { Chain } from "../../trust/charter/chain.ts";
+import { nextCharter, openChain, openCharter } from "../../trust/charter/charter.ts";
+import type { Charter } from "../../trust/document/documents.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 

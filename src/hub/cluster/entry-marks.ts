@@ -1,6 +1,6 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import type { Digest } from "../../lib/ids.ts";
-import type { LocalSigner } from "../../trust/keys.ts";
+import type { LocalSigner } from "../../trust/keys/keys.ts";
 
 /**
  * What a hub gives each node that it let in, and asks for when its store has forgotten the node. That a ticket lets in

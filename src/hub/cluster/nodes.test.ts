@@ -3,8 +3,8 @@ import path from "node:path";
 import test from "node:test";
 import { openSqliteStore } from "../../store/sqlite.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { seal } from "../../trust/envelope.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { seal } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import {
   HOUR,
   at,

@@ -4,8 +4,8 @@ import { faultPoint } from "../../lib/fault.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { isKeyId, type KeyId } from "../../lib/ids.ts";
 import type { Op } from "../../store/store.ts";
-import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { msOf } from "../../trust/fields.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";
+import { msOf } from "../../trust/document/fields.ts";
 import {
   openBirth,
   openLabel,
@@ -14,9 +14,9 @@ import {
   openTicket,
   relabelled,
   type Identity,
-} from "../../trust/identity.ts";
-import { underChain } from "../../trust/chain.ts";
-import { keyIdOf } from "../../trust/keys.ts";
+} from "../../trust/members/identity.ts";
+import { underChain } from "../../trust/charter/chain.ts";
+import { keyIdOf } from "../../trust/keys/keys.ts";
 import type { Charters } from "./charters.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import { keys, type TicketRecord } from "../records/keys.ts";

@@ -5,8 +5,8 @@
 import type { Duplex } from "node:stream";
 import type { AppOnNode, Report, NodeView } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import { isSkewed, leastAheadMs } from "../../trust/charter.ts";
-import { timeOf } from "../../trust/fields.ts";
+import { isSkewed, leastAheadMs } from "../../trust/charter/charter.ts";
+import { timeOf } from "../../trust/document/fields.ts";
 import type { Op } from "../../store/store.ts";
 import { nodeLane, put, write, type Core } from "../records/core.ts";
 import { keys, type ViewRecord } from "../records/keys.ts";

@@ -10,9 +10,9 @@ import type { Clock } from "../../lib/clock.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openSqliteStore, restoreSqliteStore } from "../../store/sqlite.ts";
-import type { Change } from "../../trust/changes.ts";
-import { seal, type Envelope } from "../../trust/envelope.ts";
-import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
+import type { Change } from "../../trust/members/changes.ts";
+import { seal, type Envelope } from "../../trust/document/envelope.ts";
+import { generateSigner, type LocalSigner } from "../../trust/keys/keys.ts";
 import {
   HOUR,
   at,

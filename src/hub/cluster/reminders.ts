@@ -5,9 +5,9 @@
 import type { Membership, Reminder, ReturnPost } from "../../api/member-schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import type { Change } from "../../trust/changes.ts";
-import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { keyIdOf } from "../../trust/keys.ts";
+import type { Change } from "../../trust/members/changes.ts";
+import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";
+import { keyIdOf } from "../../trust/keys/keys.ts";
 import type { Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 import type { CatchUp } from "./catch-up.ts";

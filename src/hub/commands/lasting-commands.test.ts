@@ -4,8 +4,8 @@ import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import test from "node:test";
 import { fakeClock } from "../../lib/fake-clock.ts";
-import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import {
   at,
   charterWithOperator,

@@ -5,9 +5,9 @@
 import type { CommandLine } from "../../api/schemas.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
-import type { Command } from "../../trust/documents.ts";
-import type { Envelope } from "../../trust/envelope.ts";
-import { msOf } from "../../trust/fields.ts";
+import type { Command } from "../../trust/document/documents.ts";
+import type { Envelope } from "../../trust/document/envelope.ts";
+import { msOf } from "../../trust/document/fields.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import { keys, type CommandRecord } from "../records/keys.ts";
 

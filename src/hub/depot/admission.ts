@@ -3,7 +3,7 @@
  * others read: each blob is held to what its name says before it gets that name, and an index that leads to a release
  * is not replaced by one of somebody who has nothing to say there.
  */
-import type { ReadRange } from "../../depot/depot.ts";
+import type { ReadRange } from "../../depot/seam/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import { digestOf, type Digest, type KeyId, type TreeId } from "../../lib/ids.ts";
@@ -12,9 +12,9 @@ import { PACK_BYTES, packName, PRELUDE_BYTES } from "../../release/tree/pack.ts"
 import type { PublishedTree } from "../../release/tree/published.ts";
 import { decodeIndex, encodeIndex, INDEX_BYTES, indexName } from "../../release/tree/release-index.ts";
 import { indexOf, isUnreadable, TABLE_BYTES } from "../../release/fetch/tree-blobs.ts";
-import type { Release } from "../../trust/documents.ts";
-import { readUnverified } from "../../trust/envelope.ts";
-import { releaseKeys } from "../../trust/rights.ts";
+import type { Release } from "../../trust/document/documents.ts";
+import { readUnverified } from "../../trust/document/envelope.ts";
+import { releaseKeys } from "../../trust/charter/rights.ts";
 import type { Charters } from "../cluster/charters.ts";
 import type { Releases } from "../orders/releases.ts";
 import type { Core } from "../records/core.ts";

@@ -1,7 +1,7 @@
 import type { AlongBlob } from "../../api/along.ts";
 import type { KeyId, ReleaseId, TreeId } from "../../lib/ids.ts";
 import { deltaName } from "../../release/tree/release-index.ts";
-import { readUnverified, type Envelope } from "../../trust/envelope.ts";
+import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import type { Presence } from "../cluster/presence.ts";
 import type { Orders } from "../orders/orders.ts";
 import type { Releases } from "../orders/releases.ts";

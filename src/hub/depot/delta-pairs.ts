@@ -1,8 +1,8 @@
 /** Which deltas a hub may be asked for, and which it makes by itself. */
 import type { ReleaseId, TreeId } from "../../lib/ids.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";
-import type { Release } from "../../trust/documents.ts";
-import { readUnverified } from "../../trust/envelope.ts";
+import type { Release } from "../../trust/document/documents.ts";
+import { readUnverified } from "../../trust/document/envelope.ts";
 import type { Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
 import type { Releases } from "../orders/releases.ts";

@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
-import { httpDepot } from "../../depot/http.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
@@ -23,8 +23,8 @@ import {
 import { deltaName } from "../../release/tree/release-index.ts";
 import { indexOf } from "../../release/fetch/tree-blobs.ts";
 import { verifyInstall } from "../../release/install/verify-install.ts";
-import { releaseIdOf } from "../../trust/documents.ts";
-import { seal } from "../../trust/envelope.ts";
+import { releaseIdOf } from "../../trust/document/documents.ts";
+import { seal } from "../../trust/document/envelope.ts";
 import { likelyFrom } from "./delta-pairs.ts";
 import { at, startTestHub, type TestHub } from "../hub.fixture.ts";
 

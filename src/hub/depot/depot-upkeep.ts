@@ -2,8 +2,8 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { claimDepot } from "../../release/upkeep/owner.ts";
 import type { Tidied } from "../../release/upkeep/tidy.ts";
-import type { Charter } from "../../trust/documents.ts";
-import type { Envelope } from "../../trust/envelope.ts";
+import type { Charter } from "../../trust/document/documents.ts";
+import type { Envelope } from "../../trust/document/envelope.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
 import type { Charters } from "../cluster/charters.ts";
 import type { Core } from "../records/core.ts";

@@ -4,7 +4,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { HubClient } from "../../api/hub-client.ts";
-import { httpDepot } from "../../depot/http.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { digestOf, type ChunkId } from "../../lib/ids.ts";
 import { bytesBlob, readBlob } from "../../release/fetch/blobs.ts";
 import { install } from "../../release/install/install.ts";
@@ -20,8 +20,8 @@ import {
   type Tree,
 } from "../../release/release.fixture.ts";
 import { decodeIndex, encodeIndex, indexName, type DeltaRef } from "../../release/tree/release-index.ts";
-import { seal } from "../../trust/envelope.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { seal } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { at, charterWithOperator, operatorClient, startTestHub, type TestHub } from "../hub.fixture.ts";
 
 interface World {

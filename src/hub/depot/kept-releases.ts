@@ -1,7 +1,7 @@
 import type { PublishedTree } from "../../release/tree/published.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { Order } from "../../trust/documents.ts";
-import { readUnverified } from "../../trust/envelope.ts";
+import type { Order } from "../../trust/document/documents.ts";
+import { readUnverified } from "../../trust/document/envelope.ts";
 import type { Commands } from "../commands/commands.ts";
 import type { OrderRecord } from "../records/keys.ts";
 import type { Orders } from "../orders/orders.ts";

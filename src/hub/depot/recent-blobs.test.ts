@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
-import { directoryDepot } from "../../depot/directory.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { tempDir } from "../../release/release.fixture.ts";
 import { RecentBlobs } from "./recent-blobs.ts";
 

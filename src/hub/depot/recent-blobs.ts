@@ -1,5 +1,5 @@
-import type { DepotReader } from "../../depot/depot.ts";
-import { readBy } from "../../depot/read-by.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
+import { readBy } from "../../depot/seam/read-by.ts";
 import { unpooled } from "../../lib/free.ts";
 
 /** Longest sum of what is kept, in bytes. */

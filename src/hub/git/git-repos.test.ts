@@ -8,7 +8,7 @@ import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import test from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { PUSH, reposLeft, reposOf, shop, workTree } from "./git.fixture.ts";
 import { HOUR, makeCluster, operatorClient, operatorLine, startTestHub, tempHome } from "../hub.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";

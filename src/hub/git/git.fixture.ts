@@ -6,10 +6,10 @@ import type { TestContext } from "node:test";
 import { promisify } from "node:util";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { childProgram } from "../../lib/child.fixture.ts";
-import type { LocalSigner } from "../../trust/keys.ts";
-import { seal } from "../../trust/envelope.ts";
+import type { LocalSigner } from "../../trust/keys/keys.ts";
+import { seal } from "../../trust/document/envelope.ts";
 import { silentLog } from "../../lib/log.ts";
-import { ephemeralIdentity } from "../../trust/tls.ts";
+import { ephemeralIdentity } from "../../trust/connection/tls.ts";
 import { GitRepos } from "./git-repos.ts";
 import { at, HOUR, startTestHub, tempHome, type TestHub } from "../hub.fixture.ts";
 

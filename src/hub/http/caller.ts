@@ -5,12 +5,12 @@ import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
-import type { Charter } from "../../trust/documents.ts";
-import { parseEnvelope } from "../../trust/envelope.ts";
-import { msOf } from "../../trust/fields.ts";
-import { keyIdOf } from "../../trust/keys.ts";
-import { openSession } from "../../trust/sessions.ts";
-import { peerKey } from "../../trust/tls.ts";
+import type { Charter } from "../../trust/document/documents.ts";
+import { parseEnvelope } from "../../trust/document/envelope.ts";
+import { msOf } from "../../trust/document/fields.ts";
+import { keyIdOf } from "../../trust/keys/keys.ts";
+import { openSession } from "../../trust/members/sessions.ts";
+import { peerKey } from "../../trust/connection/tls.ts";
 
 export type Caller =
   | { readonly role: "anonymous"; readonly spki: Digest; readonly kid: KeyId; readonly revoked: boolean }

@@ -6,8 +6,8 @@ import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { HubClient } from "../../api/hub-client.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import { readUnverified, seal } from "../../trust/envelope.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { readUnverified, seal } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import {
   at,
   charterWithOperator,

@@ -6,7 +6,7 @@ import tls from "node:tls";
 import { setTimeout as sleep } from "node:timers/promises";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { silentLog } from "../../lib/log.ts";
-import { ephemeralIdentity } from "../../trust/tls.ts";
+import { ephemeralIdentity } from "../../trust/connection/tls.ts";
 import { joinNode, keyClient, startTestHub, type TestHub } from "../hub.fixture.ts";
 import { Strangers } from "./strangers.ts";
 

@@ -4,7 +4,7 @@ import path from "node:path";
 import test from "node:test";
 import { digestOf, type ReleaseId } from "../../lib/ids.ts";
 import { openSqliteStore, restoreSqliteStore } from "../../store/sqlite.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { put, write } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 import {

@@ -10,10 +10,27 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Digest, ReleaseId, AppEnv } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import type { Op } from "../../store/store.ts";
-import { rosterDigest, rosterText, type Charter, type Order, type Roster } from "../../trust/documents.ts";
-import { digestOfEnvelope, readUnverified, type Envelope, type Opened } from "../../trust/envelope.ts";
-import { msOf } from "../../trust/fields.ts";
-import { compareSerials, openOrder, openSettle, refuseUnproven, serialText } from "../../trust/orders.ts";
+import {
+  rosterDigest,
+  rosterText,
+  type Charter,
+  type Order,
+  type Roster,
+} from "../../trust/document/documents.ts";
+import {
+  digestOfEnvelope,
+  readUnverified,
+  type Envelope,
+  type Opened,
+} from "../../trust/document/envelope.ts";
+import { msOf } from "../../trust/document/fields.ts";
+import {
+  compareSerials,
+  openOrder,
+  openSettle,
+  refuseUnproven,
+  serialText,
+} from "../../trust/orders/orders.ts";
 import type { Charters } from "../cluster/charters.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import type { Rollouts } from "./gates.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { KeyId } from "../../lib/ids.ts";
-import { rosterDigest } from "../../trust/documents.ts";
+import { rosterDigest } from "../../trust/document/documents.ts";
 import { makeOrder, makeRelease, startTestHub } from "../hub.fixture.ts";
 import { put } from "../records/core.ts";
 import { keys } from "../records/keys.ts";

@@ -1,11 +1,16 @@
 /** What nodes say they did with an order: verified, kept, and served to those who settle. */
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
-import type { Order, Receipt } from "../../trust/documents.ts";
-import { digestOfEnvelope, readUnverified, type Envelope, type Opened } from "../../trust/envelope.ts";
-import { MAX_AHEAD_MS } from "../../trust/charter.ts";
-import { compareSerials, openReceipt } from "../../trust/orders.ts";
-import { msOf } from "../../trust/fields.ts";
+import type { Order, Receipt } from "../../trust/document/documents.ts";
+import {
+  digestOfEnvelope,
+  readUnverified,
+  type Envelope,
+  type Opened,
+} from "../../trust/document/envelope.ts";
+import { MAX_AHEAD_MS } from "../../trust/charter/charter.ts";
+import { compareSerials, openReceipt } from "../../trust/orders/orders.ts";
+import { msOf } from "../../trust/document/fields.ts";
 import type { Charters } from "../cluster/charters.ts";
 import type { Core } from "../records/core.ts";
 import { storedEnvelope } from "../records/envelopes.ts";

@@ -1,9 +1,9 @@
 /** What a hub keeps of what is posted, and what nodes that lie or were deceived report: only what nodes would take, too. */
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
-import type { Settle } from "../../trust/documents.ts";
-import { readUnverified, seal, type Envelope } from "../../trust/envelope.ts";
-import { generateSigner, type LocalSigner } from "../../trust/keys.ts";
+import type { Settle } from "../../trust/document/documents.ts";
+import { readUnverified, seal, type Envelope } from "../../trust/document/envelope.ts";
+import { generateSigner, type LocalSigner } from "../../trust/keys/keys.ts";
 import {
   at,
   HOUR,

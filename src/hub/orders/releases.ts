@@ -2,9 +2,9 @@
 import type { ReleaseView } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId, TreeId } from "../../lib/ids.ts";
-import { readUnverified, type Envelope } from "../../trust/envelope.ts";
-import { releaseIdOf } from "../../trust/documents.ts";
-import { openRelease } from "../../trust/orders.ts";
+import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
+import { releaseIdOf } from "../../trust/document/documents.ts";
+import { openRelease } from "../../trust/orders/orders.ts";
 import type { Charters } from "../cluster/charters.ts";
 import { commit, put, unchanged, type Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";

@@ -4,11 +4,11 @@ import { SkeinError } from "../../lib/errors.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
-import type { ReceivingDepot } from "../../depot/depot.ts";
+import type { ReceivingDepot } from "../../depot/seam/depot.ts";
 import type { Traffic } from "../../depot/traffic/traffic.ts";
 import type { Compare, Op, Store } from "../../store/store.ts";
-import type { LocalSigner } from "../../trust/keys.ts";
-import type { TlsIdentity } from "../../trust/tls.ts";
+import type { LocalSigner } from "../../trust/keys/keys.ts";
+import type { TlsIdentity } from "../../trust/connection/tls.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Lanes } from "./lanes.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { parseEnvelope } from "../../trust/envelope.ts";
+import { parseEnvelope } from "../../trust/document/envelope.ts";
 import { envelopeText, knownEnvelope, storedEnvelope } from "./envelopes.ts";
 
 const made = (n: number): ReturnType<typeof parseEnvelope> =>

@@ -1,5 +1,5 @@
 import { keepNewest } from "../../lib/keep-newest.ts";
-import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
+import { parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 
 /** Of those that were written or read last, a kilobyte each. */
 const KEPT = 512;

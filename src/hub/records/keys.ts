@@ -2,10 +2,10 @@
 import type { InstanceReport } from "../../api/parts.ts";
 import type { CommandLine, NodeView } from "../../api/schemas.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
-import type { Change } from "../../trust/changes.ts";
-import type { Command } from "../../trust/documents.ts";
-import type { Envelope } from "../../trust/envelope.ts";
-import type { Serial } from "../../trust/orders.ts";
+import type { Change } from "../../trust/members/changes.ts";
+import type { Command } from "../../trust/document/documents.ts";
+import type { Envelope } from "../../trust/document/envelope.ts";
+import type { Serial } from "../../trust/orders/orders.ts";
 import type { PlanRecord, RolloutRecord } from "./rollout-record.ts";
 
 declare const value: unique symbol;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import test from "node:test";
-import { seal, type Envelope } from "../../trust/envelope.ts";
-import { httpDepot } from "../../depot/http.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { seal, type Envelope } from "../../trust/document/envelope.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import {
   at,
   joinNode,

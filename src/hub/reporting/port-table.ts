@@ -8,7 +8,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import type { KeyId, AppEnv } from "../../lib/ids.ts";
 import { SaidOnce } from "../../lib/said-once.ts";
 import type { Op } from "../../store/store.ts";
-import type { Identity } from "../../trust/identity.ts";
+import type { Identity } from "../../trust/members/identity.ts";
 import { put, write, type Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 import type { Nodes } from "../cluster/nodes.ts";

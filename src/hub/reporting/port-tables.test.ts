@@ -5,8 +5,8 @@ import type { HubEvent, PortEntry } from "../../api/schemas.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { jsonLog } from "../../lib/log.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { readUnverified, seal } from "../../trust/envelope.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { readUnverified, seal } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import {
   at,
   charterWithOperator,

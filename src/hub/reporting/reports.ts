@@ -3,7 +3,7 @@ import type { Report, Reported, ReportedHead } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Digest, KeyId } from "../../lib/ids.ts";
-import { timeOf } from "../../trust/fields.ts";
+import { timeOf } from "../../trust/document/fields.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
 import type { Op } from "../../store/store.ts";
 import { nodeLane, write, type Core } from "../records/core.ts";

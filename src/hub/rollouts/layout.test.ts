@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { directoryDepot } from "../../depot/directory.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { silentLog } from "../../lib/log.ts";
 import { publish, type Published } from "../../release/publish/publish.ts";
 import { plainSource, tempDir, writeTree } from "../../release/release.fixture.ts";
 import { at, CLUSTER, orderBody, testCluster } from "../../trust/cluster.fixture.ts";
-import { releaseIdOf, type Order } from "../../trust/documents.ts";
-import { readUnverified, seal, type Envelope } from "../../trust/envelope.ts";
+import { releaseIdOf, type Order } from "../../trust/document/documents.ts";
+import { readUnverified, seal, type Envelope } from "../../trust/document/envelope.ts";
 import { Layouts } from "./layout.ts";
 
 const MANIFEST = `

@@ -1,13 +1,13 @@
 /** Which processes of an order's release look up which (`after`), and where they run: read from the release itself. */
 import type { Manifest } from "../../app/manifest.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import type { AppEnv } from "../../lib/ids.ts";
 import { NO_LAYOUT, type Layout } from "../../rollout/plan.ts";
-import type { Order, Release } from "../../trust/documents.ts";
-import { readUnverified } from "../../trust/envelope.ts";
-import { matches, parseSelector } from "../../trust/selector.ts";
+import type { Order, Release } from "../../trust/document/documents.ts";
+import { readUnverified } from "../../trust/document/envelope.ts";
+import { matches, parseSelector } from "../../trust/document/selector.ts";
 import type { Core } from "../records/core.ts";
 import type { Nodes } from "../cluster/nodes.ts";
 import type { Orders } from "../orders/orders.ts";

@@ -27,9 +27,15 @@ import {
   type TestCluster,
   type TestNode,
 } from "../../trust/cluster.fixture.ts";
-import { rosterDigest, rosterText, type Order, type Receipt, type Strategy } from "../../trust/documents.ts";
-import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
-import { timeOf } from "../../trust/fields.ts";
+import {
+  rosterDigest,
+  rosterText,
+  type Order,
+  type Receipt,
+  type Strategy,
+} from "../../trust/document/documents.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";
+import { timeOf } from "../../trust/document/fields.ts";
 import { Charters } from "../cluster/charters.ts";
 import { put, write, type Core } from "../records/core.ts";
 import type { Rollouts } from "../orders/gates.ts";

@@ -3,8 +3,8 @@ import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RolloutView } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors.ts";
-import type { Receipt } from "../../trust/documents.ts";
-import type { Envelope } from "../../trust/envelope.ts";
+import type { Receipt } from "../../trust/document/documents.ts";
+import type { Envelope } from "../../trust/document/envelope.ts";
 import {
   at,
   joinNode,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { Digest } from "../../lib/ids.ts";
 import { at } from "../../trust/cluster.fixture.ts";
-import type { Verdict } from "../../trust/documents.ts";
+import type { Verdict } from "../../trust/document/documents.ts";
 import { keys } from "../records/keys.ts";
 import { dyingAt, RolloutWorld, type Published } from "./rollouts.fixture.ts";
 

@@ -15,8 +15,8 @@ import { canPlan, NO_LAYOUT, planOf, type Layout, type Plan } from "../../rollou
 import { gateOf, isUnderWay, newRollout, type Gate, type Rollout } from "../../rollout/rollout.ts";
 import { steer } from "../../rollout/steer.ts";
 import { overtaken, step, wakeAt } from "../../rollout/step.ts";
-import type { Order } from "../../trust/documents.ts";
-import type { Identity } from "../../trust/identity.ts";
+import type { Order } from "../../trust/document/documents.ts";
+import type { Identity } from "../../trust/members/identity.ts";
 import { put, unchanged, type Core } from "../records/core.ts";
 import type { Rollouts, ViewNews } from "../orders/gates.ts";
 import { keys, type OrderRecord } from "../records/keys.ts";

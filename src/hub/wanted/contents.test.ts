@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Digest, KeyId } from "../../lib/ids.ts";
-import type { Envelope } from "../../trust/envelope.ts";
+import type { Envelope } from "../../trust/document/envelope.ts";
 import { Contents, type AnswerStuff, type AppStuff } from "./contents.ts";
 
 const envelope = (p: string): Envelope => ({ t: "order.1", p, s: [] });

@@ -3,8 +3,8 @@ import test from "node:test";
 import { hubSource } from "../../agent/source/source-hub.ts";
 import { hubDepot } from "../../agent/source/hub-depot.ts";
 import type { Digest } from "../../lib/ids.ts";
-import type { Roster } from "../../trust/documents.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import type { Roster } from "../../trust/document/documents.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { joinNode, makeOrder, makeRelease, rosterOf, startTestHub } from "../hub.fixture.ts";
 
 test("a large roster is asked for by its digest, and only by a node that does not have it", async (t) => {

@@ -4,7 +4,7 @@
  */
 import type http from "node:http";
 import { CODED, encode } from "../../api/coding.ts";
-import type { Roster } from "../../trust/documents.ts";
+import type { Roster } from "../../trust/document/documents.ts";
 import { acceptedCodings, sendBody, sendJson } from "../http/http.ts";
 
 /** Some 13 kB of names and labels: with the dictionary, which has them as well, they are still coded on the spot. */

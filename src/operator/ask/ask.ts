@@ -11,7 +11,7 @@ import {
 import { isHere, knownNodes, selectNodes, type KnownNode } from "../nodes/nodes.ts";
 import { noApp, readLine, selectorOf, type Line } from "../order/order.ts";
 import type { Operator } from "../identity/operator.ts";
-import { isSkewed } from "../../trust/charter.ts";
+import { isSkewed } from "../../trust/charter/charter.ts";
 
 /** What one node answered to a command. */
 export interface Answer {

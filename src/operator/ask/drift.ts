@@ -1,8 +1,8 @@
 import { type ReleaseId, shortRelease } from "../../lib/ids.ts";
 import { ask, nodesOf, type Answer, type AppSelection } from "./ask.ts";
 import { numberOf, wordOf, type NamedLine } from "./commands.ts";
-import type { Order } from "../../trust/documents.ts";
-import { matches, parseSelector } from "../../trust/selector.ts";
+import type { Order } from "../../trust/document/documents.ts";
+import { matches, parseSelector } from "../../trust/document/selector.ts";
 import type { Operator } from "../identity/operator.ts";
 import { orderInForce } from "../order/order.ts";
 

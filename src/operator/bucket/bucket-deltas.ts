@@ -2,7 +2,7 @@ import path from "node:path";
 import { blobCache } from "../../depot/cache/blob-cache.ts";
 import { forgiving } from "../../depot/cache/forgiving.ts";
 import { keeping } from "../../depot/cache/keeping.ts";
-import type { Depot } from "../../depot/depot.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { encodeInWorkers } from "../../release/delta/encode-workers.ts";
 import { publishDeltas } from "../../release/delta/publish-deltas.ts";

@@ -2,7 +2,7 @@ import type { Manifest } from "../../app/manifest.ts";
 import { revisionOf } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { Order } from "../../trust/documents.ts";
+import type { Order } from "../../trust/document/documents.ts";
 import { openAsked, originHere } from "../deploy/asked.ts";
 import { besideFor, refuseKeepOld } from "../order/beside.ts";
 import { selectorFor, type DeployOptions } from "../deploy/deploy.ts";

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { fewAtOnce } from "../../lib/few-at-once.ts";
-import { formatCarriedTicket } from "../../trust/carried-ticket.ts";
-import type { Ticket } from "../../trust/documents.ts";
-import { seal } from "../../trust/envelope.ts";
-import { timeOf } from "../../trust/fields.ts";
-import { signerFromSeed } from "../../trust/keys.ts";
-import { matches, parseSelector } from "../../trust/selector.ts";
+import { formatCarriedTicket } from "../../trust/members/carried-ticket.ts";
+import type { Ticket } from "../../trust/document/documents.ts";
+import { seal } from "../../trust/document/envelope.ts";
+import { timeOf } from "../../trust/document/fields.ts";
+import { signerFromSeed } from "../../trust/keys/keys.ts";
+import { matches, parseSelector } from "../../trust/document/selector.ts";
 import { announce } from "../tell/dry-run.ts";
 import { inviteDeed } from "../nodes/nodes.ts";
 import { ordersBack } from "./bucket-line.ts";

@@ -4,8 +4,8 @@ import { orderName } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import { isSkeinError } from "../../lib/errors.ts";
-import type { Charter } from "../../trust/documents.ts";
-import { openOrder } from "../../trust/orders.ts";
+import type { Charter } from "../../trust/document/documents.ts";
+import { openOrder } from "../../trust/orders/orders.ts";
 import type { HeldOrder, Line } from "../order/order.ts";
 
 /** A line whose orders lie in a bucket. */

@@ -7,9 +7,9 @@ import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { nextCharter, openChain } from "../../trust/charter.ts";
-import type { Charter } from "../../trust/documents.ts";
-import type { Signer } from "../../trust/keys.ts";
+import { nextCharter, openChain } from "../../trust/charter/charter.ts";
+import type { Charter } from "../../trust/document/documents.ts";
+import type { Signer } from "../../trust/keys/keys.ts";
 import { signerIn, type Doer } from "../tell/dry-run.ts";
 import {
   keepCharter,

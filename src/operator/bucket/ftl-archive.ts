@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import type { BlobSource } from "../../depot/depot.ts";
+import type { BlobSource } from "../../depot/seam/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 
 /** As FTL writes twelve bits in two characters. Its last versions write the last value as 0, too. */

@@ -3,7 +3,7 @@ import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { packageOfFile } from "../../bucket/layout.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
-import type { Release } from "../../trust/documents.ts";
+import type { Release } from "../../trust/document/documents.ts";
 import { ftlArchive } from "./ftl-archive.ts";
 
 /**

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { listRoot, readRoot } from "../../bucket/entries.ts";
 import { orderName, revisionWord } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
-import type { DocumentStore } from "../../depot/documents.ts";
+import type { DocumentStore } from "../../depot/seam/documents.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { writeTree } from "../../release/release.fixture.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { revisionWord } from "../../bucket/layout.ts";
-import type { DocumentStore } from "../../depot/documents.ts";
+import type { DocumentStore } from "../../depot/seam/documents.ts";
 import { bucketWorld, scripts, type BucketWorld } from "./bucket-world.fixture.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { jumpMaster, masterRevisions, purgeMaster } from "./master.ts";

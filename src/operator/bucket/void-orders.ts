@@ -5,7 +5,7 @@ import { ordersOf } from "../../bucket/publish.ts";
 import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { AppEnv } from "../../lib/ids.ts";
-import { openOrder } from "../../trust/orders.ts";
+import { openOrder } from "../../trust/orders/orders.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 
 /**

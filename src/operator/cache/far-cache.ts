@@ -1,7 +1,7 @@
 /** Nodes' caches, by signed commands. */
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import type { Command } from "../../trust/documents.ts";
+import type { Command } from "../../trust/document/documents.ts";
 import { ask, troubleIn, type Answer } from "../ask/ask.ts";
 import { numberOf, refusedBy, runCommand, wordOf, type NamedLine } from "../ask/commands.ts";
 import { knownNodes, nodeNamed, selectNodes, type KnownNode } from "../nodes/nodes.ts";

@@ -8,7 +8,7 @@ import path from "node:path";
 import { cacheFolder, makeCacheFolder, shareOfDisk } from "../../agent/source/node-cache.ts";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { cacheDepot } from "../../depot/cache/cache-depot.ts";
-import type { Depot, DepotReader } from "../../depot/depot.ts";
+import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { refuseNoFolder } from "../../lib/files.ts";

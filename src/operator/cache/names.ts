@@ -6,7 +6,7 @@ import { jsonIn } from "../../lib/json.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { Digest, TreeId } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { digest, treeId } from "../../trust/fields.ts";
+import { digest, treeId } from "../../trust/document/fields.ts";
 
 /** What was put into this machine's cache, by the name that it goes by: an app's, a folder's, a release's. */
 export interface CachedName {

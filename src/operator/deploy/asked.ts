@@ -1,6 +1,6 @@
 import { MANIFEST_FILE } from "../../app/conventions.ts";
 import type { Manifest } from "../../app/manifest.ts";
-import type { Depot } from "../../depot/depot.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { GitObjects } from "../../source/git-objects.ts";
 import type { Tell } from "../tell/events.ts";

@@ -2,7 +2,7 @@ import type { Manifest } from "../../app/manifest.ts";
 import { hasPassed } from "../../lib/clock.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { isStored } from "../../release/fetch/tree-blobs.ts";
-import type { Release, Strategy } from "../../trust/documents.ts";
+import type { Release, Strategy } from "../../trust/document/documents.ts";
 import { afterRestore } from "../order/after-restore.ts";
 import { manifestOf, openAsked, whatIsAsked, type AskedSource, type FindOptions } from "./asked.ts";
 import { besideFor, refuseKeepOld } from "../order/beside.ts";

@@ -1,7 +1,7 @@
 import { type ReleaseId, appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { formatBytes } from "../../lib/units.ts";
-import type { Release } from "../../trust/documents.ts";
+import type { Release } from "../../trust/document/documents.ts";
 import { ask } from "../ask/ask.ts";
 import { numberOf } from "../ask/commands.ts";
 import { namesOf } from "../tell/names-of.ts";

@@ -1,6 +1,6 @@
 import { SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId, type AppEnv } from "../../lib/ids.ts";
-import type { Order } from "../../trust/documents.ts";
+import type { Order } from "../../trust/document/documents.ts";
 import { ask } from "../ask/ask.ts";
 import { deedOf } from "../ask/commands.ts";
 import type { Operator } from "../identity/operator.ts";

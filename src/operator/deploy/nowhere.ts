@@ -1,6 +1,6 @@
 import type { Manifest } from "../../app/manifest.ts";
-import type { Identity } from "../../trust/identity.ts";
-import { matches, parseSelector } from "../../trust/selector.ts";
+import type { Identity } from "../../trust/members/identity.ts";
+import { matches, parseSelector } from "../../trust/document/selector.ts";
 import type { Tell } from "../tell/events.ts";
 
 /** Tells of processes that none of an order's nodes runs: a label was mistyped, or is still to come. */

@@ -1,6 +1,6 @@
 import type { AppOnNode } from "../../api/schemas.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { Release, Strategy } from "../../trust/documents.ts";
+import type { Release, Strategy } from "../../trust/document/documents.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { manifestOf, whatIsAsked, type AskedSource } from "./asked.ts";
 import { besideFor } from "../order/beside.ts";

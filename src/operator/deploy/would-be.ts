@@ -1,7 +1,7 @@
 import type { Manifest } from "../../app/manifest.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { publish } from "../../release/publish/publish.ts";
-import { releaseIdOf } from "../../trust/documents.ts";
+import { releaseIdOf } from "../../trust/document/documents.ts";
 import { openAsked, type FindOptions } from "./asked.ts";
 import type { Operator } from "../identity/operator.ts";
 import { lookAhead } from "../release/release.ts";

@@ -1,8 +1,8 @@
 /** Who this machine's operator is and whom it may ask, without a word to anybody. */
 import { listedHubs, type HubAddress } from "../../api/hub-address.ts";
-import type { Charter } from "../../trust/documents.ts";
-import { fileSigner, type Signer } from "../../trust/keys.ts";
-import { agentSigner } from "../../trust/ssh-agent.ts";
+import type { Charter } from "../../trust/document/documents.ts";
+import { fileSigner, type Signer } from "../../trust/keys/keys.ts";
+import { agentSigner } from "../../trust/keys/ssh-agent.ts";
 import { keyFile, type OperatorConfig } from "./home.ts";
 import type { Paths } from "../../lib/paths.ts";
 

@@ -5,8 +5,8 @@ import type { HubAddress } from "../../api/hub-address.ts";
 import { messageOf, SkeinError } from "../../lib/errors.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { pathsFrom, type Paths } from "../../lib/paths.ts";
-import { parseEnvelope, type Envelope } from "../../trust/envelope.ts";
-import { address, clusterId, digest, keyId, spkiDigest } from "../../trust/fields.ts";
+import { parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
+import { address, clusterId, digest, keyId, spkiDigest } from "../../trust/document/fields.ts";
 import { jsonIn } from "../../lib/json.ts";
 import { noCluster } from "./no-cluster.ts";
 

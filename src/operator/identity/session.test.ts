@@ -7,7 +7,7 @@ import { atEnd } from "../../lib/at-end.fixture.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { pathsFrom } from "../../lib/paths.ts";
 import { testCluster, T0, MINUTE } from "../../trust/cluster.fixture.ts";
-import { openSession as vouchedFor } from "../../trust/sessions.ts";
+import { openSession as vouchedFor } from "../../trust/members/sessions.ts";
 import { operatorDir } from "./home.ts";
 import { openSession } from "./session.ts";
 

@@ -4,10 +4,10 @@ import * as z from "zod";
 import type { Clock } from "../../lib/clock.ts";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { envelopeSchema, readUnverified, seal, type Envelope } from "../../trust/envelope.ts";
-import { msOf, timeOf } from "../../trust/fields.ts";
-import type { Signer } from "../../trust/keys.ts";
-import { ephemeralIdentity, tlsIdentity, type TlsIdentity } from "../../trust/tls.ts";
+import { envelopeSchema, readUnverified, seal, type Envelope } from "../../trust/document/envelope.ts";
+import { msOf, timeOf } from "../../trust/document/fields.ts";
+import type { Signer } from "../../trust/keys/keys.ts";
+import { ephemeralIdentity, tlsIdentity, type TlsIdentity } from "../../trust/connection/tls.ts";
 import { operatorDir } from "./home.ts";
 
 /**

@@ -2,8 +2,8 @@
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { NodeView } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { droppedSigners, underChain } from "../../trust/chain.ts";
-import { openBirth, openLabel, openTicket, relabelled, type Identity } from "../../trust/identity.ts";
+import { droppedSigners, underChain } from "../../trust/charter/chain.ts";
+import { openBirth, openLabel, openTicket, relabelled, type Identity } from "../../trust/members/identity.ts";
 import { chainOf, type Operator } from "../identity/operator.ts";
 import { shown } from "../identity/shown.ts";
 

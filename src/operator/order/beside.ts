@@ -1,6 +1,6 @@
 import { singleProcess } from "../../app/cannot-work.ts";
 import type { Manifest } from "../../app/manifest.ts";
-import { httpDepot } from "../../depot/http.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId, type AppEnv } from "../../lib/ids.ts";
 import type { Operator } from "../identity/operator.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { Order, Strategy } from "../../trust/documents.ts";
+import type { Order, Strategy } from "../../trust/document/documents.ts";
 import { DEFAULTS } from "../../app/defaults.ts";
 import type { KnownNode } from "../nodes/nodes.ts";
 import { orderDeed } from "./order-deed.ts";

@@ -1,6 +1,6 @@
 import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
 import { limitsOf } from "../../rollout/limits.ts";
-import type { Order } from "../../trust/documents.ts";
+import type { Order } from "../../trust/document/documents.ts";
 import type { Deed } from "../tell/dry-run.ts";
 import type { KnownNode } from "../nodes/nodes.ts";
 import { orderInForce, type Draft, type Line } from "./order.ts";

@@ -9,14 +9,14 @@ import {
   type Roster,
   type Settle,
   type Strategy,
-} from "../../trust/documents.ts";
+} from "../../trust/document/documents.ts";
 import { limitsOf } from "../../rollout/limits.ts";
-import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
-import { envName, timeOf } from "../../trust/fields.ts";
-import { droppedSigners, underChain } from "../../trust/chain.ts";
-import { compareSerials, openOrder } from "../../trust/orders.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";
+import { envName, timeOf } from "../../trust/document/fields.ts";
+import { droppedSigners, underChain } from "../../trust/charter/chain.ts";
+import { compareSerials, openOrder } from "../../trust/orders/orders.ts";
 import { shown } from "../identity/shown.ts";
-import { mayDeploy } from "../../trust/rights.ts";
+import { mayDeploy } from "../../trust/charter/rights.ts";
 import { isHere, selectNodes, type KnownNode } from "../nodes/nodes.ts";
 import { namesOf } from "../tell/names-of.ts";
 import { chainOf, type Operator } from "../identity/operator.ts";

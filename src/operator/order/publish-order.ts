@@ -3,7 +3,7 @@ import { LEFT, type RolloutView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError, type ErrorCode } from "../../lib/errors.ts";
 import { type Digest, type ReleaseId, shortRelease } from "../../lib/ids.ts";
 import { formatDuration } from "../../lib/units.ts";
-import { isSkewed } from "../../trust/charter.ts";
+import { isSkewed } from "../../trust/charter/charter.ts";
 import { announce } from "../tell/dry-run.ts";
 import type { Tell } from "../tell/events.ts";
 import { endingOf, failureOf, follow, outlasting } from "./follow.ts";

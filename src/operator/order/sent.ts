@@ -8,9 +8,9 @@ import { asSkeinError, readIfThere, removeLeft, writeFileAtomic } from "../../li
 import type { Digest } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { retry } from "../../lib/retry.ts";
-import { rosterSchema } from "../../trust/documents.ts";
-import { digestOfEnvelope, envelopeSchema } from "../../trust/envelope.ts";
-import { appName, envName } from "../../trust/fields.ts";
+import { rosterSchema } from "../../trust/document/documents.ts";
+import { digestOfEnvelope, envelopeSchema } from "../../trust/document/envelope.ts";
+import { appName, envName } from "../../trust/document/fields.ts";
 import { learnedMeanwhile } from "./after-restore.ts";
 import { operatorDir } from "../identity/home.ts";
 import type { Tell } from "../tell/events.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import { test } from "node:test";
-import type { BlobSource, Depot } from "../../depot/depot.ts";
+import type { BlobSource, Depot } from "../../depot/seam/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { bytesBlob, readBlob } from "../../release/fetch/blobs.ts";
 import { tempDir } from "../../release/release.fixture.ts";

@@ -1,7 +1,7 @@
 import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
 import type { SmallBlob } from "../../api/hub-client.ts";
-import type { BlobSource, ByteRange, Depot } from "../../depot/depot.ts";
+import type { BlobSource, ByteRange, Depot } from "../../depot/seam/depot.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import type { KeptBlobs } from "./kept-blobs.ts";
 

@@ -1,7 +1,7 @@
 import { manifestOfTree } from "../../app/conventions.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { readerOfTree } from "../../app/tree-readers.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { Fetcher } from "../../release/fetch/fetcher.ts";
 import { loadTree } from "../../release/fetch/tree-blobs.ts";
 import type { FoundRelease } from "./release.ts";

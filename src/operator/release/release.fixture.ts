@@ -1,4 +1,4 @@
-import type { Depot } from "../../depot/depot.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import type { TreeSource } from "../../release/tree/tree-source.ts";
 import type { Operator } from "../identity/operator.ts";
 import { beginRelease, lookAhead, type BegunRelease } from "./release.ts";

@@ -1,4 +1,4 @@
-import type { Depot } from "../../depot/depot.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 
 /** A depot that takes everything and keeps nothing. */
 export function unwritten(depot: Depot): Depot {

@@ -7,10 +7,10 @@ import type { HubAddress } from "../../api/hub-address.ts";
 import { shareOfDisk } from "../../agent/source/node-cache.ts";
 import { blobCache } from "../../depot/cache/blob-cache.ts";
 import { forgiving } from "../../depot/cache/forgiving.ts";
-import type { ReceivingDepot } from "../../depot/depot.ts";
-import { directoryDepot } from "../../depot/directory.ts";
+import type { ReceivingDepot } from "../../depot/seam/depot.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
 import { openDepot } from "../../depot/open-depot.ts";
-import { spooledDepot } from "../../depot/spooled.ts";
+import { spooledDepot } from "../../depot/cache/spooled.ts";
 import type { TrafficLimits } from "../../depot/traffic/traffic.ts";
 import { startHub, type HubOptions, type RunningHub } from "../../hub/start-hub.ts";
 import { errnoOf, fromWire, SkeinError, toWire, type WireError } from "../../lib/errors.ts";
@@ -18,8 +18,8 @@ import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { openSqliteStore, restoreSqliteStore } from "../../store/sqlite.ts";
 import type { BackupStore } from "../../store/store.ts";
-import type { Envelope } from "../../trust/envelope.ts";
-import { fileSigner, generateKeyFile, spkiDigestOf, type LocalSigner } from "../../trust/keys.ts";
+import type { Envelope } from "../../trust/document/envelope.ts";
+import { fileSigner, generateKeyFile, spkiDigestOf, type LocalSigner } from "../../trust/keys/keys.ts";
 
 /** A bucket that keeps a hub's blobs. */
 export interface HubBucket {

@@ -6,12 +6,12 @@ import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { Digest } from "../../lib/ids.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { openCharter } from "../../trust/charter.ts";
-import type { Charter } from "../../trust/documents.ts";
-import { digestOfEnvelope, seal, type Envelope } from "../../trust/envelope.ts";
-import { spkiDigest, timeOf } from "../../trust/fields.ts";
-import { fileSigner, generateKeyFile, type Signer } from "../../trust/keys.ts";
-import { agentSigner } from "../../trust/ssh-agent.ts";
+import { openCharter } from "../../trust/charter/charter.ts";
+import type { Charter } from "../../trust/document/documents.ts";
+import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";
+import { spkiDigest, timeOf } from "../../trust/document/fields.ts";
+import { fileSigner, generateKeyFile, type Signer } from "../../trust/keys/keys.ts";
+import { agentSigner } from "../../trust/keys/ssh-agent.ts";
 import {
   configIfThere,
   keepCharter,

@@ -17,9 +17,9 @@ import {
   tempDir,
   writeTree,
 } from "../../release/release.fixture.ts";
-import { releaseIdOf, type Release } from "../../trust/documents.ts";
-import { readUnverified, seal } from "../../trust/envelope.ts";
-import { generateSigner } from "../../trust/keys.ts";
+import { releaseIdOf, type Release } from "../../trust/document/documents.ts";
+import { readUnverified, seal } from "../../trust/document/envelope.ts";
+import { generateSigner } from "../../trust/keys/keys.ts";
 import { cluster, type Cluster } from "../cluster.fixture.ts";
 import { makeRelease } from "../release/release.fixture.ts";
 import { exportRelease, importRelease } from "./release-file.ts";

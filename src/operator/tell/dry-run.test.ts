@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { seal } from "../../trust/envelope.ts";
-import { timeOf } from "../../trust/fields.ts";
-import { httpDepot } from "../../depot/http.ts";
+import { seal } from "../../trust/document/envelope.ts";
+import { timeOf } from "../../trust/document/fields.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { cluster } from "../cluster.fixture.ts";
 import { announce, DryRun, DryRunEnd, toBeDone } from "./dry-run.ts";

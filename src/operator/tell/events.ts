@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { bytesBySource } from "../../api/parts.ts";
 import type { RolloutView } from "../../api/schemas.ts";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
-import type { Release } from "../../trust/documents.ts";
+import type { Release } from "../../trust/document/documents.ts";
 import type { Doer } from "./dry-run.ts";
 
 /** What a changing command tells while it works. The same objects are printed as lines of `--json`. */

@@ -1,4 +1,4 @@
-import { httpDepot } from "../../depot/http.ts";
+import { httpDepot } from "../../depot/http/http-depot.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import { ask, nodesOf, type AppSelection } from "../ask/ask.ts";
 import { wordOf } from "../ask/commands.ts";

@@ -1,8 +1,8 @@
 import type { AppOnNode, AppSummary, NodeView, PortEntry, ReleaseView } from "../../api/schemas.ts";
 import { fewAtOnce } from "../../lib/few-at-once.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { isSkewed } from "../../trust/charter.ts";
-import { matches, parseSelector } from "../../trust/selector.ts";
+import { isSkewed } from "../../trust/charter/charter.ts";
+import { matches, parseSelector } from "../../trust/document/selector.ts";
 import { nodesOf, type AppSelection } from "../ask/ask.ts";
 import type { KnownNode } from "../nodes/nodes.ts";
 import { noApp, orderInForce, readLine, type Line } from "../order/order.ts";

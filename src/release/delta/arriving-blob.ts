@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { faultPoint } from "../../lib/fault.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 
 const READ_BYTES = 256 * 1024;

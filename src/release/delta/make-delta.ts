@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { BlobSource, DepotReader } from "../../depot/depot.ts";
+import type { BlobSource, DepotReader } from "../../depot/seam/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import type { PublishedTree } from "../tree/published.ts";

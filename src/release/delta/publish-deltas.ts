@@ -1,5 +1,5 @@
 import { faultPoint } from "../../lib/fault.ts";
-import type { BlobSource, Depot, DepotReader } from "../../depot/depot.ts";
+import type { BlobSource, Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { deltaName, encodeIndex, indexName, type DeltaRef } from "../tree/release-index.ts";

@@ -1,5 +1,5 @@
 import type { ChunkId, Digest } from "../../lib/ids.ts";
-import type { Depot, DepotReader } from "../../depot/depot.ts";
+import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { bytesBlob, readBlob } from "../fetch/blobs.ts";
 import type { Catalogue } from "../publish/catalogue.ts";
 import { Fetcher } from "../fetch/fetcher.ts";

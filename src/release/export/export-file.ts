@@ -1,9 +1,9 @@
 import * as z from "zod";
-import type { Depot, DepotReader } from "../../depot/depot.ts";
+import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import { digest, releaseId, treeId } from "../../trust/fields.ts";
-import { envelopeSchema } from "../../trust/envelope.ts";
+import { digest, releaseId, treeId } from "../../trust/document/fields.ts";
+import { envelopeSchema } from "../../trust/document/envelope.ts";
 import { ByteFeed } from "./byte-feed.ts";
 
 /**

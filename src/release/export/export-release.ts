@@ -1,5 +1,5 @@
-import type { Depot, DepotReader, PrunableDepot } from "../../depot/depot.ts";
-import { readBy } from "../../depot/read-by.ts";
+import type { Depot, DepotReader, PrunableDepot } from "../../depot/seam/depot.ts";
+import { readBy } from "../../depot/seam/read-by.ts";
 import { createHash } from "node:crypto";
 import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { SkeinError } from "../../lib/errors.ts";
 import type { ChunkId } from "../../lib/ids.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import type { PublishedTree } from "../tree/published.ts";

@@ -1,6 +1,6 @@
 import { digestOf, type Digest } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import type { BlobSource, ByteRange, Depot, DepotReader } from "../../depot/depot.ts";
+import type { BlobSource, ByteRange, Depot, DepotReader } from "../../depot/seam/depot.ts";
 import {
   compress,
   decodeHead,

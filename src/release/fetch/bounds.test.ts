@@ -1,8 +1,8 @@
 /** What a depot may send at most, and what of it is believed. */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import type { DepotReader } from "../../depot/depot.ts";
-import { readBy } from "../../depot/read-by.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
+import { readBy } from "../../depot/seam/read-by.ts";
 import { digestOf, type ChunkId, type Digest, type TreeId } from "../../lib/ids.ts";
 import { makeWorld } from "../release.fixture.ts";
 import { compress, encodePack, packName } from "../tree/pack.ts";

@@ -1,6 +1,6 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Digest } from "../../lib/ids.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import type { Fetcher } from "./fetcher.ts";
 import { freeNow } from "../../lib/free.ts";
 import { chunksOf, openFrame, packName, type ChunkRef, type FrameRef } from "../tree/pack.ts";

@@ -1,8 +1,8 @@
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { retryDelayMs } from "../../lib/retry.ts";
-import type { DepotKind, DepotReader } from "../../depot/depot.ts";
-import { readBy } from "../../depot/read-by.ts";
+import type { DepotKind, DepotReader } from "../../depot/seam/depot.ts";
+import { readBy } from "../../depot/seam/read-by.ts";
 
 const TRIES = 5;
 const BACKOFF = { baseMs: 100, maxMs: 3000 } as const;

@@ -1,5 +1,5 @@
 /** What makes a blob worth its name, found out from its bytes alone: for whoever takes blobs in for others. */
-import type { ReadRange } from "../../depot/depot.ts";
+import type { ReadRange } from "../../depot/seam/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { decodeHead, headLength, inflateAside, openFrame, PRELUDE_BYTES } from "../tree/pack.ts";

@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { Turns } from "../../lib/turns.ts";
+import { Pauses } from "../../lib/pauses.ts";
 import type { Digest } from "../../lib/ids.ts";
 import type { EarlierFile } from "./earlier-content.ts";
 import type { InstallPlan } from "./install-plan.ts";
@@ -81,7 +81,7 @@ class LocalFiller implements FilledFromHere {
   readonly counts: Counts = { linked: 0, copied: 0, resumed: 0 };
   /** Content that came with a delta → the file that it was moved to. */
   readonly #moved = new Map<Digest, string>();
-  readonly #turns: Turns;
+  readonly #pauses: Pauses;
   #foldersMade = 0;
   #linking: Promise<void> = Promise.resolve();
 
@@ -90,7 +90,7 @@ class LocalFiller implements FilledFromHere {
     this.#fresh = fresh;
     this.#placer = placer;
     this.#options = options;
-    this.#turns = new Turns(options.signal);
+    this.#pauses = new Pauses(options.signal);
   }
 
   async fill(files: readonly PlannedFile[]): Promise<void> {
@@ -125,7 +125,7 @@ class LocalFiller implements FilledFromHere {
     const fresh = this.#fresh.get(file.row.sha256);
     if (fresh !== undefined) return await this.#placeFresh(file, fresh);
     const { resuming, link } = this.#options;
-    if (resuming && (await this.#placer.isThere(file, this.#turns))) return this.#count(file, "resumed");
+    if (resuming && (await this.#placer.isThere(file, this.#pauses))) return this.#count(file, "resumed");
     if (file.row.size === 0) return this.#placer.placeEmpty(file);
     const earlier = this.#plan.earlier.get(file.index);
     if (earlier === undefined || !isAsRecorded(file, earlier)) this.todo.push(file);
@@ -137,16 +137,16 @@ class LocalFiller implements FilledFromHere {
   async #placeFresh(file: PlannedFile, from: string): Promise<void> {
     const { resuming } = this.#options;
     const { sha256 } = file.row;
-    if (resuming && (await this.#placer.isThere(file, this.#turns))) return;
+    if (resuming && (await this.#placer.isThere(file, this.#pauses))) return;
     if (resuming) fs.rmSync(file.file, { force: true });
     const first = this.#moved.get(sha256);
-    if (first !== undefined) await this.#placer.copyFrom(first, file, this.#turns);
+    if (first !== undefined) await this.#placer.copyFrom(first, file, this.#pauses);
     else this.#placer.moveFrom(from, file);
     this.#moved.set(sha256, first ?? file.file);
   }
 
   async #copy(file: PlannedFile, earlier: EarlierFile): Promise<void> {
-    if (await this.#placer.copyFrom(earlier.file, file, this.#turns)) this.#count(file, "copied");
+    if (await this.#placer.copyFrom(earlier.file, file, this.#pauses)) this.#count(file, "copied");
     else this.todo.push(file);
   }
 

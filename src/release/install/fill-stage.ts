@@ -26,7 +26,7 @@ import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "../record/record-file.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 import { neededRoom } from "./room.ts";
-import { Turns } from "../../lib/turns.ts";
+import { Pauses } from "../../lib/pauses.ts";
 import { isFileRow, type Row } from "../tree/rows.ts";
 
 export interface FillOptions extends LocalOptions {
@@ -138,7 +138,7 @@ async function fillFromDepots(
   options: DepotOptions,
 ): Promise<void> {
   const { meter, flushes, packs, placer, signal } = options;
-  const turns = new Turns(signal);
+  const pauses = new Pauses(signal);
   const listOf = (id: Digest): readonly ChunkRef[] | undefined =>
     packs.lists.get(id) ?? options.lists.get(id);
   let known = 0;
@@ -157,9 +157,9 @@ async function fillFromDepots(
     const list = isChunk(packs, sha256) ? undefined : listOf(sha256);
     if (size === 0) placer.placeEmpty(file);
     else if (list === undefined) placer.expectWhole(file);
-    else await placer.expectChunks(file, list, turns);
+    else await placer.expectChunks(file, list, pauses);
   }
-  if (todo.length > 0) await takeFromHere(plan, placer, turns);
+  if (todo.length > 0) await takeFromHere(plan, placer, pauses);
   collectAfter(todo.length);
   placer.onWritten = (bytes) => {
     flushes.written(bytes);
@@ -178,7 +178,7 @@ async function fillFromDepots(
     },
     takeFrame,
   );
-  await placer.end(turns);
+  await placer.end(pauses);
 }
 
 /** To put so many files down together with this one; undefined where that is not worth it. */
@@ -190,7 +190,7 @@ function secondThread(files: number, placer: Placer): PlacingThread | undefined 
 const isChunk = (packs: PackMap, id: Digest): boolean => packs.chunks.has(id as string as ChunkId);
 
 /** A large file's new version shares most chunks with the old one, which is on this disk. */
-async function takeFromHere(plan: InstallPlan, placer: Placer, turns: Turns): Promise<void> {
+async function takeFromHere(plan: InstallPlan, placer: Placer, pauses: Pauses): Promise<void> {
   for (const { file, chunks } of plan.earlier.chunked()) {
     if (!chunks.some(({ id }) => placer.wanted.has(id))) continue;
     let fd: number;
@@ -200,7 +200,7 @@ async function takeFromHere(plan: InstallPlan, placer: Placer, turns: Turns): Pr
       continue;
     }
     try {
-      await takeChunks(fd, chunks, placer, turns);
+      await takeChunks(fd, chunks, placer, pauses);
     } catch (err) {
       if (!isUnread(err)) throw err;
     } finally {
@@ -213,7 +213,7 @@ async function takeChunks(
   fd: number,
   chunks: readonly ChunkRef[],
   placer: Placer,
-  turns: Turns,
+  pauses: Pauses,
 ): Promise<void> {
   const buffer = Buffer.allocUnsafe(MAX_CHUNK);
   let offset = 0;
@@ -222,7 +222,7 @@ async function takeChunks(
     const isHere = placer.wanted.has(id) && fs.readSync(fd, bytes, 0, length, offset) === length;
     if (isHere && digestOf(bytes) === String(id)) placer.take({ id, length }, bytes);
     offset += length;
-    if (isHere) await turns.took(length);
+    if (isHere) await pauses.took(length);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { DepotKind } from "../../depot/depot.ts";
+import type { DepotKind } from "../../depot/seam/depot.ts";
 
 /** Where an install's bytes came from: `disk` is what this machine had of earlier releases or an earlier try. */
 export type ByteSource = "disk" | DepotKind;

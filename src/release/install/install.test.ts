@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { verifyInstall } from "./verify-install.ts";
-import type { Depot, DepotReader } from "../../depot/depot.ts";
+import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { listInstalls } from "../record/install-record.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree } from "../release.fixture.ts";

@@ -5,7 +5,7 @@ import { asSkeinError, refusedAt, syncDirectory } from "../../lib/files.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { forgetDelta } from "../delta/arrive.ts";
 import { EarlierContent } from "./earlier-content.ts";
 import { Fetcher } from "../fetch/fetcher.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { readBy } from "../../depot/read-by.ts";
+import { readBy } from "../../depot/seam/read-by.ts";
 import { indexName } from "../tree/release-index.ts";
 import { freedBytes } from "./freed.ts";
 import { measureInstall, type MeasureOptions } from "./measure.ts";

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { digestOf, type ChunkId } from "../../lib/ids.ts";
-import { Turns } from "../../lib/turns.ts";
+import { Pauses } from "../../lib/pauses.ts";
 import { noise, tempDir } from "../release.fixture.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import { Placer } from "./placer.ts";
@@ -20,20 +20,20 @@ async function expecting(t: TestContext, chunks: readonly Buffer[]) {
   const content = Buffer.concat(chunks);
   const row = { kind: "f", path: "a", size: content.length, sha256: digestOf(content) } as const;
   const plan: PlannedFile = { row, index: 0, file: path.join(tempDir(t), "a"), time: 1_700_000_000_000 };
-  const turns = new Turns(t.signal);
-  await placer.expectChunks(plan, chunks.map(refOf), turns);
-  return { placer, content, file: plan.file, turns };
+  const pauses = new Pauses(t.signal);
+  await placer.expectChunks(plan, chunks.map(refOf), pauses);
+  return { placer, content, file: plan.file, pauses };
 }
 
 test("a chunk that is wanted in very many places comes to most of them at the end", async (t) => {
   const [zeros, other] = [Buffer.alloc(CHUNK), noise(CHUNK)];
   const chunks = [...Array.from({ length: 300 }, () => zeros), other, zeros];
-  const { placer, content, file, turns } = await expecting(t, chunks);
+  const { placer, content, file, pauses } = await expecting(t, chunks);
   placer.take(refOf(zeros), zeros);
   placer.take(refOf(other), other);
   assert.ok(fs.statSync(file).blocks * 512 < 100 * CHUNK);
   assert.deepEqual([...placer.wanted], []);
-  await placer.end(turns);
+  await placer.end(pauses);
   placer.close();
   assert.ok(fs.readFileSync(file).equals(content));
   assert.equal(placer.inodes[0], fs.statSync(file).ino);
@@ -41,10 +41,10 @@ test("a chunk that is wanted in very many places comes to most of them at the en
 
 test("where the first chunk of a large file comes last, its digest is made at the end", async (t) => {
   const chunks = Array.from({ length: 200 }, (_, n) => noise(CHUNK, 2 * n + 1));
-  const { placer, content, file, turns } = await expecting(t, chunks);
+  const { placer, content, file, pauses } = await expecting(t, chunks);
   for (const chunk of chunks.toReversed()) placer.take(refOf(chunk), chunk);
   assert.equal(placer.inodes[0], 0);
-  await placer.end(turns);
+  await placer.end(pauses);
   placer.close();
   assert.ok(fs.readFileSync(file).equals(content));
   assert.equal(placer.inodes[0], fs.statSync(file).ino);
@@ -52,12 +52,12 @@ test("where the first chunk of a large file comes last, its digest is made at th
 
 test("what the disk lost of a chunk before it came to its other places is noticed", async (t) => {
   const zeros = Buffer.alloc(CHUNK);
-  const { placer, file, turns } = await expecting(t, [
+  const { placer, file, pauses } = await expecting(t, [
     ...Array.from({ length: 100 }, () => zeros),
     noise(CHUNK),
   ]);
   placer.take(refOf(zeros), zeros);
   fs.writeFileSync(file, "lost");
-  await assert.rejects(placer.end(turns), { code: "CHUNK_CORRUPT" });
+  await assert.rejects(placer.end(pauses), { code: "CHUNK_CORRUPT" });
   placer.close();
 });

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { digestOf, type ChunkId } from "../../lib/ids.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import type { Turns } from "../../lib/turns.ts";
+import type { Pauses } from "../../lib/pauses.ts";
 import { MIN_CHUNK } from "../tree/gear.ts";
 import {
   CAUGHT_UP_BYTES,
@@ -96,7 +96,7 @@ export class Placer {
   }
 
   /** The file is these chunks; what an earlier try left of it is looked through and kept. */
-  async expectChunks(plan: PlannedFile, chunks: readonly ChunkRef[], turns: Turns): Promise<void> {
+  async expectChunks(plan: PlannedFile, chunks: readonly ChunkRef[], pauses: Pauses): Promise<void> {
     const growing = growingFrom(plan, chunks.length);
     const fd = fs.openSync(plan.file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     const size = fs.fstatSync(fd).size;
@@ -111,7 +111,7 @@ export class Placer {
       if (there) {
         this.onWritten(chunk.length);
         this.#advance(growing, bytes, offset);
-        await turns.took(chunk.length);
+        await pauses.took(chunk.length);
       } else this.#expect(chunk.id, { file: growing, offset });
       offset += chunk.length;
     }
@@ -131,17 +131,17 @@ export class Placer {
   }
 
   /** Everything was taken: puts down what waited for that. @throws SkeinError CHUNK_CORRUPT */
-  async end(turns: Turns): Promise<void> {
+  async end(pauses: Pauses): Promise<void> {
     for (const { chunk, first, others } of this.#repeated.splice(0)) {
       const bytes = readAgain(chunk, first);
       if (bytes === undefined) throw wrong(planOf(first).row);
       for (const use of others) {
         this.#place(use, bytes);
-        await turns.took(bytes.length);
+        await pauses.took(bytes.length);
       }
     }
     for (const growing of this.#undigested) {
-      while (!catchUp(growing, this.#descriptor(growing), this.#buffer)) await turns.took(CAUGHT_UP_BYTES);
+      while (!catchUp(growing, this.#descriptor(growing), this.#buffer)) await pauses.took(CAUGHT_UP_BYTES);
       this.#complete(growing);
     }
   }
@@ -185,12 +185,12 @@ export class Placer {
    * Takes the whole file from one that is here, checked by its digest on the way.
    * @returns false, with nothing left behind, when that file has other content or cannot be read
    */
-  async copyFrom(source: string, plan: PlannedFile, turns: Turns): Promise<boolean> {
+  async copyFrom(source: string, plan: PlannedFile, pauses: Pauses): Promise<boolean> {
     const from = fs.openSync(source, fs.constants.O_RDONLY | O_NOFOLLOW);
     try {
       const fd = fs.openSync(plan.file, CREATE, 0o600);
       try {
-        if ((await this.#pump(from, fd, turns)) === String(plan.row.sha256)) {
+        if ((await this.#pump(from, fd, pauses)) === String(plan.row.sha256)) {
           this.#finish(plan, fd);
           this.onWritten(plan.row.size);
           return true;
@@ -225,21 +225,21 @@ export class Placer {
    * Whether an earlier try finished the file. What it left unfinished may be gone on with; anything that shares its
    * inode with another release's file, and would have to be changed, is taken away.
    */
-  async isThere(plan: PlannedFile, turns: Turns): Promise<boolean> {
+  async isThere(plan: PlannedFile, pauses: Pauses): Promise<boolean> {
     const stat = fs.lstatSync(plan.file, { throwIfNoEntry: false });
     if (stat === undefined) return false;
     const mayBe = stat.nlink === 1 ? stat.size === plan.row.size : isAsPut(stat, plan.row, plan.time);
-    if (stat.isFile() && mayBe && (await this.#isRight(plan, turns))) return true;
+    if (stat.isFile() && mayBe && (await this.#isRight(plan, pauses))) return true;
     if (!stat.isFile() || stat.nlink > 1 || plan.row.size <= MIN_CHUNK)
       fs.rmSync(plan.file, { recursive: true });
     else fs.chmodSync(plan.file, 0o600);
     return false;
   }
 
-  async #isRight(plan: PlannedFile, turns: Turns): Promise<boolean> {
+  async #isRight(plan: PlannedFile, pauses: Pauses): Promise<boolean> {
     const fd = fs.openSync(plan.file, fs.constants.O_RDONLY | O_NOFOLLOW);
     try {
-      if ((await this.#pump(fd, undefined, turns)) !== String(plan.row.sha256)) return false;
+      if ((await this.#pump(fd, undefined, pauses)) !== String(plan.row.sha256)) return false;
       this.#finish(plan, fd);
       return true;
     } finally {
@@ -253,7 +253,7 @@ export class Placer {
     this.#open.clear();
   }
 
-  async #pump(from: number, to: number | undefined, turns: Turns): Promise<string> {
+  async #pump(from: number, to: number | undefined, pauses: Pauses): Promise<string> {
     const sum = createHash("sha256");
     for (let at = 0; ;) {
       const length = fs.readSync(from, this.#buffer, 0, COPY_BYTES, at);
@@ -262,7 +262,7 @@ export class Placer {
       sum.update(bytes);
       if (to !== undefined) writeAt(to, bytes, at);
       at += length;
-      await turns.took(length);
+      await pauses.took(length);
     }
   }
 

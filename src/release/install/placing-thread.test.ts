@@ -6,7 +6,7 @@ import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { digestOf, type ChunkId } from "../../lib/ids.ts";
-import { Turns } from "../../lib/turns.ts";
+import { Pauses } from "../../lib/pauses.ts";
 import { makeWorld, noise, readTree, releaseId, tempDir, type Tree } from "../release.fixture.ts";
 import { compressFrame, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 import { Placer } from "./placer.ts";
@@ -79,7 +79,7 @@ for (const size of [100, 30_000]) {
     const stage = new Stage(t);
     const [small, head, tail] = [Buffer.from("small"), noise(size, 3), noise(size, 4)];
     const large = stage.plan("large", Buffer.concat([head, tail]));
-    await stage.placer.expectChunks(large, [refOf(head), refOf(tail)], new Turns(t.signal));
+    await stage.placer.expectChunks(large, [refOf(head), refOf(tail)], new Pauses(t.signal));
     // The same bytes are a file of their own, too.
     for (const plan of [stage.plan("small", small), stage.plan("tail", tail)]) stage.placer.expectWhole(plan);
     for (const frame of [frameOf([tail, small]), frameOf([head])]) {

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { directoryDepot } from "../../depot/directory.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import type { Digest, TreeId } from "../../lib/ids.ts";
 import { makeWorld, noise, releaseId, type Tree, type World } from "../release.fixture.ts";

@@ -4,7 +4,7 @@ import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { ReleaseId, TreeId } from "../../lib/ids.ts";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { Turns } from "../../lib/turns.ts";
+import { Pauses } from "../../lib/pauses.ts";
 import { isUnder } from "./install-plan.ts";
 import { readRecord, type InstallRecord } from "../record/install-record.ts";
 import { folderMode, modeOf } from "./put-file.ts";
@@ -68,7 +68,7 @@ async function compare(dir: string, record: InstallRecord, signal: AbortSignal):
   const found: Difference[] = [];
   const rows = record.rows.filter((row) => !isUnder(row.path, record.writable));
   const expected = new Set(rows.map((row) => row.path));
-  const reading = { buffer: Buffer.allocUnsafeSlow(READ_BYTES), turns: new Turns(signal) };
+  const reading = { buffer: Buffer.allocUnsafeSlow(READ_BYTES), pauses: new Pauses(signal) };
   /** What should be a folder and is none: a link there may lead to the very files, which are not in it then. */
   const noFolders = new Set<string>();
   if (!hasFolderMode(fs.lstatSync(dir))) found.push({ path: ".", reason: "mode" });
@@ -100,7 +100,7 @@ function isGone(file: string): boolean {
 /** How files are read, one at a time. */
 interface Reading {
   readonly buffer: Buffer;
-  readonly turns: Turns;
+  readonly pauses: Pauses;
 }
 
 type Reason = Difference["reason"];
@@ -144,7 +144,7 @@ async function differsAsFile(
 /** A folder takes the bit of its group from the one that it is made in. */
 const hasFolderMode = ({ mode, uid }: fs.Stats): boolean => (mode & 0o777) === folderMode(uid);
 
-async function hasContent(file: string, row: FileRow, { buffer, turns }: Reading): Promise<boolean> {
+async function hasContent(file: string, row: FileRow, { buffer, pauses }: Reading): Promise<boolean> {
   const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
   try {
     const sum = createHash("sha256");
@@ -152,7 +152,7 @@ async function hasContent(file: string, row: FileRow, { buffer, turns }: Reading
       const read = fs.readSync(fd, buffer, 0, READ_BYTES, null);
       if (read === 0) return sum.digest("hex") === String(row.sha256);
       sum.update(buffer.subarray(0, read));
-      await turns.took(read);
+      await pauses.took(read);
     }
   } finally {
     fs.closeSync(fd);

@@ -3,7 +3,7 @@ import path from "node:path";
 import { digestOf, isDigest, type ChunkId, type Digest } from "../../lib/ids.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { writeCacheFile } from "../../lib/files.ts";
-import type { Depot, DepotReader } from "../../depot/depot.ts";
+import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { readHeadBytes } from "../fetch/blobs.ts";
 import { chunksOf, decodeHead, type ChunkRef, type PackHead } from "../tree/pack.ts";
 

@@ -1,8 +1,8 @@
 import { setImmediate } from "node:timers/promises";
 import { freeNow } from "../../lib/free.ts";
 import type { ChunkId, Digest } from "../../lib/ids.ts";
-import { Turns } from "../../lib/turns.ts";
-import type { Depot } from "../../depot/depot.ts";
+import { Pauses } from "../../lib/pauses.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import { readCatalogue, type Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES, ContentReader, type ChunkSink, type CutFile } from "./content-reader.ts";
 import type { CutRows } from "./leads.ts";
@@ -52,11 +52,11 @@ export async function cutAndStore(
   const lists = new Map<Digest, readonly ChunkRef[]>();
   let filesRead = 0;
   const sink: ChunkSink = (chunk, bytes) => writer.add(chunk, bytes);
-  const turns = new Turns(signal);
+  const pauses = new Pauses(signal);
   const between = async (): Promise<void> => {
     if (writer.isFull) await writer.flush(signal);
     // Of what the depot has nothing is stored, and nobody would be waited for.
-    await turns.took(BUFFER_BYTES);
+    await pauses.took(BUFFER_BYTES);
   };
   for (const entry of entries) {
     let cut: CutFile | null = null;

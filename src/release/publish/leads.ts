@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import type { Depot } from "../../depot/depot.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import { writeCacheFile } from "../../lib/files.ts";
 import { digestOf, type ChunkId, type Digest, type TreeId } from "../../lib/ids.ts";
 import { markOf, readHeads } from "./catalogue.ts";

@@ -1,6 +1,6 @@
 import type { Digest } from "../../lib/ids.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import type { Depot } from "../../depot/depot.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import { piecesBlob } from "../fetch/blobs.ts";
 import { markOf, type Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES, type Room } from "./content-reader.ts";

@@ -4,7 +4,7 @@ import { keepNewestFiles, type FolderBound } from "../../lib/newest-files.ts";
 import { MAX_HEADS } from "./catalogue.ts";
 import { allEnded } from "../../lib/all-ended.ts";
 import { faultPoint } from "../../lib/fault.ts";
-import type { Depot } from "../../depot/depot.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { arrange } from "../tree/arrange.ts";
 import { bytesBlob, getCompressed, putCompressed } from "../fetch/blobs.ts";

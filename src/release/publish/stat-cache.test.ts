@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { directoryDepot } from "../../depot/directory.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
 import { publish, type Published } from "./publish.ts";
 import { aged, noise, plainSource, tempDir, writeTree } from "../release.fixture.ts";
 

@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { cacheDepot, isWhole } from "../../depot/cache/cache-depot.ts";
-import { PIECE_BYTES } from "../../depot/peers/picking.ts";
+import { PIECE_BYTES } from "../../depot/cache/piece-file.ts";
 import { cachedTrees, checkCache, collectCache } from "./cache-contents.ts";
 import { publish, type Published } from "../publish/publish.ts";
 import { noise, plainSource, writeTree } from "../release.fixture.ts";

@@ -1,4 +1,4 @@
-import type { BlobEntry } from "../../depot/depot.ts";
+import type { BlobEntry } from "../../depot/seam/depot.ts";
 import { begunMs, retiredName, type Retired, type Run } from "./ledger.ts";
 import type { Marking } from "./marking.ts";
 

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { directoryDepot } from "../../depot/directory.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
 import { collect } from "./collect.ts";
 
 /** For tests: a run without kept releases and without grace on the depot in the folder that is named. */

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { BlobEntry, PrunableDepot } from "../../depot/depot.ts";
+import type { BlobEntry, PrunableDepot } from "../../depot/seam/depot.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";

@@ -1,4 +1,4 @@
-import type { Depot, ReadRange } from "../../depot/depot.ts";
+import type { Depot, ReadRange } from "../../depot/seam/depot.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { digestOf } from "../../lib/ids.ts";
 import { PACK_BYTES, packName } from "../tree/pack.ts";

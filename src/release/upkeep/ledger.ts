@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { PrunableDepot } from "../../depot/depot.ts";
+import type { PrunableDepot } from "../../depot/seam/depot.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 import { bytesBlob, readBlob } from "../fetch/blobs.ts";
 

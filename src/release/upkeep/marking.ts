@@ -1,6 +1,6 @@
 import { isSkeinError } from "../../lib/errors.ts";
 import type { TreeId } from "../../lib/ids.ts";
-import type { DepotReader } from "../../depot/depot.ts";
+import type { DepotReader } from "../../depot/seam/depot.ts";
 import { readBlob } from "../fetch/blobs.ts";
 import { packName } from "../tree/pack.ts";
 import type { PublishedTree } from "../tree/published.ts";

@@ -1,4 +1,4 @@
-import type { PrunableDepot } from "../../depot/depot.ts";
+import type { PrunableDepot } from "../../depot/seam/depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
 

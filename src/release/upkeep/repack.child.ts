@@ -1,4 +1,4 @@
-import { directoryDepot } from "../../depot/directory.ts";
+import { directoryDepot } from "../../depot/directory/directory.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { repack } from "./repack.ts";
 

@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import * as fc from "fast-check";
-import { directoryDepot, type DirectoryDepot } from "../../depot/directory.ts";
+import { directoryDepot, type DirectoryDepot } from "../../depot/directory/directory.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { publish, type Published } from "../publish/publish.ts";

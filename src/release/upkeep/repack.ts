@@ -1,4 +1,4 @@
-import type { Depot } from "../../depot/depot.ts";
+import type { Depot } from "../../depot/seam/depot.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
 import { bytesBlob, readHead } from "../fetch/blobs.ts";

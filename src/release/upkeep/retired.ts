@@ -1,5 +1,5 @@
-import type { ByteRange, DepotReader } from "../../depot/depot.ts";
-import { readBy } from "../../depot/read-by.ts";
+import type { ByteRange, DepotReader } from "../../depot/seam/depot.ts";
+import { readBy } from "../../depot/seam/read-by.ts";
 import { isSkeinError } from "../../lib/errors.ts";
 
 /**
