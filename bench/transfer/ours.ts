@@ -37,14 +37,14 @@ export interface Ours extends AsyncDisposable {
   receivers(count: number, env?: Readonly<Record<string, string>>): Promise<Receivers>;
 }
 
-export interface Published {
+interface Published {
   readonly app: string;
   readonly release: ReleaseId;
   /** The most memory of any one process that published or made a delta, in MiB. */
   readonly peakMib: number;
 }
 
-export interface Receivers extends AsyncDisposable {
+interface Receivers extends AsyncDisposable {
   /** Orders a release on all of them. @returns what it cost until all had it and nothing more was said */
   receive(published: Published): Promise<Cost>;
   /** Resolves when the agents have no work of their own left. @returns the CPU seconds of all that */

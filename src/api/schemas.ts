@@ -31,7 +31,7 @@ export const hubInfo = z.object({
 });
 export type HubInfo = z.infer<typeof hubInfo>;
 
-export const nodeView = z.object({
+const nodeView = z.object({
   node: keyId,
   name: nodeName,
   labels,
@@ -94,7 +94,7 @@ export const orderAccepted = z.object({ digest });
 export const settlePost = z.strictObject({ settle: envelope });
 
 /** An order as the store has it, with what was found in it. */
-export const orderView = z.object({
+const orderView = z.object({
   digest,
   app: appName,
   env: envName,
@@ -110,7 +110,7 @@ export const orderView = z.object({
 });
 export type OrderView = z.infer<typeof orderView>;
 
-export const appView = z.object({
+const appView = z.object({
   app: appName,
   env: envName,
   head: orderView.nullable(),
@@ -126,7 +126,7 @@ export const appView = z.object({
   nodes: z.array(nodeView),
 });
 export type AppView = z.infer<typeof appView>;
-export const appSummary = z.object({
+const appSummary = z.object({
   app: appName,
   env: envName,
   head: digest,
@@ -147,7 +147,7 @@ export const appSummary = z.object({
 export type AppSummary = z.infer<typeof appSummary>;
 export const appList = z.object({ apps: z.array(appSummary), revision: z.int() });
 /** One line of an app's history. */
-export const orderSummary = z.object({
+const orderSummary = z.object({
   digest,
   epoch: z.int(),
   seq: z.int(),
@@ -165,7 +165,7 @@ export const appViews = z.object({ apps: z.array(appView), revision: z.int() });
 
 /** The state of a node that was removed, or that the order's selector does not name any more. */
 export const LEFT = "left";
-export const rolloutNode = z.object({
+const rolloutNode = z.object({
   node: keyId,
   name: nodeName,
   /** From 0. */
@@ -219,7 +219,7 @@ export const rolloutView = z.object({
 export type RolloutView = z.infer<typeof rolloutView>;
 export type RolloutNode = z.infer<typeof rolloutNode>;
 
-export const wantedApp = z.object({
+const wantedApp = z.object({
   app: appName,
   env: envName,
   /** The newest order that names the node, then the newest settled one where that is another. */
@@ -251,7 +251,7 @@ export const wanted = z.object({
 });
 export type Wanted = z.infer<typeof wanted>;
 
-export const reportedHead = z.strictObject({
+const reportedHead = z.strictObject({
   app: appName,
   env: envName,
   order: envelope,

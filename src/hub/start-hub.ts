@@ -57,7 +57,7 @@ import { Strangers } from "./http/strangers.ts";
 import { WantedDesk } from "./wanted/wanted.ts";
 
 /** Where a hub listens. Port 0: any free one. */
-export interface HubPlace {
+interface HubPlace {
   readonly host: string;
   readonly port: number;
 }

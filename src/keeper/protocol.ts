@@ -157,7 +157,7 @@ export type KeeperEvent =
   | { readonly type: "status"; readonly key: string; readonly line: string };
 
 /** Each op: what it takes and what it gives. */
-export interface Ops {
+interface Ops {
   hello: [{ readonly version: number }, Hello];
   /** @throws PORT_TAKEN, HANDOVER_REFUSED where listen(2) cannot be called */
   listen: [{ readonly socket: SocketSpec }, SocketView];

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { SkeinError } from "../lib/errors.ts";
 
-export type GitType = "commit" | "tree" | "blob" | "tag";
+type GitType = "commit" | "tree" | "blob" | "tag";
 
 /** Takes objects one after the other, in the order in which they were asked for. */
 export interface ObjectSink {

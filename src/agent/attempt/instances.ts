@@ -23,7 +23,7 @@ export interface Change {
 }
 
 /** Refuses a judged release by throwing. */
-export type Verify = (addresses: Addresses, signal: AbortSignal) => Promise<void>;
+type Verify = (addresses: Addresses, signal: AbortSignal) => Promise<void>;
 
 /** What a worker asks of whoever runs instances. Everything here may be called again after a crash. */
 export interface Instances {

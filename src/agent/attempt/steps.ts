@@ -14,7 +14,7 @@ import type { AppRecord } from "../plan/records.ts";
 import { generationOf } from "./upkeep.ts";
 
 /** What one step of an attempt works on. */
-export interface StepInput {
+interface StepInput {
   readonly context: AppContext;
   readonly record: AppRecord;
   readonly attempt: Attempt;

@@ -53,7 +53,7 @@ export interface Missing extends Lack {
   readonly release: ReleaseId;
 }
 
-export interface Surplus {
+interface Surplus {
   readonly release: ReleaseId;
   readonly process: string;
   /** How many of its instances run, although the node's labels do not ask for them any more. */

@@ -19,7 +19,7 @@ const schema = z.strictObject({
   /** One a node, the newest last. */
   changes: z.array(change),
 });
-export type Memory = z.infer<typeof schema>;
+type Memory = z.infer<typeof schema>;
 
 export interface Remembered {
   readonly memory: Memory;

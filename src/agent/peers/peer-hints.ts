@@ -14,7 +14,7 @@ export interface PeerHints {
   proof(name: string, signal: AbortSignal): Promise<ProvenBlob | undefined>;
 }
 
-export interface PeerList {
+interface PeerList {
   readonly etag: string;
   readonly peers: readonly { readonly node: string; readonly address: string }[];
 }

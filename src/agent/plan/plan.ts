@@ -49,7 +49,7 @@ export interface Reached {
  * `beside`: only which older ones run along changes. `stop`: nothing runs. `return`: the hub took a finished order back,
  * so nothing may hold it up.
  */
-export type Mode = "jump" | "restart" | "start" | "beside" | "stop" | "return";
+type Mode = "jump" | "restart" | "start" | "beside" | "stop" | "return";
 
 export interface Back {
   /** `failed`: here. `undone`: the hub's word. `superseded`: another order came before anything was switched. */

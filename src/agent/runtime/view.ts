@@ -5,7 +5,7 @@ import { instanceName } from "./release-plan.ts";
 import { isTableOnly, type Held, type Stock } from "./stock.ts";
 
 /** `judging` (no client sees it), `serving`, `draining`, `waiting` (crashed, restart due), `stopped`, `failed`. */
-export type RowState = "judging" | "serving" | "draining" | "waiting" | "stopped" | "failed";
+type RowState = "judging" | "serving" | "draining" | "waiting" | "stopped" | "failed";
 
 /** One socket of one instance; an instance without sockets has one row with `socket` null. */
 export interface InstanceRow {

@@ -60,12 +60,12 @@ export interface BlobCache {
   giveWay(bytes: number): Promise<GivenWay>;
 }
 
-export interface GivenWay extends Disposable {
+interface GivenWay extends Disposable {
   /** In bytes. */
   readonly freed: number;
 }
 
-export interface HeldBytes {
+interface HeldBytes {
   /** The caller's own. */
   readonly bytes: Uint8Array;
   /** The blob ends after them. */

@@ -11,7 +11,7 @@ export interface ByteRange {
 }
 
 /** What a depot is to a node that reads from it, the nearest first; bytes are counted by it. */
-export const DEPOT_KINDS = ["cache", "peer", "hub", "bucket", "directory"] as const;
+const DEPOT_KINDS = ["cache", "peer", "hub", "bucket", "directory"] as const;
 export type DepotKind = (typeof DEPOT_KINDS)[number];
 
 /** Reads blobs. Safe for concurrent calls. */

@@ -6,7 +6,7 @@ import type { Readable, Writable } from "node:stream";
 import { drained } from "../../lib/drained.ts";
 
 /** Why the repository may be at fault, and what mends it; undefined: it is not. */
-export type Explain = () => Promise<string | undefined>;
+type Explain = () => Promise<string | undefined>;
 
 export interface AnswerOptions {
   readonly explain: Explain;

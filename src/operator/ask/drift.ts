@@ -26,7 +26,7 @@ export interface NodeDrift {
   readonly filesDiffering: number;
 }
 
-export interface FileDifference {
+interface FileDifference {
   readonly release: string;
   readonly path: string;
   readonly reason: string;

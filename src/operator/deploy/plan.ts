@@ -29,7 +29,7 @@ export interface Plan {
   readonly changes: number;
 }
 
-export interface PlannedNode {
+interface PlannedNode {
   readonly node: string;
   readonly present: boolean;
   readonly from: ReleaseId | null;

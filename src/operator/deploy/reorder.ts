@@ -39,7 +39,7 @@ export interface ReorderWay {
 }
 
 /** What a change is made from. */
-export interface Situation {
+interface Situation {
   readonly line: Line;
   /** What is in force on the nodes that are meant. */
   readonly base: HeldOrder;

@@ -82,7 +82,7 @@ export class PieceBuilder {
 }
 
 /** An older file that a content may be made from. */
-export interface Base {
+interface Base {
   /** Among the older tree's files. */
   readonly index: number;
   readonly size: number;

@@ -16,7 +16,7 @@ export interface Growing {
   readonly ahead: Map<number, number>;
 }
 
-export interface Target {
+interface Target {
   readonly file: Growing;
   readonly offset: number;
 }

@@ -1,7 +1,7 @@
 import type { DepotKind } from "../../depot/seam/depot.ts";
 
 /** Where an install's bytes came from: `disk` is what this machine had of earlier releases or an earlier try. */
-export type ByteSource = "disk" | DepotKind;
+type ByteSource = "disk" | DepotKind;
 /**
  * Bytes by where they came from; what gave none is absent. From the disk they are counted as they lie in files, from
  * depots as they travelled, rows and indexes included.

@@ -15,7 +15,7 @@ export interface Catalogue {
   readonly lists: Map<Digest, KnownList>;
 }
 
-export interface KnownList {
+interface KnownList {
   readonly pack: Digest;
   /** As `markOf` gives it; of no list where packs say different things. */
   readonly mark: string;

@@ -24,7 +24,7 @@ export interface StatCache {
 /** Shorter than the tree where nothing further is known. */
 export type Recollection = readonly (CutFile | undefined)[];
 
-export interface CutTree {
+interface CutTree {
   readonly entries: readonly SourceEntry[];
   /** One for each entry. */
   readonly rows: readonly Row[];

@@ -34,7 +34,7 @@ export interface RecordList {
   readonly chunks: readonly ChunkRef[];
 }
 
-export interface RecordHeader {
+interface RecordHeader {
   readonly release: ReleaseId;
   readonly tree: TreeId;
   readonly segments: readonly RecordSegment[];

@@ -21,7 +21,7 @@ export interface Step {
   readonly to: string | null;
 }
 
-export interface Count {
+interface Count {
   readonly blobs: number;
   readonly bytes: number;
 }

@@ -7,13 +7,13 @@ import type { PublishedTree } from "../tree/published.ts";
 import { decodeIndex, indexName } from "../tree/release-index.ts";
 import { isOwn } from "./ledger.ts";
 
-export interface Damaged {
+interface Damaged {
   readonly name: string;
   readonly why: SkeinError;
 }
 
 /** A pack or a table that is not there, and one of the indexes of trees that need it. */
-export interface Lost {
+interface Lost {
   readonly name: string;
   readonly index: string;
 }

@@ -12,7 +12,7 @@ export interface ReportedOrder {
   readonly receipts: readonly unknown[];
 }
 
-export interface KnownOrder extends Serial {
+interface KnownOrder extends Serial {
   readonly app: string;
   readonly env: string;
   readonly digest: Digest;
