@@ -8,7 +8,7 @@ import { isSynced, noteSynced } from "../installs/synced.ts";
 import { runHook, runVerify, type Addresses, type HookTools, type HookWord } from "../programs/hooks.ts";
 import type { Change, Run } from "./instances.ts";
 import { oldServes, sparesTableOnly, type Attempt, type StepName } from "../plan/plan.ts";
-import type { LoadedRelease } from "../installs/releases.ts";
+import type { LoadedRelease } from "../installs/loaded-release.ts";
 import type { ReleasePlan } from "../runtime/release-plan.ts";
 import type { AppRecord } from "../plan/records.ts";
 import { generationOf } from "./upkeep.ts";

@@ -3,7 +3,7 @@ import { isSkeinError } from "../../lib/errors.ts";
 import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { hookEnvironment } from "../programs/hooks.ts";
-import type { LoadedRelease } from "../installs/releases.ts";
+import type { LoadedRelease } from "../installs/loaded-release.ts";
 import type { AppRecord } from "../plan/records.ts";
 import { runCheck } from "../runtime/checks.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";

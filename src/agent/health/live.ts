@@ -4,7 +4,7 @@ import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import type { AppRecord } from "../plan/records.ts";
 import { askInstance } from "./health.ts";
-import type { LoadedRelease } from "../installs/releases.ts";
+import type { LoadedRelease } from "../installs/loaded-release.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import type { InstanceRow } from "../runtime/view.ts";
 import type { Replaced } from "../attempt/unwell.ts";

@@ -1,5 +1,4 @@
 import path from "node:path";
-import { MANIFEST_FILE, manifestOfTree } from "../../app/conventions.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { refuseBlocked } from "../../app/writable.ts";
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
@@ -8,7 +7,6 @@ import { SkeinError } from "../../lib/errors.ts";
 import { settleMemoryAfter } from "../../lib/settle-memory.ts";
 import type { ReleaseId, AppEnv } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
 import { isUnder } from "../../release/install/install-plan.ts";
 import { addSources, type InstallProgress } from "../../release/install/install-progress.ts";
 import { install, type Installed } from "../../release/install/install.ts";
@@ -24,7 +22,6 @@ import type { Identity } from "../../trust/members/identity.ts";
 import { mayRunAsRoot } from "../../trust/node/node-orders.ts";
 import { effectiveNow, orderOf, type NodeState } from "../../trust/node/node-state.ts";
 import { releaseOf } from "../../trust/orders/orders.ts";
-import { matches, parseSelector } from "../../trust/document/selector.ts";
 import { appUser } from "../programs/app-user.ts";
 import type { RunAs } from "../programs/command.ts";
 import {
@@ -35,40 +32,24 @@ import {
   writableTargets,
   type AppFolders,
 } from "./folders.ts";
-import type { HookPlace } from "../programs/hooks.ts";
 import type { KeptDocuments } from "../node/kept.ts";
+import { InstalledManifests, type ManifestRules } from "./installed-manifests.ts";
+import { loadedRelease, type LoadedRelease } from "./loaded-release.ts";
 import { withRoom } from "./make-room.ts";
 import type { Caller } from "../registry/registry.ts";
 import { ReleaseLanes } from "./release-lanes.ts";
-import type { ReleasePlan } from "../runtime/release-plan.ts";
 import type { Spares } from "./spares.ts";
 import { tellStuck } from "./tell-stuck.ts";
 import { acceptedRelease, type WantedRelease } from "./accepted-release.ts";
-import { folderReader } from "../../app/tree-readers.ts";
 import type { AppUsers } from "../programs/users.ts";
 
-/** A release that is installed here, with all that is needed to run it. */
-export interface LoadedRelease {
-  readonly id: ReleaseId;
-  readonly document: Release;
-  readonly manifest: Manifest;
-  readonly user: RunAs | undefined;
-  readonly dir: string;
-  plan(generation: number): ReleasePlan;
-  place(previous: ReleaseId | null): HookPlace;
-}
-
-export interface ReleasesOptions {
+export interface ReleasesOptions extends ManifestRules {
   readonly folders: (app: string) => AppFolders;
   readonly kept: KeptDocuments;
   readonly users: AppUsers;
   readonly state: () => NodeState;
   readonly identity: () => Identity;
   readonly now: () => number;
-  /** Nothing is run here but hooks: a tree that only looks like a service is taken as files. */
-  readonly filesOnly?: boolean;
-  /** Runs in place of every service release's own processes (propagit's `-- CMD`). */
-  readonly command: readonly string[] | undefined;
   readonly registryUrl: (caller: Caller) => string | null;
   /** Gives way where the disk is full. Absent: nothing does. */
   readonly cache?: BlobCache;
@@ -87,19 +68,16 @@ export interface FetchOptions {
   readonly onProgress: (progress: InstallProgress) => void;
 }
 
-/** Of so many installs: an agent may see thousands before it is started again. */
-const MANIFESTS_KEPT = 256;
-
 /** Puts releases down on this node, and says how to run them. */
 export class Releases {
   /** Who works on which release's files. */
   readonly lanes = new ReleaseLanes();
   readonly #options: ReleasesOptions;
-  /** By environment and folder: what is installed never changes. The one used longest ago goes first. */
-  readonly #manifests = new Map<string, Manifest>();
+  readonly #manifests: InstalledManifests;
 
   constructor(options: ReleasesOptions) {
     this.#options = options;
+    this.#manifests = new InstalledManifests(options, () => options.identity().name);
   }
 
   /**
@@ -143,10 +121,7 @@ export class Releases {
     try {
       return await this.lanes.alone(name.app, id, work, how);
     } finally {
-      // It may have been read while it was another.
-      for (const key of this.#manifests.keys()) {
-        if (key.endsWith(` ${path.join(revs, id)}`)) this.#manifests.delete(key);
-      }
+      this.#manifests.forget(path.join(revs, id));
     }
   }
 
@@ -237,56 +212,16 @@ export class Releases {
     return (await listInstalls(this.#options.folders(app).revs)).includes(id);
   }
 
-  /** @throws SkeinError ORDER_UNKNOWN_RELEASE, MANIFEST_INVALID, MANIFEST_LATER, USER_REFUSED, NOT_AUTHORISED */
+  /** @throws SkeinError ORDER_UNKNOWN_RELEASE, MANIFEST_INVALID, MANIFEST_LATER, NEEDS_AGENT, USER_REFUSED, NOT_AUTHORISED */
   async load(name: AppEnv, id: ReleaseId): Promise<LoadedRelease> {
     const document = await this.document(name, id);
     const { identity, registryUrl } = this.#options;
     const folders = this.#options.folders(name.app);
     const dir = path.join(folders.revs, id);
-    const manifest = await this.#manifest(name, dir);
+    const manifest = await this.#manifests.of(name, dir);
     const user = await this.#user(name, id, manifest);
     if (user !== undefined) refuseUnreachable(dir);
-    const self = identity();
-    return {
-      id,
-      document,
-      manifest,
-      user,
-      dir,
-      plan: (generation) => ({
-        app: name.app,
-        release: id,
-        generation,
-        environment: name.env,
-        commit: document.commit,
-        repo: name.app,
-        dir,
-        data: folders.data,
-        user: user ?? null,
-        env: manifest.env,
-        processes: Object.entries(manifest.processes)
-          .filter(([, { on }]) => on === null || matches(parseSelector(on), self))
-          .map(([process, spec]) => {
-            const uses = [...new Set([...manifest.uses, ...spec.uses])].sort();
-            const registry = registryUrl({ app: name.app, env: name.env, release: id, uses });
-            return { ...spec, name: process, uses, registry };
-          }),
-      }),
-      place: (previous) => ({
-        app: name.app,
-        env: name.env,
-        release: id,
-        commit: document.commit,
-        previous,
-        node: self.name,
-        root: folders.root,
-        package: path.basename(folders.app),
-        dir,
-        data: folders.data,
-        user,
-        manifest,
-      }),
-    };
+    return loadedRelease({ name, id, document, manifest, user, dir, folders, self: identity(), registryUrl });
   }
 
   /** The signed document of a release that was taken in. @throws SkeinError ORDER_UNKNOWN_RELEASE */
@@ -305,47 +240,20 @@ export class Releases {
     return effectiveNow(this.#options.state(), { now: this.#options.now() });
   }
 
-  async #manifest({ app, env }: AppEnv, dir: string): Promise<Manifest> {
-    const key = `${env} ${dir}`;
-    const manifest = this.#manifests.get(key) ?? (await this.#readManifest(app, env, dir));
-    keepNewest(this.#manifests, MANIFESTS_KEPT, key, manifest);
-    return manifest;
-  }
-
-  async #readManifest(app: string, env: string, dir: string): Promise<Manifest> {
-    const tree = folderReader(dir);
-    const manifest = await manifestOfTree(tree, { app, env });
-    const { command, filesOnly } = this.#options;
-    if (filesOnly === true) return asFiles(manifest, (await tree.read(MANIFEST_FILE)) !== undefined);
-    // A tree without a manifest says nothing of its kind; one that says `kind: files` is left alone.
-    const isFiles = manifest.kind === "files" && (await tree.read(MANIFEST_FILE)) !== undefined;
-    if (command === undefined || isFiles) return manifest;
-    return { ...manifest, kind: "service", processes: await this.#ownCommand(command, app, env) };
-  }
-
-  /** The agent's own command as the only process, named like the node, with a port of its own. */
-  async #ownCommand(command: readonly string[], app: string, env: string): Promise<Manifest["processes"]> {
-    const { parseManifest } = await import("../../app/parse.ts");
-    const name = this.#options.identity().name.replaceAll(/[^a-z0-9-]/g, "-");
-    const argv = command.map((word) => word.replaceAll("$", "$$$$"));
-    const convention = { processes: { [name]: { run: argv, listen: { [name]: { port: "auto" } } } } };
-    return parseManifest("", { file: "the agent's own command", env, app, convention }).processes;
-  }
-
   async #writable(
     name: AppEnv,
     folders: AppFolders,
     id: ReleaseId | null,
   ): Promise<ReadonlyMap<string, string>> {
     if (id === null || !(await this.isInstalled(name.app, id))) return new Map();
-    const manifest = await this.#manifest(name, path.join(folders.revs, id));
+    const manifest = await this.#manifests.of(name, path.join(folders.revs, id));
     if (manifest.writable.length === 0) return new Map();
     return await writableTargets(folders, manifest.writable);
   }
 
   /** @throws SkeinError MANIFEST_INVALID where the manifest of what was installed just now asks for what cannot be laid */
   async #refuseBlocked(name: AppEnv, folders: AppFolders, id: ReleaseId): Promise<void> {
-    const { writable } = await this.#manifest(name, path.join(folders.revs, id));
+    const { writable } = await this.#manifests.of(name, path.join(folders.revs, id));
     using record = openRecord(folders.revs, id);
     if (record === undefined || writable.every((at) => isUnder(at, record.writable))) return;
     refuseBlocked({ app: name.app, writable }, record.rows());
@@ -368,15 +276,6 @@ export class Releases {
       return [release, ...beside, fallback].includes(id) && mayRunAsRoot(charter, order, this.#now());
     });
   }
-}
-
-/** @throws SkeinError NEEDS_AGENT when the manifest itself asks for processes */
-function asFiles(manifest: Manifest, isSaid: boolean): Manifest {
-  if (manifest.kind !== "service") return manifest;
-  if (!isSaid) return { ...manifest, kind: "files", processes: {} };
-  throw new SkeinError("NEEDS_AGENT", `${manifest.app} runs processes, and only files are placed here`, {
-    data: { app: manifest.app, processes: Object.keys(manifest.processes) },
-  });
 }
 
 /** The links that an install laid; undefined when it has no record. */
