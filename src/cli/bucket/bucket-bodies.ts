@@ -15,32 +15,8 @@ import { bucketHere } from "./ftl-settings.ts";
 import { operatorHere } from "./operator-here.ts";
 import { durationFlag, subject, usage } from "../command/grammar.ts";
 import { progress } from "../terminal/progress.ts";
-import type { PlaceFlags } from "../command/has-bucket.ts";
+import type { DeployFlags, InitFlags, InviteFlags, RollbackFlags, StopFlags } from "../command/verb-flags.ts";
 import { shellWord } from "../units/unit-words.ts";
-
-/** Of each verb's flags those that count without a hub, or are refused. */
-interface InitFlags extends PlaceFlags {
-  readonly name?: string;
-  readonly sshAgent?: boolean;
-}
-interface DeployFlags {
-  readonly from?: string;
-  readonly version?: string;
-  readonly keepOld?: boolean;
-  readonly hooks: boolean;
-  readonly attended?: boolean;
-  readonly applyWithin?: string;
-  readonly follow?: boolean;
-}
-interface StopFlags {
-  readonly all?: boolean;
-  readonly now?: boolean;
-  readonly attended?: boolean;
-}
-interface InviteFlags {
-  readonly valid: string;
-  readonly replace?: string;
-}
 
 /** The operator's identity and charter as ever, and the charter in the bucket: there is no server to start. */
 export async function initBucket(context: Context, flags: InitFlags): Promise<Result> {
@@ -164,7 +140,7 @@ export async function reorder(
 export async function rollback(
   context: Context,
   word: string | undefined,
-  { to, attended }: { readonly to?: string; readonly attended?: boolean },
+  { to, attended }: RollbackFlags,
 ): Promise<Result> {
   if (attended === true) throw usage("nobody reports to a bucket", "Leave --attended out.");
   const app = word ?? (await appHere(context, word)); // FTL's names have more letters

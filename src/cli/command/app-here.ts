@@ -1,7 +1,7 @@
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { originOf, readManifest, type Origin } from "../../operator/source/source.ts";
 import type { Context } from "./context.ts";
-import { appWord, deployWords, usage, type DeployFlags, type DeployWords } from "./grammar.ts";
+import { appWord, deployWords, usage, type WordFlags, type DeployWords } from "./grammar.ts";
 
 /** The app that a word or `--app` names, else that of the manifest here. @throws SkeinError USAGE */
 export async function appHere(context: Context, word: string | null | undefined): Promise<string> {
@@ -21,7 +21,7 @@ export async function appHere(context: Context, word: string | null | undefined)
 export async function deployWish(
   context: Context,
   words: readonly string[],
-  { version, from }: Pick<DeployFlags, "version" | "from">,
+  { version, from }: Pick<WordFlags, "version" | "from">,
   verb?: string,
 ): Promise<DeployWords> {
   const { app, on } = context.globals;

@@ -5,7 +5,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import * as grammar from "./grammar.ts";
 
 const none = { app: null, version: null, selector: null, from: null };
-const DEPLOY: readonly (readonly [string, string, grammar.DeployFlags, object])[] = [
+const DEPLOY: readonly (readonly [string, string, grammar.WordFlags, object])[] = [
   ["nothing: the manifest here", "", {}, none],
   ["one word: an app", "shop", {}, { ...none, app: "shop" }],
   ["two words: app and version", "shop v1.2", {}, { ...none, app: "shop", version: "v1.2" }],

@@ -13,7 +13,8 @@ export interface DeployWords {
   readonly from: string | null;
 }
 
-export interface DeployFlags {
+/** Flags that say what a word may say, too. */
+export interface WordFlags {
   readonly app?: string | undefined;
   readonly on?: string | undefined;
   readonly version?: string | undefined;
@@ -21,7 +22,7 @@ export interface DeployFlags {
 }
 
 /** No word: the manifest here. One: an app (or a path). Two: app, version. Three: app, selector, version. Hints name `verb`. */
-export function deployWords(words: readonly string[], flags: DeployFlags, verb = "deploy"): DeployWords {
+export function deployWords(words: readonly string[], flags: WordFlags, verb = "deploy"): DeployWords {
   const [first, second, third] = words;
   if (words.length > 3) {
     throw usage(`too many words: ${words.join(" ")}`, `skein ${verb} [APP [[SELECTOR] VERSION]]`);

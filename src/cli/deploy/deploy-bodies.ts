@@ -18,21 +18,8 @@ import { amountFlag, durationFlag, usage } from "../command/grammar.ts";
 import { columns } from "../terminal/io.ts";
 import { progress, type Progress } from "../terminal/progress.ts";
 import { releaseNamed } from "../command/release-named.ts";
+import type { DeployFlags, RollbackFlags } from "../command/verb-flags.ts";
 import { TROUBLED_EXIT } from "../command/trouble.ts";
-
-export interface DeployFlags {
-  readonly from?: string;
-  readonly version?: string;
-  readonly keepOld?: boolean;
-  readonly hooks: boolean;
-  readonly attended?: boolean;
-  readonly applyWithin?: string;
-  readonly allAtOnce?: boolean;
-  readonly batch?: string;
-  readonly bake?: string;
-  readonly follow?: boolean;
-  readonly watch?: boolean;
-}
 
 const PLAN_HAS_CHANGES = 10;
 
@@ -93,7 +80,7 @@ export async function plan(context: Context, words: readonly string[], flags: De
 export async function goBack(
   context: Context,
   word: string | undefined,
-  flags: { readonly to?: string; readonly attended?: boolean },
+  flags: RollbackFlags,
 ): Promise<Result | undefined> {
   if (hasBucket({})) return await (await import("../bucket/bucket-bodies.ts")).rollback(context, word, flags);
   const app = await appHere(context, word);

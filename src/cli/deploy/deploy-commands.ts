@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { Context } from "../command/context.ts";
 import type { Run } from "../command/group.ts";
 import { hasBucket } from "../command/has-bucket.ts";
-import type { DeployFlags } from "./deploy-bodies.ts";
+import type { DeployFlags, RollbackFlags } from "../command/verb-flags.ts";
 
 /** build, deploy, plan, rollback. */
 export function registerDeploy(program: Command, run: Run): void {
@@ -48,7 +48,7 @@ export function registerDeploy(program: Command, run: Run): void {
     .argument("[app]")
     .option("--to <version>", "another one: a commit, tag, branch or release")
     .option("--attended", "sign that it stands only after the receipts were seen")
-    .action(async (app: string | undefined, flags: { to?: string; attended?: boolean }, command: Command) => {
+    .action(async (app: string | undefined, flags: RollbackFlags, command: Command) => {
       await run(
         command,
         async (context) => await (await import("./deploy-bodies.ts")).goBack(context, app, flags),

@@ -1,7 +1,8 @@
 import { watch } from "node:fs/promises";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import type { Context, Result } from "../command/context.ts";
-import { deploy, type DeployFlags } from "./deploy-bodies.ts";
+import { deploy } from "./deploy-bodies.ts";
+import type { DeployFlags } from "../command/verb-flags.ts";
 import { deployWords } from "../command/grammar.ts";
 import { exitOf, reportError } from "../terminal/report-error.ts";
 

@@ -11,13 +11,8 @@ import type { Context, Result } from "../command/context.ts";
 import { finish, isAttended, ordering } from "./deploy-bodies.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { subject, usage, type Subject } from "../command/grammar.ts";
+import type { StopFlags } from "../command/verb-flags.ts";
 import { progress } from "../terminal/progress.ts";
-
-export interface StopFlags {
-  readonly all?: boolean;
-  readonly now?: boolean;
-  readonly attended?: boolean;
-}
 
 const COMMAND_VALID_MS = 60_000;
 

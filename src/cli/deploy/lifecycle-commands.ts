@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-import type { StopFlags } from "./lifecycle-bodies.ts";
+import type { StopFlags } from "../command/verb-flags.ts";
 
 /** start, stop, restart. */
 export function registerLifecycle(program: Command, run: Run): void {

@@ -9,13 +9,8 @@ import { confirmName } from "../command/confirm.ts";
 import type { Context, Result } from "../command/context.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { durationFlag, labelWords, usage } from "../command/grammar.ts";
+import type { InviteFlags } from "../command/verb-flags.ts";
 import { columns } from "../terminal/io.ts";
-
-export interface InviteFlags {
-  readonly label?: readonly string[];
-  readonly valid: string;
-  readonly replace?: string;
-}
 
 export async function invite(
   context: Context,

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { Run } from "../command/group.ts";
-import type { InviteFlags } from "./node-bodies.ts";
+import type { InviteFlags } from "../command/verb-flags.ts";
 
 const gather = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 

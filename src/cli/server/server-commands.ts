@@ -2,7 +2,8 @@ import { Option, type Command } from "commander";
 import type { Run } from "../command/group.ts";
 import { usage } from "../command/grammar.ts";
 import { cacheSizeOption, limitOptions, nearOptions } from "../command/traffic-flags.ts";
-import type { InitFlags, HubFlags, UpFlags, AgentFlags } from "./server-flags.ts";
+import type { InitFlags } from "../command/verb-flags.ts";
+import type { HubFlags, UpFlags, AgentFlags } from "./server-flags.ts";
 
 /** init, up, hub, agent, keeper. */
 export function registerServers(program: Command, run: Run): void {

@@ -1,12 +1,5 @@
 import type { LimitFlags, NearFlags } from "../command/traffic-flags.ts";
 
-export interface InitFlags {
-  readonly name?: string;
-  readonly hub?: string;
-  readonly sshAgent?: boolean;
-  readonly bucket?: string;
-}
-
 export interface HubFlags extends LimitFlags, Pick<NearFlags, "cacheSize"> {
   readonly listen?: string;
   readonly depot?: string;
