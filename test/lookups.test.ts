@@ -66,7 +66,7 @@ async function untilSays(count: number): Promise<void> {
   await cluster.until(`${count} say`, async () => (await says()) === count);
 }
 
-test("every web finds the say of its own release, in every batch, when taken back, and without the hub", async (t) => {
+test("every web finds the say of its own release, in every batch, when taken back, and without the hub (long)", async (t) => {
   await cluster.ok("deploy", "--from", await folder("v1", "true"), ...FAST);
   const urls = await Promise.all(["b", "c"].map(async (node) => await urlOf(cluster, "pair", node)));
   await cluster.until("web finds say", async () =>

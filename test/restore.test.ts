@@ -111,7 +111,7 @@ async function untilMembers(expected: Readonly<Record<string, string>>): Promise
   await cluster.until(`the members are ${JSON.stringify(expected)}`, isSo);
 }
 
-test("who was removed since the backup stays out, who joined is back, and new labels count", async () => {
+test("who was removed since the backup stays out, who joined is back, and new labels count (long)", async () => {
   await deployed("v1");
   const yesterday = await backup("yesterday.db");
   await cluster.ok("node", "rm", "b", "--yes");

@@ -261,7 +261,7 @@ test("after a deployment that was taken back, restart, stop and start are about 
   await cluster.ok("stop", "sure");
 });
 
-test("an order for what runs already, and a restart, are taken back like any other", async () => {
+test("an order for what runs already, and a restart, are taken back like any other (long)", async () => {
   const even = await writeSource(cluster, "even", {
     "skein.yaml": `app: even\n${RUN}strategy: { batch: 100%, bake: 0s }\n`,
     "server.js": serverSource("even"),
@@ -308,7 +308,7 @@ test("a rollout that waits for a node that went away says so, and abort makes wa
   assert.deepEqual(await answers(), ["v5", "v5", "v5"]);
 });
 
-test("a hook that hangs is waited for, and ended by who says so", async () => {
+test("a hook that hangs is waited for, and ended by who says so (long)", async () => {
   const from = await folder("v6", "0s", "exec sleep 55");
   const serving = await answers();
   await cluster.ok("deploy", "--from", from, "--detach");

@@ -156,7 +156,7 @@ const FAULTS = [
 ];
 
 for (const fault of FAULTS) {
-  test(`a keeper killed at ${fault} leaves what reconcile makes whole`, async (t) => {
+  test(`a keeper killed at ${fault} leaves what reconcile makes whole${fault.includes(":") ? " (long)" : ""}`, async (t) => {
     const b = await bench(t);
     await b.runtime[Symbol.asyncDispose]();
     await endKeeper(b.run);

@@ -42,7 +42,8 @@ for (const [name, run, file, text, unread] of [
   ],
   ["puma (LISTEN_FDS)", "puma -q -b tcp://$HOST:$PORT config.ru", "config.ru", rack, MAY_CLOSE_UNREAD],
 ] as const) {
-  test(`${name} takes the passed socket, judged privately first, and loses no new connection`, async (t) => {
+  const long = unread > 0 ? " (long)" : "";
+  test(`${name} takes the passed socket, judged privately first, and loses no new connection${long}`, async (t) => {
     const b = await bench(t);
     const port = await freePort();
     const web: Partial<ProcessPlan> = { listen: { http: listenAt(port) }, ready, drain };
