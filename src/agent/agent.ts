@@ -17,7 +17,7 @@ import { HeldSource } from "./source/held-source.ts";
 import { hubFor } from "./source/hub-link.ts";
 import { takeIn } from "./node/intake.ts";
 import { forgetJoining } from "./node/join.ts";
-import type { KeptDocuments } from "./node/kept.ts";
+import type { KeptDocuments } from "./node/kept-documents.ts";
 import { forgetUnnamed } from "./installs/named-documents.ts";
 import { watchHealth } from "./health/live.ts";
 import { Replaced } from "./attempt/unwell.ts";

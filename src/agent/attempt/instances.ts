@@ -5,7 +5,7 @@ import { sameRun, type ReleasePlan, type RunRef } from "../runtime/release-plan.
 import type { AppRuntime, Outcome } from "../runtime/runtime.ts";
 import { lacking, surplus } from "../runtime/shape.ts";
 import type { Warning } from "../runtime/warning.ts";
-import type { InstanceRow } from "../runtime/view.ts";
+import type { InstanceRow } from "../runtime/instance-rows.ts";
 
 /** One set of instances, with its release's id checked. */
 export interface Run extends RunRef {

@@ -11,7 +11,7 @@ import { oldServes, sparesTableOnly, type Attempt, type StepName } from "../plan
 import type { LoadedRelease } from "../installs/loaded-release.ts";
 import type { ReleasePlan } from "../runtime/release-plan.ts";
 import type { AppRecord } from "../plan/records.ts";
-import { generationOf } from "./upkeep.ts";
+import { generationOf } from "./actual.ts";
 
 /** What one step of an attempt works on. */
 interface StepInput {

@@ -1,7 +1,7 @@
 import { UNWELL_CHARS } from "../../api/parts.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { msOf, timeOf } from "../../trust/document/fields.ts";
-import type { InstanceRow } from "../runtime/view.ts";
+import type { InstanceRow } from "../runtime/instance-rows.ts";
 
 /** The newest sign that a release does not do well where it serves. */
 export interface Unwell {

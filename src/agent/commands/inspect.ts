@@ -8,7 +8,7 @@ import { failingOf } from "../health/health.ts";
 import type { AppRecord } from "../plan/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { lacking, surplus, type Lack } from "../runtime/shape.ts";
-import { wantedOf } from "../attempt/upkeep.ts";
+import { wantedOf } from "../attempt/actual.ts";
 
 /** Differing files that are named; the rest is counted. */
 export const NAMED = 1000;

@@ -9,7 +9,7 @@ import { NAMED, shapeOf, type Missing } from "./inspect.ts";
 import type { AppRecord } from "../plan/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { isCurrentLost } from "../plan/plan.ts";
-import { wantedOf } from "../attempt/upkeep.ts";
+import { wantedOf } from "../attempt/actual.ts";
 
 interface Patient {
   readonly context: AppContext;

@@ -8,7 +8,7 @@ import type { Command } from "../../trust/document/documents.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";
 import { msOf } from "../../trust/document/fields.ts";
 import type { AppContext } from "../attempt/app-context.ts";
-import type { Begun } from "./begun.ts";
+import type { Begun } from "./begun-commands.ts";
 import { linesOf, type Line } from "./command-lines.ts";
 import { broughtRelease } from "./command-args.ts";
 import { collectGarbage } from "../installs/gc.ts";

@@ -8,8 +8,8 @@ import type { AppRecord } from "../plan/records.ts";
 import { runCheck } from "../runtime/checks.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceId } from "../../lib/instance-id.ts";
-import type { InstanceRow } from "../runtime/view.ts";
-import { wantedOf } from "../attempt/upkeep.ts";
+import type { InstanceRow } from "../runtime/instance-rows.ts";
+import { wantedOf } from "../attempt/actual.ts";
 import { verifyServing } from "./verify.ts";
 
 /** An instance that serves, as it seems, and fails its check. */

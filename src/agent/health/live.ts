@@ -6,7 +6,7 @@ import type { AppRecord } from "../plan/records.ts";
 import { askInstance } from "./health.ts";
 import type { LoadedRelease } from "../installs/loaded-release.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import type { InstanceRow } from "../runtime/view.ts";
+import type { InstanceRow } from "../runtime/instance-rows.ts";
 import type { Replaced } from "../attempt/unwell.ts";
 import { hasPassed } from "../../lib/clock.ts";
 

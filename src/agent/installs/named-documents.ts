@@ -3,7 +3,7 @@ import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/log.ts";
 import { listInstalls } from "../../release/record/install-record.ts";
 import { orderOf, type NodeState } from "../../trust/node/node-state.ts";
-import type { KeptDocuments } from "../node/kept.ts";
+import type { KeptDocuments } from "../node/kept-documents.ts";
 import type { AppRecord } from "../plan/records.ts";
 import type { AppFolders } from "./folders.ts";
 import type { Staged } from "./staged.ts";

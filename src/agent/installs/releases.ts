@@ -32,7 +32,7 @@ import {
   writableTargets,
   type AppFolders,
 } from "./folders.ts";
-import type { KeptDocuments } from "../node/kept.ts";
+import type { KeptDocuments } from "../node/kept-documents.ts";
 import { InstalledManifests, type ManifestRules } from "./installed-manifests.ts";
 import { loadedRelease, type LoadedRelease } from "./loaded-release.ts";
 import { withRoom } from "./make-room.ts";

@@ -21,7 +21,7 @@ import { seal, type Envelope } from "../../trust/document/envelope.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import { appStateOf, newNodeState } from "../../trust/node/node-state.ts";
 import { takeIn } from "./intake.ts";
-import { openKept } from "./kept.ts";
+import { openKept } from "./kept-documents.ts";
 import { createNodeStore } from "./node-store.ts";
 
 /** A node's state on the disk, and a source that tells it of orders. */

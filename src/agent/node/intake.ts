@@ -23,7 +23,7 @@ import {
   type Step,
 } from "../../trust/node/node-state.ts";
 import { compareSerials, openOrder, openRelease } from "../../trust/orders/orders.ts";
-import type { KeptDocuments } from "./kept.ts";
+import type { KeptDocuments } from "./kept-documents.ts";
 import type { NodeStore } from "./node-store.ts";
 
 /** A document that was not taken, and why. */

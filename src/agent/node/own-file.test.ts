@@ -11,11 +11,11 @@ import { jsonLog, silentLog } from "../../lib/log.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { newRecord, openRecords } from "../plan/records.ts";
 import { openOutbox } from "../attempt/outbox.ts";
-import { begunCommands } from "../commands/begun.ts";
+import { begunCommands } from "../commands/begun-commands.ts";
 import { openStaged } from "../installs/staged.ts";
 import { openCapabilities } from "../registry/capabilities.ts";
 import { firstHub } from "./join.ts";
-import { openKept } from "./kept.ts";
+import { openKept } from "./kept-documents.ts";
 
 const V1 = "1".repeat(32) as ReleaseId;
 

@@ -15,7 +15,7 @@ import {
 } from "./registry.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceOf } from "../../lib/instance-id.ts";
-import type { InstanceRow } from "../runtime/view.ts";
+import type { InstanceRow } from "../runtime/instance-rows.ts";
 
 const HOST = "127.0.0.1";
 const BACKLOG = 512;

@@ -27,7 +27,7 @@ import { generateSigner, type Signer } from "../../trust/keys/keys.ts";
 import { acceptOrder, acceptSettle } from "../../trust/node/node-orders.ts";
 import { acceptBirth, acceptLabel, newNodeState } from "../../trust/node/node-state.ts";
 import { createNodeStore, type NodeStore } from "../node/node-store.ts";
-import { openRemembered } from "../node/remembered.ts";
+import { openRemembered } from "../node/remembered-members.ts";
 import type { Offered, Source } from "../source/source.ts";
 import { Reminders } from "./reminders.ts";
 

@@ -14,7 +14,7 @@ import { openUnplaced } from "../../trust/members/identity.ts";
 import type { NodeState } from "../../trust/node/node-state.ts";
 import { compareSerials, type Serial } from "../../trust/orders/orders.ts";
 import type { NodeStore } from "../node/node-store.ts";
-import { byNode, type Remembered } from "../node/remembered.ts";
+import { byNode, type Remembered } from "../node/remembered-members.ts";
 import type { Offered, Source } from "../source/source.ts";
 
 /** What was told of members and is still lacking is told again after so long: a name may have become free. */

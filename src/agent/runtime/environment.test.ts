@@ -4,7 +4,7 @@ import path from "node:path";
 import test from "node:test";
 import { freePort } from "../../lib/free-port.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { isNodeCommand } from "./style.ts";
+import { isNodeCommand } from "./handover-style.ts";
 import { startOrder } from "./release-plan.ts";
 import { bench, deploy, get, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";

@@ -5,7 +5,7 @@ import type { InstanceSpec, SocketSpec } from "../../keeper/protocol.ts";
 import { transportOf, type SocketAddress } from "./address.ts";
 import { instanceEnvironment } from "./environment.ts";
 import { argvOf, instanceKey, instanceName, type ProcessPlan, type ReleasePlan } from "./release-plan.ts";
-import type { Style } from "./style.ts";
+import type { Style } from "./handover-style.ts";
 
 const LOG_BYTES = 10 * 2 ** 20;
 const LOG_FILES = 5;

@@ -7,7 +7,7 @@ import { publicSocket, type Place } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 import { sameRun, type ProcessPlan, type ReleasePlan, type RunRef } from "./release-plan.ts";
 import { isLive, type Held, type Stock } from "./stock.ts";
-import { styleOf, type Style } from "./style.ts";
+import { styleOf, type Style } from "./handover-style.ts";
 
 /** What has to end before a process may start. */
 export interface InTheWay {

@@ -12,7 +12,7 @@ import type { KeeperLink } from "./keeper-link.ts";
 import { argvOf, instanceName } from "./release-plan.ts";
 import type { Started } from "./starter.ts";
 import { unstartable } from "./unstartable.ts";
-import { waitingOn } from "./waiting.ts";
+import { waitingOn } from "./socket-wait.ts";
 
 const POLL_MS = 50;
 const UNSEEN_MS = 2000;

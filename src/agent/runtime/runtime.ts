@@ -24,9 +24,9 @@ import { placePreload } from "./preload.ts";
 import { endedInUse, InstanceWatch, untilReady, type Watched } from "./readiness.ts";
 import { startInstance, type Started } from "./starter.ts";
 import { isServing, isTableOnly, ofRun, otherRuns, readStock, type Held, type Stock } from "./stock.ts";
-import { styleOf } from "./style.ts";
+import { styleOf } from "./handover-style.ts";
 import type { Warning } from "./warning.ts";
-import { rowsOf, type InstanceRow } from "./view.ts";
+import { rowsOf, type InstanceRow } from "./instance-rows.ts";
 
 const PORT_TRIES = 3;
 

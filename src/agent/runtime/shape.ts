@@ -1,5 +1,5 @@
 import { instanceName, type ProcessPlan } from "./release-plan.ts";
-import type { InstanceRow } from "./view.ts";
+import type { InstanceRow } from "./instance-rows.ts";
 
 /** Processes of a release, as this node is to run them. */
 type Processes = readonly Pick<ProcessPlan, "name" | "count">[];

@@ -16,7 +16,7 @@ import {
 } from "./instance-spec.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 import { instanceKey, instanceName, type ProcessPlan, type ReleasePlan } from "./release-plan.ts";
-import { styleOf, type Style } from "./style.ts";
+import { styleOf, type Style } from "./handover-style.ts";
 
 /** What an instance is started with. */
 export interface StartRequest {

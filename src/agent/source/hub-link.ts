@@ -7,7 +7,7 @@ import { tlsIdentity } from "../../trust/connection/tls.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { hubDepot } from "./hub-depot.ts";
 import { firstHub } from "../node/join.ts";
-import type { KeptDocuments } from "../node/kept.ts";
+import type { KeptDocuments } from "../node/kept-documents.ts";
 import type { NodeKeys } from "../node/node-keys.ts";
 import { MOST_COMMANDS, type Source } from "./source.ts";
 import { hubSource } from "./source-hub.ts";

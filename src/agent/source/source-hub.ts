@@ -3,7 +3,7 @@ import type { ReturnPost } from "../../api/member-schemas.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
 import type { KeyId } from "../../lib/ids.ts";
-import type { KeptDocuments } from "../node/kept.ts";
+import type { KeptDocuments } from "../node/kept-documents.ts";
 import { comingBack } from "./coming-back.ts";
 import { portTables } from "./port-tables.ts";
 import { withRosters } from "./rosters.ts";

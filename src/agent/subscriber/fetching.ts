@@ -9,7 +9,7 @@ import type { Order } from "../../trust/document/documents.ts";
 import { msOf } from "../../trust/document/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node/node-state.ts";
 import { openRelease } from "../../trust/orders/orders.ts";
-import type { OpenPackage } from "./open.ts";
+import type { OpenPackage } from "./open-package.ts";
 import { lastSeen } from "./poll.ts";
 import { prefetch } from "./prefetch.ts";
 

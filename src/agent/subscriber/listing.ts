@@ -9,7 +9,7 @@ import { msOf } from "../../trust/document/fields.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { readHold } from "../plan/hold.ts";
 import { loadNodeStore } from "../node/node-store.ts";
-import { subscriptions, type PackagePlace } from "./place.ts";
+import { subscriptions, type PackagePlace } from "./package-place.ts";
 
 /** A revision that is on this machine whole. */
 export interface LocalRevision {

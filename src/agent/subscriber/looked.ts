@@ -3,7 +3,7 @@ import * as z from "zod";
 import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
 import { digest } from "../../trust/document/fields.ts";
 import type { Looked } from "../source/bucket-offer.ts";
-import type { OpenPackage } from "./open.ts";
+import type { OpenPackage } from "./open-package.ts";
 
 /** What was read of the bucket's orders, and who this machine was then. Losing it costs a read. */
 const lookedSchema = z.strictObject({

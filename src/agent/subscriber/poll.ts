@@ -8,7 +8,7 @@ import type { DocumentStore } from "../../depot/seam/documents.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { errnoOf } from "../../lib/errors.ts";
 import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
-import { rootFolder } from "./place.ts";
+import { rootFolder } from "./package-place.ts";
 
 /**
  * What this machine read last, so that a poll which finds nothing new is one conditional request. A hint like the root

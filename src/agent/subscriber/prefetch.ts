@@ -6,7 +6,7 @@ import { runHook } from "../programs/hooks.ts";
 import { isSynced, noteSynced, withSynced } from "../installs/synced.ts";
 import { newRecord, type AppRecord } from "../plan/records.ts";
 import type { BytesBySource } from "../../release/install/install-progress.ts";
-import type { OpenPackage } from "./open.ts";
+import type { OpenPackage } from "./open-package.ts";
 
 /** What of the package's record is there, or a first one. */
 export function recordOf({ context, place }: OpenPackage, env: string): AppRecord {

@@ -9,7 +9,7 @@ import { listInstalls } from "../../release/record/install-record.ts";
 import { appStateOf, orderOf } from "../../trust/node/node-state.ts";
 import { neededBy, removeLeft, removeRelease, unlessStuck } from "../installs/gc.ts";
 import { readCurrent } from "../installs/folders.ts";
-import type { OpenPackage } from "./open.ts";
+import type { OpenPackage } from "./open-package.ts";
 import { recordOf } from "./prefetch.ts";
 
 /** Revisions that nobody ordered and that are kept beside what is needed. */

@@ -4,7 +4,7 @@ import type { Seen } from "../../bucket/looking.ts";
 import type { Root } from "../../bucket/root.ts";
 import { toSkeinError, type SkeinError } from "../../lib/errors.ts";
 import { retryDelayMs } from "../../lib/retry.ts";
-import { subscriptions, type PackagePlace } from "./place.ts";
+import { subscriptions, type PackagePlace } from "./package-place.ts";
 import { poll } from "./poll.ts";
 import { syncPackage, type PackageResult, type SyncTools } from "./sync-package.ts";
 

@@ -8,7 +8,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
 import { until } from "../../lib/until.ts";
-import { rootFolder, type PackagePlace } from "./place.ts";
+import { rootFolder, type PackagePlace } from "./package-place.ts";
 import { jsonIn } from "../../lib/json.ts";
 
 export interface TurnOptions {

@@ -1,7 +1,7 @@
 import { jumpHere } from "../../agent/subscriber/jump.ts";
 import { localRevisions } from "../../agent/subscriber/listing.ts";
-import { nearBucket } from "../../agent/subscriber/near.ts";
-import { subscribed, subscriptions } from "../../agent/subscriber/place.ts";
+import { nearBucket } from "../../agent/subscriber/near-bucket.ts";
+import { subscribed, subscriptions } from "../../agent/subscriber/package-place.ts";
 import type { PackageResult, SyncTools } from "../../agent/subscriber/sync-package.ts";
 import { sync as syncOnce, syncForever, type SyncResult } from "../../agent/subscriber/sync.ts";
 import type { Bucket } from "../../bucket/bucket.ts";

@@ -1,4 +1,4 @@
-import { keptInBucket } from "../../bucket/kept.ts";
+import { keptInBucket } from "../../bucket/kept-in-bucket.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { formatBytes } from "../../lib/units.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";

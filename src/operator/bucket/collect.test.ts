@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { keptInBucket } from "../../bucket/kept.ts";
+import { keptInBucket } from "../../bucket/kept-in-bucket.ts";
 import { fakeClock } from "../../lib/fake-clock.ts";
 import { GRACE_MS } from "../../release/tree/published.ts";
 import { collect } from "../../release/upkeep/collect.ts";

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { zstdCompressSync } from "node:zlib";
-import { keptInBucket } from "../../bucket/kept.ts";
+import { keptInBucket } from "../../bucket/kept-in-bucket.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { chunksOf, decodeHead, encodePack, packName } from "../../release/tree/pack.ts";
 import { encodeIndex } from "../../release/tree/release-index.ts";

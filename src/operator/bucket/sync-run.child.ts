@@ -1,7 +1,7 @@
 /** A machine's sync, or its jump, in a process of its own, for tests that kill it or let two run at once. */
 import { jumpHere } from "../../agent/subscriber/jump.ts";
-import { nearBucket } from "../../agent/subscriber/near.ts";
-import { packagePlace } from "../../agent/subscriber/place.ts";
+import { nearBucket } from "../../agent/subscriber/near-bucket.ts";
+import { packagePlace } from "../../agent/subscriber/package-place.ts";
 import { sync } from "../../agent/subscriber/sync.ts";
 import type { SyncTools } from "../../agent/subscriber/sync-package.ts";
 import { openBucket } from "../../bucket/bucket.ts";

@@ -20,7 +20,7 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { packagePlace } from "../../agent/subscriber/place.ts";
+import { packagePlace } from "../../agent/subscriber/package-place.ts";
 import { syncForever } from "../../agent/subscriber/sync.ts";
 import { takeTurn } from "../../agent/subscriber/turn.ts";
 import { counted } from "../../bucket/bucket.fixture.ts";

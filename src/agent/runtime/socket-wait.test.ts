@@ -4,7 +4,7 @@ import net from "node:net";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { socketInode } from "../../keeper/proc.ts";
-import { waitingOn, type Waiting } from "./waiting.ts";
+import { waitingOn, type Waiting } from "./socket-wait.ts";
 import { eventually } from "../../lib/eventually.fixture.ts";
 
 /** Starts a program with a bound socket as fd 3, and waits until it waits on it in this way. */

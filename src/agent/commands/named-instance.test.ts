@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { Digest, ReleaseId } from "../../lib/ids.ts";
 import { newRecord, type AppRecord } from "../plan/records.ts";
-import { namedInstance, servingBy } from "./current-one.ts";
+import { namedInstance, servingBy } from "./named-instance.ts";
 
 const [OLD, NEW] = ["a".repeat(32) as ReleaseId, "b".repeat(32) as ReleaseId];
 const reached = (release: ReleaseId | null): AppRecord["reached"] =>

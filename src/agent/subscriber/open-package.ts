@@ -16,7 +16,7 @@ import { appLog } from "../programs/app-log.ts";
 import { processGroups } from "../programs/groups.ts";
 import { readHold, writeHold, type Hold } from "../plan/hold.ts";
 import { unpinned } from "../node/join-bucket.ts";
-import { openKept, type KeptDocuments } from "../node/kept.ts";
+import { openKept, type KeptDocuments } from "../node/kept-documents.ts";
 import { namedDocuments } from "../installs/named-documents.ts";
 import { nodeKeys, type NodeKeys } from "../node/node-keys.ts";
 import { createNodeStore, loadNodeStore, openNodeStore, type NodeStore } from "../node/node-store.ts";
@@ -25,9 +25,9 @@ import { Releases } from "../installs/releases.ts";
 import { openStaged } from "../installs/staged.ts";
 import { appUsers } from "../programs/users.ts";
 import { AppWorker } from "../attempt/worker.ts";
-import type { NearBucket } from "./near.ts";
-import { noInstances, noOutbox, UNPACED } from "./parts.ts";
-import { rootFolder, type PackagePlace } from "./place.ts";
+import type { NearBucket } from "./near-bucket.ts";
+import { noInstances, noOutbox, UNPACED } from "./stand-ins.ts";
+import { rootFolder, type PackagePlace } from "./package-place.ts";
 
 /** What opening a package needs from outside of it. */
 export interface SubscriberTools {
