@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { isMap } from "./later.ts";
+import { isMap } from "./is-map.ts";
 import { invalid, type KeyPath, type Problem } from "./problem.ts";
 import { fileSchema } from "./schema.ts";
 import { suggest } from "./suggest.ts";

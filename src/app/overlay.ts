@@ -1,4 +1,4 @@
-import { isMap } from "./later.ts";
+import { isMap } from "./is-map.ts";
 import type { KeyPath } from "./problem.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { isAlias, isCollection, isMap, isScalar, visit, type Document, type Node } from "yaml";
-import { isMap as isRecord } from "./later.ts";
+import { isMap as isRecord } from "./is-map.ts";
 import { isEnvironment } from "./overlay.ts";
 import type { KeyPath } from "./problem.ts";
 import { nodeAt } from "./yaml-place.ts";

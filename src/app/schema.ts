@@ -21,7 +21,7 @@ import {
 
 /**
  * `skein.yaml` as people write it: strict keys, short forms allowed. One schema gives the check, the type and
- * docs/skein.schema.json. Keys that this version does not build are in `later.ts`.
+ * docs/skein.schema.json. Keys that this version does not build are in `later-keys.ts`.
  */
 const port = z.union([z.int().min(1).max(65_535), z.literal("auto")], {
   error: "write a port from 1 to 65535, or auto",

@@ -1,3 +1,4 @@
+import { isMap } from "./is-map.ts";
 import type { KeyPath, Problem } from "./problem.ts";
 
 /**
@@ -49,8 +50,4 @@ function places(value: unknown, path: readonly string[], at: KeyPath): Place[] {
   if (!isMap(value)) return [];
   const keys = key === "*" ? Object.keys(value) : Object.hasOwn(value, key) ? [key] : [];
   return keys.flatMap((name) => places(value[name], rest, [...at, name]));
-}
-
-export function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
