@@ -158,8 +158,8 @@ export class HubClient implements Disposable {
 
   /**
    * Sends the same bytes again after a cut: the hub answers alike.
-   * @param said goesBack: it is a rollback, and the next one goes further back; part: it is for some of the app's nodes
-   *   alone, and the next one is not
+   * `goesBack`: it is a rollback, and the next one goes further back. `part`: it is for some of the app's nodes alone, and
+   * the next one is not.
    * @throws SkeinError HEAD_MOVED, DEPLOY_IN_PROGRESS, HUB_CATCHING_UP, DOC_UNSIGNED …
    */
   async postOrder(

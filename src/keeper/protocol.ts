@@ -162,7 +162,7 @@ interface Ops {
   /** @throws PORT_TAKEN, HANDOVER_REFUSED where listen(2) cannot be called */
   listen: [{ readonly socket: SocketSpec }, SocketView];
   unlisten: [{ readonly key: string }, Record<string, never>];
-  /** A port of 20000-29999 that is free on `host`, locked for all keepers of this machine until `unlock`. */
+  /** A port of 20000-29999 that is free on `host`, locked for all keepers of this machine until `unlockPort`. */
   lockPort: [
     { readonly host: string; readonly key: string; readonly avoid: readonly number[] },
     { port: number },

@@ -46,7 +46,7 @@ const OWN: Modes = { folder: 0o700, file: 0o600 };
 /** What several users publish to and read from, as their umasks and the folder's own mode let them. */
 const SHARED: Modes = { folder: 0o777, file: 0o666 };
 
-/** @param options `isShared`: its files are not its user's alone. Default: they are */
+/** `isShared`: what is in it is not its user's alone. */
 export function directoryDepot(root: string, { isShared = false } = {}): DirectoryDepot {
   const modes = isShared ? SHARED : OWN;
   const blobs = path.join(root, "blobs");
