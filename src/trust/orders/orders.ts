@@ -35,18 +35,8 @@ export const serialText = ({ epoch, seq }: Serial): string => `${epoch}.${seq}`;
  * @throws SkeinError DOC_*, WRONG_CLUSTER, CHARTER_EXPIRED, CHARTER_ROLLBACK (an epoch that the charter does not know)
  */
 export function openOrder(charter: Charter, source: unknown, now: number): Opened<"order.1"> {
-  const claimed = readUnverified(source, "order.1");
-  refuseForeign("order", claimed.cluster, charter);
-  const right = { kind: "deploy", app: claimed.app, env: claimed.env } as const;
-  const opened = openEnvelope(
-    source,
-    "order.1",
-    keysWith(charter, right),
-    quorumOf(charter, claimed.app, claimed.env),
-  );
+  const opened = openOfDeployers(charter, source, "order.1", now);
   const order = opened.body;
-  refuseFuture("order", order.issued, now);
-  refuseEpoch(charter, order);
   if (msOf(order.issued) >= msOf(charter.expires)) {
     throw new SkeinError(
       "CHARTER_EXPIRED",
@@ -70,18 +60,7 @@ export function orderMayRoot(charter: Charter, opened: Opened<"order.1">): boole
  * @throws SkeinError DOC_*, WRONG_CLUSTER, CHARTER_ROLLBACK
  */
 export function openSettle(charter: Charter, source: unknown, now: number): Opened<"settle.1"> {
-  const claimed = readUnverified(source, "settle.1");
-  refuseForeign("settle", claimed.cluster, charter);
-  const right = { kind: "deploy", app: claimed.app, env: claimed.env } as const;
-  const opened = openEnvelope(
-    source,
-    "settle.1",
-    keysWith(charter, right),
-    quorumOf(charter, claimed.app, claimed.env),
-  );
-  refuseFuture("settle", opened.body.issued, now);
-  refuseEpoch(charter, opened.body);
-  return opened;
+  return openOfDeployers(charter, source, "settle.1", now);
 }
 
 /**
@@ -186,6 +165,24 @@ export function releaseOf(
       cause,
     },
   );
+}
+
+/** What as many sign as it takes to deploy the app. */
+function openOfDeployers<T extends "order.1" | "settle.1">(
+  charter: Charter,
+  source: unknown,
+  type: T,
+  now: number,
+): Opened<T> {
+  const name = type === "order.1" ? "order" : "settle";
+  const { cluster, app, env }: Order | Settle = readUnverified(source, type);
+  refuseForeign(name, cluster, charter);
+  const keys = keysWith(charter, { kind: "deploy", app, env });
+  const opened = openEnvelope(source, type, keys, quorumOf(charter, app, env));
+  const body: Order | Settle = opened.body;
+  refuseFuture(name, body.issued, now);
+  refuseEpoch(charter, body);
+  return opened;
 }
 
 function refuseEpoch(charter: Charter, serial: Serial): void {
