@@ -6,6 +6,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
+import { AT_ONCE } from "../src/trust/strategy.fixture.ts";
 import { freePort } from "../src/lib/free-port.fixture.ts";
 import { atEnd } from "../src/lib/at-end.fixture.ts";
 import { ended } from "../src/agent/agent.fixture.ts";
@@ -129,18 +130,7 @@ async function deploy(hub: TestHub, home: string, port: number, seq: number): Pr
     fallback: head?.release ?? null,
     selector: "role=web",
     roster: rosterDigest(roster),
-    strategy: {
-      type: "all_at_once",
-      batch: 1,
-      maxUnavailable: 1,
-      maxAbsent: 0,
-      maxFailed: 0,
-      steps: [],
-      judge: null,
-      bakeMs: 0,
-      onFailure: "undo",
-      spreadMs: 0,
-    },
+    strategy: AT_ONCE,
     hooks: "run",
     issued: at(),
     applyBefore: at(3_600_000),

@@ -5,6 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
+import { AT_ONCE } from "../trust/strategy.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { Gate } from "../api/parts.ts";
 import type { Report } from "../api/schemas.ts";
@@ -192,7 +193,7 @@ export async function world(t: TestContext, name = "n1"): Promise<World> {
         fallback: previous?.release ?? null,
         selector: "role=web",
         roster: rosterDigest(roster),
-        strategy: { ...STRATEGY },
+        strategy: AT_ONCE,
         hooks: "run",
         issued: timeOf(Date.now()),
         applyBefore: timeOf(Date.now() + HOUR),
@@ -314,19 +315,6 @@ const stderrLine = (line: string): void => void process.stderr.write(line);
 export function agentOptions(paths: Paths, name: string) {
   return { paths, name, address: () => "127.0.0.1", bind: "127.0.0.1", version: "0.0.0-test" };
 }
-
-const STRATEGY: Order["strategy"] = {
-  type: "all_at_once",
-  batch: 1,
-  maxUnavailable: 1,
-  maxAbsent: 0,
-  maxFailed: 0,
-  steps: [],
-  judge: null,
-  bakeMs: 0,
-  onFailure: "undo",
-  spreadMs: 0,
-};
 
 const ago = (ms: number): string => timeOf(Date.now() - ms);
 

@@ -3,6 +3,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
+import { ROLLING } from "../trust/strategy.fixture.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { HubClient } from "../api/hub-client.ts";
 import { HubLine, type HubLineOptions } from "../api/hub-line.ts";
@@ -33,18 +34,7 @@ import { startHub, type HubOptions, type RunningHub } from "./start-hub.ts";
 export const HOUR = 3_600_000;
 export const at = (ms = 0): string => new Date(Date.now() + ms).toISOString();
 
-export const STRATEGY: Strategy = {
-  type: "rolling",
-  batch: 1,
-  maxUnavailable: 1,
-  maxAbsent: 0,
-  maxFailed: 0,
-  steps: [],
-  judge: null,
-  bakeMs: 0,
-  onFailure: "undo",
-  spreadMs: 600_000,
-};
+const STRATEGY: Strategy = { ...ROLLING, batch: 1, maxAbsent: 0, bakeMs: 0 };
 
 export interface Cluster {
   readonly id: string;

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import * as fc from "fast-check";
+import { ROLLING } from "../trust/strategy.fixture.ts";
 import { limitsOf } from "./limits.ts";
 import { GRACE_MS } from "./facts.ts";
 import { canPlan, membersOf, planOf, type Layout } from "./plan.ts";
-import { kid, ROLLING, World } from "./world.fixture.ts";
+import { kid, World } from "./world.fixture.ts";
 
 test("amounts are numbers or shares: batches round down to one at least, absence rounds up", () => {
   const table: [object, number, object][] = [

@@ -1,3 +1,4 @@
+import { ROLLING } from "../trust/strategy.fixture.ts";
 import type { KeyId } from "../lib/ids.ts";
 import type { Strategy, Verdict } from "../trust/document/documents.ts";
 import type { Facts, NodeFacts } from "./facts.ts";
@@ -5,19 +6,6 @@ import { limitsOf, type Limits } from "./limits.ts";
 import { NO_LAYOUT, planOf, type Layout, type Plan } from "./plan.ts";
 import { gateOf, newRollout, phaseOf, type Gate, type Phase, type Rollout } from "./rollout.ts";
 import { step } from "./step.ts";
-
-export const ROLLING: Strategy = {
-  type: "rolling",
-  batch: "25%",
-  maxUnavailable: 1,
-  maxAbsent: "5%",
-  maxFailed: 0,
-  steps: [],
-  judge: null,
-  bakeMs: 30_000,
-  onFailure: "undo",
-  spreadMs: 600_000,
-};
 
 export const kid = (n: number): KeyId => n.toString(16).padStart(32, "0") as KeyId;
 const HOUR = 3_600_000;

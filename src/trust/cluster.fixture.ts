@@ -1,3 +1,4 @@
+import { ROLLING } from "./strategy.fixture.ts";
 import type { Digest, KeyId, ReleaseId } from "../lib/ids.ts";
 import {
   rosterDigest,
@@ -7,7 +8,6 @@ import {
   type Receipt,
   type Roster,
   type Settle,
-  type Strategy,
   type Ticket,
 } from "./document/documents.ts";
 import { digestOfEnvelope, seal, type Envelope } from "./document/envelope.ts";
@@ -21,19 +21,6 @@ export const MINUTE = 60_000;
 export const at = (minutes: number): string => timeOf(T0 + minutes * MINUTE);
 export const CLUSTER = "c1".repeat(16);
 export const release = (n: number): ReleaseId => n.toString(16).padStart(32, "0") as ReleaseId;
-
-export const STRATEGY: Strategy = {
-  type: "rolling",
-  batch: "25%",
-  maxUnavailable: 1,
-  maxAbsent: "5%",
-  maxFailed: 0,
-  steps: [],
-  judge: null,
-  bakeMs: 30_000,
-  onFailure: "undo",
-  spreadMs: 600_000,
-};
 
 export interface TestNode {
   readonly signer: LocalSigner;
@@ -148,7 +135,7 @@ export function orderBody(seq: number, change: Partial<Order> = {}): Order {
     fallback: seq > 1 ? release(seq - 1) : null,
     selector: "role=web",
     roster: rosterDigest(NO_ROSTER),
-    strategy: STRATEGY,
+    strategy: ROLLING,
     hooks: "run",
     issued: at(0),
     applyBefore: at(60),

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
+import { ROLLING } from "./strategy.fixture.ts";
 import type { Digest } from "../lib/ids.ts";
 import {
   labelFor,
@@ -16,7 +17,6 @@ import {
   rosterOf,
   sealOrder,
   settleBody,
-  STRATEGY,
   T0,
   testCluster,
   testNode,
@@ -66,7 +66,7 @@ async function signed(change: Partial<Order> & { readonly seq: number }, needs: 
   const body = orderBody(change.seq, {
     roster: rosterDigest(roster),
     selector: "all",
-    strategy: STRATEGY,
+    strategy: ROLLING,
     ...change,
   });
   const envelope = await sealOrder(body, cluster.alice);

@@ -6,7 +6,7 @@
  *   node src/trust/vectors.fixture.ts > docs/formats/vectors.json
  */
 import { fileURLToPath } from "node:url";
-import { STRATEGY } from "./cluster.fixture.ts";
+import { ROLLING } from "./strategy.fixture.ts";
 import {
   releaseIdOf,
   rosterDigest,
@@ -105,7 +105,7 @@ const order: Order = {
   fallback: null,
   selector: "role=web",
   roster: rosterDigest(roster),
-  strategy: STRATEGY,
+  strategy: ROLLING,
   hooks: "run",
   issued: at(5),
   applyBefore: at(35),

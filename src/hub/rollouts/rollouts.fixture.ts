@@ -1,4 +1,5 @@
 /** Hubs without their network, over one store and a clock that stands still, and nodes that do as they are told. */
+import { ROLLING } from "../../trust/strategy.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import type { AppOnNode } from "../../api/schemas.ts";
 import fs from "node:fs/promises";
@@ -20,7 +21,6 @@ import {
   rosterOf,
   sealOrder,
   settleBody,
-  STRATEGY,
   T0,
   testCluster,
   testNode,
@@ -204,7 +204,7 @@ export class RolloutWorld {
     const roster = rosterOf(...this.agents.map(({ node }) => node));
     const order = orderBody(seq, {
       roster: rosterDigest(roster),
-      strategy: { ...STRATEGY, ...strategy },
+      strategy: { ...ROLLING, ...strategy },
       prev: this.published.at(-1)?.digest ?? null,
       ...more,
     });

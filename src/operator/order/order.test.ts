@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ROLLING } from "../../rollout/world.fixture.ts";
+import { ROLLING } from "../../trust/strategy.fixture.ts";
 import { needsOf, orderFor, type HeldOrder, type Line } from "./order.ts";
 
 test("nodes go on from what they were told last, alone or with all others, unless it was taken back", () => {
