@@ -2,7 +2,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import type { Figure } from "../bench.ts";
-import { simulate } from "../../src/depot/peers/simulation.ts";
+import { simulate } from "../../src/depot/peers/simulation.fixture.ts";
 import { compared, GOALS, limited } from "./figures.ts";
 import { writeLargeTree } from "./large-tree.ts";
 import type { Ours } from "./ours.ts";

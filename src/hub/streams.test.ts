@@ -4,7 +4,7 @@ import test, { type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import type { InstanceReport } from "../api/parts.ts";
 import type { CommandLine, HubEvent } from "../api/schemas.ts";
-import { fakeClock } from "../lib/fake-clock.ts";
+import { fakeClock } from "../lib/fake-clock.fixture.ts";
 import type { ReleaseId } from "../lib/ids.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../trust/document/envelope.ts";
 import {

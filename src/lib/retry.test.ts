@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fakeClock } from "./fake-clock.ts";
+import { fakeClock } from "./fake-clock.fixture.ts";
 import { FailureRow, retry, retryDelayMs } from "./retry.ts";
 
 test("delays grow with the square of the tries up to a bound, and no two who wait know of each other", () => {

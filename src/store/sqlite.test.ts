@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { fakeClock } from "../lib/fake-clock.ts";
+import { fakeClock } from "../lib/fake-clock.fixture.ts";
 import { openSqliteStore, restoreSqliteStore } from "./sqlite.ts";
 import { storeConformance } from "./store.conformance.ts";
 import { collect } from "./watch.fixture.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { SkeinError } from "../../lib/errors.ts";
-import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../lib/fake-clock.fixture.ts";
 import { silentLog, type LogFields } from "../../lib/log.ts";
 import { orderBody, sealOrder, testCluster } from "../../trust/cluster.fixture.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";

@@ -5,7 +5,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import type { Membership } from "../../api/member-schemas.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { fakeClock, type FakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../lib/fake-clock.fixture.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
 import type { Change } from "../../trust/members/changes.ts";
 import {

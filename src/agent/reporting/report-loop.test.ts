@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import type { Report } from "../../api/schemas.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import { silentLog } from "../../lib/log.ts";
 import { DOCUMENT_TYPES } from "../../trust/document/documents.ts";
 import { ReportLoop } from "./report-loop.ts";

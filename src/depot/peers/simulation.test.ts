@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { simulate } from "./simulation.ts";
+import { simulate } from "./simulation.fixture.ts";
 
 const PIECES = 90;
 

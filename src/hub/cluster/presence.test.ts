@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import test from "node:test";
 import { SkeinError } from "../../lib/errors.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import { openSqliteStore } from "../../store/sqlite.ts";
 import { joinNode, makeCluster, reportOf, startTestHub, tempHome, type TestHub } from "../hub.fixture.ts";
 import { keys } from "../records/keys.ts";

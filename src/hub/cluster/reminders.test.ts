@@ -7,7 +7,7 @@ import type { HubClient } from "../../api/hub-client.ts";
 import type { Reminder, ReturnPost } from "../../api/member-schemas.ts";
 import type { NodeView } from "../../api/schemas.ts";
 import type { Clock } from "../../lib/clock.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import { atEnd } from "../../lib/at-end.fixture.ts";
 import { openSqliteStore, restoreSqliteStore } from "../../store/sqlite.ts";
 import type { Change } from "../../trust/members/changes.ts";

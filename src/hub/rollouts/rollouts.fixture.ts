@@ -9,7 +9,7 @@ import { setImmediate } from "node:timers/promises";
 import type { TestContext } from "node:test";
 import type { Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { silentLog } from "../../lib/log.ts";
 import type { Layout } from "../../rollout/plan.ts";

@@ -14,7 +14,7 @@ import type { Bucket } from "../../bucket/bucket.ts";
 import { orderName } from "../../bucket/layout.ts";
 import { remakeRoot } from "../../bucket/publish.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { jsonLog, silentLog } from "../../lib/log.ts";
 import { pathsFrom } from "../../lib/paths.ts";

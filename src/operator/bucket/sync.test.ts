@@ -28,7 +28,7 @@ import { openBucket } from "../../bucket/bucket.ts";
 import { namesUnder, readRoot } from "../../bucket/entries.ts";
 import { releasePlaceOf, revisionWord, ROOT_NAME } from "../../bucket/layout.ts";
 import { remakeRoot } from "../../bucket/publish.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { isReleaseId } from "../../lib/ids.ts";

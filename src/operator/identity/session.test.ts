@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import test from "node:test";
 import { atEnd } from "../../lib/at-end.fixture.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import { pathsFrom } from "../../lib/paths.ts";
 import { testCluster, T0, MINUTE } from "../../trust/cluster.fixture.ts";
 import { openSession as vouchedFor } from "../../trust/members/sessions.ts";

@@ -9,7 +9,7 @@ import { directoryDepot, type DirectoryDepot } from "../../depot/directory/direc
 import { s3Depot } from "../../depot/s3/s3-depot.ts";
 import { freshBucket, sharedS3Server } from "../../depot/s3/s3-server.fixture.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import { digestOf, type TreeId } from "../../lib/ids.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
 import { Fetcher } from "../fetch/fetcher.ts";

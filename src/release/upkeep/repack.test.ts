@@ -5,7 +5,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { directoryDepot, type DirectoryDepot } from "../../depot/directory/directory.ts";
-import { fakeClock } from "../../lib/fake-clock.ts";
+import { fakeClock } from "../../lib/fake-clock.fixture.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { publish, type Published } from "../publish/publish.ts";
 import { noise, plainSource, tempDir, writeTree, type Tree } from "../release.fixture.ts";
