@@ -102,7 +102,7 @@ interface Installation {
   readonly before?: () => Promise<void>;
 }
 
-/** Writes the units and starts them; without systemd, or with `--print`, shows what to do instead. */
+/** Writes the units and starts them; with `--print`, shows them and what to do at boot instead. */
 async function install(
   { io, signal }: Context,
   { program, options, units, before }: Installation,
@@ -114,17 +114,7 @@ async function install(
     io.print(boot);
     return { units };
   }
-  if (!(await hasSystemd())) {
-    throw new SkeinError("USAGE", "there is no systemd on this machine", {
-      hint: `skein ${program} install --print shows the line for boot.`,
-      data: { lines: boot.split("\n") },
-    });
-  }
-  if (process.getuid?.() !== 0) {
-    throw new SkeinError("NOT_AUTHORISED", "units are written by root", {
-      hint: `sudo ${launcher()} ${program} install`,
-    });
-  }
+  await refuseInstall(program, boot);
   for (const unit of units) await refuseOtherHome(unit);
   await before?.();
   for (const unit of units) await writeFile(path.join(UNITS, unit.file), unit.text);
@@ -138,6 +128,21 @@ async function install(
   await serves(last, signal);
   io.print(`installed and started ${files.join(" and ")}`);
   return { units: files };
+}
+
+/** @throws SkeinError USAGE without systemd, NOT_AUTHORISED without root */
+async function refuseInstall(program: Installation["program"], boot: string): Promise<void> {
+  if (!(await hasSystemd())) {
+    throw new SkeinError("USAGE", "there is no systemd on this machine", {
+      hint: `skein ${program} install --print shows the line for boot.`,
+      data: { lines: boot.split("\n") },
+    });
+  }
+  if (process.getuid?.() !== 0) {
+    throw new SkeinError("NOT_AUTHORISED", "units are written by root", {
+      hint: `sudo ${launcher()} ${program} install`,
+    });
+  }
 }
 
 /** What runs for another SKEIN_HOME would have no agent, hub or keeper from then on. @throws SkeinError UNIT_FAILED */
