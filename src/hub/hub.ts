@@ -1,27 +1,33 @@
-/** All parts of a running hub, put together once. */
+import path from "node:path";
 import type { HubInfo } from "../api/schemas.ts";
-import type { Charters } from "./cluster/charters.ts";
-import type { Changes } from "./cluster/changes.ts";
-import type { CatchUp } from "./cluster/catch-up.ts";
-import type { Commands } from "./commands/commands.ts";
+import type { Digest } from "../lib/ids.ts";
+import type { Envelope } from "../trust/document/envelope.ts";
+import { CatchUp } from "./cluster/catch-up.ts";
+import { Changes } from "./cluster/changes.ts";
+import { Charters } from "./cluster/charters.ts";
+import { Commands } from "./commands/commands.ts";
 import type { Core } from "./records/core.ts";
-import type { Admissions } from "./depot/admission.ts";
-import type { Along } from "./depot/along.ts";
-import type { Deltas } from "./depot/deltas.ts";
-import type { RecentBlobs } from "./depot/recent-blobs.ts";
+import { Admissions } from "./depot/admission.ts";
+import { Along } from "./depot/along.ts";
+import { Deltas } from "./depot/deltas.ts";
+import { RecentBlobs } from "./depot/recent-blobs.ts";
+import { GitRepos } from "./git/git-repos.ts";
+import type { PlaceLimits } from "./git/places.ts";
+import { Layouts } from "./rollouts/layout.ts";
+import { Nodes } from "./cluster/nodes.ts";
+import { Orders } from "./orders/orders.ts";
+import { Peers } from "./reporting/peers.ts";
+import { PortTable } from "./reporting/port-table.ts";
+import { Presence } from "./cluster/presence.ts";
+import { Receipts } from "./orders/receipts.ts";
+import { Releases } from "./orders/releases.ts";
+import { startRollouts } from "./rollouts/rollouts.ts";
+import { Reminders } from "./cluster/reminders.ts";
+import { WantedDesk } from "./wanted/wanted.ts";
 import type { Rollouts } from "./orders/gates.ts";
-import type { GitRepos } from "./git/git-repos.ts";
-import type { Layouts } from "./rollouts/layout.ts";
-import type { Nodes } from "./cluster/nodes.ts";
-import type { Reminders } from "./cluster/reminders.ts";
-import type { Orders } from "./orders/orders.ts";
-import type { Peers } from "./reporting/peers.ts";
-import type { PortTable } from "./reporting/port-table.ts";
-import type { Presence } from "./cluster/presence.ts";
-import type { Receipts } from "./orders/receipts.ts";
-import type { Releases } from "./orders/releases.ts";
-import type { WantedDesk } from "./wanted/wanted.ts";
+import { lookAtDepot } from "./depot/depot-upkeep.ts";
 
+/** All parts of a running hub, put together once. */
 export interface Hub {
   readonly core: Core;
   readonly charters: Charters;
@@ -45,4 +51,96 @@ export interface Hub {
   readonly rollouts: Rollouts;
   readonly git: GitRepos;
   info(): HubInfo;
+}
+
+export interface OpenHubOptions {
+  /** The charter chain to begin with when the store has none; checked against the store when it has one. */
+  readonly charters?: readonly Envelope[];
+  /** Digest of the first charter; another one is refused. Default: a hub without a charter takes the first it is sent. */
+  readonly pin?: Digest;
+  /** Who may have a git run, and for how long others wait. */
+  readonly gits?: PlaceLimits;
+}
+
+/** @throws SkeinError CHARTER_PIN, DOC_*, STORE_*, WRONG_CLUSTER */
+export async function openHub(core: Core, options: OpenHubOptions): Promise<Hub> {
+  const { charters, nodes, catchUp } = await openCluster(core, options);
+  const changes = new Changes(core, charters, nodes);
+  const presence = new Presence(core, nodes);
+  const releases = new Releases(core, charters);
+  const orders = new Orders(core, charters, releases);
+  const receipts = new Receipts(core, charters, orders);
+  const commands = new Commands(core, charters, presence);
+  const recent = new RecentBlobs(core.depot);
+  const layouts = new Layouts({ core: { ...core, depot: recent.trees }, nodes, releases, orders });
+  const rollouts = startRollouts({ core, orders, nodes, presence, layoutOf: layouts.of });
+  const wanted = new WantedDesk({
+    core,
+    charters,
+    nodes,
+    changes,
+    orders,
+    releases,
+    receipts,
+    presence,
+    commands,
+    catchUp,
+    gates: rollouts,
+  });
+  commands.onNews = (node) => wanted.wake(node);
+  const ports = new PortTable(core, nodes, presence, {
+    orders,
+    // A restored hub does not know yet what it had given to whom: the table stays as the nodes say.
+    names: (identity, place) => catchUp.on || wanted.ordersFor(identity, place).length > 0,
+  });
+  const peers = new Peers({ core, charters, nodes, orders, presence });
+  return {
+    core,
+    charters,
+    nodes,
+    changes,
+    reminders: new Reminders(core, { charters, nodes, changes, catchUp }),
+    presence,
+    peers,
+    releases,
+    layouts,
+    admissions: new Admissions({ core, charters, releases }),
+    deltas: new Deltas(core, { releases, orders, presence, peers, trees: recent.trees }),
+    recent,
+    along: new Along({ core, orders, releases, presence, peers }),
+    orders,
+    receipts,
+    ports,
+    catchUp,
+    commands,
+    wanted,
+    rollouts,
+    git: await GitRepos.open(path.join(core.paths.lib, "git"), core.log, options.gits),
+    info: () => infoOf(core, charters, catchUp),
+  };
+}
+
+/** Whose hub it is, and what of that it knows. */
+async function openCluster(
+  core: Core,
+  options: OpenHubOptions,
+): Promise<Pick<Hub, "charters" | "nodes" | "catchUp">> {
+  const charters = new Charters(core, options.pin);
+  await charters.begin(options.charters ?? []);
+  const nodes = new Nodes(core, charters);
+  const catchUp = new CatchUp(core, nodes);
+  await catchUp.begin();
+  await lookAtDepot(core, charters);
+  return { charters, nodes, catchUp };
+}
+
+function infoOf(core: Core, charters: Charters, catchUp: CatchUp): HubInfo {
+  const charter = charters.current;
+  return {
+    cluster: charter?.cluster ?? null,
+    incarnation: core.store.incarnation,
+    version: core.version,
+    charterVersion: charter?.version ?? 0,
+    catchingUp: catchUp.on,
+  };
 }

@@ -15,8 +15,11 @@ export interface UpkeepParts extends KeptParts {
   readonly catchUp: CatchUp;
 }
 
+/** Of uploads that nobody goes on with. */
+const UPLOADS_KEPT_MS = 24 * 3_600_000;
+
 /** What a depot refuses is said at once; one that is away at present may come back. */
-export async function whereReached({ log }: Core, work: () => Promise<unknown>): Promise<void> {
+async function whereReached({ log }: Core, work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
   } catch (err) {
@@ -26,8 +29,29 @@ export async function whereReached({ log }: Core, work: () => Promise<unknown>):
 }
 
 /** A folder is this hub's alone; a bucket may be another cluster's. @throws SkeinError WRONG_CLUSTER, DEPOT_* */
-export async function claimBucket({ depot, signal }: Core, cluster: string): Promise<void> {
+async function claimBucket({ depot, signal }: Core, cluster: string): Promise<void> {
   if (depot.kind === "bucket") await claimDepot(depot, cluster, signal);
+}
+
+/** A hub's first look at its depot, which claims a bucket for its cluster, where it has one. */
+export async function lookAtDepot(core: Core, { current }: Charters): Promise<void> {
+  await whereReached(core, async () => {
+    if (current !== undefined) await claimBucket(core, current.cluster);
+    await sweepUploads(core);
+  });
+}
+
+/** A file that vanishes under it, or a disk that fails, is met again in the next round. */
+export async function sweepQuietly(core: Core): Promise<void> {
+  try {
+    await sweepUploads(core);
+  } catch (err) {
+    core.log.warn("unfinished uploads could not be swept", { err: String(err) });
+  }
+}
+
+async function sweepUploads({ depot, clock, signal }: Core): Promise<void> {
+  await depot.sweepUploads(UPLOADS_KEPT_MS, clock.now(), signal);
 }
 
 /**
