@@ -55,7 +55,10 @@ const CASES: readonly Case[] = [
     args: ["status", "shop"],
     command: "status",
     fields: ["apps"],
-    each: ["apps", ["app", "env", "inForce", "issued", "nodes", "phase", "release", "state", "unsettled"]],
+    each: [
+      "apps",
+      ["app", "env", "held", "inForce", "issued", "nodes", "phase", "release", "state", "unsettled"],
+    ],
   },
   { args: ["list"], command: "list", fields: ["apps", "nodes"] },
   { args: ["list", "shop"], command: "list APP", fields: ["releases"] },

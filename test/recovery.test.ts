@@ -238,6 +238,21 @@ test("a node holds one environment of an app; another one is refused", async () 
   assert.equal(error.data["cause"], "ENV_CONFLICT");
   assert.match(error.message, /failed on a/);
   assert.match(error.hint, /skein logs single --env staging --on a$/);
+  const status = (await cluster.ok("status", "single")).stdout;
+  assert.match(
+    status,
+    /staging {2}undone\n {2}a +- +refused +ENV_CONFLICT this node holds single in default/,
+  );
+  for (const all of [["status"], ["list"], ["list", "versions"]]) {
+    const { stdout } = await cluster.ok(...all);
+    assert.match(stdout, /single/);
+    assert.doesNotMatch(stdout, /staging/, "nothing is left of the mistake");
+  }
+  assert.match(
+    (await cluster.ok("list", "--env", "staging")).stdout,
+    /single +staging/,
+    "unless it is named",
+  );
   assert.equal(await answerAt(await urlOf(cluster, "single")), "single v1");
 });
 

@@ -15,6 +15,7 @@ const shop: AppStatus = {
   issued: "2026-01-01T00:00:00Z",
   unsettled: false,
   inForce: id("b"),
+  held: true,
   nodes: [],
 };
 

@@ -25,8 +25,9 @@ export async function list(context: Context, word: string | undefined): Promise<
   if (what.kind === "versions") return await versions(context);
   const nodes = await nodesMeant(context, operator);
   if (what.kind === "nodes") return printed(context, nodeLines(nodes), { nodes });
-  const apps = await statusHere(context, operator, null);
+  const known = await statusHere(context, operator, null);
   if (what.kind === "all") {
+    const apps = heldIn(context, known);
     const lines = [
       ...appLines(apps),
       ...(apps.length > 0 && nodes.length > 0 ? [""] : []),
@@ -35,7 +36,7 @@ export async function list(context: Context, word: string | undefined): Promise<
     return printed(context, lines, { apps, nodes });
   }
   const names = nodes.flatMap(({ identity }) => [identity.name, ...Object.keys(identity.labels)]);
-  if (appOrSelector(what.word, { apps: apps.map(({ app }) => app), names }) === "app") {
+  if (appOrSelector(what.word, { apps: known.map(({ app }) => app), names }) === "app") {
     return await releases(context, what.word, "20");
   }
   const { nodes: selected } = selectNodes(nodes, what.word);
@@ -66,6 +67,14 @@ async function statusHere(
   return here.filter(({ nodes }) => nodes.length > 0);
 }
 
+/** What nobody named, and of which nothing is left, is not shown: it would be for ever. */
+const heldIn = (
+  { globals }: Context,
+  apps: readonly views.AppStatus[],
+  named: string | null = null,
+): readonly views.AppStatus[] =>
+  named === null && globals.env === undefined ? apps.filter(({ held }) => held) : apps;
+
 function printed(context: Context, lines: readonly string[], data: Result): Result {
   for (const line of lines) context.io.print(line);
   const { env } = context.globals;
@@ -75,14 +84,15 @@ function printed(context: Context, lines: readonly string[], data: Result): Resu
 
 async function versions(context: Context): Promise<Result> {
   const operator = await context.operator();
-  const apps = await statusHere(context, operator, context.globals.app ?? null);
-  const rows = apps.flatMap(({ app, env, nodes }) =>
+  const app = context.globals.app ?? null;
+  const apps = heldIn(context, await statusHere(context, operator, app), app);
+  const rows = apps.flatMap(({ app: name, env, nodes }) =>
     nodes.flatMap(({ node, release, state, beside, staged }) =>
       [
         [release, state] as const,
         ...beside.map((id) => [id, "beside"] as const),
         ...staged.map((id) => [id, "staged"] as const),
-      ].map(([id, how]) => [node, `${app}/${env}`, id === null ? "-" : shortRelease(app, id), how]),
+      ].map(([id, how]) => [node, `${name}/${env}`, id === null ? "-" : shortRelease(name, id), how]),
     ),
   );
   return printed(context, rows.length === 0 ? [] : columns([["NODE", "APP", "VERSION", "STATE"], ...rows]), {
@@ -93,7 +103,7 @@ async function versions(context: Context): Promise<Result> {
 export async function status(context: Context, word: string | undefined): Promise<Result> {
   const app = appWord(word, context.globals.app) ?? null;
   const operator = await context.operator();
-  const apps = await statusHere(context, operator, app);
+  const apps = heldIn(context, await statusHere(context, operator, app), app);
   const lines = apps.flatMap((one, i) => [...(i === 0 ? [] : [""]), ...statusLines(one)]);
   return printed(context, lines, { apps });
 }

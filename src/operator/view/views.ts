@@ -1,27 +1,13 @@
-import type { AppOnNode, AppSummary, NodeView, PortEntry, ReleaseView } from "../../api/schemas.ts";
+import type { AppOnNode, AppSummary, PortEntry, ReleaseView } from "../../api/schemas.ts";
+import { isSkeinError } from "../../lib/errors.ts";
 import { fewAtOnce } from "../../lib/few-at-once.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { isSkewed } from "../../trust/charter/charter.ts";
-import { matches, parseSelector } from "../../trust/document/selector.ts";
+import { parseSelector } from "../../trust/document/selector.ts";
 import { nodesOf, type AppSelection } from "../ask/ask.ts";
 import type { KnownNode } from "../nodes/nodes.ts";
 import { noApp, orderInForce, readLine, type Line } from "../order/order.ts";
 import type { Operator } from "../identity/operator.ts";
-
-/** One app on one node, as the node says itself, beside what was ordered. */
-export interface NodeStatus {
-  readonly node: string;
-  readonly present: boolean;
-  readonly release: ReleaseId | null;
-  readonly state: string;
-  /** Other releases that serve there as well. */
-  readonly beside: readonly ReleaseId[];
-  /** What waits there for its deployment. */
-  readonly staged: readonly ReleaseId[];
-  /** Does it run what is in force? True, too, of a node that the newest order does not mean. */
-  readonly current: boolean;
-  readonly note: string | null;
-}
+import { holds, nodeStatus, otherReleases, withAnswer, type NodeStatus } from "./node-status.ts";
 
 export interface AppStatus {
   readonly app: string;
@@ -35,6 +21,8 @@ export interface AppStatus {
   readonly unsettled: boolean;
   /** What nodes are to run: the newest order's, or, where that was taken back, the standing one's. null: nothing. */
   readonly inForce: ReleaseId | null;
+  /** Is anything in force, or does any node have anything of it? Else only a mistake is left of it, or of a stop. */
+  readonly held: boolean;
   readonly nodes: readonly NodeStatus[];
   /** Who signed the order in force and was dropped by a charter since; absent: nobody. */
   readonly droppedSigner?: string;
@@ -79,35 +67,40 @@ async function appStatus(
   const order = orderInForce(line)?.order;
   const selector = order === undefined ? undefined : parseSelector(order.selector);
   const inForce = order === undefined || order.state === "stopped" ? null : order.release;
-  const nodes = (view?.nodes ?? []).toSorted(byName).map((node): NodeStatus => {
-    const own = node.apps.find((one) => one.app === app && one.env === env);
-    const there = own?.release ?? null;
-    const isMeant = selector === undefined || matches(selector, node);
-    return {
-      node: node.name,
-      present: node.present,
-      release: there,
-      state: own?.state ?? "nothing yet",
-      beside: otherReleases(serving, node.node, there),
-      staged: own?.staged ?? [],
-      current: !isMeant || there === inForce,
-      note: noteOf(node, isMeant, own),
-    };
-  });
-  const unsettled = head !== (standing?.digest ?? null);
-  const runs = isOfSome(line) && nodes.some((node) => node.release !== null);
+  const there = view?.nodes ?? [];
+  const seen = there.map((node) => nodeStatus(node, { place: line, inForce, selector, serving }));
+  const nodes = (await withAnswers(operator, summary, seen, signal)).toSorted(byNode);
   return {
     app,
     env,
     release,
-    state: runs ? "run" : state,
+    state: isOfSome(line) && nodes.some((node) => node.release !== null) ? "run" : state,
     phase,
     issued,
-    unsettled,
+    unsettled: head !== (standing?.digest ?? null),
     inForce,
+    held: inForce !== null || there.some((node) => holds(node, line)),
     nodes,
     ...signerOf(line),
   };
+}
+
+/** With what they said to the newest order, which nobody is asked where all is as it says. */
+async function withAnswers(
+  { client }: Pick<Operator, "client">,
+  { head, phase }: AppSummary,
+  nodes: readonly NodeStatus[],
+  signal: AbortSignal,
+): Promise<readonly NodeStatus[]> {
+  if (phase === "ok" && nodes.every(({ current }) => current)) return nodes;
+  try {
+    const { nodes: said } = await client.rollout(head, signal);
+    const answers = new Map(said.map((node) => [node.name, node]));
+    return nodes.map((one) => withAnswer(one, answers.get(one.node)));
+  } catch (err) {
+    if (isSkeinError(err, "NOT_FOUND")) return nodes;
+    throw err;
+  }
 }
 
 function signerOf(line: Line): Pick<AppStatus, "droppedSigner"> {
@@ -118,15 +111,6 @@ function signerOf(line: Line): Pick<AppStatus, "droppedSigner"> {
 /** Was the newest order for some of the app's nodes alone? Then it says nothing of the others. */
 const isOfSome = ({ head, whole, takenBack }: Line): boolean =>
   !takenBack && whole !== null && whole.digest !== head?.digest;
-
-function otherReleases(
-  serving: readonly PortEntry[],
-  on: string,
-  current: ReleaseId | null,
-): readonly ReleaseId[] {
-  const there = serving.filter(({ node }) => node === on);
-  return [...new Set(there.map(({ release }) => release))].filter((release) => release !== current);
-}
 
 /** What a node runs, as it says itself, and which other releases serve there as well. */
 export async function appsOf(
@@ -142,23 +126,7 @@ export async function appsOf(
   });
 }
 
-function noteOf(
-  node: Pick<NodeView, "duplicate" | "skewMs">,
-  isMeant: boolean,
-  own: AppOnNode | undefined,
-): string | null {
-  const notes = [
-    ...(isMeant ? [] : ["not meant by the newest order"]),
-    ...(node.duplicate ? ["DUPLICATE"] : []),
-    ...(isSkewed(node.skewMs) ? ["CLOCK_SKEW"] : []),
-    ...(own?.notes ?? []),
-    ...(own?.unwell === undefined ? [] : [own.unwell.message]),
-  ];
-  return notes.length === 0 ? null : notes.join(", ");
-}
-
-const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
-  compare(a.name, b.name);
+const byNode = (a: NodeStatus, b: NodeStatus): number => compare(a.node, b.node);
 
 /** `n2` before `n10`. */
 const compare = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true });
