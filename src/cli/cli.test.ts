@@ -59,7 +59,7 @@ test("help and the version need no cluster and no network (long)", (t) => {
   const dir = folder(t);
   const help = skein(dir, "--help");
   assert.equal(help.exit, 0);
-  for (const verb of ["init", "up", "deploy", "rollback", "node", "ports", "completion"]) {
+  for (const verb of ["init", "up", "keeper", "deploy", "rollback", "node", "ports", "completion"]) {
     assert.match(help.out, new RegExp(`^ {2}${verb}\\b`, "m"));
   }
   // Every verb stands under what it is for, help itself too.

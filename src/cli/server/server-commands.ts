@@ -35,7 +35,7 @@ export function registerServers(program: Command, run: Run): void {
   registerHub(program, run);
   registerAgent(program, run);
   program
-    .command("keeper", { hidden: true })
+    .command("keeper")
     .description("hold sockets and instances; started by the agent, or by its unit")
     .option("--shutdown", "end the keeper that runs here, and every instance as its manifest says")
     .action(async (flags: { readonly shutdown?: boolean }, command: Command) => {
