@@ -100,6 +100,12 @@ test("an aborted rollout is back everywhere, nothing lost, and its own command h
   assert.match(status, /^paced@[0-9a-f]{8} {2}default {2}undone, paced@[0-9a-f]{8} is in force$/m);
   const list = (await cluster.ok("list")).stdout;
   assert.match(list, /^paced {2}default {2}(paced@[0-9a-f]{8}) {2}(?!\1)paced@[0-9a-f]{8} undone {2}3\/3/m);
+  const releases = (await cluster.ok("releases", "paced")).stdout;
+  assert.match(
+    releases,
+    /^RELEASE .* RUNS ON\n(?:.* -\n)*.* 3\n/,
+    "on all three nodes, and no other release on any",
+  );
   await cluster.until("none of them differs", async () => {
     return !(await cluster.ok("status", "paced")).stdout.includes("differs");
   });

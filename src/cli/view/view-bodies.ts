@@ -126,7 +126,7 @@ export async function releases(context: Context, word: string | undefined, limit
     formatBytes(one.bytes),
     one.nodes.length === 0 ? "-" : String(one.nodes.length),
   ]);
-  const heads = ["RELEASE", "COMMIT", "CREATED", "FILES", "SIZE", "NODES"];
+  const heads = ["RELEASE", "COMMIT", "CREATED", "FILES", "SIZE", "RUNS ON"];
   return printed(context, rows.length === 0 ? [] : columns([heads, ...rows]), { releases: shown });
 }
 

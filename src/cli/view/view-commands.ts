@@ -29,7 +29,7 @@ export function registerViews(program: Command, run: Run): void {
     });
   const releases = program
     .command("releases")
-    .description("the releases of an app, newest first")
+    .description("the releases of an app, newest first, and on how many nodes each runs")
     .argument("[app]")
     .option("--limit <n>", "how many", "20")
     .action(async (app: string | undefined, flags: { limit: string }, command: Command) => {
