@@ -98,18 +98,20 @@ export async function whatIsAsked(
 export interface Here {
   readonly origin: Origin;
   readonly left: readonly string[];
+  readonly isUnborn: boolean;
   /** Where it was read already. */
   readonly manifest?: Manifest;
 }
 
 /** The source in this folder, when it is the app that was named (or none was). */
 export async function hereIfItIs(app: string | null, options: FindOptions): Promise<Here | undefined> {
-  const { origin, left } = await originOf(options.cwd, options.signal);
+  const here = await originOf(options.cwd, options.signal);
+  const { origin } = here;
   const read = { env: options.env, signal: options.signal };
   if (app === null) {
     await refuseBelowManifest(origin, options.cwd);
     await refuseNewManifest(origin, options.cwd, options.signal);
-    return (await isApp(origin, read)) ? { origin, left } : undefined;
+    return (await isApp(origin, read)) ? here : undefined;
   }
   const manifest = await readManifest(origin, read).catch((err: unknown) => {
     if (!(err instanceof SkeinError && err.code.startsWith("MANIFEST_"))) throw err;
@@ -118,7 +120,7 @@ export async function hereIfItIs(app: string | null, options: FindOptions): Prom
   });
   if (manifest?.app !== app || !(await saysWhatItIs(manifest, origin, read))) return undefined;
   await refuseNewManifest(origin, options.cwd, options.signal);
-  return { origin, left, manifest };
+  return { ...here, manifest };
 }
 
 /** Opens a source that was asked for, and tells what its build prints. @throws SkeinError as `openSource` */
@@ -160,8 +162,13 @@ async function tellPassedOver(of: CommitOfFolder, { cwd, tell, signal }: FindOpt
   tell({ type: "warning", text });
 }
 
-/** Changes that lie here and that nothing is told of. */
-function tellLeft({ left }: Pick<Here, "left">, tell: Tell): void {
+/** What of a repository goes, where that is not all that lies here, or more than was ever committed. */
+function tellLeft({ left, isUnborn }: Pick<Here, "left" | "isUnborn">, tell: Tell): void {
+  if (isUnborn)
+    tell({
+      type: "warning",
+      text: "the repository has no commit yet, so the folder goes as it is, with what git ignores in it.",
+    });
   if (left.length === 0) return;
   tell({
     type: "warning",
@@ -180,7 +187,8 @@ export async function originHere({
   tell,
   signal,
 }: Pick<FindOptions, "app" | "cwd" | "env" | "tell" | "signal">): Promise<Origin> {
-  const { origin, left } = await originOf(cwd, signal);
+  const here = await originOf(cwd, signal);
+  const { origin } = here;
   if (app === null) await refuseBelowManifest(origin, cwd);
   await refuseNewManifest(origin, cwd, signal);
   const { app: own } = app === null ? { app } : await readManifest(origin, { env, signal });
@@ -191,12 +199,13 @@ export async function originHere({
       data: { path: cwd, app, own },
     });
   }
-  tellLeft({ left }, tell);
+  tellLeft(here, tell);
   return origin;
 }
 
-function sourceHere({ origin, left, manifest }: Here, { tell }: FindOptions): AskedSource {
-  tellLeft({ left }, tell);
+function sourceHere(here: Here, { tell }: FindOptions): AskedSource {
+  const { origin, manifest } = here;
+  tellLeft(here, tell);
   return { kind: "source", origin, ...(manifest === undefined ? {} : { manifest }) };
 }
 

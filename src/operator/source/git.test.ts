@@ -112,10 +112,10 @@ test("a folder is released as it is where there is no commit, and not where git 
   const plain = path.join(dir, "plain");
   fs.mkdirSync(path.join(plain, "app"), { recursive: true });
   const at = path.join(plain, "app");
-  const asItIs = { origin: { kind: "path", path: at }, left: [] };
+  const asItIs = { origin: { kind: "path", path: at }, left: [], isUnborn: false };
   assert.deepEqual(await originOf(at, t.signal), asItIs);
   git(plain, "init", "-q");
-  assert.deepEqual(await originOf(at, t.signal), asItIs);
+  assert.deepEqual(await originOf(at, t.signal), { ...asItIs, isUnborn: true });
   const refused = async (message: RegExp, hint = /--from \.$/): Promise<void> => {
     await assert.rejects(originOf(at, t.signal), { code: "GIT_FAILED", message, hint });
   };

@@ -45,20 +45,20 @@ export async function placedCommit(
 }
 
 /**
- * Why a folder that lies in a repository is none for git: it is not installed, the repository is another user's, a
- * linked work tree's own is elsewhere. undefined: it lies in none, or git reads it.
+ * Does a folder without a commit lie in a work tree, one that nothing was committed in yet?
+ * @throws SkeinError GIT_FAILED where it lies in a repository that is none for git: that is not installed, the
+ *   repository is another user's, a linked work tree's own is elsewhere
  */
-export async function unreadRepository(dir: string, signal: AbortSignal): Promise<SkeinError | undefined> {
+export async function isInWorkTree(dir: string, signal: AbortSignal): Promise<boolean> {
   try {
-    await git(dir, ["rev-parse", "--git-dir"], signal);
-    return undefined;
+    return (await git(dir, ["rev-parse", "--is-inside-work-tree"], signal)) === "true";
   } catch (err) {
     signal.throwIfAborted();
     const repo = await repositoryAbove(dir);
-    if (repo === undefined) return undefined;
+    if (repo === undefined) return false;
     const isMissing = errnoOf(err) === "ENOENT";
     const [why = ""] = isMissing ? ["git is not installed"] : stderrOf(err).split("\n");
-    return new SkeinError(
+    throw new SkeinError(
       "GIT_FAILED",
       `the repository ${repo} cannot be read: ${why.replace(/^fatal: /, "")}`,
       {

@@ -21,7 +21,7 @@ import { GitObjects } from "../../source/git-objects.ts";
 import { idleGlobs } from "../../source/globs.ts";
 import { gitSource } from "../../source/git.ts";
 import { packedSource } from "../../source/packed.ts";
-import { checkOut, placedCommit, uncommitted, unreadRepository } from "./git.ts";
+import { checkOut, isInWorkTree, placedCommit, uncommitted } from "./git.ts";
 import { folderOfApp } from "./folder-of-app.ts";
 import { folderReader } from "../../app/tree-readers.ts";
 import { commitReader, sourceReader } from "./tree-reader.ts";
@@ -58,19 +58,19 @@ export interface SourceOptions {
 
 /**
  * Where a command that names nothing takes its source from: the commit `HEAD` of the repository around `dir`, or
- * the folder itself where there is none. `left` are changes that are not committed and so not released.
+ * the folder itself where there is none. `left` are changes that are not committed and so not released; `isUnborn`: it is
+ * the folder, though there is a repository, since nothing was committed in that yet.
  * @throws SkeinError GIT_FAILED where there is one that git does not read: with the folder would go what was never
  *   committed
  */
 export async function originOf(
   dir: string,
   signal: AbortSignal,
-): Promise<{ origin: Origin; left: readonly string[] }> {
+): Promise<{ origin: Origin; left: readonly string[]; isUnborn: boolean }> {
   const [placed, left] = await Promise.all([placedCommit(dir, "HEAD", signal), uncommitted(dir, signal)]);
   if (placed === undefined) {
-    const unread = await unreadRepository(dir, signal);
-    if (unread !== undefined) throw unread;
-    return { origin: { kind: "path", path: dir }, left: [] };
+    const isUnborn = await isInWorkTree(dir, signal);
+    return { origin: { kind: "path", path: dir }, left: [], isUnborn };
   }
   const { repo, commit } = placed;
   const folder = path.relative(repo, await fs.realpath(dir));
@@ -81,7 +81,7 @@ export async function originOf(
     folder,
     name: path.basename(folder === "" ? repo : folder),
   } as const;
-  return { origin, left };
+  return { origin, left, isUnborn: false };
 }
 
 /**
