@@ -7,24 +7,22 @@ import { saysNo } from "./command/says-no.ts";
 import { GROUPS } from "./groups.ts";
 
 /** Of a flag that is given twice the last one would count, and the first be forgotten. */
-const once =
-  (flag: string, hint: string) =>
-  (value: string, before: string | undefined): string => {
-    if (before === undefined || before === value) return value;
-    throw usage(`${flag} is given twice: ${before} and ${value}`, hint);
-  };
-const ONE_OF_THEM = "Leave one of them out.";
+function takenOnce(option: Option, hint = "Leave one of them out."): Option {
+  const isSwitch = !option.required && !option.optional;
+  if (isSwitch || option.variadic || option.parseArg !== undefined) return option;
+  return option.argParser((value: string, before: string | undefined) => {
+    if (before === undefined || before === value || before === option.defaultValue) return value;
+    throw usage(`${option.long} is given twice: ${before} and ${value}`, hint);
+  });
+}
 
 const GLOBALS: readonly Option[] = [
-  new Option("--app <app>", "the app, where it is not a word")
-    .env("SKEIN_APP")
-    .argParser(once("--app", ONE_OF_THEM)),
-  new Option("--env <name>", "the environment (default: default)")
-    .env("SKEIN_ENV")
-    .argParser(once("--env", ONE_OF_THEM)),
-  new Option("--on <selector>", "the nodes: role=web & env!=prod, a node's name, all")
-    .env("SKEIN_ON")
-    .argParser(once("--on", "All of both: --on 'web1 | web2'.")),
+  new Option("--app <app>", "the app, where it is not a word").env("SKEIN_APP"),
+  new Option("--env <name>", "the environment (default: default)").env("SKEIN_ENV"),
+  takenOnce(
+    new Option("--on <selector>", "the nodes: role=web & env!=prod, a node's name, all").env("SKEIN_ON"),
+    "All of both: --on 'web1 | web2'.",
+  ),
   new Option("--json", "one event a line; the last one is the result").env("SKEIN_JSON"),
   new Option("--quiet", "no progress").env("SKEIN_QUIET"),
   new Option("--verbose", "causes and stacks of errors").env("SKEIN_VERBOSE"),
@@ -87,6 +85,8 @@ export function cliProgram(
     ...(tellHelp === undefined ? {} : { writeOut: tellHelp }),
   };
   program.configureOutput(silent);
+  for (const command of [program, ...everyCommand(program)])
+    for (const option of command.options) takenOnce(option);
   for (const command of everyCommand(program)) {
     command.exitOverride().showSuggestionAfterError().configureOutput(silent);
     if (command.commands.length === 0) command.addHelpText("after", LEAF_FOOT);

@@ -163,6 +163,20 @@ test("what cannot be read exits 2 and says what was probably meant", (t) => {
   const strange = skein(dir, "--app", "shop", "node", "invite", "--strange");
   assert.deepEqual([strange.exit, strange.out], [2, ""]);
   assert.match(strange.err, /See skein node invite --help\./);
+  for (const [says, ...words] of [
+    ["the word after status is empty", "status", ""],
+    ["the word at the front is empty", "", "status"],
+    ["--from= is empty", "deploy", "--from="],
+    ["--lines is given twice: 3 and 4", "logs", "--lines", "3", "--lines", "4"],
+    ["--limit is given twice: 5 and 20", "releases", "--limit", "5", "--limit", "20"],
+    ["--timeout is given twice: 1s and 2s", "--timeout", "1s", "list", "--timeout", "2s"],
+    [`'${"x".repeat(59)}… (3002 characters) is no app's name`, "status", "x".repeat(3000)],
+  ] as const) {
+    const { exit, out, err } = skein(dir, ...words);
+    assert.deepEqual([exit, out, err.split("\n")[0]], [2, "", `error ${says}`]);
+  }
+  const own = skein(dir, "agent", "--join", "none", "--", "sh", "-c", "");
+  assert.match(own.err, /no ticket/, "a command's own words may be empty");
   const read = skein(dir, "gc", "with", "many", "words");
   assert.equal(read.exit, 2);
   assert.doesNotMatch(read.err, /COMMAND/);

@@ -2,6 +2,7 @@ import { CommanderError, type Command } from "commander";
 import { SkeinError } from "../lib/errors.ts";
 import { cliProgram, forgetUnsaid } from "./cli-program.ts";
 import { processIo } from "./terminal/io.ts";
+import { usage } from "./command/grammar.ts";
 import { habitHint } from "./command/habits.ts";
 import { tellVersion } from "./command/version.ts";
 
@@ -57,6 +58,7 @@ async function outcome(words: readonly string[]): Promise<number> {
   const done = (code: number): void => void (exit = code);
   const program = cliProgram(done, words, isJson(words) ? (text) => (help += text) : undefined);
   try {
+    refuseEmpty(words);
     await program.parseAsync(helpAsked(program, words), { from: "user" });
     return exit;
   } catch (err) {
@@ -68,6 +70,20 @@ async function outcome(words: readonly string[]): Promise<number> {
       return isJson(words) ? await report(words, noVerb(command), command) : 2;
     return await report(words, misread(err, command), command);
   }
+}
+
+/**
+ * What a shell makes of a variable that is not set: nobody means it, and taken for a name or a path it would be this
+ * folder, or nothing. What follows `--` is another command's.
+ * @throws SkeinError USAGE
+ */
+function refuseEmpty(words: readonly string[]): void {
+  const own = words.includes("--") ? words.slice(0, words.indexOf("--")) : words;
+  const place = own.findIndex((word) => word === "" || /^--[a-z][a-z0-9-]*=$/.test(word));
+  const [word, before] = [own[place], own[place - 1]];
+  if (word === undefined) return;
+  const what = word === "" ? `the word ${before === undefined ? "at the front" : `after ${before}`}` : word;
+  throw usage(`${what} is empty`, "A variable of the shell that is not set may stand there.");
 }
 
 /** What was asked for is the result; people were told it already. */

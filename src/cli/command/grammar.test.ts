@@ -48,8 +48,12 @@ const REFUSED: readonly (readonly [string, () => unknown, RegExp])[] = [
   ["a release without id", () => grammar.subject("shop@", undefined), /neither APP/],
   ["a label without name", () => grammar.labelWords(["=web"]), /no label/],
   ["a duration without unit", () => grammar.durationFlag("30"), /no duration/],
+  ["a duration that no date can tell", () => grammar.durationFlag("99999999999h"), /over a hundred years/],
   ["no time", () => grammar.momentFlag("yesterday", 0), /no time/],
+  ["a time before all dates", () => grammar.momentFlag("99999999999h", 0), /over a hundred years/],
+  ["a time to come", () => grammar.momentFlag("1970-01-03", 0), /still to come/],
   ["no amount", () => grammar.amountFlag("many"), /no number of nodes/],
+  ["more nodes than an order can say", () => grammar.amountFlag("9".repeat(20)), /no number of nodes/],
   ["no nodes at a time", () => grammar.amountFlag("0"), /no number of nodes, and no share/],
   ["a share that is none", () => grammar.amountFlag("0.0%"), /no number of nodes, and no share/],
   ["more than all nodes", () => grammar.amountFlag("100.5%"), /no number of nodes, and no share/],
@@ -98,9 +102,9 @@ test("units of flags", () => {
   for (const text of ["0s", "99ms", "5"])
     assert.throws(() => grammar.everyFlag(text), { code: "USAGE" }, text);
   assert.equal(grammar.momentFlag("3d", 4 * 86_400_000), 86_400_000);
-  assert.equal(grammar.momentFlag("2026-11-20", 0), Date.parse("2026-11-20"));
+  assert.equal(grammar.momentFlag("2026-11-20", Date.parse("2026-11-21")), Date.parse("2026-11-20"));
   for (const text of ["2026-11-20T10:00Z", "2026-11-20 10:00:30", "2026-11-20T10:00:00.5+01:00"])
-    assert.equal(grammar.momentFlag(text, 0), Date.parse(text));
+    assert.equal(grammar.momentFlag(text, Date.parse("2026-11-21")), Date.parse(text));
   for (const text of ["3", "2026", "shop 5", "2026-02-31", "2026-13-01", "11/20/2026", "2026-11-20T25:00Z"])
     assert.throws(() => grammar.momentFlag(text, 0), { code: "USAGE" }, text);
   assert.equal(grammar.amountFlag("25%"), "25%");

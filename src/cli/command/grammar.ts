@@ -143,10 +143,15 @@ export function labelWords(words: readonly string[]): Record<string, string | nu
   return changes;
 }
 
+const DAY_MS = 86_400_000;
+/** A hundred years; what is much longer no date can tell. */
+const LONGEST_MS = 36_500 * DAY_MS;
+
 /** A flag's duration in ms. */
 export function durationFlag(text: string): number {
   const ms = parseDurationMs(text);
-  if (ms !== undefined) return ms;
+  if (ms !== undefined && ms <= LONGEST_MS) return ms;
+  if (ms !== undefined) throw usage(`${text} is over a hundred years`, "Write less, for example 30d.");
   throw usage(`${text} is no duration`, "Write it with its unit, for example 30s, 10m or 1h30m.");
 }
 
@@ -159,8 +164,10 @@ export function everyFlag(text: string): number {
 
 /** A relative (`3d`) or absolute (`2026-11-20`) moment in ms since the epoch. */
 export function momentFlag(text: string, now: number): number {
-  const ago = parseDurationMs(text);
-  const at = ago === undefined ? dateMs(text) : now - ago;
+  const isAgo = parseDurationMs(text) !== undefined;
+  const at = isAgo ? now - durationFlag(text) : dateMs(text);
+  // Where the day begins earlier than in UTC, today's date is some hours ahead.
+  if (at > now + DAY_MS) throw usage(`${text} is still to come`, "Write a date that has passed, or 3d.");
   if (Number.isFinite(at)) return at;
   throw usage(`${text} is no time`, "Write how long ago (3d), or a date (2026-11-20).");
 }
@@ -178,7 +185,7 @@ function dateMs(text: string): number {
 
 /** `4`, `25%`: at least something of either. */
 export function amountFlag(text: string): number | string {
-  if (/^[1-9]\d*$/.test(text)) return Number(text);
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   if (/^(100(\.0{1,3})?|[1-9]?\d(\.\d{1,3})?)%$/.test(text) && Number.parseFloat(text) > 0) return text;
   throw usage(`${text} is no number of nodes, and no share of them`, "Write for example 2, or 25%.");
 }

@@ -72,7 +72,7 @@ export async function plan(context: Context, words: readonly string[], flags: De
   }
   const operator = await context.operator();
   const shown = progress(context.io);
-  const planned = await planDeploy(operator, await optionsOf(context, operator, words, flags, shown));
+  const planned = await planDeploy(operator, await optionsOf(context, operator, words, flags, shown, "plan"));
   for (const line of planLines(planned)) context.io.print(line);
   return { plan: planned, ...(planned.changes > 0 ? { exit: PLAN_HAS_CHANGES } : {}) };
 }
@@ -176,8 +176,9 @@ async function optionsOf(
   words: readonly string[],
   flags: DeployFlags,
   shown: Progress,
+  verb?: string,
 ): Promise<DeployOptions> {
-  const wish = await deployWish(context, words, flags);
+  const wish = await deployWish(context, words, flags, verb);
   return {
     ...wish,
     env: context.env,

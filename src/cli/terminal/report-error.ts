@@ -35,13 +35,17 @@ export function tellTrouble(io: Io, what: string, err: SkeinError): number {
   return exitOf(err);
 }
 
+/** A word of thousands of letters was pasted by mistake, and hides what is said of it. */
+const cut = (text: string): string =>
+  text.replaceAll(/\S{500,}/g, (word) => `${word.slice(0, 60)}… (${word.length} characters)`);
+
 function errorText(io: Io, thrown: unknown, what = ""): string {
   const err = toSkeinError(thrown);
-  const lines = [`${io.paint("red", "error")} ${what}${err.message}`];
+  const lines = [`${io.paint("red", "error")} ${what}${cut(err.message)}`];
   for (const line of tailOf(err)) lines.push(`  ${io.paint("dim", "|")} ${line}`);
   const state = err.data["state"];
   if (typeof state === "string") lines.push(`  state  ${state}`);
-  if (err.hint !== "") lines.push(`  next   ${err.hint}`);
+  if (err.hint !== "") lines.push(`  next   ${cut(err.hint)}`);
   lines.push(`  code   ${codeText(err)}`, ...(io.verbose ? detailsOf(err) : []));
   return `${lines.join("\n")}\n`;
 }
