@@ -175,7 +175,11 @@ test("a region that nobody gave is learnt from the server", async (t) => {
   await s3Depot(bucket, "").put("a", blobOf(Buffer.from("x")), t.signal);
 });
 
-for (const point of ["s3.part:2", "s3.completed"]) {
+const CUT = new Map([
+  ["s3.part:2", 3],
+  ["s3.part:4", 1],
+]);
+for (const point of [...CUT.keys(), "s3.completed"]) {
   test(`killed at ${point}, an upload goes on with the parts that arrived`, async (t) => {
     const { env } = await server();
     const location = `s3://${await (await server()).makeBucket()}`;
@@ -197,7 +201,8 @@ for (const point of ["s3.part:2", "s3.completed"]) {
     const again = put("");
     assert.equal(again.status, 0, again.stderr);
     assert.ok((await readAll(t, bucket, "packs/a")).equals(Buffer.alloc(450_000, 7)));
-    if (point === "s3.part:2") assert.ok(Number(again.stdout) <= 3, `${again.stdout} parts were sent again`);
+    const left = CUT.get(point);
+    if (left !== undefined) assert.ok(Number(again.stdout) <= left, `${again.stdout} parts were sent again`);
     assert.equal(await depot.sweepUploads(0, Date.now() + 60_000, t.signal), 0);
   });
 }

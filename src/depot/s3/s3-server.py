@@ -65,12 +65,15 @@ import socket
 from swift.common import wsgi
 from swift.common.constraints import reload_constraints
 from swift.common.middleware.s3api import s3request, s3response
+from swift.common.middleware.s3api.controllers import multi_upload
 from swift.common.middleware.s3api.controllers.obj import ObjectController
 from swift.common.ring import RingData
 from swift.common.storage_policy import reload_storage_policies
 
 reload_constraints()
 reload_storage_policies()
+# Parts are listed by pages of so few, so that tests need not send a thousand.
+multi_upload.DEFAULT_MAX_PARTS_LISTING = 2
 
 
 class Cache:

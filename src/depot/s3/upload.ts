@@ -3,11 +3,10 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
 import { digestOf } from "../../lib/ids.ts";
 import type { BlobSource } from "../seam/depot.ts";
-import { ListBound } from "../seam/list-bound.ts";
 import { bytesPayload, type S3Bucket } from "./bucket.ts";
 import { SourceFailed } from "./exchange.ts";
-import { decodeKey } from "./listing.ts";
-import { childrenIn, escapeXml, textIn } from "./xml.ts";
+import { leftOver, uploadsUnder, type LeftOver, type LeftParts, type Part } from "./left-over.ts";
+import { escapeXml, textIn } from "./xml.ts";
 
 export interface UploadOptions {
   /** Blobs up to this size go in one request. */
@@ -103,16 +102,6 @@ function differs(key: string): SourceFailed {
   return new SourceFailed(message, { cause });
 }
 
-/** An upload that was begun and not completed, with the digests (MD5) of parts 1, 2, … as far as they arrived. */
-interface LeftOver extends LeftParts {
-  readonly id: string;
-}
-
-interface LeftParts {
-  readonly etags: readonly string[];
-  readonly partBytes: number;
-}
-
 /** A part is held in memory, so what the bucket says of its size is believed only so far beyond our own. */
 const LARGEST_LEFT = 4;
 
@@ -121,11 +110,6 @@ export function goOnWith(least: number, found: LeftParts | undefined): LeftParts
   const { partBytes = Number.NaN, etags = [] } = found ?? {};
   const fits = partBytes >= least && partBytes <= LARGEST_LEFT * least;
   return fits ? { partBytes, etags } : { partBytes: least, etags: [] };
-}
-
-interface Part {
-  readonly number: number;
-  readonly etag: string;
 }
 
 async function inParts(
@@ -277,64 +261,4 @@ async function abortUpload(
   signal: AbortSignal,
 ): Promise<void> {
   await bucket.tell({ method: "DELETE", key, query: { uploadId }, accept: [404], signal });
-}
-
-/** The newest upload of this object that nobody completed; undefined also where they may not be listed. */
-async function leftOver(bucket: S3Bucket, key: string, signal: AbortSignal): Promise<LeftOver | undefined> {
-  let newest: Begun | undefined;
-  try {
-    for await (const begun of uploadsUnder(bucket, key, signal)) {
-      if (begun.key === key && begun.begunMs >= (newest?.begunMs ?? 0)) newest = begun;
-    }
-    return newest === undefined ? undefined : await partsOf(bucket, key, newest.id, signal);
-  } catch (err) {
-    if (isSkeinError(err, "DEPOT_DENIED", "DEPOT_REFUSED", "BLOB_MISSING")) return undefined;
-    throw err;
-  }
-}
-
-interface Begun {
-  readonly key: string;
-  readonly id: string;
-  readonly begunMs: number;
-}
-
-async function* uploadsUnder(
-  bucket: S3Bucket,
-  prefix: string,
-  signal: AbortSignal,
-): AsyncGenerator<Begun, void> {
-  const query = { uploads: "", "encoding-type": "url", prefix: bucket.prefix + prefix };
-  const bound = new ListBound(bucket.name);
-  for (let marker: Record<string, string> = {}; ;) {
-    const page = await bucket.askXml({ method: "GET", query: { ...query, ...marker }, signal });
-    const uploads = childrenIn(page, "Upload");
-    bound.page(uploads.length);
-    for (const upload of uploads) {
-      const key = decodeKey(textIn(upload, "Key")).slice(bucket.prefix.length);
-      yield { key, id: textIn(upload, "UploadId"), begunMs: Date.parse(textIn(upload, "Initiated")) };
-    }
-    const next = textIn(page, "NextKeyMarker");
-    if (textIn(page, "IsTruncated") !== "true" || next === "") return;
-    marker = { "key-marker": decodeKey(next), "upload-id-marker": textIn(page, "NextUploadIdMarker") };
-  }
-}
-
-/** Parts from the first on as far as they all have one size. */
-async function partsOf(
-  bucket: S3Bucket,
-  key: string,
-  uploadId: string,
-  signal: AbortSignal,
-): Promise<LeftOver> {
-  const page = await bucket.askXml({ method: "GET", key, query: { uploadId }, signal });
-  const etags: string[] = [];
-  let partBytes = 0;
-  for (const part of childrenIn(page, "Part")) {
-    const size = Number(textIn(part, "Size"));
-    if (etags.length === 0) partBytes = size;
-    if (Number(textIn(part, "PartNumber")) !== etags.length + 1 || size !== partBytes) break;
-    etags.push(textIn(part, "ETag").replaceAll('"', ""));
-  }
-  return { id: uploadId, etags, partBytes };
 }
