@@ -4,6 +4,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { SkeinError } from "../../lib/errors.ts";
 import { faultPoint } from "../../lib/fault.ts";
+import { isZeros, reach } from "../../lib/holes.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
 import type { FreshSink } from "./apply-delta.ts";
@@ -140,6 +141,7 @@ export class FreshFiles implements FreshSink, Disposable {
 }
 
 async function writeAll(fd: number, bytes: Buffer, at: number): Promise<void> {
+  if (isZeros(bytes)) return reach(fd, at + bytes.length);
   for (let done = 0; done < bytes.length;) {
     const { bytesWritten } = await writeLater(fd, bytes, done, bytes.length - done, at + done);
     done += bytesWritten;

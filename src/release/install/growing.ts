@@ -7,6 +7,8 @@ import type { PlannedFile } from "./planned-file.ts";
 /** A file of many chunks, which come in any order. */
 export interface Growing {
   readonly plan: PlannedFile;
+  /** Bytes that an earlier try left of it, right or wrong. */
+  readonly had: number;
   /** Chunks that are not there yet. */
   left: number;
   /** Digest of the content from its start, as far as there is no gap. */
@@ -27,8 +29,8 @@ export type Use = PlannedFile | Target;
 /** Of what came ahead of a gap so much is digested when that is closed; the rest of it later. */
 export const CAUGHT_UP_BYTES = 4 * 1024 * 1024;
 
-export function growingFrom(plan: PlannedFile, chunks: number): Growing {
-  return { plan, left: chunks, sum: createHash("sha256"), hashed: 0, ahead: new Map() };
+export function growingFrom(plan: PlannedFile, had: number, chunks: number): Growing {
+  return { plan, had, left: chunks, sum: createHash("sha256"), hashed: 0, ahead: new Map() };
 }
 
 /** The chunk at `offset` is there. */

@@ -18,7 +18,7 @@ import {
 import type { PlannedFile } from "./planned-file.ts";
 import type { WantedChunks } from "../fetch/pack-map.ts";
 import { chunksOf, type ChunkRef, type FrameRef } from "../tree/pack.ts";
-import { CREATE, finishFile, modeOf, putFile, writeAt, type FileLook } from "./put-file.ts";
+import { CREATE, finishFile, modeOf, putFile, writeAt, writeFresh, type FileLook } from "./put-file.ts";
 import type { FileRow } from "../tree/rows.ts";
 
 /** A chunk that lies in one place already, and the others where it is wanted. */
@@ -97,9 +97,9 @@ export class Placer {
 
   /** The file is these chunks; what an earlier try left of it is looked through and kept. */
   async expectChunks(plan: PlannedFile, chunks: readonly ChunkRef[], pauses: Pauses): Promise<void> {
-    const growing = growingFrom(plan, chunks.length);
     const fd = fs.openSync(plan.file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
-    const size = fs.fstatSync(fd).size;
+    const { size } = fs.fstatSync(fd);
+    const growing = growingFrom(plan, size, chunks.length);
     this.#keepOpen(growing, fd);
     let offset = 0;
     for (const chunk of chunks) {
@@ -260,7 +260,7 @@ export class Placer {
       if (length === 0) return sum.digest("hex");
       const bytes = this.#buffer.subarray(0, length);
       sum.update(bytes);
-      if (to !== undefined) writeAt(to, bytes, at);
+      if (to !== undefined) writeFresh(to, bytes, at);
       at += length;
       await pauses.took(length);
     }
@@ -281,7 +281,8 @@ export class Placer {
 
   #place(use: Use, bytes: Buffer): void {
     if ("row" in use) return this.#writeWhole(use, bytes);
-    writeAt(this.#descriptor(use.file), bytes, use.offset);
+    const write = use.offset < use.file.had ? writeAt : writeFresh;
+    write(this.#descriptor(use.file), bytes, use.offset);
     this.onWritten(bytes.length);
     this.#advance(use.file, bytes, use.offset);
   }

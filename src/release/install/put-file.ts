@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import { isZeros, reach } from "../../lib/holes.ts";
 import type { FileRow } from "../tree/rows.ts";
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
@@ -44,4 +45,10 @@ export function writeAt(fd: number, bytes: Uint8Array, offset: number): void {
   for (let done = 0; done < bytes.length;) {
     done += fs.writeSync(fd, bytes, done, bytes.length - done, offset + done);
   }
+}
+
+/** As {@link writeAt}, where the file holds nothing yet: of zeros nothing is written. */
+export function writeFresh(fd: number, bytes: Buffer, offset: number): void {
+  if (isZeros(bytes)) reach(fd, offset + bytes.length);
+  else writeAt(fd, bytes, offset);
 }
