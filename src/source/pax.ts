@@ -1,3 +1,5 @@
+import type { SkeinError } from "../lib/errors.ts";
+import { UNPACKED } from "./limits.ts";
 import { refuse } from "./refuse.ts";
 import { utf8 } from "./tar-header.ts";
 
@@ -22,7 +24,7 @@ export function parsePax(bytes: Buffer, global: boolean): Pax {
   for (const [key, value] of records(bytes)) {
     const isName = key === "path" || key === "linkpath";
     if (global ? key !== "comment" : !isName && !IGNORED.has(key) && !DROPPED.test(key)) {
-      throw refuse("ARCHIVE_REFUSED", found.path ?? "(pax header)", whyNot(key));
+      throw unknown(key, found.path);
     }
     if (CAPABILITY.test(key)) {
       const hint = "Use the service's ambient capabilities instead.";
@@ -34,8 +36,14 @@ export function parsePax(bytes: Buffer, global: boolean): Pax {
   return found;
 }
 
-const whyNot = (key: string): string =>
-  key.startsWith("GNU.sparse.") ? "it is a sparse file (tar -S)" : `its pax header has ${key}`;
+function unknown(key: string, path = "(pax header)"): SkeinError {
+  if (key.startsWith("GNU.sparse.")) return refuse("ARCHIVE_REFUSED", path, "it is a sparse file (tar -S)");
+  const why = `its pax header has ${key}`;
+  // Where tar's own field is too short for a size, that is over what a file of an archive may have.
+  if (key === "size")
+    return refuse("ARCHIVE_REFUSED", path, `${why}, as that of a file over 8 GiB has`, UNPACKED);
+  return refuse("ARCHIVE_REFUSED", path, why);
+}
 
 function* records(bytes: Buffer): Generator<[string, Buffer]> {
   for (let at = 0; at < bytes.length;) {
