@@ -1,6 +1,7 @@
 /**
  * A program of its own that makes deltas in a hub's depot, so that the hub's loop stays free and its memory small: one
- * line of JSON comes in, one goes out. A failure goes to stderr and ends it with 1.
+ * line of JSON comes in, one goes out. A failure goes to stderr and ends it with 1. A signal ends it at once, also amid
+ * a large file: its scratch files have no names, and what it stores is there whole or not at all.
  */
 import os from "node:os";
 import { text } from "node:stream/consumers";
@@ -25,8 +26,6 @@ const NICE = 10;
 try {
   os.setPriority(NICE);
   const { depot: address, scratch, to, from } = JSON.parse(await text(process.stdin)) as MakerTask;
-  const stop = new AbortController();
-  process.once("SIGTERM", () => stop.abort());
   using opened = await openDepot(address, process.env);
   const made = await publishDeltas({
     depot: opened.depot,
@@ -34,7 +33,7 @@ try {
     from,
     encoder: encodeInWorkers,
     scratch,
-    signal: stop.signal,
+    signal: new AbortController().signal,
   });
   process.stdout.write(`${JSON.stringify(made)}\n`);
 } catch (err) {
