@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { isZeros, reach } from "../../lib/holes.ts";
 import type { Content } from "../tree/tree-source.ts";
 
 const READ_BYTES = 256 * 1024;
@@ -21,6 +22,13 @@ export class ScratchFile implements Disposable {
   write(bytes: Uint8Array, at = this.end): void {
     for (let done = 0; done < bytes.length;)
       done += fs.writeSync(this.#fd, bytes, done, bytes.length - done, at + done);
+    this.end = Math.max(this.end, at + bytes.length);
+  }
+
+  /** As `write`, where nothing was written yet: of zeros, which may be most of a file, nothing is. */
+  lay(bytes: Buffer, at: number): void {
+    if (!isZeros(bytes)) return this.write(bytes, at);
+    reach(this.#fd, at + bytes.length);
     this.end = Math.max(this.end, at + bytes.length);
   }
 

@@ -52,7 +52,7 @@ export async function layContents(
     }
   }
   await packs.fetch(new Set(places.keys()), (chunk, bytes) => {
-    for (const at of places.get(chunk.id) ?? []) scratch.write(bytes, at);
+    for (const at of places.get(chunk.id) ?? []) scratch.lay(bytes, at);
   });
   return laid;
 }
