@@ -7,6 +7,7 @@ import type { ReceivingDepot } from "../depot/seam/depot.ts";
 import { Traffic, type TrafficLimits } from "../depot/traffic/traffic.ts";
 import { systemClock, type Clock } from "../lib/clock.ts";
 import { SkeinError } from "../lib/errors.ts";
+import { hostPortText } from "../lib/host-port.ts";
 import { runningClock } from "../lib/own-time.ts";
 import type { Digest } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
@@ -101,9 +102,8 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
       spki: core.identity.spki,
       store: core.store.incarnation,
     });
-    const host = at.host.includes(":") ? `[${at.host}]` : at.host;
     return {
-      address: `${host}:${port}`,
+      address: hostPortText({ host: at.host, port }),
       port,
       spki: core.identity.spki,
       hub,

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { SkeinError } from "../lib/errors.ts";
+import { hostPortText } from "../lib/host-port.ts";
 
 /**
  * The few calls that Node does not offer, over `node:ffi`, in this one file. Where there is no ffi (another platform
@@ -81,7 +82,7 @@ function load(): Kernel | undefined {
       if (libc.bind(fd, ffi.getRawPointer(address), address.length) !== 0) {
         const no = errno();
         libc.close(fd);
-        fail(`udp ${host}:${port}`, no);
+        fail(`udp ${hostPortText({ host, port })}`, no);
       }
       return fd;
     },

@@ -1,4 +1,5 @@
 import { messageOf } from "../lib/errors.ts";
+import { hostPortText } from "../lib/host-port.ts";
 import { kernel } from "./ffi.ts";
 import { markOf, type InstanceRecord } from "./instance.ts";
 import type { SocketView } from "./protocol.ts";
@@ -29,7 +30,7 @@ export function recoverSockets(
 ): void {
   const holders = holdersByInode(groups);
   for (const view of views) {
-    const where = view.path ?? `${view.host}:${view.port}`;
+    const where = view.path ?? hostPortText(view);
     try {
       const holder = holders.get(view.inode);
       const fd = holder === undefined ? undefined : kernel()?.takeFd(holder.pid, holder.fd);

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import net from "node:net";
 import { errnoOf, messageOf, SkeinError } from "../lib/errors.ts";
+import { hostPortText } from "../lib/host-port.ts";
 import { bindPath } from "./bind-path.ts";
 import { kernel, type Kernel } from "./ffi.ts";
 import type { SocketSpec, SocketView } from "./protocol.ts";
@@ -99,7 +100,7 @@ function bind(spec: SocketSpec): net.BoundSocket {
     fs.rmSync(spec.path, { force: true });
     return bindPath(spec.path);
   } catch (err) {
-    const where = spec.path ?? `${spec.host}:${spec.port}`;
+    const where = spec.path ?? hostPortText(spec);
     const errno = errnoOf(err);
     const data = { address: where, errno };
     if (errno === "EADDRINUSE") {

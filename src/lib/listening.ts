@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type net from "node:net";
 import { errnoOf, SkeinError } from "./errors.ts";
+import { hostPortText } from "./host-port.ts";
 
 /**
  * Resolves when the server listens.
@@ -10,16 +11,16 @@ import { errnoOf, SkeinError } from "./errors.ts";
 export async function listening(
   what: string,
   server: net.Server,
-  { host, port }: { readonly host: string; readonly port: number },
+  at: { readonly host: string; readonly port: number },
 ): Promise<void> {
-  server.listen(port, host);
+  server.listen(at.port, at.host);
   try {
     await once(server, "listening");
   } catch (err) {
     const errno = errnoOf(err);
     throw new SkeinError(
       errno === "EADDRINUSE" ? "PORT_TAKEN" : "IO",
-      `${what} cannot listen on ${host}:${port}: ${errno ?? "refused"}`,
+      `${what} cannot listen on ${hostPortText(at)}: ${errno ?? "refused"}`,
       { cause: err, ...(errno === "EADDRNOTAVAIL" ? NO_ADDRESS : {}) },
     );
   }

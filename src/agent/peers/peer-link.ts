@@ -12,6 +12,7 @@ import { Swarm, type AskOptions, type PeerGift, type PeerNet } from "../../depot
 import type { Traffic } from "../../depot/traffic/traffic.ts";
 import { hasPassed, type Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import { hostPortText } from "../../lib/host-port.ts";
 import type { KeyId } from "../../lib/ids.ts";
 import { keepNewest } from "../../lib/keep-newest.ts";
 import { seal, type Envelope } from "../../trust/document/envelope.ts";
@@ -198,14 +199,13 @@ async function endpointAt(
   address: string,
   port: number,
 ): Promise<Envelope> {
-  const host = address.includes(":") ? `[${address}]` : address;
   const now = clock.now();
   const body = {
     cluster: state().charter.cluster,
     node: signer.kid,
     key: signer.pub,
     incarnation: now,
-    addresses: [`${host}:${port}`],
+    addresses: [hostPortText({ host: address, port })],
     at: timeOf(now),
   };
   return await seal("endpoint.1", body, [signer]);

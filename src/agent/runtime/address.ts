@@ -1,4 +1,4 @@
-import net from "node:net";
+import { hostPortText } from "../../lib/host-port.ts";
 import type { Listen, Protocol } from "../../app/manifest.ts";
 import { addressVariable } from "../../app/socket-variables.ts";
 
@@ -15,7 +15,7 @@ export interface SocketAddress {
 /** `host:port` with IPv6 in brackets, or the path. */
 function addressText(address: Pick<SocketAddress, "host" | "port" | "path">): string {
   if (address.path !== null) return address.path;
-  return `${net.isIPv6(address.host) ? `[${address.host}]` : address.host}:${address.port}`;
+  return hostPortText(address);
 }
 
 /** Where a socket bound to `bind` is reached from this machine. */

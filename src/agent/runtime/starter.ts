@@ -3,6 +3,7 @@ import path from "node:path";
 import type { Listen } from "../../app/manifest.ts";
 import type { InstanceView, SocketSpec } from "../../keeper/protocol.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { hostPortText } from "../../lib/host-port.ts";
 import { reachable, type SocketAddress } from "./address.ts";
 import {
   instanceSpec,
@@ -111,7 +112,7 @@ async function heldByApp(link: KeeperLink, open: SocketSpec, err: unknown): Prom
   );
   const app = holder === undefined ? undefined : appOfSocket(holder.key);
   if (app === undefined) return undefined;
-  return new SkeinError("PORT_TAKEN", `the app ${app} of this node has ${open.host}:${open.port}`, {
+  return new SkeinError("PORT_TAKEN", `the app ${app} of this node has ${hostPortText(open)}`, {
     data: { ...err.data, app },
     cause: err,
   });

@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import os from "node:os";
 import path from "node:path";
 import { listedHubs, type HubAddress } from "../../api/hub-address.ts";
 import { HubClient } from "../../api/hub-client.ts";
@@ -8,6 +7,7 @@ import { KEEPER_NODE_FLAGS, shutDown } from "../../keeper/client.ts";
 import { kernel } from "../../keeper/ffi.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { hostPortText } from "../../lib/host-port.ts";
 import { jsonLog, silentLog, type Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { programFile } from "../../lib/program.ts";
@@ -29,12 +29,19 @@ import type { InitFlags } from "../command/verb-flags.ts";
 import { cacheBytesOf, limitsOf, nearOf } from "../command/traffic-flags.ts";
 import { refuseStandard } from "../command/standard-streams.ts";
 import { pinTold } from "./pin-told.ts";
+import {
+  addresses,
+  addressHere,
+  DEFAULT_PORT,
+  everywhere,
+  listedFor,
+  listedPlace,
+  LOOPBACK,
+} from "./places.ts";
 import { openToApps } from "../command/file-modes.ts";
 import { nodeNameHere } from "../command/node-name.ts";
 import { VERSION } from "../command/version.ts";
 
-const DEFAULT_PORT = 7400;
-const LOOPBACK = "127.0.0.1";
 /** Where `init` expects the hub to be when nothing is said. */
 const HUB_HERE = `${LOOPBACK}:${DEFAULT_PORT}`;
 
@@ -94,7 +101,7 @@ async function hubMeant(paths: Paths, typed: string | undefined, signal: AbortSi
   }
   if (typed?.includes("#") === true)
     throw usage(`${typed} names no hub`, "Copy it as skein hub prints it: HOST:PORT# and 64 digits.");
-  const here = await (await hubServer()).hubHere(paths, addressText(toldPlace(typed ?? HUB_HERE)));
+  const here = await (await hubServer()).hubHere(paths, hostPortText(toldPlace(typed ?? HUB_HERE)));
   if (typed === undefined && listed !== undefined) {
     const own = listed.find(({ spki }) => spki === here.spki);
     return own === undefined ? { hub: listed[0], where: "listed" } : { hub: own, where: "here" };
@@ -187,10 +194,11 @@ export async function hub(context: Context, flags: HubFlags): Promise<Result> {
   const { paths, io, signal } = context;
   kernel()?.returnMemory();
   const { spki: key } = await (await hubServer()).hubHere(paths, "");
+  const all = everywhere(addressHere()());
   const listen =
     flags.listen === undefined
-      ? (charter: Charter | undefined) => listedPlace(charter, key, "0.0.0.0")
-      : hostPort(flags.listen, "0.0.0.0");
+      ? (charter: Charter | undefined) => listedPlace(charter, key, all)
+      : hostPort(flags.listen, all);
   const charters =
     flags.charter === undefined ? await readCharters(paths) : [await readCharter(flags.charter)];
   await using running = await (
@@ -265,26 +273,11 @@ async function listenHere({ paths }: Context, told: string | undefined): Promise
 function toldPlace(text: string): HostPort {
   const place = hostPort(text, LOOPBACK);
   if (place.port !== 0) return place;
-  throw usage(`${text} names no port`, `Others look for the hub there: ${place.host}:${DEFAULT_PORT}`);
+  throw usage(
+    `${text} names no port`,
+    `Others look for the hub there: ${hostPortText({ ...place, port: DEFAULT_PORT })}`,
+  );
 }
-
-const listedFor = (charter: Charter | undefined, spki: string): readonly string[] =>
-  Object.entries(charter?.hubs ?? {}).find(([key]) => key === spki)?.[1] ?? [];
-
-/** Where the charter says that the hub of this key is, else on `host`. */
-function listedPlace(charter: Charter | undefined, spki: string, host: string): HostPort {
-  const [own] = listedFor(charter, spki);
-  if (own === undefined) return { host, port: DEFAULT_PORT };
-  const listed = hostPort(own, host);
-  // A name, or an address behind NAT, cannot be bound: only a loopback one is taken as it is.
-  return isLoopback(listed.host) ? listed : { host, port: listed.port };
-}
-
-const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || host.startsWith("127.");
-
-const addressText = ({ host, port }: HostPort): string =>
-  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 
 export async function backup(context: Context, file: string): Promise<Result> {
   refuseStandard(file, "a backup");
@@ -333,30 +326,6 @@ export async function agent(context: Context, words: readonly string[], flags: A
   });
   log.info("agent ended"); // by a signal: what crashes or is killed does not say so
   return {};
-}
-
-/** What others are told, and what sockets bind to. @param fallback undefined: told is what the machine has, as it changes */
-export function addresses(
-  flags: Pick<AgentFlags, "address" | "bind">,
-  fallback?: string,
-): { readonly address: () => string; readonly bind: string } {
-  const said = flags.address ?? (isOneAddress(flags.bind) ? flags.bind : fallback);
-  const address = said === undefined ? addressHere() : () => said;
-  return { address, bind: flags.bind ?? (said !== undefined && isLoopback(said) ? said : "0.0.0.0") };
-}
-
-/** Who binds to one address cannot be reached at another. */
-const isOneAddress = (bind: string | undefined): bind is string =>
-  bind !== undefined && bind !== "0.0.0.0" && bind !== "::";
-
-/** The machine's first one, looked up anew each time; while it has none, the last that it had. */
-export function addressHere(interfaces = os.networkInterfaces): () => string {
-  let last = "127.0.0.1";
-  return () => {
-    const all = Object.values(interfaces()).flatMap((list) => list ?? []);
-    last = all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? last;
-    return last;
-  };
 }
 
 /** Becomes the keeper: it must be small, so nothing of this program stays in its memory. */

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { countIn } from "../../lib/count-in.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import { hostPortText } from "../../lib/host-port.ts";
 import { ownTimeMs } from "../../lib/own-time.ts";
 import { pinnedClient, type PinnedClient } from "../../trust/connection/http-client.ts";
 import type { TlsIdentity } from "../../trust/connection/tls.ts";
@@ -102,8 +103,8 @@ export class PeerClient implements Disposable {
   }
 }
 
-function impatient({ host, port }: PeerPlace, out: RunOut): SkeinError {
-  const peer = `${host}:${port}`;
+function impatient(place: PeerPlace, out: RunOut): SkeinError {
+  const peer = hostPortText(place);
   if (out === "silent") return new SkeinError("HUB_UNREACHABLE", `${peer} was silent for ${SILENT_MS} ms`);
   return new SkeinError("TIMEOUT", `${peer} took too long to give a piece`, {
     data: { sending: out === "slow" },

@@ -5,6 +5,7 @@ import { loadNodeStore } from "../../agent/node/node-store.ts";
 import { shutDown } from "../../keeper/client.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
+import { hostPortText } from "../../lib/host-port.ts";
 import type { Log } from "../../lib/log.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { configIfThere, readCharters } from "../identity/home.ts";
@@ -47,10 +48,9 @@ export async function up(options: UpOptions): Promise<void> {
   if (known !== undefined) refuseOther(known, options.name);
   const name = known ?? options.name ?? options.nameHere;
   const before = await configIfThere(paths);
-  const at = listen.host.includes(":") ? `[${listen.host}]:${listen.port}` : `${listen.host}:${listen.port}`;
   const { pin } = await initCluster({
     paths,
-    hubs: [await hubHere(paths, at)],
+    hubs: [await hubHere(paths, hostPortText(listen))],
     clock: systemClock,
   });
   // The agent ends first: it has news for the hub.

@@ -6,6 +6,7 @@ import http from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { errnoOf, fromWire, SkeinError, type WireError } from "../../lib/errors.ts";
+import { hostPortText } from "../../lib/host-port.ts";
 import { ASK_AFTER_MS, connectPinned, type TlsIdentity } from "./tls.ts";
 import { ConnectionTurns } from "./connection-turns.ts";
 
@@ -61,7 +62,7 @@ const DEFAULTS = {
 const SLOWEST_BYTES_PER_MS = 16;
 
 export function pinnedClient(options: PinnedClientOptions): PinnedClient {
-  const address = `${options.host}:${options.port}`;
+  const address = hostPortText(options);
   const turns =
     options.thrifty === true ? new ConnectionTurns(options.maxSockets ?? DEFAULTS.maxSockets) : undefined;
   const agent = new PinnedAgent(options, turns);
@@ -197,7 +198,7 @@ async function exchange(
 ): Promise<http.IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
   const req = start(agent, options, request, closed);
-  const address = `${options.host}:${options.port}`;
+  const address = hostPortText(options);
   const timeoutMs = request.timeoutMs ?? DEFAULTS.timeoutMs;
   const timer = setTimeout(() => req.destroy(late(address, request, timeoutMs)), timeoutMs);
   if (request.onProcessing !== undefined) req.on("information", request.onProcessing);
@@ -230,7 +231,7 @@ async function upgrade(
   closed: AbortSignal,
 ): Promise<Duplex> {
   const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
-  const address = `${options.host}:${options.port}`;
+  const address = hostPortText(options);
   const headers = { ...request.headers, connection: "Upgrade", upgrade: request.protocol };
   const req = start(agent, options, { ...request, headers }, closed);
   const timeoutMs = request.timeoutMs ?? DEFAULTS.timeoutMs;

@@ -7,6 +7,7 @@ import { constants, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { isIP } from "node:net";
 import tls from "node:tls";
 import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { hostPortText } from "../../lib/host-port.ts";
 import type { Digest } from "../../lib/ids.ts";
 import { afterOwnMs } from "../../lib/own-time.ts";
 import { selfSignedCertificate, spkiDigest } from "./x509.ts";
@@ -97,7 +98,7 @@ export async function connectPinned(options: ConnectOptions): Promise<tls.TLSSoc
   options.signal?.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<tls.TLSSocket>();
   const socket = tls.connect(clientTlsOptions(options));
-  const address = `${options.host}:${options.port}`;
+  const address = hostPortText(options);
   const fail = (err: unknown): void => {
     socket.destroy();
     reject(err);

@@ -1,0 +1,62 @@
+/** Where hubs and nodes of this machine are told to be, and what their sockets bind to. */
+import net from "node:net";
+import os from "node:os";
+import type { Charter } from "../../trust/document/documents.ts";
+import { hostPort, type HostPort } from "../command/grammar.ts";
+import type { AgentFlags } from "./server-flags.ts";
+
+export const DEFAULT_PORT = 7400;
+export const LOOPBACK = "127.0.0.1";
+
+/** All addresses of a machine that is reached at `host`; where that is IPv6, those of both kinds. */
+export const everywhere = (host: string): string => (net.isIPv6(host) ? "::" : "0.0.0.0");
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || host.startsWith("127.");
+
+export const listedFor = (charter: Charter | undefined, spki: string): readonly string[] =>
+  Object.entries(charter?.hubs ?? {}).find(([key]) => key === spki)?.[1] ?? [];
+
+/** Where the charter says that the hub of this key is; where it says nothing, on `host`. */
+export function listedPlace(charter: Charter | undefined, spki: string, host: string): HostPort {
+  const [own] = listedFor(charter, spki);
+  if (own === undefined) return { host, port: DEFAULT_PORT };
+  const listed = hostPort(own, host);
+  // A name, or an address behind NAT, cannot be bound: only a loopback one is taken as it is.
+  if (isLoopback(listed.host)) return listed;
+  const reached = net.isIP(listed.host) === 0 ? addressHere()() : listed.host;
+  return { host: everywhere(reached), port: listed.port };
+}
+
+/** What others are told, and what sockets bind to. @param fallback undefined: told is what the machine has, as it changes */
+export function addresses(
+  flags: Pick<AgentFlags, "address" | "bind">,
+  fallback?: string,
+  interfaces = os.networkInterfaces,
+): { readonly address: () => string; readonly bind: string } {
+  const said = flags.address ?? (isOneAddress(flags.bind) ? flags.bind : fallback);
+  const address = said === undefined ? addressHere(interfaces) : () => said;
+  const first = address();
+  const isOnlyHere = said !== undefined && isLoopback(said);
+  return { address, bind: flags.bind ?? (isOnlyHere ? said : everywhere(first)) };
+}
+
+/** Who binds to one address cannot be reached at another. */
+const isOneAddress = (bind: string | undefined): bind is string =>
+  bind !== undefined && bind !== "0.0.0.0" && bind !== "::";
+
+/**
+ * The machine's first one, of IPv6 where it has no other, looked up anew each time; while it has none, the last that it
+ * had.
+ */
+export function addressHere(interfaces = os.networkInterfaces): () => string {
+  let last = LOOPBACK;
+  return () => {
+    const outer = Object.values(interfaces()).flatMap((list) => (list ?? []).filter((one) => !one.internal));
+    const v4 = outer.find(({ family }) => family === "IPv4");
+    // One with a scope is of one link alone.
+    const v6 = outer.find((one) => one.family === "IPv6" && one.scopeid === 0);
+    last = (v4 ?? v6)?.address ?? last;
+    return last;
+  };
+}
