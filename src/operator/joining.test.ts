@@ -6,8 +6,10 @@ import { nodeKeys } from "../agent/node/node-keys.ts";
 import { joinNode, openNode } from "../agent/node/open-node.ts";
 import { systemClock } from "../lib/clock.ts";
 import { writeFileAtomic } from "../lib/files.ts";
+import type { Digest } from "../lib/ids.ts";
 import { jsonLog, silentLog } from "../lib/log.ts";
 import { pathsFrom } from "../lib/paths.ts";
+import { parseTicketLine } from "../trust/members/ticket-line.ts";
 import { cluster } from "./cluster.fixture.ts";
 import { invite, knownNodes } from "./nodes/nodes.ts";
 
@@ -33,6 +35,17 @@ test("a machine joins before anything runs on it: what is wrong with its line is
   assert.deepEqual(names, ["web1"]);
   await joinNode(machine(line));
   assert.ok(!fs.existsSync(path.join(home, "run/keeper.sock")), "no keeper was started for it");
+});
+
+test("a line names a hub where this machine was told that it is now, and no other hub than the charter's", async (t) => {
+  const { operator, signal } = await cluster(t);
+  const [spki = ""] = Object.keys(operator.charter.hubs);
+  const moved = { spki: spki as Digest, address: "192.0.2.7:7400" };
+  const strange = { spki: "0".repeat(64) as Digest, address: "192.0.2.8:7400" };
+  const config = { ...operator.config, hubs: [strange, moved] };
+  const wish = { name: "web1", labels: {}, replace: null, validMs: 60_000 };
+  const { line } = await invite({ ...operator, config }, wish, signal);
+  assert.deepEqual(parseTicketLine(line).hub, moved);
 });
 
 test("a hub that goes down while a machine joins is waited for, and lets it in once", async (t) => {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
+import { listedHubs } from "../../api/hub-address.ts";
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { AppSummary, NodeView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
@@ -18,6 +19,7 @@ import type { Tell } from "../tell/events.ts";
 import { keepDocuments, readDocuments } from "./kept-documents.ts";
 import { formerNode, identityIn, type FormerNode } from "./node-identity.ts";
 import { namesOf } from "../tell/names-of.ts";
+import type { OperatorConfig } from "../identity/home.ts";
 import type { Operator } from "../identity/operator.ts";
 import { shown } from "../identity/shown.ts";
 
@@ -270,11 +272,11 @@ export function floorsIn(apps: readonly Ordered[]): Ticket["floor"] {
   return Object.fromEntries(floors.slice(0, MOST_FLOORS));
 }
 
-function reachableHub({ charter, config }: Operator): Parameters<typeof formatTicketLine>[0]["hub"] {
-  for (const [spki, addresses] of Object.entries(charter.hubs)) {
-    const [address] = addresses;
-    if (address !== undefined) return { spki: spki as (typeof config)["pin"], address };
-  }
+function reachableHub({ charter, config }: Operator): OperatorConfig["hubs"][number] {
+  // What this machine was told of an address is newer than the charter: a hub may have moved since.
+  const told = config.hubs.filter(({ spki }) => Object.hasOwn(charter.hubs, spki));
+  const [hub] = [...told, ...(listedHubs(charter) as OperatorConfig["hubs"])];
+  if (hub !== undefined) return hub;
   throw new SkeinError("NO_HUB", "the charter lists no hub that a node could join at");
 }
 
