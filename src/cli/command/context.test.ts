@@ -11,7 +11,7 @@ const CHILD = childProgram(import.meta.dirname, "context.child.ts");
 /** @param flags `detach`: an order is on its way when the command is cut short, and arrives */
 function cutShort(
   flags: { readonly timeout?: string; readonly detach?: boolean },
-  ...signal: ("SIGINT" | "SIGHUP")[]
+  ...signal: readonly ("SIGINT" | "SIGHUP" | "skein hub" | "50")[]
 ): string {
   const words = [CHILD, JSON.stringify({ ...flags, json: true }), ...signal];
   const { stdout } = spawnSync(process.execPath, words, { encoding: "utf8" });
@@ -27,6 +27,10 @@ test("who ends a command early is told what has become of it by then", () => {
     "8 TIMEOUT not done within 5ms; what was started goes on: Look there.",
   );
   assert.match(cutShort({ timeout: "5ms" }), /^8 TIMEOUT not done within 5ms: Nothing is half-done/);
+});
+
+test("the time that commands are given ends no server", () => {
+  assert.match(cutShort({ timeout: "5ms" }, "SIGINT", "skein hub", "50"), /^130 INTERRUPTED/);
 });
 
 test("a terminal that is closed ends a command as Ctrl-C does; away from one a hangup ends nothing (long)", () => {

@@ -7,7 +7,7 @@ import { DryRun, DryRunEnd, type Doer } from "../../operator/tell/dry-run.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
 import { appNamed, durationFlag, envNamed } from "./grammar.ts";
 import { first } from "./has-bucket.ts";
-import { refuseIgnored } from "./ignored-flags.ts";
+import { isServer, refuseIgnored } from "./ignored-flags.ts";
 import { columns, processIo, type Io } from "../terminal/io.ts";
 
 /** The flags that every command takes; `SKEIN_*` variables mirror them. */
@@ -78,7 +78,7 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   process.on("SIGHUP", onHangup);
-  const timer = timeoutOf(globals, ended);
+  const timer = timeoutOf(name, globals, ended);
   try {
     refuseIgnored(name, globals);
     if (globals.app !== undefined) appNamed(globals.app);
@@ -132,8 +132,8 @@ function tellDeeds(io: Io, { deeds }: DryRun): Result {
   return { dryRun: true, ...(deeds.length > 0 ? { would: deeds.map(({ data }) => data) } : {}) };
 }
 
-function timeoutOf({ timeout }: Globals, ended: AbortController): NodeJS.Timeout | undefined {
-  if (timeout === undefined) return undefined;
+function timeoutOf(name: string, { timeout }: Globals, ended: AbortController): NodeJS.Timeout | undefined {
+  if (timeout === undefined || isServer(name)) return undefined;
   const late = new SkeinError("TIMEOUT", `not done within ${timeout}`);
   return setTimeout(() => ended.abort(late), timerMs(durationFlag(timeout)));
 }

@@ -31,6 +31,11 @@ const NO_DRY_RUN: Readonly<Record<string, string>> = {
   "cache repair": CACHE,
   "cache persist": CACHE,
 };
+const verbOf = (name: string): string => name.replace(/^skein /, "");
+
+/** Whether a command runs until it is stopped, whatever time its callers give to others. */
+export const isServer = (name: string): boolean => NO_DRY_RUN[verbOf(name)] === SERVER;
+
 /** Of these only what is for all machines can be told before. */
 const MASTERS = new Set(["jump", "jump-back", "ftl jump", "ftl jump-back"]);
 /** What is said to a rollout concerns all its nodes. */
@@ -51,7 +56,7 @@ interface Wish {
  * @throws SkeinError USAGE
  */
 export function refuseIgnored(name: string, { dryRun, on, master }: Wish): void {
-  const verb = name.replace(/^skein /, "");
+  const verb = verbOf(name);
   const why = MASTERS.has(verb) && master !== true ? HERE : NO_DRY_RUN[verb];
   if (dryRun === true && why !== undefined) {
     throw usage(
