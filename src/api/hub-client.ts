@@ -2,34 +2,20 @@
  * The hub's API for whoever calls it: agents, operators, builders. Every call checks what it gets against the route's
  * schema, ends within its time limit or the signal, and throws the hub's own SkeinError.
  */
-import type { IncomingMessage } from "node:http";
-import type { Readable } from "node:stream";
-import * as z from "zod";
 import { WHOLE_BYTES, type ProvenBlob } from "../depot/peers/proof.ts";
-import { fromWire, isSkeinError, SkeinError, type WireError } from "../lib/errors.ts";
+import { isSkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
-import { systemClock, type Clock } from "../lib/clock.ts";
+import { systemClock } from "../lib/clock.ts";
 import { retryDelayMs } from "../lib/retry.ts";
 import type { Roster } from "../trust/document/documents.ts";
 import type { Envelope } from "../trust/document/envelope.ts";
-import { bytesOf, type RequestOptions } from "../trust/connection/http-client.ts";
+import { bytesOf } from "../trust/connection/http-client.ts";
 import { Conversation } from "./conversation.ts";
-import { HubLine, type HubLineOptions } from "./hub-line.ts";
-import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
-import { BLOB_TYPE, errorBody } from "./parts.ts";
-import { ROUTES, type Route, type RouteName } from "./routes.ts";
+import { HubCaller, type HubClientOptions } from "./hub-caller.ts";
+import { BLOB_TYPE } from "./parts.ts";
 import type * as m from "./member-schemas.ts";
 import type * as s from "./schemas.ts";
-import { bodyOf, cutOff, pathOf, payloadOf, type Query } from "./wire.ts";
-
-export interface HubClientOptions extends HubLineOptions {
-  /** For one call, in ms. Default 30 000. */
-  readonly timeoutMs?: number;
-  readonly clock?: Clock;
-  readonly random?: () => number;
-  /** For a dry run: a request that could change something is a defect. Default: no. */
-  readonly asksOnly?: boolean;
-}
+import type { Query } from "./wire.ts";
 
 export interface WatchOptions {
   /** Revision to go on from; 0 is now. */
@@ -44,51 +30,17 @@ export interface SmallBlob {
   readonly bytes: Buffer;
 }
 
-type Answer<N extends RouteName> = (typeof ROUTES)[N] extends { response: z.ZodType<infer T> }
-  ? T
-  : undefined;
-
-/** How an answer is read. */
-interface Reading<N extends RouteName> {
-  readonly isGood?: (answer: Answer<N>) => boolean;
-  readonly body?: () => Promise<unknown>;
-}
-
-export interface CallOptions {
-  readonly params?: Readonly<Record<string, string>>;
-  readonly query?: Query;
-  readonly body?: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
-const HEARTBEAT_LOST_MS = 25_000;
 /** What a header can carry: an etag is sent back in one. */
 const ETAG = /^[\x21-\x7e]{1,256}$/;
-/** Why the hub ends a stream. A line that says more than that is a node's, whatever it says. */
-const lastWord = z.strictObject(errorBody.shape);
 const BACKOFF = { baseMs: 200, maxMs: 10_000 } as const;
-/** They are posted for their length, and may ask only. */
-const QUESTIONS: ReadonlySet<string> = new Set([
-  ROUTES.depotHas.path,
-  ROUTES.depotCollect.path,
-  ROUTES.postCommand.path,
-]);
 
-export class HubClient implements Disposable {
+export class HubClient extends HubCaller {
   readonly #options: HubClientOptions;
-  readonly #line: HubLine;
   readonly #talk = new Conversation();
 
   constructor(options: HubClientOptions) {
+    super(options);
     this.#options = options;
-    this.#line = new HubLine(options);
-  }
-
-  /** For messages. */
-  get name(): string {
-    return this.#line.name;
   }
 
   async hub(signal?: AbortSignal): Promise<s.HubInfo> {
@@ -145,15 +97,20 @@ export class HubClient implements Disposable {
   }
 
   async releases(
-    query: { app?: string; limit?: number } = {},
+    query: { app?: string; limit?: number; with?: "tree" } = {},
     signal?: AbortSignal,
   ): Promise<s.ReleaseView[]> {
     return (await this.call("releases", { query, signal })).releases;
   }
 
-  /** By full id, a unique prefix of it, or a commit or its prefix. */
-  async release(id: string, app?: string, signal?: AbortSignal): Promise<s.ReleaseView> {
-    return await this.call("release", { params: { id }, query: { app }, signal });
+  /** By full id, a unique prefix of it, or a commit or its prefix. @param more `tree`: how its tree is stored, too */
+  async release(
+    id: string,
+    app?: string,
+    signal?: AbortSignal,
+    more: { readonly with?: "tree" } = {},
+  ): Promise<s.ReleaseView> {
+    return await this.call("release", { params: { id }, query: { app, ...more }, signal });
   }
 
   /**
@@ -197,6 +154,14 @@ export class HubClient implements Disposable {
     return await this.call("rollout", { params: { digest }, query, timeoutMs: waitMs + 30_000, signal });
   }
 
+  /**
+   * The same each time it changed, on one connection, until it ended.
+   * @throws SkeinError NOT_FOUND, also where an older hub has no such answer; HUB_UNREACHABLE
+   */
+  async *rolloutViews(digest: string, signal: AbortSignal): AsyncGenerator<s.RolloutView, void> {
+    yield* this.lines("rolloutViews", await this.send("rolloutViews", { params: { digest }, signal }));
+  }
+
   /** @throws SkeinError UNDO_TOO_LATE, ROLLOUT_ENDED, NOT_AUTHORISED, NOT_FOUND */
   async steerRollout(digest: string, word: s.Steering, signal?: AbortSignal): Promise<void> {
     await this.call(`${word}Rollout`, { params: { digest }, signal });
@@ -212,14 +177,14 @@ export class HubClient implements Disposable {
     signal?: AbortSignal,
     boot?: string,
   ): Promise<s.Wanted | undefined> {
-    const response = await this.#send("wanted", {
+    const response = await this.send("wanted", {
       query: { wait: waitMs, boot, along: WHOLE_BYTES },
       headers: this.#talk.asking(etag),
       timeoutMs: waitMs + 10_000,
       signal,
     });
     if (response.statusCode === 304) return void response.resume();
-    return await this.#read("wanted", response, {
+    return await this.read("wanted", response, {
       isGood: (answer) => ETAG.test(answer.etag),
       body: () => this.#talk.read(response, this.name),
     });
@@ -274,7 +239,7 @@ export class HubClient implements Disposable {
 
   /** Sends a signed command and gives what the nodes answer, line by line; ends when all have answered. */
   async *command(command: Envelope, signal: AbortSignal): AsyncGenerator<s.CommandLine, void> {
-    yield* this.#lines("postCommand", await this.#send("postCommand", { body: { command }, signal }));
+    yield* this.lines("postCommand", await this.send("postCommand", { body: { command }, signal }));
   }
 
   /** A node's answer to a command: lines of JSON, the last one `{type: "result", …}`. */
@@ -284,7 +249,7 @@ export class HubClient implements Disposable {
     lines: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<void> {
-    const response = await this.#send("answerCommand", {
+    const response = await this.send("answerCommand", {
       params: { digest, node },
       body: lines,
       timeoutMs: 2 ** 31 - 1,
@@ -297,95 +262,14 @@ export class HubClient implements Disposable {
   async provenBlob(blob: string, whole: number, signal?: AbortSignal): Promise<ProvenBlob> {
     const came = this.#talk.came(blob);
     if (came !== undefined) return { size: came.length, hashes: "", bytes: came };
-    const response = await this.#send("depotPieces", { params: { blob }, query: { whole }, signal });
-    if (response.headers["content-type"] !== BLOB_TYPE) return await this.#read("depotPieces", response);
+    const response = await this.send("depotPieces", { params: { blob }, query: { whole }, signal });
+    if (response.headers["content-type"] !== BLOB_TYPE) return await this.read("depotPieces", response);
     const bytes = await bytesOf(response, { maxBytes: whole });
     return { size: bytes.length, hashes: "", bytes };
   }
 
-  /** Any route by name; its answer is checked against the route's schema. */
-  async call<N extends RouteName>(name: N, options: CallOptions = {}): Promise<Answer<N>> {
-    return await this.#read(name, await this.#send(name, options));
-  }
-
-  /** The raw response of a request that is no JSON: blobs. */
-  async raw(request: RequestOptions): Promise<IncomingMessage> {
-    const { method, path } = request;
-    if (this.#options.asksOnly === true && method !== "GET" && !QUESTIONS.has(path))
-      throw new SkeinError("INTERNAL", `a dry run was about to send ${method} ${path}`);
-    return await this.#line.send(request);
-  }
-
-  close(): void {
-    this.#line.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   async *#events(query: Query, signal: AbortSignal): AsyncGenerator<s.HubEvent, void> {
-    yield* this.#lines("events", await this.#send("events", { query, signal }));
-  }
-
-  async *#lines<N extends "events" | "postCommand">(
-    name: N,
-    response: Readable,
-  ): AsyncGenerator<z.infer<(typeof ROUTES)[N]["lines"]>, void> {
-    const lost = (): SkeinError => new SkeinError("HUB_UNREACHABLE", `${this.name} fell silent`);
-    const stop = failWhenSilent(response, HEARTBEAT_LOST_MS, lost);
-    try {
-      for await (const line of ndjsonLines(response as AsyncIterable<Uint8Array>)) {
-        const failed = lastWord.safeParse(line);
-        if (failed.success) throw fromWire(failed.data.error as WireError);
-        const parsed = ROUTES[name].lines.safeParse(line);
-        if (!parsed.success) throw this.#unread(name, parsed.error);
-        yield parsed.data as z.infer<(typeof ROUTES)[N]["lines"]>;
-      }
-    } catch (err) {
-      throw err instanceof SkeinError ? err : cutOff(this.name, err);
-    } finally {
-      stop();
-      response.destroy();
-    }
-  }
-
-  async #send(name: RouteName, options: CallOptions): Promise<IncomingMessage> {
-    const { method } = ROUTES[name];
-    const path = pathOf(name, options.params ?? {}, options.query ?? {});
-    const { body, headers } = payloadOf(name, options.body);
-    return await this.raw({
-      method,
-      path,
-      headers: { ...headers, ...options.headers },
-      body,
-      timeoutMs: options.timeoutMs ?? this.#options.timeoutMs,
-      signal: options.signal,
-    });
-  }
-
-  /** The body, held to the route's schema. A hub whose answer cannot be read is asked last from then on. */
-  async #read<N extends RouteName>(
-    name: N,
-    response: IncomingMessage,
-    { isGood = () => true, body = () => bodyOf(response, this.name) }: Reading<N> = {},
-  ): Promise<Answer<N>> {
-    const { first } = this.#line;
-    try {
-      const route: Route = ROUTES[name];
-      const parsed = route.response?.safeParse(await body());
-      const answer = parsed?.data as Answer<N>;
-      if (parsed?.success !== false && isGood(answer)) return answer;
-      throw this.#unread(name, parsed?.error);
-    } catch (err) {
-      this.#line.askLast(first);
-      throw err;
-    }
-  }
-
-  #unread(name: RouteName, cause: unknown): SkeinError {
-    const why = `${this.name} answered ${name} in a form this version does not read`;
-    return new SkeinError("BAD_REQUEST", why, { cause });
+    yield* this.lines("events", await this.send("events", { query, signal }));
   }
 
   async #backOff(failures: number, signal: AbortSignal): Promise<void> {

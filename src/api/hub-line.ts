@@ -56,6 +56,11 @@ export class HubLine implements Disposable {
     return this.#order[0];
   }
 
+  /** Begins to open a connection, for whoever will ask soon. A failure is told to whoever asks. */
+  connect(): void {
+    if (this.#answering === undefined) this.#searched().catch(() => undefined);
+  }
+
   /** From now on this hub is asked after all others. */
   askLast(hub: HubAddress | undefined): void {
     if (hub === undefined) return;
@@ -130,10 +135,14 @@ export class HubLine implements Disposable {
   /** The one of `left` that answered last, or that takes a connection first. */
   async #nearest(left: readonly HubAddress[], signal: AbortSignal | undefined): Promise<HubAddress> {
     const [first] = left;
-    if (first !== undefined && (left.length === 1 || first === this.#answering)) return first;
+    const isOnly = left.length === 1 && (this.#search === undefined || this.#order.length > 1);
+    if (first !== undefined && (isOnly || first === this.#answering)) return first;
     if (left.length < this.#order.length) return await unlessAborted(this.#find(left), signal);
-    this.#search ??= this.#find(left).finally(() => (this.#search = undefined));
-    return await unlessAborted(this.#search, signal);
+    return await unlessAborted(this.#searched(), signal);
+  }
+
+  async #searched(): Promise<HubAddress> {
+    return await (this.#search ??= this.#find(this.#order).finally(() => (this.#search = undefined)));
   }
 
   async #find(hubs: readonly HubAddress[]): Promise<HubAddress> {

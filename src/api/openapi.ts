@@ -1,6 +1,7 @@
 /** The OpenAPI 3.1 document of the hub's API, made from the route table. Loaded only when it is asked for. */
 import * as z from "zod";
-import { PATH_PARAMS, ROUTES, type Route } from "./routes.ts";
+import type { Route } from "./route.ts";
+import { PATH_PARAMS, ROUTES } from "./routes.ts";
 import { errorBody } from "./parts.ts";
 
 type Json = Readonly<Record<string, unknown>>;

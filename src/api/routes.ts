@@ -3,43 +3,26 @@
  * the authorisation test are made from it; what is not in it cannot be called (default deny).
  */
 import * as z from "zod";
+import { BLOB_ROUTES } from "./blob-routes.ts";
 import { GIT_ROUTE } from "./hub-address.ts";
 import { appName, digest, envName, keyId, nodeName, repoName, roster } from "./parts.ts";
+import { count, EVERYBODY, MEMBERS, MIB, NODES, OPERATORS, type Route } from "./route.ts";
 import * as m from "./member-schemas.ts";
 import * as s from "./schemas.ts";
+import { questions, answers } from "./together.ts";
 
-/** Who a caller can be. `anonymous` holds a key that nobody vouches for. */
-export const ROLES = ["anonymous", "node", "operator"] as const;
-export type Role = (typeof ROLES)[number];
-
-export interface Route {
-  readonly method: "GET" | "POST" | "PUT" | "HEAD" | "DELETE";
-  /** With `:name` for parameters, `*` at the end for the rest. */
-  readonly path: string;
-  readonly summary: string;
-  readonly roles: readonly Role[];
-  readonly query?: z.ZodObject;
-  readonly body?: z.ZodType;
-  readonly response?: z.ZodType;
-  /** The shape of one line of an ndjson stream. */
-  readonly lines?: z.ZodType;
-  /** Bytes both or one way, handled on the raw request. */
-  readonly raw?: true;
-  /** Longest body in bytes. Default 2 MiB. */
-  readonly maxBody?: number;
-}
-
-const EVERYBODY = ["anonymous", "node", "operator"] as const;
-const MEMBERS = ["node", "operator"] as const;
-const OPERATORS = ["operator"] as const;
-const NODES = ["node"] as const;
-const MIB = 2 ** 20;
+const withTree = z.enum(["tree"]).optional();
 const gitService = z.enum(["git-upload-pack", "git-receive-pack"]);
 
-const count = (fallback: number, max: number): z.ZodDefault<z.ZodCoercedNumber> =>
-  z.coerce.number().int().min(0).max(max).default(fallback);
-
 export const ROUTES = {
+  together: {
+    method: "POST",
+    path: "/v1/together",
+    summary: "Answers several questions (GET) in one request, each as it would be answered by itself",
+    roles: MEMBERS,
+    body: questions,
+    response: answers,
+  },
   hub: {
     method: "GET",
     path: "/v1/hub",
@@ -59,6 +42,7 @@ export const ROUTES = {
     path: "/v1/charters",
     summary: "Charter versions above `after`",
     roles: EVERYBODY,
+    beside: true,
     query: z.object({ after: count(0, 1e9) }),
     response: m.charterList,
   },
@@ -110,12 +94,20 @@ export const ROUTES = {
     query: z.object({ after: count(0, Number.MAX_SAFE_INTEGER) }),
     response: m.membership,
   },
-  nodes: { method: "GET", path: "/v1/nodes", summary: "All nodes", roles: MEMBERS, response: s.nodeList },
+  nodes: {
+    method: "GET",
+    path: "/v1/nodes",
+    summary: "All nodes",
+    roles: MEMBERS,
+    beside: true,
+    response: s.nodeList,
+  },
   nodeDocuments: {
     method: "GET",
     path: "/v1/nodes/:name/documents",
     summary: "What proves a node's identity (by name or key id)",
     roles: MEMBERS,
+    beside: true,
     response: m.nodeDocuments,
   },
   postLabel: {
@@ -145,9 +137,10 @@ export const ROUTES = {
   releases: {
     method: "GET",
     path: "/v1/releases",
-    summary: "Releases, newest first",
+    summary: "Releases, newest first; `with=tree`: the first one with its tree's index",
     roles: MEMBERS,
-    query: z.object({ app: appName.optional(), limit: count(50, 1000) }),
+    beside: true,
+    query: z.object({ app: appName.optional(), limit: count(50, 1000), with: withTree }),
     response: s.releaseList,
   },
   release: {
@@ -155,7 +148,8 @@ export const ROUTES = {
     path: "/v1/releases/:id",
     summary: "One release by id, unique prefix (4 digits or more) or commit",
     roles: MEMBERS,
-    query: z.object({ app: appName.optional() }),
+    beside: true,
+    query: z.object({ app: appName.optional(), with: withTree }),
     response: s.releaseView,
   },
   postOrder: {
@@ -175,12 +169,20 @@ export const ROUTES = {
     body: s.settlePost,
     response: s.empty,
   },
-  apps: { method: "GET", path: "/v1/apps", summary: "All apps", roles: MEMBERS, response: s.appList },
+  apps: {
+    method: "GET",
+    path: "/v1/apps",
+    summary: "All apps",
+    roles: MEMBERS,
+    beside: true,
+    response: s.appList,
+  },
   app: {
     method: "GET",
     path: "/v1/apps/:app",
     summary: "One app in its environments",
     roles: MEMBERS,
+    beside: true,
     query: z.object({ env: envName.optional() }),
     response: s.appViews,
   },
@@ -189,6 +191,7 @@ export const ROUTES = {
     path: "/v1/apps/:app/orders",
     summary: "The orders of one app and environment that are kept, newest first",
     roles: MEMBERS,
+    beside: true,
     query: z.object({ env: envName.default("default") }),
     response: s.orderHistory,
   },
@@ -199,6 +202,13 @@ export const ROUTES = {
     roles: MEMBERS,
     query: s.viewNews,
     response: s.rolloutView,
+  },
+  rolloutViews: {
+    method: "GET",
+    path: "/v1/rollouts/:digest/views",
+    summary: "How far an order is, each time it changed, until it ended; a blank line every 10 s",
+    roles: MEMBERS,
+    lines: s.rolloutView,
   },
   abortRollout: {
     method: "POST",
@@ -258,6 +268,7 @@ export const ROUTES = {
     path: "/v1/ports",
     summary: "The port table",
     roles: MEMBERS,
+    beside: true,
     query: z.object({ app: appName.optional(), env: envName.optional() }),
     response: s.portList,
   },
@@ -272,71 +283,7 @@ export const ROUTES = {
     }),
     lines: s.hubEvent,
   },
-  depotHas: {
-    method: "POST",
-    path: "/v1/depot/has",
-    summary: "Which of these blobs are there",
-    roles: MEMBERS,
-    body: s.blobNames,
-    response: s.blobsThere,
-    maxBody: 4 * MIB,
-  },
-  depotList: {
-    method: "GET",
-    path: "/v1/depot/list",
-    summary: "Names of blobs, sorted, a page at a time",
-    roles: MEMBERS,
-    query: z.object({
-      prefix: z.string().max(200).default(""),
-      after: z.string().max(200).default(""),
-      limit: count(5000, 10_000),
-    }),
-    response: s.blobList,
-  },
-  depotGet: {
-    method: "GET",
-    path: "/v1/depot/blobs/*",
-    summary: "A blob's bytes; honours Range",
-    roles: MEMBERS,
-    raw: true,
-  },
-  depotPieces: {
-    method: "GET",
-    path: "/v1/depot/pieces/*",
-    summary: "What a blob's pieces hash to; its bytes where it has at most `whole` and is small",
-    roles: MEMBERS,
-    query: z.object({ whole: count(0, Number.MAX_SAFE_INTEGER) }),
-    response: s.pieceProof,
-  },
-  depotHead: {
-    method: "HEAD",
-    path: "/v1/depot/uploads/*",
-    summary: "How much of an upload is there (upload-offset)",
-    roles: OPERATORS,
-    raw: true,
-  },
-  depotPut: {
-    method: "PUT",
-    path: "/v1/depot/blobs/*",
-    summary: "Stores a blob; upload-offset, upload-length and upload-sha256 make it resumable",
-    roles: OPERATORS,
-    raw: true,
-  },
-  depotDelete: {
-    method: "DELETE",
-    path: "/v1/depot/blobs/*",
-    summary: "Deletes a blob (admin)",
-    roles: OPERATORS,
-    raw: true,
-  },
-  depotCollect: {
-    method: "POST",
-    path: "/v1/depot/collect",
-    summary: "Removes from the depot what no kept release needs (docs/operations.md)",
-    roles: OPERATORS,
-    body: s.collectPost,
-    response: s.collected,
-  },
+  ...BLOB_ROUTES,
   repos: {
     method: "GET",
     path: "/v1/git",

@@ -76,6 +76,10 @@ export const releaseView = z.object({
   files: z.number(),
   bytes: z.number(),
   release: envelope,
+  /** Its tree's index, where `with=tree` asks for it and it is small. Unsigned. Older hubs do not tell. */
+  index: z.base64().optional(),
+  /** Is all there that the tree's index names? Where that was looked at; older hubs do not. */
+  stored: z.boolean().optional(),
 });
 export type ReleaseView = z.infer<typeof releaseView>;
 export const releaseList = z.object({ releases: z.array(releaseView) });
@@ -308,15 +312,6 @@ export const peerList = z.object({
     .nullable(),
 });
 export type PeerList = z.infer<typeof peerList>;
-/** What a blob's pieces of 262,144 bytes hash to: of each the first 16 bytes of its SHA-256. Unsigned. */
-export const pieceProof = z.object({
-  size: z.int().min(0),
-  hashes: z
-    .string()
-    .regex(/^([0-9a-f]{32})*$/)
-    .max(32 * 65_536),
-});
-
 export const portEntry = instanceReport.extend({
   node: keyId,
   nodeName: nodeName,
@@ -348,39 +343,6 @@ export const hubEvent = z.object({
   more: z.boolean(),
 });
 export type HubEvent = z.infer<typeof hubEvent>;
-
-export const blobNames = z.strictObject({ names: z.array(z.string().max(200)).max(10_000) });
-export const blobsThere = z.object({ have: z.array(z.string()) });
-export const blobList = z.object({ names: z.array(z.string()), next: z.string().nullable() });
-
-export const collectPost = z.strictObject({
-  /** Only count. */
-  dryRun: z.boolean().default(false),
-});
-const blobCount = z.object({ blobs: z.int().nonnegative(), bytes: z.int().nonnegative() });
-export const collected = z.object({
-  /** In use. */
-  kept: blobCount,
-  /** Unreferenced, left for the next run. */
-  noted: blobCount,
-  /** Unreferenced twice, out of use from now on. */
-  retired: blobCount,
-  /** Taken out of use before, not long enough ago. */
-  waiting: blobCount,
-  /** Back in use. */
-  restored: blobCount,
-  deleted: blobCount,
-  /** Packs that were put together, into how many, of how many bytes. */
-  repacked: z.object({
-    replaced: z.int().nonnegative(),
-    made: z.int().nonnegative(),
-    bytes: z.int().nonnegative(),
-  }),
-  /** Unfinished uploads removed. */
-  uploads: z.int().nonnegative(),
-  /** Trees of kept releases whose index cannot be read: while there is one, no pack is removed. */
-  unreadable: z.array(digest),
-});
 
 export const commandPost = z.strictObject({ command: envelope });
 /** One line of a command's output; the last one of each node has `type: "result"`. */

@@ -4,7 +4,8 @@ import { SkeinError } from "../lib/errors.ts";
 import { bytesOf, jsonOf, type RequestOptions } from "../trust/connection/http-client.ts";
 import { ALONG_HEADER, withoutAlong, type AlongBlob } from "./along.ts";
 import { CODED, contentIn, decode, type Content, type Shared } from "./coding.ts";
-import { ROUTES, type Route, type RouteName } from "./routes.ts";
+import type { Route } from "./route.ts";
+import { ROUTES, type RouteName } from "./routes.ts";
 
 export type Query = Readonly<Record<string, string | number | undefined>>;
 

@@ -6,6 +6,7 @@ import { SkeinError } from "../lib/errors.ts";
 import type { Digest, KeyId } from "../lib/ids.ts";
 import { readUnverified } from "../trust/document/envelope.ts";
 import { allows } from "../trust/charter/rights.ts";
+import { isStored } from "../release/fetch/tree-blobs.ts";
 import { seesRetired } from "../release/upkeep/retired.ts";
 import { beginCluster, collectDepot } from "./depot/depot-upkeep.ts";
 import {
@@ -24,16 +25,20 @@ import { gitRequest, sendExchange, sendRefs } from "./git/git-http.ts";
 import type { GitService } from "./git/git-repos.ts";
 import type { Hub } from "./hub.ts";
 import { sendRoster } from "./wanted/rosters.ts";
+import { rolloutViews } from "./rollouts/rollout-views.ts";
 import { sendWanted } from "./wanted/wanted-answer.ts";
 import { takeReport } from "./reporting/reports.ts";
 import type { Call, Handlers } from "./http/router.ts";
+import { answerAll } from "./http/together.ts";
+import { viewWithIndex } from "./release-views.ts";
 import { appViews, appSummaries, orderHistory } from "./app-views.ts";
 
 type Named = Pick<Call, "params" | "caller">;
 const param = (call: Named, name: string): string => call.params[name] ?? "";
 
 export function handlersOf(hub: Hub): Handlers {
-  return {
+  const handlers: Handlers = {
+    together: async (call) => await answerAll(handlers, call),
     ...membership(hub),
     ...publishing(hub),
     ...rollouts(hub),
@@ -41,6 +46,7 @@ export function handlersOf(hub: Hub): Handlers {
     ...depot(hub),
     ...relays(hub),
   };
+  return handlers;
 }
 
 function membership(hub: Hub) {
@@ -88,10 +94,23 @@ function publishing(hub: Hub) {
       const release = readUnverified(view.release, "release.1");
       hub.layouts.expect(release);
       hub.deltas.expect(release);
-      return view;
+      // Of what came along: a collection may take a pack out of use just when its sender found it there.
+      return sent.length === 0
+        ? view
+        : { ...view, stored: await isStored(hub.core.depot, release, call.signal) };
     },
-    releases: async (call) => ({ releases: releases.list(call.query.app, call.query.limit) }),
-    release: async (call) => releases.find(param(call, "id"), call.query.app),
+    releases: async (call) => {
+      const [first, ...others] = releases.list(call.query.app, call.query.limit);
+      if (first === undefined || call.query.with === undefined)
+        return { releases: first === undefined ? [] : [first, ...others] };
+      return { releases: [await viewWithIndex(hub, first, call.signal), ...others] };
+    },
+    release: async (call) => {
+      const view = releases.find(param(call, "id"), call.query.app);
+      if (call.query.with === undefined) return view;
+      const stored = await isStored(hub.core.depot, readUnverified(view.release, "release.1"), call.signal);
+      return { ...(await viewWithIndex(hub, view, call.signal)), stored };
+    },
     postOrder: async (call) => {
       catchUp.refuse();
       return { digest: await orders.post(call.body, hub.rollouts) };
@@ -126,6 +145,7 @@ function rollouts(hub: Hub) {
       if (view !== undefined) return view;
       throw new SkeinError("NOT_FOUND", "nothing is known of this rollout any more");
     },
+    rolloutViews: async (call) => rolloutViews(hub.rollouts, known(param(call, "digest")), call.signal),
     abortRollout: async (call) => await steer(call, "abort"),
     pauseRollout: async (call) => await steer(call, "pause"),
     resumeRollout: async (call) => await steer(call, "resume"),

@@ -3,7 +3,8 @@ import net from "node:net";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { splitAddress, type HubAddress } from "../api/hub-address.ts";
-import { HubClient, type HubClientOptions } from "../api/hub-client.ts";
+import type { HubClientOptions } from "../api/hub-caller.ts";
+import { HubClient } from "../api/hub-client.ts";
 import { ndjsonLines } from "../api/ndjson.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { eventually } from "../lib/eventually.fixture.ts";
@@ -94,6 +95,27 @@ test("a hub that takes connections and says nothing holds nobody up where there 
   await eventually("hung up", () => seen.includes("silent given up"));
   assert.deepEqual(seen, ["silent asked", "other answers", "silent given up"]);
   assert.equal(client.name, `hub ${way}`);
+});
+
+test("a connection that was begun early serves the first request; one that failed is told to who asks", async (t) => {
+  const hub = await startTestHub(t);
+  let opened = 0;
+  const address = await tcpServer(t, (socket) => {
+    opened += 1;
+    const { host, port } = splitAddress(hub.address);
+    const on = net.connect(port, host);
+    socket.pipe(on).pipe(socket);
+    for (const end of [socket, on]) end.on("error", () => undefined);
+  });
+  using client = await clientOf(hub.cluster, [{ spki: hub.spki, address }], { thrifty: true });
+  client.connect();
+  await eventually("it is opened", () => opened === 1);
+  await Promise.all([client.hub(), client.nodes()]);
+  assert.equal(opened, 1);
+  const gone = await tcpServer(t, (socket) => socket.destroy());
+  using other = await clientOf(hub.cluster, [{ spki: hub.spki, address: gone }], { thrifty: true });
+  other.connect();
+  await assert.rejects(other.hub(), { code: "HUB_UNREACHABLE" });
 });
 
 test("a hub that is named twice is asked once", async (t) => {

@@ -19,6 +19,8 @@ export interface BlobTransport {
   readonly name: string;
   /** @throws the SkeinError that the answer carries */
   raw(request: RequestOptions): Promise<IncomingMessage>;
+  /** The answer to a GET of this path, where it came with others. */
+  told?(path: string): Promise<{ readonly body: unknown } | undefined>;
 }
 
 export interface HttpDepotOptions {
@@ -41,6 +43,14 @@ const DEFAULTS: Required<HttpDepotOptions> = {
 };
 const BACKOFF = { baseMs: 100, maxMs: 5000 } as const;
 const NAMES_AT_ONCE = 5000;
+/** How a listing begins; whoever asks for it beside other things asks for this. */
+export const firstPage = (
+  prefix: string,
+): { readonly prefix: string; readonly after: string; readonly limit: number } => ({
+  prefix,
+  after: "",
+  limit: 1000,
+});
 /** From this size on it is worth a question whether a part is there from a time before. */
 const ASK_FROM_BYTES = 256 * 1024;
 
@@ -92,13 +102,20 @@ async function* list(
 ): AsyncGenerator<string, void> {
   const bound = new ListBound(transport.name);
   for (let after: string | null = ""; after !== null;) {
-    const query = new URLSearchParams({ prefix, after }).toString();
-    const response = await transport.raw({ method: "GET", path: `/v1/depot/list?${query}`, signal });
-    const page = (await jsonOf(response)) as { names: string[]; next: string | null };
+    const { limit } = firstPage(prefix);
+    const query = { prefix, after, ...(after === "" ? { limit: String(limit) } : {}) };
+    const path = `/v1/depot/list?${new URLSearchParams(query).toString()}`;
+    const told = await transport.told?.(path);
+    const page = (told?.body ?? (await jsonOf(await transport.raw({ method: "GET", path, signal })))) as Page;
     bound.page(page.names.length);
     yield* page.names;
     after = page.next;
   }
+}
+
+interface Page {
+  readonly names: readonly string[];
+  readonly next: string | null;
 }
 
 async function* get(

@@ -2,7 +2,8 @@
 import type http from "node:http";
 import type { z } from "zod";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { PATH_PARAMS, ROUTES, type Route, type RouteName } from "../../api/routes.ts";
+import type { Route } from "../../api/route.ts";
+import { PATH_PARAMS, ROUTES, type RouteName } from "../../api/routes.ts";
 import type { Caller } from "./caller.ts";
 import { OpenCalls } from "./open-calls.ts";
 import { answerJson, checked, readJson, sendError, sendLines, type Held, type JsonBody } from "./http.ts";
@@ -82,8 +83,7 @@ async function answer(
     route.body === undefined
       ? NO_BODY
       : await readJson(req, route.body, route.maxBody ?? MAX_BODY, parts.held(caller));
-  const query =
-    route.query === undefined ? {} : checked(route.query, Object.fromEntries(url.searchParams), "the query");
+  const query = queryOf(route, url);
   // The schemas of this very route were applied above; TypeScript cannot follow that through the table.
   const handler = parts.handlers[name] as (call: unknown) => Promise<unknown>;
   const result = await handler({
@@ -110,7 +110,7 @@ async function answer(
 export function admit(parts: RouterParts, req: http.IncomingMessage): Admitted {
   const caller = callerOf(parts, req);
   if (caller.role === "anonymous") parts.strangerCame(req);
-  const url = urlOf(req);
+  const url = urlOf(req.url);
   const found = findRoute(req.method ?? "", url.pathname);
   if (found === undefined) throw new SkeinError("NOT_FOUND", `there is no ${req.method} ${url.pathname}`);
   if (found.route.roles.includes(caller.role)) return { ...found, caller, url };
@@ -124,11 +124,17 @@ export function admit(parts: RouterParts, req: http.IncomingMessage): Admitted {
 }
 
 /** @throws SkeinError BAD_REQUEST */
-function urlOf({ url = "/" }: http.IncomingMessage): URL {
+export function urlOf(url = "/"): URL {
   const found = url.startsWith("/") ? URL.parse(`http://hub${url}`) : null;
   if (found !== null) return found;
   throw new SkeinError("BAD_REQUEST", "the request asks for no path");
 }
+
+/** @throws SkeinError BAD_REQUEST where it is not of the route's schema */
+export const queryOf = ({ query }: Route, { searchParams }: URL): Record<string, unknown> =>
+  query === undefined
+    ? {}
+    : checked<Record<string, unknown>>(query, Object.fromEntries(searchParams), "the query");
 
 /** A session that does not hold costs as much to look at as any stranger's request. */
 function callerOf(parts: RouterParts, req: http.IncomingMessage): Caller {

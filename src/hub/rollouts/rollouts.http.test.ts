@@ -180,3 +180,24 @@ test("who follows an order is answered when there is news of it, at its end, or 
   for (let view = news; view.verdict === null;)
     view = await client.rollout(order.digest, t.signal, { after: view.revision, waitMs: 60_000 });
 });
+
+test("how an order is told on one connection, each time it changed, until it ended", async (t) => {
+  const { hub, nodes, order } = await begin(t);
+  const { client } = hub;
+  await assert.rejects(Array.fromAsync(client.rolloutViews("f".repeat(64), t.signal)), { code: "NOT_FOUND" });
+  const sent = t.mock.method(client, "raw");
+  const views: RolloutView[] = [];
+  const told = (async () => {
+    for await (const view of client.rolloutViews(order.digest, t.signal)) views.push(view);
+  })();
+  for (const node of nodes) {
+    await eventually(`the turn of ${node.name}`, () =>
+      views.at(-1)?.nodes.some(({ name, gate }) => name === node.name && gate === "go"),
+    );
+    await node.client.report(reportOf({ receipts: [await makeReceipt(hub.cluster, node, order)] }));
+  }
+  await told;
+  assert.equal(views.at(-1)?.phase, "ok");
+  assert.ok(views.every(({ revision }, n) => n === 0 || revision > (views[n - 1]?.revision ?? 0)));
+  assert.equal(sent.mock.callCount(), 1);
+});

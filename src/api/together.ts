@@ -1,0 +1,60 @@
+/** Several questions in one request: over a far line each request costs a round trip, and everywhere both ends' time. */
+import * as z from "zod";
+import { hasPassed, type Clock } from "../lib/clock.ts";
+import { fromWire, type WireError } from "../lib/errors.ts";
+import { errorBody } from "./parts.ts";
+
+const MOST = 64;
+
+export const questions = z.strictObject({
+  /** With their queries, as they would be asked for by GET; only of what changes nothing and is answered at once. */
+  paths: z.array(z.string().max(500)).min(1).max(MOST),
+});
+const answer = z.union([errorBody, z.object({ body: z.unknown() })]);
+/** In the order of the questions. */
+export const answers = z.object({ answers: z.array(answer).max(MOST) });
+type Answer = z.infer<typeof answer>;
+
+/** What the hub said so long ago may have changed since, in ms. */
+export const FRESH_MS = 2000;
+
+interface Awaited {
+  /** Undefined where the hub answers no questions together. */
+  readonly answer: Promise<Answer | undefined>;
+  /** When it came; undefined: not yet. In ms since the epoch. */
+  at?: number;
+}
+
+/** Answers that came, or will, with others, by their questions. Each is told once, and while it is fresh. */
+export class ToldTogether {
+  readonly #clock: Clock;
+  readonly #awaited = new Map<string, Awaited>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** @param ask gives the answers in the order of `paths`; undefined: the hub answers none together */
+  expect(paths: readonly string[], ask: Promise<readonly Answer[] | undefined>): void {
+    for (const [n, path] of paths.entries()) {
+      const awaited: Awaited = { answer: ask.then((all) => all?.[n]) };
+      this.#awaited.set(path, awaited);
+      awaited.answer.then(
+        () => (awaited.at = this.#clock.now()),
+        () => undefined, // told to whoever asks
+      );
+    }
+  }
+
+  /** @throws the error that the question was answered with, or why there is no answer */
+  async take(path: string): Promise<{ readonly body: unknown } | undefined> {
+    const awaited = this.#awaited.get(path);
+    this.#awaited.delete(path);
+    if (awaited === undefined) return undefined;
+    if (awaited.at !== undefined && hasPassed(FRESH_MS, awaited.at, this.#clock.now())) return undefined;
+    const came = await awaited.answer;
+    if (came === undefined) return undefined;
+    if ("error" in came) throw fromWire(came.error as WireError);
+    return { body: came.body };
+  }
+}

@@ -1,0 +1,26 @@
+import { buffer } from "node:stream/consumers";
+import { Readable } from "node:stream";
+import type { ReleaseView } from "../api/schemas.ts";
+import { isSkeinError } from "../lib/errors.ts";
+import { indexName } from "../release/tree/release-index.ts";
+import { readUnverified } from "../trust/document/envelope.ts";
+import type { Hub } from "./hub.ts";
+
+/** A longer index is asked for by itself, in bytes. */
+const MOST_INDEX_BYTES = 64 * 1024;
+
+/** A release with its tree's index, where there is one and it is small: whoever releases the app next begins with that. */
+export async function viewWithIndex(
+  { core }: Pick<Hub, "core">,
+  view: ReleaseView,
+  signal: AbortSignal,
+): Promise<ReleaseView> {
+  const { tree } = readUnverified(view.release, "release.1");
+  try {
+    const index = await buffer(Readable.from(core.depot.get(indexName(tree), signal)));
+    return index.length > MOST_INDEX_BYTES ? view : { ...view, index: index.toString("base64") };
+  } catch (err) {
+    if (isSkeinError(err, "BLOB_MISSING")) return view;
+    throw err;
+  }
+}
