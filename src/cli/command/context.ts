@@ -1,13 +1,14 @@
 import path from "node:path";
 import { isatty } from "node:tty";
+import type { Question } from "../../api/hub-caller.ts";
 import { timerMs } from "../../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { pathsFrom, type Paths } from "../../lib/paths.ts";
 import { DryRun, DryRunEnd, type Doer } from "../../operator/tell/dry-run.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
 import { appNamed, durationFlag, envNamed } from "./grammar.ts";
-import { first } from "./has-bucket.ts";
 import { isServer, refuseIgnored } from "./ignored-flags.ts";
+import { lineToHub } from "./line-to-hub.ts";
 import { columns, processIo, type Io } from "../terminal/io.ts";
 
 /** The flags that every command takes; `SKEIN_*` variables mirror them. */
@@ -37,8 +38,10 @@ export interface Context extends Doer {
   readonly cwd: string;
   /** Ends with Ctrl-C (INTERRUPTED) or `--timeout` (TIMEOUT). */
   readonly signal: AbortSignal;
-  /** The operator of this machine; closed with the command. */
-  operator(): Promise<Operator>;
+  /** Begins to open the line to a hub, for whoever will ask for the operator soon. */
+  connect(): void;
+  /** The operator of this machine; closed with the command. @param ahead what will be asked for next, where that is known */
+  operator(ahead?: readonly Question[]): Promise<Operator>;
   /** Told when a wait is cut short: how to come back. */
   comeBack(hint: string): void;
 }
@@ -64,7 +67,7 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
   const dryRun = globals.dryRun === true ? new DryRun() : undefined;
   const ended = new AbortController();
   let hint: string | undefined;
-  let opened: Promise<Operator> | undefined;
+  const line = lineToHub(() => ({ paths: pathsFrom(process.env), signal: ended.signal, dryRun }));
   const onSignal = (): void => {
     if (ended.signal.aborted) process.exit(130);
     ended.abort(new SkeinError("INTERRUPTED", "interrupted"));
@@ -91,7 +94,8 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
       paths,
       cwd: process.cwd(),
       signal: ended.signal,
-      operator: async () => await (opened ??= openHere(paths, ended.signal, dryRun)),
+      connect: line.connect,
+      operator: line.operator,
       comeBack: (text) => {
         hint = text;
       },
@@ -111,7 +115,7 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
     process.off("SIGHUP", onHangup);
-    (await opened?.catch(() => undefined))?.[Symbol.dispose]();
+    await line.close();
   }
 }
 
@@ -152,20 +156,6 @@ function cutShort(reason: unknown, hint: string | undefined, { timeout = "" }: G
   if (!isSkeinError(reason, "INTERRUPTED")) return reason;
   return new SkeinError("INTERRUPTED", "interrupted", {
     hint: hint ?? "Nothing is half-done; run it again.",
-  });
-}
-
-async function openHere(paths: Paths, signal: AbortSignal, dryRun: DryRun | undefined): Promise<Operator> {
-  const { openOperator } = await import("../../operator/identity/operator.ts");
-  return await openOperator({ paths, signal, dryRun }).catch((err: unknown) => {
-    const told = first(process.env["SKEIN_BUCKET"], process.env["FTL_BUCKET"]);
-    if (told === undefined || !isSkeinError(err, "NO_CLUSTER")) throw err;
-    // A machine that pulls: a cluster of its own is the last thing that it wants.
-    throw new SkeinError("NO_CLUSTER", err.message, {
-      hint: "What is here: skein ftl list [PACKAGE]; what the bucket has: skein list --master [PACKAGE].",
-      data: err.data,
-      cause: err,
-    });
   });
 }
 

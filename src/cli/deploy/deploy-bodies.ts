@@ -3,7 +3,8 @@ import { httpDepot } from "../../depot/http/http-depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { appAsTyped, shortRelease } from "../../lib/ids.ts";
 import { formatBytes } from "../../lib/units.ts";
-import { originHere } from "../../operator/deploy/asked.ts";
+import { originHere, type Wish } from "../../operator/deploy/asked.ts";
+import { beginningOf, type Beginning } from "../../operator/deploy/beginning.ts";
 import { namesOf } from "../../operator/tell/names-of.ts";
 import type { Tell } from "../../operator/tell/events.ts";
 import { buildRelease, deploy as deployOrder, type DeployOptions } from "../../operator/deploy/deploy.ts";
@@ -52,9 +53,9 @@ export async function deploy(
     ).deploy(context, words, flags, strategyOf(flags));
   }
   if (context.dryRun !== undefined) return await plan(context, words, flags);
-  const operator = await context.operator();
+  const { operator, ...begun } = await begin(context, words, flags);
   const shown = progress(context.io);
-  const options = await optionsOf(context, operator, words, flags, shown);
+  const options = optionsOf(context, operator, begun, flags, shown);
   const published = await deployOrder(operator, { ...options, tell: ordering(context, shown) });
   const result = await finish(context, operator, published, shown);
   if (flags.follow !== true || context.globals.detach === true) return result;
@@ -70,9 +71,9 @@ export async function plan(context: Context, words: readonly string[], flags: De
       "skein list --master APP shows what is ordered.",
     );
   }
-  const operator = await context.operator();
+  const { operator, ...begun } = await begin(context, words, flags, "plan");
   const shown = progress(context.io);
-  const planned = await planDeploy(operator, await optionsOf(context, operator, words, flags, shown, "plan"));
+  const planned = await planDeploy(operator, optionsOf(context, operator, begun, flags, shown));
   for (const line of planLines(planned)) context.io.print(line);
   return { plan: planned, ...(planned.changes > 0 ? { exit: PLAN_HAS_CHANGES } : {}) };
 }
@@ -170,19 +171,30 @@ export function endText({
   return `${shortRelease(app, release)} ${state === "run" ? "runs" : "is stopped"} on ${where}${missing}${lost}`;
 }
 
-async function optionsOf(
+type Begun = Wish & Pick<Beginning, "here">;
+
+/** What is wished for, and the operator, who is told with the first word of the hub what this begins with. */
+async function begin(
   context: Context,
-  operator: Operator,
   words: readonly string[],
   flags: DeployFlags,
-  shown: Progress,
   verb?: string,
-): Promise<DeployOptions> {
-  const wish = await deployWish(context, words, flags, verb);
+): Promise<Begun & { readonly operator: Operator }> {
+  const { env, cwd, signal } = context;
+  const wish = { ...(await deployWish(context, words, flags, verb)), env, cwd };
+  const { here, ahead } = await beginningOf({ ...wish, signal });
+  return { ...wish, ...(here === undefined ? {} : { here }), operator: await context.operator(ahead) };
+}
+
+function optionsOf(
+  context: Context,
+  operator: Operator,
+  begun: Begun,
+  flags: DeployFlags,
+  shown: Progress,
+): DeployOptions {
   return {
-    ...wish,
-    env: context.env,
-    cwd: context.cwd,
+    ...begun,
     keepOld: flags.keepOld === true,
     hooks: flags.hooks ? "run" : "skip",
     attended: isAttended(context, flags),

@@ -60,8 +60,7 @@ export function registerDeploy(program: Command, run: Run): void {
  * Loads what deploying takes piece by piece, each in a turn of its own: the line to the hub is opened meanwhile.
  */
 async function load(context: Context): Promise<void> {
-  // Its failure is told to whoever asks for the operator next.
-  if (!hasBucket({})) context.operator().catch(() => undefined);
+  if (!hasBucket({})) context.connect();
   for (const piece of PIECES) {
     await setImmediate();
     await piece();

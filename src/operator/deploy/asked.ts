@@ -40,6 +40,8 @@ export interface Wish {
 export interface FindOptions extends Wish {
   readonly depot: Depot;
   readonly helperDir: string;
+  /** Where it was looked at already. */
+  readonly here?: Here | undefined;
   readonly tell: Tell;
   /** Hears what a release that is made says, before it is published; throws to refuse it. */
   readonly accept?: (manifest: Manifest) => void;
@@ -75,7 +77,7 @@ export async function whatIsAsked(
   const { app, version, from, cwd, helperDir, signal } = options;
   if (from !== null) return { kind: "source", origin: { kind: "path", path: from } };
   if (version === null) {
-    const here = await hereIfItIs(app, options);
+    const here = options.here ?? (await hereIfItIs(app, options));
     if (here !== undefined) return sourceHere(here, options);
     if (app === null) throw nothingHere(cwd);
   }
@@ -103,8 +105,10 @@ export interface Here {
   readonly manifest?: Manifest;
 }
 
+export type HereOptions = Pick<FindOptions, "cwd" | "env" | "signal">;
+
 /** The source in this folder, when it is the app that was named (or none was). */
-export async function hereIfItIs(app: string | null, options: FindOptions): Promise<Here | undefined> {
+export async function hereIfItIs(app: string | null, options: HereOptions): Promise<Here | undefined> {
   const here = await originOf(options.cwd, options.signal);
   const { origin } = here;
   const read = { env: options.env, signal: options.signal };
@@ -150,7 +154,10 @@ async function saysWhatItIs(
 }
 
 /** The manifest of a source that was asked for. */
-export async function manifestOf(origin: Origin, { app, env, signal }: FindOptions): Promise<Manifest> {
+export async function manifestOf(
+  origin: Origin,
+  { app, env, signal }: Pick<FindOptions, "app" | "env" | "signal">,
+): Promise<Manifest> {
   return await readManifest(origin, { env, signal, ...(app === null ? {} : { app }) });
 }
 

@@ -1,3 +1,4 @@
+import { FRESH_MS } from "../../api/together.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { hasPassed } from "../../lib/clock.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
@@ -17,10 +18,12 @@ import { publishOrder, type PublishedOrder } from "../order/publish-order.ts";
 import {
   beginRelease,
   findRelease,
-  FRESH_MS,
   lookAhead,
+  nearTree,
+  WITH_TREE,
   type Ahead,
   type BegunRelease,
+  type FoundRelease,
 } from "../release/release.ts";
 import { manifestOfRelease } from "../release/release-manifest.ts";
 import { commitHere } from "./resolve.ts";
@@ -51,8 +54,10 @@ export interface Target {
  * @throws SkeinError of every layer; nothing was changed then
  */
 export async function deploy(operator: Operator, options: DeployOptions): Promise<PublishedOrder> {
-  await refuseNobody(operator, options);
   const asked = await askEarly(operator, options);
+  // Before anything is built: a mistyped node is told at once.
+  if (asked === undefined) await refuseNobody(operator, options);
+  else if (options.selector !== null) selectNodes((await asked.answer).known, options.selector);
   const accept = options.keepOld ? { accept: refuseKeepOld } : {};
   const target = await beginTarget(operator, { ...options, ...accept });
   try {
@@ -132,7 +137,8 @@ function askNow(operator: Operator, app: string, { env, signal }: DeployOptions)
 
 /** Asks while the release is still being found or made, where nothing of an earlier command comes first. */
 async function askEarly(operator: Operator, options: DeployOptions): Promise<Question | undefined> {
-  const { app, env } = options;
+  const { env, here } = options;
+  const app = options.app ?? here?.manifest?.app ?? null;
   if (app === null || (await isUnsent(operator, app, env))) return undefined;
   const question = askNow(operator, app, options);
   // Told to whoever waits for it, and nobody may come to.
@@ -161,20 +167,25 @@ async function beginTarget(operator: Operator, options: FindOptions): Promise<Be
   const asked = await whatIsAsked(operator, options, stack);
   if (asked.kind === "source") return await make(operator, asked, options);
   const { id, release } = asked.found;
-  const lost = await lostHere(release, options);
+  const lost = await lostHere(asked.found, options);
   if (lost !== undefined) return await makeAnew(operator, lost, options, {});
-  const manifest = await manifestOfRelease(asked.found, { depot, env, signal });
+  const near = nearTree(operator, asked.found, depot, signal);
+  const manifest = await manifestOfRelease(asked.found, { depot: near, env, signal });
   return { app: release.app, release: id, commit: release.commit, manifest, size: release };
 }
 
 /** The commit of a release whose bytes the depot has lost, where that commit is here. */
-async function lostHere(
-  { commit, ...tree }: Release,
-  { depot, cwd, signal }: FindOptions,
-): Promise<Origin | undefined> {
-  if (commit === null || (await isStored(depot, tree, signal))) return undefined;
-  return await commitHere(cwd, commit, signal);
+async function lostHere(found: FoundRelease, options: FindOptions): Promise<Origin | undefined> {
+  const { commit } = found.release;
+  if (commit === null || (await isThere(found, options))) return undefined;
+  return await commitHere(options.cwd, commit, options.signal);
 }
+
+/** Has the depot all of its bytes? */
+const isThere = async (
+  { stored, release }: FoundRelease,
+  { depot, signal }: Pick<FindOptions, "depot" | "signal">,
+): Promise<boolean> => stored ?? (await isStored(depot, release, signal));
 
 /** A commit that has a release needs no building again while the depot has its bytes. */
 async function make(operator: Operator, asked: AskedSource, options: FindOptions): Promise<BegunTarget> {
@@ -183,10 +194,10 @@ async function make(operator: Operator, asked: AskedSource, options: FindOptions
   if (origin.kind === "commit" && unknownAt === undefined) {
     const manifest = asked.manifest ?? (await manifestOf(origin, options));
     unknownAt = operator.clock.now();
-    const found = await findRelease(operator, manifest.app, origin.commit, options.signal);
+    const found = await findRelease(operator, manifest.app, origin.commit, options.signal, WITH_TREE);
     if (found !== undefined) {
       const { id, release, droppedBuilder } = found;
-      if (droppedBuilder !== undefined || !(await isStored(options.depot, release, options.signal)))
+      if (droppedBuilder !== undefined || !(await isThere(found, options)))
         return await makeAnew(operator, origin, options, { ahead, objects });
       const { app } = release;
       tellRelease(options.tell, operator, { app, id, release, already: true, storedBytes: 0 });

@@ -11,7 +11,7 @@ import { readLine, refuseUnauthorised, type Line } from "../order/order.ts";
 import { tellNowhere } from "./nowhere.ts";
 import type { Operator } from "../identity/operator.ts";
 import { refuseHeld } from "../order/publish-order.ts";
-import { findRelease } from "../release/release.ts";
+import { findRelease, nearTree, WITH_TREE } from "../release/release.ts";
 import { manifestOfRelease } from "../release/release-manifest.ts";
 import { wouldBe } from "./would-be.ts";
 
@@ -145,7 +145,8 @@ async function find(operator: Operator, options: DeployOptions): Promise<Found> 
   const asked = await whatIsAsked(operator, options, stack);
   if (asked.kind === "source") return await ofSource(operator, asked, options);
   const { id, release } = asked.found;
-  const manifest = await manifestOfRelease(asked.found, { depot, env, signal });
+  const near = nearTree(operator, asked.found, depot, signal);
+  const manifest = await manifestOfRelease(asked.found, { depot: near, env, signal });
   return { manifest, release: id, commit: release.commit, size: release, unpublished: null };
 }
 
@@ -153,7 +154,7 @@ async function ofSource(operator: Operator, asked: AskedSource, options: DeployO
   const { origin, unknownAt } = asked;
   if (origin.kind === "commit" && unknownAt === undefined) {
     const manifest = asked.manifest ?? (await manifestOf(origin, options));
-    const made = await findRelease(operator, manifest.app, origin.commit, options.signal);
+    const made = await findRelease(operator, manifest.app, origin.commit, options.signal, WITH_TREE);
     if (made !== undefined) {
       const { id, release } = made;
       return { manifest, release: id, commit: origin.commit, size: release, unpublished: null };

@@ -4,7 +4,7 @@ import { isSkeinError, SkeinError } from "../../lib/errors.ts";
 import { commitOnHub, fetchFromHub, placedCommit } from "../source/git.ts";
 import type { Operator } from "../identity/operator.ts";
 import { DROPPED } from "../order/order.ts";
-import { findRelease, noRelease, type FoundRelease } from "../release/release.ts";
+import { findRelease, noRelease, WITH_TREE, type FoundRelease } from "../release/release.ts";
 import { scratch, type Origin } from "../source/source.ts";
 
 type CommitOrigin = Origin & { readonly kind: "commit" };
@@ -44,7 +44,7 @@ export async function resolveVersion(operator: Operator, options: ResolveOptions
   if (version === null) return await fromHub(operator, options);
   const unknownAt = operator.clock.now();
   const [release, local] = await Promise.all([
-    findRelease(operator, app, version, signal),
+    findRelease(operator, app, version, signal, WITH_TREE),
     commitHere(options.cwd, version, signal).then((here) => {
       if (here !== undefined) options.onHere?.(here);
       return here;
@@ -62,7 +62,8 @@ export async function resolveVersion(operator: Operator, options: ResolveOptions
     return { kind: "release", found: release };
   }
   if (local === undefined) return await fromHub(operator, options);
-  const made = local.commit === version ? undefined : await findRelease(operator, app, local.commit, signal);
+  const made =
+    local.commit === version ? undefined : await findRelease(operator, app, local.commit, signal, WITH_TREE);
   return releaseOr(made, { kind: "commit", origin: local, unknownAt });
 }
 
@@ -152,7 +153,7 @@ async function fromHub(operator: Operator, options: ResolveOptions): Promise<Ver
   const into = scratch(options.stack);
   const commit = await fetchFromHub({ url, commit: version, into, helperDir: options.helperDir }, signal);
   const unknownAt = operator.clock.now();
-  const made = await findRelease(operator, app, commit, signal).catch((err: unknown) => {
+  const made = await findRelease(operator, app, commit, signal, WITH_TREE).catch((err: unknown) => {
     if (isSkeinError(err, "RELEASE_NOT_FOUND")) return undefined;
     throw err;
   });

@@ -17,7 +17,7 @@ import type { StagedNode } from "../tell/events.ts";
 import { isHere, knownNodes, selectNodes } from "../nodes/nodes.ts";
 import { readLine, refuseUnauthorised } from "../order/order.ts";
 import type { Operator } from "../identity/operator.ts";
-import { documentOf, readShown } from "../release/release.ts";
+import { documentOf, nearTree, readShown } from "../release/release.ts";
 import { manifestOfRelease } from "../release/release-manifest.ts";
 import { refuseDropped } from "./resolve.ts";
 import { readManifest, type Origin } from "../source/source.ts";
@@ -134,7 +134,8 @@ async function latestRelease(
   const { id, release } = found;
   if (release.app !== app) return undefined;
   refuseDropped(found, id.slice(0, 8));
-  const manifest = await manifestOfRelease(found, { depot, env, signal });
+  const near = nearTree(operator, found, depot, signal);
+  const manifest = await manifestOfRelease(found, { depot: near, env, signal });
   return { app, release: id, manifest, commit: release.commit };
 }
 

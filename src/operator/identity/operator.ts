@@ -1,4 +1,5 @@
 import type { HubAddress } from "../../api/hub-address.ts";
+import type { Question } from "../../api/hub-caller.ts";
 import { HubClient } from "../../api/hub-client.ts";
 import { systemClock, type Clock } from "../../lib/clock.ts";
 import { SkeinError } from "../../lib/errors.ts";
@@ -39,14 +40,22 @@ export interface OpenOptions extends Doer {
   readonly clock?: Clock;
   /** Asked before the charter's hubs. */
   readonly hub?: HubAddress;
+  /** What will be asked next: the hub is asked for it with its charters, in one request. Default: nothing. */
+  readonly ahead?: readonly Question[] | undefined;
+}
+
+/** An identity, and a line to its hubs on which nothing was said yet. */
+export interface Caller extends Pick<Operator, "config" | "signer" | "client"> {
+  /** The newest charter that this machine knows. */
+  readonly known: Charter;
 }
 
 /**
- * Opens the identity of this machine and brings its charter up to date from a hub.
- * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, NO_HUB, HUB_UNREACHABLE, PIN_MISMATCH, CHARTER_*
+ * Opens the identity of this machine, and begins to open the line to a hub.
+ * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, NO_HUB
  */
-export async function openOperator(options: OpenOptions): Promise<Operator> {
-  const { paths, signal, dryRun, clock = systemClock } = options;
+export async function openCaller(options: Omit<OpenOptions, "ahead">): Promise<Caller> {
+  const { paths, dryRun, clock = systemClock } = options;
   const config = await readConfig(paths);
   const signer = await signerFor(paths, config);
   const chain = openChain(await readCharters(paths), config.pin, clock.now()).body;
@@ -63,8 +72,20 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
     thrifty: true,
     asksOnly: dryRun !== undefined,
   });
+  client.connect();
+  return { config, signer, client, known: chain };
+}
+
+/**
+ * Opens the identity of this machine and brings its charter up to date from a hub.
+ * @throws SkeinError NO_CLUSTER, KEY_UNREADABLE, NO_HUB, HUB_UNREACHABLE, PIN_MISMATCH, CHARTER_*
+ */
+export async function openOperator(options: OpenOptions, caller = openCaller(options)): Promise<Operator> {
+  const { paths, signal, dryRun, ahead = [], clock = systemClock } = options;
+  const { config, signer, client, known: before } = await caller;
   try {
-    const charter = await newestCharter(paths, client, chain, clock, signal);
+    if (ahead.length > 0) client.together([chartersAfter(before), ...ahead], signal);
+    const charter = await newestCharter(paths, client, before, clock, signal);
     const known = (await readCharters(paths)).map((one) => readUnverified(one, "charter.1"));
     return {
       paths,
@@ -83,6 +104,8 @@ export async function openOperator(options: OpenOptions): Promise<Operator> {
     throw err;
   }
 }
+
+const chartersAfter = ({ version }: Charter): Question => ({ name: "charters", query: { after: version } });
 
 async function newestCharter(
   paths: Paths,

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { listedHubs } from "../../api/hub-address.ts";
+import type { Question } from "../../api/hub-caller.ts";
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { AppSummary, NodeView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
@@ -27,6 +28,9 @@ import { shown } from "../identity/shown.ts";
 export interface KnownNode extends NodeView {
   readonly identity: Identity;
 }
+
+/** Nodes whose documents are asked for in one request. */
+const ASKED_TOGETHER = 64;
 
 /** Is it there to be asked, and to be told what to run? */
 export const isHere = ({ present, duplicate }: Pick<NodeView, "present" | "duplicate">): boolean =>
@@ -71,19 +75,32 @@ async function membersOf(
   signal: AbortSignal,
 ): Promise<KnownNode[]> {
   const members = nodes.filter(({ revoked }) => !revoked);
-  const known = await fewAtOnce(members, (node) => proven(operator, node, signal));
+  const found = await fewAtOnce(members, async (node) => ({ node, kept: await keptProof(operator, node) }));
+  const known: (KnownNode | undefined)[] = [];
+  for (let at = 0; at < found.length; at += ASKED_TOGETHER) {
+    const some = found.slice(at, at + ASKED_TOGETHER);
+    const unknown = some.filter(({ kept }) => kept === undefined);
+    if (unknown.length > 1)
+      operator.client.together(
+        unknown.map(({ node }) => documentsOf(node.node)),
+        signal,
+      );
+    known.push(...(await fewAtOnce(some, ({ node, kept }) => proven(operator, node, kept, signal))));
+  }
   return known
     .filter((node) => node !== undefined)
     .toSorted((a, b) => (a.identity.name < b.identity.name ? -1 : 1));
 }
 
+const documentsOf = (node: KeyId): Question => ({ name: "nodeDocuments", params: { name: node } });
+
 /** Undefined: it was removed. */
 async function proven(
   operator: Operator,
   node: NodeView,
+  kept: Proof | undefined,
   signal: AbortSignal,
 ): Promise<KnownNode | undefined> {
-  const kept = await keptProof(operator, node);
   if (kept !== undefined) {
     const { identity, documents } = kept;
     if (isShown(identity, node) && documents.revoke === null) return { ...node, identity };

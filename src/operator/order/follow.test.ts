@@ -52,11 +52,42 @@ test("a rollout has ended when it has a verdict", () => {
     assert.equal(endingOf(view(phase, [])), phase);
 });
 
+/** A hub that is asked for each look. */
+const older = {
+  rolloutViews: async function* (): AsyncGenerator<RolloutView> {
+    yield* [];
+    throw await Promise.resolve(new SkeinError("NOT_FOUND", "there is no GET /v1/rollouts/0/views"));
+  },
+};
+
+test("a hub that stops, and one that begins anew, are waited for, and nothing is told twice", async (t) => {
+  const stops = new SkeinError("INTERRUPTED", "the hub stops");
+  const answers: (RolloutView | SkeinError)[][] = [
+    [view("pending", []), { ...view("running", []), revision: 2 }, stops],
+    [new SkeinError("HUB_UNREACHABLE", "gone")],
+    [{ ...view("running", []), revision: 2 }],
+    [
+      { ...view("running", []), revision: 2 },
+      { ...view("ok", []), revision: 3 },
+    ],
+  ];
+  const rolloutViews = async function* (): AsyncGenerator<RolloutView> {
+    for (const one of answers.shift() ?? assert.fail()) {
+      if (one instanceof SkeinError) throw await Promise.resolve(one);
+      yield one;
+    }
+  };
+  const clock = { ...systemClock, sleep: async () => undefined };
+  const operator = { clock, client: { rolloutViews } as unknown as Operator["client"] };
+  const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal));
+  assert.deepEqual([told.map(({ phase }) => phase), answers], [["pending", "running", "ok"], []]);
+});
+
 test("the end is told also where a hub that was started anew numbers it as what was told last", async (t) => {
   const views = [view("running", []), view("running", []), view("ok", [])];
   const rollout = async (): Promise<RolloutView> => await Promise.resolve(views.shift() ?? assert.fail());
   const clock = { ...systemClock, sleep: async () => undefined };
-  const operator = { clock, client: { rollout } as unknown as Operator["client"] };
+  const operator = { clock, client: { ...older, rollout } as unknown as Operator["client"] };
   const told = await Array.fromAsync(follow(operator, view("ok", []).order, t.signal));
   assert.deepEqual(
     told.map(({ phase }) => phase),
@@ -71,7 +102,7 @@ test("a hub that restarts again while a restored one is asked and told what it f
     const answer = answers.shift() ?? assert.fail();
     return await (answer instanceof SkeinError ? Promise.reject(answer) : Promise.resolve(answer));
   };
-  const client = { rollout, hub: async () => await Promise.resolve({ catchingUp: true }) };
+  const client = { ...older, rollout, hub: async () => await Promise.resolve({ catchingUp: true }) };
   const clock = { ...systemClock, sleep: async () => undefined };
   const operator = { clock, client: client as unknown as Operator["client"] };
   const tries = [away, away, undefined];

@@ -18,7 +18,7 @@ const PASSING = ["HUB_UNREACHABLE", "TOO_MANY", "HUB_CATCHING_UP"] as const;
 /** The hub was restored, and does not know the order yet. */
 const FORGOTTEN = "forgotten";
 const OUTLAST = { tries: Infinity, baseMs: 200, maxMs: 5000, random: Math.random } as const;
-/** How long the hub may wait for news. */
+/** How long an older hub, which is asked again and again, may wait for news. */
 const WAIT_MS = 20_000;
 /** Least time between two looks, however soon the first was answered. */
 const POLL_MS = 120;
@@ -37,28 +37,72 @@ export async function* follow(
 ): AsyncGenerator<RolloutView, void> {
   let shown = -1;
   let isForgotten = false;
-  while (!signal.aborted) {
-    const asked = operator.clock.now();
-    const news = { after: shown, waitMs: shown < 0 ? 0 : WAIT_MS };
-    const view = await passing(async () => await looked(operator, order, signal, news));
-    if (view === FORGOTTEN) isForgotten = true;
-    else if (view !== undefined && isForgotten) {
+  let isOver = false;
+  for await (const view of looks(operator, order, signal, () => isOver)) {
+    if (view === FORGOTTEN) {
+      isForgotten = true;
+      continue;
+    }
+    if (isForgotten) {
       isForgotten = false;
       await outlasting(operator, signal, forgotten);
     }
-    if (view !== undefined && view !== FORGOTTEN) {
-      const isOver = endingOf(view) !== undefined;
-      // A hub that was started anew counts anew, and may come to the end with the number that was shown.
-      if (isOver || view.revision !== shown) {
-        shown = view.revision;
-        yield view;
-      }
-      if (isOver) return;
-    }
-    const took = operator.clock.now() - asked;
-    await operator.clock.sleep(Math.max(0, POLL_MS - took), signal);
+    isOver = endingOf(view) !== undefined;
+    // A hub that was started anew counts anew, and may come to the end with the number that was shown.
+    if (isOver || view.revision !== shown) yield view;
+    shown = view.revision;
   }
 }
+
+/**
+ * What the hub tells, one look after the other. A hub tells by itself as long as its answer lasts; an older one is asked
+ * for each look.
+ * @param isOver the last look was the last: what is told until its answer ends is not waited for in vain
+ */
+async function* looks(
+  operator: Pick<Operator, "client" | "clock">,
+  order: Digest,
+  signal: AbortSignal,
+  isOver: () => boolean,
+): AsyncGenerator<RolloutView | typeof FORGOTTEN, void> {
+  const { clock } = operator;
+  let after = -1;
+  let tells = true;
+  while (!signal.aborted && !isOver()) {
+    const asked = clock.now();
+    if (tells) tells = yield* toldViews(operator, order, signal);
+    if (!tells) {
+      const news = { after, waitMs: after < 0 ? 0 : WAIT_MS };
+      const view = await passing(async () => await looked(operator, order, signal, news));
+      // It may not be an older hub, but one that knows the order again.
+      tells = view === FORGOTTEN;
+      if (view !== undefined) yield view;
+      if (view !== undefined && view !== FORGOTTEN) after = view.revision;
+    }
+    const took = clock.now() - asked;
+    if (!isOver()) await clock.sleep(Math.max(0, POLL_MS - took), signal);
+  }
+}
+
+/** @returns false where the hub has no such answer: it is an older one, or does not know the order */
+async function* toldViews(
+  { client }: Pick<Operator, "client">,
+  order: Digest,
+  signal: AbortSignal,
+): AsyncGenerator<RolloutView, boolean> {
+  try {
+    // Read to its end, so that its connection serves the next request, too.
+    yield* client.rolloutViews(order, signal);
+  } catch (err) {
+    if (isSkeinError(err, "NOT_FOUND")) return false;
+    if (!isPassing(err, signal)) throw err;
+  }
+  return true;
+}
+
+/** A hub that stops ends what it tells with a word of that. */
+const isPassing = (err: unknown, signal: AbortSignal): boolean =>
+  isSkeinError(err, ...PASSING) || (isSkeinError(err, "INTERRUPTED") && !signal.aborted);
 
 /** Tells a hub what belongs to an order that is out; one that restarts meanwhile, or was restored, is waited for. */
 export async function outlasting(

@@ -94,6 +94,22 @@ test("small blobs are gathered while they are few, and then sent in their order,
   assert.deepEqual(many.gathered(), []);
 });
 
+test("what was listed is there as long as nothing was sent, and what came along is not asked for", async () => {
+  const far = farDepot();
+  far.let();
+  far.blobs.set("packs/a", Buffer.from("a"));
+  const near = nearDepot(far.depot, { gathers: true });
+  near.seed("index/t", Buffer.from("i"));
+  assert.equal((await readBlob(near, "index/t", 10, signal)).toString(), "i");
+  await Array.fromAsync(near.list("packs/", signal));
+  far.blobs.delete("packs/a");
+  assert.deepEqual(await near.has(["packs/a"], signal), new Set(["packs/a"]));
+  assert.deepEqual(await near.has(["packs/a", "packs/b"], signal), new Set());
+  near.gathered();
+  assert.deepEqual(await near.has(["packs/a"], signal), new Set());
+  assert.deepEqual(far.asked, []);
+});
+
 test("a large blob is not held", async () => {
   const far = farDepot();
   far.blobs.set("packs/large", Buffer.alloc(2 ** 20, 7));

@@ -19,6 +19,8 @@ const GATHERED_BLOBS = 64;
 export interface NearDepot extends Depot {
   /** Begins to read a blob that will be asked for. What cannot be read is told to whoever asks for it. */
   expect(name: string, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  /** The bytes of a blob that came with something else. */
+  seed(name: string, bytes: Uint8Array): void;
   /** Resolves once everything that was put is in the depot, but for what was gathered. @throws the first failure of a put */
   settled(): Promise<void>;
   /** What was gathered and never sent, in the order in which it was put: whoever takes it sends it. */
@@ -31,7 +33,10 @@ export interface NearOptions {
    * wants to know whether the depot has it.
    */
   readonly kept?: KeptBlobs;
-  /** Small blobs are held back while they are few, to be sent with something else. */
+  /**
+   * Small blobs are held back while they are few, to be sent with something else. Until then what was listed is taken
+   * for being there still: whoever sends them asks.
+   */
   readonly gathers?: boolean;
 }
 
@@ -45,6 +50,7 @@ export function nearDepot(far: Depot, { kept, gathers = false }: NearOptions = {
   const uploads = new Uploads();
   const gathering = new Gathering(gathers);
   const reads = new Map<string, Promise<Uint8Array | undefined>>();
+  const listed = new Set<string>();
   let held = 0;
   const readNear = async (name: string, signal: AbortSignal): Promise<Uint8Array | undefined> => {
     const here = await kept?.read(name);
@@ -70,8 +76,17 @@ export function nearDepot(far: Depot, { kept, gathers = false }: NearOptions = {
     kind: far.kind,
     name: far.name,
     expect,
-    has: async (names, signal) => await far.has(names, signal),
-    list: (prefix, signal) => far.list(prefix, signal),
+    seed: (name, bytes) => void reads.set(name, Promise.resolve(bytes)),
+    async has(names, signal) {
+      if (gathering.isOpen && names.every((name) => listed.has(name))) return new Set(names);
+      return await far.has(names, signal);
+    },
+    async *list(prefix, signal) {
+      for await (const name of far.list(prefix, signal)) {
+        listed.add(name);
+        yield name;
+      }
+    },
     async *get(name, signal, range) {
       const bytes = await reads.get(name)?.catch(() => undefined);
       if (bytes === undefined) yield* far.get(name, signal, range);
@@ -112,6 +127,10 @@ class Gathering {
 
   constructor(isOpen: boolean) {
     this.#isOpen = isOpen;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   /** @returns false where it is to be sent by itself, after all that was gathered */

@@ -9,6 +9,7 @@ import type { Depot } from "../../depot/seam/depot.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
 import { GRACE_MS } from "../../release/tree/published.ts";
 import { noise, plainSource, writeTree } from "../../release/release.fixture.ts";
+import { isStored } from "../../release/fetch/tree-blobs.ts";
 import { removeDamaged } from "../../release/upkeep/damaged.ts";
 import { cluster } from "../cluster.fixture.ts";
 import { findTarget } from "../deploy/deploy.ts";
@@ -38,6 +39,26 @@ test("a publisher whose machine slept for days in the middle sends again what th
   await makeRelease(sleepy, { source, app: "app", depot: httpDepot(operator.client), signal });
   assert.ok(before.length > 0);
   assert.deepEqual(packs(), before);
+});
+
+test("what a collection takes out of use between a publisher's look and its release is sent again", async (t) => {
+  const { operator, dir, signal } = await cluster(t);
+  const depot = httpDepot(operator.client);
+  const app = writeTree(path.join(dir, "app"), { small: noise(1000, 1) });
+  await makeRelease(operator, { source: plainSource(app), app: "app", depot, signal });
+  const shared = globSync(path.join(dir, "**/packs/*"));
+  assert.ok(shared.length > 0);
+  writeFileSync(path.join(app, "more"), "more");
+  const ahead = lookAhead(operator, "app", depot, signal);
+  const postRelease = operator.client.postRelease.bind(operator.client);
+  const begun = beginRelease(operator, { source: plainSource(app), ahead, signal });
+  t.mock.method(operator.client, "postRelease", async (...args: Parameters<typeof postRelease>) => {
+    for (const pack of shared) rmSync(pack, { force: true });
+    return await postRelease(...args);
+  });
+  const { posted, release } = await begun;
+  await posted;
+  assert.ok(await isStored(depot, release, signal));
 });
 
 test("what is damaged in a hub's depot is found from afar and removed, and sent again by who publishes", async (t) => {

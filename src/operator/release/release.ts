@@ -2,10 +2,12 @@ import path from "node:path";
 import type { SmallBlob } from "../../api/hub-client.ts";
 import type { ReleaseView } from "../../api/schemas.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
+import { FRESH_MS } from "../../api/together.ts";
 import { hasPassed } from "../../lib/clock.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { shortRelease, type ReleaseId, type TreeId } from "../../lib/ids.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
+import { isStored } from "../../release/fetch/tree-blobs.ts";
 import { packName } from "../../release/tree/pack.ts";
 import { publish, type Published } from "../../release/publish/publish.ts";
 import { isLate, type PublishedTree, type PublishProgress } from "../../release/tree/published.ts";
@@ -19,7 +21,7 @@ import { droppedSigners, underChain } from "../../trust/charter/chain.ts";
 import { openRelease } from "../../trust/orders/orders.ts";
 import { toBeDone, type Deed } from "../tell/dry-run.ts";
 import { cacheDir } from "../identity/home.ts";
-import { keptBlobs } from "./kept-blobs.ts";
+import { keptBlobs, type KeptBlobs } from "./kept-blobs.ts";
 import { nearDepot, type NearDepot } from "./near-depot.ts";
 import { chainOf, type Operator } from "../identity/operator.ts";
 import { shown } from "../identity/shown.ts";
@@ -47,27 +49,56 @@ export interface Ahead {
 }
 
 const PACKS_AHEAD = 4;
-/** What the hub said so long ago may have changed: a build may take minutes. */
-export const FRESH_MS = 2000;
 
 /** Begins to ask. Nobody need wait for the answers, and a failure is told only to whoever does. */
 export function lookAhead(operator: Operator, app: string, far: Depot, signal: AbortSignal): Ahead {
-  const depot = nearDepot(far, {
-    kept: keptBlobs(path.join(cacheDir(operator.paths), "blobs")),
-    gathers: true,
-  });
-  const previous = previousTree(operator, app, signal);
+  const depot = nearDepot(far, { kept: keptHere(operator), gathers: true });
+  const previous = previousTree(operator, { app, depot }, signal);
   previous.then(async (tree) => await expectTree(depot, tree, signal)).catch(() => undefined);
   return { app, depot, far, previous };
 }
 
+const keptHere = ({ paths }: Operator): KeptBlobs => keptBlobs(path.join(cacheDir(paths), "blobs"));
+
 async function previousTree(
   operator: Operator,
-  app: string,
+  { app, depot }: Pick<Ahead, "app" | "depot">,
   signal: AbortSignal,
 ): Promise<PublishedTree | null> {
-  const [before] = await operator.client.releases({ app, limit: 1 }, signal);
-  return treeOf(operator, before);
+  const [before] = await operator.client.releases(newestOf(app), signal);
+  if (before === undefined) return null;
+  const { tree, rows, since } = readShown(operator, app, before.release).release;
+  seedIndex(depot, tree, before.index);
+  return { tree, rows, since };
+}
+
+/** Asks of a release how its tree is stored, too: for whoever goes on with that. */
+export const WITH_TREE = { with: "tree" } as const;
+
+/** The question for what the app's next release begins with. */
+export const newestOf = (
+  app: string,
+): { readonly app: string; readonly limit: 1; readonly with: "tree" } => ({
+  app,
+  limit: 1,
+  ...WITH_TREE,
+});
+
+function seedIndex(depot: NearDepot, tree: TreeId, index: string | undefined): void {
+  if (index !== undefined) depot.seed(indexName(tree), Buffer.from(index, "base64"));
+}
+
+/** A depot for reading a release's tree: what this machine has of it is not asked for. */
+export function nearTree(
+  operator: Operator,
+  { release, index }: FoundRelease,
+  far: Depot,
+  signal: AbortSignal,
+): Depot {
+  const depot = nearDepot(far, { kept: keptHere(operator) });
+  seedIndex(depot, release.tree, index);
+  expectTree(depot, release, signal).catch(() => undefined); // told to whoever reads
+  return depot;
 }
 
 async function expectTree(depot: NearDepot, tree: PublishedTree | null, signal: AbortSignal): Promise<void> {
@@ -135,14 +166,14 @@ export async function beginRelease(operator: Operator, options: MakeOptions): Pr
     return { id, release, already: false, published, posted: Promise.resolve() };
   const sealed = await seal("release.1", release, [signer]);
   const posted = depot.settled().then(async () => {
-    try {
-      await client.postRelease(sealed, signal, blobs);
-    } catch (err) {
+    const { stored } = await client.postRelease(sealed, signal, blobs).catch(async (err: unknown) => {
       if (blobs.length === 0 || !isSkeinError(err, "BAD_REQUEST")) throw err;
       await putApart(depot, blobs, signal); // a hub that knows of no blobs there
-      await client.postRelease(sealed, signal);
-    }
-    if (isLate(now, clock.now())) await publish({ ...publishing, depot: far, cacheDir: null });
+      return await client.postRelease(sealed, signal);
+    });
+    // What it shares with others was there when that was listed: a collection may have taken it out of use since.
+    const isWhole = blobs.length === 0 || (stored ?? (await isStored(far, published, signal)));
+    if (!isWhole || isLate(now, clock.now())) await publish({ ...publishing, depot: far, cacheDir: null });
   });
   return { id, release, already: false, published, posted: toldLater(posted) };
 }
@@ -184,19 +215,14 @@ async function earlier(
     : same;
 }
 
-function treeOf(operator: Operator, view: ReleaseView | undefined): PublishedTree | null {
-  if (view === undefined) return null;
-  const { tree, rows, since } = readShown(operator, view.app, view.release).release;
-  return { tree, rows, since };
-}
-
 async function releaseIfThere(
   operator: Operator,
   app: string,
   id: string,
   signal: AbortSignal,
+  more: Partial<typeof WITH_TREE> = {},
 ): Promise<ReleaseView | undefined> {
-  return await operator.client.release(id, app, signal).catch((err: unknown) => {
+  return await operator.client.release(id, app, signal, more).catch((err: unknown) => {
     if (isSkeinError(err, "RELEASE_NOT_FOUND", "NOT_FOUND", "APP_NOT_FOUND")) return undefined;
     throw err;
   });
@@ -228,6 +254,10 @@ export interface FoundRelease {
   readonly release: Release;
   /** Who signed it and was dropped by a charter since: nodes that have it keep it, no other one takes it. Absent: nobody. */
   readonly droppedBuilder?: string;
+  /** Of its tree, in base64, where the hub told it with the release. Unsigned. */
+  readonly index?: string;
+  /** Is its tree all in the hub's depot? Absent: the hub did not tell. */
+  readonly stored?: boolean;
 }
 
 /**
@@ -239,16 +269,29 @@ export async function findRelease(
   app: string,
   version: string,
   signal: AbortSignal,
+  more: Partial<typeof WITH_TREE> = {},
 ): Promise<FoundRelease | undefined> {
-  const [named, id = ""] = version.includes("@") ? version.split("@") : [app, version];
-  if (named !== app || !/^[0-9a-f]{4,64}$/.test(id)) return undefined;
-  const view = await releaseIfThere(operator, app, id, signal);
+  const id = idIn(app, version);
+  if (id === undefined) return undefined;
+  const view = await releaseIfThere(operator, app, id, signal, more);
   if (view === undefined) return undefined;
   const found = readShown(operator, app, view.release);
-  if (found.release.app === app && found.id === view.id) return found;
+  const { index, stored } = view;
+  if (found.release.app === app && found.id === view.id)
+    return {
+      ...found,
+      ...(index === undefined ? {} : { index }),
+      ...(stored === undefined ? {} : { stored }),
+    };
   throw new SkeinError("ORDER_UNKNOWN_RELEASE", `the hub shows another release for ${version}`, {
     data: { asked: version, found: found.id },
   });
+}
+
+/** What of a version may name a release of the app: an id, a commit, or the beginning of one. */
+export function idIn(app: string, version: string): string | undefined {
+  const [named, id = ""] = version.includes("@") ? version.split("@") : [app, version];
+  return named === app && /^[0-9a-f]{4,64}$/.test(id) ? id : undefined;
 }
 
 export const noRelease = (app: string, version: string): SkeinError =>
