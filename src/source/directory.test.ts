@@ -32,6 +32,19 @@ test("a folder gives everything in it but .git, at any depth", async (t) => {
   assert.deepEqual(await paths(t, dir), ["d a", "d empty", "d vendor", "f vendor/y", "l link", "x a/x"]);
 });
 
+test("folders that are deeper than any path may be are refused by their length, or left out", async (t) => {
+  const dir = folder(t);
+  const deep = Array.from({ length: 12 }, () => "d".repeat(250)).join("/");
+  for (const half of ["a", "b"]) fs.mkdirSync(path.join(dir, half, deep), { recursive: true });
+  fs.writeFileSync(path.join(dir, "x"), "");
+  const end = path.join(dir, "a", deep, "b");
+  fs.renameSync(path.join(dir, "b"), end);
+  const data = { path: `a/${deep.slice(0, 5 * 251 - 1)}`, reason: "the path is over 1024 bytes" };
+  await assert.rejects(paths(t, dir), { code: "TREE_REFUSED", data });
+  assert.deepEqual(await paths(t, dir, ["x"]), ["f x"]);
+  fs.renameSync(end, path.join(dir, "b"));
+});
+
 test("what a folder gives is in the order of a tree's rows", async (t) => {
   const dir = folder(t);
   for (const at of ["a/b/c", "a/b-/c", "a-/x", "a.d/x", "a b/x", "empty"])

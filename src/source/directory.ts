@@ -3,7 +3,7 @@ import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { errnoOf, SkeinError } from "../lib/errors.ts";
 import { asSkeinError } from "../lib/files.ts";
-import { RESERVED } from "../release/tree/tree-path.ts";
+import { lengthFault, RESERVED } from "../release/tree/tree-path.ts";
 import type { Content, SourceEntry, SourceFile, TreeSource } from "../release/tree/tree-source.ts";
 import { refuseCapabilities } from "./capabilities.ts";
 import { globFilter } from "./globs.ts";
@@ -132,9 +132,10 @@ function readFolder(walk: Walk, folder: string): Found[] {
 }
 
 function findFolder({ root, wanted, isOurs, notes }: Walk, at: string): Found[] {
-  if (isGarbled(at) && wanted(at)) throw refuse("TREE_REFUSED", at, GARBLED);
-  if (isGarbled(at)) {
-    notes.push(`${at} is left out: ${GARBLED}`);
+  const fault = isGarbled(at) ? GARBLED : lengthFault(at);
+  if (fault !== undefined && wanted(at)) throw refuse("TREE_REFUSED", at, fault);
+  if (fault !== undefined) {
+    notes.push(`${at} is left out: ${fault}`);
     return [];
   }
   if (isOurs(`${root}/${at}`)) {

@@ -17,8 +17,12 @@ export function pathFault(path: string): string | undefined {
   if (BAD_CHARACTER.test(path) || !path.isWellFormed()) {
     return "the path holds a control, direction or invalid character";
   }
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) return `the path is over ${MAX_PATH_BYTES} bytes`;
-  return partsFault(path.split("/"));
+  return lengthFault(path) ?? partsFault(path.split("/"));
+}
+
+/** Of a folder this is asked before it is read: the kernel takes no path beyond 4 KiB at all. */
+export function lengthFault(path: string): string | undefined {
+  return Buffer.byteLength(path) > MAX_PATH_BYTES ? `the path is over ${MAX_PATH_BYTES} bytes` : undefined;
 }
 
 function partsFault(parts: readonly string[]): string | undefined {
