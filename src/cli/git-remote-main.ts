@@ -9,7 +9,7 @@ import { HubLine } from "../api/hub-line.ts";
 import { systemClock } from "../lib/clock.ts";
 import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
 import { pathsFrom, type Paths } from "../lib/paths.ts";
-import { hubsFor, signerFor } from "../operator/identity/here.ts";
+import { hubsFor, signerFor } from "../operator/identity/signer-and-hubs.ts";
 import { readConfig, readCharters } from "../operator/identity/home.ts";
 import { openSession, type Session } from "../operator/identity/session.ts";
 import { openChain } from "../trust/charter/charter.ts";

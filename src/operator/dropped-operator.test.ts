@@ -10,7 +10,7 @@ import { generateSigner } from "../trust/keys/keys.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { cluster, type Cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy/deploy.ts";
-import { signerFor } from "./identity/here.ts";
+import { signerFor } from "./identity/signer-and-hubs.ts";
 import { membersAndFormer, invite, knownNodes, labelNode, removeNode } from "./nodes/nodes.ts";
 import { openOperator, type Operator } from "./identity/operator.ts";
 import { readLine } from "./order/order.ts";

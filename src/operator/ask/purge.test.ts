@@ -11,7 +11,7 @@ import { timeOf } from "../../trust/document/fields.ts";
 import { tlsIdentity } from "../../trust/connection/tls.ts";
 import { cluster, type Cluster } from "../cluster.fixture.ts";
 import { deploy } from "../deploy/deploy.ts";
-import { hubsFor } from "../identity/here.ts";
+import { hubsFor } from "../identity/signer-and-hubs.ts";
 import { openOperator } from "../identity/operator.ts";
 import { pin } from "./purge.ts";
 

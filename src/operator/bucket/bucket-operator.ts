@@ -17,7 +17,7 @@ import {
   readConfig,
   type OperatorConfig,
 } from "../identity/home.ts";
-import { signerFor } from "../identity/here.ts";
+import { signerFor } from "../identity/signer-and-hubs.ts";
 
 /** An operator of a cluster that has a bucket and need not have a hub. */
 export interface BucketOperator extends Doer {

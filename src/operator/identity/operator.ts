@@ -12,7 +12,7 @@ import { readUnverified, type Envelope } from "../../trust/document/envelope.ts"
 import type { Signer } from "../../trust/keys/keys.ts";
 import { signerIn, type Doer } from "../tell/dry-run.ts";
 import { keepCharter, readCharters, readConfig, type OperatorConfig } from "./home.ts";
-import { hubsFor, signerFor } from "./here.ts";
+import { hubsFor, signerFor } from "./signer-and-hubs.ts";
 import { openSession } from "./session.ts";
 
 /** An operator at work: an identity, the current charter, and a connection to a hub. */
