@@ -70,7 +70,7 @@ async function load(context: Context): Promise<void> {
 const PIECES = [
   async () => await import("../../app/parse.ts"),
   async () => await import("../../operator/release/release.ts"),
-  async () => await import("../../operator/deploy/asked.ts"),
+  async () => await import("../../operator/deploy/resolve-wish.ts"),
 ];
 
 function deployLike(command: Command): Command {

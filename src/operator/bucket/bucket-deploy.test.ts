@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { writeTree } from "../../release/release.fixture.ts";
 import { pax, tar } from "../../source/source.fixture.ts";
-import { nothingHere } from "../deploy/asked.ts";
+import { nothingHere } from "../deploy/resolve-wish.ts";
 import type { OperatorEvent } from "../tell/events.ts";
 import { lineOf } from "./bucket-order.ts";
 import { masterRevisions } from "./master.ts";

@@ -6,7 +6,7 @@ import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { revisionOf, revisionWord } from "../../bucket/layout.ts";
 import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import { openAsked } from "../deploy/asked.ts";
+import { openAsked } from "../deploy/resolve-wish.ts";
 import { scratch } from "../source/source.ts";
 import { lineOf } from "./bucket-order.ts";
 import { lookAt, type BucketOperator } from "./bucket-operator.ts";

@@ -5,7 +5,7 @@ import { SkeinError } from "../../lib/errors.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
 import type { Tell } from "../tell/events.ts";
 import { toBeDone } from "../tell/dry-run.ts";
-import { openAsked } from "../deploy/asked.ts";
+import { openAsked } from "../deploy/resolve-wish.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 import { writeFtlRevision } from "./ftl-layout.ts";
 import { releaseToBucket } from "./bucket-releases.ts";

@@ -2,8 +2,8 @@ import type { Question } from "../../api/hub-caller.ts";
 import { firstPage } from "../../depot/http/http-depot.ts";
 import { SkeinError } from "../../lib/errors.ts";
 import { idIn, newestOf, WITH_TREE } from "../release/release.ts";
-import { hereIfItIs, manifestOf, type Here, type HereOptions, type Wish } from "./asked.ts";
-import { commitHere } from "./resolve.ts";
+import { hereIfItIs, manifestOf, type Here, type HereOptions, type Wish } from "./resolve-wish.ts";
+import { commitHere } from "./resolve-version.ts";
 
 /** What a deployment begins with, as far as it is known before a hub is asked. */
 export interface Beginning {

@@ -1,8 +1,6 @@
 import type { AppOnNode } from "../../api/schemas.ts";
 import type { ReleaseId } from "../../lib/ids.ts";
-import type { Release, Strategy } from "../../trust/document/documents.ts";
-import type { Manifest } from "../../app/manifest.ts";
-import { manifestOf, whatIsAsked, type AskedSource } from "./asked.ts";
+import type { Strategy } from "../../trust/document/documents.ts";
 import { besideFor } from "../order/beside.ts";
 import { selectorFor, type DeployOptions } from "./deploy.ts";
 import { forecast, refuseUnfitting, type Forecast, type ForecastWish } from "./forecast.ts";
@@ -10,10 +8,8 @@ import { membersAndFormer, selectNodes, tellFormer, type KnownNode } from "../no
 import { readLine, refuseUnauthorised, type Line } from "../order/order.ts";
 import { tellNowhere } from "./nowhere.ts";
 import type { Operator } from "../identity/operator.ts";
+import { plannedTarget, type PlannedTarget } from "./planned-target.ts";
 import { refuseHeld } from "../order/publish-order.ts";
-import { findRelease, nearTree, WITH_TREE } from "../release/release.ts";
-import { manifestOfRelease } from "../release/release-manifest.ts";
-import { wouldBe } from "./would-be.ts";
 
 /** What a deployment would do. */
 export interface Plan {
@@ -51,22 +47,13 @@ export interface Cost extends Pick<Forecast, "fetchBytes" | "atMost" | "diskByte
   readonly gcBytes: number | null;
 }
 
-interface Found {
-  readonly manifest: Manifest;
-  readonly release: ReleaseId;
-  readonly commit: string | null;
-  readonly size: Pick<Release, "files" | "bytes">;
-  /** Of a release that is not published: what storing it would take, and its size, in bytes. */
-  readonly unpublished: { readonly storedBytes: number; readonly bytes: number } | null;
-}
-
 /**
  * Looks, and changes nothing: nothing is published or signed. A source that was not released yet is built and cut as
  * it would be, so that its id tells whether anything would change.
  */
 export async function planDeploy(operator: Operator, options: DeployOptions): Promise<Plan> {
   const { env, signal } = options;
-  const found = await find(operator, options);
+  const found = await plannedTarget(operator, options);
   const { manifest, release, commit, unpublished } = found;
   const { app } = manifest;
   const line = await readLine(operator, app, env, signal);
@@ -100,7 +87,7 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
 /** A plan may be made at any time, by anybody; `deploy --dry-run` fails where `deploy` would. */
 async function refuseAsDeploy(
   operator: Operator,
-  { release, size, unpublished }: Found,
+  { release, size, unpublished }: PlannedTarget,
   { line, nodes }: { readonly line: Line; readonly nodes: readonly KnownNode[] },
   signal: AbortSignal,
 ): Promise<void> {
@@ -129,7 +116,7 @@ function exact(told: Forecast | undefined): Cost | null {
 
 /** No node knows what is not published. Whoever has a release of the app will fetch about what storing it takes. */
 function guessed(
-  { storedBytes, bytes }: NonNullable<Found["unpublished"]>,
+  { storedBytes, bytes }: NonNullable<PlannedTarget["unpublished"]>,
   from: ReleaseId | null,
   told: Forecast | undefined,
 ): Cost {
@@ -137,31 +124,4 @@ function guessed(
   const freeAfter = told === undefined ? null : told.freeBytes - bytes;
   const gcBytes = told?.gcBytes ?? null;
   return { fetchBytes, atMost: true, diskBytes: bytes, diskAtMost: true, freeAfter, gcBytes };
-}
-
-async function find(operator: Operator, options: DeployOptions): Promise<Found> {
-  const { depot, env, signal } = options;
-  await using stack = new AsyncDisposableStack();
-  const asked = await whatIsAsked(operator, options, stack);
-  if (asked.kind === "source") return await ofSource(operator, asked, options);
-  const { id, release } = asked.found;
-  const near = nearTree(operator, asked.found, depot, signal);
-  const manifest = await manifestOfRelease(asked.found, { depot: near, env, signal });
-  return { manifest, release: id, commit: release.commit, size: release, unpublished: null };
-}
-
-async function ofSource(operator: Operator, asked: AskedSource, options: DeployOptions): Promise<Found> {
-  const { origin, unknownAt } = asked;
-  if (origin.kind === "commit" && unknownAt === undefined) {
-    const manifest = asked.manifest ?? (await manifestOf(origin, options));
-    const made = await findRelease(operator, manifest.app, origin.commit, options.signal, WITH_TREE);
-    if (made !== undefined) {
-      const { id, release } = made;
-      return { manifest, release: id, commit: origin.commit, size: release, unpublished: null };
-    }
-  }
-  const { manifest, release, commit, storedBytes, files, bytes } = await wouldBe(operator, origin, options);
-  const made = await findRelease(operator, manifest.app, release, options.signal);
-  const unpublished = made === undefined ? { storedBytes, bytes } : null;
-  return { manifest, release, commit, size: { files, bytes }, unpublished };
 }

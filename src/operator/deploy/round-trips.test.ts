@@ -84,7 +84,7 @@ test("a release that is there already is ordered with three", async (t) => {
   await deployed({ app: "shop", version: one });
   await deployed({ app: "shop", version: commit("two") });
   assert.deepEqual(await deployed({ app: "shop", version: one }), [BEGIN, ...END], "an earlier one");
-  const { findTarget } = await import("./deploy.ts");
+  const { findTarget } = await import("./target.ts");
   const { release } = await findTarget(operator, options({ cwd: repo, app: "shop", version: one }));
   const elsewhere = { cwd: path.dirname(repo), app: "shop", version: release };
   assert.deepEqual(await deployed(elsewhere), [BEGIN, ...END], "by its id, where its commit is not");

@@ -10,16 +10,17 @@ import {
   type CommandWish,
   type NamedLine,
 } from "../ask/commands.ts";
-import { hereIfItIs, type FindOptions } from "./asked.ts";
-import { findTarget, refuseNobody, selectorFor, type Target } from "./deploy.ts";
+import { hereIfItIs, type FindOptions } from "./resolve-wish.ts";
+import { refuseNobody, selectorFor } from "./deploy.ts";
+import { findTarget, type Target } from "./target.ts";
 import { announce } from "../tell/dry-run.ts";
 import type { StagedNode } from "../tell/events.ts";
 import { isHere, knownNodes, selectNodes } from "../nodes/nodes.ts";
 import { readLine, refuseUnauthorised } from "../order/order.ts";
 import type { Operator } from "../identity/operator.ts";
-import { documentOf, nearTree, readShown } from "../release/release.ts";
-import { manifestOfRelease } from "../release/release-manifest.ts";
-import { refuseDropped } from "./resolve.ts";
+import { documentOf, readShown } from "../release/release.ts";
+import { publishedManifest } from "../release/release-manifest.ts";
+import { refuseDropped } from "./resolve-version.ts";
 import { readManifest, type Origin } from "../source/source.ts";
 
 /** How long nodes that are away may come and get it, in ms. */
@@ -134,8 +135,7 @@ async function latestRelease(
   const { id, release } = found;
   if (release.app !== app) return undefined;
   refuseDropped(found, id.slice(0, 8));
-  const near = nearTree(operator, found, depot, signal);
-  const manifest = await manifestOfRelease(found, { depot: near, env, signal });
+  const manifest = await publishedManifest(operator, found, { depot, env, signal });
   return { app, release: id, manifest, commit: release.commit };
 }
 

@@ -12,7 +12,7 @@ import { noise, plainSource, writeTree } from "../../release/release.fixture.ts"
 import { isStored } from "../../release/fetch/tree-blobs.ts";
 import { removeDamaged } from "../../release/upkeep/damaged.ts";
 import { cluster } from "../cluster.fixture.ts";
-import { findTarget } from "../deploy/deploy.ts";
+import { findTarget } from "../deploy/target.ts";
 import { makeRelease } from "./release.fixture.ts";
 import { beginRelease, lookAhead } from "./release.ts";
 

@@ -5,8 +5,8 @@ import { SkeinError } from "../../lib/errors.ts";
 import { GitObjects } from "../../source/git-objects.ts";
 import type { Tell } from "../tell/events.ts";
 import type { Operator } from "../identity/operator.ts";
-import { lookAhead, type Ahead, type FoundRelease } from "../release/release.ts";
-import { resolveVersion } from "./resolve.ts";
+import { findRelease, lookAhead, WITH_TREE, type Ahead, type FoundRelease } from "../release/release.ts";
+import { resolveVersion } from "./resolve-version.ts";
 import {
   isPassedOver,
   refuseBelowManifest,
@@ -49,13 +49,18 @@ export interface FindOptions extends Wish {
 }
 
 /** What a wish stands for: a release that is published, or a source to make one of. */
-export type Asked = { readonly kind: "release"; readonly found: FoundRelease } | AskedSource;
+export type Meant = MeantRelease | MeantSource;
 
-export interface AskedSource {
+export interface MeantRelease {
+  readonly kind: "release";
+  readonly found: FoundRelease;
+  /** What it was made of, where that lies here and was meant. */
+  readonly here?: { readonly origin: Origin; readonly manifest: Manifest };
+}
+
+export interface MeantSource {
   readonly kind: "source";
   readonly origin: Origin;
-  /** Where it was read already. */
-  readonly manifest?: Manifest;
   /** When the hub knew no release of it, in ms since the epoch. */
   readonly unknownAt?: number;
   /** Where it was begun already. */
@@ -69,16 +74,16 @@ export interface AskedSource {
  * @param stack owns what is fetched for it
  * @throws SkeinError SOURCE_NOT_FOUND, USAGE, and what finding a version throws
  */
-export async function whatIsAsked(
+export async function resolveWish(
   operator: Operator,
   options: FindOptions,
   stack: AsyncDisposableStack,
-): Promise<Asked> {
+): Promise<Meant> {
   const { app, version, from, cwd, helperDir, signal } = options;
   if (from !== null) return { kind: "source", origin: { kind: "path", path: from } };
   if (version === null) {
     const here = options.here ?? (await hereIfItIs(app, options));
-    if (here !== undefined) return sourceHere(here, options);
+    if (here !== undefined) return await meantHere(operator, here, options);
     if (app === null) throw nothingHere(cwd);
   }
   if (app === null) throw new SkeinError("USAGE", "a version needs its app: skein deploy APP VERSION");
@@ -210,10 +215,16 @@ export async function originHere({
   return origin;
 }
 
-function sourceHere(here: Here, { tell }: FindOptions): AskedSource {
-  const { origin, manifest } = here;
-  tellLeft(here, tell);
-  return { kind: "source", origin, ...(manifest === undefined ? {} : { manifest }) };
+/** A commit that has a release needs no building again. */
+async function meantHere(operator: Operator, here: Here, options: FindOptions): Promise<Meant> {
+  const { origin } = here;
+  tellLeft(here, options.tell);
+  if (origin.kind !== "commit") return { kind: "source", origin };
+  const manifest = here.manifest ?? (await manifestOf(origin, options));
+  const unknownAt = operator.clock.now();
+  const found = await findRelease(operator, manifest.app, origin.commit, options.signal, WITH_TREE);
+  if (found === undefined) return { kind: "source", origin, unknownAt };
+  return { kind: "release", found, here: { origin, manifest } };
 }
 
 export const nothingHere = (cwd: string): SkeinError =>
