@@ -21,8 +21,6 @@ export interface WatchOptions {
   /** Revision to go on from; 0 is now. */
   readonly from?: number;
   readonly prefix?: "apps" | "ports" | "nodes" | "rollouts";
-  /** Told each time the connection was lost and is tried again. */
-  readonly onRetry?: (err: unknown) => void;
 }
 
 export interface SmallBlob {
@@ -231,7 +229,6 @@ export class HubClient extends HubCaller {
       } catch (err) {
         if (signal.aborted) return;
         if (!isSkeinError(err, "HUB_UNREACHABLE", "TOO_MANY")) throw err;
-        options.onRetry?.(err);
       }
       await this.#backOff(++failures, signal);
     }
