@@ -1,8 +1,9 @@
 /**
- * `npm run prove -- NAME [ARGS...]`: proofs that need more of a machine than the suite may ask for (root, a second
- * root file system, block devices). Each prints what it saw, and exits non-zero when something did not hold.
+ * `npm run prove -- NAME [ARGS...]`: proofs that need more of a machine than the suite may ask for (time, root, a
+ * second root file system, block devices). Each prints what it saw, and exits non-zero when something did not hold.
  */
 const PROOFS: Readonly<Record<string, () => Promise<Proof>>> = {
+  chaos: async () => (await import("./chaos.ts")).chaos,
   install: async () => (await import("./install.ts")).install,
   "power-cut": async () => (await import("./power-cut.ts")).powerCut,
 };
