@@ -68,19 +68,7 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
   const ended = new AbortController();
   let hint: string | undefined;
   const line = lineToHub(() => ({ paths: pathsFrom(process.env), signal: ended.signal, dryRun }));
-  const onSignal = (): void => {
-    if (ended.signal.aborted) process.exit(130);
-    ended.abort(new SkeinError("INTERRUPTED", "interrupted"));
-  };
-  const isAtTerminal = [0, 1, 2].some((fd) => isatty(fd));
-  // Who closes the terminal means what Ctrl-C means, and may well be heard twice. Away from one (nohup, a supervisor)
-  // nobody means anything by it, and it would end the command: Node takes back what nohup had the kernel ignore.
-  const onHangup = (): void => {
-    if (isAtTerminal && !ended.signal.aborted) onSignal();
-  };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
-  process.on("SIGHUP", onHangup);
+  const listening = listenForEnd(ended);
   const timer = timeoutOf(name, globals, ended);
   try {
     refuseIgnored(name, globals);
@@ -112,11 +100,33 @@ export async function runBody(name: string, globals: Globals, body: Body): Promi
     );
   } finally {
     clearTimeout(timer);
-    process.off("SIGINT", onSignal);
-    process.off("SIGTERM", onSignal);
-    process.off("SIGHUP", onHangup);
+    listening[Symbol.dispose]();
     await line.close();
   }
+}
+
+/** Ctrl-C and its like end the command; the second one ends the process. */
+function listenForEnd(ended: AbortController): Disposable {
+  const onSignal = (): void => {
+    if (ended.signal.aborted) process.exit(130);
+    ended.abort(new SkeinError("INTERRUPTED", "interrupted"));
+  };
+  const isAtTerminal = [0, 1, 2].some((fd) => isatty(fd));
+  // Who closes the terminal means what Ctrl-C means, and may well be heard twice. Away from one (nohup, a supervisor)
+  // nobody means anything by it, and it would end the command: Node takes back what nohup had the kernel ignore.
+  const onHangup = (): void => {
+    if (isAtTerminal && !ended.signal.aborted) onSignal();
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  process.on("SIGHUP", onHangup);
+  return {
+    [Symbol.dispose]() {
+      process.off("SIGINT", onSignal);
+      process.off("SIGTERM", onSignal);
+      process.off("SIGHUP", onHangup);
+    },
+  };
 }
 
 /** A dry run leaves its command where the real one begins to act. */
