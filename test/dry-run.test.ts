@@ -101,7 +101,7 @@ async function everything(): Promise<unknown> {
   return [await Promise.all(homes.map(contents)), await stored(), ports];
 }
 
-/** The same, when what was done before has come to rest. */
+/** The same, when what was done before has come to rest: on a busy machine that may pause for long. */
 async function atRest(): Promise<unknown> {
   let [last, same] = ["", 0];
   const look = async (): Promise<unknown> => {
@@ -109,9 +109,9 @@ async function atRest(): Promise<unknown> {
     const text = JSON.stringify(now);
     same = text === last ? same + 1 : 0;
     last = text;
-    return same === 2 ? now : undefined;
+    return same === 4 ? now : undefined;
   };
-  return await eventually("everything at rest", look, { everyMs: 200 });
+  return await eventually("everything at rest", look, { everyMs: 250 });
 }
 
 interface Would {
@@ -260,15 +260,22 @@ test("a dry run is refused as the real command is (long)", async () => {
 });
 
 test("while a deployment is under way, another one's dry run says so, and one may say what it would be told (long)", async () => {
+  const held = path.join(cluster.dir, "held");
+  await fs.mkdir(held);
+  await fs.chmod(held, 0o777); // hooks run as users of their own
   const slow = await writeSource(cluster, "slow", {
-    "skein.yaml": `app: shop\n${RUN}hooks: { pre_jump: { run: "until [ -e ${cluster.dir}/go ]; do sleep 0.05; done", within: 10m } }\n`,
+    "skein.yaml": `app: shop\n${RUN}hooks: { pre_jump: { run: "touch ${held}/$SKEIN_NODE; until [ -e ${cluster.dir}/go ]; do sleep 0.05; done", within: 10m } }\n`,
     "server.js": serverSource("slow"),
   });
   await cluster.ok("deploy", "--from", slow, ...FAST, "--detach");
-  const held = await failed("stop", "shop");
-  assert.equal((held as { exit: number }).exit, 6);
-  assert.deepEqual(await failed("stop", "shop", "--dry-run"), held);
-  assert.deepEqual(await failed("deploy", "shop", releases[0], "--dry-run"), held);
+  await cluster.until("every node is held there", async () => {
+    const names = await fs.readdir(held);
+    return cluster.nodes.every(({ name }) => names.includes(name));
+  });
+  const waits = await failed("stop", "shop");
+  assert.equal((waits as { exit: number }).exit, 6);
+  assert.deepEqual(await failed("stop", "shop", "--dry-run"), waits);
+  assert.deepEqual(await failed("deploy", "shop", releases[0], "--dry-run"), waits);
   const rest = await atRest();
   for (const word of ["abort", "pause", "resume"]) {
     const [deed] = await would(word, "shop");
