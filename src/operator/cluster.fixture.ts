@@ -3,6 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { freePort } from "../lib/free-port.fixture.ts";
+import { isSkeinError } from "../lib/errors.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
 import { join } from "../agent/node/join.ts";
 import { nodeKeys } from "../agent/node/node-keys.ts";
@@ -91,4 +92,11 @@ export async function cluster(t: TestContext): Promise<Cluster> {
       ...more,
     }),
   };
+}
+
+/** Nodes that are away are not waited for long: on a busy machine an order has ended before it is taken back. */
+export async function orEnded(aborting: Promise<unknown>): Promise<void> {
+  await aborting.catch((err: unknown) => {
+    if (!isSkeinError(err, "UNDO_TOO_LATE", "ROLLOUT_ENDED")) throw err;
+  });
 }

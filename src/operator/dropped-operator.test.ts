@@ -8,7 +8,7 @@ import { seal } from "../trust/document/envelope.ts";
 import { timeOf } from "../trust/document/fields.ts";
 import { generateSigner } from "../trust/keys/keys.ts";
 import { atEnd } from "../lib/at-end.fixture.ts";
-import { cluster, type Cluster } from "./cluster.fixture.ts";
+import { cluster, orEnded, type Cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy/deploy.ts";
 import { signerFor } from "./identity/signer-and-hubs.ts";
 import { membersAndFormer, invite, knownNodes, labelNode, removeNode } from "./nodes/nodes.ts";
@@ -94,7 +94,7 @@ test("what an operator signed whom the charter has dropped is read, told, and fo
   const again = { name: "n2", labels: {}, validMs: 60_000, replace: null };
   assert.equal((await invite(operator, again, signal)).replaced, null, "its name is free");
   assert.ok(line.head);
-  await steer(operator, line.head, "abort", signal);
+  await orEnded(steer(operator, line.head, "abort", signal));
 
   events.length = 0;
   const next = await deploy(operator, options({ from }));

@@ -3,9 +3,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import type { HubClient } from "../../api/hub-client.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors.ts";
 import { pathsFrom } from "../../lib/paths.ts";
-import { cluster, type Cluster } from "../cluster.fixture.ts";
+import { cluster, orEnded, type Cluster } from "../cluster.fixture.ts";
 import { deploy } from "../deploy/deploy.ts";
 import { follow } from "./follow.ts";
 import { restart } from "../deploy/lifecycle.ts";
@@ -45,9 +45,7 @@ async function world(t: TestContext): Promise<World> {
   };
   const ended: World["ended"] = async (ordering) => {
     const published = await ordering;
-    await operator.client.steerRollout(published.order, "abort", signal).catch((err: unknown) => {
-      if (!isSkeinError(err, "UNDO_TOO_LATE", "ROLLOUT_ENDED")) throw err;
-    });
+    await orEnded(operator.client.steerRollout(published.order, "abort", signal));
     await Array.fromAsync(follow(operator, published.order, signal));
     return published;
   };
