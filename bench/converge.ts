@@ -1,5 +1,5 @@
 import path from "node:path";
-import { freePort } from "../src/lib/free-port.fixture.ts";
+import { freePort } from "../src/lib/testing/free-port.fixture.ts";
 import { firstAnswer } from "../test/support/answers.ts";
 import { type AgentProcess, type Cluster, startCluster } from "../test/support/cluster.ts";
 import { sourceRepo } from "../test/support/repo.ts";

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { freePort } from "../src/lib/free-port.fixture.ts";
+import { freePort } from "../src/lib/testing/free-port.fixture.ts";
 import { type AgentProcess, type Cluster, startCluster } from "../test/support/cluster.ts";
 import { type SourceRepo, sourceRepo } from "../test/support/repo.ts";
 import { type Bench, type Figure, inTurns, rounded } from "./bench.ts";

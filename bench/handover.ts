@@ -5,14 +5,14 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { freePort } from "../src/lib/free-port.fixture.ts";
+import { freePort } from "../src/lib/testing/free-port.fixture.ts";
 import { DEFAULTS } from "../src/app/defaults.ts";
 import type { Handover, Process } from "../src/app/manifest.ts";
 import type { LoadOptions, LoadResult } from "../src/agent/runtime/load.fixture.ts";
 import type { ReleasePlan } from "../src/agent/runtime/release-plan.ts";
 import { AppRuntime } from "../src/agent/runtime/runtime.ts";
-import { digestOf } from "../src/lib/ids.ts";
-import { silentLog } from "../src/lib/log.ts";
+import { digestOf } from "../src/lib/text/ids.ts";
+import { silentLog } from "../src/lib/process/log.ts";
 import type { BenchOptions, Figure } from "./bench.ts";
 import { installPm2 } from "./peers/pm2.ts";
 

@@ -6,7 +6,7 @@ import { manifestJsonSchema } from "../src/app/json-schema.ts";
 import { cliProgram } from "../src/cli/cli-program.ts";
 import { VERSION } from "../src/cli/command/version.ts";
 import { openApiDocument } from "../src/api/openapi.ts";
-import { ERROR_CODES } from "../src/lib/error-codes.ts";
+import { ERROR_CODES } from "../src/lib/errors/error-codes.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
 const checkOnly = process.argv.includes("--check");
@@ -49,7 +49,7 @@ function errorsPage(): string {
   return [
     "# Error codes",
     "",
-    "Made from `src/lib/error-codes.ts` by `npm run docs`. A code never changes its meaning; scripts may match it.",
+    "Made from `src/lib/errors/error-codes.ts` by `npm run docs`. A code never changes its meaning; scripts may match it.",
     'With `--json` a failing command ends with `{"type":"result","ok":false,"error":{"code":…}}`.',
     "",
     ...rows,

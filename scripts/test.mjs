@@ -17,7 +17,7 @@ import { spec } from "node:test/reporters";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
 import { S3_OF_RUN, startS3Server } from "../src/depot/s3/s3-server.fixture.ts";
-import { builtChild } from "../src/lib/child.fixture.ts";
+import { builtChild } from "../src/lib/testing/child.fixture.ts";
 import { buildPackage } from "../test/support/program.ts";
 import { inBatches } from "./batches.ts";
 import { lazyBuiltins, noLocales } from "./bundling.ts";

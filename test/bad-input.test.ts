@@ -7,13 +7,13 @@ import fs from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { freePort } from "../src/lib/free-port.fixture.ts";
+import { freePort } from "../src/lib/testing/free-port.fixture.ts";
 import { get } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";
 import { refused, refusedInWords, type Refusal, resultEvent } from "./support/refusals.ts";
 import { sourceRepo } from "./support/repo.ts";
-import { eventually } from "../src/lib/eventually.fixture.ts";
+import { eventually } from "../src/lib/testing/eventually.fixture.ts";
 
 let cluster: Cluster;
 let stop: AbortController;

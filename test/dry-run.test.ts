@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
 import { type Cluster, startCluster } from "./support/cluster.ts";
 import type { Result } from "./support/run.ts";
-import { eventually } from "../src/lib/eventually.fixture.ts";
+import { eventually } from "../src/lib/testing/eventually.fixture.ts";
 import { openSqliteStore } from "../src/store/sqlite.ts";
 import { resultEvent } from "./support/refusals.ts";
 

@@ -5,8 +5,8 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../src/lib/at-end.fixture.ts";
-import { eventually } from "../src/lib/eventually.fixture.ts";
+import { atEnd } from "../src/lib/testing/at-end.fixture.ts";
+import { eventually } from "../src/lib/testing/eventually.fixture.ts";
 import { startCluster } from "./support/cluster.ts";
 import { tested } from "./support/program.ts";
 

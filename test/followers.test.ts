@@ -5,10 +5,10 @@ import { test } from "node:test";
 import { runCommand } from "../src/operator/ask/commands.ts";
 import { knownNodes } from "../src/operator/nodes/nodes.ts";
 import { openOperator } from "../src/operator/identity/operator.ts";
-import { pathsFrom } from "../src/lib/paths.ts";
+import { pathsFrom } from "../src/lib/disk/paths.ts";
 import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
-import { eventually } from "../src/lib/eventually.fixture.ts";
+import { eventually } from "../src/lib/testing/eventually.fixture.ts";
 
 test("twenty who follow a node's logs keep it from nothing else that it says to its hub (long)", async (t) => {
   await using cluster = await startCluster({ signal: t.signal });

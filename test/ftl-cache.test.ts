@@ -10,7 +10,7 @@ import { test, type TestContext } from "node:test";
 import { promisify } from "node:util";
 import { badMiddle } from "../src/depot/s3/bad-middle.fixture.ts";
 import { sharedS3Server } from "../src/depot/s3/s3-server.fixture.ts";
-import { atEnd } from "../src/lib/at-end.fixture.ts";
+import { atEnd } from "../src/lib/testing/at-end.fixture.ts";
 import { tested } from "./support/program.ts";
 
 const SKEIN = path.join(tested.helperDir, "skein");

@@ -15,7 +15,7 @@ import { invite } from "../src/operator/nodes/nodes.ts";
 import { spkiDigestOf } from "../src/trust/keys/keys.ts";
 import { tlsIdentity } from "../src/trust/connection/tls.ts";
 import { startCluster, type AgentProcess, type Cluster, type NodeOptions } from "./support/cluster.ts";
-import { eventually } from "../src/lib/eventually.fixture.ts";
+import { eventually } from "../src/lib/testing/eventually.fixture.ts";
 
 const MIB = 2 ** 20;
 const server = sharedS3Server({ conditional: false });

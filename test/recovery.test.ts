@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import type { Digest } from "../src/lib/ids.ts";
+import type { Digest } from "../src/lib/text/ids.ts";
 import { nodeUnits } from "../src/cli/units/units.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker, FAST, nextPort, RUN, serverSource as server, urlOf, writeSource } from "./support/apps.ts";
 import { type AgentProcess, type Cluster, joinLineIn, startCluster } from "./support/cluster.ts";
 import { tested } from "./support/program.ts";
 import { refused, resultEvent } from "./support/refusals.ts";
-import { eventually } from "../src/lib/eventually.fixture.ts";
+import { eventually } from "../src/lib/testing/eventually.fixture.ts";
 
 const LAUNCHER = path.join(tested.helperDir, "skein");
 const NAMES = ["a", "b", "c"] as const;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
-import { eventually } from "../src/lib/eventually.fixture.ts";
+import { eventually } from "../src/lib/testing/eventually.fixture.ts";
 import { Asker, FAST, nextPort, serverSource, writeSource } from "./support/apps.ts";
 import { get } from "./support/answers.ts";
 import { startCluster, type AgentProcess, type Cluster } from "./support/cluster.ts";

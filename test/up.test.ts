@@ -11,14 +11,14 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { parse } from "yaml";
-import { freePort } from "../src/lib/free-port.fixture.ts";
+import { freePort } from "../src/lib/testing/free-port.fixture.ts";
 import { firstAnswer, get } from "./support/answers.ts";
 import { Asker } from "./support/apps.ts";
 import { ended, Processes, processesIn } from "./support/processes.ts";
 import type { Cost } from "../src/operator/deploy/plan.ts";
 import { COMPILED, tested } from "./support/program.ts";
 import { gitEnv } from "./support/repo.ts";
-import { eventually } from "../src/lib/eventually.fixture.ts";
+import { eventually } from "../src/lib/testing/eventually.fixture.ts";
 
 const FAST = ["--bake", "0s"];
 const run = promisify(execFile);

@@ -9,7 +9,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { childProgram } from "../src/lib/child.fixture.ts";
+import { childProgram } from "../src/lib/testing/child.fixture.ts";
 import { Asker, FAST, nextPort, RUN, serverSource, urlOf, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
 import {

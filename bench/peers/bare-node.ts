@@ -2,7 +2,7 @@
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { freePort } from "../../src/lib/free-port.fixture.ts";
+import { freePort } from "../../src/lib/testing/free-port.fixture.ts";
 import { Processes, residentMib } from "../../test/support/processes.ts";
 import { firstAnswer } from "../../test/support/answers.ts";
 

@@ -8,10 +8,10 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { freePort } from "../../src/lib/free-port.fixture.ts";
+import { freePort } from "../../src/lib/testing/free-port.fixture.ts";
 import { Processes } from "../../test/support/processes.ts";
 import { gitEnv, type SourceRepo, sourceRepo } from "../../test/support/repo.ts";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 
 const run = promisify(execFile);
 const PACKAGES = ["propagit@0.6.4", "seaport@2.0.9"];

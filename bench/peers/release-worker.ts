@@ -1,5 +1,5 @@
 import { directoryDepot } from "../../src/depot/directory/directory.ts";
-import type { ReleaseId } from "../../src/lib/ids.ts";
+import type { ReleaseId } from "../../src/lib/text/ids.ts";
 import { install } from "../../src/release/install/install.ts";
 import { publish } from "../../src/release/publish/publish.ts";
 import type { PublishedTree } from "../../src/release/tree/published.ts";

@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import net from "node:net";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 
 const EVERY_MS = 2;
 const WITHIN_MS = 60_000;

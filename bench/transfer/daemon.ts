@@ -2,7 +2,7 @@ import net from "node:net";
 import path from "node:path";
 import { ended, signalQuietly } from "../../test/support/processes.ts";
 import type { Field } from "./peer.ts";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 
 export interface Daemon {
   readonly pid: number;

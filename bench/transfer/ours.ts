@@ -6,7 +6,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { type AgentProcess, type Cluster, startCluster } from "../../test/support/cluster.ts";
 import { httpDepot } from "../../src/depot/http/http-depot.ts";
-import type { ReleaseId } from "../../src/lib/ids.ts";
+import type { ReleaseId } from "../../src/lib/text/ids.ts";
 import { deploy } from "../../src/operator/deploy/deploy.ts";
 import type { Tell } from "../../src/operator/tell/events.ts";
 import { followOrder } from "../../src/operator/order/publish-order.ts";
@@ -24,7 +24,7 @@ import {
   written,
 } from "./measure.ts";
 import type { Wire } from "./namespace.ts";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 
 const COUNTER = path.resolve(import.meta.dirname, "../peers/transfer-requests.mjs");
 

@@ -1,8 +1,8 @@
 /** `node agent.child.ts <folder> <name> [<fewest files of a spare>]`: an agent as a process of its own, for tests that kill it. */
 import { flushCompileCache } from "node:module";
-import { systemClock } from "../lib/clock.ts";
-import { stderrLog, silentLog } from "../lib/log.ts";
-import { pathsFrom } from "../lib/paths.ts";
+import { systemClock } from "../lib/time/clock.ts";
+import { stderrLog, silentLog } from "../lib/process/log.ts";
+import { pathsFrom } from "../lib/disk/paths.ts";
 import { agentOptions } from "./agent.fixture.ts";
 import { runAgent } from "./agent.ts";
 import { directorySource } from "./source/source-directory.ts";

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { systemClock } from "../lib/clock.ts";
-import { freePort } from "../lib/free-port.fixture.ts";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { systemClock } from "../lib/time/clock.ts";
+import { freePort } from "../lib/testing/free-port.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import type { Report } from "../api/schemas.ts";
 import { labelFor } from "../trust/cluster.fixture.ts";
 import { readUnverified, seal, type Envelope } from "../trust/document/envelope.ts";
@@ -12,7 +12,7 @@ import { timeOf } from "../trust/document/fields.ts";
 import { answer, ended, settleOf, webApp, world, type World } from "./agent.fixture.ts";
 import { endKeeper } from "./runtime/runtime.fixture.ts";
 import { KeeperClient } from "../keeper/client.ts";
-import { eventually } from "../lib/eventually.fixture.ts";
+import { eventually } from "../lib/testing/eventually.fixture.ts";
 import { watchful, WINDOW_MS } from "./watchful.fixture.ts";
 
 /** Quick to judge: ready when it waits on its socket. */

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "../lib/free-port.fixture.ts";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { freePort } from "../lib/testing/free-port.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { answer, ended, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
 import { endKeeper } from "./runtime/runtime.fixture.ts";
-import { eventually } from "../lib/eventually.fixture.ts";
+import { eventually } from "../lib/testing/eventually.fixture.ts";
 import { watchful, WINDOW_MS } from "./watchful.fixture.ts";
 
 /** Passed on the way to a new version, in this order; `:n` is the n-th passage. */

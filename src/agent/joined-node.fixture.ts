@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
-import type { Paths } from "../lib/paths.ts";
+import type { Paths } from "../lib/disk/paths.ts";
 import type { TestCluster, TestNode } from "../trust/cluster.fixture.ts";
 import { digestOfEnvelope, seal } from "../trust/document/envelope.ts";
 import { timeOf } from "../trust/document/fields.ts";

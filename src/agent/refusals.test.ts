@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { freePort } from "../lib/free-port.fixture.ts";
+import { freePort } from "../lib/testing/free-port.fixture.ts";
 import type { Order } from "../trust/document/documents.ts";
 import { addSignature, digestOfEnvelope, seal, type Envelope } from "../trust/document/envelope.ts";
 import { timeOf } from "../trust/document/fields.ts";
 import { generateSigner } from "../trust/keys/keys.ts";
 import { settleBody } from "../trust/cluster.fixture.ts";
 import { answer, settleOf, world, type Ordered, type World } from "./agent.fixture.ts";
-import { eventually } from "../lib/eventually.fixture.ts";
+import { eventually } from "../lib/testing/eventually.fixture.ts";
 
 const MINUTE = 60_000;
 const from = (ms: number): string => timeOf(Date.now() + ms);

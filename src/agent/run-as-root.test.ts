@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { freePort } from "../lib/free-port.fixture.ts";
+import { freePort } from "../lib/testing/free-port.fixture.ts";
 import type { Charter } from "../trust/document/documents.ts";
 import { seal, type Envelope } from "../trust/document/envelope.ts";
 import { timeOf } from "../trust/document/fields.ts";

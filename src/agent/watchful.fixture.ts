@@ -3,7 +3,7 @@ import { once } from "node:events";
 import http from "node:http";
 import { text as textOf } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PATIENCE_MS } from "../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../lib/testing/patience.fixture.ts";
 
 /** What of the drain is long enough for a client that is let run: the time from connecting to the first byte. */
 export const WINDOW_MS = 50;

@@ -9,9 +9,9 @@
  */
 import { promisify } from "node:util";
 import zlib from "node:zlib";
-import { SkeinError } from "../lib/errors.ts";
-import { unpooled } from "../lib/free.ts";
-import { digestOf } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import { unpooled } from "../lib/memory/free.ts";
+import { digestOf } from "../lib/text/ids.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
 import type { Wanted } from "./schemas.ts";
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { isSkeinError } from "../lib/errors.ts";
+import { isSkeinError } from "../lib/errors/errors.ts";
 import type { AlongBlob } from "./along.ts";
 import {
   AFTER_HEADER,

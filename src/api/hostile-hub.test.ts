@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { jsonOf } from "../trust/connection/http-client.ts";
 import { ephemeralIdentity, serverTlsOptions } from "../trust/connection/tls.ts";
 import type { HubAddress } from "./hub-address.ts";

@@ -1,4 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 
 /** Where a hub is and which key it must hold. */
 export interface HubAddress {

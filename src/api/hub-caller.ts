@@ -2,8 +2,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import type * as z from "zod";
-import { systemClock, type Clock } from "../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { systemClock, type Clock } from "../lib/time/clock.ts";
+import { isSkeinError, SkeinError } from "../lib/errors/errors.ts";
 import type { RequestOptions } from "../trust/connection/http-client.ts";
 import { HubLine, type HubLineOptions } from "./hub-line.ts";
 import { linesOf } from "./hub-lines.ts";

@@ -3,10 +3,10 @@
  * schema, ends within its time limit or the signal, and throws the hub's own SkeinError.
  */
 import { WHOLE_BYTES, type ProvenBlob } from "../depot/peers/proof.ts";
-import { isSkeinError } from "../lib/errors.ts";
-import type { Digest, KeyId } from "../lib/ids.ts";
-import { systemClock } from "../lib/clock.ts";
-import { retryDelayMs } from "../lib/retry.ts";
+import { isSkeinError } from "../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../lib/text/ids.ts";
+import { systemClock } from "../lib/time/clock.ts";
+import { retryDelayMs } from "../lib/time/retry.ts";
 import type { Roster } from "../trust/document/documents.ts";
 import type { Envelope } from "../trust/document/envelope.ts";
 import { bytesOf } from "../trust/connection/http-client.ts";

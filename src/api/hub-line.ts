@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors/errors.ts";
 import type { Envelope } from "../trust/document/envelope.ts";
 import { firstConnection, gravest } from "../trust/connection/first-connection.ts";
 import {

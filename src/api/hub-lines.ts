@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import * as z from "zod";
-import { fromWire, SkeinError, type WireError } from "../lib/errors.ts";
+import { fromWire, SkeinError, type WireError } from "../lib/errors/errors.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
 import { errorBody } from "./parts.ts";
 import { cutOff } from "./wire.ts";

@@ -1,5 +1,5 @@
-import { SkeinError } from "../lib/errors.ts";
-import { appAsTyped, type Digest, type AppEnv } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import { appAsTyped, type Digest, type AppEnv } from "../lib/text/ids.ts";
 import type { RolloutView } from "./schemas.ts";
 
 const NAMES_SHOWN = 5;

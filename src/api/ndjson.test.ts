@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net, { type AddressInfo } from "node:net";
 import { test } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
 
 async function* cut(bytes: Buffer, at: number): AsyncGenerator<Uint8Array, void> {

@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 
 /** Longest line of a stream, in bytes: one stored value (1.5 MiB) with room for its escapes. */
 const MAX_LINE_BYTES = 4 * 2 ** 20;

@@ -11,7 +11,7 @@
  *
  * Whatever it is given comes out of it again, JSON or not.
  */
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 
 const [HEX, BYTES, TEXT, ITSELF] = [1, 2, 3, 4];
 const mark = (...bytes: readonly number[]): string => String.fromCharCode(...bytes);

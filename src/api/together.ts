@@ -1,7 +1,7 @@
 /** Several questions in one request: over a far line each request costs a round trip, and everywhere both ends' time. */
 import * as z from "zod";
-import { hasPassed, type Clock } from "../lib/clock.ts";
-import { fromWire, type WireError } from "../lib/errors.ts";
+import { hasPassed, type Clock } from "../lib/time/clock.ts";
+import { fromWire, type WireError } from "../lib/errors/errors.ts";
 import { errorBody } from "./parts.ts";
 
 const MOST = 64;

@@ -1,6 +1,6 @@
 /** How the client's calls look on the wire. */
 import type { IncomingMessage } from "node:http";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { bytesOf, jsonOf, type RequestOptions } from "../trust/connection/http-client.ts";
 import { ALONG_HEADER, withoutAlong, type AlongBlob } from "./along.ts";
 import { CODED, contentIn, decode, type Content, type Shared } from "./coding.ts";

@@ -1,4 +1,4 @@
-import { formatDuration } from "../lib/units.ts";
+import { formatDuration } from "../lib/text/units.ts";
 import { pathFault } from "../release/tree/tree-path.ts";
 import type { Report } from "./expand-process.ts";
 import type { Listen, Manifest, Process } from "./manifest.ts";

@@ -1,4 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { HOOK_NAMES, type Manifest, type Process } from "./manifest.ts";
 
 export const MANIFEST_FILE = "skein.yaml";

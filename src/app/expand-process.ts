@@ -1,4 +1,4 @@
-import { parseDurationMs } from "../lib/units.ts";
+import { parseDurationMs } from "../lib/text/units.ts";
 import { DEFAULTS } from "./defaults.ts";
 import type { Check, Drain, Limits, Listen, Live, Process, Protocol, Ready, Restart } from "./manifest.ts";
 import { invalid, type KeyPath, type Problem } from "./problem.ts";

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { stringify } from "yaml";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { DEFAULTS } from "./defaults.ts";
 import type { Manifest } from "./manifest.ts";
 import { parseManifest, type PlacedProblem } from "./parse.ts";
-import { formatSize } from "../lib/units.ts";
+import { formatSize } from "../lib/text/units.ts";
 import { manifestWords } from "./print.ts";
 
 const read = (text: string, env = "default"): Manifest =>

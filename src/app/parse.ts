@@ -1,5 +1,5 @@
 import { LineCounter, parseDocument, type Document, type ErrorCode } from "yaml";
-import { messageOf, SkeinError } from "../lib/errors.ts";
+import { messageOf, SkeinError } from "../lib/errors/errors.ts";
 import { reportUnworkable } from "./cannot-work.ts";
 import { expand } from "./expand.ts";
 import { explain } from "./explain.ts";

@@ -1,4 +1,4 @@
-import { formatDuration, formatSize } from "../lib/units.ts";
+import { formatDuration, formatSize } from "../lib/text/units.ts";
 import {
   HOOK_NAMES,
   type Check,

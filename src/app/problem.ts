@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../lib/errors.ts";
+import type { ErrorCode } from "../lib/errors/errors.ts";
 
 /** Keys and list indexes from the top of the manifest. */
 export type KeyPath = readonly (string | number)[];

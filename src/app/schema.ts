@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { parseDurationMs } from "../lib/units.ts";
+import { parseDurationMs } from "../lib/text/units.ts";
 import {
   amountOrNone,
   amount,

@@ -1,9 +1,9 @@
 /** What the manifest and the conventions need of a tree, from where it lies. Only the top is read. */
 import fs from "node:fs/promises";
 import path from "node:path";
-import { errnoOf, SkeinError } from "../lib/errors.ts";
-import { readIfThere } from "../lib/files.ts";
-import type { ChunkId } from "../lib/ids.ts";
+import { errnoOf, SkeinError } from "../lib/errors/errors.ts";
+import { readIfThere } from "../lib/disk/files.ts";
+import type { ChunkId } from "../lib/text/ids.ts";
 import { isFileRow, type FileRow } from "../release/tree/rows.ts";
 import type { LoadedTree } from "../release/fetch/tree-blobs.ts";
 import type { TopEntry, TreeReader } from "./conventions.ts";

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { parseDurationMs, parseSizeBytes } from "../lib/units.ts";
+import { parseDurationMs, parseSizeBytes } from "../lib/text/units.ts";
 import { isSelector } from "../trust/document/selector.ts";
 import { CommandError, splitCommand } from "./command.ts";
 import type { Command } from "./manifest.ts";

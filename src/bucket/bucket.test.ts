@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { absoluteAddress, openBucket } from "./bucket.ts";
 import { folder } from "./bucket.fixture.ts";
 import { directoryDepot } from "../depot/directory/directory.ts";
-import { digestOf } from "../lib/ids.ts";
+import { digestOf } from "../lib/text/ids.ts";
 import { readRoot } from "./entries.ts";
 
 test("a folder that is not there is no empty bucket for who reads, and made for who writes", async (t) => {

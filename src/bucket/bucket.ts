@@ -6,8 +6,8 @@ import { directoryDocuments } from "../depot/directory/directory-documents.ts";
 import type { DocumentStore } from "../depot/seam/documents.ts";
 import { isInBucket } from "../depot/open-depot.ts";
 import type { S3Bucket } from "../depot/s3/bucket.ts";
-import { systemClock } from "../lib/clock.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { systemClock } from "../lib/time/clock.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { folderFiles, type BucketFiles } from "./files.ts";
 import { withLateListing } from "./late-listing.ts";
 

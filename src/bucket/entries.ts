@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { DocumentStore } from "../depot/seam/documents.ts";
 import { listEndless } from "../depot/seam/list-bound.ts";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../lib/errors/errors.ts";
 import { rosterSchema } from "../trust/document/documents.ts";
 import { envelopeSchema, parseEnvelope, type Envelope } from "../trust/document/envelope.ts";
 import { CHARTERS, charterName, ORDERS, RELEASES, ROOT_NAME } from "./layout.ts";

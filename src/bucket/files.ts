@@ -3,8 +3,8 @@ import { createReadStream } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import type { BlobSource } from "../depot/seam/depot.ts";
-import { asSkeinError, syncDirectory } from "../lib/files.ts";
-import { errnoOf, isSkeinError, SkeinError } from "../lib/errors.ts";
+import { asSkeinError, syncDirectory } from "../lib/disk/files.ts";
+import { errnoOf, isSkeinError, SkeinError } from "../lib/errors/errors.ts";
 
 /**
  * Whole files at the top of a bucket, by any name: what FTL's own clients read there. Nothing of a cluster's own

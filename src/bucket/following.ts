@@ -1,6 +1,6 @@
 import type { DocumentStore } from "../depot/seam/documents.ts";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import type { Digest } from "../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../lib/errors/errors.ts";
+import type { Digest } from "../lib/text/ids.ts";
 import { nextCharter, openCharter } from "../trust/charter/charter.ts";
 import type { Charter } from "../trust/document/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../trust/document/envelope.ts";

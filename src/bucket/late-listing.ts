@@ -1,6 +1,6 @@
 import type { DocumentEntry, DocumentStore, StoredDocument } from "../depot/seam/documents.ts";
-import { systemClock } from "../lib/clock.ts";
-import { isSkeinError } from "../lib/errors.ts";
+import { systemClock } from "../lib/time/clock.ts";
+import { isSkeinError } from "../lib/errors/errors.ts";
 import { charterName, orderPlaceOf, releasePlaceOf, ROOT_NAME } from "./layout.ts";
 import { parseRoot } from "./root.ts";
 

@@ -1,6 +1,6 @@
 import { appNameFrom } from "../app/conventions.ts";
-import { SkeinError } from "../lib/errors.ts";
-import { digestOf, isDigest, isReleaseId, type Digest, type ReleaseId } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import { digestOf, isDigest, isReleaseId, type Digest, type ReleaseId } from "../lib/text/ids.ts";
 import { appName, asText, envName, text } from "../trust/document/fields.ts";
 
 /**

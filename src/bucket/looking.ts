@@ -1,5 +1,5 @@
 import type { DocumentStore } from "../depot/seam/documents.ts";
-import { hasPassed } from "../lib/clock.ts";
+import { hasPassed } from "../lib/time/clock.ts";
 import { listRoot, readRoot } from "./entries.ts";
 import { rootText, type Root } from "./root.ts";
 

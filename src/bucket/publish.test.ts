@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { directoryDocuments } from "../depot/directory/directory-documents.ts";
 import type { DocumentStore } from "../depot/seam/documents.ts";
 import { sharedS3Server, type S3Server } from "../depot/s3/s3-server.fixture.ts";
@@ -15,7 +15,7 @@ import { listRoot, namesUnder, readCharters, readOrderEntry, readRoot } from "./
 import { withLateListing } from "./late-listing.ts";
 import { orderName, orderPlaceOf, releaseName, releasePlace } from "./layout.ts";
 import { ordersOf, publishCharters, publishOrder, publishRelease, withdrawRelease } from "./publish.ts";
-import { childProgram } from "../lib/child.fixture.ts";
+import { childProgram } from "../lib/testing/child.fixture.ts";
 
 const MADE = 1_800_000_000_000;
 const plainServer = sharedS3Server({ conditional: false });

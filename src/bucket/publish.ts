@@ -1,8 +1,8 @@
 import type { DocumentStore } from "../depot/seam/documents.ts";
-import type { Clock } from "../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import { faultPoint } from "../lib/fault.ts";
-import { retryDelayMs } from "../lib/retry.ts";
+import type { Clock } from "../lib/time/clock.ts";
+import { isSkeinError, SkeinError } from "../lib/errors/errors.ts";
+import { faultPoint } from "../lib/process/fault.ts";
+import { retryDelayMs } from "../lib/time/retry.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../trust/document/envelope.ts";
 import { listRoot, namesUnder, orderEntryBytes, readOrderEntry, type OrderEntry } from "./entries.ts";
 import {

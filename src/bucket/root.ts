@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { SkeinError } from "../lib/errors.ts";
-import { digestOf } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import { digestOf } from "../lib/text/ids.ts";
 import { appName, count, digest, envName } from "../trust/document/fields.ts";
 import {
   charterVersionOf,

@@ -18,11 +18,11 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
-import { freePort } from "../lib/free-port.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
+import { freePort } from "../lib/testing/free-port.fixture.ts";
 import { cliProgram } from "./cli-program.ts";
-import { PATIENCE_MS } from "../lib/patience.fixture.ts";
-import { LAUNCHER } from "../lib/launcher.fixture.ts";
+import { PATIENCE_MS } from "../lib/testing/patience.fixture.ts";
+import { LAUNCHER } from "../lib/process/launcher.fixture.ts";
 
 interface Said {
   readonly exit: number | null;

@@ -1,5 +1,5 @@
 import { CommanderError, type Command } from "commander";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { cliProgram, forgetUnsaid } from "./cli-program.ts";
 import { processIo } from "./terminal/io.ts";
 import { usage } from "./command/grammar.ts";

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
-import { LAUNCHER } from "../lib/launcher.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
+import { LAUNCHER } from "../lib/process/launcher.fixture.ts";
 
 function skein(t: TestContext, said: Readonly<Record<string, string>>, ...words: readonly string[]) {
   const dir = mkdtempSync(path.join(os.tmpdir(), "skein-said-"));

@@ -1,6 +1,6 @@
 import type https from "node:https";
 import type { AddressInfo } from "node:net";
-import { listening } from "../lib/listening.ts";
+import { listening } from "../lib/process/listening.ts";
 import { AnonymousRate } from "./http/anonymous-rate.ts";
 import { Callers } from "./http/caller.ts";
 import { upgradeListener } from "./git-endpoint.ts";

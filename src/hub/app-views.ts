@@ -1,7 +1,7 @@
 /** Apps as people ask about them: the newest order, the one that stands, their releases, who runs what. */
 import type { AppList, AppSummary, AppView, OrderSummary, OrderView } from "../api/schemas.ts";
-import { SkeinError } from "../lib/errors.ts";
-import type { AppEnv } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import type { AppEnv } from "../lib/text/ids.ts";
 import { matches, parseSelector } from "../trust/document/selector.ts";
 import type { Hub } from "./hub.ts";
 import type { OrderRecord } from "./records/keys.ts";

@@ -1,7 +1,7 @@
 /** `Upgrade: skein-git`: the connection becomes git's own, after the same door as every other request. */
 import type http from "node:http";
 import type { Duplex } from "node:stream";
-import { SkeinError, toWire } from "../lib/errors.ts";
+import { SkeinError, toWire } from "../lib/errors/errors.ts";
 import type { GitService } from "./git/git-repos.ts";
 import { needPush } from "./handlers.ts";
 import { statusOf } from "./http/http.ts";

@@ -2,8 +2,8 @@
 import type { Steering } from "../api/schemas.ts";
 import { atPace, PACE } from "../depot/seam/pace.ts";
 import { checkBlobName } from "../depot/seam/blob-name.ts";
-import { SkeinError } from "../lib/errors.ts";
-import type { Digest, KeyId } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../lib/text/ids.ts";
 import { readUnverified } from "../trust/document/envelope.ts";
 import { allows } from "../trust/charter/rights.ts";
 import { isStored } from "../release/fetch/tree-blobs.ts";

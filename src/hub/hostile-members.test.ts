@@ -1,8 +1,8 @@
 /** Members that lie or overstep: what a node reports of others, and what an operator of one app does to all. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
-import { digestOf, type ReleaseId } from "../lib/ids.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
+import { digestOf, type ReleaseId } from "../lib/text/ids.ts";
 import { encodePack, packName } from "../release/tree/pack.ts";
 import { generateSigner } from "../trust/keys/keys.ts";
 import { digestOfEnvelope } from "../trust/document/envelope.ts";

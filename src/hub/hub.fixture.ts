@@ -4,16 +4,16 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { ROLLING } from "../trust/strategy.fixture.ts";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { HubClient } from "../api/hub-client.ts";
 import { HubLine, type HubLineOptions } from "../api/hub-line.ts";
 import type { Report, Wanted } from "../api/schemas.ts";
 import { directoryDepot } from "../depot/directory/directory.ts";
-import { freePort } from "../lib/free-port.fixture.ts";
-import { type Digest, type KeyId, type ReleaseId, type TreeId, digestOf } from "../lib/ids.ts";
-import { silentLog } from "../lib/log.ts";
-import { PATIENCE_MS } from "../lib/patience.fixture.ts";
-import { pathsFrom } from "../lib/paths.ts";
+import { freePort } from "../lib/testing/free-port.fixture.ts";
+import { type Digest, type KeyId, type ReleaseId, type TreeId, digestOf } from "../lib/text/ids.ts";
+import { silentLog } from "../lib/process/log.ts";
+import { PATIENCE_MS } from "../lib/testing/patience.fixture.ts";
+import { pathsFrom } from "../lib/disk/paths.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import {
   releaseIdOf,

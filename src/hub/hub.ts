@@ -1,6 +1,6 @@
 import path from "node:path";
 import type { HubInfo } from "../api/schemas.ts";
-import type { Digest } from "../lib/ids.ts";
+import type { Digest } from "../lib/text/ids.ts";
 import type { Envelope } from "../trust/document/envelope.ts";
 import { CatchUp } from "./cluster/catch-up.ts";
 import { Changes } from "./cluster/changes.ts";

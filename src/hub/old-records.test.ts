@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { CHANGES_KEPT } from "../api/member-schemas.ts";
-import type { KeyId, ReleaseId } from "../lib/ids.ts";
+import type { KeyId, ReleaseId } from "../lib/text/ids.ts";
 import { releaseIdOf, type Release } from "../trust/document/documents.ts";
 import { digestOfEnvelope, readUnverified, seal, type Envelope } from "../trust/document/envelope.ts";
 import { generateSigner } from "../trust/keys/keys.ts";

@@ -1,5 +1,5 @@
 /** Forgets what years would fill the store with and nobody asks for any more. Orders go when others come (orders/prune.ts). */
-import { messageOf } from "../lib/errors.ts";
+import { messageOf } from "../lib/errors/errors.ts";
 import type { Compare, Op } from "../store/store.ts";
 import { subjectOf } from "../trust/members/changes.ts";
 import { readUnverified, type Envelope } from "../trust/document/envelope.ts";

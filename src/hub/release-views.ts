@@ -1,7 +1,7 @@
 import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
 import type { ReleaseView } from "../api/schemas.ts";
-import { isSkeinError } from "../lib/errors.ts";
+import { isSkeinError } from "../lib/errors/errors.ts";
 import { indexName } from "../release/tree/release-index.ts";
 import { readUnverified } from "../trust/document/envelope.ts";
 import type { Hub } from "./hub.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { generateSigner } from "../trust/keys/keys.ts";
 import { seal } from "../trust/document/envelope.ts";
 import {

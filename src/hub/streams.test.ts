@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { PassThrough, Readable } from "node:stream";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import type { InstanceReport } from "../api/parts.ts";
 import type { CommandLine, HubEvent } from "../api/schemas.ts";
-import { fakeClock } from "../lib/fake-clock.fixture.ts";
-import type { ReleaseId } from "../lib/ids.ts";
+import { fakeClock } from "../lib/time/fake-clock.fixture.ts";
+import type { ReleaseId } from "../lib/text/ids.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../trust/document/envelope.ts";
 import {
   HOUR,

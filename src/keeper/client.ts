@@ -3,9 +3,9 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errnoOf, fromWire, isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
-import { afterRunningMs } from "../lib/own-time.ts";
-import { programFile } from "../lib/program.ts";
+import { errnoOf, fromWire, isSkeinError, messageOf, SkeinError } from "../lib/errors/errors.ts";
+import { afterRunningMs } from "../lib/time/own-time.ts";
+import { programFile } from "../lib/process/program.ts";
 import { kernel } from "./ffi.ts";
 import {
   lineReader,

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import net from "node:net";
 import test from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { clientConnections, steadyConnections } from "./connections.ts";
 import { signalGroup } from "./proc.ts";
 

@@ -1,6 +1,6 @@
 import fs from "node:fs";
-import { SkeinError } from "../lib/errors.ts";
-import { hostPortText } from "../lib/host-port.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import { hostPortText } from "../lib/text/host-port.ts";
 
 /**
  * The few calls that Node does not offer, over `node:ffi`, in this one file. Where there is no ffi (another platform

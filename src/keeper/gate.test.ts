@@ -3,7 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { makeGate, openGate, removeGate } from "./gate.ts";
 
 test("a gate is opened by its owner, also one without root's rights, and read by everybody", (t) => {

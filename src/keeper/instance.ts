@@ -1,8 +1,8 @@
 import type { ChildProcess } from "node:child_process";
 import fs from "node:fs";
 import type { Readable } from "node:stream";
-import { SkeinError } from "../lib/errors.ts";
-import { faultPoint } from "../lib/fault.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import { faultPoint } from "../lib/process/fault.ts";
 import { makeCage, removeCage } from "./cgroup.ts";
 import type { ClientSide } from "./connections.ts";
 import { gateFile, makeGate, openGate, removeGate } from "./gate.ts";

@@ -7,14 +7,14 @@ import os from "node:os";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { atEnd } from "../lib/at-end.fixture.ts";
-import { programFile } from "../lib/program.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
+import { programFile } from "../lib/process/program.ts";
 import { ensureKeeper, KeeperClient } from "./client.ts";
 import { keeperFor, killGroup, spec, tcp, type Fixture } from "./keeper.fixture.ts";
 import { placed } from "./launch.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
 import { allByEnvironment, groupMembers } from "./proc.ts";
-import { eventually } from "../lib/eventually.fixture.ts";
+import { eventually } from "../lib/testing/eventually.fixture.ts";
 
 const lines = (f: Fixture): string[] =>
   fs

@@ -1,6 +1,6 @@
 import path from "node:path";
-import { SkeinError } from "../lib/errors.ts";
-import { faultPoint } from "../lib/fault.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import { faultPoint } from "../lib/process/fault.ts";
 import { kernel } from "./ffi.ts";
 import { Instance, type Surroundings } from "./instance.ts";
 import { rotate } from "./log-file.ts";

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import fs from "node:fs";
-import { carriedEnv } from "../lib/carried-env.ts";
-import { errnoOf, messageOf, SkeinError } from "../lib/errors.ts";
+import { carriedEnv } from "../lib/process/carried-env.ts";
+import { errnoOf, messageOf, SkeinError } from "../lib/errors/errors.ts";
 import type { InstanceSpec } from "./protocol.ts";
 
 export interface Launch {

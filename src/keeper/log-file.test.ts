@@ -3,7 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { openLog, rotate } from "./log-file.ts";
 
 test("a log that its writer stretches without writing is not copied hole by hole", (t) => {

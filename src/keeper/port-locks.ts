@@ -1,5 +1,5 @@
 import net from "node:net";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { bindPath } from "./bind-path.ts";
 
 const FIRST = 20_000;

@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { errnoOf } from "../lib/errors.ts";
+import { errnoOf } from "../lib/errors/errors.ts";
 
 /** What /proc says about processes. Everything here answers "not there" instead of throwing when a process ends. */
 

@@ -1,4 +1,4 @@
-import type { WireError } from "../lib/errors.ts";
+import type { WireError } from "../lib/errors/errors.ts";
 
 /**
  * The keeper's protocol: JSON lines over the unix socket `<run>/keeper.sock` (mode 0600), one object a line.

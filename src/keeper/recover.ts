@@ -1,5 +1,5 @@
-import { messageOf } from "../lib/errors.ts";
-import { hostPortText } from "../lib/host-port.ts";
+import { messageOf } from "../lib/errors/errors.ts";
+import { hostPortText } from "../lib/text/host-port.ts";
 import { kernel } from "./ffi.ts";
 import { markOf, type InstanceRecord } from "./instance.ts";
 import type { SocketView } from "./protocol.ts";

@@ -5,7 +5,7 @@ import { test } from "node:test";
 /** Bytes that stay resident of 400 buffers of 100 kB when all but the last are given up. */
 function keptAfter(setting: string): number {
   const ffi = JSON.stringify(new URL("./ffi.ts", import.meta.url).href);
-  const free = JSON.stringify(new URL("../lib/free.ts", import.meta.url).href);
+  const free = JSON.stringify(new URL("../lib/memory/free.ts", import.meta.url).href);
   const script = `
     const { kernel } = await import(${ffi});
     const { freeNow } = await import(${free});

@@ -5,7 +5,7 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { Audience } from "./server.ts";
 
 test("a listener that stands still is dropped, one that reads goes on", async (t) => {

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import net from "node:net";
-import { SkeinError, toWire } from "../lib/errors.ts";
+import { SkeinError, toWire } from "../lib/errors/errors.ts";
 import type { Handlers, Keeper } from "./keeper.ts";
 import { lineReader, type KeeperEvent, type Reply, type Request } from "./protocol.ts";
 

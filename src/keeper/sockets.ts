@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import net from "node:net";
-import { errnoOf, messageOf, SkeinError } from "../lib/errors.ts";
-import { hostPortText } from "../lib/host-port.ts";
+import { errnoOf, messageOf, SkeinError } from "../lib/errors/errors.ts";
+import { hostPortText } from "../lib/text/host-port.ts";
 import { bindPath } from "./bind-path.ts";
 import { kernel, type Kernel } from "./ffi.ts";
 import type { SocketSpec, SocketView } from "./protocol.ts";

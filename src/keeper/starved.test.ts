@@ -4,8 +4,8 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { atEnd } from "../lib/at-end.fixture.ts";
-import { eventually } from "../lib/eventually.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
+import { eventually } from "../lib/testing/eventually.fixture.ts";
 import { keeperFor, killGroup, spec } from "./keeper.fixture.ts";
 import { statOf } from "./proc.ts";
 

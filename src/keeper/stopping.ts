@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { RunningTime } from "../lib/own-time.ts";
+import { RunningTime } from "../lib/time/own-time.ts";
 import { clientConnections, steadyConnections, type ClientSide } from "./connections.ts";
 import type { StopSpec } from "./protocol.ts";
 import { allByEnvironment, groupExists, groupMembers, signalGroup, signalProcess, statOf } from "./proc.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { eventually } from "../lib/eventually.fixture.ts";
+import { eventually } from "../lib/testing/eventually.fixture.ts";
 import { keeperFor, spec, tcp, type Fixture } from "./keeper.fixture.ts";
 
 /** From now on until the returned function is called nothing of the keeper's state can be written. */

@@ -7,7 +7,7 @@ import type { Charter } from "../trust/document/documents.ts";
 import { seal } from "../trust/document/envelope.ts";
 import { timeOf } from "../trust/document/fields.ts";
 import { generateSigner } from "../trust/keys/keys.ts";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { cluster, orEnded, type Cluster } from "./cluster.fixture.ts";
 import { deploy } from "./deploy/deploy.ts";
 import { signerFor } from "./identity/signer-and-hubs.ts";

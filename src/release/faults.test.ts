@@ -20,7 +20,7 @@ import {
   type World,
 } from "./release.fixture.ts";
 import { verifyInstall } from "./install/verify-install.ts";
-import { childProgram } from "../lib/child.fixture.ts";
+import { childProgram } from "../lib/testing/child.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { directoryDepot } from "../depot/directory/directory.ts";
 import { publish, type Published } from "./publish/publish.ts";
 import { noise, plainSource, tempDir, type Tree, writeTree } from "./release.fixture.ts";
-import { childProgram } from "../lib/child.fixture.ts";
+import { childProgram } from "../lib/testing/child.fixture.ts";
 
 const FILES = 4000;
 const LARGE_BYTES = 64 * 1024 * 1024;

@@ -1,4 +1,4 @@
-import type { KeyId } from "../lib/ids.ts";
+import type { KeyId } from "../lib/text/ids.ts";
 import type { Verdict } from "../trust/document/documents.ts";
 
 /** What a rollout knows of one node. A node that it knows nothing of is away. */

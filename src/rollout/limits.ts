@@ -1,4 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import type { Strategy } from "../trust/document/documents.ts";
 
 /** A strategy, made numbers for so many nodes. */

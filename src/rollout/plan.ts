@@ -1,5 +1,5 @@
-import { SkeinError } from "../lib/errors.ts";
-import type { KeyId } from "../lib/ids.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import type { KeyId } from "../lib/text/ids.ts";
 import { factsOf, GRACE_MS, type Facts } from "./facts.ts";
 import type { Limits } from "./limits.ts";
 

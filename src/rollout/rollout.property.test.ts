@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import * as fc from "fast-check";
-import type { KeyId } from "../lib/ids.ts";
+import type { KeyId } from "../lib/text/ids.ts";
 import { STALL_MS } from "./facts.ts";
 import { membersOf } from "./plan.ts";
 import { phaseOf, verdictOf, type Rollout } from "./rollout.ts";

@@ -1,5 +1,5 @@
-import type { ErrorCode } from "../lib/errors.ts";
-import type { KeyId } from "../lib/ids.ts";
+import type { ErrorCode } from "../lib/errors/errors.ts";
+import type { KeyId } from "../lib/text/ids.ts";
 
 /** Why a rollout does not go forward. */
 export interface Cause {

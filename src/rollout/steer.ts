@@ -1,4 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import type { Steering } from "../api/schemas.ts";
 import { phaseOf, type Phase, type Rollout } from "./rollout.ts";
 import type { Facts } from "./facts.ts";

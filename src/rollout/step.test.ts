@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Steering } from "../api/schemas.ts";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { GRACE_MS, STALL_MS, UNREACHED_MS } from "./facts.ts";
 import { isUnderWay, verdictOf, type Phase } from "./rollout.ts";
 import { abort, pause, refuseSteering, resume, steer } from "./steer.ts";

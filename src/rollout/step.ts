@@ -1,4 +1,4 @@
-import type { KeyId } from "../lib/ids.ts";
+import type { KeyId } from "../lib/text/ids.ts";
 import { factsOf, GRACE_MS, STALL_MS, UNREACHED_MS, type Facts } from "./facts.ts";
 import type { Limits } from "./limits.ts";
 import { membersOf, type Plan } from "./plan.ts";

@@ -1,4 +1,4 @@
-import type { KeyId } from "../lib/ids.ts";
+import type { KeyId } from "../lib/text/ids.ts";
 import { factsOf, type Facts } from "./facts.ts";
 import { membersOf, type Plan } from "./plan.ts";
 import type { Rollout } from "./rollout.ts";

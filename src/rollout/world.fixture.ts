@@ -1,5 +1,5 @@
 import { ROLLING } from "../trust/strategy.fixture.ts";
-import type { KeyId } from "../lib/ids.ts";
+import type { KeyId } from "../lib/text/ids.ts";
 import type { Strategy, Verdict } from "../trust/document/documents.ts";
 import type { Facts, NodeFacts } from "./facts.ts";
 import { limitsOf, type Limits } from "./limits.ts";

@@ -1,6 +1,6 @@
 /** For tests: `node build-run.child.ts DIR COMMAND` builds in DIR, with whatever rights it was given, and prints lines. */
 import path from "node:path";
-import { PATIENCE_MS } from "../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../lib/testing/patience.fixture.ts";
 import { build } from "./build.ts";
 
 const [dir = "", run = ""] = process.argv.slice(2);

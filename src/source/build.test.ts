@@ -3,11 +3,11 @@ import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { sticking, unstick } from "../release/install/stuck.fixture.ts";
 import { build, type BuildOptions } from "./build.ts";
 import { tempDir } from "./source.fixture.ts";
-import { childProgram } from "../lib/child.fixture.ts";
+import { childProgram } from "../lib/testing/child.fixture.ts";
 
 function options(t: TestContext, some: Partial<BuildOptions>): BuildOptions & { readonly lines: string[] } {
   const dir = tempDir(t);

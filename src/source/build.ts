@@ -1,12 +1,12 @@
-import { timerMs } from "../lib/clock.ts";
+import { timerMs } from "../lib/time/clock.ts";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { SkeinError } from "../lib/errors.ts";
-import { cutLines } from "../lib/lines.ts";
-import { formatDuration } from "../lib/units.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
+import { cutLines } from "../lib/text/lines.ts";
+import { formatDuration } from "../lib/text/units.ts";
 import { workFolder } from "./work-folder.ts";
 
 export interface BuildOptions {

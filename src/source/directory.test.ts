@@ -5,7 +5,7 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { arrange } from "../release/tree/arrange.ts";
 import { comparePaths } from "../release/tree/tree-path.ts";
 import { directorySource } from "./directory.ts";

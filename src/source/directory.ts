@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { errnoOf, SkeinError } from "../lib/errors.ts";
-import { asSkeinError } from "../lib/files.ts";
+import { errnoOf, SkeinError } from "../lib/errors/errors.ts";
+import { asSkeinError } from "../lib/disk/files.ts";
 import { lengthFault, RESERVED } from "../release/tree/tree-path.ts";
 import type { Content, SourceEntry, SourceFile, TreeSource } from "../release/tree/tree-source.ts";
 import { refuseCapabilities } from "./capabilities.ts";

@@ -2,7 +2,7 @@ import { spawn, type ChildProcessByStdio } from "node:child_process";
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 
 type GitType = "commit" | "tree" | "blob" | "tag";
 

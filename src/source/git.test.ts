@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import { directoryDepot } from "../depot/directory/directory.ts";
 import { publish } from "../release/publish/publish.ts";
 import type { TreeSource } from "../release/tree/tree-source.ts";
-import { PATIENCE_MS } from "../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../lib/testing/patience.fixture.ts";
 import { directorySource } from "./directory.ts";
 import { gitSource } from "./git.ts";
 import { packedSource } from "./packed.ts";

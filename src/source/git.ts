@@ -1,5 +1,5 @@
 import path from "node:path";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { MAX_ENTRIES } from "../release/tree/arrange.ts";
 import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
 import { GitObjects } from "./git-objects.ts";

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { createGunzip } from "node:zlib";
-import { isSkeinError, messageOf, SkeinError } from "../lib/errors.ts";
-import { asSkeinError } from "../lib/files.ts";
+import { isSkeinError, messageOf, SkeinError } from "../lib/errors/errors.ts";
+import { asSkeinError } from "../lib/disk/files.ts";
 import { arrange } from "../release/tree/arrange.ts";
 import type { SourceEntry, TreeSource } from "../release/tree/tree-source.ts";
 import { stampOf } from "./directory.ts";

@@ -1,4 +1,4 @@
-import type { SkeinError } from "../lib/errors.ts";
+import type { SkeinError } from "../lib/errors/errors.ts";
 import { UNPACKED } from "./limits.ts";
 import { refuse } from "./refuse.ts";
 import { utf8 } from "./tar-header.ts";

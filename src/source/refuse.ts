@@ -1,4 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 
 /** A refusal names the entry and the reason; both are in its data for scripts. */
 export function refuse(

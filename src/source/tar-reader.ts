@@ -1,4 +1,4 @@
-import type { SkeinError } from "../lib/errors.ts";
+import type { SkeinError } from "../lib/errors/errors.ts";
 import type { SourceEntry } from "../release/tree/tree-source.ts";
 import { sizeText, UNPACKED, type ArchiveLimits } from "./limits.ts";
 import { parsePax, type Pax } from "./pax.ts";

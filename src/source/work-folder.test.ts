@@ -4,7 +4,7 @@ import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
 import { tempDir } from "./source.fixture.ts";
 
 const MODULE = JSON.stringify(path.join(import.meta.dirname, "work-folder.ts"));

@@ -2,8 +2,8 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { tryLockFolder } from "../depot/directory/folder-lock.ts";
-import { messageOf } from "../lib/errors.ts";
-import { asSkeinError } from "../lib/files.ts";
+import { messageOf } from "../lib/errors/errors.ts";
+import { asSkeinError } from "../lib/disk/files.ts";
 import { removeTree } from "../release/install/remove-tree.ts";
 
 /** A folder for commands that are not ours, gone when it is disposed of. */

@@ -1,4 +1,4 @@
-import type { Clock } from "../lib/clock.ts";
+import type { Clock } from "../lib/time/clock.ts";
 import { leaseNotFound } from "./rules.ts";
 
 /** A lease ends at most so long after its time. */

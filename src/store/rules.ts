@@ -1,4 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import type { Compare, Entry, Op, StoreEvent, Txn } from "./store.ts";
 
 /** etcd's own bounds, so that what one backend takes the other takes as well. */

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { backup, DatabaseSync } from "node:sqlite";
-import { errnoOf, type ErrorCode, messageOf, isSkeinError, SkeinError } from "../lib/errors.ts";
-import { faultPoint } from "../lib/fault.ts";
-import { asSkeinError, madeFolders, refuseNoFolder, syncDirectory } from "../lib/files.ts";
+import { errnoOf, type ErrorCode, messageOf, isSkeinError, SkeinError } from "../lib/errors/errors.ts";
+import { faultPoint } from "../lib/process/fault.ts";
+import { asSkeinError, madeFolders, refuseNoFolder, syncDirectory } from "../lib/disk/files.ts";
 import { APPLICATION_ID, FORMAT, SCHEMA } from "./sqlite-tables.ts";
 
 /**

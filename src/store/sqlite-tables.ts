@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { holds, leaseNotFound, prefixEnd, sizeOf } from "./rules.ts";
 import type { Entry, Op, RangeOptions, StoreEvent, Txn } from "./store.ts";
 

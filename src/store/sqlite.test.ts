@@ -6,13 +6,13 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../lib/at-end.fixture.ts";
-import { fakeClock } from "../lib/fake-clock.fixture.ts";
+import { atEnd } from "../lib/testing/at-end.fixture.ts";
+import { fakeClock } from "../lib/time/fake-clock.fixture.ts";
 import { openSqliteStore, restoreSqliteStore } from "./sqlite.ts";
 import { storeConformance } from "./store.conformance.ts";
 import { collect } from "./watch.fixture.ts";
 import type { Store, Txn } from "./store.ts";
-import { childProgram } from "../lib/child.fixture.ts";
+import { childProgram } from "../lib/testing/child.fixture.ts";
 
 storeConformance("sqlite", async () => {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), "skein-store-"));

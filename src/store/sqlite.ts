@@ -1,9 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
-import type { Clock } from "../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../lib/errors.ts";
-import { faultPoint } from "../lib/fault.ts";
-import { runningClock } from "../lib/own-time.ts";
+import type { Clock } from "../lib/time/clock.ts";
+import { isSkeinError, SkeinError } from "../lib/errors/errors.ts";
+import { faultPoint } from "../lib/process/fault.ts";
+import { runningClock } from "../lib/time/own-time.ts";
 import { Leases } from "./leases.ts";
 import { checkTxn, leaseNotFound, refused } from "./rules.ts";
 import { asStoreError, backupFile, openFile, restoreFile } from "./sqlite-file.ts";

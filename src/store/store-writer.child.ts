@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { isSkeinError } from "../lib/errors.ts";
+import { isSkeinError } from "../lib/errors/errors.ts";
 import { openSqliteStore, restoreSqliteStore } from "./sqlite.ts";
 
 /** Ended by its fault points: writes pairs of keys, eight writers at once, and prints what was acknowledged. */

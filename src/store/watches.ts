@@ -1,4 +1,4 @@
-import { SkeinError } from "../lib/errors.ts";
+import { SkeinError } from "../lib/errors/errors.ts";
 import { sizeOf } from "./rules.ts";
 import type { StoreEvent } from "./store.ts";
 

@@ -1,5 +1,5 @@
 import { ROLLING } from "./strategy.fixture.ts";
-import type { Digest, KeyId, ReleaseId } from "../lib/ids.ts";
+import type { Digest, KeyId, ReleaseId } from "../lib/text/ids.ts";
 import {
   rosterDigest,
   type Charter,

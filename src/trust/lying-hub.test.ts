@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { ROLLING } from "./strategy.fixture.ts";
-import type { Digest } from "../lib/ids.ts";
+import type { Digest } from "../lib/text/ids.ts";
 import {
   labelFor,
   MINUTE,

@@ -19,7 +19,7 @@ import {
 } from "./document/documents.ts";
 import { addSignature, digestOfEnvelope, seal, type Envelope } from "./document/envelope.ts";
 import { keyIdOf, seedOf, signerFromSeed, spkiDigestOf, type LocalSigner } from "./keys/keys.ts";
-import { digestOf, type KeyId, type TreeId } from "../lib/ids.ts";
+import { digestOf, type KeyId, type TreeId } from "../lib/text/ids.ts";
 
 const key = (byte: number): LocalSigner => signerFromSeed(new Uint8Array(32).fill(byte));
 const KEYS = {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import { test } from "node:test";
 import * as z from "zod";
-import { digestOf, type TreeId } from "../lib/ids.ts";
+import { digestOf, type TreeId } from "../lib/text/ids.ts";
 import { openCharter } from "./charter/charter.ts";
 import { DOCUMENT_TYPES, releaseIdOf, rosterDigest, rosterSchema } from "./document/documents.ts";
 import { openEnvelope, parseEnvelope } from "./document/envelope.ts";

@@ -10,7 +10,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Load } from "../../src/cli/demo/load.ts";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 import { get } from "../support/answers.ts";
 import { nextPort, RUN, serverSource, urlOf, writeSource } from "../support/apps.ts";
 import { type AgentProcess, type Cluster, startCluster } from "../support/cluster.ts";

@@ -2,7 +2,7 @@ import { type ChildProcess, execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { type Processes } from "../support/processes.ts";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 
 /** A person without rights on each of them. */
 export const USER = "ada";

@@ -1,8 +1,8 @@
 /** `node agent.child.ts <name> <ticket>`: an agent as a process of its own, which joins when it has to. */
 import { runAgent } from "../../src/agent/agent.ts";
-import { systemClock } from "../../src/lib/clock.ts";
-import { silentLog, stderrLog } from "../../src/lib/log.ts";
-import { pathsFrom } from "../../src/lib/paths.ts";
+import { systemClock } from "../../src/lib/time/clock.ts";
+import { silentLog, stderrLog } from "../../src/lib/process/log.ts";
+import { pathsFrom } from "../../src/lib/disk/paths.ts";
 
 const [, , name = "", ticket = "-"] = process.argv;
 const stop = new AbortController();

@@ -1,6 +1,6 @@
 import http from "node:http";
-import { PATIENCE_MS } from "../../src/lib/patience.fixture.ts";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { PATIENCE_MS } from "../../src/lib/testing/patience.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 
 export interface Answer {
   readonly status: number;

@@ -4,7 +4,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { get } from "./answers.ts";
 import type { Cluster } from "./cluster.ts";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 
 /** All nodes at once, and no waiting afterwards. */
 export const FAST = ["--bake", "0s", "--all-at-once"] as const;

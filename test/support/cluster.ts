@@ -6,9 +6,9 @@ import type { ChildProcess } from "node:child_process";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { freeNetwork, freePort } from "../../src/lib/free-port.fixture.ts";
+import { freeNetwork, freePort } from "../../src/lib/testing/free-port.fixture.ts";
 import type { NodeView, PortEntry } from "../../src/api/schemas.ts";
-import { pathsFrom } from "../../src/lib/paths.ts";
+import { pathsFrom } from "../../src/lib/disk/paths.ts";
 import { invite } from "../../src/operator/nodes/nodes.ts";
 import { openOperator, type Operator } from "../../src/operator/identity/operator.ts";
 import { ended, Processes, processesIn, signalQuietly } from "./processes.ts";
@@ -16,7 +16,7 @@ import { canShare, runInHost } from "./command-host.ts";
 import { COMPILED, type Program, tested } from "./program.ts";
 import { gitEnv } from "./repo.ts";
 import { expectSuccess, runToEnd, type Result } from "./run.ts";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 
 const INVITED_MS = 600_000;
 

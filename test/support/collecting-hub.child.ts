@@ -4,8 +4,8 @@
  */
 import { splitAddress } from "../../src/api/hub-address.ts";
 import { collectDepot } from "../../src/hub/depot/depot-upkeep.ts";
-import { stderrLog } from "../../src/lib/log.ts";
-import { pathsFrom } from "../../src/lib/paths.ts";
+import { stderrLog } from "../../src/lib/process/log.ts";
+import { pathsFrom } from "../../src/lib/disk/paths.ts";
 import { hubHere, serveHub } from "../../src/operator/server/hub-server.ts";
 import { GRACE_MS } from "../../src/release/tree/published.ts";
 

@@ -1,7 +1,7 @@
 /** Commands of what ships that share processes: each runs to its end, and nobody signals it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { childProgram } from "../../src/lib/child.fixture.ts";
+import { childProgram } from "../../src/lib/testing/child.fixture.ts";
 import { checkout, type Program, tested } from "./program.ts";
 import type { Result } from "./run.ts";
 

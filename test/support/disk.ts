@@ -4,7 +4,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 import { ended, Processes, processesIn, signalQuietly } from "./processes.ts";
 
 const run = promisify(execFile);

@@ -6,7 +6,7 @@ import { existsSync, lstatSync, mkdtempSync, readFileSync, rmdirSync } from "nod
 import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { eventually } from "../../src/lib/eventually.fixture.ts";
+import { eventually } from "../../src/lib/testing/eventually.fixture.ts";
 import { ended, type Processes } from "./processes.ts";
 
 const run = promisify(execFile);

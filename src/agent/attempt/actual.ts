@@ -1,4 +1,4 @@
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { readCurrent } from "../installs/folders.ts";
 import type { Actual, Goal } from "../plan/plan.ts";
 import type { AppRecord } from "../plan/records.ts";

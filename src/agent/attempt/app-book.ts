@@ -1,6 +1,6 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { failed, finished, started } from "../../trust/node/node-orders.ts";
 import { appStateOf, orderOf } from "../../trust/node/node-state.ts";
 import type { AppContext } from "./app-context.ts";

@@ -1,7 +1,7 @@
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
-import type { Paths } from "../../lib/paths.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import type { LocalSigner } from "../../trust/keys/keys.ts";
 import type { Nearness } from "../source/depots.ts";
 import type { GcContext, RemovalFailure } from "../installs/gc.ts";

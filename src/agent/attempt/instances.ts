@@ -1,4 +1,4 @@
-import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/text/ids.ts";
 import type { Addresses } from "../programs/hooks.ts";
 import { addressVariables } from "../runtime/address.ts";
 import { sameRun, type ReleasePlan, type RunRef } from "../runtime/release-plan.ts";

@@ -3,9 +3,9 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
-import { silentLog } from "../../lib/log.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { openOutbox } from "./outbox.ts";
 

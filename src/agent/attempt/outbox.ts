@@ -1,9 +1,9 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { faultPoint } from "../../lib/fault.ts";
-import { syncDirectory } from "../../lib/files.ts";
-import { isDigest, type Digest } from "../../lib/ids.ts";
-import type { Log } from "../../lib/log.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { syncDirectory } from "../../lib/disk/files.ts";
+import { isDigest, type Digest } from "../../lib/text/ids.ts";
+import type { Log } from "../../lib/process/log.ts";
 import { digestOfEnvelope, parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { readOwn } from "../node/own-file.ts";
 import type { Records } from "../plan/records.ts";

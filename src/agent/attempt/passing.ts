@@ -1,4 +1,4 @@
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 
 /** A cut line to whoever has a release says nothing about the release: it is tried again. */
 export function isPassing(err: unknown): boolean {

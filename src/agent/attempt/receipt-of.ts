@@ -1,8 +1,8 @@
-import type { ErrorCode } from "../../lib/errors.ts";
+import type { ErrorCode } from "../../lib/errors/errors.ts";
 import { asText, timeOf } from "../../trust/document/fields.ts";
 import { HINT_CHARS, MESSAGE_CHARS, type Verdict } from "../../trust/document/documents.ts";
 import { seal, type Envelope } from "../../trust/document/envelope.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { lastLines } from "../programs/command.ts";
 import type { AppContext } from "./app-context.ts";
 import type { Answers } from "../plan/plan.ts";

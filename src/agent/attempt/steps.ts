@@ -1,5 +1,5 @@
-import { faultPoint } from "../../lib/fault.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
 import type { AppContext } from "./app-context.ts";
 import { flipCurrent } from "../installs/folders.ts";

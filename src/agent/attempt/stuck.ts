@@ -1,7 +1,7 @@
 import { PROGRESS_NOTE_CHARS } from "../../api/parts.ts";
 import type { Report, WantedApp } from "../../api/schemas.ts";
-import { toSkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { toSkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { digestOfEnvelope } from "../../trust/document/envelope.ts";
 
 type Progress = Report["progress"][number];

@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { until, type Until } from "../../lib/until.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { until, type Until } from "../../lib/time/until.ts";
 import { isHook, isPatient, type StepName } from "../plan/plan.ts";
 
 /** The step that an app's worker is at, and what may end it before it has ended by itself. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { Replaced, unwellOf as signOf, type Served, type Unwell } from "./unwell.ts";
 
 const T = Date.parse("2026-11-28T12:00:00Z");

@@ -1,5 +1,5 @@
 import { UNWELL_CHARS } from "../../api/parts.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { msOf, timeOf } from "../../trust/document/fields.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";
 

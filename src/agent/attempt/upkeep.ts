@@ -1,5 +1,5 @@
-import { faultPoint } from "../../lib/fault.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { generationOf, wantedOf } from "./actual.ts";
 import type { AppContext } from "./app-context.ts";
 import { ownData } from "../installs/own-data.ts";

@@ -1,7 +1,7 @@
-import { isSkeinError, messageOf, ownHint, toSkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { shortRelease, type Digest } from "../../lib/ids.ts";
-import { FailureRow, retryDelayMs } from "../../lib/retry.ts";
+import { isSkeinError, messageOf, ownHint, toSkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { shortRelease, type Digest } from "../../lib/text/ids.ts";
+import { FailureRow, retryDelayMs } from "../../lib/time/retry.ts";
 import type { Progress } from "../../api/parts.ts";
 import { AppBook } from "./app-book.ts";
 import type { AppContext } from "./app-context.ts";
@@ -35,7 +35,7 @@ import { actualOf } from "./actual.ts";
 import { revive, tidy } from "./upkeep.ts";
 import { stuckAt } from "./stuck.ts";
 import type { Served } from "./unwell.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 
 /** Where the bytes of an order's release came from. */
 interface Moved {

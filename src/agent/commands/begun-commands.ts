@@ -1,8 +1,8 @@
 import path from "node:path";
-import { faultPoint } from "../../lib/fault.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
-import { isDigest, type Digest } from "../../lib/ids.ts";
-import type { Log } from "../../lib/log.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
+import { isDigest, type Digest } from "../../lib/text/ids.ts";
+import type { Log } from "../../lib/process/log.ts";
 import { readOwn } from "../node/own-file.ts";
 
 /** Commands that were begun here and could still be handed over again: each acts once, also across a restart. */

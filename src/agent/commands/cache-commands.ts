@@ -1,6 +1,6 @@
 import { collectCache, checkCache } from "../../release/upkeep/cache-contents.ts";
 import type { Command } from "../../trust/document/documents.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { checkBlobName } from "../../depot/seam/blob-name.ts";
 import { cacheDepot } from "../../depot/cache/cache-depot.ts";
 import type { AppContext } from "../attempt/app-context.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { systemClock } from "../../lib/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { comesTrue } from "./comes-true.ts";
 
 const hanging = async (signal: AbortSignal): Promise<boolean> =>

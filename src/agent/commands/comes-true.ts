@@ -1,5 +1,5 @@
-import type { Clock } from "../../lib/clock.ts";
-import { until } from "../../lib/until.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { until } from "../../lib/time/until.ts";
 
 export interface Waiting {
   readonly withinMs: number;

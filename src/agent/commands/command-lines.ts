@@ -1,4 +1,4 @@
-import type { Clock } from "../../lib/clock.ts";
+import type { Clock } from "../../lib/time/clock.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
 
 /** One line of a command's answer, as JSON. */

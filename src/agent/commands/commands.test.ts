@@ -5,12 +5,12 @@ import http from "node:http";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
-import { freePort } from "../../lib/free-port.fixture.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import { answer, world, type World } from "../agent.fixture.ts";
 import { ask } from "../programs/command.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 async function running(t: TestContext): Promise<{ w: World; port: number }> {
   const w = await world(t);

@@ -1,6 +1,6 @@
 import path from "node:path";
-import { isSkeinError, SkeinError, toWire } from "../../lib/errors.ts";
-import { isDigest, isReleaseId, type Digest } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError, toWire } from "../../lib/errors/errors.ts";
+import { isDigest, isReleaseId, type Digest } from "../../lib/text/ids.ts";
 import type { Command } from "../../trust/document/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { msOf } from "../../trust/document/fields.ts";
@@ -19,11 +19,11 @@ import { newRecord, type AppRecord } from "../plan/records.ts";
 import { pin, purge } from "./purge.ts";
 import { repair } from "./repair.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import { instanceId } from "../../lib/instance-id.ts";
+import { instanceId } from "../../lib/text/instance-id.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";
 import { MOST_COMMANDS, type Source } from "../source/source.ts";
 import { stage } from "./stage.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 import { verifyServing, versionSaid } from "../health/verify.ts";
 
 /** Leaves room for the command's own way within the second that `stop --now` promises. */

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { freedBytes } from "../../release/install/freed.ts";
-import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
+import { KEPT_FREE_BYTES } from "../../lib/disk/kept-free.ts";
 import type { Command } from "../../trust/document/documents.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { broughtRelease } from "./command-args.ts";

@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { openLog, rotate, type LogFile } from "../../keeper/log-file.ts";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { followLogs, type LogLine } from "./log-lines.ts";
 
 interface Log {

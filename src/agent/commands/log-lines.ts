@@ -2,8 +2,8 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { StringDecoder } from "node:string_decoder";
 import timers from "node:timers/promises";
-import { errnoOf } from "../../lib/errors.ts";
-import { cutLine, lineBegun } from "../../lib/lines.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
+import { cutLine, lineBegun } from "../../lib/text/lines.ts";
 import { HOOKS_LOG } from "../programs/app-log.ts";
 
 export interface LogOptions {

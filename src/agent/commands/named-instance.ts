@@ -1,7 +1,7 @@
-import { SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { currentOf, type AppRecord } from "../plan/records.ts";
-import { instanceId } from "../../lib/instance-id.ts";
+import { instanceId } from "../../lib/text/instance-id.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";
 
 type Named = Pick<InstanceRow, "app" | "instance" | "release" | "generation">;

@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { freePort } from "../../lib/free-port.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
 import { releaseIdOf } from "../../trust/document/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import { answer, webApp, world, type World } from "../agent.fixture.ts";
 import { ask, type Line } from "../programs/command.fixture.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 const idOf = (release: Envelope): ReleaseId => releaseIdOf(readUnverified(release, "release.1"));
 const revs = (w: World): Set<string> =>

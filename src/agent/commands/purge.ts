@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { shortRelease, type ReleaseId } from "../../lib/text/ids.ts";
 import type { Command } from "../../trust/document/documents.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { namedRelease } from "./command-args.ts";

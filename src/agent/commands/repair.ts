@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, type ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, type ReleaseId } from "../../lib/text/ids.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { comesTrue } from "./comes-true.ts";
 import { linesOf, type Line } from "./command-lines.ts";

@@ -5,14 +5,14 @@ import path from "node:path";
 import test from "node:test";
 import { blobCache } from "../../depot/cache/blob-cache.ts";
 import { PIECE_BYTES } from "../../depot/cache/piece-file.ts";
-import { freePort } from "../../lib/free-port.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
 import { releaseIdOf, type Command } from "../../trust/document/documents.ts";
 import { readUnverified, seal, type Envelope } from "../../trust/document/envelope.ts";
 import { timeOf } from "../../trust/document/fields.ts";
 import { generateSigner, type LocalSigner } from "../../trust/keys/keys.ts";
 import { answer, ended, webApp, world, type World } from "../agent.fixture.ts";
 import { answerTo, ask, commandTo, type Line } from "../programs/command.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 const idOf = (release: Envelope): string => releaseIdOf(readUnverified(release, "release.1"));
 const argsFor = (release: Envelope) => ({ release: idOf(release), document: JSON.stringify(release) });

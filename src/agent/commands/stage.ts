@@ -1,7 +1,7 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { Digest, ReleaseId, AppEnv } from "../../lib/ids.ts";
-import { FailureRow, retryDelayMs } from "../../lib/retry.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { Digest, ReleaseId, AppEnv } from "../../lib/text/ids.ts";
+import { FailureRow, retryDelayMs } from "../../lib/time/retry.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
 import type { Installed } from "../../release/install/install.ts";
 import type { Command } from "../../trust/document/documents.ts";
@@ -14,7 +14,7 @@ import { broughtRelease } from "./command-args.ts";
 import { collectGarbage } from "../installs/gc.ts";
 import { isPassing } from "../attempt/passing.ts";
 import { newRecord } from "../plan/records.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 
 const BACKOFF = { baseMs: 500, maxMs: 60_000 } as const;
 

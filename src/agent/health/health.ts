@@ -1,13 +1,13 @@
 import type { Check } from "../../app/manifest.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/text/ids.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { hookEnvironment } from "../programs/hooks.ts";
 import type { LoadedRelease } from "../installs/loaded-release.ts";
 import type { AppRecord } from "../plan/records.ts";
 import { runCheck } from "../runtime/checks.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import { instanceId } from "../../lib/instance-id.ts";
+import { instanceId } from "../../lib/text/instance-id.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";
 import { wantedOf } from "../attempt/actual.ts";
 import { verifyServing } from "./verify.ts";

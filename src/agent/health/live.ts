@@ -1,6 +1,6 @@
 import type { Live } from "../../app/manifest.ts";
-import { isSkeinError, messageOf } from "../../lib/errors.ts";
-import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import { isSkeinError, messageOf } from "../../lib/errors/errors.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/text/ids.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import type { AppRecord } from "../plan/records.ts";
 import { askInstance } from "./health.ts";
@@ -8,7 +8,7 @@ import type { LoadedRelease } from "../installs/loaded-release.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";
 import type { Replaced } from "../attempt/unwell.ts";
-import { hasPassed } from "../../lib/clock.ts";
+import { hasPassed } from "../../lib/time/clock.ts";
 
 const TICK_MS = 500;
 

@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { runVerify, runVersion } from "../programs/hooks.ts";
 import type { AppRecord } from "../plan/records.ts";

@@ -1,4 +1,4 @@
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { underChain } from "../../trust/charter/chain.ts";
 import type { Release } from "../../trust/document/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";

@@ -7,7 +7,7 @@ import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { PIECE_BYTES } from "../../depot/cache/piece-file.ts";
 import { releaseId } from "../../release/release.fixture.ts";
 import { world, type World } from "../agent.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 const PIECES = 8;
 

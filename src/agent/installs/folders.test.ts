@@ -3,8 +3,8 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { pathsFrom } from "../../lib/paths.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { pathsFrom } from "../../lib/disk/paths.ts";
 import { appFolders, makeAppFolders, writableTargets, type AppFolders } from "./folders.ts";
 
 async function made(t: TestContext): Promise<{ home: string; folders: AppFolders }> {

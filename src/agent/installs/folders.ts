@@ -1,10 +1,10 @@
 import { constants, lstatSync, rmSync, statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { replaceSymlink, syncDirectory } from "../../lib/files.ts";
-import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
-import type { Paths } from "../../lib/paths.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { replaceSymlink, syncDirectory } from "../../lib/disk/files.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/text/ids.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import { installsDir } from "../../release/record/install-record.ts";
 import type { RunAs } from "../programs/command.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { world } from "../agent.fixture.ts";
 import { ask } from "../programs/command.fixture.ts";
 import { removable } from "./gc.ts";

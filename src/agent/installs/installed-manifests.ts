@@ -1,9 +1,9 @@
 import { MANIFEST_FILE, manifestOfTree } from "../../app/conventions.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { folderReader } from "../../app/tree-readers.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { AppEnv } from "../../lib/ids.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { AppEnv } from "../../lib/text/ids.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 
 export interface ManifestRules {
   /** Nothing is run here but hooks: a tree that only looks like a service is taken as files. */

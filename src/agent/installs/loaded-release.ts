@@ -1,6 +1,6 @@
 import path from "node:path";
 import type { Manifest } from "../../app/manifest.ts";
-import type { AppEnv, ReleaseId } from "../../lib/ids.ts";
+import type { AppEnv, ReleaseId } from "../../lib/text/ids.ts";
 import type { Release } from "../../trust/document/documents.ts";
 import { matches, parseSelector } from "../../trust/document/selector.ts";
 import type { Identity } from "../../trust/members/identity.ts";

@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import type { BlobCache } from "../../depot/cache/blob-cache.ts";
-import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, type SkeinError } from "../../lib/errors/errors.ts";
 import type { Spares } from "./spares.ts";
 
 export interface RoomOptions {

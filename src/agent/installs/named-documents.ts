@@ -1,6 +1,6 @@
-import { messageOf } from "../../lib/errors.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
-import type { Log } from "../../lib/log.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
+import type { Log } from "../../lib/process/log.ts";
 import { listInstalls } from "../../release/record/install-record.ts";
 import { orderOf, type NodeState } from "../../trust/node/node-state.ts";
 import type { KeptDocuments } from "../node/kept-documents.ts";

@@ -1,5 +1,5 @@
-import { systemClock } from "../../lib/clock.ts";
-import { pathsFrom } from "../../lib/paths.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { pathsFrom } from "../../lib/disk/paths.ts";
 import { processGroups } from "../programs/groups.ts";
 import { appFolders } from "./folders.ts";
 import { ownData } from "./own-data.ts";

@@ -6,14 +6,14 @@ import os from "node:os";
 import path from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { pathsFrom } from "../../lib/paths.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { pathsFrom } from "../../lib/disk/paths.ts";
 import { installsDir } from "../../release/record/install-record.ts";
 import { appFolders, type AppFolders } from "./folders.ts";
 import { processGroups } from "../programs/groups.ts";
 import { ownData, type GivingTools } from "./own-data.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const skip = process.getuid?.() !== 0 && "only root can give files away";
 

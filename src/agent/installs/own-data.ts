@@ -1,8 +1,8 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import type { Clock } from "../../lib/clock.ts";
-import { errnoOf, messageOf, SkeinError } from "../../lib/errors.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { errnoOf, messageOf, SkeinError } from "../../lib/errors/errors.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/disk/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
 import { describeEnd, runCommand, SANE_PATH, type RunAs } from "../programs/command.ts";
 import type { Group, Groups } from "../programs/groups.ts";

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { freePort } from "../../lib/free-port.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
 import { answer, world } from "../agent.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 test("trap 9: what would write beside its code (python's __pycache__) runs, and changes nothing there", async (t) => {
   const w = await world(t);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
 import { ReleaseLanes } from "./release-lanes.ts";
 

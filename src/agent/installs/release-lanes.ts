@@ -1,6 +1,6 @@
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { InstallProgress } from "../../release/install/install-progress.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 
 type Listener = (progress: InstallProgress) => void;
 

@@ -5,9 +5,9 @@ import test, { type TestContext } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { listInstalls, spareDir, spareStage } from "../../release/record/install-record.ts";
 import { readTree, type Tree } from "../../release/release.fixture.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { ended, world, type World } from "../agent.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 /** Apps share files between releases only where they have users of their own. */
 const options = { skip: process.getuid?.() !== 0 && "needs root" };

@@ -1,12 +1,12 @@
-import type { Clock } from "../../lib/clock.ts";
-import { messageOf } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
-import type { Log } from "../../lib/log.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
+import type { Log } from "../../lib/process/log.ts";
 import { dropSpares, makeSpare, type SpareWish } from "../../release/install/spare.ts";
 import type { AppRecord, Records } from "../plan/records.ts";
 import type { AppFolders } from "./folders.ts";
 import { tellStuck } from "./tell-stuck.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 
 export interface SparesOptions {
   readonly clock: Clock;

@@ -3,8 +3,8 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { openStaged, stagedKept, type StagedRelease } from "./staged.ts";
 
 const DAY = 86_400_000;

@@ -1,10 +1,10 @@
 import path from "node:path";
 import * as z from "zod";
-import { SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
-import { silentLog, type Log } from "../../lib/log.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
+import { silentLog, type Log } from "../../lib/process/log.ts";
 import { appName, envName, releaseId } from "../../trust/document/fields.ts";
 import { readOwn } from "../node/own-file.ts";
 import type { WriteFile } from "../node/reserve.ts";

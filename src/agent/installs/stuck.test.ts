@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { listInstalls } from "../../release/record/install-record.ts";
 import { stick, sticking, unstick } from "../../release/install/stuck.fixture.ts";
 import { world } from "../agent.fixture.ts";
 import { ask } from "../programs/command.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 const told = (lines: readonly string[]): unknown[] =>
   lines.map((line) => JSON.parse(line) as Record<string, string>).filter(({ level }) => level === "warn");

@@ -1,7 +1,7 @@
 import fs, { existsSync } from "node:fs";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { installsDir, syncedFile } from "../../release/record/install-record.ts";
-import { syncDirectory } from "../../lib/files.ts";
+import { syncDirectory } from "../../lib/disk/files.ts";
 import type { AppRecord } from "../plan/records.ts";
 import type { AppFolders } from "./folders.ts";
 

@@ -1,4 +1,4 @@
-import type { Log } from "../../lib/log.ts";
+import type { Log } from "../../lib/process/log.ts";
 import type { OnStuck } from "../../release/install/stuck.ts";
 
 /** Has what nothing can be done about told in the agent's log: work goes on without it. */

@@ -1,7 +1,7 @@
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { WantedApp } from "../../api/schemas.ts";
-import { type ErrorCode, isSkeinError, ownHint, SkeinError } from "../../lib/errors.ts";
-import { isDigest, type Digest } from "../../lib/ids.ts";
+import { type ErrorCode, isSkeinError, ownHint, SkeinError } from "../../lib/errors/errors.ts";
+import { isDigest, type Digest } from "../../lib/text/ids.ts";
 import { rosterDigest, rosterSchema, type Order } from "../../trust/document/documents.ts";
 import {
   digestOfEnvelope,

@@ -1,9 +1,9 @@
 import type { Bucket } from "../../bucket/bucket.ts";
 import { readRoot } from "../../bucket/entries.ts";
 import { charterChain } from "../../bucket/following.ts";
-import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { parseCarriedTicket, type CarriedTicket } from "../../trust/members/carried-ticket.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";
 import { timeOf } from "../../trust/document/fields.ts";

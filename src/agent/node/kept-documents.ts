@@ -1,10 +1,10 @@
 import { rmSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { faultPoint } from "../../lib/fault.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
-import { silentLog, type Log } from "../../lib/log.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
+import { silentLog, type Log } from "../../lib/process/log.ts";
 import { rosterSchema, type Roster } from "../../trust/document/documents.ts";
 import { parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { readOwn } from "./own-file.ts";

@@ -3,8 +3,8 @@ import net from "node:net";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { digestOf } from "../../lib/ids.ts";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { digestOf } from "../../lib/text/ids.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
 
 /** A program that a killed agent was just starting holds the lock until it has become itself. */
 const HELD_MS = 1000;

@@ -5,7 +5,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { lockHome } from "./lock.ts";
 import { nodeKeys } from "./node-keys.ts";
 import { appUsers } from "../programs/users.ts";

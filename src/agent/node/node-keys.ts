@@ -1,8 +1,8 @@
 import { createPublicKey, generateKeyPairSync, createPrivateKey } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, writeFileOnce } from "../../lib/files.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { readIfThere, writeFileOnce } from "../../lib/disk/files.ts";
 import { fileSigner, generateSigner, type LocalSigner } from "../../trust/keys/keys.ts";
 
 /** The node's own keys: both are made here, never leave, and are mode 0600. */

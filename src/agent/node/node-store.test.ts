@@ -3,7 +3,7 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { openNodeStore } from "./node-store.ts";
 
 test("what killed writers left in the state's folder is removed, and nothing else", async (t) => {

@@ -1,6 +1,6 @@
 import path from "node:path";
-import { faultPoint } from "../../lib/fault.ts";
-import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/disk/files.ts";
 import { nodeStateText, readNodeState } from "../../trust/node/node-state-file.ts";
 import type { NodeState, Outcome, Step } from "../../trust/node/node-state.ts";
 import type { WriteFile } from "./reserve.ts";

@@ -1,9 +1,9 @@
 import path from "node:path";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { Clock } from "../../lib/clock.ts";
-import type { Log } from "../../lib/log.ts";
-import type { Paths } from "../../lib/paths.ts";
-import { retry } from "../../lib/retry.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import type { Log } from "../../lib/process/log.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
+import { retry } from "../../lib/time/retry.ts";
 import { parseCarriedTicket } from "../../trust/members/carried-ticket.ts";
 import { parseTicketLine } from "../../trust/members/ticket-line.ts";
 import fs from "node:fs/promises";

@@ -1,6 +1,6 @@
-import { messageOf } from "../../lib/errors.ts";
-import { readIfThere } from "../../lib/files.ts";
-import type { Log } from "../../lib/log.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import { readIfThere } from "../../lib/disk/files.ts";
+import type { Log } from "../../lib/process/log.ts";
 
 /**
  * What a file of the agent's own says; undefined where there is none, and where it is damaged: a disk that lies about

@@ -1,8 +1,8 @@
 import path from "node:path";
 import * as z from "zod";
 import { CHANGES_KEPT, change, type Membership } from "../../api/member-schemas.ts";
-import { readIfThere } from "../../lib/files.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import { readIfThere } from "../../lib/disk/files.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { merged, NO_CHANGE, subjectOf, type Change } from "../../trust/members/changes.ts";
 import type { WriteFile } from "./reserve.ts";
 

@@ -4,8 +4,8 @@ import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import { openReserve } from "./reserve.ts";
 
 test("room is held from the first start on, given up once for all, and taken again when there is some", async (t) => {

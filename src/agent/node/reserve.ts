@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { isSkeinError } from "../../lib/errors.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
 
 /** Writes a file as `writeFileAtomic` does. */
 export type WriteFile = (file: string, text: string) => Promise<void>;

@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { Identity } from "../../trust/members/identity.ts";
 import type { NodeKeys } from "./node-keys.ts";
 import type { NodeStore } from "./node-store.ts";

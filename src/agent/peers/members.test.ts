@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NodeDocuments } from "../../api/member-schemas.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { T0, testCluster, testNode, type TestNode } from "../../trust/cluster.fixture.ts";
 import { spkiDigestOf } from "../../trust/keys/keys.ts";
 import { Members } from "./members.ts";

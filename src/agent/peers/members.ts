@@ -1,8 +1,8 @@
 import type { NodeDocuments } from "../../api/member-schemas.ts";
-import { hasPassed, type Clock } from "../../lib/clock.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import { hasPassed, type Clock } from "../../lib/time/clock.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import { openBirth } from "../../trust/members/identity.ts";
 import { spkiDigestOf } from "../../trust/keys/keys.ts";
 import type { NodeState } from "../../trust/node/node-state.ts";

@@ -1,6 +1,6 @@
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { ProvenBlob } from "../../depot/peers/proof.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 
 /** What a source tells of other nodes that may have the same blobs. Nothing of it is believed unproved. */
 export interface PeerHints {

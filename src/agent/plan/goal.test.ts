@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { MINUTE, orderBody, release, sealOrder, T0, testCluster } from "../../trust/cluster.fixture.ts";
 import type { Order } from "../../trust/document/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../../trust/document/envelope.ts";

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import type { Gate } from "../../api/parts.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { msOf } from "../../trust/document/fields.ts";
 import { appStateOf, type AppState, type Context, type NodeState } from "../../trust/node/node-state.ts";
 import { wanted, type WantedOrder } from "../../trust/node/wanted.ts";

@@ -1,8 +1,8 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { readIfThere, syncDirectory, writeFileAtomic } from "../../lib/files.ts";
-import { digestOf, type Digest } from "../../lib/ids.ts";
+import { readIfThere, syncDirectory, writeFileAtomic } from "../../lib/disk/files.ts";
+import { digestOf, type Digest } from "../../lib/text/ids.ts";
 import { count, envName, releaseId, time } from "../../trust/document/fields.ts";
 import { appStateOf, type NodeState } from "../../trust/node/node-state.ts";
 import { compareSerials } from "../../trust/orders/orders.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import * as fc from "fast-check";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
 import {
   afterFailure,
   attemptFor,

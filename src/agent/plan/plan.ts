@@ -1,5 +1,5 @@
-import type { ErrorCode } from "../../lib/errors.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import type { ErrorCode } from "../../lib/errors/errors.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
 
 /**
  * What one app on one node should come to. Made from the node's accepted documents and the hub's gate; a level,

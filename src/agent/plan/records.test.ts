@@ -3,8 +3,8 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
 import { attemptFor, type Attempt, type Goal, type Reached, type StepName } from "./plan.ts";
 import { currentOf, newRecord, openRecords, type AppRecord } from "./records.ts";
 

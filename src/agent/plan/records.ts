@@ -1,11 +1,11 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { ERROR_CODES, type ErrorCode } from "../../lib/error-codes.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
-import { silentLog, type Log } from "../../lib/log.ts";
+import { ERROR_CODES, type ErrorCode } from "../../lib/errors/error-codes.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
+import { silentLog, type Log } from "../../lib/process/log.ts";
 import { envelopeSchema } from "../../trust/document/envelope.ts";
 import { appName, digest, envName, releaseId } from "../../trust/document/fields.ts";
 import type { StepName } from "./plan.ts";

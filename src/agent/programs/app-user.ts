@@ -1,5 +1,5 @@
 import fs from "node:fs/promises";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { RunAs } from "./command.ts";
 import type { AppUsers } from "./users.ts";
 

@@ -6,7 +6,7 @@ import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/enve
 import { timeOf } from "../../trust/document/fields.ts";
 import type { LocalSigner } from "../../trust/keys/keys.ts";
 import { type World } from "../agent.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 export type Line = Record<string, unknown>;
 

@@ -3,9 +3,9 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import { runCommand } from "./command.ts";
 
 const APP = { uid: 70_998, gid: 70_998 };

@@ -1,13 +1,13 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
-import type { Clock } from "../../lib/clock.ts";
-import { carriedEnv } from "../../lib/carried-env.ts";
-import { errnoOf, messageOf } from "../../lib/errors.ts";
-import { cutLines } from "../../lib/lines.ts";
-import { RunningTime } from "../../lib/own-time.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { carriedEnv } from "../../lib/process/carried-env.ts";
+import { errnoOf, messageOf } from "../../lib/errors/errors.ts";
+import { cutLines } from "../../lib/text/lines.ts";
+import { RunningTime } from "../../lib/time/own-time.ts";
 import { withoutRights } from "../../keeper/launch.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 
 /** Who a command runs as; undefined where the agent is not root. */
 export interface RunAs {

@@ -3,7 +3,7 @@ import fs from "node:fs/promises";
 import { rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errnoOf } from "../../lib/errors.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
 import { killGroup } from "./command.ts";
 
 const MARK = "SKEIN_RUN";

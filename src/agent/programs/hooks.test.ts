@@ -3,14 +3,14 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import type { Manifest } from "../../app/manifest.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { errnoOf } from "../../lib/errors.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
 import { appLog } from "./app-log.ts";
 import { processGroups } from "./groups.ts";
 import { printedHealth, runHook, runVerify, type HookPlace, type HookTools } from "./hooks.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 const BARE: Pick<Manifest, "hooks" | "env" | "verify"> = { hooks: {}, env: {}, verify: null };
 

@@ -2,12 +2,12 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
 import { lockFolder } from "../../depot/directory/folder-lock.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import { faultPoint } from "../../lib/fault.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/disk/files.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
 import type { RunAs } from "./command.ts";
-import { jsonIn } from "../../lib/json.ts";
+import { jsonIn } from "../../lib/text/json.ts";
 
 const FIRST_UID = 70_000;
 const LAST_UID = 70_999;

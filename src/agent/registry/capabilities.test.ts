@@ -3,8 +3,8 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { openCapabilities } from "./capabilities.ts";
 import type { Caller } from "./registry.ts";
 

@@ -1,8 +1,8 @@
 import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
-import { faultPoint } from "../../lib/fault.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
-import { silentLog, type Log } from "../../lib/log.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
+import { silentLog, type Log } from "../../lib/process/log.ts";
 import { readOwn } from "../node/own-file.ts";
 import type { Caller } from "./registry.ts";
 

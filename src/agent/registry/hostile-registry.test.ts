@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import type { KeyId, ReleaseId } from "../../lib/ids.ts";
-import { silentLog } from "../../lib/log.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import type { KeyId, ReleaseId } from "../../lib/text/ids.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import { serveRegistry, serviceTable } from "./registry.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 
 const caller = { app: "shop", env: "prod", release: "a".repeat(32) as ReleaseId, uses: [] };
 

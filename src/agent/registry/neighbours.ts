@@ -1,13 +1,13 @@
 import path from "node:path";
 import * as z from "zod";
 import { portEntry, type PortEntry } from "../../api/schemas.ts";
-import { messageOf } from "../../lib/errors.ts";
-import { readIfThere, removeLeft, replaceFile } from "../../lib/files.ts";
-import type { Log } from "../../lib/log.ts";
-import { forever, type ForeverOptions } from "../../lib/forever.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import { readIfThere, removeLeft, replaceFile } from "../../lib/disk/files.ts";
+import type { Log } from "../../lib/process/log.ts";
+import { forever, type ForeverOptions } from "../../lib/work/forever.ts";
 import type { RegistryHost } from "./registry-host.ts";
 import type { PortTable, Source } from "../source/source.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 
 /** Longest wait for the table of now, in ms: a hub that is away for longer must not hold a deployment up for ever. */
 const REFRESH_MS = 30_000;

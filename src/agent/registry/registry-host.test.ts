@@ -3,15 +3,15 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { errnoOf } from "../../lib/errors.ts";
-import { silentLog } from "../../lib/log.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import { openRecords } from "../plan/records.ts";
-import { instanceId } from "../../lib/instance-id.ts";
+import { instanceId } from "../../lib/text/instance-id.ts";
 import { openRegistryHost } from "./registry-host.ts";
 import { bench, deploy, listenAt, plainNode, processPlan, releasePlan } from "../runtime/runtime.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 test("a dead instance leaves the table with the event of its end, though the keeper answers nothing more", async (t) => {
   const b = await bench(t);

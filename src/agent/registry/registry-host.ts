@@ -1,6 +1,6 @@
-import { messageOf } from "../../lib/errors.ts";
-import { isReleaseId, type KeyId } from "../../lib/ids.ts";
-import type { Log } from "../../lib/log.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import { isReleaseId, type KeyId } from "../../lib/text/ids.ts";
+import type { Log } from "../../lib/process/log.ts";
 import type { PortEntry } from "../../api/schemas.ts";
 import { openCapabilities, type Capabilities } from "./capabilities.ts";
 import { currentOf, type Records } from "../plan/records.ts";
@@ -14,7 +14,7 @@ import {
   type ServiceTable,
 } from "./registry.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import { instanceOf } from "../../lib/instance-id.ts";
+import { instanceOf } from "../../lib/text/instance-id.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";
 
 const HOST = "127.0.0.1";

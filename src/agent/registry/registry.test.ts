@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import type { KeyId, ReleaseId } from "../../lib/ids.ts";
-import { silentLog } from "../../lib/log.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import type { KeyId, ReleaseId } from "../../lib/text/ids.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import { serveRegistry, serviceTable, type Caller, type Service, type ServiceTable } from "./registry.ts";
 
 const SELF = "0".repeat(32) as KeyId;

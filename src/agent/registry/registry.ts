@@ -1,9 +1,9 @@
 import http from "node:http";
 import type { AddressInfo } from "node:net";
-import type { KeyId, ReleaseId } from "../../lib/ids.ts";
-import type { Log } from "../../lib/log.ts";
-import { parseDurationMs } from "../../lib/units.ts";
-import { until } from "../../lib/until.ts";
+import type { KeyId, ReleaseId } from "../../lib/text/ids.ts";
+import type { Log } from "../../lib/process/log.ts";
+import { parseDurationMs } from "../../lib/text/units.ts";
+import { until } from "../../lib/time/until.ts";
 
 /** A caller, as the capability in its URL names it. */
 export interface Caller {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { SkeinError } from "../../lib/errors.ts";
-import { fakeClock, type FakeClock } from "../../lib/fake-clock.fixture.ts";
-import { silentLog, type LogFields } from "../../lib/log.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { fakeClock, type FakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import { silentLog, type LogFields } from "../../lib/process/log.ts";
 import { orderBody, sealOrder, testCluster } from "../../trust/cluster.fixture.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";

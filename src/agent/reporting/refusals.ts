@@ -1,5 +1,5 @@
-import type { Log } from "../../lib/log.ts";
-import { SaidOnce } from "../../lib/said-once.ts";
+import type { Log } from "../../lib/process/log.ts";
+import { SaidOnce } from "../../lib/process/said-once.ts";
 import type { AppContext } from "../attempt/app-context.ts";
 import { receiptOf } from "../attempt/receipt-of.ts";
 import type { Refusal } from "../node/intake.ts";

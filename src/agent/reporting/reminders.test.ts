@@ -4,9 +4,9 @@ import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import type { Membership } from "../../api/member-schemas.ts";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { fakeClock, type FakeClock } from "../../lib/fake-clock.fixture.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { fakeClock, type FakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
 import type { Change } from "../../trust/members/changes.ts";
 import {
   at,

@@ -4,9 +4,9 @@
  */
 import type { Membership, Reminder, ReturnPost } from "../../api/member-schemas.ts";
 import type { WantedApp } from "../../api/schemas.ts";
-import { hasPassed, type Clock } from "../../lib/clock.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import { hasPassed, type Clock } from "../../lib/time/clock.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { labelSerial, NO_CHANGE, saysMore, type Change } from "../../trust/members/changes.ts";
 import type { DocumentType } from "../../trust/document/documents.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";

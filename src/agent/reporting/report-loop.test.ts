@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import type { Report } from "../../api/schemas.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
-import { silentLog } from "../../lib/log.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import { DOCUMENT_TYPES } from "../../trust/document/documents.ts";
 import { ReportLoop } from "./report-loop.ts";
 import type { Source } from "../source/source.ts";

@@ -1,8 +1,8 @@
 import type { Report, Reported } from "../../api/schemas.ts";
-import { forever, News, type ForeverOptions } from "../../lib/forever.ts";
+import { forever, News, type ForeverOptions } from "../../lib/work/forever.ts";
 import type { When } from "../attempt/app-context.ts";
 import type { Source } from "../source/source.ts";
-import { hasPassed } from "../../lib/clock.ts";
+import { hasPassed } from "../../lib/time/clock.ts";
 import { leastAheadMs } from "../../trust/charter/charter.ts";
 
 /** Longest time between two reports; the port table forgets a node after 60 s. */

@@ -1,4 +1,4 @@
-import { hostPortText } from "../../lib/host-port.ts";
+import { hostPortText } from "../../lib/text/host-port.ts";
 import type { Listen, Protocol } from "../../app/manifest.ts";
 import { addressVariable } from "../../app/socket-variables.ts";
 

@@ -4,8 +4,8 @@ import net, { type AddressInfo } from "node:net";
 import test from "node:test";
 import { Worker } from "node:worker_threads";
 import type { Check } from "../../app/manifest.ts";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { systemClock } from "../../lib/clock.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { runCheck, type CheckContext } from "./checks.ts";
 
 test("a check by TCP hears a server out that speaks first, and resets nothing", async (t) => {

@@ -1,5 +1,5 @@
 import type { InstanceSpec, StopResult } from "../../keeper/protocol.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 import { readStock, type Held } from "./stock.ts";
 

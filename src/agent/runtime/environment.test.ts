@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { freePort } from "../../lib/free-port.fixture.ts";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { isNodeCommand } from "./handover-style.ts";
 import { startOrder } from "./release-plan.ts";
 import { bench, deploy, get, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 test("an instance sees its own environment and nothing of the agent's", async (t) => {
   const b = await bench(t);

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { Command, Listen } from "../../app/manifest.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { isNodeExecutable } from "./node-executable.ts";
 import type { ProcessPlan } from "./release-plan.ts";
 

@@ -1,8 +1,8 @@
 import path from "node:path";
 import { ensureKeeper, type KeeperClient } from "../../keeper/client.ts";
 import type { KeeperEvent, OpArgs, OpName, OpResult } from "../../keeper/protocol.ts";
-import { messageOf } from "../../lib/errors.ts";
-import type { Log } from "../../lib/log.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import type { Log } from "../../lib/process/log.ts";
 import { Ends } from "./ends.ts";
 
 export interface LinkOptions {

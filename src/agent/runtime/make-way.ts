@@ -1,6 +1,6 @@
 import type { SocketSpec } from "../../keeper/protocol.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { isReleaseId, shortRelease } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { isReleaseId, shortRelease } from "../../lib/text/ids.ts";
 import { transportOf } from "./address.ts";
 import { stopAll, type Cleared } from "./clearing.ts";
 import { publicSocket, type Place } from "./instance-spec.ts";

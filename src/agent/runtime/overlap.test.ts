@@ -3,8 +3,8 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "../../lib/free-port.fixture.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 import { Load } from "./load.fixture.ts";
 import type { ReleasePlan } from "./release-plan.ts";
 import {
@@ -17,7 +17,7 @@ import {
   processPlan,
   releasePlan,
 } from "./runtime.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 /** Who is told to end stays at least as long as this is there. */
 const holdOf = (home: string): string => path.join(home, "hold");

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { writeFileAtomic } from "../../lib/files.ts";
-import { programFile } from "../../lib/program.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
+import { programFile } from "../../lib/process/program.ts";
 
 /** The first is the one that loads the others. */
 const FILES = ["main.cjs", "idle.cjs"] as const;

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KeeperEvent } from "../../keeper/protocol.ts";
 import { tailOf } from "../../keeper/log-file.ts";
-import { systemClock, timerMs } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { RunningTime } from "../../lib/own-time.ts";
-import { formatDuration } from "../../lib/units.ts";
+import { systemClock, timerMs } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { RunningTime } from "../../lib/time/own-time.ts";
+import { formatDuration } from "../../lib/text/units.ts";
 import { addressVariables } from "./address.ts";
 import { runCheck } from "./checks.ts";
 import { listensOn } from "./listening.ts";

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { freePort } from "../../lib/free-port.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
 import { startKeeper } from "../../keeper/client.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 import { Load } from "./load.fixture.ts";
 import type { ReleasePlan } from "./release-plan.ts";
 import {
@@ -20,7 +20,7 @@ import {
   untilKeeper,
   type Bench,
 } from "./runtime.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 const webPlan = (b: Bench, port: number, version: string): ReleasePlan =>
   releasePlan(

@@ -3,17 +3,17 @@ import http from "node:http";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import type { Listen } from "../../app/manifest.ts";
 import { splitCommand } from "../../app/command.ts";
 import { KeeperClient } from "../../keeper/client.ts";
-import { digestOf } from "../../lib/ids.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { statOf } from "../../keeper/proc.ts";
-import { silentLog } from "../../lib/log.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import type { ProcessPlan, ReleasePlan } from "./release-plan.ts";
 import { AppRuntime } from "./runtime.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 /** A node of its own for one test: folders, keeper, runtime; everything it started is gone afterwards. */
 export interface Bench {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { eventually } from "../../lib/eventually.fixture.ts";
-import { freePort } from "../../lib/free-port.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
 import type { ProcessPlan } from "./release-plan.ts";
 import { bench, deploy, get, listenAt, plainNode, processPlan, releasePlan } from "./runtime.fixture.ts";
 

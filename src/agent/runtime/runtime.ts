@@ -1,7 +1,7 @@
 import type { SocketSpec } from "../../keeper/protocol.ts";
-import { allEnded } from "../../lib/all-ended.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import type { Log } from "../../lib/log.ts";
+import { allEnded } from "../../lib/work/all-ended.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { Log } from "../../lib/process/log.ts";
 import { addressVariables } from "./address.ts";
 import { attachInstance, type AttachOutcome } from "./attaching.ts";
 import { closeUnused, endOne, forgetAll, startAgain, stopAll } from "./clearing.ts";

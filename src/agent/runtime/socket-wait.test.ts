@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { socketInode } from "../../keeper/proc.ts";
 import { waitingOn, type Waiting } from "./socket-wait.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 /** Starts a program with a bound socket as fd 3, and waits until it waits on it in this way. */
 async function untilWaiting(t: TestContext, argv: readonly string[], wanted: Waiting): Promise<void> {

@@ -2,8 +2,8 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Listen } from "../../app/manifest.ts";
 import type { InstanceView, SocketSpec } from "../../keeper/protocol.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { hostPortText } from "../../lib/host-port.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { hostPortText } from "../../lib/text/host-port.ts";
 import { reachable, type SocketAddress } from "./address.ts";
 import {
   instanceSpec,

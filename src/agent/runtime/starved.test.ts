@@ -6,9 +6,9 @@ import net from "node:net";
 import path from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
-import { freePort } from "../../lib/free-port.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
 import { statOf } from "../../keeper/proc.ts";
 import {
   bench,

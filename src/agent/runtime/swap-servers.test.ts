@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { freePort } from "../../lib/free-port.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
 import type { ProcessPlan } from "./release-plan.ts";
 import { bench, listenAt, processPlan, releasePlan } from "./runtime.fixture.ts";
 import { swapUnderLoad } from "./swap.fixture.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 import { Load, type LoadOptions } from "./load.fixture.ts";
 import type { ReleasePlan } from "./release-plan.ts";
 import { deploy, type Bench } from "./runtime.fixture.ts";

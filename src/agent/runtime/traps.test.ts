@@ -6,12 +6,12 @@ import http from "node:http";
 import type net from "node:net";
 import path from "node:path";
 import test from "node:test";
-import { freePort } from "../../lib/free-port.fixture.ts";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import { groupMembers, statOf } from "../../keeper/proc.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
-import { programFile } from "../../lib/program.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
+import { programFile } from "../../lib/process/program.ts";
 import type { ProcessPlan } from "./release-plan.ts";
 import {
   bench,

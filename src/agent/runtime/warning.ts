@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../../lib/error-codes.ts";
+import type { ErrorCode } from "../../lib/errors/error-codes.ts";
 
 /** Something the user should hear although nothing failed. */
 export interface Warning {

@@ -1,6 +1,6 @@
 import type { HubClient } from "../../api/hub-client.ts";
 import type { ReturnPost } from "../../api/member-schemas.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 
 /**
  * Asks a hub again that did not know who asked, after telling it: its store was set back to a time before this node

@@ -2,10 +2,10 @@ import { mkdirSync, statfsSync } from "node:fs";
 import path from "node:path";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { forgiving } from "../../depot/cache/forgiving.ts";
-import type { Clock } from "../../lib/clock.ts";
-import { messageOf } from "../../lib/errors.ts";
-import type { Log } from "../../lib/log.ts";
-import type { Paths } from "../../lib/paths.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import type { Log } from "../../lib/process/log.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 
 const DISK_SHARE = 0.05;
 const MOST_BYTES = 4 * 2 ** 30;

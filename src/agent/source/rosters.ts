@@ -1,6 +1,6 @@
 import type { WantedApp } from "../../api/schemas.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { Roster } from "../../trust/document/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 

@@ -1,10 +1,10 @@
 import type { Bucket } from "../../bucket/bucket.ts";
 import { lookAgain, type Seen } from "../../bucket/looking.ts";
 import { rootText } from "../../bucket/root.ts";
-import type { Clock } from "../../lib/clock.ts";
-import { digestOf } from "../../lib/ids.ts";
-import type { Log } from "../../lib/log.ts";
-import { SaidOnce } from "../../lib/said-once.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { digestOf } from "../../lib/text/ids.ts";
+import type { Log } from "../../lib/process/log.ts";
+import { SaidOnce } from "../../lib/process/said-once.ts";
 import { seesRetired } from "../../release/upkeep/retired.ts";
 import { digestOfEnvelope } from "../../trust/document/envelope.ts";
 import { bucketOffer, type Looked, type Wish } from "./bucket-offer.ts";

@@ -5,14 +5,14 @@ import { buffer } from "node:stream/consumers";
 import type { z } from "zod";
 import { portList, wanted as wantedSchema, type Report } from "../../api/schemas.ts";
 import { directoryDepot } from "../../depot/directory/directory.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { digestOf, isKeyId, type KeyId } from "../../lib/ids.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/disk/files.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { digestOf, isKeyId, type KeyId } from "../../lib/text/ids.ts";
 import type { DocumentBody } from "../../trust/document/documents.ts";
 import { digestOfEnvelope, readUnverified } from "../../trust/document/envelope.ts";
 import type { PeerHints } from "../peers/peer-hints.ts";
 import type { Source } from "./source.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 
 /**
  * A folder instead of a hub, for machines without a network to one: `wanted/<node>.json` is what a hub would answer

@@ -2,7 +2,7 @@ import type { HubClient } from "../../api/hub-client.ts";
 import type { ReturnPost } from "../../api/member-schemas.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import type { KeptDocuments } from "../node/kept-documents.ts";
 import { comingBack } from "./coming-back.ts";
 import { portTables } from "./port-tables.ts";

@@ -1,7 +1,7 @@
 import type { Membership, NodeDocuments } from "../../api/member-schemas.ts";
 import type { PortEntry, Report, Reported, Wanted } from "../../api/schemas.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { PeerHints } from "../peers/peer-hints.ts";
 
 /** What a source says is wanted. A hub says more of it. */

@@ -8,9 +8,9 @@ import {
   type ReleasePlace,
 } from "../../bucket/layout.ts";
 import { NOT_IN_FORCE } from "../../bucket/following.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { listInstalls } from "../../release/record/install-record.ts";
 import { msOf, timeOf } from "../../trust/document/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node/node-state.ts";

@@ -1,8 +1,8 @@
 import path from "node:path";
 import { releasePlace, revisionOf } from "../../bucket/layout.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { readIfThere } from "../../lib/files.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { readIfThere } from "../../lib/disk/files.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
 import { listInstalls } from "../../release/record/install-record.ts";
 import { readUnverified } from "../../trust/document/envelope.ts";
 import { msOf } from "../../trust/document/fields.ts";

@@ -1,6 +1,6 @@
 import path from "node:path";
 import * as z from "zod";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/disk/files.ts";
 import { digest } from "../../trust/document/fields.ts";
 import type { Looked } from "../source/bucket-offer.ts";
 import type { OpenPackage } from "./open-package.ts";

@@ -2,8 +2,8 @@ import type { Dirent } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { packageNamed, type Package } from "../../bucket/layout.ts";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { asSkeinError } from "../../lib/files.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { asSkeinError } from "../../lib/disk/files.ts";
 import type { AppFolders } from "../installs/folders.ts";
 
 /**

@@ -5,9 +5,9 @@ import * as z from "zod";
 import { lookAgain, type Seen, type SeenNow } from "../../bucket/looking.ts";
 import { parseRoot, rootText, type Root } from "../../bucket/root.ts";
 import type { DocumentStore } from "../../depot/seam/documents.ts";
-import type { Clock } from "../../lib/clock.ts";
-import { errnoOf } from "../../lib/errors.ts";
-import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
+import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/disk/files.ts";
 import { rootFolder } from "./package-place.ts";
 
 /**

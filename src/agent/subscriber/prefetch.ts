@@ -1,5 +1,5 @@
-import type { ReleaseId } from "../../lib/ids.ts";
-import { faultPoint } from "../../lib/fault.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
 import { readCurrent } from "../installs/folders.ts";
 import { isDataUnderWay, lendData, ownData } from "../installs/own-data.ts";
 import { runHook } from "../programs/hooks.ts";

@@ -1,9 +1,9 @@
 import { revisionOf, releasePlace } from "../../bucket/layout.ts";
 import type { Seen } from "../../bucket/looking.ts";
-import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
-import { sourcesText } from "../../lib/units.ts";
+import { isSkeinError, SkeinError, toSkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
+import { sourcesText } from "../../lib/text/units.ts";
 import { addSources, type BytesBySource } from "../../release/install/install-progress.ts";
 import { msOf } from "../../trust/document/fields.ts";
 import { appStateOf, orderOf } from "../../trust/node/node-state.ts";

@@ -3,13 +3,13 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
 import { lockFolder } from "../../depot/directory/folder-lock.ts";
-import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { readIfThere, removeLeft, writeFileAtomic } from "../../lib/disk/files.ts";
 import { installsDir } from "../../release/record/install-record.ts";
-import { until } from "../../lib/until.ts";
+import { until } from "../../lib/time/until.ts";
 import { rootFolder, type PackagePlace } from "./package-place.ts";
-import { jsonIn } from "../../lib/json.ts";
+import { jsonIn } from "../../lib/text/json.ts";
 
 export interface TurnOptions {
   /** How messages call who holds it: `sync`. */

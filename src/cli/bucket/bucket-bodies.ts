@@ -1,8 +1,8 @@
 import { revisionOf } from "../../bucket/layout.ts";
 import { publishCharters } from "../../bucket/publish.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { shortRelease } from "../../lib/ids.ts";
-import { formatDuration } from "../../lib/units.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { shortRelease } from "../../lib/text/ids.ts";
+import { formatDuration } from "../../lib/text/units.ts";
 import { buildToBucket, deployToBucket, reorderInBucket } from "../../operator/bucket/bucket-deploy.ts";
 import { inviteToBucket } from "../../operator/bucket/bucket-invite.ts";
 import { configIfThere, readCharters } from "../../operator/identity/home.ts";

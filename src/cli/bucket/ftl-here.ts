@@ -6,9 +6,9 @@ import type { PackageResult, SyncTools } from "../../agent/subscriber/sync-packa
 import { sync as syncOnce, syncForever, type SyncResult } from "../../agent/subscriber/sync.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import { packageNamed, revisionWord, type Package } from "../../bucket/layout.ts";
-import { systemClock } from "../../lib/clock.ts";
-import type { SkeinError } from "../../lib/errors.ts";
-import { jsonLog, silentLog } from "../../lib/log.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import type { SkeinError } from "../../lib/errors/errors.ts";
+import { jsonLog, silentLog } from "../../lib/process/log.ts";
 import type { Context, Result } from "../command/context.ts";
 import type { MasterFlags, SyncFlags } from "./ftl-flags.ts";
 import { bucketHere, pinHere, rootHere } from "./ftl-settings.ts";

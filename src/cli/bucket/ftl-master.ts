@@ -1,8 +1,8 @@
 import { unpinned } from "../../agent/node/join-bucket.ts";
 import { packageNamed, revisionOf, revisionWord, type Package } from "../../bucket/layout.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { formatDuration } from "../../lib/units.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { formatDuration } from "../../lib/text/units.ts";
 import { charterIn, lookAt } from "../../operator/bucket/bucket-operator.ts";
 import {
   jumpBackMaster,

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { loadNodeStore } from "../../agent/node/node-store.ts";
 import { openBucket, type Bucket } from "../../bucket/bucket.ts";
-import { isDigest, type Digest } from "../../lib/ids.ts";
+import { isDigest, type Digest } from "../../lib/text/ids.ts";
 import { configIfThere } from "../../operator/identity/home.ts";
 import type { Context } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";

@@ -1,6 +1,6 @@
 import type { Bucket } from "../../bucket/bucket.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { openBucketOperator, type BucketOperator } from "../../operator/bucket/bucket-operator.ts";
 import type { Context } from "../command/context.ts";
 

@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { shortRelease } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { shortRelease } from "../../lib/text/ids.ts";
 import { troubleIn, type Answer } from "../../operator/ask/ask.ts";
 import * as operator from "../../operator/ask/purge.ts";
 import type { Context, Result } from "../command/context.ts";

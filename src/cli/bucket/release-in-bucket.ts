@@ -1,7 +1,7 @@
 import type { Bucket } from "../../bucket/bucket.ts";
 import type { RevisionWord } from "../../bucket/layout.ts";
 import { unpinned } from "../../agent/node/join-bucket.ts";
-import { systemClock } from "../../lib/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { charterIn, lookAt } from "../../operator/bucket/bucket-operator.ts";
 import { meantRelease, type BucketRelease } from "../../operator/bucket/bucket-releases.ts";
 import type { Context } from "../command/context.ts";

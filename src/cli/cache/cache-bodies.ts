@@ -1,9 +1,9 @@
 import path from "node:path";
 import { httpDepot } from "../../depot/http/http-depot.ts";
 import type { RevisionWord } from "../../bucket/layout.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { shortRelease } from "../../lib/ids.ts";
-import { formatBytes } from "../../lib/units.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { shortRelease } from "../../lib/text/ids.ts";
+import { formatBytes } from "../../lib/text/units.ts";
 import { cacheNodes, fetchInto, heldOn, onCaches } from "../../operator/cache/far-cache.ts";
 import {
   blobsOf,

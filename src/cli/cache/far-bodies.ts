@@ -1,7 +1,7 @@
 /** What the cache's verbs do on nodes. */
 import type { Depot } from "../../depot/seam/depot.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import {
   cacheOf,
   fetchInto,

@@ -1,4 +1,4 @@
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { originOf, readManifest, type Origin } from "../../operator/source/source.ts";
 import type { Context } from "./context.ts";
 import { appWord, deployWords, usage, type WordFlags, type DeployWords } from "./grammar.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 import test from "node:test";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const DRIVER = path.join(import.meta.dirname, "terminal.fixture.py");
 const CHILD = [process.execPath, childProgram(import.meta.dirname, "confirm.child.ts")];

@@ -1,5 +1,5 @@
 import { createInterface } from "node:readline";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { Context } from "./context.ts";
 
 /**

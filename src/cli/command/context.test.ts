@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { constants } from "node:os";
 import path from "node:path";
 import test from "node:test";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const TERMINAL = path.join(import.meta.dirname, "terminal.fixture.py");
 const CHILD = childProgram(import.meta.dirname, "context.child.ts");

@@ -1,9 +1,9 @@
 import path from "node:path";
 import { isatty } from "node:tty";
 import type { Question } from "../../api/hub-caller.ts";
-import { timerMs } from "../../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { pathsFrom, type Paths } from "../../lib/paths.ts";
+import { timerMs } from "../../lib/time/clock.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { pathsFrom, type Paths } from "../../lib/disk/paths.ts";
 import { DryRun, DryRunEnd, type Doer } from "../../operator/tell/dry-run.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
 import { appNamed, durationFlag, envNamed } from "./grammar.ts";

@@ -1,6 +1,6 @@
 import path from "node:path";
-import { SkeinError } from "../../lib/errors.ts";
-import { parseDurationMs } from "../../lib/units.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { parseDurationMs } from "../../lib/text/units.ts";
 
 /** What the words after a verb mean. One reading each; where two are possible both are printed. All pure. */
 

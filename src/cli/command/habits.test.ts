@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { cliProgram } from "../cli-program.ts";
 import { everyCommand } from "./every-command.ts";
 import { habitHint } from "./habits.ts";
-import { LAUNCHER } from "../../lib/launcher.fixture.ts";
+import { LAUNCHER } from "../../lib/process/launcher.fixture.ts";
 
 function skein(...words: string[]): { readonly exit: number | null; readonly said: string } {
   const { status, output } = spawnSync(LAUNCHER, words, { cwd: os.tmpdir(), encoding: "utf8" });

@@ -1,6 +1,6 @@
 /** The operator of this machine, for one command. */
 import type { Question } from "../../api/hub-caller.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import type { Caller, OpenOptions, Operator } from "../../operator/identity/operator.ts";
 import { first } from "./has-bucket.ts";
 

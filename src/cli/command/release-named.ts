@@ -1,4 +1,4 @@
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { publishedRelease } from "../../operator/deploy/resolve-version.ts";
 import type { FoundRelease } from "../../operator/release/release.ts";
 import { HELPER_DIR, type Context } from "./context.ts";

@@ -1,7 +1,7 @@
 import { Option, type Command } from "commander";
 import type { NearOptions } from "../../agent/source/depots.ts";
 import type { TrafficLimits } from "../../depot/traffic/traffic.ts";
-import { parseSizeBytes } from "../../lib/units.ts";
+import { parseSizeBytes } from "../../lib/text/units.ts";
 import { usage } from "./grammar.ts";
 
 /** What a server may use of its line for blobs. */

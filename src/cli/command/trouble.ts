@@ -1,4 +1,4 @@
-import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { shortRelease, type ReleaseId } from "../../lib/text/ids.ts";
 import { wordOf, type NamedLine } from "../../operator/ask/commands.ts";
 
 /** What was asked for is done, and yet something failed on the way: somebody has to look. */

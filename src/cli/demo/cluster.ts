@@ -6,8 +6,8 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import readline from "node:readline";
-import { SkeinError } from "../../lib/errors.ts";
-import { programFile } from "../../lib/program.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { programFile } from "../../lib/process/program.ts";
 
 export interface Ended {
   readonly code: number;

@@ -1,8 +1,8 @@
 import { cp } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { SkeinError } from "../../lib/errors.ts";
-import { programFile } from "../../lib/program.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { programFile } from "../../lib/process/program.ts";
 import type { Context, Result } from "../command/context.ts";
 import { DemoCluster } from "./cluster.ts";
 import { story, type Told } from "./story.ts";

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
 import timers from "node:timers/promises";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { resultOf } from "./demo-bodies.ts";
 import { LATE_MS, Load, type LoadReport } from "./load.ts";
 

@@ -1,6 +1,6 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { Io } from "../terminal/io.ts";
 import { type DemoCluster, freePort } from "./cluster.ts";
 import { Load, type LoadReport } from "./load.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { endText } from "./deploy-bodies.ts";
 
 test("the last line of a deployment counts the nodes that have it, and names the others", () => {

@@ -1,8 +1,8 @@
 import type { Strategy } from "../../trust/document/documents.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease } from "../../lib/ids.ts";
-import { formatBytes } from "../../lib/units.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, shortRelease } from "../../lib/text/ids.ts";
+import { formatBytes } from "../../lib/text/units.ts";
 import { originHere, type Wish } from "../../operator/deploy/resolve-wish.ts";
 import { beginningOf, type Beginning } from "../../operator/deploy/beginning.ts";
 import { namesOf } from "../../operator/tell/names-of.ts";

@@ -1,5 +1,5 @@
 import { watch } from "node:fs/promises";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import type { Context, Result } from "../command/context.ts";
 import { deploy } from "./deploy-bodies.ts";
 import type { DeployFlags } from "../command/verb-flags.ts";

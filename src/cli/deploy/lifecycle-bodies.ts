@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { refusedBy, runCommand, wordOf } from "../../operator/ask/commands.ts";
 import * as lifecycle from "../../operator/deploy/lifecycle.ts";
 import type { ReorderOptions } from "../../operator/deploy/reorder.ts";

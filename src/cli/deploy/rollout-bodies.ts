@@ -1,5 +1,5 @@
 import type { RolloutView, Steering } from "../../api/schemas.ts";
-import { appAsTyped, shortRelease } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease } from "../../lib/text/ids.ts";
 import { troubleIn } from "../../operator/ask/ask.ts";
 import { wordOf } from "../../operator/ask/commands.ts";
 import { failureOf } from "../../operator/order/follow.ts";

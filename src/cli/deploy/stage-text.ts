@@ -1,5 +1,5 @@
-import { shortRelease } from "../../lib/ids.ts";
-import { formatBytes, sourcesText } from "../../lib/units.ts";
+import { shortRelease } from "../../lib/text/ids.ts";
+import { formatBytes, sourcesText } from "../../lib/text/units.ts";
 import type { StagedNode } from "../../operator/tell/events.ts";
 import type { StageResult } from "../../operator/deploy/stage.ts";
 import { columns, type Io } from "../terminal/io.ts";

@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import { HubLine, type HubLineOptions } from "../../api/hub-line.ts";
 import { gitRemote, parseSkeinUrl } from "./git-remote.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 
 const [, , file = "", , url = ""] = process.argv;
 const options = JSON.parse(fs.readFileSync(file, "utf8")) as HubLineOptions;

@@ -6,7 +6,7 @@
 import type { Duplex, Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { splitAddress, type HubAddress } from "../../api/hub-address.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { appName } from "../../trust/document/fields.ts";
 import type { PushWatch } from "./push-watch.ts";
 

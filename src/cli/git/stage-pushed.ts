@@ -1,5 +1,5 @@
-import { messageOf } from "../../lib/errors.ts";
-import type { Paths } from "../../lib/paths.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import { openOperator } from "../../operator/identity/operator.ts";
 import { readManifest } from "../../operator/source/source.ts";
 import { stage, STAGE_WITHIN_MS } from "../../operator/deploy/stage.ts";

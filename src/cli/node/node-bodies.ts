@@ -1,4 +1,4 @@
-import { shortRelease } from "../../lib/ids.ts";
+import { shortRelease } from "../../lib/text/ids.ts";
 import * as nodes from "../../operator/nodes/nodes.ts";
 import type { FormerNode } from "../../operator/nodes/node-identity.ts";
 import { DROPPED } from "../../operator/order/order.ts";

@@ -1,10 +1,10 @@
 import path from "node:path";
 import { openBucket as openServer } from "../../depot/s3/bucket.ts";
 import { LONGEST_SEC, presignAll } from "../../depot/s3/presigned.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { refuseNoFolder, writeFileAtomic } from "../../lib/files.ts";
-import { shortRelease, type Digest } from "../../lib/ids.ts";
-import { formatBytes } from "../../lib/units.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { refuseNoFolder, writeFileAtomic } from "../../lib/disk/files.ts";
+import { shortRelease, type Digest } from "../../lib/text/ids.ts";
+import { formatBytes } from "../../lib/text/units.ts";
 import { exportRelease, importRelease } from "../../operator/shelf/release-file.ts";
 import { bucketShelf, hubShelf, type Shelf } from "../../operator/shelf/shelf.ts";
 import type { Context, Result } from "../command/context.ts";

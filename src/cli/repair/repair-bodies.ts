@@ -1,5 +1,5 @@
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/text/ids.ts";
 import { compareFiles, drift, type NodeDrift } from "../../operator/ask/drift.ts";
 import { repair as repairNodes, type RepairedNode } from "../../operator/ask/repair.ts";
 import { appHere } from "../command/app-here.ts";

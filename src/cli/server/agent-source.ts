@@ -1,8 +1,8 @@
 import type { AgentOptions } from "../../agent/agent.ts";
 import { joinBucket } from "../../agent/node/join-bucket.ts";
 import { bucketSource } from "../../agent/source/source-bucket.ts";
-import { systemClock } from "../../lib/clock.ts";
-import type { Log } from "../../lib/log.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import type { Log } from "../../lib/process/log.ts";
 import type { Context } from "../command/context.ts";
 import { bucketHere, pinHere } from "../bucket/ftl-settings.ts";
 import { nodeNameHere } from "../command/node-name.ts";

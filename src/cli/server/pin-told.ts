@@ -1,4 +1,4 @@
-import { isDigest, type Digest } from "../../lib/ids.ts";
+import { isDigest, type Digest } from "../../lib/text/ids.ts";
 import { usage } from "../command/grammar.ts";
 import type { AgentFlags } from "./server-flags.ts";
 

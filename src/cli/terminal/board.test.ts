@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
-import type { Digest, KeyId, ReleaseId } from "../../lib/ids.ts";
+import type { Digest, KeyId, ReleaseId } from "../../lib/text/ids.ts";
 import { board, boardLines, counters, worst } from "./board.ts";
 import { columns, type Io } from "./io.ts";
 

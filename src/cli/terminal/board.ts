@@ -1,6 +1,6 @@
 import { LEFT, type RolloutNode, type RolloutView } from "../../api/schemas.ts";
-import { shortRelease } from "../../lib/ids.ts";
-import { formatBytes, sourcesText } from "../../lib/units.ts";
+import { shortRelease } from "../../lib/text/ids.ts";
+import { formatBytes, sourcesText } from "../../lib/text/units.ts";
 import { readReason } from "../../operator/order/follow.ts";
 import { fitting } from "./fitting.ts";
 import { columns, plain, type Colour, type Io } from "./io.ts";

@@ -1,4 +1,4 @@
-import { lazily } from "../../lib/lazily.ts";
+import { lazily } from "../../lib/memory/lazily.ts";
 
 const ASCII = /^[\x20-\x7e]*$/;
 

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import type { RolloutView } from "../../api/schemas.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { wordOf } from "../../operator/ask/commands.ts";
 import { boardLines } from "./board.ts";
 
 const IO = JSON.stringify(new URL("./io.ts", import.meta.url).href);
 const REPORT = JSON.stringify(new URL("./report-error.ts", import.meta.url).href);
-const ERRORS = JSON.stringify(new URL("../../lib/errors.ts", import.meta.url).href);
+const ERRORS = JSON.stringify(new URL("../../lib/errors/errors.ts", import.meta.url).href);
 /** Sets the window's title, clears the screen, hides what follows, writes the clipboard, turns text around. */
 const EVIL = "\x1b]0;owned\x07 \x1b[2J\x1b[H \x1b[8m \x1b]52;c;ZWNobw==\x07 \x9b2J \u202etxt\r";
 const ACTS = new RegExp(

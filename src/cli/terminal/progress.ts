@@ -1,6 +1,6 @@
 import type { OperatorEvent, Tell } from "../../operator/tell/events.ts";
-import { appAsTyped, shortRelease } from "../../lib/ids.ts";
-import { formatBytes } from "../../lib/units.ts";
+import { appAsTyped, shortRelease } from "../../lib/text/ids.ts";
+import { formatBytes } from "../../lib/text/units.ts";
 import { namesOf } from "../../operator/tell/names-of.ts";
 import { board, type Board } from "./board.ts";
 import type { Io } from "./io.ts";

@@ -1,5 +1,5 @@
-import { ERROR_CODES } from "../../lib/error-codes.ts";
-import { isSkeinError, messageOf, SkeinError, toSkeinError, toWire } from "../../lib/errors.ts";
+import { ERROR_CODES } from "../../lib/errors/error-codes.ts";
+import { isSkeinError, messageOf, SkeinError, toSkeinError, toWire } from "../../lib/errors/errors.ts";
 import { shown, type Io } from "./io.ts";
 
 /** Ends with this when a person pressed Ctrl-C. */

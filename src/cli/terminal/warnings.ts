@@ -1,4 +1,4 @@
-import type { Log } from "../../lib/log.ts";
+import type { Log } from "../../lib/process/log.ts";
 import type { Io } from "./io.ts";
 
 /** Only what needs a look: a person sits in front. */

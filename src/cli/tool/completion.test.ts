@@ -5,9 +5,9 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { LAUNCHER } from "../../lib/launcher.fixture.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { LAUNCHER } from "../../lib/process/launcher.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 
 /** What is typed → what the shell completes it to, or offers for its last word. */
 const CASES = [

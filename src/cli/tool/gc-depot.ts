@@ -1,6 +1,6 @@
 import { keptInBucket } from "../../bucket/kept-in-bucket.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { formatBytes } from "../../lib/units.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { formatBytes } from "../../lib/text/units.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
 import { KEEP } from "../../hub/depot/kept-releases.ts";
 import type { Operator } from "../../operator/identity/operator.ts";

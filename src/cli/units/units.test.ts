@@ -5,7 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { bootText, homeIn, hubUnit, nodeUnits } from "./units.ts";
 
 test("the units leave instances alone when the keeper or the agent is stopped", () => {

@@ -1,5 +1,5 @@
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, type ReleaseId } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, type ReleaseId } from "../../lib/text/ids.ts";
 import { refusedBy, runCommand, whyOf, wordOf, type NamedLine } from "../../operator/ask/commands.ts";
 import { presentNodesOf } from "../../operator/ask/ask.ts";
 import { appHere } from "../command/app-here.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { AppStatus } from "../../operator/view/views.ts";
 import { appLines, statusLines } from "./status-lines.ts";
 

@@ -1,4 +1,4 @@
-import { appAsTyped, shortRelease } from "../../lib/ids.ts";
+import { appAsTyped, shortRelease } from "../../lib/text/ids.ts";
 import { DROPPED } from "../../operator/order/order.ts";
 import type { AppStatus } from "../../operator/view/views.ts";
 import { columns } from "../terminal/io.ts";

@@ -1,7 +1,7 @@
 import type { HubEvent, PortEntry, ReleaseView } from "../../api/schemas.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease } from "../../lib/ids.ts";
-import { formatBytes } from "../../lib/units.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, shortRelease } from "../../lib/text/ids.ts";
+import { formatBytes } from "../../lib/text/units.ts";
 import { knownNodes, selectNodes, type KnownNode } from "../../operator/nodes/nodes.ts";
 import type { Operator } from "../../operator/identity/operator.ts";
 import { saidVersions } from "../../operator/view/said-versions.ts";

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { hasPassed } from "../../lib/clock.ts";
-import { errnoOf } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { freeNow } from "../../lib/free.ts";
-import { asSkeinError } from "../../lib/files.ts";
+import { hasPassed } from "../../lib/time/clock.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { freeNow } from "../../lib/memory/free.ts";
+import { asSkeinError } from "../../lib/disk/files.ts";
 import {
   PIECE_BYTES,
   decodePiece,

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { checkBlobName } from "../seam/blob-name.ts";
 import type { BlobSource, Depot } from "../seam/depot.ts";
 import { PIECE_BYTES } from "./piece-file.ts";

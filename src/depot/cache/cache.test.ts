@@ -7,9 +7,9 @@ import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { array, assert as holds, integer, property, record } from "fast-check";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import { depotConformance } from "../seam/depot.conformance.ts";
 import type { ByteRange, Depot, DepotReader } from "../seam/depot.ts";
 import { directoryDepot } from "../directory/directory.ts";
@@ -17,7 +17,7 @@ import { blobCache, type BlobCache } from "./blob-cache.ts";
 import { cached } from "./cached.ts";
 import { forgiving } from "./forgiving.ts";
 import { PIECE_BYTES, decodePiece, encodePiece, heldFrom, withPart } from "./piece-file.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 function tempDir(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-cache-"));

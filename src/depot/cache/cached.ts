@@ -2,9 +2,9 @@
  * A cache before a depot: what is held here is read here, the rest comes from far and is kept on its way. Where there
  * are peers, what is lacking comes from them piece by piece, several on their way at a time; else in one stream.
  */
-import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
-import { freeNow } from "../../lib/free.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import { isSkeinError, type SkeinError } from "../../lib/errors/errors.ts";
+import { freeNow } from "../../lib/memory/free.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import { checkBlobName } from "../seam/blob-name.ts";
 import type { ByteRange, DepotKind, DepotReader } from "../seam/depot.ts";
 import { PIECE_BYTES } from "./piece-file.ts";

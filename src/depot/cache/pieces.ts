@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { errnoOf, isSkeinError } from "../../lib/errors.ts";
+import { errnoOf, isSkeinError } from "../../lib/errors/errors.ts";
 import { filesUnder } from "../directory/folder-files.ts";
 import { checkBlobName } from "../seam/blob-name.ts";
 import { PIECE_BYTES } from "./piece-file.ts";

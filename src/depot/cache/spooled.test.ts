@@ -5,7 +5,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { blobCache } from "./blob-cache.ts";
 import { depotConformance, prunableConformance } from "../seam/depot.conformance.ts";
 import type { PrunableDepot, ReceivingDepot, UploadInfo } from "../seam/depot.ts";

@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import type { BlobCache } from "./blob-cache.ts";
 import { cached } from "./cached.ts";
 import { keep } from "./keeping.ts";

@@ -1,11 +1,11 @@
 import { constants } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { systemClock } from "../../lib/clock.ts";
-import { errnoOf } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { asSkeinError, syncDirectory, writeFileAtomic } from "../../lib/files.ts";
-import { digestOf } from "../../lib/ids.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { asSkeinError, syncDirectory, writeFileAtomic } from "../../lib/disk/files.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import {
   checkDocumentName,
   checkDocumentSize,

@@ -5,11 +5,11 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 import { depotConformance, prunableConformance } from "../seam/depot.conformance.ts";
 import { directoryDepot } from "./directory.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 function tempDir(t: TestContext): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "skein-depot-"));

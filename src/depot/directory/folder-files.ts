@@ -1,8 +1,8 @@
 import type { Dirent, Stats } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { errnoOf } from "../../lib/errors.ts";
-import { asSkeinError, madeFolders, syncDirectory } from "../../lib/files.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
+import { asSkeinError, madeFolders, syncDirectory } from "../../lib/disk/files.ts";
 
 /** What is in a folder; nothing where there is none. */
 export async function entriesOf(dir: string): Promise<Dirent[]> {

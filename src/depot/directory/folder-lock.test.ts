@@ -4,8 +4,8 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { systemClock } from "../../lib/clock.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { lockFolder, tryLockFolder } from "./folder-lock.ts";
 
 test("a turn takes no room, so that a full disk is told of by whoever writes", async (t) => {

@@ -1,9 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { DatabaseSync } from "node:sqlite";
-import type { Clock } from "../../lib/clock.ts";
-import { asSkeinError } from "../../lib/files.ts";
-import { retryDelayMs } from "../../lib/retry.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { asSkeinError } from "../../lib/disk/files.ts";
+import { retryDelayMs } from "../../lib/time/retry.ts";
 
 const WAIT = { baseMs: 1, maxMs: 50, random: Math.random } as const;
 /** What SQLite calls a lock that somebody else holds (SQLITE_BUSY). */

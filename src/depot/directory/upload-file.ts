@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { errnoOf } from "../../lib/errors.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
 
 /**
  * What has arrived of an upload, in a file that has one writer at a time: who goes on with it takes it by renaming

@@ -4,10 +4,10 @@
  */
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
-import { systemClock, type Clock } from "../../lib/clock.ts";
-import { countIn } from "../../lib/count-in.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { retryDelayMs } from "../../lib/retry.ts";
+import { systemClock, type Clock } from "../../lib/time/clock.ts";
+import { countIn } from "../../lib/text/count-in.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { retryDelayMs } from "../../lib/time/retry.ts";
 import { type RequestOptions, jsonOf } from "../../trust/connection/http-client.ts";
 import { checkBlobName } from "../seam/blob-name.ts";
 import { ListBound } from "../seam/list-bound.ts";

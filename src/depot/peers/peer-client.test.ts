@@ -3,7 +3,7 @@ import { once } from "node:events";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { ephemeralIdentity, serverTlsOptions } from "../../trust/connection/tls.ts";
 import { PeerClient } from "./peer-client.ts";
 import { ENDS_HEADER, WAITED_HEADER } from "./peer-wire.ts";

@@ -1,9 +1,9 @@
 /** Asks other nodes for pieces, over a few kept connections to each, to few of them at a time. */
 import type { IncomingMessage } from "node:http";
-import { countIn } from "../../lib/count-in.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { hostPortText } from "../../lib/host-port.ts";
-import { ownTimeMs } from "../../lib/own-time.ts";
+import { countIn } from "../../lib/text/count-in.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { hostPortText } from "../../lib/text/host-port.ts";
+import { ownTimeMs } from "../../lib/time/own-time.ts";
 import { pinnedClient, type PinnedClient } from "../../trust/connection/http-client.ts";
 import type { TlsIdentity } from "../../trust/connection/tls.ts";
 import type { PieceRange } from "../cache/cached.ts";

@@ -1,6 +1,6 @@
 import { createHash, hash } from "node:crypto";
 import type { DepotReader } from "../seam/depot.ts";
-import { unpooled } from "../../lib/free.ts";
+import { unpooled } from "../../lib/memory/free.ts";
 import { PIECE_BYTES } from "../cache/piece-file.ts";
 
 /**

@@ -2,8 +2,8 @@
  * What a node thinks of its peers, from what they did: who gives at what rate, and who is put aside for a while. Time
  * and chance come in as arguments; nothing here waits.
  */
-import { retryDelayMs } from "../../lib/retry.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import { retryDelayMs } from "../../lib/time/retry.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 
 /**
  * `gone`: not reached, or cut off. `slow`: it took far longer to send than others do. `late`: it had not begun to send

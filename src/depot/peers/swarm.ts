@@ -3,9 +3,9 @@
  * the cache, for this node and for those that ask it.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
-import { ownTimeMs } from "../../lib/own-time.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
+import { ownTimeMs } from "../../lib/time/own-time.ts";
 import type { BlobCache } from "../cache/blob-cache.ts";
 import type { Looked, Piece, PieceRange, PieceSource } from "../cache/cached.ts";
 import type { DepotKind, DepotReader } from "../seam/depot.ts";

@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { tlsIdentity } from "../../trust/connection/tls.ts";
 import { home, seenBy } from "./chain.fixture.ts";
 import { sharedS3Server } from "./s3-server.fixture.ts";

@@ -1,8 +1,8 @@
 /** A bucket over its HTTP API: every request signed, answered or refused with one clear error, tried again where that helps. */
-import { systemClock, type Clock } from "../../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { digestOf } from "../../lib/ids.ts";
-import { retryDelayMs } from "../../lib/retry.ts";
+import { systemClock, type Clock } from "../../lib/time/clock.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { digestOf } from "../../lib/text/ids.ts";
+import { retryDelayMs } from "../../lib/time/retry.ts";
 import { ownCertificates } from "./certificates.ts";
 import { credentialChain, type CredentialSource } from "./credentials.ts";
 import {

@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import { rootCertificates } from "node:tls";
-import { messageOf, SkeinError } from "../../lib/errors.ts";
+import { messageOf, SkeinError } from "../../lib/errors/errors.ts";
 import { awsVariable, type Environment } from "./settings.ts";
 
 /**

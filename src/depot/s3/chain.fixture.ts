@@ -8,12 +8,12 @@ import path from "node:path";
 import type { TestContext } from "node:test";
 import { promisify } from "node:util";
 import assert from "node:assert/strict";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { digestOf } from "../../lib/ids.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { openBucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 import type { S3Server } from "./s3-server.fixture.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 /** A bucket with one blob, and what a process that knows only `env` makes of it. */
 export async function seenBy(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import test from "node:test";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
 import { home, seenBy, serve } from "./chain.fixture.ts";
 import { renewed } from "./credentials.ts";
 import { sharedS3Server } from "./s3-server.fixture.ts";

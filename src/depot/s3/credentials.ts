@@ -1,5 +1,5 @@
-import type { Clock } from "../../lib/clock.ts";
-import { messageOf, SkeinError } from "../../lib/errors.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { messageOf, SkeinError } from "../../lib/errors/errors.ts";
 import { awsVariable, type Environment, type S3Settings } from "./settings.ts";
 import type { Credentials } from "./sign.ts";
 

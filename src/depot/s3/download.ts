@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { ByteRange } from "../seam/depot.ts";
 import { MAX_REFUSAL_BYTES, readText, type S3Bucket } from "./bucket.ts";
 import { LineFailed, type Answer } from "./exchange.ts";

@@ -4,7 +4,7 @@ import net, { type AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { openLine, PATIENCE } from "./exchange.ts";
 
 const BODY = Buffer.alloc(12 * 2 ** 20);

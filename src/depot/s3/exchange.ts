@@ -4,8 +4,8 @@ import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import timers from "node:timers/promises";
-import { drained } from "../../lib/drained.ts";
-import { errnoOf, messageOf, SkeinError } from "../../lib/errors.ts";
+import { drained } from "../../lib/work/drained.ts";
+import { errnoOf, messageOf, SkeinError } from "../../lib/errors/errors.ts";
 import { PACE, paced, type Pace } from "../seam/pace.ts";
 
 export interface Patience {

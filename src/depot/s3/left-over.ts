@@ -1,4 +1,4 @@
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { ListBound } from "../seam/list-bound.ts";
 import type { S3Bucket } from "./bucket.ts";
 import { decodeKey } from "./listing.ts";

@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { ListBound } from "../seam/list-bound.ts";
 import type { S3Bucket } from "./bucket.ts";
 import { childrenIn, textIn, type Element } from "./xml.ts";

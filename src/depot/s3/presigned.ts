@@ -4,9 +4,9 @@
  */
 import fs from "node:fs/promises";
 import * as z from "zod";
-import type { Clock } from "../../lib/clock.ts";
-import { asSkeinError } from "../../lib/files.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { asSkeinError } from "../../lib/disk/files.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { S3Bucket, type BucketOptions } from "./bucket.ts";
 import { ownCertificates } from "./certificates.ts";
 import { openLine, PATIENCE, type Answer, type Line, type Outgoing } from "./exchange.ts";

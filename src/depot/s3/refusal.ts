@@ -1,4 +1,4 @@
-import { SkeinError, type ErrorCode } from "../../lib/errors.ts";
+import { SkeinError, type ErrorCode } from "../../lib/errors/errors.ts";
 import { parseXml, textIn } from "./xml.ts";
 
 /** What a server said when it did not do what was asked. */

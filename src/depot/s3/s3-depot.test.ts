@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import dns from "node:dns";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 import { depotConformance, prunableConformance } from "../seam/depot.conformance.ts";
 import type { BlobSource, PrunableDepot } from "../seam/depot.ts";
 import { documentsConformance } from "../seam/documents.conformance.ts";

@@ -5,8 +5,8 @@ import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import type { Clock } from "../../lib/clock.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import type { Clock } from "../../lib/time/clock.ts";
 import { depotFaultsConformance } from "../seam/depot-faults.conformance.ts";
 import type { BlobSource } from "../seam/depot.ts";
 import { badMiddle } from "./bad-middle.fixture.ts";
@@ -14,7 +14,7 @@ import { openBucket, type BucketOptions, type S3Bucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 import { s3Documents } from "./s3-documents.ts";
 import { freshBucket, sharedS3Server } from "./s3-server.fixture.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const server = sharedS3Server({ conditional: true });
 

@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { openBucket } from "./bucket.ts";
 import { s3Depot } from "./s3-depot.ts";
 

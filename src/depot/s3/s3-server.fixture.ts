@@ -6,10 +6,10 @@ import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { after, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { openBucket, type BucketOptions, type S3Bucket } from "./bucket.ts";
 import type { Environment } from "./settings.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 
 /** A real S3 server: OpenStack Swift (s3-server.py), which ends with this process. */
 export interface S3Server extends AsyncDisposable {

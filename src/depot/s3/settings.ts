@@ -1,8 +1,8 @@
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { readIfThere } from "../../lib/files.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { readIfThere } from "../../lib/disk/files.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 /** Where a bucket is and how it is spoken to. Holds no secret. */
 export interface S3Settings {

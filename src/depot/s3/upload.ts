@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { digestOf } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import type { BlobSource } from "../seam/depot.ts";
 import { bytesPayload, type S3Bucket } from "./bucket.ts";
 import { SourceFailed } from "./exchange.ts";

@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 const NAME = /^[a-z0-9._-]+(?:\/[a-z0-9._-]+)*$/;
 

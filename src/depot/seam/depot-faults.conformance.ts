@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type http from "node:http";
 import { test, type TestContext } from "node:test";
-import { isSkeinError, type ErrorCode } from "../../lib/errors.ts";
+import { isSkeinError, type ErrorCode } from "../../lib/errors/errors.ts";
 import type { DepotReader } from "./depot.ts";
 import type { Pace } from "./pace.ts";
 

@@ -3,7 +3,7 @@
  * (signed envelopes, heads, lists). A store is never trusted: whoever reads checks signatures. One conformance suite
  * runs against every kind.
  */
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 /** Longest document, in bytes; longer ones are refused when written and when read. */
 export const MAX_DOCUMENT_BYTES = 16 * 2 ** 20;

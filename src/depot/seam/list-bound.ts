@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 /** Far more than any depot of ours holds. */
 const MOST_NAMES = 20_000_000;

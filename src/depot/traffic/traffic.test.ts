@@ -4,7 +4,7 @@ import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
 import { array, assert as holds, integer, property, record } from "fast-check";
 import type { ByteRange, DepotReader } from "../seam/depot.ts";
-import { fakeClock, type FakeClock } from "../../lib/fake-clock.fixture.ts";
+import { fakeClock, type FakeClock } from "../../lib/time/fake-clock.fixture.ts";
 import { origin, BLOB } from "../peers/peers.fixture.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import { Traffic } from "./traffic.ts";

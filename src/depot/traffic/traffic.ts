@@ -1,4 +1,4 @@
-import type { Clock } from "../../lib/clock.ts";
+import type { Clock } from "../../lib/time/clock.ts";
 import type { ByteRange, DepotReader } from "../seam/depot.ts";
 import { readBy } from "../seam/read-by.ts";
 import { TokenBucket } from "./token-bucket.ts";

@@ -3,8 +3,8 @@
  * hub then asks its agents for what they hold, and takes no order and lets nobody in before the nodes that it knows have
  * told it, or some time has passed; what comes later is still taken, whenever it comes.
  */
-import { SkeinError } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { put, type Core } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
 import type { Nodes } from "./nodes.ts";

@@ -3,8 +3,8 @@
  * store was set back hears of it from any of them, and not only from the node that it is about.
  */
 import { CHANGES_KEPT } from "../../api/member-schemas.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import {
   labelSerial,
   merged,

@@ -1,7 +1,7 @@
 /** The chain of charters in the store, and the current one. The hub verifies it like everybody else. */
-import { faultPoint } from "../../lib/fault.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { Chain } from "../../trust/charter/chain.ts";
 import { nextCharter, openChain, openCharter } from "../../trust/charter/charter.ts";
 import type { Charter } from "../../trust/document/documents.ts";

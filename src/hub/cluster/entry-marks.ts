@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { LocalSigner } from "../../trust/keys/keys.ts";
 
 /**

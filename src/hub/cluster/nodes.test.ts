@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import test from "node:test";
 import { openSqliteStore } from "../../store/sqlite.ts";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { seal } from "../../trust/document/envelope.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import {

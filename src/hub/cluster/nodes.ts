@@ -1,8 +1,8 @@
 /** Who belongs to the cluster: tickets, enrolments, labels, revocations. Every document is verified before it is kept. */
 import type { NodeDocuments, TicketView } from "../../api/member-schemas.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { isKeyId, type KeyId } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { isKeyId, type KeyId } from "../../lib/text/ids.ts";
 import type { Op } from "../../store/store.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import { msOf } from "../../trust/document/fields.ts";

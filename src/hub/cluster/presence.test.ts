@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import test from "node:test";
-import { SkeinError } from "../../lib/errors.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
 import { openSqliteStore } from "../../store/sqlite.ts";
 import { joinNode, makeCluster, reportOf, startTestHub, tempHome, type TestHub } from "../hub.fixture.ts";
 import { keys } from "../records/keys.ts";

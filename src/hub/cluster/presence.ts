@@ -4,7 +4,7 @@
  */
 import type { Duplex } from "node:stream";
 import type { AppOnNode, Report, NodeView } from "../../api/schemas.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { isSkewed, leastAheadMs } from "../../trust/charter/charter.ts";
 import { timeOf } from "../../trust/document/fields.ts";
 import type { Op } from "../../store/store.ts";

@@ -3,8 +3,8 @@
  * signatures are, as when it came first; that a node was let in at all, the hub's own mark says.
  */
 import type { Membership, Reminder, ReturnPost } from "../../api/member-schemas.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import type { Change } from "../../trust/members/changes.ts";
 import { digestOfEnvelope, readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import { keyIdOf } from "../../trust/keys/keys.ts";

@@ -4,8 +4,8 @@
  * nodes: those are stored, and are handed over whether somebody reads the answers or not. The others are answered by the
  * hub for nodes that are gone, so that nobody waits for these until the command expires.
  */
-import { SkeinError, type ErrorCode } from "../../lib/errors.ts";
-import { isReleaseId, type Digest, type KeyId, type ReleaseId } from "../../lib/ids.ts";
+import { SkeinError, type ErrorCode } from "../../lib/errors/errors.ts";
+import { isReleaseId, type Digest, type KeyId, type ReleaseId } from "../../lib/text/ids.ts";
 import { ndjsonLines } from "../../api/ndjson.ts";
 import type { CommandLine } from "../../api/schemas.ts";
 import { refuseForeign, refuseFuture } from "../../trust/charter/charter.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import test from "node:test";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import {
@@ -15,7 +15,7 @@ import {
   type TestHub,
   type TestNode,
 } from "../hub.fixture.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 
 async function stageFor(
   hub: TestHub,

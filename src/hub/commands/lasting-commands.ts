@@ -3,8 +3,8 @@
  * they expire. What a restarted hub had promised it still hands over.
  */
 import type { CommandLine } from "../../api/schemas.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import type { Command } from "../../trust/document/documents.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";
 import { msOf } from "../../trust/document/fields.ts";

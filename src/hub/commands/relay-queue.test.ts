@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { CommandLine } from "../../api/schemas.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { RelayQueue } from "./relay-queue.ts";
 
 const MIB = 2 ** 20;

@@ -4,9 +4,9 @@
  * is not replaced by one of somebody who has nothing to say there.
  */
 import type { ReadRange } from "../../depot/seam/depot.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
-import { digestOf, type Digest, type KeyId, type TreeId } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
+import { digestOf, type Digest, type KeyId, type TreeId } from "../../lib/text/ids.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import { PACK_BYTES, packName, PRELUDE_BYTES } from "../../release/tree/pack.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";

@@ -1,5 +1,5 @@
 import type { AlongBlob } from "../../api/along.ts";
-import type { KeyId, ReleaseId, TreeId } from "../../lib/ids.ts";
+import type { KeyId, ReleaseId, TreeId } from "../../lib/text/ids.ts";
 import { deltaName } from "../../release/tree/release-index.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import type { Presence } from "../cluster/presence.ts";

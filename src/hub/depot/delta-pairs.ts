@@ -1,5 +1,5 @@
 /** Which deltas a hub may be asked for, and which it makes by itself. */
-import type { ReleaseId, TreeId } from "../../lib/ids.ts";
+import type { ReleaseId, TreeId } from "../../lib/text/ids.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";
 import type { Release } from "../../trust/document/documents.ts";
 import { readUnverified } from "../../trust/document/envelope.ts";

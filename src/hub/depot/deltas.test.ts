@@ -7,9 +7,9 @@ import { isDeepStrictEqual } from "node:util";
 import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { install } from "../../release/install/install.ts";
 import { publish, type Published } from "../../release/publish/publish.ts";
 import {

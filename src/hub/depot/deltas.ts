@@ -8,10 +8,10 @@ import { text } from "node:stream/consumers";
 import { WHOLE_BYTES } from "../../depot/peers/proof.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { isInBucket } from "../../depot/open-depot.ts";
-import { messageOf } from "../../lib/errors.ts";
-import { isDigest, type TreeId } from "../../lib/ids.ts";
-import { programFile } from "../../lib/program.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import { isDigest, type TreeId } from "../../lib/text/ids.ts";
+import { programFile } from "../../lib/process/program.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import type { MakerTask } from "../../release/delta/maker.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";
 import { deltaName, type DeltaRef } from "../../release/tree/release-index.ts";
@@ -19,7 +19,7 @@ import type { Release } from "../../trust/document/documents.ts";
 import type { Core } from "../records/core.ts";
 import type { Peers } from "../reporting/peers.ts";
 import { likelyFrom, pairOf, type PairParts } from "./delta-pairs.ts";
-import { hasPassed } from "../../lib/clock.ts";
+import { hasPassed } from "../../lib/time/clock.ts";
 
 /** Longest that a node is kept waiting: it takes packs then. The delta is made all the same. */
 const WAIT_MS = 10_000;

@@ -7,14 +7,14 @@ import net, { type AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import type { HubClient } from "../../api/hub-client.ts";
 import { depotConformance } from "../../depot/seam/depot.conformance.ts";
 import type { BlobSource, Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { directoryDepot } from "../../depot/directory/directory.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
 import { Traffic } from "../../depot/traffic/traffic.ts";
-import { systemClock } from "../../lib/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { readBlob } from "../../release/fetch/blobs.ts";
 import { encodePack, packName } from "../../release/tree/pack.ts";
 import { getBlob } from "./depot-routes.ts";
@@ -26,7 +26,7 @@ import {
   startTestHub,
   type TestHub,
 } from "../hub.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 depotConformance("http", async (t) => {
   const hub = await startTestHub(t);

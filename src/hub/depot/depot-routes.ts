@@ -5,9 +5,9 @@ import { Readable } from "node:stream";
 import { BLOB_TYPE } from "../../api/parts.ts";
 import { checkBlobName } from "../../depot/seam/blob-name.ts";
 import type { ByteRange, DepotReader, ReceivingDepot } from "../../depot/seam/depot.ts";
-import { countIn } from "../../lib/count-in.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { digestOf } from "../../lib/ids.ts";
+import { countIn } from "../../lib/text/count-in.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { sendJson } from "../http/http.ts";
 import { MAX_INDEX_BYTES, treeOfIndex, type Admission, type Admissions, type Writer } from "./admission.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import test from "node:test";
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import { digestOf, type ReleaseId } from "../../lib/ids.ts";
+import { digestOf, type ReleaseId } from "../../lib/text/ids.ts";
 import { Fetcher } from "../../release/fetch/fetcher.ts";
 import { publish } from "../../release/publish/publish.ts";
 import { noise, plainSource, tempDir, writeTree } from "../../release/release.fixture.ts";

@@ -1,5 +1,5 @@
 /** Keeps the hub's depot small: by itself at long intervals, and when an operator asks for it. */
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { claimDepot } from "../../release/upkeep/owner.ts";
 import type { Tidied } from "../../release/upkeep/tidy.ts";
 import type { Charter } from "../../trust/document/documents.ts";

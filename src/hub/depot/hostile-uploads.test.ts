@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import type { HubClient } from "../../api/hub-client.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import { digestOf, type ChunkId } from "../../lib/ids.ts";
+import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
 import { bytesBlob, readBlob } from "../../release/fetch/blobs.ts";
 import { install } from "../../release/install/install.ts";
 import { compress, encodePack, packName, type EncodedPack } from "../../release/tree/pack.ts";

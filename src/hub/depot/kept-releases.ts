@@ -1,5 +1,5 @@
 import type { PublishedTree } from "../../release/tree/published.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { Order } from "../../trust/document/documents.ts";
 import { readUnverified } from "../../trust/document/envelope.ts";
 import type { Commands } from "../commands/commands.ts";

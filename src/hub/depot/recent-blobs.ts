@@ -1,6 +1,6 @@
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { readBy } from "../../depot/seam/read-by.ts";
-import { unpooled } from "../../lib/free.ts";
+import { unpooled } from "../../lib/memory/free.ts";
 
 /** Longest sum of what is kept, in bytes. */
 const KEPT_BYTES = 512 * 1024;

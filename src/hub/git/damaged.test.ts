@@ -5,7 +5,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { promisify } from "node:util";
-import { silentLog } from "../../lib/log.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import { startTestHub } from "../hub.fixture.ts";
 import { reposOf, workTree, type Work } from "./git.fixture.ts";
 import { GitRepos } from "./git-repos.ts";

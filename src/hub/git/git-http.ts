@@ -2,7 +2,7 @@
 import type http from "node:http";
 import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { GitRepos, GitRequest, GitService } from "./git-repos.ts";
 
 /** As for connections of git's own. */

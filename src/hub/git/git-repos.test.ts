@@ -7,11 +7,11 @@ import path from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import test from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import { PUSH, reposLeft, reposOf, shop, workTree } from "./git.fixture.ts";
 import { HOUR, makeCluster, operatorClient, operatorLine, startTestHub, tempHome } from "../hub.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 test("a first push creates the repository, and when it returned everybody finds it (long)", async (t) => {
   const hub = await startTestHub(t);

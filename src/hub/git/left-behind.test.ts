@@ -6,7 +6,7 @@ import path from "node:path";
 import { PassThrough } from "node:stream";
 import test from "node:test";
 import { findByEnvironment } from "../../keeper/proc.ts";
-import { silentLog } from "../../lib/log.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import { startTestHub } from "../hub.fixture.ts";
 import { PUSH, reposLeft, workTree } from "./git.fixture.ts";
 import { GitRepos } from "./git-repos.ts";

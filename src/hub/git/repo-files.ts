@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
 
 const FSCK_MS = 30_000;
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
 import { AnonymousRate } from "./anonymous-rate.ts";
 
 /** How many requests of an address go through at this moment. */

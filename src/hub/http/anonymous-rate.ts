@@ -1,6 +1,6 @@
-import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import { networkOf } from "./network-of.ts";
 
 /** Requests that an address may make at once before it is held to the rate. */

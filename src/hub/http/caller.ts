@@ -1,10 +1,10 @@
 /** Who is calling: the key that TLS proved, and what vouches for it. */
 import type http from "node:http";
 import type { TLSSocket } from "node:tls";
-import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import type { Charter } from "../../trust/document/documents.ts";
 import { parseEnvelope } from "../../trust/document/envelope.ts";
 import { msOf } from "../../trust/document/fields.ts";

@@ -2,9 +2,9 @@
 import type http from "node:http";
 import type { z } from "zod";
 import { AFTER_HEADER, CODED, CODED_AFTER, decode, encode, type Shared } from "../../api/coding.ts";
-import { drained } from "../../lib/drained.ts";
-import { isSkeinError, SkeinError, toWire, type ErrorCode } from "../../lib/errors.ts";
-import { ERROR_CODES } from "../../lib/error-codes.ts";
+import { drained } from "../../lib/work/drained.ts";
+import { isSkeinError, SkeinError, toWire, type ErrorCode } from "../../lib/errors/errors.ts";
+import { ERROR_CODES } from "../../lib/errors/error-codes.ts";
 
 const HEARTBEAT_MS = 10_000;
 /** A shorter body gains less than the header that names its coding. */

@@ -3,9 +3,9 @@ import { once } from "node:events";
 import type http from "node:http";
 import { PassThrough } from "node:stream";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import type { HubClient } from "../../api/hub-client.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { readUnverified, seal } from "../../trust/document/envelope.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import {

@@ -1,6 +1,6 @@
 /** Connections of which a request came by somebody whom the hub knows. */
 import type { Duplex } from "node:stream";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 
 /** A command holds at most 16 connections, an agent 64 more: one for each command that it answers. */
 const PER_KEY = 1024;

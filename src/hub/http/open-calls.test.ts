@@ -3,7 +3,7 @@ import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { OpenCalls } from "./open-calls.ts";
 
 test("a call's signal tells that its caller has gone, or that the hub stops, and nothing of one that was answered", async (t) => {

@@ -1,5 +1,5 @@
 import type http from "node:http";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 /**
  * Signals of requests: aborted when the caller goes before it was answered, or when the hub stops. Made for handlers

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import type http from "node:http";
 import test from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { ROLES, type Role, type Route } from "../../api/route.ts";
 import { ROUTES } from "../../api/routes.ts";
 import type { HubClient } from "../../api/hub-client.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { findRoute } from "./router.ts";
 import { joinNode, keyClient, startTestHub } from "../hub.fixture.ts";
 

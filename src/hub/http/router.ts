@@ -1,7 +1,7 @@
 /** From a request to its route: found, authorised, read; then the handler's answer is sent. */
 import type http from "node:http";
 import type { z } from "zod";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import type { Route } from "../../api/route.ts";
 import { PATH_PARAMS, ROUTES, type RouteName } from "../../api/routes.ts";
 import type { Caller } from "./caller.ts";

@@ -4,8 +4,8 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { sendError, sendLines } from "./http.ts";
 
 /** What whoever asks is answered: head and body. */

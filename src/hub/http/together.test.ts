@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HubCaller } from "../../api/hub-caller.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { joinNode, keyClient, startTestHub } from "../hub.fixture.ts";
 import { FRESH_MS, ToldTogether } from "../../api/together.ts";
 

@@ -1,5 +1,5 @@
 /** Several questions that came in one request, each let in and answered as if it had come by itself. */
-import { isSkeinError, SkeinError, toWire, type WireError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError, toWire, type WireError } from "../../lib/errors/errors.ts";
 import { findRoute, queryOf, urlOf, type Call, type Handlers } from "./router.ts";
 
 type Answer = { readonly body: unknown } | { readonly error: WireError };

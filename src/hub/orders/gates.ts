@@ -1,7 +1,7 @@
 /** What the hub needs of the rollout controller. */
 import type { Gate, Progress } from "../../api/parts.ts";
 import type { RolloutView, Steering } from "../../api/schemas.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 
 export interface Gates {
   /** Whether the node may start this order, must wait, or goes back. Answered from memory. */

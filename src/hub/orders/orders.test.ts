@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
-import { digestOf, type ReleaseId } from "../../lib/ids.ts";
+import { digestOf, type ReleaseId } from "../../lib/text/ids.ts";
 import { openSqliteStore, restoreSqliteStore } from "../../store/sqlite.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import { put, write } from "../records/core.ts";

@@ -5,10 +5,10 @@
  */
 import { inProgress } from "../../api/in-progress.ts";
 import type { OrderPost } from "../../api/schemas.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { Digest, ReleaseId, AppEnv } from "../../lib/ids.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, ReleaseId, AppEnv } from "../../lib/text/ids.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import type { Op } from "../../store/store.ts";
 import {
   rosterDigest,

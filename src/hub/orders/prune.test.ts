@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { rosterDigest } from "../../trust/document/documents.ts";
 import { makeOrder, makeRelease, startTestHub } from "../hub.fixture.ts";
 import { put } from "../records/core.ts";
 import { keys } from "../records/keys.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 const rosterOf = (name: string) => ({
   nodes: [{ node: name.repeat(32) as KeyId, name, labels: {} }],

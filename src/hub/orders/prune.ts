@@ -1,6 +1,6 @@
 /** Forgets old orders with all that belongs to them, so that the store stays small however often one deploys. */
-import { faultPoint } from "../../lib/fault.ts";
-import type { Digest, AppEnv } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { Digest, AppEnv } from "../../lib/text/ids.ts";
 import type { Compare, Op } from "../../store/store.ts";
 import { unchanged, type Core } from "../records/core.ts";
 import { keys, type OrderRecord } from "../records/keys.ts";

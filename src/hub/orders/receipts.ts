@@ -1,6 +1,6 @@
 /** What nodes say they did with an order: verified, kept, and served to those who settle. */
-import { isSkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import type { Order, Receipt } from "../../trust/document/documents.ts";
 import {
   digestOfEnvelope,

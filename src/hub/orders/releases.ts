@@ -1,7 +1,7 @@
 /** Signed releases. Found by id, by a unique prefix of it, or by the commit they were made from. */
 import type { ReleaseView } from "../../api/schemas.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId, TreeId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { ReleaseId, TreeId } from "../../lib/text/ids.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import { releaseIdOf } from "../../trust/document/documents.ts";
 import { openRelease } from "../../trust/orders/orders.ts";

@@ -1,9 +1,9 @@
 /** What every part of the hub works with. */
-import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
-import type { Log } from "../../lib/log.ts";
-import type { Paths } from "../../lib/paths.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
+import type { Log } from "../../lib/process/log.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import type { ReceivingDepot } from "../../depot/seam/depot.ts";
 import type { Traffic } from "../../depot/traffic/traffic.ts";
 import type { Compare, Op, Store } from "../../store/store.ts";

@@ -1,4 +1,4 @@
-import { keepNewest } from "../../lib/keep-newest.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import { parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 
 /** Of those that were written or read last, a kilobyte each. */

@@ -2,8 +2,8 @@
  * The hub's picture of what it reads often, kept by following the store: reading it costs nothing and needs no await.
  * Never the truth: every write is a compare-and-set on the store, and `reached` waits until the picture has it.
  */
-import { deepFrozen } from "../../lib/deep-frozen.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { deepFrozen } from "../../lib/memory/deep-frozen.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { knownEnvelope } from "./envelopes.ts";
 import type { Key } from "./keys.ts";
 import type { Store, StoreEvent } from "../../store/store.ts";

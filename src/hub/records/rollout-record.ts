@@ -2,8 +2,8 @@
  * How a rollout and its plan are written down. Sets of nodes are bits over the order's roster, which never changes, so
  * that writing one more gate of ten thousand nodes costs two kilobytes; nodes that came later are named.
  */
-import type { ErrorCode } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { ErrorCode } from "../../lib/errors/errors.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import type { Plan } from "../../rollout/plan.ts";
 import { phaseOf, type Phase, type Rollout } from "../../rollout/rollout.ts";
 

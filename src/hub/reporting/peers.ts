@@ -5,9 +5,9 @@
  */
 import type { PeerList } from "../../api/schemas.ts";
 import { prove, proveBlob, type ProvenBlob } from "../../depot/peers/proof.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { digestOf, type KeyId } from "../../lib/ids.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { digestOf, type KeyId } from "../../lib/text/ids.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import { openEndpoint } from "../../trust/members/endpoint.ts";
 import { digestOfEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { matches, parseSelector } from "../../trust/document/selector.ts";
@@ -16,7 +16,7 @@ import type { Core } from "../records/core.ts";
 import type { Nodes } from "../cluster/nodes.ts";
 import type { Orders } from "../orders/orders.ts";
 import type { Presence } from "../cluster/presence.ts";
-import { hasPassed } from "../../lib/clock.ts";
+import { hasPassed } from "../../lib/time/clock.ts";
 
 interface Endpoint {
   readonly document: string;

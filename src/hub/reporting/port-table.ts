@@ -4,9 +4,9 @@
  */
 import type { InstanceReport } from "../../api/parts.ts";
 import type { PortEntry } from "../../api/schemas.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import type { KeyId, AppEnv } from "../../lib/ids.ts";
-import { SaidOnce } from "../../lib/said-once.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { KeyId, AppEnv } from "../../lib/text/ids.ts";
+import { SaidOnce } from "../../lib/process/said-once.ts";
 import type { Op } from "../../store/store.ts";
 import type { Identity } from "../../trust/members/identity.ts";
 import { put, write, type Core } from "../records/core.ts";

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import type { InstanceReport } from "../../api/parts.ts";
 import type { HubEvent, PortEntry } from "../../api/schemas.ts";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { jsonLog } from "../../lib/log.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { jsonLog } from "../../lib/process/log.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { readUnverified, seal } from "../../trust/document/envelope.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import {

@@ -1,8 +1,8 @@
 /** One report of a node, taken apart: heads, receipts, instances, progress, presence. */
 import type { Report, Reported, ReportedHead } from "../../api/schemas.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { timeOf } from "../../trust/document/fields.ts";
 import type { CatchUp } from "../cluster/catch-up.ts";
 import type { Op } from "../../store/store.ts";

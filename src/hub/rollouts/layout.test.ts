@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { directoryDepot } from "../../depot/directory/directory.ts";
-import type { KeyId } from "../../lib/ids.ts";
-import { silentLog } from "../../lib/log.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import { publish, type Published } from "../../release/publish/publish.ts";
 import { plainSource, tempDir, writeTree } from "../../release/release.fixture.ts";
 import { at, CLUSTER, orderBody, testCluster } from "../../trust/cluster.fixture.ts";

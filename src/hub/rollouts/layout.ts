@@ -1,9 +1,9 @@
 /** Which processes of an order's release look up which (`after`), and where they run: read from the release itself. */
 import type { Manifest } from "../../app/manifest.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
-import type { AppEnv } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
+import type { AppEnv } from "../../lib/text/ids.ts";
 import { NO_LAYOUT, type Layout } from "../../rollout/plan.ts";
 import type { Order, Release } from "../../trust/document/documents.ts";
 import { readUnverified } from "../../trust/document/envelope.ts";

@@ -1,8 +1,8 @@
 /** One order in the rollout controller's hands: what is known of it, gathered from the store and the nodes. */
 import type { Progress } from "../../api/parts.ts";
 import type { AppOnNode } from "../../api/schemas.ts";
-import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId, AppEnv } from "../../lib/ids.ts";
+import { isSkeinError, type SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId, AppEnv } from "../../lib/text/ids.ts";
 import type { Facts, NodeFacts } from "../../rollout/facts.ts";
 import { limitsOf, type Limits } from "../../rollout/limits.ts";
 import type { Plan } from "../../rollout/plan.ts";

@@ -1,5 +1,5 @@
 import { LEFT, type RolloutNode, type RolloutView } from "../../api/schemas.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { membersOf, type Plan } from "../../rollout/plan.ts";
 import { gateOf, phaseOf, verdictOf, type Rollout } from "../../rollout/rollout.ts";
 import type { Case } from "./rollout-case.ts";

@@ -1,6 +1,6 @@
 import type { RolloutView } from "../../api/schemas.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { Rollouts } from "../orders/gates.ts";
 
 /** How long nothing may change before it is looked at again, in ms. */

@@ -1,17 +1,17 @@
 /** Hubs without their network, over one store and a clock that stands still, and nodes that do as they are told. */
 import { ROLLING } from "../../trust/strategy.fixture.ts";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import type { AppOnNode } from "../../api/schemas.ts";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { TestContext } from "node:test";
-import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
-import type { Digest } from "../../lib/ids.ts";
-import { silentLog } from "../../lib/log.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import { silentLog } from "../../lib/process/log.ts";
 import type { Layout } from "../../rollout/plan.ts";
 import { openSqliteStore } from "../../store/sqlite.ts";
 import type { Store } from "../../store/store.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RolloutView } from "../../api/schemas.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import type { Receipt } from "../../trust/document/documents.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";
 import {
@@ -19,7 +19,7 @@ import {
   type TestHub,
   type TestNode,
 } from "../hub.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 type Answer = Partial<Receipt>;
 

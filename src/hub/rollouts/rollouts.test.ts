@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { at } from "../../trust/cluster.fixture.ts";
 import type { Verdict } from "../../trust/document/documents.ts";
 import { keys } from "../records/keys.ts";

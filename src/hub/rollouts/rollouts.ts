@@ -6,10 +6,10 @@
 import { setTimeout } from "node:timers/promises";
 import type { Progress } from "../../api/parts.ts";
 import type { RolloutView, Steering } from "../../api/schemas.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
-import { until } from "../../lib/until.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
+import { until } from "../../lib/time/until.ts";
 import type { Facts } from "../../rollout/facts.ts";
 import { canPlan, NO_LAYOUT, planOf, type Layout, type Plan } from "../../rollout/plan.ts";
 import { gateOf, isUnderWay, newRollout, type Gate, type Rollout } from "../../rollout/rollout.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";
 import { Contents, type AnswerStuff, type AppStuff } from "./contents.ts";
 

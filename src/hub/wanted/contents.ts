@@ -4,8 +4,8 @@
  */
 import { contentOf, partOf, type Content } from "../../api/coding.ts";
 import type { Wanted, WantedApp } from "../../api/schemas.ts";
-import type { KeyId, AppEnv } from "../../lib/ids.ts";
-import { keepNewest } from "../../lib/keep-newest.ts";
+import type { KeyId, AppEnv } from "../../lib/text/ids.ts";
+import { keepNewest } from "../../lib/memory/keep-newest.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";
 import type { Orders } from "../orders/orders.ts";
 import type { OrderRecord, SettleRecord } from "../records/keys.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { hubSource } from "../../agent/source/source-hub.ts";
 import { hubDepot } from "../../agent/source/hub-depot.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { Roster } from "../../trust/document/documents.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";
 import { joinNode, makeOrder, makeRelease, rosterOf, startTestHub } from "../hub.fixture.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import type { InstanceReport } from "../../api/parts.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import {
   joinNode,
   makeOrder,

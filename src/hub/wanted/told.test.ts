@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Content } from "../../api/coding.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { Told } from "./told.ts";
 
 const node = (n: number): KeyId => String(n).padStart(32, "0") as KeyId;

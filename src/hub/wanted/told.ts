@@ -1,6 +1,6 @@
 import { sharedOf, type Content, type Shared } from "../../api/coding.ts";
-import { unpooled } from "../../lib/free.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import { unpooled } from "../../lib/memory/free.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 
 /** Contents of the last answers that each node was given: it may code a report after one of them while it is sent another. */
 const PER_NODE = 2;

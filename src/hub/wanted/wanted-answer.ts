@@ -2,7 +2,7 @@ import type http from "node:http";
 import { withAlong, type AlongBlob } from "../../api/along.ts";
 import { CODED, CODED_AFTER, encode, encodeContent, type Content } from "../../api/coding.ts";
 import type { Wanted } from "../../api/schemas.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { acceptedCodings, sendBody } from "../http/http.ts";
 import type { Told } from "./told.ts";
 

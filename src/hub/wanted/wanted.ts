@@ -4,8 +4,8 @@
  */
 import type { InstanceReport } from "../../api/parts.ts";
 import type { Wanted } from "../../api/schemas.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { type Digest, type KeyId, type AppEnv } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { type Digest, type KeyId, type AppEnv } from "../../lib/text/ids.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";
 import type { Identity } from "../../trust/members/identity.ts";
 import { matches, parseSelector, type Selector } from "../../trust/document/selector.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { Heard, troubleIn } from "./ask.ts";
 import { refusedBy, type NamedLine } from "./commands.ts";
 

@@ -1,4 +1,4 @@
-import { fromWire, SkeinError, type WireError } from "../../lib/errors.ts";
+import { fromWire, SkeinError, type WireError } from "../../lib/errors/errors.ts";
 import {
   hintOf,
   isSilence,

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { CommandLine } from "../../api/schemas.ts";
-import { SkeinError, type ErrorCode } from "../../lib/errors.ts";
-import { shortRelease, type KeyId, type ReleaseId } from "../../lib/ids.ts";
+import { SkeinError, type ErrorCode } from "../../lib/errors/errors.ts";
+import { shortRelease, type KeyId, type ReleaseId } from "../../lib/text/ids.ts";
 import { HINT_CHARS, type Command } from "../../trust/document/documents.ts";
 import { seal } from "../../trust/document/envelope.ts";
 import { asText, timeOf } from "../../trust/document/fields.ts";

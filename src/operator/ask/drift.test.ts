@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { KeyId, ReleaseId } from "../../lib/ids.ts";
+import type { KeyId, ReleaseId } from "../../lib/text/ids.ts";
 import type { Order } from "../../trust/document/documents.ts";
 import { Heard, type Answer } from "./ask.ts";
 import type { NamedLine } from "./commands.ts";

@@ -1,4 +1,4 @@
-import { type ReleaseId, shortRelease } from "../../lib/ids.ts";
+import { type ReleaseId, shortRelease } from "../../lib/text/ids.ts";
 import { ask, nodesOf, type Answer, type AppSelection } from "./ask.ts";
 import { numberOf, wordOf, type NamedLine } from "./commands.ts";
 import type { Order } from "../../trust/document/documents.ts";

@@ -5,7 +5,7 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import { nodeKeys } from "../../agent/node/node-keys.ts";
 import { HubClient } from "../../api/hub-client.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import { digestOfEnvelope } from "../../trust/document/envelope.ts";
 import { timeOf } from "../../trust/document/fields.ts";
 import { tlsIdentity } from "../../trust/connection/tls.ts";

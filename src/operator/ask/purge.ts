@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { shortRelease, type ReleaseId } from "../../lib/text/ids.ts";
 import { ask, Heard, nodesOf, type Answer, type AppSelection } from "./ask.ts";
 import { runCommand } from "./commands.ts";
 import { isHere } from "../nodes/nodes.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs, { readFile, readlink } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
-import { freePort } from "../../lib/free-port.fixture.ts";
+import { freePort } from "../../lib/testing/free-port.fixture.ts";
 import { agentOptions, answer, webApp } from "../../agent/agent.fixture.ts";
 import { runAgent } from "../../agent/agent.ts";
 import { endKeeper } from "../../agent/runtime/runtime.fixture.ts";
@@ -13,16 +13,16 @@ import { joinNode } from "../../agent/node/open-node.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import { orderName } from "../../bucket/layout.ts";
 import { remakeRoot } from "../../bucket/publish.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { jsonLog, silentLog } from "../../lib/log.ts";
-import { pathsFrom } from "../../lib/paths.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { jsonLog, silentLog } from "../../lib/process/log.ts";
+import { pathsFrom } from "../../lib/disk/paths.ts";
 import { parseCarriedTicket } from "../../trust/members/carried-ticket.ts";
 import { readUnverified } from "../../trust/document/envelope.ts";
 import { inviteToBucket } from "./bucket-invite.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 
 /** An agent with its keeper that knows nothing but the bucket and the fingerprint. */
 async function agent(world: BucketWorld, name: string, line?: string): Promise<() => Promise<void>> {

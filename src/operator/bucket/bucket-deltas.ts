@@ -3,7 +3,7 @@ import { blobCache } from "../../depot/cache/blob-cache.ts";
 import { forgiving } from "../../depot/cache/forgiving.ts";
 import { keeping } from "../../depot/cache/keeping.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { encodeInWorkers } from "../../release/delta/encode-workers.ts";
 import { publishDeltas } from "../../release/delta/publish-deltas.ts";
 import type { PublishedTree } from "../../release/tree/published.ts";

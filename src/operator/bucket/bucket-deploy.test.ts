@@ -12,7 +12,7 @@ import { lineOf } from "./bucket-order.ts";
 import { masterRevisions } from "./master.ts";
 import { buildToBucket, deployToBucket, reorderInBucket, type BucketDeployOptions } from "./bucket-deploy.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 
 function wish(world: BucketWorld, change: Partial<BucketDeployOptions>): BucketDeployOptions {
   return {

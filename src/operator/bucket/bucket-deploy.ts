@@ -1,7 +1,7 @@
 import type { Manifest } from "../../app/manifest.ts";
 import { revisionOf } from "../../bucket/layout.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { Order } from "../../trust/document/documents.ts";
 import { openAsked, originHere } from "../deploy/resolve-wish.ts";
 import { besideFor, refuseKeepOld } from "../order/beside.ts";

@@ -3,7 +3,7 @@ import { readOrderEntry, type OrderEntry } from "../../bucket/entries.ts";
 import { orderName } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import type { Charter } from "../../trust/document/documents.ts";
 import { openOrder } from "../../trust/orders/orders.ts";
 import type { HeldOrder, Line } from "../order/order.ts";

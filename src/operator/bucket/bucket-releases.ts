@@ -12,7 +12,7 @@ import {
 import { publishRelease, remakeRoot } from "../../bucket/publish.ts";
 import type { Bucket } from "../../bucket/bucket.ts";
 import { appIn } from "../../bucket/root.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { publish } from "../../release/publish/publish.ts";
 import { isLate, type PublishedTree } from "../../release/tree/published.ts";
 import type { TreeSource } from "../../release/tree/tree-source.ts";

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { keptInBucket } from "../../bucket/kept-in-bucket.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
 import { GRACE_MS } from "../../release/tree/published.ts";
 import { collect } from "../../release/upkeep/collect.ts";
 import { noise } from "../../release/release.fixture.ts";

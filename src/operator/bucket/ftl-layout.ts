@@ -1,7 +1,7 @@
 import path from "node:path";
 import { topText, type BucketFiles } from "../../bucket/files.ts";
 import { packageOfFile } from "../../bucket/layout.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { bytesBlob } from "../../release/fetch/blobs.ts";
 import type { Release } from "../../trust/document/documents.ts";
 import { ftlArchive } from "./ftl-archive.ts";

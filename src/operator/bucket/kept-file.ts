@@ -1,5 +1,5 @@
 import path from "node:path";
-import { digestOf, type AppEnv } from "../../lib/ids.ts";
+import { digestOf, type AppEnv } from "../../lib/text/ids.ts";
 import { operatorDir } from "../identity/home.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 

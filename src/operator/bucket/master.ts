@@ -15,10 +15,10 @@ import { namesUnder, readSigned, type OrderEntry } from "../../bucket/entries.ts
 import { VOID } from "../../bucket/following.ts";
 import { publishRelease, withdrawRelease } from "../../bucket/publish.ts";
 import type { Root } from "../../bucket/root.ts";
-import type { Clock } from "../../lib/clock.ts";
-import { fewAtOnce } from "../../lib/few-at-once.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId, AppEnv } from "../../lib/ids.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { fewAtOnce } from "../../lib/work/few-at-once.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { ReleaseId, AppEnv } from "../../lib/text/ids.ts";
 import { releaseIdOf, type Charter, type Order } from "../../trust/document/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";
 import { msOf } from "../../trust/document/fields.ts";

@@ -1,9 +1,9 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { jsonIn } from "../../lib/json.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import type { AppEnv } from "../../lib/ids.ts";
+import { jsonIn } from "../../lib/text/json.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/disk/files.ts";
+import type { AppEnv } from "../../lib/text/ids.ts";
 import type { Order } from "../../trust/document/documents.ts";
 import { clusterId, count } from "../../trust/document/fields.ts";
 import type { HeldOrder } from "../order/order.ts";

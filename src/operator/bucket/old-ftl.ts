@@ -1,5 +1,5 @@
 import { packageNamed, ROOT_NAME, type Package } from "../../bucket/layout.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { ftlTime } from "./ftl-archive.ts";
 
 /** One revision in a bucket of FTL's: `my_site.2014061252143ab.tar.gz`. */

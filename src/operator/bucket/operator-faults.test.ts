@@ -9,13 +9,13 @@ import { listRoot, readRoot } from "../../bucket/entries.ts";
 import { orderName, revisionWord } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
 import type { DocumentStore } from "../../depot/seam/documents.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { writeTree } from "../../release/release.fixture.ts";
 import { bucketWorld, type BucketWorld } from "./bucket-world.fixture.ts";
 import { lineOf } from "./bucket-order.ts";
 import { jumpMaster, masterRevisions } from "./master.ts";
 import { newestSent } from "./newest-sent.ts";
-import { LAUNCHER } from "../../lib/launcher.fixture.ts";
+import { LAUNCHER } from "../../lib/process/launcher.fixture.ts";
 
 /** One command in a process of its own, killed at a named point. */
 async function killed(world: BucketWorld, fault: string, ...words: string[]): Promise<void> {

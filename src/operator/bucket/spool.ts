@@ -1,8 +1,8 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { packageOfFile, revisionOf } from "../../bucket/layout.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { Tell } from "../tell/events.ts";
 import { toBeDone } from "../tell/dry-run.ts";
 import { openAsked } from "../deploy/resolve-wish.ts";

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import path from "node:path";
 import { test } from "node:test";
 import { sync, syncForever } from "../../agent/subscriber/sync.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
 import { bucketWorld, scripts } from "./bucket-world.fixture.ts";
 
 const MINUTE = 60_000;

@@ -5,11 +5,11 @@ import { packagePlace } from "../../agent/subscriber/package-place.ts";
 import { sync } from "../../agent/subscriber/sync.ts";
 import type { SyncTools } from "../../agent/subscriber/sync-package.ts";
 import { openBucket } from "../../bucket/bucket.ts";
-import { systemClock } from "../../lib/clock.ts";
-import type { Digest } from "../../lib/ids.ts";
-import { silentLog } from "../../lib/log.ts";
-import { pathsFrom } from "../../lib/paths.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import { silentLog } from "../../lib/process/log.ts";
+import { pathsFrom } from "../../lib/disk/paths.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 
 const [, , address = "", pin = "", root = "", home = "", name, revision = ""] = process.argv;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);

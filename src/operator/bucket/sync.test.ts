@@ -19,7 +19,7 @@ import {
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { packagePlace } from "../../agent/subscriber/package-place.ts";
 import { syncForever } from "../../agent/subscriber/sync.ts";
 import { takeTurn } from "../../agent/subscriber/turn.ts";
@@ -28,16 +28,16 @@ import { openBucket } from "../../bucket/bucket.ts";
 import { namesUnder, readRoot } from "../../bucket/entries.ts";
 import { releasePlaceOf, revisionWord, ROOT_NAME } from "../../bucket/layout.ts";
 import { remakeRoot } from "../../bucket/publish.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
-import { systemClock, type Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { isReleaseId } from "../../lib/ids.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import { systemClock, type Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { isReleaseId } from "../../lib/text/ids.ts";
 import { stick, sticking } from "../../release/install/stuck.fixture.ts";
 import { operatorDir } from "../identity/home.ts";
 import { jumpMaster, masterPackages, masterRevisions } from "./master.ts";
 import { bucketWorld, scripts, type BucketWorld, type Machine } from "./bucket-world.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const revsOf = (machine: Machine, name: string): string[] =>
   readdirSync(path.join(machine.root, name, "revs")).filter(isReleaseId);

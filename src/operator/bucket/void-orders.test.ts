@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import { orderEntryBytes } from "../../bucket/entries.ts";
 import { orderName, revisionWord } from "../../bucket/layout.ts";
 import { remakeRoot } from "../../bucket/publish.ts";
-import { systemClock } from "../../lib/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { seal, type Envelope } from "../../trust/document/envelope.ts";
 import { timeOf } from "../../trust/document/fields.ts";
 import { generateSigner } from "../../trust/keys/keys.ts";

@@ -2,9 +2,9 @@ import { readOrderEntry } from "../../bucket/entries.ts";
 import { followCharters, VOID } from "../../bucket/following.ts";
 import { charterName, orderName, type OrderPlace } from "../../bucket/layout.ts";
 import { ordersOf } from "../../bucket/publish.ts";
-import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { AppEnv } from "../../lib/ids.ts";
+import { isSkeinError, type SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { AppEnv } from "../../lib/text/ids.ts";
 import { openOrder } from "../../trust/orders/orders.ts";
 import type { BucketOperator } from "./bucket-operator.ts";
 

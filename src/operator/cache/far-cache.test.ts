@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { hostIn, Tally } from "./far-cache.ts";
 
 test("a node is found by the host of its address, whichever way that is written", () => {

@@ -1,6 +1,6 @@
 /** Nodes' caches, by signed commands. */
 import type { DepotReader } from "../../depot/seam/depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { Command } from "../../trust/document/documents.ts";
 import { ask, troubleIn, type Answer } from "../ask/ask.ts";
 import { numberOf, refusedBy, runCommand, wordOf, type NamedLine } from "../ask/commands.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { pathsFrom } from "../../lib/paths.ts";
+import { pathsFrom } from "../../lib/disk/paths.ts";
 import { plainSource, tempDir, writeTree } from "../../release/release.fixture.ts";
 import { getTree, putSource } from "./local-cache.ts";
 

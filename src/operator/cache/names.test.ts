@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { digestOf, type TreeId } from "../../lib/ids.ts";
-import { pathsFrom } from "../../lib/paths.ts";
+import { digestOf, type TreeId } from "../../lib/text/ids.ts";
+import { pathsFrom } from "../../lib/disk/paths.ts";
 import { tempDir } from "../../release/release.fixture.ts";
 import { cachedNames, keepName, nameIfThere } from "./names.ts";
 

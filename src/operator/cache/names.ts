@@ -1,11 +1,11 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { jsonIn } from "../../lib/json.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import type { Digest, TreeId } from "../../lib/ids.ts";
-import type { Paths } from "../../lib/paths.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { jsonIn } from "../../lib/text/json.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/disk/files.ts";
+import type { Digest, TreeId } from "../../lib/text/ids.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import { digest, treeId } from "../../trust/document/fields.ts";
 
 /** What was put into this machine's cache, by the name that it goes by: an app's, a folder's, a release's. */

@@ -1,6 +1,6 @@
 import type { Question } from "../../api/hub-caller.ts";
 import { firstPage } from "../../depot/http/http-depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { idIn, newestOf, WITH_TREE } from "../release/release.ts";
 import { hereIfItIs, manifestOf, type Here, type HereOptions, type Wish } from "./resolve-wish.ts";
 import { commitHere } from "./resolve-version.ts";

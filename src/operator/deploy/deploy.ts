@@ -1,6 +1,6 @@
 import { FRESH_MS } from "../../api/together.ts";
 import type { Manifest } from "../../app/manifest.ts";
-import { hasPassed } from "../../lib/clock.ts";
+import { hasPassed } from "../../lib/time/clock.ts";
 import type { Strategy } from "../../trust/document/documents.ts";
 import { afterRestore } from "../order/after-restore.ts";
 import type { FindOptions } from "./resolve-wish.ts";

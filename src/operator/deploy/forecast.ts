@@ -1,6 +1,6 @@
-import { type ReleaseId, appAsTyped, shortRelease } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { formatBytes } from "../../lib/units.ts";
+import { type ReleaseId, appAsTyped, shortRelease } from "../../lib/text/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { formatBytes } from "../../lib/text/units.ts";
 import type { Release } from "../../trust/document/documents.ts";
 import { ask } from "../ask/ask.ts";
 import { numberOf } from "../ask/commands.ts";

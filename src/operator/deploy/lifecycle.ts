@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease, type ReleaseId, type AppEnv } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, shortRelease, type ReleaseId, type AppEnv } from "../../lib/text/ids.ts";
 import type { Order } from "../../trust/document/documents.ts";
 import { ask } from "../ask/ask.ts";
 import { deedOf } from "../ask/commands.ts";

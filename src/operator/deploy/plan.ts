@@ -1,5 +1,5 @@
 import type { AppOnNode } from "../../api/schemas.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { Strategy } from "../../trust/document/documents.ts";
 import { besideFor } from "../order/beside.ts";
 import { selectorFor, type DeployOptions } from "./deploy.ts";

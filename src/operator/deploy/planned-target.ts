@@ -1,5 +1,5 @@
 import type { Manifest } from "../../app/manifest.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { publish } from "../../release/publish/publish.ts";
 import { releaseIdOf, type Release } from "../../trust/document/documents.ts";
 import { openAsked, resolveWish, type FindOptions } from "./resolve-wish.ts";

@@ -1,4 +1,4 @@
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { Operator } from "../identity/operator.ts";
 import { membersAndFormer, selectNodes, tellFormer } from "../nodes/nodes.ts";
 import { afterRestore } from "../order/after-restore.ts";

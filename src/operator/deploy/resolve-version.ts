@@ -1,6 +1,6 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { commitOnHub, fetchFromHub, placedCommit } from "../source/git.ts";
 import type { Operator } from "../identity/operator.ts";
 import { DROPPED } from "../order/order.ts";

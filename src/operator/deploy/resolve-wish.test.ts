@@ -4,7 +4,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { originHere } from "./resolve-wish.ts";
 
 test("a repository without a commit goes as its folder is, and that is said; one with a commit goes as committed", async (t) => {

@@ -1,7 +1,7 @@
 import { MANIFEST_FILE } from "../../app/conventions.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { GitObjects } from "../../source/git-objects.ts";
 import type { Tell } from "../tell/events.ts";
 import type { Operator } from "../identity/operator.ts";

@@ -1,6 +1,6 @@
 import type { OrderSummary } from "../../api/schemas.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/text/ids.ts";
 import type { Operator } from "../identity/operator.ts";
 import { refuseAloneBeside } from "../order/beside.ts";
 import type { HeldOrder } from "../order/order.ts";

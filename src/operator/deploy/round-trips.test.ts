@@ -6,7 +6,7 @@ import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { HubCaller } from "../../api/hub-caller.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { writeTree } from "../../release/release.fixture.ts";
 import { cluster, type Cluster } from "../cluster.fixture.ts";
 import { openOperator } from "../identity/operator.ts";

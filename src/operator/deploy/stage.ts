@@ -1,6 +1,6 @@
 import { bytesBySource } from "../../api/parts.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/text/ids.ts";
 import {
   deedOf,
   numberOf,

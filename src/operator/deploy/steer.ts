@@ -1,5 +1,5 @@
 import type { Steering } from "../../api/schemas.ts";
-import { shortRelease } from "../../lib/ids.ts";
+import { shortRelease } from "../../lib/text/ids.ts";
 import { refuseSteering } from "../../rollout/steer.ts";
 import { ask, type Answer } from "../ask/ask.ts";
 import { announce } from "../tell/dry-run.ts";

@@ -1,5 +1,5 @@
 import type { Manifest } from "../../app/manifest.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { isStored } from "../../release/fetch/tree-blobs.ts";
 import type { Release } from "../../trust/document/documents.ts";
 import { tellRelease } from "../tell/events.ts";

@@ -2,12 +2,12 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
 import type { HubAddress } from "../../api/hub-address.ts";
-import { messageOf, SkeinError } from "../../lib/errors.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import { pathsFrom, type Paths } from "../../lib/paths.ts";
+import { messageOf, SkeinError } from "../../lib/errors/errors.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/disk/files.ts";
+import { pathsFrom, type Paths } from "../../lib/disk/paths.ts";
 import { parseEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { address, clusterId, digest, keyId, spkiDigest } from "../../trust/document/fields.ts";
-import { jsonIn } from "../../lib/json.ts";
+import { jsonIn } from "../../lib/text/json.ts";
 import { noCluster } from "./no-cluster.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 /** Who types here, and whose cluster else it may be that was meant. */
 export interface Typist {

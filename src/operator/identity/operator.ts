@@ -1,10 +1,10 @@
 import type { HubAddress } from "../../api/hub-address.ts";
 import type { Question } from "../../api/hub-caller.ts";
 import { HubClient } from "../../api/hub-client.ts";
-import { systemClock, type Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
-import type { Paths } from "../../lib/paths.ts";
+import { systemClock, type Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import type { Chain } from "../../trust/charter/chain.ts";
 import { nextCharter, openChain } from "../../trust/charter/charter.ts";
 import type { Charter } from "../../trust/document/documents.ts";

@@ -1,9 +1,9 @@
 import { createPrivateKey } from "node:crypto";
 import path from "node:path";
 import * as z from "zod";
-import type { Clock } from "../../lib/clock.ts";
-import { readIfThere, writeFileAtomic } from "../../lib/files.ts";
-import type { Paths } from "../../lib/paths.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { readIfThere, writeFileAtomic } from "../../lib/disk/files.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import { envelopeSchema, readUnverified, seal, type Envelope } from "../../trust/document/envelope.ts";
 import { msOf, timeOf } from "../../trust/document/fields.ts";
 import type { Signer } from "../../trust/keys/keys.ts";

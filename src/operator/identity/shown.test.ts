@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { SkeinError, type ErrorCode } from "../../lib/errors.ts";
+import { SkeinError, type ErrorCode } from "../../lib/errors/errors.ts";
 import { shown } from "./shown.ts";
 
 const failing = (code: ErrorCode) => (): never => {

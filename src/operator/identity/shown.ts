@@ -1,4 +1,4 @@
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 
 const ALTERED =
   "Nothing was changed, and nodes refuse it as well. Look at the hub's machine, or at who writes the bucket: what is kept there was altered.";

@@ -4,7 +4,7 @@ import type { Charter } from "../../trust/document/documents.ts";
 import { fileSigner, type Signer } from "../../trust/keys/keys.ts";
 import { agentSigner } from "../../trust/keys/ssh-agent.ts";
 import { keyFile, type OperatorConfig } from "./home.ts";
-import type { Paths } from "../../lib/paths.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 
 export async function signerFor(paths: Paths, config: OperatorConfig): Promise<Signer> {
   return config.key.kind === "file"

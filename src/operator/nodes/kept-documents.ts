@@ -1,9 +1,9 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { nodeDocuments, type NodeDocuments } from "../../api/member-schemas.ts";
-import type { KeyId } from "../../lib/ids.ts";
-import { keepNewestFiles } from "../../lib/newest-files.ts";
-import type { Paths } from "../../lib/paths.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
+import { keepNewestFiles } from "../../lib/disk/newest-files.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import { cacheDir } from "../identity/home.ts";
 
 /**

@@ -1,7 +1,7 @@
 /** Who a node is, by what its documents prove and not by what a hub says. */
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { NodeView } from "../../api/schemas.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { droppedSigners, underChain } from "../../trust/charter/chain.ts";
 import { openBirth, openLabel, openTicket, relabelled, type Identity } from "../../trust/members/identity.ts";
 import { chainOf, type Operator } from "../identity/operator.ts";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { MOST_FLOORS } from "../../trust/document/documents.ts";
 import type { Identity } from "../../trust/members/identity.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { cluster } from "../cluster.fixture.ts";
 import { floorsIn, invite, knownNodes, selectNodes } from "./nodes.ts";
 

@@ -1,5 +1,5 @@
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { AppEnv } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { AppEnv } from "../../lib/text/ids.ts";
 import type { Tell } from "../tell/events.ts";
 
 /** An order was made from what the hub knew then; what it would have to say now only its command can find out anew. */

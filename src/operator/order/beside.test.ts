@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { test } from "node:test";
 import { writeTree } from "../../release/release.fixture.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { besideFor } from "./beside.ts";
 import { cluster } from "../cluster.fixture.ts";
 import { deploy } from "../deploy/deploy.ts";

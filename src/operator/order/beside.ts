@@ -1,8 +1,8 @@
 import { singleProcess } from "../../app/cannot-work.ts";
 import type { Manifest } from "../../app/manifest.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, shortRelease, type ReleaseId, type AppEnv } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, shortRelease, type ReleaseId, type AppEnv } from "../../lib/text/ids.ts";
 import type { Operator } from "../identity/operator.ts";
 import { orderFor, type Line } from "./order.ts";
 import { findRelease } from "../release/release.ts";

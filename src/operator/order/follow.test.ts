@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
-import type { Digest, KeyId, ReleaseId } from "../../lib/ids.ts";
-import { systemClock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import type { Digest, KeyId, ReleaseId } from "../../lib/text/ids.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { endingOf, failureOf, follow, readReason } from "./follow.ts";
 import type { Operator } from "../identity/operator.ts";
 

@@ -1,8 +1,8 @@
 import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
-import { ERROR_CODES, type ErrorCode } from "../../lib/error-codes.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { appAsTyped, type Digest } from "../../lib/ids.ts";
-import { retry } from "../../lib/retry.ts";
+import { ERROR_CODES, type ErrorCode } from "../../lib/errors/error-codes.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { appAsTyped, type Digest } from "../../lib/text/ids.ts";
+import { retry } from "../../lib/time/retry.ts";
 import type { Operator } from "../identity/operator.ts";
 
 /** How a rollout ended. */

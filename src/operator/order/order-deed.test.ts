@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { Order, Strategy } from "../../trust/document/documents.ts";
 import { DEFAULTS } from "../../app/defaults.ts";
 import type { KnownNode } from "../nodes/nodes.ts";

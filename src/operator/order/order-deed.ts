@@ -1,4 +1,4 @@
-import { shortRelease, type ReleaseId } from "../../lib/ids.ts";
+import { shortRelease, type ReleaseId } from "../../lib/text/ids.ts";
 import { limitsOf } from "../../rollout/limits.ts";
 import type { Order } from "../../trust/document/documents.ts";
 import type { Deed } from "../tell/dry-run.ts";

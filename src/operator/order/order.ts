@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { AppView, OrderView } from "../../api/schemas.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { Digest, ReleaseId, AppEnv } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, ReleaseId, AppEnv } from "../../lib/text/ids.ts";
 import {
   rosterDigest,
   rosterText,

@@ -1,8 +1,8 @@
 import { inProgress } from "../../api/in-progress.ts";
 import { LEFT, type RolloutView } from "../../api/schemas.ts";
-import { isSkeinError, SkeinError, type ErrorCode } from "../../lib/errors.ts";
-import { type Digest, type ReleaseId, shortRelease } from "../../lib/ids.ts";
-import { formatDuration } from "../../lib/units.ts";
+import { isSkeinError, SkeinError, type ErrorCode } from "../../lib/errors/errors.ts";
+import { type Digest, type ReleaseId, shortRelease } from "../../lib/text/ids.ts";
+import { formatDuration } from "../../lib/text/units.ts";
 import { isSkewed } from "../../trust/charter/charter.ts";
 import { announce } from "../tell/dry-run.ts";
 import type { Tell } from "../tell/events.ts";

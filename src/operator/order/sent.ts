@@ -2,12 +2,12 @@ import { statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
 import * as z from "zod";
-import { errnoOf, isSkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { asSkeinError, readIfThere, removeLeft, writeFileAtomic } from "../../lib/files.ts";
-import type { Digest } from "../../lib/ids.ts";
-import type { Paths } from "../../lib/paths.ts";
-import { retry } from "../../lib/retry.ts";
+import { errnoOf, isSkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { asSkeinError, readIfThere, removeLeft, writeFileAtomic } from "../../lib/disk/files.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
+import { retry } from "../../lib/time/retry.ts";
 import { rosterSchema } from "../../trust/document/documents.ts";
 import { digestOfEnvelope, envelopeSchema } from "../../trust/document/envelope.ts";
 import { appName, envName } from "../../trust/document/fields.ts";
@@ -15,7 +15,7 @@ import { learnedMeanwhile } from "./after-restore.ts";
 import { operatorDir } from "../identity/home.ts";
 import type { Tell } from "../tell/events.ts";
 import type { Operator } from "../identity/operator.ts";
-import { jsonIn } from "../../lib/json.ts";
+import { jsonIn } from "../../lib/text/json.ts";
 
 /**
  * What was signed is on disk before it is sent, and after a cut these very bytes are sent again: signing anew could

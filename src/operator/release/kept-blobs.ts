@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
-import { digestOf } from "../../lib/ids.ts";
-import { keepNewestFiles } from "../../lib/newest-files.ts";
+import { digestOf } from "../../lib/text/ids.ts";
+import { keepNewestFiles } from "../../lib/disk/newest-files.ts";
 
 /** Small blobs on this machine. It may hold any of them or none: whatever goes wrong is as if there were none. */
 export interface KeptBlobs {

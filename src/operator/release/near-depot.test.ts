@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { test } from "node:test";
 import type { BlobSource, Depot } from "../../depot/seam/depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { bytesBlob, readBlob } from "../../release/fetch/blobs.ts";
 import { tempDir } from "../../release/release.fixture.ts";
 import { keptBlobs } from "./kept-blobs.ts";

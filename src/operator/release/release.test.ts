@@ -4,7 +4,7 @@ import { globSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs
 import path from "node:path";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { systemClock } from "../../lib/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
 import { GRACE_MS } from "../../release/tree/published.ts";

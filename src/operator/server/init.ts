@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import os from "node:os";
 import type { HubAddress } from "../../api/hub-address.ts";
-import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { Digest } from "../../lib/ids.ts";
-import type { Paths } from "../../lib/paths.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import { openCharter } from "../../trust/charter/charter.ts";
 import type { Charter } from "../../trust/document/documents.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../../trust/document/envelope.ts";

@@ -1,6 +1,6 @@
 import { openBucket } from "../../bucket/bucket.ts";
-import { systemClock } from "../../lib/clock.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { systemClock } from "../../lib/time/clock.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { importRelease } from "./release-file.ts";
 import { bucketShelf } from "./shelf.ts";
 

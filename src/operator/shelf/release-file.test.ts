@@ -3,11 +3,11 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { openBucket, type Bucket } from "../../bucket/bucket.ts";
 import { releasePlace } from "../../bucket/layout.ts";
 import { publishRelease, withdrawRelease } from "../../bucket/publish.ts";
-import { systemClock } from "../../lib/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { install } from "../../release/install/install.ts";
 import {
   noise,
@@ -24,7 +24,7 @@ import { cluster, type Cluster } from "../cluster.fixture.ts";
 import { makeRelease } from "../release/release.fixture.ts";
 import { exportRelease, importRelease } from "./release-file.ts";
 import { bucketShelf, hubShelf, type Shelf } from "./shelf.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const APP = "shop";
 

@@ -4,9 +4,9 @@ import { isMeant, releasePlace, type ReleasePlace } from "../../bucket/layout.ts
 import { publishCharters, publishRelease } from "../../bucket/publish.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import type { Clock } from "../../lib/clock.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { openChain } from "../../trust/charter/charter.ts";
 import { releaseIdOf, type Charter } from "../../trust/document/documents.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import fs from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { errnoOf, isErrorCode, SkeinError } from "../../lib/errors.ts";
+import { errnoOf, isErrorCode, SkeinError } from "../../lib/errors/errors.ts";
 
 const run = promisify(execFile);
 

@@ -1,7 +1,7 @@
 import fs from "node:fs/promises";
 import path from "node:path";
 import { MANIFEST_FILE } from "../../app/conventions.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import type { GitObjects } from "../../source/git-objects.ts";
 import { topOfCommit } from "../../source/git.ts";
 import { ignored, isCommitted } from "./git.ts";

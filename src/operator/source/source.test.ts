@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { pathsFrom } from "../../lib/paths.ts";
+import { pathsFrom } from "../../lib/disk/paths.ts";
 import { tempDir, writeTree } from "../../release/release.fixture.ts";
 import { openSource } from "./source.ts";
 

@@ -9,10 +9,10 @@ import {
 } from "../../app/conventions.ts";
 import type { Build, Manifest } from "../../app/manifest.ts";
 import { refuseBlocked } from "../../app/writable.ts";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { asSkeinError } from "../../lib/files.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { asSkeinError } from "../../lib/disk/files.ts";
 import type { TreeSource } from "../../release/tree/tree-source.ts";
-import type { Paths } from "../../lib/paths.ts";
+import type { Paths } from "../../lib/disk/paths.ts";
 import { cacheDir } from "../identity/home.ts";
 import { directorySource, isOneOf } from "../../source/directory.ts";
 import { build } from "../../source/build.ts";

@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { Signer } from "../../trust/keys/keys.ts";
 
 /** Something that a command does to the cluster or to this machine, as it is told before it is done. */

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { bytesBySource } from "../../api/parts.ts";
 import type { RolloutView } from "../../api/schemas.ts";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
 import type { Release } from "../../trust/document/documents.ts";
 import type { Doer } from "./dry-run.ts";
 

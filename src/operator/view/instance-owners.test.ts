@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PortEntry } from "../../api/schemas.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { ownersOf } from "./instance-owners.ts";
 
 const HERE = "a".repeat(32) as KeyId;

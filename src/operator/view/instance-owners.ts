@@ -1,6 +1,6 @@
 import type { PortEntry } from "../../api/schemas.ts";
-import type { KeyId } from "../../lib/ids.ts";
-import { instanceOf } from "../../lib/instance-id.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
+import { instanceOf } from "../../lib/text/instance-id.ts";
 
 /**
  * The apps of which a node has an instance of this name (`web.1`, or its whole id), by the port table.

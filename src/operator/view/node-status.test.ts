@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NodeView, RolloutNode } from "../../api/schemas.ts";
-import type { KeyId, ReleaseId } from "../../lib/ids.ts";
+import type { KeyId, ReleaseId } from "../../lib/text/ids.ts";
 import { holds, nodeStatus, withAnswer } from "./node-status.ts";
 
 const place = { app: "shop", env: "staging" };

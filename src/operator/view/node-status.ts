@@ -1,6 +1,6 @@
 import { MOST_REPORTED } from "../../api/parts.ts";
 import type { AppOnNode, NodeView, PortEntry, RolloutNode } from "../../api/schemas.ts";
-import type { AppEnv, ReleaseId } from "../../lib/ids.ts";
+import type { AppEnv, ReleaseId } from "../../lib/text/ids.ts";
 import { isSkewed } from "../../trust/charter/charter.ts";
 import { matches, type Selector } from "../../trust/document/selector.ts";
 import { readReason } from "../order/follow.ts";

@@ -1,5 +1,5 @@
 import { httpDepot } from "../../depot/http/http-depot.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { ask, nodesOf, type AppSelection } from "../ask/ask.ts";
 import { wordOf } from "../ask/commands.ts";
 import type { Operator } from "../identity/operator.ts";

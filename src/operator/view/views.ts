@@ -1,7 +1,7 @@
 import type { AppOnNode, AppSummary, PortEntry, ReleaseView } from "../../api/schemas.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { fewAtOnce } from "../../lib/few-at-once.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { fewAtOnce } from "../../lib/work/few-at-once.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { parseSelector } from "../../trust/document/selector.ts";
 import { nodesOf, type AppSelection } from "../ask/ask.ts";
 import type { KnownNode } from "../nodes/nodes.ts";

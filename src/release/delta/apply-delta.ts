@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import type { Digest } from "../../lib/ids.ts";
-import { collectAfter } from "../../lib/collect.ts";
-import { freeNow } from "../../lib/free.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import { collectAfter } from "../../lib/memory/collect.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import type { Content } from "../tree/tree-source.ts";
 import { readBlocks, type Block } from "./block-reader.ts";
 import { ByteReader, damaged } from "./byte-io.ts";

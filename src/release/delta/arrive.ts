@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { digestOf, type Digest, type ReleaseId } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { digestOf, type Digest, type ReleaseId } from "../../lib/text/ids.ts";
 import { checkRows } from "../tree/arrange.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
 import { installsDir } from "../record/install-record.ts";

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { origin, BLOB } from "../../depot/peers/peers.fixture.ts";
 import { ArrivingBlob } from "./arriving-blob.ts";
 import { FreshFiles } from "./fresh-files.ts";

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
-import { faultPoint } from "../../lib/fault.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
-import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
+import { KEPT_FREE_BYTES } from "../../lib/disk/kept-free.ts";
 
 const READ_BYTES = 256 * 1024;
 

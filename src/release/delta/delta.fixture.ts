@@ -2,7 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import type { TestContext } from "node:test";
-import { digestOf, type Digest } from "../../lib/ids.ts";
+import { digestOf, type Digest } from "../../lib/text/ids.ts";
 import { plainEntries, tempDir, writeTree, type Tree } from "../release.fixture.ts";
 import { arrange } from "../tree/arrange.ts";
 import { isFileRow, treeIdOf, encodeRow, type FileRow, type Row } from "../tree/rows.ts";

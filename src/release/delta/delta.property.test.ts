@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import * as fc from "fast-check";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { noise, type Tree } from "../release.fixture.ts";
 import { deltaBetween, follow, HashingSink, treeId, treeOnDisk } from "./delta.fixture.ts";
 import { applyDelta } from "./apply-delta.ts";

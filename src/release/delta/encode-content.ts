@@ -1,4 +1,4 @@
-import { freeNow } from "../../lib/free.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import { Anchors, type Run } from "./align.ts";
 import { ByteWriter } from "./byte-io.ts";
 import { DICTIONARY_BYTES } from "./limits.ts";

@@ -1,7 +1,7 @@
 import os from "node:os";
 import { Worker } from "node:worker_threads";
-import { messageOf, SkeinError } from "../../lib/errors.ts";
-import { programFile } from "../../lib/program.ts";
+import { messageOf, SkeinError } from "../../lib/errors/errors.ts";
+import { programFile } from "../../lib/process/program.ts";
 import { encodeHere } from "./encode-batch.ts";
 import type { Batch, Encoder } from "./encode-delta.ts";
 import type { Piece } from "./piece.ts";

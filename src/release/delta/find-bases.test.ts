@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { FileRow } from "../tree/rows.ts";
 import { leadsFor } from "./find-bases.ts";
 import { OldFiles } from "./tree-state.ts";

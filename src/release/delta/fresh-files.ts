@@ -2,11 +2,11 @@ import { createHash, hash, type Hash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
-import { SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { isZeros, reach } from "../../lib/holes.ts";
-import type { Digest } from "../../lib/ids.ts";
-import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { isZeros, reach } from "../../lib/disk/holes.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import { KEPT_FREE_BYTES } from "../../lib/disk/kept-free.ts";
 import type { FreshSink } from "./apply-delta.ts";
 import type { FreshContent } from "./tree-state.ts";
 

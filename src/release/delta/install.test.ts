@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import type { DepotReader } from "../../depot/seam/depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { directoryDepot } from "../../depot/directory/directory.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
 import { installsDir } from "../record/install-record.ts";
@@ -16,7 +16,7 @@ import { indexOf } from "../fetch/tree-blobs.ts";
 import { verifyInstall } from "../install/verify-install.ts";
 import { encodeHere } from "./encode-batch.ts";
 import { publishDeltas } from "./publish-deltas.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",

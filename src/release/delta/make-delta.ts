@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { BlobSource, DepotReader } from "../../depot/seam/depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { isFileRow, type FileRow } from "../tree/rows.ts";

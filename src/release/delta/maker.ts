@@ -6,7 +6,7 @@
 import os from "node:os";
 import { text } from "node:stream/consumers";
 import { openDepot } from "../../depot/open-depot.ts";
-import { messageOf } from "../../lib/errors.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { encodeInWorkers } from "./encode-workers.ts";
 import { publishDeltas } from "./publish-deltas.ts";

@@ -1,4 +1,4 @@
-import { faultPoint } from "../../lib/fault.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
 import type { BlobSource, Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
 import type { PublishedTree } from "../tree/published.ts";

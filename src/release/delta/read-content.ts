@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { Content } from "../tree/tree-source.ts";
 
 /** An open content, read by ranges. */

@@ -1,4 +1,4 @@
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { EMPTY_SHA256 } from "../publish/content-reader.ts";
 import { isFileRow, targetFault, type FileRow, type Row } from "../tree/rows.ts";
 import { pathFault } from "../tree/tree-path.ts";

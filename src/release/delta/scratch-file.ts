@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { isZeros, reach } from "../../lib/holes.ts";
+import { isZeros, reach } from "../../lib/disk/holes.ts";
 import type { Content } from "../tree/tree-source.ts";
 
 const READ_BYTES = 256 * 1024;

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { constants, createZstdDecompress, type ZstdDecompress } from "node:zlib";
-import { messageOf } from "../../lib/errors.ts";
-import { freeNow } from "../../lib/free.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import { damaged } from "./byte-io.ts";
 import { WINDOW_LOG } from "./limits.ts";
 import { ZSTD_MAGIC } from "./zstd.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { freeNow } from "../../lib/free.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import { noise } from "../release.fixture.ts";
 import { SectionOpener } from "./section-opener.ts";
 import { SectionPacker } from "./section-packer.ts";

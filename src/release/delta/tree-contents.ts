@@ -1,5 +1,5 @@
-import type { ChunkId, Digest } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import type { ChunkId, Digest } from "../../lib/text/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { FrameRef, ChunkRef } from "../tree/pack.ts";
 import type { PackMap } from "../fetch/pack-map.ts";
 import type { FileRow } from "../tree/rows.ts";

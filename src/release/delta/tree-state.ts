@@ -1,4 +1,4 @@
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { comparePaths } from "../tree/tree-path.ts";
 import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
 

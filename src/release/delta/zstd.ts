@@ -1,6 +1,6 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { messageOf } from "../../lib/errors.ts";
-import { freeNow } from "../../lib/free.ts";
+import { messageOf } from "../../lib/errors/errors.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import { damaged } from "./byte-io.ts";
 import { DICTIONARY_BYTES } from "./limits.ts";
 

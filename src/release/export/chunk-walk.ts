@@ -1,4 +1,4 @@
-import type { ChunkId } from "../../lib/ids.ts";
+import type { ChunkId } from "../../lib/text/ids.ts";
 import type { PackMap } from "../fetch/pack-map.ts";
 import type { ChunkTaker } from "../fetch/fetch-frames.ts";
 import type { FrameRef } from "../tree/pack.ts";

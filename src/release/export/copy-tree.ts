@@ -1,4 +1,4 @@
-import type { ChunkId, Digest } from "../../lib/ids.ts";
+import type { ChunkId, Digest } from "../../lib/text/ids.ts";
 import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { bytesBlob, readBlob } from "../fetch/blobs.ts";
 import type { Catalogue } from "../publish/catalogue.ts";

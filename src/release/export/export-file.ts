@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
 import { digest, releaseId, treeId } from "../../trust/document/fields.ts";
 import { envelopeSchema } from "../../trust/document/envelope.ts";
 import { ByteFeed } from "./byte-feed.ts";

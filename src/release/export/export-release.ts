@@ -1,9 +1,9 @@
 import type { Depot, DepotReader, PrunableDepot } from "../../depot/seam/depot.ts";
 import { readBy } from "../../depot/seam/read-by.ts";
 import { createHash } from "node:crypto";
-import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import type { ChunkId, Digest, TreeId } from "../../lib/text/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { bytesBlob, getCompressed, readBlob, readHead } from "../fetch/blobs.ts";
 import { enter, type Catalogue } from "../publish/catalogue.ts";
 import { chunksOf, packName } from "../tree/pack.ts";

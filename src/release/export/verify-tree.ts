@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { SkeinError } from "../../lib/errors.ts";
-import type { ChunkId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { ChunkId } from "../../lib/text/ids.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import type { ChunkRef } from "../tree/pack.ts";

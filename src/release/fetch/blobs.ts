@@ -1,5 +1,5 @@
-import { digestOf, type Digest } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { digestOf, type Digest } from "../../lib/text/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import type { BlobSource, ByteRange, Depot, DepotReader } from "../../depot/seam/depot.ts";
 import {
   compress,

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { readBy } from "../../depot/seam/read-by.ts";
-import { digestOf, type ChunkId, type Digest, type TreeId } from "../../lib/ids.ts";
+import { digestOf, type ChunkId, type Digest, type TreeId } from "../../lib/text/ids.ts";
 import { makeWorld } from "../release.fixture.ts";
 import { compress, encodePack, packName } from "../tree/pack.ts";
 import { encodeIndex, indexName } from "../tree/release-index.ts";

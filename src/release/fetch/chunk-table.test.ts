@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { digestOf, type ChunkId } from "../../lib/ids.ts";
+import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
 import { ChunkTable } from "./chunk-table.ts";
 import { CHUNK_ENTRY, type FrameRef } from "../tree/pack.ts";
 

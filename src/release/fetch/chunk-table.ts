@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import type { ChunkId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { ChunkId } from "../../lib/text/ids.ts";
 import { CHUNK_ENTRY, type FrameRef } from "../tree/pack.ts";
 
 const ID_BYTES = 32;

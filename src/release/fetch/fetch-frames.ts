@@ -1,8 +1,8 @@
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import type { Fetcher } from "./fetcher.ts";
-import { freeNow } from "../../lib/free.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import { chunksOf, openFrame, packName, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 
 /** Takes a chunk that was checked against its id; the bytes are only lent. */

@@ -1,6 +1,6 @@
-import { systemClock, type Clock } from "../../lib/clock.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { retryDelayMs } from "../../lib/retry.ts";
+import { systemClock, type Clock } from "../../lib/time/clock.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { retryDelayMs } from "../../lib/time/retry.ts";
 import type { DepotKind, DepotReader } from "../../depot/seam/depot.ts";
 import { readBy } from "../../depot/seam/read-by.ts";
 

@@ -1,5 +1,5 @@
-import { isSkeinError, type SkeinError } from "../../lib/errors.ts";
-import type { ChunkId, Digest } from "../../lib/ids.ts";
+import { isSkeinError, type SkeinError } from "../../lib/errors/errors.ts";
+import type { ChunkId, Digest } from "../../lib/text/ids.ts";
 import { readHead } from "./blobs.ts";
 import { ChunkTable } from "./chunk-table.ts";
 import { fetchFrames, missingChunk, type ChunkTaker, type FrameTaker, type Takers } from "./fetch-frames.ts";

@@ -1,7 +1,7 @@
 /** What makes a blob worth its name, found out from its bytes alone: for whoever takes blobs in for others. */
 import type { ReadRange } from "../../depot/seam/depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { digestOf } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { decodeHead, headLength, inflateAside, openFrame, PRELUDE_BYTES } from "../tree/pack.ts";
 import { ROOT_BYTES } from "../tree/segments.ts";
 import { TABLE_BYTES } from "./tree-blobs.ts";

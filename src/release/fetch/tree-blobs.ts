@@ -1,6 +1,6 @@
-import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
-import { freeNow } from "../../lib/free.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
+import type { ChunkId, Digest, TreeId } from "../../lib/text/ids.ts";
+import { freeNow } from "../../lib/memory/free.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { checkRows, MAX_ENTRIES } from "../tree/arrange.ts";
 import { getCompressed, readBlob } from "./blobs.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { badHub } from "../../depot/http/bad-hub.fixture.ts";
 import type { Fault } from "../../depot/seam/depot-faults.conformance.ts";
 import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
@@ -13,7 +13,7 @@ import { badMiddle } from "../../depot/s3/bad-middle.fixture.ts";
 import { openBucket } from "../../depot/s3/bucket.ts";
 import { s3Depot } from "../../depot/s3/s3-depot.ts";
 import { freshBucket, sharedS3Server } from "../../depot/s3/s3-server.fixture.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { install } from "./install.ts";
 import { publish, type Published } from "../publish/publish.ts";
 import {

@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import type { RecordFile } from "../record/record-file.ts";
 import { MIN_CHUNK } from "../tree/gear.ts";

@@ -1,9 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { Pauses } from "../../lib/pauses.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { Pauses } from "../../lib/work/pauses.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { EarlierFile } from "./earlier-content.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import type { InstallMeter } from "./install-progress.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { tempDir } from "../release.fixture.ts";
 import { fillFromNothing } from "./fill-from-nothing.ts";
 import { Placer } from "./placer.ts";

@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { collectAfter } from "../../lib/collect.ts";
+import { collectAfter } from "../../lib/memory/collect.ts";
 import type { FilledFromHere } from "./fill-from-here.ts";
 import type { InstallPlan } from "./install-plan.ts";
 import type { PlacingThread } from "./placing-thread.ts";

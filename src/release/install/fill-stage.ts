@@ -1,10 +1,10 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { collectAfter } from "../../lib/collect.ts";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
+import { collectAfter } from "../../lib/memory/collect.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { digestOf, type ChunkId, type Digest } from "../../lib/text/ids.ts";
 import {
   fillFromHere,
   folded,
@@ -24,9 +24,9 @@ import type { PlannedFile } from "./planned-file.ts";
 import { PlacingThread } from "./placing-thread.ts";
 import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "../record/record-file.ts";
-import { KEPT_FREE_BYTES } from "../../lib/kept-free.ts";
+import { KEPT_FREE_BYTES } from "../../lib/disk/kept-free.ts";
 import { neededRoom } from "./room.ts";
-import { Pauses } from "../../lib/pauses.ts";
+import { Pauses } from "../../lib/work/pauses.ts";
 import { isFileRow, type Row } from "../tree/rows.ts";
 
 export interface FillOptions extends LocalOptions {

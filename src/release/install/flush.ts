@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs/promises";
-import { SkeinError } from "../../lib/errors.ts";
-import { syncDirectory } from "../../lib/files.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { syncDirectory } from "../../lib/disk/files.ts";
 
 /** Up to so many files and folders are flushed by themselves: others' writes are not waited for. */
 const FEW = 64;

@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { openRecord } from "../record/install-record.ts";
 import { statOf } from "./fill-from-here.ts";
 import { isFileRow } from "../tree/rows.ts";

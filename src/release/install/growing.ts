@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import fs from "node:fs";
-import { digestOf } from "../../lib/ids.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import type { PlannedFile } from "./planned-file.ts";
 

@@ -4,7 +4,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { verifyInstall } from "./verify-install.ts";
 import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { listInstalls } from "../record/install-record.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree } from "../release.fixture.ts";
 

@@ -1,10 +1,10 @@
 import fs from "node:fs";
 import path from "node:path";
-import { collectAfter } from "../../lib/collect.ts";
-import { asSkeinError, refusedAt, syncDirectory } from "../../lib/files.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { collectAfter } from "../../lib/memory/collect.ts";
+import { asSkeinError, refusedAt, syncDirectory } from "../../lib/disk/files.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { forgetDelta } from "../delta/arrive.ts";
 import { EarlierContent } from "./earlier-content.ts";

@@ -8,7 +8,7 @@ import { freedBytes } from "./freed.ts";
 import { measureInstall, type MeasureOptions } from "./measure.ts";
 import type { Published } from "../publish/publish.ts";
 import { makeWorld, noise, readTree, releaseId, type World } from "../release.fixture.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
 
 const optionsFor = (world: World, n: number, tree: Published): MeasureOptions => ({
   release: releaseId(n),

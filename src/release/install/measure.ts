@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import type { ChunkId } from "../../lib/ids.ts";
+import type { ChunkId } from "../../lib/text/ids.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import { PackMap } from "../fetch/pack-map.ts";
 import { MAX_PREVIOUS, type InstallOptions } from "./install.ts";

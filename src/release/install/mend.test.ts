@@ -3,14 +3,14 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import type { Published } from "../publish/publish.ts";
 import { mendInstall, type Mending, type MendOptions } from "./mend.ts";
 import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "../release.fixture.ts";
 import { listInstalls } from "../record/install-record.ts";
 import { verifyInstall } from "./verify-install.ts";
-import { PATIENCE_MS } from "../../lib/patience.fixture.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { PATIENCE_MS } from "../../lib/testing/patience.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",

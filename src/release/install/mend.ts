@@ -1,9 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
-import { asSkeinError, refusedAt } from "../../lib/files.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { asSkeinError, refusedAt } from "../../lib/disk/files.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import { contentKey } from "./earlier-content.ts";
 import { fillStage } from "./fill-stage.ts";

@@ -8,7 +8,7 @@ import { spareDir } from "../record/install-record.ts";
 import type { PublishedTree } from "../tree/published.ts";
 import { makeWorld, readTree, releaseId } from "../release.fixture.ts";
 import { makeSpare } from "./spare.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const TREE = { "a/one.txt": "one", "b c/two.txt": "two" };
 /** Without the folder that something is mounted on. */

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
-import { digestOf, type ChunkId } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { Pauses } from "../../lib/pauses.ts";
+import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { Pauses } from "../../lib/work/pauses.ts";
 import { MIN_CHUNK } from "../tree/gear.ts";
 import {
   CAUGHT_UP_BYTES,

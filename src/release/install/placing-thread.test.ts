@@ -4,16 +4,16 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { digestOf, type ChunkId } from "../../lib/ids.ts";
-import { Pauses } from "../../lib/pauses.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
+import { Pauses } from "../../lib/work/pauses.ts";
 import { makeWorld, noise, readTree, releaseId, tempDir, type Tree } from "../release.fixture.ts";
 import { compressFrame, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 import { Placer } from "./placer.ts";
 import type { PlannedFile } from "./planned-file.ts";
 import { PlacingThread } from "./placing-thread.ts";
 import { verifyInstall } from "./verify-install.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const TIME = 1_700_000_000_000;
 

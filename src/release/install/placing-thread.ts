@@ -1,8 +1,8 @@
 import { Worker } from "node:worker_threads";
-import { arrived, type CarriedError } from "../../lib/carried-error.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { freeNow } from "../../lib/free.ts";
-import { programFile } from "../../lib/program.ts";
+import { arrived, type CarriedError } from "../../lib/errors/carried-error.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { freeNow } from "../../lib/memory/free.ts";
+import { programFile } from "../../lib/process/program.ts";
 import type { FrameRef } from "../tree/pack.ts";
 import type { Claim, Placer } from "./placer.ts";
 import { modeOf, type FileLook } from "./put-file.ts";

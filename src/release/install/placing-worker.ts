@@ -1,8 +1,8 @@
 /** Makes folders, opens frames and puts their files down in a thread of its own; started by `placing-thread.ts`. */
 import { parentPort } from "node:worker_threads";
-import { carried } from "../../lib/carried-error.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import { freeNow } from "../../lib/free.ts";
+import { carried } from "../../lib/errors/carried-error.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import { inflate, proveFrame } from "../tree/pack.ts";
 import type { Placed, ToMake, ToPlace } from "./placing-thread.ts";
 import { makeFolder, putFile } from "./put-file.ts";

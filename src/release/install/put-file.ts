@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { isZeros, reach } from "../../lib/holes.ts";
+import { isZeros, reach } from "../../lib/disk/holes.ts";
 import type { FileRow } from "../tree/rows.ts";
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;

@@ -1,5 +1,5 @@
-import { collectAfter } from "../../lib/collect.ts";
-import { digestOf, type Digest } from "../../lib/ids.ts";
+import { collectAfter } from "../../lib/memory/collect.ts";
+import { digestOf, type Digest } from "../../lib/text/ids.ts";
 import { arriveByDelta, type ArriveOptions } from "../delta/arrive.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
 import { PackMap } from "../fetch/pack-map.ts";

@@ -1,9 +1,9 @@
 import fs, { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
-import { faultPoint } from "../../lib/fault.ts";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { syncDirectory } from "../../lib/files.ts";
-import { isReleaseId, type ReleaseId } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { syncDirectory } from "../../lib/disk/files.ts";
+import { isReleaseId, type ReleaseId } from "../../lib/text/ids.ts";
 import { notRemoved, refuseMounts, removeTree } from "./remove-tree.ts";
 import { keepForSpare, type SpareWish } from "./spare.ts";
 import {

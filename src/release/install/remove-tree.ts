@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
-import { errnoOf, isSkeinError, messageOf, SkeinError } from "../../lib/errors.ts";
-import { asSkeinError } from "../../lib/files.ts";
-import { mountBelow } from "../../lib/mounts.ts";
+import { errnoOf, isSkeinError, messageOf, SkeinError } from "../../lib/errors/errors.ts";
+import { asSkeinError } from "../../lib/disk/files.ts";
+import { mountBelow } from "../../lib/disk/mounts.ts";
 
 /**
  * Removes a tree whose folders may not be writable, and of one that cannot go as a whole all that can.

@@ -10,7 +10,7 @@ import { makeWorld, noise, readTree, releaseId, type Tree, type World } from "..
 import { listLeft, removeInstall } from "./remove-install.ts";
 import { makeSpare, type SpareOptions } from "./spare.ts";
 import { verifyInstall } from "./verify-install.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const ONE = releaseId(1);
 const TWO = releaseId(2);

@@ -1,6 +1,6 @@
 import { renameSync } from "node:fs";
 import path from "node:path";
-import type { ReleaseId } from "../../lib/ids.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { stagingDir } from "../record/install-record.ts";
 import { makeWritable, refuseMounts, removeTree } from "./remove-tree.ts";
 

@@ -4,7 +4,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 
 /** For tests that need `chattr`: it takes root, and a file system that knows of it. */
 export const sticking = { skip: !canStick() && "chattr +i cannot be done here" };

@@ -11,7 +11,7 @@ import { listLeft, removeInstall } from "./remove-install.ts";
 import { dropSpares, makeSpare } from "./spare.ts";
 import { stick, sticking, unstick } from "./stuck.fixture.ts";
 import { verifyInstall } from "./verify-install.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const OLD: Tree = {
   "a/one.txt": "one",

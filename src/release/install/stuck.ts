@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
-import { errnoOf, isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { ReleaseId } from "../../lib/ids.ts";
+import { errnoOf, isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { ReleaseId } from "../../lib/text/ids.ts";
 import { asideDir, installsDir, releaseIn, toldFile } from "../record/install-record.ts";
 import { removeTree } from "./remove-tree.ts";
 

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import type { Installed } from "./install.ts";
 import { makeWorld, noise, releaseId, type Tree } from "../release.fixture.ts";
 import { verifyInstall } from "./verify-install.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const SCRIPT = childProgram(import.meta.dirname, "../release-run.child.ts");
 const NOBODY = 65_534;

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { faultPoint } from "../../lib/fault.ts";
-import { mountBelow } from "../../lib/mounts.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import { mountBelow } from "../../lib/disk/mounts.ts";
 import { inodeOf } from "./fill-from-here.ts";
 import { linkText } from "./fill-stage.ts";
 import { isUnder, type Layout } from "./install-plan.ts";

@@ -4,12 +4,12 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { directoryDepot } from "../../depot/directory/directory.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import type { Digest, TreeId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, TreeId } from "../../lib/text/ids.ts";
 import { makeWorld, noise, releaseId, type Tree, type World } from "../release.fixture.ts";
 import { listLeft, removeInstall, removeLeftOf } from "./remove-install.ts";
 import { assertInstall, verifyInstall } from "./verify-install.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 const TREE: Tree = {
   "a/one.txt": "one",

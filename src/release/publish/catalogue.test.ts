@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ChunkId, Digest } from "../../lib/ids.ts";
+import type { ChunkId, Digest } from "../../lib/text/ids.ts";
 import { indexOf } from "../fetch/tree-blobs.ts";
 import { makeWorld } from "../release.fixture.ts";
 import { readCatalogue } from "./catalogue.ts";

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { digestOf, isDigest, type ChunkId, type Digest } from "../../lib/ids.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { writeCacheFile } from "../../lib/files.ts";
+import { digestOf, isDigest, type ChunkId, type Digest } from "../../lib/text/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { writeCacheFile } from "../../lib/disk/files.ts";
 import type { Depot, DepotReader } from "../../depot/seam/depot.ts";
 import { readHeadBytes } from "../fetch/blobs.ts";
 import { chunksOf, decodeHead, type ChunkRef, type PackHead } from "../tree/pack.ts";

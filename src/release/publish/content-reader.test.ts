@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { makeWorld, noise, readTree, tempDir } from "../release.fixture.ts";
-import { digestOf, type ChunkId } from "../../lib/ids.ts";
+import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
 import { MOST_CHUNKS } from "../tree/pack.ts";
 import { readHeads } from "./catalogue.ts";
 import { ContentReader } from "./content-reader.ts";

@@ -1,8 +1,8 @@
 import { createHash, hash } from "node:crypto";
 import fs from "node:fs";
-import type { ChunkId, Digest } from "../../lib/ids.ts";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { asSkeinError } from "../../lib/files.ts";
+import type { ChunkId, Digest } from "../../lib/text/ids.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { asSkeinError } from "../../lib/disk/files.ts";
 import { cutAt, MAX_CHUNK, MIN_CHUNK } from "../tree/gear.ts";
 import { MOST_CHUNKS, type ChunkRef } from "../tree/pack.ts";
 import type { SourceFile } from "../tree/tree-source.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import type { DirectoryDepot } from "../../depot/directory/directory.ts";
-import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
+import { digestOf, type ChunkId, type Digest } from "../../lib/text/ids.ts";
 import { bytesBlob, piecesBlob } from "../fetch/blobs.ts";
 import { verifyTree } from "../export/verify-tree.ts";
 import { compress, encodePack, packName } from "../tree/pack.ts";

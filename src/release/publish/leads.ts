@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { Depot } from "../../depot/seam/depot.ts";
-import { writeCacheFile } from "../../lib/files.ts";
-import { digestOf, type ChunkId, type Digest, type TreeId } from "../../lib/ids.ts";
+import { writeCacheFile } from "../../lib/disk/files.ts";
+import { digestOf, type ChunkId, type Digest, type TreeId } from "../../lib/text/ids.ts";
 import { markOf, readHeads } from "./catalogue.ts";
 import { packName, type ChunkRef } from "../tree/pack.ts";
 import { isFileRow, type Row } from "../tree/rows.ts";

@@ -1,10 +1,10 @@
-import type { Digest } from "../../lib/ids.ts";
-import { faultPoint } from "../../lib/fault.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
 import { piecesBlob } from "../fetch/blobs.ts";
 import { markOf, type Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES, type Room } from "./content-reader.ts";
-import { freeNow } from "../../lib/free.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import {
   compressFrame,
   encodePack,

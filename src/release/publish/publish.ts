@@ -1,11 +1,11 @@
 import path from "node:path";
-import type { Digest, TreeId } from "../../lib/ids.ts";
-import { keepNewestFiles, type FolderBound } from "../../lib/newest-files.ts";
+import type { Digest, TreeId } from "../../lib/text/ids.ts";
+import { keepNewestFiles, type FolderBound } from "../../lib/disk/newest-files.ts";
 import { MAX_HEADS } from "./catalogue.ts";
-import { allEnded } from "../../lib/all-ended.ts";
-import { faultPoint } from "../../lib/fault.ts";
+import { allEnded } from "../../lib/work/all-ended.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { arrange } from "../tree/arrange.ts";
 import { bytesBlob, getCompressed, putCompressed } from "../fetch/blobs.ts";
 import { cutAndStore, toRow, type StoredTree } from "./cut-and-store.ts";

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { digestOf, type Digest } from "../../lib/ids.ts";
-import { writeCacheFile } from "../../lib/files.ts";
+import { digestOf, type Digest } from "../../lib/text/ids.ts";
+import { writeCacheFile } from "../../lib/disk/files.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import { isFileRow, type FileRow, type Row } from "../tree/rows.ts";
 import { isSourceFile, type SourceEntry, type SourceFile } from "../tree/tree-source.ts";

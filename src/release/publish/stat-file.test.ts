@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { digestOf, type ChunkId } from "../../lib/ids.ts";
+import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
 import { tempDir } from "../release.fixture.ts";
 import { encodeStatFile, StatFileReader, type Remembered } from "./stat-file.ts";
 

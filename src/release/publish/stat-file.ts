@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
-import type { ChunkId, Digest } from "../../lib/ids.ts";
+import type { ChunkId, Digest } from "../../lib/text/ids.ts";
 import { CUTTER } from "../tree/gear.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import { comparePaths } from "../tree/tree-path.ts";

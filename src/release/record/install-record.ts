@@ -1,9 +1,9 @@
 import { lstatSync, statSync } from "node:fs";
 import fs from "node:fs/promises";
 import path from "node:path";
-import { isReleaseId, type Digest, type ReleaseId, type TreeId } from "../../lib/ids.ts";
-import { errnoOf } from "../../lib/errors.ts";
-import { writeFileAtomic } from "../../lib/files.ts";
+import { isReleaseId, type Digest, type ReleaseId, type TreeId } from "../../lib/text/ids.ts";
+import { errnoOf } from "../../lib/errors/errors.ts";
+import { writeFileAtomic } from "../../lib/disk/files.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import { encodeRecord, RecordFile, type RecordContent } from "./record-file.ts";
 import { encodeRow, isFileRow, treeIdOf, type Row } from "../tree/rows.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { type Digest, type TreeId, digestOf } from "../../lib/ids.ts";
+import { type Digest, type TreeId, digestOf } from "../../lib/text/ids.ts";
 import { encodeRecord, RecordFile, type RecordContent } from "./record-file.ts";
 import { releaseId, tempDir } from "../release.fixture.ts";
 import { isFileRow, type Row } from "../tree/rows.ts";

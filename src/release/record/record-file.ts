@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { StringDecoder } from "node:string_decoder";
-import type { ChunkId, Digest, ReleaseId, TreeId } from "../../lib/ids.ts";
+import type { ChunkId, Digest, ReleaseId, TreeId } from "../../lib/text/ids.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import { encodeRow, rereadRows, RowCursor, type Row } from "../tree/rows.ts";
 import { decodeSince, encodeSince } from "../tree/since.ts";

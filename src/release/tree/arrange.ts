@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { targetFault, type Row } from "./rows.ts";
 import { comparePaths, linkFault, pathFault } from "./tree-path.ts";
 import { ROWS_BYTES } from "./segments.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
 import { test } from "node:test";
-import { digestOf, type ChunkId, type TreeId } from "../../lib/ids.ts";
+import { digestOf, type ChunkId, type TreeId } from "../../lib/text/ids.ts";
 import { noise } from "../release.fixture.ts";
 import { MAX_CHUNK } from "./gear.ts";
 import {

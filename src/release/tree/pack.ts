@@ -1,9 +1,9 @@
 import { createHash, hash } from "node:crypto";
 import { promisify } from "node:util";
 import { constants, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "node:zlib";
-import { digestOf, type ChunkId, type Digest } from "../../lib/ids.ts";
-import { isSkeinError, messageOf, SkeinError } from "../../lib/errors.ts";
-import { freeNow } from "../../lib/free.ts";
+import { digestOf, type ChunkId, type Digest } from "../../lib/text/ids.ts";
+import { isSkeinError, messageOf, SkeinError } from "../../lib/errors/errors.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import { MAX_CHUNK } from "./gear.ts";
 
 /**

@@ -1,4 +1,4 @@
-import type { Digest, TreeId } from "../../lib/ids.ts";
+import type { Digest, TreeId } from "../../lib/text/ids.ts";
 
 /** A collection deletes nothing that it took out of use less than this ago, in ms (upkeep/collect.ts). */
 export const GRACE_MS = 24 * 3_600_000;

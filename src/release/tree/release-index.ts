@@ -1,5 +1,5 @@
-import { isDigest, type Digest, type TreeId } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { isDigest, type Digest, type TreeId } from "../../lib/text/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 /**
  * Where a tree is in a depot. Unsigned: it may be remade at any time, and is proved by where it leads. It is the last

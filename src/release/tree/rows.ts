@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { isDigest, type Digest, type TreeId } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { isDigest, type Digest, type TreeId } from "../../lib/text/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { pathFault } from "./tree-path.ts";
 
 /** One line of a tree. Paths are relative, `/`-separated UTF-8; rows are sorted by the raw bytes of their paths. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { digestOf } from "../../lib/ids.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { arrange } from "./arrange.ts";
 import { decodeRoot, encodeRoot, SEGMENT_BOUND } from "./segments.ts";
 

@@ -1,6 +1,6 @@
-import { digestOf, isDigest, type Digest, type TreeId } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { freeNow } from "../../lib/free.ts";
+import { digestOf, isDigest, type Digest, type TreeId } from "../../lib/text/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { freeNow } from "../../lib/memory/free.ts";
 import { encodeRow, isFileRow, treeIdOf, type Row } from "./rows.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 /**
  * When each file's content first appeared in a release: runs of `count time` over the tree's files in order.

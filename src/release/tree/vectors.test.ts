@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { digestOf } from "../../lib/ids.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { cutAt } from "./gear.ts";
 import { decodeHead, headLength, inflate, openFrame, PRELUDE_BYTES } from "./pack.ts";
 import { noise } from "../release.fixture.ts";

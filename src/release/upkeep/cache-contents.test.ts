@@ -3,7 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { blobCache, type BlobCache } from "../../depot/cache/blob-cache.ts";
 import { cacheDepot, isWhole } from "../../depot/cache/cache-depot.ts";
 import { PIECE_BYTES } from "../../depot/cache/piece-file.ts";

@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import type { BlobCache, CachedBlob } from "../../depot/cache/blob-cache.ts";
 import { cacheDepot, isWhole } from "../../depot/cache/cache-depot.ts";
-import { isSkeinError } from "../../lib/errors.ts";
-import { isDigest, type Digest, type TreeId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import { isDigest, type Digest, type TreeId } from "../../lib/text/ids.ts";
 import { getCompressed } from "../fetch/blobs.ts";
 import { packName } from "../tree/pack.ts";
 import { readIndex, TABLE_BYTES } from "../fetch/tree-blobs.ts";

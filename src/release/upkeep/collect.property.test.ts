@@ -5,7 +5,7 @@ import test, { type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { directoryDepot } from "../../depot/directory/directory.ts";
 import type { PrunableDepot } from "../../depot/seam/depot.ts";
-import { fakeClock, type FakeClock } from "../../lib/fake-clock.fixture.ts";
+import { fakeClock, type FakeClock } from "../../lib/time/fake-clock.fixture.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import { packName } from "../tree/pack.ts";

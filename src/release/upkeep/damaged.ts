@@ -1,6 +1,6 @@
 import type { Depot, ReadRange } from "../../depot/seam/depot.ts";
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import { digestOf } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { PACK_BYTES, packName } from "../tree/pack.ts";
 import { provePack, proveTable } from "../fetch/prove-blob.ts";
 import type { PublishedTree } from "../tree/published.ts";

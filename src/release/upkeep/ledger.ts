@@ -1,6 +1,6 @@
 import * as z from "zod";
 import type { PrunableDepot } from "../../depot/seam/depot.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { bytesBlob, readBlob } from "../fetch/blobs.ts";
 
 /**

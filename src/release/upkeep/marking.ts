@@ -1,5 +1,5 @@
-import { isSkeinError } from "../../lib/errors.ts";
-import type { TreeId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { TreeId } from "../../lib/text/ids.ts";
 import type { DepotReader } from "../../depot/seam/depot.ts";
 import { readBlob } from "../fetch/blobs.ts";
 import { packName } from "../tree/pack.ts";

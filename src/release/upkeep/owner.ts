@@ -1,5 +1,5 @@
 import type { PrunableDepot } from "../../depot/seam/depot.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { bytesBlob } from "../fetch/blobs.ts";
 
 /** `owners/CLUSTER`, empty: whose releases a collection of this depot keeps. Nothing else is needed by anybody. */

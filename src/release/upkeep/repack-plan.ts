@@ -1,4 +1,4 @@
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 
 /** What is known of a depot's packs, as far as kept releases lead to them. Sizes in inflated bytes. */
 export interface Census {

@@ -5,8 +5,8 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { directoryDepot, type DirectoryDepot } from "../../depot/directory/directory.ts";
-import { fakeClock } from "../../lib/fake-clock.fixture.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { publish, type Published } from "../publish/publish.ts";
 import { noise, plainSource, tempDir, writeTree, type Tree } from "../release.fixture.ts";
 import { indexOf } from "../fetch/tree-blobs.ts";
@@ -14,7 +14,7 @@ import { verifyTree } from "../export/verify-tree.ts";
 import { collect } from "./collect.ts";
 import { repack, type Repacked } from "./repack.ts";
 import { packsToRewrite, REPACK } from "./repack-plan.ts";
-import { childProgram } from "../../lib/child.fixture.ts";
+import { childProgram } from "../../lib/testing/child.fixture.ts";
 
 interface World {
   readonly folder: string;

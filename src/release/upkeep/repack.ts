@@ -1,6 +1,6 @@
 import type { Depot } from "../../depot/seam/depot.ts";
-import { faultPoint } from "../../lib/fault.ts";
-import type { ChunkId, Digest, TreeId } from "../../lib/ids.ts";
+import { faultPoint } from "../../lib/process/fault.ts";
+import type { ChunkId, Digest, TreeId } from "../../lib/text/ids.ts";
 import { bytesBlob, readHead } from "../fetch/blobs.ts";
 import { markOf, readHeads, type Catalogue } from "../publish/catalogue.ts";
 import { chunksOfTree, walkChunks } from "../export/chunk-walk.ts";

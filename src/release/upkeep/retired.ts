@@ -1,6 +1,6 @@
 import type { ByteRange, DepotReader } from "../../depot/seam/depot.ts";
 import { readBy } from "../../depot/seam/read-by.ts";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 
 /**
  * A reader that also finds blobs which a collection took out of use a moment before their release was written

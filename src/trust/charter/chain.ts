@@ -1,5 +1,5 @@
-import { isSkeinError } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import type { Charter } from "../document/documents.ts";
 
 /** A document that holds by the charter in force, or held by an earlier one of its chain. */

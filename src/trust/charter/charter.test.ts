@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { nextCharter, openChain, openCharter } from "./charter.ts";
 import { at, keyRecords, MINUTE, T0, testCluster, type TestCluster } from "../cluster.fixture.ts";
 import type { Charter } from "../document/documents.ts";

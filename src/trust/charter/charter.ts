@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import type { Charter } from "../document/documents.ts";
 import {
   digestOfEnvelope,

@@ -1,4 +1,4 @@
-import type { KeyId, AppEnv } from "../../lib/ids.ts";
+import type { KeyId, AppEnv } from "../../lib/text/ids.ts";
 import type { Charter } from "../document/documents.ts";
 import type { PublicKey } from "../keys/keys.ts";
 import { globMatches } from "../document/selector.ts";

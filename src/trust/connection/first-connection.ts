@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type tls from "node:tls";
-import { isSkeinError } from "../../lib/errors.ts";
+import { isSkeinError } from "../../lib/errors/errors.ts";
 import { connectPinned, type ConnectOptions } from "./tls.ts";
 
 type Server = Pick<ConnectOptions, "host" | "port" | "pins">;

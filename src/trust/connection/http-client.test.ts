@@ -7,8 +7,8 @@ import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import type { TLSSocket } from "node:tls";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { SkeinError, toWire } from "../../lib/errors.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { SkeinError, toWire } from "../../lib/errors/errors.ts";
 import { jsonOf, pinnedClient, type PinnedClient } from "./http-client.ts";
 import { ephemeralIdentity, peerKey, serverTlsOptions } from "./tls.ts";
 

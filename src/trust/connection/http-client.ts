@@ -5,8 +5,8 @@
 import http from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { errnoOf, fromWire, SkeinError, type WireError } from "../../lib/errors.ts";
-import { hostPortText } from "../../lib/host-port.ts";
+import { errnoOf, fromWire, SkeinError, type WireError } from "../../lib/errors/errors.ts";
+import { hostPortText } from "../../lib/text/host-port.ts";
 import { ASK_AFTER_MS, connectPinned, type TlsIdentity } from "./tls.ts";
 import { ConnectionTurns } from "./connection-turns.ts";
 

@@ -6,8 +6,8 @@ import fs from "node:fs";
 import net from "node:net";
 import test, { type TestContext } from "node:test";
 import tls from "node:tls";
-import { atEnd } from "../../lib/at-end.fixture.ts";
-import { eventually } from "../../lib/eventually.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
+import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import {
   ASK_AFTER_MS,
   SERVER_ASKS_AFTER_MS,

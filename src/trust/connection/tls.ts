@@ -6,10 +6,10 @@
 import { constants, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { isIP } from "node:net";
 import tls from "node:tls";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { hostPortText } from "../../lib/host-port.ts";
-import type { Digest } from "../../lib/ids.ts";
-import { afterOwnMs } from "../../lib/own-time.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { hostPortText } from "../../lib/text/host-port.ts";
+import type { Digest } from "../../lib/text/ids.ts";
+import { afterOwnMs } from "../../lib/time/own-time.ts";
 import { selfSignedCertificate, spkiDigest } from "./x509.ts";
 
 /** A private key in the form that TLS takes, with the digest by which the other side knows it. */

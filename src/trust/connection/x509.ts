@@ -4,8 +4,8 @@
  * with what the charter or the roster lists, so nothing in it is ever believed and it does not expire.
  */
 import { createHash, createPublicKey, randomBytes, sign, type KeyObject } from "node:crypto";
-import { digestOf, type Digest } from "../../lib/ids.ts";
-import { SkeinError } from "../../lib/errors.ts";
+import { digestOf, type Digest } from "../../lib/text/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 
 const TAG = {
   boolean: 0x01,

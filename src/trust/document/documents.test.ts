@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { CLUSTER, orderBody } from "../cluster.fixture.ts";
 import { DOCUMENT_SCHEMAS, DOCUMENT_TYPES } from "./documents.ts";
 import { parseEnvelope, readUnverified, seal } from "./envelope.ts";

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { digestOf, type Digest, type ReleaseId, type TreeId } from "../../lib/ids.ts";
-import { lazily } from "../../lib/lazily.ts";
+import { digestOf, type Digest, type ReleaseId, type TreeId } from "../../lib/text/ids.ts";
+import { lazily } from "../../lib/memory/lazily.ts";
 import { charterSchema } from "./charter-schema.ts";
 import {
   address,

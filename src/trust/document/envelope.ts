@@ -1,7 +1,7 @@
 import * as z from "zod";
-import { deepFrozen } from "../../lib/deep-frozen.ts";
-import { SkeinError } from "../../lib/errors.ts";
-import { digestOf, type Digest, type KeyId } from "../../lib/ids.ts";
+import { deepFrozen } from "../../lib/memory/deep-frozen.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { digestOf, type Digest, type KeyId } from "../../lib/text/ids.ts";
 import { DOCUMENT_SCHEMAS, type DocumentBody, type DocumentType } from "./documents.ts";
 import { isBase64Url, keyId } from "./fields.ts";
 import { verifySignature, type PublicKey, type Signer } from "../keys/keys.ts";

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { Digest, KeyId, ReleaseId, TreeId } from "../../lib/ids.ts";
+import type { Digest, KeyId, ReleaseId, TreeId } from "../../lib/text/ids.ts";
 
 /**
  * The scalars that signed documents are made of. Every one has exactly one spelling: lower-case hex,

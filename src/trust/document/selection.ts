@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { matches, parseSelector, type Selectable, type Selector } from "./selector.ts";
 
 /**

@@ -9,10 +9,10 @@ import {
 } from "node:crypto";
 import { constants } from "node:fs";
 import fs from "node:fs/promises";
-import { errnoOf, SkeinError } from "../../lib/errors.ts";
-import { asSkeinError, syncDirectory } from "../../lib/files.ts";
+import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
+import { asSkeinError, syncDirectory } from "../../lib/disk/files.ts";
 import path from "node:path";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { verifySshSignature } from "./sshsig.ts";
 
 /** How a key signs: Ed25519 itself, Ed25519 inside OpenSSH's SSHSIG, or a FIDO key (sk-ssh-ed25519) inside it. */

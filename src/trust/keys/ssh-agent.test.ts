@@ -8,7 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { promisify } from "node:util";
-import { atEnd } from "../../lib/at-end.fixture.ts";
+import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import type { Revoke } from "../document/documents.ts";
 import { openEnvelope, seal } from "../document/envelope.ts";
 import { keyIdOf, verifySignature } from "./keys.ts";

@@ -1,6 +1,6 @@
 import net from "node:net";
-import { SkeinError, messageOf } from "../../lib/errors.ts";
-import type { KeyId } from "../../lib/ids.ts";
+import { SkeinError, messageOf } from "../../lib/errors/errors.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { keyIdOf, type KeyAlg, type Signer } from "./keys.ts";
 import { SK_SSH_ED25519, SSH_ED25519, sshSignatureBlob, sshSignedBytes } from "./sshsig.ts";
 import { readWire, wireString, type WireReader } from "./ssh-wire.ts";

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { envelopeSchema, type Envelope } from "../document/envelope.ts";
 import { digest, isBase64Url } from "../document/fields.ts";
 

@@ -1,5 +1,5 @@
 /** What was signed about a node since it joined, as nodes remember it for each other. */
-import type { KeyId } from "../../lib/ids.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
 import { readUnverified, type Envelope } from "../document/envelope.ts";
 
 export interface Change {

@@ -1,4 +1,4 @@
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { refuseForeign, refuseFuture } from "../charter/charter.ts";
 import type { Charter } from "../document/documents.ts";
 import { openEnvelope, readUnverified, type Opened } from "../document/envelope.ts";

@@ -1,5 +1,5 @@
-import { isSkeinError, SkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { refuseForeign, refuseFuture } from "../charter/charter.ts";
 import type { Charter, DocumentBody, Enrol, Ticket } from "../document/documents.ts";
 import {

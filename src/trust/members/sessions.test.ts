@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Digest } from "../../lib/ids.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { at, CLUSTER, MINUTE, T0, testCluster, testNode } from "../cluster.fixture.ts";
 import type { Command, Session } from "../document/documents.ts";
 import { seal, type Envelope } from "../document/envelope.ts";

@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { refuseForeign, refuseFuture } from "../charter/charter.ts";
 import type { Charter, Command } from "../document/documents.ts";
 import { openEnvelope, readUnverified, type Opened } from "../document/envelope.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import test from "node:test";
-import { digestOf } from "../../lib/ids.ts";
+import { digestOf } from "../../lib/text/ids.ts";
 import { formatTicketLine, parseTicketLine, type TicketLine } from "./ticket-line.ts";
 
 const line = (address: string): TicketLine => ({

@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import { isDigest, type Digest } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import { isDigest, type Digest } from "../../lib/text/ids.ts";
 import { address as addressField } from "../document/fields.ts";
 
 /** What a person carries from `skein node invite` to `skein agent --join`. The seed in it is a secret until it is used. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
 import {
   at,
   CLUSTER,

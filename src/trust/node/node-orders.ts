@@ -1,5 +1,5 @@
-import { SkeinError, isSkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { SkeinError, isSkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import type { Charter, Order, Roster, Settle } from "../document/documents.ts";
 import { parseEnvelope, type Envelope, type Opened } from "../document/envelope.ts";
 import { msOf } from "../document/fields.ts";

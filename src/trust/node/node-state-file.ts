@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { SkeinError } from "../../lib/errors.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
 import { charterSchema } from "../document/charter-schema.ts";
 import { envelopeSchema } from "../document/envelope.ts";
 import { appName, count, digest, envName, keyId, labels, nodeName, releaseId } from "../document/fields.ts";

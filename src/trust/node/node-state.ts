@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId, ReleaseId } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId, ReleaseId } from "../../lib/text/ids.ts";
 import { nextCharter, openCharter, refuseFuture } from "../charter/charter.ts";
 import type { Charter, Order, Receipt, Verdict } from "../document/documents.ts";
 import { digestOfEnvelope, parseEnvelope, readUnverified, type Envelope } from "../document/envelope.ts";

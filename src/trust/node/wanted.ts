@@ -1,4 +1,4 @@
-import type { Digest, ReleaseId } from "../../lib/ids.ts";
+import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
 import type { Order } from "../document/documents.ts";
 import { msOf } from "../document/fields.ts";
 import {

@@ -1,5 +1,5 @@
-import { SkeinError } from "../../lib/errors.ts";
-import type { Digest } from "../../lib/ids.ts";
+import { SkeinError } from "../../lib/errors/errors.ts";
+import type { Digest } from "../../lib/text/ids.ts";
 import { rosterDigest, rosterSchema, type Charter, type Order, type Roster } from "../document/documents.ts";
 import { parseEnvelope, type Envelope } from "../document/envelope.ts";
 import { compareSerials, openOrder, openSettle, refuseUnproven, serialText, type Serial } from "./orders.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Digest, KeyId, TreeId } from "../../lib/ids.ts";
+import type { Digest, KeyId, TreeId } from "../../lib/text/ids.ts";
 import {
   at,
   CLUSTER,

@@ -1,5 +1,5 @@
-import { SkeinError, isSkeinError } from "../../lib/errors.ts";
-import type { Digest, KeyId, ReleaseId, AppEnv } from "../../lib/ids.ts";
+import { SkeinError, isSkeinError } from "../../lib/errors/errors.ts";
+import type { Digest, KeyId, ReleaseId, AppEnv } from "../../lib/text/ids.ts";
 import { refuseForeign, refuseFuture } from "../charter/charter.ts";
 import {
   releaseIdOf,

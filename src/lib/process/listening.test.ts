@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
-import { atEnd } from "./at-end.fixture.ts";
+import { atEnd } from "../testing/at-end.fixture.ts";
 import { listening } from "./listening.ts";
 
 test("who cannot listen is told what the machine lacks", async (t) => {

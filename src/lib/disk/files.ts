@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
-import { errnoOf, OTHER_USER, SkeinError } from "./errors.ts";
+import { errnoOf, OTHER_USER, SkeinError } from "../errors/errors.ts";
 
 const { O_RDONLY, O_DIRECTORY } = fs.constants;
 // Looked up at each call, so that a test can put a slow disk in its place.

@@ -1,4 +1,4 @@
-import { hasPassed } from "./clock.ts";
+import { hasPassed } from "../time/clock.ts";
 
 /** Who hands documents over can make up ever new ones: what is said of them has a bound. */
 const MOST = 1000;

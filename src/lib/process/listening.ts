@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type net from "node:net";
-import { errnoOf, SkeinError } from "./errors.ts";
-import { hostPortText } from "./host-port.ts";
+import { errnoOf, SkeinError } from "../errors/errors.ts";
+import { hostPortText } from "../text/host-port.ts";
 
 /**
  * Resolves when the server listens.

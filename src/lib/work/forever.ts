@@ -1,8 +1,8 @@
-import type { Clock } from "./clock.ts";
-import { isSkeinError, messageOf } from "./errors.ts";
-import type { Log } from "./log.ts";
-import { retryDelayMs } from "./retry.ts";
-import { until } from "./until.ts";
+import type { Clock } from "../time/clock.ts";
+import { isSkeinError, messageOf } from "../errors/errors.ts";
+import type { Log } from "../process/log.ts";
+import { retryDelayMs } from "../time/retry.ts";
+import { until } from "../time/until.ts";
 
 const BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
 

@@ -1,6 +1,6 @@
 import os from "node:os";
 import path from "node:path";
-import { SkeinError } from "./errors.ts";
+import { SkeinError } from "../errors/errors.ts";
 
 /**
  * Where things are on this machine (docs/operations.md). `SKEIN_HOME` moves all four under one folder,

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { atEnd } from "./at-end.fixture.ts";
+import { atEnd } from "../testing/at-end.fixture.ts";
 import { keepNewestFiles } from "./newest-files.ts";
 
 /** Files of ten bytes, named after when they were written. */

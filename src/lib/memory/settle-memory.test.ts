@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { PATIENCE_MS } from "./patience.fixture.ts";
+import { PATIENCE_MS } from "../testing/patience.fixture.ts";
 
 const run = promisify(execFile);
 

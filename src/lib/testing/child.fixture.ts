@@ -1,6 +1,6 @@
 import path from "node:path";
 
-const ROOT = path.resolve(import.meta.dirname, "../..");
+const ROOT = path.resolve(import.meta.dirname, "../../..");
 const built = process.env["SKEIN_TEST_PACKAGE"];
 
 /** What a program of the tests is called where it is built, beside what ships. @param file from the root */
