@@ -7,7 +7,7 @@ import path from "node:path";
 import type { TestContext } from "node:test";
 import { AT_ONCE } from "../trust/strategy.fixture.ts";
 import { atEnd } from "../lib/testing/at-end.fixture.ts";
-import type { Gate } from "../api/parts.ts";
+import type { Gate } from "../api/field-schemas.ts";
 import type { Report } from "../api/schemas.ts";
 import { directoryDepot, type DirectoryDepot } from "../depot/directory/directory.ts";
 import { systemClock, type Clock } from "../lib/time/clock.ts";

@@ -1,6 +1,6 @@
 /** Bodies of the API of the hub's depot. */
 import * as z from "zod";
-import { digest } from "./parts.ts";
+import { digest } from "./field-schemas.ts";
 
 export const blobNames = z.strictObject({ names: z.array(z.string().max(200)).max(10_000) });
 export const blobsThere = z.object({ have: z.array(z.string()) });

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { isSkeinError } from "../lib/errors/errors.ts";
-import type { AlongBlob } from "./along.ts";
+import type { AlongBlob } from "./along-blob.ts";
 import {
   AFTER_HEADER,
   CODED,
@@ -10,7 +10,7 @@ import {
   sharedOf,
   type Content,
   type Shared,
-} from "./coding.ts";
+} from "./body-coding.ts";
 import { bodyAfter, bodyOf } from "./wire.ts";
 
 type Headers = Readonly<Record<string, string>>;

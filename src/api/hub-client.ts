@@ -12,7 +12,7 @@ import type { Envelope } from "../trust/document/envelope.ts";
 import { bytesOf } from "../trust/connection/http-client.ts";
 import { Conversation } from "./conversation.ts";
 import { HubCaller, type HubClientOptions } from "./hub-caller.ts";
-import { BLOB_TYPE } from "./parts.ts";
+import { BLOB_TYPE } from "./field-schemas.ts";
 import type * as m from "./member-schemas.ts";
 import type * as s from "./schemas.ts";
 import type { Query } from "./wire.ts";

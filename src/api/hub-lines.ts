@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 import * as z from "zod";
 import { fromWire, SkeinError, type WireError } from "../lib/errors/errors.ts";
 import { failWhenSilent, ndjsonLines } from "./ndjson.ts";
-import { errorBody } from "./parts.ts";
+import { errorBody } from "./field-schemas.ts";
 import { cutOff } from "./wire.ts";
 
 const HEARTBEAT_LOST_MS = 25_000;

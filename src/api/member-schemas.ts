@@ -1,6 +1,6 @@
 /** Bodies of the hub's API that are about who belongs to the cluster. */
 import * as z from "zod";
-import { envelope, keyId } from "./parts.ts";
+import { envelope, keyId } from "./field-schemas.ts";
 
 export const charterList = z.object({ charters: z.array(envelope) });
 export const charterPost = z.strictObject({ charter: envelope });

@@ -2,7 +2,7 @@
 import * as z from "zod";
 import type { Route } from "./route.ts";
 import { PATH_PARAMS, ROUTES } from "./routes.ts";
-import { errorBody } from "./parts.ts";
+import { errorBody } from "./field-schemas.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 

@@ -5,7 +5,7 @@
 import * as z from "zod";
 import { BLOB_ROUTES } from "./blob-routes.ts";
 import { GIT_ROUTE } from "./hub-address.ts";
-import { appName, digest, envName, keyId, nodeName, repoName, roster } from "./parts.ts";
+import { appName, digest, envName, keyId, nodeName, repoName, roster } from "./field-schemas.ts";
 import { count, EVERYBODY, MEMBERS, MIB, NODES, OPERATORS, type Route } from "./route.ts";
 import * as m from "./member-schemas.ts";
 import * as s from "./schemas.ts";

@@ -19,7 +19,7 @@ import {
   releaseId,
   roster,
   time,
-} from "./parts.ts";
+} from "./field-schemas.ts";
 
 export const hubInfo = z.object({
   cluster: z.string().nullable(),

@@ -2,7 +2,7 @@
 import * as z from "zod";
 import { hasPassed, type Clock } from "../lib/time/clock.ts";
 import { fromWire, type WireError } from "../lib/errors/errors.ts";
-import { errorBody } from "./parts.ts";
+import { errorBody } from "./field-schemas.ts";
 
 const MOST = 64;
 

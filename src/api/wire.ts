@@ -2,8 +2,8 @@
 import type { IncomingMessage } from "node:http";
 import { SkeinError } from "../lib/errors/errors.ts";
 import { bytesOf, jsonOf, type RequestOptions } from "../trust/connection/http-client.ts";
-import { ALONG_HEADER, withoutAlong, type AlongBlob } from "./along.ts";
-import { CODED, contentIn, decode, type Content, type Shared } from "./coding.ts";
+import { ALONG_HEADER, withoutAlong, type AlongBlob } from "./along-blob.ts";
+import { CODED, contentIn, decode, type Content, type Shared } from "./body-coding.ts";
 import type { Route } from "./route.ts";
 import { ROUTES, type RouteName } from "./routes.ts";
 

@@ -2,7 +2,7 @@
 import { setImmediate as immediate } from "node:timers/promises";
 import type { HubEvent } from "../api/schemas.ts";
 import type { StoreEvent } from "../store/store.ts";
-import type { InstanceReport } from "../api/parts.ts";
+import type { InstanceReport } from "../api/field-schemas.ts";
 import type { Core } from "./records/core.ts";
 import type { PortTable } from "./reporting/port-table.ts";
 

@@ -12,7 +12,7 @@ import { Along } from "./depot/along.ts";
 import { Deltas } from "./depot/deltas.ts";
 import { RecentBlobs } from "./depot/recent-blobs.ts";
 import { GitRepos } from "./git/git-repos.ts";
-import type { PlaceLimits } from "./git/places.ts";
+import type { PlaceLimits } from "./git/git-places.ts";
 import { Layouts } from "./rollouts/layout.ts";
 import { Nodes } from "./cluster/nodes.ts";
 import { Orders } from "./orders/orders.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { PassThrough, Readable } from "node:stream";
 import test, { type TestContext } from "node:test";
 import { atEnd } from "../lib/testing/at-end.fixture.ts";
-import type { InstanceReport } from "../api/parts.ts";
+import type { InstanceReport } from "../api/field-schemas.ts";
 import type { CommandLine, HubEvent } from "../api/schemas.ts";
 import { fakeClock } from "../lib/time/fake-clock.fixture.ts";
 import type { ReleaseId } from "../lib/text/ids.ts";

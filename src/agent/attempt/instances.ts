@@ -3,7 +3,7 @@ import type { Addresses } from "../programs/hooks.ts";
 import { addressVariables } from "../runtime/address.ts";
 import { sameRun, type ReleasePlan, type RunRef } from "../runtime/release-plan.ts";
 import type { AppRuntime, Outcome } from "../runtime/runtime.ts";
-import { lacking, surplus } from "../runtime/shape.ts";
+import { lacking, surplus } from "../runtime/lacking.ts";
 import type { Warning } from "../runtime/warning.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";
 

@@ -1,4 +1,4 @@
-import { PROGRESS_NOTE_CHARS } from "../../api/parts.ts";
+import { PROGRESS_NOTE_CHARS } from "../../api/field-schemas.ts";
 import type { Report, WantedApp } from "../../api/schemas.ts";
 import { toSkeinError } from "../../lib/errors/errors.ts";
 import type { Digest } from "../../lib/text/ids.ts";

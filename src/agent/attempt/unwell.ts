@@ -1,4 +1,4 @@
-import { UNWELL_CHARS } from "../../api/parts.ts";
+import { UNWELL_CHARS } from "../../api/field-schemas.ts";
 import type { Digest } from "../../lib/text/ids.ts";
 import { msOf, timeOf } from "../../trust/document/fields.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";

@@ -2,7 +2,7 @@ import { isSkeinError, messageOf, ownHint, toSkeinError } from "../../lib/errors
 import { faultPoint } from "../../lib/process/fault.ts";
 import { shortRelease, type Digest } from "../../lib/text/ids.ts";
 import { FailureRow, retryDelayMs } from "../../lib/time/retry.ts";
-import type { Progress } from "../../api/parts.ts";
+import type { Progress } from "../../api/field-schemas.ts";
 import { AppBook } from "./app-book.ts";
 import type { AppContext } from "./app-context.ts";
 import { endOf } from "./ending.ts";

@@ -7,7 +7,7 @@ import { readCurrent } from "../installs/folders.ts";
 import { failingOf } from "../health/health.ts";
 import type { AppRecord } from "../plan/records.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
-import { lacking, surplus, type Lack } from "../runtime/shape.ts";
+import { lacking, surplus, type Lack } from "../runtime/lacking.ts";
 import { wantedOf } from "../attempt/actual.ts";
 
 /** Differing files that are named; the rest is counted. */

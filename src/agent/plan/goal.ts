@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { Gate } from "../../api/parts.ts";
+import type { Gate } from "../../api/field-schemas.ts";
 import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import { msOf } from "../../trust/document/fields.ts";
 import { appStateOf, type AppState, type Context, type NodeState } from "../../trust/node/node-state.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { MOST_REPORTED } from "../../api/parts.ts";
+import { MOST_REPORTED } from "../../api/field-schemas.ts";
 import { report } from "../../api/schemas.ts";
 import { mostAlive, notesOf } from "./reports.ts";
 

@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { MOST_REPORTED, NOTE_CHARS } from "../../api/parts.ts";
+import { MOST_REPORTED, NOTE_CHARS } from "../../api/field-schemas.ts";
 import type { Report, ReportedHead } from "../../api/schemas.ts";
 import { DOCUMENT_TYPES, type Order } from "../../trust/document/documents.ts";
 import type { Envelope } from "../../trust/document/envelope.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { endOne } from "./clearing.ts";
-import { Ends } from "./ends.ts";
+import { Ends } from "./instance-ends.ts";
 import type { KeeperLink } from "./keeper-link.ts";
 
 test("an instance that drains for hours is waited for", async () => {

@@ -3,7 +3,7 @@ import { ensureKeeper, type KeeperClient } from "../../keeper/client.ts";
 import type { KeeperEvent, OpArgs, OpName, OpResult } from "../../keeper/protocol.ts";
 import { messageOf } from "../../lib/errors/errors.ts";
 import type { Log } from "../../lib/process/log.ts";
-import { Ends } from "./ends.ts";
+import { Ends } from "./instance-ends.ts";
 
 export interface LinkOptions {
   readonly run: string;

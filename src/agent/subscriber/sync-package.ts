@@ -19,7 +19,7 @@ import { fetchWanted, keepWanted } from "./fetching.ts";
 import { openPackage, type OpenPackage, type SubscriberTools } from "./open-package.ts";
 import { poll } from "./poll.ts";
 import type { PackagePlace } from "./package-place.ts";
-import { keepLooked, lookedBefore } from "./looked.ts";
+import { keepLooked, lookedBefore } from "./orders-looked-at.ts";
 import { recordOf, returnData } from "./prefetch.ts";
 import { removeGone } from "./removing.ts";
 import { takeTurn } from "./turn.ts";

@@ -4,7 +4,7 @@ import { SkeinError } from "../../lib/errors/errors.ts";
 import { appAsTyped, shortRelease } from "../../lib/text/ids.ts";
 import { formatBytes } from "../../lib/text/units.ts";
 import { originHere, type Wish } from "../../operator/deploy/resolve-wish.ts";
-import { beginningOf, type Beginning } from "../../operator/deploy/beginning.ts";
+import { beginningOf, type Beginning } from "../../operator/deploy/ask-ahead.ts";
 import { namesOf } from "../../operator/tell/names-of.ts";
 import type { Tell } from "../../operator/tell/events.ts";
 import { deploy as deployOrder, type DeployOptions } from "../../operator/deploy/deploy.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import test, { type TestContext } from "node:test";
-import { withAlong, withoutAlong } from "../../api/along.ts";
+import { withAlong, withoutAlong } from "../../api/along-blob.ts";
 import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import { digestOf, type ReleaseId, type TreeId } from "../../lib/text/ids.ts";
 import { deltaName } from "../../release/tree/release-index.ts";

@@ -1,4 +1,4 @@
-import type { AlongBlob } from "../../api/along.ts";
+import type { AlongBlob } from "../../api/along-blob.ts";
 import type { KeyId, ReleaseId, TreeId } from "../../lib/text/ids.ts";
 import { deltaName } from "../../release/tree/release-index.ts";
 import { readUnverified, type Envelope } from "../../trust/document/envelope.ts";

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import type http from "node:http";
 import { Readable } from "node:stream";
-import { BLOB_TYPE } from "../../api/parts.ts";
+import { BLOB_TYPE } from "../../api/field-schemas.ts";
 import { checkBlobName } from "../../depot/seam/blob-name.ts";
 import type { ByteRange, DepotReader, ReceivingDepot } from "../../depot/seam/depot.ts";
 import { countIn } from "../../lib/text/count-in.ts";

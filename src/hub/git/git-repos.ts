@@ -16,7 +16,7 @@ import type { Log } from "../../lib/process/log.ts";
 import { Lanes } from "../records/lanes.ts";
 import { errorPacket, fatalPacket, passOn } from "./answer.ts";
 import { endLeftGits, removeLeft } from "./left-behind.ts";
-import { Places, type Conversation, type PlaceLimits } from "./places.ts";
+import { Places, type Conversation, type PlaceLimits } from "./git-places.ts";
 import { findDamage, hasRefs, headOf, isThere, pointHead } from "./repo-files.ts";
 
 export type GitService = "git-upload-pack" | "git-receive-pack";

@@ -1,7 +1,7 @@
 /** One request: bounded body in, JSON, lines or an error out. Everything that is about HTTP and nothing else. */
 import type http from "node:http";
 import type { z } from "zod";
-import { AFTER_HEADER, CODED, CODED_AFTER, decode, encode, type Shared } from "../../api/coding.ts";
+import { AFTER_HEADER, CODED, CODED_AFTER, decode, encode, type Shared } from "../../api/body-coding.ts";
 import { drained } from "../../lib/work/drained.ts";
 import { isSkeinError, SkeinError, toWire, type ErrorCode } from "../../lib/errors/errors.ts";
 import { ERROR_CODES } from "../../lib/errors/error-codes.ts";

@@ -1,5 +1,5 @@
 /** What the hub needs of the rollout controller. */
-import type { Gate, Progress } from "../../api/parts.ts";
+import type { Gate, Progress } from "../../api/field-schemas.ts";
 import type { RolloutView, Steering } from "../../api/schemas.ts";
 import type { Digest, KeyId } from "../../lib/text/ids.ts";
 

@@ -1,5 +1,5 @@
 /** Names of the hub's keys in the store, each with the type of the JSON under it. */
-import type { InstanceReport } from "../../api/parts.ts";
+import type { InstanceReport } from "../../api/field-schemas.ts";
 import type { CommandLine, NodeView } from "../../api/schemas.ts";
 import type { Digest, KeyId } from "../../lib/text/ids.ts";
 import type { Change } from "../../trust/members/changes.ts";

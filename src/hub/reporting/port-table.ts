@@ -2,7 +2,7 @@
  * The port table: which instance listens where. A node's entries hang on one lease of 60 s that its reports renew;
  * while the hub is away no lease ends, so the table that it left is the table that it finds.
  */
-import type { InstanceReport } from "../../api/parts.ts";
+import type { InstanceReport } from "../../api/field-schemas.ts";
 import type { PortEntry } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors/errors.ts";
 import type { KeyId, AppEnv } from "../../lib/text/ids.ts";

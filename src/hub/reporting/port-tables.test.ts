@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
-import type { InstanceReport } from "../../api/parts.ts";
+import type { InstanceReport } from "../../api/field-schemas.ts";
 import type { HubEvent, PortEntry } from "../../api/schemas.ts";
 import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { jsonLog } from "../../lib/process/log.ts";

@@ -1,5 +1,5 @@
 /** One order in the rollout controller's hands: what is known of it, gathered from the store and the nodes. */
-import type { Progress } from "../../api/parts.ts";
+import type { Progress } from "../../api/field-schemas.ts";
 import type { AppOnNode } from "../../api/schemas.ts";
 import { isSkeinError, type SkeinError } from "../../lib/errors/errors.ts";
 import type { Digest, KeyId, AppEnv } from "../../lib/text/ids.ts";

@@ -4,7 +4,7 @@
  * this process between any two writes changes nothing but when the rest happens. What decides is in ../rollout/.
  */
 import { setTimeout } from "node:timers/promises";
-import type { Progress } from "../../api/parts.ts";
+import type { Progress } from "../../api/field-schemas.ts";
 import type { RolloutView, Steering } from "../../api/schemas.ts";
 import { faultPoint } from "../../lib/process/fault.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";

@@ -2,7 +2,7 @@
  * The JSON of answers to `wanted`, in parts that are made once: what is told of an app is the same for all nodes that
  * are told the same of it, and what is a node's own is the same in nearly all of its answers.
  */
-import { contentOf, partOf, type Content } from "../../api/coding.ts";
+import { contentOf, partOf, type Content } from "../../api/body-coding.ts";
 import type { Wanted, WantedApp } from "../../api/schemas.ts";
 import type { KeyId, AppEnv } from "../../lib/text/ids.ts";
 import { keepNewest } from "../../lib/memory/keep-newest.ts";

@@ -3,7 +3,7 @@
  * long as the fleet, so nodes ask for it by its digest, once: orders to the same nodes share it.
  */
 import type http from "node:http";
-import { CODED, encode } from "../../api/coding.ts";
+import { CODED, encode } from "../../api/body-coding.ts";
 import type { Roster } from "../../trust/document/documents.ts";
 import { acceptedCodings, sendBody, sendJson } from "../http/http.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
-import type { InstanceReport } from "../../api/parts.ts";
+import type { InstanceReport } from "../../api/field-schemas.ts";
 import type { ReleaseId } from "../../lib/text/ids.ts";
 import { eventually } from "../../lib/testing/eventually.fixture.ts";
 import {

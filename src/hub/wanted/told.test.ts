@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Content } from "../../api/coding.ts";
+import type { Content } from "../../api/body-coding.ts";
 import type { KeyId } from "../../lib/text/ids.ts";
 import { Told } from "./told.ts";
 

@@ -1,10 +1,10 @@
-import { sharedOf, type Content, type Shared } from "../../api/coding.ts";
+import { sharedOf, type Content, type Shared } from "../../api/body-coding.ts";
 import { unpooled } from "../../lib/memory/free.ts";
 import type { KeyId } from "../../lib/text/ids.ts";
 
 /** Contents of the last answers that each node was given: it may code a report after one of them while it is sent another. */
 const PER_NODE = 2;
-/** Of all texts together; packed as well (api/coding.ts), they take half as much again. What does not fit is sent in full. */
+/** Of all texts together; packed as well (api/body-coding.ts), they take half as much again. What does not fit is sent in full. */
 const MAX_BYTES = 40 * 2 ** 20;
 
 interface Talk {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
-import { AFTER_HEADER, CODED_AFTER, contentIn, decode, encode, sharedOf } from "../../api/coding.ts";
+import { AFTER_HEADER, CODED_AFTER, contentIn, decode, encode, sharedOf } from "../../api/body-coding.ts";
 import {
   joinNode,
   makeOrder,

@@ -1,6 +1,6 @@
 import type http from "node:http";
-import { withAlong, type AlongBlob } from "../../api/along.ts";
-import { CODED, CODED_AFTER, encode, encodeContent, type Content } from "../../api/coding.ts";
+import { withAlong, type AlongBlob } from "../../api/along-blob.ts";
+import { CODED, CODED_AFTER, encode, encodeContent, type Content } from "../../api/body-coding.ts";
 import type { Wanted } from "../../api/schemas.ts";
 import type { KeyId } from "../../lib/text/ids.ts";
 import { acceptedCodings, sendBody } from "../http/http.ts";

@@ -2,7 +2,7 @@
  * What one node should run, as a level: whoever missed everything converges from one answer. Only documents that it
  * can verify itself, and the gates that pace it. A poll waits until the answer differs from the one that it knows.
  */
-import type { InstanceReport } from "../../api/parts.ts";
+import type { InstanceReport } from "../../api/field-schemas.ts";
 import type { Wanted } from "../../api/schemas.ts";
 import { SkeinError } from "../../lib/errors/errors.ts";
 import { type Digest, type KeyId, type AppEnv } from "../../lib/text/ids.ts";

@@ -11,7 +11,7 @@ import { writeTree } from "../../release/release.fixture.ts";
 import { cluster, type Cluster } from "../cluster.fixture.ts";
 import { openOperator } from "../identity/operator.ts";
 import { followOrder } from "../order/publish-order.ts";
-import { beginningOf } from "./beginning.ts";
+import { beginningOf } from "./ask-ahead.ts";
 import { deploy, type DeployOptions } from "./deploy.ts";
 
 const BEGIN = "POST /v1/together";

@@ -1,4 +1,4 @@
-import { bytesBySource } from "../../api/parts.ts";
+import { bytesBySource } from "../../api/field-schemas.ts";
 import { SkeinError } from "../../lib/errors/errors.ts";
 import { appAsTyped, shortRelease, type ReleaseId } from "../../lib/text/ids.ts";
 import {

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { bytesBySource } from "../../api/parts.ts";
+import type { bytesBySource } from "../../api/field-schemas.ts";
 import type { RolloutView } from "../../api/schemas.ts";
 import type { Digest, ReleaseId } from "../../lib/text/ids.ts";
 import type { Release } from "../../trust/document/documents.ts";

@@ -1,4 +1,4 @@
-import { MOST_REPORTED } from "../../api/parts.ts";
+import { MOST_REPORTED } from "../../api/field-schemas.ts";
 import type { AppOnNode, NodeView, PortEntry, RolloutNode } from "../../api/schemas.ts";
 import type { AppEnv, ReleaseId } from "../../lib/text/ids.ts";
 import { isSkewed } from "../../trust/charter/charter.ts";

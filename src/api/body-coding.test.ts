@@ -13,7 +13,7 @@ import {
   partOf,
   sharedOf,
   type Content,
-} from "./coding.ts";
+} from "./body-coding.ts";
 import { packJson } from "./packed-json.ts";
 
 const envelope = { t: "ticket.1", p: randomBytes(400).toString("base64url"), s: [] };
@@ -105,7 +105,7 @@ test("a body that is no zstd, or cut, or coded after something else, is refused"
 });
 
 test("hundreds of large bodies that are coded at once take the memory of a few (long)", async () => {
-  const module = new URL("./coding.ts", import.meta.url).href;
+  const module = new URL("./body-coding.ts", import.meta.url).href;
   const script = `
     import { randomBytes } from "node:crypto";
     import { readFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
-import { Places, type Conversation } from "./places.ts";
+import { Places, type Conversation } from "./git-places.ts";
 
 const WAITING = Symbol("waiting");
 const TALK: Conversation = { received: () => 0, sent: () => 0, cut: () => undefined };
