@@ -89,7 +89,7 @@ const WITHIN: Readonly<Record<string, readonly string[]>> = {
   ],
   release: ["upkeep", "export", "install", "delta", "publish", "record", "fetch", "tree"],
   depot: ["traffic", "peers", "cache", "s3", "http", "directory", "seam"],
-  lib: ["testing", "work", "process", "disk", "time", "memory", "text", "errors"],
+  lib: ["testing", "async", "process", "disk", "time", "memory", "text", "errors"],
   trust: ["node", "orders", "members", "charter", "document", "connection", "keys"],
 };
 

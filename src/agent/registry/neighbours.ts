@@ -4,7 +4,7 @@ import { portEntry, type PortEntry } from "../../api/schemas.ts";
 import { messageOf } from "../../lib/errors/errors.ts";
 import { readIfThere, removeLeft, replaceFile } from "../../lib/disk/files.ts";
 import type { Log } from "../../lib/process/log.ts";
-import { forever, type ForeverOptions } from "../../lib/work/forever.ts";
+import { forever, type ForeverOptions } from "../../lib/async/forever.ts";
 import type { RegistryHost } from "./registry-host.ts";
 import type { PortTable, Source } from "../source/source.ts";
 import { until } from "../../lib/time/until.ts";

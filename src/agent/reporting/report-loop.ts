@@ -1,5 +1,5 @@
 import type { Report, Reported } from "../../api/schemas.ts";
-import { forever, News, type ForeverOptions } from "../../lib/work/forever.ts";
+import { forever, News, type ForeverOptions } from "../../lib/async/forever.ts";
 import type { When } from "../attempt/app-context.ts";
 import type { Source } from "../source/source.ts";
 import { hasPassed } from "../../lib/time/clock.ts";

@@ -1,5 +1,5 @@
 import type { SocketSpec } from "../../keeper/protocol.ts";
-import { allEnded } from "../../lib/work/all-ended.ts";
+import { allEnded } from "../../lib/async/all-ended.ts";
 import { isSkeinError } from "../../lib/errors/errors.ts";
 import type { Log } from "../../lib/process/log.ts";
 import { addressVariables } from "./address.ts";

@@ -4,7 +4,7 @@ import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import timers from "node:timers/promises";
-import { drained } from "../../lib/work/drained.ts";
+import { drained } from "../../lib/async/drained.ts";
 import { errnoOf, messageOf, SkeinError } from "../../lib/errors/errors.ts";
 import { PACE, paced, type Pace } from "../seam/pace.ts";
 

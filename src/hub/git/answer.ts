@@ -3,7 +3,7 @@
  * Of a failure more can be said only before git's own last word: after that no client listens.
  */
 import type { Readable, Writable } from "node:stream";
-import { drained } from "../../lib/work/drained.ts";
+import { drained } from "../../lib/async/drained.ts";
 
 /** Why the repository may be at fault, and what mends it; undefined: it is not. */
 type Explain = () => Promise<string | undefined>;

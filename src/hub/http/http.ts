@@ -2,7 +2,7 @@
 import type http from "node:http";
 import type { z } from "zod";
 import { AFTER_HEADER, CODED, CODED_AFTER, decode, encode, type Shared } from "../../api/body-coding.ts";
-import { drained } from "../../lib/work/drained.ts";
+import { drained } from "../../lib/async/drained.ts";
 import { isSkeinError, SkeinError, toWire, type ErrorCode } from "../../lib/errors/errors.ts";
 import { ERROR_CODES } from "../../lib/errors/error-codes.ts";
 

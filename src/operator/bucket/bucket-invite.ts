@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { fewAtOnce } from "../../lib/work/few-at-once.ts";
+import { fewAtOnce } from "../../lib/async/few-at-once.ts";
 import { formatCarriedTicket } from "../../trust/members/carried-ticket.ts";
 import type { Ticket } from "../../trust/document/documents.ts";
 import { seal } from "../../trust/document/envelope.ts";

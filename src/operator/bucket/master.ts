@@ -16,7 +16,7 @@ import { VOID } from "../../bucket/following.ts";
 import { publishRelease, withdrawRelease } from "../../bucket/publish.ts";
 import type { Root } from "../../bucket/root.ts";
 import type { Clock } from "../../lib/time/clock.ts";
-import { fewAtOnce } from "../../lib/work/few-at-once.ts";
+import { fewAtOnce } from "../../lib/async/few-at-once.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import type { ReleaseId, AppEnv } from "../../lib/text/ids.ts";
 import { releaseIdOf, type Charter, type Order } from "../../trust/document/documents.ts";

@@ -5,7 +5,7 @@ import type { Question } from "../../api/hub-caller.ts";
 import type { NodeDocuments } from "../../api/member-schemas.ts";
 import type { AppSummary, NodeView } from "../../api/schemas.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
-import { fewAtOnce } from "../../lib/work/few-at-once.ts";
+import { fewAtOnce } from "../../lib/async/few-at-once.ts";
 import type { KeyId } from "../../lib/text/ids.ts";
 import { retry } from "../../lib/time/retry.ts";
 import { MOST_FLOORS, type Ticket } from "../../trust/document/documents.ts";

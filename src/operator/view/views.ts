@@ -1,6 +1,6 @@
 import type { AppOnNode, AppSummary, PortEntry, ReleaseView } from "../../api/schemas.ts";
 import { isSkeinError } from "../../lib/errors/errors.ts";
-import { fewAtOnce } from "../../lib/work/few-at-once.ts";
+import { fewAtOnce } from "../../lib/async/few-at-once.ts";
 import type { ReleaseId } from "../../lib/text/ids.ts";
 import { parseSelector } from "../../trust/document/selector.ts";
 import { nodesOf, type AppSelection } from "../ask/ask.ts";

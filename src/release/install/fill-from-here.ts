@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
-import { Pauses } from "../../lib/work/pauses.ts";
+import { Pauses } from "../../lib/async/pauses.ts";
 import type { Digest } from "../../lib/text/ids.ts";
 import type { EarlierFile } from "./earlier-content.ts";
 import type { InstallPlan } from "./install-plan.ts";

@@ -26,7 +26,7 @@ import type { FreshContents, ReachedTree } from "./reach-tree.ts";
 import type { RecordList } from "../record/record-file.ts";
 import { KEPT_FREE_BYTES } from "../../lib/disk/kept-free.ts";
 import { neededRoom } from "./room.ts";
-import { Pauses } from "../../lib/work/pauses.ts";
+import { Pauses } from "../../lib/async/pauses.ts";
 import { isFileRow, type Row } from "../tree/rows.ts";
 
 export interface FillOptions extends LocalOptions {

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
-import { Pauses } from "../../lib/work/pauses.ts";
+import { Pauses } from "../../lib/async/pauses.ts";
 import { noise, tempDir } from "../release.fixture.ts";
 import type { ChunkRef } from "../tree/pack.ts";
 import { Placer } from "./placer.ts";

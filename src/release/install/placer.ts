@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
 import { SkeinError } from "../../lib/errors/errors.ts";
 import { faultPoint } from "../../lib/process/fault.ts";
-import type { Pauses } from "../../lib/work/pauses.ts";
+import type { Pauses } from "../../lib/async/pauses.ts";
 import { MIN_CHUNK } from "../tree/gear.ts";
 import {
   CAUGHT_UP_BYTES,

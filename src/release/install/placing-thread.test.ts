@@ -6,7 +6,7 @@ import path from "node:path";
 import { test, type TestContext } from "node:test";
 import { atEnd } from "../../lib/testing/at-end.fixture.ts";
 import { digestOf, type ChunkId } from "../../lib/text/ids.ts";
-import { Pauses } from "../../lib/work/pauses.ts";
+import { Pauses } from "../../lib/async/pauses.ts";
 import { makeWorld, noise, readTree, releaseId, tempDir, type Tree } from "../release.fixture.ts";
 import { compressFrame, type ChunkRef, type FrameRef } from "../tree/pack.ts";
 import { Placer } from "./placer.ts";

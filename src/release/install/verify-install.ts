@@ -4,7 +4,7 @@ import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { ReleaseId, TreeId } from "../../lib/text/ids.ts";
 import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
-import { Pauses } from "../../lib/work/pauses.ts";
+import { Pauses } from "../../lib/async/pauses.ts";
 import { isUnder } from "./install-plan.ts";
 import { readRecord, type InstallRecord } from "../record/install-record.ts";
 import { folderMode, modeOf } from "./put-file.ts";

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { freeNow } from "../../lib/memory/free.ts";
 import type { ChunkId, Digest } from "../../lib/text/ids.ts";
-import { Pauses } from "../../lib/work/pauses.ts";
+import { Pauses } from "../../lib/async/pauses.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
 import { readCatalogue, type Catalogue } from "./catalogue.ts";
 import { BUFFER_BYTES, ContentReader, type ChunkSink, type CutFile } from "./content-reader.ts";

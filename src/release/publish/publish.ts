@@ -2,7 +2,7 @@ import path from "node:path";
 import type { Digest, TreeId } from "../../lib/text/ids.ts";
 import { keepNewestFiles, type FolderBound } from "../../lib/disk/newest-files.ts";
 import { MAX_HEADS } from "./catalogue.ts";
-import { allEnded } from "../../lib/work/all-ended.ts";
+import { allEnded } from "../../lib/async/all-ended.ts";
 import { faultPoint } from "../../lib/process/fault.ts";
 import type { Depot } from "../../depot/seam/depot.ts";
 import { isSkeinError } from "../../lib/errors/errors.ts";

@@ -3,7 +3,7 @@ import type { BlobEntry, PrunableDepot } from "../../depot/seam/depot.ts";
 import type { Clock } from "../../lib/time/clock.ts";
 import { isSkeinError } from "../../lib/errors/errors.ts";
 import { faultPoint } from "../../lib/process/fault.ts";
-import { fewAtOnce } from "../../lib/work/few-at-once.ts";
+import { fewAtOnce } from "../../lib/async/few-at-once.ts";
 import type { TreeId } from "../../lib/text/ids.ts";
 import { GRACE_MS, type PublishedTree } from "../tree/published.ts";
 import { planOf, type PlanCounts, type Step } from "./collect-plan.ts";
