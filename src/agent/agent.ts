@@ -70,7 +70,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const { paths } = options;
   const stateDir = path.join(paths.lib, "state");
   await makeNodeFolders(paths, stateDir);
-  await using _lock = await lockHome(paths.lib);
+  using _lock = await lockHome(paths.lib);
   const keys = await nodeKeys(paths.etc);
   const write = await openReserve(stateDir);
   const store = await openNode(options, stateDir, keys, write);

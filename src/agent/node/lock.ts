@@ -1,56 +1,56 @@
-import { once } from "node:events";
-import net from "node:net";
-import fs from "node:fs/promises";
+import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { digestOf } from "../../lib/text/ids.ts";
+import { tryLockFolder } from "../../depot/directory/folder-lock.ts";
+import { kernel } from "../../keeper/ffi.ts";
+import { asSkeinError } from "../../lib/disk/files.ts";
 import { errnoOf, SkeinError } from "../../lib/errors/errors.ts";
 
 /** A program that a killed agent was just starting holds the lock until it has become itself. */
 const HELD_MS = 1000;
 const AGAIN_MS = 25;
+/** Whoever may open a file may lock it. */
+const PRIVATE = 0o600;
 
 /**
- * One agent for one home. The lock is a listening unix socket, on Linux in the abstract namespace, so the kernel
- * drops it with its holder: after `kill -9` nobody has to clean up.
- * @throws SkeinError AGENT_RUNNING
+ * One agent for one home. The lock is the kernel's on a file that no other user can open, and not a name that all users
+ * share: an app could take that first, and no agent would start any more. It ends with its holder: after `kill -9` nobody
+ * has to clean up.
+ * @throws SkeinError AGENT_RUNNING, IO
  */
-export async function lockHome(dir: string): Promise<AsyncDisposable> {
-  const real = await fs.realpath(dir);
+export async function lockHome(dir: string): Promise<Disposable> {
+  const real = fs.realpathSync(dir);
   const until = performance.now() + HELD_MS;
-  let server = await listening(socketName(real));
-  while (server === undefined) {
+  let held = tryLock(real);
+  while (held === undefined) {
     if (performance.now() > until)
       throw new SkeinError("AGENT_RUNNING", `an agent runs already for ${real}`, { data: { dir: real } });
     await sleep(AGAIN_MS);
-    server = await listening(socketName(real));
+    held = tryLock(real);
   }
-  const held = server;
-  return {
-    async [Symbol.asyncDispose]() {
-      await new Promise<void>((resolve) => {
-        held.close(() => {
-          resolve();
-        });
-      });
-    },
-  };
+  return held;
 }
 
-function socketName(dir: string): string {
-  if (process.platform === "linux") return `\0skein-agent-${digestOf(dir).slice(0, 32)}`;
-  return path.join(dir, "agent.lock");
+/** @returns undefined where somebody else has it */
+function tryLock(dir: string): Disposable | undefined {
+  const calls = kernel();
+  if (calls === undefined) return tryLockFolder(dir, PRIVATE);
+  const fd = openedOrMade(path.join(dir, "agent.lock"));
+  if (calls.lockFile(fd)) return { [Symbol.dispose]: () => fs.closeSync(fd) };
+  fs.closeSync(fd);
+  return undefined;
 }
 
-/** @returns undefined where somebody else has the name */
-async function listening(name: string): Promise<net.Server | undefined> {
-  const server = net.createServer((socket) => socket.destroy()).listen({ path: name });
-  server.unref();
+/** Only read where it is there: so it is locked also on a disk that has turned read-only. */
+function openedOrMade(file: string): number {
   try {
-    await once(server, "listening");
-    return server;
+    return fs.openSync(file, "r");
   } catch (err) {
-    if (errnoOf(err) === "EADDRINUSE") return undefined;
-    throw err;
+    if (errnoOf(err) !== "ENOENT") throw asSkeinError(err, file);
+  }
+  try {
+    return fs.openSync(file, "a", PRIVATE);
+  } catch (err) {
+    throw asSkeinError(err, file);
   }
 }

@@ -19,13 +19,13 @@ async function folder(t: TestContext): Promise<string> {
 test("a second agent for one home is refused; the lock ends with its holder", async (t) => {
   const dir = await folder(t);
   {
-    await using held = await lockHome(dir);
+    using held = await lockHome(dir);
     assert.ok(held);
     await assert.rejects(lockHome(dir), { code: "AGENT_RUNNING" });
-    await using other = await lockHome(await folder(t));
+    using other = await lockHome(await folder(t));
     assert.ok(other);
   }
-  await using again = await lockHome(dir);
+  using again = await lockHome(dir);
   assert.ok(again);
 });
 
@@ -42,7 +42,7 @@ test("a lock whose holder was killed is free at once", async (t) => {
   await assert.rejects(lockHome(dir), { code: "AGENT_RUNNING" });
   holder.kill("SIGKILL");
   await once(holder, "exit");
-  await using held = await lockHome(dir);
+  using held = await lockHome(dir);
   assert.ok(held);
 });
 
@@ -50,9 +50,21 @@ test("a lock that is given up within a moment is waited for", async (t) => {
   const dir = await folder(t);
   const first = await lockHome(dir);
   const second = lockHome(dir);
-  await first[Symbol.asyncDispose]();
-  await using held = await second;
+  first[Symbol.dispose]();
+  using held = await second;
   assert.ok(held);
+});
+
+test("an app of this machine cannot take the lock, and keep the agent from starting", async (t) => {
+  const dir = await folder(t);
+  await fs.chmod(dir, 0o755);
+  {
+    using held = await lockHome(dir);
+    assert.ok(held);
+  }
+  const files = await fs.readdir(dir);
+  assert.notDeepEqual(files, [], "a name that is no file is everybody's to take");
+  for (const file of files) assert.equal((await fs.stat(path.join(dir, file))).mode & 0o777, 0o600);
 });
 
 test("who asks for a node's keys at the same time gets the same ones", async (t) => {

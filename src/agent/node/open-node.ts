@@ -94,7 +94,7 @@ export async function joinNode(options: OpenNodeOptions): Promise<void> {
     return;
   }
   await makeNodeFolders(paths, stateDir);
-  await using lock = await lockHome(paths.lib);
+  using lock = await lockHome(paths.lib);
   void lock;
   await joinNow(options, stateDir, await nodeKeys(paths.etc));
   await forgetJoining(paths.etc);

@@ -21,6 +21,8 @@ export interface TurnOptions {
 }
 
 const FOLDER_MODE = 0o755;
+/** The app sees into its folder: whoever may read the file could keep everybody else from it. */
+const TURN_MODE = 0o600;
 
 /**
  * The one turn to change a package here: cron and people come one after the other. The lock is the kernel's and ends
@@ -33,11 +35,13 @@ export async function takeTurn(place: PackagePlace, options: TurnOptions): Promi
   await fs.mkdir(place.own, { recursive: true, mode: FOLDER_MODE });
   await fs.mkdir(place.state, { recursive: true, mode: 0o700 });
   using over = until([signal], waitMs);
-  const turn = await lockFolder(place.folders.app, clock, over.signal).catch(async (err: unknown) => {
-    signal.throwIfAborted();
-    if (!over.signal.aborted) throw err;
-    throw held(place, waitMs, await readIfThere(ownerFile(place)));
-  });
+  const turn = await lockFolder(place.folders.app, clock, over.signal, TURN_MODE).catch(
+    async (err: unknown) => {
+      signal.throwIfAborted();
+      if (!over.signal.aborted) throw err;
+      throw held(place, waitMs, await readIfThere(ownerFile(place)));
+    },
+  );
   try {
     const owner = { pid: process.pid, command: options.command, since: new Date(clock.now()).toISOString() };
     removeLeft(place.own);

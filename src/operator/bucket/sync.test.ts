@@ -632,6 +632,15 @@ test("who waits too long is told who it is; a holder that died holds nothing (lo
   ]();
 });
 
+test("whoever reads a package cannot hold up who changes it", async (t) => {
+  const world = await bucketWorld(t);
+  const machine = world.machine("m", ["site"]);
+  await world.jump(await world.spool("site", scripts("v1", {})));
+  await machine.sync();
+  const lock = path.join(packagePlace(machine.root, "site").folders.app, ".lock");
+  assert.equal(lstatSync(lock).mode & 0o777, 0o600, "a lock is taken by whoever may read the file");
+});
+
 const FAULTS = [
   "subscriber.taken-in",
   "install.renamed",
