@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isSkeinError, type SkeinError } from "../../lib/errors/errors.ts";
 import type { Digest, KeyId, TreeId } from "../../lib/text/ids.ts";
 import {
   at,
@@ -102,6 +103,21 @@ test("a quorum needs that many different operators, for the order and for its se
   openSettle(strict, await addSignature(settle, bob), T0);
 });
 
+test("one signer with the right is enough for an order to run as root", async () => {
+  const both = await addSignature(await sealOrder(orderBody(3), alice), bob);
+  const rooted = (allow: string): Charter => ({
+    ...charter,
+    quorum: { "shop/default": 2 },
+    operators: {
+      [alice.kid]: { name: "alice", allow: ["admin", "deploy:*/*"] },
+      [bob.kid]: { name: "bob", allow: ["deploy:*/*", allow] },
+    },
+  });
+  const mayRoot = (by: Charter): boolean => orderMayRoot(by, openOrder(by, both, T0));
+  assert.equal(mayRoot(rooted("root:shop/default")), true);
+  assert.equal(mayRoot(rooted("root:shop/staging")), false);
+});
+
 test("a settle counts with the receipts that it needs, and with nothing else", async () => {
   const order = orderBody(3, { roster: rosterDigest(roster) });
   const envelope = await sealOrder(order, alice);
@@ -119,6 +135,8 @@ test("a settle counts with the receipts that it needs, and with nothing else", a
     two,
     one,
   ]);
+  const three = await receiptBy(web3, order, envelope);
+  assert.deepEqual(proof([one, two, three]), [one, two], "no more than it needs");
 
   const outsider = await testNode(cluster, "web4");
   const insufficient: Record<string, readonly unknown[]> = {
@@ -170,9 +188,13 @@ test("a settle counts with the receipts that it needs, and with nothing else", a
     });
   }
   const other = settleBody(orderBody(4), await sealOrder(orderBody(4), alice), { needs: 0 });
-  assert.throws(() => refuseUnproven({ settle: other, order, orderDigest, roster, receipts: [] }), {
-    code: "SETTLE_UNPROVEN",
-  });
+  const rival = await sealOrder({ ...order, release: release(9) }, alice);
+  const sameSerial = settleBody(order, rival, { needs: 0 });
+  for (const foreign of [other, sameSerial]) {
+    assert.throws(() => refuseUnproven({ settle: foreign, order, orderDigest, roster, receipts: [] }), {
+      code: "SETTLE_UNPROVEN",
+    });
+  }
 });
 
 async function bodyOf(envelope: unknown): Promise<ReturnType<typeof openReceipt>["body"]> {
@@ -261,7 +283,13 @@ test("an order's release is found among those offered only if its document is ge
   const bad = tampered(good, '"files":1', '"files":9');
   const wanted = { app: "shop", id };
   assert.equal(releaseOf(charter, wanted, [bad, good], T0).digest, digestOfEnvelope(good));
-  assert.throws(() => releaseOf(charter, wanted, [bad], T0), { code: "ORDER_UNKNOWN_RELEASE" });
+  const another = await seal("release.1", { ...releaseBody, commit: "2".repeat(40) }, [alice]);
+  assert.equal(releaseOf(charter, wanted, [another, good], T0).digest, digestOfEnvelope(good));
+  assert.throws(() => releaseOf(charter, wanted, [another], T0), { code: "ORDER_UNKNOWN_RELEASE" });
+  assert.throws(
+    () => releaseOf(charter, wanted, [bad], T0),
+    (err: SkeinError) => err.code === "ORDER_UNKNOWN_RELEASE" && isSkeinError(err.cause, "DOC_UNSIGNED"),
+  );
   assert.throws(() => releaseOf(charter, wanted, [], T0), { code: "ORDER_UNKNOWN_RELEASE" });
   assert.throws(() => releaseOf(charter, { app: "api", id }, [good], T0), { code: "ORDER_UNKNOWN_RELEASE" });
 });
