@@ -229,6 +229,11 @@ test("a higher epoch is newer whatever the seq: a thief's huge serial can be lef
   assert.equal(node.order(small), "accepted");
   assert.equal(node.wants, "head 1");
   assert.equal(node.order(eight), "ORDER_ROLLBACK");
+  const second = new Node();
+  second.order(seven);
+  second.expect("accepted", acceptCharter(second.state, next, when(0)));
+  const seqOfNext = await orderOf(8, { epoch: 1, prev: null });
+  assert.equal(second.order(seqOfNext), "accepted", "its chain begins with the epoch");
 });
 
 test("two orders with one serial: the first is kept, an alarm is raised, any higher one is taken", async () => {
@@ -278,6 +283,8 @@ test("orders for another node, cluster or environment are refused", async () => 
   const stop = await orderOf(6, { state: "stopped", prev: digestOfEnvelope(five) });
   assert.equal(node.order(stop), "accepted");
   assert.equal(node.order(staging), "accepted", "a stopped app does not hold the environment");
+  const neighbour = await orderOf(1, { app: "api", env: "canary", prev: null });
+  assert.equal(node.order(neighbour), "accepted", "nor does another app");
 });
 
 test("of two environments that are wanted when a clock was set back, only the first is started", async () => {
@@ -344,6 +351,7 @@ test("what is taken back before it was started leaves the node as it was", () =>
   node.settle(settledFive, five);
   node.order(seven);
   assert.equal(node.undo(seven), "accepted");
+  assert.equal(node.undo(seven), "known");
   assert.equal(node.wants, "standing 5");
   assert.equal(node.start(seven), "ORDER_EXPIRED");
   assert.equal(node.settle(settledSeven), "accepted");
@@ -499,6 +507,7 @@ test("a revoked node takes no order, and what runs goes on", async () => {
   node.expect("accepted", acceptRevoke(node.state, revoke, when(0)));
   node.expect("known", acceptRevoke(node.state, revoke, when(0)));
   assert.equal(node.order(seven), "REVOKED");
+  assert.equal(node.order(await orderOf(7, { selector: "all" })), "REVOKED");
   assert.equal(node.settle(settledSeven, seven), "REVOKED");
   assert.equal(node.wants, "head 5");
 });
