@@ -448,6 +448,36 @@ test("a short absence takes nothing back in a long bake, nor while it is paused;
   }
 });
 
+test("a node that comes back into a bake is waited for, and all bake with it from the start", () => {
+  const world = new World(3, { strategy: { type: "all_at_once", maxAbsent: 1 } });
+  world.report(0, "ok");
+  world.report(1, "ok");
+  world.change(2, { present: false });
+  world.run();
+  assert.equal(world.phase, "baking");
+  world.pass(20_000);
+  world.change(2, { present: true });
+  world.run();
+  assert.equal(world.phase, "running");
+  world.pass(20_000);
+  assert.equal(world.phase, "running");
+  world.report(2, "ok");
+  world.pass(29_999);
+  assert.equal(world.phase, "baking");
+  world.pass(1);
+  assert.equal(world.phase, "ok");
+});
+
+test("a settle that a restored hub hears of ends the rollout, whoever has not reported to it", () => {
+  const world = new World(3);
+  world.settle = { needs: 2, have: 0, late: [], published: false };
+  world.run();
+  assert.equal(world.phase, "running");
+  world.settle = { ...world.settle, published: true };
+  world.run();
+  assert.equal(world.phase, "ok");
+});
+
 test("a node that is there and silent is given up as failed", () => {
   const world = new World(2);
   world.pass(STALL_MS - 1);
