@@ -256,6 +256,19 @@ test("a node holds one environment of an app; another one is refused", async () 
   assert.equal(await answerAt(await urlOf(cluster, "single")), "single v1");
 });
 
+test("what some nodes could not do, as they hold another environment, is refused before any does it", async () => {
+  await deployed("split", "v1", { targets: "name=a" });
+  const source = await folder("split", "v1", { targets: "name=b" });
+  await cluster.ok("deploy", "--from", source, ...FAST, "--env", "staging");
+  for (const verb of ["stop", "start", "restart", "rollback"]) {
+    const error = await refused(cluster, [1, "ENV_CONFLICT"], [verb, "split", "--on", "a | b"]);
+    assert.equal(error.message, "b holds split in staging, and this is for default: nothing was ordered");
+    assert.match(error.hint, /--env staging\. .*--on '\(name=a \| name=b\) & name!=b'\.$/);
+  }
+  assert.equal(await answerAt(await urlOf(cluster, "split", "a")), "split v1");
+  await cluster.ok("stop", "split", "--on", "(name=a | name=b) & name!=b");
+});
+
 test("an app moves between environments where it is stopped first, or never came up (long)", async () => {
   const targets = "name=b";
   const failing = await folder("moves", "v1", { targets, more: "hooks: { pre_jump: exit 1 }\n" });

@@ -6,6 +6,7 @@ import { selectorFor, type DeployOptions } from "./deploy.ts";
 import { forecast, refuseUnfitting, type Forecast, type ForecastWish } from "./forecast.ts";
 import { membersAndFormer, selectNodes, tellFormer, type KnownNode } from "../nodes/nodes.ts";
 import { readLine, refuseUnauthorised, type Line } from "../order/order.ts";
+import { otherEnvOn } from "../order/other-env.ts";
 import { tellNowhere } from "./nowhere.ts";
 import type { Operator } from "../identity/operator.ts";
 import { plannedTarget, type PlannedTarget } from "./planned-target.ts";
@@ -75,8 +76,8 @@ export async function planDeploy(operator: Operator, options: DeployOptions): Pr
     const from = own(node)?.release ?? null;
     const change = from !== release || own(node)?.state === "failed";
     const cost = unpublished === null ? exact(told.get(name)) : guessed(unpublished, from, told.get(name));
-    const holds = node.apps.find((one) => one.app === app && one.env !== env && one.release !== null);
-    return { node: name, present: node.present, from, change, holds: holds?.env ?? null, cost };
+    const holds = otherEnvOn(node, { app, env });
+    return { node: name, present: node.present, from, change, holds, cost };
   });
   const changes = nodes.filter(({ change }) => change).length;
   const strategy = { ...manifest.strategy, ...options.strategy };

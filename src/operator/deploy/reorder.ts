@@ -13,6 +13,7 @@ import {
   type Intent,
   type Line,
 } from "../order/order.ts";
+import { refuseOtherEnvs } from "../order/other-env.ts";
 import { publishOrder, type PublishedOrder } from "../order/publish-order.ts";
 import { deliverEarlier } from "../order/sent.ts";
 import { findRelease, noRelease } from "../release/release.ts";
@@ -55,7 +56,7 @@ type Changer = (situation: Situation) => Change | Promise<Change>;
 /**
  * Orders what is in force once more on the nodes that are meant, but for `change`. What was taken back is not what
  * anybody means by the app, nor is what only others were told.
- * @throws SkeinError APP_NOT_FOUND, RELEASE_NOT_FOUND, and what `change` and publishing throw
+ * @throws SkeinError APP_NOT_FOUND, RELEASE_NOT_FOUND, ENV_CONFLICT, and what `change` and publishing throw
  */
 export async function reorder(
   operator: Operator,
@@ -78,7 +79,9 @@ async function orderChanged(
   const newest = headOf(line);
   const { members: known, former } = await membersAndFormer(operator, signal);
   if (options.selector === null) tellFormer(former, tell);
-  const { selector } = selectNodes(known, options.selector ?? selectorOf(line) ?? newest.order.selector);
+  const asked = options.selector ?? selectorOf(line) ?? newest.order.selector;
+  const { selector, nodes } = selectNodes(known, asked);
+  refuseOtherEnvs({ app, env, selector, nodes, strategy: newest.order.strategy });
   const base = orderFor(line, selector) ?? newest;
   const named = await releaseNamed(operator, options);
   const { order } = base;
