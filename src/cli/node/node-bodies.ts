@@ -4,11 +4,12 @@ import type { FormerNode } from "../../operator/nodes/node-identity.ts";
 import { DROPPED } from "../../operator/order/order.ts";
 import { appsOf } from "../../operator/view/views.ts";
 import { isSkewed } from "../../trust/charter/charter.ts";
-import { labelKey, labelValue, nodeName } from "../../trust/document/fields.ts";
+import { labelKey, labelValue } from "../../trust/document/fields.ts";
 import { confirmName } from "../command/confirm.ts";
 import type { Context, Result } from "../command/context.ts";
 import { hasBucket } from "../command/has-bucket.ts";
 import { durationFlag, labelWords, usage } from "../command/grammar.ts";
+import { refuseNodeName } from "../command/node-name.ts";
 import type { InviteFlags } from "../command/verb-flags.ts";
 import { columns } from "../terminal/io.ts";
 
@@ -18,7 +19,7 @@ export async function invite(
   flags: InviteFlags,
 ): Promise<Result> {
   const labels = labelsOf(flags.label ?? []);
-  refuseName(name);
+  refuseNodeName(name);
   const validMs = durationFlag(flags.valid);
   if (validMs === 0) throw usage("a line that may be used for no time lets nobody in", "--valid 1h");
   const given = Object.entries(labels).filter((entry): entry is [string, string] => entry[1] !== null);
@@ -46,12 +47,6 @@ export async function invite(
   context.io.say(`Run this on the new node until ${invitation.expires}. It works once; keep it to yourself.`);
   context.io.print(`skein agent --join ${invitation.line}`);
   return { ...invitation, command: `skein agent --join ${invitation.line}` };
-}
-
-/** @throws SkeinError USAGE for what could not be signed as a node's name */
-function refuseName(name: string | undefined): void {
-  if (name === undefined || nodeName.safeParse(name).success) return;
-  throw usage(`${name} is no node's name`, "Write a-z, 0-9, - and dots: web3, web3.fra.");
 }
 
 /** @throws SkeinError USAGE for what could not be signed as labels */

@@ -9,9 +9,10 @@ import { SkeinError } from "../../lib/errors/errors.ts";
 import { launcher, type Context, type Result } from "../command/context.ts";
 import { hostPort } from "../command/grammar.ts";
 import { first } from "../command/has-bucket.ts";
-import { nodeNameHere } from "../command/node-name.ts";
+import { nodeNameHere, refuseNodeName } from "../command/node-name.ts";
 import { hubBucket } from "./server-bodies.ts";
 import { pinTold } from "./pin-told.ts";
+import { addresses } from "./places.ts";
 import type { AgentFlags, HubFlags } from "./server-flags.ts";
 import { limitsOf, NEAR_FLAGS, nearOf, type NearFlags } from "../command/traffic-flags.ts";
 import { warningsOf } from "../terminal/warnings.ts";
@@ -29,6 +30,8 @@ export async function installNode(context: Context, given: AgentFlags): Promise<
   // What a unit would fail with at boot is told now.
   nearOf(flags);
   pinTold(flags);
+  refuseNodeName(flags.name);
+  addresses(flags);
   const secrets = flags.source === undefined ? undefined : "/etc/skein/agent.env";
   const wish =
     flags.source === undefined ? [] : wordsOf({ app: context.globals.app, env: context.globals.env });

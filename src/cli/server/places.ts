@@ -1,8 +1,10 @@
 /** Where hubs and nodes of this machine are told to be, and what their sockets bind to. */
+import { lookup } from "node:dns/promises";
 import net from "node:net";
 import os from "node:os";
+import { errnoOf } from "../../lib/errors/errors.ts";
 import type { Charter } from "../../trust/document/documents.ts";
-import { hostPort, type HostPort } from "../command/grammar.ts";
+import { hostFlag, hostPort, usage, type HostPort } from "../command/grammar.ts";
 import type { AgentFlags } from "./server-flags.ts";
 
 export const DEFAULT_PORT = 7400;
@@ -28,17 +30,41 @@ export function listedPlace(charter: Charter | undefined, spki: string, host: st
   return { host: everywhere(reached), port: listed.port };
 }
 
-/** What others are told, and what sockets bind to. @param fallback undefined: told is what the machine has, as it changes */
+/**
+ * What others are told, and what sockets bind to.
+ * @param fallback undefined: told is what the machine has, as it changes
+ * @throws SkeinError USAGE
+ */
 export function addresses(
   flags: Pick<AgentFlags, "address" | "bind">,
   fallback?: string,
   interfaces = os.networkInterfaces,
 ): { readonly address: () => string; readonly bind: string } {
-  const said = flags.address ?? (isOneAddress(flags.bind) ? flags.bind : fallback);
+  const bind = flags.bind === undefined ? undefined : hostFlag("--bind", flags.bind);
+  const told = flags.address === undefined ? undefined : hostFlag("--address", flags.address);
+  const said = told ?? (isOneAddress(bind) ? bind : fallback);
   const address = said === undefined ? addressHere(interfaces) : () => said;
   const first = address();
   const isOnlyHere = said !== undefined && isLoopback(said);
-  return { address, bind: flags.bind ?? (isOnlyHere ? said : everywhere(first)) };
+  return { address, bind: bind ?? (isOnlyHere ? said : everywhere(first)) };
+}
+
+/**
+ * Of a machine that is all of the cluster: a name that leads nowhere here leads nowhere. While no resolver answers,
+ * nothing is said of it.
+ * @throws SkeinError USAGE
+ */
+export async function refuseNowhere({ address, bind }: Pick<AgentFlags, "address" | "bind">): Promise<void> {
+  for (const [flag, host] of Object.entries({ "--address": address, "--bind": bind })) {
+    if (host === undefined || net.isIP(hostFlag(flag, host)) !== 0) continue;
+    await lookup(host).catch((err: unknown) => {
+      if (errnoOf(err) !== "ENOTFOUND") return;
+      throw usage(
+        `${flag} ${host} is a name that this machine does not know`,
+        `Its address will do: ${flag} ${LOOPBACK}.`,
+      );
+    });
+  }
 }
 
 /** Who binds to one address cannot be reached at another. */

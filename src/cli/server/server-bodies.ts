@@ -37,9 +37,10 @@ import {
   listedFor,
   listedPlace,
   LOOPBACK,
+  refuseNowhere,
 } from "./places.ts";
 import { openToApps } from "../command/file-modes.ts";
-import { nodeNameHere } from "../command/node-name.ts";
+import { nodeNameHere, refuseNodeName } from "../command/node-name.ts";
 import { VERSION } from "../command/version.ts";
 
 /** Where `init` expects the hub to be when nothing is said. */
@@ -165,10 +166,12 @@ function refuseUnlisted(paths: Paths, listed: readonly HubAddress[] | undefined,
 
 export async function upHere(context: Context, flags: UpFlags): Promise<Result> {
   const { paths, io, signal } = context;
+  refuseNodeName(flags.name);
+  const place = addresses(flags, LOOPBACK);
+  await refuseNowhere(flags);
   kernel()?.keepStrays();
   openToApps();
   const listen = await listenHere(context, flags.listen);
-  const place = addresses(flags, "127.0.0.1");
   const { up } = await import("../../operator/server/up.ts");
   await up({
     paths,
@@ -298,6 +301,8 @@ export async function restore(context: Context, file: string): Promise<Result> {
 /** Everything after `--` is the command; `run` before it was taken by the grammar. */
 export async function agent(context: Context, words: readonly string[], flags: AgentFlags): Promise<Result> {
   const { paths, signal } = context;
+  refuseNodeName(flags.name);
+  const place = addresses(flags);
   kernel()?.returnMemory();
   kernel()?.keepStrays();
   openToApps();
@@ -312,7 +317,7 @@ export async function agent(context: Context, words: readonly string[], flags: A
   await runAgent({
     paths,
     name: flags.name ?? nodeNameHere(),
-    ...addresses(flags),
+    ...place,
     near: nearOf(flags),
     source: far?.source,
     begin: far?.begin,
