@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import type { Command } from "commander";
+import { cliProgram } from "../src/cli/cli-program.ts";
 import { FAST, RUN, serverSource, writeSource } from "./support/apps.ts";
 import { startCluster } from "./support/cluster.ts";
 
@@ -110,6 +112,25 @@ const CASES: readonly Case[] = [
     fields: ["different", "extra", "missing", "name"],
   },
 ];
+
+/** Its own verbs stand in the table of a bucket without their first word, where they are the front door's. */
+const rowName = (words: string): string => words.replace(/^ftl (?!list|import)/, "");
+
+test("every verb has a row on the page for scripts", () => {
+  const page = fs.readFileSync(PAGE, "utf8");
+  const program = cliProgram(() => undefined);
+  const leaves = (command: Command, above: string): string[] =>
+    command.commands.flatMap((one) => {
+      const words = `${above} ${one.name()}`.trim();
+      return one.commands.length === 0 ? [words] : leaves(one, words);
+    });
+  const verbs = leaves(program, "");
+  assert.ok(verbs.length > 60);
+  const rows = page.split("\n").filter((line) => line.startsWith("| `"));
+  const named = rows.map((row) => row.split(" | ")[0]).join("\n");
+  const lacking = verbs.filter((verb) => !new RegExp(`\`${rowName(verb)}(\`| [A-Z-])`).test(named));
+  assert.deepEqual(lacking, []);
+});
 
 /** What the page says of a command: the row that names it, and what it refers to. */
 function rowOf(page: string, command: string): string {

@@ -29,6 +29,11 @@ export class SkeinError extends Error {
   get exit(): number {
     return ERROR_CODES[this.code].exit;
   }
+
+  /** Wherever it stands in a result: else its message, alone of all, would not. */
+  toJSON(): WireError {
+    return toWire(this);
+  }
 }
 
 /** What to do next, where that is more than what the code says by itself. */
