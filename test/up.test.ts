@@ -1,6 +1,6 @@
 /** `skein up` from an empty folder, and all that a person can do with it on one machine. */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -533,4 +533,30 @@ test("Ctrl-C stops everything, and the next up brings it back", async () => {
   await startUp();
   await firstAnswer(url, "four");
   await interruptUp();
+});
+
+/** A machine of its own, whose loopback has no IPv4. */
+const V6_ALONE = 'ip link set lo up && ip addr del 127.0.0.1/8 dev lo && exec "$@"';
+const canBeV6Alone = (): boolean =>
+  spawnSync("unshare", ["-n", "sh", "-c", V6_ALONE, "sh", "true"]).status === 0;
+
+test("a machine whose loopback has IPv6 alone runs apps, which find each other there (long)", async (t) => {
+  if (!canBeV6Alone()) {
+    t.skip("a loopback of its own needs a network namespace, which needs root");
+    return;
+  }
+  const home = path.join(dir, "v6");
+  await write({
+    "six/skein.yaml": "app: six\nrun: node server.js\nlisten: 8080\nhealth: /\n",
+    "six/server.js": `fetch(process.env.SKEIN_REGISTRY + "/services").then((r) => r.json()).then((all) => console.log("found", process.env.SKEIN_REGISTRY, all.length));
+${server("six")}`,
+  });
+  // All in one, since what is started elsewhere is not on that machine.
+  const story = `"$0" "$@" --json up --listen [::1]:7400 --address ::1 > up.json & up=$!
+    until grep -q ready up.json; do kill -0 $up && sleep 0.1 || exit; done
+    "$0" "$@" deploy ./six --bake 0s && "$0" "$@" logs six; kill -INT $up; wait $up`;
+  const words = ["-n", "sh", "-c", V6_ALONE, "sh", "sh", "-c", story, tested.command, ...tested.args];
+  const options = { cwd: dir, env: { ...env(), SKEIN_HOME: home }, encoding: "utf8" } as const;
+  const { stdout, stderr } = spawnSync("unshare", words, options);
+  assert.match(stdout, /six@\w+ runs on 1 node\n[^]*found http:\/\/\[::1\]:\d+\/\w+ \d/, stderr);
 });

@@ -1,6 +1,8 @@
 import { messageOf } from "../../lib/errors/errors.ts";
+import { hostPortText } from "../../lib/text/host-port.ts";
 import { isReleaseId, type KeyId } from "../../lib/text/ids.ts";
 import type { Log } from "../../lib/process/log.ts";
+import { loopbackHost } from "../../lib/process/loopback.ts";
 import type { PortEntry } from "../../api/schemas.ts";
 import { openCapabilities, type Capabilities } from "./capabilities.ts";
 import { currentOf, type Records } from "../plan/records.ts";
@@ -9,15 +11,14 @@ import {
   serveRegistry,
   serviceTable,
   type Caller,
+  type RegistryOptions,
   type RegistryServer,
   type Service,
-  type ServiceTable,
 } from "./registry.ts";
 import type { AppRuntime } from "../runtime/runtime.ts";
 import { instanceOf } from "../../lib/text/instance-id.ts";
 import type { InstanceRow } from "../runtime/instance-rows.ts";
 
-const HOST = "127.0.0.1";
 const BACKLOG = 512;
 
 export interface RegistryHost extends AsyncDisposable {
@@ -51,7 +52,9 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
   const table = serviceTable(self);
   table.setRemote((options.remote ?? []).flatMap(remoteService));
   const { promise: ready, resolve: isReady } = Promise.withResolvers<void>();
-  const server = await listen(runtime, capabilities, { table, callerOf: capabilities.callerOf, ready, log });
+  const host = loopbackHost();
+  const { callerOf } = capabilities;
+  const server = await listen(runtime, capabilities, { table, callerOf, ready, log, host });
   await capabilities.keepPort(server.port);
   let rows: readonly InstanceRow[] = [];
   // Ended processes by instance: out of the table with the very event, before the keeper is asked for the rest.
@@ -83,7 +86,7 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
   await refresh();
   isReady();
   return {
-    url: (caller) => `http://${HOST}:${server.port}/${capabilities.of(caller)}`,
+    url: (caller) => `http://${hostPortText({ host, port: server.port })}/${capabilities.of(caller)}`,
     refresh,
     setRemote: (ports) => {
       table.setRemote(ports.flatMap(remoteService));
@@ -102,14 +105,15 @@ export async function openRegistryHost(options: RegistryHostOptions): Promise<Re
   };
 }
 
-type ServeOptions = Parameters<typeof serveRegistry>[0] & { readonly table: ServiceTable };
+type ServeOptions = RegistryOptions & { readonly host: string };
 
 async function listen(
   runtime: AppRuntime,
   capabilities: Capabilities,
   options: ServeOptions,
 ): Promise<RegistryServer> {
-  const spec = { key: "agent/registry", protocol: "tcp", host: HOST, path: null, backlog: BACKLOG } as const;
+  const { host } = options;
+  const spec = { key: "agent/registry", protocol: "tcp", host, path: null, backlog: BACKLOG } as const;
   for (const port of new Set([capabilities.port, 0])) {
     try {
       const held = await runtime.holdOwn({ ...spec, port });

@@ -1,7 +1,9 @@
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { KeyId, ReleaseId } from "../../lib/text/ids.ts";
+import { listening } from "../../lib/process/listening.ts";
 import type { Log } from "../../lib/process/log.ts";
+import { loopbackHost } from "../../lib/process/loopback.ts";
 import { parseDurationMs } from "../../lib/text/units.ts";
 import { until } from "../../lib/time/until.ts";
 
@@ -104,6 +106,8 @@ export interface RegistryOptions {
   /** Whoever asks waits for this: that the callers and the table are known. Default: they are. */
   readonly ready?: Promise<void>;
   readonly log: Log;
+  /** Where it listens by itself. Default: the machine's loopback. */
+  readonly host?: string;
   /** Open at once, of all callers together. Default 1000. */
   readonly maxConnections?: number;
   /** Waits of one capability at once; beyond them 429. Default 100. */
@@ -115,7 +119,8 @@ export interface RegistryOptions {
 /**
  * `GET /<capability>/services` and `GET /<capability>/services/<name>[?wait=30s]`: a JSON list, empty (and 200) when
  * there is none. An unknown capability is 403, anything else 404.
- * @param fd a listening socket that outlives this process; undefined: a loopback port of its own
+ * @param fd a listening socket that outlives this process; undefined: a port of its own
+ * @throws SkeinError IO where there is no such address
  */
 export async function serveRegistry(options: RegistryOptions, fd?: number): Promise<RegistryServer> {
   const stop = new AbortController();
@@ -135,15 +140,8 @@ export async function serveRegistry(options: RegistryOptions, fd?: number): Prom
   server.keepAliveTimeout = 30_000;
   // Any process of the machine may connect: it must not take the descriptors that the agent works with.
   server.maxConnections = options.maxConnections ?? 1000;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    const listening = (): void => {
-      server.off("error", reject);
-      resolve();
-    };
-    if (fd === undefined) server.listen(0, "127.0.0.1", listening);
-    else server.listen({ fd }, listening);
-  });
+  const at = { host: options.host ?? loopbackHost(), port: 0 };
+  await listening("the registry of services", server, fd === undefined ? at : { ...at, fd });
   return {
     port: (server.address() as AddressInfo).port,
     async [Symbol.asyncDispose]() {

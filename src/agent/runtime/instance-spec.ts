@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import path from "node:path";
 import type { Listen } from "../../app/manifest.ts";
 import type { InstanceSpec, SocketSpec } from "../../keeper/protocol.ts";
+import { loopbackHost } from "../../lib/process/loopback.ts";
 import { transportOf, type SocketAddress } from "./address.ts";
 import { instanceEnvironment } from "./environment.ts";
 import { argvOf, instanceKey, instanceName, type ProcessPlan, type ReleasePlan } from "./release-plan.ts";
@@ -85,7 +86,7 @@ export function privateSocket(key: string, name: string, listen: Listen, place: 
 }
 
 function privateHost(bind: string): string {
-  return bind.startsWith("127.") || bind === "::1" ? bind : "127.0.0.1";
+  return bind.startsWith("127.") || bind === "::1" ? bind : loopbackHost();
 }
 
 export interface SpecInput {

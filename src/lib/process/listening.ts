@@ -6,14 +6,16 @@ import { hostPortText } from "../text/host-port.ts";
 /**
  * Resolves when the server listens.
  * @param what who listens, for the message
+ * @param at `fd`: the socket is open already
  * @throws SkeinError PORT_TAKEN, IO
  */
 export async function listening(
   what: string,
   server: net.Server,
-  at: { readonly host: string; readonly port: number },
+  at: { readonly host: string; readonly port: number; readonly fd?: number },
 ): Promise<void> {
-  server.listen(at.port, at.host);
+  if (at.fd === undefined) server.listen(at.port, at.host);
+  else server.listen({ fd: at.fd });
   try {
     await once(server, "listening");
   } catch (err) {
