@@ -304,6 +304,42 @@ test("nodes that went away while all is taken back hold up nobody for long, and 
   assert.equal(world.phase, "undone");
 });
 
+test("the way back goes by batches too, each when those of the one after it that are there are done", () => {
+  const undone = (): World => {
+    const world = new World(4, { strategy: { batch: 2, maxUnavailable: 2 } });
+    for (let n = 0; n < 4; n++) world.report(n, "ok");
+    world.rollout = abort(world.rollout, world.facts());
+    world.run();
+    assert.deepEqual(world.gates(), ["go", "go", "undo", "undo"]);
+    world.report(2, "undone");
+    assert.deepEqual(world.gates(), ["go", "go", "undo", "undo"]);
+    return world;
+  };
+  const done = undone();
+  done.report(3, "undone");
+  assert.deepEqual(done.gates(), ["undo", "undo", "undo", "undo"]);
+  const away = undone();
+  away.change(3, { present: false });
+  away.run();
+  assert.deepEqual(away.gates(), ["undo", "undo", "undo", "undo"]);
+});
+
+test("one that is there and still goes back is given more time than those that went away", () => {
+  const world = new World(3);
+  world.report(0, "ok");
+  world.report(1, "ok");
+  world.rollout = abort(world.rollout, world.facts());
+  world.run();
+  world.report(2, "undone");
+  world.change(1, { present: false });
+  world.run();
+  assert.equal(world.gate(0), "undo", "who is away does not hold up who is there");
+  world.pass(STALL_MS - 1);
+  assert.equal(world.phase, "undoing");
+  world.pass(1);
+  assert.equal(world.phase, "stuck");
+});
+
 test("a failure after undoBefore undoes nothing and needs a person", () => {
   const world = new World(2);
   world.report(0, "ok");
@@ -423,6 +459,28 @@ test("nodes that vanish hold up the next ones; if they stay away it is undone", 
   world.pass(STALL_MS);
   assert.equal(world.phase, "undoing");
   assert.equal(world.rollout.cause?.code, "TIMEOUT");
+});
+
+test("nodes that are away hold up what has begun on one, and do not call for a person", () => {
+  const world = new World(3, { strategy: { maxAbsent: 0 } });
+  world.change(1, { present: false });
+  world.run();
+  assert.equal(world.phase, "running");
+  world.report(0, "ok");
+  world.pass(STALL_MS - 1);
+  assert.equal(world.phase, "running");
+  world.pass(1);
+  assert.equal(world.phase, "undoing");
+});
+
+test("a settle that gets out while all is taken back ends that, for nodes keep what stands", () => {
+  const world = new World(2, { settle: { needs: 1, have: 0, late: [], published: false } });
+  world.report(0, "ok");
+  world.report(1, "failed");
+  assert.equal(world.phase, "undoing");
+  world.settle = { needs: 1, have: 1, late: [], published: true };
+  world.run();
+  assert.deepEqual([world.phase, world.rollout.cause?.code], ["failed", "UNDO_INCOMPLETE"]);
 });
 
 test("a short absence takes nothing back in a long bake, nor while it is paused; a long one does", () => {
@@ -550,6 +608,11 @@ test("the end waits for the receipts that the settle needs, and without them it 
     code: "SETTLE_UNPROVEN",
     message: "1 of the 2 receipts that the settle needs; dated too late for it, set the clock there: n1",
   });
+  const silent = new World(2, { strategy: { bakeMs: 0 }, settle: { ...settle, late: [] } });
+  silent.report(0, "ok");
+  silent.report(1, "ok");
+  silent.pass(STALL_MS);
+  assert.equal(silent.rollout.cause?.message, "1 of the 2 receipts that the settle needs");
 });
 
 test("once it stands, late nodes start: at once where nothing serves, else as many as may be unavailable", () => {
@@ -573,6 +636,18 @@ test("once it stands, late nodes start: at once where nothing serves, else as ma
   world.pass(STALL_MS);
   assert.equal(world.gate(8), "go");
   assert.equal(world.phase, "ok");
+});
+
+test("a node that was away at first takes one place among those that come late", () => {
+  const world = new World(3, { strategy: { bakeMs: 0, maxUnavailable: 2, batch: 2 }, away: [2] });
+  world.report(0, "ok");
+  world.report(1, "ok");
+  assert.equal(world.phase, "ok");
+  world.change(2, { present: true });
+  world.run();
+  for (const n of [3, 4]) world.change(n, { serving: true });
+  world.run();
+  assert.deepEqual(world.gates().slice(2), ["go", "go", "hold"]);
 });
 
 test("an overtaken rollout ends", () => {

@@ -208,6 +208,18 @@ test("a late settle of what was started before does not take the place of a newe
   assert.equal(node.wants, "head 8");
 });
 
+test("an order that follows at once is as new as one that is far ahead", async () => {
+  const node = new Node();
+  node.settle(settledSeven, seven);
+  assert.equal(node.settle(settledEight, eight), "accepted");
+  assert.equal(node.app.standing?.seq, 8);
+  const rewound = new Node();
+  rewound.order(seven);
+  rewound.take(acceptOwnReceipt(rewound.state, await receiptBy(web1, orderBody(8), eight), when(0)));
+  assert.equal(rewound.order(eight), "accepted");
+  assert.equal(rewound.wants, "head 8");
+});
+
 test("older orders are refused, with or without their settle", () => {
   const node = new Node();
   node.settle(settledSeven, seven);
@@ -455,6 +467,39 @@ test("a rewound disk with a newer head waits too, and takes back what it had sta
   assert.equal(node.wants, "wait", "not what stood before it");
   assert.equal(node.order(seven), "accepted");
   assert.equal(node.wants, "prior 7 UNSETTLED");
+});
+
+test("what a receipt names takes the place of what was started before it, and of nothing newer", async () => {
+  const later = new Node();
+  later.order(five);
+  later.start(five);
+  later.order(eight);
+  later.take(acceptOwnReceipt(later.state, await receiptBy(web1, orderBody(7), seven), when(0)));
+  assert.equal(later.order(seven), "accepted");
+  later.minutes = 60;
+  assert.equal(later.wants, "prior 7 UNSETTLED");
+  const node = new Node();
+  for (const order of [five, seven]) {
+    node.order(order);
+    node.start(order);
+  }
+  node.order(eight);
+  node.take(acceptOwnReceipt(node.state, await receiptBy(web1, orderBody(5), five), when(0)));
+  assert.equal(node.order(five), "accepted");
+  node.minutes = 60;
+  assert.equal(node.wants, "prior 7 UNSETTLED");
+});
+
+test("only what was started ends, and once", () => {
+  const node = new Node();
+  assert.equal(node.finish(seven), "NOT_FOUND");
+  node.order(seven);
+  assert.equal(node.finish(seven), "ORDER_EXPIRED");
+  node.start(seven);
+  assert.deepEqual(
+    [node.finish(seven), node.finish(seven), node.fail(seven)],
+    ["accepted", "known", "ORDER_EXPIRED"],
+  );
 });
 
 test("a rewound disk remembers from its receipts that it went back", async () => {

@@ -338,7 +338,7 @@ function standingWith(app: AppState, settled: HeldOrder): AppState {
   const isNewest = next.head === null || compareSerials(settled, next.head) > 0;
   const top = isNewest ? newHead(next, settled) : next;
   const stands = app.standing === null || compareSerials(settled, app.standing) > 0;
-  return stands ? { ...top, standing: isNewest ? top.head : (find(top, settled.digest) ?? settled) } : top;
+  return stands ? { ...top, standing: find(top, settled.digest) ?? settled } : top;
 }
 
 function find({ head, standing, prior }: AppState, digest: Digest): HeldOrder | undefined {
