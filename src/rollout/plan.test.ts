@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { ROLLING } from "../trust/strategy.fixture.ts";
 import { limitsOf } from "./limits.ts";
 import { GRACE_MS } from "./facts.ts";
-import { canPlan, membersOf, planOf, type Layout } from "./plan.ts";
+import { canPlan, membersOf, NO_LAYOUT, planOf, type Layout } from "./plan.ts";
 import { kid, World } from "./world.fixture.ts";
 
 test("amounts are numbers or shares: batches round down to one at least, absence rounds up", () => {
@@ -42,6 +42,14 @@ test("nodes where the app serves come first, then by name; who is away comes las
     batches: [[kid(2), kid(4)], [kid(5), kid(0)], [kid(3)]],
     absent: [kid(1)],
   });
+});
+
+test("names come in their order whatever the nodes' keys, and of two alike the lower key", () => {
+  const world = new World(4);
+  for (const [n, name] of ["web3", "web1", "web2", "web1"].entries()) world.change(n, { name });
+  const members = [3, 2, 1, 0].map(kid);
+  const plan = planOf(members, world.facts(), world.limits, NO_LAYOUT);
+  assert.deepEqual(plan.batches.flat(), [1, 3, 2, 0].map(kid));
 });
 
 test("a plan is made when all are there, or when those who are not had time to call", () => {

@@ -89,8 +89,6 @@ export function verdictOf(rollout: Rollout): RolloutVerdict | null {
   if (rollout.ended === "ok") return { ok: true, code: null, message: null };
   const message = rollout.cause?.message ?? null;
   if (rollout.ended === "undone") return { ok: false, code: "DEPLOY_FAILED", message };
-  if (rollout.direction === "back" && rollout.ended === null)
-    return { ok: false, code: "UNDO_INCOMPLETE", message };
   return { ok: false, code: rollout.cause?.code ?? "INTERNAL", message };
 }
 

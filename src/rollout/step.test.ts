@@ -180,8 +180,9 @@ test("what a person says is heard once, and refused where nothing is ahead", () 
     world.rollout = steer(world.rollout, word, world.scene());
     world.run();
   };
+  const running = world.rollout;
   say("resume");
-  assert.equal(world.phase, "running");
+  assert.equal(world.rollout, running);
   say("pause");
   const paused = world.rollout;
   say("pause");
@@ -480,7 +481,14 @@ test("a settle that gets out while all is taken back ends that, for nodes keep w
   assert.equal(world.phase, "undoing");
   world.settle = { needs: 1, have: 1, late: [], published: true };
   world.run();
-  assert.deepEqual([world.phase, world.rollout.cause?.code], ["failed", "UNDO_INCOMPLETE"]);
+  assert.equal(world.phase, "failed");
+  assert.deepEqual(verdictOf(world.rollout), {
+    ok: false,
+    code: "UNDO_INCOMPLETE",
+    message: "it was settled while it was taken back",
+  });
+  assert.throws(() => steer(world.rollout, "abort", world.scene()), { code: "UNDO_TOO_LATE" });
+  assert.throws(() => steer(world.rollout, "pause", world.scene()), { message: /it ended: failed$/ });
 });
 
 test("a short absence takes nothing back in a long bake, nor while it is paused; a long one does", () => {
@@ -548,9 +556,14 @@ test("a node that is there and silent is given up as failed", () => {
   assert.equal(world.gate(0), "undo");
   world.pass(STALL_MS);
   assert.equal(world.phase, "stuck");
-  assert.deepEqual(verdictOf(world.rollout)?.code, "UNDO_INCOMPLETE");
+  assert.deepEqual(verdictOf(world.rollout), {
+    ok: false,
+    code: "UNDO_INCOMPLETE",
+    message: "n0: nothing was heard for too long; not taken back: n0",
+  });
   world.report(0, "undone");
   assert.equal(world.phase, "undone");
+  assert.equal(verdictOf(world.rollout)?.code, "DEPLOY_FAILED");
 });
 
 test("a hub that was away itself gives nobody up for that", () => {

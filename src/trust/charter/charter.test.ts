@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Digest } from "../../lib/text/ids.ts";
-import { nextCharter, openChain, openCharter } from "./charter.ts";
+import { isSkewed, leastAheadMs, nextCharter, openChain, openCharter } from "./charter.ts";
 import { at, keyRecords, MINUTE, T0, testCluster, type TestCluster } from "../cluster.fixture.ts";
 import type { Charter } from "../document/documents.ts";
 import { digestOfEnvelope, seal, type Envelope } from "../document/envelope.ts";
@@ -133,6 +133,22 @@ test("charters follow one by one, in one cluster, and not from the future", asyn
   const epoch1: Charter = { ...cluster.charter, epoch: 1 };
   const back = await seal("charter.1", { ...epoch1, version: 2, epoch: 0 }, [cluster.recovery]);
   assert.throws(() => nextCharter(epoch1, back, T0), { code: "CHARTER_ROLLBACK" });
+});
+
+test("clocks are ten minutes apart at most, by what is certain about them", () => {
+  const tenMinutes = 600_000;
+  assert.deepEqual([null, 0, tenMinutes, -tenMinutes, tenMinutes + 1, -tenMinutes - 1].map(isSkewed), [
+    false,
+    false,
+    false,
+    false,
+    true,
+    true,
+  ]);
+  assert.deepEqual(
+    [99, 100, 150, 200, 201].map((at) => leastAheadMs(at, 100, 200)),
+    [-1, 0, 0, 0, 1],
+  );
 });
 
 test("an expired charter can be followed by the next one", async () => {

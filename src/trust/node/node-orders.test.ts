@@ -91,12 +91,13 @@ class Node {
   fail(order: Envelope): string {
     return this.take(failed(this.state, nameOf(order)));
   }
-  /** `head 3`, `undone 2`, `none`, `wait`: why and the release's number. */
+  /** `head 3`, `undone 2`, `none`, `wait`: why and the release's number, and what is not as usual. */
   get wants(): string {
     const want = wanted(this.state, "shop", "default", when(this.minutes));
     if (want.kind !== "order") return want.kind;
     const number = want.release === null ? "nothing" : Number.parseInt(want.release, 16);
-    return `${want.why} ${number}${want.unsettled ? " UNSETTLED" : ""}`;
+    const unusual = (want.state === "run" ? "" : " stopped") + (want.unsettled ? " UNSETTLED" : "");
+    return `${want.why} ${number}${unusual}`;
   }
   get app(): ReturnType<typeof appStateOf> {
     return appStateOf(this.state, "shop", "default");
@@ -196,6 +197,16 @@ test("a settle for an order that a newer head overtook makes it stand beneath th
   node.minutes = 60;
   assert.equal(node.wants, "standing 7");
   assert.equal(node.settle(settledFive, five), "ORDER_ROLLBACK");
+});
+
+test("what stands is wanted before something older that was started", () => {
+  const node = new Node();
+  node.order(five);
+  node.start(five);
+  node.order(eight);
+  node.settle(settledSeven, seven);
+  node.minutes = 60;
+  assert.equal(node.wants, "standing 7");
 });
 
 test("a late settle of what was started before does not take the place of a newer one that stands", () => {
@@ -393,7 +404,7 @@ test("a first deployment that fails leaves nothing running", async () => {
   node.order(first);
   node.start(first);
   node.fail(first);
-  assert.equal(node.wants, "undone nothing");
+  assert.equal(node.wants, "undone nothing stopped");
   const want = wanted(node.state, "shop", "default", when(0));
   assert.equal(want.kind === "order" && want.state, "stopped");
 });
@@ -515,6 +526,35 @@ test("a rewound disk remembers from its receipts that it went back", async () =>
   held.order(eight);
   held.take(acceptOwnReceipt(held.state, undone, when(0)));
   assert.equal(held.wants, "undone 7", "also when the order is there before its receipt");
+});
+
+test("of a node's own receipts the newest counts, and of one order's that it went back", async () => {
+  const rival = await orderOf(7, { release: release(99) });
+  const ok = await receiptBy(web1, orderBody(7), seven);
+  const undone = await receiptBy(web1, orderBody(7), seven, { verdict: "undone" });
+  const later = await receiptBy(web1, orderBody(8), eight);
+  const other = await receiptBy(web1, orderBody(7, { release: release(99) }), rival, { verdict: "undone" });
+  const cases: [string, Envelope, Envelope, "accepted" | "known"][] = [
+    ["a newer one", ok, later, "accepted"],
+    ["an older one", later, ok, "known"],
+    ["an older one that went back", later, undone, "known"],
+    ["the same", ok, ok, "known"],
+    ["it went back after all", ok, undone, "accepted"],
+    ["it had been well before", undone, ok, "known"],
+    ["it went back twice", undone, undone, "known"],
+    ["another order's of that serial", ok, other, "known"],
+  ];
+  for (const [why, first, second, outcome] of cases) {
+    const node = new Node();
+    node.take(acceptOwnReceipt(node.state, first, when(0)));
+    assert.equal(node.take(acceptOwnReceipt(node.state, second, when(0))), outcome, why);
+  }
+  const back = new Node();
+  back.order(eight);
+  back.start(eight);
+  back.fail(eight);
+  back.take(acceptOwnReceipt(back.state, later, when(0)));
+  assert.equal(back.wants, "undone 7", "what is known here of a way back is newer");
 });
 
 test("another node's receipts and refused orders tell a node nothing about itself", async () => {
