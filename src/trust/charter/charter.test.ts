@@ -111,6 +111,15 @@ test("an admin may not touch what the others' trust hangs on", async () => {
   refusal(await next({ hubs: {} }, [bob]), "DOC_UNSIGNED", "an operator who is no admin");
 });
 
+test("an admin may go on with commands that were allowed, and forbid them", async () => {
+  const { alice, charter } = cluster;
+  const allowed: Charter = { ...charter, commands: true };
+  for (const commands of [true, false]) {
+    const following = await seal("charter.1", { ...allowed, version: 2, commands }, [alice]);
+    assert.equal(nextCharter(allowed, following, T0).body.commands, commands);
+  }
+});
+
 test("an admin may not lower a quorum", async () => {
   const strict: Charter = { ...cluster.charter, quorum: { "shop/prod": 2 } };
   const lowered = await seal("charter.1", { ...strict, version: 2, quorum: {} }, [cluster.alice]);
