@@ -61,3 +61,47 @@ test("who follows several nodes is told at once which of them is heard no more (
   await n2?.kill();
   await said(/^n2 {2}the answer was cut off: no more of it is shown$/m);
 });
+
+test("who follows logs while the hub is away misses nothing, and is told nothing twice (long)", async (t) => {
+  await using cluster = await startCluster({ signal: t.signal });
+  const { signal } = t;
+  await cluster.addNodes({ n1: {}, n2: {} });
+  const files = {
+    "skein.yaml": "app: shop\nrun: sh count.sh\n",
+    "count.sh": "n=0; while n=$((n + 1)); do echo $n; sleep 0.05; done\n",
+  };
+  await cluster.okIn(await writeSource(cluster, "one", files), "deploy", ...FAST);
+  const log = path.join(cluster.dir, "follow.log");
+  const { command, args } = cluster.program;
+  const env = cluster.env(cluster.operatorHome);
+  const words = [...args, "logs", "shop", "-f", "-n", "1"];
+  const follower = cluster.processes.start(command, words, { cwd: cluster.dir, env, log });
+  const numbers = async (node: string): Promise<number[]> => {
+    const text = await fs.readFile(log, "utf8");
+    return [...text.matchAll(new RegExp(`^${node} \\S+ +(\\d+)\\n`, "gm"))].map(([, n]) => Number(n));
+  };
+  const further = async (): Promise<void> => {
+    for (const node of ["n1", "n2"]) {
+      const { length } = await numbers(node);
+      await eventually(`${node} goes on`, async () => (await numbers(node)).length > length + 20, { signal });
+    }
+  };
+  await further();
+  for (const how of ["SIGTERM", "SIGKILL"] as const) {
+    await cluster.hub.kill(how);
+    await eventually("it is missed", async () => /hub does not answer/.test(await fs.readFile(log, "utf8")), {
+      signal,
+    });
+    await cluster.hub.start();
+    await further();
+  }
+  follower.kill("SIGINT");
+  for (const node of ["n1", "n2"]) {
+    const all = await numbers(node);
+    assert.deepEqual(
+      all,
+      Array.from(all, (_, i) => (all[0] ?? 0) + i),
+      node,
+    );
+  }
+});

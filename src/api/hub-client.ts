@@ -13,6 +13,7 @@ import { bytesOf } from "../trust/connection/http-client.ts";
 import { Conversation } from "./conversation.ts";
 import { HubCaller, type HubClientOptions } from "./hub-caller.ts";
 import { BLOB_TYPE } from "./field-schemas.ts";
+import { isPassingEnd } from "./passing.ts";
 import type * as m from "./member-schemas.ts";
 import type * as s from "./schemas.ts";
 import type { Query } from "./wire.ts";
@@ -228,7 +229,7 @@ export class HubClient extends HubCaller {
         }
       } catch (err) {
         if (signal.aborted) return;
-        if (!isSkeinError(err, "HUB_UNREACHABLE", "TOO_MANY")) throw err;
+        if (!isPassingEnd(err, signal)) throw err;
       }
       await this.#backOff(++failures, signal);
     }

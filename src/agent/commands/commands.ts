@@ -1,6 +1,6 @@
 import path from "node:path";
 import { isSkeinError, SkeinError, toWire } from "../../lib/errors/errors.ts";
-import { isDigest, isReleaseId, type Digest } from "../../lib/text/ids.ts";
+import { isDigest, isReleaseId, type Digest, type KeyId } from "../../lib/text/ids.ts";
 import type { Command } from "../../trust/document/documents.ts";
 import { digestOfEnvelope, type Envelope } from "../../trust/document/envelope.ts";
 import { msOf } from "../../trust/document/fields.ts";
@@ -11,6 +11,7 @@ import type { Line } from "./command-lines.ts";
 import { cacheCommand, isCacheCommand } from "./cache-commands.ts";
 import { namedInstance, servingBy } from "./named-instance.ts";
 import { collect } from "../installs/gc.ts";
+import { placesFor } from "../../api/log-places.ts";
 import { troubles } from "./troubles.ts";
 import { forecast } from "./forecast.ts";
 import { inspect } from "./inspect.ts";
@@ -174,9 +175,10 @@ export class CommandDesk {
   }
 
   async *#logs(record: AppRecord, command: Command, signal: AbortSignal): AsyncGenerator<Line, void> {
-    const { clock, paths } = this.#context;
+    const { clock, paths, signer } = this.#context;
     using over = until([signal], remainingMs(command, clock.now()));
-    const options = { ...logOptions(command.args), since: await this.#logStarts(record, command.args) };
+    const since = await this.#logStarts(record, command.args);
+    const options = { ...logOptions(command.args, signer.kid), since };
     for await (const line of followLogs(paths.log, record.app, options, over.signal)) yield { ...line };
   }
 
@@ -248,12 +250,14 @@ export class CommandDesk {
 const ends = (row: InstanceRow): SkeinError =>
   new SkeinError("CONFLICT", `${instanceId(row)} is being ended: it is not started again`);
 
-function logOptions(args: Command["args"]): Parameters<typeof followLogs>[2] {
+function logOptions(args: Command["args"], node: KeyId): Parameters<typeof followLogs>[2] {
   const process = args["process"];
   return {
     process: typeof process === "string" ? process : undefined,
     lines: Number(args["lines"] ?? 100),
     follow: args["follow"] === true,
+    after: placesFor(args["after"], node),
+    places: args["places"] === true,
   };
 }
 

@@ -5,13 +5,21 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { openLog, rotate, type LogFile } from "../../keeper/log-file.ts";
 import { atEnd } from "../../lib/testing/at-end.fixture.ts";
-import { followLogs, type LogLine } from "./log-lines.ts";
+import { placesArgument, placesFor, type LogPlaces } from "../../api/log-places.ts";
+import type { KeyId } from "../../lib/text/ids.ts";
+import { followLogs, type LogAt, type LogLine } from "./log-lines.ts";
 
 interface Log {
   write(bytes: string | Buffer): void;
   rotate(): void;
   /** What `skein logs` gives. */
   follow(lines: number, signal?: AbortSignal): AsyncGenerator<LogLine, void>;
+  /** The same for who follows, and was cut off meanwhile. */
+  goOn(after: LogPlaces | undefined, signal: AbortSignal): AsyncGenerator<LogLine | LogAt, void>;
+}
+
+async function* linesOf(told: AsyncIterable<LogLine | LogAt>): AsyncGenerator<LogLine, void> {
+  for await (const one of told) if (one.type === "line") yield one;
 }
 
 function log(t: TestContext): Log {
@@ -26,11 +34,20 @@ function log(t: TestContext): Log {
     write: (bytes) => void fs.writeSync(fd, Buffer.from(bytes)),
     rotate: () => rotate({ ...file, maxBytes: fs.fstatSync(fd).size - 1 }),
     follow: (lines, signal) =>
+      linesOf(
+        followLogs(
+          dir,
+          "shop",
+          { process: undefined, lines, follow: signal !== undefined },
+          signal ?? t.signal,
+        ),
+      ),
+    goOn: (after, signal) =>
       followLogs(
         dir,
         "shop",
-        { process: undefined, lines, follow: signal !== undefined },
-        signal ?? t.signal,
+        { process: undefined, lines: 0, follow: true, places: true, after },
+        AbortSignal.any([signal, t.signal]),
       ),
   };
 }
@@ -107,8 +124,49 @@ test("what a process called hooks prints is not mixed with what hooks print", as
   for (const name of ["hooks", "hooks.1", "web.1", "web.2"])
     fs.writeFileSync(path.join(dir, `shop/${name}.log`), `${name}\n`);
   const of = async (process: string): Promise<string[]> =>
-    await all(followLogs(dir, "shop", { process, lines: 9, follow: false }, t.signal));
+    await all(linesOf(followLogs(dir, "shop", { process, lines: 9, follow: false }, t.signal)));
   assert.deepEqual(await of("hooks"), ["hooks"]);
   assert.deepEqual(await of("hooks.1"), ["hooks.1"]);
   assert.deepEqual(await of("web"), ["web.1", "web.2"]);
+});
+
+/** Reads `count` more lines, as somebody who is cut off after them. @returns them, and how far that was */
+async function someMore(
+  shop: Log,
+  after: LogPlaces | undefined,
+  count: number,
+): Promise<{ readonly lines: readonly string[]; readonly places: LogPlaces }> {
+  const over = new AbortController();
+  const lines: string[] = [];
+  const places = new Map(after);
+  for await (const one of shop.goOn(after, over.signal)) {
+    const { at, lines: since } = places.get(one.instance) ?? { at: 0, lines: 0 };
+    if (one.type === "at") places.set(one.instance, { at: one.at, lines: 0 });
+    else if (lines.push(one.line) > 0) places.set(one.instance, { at, lines: since + 1 });
+    if (one.type === "line" ? lines.length === count : count === 0) break;
+  }
+  over.abort();
+  const node = "a".repeat(32) as KeyId;
+  return { lines, places: placesFor(placesArgument(new Map([[node, places]])), node) ?? new Map() };
+}
+
+test("who was cut off goes on after the last line that came, wherever that was", async (t) => {
+  const shop = log(t);
+  shop.write("old\nolder\n");
+  const none = await someMore(shop, undefined, 0);
+  assert.deepEqual(none.lines, []);
+  shop.write("one\ntw");
+  const one = await someMore(shop, none.places, 1);
+  shop.write("o\n\u2603\nthree\n");
+  const two = await someMore(shop, one.places, 1); // of three that were read at once
+  const three = await someMore(shop, two.places, 1);
+  assert.deepEqual(
+    [one, two, three].map(({ lines }) => lines),
+    [["one"], ["two"], ["\u2603"]],
+  );
+  shop.write("four\n");
+  shop.rotate();
+  shop.write("five\n");
+  const rest = await someMore(shop, three.places, 3);
+  assert.deepEqual(rest.lines, ["three", "four", "five"]);
 });

@@ -2,6 +2,7 @@ import fs from "node:fs/promises";
 import path from "node:path";
 import { StringDecoder } from "node:string_decoder";
 import timers from "node:timers/promises";
+import type { LogPlaces } from "../../api/log-places.ts";
 import { errnoOf } from "../../lib/errors/errors.ts";
 import { cutLine, lineBegun } from "../../lib/text/lines.ts";
 import { HOOKS_LOG } from "../programs/app-log.ts";
@@ -14,6 +15,10 @@ export interface LogOptions {
   readonly follow: boolean;
   /** Where to begin, by instance, in bytes: nothing before that is given, and of others nothing that is there now. */
   readonly since?: ReadonlyMap<string, number> | undefined;
+  /** Where to go on, by instance: of others all is given. */
+  readonly after?: LogPlaces | undefined;
+  /** Told is also how far that is, from which another one may go on. */
+  readonly places?: boolean;
 }
 
 export interface LogLine {
@@ -21,6 +26,13 @@ export interface LogLine {
   /** `web.1`, or `hooks`. */
   readonly instance: string;
   readonly line: string;
+}
+
+/** All before it was given. */
+export interface LogAt {
+  readonly type: "at";
+  readonly instance: string;
+  readonly at: number;
 }
 
 const LOOK_MS = 200;
@@ -34,33 +46,63 @@ export async function* followLogs(
   app: string,
   options: LogOptions,
   signal: AbortSignal,
-): AsyncGenerator<LogLine, void> {
+): AsyncGenerator<LogLine | LogAt, void> {
   const dir = path.join(logDir, app);
   const tails = new Map<string, Tail>();
   for (let first = true; first || (options.follow && !signal.aborted); first = false) {
     for (const name of await logNames(dir, options.process)) {
-      const tail = tails.get(name) ?? newTail(first ? -1 : 0);
-      tails.set(name, tail);
       const instance = instanceOf(name);
-      const from = options.since === undefined ? 0 : (options.since.get(instance) ?? Infinity);
-      const asked = { last: options.lines, from, isAll: !options.follow };
-      const lines = await readOn(path.join(dir, name), tail, asked);
-      for (const line of lines) yield { type: "line", instance, line };
+      const tail = tails.get(name) ?? firstTail(options, instance, first);
+      tails.set(name, tail);
+      const before = tail.lineAt;
+      for (const line of await read(path.join(dir, name), tail, instance, options))
+        yield { type: "line", instance, line };
+      if (options.places === true && tail.lineAt !== before) yield { type: "at", instance, at: tail.lineAt };
     }
     if (options.follow) await timers.setTimeout(LOOK_MS, undefined, { signal }).catch(() => undefined);
   }
 }
 
+/** @param first of all looks: what is there later began after that */
+function firstTail({ after }: LogOptions, instance: string, first: boolean): Tail {
+  if (after === undefined || !first) return newTail(first ? -1 : 0);
+  const { at, lines } = after.get(instance) ?? { at: 0, lines: 0 };
+  return { ...newTail(at), skip: lines };
+}
+
+async function read(
+  file: string,
+  tail: Tail,
+  instance: string,
+  { since, lines, follow }: LogOptions,
+): Promise<readonly string[]> {
+  const from = since === undefined ? 0 : (since.get(instance) ?? Infinity);
+  const told = await readOn(file, tail, { last: lines, from, isAll: !follow });
+  const skipped = Math.min(tail.skip, told.length);
+  tail.skip -= skipped;
+  return told.slice(skipped);
+}
+
 interface Tail {
   /** Next byte to read; -1: the last lines are wanted first. */
   offset: number;
+  /** Where the line begins of which the end was not read yet; -1 before the first look. */
+  lineAt: number;
+  /** Lines that are still to be passed over. */
+  skip: number;
   /** A line whose end was not read yet. */
   rest: string;
   /** Holds back a character of which not all bytes were read yet. */
   readonly decoder: StringDecoder;
 }
 
-const newTail = (offset: number): Tail => ({ offset, rest: "", decoder: new StringDecoder("utf8") });
+const newTail = (offset: number): Tail => ({
+  offset,
+  lineAt: -1,
+  skip: 0,
+  rest: "",
+  decoder: new StringDecoder("utf8"),
+});
 
 async function logNames(dir: string, process: string | undefined): Promise<readonly string[]> {
   const names = await fs.readdir(dir).catch(() => []);
@@ -93,6 +135,8 @@ async function readOn(
     ? await startOf(file, tail, first.from, size)
     : await restOfRotated(file, tail, size);
   const bytes = await readAt(handle, tail.offset, size - tail.offset);
+  const end = bytes.lastIndexOf("\n");
+  if (end >= 0 || tail.lineAt < 0) tail.lineAt = tail.offset + end + 1;
   tail.offset += bytes.length;
   const lines = (tail.rest + before + tail.decoder.write(bytes)).split("\n");
   const begun = lines.pop() ?? "";
@@ -114,6 +158,7 @@ async function restOfRotated(file: string, tail: Tail, size: number): Promise<st
   if (size >= tail.offset) return "";
   const { offset } = tail;
   tail.offset = 0;
+  tail.lineAt = -1;
   return await ofRotated(file, tail, () => offset);
 }
 

@@ -2,6 +2,7 @@ import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
 import { appAsTyped, type ReleaseId } from "../../lib/text/ids.ts";
 import { refusedBy, runCommand, whyOf, wordOf, type NamedLine } from "../../operator/ask/commands.ts";
 import { presentNodesOf } from "../../operator/ask/ask.ts";
+import { followLogs } from "../../operator/ask/follow-logs.ts";
 import { appHere } from "../command/app-here.ts";
 import type { Context, Result } from "../command/context.ts";
 import { usage } from "../command/grammar.ts";
@@ -44,7 +45,13 @@ export async function logs(
     validMs: follow ? FOLLOW_MS : BEGIN_WITHIN_MS,
   };
   context.comeBack(`skein logs ${appAsTyped(app, context.env)} --follow`);
-  const lines = untilCtrlC(runCommand(operator, wish, context.signal), follow, context.signal);
+  const onAway = (): void =>
+    context.io.say("The hub does not answer: what is printed meanwhile comes when it does.");
+  const lines = untilCtrlC(
+    followLogs(operator, wish, { signal: context.signal, onAway }),
+    follow,
+    context.signal,
+  );
   const { failed, shown } = await showAll(context, lines, follow && nodes.length > 1);
   if (failed === undefined && shown === 0 && args.lines > 0) context.io.say(nothingOf(app, flags.process));
   if (failed !== undefined) throw refusedBy(failed, "NOT_FOUND");

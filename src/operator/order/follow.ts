@@ -1,3 +1,4 @@
+import { isPassing, isPassingEnd } from "../../api/passing.ts";
 import type { RolloutNode, RolloutView } from "../../api/schemas.ts";
 import { ERROR_CODES, type ErrorCode } from "../../lib/errors/error-codes.ts";
 import { isSkeinError, SkeinError } from "../../lib/errors/errors.ts";
@@ -14,7 +15,6 @@ const ENDED: Readonly<Record<string, Ending>> = {
   failed: "failed",
   stuck: "stuck",
 };
-const PASSING = ["HUB_UNREACHABLE", "TOO_MANY", "HUB_CATCHING_UP"] as const;
 /** The hub was restored, and does not know the order yet. */
 const FORGOTTEN = "forgotten";
 const OUTLAST = { tries: Infinity, baseMs: 200, maxMs: 5000, random: Math.random } as const;
@@ -95,14 +95,10 @@ async function* toldViews(
     yield* client.rolloutViews(order, signal);
   } catch (err) {
     if (isSkeinError(err, "NOT_FOUND")) return false;
-    if (!isPassing(err, signal)) throw err;
+    if (!isPassingEnd(err, signal)) throw err;
   }
   return true;
 }
-
-/** A hub that stops ends what it tells with a word of that. */
-const isPassing = (err: unknown, signal: AbortSignal): boolean =>
-  isSkeinError(err, ...PASSING) || (isSkeinError(err, "INTERRUPTED") && !signal.aborted);
 
 /** Tells a hub what belongs to an order that is out; one that restarts meanwhile, or was restored, is waited for. */
 export async function outlasting(
@@ -110,8 +106,7 @@ export async function outlasting(
   signal: AbortSignal,
   tell: () => Promise<void>,
 ): Promise<void> {
-  const worthRetrying = (err: unknown): boolean => isSkeinError(err, ...PASSING);
-  await retry(tell, { ...OUTLAST, clock, signal, worthRetrying });
+  await retry(tell, { ...OUTLAST, clock, signal, worthRetrying: isPassing });
 }
 
 /** Undefined where the hub does not answer now, or not yet. */
@@ -119,7 +114,7 @@ async function passing<T>(ask: () => Promise<T>): Promise<T | undefined> {
   try {
     return await ask();
   } catch (err) {
-    if (isSkeinError(err, ...PASSING)) return undefined;
+    if (isPassing(err)) return undefined;
     throw err;
   }
 }
