@@ -32,6 +32,7 @@ test("where requests go: AWS by host, others by path, as the address or the vari
     ["s3://shop", { AWS_DEFAULT_REGION: "cn-north-1" }, "https://shop.s3.cn-north-1.amazonaws.com.cn"],
     ["s3://my.shop", { AWS_REGION: "eu-west-1" }, "https://s3.eu-west-1.amazonaws.com/my.shop"],
     ["s3://shop", { AWS_ENDPOINT_URL: "http://127.0.0.1:9000" }, "http://127.0.0.1:9000/shop"],
+    ["s3://shop?endpoint=http://[::1]:9000", {}, "http://[::1]:9000/shop"],
     ["s3://shop?style=host&endpoint=https://s3.example.org", {}, "https://shop.s3.example.org"],
     ["s3://shop?endpoint=storage.example.org/s3/", {}, "https://storage.example.org/s3/shop"],
     [
@@ -80,6 +81,8 @@ test("what is no address is refused, and a secret in one is not repeated", async
     "s3://shop?style=both",
     "s3://shop?region=a/b",
     "s3://shop?endpoint=ftp://x",
+    "s3://shop?endpoint=http://127.0.0.1:9000&style=host",
+    "s3://shop?endpoint=http://[::1]:9000&style=host",
     "s3://shop?anonymous=true",
   ];
   for (const location of [...bad, ...worse]) {

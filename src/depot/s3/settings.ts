@@ -1,4 +1,5 @@
 import fs from "node:fs/promises";
+import { isIP } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { readIfThere } from "../../lib/disk/files.ts";
@@ -54,13 +55,14 @@ export async function s3Settings(location: string, env: Environment): Promise<S3
   const region = said("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], "region");
   const endpoint = said("endpoint", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"], "endpoint_url");
   const style = said("style", ["AWS_S3_STYLE"]);
+  const server = endpoint === undefined ? undefined : parseEndpoint(endpoint);
   return {
     bucket,
     prefix,
     region: checked(region ?? DEFAULT_REGION, REGION, "region"),
     regionGuessed: region === undefined,
-    endpoint: endpoint === undefined ? undefined : parseEndpoint(endpoint),
-    style: style === undefined ? defaultStyle(bucket, endpoint) : checkedStyle(style),
+    endpoint: server,
+    style: style === undefined ? defaultStyle(bucket, server) : checkedStyle(style, server),
     anonymous: isYes(options.get("anonymous") ?? "no"),
     profile,
     profileGoesFirst: ownProfile !== undefined,
@@ -115,13 +117,21 @@ function isYes(word: string): boolean {
   throw new SkeinError("DEPOT_SETTINGS", `anonymous is yes or no, not ${JSON.stringify(word)}`);
 }
 
-function checkedStyle(style: string): S3Settings["style"] {
-  if (style === "path" || style === "host") return style;
-  throw new SkeinError("DEPOT_SETTINGS", `style is path or host, not ${JSON.stringify(style)}`);
+function checkedStyle(style: string, endpoint: URL | undefined): S3Settings["style"] {
+  if (style === "path") return style;
+  if (style !== "host") {
+    throw new SkeinError("DEPOT_SETTINGS", `style is path or host, not ${JSON.stringify(style)}`);
+  }
+  if (endpoint === undefined || isIP(endpoint.hostname.replaceAll(/^\[|\]$/g, "")) === 0) return style;
+  throw new SkeinError(
+    "DEPOT_SETTINGS",
+    `with style host the bucket goes before the endpoint's name, and ${endpoint.host} has none`,
+    { hint: "Leave the style out, or say path; or give the endpoint by its name." },
+  );
 }
 
 /** A name with dots has no valid certificate under the endpoint's; others than AWS mostly know only paths. */
-function defaultStyle(bucket: string, endpoint: string | undefined): S3Settings["style"] {
+function defaultStyle(bucket: string, endpoint: URL | undefined): S3Settings["style"] {
   return endpoint === undefined && !bucket.includes(".") ? "host" : "path";
 }
 
