@@ -47,7 +47,7 @@ export interface MadeInBucket extends BucketRelease {
 export interface MakeOptions {
   readonly app: string;
   readonly source: TreeSource;
-  /** When it was made, in ms since the epoch; default: now. */
+  /** When it was made, in ms since the epoch; default: now, and after the newest that is there. */
   readonly createdMs?: number;
   readonly tell: Tell;
   readonly signal: AbortSignal;
@@ -71,9 +71,9 @@ async function make(operator: BucketOperator, options: MakeOptions): Promise<Mad
   const { bucket, charter, signer, clock, paths, dryRun } = operator;
   const atHand = depotAtHand(operator);
   const depot = nearDepot(atHand);
-  const earlier = await newestTrees(operator, app, signal);
+  const { trees: earlier, madeMs, ahead } = await newestReleases(operator, app, signal);
   const begunMs = clock.now();
-  const created = options.createdMs ?? begunMs;
+  const created = options.createdMs ?? Math.max(begunMs, madeMs + 1);
   const publishing = { source, previous: earlier[0] ?? null, now: created, signal };
   const published = await publish({
     ...publishing,
@@ -82,7 +82,8 @@ async function make(operator: BucketOperator, options: MakeOptions): Promise<Mad
     onProgress: (progress) => tell({ type: "publishing", ...progress }),
   });
   await depot.settled();
-  const { tree, rows, since, files, bytes, storedBytes, notes } = published;
+  const { tree, rows, since, files, bytes, storedBytes, notes: left } = published;
+  const notes = [...left, ...ahead];
   const id = releaseIdOf({ app, tree, commit: source.commit });
   const there = await releaseWithId(bucket, charter, app, id, clock.now(), signal);
   if (there !== undefined) {
@@ -217,24 +218,42 @@ export async function firstGood(
   return trouble;
 }
 
-/**
- * The trees that were released last, the newest first: of the first, contents keep their times and packs are looked at;
- * nodes come from any of them.
- */
-async function newestTrees(
+interface NewestReleases {
+  /** The newest first: of the first, contents keep their times and packs are looked at; nodes come from any of them. */
+  readonly trees: readonly PublishedTree[];
+  /** When the newest was made, in ms since the epoch. -Infinity: there is none. */
+  readonly madeMs: number;
+  /** A sentence where there are some that this clock cannot have seen being made. */
+  readonly ahead: readonly string[];
+}
+
+/** Those of them that hold. */
+async function newestReleases(
   { bucket, charter, clock, root }: BucketOperator,
   app: string,
   signal: AbortSignal,
-): Promise<readonly PublishedTree[]> {
+): Promise<NewestReleases> {
   const places = (appIn(root, app)?.releases.newest ?? []).flatMap((name) => releasePlaceOf(name) ?? []);
+  const trouble: unknown[] = [];
   const found = await Promise.all(
     places.map(
-      async (place) => await readRelease(bucket, charter, place, clock.now(), signal).catch(() => undefined),
+      async (place) =>
+        await readRelease(bucket, charter, place, clock.now(), signal).catch((err: unknown) => {
+          trouble.push(err);
+        }),
     ),
   );
-  return found.flatMap((one) => {
-    if (one === undefined) return [];
-    const { tree, rows, since } = one.release;
-    return [{ tree, rows, since }];
-  });
+  const releases = found.flatMap((one) => (one === undefined ? [] : [one.release]));
+  const ahead = trouble.find((err) => isSkeinError(err, "DOC_FROM_FUTURE"));
+  return {
+    trees: releases.map(({ tree, rows, since }) => ({ tree, rows, since })),
+    madeMs: Math.max(-Infinity, ...releases.map(({ created }) => msOf(created))),
+    ahead:
+      ahead === undefined
+        ? []
+        : [
+            `a release of ${app} is dated ${String(ahead.data["at"])}, ahead of this machine's clock, and newer ones sort ` +
+              "before it until then: set the clock of the machine that differs",
+          ],
+  };
 }

@@ -4,10 +4,58 @@ import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import path from "node:path";
 import { test } from "node:test";
 import { sync, syncForever } from "../../agent/subscriber/sync.ts";
+import type { Tell } from "../tell/events.ts";
 import { fakeClock } from "../../lib/time/fake-clock.fixture.ts";
-import { bucketWorld, scripts } from "./bucket-world.fixture.ts";
+import { bucketWorld, scripts, type BucketWorld } from "./bucket-world.fixture.ts";
+import { spool } from "./spool.ts";
 
 const MINUTE = 60_000;
+
+/** Spools a text where the clock is off by so much. @returns the revision, and what was noted */
+async function spoolAt(
+  world: BucketWorld,
+  text: string,
+  offMs: number,
+  signal: AbortSignal,
+): Promise<[string, string[]]> {
+  const file = path.join(world.dir, "site");
+  writeFileSync(file, text);
+  const notes: string[] = [];
+  const tell: Tell = (event) => void (event.type === "note" && notes.push(event.text));
+  const operator = { ...(await world.operator()), clock: fakeClock(Date.now() + offMs) };
+  const options = { env: "default", layout: "skein", tell, signal } as const;
+  return [(await spool(operator, file, options)).revision, notes];
+}
+
+test("a revision sorts after the newest that is there, also where the clock was set back", async (t) => {
+  const world = await bucketWorld(t);
+  const revisions: string[] = [];
+  for (const [text, minutes] of [
+    ["a", 0],
+    ["b", 5],
+    ["c", 1],
+    ["d", -3],
+    ["e", 6],
+  ] as const) {
+    const [revision, notes] = await spoolAt(world, text, minutes * MINUTE, t.signal);
+    revisions.push(revision);
+    assert.deepEqual(notes, []);
+  }
+  assert.deepEqual(revisions.toSorted(), revisions);
+});
+
+test("who spools an hour behind who spooled last is told that a clock is wrong, and nothing is dated ahead", async (t) => {
+  const world = await bucketWorld(t);
+  const [ahead] = await spoolAt(world, "a", 60 * MINUTE, t.signal);
+  const [revision, notes] = await spoolAt(world, "b", 0, t.signal);
+  assert.ok(revision < ahead);
+  assert.match(
+    notes.join(),
+    /^a release of site is dated \S+, ahead of this machine's clock, .*: set the clock/,
+  );
+  const [next] = await spoolAt(world, "c", -MINUTE, t.signal);
+  assert.ok(revision < next && next < ahead);
+});
 
 test("a machine whose clock is a few minutes behind activates what is ordered at once", async (t) => {
   const world = await bucketWorld(t);
