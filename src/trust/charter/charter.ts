@@ -1,5 +1,6 @@
 import { SkeinError } from "../../lib/errors/errors.ts";
 import type { Digest, KeyId } from "../../lib/text/ids.ts";
+import { formatDuration } from "../../lib/text/units.ts";
 import type { Charter } from "../document/documents.ts";
 import {
   digestOfEnvelope,
@@ -9,11 +10,12 @@ import {
   type Envelope,
   type Opened,
 } from "../document/envelope.ts";
-import { msOf } from "../document/fields.ts";
+import { msOf, timeOf } from "../document/fields.ts";
 import { allows, keysOf, keysWith } from "./rights.ts";
 
+const MINUTE_MS = 60_000;
 /** A document may be dated this much ahead of the reader's clock. */
-export const MAX_AHEAD_MS = 10 * 60_000;
+export const MAX_AHEAD_MS = 10 * MINUTE_MS;
 
 /** Two clocks that far apart are of no use to each other: what one of them dates, the other may refuse. */
 export const isSkewed = (skewMs: number | null): boolean => Math.abs(skewMs ?? 0) > MAX_AHEAD_MS;
@@ -25,16 +27,18 @@ export const isSkewed = (skewMs: number | null): boolean => Math.abs(skewMs ?? 0
 export const leastAheadMs = (at: number, from: number, to: number): number =>
   at < from ? at - from : Math.max(0, at - to);
 
-/** @throws SkeinError DOC_FROM_FUTURE. Compared with the system's clock, never with what documents say. */
-export function refuseFuture(type: string, at: string, systemNow: number): void {
+/**
+ * @param reader whose system's clock `systemNow` is: what is said of it is often shown on another machine
+ * @throws SkeinError DOC_FROM_FUTURE. Compared with the system's clock, never with what documents say.
+ */
+export function refuseFuture(type: string, at: string, systemNow: number, reader = "its reader"): void {
   const aheadMs = msOf(at) - systemNow;
   if (aheadMs <= MAX_AHEAD_MS) return;
+  const minutes = Math.round(aheadMs / MINUTE_MS) * MINUTE_MS;
   throw new SkeinError(
     "DOC_FROM_FUTURE",
-    `this ${type} is dated ${at}, ${Math.round(aheadMs / 60_000)} minutes ahead`,
-    {
-      data: { type, at, aheadMs },
-    },
+    `this ${type} is dated ${at}, ${formatDuration(minutes)} ahead of ${reader}'s clock, which says ${timeOf(systemNow)}`,
+    { data: { type, at, aheadMs } },
   );
 }
 

@@ -35,6 +35,19 @@ test("a session vouches for one TLS key of one operator, for half a day at most"
     assert.throws(() => openSession(charter, envelope, options), { code }, why);
 });
 
+test("whose clock differs is said where a session is refused for it", async () => {
+  const read = (envelope: Envelope) => () => openSession(charter, envelope, { now: T0 + 15 * MINUTE, spki });
+  const set = "Set the clock of the machine that differs.";
+  assert.throws(read(await session({ issued: at(1455) })), {
+    message: `this session is dated ${at(1455)}, 1d ahead of the hub's clock, which says ${at(15)}`,
+    hint: set,
+  });
+  assert.throws(read(await session({ expires: at(5) })), {
+    message: `the session ended at ${at(5)}, and the hub's clock says ${at(15)}`,
+    hint: set,
+  });
+});
+
 test("a command is for minutes, for the nodes it names, and within the charter's leave", async () => {
   const web1 = await testNode(cluster, "web1");
   const base: Command = {

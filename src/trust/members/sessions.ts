@@ -10,7 +10,8 @@ import { keysOf, keysWith, type Right } from "../charter/rights.ts";
 const MAX_SESSION_MS = 12 * 3_600_000;
 
 /**
- * An operator's word that a TLS key speaks for them: for transport only, nothing is deployed by it.
+ * An operator's word that a TLS key speaks for them: for transport only, nothing is deployed by it. A hub reads it, and
+ * what it says of it is shown on the operator's machine.
  * @param spki the key that the other side of the connection holds; undefined when only the document is asked about
  * @throws SkeinError UNKNOWN_CLIENT (not an operator, another key, or for too long), CLOCK_SKEW (over), WRONG_CLUSTER,
  *   DOC_*
@@ -29,7 +30,7 @@ export function openSession(
   }
   const opened = openEnvelope(source, "session.1", keysOf(charter, [claimed.operator]), 1);
   const { issued, expires, key } = opened.body;
-  refuseFuture("session", issued, options.now);
+  refuseFuture("session", issued, options.now, "the hub");
   if (options.spki !== undefined && options.spki !== key) {
     throw new SkeinError("UNKNOWN_CLIENT", "the session is for another TLS key");
   }
@@ -124,6 +125,8 @@ function refuseSpent(
   if (now < msOf(expires)) return;
   // Operators renew theirs by their own clock.
   const code = isSession ? "CLOCK_SKEW" : "ORDER_EXPIRED";
-  const message = `the ${type} ended at ${expires}, and the clock here says ${timeOf(now)}`;
-  throw new SkeinError(code, message, { data: { expires } });
+  const reader = isSession ? "the hub" : "its reader";
+  const message = `the ${type} ended at ${expires}, and ${reader}'s clock says ${timeOf(now)}`;
+  const hint = isSession ? { hint: "Set the clock of the machine that differs." } : {};
+  throw new SkeinError(code, message, { ...hint, data: { expires } });
 }
